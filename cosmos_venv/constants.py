@@ -1,0 +1,116 @@
+"""Names that users write in their DAG files: the enums of the configuration, with Cosmos's members and values."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+DEFAULT_PROFILES_FILE_NAME = "profiles.yml"
+DEFAULT_DBT_TASK_GROUP_ID = "dbt_task_group"
+
+
+class LoadMode(Enum):
+    """Where the nodes of a dbt project come from.
+
+    ``MANIFEST`` is the spelling of the documents for ``DBT_MANIFEST``.
+    """
+
+    AUTOMATIC = "automatic"
+    CUSTOM = "custom"
+    DBT_LS = "dbt_ls"
+    DBT_LS_FILE = "dbt_ls_file"
+    DBT_LS_CACHE = "dbt_ls_cache"
+    DBT_MANIFEST = "dbt_manifest"
+    MANIFEST = "dbt_manifest"  # noqa: PIE796 - an alias is what is meant
+
+
+class ExecutionMode(Enum):
+    """Where dbt runs."""
+
+    WATCHER = "watcher"
+    LOCAL = "local"
+    AIRFLOW_ASYNC = "airflow_async"
+    DOCKER = "docker"
+    KUBERNETES = "kubernetes"
+    AWS_EKS = "aws_eks"
+    AWS_ECS = "aws_ecs"
+    VIRTUALENV = "virtualenv"
+    AZURE_CONTAINER_INSTANCE = "azure_container_instance"
+    GCP_CLOUD_RUN_JOB = "gcp_cloud_run_job"
+    GCP_GKE = "gcp_gke"
+    WATCHER_GCP_GKE = "watcher_gcp_gke"
+    WATCHER_KUBERNETES = "watcher_kubernetes"
+
+
+class InvocationMode(Enum):
+    """How dbt is started: as a command, or inside the worker's own process."""
+
+    SUBPROCESS = "subprocess"
+    DBT_RUNNER = "dbt_runner"
+
+
+class TestBehavior(Enum):
+    """Where dbt's tests stand in the DAG."""
+
+    __test__ = False  # the name begins with "Test": pytest must not collect it
+
+    BUILD = "build"
+    NONE = "none"
+    AFTER_EACH = "after_each"
+    AFTER_ALL = "after_all"
+
+
+class TestIndirectSelection(Enum):
+    """Which tests dbt adds to selected nodes (dbt's ``--indirect-selection``)."""
+
+    __test__ = False  # the name begins with "Test": pytest must not collect it
+
+    EAGER = "eager"
+    CAUTIOUS = "cautious"
+    BUILDABLE = "buildable"
+    EMPTY = "empty"
+
+
+class SourceRenderingBehavior(Enum):
+    """Which sources become tasks."""
+
+    NONE = "none"
+    ALL = "all"
+    WITH_TESTS_OR_FRESHNESS = "with_tests_or_freshness"
+
+
+class SeedRenderingBehavior(Enum):
+    """Whether a seed becomes a task, and when that task runs dbt (seed document 002)."""
+
+    ALWAYS = "always"
+    WHEN_SEED_CHANGES = "when_seed_changes"
+    RENDER_ONLY = "render_only"
+    NONE = "none"
+
+
+class DbtResourceType(str, Enum):
+    """What kind of thing a dbt node is, in dbt's own words."""
+
+    MODEL = "model"
+    SNAPSHOT = "snapshot"
+    SEED = "seed"
+    TEST = "test"
+    SOURCE = "source"
+    EXPOSURE = "exposure"
+    ANALYSIS = "analysis"
+    OPERATION = "operation"
+    UNIT_TEST = "unit_test"
+    METRIC = "metric"
+    SEMANTIC_MODEL = "semantic_model"
+    SAVED_QUERY = "saved_query"
+    FUNCTION = "function"
+
+    @classmethod
+    def _missing_(cls, value: object) -> DbtResourceType | None:
+        """A type that a newer dbt brings is taken as it is, as in Cosmos: node converters are keyed by it."""
+        if not isinstance(value, str) or not value:
+            return None
+        member = str.__new__(cls, value)
+        member._name_, member._value_ = value.upper(), value
+        cls._member_map_[member._name_] = member
+        cls._value2member_map_[value] = member
+        return member

@@ -1,0 +1,42 @@
+"""The errors that users meet by name.
+
+They know no Airflow: what a task raises as an ``AirflowException`` stands in ``cosmos_venv.operators``.
+"""
+
+from __future__ import annotations
+
+
+class CosmosValueError(ValueError):
+    """A parameter, or two together, cannot be what they are. The text names parameter, value and way out."""
+
+
+class CosmosConfigException(Exception):
+    """The machine lacks what the configuration asks for, such as a dbt executable."""
+
+
+class CosmosLoadDbtException(Exception):
+    """The dbt project cannot be loaded now."""
+
+
+class AirflowCompatibilityError(Exception):
+    """This version of Airflow lacks what was asked for."""
+
+
+class CommandKilled(Exception):
+    """The task was told to end while it waited or while a command of its ran."""
+
+
+class VirtualenvError(Exception):
+    """A managed environment cannot be had. The text says which, why, and what to do."""
+
+
+class VirtualenvBuildError(VirtualenvError):
+    """An installer failed, or what it installed does not work. The text holds the tool's own last lines."""
+
+
+class VirtualenvLockTimeout(VirtualenvError):
+    """Another process held the directory's lock for longer than this task may wait."""
+
+
+class VirtualenvBeingBuilt(VirtualenvError):
+    """A detached builder is at work, or failed a moment ago; who asked may not wait for it."""
