@@ -1,0 +1,101 @@
+"""Is this a value that the configuration can take? If not: which parameter, which value, what instead."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping
+from enum import Enum
+from pathlib import Path
+from typing import TypeVar
+
+from cosmos_venv.constants import ExecutionMode, LoadMode, SeedRenderingBehavior, SourceRenderingBehavior
+from cosmos_venv.exceptions import CosmosValueError
+
+E = TypeVar("E", bound=Enum)
+
+_OFFERED_MODES = (ExecutionMode.LOCAL, ExecutionMode.VIRTUALENV)
+
+# Everything of Cosmos's configuration that this release lacks stands here, so that nothing is taken and then ignored.
+_NOT_YET: dict[Enum, str] = {
+    LoadMode.CUSTOM: "LoadMode.DBT_LS or LoadMode.DBT_MANIFEST",
+    LoadMode.DBT_LS_FILE: "LoadMode.DBT_LS or LoadMode.DBT_MANIFEST",
+    LoadMode.DBT_LS_CACHE: "LoadMode.DBT_LS",
+    SeedRenderingBehavior.WHEN_SEED_CHANGES: "SeedRenderingBehavior.ALWAYS or SeedRenderingBehavior.RENDER_ONLY",
+    SourceRenderingBehavior.ALL: "SourceRenderingBehavior.NONE",
+    SourceRenderingBehavior.WITH_TESTS_OR_FRESHNESS: "SourceRenderingBehavior.NONE",
+    **{mode: "ExecutionMode.VIRTUALENV or ExecutionMode.LOCAL" for mode in ExecutionMode if mode not in _OFFERED_MODES},
+}
+
+
+def not_yet(parameter: str, value: object, instead: str) -> CosmosValueError:
+    """The error for what Cosmos has and this release lacks."""
+    return CosmosValueError(f"{parameter}={value}: cosmos-venv does not have this yet; use {instead}.")
+
+
+def refuse_not_yet(parameter: str, value: Enum) -> None:
+    """:raises CosmosValueError: for a member of one of Cosmos's enums that this release lacks."""
+    if value in _NOT_YET:
+        raise not_yet(parameter, value, _NOT_YET[value])
+
+
+def member(kind: type[E], value: object, parameter: str) -> E:
+    """The enum's member, from itself or from its exact text. Cosmos takes any text and fails later, elsewhere."""
+    try:
+        return kind(value)
+    except ValueError:
+        choices = ", ".join(f"{kind.__name__}.{each.name}" for each in kind)
+        raise CosmosValueError(f"{parameter}={value!r} is none of {choices}.") from None
+
+
+def texts(value: object, parameter: str) -> list[str]:
+    """A list of texts; one text alone is refused, since iterating over it would give letters."""
+    if value is None:
+        return []
+    if not isinstance(value, list | tuple) or not all(isinstance(text, str) for text in value):
+        raise CosmosValueError(f"{parameter}={value!r} must be a list of texts, such as ['tag:daily', '+orders'].")
+    return list(value)
+
+
+def as_path(value: str | Path | None) -> Path | None:
+    """The value as a path; None when it is empty."""
+    return Path(value) if value else None
+
+
+def folder_name(path: Path) -> str:
+    """The folder's own name up to a dot, for ``.`` and ``..`` too; links are not followed: a user sees their names."""
+    return Path(os.path.abspath(path)).stem  # noqa: PTH100 - pathlib's absolute() keeps dots, its resolve() follows links
+
+
+def local_manifest(value: str | Path | None) -> Path | None:
+    """:raises CosmosValueError: for a URL."""
+    if value and "://" in str(value):
+        raise not_yet("ProjectConfig.manifest_path", value, "the path of a file on this machine")
+    return as_path(value)
+
+
+def refuse_no_mapping(parameter: str, value: object) -> None:
+    """:raises CosmosValueError: for anything but a mapping or None."""
+    if value is not None and not isinstance(value, Mapping):
+        raise CosmosValueError(f"{parameter}={value!r} must be a dict.")
+
+
+def require(is_there: bool, parameter: str, path: Path, what: str) -> None:
+    """:raises CosmosValueError: names parameter and path unless ``what`` is there."""
+    if not is_there:
+        raise CosmosValueError(f"{parameter}: there is no {what} at {path}. Correct the path or deploy the file.")
+
+
+def deprecated(old: str, new: str, *, stacklevel: int) -> None:
+    """Warn at the line of user code that is ``stacklevel`` frames above the caller."""
+    warnings.warn(f"{old} is deprecated; use {new}.", DeprecationWarning, stacklevel=stacklevel + 2)
+
+
+def load_yaml(path: Path) -> object:
+    """:raises CosmosValueError: when the file is not YAML."""
+    import yaml
+
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise CosmosValueError(f"{path} is not YAML: {error}") from error

@@ -1,0 +1,76 @@
+"""What is read of ``dbt_project.yml``: the project's name in dbt, and where its packages are installed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cosmos_venv.exceptions import CosmosLoadDbtException
+
+DEFAULT_PACKAGES_FOLDER = "dbt_packages"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DbtProjectFile:
+    """:param name: None where the file names none."""
+
+    name: str | None = None
+    packages_folder: str = DEFAULT_PACKAGES_FOLDER
+
+
+def read_dbt_project(project_path: Path, *, environment: Mapping[str, str] | None = None) -> DbtProjectFile:
+    """The project file of that folder; all defaults when there is none (a manifest can be drawn without it).
+
+    :param environment: what ``env_var()`` in the file sees; None: this process's environment.
+    :raises CosmosLoadDbtException: when the file is there and cannot be read.
+    """
+    path = project_path / "dbt_project.yml"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return DbtProjectFile()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CosmosLoadDbtException(f"{path} cannot be read: {error}") from error
+    content = _parse(path, text)
+    name, packages = content.get("name"), content.get("packages-install-path")
+    return DbtProjectFile(
+        name=str(name) if name else None,
+        packages_folder=_render(path, str(packages), environment) if packages else DEFAULT_PACKAGES_FOLDER,
+    )
+
+
+def _parse(path: Path, text: str) -> dict[str, object]:
+    import yaml
+
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise CosmosLoadDbtException(f"{path} is not YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise CosmosLoadDbtException(f"{path} holds no mapping. It must at least say `name: your_project`.")
+    return content
+
+
+def _render(path: Path, template: str, environment: Mapping[str, str] | None) -> str:
+    """dbt renders this file with ``env_var()`` alone."""
+    if "{{" not in template:
+        return template
+    import jinja2.sandbox
+
+    variables = os.environ if environment is None else environment
+
+    def env_var(name: str, default: str | None = None) -> str:
+        value = variables.get(name, default)
+        if value is None:
+            raise CosmosLoadDbtException(
+                f"{path}: packages-install-path {template!r} needs the environment variable {name}. "
+                "Set it where DAGs are parsed, or give env_var() a default."
+            )
+        return value
+
+    try:
+        return jinja2.sandbox.SandboxedEnvironment().from_string(template).render(env_var=env_var)
+    except jinja2.TemplateError as error:
+        raise CosmosLoadDbtException(f"{path}: packages-install-path {template!r}: {error}") from error

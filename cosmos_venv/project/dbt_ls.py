@@ -1,0 +1,104 @@
+"""What is ``dbt ls`` asked, and which nodes does its output hold? Pure: who runs it is ``ls_process``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from cosmos_venv.config import ProjectConfig, RenderConfig
+from cosmos_venv.dbt.project_file import DEFAULT_PACKAGES_FOLDER
+from cosmos_venv.exceptions import CosmosLoadDbtException
+from cosmos_venv.project.entry import Folders, NodeEntry, to_node
+from cosmos_venv.project.node import DbtNode
+
+LS_OUTPUT_KEYS = (
+    "name",
+    "unique_id",
+    "resource_type",
+    "package_name",
+    "depends_on",
+    "original_file_path",
+    "tags",
+    "config",
+    "freshness",
+    "fqn",
+)
+"""What dbt is to write of each node; without ``package_name`` the files of packages could not be found."""
+
+
+class _Head(msgspec.Struct):
+    """What tells a node from a line of dbt's JSON log, which keeps these keys further in."""
+
+    unique_id: str | None = None
+    resource_type: str | None = None
+
+
+_HEAD = msgspec.json.Decoder(_Head)
+_ENTRY = msgspec.json.Decoder(NodeEntry)
+_SHOWN = 200
+
+
+def ls_arguments(
+    render_config: RenderConfig,
+    project_config: ProjectConfig,
+    *,
+    dbt_vars: Mapping[str, object] | None = None,
+) -> list[str]:
+    """The arguments after ``dbt``. Folders, profile and target are added by who runs it.
+
+    :param dbt_vars: stand in for ``ProjectConfig.dbt_vars`` when given and not empty.
+    """
+    arguments = ["ls", "--output", "json", "--output-keys", *LS_OUTPUT_KEYS]
+    if render_config.exclude:
+        arguments += ["--exclude", *render_config.exclude]
+    if render_config.select:
+        arguments += ["--select", *render_config.select]
+    if render_config.selector:
+        arguments += ["--selector", render_config.selector]
+    if variables := dbt_vars or project_config.dbt_vars:
+        arguments += ["--vars", json.dumps(variables, sort_keys=True)]
+    if not project_config.partial_parse:
+        arguments.append("--no-partial-parse")
+    return arguments
+
+
+def parse_dbt_ls_output(
+    lines: Iterable[str],
+    *,
+    project_path: Path,
+    root_package: str | None = None,
+    packages_folder: str = DEFAULT_PACKAGES_FOLDER,
+) -> dict[str, DbtNode]:
+    """Every node that dbt listed, by unique id, in dbt's order. Lines of dbt's log are passed over.
+
+    :param lines: the output of ``dbt ls --output json``, with or without line ends.
+    :param project_path: folder of the project; no file in it is looked at.
+    :param root_package: the project's name in dbt; None: every node counts as the project's own.
+    :param packages_folder: where dbt installs packages, relative to the project.
+    :raises CosmosLoadDbtException: when a line is a node that cannot be read, with the line.
+    """
+    folders = Folders(project=project_path, root_package=root_package, packages=packages_folder)
+    nodes = {}
+    for number, line in enumerate(lines, start=1):
+        node = _node(line, folders, number)
+        if node is not None:
+            nodes[node.unique_id] = node
+    return nodes
+
+
+def _node(line: str, folders: Folders, number: int) -> DbtNode | None:
+    if not (line.lstrip().startswith("{") and '"unique_id"' in line):
+        return None
+    try:
+        head = _HEAD.decode(line)
+        if head.unique_id is None or head.resource_type is None:
+            return None
+        return to_node(_ENTRY.decode(line), unique_id=head.unique_id, folders=folders)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise CosmosLoadDbtException(
+            f"Line {number} of the output of dbt ls is a node that cannot be read: {error}. "
+            f"The line begins: {line.strip()[:_SHOWN]}"
+        ) from error

@@ -1,0 +1,95 @@
+"""How does dbt write one node, in ``manifest.json`` and in a line of ``dbt ls`` alike, and which DbtNode is it?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from cosmos_venv.constants import DbtResourceType
+from cosmos_venv.dbt.project_file import DEFAULT_PACKAGES_FOLDER
+from cosmos_venv.project.node import DbtNode
+
+
+class DependsOn(msgspec.Struct):
+    """What a node reads. Macros are not of interest."""
+
+    nodes: list[str] | None = None
+
+
+class NodeEntry(msgspec.Struct):
+    """The keys of an entry that are read; dbt writes many more, and each release some new ones."""
+
+    resource_type: str
+    unique_id: str | None = None
+    package_name: str | None = None
+    original_file_path: str | None = None
+    depends_on: DependsOn | None = None
+    tags: list[str] | None = None
+    config: dict[str, Any] | None = None
+    freshness: dict[str, Any] | None = None
+    fqn: list[str] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folders:
+    """Where the files of a project and of its packages lie.
+
+    :param project: the project's own folder.
+    :param root_package: the project's name in dbt; None: every node counts as the project's own.
+    :param packages: folder of the installed packages, relative to the project.
+    """
+
+    project: Path
+    root_package: str | None = None
+    packages: str = DEFAULT_PACKAGES_FOLDER
+
+    def of(self, package: str | None) -> Path:
+        """The folder that paths of this package's nodes are relative to."""
+        if package is None or self.root_package is None or package == self.root_package:
+            return self.project
+        return self.project / self.packages / package
+
+
+def to_node(entry: NodeEntry, *, unique_id: str, folders: Folders) -> DbtNode | None:
+    """The entry as a DbtNode; None when no file declares it, as dbt-loom's nodes of other projects are.
+
+    :raises ValueError: when the id or the resource type is none of dbt's.
+    """
+    if not entry.original_file_path:
+        return None
+    parts = unique_id.split(".", 2)
+    if len(parts) < len(("type", "package", "name")) or not all(parts):
+        raise ValueError(f"unique_id {unique_id!r} is not <type>.<package>.<name>")
+    config = entry.config or {}
+    resource_type = DbtResourceType(entry.resource_type)
+    package = entry.package_name or parts[1]
+    return DbtNode(
+        unique_id=unique_id,
+        resource_type=resource_type,
+        depends_on=list((entry.depends_on and entry.depends_on.nodes) or []),
+        path_base=folders.of(package),
+        # dbt on Windows writes backslashes, and manifests travel.
+        original_file_path=Path(entry.original_file_path.replace("\\", "/")),
+        package_name=package,
+        tags=_tags(entry, config),
+        config=config,
+        has_freshness=resource_type is DbtResourceType.SOURCE and _has_freshness(entry.freshness),
+        fqn=entry.fqn,
+    )
+
+
+def _tags(entry: NodeEntry, config: Mapping[str, Any]) -> list[str]:
+    """Unit tests have their tags in the configuration only."""
+    if entry.tags is not None:
+        return entry.tags
+    tags = config.get("tags") or []
+    return [tags] if isinstance(tags, str) else list(tags)
+
+
+def _has_freshness(freshness: Mapping[str, Any] | None) -> bool:
+    thresholds = (value for value in (freshness or {}).values() if isinstance(value, dict))
+    return any(value is not None for threshold in thresholds for value in threshold.values())

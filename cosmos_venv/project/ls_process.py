@@ -1,0 +1,113 @@
+"""How does ``dbt ls`` run while a DAG file is imported? With the dbt that the tasks will use."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cosmos_venv import managed
+from cosmos_venv.constants import ExecutionMode
+from cosmos_venv.dbt.command import vars_text
+from cosmos_venv.dbt.process import run_dbt
+from cosmos_venv.dbt.results import failure_text
+from cosmos_venv.dbt.workspace import has_packages, workspace
+from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException, VirtualenvError
+from cosmos_venv.project.dbt_ls import ls_arguments
+
+if TYPE_CHECKING:
+    from cosmos_venv.project.load import DbtGraph
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DbtInstallation:
+    """A dbt that can be run now."""
+
+    executable: str
+    keep_open: tuple[int, ...] = ()
+    is_managed: bool = False
+
+
+def run_dbt_ls(graph: DbtGraph) -> list[str]:
+    """The lines of ``dbt ls`` for the graph's project and selection.
+
+    :raises CosmosLoadDbtException: when dbt fails, with its own last lines; when the environment is not ready yet.
+    :raises CosmosConfigException: when the dbt executable cannot be started.
+    """
+    assert graph.profile_config is not None  # noqa: S101 - DbtGraph.load has refused that
+    project_dir = graph.project_path
+    asked = graph.render_config.dbt_deps if graph.render_config.dbt_deps is not None else graph.project.install_dbt_deps
+    wants_deps = asked and has_packages(project_dir)
+    with (
+        _installation(graph) as dbt,
+        graph.profile_config.ensure_profile(use_mock_values=graph.render_config.enable_mock_profile) as (
+            profile,
+            secrets,
+        ),
+        workspace(project_dir, install_deps=wants_deps, partial_parse=graph.project.partial_parse) as place,
+    ):
+        flags = ["--project-dir", str(place), *graph.profile_config.flags(profile)]
+        env = _environment(graph, dbt) | secrets
+        given = graph.operator_args.get("vars")
+        variables = given if isinstance(given, Mapping) else None
+        if wants_deps:
+            text = vars_text(variables or graph.project.dbt_vars or None)
+            _run(dbt, ["deps", *flags, *([] if text is None else ["--vars", text])], env, place)
+        arguments = ls_arguments(graph.render_config, graph.project, dbt_vars=variables)
+        return _run(dbt, [*arguments, *flags], env, place)
+
+
+def _run(dbt: DbtInstallation, arguments: list[str], env: Mapping[str, str], place: Path) -> list[str]:
+    try:
+        result = run_dbt([dbt.executable, *arguments], env=env, cwd=place, keep_open=dbt.keep_open)
+    except OSError as error:
+        raise CosmosConfigException(
+            f"The dbt executable {dbt.executable!r} cannot be started: {error.strerror}. Install dbt there, name "
+            "another as dbt_executable_path, use ExecutionMode.VIRTUALENV with a virtualenv_dir, or load a manifest "
+            "with LoadMode.DBT_MANIFEST, which needs no dbt."
+        ) from error
+    if result.exit_code:
+        reason = failure_text(target=place / "target", lines=result.full_output)
+        raise CosmosLoadDbtException(f"dbt {arguments[0]} ended with exit code {result.exit_code}.\n{reason}")
+    return result.full_output
+
+
+def _environment(graph: DbtGraph, dbt: DbtInstallation) -> dict[str, str]:
+    given = graph.render_config.env_vars or graph.project.env_vars or {}
+    env = {**os.environ, **{name: str(value) for name, value in given.items()}}
+    return managed.without_worker_python(env) if dbt.is_managed else env
+
+
+@contextmanager
+def _installation(graph: DbtGraph) -> Iterator[DbtInstallation]:
+    render, execution = graph.render_config, graph.execution_config
+    if render.has_own_executable or execution.execution_mode is not ExecutionMode.VIRTUALENV:
+        named = render.dbt_executable_path if render.has_own_executable else execution.dbt_executable_path
+        yield DbtInstallation(executable=str(named))
+        return
+    try:
+        with managed.environment_for_parsing(
+            managed.VirtualenvArguments.of(graph.operator_args), _kept_directory(graph), report=logger.info
+        ) as environment:
+            yield DbtInstallation(
+                executable=str(environment.script("dbt")), keep_open=environment.keep_open, is_managed=True
+            )
+    except VirtualenvError as error:
+        raise CosmosLoadDbtException(str(error)) from error
+
+
+def _kept_directory(graph: DbtGraph) -> Path:
+    directory = graph.execution_config.virtualenv_dir or graph.operator_args.get("virtualenv_dir")
+    if not directory or graph.operator_args.get("is_virtualenv_dir_temporary") is True or "{{" in str(directory):
+        raise CosmosLoadDbtException(
+            f"LoadMode.DBT_LS runs dbt in the managed environment, and virtualenv_dir={directory!r} keeps none for the "
+            "time of parsing. Set ExecutionConfig(virtualenv_dir=...) to a folder that stays, or load a manifest with "
+            "LoadMode.DBT_MANIFEST, which needs no dbt."
+        )
+    return Path(str(directory))

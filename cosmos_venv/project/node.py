@@ -1,0 +1,137 @@
+"""What is known of one dbt node, whichever way the project was loaded?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from cosmos_venv.constants import DbtResourceType
+from cosmos_venv.exceptions import CosmosLoadDbtException
+
+_MIN_ID_PARTS = 3
+
+
+@dataclass(frozen=True)
+class DbtNode:
+    """One node of a dbt project. The order of the parameters is Cosmos's, for code that builds nodes itself.
+
+    :param unique_id: dbt's id: type, package and name, parted by dots.
+    :param depends_on: unique ids of the nodes that this one reads, in dbt's order.
+    :param path_base: folder of the project or package that the node belongs to.
+    :param original_file_path: file that declares the node, relative to ``path_base``.
+    :param config: dbt's configuration of the node, as dbt writes it.
+    :param has_freshness: for a source: whether some age is warned of or refused.
+    :param has_test: whether a test of the selection depends on this node; set after selection.
+    :param has_non_detached_test: whether such a test runs in the node's own test task; set after selection.
+    :param downstream: unique ids of the selected nodes, tests apart, that depend on this one; set after selection.
+    :param fqn: dbt's fully qualified name in parts; empty or None where dbt gave none.
+    """
+
+    unique_id: str
+    resource_type: DbtResourceType
+    depends_on: list[str]
+    path_base: Path
+    original_file_path: Path
+    package_name: str | None = None
+    tags: list[str] = field(default_factory=list)
+    config: dict[str, Any] = field(default_factory=dict)
+    has_freshness: bool = False
+    has_test: bool = False
+    has_non_detached_test: bool = False
+    downstream: list[str] = field(default_factory=list)
+    fqn: list[str] | None = None
+
+    @cached_property
+    def resource_name(self) -> str:
+        """The id after its second dot: ``voyages.v1``, ``raw.orders``, a test's name with its hash.
+
+        :raises ValueError: when the id has fewer than three parts.
+        """
+        parts = self.unique_id.split(".", _MIN_ID_PARTS - 1)
+        if len(parts) < _MIN_ID_PARTS or not all(parts):
+            raise ValueError(f"unique_id {self.unique_id!r} is not <type>.<package>.<name>")
+        return parts[-1]
+
+    @property
+    def name(self) -> str:
+        """What task and group ids are made of: the resource name, its dots turned into underscores."""
+        return self.resource_name.replace(".", "_")
+
+    @property
+    def file_path(self) -> Path:
+        return self.path_base / self.original_file_path
+
+    @property
+    def checksum(self) -> None:
+        """Always None: no file is read while a DAG is built. A seed's content is looked at when its task runs."""
+        return None
+
+    @cached_property
+    def meta(self) -> dict[str, Any]:
+        """``config.meta.cosmos``: what the node says to the DAG.
+
+        :raises CosmosLoadDbtException: when it is no mapping.
+        """
+        return self._mapping(self._dbt_meta, "cosmos", within="config.meta")
+
+    @property
+    def owner(self) -> str:
+        """``config.meta.owner`` as text; empty when there is none."""
+        owner = self._dbt_meta.get("owner")
+        return "" if owner is None else str(owner)
+
+    @property
+    def operator_kwargs_to_override(self) -> dict[str, Any]:
+        """Arguments that the node gives to its own task.
+
+        :raises CosmosLoadDbtException: when they are no mapping.
+        """
+        return self._mapping(self.meta, "operator_kwargs", within="config.meta.cosmos")
+
+    @property
+    def profile_config_to_override(self) -> dict[str, Any]:
+        """What the node changes of the profile for its own task.
+
+        :raises CosmosLoadDbtException: when it is no mapping.
+        """
+        return self._mapping(self.meta, "profile_config", within="config.meta.cosmos")
+
+    @property
+    def has_ephemeral_materialization(self) -> bool:
+        return str(self.config.get("materialized", "")).lower() == "ephemeral"
+
+    @property
+    def context_dict(self) -> dict[str, Any]:
+        """The node as plain data, for the context of its task."""
+        return {
+            "unique_id": self.unique_id,
+            "resource_type": self.resource_type.value,
+            "depends_on": self.depends_on,
+            "file_path": str(self.file_path),
+            "original_file_path": str(self.original_file_path),
+            "tags": self.tags,
+            "config": self.config,
+            "has_test": self.has_test,
+            "has_non_detached_test": self.has_non_detached_test,
+            "resource_name": self.resource_name,
+            "name": self.name,
+            "checksum": self.checksum,
+        }
+
+    @property
+    def _dbt_meta(self) -> dict[str, Any]:
+        return self._mapping(self.config, "meta", within="config")
+
+    def _mapping(self, mapping: Mapping[str, Any], key: str, *, within: str) -> dict[str, Any]:
+        value = mapping.get(key)
+        if value is None:
+            return {}
+        if not isinstance(value, dict):
+            raise CosmosLoadDbtException(
+                f"{self.unique_id}: {within}.{key} is {value!r}, a {type(value).__name__}. "
+                f"Write a mapping there, in {self.original_file_path} or in dbt_project.yml."
+            )
+        return value

@@ -1,0 +1,147 @@
+"""Where the nodes of a graph come from."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
+from cosmos_venv.constants import InvocationMode, LoadMode
+from cosmos_venv.exceptions import CosmosLoadDbtException
+from cosmos_venv.project.load import DbtGraph
+
+DATA = Path(__file__).parent.parent / "data" / "rendering-project"
+MANIFEST = DATA / "manifest.json"
+
+
+def graph(project: ProjectConfig, render: RenderConfig | None = None, **more: Any) -> DbtGraph:
+    profile = ProfileConfig(profile_name="harbor", target_name="dev", profiles_yml_filepath=DATA / "profiles.yml")
+    return DbtGraph(
+        **{"project": project, "render_config": render or RenderConfig(), "profile_config": profile, **more}
+    )
+
+
+@pytest.fixture
+def fake_dbt(tmp_path: Path) -> Path:
+    """A dbt that lists the project's recorded nodes, with dbt's log around them."""
+    script = tmp_path / "bin" / "dbt"
+    script.parent.mkdir()
+    script.write_text(f"#!/bin/sh\necho '07:56:14  Running with dbt=1.11.16'\ncat '{DATA / 'dbt_ls.jsonl'}'\n")
+    script.chmod(0o755)
+    return script
+
+
+@pytest.fixture
+def log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    """What the loader says; kept also when Airflow, imported meanwhile, sets up logging anew."""
+    logger = logging.getLogger("cosmos_venv.project.load")
+    logger.addHandler(caplog.handler)
+    with caplog.at_level(logging.INFO, logger=logger.name):
+        yield caplog
+    logger.removeHandler(caplog.handler)
+
+
+def parsing_with(dbt: Path, **more: Any) -> RenderConfig:
+    return RenderConfig(**{"dbt_executable_path": dbt, "invocation_mode": InvocationMode.SUBPROCESS, **more})
+
+
+@pytest.mark.parametrize("method", [LoadMode.AUTOMATIC, LoadMode.MANIFEST])
+def test_a_manifest_that_is_there_is_loaded(method: LoadMode, log: pytest.LogCaptureFixture) -> None:
+    made = graph(ProjectConfig(DATA, manifest_path=MANIFEST), RenderConfig(load_method=method))
+
+    made.load()
+
+    assert made.load_method is LoadMode.DBT_MANIFEST
+    assert made.nodes == made.filtered_nodes
+    assert len(made.nodes) == 31
+    assert made.tests_per_model["seed.harbor_ops.raw_ports"] == [
+        "test.harbor_ops.not_null_raw_ports_port_id.1d4e824298"
+    ]
+    assert "Loaded 31 dbt nodes by dbt_manifest: " in log.text
+
+
+def test_loading_again_gives_the_same() -> None:
+    made = graph(ProjectConfig(DATA, manifest_path=MANIFEST))
+    made.load()
+    first = (made.nodes, made.tests_per_model)
+
+    made.load()
+
+    assert (made.nodes, made.tests_per_model) == first
+
+
+@pytest.mark.parametrize("manifest", [None, "absent.json"])
+def test_without_a_manifest_dbt_lists_the_nodes(
+    tmp_path: Path, fake_dbt: Path, manifest: str | None, log: pytest.LogCaptureFixture
+) -> None:
+    project = tmp_path / "rendering-project"
+    shutil.copytree(DATA, project)
+    by_manifest = graph(ProjectConfig(project, manifest_path=MANIFEST))
+    by_manifest.load()
+    made = graph(ProjectConfig(project, manifest_path=project / manifest if manifest else None), parsing_with(fake_dbt))
+
+    made.load()
+
+    assert made.load_method is LoadMode.DBT_LS
+    assert set(made.nodes) == set(by_manifest.nodes)
+    assert {key: set(tests) for key, tests in made.tests_per_model.items()} == {
+        key: set(tests) for key, tests in by_manifest.tests_per_model.items()
+    }
+    assert "manifest" in log.text
+
+
+@pytest.mark.parametrize("option", [{"select": ["tag:a"]}, {"exclude": ["tag:a"]}, {"selector": "nightly"}])
+def test_selecting_from_a_manifest_is_refused_not_ignored(option: dict[str, Any]) -> None:
+    made = graph(ProjectConfig(DATA, manifest_path=MANIFEST), RenderConfig(**option))
+
+    with pytest.raises(
+        CosmosLoadDbtException, match=r"selection from a manifest is not there yet; use LoadMode\.DBT_LS"
+    ):
+        made.load()
+
+
+def test_the_manifest_mode_needs_a_manifest() -> None:
+    made = graph(ProjectConfig(DATA), RenderConfig(load_method=LoadMode.DBT_MANIFEST))
+
+    with pytest.raises(CosmosLoadDbtException, match=r"needs ProjectConfig\.manifest_path"):
+        made.load()
+
+
+def test_dbt_ls_needs_a_profile() -> None:
+    made = graph(ProjectConfig(DATA), profile_config=None)
+
+    with pytest.raises(CosmosLoadDbtException, match="dbt ls needs a profile"):
+        made.load()
+
+
+def test_a_project_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    made = graph(ProjectConfig(tmp_path / "nowhere"))
+
+    with pytest.raises(CosmosLoadDbtException, match=r"project folder .*nowhere does not exist"):
+        made.load()
+
+
+def test_no_project_folder_at_all_is_an_error_that_names_the_parameters() -> None:
+    made = graph(ProjectConfig())
+
+    with pytest.raises(CosmosLoadDbtException, match=r"give ProjectConfig\.dbt_project_path, or RenderConfig"):
+        made.load()
+
+
+def test_parser_and_tasks_may_see_the_project_in_different_folders(tmp_path: Path) -> None:
+    made = graph(
+        ProjectConfig(manifest_path=MANIFEST, project_name="harbor"),
+        RenderConfig(dbt_project_path=tmp_path / "parser"),
+        execution_config=ExecutionConfig(dbt_project_path=tmp_path / "worker"),
+    )
+    before = made.project_path
+
+    made.load()
+
+    assert (before, made.project_path) == (tmp_path / "parser", tmp_path / "worker")
+    assert made.nodes["seed.harbor_ops.raw_ports"].path_base == tmp_path / "worker"

@@ -1,0 +1,147 @@
+"""A manifest as nodes, and what is said of files that are none."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cosmos_venv.constants import DbtResourceType
+from cosmos_venv.exceptions import CosmosLoadDbtException
+from cosmos_venv.project.dbt_ls import parse_dbt_ls_output
+from cosmos_venv.project.manifest import read_manifest
+
+PROJECT = Path(__file__).parent.parent / "data" / "rendering-project"
+
+
+def entry(resource_type: str = "model", **more: Any) -> dict[str, Any]:
+    return {"resource_type": resource_type, "original_file_path": "models/a.sql", **more}
+
+
+def manifest(tmp_path: Path, nodes: dict[str, Any], **more: Any) -> Path:
+    path = tmp_path / "manifest.json"
+    path.write_text(json.dumps({"metadata": {"project_name": "shop"}, "nodes": nodes, **more}))
+    return path
+
+
+def test_a_manifest_and_dbt_ls_of_one_project_give_the_same_nodes() -> None:
+    from_manifest = read_manifest(PROJECT / "manifest.json", project_path=PROJECT)
+    from_ls = parse_dbt_ls_output(
+        (PROJECT / "dbt_ls.jsonl").read_text().splitlines(), project_path=PROJECT, root_package="harbor_ops"
+    )
+
+    assert from_manifest == from_ls
+    assert len(from_manifest) == 31
+
+
+def test_unit_tests_are_read_and_analyses_are_not() -> None:
+    types = {node.resource_type for node in read_manifest(PROJECT / "manifest.json", project_path=PROJECT).values()}
+
+    assert DbtResourceType.UNIT_TEST in types
+    assert DbtResourceType.ANALYSIS not in types
+
+
+def test_only_an_age_that_is_set_counts_as_freshness() -> None:
+    nodes = read_manifest(PROJECT / "manifest.json", project_path=PROJECT)
+
+    fresh = sorted(node.resource_name for node in nodes.values() if node.has_freshness)
+
+    assert fresh == ["tracking.positions", "tracking.spare_feed"]
+
+
+def test_files_of_packages_lie_in_the_packages_folder(tmp_path: Path) -> None:
+    path = manifest(
+        tmp_path,
+        {"model.shop.a": entry(package_name="shop"), "model.utils.b": entry(package_name="utils")},
+    )
+
+    nodes = read_manifest(path, project_path=tmp_path, packages_folder="vendor")
+
+    assert nodes["model.shop.a"].file_path == tmp_path / "models/a.sql"
+    assert nodes["model.utils.b"].file_path == tmp_path / "vendor/utils/models/a.sql"
+
+
+def test_paths_written_on_windows_are_understood(tmp_path: Path) -> None:
+    path = manifest(tmp_path, {"model.shop.a": entry(original_file_path="models\\sub\\a.sql")})
+
+    assert read_manifest(path, project_path=tmp_path)["model.shop.a"].original_file_path == Path("models/sub/a.sql")
+
+
+def test_nodes_that_no_file_declares_are_left_out(tmp_path: Path) -> None:
+    path = manifest(tmp_path, {"model.other.a": entry(original_file_path=""), "model.shop.a": entry()})
+
+    assert list(read_manifest(path, project_path=tmp_path)) == ["model.shop.a"]
+
+
+def test_unknown_keys_and_types_of_a_newer_dbt_are_no_obstacle(tmp_path: Path) -> None:
+    path = manifest(tmp_path, {"wonder.shop.a": entry("wonder", news={"x": 1})}, wonders={"a": {}})
+
+    assert read_manifest(path, project_path=tmp_path)["wonder.shop.a"].resource_type.value == "wonder"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        pytest.param(b"", r"manifest\.json is empty", id="empty"),
+        pytest.param(b" \n", r"manifest\.json is empty", id="blank"),
+        pytest.param(b"not json", r"manifest\.json is not JSON", id="not-json"),
+        pytest.param(b'{"nodes": {"a": "\xff"}}', r"manifest\.json (is not JSON|is JSON but)|entry a", id="not-utf8"),
+        pytest.param((PROJECT / "manifest.json").read_bytes()[:30_000], r"manifest\.json is cut off", id="cut-off"),
+        pytest.param(b"[]", r"not a dbt manifest: Expected `object`, got `array`", id="array"),
+        pytest.param(b"3", r"not a dbt manifest: Expected `object`, got `int`", id="number"),
+        pytest.param(b"null", r"not a dbt manifest: Expected `object`, got `null`", id="null"),
+        pytest.param(b"{}", r"not a dbt manifest: Object missing required field `nodes`", id="no-nodes"),
+        pytest.param(b'{"nodes": []}', r"not a dbt manifest: Expected `object`, got `array`", id="nodes-array"),
+    ],
+)
+def test_a_file_that_is_no_manifest_is_named_with_fault_and_way_out(tmp_path: Path, content: bytes, words: str) -> None:
+    path = tmp_path / "manifest.json"
+    path.write_bytes(content)
+
+    with pytest.raises(CosmosLoadDbtException, match=rf"({words}).*(?s:.*)`dbt parse` or `dbt compile`"):
+        read_manifest(path, project_path=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["absent.json", "."])
+def test_a_manifest_that_cannot_be_opened_is_named(tmp_path: Path, name: str) -> None:
+    with pytest.raises(CosmosLoadDbtException, match=r"manifest_path .* cannot be read: (No such file|Is a directory)"):
+        read_manifest(tmp_path / name, project_path=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("unique_id", "broken", "words"),
+    [
+        pytest.param(
+            "model.shop.a",
+            {"original_file_path": "a.sql"},
+            "entry model.shop.a: Object missing required field `resource_type`",
+            id="no-resource-type",
+        ),
+        pytest.param(
+            "model.shop.a", entry(tags="daily"), "entry model.shop.a: Expected `array | null`, got `str`", id="tags"
+        ),
+        pytest.param("model.a", entry(), "entry model.a: unique_id 'model.a' is not <type>.<package>.<name>", id="id"),
+        pytest.param("model.shop.a", entry(""), "entry model.shop.a: '' is not a valid DbtResourceType", id="type"),
+    ],
+)
+def test_a_broken_entry_is_named(tmp_path: Path, unique_id: str, broken: dict[str, Any], words: str) -> None:
+    path = manifest(tmp_path, {"model.shop.good": entry(), unique_id: broken})
+
+    with pytest.raises(CosmosLoadDbtException) as refusal:
+        read_manifest(path, project_path=tmp_path)
+
+    assert words in str(refusal.value)
+
+
+@pytest.mark.parametrize(("version", "is_refused"), [(8, True), (9, False), (12, False), (13, False)])
+def test_manifests_before_dbt_1_5_are_refused(tmp_path: Path, version: int, is_refused: bool) -> None:
+    metadata = {"dbt_schema_version": f"https://schemas.getdbt.com/dbt/manifest/v{version}.json"}
+    path = manifest(tmp_path, {"model.shop.a": entry()}, metadata=metadata)
+
+    if not is_refused:
+        assert list(read_manifest(path, project_path=tmp_path)) == ["model.shop.a"]
+        return
+    with pytest.raises(CosmosLoadDbtException, match=r"schema v8; v9 \(dbt 1\.5\) or later is needed"):
+        read_manifest(path, project_path=tmp_path)

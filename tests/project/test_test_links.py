@@ -1,0 +1,70 @@
+"""How tests join the nodes they depend on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cosmos_venv.constants import DbtResourceType
+from cosmos_venv.project.links import link
+from cosmos_venv.project.node import DbtNode
+
+
+def project(**depends_on: list[str]) -> dict[str, DbtNode]:
+    """Nodes by id, of ``type_name=[ids of parents]`` where both parts of an id are short: ``model_a``."""
+    nodes = {}
+    for short, parents in depends_on.items():
+        unique_id = full(short)
+        nodes[unique_id] = DbtNode(
+            unique_id, DbtResourceType(unique_id.partition(".")[0]), [full(each) for each in parents], Path(), Path("f")
+        )
+    return nodes
+
+
+def full(short: str) -> str:
+    kind, _, name = short.rpartition("_")
+    return f"{kind}.shop.{name}"
+
+
+def test_a_test_joins_when_one_of_its_parents_is_selected() -> None:
+    nodes = project(model_a=[], model_b=["model_a"], test_both=["model_a", "model_b"], test_other=["model_b"])
+
+    selection = link(nodes, ["model.shop.a"])
+
+    assert list(selection.nodes) == ["model.shop.a", "test.shop.both"]
+    assert selection.tests_per_model == {"model.shop.a": ["test.shop.both"]}
+    assert selection.nodes["model.shop.a"].has_test
+    assert selection.nodes["model.shop.a"].has_non_detached_test
+
+
+def test_a_test_without_parents_and_a_unit_test_join_nothing() -> None:
+    nodes = project(model_a=[], test_lonely=[], unit_test_a=["model_a"])
+
+    selection = link(nodes, ["model.shop.a"])
+
+    assert list(selection.nodes) == ["model.shop.a"]
+    assert not selection.nodes["model.shop.a"].has_test
+
+
+def test_downstream_are_the_selected_children_without_tests() -> None:
+    nodes = project(seed_raw=[], model_a=["seed_raw"], model_b=["seed_raw"], test_t=["seed_raw"])
+
+    selection = link(nodes, ["seed.shop.raw", "model.shop.a"])
+
+    assert selection.nodes["seed.shop.raw"].downstream == ["model.shop.a"]
+
+
+def test_a_parent_named_twice_counts_once() -> None:
+    nodes = project(model_a=[], model_b=["model_a", "model_a"], test_t=["model_a", "model_a"])
+
+    selection = link(nodes, nodes)
+
+    assert selection.tests_per_model == {"model.shop.a": ["test.shop.t"]}
+    assert selection.nodes["model.shop.a"].downstream == ["model.shop.b"]
+
+
+def test_linking_again_changes_nothing() -> None:
+    nodes = project(seed_raw=[], model_a=["seed_raw"], test_t=["model_a"])
+
+    once = link(nodes, nodes)
+
+    assert link(once.nodes, once.nodes) == once

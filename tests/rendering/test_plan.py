@@ -1,0 +1,225 @@
+"""What the plan is beside what Cosmos was seen to do: ordered, equal in every process, readable."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
+from cosmos_venv.constants import DbtResourceType, ExecutionMode, TestBehavior
+from cosmos_venv.exceptions import CosmosLoadDbtException
+from cosmos_venv.project.links import link
+from cosmos_venv.project.node import DbtNode
+from cosmos_venv.rendering.order import in_order
+from cosmos_venv.rendering.plan import Plan, plan
+
+MANIFEST = Path(__file__).parent.parent / "data" / "rendering-project" / "manifest.json"
+
+
+def node(unique_id: str, *depends_on: str, **config: Any) -> DbtNode:
+    kind, package, name = unique_id.split(".", 2)
+    return DbtNode(
+        unique_id,
+        DbtResourceType(kind),
+        list(depends_on),
+        Path("/srv/shop"),
+        Path(f"models/{name}.sql"),
+        config=config,
+        fqn=[package, name],
+    )
+
+
+def planned(*nodes: DbtNode, render: RenderConfig | None = None, operator_args: dict[str, Any] | None = None) -> Plan:
+    by_id = {each.unique_id: each for each in nodes}
+    selection = link(by_id, by_id)
+    return plan(
+        selection.nodes,
+        tests_per_model=selection.tests_per_model,
+        render_config=render or RenderConfig(),
+        execution_config=ExecutionConfig(ExecutionMode.VIRTUALENV),
+        project_config=ProjectConfig("shop"),
+        operator_args=operator_args or {},
+    )
+
+
+RAW = node("seed.shop.raw")
+ORDERS = node("model.shop.orders", "seed.shop.raw")
+ORDERS_TEST = node("test.shop.unique_orders.1", "model.shop.orders")
+REPORT = node("model.shop.report", "model.shop.orders")
+
+
+def arguments(made: Plan) -> dict[str, dict[str, Any]]:
+    return {task.task_id: task.arguments for task in made.tasks}
+
+
+def test_tasks_stand_after_what_they_need_and_by_id_within_a_step() -> None:
+    made = planned(REPORT, ORDERS_TEST, ORDERS, RAW, node("seed.shop.all"))
+
+    assert [task.task_id for task in made.tasks] == [
+        *("all_seed", "raw_seed", "orders.run", "orders.test", "report_run"),
+    ]
+
+
+def test_an_edge_from_a_group_leaves_its_test_and_one_to_a_group_enters_its_first_task() -> None:
+    made = planned(RAW, ORDERS, ORDERS_TEST, REPORT)
+
+    assert made.edges == (("orders.run", "orders.test"), ("orders.test", "report_run"), ("raw_seed", "orders.run"))
+    assert made.outer_edges == (("orders", "report_run"), ("raw_seed", "orders"))
+    assert made.groups == ("orders",)
+
+
+def test_a_task_in_a_group_has_a_label_of_its_own() -> None:
+    run, test, report = planned(ORDERS, ORDERS_TEST, REPORT).tasks
+
+    assert (run.label, test.label, report.label) == ("run", "test", "report_run")
+    assert (run.group, report.group) == ("orders", None)
+
+
+def test_operators_are_those_of_the_execution_mode() -> None:
+    made = planned(ORDERS, ORDERS_TEST)
+
+    assert [task.operator for task in made.tasks] == [
+        "operators.virtualenv.DbtRunVirtualenvOperator",
+        "operators.virtualenv.DbtTestVirtualenvOperator",
+    ]
+
+
+def test_what_the_dag_excludes_reaches_tests_after_what_all_tasks_exclude() -> None:
+    made = planned(
+        ORDERS,
+        ORDERS_TEST,
+        render=RenderConfig(exclude=["tag:slow", "raw"]),
+        operator_args={"exclude": "tag:y raw"},
+    )
+
+    assert arguments(made)["orders.test"]["exclude"] == "tag:y raw tag:slow"
+    assert "exclude" not in arguments(made)["orders.run"]
+
+
+def test_what_the_dag_excludes_reaches_builds() -> None:
+    made = planned(ORDERS, render=RenderConfig(exclude=["tag:slow"], test_behavior=TestBehavior.BUILD))
+
+    assert arguments(made)["orders_model_build"]["exclude"] == "tag:slow"
+
+
+def test_the_one_test_task_selects_like_the_dag_and_never_like_all_tasks() -> None:
+    selecting = RenderConfig(select=["tag:a", "tag:b"], exclude=["raw"], test_behavior=TestBehavior.AFTER_ALL)
+    plain = RenderConfig(test_behavior=TestBehavior.AFTER_ALL)
+
+    selected, unselected = (arguments(planned(ORDERS, render=each))["shop_test"] for each in (selecting, plain))
+
+    assert (selected["select"], selected["exclude"], selected["selector"]) == ("tag:a tag:b", "raw", None)
+    assert (unselected["select"], unselected["exclude"], unselected["selector"]) == (None, None, None)
+
+
+def test_the_one_test_task_comes_after_all_leaves() -> None:
+    made = planned(
+        RAW, ORDERS, REPORT, node("seed.shop.all"), render=RenderConfig(test_behavior=TestBehavior.AFTER_ALL)
+    )
+
+    assert [before for before, after in made.edges if after == "shop_test"] == ["all_seed", "report_run"]
+
+
+def test_nothing_selected_is_an_empty_plan() -> None:
+    made = planned(render=RenderConfig(test_behavior=TestBehavior.AFTER_ALL))
+
+    assert made.tasks == ()
+
+
+def test_a_node_that_has_no_task_bridges_no_gap() -> None:
+    made = planned(
+        node("model.shop.a"), node("exposure.shop.x", "model.shop.a"), node("model.shop.b", "exposure.shop.x")
+    )
+
+    assert [task.task_id for task in made.tasks] == ["a_run", "b_run"]
+    assert made.edges == ()
+
+
+def test_a_group_and_a_task_of_one_id_are_refused_with_both_nodes() -> None:
+    tested = node("test.shop.t.1", "model.shop.a_run")
+
+    with pytest.raises(CosmosLoadDbtException, match=r"shop\.a and model\.shop\.a_run would both become 'a_run'"):
+        planned(node("model.shop.a"), node("model.shop.a_run"), tested)
+
+
+@pytest.mark.parametrize("meta", ["text", {"cosmos": 3}, {"cosmos": {"operator_kwargs": ["pool"]}}])
+def test_metadata_that_is_no_mapping_is_refused_with_the_node(meta: object) -> None:
+    with pytest.raises(CosmosLoadDbtException, match=r"model\.shop\.a: config\.meta.* is .* a (str|int|list)"):
+        planned(node("model.shop.a", meta=meta))
+
+
+def test_a_node_cannot_set_its_task_id() -> None:
+    with pytest.raises(CosmosLoadDbtException, match=r"model\.shop\.a: .* sets task_id"):
+        planned(node("model.shop.a", meta={"cosmos": {"operator_kwargs": {"task_id": "x"}}}))
+
+
+def test_tests_of_one_task_that_disagree_are_told_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    first, second = (
+        node(f"test.shop.t{pool}.1", "model.shop.a", meta={"cosmos": {"operator_kwargs": {"pool": pool}}})
+        for pool in ("x", "y")
+    )
+
+    made = planned(node("model.shop.a"), first, second)
+
+    assert arguments(made)["a.test"]["pool"] == "y"
+    assert "differ in operator_kwargs.pool: 'y' of test.shop.ty.1 replaces 'x'" in caplog.text
+
+
+def test_a_circle_is_named() -> None:
+    with pytest.raises(CosmosLoadDbtException, match=r"in a circle: (a_run -> b_run -> a_run|b_run -> a_run -> b_run)"):
+        planned(node("model.shop.a", "model.shop.b"), node("model.shop.b", "model.shop.a"))
+
+
+def test_the_order_does_not_depend_on_how_the_edges_come() -> None:
+    edges = [("b", "d"), ("a", "d"), ("c", "a")]
+
+    assert in_order("abcd", edges) == in_order("dcba", reversed(edges)) == ["b", "c", "a", "d"]
+
+
+def test_the_plan_is_plain_data() -> None:
+    data = planned(RAW, ORDERS, ORDERS_TEST).to_dict()
+
+    assert json.loads(json.dumps(data)) == data
+    assert data["edges"] == [["orders.run", "orders.test"], ["raw_seed", "orders.run"]]
+
+
+def test_the_tree_shows_groups_operators_and_what_comes_before() -> None:
+    assert str(planned(RAW, ORDERS, ORDERS_TEST, REPORT)).splitlines() == [
+        "raw_seed  DbtSeedVirtualenvOperator",
+        "orders",
+        "  run  DbtRunVirtualenvOperator  <- raw_seed",
+        "  test  DbtTestVirtualenvOperator  <- orders.run",
+        "report_run  DbtRunVirtualenvOperator  <- orders.test",
+    ]
+
+
+SCRIPT = f"""
+import json
+from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
+from cosmos_venv.project.load import DbtGraph
+from cosmos_venv.rendering.plan import plan
+project = ProjectConfig({str(MANIFEST.parent)!r}, manifest_path={str(MANIFEST)!r})
+render, execution = RenderConfig(), ExecutionConfig()
+graph = DbtGraph(project, render, execution)
+graph.load()
+print(json.dumps(plan(graph.filtered_nodes, tests_per_model=graph.tests_per_model, render_config=render,
+    execution_config=execution, project_config=project, operator_args=graph.operator_args).to_dict()))
+"""
+
+
+def test_two_processes_with_other_hash_seeds_make_the_same_plan() -> None:
+    outputs = {
+        subprocess.run(
+            [sys.executable, "-c", SCRIPT], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, check=True
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+
+    assert len(outputs) == 1
+    assert len(json.loads(outputs.pop())["tasks"]) == 21
