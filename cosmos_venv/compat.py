@@ -1,0 +1,100 @@
+"""Which Airflow is this? The only file that asks; everything else takes Airflow's names from here.
+
+Airflow 2.10 and later, and 3.x. Importing this module imports Airflow.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal
+
+import airflow
+
+AIRFLOW_VERSION: str = airflow.__version__
+IS_AIRFLOW_3 = not AIRFLOW_VERSION.startswith("2.")
+
+
+def _first(name: str, *modules: str) -> Any:
+    """The name from the first of these modules that has it: newest home first, so that no deprecated one is asked."""
+    for module in modules:
+        try:
+            return getattr(import_module(module), name)
+        except (ImportError, AttributeError):
+            continue
+    raise ImportError(f"Airflow {AIRFLOW_VERSION} has {name} in none of {', '.join(modules)}")
+
+
+if TYPE_CHECKING:
+    from airflow.providers.standard.operators.empty import EmptyOperator
+    from airflow.sdk import DAG, BaseOperator, Connection, Context, TaskGroup
+    from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException, AirflowSkipException
+else:
+    DAG = _first("DAG", "airflow.sdk", "airflow.models.dag")
+    TaskGroup = _first("TaskGroup", "airflow.sdk", "airflow.utils.task_group")
+    BaseOperator = _first("BaseOperator", "airflow.sdk", "airflow.models.baseoperator")
+    EmptyOperator = _first("EmptyOperator", "airflow.providers.standard.operators.empty", "airflow.operators.empty")
+    AirflowException = _first("AirflowException", "airflow.sdk.exceptions", "airflow.exceptions")
+    AirflowSkipException = _first("AirflowSkipException", "airflow.sdk.exceptions", "airflow.exceptions")
+    AirflowNotFoundException = _first("AirflowNotFoundException", "airflow.sdk.exceptions", "airflow.exceptions")
+
+__all__ = [
+    "AIRFLOW_VERSION",
+    "DAG",
+    "IS_AIRFLOW_3",
+    "AirflowException",
+    "AirflowNotFoundException",
+    "AirflowSkipException",
+    "BaseOperator",
+    "EmptyOperator",
+    "TaskGroup",
+    "context_variables",
+    "dag_arguments",
+    "get_connection",
+    "to_boolean",
+    "venv_install_method",
+]
+
+
+def get_connection(conn_id: str) -> Connection:
+    """The Airflow Connection of that id.
+
+    :raises AirflowNotFoundException: when there is none.
+    """
+    connection: Connection = _first("BaseHook", "airflow.sdk", "airflow.hooks.base").get_connection(conn_id)
+    return connection
+
+
+def context_variables(context: Context | Mapping[str, Any]) -> dict[str, str]:
+    """What Airflow itself exports of a task's context (``AIRFLOW_CTX_DAG_ID`` and so on)."""
+    if not context:
+        return {}
+    export = _first("context_to_airflow_vars", "airflow.sdk.execution_time.context", "airflow.utils.operator_helpers")
+    return dict(export(context, in_env_var_format=True))
+
+
+def to_boolean(value: object) -> bool:
+    """A boolean, or the text that a template rendered to, as Airflow reads it: true, t, yes, y, 1, on."""
+    if isinstance(value, str):
+        from airflow.utils.strings import to_boolean as read
+
+        return read(value.strip())
+    return bool(value)
+
+
+def venv_install_method() -> Literal["auto", "uv", "pip"]:
+    """What Airflow's own ``[standard] venv_install_method`` says, where it exists; ``auto`` elsewhere."""
+    from airflow.configuration import conf
+
+    said = str(conf.get("standard", "venv_install_method", fallback="auto")).strip().lower()
+    return "uv" if said == "uv" else "pip" if said == "pip" else "auto"
+
+
+def dag_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of a DAG as Airflow takes them: ``schedule_interval`` became ``schedule`` (seed document 000)."""
+    taken = dict(arguments)
+    if "schedule_interval" in taken:
+        taken.setdefault("schedule", taken.pop("schedule_interval"))
+        warnings.warn("schedule_interval is called schedule in Airflow now", DeprecationWarning, stacklevel=3)
+    return taken

@@ -1,0 +1,66 @@
+"""Where does dbt run? In a folder of its own that links to the project: the project is never written to."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from cosmos_venv.dbt.project_file import read_dbt_project
+from cosmos_venv.exceptions import CosmosValueError
+
+PARTIAL_PARSE_FILE = "partial_parse.msgpack"
+PACKAGE_FILES = ("packages.yml", "dependencies.yml")
+# dbt writes the first three; profiles.yml would win over the profile that we write.
+_NOT_LINKED = frozenset({"logs", "target", "package-lock.yml", "profiles.yml"})
+
+
+@contextmanager
+def workspace(project_dir: Path, *, install_deps: bool, partial_parse: bool = True) -> Iterator[Path]:
+    """A folder that is the project for one invocation, gone afterwards.
+
+    :param install_deps: ``dbt deps`` will run, so the packages folder is dbt's own instead of a link.
+    :param partial_parse: offer dbt the project's own ``target/partial_parse.msgpack`` (seed document 001).
+    :raises CosmosValueError: when ``project_dir`` is no dbt project.
+    :raises CosmosLoadDbtException: when its dbt_project.yml cannot be read.
+    """
+    require_project(project_dir)
+    skipped = _NOT_LINKED | ({read_dbt_project(project_dir).packages_folder} if install_deps else frozenset())
+    with TemporaryDirectory(prefix="cosmos-venv-run-") as name:
+        place = Path(name)
+        for child in project_dir.iterdir():
+            if child.name not in skipped:
+                (place / child.name).symlink_to(child.absolute())
+        if install_deps and (lock := project_dir / "package-lock.yml").exists():
+            shutil.copy(lock, place)  # a copy: dbt deps writes it
+        if partial_parse:
+            _offer_partial_parse(project_dir, place)
+        yield place
+
+
+def require_project(project_dir: Path) -> None:
+    """Raises CosmosValueError when there is no dbt_project.yml in the folder, naming it."""
+    if not (project_dir / "dbt_project.yml").is_file():
+        reason = "there is no dbt_project.yml in it" if project_dir.is_dir() else "there is no such folder"
+        raise CosmosValueError(
+            f"project_dir {str(project_dir)!r} is no dbt project: {reason}. "
+            "Give the folder that holds dbt_project.yml, as this worker sees it."
+        )
+
+
+def has_packages(project_dir: Path) -> bool:
+    """Whether the project lists packages that ``dbt deps`` would install."""
+    return any((file := project_dir / name).is_file() and file.stat().st_size > 0 for name in PACKAGE_FILES)
+
+
+def _offer_partial_parse(project_dir: Path, place: Path) -> None:
+    target = place / "target"
+    target.mkdir()
+    for name in (PARTIAL_PARSE_FILE, "manifest.json"):
+        try:
+            shutil.copyfile(project_dir / "target" / name, target / name)
+        except OSError:
+            # It only saves time; without it dbt parses everything.
+            (target / name).unlink(missing_ok=True)

@@ -1,0 +1,25 @@
+"""PostgreSQL: the Connection's schema is dbt's ``dbname``; dbt's own ``schema`` comes from ``profile_args``."""
+
+from __future__ import annotations
+
+from cosmos_venv.profiles.base import BaseProfileMapping
+
+
+class PostgresUserPasswordProfileMapping(BaseProfileMapping):
+    """A PostgreSQL database by user and password, from a Connection of type ``postgres``."""
+
+    airflow_connection_type = "postgres"
+    dbt_profile_type = "postgres"
+    required_fields = ("host", "user", "password", "dbname")
+    secret_fields = ("password",)
+    airflow_param_mapping = {
+        "host": "host",
+        "user": "login",
+        "password": "password",
+        "port": "port",
+        "dbname": "schema",
+        "keepalives_idle": "extra.keepalives_idle",
+        "sslmode": "extra.sslmode",
+    }
+    default_values = {"port": 5432}
+    kept_in_mock = ("schema",)

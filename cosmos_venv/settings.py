@@ -1,0 +1,70 @@
+"""What can be set in Airflow's configuration: ``[cosmos_venv]`` first, then ``[cosmos]`` for names that Cosmos has.
+
+``settings.virtualenv_max_retries_lock`` reads ``AIRFLOW__COSMOS_VENV__VIRTUALENV_MAX_RETRIES_LOCK`` or the same key in
+``airflow.cfg``, each time it is looked at. Importing this module does not import Airflow.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from cosmos_venv.exceptions import CosmosValueError
+
+SECTION, COSMOS_SECTION = "cosmos_venv", "cosmos"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One name that can be set."""
+
+    default: bool | int | str
+    meaning: str
+    is_also_cosmos: bool = True
+    choices: tuple[str, ...] = ()
+
+
+SETTINGS: dict[str, Setting] = {
+    "virtualenv_max_retries_lock": Setting(
+        default=120,
+        meaning="Seconds that a task waits for another process to release cosmos_virtualenv.lock. They do not count "
+        "while that process's build makes visible progress.",
+    ),
+    "virtualenv_build": Setting(
+        default="auto",
+        meaning="never: a missing environment is an error that names the command which builds it.",
+        is_also_cosmos=False,
+        choices=("auto", "never"),
+    ),
+}
+
+virtualenv_max_retries_lock: int
+virtualenv_build: str
+
+
+def __getattr__(name: str) -> Any:
+    setting = SETTINGS.get(name)
+    if setting is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(sorted(SETTINGS))}")
+    return _read(name, setting)
+
+
+def _read(name: str, setting: Setting) -> bool | int | str:
+    from airflow.configuration import conf
+
+    for section in (SECTION, COSMOS_SECTION) if setting.is_also_cosmos else (SECTION,):
+        text = conf.get(section, name, fallback=None)
+        if text is not None:
+            return _convert(section, name, text.strip(), setting)
+    return setting.default
+
+
+def _convert(section: str, name: str, text: str, setting: Setting) -> bool | int | str:
+    if isinstance(setting.default, int):
+        try:
+            return int(text)
+        except ValueError:
+            raise CosmosValueError(f"[{section}] {name} = {text!r} is no whole number.") from None
+    if setting.choices and text not in setting.choices:
+        raise CosmosValueError(f"[{section}] {name} = {text!r}: it can be {' or '.join(setting.choices)}.")
+    return text

@@ -1,0 +1,75 @@
+"""The command line of one dbt invocation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+from cosmos_venv.dbt.command import DbtOptions, dbt_command, selection_text, vars_text
+
+
+def test_every_option_stands_in_its_place() -> None:
+    options = DbtOptions(
+        select=["tag:a", "b+"],
+        exclude="c",
+        selector="nightly",
+        vars={"b": 2, "a": [1]},
+        models="m",
+        indirect_selection="cautious",
+        no_version_check=True,
+        cache_selected_only=True,
+        fail_fast=True,
+        quiet=True,
+        warn_error=True,
+        partial_parse=False,
+        dbt_cmd_flags=["--threads", "4", "", "  "],
+        dbt_cmd_global_flags=["--log-format", "json"],
+    )
+
+    command = dbt_command("/env/bin/dbt", ["source", "freshness"], options, own_flags=["--full-refresh"])
+
+    assert command == [
+        *("/env/bin/dbt", "--log-format", "json", "--no-partial-parse", "source", "freshness"),
+        *("--indirect-selection", "cautious", "--select", "tag:a b+", "--exclude", "c", "--selector", "nightly"),
+        *("--vars", "a:\n- 1\nb: 2\n", "--models", "m"),
+        *("--no-version-check", "--cache-selected-only", "--fail-fast", "--quiet", "--warn-error"),
+        *("--full-refresh", "--threads", "4"),
+    ]
+
+
+def test_without_options_there_is_only_the_command() -> None:
+    assert dbt_command("dbt", ["run"], DbtOptions()) == ["dbt", "run"]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        pytest.param(None, None, id="nothing"),
+        pytest.param([], None, id="empty-list"),
+        pytest.param("", "", id="empty-text-is-a-flag-with-nothing-in-it"),
+        pytest.param(["a", "b"], "a b", id="union"),
+        pytest.param("a b", "a b", id="text"),
+    ],
+)
+def test_a_selection_is_one_text(given: Any, expected: str | None) -> None:
+    assert selection_text(given) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        pytest.param(None, None, id="nothing"),
+        pytest.param({}, "{}\n", id="empty"),
+        pytest.param("{a: 1}", "{a: 1}", id="text-as-it-is"),
+    ],
+)
+def test_vars_are_yaml(given: Any, expected: str | None) -> None:
+    assert vars_text(given) == expected
+
+
+def test_vars_come_out_as_they_went_in() -> None:
+    given = {"name": 'Zoë "O\'Neil"\nJr.', "plan": {"since": "2024-01-01", "on": "no", "count": 0}}
+
+    assert yaml.safe_load(vars_text(given) or "") == given

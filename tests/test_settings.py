@@ -1,0 +1,50 @@
+"""What Airflow's configuration says."""
+
+from __future__ import annotations
+
+import pytest
+
+from cosmos_venv import settings
+from cosmos_venv.exceptions import CosmosValueError
+
+
+def test_without_configuration_there_are_defaults() -> None:
+    assert settings.virtualenv_max_retries_lock == 120
+    assert settings.virtualenv_build == "auto"
+
+
+def test_our_section_wins_over_cosmoss(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__COSMOS__VIRTUALENV_MAX_RETRIES_LOCK", "7")
+    assert settings.virtualenv_max_retries_lock == 7
+
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_MAX_RETRIES_LOCK", "8")
+    assert settings.virtualenv_max_retries_lock == 8
+
+
+def test_a_name_that_cosmos_does_not_have_is_not_read_from_its_section(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__COSMOS__VIRTUALENV_BUILD", "never")
+
+    assert settings.virtualenv_build == "auto"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        (
+            "VIRTUALENV_MAX_RETRIES_LOCK",
+            "many",
+            r"\[cosmos_venv\] virtualenv_max_retries_lock = 'many' is no whole number",
+        ),
+        ("VIRTUALENV_BUILD", "perhaps", r"virtualenv_build = 'perhaps': it can be auto or never"),
+    ],
+)
+def test_a_value_that_cannot_be_is_named(monkeypatch: pytest.MonkeyPatch, key: str, value: str, message: str) -> None:
+    monkeypatch.setenv(f"AIRFLOW__COSMOS_VENV__{key}", value)
+
+    with pytest.raises(CosmosValueError, match=message):
+        getattr(settings, key.lower())
+
+
+def test_an_unknown_name_says_what_there_is() -> None:
+    with pytest.raises(AttributeError, match="it has virtualenv_build"):
+        _ = settings.virtualenv_bild
