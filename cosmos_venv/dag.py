@@ -1,0 +1,117 @@
+"""A whole dbt project as an Airflow DAG, or as a group of tasks inside one: load it, plan it, make the tasks."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from cosmos_venv.compat import DAG, TaskGroup, dag_arguments
+from cosmos_venv.constants import DEFAULT_DBT_TASK_GROUP_ID
+from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.project.load import DbtGraph
+from cosmos_venv.rendering.arguments import Configuration
+from cosmos_venv.rendering.plan import Plan, plan
+from cosmos_venv.rendering.tasks import make_tasks
+
+if TYPE_CHECKING:
+    from cosmos_venv.compat import BaseOperator
+    from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
+
+__all__ = ["DbtDag", "DbtTaskGroup"]
+
+
+class _RenderedProject:
+    """What a DbtDag and a DbtTaskGroup both know of their project.
+
+    :ivar dbt_graph: the nodes that were loaded and selected.
+    :ivar plan: the tasks and their order, as data.
+    :ivar tasks_map: the task or group of each rendered node, by the node's unique id.
+    """
+
+    dbt_graph: DbtGraph
+    plan: Plan
+    tasks_map: dict[str, BaseOperator | TaskGroup]
+
+    def _render(self, configuration: Configuration, *, dag: DAG | None, task_group: TaskGroup | None) -> None:
+        self.dbt_graph = DbtGraph(
+            project=configuration.project,
+            render_config=configuration.render,
+            execution_config=configuration.execution,
+            profile_config=configuration.profile,
+            operator_args=configuration.operator_args,
+        )
+        self.dbt_graph.load()
+        self.plan = plan(
+            self.dbt_graph.filtered_nodes,
+            tests_per_model=self.dbt_graph.tests_per_model,
+            render_config=configuration.render,
+            execution_config=configuration.execution,
+            project_config=configuration.project,
+            operator_args=configuration.operator_args,
+        )
+        self.tasks_map = make_tasks(self.plan, configuration.shared_arguments(), dag=dag, task_group=task_group)
+
+
+class DbtDag(DAG, _RenderedProject):
+    """A dbt project as a DAG of its own.
+
+    :param project_config: where the project is.
+    :param profile_config: how dbt reaches the warehouse.
+    :param execution_config: how and where dbt runs.
+    :param render_config: which nodes become tasks, and how.
+    :param operator_args: arguments for every dbt task, such as ``{"py_requirements": ["dbt-duckdb"]}``.
+    :param kwargs: of Airflow's DAG: ``dag_id``, ``schedule``, ``start_date``, ``catchup``, ``default_args`` ...
+    :raises CosmosValueError: when the configuration cannot be.
+    :raises CosmosLoadDbtException: when the project cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        project_config: ProjectConfig,
+        profile_config: ProfileConfig | None = None,
+        execution_config: ExecutionConfig | None = None,
+        render_config: RenderConfig | None = None,
+        operator_args: Mapping[str, Any] | None = None,
+        on_warning_callback: Callable[..., Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        _refuse_callback(on_warning_callback)
+        configuration = Configuration.of(project_config, profile_config, execution_config, render_config, operator_args)
+        super().__init__(*args, **dag_arguments(kwargs))
+        # Airflow takes the file of whoever calls DAG's constructor, which is this one.
+        self.fileloc = sys._getframe(1).f_code.co_filename
+        self._render(configuration, dag=self, task_group=None)
+
+
+class DbtTaskGroup(TaskGroup, _RenderedProject):
+    """A dbt project as one group of tasks, to be put in relation to the other tasks of a DAG.
+
+    :param group_id: of the group; its tasks' ids begin with it.
+    :param kwargs: of Airflow's TaskGroup. The other parameters are those of :class:`DbtDag`.
+    :raises CosmosValueError: when the configuration cannot be.
+    :raises CosmosLoadDbtException: when the project cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        group_id: str = DEFAULT_DBT_TASK_GROUP_ID,
+        *,
+        project_config: ProjectConfig,
+        profile_config: ProfileConfig | None = None,
+        execution_config: ExecutionConfig | None = None,
+        render_config: RenderConfig | None = None,
+        operator_args: Mapping[str, Any] | None = None,
+        on_warning_callback: Callable[..., Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        _refuse_callback(on_warning_callback)
+        configuration = Configuration.of(project_config, profile_config, execution_config, render_config, operator_args)
+        super().__init__(group_id=group_id, **kwargs)
+        self._render(configuration, dag=kwargs.get("dag") or self.dag, task_group=self)
+
+
+def _refuse_callback(on_warning_callback: Callable[..., Any] | None) -> None:
+    if on_warning_callback is not None:
+        raise CosmosValueError("on_warning_callback: cosmos-venv does not have this yet; leave it out.")

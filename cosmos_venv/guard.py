@@ -1,0 +1,220 @@
+"""A small process that stands between a worker and one command, and lets nothing of it outlive the worker.
+
+Run as ``python -I -S guard.py CONTROL_FD KEEP_FD,... -- COMMAND ARGUMENT...``, in a session of its own. It is imported
+by no one at run time: the standard library only, for every Python, and as little of it as will do, because each dbt
+command pays for its start.
+
+What it does, and why a signal handler or a parent-death signal in the command itself is not enough:
+
+* it is a *child subreaper* (Linux), so whatever the command leaves behind becomes its child and can be found;
+* it holds the other end of the worker's control socket. On a word, or when the socket closes because the worker died,
+  it ends every descendant: SIGINT (on which dbt cancels its queries), SIGTERM after 1 s, SIGKILL after 3 s;
+* it keeps the descriptors named ``KEEP_FD`` open (leases on environments) until the last descendant is gone.
+
+On the control socket it says ``pid N`` once the command runs, then ``exit N`` (negative: ended by that signal), or
+``error ERRNO`` when the command could not be started at all.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import time
+
+INTERRUPT_AT, TERMINATE_AT, KILL_AT = 0.0, 1.0, 3.0
+LADDER = ((INTERRUPT_AT, signal.SIGINT), (TERMINATE_AT, signal.SIGTERM), (KILL_AT, signal.SIGKILL))
+LOOK_AGAIN = 0.05
+PARENT_CHECK = 1.0
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+class Ladder:
+    """The steps from asking to killing, taken once begun whatever happens to the worker."""
+
+    def __init__(self) -> None:
+        self._began: float | None = None
+        self._steps = list(LADDER)
+
+    @property
+    def has_begun(self) -> bool:
+        return self._began is not None
+
+    def begin(self) -> None:
+        if self._began is None:
+            self._began = time.monotonic()
+
+    def climb(self) -> None:
+        """Send the signals that are due; from the last step on, SIGKILL whatever is still found."""
+        if self._began is None:
+            return
+        elapsed = time.monotonic() - self._began
+        if elapsed >= KILL_AT:
+            signal_descendants(signal.SIGKILL)
+            return
+        while self._steps and self._steps[0][0] <= elapsed:
+            signal_descendants(self._steps.pop(0)[1])
+
+
+def prctl(option: int, value: int) -> bool:
+    """Whether the kernel took it: False off Linux and where there is no C library to call."""
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        import ctypes
+
+        return bool(ctypes.CDLL(None).prctl(option, value, 0, 0, 0) == 0)
+    except (ImportError, OSError, AttributeError):
+        return False
+
+
+def parents() -> dict[int, int]:
+    """Parent of every process that this one may see (Linux; empty elsewhere)."""
+    found: dict[int, int] = {}
+    try:
+        entries = os.listdir("/proc")  # noqa: PTH208 - pathlib would double the guard's start
+    except OSError:
+        return found
+    for entry in entries:
+        if not entry.isdigit():
+            continue
+        try:
+            with open(f"/proc/{entry}/stat", "rb") as stat:  # noqa: PTH123 - as above
+                # "pid (name) state ppid": the name may hold blanks and brackets.
+                found[int(entry)] = int(stat.read().rpartition(b")")[2].split()[1])
+        except (OSError, ValueError, IndexError):
+            continue
+    return found
+
+
+def descendants() -> list[int]:
+    """Every living process below this one, nearest first."""
+    children: dict[int, list[int]] = {}
+    for pid, parent in parents().items():
+        children.setdefault(parent, []).append(pid)
+    found: list[int] = []
+    todo = [os.getpid()]
+    while todo:
+        below = children.get(todo.pop(0), [])
+        found += below
+        todo += below
+    return found
+
+
+def signal_descendants(number: int) -> None:
+    """Signal what is below; off Linux, where it cannot be listed, the whole group (which this process leads)."""
+    if not os.path.isdir("/proc/self"):  # noqa: PTH112 - as above
+        os.killpg(0, number)
+        return
+    for pid in descendants():
+        try:
+            os.kill(pid, number)
+        except (ProcessLookupError, PermissionError):
+            continue
+
+
+def start(command: list[str], report: int) -> int:
+    """Fork and exec the command with the signal dispositions of a plain subprocess. Returns its PID."""
+    me = os.getpid()
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD):
+            signal.signal(number, signal.SIG_DFL)
+        # Should the guard itself be killed, dbt goes with it; the worker ends the rest of the session.
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() == me:
+            os.execvp(command[0], command)  # noqa: S606 - no shell is what is wanted
+    except OSError as error:
+        os.write(report, f"error {error.errno}\n".encode())
+    finally:
+        os._exit(127)
+    raise AssertionError("unreachable")  # pragma: no cover
+
+
+def reap(child: int) -> tuple[bool, int | None]:
+    """Collect whatever has ended: whether anything is still below, and the command's status if it was among them."""
+    status = None
+    while True:
+        try:
+            pid, raw = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return False, status
+        if pid == 0:
+            return True, status
+        if pid == child:
+            status = os.waitstatus_to_exitcode(raw)
+
+
+def watch(child: int, control: int, wakeup: int) -> None:
+    """Report the end of ``child`` on ``control``; end all that is below when told to, or when nobody listens."""
+    ladder = Ladder()
+    worker = os.getppid()
+    listening = [control]
+    while True:
+        anything_left, status = reap(child)
+        if status is not None:
+            tell(control, f"exit {status}\n")
+            ladder.begin()  # what the command left behind is not wanted either
+        if not anything_left:
+            return
+        ladder.climb()
+        pause = LOOK_AGAIN if ladder.has_begun else PARENT_CHECK
+        ready = select.select([*listening, wakeup], [], [], pause)[0]
+        if wakeup in ready:
+            os.read(wakeup, 4096)
+        if control in ready:
+            if not hear(control):
+                listening = []  # closed: readable for ever, and nothing more will come
+            ladder.begin()
+        if os.getppid() != worker:
+            ladder.begin()
+
+
+def tell(control: int, text: str) -> None:
+    """Say it if anybody still listens."""
+    try:
+        os.write(control, text.encode())
+    except OSError:
+        pass  # the worker is dead; the work here is to end the command all the same
+
+
+def hear(control: int) -> bool:
+    """Whether the worker said something; False when it is gone."""
+    try:
+        return bool(os.read(control, 64))
+    except OSError:
+        return False
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command that follows ``--`` and stay until nothing of it is left."""
+    control = int(arguments[0])
+    command = arguments[arguments.index("--") + 1 :]
+    for descriptor in [control, *(int(number) for number in arguments[1].split(",") if number)]:
+        os.set_inheritable(descriptor, False)
+    prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+    wakeup, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+
+    child = start(command, control)
+    tell(control, f"pid {child}\n")
+    # Only the command may hold the pipe to the worker's log, or the worker would wait for the guard's end too.
+    null = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(null, stream)
+    watch(child, control, wakeup)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,208 @@
+"""The worker's side of the guard: run a command that dies with this process, and stop it from a signal handler.
+
+``Cancellation`` is how a kill reaches whatever a task is doing. Airflow 3 calls ``on_kill()`` from a SIGTERM handler
+that returns into the middle of anything, Airflow 2 raises from it: so asking takes no lock, and every wait looks.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cosmos_venv import guard
+from cosmos_venv.exceptions import CommandKilled
+
+_END_DEADLINE = guard.KILL_AT + 2.0
+
+
+class Cancellation:
+    """Whether this piece of work was told to end, and whom to tell then. Safe to use from a signal handler."""
+
+    def __init__(self) -> None:
+        # A plain bool: threading.Event takes a lock that the interrupted main thread may hold.
+        self._is_requested = False
+        self._stops: list[Callable[[], None]] = []
+
+    @property
+    def is_requested(self) -> bool:
+        return self._is_requested
+
+    def request(self) -> None:
+        """Ask for the end: every guarded command of this work is stopped, every wait ends with CommandKilled."""
+        self._is_requested = True
+        for stop in tuple(self._stops):
+            stop()
+
+    def raise_if_requested(self) -> None:
+        """Raises CommandKilled once the end was asked for."""
+        if self._is_requested:
+            raise CommandKilled("The task was told to end.")
+
+    @contextmanager
+    def stopping(self, stop: Callable[[], None]) -> Iterator[None]:
+        """Within this block a request calls ``stop``; at once, if it came before."""
+        self._stops.append(stop)
+        try:
+            if self._is_requested:
+                stop()
+            yield
+        finally:
+            self._stops.remove(stop)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompletedCommand:
+    """What came of a command: its status (negative: ended by that signal) and every line it wrote."""
+
+    returncode: int
+    lines: list[str] = field(default_factory=list)
+
+
+class GuardedProcess:
+    """One running command under a guard.
+
+    :param argv: the command; element 0 is looked up on the PATH of ``env`` when it holds no slash.
+    :param env: its whole environment; None: this process's.
+    :param cwd: its working directory.
+    :param keep_open: descriptors that the guard holds until the last descendant is gone (leases).
+    :raises OSError: when the command cannot be started, with its name and the reason.
+    """
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str | Path | None = None,
+        keep_open: Sequence[int] = (),
+    ) -> None:
+        self._argv = list(argv)
+        self._control, theirs = socket.socketpair()
+        self._heard = b""
+        self.pid: int | None = None
+        try:
+            self._guard = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-I",
+                    "-S",
+                    guard.__file__,
+                    str(theirs.fileno()),
+                    ",".join(map(str, keep_open)),
+                    "--",
+                    *self._argv,
+                ],
+                env=None if env is None else dict(env),
+                cwd=cwd,
+                # A task's descriptor 0 is Airflow 3's own request channel.
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                pass_fds=[theirs.fileno(), *keep_open],
+                # Airflow 3.3 kills the task's process group; the guard must survive that to do its work.
+                start_new_session=True,
+            )
+        except BaseException:
+            self._control.close()
+            raise
+        finally:
+            theirs.close()
+        assert self._guard.stdout is not None  # noqa: S101 - for the type checker: PIPE was asked for
+        self.output = self._guard.stdout
+
+    def stop(self) -> None:
+        """Begin the ladder SIGINT, SIGTERM, SIGKILL and return. May be called again, and from a signal handler."""
+        try:
+            self._control.send(b"k")
+        except OSError:
+            pass  # the guard has ended, and with it the command
+
+    def wait(self) -> int:
+        """The command's status, as subprocess gives it.
+
+        :raises OSError: when the command could not be started.
+        :raises CommandKilled: when the guard itself was killed, so that nobody knows.
+        """
+        while (verdict := self._verdict()) is None:
+            more = self._control.recv(4096)
+            if not more:
+                self._end_session()
+                raise CommandKilled(f"The guard of {self._argv[0]} was killed; its command was ended.")
+            self._heard += more
+        return verdict
+
+    def close(self) -> None:
+        """Let go: whatever still runs is ended. Waits for that, but no longer than the ladder is."""
+        self.stop()
+        self._control.close()
+        self.output.close()
+        try:
+            self._guard.wait(timeout=_END_DEADLINE)
+        except subprocess.TimeoutExpired:
+            # A process in uninterruptible sleep cannot be waited for; the guard stays with it.
+            pass
+
+    def _verdict(self) -> int | None:
+        whole_lines, _, self._heard = self._heard.rpartition(b"\n")
+        for line in whole_lines.decode("ascii").splitlines():
+            word, _, number = line.partition(" ")
+            if word == "pid":
+                self.pid = int(number)
+            elif word == "exit":
+                return int(number)
+            elif word == "error":
+                code = int(number)
+                raise OSError(code, os.strerror(code), self._argv[0])
+        return None
+
+    def _end_session(self) -> None:
+        """Kill what is left of the session that the guard led. Only for a guard that was killed from outside."""
+        for pid in guard.parents():
+            try:
+                if os.getsid(pid) == self._guard.pid:
+                    os.kill(pid, signal.SIGKILL)
+            except OSError as error:
+                if error.errno not in (errno.ESRCH, errno.EPERM):
+                    raise
+
+
+def run_guarded(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: str | Path | None = None,
+    keep_open: Sequence[int] = (),
+    on_line: Callable[[str], None] | None = None,
+    cancellation: Cancellation | None = None,
+    encoding: str = "utf-8",
+) -> CompletedCommand:
+    """Run a command to its end; each line of its output (stdout and stderr in order) goes to ``on_line`` as it comes.
+
+    :param encoding: of the output; what does not decode becomes backslash escapes.
+    :raises OSError: when the command cannot be started.
+    :raises CommandKilled: when ``cancellation`` was requested; the command and all below it are gone by then.
+    """
+    cancellation = cancellation or Cancellation()
+    cancellation.raise_if_requested()
+    process = GuardedProcess(argv, env=env, cwd=cwd, keep_open=keep_open)
+    lines = []
+    try:
+        with cancellation.stopping(process.stop):
+            for raw in process.output:
+                line = raw.decode(encoding, errors="backslashreplace").rstrip("\r\n")
+                lines.append(line)
+                if on_line is not None:
+                    on_line(line)
+            returncode = process.wait()
+    finally:
+        process.close()
+    cancellation.raise_if_requested()
+    return CompletedCommand(returncode=returncode, lines=lines)

@@ -1,0 +1,155 @@
+"""Which managed environment does a dbt command run in? From operator arguments to a ready one.
+
+The one place that wires environments (which know no dbt) with dbt (which knows no environments) and with the settings.
+Operators, parsing and the command line all ask here, so they find one digest for the same arguments.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cosmos_venv import settings
+from cosmos_venv.compat import venv_install_method
+from cosmos_venv.dbt.check import DBT_CHECK
+from cosmos_venv.environments.detached import build_detached
+from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
+from cosmos_venv.environments.store import Environment, EnvironmentStore
+from cosmos_venv.environments.temporary import temporary_environment
+from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
+from cosmos_venv.guarded import Cancellation
+
+Report = Callable[[str], None]
+
+_builds_in_foreground: ContextVar[bool] = ContextVar("builds_in_foreground", default=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VirtualenvArguments:
+    """The arguments of an operator that decide about its environment."""
+
+    py_requirements: tuple[str, ...]
+    pip_install_options: tuple[str, ...] = ()
+    py_system_site_packages: bool = False
+    py_executable: str | None = None
+
+    @classmethod
+    def of(cls, arguments: Mapping[str, Any]) -> VirtualenvArguments:
+        """From ``operator_args`` or an operator's attributes; what does not matter here is ignored."""
+        return cls(
+            py_requirements=tuple(arguments.get("py_requirements") or ()),
+            pip_install_options=tuple(arguments.get("pip_install_options") or ()),
+            py_system_site_packages=bool(arguments.get("py_system_site_packages")),
+            py_executable=arguments.get("py_executable"),
+        )
+
+    def spec(self) -> EnvironmentSpec:
+        """What the environment must be.
+
+        :raises CosmosValueError: when there are no requirements, or one is none.
+        """
+        if not self.py_requirements:
+            raise CosmosValueError(
+                "py_requirements is empty, so the environment would have no dbt. Name the dbt adapter to install, "
+                'for example py_requirements=["dbt-core~=1.11.0", "dbt-postgres"].'
+            )
+        return EnvironmentSpec(
+            requirements=self.py_requirements,
+            pip_install_options=self.pip_install_options,
+            interpreter=Interpreter.of(self.py_executable),
+            system_site_packages=self.py_system_site_packages,
+            check=DBT_CHECK,
+        )
+
+
+@contextmanager
+def managed_environment(
+    arguments: VirtualenvArguments,
+    directory: Path | None,
+    *,
+    cancellation: Cancellation,
+    report: Report,
+) -> Iterator[Environment]:
+    """The environment for a task: found ready, else built in ``directory``; a fresh one when that is None.
+
+    :param report: takes lines for the task's log.
+    :raises VirtualenvError: when it cannot be had.
+    :raises CosmosValueError: when an argument cannot be what it is.
+    """
+    spec = arguments.spec()
+    preference = venv_install_method()
+    if directory is None:
+        with temporary_environment(spec, preference=preference, cancellation=cancellation, report=report) as fresh:
+            yield fresh
+        return
+    _refuse_to_build(spec, directory)
+    with EnvironmentStore(directory).open(
+        spec,
+        preference=preference,
+        max_tries=settings.virtualenv_max_retries_lock,
+        cancellation=cancellation,
+        report=report,
+    ) as environment:
+        yield environment
+
+
+@contextmanager
+def environment_for_parsing(
+    arguments: VirtualenvArguments, directory: Path, *, report: Report
+) -> Iterator[Environment]:
+    """The environment for ``dbt ls`` while a DAG file is imported, which Airflow cuts after 30 s.
+
+    Where it is missing, a detached builder makes it; this parse waits for no more than half of what is left.
+
+    :raises VirtualenvBeingBuilt: when it is not ready in time; a later parse will find it.
+    """
+    spec = arguments.spec()
+    if not _builds_in_foreground.get():
+        _refuse_to_build(spec, directory)
+        build_detached(
+            directory,
+            spec,
+            preference=venv_install_method(),
+            max_tries=settings.virtualenv_max_retries_lock,
+            wait=seconds_for_a_parse(),
+            report=report,
+        )
+    with managed_environment(arguments, directory, cancellation=Cancellation(), report=report) as environment:
+        yield environment
+
+
+@contextmanager
+def building_in_foreground() -> Iterator[None]:
+    """Within this block DAG files that are imported build their environments themselves (``cosmos-venv env build``)."""
+    token = _builds_in_foreground.set(True)
+    try:
+        yield
+    finally:
+        _builds_in_foreground.reset(token)
+
+
+def without_worker_python(env: Mapping[str, str]) -> dict[str, str]:
+    """The environment variables without those that would lead the environment's Python to the worker's packages."""
+    return {name: value for name, value in env.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+
+
+def seconds_for_a_parse() -> float | None:
+    """Half of what Airflow's import time-out leaves; None where none runs (``dag.test()``, pytest, a script)."""
+    left, _ = signal.getitimer(signal.ITIMER_REAL)
+    return left / 2 if left else None
+
+
+def _refuse_to_build(spec: EnvironmentSpec, directory: Path) -> None:
+    if settings.virtualenv_build != "never" or _builds_in_foreground.get():
+        return
+    if (ready := EnvironmentStore(directory).find(spec)) is None:
+        raise VirtualenvError(
+            f"virtualenv_dir={str(directory)!r} holds no environment for {', '.join(spec.requirements)}, and "
+            "[cosmos_venv] virtualenv_build is never. Build it beforehand: cosmos-venv env build DAGFILE"
+        )
+    ready.close()

@@ -1,0 +1,1 @@
+"""Airflow operators, one per dbt command and execution mode."""

@@ -1,0 +1,153 @@
+"""What does every dbt operator have in common? The dbt command it is, its command line and its environment variables.
+
+Each dbt command is a small class here; a mode (local, virtualenv) combines it with its own base, so that nothing about
+a command is written twice. Operator-specific parameters stand in ``own_parameters`` instead of constructors of their
+own: Airflow wraps every constructor of an operator's ancestry, and a DAG of thousands of tasks pays for each.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from cosmos_venv.compat import BaseOperator, context_variables, to_boolean
+from cosmos_venv.dbt.command import DbtOptions, dbt_command
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from cosmos_venv.dbt.process import FullOutputSubprocessResult
+
+_OPTION_NAMES = tuple(DbtOptions.__dataclass_fields__)
+
+
+class AbstractDbtBase(BaseOperator):
+    """A dbt command as an operator. Knows what to run, not where: that is the mode's part."""
+
+    #: the dbt sub-command, in words.
+    base_cmd: ClassVar[tuple[str, ...]]
+    #: parameters of this command only, with their defaults.
+    own_parameters: ClassVar[Mapping[str, Any]] = {}
+    #: what this class adds to its bases' template fields.
+    own_template_fields: ClassVar[tuple[str, ...]] = (
+        *("env", "select", "exclude", "selector", "vars", "models", "dbt_cmd_flags"),
+    )
+
+    env: dict[str, Any] | None
+    append_env: bool
+    dbt_executable_path: str
+    extra_context: Mapping[str, Any]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """The template fields of a class are those of all its bases: with two bases Python would take the first's."""
+        super().__init_subclass__(**kwargs)
+        own = (base.__dict__.get("own_template_fields", ()) for base in reversed(cls.__mro__))
+        cls.template_fields = tuple(field for fields in own for field in fields)
+
+    def add_cmd_flags(self) -> list[str]:
+        """The flags of this command only."""
+        return []
+
+    def build_cmd(
+        self, context: Context | Mapping[str, Any], cmd_flags: Sequence[str] | None = None
+    ) -> tuple[list[str], dict[str, str]]:
+        """The command line, without the flags of the place where it runs, and the environment of the process.
+
+        :param cmd_flags: instead of this command's own flags.
+        """
+        options = DbtOptions(**{name: getattr(self, name) for name in _OPTION_NAMES})
+        own_flags = self.add_cmd_flags() if cmd_flags is None else cmd_flags
+        return (
+            dbt_command(self.dbt_executable_path, self.base_cmd, options, own_flags=own_flags),
+            self.get_env(context),
+        )
+
+    def get_env(self, context: Context | Mapping[str, Any]) -> dict[str, str]:
+        """The worker's environment where ``append_env`` says so, Airflow's context variables, then ``env``."""
+        given = (dict(os.environ) if self.append_env else {}) | context_variables(context) | (self.env or {})
+        return dict(pair for pair in (self._variable(name, value) for name, value in given.items()) if pair)
+
+    def _variable(self, name: Any, value: Any) -> tuple[str, str] | None:
+        for part, found in (("name", name), ("value", value)):
+            if not isinstance(found, (str, bytes, os.PathLike)):
+                self.log.warning("env: %r is left out: its %s is a %s, no text.", name, part, type(found).__name__)
+                return None
+        return os.fsdecode(name), os.fsdecode(value)
+
+    def execute(self, context: Context, **kwargs: Any) -> Any:
+        """Run the command to its end.
+
+        :raises AirflowException: when dbt failed, with its own last lines.
+        :raises AirflowSkipException: when dbt ended with ``skip_exit_code``.
+        """
+        context.update(self.extra_context)  # type: ignore[typeddict-item]
+        self.build_and_run_cmd(context)
+
+    def build_and_run_cmd(
+        self, context: Context | Mapping[str, Any], cmd_flags: Sequence[str] | None = None
+    ) -> FullOutputSubprocessResult:
+        """Build the command and run it; what ``execute`` does."""
+        command, env = self.build_cmd(context, cmd_flags)
+        return self.run_command(command, env, context)
+
+    @abstractmethod
+    def run_command(
+        self, cmd: list[str], env: dict[str, str], context: Context | Mapping[str, Any], **kwargs: Any
+    ) -> FullOutputSubprocessResult:
+        """Run the command where this mode runs dbt."""
+
+
+class FullRefreshMixin:
+    """Commands that know ``--full-refresh``; a text is what a template rendered to."""
+
+    own_parameters: ClassVar[Mapping[str, Any]] = {"full_refresh": False}
+    own_template_fields: ClassVar[tuple[str, ...]] = ("full_refresh",)
+    full_refresh: bool | str
+
+    def add_cmd_flags(self) -> list[str]:
+        return ["--full-refresh"] if to_boolean(self.full_refresh) else []
+
+
+class DbtBuildMixin(FullRefreshMixin):
+    """``dbt build``: seeds, models, snapshots and tests of the selection, in dbt's own order."""
+
+    base_cmd: ClassVar[tuple[str, ...]] = ("build",)
+    ui_color = "#8194E0"
+
+
+class DbtLSMixin:
+    """``dbt ls``."""
+
+    base_cmd: ClassVar[tuple[str, ...]] = ("ls",)
+    ui_color = "#DBCDF6"
+
+
+class DbtSeedMixin(FullRefreshMixin):
+    """``dbt seed``."""
+
+    base_cmd: ClassVar[tuple[str, ...]] = ("seed",)
+    ui_color = "#F58D7E"
+
+
+class DbtSnapshotMixin:
+    """``dbt snapshot``."""
+
+    base_cmd: ClassVar[tuple[str, ...]] = ("snapshot",)
+    ui_color = "#964B00"
+
+
+class DbtRunMixin(FullRefreshMixin):
+    """``dbt run``."""
+
+    base_cmd: ClassVar[tuple[str, ...]] = ("run",)
+    ui_color = "#7352BA"
+    ui_fgcolor = "#F4F2FC"
+
+
+class DbtTestMixin:
+    """``dbt test``."""
+
+    base_cmd: ClassVar[tuple[str, ...]] = ("test",)
+    ui_color = "#8194E0"

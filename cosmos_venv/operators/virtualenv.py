@@ -1,0 +1,170 @@
+"""How does a dbt command run in an environment of its own? Made on the fly, or kept in ``virtualenv_dir`` and shared.
+
+Seed document 000 (DbtVirtualenvBaseOperator) names the classes, parameters and methods; how an environment is made and
+shared safely is the business of ``cosmos_venv.environments``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from cosmos_venv import managed
+from cosmos_venv.compat import AirflowException, to_boolean
+from cosmos_venv.constants import InvocationMode
+from cosmos_venv.exceptions import VirtualenvError, VirtualenvLockTimeout
+from cosmos_venv.guarded import Cancellation
+from cosmos_venv.operators.local import (
+    DbtBuildLocalOperator,
+    DbtLocalBaseOperator,
+    DbtLSLocalOperator,
+    DbtRunLocalOperator,
+    DbtSeedLocalOperator,
+    DbtSnapshotLocalOperator,
+    DbtTestLocalOperator,
+)
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from cosmos_venv.dbt.process import FullOutputSubprocessResult
+    from cosmos_venv.environments.store import Environment
+
+__all__ = [
+    "CosmosVirtualenvLockTimeout",
+    "DbtBuildVirtualenvOperator",
+    "DbtLSVirtualenvOperator",
+    "DbtRunVirtualenvOperator",
+    "DbtSeedVirtualenvOperator",
+    "DbtSnapshotVirtualenvOperator",
+    "DbtTestVirtualenvOperator",
+    "DbtVirtualenvBaseOperator",
+]
+
+
+class CosmosVirtualenvLockTimeout(AirflowException):
+    """Another process held the lock of ``virtualenv_dir`` for longer than this task may wait."""
+
+
+class DbtVirtualenvBaseOperator(DbtLocalBaseOperator):
+    """A dbt command in a managed virtual environment.
+
+    :param py_requirements: pip requirement strings, such as ``["dbt-postgres~=1.9"]``. Without any an error is logged,
+        and the task will fail.
+    :param pip_install_options: further options of ``pip install``, such as ``["--no-cache-dir"]``.
+    :param py_system_site_packages: whether the environment sees the packages of the worker's Python.
+    :param virtualenv_dir: where environments are kept and shared; None: a temporary one for each run.
+    :param is_virtualenv_dir_temporary: run in a temporary environment although ``virtualenv_dir`` is given.
+    :param py_executable: the Python of the environment, a name on PATH or a path; None: the worker's own.
+    :param kwargs: of the local operator. ``invocation_mode`` is always SUBPROCESS (seed document 000).
+    """
+
+    own_template_fields: ClassVar[tuple[str, ...]] = ("virtualenv_dir", "is_virtualenv_dir_temporary")
+    _environment: Environment | None = None
+
+    def __init__(
+        self,
+        py_requirements: list[str] | None = None,
+        pip_install_options: list[str] | None = None,
+        py_system_site_packages: bool = False,
+        virtualenv_dir: Path | str | None = None,
+        is_virtualenv_dir_temporary: bool | str = False,
+        py_executable: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**{**kwargs, "invocation_mode": InvocationMode.SUBPROCESS})
+        self.__dict__.update(
+            py_requirements=list(py_requirements or ()),
+            pip_install_options=list(pip_install_options or ()),
+            py_system_site_packages=py_system_site_packages,
+            # Airflow renders templates in texts, not in Paths.
+            virtualenv_dir=None if virtualenv_dir is None else str(virtualenv_dir),
+            is_virtualenv_dir_temporary=is_virtualenv_dir_temporary,
+            py_executable=py_executable,
+        )
+        if not py_requirements:
+            self.log.error("Cosmos virtualenv operators require the `py_requirements` parameter")
+
+    if TYPE_CHECKING:
+        py_requirements: list[str]
+        pip_install_options: list[str]
+        py_system_site_packages: bool
+        py_executable: str | None
+        virtualenv_dir: str | None
+        is_virtualenv_dir_temporary: bool | str
+
+    @property
+    def kept_directory(self) -> Path | None:
+        """Where this task's environment is kept; None when it gets a temporary one."""
+        if self.virtualenv_dir is None or to_boolean(self.is_virtualenv_dir_temporary):
+            return None
+        return Path(self.virtualenv_dir)
+
+    def run_command(
+        self, cmd: list[str], env: dict[str, str], context: Context | Mapping[str, Any], **kwargs: Any
+    ) -> FullOutputSubprocessResult:
+        """Run the command with the dbt of this task's environment, which is made first where it is missing.
+
+        :raises AirflowException: when the environment cannot be had, or dbt fails.
+        """
+        with managed.managed_environment(
+            managed.VirtualenvArguments.of(vars(self)),
+            self.kept_directory,
+            cancellation=self._cancellation or Cancellation(),
+            report=self.log.info,
+        ) as environment:
+            self._environment = environment
+            try:
+                return super().run_command(cmd, env, context, **kwargs)
+            finally:
+                self._environment = None
+
+    def run_subprocess(
+        self, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any
+    ) -> FullOutputSubprocessResult:
+        """Run one dbt command with the dbt of the environment, whatever dbt the command names."""
+        if self._environment is None:
+            raise AirflowException("run_subprocess needs the environment that run_command prepares: call run_command.")
+        return super().run_subprocess(
+            [str(self._environment.script("dbt")), *command[1:]],
+            managed.without_worker_python(env),
+            cwd,
+            keep_open=self._environment.keep_open,
+            **kwargs,
+        )
+
+    @contextmanager
+    def _failing_as_a_task(self) -> Iterator[None]:
+        try:
+            with super()._failing_as_a_task():
+                yield
+        except VirtualenvLockTimeout as error:
+            raise CosmosVirtualenvLockTimeout(str(error)) from error
+        except VirtualenvError as error:
+            raise AirflowException(str(error)) from error
+
+
+class DbtBuildVirtualenvOperator(DbtVirtualenvBaseOperator, DbtBuildLocalOperator):
+    """``dbt build`` in a managed environment."""
+
+
+class DbtLSVirtualenvOperator(DbtVirtualenvBaseOperator, DbtLSLocalOperator):
+    """``dbt ls`` in a managed environment."""
+
+
+class DbtSeedVirtualenvOperator(DbtVirtualenvBaseOperator, DbtSeedLocalOperator):
+    """``dbt seed`` in a managed environment."""
+
+
+class DbtSnapshotVirtualenvOperator(DbtVirtualenvBaseOperator, DbtSnapshotLocalOperator):
+    """``dbt snapshot`` in a managed environment."""
+
+
+class DbtRunVirtualenvOperator(DbtVirtualenvBaseOperator, DbtRunLocalOperator):
+    """``dbt run`` in a managed environment."""
+
+
+class DbtTestVirtualenvOperator(DbtVirtualenvBaseOperator, DbtTestLocalOperator):
+    """``dbt test`` in a managed environment."""

@@ -1,0 +1,35 @@
+"""What Airflow's provider list shows of this package, and its section of the configuration reference."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cosmos_venv import __version__
+from cosmos_venv.settings import SECTION, SETTINGS, Setting
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Read by Airflow through the entry point ``apache_airflow_provider``."""
+    return {
+        "package-name": "cosmos-venv",
+        "name": "cosmos-venv",
+        "description": "Runs dbt projects as Airflow DAGs, each with its own dbt in a managed virtual environment.",
+        "versions": [__version__],
+        "config": {
+            SECTION: {
+                "description": "Managed virtual environments for dbt.",
+                "options": {name: _option(setting) for name, setting in SETTINGS.items()},
+            }
+        },
+    }
+
+
+def _option(setting: Setting) -> dict[str, Any]:
+    # No default: Airflow would answer with it for [cosmos_venv], and a value under [cosmos] would never be looked at.
+    return {
+        "description": f"{setting.meaning} Default: {setting.default}.",
+        "version_added": __version__,
+        "type": "integer" if isinstance(setting.default, int) else "string",
+        "example": str(setting.default),
+        "default": None,
+    }

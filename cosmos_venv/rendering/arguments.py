@@ -1,0 +1,134 @@
+"""Which arguments do all dbt tasks of a DAG share, and which configurations contradict themselves?
+
+Pure: configurations in, a dict or a ``CosmosValueError`` out. Precedence as in Cosmos: what the configuration decides
+replaces the same key of ``operator_args``.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
+from cosmos_venv.constants import ExecutionMode
+from cosmos_venv.exceptions import CosmosValueError
+
+_OUTPUT_ONLY = ("compiled_sql", "freshness")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Configuration:
+    """Everything that a user says about one DbtDag or DbtTaskGroup."""
+
+    project: ProjectConfig
+    profile: ProfileConfig
+    execution: ExecutionConfig
+    render: RenderConfig
+    operator_args: Mapping[str, Any]
+
+    @classmethod
+    def of(
+        cls,
+        project_config: ProjectConfig,
+        profile_config: ProfileConfig | None,
+        execution_config: ExecutionConfig | None,
+        render_config: RenderConfig | None,
+        operator_args: Mapping[str, Any] | None,
+    ) -> Configuration:
+        """Checked as far as it can be before anything is loaded.
+
+        :raises CosmosValueError: names the parameters that contradict each other or are missing.
+        """
+        execution = execution_config or ExecutionConfig()
+        if profile_config is None:
+            raise CosmosValueError(
+                f"profile_config is missing, and {execution.execution_mode} needs it: dbt runs with a profile. "
+                "Give ProfileConfig(profile_name=..., target_name=..., profile_mapping=...)."
+            )
+        configuration = cls(
+            project=project_config,
+            profile=profile_config,
+            execution=execution,
+            render=render_config or RenderConfig(),
+            operator_args=dict(operator_args or {}),
+        )
+        project_config.validate_project()
+        profile_config.validate_profiles_yml()
+        configuration._refuse_contradictions()
+        return configuration
+
+    def shared_arguments(self) -> dict[str, Any]:
+        """What every task gets."""
+        own: dict[str, Any] = {
+            "project_dir": self.execution.project_path or self.project.dbt_project_path,
+            "profile_config": self.profile,
+            "partial_parse": self.project.partial_parse,
+            "install_deps": self._install_deps(),
+            "env": self.operator_args.get("env") or self.project.env_vars,
+            "vars": self.operator_args.get("vars") or self.project.dbt_vars,
+        }
+        if self.execution.execution_mode is ExecutionMode.LOCAL:
+            own["dbt_executable_path"] = self.execution.dbt_executable_path
+        elif self.execution.virtualenv_dir is not None:
+            own["virtualenv_dir"] = self.execution.virtualenv_dir
+        return {**self.operator_args, **own}
+
+    def _install_deps(self) -> bool | str:
+        if self.execution.install_dbt_deps is not None:
+            return self.execution.install_dbt_deps
+        given: bool | str = self.operator_args.get("install_deps", self.project.install_dbt_deps)
+        return given
+
+    def _refuse_contradictions(self) -> None:
+        self._refuse_two_project_paths()
+        self._refuse_two_environments()
+        for name in _OUTPUT_ONLY:
+            if name in self.operator_args:
+                raise CosmosValueError(f"operator_args[{name!r}] is written by the task and cannot be given. Drop it.")
+        if "install_deps" in self.operator_args:
+            _deprecated("operator_args['install_deps']", "ProjectConfig or ExecutionConfig install_dbt_deps")
+        for text in sorted(set(self.render.select) & set(self.render.exclude)):
+            raise CosmosValueError(f"{text!r} is selected and excluded by RenderConfig. Drop it from one of the two.")
+
+    def _refuse_two_project_paths(self) -> None:
+        others = [
+            name
+            for name, path in (
+                ("RenderConfig", self.render.project_path),
+                ("ExecutionConfig", self.execution.project_path),
+            )
+            if path is not None
+        ]
+        if self.project.dbt_project_path is not None and others:
+            raise CosmosValueError(
+                f"dbt_project_path stands in ProjectConfig and in {' and '.join(others)}. Give it in ProjectConfig "
+                "alone, or in RenderConfig (as the DAG processor sees it) and ExecutionConfig (as tasks see it)."
+            )
+        if self.project.dbt_project_path is None and self.execution.project_path is None:
+            raise CosmosValueError(
+                "No dbt project folder for the tasks: give ProjectConfig(dbt_project_path=...), or "
+                "ExecutionConfig(dbt_project_path=...) where tasks see it elsewhere than the DAG processor."
+            )
+
+    def _refuse_two_environments(self) -> None:
+        if "env" in self.operator_args:
+            _deprecated("operator_args['env']", "ProjectConfig.env_vars")
+        others = [
+            name
+            for name, given in (
+                ("operator_args['env']", self.operator_args.get("env")),
+                ("RenderConfig.env_vars", self.render.env_vars),
+            )
+            if given
+        ]
+        if self.project.env_vars and others:
+            raise CosmosValueError(
+                f"Environment variables stand in ProjectConfig.env_vars and in {' and '.join(others)}. "
+                "Give them in ProjectConfig alone."
+            )
+
+
+def _deprecated(old: str, new: str) -> None:
+    warnings.warn(f"{old} is deprecated: use {new}.", DeprecationWarning, stacklevel=6)

@@ -1,0 +1,121 @@
+"""How does a plan become Airflow tasks? The only file of the rendering that knows Airflow."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import difflib
+import functools
+import inspect
+from collections.abc import Iterable, Mapping
+from importlib import import_module
+from typing import Any
+
+from cosmos_venv.compat import DAG, BaseOperator, EmptyOperator, TaskGroup
+from cosmos_venv.config import ProfileConfig
+from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.rendering.plan import Plan, PlannedTask
+
+_ROOT = __name__.partition(".")[0]
+_OPERATOR_MODULES = ("operators.local", "operators.virtualenv")
+
+TaskOrGroup = BaseOperator | TaskGroup
+
+
+def make_tasks(
+    plan: Plan, shared: Mapping[str, Any], *, dag: DAG | None, task_group: TaskGroup | None
+) -> dict[str, TaskOrGroup]:
+    """Make the tasks and groups of the plan and put them in order.
+
+    :param shared: arguments of every dbt task; the task's own go over them.
+    :param task_group: the group that they stand in; None: the DAG itself.
+    :return: the task or group of each node that is drawn, by its unique id.
+    :raises CosmosValueError: for an argument that no operator takes.
+    """
+    _refuse_unknown("operator_args", shared)
+    groups = {
+        group_id: TaskGroup(group_id=group_id, dag=dag, parent_group=task_group)  # type: ignore[arg-type]
+        for group_id in plan.groups
+    }
+    tasks = {
+        task.task_id: _make(task, shared, dag=dag, task_group=groups[task.group] if task.group else task_group)
+        for task in plan.tasks
+    }
+    outer: dict[str, TaskOrGroup] = {**tasks, **groups}
+    # First within the groups: an edge between groups goes from the leaves of one to the roots of the other.
+    group_of = {task.task_id: task.group for task in plan.tasks}
+    for before, after in plan.edges:
+        if group_of[before] is not None and group_of[before] == group_of[after]:
+            tasks[before] >> tasks[after]
+    for before, after in plan.outer_edges:
+        outer[before] >> outer[after]
+    return {node_id: outer[task_id] for node_id, task_id in plan.tasks_map.items()}
+
+
+def _make(
+    task: PlannedTask, shared: Mapping[str, Any], *, dag: DAG | None, task_group: TaskGroup | None
+) -> BaseOperator:
+    place: dict[str, Any] = {"task_id": task.label, "dag": dag, "task_group": task_group}
+    if task.is_placeholder:
+        return EmptyOperator(**place, **task.arguments)
+    _refuse_unknown(f"operator_kwargs of {task.node_id}", task.arguments)
+    cls = _operator_class(task.operator)
+    arguments = {**shared, **task.arguments}
+    if task.profile:
+        arguments["profile_config"] = _with_changes(arguments["profile_config"], task.profile, task.node_id)
+    accepted = parameters(cls)
+    return cls(**{name: value for name, value in arguments.items() if name in accepted}, **place)
+
+
+def _operator_class(path: str) -> type[BaseOperator]:
+    module, _, name = f"{_ROOT}.{path}".rpartition(".")
+    cls: type[BaseOperator] = getattr(import_module(module), name)
+    return cls
+
+
+def _with_changes(profile: ProfileConfig, changes: Mapping[str, Any], node_id: str | None) -> ProfileConfig:
+    """The profile configuration as a node's ``meta.cosmos.profile_config`` wants it for its own tasks."""
+    fields = {name: value for name, value in changes.items() if name != "profile_mapping"}
+    names = {field.name for field in dataclasses.fields(profile)}
+    for name in fields:
+        if name not in names:
+            raise CosmosValueError(
+                f"{node_id}: meta.cosmos.profile_config names {name!r}; it can name {', '.join(sorted(names))}."
+            )
+    changed = dataclasses.replace(profile, **fields)
+    if mapping_changes := changes.get("profile_mapping"):
+        changed.profile_mapping = copy.copy(profile.profile_mapping)
+        vars(changed.profile_mapping).update(mapping_changes)
+    return changed
+
+
+@functools.cache
+def parameters(cls: type[BaseOperator]) -> frozenset[str]:
+    """Every keyword that the operator's constructors take, Airflow's included."""
+    names = set(getattr(cls, "own_parameters", ()))
+    for base in cls.__mro__:
+        if "__init__" in vars(base):
+            names |= set(inspect.signature(vars(base)["__init__"]).parameters)
+    return frozenset(names - {"self", "args", "kwargs"})
+
+
+@functools.cache
+def _known_parameters() -> frozenset[str]:
+    """What at least one operator of any mode takes: one DAG's arguments may serve several modes."""
+    modules = [import_module(f"{_ROOT}.{name}") for name in _OPERATOR_MODULES]
+    classes = [value for module in modules for value in vars(module).values() if _is_dbt_operator(value)]
+    return frozenset().union(*(parameters(cls) for cls in classes))
+
+
+def _is_dbt_operator(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, BaseOperator) and value is not BaseOperator
+
+
+def _refuse_unknown(where: str, names: Iterable[str]) -> None:
+    known = _known_parameters()
+    # What the plan gives to tasks that will know it in a later release is not the user's mistake.
+    for name in names:
+        if name not in known and name != "emit_datasets":
+            near = difflib.get_close_matches(name, sorted(known), n=1)
+            advice = f"Did you mean {near[0]!r}?" if near else "Drop it, or correct its name."
+            raise CosmosValueError(f"{where}: no dbt operator takes {name!r}. {advice}")

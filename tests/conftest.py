@@ -1,0 +1,45 @@
+"""What all tests share: an Airflow of their own, and a small dbt project."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+# Before anything imports Airflow, which settles on its home then. One for each xdist worker.
+_airflow_home = tempfile.mkdtemp(prefix="cosmos-venv-tests-airflow-")
+atexit.register(shutil.rmtree, _airflow_home, ignore_errors=True)
+os.environ["AIRFLOW_HOME"] = _airflow_home
+os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+for name in [name for name in os.environ if name.startswith(("AIRFLOW__COSMOS", "AIRFLOW_CONN_"))]:
+    del os.environ[name]
+
+
+# Where both are there, uv: a tenth of the time. Builds with pip have tests of their own.
+os.environ.setdefault("AIRFLOW__STANDARD__VENV_INSTALL_METHOD", "uv")
+
+
+@pytest.fixture(scope="session")
+def kept_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ``virtualenv_dir`` that the tests of one worker share: what is built once is ready for all."""
+    return tmp_path_factory.mktemp("kept") / "environments"
+
+
+@pytest.fixture
+def dbt_project(tmp_path: Path) -> Path:
+    """A dbt project of one seed and two models, which read each other in the order of their names."""
+    folder = tmp_path / "harbor"
+    for name, text in {
+        "dbt_project.yml": "name: harbor\nversion: '1.0'\nprofile: harbor\n",
+        "seeds/piers.csv": "id,name\n1,North\n",
+        "models/staging.sql": "select * from {{ ref('piers') }}\n",
+        "models/mart.sql": "select * from {{ ref('staging') }}\n",
+        "profiles.yml": "harbor:\n  target: dev\n  outputs:\n    dev: {type: duckdb, path: ':memory:'}\n",
+    }.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+    return folder

@@ -1,0 +1,107 @@
+"""Look-alikes of dbt that misbehave, installed for real, and operators that run them."""
+
+from __future__ import annotations
+
+import os
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from cosmos_venv.config import ProfileConfig
+from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
+from pytest_cosmos_venv import RECORD_VARIABLE, DbtCall, Wheel, Wheelhouse, read_dbt_calls, write_wheel
+
+MakeOperator = Callable[..., DbtRunVirtualenvOperator]
+
+PIDS_VARIABLE = "DBT_TELL_PIDS"
+
+# The dbt-core of these versions does this instead of what dbt does.
+MISBEHAVIOUR = {
+    "9.1": """
+        print("Compilation Error in model mart")
+        print("  column yesterdya does not exist")
+        raise SystemExit(2)
+    """,
+    # Tells its PID and that of a child through a FIFO, then ignores whoever asks it politely.
+    "9.2": f"""
+        import os, pathlib, signal, time
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        child = os.fork()
+        if child:
+            pathlib.Path(os.environ["{PIDS_VARIABLE}"]).write_text(f"{{os.getpid()}} {{child}}")
+        time.sleep(600)
+    """,
+    "9.3": "raise SystemExit(99)",
+}
+
+
+@pytest.fixture(scope="session")
+def misbehaving_wheelhouse(cosmos_wheelhouse: Wheelhouse) -> Wheelhouse:
+    """The wheelhouse, with the versions of dbt-core that misbehave."""
+    for version, source in MISBEHAVIOUR.items():
+        body = textwrap.indent(textwrap.dedent(source), "    ")
+        files = {
+            "dbt/__init__.py": "",
+            "dbt/cli/__init__.py": "",
+            "dbt/cli/main.py": f"def cli():\n{body}\n",
+            "dbt/adapters/__init__.py": "",
+        }
+        write_wheel(
+            Wheel(name="dbt-core", version=version, files=files, console_scripts={"dbt": "dbt.cli.main:cli"}),
+            cosmos_wheelhouse.path,
+        )
+    return cosmos_wheelhouse
+
+
+@pytest.fixture
+def make_operator(misbehaving_wheelhouse: Wheelhouse, kept_directory: Path, dbt_project: Path) -> MakeOperator:
+    """An operator that runs the look-alike dbt in a kept environment; every argument can be given anew."""
+
+    def make(**arguments: Any) -> DbtRunVirtualenvOperator:
+        return DbtRunVirtualenvOperator(
+            **{
+                "task_id": "run",
+                "project_dir": dbt_project,
+                "profile_config": ProfileConfig(
+                    profile_name="harbor", target_name="dev", profiles_yml_filepath=dbt_project / "profiles.yml"
+                ),
+                "py_requirements": ["dbt-core==1.10.0", "dbt-duckdb"],
+                "pip_install_options": misbehaving_wheelhouse.pip_install_options,
+                "virtualenv_dir": kept_directory,
+                **arguments,
+            }
+        )
+
+    return make
+
+
+@pytest.fixture
+def dbt_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[psutil.Process]]]:
+    """Waits for the stubborn dbt to run, and gives it and its child; kills what a failing test leaves of them."""
+    fifo = tmp_path / "pids"
+    os.mkfifo(fifo)
+    monkeypatch.setenv(PIDS_VARIABLE, str(fifo))
+    found: list[psutil.Process] = []
+
+    def wait() -> list[psutil.Process]:
+        found.extend(psutil.Process(int(word)) for word in fifo.read_text().split())
+        return found
+
+    yield wait
+    for process in found:
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            continue
+
+
+@pytest.fixture
+def dbt_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[DbtCall]]:
+    """What the look-alike dbt was told in this test."""
+    monkeypatch.setenv(RECORD_VARIABLE, str(tmp_path / "calls"))
+    return lambda: read_dbt_calls(tmp_path / "calls")

@@ -1,0 +1,297 @@
+"""dbt in a managed environment, as a task runs it. Every environment is installed for real."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import textwrap
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from cosmos_venv.compat import AirflowException, AirflowSkipException
+from cosmos_venv.config import ProfileConfig
+from cosmos_venv.constants import InvocationMode
+from cosmos_venv.operators import local, virtualenv
+from cosmos_venv.operators.local import DbtLocalBaseOperator
+from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator, DbtVirtualenvBaseOperator
+from cosmos_venv.profiles import PostgresUserPasswordProfileMapping
+from pytest_cosmos_venv import DbtCall
+
+MakeOperator = Callable[..., DbtRunVirtualenvOperator]
+Calls = Callable[[], list[DbtCall]]
+Processes = Callable[[], list[psutil.Process]]
+
+DEADLINE = 30.0
+NAMES = ("Build", "LS", "Run", "Seed", "Snapshot", "Test")
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+def test_dbt_of_the_environment_runs_on_links_to_the_project(
+    make_operator: MakeOperator, dbt_calls: Calls, dbt_project: Path, kept_directory: Path
+) -> None:
+    operator = make_operator(select=["staging", "mart"], vars={"day": "Monday"}, full_refresh="True")
+
+    result = operator.run_command(*operator.build_cmd({}), {})
+
+    (call,) = dbt_calls()
+    place = call.arguments[call.arguments.index("--project-dir") + 1]
+    assert result.exit_code == 0
+    assert any("Completed successfully" in line for line in result.full_output)
+    assert call.argv[0].startswith(f"{kept_directory.resolve()}/envs-v1/builds/")
+    assert call.arguments == (
+        *("run", "--select", "staging mart", "--vars", "day: Monday\n", "--full-refresh"),
+        *("--project-dir", place, "--profiles-dir", str(dbt_project)),
+        *("--profile", "harbor", "--target", "dev"),
+    )
+    assert str(call.cwd) == place != str(dbt_project)
+    assert not Path(place).exists()
+
+
+def test_the_second_task_installs_nothing_and_leaves_no_lock(
+    make_operator: MakeOperator, dbt_calls: Calls, kept_directory: Path
+) -> None:
+    make_operator().execute({})
+    before = {path: path.stat().st_mtime_ns for path in kept_directory.rglob("RECORD")}
+    make_operator(task_id="second").execute({})
+
+    first, second = dbt_calls()
+    assert first.prefix == second.prefix
+    assert {path: path.stat().st_mtime_ns for path in kept_directory.rglob("RECORD")} == before
+    assert not (kept_directory / "cosmos_virtualenv.lock").exists()
+
+
+def test_without_a_directory_the_environment_is_temporary_every_time(
+    make_operator: MakeOperator, dbt_calls: Calls
+) -> None:
+    operator = make_operator(virtualenv_dir=None)
+
+    operator.execute({})
+    operator.execute({})
+
+    prefixes = [call.prefix for call in dbt_calls()]
+    assert len(set(prefixes)) == 2
+    assert all(prefix.relative_to(tempfile.gettempdir()).parts[0].startswith("cosmos-venv") for prefix in prefixes)
+    assert not [prefix for prefix in prefixes if prefix.exists()]
+    assert operator.virtualenv_dir is None
+
+
+def test_a_directory_that_is_called_temporary_is_left_alone(
+    make_operator: MakeOperator, dbt_calls: Calls, tmp_path: Path
+) -> None:
+    directory = tmp_path / "mine"
+    directory.mkdir()
+    (directory / "notes.txt").write_text("keep me")
+
+    make_operator(virtualenv_dir=directory, is_virtualenv_dir_temporary="True").execute({})
+
+    assert [path.name for path in directory.iterdir()] == ["notes.txt"]
+    assert len(dbt_calls()) == 1
+
+
+def test_the_workers_python_path_does_not_reach_dbt(
+    make_operator: MakeOperator, dbt_calls: Calls, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+    make_operator(env={"DBT_TOKEN": 'a "b"\nc é'}).execute({})
+
+    (call,) = dbt_calls()
+    assert "PYTHONPATH" not in call.env
+    assert call.env["DBT_TOKEN"] == 'a "b"\nc é'
+
+
+def test_a_failing_dbt_fails_the_task_with_its_last_lines(make_operator: MakeOperator) -> None:
+    operator = make_operator(py_requirements=["dbt-core==9.1"])
+
+    with pytest.raises(AirflowException, match=r"(?s)exit code 2.*column yesterdya does not exist"):
+        operator.execute({})
+
+
+def test_the_skip_exit_code_skips_the_task(make_operator: MakeOperator) -> None:
+    with pytest.raises(AirflowSkipException, match="exit code 99"):
+        make_operator(py_requirements=["dbt-core==9.3"]).execute({})
+
+
+def test_no_requirements_are_an_error_in_the_log_and_a_failure_that_names_them(
+    make_operator: MakeOperator, capfd: pytest.CaptureFixture[str]
+) -> None:
+    operator = make_operator(py_requirements=None)
+
+    # Airflow 3 logs through structlog, which pytest's caplog does not see.
+    logged = "".join(capfd.readouterr())
+    assert re.search(r"error.*require the `py_requirements` parameter", logged, re.IGNORECASE)
+    with pytest.raises(AirflowException, match=r"py_requirements is empty.*Name the dbt adapter"):
+        operator.execute({})
+
+
+def test_a_requirement_that_cannot_be_installed_fails_with_the_installers_message(
+    make_operator: MakeOperator, kept_directory: Path
+) -> None:
+    operator = make_operator(py_requirements=["dbt-core==1.10.0", "dbt-nosuchwarehouse"])
+
+    with pytest.raises(AirflowException, match=r"(?s)dbt-nosuchwarehouse.*(No matching distribution|not found)"):
+        operator.execute({})
+
+    assert not (kept_directory / "cosmos_virtualenv.lock").exists()
+
+
+def test_a_set_of_requirements_without_dbt_is_said_to_lack_it(make_operator: MakeOperator) -> None:
+    with pytest.raises(AirflowException, match="dbt-core is not installed: name dbt-core"):
+        make_operator(py_requirements=["setuptools"]).execute({})
+
+
+def test_a_directory_that_is_a_file_is_named(make_operator: MakeOperator, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(AirflowException, match=r"virtualenv_dir: .*file is not a directory"):
+        make_operator(virtualenv_dir=tmp_path / "file").execute({})
+
+
+def test_a_connection_that_does_not_exist_is_named(make_operator: MakeOperator) -> None:
+    profile = ProfileConfig(
+        profile_name="harbor", target_name="dev", profile_mapping=PostgresUserPasswordProfileMapping("no_such_conn")
+    )
+
+    with pytest.raises(AirflowException, match="conn_id='no_such_conn': Airflow has no connection"):
+        make_operator(profile_config=profile).execute({})
+
+
+def test_a_project_that_does_not_exist_is_named(make_operator: MakeOperator, tmp_path: Path) -> None:
+    with pytest.raises(AirflowException, match=r"project_dir '.*nowhere' is no dbt project"):
+        make_operator(project_dir=tmp_path / "nowhere").execute({})
+
+
+def test_where_building_is_forbidden_the_error_names_the_command_that_builds(
+    make_operator: MakeOperator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_BUILD", "never")
+
+    with pytest.raises(AirflowException, match="cosmos-venv env build DAGFILE"):
+        make_operator(virtualenv_dir=tmp_path / "new").execute({})
+
+    assert not (tmp_path / "new").exists()
+
+
+def test_on_kill_ends_a_dbt_that_ignores_signals_and_its_child(
+    make_operator: MakeOperator, dbt_processes: Processes
+) -> None:
+    operator = make_operator(py_requirements=["dbt-core==9.2"])
+    running: list[psutil.Process] = []
+
+    def kill_once_it_runs() -> None:
+        running.extend(dbt_processes())
+        operator.on_kill()
+
+    killer = threading.Thread(target=kill_once_it_runs)
+    killer.start()
+    with pytest.raises(AirflowException, match="Task run was killed"):
+        operator.execute({})
+    killer.join(DEADLINE)
+
+    assert len(running) == 2
+    assert not [process for process in running if process.is_running()]
+
+
+@pytest.mark.parametrize("signals", [[signal.SIGTERM, signal.SIGKILL], [signal.SIGKILL]], ids=["asked", "at-once"])
+def test_a_killed_worker_takes_dbt_along(
+    make_operator: MakeOperator, dbt_processes: Processes, signals: list[signal.Signals]
+) -> None:
+    """As Airflow 3's supervisor does it: SIGTERM to a handler that returns, SIGKILL to the task's process group."""
+    operator = make_operator(py_requirements=["dbt-core==9.2"])
+    arguments = {
+        "task_id": "run",
+        "project_dir": str(operator.project_dir),
+        "py_requirements": operator.py_requirements,
+        "pip_install_options": operator.pip_install_options,
+        "virtualenv_dir": operator.virtualenv_dir,
+    }
+    source = f"""
+        import json, signal
+        from cosmos_venv.config import ProfileConfig
+        from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
+        arguments = json.loads({json.dumps(arguments)!r})
+        profile = ProfileConfig("harbor", "dev", profiles_yml_filepath=arguments["project_dir"] + "/profiles.yml")
+        operator = DbtRunVirtualenvOperator(profile_config=profile, **arguments)
+        signal.signal(signal.SIGTERM, lambda *_: operator.on_kill())
+        operator.execute({{}})
+    """
+    worker = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(source)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+    dbt = dbt_processes()
+    for number in signals:
+        os.killpg(worker.pid, number)
+    worker.wait(DEADLINE)
+
+    assert len(dbt) == 2
+    assert not psutil.wait_procs(dbt, timeout=DEADLINE)[1]
+
+
+def test_a_rendered_directory_is_used(make_operator: MakeOperator, dbt_calls: Calls, tmp_path: Path) -> None:
+    operator = make_operator(virtualenv_dir="{{ base }}/envs", is_virtualenv_dir_temporary="{{ base is none }}")
+
+    operator.render_template_fields({"base": str(tmp_path)})  # type: ignore[typeddict-unknown-key] # any context will do
+    operator.execute({})
+
+    assert (tmp_path / "envs" / "envs-v1").is_dir()
+    assert dbt_calls()[0].prefix.is_relative_to(tmp_path)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_operator_is_the_virtualenv_base_and_its_local_operator(name: str) -> None:
+    cls = getattr(virtualenv, f"Dbt{name}VirtualenvOperator")
+    parent = getattr(local, f"Dbt{name}LocalOperator")
+
+    assert issubclass(cls, DbtVirtualenvBaseOperator)
+    assert issubclass(cls, parent)
+    assert set(cls.template_fields) >= {*DbtVirtualenvBaseOperator.template_fields, *parent.template_fields}
+
+
+def test_the_template_fields_of_the_base_are_those_of_its_local_base_and_two_more() -> None:
+    assert DbtVirtualenvBaseOperator.template_fields == (
+        *DbtLocalBaseOperator.template_fields,
+        *("virtualenv_dir", "is_virtualenv_dir_temporary"),
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_operator_is_its_dbt_command(name: str, dbt_project: Path) -> None:
+    operator = getattr(virtualenv, f"Dbt{name}VirtualenvOperator")(
+        task_id="t",
+        project_dir=dbt_project,
+        profile_config=ProfileConfig("harbor", "dev", profiles_yml_filepath=dbt_project / "profiles.yml"),
+        py_requirements=["dbt-duckdb"],
+    )
+
+    assert operator.build_cmd({})[0] == ["dbt", name.lower()]
+
+
+def test_the_invocation_mode_is_always_a_subprocess(make_operator: MakeOperator) -> None:
+    operator = make_operator(invocation_mode=InvocationMode.DBT_RUNNER)
+
+    assert operator.invocation_mode is InvocationMode.SUBPROCESS
+
+
+def test_making_an_operator_touches_nothing(make_operator: MakeOperator, tmp_path: Path) -> None:
+    make_operator(virtualenv_dir=tmp_path / "new" / "envs")
+
+    assert not (tmp_path / "new").exists()
+
+
+def test_an_argument_that_the_operator_does_not_know_is_refused(make_operator: MakeOperator) -> None:
+    with pytest.raises(TypeError, match="py_requirments"):
+        make_operator(py_requirments=["dbt-duckdb"])
