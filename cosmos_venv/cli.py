@@ -8,10 +8,12 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import os
 import sys
 import time
 import traceback
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
@@ -83,7 +85,7 @@ def _env_build(options: argparse.Namespace, talk: Console) -> int:
 
     built: list[BuiltEnvironment] = []
     failures: list[str] = []
-    with managed.building_in_foreground():
+    with _only_the_result_on_stdout(), managed.building_in_foreground():
         for file in options.dagfiles:
             try:
                 tasks = list(_virtualenv_tasks(_import(file)))
@@ -99,6 +101,20 @@ def _env_build(options: argparse.Namespace, talk: Console) -> int:
     else:
         _show(built)
     return WRONG if failures else OK
+
+
+@contextmanager
+def _only_the_result_on_stdout() -> Iterator[None]:
+    """Within this block whatever is written to stdout goes to stderr: Airflow 3 logs there, a DAG file may print."""
+    sys.stdout.flush()
+    stdout = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(stdout, 1)
+        os.close(stdout)
 
 
 def _import(file: Path) -> ModuleType:

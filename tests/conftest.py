@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from pytest_cosmos_venv import Wheelhouse
+
 # Before anything imports Airflow, which settles on its home then. One for each xdist worker.
 _airflow_home = tempfile.mkdtemp(prefix="cosmos-venv-tests-airflow-")
 atexit.register(shutil.rmtree, _airflow_home, ignore_errors=True)
@@ -27,6 +29,14 @@ os.environ.setdefault("AIRFLOW__STANDARD__VENV_INSTALL_METHOD", "uv")
 def kept_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A ``virtualenv_dir`` that the tests of one worker share: what is built once is ready for all."""
     return tmp_path_factory.mktemp("kept") / "environments"
+
+
+@pytest.fixture
+def lookalike_dbt(cosmos_wheelhouse: Wheelhouse, monkeypatch: pytest.MonkeyPatch) -> Wheelhouse:
+    """The wheelhouse, and nothing else to install from: `make test` offers a real dbt to tests that want one."""
+    for name, value in cosmos_wheelhouse.environment.items():
+        monkeypatch.setenv(name, value)
+    return cosmos_wheelhouse
 
 
 @pytest.fixture

@@ -59,7 +59,7 @@ def manifest_arguments(tmp_path: Path, rendering_project: Path) -> dict[str, Any
 
 
 @pytest.fixture
-def ls_arguments(cosmos_wheelhouse: Wheelhouse, kept_directory: Path, dbt_project: Path) -> dict[str, Any]:
+def ls_arguments(lookalike_dbt: Wheelhouse, kept_directory: Path, dbt_project: Path) -> dict[str, Any]:
     """A project that the look-alike dbt of a kept environment lists."""
     return {
         "project_config": ProjectConfig(dbt_project),
@@ -68,7 +68,7 @@ def ls_arguments(cosmos_wheelhouse: Wheelhouse, kept_directory: Path, dbt_projec
         "render_config": RenderConfig(load_method=LoadMode.DBT_LS),
         "operator_args": {
             "py_requirements": ["dbt-core==1.10.0", "dbt-duckdb"],
-            "pip_install_options": cosmos_wheelhouse.pip_install_options,
+            "pip_install_options": lookalike_dbt.pip_install_options,
         },
     }
 
@@ -102,6 +102,18 @@ def test_a_group_stands_between_other_tasks(manifest_arguments: dict[str, Any]) 
     assert dag.get_task("harbor.port_calls.run").downstream_task_ids == {"harbor.port_calls.test"}
     assert "again.raw_vessels_seed" in dag.get_task("harbor.voyages_v1.test").downstream_task_ids
     assert all(task_id.startswith("again.") for task_id in after.upstream_task_ids)
+
+
+def test_a_dag_from_a_manifest_touches_no_directory_and_starts_no_process(
+    manifest_arguments: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[object] = []
+    monkeypatch.setattr(subprocess.Popen, "__init__", lambda *arguments, **_: started.append(arguments))
+
+    DbtDag(dag_id="harbor", schedule=None, start_date=START, **manifest_arguments)
+
+    assert not (tmp_path / "environments").exists()
+    assert not started
 
 
 def test_dbt_ls_runs_in_the_managed_environment(ls_arguments: dict[str, Any]) -> None:

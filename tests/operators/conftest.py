@@ -18,6 +18,7 @@ from pytest_cosmos_venv import RECORD_VARIABLE, DbtCall, Wheel, Wheelhouse, read
 MakeOperator = Callable[..., DbtRunVirtualenvOperator]
 
 PIDS_VARIABLE = "DBT_TELL_PIDS"
+MEETING_VARIABLE = "DBT_MEETING"
 
 # The dbt-core of these versions does this instead of what dbt does.
 MISBEHAVIOUR = {
@@ -37,6 +38,17 @@ MISBEHAVIOUR = {
         time.sleep(600)
     """,
     "9.3": "raise SystemExit(99)",
+    # Ends when two of its kind run at the same time; fails when the other does not come.
+    "9.4": f"""
+        import os, pathlib, time
+        meeting = pathlib.Path(os.environ["{MEETING_VARIABLE}"])
+        (meeting / str(os.getpid())).touch()
+        deadline = time.monotonic() + 60
+        while len(list(meeting.iterdir())) < 2:
+            if time.monotonic() > deadline:
+                raise SystemExit("waited alone")
+            time.sleep(0.01)
+    """,
 }
 
 
@@ -59,7 +71,9 @@ def misbehaving_wheelhouse(cosmos_wheelhouse: Wheelhouse) -> Wheelhouse:
 
 
 @pytest.fixture
-def make_operator(misbehaving_wheelhouse: Wheelhouse, kept_directory: Path, dbt_project: Path) -> MakeOperator:
+def make_operator(
+    misbehaving_wheelhouse: Wheelhouse, lookalike_dbt: Wheelhouse, kept_directory: Path, dbt_project: Path
+) -> MakeOperator:
     """An operator that runs the look-alike dbt in a kept environment; every argument can be given anew."""
 
     def make(**arguments: Any) -> DbtRunVirtualenvOperator:

@@ -12,6 +12,7 @@ import tempfile
 import textwrap
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -25,6 +26,8 @@ from cosmos_venv.operators.local import DbtLocalBaseOperator
 from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator, DbtVirtualenvBaseOperator
 from cosmos_venv.profiles import PostgresUserPasswordProfileMapping
 from pytest_cosmos_venv import DbtCall
+
+MEETING_VARIABLE = "DBT_MEETING"  # see MISBEHAVIOUR in conftest.py
 
 MakeOperator = Callable[..., DbtRunVirtualenvOperator]
 Calls = Callable[[], list[DbtCall]]
@@ -68,6 +71,17 @@ def test_the_second_task_installs_nothing_and_leaves_no_lock(
     assert first.prefix == second.prefix
     assert {path: path.stat().st_mtime_ns for path in kept_directory.rglob("RECORD")} == before
     assert not (kept_directory / "cosmos_virtualenv.lock").exists()
+
+
+def test_tasks_of_one_directory_run_dbt_at_the_same_time(make_operator: MakeOperator, tmp_path: Path) -> None:
+    (tmp_path / "meeting").mkdir()
+    env = {MEETING_VARIABLE: str(tmp_path / "meeting")}
+    operators = [make_operator(task_id=name, py_requirements=["dbt-core==9.4"], env=env) for name in ("one", "other")]
+
+    with ThreadPoolExecutor() as pool:
+        done = [pool.submit(operator.execute, {}) for operator in operators]
+
+    assert [each.result() for each in done] == [None, None]
 
 
 def test_without_a_directory_the_environment_is_temporary_every_time(

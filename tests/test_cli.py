@@ -1,0 +1,107 @@
+"""The command line, as a shell sees it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pytest_cosmos_venv import Wheelhouse
+
+DAGFILE = """
+# an airflow dag
+from datetime import datetime, timezone
+from cosmos_venv import DbtDag, ExecutionConfig, ExecutionMode, LoadMode, ProfileConfig, ProjectConfig, RenderConfig
+
+dag = DbtDag(
+    dag_id="harbor",
+    schedule=None,
+    start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
+    project_config=ProjectConfig({project!r}),
+    profile_config=ProfileConfig("harbor", "dev", profiles_yml_filepath={project!r} + "/profiles.yml"),
+    execution_config=ExecutionConfig(execution_mode=ExecutionMode.VIRTUALENV, virtualenv_dir={directory!r}),
+    render_config=RenderConfig(load_method=LoadMode.DBT_LS),
+    operator_args={{"py_requirements": {requirements!r}, "pip_install_options": {options!r}}},
+)
+"""
+
+
+def cosmos_venv(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "cosmos_venv.cli", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+@pytest.fixture
+def dagfile(tmp_path: Path, dbt_project: Path, lookalike_dbt: Wheelhouse) -> Path:
+    """A DAG file that lists its project by dbt ls and whose environment was never built."""
+    return write_dagfile(tmp_path, dbt_project, lookalike_dbt, ["dbt-core==1.10.0", "dbt-duckdb"])
+
+
+def write_dagfile(folder: Path, project: Path, wheelhouse: Wheelhouse, requirements: list[str]) -> Path:
+    path = folder / "dag.py"
+    path.write_text(
+        DAGFILE.format(
+            project=str(project),
+            directory=str(folder / "environments"),
+            requirements=requirements,
+            options=wheelhouse.pip_install_options,
+        )
+    )
+    return path
+
+
+def test_env_build_builds_in_the_foreground_what_a_dag_file_needs(dagfile: Path, tmp_path: Path) -> None:
+    first, second = cosmos_venv("env", "build", str(dagfile), "--json"), cosmos_venv("env", "build", str(dagfile))
+
+    (built,) = json.loads(first.stdout)["environments"]
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+    assert Path(built["path"]).is_relative_to((tmp_path / "environments").resolve())
+    assert "Creating the virtualenv" in first.stderr
+    assert "was ready" in second.stdout
+
+
+def test_env_build_builds_although_tasks_may_not(
+    dagfile: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_BUILD", "never")
+
+    done = cosmos_venv("env", "build", str(dagfile))
+
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "environments" / "bin" / "dbt").exists()
+
+
+def test_what_cannot_be_built_is_said_with_exit_code_1(
+    tmp_path: Path, dbt_project: Path, lookalike_dbt: Wheelhouse
+) -> None:
+    dagfile = write_dagfile(tmp_path, dbt_project, lookalike_dbt, ["dbt-nosuchwarehouse"])
+
+    done = cosmos_venv("env", "build", str(dagfile), "--json")
+
+    assert done.returncode == 1
+    assert "dbt-nosuchwarehouse" in json.loads(done.stdout)["failures"][0]
+
+
+def test_a_dag_file_that_cannot_be_imported_is_said_with_exit_code_1(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("1 / 0  # airflow dag\n")
+
+    done = cosmos_venv("env", "build", str(tmp_path / "broken.py"))
+
+    assert done.returncode == 1
+    assert "ZeroDivisionError" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [[], ["env"], ["env", "build"], ["env", "build", "no-such-file.py"]])
+def test_wrong_use_has_exit_code_2(arguments: list[str]) -> None:
+    done = cosmos_venv(*arguments)
+
+    assert done.returncode == 2
+    assert "usage" in done.stderr.lower()
