@@ -1,0 +1,101 @@
+"""How is the conformance suite run? As a pytest process of its own, which the project's configuration cannot reach.
+
+``addopts`` and ``conftest.py`` are read before a plugin can object, so the plugin starts this second process and hands
+on what was named on the command line.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+
+SUITE = Path(__file__).parent / "conformance"
+"""The suite beside the plugin's own file: ``import conformance`` could find a user's folder of that name."""
+
+
+class SuiteExit(IntEnum):
+    """Exit codes of a run beside pytest's own, which keep their meaning."""
+
+    SMOKE_FAILED = 10
+    """Nothing was judged: the environment or the adapter is at fault."""
+    INCOMPLETE = 11
+    """Something was left out or cut off, or the harness failed: no verdict."""
+
+
+# Whoever runs ``python -m pytest`` has the current directory on the path; the suite judges what is installed.
+_START = "import sys; sys.path[:] = [entry for entry in sys.path if entry]; import pytest; sys.exit(pytest.main())"
+
+# PYTEST_*: what the project adds to each run. AIRFLOW*, DBT_*: its database, connections and settings are not the
+# suite's. PIP_*, UV_*: the suite installs from a folder; a configured index would only take part in error cases.
+_PREFIXES_LEFT_BEHIND = ("AIRFLOW", "DBT_", "PIP_", "PYTEST_", "UV_")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuiteRun:
+    """One run of the suite, decided and not yet started.
+
+    :param options: of the command line, in pytest's own spelling, without ``--cosmos-conformance``.
+    :param implementation: as named by the user, or None.
+    :param set_aside: what of the user's configuration does not apply, for the header.
+    :param root: an existing empty directory for everything that the run writes.
+    """
+
+    options: Sequence[str]
+    implementation: str | None
+    set_aside: Sequence[str]
+    root: Path
+
+    @property
+    def command(self) -> list[str]:
+        """The command line. Ours comes last, since pytest obeys the last of two equal options."""
+        implementation = [] if self.implementation is None else [f"--cosmos-implementation={self.implementation}"]
+        set_aside = [f"--cosmos-set-aside={', '.join(self.set_aside)}"] if self.set_aside else []
+        return [
+            *[sys.executable, "-c", _START],
+            *self.options,
+            *["-p", "cosmos_venv", "-p", "pytest_cosmos_venv.conformance.session"],
+            *["-c", str(SUITE / "pytest.ini"), f"--rootdir={SUITE}", "--noconftest"],
+            *[f"--basetemp={self.root / 'pytest'}", f"--override-ini=cache_dir={self.root / 'cache'}"],
+            *implementation,
+            *set_aside,
+            *map(str, suite_files()),
+        ]
+
+    def environment(self, outer: Mapping[str, str]) -> dict[str, str]:
+        """The variables of the run, made from those of the process that starts it."""
+        kept = {name: value for name, value in outer.items() if not name.startswith(_PREFIXES_LEFT_BEHIND)}
+        own = {"AIRFLOW_HOME": "airflow", "TMPDIR": "tmp", "PIP_CACHE_DIR": "pip", "UV_CACHE_DIR": "uv"}
+        return {**kept, **{name: str(self.root / folder) for name, folder in own.items()}}
+
+
+def suite_files() -> list[Path]:
+    """The files of the suite, handed over one by one: a user's ``python_files`` hides a directory. Smoke goes first."""
+    return sorted(SUITE.glob("test_*.py"), key=lambda file: (file.name != "test_smoke.py", file.name))
+
+
+def run_suite(options: Sequence[str], *, implementation: str | None, set_aside: Sequence[str]) -> int:
+    """Run the suite to its end in a directory that is gone afterwards; returns the exit code of its pytest.
+
+    Parameters as for ``SuiteRun``. Ends with 11 when that process was killed.
+    """
+    with tempfile.TemporaryDirectory(prefix="cosmos-conformance-", ignore_cleanup_errors=True) as root:
+        run = SuiteRun(options=options, implementation=implementation, set_aside=set_aside, root=Path(root))
+        (run.root / "tmp").mkdir()
+        with subprocess.Popen(run.command, env=run.environment(os.environ)) as process:
+            code = _wait(process)
+    return code if code >= 0 else SuiteExit.INCOMPLETE
+
+
+def _wait(process: subprocess.Popen[bytes]) -> int:
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            # The terminal has sent it to the suite as well, which tidies up and says so.
+            continue

@@ -1,0 +1,188 @@
+"""Does a run of the suite end with what it found, whatever surrounds it?"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from conformance import SPECIFICATION_VERSION, SUITE_VERSION
+from conformance.session import suite_exit_code
+
+pytest_plugins = ["pytester"]
+
+HANGING_IMPLEMENTATION = """
+import os, signal
+
+with open(os.environ["STARTED"], "w") as started:
+    started.write(f"{os.getpid()}\\n")
+signal.pause()
+"""
+
+
+@pytest.fixture
+def broken_implementation(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> str:
+    packages = pytester.mkdir("packages")
+    (packages / "broken_implementation").mkdir()
+    (packages / "broken_implementation" / "__init__.py").write_text("import no_such_dependency\n", encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(packages))
+    return "broken_implementation"
+
+
+@pytest.mark.parametrize(
+    ("exitstatus", "smoke_failed", "deselected", "expected"),
+    [
+        pytest.param(pytest.ExitCode.OK, False, 0, 0, id="all-passed"),
+        pytest.param(pytest.ExitCode.TESTS_FAILED, False, 0, 1, id="some-failed"),
+        pytest.param(pytest.ExitCode.INTERRUPTED, True, 0, 10, id="a-smoke-check-failed"),
+        pytest.param(pytest.ExitCode.NO_TESTS_COLLECTED, False, 3, 11, id="nothing-collected"),
+        pytest.param(pytest.ExitCode.OK, False, 1, 11, id="passed-with-gaps"),
+        pytest.param(pytest.ExitCode.TESTS_FAILED, False, 1, 1, id="failed-with-gaps"),
+        pytest.param(pytest.ExitCode.USAGE_ERROR, False, 0, 4, id="bad-use"),
+    ],
+)
+def test_the_exit_code_says_whether_there_is_a_verdict(
+    exitstatus: int, smoke_failed: bool, deselected: int, expected: int
+) -> None:
+    assert suite_exit_code(exitstatus, smoke_failed=smoke_failed, deselected=deselected) == expected
+
+
+def test_the_smoke_checks_pass_for_this_projects_implementation(pytester: pytest.Pytester) -> None:
+    require_airflow()
+
+    result = pytester.runpytest_subprocess("--cosmos-conformance", "--cosmos-implementation=cosmos_venv")
+
+    result.assert_outcomes(passed=3)
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(
+        [
+            "implementation: cosmos_venv *",
+            "environment: Airflow *, Python *, installer *",
+            "conformance: specification 0.1, suite 0.1",
+        ]
+    )
+
+
+def test_a_failing_smoke_check_ends_the_run_and_blames_no_requirement(
+    pytester: pytest.Pytester, broken_implementation: str
+) -> None:
+    result = pytester.runpytest_subprocess("--cosmos-conformance", f"--cosmos-implementation={broken_implementation}")
+
+    assert result.ret == 10
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*The implementation must import; seen: *",
+            "*No module named 'no_such_dependency'*",
+            "The smoke check test_smoke.py::test_the_implementation_imports failed, so the environment or *",
+        ]
+    )
+
+
+def test_a_failing_smoke_check_is_seen_through_workers_too(
+    pytester: pytest.Pytester, broken_implementation: str
+) -> None:
+    options = ["-n", "1", "-k", "imports", f"--cosmos-implementation={broken_implementation}"]
+
+    result = pytester.runpytest_subprocess("--cosmos-conformance", *options)
+
+    assert result.ret == 10
+
+
+@pytest.mark.parametrize("options", [[], ["-n", "1"]], ids=["one-process", "workers"])
+def test_a_run_with_something_left_out_gives_no_verdict(pytester: pytest.Pytester, options: list[str]) -> None:
+    arguments = ["--cosmos-implementation=cosmos_venv", "-k", "look_alike", *options]
+
+    result = pytester.runpytest_subprocess("--cosmos-conformance", *arguments)
+
+    assert result.ret == 11
+    result.assert_outcomes(passed=1, deselected=0 if options else 2)
+    result.stdout.fnmatch_lines(["The given options left out 2 check(s): no verdict (exit code 11)."])
+
+
+def test_a_run_that_collects_nothing_gives_no_verdict(pytester: pytest.Pytester) -> None:
+    arguments = ["--cosmos-implementation=cosmos_venv", "-k", "no_such_check"]
+
+    result = pytester.runpytest_subprocess("--cosmos-conformance", *arguments)
+
+    assert result.ret == 11
+
+
+def test_what_the_project_configures_does_not_apply(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, broken_implementation: str
+) -> None:
+    pytester.makeconftest("raise RuntimeError('a conftest that must not be read')")
+    pytester.makeini("[pytest]\naddopts = -k no_such_check --maxfail=7\npython_files = nothing_*.py\n")
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-m never")
+    pytester.mkpydir("conformance")
+
+    result = pytester.runpytest_subprocess("--cosmos-conformance", f"--cosmos-implementation={broken_implementation}")
+
+    assert result.ret == 10
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["set aside: tox.ini, conftest.py, PYTEST_ADDOPTS", "collected 3 items"])
+
+
+def test_nothing_is_left_behind(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, broken_implementation: str
+) -> None:
+    temporary = pytester.mkdir("temporary")
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    home = pytester.mkdir("home")
+    monkeypatch.setenv("AIRFLOW_HOME", str(home))
+    before = sorted(path.name for path in pytester.path.iterdir())
+
+    pytester.run("python", "-m", "pytest", "--cosmos-conformance", f"--cosmos-implementation={broken_implementation}")
+
+    assert [path for folder in (temporary, home) for path in folder.iterdir()] == []
+    assert sorted(path.name for path in pytester.path.iterdir() if path.name not in ("stdout", "stderr")) == before
+
+
+def test_an_interrupt_ends_the_suite_and_what_it_started(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packages = pytester.mkdir("packages")
+    (packages / "hanging_implementation").mkdir()
+    (packages / "hanging_implementation" / "__init__.py").write_text(HANGING_IMPLEMENTATION, encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(packages))
+    monkeypatch.setenv("STARTED", str(pytester.path / "started"))
+    command = [sys.executable, "-m", "pytest", "--cosmos-conformance"]
+    with (
+        (pytester.path / "output").open("wb") as output,
+        # A session of its own stands for the terminal, whose Ctrl-C goes to the whole foreground group.
+        subprocess.Popen(
+            [*command, "--cosmos-implementation=hanging_implementation"], stdout=output, start_new_session=True
+        ) as outer,
+    ):
+        hanging = int(wait_for_text(pytester.path / "started"))
+
+        os.killpg(outer.pid, signal.SIGINT)
+
+        assert outer.wait(timeout=60) == pytest.ExitCode.INTERRUPTED
+        assert not Path(f"/proc/{hanging}").exists()
+
+
+def test_the_specification_carries_the_versions_that_a_run_prints() -> None:
+    text = (Path(__file__).resolve().parents[2] / "conformance" / "SPEC.md").read_text(encoding="utf-8")
+
+    assert f"Specification {SPECIFICATION_VERSION}, suite {SUITE_VERSION}." in text
+
+
+def require_airflow() -> None:
+    if importlib.util.find_spec("airflow") is None:
+        pytest.skip("Airflow is not installed in the environment that runs the tests")
+
+
+def wait_for_text(file: Path, *, seconds: float = 60.0) -> str:
+    """The first line of the file, once another process has written it."""
+    deadline = time.monotonic() + seconds
+    while not (file.exists() and file.read_text(encoding="utf-8").endswith("\n")):
+        assert time.monotonic() < deadline, f"{file} was not written within {seconds:.0f} s"
+        os.sched_yield()
+    return file.read_text(encoding="utf-8")

@@ -1,0 +1,69 @@
+"""Do our distributions install beside Airflow without moving any version of it?
+
+Airflow is installed under constraints; what an operator of Airflow gets when he adds us under the same constraints is
+tried on a copy of a plain Airflow environment, with a freeze of it as the constraints.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.packaging.distributions import OFFLINE, PROJECTS, REPOSITORY, WHEELS, build, require, run, uv
+
+ENVIRONMENTS = REPOSITORY / ".cache" / "envs"
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    built = [build(project, tmp_path_factory.mktemp(name)) for name, project in PROJECTS.items()]
+    return [str(distribution.wheel) for distribution in built]
+
+
+@pytest.mark.parametrize(
+    "airflow",
+    [
+        pytest.param(
+            "airflow2",
+            marks=pytest.mark.skipif(sys.version_info >= (3, 13), reason="Airflow 2 has no release for Python 3.13"),
+        ),
+        "airflow3",
+    ],
+)
+def test_both_wheels_install_beside_airflow_and_move_no_version(
+    airflow: str, wheels: list[str], tmp_path: Path
+) -> None:
+    original = ENVIRONMENTS / airflow
+    require(original / "bin" / "python", reason="a plain Airflow")
+    require(WHEELS, reason="the wheels that our distributions need beyond Airflow's")
+    python = str(copy_environment(original, tmp_path / "environment"))
+    before = freeze(python)
+    constraints = tmp_path / "constraints.txt"
+    constraints.write_text("\n".join(before), encoding="utf-8")
+
+    run(uv("pip", "install", "--python", python, *OFFLINE, "--constraint", str(constraints), *wheels))
+
+    after = freeze(python)
+    assert before <= after, f"moved or removed: {sorted(before - after)}"
+    run(uv("pip", "check", "--python", python))
+    home = {"AIRFLOW_HOME": str(tmp_path / "airflow")}
+    run([python, "-c", "from cosmos_venv import DbtDag, ProjectConfig"], cwd=tmp_path, env=home)
+    suite = run([python, "-m", "pytest", "--cosmos-conformance", "--collect-only"], cwd=tmp_path, env=home)
+    assert "implementation: cosmos_venv " in suite
+    assert "test_one_operator_runs_to_its_end" in suite
+
+
+def copy_environment(original: Path, copy: Path) -> Path:
+    """The environment once more, its files as hard links; returns its Python. Installers replace files, they never
+    write into them, so the original stays as it is."""
+    shutil.copytree(original, copy, symlinks=True, copy_function=os.link, ignore=shutil.ignore_patterns("__pycache__"))
+    return copy / "bin" / "python"
+
+
+def freeze(python: str) -> set[str]:
+    """What is installed, as ``name==version`` lines; our own distributions, installed from files, read otherwise."""
+    return set(run(uv("pip", "freeze", "--python", python)).splitlines())

@@ -1,0 +1,34 @@
+"""Are the toolkit's public names those that were promised, each loaded only when it is asked for?"""
+
+from __future__ import annotations
+
+import pytest
+
+import pytest_cosmos_venv
+
+
+def test_the_public_names_are_pinned() -> None:
+    assert set(pytest_cosmos_venv.__all__) == {
+        "RECORD_VARIABLE",
+        "DbtCall",
+        "Implementation",
+        "ImplementationError",
+        "SuiteExit",
+        "Wheel",
+        "Wheelhouse",
+        "build_wheelhouse",
+        "find_implementation",
+        "read_dbt_calls",
+        "write_wheel",
+    }
+
+
+@pytest.mark.parametrize("name", pytest_cosmos_venv.__all__)
+def test_every_public_name_is_there(name: str) -> None:
+    assert getattr(pytest_cosmos_venv, name) is not None
+    assert name in dir(pytest_cosmos_venv)
+
+
+def test_an_unknown_name_is_refused_with_what_is_offered() -> None:
+    with pytest.raises(AttributeError, match=r"no attribute 'Wheelbarrow'; it offers .*build_wheelhouse"):
+        _ = pytest_cosmos_venv.Wheelbarrow
