@@ -7,6 +7,7 @@ Operators, parsing and the command line all ask here, so they find one digest fo
 from __future__ import annotations
 
 import signal
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -17,6 +18,8 @@ from typing import Any
 from cosmos_venv import settings
 from cosmos_venv.compat import venv_install_method
 from cosmos_venv.dbt.check import DBT_CHECK
+from cosmos_venv.dbt.partial_parse import ParsedProject, default_cache_dir, kept_file
+from cosmos_venv.dbt.project_file import read_dbt_project
 from cosmos_venv.environments.detached import build_detached
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 from cosmos_venv.environments.store import Environment, EnvironmentStore
@@ -121,6 +124,21 @@ def environment_for_parsing(
         )
     with managed_environment(arguments, directory, cancellation=Cancellation(), report=report) as environment:
         yield environment
+
+
+def parsed_project(project_dir: Path, profiles_yml: Path, *key: str) -> ParsedProject:
+    """The parse file that a command of this project is offered and leaves to the next one.
+
+    :param key: what else must be equal for two commands to share one: which dbt, target, variables.
+    :raises CosmosLoadDbtException: when the project's dbt_project.yml cannot be read.
+    """
+    if not (settings.enable_cache and settings.enable_cache_partial_parse):
+        return ParsedProject(project_dir=project_dir)
+    # Its name and not its path: Airflow 3 gives each version of a bundle another one.
+    project_name = read_dbt_project(project_dir).name or project_dir.name
+    profile = profiles_yml.read_text(encoding="utf-8", errors="replace") if profiles_yml.is_file() else ""
+    cache_dir = Path(settings.cache_dir) if settings.cache_dir else default_cache_dir(tempfile.gettempdir())
+    return ParsedProject(project_dir=project_dir, kept=kept_file(cache_dir, [project_name, profile, *key]))
 
 
 @contextmanager

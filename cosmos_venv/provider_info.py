@@ -7,6 +7,8 @@ from typing import Any
 from cosmos_venv import __version__
 from cosmos_venv.settings import SECTION, SETTINGS, Setting
 
+_TYPES = {bool: "boolean", int: "integer", str: "string"}
+
 
 def get_provider_info() -> dict[str, Any]:
     """Read by Airflow through the entry point ``apache_airflow_provider``."""
@@ -29,7 +31,7 @@ def _option(setting: Setting) -> dict[str, Any]:
     return {
         "description": f"{setting.meaning} Default: {setting.default}.",
         "version_added": __version__,
-        "type": "integer" if isinstance(setting.default, int) else "string",
+        "type": _TYPES[type(setting.default)],
         "example": str(setting.default),
         "default": None,
     }

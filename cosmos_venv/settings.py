@@ -25,6 +25,14 @@ class Setting:
 
 
 SETTINGS: dict[str, Setting] = {
+    "cache_dir": Setting(
+        default="",
+        meaning="Folder of what is kept between commands; a folder of this user below the temporary folder when empty.",
+    ),
+    "enable_cache": Setting(default=True, meaning="Whether anything is kept between commands."),
+    "enable_cache_partial_parse": Setting(
+        default=True, meaning="Whether dbt's partial_parse.msgpack is kept, so that the next command parses less."
+    ),
     "virtualenv_max_retries_lock": Setting(
         default=120,
         meaning="Seconds that a task waits for another process to release cosmos_virtualenv.lock. They do not count "
@@ -38,6 +46,9 @@ SETTINGS: dict[str, Setting] = {
     ),
 }
 
+cache_dir: str
+enable_cache: bool
+enable_cache_partial_parse: bool
 virtualenv_max_retries_lock: int
 virtualenv_build: str
 
@@ -60,6 +71,8 @@ def _read(name: str, setting: Setting) -> bool | int | str:
 
 
 def _convert(section: str, name: str, text: str, setting: Setting) -> bool | int | str:
+    if isinstance(setting.default, bool):
+        return _boolean(section, name, text)
     if isinstance(setting.default, int):
         try:
             return int(text)
@@ -68,3 +81,12 @@ def _convert(section: str, name: str, text: str, setting: Setting) -> bool | int
     if setting.choices and text not in setting.choices:
         raise CosmosValueError(f"[{section}] {name} = {text!r}: it can be {' or '.join(setting.choices)}.")
     return text
+
+
+def _boolean(section: str, name: str, text: str) -> bool:
+    """As Airflow reads a boolean."""
+    if text.lower() in ("t", "true", "1"):
+        return True
+    if text.lower() in ("f", "false", "0"):
+        return False
+    raise CosmosValueError(f"[{section}] {name} = {text!r}: it can be true or false.")

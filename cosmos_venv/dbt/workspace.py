@@ -8,21 +8,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from cosmos_venv.dbt.partial_parse import ParsedProject
 from cosmos_venv.dbt.project_file import read_dbt_project
 from cosmos_venv.exceptions import CosmosValueError
 
-PARTIAL_PARSE_FILE = "partial_parse.msgpack"
 PACKAGE_FILES = ("packages.yml", "dependencies.yml")
 # dbt writes the first three; profiles.yml would win over the profile that we write.
 _NOT_LINKED = frozenset({"logs", "target", "package-lock.yml", "profiles.yml"})
 
 
 @contextmanager
-def workspace(project_dir: Path, *, install_deps: bool, partial_parse: bool = True) -> Iterator[Path]:
+def workspace(project_dir: Path, *, install_deps: bool, parsed: ParsedProject | None = None) -> Iterator[Path]:
     """A folder that is the project for one invocation, gone afterwards.
 
     :param install_deps: ``dbt deps`` will run, so the packages folder is dbt's own instead of a link.
-    :param partial_parse: offer dbt the project's own ``target/partial_parse.msgpack`` (seed document 001).
+    :param parsed: the parse file to offer dbt and to keep afterwards; None: dbt parses everything.
     :raises CosmosValueError: when ``project_dir`` is no dbt project.
     :raises CosmosLoadDbtException: when its dbt_project.yml cannot be read.
     """
@@ -35,9 +35,14 @@ def workspace(project_dir: Path, *, install_deps: bool, partial_parse: bool = Tr
                 (place / child.name).symlink_to(child.absolute())
         if install_deps and (lock := project_dir / "package-lock.yml").exists():
             shutil.copy(lock, place)  # a copy: dbt deps writes it
-        if partial_parse:
-            _offer_partial_parse(project_dir, place)
-        yield place
+        if parsed is not None:
+            parsed.offer(place / "target")
+        try:
+            yield place
+        finally:
+            # Also of a command that failed: what failed is a model, seldom the parsing.
+            if parsed is not None:
+                parsed.keep(place / "target")
 
 
 def require_project(project_dir: Path) -> None:
@@ -53,14 +58,3 @@ def require_project(project_dir: Path) -> None:
 def has_packages(project_dir: Path) -> bool:
     """Whether the project lists packages that ``dbt deps`` would install."""
     return any((file := project_dir / name).is_file() and file.stat().st_size > 0 for name in PACKAGE_FILES)
-
-
-def _offer_partial_parse(project_dir: Path, place: Path) -> None:
-    target = place / "target"
-    target.mkdir()
-    for name in (PARTIAL_PARSE_FILE, "manifest.json"):
-        try:
-            shutil.copyfile(project_dir / "target" / name, target / name)
-        except OSError:
-            # It only saves time; without it dbt parses everything.
-            (target / name).unlink(missing_ok=True)

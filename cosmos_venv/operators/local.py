@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from cosmos_venv import managed
 from cosmos_venv.compat import AirflowException, AirflowSkipException, to_boolean
 from cosmos_venv.constants import InvocationMode
 from cosmos_venv.dbt.command import Selection, vars_text
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from cosmos_venv.config import ProfileConfig
+    from cosmos_venv.dbt.partial_parse import ParsedProject
 
 __all__ = [
     "DbtBuildLocalOperator",
@@ -153,7 +155,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         wants_deps = to_boolean(self.install_deps) and has_packages(project_dir)
         with (
             self.profile_config.ensure_profile() as (profile, secrets),
-            workspace(project_dir, install_deps=wants_deps, partial_parse=self.partial_parse) as place,
+            workspace(project_dir, install_deps=wants_deps, parsed=self._parsed_project(profile)) as place,
         ):
             place_flags = ["--project-dir", str(place), *self.profile_config.flags(profile)]
             env = {**env, **secrets}
@@ -163,6 +165,16 @@ class DbtLocalBaseOperator(AbstractDbtBase):
             result = self.run_subprocess([*cmd, *place_flags], env, str(place))
             self.handle_exception(result, place)
         return result
+
+    def _parsed_project(self, profiles_yml: Path) -> ParsedProject | None:
+        if not self.partial_parse:
+            return None
+        key = (self.profile_config.target_name, vars_text(self.vars) or "", self._which_dbt())
+        return managed.parsed_project(Path(self.project_dir), profiles_yml, *key)
+
+    def _which_dbt(self) -> str:
+        """A text that differs where the dbt may be another one."""
+        return self.dbt_executable_path
 
     def _vars_flags(self) -> list[str]:
         text = vars_text(self.vars)

@@ -135,6 +135,9 @@ class DbtVirtualenvBaseOperator(DbtLocalBaseOperator):
             **kwargs,
         )
 
+    def _which_dbt(self) -> str:
+        return self._environment.digest if self._environment else super()._which_dbt()
+
     @contextmanager
     def _failing_as_a_task(self) -> Iterator[None]:
         try:

@@ -20,6 +20,7 @@ from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException
 from cosmos_venv.project.dbt_ls import ls_arguments
 
 if TYPE_CHECKING:
+    from cosmos_venv.dbt.partial_parse import ParsedProject
     from cosmos_venv.project.load import DbtGraph
 
 logger = logging.getLogger(__name__)
@@ -27,11 +28,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class DbtInstallation:
-    """A dbt that can be run now."""
+    """A dbt that can be run now.
+
+    :param identity: differs where the dbt may be another one.
+    """
 
     executable: str
     keep_open: tuple[int, ...] = ()
     is_managed: bool = False
+    identity: str
 
 
 def run_dbt_ls(graph: DbtGraph) -> list[str]:
@@ -44,23 +49,34 @@ def run_dbt_ls(graph: DbtGraph) -> list[str]:
     project_dir = graph.project_path
     asked = graph.render_config.dbt_deps if graph.render_config.dbt_deps is not None else graph.project.install_dbt_deps
     wants_deps = asked and has_packages(project_dir)
+    given = graph.operator_args.get("vars")
+    variables = (given if isinstance(given, Mapping) else None) or graph.project.dbt_vars or None
     with (
         _installation(graph) as dbt,
         graph.profile_config.ensure_profile(use_mock_values=graph.render_config.enable_mock_profile) as (
             profile,
             secrets,
         ),
-        workspace(project_dir, install_deps=wants_deps, partial_parse=graph.project.partial_parse) as place,
+        workspace(
+            project_dir, install_deps=wants_deps, parsed=_parsed_project(graph, profile, dbt, variables)
+        ) as place,
     ):
         flags = ["--project-dir", str(place), *graph.profile_config.flags(profile)]
         env = _environment(graph, dbt) | secrets
-        given = graph.operator_args.get("vars")
-        variables = given if isinstance(given, Mapping) else None
         if wants_deps:
-            text = vars_text(variables or graph.project.dbt_vars or None)
+            text = vars_text(variables)
             _run(dbt, ["deps", *flags, *([] if text is None else ["--vars", text])], env, place)
         arguments = ls_arguments(graph.render_config, graph.project, dbt_vars=variables)
         return _run(dbt, [*arguments, *flags], env, place)
+
+
+def _parsed_project(
+    graph: DbtGraph, profiles_yml: Path, dbt: DbtInstallation, variables: Mapping[str, object] | None
+) -> ParsedProject | None:
+    if not graph.project.partial_parse or graph.profile_config is None:
+        return None
+    key = (graph.profile_config.target_name, vars_text(variables) or "", dbt.identity)
+    return managed.parsed_project(graph.project_path, profiles_yml, *key)
 
 
 def _run(dbt: DbtInstallation, arguments: list[str], env: Mapping[str, str], place: Path) -> list[str]:
@@ -89,14 +105,17 @@ def _installation(graph: DbtGraph) -> Iterator[DbtInstallation]:
     render, execution = graph.render_config, graph.execution_config
     if render.has_own_executable or execution.execution_mode is not ExecutionMode.VIRTUALENV:
         named = render.dbt_executable_path if render.has_own_executable else execution.dbt_executable_path
-        yield DbtInstallation(executable=str(named))
+        yield DbtInstallation(executable=str(named), identity=str(named))
         return
     try:
         with managed.environment_for_parsing(
             managed.VirtualenvArguments.of(graph.operator_args), _kept_directory(graph), report=logger.info
         ) as environment:
             yield DbtInstallation(
-                executable=str(environment.script("dbt")), keep_open=environment.keep_open, is_managed=True
+                executable=str(environment.script("dbt")),
+                keep_open=environment.keep_open,
+                is_managed=True,
+                identity=environment.digest,
             )
     except VirtualenvError as error:
         raise CosmosLoadDbtException(str(error)) from error

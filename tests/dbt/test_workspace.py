@@ -27,6 +27,7 @@ def test_the_project_is_reached_by_links_and_never_written_to(project: Path) -> 
     before = contents(project)
 
     with workspace(project, install_deps=False) as place:
+        (place / "target").mkdir()
         (place / "target" / "manifest.json").write_text("{}")
         (place / "logs").mkdir()
 
@@ -43,27 +44,6 @@ def test_what_dbt_writes_or_would_prefer_to_ours_is_not_linked(project: Path, na
 
     with workspace(project, install_deps=False) as place:
         assert not (place / name).exists()
-
-
-def test_the_projects_own_partial_parse_is_offered_as_a_copy(project: Path) -> None:
-    (project / "target").mkdir()
-    (project / "target" / "partial_parse.msgpack").write_bytes(b"parsed")
-
-    with workspace(project, install_deps=False) as place:
-        offered = place / "target" / "partial_parse.msgpack"
-        offered.write_bytes(b"newer")
-
-        assert not offered.is_symlink()
-
-    assert (project / "target" / "partial_parse.msgpack").read_bytes() == b"parsed"
-
-
-def test_without_partial_parse_nothing_is_offered(project: Path) -> None:
-    (project / "target").mkdir()
-    (project / "target" / "partial_parse.msgpack").write_bytes(b"parsed")
-
-    with workspace(project, install_deps=False, partial_parse=False) as place:
-        assert not (place / "target").exists()
 
 
 @pytest.mark.parametrize(("install_deps", "is_linked"), [(True, False), (False, True)])

@@ -1,0 +1,53 @@
+# One command per job, the same for people and CI. `make` lists them.
+PYTHON ?= python3
+ARGS ?=
+TAG = $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+DEMO_PYTHON = .demo/$(TAG)/venv/bin/python
+BIN = .venv/bin
+
+# What a test needs from a registry was fetched before: whoever asks one during the tests fails at once.
+OFFLINE = PIP_NO_INDEX=1 PIP_FIND_LINKS="$(CURDIR)/.cache/wheelhouse" \
+          UV_OFFLINE=1 UV_FIND_LINKS="$(CURDIR)/.cache/wheelhouse" UV_PYTHON_DOWNLOADS=never
+
+COMPILE = uv pip compile --quiet --universal --python-version 3.10 --no-emit-index-url \
+          --annotation-style line --custom-compile-command "make pins"
+
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-ui test test-env check pins clean
+
+help: ## this list
+	@echo "make TARGET [PYTHON=python3.12]   (Python 3.10 to 3.13)"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 14
+
+demo: ## run the example dbt project as an Airflow DAG and show what happened
+	@started=$$(date +%s) && $(PYTHON) -m tools.bootstrap demo && \
+	$(DEMO_PYTHON) -m tools.demo --started $$started $(ARGS)
+
+demo-ui: ## open the same DAG in Airflow's own UI, on loopback
+	@$(PYTHON) -m tools.bootstrap demo && $(DEMO_PYTHON) -m tools.demo --ui
+
+test-env:
+	@$(PYTHON) -m tools.bootstrap test
+
+test: test-env ## run the tests, offline after the install step; ARGS="-k lock -x" goes to pytest
+	@$(OFFLINE) $(BIN)/python -m pytest -n auto $(ARGS)
+
+check: test-env ## lint, format, types, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+pins: ## resolve requirements/*.txt anew
+	@$(PYTHON) -m tools.bootstrap tools && cd requirements && PATH="$(CURDIR)/.cache/tools/$(TAG)/bin:$$PATH" && set -x && \
+	$(COMPILE) --upgrade bootstrap.in -o bootstrap.txt && \
+	$(COMPILE) --upgrade airflow2.in -o airflow2.txt && \
+	$(COMPILE) --upgrade airflow3.in -o airflow3.txt && \
+	$(COMPILE) --upgrade dbt.in -o dbt.txt && \
+	$(COMPILE) --upgrade ../pyproject.toml demo.in -o demo.txt && \
+	$(COMPILE) --upgrade ../pyproject.toml ../pytest_cosmos_venv/pyproject.toml test.in -o test.txt && \
+	$(COMPILE) --upgrade ../pytest_cosmos_venv/pyproject.toml wheelhouse.in -o wheelhouse.txt
+
+clean: ## remove everything that was made here, environments included
+	chmod -R u+w .demo .cache 2>/dev/null || true
+	rm -rf .venv .cache .demo build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage*

@@ -1,0 +1,191 @@
+"""How an environment is made in a directory of its own: created, filled, compiled and checked, by uv or by pip."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import site
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.version import Version
+
+from cosmos_venv.environments import integrity, pip_config
+from cosmos_venv.environments.arguments import InstallArguments
+from cosmos_venv.environments.installer import Installer, InstallerPreference, choose_installer
+from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.exceptions import VirtualenvBuildError
+from cosmos_venv.guarded import Cancellation, CompletedCommand, run_guarded
+
+__all__ = ["Installer", "InstallerPreference", "build_environment", "choose_installer", "installer_environment"]
+
+_LAST_LINES = 20
+_WORKER_PACKAGES = "cosmos_venv_worker_packages.pth"
+_OLDEST_PIP = Version("22.3")  # the first that installs into another Python (pip --python)
+
+# Each would lead the installation somewhere else, or make it an installation of something else.
+_DIVERTING = {
+    *("PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_REQUIRE_VIRTUALENV", "PIP_PYTHON", "PIP_DRY_RUN"),
+    *("PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV", "CONDA_PREFIX", "__PYVENV_LAUNCHER__"),
+    *("UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_BREAK_SYSTEM_PACKAGES", "UV_PROJECT", "UV_VENV_SEED", "UV_VENV_CLEAR"),
+    *("UV_VENV_RELOCATABLE", "UV_WORKING_DIR"),
+}
+# Removing a variable is not enough where pip.conf says the same.
+_NEUTRAL = {"PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0"}
+_QUIET = {
+    "PIP_NO_INPUT": "1",
+    "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    "UV_NO_PROGRESS": "1",
+    "UV_PYTHON_DOWNLOADS": "never",
+}
+
+
+def installer_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment variables for an installer: the worker's, without those that would divert it."""
+    return {name: value for name, value in environ.items() if name not in _DIVERTING} | _NEUTRAL | _QUIET
+
+
+def build_environment(
+    spec: EnvironmentSpec,
+    directory: Path,
+    installer: Installer,
+    *,
+    cancellation: Cancellation,
+    report: Callable[[str], None],
+    keep_open: Sequence[int] = (),
+) -> None:
+    """Make the environment in ``directory``, which does not exist yet or is empty.
+
+    :param report: gets each line of the tools' output, without credentials.
+    :param keep_open: descriptors (leases) that live as long as anything the installer starts.
+    :raises VirtualenvBuildError: with the tool's last lines, when a step fails or what was installed does not work.
+    :raises CommandKilled: when ``cancellation`` was requested; nothing that was started runs any more.
+    """
+    environ = dict(os.environ)
+    build = _Build(
+        spec=spec,
+        directory=directory,
+        installer=installer,
+        arguments=InstallArguments.of(spec, installer.name, pip_config.read(environ)),
+        environ=installer_environment(environ),
+        cancellation=cancellation,
+        report=report,
+        keep_open=tuple(keep_open),
+    )
+    build.create()
+    build.install()
+    build.show_worker_packages()
+    build.check()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Build:
+    spec: EnvironmentSpec
+    directory: Path
+    installer: Installer
+    arguments: InstallArguments
+    environ: dict[str, str]
+    cancellation: Cancellation
+    report: Callable[[str], None]
+    keep_open: tuple[int, ...]
+
+    @property
+    def python(self) -> str:
+        return str(self.directory / "bin" / "python")
+
+    def create(self) -> None:
+        executable = self.spec.interpreter.executable
+        if self.installer.name == "uv":
+            command = [self.installer.uv, "venv", "--no-project", "--python", executable]
+        else:
+            command = [executable, "-I", "-m", "venv", "--without-pip"]
+        if self.spec.system_site_packages:
+            command.append("--system-site-packages")
+        self._run([*command, str(self.directory)], failure=f"no virtual environment could be made of {executable}")
+
+    def install(self) -> None:
+        """Install the requirements, byte code included."""
+        if not self.arguments.asks_for_packages:
+            return
+        with self._requirements_file() as from_file:
+            words = [*self.arguments.words, *from_file]
+            if self.installer.name == "uv":
+                command = [self.installer.uv, "pip", "install", "--python", self.python, "--compile-bytecode", *words]
+            else:
+                command = [*self._pip(), "install", *words, "--compile"]
+            self._run(
+                command, failure=f"{self.installer.name} could not install {self.spec}", more=self.arguments.variables
+            )
+
+    def show_worker_packages(self) -> None:
+        """Put the worker's own packages behind the environment's. Last, or pip would take them for its own."""
+        folders = self.spec.worker_site_packages
+        if not folders:
+            return
+        # addsitedir and not plain paths: .pth files in the worker's folders count too, as they do for the worker.
+        lines = [f"import site; site.addsitedir({folder!r})\n" for folder in folders]
+        for target in integrity.site_packages(self.directory)[:1]:
+            (target / _WORKER_PACKAGES).write_text("".join(lines), encoding="utf-8")
+
+    def check(self) -> None:
+        """Whether every file is there, and what the spec's own check says."""
+        faults = integrity.faults(self.directory)
+        if faults:
+            raise VirtualenvBuildError(f"The installation of {self.spec} is not complete: {', '.join(faults[:5])}.")
+        if self.spec.check:
+            command = [self.python, "-I", "-c", self.spec.check]
+            self._run(command, failure=f"{self.spec} was installed but does not work")
+
+    def _pip(self) -> list[str]:
+        if _has_usable_pip():
+            return [sys.executable, "-I", "-m", "pip", "--python", self.python]
+        self._run(
+            [self.python, "-I", "-m", "ensurepip", "--default-pip"],
+            failure=f"neither the worker nor {self.spec.interpreter.executable} has pip, and uv was not chosen",
+        )
+        return [self.python, "-I", "-m", "pip"]
+
+    @contextmanager
+    def _requirements_file(self) -> Iterator[list[str]]:
+        lines = self.arguments.file_lines
+        if not lines:
+            yield []
+            return
+        with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as file:
+            file.write("\n".join(lines) + "\n")
+            file.flush()
+            yield ["--requirement", file.name]
+
+    def _run(self, command: list[str], *, failure: str, more: Mapping[str, str] | None = None) -> None:
+        try:
+            completed = run_guarded(
+                command,
+                env=self.environ | dict(more or {}),
+                keep_open=self.keep_open,
+                on_line=lambda line: self.report(self.arguments.mask(line)),
+                cancellation=self.cancellation,
+            )
+        except OSError as error:
+            raise VirtualenvBuildError(f"{failure}: {command[0]} cannot be started ({error.strerror}).") from error
+        if completed.returncode:
+            raise VirtualenvBuildError(self._failure_message(failure, completed))
+
+    def _failure_message(self, failure: str, completed: CompletedCommand) -> str:
+        last_lines = [self.arguments.mask(line) for line in completed.lines[-_LAST_LINES:]]
+        return "\n".join([f"{failure} (exit status {completed.returncode}). It said:", *last_lines])
+
+
+def _has_usable_pip() -> bool:
+    """Whether this Python has a pip that fills other environments, and sees it when run isolated (-I)."""
+    found = importlib.util.find_spec("pip")
+    if found is None or found.origin is None or found.origin.startswith(site.getusersitepackages()):
+        return False
+    try:
+        return Version(importlib.metadata.version("pip")) >= _OLDEST_PIP
+    except importlib.metadata.PackageNotFoundError:
+        return False

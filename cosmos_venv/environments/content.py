@@ -1,0 +1,86 @@
+"""What the files that a requirement names hold, as a digest: a changed file asks for another environment."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from cosmos_venv.environments import credentials, options
+from cosmos_venv.exceptions import CosmosValueError
+
+# What an installer itself leaves in a source tree, and what never becomes part of a package.
+_NOT_CONTENT = {"__pycache__", "build", "dist", ".git", ".hg", ".svn", ".venv", "venv", ".tox", ".nox", ".mypy_cache"}
+_NOT_CONTENT_SUFFIXES = (".egg-info", ".pyc", ".pyo")
+
+
+def digest_of_path(path: Path) -> str:
+    """SHA-256 over a file's bytes, or over every file below a directory with its relative path.
+
+    :raises CosmosValueError: naming ``py_requirements``, when the path cannot be read.
+    """
+    try:
+        if path.is_dir():
+            return _digest_of_tree(path)
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def canonical_requirements_file(path: Path, _above: tuple[Path, ...] = ()) -> list[str]:
+    """Lines of a ``-r`` or ``-c`` file without credentials; files named in it are replaced by what they hold.
+
+    :raises CosmosValueError: naming the file, when it cannot be read or includes itself.
+    """
+    path = path.resolve()
+    if path in _above:
+        raise CosmosValueError(f"pip_install_options: the requirements file {path} includes itself. Remove the cycle.")
+    try:
+        text = path.read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    canonical: list[str] = []
+    for line in text.splitlines():
+        canonical += _canonical_line(line.strip(), path, (*_above, path))
+    return canonical
+
+
+def _canonical_line(line: str, file: Path, above: tuple[Path, ...]) -> list[str]:
+    if not line or line.startswith("#"):
+        return []
+    name, _, target = line.replace("=", " ", 1).partition(" ") if line.startswith("-") else ("", "", line)
+    target = target.strip()
+    if options.is_requirements_file_option(name) and "://" not in target:
+        return [name, *canonical_requirements_file(file.parent / target, above)]
+    local = file.parent / target.split(";")[0].strip()
+    # pip reads a local path relative to its working directory; beside the file is what people mean, so both count.
+    is_local = target.startswith((".", "/")) or target.endswith((".whl", ".tar.gz", ".zip"))
+    if name in {"", "-e", "--editable"} and is_local and local.exists():
+        return [line, digest_of_path(local)]
+    return [credentials.remove(line)]
+
+
+def _digest_of_tree(root: Path) -> str:
+    digest = hashlib.sha256()
+    for file in _files_below(root):
+        content = hashlib.sha256(file.read_bytes()).hexdigest()
+        digest.update(f"{file.relative_to(root).as_posix()}\0{content}\0".encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+def _files_below(root: Path) -> Iterator[Path]:
+    for folder, folders, files in os.walk(root):
+        folders[:] = sorted(name for name in folders if _is_content(name))
+        yield from (Path(folder, name) for name in sorted(files) if _is_content(name))
+
+
+def _is_content(name: str) -> bool:
+    return name not in _NOT_CONTENT and not name.endswith(_NOT_CONTENT_SUFFIXES)
+
+
+def _unreadable(path: Path, error: OSError) -> CosmosValueError:
+    return CosmosValueError(
+        f"py_requirements: {path} cannot be read ({error.strerror or error}). "
+        "Give a path that exists on every worker, or a requirement from an index."
+    )

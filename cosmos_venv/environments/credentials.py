@@ -1,0 +1,34 @@
+"""Which part of a text is a credential: user and password of a URL, shown to nobody and no part of a digest."""
+
+from __future__ import annotations
+
+import re
+
+MASK = "****"
+
+# Greedy up to the last "@" before the path: a password may hold an unescaped "@".
+_USER_INFO = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.\-]*://)(?P<user_info>[^/\s'\"<>]*)@")
+
+
+def mask(text: str) -> str:
+    """The text as it may be logged and stored: ``https://user:secret@host`` becomes ``https://****@host``."""
+    return _USER_INFO.sub(rf"\g<scheme>{MASK}@", text)
+
+
+def remove(text: str) -> str:
+    """The text without any user and password: what two spellings of one address have in common."""
+    return _USER_INFO.sub(r"\g<scheme>", text)
+
+
+def found_in(text: str) -> list[str]:
+    """Every ``user:password`` of the URLs in the text, in order."""
+    return [match["user_info"] for match in _USER_INFO.finditer(text)]
+
+
+def replace_each(text: str, replacements: dict[str, str]) -> str:
+    """The text with each ``user:password`` that is a key of ``replacements`` changed into its value."""
+
+    def replaced(match: re.Match[str]) -> str:
+        return f"{match['scheme']}{replacements.get(match['user_info'], match['user_info'])}@"
+
+    return _USER_INFO.sub(replaced, text)

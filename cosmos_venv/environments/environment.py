@@ -1,0 +1,51 @@
+"""One ready environment in a task's hands: its paths, its record, and the lease that keeps it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cosmos_venv.environments.lease import Lease
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment:
+    """A ready environment. It stays as it is until ``close``.
+
+    :param path: the build's own directory, never a link to it.
+    :param was_built: whether it was made for this caller; False: it stood there.
+    :param lease: what keeps it from being removed; None where none is needed or the mount knows no locks.
+    """
+
+    path: Path
+    digest: str
+    record_file: Path
+    was_built: bool
+    lease: Lease | None = None
+
+    @property
+    def python(self) -> Path:
+        return self.path / "bin" / "python"
+
+    def script(self, name: str) -> Path:
+        """Where a console script of that name stands, if some package brought it."""
+        return self.path / "bin" / name
+
+    @property
+    def record(self) -> Mapping[str, Any]:
+        """What was recorded when it was built: spec, pins, installer, by whom, when, how long. No credentials."""
+        content: dict[str, Any] = json.loads(self.record_file.read_text(encoding="utf-8"))
+        return content
+
+    @property
+    def keep_open(self) -> tuple[int, ...]:
+        """Descriptors for a guarded command, so that the environment counts as used until its last descendant ends."""
+        return () if self.lease is None else self.lease.descriptors
+
+    def close(self) -> None:
+        """Give up the lease. May be called again."""
+        if self.lease is not None:
+            self.lease.close()

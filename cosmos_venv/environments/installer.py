@@ -1,0 +1,80 @@
+"""Which tool installs into a new environment: uv only where it installs what pip would."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from cosmos_venv.environments import options, pip_config
+from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError
+
+InstallerPreference = Literal["auto", "uv", "pip"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Installer:
+    """The tool that was chosen.
+
+    :param uv: path of the uv executable; empty for pip.
+    :param reason: why it was chosen, in words for a log.
+    """
+
+    name: Literal["uv", "pip"]
+    uv: str = ""
+    reason: str
+
+
+def choose_installer(
+    preference: InstallerPreference, pip_install_options: Iterable[str], environ: Mapping[str, str]
+) -> Installer:
+    """The installer for these options on this machine.
+
+    :param preference: ``auto``: uv where it is installed and would install what pip would, else pip.
+    :param environ: the environment variables that pip and uv would read, ``PATH`` among them.
+    :raises CosmosValueError: naming ``pip_install_options``: uv was asked for with options that it does not know.
+    :raises VirtualenvBuildError: when uv was asked for and is not installed.
+    """
+    if preference == "pip":
+        return Installer(name="pip", reason="pip was asked for")
+    uv = _find_uv(environ)
+    given = [option.name for option in options.parse(pip_install_options)]
+    unknown = sorted({option.name for option in options.parse(pip_install_options) if not option.is_known_to_uv})
+    if preference == "uv":
+        return _as_asked(uv, unknown)
+    if not uv:
+        return Installer(name="pip", reason="uv is not installed")
+    reason = _why_not_uv(unknown, given, environ)
+    return Installer(name="pip", reason=reason) if reason else Installer(name="uv", uv=uv, reason="uv is installed")
+
+
+def _as_asked(uv: str, unknown: list[str]) -> Installer:
+    if unknown:
+        raise CosmosValueError(
+            f"pip_install_options: uv does not know {', '.join(unknown)}. "
+            "Leave it out, or choose pip ([standard] venv_install_method = pip)."
+        )
+    if not uv:
+        raise VirtualenvBuildError(
+            "uv was asked for and is not on PATH. Install it (cosmos-venv[uv]), or choose pip "
+            "([standard] venv_install_method = pip)."
+        )
+    return Installer(name="uv", uv=uv, reason="uv was asked for")
+
+
+def _why_not_uv(unknown: list[str], given: list[str], environ: Mapping[str, str]) -> str:
+    if unknown:
+        return f"uv does not know {', '.join(unknown)}"
+    if "--extra-index-url" in given and "--index-strategy" not in given and not environ.get("UV_INDEX_STRATEGY"):
+        # pip takes the best version of all indexes, uv the best one of the first index that has the package.
+        return "uv ranks several indexes in another way than pip (--index-strategy says how)"
+    lacking = pip_config.unknown_to_uv(pip_config.read(environ), environ, given=given)
+    return f"pip is configured with {', '.join(lacking)}, which uv does not read" if lacking else ""
+
+
+def _find_uv(environ: Mapping[str, str]) -> str:
+    beside_python = str(Path(sys.executable).parent)
+    return shutil.which("uv", path=environ.get("PATH")) or shutil.which("uv", path=beside_python) or ""

@@ -1,0 +1,244 @@
+"""Who may build in a ``virtualenv_dir`` now: a kernel lock between our own processes, a PID file for everybody.
+
+The kernel lock decides and dies with its process. ``cosmos_virtualenv.lock`` holds the owner's PID as decimal text,
+as other implementations read and write it: theirs is honoured while its process lives, ours is seen by them.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from cosmos_venv.environments.lock_record import LockNote, LockRecord, Machine, ProcessState, staleness
+from cosmos_venv.exceptions import VirtualenvError, VirtualenvLockTimeout
+from cosmos_venv.guarded import Cancellation
+
+LOCK_FILENAME = "cosmos_virtualenv.lock"
+NOTE_FILENAME = "cosmos_virtualenv.lock.json"
+KERNEL_LOCK_FILENAME = "cosmos_virtualenv.flock"
+
+TRY_SECONDS = 1.0
+_TURN = 0.01  # a waiter wakes at most two turns after a release
+_READABLE_BY_ALL = 0o644
+
+_BUSY = {errno.EAGAIN, errno.EACCES}
+_UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
+
+
+def lock_timeout_message(lock_file: Path, *, owner: str, waited: float) -> str:
+    """What a user reads when the waiting is over."""
+    return (
+        f"{lock_file} is still held by {owner} after {waited:.0f} s. "
+        "Raise [cosmos] virtualenv_max_retries_lock, or give this project a virtualenv_dir of its own."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Found:
+    """A lock file as one look saw it, and which file that was."""
+
+    record: LockRecord
+    identity: tuple[int, int]
+
+
+class VirtualenvLock:
+    """The lock of one ``virtualenv_dir``.
+
+    :param directory: an existing directory.
+    :param progress: any value that changes while the owner's build gets on; tries do not count then.
+    """
+
+    def __init__(self, directory: Path, *, progress: Callable[[], object] = lambda: None) -> None:
+        self.file = directory / LOCK_FILENAME
+        self.note_file = directory / NOTE_FILENAME
+        self.kernel_file = directory / KERNEL_LOCK_FILENAME
+        self._progress = progress
+
+    @contextmanager
+    def acquire(self, *, max_tries: int, cancellation: Cancellation, report: Callable[[str], None]) -> Iterator[None]:
+        """Within this block no other process builds in the directory.
+
+        :param max_tries: seconds to wait while the owner makes no progress; each is reported, with the owner.
+        :raises VirtualenvLockTimeout: when they are over. The owner keeps the lock.
+        :raises VirtualenvError: when the file system has no kernel locks or no hard links.
+        :raises CommandKilled: when ``cancellation`` was requested while waiting.
+        """
+        waiting = _Waiting(self, max_tries=max_tries, cancellation=cancellation, report=report)
+        descriptor = os.open(self.kernel_file, os.O_RDWR | os.O_CREAT, _READABLE_BY_ALL)
+        is_ours = False
+        try:
+            waiting.until(lambda: self._try_kernel_lock(descriptor))
+            try:
+                waiting.until(lambda: self._try_record(report))
+                is_ours = True
+                yield
+            finally:
+                self._release(report, was_ours=is_ours)
+        finally:
+            # Closing alone would leave it to a child that was forked meanwhile.
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+            os.close(descriptor)
+
+    def owner(self) -> str:
+        """Who the PID record names, in words for a log."""
+        found = self._look()
+        if found is None or found.record.pid is None:
+            return "another process"
+        note = found.record.note
+        if note is not None and not Machine.here().shares_pids_with(note):
+            return f"process {note.pid} on {note.host}"
+        process = ProcessState.of(found.record.pid)
+        return f"process {found.record.pid}" + (f" ({process.name})" if process else "")
+
+    def progress(self) -> object:
+        """A value that differs from the last one when the owner's build got on."""
+        return self._progress()
+
+    def _try_kernel_lock(self, descriptor: int) -> bool:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in _BUSY:
+                return False
+            if error.errno in _UNSUPPORTED:
+                raise self._unfit("kernel locks (flock)", error) from error
+            raise
+        return True
+
+    def _try_record(self, report: Callable[[str], None]) -> bool:
+        """Put our PID into the lock file, unless it names an owner to respect."""
+        found = self._look()
+        if found is not None:
+            process = None if found.record.pid is None else ProcessState.of(found.record.pid)
+            reason = staleness(found.record, process=process, here=Machine.here(), own_pid=os.getpid())
+            if reason is None:
+                return False
+            report(f"The lock {self.file} is outdated: {reason}.")
+            self._remove(found.identity)
+        return self._link_record()
+
+    def _look(self) -> _Found | None:
+        try:
+            with self.file.open("rb") as file:
+                status = os.fstat(file.fileno())
+                text = file.read(64).decode("ascii", errors="replace")
+        except FileNotFoundError:
+            return None
+        record = LockRecord(text=text, age=time.time() - status.st_mtime, written_at=status.st_mtime)
+        note = self._note()
+        if note is not None and note.pid == record.pid:
+            record = LockRecord(text=text, age=record.age, written_at=record.written_at, note=note)
+        return _Found(record=record, identity=(status.st_dev, status.st_ino))
+
+    def _note(self) -> LockNote | None:
+        try:
+            return LockNote.from_json(self.note_file.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError):
+            return None
+
+    def _link_record(self) -> bool:
+        """Whether the finished record now stands under its name; another's that has just appeared is left alone."""
+        note = self._written_apart(LockNote.of_this_process().to_json())
+        note.replace(self.note_file)
+        record = self._written_apart(str(os.getpid()))
+        try:
+            os.link(record, self.file)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno in {*_UNSUPPORTED, errno.EPERM, errno.EMLINK}:
+                raise self._unfit("hard links", error) from error
+            raise
+        finally:
+            record.unlink()
+        return True
+
+    def _written_apart(self, text: str) -> Path:
+        path = self.file.with_name(f".{LOCK_FILENAME}.{uuid.uuid4().hex}")
+        path.write_text(text, encoding="ascii")
+        return path
+
+    def _remove(self, identity: tuple[int, int]) -> None:
+        """Remove exactly the file that was looked at: one that took its place meanwhile is put back."""
+        aside = self.file.with_name(f".{LOCK_FILENAME}.{uuid.uuid4().hex}")
+        try:
+            self.file.rename(aside)
+        except FileNotFoundError:
+            return
+        status = aside.stat()
+        if (status.st_dev, status.st_ino) != identity:
+            try:
+                os.link(aside, self.file)
+            except FileExistsError:
+                pass  # a third one was quicker; the next turn looks at it
+        aside.unlink()
+
+    def _release(self, report: Callable[[str], None], *, was_ours: bool) -> None:
+        """Remove our own record, and nobody else's. Never hides the error that ends the block."""
+        try:
+            found = self._look()
+            if found is not None and found.record.pid == os.getpid():
+                self.note_file.unlink(missing_ok=True)
+                self._remove(found.identity)
+            elif was_ours:
+                what = "is gone" if found is None else f"now holds {found.record.text!r}"
+                report(f"The lock {self.file} {what} though it was ours: someone else wrote there. It is left alone.")
+        except OSError as error:
+            report(f"The lock {self.file} cannot be removed ({error}); it counts as outdated once this process ends.")
+
+    def _unfit(self, what: str, error: OSError) -> VirtualenvError:
+        return VirtualenvError(
+            f"virtualenv_dir {self.file.parent}: its file system does not support {what} ({error.strerror}). "
+            "Use a directory on a local disk or on a mount that does."
+        )
+
+
+class _Waiting:
+    """Counts tries, one per elapsed second without progress, and says whom it waits for."""
+
+    def __init__(
+        self, lock: VirtualenvLock, *, max_tries: int, cancellation: Cancellation, report: Callable[[str], None]
+    ) -> None:
+        self._lock = lock
+        self._max_tries = max_tries
+        self._cancellation = cancellation
+        self._report = report
+        self._tries = 0
+        self._began = time.monotonic()
+        self._next_try = self._began + TRY_SECONDS
+        self._seen = lock.progress()
+
+    def until(self, is_done: Callable[[], bool]) -> None:
+        while True:
+            self._cancellation.raise_if_requested()
+            if is_done():
+                return
+            self._count()
+            time.sleep(_TURN)
+
+    def _count(self) -> None:
+        now = time.monotonic()
+        if self._tries >= self._max_tries:
+            raise VirtualenvLockTimeout(
+                lock_timeout_message(self._lock.file, owner=self._lock.owner(), waited=now - self._began)
+            )
+        if now < self._next_try:
+            return
+        self._next_try += TRY_SECONDS
+        seen = self._lock.progress()
+        if seen != self._seen:
+            self._seen = seen
+            self._report(f"{self._lock.owner()} is building in {self._lock.file.parent}; its build gets on.")
+            return
+        self._tries += 1
+        self._report(
+            f"Waiting for virtualenv lock to be released: try {self._tries} of {self._max_tries}, "
+            f"{self._lock.file} is held by {self._lock.owner()}."
+        )

@@ -1,0 +1,183 @@
+"""Whether a PID record names an owner to respect: the decision, and the facts about this machine that it needs."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+
+import psutil
+
+# Start times and file times come from different clocks of one kernel, at different resolutions.
+CLOCK_SLACK = 1.0
+# Other implementations truncate the file before they write their PID into it.
+UNFINISHED_GRACE = 0.5
+# Records of another host are renewed every 10 s.
+FOREIGN_HOST_AGE = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """What must be equal for a PID to mean the same process: host, boot and PID namespace."""
+
+    host: str
+    boot_id: str
+    pid_namespace: str
+    booted_at: float
+
+    @classmethod
+    def here(cls) -> Machine:
+        return _here()
+
+    def shares_pids_with(self, note: LockNote) -> bool:
+        return (self.host, self.pid_namespace) == (note.host, note.pid_namespace)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LockNote:
+    """What this implementation writes beside its PID, in ``cosmos_virtualenv.lock.json``."""
+
+    pid: int
+    host: str
+    boot_id: str
+    pid_namespace: str
+    process_started_at: float | None
+
+    @classmethod
+    def of_this_process(cls) -> LockNote:
+        machine = Machine.here()
+        process = ProcessState.of(os.getpid())
+        return cls(
+            pid=os.getpid(),
+            host=machine.host,
+            boot_id=machine.boot_id,
+            pid_namespace=machine.pid_namespace,
+            process_started_at=None if process is None else process.started_at,
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> LockNote | None:
+        try:
+            return cls(**json.loads(text))
+        except (ValueError, TypeError):
+            return None  # another version's, or half of one: the PID alone counts then
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LockRecord:
+    """The lock file as it was found.
+
+    :param text: its content.
+    :param age: seconds since it was written; negative when its time lies ahead.
+    :param written_at: when, in seconds since the epoch.
+    :param note: what stands beside it; None when there is none or it names another PID.
+    """
+
+    text: str
+    age: float
+    written_at: float
+    note: LockNote | None = None
+
+    @property
+    def pid(self) -> int | None:
+        text = self.text.strip()
+        # A number that no kernel gives out would be an error in each question about it.
+        return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessState:
+    """One living or not yet collected process.
+
+    :param started_at: seconds since the epoch; None when the kernel does not tell.
+    """
+
+    name: str
+    is_zombie: bool
+    started_at: float | None
+
+    @classmethod
+    def of(cls, pid: int) -> ProcessState | None:
+        """None when there is no such process."""
+        try:
+            process = psutil.Process(pid)
+            with process.oneshot():
+                is_zombie = process.status() in {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}
+                return cls(name=process.name(), is_zombie=is_zombie, started_at=process.create_time())
+        except psutil.NoSuchProcess:
+            return None
+        except psutil.AccessDenied:
+            return cls(name="unknown", is_zombie=False, started_at=None)
+
+
+def staleness(record: LockRecord, *, process: ProcessState | None, here: Machine, own_pid: int) -> str | None:
+    """Why the record binds nobody; None when it must be respected.
+
+    To be asked by whoever holds the kernel lock: then a record with this process's own PID cannot be its own.
+
+    :param process: the state of the process that the record's PID means on this machine.
+    """
+    if record.pid is None:
+        # Not at once: its writer may be between truncating and writing. A time that lies ahead proves nothing.
+        return None if 0 <= record.age < UNFINISHED_GRACE else "it holds no process id"
+    note = record.note
+    if note is not None and not here.shares_pids_with(note):
+        age = abs(record.age)
+        return None if age < FOREIGN_HOST_AGE else f"{note.host} has not renewed it for {age:.0f} s"
+    if _is_of_another_boot(record, here):
+        return "it was written before this machine started"
+    if record.pid == own_pid:
+        return "it was left by an earlier process with our own id"
+    return _staleness_of_process(record, process)
+
+
+def is_stale(record: LockRecord, *, process: ProcessState | None, here: Machine, own_pid: int) -> bool:
+    """Whether the record binds nobody (see ``staleness``)."""
+    return staleness(record, process=process, here=here, own_pid=own_pid) is not None
+
+
+def _is_of_another_boot(record: LockRecord, here: Machine) -> bool:
+    if record.note is not None and record.note.boot_id and here.boot_id:
+        return record.note.boot_id != here.boot_id  # a clock that is set does not change it
+    return record.written_at < here.booted_at - CLOCK_SLACK
+
+
+def _staleness_of_process(record: LockRecord, process: ProcessState | None) -> str | None:
+    if process is None:
+        return f"process {record.pid} is gone"
+    if process.is_zombie:
+        return f"process {record.pid} has ended"
+    if process.started_at is not None and process.started_at > record.written_at + CLOCK_SLACK:
+        return f"process {record.pid} started after it was written"
+    return None
+
+
+@cache
+def _here() -> Machine:
+    return Machine(
+        host=socket.gethostname(),
+        boot_id=_text_of("/proc/sys/kernel/random/boot_id"),
+        pid_namespace=_pid_namespace(),
+        booted_at=min(psutil.boot_time(), time.time()),
+    )
+
+
+def _text_of(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="ascii").strip()
+    except OSError:
+        return ""  # not Linux: boot times decide
+
+
+def _pid_namespace() -> str:
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return ""

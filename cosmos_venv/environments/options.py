@@ -1,0 +1,105 @@
+"""What a user's pip options say, option by option, and which of them uv knows too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+_LONG_NAMES = {
+    "-i": "--index-url",
+    "--pypi-url": "--index-url",
+    "-f": "--find-links",
+    "-r": "--requirement",
+    "--requirements": "--requirement",
+    "-c": "--constraint",
+    "--constraints": "--constraint",
+    "-e": "--editable",
+    "-U": "--upgrade",
+    "-q": "--quiet",
+    "-v": "--verbose",
+    "-t": "--target",
+    "-C": "--config-settings",
+    "--config-setting": "--config-settings",
+    "--default-timeout": "--timeout",
+}
+
+_SHARED_WITH_UV = {
+    *("--index-url", "--extra-index-url", "--find-links", "--no-index", "--trusted-host"),
+    *("--requirement", "--constraint", "--editable", "--no-deps", "--require-hashes"),
+    *("--no-binary", "--only-binary", "--upgrade", "--pre", "--force-reinstall", "--config-settings"),
+    *("--no-build-isolation", "--no-cache-dir", "--cache-dir", "--quiet", "--verbose", "--keyring-provider"),
+}
+
+_OF_UV_ALONE = {
+    *("--index", "--default-index", "--index-strategy", "--resolution", "--prerelease", "--exclude-newer"),
+    *("--override", "--overrides", "--build-constraints", "--link-mode", "--no-build", "--no-sources"),
+    *("--allow-insecure-host", "--native-tls", "--system-certs", "--offline", "--no-cache", "--fork-strategy"),
+    *("--upgrade-package", "--reinstall", "--reinstall-package", "--refresh", "--refresh-package", "--torch-backend"),
+    *("--config-file", "--no-config", "--no-build-isolation-package", "--python-platform", "--no-verify-hashes"),
+}
+
+_WITHOUT_VALUE = {
+    *("--no-index", "--no-deps", "--require-hashes", "--upgrade", "--pre", "--force-reinstall", "--quiet", "--verbose"),
+    *("--no-build-isolation", "--no-cache-dir", "--no-build", "--no-sources", "--native-tls", "--system-certs"),
+    *("--offline", "--no-cache", "--reinstall", "--refresh", "--no-config", "--no-verify-hashes", "--user"),
+    *("--prefer-binary", "--no-input", "--no-compile", "--compile", "--ignore-installed", "--isolated", "--no-color"),
+    *("--disable-pip-version-check", "--no-warn-script-location", "--no-warn-conflicts", "--no-clean", "--dry-run"),
+    *("--ignore-requires-python", "--use-pep517", "--no-use-pep517", "--check-build-dependencies", "--debug"),
+    *("--break-system-packages", "--no-python-version-warning", "--require-virtualenv", "--no-user"),
+}
+
+_NAMES_A_FILE = {"--requirement", "--constraint"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstallOption:
+    """One option as it was written and what it means.
+
+    :param name: its long name; empty for an argument that is no option.
+    :param value: what follows it; None for a switch.
+    :param words: the command line words it was written with.
+    """
+
+    name: str
+    value: str | None
+    words: tuple[str, ...]
+
+    @property
+    def is_known_to_uv(self) -> bool:
+        return not self.name or self.name in _SHARED_WITH_UV or self.name in _OF_UV_ALONE
+
+    @property
+    def names_requirements_file(self) -> bool:
+        return self.name in _NAMES_A_FILE
+
+
+def parse(words: Iterable[str]) -> Iterator[InstallOption]:
+    """Options of ``pip install`` or ``uv pip install`` in their order, in every way pip lets one write them."""
+    remaining = iter(words)
+    for word in remaining:
+        name, value, is_complete = _split(word)
+        if is_complete or name in _WITHOUT_VALUE:
+            yield InstallOption(name=name, value=value, words=(word,))
+            continue
+        follower = next(remaining, None)
+        written = (word,) if follower is None else (word, follower)
+        yield InstallOption(name=name, value=follower, words=written)
+
+
+def is_requirements_file_option(name: str) -> bool:
+    """Whether the option, in its long or short form, takes a requirements or constraints file."""
+    return _LONG_NAMES.get(name, name) in _NAMES_A_FILE
+
+
+def _split(word: str) -> tuple[str, str | None, bool]:
+    """Long name, value, and whether the word says all (else the value is the next word)."""
+    if not word.startswith("-"):
+        return "", word, True
+    if word.startswith("--"):
+        name, equals, value = word.partition("=")
+        return _LONG_NAMES.get(name, name), value if equals else None, bool(equals)
+    name = _LONG_NAMES.get(word[:2], word[:2])
+    attached = word[2:].lstrip("=").strip()
+    if name in _WITHOUT_VALUE:  # "-qq" is "-q" twice
+        return name, attached or None, True
+    return name, attached or None, bool(attached)

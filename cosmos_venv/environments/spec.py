@@ -1,0 +1,187 @@
+"""What must be equal for two tasks to share one environment, and the digest that says so."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shlex
+import site
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import Specifier
+from packaging.utils import canonicalize_name, canonicalize_version
+
+from cosmos_venv.environments import credentials, options
+from cosmos_venv.environments.content import canonical_requirements_file, digest_of_path
+from cosmos_venv.environments.interpreter import Interpreter
+from cosmos_venv.exceptions import CosmosValueError
+
+__all__ = ["EnvironmentSpec", "Interpreter"]
+
+_FORM = 1  # raise it when the canonical form changes: environments of the old form are then not found
+_ARCHIVES = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tgz")
+_PATH_AND_REST = re.compile(r"(?P<path>[^;\[]+)(?P<rest>.*)", re.DOTALL)
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class EnvironmentSpec:
+    """One environment to be had.
+
+    :param requirements: as ``pip install`` takes them: names with versions, paths, URLs, ``-r FILE``.
+    :param pip_install_options: options of ``pip install``, one command line word each.
+    :param interpreter: the Python to make it of.
+    :param system_site_packages: whether packages of the worker are visible in it.
+    :param check: Python source that the finished build's own interpreter runs; a non-zero exit means broken.
+        Says nothing about what is built, so it is no part of the digest.
+    :raises CosmosValueError: naming ``py_requirements`` and the string that is no requirement.
+    """
+
+    requirements: tuple[str, ...]
+    pip_install_options: tuple[str, ...] = ()
+    interpreter: Interpreter
+    system_site_packages: bool = False
+    check: str = ""
+
+    def __post_init__(self) -> None:
+        for text in self.requirements:
+            if not (text.lstrip().startswith("-") or _is_local(text) or _is_url(text)):
+                _parsed(text)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over what the spec means. Reads the files that it names.
+
+        :raises CosmosValueError: naming the file that cannot be read.
+        """
+        canonical = {
+            "form": _FORM,
+            "requirements": sorted({_canonical_requirement(text) for text in self.requirements}),
+            "options": [part for option in options.parse(self.pip_install_options) for part in _canonical(option)],
+            "interpreter": asdict(self.interpreter),
+            "system_site_packages": [self.system_site_packages, *self.worker_site_packages],
+        }
+        text = json.dumps(canonical, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def worker_site_packages(self) -> tuple[str, ...]:
+        """Directories of this process's own virtual environment that ``system_site_packages`` makes visible.
+
+        The environment is made of the base interpreter, whose site-packages are not the worker's when the worker
+        itself runs in a virtual environment. Another Python could not import what lies there.
+        """
+        is_in_virtualenv = sys.prefix != sys.base_prefix
+        if not (self.system_site_packages and is_in_virtualenv and self.interpreter.is_own):
+            return ()
+        return tuple(site.getsitepackages())
+
+    @property
+    def redacted(self) -> dict[str, Any]:
+        """The spec as it may be shown and stored: without any credential."""
+        shown = self.as_dict()
+        del shown["check"]
+        for name in ("requirements", "pip_install_options"):
+            shown[name] = [credentials.mask(text) for text in shown[name]]
+        return shown
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data from which ``from_dict`` makes an equal spec. May hold credentials: never store it."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> EnvironmentSpec:
+        known = {field.name: data[field.name] for field in fields(cls)}
+        known["requirements"] = tuple(known["requirements"])
+        known["pip_install_options"] = tuple(known["pip_install_options"])
+        known["interpreter"] = Interpreter(**known["interpreter"])
+        return cls(**known)
+
+    def __repr__(self) -> str:
+        return f"EnvironmentSpec({', '.join(f'{name}={value!r}' for name, value in self.redacted.items())})"
+
+    def __str__(self) -> str:
+        return credentials.mask(", ".join(self.requirements)) or "no requirements"
+
+
+def _is_url(text: str) -> bool:
+    return "://" in text.split(" ", maxsplit=1)[0]
+
+
+def _is_local(text: str) -> bool:
+    """Whether pip takes it as a path: it has a separator or ends like an archive, and is no URL."""
+    path = _PATH_AND_REST.fullmatch(text.strip())
+    if path is None or "@" in text or _is_url(text):
+        return False
+    name = path["path"].strip()
+    return "/" in name or name.startswith(".") or name.endswith(_ARCHIVES)
+
+
+def _parsed(text: str) -> Requirement:
+    try:
+        return Requirement(text)
+    except InvalidRequirement as error:
+        raise CosmosValueError(
+            f"py_requirements: {credentials.mask(text)!r} is not a requirement "
+            f"({credentials.mask(str(error).splitlines()[0])}). "
+            "Write a name with an optional version, such as 'dbt-duckdb~=1.10', a path, or a URL."
+        ) from None
+
+
+def _canonical_requirement(text: str) -> str:
+    text = text.strip()
+    if text.startswith("-"):
+        return " ".join(part for option in options.parse(shlex.split(text)) for part in _canonical(option))
+    if _is_local(text):
+        return _canonical_path(text)
+    if _is_url(text):
+        return _with_content(text)
+    requirement = _parsed(text)
+    extras = ",".join(sorted(canonicalize_name(extra) for extra in requirement.extras))
+    source = _with_content(requirement.url) if requirement.url else _canonical_specifiers(requirement)
+    return f"{canonicalize_name(requirement.name)}[{extras}] {source} ; {requirement.marker or ''}"
+
+
+def _canonical_specifiers(requirement: Requirement) -> str:
+    return ",".join(sorted({_canonical_specifier(specifier) for specifier in requirement.specifier}))
+
+
+def _canonical_specifier(specifier: Specifier) -> str:
+    """``==1.0`` and ``==1.0.0`` mean the same, ``~=1.0`` and ``~=1.0.0`` do not; ``===`` compares texts."""
+    if specifier.operator == "===" or specifier.version.endswith(".*"):
+        return f"{specifier.operator}{specifier.version}"
+    version = canonicalize_version(specifier.version, strip_trailing_zero=specifier.operator != "~=")
+    return f"{specifier.operator}{version}"
+
+
+def _canonical_path(text: str) -> str:
+    parts = _PATH_AND_REST.fullmatch(text)
+    assert parts is not None  # noqa: S101 - _is_local matched the same pattern
+    return f"content {digest_of_path(Path(parts['path'].strip()))} {parts['rest'].strip()}"
+
+
+def _with_content(url: str) -> str:
+    """A URL without credentials; a ``file:`` URL with the content it leads to."""
+    address = urlsplit(url)
+    if address.scheme != "file":
+        return credentials.remove(url)
+    return f"content {digest_of_path(Path(unquote(address.path)))} {address.fragment}"
+
+
+def _canonical(option: options.InstallOption) -> Iterator[str]:
+    yield option.name
+    if option.value is None:
+        return
+    if option.names_requirements_file and not _is_url(option.value):
+        yield from canonical_requirements_file(Path(option.value))
+    elif option.name in {"", "--editable"} and _is_local(option.value):
+        yield _canonical_path(option.value)
+    else:
+        yield credentials.remove(option.value)

@@ -1,0 +1,159 @@
+"""The environments of one ``virtualenv_dir``: where each stands, and how a ready one is found without a lock.
+
+``envs-v1/<digest>`` is a link to ``builds/<digest>-<n>``; who makes and publishes builds is ``publisher``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cosmos_venv.environments.environment import Environment
+from cosmos_venv.environments.lease import Lease
+from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
+from cosmos_venv.guarded import Cancellation
+
+if TYPE_CHECKING:
+    from cosmos_venv.environments.installer import InstallerPreference
+
+__all__ = ["BUILD_NAME", "LAYOUT", "Environment", "EnvironmentStore"]
+
+# The layout's version is in its name: releases share a directory without reading each other's entries.
+LAYOUT = "envs-v1"
+BUILD_NAME = re.compile(r"(?P<digest>[0-9a-f]{64})-(?P<number>\d+)")
+_REMOVAL_IN_PROGRESS = 0.005
+
+
+class EnvironmentStore:
+    """Managed environments below one directory. Making a store touches no file.
+
+    :param directory: the user's ``virtualenv_dir``; made when the first environment is built.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = Path(os.path.realpath(directory))
+        self.root = self.directory / LAYOUT
+        self.builds = self.root / "builds"
+
+    def find(self, spec: EnvironmentSpec) -> Environment | None:
+        """The ready environment, leased to the caller (who closes it); None when there is none. Takes no lock.
+
+        :raises CosmosValueError: when ``virtualenv_dir`` is a file.
+        :raises VirtualenvError: when it cannot be read.
+        """
+        while True:
+            build = self.published(spec.digest)
+            if build is None or not _is_whole(build):
+                return None
+            try:
+                lease = Lease.shared(build)
+            except OSError:
+                # A read-only store on a mount without locks: nobody prunes it, so nothing needs a lease.
+                return self.environment_of(spec, build, lease=None)
+            # Between reading the link and locking the lease the build may have been removed or replaced.
+            if lease is not None and self.published(spec.digest) == build and lease.is_of(build) and _is_whole(build):
+                return self.environment_of(spec, build, lease=lease)
+            if lease is not None:
+                lease.close()
+            time.sleep(_REMOVAL_IN_PROGRESS)
+
+    @contextmanager
+    def open(
+        self,
+        spec: EnvironmentSpec,
+        *,
+        preference: InstallerPreference = "auto",
+        max_tries: int,
+        cancellation: Cancellation,
+        report: Callable[[str], None],
+    ) -> Iterator[Environment]:
+        """The environment, built first when it is not there yet, kept for as long as the block runs.
+
+        :param preference: which installer builds it.
+        :param max_tries: seconds to wait for another builder that makes no progress.
+        :param report: gets lines for the task's log.
+        :raises CosmosValueError: when ``virtualenv_dir`` is a file.
+        :raises VirtualenvBuildError: when it cannot be built.
+        :raises VirtualenvLockTimeout: when another builder holds the lock for too long.
+        :raises VirtualenvError: when the directory cannot be read or written.
+        :raises CommandKilled: when ``cancellation`` was requested.
+        """
+        environment = self.find(spec)
+        if environment is None:
+            # Its imports are for the one task that builds, not for all that find their environment.
+            from cosmos_venv.environments.publisher import Publisher
+
+            environment = Publisher(self, spec, cancellation=cancellation, report=report).make_ready(
+                preference=preference, max_tries=max_tries
+            )
+        try:
+            yield environment
+        finally:
+            environment.close()
+
+    def environment_of(
+        self, spec: EnvironmentSpec, build: Path, *, lease: Lease | None, was_built: bool = False
+    ) -> Environment:
+        """The environment that stands in a build's directory."""
+        return Environment(
+            path=build,
+            digest=spec.digest,
+            record_file=self.record_file(build),
+            was_built=was_built,
+            lease=lease,
+        )
+
+    def link(self, digest: str) -> Path:
+        """What leads to the published build of a digest."""
+        return self.root / digest
+
+    def record_file(self, build: Path) -> Path:
+        """Where it is recorded what a build holds: beside it."""
+        return build.with_name(f"{build.name}.json")
+
+    def published(self, digest: str) -> Path | None:
+        """The build that the link leads to; None when there is no link of ours."""
+        try:
+            target = self.link(digest).readlink()
+        except FileNotFoundError:
+            return None
+        except NotADirectoryError as error:
+            raise self._not_a_directory() from error
+        except OSError as error:
+            raise self._unusable(error) from error
+        is_ours = target.parent == Path(self.builds.name) and BUILD_NAME.fullmatch(target.name)
+        return self.builds / target.name if is_ours else None
+
+    @contextmanager
+    def naming_the_directory(self) -> Iterator[None]:
+        """Within this block an error of the file system becomes one that names ``virtualenv_dir`` and the way out."""
+        try:
+            yield
+        except (FileExistsError, NotADirectoryError) as error:
+            raise self._not_a_directory() from error
+        except OSError as error:
+            raise self._unusable(error) from error
+
+    def _not_a_directory(self) -> CosmosValueError:
+        return CosmosValueError(
+            f"virtualenv_dir: {self.directory} is not a directory, or a file stands where one of its parents should. "
+            "Give the path of a directory; it is made when it does not exist."
+        )
+
+    def _unusable(self, error: OSError) -> VirtualenvError:
+        return VirtualenvError(
+            f"virtualenv_dir {self.directory} cannot be used: {error.strerror or error} ({error.filename}). "
+            f"Make it readable and writable for user id {os.getuid()} and see that the disk has room, "
+            "or choose another directory."
+        )
+
+
+def _is_whole(build: Path) -> bool:
+    """Whether its Python is there: not when the build is gone, nor when the interpreter it links to is."""
+    return (build / "bin" / "python").exists()

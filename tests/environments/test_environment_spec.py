@@ -1,0 +1,208 @@
+"""Which spellings ask for the same environment, which for another one, and what is never shown."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
+from cosmos_venv.exceptions import CosmosValueError
+
+
+def spec_of(*requirements: str, options: tuple[str, ...] = ()) -> EnvironmentSpec:
+    return EnvironmentSpec(requirements=requirements, pip_install_options=options, interpreter=Interpreter.of())
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        pytest.param(("dbt-core", "dbt-duckdb"), ("dbt-duckdb", "dbt-core"), id="order"),
+        pytest.param(("dbt-core", "dbt-core"), ("dbt-core",), id="twice"),
+        pytest.param(("dbt-core",), (" DBT.Core ",), id="name"),
+        pytest.param(("dbt_core>=1.10,<2",), ("dbt-core < 2, >= 1.10",), id="specifier-order-and-blanks"),
+        pytest.param(("hello==1.0",), ("hello==1.0.0",), id="trailing-zero"),
+        pytest.param(("hello==1.0RC1",), ("hello==1.0rc1",), id="version-spelling"),
+        pytest.param(("hello[B,a_b]",), ("hello[a-b,b]",), id="extras"),
+        pytest.param(("hello; python_version>'3.8'",), ('hello ;python_version > "3.8"',), id="marker"),
+        pytest.param(
+            ("hello @ https://user:secret@host/hello.whl",), ("hello@ https://host/hello.whl",), id="credentials"
+        ),
+        pytest.param(("git+https://t0ken@host/r.git@v1",), ("git+https://host/r.git@v1",), id="credentials-of-git"),
+    ],
+)
+def test_spellings_that_mean_the_same_give_the_same_digest(one: tuple[str, ...], other: tuple[str, ...]) -> None:
+    assert spec_of(*one).digest == spec_of(*other).digest
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        pytest.param(("hello==1.0",), ("hello==2.0",), id="version"),
+        pytest.param(("hello~=1.0",), ("hello~=1.0.0",), id="compatible-release"),
+        pytest.param(("hello==1.0.*",), ("hello==1.*",), id="prefix"),
+        pytest.param(("hello===1.0",), ("hello===1.0.0",), id="identity"),
+        pytest.param(("hello",), ("hello[extra]",), id="extra"),
+        pytest.param(("hello",), ("hello; python_version>'3.8'",), id="marker"),
+        pytest.param(("hello",), (), id="none"),
+        pytest.param(("hello @ https://host/a.whl",), ("hello @ https://host/b.whl",), id="address"),
+    ],
+)
+def test_requirements_that_differ_give_different_digests(one: tuple[str, ...], other: tuple[str, ...]) -> None:
+    assert spec_of(*one).digest != spec_of(*other).digest
+
+
+@given(st.permutations(["dbt-core>=1.10", "dbt-duckdb", "pandas[excel]<3", "numpy; sys_platform == 'linux'"]))
+def test_no_order_of_requirements_changes_the_digest(requirements: list[str]) -> None:
+    in_order = spec_of(*sorted(requirements))
+
+    assert spec_of(*requirements).digest == in_order.digest
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        pytest.param(("-i", "https://host/simple"), ("--index-url=https://host/simple",), id="short-form"),
+        pytest.param(("--index-url", "https://u:p@host/s"), ("--index-url", "https://host/s"), id="credentials"),
+    ],
+)
+def test_options_that_mean_the_same_give_the_same_digest(one: tuple[str, ...], other: tuple[str, ...]) -> None:
+    assert spec_of("hello", options=one).digest == spec_of("hello", options=other).digest
+
+
+def test_interpreter_options_and_site_flag_are_part_of_the_digest() -> None:
+    spec = spec_of("hello")
+    others = [
+        replace(spec, interpreter=replace(spec.interpreter, version="3.99.0")),
+        replace(spec, pip_install_options=("--no-deps",)),
+        replace(spec, system_site_packages=True),
+    ]
+
+    digests = {spec.digest, *(other.digest for other in others)}
+
+    assert len(digests) == 4
+
+
+def test_the_check_is_no_part_of_the_digest() -> None:
+    spec = spec_of("hello")
+
+    assert replace(spec, check="import hello").digest == spec.digest
+
+
+@pytest.mark.parametrize("form", ["{path}", "hello @ file://{path}", "{path}[extra]"])
+def test_a_local_file_counts_by_content(tmp_path: Path, form: str) -> None:
+    wheel = tmp_path / "hello-1.0-py3-none-any.whl"
+    wheel.write_bytes(b"one")
+    before = spec_of(form.format(path=wheel)).digest
+
+    wheel.write_bytes(b"two")
+
+    assert spec_of(form.format(path=wheel)).digest != before
+
+
+def test_a_local_project_counts_by_content_and_not_by_what_its_build_leaves(tmp_path: Path) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "module.py").write_text("ONE = 1")
+    before = spec_of(str(tmp_path)).digest
+    (tmp_path / "build").mkdir()
+    (tmp_path / "build" / "left").write_text("over")
+    after_build = spec_of(str(tmp_path)).digest
+
+    (tmp_path / "src" / "module.py").write_text("TWO = 2")
+
+    assert after_build == before
+    assert spec_of(str(tmp_path)).digest != before
+
+
+@pytest.mark.parametrize("option", ["-r", "-c", "--requirement", "--constraint"])
+def test_a_requirements_file_counts_by_content_through_every_file_it_names(tmp_path: Path, option: str) -> None:
+    (tmp_path / "outer.txt").write_text("-r inner.txt\n")
+    (tmp_path / "inner.txt").write_text("hello==1.0\n")
+    before = spec_of(options=(option, str(tmp_path / "outer.txt"))).digest
+    (tmp_path / "inner.txt").write_text("# a remark\nhello==1.0\n")
+    remarked = spec_of(options=(option, str(tmp_path / "outer.txt"))).digest
+
+    (tmp_path / "inner.txt").write_text("hello==2.0\n")
+
+    assert remarked == before
+    assert spec_of(options=(option, str(tmp_path / "outer.txt"))).digest != before
+
+
+def test_a_requirements_file_may_stand_among_the_requirements(tmp_path: Path) -> None:
+    file = tmp_path / "with blank.txt"
+    file.write_text("hello==1.0\n")
+    before = spec_of(f"-r '{file}'").digest
+
+    file.write_text("hello==2.0\n")
+
+    assert spec_of(f"-r '{file}'").digest != before
+
+
+def test_requirements_files_that_include_each_other_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("-r b.txt\n")
+    (tmp_path / "b.txt").write_text("-r a.txt\n")
+
+    with pytest.raises(CosmosValueError, match=r"a\.txt includes itself"):
+        _ = spec_of("-r " + str(tmp_path / "a.txt")).digest
+
+
+@pytest.mark.parametrize("text", ["dbt core", "==1.0", "dbt-core=1.10", "", "{{ var.value.requirement }}"])
+def test_what_is_no_requirement_is_refused_with_the_way_out(text: str) -> None:
+    with pytest.raises(CosmosValueError, match=r"py_requirements: .* is not a requirement .*Write a name"):
+        spec_of(text)
+
+
+def test_a_path_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CosmosValueError, match=r"py_requirements: .*gone\.whl cannot be read \(No such file"):
+        _ = spec_of(str(tmp_path / "gone.whl")).digest
+
+
+def test_no_credential_is_shown() -> None:
+    spec = spec_of(
+        "hello @ https://user:s3cret@host/hello.whl", options=("--index-url", "https://user:s3cr@t@host/simple")
+    )
+
+    shown = [repr(spec), str(spec), json.dumps(spec.redacted)]
+
+    assert not any("s3cr" in text for text in shown)
+    assert all("https://****@host" in text for text in shown)
+
+
+def test_a_spec_survives_its_way_through_json() -> None:
+    spec = spec_of("hello==1.0", options=("--no-index",))
+
+    returned = EnvironmentSpec.from_dict(json.loads(json.dumps(spec.as_dict())))
+
+    assert returned == spec
+
+
+def test_the_own_interpreter_is_the_real_one_behind_a_virtual_environment() -> None:
+    own = Interpreter.of()
+
+    assert not Path(own.executable).is_symlink()
+    assert Path(own.executable).is_relative_to(Path(sys.base_prefix).resolve())
+
+
+def test_the_same_interpreter_asked_by_path_is_the_same() -> None:
+    assert Interpreter.of(sys.executable) == Interpreter.of()
+
+
+def test_an_interpreter_is_looked_up_on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent))
+
+    assert Interpreter.of(Path(sys.executable).name) == Interpreter.of()
+
+
+def test_an_interpreter_that_is_not_there_is_refused() -> None:
+    with pytest.raises(CosmosValueError, match=r"py_executable: there is no interpreter 'python9\.9'"):
+        Interpreter.of("python9.9")
+
+
+def test_what_is_no_interpreter_is_refused() -> None:
+    with pytest.raises(CosmosValueError, match=r"py_executable: 'true' .* does not answer as a Python interpreter"):
+        Interpreter.of("true")

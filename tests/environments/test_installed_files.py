@@ -1,0 +1,48 @@
+"""What the metadata of an environment tells: its pins, its commands, and files that are not as promised."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cosmos_venv.environments import integrity
+
+MakeWheel = Callable[..., Path]
+
+
+@pytest.fixture
+def environment(tmp_path: Path, make_wheel: MakeWheel) -> Path:
+    """Two unpacked distributions that both bring ``shared/__init__.py``, the second over the first."""
+    packages = tmp_path / "lib" / "python3" / "site-packages"
+    packages.mkdir(parents=True)
+    for name, shared in (("one", "'one'\n"), ("another", "'another one'\n")):
+        modules = {"shared/__init__.py": shared, f"shared/{name}.py": ""}
+        with zipfile.ZipFile(make_wheel(tmp_path, name, "1.0", modules)) as wheel:
+            wheel.extractall(packages)
+    return tmp_path
+
+
+def test_a_file_that_several_distributions_bring_may_be_of_any_of_them(environment: Path) -> None:
+    assert integrity.faults(environment) == []
+    assert integrity.pins(environment) == {"another": "1.0", "one": "1.0"}
+
+
+def test_a_file_that_is_missing_or_cut_is_named(environment: Path) -> None:
+    packages = environment / "lib" / "python3" / "site-packages"
+    (packages / "shared" / "__init__.py").write_text("'cut")
+    (packages / "shared" / "one.py").unlink()
+
+    faults = integrity.faults(environment)
+
+    assert faults == ["shared/__init__.py has 4 bytes instead of 6 or 14", "shared/one.py is missing"]
+
+
+def test_the_size_that_a_record_gives_of_itself_does_not_count(environment: Path) -> None:
+    record = environment / "lib" / "python3" / "site-packages" / "one-1.0.dist-info" / "RECORD"
+
+    record.write_text(record.read_text() + "one-1.0.dist-info/RECORD,,10\n")
+
+    assert integrity.faults(environment) == []

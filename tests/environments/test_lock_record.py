@@ -1,0 +1,86 @@
+"""Which PID records bind: the table of the decision, and the facts it is given about real processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from cosmos_venv.environments.lock_record import LockNote, LockRecord, Machine, ProcessState, is_stale, staleness
+
+NOW = 1_000_000.0
+OWN_PID = 4711
+HERE = Machine(host="here", boot_id="this-boot", pid_namespace="pid:[1]", booted_at=NOW - 10_000)
+RUNNING = ProcessState(name="python", is_zombie=False, started_at=NOW - 500)
+
+
+def record(text: str = "123", *, age: float = 100, note: LockNote | None = None) -> LockRecord:
+    return LockRecord(text=text, age=age, written_at=NOW - age, note=note)
+
+
+def note(*, host: str = "here", boot_id: str = "this-boot", pid_namespace: str = "pid:[1]") -> LockNote:
+    return LockNote(pid=123, host=host, boot_id=boot_id, pid_namespace=pid_namespace, process_started_at=NOW - 500)
+
+
+@pytest.mark.parametrize(
+    ("found", "process", "expected"),
+    [
+        pytest.param(record(), RUNNING, False, id="owner-lives"),
+        pytest.param(record("123\n"), RUNNING, False, id="newline"),
+        pytest.param(record(), replace(RUNNING, started_at=None), False, id="start-unknown"),
+        pytest.param(record(), None, True, id="owner-gone"),
+        pytest.param(record(), replace(RUNNING, is_zombie=True), True, id="zombie"),
+        pytest.param(record(), replace(RUNNING, started_at=NOW - 50), True, id="pid-used-again"),
+        pytest.param(record(), replace(RUNNING, started_at=NOW - 99.5), False, id="within-clock-slack"),
+        pytest.param(record(""), None, True, id="empty"),
+        pytest.param(record("", age=0.1), None, False, id="empty-this-moment"),
+        pytest.param(record("", age=-100), None, True, id="empty-from-the-future"),
+        pytest.param(record("garbage"), None, True, id="garbage"),
+        pytest.param(record("-5"), None, True, id="negative"),
+        pytest.param(record("9" * 30), None, True, id="no-kernel-has-such"),
+        pytest.param(record("²"), None, True, id="digit-of-another-script"),
+        pytest.param(record(str(OWN_PID)), RUNNING, True, id="own-pid-of-an-earlier-life"),
+        pytest.param(record(age=20_000), replace(RUNNING, started_at=NOW - 30_000), True, id="before-boot"),
+        pytest.param(record(note=note()), RUNNING, False, id="note-agrees"),
+        pytest.param(record(note=note(boot_id="last-boot")), RUNNING, True, id="another-boot"),
+        pytest.param(record(age=20_000, note=note()), replace(RUNNING, started_at=0), False, id="clock-was-set"),
+        pytest.param(record(age=10, note=note(host="there")), None, False, id="other-host"),
+        pytest.param(record(age=70, note=note(host="there")), RUNNING, True, id="other-host-silent"),
+        pytest.param(record(age=10, note=note(pid_namespace="pid:[2]")), None, False, id="other-container"),
+    ],
+)
+def test_a_record_binds_while_its_owner_may_live(
+    found: LockRecord, process: ProcessState | None, expected: bool
+) -> None:
+    assert is_stale(found, process=process, here=HERE, own_pid=OWN_PID) is expected
+
+
+def test_the_reason_is_told_in_words() -> None:
+    assert staleness(record(), process=None, here=HERE, own_pid=OWN_PID) == "process 123 is gone"
+
+
+def test_a_living_process_is_seen_with_its_start() -> None:
+    state = ProcessState.of(os.getpid())
+
+    assert state is not None
+    assert not state.is_zombie
+    assert state.started_at is not None
+
+
+def test_a_zombie_is_seen_as_one(wait_until: Callable[[Callable[[], object]], None]) -> None:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+
+    wait_until(lambda: (state := ProcessState.of(process.pid)) is not None and state.is_zombie)
+
+    process.wait()
+    assert ProcessState.of(process.pid) is None
+
+
+def test_a_note_of_another_version_says_nothing() -> None:
+    assert LockNote.from_json('{"pid": 1, "colour": "red"}') is None
+    assert LockNote.from_json("[") is None
+    assert LockNote.from_json(LockNote.of_this_process().to_json()) == LockNote.of_this_process()

@@ -1,0 +1,172 @@
+"""Many builders at once, and builders killed at every point: one build, or a rebuild, never a broken environment."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.guarded import Cancellation
+
+Spec = Callable[..., EnvironmentSpec]
+StartPython = Callable[..., "subprocess.Popen[str]"]
+WaitUntil = Callable[[Callable[[], object]], None]
+
+CONTENDER = """
+import json, sys
+from pathlib import Path
+from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.guarded import Cancellation
+directory, order, stop_at = sys.argv[1:]
+spec = EnvironmentSpec.from_dict(json.loads(order))
+
+def report(line):
+    print(line, flush=True)
+    if stop_at and stop_at in line:
+        print("AT THE POINT", flush=True)
+        sys.stdin.read()
+
+print("STARTED", flush=True)
+sys.stdin.readline()
+with EnvironmentStore(Path(directory)).open(
+    spec, preference="uv", max_tries=120, cancellation=Cancellation(), report=report
+) as environment:
+    print("READY", environment.was_built, environment.path, flush=True)
+    sys.stdin.read()
+"""
+
+
+def say_go(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    process.stdin.write("go\n")
+    process.stdin.flush()
+
+
+def read_until(process: subprocess.Popen[str], word: str) -> str:
+    """The next line of the process that begins with the word."""
+    assert process.stdout is not None
+    seen = []
+    for line in process.stdout:
+        seen.append(line)
+        if line.startswith(word):
+            return line.strip()
+    raise AssertionError(f"the process ended without {word}: {''.join(seen)}")
+
+
+def use_afterwards(directory: Path, spec: EnvironmentSpec) -> tuple[bool, list[str]]:
+    """Whether the next task had to build, and what it was told; what it got works."""
+    lines: list[str] = []
+    with EnvironmentStore(directory).open(
+        spec, preference="uv", max_tries=0, cancellation=Cancellation(), report=lines.append
+    ) as environment:
+        said = subprocess.run([environment.script("hello")], capture_output=True, text=True, check=True).stdout
+        assert said == "hello 2.0\n"
+        assert environment.record["pins"]["hello"] == "2.0"
+        return environment.was_built, lines
+
+
+def build_directories(directory: Path) -> list[Path]:
+    return [path for path in (directory / "envs-v1" / "builds").iterdir() if path.is_dir()]
+
+
+def test_eight_contenders_build_once_and_all_use_it(tmp_path: Path, make_spec: Spec, start_python: StartPython) -> None:
+    order = json.dumps(make_spec().as_dict())
+    contenders = [start_python(CONTENDER, tmp_path, order, "") for _ in range(8)]
+    for process in contenders:
+        read_until(process, "STARTED")
+
+    for process in contenders:
+        say_go(process)
+    verdicts = [read_until(process, "READY").split() for process in contenders]
+
+    assert sorted(was_built for _, was_built, _ in verdicts) == ["False"] * 7 + ["True"]
+    assert len({path for _, _, path in verdicts}) == 1
+    assert len(build_directories(tmp_path)) == 1
+
+
+@pytest.mark.parametrize(
+    ("stop_at", "must_be_rebuilt"),
+    [
+        pytest.param("Creating the virtualenv", True, id="before-anything-is-made"),
+        pytest.param("Creating virtual environment", True, id="while-the-environment-is-made"),
+        pytest.param("Resolved", True, id="before-packages-are-written"),
+        pytest.param("Installed", True, id="before-byte-code-is-written"),
+        pytest.param("is ready after", False, id="published-lock-still-held"),
+    ],
+)
+def test_the_task_after_a_killed_builder_succeeds(
+    tmp_path: Path, make_spec: Spec, start_python: StartPython, stop_at: str, must_be_rebuilt: bool
+) -> None:
+    spec = make_spec()
+    builder = start_python(CONTENDER, tmp_path, json.dumps(spec.as_dict()), stop_at)
+    say_go(builder)
+    read_until(builder, "AT THE POINT")
+
+    builder.kill()
+    builder.wait()
+    was_built, _ = use_afterwards(tmp_path, spec)
+
+    assert was_built is must_be_rebuilt
+
+
+def test_the_task_after_a_builder_killed_while_checking_succeeds(
+    tmp_path: Path, make_spec: Spec, start_python: StartPython, wait_until: WaitUntil
+) -> None:
+    gate = tmp_path / "gate"
+    waiting_check = f"import pathlib, time\npathlib.Path({str(gate)!r}).touch()\ntime.sleep(60)"
+    order = json.dumps(make_spec(check=waiting_check).as_dict())
+    builder = start_python(CONTENDER, tmp_path / "store", order, "")
+    say_go(builder)
+    wait_until(gate.exists)
+
+    builder.kill()
+    builder.wait()
+
+    assert use_afterwards(tmp_path / "store", make_spec())[0] is True
+
+
+def test_the_task_after_a_builder_killed_before_publishing_succeeds(
+    tmp_path: Path, make_spec: Spec, start_python: StartPython, wait_until: WaitUntil
+) -> None:
+    # Reading a pipe that nobody writes stops the builder where it looks whose command stands in bin.
+    (tmp_path / "bin").mkdir()
+    os.mkfifo(tmp_path / "bin" / "hello")
+    builder = start_python(CONTENDER, tmp_path, json.dumps(make_spec().as_dict()), "")
+    say_go(builder)
+    wait_until(lambda: [path for path in tmp_path.glob("envs-v1/builds/*-1") if not path.stat().st_mode & 0o222])
+
+    builder.kill()
+    builder.wait()
+    (tmp_path / "bin" / "hello").unlink()
+    was_built, _ = use_afterwards(tmp_path, make_spec())
+
+    assert was_built
+    assert [path.name[-2:] for path in build_directories(tmp_path)] == ["-1"]
+
+
+def test_nothing_that_a_killed_builder_started_lives_on(
+    tmp_path: Path,
+    make_spec: Spec,
+    make_slow_sdist: Callable[[Path], Path],
+    start_python: StartPython,
+    wait_until: WaitUntil,
+) -> None:
+    gate = tmp_path / "gate"
+    order = json.dumps(make_spec(str(make_slow_sdist(gate))).as_dict())
+    builder = start_python(CONTENDER, tmp_path / "store", order, "")
+    say_go(builder)
+    wait_until(lambda: gate.exists() and gate.read_text())
+
+    builder.kill()
+    builder.wait()
+    was_built, _ = use_afterwards(tmp_path / "store", make_spec())
+    wait_until(lambda: not Path("/proc", gate.read_text()).exists())
+
+    assert was_built

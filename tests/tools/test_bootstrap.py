@@ -1,0 +1,140 @@
+"""Does the bootstrap make what the pins say, once, and say what went wrong when it cannot?"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tools import bootstrap
+
+tomllib = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
+REQUIREMENTS = bootstrap.ROOT / "requirements"
+PIN = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==")
+
+needs_wheelhouse = pytest.mark.skipif(
+    not (bootstrap.WHEELHOUSE / f".wheelhouse-{bootstrap.TAG}.stamp").is_file(),
+    reason="`make test` fills .cache/wheelhouse, from which this test installs without network",
+)
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PIP_FIND_LINKS", "UV_FIND_LINKS"):
+        monkeypatch.setenv(name, str(bootstrap.WHEELHOUSE))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("UV_OFFLINE", "1")
+
+
+@pytest.fixture
+def pins(tmp_path: Path) -> Path:
+    file = tmp_path / "pins.txt"
+    file.write_text("iniconfig\n", encoding="utf-8")
+    return file
+
+
+@pytest.fixture
+def environment(tmp_path: Path, pins: Path) -> bootstrap.Environment:
+    return bootstrap.Environment(path=str(tmp_path / "venv"), pins=(str(pins.with_suffix("")),))
+
+
+def installed(environment: bootstrap.Environment, module: str) -> bool:
+    return (
+        subprocess.run([environment.python, "-c", f"import {module}"], check=False, capture_output=True).returncode == 0
+    )
+
+
+@needs_wheelhouse
+@pytest.mark.usefixtures("offline")
+def test_an_environment_is_made_once_and_again_when_its_pins_change(
+    environment: bootstrap.Environment, pins: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bootstrap.make(environment)
+    bootstrap.make(environment)
+    untouched = capsys.readouterr().out
+    pins.write_text("iniconfig\nmdurl\n", encoding="utf-8")
+    bootstrap.make(environment)
+
+    assert untouched.count("installing") == 1
+    assert untouched.rstrip().endswith("up to date")
+    assert installed(environment, "mdurl")
+
+
+@needs_wheelhouse
+@pytest.mark.usefixtures("offline")
+def test_pip_makes_the_same_environment_where_uv_is_missing(
+    environment: bootstrap.Environment,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(bootstrap, "TOOLS", bootstrap.Environment(path=str(tmp_path / "without-uv"), pins=()))
+
+    bootstrap.make(environment)
+
+    assert "not with uv, now with pip" in capsys.readouterr().out
+    assert installed(environment, "iniconfig")
+
+
+def test_an_environment_for_which_there_is_no_release_is_skipped_with_the_reason(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    too_old = bootstrap.Environment(path=str(tmp_path / "venv"), pins=("airflow2",), below=(3, 0))
+
+    bootstrap.make(too_old)
+
+    assert f"skipped: airflow2 has no release for Python {bootstrap.TAG}" in capsys.readouterr().out
+    assert not too_old.folder.exists()
+
+
+def test_a_failing_installer_is_shown_by_its_command_and_its_last_lines() -> None:
+    script = "print('a while ago'); print('x\\n' * 30); print('no such wheel'); raise SystemExit(3)"
+
+    with pytest.raises(bootstrap.BootstrapError, match=r"ended with 3:[\s\S]*no such wheel") as failure:
+        bootstrap.run("venv", [sys.executable, "-c", script])
+
+    assert "\na while ago" not in str(failure.value)
+
+
+def test_a_missing_installer_is_named() -> None:
+    with pytest.raises(bootstrap.BootstrapError, match=r"no-such-installer: .*No such file"):
+        bootstrap.run("venv", ["/no-such-installer"])
+
+
+def test_what_leads_an_installer_to_another_place_does_not_reach_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_TARGET", "/elsewhere")
+    monkeypatch.setenv("PYTHONPATH", "/elsewhere")
+    monkeypatch.setenv("PIP_CERT", "/etc/ssl/company.pem")
+
+    environment = bootstrap.installer_environment()
+
+    assert not {"PIP_TARGET", "PYTHONPATH"} & environment.keys()
+    assert environment["PIP_CERT"] == "/etc/ssl/company.pem"
+
+
+@pytest.mark.parametrize(
+    ("project", "pins"),
+    [("pyproject.toml", "demo"), ("pyproject.toml", "test"), ("pytest_cosmos_venv/pyproject.toml", "test")],
+)
+def test_every_dependency_is_pinned(project: str, pins: str) -> None:
+    lines = (REQUIREMENTS / f"{pins}.txt").read_text(encoding="utf-8").splitlines()
+    pinned = {canonicalize_name(match["name"]) for line in lines if (match := PIN.match(line))}
+
+    needed = tomllib.loads((bootstrap.ROOT / project).read_text(encoding="utf-8"))["project"]["dependencies"]
+
+    assert not [need for need in needed if canonicalize_name(Requirement(need).name) not in pinned]
+
+
+@pytest.mark.parametrize("file", sorted(REQUIREMENTS.glob("*.txt")), ids=lambda file: file.stem)
+def test_pins_name_no_host_and_no_path(file: Path) -> None:
+    text = file.read_text(encoding="utf-8")
+
+    assert "://" not in text
+    assert "--index-url" not in text
+    assert "--find-links" not in text

@@ -1,0 +1,246 @@
+"""How does a bare Python get the environments of `make demo` and `make test`?
+
+Standard library only, for the Python it is started with (3.10 or later). Everything that needs a package registry
+happens here and is kept: what is up to date is left alone, so a second run takes a moment and works offline.
+"""
+
+from __future__ import annotations
+
+import sys
+
+# Before anything that an older Python would choke on.
+if sys.version_info < (3, 10):  # noqa: UP036 - it is started by whatever Python there is
+    sys.exit(f"Python 3.10 or later is needed, this is {sys.version.split()[0]}: make PYTHON=python3.12 …")
+
+import argparse
+import hashlib
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+TAG = f"{sys.version_info.major}.{sys.version_info.minor}"
+STAMP = "cosmos-venv.stamp"
+STARTED = time.monotonic()
+# What a reader wants to see of an installer; the rest is kept for the case that it fails.
+TELLING = ("Resolved ", "Downloading ", "Building ", "Built ", "Prepared ", "Installed ", "Successfully ")
+LAST_LINES = 25
+
+
+class BootstrapError(Exception):
+    """A step failed; the text says which command, and holds its last lines."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment:
+    """A virtual environment that is to exist.
+
+    :param path: its folder, relative to the checkout.
+    :param pins: files of `requirements/`, without suffix.
+    :param projects: folders of the checkout that are installed editable.
+    :param below: the first Python that it does not exist for.
+    """
+
+    path: str
+    pins: tuple[str, ...]
+    projects: tuple[str, ...] = ()
+    below: tuple[int, int] = (4, 0)
+
+    @property
+    def folder(self) -> Path:
+        return ROOT / self.path
+
+    @property
+    def python(self) -> Path:
+        return self.folder / "bin" / "python"
+
+    @property
+    def arguments(self) -> list[str]:
+        """What follows `pip install`, the same for uv."""
+        pins = [argument for name in self.pins for argument in ("-r", str(pins_file(name)))]
+        return pins + [argument for folder in self.projects for argument in ("-e", str(ROOT / folder))]
+
+    @property
+    def digest(self) -> str:
+        sources = [pins_file(name) for name in self.pins]
+        sources += [ROOT / folder / "pyproject.toml" for folder in self.projects]
+        return digest(self.path, *sources)
+
+
+TOOLS = Environment(path=f".cache/tools/{TAG}", pins=("bootstrap",))
+DEMO = Environment(path=f".demo/{TAG}/venv", pins=("demo",), projects=(".",))
+TESTS = Environment(path=".venv", pins=("test",), projects=(".", "pytest_cosmos_venv"))
+PLAIN_AIRFLOWS = (
+    Environment(path=".cache/envs/airflow3", pins=("airflow3",)),
+    Environment(path=".cache/envs/airflow2", pins=("airflow2",), below=(3, 13)),
+)
+WHEELHOUSE = ROOT / ".cache" / "wheelhouse"
+# Two files, two downloads: they may pin different versions of one name.
+WHEELHOUSE_PINS = ("wheelhouse", "dbt")
+
+
+def pins_file(name: str) -> Path:
+    return ROOT / "requirements" / f"{name}.txt"
+
+
+def digest(label: str, *sources: Path) -> str:
+    """What an environment was made from: where, by which interpreter and recipe, of which files."""
+    seen = hashlib.sha256(f"{ROOT}\0{label}\0{sys.executable}\0{sys.version}\0".encode())
+    for source in (Path(__file__), *sources):
+        seen.update(source.read_bytes() + b"\0")
+    return seen.hexdigest()
+
+
+def is_current(stamp: Path, expected: str) -> bool:
+    try:
+        return stamp.read_text(encoding="ascii") == expected
+    except FileNotFoundError:
+        return False
+
+
+def say(subject: str, text: str) -> None:
+    # One write: the steps run in threads, and print() writes the line's end apart.
+    sys.stdout.write(f"[{time.monotonic() - STARTED:5.1f} s] {subject}: {text}\n")
+    sys.stdout.flush()
+
+
+def run(subject: str, command: Sequence[str | Path]) -> None:
+    """Run an installer, show the telling part of what it says as it comes.
+
+    :raises BootstrapError: when it cannot be started or fails.
+    """
+    argv = [str(part) for part in command]
+    lines: list[str] = []
+    try:
+        with subprocess.Popen(
+            argv,
+            cwd=ROOT,
+            env=installer_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
+        ) as process:
+            for line in process.stdout or ():
+                lines.append(line.rstrip())
+                if line.strip().startswith(TELLING):
+                    say(subject, shortened(line.strip()))
+    except OSError as error:
+        raise BootstrapError(f"{argv[0]}: {error}") from error
+    if process.returncode:
+        raise BootstrapError("\n".join([f"{' '.join(argv)} ended with {process.returncode}:", *lines[-LAST_LINES:]]))
+
+
+def installer_environment() -> dict[str, str]:
+    """This process's variables without those that would lead an installer to another place."""
+    leading_away = {"PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV", "PIP_USER", "PIP_TARGET", "PIP_PREFIX"}
+    kept = {name: value for name, value in os.environ.items() if name not in leading_away}
+    return {**kept, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "UV_PYTHON_DOWNLOADS": "never"}
+
+
+def shortened(line: str, width: int = 90) -> str:
+    return line if len(line) <= width else line[: width - 1] + "…"
+
+
+def make_tools() -> None:
+    """Pip and uv of our own, for everything below. Without uv (no wheel for this machine) pip does all."""
+    if is_current(TOOLS.folder / STAMP, TOOLS.digest):
+        return
+    say(TOOLS.path, f"making the installers' environment for Python {sys.version.split()[0]}")
+    make_with_venv(TOOLS)
+    try:
+        run(TOOLS.path, [TOOLS.python, "-m", "pip", "install", *TOOLS.arguments])
+    except BootstrapError as error:
+        say(TOOLS.path, f"uv cannot be installed, pip goes on alone. {error}")
+    (TOOLS.folder / STAMP).write_text(TOOLS.digest, encoding="ascii")
+
+
+def make_with_venv(environment: Environment) -> None:
+    if environment.folder.exists():
+        shutil.rmtree(environment.folder)
+    try:
+        run(environment.path, [sys.executable, "-m", "venv", environment.folder])
+    except BootstrapError as error:
+        raise BootstrapError(f"{error}\nOn Debian and Ubuntu the package python3-venv holds what is missing.") from None
+
+
+def make(environment: Environment) -> None:
+    """The environment as its pins say, made anew unless it is that already."""
+    if sys.version_info[:2] >= environment.below:
+        say(environment.path, f"skipped: {environment.pins[0]} has no release for Python {TAG}")
+        return
+    if is_current(environment.folder / STAMP, environment.digest):
+        say(environment.path, "up to date")
+        return
+    uv = TOOLS.folder / "bin" / "uv"
+    try:
+        if not uv.exists():
+            raise BootstrapError("uv is not there")
+        make_with_uv(uv, environment)
+    except BootstrapError as error:
+        say(environment.path, f"not with uv, now with pip, which also reads pip.conf. {error}")
+        make_with_venv(environment)
+        run(environment.path, [environment.python, "-m", "pip", "install", *environment.arguments])
+    (environment.folder / STAMP).write_text(environment.digest, encoding="ascii")
+    say(environment.path, "ready")
+
+
+def make_with_uv(uv: Path, environment: Environment) -> None:
+    say(environment.path, f"installing {', '.join(f'requirements/{name}.txt' for name in environment.pins)} with uv")
+    # --seed: pip belongs into it, the product builds with the worker's pip where uv would install something else.
+    run(environment.path, [uv, "venv", "--seed", "--clear", "--python", sys.executable, environment.folder])
+    run(environment.path, [uv, "pip", "install", "--python", environment.python, *environment.arguments])
+
+
+def fill_wheelhouse(pins: str) -> None:
+    """Every wheel that these pins name for this Python; wheels of other Pythons stay beside them."""
+    subject = f".cache/wheelhouse ({pins})"
+    stamp, expected = WHEELHOUSE / f".{pins}-{TAG}.stamp", digest(pins, pins_file(pins))
+    if is_current(stamp, expected):
+        say(subject, "up to date")
+        return
+    say(subject, f"fetching the wheels of requirements/{pins}.txt with pip")
+    WHEELHOUSE.mkdir(parents=True, exist_ok=True)
+    options = ["--no-deps", "--progress-bar", "off", "--wheel-dir", str(WHEELHOUSE), "-r", str(pins_file(pins))]
+    run(subject, [TOOLS.python, "-m", "pip", "wheel", *options])
+    stamp.write_text(expected, encoding="ascii")
+    say(subject, f"ready, {len(list(WHEELHOUSE.glob('*.whl')))} wheels in all")
+
+
+def steps(target: str) -> Iterator[Callable[[], None]]:
+    """What a target needs; the steps do not depend on each other."""
+    if target == "demo":
+        yield partial(make, DEMO)
+    if target == "test":
+        for environment in (TESTS, *PLAIN_AIRFLOWS):
+            yield partial(make, environment)
+    if target in ("test", "wheelhouse"):
+        for pins in WHEELHOUSE_PINS:
+            yield partial(fill_wheelhouse, pins)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Make what the target needs; 1 with the failed command's last lines when that cannot be."""
+    parser = argparse.ArgumentParser(description="Make the environments of this project, from a bare Python.")
+    parser.add_argument("target", choices=["demo", "test", "tools", "wheelhouse"])
+    target = parser.parse_args(arguments).target
+    try:
+        make_tools()
+        with ThreadPoolExecutor(max_workers=3) as pool:
+            for done in [pool.submit(step) for step in steps(target)]:
+                done.result()
+    except BootstrapError as error:
+        print(f"make {target} cannot go on: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
