@@ -6,6 +6,7 @@ Operators, parsing and the command line all ask here, so they find one digest fo
 
 from __future__ import annotations
 
+import os
 import signal
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -134,11 +135,12 @@ def parsed_project(project_dir: Path, profiles_yml: Path, *key: str) -> ParsedPr
     """
     if not (settings.enable_cache and settings.enable_cache_partial_parse):
         return ParsedProject(project_dir=project_dir)
-    # Its name and not its path: Airflow 3 gives each version of a bundle another one.
+    temporary = os.path.realpath(tempfile.gettempdir())
+    # The project's name and not its path: Airflow 3 gives each version of a bundle another one.
     project_name = read_dbt_project(project_dir).name or project_dir.name
     profile = profiles_yml.read_text(encoding="utf-8", errors="replace") if profiles_yml.is_file() else ""
-    cache_dir = Path(settings.cache_dir) if settings.cache_dir else default_cache_dir(tempfile.gettempdir())
-    return ParsedProject(project_dir=project_dir, kept=kept_file(cache_dir, [project_name, profile, *key]))
+    cache_dir = Path(settings.cache_dir) if settings.cache_dir else default_cache_dir(temporary)
+    return ParsedProject(project_dir=project_dir, kept=kept_file(cache_dir, [project_name, profile, temporary, *key]))
 
 
 @contextmanager

@@ -1,7 +1,9 @@
 """Where does the next dbt command find the project already parsed? In a copy that is kept of dbt's own parse file.
 
 dbt itself decides whether a ``partial_parse.msgpack`` fits (version, profile, variables, files) and parses anew what
-does not. So a kept copy can make a command faster and never wrong; the key only keeps those apart that would not fit.
+does not; the key only keeps those apart that would not fit. One thing dbt does not look at: the file names the folder
+in which it was made, and dbt-duckdb loads a seed from there. So the copy names no folder, and what is offered names the
+folder of the command that will read it.
 """
 
 from __future__ import annotations
@@ -9,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import stat
 import uuid
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ PARTIAL_PARSE_FILE = "partial_parse.msgpack"
 # dbt's own reader of the parse file wants the manifest beside it when a custom parser made it.
 _MANIFEST_FILE = "manifest.json"
 _LAYOUT = "partial-parse-v1"
+_RANDOM_LETTERS = 8  # of a name that tempfile makes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +45,10 @@ class ParsedProject:
             return
         _, newest = max(found)
         target.mkdir(exist_ok=True)
-        _copy(newest, target / PARTIAL_PARSE_FILE)
-        if newest != self.kept:
+        if newest == self.kept:
+            _copy(newest, target / PARTIAL_PARSE_FILE, replacing=_no_place(target.parent), by=_name(target.parent))
+        else:
+            _copy(newest, target / PARTIAL_PARSE_FILE)
             _copy(newest.with_name(_MANIFEST_FILE), target / _MANIFEST_FILE)
 
     def keep(self, target: Path) -> None:
@@ -56,7 +60,7 @@ class ParsedProject:
         if not _is_private(self.kept.parent):
             return
         apart = self.kept.with_name(f".{self.kept.name}.{uuid.uuid4().hex}")
-        if _copy(made, apart):
+        if _copy(made, apart, replacing=_name(target.parent), by=_no_place(target.parent)):
             apart.replace(self.kept)
 
 
@@ -93,10 +97,21 @@ def _is_private(folder: Path) -> bool:
     )
 
 
-def _copy(source: Path, target: Path) -> bool:
+def _name(place: Path) -> bytes:
+    return os.fsencode(place)
+
+
+def _no_place(place: Path) -> bytes:
+    """A text as long as the path of the workspace, so that one can stand for the other in a binary file: the path, its
+    random part replaced by what ``tempfile`` never makes."""
+    return os.fsencode(place.with_name(place.name[:-_RANDOM_LETTERS] + "-" * _RANDOM_LETTERS))
+
+
+def _copy(source: Path, target: Path, *, replacing: bytes = b"", by: bytes = b"") -> bool:
     """Whether the whole file was copied. It only saves time, so an error is no reason to fail; a half is removed."""
     try:
-        shutil.copyfile(source, target)
+        content = source.read_bytes()
+        target.write_bytes(content.replace(replacing, by) if replacing else content)
     except OSError:
         target.unlink(missing_ok=True)
         return False

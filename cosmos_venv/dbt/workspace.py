@@ -29,7 +29,7 @@ def workspace(project_dir: Path, *, install_deps: bool, parsed: ParsedProject | 
     require_project(project_dir)
     skipped = _NOT_LINKED | ({read_dbt_project(project_dir).packages_folder} if install_deps else frozenset())
     with TemporaryDirectory(prefix="cosmos-venv-run-") as name:
-        place = Path(name)
+        place = Path(name).resolve()  # as dbt will write it down
         for child in project_dir.iterdir():
             if child.name not in skipped:
                 (place / child.name).symlink_to(child.absolute())

@@ -53,6 +53,21 @@ def test_what_one_command_leaves_the_next_is_offered(project: Path, kept: Path, 
     assert list(kept.parent.iterdir()) == [kept]
 
 
+def test_the_copy_names_no_folder_and_what_is_offered_names_the_readers(project: Path, kept: Path) -> None:
+    """dbt-duckdb loads a seed from the folder that the parse file names, which was gone with the last command."""
+    parsed = ParsedProject(project_dir=project, kept=kept)
+    with workspace(project, install_deps=False, parsed=parsed) as first:
+        (first / "target").mkdir()
+        (first / "target" / PARTIAL_PARSE_FILE).write_bytes(b"root_path=%s;" % os.fsencode(first))
+
+    with workspace(project, install_deps=False, parsed=parsed) as second:
+        offered = (second / "target" / PARTIAL_PARSE_FILE).read_bytes()
+
+    assert first != second
+    assert offered == b"root_path=%s;" % os.fsencode(second)
+    assert os.fsencode(first) not in kept.read_bytes()
+
+
 def test_the_projects_own_file_is_offered_as_it_is_and_never_written(project: Path, dbt: Dbt) -> None:
     own = project / "target" / PARTIAL_PARSE_FILE
     own.write_bytes(b"own")
