@@ -19,6 +19,7 @@ os.environ["AIRFLOW_HOME"] = _airflow_home
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 for name in [name for name in os.environ if name.startswith(("AIRFLOW__COSMOS", "AIRFLOW_CONN_"))]:
     del os.environ[name]
+os.environ["AIRFLOW__COSMOS_VENV__CACHE_DIR"] = str(Path(_airflow_home, "cache"))
 
 
 # Where both are there, uv: a tenth of the time. Builds with pip have tests of their own.

@@ -196,7 +196,9 @@ def make_with_uv(uv: Path, environment: Environment) -> None:
     say(environment.path, f"installing {', '.join(f'requirements/{name}.txt' for name in environment.pins)} with uv")
     # --seed: pip belongs into it, the product builds with the worker's pip where uv would install something else.
     run(environment.path, [uv, "venv", "--seed", "--clear", "--python", sys.executable, environment.folder])
-    run(environment.path, [uv, "pip", "install", "--python", environment.python, *environment.arguments])
+    # Byte code now, or the first import of everything would be the slow one.
+    options = ["--python", str(environment.python), "--compile-bytecode"]
+    run(environment.path, [uv, "pip", "install", *options, *environment.arguments])
 
 
 def fill_wheelhouse(pins: str) -> None:

@@ -65,6 +65,7 @@ class Place:
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
             "AIRFLOW__API__HOST": "127.0.0.1",
+            "AIRFLOW__COSMOS_VENV__CACHE_DIR": str(self.folder / "cache"),
             "AIRFLOW_CONN_HARBOR_DUCKDB": json.dumps({"conn_type": "duckdb", "host": str(self.database)}),
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
         }
@@ -122,9 +123,13 @@ def warming_up() -> Iterator[None]:
     from airflow.sdk.api.client import Client
     from airflow.sdk.execution_time.supervisor import in_process_api_server
 
-    # The client of Airflow's tasks: it asks for the version of the API that has to be put together.
-    client = Client(base_url="http://in-process.invalid./", token="", transport=in_process_api_server().transport)
-    thread = threading.Thread(target=client.get, args=("health",))
+    server = in_process_api_server()
+
+    def ask() -> None:
+        # The client of Airflow's tasks: it asks for the version of the API that has to be put together.
+        Client(base_url="http://in-process.invalid./", token="", transport=server.transport).get("health")
+
+    thread = threading.Thread(target=ask)
     thread.start()
     try:
         yield
@@ -150,7 +155,11 @@ def run(dag: DAG, display: Display) -> tuple[list[TaskOutcome], dict[str, str]]:
     instances = sorted(dag_run.get_task_instances(), key=lambda found: (found.start_date is None, found.start_date))
     outcomes = [
         TaskOutcome(
-            task_id=found.task_id, operator=found.operator, state=str(found.state or "none"), seconds=found.duration
+            task_id=found.task_id,
+            operator=found.operator,
+            dbt=next(iter(getattr(dag.get_task(found.task_id), "py_requirements", [])), "–"),
+            state=str(found.state or "none"),
+            seconds=found.duration,
         )
         for found in instances
     ]
@@ -282,4 +291,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    sys.stdout.flush()
+    # The server that dag.test() runs in this process takes more than a second to wind down, and keeps nothing.
+    os._exit(status)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 from rich.status import Status
 from rich.table import Table
@@ -22,10 +24,15 @@ SVG_WIDTH = 100
 
 @dataclass(frozen=True, kw_only=True)
 class TaskOutcome:
-    """One task of the run; ``seconds`` is None when it never started."""
+    """One task of the run.
+
+    :param dbt: the requirement that brings its dbt.
+    :param seconds: None when it never started.
+    """
 
     task_id: str
     operator: str
+    dbt: str
     state: str
     seconds: float | None
 
@@ -62,7 +69,7 @@ class Display:
         began = time.monotonic()
         with self.console.status(text) as status:
             self._status = status
-            if not self.console.is_terminal:
+            if not self.console.is_terminal and not self.console.record:
                 self.console.print(f"… {text}")
             try:
                 yield
@@ -84,19 +91,21 @@ class Display:
             self.console.print(Text("  ").append_text(line), style="dim", overflow="ellipsis", no_wrap=True)
 
     def save_svg(self, file: Path, *, title: str) -> None:
-        """What was shown so far, as a picture."""
-        self.console.save_svg(str(file), title=title)
+        """What was shown so far, as a picture that asks no host for a font."""
+        code_format = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
+        self.console.save_svg(str(file), title=title, code_format=code_format)
 
 
 def tasks_table(outcomes: Sequence[TaskOutcome], *, title: str) -> Table:
     table = Table(title=title, title_justify="left", header_style="bold")
     table.add_column("task")
     table.add_column("operator", style="dim")
+    table.add_column("its dbt")
     table.add_column("state")
     table.add_column("seconds", justify="right")
     for outcome in outcomes:
         state = Text(outcome.state, style=STATE_STYLES.get(outcome.state, ""))
-        table.add_row(outcome.task_id, outcome.operator, state, shown_seconds(outcome.seconds))
+        table.add_row(outcome.task_id, outcome.operator, outcome.dbt, state, shown_seconds(outcome.seconds))
     return table
 
 

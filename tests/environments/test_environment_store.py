@@ -332,6 +332,9 @@ def test_credentials_reach_the_installer_and_nothing_else(
     tmp_path: Path, make_spec: Spec, guarded_address: str, preference: Preference, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    # The run of all tests is offline; this server is on loopback.
+    for name in ("UV_OFFLINE", "UV_NO_INDEX", "PIP_NO_INDEX"):
+        monkeypatch.delenv(name, raising=False)
     spec = make_spec(
         f"hello @ http://user:s3cret@{guarded_address}/hello-1.0-py3-none-any.whl",
         options=("--extra-index-url", f"http://user:s3cret@{guarded_address}"),

@@ -47,7 +47,7 @@ def run_demo(tmp_path: Path, dag_file: str) -> subprocess.CompletedProcess[str]:
 
 
 def outcome(state: str) -> TaskOutcome:
-    return TaskOutcome(task_id="load", operator="PythonOperator", state=state, seconds=1.0)
+    return TaskOutcome(task_id="load", operator="PythonOperator", dbt="dbt-core", state=state, seconds=1.0)
 
 
 def test_a_run_in_which_every_task_succeeds_ends_with_a_table_and_exit_code_0(tmp_path: Path) -> None:
