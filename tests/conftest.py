@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import shutil
 import tempfile
@@ -14,16 +13,18 @@ from pytest_cosmos_venv import Wheelhouse
 
 # Before anything imports Airflow, which settles on its home then. One for each xdist worker.
 _airflow_home = tempfile.mkdtemp(prefix="cosmos-venv-tests-airflow-")
-atexit.register(shutil.rmtree, _airflow_home, ignore_errors=True)
 os.environ["AIRFLOW_HOME"] = _airflow_home
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 for name in [name for name in os.environ if name.startswith(("AIRFLOW__COSMOS", "AIRFLOW_CONN_"))]:
     del os.environ[name]
 os.environ["AIRFLOW__COSMOS_VENV__CACHE_DIR"] = str(Path(_airflow_home, "cache"))
-
-
 # Where both are there, uv: a tenth of the time. Builds with pip have tests of their own.
 os.environ.setdefault("AIRFLOW__STANDARD__VENV_INSTALL_METHOD", "uv")
+
+
+def pytest_unconfigure() -> None:
+    """Not at exit: the workers of pytest-xdist end without it."""
+    shutil.rmtree(_airflow_home, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
-from cosmos_venv.config_values import folder_name
+from cosmos_venv.config.values import folder_name
 from cosmos_venv.constants import DbtResourceType, SeedRenderingBehavior, TestBehavior, TestIndirectSelection
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.project.node import DbtNode

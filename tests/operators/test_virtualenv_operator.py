@@ -218,7 +218,7 @@ def test_on_kill_ends_a_dbt_that_ignores_signals_and_its_child(
 
 @pytest.mark.parametrize("signals", [[signal.SIGTERM, signal.SIGKILL], [signal.SIGKILL]], ids=["asked", "at-once"])
 def test_a_killed_worker_takes_dbt_along(
-    make_operator: MakeOperator, dbt_processes: Processes, signals: list[signal.Signals]
+    make_operator: MakeOperator, dbt_processes: Processes, signals: list[signal.Signals], tmp_path: Path
 ) -> None:
     """As Airflow 3's supervisor does it: SIGTERM to a handler that returns, SIGKILL to the task's process group."""
     operator = make_operator(py_requirements=["dbt-core==9.2"])
@@ -241,6 +241,7 @@ def test_a_killed_worker_takes_dbt_along(
     """
     worker = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(source)],
+        env={**os.environ, "TMPDIR": str(tmp_path)},  # what a killed worker leaves there goes with the test
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import warnings
 from collections.abc import Mapping
 from enum import Enum
@@ -26,6 +27,11 @@ _NOT_YET: dict[Enum, str] = {
     SourceRenderingBehavior.WITH_TESTS_OR_FRESHNESS: "SourceRenderingBehavior.NONE",
     **{mode: "ExecutionMode.VIRTUALENV or ExecutionMode.LOCAL" for mode in ExecutionMode if mode not in _OFFERED_MODES},
 }
+
+
+def system_dbt() -> str:
+    """The first ``dbt`` on the PATH, else the bare word."""
+    return shutil.which("dbt") or "dbt"
 
 
 def not_yet(parameter: str, value: object, instead: str) -> CosmosValueError:

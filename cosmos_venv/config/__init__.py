@@ -1,0 +1,22 @@
+"""What a user configures: where the project is, how dbt reaches the warehouse, how dbt runs, how the DAG is drawn.
+
+Parameters, their order and their defaults are Cosmos's. What cannot be is refused when the object is made, with a
+``CosmosValueError`` that names the parameter, the value and the way out.
+"""
+
+from __future__ import annotations
+
+from cosmos_venv.config.execution import ExecutionConfig
+from cosmos_venv.config.profile import ProfileConfig, ProfileMapping
+from cosmos_venv.config.project import ProjectConfig
+from cosmos_venv.config.render import RenderConfig
+from cosmos_venv.exceptions import CosmosConfigException
+
+__all__ = [
+    "CosmosConfigException",
+    "ExecutionConfig",
+    "ProfileConfig",
+    "ProfileMapping",
+    "ProjectConfig",
+    "RenderConfig",
+]

@@ -1,0 +1,77 @@
+"""How and where does dbt run?"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import InitVar, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cosmos_venv.config.values import as_path, member, not_yet, refuse_not_yet, system_dbt
+from cosmos_venv.constants import ExecutionMode, InvocationMode, TestIndirectSelection
+from cosmos_venv.exceptions import CosmosValueError
+
+logger = logging.getLogger(__name__)
+
+_INVOCABLE = (ExecutionMode.WATCHER, ExecutionMode.LOCAL, ExecutionMode.VIRTUALENV)
+
+
+@dataclass
+class ExecutionConfig:
+    """How and where dbt runs.
+
+    :param execution_mode: LOCAL (a dbt that is there) or VIRTUALENV (an environment that is made and kept).
+    :param invocation_mode: how dbt is started; None: as the mode's operators do.
+    :param test_indirect_selection: dbt's ``--indirect-selection`` of test and build tasks.
+    :param dbt_executable_path: the dbt of LOCAL mode.
+    :param install_dbt_deps: whether tasks run ``dbt deps``; may be a Jinja template; None: as in ProjectConfig.
+    :param dbt_project_path: the project as tasks see it, where that differs; kept as ``project_path``.
+    :param virtualenv_dir: VIRTUALENV: where environments are kept.
+    :raises CosmosValueError: for a mode or combination that cannot be.
+    """
+
+    execution_mode: ExecutionMode = ExecutionMode.LOCAL
+    invocation_mode: InvocationMode | None = None
+    test_indirect_selection: TestIndirectSelection = TestIndirectSelection.EAGER
+    dbt_executable_path: str | Path = field(default_factory=system_dbt)
+    install_dbt_deps: bool | str | None = None
+    dbt_project_path: InitVar[str | Path | None] = None
+    virtualenv_dir: str | Path | None = None
+    async_py_requirements: list[str] | None = None
+    setup_operator_args: dict[str, Any] | None = None
+    project_path: Path | None = field(init=False)
+
+    def __post_init__(self, dbt_project_path: str | Path | None) -> None:
+        owner = "ExecutionConfig"
+        self.execution_mode = member(ExecutionMode, self.execution_mode, f"{owner}.execution_mode")
+        self.test_indirect_selection = member(
+            TestIndirectSelection, self.test_indirect_selection, f"{owner}.test_indirect_selection"
+        )
+        if self.invocation_mode is not None:
+            self.invocation_mode = member(InvocationMode, self.invocation_mode, f"{owner}.invocation_mode")
+        self._check_invocation_mode()
+        refuse_not_yet(f"{owner}.execution_mode", self.execution_mode)
+        self.project_path = as_path(dbt_project_path)
+        if self.execution_mode is ExecutionMode.VIRTUALENV:
+            self.invocation_mode = InvocationMode.SUBPROCESS
+        elif self.virtualenv_dir is not None:
+            logger.warning(
+                "ExecutionConfig.virtualenv_dir %s is ignored: it belongs to ExecutionMode.VIRTUALENV, this is %s.",
+                self.virtualenv_dir,
+                self.execution_mode,
+            )
+
+    def _check_invocation_mode(self) -> None:
+        if self.invocation_mode is not None and self.execution_mode not in _INVOCABLE:
+            raise CosmosValueError(
+                f"ExecutionConfig.invocation_mode {self.invocation_mode} does not go with {self.execution_mode}, which "
+                "starts dbt in its own way. Leave invocation_mode out."
+            )
+        if self.invocation_mode is not InvocationMode.DBT_RUNNER:
+            return
+        if self.execution_mode is ExecutionMode.VIRTUALENV:
+            raise CosmosValueError(
+                "ExecutionConfig.invocation_mode InvocationMode.DBT_RUNNER does not go with ExecutionMode.VIRTUALENV: "
+                "dbt is not in the worker's own Python. Leave invocation_mode out, or give InvocationMode.SUBPROCESS."
+            )
+        raise not_yet("ExecutionConfig.invocation_mode", self.invocation_mode, "InvocationMode.SUBPROCESS")

@@ -1,0 +1,109 @@
+"""How does dbt reach the warehouse?"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from cosmos_venv.config.values import load_yaml, require
+from cosmos_venv.constants import DEFAULT_PROFILES_FILE_NAME
+from cosmos_venv.exceptions import CosmosValueError
+
+
+class ProfileMapping(Protocol):
+    """What turns an Airflow connection into a dbt profile; see ``cosmos_venv.profiles``."""
+
+    @property
+    def dbt_profile_type(self) -> str: ...
+
+    @property
+    def env_vars(self) -> dict[str, str]: ...
+
+    def get_profile_file_contents(
+        self, profile_name: str, target_name: str = ..., use_mock_values: bool = ...
+    ) -> str: ...
+
+
+@dataclass
+class ProfileConfig:
+    """How dbt reaches the warehouse: by a ``profiles.yml`` of the user, or by an Airflow connection.
+
+    :param profile_name: the profile in ``profiles.yml``.
+    :param target_name: the target (output) in that profile.
+    :param profiles_yml_filepath: the user's own file; exactly one of this and the next.
+    :param profile_mapping: an object of ``cosmos_venv.profiles``.
+    :raises CosmosValueError: when neither source is given, or both are.
+    """
+
+    profile_name: str
+    target_name: str
+    profiles_yml_filepath: str | Path | None = None
+    profile_mapping: ProfileMapping | None = None
+
+    def __post_init__(self) -> None:
+        if bool(self.profiles_yml_filepath) == (self.profile_mapping is not None):
+            found = "both are given" if self.profile_mapping is not None else "neither is given"
+            raise CosmosValueError(
+                "ProfileConfig takes exactly one of profiles_yml_filepath (your own file) and profile_mapping "
+                f"(an Airflow connection); {found}."
+            )
+
+    def validate_profiles_yml(self) -> None:
+        """:raises CosmosValueError: when the user's own file was given and is not there."""
+        if self.profiles_yml_filepath:
+            path = Path(self.profiles_yml_filepath)
+            require(path.is_file(), "ProfileConfig.profiles_yml_filepath", path, "profiles.yml")
+
+    def get_profile_type(self) -> str:
+        """The name of the dbt adapter, such as ``duckdb``: the mapping's, or what the file's target says.
+
+        :raises CosmosValueError: when the file has no such profile, target or type.
+        """
+        if self.profile_mapping is not None:
+            return self.profile_mapping.dbt_profile_type
+        self.validate_profiles_yml()
+        value = load_yaml(Path(str(self.profiles_yml_filepath)))
+        where = f"{self.profiles_yml_filepath}"
+        for key in (self.profile_name, "outputs", self.target_name, "type"):
+            if not isinstance(value, dict) or key not in value:
+                known = f" (it has: {', '.join(map(str, value))})" if isinstance(value, dict) else ""
+                raise CosmosValueError(
+                    f"{where} has no key {key!r}{known}. Write it there, or correct profile_name "
+                    f"{self.profile_name!r} or target_name {self.target_name!r} of ProfileConfig."
+                )
+            value, where = value[key], f"{where}: {key}"
+        return str(value)
+
+    def flags(self, profiles_yml: Path) -> list[str]:
+        """How dbt is told to use this profile and target of that file."""
+        return [
+            *("--profiles-dir", str(profiles_yml.parent)),
+            *("--profile", self.profile_name),
+            *("--target", self.target_name),
+        ]
+
+    @contextlib.contextmanager
+    def ensure_profile(self, use_mock_values: bool = False) -> Iterator[tuple[Path, dict[str, str]]]:
+        """The path of a ``profiles.yml`` and the environment variables that dbt needs to read it.
+
+        A file that is written from a mapping holds no secret, only ``env_var()`` calls; it and its folder are
+        readable by this user alone and gone afterwards.
+
+        :param use_mock_values: values for parsing only: the connection is not looked up, and no variable is needed.
+        """
+        if self.profile_mapping is None:
+            yield Path(str(self.profiles_yml_filepath)), {}
+            return
+        contents = self.profile_mapping.get_profile_file_contents(
+            profile_name=self.profile_name, target_name=self.target_name, use_mock_values=use_mock_values
+        )
+        env_vars = {} if use_mock_values else self.profile_mapping.env_vars
+        with tempfile.TemporaryDirectory(prefix="cosmos-venv-profile-") as folder:
+            path = Path(folder) / DEFAULT_PROFILES_FILE_NAME
+            path.touch(mode=0o600)
+            path.write_text(contents, encoding="utf-8")
+            yield path, env_vars

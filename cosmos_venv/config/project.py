@@ -1,0 +1,81 @@
+"""Where is the dbt project, and what is dbt told about it?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from cosmos_venv.config.values import as_path, folder_name, local_manifest, refuse_no_mapping, require
+from cosmos_venv.exceptions import CosmosValueError
+
+
+class ProjectConfig:
+    """Where the dbt project is, and what dbt is told about it both when it is parsed and when it runs.
+
+    :param dbt_project_path: folder that holds ``dbt_project.yml``.
+    :param install_dbt_deps: run ``dbt deps`` before parsing and running.
+    :param copy_dbt_packages: copy the packages folder into the run instead of linking it.
+    :param models_relative_path: folder of the models, relative to the project; likewise seeds and snapshots.
+    :param manifest_path: a ``manifest.json`` on this machine; object storage is not offered yet.
+    :param manifest_conn_id: Airflow connection of a remote manifest.
+    :param project_name: default: the folder's name, up to a dot.
+    :param env_vars: environment variables of every dbt command, text to text.
+    :param dbt_vars: dbt's ``--vars``.
+    :param partial_parse: False adds ``--no-partial-parse``.
+    :raises CosmosValueError: for a manifest without project path or name, or a name without either.
+    """
+
+    def __init__(
+        self,
+        dbt_project_path: str | Path | None = None,
+        install_dbt_deps: bool = True,
+        copy_dbt_packages: bool = False,
+        models_relative_path: str | Path = "models",
+        seeds_relative_path: str | Path = "seeds",
+        snapshots_relative_path: str | Path = "snapshots",
+        manifest_path: str | Path | None = None,
+        manifest_conn_id: str | None = None,
+        project_name: str | None = None,
+        env_vars: dict[str, str] | None = None,
+        dbt_vars: dict[str, Any] | None = None,
+        partial_parse: bool = True,
+    ) -> None:
+        if not dbt_project_path and bool(manifest_path) != bool(project_name):
+            given, lacking = ("manifest_path", "project_name") if manifest_path else ("project_name", "manifest_path")
+            raise CosmosValueError(
+                f"ProjectConfig got {given} but neither dbt_project_path nor {lacking}. "
+                f"Give dbt_project_path, or {given} and {lacking} together."
+            )
+        refuse_no_mapping("ProjectConfig.env_vars", env_vars)
+        refuse_no_mapping("ProjectConfig.dbt_vars", dbt_vars)
+        self.dbt_project_path = as_path(dbt_project_path)
+        self.install_dbt_deps = install_dbt_deps
+        self.copy_dbt_packages = copy_dbt_packages
+        self.models_path = self._below_project(models_relative_path)
+        self.seeds_path = self._below_project(seeds_relative_path)
+        self.snapshots_path = self._below_project(snapshots_relative_path)
+        self.manifest_path = local_manifest(manifest_path)
+        self.manifest_conn_id = manifest_conn_id
+        self.project_name = project_name or (folder_name(self.dbt_project_path) if self.dbt_project_path else "")
+        self.env_vars = env_vars
+        self.dbt_vars = dbt_vars
+        self.partial_parse = partial_parse
+
+    def validate_project(self) -> None:
+        """Nothing is checked when neither path nor manifest was given.
+
+        :raises CosmosValueError: names the first of project file, models folder and manifest that is not there.
+        """
+        if self.dbt_project_path is not None and self.models_path is not None:
+            project_file = self.dbt_project_path / "dbt_project.yml"
+            require(project_file.is_file(), "ProjectConfig.dbt_project_path", project_file, "dbt_project.yml")
+            require(self.models_path.is_dir(), "ProjectConfig.models_relative_path", self.models_path, "models folder")
+        if self.manifest_path is not None:
+            require(self.is_manifest_available(), "ProjectConfig.manifest_path", self.manifest_path, "manifest")
+
+    def is_manifest_available(self) -> bool:
+        """Whether a manifest was given and is there."""
+        return self.manifest_path is not None and self.manifest_path.is_file()
+
+    def _below_project(self, relative: str | Path) -> Path | None:
+        return self.dbt_project_path / relative if self.dbt_project_path else None

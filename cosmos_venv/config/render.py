@@ -1,0 +1,171 @@
+"""Which nodes become tasks, and how is the project parsed to know them?"""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from collections.abc import Callable
+from dataclasses import InitVar, dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from cosmos_venv.config.values import (
+    as_path,
+    deprecated,
+    folder_name,
+    member,
+    not_yet,
+    refuse_no_mapping,
+    refuse_not_yet,
+    system_dbt,
+    texts,
+)
+from cosmos_venv.constants import (
+    DbtResourceType,
+    InvocationMode,
+    LoadMode,
+    SeedRenderingBehavior,
+    SourceRenderingBehavior,
+    TestBehavior,
+)
+from cosmos_venv.exceptions import CosmosConfigException, CosmosValueError
+
+_OPTIONS_NOT_YET = (
+    "group_nodes_by_folder",
+    "should_detach_multiple_parents_tests",
+    "node_converters",
+    "normalize_task_id",
+    "normalize_task_display_name",
+)
+
+
+@dataclass
+class RenderConfig:
+    """Which nodes of the project become tasks, and how the project is parsed to know them.
+
+    :param test_behavior: where tests stand in the DAG.
+    :param load_method: where the nodes come from. AUTOMATIC: a manifest if there is one, else ``dbt ls``.
+    :param invocation_mode: accepted for Cosmos's sake; ``dbt ls`` always runs as a process of its own here.
+    :param select: dbt selection texts, a list; likewise ``exclude``.
+    :param selector: name of a selector in ``selectors.yml``; where given, dbt ignores ``select`` and ``exclude``.
+    :param dbt_executable_path: the dbt that parses; None: the one that runs, of ExecutionConfig or of the environment.
+    :param dbt_project_path: the project as the DAG processor sees it, where that differs; kept as ``project_path``.
+    :param enable_mock_profile: parse with mock credentials: the connection is not looked up.
+    :param seed_rendering_behavior: whether seeds become tasks.
+    :param enable_owner_inheritance: whether ``config.meta.owner`` becomes the task's owner.
+    :param ephemeral_models_as_empty_operator: draw ephemeral models, for which dbt does nothing, as placeholders.
+    :raises CosmosValueError: for a value or combination that cannot be, and for what is not offered yet.
+    """
+
+    emit_datasets: bool = True
+    test_behavior: TestBehavior = TestBehavior.AFTER_EACH
+    load_method: LoadMode = LoadMode.AUTOMATIC
+    invocation_mode: InvocationMode = InvocationMode.DBT_RUNNER
+    select: list[str] = field(default_factory=list)
+    exclude: list[str] = field(default_factory=list)
+    selector: str | None = None
+    dbt_deps: bool | None = None
+    node_converters: dict[DbtResourceType, Callable[..., Any]] | None = None
+    node_conversion_by_task_group: bool | None = True
+    dbt_executable_path: str | Path | None = None
+    env_vars: dict[str, str] | None = None
+    dbt_project_path: InitVar[str | Path | None] = None
+    dbt_ls_path: Path | None = None
+    project_path: Path | None = field(init=False)
+    enable_mock_profile: bool = True
+    group_nodes_by_folder: bool = False
+    source_rendering_behavior: SourceRenderingBehavior = SourceRenderingBehavior.NONE
+    source_pruning: bool = False
+    seed_rendering_behavior: SeedRenderingBehavior = SeedRenderingBehavior.ALWAYS
+    airflow_vars_to_purge_dbt_ls_cache: list[str] = field(default_factory=list)
+    airflow_vars_to_purge_dbt_yaml_selectors_cache: list[str] = field(default_factory=list)
+    normalize_task_id: Callable[..., Any] | None = None
+    normalize_task_display_name: Callable[..., Any] | None = None
+    should_detach_multiple_parents_tests: bool = False
+    enable_owner_inheritance: bool | None = True
+    ephemeral_models_as_empty_operator: bool = True
+
+    def __post_init__(self, dbt_project_path: str | Path | None) -> None:
+        self._coerce()
+        self._warn_of_old_names()
+        self._refuse_impossible()
+        self.project_path = as_path(dbt_project_path)
+        self.dbt_ls_path = as_path(self.dbt_ls_path)
+
+    @property
+    def project_name(self) -> str:
+        """The project folder's name up to a dot; empty when RenderConfig was given no folder."""
+        return folder_name(self.project_path) if self.project_path else ""
+
+    @property
+    def has_own_executable(self) -> bool:
+        """Whether another dbt than the one on the PATH was asked for."""
+        return bool(self.dbt_executable_path) and str(self.dbt_executable_path) != system_dbt()
+
+    def is_dbt_ls_file_available(self) -> bool:
+        """Whether a file with the output of ``dbt ls`` was given and is there."""
+        return self.dbt_ls_path is not None and self.dbt_ls_path.is_file()
+
+    def validate_dbt_command(self, fallback_cmd: str | Path = "") -> None:
+        """See that there is a dbt to parse with; the fallback is kept when it is the one that is there.
+
+        :raises CosmosConfigException: when there is neither, with what was looked for.
+        """
+        own = self.dbt_executable_path or system_dbt()
+        if shutil.which(own):
+            return
+        if not (fallback_cmd and shutil.which(fallback_cmd)):
+            fallback = f" nor {str(fallback_cmd)!r}" if fallback_cmd else ""
+            raise CosmosConfigException(
+                f"RenderConfig.dbt_executable_path: neither {str(own)!r}{fallback} can be run. Give the path of a dbt, "
+                "use ExecutionMode.VIRTUALENV, or load a manifest with LoadMode.DBT_MANIFEST."
+            )
+        self.dbt_executable_path = fallback_cmd
+
+    def _coerce(self) -> None:
+        if self.source_rendering_behavior is None:
+            warnings.warn(
+                "RenderConfig.source_rendering_behavior None is taken as SourceRenderingBehavior.NONE; leave it out.",
+                UserWarning,
+                stacklevel=4,
+            )
+            self.source_rendering_behavior = SourceRenderingBehavior.NONE
+        kinds: dict[str, type[Enum]] = {
+            "test_behavior": TestBehavior,
+            "load_method": LoadMode,
+            "invocation_mode": InvocationMode,
+            "source_rendering_behavior": SourceRenderingBehavior,
+            "seed_rendering_behavior": SeedRenderingBehavior,
+        }
+        for name, kind in kinds.items():
+            setattr(self, name, member(kind, getattr(self, name), f"RenderConfig.{name}"))
+        for name in ("select", "exclude"):
+            setattr(self, name, texts(getattr(self, name), f"RenderConfig.{name}"))
+
+    def _warn_of_old_names(self) -> None:
+        if self.env_vars:
+            deprecated("RenderConfig.env_vars", "ProjectConfig.env_vars", stacklevel=3)
+            refuse_no_mapping("RenderConfig.env_vars", self.env_vars)
+        if self.dbt_deps is not None:
+            deprecated("RenderConfig.dbt_deps", "ProjectConfig.install_dbt_deps", stacklevel=3)
+
+    def _refuse_impossible(self) -> None:
+        if (
+            self.seed_rendering_behavior is SeedRenderingBehavior.WHEN_SEED_CHANGES
+            and self.test_behavior is TestBehavior.BUILD
+        ):
+            raise CosmosValueError(
+                "RenderConfig.seed_rendering_behavior WHEN_SEED_CHANGES does not go with test_behavior BUILD: `dbt "
+                "build` cannot skip single seeds. Choose another test_behavior, or SeedRenderingBehavior.ALWAYS."
+            )
+        if self.has_own_executable and self.invocation_mode is InvocationMode.DBT_RUNNER:
+            raise CosmosValueError(
+                f"RenderConfig.dbt_executable_path {self.dbt_executable_path} does not go with invocation_mode "
+                "DBT_RUNNER, the default. Give invocation_mode=InvocationMode.SUBPROCESS beside it."
+            )
+        for name in ("load_method", "seed_rendering_behavior", "source_rendering_behavior"):
+            refuse_not_yet(f"RenderConfig.{name}", getattr(self, name))
+        for name in _OPTIONS_NOT_YET:
+            if getattr(self, name):
+                raise not_yet(f"RenderConfig.{name}", getattr(self, name), "the default")

@@ -1,0 +1,75 @@
+"""What ExecutionConfig takes and refuses."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from cosmos_venv.config import ExecutionConfig
+from cosmos_venv.constants import (
+    ExecutionMode,
+    InvocationMode,
+    TestIndirectSelection,
+)
+from cosmos_venv.exceptions import CosmosValueError
+
+
+def test_execution_is_local_by_default_and_finds_dbt_on_the_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dbt = tmp_path / "dbt"
+    dbt.touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    config = ExecutionConfig()
+
+    assert config.execution_mode is ExecutionMode.LOCAL
+    assert config.test_indirect_selection is TestIndirectSelection.EAGER
+    assert config.dbt_executable_path == str(dbt)
+
+
+def test_without_a_dbt_on_the_path_its_name_remains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    assert ExecutionConfig().dbt_executable_path == "dbt"
+
+
+def test_the_execution_project_path_is_kept_as_project_path(tmp_path: Path) -> None:
+    config = ExecutionConfig(dbt_project_path=str(tmp_path))
+
+    assert config.project_path == tmp_path
+    assert getattr(config, "dbt_project_path", "absent") is None
+
+
+def test_virtualenv_mode_starts_dbt_as_a_process() -> None:
+    assert ExecutionConfig(ExecutionMode.VIRTUALENV).invocation_mode is InvocationMode.SUBPROCESS
+
+
+def test_virtualenv_mode_refuses_the_runner_inside_the_worker() -> None:
+    with pytest.raises(CosmosValueError, match=r"DBT_RUNNER does not go with ExecutionMode\.VIRTUALENV"):
+        ExecutionConfig(ExecutionMode.VIRTUALENV, InvocationMode.DBT_RUNNER)
+
+
+def test_local_mode_has_no_runner_inside_the_worker_yet() -> None:
+    with pytest.raises(CosmosValueError, match=r"does not have this yet; use InvocationMode\.SUBPROCESS"):
+        ExecutionConfig(invocation_mode=InvocationMode.DBT_RUNNER)
+
+
+@pytest.mark.parametrize("mode", sorted(set(ExecutionMode) - {ExecutionMode.LOCAL, ExecutionMode.VIRTUALENV}, key=str))
+def test_other_modes_are_refused_with_what_there_is(mode: ExecutionMode) -> None:
+    with pytest.raises(CosmosValueError, match=rf"execution_mode={mode}: .* use ExecutionMode\.VIRTUALENV"):
+        ExecutionConfig(mode)
+
+
+def test_an_invocation_mode_does_not_go_with_containers() -> None:
+    with pytest.raises(CosmosValueError, match=r"invocation_mode .* does not go with ExecutionMode\.DOCKER"):
+        ExecutionConfig(ExecutionMode.DOCKER, InvocationMode.SUBPROCESS)
+
+
+def test_a_virtualenv_dir_in_another_mode_is_ignored_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        ExecutionConfig(virtualenv_dir="envs")
+
+    assert "virtualenv_dir envs is ignored" in caplog.text

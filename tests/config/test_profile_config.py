@@ -1,0 +1,104 @@
+"""What ProfileConfig takes, refuses and gives."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from cosmos_venv.config import ProfileConfig
+from cosmos_venv.exceptions import CosmosValueError
+
+
+class SecretMapping:
+    """A profile mapping as the configuration knows it: one secret, by environment variable."""
+
+    dbt_profile_type = "postgres"
+
+    @property
+    def env_vars(self) -> dict[str, str]:
+        return {"THE_PASSWORD": "s3cret"}
+
+    def get_profile_file_contents(
+        self, profile_name: str, target_name: str = "dev", use_mock_values: bool = False
+    ) -> str:
+        password = "mock" if use_mock_values else "{{ env_var('THE_PASSWORD') }}"
+        return f"{profile_name}: {{outputs: {{{target_name}: {{type: postgres, password: {password!r}}}}}}}\n"
+
+
+def of_mapping() -> ProfileConfig:
+    return ProfileConfig(profile_name="shop", target_name="dev", profile_mapping=SecretMapping())
+
+
+def of_file(path: Path, target: str = "dev") -> ProfileConfig:
+    return ProfileConfig(profile_name="shop", target_name=target, profiles_yml_filepath=path)
+
+
+def test_a_profile_needs_exactly_one_source(tmp_path: Path) -> None:
+    with pytest.raises(CosmosValueError, match=r"exactly one of .*; neither is given"):
+        ProfileConfig(profile_name="shop", target_name="dev")
+    with pytest.raises(CosmosValueError, match=r"exactly one of .*; both are given"):
+        ProfileConfig("shop", "dev", tmp_path / "profiles.yml", SecretMapping())
+
+
+def test_the_users_own_profile_is_used_where_it_lies(tmp_path: Path) -> None:
+    with of_file(tmp_path / "profiles.yml").ensure_profile() as (path, env_vars):
+        assert (path, env_vars) == (tmp_path / "profiles.yml", {})
+
+
+def test_a_mapping_becomes_a_private_file_without_secrets_that_is_gone_afterwards() -> None:
+    with of_mapping().ensure_profile() as (path, env_vars):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+        assert "env_var('THE_PASSWORD')" in path.read_text()
+        assert "s3cret" not in path.read_text()
+        assert env_vars == {"THE_PASSWORD": "s3cret"}
+
+    assert not path.parent.exists()
+
+
+def test_the_profile_is_gone_after_an_error_too() -> None:
+    with pytest.raises(RuntimeError, match="dbt broke"), of_mapping().ensure_profile() as (path, _):
+        raise RuntimeError("dbt broke")
+
+    assert not path.parent.exists()
+
+
+def test_a_mock_profile_needs_no_variables() -> None:
+    with of_mapping().ensure_profile(use_mock_values=True) as (path, env_vars):
+        assert env_vars == {}
+        assert "mock" in path.read_text()
+
+
+def test_the_profile_type_is_the_mappings_or_the_files(tmp_path: Path) -> None:
+    own = tmp_path / "profiles.yml"
+    own.write_text("shop: {target: dev, outputs: {dev: {type: duckdb}}}\n")
+
+    assert of_mapping().get_profile_type() == "postgres"
+    assert of_file(own).get_profile_type() == "duckdb"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        pytest.param("shop: {outputs: {dev: {type: duckdb}}}", r"no key 'prod' \(it has: dev\)", id="target-absent"),
+        pytest.param("other: {}", r"no key 'shop' \(it has: other\)", id="profile-absent"),
+        pytest.param("shop: text", "no key 'outputs'", id="no-mapping"),
+        pytest.param("shop: {outputs: {prod: {}}}", "no key 'type'", id="type-absent"),
+        pytest.param("a: [", r"profiles\.yml is not YAML", id="not-yaml"),
+    ],
+)
+def test_a_profile_type_that_cannot_be_found_is_a_clear_error(tmp_path: Path, text: str, words: str) -> None:
+    own = tmp_path / "profiles.yml"
+    own.write_text(text)
+
+    with pytest.raises(CosmosValueError, match=words):
+        of_file(own, target="prod").get_profile_type()
+
+
+def test_an_own_profile_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    config = of_file(tmp_path / "absent.yml")
+
+    with pytest.raises(CosmosValueError, match=r"profiles_yml_filepath: there is no profiles\.yml at .*absent\.yml"):
+        config.validate_profiles_yml()

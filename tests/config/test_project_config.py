@@ -1,0 +1,88 @@
+"""What ProjectConfig takes, refuses and gives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cosmos_venv.config import ProjectConfig
+from cosmos_venv.exceptions import CosmosValueError
+
+
+def test_a_project_is_named_after_its_folder_up_to_the_dot(project: Path) -> None:
+    config = ProjectConfig(str(project))
+
+    assert (config.dbt_project_path, config.project_name) == (project, "jaffle")
+    assert (config.models_path, config.seeds_path) == (project / "models", project / "seeds")
+
+
+def test_a_project_in_the_working_directory_has_a_name_too(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project)
+
+    assert ProjectConfig(".").project_name == "jaffle"
+
+
+def test_a_project_config_of_nothing_has_an_empty_name_and_no_paths() -> None:
+    config = ProjectConfig()
+
+    assert config.project_name == ""
+    assert (config.dbt_project_path, config.models_path, config.manifest_path) == (None, None, None)
+    config.validate_project()
+
+
+@pytest.mark.parametrize("given", ["manifest_path", "project_name"])
+def test_a_manifest_and_a_name_without_a_project_path_come_together(given: str) -> None:
+    arguments: dict[str, Any] = {given: "x"}
+
+    with pytest.raises(CosmosValueError, match=f"got {given} but neither dbt_project_path nor"):
+        ProjectConfig(**arguments)
+
+
+def test_a_complete_project_is_valid(project: Path) -> None:
+    (project / "manifest.json").write_text("{}")
+    config = ProjectConfig(project, manifest_path=project / "manifest.json")
+
+    config.validate_project()
+
+    assert config.is_manifest_available()
+
+
+@pytest.mark.parametrize(
+    ("missing", "words"),
+    [
+        pytest.param("dbt_project.yml", r"dbt_project_path: there is no dbt_project\.yml at .*jaffle\.shop", id="file"),
+        pytest.param("models", r"models_relative_path: there is no models folder at .*models", id="models"),
+        pytest.param("manifest.json", r"manifest_path: there is no manifest at .*manifest\.json", id="manifest"),
+    ],
+)
+def test_validation_names_what_is_missing_and_where(project: Path, missing: str, words: str) -> None:
+    (project / "manifest.json").write_text("{}")
+    config = ProjectConfig(project, manifest_path=project / "manifest.json")
+    gone = project / missing
+    if gone.is_dir():
+        gone.rmdir()
+    else:
+        gone.unlink()
+
+    with pytest.raises(CosmosValueError, match=words):
+        config.validate_project()
+
+
+def test_a_project_path_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CosmosValueError, match=r"dbt_project_path: there is no dbt_project\.yml at .*nowhere"):
+        ProjectConfig(tmp_path / "nowhere").validate_project()
+
+
+def test_a_manifest_elsewhere_than_on_this_machine_is_not_offered_yet() -> None:
+    with pytest.raises(CosmosValueError, match=r"manifest_path=s3://b/m\.json: cosmos-venv does not have this yet"):
+        ProjectConfig("shop", manifest_path="s3://b/m.json")
+
+
+@pytest.mark.parametrize("name", ["env_vars", "dbt_vars"])
+def test_variables_that_are_no_dict_are_refused(name: str) -> None:
+    arguments: dict[str, Any] = {name: ["A=1"]}
+
+    with pytest.raises(CosmosValueError, match=rf"ProjectConfig\.{name}=\['A=1'\] must be a dict"):
+        ProjectConfig("shop", **arguments)

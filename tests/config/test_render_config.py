@@ -1,0 +1,155 @@
+"""What RenderConfig takes and refuses."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cosmos_venv.config import ExecutionConfig, RenderConfig
+from cosmos_venv.constants import (
+    ExecutionMode,
+    InvocationMode,
+    LoadMode,
+    SeedRenderingBehavior,
+    SourceRenderingBehavior,
+    TestBehavior,
+)
+from cosmos_venv.exceptions import CosmosConfigException, CosmosValueError
+
+
+def test_rendering_defaults_are_those_of_cosmos() -> None:
+    config = RenderConfig()
+
+    assert config.load_method is LoadMode.AUTOMATIC
+    assert config.test_behavior is TestBehavior.AFTER_EACH
+    assert config.source_rendering_behavior is SourceRenderingBehavior.NONE
+    assert config.seed_rendering_behavior is SeedRenderingBehavior.ALWAYS
+    assert (config.select, config.exclude, config.selector) == ([], [], None)
+    assert (config.emit_datasets, config.enable_mock_profile, config.ephemeral_models_as_empty_operator) == (True,) * 3
+
+
+@pytest.mark.parametrize(
+    ("make", "attribute", "expected"),
+    [
+        (lambda: RenderConfig(test_behavior="none"), "test_behavior", TestBehavior.NONE),  # type: ignore[arg-type]
+        (lambda: RenderConfig(load_method="dbt_ls"), "load_method", LoadMode.DBT_LS),  # type: ignore[arg-type]
+        (lambda: ExecutionConfig("virtualenv"), "execution_mode", ExecutionMode.VIRTUALENV),  # type: ignore[arg-type]
+    ],
+    ids=["test_behavior", "load_method", "execution_mode"],
+)
+def test_the_exact_text_of_an_enum_is_taken_for_it(make: Any, attribute: str, expected: object) -> None:
+    assert getattr(make(), attribute) is expected
+
+
+def test_another_text_is_refused_with_all_that_there_is() -> None:
+    with pytest.raises(
+        CosmosValueError,
+        match=r"RenderConfig\.test_behavior='never' is none of TestBehavior\.BUILD, TestBehavior\.NONE",
+    ):
+        RenderConfig(test_behavior="never")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"load_method": LoadMode.CUSTOM}, r"load_method=LoadMode\.CUSTOM: .* use LoadMode\.DBT_LS"),
+        ({"load_method": LoadMode.DBT_LS_FILE}, r"load_method=LoadMode\.DBT_LS_FILE"),
+        ({"load_method": LoadMode.DBT_LS_CACHE}, r"load_method=LoadMode\.DBT_LS_CACHE"),
+        ({"seed_rendering_behavior": SeedRenderingBehavior.WHEN_SEED_CHANGES}, "seed_rendering_behavior=.* not have"),
+        ({"source_rendering_behavior": SourceRenderingBehavior.ALL}, "source_rendering_behavior=.* not have this yet"),
+        ({"group_nodes_by_folder": True}, "group_nodes_by_folder=True: .* use the default"),
+        ({"should_detach_multiple_parents_tests": True}, "should_detach_multiple_parents_tests=True"),
+        ({"normalize_task_id": str}, "normalize_task_id="),
+        ({"normalize_task_display_name": str}, "normalize_task_display_name="),
+        ({"node_converters": {"model": str}}, "node_converters="),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_what_is_not_offered_yet_is_refused_and_never_ignored(arguments: dict[str, Any], words: str) -> None:
+    with pytest.raises(CosmosValueError, match=words):
+        RenderConfig(**arguments)
+
+
+def test_change_detection_of_seeds_contradicts_dbt_build() -> None:
+    with pytest.raises(CosmosValueError, match="WHEN_SEED_CHANGES does not go with test_behavior BUILD"):
+        RenderConfig(test_behavior=TestBehavior.BUILD, seed_rendering_behavior=SeedRenderingBehavior.WHEN_SEED_CHANGES)
+
+
+@pytest.mark.parametrize("name", ["select", "exclude"])
+def test_a_selection_that_is_one_text_is_refused(name: str) -> None:
+    arguments: dict[str, Any] = {name: "tag:daily"}
+
+    with pytest.raises(CosmosValueError, match=rf"RenderConfig\.{name}='tag:daily' must be a list"):
+        RenderConfig(**arguments)
+
+
+def test_source_rendering_of_none_is_taken_with_a_warning() -> None:
+    with pytest.warns(UserWarning, match="source_rendering_behavior None") as caught:
+        config = RenderConfig(source_rendering_behavior=None)  # type: ignore[arg-type]
+
+    assert config.source_rendering_behavior is SourceRenderingBehavior.NONE
+    assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize("arguments", [{"env_vars": {"A": "1"}}, {"dbt_deps": False}], ids=["env_vars", "dbt_deps"])
+def test_old_parameters_work_with_a_warning_at_the_users_line(arguments: dict[str, Any]) -> None:
+    with pytest.warns(DeprecationWarning, match=f"RenderConfig.{next(iter(arguments))} is deprecated") as caught:
+        RenderConfig(**arguments)
+
+    assert caught[0].filename == __file__
+
+
+def test_an_own_dbt_for_parsing_needs_the_subprocess_mode() -> None:
+    with pytest.raises(
+        CosmosValueError, match=r"dbt_executable_path other-dbt .* invocation_mode=InvocationMode\.SUBPR"
+    ):
+        RenderConfig(dbt_executable_path="other-dbt")
+
+    assert RenderConfig(dbt_executable_path="o", invocation_mode=InvocationMode.SUBPROCESS).has_own_executable
+
+
+def test_the_fallback_dbt_is_kept_when_it_is_the_one_that_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    other = tmp_path / "other-dbt"
+    other.touch(mode=0o755)
+    config = RenderConfig()
+
+    config.validate_dbt_command(other)
+
+    assert config.dbt_executable_path == other
+
+
+def test_no_dbt_to_parse_with_is_an_error_that_says_what_was_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    with pytest.raises(CosmosConfigException, match="neither 'dbt' nor 'other-dbt' can be run"):
+        RenderConfig().validate_dbt_command("other-dbt")
+
+
+def test_the_render_project_names_itself() -> None:
+    assert RenderConfig(dbt_project_path="some/shop.v2").project_name == "shop"
+    assert RenderConfig().project_name == ""
+
+
+def test_a_dbt_ls_file_is_available_when_it_is_there(tmp_path: Path) -> None:
+    (tmp_path / "ls.jsonl").touch()
+
+    assert RenderConfig(dbt_ls_path=tmp_path / "ls.jsonl").is_dbt_ls_file_available()
+    assert not RenderConfig(dbt_ls_path=tmp_path / "absent").is_dbt_ls_file_available()
+
+
+@pytest.mark.parametrize("module", ["cosmos_venv.config", "cosmos_venv.rendering.plan", "cosmos_venv.project.load"])
+def test_configuring_and_planning_import_no_airflow(module: str) -> None:
+    code = f"import sys, {module}; sys.exit('airflow' in sys.modules or 'yaml' in sys.modules)"
+
+    completed = subprocess.run([sys.executable, "-c", code], check=False)
+
+    assert completed.returncode == 0
