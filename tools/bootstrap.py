@@ -45,12 +45,14 @@ class Environment:
     :param pins: files of `requirements/`, without suffix.
     :param projects: folders of the checkout that are installed editable.
     :param below: the first Python that it does not exist for.
+    :param is_compiled: byte code is written while installing, so that the first import is not the slow one.
     """
 
     path: str
     pins: tuple[str, ...]
     projects: tuple[str, ...] = ()
     below: tuple[int, int] = (4, 0)
+    is_compiled: bool = False
 
     @property
     def folder(self) -> Path:
@@ -74,15 +76,15 @@ class Environment:
 
 
 TOOLS = Environment(path=f".cache/tools/{TAG}", pins=("bootstrap",))
-DEMO = Environment(path=f".demo/{TAG}/venv", pins=("demo",), projects=(".",))
+DEMO = Environment(path=f".demo/{TAG}/venv", pins=("demo",), projects=(".",), is_compiled=True)
 TESTS = Environment(path=".venv", pins=("test",), projects=(".", "pytest_cosmos_venv"))
 PLAIN_AIRFLOWS = (
     Environment(path=".cache/envs/airflow3", pins=("airflow3",)),
     Environment(path=".cache/envs/airflow2", pins=("airflow2",), below=(3, 13)),
 )
 WHEELHOUSE = ROOT / ".cache" / "wheelhouse"
-# Two files, two downloads: they may pin different versions of one name.
-WHEELHOUSE_PINS = ("wheelhouse", "dbt")
+# A file, a download: they may pin different versions of one name.
+WHEELHOUSE_PINS = ("wheelhouse", "dbt", "dbt110")
 
 
 def pins_file(name: str) -> Path:
@@ -196,8 +198,7 @@ def make_with_uv(uv: Path, environment: Environment) -> None:
     say(environment.path, f"installing {', '.join(f'requirements/{name}.txt' for name in environment.pins)} with uv")
     # --seed: pip belongs into it, the product builds with the worker's pip where uv would install something else.
     run(environment.path, [uv, "venv", "--seed", "--clear", "--python", sys.executable, environment.folder])
-    # Byte code now, or the first import of everything would be the slow one.
-    options = ["--python", str(environment.python), "--compile-bytecode"]
+    options = ["--python", str(environment.python), *(["--compile-bytecode"] if environment.is_compiled else [])]
     run(environment.path, [uv, "pip", "install", *options, *environment.arguments])
 
 
