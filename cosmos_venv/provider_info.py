@@ -29,7 +29,7 @@ def get_provider_info() -> dict[str, Any]:
 def _option(setting: Setting) -> dict[str, Any]:
     # No default: Airflow would answer with it for [cosmos_venv], and a value under [cosmos] would never be looked at.
     return {
-        "description": f"{setting.meaning} Default: {setting.default}.",
+        "description": f"{setting.meaning} Default: {setting.default}." if setting.default != "" else setting.meaning,
         "version_added": __version__,
         "type": _TYPES[type(setting.default)],
         "example": str(setting.default),
