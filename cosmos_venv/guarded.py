@@ -87,7 +87,6 @@ class GuardedProcess:
         self._argv = list(argv)
         self._control, theirs = socket.socketpair()
         self._heard = b""
-        self.pid: int | None = None
         try:
             self._guard = subprocess.Popen(
                 [
@@ -132,7 +131,10 @@ class GuardedProcess:
         :raises CommandKilled: when the guard itself was killed, so that nobody knows.
         """
         while (verdict := self._verdict()) is None:
-            more = self._control.recv(4096)
+            try:
+                more = self._control.recv(4096)
+            except ConnectionResetError:  # it died with a word of ours unread
+                more = b""
             if not more:
                 self._end_session()
                 raise CommandKilled(f"The guard of {self._argv[0]} was killed; its command was ended.")
@@ -154,11 +156,9 @@ class GuardedProcess:
         whole_lines, _, self._heard = self._heard.rpartition(b"\n")
         for line in whole_lines.decode("ascii").splitlines():
             word, _, number = line.partition(" ")
-            if word == "pid":
-                self.pid = int(number)
-            elif word == "exit":
+            if word == "exit":
                 return int(number)
-            elif word == "error":
+            if word == "error":
                 code = int(number)
                 raise OSError(code, os.strerror(code), self._argv[0])
         return None

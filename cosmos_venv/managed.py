@@ -6,7 +6,6 @@ Operators, parsing and the command line all ask here, so they find one digest fo
 
 from __future__ import annotations
 
-import os
 import signal
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -22,7 +21,8 @@ from cosmos_venv.dbt.check import DBT_CHECK
 from cosmos_venv.dbt.partial_parse import ParsedProject, default_cache_dir, kept_file
 from cosmos_venv.dbt.project_file import read_dbt_project
 from cosmos_venv.environments.detached import build_detached
-from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
+from cosmos_venv.environments.interpreter import Interpreter
+from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import Environment, EnvironmentStore
 from cosmos_venv.environments.temporary import temporary_environment
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
@@ -44,7 +44,11 @@ class VirtualenvArguments:
 
     @classmethod
     def of(cls, arguments: Mapping[str, Any]) -> VirtualenvArguments:
-        """From ``operator_args`` or an operator's attributes; what does not matter here is ignored."""
+        """From ``operator_args`` or an operator's attributes; what does not matter here is ignored.
+
+        :raises CosmosValueError: for a list that is one text.
+        """
+        refuse_text(**{name: arguments.get(name) for name in ("py_requirements", "pip_install_options")})
         return cls(
             py_requirements=tuple(arguments.get("py_requirements") or ()),
             pip_install_options=tuple(arguments.get("pip_install_options") or ()),
@@ -69,6 +73,13 @@ class VirtualenvArguments:
             system_site_packages=self.py_system_site_packages,
             check=DBT_CHECK,
         )
+
+
+def refuse_text(**lists: object) -> None:
+    """Raises CosmosValueError for a list that is one text: its letters would be taken for its items."""
+    for name, given in lists.items():
+        if isinstance(given, str):
+            raise CosmosValueError(f"{name}={given!r} is one text and must be a list: {name}=[{given!r}].")
 
 
 @contextmanager
@@ -135,12 +146,11 @@ def parsed_project(project_dir: Path, profiles_yml: Path, *key: str) -> ParsedPr
     """
     if not (settings.enable_cache and settings.enable_cache_partial_parse):
         return ParsedProject(project_dir=project_dir)
-    temporary = os.path.realpath(tempfile.gettempdir())
     # The project's name and not its path: Airflow 3 gives each version of a bundle another one.
     project_name = read_dbt_project(project_dir).name or project_dir.name
     profile = profiles_yml.read_text(encoding="utf-8", errors="replace") if profiles_yml.is_file() else ""
-    cache_dir = Path(settings.cache_dir) if settings.cache_dir else default_cache_dir(temporary)
-    return ParsedProject(project_dir=project_dir, kept=kept_file(cache_dir, [project_name, profile, temporary, *key]))
+    cache_dir = Path(settings.cache_dir) if settings.cache_dir else default_cache_dir(tempfile.gettempdir())
+    return ParsedProject(project_dir=project_dir, kept=kept_file(cache_dir, [project_name, profile, *key]))
 
 
 @contextmanager
@@ -169,7 +179,7 @@ def _refuse_to_build(spec: EnvironmentSpec, directory: Path) -> None:
         return
     if (ready := EnvironmentStore(directory).find(spec)) is None:
         raise VirtualenvError(
-            f"virtualenv_dir={str(directory)!r} holds no environment for {', '.join(spec.requirements)}, and "
+            f"virtualenv_dir={str(directory)!r} holds no environment for {spec}, and "
             "[cosmos_venv] virtualenv_build is never. Build it beforehand: cosmos-venv env build DAGFILE"
         )
     ready.close()

@@ -175,6 +175,16 @@ def test_an_operator_argument_that_no_operator_takes_is_refused_with_the_nearest
         DbtDag(dag_id="harbor", schedule=None, start_date=START, **manifest_arguments)
 
 
+@pytest.mark.parametrize("name", ["task_id", "dag", "task_group"])
+def test_what_the_project_decides_for_each_task_is_refused_by_name(
+    manifest_arguments: dict[str, Any], name: str
+) -> None:
+    manifest_arguments["operator_args"] = {"py_requirements": ["dbt-duckdb"], name: "x"}
+
+    with pytest.raises(CosmosValueError, match=rf"operator_args\['{name}'\] is decided for each task"):
+        DbtDag(dag_id="harbor", schedule=None, start_date=START, **manifest_arguments)
+
+
 def test_arguments_of_another_mode_are_left_out(manifest_arguments: dict[str, Any]) -> None:
     manifest_arguments["execution_config"] = ExecutionConfig(dbt_executable_path="/opt/dbt/bin/dbt")
 

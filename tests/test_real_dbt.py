@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,14 @@ import pytest
 
 from cosmos_venv.compat import AirflowException
 from cosmos_venv.config import ProfileConfig
-from cosmos_venv.operators.virtualenv import DbtLSVirtualenvOperator, DbtRunVirtualenvOperator
+from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.guarded import Cancellation
+from cosmos_venv.managed import VirtualenvArguments
+from cosmos_venv.operators.virtualenv import (
+    DbtLSVirtualenvOperator,
+    DbtRunVirtualenvOperator,
+    DbtSeedVirtualenvOperator,
+)
 from cosmos_venv.profiles import DuckDBUserPasswordProfileMapping, PostgresUserPasswordProfileMapping
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -66,6 +74,32 @@ def test_the_example_runs_end_to_end_with_two_dbts_and_none_in_airflows_environm
     assert "dbt-core~=1.10.0" in done.stdout
     assert sailed == crossings != (0,)
     assert subprocess.run([sys.executable, "-c", "import dbt.cli"], capture_output=True, check=False).returncode != 0
+
+
+def test_a_parse_file_that_was_made_elsewhere_does_not_lead_dbt_there(
+    harbor: dict[str, Any], kept_directory: Path, tmp_path: Path
+) -> None:
+    """Shipped with a project, it names the folder of the machine that built it; dbt-duckdb loads seeds from there."""
+    requirements: dict[str, Any] = {
+        "py_requirements": ["dbt-core~=1.11.0", "dbt-duckdb"],
+        "virtualenv_dir": kept_directory,
+    }
+    elsewhere = shutil.copytree(harbor["project_dir"], tmp_path / "elsewhere" / "harbor")
+    with EnvironmentStore(kept_directory).open(
+        VirtualenvArguments.of(requirements).spec(),
+        preference="uv",
+        max_tries=60,
+        cancellation=Cancellation(),
+        report=lambda _: None,
+    ) as environment:
+        subprocess.run([environment.script("dbt"), "parse", "--profiles-dir", "."], cwd=elsewhere, check=True)
+    shutil.copytree(elsewhere / "target", harbor["project_dir"] / "target")
+    shutil.rmtree(elsewhere)
+
+    DbtSeedVirtualenvOperator(**harbor, **requirements).execute({})
+
+    with duckdb.connect(str(tmp_path / "harbor.duckdb"), read_only=True) as database:
+        assert database.execute("select name from main.piers").fetchall() == [("North",)]
 
 
 def test_a_failing_model_heads_the_error_in_dbts_own_words(harbor: dict[str, Any], kept_directory: Path) -> None:

@@ -2,8 +2,8 @@
 
 dbt itself decides whether a ``partial_parse.msgpack`` fits (version, profile, variables, files) and parses anew what
 does not; the key only keeps those apart that would not fit. One thing dbt does not look at: the file names the folder
-in which it was made, and dbt-duckdb loads a seed from there. So the copy names no folder, and what is offered names the
-folder of the command that will read it.
+in which it was made, and dbt-duckdb loads a seed from there. What is offered therefore names the folder of the command
+that will read it, whether the file was kept here or shipped with the project.
 """
 
 from __future__ import annotations
@@ -12,56 +12,92 @@ import hashlib
 import json
 import os
 import stat
+import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 PARTIAL_PARSE_FILE = "partial_parse.msgpack"
-# dbt's own reader of the parse file wants the manifest beside it when a custom parser made it.
-_MANIFEST_FILE = "manifest.json"
 _LAYOUT = "partial-parse-v1"
-_RANDOM_LETTERS = 8  # of a name that tempfile makes
+_KEPT_FILES = 50
+_KEPT_SECONDS = 30 * 86_400.0
+_ABANDONED_SECONDS = 3_600.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class ParsedProject:
     """The parse file of one project, for one dbt, profile and set of variables.
 
-    :param project_dir: the project; its own ``target/`` is offered as it is (seed document 001).
+    :param project_dir: the project; a parse file in its own ``target/`` is offered too, as Cosmos's documentation says
+        ("Cosmos-managed virtual environment execution mode").
     :param kept: the copy that is kept between commands; None: nothing is kept.
     """
 
     project_dir: Path
     kept: Path | None = None
 
-    def offer(self, target: Path) -> None:
-        """Put the newest parse file there is into ``target``. Without any, dbt parses everything."""
-        sources = [self.project_dir / "target" / PARTIAL_PARSE_FILE]
-        if self.kept is not None and _is_private(self.kept.parent):
-            sources.append(self.kept)
-        found = [(source.stat().st_mtime_ns, source) for source in sources if source.is_file()]
-        if not found:
-            return
-        _, newest = max(found)
-        target.mkdir(exist_ok=True)
-        if newest == self.kept:
-            _copy(newest, target / PARTIAL_PARSE_FILE, replacing=_no_place(target.parent), by=_name(target.parent))
-        else:
-            _copy(newest, target / PARTIAL_PARSE_FILE)
-            _copy(newest.with_name(_MANIFEST_FILE), target / _MANIFEST_FILE)
+    def offer(self, place: Path) -> None:
+        """Put the newest parse file there is into the target folder of ``place``. Without any, dbt parses everything.
 
-    def keep(self, target: Path) -> None:
-        """Keep what dbt has left in ``target``, in one step: other commands read or write the same copy now."""
-        made = target / PARTIAL_PARSE_FILE
-        if self.kept is None or not made.is_file():
+        Nothing here is worth failing for: it only saves time.
+        """
+        try:
+            _, newest = max((source.stat().st_mtime_ns, source) for source in self._sources())
+            content = moved(newest.read_bytes(), place)
+            (place / "target").mkdir(exist_ok=True)
+            (place / "target" / PARTIAL_PARSE_FILE).write_bytes(content)
+        except (OSError, ValueError):  # none there (max of nothing), gone meanwhile, or in no shape that we know
             return
-        _make_private(self.kept.parent)
-        if not _is_private(self.kept.parent):
+
+    def keep(self, place: Path) -> None:
+        """Keep what dbt has left in ``place``, in one step: other commands read or write the same copy now."""
+        if self.kept is None:
             return
-        apart = self.kept.with_name(f".{self.kept.name}.{uuid.uuid4().hex}")
-        if _copy(made, apart, replacing=_name(target.parent), by=_no_place(target.parent)):
-            apart.replace(self.kept)
+        apart = self.kept.with_name(f".{uuid.uuid4().hex}")
+        try:
+            content = (place / "target" / PARTIAL_PARSE_FILE).read_bytes()
+            _make_private(self.kept.parent)
+            if _is_private(self.kept.parent):
+                apart.write_bytes(content)
+                apart.replace(self.kept)
+                _sweep(self.kept.parent)
+        except OSError:
+            return  # as above; a half is swept by a later command
+
+    def _sources(self) -> Iterator[Path]:
+        own = self.project_dir / "target" / PARTIAL_PARSE_FILE
+        if own.is_file():
+            yield own
+        if self.kept is not None and self.kept.is_file() and _is_private(self.kept.parent):
+            yield self.kept
+
+
+def moved(content: bytes, place: Path) -> bytes:
+    """A parse file in which the project, and what lies below it, stands in ``place``.
+
+    :raises ValueError: when it is no parse file as dbt writes it.
+    """
+    parsed = msgspec.msgpack.decode(content)
+    try:
+        name = parsed["metadata"]["project_name"]
+        files = [file for file in parsed["files"].values() if file.get("path")]
+        old = next(file["path"]["project_root"] for file in files if file["project_name"] == name)
+        for home in (file["path"] for file in files):
+            home["project_root"] = _moved(home["project_root"], old, place)
+        for node in parsed["nodes"].values():
+            if node.get("root_path"):
+                node["root_path"] = _moved(node["root_path"], old, place)
+    except (AttributeError, KeyError, StopIteration, TypeError) as error:
+        raise ValueError(f"no parse file: {error!r}") from error
+    return msgspec.msgpack.encode(parsed)
+
+
+def _moved(path: str, old: str, place: Path) -> str:
+    is_within = path == old or path.startswith(f"{old}{os.sep}")
+    return f"{place}{path[len(old) :]}" if is_within else path
 
 
 def kept_file(cache_dir: Path, key: Sequence[str]) -> Path:
@@ -78,16 +114,24 @@ def default_cache_dir(temporary: str) -> Path:
     return Path(temporary) / f"cosmos-venv-{os.getuid()}"
 
 
+def _sweep(folder: Path) -> None:
+    """Keep the newest copies only: variables such as a date make a new one every day."""
+    now = time.time()
+    found = sorted((now - path.stat().st_mtime, path) for path in folder.iterdir())
+    copies = [(age, path) for age, path in found if path.suffix]
+    halves = [path for age, path in found if not path.suffix and age > _ABANDONED_SECONDS]
+    outdated = [path for age, path in copies[:_KEPT_FILES] if age > _KEPT_SECONDS]
+    for path in [*halves, *outdated, *(path for _, path in copies[_KEPT_FILES:])]:
+        path.unlink(missing_ok=True)
+
+
 def _make_private(folder: Path) -> None:
-    try:
-        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder.mkdir(mode=0o700, exist_ok=True)
-    except OSError:
-        pass  # then it is not private either, and nothing is kept
+    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def _is_private(folder: Path) -> bool:
-    """Whether the folder is there and nobody else can put a file into it: what is read there decides which SQL runs."""
+    """Whether nobody else can put a file into the folder: what is read there decides which SQL runs."""
     try:
         found = [path.lstat() for path in (folder.parent, folder)]
     except OSError:
@@ -95,24 +139,3 @@ def _is_private(folder: Path) -> bool:
     return all(
         stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o022 for status in found
     )
-
-
-def _name(place: Path) -> bytes:
-    return os.fsencode(place)
-
-
-def _no_place(place: Path) -> bytes:
-    """A text as long as the path of the workspace, so that one can stand for the other in a binary file: the path, its
-    random part replaced by what ``tempfile`` never makes."""
-    return os.fsencode(place.with_name(place.name[:-_RANDOM_LETTERS] + "-" * _RANDOM_LETTERS))
-
-
-def _copy(source: Path, target: Path, *, replacing: bytes = b"", by: bytes = b"") -> bool:
-    """Whether the whole file was copied. It only saves time, so an error is no reason to fail; a half is removed."""
-    try:
-        content = source.read_bytes()
-        target.write_bytes(content.replace(replacing, by) if replacing else content)
-    except OSError:
-        target.unlink(missing_ok=True)
-        return False
-    return True

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
 
 from cosmos_venv.dbt.partial_parse import ParsedProject
@@ -14,7 +14,7 @@ from cosmos_venv.exceptions import CosmosValueError
 
 PACKAGE_FILES = ("packages.yml", "dependencies.yml")
 # dbt writes the first three; profiles.yml would win over the profile that we write.
-_NOT_LINKED = frozenset({"logs", "target", "package-lock.yml", "profiles.yml"})
+_NOT_LINKED = ("logs", "target", "package-lock.yml", "profiles.yml")
 
 
 @contextmanager
@@ -22,27 +22,42 @@ def workspace(project_dir: Path, *, install_deps: bool, parsed: ParsedProject | 
     """A folder that is the project for one invocation, gone afterwards.
 
     :param install_deps: ``dbt deps`` will run, so the packages folder is dbt's own instead of a link.
-    :param parsed: the parse file to offer dbt and to keep afterwards; None: dbt parses everything.
+    :param parsed: the parse file to offer dbt and to keep when the block ends well; None: dbt parses everything.
     :raises CosmosValueError: when ``project_dir`` is no dbt project.
     :raises CosmosLoadDbtException: when its dbt_project.yml cannot be read.
     """
     require_project(project_dir)
-    skipped = _NOT_LINKED | ({read_dbt_project(project_dir).packages_folder} if install_deps else frozenset())
+    left_out = {PurePath(name) for name in _NOT_LINKED}
+    if install_deps:
+        left_out.add(PurePath(read_dbt_project(project_dir).packages_folder))
     with TemporaryDirectory(prefix="cosmos-venv-run-") as name:
         place = Path(name).resolve()  # as dbt will write it down
-        for child in project_dir.iterdir():
-            if child.name not in skipped:
-                (place / child.name).symlink_to(child.absolute())
+        _link(project_dir, place, PurePath(), left_out)
         if install_deps and (lock := project_dir / "package-lock.yml").exists():
             shutil.copy(lock, place)  # a copy: dbt deps writes it
         if parsed is not None:
-            parsed.offer(place / "target")
-        try:
-            yield place
-        finally:
-            # Also of a command that failed: what failed is a model, seldom the parsing.
-            if parsed is not None:
-                parsed.keep(place / "target")
+            parsed.offer(place)
+        yield place
+        if parsed is not None:
+            parsed.keep(place)
+
+
+def _link(project_dir: Path, place: Path, folder: PurePath, left_out: set[PurePath]) -> None:
+    """Link everything below ``folder`` but what is left out; a folder that holds such a thing is made, not linked."""
+    (place / folder).mkdir(exist_ok=True)
+    for child in (project_dir / folder).iterdir():
+        inner = folder / child.name
+        if inner in left_out:
+            continue
+        if any(inner in path.parents for path in left_out):
+            _link(project_dir, place, inner, left_out)
+        else:
+            (place / inner).symlink_to(child.absolute())
+
+
+def written_in_place(place: Path, env: Mapping[str, str]) -> dict[str, str]:
+    """The environment variables by which dbt writes into ``place``, whatever dbt_project.yml says; the user's win."""
+    return {"DBT_TARGET_PATH": str(place / "target"), "DBT_LOG_PATH": str(place / "logs"), **env}
 
 
 def require_project(project_dir: Path) -> None:

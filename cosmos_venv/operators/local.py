@@ -13,7 +13,7 @@ from cosmos_venv.constants import InvocationMode
 from cosmos_venv.dbt.command import Selection, vars_text
 from cosmos_venv.dbt.process import FullOutputSubprocessResult, run_dbt
 from cosmos_venv.dbt.results import failure_text
-from cosmos_venv.dbt.workspace import has_packages, workspace
+from cosmos_venv.dbt.workspace import has_packages, require_project, workspace, written_in_place
 from cosmos_venv.exceptions import CommandKilled, CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.guarded import Cancellation
 from cosmos_venv.operators.base import (
@@ -140,9 +140,13 @@ class DbtLocalBaseOperator(AbstractDbtBase):
     def build_and_run_cmd(
         self, context: Context | Mapping[str, Any], cmd_flags: Sequence[str] | None = None
     ) -> FullOutputSubprocessResult:
-        self._cancellation = Cancellation()
-        with self._failing_as_a_task():
-            return super().build_and_run_cmd(context, cmd_flags)
+        # One that was requested before counts too: Airflow may kill while it still renders templates.
+        self._cancellation = self._cancellation or Cancellation()
+        try:
+            with self._failing_as_a_task():
+                return super().build_and_run_cmd(context, cmd_flags)
+        finally:
+            self._cancellation = None
 
     def run_command(
         self, cmd: list[str], env: dict[str, str], context: Context | Mapping[str, Any], **kwargs: Any
@@ -152,19 +156,26 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         :raises AirflowException: when dbt fails.
         """
         project_dir = Path(self.project_dir)
+        require_project(project_dir)
         wants_deps = to_boolean(self.install_deps) and has_packages(project_dir)
         with (
             self.profile_config.ensure_profile() as (profile, secrets),
+            self._dbt_ready(),
             workspace(project_dir, install_deps=wants_deps, parsed=self._parsed_project(profile)) as place,
         ):
             place_flags = ["--project-dir", str(place), *self.profile_config.flags(profile)]
-            env = {**env, **secrets}
+            env = written_in_place(place, {**env, **secrets})
             if wants_deps:
                 deps = [cmd[0], "deps", *place_flags, *self._vars_flags()]
                 self.handle_exception(self.run_subprocess(deps, env, str(place)), place)
             result = self.run_subprocess([*cmd, *place_flags], env, str(place))
             self.handle_exception(result, place)
         return result
+
+    @contextmanager
+    def _dbt_ready(self) -> Iterator[None]:
+        """Within this block there is a dbt to run. Entered after everything that can be known without it."""
+        yield
 
     def _parsed_project(self, profiles_yml: Path) -> ParsedProject | None:
         if not self.partial_parse:
@@ -222,8 +233,8 @@ class DbtLocalBaseOperator(AbstractDbtBase):
 
     def on_kill(self) -> None:
         """End dbt and all it started: SIGINT, on which it cancels its queries, then SIGTERM, then SIGKILL."""
-        if self._cancellation is not None:
-            self._cancellation.request()
+        self._cancellation = self._cancellation or Cancellation()
+        self._cancellation.request()
 
     @contextmanager
     def _failing_as_a_task(self) -> Iterator[None]:

@@ -6,7 +6,7 @@ shared safely is the business of ``cosmos_venv.environments``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from cosmos_venv import managed
 from cosmos_venv.compat import AirflowException, to_boolean
 from cosmos_venv.constants import InvocationMode
-from cosmos_venv.exceptions import VirtualenvError, VirtualenvLockTimeout
+from cosmos_venv.exceptions import CosmosValueError, VirtualenvError, VirtualenvLockTimeout
 from cosmos_venv.guarded import Cancellation
 from cosmos_venv.operators.local import (
     DbtBuildLocalOperator,
@@ -27,8 +27,6 @@ from cosmos_venv.operators.local import (
 )
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
-
     from cosmos_venv.dbt.process import FullOutputSubprocessResult
     from cosmos_venv.environments.store import Environment
 
@@ -58,7 +56,7 @@ class DbtVirtualenvBaseOperator(DbtLocalBaseOperator):
     :param virtualenv_dir: where environments are kept and shared; None: a temporary one for each run.
     :param is_virtualenv_dir_temporary: run in a temporary environment although ``virtualenv_dir`` is given.
     :param py_executable: the Python of the environment, a name on PATH or a path; None: the worker's own.
-    :param kwargs: of the local operator. ``invocation_mode`` is always SUBPROCESS (seed document 000).
+    :param kwargs: of the local operator. ``invocation_mode`` is always SUBPROCESS, as in Cosmos.
     """
 
     own_template_fields: ClassVar[tuple[str, ...]] = ("virtualenv_dir", "is_virtualenv_dir_temporary")
@@ -74,6 +72,9 @@ class DbtVirtualenvBaseOperator(DbtLocalBaseOperator):
         py_executable: str | None = None,
         **kwargs: Any,
     ) -> None:
+        if virtualenv_dir == "":
+            raise CosmosValueError("virtualenv_dir is an empty text: name a directory, or leave it out.")
+        managed.refuse_text(py_requirements=py_requirements, pip_install_options=pip_install_options)
         super().__init__(**{**kwargs, "invocation_mode": InvocationMode.SUBPROCESS})
         self.__dict__.update(
             py_requirements=list(py_requirements or ()),
@@ -102,13 +103,8 @@ class DbtVirtualenvBaseOperator(DbtLocalBaseOperator):
             return None
         return Path(self.virtualenv_dir)
 
-    def run_command(
-        self, cmd: list[str], env: dict[str, str], context: Context | Mapping[str, Any], **kwargs: Any
-    ) -> FullOutputSubprocessResult:
-        """Run the command with the dbt of this task's environment, which is made first where it is missing.
-
-        :raises AirflowException: when the environment cannot be had, or dbt fails.
-        """
+    @contextmanager
+    def _dbt_ready(self) -> Iterator[None]:
         with managed.managed_environment(
             managed.VirtualenvArguments.of(vars(self)),
             self.kept_directory,
@@ -117,7 +113,7 @@ class DbtVirtualenvBaseOperator(DbtLocalBaseOperator):
         ) as environment:
             self._environment = environment
             try:
-                return super().run_command(cmd, env, context, **kwargs)
+                yield
             finally:
                 self._environment = None
 

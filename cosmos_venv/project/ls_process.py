@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import yaml
+
 from cosmos_venv import managed
+from cosmos_venv.compat import to_boolean
 from cosmos_venv.constants import ExecutionMode
 from cosmos_venv.dbt.command import vars_text
 from cosmos_venv.dbt.process import run_dbt
 from cosmos_venv.dbt.results import failure_text
-from cosmos_venv.dbt.workspace import has_packages, workspace
+from cosmos_venv.dbt.workspace import has_packages, workspace, written_in_place
 from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException, VirtualenvError
 from cosmos_venv.project.dbt_ls import ls_arguments
 
@@ -49,8 +52,7 @@ def run_dbt_ls(graph: DbtGraph) -> list[str]:
     project_dir = graph.project_path
     asked = graph.render_config.dbt_deps if graph.render_config.dbt_deps is not None else graph.project.install_dbt_deps
     wants_deps = asked and has_packages(project_dir)
-    given = graph.operator_args.get("vars")
-    variables = (given if isinstance(given, Mapping) else None) or graph.project.dbt_vars or None
+    variables = _variables(graph)
     with (
         _installation(graph) as dbt,
         graph.profile_config.ensure_profile(use_mock_values=graph.render_config.enable_mock_profile) as (
@@ -62,12 +64,20 @@ def run_dbt_ls(graph: DbtGraph) -> list[str]:
         ) as place,
     ):
         flags = ["--project-dir", str(place), *graph.profile_config.flags(profile)]
-        env = _environment(graph, dbt) | secrets
+        env = written_in_place(place, _environment(graph, dbt) | secrets)
         if wants_deps:
             text = vars_text(variables)
             _run(dbt, ["deps", *flags, *([] if text is None else ["--vars", text])], env, place)
         arguments = ls_arguments(graph.render_config, graph.project, dbt_vars=variables)
         return _run(dbt, [*arguments, *flags], env, place)
+
+
+def _variables(graph: DbtGraph) -> Mapping[str, object] | None:
+    """What the tasks get too: ``operator_args["vars"]``, a dict or YAML text, before ``ProjectConfig.dbt_vars``."""
+    given = graph.operator_args.get("vars")
+    if isinstance(given, str):
+        given = yaml.safe_load(given)
+    return given if isinstance(given, Mapping) and given else graph.project.dbt_vars or None
 
 
 def _parsed_project(
@@ -123,7 +133,7 @@ def _installation(graph: DbtGraph) -> Iterator[DbtInstallation]:
 
 def _kept_directory(graph: DbtGraph) -> Path:
     directory = graph.execution_config.virtualenv_dir or graph.operator_args.get("virtualenv_dir")
-    if not directory or graph.operator_args.get("is_virtualenv_dir_temporary") is True or "{{" in str(directory):
+    if not directory or to_boolean(graph.operator_args.get("is_virtualenv_dir_temporary")) or "{{" in str(directory):
         raise CosmosLoadDbtException(
             f"LoadMode.DBT_LS runs dbt in the managed environment, and virtualenv_dir={directory!r} keeps none for the "
             "time of parsing. Set ExecutionConfig(virtualenv_dir=...) to a folder that stays, or load a manifest with "

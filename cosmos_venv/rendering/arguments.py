@@ -16,6 +16,7 @@ from cosmos_venv.constants import ExecutionMode
 from cosmos_venv.exceptions import CosmosValueError
 
 _OUTPUT_ONLY = ("compiled_sql", "freshness")
+_OF_THE_PLAN = {"dag", "task_group", "task_id"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +85,8 @@ class Configuration:
     def _refuse_contradictions(self) -> None:
         self._refuse_two_project_paths()
         self._refuse_two_environments()
+        for name in sorted(_OF_THE_PLAN & set(self.operator_args)):
+            raise CosmosValueError(f"operator_args[{name!r}] is decided for each task by the project. Drop it.")
         for name in _OUTPUT_ONLY:
             if name in self.operator_args:
                 raise CosmosValueError(f"operator_args[{name!r}] is written by the task and cannot be given. Drop it.")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import time
 from pathlib import Path
+from typing import NamedTuple, Protocol
 
+import msgspec
 import pytest
 
 from cosmos_venv.dbt.partial_parse import PARTIAL_PARSE_FILE, ParsedProject, kept_file
@@ -25,66 +27,123 @@ def kept(tmp_path: Path) -> Path:
     return kept_file(tmp_path / "cache", ["harbor", "profile"])
 
 
-@pytest.fixture
-def dbt(project: Path) -> Callable[[ParsedProject, bytes | None], bytes | None]:
-    """One command: says what it was offered, and leaves this parse file."""
+class OneCommand(NamedTuple):
+    """What a command was offered, and where it ran."""
 
-    def run(parsed: ParsedProject, leaves: bytes | None) -> bytes | None:
+    offered: str | None
+    roots: set[str]
+    place: Path
+
+
+class Dbt(Protocol):
+    def __call__(self, parsed: ParsedProject, leaves: str | None = None) -> OneCommand: ...
+
+
+def parse_file(root: Path, made_for: str) -> bytes:
+    """As much of dbt's parse file as is looked at, with a package and a file of dbt's own."""
+    homes = {"harbor": root, "codes": root / "dbt_packages" / "codes", "dbt": Path("/env/dbt/include")}
+    return msgspec.msgpack.encode(
+        {
+            "metadata": {"project_name": "harbor"},
+            "nodes": {f"seed.{name}.s": {"root_path": str(home)} for name, home in homes.items()},
+            "files": {
+                f"{name}://x": {"project_name": name, "path": {"project_root": str(home)}}
+                for name, home in homes.items()
+            },
+            "made_for": made_for,
+        }
+    )
+
+
+@pytest.fixture
+def dbt(project: Path) -> Dbt:
+    """One command: says what it was offered, and leaves a parse file made for this."""
+
+    def run(parsed: ParsedProject, leaves: str | None = None) -> OneCommand:
         with workspace(project, install_deps=False, parsed=parsed) as place:
             file = place / "target" / PARTIAL_PARSE_FILE
-            offered = file.read_bytes() if file.exists() else None
+            found = msgspec.msgpack.decode(file.read_bytes()) if file.exists() else None
             if leaves is not None:
                 file.parent.mkdir(exist_ok=True)
-                file.write_bytes(leaves)
-        return offered
+                file.write_bytes(parse_file(place, leaves))
+        roots = {home["path"]["project_root"] for home in found["files"].values()} if found else set()
+        roots |= {node["root_path"] for node in found["nodes"].values()} if found else set()
+        return OneCommand(offered=found and found["made_for"], roots=roots, place=place)
 
     return run
-
-
-Dbt = Callable[[ParsedProject, bytes | None], bytes | None]
 
 
 def test_what_one_command_leaves_the_next_is_offered(project: Path, kept: Path, dbt: Dbt) -> None:
     parsed = ParsedProject(project_dir=project, kept=kept)
 
-    offered = [dbt(parsed, b"first"), dbt(parsed, b"second"), dbt(parsed, None)]
+    offered = [dbt(parsed, "first").offered, dbt(parsed, "second").offered, dbt(parsed).offered]
 
-    assert offered == [None, b"first", b"second"]
+    assert offered == [None, "first", "second"]
     assert list(kept.parent.iterdir()) == [kept]
 
 
-def test_the_copy_names_no_folder_and_what_is_offered_names_the_readers(project: Path, kept: Path) -> None:
-    """dbt-duckdb loads a seed from the folder that the parse file names, which was gone with the last command."""
+def test_a_command_that_fails_leaves_nothing(project: Path, kept: Path) -> None:
     parsed = ParsedProject(project_dir=project, kept=kept)
-    with workspace(project, install_deps=False, parsed=parsed) as first:
-        (first / "target").mkdir()
-        (first / "target" / PARTIAL_PARSE_FILE).write_bytes(b"root_path=%s;" % os.fsencode(first))
 
-    with workspace(project, install_deps=False, parsed=parsed) as second:
-        offered = (second / "target" / PARTIAL_PARSE_FILE).read_bytes()
+    def fail() -> None:
+        with workspace(project, install_deps=False, parsed=parsed) as place:
+            (place / "target").mkdir()
+            (place / "target" / PARTIAL_PARSE_FILE).write_bytes(parse_file(place, "failed"))
+            raise RuntimeError("dbt failed")
 
-    assert first != second
-    assert offered == b"root_path=%s;" % os.fsencode(second)
-    assert os.fsencode(first) not in kept.read_bytes()
+    with pytest.raises(RuntimeError, match="dbt failed"):
+        fail()
 
-
-def test_the_projects_own_file_is_offered_as_it_is_and_never_written(project: Path, dbt: Dbt) -> None:
-    own = project / "target" / PARTIAL_PARSE_FILE
-    own.write_bytes(b"own")
-
-    assert dbt(ParsedProject(project_dir=project), b"newer") == b"own"
-    assert own.read_bytes() == b"own"
+    assert not kept.exists()
 
 
-@pytest.mark.parametrize(("seconds", "expected"), [(-60, b"kept"), (60, b"own")], ids=["own-older", "own-newer"])
-def test_the_newer_of_the_two_is_offered(project: Path, kept: Path, dbt: Dbt, seconds: int, expected: bytes) -> None:
+@pytest.mark.parametrize("where", ["kept", "shipped"])
+def test_what_is_offered_names_the_folder_of_the_command_that_reads_it(
+    project: Path, kept: Path, dbt: Dbt, where: str
+) -> None:
+    """dbt-duckdb loads a seed from the folder that the parse file names: gone with the last command, or on another
+    machine, or there with another CSV in it."""
     parsed = ParsedProject(project_dir=project, kept=kept)
-    dbt(parsed, b"kept")
+    if where == "kept":
+        dbt(parsed, "first")
+    else:
+        (project / "target" / PARTIAL_PARSE_FILE).write_bytes(parse_file(Path("/built/elsewhere"), "first"))
+
+    second = dbt(parsed)
+
+    assert second.offered == "first"
+    assert second.roots == {
+        str(second.place),
+        str(second.place / "dbt_packages" / "codes"),
+        "/env/dbt/include",
+    }
+
+
+def test_the_projects_own_file_is_never_written(project: Path, dbt: Dbt) -> None:
     own = project / "target" / PARTIAL_PARSE_FILE
-    own.write_bytes(b"own")
+    own.write_bytes(parse_file(project, "own"))
+    before = own.read_bytes()
+
+    assert dbt(ParsedProject(project_dir=project), "newer").offered == "own"
+    assert own.read_bytes() == before
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(-60, "kept"), (60, "own")], ids=["own-older", "own-newer"])
+def test_the_newer_of_the_two_is_offered(project: Path, kept: Path, dbt: Dbt, seconds: int, expected: str) -> None:
+    parsed = ParsedProject(project_dir=project, kept=kept)
+    dbt(parsed, "kept")
+    own = project / "target" / PARTIAL_PARSE_FILE
+    own.write_bytes(parse_file(project, "own"))
     os.utime(own, times=(kept.stat().st_mtime + seconds,) * 2)
 
-    assert dbt(parsed, None) == expected
+    assert dbt(parsed).offered == expected
+
+
+@pytest.mark.parametrize("content", [b"", b"\xc1", msgspec.msgpack.encode({"nodes": {}}), msgspec.msgpack.encode([1])])
+def test_a_file_in_another_shape_is_not_offered(project: Path, dbt: Dbt, content: bytes) -> None:
+    (project / "target" / PARTIAL_PARSE_FILE).write_bytes(content)
+
+    assert dbt(ParsedProject(project_dir=project)).offered is None
 
 
 def test_another_key_has_another_copy(tmp_path: Path) -> None:
@@ -93,16 +152,31 @@ def test_another_key_has_another_copy(tmp_path: Path) -> None:
     assert one != other
 
 
+def test_only_the_newest_copies_are_kept(project: Path, kept: Path, dbt: Dbt) -> None:
+    dbt(ParsedProject(project_dir=project, kept=kept), "mine")
+    now = time.time()
+    others = [kept.with_name(f"{number}.msgpack") for number in range(60)]
+    for number, other in enumerate([*others, kept.with_name("old.msgpack"), kept.with_name(".half")]):
+        other.touch()
+        os.utime(other, times=(now - 60 * (number + 1),) * 2)
+    os.utime(kept.with_name("old.msgpack"), times=(now - 31 * 86_400,) * 2)
+    os.utime(kept.with_name(".half"), times=(now - 7_200,) * 2)
+
+    dbt(ParsedProject(project_dir=project, kept=kept), "mine")
+
+    assert set(kept.parent.iterdir()) == {kept, *others[:49]}
+
+
 def test_a_folder_that_others_may_write_to_is_not_used(project: Path, kept: Path, dbt: Dbt) -> None:
     kept.parent.mkdir(parents=True)
     kept.parent.chmod(0o777)
-    kept.write_bytes(b"somebody's")
+    kept.write_bytes(parse_file(project, "somebody's"))
 
-    assert dbt(ParsedProject(project_dir=project, kept=kept), b"parsed") is None
-    assert kept.read_bytes() == b"somebody's"
+    assert dbt(ParsedProject(project_dir=project, kept=kept), "mine").offered is None
+    assert msgspec.msgpack.decode(kept.read_bytes())["made_for"] == "somebody's"
 
 
 def test_a_copy_that_cannot_be_kept_fails_nothing(project: Path, tmp_path: Path, dbt: Dbt) -> None:
     (tmp_path / "file").write_text("")
 
-    assert dbt(ParsedProject(project_dir=project, kept=tmp_path / "file" / "x.msgpack"), b"parsed") is None
+    assert dbt(ParsedProject(project_dir=project, kept=tmp_path / "file" / "x.msgpack"), "mine").offered is None

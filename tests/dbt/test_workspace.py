@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.dbt.workspace import has_packages, workspace
+from cosmos_venv.dbt.workspace import has_packages, workspace, written_in_place
 from cosmos_venv.exceptions import CosmosValueError
 
 
@@ -55,6 +55,30 @@ def test_installed_packages_are_linked_unless_dbt_deps_will_install_them(
 
     with workspace(project, install_deps=install_deps) as place:
         assert (place / "vendor").exists() is is_linked
+
+
+def test_packages_deep_in_the_project_are_installed_beside_it_not_in_it(project: Path) -> None:
+    (project / "dbt_project.yml").write_text("name: harbor\npackages-install-path: vendor/dbt/packages\n")
+    (project / "vendor" / "dbt" / "packages").mkdir(parents=True)
+    (project / "vendor" / "notes.txt").write_text("ours")
+    before = contents(project)
+
+    with workspace(project, install_deps=True) as place:
+        (place / "vendor" / "dbt" / "packages").mkdir()
+        (place / "vendor" / "dbt" / "packages" / "codes.sql").write_text("select 1")
+
+        assert (place / "vendor" / "notes.txt").read_text() == "ours"
+
+    assert contents(project) == before
+
+
+def test_dbt_is_told_to_write_into_the_workspace_unless_the_user_says_otherwise(tmp_path: Path) -> None:
+    assert written_in_place(tmp_path, {"A": "1"}) == {
+        "A": "1",
+        "DBT_TARGET_PATH": str(tmp_path / "target"),
+        "DBT_LOG_PATH": str(tmp_path / "logs"),
+    }
+    assert written_in_place(tmp_path, {"DBT_TARGET_PATH": "/mine"})["DBT_TARGET_PATH"] == "/mine"
 
 
 @pytest.mark.parametrize(

@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import signal
-import subprocess
-import sys
 import tempfile
-import textwrap
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +14,7 @@ import pytest
 from cosmos_venv.compat import AirflowException, AirflowSkipException
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.constants import InvocationMode
+from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators import local, virtualenv
 from cosmos_venv.operators.local import DbtLocalBaseOperator
 from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator, DbtVirtualenvBaseOperator
@@ -196,66 +190,6 @@ def test_where_building_is_forbidden_the_error_names_the_command_that_builds(
     assert not (tmp_path / "new").exists()
 
 
-def test_on_kill_ends_a_dbt_that_ignores_signals_and_its_child(
-    make_operator: MakeOperator, dbt_processes: Processes
-) -> None:
-    operator = make_operator(py_requirements=["dbt-core==9.2"])
-    running: list[psutil.Process] = []
-
-    def kill_once_it_runs() -> None:
-        running.extend(dbt_processes())
-        operator.on_kill()
-
-    killer = threading.Thread(target=kill_once_it_runs)
-    killer.start()
-    with pytest.raises(AirflowException, match="Task run was killed"):
-        operator.execute({})
-    killer.join(DEADLINE)
-
-    assert len(running) == 2
-    assert not [process for process in running if process.is_running()]
-
-
-@pytest.mark.parametrize("signals", [[signal.SIGTERM, signal.SIGKILL], [signal.SIGKILL]], ids=["asked", "at-once"])
-def test_a_killed_worker_takes_dbt_along(
-    make_operator: MakeOperator, dbt_processes: Processes, signals: list[signal.Signals], tmp_path: Path
-) -> None:
-    """As Airflow 3's supervisor does it: SIGTERM to a handler that returns, SIGKILL to the task's process group."""
-    operator = make_operator(py_requirements=["dbt-core==9.2"])
-    arguments = {
-        "task_id": "run",
-        "project_dir": str(operator.project_dir),
-        "py_requirements": operator.py_requirements,
-        "pip_install_options": operator.pip_install_options,
-        "virtualenv_dir": operator.virtualenv_dir,
-    }
-    source = f"""
-        import json, signal
-        from cosmos_venv.config import ProfileConfig
-        from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
-        arguments = json.loads({json.dumps(arguments)!r})
-        profile = ProfileConfig("harbor", "dev", profiles_yml_filepath=arguments["project_dir"] + "/profiles.yml")
-        operator = DbtRunVirtualenvOperator(profile_config=profile, **arguments)
-        signal.signal(signal.SIGTERM, lambda *_: operator.on_kill())
-        operator.execute({{}})
-    """
-    worker = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(source)],
-        env={**os.environ, "TMPDIR": str(tmp_path)},  # what a killed worker leaves there goes with the test
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-
-    dbt = dbt_processes()
-    for number in signals:
-        os.killpg(worker.pid, number)
-    worker.wait(DEADLINE)
-
-    assert len(dbt) == 2
-    assert not psutil.wait_procs(dbt, timeout=DEADLINE)[1]
-
-
 def test_a_rendered_directory_is_used(make_operator: MakeOperator, dbt_calls: Calls, tmp_path: Path) -> None:
     operator = make_operator(virtualenv_dir="{{ base }}/envs", is_virtualenv_dir_temporary="{{ base is none }}")
 
@@ -299,6 +233,28 @@ def test_the_invocation_mode_is_always_a_subprocess(make_operator: MakeOperator)
     operator = make_operator(invocation_mode=InvocationMode.DBT_RUNNER)
 
     assert operator.invocation_mode is InvocationMode.SUBPROCESS
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("py_requirements", "dbt-duckdb"), ("pip_install_options", "--pre"), ("virtualenv_dir", "")],
+)
+def test_a_text_that_is_no_list_and_an_empty_one_are_refused(
+    make_operator: MakeOperator, name: str, value: str
+) -> None:
+    with pytest.raises(CosmosValueError, match=name):
+        make_operator(**{name: value})
+
+
+def test_what_is_wrong_beside_the_environment_is_told_before_one_is_built(
+    make_operator: MakeOperator, tmp_path: Path
+) -> None:
+    profile = ProfileConfig("harbor", "dev", profile_mapping=PostgresUserPasswordProfileMapping("no_such_conn"))
+
+    with pytest.raises(AirflowException, match="no_such_conn"):
+        make_operator(profile_config=profile, virtualenv_dir=tmp_path / "new").execute({})
+
+    assert not (tmp_path / "new").exists()
 
 
 def test_making_an_operator_touches_nothing(make_operator: MakeOperator, tmp_path: Path) -> None:
