@@ -12,7 +12,7 @@ from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.project.load import DbtGraph
 from cosmos_venv.rendering.arguments import Configuration
 from cosmos_venv.rendering.plan import Plan, plan
-from cosmos_venv.rendering.tasks import make_tasks
+from cosmos_venv.rendering.tasks import make_tasks, refuse_unknown_arguments
 
 if TYPE_CHECKING:
     from cosmos_venv.compat import BaseOperator
@@ -34,6 +34,8 @@ class _RenderedProject:
     tasks_map: dict[str, BaseOperator | TaskGroup]
 
     def _render(self, configuration: Configuration, *, dag: DAG | None, task_group: TaskGroup | None) -> None:
+        # Before dbt is asked: with a misspelt py_requirements it could not be.
+        refuse_unknown_arguments("operator_args", configuration.operator_args)
         self.dbt_graph = DbtGraph(
             project=configuration.project,
             render_config=configuration.render,

@@ -65,6 +65,7 @@ class Place:
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
             "AIRFLOW__API__HOST": "127.0.0.1",
+            "AIRFLOW__CORE__PARALLELISM": "2",
             "AIRFLOW__COSMOS_VENV__CACHE_DIR": str(self.folder / "cache"),
             "AIRFLOW_CONN_HARBOR_DUCKDB": json.dumps({"conn_type": "duckdb", "host": str(self.database)}),
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
@@ -220,7 +221,10 @@ def show_ways_on(place: Place, display: Display, table: str) -> None:
     python = shown(Path(sys.executable))
     query = f"import duckdb; duckdb.connect('{shown(place.database)}').sql('from {table}')"
     for label, way in (
-        ("The same DAG in Airflow's own UI", "make demo-ui"),
+        (
+            "The same DAG in Airflow's own UI",
+            f"make demo-ui PYTHON=python{platform.python_version().rpartition('.')[0]}",
+        ),
         ("The tables", f"{python}\n  >>> {query}"),
         ("The DAG file", shown(place.dags)),
         ("What dbt said in each task", shown(place.log)),
@@ -252,7 +256,9 @@ def guarded(act: Callable[[], None], place: Place, display: Display) -> int:
 
 def open_ui() -> None:
     """Airflow's all-in-one server in place of this process, until Ctrl-C."""
-    print("Airflow's UI will be at http://127.0.0.1:8080 (no password, this machine only). Ctrl-C ends it.", flush=True)
+    print(
+        "Airflow's UI will be at http://127.0.0.1:8080 (no password). Ctrl-C ends it; twice, if it lingers.", flush=True
+    )
     os.execv(sys.executable, [sys.executable, "-m", "airflow", "standalone"])  # noqa: S606 - no shell is wanted
 
 

@@ -20,6 +20,7 @@ from rich.text import Text
 
 STATE_STYLES = {"success": "green", "failed": "bold red", "upstream_failed": "yellow", "skipped": "magenta"}
 SVG_WIDTH = 100
+FILE_WIDTH = 250  # nobody sees the edge of a file, and a path that is cut off is of no use
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +58,7 @@ class Display:
             file=self._terminal,
             record=record,
             force_terminal=is_live,
-            width=None if is_live else SVG_WIDTH,
+            width=None if is_live else SVG_WIDTH if record else FILE_WIDTH,
             highlight=False,
         )
         self.seconds: dict[str, float] = {}

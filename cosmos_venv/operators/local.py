@@ -244,7 +244,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         except CommandKilled as error:
             raise AirflowException(f"Task {self.task_id} was killed; its dbt was ended.") from error
         except (CosmosValueError, CosmosLoadDbtException) as error:
-            raise AirflowException(str(error)) from error
+            raise AirflowException(str(error)) from None  # the text says it all, and twice would bury it
 
 
 class DbtBuildLocalOperator(DbtBuildMixin, DbtLocalBaseOperator):

@@ -140,9 +140,9 @@ class DbtVirtualenvBaseOperator(DbtLocalBaseOperator):
             with super()._failing_as_a_task():
                 yield
         except VirtualenvLockTimeout as error:
-            raise CosmosVirtualenvLockTimeout(str(error)) from error
+            raise CosmosVirtualenvLockTimeout(str(error)) from None
         except VirtualenvError as error:
-            raise AirflowException(str(error)) from error
+            raise AirflowException(str(error)) from None
 
 
 class DbtBuildVirtualenvOperator(DbtVirtualenvBaseOperator, DbtBuildLocalOperator):

@@ -168,6 +168,22 @@ class BaseProfileMapping:
             )
         return str(value)
 
+    def validate(self) -> None:
+        """See that dbt gets what it needs to log in, before it is started.
+
+        :raises CosmosValueError: names the required fields for which there is no value. dbt itself would take some
+            other database instead, such as DuckDB's in memory, and succeed.
+        """
+        profile = self.profile
+        missing = [name for name in self.required_fields if name not in self.secret_fields and not profile.get(name)]
+        if missing:
+            wanted = ", ".join(f"{name} (the connection's {self._airflow_fields(name)[0]})" for name in missing)
+            raise CosmosValueError(
+                f"{type(self).__name__}: the connection {self.conn_id!r}, of type {self.conn.conn_type!r}, has no value "
+                f"for {wanted}, and profile_args has none either. Set it in one of the two."
+            )
+        _ = self.env_vars
+
     def can_claim_connection(self) -> bool:
         """Whether the Connection is of this class's type and, with the arguments, holds every required field."""
         if self.conn.conn_type != self.airflow_connection_type:

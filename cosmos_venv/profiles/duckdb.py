@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.profiles.base import BaseProfileMapping
+
+_ELSEWHERE = (":memory:", "md:", "motherduck:", "ducklake:", "s3://", "https://")
 
 
 class DuckDBUserPasswordProfileMapping(BaseProfileMapping):
-    """A DuckDB file, from a Connection of type ``duckdb``."""
+    """A DuckDB file, from a Connection of type ``duckdb`` whose host is the absolute path of the file.
+
+    As JSON: ``{"conn_type": "duckdb", "host": "/data/harbor.duckdb"}``. In a URI the slashes of the path would end up in
+    another field.
+    """
 
     airflow_connection_type = "duckdb"
     dbt_profile_type = "duckdb"
     is_community = True
     required_fields = ("path",)
     airflow_param_mapping = {"path": "host"}
+
+    def validate(self) -> None:
+        """As of the base.
+
+        :raises CosmosValueError: also for a relative path: it would lie in the folder of the run, and go with it.
+        """
+        super().validate()
+        path = str(self.profile["path"])
+        if not (path.startswith(_ELSEWHERE) or Path(path).is_absolute()):
+            raise CosmosValueError(
+                f"{type(self).__name__}: the path {path!r} of the connection {self.conn_id!r} is relative, and dbt runs "
+                "in a temporary folder. Give the absolute path of the database file."
+            )

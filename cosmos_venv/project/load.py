@@ -52,7 +52,7 @@ class DbtGraph:
         selection = link(nodes, nodes)
         self.nodes = self.filtered_nodes = selection.nodes
         self.tests_per_model = selection.tests_per_model
-        logger.info("Loaded %d dbt nodes by %s: %s.", len(self.nodes), self.load_method.value, reason)
+        logger.info("Loaded %d dbt nodes (%s, because %s).", len(self.nodes), self.load_method.value, reason)
 
     @property
     def project_path(self) -> Path:

@@ -128,7 +128,7 @@ def _installation(graph: DbtGraph) -> Iterator[DbtInstallation]:
                 identity=environment.digest,
             )
     except VirtualenvError as error:
-        raise CosmosLoadDbtException(str(error)) from error
+        raise CosmosLoadDbtException(str(error)) from None  # the text says it all, and twice would bury it
 
 
 def _kept_directory(graph: DbtGraph) -> Path:

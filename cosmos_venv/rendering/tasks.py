@@ -30,9 +30,8 @@ def make_tasks(
     :param shared: arguments of every dbt task; the task's own go over them.
     :param task_group: the group that they stand in; None: the DAG itself.
     :return: the task or group of each node that is drawn, by its unique id.
-    :raises CosmosValueError: for an argument that no operator takes.
+    :raises CosmosValueError: for an argument of a node that no operator takes.
     """
-    _refuse_unknown("operator_args", shared)
     groups = {
         group_id: TaskGroup(group_id=group_id, dag=dag, parent_group=task_group)  # type: ignore[arg-type]
         for group_id in plan.groups
@@ -58,7 +57,7 @@ def _make(
     place: dict[str, Any] = {"task_id": task.label, "dag": dag, "task_group": task_group}
     if task.is_placeholder:
         return EmptyOperator(**place, **task.arguments)
-    _refuse_unknown(f"operator_kwargs of {task.node_id}", task.arguments)
+    refuse_unknown_arguments(f"operator_kwargs of {task.node_id}", task.arguments)
     cls = _operator_class(task.operator)
     arguments = {**shared, **task.arguments}
     if task.profile:
@@ -111,7 +110,8 @@ def _is_dbt_operator(value: object) -> bool:
     return isinstance(value, type) and issubclass(value, BaseOperator) and value is not BaseOperator
 
 
-def _refuse_unknown(where: str, names: Iterable[str]) -> None:
+def refuse_unknown_arguments(where: str, names: Iterable[str]) -> None:
+    """Raises CosmosValueError for a name that no operator of any mode takes, with the nearest one that does."""
     known = _known_parameters()
     # What the plan gives to tasks that will know it in a later release is not the user's mistake.
     for name in names:

@@ -13,7 +13,15 @@ import pytest
 
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
-from pytest_cosmos_venv import RECORD_VARIABLE, DbtCall, Wheel, Wheelhouse, read_dbt_calls, write_wheel
+from pytest_cosmos_venv import (
+    RECORD_VARIABLE,
+    DbtCall,
+    Wheel,
+    Wheelhouse,
+    build_wheelhouse,
+    read_dbt_calls,
+    write_wheel,
+)
 
 MakeOperator = Callable[..., DbtRunVirtualenvOperator]
 
@@ -53,8 +61,9 @@ MISBEHAVIOUR = {
 
 
 @pytest.fixture(scope="session")
-def misbehaving_wheelhouse(cosmos_wheelhouse: Wheelhouse) -> Wheelhouse:
-    """The wheelhouse, with the versions of dbt-core that misbehave."""
+def misbehaving_wheelhouse(tmp_path_factory: pytest.TempPathFactory) -> Wheelhouse:
+    """A wheelhouse of our own, with versions of dbt-core that misbehave beside one that does not."""
+    wheelhouse = build_wheelhouse(tmp_path_factory.mktemp("misbehaving"))
     for version, source in MISBEHAVIOUR.items():
         body = textwrap.indent(textwrap.dedent(source), "    ")
         files = {
@@ -65,16 +74,18 @@ def misbehaving_wheelhouse(cosmos_wheelhouse: Wheelhouse) -> Wheelhouse:
         }
         write_wheel(
             Wheel(name="dbt-core", version=version, files=files, console_scripts={"dbt": "dbt.cli.main:cli"}),
-            cosmos_wheelhouse.path,
+            wheelhouse.path,
         )
-    return cosmos_wheelhouse
+    return wheelhouse
 
 
 @pytest.fixture
 def make_operator(
-    misbehaving_wheelhouse: Wheelhouse, lookalike_dbt: Wheelhouse, kept_directory: Path, dbt_project: Path
+    misbehaving_wheelhouse: Wheelhouse, kept_directory: Path, dbt_project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> MakeOperator:
     """An operator that runs the look-alike dbt in a kept environment; every argument can be given anew."""
+    for name, value in misbehaving_wheelhouse.environment.items():
+        monkeypatch.setenv(name, value)
 
     def make(**arguments: Any) -> DbtRunVirtualenvOperator:
         return DbtRunVirtualenvOperator(

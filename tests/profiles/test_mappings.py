@@ -163,3 +163,38 @@ def test_a_connection_of_another_type_is_not_claimed(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("AIRFLOW_CONN_SAMPLE", Connection(conn_id="sample", conn_type="mysql", host="h").get_uri())
 
     assert not PostgresUserPasswordProfileMapping("sample").can_claim_connection()
+
+
+@pytest.mark.parametrize(
+    ("connection", "words"),
+    [
+        pytest.param("duckdb:////data/harbor.duckdb", r"has no value for path \(the connection's host\)", id="uri"),
+        pytest.param({"conn_type": "duckdb"}, "has no value for path", id="no-host"),
+        pytest.param({"conn_type": "duckdb", "host": "harbor.duckdb"}, "relative.*absolute path", id="relative"),
+    ],
+)
+def test_a_duckdb_file_that_dbt_would_not_find_is_refused(
+    connection: str | dict[str, str], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """dbt would write to memory, or into the folder of the run, and succeed: green tasks, nothing kept."""
+    given = connection if isinstance(connection, str) else json.dumps(connection)
+    monkeypatch.setenv("AIRFLOW_CONN_SAMPLE", given)
+    mapping = profiles.DuckDBUserPasswordProfileMapping("sample")
+
+    with pytest.raises(CosmosValueError, match=words):
+        mapping.validate()
+
+
+@pytest.mark.parametrize("path", ["/data/harbor.duckdb", ":memory:", "md:harbor"])
+def test_a_duckdb_that_is_somewhere_is_taken(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_SAMPLE", json.dumps({"conn_type": "duckdb", "host": path}))
+
+    profiles.DuckDBUserPasswordProfileMapping("sample").validate()
+
+
+def test_a_missing_field_of_any_warehouse_is_named_and_a_given_one_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_SAMPLE", json.dumps({"conn_type": "postgres", "login": "u", "password": "p"}))
+
+    with pytest.raises(CosmosValueError, match=r"no value for host .*, dbname \(the connection's schema\)"):
+        PostgresUserPasswordProfileMapping("sample").validate()
+    PostgresUserPasswordProfileMapping("sample", {"host": "h", "dbname": "d"}).validate()

@@ -62,7 +62,7 @@ def test_a_manifest_that_is_there_is_loaded(method: LoadMode, log: pytest.LogCap
     assert made.tests_per_model["seed.harbor_ops.raw_ports"] == [
         "test.harbor_ops.not_null_raw_ports_port_id.1d4e824298"
     ]
-    assert "Loaded 31 dbt nodes by dbt_manifest: " in log.text
+    assert "Loaded 31 dbt nodes (dbt_manifest, because " in log.text
 
 
 def test_loading_again_gives_the_same() -> None:
