@@ -20,10 +20,12 @@ from cosmos_venv.compat import venv_install_method
 from cosmos_venv.dbt.check import DBT_CHECK
 from cosmos_venv.dbt.partial_parse import ParsedProject, default_cache_dir, kept_file
 from cosmos_venv.dbt.project_file import read_dbt_project
+from cosmos_venv.environments import credentials
 from cosmos_venv.environments.detached import build_detached
+from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.interpreter import Interpreter
 from cosmos_venv.environments.spec import EnvironmentSpec
-from cosmos_venv.environments.store import Environment, EnvironmentStore
+from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.environments.temporary import temporary_environment
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 from cosmos_venv.guarded import Cancellation
@@ -79,7 +81,8 @@ def refuse_text(**lists: object) -> None:
     """Raises CosmosValueError for a list that is one text: its letters would be taken for its items."""
     for name, given in lists.items():
         if isinstance(given, str):
-            raise CosmosValueError(f"{name}={given!r} is one text and must be a list: {name}=[{given!r}].")
+            shown = credentials.mask(repr(given))
+            raise CosmosValueError(f"{name}={shown} is one text and must be a list: {name}=[{shown}].")
 
 
 @contextmanager

@@ -17,12 +17,10 @@ from packaging.version import Version
 
 from cosmos_venv.environments import integrity, pip_config
 from cosmos_venv.environments.arguments import InstallArguments
-from cosmos_venv.environments.installer import Installer, InstallerPreference, choose_installer
+from cosmos_venv.environments.installer import Installer
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.exceptions import VirtualenvBuildError
 from cosmos_venv.guarded import Cancellation, CompletedCommand, run_guarded
-
-__all__ = ["Installer", "InstallerPreference", "build_environment", "choose_installer", "installer_environment"]
 
 _LAST_LINES = 20
 _WORKER_PACKAGES = "cosmos_venv_worker_packages.pth"

@@ -1,7 +1,7 @@
 """A build that outlives who asked for it: Airflow cuts the import of a DAG file after 30 s, an installation may not.
 
-``build_detached`` is the asking side. Run as a module this is the builder: it reads its order from standard input,
-holds the lock and its record in its own name, and leaves a message when it fails.
+``build_detached`` is the asking side, ``main`` the builder: it reads its request from standard input, holds the lock
+and its record in its own name, and leaves a message when it fails.
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cosmos_venv.environments import credentials
+from cosmos_venv.environments.kernel_lock import open_for_locking
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.environments.trust import make_directory
 from cosmos_venv.exceptions import (
     CommandKilled,
     CosmosValueError,
@@ -38,6 +40,26 @@ if TYPE_CHECKING:
 RETRY_AFTER = 60.0
 _TURN = 0.02
 _PRIVATE = 0o600
+
+# The process that is started leaves the builder behind and is collected at once: the builder is nobody's child, so it
+# becomes no zombie of a DAG processor that lives on, and nothing that ends a DAG processor's children finds it.
+# Not -m: that looks for modules in the working directory first, where a user's random.py may lie. This package may be
+# importable by sys.path alone; its folder comes last, for it may hold anything.
+_START = """
+import os, sys
+package_root, pid_file, claim = sys.argv[1:]
+builder = os.fork()
+if builder:
+    with open(pid_file, "w") as file:
+        file.write(str(builder))
+    os._exit(0)
+os.setsid()
+sys.path[:] = [entry for entry in sys.path if entry]
+if package_root not in sys.path:
+    sys.path.append(package_root)
+from cosmos_venv.environments.detached import main
+sys.exit(main(int(claim)))
+"""
 
 
 def build_detached(
@@ -61,29 +83,44 @@ def build_detached(
     store = EnvironmentStore(directory)
     if _is_ready(store, spec):
         return
+    request = _BuildRequest(directory=str(store.directory), spec=spec, preference=preference, max_tries=max_tries)
     with store.naming_the_directory():
-        desk = _Desk.of(store, spec.digest)
-    order = _Order(directory=str(store.directory), spec=spec, preference=preference, max_tries=max_tries)
-    deadline = math.inf if wait is None else time.monotonic() + wait
+        files = _BuilderFiles.of(store, spec.digest)
+        _wait_for_builder(store, files, request, deadline=_after(wait), report=report)
+
+
+def _wait_for_builder(
+    store: EnvironmentStore,
+    files: _BuilderFiles,
+    request: _BuildRequest,
+    *,
+    deadline: float,
+    report: Callable[[str], None],
+) -> None:
+    spec = request.spec
     has_started = False
     while True:
-        with desk.claim() as claim:
+        with files.claim() as claim:
             if claim is not None:
                 if _is_ready(store, spec):
                     return
-                desk.raise_recent_failure()
+                files.raise_recent_failure()
                 if has_started:
-                    raise VirtualenvBuildError(f"The builder of {spec} ended without a word; its log is {desk.log}.")
-                desk.start(claim, order)
+                    raise VirtualenvBuildError(f"The builder of {spec} ended without a word; its log is {files.log}.")
+                _start_builder(files, claim, request)
                 has_started = True
-                report(f"The virtualenv for {spec} is being built by a process of its own; its log is {desk.log}.")
+                report(f"The virtualenv for {spec} is being built by a process of its own; its log is {files.log}.")
         if time.monotonic() >= deadline:
-            raise VirtualenvBeingBuilt(desk.progress(str(spec)))
+            raise VirtualenvBeingBuilt(files.progress(str(spec)))
         time.sleep(_TURN)
 
 
+def _after(wait: float | None) -> float:
+    return math.inf if wait is None else time.monotonic() + wait
+
+
 @dataclass(frozen=True, kw_only=True)
-class _Order:
+class _BuildRequest:
     """What a builder is told. It may hold credentials: it travels by a pipe, and is never written down."""
 
     directory: str
@@ -95,31 +132,41 @@ class _Order:
         return json.dumps(asdict(self))
 
     @classmethod
-    def from_json(cls, text: str) -> _Order:
+    def from_json(cls, text: str) -> _BuildRequest:
         data = json.loads(text)
         return cls(**{**data, "spec": EnvironmentSpec.from_dict(data["spec"])})
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Desk:
-    """The files through which callers and the builder of one digest know of each other."""
+class _BuilderFiles:
+    """The files through which callers and the builder of one digest know of each other.
+
+    :param claim_file: locked while a builder is at work.
+    :param pid_file: its process id; written when it began.
+    :param failure: what went wrong the last time.
+    """
 
     claim_file: Path
+    pid_file: Path
     failure: Path
     log: Path
 
     @classmethod
-    def of(cls, store: EnvironmentStore, digest: str) -> _Desk:
+    def of(cls, store: EnvironmentStore, digest: str) -> _BuilderFiles:
         folder = store.root / "detached"
-        folder.mkdir(parents=True, exist_ok=True)
+        for directory in (store.directory, store.root, folder):
+            make_directory(directory)
         return cls(
-            claim_file=folder / f"{digest}.flock", failure=folder / f"{digest}.failed", log=folder / f"{digest}.log"
+            claim_file=folder / f"{digest}.flock",
+            pid_file=folder / f"{digest}.pid",
+            failure=folder / f"{digest}.failed",
+            log=folder / f"{digest}.log",
         )
 
     @contextmanager
     def claim(self) -> Iterator[int | None]:
         """The right to start a builder: a locked descriptor, which the builder inherits; None while one is at work."""
-        descriptor = os.open(self.claim_file, os.O_RDWR | os.O_CREAT, _PRIVATE)
+        descriptor = open_for_locking(self.claim_file)
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -140,34 +187,23 @@ class _Desk:
         if 0 <= age < RETRY_AFTER:
             raise VirtualenvBuildError(f"{message}\n(Tried {age:.0f} s ago, again in {RETRY_AFTER - age:.0f} s.)")
 
-    def start(self, claim: int, order: _Order) -> None:
-        """Start the builder. It gets its order by a pipe: a credential in it is on no command line and no disk."""
-        self.failure.unlink(missing_ok=True)
-        _started[:] = [builder for builder in _started if builder.poll() is None]
-        log = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _PRIVATE)
-        try:
-            builder = subprocess.Popen(
-                [sys.executable, "-m", __name__, str(claim)],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                env=_builder_environment(os.environ),
-                pass_fds=[claim],
-                start_new_session=True,
-            )
-        finally:
-            os.close(log)
-        os.ftruncate(claim, 0)
-        os.pwrite(claim, json.dumps({"pid": builder.pid, "since": time.time()}).encode(), 0)
-        _started.append(builder)
-        _hand_over(builder, order.to_json().encode())
+    def clear(self) -> None:
+        """Remove what earlier builders left: a file of another user could not be written anew."""
+        for file in (self.pid_file, self.failure, self.log):
+            file.unlink(missing_ok=True)
+
+    def leave_message(self, message: str) -> None:
+        """Tell whoever asks next what went wrong."""
+        apart = self.failure.with_name(f".{self.failure.name}.{os.getpid()}")
+        apart.write_text(message, encoding="utf-8")
+        apart.replace(self.failure)
 
     def progress(self, what: str) -> str:
         """What a user reads whose parse may wait no longer."""
         try:
-            told = json.loads(self.claim_file.read_text(encoding="utf-8"))
-            by = f"for {time.time() - told['since']:.0f} s by process {told['pid']}"
-        except (OSError, ValueError, KeyError):
+            seconds = time.time() - self.pid_file.stat().st_mtime
+            by = f"for {seconds:.0f} s by process {int(self.pid_file.read_text(encoding='ascii'))}"
+        except (OSError, ValueError):
             by = "by a process that has just started"
         return (
             f"The virtualenv for {what} is being built {by}, log file {self.log}; the next parse will find it. "
@@ -175,24 +211,33 @@ class _Desk:
         )
 
 
-# Held so that subprocess does not complain of them; each call collects those that have ended.
-_started: list[subprocess.Popen[bytes]] = []
-
-
-def _hand_over(builder: subprocess.Popen[bytes], order: bytes) -> None:
-    assert builder.stdin is not None  # noqa: S101 - for the type checker: PIPE was asked for
+def _start_builder(files: _BuilderFiles, claim: int, request: _BuildRequest) -> None:
+    """Start the builder. It gets its request by a pipe: a credential in it is on no command line and no disk."""
+    files.clear()
+    package_root = Path(__file__).resolve().parents[2]
+    log = os.open(files.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _PRIVATE)
     try:
-        with builder.stdin as pipe:
-            pipe.write(order)
+        starter = subprocess.Popen(
+            [sys.executable, "-c", _START, str(package_root), str(files.pid_file), str(claim)],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            pass_fds=[claim],
+            start_new_session=True,
+        )
+    finally:
+        os.close(log)
+    with starter:
+        _hand_over(starter, request.to_json().encode())
+
+
+def _hand_over(starter: subprocess.Popen[bytes], request: bytes) -> None:
+    assert starter.stdin is not None  # noqa: S101 - for the type checker: PIPE was asked for
+    try:
+        with starter.stdin as pipe:
+            pipe.write(request)
     except BrokenPipeError:
-        pass  # it has ended already; whoever looks next finds no environment, and its log
-
-
-def _builder_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The caller's variables, and where this package is: it may be importable by ``sys.path`` alone."""
-    package_root = str(Path(__file__).resolve().parents[2])
-    inherited = [entry for entry in environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
-    return {**environ, "PYTHONPATH": os.pathsep.join([*inherited, package_root])}
+        pass  # the builder has ended already; whoever looks next finds no environment, and its log
 
 
 def _is_ready(store: EnvironmentStore, spec: EnvironmentSpec) -> bool:
@@ -202,11 +247,15 @@ def _is_ready(store: EnvironmentStore, spec: EnvironmentSpec) -> bool:
     return environment is not None
 
 
-def _build(order: _Order, cancellation: Cancellation) -> str:
-    """Build what was ordered. Returns what went wrong; empty when nothing did."""
+def _build(request: _BuildRequest, cancellation: Cancellation) -> str:
+    """Build what was asked for. Returns what went wrong; empty when nothing did."""
     try:
-        with EnvironmentStore(Path(order.directory)).open(
-            order.spec, preference=order.preference, max_tries=order.max_tries, cancellation=cancellation, report=_say
+        with EnvironmentStore(Path(request.directory)).open(
+            request.spec,
+            preference=request.preference,
+            max_tries=request.max_tries,
+            cancellation=cancellation,
+            report=_say,
         ):
             return ""
     except (VirtualenvError, CosmosValueError) as error:
@@ -221,30 +270,23 @@ def _say(line: str) -> None:
     print(line, flush=True)
 
 
-def _leave_message(failure: Path, message: str) -> None:
-    apart = failure.with_name(f".{failure.name}.{os.getpid()}")
-    apart.write_text(message, encoding="utf-8")
-    apart.replace(failure)
+def main(claim: int) -> int:
+    """The builder: builds what standard input asks for, as JSON.
 
-
-def main(arguments: list[str]) -> int:
-    """The builder: argument 0 is the descriptor of the claim, standard input the order as JSON."""
+    :param claim: the locked descriptor that says that a builder is at work.
+    :returns: its exit status.
+    """
     # Inherited, it would make an installer that is still dying look like a builder at work.
-    os.set_inheritable(int(arguments[0]), False)
+    os.set_inheritable(claim, False)
     cancellation = Cancellation()
     signal.signal(signal.SIGTERM, lambda *_: cancellation.request())
     try:
-        order = _Order.from_json(sys.stdin.read())
+        request = _BuildRequest.from_json(sys.stdin.read())
     except ValueError:
         _say("Who asked for this build was gone before it had said what to build.")
         return 1
-    message = _build(order, cancellation)
+    message = _build(request, cancellation)
     if message:
         _say(message)
-        desk = _Desk.of(EnvironmentStore(Path(order.directory)), order.spec.digest)
-        _leave_message(desk.failure, message)
+        _BuilderFiles.of(EnvironmentStore(Path(request.directory)), request.spec.digest).leave_message(message)
     return 1 if message else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -6,6 +6,8 @@ import fcntl
 import os
 from pathlib import Path
 
+from cosmos_venv.environments.kernel_lock import open_for_locking
+
 _READABLE_BY_ALL = 0o644
 
 
@@ -40,8 +42,7 @@ class Lease:
 
         :raises OSError: when the file cannot be had.
         """
-        descriptor = os.open(lease_path(build), os.O_RDWR | os.O_CREAT, _READABLE_BY_ALL)
-        return cls._locked(descriptor, fcntl.LOCK_EX)
+        return cls._locked(open_for_locking(lease_path(build)), fcntl.LOCK_EX)
 
     @classmethod
     def _locked(cls, descriptor: int, kind: int) -> Lease | None:

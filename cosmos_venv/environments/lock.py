@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from cosmos_venv.environments.kernel_lock import open_for_locking
 from cosmos_venv.environments.lock_record import LockNote, LockRecord, Machine, ProcessState, staleness
 from cosmos_venv.exceptions import VirtualenvError, VirtualenvLockTimeout
 from cosmos_venv.guarded import Cancellation
@@ -26,7 +27,7 @@ KERNEL_LOCK_FILENAME = "cosmos_virtualenv.flock"
 
 TRY_SECONDS = 1.0
 _TURN = 0.01  # a waiter wakes at most two turns after a release
-_READABLE_BY_ALL = 0o644
+_RENEW_AFTER = 10.0
 
 _BUSY = {errno.EAGAIN, errno.EACCES}
 _UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
@@ -40,12 +41,15 @@ def lock_timeout_message(lock_file: Path, *, owner: str, waited: float) -> str:
     )
 
 
+_Identity = tuple[int, int]  # device and inode: which file it is, whatever its name
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Found:
     """A lock file as one look saw it, and which file that was."""
 
     record: LockRecord
-    identity: tuple[int, int]
+    identity: _Identity
 
 
 class VirtualenvLock:
@@ -60,6 +64,8 @@ class VirtualenvLock:
         self.note_file = directory / NOTE_FILENAME
         self.kernel_file = directory / KERNEL_LOCK_FILENAME
         self._progress = progress
+        self._linked: _Identity | None = None
+        self._renewed_at = 0.0
 
     @contextmanager
     def acquire(self, *, max_tries: int, cancellation: Cancellation, report: Callable[[str], None]) -> Iterator[None]:
@@ -71,20 +77,35 @@ class VirtualenvLock:
         :raises CommandKilled: when ``cancellation`` was requested while waiting.
         """
         waiting = _Waiting(self, max_tries=max_tries, cancellation=cancellation, report=report)
-        descriptor = os.open(self.kernel_file, os.O_RDWR | os.O_CREAT, _READABLE_BY_ALL)
-        is_ours = False
+        descriptor = open_for_locking(self.kernel_file)
         try:
             waiting.until(lambda: self._try_kernel_lock(descriptor))
             try:
                 waiting.until(lambda: self._try_record(report))
-                is_ours = True
                 yield
             finally:
-                self._release(report, was_ours=is_ours)
+                self._release(report)
         finally:
             # Closing alone would leave it to a child that was forked meanwhile.
             fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)
+
+    def renew(self) -> None:
+        """Say that our build gets on, at most every 10 s: on other hosts only this shows that we live.
+
+        Does nothing unless the lock is held here.
+        """
+        now = time.monotonic()
+        if self._linked is None or now - self._renewed_at < _RENEW_AFTER:
+            return
+        self._renewed_at = now
+        try:
+            found = self._look()
+            if found is not None and found.identity == self._linked:
+                os.utime(self.file)
+                os.utime(self.note_file)
+        except OSError:
+            pass  # no reason to end the build; the release tells what became of the record
 
     def owner(self) -> str:
         """Who the PID record names, in words for a log."""
@@ -135,24 +156,35 @@ class VirtualenvLock:
         note = self._note()
         if note is not None and note.pid == record.pid:
             record = LockRecord(text=text, age=record.age, written_at=record.written_at, note=note)
-        return _Found(record=record, identity=(status.st_dev, status.st_ino))
+        return _Found(record=record, identity=_identity(status))
 
     def _note(self) -> LockNote | None:
+        text = self._note_text()
+        return None if text is None else LockNote.from_json(text)
+
+    def _note_text(self) -> str | None:
         try:
-            return LockNote.from_json(self.note_file.read_text(encoding="utf-8"))
+            return self.note_file.read_text(encoding="ascii")
         except (OSError, UnicodeDecodeError):
             return None
 
     def _link_record(self) -> bool:
         """Whether the finished record now stands under its name; another's that has just appeared is left alone."""
-        note = self._written_apart(LockNote.of_this_process().to_json())
-        note.replace(self.note_file)
+        note_of_another = self._note_text()
+        self._written_apart(LockNote.of_this_process().to_json()).replace(self.note_file)
         record = self._written_apart(str(os.getpid()))
+        # Before linking: an error that a signal handler raises just after it must still find what to release.
+        self._linked = _identity(record.stat())
+        self._renewed_at = time.monotonic()
         try:
             os.link(record, self.file)
         except FileExistsError:
+            self._linked = None
+            if note_of_another is not None:
+                self._written_apart(note_of_another).replace(self.note_file)
             return False
         except OSError as error:
+            self._linked = None
             if error.errno in {*_UNSUPPORTED, errno.EPERM, errno.EMLINK}:
                 raise self._unfit("hard links", error) from error
             raise
@@ -165,29 +197,32 @@ class VirtualenvLock:
         path.write_text(text, encoding="ascii")
         return path
 
-    def _remove(self, identity: tuple[int, int]) -> None:
+    def _remove(self, identity: _Identity) -> None:
         """Remove exactly the file that was looked at: one that took its place meanwhile is put back."""
         aside = self.file.with_name(f".{LOCK_FILENAME}.{uuid.uuid4().hex}")
         try:
             self.file.rename(aside)
         except FileNotFoundError:
             return
-        status = aside.stat()
-        if (status.st_dev, status.st_ino) != identity:
+        if _identity(aside.stat()) != identity:
             try:
                 os.link(aside, self.file)
             except FileExistsError:
                 pass  # a third one was quicker; the next turn looks at it
         aside.unlink()
 
-    def _release(self, report: Callable[[str], None], *, was_ours: bool) -> None:
-        """Remove our own record, and nobody else's. Never hides the error that ends the block."""
+    def _release(self, report: Callable[[str], None]) -> None:
+        """Remove the record that we linked, and no other. Never hides the error that ends the block."""
+        linked, self._linked = self._linked, None
+        if linked is None:
+            return
         try:
             found = self._look()
-            if found is not None and found.record.pid == os.getpid():
+            # The process id alone says nothing: on another host an equal number is another process.
+            if found is not None and found.identity == linked and found.record.pid == os.getpid():
                 self.note_file.unlink(missing_ok=True)
-                self._remove(found.identity)
-            elif was_ours:
+                self._remove(linked)
+            else:
                 what = "is gone" if found is None else f"now holds {found.record.text!r}"
                 report(f"The lock {self.file} {what} though it was ours: someone else wrote there. It is left alone.")
         except OSError as error:
@@ -198,6 +233,10 @@ class VirtualenvLock:
             f"virtualenv_dir {self.file.parent}: its file system does not support {what} ({error.strerror}). "
             "Use a directory on a local disk or on a mount that does."
         )
+
+
+def _identity(status: os.stat_result) -> _Identity:
+    return status.st_dev, status.st_ino
 
 
 class _Waiting:

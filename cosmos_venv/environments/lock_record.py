@@ -16,7 +16,9 @@ import psutil
 CLOCK_SLACK = 1.0
 # Other implementations truncate the file before they write their PID into it.
 UNFINISHED_GRACE = 0.5
-# Records of another host are renewed every 10 s.
+# Nothing else is to be known of a process on another host: its record is renewed when its installer says something, at
+# most every 10 s. Where a mount shares no kernel locks between hosts (else those decide), one that compiles in silence
+# for longer than this is taken for dead, and another host may build, too: its task fails or builds anew.
 FOREIGN_HOST_AGE = 60.0
 
 
@@ -130,17 +132,12 @@ def staleness(record: LockRecord, *, process: ProcessState | None, here: Machine
     note = record.note
     if note is not None and not here.shares_pids_with(note):
         age = abs(record.age)
-        return None if age < FOREIGN_HOST_AGE else f"{note.host} has not renewed it for {age:.0f} s"
+        return None if age < FOREIGN_HOST_AGE else f"its owner on {note.host} has shown no progress for {age:.0f} s"
     if _is_of_another_boot(record, here):
         return "it was written before this machine started"
     if record.pid == own_pid:
         return "it was left by an earlier process with our own id"
     return _staleness_of_process(record, process)
-
-
-def is_stale(record: LockRecord, *, process: ProcessState | None, here: Machine, own_pid: int) -> bool:
-    """Whether the record binds nobody (see ``staleness``)."""
-    return staleness(record, process=process, here=here, own_pid=own_pid) is not None
 
 
 def _is_of_another_boot(record: LockRecord, here: Machine) -> bool:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from cosmos_venv.environments import integrity, removal
@@ -21,7 +22,8 @@ from cosmos_venv.environments.lock import LOCK_FILENAME, VirtualenvLock
 from cosmos_venv.environments.record import write_record
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import BUILD_NAME, EnvironmentStore
-from cosmos_venv.exceptions import VirtualenvError
+from cosmos_venv.environments.trust import make_directory
+from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 from cosmos_venv.guarded import Cancellation
 
 
@@ -44,19 +46,20 @@ class Publisher:
         self._spec = spec
         self._cancellation = cancellation
         self._report = report
+        self._lock = VirtualenvLock(store.directory, progress=self._progress)
 
     def make_ready(self, *, preference: InstallerPreference, max_tries: int) -> Environment:
         """The environment, made by us or by whom we waited for. Raises what ``EnvironmentStore.open`` says."""
         store = self._store
         with store.naming_the_directory():
-            store.directory.mkdir(parents=True, exist_ok=True)
-            lock = VirtualenvLock(store.directory, progress=self._progress)
-            with lock.acquire(max_tries=max_tries, cancellation=self._cancellation, report=self._report):
+            make_directory(store.directory)
+            with self._lock.acquire(max_tries=max_tries, cancellation=self._cancellation, report=self._report):
                 return store.find(self._spec) or self._build(preference)
 
     def _build(self, preference: InstallerPreference) -> Environment:
         installer = choose_installer(preference, self._spec.pip_install_options, os.environ)
-        self._store.builds.mkdir(parents=True, exist_ok=True)
+        make_directory(self._store.root)
+        make_directory(self._store.builds)
         self._remove_rubbish()
         build = self._next_build()
         self._report(f"Creating the virtualenv {build} with {installer.name} ({installer.reason}).")
@@ -67,14 +70,13 @@ class Publisher:
             return self._fill_and_publish(build, installer, lease)
         except BaseException:
             lease.close()
-            # A signal handler may raise after the publishing too: then others use the build already.
-            if self._store.published(self._spec.digest) != build:
-                self._remove_unused(build)
+            self._clean_up(build)
             raise
 
     def _fill_and_publish(self, build: Path, installer: Installer, lease: Lease) -> Environment:
         def report_progress(line: str) -> None:
             lease_path(build).touch()
+            self._lock.renew()
             self._report(line)
 
         began = time.monotonic()
@@ -101,7 +103,11 @@ class Publisher:
         if (directory / "pyvenv.cfg").exists():
             self._report(f"{directory} is a virtual environment already: it is left as it is, and not used.")
             return
-        write_launchers(directory / "bin", self._store.link(self._spec.digest), integrity.console_scripts(build))
+        try:
+            write_launchers(directory / "bin", self._store.link(self._spec.digest), integrity.console_scripts(build))
+        except OSError as error:
+            # They are for people at a terminal; no task needs them.
+            self._report(f"{directory / 'bin'} does not get the commands of the environment: {error}.")
 
     def _publish(self, build: Path) -> None:
         apart = self._store.root / f".{self._spec.digest}.{uuid.uuid4().hex}"
@@ -128,9 +134,26 @@ class Publisher:
         """Remove what dead builders left. We hold the lock, so no living one is at work here."""
         links = (entry for entry in self._store.root.glob(".*") if entry.is_symlink())
         for left in [*links, *self._store.directory.glob(f".{LOCK_FILENAME}.*")]:
-            left.unlink()
+            with self._going_on(left):
+                left.unlink()
         for build in self._unpublished():
-            self._remove_unused(build)
+            with self._going_on(build):
+                self._remove_unused(build)
+
+    def _clean_up(self, build: Path) -> None:
+        """Remove what came to nothing. The error that ended it is the one to be told."""
+        with self._going_on(build):
+            # A signal handler may raise after the publishing too: then others use the build already.
+            if self._store.published(self._spec.digest) != build:
+                self._remove_unused(build)
+
+    @contextmanager
+    def _going_on(self, left: Path) -> Iterator[None]:
+        """What cannot be removed, such as another user's, stays with a line in the log."""
+        try:
+            yield
+        except (OSError, VirtualenvError, CosmosValueError) as error:
+            self._report(f"{left} is left over and cannot be removed: {error}.")
 
     def _remove_unused(self, build: Path) -> None:
         """Remove a build unless something runs in it: an installer that is still dying, a task of an old generation."""

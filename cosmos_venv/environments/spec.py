@@ -8,7 +8,7 @@ import re
 import shlex
 import site
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -23,8 +23,6 @@ from cosmos_venv.environments import credentials, options
 from cosmos_venv.environments.content import canonical_requirements_file, digest_of_path
 from cosmos_venv.environments.interpreter import Interpreter
 from cosmos_venv.exceptions import CosmosValueError
-
-__all__ = ["EnvironmentSpec", "Interpreter"]
 
 _FORM = 1  # raise it when the canonical form changes: environments of the old form are then not found
 _ARCHIVES = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tgz")
@@ -41,7 +39,8 @@ class EnvironmentSpec:
     :param system_site_packages: whether packages of the worker are visible in it.
     :param check: Python source that the finished build's own interpreter runs; a non-zero exit means broken.
         Says nothing about what is built, so it is no part of the digest.
-    :raises CosmosValueError: naming ``py_requirements`` and the string that is no requirement.
+    :raises CosmosValueError: naming ``py_requirements`` and the string that is no requirement, or the argument that
+        is a string in place of several.
     """
 
     requirements: tuple[str, ...]
@@ -51,6 +50,8 @@ class EnvironmentSpec:
     check: str = ""
 
     def __post_init__(self) -> None:
+        _refuse_anything_but_strings("py_requirements", self.requirements, split=lambda text: [text])
+        _refuse_anything_but_strings("pip_install_options", self.pip_install_options, split=str.split)
         for text in self.requirements:
             if not (text.lstrip().startswith("-") or _is_local(text) or _is_url(text)):
                 _parsed(text)
@@ -109,6 +110,16 @@ class EnvironmentSpec:
 
     def __str__(self) -> str:
         return credentials.mask(", ".join(self.requirements)) or "no requirements"
+
+
+def _refuse_anything_but_strings(name: str, given: object, *, split: Callable[[str], list[str]]) -> None:
+    """Lists made of configuration files are not always lists of strings; a string in place of one is its letters."""
+    if isinstance(given, str):
+        given = credentials.mask(given)
+        raise CosmosValueError(f"{name}={given!r} is one string where several are meant. Write {split(given)!r}.")
+    for text in given if isinstance(given, Iterable) else [given]:
+        if not isinstance(text, str):
+            raise CosmosValueError(f"{name}: {text!r} is no string. Write {str(text)!r}.")
 
 
 def _is_url(text: str) -> bool:

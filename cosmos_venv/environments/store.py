@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING
 from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.lease import Lease
 from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.environments.trust import refuse_untrusted
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 from cosmos_venv.guarded import Cancellation
 
 if TYPE_CHECKING:
     from cosmos_venv.environments.installer import InstallerPreference
 
-__all__ = ["BUILD_NAME", "LAYOUT", "Environment", "EnvironmentStore"]
+__all__ = ["BUILD_NAME", "LAYOUT", "EnvironmentStore"]
 
 # The layout's version is in its name: releases share a directory without reading each other's entries.
 LAYOUT = "envs-v1"
@@ -45,10 +46,13 @@ class EnvironmentStore:
         """The ready environment, leased to the caller (who closes it); None when there is none. Takes no lock.
 
         :raises CosmosValueError: when ``virtualenv_dir`` is a file.
-        :raises VirtualenvError: when it cannot be read.
+        :raises VirtualenvError: when it cannot be read, or somebody else can have written there.
         """
         while True:
             build = self.published(spec.digest)
+            # After the look at the link: what was missing then may have been planted meanwhile.
+            with self.naming_the_directory():
+                refuse_untrusted([self.directory, self.root, self.builds, self.link(spec.digest)])
             if build is None or not _is_whole(build):
                 return None
             try:
@@ -81,7 +85,7 @@ class EnvironmentStore:
         :raises CosmosValueError: when ``virtualenv_dir`` is a file.
         :raises VirtualenvBuildError: when it cannot be built.
         :raises VirtualenvLockTimeout: when another builder holds the lock for too long.
-        :raises VirtualenvError: when the directory cannot be read or written.
+        :raises VirtualenvError: when the directory cannot be read or written, or somebody else can have written there.
         :raises CommandKilled: when ``cancellation`` was requested.
         """
         environment = self.find(spec)
@@ -119,14 +123,11 @@ class EnvironmentStore:
 
     def published(self, digest: str) -> Path | None:
         """The build that the link leads to; None when there is no link of ours."""
-        try:
-            target = self.link(digest).readlink()
-        except FileNotFoundError:
-            return None
-        except NotADirectoryError as error:
-            raise self._not_a_directory() from error
-        except OSError as error:
-            raise self._unusable(error) from error
+        with self.naming_the_directory():
+            try:
+                target = self.link(digest).readlink()
+            except FileNotFoundError:
+                return None
         is_ours = target.parent == Path(self.builds.name) and BUILD_NAME.fullmatch(target.name)
         return self.builds / target.name if is_ours else None
 
@@ -135,10 +136,9 @@ class EnvironmentStore:
         """Within this block an error of the file system becomes one that names ``virtualenv_dir`` and the way out."""
         try:
             yield
-        except (FileExistsError, NotADirectoryError) as error:
-            raise self._not_a_directory() from error
         except OSError as error:
-            raise self._unusable(error) from error
+            is_file = isinstance(error, FileExistsError | NotADirectoryError) and not self.directory.is_dir()
+            raise self._not_a_directory() if is_file else self._unusable(error) from error
 
     def _not_a_directory(self) -> CosmosValueError:
         return CosmosValueError(
@@ -147,8 +147,9 @@ class EnvironmentStore:
         )
 
     def _unusable(self, error: OSError) -> VirtualenvError:
+        where = f" ({error.filename})" if error.filename else ""
         return VirtualenvError(
-            f"virtualenv_dir {self.directory} cannot be used: {error.strerror or error} ({error.filename}). "
+            f"virtualenv_dir {self.directory} cannot be used: {error.strerror or error}{where}. "
             f"Make it readable and writable for user id {os.getuid()} and see that the disk has room, "
             "or choose another directory."
         )

@@ -35,7 +35,8 @@ def temporary_environment(
     :raises CommandKilled: when ``cancellation`` was requested. The directory is gone then, as on every way out.
     """
     # For the one task that builds: who imports this module may only want a ready environment.
-    from cosmos_venv.environments.builder import build_environment, choose_installer
+    from cosmos_venv.environments.builder import build_environment
+    from cosmos_venv.environments.installer import choose_installer
     from cosmos_venv.environments.record import write_record
 
     installer = choose_installer(preference, spec.pip_install_options, os.environ)

@@ -1,1 +1,36 @@
-"""Airflow operators, one per dbt command and execution mode."""
+"""Airflow operators, one per dbt command and execution mode. The names without a mode are those of the local ones.
+
+They are imported when they are first used, as those of the package itself are.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cosmos_venv.public_names import name_lookup
+
+if TYPE_CHECKING:
+    from cosmos_venv.operators.local import DbtBuildLocalOperator as DbtBuildOperator
+    from cosmos_venv.operators.local import DbtLSLocalOperator as DbtLSOperator
+    from cosmos_venv.operators.local import DbtRunLocalOperator as DbtRunOperator
+    from cosmos_venv.operators.local import DbtSeedLocalOperator as DbtSeedOperator
+    from cosmos_venv.operators.local import DbtSnapshotLocalOperator as DbtSnapshotOperator
+    from cosmos_venv.operators.local import DbtTestLocalOperator as DbtTestOperator
+
+__all__ = [
+    "DbtBuildOperator",
+    "DbtLSOperator",
+    "DbtRunOperator",
+    "DbtSeedOperator",
+    "DbtSnapshotOperator",
+    "DbtTestOperator",
+]
+
+if not TYPE_CHECKING:
+    __getattr__ = name_lookup(
+        __name__, {name: f"{__name__}.local:{name.replace('Operator', 'LocalOperator')}" for name in __all__}
+    )
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

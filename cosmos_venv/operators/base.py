@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from cosmos_venv.compat import BaseOperator, context_variables, to_boolean
 from cosmos_venv.dbt.command import DbtOptions, dbt_command
+from cosmos_venv.public_names import name_lookup
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -151,3 +152,7 @@ class DbtTestMixin:
 
     base_cmd: ClassVar[tuple[str, ...]] = ("test",)
     ui_color = "#8194E0"
+
+
+if not TYPE_CHECKING:
+    __getattr__ = name_lookup(__name__)

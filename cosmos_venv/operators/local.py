@@ -25,6 +25,7 @@ from cosmos_venv.operators.base import (
     DbtSnapshotMixin,
     DbtTestMixin,
 )
+from cosmos_venv.public_names import name_lookup
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -269,3 +270,7 @@ class DbtRunLocalOperator(DbtRunMixin, DbtLocalBaseOperator):
 
 class DbtTestLocalOperator(DbtTestMixin, DbtLocalBaseOperator):
     """``dbt test`` on the worker."""
+
+
+if not TYPE_CHECKING:
+    __getattr__ = name_lookup(__name__)

@@ -1,7 +1,7 @@
 """How does a dbt command run in an environment of its own? Made on the fly, or kept in ``virtualenv_dir`` and shared.
 
-Seed document 000 (DbtVirtualenvBaseOperator) names the classes, parameters and methods; how an environment is made and
-shared safely is the business of ``cosmos_venv.environments``.
+The page "Implementation: Astronomer cosmos DbtVirtualenvBaseOperator" names the classes, parameters and methods; how an
+environment is made and shared safely is the business of ``cosmos_venv.environments``.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ from cosmos_venv.operators.local import (
     DbtSnapshotLocalOperator,
     DbtTestLocalOperator,
 )
+from cosmos_venv.public_names import name_lookup
 
 if TYPE_CHECKING:
     from cosmos_venv.dbt.process import FullOutputSubprocessResult
-    from cosmos_venv.environments.store import Environment
+    from cosmos_venv.environments.environment import Environment
 
 __all__ = [
     "CosmosVirtualenvLockTimeout",
@@ -167,3 +168,7 @@ class DbtRunVirtualenvOperator(DbtVirtualenvBaseOperator, DbtRunLocalOperator):
 
 class DbtTestVirtualenvOperator(DbtVirtualenvBaseOperator, DbtTestLocalOperator):
     """``dbt test`` in a managed environment."""
+
+
+if not TYPE_CHECKING:
+    __getattr__ = name_lookup(__name__)

@@ -2,56 +2,27 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import os
 import subprocess
 import sys
 import time
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
+from cosmos_venv.environments.environment import Environment
+from cosmos_venv.environments.interpreter import Interpreter
+from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.guarded import Cancellation
+from pytest_cosmos_venv import Wheel, write_wheel
 
 Spec = Callable[..., EnvironmentSpec]
 StartPython = Callable[..., "subprocess.Popen[str]"]
+WaitUntil = Callable[[Callable[[], object]], None]
 
 _DEADLINE = 60.0
-
-
-def write_wheel(
-    folder: Path, name: str, version: str, modules: dict[str, str], *, console_script: bool = False
-) -> Path:
-    """A wheel as a build backend makes it: modules, metadata, and a RECORD with hash and size of each file."""
-    info = f"{name}-{version}.dist-info"
-    files = dict(modules)
-    files[f"{info}/METADATA"] = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
-    files[f"{info}/WHEEL"] = "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-    if console_script:
-        files[f"{info}/entry_points.txt"] = f"[console_scripts]\n{name} = {name}:main\n"
-    rows = [
-        f"{path},sha256={_urlsafe(hashlib.sha256(text.encode()).digest())},{len(text.encode())}"
-        for path, text in files.items()
-    ]
-    files[f"{info}/RECORD"] = "\n".join([*rows, f"{info}/RECORD,,", ""])
-    wheel = folder / f"{name}-{version}-py3-none-any.whl"
-    with zipfile.ZipFile(wheel, "w") as archive:
-        for path, text in files.items():
-            archive.writestr(path, text)
-    return wheel
-
-
-def _urlsafe(digest: bytes) -> str:
-    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
-
-
-@pytest.fixture
-def make_wheel() -> Callable[..., Path]:
-    """Factory of wheels: ``write_wheel``."""
-    return write_wheel
 
 
 @pytest.fixture(scope="session")
@@ -60,7 +31,8 @@ def wheelhouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheelhouse")
     for version in ("1.0", "2.0"):
         module = f"VERSION = {version!r}\n\ndef main():\n    print('hello', VERSION)\n"
-        write_wheel(folder, "hello", version, {"hello/__init__.py": module}, console_script=True)
+        files = {"hello/__init__.py": module}
+        write_wheel(Wheel(name="hello", version=version, files=files, console_scripts={"hello": "hello:main"}), folder)
     return folder
 
 
@@ -86,19 +58,63 @@ def make_spec(offline: tuple[str, ...]) -> Spec:
 
 
 @pytest.fixture
-def make_slow_sdist(tmp_path: Path) -> Callable[[Path], Path]:
-    """Factory of a source tree whose build touches a file and then waits until that file is removed."""
+def make_ready() -> Callable[..., Environment]:
+    """Factory of environments: each as it is after its block, its lease given up, its files in place."""
 
-    def make(gate: Path) -> Path:
-        project = tmp_path / "slow"
-        project.mkdir()
-        (project / "pyproject.toml").write_text(
-            '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n', encoding="utf-8"
-        )
-        (project / "backend.py").write_text(_SLOW_BACKEND.format(gate=str(gate)), encoding="utf-8")
-        return project
+    def make(
+        directory: Path, spec: EnvironmentSpec, *, preference: str = "uv", lines: list[str] | None = None
+    ) -> Environment:
+        with EnvironmentStore(directory).open(
+            spec,
+            preference="pip" if preference == "pip" else "uv",
+            max_tries=5,
+            cancellation=Cancellation(),
+            report=(lines if lines is not None else []).append,
+        ) as environment:
+            return environment
 
     return make
+
+
+@pytest.fixture
+def output_of() -> Callable[..., str]:
+    """What a command says that succeeds."""
+
+    def output_of(command: object, *arguments: str) -> str:
+        return subprocess.run([str(command), *arguments], capture_output=True, text=True, check=True).stdout.strip()
+
+    return output_of
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Path]:
+    """A slow build writes its process id here and waits while it exists; removed at the end, so that none stays."""
+    path = tmp_path / "gate"
+    yield path
+    path.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def slow_spec(tmp_path: Path, make_spec: Spec, gate: Path) -> EnvironmentSpec:
+    """A spec of a source tree that is built slowly (see ``gate``)."""
+    project = tmp_path / "slow"
+    project.mkdir()
+    (project / "pyproject.toml").write_text(
+        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n', encoding="utf-8"
+    )
+    (project / "backend.py").write_text(_SLOW_BACKEND.format(gate=str(gate)), encoding="utf-8")
+    return make_spec(str(project))
+
+
+@pytest.fixture
+def wait_for_backend(gate: Path, wait_until: WaitUntil) -> Callable[[], int]:
+    """Wait until the slow build is at work; its process id."""
+
+    def wait() -> int:
+        wait_until(lambda: gate.exists() and gate.read_text())
+        return int(gate.read_text())
+
+    return wait
 
 
 _SLOW_BACKEND = """
@@ -144,7 +160,7 @@ def start_python(tmp_path: Path) -> Iterator[StartPython]:
 
 
 @pytest.fixture
-def wait_until() -> Callable[[Callable[[], object]], None]:
+def wait_until() -> WaitUntil:
     """Wait for an event; fails when it does not come."""
 
     def wait(happened: Callable[[], object]) -> None:
@@ -154,3 +170,14 @@ def wait_until() -> Callable[[Callable[[], object]], None]:
             time.sleep(0.005)
 
     return wait
+
+
+@pytest.fixture
+def set_age() -> Callable[[Path, float], None]:
+    """Make a file as many seconds old."""
+
+    def set_age(file: Path, seconds: float) -> None:
+        then = time.time() - seconds
+        os.utime(file, (then, then))
+
+    return set_age

@@ -8,7 +8,8 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,11 +17,12 @@ import pytest
 from cosmos_venv.environments.detached import build_detached
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
-from cosmos_venv.exceptions import CosmosValueError, VirtualenvBeingBuilt, VirtualenvBuildError
+from cosmos_venv.exceptions import CosmosValueError, VirtualenvBeingBuilt, VirtualenvBuildError, VirtualenvError
 
 Spec = Callable[..., EnvironmentSpec]
 StartPython = Callable[..., "subprocess.Popen[str]"]
 WaitUntil = Callable[[Callable[[], object]], None]
+WaitForBackend = Callable[[], int]
 
 PARSE = """
 import json, sys
@@ -51,19 +53,6 @@ def builder_of(error: pytest.ExceptionInfo[VirtualenvBeingBuilt]) -> int:
     return int(found.group(1))
 
 
-@pytest.fixture
-def gate(tmp_path: Path) -> Iterator[Path]:
-    """While this file exists a slow build waits; removed at the end, so that no builder stays."""
-    path = tmp_path / "gate"
-    yield path
-    path.unlink(missing_ok=True)
-
-
-@pytest.fixture
-def slow_spec(make_spec: Spec, make_slow_sdist: Callable[[Path], Path], gate: Path) -> EnvironmentSpec:
-    return make_spec(str(make_slow_sdist(gate)))
-
-
 def test_who_may_wait_gets_a_ready_environment(tmp_path: Path, make_spec: Spec) -> None:
     spec = make_spec()
 
@@ -76,11 +65,16 @@ def test_who_may_wait_gets_a_ready_environment(tmp_path: Path, make_spec: Spec) 
 
 
 def test_the_builder_outlives_who_asked(
-    tmp_path: Path, slow_spec: EnvironmentSpec, gate: Path, start_python: StartPython, wait_until: WaitUntil
+    tmp_path: Path,
+    slow_spec: EnvironmentSpec,
+    gate: Path,
+    start_python: StartPython,
+    wait_until: WaitUntil,
+    wait_for_backend: WaitForBackend,
 ) -> None:
     parse = start_python(PARSE, tmp_path / "store", json.dumps(slow_spec.as_dict()))
     output = parse.communicate()[0]
-    wait_until(lambda: gate.exists() and gate.read_text())
+    wait_for_backend()
     owner = (tmp_path / "store" / "cosmos_virtualenv.lock").read_text()
     session = os.getsid(int(owner))
 
@@ -94,8 +88,41 @@ def test_the_builder_outlives_who_asked(
     assert session == int(owner)
 
 
+LONG_LIVED = f"""
+import warnings
+import psutil
+warnings.simplefilter("always")
+try:
+    exec({PARSE!r})
+except Exception as error:
+    print(type(error).__name__)
+print("children:", [child.pid for child in psutil.Process().children()])
+"""
+
+
+def test_a_caller_that_lives_on_gets_no_zombie_and_ends_without_a_complaint(
+    tmp_path: Path, slow_spec: EnvironmentSpec, start_python: StartPython, wait_for_backend: WaitForBackend
+) -> None:
+    output = start_python(LONG_LIVED, tmp_path / "store", json.dumps(slow_spec.as_dict())).communicate()[0]
+    wait_for_backend()
+
+    assert output.splitlines()[1:] == ["VirtualenvBeingBuilt", "children: []"]
+
+
+def test_modules_in_the_working_directory_are_not_the_builder_s(
+    tmp_path: Path, make_spec: Spec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("random", "json", "cosmos_venv"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('a stray module')")
+    monkeypatch.chdir(tmp_path)
+
+    ask(tmp_path / "store", make_spec(), wait=None)
+
+    assert is_ready(tmp_path / "store", make_spec())
+
+
 def test_who_may_not_wait_is_told_who_builds_and_where_its_log_is(
-    tmp_path: Path, slow_spec: EnvironmentSpec, gate: Path, wait_until: WaitUntil
+    tmp_path: Path, slow_spec: EnvironmentSpec, gate: Path, wait_for_backend: WaitForBackend
 ) -> None:
     directory = tmp_path / "store"
 
@@ -104,7 +131,7 @@ def test_who_may_not_wait_is_told_who_builds_and_where_its_log_is(
         match=r"is being built for \d+ s by process \d+, log file .*\.log; the next parse will find it",
     ) as first:
         ask(directory, slow_spec, wait=0)
-    wait_until(lambda: gate.exists() and gate.read_text())
+    wait_for_backend()
     with pytest.raises(VirtualenvBeingBuilt) as second:
         ask(directory, slow_spec, wait=0.1)
     gate.unlink()
@@ -122,16 +149,17 @@ def test_a_failure_is_shown_to_who_waits_and_to_the_next_who_does_not_try_again_
 
     with pytest.raises(VirtualenvBuildError, match=r"(?s)could not install hello==9\.0.*hello==9\.0"):
         ask(tmp_path, spec, wait=None)
-    began = time.monotonic()
-    with pytest.raises(VirtualenvBuildError, match=r"(?s)could not install.*Tried \d s ago, again in \d+ s"):
+    log = next((tmp_path / "envs-v1" / "detached").glob("*.log"))
+    after_the_first = log.stat()
+    with pytest.raises(VirtualenvBuildError, match=r"(?s)could not install.*Tried \d+ s ago, again in \d+ s"):
         ask(tmp_path, spec, wait=None)
 
-    assert time.monotonic() - began < 1
+    # Each builder begins a new log.
+    assert os.path.samestat(log.stat(), after_the_first)
+    assert log.stat().st_mtime_ns == after_the_first.st_mtime_ns
 
 
-def test_a_failure_that_is_a_minute_old_is_tried_again(
-    tmp_path: Path, make_spec: Spec, slow_spec: EnvironmentSpec, gate: Path
-) -> None:
+def test_a_failure_that_is_a_minute_old_is_tried_again(tmp_path: Path, make_spec: Spec) -> None:
     spec = make_spec("hello==9.0")
     with pytest.raises(VirtualenvBuildError, match="could not install"):
         ask(tmp_path, spec, wait=None)
@@ -139,21 +167,22 @@ def test_a_failure_that_is_a_minute_old_is_tried_again(
     then = time.time() - 61
     os.utime(failure, (then, then))
 
-    with pytest.raises(VirtualenvBuildError, match=r"could not install(?s:.)*Tried 0 s ago"):
+    with pytest.raises(VirtualenvBuildError, match=r"could not install(?s:.)*Tried \d+ s ago"):
         ask(tmp_path, spec, wait=None)
+
+    assert failure.stat().st_mtime > then + 60
 
 
 def test_a_killed_builder_is_followed_by_another(
-    tmp_path: Path, slow_spec: EnvironmentSpec, gate: Path, wait_until: WaitUntil
+    tmp_path: Path, slow_spec: EnvironmentSpec, gate: Path, wait_until: WaitUntil, wait_for_backend: WaitForBackend
 ) -> None:
     directory = tmp_path / "store"
     with pytest.raises(VirtualenvBeingBuilt) as first:
         ask(directory, slow_spec, wait=0)
-    wait_until(lambda: gate.exists() and gate.read_text())
-    backend = gate.read_text()
+    backend = wait_for_backend()
 
     os.kill(builder_of(first), signal.SIGKILL)
-    wait_until(lambda: not Path("/proc", backend).exists())
+    wait_until(lambda: not Path("/proc", str(backend)).exists())
     gate.unlink()
     with pytest.raises(VirtualenvBeingBuilt) as second:
         ask(directory, slow_spec, wait=0)
@@ -166,12 +195,12 @@ def test_a_killed_builder_is_followed_by_another(
 
 
 def test_a_builder_that_is_told_to_end_leaves_nothing_and_no_message(
-    tmp_path: Path, slow_spec: EnvironmentSpec, gate: Path, wait_until: WaitUntil
+    tmp_path: Path, slow_spec: EnvironmentSpec, gate: Path, wait_until: WaitUntil, wait_for_backend: WaitForBackend
 ) -> None:
     directory = tmp_path / "store"
     with pytest.raises(VirtualenvBeingBuilt) as asked:
         ask(directory, slow_spec, wait=0)
-    wait_until(lambda: gate.exists() and gate.read_text())
+    wait_for_backend()
 
     os.kill(builder_of(asked), signal.SIGTERM)
     wait_until(lambda: not (directory / "cosmos_virtualenv.lock").exists())
@@ -180,17 +209,16 @@ def test_a_builder_that_is_told_to_end_leaves_nothing_and_no_message(
     assert list((directory / "envs-v1" / "detached").glob("*.failed")) == []
 
 
-def test_no_credential_of_an_order_is_on_disk_or_on_a_command_line(
-    tmp_path: Path, make_spec: Spec, make_slow_sdist: Callable[[Path], Path], gate: Path, wait_until: WaitUntil
+def test_no_credential_of_a_request_is_on_disk_or_on_a_command_line(
+    tmp_path: Path, slow_spec: EnvironmentSpec, gate: Path, wait_for_backend: WaitForBackend
 ) -> None:
     directory = tmp_path / "store"
-    spec = make_spec(
-        str(make_slow_sdist(gate)), options=("--extra-index-url", "https://user:s3cret@host.invalid/simple")
-    )
+    options = (*slow_spec.pip_install_options, "--extra-index-url", "https://user:s3cret@host.invalid/simple")
+    spec = replace(slow_spec, pip_install_options=options)
 
     with pytest.raises(VirtualenvBeingBuilt) as asked:
         ask(directory, spec, wait=0)
-    wait_until(lambda: gate.exists() and gate.read_text())
+    wait_for_backend()
     command_lines = [
         subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout,
         Path(f"/proc/{builder_of(asked)}/cmdline").read_text(),
@@ -224,3 +252,27 @@ def test_a_builder_imports_no_airflow_and_a_task_with_a_ready_environment_no_bui
     output = start_python(LOADED).communicate()[0]
 
     assert output.splitlines() == ["False False", "[]"]
+
+
+def test_what_goes_wrong_with_the_files_of_a_builder_names_the_directory(tmp_path: Path, make_spec: Spec) -> None:
+    spec = make_spec()
+    claim = tmp_path / "envs-v1" / "detached" / f"{spec.digest}.flock"
+    claim.mkdir(parents=True)
+
+    with pytest.raises(VirtualenvError, match=rf"virtualenv_dir {tmp_path} cannot be used: Is a directory \({claim}\)"):
+        ask(tmp_path, spec, wait=None)
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may write to the files of every user")
+def test_a_builder_begins_where_another_user_left_files(tmp_path: Path, make_spec: Spec) -> None:
+    spec = make_spec()
+    folder = tmp_path / "envs-v1" / "detached"
+    folder.mkdir(parents=True)
+    for suffix in ("flock", "log", "pid"):
+        file = folder / f"{spec.digest}.{suffix}"
+        file.touch()
+        file.chmod(0o444)
+
+    ask(tmp_path, spec, wait=None)
+
+    assert is_ready(tmp_path, spec)

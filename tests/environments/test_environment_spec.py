@@ -6,12 +6,14 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
+from cosmos_venv.environments.interpreter import Interpreter
+from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.exceptions import CosmosValueError
 
 
@@ -206,3 +208,27 @@ def test_an_interpreter_that_is_not_there_is_refused() -> None:
 def test_what_is_no_interpreter_is_refused() -> None:
     with pytest.raises(CosmosValueError, match=r"py_executable: 'true' .* does not answer as a Python interpreter"):
         Interpreter.of("true")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        pytest.param(
+            {"requirements": "dbt-duckdb"},
+            r"py_requirements='dbt-duckdb' is one string.* Write \['dbt-duckdb'\]\.",
+            id="requirements",
+        ),
+        pytest.param(
+            {"requirements": (), "pip_install_options": "--index-url https://user:s3cret@host"},
+            r"pip_install_options='--index-url https://\*\*\*\*@host' is one string.* "
+            r"Write \['--index-url', 'https://\*\*\*\*@host'\]\.",
+            id="options",
+        ),
+        pytest.param({"requirements": ("dbt-duckdb", 1.10)}, r"py_requirements: 1\.1 is no string", id="number"),
+    ],
+)
+def test_a_string_in_place_of_a_list_is_refused_with_the_list_it_should_be(
+    arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(CosmosValueError, match=message):
+        EnvironmentSpec(interpreter=Interpreter.of(), **arguments)

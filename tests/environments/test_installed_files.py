@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from cosmos_venv.environments import integrity
-
-MakeWheel = Callable[..., Path]
+from pytest_cosmos_venv import Wheel, write_wheel
 
 
 @pytest.fixture
-def environment(tmp_path: Path, make_wheel: MakeWheel) -> Path:
+def environment(tmp_path: Path) -> Path:
     """Two unpacked distributions that both bring ``shared/__init__.py``, the second over the first."""
     packages = tmp_path / "lib" / "python3" / "site-packages"
     packages.mkdir(parents=True)
     for name, shared in (("one", "'one'\n"), ("another", "'another one'\n")):
         modules = {"shared/__init__.py": shared, f"shared/{name}.py": ""}
-        with zipfile.ZipFile(make_wheel(tmp_path, name, "1.0", modules)) as wheel:
-            wheel.extractall(packages)
+        wheel = write_wheel(Wheel(name=name, version="1.0", files=modules), tmp_path)
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(packages)
     return tmp_path
 
 

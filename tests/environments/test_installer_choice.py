@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments import options, pip_config
+from cosmos_venv.environments import pip_config
 from cosmos_venv.environments.arguments import InstallArguments
-from cosmos_venv.environments.builder import choose_installer, installer_environment
-from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
+from cosmos_venv.environments.builder import installer_environment
+from cosmos_venv.environments.installer import choose_installer
+from cosmos_venv.environments.interpreter import Interpreter
+from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError
 
 
@@ -59,6 +61,7 @@ def test_pip_builds_where_uv_would_install_something_else(
         pytest.param([], {}, id="nothing-special"),
         pytest.param(["--no-deps", "-r", "x.txt", "--pre"], {}, id="options-that-both-know"),
         pytest.param(["--index-strategy", "first-index"], {}, id="option-of-uv"),
+        pytest.param(["--no-dependencies"], {}, id="spelling-of-pip"),
         pytest.param(["-i", "https://b"], {"PIP_INDEX_URL": "https://a"}, id="index-given"),
         pytest.param(["--no-index"], {"PIP_INDEX_URL": "https://a", "PIP_CERT": "/ca"}, id="no-index"),
         pytest.param([], {"PIP_INDEX_URL": "https://a", "UV_INDEX_URL": "https://a"}, id="uv-is-told-the-same"),
@@ -109,24 +112,6 @@ def test_variables_that_divert_an_installation_do_not_reach_the_installer() -> N
 
     assert not set(diverting) & set(environ)
     assert (environ["PIP_USER"], environ["PIP_REQUIRE_VIRTUALENV"], environ["PIP_INDEX_URL"]) == ("0", "0", "u")
-
-
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        pytest.param(["-i", "U"], [("--index-url", "U")], id="short"),
-        pytest.param(["-iU"], [("--index-url", "U")], id="attached"),
-        pytest.param(["-r requirements.txt"], [("--requirement", "requirements.txt")], id="one-word"),
-        pytest.param(["--index-url=U"], [("--index-url", "U")], id="equals"),
-        pytest.param(["-U", "hello"], [("--upgrade", None), ("", "hello")], id="switch-then-name"),
-        pytest.param(["--no-deps", "--pre"], [("--no-deps", None), ("--pre", None)], id="switches"),
-        pytest.param(["--find-links"], [("--find-links", None)], id="value-forgotten"),
-    ],
-)
-def test_options_are_read_in_every_way_pip_lets_one_write_them(
-    words: list[str], expected: list[tuple[str, str | None]]
-) -> None:
-    assert [(option.name, option.value) for option in options.parse(words)] == expected
 
 
 def arguments_of(*requirements: str, given: tuple[str, ...], tool: str = "pip") -> InstallArguments:

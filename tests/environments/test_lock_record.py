@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from cosmos_venv.environments.lock_record import LockNote, LockRecord, Machine, ProcessState, is_stale, staleness
+from cosmos_venv.environments.lock_record import LockNote, LockRecord, Machine, ProcessState, staleness
 
 NOW = 1_000_000.0
 OWN_PID = 4711
@@ -56,7 +56,9 @@ def note(*, host: str = "here", boot_id: str = "this-boot", pid_namespace: str =
 def test_a_record_binds_while_its_owner_may_live(
     found: LockRecord, process: ProcessState | None, expected: bool
 ) -> None:
-    assert is_stale(found, process=process, here=HERE, own_pid=OWN_PID) is expected
+    reason = staleness(found, process=process, here=HERE, own_pid=OWN_PID)
+
+    assert (reason is not None) is expected
 
 
 def test_the_reason_is_told_in_words() -> None:

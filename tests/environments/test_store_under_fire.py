@@ -154,19 +154,18 @@ def test_the_task_after_a_builder_killed_before_publishing_succeeds(
 def test_nothing_that_a_killed_builder_started_lives_on(
     tmp_path: Path,
     make_spec: Spec,
-    make_slow_sdist: Callable[[Path], Path],
+    slow_spec: EnvironmentSpec,
     start_python: StartPython,
+    wait_for_backend: Callable[[], int],
     wait_until: WaitUntil,
 ) -> None:
-    gate = tmp_path / "gate"
-    order = json.dumps(make_spec(str(make_slow_sdist(gate))).as_dict())
-    builder = start_python(CONTENDER, tmp_path / "store", order, "")
+    builder = start_python(CONTENDER, tmp_path / "store", json.dumps(slow_spec.as_dict()), "")
     say_go(builder)
-    wait_until(lambda: gate.exists() and gate.read_text())
+    backend = wait_for_backend()
 
     builder.kill()
     builder.wait()
     was_built, _ = use_afterwards(tmp_path / "store", make_spec())
-    wait_until(lambda: not Path("/proc", gate.read_text()).exists())
+    wait_until(lambda: not Path("/proc", str(backend)).exists())
 
     assert was_built

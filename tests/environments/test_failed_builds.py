@@ -1,0 +1,162 @@
+"""What fails says why, publishes nothing, leaves nothing, and is in no later build's way."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from cosmos_venv.environments.environment import Environment
+from cosmos_venv.environments.lease import Lease
+from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.exceptions import CommandKilled, VirtualenvBuildError
+from cosmos_venv.guarded import Cancellation
+
+Spec = Callable[..., EnvironmentSpec]
+MakeReady = Callable[..., Environment]
+OutputOf = Callable[..., str]
+
+
+def builds_of(directory: Path) -> list[str]:
+    return sorted(path.name for path in (directory / "envs-v1" / "builds").iterdir())
+
+
+@pytest.mark.parametrize("preference", ["uv", "pip"])
+def test_a_failing_installation_says_why_and_leaves_nothing(
+    tmp_path: Path, make_spec: Spec, preference: str, make_ready: MakeReady
+) -> None:
+    spec = make_spec("hello==9.0")
+
+    with pytest.raises(VirtualenvBuildError, match=rf"(?s){preference} could not install hello==9\.0 .*hello==9\.0"):
+        make_ready(tmp_path, spec, preference=preference)
+
+    assert builds_of(tmp_path) == []
+    assert not (tmp_path / "cosmos_virtualenv.lock").exists()
+    assert EnvironmentStore(tmp_path).find(spec) is None
+
+
+def test_an_environment_that_does_not_work_is_not_published(
+    tmp_path: Path, make_spec: Spec, make_ready: MakeReady
+) -> None:
+    spec = make_spec("hello", check="raise SystemExit('hello is mute')")
+
+    with pytest.raises(VirtualenvBuildError, match=r"(?s)installed but does not work.*hello is mute"):
+        make_ready(tmp_path, spec)
+
+    assert builds_of(tmp_path) == []
+
+
+def test_an_error_after_the_publishing_does_not_take_the_environment_away(
+    tmp_path: Path, make_spec: Spec, make_ready: MakeReady
+) -> None:
+    def fail_when_ready(line: str) -> None:
+        if "is ready after" in line:
+            raise KeyboardInterrupt
+
+    with (
+        pytest.raises(KeyboardInterrupt),
+        EnvironmentStore(tmp_path).open(
+            make_spec(), preference="uv", max_tries=0, cancellation=Cancellation(), report=fail_when_ready
+        ),
+    ):
+        pytest.fail("the report raises before")
+
+    assert not make_ready(tmp_path, make_spec()).was_built
+
+
+def test_what_dead_builders_left_is_removed_by_the_next(tmp_path: Path, make_spec: Spec, make_ready: MakeReady) -> None:
+    kept = make_ready(tmp_path, make_spec("hello==1.0"))
+    leftover = tmp_path / "envs-v1" / "builds" / f"{'a' * 64}-1"
+    (leftover / "lib").mkdir(parents=True)
+    (leftover / "lib").chmod(0o555)
+    leftover.with_name(f"{leftover.name}.lease").touch()
+    (tmp_path / ".cosmos_virtualenv.lock.left").touch()
+
+    built = make_ready(tmp_path, make_spec("hello==2.0"))
+
+    assert {name.partition(".")[0] for name in builds_of(tmp_path)} == {kept.path.name, built.path.name}
+    assert not (tmp_path / ".cosmos_virtualenv.lock.left").exists()
+
+
+def test_an_unpublished_build_in_which_something_still_runs_is_not_removed(
+    tmp_path: Path, make_spec: Spec, make_ready: MakeReady
+) -> None:
+    dying = tmp_path / "envs-v1" / "builds" / f"{'a' * 64}-1"
+    dying.mkdir(parents=True)
+    lease = Lease.shared(dying)
+    assert lease is not None
+
+    with closing(lease):
+        make_ready(tmp_path, make_spec())
+
+        assert dying.is_dir()
+
+
+def test_a_request_to_end_while_installing_leaves_nothing(
+    tmp_path: Path, slow_spec: EnvironmentSpec, wait_for_backend: Callable[[], int]
+) -> None:
+    backends: list[int] = []
+    cancellation = Cancellation()
+
+    def end_it_while_it_builds() -> None:
+        backends.append(wait_for_backend())
+        cancellation.request()
+
+    threading.Thread(target=end_it_while_it_builds, daemon=True).start()
+    with (
+        pytest.raises(CommandKilled),
+        EnvironmentStore(tmp_path / "store").open(
+            slow_spec, preference="uv", max_tries=0, cancellation=cancellation, report=print
+        ),
+    ):
+        pytest.fail("it was to end")
+
+    assert not Path(f"/proc/{backends[0]}").exists()
+    assert builds_of(tmp_path / "store") == []
+    assert not (tmp_path / "store" / "cosmos_virtualenv.lock").exists()
+
+
+# Where the lease stood is then a directory, which no user can open to lock it.
+FAIL_SO_THAT_CLEANING_UP_FAILS = """
+import os, sys
+os.unlink(sys.prefix + ".lease")
+os.mkdir(sys.prefix + ".lease")
+raise SystemExit("hello is mute")
+"""
+
+
+def test_an_error_while_cleaning_up_is_told_and_does_not_hide_why_the_build_failed(
+    tmp_path: Path, make_spec: Spec, make_ready: MakeReady
+) -> None:
+    lines: list[str] = []
+
+    with pytest.raises(VirtualenvBuildError, match=r"(?s)installed but does not work.*hello is mute"):
+        make_ready(tmp_path, make_spec(check=FAIL_SO_THAT_CLEANING_UP_FAILS), lines=lines)
+
+    assert re.search(r"-1 is left over and cannot be removed: .*Is a directory", lines[-1])
+    assert make_ready(tmp_path, make_spec()).path.name.endswith("-2")
+
+
+def test_what_cannot_be_removed_is_told_and_stops_no_build(
+    tmp_path: Path, make_spec: Spec, make_ready: MakeReady
+) -> None:
+    builds = tmp_path / "envs-v1" / "builds"
+    (builds / f"{'a' * 64}-1.lease").mkdir(parents=True)
+    (tmp_path / ".cosmos_virtualenv.lock.left").mkdir()
+    removable = builds / f"{'b' * 64}-1"
+    removable.mkdir()
+    lines: list[str] = []
+
+    environment = make_ready(tmp_path, make_spec(), lines=lines)
+
+    assert environment.was_built
+    assert not removable.exists()
+    assert [line.partition(" is left over")[0] for line in lines if "cannot be removed" in line] == [
+        str(tmp_path / ".cosmos_virtualenv.lock.left"),
+        str(builds / f"{'a' * 64}-1"),
+    ]

@@ -1,0 +1,149 @@
+"""Whose environments are run: one's own and root's, and only where nobody else can have written."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from cosmos_venv.environments.environment import Environment
+from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.environments.trust import make_directory, why_untrusted
+from cosmos_venv.exceptions import VirtualenvError
+
+Spec = Callable[..., EnvironmentSpec]
+MakeReady = Callable[..., Environment]
+
+ME, SOMEBODY, MY_GROUP = 1000, 1001, 100
+DIRECTORY, LINK = stat.S_IFDIR, stat.S_IFLNK
+
+needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root may give a file to another user")
+
+
+@pytest.mark.parametrize(
+    ("owner", "group", "mode", "expected"),
+    [
+        pytest.param(ME, MY_GROUP, DIRECTORY | 0o755, None, id="own"),
+        pytest.param(0, 0, DIRECTORY | 0o755, None, id="root-s"),
+        pytest.param(SOMEBODY, MY_GROUP, DIRECTORY | 0o700, "it belongs to user id 1001", id="somebody-s"),
+        pytest.param(ME, MY_GROUP, DIRECTORY | 0o757, "everybody may write to it", id="others-write"),
+        pytest.param(0, 0, DIRECTORY | 0o1777, "everybody may write to it", id="others-write-sticky"),
+        pytest.param(ME, 0, DIRECTORY | 0o775, None, id="group-0-writes"),
+        pytest.param(ME, 50, DIRECTORY | 0o2775, None, id="group-of-the-parent-writes"),
+        pytest.param(ME, MY_GROUP, DIRECTORY | 0o775, "group id 100 may write to it", id="another-group-writes"),
+        pytest.param(ME, MY_GROUP, LINK | 0o777, None, id="own-link"),
+        pytest.param(SOMEBODY, MY_GROUP, LINK | 0o777, "it belongs to user id 1001", id="somebody-s-link"),
+    ],
+)
+def test_what_somebody_else_can_have_written_is_not_trusted(
+    owner: int, group: int, mode: int, expected: str | None
+) -> None:
+    assert why_untrusted(owner=owner, group=group, mode=mode, uid=ME, parent_group=50) == expected
+
+
+def parts_of(directory: Path, environment: Environment) -> dict[str, Path]:
+    root = directory / "envs-v1"
+    return {
+        "virtualenv_dir": directory,
+        "layout": root,
+        "builds": root / "builds",
+        "build": environment.path,
+        "link": root / environment.digest,
+    }
+
+
+@pytest.mark.parametrize("part", ["virtualenv_dir", "layout", "builds", "build"])
+def test_a_store_that_everybody_may_write_to_is_not_used(
+    tmp_path: Path, make_spec: Spec, make_ready: MakeReady, part: str
+) -> None:
+    path = parts_of(tmp_path / "store", make_ready(tmp_path / "store", make_spec()))[part]
+    path.chmod(0o777)
+
+    with pytest.raises(
+        VirtualenvError,
+        match=rf"virtualenv_dir: {tmp_path}/store.* is not used because everybody may write to it "
+        rf"\(owner {os.getuid()}, group \d+, mode 0777; .*'chmod go-w'; or give virtualenv_dir another directory",
+    ):
+        EnvironmentStore(tmp_path / "store").find(make_spec())
+
+
+@needs_root
+@pytest.mark.parametrize("part", ["virtualenv_dir", "layout", "builds", "build", "link"])
+def test_a_store_of_another_user_is_not_used(tmp_path: Path, make_spec: Spec, make_ready: MakeReady, part: str) -> None:
+    path = parts_of(tmp_path / "store", make_ready(tmp_path / "store", make_spec()))[part]
+    os.chown(path, 65534, 65534, follow_symlinks=False)
+
+    with pytest.raises(VirtualenvError, match=rf"{path} is not used because it belongs to user id 65534 .*'chown 0'"):
+        EnvironmentStore(tmp_path / "store").find(make_spec())
+
+
+def test_nothing_is_built_where_everybody_may_write(tmp_path: Path, make_spec: Spec, make_ready: MakeReady) -> None:
+    tmp_path.chmod(0o777)
+
+    with pytest.raises(VirtualenvError, match=rf"{tmp_path} is not used because everybody may write to it"):
+        make_ready(tmp_path, make_spec())
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_directory_of_one_s_own_below_one_that_is_everybody_s_is_used(
+    tmp_path: Path, make_spec: Spec, make_ready: MakeReady
+) -> None:
+    tmp_path.chmod(0o1777)
+
+    first = make_ready(tmp_path / "own", make_spec())
+    second = make_ready(tmp_path / "own", make_spec())
+
+    assert (first.was_built, second.was_built) == (True, False)
+
+
+def test_a_store_may_be_shared_by_the_group_of_the_directory_above(
+    tmp_path: Path, make_spec: Spec, make_ready: MakeReady
+) -> None:
+    environment = make_ready(tmp_path / "store", make_spec())
+    for name in ("virtualenv_dir", "layout", "builds"):
+        parts_of(tmp_path / "store", environment)[name].chmod(0o2775)
+
+    assert not make_ready(tmp_path / "store", make_spec()).was_built
+
+
+@pytest.fixture
+def no_umask() -> Iterator[None]:
+    umask = os.umask(0)
+    yield
+    os.umask(umask)
+
+
+def test_what_is_made_under_a_lax_umask_is_trusted_afterwards(
+    tmp_path: Path, make_spec: Spec, make_ready: MakeReady, no_umask: None
+) -> None:
+    make_ready(tmp_path / "store", make_spec())
+
+    assert not make_ready(tmp_path / "store", make_spec()).was_built
+
+
+def test_a_new_directory_is_writable_for_the_group_of_the_one_above_if_the_umask_lets_it(
+    tmp_path: Path, no_umask: None
+) -> None:
+    make_directory(tmp_path / "shared")
+    os.umask(0o022)
+    make_directory(tmp_path / "own")
+
+    assert stat.S_IMODE((tmp_path / "shared").stat().st_mode) == 0o775
+    assert stat.S_IMODE((tmp_path / "own").stat().st_mode) == 0o755
+
+
+@needs_root
+def test_a_new_directory_is_not_writable_for_another_group(tmp_path: Path, no_umask: None) -> None:
+    os.chown(tmp_path, -1, 65534)
+    os.setegid(65533)
+    try:
+        make_directory(tmp_path / "own")
+    finally:
+        os.setegid(0)
+
+    assert stat.S_IMODE((tmp_path / "own").stat().st_mode) == 0o755
