@@ -6,8 +6,9 @@ need one or two of them.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from cosmos_venv.public_names import name_lookup
 
 __version__ = "0.1.0"
 
@@ -55,12 +56,6 @@ _HOMES = {
     "DbtSnapshotLocalOperator": "operators.local",
     "DbtTestLocalOperator": "operators.local",
 }
-# Cosmos has them at its top level too; someone who moves a DAG is told so instead of "cannot import name".
-_COSMOS_OPERATOR_SUFFIXES = (
-    *("LocalOperator", "DockerOperator", "KubernetesOperator", "AzureContainerInstanceOperator"),
-    *("AwsEksOperator", "AwsEcsOperator", "GcpCloudRunJobOperator"),
-)
-
 __all__ = [
     "DbtBuildLocalOperator",
     "DbtDag",
@@ -86,15 +81,8 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is not None:
-        value = getattr(import_module(f"{__name__}.{home}"), name)
-        globals()[name] = value
-        return value
-    if name == "MissingPackage" or (name.startswith("Dbt") and name.endswith(_COSMOS_OPERATOR_SUFFIXES)):
-        raise ImportError(f"cosmos-venv {__version__} does not have {name}. It has {', '.join(sorted(_HOMES))}.")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:
+    __getattr__ = name_lookup(__name__, {name: f"{__name__}.{home}:{name}" for name, home in _HOMES.items()})
 
 
 def __dir__() -> list[str]:

@@ -6,8 +6,9 @@ Airflow 2.10 and later, and 3.x. Importing this module imports Airflow.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 import airflow
@@ -51,6 +52,7 @@ __all__ = [
     "TaskGroup",
     "context_variables",
     "dag_arguments",
+    "dags_made_by",
     "get_connection",
     "to_boolean",
     "venv_install_method",
@@ -92,9 +94,30 @@ def venv_install_method() -> Literal["auto", "uv", "pip"]:
 
 
 def dag_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments of a DAG as Airflow takes them: ``schedule_interval`` became ``schedule`` (seed document 000)."""
+    """Arguments of a DAG as Airflow takes them: ``schedule_interval`` became ``schedule`` (in Airflow 2.4)."""
     taken = dict(arguments)
     if "schedule_interval" in taken:
         taken.setdefault("schedule", taken.pop("schedule_interval"))
         warnings.warn("schedule_interval is called schedule in Airflow now", DeprecationWarning, stacklevel=3)
     return taken
+
+
+def dags_made_by(module: ModuleType, execute: Callable[[ModuleType], object]) -> list[DAG]:
+    """The DAGs that executing a module makes, by id, as Airflow's importer collects them.
+
+    They are the module's globals, and what a ``with DAG(...)`` or the call of an ``@dag`` function registers.
+
+    :param module: stands in ``sys.modules``.
+    :param execute: what makes the module's DAGs; its exceptions pass.
+    """
+    context = _first("DagContext", "airflow.sdk.definitions._internal.contextmanager", "airflow.models.dag")
+    context.autoregistered_dags.clear()
+    context.current_autoregister_module_name = module.__name__
+    try:
+        execute(module)
+        registered = [dag for dag, _ in context.autoregistered_dags]
+    finally:
+        context.current_autoregister_module_name = None
+        context.autoregistered_dags.clear()
+    found = [value for value in vars(module).values() if isinstance(value, DAG)] + registered
+    return sorted({id(dag): dag for dag in found}.values(), key=lambda dag: dag.dag_id)

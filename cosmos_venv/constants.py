@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import TYPE_CHECKING
+
+from cosmos_venv.public_names import name_lookup
 
 DEFAULT_PROFILES_FILE_NAME = "profiles.yml"
 DEFAULT_DBT_TASK_GROUP_ID = "dbt_task_group"
@@ -79,7 +82,7 @@ class SourceRenderingBehavior(Enum):
 
 
 class SeedRenderingBehavior(Enum):
-    """Whether a seed becomes a task, and when that task runs dbt (seed document 002)."""
+    """Whether a seed becomes a task, and when that task runs dbt (Cosmos's documentation, "Managing seeds")."""
 
     ALWAYS = "always"
     WHEN_SEED_CHANGES = "when_seed_changes"
@@ -114,3 +117,7 @@ class DbtResourceType(str, Enum):
         cls._member_map_[member._name_] = member
         cls._value2member_map_[value] = member
         return member
+
+
+if not TYPE_CHECKING:
+    __getattr__ = name_lookup(__name__)

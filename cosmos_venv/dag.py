@@ -11,7 +11,8 @@ from cosmos_venv.constants import DEFAULT_DBT_TASK_GROUP_ID
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.project.load import DbtGraph
 from cosmos_venv.rendering.arguments import Configuration
-from cosmos_venv.rendering.plan import Plan, plan
+from cosmos_venv.rendering.plan import plan
+from cosmos_venv.rendering.planned import Plan
 from cosmos_venv.rendering.tasks import make_tasks, refuse_unknown_arguments
 
 if TYPE_CHECKING:

@@ -32,7 +32,8 @@ from cosmos_venv.guarded import Cancellation
 
 Report = Callable[[str], None]
 
-_builds_in_foreground: ContextVar[bool] = ContextVar("builds_in_foreground", default=False)
+# Within building_in_foreground: the paths of what was built there.
+_foreground_builds: ContextVar[set[Path] | None] = ContextVar("foreground_builds", default=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +114,8 @@ def managed_environment(
         cancellation=cancellation,
         report=report,
     ) as environment:
+        if environment.was_built and (built := _foreground_builds.get()) is not None:
+            built.add(environment.path)
         yield environment
 
 
@@ -127,7 +130,7 @@ def environment_for_parsing(
     :raises VirtualenvBeingBuilt: when it is not ready in time; a later parse will find it.
     """
     spec = arguments.spec()
-    if not _builds_in_foreground.get():
+    if _foreground_builds.get() is None:
         _refuse_to_build(spec, directory)
         build_detached(
             directory,
@@ -157,13 +160,14 @@ def parsed_project(project_dir: Path, profiles_yml: Path, *key: str) -> ParsedPr
 
 
 @contextmanager
-def building_in_foreground() -> Iterator[None]:
+def building_in_foreground() -> Iterator[set[Path]]:
     """Within this block DAG files that are imported build their environments themselves (``cosmos-venv env build``)."""
-    token = _builds_in_foreground.set(True)
+    built: set[Path] = set()
+    token = _foreground_builds.set(built)
     try:
-        yield
+        yield built
     finally:
-        _builds_in_foreground.reset(token)
+        _foreground_builds.reset(token)
 
 
 def without_worker_python(env: Mapping[str, str]) -> dict[str, str]:
@@ -178,7 +182,7 @@ def seconds_for_a_parse() -> float | None:
 
 
 def _refuse_to_build(spec: EnvironmentSpec, directory: Path) -> None:
-    if settings.virtualenv_build != "never" or _builds_in_foreground.get():
+    if settings.virtualenv_build != "never" or _foreground_builds.get() is not None:
         return
     if (ready := EnvironmentStore(directory).find(spec)) is None:
         raise VirtualenvError(

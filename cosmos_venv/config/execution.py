@@ -7,7 +7,7 @@ from dataclasses import InitVar, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cosmos_venv.config.values import as_path, member, not_yet, refuse_not_yet, system_dbt
+from cosmos_venv.config.values import as_path, member, not_yet, refuse_not_yet, refuse_parameters_not_yet, system_dbt
 from cosmos_venv.constants import ExecutionMode, InvocationMode, TestIndirectSelection
 from cosmos_venv.exceptions import CosmosValueError
 
@@ -26,7 +26,8 @@ class ExecutionConfig:
     :param dbt_executable_path: the dbt of LOCAL mode.
     :param install_dbt_deps: whether tasks run ``dbt deps``; may be a Jinja template; None: as in ProjectConfig.
     :param dbt_project_path: the project as tasks see it, where that differs; kept as ``project_path``.
-    :param virtualenv_dir: VIRTUALENV: where environments are kept.
+    :param virtualenv_dir: VIRTUALENV: where environments are kept; None: each task makes a temporary one.
+    :param async_py_requirements: not offered yet: only the default is taken; likewise ``setup_operator_args``.
     :raises CosmosValueError: for a mode or combination that cannot be.
     """
 
@@ -51,6 +52,12 @@ class ExecutionConfig:
             self.invocation_mode = member(InvocationMode, self.invocation_mode, f"{owner}.invocation_mode")
         self._check_invocation_mode()
         refuse_not_yet(f"{owner}.execution_mode", self.execution_mode)
+        refuse_parameters_not_yet(owner, vars(self))
+        if isinstance(self.virtualenv_dir, str) and not self.virtualenv_dir.strip():
+            raise CosmosValueError(
+                f"{owner}.virtualenv_dir={self.virtualenv_dir!r} is empty. Name a folder, or leave it out: each task "
+                "then gets a temporary environment."
+            )
         self.project_path = as_path(dbt_project_path)
         if self.execution_mode is ExecutionMode.VIRTUALENV:
             self.invocation_mode = InvocationMode.SUBPROCESS

@@ -94,10 +94,14 @@ class ProfileConfig:
         readable by this user alone and gone afterwards.
 
         :param use_mock_values: values for parsing only: the connection is not looked up, and no variable is needed.
+        :raises CosmosValueError: when the connection does not exist or lacks what dbt needs.
         """
         if self.profile_mapping is None:
             yield Path(str(self.profiles_yml_filepath)), {}
             return
+        validate = getattr(self.profile_mapping, "validate", None)  # a mapping of the user's own may have none
+        if validate is not None and not use_mock_values:
+            validate()
         contents = self.profile_mapping.get_profile_file_contents(
             profile_name=self.profile_name, target_name=self.target_name, use_mock_values=use_mock_values
         )

@@ -5,7 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from cosmos_venv.config.values import as_path, folder_name, local_manifest, refuse_no_mapping, require
+from cosmos_venv.config.values import (
+    as_path,
+    folder_name,
+    local_manifest,
+    refuse_no_mapping,
+    refuse_parameters_not_yet,
+    require,
+)
 from cosmos_venv.exceptions import CosmosValueError
 
 
@@ -14,15 +21,16 @@ class ProjectConfig:
 
     :param dbt_project_path: folder that holds ``dbt_project.yml``.
     :param install_dbt_deps: run ``dbt deps`` before parsing and running.
-    :param copy_dbt_packages: copy the packages folder into the run instead of linking it.
-    :param models_relative_path: folder of the models, relative to the project; likewise seeds and snapshots.
+    :param copy_dbt_packages: not offered yet: only the default is taken; likewise ``manifest_conn_id``.
+    :param models_relative_path: folder of the models, relative to the project; it must be there.
+    :param seeds_relative_path: kept as ``seeds_path``; dbt itself goes by its ``dbt_project.yml``. Likewise snapshots.
     :param manifest_path: a ``manifest.json`` on this machine; object storage is not offered yet.
-    :param manifest_conn_id: Airflow connection of a remote manifest.
     :param project_name: default: the folder's name, up to a dot.
     :param env_vars: environment variables of every dbt command, text to text.
     :param dbt_vars: dbt's ``--vars``.
     :param partial_parse: False adds ``--no-partial-parse``.
-    :raises CosmosValueError: for a manifest without project path or name, or a name without either.
+    :raises CosmosValueError: for a manifest without project path or name, a name without either, and for what is not
+        offered yet.
     """
 
     def __init__(
@@ -60,6 +68,7 @@ class ProjectConfig:
         self.env_vars = env_vars
         self.dbt_vars = dbt_vars
         self.partial_parse = partial_parse
+        refuse_parameters_not_yet("ProjectConfig", vars(self))
 
     def validate_project(self) -> None:
         """Nothing is checked when neither path nor manifest was given.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import warnings
 from collections.abc import Callable
 from dataclasses import InitVar, dataclass, field
@@ -15,9 +14,9 @@ from cosmos_venv.config.values import (
     deprecated,
     folder_name,
     member,
-    not_yet,
     refuse_no_mapping,
     refuse_not_yet,
+    refuse_parameters_not_yet,
     system_dbt,
     texts,
 )
@@ -29,21 +28,14 @@ from cosmos_venv.constants import (
     SourceRenderingBehavior,
     TestBehavior,
 )
-from cosmos_venv.exceptions import CosmosConfigException, CosmosValueError
-
-_OPTIONS_NOT_YET = (
-    "group_nodes_by_folder",
-    "should_detach_multiple_parents_tests",
-    "node_converters",
-    "normalize_task_id",
-    "normalize_task_display_name",
-)
+from cosmos_venv.exceptions import CosmosValueError
 
 
 @dataclass
 class RenderConfig:
     """Which nodes of the project become tasks, and how the project is parsed to know them.
 
+    :param emit_datasets: has no effect until assets are emitted.
     :param test_behavior: where tests stand in the DAG.
     :param load_method: where the nodes come from. AUTOMATIC: a manifest if there is one, else ``dbt ls``.
     :param invocation_mode: accepted for Cosmos's sake; ``dbt ls`` always runs as a process of its own here.
@@ -91,7 +83,6 @@ class RenderConfig:
         self._warn_of_old_names()
         self._refuse_impossible()
         self.project_path = as_path(dbt_project_path)
-        self.dbt_ls_path = as_path(self.dbt_ls_path)
 
     @property
     def project_name(self) -> str:
@@ -102,26 +93,6 @@ class RenderConfig:
     def has_own_executable(self) -> bool:
         """Whether another dbt than the one on the PATH was asked for."""
         return bool(self.dbt_executable_path) and str(self.dbt_executable_path) != system_dbt()
-
-    def is_dbt_ls_file_available(self) -> bool:
-        """Whether a file with the output of ``dbt ls`` was given and is there."""
-        return self.dbt_ls_path is not None and self.dbt_ls_path.is_file()
-
-    def validate_dbt_command(self, fallback_cmd: str | Path = "") -> None:
-        """See that there is a dbt to parse with; the fallback is kept when it is the one that is there.
-
-        :raises CosmosConfigException: when there is neither, with what was looked for.
-        """
-        own = self.dbt_executable_path or system_dbt()
-        if shutil.which(own):
-            return
-        if not (fallback_cmd and shutil.which(fallback_cmd)):
-            fallback = f" nor {str(fallback_cmd)!r}" if fallback_cmd else ""
-            raise CosmosConfigException(
-                f"RenderConfig.dbt_executable_path: neither {str(own)!r}{fallback} can be run. Give the path of a dbt, "
-                "use ExecutionMode.VIRTUALENV, or load a manifest with LoadMode.DBT_MANIFEST."
-            )
-        self.dbt_executable_path = fallback_cmd
 
     def _coerce(self) -> None:
         if self.source_rendering_behavior is None:
@@ -166,6 +137,4 @@ class RenderConfig:
             )
         for name in ("load_method", "seed_rendering_behavior", "source_rendering_behavior"):
             refuse_not_yet(f"RenderConfig.{name}", getattr(self, name))
-        for name in _OPTIONS_NOT_YET:
-            if getattr(self, name):
-                raise not_yet(f"RenderConfig.{name}", getattr(self, name), "the default")
+        refuse_parameters_not_yet("RenderConfig", vars(self))

@@ -28,6 +28,24 @@ _NOT_YET: dict[Enum, str] = {
     **{mode: "ExecutionMode.VIRTUALENV or ExecutionMode.LOCAL" for mode in ExecutionMode if mode not in _OFFERED_MODES},
 }
 
+# Likewise its parameters, with their defaults: any other value is refused.
+PARAMETERS_NOT_YET: Mapping[str, Mapping[str, object]] = {
+    "ProjectConfig": {"copy_dbt_packages": False, "manifest_conn_id": None},
+    "ExecutionConfig": {"async_py_requirements": None, "setup_operator_args": None},
+    "RenderConfig": {
+        "airflow_vars_to_purge_dbt_ls_cache": [],
+        "airflow_vars_to_purge_dbt_yaml_selectors_cache": [],
+        "dbt_ls_path": None,
+        "group_nodes_by_folder": False,
+        "node_conversion_by_task_group": True,
+        "node_converters": None,
+        "normalize_task_display_name": None,
+        "normalize_task_id": None,
+        "should_detach_multiple_parents_tests": False,
+        "source_pruning": False,
+    },
+}
+
 
 def system_dbt() -> str:
     """The first ``dbt`` on the PATH, else the bare word."""
@@ -43,6 +61,14 @@ def refuse_not_yet(parameter: str, value: Enum) -> None:
     """:raises CosmosValueError: for a member of one of Cosmos's enums that this release lacks."""
     if value in _NOT_YET:
         raise not_yet(parameter, value, _NOT_YET[value])
+
+
+def refuse_parameters_not_yet(owner: str, given: Mapping[str, object]) -> None:
+    """:raises CosmosValueError: for a parameter of Cosmos's that this release lacks, unless it says nothing."""
+    for name, default in PARAMETERS_NOT_YET[owner].items():
+        # Empty for empty: a dict without converters is as good as None.
+        if given[name] != default and (given[name] or default):
+            raise not_yet(f"{owner}.{name}", given[name], f"the default, {default}")
 
 
 def member(kind: type[E], value: object, parameter: str) -> E:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from cosmos_venv.profiles.base import BaseProfileMapping, DbtProfileConfigVars
 from cosmos_venv.profiles.duckdb import DuckDBUserPasswordProfileMapping
 from cosmos_venv.profiles.postgres import PostgresUserPasswordProfileMapping
+from cosmos_venv.public_names import name_lookup
 
 __all__ = [
     "BaseProfileMapping",
@@ -12,3 +15,6 @@ __all__ = [
     "DuckDBUserPasswordProfileMapping",
     "PostgresUserPasswordProfileMapping",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = name_lookup(__name__)

@@ -179,8 +179,8 @@ class BaseProfileMapping:
         if missing:
             wanted = ", ".join(f"{name} (the connection's {self._airflow_fields(name)[0]})" for name in missing)
             raise CosmosValueError(
-                f"{type(self).__name__}: the connection {self.conn_id!r}, of type {self.conn.conn_type!r}, has no value "
-                f"for {wanted}, and profile_args has none either. Set it in one of the two."
+                f"{type(self).__name__}: the connection {self.conn_id!r}, of type {self.conn.conn_type!r}, has no "
+                f"value for {wanted}, and profile_args has none either. Set it in one of the two."
             )
         _ = self.env_vars
 

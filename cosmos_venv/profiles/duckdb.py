@@ -13,8 +13,8 @@ _ELSEWHERE = (":memory:", "md:", "motherduck:", "ducklake:", "s3://", "https://"
 class DuckDBUserPasswordProfileMapping(BaseProfileMapping):
     """A DuckDB file, from a Connection of type ``duckdb`` whose host is the absolute path of the file.
 
-    As JSON: ``{"conn_type": "duckdb", "host": "/data/harbor.duckdb"}``. In a URI the slashes of the path would end up in
-    another field.
+    As JSON: ``{"conn_type": "duckdb", "host": "/data/harbor.duckdb"}``. In a URI the path would end up in another
+    field of the Connection.
     """
 
     airflow_connection_type = "duckdb"
@@ -32,6 +32,6 @@ class DuckDBUserPasswordProfileMapping(BaseProfileMapping):
         path = str(self.profile["path"])
         if not (path.startswith(_ELSEWHERE) or Path(path).is_absolute()):
             raise CosmosValueError(
-                f"{type(self).__name__}: the path {path!r} of the connection {self.conn_id!r} is relative, and dbt runs "
-                "in a temporary folder. Give the absolute path of the database file."
+                f"{type(self).__name__}: the path {path!r} of the connection {self.conn_id!r} is relative, and dbt "
+                "runs in a temporary folder. Give the absolute path of the database file."
             )

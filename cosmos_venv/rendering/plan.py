@@ -19,8 +19,6 @@ from cosmos_venv.project.node import DbtNode
 from cosmos_venv.rendering.order import in_order
 from cosmos_venv.rendering.planned import EMPTY, Plan, PlannedTask
 
-__all__ = ["EMPTY", "Plan", "PlannedTask", "plan"]
-
 logger = logging.getLogger(__name__)
 
 # What runs a node, and how its task's id ends.

@@ -14,7 +14,7 @@ from typing import Any
 from cosmos_venv.compat import DAG, BaseOperator, EmptyOperator, TaskGroup
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.rendering.plan import Plan, PlannedTask
+from cosmos_venv.rendering.planned import Plan, PlannedTask
 
 _ROOT = __name__.partition(".")[0]
 _OPERATOR_MODULES = ("operators.local", "operators.virtualenv")

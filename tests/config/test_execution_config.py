@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,6 +62,23 @@ def test_local_mode_has_no_runner_inside_the_worker_yet() -> None:
 def test_other_modes_are_refused_with_what_there_is(mode: ExecutionMode) -> None:
     with pytest.raises(CosmosValueError, match=rf"execution_mode={mode}: .* use ExecutionMode\.VIRTUALENV"):
         ExecutionConfig(mode)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"async_py_requirements": ["dbt-bigquery"]}, {"setup_operator_args": {"retries": 1}}],
+    ids=lambda arguments: next(iter(arguments)),
+)
+def test_parameters_of_other_modes_are_refused_and_never_ignored(arguments: dict[str, Any]) -> None:
+    with pytest.raises(CosmosValueError, match=rf"ExecutionConfig\.{next(iter(arguments))}=.* use the default, None"):
+        ExecutionConfig(**arguments)
+
+
+@pytest.mark.parametrize("empty", ["", " "])
+@pytest.mark.parametrize("mode", [ExecutionMode.LOCAL, ExecutionMode.VIRTUALENV])
+def test_an_empty_virtualenv_dir_is_not_taken_for_the_working_directory(mode: ExecutionMode, empty: str) -> None:
+    with pytest.raises(CosmosValueError, match=rf"ExecutionConfig\.virtualenv_dir='{empty}' is empty.*leave it out"):
+        ExecutionConfig(mode, virtualenv_dir=empty)
 
 
 def test_an_invocation_mode_does_not_go_with_containers() -> None:

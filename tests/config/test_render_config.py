@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +17,7 @@ from cosmos_venv.constants import (
     SourceRenderingBehavior,
     TestBehavior,
 )
-from cosmos_venv.exceptions import CosmosConfigException, CosmosValueError
+from cosmos_venv.exceptions import CosmosValueError
 
 
 def test_rendering_defaults_are_those_of_cosmos() -> None:
@@ -61,7 +60,15 @@ def test_another_text_is_refused_with_all_that_there_is() -> None:
         ({"load_method": LoadMode.DBT_LS_CACHE}, r"load_method=LoadMode\.DBT_LS_CACHE"),
         ({"seed_rendering_behavior": SeedRenderingBehavior.WHEN_SEED_CHANGES}, "seed_rendering_behavior=.* not have"),
         ({"source_rendering_behavior": SourceRenderingBehavior.ALL}, "source_rendering_behavior=.* not have this yet"),
-        ({"group_nodes_by_folder": True}, "group_nodes_by_folder=True: .* use the default"),
+        ({"group_nodes_by_folder": True}, "group_nodes_by_folder=True: .* use the default, False"),
+        ({"source_pruning": True}, "source_pruning=True"),
+        (
+            {"airflow_vars_to_purge_dbt_ls_cache": ["X"]},
+            r"airflow_vars_to_purge_dbt_ls_cache=\['X'\]: .* default, \[\]",
+        ),
+        ({"airflow_vars_to_purge_dbt_yaml_selectors_cache": ["X"]}, "purge_dbt_yaml_selectors_cache="),
+        ({"dbt_ls_path": "ls.jsonl"}, "dbt_ls_path=ls.jsonl: .* default, None"),
+        ({"node_conversion_by_task_group": False}, "node_conversion_by_task_group=False: .* default, True"),
         ({"should_detach_multiple_parents_tests": True}, "should_detach_multiple_parents_tests=True"),
         ({"normalize_task_id": str}, "normalize_task_id="),
         ({"normalize_task_display_name": str}, "normalize_task_display_name="),
@@ -72,6 +79,12 @@ def test_another_text_is_refused_with_all_that_there_is() -> None:
 def test_what_is_not_offered_yet_is_refused_and_never_ignored(arguments: dict[str, Any], words: str) -> None:
     with pytest.raises(CosmosValueError, match=words):
         RenderConfig(**arguments)
+
+
+def test_an_empty_value_of_what_is_not_offered_yet_says_nothing() -> None:
+    config = RenderConfig(node_converters={}, airflow_vars_to_purge_dbt_ls_cache=None)  # type: ignore[arg-type]
+
+    assert config.node_converters == {}
 
 
 def test_change_detection_of_seeds_contradicts_dbt_build() -> None:
@@ -112,38 +125,9 @@ def test_an_own_dbt_for_parsing_needs_the_subprocess_mode() -> None:
     assert RenderConfig(dbt_executable_path="o", invocation_mode=InvocationMode.SUBPROCESS).has_own_executable
 
 
-def test_the_fallback_dbt_is_kept_when_it_is_the_one_that_is_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    other = tmp_path / "other-dbt"
-    other.touch(mode=0o755)
-    config = RenderConfig()
-
-    config.validate_dbt_command(other)
-
-    assert config.dbt_executable_path == other
-
-
-def test_no_dbt_to_parse_with_is_an_error_that_says_what_was_tried(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-
-    with pytest.raises(CosmosConfigException, match="neither 'dbt' nor 'other-dbt' can be run"):
-        RenderConfig().validate_dbt_command("other-dbt")
-
-
 def test_the_render_project_names_itself() -> None:
     assert RenderConfig(dbt_project_path="some/shop.v2").project_name == "shop"
     assert RenderConfig().project_name == ""
-
-
-def test_a_dbt_ls_file_is_available_when_it_is_there(tmp_path: Path) -> None:
-    (tmp_path / "ls.jsonl").touch()
-
-    assert RenderConfig(dbt_ls_path=tmp_path / "ls.jsonl").is_dbt_ls_file_available()
-    assert not RenderConfig(dbt_ls_path=tmp_path / "absent").is_dbt_ls_file_available()
 
 
 @pytest.mark.parametrize("module", ["cosmos_venv.config", "cosmos_venv.rendering.plan", "cosmos_venv.project.load"])

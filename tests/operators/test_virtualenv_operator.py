@@ -18,7 +18,7 @@ from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators import local, virtualenv
 from cosmos_venv.operators.local import DbtLocalBaseOperator
 from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator, DbtVirtualenvBaseOperator
-from cosmos_venv.profiles import PostgresUserPasswordProfileMapping
+from cosmos_venv.profiles import DuckDBUserPasswordProfileMapping, PostgresUserPasswordProfileMapping
 from pytest_cosmos_venv import DbtCall
 
 MEETING_VARIABLE = "DBT_MEETING"  # see MISBEHAVIOUR in conftest.py
@@ -172,6 +172,18 @@ def test_a_connection_that_does_not_exist_is_named(make_operator: MakeOperator) 
 
     with pytest.raises(AirflowException, match="conn_id='no_such_conn': Airflow has no connection"):
         make_operator(profile_config=profile).execute({})
+
+
+def test_a_connection_that_lacks_what_dbt_needs_fails_instead_of_running_on_memory(
+    make_operator: MakeOperator, monkeypatch: pytest.MonkeyPatch, dbt_calls: Calls
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_HARBOR", "duckdb:////data/harbor.duckdb")
+    profile = ProfileConfig("harbor", "dev", profile_mapping=DuckDBUserPasswordProfileMapping("harbor"))
+
+    with pytest.raises(AirflowException, match="has no value for path"):
+        make_operator(profile_config=profile).execute({})
+
+    assert not dbt_calls()
 
 
 def test_a_project_that_does_not_exist_is_named(make_operator: MakeOperator, tmp_path: Path) -> None:

@@ -60,8 +60,17 @@ def test_both_wheels_install_beside_airflow_and_move_no_version(
 def copy_environment(original: Path, copy: Path) -> Path:
     """The environment once more, its files as hard links; returns its Python. Installers replace files, they never
     write into them, so the original stays as it is."""
-    shutil.copytree(original, copy, symlinks=True, copy_function=os.link, ignore=shutil.ignore_patterns("__pycache__"))
+    byte_code = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(original, copy, symlinks=True, copy_function=link_or_copy, ignore=byte_code)
     return copy / "bin" / "python"
+
+
+def link_or_copy(original: str, copy: str) -> None:
+    """A hard link, where the temporary folder is on the same file system."""
+    try:
+        os.link(original, copy)
+    except OSError:
+        shutil.copy2(original, copy)
 
 
 def freeze(python: str) -> set[str]:

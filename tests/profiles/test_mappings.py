@@ -33,7 +33,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:disable_event_tracking:Deprecati
 
 
 def better_profile(cls: type[BaseProfileMapping], recorded: dict[str, Any]) -> dict[str, Any]:
-    """The default port never reached the recorded profile (reference, "weak points to do better on", 1)."""
+    """Cosmos's mappings have a default port that never reaches the profile; here it does."""
     return {**cls.default_values, **recorded}
 
 

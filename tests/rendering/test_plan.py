@@ -17,7 +17,8 @@ from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.project.links import link
 from cosmos_venv.project.node import DbtNode
 from cosmos_venv.rendering.order import in_order
-from cosmos_venv.rendering.plan import Plan, plan
+from cosmos_venv.rendering.plan import plan
+from cosmos_venv.rendering.planned import Plan
 
 MANIFEST = Path(__file__).parent.parent / "data" / "rendering-project" / "manifest.json"
 

@@ -15,7 +15,8 @@ from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, Re
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.profiles.duckdb import DuckDBUserPasswordProfileMapping
 from cosmos_venv.project.load import DbtGraph
-from cosmos_venv.rendering.plan import Plan, PlannedTask, plan
+from cosmos_venv.rendering.plan import plan
+from cosmos_venv.rendering.planned import Plan, PlannedTask
 
 DATA = Path(__file__).parent.parent / "data"
 PROJECT = DATA / "rendering-project"

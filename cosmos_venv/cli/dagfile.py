@@ -1,0 +1,112 @@
+"""Which managed environments do the tasks of a DAG file need?"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from cosmos_venv.compat import dags_made_by, to_boolean
+from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.managed import VirtualenvArguments
+from cosmos_venv.operators.virtualenv import DbtVirtualenvBaseOperator
+
+_DECIDING = {"virtualenv_dir", "is_virtualenv_dir_temporary", *(each.name for each in fields(VirtualenvArguments))}
+_TEMPLATE_MARKS = ("{{", "{%")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WantedEnvironment:
+    """An environment that at least one task keeps."""
+
+    directory: Path
+    arguments: VirtualenvArguments
+
+
+@dataclass(frozen=True, kw_only=True)
+class DagFile:
+    """What a DAG file was found to need.
+
+    :param dags: how many DAGs it makes.
+    :param wanted: the different environments, in the order of the tasks.
+    :param problems: sentences about tasks whose environment cannot be known before they run.
+    """
+
+    path: Path
+    dags: int
+    wanted: tuple[WantedEnvironment, ...]
+    problems: tuple[str, ...]
+
+
+def read_dag_file(path: Path) -> DagFile:
+    """Import the file as Airflow does, by its path and with its folder importable, and look at the tasks of its DAGs.
+
+    Whatever the file raises passes, ``SystemExit`` included.
+    """
+    dags = dags_made_by(_new_module(path), lambda module: module.__spec__.loader.exec_module(module))  # type: ignore[union-attr]
+    wanted: dict[WantedEnvironment, None] = {}
+    problems: dict[str, None] = {}
+    for dag in dags:
+        for task in dag.tasks:
+            try:
+                if (environment := _environment_of(task)) is not None:
+                    wanted[environment] = None
+            except CosmosValueError as error:
+                problems[f"{path}: DAG {dag.dag_id!r}: {error}"] = None
+    return DagFile(path=path, dags=len(dags), wanted=tuple(wanted), problems=tuple(problems))
+
+
+def _new_module(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"cosmos_venv_dagfile_{path.stem}", path)
+    if spec is None:
+        raise CosmosValueError(f"{path} is no Python file.")
+    sys.path.insert(0, str(path.parent))
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    return module
+
+
+def _environment_of(task: object) -> WantedEnvironment | None:
+    """None for a task that keeps no environment.
+
+    :raises CosmosValueError: when it keeps one that cannot be known before it runs.
+    """
+    arguments = _arguments_of(task)
+    if arguments is None or to_boolean(arguments.get("is_virtualenv_dir_temporary")):
+        return None
+    directory = arguments.get("virtualenv_dir")
+    if directory is None:
+        return None
+    if any(mark in str(directory) for mark in _TEMPLATE_MARKS):
+        raise CosmosValueError(
+            f"virtualenv_dir={str(directory)!r} is a template, which only a running task fills in. For an environment "
+            "that is built beforehand give the folder itself, for example from os.environ."
+        )
+    return WantedEnvironment(directory=Path(str(directory)), arguments=VirtualenvArguments.of(arguments))
+
+
+def _arguments_of(task: Any) -> Mapping[str, Any] | None:
+    """What a virtualenv task was made with; None for any other task."""
+    if isinstance(task, DbtVirtualenvBaseOperator):
+        return vars(task)
+    made_of = getattr(task, "operator_class", None)
+    if not (isinstance(made_of, type) and issubclass(made_of, DbtVirtualenvBaseOperator)):
+        return None
+    if mapped := sorted(_DECIDING & _mapped_names(task.expand_input.value)):
+        raise CosmosValueError(
+            f"task {task.task_id!r} is mapped over {', '.join(mapped)}, so its environments are known only when it "
+            "runs. Give what decides about the environment to partial()."
+        )
+    # Airflow lays default_args under these only when the task is about to run.
+    of_group = task.task_group.default_args if task.task_group else {}
+    return {**task.dag.default_args, **of_group, **task.partial_kwargs}
+
+
+def _mapped_names(value: object) -> set[str]:
+    """The parameters of ``expand`` or of ``expand_kwargs``; what another task hands over names none yet."""
+    if isinstance(value, Mapping):
+        return set(value)
+    return {name for each in value if isinstance(each, Mapping) for name in each} if isinstance(value, list) else set()

@@ -1,0 +1,99 @@
+"""What does a public module say when it is asked for a name? The name, or that Cosmos has it and this release lacks it.
+
+Someone who moves a DAG here by changing one word is told what is not there, instead of "cannot import name".
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
+
+
+def _operators(suffix: str, *further: str) -> set[str]:
+    verbs = ("Build", "LS", "Run", "RunOperation", "Seed", "Snapshot", "Test", *further)
+    return {f"Dbt{verb}{suffix}" for verb in verbs}
+
+
+_CONFIGS = {"ExecutionConfig", "ProfileConfig", "ProjectConfig", "RenderConfig"}
+_ENUMS = {
+    *("DbtResourceType", "ExecutionMode", "InvocationMode", "LoadMode", "SeedRenderingBehavior"),
+    *("SourceRenderingBehavior", "TestBehavior", "TestIndirectSelection"),
+}
+
+COSMOS_NAMES: Mapping[str, frozenset[str]] = {
+    module: frozenset(names)
+    for module, names in {
+        "": {
+            *("DbtDag", "DbtTaskGroup", "MissingPackage"),
+            *(_CONFIGS | _ENUMS),
+            *_operators("LocalOperator", "Clone", "Deps"),
+            *_operators("DockerOperator", "Clone"),
+            *_operators("KubernetesOperator", "Clone"),
+            *_operators("AzureContainerInstanceOperator", "Clone"),
+            *_operators("AwsEksOperator", "Clone"),
+            *_operators("AwsEcsOperator", "Source"),
+            *_operators("GcpCloudRunJobOperator", "Clone"),
+        },
+        "config": {*_CONFIGS, "CosmosConfigException"},
+        "constants": {
+            *_ENUMS,
+            *("DBT_SETUP_ASYNC_TASK_ID", "DBT_TEARDOWN_ASYNC_TASK_ID", "DEFAULT_PROFILES_FILE_NAME"),
+            *("PRODUCER_WATCHER_DONE_TASK_ID", "PRODUCER_WATCHER_TASK_ID"),
+        },
+        "exceptions": {"AirflowCompatibilityError", "CosmosDbtRunError", "CosmosValueError"},
+        "operators": _operators("Operator", "Deps", "Docs", "DocsAzureStorage", "DocsGCS", "DocsS3"),
+        "operators.base": {"AbstractDbtBase", *_operators("Mixin", "Clone", "Compile", "Source")},
+        "operators.local": {
+            *("AbstractDbtLocalBase", "DbtLocalBaseOperator"),
+            *_operators("LocalOperator", "Clone", "Compile", "Deps", "Source"),
+            *(f"DbtDocs{place}LocalOperator" for place in ("", "AzureStorage", "Cloud", "GCS", "S3")),
+        },
+        "operators.virtualenv": {
+            "DbtVirtualenvBaseOperator",
+            *_operators("VirtualenvOperator", "Clone", "Docs", "Source"),
+        },
+        "profiles": {
+            *("BaseProfileMapping", "DbtProfileConfigVars", "get_automatic_profile_mapping", "profile_mappings"),
+            *("AthenaAccessKeyProfileMapping", "ClickhouseUserPasswordProfileMapping"),
+            *("DatabricksOauthProfileMapping", "DatabricksTokenProfileMapping", "DuckDBUserPasswordProfileMapping"),
+            *("ExasolUserPasswordProfileMapping", "GoogleCloudOauthProfileMapping"),
+            *("GoogleCloudServiceAccountDictProfileMapping", "GoogleCloudServiceAccountFileProfileMapping"),
+            *("MysqlUserPasswordProfileMapping", "OracleUserPasswordProfileMapping"),
+            *("PostgresUserPasswordProfileMapping", "RedshiftUserPasswordProfileMapping"),
+            *("SnowflakeEncryptedPrivateKeyFilePemProfileMapping", "SnowflakeEncryptedPrivateKeyPemProfileMapping"),
+            *("SnowflakePrivateKeyFilePemProfileMapping", "SnowflakePrivateKeyPemProfileMapping"),
+            *("SnowflakeUserPasswordProfileMapping", "SparkThriftProfileMapping"),
+            *("StarrocksUserPasswordProfileMapping", "TeradataUserPasswordProfileMapping"),
+            *("TrinoCertificateProfileMapping", "TrinoJWTProfileMapping", "TrinoLDAPProfileMapping"),
+            "VerticaUserPasswordProfileMapping",
+        },
+    }.items()
+}
+"""The public names of Cosmos 1.15, by module below the package."""
+
+
+def name_lookup(module: str, homes: Mapping[str, str] | None = None) -> Callable[[str], Any]:
+    """The ``__getattr__`` of a public module (PEP 562). Hide it from type checkers, for which every name would exist.
+
+    It raises ImportError for a name that Cosmos has and the module lacks, with those that it has; AttributeError for
+    any other.
+
+    :param module: its ``__name__``.
+    :param homes: names that are imported when they are first asked for, each with its ``module:attribute``.
+    """
+
+    def look_up(name: str) -> Any:
+        if homes and name in homes:
+            home, _, attribute = homes[name].partition(":")
+            value = getattr(import_module(home), attribute)
+            vars(sys.modules[module])[name] = value
+            return value
+        names_of_cosmos = COSMOS_NAMES.get(module.partition(".")[2], frozenset())
+        if name in names_of_cosmos:
+            offered = names_of_cosmos & {*vars(sys.modules[module]), *(homes or ())}
+            raise ImportError(f"cosmos-venv does not have {name}. {module} has {', '.join(sorted(offered))}.")
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+
+    return look_up
