@@ -8,6 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -52,6 +53,7 @@ __all__ = [
     "TaskGroup",
     "context_variables",
     "dag_arguments",
+    "dags_folder",
     "dags_made_by",
     "get_connection",
     "to_boolean",
@@ -83,6 +85,13 @@ def to_boolean(value: object) -> bool:
 
         return read(value.strip())
     return bool(value)
+
+
+def dags_folder() -> Path:
+    """Airflow's ``[core] dags_folder``, which it puts on ``sys.path``."""
+    from airflow.configuration import conf
+
+    return Path(conf.get("core", "dags_folder"))
 
 
 def venv_install_method() -> Literal["auto", "uv", "pip"]:

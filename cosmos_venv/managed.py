@@ -16,15 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from cosmos_venv import settings
-from cosmos_venv.compat import venv_install_method
+from cosmos_venv.compat import to_boolean, venv_install_method
 from cosmos_venv.dbt.check import DBT_CHECK
 from cosmos_venv.dbt.partial_parse import ParsedProject, default_cache_dir, kept_file
 from cosmos_venv.dbt.project_file import read_dbt_project
-from cosmos_venv.environments import credentials
 from cosmos_venv.environments.detached import build_detached
 from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.interpreter import Interpreter
-from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.environments.spec import EnvironmentSpec, refuse_anything_but_strings
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.environments.temporary import temporary_environment
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
@@ -49,9 +48,10 @@ class VirtualenvArguments:
     def of(cls, arguments: Mapping[str, Any]) -> VirtualenvArguments:
         """From ``operator_args`` or an operator's attributes; what does not matter here is ignored.
 
-        :raises CosmosValueError: for a list that is one text.
+        :raises CosmosValueError: for anything but lists of texts.
         """
-        refuse_text(**{name: arguments.get(name) for name in ("py_requirements", "pip_install_options")})
+        for name in ("py_requirements", "pip_install_options"):
+            refuse_anything_but_strings(name, arguments.get(name) or ())
         return cls(
             py_requirements=tuple(arguments.get("py_requirements") or ()),
             pip_install_options=tuple(arguments.get("pip_install_options") or ()),
@@ -78,12 +78,20 @@ class VirtualenvArguments:
         )
 
 
-def refuse_text(**lists: object) -> None:
-    """Raises CosmosValueError for a list that is one text: its letters would be taken for its items."""
-    for name, given in lists.items():
-        if isinstance(given, str):
-            shown = credentials.mask(repr(given))
-            raise CosmosValueError(f"{name}={shown} is one text and must be a list: {name}=[{shown}].")
+def kept_directory(virtualenv_dir: str | Path | None, is_temporary: bool | str) -> Path | None:
+    """Where environments are kept; None when each run gets a temporary one.
+
+    :param is_temporary: a text is what a template rendered to.
+    :raises CosmosValueError: for an empty text, which would be the working directory.
+    """
+    if virtualenv_dir is not None and not str(virtualenv_dir).strip():
+        raise CosmosValueError(f"virtualenv_dir={str(virtualenv_dir)!r} is empty: name a directory, or leave it out.")
+    return None if virtualenv_dir is None or to_boolean(is_temporary) else Path(virtualenv_dir)
+
+
+def is_template(value: object) -> bool:
+    """Whether only a running task knows what this text will be."""
+    return any(mark in str(value) for mark in ("{{", "{%"))
 
 
 @contextmanager

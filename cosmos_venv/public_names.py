@@ -1,6 +1,7 @@
 """What does a public module say when it is asked for a name? The name, or that Cosmos has it and this release lacks it.
 
-Someone who moves a DAG here by changing one word is told what is not there, instead of "cannot import name".
+Someone who moves a DAG here by changing one word is told what is not there, instead of "cannot import name". The
+price: ``hasattr`` and ``getattr`` with a default raise ImportError for such a name: nothing else survives an import.
 """
 
 from __future__ import annotations

@@ -10,13 +10,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from cosmos_venv.compat import dags_made_by, to_boolean
+from cosmos_venv import managed
+from cosmos_venv.compat import dags_folder, dags_made_by
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.managed import VirtualenvArguments
 from cosmos_venv.operators.virtualenv import DbtVirtualenvBaseOperator
 
 _DECIDING = {"virtualenv_dir", "is_virtualenv_dir_temporary", *(each.name for each in fields(VirtualenvArguments))}
-_TEMPLATE_MARKS = ("{{", "{%")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +64,10 @@ def _new_module(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(f"cosmos_venv_dagfile_{path.stem}", path)
     if spec is None:
         raise CosmosValueError(f"{path} is no Python file.")
-    sys.path.insert(0, str(path.parent))
+    # Airflow puts its DAGs folder there; a file of another place may import what lies beside it.
+    for folder in (path.parent, dags_folder()):
+        if path.is_relative_to(folder) and str(folder) not in sys.path:
+            sys.path.insert(0, str(folder))
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     return module
 
@@ -75,17 +78,18 @@ def _environment_of(task: object) -> WantedEnvironment | None:
     :raises CosmosValueError: when it keeps one that cannot be known before it runs.
     """
     arguments = _arguments_of(task)
-    if arguments is None or to_boolean(arguments.get("is_virtualenv_dir_temporary")):
+    if arguments is None:
         return None
-    directory = arguments.get("virtualenv_dir")
+    is_temporary = arguments.get("is_virtualenv_dir_temporary") or False
+    directory = managed.kept_directory(arguments.get("virtualenv_dir"), is_temporary)
     if directory is None:
         return None
-    if any(mark in str(directory) for mark in _TEMPLATE_MARKS):
+    if managed.is_template(directory):
         raise CosmosValueError(
             f"virtualenv_dir={str(directory)!r} is a template, which only a running task fills in. For an environment "
             "that is built beforehand give the folder itself, for example from os.environ."
         )
-    return WantedEnvironment(directory=Path(str(directory)), arguments=VirtualenvArguments.of(arguments))
+    return WantedEnvironment(directory=directory, arguments=VirtualenvArguments.of(arguments))
 
 
 def _arguments_of(task: Any) -> Mapping[str, Any] | None:

@@ -225,6 +225,8 @@ def _start_builder(files: _BuilderFiles, claim: int, request: _BuildRequest) -> 
             pass_fds=[claim],
             start_new_session=True,
         )
+    except OSError as error:
+        raise VirtualenvBuildError(f"No builder can be started with {sys.executable!r}: {error.strerror}.") from error
     finally:
         os.close(log)
     with starter:

@@ -8,7 +8,7 @@ import re
 import shlex
 import site
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -50,8 +50,8 @@ class EnvironmentSpec:
     check: str = ""
 
     def __post_init__(self) -> None:
-        _refuse_anything_but_strings("py_requirements", self.requirements, split=lambda text: [text])
-        _refuse_anything_but_strings("pip_install_options", self.pip_install_options, split=str.split)
+        refuse_anything_but_strings("py_requirements", self.requirements)
+        refuse_anything_but_strings("pip_install_options", self.pip_install_options)
         for text in self.requirements:
             if not (text.lstrip().startswith("-") or _is_local(text) or _is_url(text)):
                 _parsed(text)
@@ -112,11 +112,16 @@ class EnvironmentSpec:
         return credentials.mask(", ".join(self.requirements)) or "no requirements"
 
 
-def _refuse_anything_but_strings(name: str, given: object, *, split: Callable[[str], list[str]]) -> None:
-    """Lists made of configuration files are not always lists of strings; a string in place of one is its letters."""
+def refuse_anything_but_strings(name: str, given: object) -> None:
+    """Lists made of configuration files are not always lists of strings; a string in place of one is its letters.
+
+    :raises CosmosValueError: names the parameter, and the list to write.
+    """
     if isinstance(given, str):
         given = credentials.mask(given)
-        raise CosmosValueError(f"{name}={given!r} is one string where several are meant. Write {split(given)!r}.")
+        # Options are words of a command line; a requirement may hold blanks.
+        meant = given.split() if name == "pip_install_options" else [given]
+        raise CosmosValueError(f"{name}={given!r} is one string where several are meant. Write {meant!r}.")
     for text in given if isinstance(given, Iterable) else [given]:
         if not isinstance(text, str):
             raise CosmosValueError(f"{name}: {text!r} is no string. Write {str(text)!r}.")

@@ -1,13 +1,14 @@
 """Whether what stands in a ``virtualenv_dir`` may be run: only where nobody else can have put it. As ssh asks it.
 
-A directory above that all may write, such as ``/tmp``, does no harm: whoever replaces what lies in it owns the new one.
+Looked at is what we made, not the directories above: a store below a folder that somebody else may rename is only as
+safe as that folder. Below ``/tmp`` and its like only the owner of an entry can rename it.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from cosmos_venv.exceptions import VirtualenvError
@@ -15,14 +16,20 @@ from cosmos_venv.exceptions import VirtualenvError
 _NOT_FOR_OTHERS = 0o755
 
 
-def why_untrusted(*, owner: int, group: int, mode: int, uid: int, parent_group: int) -> str | None:
+def trusted_owners() -> frozenset[int]:
+    """This user, root, and whoever owns the code that runs here: an image may be built as one user and run as another,
+    and who can write this file can do all that we can."""
+    return frozenset({os.geteuid(), 0, Path(__file__).stat().st_uid})
+
+
+def why_untrusted(*, owner: int, group: int, mode: int, trusted: Collection[int], parent_group: int) -> str | None:
     """Who else can have written there; None when nobody.
 
     :param mode: as ``lstat`` gives it, the kind of file included.
-    :param uid: the user who asks.
+    :param trusted: the user ids whose files may be run.
     :param parent_group: group of the directory that holds it: OpenShift and Airflow's image share by group.
     """
-    if owner not in (uid, 0):
+    if owner not in trusted:
         return f"it belongs to user id {owner}"
     if stat.S_ISLNK(mode):
         return None  # a link has every permission bit; where it leads only its owner decides
@@ -54,7 +61,8 @@ def make_directory(path: Path) -> None:
 
     :raises OSError: when it cannot be made, or a file stands there.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.parent.exists():
+        make_directory(path.parent)
     try:
         path.mkdir(mode=_NOT_FOR_OTHERS)
     except FileExistsError:
@@ -71,7 +79,7 @@ def _refuse_untrusted(path: Path, status: os.stat_result) -> None:
         owner=status.st_uid,
         group=status.st_gid,
         mode=status.st_mode,
-        uid=os.geteuid(),
+        trusted=trusted_owners(),
         parent_group=path.parent.stat().st_gid,
     )
     if reason is None:

@@ -62,6 +62,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
 
     own_template_fields: ClassVar[tuple[str, ...]] = ("install_deps",)
     _cancellation: Cancellation | None = None
+    _has_run = False
 
     def __init__(
         self,
@@ -141,13 +142,12 @@ class DbtLocalBaseOperator(AbstractDbtBase):
     def build_and_run_cmd(
         self, context: Context | Mapping[str, Any], cmd_flags: Sequence[str] | None = None
     ) -> FullOutputSubprocessResult:
-        # One that was requested before counts too: Airflow may kill while it still renders templates.
-        self._cancellation = self._cancellation or Cancellation()
-        try:
-            with self._failing_as_a_task():
-                return super().build_and_run_cmd(context, cmd_flags)
-        finally:
-            self._cancellation = None
+        # A kill before the first run counts: Airflow may kill while it still renders templates. After one it is late.
+        if self._has_run or self._cancellation is None:
+            self._cancellation = Cancellation()
+        self._has_run = True
+        with self._failing_as_a_task():
+            return super().build_and_run_cmd(context, cmd_flags)
 
     def run_command(
         self, cmd: list[str], env: dict[str, str], context: Context | Mapping[str, Any], **kwargs: Any

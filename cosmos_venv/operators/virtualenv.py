@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cosmos_venv import managed
-from cosmos_venv.compat import AirflowException, to_boolean
+from cosmos_venv.compat import AirflowException
 from cosmos_venv.constants import InvocationMode
-from cosmos_venv.exceptions import CosmosValueError, VirtualenvError, VirtualenvLockTimeout
+from cosmos_venv.exceptions import VirtualenvError, VirtualenvLockTimeout
 from cosmos_venv.guarded import Cancellation
 from cosmos_venv.operators.local import (
     DbtBuildLocalOperator,
@@ -73,9 +73,9 @@ class DbtVirtualenvBaseOperator(DbtLocalBaseOperator):
         py_executable: str | None = None,
         **kwargs: Any,
     ) -> None:
-        if virtualenv_dir == "":
-            raise CosmosValueError("virtualenv_dir is an empty text: name a directory, or leave it out.")
-        managed.refuse_text(py_requirements=py_requirements, pip_install_options=pip_install_options)
+        given = {"py_requirements": py_requirements, "pip_install_options": pip_install_options}
+        managed.VirtualenvArguments.of(given)  # refuses what cannot be, as does the next
+        managed.kept_directory(virtualenv_dir, is_temporary=False)
         super().__init__(**{**kwargs, "invocation_mode": InvocationMode.SUBPROCESS})
         self.__dict__.update(
             py_requirements=list(py_requirements or ()),
@@ -100,9 +100,7 @@ class DbtVirtualenvBaseOperator(DbtLocalBaseOperator):
     @property
     def kept_directory(self) -> Path | None:
         """Where this task's environment is kept; None when it gets a temporary one."""
-        if self.virtualenv_dir is None or to_boolean(self.is_virtualenv_dir_temporary):
-            return None
-        return Path(self.virtualenv_dir)
+        return managed.kept_directory(self.virtualenv_dir, self.is_virtualenv_dir_temporary)
 
     @contextmanager
     def _dbt_ready(self) -> Iterator[None]:

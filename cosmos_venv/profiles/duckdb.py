@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.profiles.base import BaseProfileMapping
 
-_ELSEWHERE = (":memory:", "md:", "motherduck:", "ducklake:", "s3://", "https://")
+# In memory, a URL or a service such as MotherDuck, or what dbt itself fills in.
+_ELSEWHERE = re.compile(r":memory:|[\w+.-]+:|.*\{[{%]")
 
 
 class DuckDBUserPasswordProfileMapping(BaseProfileMapping):
@@ -30,7 +32,7 @@ class DuckDBUserPasswordProfileMapping(BaseProfileMapping):
         """
         super().validate()
         path = str(self.profile["path"])
-        if not (path.startswith(_ELSEWHERE) or Path(path).is_absolute()):
+        if not (Path(path).is_absolute() or _ELSEWHERE.match(path)):
             raise CosmosValueError(
                 f"{type(self).__name__}: the path {path!r} of the connection {self.conn_id!r} is relative, and dbt "
                 "runs in a temporary folder. Give the absolute path of the database file."

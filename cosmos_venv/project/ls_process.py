@@ -8,12 +8,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from cosmos_venv import managed
-from cosmos_venv.compat import to_boolean
 from cosmos_venv.constants import ExecutionMode
 from cosmos_venv.dbt.command import vars_text
 from cosmos_venv.dbt.process import run_dbt
@@ -132,11 +131,13 @@ def _installation(graph: DbtGraph) -> Iterator[DbtInstallation]:
 
 
 def _kept_directory(graph: DbtGraph) -> Path:
-    directory = graph.execution_config.virtualenv_dir or graph.operator_args.get("virtualenv_dir")
-    if not directory or to_boolean(graph.operator_args.get("is_virtualenv_dir_temporary")) or "{{" in str(directory):
+    arguments: Mapping[str, Any] = graph.operator_args
+    given = graph.execution_config.virtualenv_dir or arguments.get("virtualenv_dir")
+    directory = managed.kept_directory(given, arguments.get("is_virtualenv_dir_temporary") or False)
+    if directory is None or managed.is_template(directory):
         raise CosmosLoadDbtException(
-            f"LoadMode.DBT_LS runs dbt in the managed environment, and virtualenv_dir={directory!r} keeps none for the "
+            f"LoadMode.DBT_LS runs dbt in the managed environment, and virtualenv_dir={given!r} keeps none for the "
             "time of parsing. Set ExecutionConfig(virtualenv_dir=...) to a folder that stays, or load a manifest with "
             "LoadMode.DBT_MANIFEST, which needs no dbt."
         )
-    return Path(str(directory))
+    return directory

@@ -17,6 +17,8 @@ import pytest
 from cosmos_venv.environments import lock
 from cosmos_venv.environments.lock import KERNEL_LOCK_FILENAME, LOCK_FILENAME, NOTE_FILENAME, VirtualenvLock
 from cosmos_venv.environments.lock_record import LockNote
+from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import VirtualenvLockTimeout
 from cosmos_venv.guarded import Cancellation
 
@@ -151,3 +153,26 @@ def test_a_directory_in_which_no_lock_file_can_be_made_is_named_by_the_error(
     assert output.splitlines()[-1] == (
         f"PermissionError: [Errno 13] Permission denied: '{everybodys_directory / KERNEL_LOCK_FILENAME}'"
     )
+
+
+def test_a_build_renews_its_record_as_it_gets_on(
+    tmp_path: Path, make_spec: Callable[..., EnvironmentSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To other hosts a record that is not renewed is that of a dead builder."""
+    monkeypatch.setattr(lock, "_RENEW_AFTER", 0.0)
+    record = tmp_path / LOCK_FILENAME
+    ages: list[float] = []
+
+    def age_and_report(_: str) -> None:
+        if record.exists():
+            ages.append(time.time() - record.stat().st_mtime)
+            os.utime(record, times=(0, 0))
+
+    with EnvironmentStore(tmp_path).open(
+        make_spec(), preference="uv", max_tries=1, cancellation=Cancellation(), report=age_and_report
+    ):
+        pass
+
+    # The first line is the store's own; each further one is the installer's, and comes with a renewal.
+    assert len(ages) > 2
+    assert max(ages[1:-1]) < 3_600

@@ -18,7 +18,7 @@ from cosmos_venv.exceptions import VirtualenvError
 Spec = Callable[..., EnvironmentSpec]
 MakeReady = Callable[..., Environment]
 
-ME, SOMEBODY, MY_GROUP = 1000, 1001, 100
+ME, SOMEBODY, IMAGE, MY_GROUP = 1000, 1001, 50000, 100
 DIRECTORY, LINK = stat.S_IFDIR, stat.S_IFLNK
 
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root may give a file to another user")
@@ -29,6 +29,7 @@ needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root may give a f
     [
         pytest.param(ME, MY_GROUP, DIRECTORY | 0o755, None, id="own"),
         pytest.param(0, 0, DIRECTORY | 0o755, None, id="root-s"),
+        pytest.param(IMAGE, 0, DIRECTORY | 0o775, None, id="of-whoever-owns-the-code"),
         pytest.param(SOMEBODY, MY_GROUP, DIRECTORY | 0o700, "it belongs to user id 1001", id="somebody-s"),
         pytest.param(ME, MY_GROUP, DIRECTORY | 0o757, "everybody may write to it", id="others-write"),
         pytest.param(0, 0, DIRECTORY | 0o1777, "everybody may write to it", id="others-write-sticky"),
@@ -42,7 +43,7 @@ needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root may give a f
 def test_what_somebody_else_can_have_written_is_not_trusted(
     owner: int, group: int, mode: int, expected: str | None
 ) -> None:
-    assert why_untrusted(owner=owner, group=group, mode=mode, uid=ME, parent_group=50) == expected
+    assert why_untrusted(owner=owner, group=group, mode=mode, trusted={ME, 0, IMAGE}, parent_group=50) == expected
 
 
 def parts_of(directory: Path, environment: Environment) -> dict[str, Path]:

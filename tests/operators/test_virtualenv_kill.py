@@ -56,8 +56,10 @@ def test_a_kill_before_the_command_begins_is_not_lost_and_counts_once(
     with pytest.raises(AirflowException, match="Task run was killed"):
         operator.execute({})
     operator.execute({})
+    operator.on_kill()
+    operator.execute({})
 
-    assert len(dbt_calls()) == 1
+    assert len(dbt_calls()) == 2
 
 
 @pytest.mark.parametrize("signals", [[signal.SIGTERM, signal.SIGKILL], [signal.SIGKILL]], ids=["asked", "at-once"])

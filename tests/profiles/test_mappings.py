@@ -185,7 +185,10 @@ def test_a_duckdb_file_that_dbt_would_not_find_is_refused(
         mapping.validate()
 
 
-@pytest.mark.parametrize("path", ["/data/harbor.duckdb", ":memory:", "md:harbor"])
+@pytest.mark.parametrize(
+    "path",
+    ["/data/harbor.duckdb", ":memory:", "md:harbor", "gs://b/x", "file:///x.duckdb", "{{ env_var('DUCKDB_PATH') }}"],
+)
 def test_a_duckdb_that_is_somewhere_is_taken(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_SAMPLE", json.dumps({"conn_type": "duckdb", "host": path}))
 
