@@ -12,7 +12,10 @@ import pytest
 
 import cosmos_venv
 from cosmos_venv import operators
+from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.operators import local
+from cosmos_venv.project.load import DbtGraph
+from cosmos_venv.project.node import DbtNode
 from cosmos_venv.public_names import COSMOS_NAMES
 
 NAMES = [(module, name) for module, names in COSMOS_NAMES.items() for name in sorted(names)]
@@ -112,3 +115,11 @@ def test_constants_can_be_imported_before_airflow() -> None:
     code = "import cosmos_venv.constants, cosmos_venv.exceptions, sys; sys.exit('airflow' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_graph_and_its_nodes_are_reached_where_cosmos_has_them() -> None:
+    graph = import_module("cosmos_venv.dbt.graph")
+
+    assert graph.DbtGraph is DbtGraph
+    assert graph.DbtNode is DbtNode
+    assert graph.CosmosLoadDbtException is CosmosLoadDbtException
