@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -84,7 +85,7 @@ def test_the_tables_are_those_of_the_real_dbt(tmp_path: Path) -> None:
     uv = pytest.importorskip("uv", reason="installs the real dbt").find_uv_bin()
     python = str(tmp_path / "environment" / "bin" / "python")
     for command in (
-        ["venv", str(tmp_path / "environment")],
+        ["venv", "--python", sys.executable, str(tmp_path / "environment")],
         ["pip", "install", "--python", python, "--no-index", "--find-links", str(WHEELS), "dbt-core"],
     ):
         subprocess.run([uv, "--quiet", "--offline", *command], check=True)
