@@ -18,6 +18,7 @@ from typing import Any
 from cosmos_venv import settings
 from cosmos_venv.compat import to_boolean, venv_install_method
 from cosmos_venv.dbt.check import DBT_CHECK
+from cosmos_venv.dbt.command import vars_text
 from cosmos_venv.dbt.partial_parse import ParsedProject, default_cache_dir, kept_file
 from cosmos_venv.dbt.project_file import read_dbt_project
 from cosmos_venv.environments.detached import build_detached
@@ -109,21 +110,14 @@ def managed_environment(
     :raises CosmosValueError: when an argument cannot be what it is.
     """
     spec = arguments.spec()
-    preference = venv_install_method()
     if directory is None:
-        with temporary_environment(spec, preference=preference, cancellation=cancellation, report=report) as fresh:
+        with temporary_environment(
+            spec, preference=venv_install_method(), cancellation=cancellation, report=report
+        ) as fresh:
             yield fresh
         return
     _refuse_to_build(spec, directory)
-    with EnvironmentStore(directory).open(
-        spec,
-        preference=preference,
-        max_tries=settings.virtualenv_max_retries_lock,
-        cancellation=cancellation,
-        report=report,
-    ) as environment:
-        if environment.was_built and (built := _foreground_builds.get()) is not None:
-            built.add(environment.path)
+    with _kept_environment(spec, directory, cancellation=cancellation, report=report) as environment:
         yield environment
 
 
@@ -148,14 +142,37 @@ def environment_for_parsing(
             wait=seconds_for_a_parse(),
             report=report,
         )
-    with managed_environment(arguments, directory, cancellation=Cancellation(), report=report) as environment:
+    with _kept_environment(spec, directory, cancellation=Cancellation(), report=report) as environment:
         yield environment
 
 
-def parsed_project(project_dir: Path, profiles_yml: Path, *key: str) -> ParsedProject:
+@contextmanager
+def _kept_environment(
+    spec: EnvironmentSpec, directory: Path, *, cancellation: Cancellation, report: Report
+) -> Iterator[Environment]:
+    with EnvironmentStore(directory).open(
+        spec,
+        preference=venv_install_method(),
+        max_tries=settings.virtualenv_max_retries_lock,
+        cancellation=cancellation,
+        report=report,
+    ) as environment:
+        if environment.was_built and (built := _foreground_builds.get()) is not None:
+            built.add(environment.path)
+        yield environment
+
+
+def parsed_project(
+    project_dir: Path,
+    profiles_yml: Path,
+    *,
+    target_name: str,
+    variables: Mapping[str, Any] | str | None,
+    which_dbt: str,
+) -> ParsedProject:
     """The parse file that a command of this project is offered and leaves to the next one.
 
-    :param key: what else must be equal for two commands to share one: which dbt, target, variables.
+    :param which_dbt: a text that differs where the dbt may be another one.
     :raises CosmosLoadDbtException: when the project's dbt_project.yml cannot be read.
     """
     if not (settings.enable_cache and settings.enable_cache_partial_parse):
@@ -164,7 +181,8 @@ def parsed_project(project_dir: Path, profiles_yml: Path, *key: str) -> ParsedPr
     project_name = read_dbt_project(project_dir).name or project_dir.name
     profile = profiles_yml.read_text(encoding="utf-8", errors="replace") if profiles_yml.is_file() else ""
     cache_dir = Path(settings.cache_dir) if settings.cache_dir else default_cache_dir(tempfile.gettempdir())
-    return ParsedProject(project_dir=project_dir, kept=kept_file(cache_dir, [project_name, profile, *key]))
+    key = [project_name, profile, target_name, vars_text(variables) or "", which_dbt]
+    return ParsedProject(project_dir=project_dir, kept=kept_file(cache_dir, key))
 
 
 @contextmanager

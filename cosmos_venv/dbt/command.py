@@ -82,5 +82,11 @@ def vars_text(variables: Mapping[str, Any] | str | None) -> str | None:
     return yaml.safe_dump(dict(variables), allow_unicode=True)
 
 
+def vars_flags(variables: Mapping[str, Any] | str | None) -> list[str]:
+    """The flag ``--vars`` for a command that has no other options of ours, such as ``dbt deps``."""
+    text = vars_text(variables)
+    return [] if text is None else ["--vars", text]
+
+
 def _without_blanks(flags: Sequence[str]) -> list[str]:
     return [flag for flag in flags if flag and flag.strip()]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from cosmos_venv import managed
 from cosmos_venv.compat import AirflowException, AirflowSkipException, to_boolean
 from cosmos_venv.constants import InvocationMode
-from cosmos_venv.dbt.command import Selection, vars_text
+from cosmos_venv.dbt.command import Selection, vars_flags
 from cosmos_venv.dbt.process import FullOutputSubprocessResult, run_dbt
 from cosmos_venv.dbt.results import failure_text
 from cosmos_venv.dbt.workspace import has_packages, require_project, workspace, written_in_place
@@ -167,7 +167,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
             place_flags = ["--project-dir", str(place), *self.profile_config.flags(profile)]
             env = written_in_place(place, {**env, **secrets})
             if wants_deps:
-                deps = [cmd[0], "deps", *place_flags, *self._vars_flags()]
+                deps = [cmd[0], "deps", *place_flags, *vars_flags(self.vars)]
                 self.handle_exception(self.run_subprocess(deps, env, str(place)), place)
             result = self.run_subprocess([*cmd, *place_flags], env, str(place))
             self.handle_exception(result, place)
@@ -181,16 +181,17 @@ class DbtLocalBaseOperator(AbstractDbtBase):
     def _parsed_project(self, profiles_yml: Path) -> ParsedProject | None:
         if not self.partial_parse:
             return None
-        key = (self.profile_config.target_name, vars_text(self.vars) or "", self._which_dbt())
-        return managed.parsed_project(Path(self.project_dir), profiles_yml, *key)
+        return managed.parsed_project(
+            Path(self.project_dir),
+            profiles_yml,
+            target_name=self.profile_config.target_name,
+            variables=self.vars,
+            which_dbt=self._which_dbt(),
+        )
 
     def _which_dbt(self) -> str:
         """A text that differs where the dbt may be another one."""
         return self.dbt_executable_path
-
-    def _vars_flags(self) -> list[str]:
-        text = vars_text(self.vars)
-        return [] if text is None else ["--vars", text]
 
     def run_subprocess(
         self, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any

@@ -14,7 +14,7 @@ import yaml
 
 from cosmos_venv import managed
 from cosmos_venv.constants import ExecutionMode
-from cosmos_venv.dbt.command import vars_text
+from cosmos_venv.dbt.command import vars_flags
 from cosmos_venv.dbt.process import run_dbt
 from cosmos_venv.dbt.results import failure_text
 from cosmos_venv.dbt.workspace import has_packages, workspace, written_in_place
@@ -22,7 +22,6 @@ from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException
 from cosmos_venv.project.dbt_ls import ls_arguments
 
 if TYPE_CHECKING:
-    from cosmos_venv.dbt.partial_parse import ParsedProject
     from cosmos_venv.project.load import DbtGraph
 
 logger = logging.getLogger(__name__)
@@ -59,14 +58,23 @@ def run_dbt_ls(graph: DbtGraph) -> list[str]:
             secrets,
         ),
         workspace(
-            project_dir, install_deps=wants_deps, parsed=_parsed_project(graph, profile, dbt, variables)
+            project_dir,
+            install_deps=wants_deps,
+            parsed=managed.parsed_project(
+                project_dir,
+                profile,
+                target_name=graph.profile_config.target_name,
+                variables=variables,
+                which_dbt=dbt.identity,
+            )
+            if graph.project.partial_parse
+            else None,
         ) as place,
     ):
         flags = ["--project-dir", str(place), *graph.profile_config.flags(profile)]
         env = written_in_place(place, _environment(graph, dbt) | secrets)
         if wants_deps:
-            text = vars_text(variables)
-            _run(dbt, ["deps", *flags, *([] if text is None else ["--vars", text])], env, place)
+            _run(dbt, ["deps", *flags, *vars_flags(variables)], env, place)
         arguments = ls_arguments(graph.render_config, graph.project, dbt_vars=variables)
         return _run(dbt, [*arguments, *flags], env, place)
 
@@ -77,15 +85,6 @@ def _variables(graph: DbtGraph) -> Mapping[str, object] | None:
     if isinstance(given, str):
         given = yaml.safe_load(given)
     return given if isinstance(given, Mapping) and given else graph.project.dbt_vars or None
-
-
-def _parsed_project(
-    graph: DbtGraph, profiles_yml: Path, dbt: DbtInstallation, variables: Mapping[str, object] | None
-) -> ParsedProject | None:
-    if not graph.project.partial_parse or graph.profile_config is None:
-        return None
-    key = (graph.profile_config.target_name, vars_text(variables) or "", dbt.identity)
-    return managed.parsed_project(graph.project_path, profiles_yml, *key)
 
 
 def _run(dbt: DbtInstallation, arguments: list[str], env: Mapping[str, str], place: Path) -> list[str]:
