@@ -47,6 +47,9 @@ pins: ## resolve requirements/*.txt anew
 	$(COMPILE) --upgrade dbt110.in -o dbt110.txt && \
 	$(COMPILE) --upgrade ../pyproject.toml demo.in -o demo.txt && \
 	$(COMPILE) --upgrade ../pyproject.toml ../pytest_cosmos_venv/pyproject.toml test.in -o test.txt && \
+	$(COMPILE) --upgrade ../pytest_cosmos_venv/pyproject.toml cosmos.in -o cosmos.txt && \
+	$(COMPILE) --upgrade ../pytest_cosmos_venv/pyproject.toml cosmos2.in -o cosmos2.txt && \
+	$(COMPILE) --upgrade ../pytest_cosmos_venv/pyproject.toml crowd.in -o crowd.txt && \
 	$(COMPILE) --upgrade ../pytest_cosmos_venv/pyproject.toml wheelhouse.in -o wheelhouse.txt
 
 clean: ## remove everything that was made here, environments included

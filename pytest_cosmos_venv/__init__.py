@@ -9,12 +9,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pytest_cosmos_venv.dbt_record import DbtCall, read_dbt_calls
+    from pytest_cosmos_venv.environments.dbt_record import DbtCall, read_dbt_calls
+    from pytest_cosmos_venv.environments.wheel import Wheel, write_wheel
+    from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse, build_wheelhouse
+    from pytest_cosmos_venv.errors import ToolkitMisuse
     from pytest_cosmos_venv.implementation import Implementation, ImplementationError, find_implementation
     from pytest_cosmos_venv.lookalike import RECORD_VARIABLE
     from pytest_cosmos_venv.suite import SuiteExit
-    from pytest_cosmos_venv.wheel import Wheel, write_wheel
-    from pytest_cosmos_venv.wheelhouse import Wheelhouse, build_wheelhouse
 
 __all__ = [
     "RECORD_VARIABLE",
@@ -22,6 +23,7 @@ __all__ = [
     "Implementation",
     "ImplementationError",
     "SuiteExit",
+    "ToolkitMisuse",
     "Wheel",
     "Wheelhouse",
     "build_wheelhouse",
@@ -33,17 +35,18 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOME = {
-    "DbtCall": "dbt_record",
+    "DbtCall": "environments.dbt_record",
     "Implementation": "implementation",
     "ImplementationError": "implementation",
     "RECORD_VARIABLE": "lookalike",
     "SuiteExit": "suite",
-    "Wheel": "wheel",
-    "Wheelhouse": "wheelhouse",
-    "build_wheelhouse": "wheelhouse",
+    "ToolkitMisuse": "errors",
+    "Wheel": "environments.wheel",
+    "Wheelhouse": "environments.wheelhouse",
+    "build_wheelhouse": "environments.wheelhouse",
     "find_implementation": "implementation",
-    "read_dbt_calls": "dbt_record",
-    "write_wheel": "wheel",
+    "read_dbt_calls": "environments.dbt_record",
+    "write_wheel": "environments.wheel",
 }
 
 

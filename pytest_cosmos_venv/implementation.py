@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import metadata, util
+from importlib import import_module, metadata, util
+from types import ModuleType
 
 KNOWN_IMPLEMENTATIONS = {"cosmos": "astronomer-cosmos", "cosmos_venv": "cosmos-venv"}
 """Import root -> distribution of what is looked for where nothing is named."""
@@ -24,6 +25,13 @@ class Implementation:
 
     import_root: str
     version: str
+
+    def module(self, name: str = "") -> ModuleType:
+        """Import one of its modules.
+
+        :param name: below the import root, such as ``operators.virtualenv``; the package itself without one.
+        """
+        return import_module(f"{self.import_root}.{name}" if name else self.import_root)
 
 
 def find_implementation(named: str | None) -> Implementation:

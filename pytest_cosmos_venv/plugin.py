@@ -1,20 +1,35 @@
-"""What does pytest see of the toolkit? The options, the fixtures, and the switch to the conformance suite.
+"""What does pytest see of the toolkit? The options, the rooms its fixtures are in, and the switch to the suite.
 
-Every project that has this distribution installed imports this file in each test run: the standard library and pytest
-only; everything else on first use.
+Every project that has this distribution installed imports this file and the named rooms in each test run: the standard
+library and pytest only; everything else on first use.
 """
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 import pytest
 
-if TYPE_CHECKING:
-    from pytest_cosmos_venv.wheelhouse import Wheelhouse
+pytest_plugins = (
+    "pytest_cosmos_venv.fixtures",
+    "pytest_cosmos_venv.airflow.fixtures",
+    "pytest_cosmos_venv.environments.fixtures",
+    "pytest_cosmos_venv.processes.fixtures",
+    "pytest_cosmos_venv.projects.fixtures",
+    "pytest_cosmos_venv.races.fixtures",
+    "pytest_cosmos_venv.seeds.fixtures",
+)
 
 _CONFORMANCE = "--cosmos-conformance"
+# Options with a value; each may stand in the ini file too, under its name with underscores.
+_VALUES = (
+    (
+        "cosmos-implementation",
+        "IMPORT_ROOT",
+        "The implementation, such as cosmos or cosmos_venv. Default: the one that is installed.",
+    ),
+    ("cosmos-cache-dir", "DIR", "Where wheels and databases are kept between runs. Default: in pytest's cache."),
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -25,11 +40,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="Judge an implementation by the conformance suite, and run nothing else.",
     )
-    group.addoption(
-        "--cosmos-implementation",
-        metavar="IMPORT_ROOT",
-        help="The implementation, such as cosmos or cosmos_venv. Default: the one that is installed.",
-    )
+    for name, metavar, text in _VALUES:
+        group.addoption(f"--{name}", metavar=metavar, help=text)
+        parser.addini(name.replace("-", "_"), f"As --{name}. {text}")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -53,19 +66,6 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
         implementation=config.option.cosmos_implementation,
         set_aside=_set_aside(config),
     )
-
-
-@pytest.fixture(scope="session")
-def cosmos_wheelhouse(tmp_path_factory: pytest.TempPathFactory) -> Wheelhouse:
-    """A folder of real wheels to install from without network: look-alikes of dbt-core, dbt-duckdb, dbt-postgres.
-
-    ``.pip_install_options`` makes any operator install from it, ``.add_dbt(version)`` adds one. The installed ``dbt``
-    takes dbt's command line and writes down each call where ``COSMOS_DBT_RECORD_DIR`` names a folder;
-    ``read_dbt_calls(folder)`` reads it.
-    """
-    from pytest_cosmos_venv.wheelhouse import build_wheelhouse
-
-    return build_wheelhouse(tmp_path_factory.mktemp("cosmos-wheelhouse"))
 
 
 def _refuse_paths(config: pytest.Config, arguments: list[str]) -> None:

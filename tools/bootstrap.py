@@ -78,9 +78,17 @@ class Environment:
 TOOLS = Environment(path=f".cache/tools/{TAG}", pins=("bootstrap",))
 DEMO = Environment(path=f".demo/{TAG}/venv", pins=("demo",), projects=(".",), is_compiled=True)
 TESTS = Environment(path=".venv", pins=("test",), projects=(".", "pytest_cosmos_venv"))
-PLAIN_AIRFLOWS = (
+TOOLKIT = ("pytest_cosmos_venv",)
+# What tests run in a process of its own: plain Airflows, the toolkit beside another implementation and beside other
+# people's plugins, and the real dbts that the look-alike is compared with.
+OTHERS = (
     Environment(path=".cache/envs/airflow3", pins=("airflow3",)),
     Environment(path=".cache/envs/airflow2", pins=("airflow2",), below=(3, 13)),
+    Environment(path=".cache/envs/cosmos", pins=("cosmos",), projects=TOOLKIT),
+    Environment(path=".cache/envs/cosmos2", pins=("cosmos2",), projects=TOOLKIT, below=(3, 13)),
+    Environment(path=".cache/envs/crowd", pins=("crowd",), projects=TOOLKIT),
+    Environment(path=".cache/envs/dbt111", pins=("dbt",), is_compiled=True),
+    Environment(path=".cache/envs/dbt110", pins=("dbt110",), is_compiled=True),
 )
 WHEELHOUSE = ROOT / ".cache" / "wheelhouse"
 # A file, a download: they may pin different versions of one name.
@@ -222,7 +230,7 @@ def steps(target: str) -> Iterator[Callable[[], None]]:
     if target == "demo":
         yield partial(make, DEMO)
     if target == "test":
-        for environment in (TESTS, *PLAIN_AIRFLOWS):
+        for environment in (TESTS, *OTHERS):
             yield partial(make, environment)
     if target in ("test", "wheelhouse"):
         for pins in WHEELHOUSE_PINS:

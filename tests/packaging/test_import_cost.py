@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from pytest_cosmos_venv import plugin
+
 NEW_MODULES = """
 import sys
 {before}
@@ -26,6 +28,10 @@ def test_importing_the_product_imports_neither_airflow_nor_another_implementatio
 
 
 def test_importing_the_plugin_imports_the_standard_library_and_pytest_only() -> None:
-    modules = modules_of("pytest_cosmos_venv.plugin", before="import pytest")
+    rooms = ", ".join(plugin.pytest_plugins)
 
-    assert modules == {"pytest_cosmos_venv", "pytest_cosmos_venv.plugin"}
+    modules = modules_of(f"pytest_cosmos_venv.plugin, {rooms}", before="import pytest")
+
+    assert {name for name in modules if name.rpartition(".")[2] not in ("plugin", "fixtures", "hooks")} == {
+        room.rpartition(".")[0] for room in plugin.pytest_plugins
+    }

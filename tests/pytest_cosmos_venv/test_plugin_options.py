@@ -16,6 +16,7 @@ def test_the_options_stand_in_one_group_of_the_help(pytester: pytest.Pytester) -
     assert re.findall(r"^  (--\S+)", group, re.MULTILINE) == [
         "--cosmos-conformance",
         "--cosmos-implementation=IMPORT_ROOT",
+        "--cosmos-cache-dir=DIR",
     ]
 
 

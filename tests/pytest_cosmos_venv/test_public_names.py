@@ -14,6 +14,7 @@ def test_the_public_names_are_pinned() -> None:
         "Implementation",
         "ImplementationError",
         "SuiteExit",
+        "ToolkitMisuse",
         "Wheel",
         "Wheelhouse",
         "build_wheelhouse",

@@ -1,7 +1,6 @@
 """What does the look-alike ``dbt`` do? It takes dbt's command line, says what dbt says, and writes down each call.
 
-This file becomes ``dbt/cli/main.py`` of the wheel that ``wheelhouse.py`` writes, word for word: the standard library
-only, for every Python that an environment may have, and no import of this package.
+Becomes ``dbt/cli/main.py`` word for word: see the folder's own first words.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 RECORD_VARIABLE = "COSMOS_DBT_RECORD_DIR"
-"""Names the folder in which every call of the look-alike leaves one file of JSON lines."""
 
 RECORDED_PREFIXES = ("AIRFLOW_CTX_", "COSMOS_", "DBT_", "PYTHON", "VIRTUAL_ENV")
 

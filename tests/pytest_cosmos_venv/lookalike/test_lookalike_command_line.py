@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from pytest_cosmos_venv.lookalike import COMMAND_GROUPS, COMMANDS, MANY_VALUES, ONE_VALUE, Invocation, UsageError
+from pytest_cosmos_venv.lookalike.main import COMMAND_GROUPS, COMMANDS, MANY_VALUES, ONE_VALUE, Invocation, UsageError
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 WHEELS = REPOSITORY / ".cache" / "wheelhouse"
 
 # Run by the Python of an environment that has the real dbt.

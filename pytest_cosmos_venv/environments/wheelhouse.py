@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_cosmos_venv import lookalike
-from pytest_cosmos_venv.wheel import Wheel, write_wheel
+from pytest_cosmos_venv.environments.wheel import Wheel, write_wheel
+from pytest_cosmos_venv.lookalike import lookalike_files
 
 DBT_VERSION = "1.10.0"
 ADAPTERS = ("duckdb", "postgres")
@@ -48,14 +48,7 @@ class Wheelhouse:
         wheel = Wheel(
             name="dbt-core",
             version=version,
-            files={
-                "dbt/__init__.py": "",
-                "dbt/version.py": f'__version__ = "{version}"\n',
-                "dbt/cli/__init__.py": "",
-                "dbt/cli/main.py": Path(lookalike.__file__).read_text(encoding="utf-8"),
-                # Here and not in the adapters, so that each file of the environment belongs to one distribution.
-                "dbt/adapters/__init__.py": "",
-            },
+            files={**lookalike_files(), "dbt/version.py": f'__version__ = "{version}"\n'},
             console_scripts={"dbt": "dbt.cli.main:cli"},
         )
         return write_wheel(wheel, self.path)

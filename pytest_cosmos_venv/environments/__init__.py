@@ -1,0 +1,1 @@
+"""What a test installs from or runs dbt in: fake environments, wheelhouses, package indexes."""

@@ -1,0 +1,19 @@
+"""How does the toolkit say that it was used wrongly? In a sentence, without a traceback of its own insides."""
+
+from __future__ import annotations
+
+import pytest
+
+
+# pytest gives the class of its own failures no other public name, and types know it under none.
+class ToolkitMisuse(pytest.fail.Exception):  # type: ignore[name-defined, misc]
+    """A fixture, a mark or an option of the toolkit was used in a way that cannot work.
+
+    A failure of pytest's own kind, so that a test that raises it ends with the text alone, and an
+    ``except Exception`` in the code under test does not swallow it.
+
+    :param message: what was given, and the way out.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, pytrace=False)

@@ -1,0 +1,27 @@
+"""A ``dbt`` that takes dbt's command line, says what dbt says, does as a test scripted it, and records each call.
+
+The modules of this folder named in ``SHIPPED`` are copied word for word into ``dbt/cli/`` of a wheel or of a fake
+environment: the standard library only, for every Python that an environment may have, importing each other
+relatively.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+RECORD_VARIABLE = "COSMOS_DBT_RECORD_DIR"
+"""Names the folder in which every call of the look-alike leaves one file of JSON lines, and finds its script."""
+
+SHIPPED = ("main.py",)
+"""The files that are dbt's."""
+
+
+def lookalike_files() -> dict[str, str]:
+    """Path below ``site-packages`` -> text, of everything that ``import dbt.cli.main`` needs.
+
+    The ``__init__.py`` of ``dbt`` and ``dbt.adapters`` are among them, so that each file of an environment belongs to
+    one distribution and the adapters bring their own folder only.
+    """
+    folder = Path(__file__).parent
+    shipped = {f"dbt/cli/{name}": (folder / name).read_text(encoding="utf-8") for name in SHIPPED}
+    return {"dbt/__init__.py": "", "dbt/cli/__init__.py": "", "dbt/adapters/__init__.py": "", **shipped}

@@ -1,0 +1,1 @@
+"""dbt projects from a few lines, their manifests, and the servers that hand these out."""

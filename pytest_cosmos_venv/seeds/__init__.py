@@ -1,0 +1,1 @@
+"""Seeds that change or do not: a project and the state that earlier runs left."""
