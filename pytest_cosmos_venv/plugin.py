@@ -13,9 +13,11 @@ import pytest
 pytest_plugins = (
     "pytest_cosmos_venv.fixtures",
     "pytest_cosmos_venv.airflow.fixtures",
+    "pytest_cosmos_venv.dags.fixtures",
     "pytest_cosmos_venv.environments.fixtures",
     "pytest_cosmos_venv.processes.fixtures",
     "pytest_cosmos_venv.projects.fixtures",
+    "pytest_cosmos_venv.racers.fixtures",
     "pytest_cosmos_venv.races.fixtures",
     "pytest_cosmos_venv.seeds.fixtures",
 )

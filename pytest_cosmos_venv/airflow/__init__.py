@@ -1,1 +1,1 @@
-"""Airflow in a test: home, Variables, Connections, running DAGs and tasks, their shape, their cost, their clock."""
+"""Airflow in a test: home, Variables, Connections, DAGs and tasks that run, and their clock."""

@@ -1,1 +1,1 @@
-"""Many at once: contenders, racers across xdist workers, and the timeline of what they did."""
+"""Many contenders at one instant, each in a process of its own, and the timeline of what they did."""

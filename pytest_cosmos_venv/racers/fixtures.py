@@ -1,0 +1,3 @@
+"""Fixtures of this room."""
+
+from __future__ import annotations
