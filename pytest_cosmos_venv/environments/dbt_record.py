@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+from pytest_cosmos_venv.lookalike.command_line import Invocation, UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,28 +17,47 @@ class DbtCall:
 
     :param argv: its command line; element 0 is the path of the console script.
     :param cwd: the directory in which it ran.
-    :param env: its variables named ``AIRFLOW_CTX_*``, ``COSMOS_*``, ``DBT_*``, ``PYTHON*`` and ``VIRTUAL_ENV*``.
+    :param env: all its variables. They are not shown in a failure's message, because a password may be among them.
+    :param pid: its process.
+    :param ppid: the process that started it.
     :param prefix: the environment whose Python ran it.
-    :param dbt_version: the version of the look-alike wheel.
+    :param dbt_version: the version of the look-alike.
+    :param stdin: what could be read at once, up to 64 KiB; None where it was a terminal or closed.
+    :param child_pid: the child that it was scripted to fork.
+    :param signals: names of the signals that it received, in order: ``("SIGINT", "SIGTERM")``.
     :param started_at: seconds since the epoch.
+    :param held_at: when it began to wait for ``release()``; None where it did not.
     :param ended_at: the same, or None while it runs and when it was killed.
     :param exit_code: None as for ``ended_at``.
     """
 
     argv: tuple[str, ...]
     cwd: Path
-    env: Mapping[str, str]
+    env: Mapping[str, str] = field(repr=False)
     pid: int
     prefix: Path
     dbt_version: str
     started_at: float
     ended_at: float | None
     exit_code: int | None
+    ppid: int = 0
+    stdin: str | None = None
+    child_pid: int | None = None
+    signals: tuple[str, ...] = ()
+    held_at: float | None = None
 
     @property
     def arguments(self) -> tuple[str, ...]:
         """The command line without the executable."""
         return self.argv[1:]
+
+    @property
+    def command(self) -> str | None:
+        """``run``, ``docs generate``, ``--version``, ...; None where dbt would have refused the command line."""
+        try:
+            return Invocation(list(self.arguments)).command
+        except UsageError:
+            return None
 
 
 def read_dbt_calls(folder: Path) -> list[DbtCall]:
@@ -45,19 +67,26 @@ def read_dbt_calls(folder: Path) -> list[DbtCall]:
 
 
 def _read_call(file: Path) -> DbtCall | None:
-    events = {event["event"]: event for event in map(json.loads, file.read_text(encoding="utf-8").splitlines())}
-    start = events.get("start")
+    *lines, _unfinished = file.read_text(encoding="utf-8").split("\n")
+    events: list[dict[str, Any]] = [json.loads(line) for line in lines]
+    by_name = {event["event"]: event for event in events}
+    start = by_name.get("start")
     if start is None:  # the file has been made and its first line not yet written
         return None
-    end = events.get("end", {})
+    end = by_name.get("end", {})
     return DbtCall(
         argv=tuple(start["argv"]),
         cwd=Path(start["cwd"]),
         env=start["env"],
         pid=start["pid"],
+        ppid=start.get("ppid", 0),
         prefix=Path(start["prefix"]),
         dbt_version=start["dbt_version"],
+        stdin=start.get("stdin"),
+        child_pid=by_name.get("child", {}).get("pid"),
+        signals=tuple(event["name"] for event in events if event["event"] == "signal"),
         started_at=start["at"],
+        held_at=by_name.get("held", {}).get("at"),
         ended_at=end.get("at"),
         exit_code=end.get("exit_code"),
     )

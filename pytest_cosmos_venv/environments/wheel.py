@@ -1,9 +1,13 @@
-"""How is a wheel written without a build backend? The format is a zip file with four well-known texts in it."""
+"""How is a wheel written without a build backend? The format is a zip file with four well-known texts in it.
+
+The sdists of a wheelhouse carry this file along for their own build backend: the standard library only.
+"""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import re
 import zipfile
 from collections.abc import Mapping
@@ -33,36 +37,44 @@ class Wheel:
     @property
     def filename(self) -> str:
         """As the binary distribution format has it, for every Python 3 and platform."""
-        return f"{self._stem}-py3-none-any.whl"
+        return f"{self.stem}-py3-none-any.whl"
 
     @property
     def contents(self) -> dict[str, str]:
         """Every file of the wheel but its ``RECORD``."""
-        info = self._info
-        texts = {**self.files, f"{info}/METADATA": self._metadata, f"{info}/WHEEL": _WHEEL_FILE}
+        return {**self.files, **{f"{self.info_folder}/{name}": text for name, text in self.info.items()}}
+
+    @property
+    def info(self) -> dict[str, str]:
+        """The texts of its ``.dist-info`` folder but ``RECORD``, by their names there."""
+        texts = {"METADATA": self.metadata, "WHEEL": _WHEEL_FILE}
         if self.console_scripts:
             lines = [f"{command} = {target}" for command, target in self.console_scripts.items()]
-            texts[f"{info}/entry_points.txt"] = "\n".join(["[console_scripts]", *lines, ""])
+            texts["entry_points.txt"] = "\n".join(["[console_scripts]", *lines, ""])
         return texts
 
     @property
     def record(self) -> tuple[str, str]:
         """Path and text of ``RECORD``: each file with its hash and size, itself without."""
-        path = f"{self._info}/RECORD"
+        path = f"{self.info_folder}/RECORD"
         rows = [_record_row(name, text) for name, text in self.contents.items()]
         return path, "\n".join([*rows, f"{path},,", ""])
 
     @property
-    def _stem(self) -> str:
+    def stem(self) -> str:
+        """Name and version as every file name of the distribution begins: ``dbt_core-1.10.0``."""
         return f"{re.sub(r'[-_.]+', '_', self.name).lower()}-{self.version}"
 
     @property
-    def _info(self) -> str:
-        return f"{self._stem}.dist-info"
+    def info_folder(self) -> str:
+        """The name of its ``.dist-info`` folder."""
+        return f"{self.stem}.dist-info"
 
     @property
-    def _metadata(self) -> str:
-        lines = ["Metadata-Version: 2.1", f"Name: {self.name}", f"Version: {self.version}"]
+    def metadata(self) -> str:
+        """The text of ``METADATA``, and of the ``PKG-INFO`` of an sdist."""
+        # From 2.2 on the metadata of an sdist may be relied on, so that uv need not build it to know them.
+        lines = ["Metadata-Version: 2.2", f"Name: {self.name}", f"Version: {self.version}"]
         lines += [f"Requires-Dist: {requirement}" for requirement in self.requires]
         return "\n".join([*lines, ""])
 
@@ -73,12 +85,23 @@ _WHEEL_FILE = "Wheel-Version: 1.0\nGenerator: pytest-cosmos-venv\nRoot-Is-Pureli
 def write_wheel(wheel: Wheel, folder: Path) -> Path:
     """Write the wheel into an existing ``folder`` and return its path; an older one of the name is replaced."""
     path = folder / wheel.filename
-    with zipfile.ZipFile(path, "w", compression=zipfile.ZIP_DEFLATED) as archive:
-        for name, text in [*wheel.contents.items(), wheel.record]:
+    path.write_bytes(wheel_bytes(wheel))
+    return path
+
+
+def wheel_bytes(wheel: Wheel, *, record: str | None = None) -> bytes:
+    """The wheel's file; equal wheels are equal bytes.
+
+    :param record: the text of another ``RECORD`` than its own.
+    """
+    packed = io.BytesIO()
+    path, own = wheel.record
+    with zipfile.ZipFile(packed, "w", compression=zipfile.ZIP_DEFLATED) as archive:
+        for name, text in {**wheel.contents, path: own if record is None else record}.items():
             entry = zipfile.ZipInfo(name, date_time=_TIMESTAMP)
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, text)
-    return path
+    return packed.getvalue()
 
 
 def _record_row(name: str, text: str) -> str:

@@ -12,16 +12,26 @@ from pathlib import Path
 RECORD_VARIABLE = "COSMOS_DBT_RECORD_DIR"
 """Names the folder in which every call of the look-alike leaves one file of JSON lines, and finds its script."""
 
-SHIPPED = ("main.py",)
+VERIFIED_DBT_VERSIONS = ("1.10", "1.11")
+"""The versions of dbt that the look-alike was compared with."""
+
+SHIPPED = (
+    *("artifacts.py", "call.py", "command_line.py", "log.py", "main.py", "node_run.py"),
+    *("project.py", "record.py", "script.py", "tables.py"),
+)
 """The files that are dbt's."""
 
 
-def lookalike_files() -> dict[str, str]:
+def lookalike_files(*, strict: bool = False) -> dict[str, str]:
     """Path below ``site-packages`` -> text, of everything that ``import dbt.cli.main`` needs.
 
     The ``__init__.py`` of ``dbt`` and ``dbt.adapters`` are among them, so that each file of an environment belongs to
     one distribution and the adapters bring their own folder only.
+
+    :param strict: refuse the commands, options and values that a dbt of this version refuses.
     """
     folder = Path(__file__).parent
     shipped = {f"dbt/cli/{name}": (folder / name).read_text(encoding="utf-8") for name in SHIPPED}
+    if strict:
+        shipped["dbt/cli/strict"] = "The command line is checked against dbt's own tables.\n"
     return {"dbt/__init__.py": "", "dbt/cli/__init__.py": "", "dbt/adapters/__init__.py": "", **shipped}

@@ -1,0 +1,169 @@
+"""What looks like a virtual environment and is made in milliseconds? Links to a Python, and a scripted dbt."""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
+from pathlib import Path
+
+from pytest_cosmos_venv.environments.lookalike_wheels import DBT_VERSION, adapter_wheel, dbt_wheel
+from pytest_cosmos_venv.environments.scripted_dbt import ScriptedDbt
+from pytest_cosmos_venv.environments.wheel import Wheel
+from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.lookalike import VERIFIED_DBT_VERSIONS, lookalike_files
+from pytest_cosmos_venv.lookalike.record import FOLDER_OF_ENVIRONMENT
+
+ADAPTERS = ("duckdb", "postgres")
+# Older kernels cut a longer first line of a script; pip keeps to the same.
+_LONGEST_SHEBANG = 127
+
+
+@dataclass(frozen=True)
+class FakeVenv(ScriptedDbt):
+    """A virtual environment that works, with a dbt that does as scripted and writes down its calls.
+
+    Its ``dbt`` finds script and record beside itself, also with an empty environment, and beside a wheelhouse whose
+    installed ``dbt`` has others.
+    """
+
+    _place: Path
+    _files: dict[str, str] = field(repr=False)
+    _family: list[FakeVenv] = field(repr=False, compare=False)
+
+    @cached_property
+    def path(self) -> Path:
+        """Its directory. The first use makes it."""
+        _build(self._place, self._files)
+        self.folder.mkdir(exist_ok=True)
+        return self._place
+
+    @property
+    def dbt(self) -> Path:
+        """The executable, for ``ExecutionConfig(dbt_executable_path=...)``."""
+        return self.path / "bin" / "dbt"
+
+    @property
+    def python(self) -> Path:
+        """Its interpreter: the one that runs the tests, with a ``sys.prefix`` of its own."""
+        return self.path / "bin" / "python"
+
+    def __call__(
+        self,
+        *,
+        path: Path | None = None,
+        dbt_version: str = DBT_VERSION,
+        adapters: tuple[str, ...] = ADAPTERS,
+        strict: bool = False,
+    ) -> FakeVenv:
+        """Make another one, at once, with script and record of its own.
+
+        :param path: where; beside the others when None. It may exist, but hold no environment.
+        :param dbt_version: that it says of itself.
+        :param adapters: their names without ``dbt-``.
+        :param strict: refuse commands, options and values that dbt does not have, as dbt does. For the versions in
+            ``VERIFIED_DBT_VERSIONS``.
+        :raises ToolkitMisuse: for a place, a version or a name that cannot be.
+        """
+        place = path or self._place.with_name(f"{self._place.name}-{len(self._family) + 1}")
+        if (place / "pyvenv.cfg").exists() or (place / "bin" / "python").exists():
+            raise ToolkitMisuse(f"path={place}: there is a virtual environment already; give another directory.")
+        _check(dbt_version, adapters, strict)
+        another = fake_venv(place, self._family, _files(dbt_version, adapters, strict))
+        _ = another.path
+        return another
+
+
+def fake_venv(place: Path, family: list[FakeVenv], files: dict[str, str] | None = None) -> FakeVenv:
+    """A fake environment that is made when its path is asked for.
+
+    :param family: all that were made for one test; this one is added.
+    :param files: path below ``site-packages`` -> text; None takes those of the defaults.
+    """
+    files = _files(DBT_VERSION, ADAPTERS, strict=False) if files is None else files
+    made = FakeVenv(place / FOLDER_OF_ENVIRONMENT, place, files, family)
+    family.append(made)
+    return made
+
+
+def _check(dbt_version: str, adapters: tuple[str, ...], strict: bool) -> None:
+    if not re.fullmatch(r"\d+\.\d+\.\d+\w*", dbt_version):
+        raise ToolkitMisuse(f"dbt_version={dbt_version!r} is no version of dbt: give one such as {DBT_VERSION}.")
+    if strict and not dbt_version.startswith(tuple(f"{known}." for known in VERIFIED_DBT_VERSIONS)):
+        raise ToolkitMisuse(
+            f"strict=True with dbt_version={dbt_version!r}: the options of dbt {' and '.join(VERIFIED_DBT_VERSIONS)} "
+            "are known; give one of these versions, or leave out strict."
+        )
+    given: object = adapters  # a str is a sequence of names to the type checker too
+    if isinstance(given, str) or not all(re.fullmatch(r"[a-z][a-z0-9_]*", name) for name in adapters):
+        raise ToolkitMisuse(f"adapters={adapters!r}: give a tuple of names without 'dbt-', such as ('duckdb',).")
+
+
+@cache
+def _files(dbt_version: str, adapters: tuple[str, ...], strict: bool) -> dict[str, str]:
+    """What an installer would have put into ``site-packages``."""
+    dbt = dbt_wheel(dbt_version)
+    dbt = replace(dbt, files={**dbt.files, **lookalike_files(strict=strict)})
+    return {
+        path: text
+        for wheel in (dbt, *(adapter_wheel(name, dbt_version, "dbt-core") for name in adapters))
+        for path, text in _installed(wheel)
+    }
+
+
+def _installed(wheel: Wheel) -> list[tuple[str, str]]:
+    record, rows = wheel.record
+    installer = f"{record.rpartition('/')[0]}/INSTALLER"
+    return [*wheel.contents.items(), (record, f"{rows}{installer},,\n"), (installer, "pytest-cosmos-venv\n")]
+
+
+def _build(place: Path, files: dict[str, str]) -> None:
+    version = "{}.{}".format(*sys.version_info)
+    site_packages = place / "lib" / f"python{version}" / "site-packages"
+    (place / "bin").mkdir(parents=True, exist_ok=True)
+    # Outer ones first: a folder that lacks its parents costs two calls more.
+    for folder in sorted({"", *map(_folder_of, files)}):
+        (site_packages / folder).mkdir(parents=True, exist_ok=True)
+    for path, text in files.items():
+        (site_packages / path).write_text(text, encoding="utf-8")
+    _link_python(place / "bin", version)
+    _write_scripts(place)
+    # Last: with this file it is an environment.
+    base = Path(_base_python())
+    lines = [
+        f"home = {base.parent}",
+        "include-system-site-packages = false",
+        "version = {}.{}.{}".format(*sys.version_info),
+        f"executable = {base}",
+        "",
+    ]
+    (place / "pyvenv.cfg").write_text("\n".join(lines), encoding="utf-8")
+
+
+def _folder_of(path: str) -> str:
+    return path.rpartition("/")[0]
+
+
+def _link_python(folder: Path, version: str) -> None:
+    (folder / "python").symlink_to(_base_python())
+    for name in ("python3", f"python{version}"):
+        (folder / name).symlink_to("python")
+
+
+def _base_python() -> str:
+    """The Python beneath the environment that runs the tests: one environment cannot be the home of another."""
+    base: str = getattr(sys, "_base_executable", None) or sys.executable
+    return base
+
+
+def _write_scripts(place: Path) -> None:
+    python = str(place / "bin" / "python")
+    first = f"#!{python}\n"
+    if " " in python or len(first) > _LONGEST_SHEBANG:
+        first = f"#!/bin/sh\n'''exec' \"{python}\" \"$0\" \"$@\"\n' '''\n"
+    dbt = place / "bin" / "dbt"
+    dbt.write_text(f"{first}import sys\nfrom dbt.cli.main import cli\nsys.exit(cli())\n", encoding="utf-8")
+    dbt.chmod(0o755)
+    activate = f'VIRTUAL_ENV="{place}"\nexport VIRTUAL_ENV\nPATH="$VIRTUAL_ENV/bin:$PATH"\nexport PATH\n'
+    (place / "bin" / "activate").write_text(activate, encoding="utf-8")

@@ -1,0 +1,217 @@
+"""What shall the look-alike dbt do, and what was it told? One folder holds both, for every call that finds it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from pytest_cosmos_venv.environments.dbt_record import DbtCall, read_dbt_calls
+from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.lookalike import RECORD_VARIABLE
+from pytest_cosmos_venv.lookalike.rules import Artifact, NodeOutcome, Rule, unknown_keyword_message
+
+if TYPE_CHECKING:
+    import psutil
+
+DEADLINE = 30.0
+_LOOK_AGAIN = 0.005
+_SCRIPT = "script.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldCalls:
+    """The calls that a rule with ``hold=True`` stops in the middle of their work."""
+
+    _flag: Path
+
+    def release(self) -> None:
+        """Let them go on, those that come later too."""
+        self._flag.touch()
+
+
+@dataclass(frozen=True)
+class ScriptedDbt:
+    """The script and the record of every look-alike ``dbt`` that is led to ``folder``.
+
+    :param folder: made by the first script or the first call.
+    """
+
+    folder: Path
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """Environment variables that lead a look-alike here, whatever environment it is installed in."""
+        return {RECORD_VARIABLE: str(self.folder)}
+
+    @property
+    def calls(self) -> list[DbtCall]:
+        """Every call on record, the earliest first."""
+        return read_dbt_calls(self.folder)
+
+    def script(
+        self,
+        command: str | None = None,
+        *,
+        nth: int | None = None,
+        select: str | None = None,
+        exit_code: int | None = None,
+        stdout: Sequence[str] | None = None,
+        stderr: Sequence[str] = (),
+        nodes: Mapping[str, str | NodeOutcome] | None = None,
+        artifacts: Mapping[str, Artifact] | None = None,
+        delay: float | None = None,
+        hold: bool = False,
+        ignore_signals: Collection[signal.Signals] = (),
+        child: bool = False,
+        crash: signal.Signals | None = None,
+        **unknown: NoReturn,
+    ) -> HeldCalls:
+        """Tell what the calls that begin from now on do. Of several scripts for one call the last one counts.
+
+        Which calls:
+
+        :param command: as dbt spells it: ``run``, ``docs generate``, ``--version``; every call without it.
+        :param nth: only the call of this number (from 1) among those that fit ``command`` and ``select``, counted
+            from the first script with ``nth`` for them on.
+        :param select: only calls that select this node, by its name, or with these very words (``tag:daily``).
+
+        What they do; what is not said is done as by a dbt that succeeds:
+
+        :param exit_code: 1 fails every node that nothing upstream has failed already; more ends as dbt does when it
+            cannot begin, without artifacts.
+        :param stdout: lines to print instead of dbt's own.
+        :param stderr: lines to print there; dbt itself prints none.
+        :param nodes: name or unique id -> status (``error``, ``fail``, ``warn``, ``skipped``, ...), or a
+            ``NodeOutcome`` with a message and a number of failures. An id that no file of the project gives is added:
+            a test, say.
+        :param artifacts: ``run_results.json``, ``manifest.json`` or ``sources.json`` -> content; text is written as
+            it is, None leaves the file out.
+        :param delay: seconds to work on the first node.
+        :param hold: work on the first node until ``release()``.
+        :param ignore_signals: signals that are only put on record.
+        :param child: fork a child that stays until it is killed; ``DbtCall.child_pid``.
+        :param crash: die by this signal while working on the first node.
+        :returns: what was held, for ``release()``.
+        :raises ToolkitMisuse: for a script that contradicts itself, or that dbt has no word for.
+        """
+        if unknown:
+            raise ToolkitMisuse(unknown_keyword_message(unknown))
+        rule = Rule(
+            command=command,
+            nth=nth,
+            select=select,
+            exit_code=exit_code,
+            stdout=stdout,
+            stderr=stderr,
+            nodes=nodes or {},
+            artifacts=artifacts or {},
+            delay=delay,
+            hold=hold,
+            ignore_signals=tuple(ignore_signals),
+            child=child,
+            crash=crash,
+        )
+        return self._add(rule)
+
+    def release(self) -> None:
+        """Let every held call go on."""
+        for number in range(len(self._rules())):
+            self._flag(number).touch()
+
+    def forget(self) -> None:
+        """Forget all calls; ``nth`` counts anew. The scripts stay."""
+        for pattern in ("*.jsonl", "met-*"):
+            for file in self.folder.glob(pattern):
+                file.unlink(missing_ok=True)
+
+    def wait_for_call(
+        self, command: str | None = None, *, count: int = 1, held: bool = False, deadline: float = DEADLINE
+    ) -> DbtCall:
+        """The call, as soon as it has begun.
+
+        :param command: only calls of this one.
+        :param count: wait for so many of them; the last of these is returned.
+        :param held: wait until it is held: all that it says before is out by then.
+        :param deadline: seconds.
+        :raises ToolkitMisuse: when it has not come by then; names the calls that have.
+        """
+        what = "been held" if held else "begun"
+        return self._wait(command, count, deadline, what, lambda call: not held or call.held_at is not None)
+
+    def wait_for_end(self, command: str | None = None, *, count: int = 1, deadline: float = DEADLINE) -> DbtCall:
+        """As ``wait_for_call``, as soon as that call has ended; ``ended_at`` is None when it was killed."""
+        return self._wait(command, count, deadline, "ended", lambda call: call.ended_at is not None or not _lives(call))
+
+    def close(self) -> None:
+        """Kill what still runs of the calls on record, and their children."""
+        for call in self.calls:
+            for pid in (call.pid, call.child_pid):
+                process = _process(call, pid)
+                if process is not None:
+                    process.kill()
+                    # Not until it is reaped: in a container nobody may do that for an orphan.
+                    _wait_until_dead(call, pid)
+
+    def _add(self, rule: Rule) -> HeldCalls:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        rules = [*self._rules(), rule.as_json()]
+        draft = self.folder / f".{_SCRIPT}-{os.getpid()}"
+        draft.write_text(json.dumps(rules), encoding="utf-8")
+        draft.replace(self.folder / _SCRIPT)
+        return HeldCalls(_flag=self._flag(len(rules) - 1))
+
+    def _rules(self) -> list[object]:
+        try:
+            rules: list[object] = json.loads((self.folder / _SCRIPT).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return []
+        return rules
+
+    def _flag(self, number: int) -> Path:
+        return self.folder / f"released-{number}"
+
+    def _wait(
+        self, command: str | None, count: int, deadline: float, what: str, is_so: Callable[[DbtCall], bool]
+    ) -> DbtCall:
+        end = time.monotonic() + deadline
+        while True:
+            calls = [call for call in self.calls if command is None or call.command == command]
+            if len(calls) >= count and is_so(calls[count - 1]):
+                return calls[count - 1]
+            if time.monotonic() > end:
+                seen = ", ".join(f"'{' '.join(call.arguments)}'" for call in self.calls) or "none"
+                wanted = f"dbt {command}" if command else "a call of dbt"
+                raise ToolkitMisuse(
+                    f"{wanted} (number {count}) has not {what} within {deadline:g} s. Calls on record: {seen}."
+                )
+            time.sleep(_LOOK_AGAIN)
+
+
+def _lives(call: DbtCall) -> bool:
+    return _process(call, call.pid) is not None
+
+
+def _wait_until_dead(call: DbtCall, pid: int | None) -> None:
+    end = time.monotonic() + DEADLINE
+    while _process(call, pid) is not None and time.monotonic() < end:
+        time.sleep(_LOOK_AGAIN)
+
+
+def _process(call: DbtCall, pid: int | None) -> psutil.Process | None:
+    """The living process of this PID, if it is the call's: the number may have gone to another one since."""
+    import psutil
+
+    if pid is None:
+        return None
+    try:
+        process = psutil.Process(pid)
+        is_ours = tuple(process.cmdline()[-len(call.arguments) :]) == call.arguments
+        return process if is_ours and process.status() != psutil.STATUS_ZOMBIE else None
+    except psutil.Error:
+        return None

@@ -1,0 +1,194 @@
+"""Which files does dbt leave behind? Its artifacts, with every field that their schemas require."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .log import Log, now
+from .project import Node
+
+ARTIFACTS = ("manifest.json", "run_results.json", "sources.json")
+FAILED = ("error", "fail", "runtime error")
+STATUSES = (*FAILED, "success", "skipped", "partial success", "no-op", "pass", "warn")
+
+_SCHEMAS = {"manifest": "v12", "run-results": "v6", "sources": "v3", "catalog": "v1"}
+_MANIFEST_KEYS = (
+    *("sources", "macros", "docs", "exposures", "metrics", "groups", "selectors", "disabled"),
+    *("group_map", "saved_queries", "semantic_models", "unit_tests", "functions"),
+)
+
+
+class Result(NamedTuple):
+    """What became of one node."""
+
+    node: Node
+    status: str
+    message: str | None
+    failures: int | None
+    started_at: str
+    seconds: float
+
+    @property
+    def has_failed(self) -> bool:
+        return self.status in FAILED
+
+
+class Artifacts:
+    """The target folder of one call."""
+
+    def __init__(self, target: Path, log: Log, dbt_version: str, scripted: dict[str, Any], *, wanted: bool) -> None:
+        """:param wanted: False under ``--no-write-json``."""
+        self._target = target
+        self._log = log
+        self._dbt_version = dbt_version
+        self._scripted = dict(scripted)
+        self._wanted = wanted
+
+    def write(self, name: str, content: dict[str, Any]) -> None:
+        """One artifact, or what the script says it is."""
+        if not self._wanted:
+            return
+        scripted = self._scripted.pop(name, content)
+        if scripted is None:
+            return
+        self._target.mkdir(parents=True, exist_ok=True)
+        text = scripted if isinstance(scripted, str) else json.dumps(scripted)
+        draft = self._target / f".{name}-{os.getpid()}"
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(self._target / name)
+
+    def write_scripted(self) -> None:
+        """What the script gives and the command itself did not write."""
+        for name in list(self._scripted):
+            self.write(name, {})
+
+    def write_run_results(self, results: Iterable[Result], command: str, seconds: float, args: dict[str, Any]) -> None:
+        """``run_results.json``."""
+        self.write(
+            "run_results.json",
+            {
+                "metadata": self._metadata("run-results"),
+                "results": [_run_result(result) for result in results],
+                "elapsed_time": seconds,
+                "args": {"which": command, **args},
+            },
+        )
+
+    def write_sources(self, results: Iterable[Result], seconds: float) -> None:
+        """``sources.json``."""
+        self.write(
+            "sources.json",
+            {
+                "metadata": self._metadata("sources"),
+                "results": [_freshness(result) for result in results],
+                "elapsed_time": seconds,
+            },
+        )
+
+    def write_manifest(self, project: str, adapter: str, nodes: list[Node]) -> None:
+        """``manifest.json``: the nodes that the project's files give, and their edges."""
+        parents = {node.unique_id: list(node.depends_on) for node in nodes}
+        children = {name: [other for other in parents if name in parents[other]] for name in parents}
+        metadata = {**self._metadata("manifest"), "project_name": project, "adapter_type": adapter}
+        content = {
+            "metadata": metadata,
+            "nodes": {node.unique_id: {**node.as_dict(), **_more(node)} for node in nodes},
+            **{key: {} for key in _MANIFEST_KEYS},
+            "parent_map": parents,
+            "child_map": children,
+        }
+        self.write("manifest.json", content)
+
+    def write_catalog(self) -> None:
+        """``catalog.json`` and ``index.html``, as ``dbt docs generate`` does."""
+        self.write("catalog.json", {"metadata": self._metadata("catalog"), "nodes": {}, "sources": {}, "errors": None})
+        (self._target / "index.html").write_text("<!doctype html><title>dbt Docs</title>\n", encoding="utf-8")
+
+    def _metadata(self, schema: str) -> dict[str, Any]:
+        return {
+            "dbt_schema_version": f"https://schemas.getdbt.com/dbt/{schema}/{_SCHEMAS[schema]}.json",
+            "dbt_version": self._dbt_version,
+            "generated_at": now(),
+            "invocation_id": self._log.invocation_id,
+            "invocation_started_at": self._log.started_at,
+            "env": {
+                name[len("DBT_ENV_CUSTOM_ENV_") :]: value
+                for name, value in os.environ.items()
+                if name.startswith("DBT_ENV_CUSTOM_ENV_")
+            },
+        }
+
+
+def _run_result(result: Result) -> dict[str, Any]:
+    node = result.node
+    ran = result.status not in ("skipped", "no-op")
+    succeeded = result.status in ("success", "pass", "warn", "fail")
+    return {
+        "status": result.status,
+        "timing": _timing(result) if ran else [],
+        "thread_id": "Thread-1 (worker)",
+        "execution_time": result.seconds,
+        "adapter_response": {"_message": "OK"} if succeeded else {},
+        "message": result.message,
+        "failures": result.failures,
+        "unique_id": node.unique_id,
+        "compiled": None if node.kind == "seed" else ran,
+        "compiled_code": None if node.kind == "seed" or not ran else "",
+        "relation_name": None if node.kind in ("test", "unit_test") else f'"dev"."main"."{node.name}"',
+        "batch_results": None,
+    }
+
+
+def _freshness(result: Result) -> dict[str, Any]:
+    if result.status == "runtime error":
+        return {"unique_id": result.node.unique_id, "error": result.message, "status": result.status}
+    return {
+        "unique_id": result.node.unique_id,
+        "max_loaded_at": result.started_at,
+        "snapshotted_at": result.started_at,
+        "max_loaded_at_time_ago_in_s": 0.0,
+        "status": result.status,
+        "criteria": {
+            "warn_after": {"count": None, "period": None},
+            "error_after": {"count": None, "period": None},
+            "filter": None,
+        },
+        "adapter_response": {},
+        "timing": _timing(result),
+        "thread_id": "Thread-1 (worker)",
+        "execution_time": result.seconds,
+    }
+
+
+def _timing(result: Result) -> list[dict[str, str]]:
+    times = {"started_at": result.started_at, "completed_at": now()}
+    return [{"name": "compile", **times}, {"name": "execute", **times}]
+
+
+def _more(node: Node) -> dict[str, Any]:
+    """What a manifest says of a node beyond ``dbt ls``."""
+    common = {
+        "database": "dev",
+        "schema": "main",
+        "path": node.path.partition("/")[2],
+        "fqn": list(node.fqn),
+        "checksum": {"name": "sha256", "checksum": node.checksum},
+        "relation_name": f'"dev"."main"."{node.name}"',
+        "description": "",
+        "columns": {},
+        "meta": {},
+        "raw_code": "",
+    }
+    if node.kind == "seed":
+        return common
+    return {
+        **common,
+        "language": "python" if node.path.endswith(".py") else "sql",
+        "refs": [{"name": name, "package": None, "version": None} for name in node.references],
+        "sources": [],
+        "metrics": [],
+    }

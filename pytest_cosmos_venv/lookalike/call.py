@@ -1,0 +1,221 @@
+"""What does one call of dbt do? It says what dbt says of the command, lets its nodes end, and leaves the artifacts."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+
+from .artifacts import Artifacts
+from .command_line import Invocation, UsageError
+from .log import Log, setting
+from .node_run import NodeRun
+from .project import Node, Project
+from .script import Interrupted, Script
+
+_NODE_COMMANDS = ("run", "build", "seed", "snapshot", "test", "retry", "clone")
+_FRESHNESS = ("source freshness", "source snapshot-freshness")
+INTERRUPTED = 2
+
+
+class RuntimeTrouble(Exception):
+    """What dbt calls an error that it encountered: nothing of the work was done."""
+
+
+class Call:
+    """One call: what it says, does and leaves behind."""
+
+    def __init__(self, invocation: Invocation, script: Script, installed: dict[str, str]) -> None:
+        self._invocation = invocation
+        self._script = script
+        self._installed = installed
+        self._command = invocation.command
+        self._log = Log(invocation, silent=script.stdout is not None)
+        self._folder = Path(setting(invocation, "--project-dir", default="."))
+        self._check_places()
+        target = self._folder / setting(invocation, "--target-path", default="target")
+        wanted = "--no-write-json" not in invocation.options
+        self._artifacts = Artifacts(target, self._log, installed["core"], script.artifacts, wanted=wanted)
+        self._target = target
+
+    def _check_places(self) -> None:
+        for name in ("--project-dir", "--profiles-dir"):
+            place = setting(self._invocation, name, default=".")
+            if not Path(place).exists():
+                raise UsageError(f"Invalid value for '{name}': Path '{place}' does not exist.", of=self._command)
+
+    def run(self) -> int:
+        """Everything; returns the exit code."""
+        for line in self._script.stdout or ():
+            print(line, flush=True)
+        for line in self._script.stderr:
+            print(line, file=sys.stderr, flush=True)
+        if self._command == "--version":
+            self._script.pause()
+            return self._show_version()
+        try:
+            self._log.say(
+                f"Running with dbt={self._installed['core']}",
+                name="MainReportVersion",
+                version=f"={self._installed['core']}",
+                log_version=3,
+            )
+            exit_code = self._do()
+        except RuntimeTrouble as trouble:
+            self._log.say(f"Encountered an error:\n{trouble}", name="MainEncounteredError", level="error")
+            exit_code = 2 if self._script.exit_code is None else self._script.exit_code
+        except Interrupted:
+            self._log.say("Encountered an error:\n", name="MainEncounteredError", level="error")
+            self._log.say(
+                "Traceback (most recent call last):\nKeyboardInterrupt\n", name="MainStackTrace", level="error"
+            )
+            return INTERRUPTED
+        self._artifacts.write_scripted()
+        return exit_code
+
+    def _do(self) -> int:
+        if not (self._folder / "dbt_project.yml").is_file():
+            where = (self._folder / "dbt_project.yml").absolute()
+            raise RuntimeTrouble(f"Runtime Error\n  No dbt_project.yml found at expected path {where}")
+        if self._command not in ("deps", "clean", "debug"):
+            self._say_adapter()
+        if (self._script.exit_code or 0) > 1:
+            self._script.pause()
+            raise RuntimeTrouble("Runtime Error\n  Scripted Error: a test wants it so")
+        if self._command in (*_NODE_COMMANDS, *_FRESHNESS):
+            return self._run_nodes()
+        self._script.pause()
+        self._do_without_nodes()
+        return self._script.exit_code or 0
+
+    def _run_nodes(self) -> int:
+        project = self._read_project()
+        work = self._work(project)
+        if not work:
+            self._script.pause()
+            self._log.say("Nothing to do. Try checking your model configs and model specification args")
+            self._artifacts.write_manifest(project.name, self._adapter, project.nodes)
+            self._write_results(NodeRun([], self._script, self._log))
+            return self._script.exit_code or 0
+        threads = int(setting(self._invocation, "--threads", default="1"))
+        target = setting(self._invocation, "--target", "-t", default="dev")
+        self._log.say()
+        self._log.say(
+            f"Concurrency: {threads} threads (target='{target}')",
+            name="ConcurrencyLine",
+            node_count=len(work),
+            num_threads=threads,
+            target_name=target,
+        )
+        self._log.say()
+        run = NodeRun(work, self._script, self._log)
+        self._artifacts.write_manifest(project.name, self._adapter, project.nodes)
+        try:
+            run.work()
+        except Interrupted:
+            self._write_results(run)
+            raise
+        self._log.say()
+        run.say_finished()
+        if self._command in _FRESHNESS:
+            self._log.say("Done.")
+        else:
+            run.say_summary()
+        self._write_results(run)
+        return self._script.exit_code if self._script.exit_code is not None else int(run.has_failed)
+
+    def _work(self, project: Project) -> list[Node]:
+        for criterion in project.unmatched(self._invocation):
+            self._log.say(
+                f"The selection criterion '{criterion}' does not match any enabled nodes",
+                name="NoNodesForSelectionCriteria",
+                level="warn",
+                spec_raw=criterion,
+            )
+        return project.work(self._invocation, self._script.nodes)
+
+    def _write_results(self, run: NodeRun) -> None:
+        if self._command in _FRESHNESS:
+            self._artifacts.write_sources(run.results, run.seconds)
+            return
+        args = {"invocation_command": " ".join(["dbt", *sys.argv[1:]]), "project_dir": str(self._folder.absolute())}
+        self._artifacts.write_run_results(run.results, self._command, run.seconds, args)
+
+    def _do_without_nodes(self) -> None:
+        command = self._command
+        if command in ("ls", "list"):
+            self._list(self._read_project())
+        elif command == "deps":
+            self._log.say("Warning: No packages were found in packages.yml", name="DepsNoPackagesFound", level="warn")
+        elif command == "clean":
+            self._clean()
+        elif command == "debug":
+            self._log.say("All checks passed!")
+        elif command in ("parse", "compile", "show", "docs generate"):
+            project = self._read_project()
+            self._artifacts.write_manifest(project.name, self._adapter, project.nodes)
+            if command == "docs generate":
+                self._artifacts.write_catalog()
+                self._log.say("Building catalog", name="BuildingCatalog")
+                self._log.say(f"Catalog written to {(self._target / 'catalog.json').absolute()}")
+
+    def _clean(self) -> None:
+        import shutil
+
+        shutil.rmtree(self._target, ignore_errors=True)
+        self._log.say("Finished cleaning all paths.", name="FinishedCleanPaths")
+
+    def _list(self, project: Project) -> None:
+        wanted = self._work(project)
+        form = self._invocation.last("--output", default="selector")
+        keys = [key for value in self._invocation.all("--output-keys") for key in value.split()]
+        self._artifacts.write_manifest(project.name, self._adapter, project.nodes)
+        if not wanted:
+            self._log.say("No nodes selected!", name="NoNodesSelected", level="warn")
+        for node in wanted:
+            facts = node.as_dict()
+            line = {
+                "json": json.dumps({key: facts[key] for key in facts if not keys or key in keys}),
+                "name": node.name,
+                "path": node.path,
+            }.get(form, ".".join(node.fqn))
+            self._log.show(line, name="ListCmdOut")
+
+    def _read_project(self) -> Project:
+        project = Project(self._folder)
+        kinds = (("model", "model"), ("snapshot", "snapshot"), ("seed", "seed"), ("test", "data test"))
+        counts = [(sum(node.kind == kind for node in project.nodes), noun) for kind, noun in kinds]
+        parts = [f"{number} {noun}{'' if number == 1 else 's'}" for number, noun in counts if number] + ["0 macros"]
+        self._log.say(f"Found {', '.join(parts)}", name="FoundStats", stat_line=", ".join(parts))
+        return project
+
+    @property
+    def _adapter(self) -> str:
+        """The installed one that the profiles name first."""
+        installed = [name for name in self._installed if name != "core"]
+        folder = Path(setting(self._invocation, "--profiles-dir", default=str(self._folder)))
+        try:
+            named = re.findall(r"\btype:\s*['\"]?(\w+)", (folder / "profiles.yml").read_text(encoding="utf-8"))
+        except OSError:
+            named = []
+        return next((name for name in [*named, *installed] if name in installed), "")
+
+    def _say_adapter(self) -> None:
+        name = self._adapter
+        if name:
+            version = self._installed[name]
+            text = f"Registered adapter: {name}={version}"
+            self._log.say(text, name="AdapterRegistered", adapter_name=name, adapter_version=f"={version}")
+
+    def _show_version(self) -> int:
+        """What ``dbt --version`` prints where no index can be asked for news."""
+        lines = ["Core:", f"  - installed: {self._installed['core']}", ""]
+        lines += ["  The latest version of dbt-core could not be determined!", "", "Plugins:"]
+        names = [name for name in self._installed if name != "core"]
+        width = max(map(len, names), default=0) + 1
+        for name in names:
+            lines.append(f"  - {name + ':':<{width}} {self._installed[name]} - Could not determine latest version")
+        if self._script.stdout is None:
+            print("\n".join(lines), end="\n\n\n")
+        return self._script.exit_code or 0

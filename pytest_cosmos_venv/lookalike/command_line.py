@@ -1,0 +1,128 @@
+"""How does dbt read its command line? Into a command, its words and its options; what it refuses is refused alike."""
+
+from __future__ import annotations
+
+from .tables import (
+    ARGUMENTS,
+    BEFORE_THE_COMMAND,
+    CHOICES,
+    COMMAND_GROUPS,
+    COMMANDS,
+    EVERYWHERE,
+    INTEGERS,
+    MANY_VALUES,
+    ONE_VALUE,
+    options_of,
+)
+
+
+class UsageError(Exception):
+    """A command line that dbt would refuse; ``of`` is the command whose usage it shows."""
+
+    def __init__(self, message: str, of: str = "") -> None:
+        super().__init__(message)
+        self.of = of
+
+    def __str__(self) -> str:
+        name = ("dbt " + self.of).strip()
+        takes = "[OPTIONS]" if self.of and self.of not in COMMAND_GROUPS else "[OPTIONS] [COMMAND] [ARGS]..."
+        return f"Usage: {name} {takes}\nTry '{name} --help' for help.\n\nError: {self.args[0]}"
+
+
+class Invocation:
+    """One command line of dbt, read."""
+
+    def __init__(self, arguments: list[str]) -> None:
+        self.words: list[str] = []
+        self.options: dict[str, list[str]] = {}
+        # Each option with the number of words that stand before it.
+        self._places: list[tuple[int, str]] = []
+        rest = list(arguments)
+        while rest:
+            self._take(rest)
+
+    @property
+    def command(self) -> str:
+        """``run``, ``docs generate``, ...; ``--version`` where that is asked for.
+
+        :raises UsageError: when dbt has no such command.
+        """
+        if {"--version", "-v", "-V"}.intersection(self.options):
+            return "--version"
+        if not self.words:
+            raise UsageError("Missing command.")
+        first = self.words[0]
+        second = self.words[1] if len(self.words) > 1 else ""
+        if first in COMMANDS:
+            return first
+        if first in COMMAND_GROUPS and second in COMMAND_GROUPS[first]:
+            return f"{first} {second}"
+        if first in COMMAND_GROUPS and not second:
+            raise UsageError("Missing command.", of=first)
+        if first in COMMAND_GROUPS:
+            raise UsageError(f"No such command '{second}'.", of=first)
+        raise UsageError(f"No such command '{first}'.")
+
+    def last(self, *names: str, default: str) -> str:
+        """The value of an option under any of its names; of several the last."""
+        values = self.all(*names)
+        return values[-1] if values else default
+
+    def all(self, *names: str) -> list[str]:
+        """Every value of an option under any of its names."""
+        return [value for name in names for value in self.options.get(name, [])]
+
+    def check(self, dbt_version: str) -> None:
+        """Refuse what a dbt of this version refuses, as it does.
+
+        :raises UsageError: an option or word that the command does not take, a value of another kind.
+        """
+        self._check_options(dbt_version)
+        command = self.command
+        if command == "--version":
+            return
+        extra = self.words[len(command.split()) + ARGUMENTS.get(command, 0) :]
+        if extra:
+            s = "s" if len(extra) > 1 else ""
+            raise UsageError(f"Got unexpected extra argument{s} ({' '.join(extra)})", of=command)
+
+    def _check_options(self, dbt_version: str) -> None:
+        in_group = self.words[:1] and self.words[0] in COMMAND_GROUPS
+        for position, name in self._places:
+            if position == 0:
+                known, of = BEFORE_THE_COMMAND, ""
+            elif position == 1 and in_group:
+                known, of = EVERYWHERE, self.words[0]
+            else:
+                known, of = options_of(self.command, dbt_version), self.command
+            if name not in known:
+                raise UsageError(f"No such option '{name}'.", of=of)
+            self._check_values(name, of)
+
+    def _check_values(self, name: str, of: str) -> None:
+        for value in self.options[name]:
+            if name not in ONE_VALUE and name not in MANY_VALUES:
+                raise UsageError(f"Option '{name}' does not take a value.", of=of)
+            if name in CHOICES and value.lower() not in CHOICES[name]:
+                listed = ", ".join(map(repr, CHOICES[name]))
+                raise UsageError(f"Invalid value for '{name}': {value!r} is not one of {listed}.", of=of)
+            if name in INTEGERS and not value.lstrip("+-").isdigit():
+                raise UsageError(f"Invalid value for '{name}': {value!r} is not a valid integer.", of=of)
+
+    def _take(self, rest: list[str]) -> None:
+        word = rest.pop(0)
+        if not word.startswith("-") or word == "-":
+            self.words.append(word)
+            return
+        name, has_value, value = word.partition("=")
+        self._places.append((len(self.words), name))
+        values = self.options.setdefault(name, [])
+        if has_value:
+            values.append(value)
+        elif name in ONE_VALUE:
+            if not rest:
+                raise UsageError(f"Option '{name}' requires an argument.", of=" ".join(self.words[:1]))
+            values.append(rest.pop(0))
+        elif name in MANY_VALUES:
+            while rest and not rest[0].startswith("-"):
+                values.append(rest.pop(0))

@@ -1,0 +1,251 @@
+"""How does a command work through its nodes? One after another, each ending as scripted, or as what lies above it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from .artifacts import Result
+from .log import Log, aligned, counted, now
+from .project import Node
+from .script import Interrupted, Script
+
+_DONE = {"model": "OK created", "seed": "OK loaded", "snapshot": "OK snapshotted"}
+_BROKEN = {"model": "ERROR creating", "seed": "ERROR loading", "snapshot": "ERROR snapshotting"}
+_SKIPPED = ("skipped", "no-op")
+
+
+class NodeRun:
+    """The work of one call, with what it says about it."""
+
+    def __init__(self, nodes: list[Node], script: Script, log: Log) -> None:
+        self.results: list[Result] = []
+        self._nodes = nodes
+        self._script = script
+        self._log = log
+        self._began = time.monotonic()
+        self._lost: set[str] = set()
+
+    @property
+    def seconds(self) -> float:
+        """Since its beginning."""
+        return time.monotonic() - self._began
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether any node has."""
+        return any(result.has_failed for result in self.results)
+
+    def work(self) -> None:
+        """Every node. On SIGINT what dbt says then, and no results."""
+        has_paused = False
+        for position, node in enumerate(self._nodes, start=1):
+            outcome = self._outcome(node)
+            place = f"{position} of {len(self._nodes)}"
+            if outcome["status"] not in _SKIPPED:
+                self._start(place, position, node)
+                if not has_paused:
+                    self._pause(place, node)
+                    has_paused = True
+            self._end(place, position, node, outcome)
+
+    def say_finished(self) -> None:
+        """``Finished running 2 view models in ...``."""
+        nouns = [result.node.noun for result in self.results]
+        counts = ", ".join(counted(nouns.count(noun), noun) for noun in _sorted_nouns(nouns))
+        within = f" in 0 hours 0 minutes and {self.seconds:.2f} seconds"
+        self._log.say(
+            f"Finished running {counts}{within} ({self.seconds:.2f}s).",
+            name="FinishedRunningStats",
+            stat_line=counts,
+            execution=within,
+            execution_time=self.seconds,
+        )
+
+    def say_summary(self) -> None:
+        """How it went: the failures and warnings in full, and the line of sums."""
+        failed = [result for result in self.results if result.has_failed]
+        warned = [result for result in self.results if result.status == "warn"]
+        self._log.say()
+        self._log.say(
+            _completed(len(failed), len(warned)),
+            name="EndOfRunSummary",
+            num_errors=len(failed),
+            num_warnings=len(warned),
+            num_partial_success=0,
+            keyboard_interrupt=False,
+        )
+        for result in failed + warned:
+            self._say_trouble(result)
+        self._log.say()
+        self._say_sums(self.results)
+
+    def _outcome(self, node: Node) -> dict[str, Any]:
+        scripted = self._script.outcome(node.unique_id)
+        if scripted is None and self._lost.intersection(node.depends_on):
+            scripted = {"status": "skipped"}
+        if scripted is None:
+            scripted = {"status": _default_status(node, self._script.exit_code == 1)}
+        outcome = {"message": None, "failures": None, **scripted}
+        if outcome["status"] in ("skipped", "error", "fail", "runtime error"):
+            self._lost.add(node.unique_id)
+        return _filled(outcome, node)
+
+    def _start(self, place: str, position: int, node: Node) -> None:
+        self._log.say(
+            aligned(f"{place} START {node.label}", "RUN"),
+            name="LogStartLine",
+            description=node.label,
+            index=position,
+            total=len(self._nodes),
+            node_info=_node_info(node, "started"),
+        )
+
+    def _pause(self, place: str, node: Node) -> None:
+        try:
+            self._script.pause()
+        except Interrupted:
+            self._cancel(place, node)
+            raise
+
+    def _cancel(self, place: str, node: Node) -> None:
+        say = self._log.say
+        say(aligned(f"CANCEL query {node.unique_id}", "CANCEL"), level="error", name="CancelQuery")
+        broken = _BROKEN.get(node.kind, "ERROR")
+        say(aligned(f"{place} {broken} {node.label}", f"ERROR in {self.seconds:.2f}s"), level="error")
+        self.results = []
+        say()
+        say("Exited because of keyboard interrupt", name="EndOfRunSummary", keyboard_interrupt=True)
+        say()
+        self._say_sums([])
+        say()
+        self.say_finished()
+
+    def _end(self, place: str, position: int, node: Node, outcome: dict[str, Any]) -> None:
+        seconds = self.seconds
+        result = Result(node, outcome["status"], outcome["message"], outcome["failures"], now(), seconds)
+        self.results.append(result)
+        common: dict[str, Any] = {
+            "index": position,
+            "total": len(self._nodes),
+            "node_info": _node_info(node, result.status),
+        }
+        if result.status in _SKIPPED:
+            line = aligned(f"{place} SKIP relation main.{node.name}", "SKIP")
+            schema = {"node_name": node.name, "resource_type": node.kind, "schema": "main"}
+            self._log.say(line, name="SkippingDetails", **common, **schema)
+            return
+        what, status = _words(result)
+        level = "error" if result.has_failed else "warn" if result.status == "warn" else "info"
+        name = {"test": "LogTestResult", "source": "LogFreshnessResult"}.get(node.kind, "LogModelResult")
+        line = aligned(f"{place} {what}", f"{status} in {seconds:.2f}s")
+        common["status"] = result.message if result.status == "success" else result.status
+        self._log.say(line, name=name, level=level, description=node.label, execution_time=seconds, **common)
+
+    def _say_trouble(self, result: Result) -> None:
+        node, is_failure = result.node, result.has_failed
+        info = _node_info(node, "None")
+        self._log.say()
+        self._log.say(
+            f"{'Failure' if is_failure else 'Warning'} in {node.kind} {node.name} ({node.path})",
+            name="RunResultFailure" if is_failure else "RunResultWarning",
+            level="error" if is_failure else "warn",
+            node_info=info,
+            node_name=node.name,
+            path=node.path,
+            resource_type=node.kind,
+        )
+        self._log.say(
+            ("  " if is_failure else "") + str(result.message),
+            name="RunResultError" if is_failure else "RunResultWarningMessage",
+            level="error" if is_failure else "warn",
+            node_info=info,
+            msg=result.message,
+        )
+        if node.kind not in ("seed", "source"):
+            of_test = f"/{node.name}.sql" if node.path.endswith(".yml") else ""
+            path = f"target/compiled/{node.package}/{node.path}{of_test}"
+            self._log.say()
+            self._log.say(f"  compiled code at {path}", name="SQLCompiledPath", node_info=info, path=path)
+
+    def _say_sums(self, results: list[Result]) -> None:
+        statuses = [result.status for result in results]
+        stats = {
+            "pass": sum(status in ("success", "pass") for status in statuses),
+            "warn": statuses.count("warn"),
+            "error": sum(result.has_failed for result in results),
+            "skip": statuses.count("skipped"),
+            "noop": statuses.count("no-op"),
+            "total": len(results),
+        }
+        text = " ".join(f"{'NO-OP' if key == 'noop' else key.upper()}={value}" for key, value in stats.items())
+        self._log.say(f"Done. {text}", name="StatsLine", stats=stats)
+
+
+def _default_status(node: Node, fails: bool) -> str:
+    if node.kind in ("test", "unit_test"):
+        return "fail" if fails else "pass"
+    if node.kind == "source":
+        return "error" if fails else "pass"
+    return "error" if fails else "success"
+
+
+def _filled(outcome: dict[str, Any], node: Node) -> dict[str, Any]:
+    """With what dbt itself would have written where the script gives a status only."""
+    status = outcome["status"]
+    if outcome["failures"] is None and node.kind in ("test", "unit_test"):
+        outcome["failures"] = {"pass": 0, "warn": 1, "fail": 1}.get(status)
+    if outcome["message"] is None:
+        outcome["message"] = _message(status, outcome["failures"], node)
+    return outcome
+
+
+def _message(status: str, failures: int | None, node: Node) -> str | None:
+    if status == "success":
+        return "INSERT 1" if node.kind == "seed" else "OK"
+    if status in ("fail", "warn"):
+        return f"Got {counted(failures or 1, 'result')}, configured to {status} if != 0"
+    if status in ("error", "runtime error"):
+        return f"Runtime Error in {node.kind} {node.name} ({node.path})\n  Scripted Error: a test wants it so"
+    return None
+
+
+def _words(result: Result) -> tuple[str, str]:
+    node, count = result.node, result.failures
+    if node.kind == "source":
+        word = {"error": "ERROR STALE", "runtime error": "ERROR"}.get(result.status, result.status.upper())
+        return f"{word} {node.label}", word
+    if node.kind in ("test", "unit_test"):
+        word = {"fail": f"FAIL {count}", "warn": f"WARN {count}"}.get(result.status, result.status.upper())
+        return f"{word} {node.name}", word
+    if result.has_failed:
+        return f"{_BROKEN.get(node.kind, 'ERROR')} {node.label}", "ERROR"
+    return f"{_DONE.get(node.kind, 'OK')} {node.label.replace('snapshot ', '')}", str(result.message)
+
+
+def _completed(errors: int, warnings: int) -> str:
+    if errors:
+        return f"Completed with {counted(errors, 'error')}, 0 partial successes, and {counted(warnings, 'warning')}:"
+    return f"Completed with {counted(warnings, 'warning')}:" if warnings else "Completed successfully"
+
+
+def _sorted_nouns(nouns: list[str]) -> list[str]:
+    """dbt sorts by kind and materialization: seed, test, view."""
+    return sorted(set(nouns), key=lambda noun: noun.replace("data test", "test").replace("unit test", "unit"))
+
+
+def _node_info(node: Node, status: str) -> dict[str, Any]:
+    relation = {"alias": node.name, "database": "dev", "schema": "main", "relation_name": f'"dev"."main"."{node.name}"'}
+    return {
+        "materialized": node.materialized,
+        "meta": {},
+        "node_checksum": node.checksum,
+        "node_finished_at": "" if status == "started" else now(),
+        "node_name": node.name,
+        "node_path": node.path.partition("/")[2],
+        "node_relation": relation,
+        "node_started_at": now(),
+        "node_status": status,
+        "resource_type": node.kind,
+        "unique_id": node.unique_id,
+    }

@@ -1,0 +1,226 @@
+"""Which nodes does a command work on? Those that the files of the project give, in the order of their references."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .command_line import Invocation
+from .script import SELECTING, node_name
+
+# Kind -> the folders of its files as dbt_project.yml names them, by default, and their endings.
+_FOLDERS: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "model": ("model-paths", "models", (".sql", ".py")),
+    "snapshot": ("snapshot-paths", "snapshots", (".sql",)),
+    "seed": ("seed-paths", "seeds", (".csv",)),
+    "test": ("test-paths", "tests", (".sql",)),
+}
+_KINDS = {
+    "run": ("model",),
+    "seed": ("seed",),
+    "snapshot": ("snapshot",),
+    "test": ("test", "unit_test"),
+    "source freshness": ("source",),
+    "build": ("model", "snapshot", "seed", "test", "unit_test"),
+}
+_REFERENCE = re.compile(r"""\bref\(\s*(?:['"]\w+['"]\s*,\s*)?['"](\w+)['"]""")
+_MATERIALIZED = re.compile(r"""materialized\s*=\s*['"](\w+)['"]""")
+_TAGS = re.compile(r"""\btags\s*=\s*(\[[^]]*\]|['"][^'"]*['"])""")
+_SNAPSHOT = re.compile(r"{%-?\s*snapshot\s+(\w+)")
+
+
+class Node(NamedTuple):
+    """One node of the project: a file, or what the script adds."""
+
+    kind: str
+    package: str
+    name: str
+    unique_id: str
+    path: str
+    fqn: tuple[str, ...]
+    materialized: str
+    references: tuple[str, ...]
+    tags: tuple[str, ...]
+    checksum: str
+    depends_on: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """``sql view model main.orders``, as the log calls it."""
+        language = "python" if self.path.endswith(".py") else "sql"
+        return {
+            "model": f"{language} {self.materialized} model main.{self.name}",
+            "seed": f"seed file main.{self.name}",
+            "snapshot": f"snapshot main.{self.name}",
+            "source": f"freshness of {'.'.join(self.unique_id.split('.')[2:])}",
+            "unit_test": f"unit_test {self.name}",
+        }.get(self.kind, f"{self.kind} {self.name}")
+
+    @property
+    def noun(self) -> str:
+        """As it is counted: ``view model``."""
+        nouns = {"model": f"{self.materialized} model", "test": "data test", "unit_test": "unit test"}
+        return nouns.get(self.kind, self.kind)
+
+    def as_dict(self) -> dict[str, Any]:
+        """As ``dbt ls --output json`` shows it."""
+        return {
+            "name": self.name,
+            "resource_type": self.kind,
+            "package_name": self.package,
+            "original_file_path": self.path,
+            "unique_id": self.unique_id,
+            "alias": self.name,
+            "config": {"enabled": True, "materialized": self.materialized, "tags": list(self.tags), "meta": {}},
+            "tags": list(self.tags),
+            # A seed depends on no node, and dbt leaves the key out.
+            "depends_on": {"macros": [], **({} if self.kind == "seed" else {"nodes": list(self.depends_on)})},
+        }
+
+
+class Project:
+    """The dbt project in a folder, as far as its files tell without YAML and Jinja."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._settings = (folder / "dbt_project.yml").read_text(encoding="utf-8")
+        named = re.search(r"^name:\s*['\"]?(\w+)", self._settings, re.MULTILINE)
+        self.name = named.group(1) if named else folder.name
+        self.nodes = _in_order([node for kind in _FOLDERS for node in self._read(kind)])
+
+    def work(self, invocation: Invocation, scripted: Iterable[str]) -> list[Node]:
+        """What the command works on.
+
+        :param scripted: unique ids and names that the script speaks of. An id that is no file's is added.
+        """
+        known = {node.unique_id for node in self.nodes}
+        added = [_from_id(each) for each in scripted if each.count(".") >= 2 and each not in known]
+        kinds = _KINDS.get(invocation.command.replace("snapshot-", ""), (*_FOLDERS, "unit_test"))
+        chosen = self._chosen(invocation)
+        return [node for node in self.nodes if node.kind in kinds and node.unique_id in chosen] + [
+            node for node in added if node.kind in kinds
+        ]
+
+    def unmatched(self, invocation: Invocation) -> list[str]:
+        """The criteria of the selection that no node meets."""
+        return [word for word in _words(invocation, *SELECTING) if not self._matching(word)]
+
+    def _chosen(self, invocation: Invocation) -> set[str]:
+        everything = {node.unique_id for node in self.nodes}
+        selected = _words(invocation, *SELECTING)
+        excluded = _words(invocation, "--exclude")
+        chosen = set().union(*(self._matching(word) for word in selected)) if selected else everything
+        return chosen.difference(*(self._matching(word) for word in excluded))
+
+    def _matching(self, criterion: str) -> set[str]:
+        parts = [self._matching_one(part) for part in criterion.split(",")]
+        return parts[0].intersection(*parts[1:])
+
+    def _matching_one(self, criterion: str) -> set[str]:
+        plain = criterion.strip("+@")
+        found = {node.unique_id for node in self.nodes if _is_meant(node, plain)}
+        if criterion.startswith(("+", "@")):
+            found |= self._reached(found, {node.unique_id: node.depends_on for node in self.nodes})
+        if criterion.endswith("+") or criterion.startswith("@"):
+            below = {
+                each.unique_id: [n.unique_id for n in self.nodes if each.unique_id in n.depends_on]
+                for each in self.nodes
+            }
+            found |= self._reached(found, below)
+        return found
+
+    @staticmethod
+    def _reached(start: set[str], edges: dict[str, Any]) -> set[str]:
+        reached: set[str] = set()
+        todo = list(start)
+        while todo:
+            new = set(edges.get(todo.pop(), ())) - reached
+            reached |= new
+            todo += new
+        return reached
+
+    def _read(self, kind: str) -> list[Node]:
+        key, default, endings = _FOLDERS[kind]
+        found = re.search(rf"^{key}:\s*\[(.*)\]", self._settings, re.MULTILINE)
+        folders = [each.strip(" '\"") for each in found.group(1).split(",")] if found else [default]
+        return [
+            self._node(kind, file, folder)
+            for folder in folders
+            for file in sorted((self.folder / folder).rglob("*"))
+            if file.suffix in endings and "generic" not in file.parts
+        ]
+
+    def _node(self, kind: str, file: Path, folder: str) -> Node:
+        text = "" if kind == "seed" else file.read_text(encoding="utf-8", errors="replace")
+        named = _SNAPSHOT.search(text) if kind == "snapshot" else None
+        name = named.group(1) if named else file.stem
+        materialized = _MATERIALIZED.search(text)
+        default = {"model": "table" if file.suffix == ".py" else "view"}.get(kind, kind)
+        tags = _TAGS.search(text)
+        inner = file.parent.relative_to(self.folder / folder).parts
+        return Node(
+            kind=kind,
+            package=self.name,
+            name=name,
+            unique_id=f"{kind}.{self.name}.{name}",
+            path=file.relative_to(self.folder).as_posix(),
+            fqn=(self.name, *inner, *((file.stem,) if kind == "snapshot" else ()), name),
+            materialized=materialized.group(1) if materialized else default,
+            references=tuple(dict.fromkeys(_REFERENCE.findall(text))),
+            tags=tuple(re.findall(r"['\"]([^'\"]+)['\"]", tags.group(1))) if tags else (),
+            checksum="",
+        )
+
+
+def _words(invocation: Invocation, *names: str) -> list[str]:
+    return [word for value in invocation.all(*names) for word in value.split()]
+
+
+def _in_order(nodes: list[Node]) -> list[Node]:
+    """Each node after those that it refers to; within that by name, as one thread of dbt takes them."""
+    ids = {node.name: node.unique_id for node in nodes if node.kind != "test"}
+    rest = [
+        node._replace(depends_on=tuple(ids[name] for name in node.references if name in ids))
+        for node in sorted(nodes, key=lambda node: node.unique_id)
+    ]
+    done: list[Node] = []
+    while rest:
+        waiting = {node.unique_id for node in rest}
+        ready = [node for node in rest if not waiting.intersection(node.depends_on)] or rest  # a circle: as they come
+        done += ready
+        rest = [node for node in rest if node not in ready]
+    return done
+
+
+def _from_id(unique_id: str) -> Node:
+    kind, package, *words = unique_id.split(".")
+    name = words[-1] if kind == "source" else words[0]
+    path = "models/schema.yml" if kind in ("test", "unit_test", "source") else f"{kind}s/{name}.sql"
+    return Node(
+        kind, package, name, unique_id, path, (package, *words), "view" if kind == "model" else kind, (), (), ""
+    )
+
+
+def _is_meant(node: Node, criterion: str) -> bool:
+    """Whether one criterion names the node. A method that only YAML could answer names every node."""
+    method, colon, value = criterion.partition(":")
+    if colon and method == "tag":
+        return value in node.tags
+    if colon and method == "resource_type":
+        return node.kind == value
+    if colon and method == "path":
+        return node.path == value or node.path.startswith(value.rstrip("/") + "/")
+    if colon and method not in ("fqn",):
+        return True
+    plain = value if colon else method
+    if "/" in plain:
+        return os.path.normpath(plain) == node.path or node.path.startswith(os.path.normpath(plain) + "/")
+    return plain in ("*", node.name, node_name(node.name)) or _is_fqn(node.fqn, plain.split("."))
+
+
+def _is_fqn(fqn: tuple[str, ...], words: list[str]) -> bool:
+    words = words[:-1] if words[-1] == "*" else words
+    return words == list(fqn[: len(words)]) or words == list(fqn[1 : len(words) + 1])

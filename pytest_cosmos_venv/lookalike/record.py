@@ -1,0 +1,112 @@
+"""Where does a call write itself down, and what is it told to do? In the folder that the tests read and write."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import stat
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+RECORD_VARIABLE = "COSMOS_DBT_RECORD_DIR"
+FOLDER_OF_ENVIRONMENT = "cosmos-dbt"
+_STDIN_LIMIT = 65536
+
+
+def record_folder() -> Path | None:
+    """That of the environment, if it has one, else the folder that the variable names.
+
+    In this order: a wheelhouse sets the variable for a whole test, in which a fake environment stays what it is.
+    """
+    of_environment = Path(sys.prefix, FOLDER_OF_ENVIRONMENT)
+    if of_environment.is_dir():
+        return of_environment
+    named = os.environ.get(RECORD_VARIABLE)
+    return Path(named) if named else None
+
+
+class Record:
+    """The file in which this call writes itself down; nothing where no folder is known."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+        self._file = folder / f"{time.time_ns()}-{os.getpid()}.jsonl" if folder else None
+
+    def begin(self, dbt_version: str) -> None:
+        """Leave the line that stays when this process is killed."""
+        if self.folder is None:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.add(
+            "start",
+            argv=sys.argv,
+            cwd=os.getcwd(),  # noqa: PTH109 - dbt's own view, not resolved
+            pid=os.getpid(),
+            ppid=os.getppid(),
+            prefix=sys.prefix,
+            dbt_version=dbt_version,
+            stdin=_read_stdin(),
+            env=dict(os.environ),
+        )
+
+    def add(self, event: str, **facts: Any) -> None:
+        """Leave one line."""
+        if self._file is None:
+            return
+        line = json.dumps({"event": event, "at": time.time(), **facts}) + "\n"
+        # One write of a whole line: a reader that looks meanwhile never sees half of one. Readable by this user only,
+        # because passwords are among the variables.
+        descriptor = os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            os.write(descriptor, line.encode())
+        finally:
+            os.close(descriptor)
+
+    def rules(self) -> list[dict[str, Any]]:
+        """What the test has scripted, the first rule first."""
+        if self.folder is None:
+            return []
+        try:
+            rules: list[dict[str, Any]] = json.loads((self.folder / "script.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return []
+        return rules
+
+    def meet(self, calls: str) -> int:
+        """How many of these calls there were, this one included. Two at the same instant get two numbers."""
+        name = calls.encode().hex()[-200:]
+        number = 1
+        while True:
+            try:
+                os.close(os.open(self._flag(f"met-{name}-{number}"), os.O_CREAT | os.O_EXCL, 0o600))
+                return number
+            except FileExistsError:
+                number += 1
+
+    def is_released(self, rule: int) -> bool:
+        """Whether the test has let the calls of this rule go on."""
+        return self._flag(f"released-{rule}").exists()
+
+    def _flag(self, name: str) -> Path:
+        assert self.folder is not None  # where there is none, there is no rule
+        return self.folder / name
+
+
+def _read_stdin() -> str | None:
+    """What is there to be read at once; never waits for more."""
+    try:
+        if os.isatty(0):
+            return None
+        is_device = stat.S_ISCHR(os.fstat(0).st_mode)
+    except OSError:  # closed
+        return None
+    content = b""
+    while not is_device and len(content) < _STDIN_LIMIT and select.select([0], [], [], 0)[0]:
+        chunk = os.read(0, _STDIN_LIMIT - len(content))
+        if not chunk:
+            break
+        content += chunk
+    return content.decode("utf-8", "replace")

@@ -1,0 +1,143 @@
+"""What is this call told to do? The last rule of the script that fits it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import PurePath
+from types import FrameType
+from typing import Any, NoReturn
+
+from .command_line import Invocation, UsageError
+from .record import Record
+
+LOOK_AGAIN = 0.005
+LIFETIME = 600.0
+"""Seconds after which what was never released or killed ends by itself."""
+
+SELECTING = ("--select", "-s", "--models", "--model", "-m")
+
+
+class Interrupted(BaseException):
+    """SIGINT has come."""
+
+
+class Script:
+    """The rule for this call; where none fits, dbt does what it is told and succeeds."""
+
+    def __init__(self, record: Record, rule: dict[str, Any] | None, number: int) -> None:
+        self._record = record
+        self._rule = rule or {}
+        self._number = number
+        self.exit_code: int | None = self._rule.get("exit_code")
+        self.stdout: Iterable[str] | None = self._rule.get("stdout")
+        self.stderr: Iterable[str] = self._rule.get("stderr", ())
+        self.artifacts: dict[str, Any] = self._rule.get("artifacts", {})
+        self.nodes: dict[str, dict[str, Any]] = self._rule.get("nodes", {})
+
+    def outcome(self, unique_id: str) -> dict[str, Any] | None:
+        """How this node ends; None where the script does not say."""
+        name = unique_id.split(".")[2]
+        return self.nodes.get(unique_id) or self.nodes.get(name)
+
+    def watch_signals(self) -> None:
+        """Put the signals that come on record. What is not ignored acts as on dbt."""
+        for number in {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, *self._rule.get("ignore_signals", ())}:
+            if signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, self._receive)
+
+    def start_child(self) -> None:
+        """Fork a child that stays, with this process's output in its hands."""
+        if not self._rule.get("child"):
+            return
+        child = os.fork()
+        if child:
+            self._record.add("child", pid=child)
+            return
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            ignored = number in self._rule["ignore_signals"]
+            signal.signal(number, signal.SIG_IGN if ignored else signal.SIG_DFL)
+        time.sleep(LIFETIME)
+        os._exit(0)
+
+    def pause(self) -> None:
+        """Spend the time that work on the first node takes; die in it where that is scripted."""
+        if self._rule.get("hold"):
+            self._hold()
+        elif self._rule.get("delay"):
+            time.sleep(self._rule["delay"])
+        if self._rule.get("crash"):
+            _die(self._rule["crash"])
+
+    def _hold(self) -> None:
+        self._record.add("held")
+        end = time.monotonic() + LIFETIME
+        while not self._record.is_released(self._number):
+            time.sleep(LOOK_AGAIN)
+            if time.monotonic() > end:
+                raise SystemExit(f"held for {LIFETIME:g} s, and nobody called release()")
+
+    def _receive(self, number: int, _frame: FrameType | None) -> None:
+        self._record.add("signal", name=signal.Signals(number).name)
+        if number in self._rule.get("ignore_signals", ()):
+            return
+        if number == signal.SIGINT:
+            raise Interrupted
+        _die(number)
+
+
+def read_script(record: Record, invocation: Invocation | None) -> Script:
+    """The rule of the last fitting ``script(...)``."""
+    found = Script(record, None, 0)
+    # Rules for the same calls share one count: with one each, two calls at the same instant could both be the first
+    # for one rule and the second for the other, and fit none.
+    places: dict[str, int] = {}
+    for number, rule in enumerate(record.rules()):
+        if not _fits(rule, invocation):
+            continue
+        calls = f"{rule['command']} {rule['select']}"
+        if rule["nth"] is not None and calls not in places:
+            places[calls] = record.meet(calls)
+        if rule["nth"] in (None, places.get(calls)):
+            found = Script(record, rule, number)
+    return found
+
+
+def node_name(criterion: str) -> str:
+    """``orders`` of ``+orders``, ``fqn:shop.staging.orders``, ``path:models/orders.sql``; others as they are."""
+    plain = criterion.strip("+@")
+    method, colon, value = plain.partition(":")
+    if not colon:
+        value = plain
+    elif method not in ("fqn", "path"):
+        return plain
+    if method == "path" or "/" in value:
+        return PurePath(value).stem
+    return value.rpartition(".")[2]
+
+
+def _fits(rule: dict[str, Any], invocation: Invocation | None) -> bool:
+    if rule["command"] is None and rule["select"] is None:
+        return True
+    if invocation is None:
+        return False
+    try:
+        command = invocation.command
+    except UsageError:
+        return False
+    if rule["command"] not in (None, "ls" if command == "list" else command):
+        return False
+    words = [word for value in invocation.all(*SELECTING) for word in value.split()]
+    return rule["select"] is None or any(rule["select"] in (word, node_name(word)) for word in words)
+
+
+def _die(number: int) -> NoReturn:
+    sys.stdout.flush()
+    if number != signal.SIGKILL:
+        signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+    while True:  # a signal may take a moment
+        signal.pause()

@@ -1,0 +1,22 @@
+"""The two that the contract tests compare."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pytest_cosmos_venv.environments.fake_venv import FakeVenv
+from tests.pytest_cosmos_venv.lookalike.real_and_fake import Dbt, real_environment, write_project
+
+
+@pytest.fixture(scope="module")
+def real_dbt(tmp_path_factory: pytest.TempPathFactory) -> Dbt:
+    """The real dbt 1.11 with dbt-duckdb; the tests of a module share its project."""
+    return Dbt(real_environment("1.11") / "bin" / "dbt", write_project(tmp_path_factory.mktemp("real") / "shop"))
+
+
+@pytest.fixture
+def fake_dbt(cosmos_fake_venv: FakeVenv, tmp_path: Path) -> Dbt:
+    """The fake one, on a project of its own with the same files."""
+    return Dbt(cosmos_fake_venv.dbt, write_project(tmp_path / "shop"))
