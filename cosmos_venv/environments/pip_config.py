@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -14,7 +15,7 @@ _OF_UV = {
     "index-url": ("UV_DEFAULT_INDEX", "UV_INDEX_URL"),
     "extra-index-url": ("UV_INDEX", "UV_EXTRA_INDEX_URL"),
     "find-links": ("UV_FIND_LINKS",),
-    "no-index": ("UV_NO_INDEX",),
+    "no-index": (),  # uv takes it as an option and from its configuration file only
     "proxy": ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"),
     "cert": ("SSL_CERT_FILE",),
     "client-cert": ("SSL_CLIENT_CERT",),
@@ -22,7 +23,8 @@ _OF_UV = {
     "constraint": ("UV_CONSTRAINT",),
 }
 _OFF = {"0", "false", "no", "off"}
-_OF_AN_INDEX = {"index-url", "extra-index-url", "proxy", "cert", "client-cert", "trusted-host"}
+_MOOT_WITHOUT_INDEX = {"no-index", "index-url", "extra-index-url", "proxy", "cert", "client-cert", "trusted-host"}
+_UV_NO_INDEX = re.compile(r"^no-index\s*=\s*true\b", re.MULTILINE)
 
 
 def read(environ: Mapping[str, str]) -> dict[str, list[str]]:
@@ -52,11 +54,22 @@ def unknown_to_uv(
     given = set(given)
     unknown = []
     for name, values in settings.items():
-        is_moot = (name == "index-url" and "--index-url" in given) or (name in _OF_AN_INDEX and "--no-index" in given)
+        is_moot = (name == "index-url" and "--index-url" in given) or (
+            name in _MOOT_WITHOUT_INDEX and ("--no-index" in given or _has_uv_no_index(environ))
+        )
         told = {word for variable in _OF_UV[name] for word in environ.get(variable, "").replace(",", " ").split()}
         if not is_moot and not set(values) <= told:
             unknown.append(name)
     return sorted(unknown)
+
+
+def _has_uv_no_index(environ: Mapping[str, str]) -> bool:
+    """Whether the configuration file that uv is pointed to switches the index off."""
+    try:
+        text = Path(environ["UV_CONFIG_FILE"]).read_text(encoding="utf-8")
+    except (KeyError, OSError, UnicodeDecodeError):
+        return False
+    return _UV_NO_INDEX.search(text) is not None
 
 
 def _files(environ: Mapping[str, str]) -> list[Path]:

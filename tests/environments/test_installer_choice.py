@@ -41,6 +41,8 @@ def no_config(path: str, **variables: str) -> dict[str, str]:
         pytest.param([], {"PIP_FIND_LINKS": "/wheels"}, "pip is configured with find-links", id="find-links"),
         pytest.param([], {"PIP_CERT": "/ca.pem"}, "pip is configured with cert", id="certificate"),
         pytest.param([], {"PIP_PROXY": "http://p"}, "pip is configured with proxy", id="proxy"),
+        # uv has no such variable: it would ask the index that pip was told to leave alone.
+        pytest.param([], {"PIP_NO_INDEX": "1", "UV_NO_INDEX": "1"}, "configured with no-index", id="no-index"),
         pytest.param(
             [], {"PIP_INDEX_URL": "https://a", "UV_INDEX_URL": "https://b"}, "index-url", id="uv-has-another-index"
         ),
@@ -67,6 +69,7 @@ def test_pip_builds_where_uv_would_install_something_else(
         pytest.param([], {"PIP_INDEX_URL": "https://a", "UV_INDEX_URL": "https://a"}, id="uv-is-told-the-same"),
         pytest.param([], {"PIP_CERT": "/ca.pem", "SSL_CERT_FILE": "/ca.pem"}, id="same-certificate"),
         pytest.param([], {"PIP_NO_INDEX": "false"}, id="switched-off"),
+        pytest.param(["--no-index"], {"PIP_NO_INDEX": "1"}, id="no-index-given"),
     ],
 )
 def test_uv_builds_where_it_installs_what_pip_would(
@@ -75,6 +78,16 @@ def test_uv_builds_where_it_installs_what_pip_would(
     installer = choose_installer("auto", given, no_config(path_with_uv, **variables))
 
     assert (installer.name, installer.uv) == ("uv", f"{path_with_uv}/uv")
+
+
+def test_uv_builds_where_its_own_configuration_knows_no_index_either(path_with_uv: str, tmp_path: Path) -> None:
+    config = tmp_path / "uv.toml"
+    config.write_text('find-links = ["/wheels"]\nno-index = true\n', encoding="utf-8")
+    environ = no_config(path_with_uv, PIP_NO_INDEX="1", UV_CONFIG_FILE=str(config))
+
+    assert choose_installer("auto", [], environ).name == "uv"
+    config.write_text("no-index = false\n", encoding="utf-8")
+    assert choose_installer("auto", [], environ).name == "pip"
 
 
 def test_the_files_of_pip_are_read_as_its_variables_are(tmp_path: Path, path_with_uv: str) -> None:

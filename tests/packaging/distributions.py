@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -67,6 +68,14 @@ def make_environment(path: Path) -> Path:
     return path / "bin" / "python"
 
 
+def copy_environment(original: Path, copy: Path, *, with_byte_code: bool = False) -> Path:
+    """The environment once more, its files as hard links; returns its Python. Installers replace files, they never
+    write into them, so the original stays as it is."""
+    left_out = None if with_byte_code else shutil.ignore_patterns("__pycache__")
+    shutil.copytree(original, copy, symlinks=True, copy_function=_link_or_copy, ignore=left_out)
+    return copy / "bin" / "python"
+
+
 def uv(*arguments: str) -> list[str]:
     """A command line of the uv that stands in this environment."""
     return [find_uv_bin(), "--quiet", "--offline", *arguments]
@@ -96,6 +105,14 @@ def require(path: Path, *, reason: str) -> None:
     if os.environ.get("CI") == "true":
         pytest.fail(text)
     pytest.skip(text)
+
+
+def _link_or_copy(original: str, copy: str) -> None:
+    """A hard link, where the temporary folder is on the same file system."""
+    try:
+        os.link(original, copy)
+    except OSError:
+        shutil.copy2(original, copy)
 
 
 def _hatchling(target: str, project: Path, folder: Path) -> Path:

@@ -6,14 +6,22 @@ tried on a copy of a plain Airflow environment, with a freeze of it as the const
 
 from __future__ import annotations
 
-import os
-import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.packaging.distributions import OFFLINE, PROJECTS, REPOSITORY, WHEELS, build, require, run, uv
+from tests.packaging.distributions import (
+    OFFLINE,
+    PROJECTS,
+    REPOSITORY,
+    WHEELS,
+    build,
+    copy_environment,
+    require,
+    run,
+    uv,
+)
 
 ENVIRONMENTS = REPOSITORY / ".cache" / "envs"
 
@@ -55,22 +63,6 @@ def test_both_wheels_install_beside_airflow_and_move_no_version(
     suite = run([python, "-m", "pytest", "--cosmos-conformance", "--collect-only"], cwd=tmp_path, env=home)
     assert "implementation: cosmos_venv " in suite
     assert "test_one_operator_runs_to_its_end" in suite
-
-
-def copy_environment(original: Path, copy: Path) -> Path:
-    """The environment once more, its files as hard links; returns its Python. Installers replace files, they never
-    write into them, so the original stays as it is."""
-    byte_code = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(original, copy, symlinks=True, copy_function=link_or_copy, ignore=byte_code)
-    return copy / "bin" / "python"
-
-
-def link_or_copy(original: str, copy: str) -> None:
-    """A hard link, where the temporary folder is on the same file system."""
-    try:
-        os.link(original, copy)
-    except OSError:
-        shutil.copy2(original, copy)
 
 
 def freeze(python: str) -> set[str]:

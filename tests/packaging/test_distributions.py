@@ -86,10 +86,13 @@ def test_the_product_registers_its_command_and_itself_with_airflow(product: Dist
     assert "[apache_airflow_provider]\nprovider_info = cosmos_venv.provider_info:get_provider_info" in entry_points
 
 
-def test_the_toolkit_registers_its_plugin_with_pytest(toolkit: Distribution) -> None:
+def test_the_toolkit_registers_its_command_and_its_plugin_with_pytest(toolkit: Distribution) -> None:
     entry_points = text_of(toolkit.wheel, "entry_points.txt")
 
-    assert entry_points.strip() == "[pytest11]\ncosmos_venv = pytest_cosmos_venv.plugin"
+    assert entry_points.strip() == (
+        "[console_scripts]\ncosmos-dag-shape = pytest_cosmos_venv.dags.command:main\n\n"
+        "[pytest11]\ncosmos_venv = pytest_cosmos_venv.plugin"
+    )
 
 
 def test_the_toolkit_asks_for_neither_airflow_nor_an_implementation(toolkit: Distribution) -> None:

@@ -1,0 +1,48 @@
+"""Does the toolkit work for its users? A project of a DAG author, tested as he tests it: our wheels, his directory."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.packaging.distributions import (
+    OFFLINE,
+    PROJECTS,
+    REPOSITORY,
+    WHEELS,
+    build,
+    copy_environment,
+    require,
+    run,
+    uv,
+)
+
+PROJECT = REPOSITORY / "examples" / "user_project"
+AIRFLOW = REPOSITORY / ".cache" / "envs" / "airflow3"
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Of an Airflow that both wheels were installed beside."""
+    require(AIRFLOW / "bin" / "python", reason="a plain Airflow")
+    require(WHEELS, reason="the wheels that our distributions need beyond Airflow's")
+    product, toolkit = (build(project, tmp_path_factory.mktemp(name)).wheel for name, project in PROJECTS.items())
+    python = str(copy_environment(AIRFLOW, tmp_path_factory.mktemp("user") / "environment", with_byte_code=True))
+    run(uv("pip", "install", "--python", python, *OFFLINE, f"cosmos-venv[uv] @ {product.as_uri()}", str(toolkit)))
+    return python
+
+
+def test_the_tests_of_a_dag_author_pass(python: str, tmp_path: Path) -> None:
+    project = tmp_path / "fleet"
+    shutil.copytree(PROJECT, project, ignore=shutil.ignore_patterns("__pycache__", ".pytest_cache"))
+    clean = {name: "" for name in os.environ if name.startswith(("AIRFLOW", "PYTEST"))}
+
+    said = run([python, "-m", "pytest", "--durations=0"], cwd=project, env=clean)
+
+    assert re.search(r"^=+ \d+ passed.* in ", said, re.MULTILINE), said
+    assert "implementation cosmos_venv" in said
+    assert {path.name for path in project.iterdir()} - {".pytest_cache"} == {path.name for path in PROJECT.iterdir()}
