@@ -66,11 +66,21 @@ class Outcome:
 class Adapter:
     """The hooks of an implementation that follows Cosmos's import layout.
 
-    :param import_root: such as ``cosmos_venv``.
+    :param import_root: such as ``cosmos_venv``; a class that ``--cosmos-implementation=module:Adapter`` names is
+        made without it and says it itself, as an attribute.
     """
 
-    def __init__(self, import_root: str) -> None:
-        self.import_root = import_root
+    import_root: str
+
+    def __init__(self, import_root: str | None = None) -> None:
+        if import_root is not None:
+            self.import_root = import_root
+
+    @property
+    def named(self) -> str:
+        """How another process gets the same adapter: ``open_adapter(named)``."""
+        kind = type(self)
+        return self.import_root if kind is Adapter else f"{kind.__module__}:{kind.__qualname__}"
 
     def operators(self) -> ModuleType:
         """The module with the ten operators. Imports the implementation into this process."""
@@ -97,9 +107,18 @@ class Adapter:
         from .task_process import write_dag_file
 
         answer = home.path / "outcome.json"
-        dag_file = write_dag_file(home.dags, self.import_root, task, answer)
+        dag_file = write_dag_file(home.dags, self.named, task, answer)
         variables = {**home.environment, **(environment or {})}
         finished = process.run([sys.executable, str(dag_file)], environment=variables, cwd=home.path)
         if not answer.exists():
             return Outcome(state="failed", exception="The task's process ended early.", log=str(finished))
         return Outcome(**json.loads(answer.read_text(encoding="utf-8")), log=finished.output)
+
+
+def open_adapter(named: str) -> Adapter:
+    """The adapter of an import root, or the one that ``module:Adapter`` names."""
+    module, _, name = named.partition(":")
+    if not name:
+        return Adapter(named)
+    adapter: Adapter = getattr(import_module(module), name)()
+    return adapter

@@ -60,7 +60,11 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 @pytest.fixture(scope="session")
 def adapter(pytestconfig: pytest.Config) -> Adapter:
     """The judged implementation."""
-    return Adapter(pytestconfig.stash[_IMPLEMENTATION].import_root)
+    implementation = pytestconfig.stash[_IMPLEMENTATION]
+    if implementation.adapter_class is None:
+        return Adapter(implementation.import_root)
+    made: Adapter = implementation.adapter()
+    return made
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from .adapter import Adapter, Task
+from .adapter import Task, open_adapter
 
 # The file is imported twice, as the script and by Airflow; this module once. Failures of either land here.
 _FAILURES: list[str] = []
@@ -21,26 +21,29 @@ _DAG_FILE = """\
 # A DAG for Airflow, written by the conformance suite.
 from {module} import make_dag, run_dag
 
-dag = make_dag({import_root!r}, {request!r})
+dag = make_dag({adapter!r}, {request!r})
 if __name__ == "__main__":
     run_dag(dag, {answer!r})
 """
 
 
-def write_dag_file(dags: Path, import_root: str, task: Task, answer: Path) -> Path:
-    """Write the task as a DAG file into ``dags``. Run as a script it leaves the outcome in the file ``answer``."""
+def write_dag_file(dags: Path, adapter: str, task: Task, answer: Path) -> Path:
+    """Write the task as a DAG file into ``dags``. Run as a script it leaves the outcome in the file ``answer``.
+
+    :param adapter: as ``open_adapter`` takes it.
+    """
     request = dags.parent / "task.json"
     request.write_text(
         json.dumps({"command": task.command, "profile": dict(task.profile), "arguments": dict(task.arguments)}),
         encoding="utf-8",
     )
     file = dags / "conformance.py"
-    text = _DAG_FILE.format(module=__name__, import_root=import_root, request=str(request), answer=str(answer))
+    text = _DAG_FILE.format(module=__name__, adapter=adapter, request=str(request), answer=str(answer))
     file.write_text(text, encoding="utf-8")
     return file
 
 
-def make_dag(import_root: str, request: str) -> Any:
+def make_dag(adapter: str, request: str) -> Any:
     """The Airflow DAG with the one task that ``request`` describes."""
     from airflow import DAG
 
@@ -51,7 +54,7 @@ def make_dag(import_root: str, request: str) -> Any:
         start_date=datetime(2024, 1, 1, tzinfo=timezone.utc),
         default_args={"on_failure_callback": _remember},
     ) as dag:
-        Adapter(import_root).make_task(task)
+        open_adapter(adapter).make_task(task)
     return dag
 
 

@@ -9,43 +9,192 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pytest_cosmos_venv.airflow.clock import Clock
+    from pytest_cosmos_venv.airflow.connections import Connections
+    from pytest_cosmos_venv.airflow.fixtures import RunDag, RunTask
+    from pytest_cosmos_venv.airflow.home import AirflowHome
+    from pytest_cosmos_venv.airflow.outcomes import DagOutcome, EmittedAsset, TaskOutcome
+    from pytest_cosmos_venv.airflow.variables import Variables, VariableWrite
+    from pytest_cosmos_venv.dags.budget import OverBudget, ParseBudget
+    from pytest_cosmos_venv.dags.cost import ParseCost
+    from pytest_cosmos_venv.dags.shape import DagShape, dag_shape
     from pytest_cosmos_venv.environments.dbt_record import DbtCall, read_dbt_calls
+    from pytest_cosmos_venv.environments.fake_venv import FakeVenv
+    from pytest_cosmos_venv.environments.package_index import IndexRequest, PackageIndex, serve_wheelhouse
+    from pytest_cosmos_venv.environments.scripted_dbt import HeldCalls, ScriptedDbt
+    from pytest_cosmos_venv.environments.sdist import Sdist, SourceBuild
     from pytest_cosmos_venv.environments.wheel import Wheel, write_wheel
     from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse, build_wheelhouse
     from pytest_cosmos_venv.errors import ToolkitMisuse
     from pytest_cosmos_venv.implementation import Implementation, ImplementationError, find_implementation
-    from pytest_cosmos_venv.lookalike import RECORD_VARIABLE
+    from pytest_cosmos_venv.lookalike import RECORD_VARIABLE, VERIFIED_DBT_VERSIONS
+    from pytest_cosmos_venv.lookalike.rules import NodeOutcome
+    from pytest_cosmos_venv.projects.answers import ManifestRequest
+    from pytest_cosmos_venv.projects.http_manifest import HttpManifest, serve_manifest
+    from pytest_cosmos_venv.projects.project import DbtProject
+    from pytest_cosmos_venv.projects.projects import DbtProjects
+    from pytest_cosmos_venv.racers.racer import Racer
+    from pytest_cosmos_venv.races.contender import Contender
+    from pytest_cosmos_venv.races.event_log import EventLog
+    from pytest_cosmos_venv.races.points import (
+        Point,
+        Sighting,
+        build_begins,
+        dbt_reported,
+        file_appears,
+        first_file_under,
+        lock_taken,
+    )
+    from pytest_cosmos_venv.races.result import Race, RaceFailure
+    from pytest_cosmos_venv.races.running import RunningRace
+    from pytest_cosmos_venv.races.task_race import TaskRace
+    from pytest_cosmos_venv.races.timeline import Span, Timeline
+    from pytest_cosmos_venv.seeds.outcomes import SeedOutcome, SeedRun
+    from pytest_cosmos_venv.seeds.ready_made import SEED_SCENARIOS
+    from pytest_cosmos_venv.seeds.rendering import SeedRendering
+    from pytest_cosmos_venv.seeds.scenario import SeedScenario
+    from pytest_cosmos_venv.seeds.scenarios import SeedScenarios
+    from pytest_cosmos_venv.seeds.seed_file import SeedFile
+    from pytest_cosmos_venv.seeds.seed_story import SeedStory
     from pytest_cosmos_venv.suite import SuiteExit
 
 __all__ = [
     "RECORD_VARIABLE",
+    "SEED_SCENARIOS",
+    "VERIFIED_DBT_VERSIONS",
+    "AirflowHome",
+    "Clock",
+    "Connections",
+    "Contender",
+    "DagOutcome",
+    "DagShape",
     "DbtCall",
+    "DbtProject",
+    "DbtProjects",
+    "EmittedAsset",
+    "EventLog",
+    "FakeVenv",
+    "HeldCalls",
+    "HttpManifest",
     "Implementation",
     "ImplementationError",
+    "IndexRequest",
+    "ManifestRequest",
+    "NodeOutcome",
+    "OverBudget",
+    "PackageIndex",
+    "ParseBudget",
+    "ParseCost",
+    "Point",
+    "Race",
+    "RaceFailure",
+    "Racer",
+    "RunDag",
+    "RunTask",
+    "RunningRace",
+    "ScriptedDbt",
+    "Sdist",
+    "SeedFile",
+    "SeedOutcome",
+    "SeedRendering",
+    "SeedRun",
+    "SeedScenario",
+    "SeedScenarios",
+    "SeedStory",
+    "Sighting",
+    "SourceBuild",
+    "Span",
     "SuiteExit",
+    "TaskOutcome",
+    "TaskRace",
+    "Timeline",
     "ToolkitMisuse",
+    "VariableWrite",
+    "Variables",
     "Wheel",
     "Wheelhouse",
+    "build_begins",
     "build_wheelhouse",
+    "dag_shape",
+    "dbt_reported",
+    "file_appears",
     "find_implementation",
+    "first_file_under",
+    "lock_taken",
     "read_dbt_calls",
+    "serve_manifest",
+    "serve_wheelhouse",
     "write_wheel",
 ]
 
 __version__ = "0.1.0"
 
 _HOME = {
+    "AirflowHome": "airflow.home",
+    "Clock": "airflow.clock",
+    "Connections": "airflow.connections",
+    "Contender": "races.contender",
+    "DagOutcome": "airflow.outcomes",
+    "DagShape": "dags.shape",
     "DbtCall": "environments.dbt_record",
+    "DbtProject": "projects.project",
+    "DbtProjects": "projects.projects",
+    "EmittedAsset": "airflow.outcomes",
+    "EventLog": "races.event_log",
+    "FakeVenv": "environments.fake_venv",
+    "HeldCalls": "environments.scripted_dbt",
+    "HttpManifest": "projects.http_manifest",
     "Implementation": "implementation",
     "ImplementationError": "implementation",
+    "IndexRequest": "environments.package_index",
+    "ManifestRequest": "projects.answers",
+    "NodeOutcome": "lookalike.rules",
+    "OverBudget": "dags.budget",
+    "PackageIndex": "environments.package_index",
+    "ParseBudget": "dags.budget",
+    "ParseCost": "dags.cost",
+    "Point": "races.points",
     "RECORD_VARIABLE": "lookalike",
+    "Race": "races.result",
+    "RaceFailure": "races.result",
+    "Racer": "racers.racer",
+    "RunDag": "airflow.fixtures",
+    "RunTask": "airflow.fixtures",
+    "RunningRace": "races.running",
+    "SEED_SCENARIOS": "seeds.ready_made",
+    "ScriptedDbt": "environments.scripted_dbt",
+    "Sdist": "environments.sdist",
+    "SeedFile": "seeds.seed_file",
+    "SeedOutcome": "seeds.outcomes",
+    "SeedRendering": "seeds.rendering",
+    "SeedRun": "seeds.outcomes",
+    "SeedScenario": "seeds.scenario",
+    "SeedScenarios": "seeds.scenarios",
+    "SeedStory": "seeds.seed_story",
+    "Sighting": "races.points",
+    "SourceBuild": "environments.sdist",
+    "Span": "races.timeline",
     "SuiteExit": "suite",
+    "TaskOutcome": "airflow.outcomes",
+    "TaskRace": "races.task_race",
+    "Timeline": "races.timeline",
     "ToolkitMisuse": "errors",
+    "VERIFIED_DBT_VERSIONS": "lookalike",
+    "VariableWrite": "airflow.variables",
+    "Variables": "airflow.variables",
     "Wheel": "environments.wheel",
     "Wheelhouse": "environments.wheelhouse",
+    "build_begins": "races.points",
     "build_wheelhouse": "environments.wheelhouse",
+    "dag_shape": "dags.shape",
+    "dbt_reported": "races.points",
+    "file_appears": "races.points",
     "find_implementation": "implementation",
+    "first_file_under": "races.points",
+    "lock_taken": "races.points",
     "read_dbt_calls": "environments.dbt_record",
+    "serve_manifest": "projects.http_manifest",
+    "serve_wheelhouse": "environments.package_index",
     "write_wheel": "environments.wheel",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,13 +18,13 @@ def cosmos_implementation(pytestconfig: pytest.Config) -> Implementation:
     """The implementation under test: ``.module("operators.local")`` imports one of its modules.
 
     The one that ``--cosmos-implementation`` (or ``cosmos_implementation`` in the ini file) names, else the only one
-    that is installed.
+    that is installed. ``.adapter()`` makes the adapter where ``module:Adapter`` was named.
     """
     from pytest_cosmos_venv.errors import ToolkitMisuse
     from pytest_cosmos_venv.implementation import ImplementationError, find_implementation
 
     try:
-        return find_implementation(_option(pytestconfig, "cosmos_implementation"))
+        return find_implementation(named_option(pytestconfig, "cosmos_implementation"))
     except ImplementationError as error:
         raise ToolkitMisuse(str(error)) from None
 
@@ -33,17 +34,28 @@ def _cosmos_shared(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPat
     """Folders that all xdist workers share, kept between runs where pytest keeps a cache."""
     from pytest_cosmos_venv.sharing import SharedFolders
 
-    named = _option(pytestconfig, "cosmos_cache_dir")
+    named = named_option(pytestconfig, "cosmos_cache_dir")
     if named is not None:
         return SharedFolders(root=pytestconfig.rootpath / named)
-    cache: pytest.Cache | None = getattr(pytestconfig, "cache", None)
-    if cache is not None:
-        return SharedFolders(root=Path(cache.mkdir("cosmos-venv")))
+    kept = _in_the_cache_of(pytestconfig)
+    if kept is not None:
+        return SharedFolders(root=kept)
     base = tmp_path_factory.getbasetemp()
     # A worker of xdist has a base of its own inside that of the run.
     return SharedFolders(root=(base.parent if hasattr(pytestconfig, "workerinput") else base) / "cosmos-venv")
 
 
-def _option(config: pytest.Config, name: str) -> str | None:
+def named_option(config: pytest.Config, name: str) -> str | None:
     """Of the command line, else of the ini file; None where neither says anything."""
-    return config.getoption(name) or config.getini(name) or None
+    given: str | None = config.getoption(name)
+    return given if given is not None else config.getini(name) or None
+
+
+def _in_the_cache_of(config: pytest.Config) -> Path | None:
+    """A folder in pytest's cache; None where it keeps none, or may not write there."""
+    cache: pytest.Cache | None = getattr(config, "cache", None)
+    try:
+        folder = None if cache is None else Path(cache.mkdir("cosmos-venv"))
+    except OSError:
+        return None
+    return folder if folder is not None and os.access(folder, os.W_OK) else None

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module, metadata, util
 from types import ModuleType
+from typing import Any
 
 KNOWN_IMPLEMENTATIONS = {"cosmos": "astronomer-cosmos", "cosmos_venv": "cosmos-venv"}
 """Import root -> distribution of what is looked for where nothing is named."""
+
+_OPTION = "--cosmos-implementation"
+_FORMS = "a package name such as cosmos_venv, or module:Adapter"
 
 
 class ImplementationError(Exception):
@@ -21,10 +26,12 @@ class Implementation:
 
     :param import_root: such as ``cosmos`` or ``cosmos_venv``.
     :param version: of its distribution; ``unknown`` where it belongs to none.
+    :param adapter_class: the class that ``module:Adapter`` names; None where an import root was named.
     """
 
     import_root: str
     version: str
+    adapter_class: type | None = None
 
     def module(self, name: str = "") -> ModuleType:
         """Import one of its modules.
@@ -33,15 +40,49 @@ class Implementation:
         """
         return import_module(f"{self.import_root}.{name}" if name else self.import_root)
 
+    def adapter(self) -> Any:
+        """A new adapter: how the conformance suite speaks to it.
+
+        :raises ImplementationError: when none was named, or making one fails.
+        """
+        if self.adapter_class is None:
+            raise ImplementationError(
+                f"{_OPTION}={self.import_root} names no adapter: give module:Adapter, the class with its module."
+            )
+        name = f"{self.adapter_class.__module__}:{self.adapter_class.__qualname__}"
+        try:
+            return self.adapter_class()
+        except Exception as error:
+            raise ImplementationError(f"{_OPTION}={name}: it cannot be made without arguments ({error}).") from error
+
 
 def find_implementation(named: str | None) -> Implementation:
-    """The implementation to use. Nothing of it is imported.
+    """The implementation to use. Nothing of it is imported; of ``module:Adapter`` the module is.
 
-    :param named: an import root, as given by ``--cosmos-implementation``; None takes the one that is installed.
-    :raises ImplementationError: the named one is not installed, or none was named and none or several are there.
+    :param named: an import root or ``module:Adapter``, as given by ``--cosmos-implementation``; None takes the one
+        that is installed.
+    :raises ImplementationError: the named one is not there, or none was named and none or several are there.
     """
-    import_root = _named(named) if named is not None else only_one(_installed())
-    return Implementation(import_root=import_root, version=_version(import_root))
+    if named is None:
+        import_root = only_one(_installed())
+        return Implementation(import_root=import_root, version=_version(import_root))
+    if ":" in named:
+        return _adapted(named)
+    _require_import_root(named, said=f"{_OPTION}={named}")
+    return Implementation(import_root=named, version=_version(named))
+
+
+def describe_choice(named: str | None) -> str | None:
+    """``cosmos 1.15.1``, for a header; None where no choice can be told yet. Imports nothing and is quick.
+
+    :param named: as for ``find_implementation``.
+    """
+    roots = KNOWN_IMPLEMENTATIONS if named is None else [named]
+    versions = {root: _distribution_version(KNOWN_IMPLEMENTATIONS.get(root, "")) for root in roots}
+    if named is not None:
+        return " ".join(filter(None, (named, versions[named]))) or None
+    installed = [f"{root} {version}" for root, version in versions.items() if version]
+    return installed[0] if len(installed) == 1 else None
 
 
 def only_one(installed: Sequence[str]) -> str:
@@ -54,33 +95,55 @@ def only_one(installed: Sequence[str]) -> str:
         return installed[0]
     if installed:
         raise ImplementationError(
-            f"Several implementations are installed ({', '.join(installed)}): say which one with "
-            "--cosmos-implementation=IMPORT_ROOT."
+            f"Several implementations are installed ({', '.join(installed)}): say which one with {_OPTION}=IMPORT_ROOT."
         )
     known = " or ".join(f"{distribution} ({root})" for root, distribution in KNOWN_IMPLEMENTATIONS.items())
     raise ImplementationError(
-        f"No implementation is installed here: install {known}, or name another one with "
-        "--cosmos-implementation=IMPORT_ROOT."
+        f"No implementation is installed here: install {known}, or name another one with {_OPTION}=IMPORT_ROOT."
     )
 
 
-def _named(import_root: str) -> str:
-    if not all(part.isidentifier() for part in import_root.split(".")):
+def _adapted(named: str) -> Implementation:
+    """What ``module:Adapter`` names."""
+    module, _, name = named.partition(":")
+    said = f"{_OPTION}={named}"
+    if not (_is_dotted(module) and name.isidentifier()):
+        raise ImplementationError(f"{said} is no adapter: give module:Adapter, the class with its module.")
+    try:
+        adapter = getattr(import_module(module), name)
+    except AttributeError:
+        raise ImplementationError(f"{said}: module {module} has no {name}.") from None
+    except Exception as error:
         raise ImplementationError(
-            f"--cosmos-implementation={import_root} is no import root: give a package name such as cosmos_venv."
+            f"{said}: module {module} cannot be imported here ({type(error).__name__}: {error})."
+        ) from error
+    import_root = getattr(adapter, "import_root", None)
+    if not isinstance(adapter, type) or not isinstance(import_root, str):
+        raise ImplementationError(
+            f"{said}: {name} has to be a class whose import_root is the package name of an implementation."
         )
+    _require_import_root(import_root, said=f"{said}: its import_root {import_root!r}")
+    return Implementation(import_root=import_root, version=_version(import_root), adapter_class=adapter)
+
+
+def _require_import_root(import_root: str, *, said: str) -> None:
+    if not _is_dotted(import_root):
+        raise ImplementationError(f"{said} is no import root: give {_FORMS}.")
     if not _is_importable(import_root):
         raise ImplementationError(
-            f"--cosmos-implementation={import_root}: no package {import_root} can be imported here; install it into "
-            "the environment that runs pytest, or name another one."
+            f"{said}: no package {import_root} can be imported here; install it into the environment that runs "
+            "pytest, or name another one."
         )
-    return import_root
+
+
+def _is_dotted(name: str) -> bool:
+    return all(part.isidentifier() for part in name.split("."))
 
 
 def _is_importable(import_root: str) -> bool:
     try:
         spec = util.find_spec(import_root)
-    except ImportError:  # a parent package that does not exist, or breaks
+    except Exception:  # noqa: BLE001 - a parent package that does not exist, or breaks in its own way
         return False
     # A bare folder of that name (a dbt project called "cosmos") is found as a namespace without a file of its own.
     return spec is not None and spec.origin is not None
@@ -93,13 +156,17 @@ def _installed() -> list[str]:
 
 def _version(import_root: str) -> str:
     top = import_root.partition(".")[0]
-    # Editable installations do not list their packages; the known ones are known by name.
-    distributions = [KNOWN_IMPLEMENTATIONS.get(top, ""), *metadata.packages_distributions().get(top, [])]
-    return next(filter(None, map(_distribution_version, filter(None, distributions))), "unknown")
+    # Editable installations do not list their packages, and looking through all distributions takes its time.
+    known = _distribution_version(KNOWN_IMPLEMENTATIONS.get(top, ""))
+    if known is not None:
+        return known
+    distributions = metadata.packages_distributions().get(top, [])
+    return next(filter(None, map(_distribution_version, distributions)), "unknown")
 
 
 def _distribution_version(distribution: str) -> str | None:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None
+    """Without parsing all of its metadata, which would cost a header more than all the rest."""
+    found = next(iter(metadata.Distribution.discover(name=distribution)), None) if distribution else None
+    text = (found.read_text("METADATA") or found.read_text("PKG-INFO")) if found else None
+    version = re.search(r"^Version: *(\S+)", text, re.MULTILINE) if text else None
+    return version[1] if version else None

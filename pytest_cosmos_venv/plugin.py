@@ -27,10 +27,15 @@ _CONFORMANCE = "--cosmos-conformance"
 _VALUES = (
     (
         "cosmos-implementation",
-        "IMPORT_ROOT",
-        "The implementation, such as cosmos or cosmos_venv. Default: the one that is installed.",
+        "IMPORT_ROOT|module:Adapter",
+        "The implementation, such as cosmos or cosmos_venv, or the adapter of one with another layout. "
+        "Default: the one that is installed.",
     ),
-    ("cosmos-cache-dir", "DIR", "Where wheels and databases are kept between runs. Default: in pytest's cache."),
+    (
+        "cosmos-cache-dir",
+        "DIR",
+        "Where wheels and databases are kept between runs, relative to the root directory. Default: in pytest's cache.",
+    ),
 )
 
 
@@ -45,6 +50,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     for name, metavar, text in _VALUES:
         group.addoption(f"--{name}", metavar=metavar, help=text)
         parser.addini(name.replace("-", "_"), f"As --{name}. {text}")
+    group.addoption(
+        "--cosmos-cache-key",
+        action="store_true",
+        help="Print the key that names the content of --cosmos-cache-dir, for the cache of a CI, and end.",
+    )
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -56,8 +66,15 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
-    """With ``--cosmos-conformance``: run the suite in this run's stead and hand on its exit code."""
-    if not config.option.cosmos_conformance or config.option.help or config.option.version:
+    """Do in this run's stead what an option asks for: print the cache key, or run the suite; returns its exit code."""
+    if config.option.help or config.option.version:
+        return None
+    if config.option.cosmos_cache_key:
+        from pytest_cosmos_venv.sharing import cache_key
+
+        print(cache_key())
+        return pytest.ExitCode.OK
+    if not config.option.cosmos_conformance:
         return None
     from pytest_cosmos_venv.suite import run_suite
 
@@ -68,6 +85,17 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
         implementation=config.option.cosmos_implementation,
         set_aside=_set_aside(config),
     )
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """Which implementation is used, where that can be told without looking for it."""
+    if config.pluginmanager.hasplugin("pytest_cosmos_venv.conformance.session"):  # which says it itself
+        return None
+    from pytest_cosmos_venv.fixtures import named_option
+    from pytest_cosmos_venv.implementation import describe_choice
+
+    choice = describe_choice(named_option(config, "cosmos_implementation"))
+    return f"cosmos: implementation {choice}" if choice else None
 
 
 def _refuse_paths(config: pytest.Config, arguments: list[str]) -> None:

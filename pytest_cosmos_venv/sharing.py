@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import fcntl
 import os
+import platform
 import shutil
+import sys
+import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 from pytest_cosmos_venv.errors import ToolkitMisuse
@@ -32,26 +36,38 @@ class SharedFolders:
 
     root: Path
 
-    def get(self, name: str, key: str, make: Callable[[Path], None], *, deadline: float = DEADLINE) -> Path:
+    def get(self, name: str, key: str, make: Callable[[Path], object], *, deadline: float = DEADLINE) -> Path:
         """The folder, made when it is not there yet.
 
         :param name: what it is, for people: ``wheelhouse``.
         :param key: what it was made from, fit for a file name: equal keys, equal content.
         :param make: fills the existing empty folder it is given. What it raises comes out, and nothing is left.
         :param deadline: seconds to wait for another process that is making it.
-        :raises ToolkitMisuse: when that process is not done by then.
+        :raises ToolkitMisuse: when that process is not done by then, or ``root`` cannot be written to.
         """
         folder = self.root / f"{name}-{key}"
         if folder.is_dir():
             return folder
-        self.root.mkdir(parents=True, exist_ok=True)
-        with _locked(self.root / f"{name}-{key}.lock", deadline, what=str(folder)):
+        with _locked(self._open_lock(f"{name}-{key}.lock"), deadline, what=folder):
             if not folder.is_dir():
                 self._make(folder, make)
         return folder
 
-    def _make(self, folder: Path, make: Callable[[Path], None]) -> None:
-        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=self.root))
+    def _open_lock(self, name: str) -> int:
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            return os.open(self.root / name, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise ToolkitMisuse(
+                f"Nothing can be kept in {self.root} ({error.strerror}): name a folder that can be written to with "
+                "--cosmos-cache-dir, or in the ini file as cosmos_cache_dir."
+            ) from None
+
+    def _make(self, folder: Path, make: Callable[[Path], object]) -> None:
+        prefix = f".{folder.name}-"
+        for left in self.root.glob(f"{prefix}*"):  # by a maker that was killed: we hold the lock
+            shutil.rmtree(left, ignore_errors=True)
+        draft = Path(tempfile.mkdtemp(prefix=prefix, dir=self.root))
         try:
             make(draft)
             draft.rename(folder)
@@ -61,28 +77,51 @@ class SharedFolders:
 
 
 @contextmanager
-def _locked(file: Path, deadline: float, *, what: str) -> Iterator[None]:
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+def _locked(lock: int, deadline: float, *, what: Path) -> Iterator[None]:
+    """Hold the open lock file, and close it."""
     try:
-        _wait_for(descriptor, file, deadline, what)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        _wait_for(lock, deadline, what)
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, str(os.getpid()).encode(), 0)
         yield
     finally:
-        os.close(descriptor)
+        os.close(lock)
 
 
-def _wait_for(descriptor: int, file: Path, deadline: float, what: str) -> None:
+def _wait_for(lock: int, deadline: float, what: Path) -> None:
     end = time.monotonic() + deadline
     while True:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
         except BlockingIOError:
             if time.monotonic() > end:
-                owner = os.pread(descriptor, 32, 0).decode() or "unknown"
+                owner = os.pread(lock, 32, 0).decode() or "unknown"
                 raise ToolkitMisuse(
-                    f"{what} is being made by process {owner} for more than {deadline:.0f} s. "
-                    f"End that process, or give this run a --cosmos-cache-dir of its own (lock: {file})."
+                    f"{what} is being made by process {owner} for more than {deadline:g} s. "
+                    "End that process, or give this run a --cosmos-cache-dir of its own."
                 ) from None
             time.sleep(_LOOK_AGAIN)
+
+
+def cache_key() -> str:
+    """What the content of the kept folders depends on, fit for the key of a CI cache.
+
+    The plugin, Python and Airflow with their versions, and the platform.
+    """
+    airflow = next(filter(None, map(_version, ("apache-airflow-core", "apache-airflow"))), "none")
+    return "-".join(
+        [
+            f"cosmos-venv-{_version('pytest-cosmos-venv')}",
+            f"{sys.implementation.cache_tag}-{platform.python_version()}",
+            f"airflow-{airflow}",
+            sysconfig.get_platform(),
+        ]
+    )
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None

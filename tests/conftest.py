@@ -34,10 +34,8 @@ def kept_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def lookalike_dbt(cosmos_wheelhouse: Wheelhouse, monkeypatch: pytest.MonkeyPatch) -> Wheelhouse:
+def lookalike_dbt(cosmos_wheelhouse: Wheelhouse) -> Wheelhouse:
     """The wheelhouse, and nothing else to install from: `make test` offers a real dbt to tests that want one."""
-    for name, value in cosmos_wheelhouse.environment.items():
-        monkeypatch.setenv(name, value)
     return cosmos_wheelhouse
 
 

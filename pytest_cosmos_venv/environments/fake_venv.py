@@ -52,7 +52,7 @@ class FakeVenv(ScriptedDbt):
     def __call__(
         self,
         *,
-        path: Path | None = None,
+        path: Path | str | None = None,
         dbt_version: str = DBT_VERSION,
         adapters: tuple[str, ...] = ADAPTERS,
         strict: bool = False,
@@ -66,7 +66,7 @@ class FakeVenv(ScriptedDbt):
             ``VERIFIED_DBT_VERSIONS``.
         :raises ToolkitMisuse: for a place, a version or a name that cannot be.
         """
-        place = path or self._place.with_name(f"{self._place.name}-{len(self._family) + 1}")
+        place = Path(path or self._place.with_name(f"{self._place.name}-{len(self._family) + 1}"))
         if (place / "pyvenv.cfg").exists() or (place / "bin" / "python").exists():
             raise ToolkitMisuse(f"path={place}: there is a virtual environment already; give another directory.")
         _check(dbt_version, adapters, strict)
@@ -88,7 +88,8 @@ def fake_venv(place: Path, family: list[FakeVenv], files: dict[str, str] | None 
 
 
 def _check(dbt_version: str, adapters: tuple[str, ...], strict: bool) -> None:
-    if not re.fullmatch(r"\d+\.\d+\.\d+\w*", dbt_version):
+    # 1.10 without quotes is the number 1.1.
+    if not re.fullmatch(r"\d+\.\d+\.\d+\w*", str(dbt_version)):
         raise ToolkitMisuse(f"dbt_version={dbt_version!r} is no version of dbt: give one such as {DBT_VERSION}.")
     if strict and not dbt_version.startswith(tuple(f"{known}." for known in VERIFIED_DBT_VERSIONS)):
         raise ToolkitMisuse(

@@ -102,6 +102,8 @@ class ScriptedDbt:
         """
         if unknown:
             raise ToolkitMisuse(unknown_keyword_message(unknown))
+        if isinstance(ignore_signals, (int, str)):
+            raise ToolkitMisuse(f"ignore_signals={ignore_signals!r}: give a list, such as [signal.SIGTERM].")
         rule = Rule(
             command=command,
             nth=nth,

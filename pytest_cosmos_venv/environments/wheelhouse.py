@@ -1,66 +1,189 @@
-"""Where does an environment without network get its dbt from? A folder of real wheels, written on the spot."""
+"""Where does an environment without network get its dbt from? A folder of real packages, written on the spot."""
 
 from __future__ import annotations
 
 import ensurepip
+import hashlib
+import re
 import shutil
+import sys
+import sysconfig
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_cosmos_venv.environments.wheel import Wheel, write_wheel
-from pytest_cosmos_venv.lookalike import lookalike_files
+from packaging.version import InvalidVersion, Version
 
-DBT_VERSION = "1.10.0"
-ADAPTERS = ("duckdb", "postgres")
+from pytest_cosmos_venv.environments import installer_variables
+from pytest_cosmos_venv.environments.broken import PINNED_TWICE, broken_wheel
+from pytest_cosmos_venv.environments.lookalike_wheels import (
+    ADAPTERS,
+    DBT_VERSION,
+    adapter_wheel,
+    dbt_wheel,
+    lookalike_wheel,
+)
+from pytest_cosmos_venv.environments.scripted_dbt import ScriptedDbt
+from pytest_cosmos_venv.environments.sdist import HOLD_DEADLINE, Sdist, write_sdist
+from pytest_cosmos_venv.environments.wheel import Wheel, wheel_bytes
+from pytest_cosmos_venv.errors import ToolkitMisuse
+
+NEWEST = "99.0"
+"""The version of broken things: a requirement without a version takes it, ``dbt-core==1.10.0`` still the sound one."""
+
+_UV_CONFIG = "uv.toml"
+_NAME = re.compile(r"[A-Za-z0-9]([\w.-]*[A-Za-z0-9])?", re.ASCII)
+_BUILDS = "builds"
+_RECORD = "dbt"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wheelhouse:
-    """A folder that pip and uv install from with ``pip_install_options``, offline.
+class Wheelhouse(ScriptedDbt):
+    """Folders that pip and uv install from, offline; and the script and record of every ``dbt`` installed from there.
 
-    :param path: the folder; it exists.
+    :param path: the folder with dbt and the adapters; equal for all tests that share it.
+    :param additions: the folder for what is added; may be the same.
     """
 
     path: Path
+    additions: Path
 
     @property
     def pip_install_options(self) -> list[str]:
-        """For an operator's argument of this name, or after ``pip install``."""
-        return ["--no-index", "--find-links", str(self.path)]
+        """For an operator's argument of this name, or after ``pip install``.
+
+        Ask after the last ``add_…``: the folder of what was added is named from then on.
+        """
+        named = [folder for folder in self.folders if folder == self.path or _distributions(folder)]
+        return ["--no-index", *(word for folder in named for word in ("--find-links", str(folder)))]
 
     @property
     def environment(self) -> dict[str, str]:
-        """Variables for the process that installs, so that it finds these wheels and no others.
+        """Variables for the process that installs, so that it finds these packages and no others.
 
-        pip adds the folders of its own configuration to those of its options. ``uv venv --seed``, which Airflow's
-        helper runs, asks an index for pip (before Python 3.12 for setuptools and wheel too) whatever the pip options
-        say. Both obey these.
+        For installers whose options cannot be reached: ``uv venv --seed``, which Airflow's helper runs, asks an index
+        for pip (before Python 3.12 for setuptools and wheel too) whatever the pip options say. What the machine is
+        configured to take from elsewhere does not count. The variable that leads the installed ``dbt`` to its script
+        and record is among them.
         """
-        path = str(self.path)
-        return {"UV_NO_INDEX": "1", "UV_FIND_LINKS": path, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": path}
+        return {
+            **self.variables,
+            **installer_variables.from_folders(self.folders, uv_config=self.path / _UV_CONFIG),
+        }
+
+    @property
+    def folders(self) -> list[Path]:
+        """Where the packages lie."""
+        return list(dict.fromkeys((self.path, self.additions)))
 
     def add_dbt(self, version: str = DBT_VERSION) -> Path:
-        """Add a ``dbt-core`` look-alike of this version; returns its wheel.
-
-        Its ``dbt`` writes down each call (``read_dbt_calls``) where ``COSMOS_DBT_RECORD_DIR`` names a folder.
-        """
-        wheel = Wheel(
-            name="dbt-core",
-            version=version,
-            files={**lookalike_files(), "dbt/version.py": f'__version__ = "{version}"\n'},
-            console_scripts={"dbt": "dbt.cli.main:cli"},
-        )
-        return write_wheel(wheel, self.path)
+        """Add a ``dbt-core`` look-alike of this version, such as ``1.9.0`` or ``2.0.0b1``; returns its wheel."""
+        return self.add(dbt_wheel(version))
 
     def add_adapter(self, name: str, version: str = DBT_VERSION, *, dbt: str = "dbt-core") -> Path:
         """Add a look-alike of the adapter ``dbt-<name>``; returns its wheel.
 
         :param dbt: the requirement that ties it to dbt, such as ``dbt-core>=1.9``.
         """
-        files = {f"dbt/adapters/{name}/__init__.py": f'"""Look-alike of the {name} adapter."""\n'}
-        wheel = Wheel(name=f"dbt-{name}", version=version, files=files, requires=(dbt,))
-        return write_wheel(wheel, self.path)
+        return self.add(adapter_wheel(name, version, dbt))
+
+    def add(self, wheel: Wheel) -> Path:
+        """Add any wheel; returns its path. One that is there already, byte for byte, is not added twice.
+
+        :raises ToolkitMisuse: when another distribution of this name and version is there.
+        """
+        if not isinstance(wheel, Wheel):
+            raise ToolkitMisuse(
+                f"add({wheel!r}): give a Wheel(name=..., version=..., files={{...}}), or use add_sdist."
+            )
+        return self._write(wheel, wheel_bytes(wheel))
+
+    def add_broken(self, breakage: str, name: str = "dbt-core", version: str = NEWEST) -> Path:
+        """Add a look-alike that is broken; returns its wheel.
+
+        :param breakage: ``no-console-script``; ``import-error`` (its console script fails as well);
+            ``conflicting-pins`` (nothing can satisfy what it requires); ``truncated`` (half a file);
+            ``wrong-record`` (the hashes in its RECORD are not those of its files: installers do not compare them,
+            whoever checks an environment may).
+        :param name: ``dbt-core``, an adapter such as ``dbt-duckdb``, or any other.
+        :param version: the newest without it, so that a requirement without a version takes it.
+        :raises ToolkitMisuse: as ``add``, and for an unknown breakage.
+        """
+        if breakage == "conflicting-pins":
+            for number in ("1.0", "2.0"):
+                self.add(Wheel(name=PINNED_TWICE, version=number, files={}))
+        wheel = lookalike_wheel(name, version)
+        return self._write(wheel, broken_wheel(wheel, breakage))
+
+    def add_sdist(
+        self,
+        name: str = "dbt-core",
+        version: str = NEWEST,
+        *,
+        requires: Iterable[str] | None = None,
+        fails_with: str | None = None,
+        hold: bool = False,
+        deadline: float = HOLD_DEADLINE,
+    ) -> Sdist:
+        """Add a look-alike that its installer has to build; returns the record of its builds.
+
+        :param name: as for ``add_broken``.
+        :param version: as for ``add_broken``.
+        :param requires: requirement strings in place of those that the real one would have.
+        :param fails_with: what the build says as it fails; None lets it succeed.
+        :param hold: let each build wait for ``release()`` of what is returned: an installation that hangs.
+        :param deadline: seconds after which a held build fails by itself.
+        :raises ToolkitMisuse: as ``add``; and for a deadline that is no length of time.
+        """
+        if deadline <= 0:
+            raise ToolkitMisuse(f"deadline={deadline!r} is no time to hold a build: give seconds above 0.")
+        wheel = lookalike_wheel(name, version, None if requires is None else tuple(requires))
+        self._refuse_taken(wheel)
+        return write_sdist(
+            wheel,
+            self.additions,
+            builds=self._builds / wheel.stem,
+            fails_with=fails_with,
+            hold=hold,
+            deadline=deadline,
+        )
+
+    def close(self) -> None:
+        """End what still builds and what still runs of a ``dbt``."""
+        for builds in self._builds.glob("*"):
+            Sdist(path=self.additions / f"{builds.name}.tar.gz", _builds=builds).close()
+        super().close()
+
+    @property
+    def _builds(self) -> Path:
+        return self.folder.with_name(_BUILDS)
+
+    def _write(self, wheel: Wheel, content: bytes) -> Path:
+        for folder in self.folders:
+            path = folder / wheel.filename
+            if path.is_file() and path.read_bytes() == content:
+                return path
+        self._refuse_taken(wheel)
+        path = self.additions / wheel.filename
+        path.write_bytes(content)
+        return path
+
+    def _refuse_taken(self, wheel: Wheel) -> None:
+        if not _NAME.fullmatch(wheel.name):
+            raise ToolkitMisuse(f"{wheel.name!r} is no name that an installer understands: write it as dbt-duckdb.")
+        try:
+            Version(wheel.version)
+        except InvalidVersion:
+            raise ToolkitMisuse(
+                f"version={wheel.version!r} of {wheel.name} is none that an installer understands: write it as 1.9.0."
+            ) from None
+        for folder in self.folders:
+            for taken in (folder / wheel.filename, folder / f"{wheel.stem}.tar.gz"):
+                if taken.exists():
+                    raise ToolkitMisuse(
+                        f"{wheel.name} {wheel.version} is in the wheelhouse already, as {taken.name}, and installers "
+                        "take either of two that are equal: give this one another version."
+                    )
 
 
 def build_wheelhouse(
@@ -68,22 +191,52 @@ def build_wheelhouse(
 ) -> Wheelhouse:
     """Fill ``folder`` (made when missing) with look-alikes of dbt and of adapters, and with what seeds an environment.
 
-    :param adapters: their names without ``dbt-``.
+    :param adapters: their names without ``dbt-``; every one that profiles can be made for without it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    wheelhouse = Wheelhouse(path=folder)
+    wheelhouse = Wheelhouse(folder / _RECORD, path=folder, additions=folder)
     for version in dbt_versions:
         wheelhouse.add_dbt(version)
     for name in adapters:
         wheelhouse.add_adapter(name)
-    _add_seed_packages(folder)
+    _add_seed_packages(wheelhouse)
+    (folder / _UV_CONFIG).write_text("no-index = true\n", encoding="utf-8")
     return wheelhouse
 
 
-def _add_seed_packages(folder: Path) -> None:
+def extend_wheelhouse(path: Path, root: Path) -> Wheelhouse:
+    """A wheelhouse that leaves ``path``, which ``build_wheelhouse`` filled, as it is.
+
+    :param root: an existing folder for what is added, for builds and for dbt's script and record.
+    """
+    additions = root / "packages"
+    additions.mkdir()
+    return Wheelhouse(root / _RECORD, path=path, additions=additions)
+
+
+def wheelhouse_key() -> str:
+    """What ``build_wheelhouse`` would fill a folder with, as a digest: fit for a file name."""
+    wheels = [dbt_wheel(DBT_VERSION), *(adapter_wheel(name, DBT_VERSION, "dbt-core") for name in ADAPTERS)]
+    seeds = [wheel.name for wheel in _bundled_wheels()]
+    return f"{sys.implementation.cache_tag}-{hashlib.sha256(repr((wheels, seeds)).encode()).hexdigest()[:16]}"
+
+
+def _distributions(folder: Path) -> list[Path]:
+    return [file for file in folder.iterdir() if file.name.endswith((".whl", ".tar.gz"))]
+
+
+def _add_seed_packages(wheelhouse: Wheelhouse) -> None:
     """pip as Python itself brings it along; beside it empty look-alikes of what older Pythons are seeded with."""
     for name in ("setuptools", "wheel"):
-        write_wheel(Wheel(name=name, version="0", files={f"{name}/__init__.py": ""}), folder)
-    bundled = Path(ensurepip.__file__).parent / "_bundled"
-    for wheel in bundled.glob("*.whl"):  # none where a Linux distribution ships them apart
-        shutil.copy(wheel, folder)
+        wheelhouse.add(Wheel(name=name, version="0", files={f"{name}/__init__.py": ""}))
+    for wheel in _bundled_wheels():
+        shutil.copy(wheel, wheelhouse.path)
+
+
+def _bundled_wheels() -> list[Path]:
+    # Linux distributions may ship them apart from Python; Debian does it without naming the place to sysconfig.
+    folders = [Path(ensurepip.__file__).parent / "_bundled", Path("/usr/share/python-wheels")]
+    named = sysconfig.get_config_var("WHEEL_PKG_DIR")
+    if named:
+        folders.insert(1, Path(named))
+    return next(filter(None, (sorted(folder.glob("*.whl")) for folder in folders)), [])

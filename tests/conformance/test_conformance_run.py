@@ -92,6 +92,18 @@ def test_a_failing_smoke_check_ends_the_run_and_blames_no_requirement(
     )
 
 
+def test_an_adapter_of_a_users_own_is_judged(pytester: pytest.Pytester, broken_implementation: str) -> None:
+    adapter = "from pytest_cosmos_venv.conformance.adapter import Adapter\nclass Mine(Adapter): import_root = '{}'\n"
+    (pytester.path / "packages" / "my_adapter.py").write_text(adapter.format(broken_implementation), encoding="utf-8")
+
+    result = pytester.runpytest_subprocess("--cosmos-conformance", "--cosmos-implementation=my_adapter:Mine")
+
+    assert result.ret == 10
+    result.stdout.fnmatch_lines(
+        [f"implementation: {broken_implementation} *", "*No module named 'no_such_dependency'*"]
+    )
+
+
 def test_a_failing_smoke_check_is_seen_through_workers_too(
     pytester: pytest.Pytester, broken_implementation: str
 ) -> None:

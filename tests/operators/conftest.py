@@ -85,7 +85,8 @@ def make_operator(
 ) -> MakeOperator:
     """An operator that runs the look-alike dbt in a kept environment; every argument can be given anew."""
     for name, value in misbehaving_wheelhouse.environment.items():
-        monkeypatch.setenv(name, value)
+        if name != RECORD_VARIABLE:  # see dbt_calls
+            monkeypatch.setenv(name, value)
 
     def make(**arguments: Any) -> DbtRunVirtualenvOperator:
         return DbtRunVirtualenvOperator(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
 
 from pytest_cosmos_venv import Implementation, ImplementationError, find_implementation
-from pytest_cosmos_venv.implementation import only_one
+from pytest_cosmos_venv.implementation import describe_choice, only_one
 
 
 def test_the_only_installed_one_is_taken() -> None:
@@ -50,7 +51,7 @@ def test_a_named_one_that_is_not_there_is_an_error_that_names_it(named: str) -> 
         find_implementation(named)
 
 
-@pytest.mark.parametrize("named", ["", "module:Adapter", "../folder", "a..b"])
+@pytest.mark.parametrize("named", ["", "../folder", "a..b"])
 def test_what_cannot_be_an_import_root_is_refused(named: str) -> None:
     with pytest.raises(ImplementationError, match="is no import root: give a package name such as cosmos_venv"):
         find_implementation(named)
@@ -62,3 +63,96 @@ def test_a_bare_folder_is_no_implementation(tmp_path: Path, monkeypatch: pytest.
 
     with pytest.raises(ImplementationError, match="no package dbt_folder can be imported"):
         find_implementation("dbt_folder")
+
+
+def test_a_choice_is_described_without_importing_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cosmos").mkdir()
+    (tmp_path / "cosmos" / "__init__.py").write_text("raise RuntimeError('imported')", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    with_version(tmp_path, "astronomer-cosmos", "1.15.1")
+
+    assert describe_choice("cosmos") == "cosmos 1.15.1"
+    assert describe_choice("no_such_package") == "no_such_package"
+    assert describe_choice("module:Adapter") == "module:Adapter"
+
+
+ADAPTERS = """
+class Sound:
+    import_root = "adapted"
+
+class Greedy:
+    import_root = "adapted"
+    def __init__(self, more):
+        pass
+
+class Rootless:
+    pass
+
+class Lost:
+    import_root = "no_such_package"
+
+class Scribbled:
+    import_root = "../folder"
+
+function = len
+"""
+
+
+@pytest.fixture
+def adapters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module of adapters, one that breaks, and the implementation that they are for."""
+    for name, text in {"adapted": "", "some_adapters": ADAPTERS, "breaking_adapters": "1 / 0\n"}.items():
+        (tmp_path / f"{name}.py").write_text(text, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("adapted", "some_adapters"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+
+
+def test_an_adapter_stands_for_its_implementation(adapters: None) -> None:
+    found = find_implementation("some_adapters:Sound")
+
+    assert (found.import_root, found.version) == ("adapted", "unknown")
+    assert type(found.adapter()).__name__ == "Sound"
+    assert found.module().__name__ == "adapted"
+
+
+@pytest.mark.parametrize(
+    ("named", "words"),
+    [
+        (":Adapter", "is no adapter: give module:Adapter, the class with its module"),
+        ("some_adapters:", "is no adapter: give module:Adapter"),
+        ("a:b:c", "is no adapter: give module:Adapter"),
+        ("no_such_module:Adapter", "module no_such_module cannot be imported here (ModuleNotFoundError: No module"),
+        ("breaking_adapters:Sound", "module breaking_adapters cannot be imported here (ZeroDivisionError: division"),
+        ("some_adapters:Missing", "module some_adapters has no Missing"),
+        ("some_adapters:Rootless", "Rootless has to be a class whose import_root is the package name of an"),
+        ("some_adapters:function", "function has to be a class whose import_root"),
+        ("some_adapters:Lost", "its import_root 'no_such_package': no package no_such_package can be imported here"),
+        ("some_adapters:Scribbled", "its import_root '../folder' is no import root: give a package name"),
+    ],
+)
+def test_what_is_no_adapter_is_refused_in_a_sentence(named: str, words: str, adapters: None) -> None:
+    with pytest.raises(ImplementationError, match=f"^--cosmos-implementation={named}.*{re.escape(words)}"):
+        find_implementation(named)
+
+
+def test_an_adapter_that_wants_arguments_is_refused_when_it_is_made(adapters: None) -> None:
+    found = find_implementation("some_adapters:Greedy")
+
+    with pytest.raises(
+        ImplementationError, match=r"some_adapters:Greedy: it cannot be made without arguments \(.*'more'"
+    ):
+        found.adapter()
+
+
+def test_an_import_root_has_no_adapter() -> None:
+    with pytest.raises(ImplementationError, match="cosmos_venv names no adapter: give module:Adapter"):
+        Implementation(import_root="cosmos_venv", version="1").adapter()
+
+
+def with_version(folder: Path, distribution: str, version: str) -> None:
+    information = folder / f"{distribution.replace('-', '_')}-{version}.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n", encoding="utf-8"
+    )

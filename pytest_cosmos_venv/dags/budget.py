@@ -1,0 +1,187 @@
+"""What may building a DAG do and cost? Airflow builds it again every few seconds, on a machine that does more."""
+
+from __future__ import annotations
+
+import os
+import runpy
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, overload
+
+from pytest_cosmos_venv.dags.audit import CONNECTION, FILE, PROCESS, Deed, Watch, watching
+from pytest_cosmos_venv.dags.cost import ParseCost, measure
+from pytest_cosmos_venv.dags.plain import build_one_plain_dag, plain_builder
+from pytest_cosmos_venv.errors import ToolkitMisuse
+
+_Build = Callable[[], Any]
+_FEWEST_REPEATS = 3
+
+
+class OverBudget(AssertionError):
+    """Building a DAG did or cost more than it may."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Allowed:
+    """What building may do.
+
+    :param run: names or paths of programs; ``fork`` for a bare fork.
+    :param connect: hosts, ``host:port``, paths of sockets and of SQLite databases.
+    :param write: files, and folders with all below.
+    """
+
+    run: frozenset[str]
+    connect: frozenset[str]
+    write: frozenset[str]
+
+    def forbids(self, deed: Deed) -> bool:
+        """Is it none of these?"""
+        names = {PROCESS: self.run, CONNECTION: self.connect, FILE: self.write}[deed.kind]
+        return not names.intersection(deed.names)
+
+
+class ParseBudget:
+    """Holds the building of DAGs to a budget; see the fixture ``cosmos_parse_budget``."""
+
+    @overload
+    def __call__(
+        self,
+        build: _Build | Path | str,
+        *,
+        times: float | None = None,
+        milliseconds: float | None = None,
+        repeats: int = 7,
+        may_run: Iterable[str] = (),
+        may_connect: Iterable[str | Path] = (),
+        may_write: Iterable[str | Path] = (),
+    ) -> ParseCost: ...
+
+    @overload
+    def __call__(
+        self,
+        build: None = None,
+        *,
+        may_run: Iterable[str] = (),
+        may_connect: Iterable[str | Path] = (),
+        may_write: Iterable[str | Path] = (),
+    ) -> AbstractContextManager[None]: ...
+
+    def __call__(
+        self,
+        build: _Build | Path | str | None = None,
+        *,
+        times: float | None = None,
+        milliseconds: float | None = None,
+        repeats: int = 7,
+        may_run: Iterable[str] = (),
+        may_connect: Iterable[str | Path] = (),
+        may_write: Iterable[str | Path] = (),
+    ) -> ParseCost | AbstractContextManager[None]:
+        """Fail when building a DAG starts a process, opens a connection, changes a file, or costs too much.
+
+        :param build: returns the DAG, or a list of them; or a DAG file. It is called once under watch and then again
+            for each repeat. Without it this is a context manager that watches what is built inside.
+        :param times: how many times as much CPU time as an equal plain DAG (as many empty tasks, edges and groups),
+            built in turns with it, building may take; None for any.
+        :param milliseconds: of CPU time that it may take; None for any.
+        :param repeats: of which the median counts.
+        :param may_run: programs that it may start, such as ``["dbt"]``.
+        :param may_connect: hosts, ``host:port``, and paths of sockets or SQLite databases.
+        :param may_write: files, and folders with all below.
+        :return: the cost, with its ``.text``.
+        :raises OverBudget: it did what it may not, or cost more.
+        :raises ToolkitMisuse: nothing to measure, or too few repeats for a median.
+        """
+        __tracebackhide__ = True
+        allowed = Allowed(run=_names(may_run), connect=_names(may_connect), write=_names(may_write, paths=True))
+        if build is None:
+            if times is not None or milliseconds is not None:
+                raise ToolkitMisuse("A cost is measured by repeating: give cosmos_parse_budget what builds the DAG.")
+            return _watched(allowed)
+        if repeats < _FEWEST_REPEATS:
+            raise ToolkitMisuse(f"repeats={repeats}: the median of fewer than {_FEWEST_REPEATS} says nothing.")
+        cost = _cost(_builder(build), allowed, repeats)
+        _check(cost, times=times, milliseconds=milliseconds)
+        return cost
+
+
+@contextmanager
+def _watched(allowed: Allowed) -> Iterator[None]:
+    __tracebackhide__ = True
+    build_one_plain_dag()
+    with watching() as watch:
+        yield
+    _check_deeds(watch, allowed)
+
+
+def _cost(build: _Build, allowed: Allowed, repeats: int) -> ParseCost:
+    __tracebackhide__ = True
+    build_one_plain_dag()
+    with watching() as watch:
+        result = build()
+    _check_deeds(watch, allowed)
+    dags = _dags_of(result)
+    plain, size = plain_builder(dags)
+    built, reference = measure(build, plain, repeats=repeats)
+    return ParseCost(dags=dags, size=size, built=built, plain=reference)
+
+
+def _check_deeds(watch: Watch, allowed: Allowed) -> None:
+    __tracebackhide__ = True
+    found = [f"{deed.what}\n    at {deed.where}" for deed in watch.deeds if allowed.forbids(deed)]
+    if found:
+        lines = "\n  ".join(dict.fromkeys(found))
+        raise OverBudget(
+            f"Building the DAG did what Airflow would do again at every parse:\n  {lines}\n"
+            "What is meant so is allowed with may_run=, may_connect= or may_write=."
+        )
+
+
+def _check(cost: ParseCost, *, times: float | None, milliseconds: float | None) -> None:
+    __tracebackhide__ = True
+    if times is not None and cost.times_plain > times:
+        raise OverBudget(f"Building the DAG took {cost.text}. Allowed: {times:g} times as much.")
+    if milliseconds is not None and cost.milliseconds > milliseconds:
+        raise OverBudget(f"Building the DAG took {cost.text}. Allowed: {milliseconds:g} ms.")
+
+
+def _builder(build: _Build | Path | str) -> _Build:
+    if isinstance(build, (str, os.PathLike)):
+        if not os.path.isfile(build):  # noqa: PTH113 - a path or a text
+            raise ToolkitMisuse(f"cosmos_parse_budget({str(build)!r}): there is no such DAG file.")
+        return lambda: _dags_in(runpy.run_path(str(build)), build)
+    if not callable(build):
+        raise ToolkitMisuse(
+            f"cosmos_parse_budget({build!r}): give what builds the DAG, not the DAG: cosmos_parse_budget(lambda: …)."
+        )
+    return build
+
+
+def _dags_in(module: dict[str, Any], file: Any) -> list[Any]:
+    dags = {id(value): value for value in module.values() if _is_dag(value)}
+    if not dags:
+        raise ToolkitMisuse(f"{file} leaves no DAG in a variable of its own.")
+    return list(dags.values())
+
+
+def _dags_of(result: Any) -> Sequence[Any]:
+    dags = list(result) if isinstance(result, (list, tuple)) else [result]
+    strange = [dag for dag in dags if not _is_dag(dag)]
+    if strange or not dags:
+        given = type(strange[0]).__name__ if strange else "an empty list"
+        raise ToolkitMisuse(
+            f"What cosmos_parse_budget calls returned {given}: it has to return the DAG that it builds."
+        )
+    return dags
+
+
+def _is_dag(value: Any) -> bool:
+    return hasattr(value, "task_dict") and hasattr(value, "dag_id") and not isinstance(value, type)
+
+
+def _names(names: Iterable[str | Path], *, paths: bool = False) -> frozenset[str]:
+    if isinstance(names, (str, Path)):
+        raise ToolkitMisuse(f"{names!r} is allowed alone: give a list, such as [{str(names)!r}].")
+    return frozenset(os.path.realpath(name) if paths else str(name) for name in names)

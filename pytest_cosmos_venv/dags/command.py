@@ -1,0 +1,109 @@
+"""Did the shape of a DAG change unnoticed? ``cosmos-dag-shape`` compares DAG files with what is kept beside them.
+
+For people, pre-commit and CI. The shape of ``dags/harbor.py`` is kept in ``dags/harbor.shape.txt``; a change of the
+shape is committed together with the change that made it, where a reviewer reads it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_cosmos_venv.dags.dag_file import DagFileError, airflow_of_its_own, parse_dag_file
+from pytest_cosmos_venv.dags.shape import dag_shape, known_fields
+from pytest_cosmos_venv.errors import ToolkitMisuse
+
+UNCHANGED, CHANGED, BROKEN = 0, 1, 2
+"""Exit codes: nothing to say; a shape is another than the kept one; a file could not be parsed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What was asked for on the command line.
+
+    :param files: DAG files.
+    :param fields: arguments of operators that are part of the shape.
+    :param is_update: keep what there is now.
+    """
+
+    files: tuple[Path, ...]
+    fields: tuple[str, ...]
+    is_update: bool
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    given = _parser().parse_args(arguments)
+    missing = [str(file) for file in given.files if not file.is_file()]
+    if missing:
+        print(f"cosmos-dag-shape: no such file: {', '.join(missing)}", file=sys.stderr)
+        return BROKEN
+    order = Order(files=tuple(given.files), fields=tuple(given.field), is_update=given.update)
+    with airflow_of_its_own((given.dags_folder or given.files[0].parent).resolve()):
+        return max(_check(file, order) for file in order.files)
+
+
+def kept_shape(file: Path) -> Path:
+    """Where the shape of a DAG file is kept."""
+    return file.with_suffix(".shape.txt")
+
+
+def difference(kept: str, now: str, *, file: Path) -> str:
+    """A unified diff with all lines around it; empty where there is none."""
+    lines = difflib.unified_diff(
+        kept.splitlines(), now.splitlines(), f"{kept_shape(file)} (kept)", f"{file} (now)", lineterm="", n=5
+    )
+    return "\n".join(lines)
+
+
+def _check(file: Path, order: Order) -> int:
+    try:
+        shapes = [dag_shape(dag, fields=known_fields(dag, order.fields)).text for dag in parse_dag_file(file)]
+    except (DagFileError, ToolkitMisuse) as error:
+        print(f"{file} could not be parsed:\n{error}", file=sys.stderr)
+        return BROKEN
+    return compare(file, "\n".join(shapes), is_update=order.is_update)
+
+
+def compare(file: Path, now: str, *, is_update: bool) -> int:
+    """Compare the shapes of a DAG file with what is kept of them; says what differs, and returns the exit code.
+
+    :param now: all its shapes as text; empty where it builds no DAG.
+    :param is_update: keep it instead.
+    """
+    keeps = kept_shape(file)
+    kept = keeps.read_text(encoding="utf-8") if keeps.is_file() else ""
+    if kept == now:
+        return UNCHANGED
+    if is_update:
+        keeps.write_text(now, encoding="utf-8")
+        print(f"{keeps}: written")
+        return UNCHANGED
+    told = f"its shape is another than in {keeps}" if kept else f"no shape is kept in {keeps} yet"
+    print(f"{file}: {told}\n{difference(kept, now, file=file)}\nIf it is meant so: cosmos-dag-shape --update {file}")
+    return CHANGED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="cosmos-dag-shape",
+        description="Compare the DAGs of files with the shapes kept beside them (harbor.py: harbor.shape.txt).",
+    )
+    parser.add_argument(
+        "files", nargs="+", type=Path, metavar="DAGFILE", help="a file; one without a DAG is passed over"
+    )
+    parser.add_argument("--update", action="store_true", help="keep what there is now")
+    parser.add_argument(
+        "--field",
+        action="append",
+        default=[],
+        help="an argument of operators that counts too, such as select; repeat it",
+    )
+    parser.add_argument(
+        "--dags-folder", type=Path, help="from which DAG files import each other; default: that of the first file"
+    )
+    return parser

@@ -1,0 +1,87 @@
+"""What does the build backend of a wheelhouse's sdist do? It tells that it runs, waits or fails as ordered, and builds.
+
+Becomes part of each sdist word for word, with ``wheel.py`` beside it: the standard library only, so that a build needs
+nothing from an index, isolated or not. The hooks are those of PEP 517.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from .wheel import Wheel, write_wheel
+
+_LOOK_AGAIN = 0.01
+
+
+def prepare_metadata_for_build_wheel(
+    metadata_directory: str,
+    config_settings: object = None,  # noqa: ARG001 - a frontend passes it
+) -> str:
+    """The metadata, which no order keeps from being read."""
+    wheel = _wheel()
+    folder = Path(metadata_directory, wheel.info_folder)
+    folder.mkdir()
+    for name, text in wheel.info.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return folder.name
+
+
+def build_wheel(
+    wheel_directory: str,
+    config_settings: object = None,  # noqa: ARG001 - as above
+    metadata_directory: str | None = None,  # noqa: ARG001 - as above
+) -> str:
+    """Build as ordered, on record from the first to the last moment."""
+    orders = _orders()
+    with _on_record(Path(orders["builds"])):
+        if orders["hold"]:
+            _wait_for_release(Path(orders["builds"]), orders["deadline"])
+        if orders["fails_with"] is not None:
+            sys.exit(orders["fails_with"])
+        return write_wheel(_wheel(), Path(wheel_directory)).name
+
+
+def _orders() -> dict[str, Any]:
+    orders: dict[str, Any] = json.loads(Path(__file__).with_name("orders.json").read_text(encoding="utf-8"))
+    return orders
+
+
+def _wheel() -> Wheel:
+    return Wheel(**_orders()["wheel"])
+
+
+@contextmanager
+def _on_record(builds: Path) -> Iterator[None]:
+    """One file for this build. The kernel's lock on it ends with the process, however that ends."""
+    builds.mkdir(parents=True, exist_ok=True)
+    with (builds / f"{time.time_ns()}-{os.getpid()}.jsonl").open("ab", buffering=0) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        _tell(file, event="start", pid=os.getpid())
+        try:
+            yield
+        except BaseException:
+            _tell(file, event="end", succeeded=False)
+            raise
+        _tell(file, event="end", succeeded=True)
+
+
+def _tell(file: Any, **event: object) -> None:
+    file.write((json.dumps({**event, "at": time.time()}) + "\n").encode())
+
+
+def _wait_for_release(builds: Path, deadline: float) -> None:
+    installer, end = os.getppid(), time.monotonic() + deadline
+    while not (builds / "released").exists():
+        if os.getppid() != installer:
+            sys.exit("The installer is gone, so there is nobody to build for.")
+        if time.monotonic() > end:
+            sys.exit(f"Nobody has released this build within {deadline:g} s.")
+        time.sleep(_LOOK_AGAIN)

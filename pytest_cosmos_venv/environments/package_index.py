@@ -1,0 +1,285 @@
+"""What does an installer ask of a package index, and what if the index fails? A wheelhouse served on loopback."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import re
+import secrets
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from pytest_cosmos_venv.environments import installer_variables
+from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse
+from pytest_cosmos_venv.errors import ToolkitMisuse
+
+_HOST = "127.0.0.1"
+_FAULT_WORDS = ("truncated", "wrong-hash")
+_REALM = 'Basic realm="look-alike index"'
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexRequest:
+    """One request that the index was asked, with the answer's status.
+
+    :param method: ``GET`` or ``HEAD``.
+    :param path: below the index: ``simple/dbt-core/`` or ``files/dbt_core-1.10.0-py3-none-any.whl``.
+    :param status: of HTTP, as it was sent.
+    :param user_agent: empty where the client sent none.
+    :param authorised: whether it carried the login that was wanted; None where none was.
+    :param at: seconds since the epoch.
+    """
+
+    method: str
+    path: str
+    status: int
+    user_agent: str
+    authorised: bool | None
+    at: float
+
+
+@dataclass
+class _Fault:
+    """One fault, and how many requests it has met."""
+
+    kind: int | str
+    path: str
+    nth: Collection[int] | None
+    met: int = 0
+
+    def strikes(self, method: str, path: str) -> bool:
+        if not _fits(self.path, path):
+            return False
+        # uv asks for the head of some files first, pip of none: what is counted is the same for both.
+        self.met += method == "GET"
+        return self.nth is None or (method == "GET" and self.met in self.nth)
+
+
+@dataclass(frozen=True)
+class _Answer:
+    status: int
+    content: bytes = b""
+    content_type: str = "text/plain"
+    sent: float = 1.0
+    """The part of the content that is sent."""
+
+
+@dataclass(kw_only=True)
+class PackageIndex:
+    """A wheelhouse behind the simple repository API (PEP 503) on 127.0.0.1, for as long as it is served.
+
+    What is added to the wheelhouse later is served too.
+    """
+
+    wheelhouse: Wheelhouse
+    _port: int
+    _changed: Callable[[PackageIndex], None] | None
+    # A port comes again in a later run; without a part of its own an installer's cache would answer for it.
+    _token: str = field(default_factory=lambda: secrets.token_hex(4))
+    _login: tuple[str, str] | None = None
+    _faults: list[_Fault] = field(default_factory=list)
+    _delays: list[tuple[float, str]] = field(default_factory=list)
+    _requests: list[IndexRequest] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _closed: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def url(self) -> str:
+        """Its address, without a login."""
+        return f"http://{_HOST}:{self._port}/{self._token}/simple/"
+
+    @property
+    def url_with_login(self) -> str:
+        """Its address with the login that it wants; as ``url`` when it wants none."""
+        if self._login is None:
+            return self.url
+        return self.url.replace("://", f"://{self._login[0]}:{self._login[1]}@")
+
+    @property
+    def pip_install_options(self) -> list[str]:
+        """For an operator's argument of this name, or after ``pip install``; with the login."""
+        return ["--index-url", self.url_with_login]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables for the process that installs, so that it asks this index, without a proxy, and no other place."""
+        return {**self.wheelhouse.variables, **installer_variables.from_index(self.url_with_login, host=_HOST)}
+
+    @property
+    def requests(self) -> list[IndexRequest]:
+        """What it was asked so far, in order."""
+        with self._lock:
+            return list(self._requests)
+
+    def require_login(self, user: str, password: str) -> None:
+        """Answer 401 from now on to whoever does not send this login; ``pip_install_options`` carry it from now on.
+
+        :raises ToolkitMisuse: for a login that an address cannot carry as it is.
+        """
+        for name, value in (("user", user), ("password", password)):
+            if not re.fullmatch(r"[A-Za-z0-9._~-]+", str(value or "")):
+                raise ToolkitMisuse(
+                    f"{name}={value!r} cannot stand in an address: take letters, digits and any of ._~-"
+                )
+        self._login = (user, password)
+        if self._changed is not None:
+            self._changed(self)
+
+    def fault(self, kind: int | str, path: str = "*", *, nth: int | Collection[int] | None = None) -> None:
+        """Answer wrongly from now on.
+
+        :param kind: a status of HTTP from 400 on; ``truncated`` (half of what was promised, then the end of the
+            connection); ``wrong-hash`` (a file is listed with another's hash).
+        :param path: which requests, as a pattern: a project (``dbt-core``, its page), a file (``dbt_core-*.whl``),
+            or all.
+        :param nth: only these of the GET requests that fit, counted from 1 and from now; all without it. A listing
+            that names the file counts for ``wrong-hash``.
+        :raises ToolkitMisuse: when there is no such fault, or no such request.
+        """
+        if not (kind in _FAULT_WORDS or (isinstance(kind, int) and 400 <= kind <= 599)):
+            raise ToolkitMisuse(
+                f"kind={kind!r} is no fault: give a status from 400 to 599, or one of {', '.join(_FAULT_WORDS)}."
+            )
+        numbers = {nth} if isinstance(nth, int) else nth
+        if numbers is not None and (not numbers or min(numbers) < 1):
+            raise ToolkitMisuse(f"nth={nth!r} names no request: the first one is 1.")
+        self._faults.append(_Fault(kind=kind, path=path, nth=numbers))
+
+    def delay(self, seconds: float, path: str = "*") -> None:
+        """Answer from now on so much later.
+
+        :param path: as for ``fault``.
+        :raises ToolkitMisuse: when ``seconds`` is negative.
+        """
+        if seconds < 0:
+            raise ToolkitMisuse(f"seconds={seconds!r} would answer before it is asked: give 0 or more.")
+        self._delays.append((seconds, path))
+
+    def answer(self, method: str, path: str, headers: Mapping[str, str]) -> _Answer:
+        """What to send for one request; puts it on record."""
+        path = path.removeprefix(f"/{self._token}/")
+        self._closed.wait(sum(seconds for seconds, pattern in self._delays if _fits(pattern, path)))
+        authorised = None if self._login is None else headers.get("Authorization") == _basic(*self._login)
+        with self._lock:
+            answer = _Answer(401, b"A login is required.") if authorised is False else self._find(method, path)
+            self._requests.append(
+                IndexRequest(
+                    method=method,
+                    path=path,
+                    status=answer.status,
+                    user_agent=headers.get("User-Agent", ""),
+                    authorised=authorised,
+                    at=time.time(),
+                )
+            )
+        return answer
+
+    def _find(self, method: str, path: str) -> _Answer:
+        struck = [fault.kind for fault in self._faults if fault.kind != "wrong-hash" and fault.strikes(method, path)]
+        statuses = [kind for kind in struck if isinstance(kind, int)]
+        if statuses:
+            return _Answer(statuses[0], b"A fault that the test asked for.")
+        sent = 0.5 if struck else 1.0
+        folder, _, name = path.partition("/")
+        files = {file.name: file for file in self._files()}
+        if folder == "files" and name in files:
+            return _Answer(200, files[name].read_bytes(), "application/octet-stream", sent)
+        listed = [file for file in files.values() if _project(file.name) == _normalized(name.rstrip("/"))]
+        if folder == "simple" and listed:
+            return _Answer(200, self._page(listed), "text/html; charset=utf-8", sent)
+        return _Answer(404, b"No such project or file.")
+
+    def _page(self, files: list[Path]) -> bytes:
+        lines = [
+            f'<a href="../../files/{html.escape(file.name)}#sha256={self._hash(file)}">{html.escape(file.name)}</a><br>'
+            for file in files
+        ]
+        return "\n".join(["<!DOCTYPE html>", "<html><body>", *lines, "</body></html>", ""]).encode()
+
+    def _hash(self, file: Path) -> str:
+        path = f"files/{file.name}"
+        wrong = [fault for fault in self._faults if fault.kind == "wrong-hash" and fault.strikes("GET", path)]
+        return hashlib.sha256(b"another file" if wrong else file.read_bytes()).hexdigest()
+
+    def _files(self) -> Iterator[Path]:
+        for folder in self.wheelhouse.folders:
+            yield from sorted(file for file in folder.iterdir() if file.name.endswith((".whl", ".tar.gz")))
+
+
+@contextmanager
+def serve_wheelhouse(
+    wheelhouse: Wheelhouse, *, changed: Callable[[PackageIndex], None] | None = None
+) -> Iterator[PackageIndex]:
+    """Serve it on a free port of 127.0.0.1 until the end of the block.
+
+    :param changed: called when the index wants another login from now on.
+    """
+    server = _Server((_HOST, 0), _Handler)
+    index = server.index = PackageIndex(wheelhouse=wheelhouse, _port=server.server_address[1], _changed=changed)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield index
+    finally:
+        index._closed.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    index: PackageIndex
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Nothing: a client that goes away in the middle is the test's own affair."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self._answer(with_content=True)
+
+    def do_HEAD(self) -> None:
+        self._answer(with_content=False)
+
+    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 - http.server's name
+        """Nothing: what was asked is in the index's own record."""
+
+    def _answer(self, *, with_content: bool) -> None:
+        assert isinstance(self.server, _Server)
+        answer = self.server.index.answer(self.command, self.path, dict(self.headers))
+        self.send_response(answer.status)
+        self.send_header("Content-Type", answer.content_type)
+        self.send_header("Content-Length", str(len(answer.content)))
+        if answer.status == 401:
+            self.send_header("WWW-Authenticate", _REALM)
+        self.end_headers()
+        if with_content:
+            self.wfile.write(answer.content[: int(len(answer.content) * answer.sent)])
+
+
+def _fits(pattern: str, path: str) -> bool:
+    """Whether a request is meant by the pattern: by its whole path or by its last word."""
+    last = path.rstrip("/").rpartition("/")[2]
+    return fnmatchcase(path, pattern) or fnmatchcase(last, pattern)
+
+
+def _project(filename: str) -> str:
+    """The project that a wheel or sdist belongs to."""
+    stem = filename.removesuffix(".tar.gz")
+    return _normalized(filename.partition("-")[0] if filename.endswith(".whl") else stem.rpartition("-")[0])
+
+
+def _normalized(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _basic(user: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()

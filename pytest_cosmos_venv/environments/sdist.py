@@ -1,0 +1,166 @@
+"""What if a package has to be built before it is installed? Real sdists, with a build backend that takes orders."""
+
+from __future__ import annotations
+
+import fcntl
+import gzip
+import io
+import json
+import os
+import signal
+import tarfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from pytest_cosmos_venv.environments.wheel import Wheel
+from pytest_cosmos_venv.errors import ToolkitMisuse
+
+DEADLINE = 30.0
+HOLD_DEADLINE = 120.0
+"""Seconds after which a held build gives up by itself, should its test be gone."""
+_ENDS_SOON = 5.0
+_LOOK_AGAIN = 0.005
+_PACKAGE = "cosmos_build"
+_PYPROJECT = f"""\
+[build-system]
+requires = []
+build-backend = "{_PACKAGE}.build_backend"
+backend-path = ["."]
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceBuild:
+    """One run of the build hook of an sdist.
+
+    :param pid: of the process that builds: a child of the installer.
+    :param started_at: seconds since the epoch.
+    :param ended_at: the same, or None while it runs and when it was killed.
+    :param succeeded: None as for ``ended_at``.
+    """
+
+    pid: int
+    started_at: float
+    ended_at: float | None
+    succeeded: bool | None
+    _record: Path
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process that builds is still there; true at the moment of asking."""
+        with self._record.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
+
+    def has_ended(self) -> bool:
+        """Whether that process is gone."""
+        return not self.is_running
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sdist:
+    """A package that its installer has to build, and the record of those builds.
+
+    :param path: the file.
+    """
+
+    path: Path
+    _builds: Path
+
+    @property
+    def builds(self) -> list[SourceBuild]:
+        """Every run of its build hook so far, the earliest first."""
+        return list(filter(None, map(_read_build, sorted(self._builds.glob("*.jsonl")))))
+
+    def wait_for_build(self, *, count: int = 1, deadline: float = DEADLINE) -> SourceBuild:
+        """The build, as soon as it has begun.
+
+        :param count: wait for so many; the last of these is returned.
+        :param deadline: seconds.
+        :raises ToolkitMisuse: when it has not begun by then.
+        """
+        if not _comes_true(lambda: len(self.builds) >= count, deadline):
+            raise ToolkitMisuse(
+                f"Nobody has begun to build {self.path.name} (number {count}) within {deadline:g} s: does what is "
+                "installed require it, at this version?"
+            )
+        return self.builds[count - 1]
+
+    def release(self) -> None:
+        """Let its held builds go on, those that come later too."""
+        self._builds.mkdir(parents=True, exist_ok=True)
+        (self._builds / "released").touch()
+
+    def close(self) -> None:
+        """End what still builds."""
+        self.release()
+        for build in self.builds:
+            if not _comes_true(build.has_ended, _ENDS_SOON):
+                os.kill(build.pid, signal.SIGKILL)
+
+
+def write_sdist(
+    wheel: Wheel, folder: Path, *, builds: Path, fails_with: str | None, hold: bool, deadline: float = HOLD_DEADLINE
+) -> Sdist:
+    """Write an sdist that builds ``wheel`` into an existing ``folder``.
+
+    :param builds: folder for the record of its builds; made by the first.
+    :param fails_with: the last words of a build that fails; None builds.
+    :param hold: whether a build waits for ``release()``, at most ``deadline`` seconds.
+    """
+    orders = {"wheel": asdict(wheel), "builds": str(builds), "fails_with": fails_with, "hold": hold}
+    here = Path(__file__).parent
+    files = {
+        "PKG-INFO": wheel.metadata,
+        "pyproject.toml": _PYPROJECT,
+        f"{_PACKAGE}/__init__.py": "",
+        f"{_PACKAGE}/build_backend.py": (here / "build_backend.py").read_text(encoding="utf-8"),
+        f"{_PACKAGE}/orders.json": json.dumps({**orders, "deadline": deadline}),
+        f"{_PACKAGE}/wheel.py": (here / "wheel.py").read_text(encoding="utf-8"),
+    }
+    path = folder / f"{wheel.stem}.tar.gz"
+    path.write_bytes(_archive({f"{wheel.stem}/{name}": text for name, text in files.items()}))
+    return Sdist(path=path, _builds=builds)
+
+
+def _archive(files: dict[str, str]) -> bytes:
+    """Equal texts make equal bytes: no time stands in it."""
+    packed = io.BytesIO()
+    with (
+        gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as stream,
+        tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive,
+    ):
+        for name, text in files.items():
+            content = text.encode()
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return packed.getvalue()
+
+
+def _read_build(record: Path) -> SourceBuild | None:
+    events = {event["event"]: event for event in map(json.loads, record.read_text(encoding="utf-8").splitlines())}
+    if "start" not in events:  # the file has been made and its first line not yet written
+        return None
+    end = events.get("end", {})
+    return SourceBuild(
+        pid=events["start"]["pid"],
+        started_at=events["start"]["at"],
+        ended_at=end.get("at"),
+        succeeded=end.get("succeeded"),
+        _record=record,
+    )
+
+
+def _comes_true(is_so: Callable[[], bool], deadline: float) -> bool:
+    end = time.monotonic() + deadline
+    while not is_so():
+        if time.monotonic() > end:
+            return False
+        time.sleep(_LOOK_AGAIN)
+    return True

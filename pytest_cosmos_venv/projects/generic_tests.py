@@ -1,0 +1,142 @@
+"""Which nodes do the data tests of a model, seed, snapshot or source become?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from pytest_cosmos_venv.projects.generic_test_names import id_hash, synthesized_names
+from pytest_cosmos_venv.projects.properties import parts_of_test
+
+BUILT_IN = ("accepted_values", "not_null", "relationships", "unique")
+"""The generic tests that dbt brings along."""
+_ALONE = ("not_null", "unique")
+# In which dbt writes the configuration of a test into the code that it makes of it.
+_ORDER = (
+    "severity",
+    "tags",
+    "enabled",
+    "where",
+    "limit",
+    "warn_if",
+    "error_if",
+    "fail_calc",
+    "store_failures",
+    "store_failures_as",
+    "meta",
+    "database",
+    "schema",
+    "alias",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tested:
+    """A thing with data tests.
+
+    :param label: its name in the names of tests: that of a version has it, that of a table its source.
+    :param reference: how a test reads it: ``ref('piers')``.
+    :param prefix: of the names of its tests; ``source_`` for a table.
+    :param version: of a model.
+    :param key: ``models.piers``.
+    :param properties_file: where its tests are written.
+    """
+
+    label: str
+    reference: str
+    prefix: str
+    version: int | str | None = None
+    key: str
+    properties_file: PurePosixPath
+    properties: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenericTest:
+    """One data test of one thing.
+
+    :param name: as dbt calls it, without the short form that its file gets.
+    :param column: under which it is written; None for a test of the whole.
+    :param arguments: ``column_name`` among them.
+    :param config: as written.
+    """
+
+    tested: Tested
+    test: str
+    namespace: str | None
+    name: str
+    short_name: str
+    column: str | None
+    arguments: Mapping[str, Any]
+    config: Mapping[str, Any]
+    description: str
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """As in the manifest."""
+        model = "{{ get_where_subquery(" + self.tested.reference + ") }}"
+        return {"name": self.test, "kwargs": {**self.arguments, "model": model}, "namespace": self.namespace}
+
+    @property
+    def id_suffix(self) -> str:
+        """What the unique id ends with."""
+        metadata = self.metadata
+        return f"{self.name}.{id_hash(self.name, {key: metadata[key] for key in ('namespace', 'name', 'kwargs')})}"
+
+    @property
+    def macro(self) -> str:
+        """As the text of the test calls it."""
+        return f"test_{self.test}" if self.namespace is None else f"{self.namespace}.test_{self.test}"
+
+    @property
+    def raw_code(self) -> str:
+        """The text that dbt makes of the test."""
+        keys = sorted(self.config, key=lambda key: _ORDER.index(key) if key in _ORDER else len(_ORDER))
+        config = ",".join(f"{key}={_quoted(self.config[key])}" for key in keys)
+        call = "{{ " + self.macro + "(**_dbt_generic_test_kwargs) }}"
+        return call + ("{{ config(" + config + ") }}" if config else "")
+
+    @property
+    def is_alone(self) -> bool:
+        """Is it one of the two of which dbt knows without rendering that they read their model and call one macro?"""
+        return self.namespace is None and self.test in _ALONE
+
+
+def tests_of(tested: Tested) -> Iterator[GenericTest]:
+    """All data tests of a thing, those of the whole of it first."""
+    for test in tested.properties.get("data_tests", []):
+        yield _test(tested, test, None)
+    for column in tested.properties.get("columns", []):
+        for test in column.get("data_tests", []):
+            yield _test(tested, test, column["name"])
+
+
+def _test(tested: Tested, written: Any, column: str | None) -> GenericTest:
+    called, given, beside = parts_of_test(written)
+    namespace, _, test = called.rpartition(".")
+    arguments = given if column is None else {**given, "column_name": column}
+    identifier = "_".join(filter(None, [namespace, f"{tested.prefix}{test}", tested.label]))
+    short, full = (beside["name"],) * 2 if "name" in beside else synthesized_names(identifier, arguments)
+    config = dict(beside.get("config", {}))
+    if short != full:
+        config.setdefault("alias", short)
+    return GenericTest(
+        tested=tested,
+        test=test,
+        namespace=namespace or None,
+        name=full,
+        short_name=short,
+        column=column,
+        arguments=arguments,
+        config=config,
+        description=beside.get("description", ""),
+    )
+
+
+def _quoted(value: Any) -> str:
+    if not isinstance(value, str):
+        return str(value)
+    escaped = value.replace('"', '\\"')
+    return f'"{escaped}"'

@@ -1,0 +1,123 @@
+"""What do the files of one package say, and how are the things in them configured?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from pytest_cosmos_venv.projects.nodes import node_config, test_config
+from pytest_cosmos_venv.projects.python_reader import read_python_model
+from pytest_cosmos_venv.projects.references import Reading, merge_config
+from pytest_cosmos_venv.projects.resource import FOLDERS, Resource
+from pytest_cosmos_venv.projects.sql_reader import MacroFile, SqlReader
+
+if TYPE_CHECKING:
+    from pytest_cosmos_venv.projects.project import DbtProject
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeFile:
+    """A file that becomes a node: a model, seed, snapshot, singular test or analysis.
+
+    :param text: as it lies on the disk.
+    :param config: the whole, with dbt's defaults.
+    :param said: what was said about it in any place, the nearest only.
+    """
+
+    package: str
+    resource: Resource
+    text: str
+    reading: Reading
+    config: Mapping[str, Any]
+    said: Mapping[str, Any]
+
+    @property
+    def unique_id(self) -> str:
+        """As in the manifest."""
+        return unique_id(self.package, self.resource)
+
+
+@dataclass(kw_only=True)
+class PackageFiles:
+    """The files of one package.
+
+    :param root: the project that is run, for its target and its ``vars``; often the package itself.
+    :param macro_files: of all packages.
+    """
+
+    project: DbtProject
+    root: DbtProject
+    macro_files: tuple[MacroFile, ...]
+
+    @cached_property
+    def nodes(self) -> list[NodeFile]:
+        """All that become nodes.
+
+        :raises ToolkitMisuse: a file is gone, or cannot be read.
+        """
+        return list(self._nodes())
+
+    @cached_property
+    def sql(self) -> SqlReader:
+        """Reads texts of this package."""
+        return SqlReader(
+            package=self.project.name,
+            variables={**self.project.variables, **self.root.variables},
+            target=self.root.profile.variable,
+            macro_files=self.macro_files,
+        )
+
+    def _nodes(self) -> Iterator[NodeFile]:
+        for resource in self.project.store.resources:
+            if resource.kind in FOLDERS and resource.kind != "macro":
+                text = self.project.store.text_of(resource)
+                reading = self._read(resource, text)
+                config = test_config() if resource.kind == "test" else node_config(resource.kind)
+                said: dict[str, Any] = {}
+                for nearer in self._configs(resource, reading):
+                    merge_config(config, nearer)
+                    said.update(nearer)
+                yield NodeFile(
+                    package=self.project.name,
+                    resource=resource,
+                    text=text,
+                    reading=reading,
+                    config=config,
+                    said=said,
+                )
+
+    def _read(self, resource: Resource, text: str) -> Reading:
+        where = str(resource.file)
+        if resource.kind == "seed":
+            return Reading()
+        if resource.is_python:
+            return read_python_model(text, where=where)
+        return self.sql.read(code_of(resource, text), where=where)
+
+    def _configs(self, resource: Resource, reading: Reading) -> Iterator[Mapping[str, Any]]:
+        """Farthest first: the folders of ``dbt_project.yml``, the YAML file, the text itself."""
+        yield from self._folder_configs(resource)
+        yield resource.properties.get("config", {})
+        yield reading.config
+
+    def _folder_configs(self, resource: Resource) -> Iterator[Mapping[str, Any]]:
+        # An analysis counts as a model here.
+        kind = "models/analysis" if resource.kind == "analysis" else f"{resource.kind}s"
+        place = "/".join([kind, *resource.folders, resource.name])
+        for folder, config in sorted(self.project.configurations.items()):
+            if place.startswith(f"{folder}/"):
+                yield config
+
+
+def unique_id(package: str, resource: Resource) -> str:
+    """``model.harbor.dim_piers.v1``."""
+    return f"{resource.kind}.{package}.{resource.title}"
+
+
+def code_of(resource: Resource, text: str) -> str:
+    """The text that dbt keeps as the node's code: all but what stands around a snapshot."""
+    if resource.kind != "snapshot":
+        return text
+    return text.partition("%}")[2].rpartition("{%")[0]

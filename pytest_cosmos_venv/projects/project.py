@@ -1,0 +1,300 @@
+"""How does a test author write down a dbt project? A call for each thing that is in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.projects.profile import Profile
+from pytest_cosmos_venv.projects.project_files import project_text, yaml_text
+from pytest_cosmos_venv.projects.properties import DataTests, properties_of, with_tests
+from pytest_cosmos_venv.projects.references import merge_config
+from pytest_cosmos_venv.projects.store import ProjectStore, check_name
+
+
+@dataclass(kw_only=True)
+class DbtProject:
+    """A dbt project that is written file by file as it is told what is in it.
+
+    Names may have folders before them (``"marts/core/fct_crossings"``). Keyword arguments that are not described are
+    dbt's configurations (``schema=``, ``alias=``, ``unique_key=``, …) and are written as such.
+
+    :param store: what is in it.
+    :param profile: where its tables lie.
+    :param variables: the ``vars`` of ``dbt_project.yml``.
+    """
+
+    store: ProjectStore
+    profile: Profile
+    variables: Mapping[str, Any]
+    configurations: dict[str, dict[str, Any]] = field(default_factory=dict)
+    packages: list[DbtProject] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """Of the project; its profile has the same."""
+        return self.store.project
+
+    @property
+    def path(self) -> Path:
+        """Its folder."""
+        return self.store.path
+
+    @property
+    def profiles_yml(self) -> Path:
+        """The file with the project's profile; its folder is what ``--profiles-dir`` takes."""
+        return self.path / "profiles.yml"
+
+    def model(
+        self,
+        name: str,
+        sql: str | None = None,
+        *,
+        versions: Mapping[int | str, str] | None = None,
+        latest_version: int | str | None = None,
+        language: str = "sql",
+        tests: DataTests | None = None,
+        description: str = "",
+        **config: Any,
+    ) -> None:
+        """Add a model.
+
+        :param sql: its text; for a model in Python that of the file.
+        :param versions: version -> text, in its stead.
+        :param latest_version: that of a ``ref()`` without one. Default: the highest.
+        :param language: ``sql`` or ``python``.
+        :param tests: column -> its data tests, such as ``{"id": ["unique", "not_null"]}``.
+        :param config: such as ``tags=["daily"]``, ``materialized="table"``, ``group="port"``, ``access="public"``.
+        :raises ToolkitMisuse: the name is taken or no name, or both or neither of text and versions are given.
+        """
+        if (sql is None) == (not versions):
+            raise ToolkitMisuse(f"model({name!r}) takes either its SQL or versions={{1: '…', 2: '…'}}.")
+        if language not in ("sql", "python"):
+            raise ToolkitMisuse(f"language={language!r} of model {name!r}: it is sql or python.")
+        suffix = ".py" if language == "python" else ".sql"
+        properties = properties_of("model", name, tests, description, config)
+        if not versions:
+            self.store.add("model", name, {None: sql or ""}, suffix=suffix, properties=properties)
+            return
+        latest = latest_version if latest_version is not None else max(versions, key=_version_order)
+        properties |= {"latest_version": latest, "versions": [{"v": version} for version in versions]}
+        self.store.add("model", name, versions, suffix=suffix, properties=properties)
+
+    def seed(
+        self, name: str, csv: str, *, tests: DataTests | None = None, description: str = "", **config: Any
+    ) -> None:
+        """Add a seed.
+
+        :param csv: its text, with the line of column names.
+        :param tests: column -> its data tests.
+        """
+        properties = properties_of("seed", name, tests, description, config)
+        self.store.add("seed", name, {None: csv}, suffix=".csv", properties=properties)
+
+    def snapshot(
+        self,
+        name: str,
+        sql: str,
+        *,
+        unique_key: str | Sequence[str],
+        strategy: str = "check",
+        check_cols: str | Sequence[str] | None = None,
+        updated_at: str | None = None,
+        tests: DataTests | None = None,
+        **config: Any,
+    ) -> None:
+        """Add a snapshot.
+
+        :param sql: its query, without the ``{% snapshot %}`` around it.
+        :param strategy: ``check`` or ``timestamp``.
+        :param check_cols: for ``check``. Default: ``all``.
+        :param updated_at: the column that ``timestamp`` looks at.
+        :raises ToolkitMisuse: ``timestamp`` without ``updated_at``.
+        """
+        if strategy == "timestamp" and updated_at is None:
+            raise ToolkitMisuse(f"snapshot({name!r}) has strategy='timestamp': say which column with updated_at=.")
+        config |= {"unique_key": unique_key, "strategy": strategy}
+        if strategy == "check":
+            config["check_cols"] = check_cols if check_cols is not None else "all"
+        if updated_at is not None:
+            config["updated_at"] = updated_at
+        text = f"{{% snapshot {PurePosixPath(name).name} %}}\n{sql}\n{{% endsnapshot %}}\n"
+        self.store.add("snapshot", name, {None: text}, properties=properties_of("snapshot", name, tests, "", config))
+
+    def test(self, name: str, sql: str) -> None:
+        """Add a singular test: a query that should find nothing. Its ``{{ config() }}`` stands in the text."""
+        self.store.add("test", name, {None: sql})
+
+    def analysis(self, name: str, sql: str) -> None:
+        """Add an analysis: a query that dbt compiles and never runs."""
+        self.store.add("analysis", name, {None: sql})
+
+    def macro(self, name: str, text: str) -> None:
+        """Add a file of macros (``{% macro … %}``) and generic tests (``{% test … %}``)."""
+        self.store.add("macro", name, {None: text})
+
+    def source(
+        self,
+        name: str,
+        *,
+        tables: Sequence[str] | Mapping[str, DataTests],
+        schema: str | None = None,
+        tags: Sequence[str] = (),
+        meta: Mapping[str, Any] | None = None,
+        freshness: Mapping[str, Any] | None = None,
+        loaded_at_field: str | None = None,
+    ) -> None:
+        """Add a source.
+
+        :param tables: their names; or name -> column -> its data tests.
+        :param schema: where they lie. Default: a schema of the source's name.
+        :param freshness: as dbt has it: ``{"warn_after": {"count": 12, "period": "hour"}}``.
+        """
+        if isinstance(tables, str):
+            raise ToolkitMisuse(f"tables={tables!r} of source {name!r}: give a list, such as [{tables!r}].")
+        tested: Mapping[str, DataTests] = tables if isinstance(tables, Mapping) else {table: {} for table in tables}
+        listed = [with_tests({"name": table}, tests, owner=f"{name}.{table}") for table, tests in tested.items()]
+        given = {
+            "schema": schema,
+            "tags": list(tags),
+            "meta": dict(meta or {}),
+            "freshness": freshness,
+            "loaded_at_field": loaded_at_field,
+        }
+        kept = {key: value for key, value in given.items() if value}
+        self.store.add_in_yaml("source", name, {**kept, "tables": listed})
+
+    def exposure(self, name: str, *, depends_on: Sequence[str], owner: str = "Owner", **properties: Any) -> None:
+        """Add an exposure.
+
+        :param depends_on: in dbt's own words: ``["ref('fct_crossings')", "source('raw', 'ships')"]``.
+        :param owner: a name.
+        :param properties: such as ``type="notebook"``, ``url=``. It is a dashboard unless said otherwise.
+        """
+        owned = {"type": "dashboard", "owner": {"name": owner}, "depends_on": list(depends_on)}
+        self.store.add_in_yaml("exposure", name, {**owned, **properties})
+
+    def unit_test(
+        self,
+        name: str,
+        *,
+        model: str,
+        given: Mapping[str, Sequence[Mapping[str, Any]]],
+        expect: Sequence[Mapping[str, Any]],
+        **config: Any,
+    ) -> None:
+        """Add a unit test.
+
+        :param given: input -> its rows. A name is a ``ref()``; ``source('raw', 'ships')`` is written so.
+        :param expect: the rows that come out.
+        """
+        inputs = [
+            {"input": source if "(" in source else f"ref('{source}')", "rows": list(map(dict, rows))}
+            for source, rows in given.items()
+        ]
+        properties = {"model": model, "given": inputs, "expect": {"rows": list(map(dict, expect))}}
+        self.store.add_in_yaml("unit_test", name, {**properties, **({"config": config} if config else {})})
+
+    def group(self, name: str, *, owner: str = "Owner") -> None:
+        """Add a group of models, which name it with ``group=``."""
+        self.store.add_in_yaml("group", name, {"owner": {"name": owner}})
+
+    def configure(self, folder: str, **config: Any) -> None:
+        """Configure all that lies in a folder, as ``dbt_project.yml`` does.
+
+        :param folder: kind and folder: ``"models/staging"``, or ``"seeds"`` for all of them.
+        """
+        if folder.partition("/")[0] not in ("models", "seeds", "snapshots"):
+            raise ToolkitMisuse(f"configure({folder!r}): the folder begins with models, seeds or snapshots.")
+        merge_config(self.configurations.setdefault(folder, {}), config)
+        self._write_project_file()
+
+    def package(self, name: str, *, variables: Mapping[str, Any] | None = None) -> DbtProject:
+        """Add a local package, installed as ``dbt deps`` would: another project, to be filled in the same way.
+
+        :raises ToolkitMisuse: there is one of that name.
+        """
+        check_name("package", name)
+        folder = self.path / "packages" / name
+        package = make_project(
+            name, folder, profile=self.profile, variables=variables, is_on_disk=self.store.is_on_disk
+        )
+        self.packages.append(package)
+        listed = [{"local": f"packages/{package.name}"} for package in self.packages]
+        (self.path / "packages.yml").write_text(yaml_text({"packages": listed}), encoding="utf-8")
+        installed = self.path / "dbt_packages" / name
+        installed.parent.mkdir(exist_ok=True)
+        installed.symlink_to(Path("..", "packages", name), target_is_directory=True)
+        return package
+
+    def file(self, name: str) -> Path:
+        """The file of a thing: of a model its SQL, of a version (``"dim_piers.v1"``) that of this version."""
+        return self.path / self.store.find(name).file
+
+    def edit(self, name: str, text: str) -> None:
+        """Replace the text of a model, seed, snapshot, test, analysis or file of macros.
+
+        :param name: a version of a model is ``"dim_piers.v1"``.
+        :raises ToolkitMisuse: there is none of that name.
+        """
+        self.store.edit(name, text)
+
+    def delete(self, name: str) -> None:
+        """Take a thing out of the project, with its files; a model with all its versions.
+
+        :raises ToolkitMisuse: there is none of that name.
+        """
+        self.store.delete(name)
+
+    def manifest(self, path: Path | None = None) -> Path:
+        """Write the manifest that dbt would write for the project as it is now, without running dbt.
+
+        :param path: of the file. Default: ``target/manifest.json`` in the project.
+        :raises ToolkitMisuse: a model reads something that is not there, or a text cannot be read.
+        """
+        file = path if path is not None else self.path / "target" / "manifest.json"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(self.manifest_data()), encoding="utf-8")
+        return file
+
+    def manifest_data(self) -> dict[str, Any]:
+        """The content of the manifest, as plain data that is the caller's own.
+
+        It holds nothing that changes from run to run: equal projects have equal manifests.
+        """
+        from pytest_cosmos_venv.projects.manifest import manifest_of
+
+        return manifest_of(self)
+
+    def _write_project_file(self) -> None:
+        text = project_text(self.name, self.variables, self.configurations)
+        (self.path / "dbt_project.yml").write_text(text, encoding="utf-8")
+
+
+def make_project(
+    name: str, path: Path, *, profile: Profile, variables: Mapping[str, Any] | None = None, is_on_disk: bool = True
+) -> DbtProject:
+    """A project with nothing in it but its two files.
+
+    :param path: its folder, which does not exist.
+    :param is_on_disk: whether what is added is written as files too; the manifest is the same.
+    :raises ToolkitMisuse: the name is no name for dbt, or the folder exists.
+    """
+    check_name("project", name)
+    if path.exists():
+        raise ToolkitMisuse(f"There is a project {name!r} already ({path}): give this one another name.")
+    path.mkdir(parents=True)
+    store = ProjectStore(project=name, path=path, is_on_disk=is_on_disk)
+    made = DbtProject(store=store, profile=profile, variables=variables or {})
+    made.profiles_yml.write_text(yaml_text(profile.document), encoding="utf-8")
+    made._write_project_file()
+    return made
+
+
+def _version_order(version: int | str) -> tuple[int, str]:
+    text = str(version)
+    return (int(text), "") if text.isdigit() else (-1, text)

@@ -1,0 +1,173 @@
+"""What is in a made-up project, under which name, and in which file?"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.projects.project_files import properties_text
+from pytest_cosmos_venv.projects.resource import FOLDERS, REFABLE, YAML_KEYS, Resource
+
+_NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+# A large project has more than one wants to read in an error.
+_NAMED = 20
+
+
+@dataclass(kw_only=True)
+class ProjectStore:
+    """The things of one project, each written as it is added.
+
+    :param project: its name.
+    :param path: its folder.
+    :param is_on_disk: whether files are written at all.
+    :param things: family of names and name -> the thing; a versioned model is several.
+    """
+
+    project: str
+    path: Path
+    is_on_disk: bool = True
+    things: dict[tuple[str, str], list[Resource]] = field(default_factory=dict)
+
+    @property
+    def resources(self) -> list[Resource]:
+        """All that is in it, in the order in which it was added."""
+        return [resource for resources in self.things.values() for resource in resources]
+
+    def add(
+        self,
+        kind: str,
+        name: str,
+        texts: Mapping[Any, str],
+        *,
+        suffix: str = ".sql",
+        properties: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Add a thing with a file of its own.
+
+        :param name: with folders before it.
+        :param texts: version -> text; that of a thing without versions under None.
+        :param properties: what YAML says about it.
+        :raises ToolkitMisuse: the name is taken, or no name.
+        """
+        *folders, last = name.split("/")
+        for part in (*folders, last):
+            check_name(kind, part)
+        folder = PurePosixPath(FOLDERS[kind], *folders)
+        self._keep(
+            [
+                Resource(
+                    kind=kind,
+                    name=last,
+                    file=folder / f"{last if version is None else f'{last}_v{version}'}{suffix}",
+                    text=text,
+                    properties=properties or {},
+                    properties_file=folder / f"{last}.yml" if properties else None,
+                    version=version,
+                )
+                for version, text in texts.items()
+            ]
+        )
+
+    def add_in_yaml(self, kind: str, name: str, properties: Mapping[str, Any]) -> None:
+        """Add a thing that stands in YAML alone; parameters and errors as for ``add``."""
+        check_name(kind, name)
+        file = PurePosixPath("models", f"_{name}__{kind}.yml")
+        self._keep([Resource(kind=kind, name=name, file=file, properties=properties, properties_file=file)])
+
+    def find(self, name: str) -> Resource:
+        """The thing of that name; a version of a model is ``dim_piers.v1``.
+
+        :raises ToolkitMisuse: there is none.
+        """
+        stem = name.partition(".")[0]
+        for family in dict.fromkeys(map(_family, (*FOLDERS, *YAML_KEYS))):
+            for resource in self.things.get((family, stem), ()):
+                if resource.title == name:
+                    return resource
+        raise ToolkitMisuse(f"There is no {name!r} in project {self.project!r}{self._there_is}.")
+
+    def edit(self, name: str, text: str) -> None:
+        """Replace the text of a thing."""
+        old = self.find(name)
+        if old.kind not in FOLDERS:
+            raise ToolkitMisuse(f"{name!r} is a {old.kind}, which has no text: delete({name!r}) and add it anew.")
+        new = replace(old, text=text)
+        key = (_family(old.kind), old.name)
+        self.things[key] = [new if one is old else one for one in self.things[key]]
+        self._write(new.file, text)
+
+    def delete(self, name: str) -> None:
+        """Take a thing out, with its files and all its versions."""
+        found = [key for key in self.things if key[1] == name]
+        if not found:
+            raise ToolkitMisuse(f"There is no {name!r} in project {self.project!r} to delete{self._there_is}.")
+        for resource in (resource for key in found for resource in self.things.pop(key)):
+            for file in (resource.file, resource.properties_file):
+                if file is not None:
+                    (self.path / file).unlink(missing_ok=True)
+
+    def text_of(self, resource: Resource) -> str:
+        """The text as it lies on the disk now; a test may have written there itself.
+
+        :raises ToolkitMisuse: the file is gone, or no text.
+        """
+        if not self.is_on_disk:
+            return resource.text
+        file = self.path / resource.file
+        try:
+            # With its line endings, which count in dbt's checksums.
+            return file.read_bytes().decode("utf-8")
+        except FileNotFoundError:
+            raise ToolkitMisuse(f"{file} is gone: use delete({resource.name!r}), so that the project knows.") from None
+        except UnicodeDecodeError:
+            raise ToolkitMisuse(f"{file} is not UTF-8, and dbt reads nothing else.") from None
+
+    def _keep(self, resources: list[Resource]) -> None:
+        first = resources[0]
+        key = (_family(first.kind), first.name)
+        if key in self.things:
+            other = self.things[key][0]
+            raise ToolkitMisuse(
+                f"There is a {other.kind} {other.name!r} in project {self.project!r} already ({other.file}): "
+                f"edit({other.title!r}, …) changes its text, delete({other.name!r}) takes it out."
+            )
+        self.things[key] = resources
+        if self.is_on_disk:
+            for resource in resources:
+                self._write(resource.file, resource.text)
+            if first.properties_file is not None:
+                self._write(first.properties_file, properties_text(first))
+
+    def _write(self, file: PurePosixPath, text: str) -> None:
+        if self.is_on_disk:
+            path = self.path / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Not as text, which would change the line endings that the test chose.
+            path.write_bytes(text.encode("utf-8"))
+
+    @property
+    def _there_is(self) -> str:
+        names = [resource.title for resource in self.resources]
+        more = ", …" if names[_NAMED:] else ""
+        return f": there is {', '.join(names[:_NAMED])}{more}" if names else ", which is empty"
+
+
+def check_name(kind: str, name: str) -> None:
+    """Refuse what dbt would not take, or what the readers of its artifacts stumble over.
+
+    :raises ToolkitMisuse: it is no name.
+    """
+    if not _NAME.fullmatch(name):
+        raise ToolkitMisuse(
+            f"{name!r} is no name for a {kind}: letters, digits and underscores, beginning with no digit "
+            "(folders go before it: 'marts/core/fct')."
+        )
+
+
+def _family(kind: str) -> str:
+    """What shares one set of names."""
+    return "node" if kind in REFABLE else kind

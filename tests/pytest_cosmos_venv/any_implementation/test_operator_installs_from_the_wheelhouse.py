@@ -1,0 +1,165 @@
+"""Real installations without network, by pip and by uv, through a real operator of whichever implementation is chosen.
+
+The same file for all: it names none, and needs no configuration but ``--cosmos-implementation``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_cosmos_venv import Implementation, PackageIndex, Wheelhouse
+
+MakeOperator = Callable[..., Any]
+RunTask = Callable[[Any], Any]
+
+PROJECT = {
+    "dbt_project.yml": "name: harbor\nversion: '1.0'\nprofile: harbor\n",
+    "models/piers.sql": "select 1 as id\n",
+    "profiles.yml": "harbor: {target: dev, outputs: {dev: {type: duckdb, path: 'harbor.duckdb'}}}\n",
+}
+
+
+@pytest.fixture(autouse=True)
+def tools_of_this_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``python3`` and ``uv`` as a worker of this environment finds them."""
+    monkeypatch.setenv("PATH", os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+    monkeypatch.setenv("AIRFLOW__STANDARD__VENV_INSTALL_METHOD", "uv")
+
+
+@pytest.fixture
+def make_operator(cosmos_implementation: Implementation, cosmos_wheelhouse: Wheelhouse, tmp_path: Path) -> MakeOperator:
+    """A ``dbt run`` that installs from the wheelhouse into an environment of its own; every argument can be given."""
+    project = tmp_path / "harbor"
+    for name, text in PROJECT.items():
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_text(text, encoding="utf-8")
+
+    def make(**arguments: Any) -> Any:
+        profile_config = cosmos_implementation.module("config").ProfileConfig(
+            profile_name="harbor", target_name="dev", profiles_yml_filepath=project / "profiles.yml"
+        )
+        return cosmos_implementation.module("operators.virtualenv").DbtRunVirtualenvOperator(
+            **{
+                "task_id": "run_harbor",
+                "project_dir": project,
+                "profile_config": profile_config,
+                "py_requirements": ["dbt-core", "dbt-duckdb"],
+                "pip_install_options": cosmos_wheelhouse.pip_install_options,
+                **arguments,
+            }
+        )
+
+    return make
+
+
+@pytest.mark.parametrize("installer", ["pip", "uv"])
+def test_a_kept_environment_is_installed_and_its_dbt_told_what_to_do(
+    installer: str,
+    make_operator: MakeOperator,
+    cosmos_run_task: RunTask,
+    cosmos_wheelhouse: Wheelhouse,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AIRFLOW__STANDARD__VENV_INSTALL_METHOD", installer)
+
+    task = cosmos_run_task(make_operator(virtualenv_dir=tmp_path / "kept", select=["piers"], vars={"day": "Monday"}))
+
+    assert task.state == "success", task
+    (call,) = cosmos_wheelhouse.calls
+    assert call.arguments[:5] == ("run", "--select", "piers", "--vars", "day: Monday\n")
+    assert call.prefix.is_relative_to((tmp_path / "kept").resolve())
+    assert (call.dbt_version, call.exit_code) == ("1.10.0", 0)
+    assert (call.prefix / "bin" / "python").exists()
+
+
+def test_a_temporary_environment_is_gone_afterwards(
+    make_operator: MakeOperator, cosmos_run_task: RunTask, cosmos_wheelhouse: Wheelhouse
+) -> None:
+    cosmos_wheelhouse.add_dbt("1.9.0")
+
+    task = cosmos_run_task(
+        make_operator(
+            py_requirements=["dbt-core<1.10", "dbt-snowflake"],
+            pip_install_options=cosmos_wheelhouse.pip_install_options,
+        )
+    )
+
+    assert task.state == "success", task
+    (call,) = cosmos_wheelhouse.calls
+    assert call.dbt_version == "1.9.0"
+    assert not call.prefix.exists()
+
+
+def test_a_dbt_that_fails_as_scripted_fails_the_task(
+    make_operator: MakeOperator, cosmos_run_task: RunTask, cosmos_wheelhouse: Wheelhouse
+) -> None:
+    cosmos_wheelhouse.script("run", nodes={"piers": "error"})
+
+    task = cosmos_run_task(make_operator())
+
+    assert task.state == "failed", task
+    assert "ERROR=1" in task.log
+
+
+def test_a_package_that_cannot_be_built_fails_the_task_in_its_own_words(
+    make_operator: MakeOperator, cosmos_run_task: RunTask, cosmos_wheelhouse: Wheelhouse
+) -> None:
+    sdist = cosmos_wheelhouse.add_sdist("dbt-harbor", fails_with="pg_config: command not found")
+
+    task = cosmos_run_task(
+        make_operator(py_requirements=["dbt-harbor"], pip_install_options=cosmos_wheelhouse.pip_install_options)
+    )
+
+    assert task.state == "failed", task
+    assert [build.succeeded for build in sdist.builds] == [False]
+    assert "pg_config: command not found" in task.log
+    assert cosmos_wheelhouse.calls == []
+
+
+# An implementation on Airflow 2 may have pip only, whatever Airflow is told.
+@pytest.mark.parametrize(
+    ("breakage", "words"),
+    [
+        pytest.param("truncated", ("Failed to read from zip file", "is invalid"), id="truncated"),
+        pytest.param("conflicting-pins", ("cosmos-pinned-twice==",), id="conflicting-pins"),
+    ],
+)
+def test_a_broken_wheel_fails_the_task_in_the_installers_words(
+    breakage: str,
+    words: tuple[str, ...],
+    make_operator: MakeOperator,
+    cosmos_run_task: RunTask,
+    cosmos_wheelhouse: Wheelhouse,
+) -> None:
+    cosmos_wheelhouse.add_broken(breakage, "dbt-harbor")
+
+    task = cosmos_run_task(
+        make_operator(py_requirements=["dbt-harbor"], pip_install_options=cosmos_wheelhouse.pip_install_options)
+    )
+
+    assert task.state == "failed", task
+    assert any(each in task.log for each in words), task
+
+
+def test_an_index_is_asked_with_its_login_and_nobody_else(
+    make_operator: MakeOperator,
+    cosmos_run_task: RunTask,
+    cosmos_wheelhouse: Wheelhouse,
+    cosmos_package_index: PackageIndex,
+) -> None:
+    cosmos_package_index.require_login("harbor", "s3cret")
+
+    task = cosmos_run_task(make_operator(pip_install_options=cosmos_package_index.pip_install_options))
+
+    assert task.state == "success", task
+    fetched = [request for request in cosmos_package_index.requests if request.path.startswith("files/dbt_")]
+    assert {request.path.partition("-")[0] for request in fetched} == {"files/dbt_core", "files/dbt_duckdb"}
+    assert {(request.status, request.authorised) for request in fetched} == {(200, True)}
+    assert [call.command for call in cosmos_wheelhouse.calls] == ["run"]

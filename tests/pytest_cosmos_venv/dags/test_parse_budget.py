@@ -1,0 +1,280 @@
+"""Does the budget see what building a DAG does, tell what it costs, and allow what is meant so?"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import DAG, TaskGroup
+
+from pytest_cosmos_venv import OverBudget, ParseBudget, ToolkitMisuse, dag_shape
+from pytest_cosmos_venv.dags.plain import plain_builder
+
+START = datetime(2026, 1, 1, tzinfo=timezone.utc)
+budget = ParseBudget()
+untyped: Any = budget
+
+
+def _connect(address: Any) -> None:
+    with socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET) as client:
+        client.connect_ex(address)
+
+
+def _fork(folder: Path) -> None:
+    child = os.fork()
+    if child == 0:
+        try:
+            (folder / "child").write_text("what the child does is the child's", encoding="utf-8")
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Act:
+    """Something that building must not do; ``{folder}`` stands for the test's own.
+
+    :param told: how it is told, the last of its deeds.
+    :param allowed: what allows it.
+    """
+
+    do: Callable[[Path], object]
+    told: str
+    allowed: dict[str, list[Any]]
+
+
+ACTS = {
+    "subprocess": Act(
+        do=lambda _: subprocess.run(["true", "two words"], check=True),
+        told="started a process: true 'two words'",
+        allowed={"may_run": ["true"]},
+    ),
+    "shell": Act(
+        do=lambda _: subprocess.run("true && true", shell=True, check=True),  # noqa: S602
+        told="started a process: /bin/sh -c 'true && true'",
+        allowed={"may_run": ["true"]},
+    ),
+    "system": Act(
+        do=lambda _: os.system("true"),  # noqa: S605
+        told="started a process: true",
+        allowed={"may_run": ["true"]},
+    ),
+    "spawn": Act(
+        do=lambda _: os.waitpid(os.posix_spawn("/bin/true", ["true"], {}), 0),
+        told="started a process: true",
+        allowed={"may_run": ["/bin/true"]},
+    ),
+    "fork": Act(do=_fork, told="forked this process", allowed={"may_run": ["fork"]}),
+    "tcp": Act(
+        do=lambda _: _connect(("127.0.0.1", 9)),
+        told="opened a connection to 127.0.0.1:9",
+        allowed={"may_connect": ["127.0.0.1:9"]},
+    ),
+    "unix": Act(
+        do=lambda folder: _connect(f"{folder}/socket"),
+        told="opened a connection to {folder}/socket",
+        allowed={"may_connect": ["{folder}/socket"]},
+    ),
+    "sqlite": Act(
+        do=lambda folder: sqlite3.connect(folder / "x.db").close(),
+        told="opened the SQLite database {folder}/x.db",
+        allowed={"may_connect": ["{folder}"]},
+    ),
+    "write": Act(
+        do=lambda folder: (folder / "x").write_text("x", encoding="utf-8"),
+        told="wrote {folder}/x",
+        allowed={"may_write": ["{folder}/x"]},
+    ),
+    "low": Act(
+        do=lambda folder: os.close(os.open(folder / "x", os.O_CREAT | os.O_RDWR)),
+        told="wrote {folder}/x",
+        allowed={"may_write": ["{folder}"]},
+    ),
+    "mkdir": Act(
+        do=lambda folder: (folder / "a").mkdir(),
+        told="made the folder {folder}/a",
+        allowed={"may_write": ["{folder}"]},
+    ),
+    "rename": Act(
+        do=lambda folder: (folder / "old").rename(folder / "new"),
+        told="moved {folder}/old to {folder}/new",
+        allowed={"may_write": ["{folder}"]},
+    ),
+    "remove": Act(
+        do=lambda folder: (folder / "old").unlink(),
+        told="removed {folder}/old",
+        allowed={"may_write": ["{folder}"]},
+    ),
+    "link": Act(
+        do=lambda folder: (folder / "new").symlink_to("old"),
+        told="moved old to {folder}/new",
+        allowed={"may_write": ["{folder}"]},
+    ),
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path.resolve()
+    (folder / "old").write_text("x", encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("name", ACTS)
+def test_each_deed_is_told_with_its_place(name: str, folder: Path) -> None:
+    with pytest.raises(OverBudget) as raised, budget():
+        ACTS[name].do(folder)
+
+    line, place = str(raised.value).splitlines()[1:3]
+    assert line.strip() == ACTS[name].told.format(folder=folder)
+    assert f"{Path(__file__).name}:" in place
+
+
+@pytest.mark.parametrize("name", ACTS)
+def test_each_deed_can_be_allowed(name: str, folder: Path) -> None:
+    allowed: Any = {
+        option: [one.format(folder=folder) for one in value] for option, value in ACTS[name].allowed.items()
+    }
+
+    with budget(**allowed):
+        ACTS[name].do(folder)
+
+
+def test_what_changes_nothing_is_free(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("VALUE = 1\n", encoding="utf-8")
+    (tmp_path / "read").write_text("x", encoding="utf-8")
+    elsewhere = threading.Event()
+
+    def write_elsewhere(stop: threading.Event) -> None:
+        while not stop.is_set():
+            (tmp_path / "elsewhere").write_text("x", encoding="utf-8")
+            elsewhere.set()
+
+    stop = threading.Event()
+    other = threading.Thread(target=write_elsewhere, args=(stop,))
+    other.start()
+    elsewhere.wait(10)
+    elsewhere.clear()
+    try:
+        with budget():
+            (tmp_path / "read").read_text("utf-8")
+            tmp_path.mkdir(exist_ok=True)
+            sqlite3.connect(":memory:").close()
+            with Path(os.devnull).open("w") as nowhere:
+                nowhere.write("x")
+            sys.path.insert(0, str(tmp_path))
+            __import__("mine")
+            socket.getaddrinfo("127.0.0.1", 80)
+            assert elsewhere.wait(10)
+    finally:
+        stop.set()
+        other.join()
+        sys.path.remove(str(tmp_path))
+
+
+def test_what_a_thread_does_that_building_started_counts(tmp_path: Path) -> None:
+    def write_in_a_thread() -> None:
+        thread = threading.Thread(target=lambda: (tmp_path / "x").write_text("x", encoding="utf-8"))
+        thread.start()
+        thread.join()
+
+    with pytest.raises(OverBudget, match="wrote "), budget():
+        write_in_a_thread()
+
+
+def test_the_error_of_the_code_itself_comes_first(tmp_path: Path) -> None:
+    def write_and_fail() -> None:
+        (tmp_path / "x").write_text("x", encoding="utf-8")
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), budget():
+        write_and_fail()
+
+
+def _dag(tasks: int = 20, work: int = 0) -> DAG:
+    with DAG("harbor", start_date=START, schedule=None) as dag, TaskGroup("outer"), TaskGroup("inner"):
+        before = None
+        for number in range(tasks):
+            sum(range(work))
+            task = EmptyOperator(task_id=f"t{number}")
+            if before is not None:
+                before >> task
+            before = task
+    return dag
+
+
+def test_the_plain_dag_is_as_large_in_every_respect() -> None:
+    build, size = plain_builder([_dag(tasks=3)])
+
+    (plain,) = (dag_shape(dag).data for dag in build())
+
+    assert (size.tasks, size.edges) == (3, 2)
+    assert [task["upstream"] for task in plain["tasks"].values()] == [[], ["task_0"], ["task_1"]]
+    assert plain["groups"] == {"group_1": None, "group_2": "group_1"}
+    assert {task["group"] for task in plain["tasks"].values()} == {"group_2"}
+
+
+def test_a_plain_dag_costs_as_much_as_a_plain_dag() -> None:
+    cost = budget(_dag, times=3, milliseconds=10_000, repeats=5)
+
+    assert 1 / 3 < cost.times_plain < 3
+    assert "times as much as an equal plain DAG of 20 tasks and 19 edges: " in cost.text
+    assert "medians of 5 repeats" in cost.text
+    assert len(cost.built) == len(cost.plain) == 5
+
+
+def test_who_does_more_is_told_how_much_more() -> None:
+    with pytest.raises(OverBudget, match=r"took .* ms \(.* to .*\) of CPU time, .* Allowed: 3 times as much\.$"):
+        budget(lambda: _dag(work=50_000), times=3, repeats=3)
+    with pytest.raises(OverBudget, match=r"20 tasks and 19 edges: .* Allowed: 0\.1 ms\.$"):
+        budget(_dag, milliseconds=0.1, repeats=3)
+
+
+def test_several_dags_are_measured_together() -> None:
+    cost = budget(lambda: [_dag(2), _dag(3)], repeats=3)
+
+    assert (cost.size.dags, cost.size.tasks, cost.size.edges) == (2, 5, 3)
+    assert "2 equal plain DAGs of 5 tasks and 3 edges" in cost.text
+
+
+def test_a_dag_file_is_built_anew_for_each_repeat(tmp_path: Path) -> None:
+    file = tmp_path / "harbor.py"
+    source = "from airflow.sdk import DAG\nwith DAG('harbor', schedule=None) as dag: pass\n"
+    file.write_text(source, encoding="utf-8")
+
+    assert [dag.dag_id for dag in budget(file, milliseconds=10_000, repeats=3).dags] == ["harbor"]
+    file.write_text(f"{source}open({str(tmp_path / 'x')!r}, 'w').close()\n", encoding="utf-8")
+    with pytest.raises(OverBudget, match=r"wrote .*/x\n    at .*harbor.py:3"):
+        budget(str(file))
+
+
+@pytest.mark.parametrize(
+    ("use", "words"),
+    [
+        (lambda _: untyped(times=3), "A cost is measured by repeating: give cosmos_parse_budget what builds the DAG."),
+        (lambda _: budget(_dag, repeats=2), "repeats=2: the median of fewer than 3 says nothing."),
+        (lambda _: untyped(_dag()), "give what builds the DAG, not the DAG: cosmos_parse_budget(lambda: …)."),
+        (lambda _: budget(lambda: None), "returned NoneType: it has to return the DAG that it builds."),
+        (lambda _: budget(list), "returned an empty list: it has to return the DAG that it builds."),
+        (lambda _: budget(_dag, may_run="dbt"), "'dbt' is allowed alone: give a list, such as ['dbt']."),
+        (lambda folder: budget(folder / "none.py"), "none.py leaves no DAG in a variable of its own."),
+    ],
+)
+def test_misuse_is_a_sentence(use: Callable[[Path], object], words: str, tmp_path: Path) -> None:
+    (tmp_path / "none.py").write_text("DAGS = []\n", encoding="utf-8")
+
+    with pytest.raises(ToolkitMisuse) as raised:
+        use(tmp_path)
+
+    assert words in str(raised.value)

@@ -1,0 +1,237 @@
+"""What does an installer ask of the index, and what comes of faults, delays and logins?"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from uv import find_uv_bin
+
+from pytest_cosmos_venv import IndexRequest, PackageIndex, ToolkitMisuse, Wheelhouse, build_wheelhouse, serve_wheelhouse
+
+pytest_plugins = ["pytester"]
+
+UV = find_uv_bin()
+CORE = "dbt_core-1.10.0-py3-none-any.whl"
+Install = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture(params=["pip", "uv"])
+def installer(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def install(installer: str, tmp_path: Path) -> Install:
+    """Exit code and output of an installation into a folder."""
+    command = [UV, "pip"] if installer == "uv" else [sys.executable, "-m", "pip"]
+    python = ["--python", sys.executable] if installer == "uv" else []
+
+    def run(*words: str) -> tuple[int, str]:
+        done = subprocess.run(
+            [*command, "install", *python, "--target", str(tmp_path / "installed"), *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        return done.returncode, " ".join(done.stdout.split())
+
+    return run
+
+
+def asked(index: PackageIndex, *, project: str = "core") -> list[tuple[str, int]]:
+    """Which of the project's page and files were asked for, and how that was answered."""
+    return [(each.path, each.status) for each in index.requests if project in each.path and each.method == "GET"]
+
+
+def test_it_serves_what_the_wheelhouse_holds_and_logs_what_was_asked(
+    cosmos_wheelhouse: Wheelhouse, cosmos_package_index: PackageIndex, install: Install, installer: str
+) -> None:
+    cosmos_wheelhouse.add_adapter("harbor", "2.0")
+    cosmos_wheelhouse.add_sdist("harbor-tools", "1.0")
+
+    exit_code, output = install(*cosmos_package_index.pip_install_options, "dbt-harbor", "harbor-tools")
+
+    assert exit_code == 0, output
+    requests = cosmos_package_index.requests
+    assert {("simple/dbt-core/", 200), (f"files/{CORE}", 200)} <= set(asked(cosmos_package_index))
+    assert ("files/harbor_tools-1.0.tar.gz", 200) in asked(cosmos_package_index, project="tools")
+    assert {each.user_agent.partition("/")[0] for each in requests} == {installer}
+    assert {each.authorised for each in requests} == {None}
+    assert [each.at for each in requests] == sorted(each.at for each in requests)
+
+
+def test_without_options_installers_ask_it_too_and_the_seeds_come_from_it(
+    cosmos_package_index: PackageIndex, install: Install, installer: str, tmp_path: Path
+) -> None:
+    exit_code, output = install("dbt-core")
+
+    assert exit_code == 0, output
+    assert (f"files/{CORE}", 200) in asked(cosmos_package_index)
+    if installer == "uv":
+        subprocess.run([UV, "venv", "--seed", "--python", sys.executable, str(tmp_path / "environment")], check=True)
+        assert ("simple/pip/", 200) in asked(cosmos_package_index, project="/pip")
+
+
+def test_a_login_is_wanted_and_the_options_carry_it(
+    cosmos_package_index: PackageIndex, install: Install, installer: str
+) -> None:
+    cosmos_package_index.require_login("harbor", "s3cret")
+
+    refused = install("--index-url", cosmos_package_index.url, "dbt-core")
+    let_in = install(*cosmos_package_index.pip_install_options, "dbt-core")
+
+    assert refused[0] != 0
+    assert {"pip": "No matching distribution found for dbt-core", "uv": "401"}[installer] in refused[1]
+    assert let_in[0] == 0, let_in[1]
+    assert {(each.status, each.authorised) for each in cosmos_package_index.requests} == {(401, False), (200, True)}
+
+
+def test_a_file_that_is_unavailable_once_is_asked_for_again(
+    cosmos_package_index: PackageIndex, install: Install
+) -> None:
+    cosmos_package_index.fault(503, "dbt-core", nth=1)
+
+    exit_code, output = install(*cosmos_package_index.pip_install_options, "dbt-core")
+
+    assert exit_code == 0, output
+    assert asked(cosmos_package_index)[:2] == [("simple/dbt-core/", 503), ("simple/dbt-core/", 200)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        pytest.param(404, {"pip": "404", "uv": "404 Not Found"}, id="404"),
+        pytest.param(
+            "wrong-hash", {"pip": "DO NOT MATCH THE HASHES", "uv": "Hash mismatch for `dbt-core==1.10.0`"}, id="hash"
+        ),
+        pytest.param("truncated", {"pip": "incomplete-download", "uv": "Failed to read from zip file"}, id="truncated"),
+    ],
+)
+def test_a_fault_of_a_file_fails_the_installation(
+    kind: int | str,
+    words: dict[str, str],
+    cosmos_package_index: PackageIndex,
+    install: Install,
+    installer: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("UV_HTTP_RETRIES", "PIP_RESUME_RETRIES", "PIP_RETRIES"):
+        monkeypatch.setenv(name, "0")
+    cosmos_package_index.fault(kind, "dbt_core-*.whl")
+
+    exit_code, output = install(*cosmos_package_index.pip_install_options, "dbt-duckdb")
+
+    assert exit_code != 0
+    assert words[installer] in output
+    assert asked(cosmos_package_index, project="duckdb")[0] == ("simple/dbt-duckdb/", 200)
+
+
+def test_an_answer_comes_as_late_as_it_was_told(cosmos_package_index: PackageIndex) -> None:
+    cosmos_package_index.delay(0.2, "dbt-core")
+
+    begun = time.monotonic()
+    fetch(f"{cosmos_package_index.url}dbt-duckdb/")
+    between = time.monotonic()
+    fetch(f"{cosmos_package_index.url}dbt-core/")
+
+    assert time.monotonic() - between >= 0.2
+    assert between - begun < 0.2
+
+
+def test_nth_counts_the_requests_that_fit(cosmos_package_index: PackageIndex) -> None:
+    cosmos_package_index.fault(503, "dbt-*", nth=(2, 3))
+
+    statuses = [status(f"{cosmos_package_index.url}{name}/") for name in ("dbt-core", "pip", "dbt-spark", "dbt-core")]
+
+    assert statuses == [200, 200, 503, 503]
+    assert status(f"{cosmos_package_index.url}dbt-core/") == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        pytest.param("dbt-core/", 200, id="a-project"),
+        pytest.param("DBT.core/", 200, id="another-spelling"),
+        pytest.param("no-such-project/", 404, id="no-such-project"),
+        pytest.param("../files/../../../etc/passwd", 404, id="outside"),
+    ],
+)
+def test_what_is_asked_for_is_there_or_not(cosmos_package_index: PackageIndex, path: str, expected: int) -> None:
+    assert status(f"{cosmos_package_index.url}{path}") == expected
+
+
+@pytest.mark.parametrize(
+    ("use", "words"),
+    [
+        (lambda index: index.fault("broken"), "kind='broken' is no fault: give a status from 400 to 599, or one of tr"),
+        (lambda index: index.fault(200), "kind=200 is no fault"),
+        (lambda index: index.fault(503, nth=0), "nth=0 names no request: the first one is 1"),
+        (lambda index: index.fault(503, nth=()), r"nth=\(\) names no request"),
+        (lambda index: index.delay(-1), "seconds=-1 would answer before it is asked"),
+        (lambda index: index.require_login("a@b", "c"), "user='a@b' cannot stand in an address"),
+        (lambda index: index.require_login("a", ""), "password='' cannot stand in an address"),
+    ],
+)
+def test_bad_use_is_a_sentence(
+    use: Callable[[PackageIndex], object], words: str, cosmos_package_index: PackageIndex
+) -> None:
+    with pytest.raises(ToolkitMisuse, match=words):
+        use(cosmos_package_index)
+
+
+def test_a_served_wheelhouse_of_ones_own_is_closed_at_the_end(tmp_path: Path) -> None:
+    wheelhouse = build_wheelhouse(tmp_path / "mine", adapters=["harbor"])
+
+    with serve_wheelhouse(wheelhouse) as index, serve_wheelhouse(wheelhouse) as other:
+        index.delay(60)
+        assert "dbt_harbor-1.10.0-py3-none-any.whl" in fetch(f"{other.url}dbt-harbor/")
+        assert index.requests == []
+        address = ("127.0.0.1", int(index.url.split(":")[2].partition("/")[0]))
+
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(address)
+
+
+def test_a_proxy_is_not_asked_and_what_it_is_not_for_stays(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "internal.example")
+    index: PackageIndex = request.getfixturevalue("cosmos_package_index")
+
+    assert os.environ["no_proxy"] == "internal.example,127.0.0.1"
+    assert status(f"{index.url}dbt-core/") == 200
+
+
+def test_a_request_reads_well() -> None:
+    request = IndexRequest(method="GET", path="simple/dbt-core/", status=200, user_agent="uv", authorised=None, at=1.0)
+
+    assert "path='simple/dbt-core/', status=200" in repr(request)
+
+
+def status(url: str) -> int:
+    try:
+        with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310 - an address of our own
+            code: int = answer.status
+            return code
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def fetch(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310 - an address of our own
+        text: bytes = answer.read()
+        return text.decode()

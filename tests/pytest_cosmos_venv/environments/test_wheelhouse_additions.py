@@ -1,0 +1,302 @@
+"""What is put into a wheelhouse beside what is there: other versions, packages to be built, and broken ones."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from uv import find_uv_bin
+
+from pytest_cosmos_venv import ToolkitMisuse, Wheel, Wheelhouse
+
+pytest_plugins = ["pytester"]
+
+UV = find_uv_bin()
+WITH_UV_ALONE = pytest.mark.parametrize("install", ["uv"], indirect=True)  # where pip would show nothing more
+
+
+@pytest.fixture(params=["pip", "uv"])
+def install(request: pytest.FixtureRequest, cosmos_wheelhouse: Wheelhouse, tmp_path: Path) -> Iterator[Install]:
+    """Installs into a folder with ``pip`` or ``uv``; an environment would only take time."""
+    made = Install(installer=request.param, wheelhouse=cosmos_wheelhouse, target=tmp_path / "installed")
+    yield made
+    for process in made.started:
+        process.kill()
+        process.communicate()
+
+
+class Install:
+    def __init__(self, *, installer: str, wheelhouse: Wheelhouse, target: Path) -> None:
+        self.installer = installer
+        self.pip = [UV, "pip"] if installer == "uv" else [sys.executable, "-m", "pip"]
+        self.wheelhouse = wheelhouse
+        self.target = target
+        self.started: list[subprocess.Popen[str]] = []
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """Begin to install."""
+        command = [*self.pip, "install", "--target", str(self.target), *self.wheelhouse.pip_install_options, *words]
+        if self.installer == "uv":
+            command += ["--python", sys.executable]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.started.append(process)
+        return process
+
+    def __call__(self, *words: str) -> tuple[int, str]:
+        """Exit code and output of an installation."""
+        process = self.start(*words)
+        output, _ = process.communicate(timeout=120)
+        return process.returncode, " ".join(output.split())
+
+    @property
+    def installed(self) -> set[str]:
+        """Distributions and commands."""
+        distributions = {path.name.partition("-")[0] for path in self.target.glob("*.dist-info")}
+        return distributions | {path.name for path in self.target.glob("bin/*")}
+
+
+def test_the_shared_folder_stays_as_it_is_and_additions_are_the_tests_own(
+    cosmos_wheelhouse: Wheelhouse, tmp_path: Path
+) -> None:
+    before = sorted(cosmos_wheelhouse.path.iterdir())
+    options = cosmos_wheelhouse.pip_install_options
+
+    wheel = cosmos_wheelhouse.add_dbt("1.9.0")
+
+    assert options == ["--no-index", "--find-links", str(cosmos_wheelhouse.path)]
+    assert cosmos_wheelhouse.pip_install_options == [*options, "--find-links", str(wheel.parent)]
+    assert wheel.is_relative_to(tmp_path)
+    assert sorted(cosmos_wheelhouse.path.iterdir()) == before
+
+
+def test_what_is_there_already_is_not_added_twice(cosmos_wheelhouse: Wheelhouse) -> None:
+    assert cosmos_wheelhouse.add_dbt("1.10.0").parent == cosmos_wheelhouse.path
+    assert cosmos_wheelhouse.add_adapter("vertica").parent == cosmos_wheelhouse.path
+    assert cosmos_wheelhouse.add_dbt("1.9.0") == cosmos_wheelhouse.add_dbt("1.9.0")
+
+
+def test_two_that_an_installer_could_not_tell_apart_are_refused(cosmos_wheelhouse: Wheelhouse) -> None:
+    cosmos_wheelhouse.add_sdist("dbt-harbor", "1.0")
+
+    for add in (
+        lambda: cosmos_wheelhouse.add_adapter("duckdb", dbt="dbt-core>=1.9"),
+        lambda: cosmos_wheelhouse.add_broken("truncated", version="1.10.0"),
+        lambda: cosmos_wheelhouse.add_sdist("dbt-core", "1.10.0"),
+        lambda: cosmos_wheelhouse.add_adapter("harbor", "1.0"),
+    ):
+        with pytest.raises(ToolkitMisuse, match=r"is in the wheelhouse already, as dbt_\S+, and .* another version"):
+            add()
+
+
+def test_bad_use_is_a_sentence(cosmos_wheelhouse: Wheelhouse) -> None:
+    with pytest.raises(ToolkitMisuse, match="version='latest' of dbt-core is none that an installer understands"):
+        cosmos_wheelhouse.add_dbt("latest")
+    with pytest.raises(ToolkitMisuse, match="breakage='torn' is unknown: take one of no-console-script, import-error,"):
+        cosmos_wheelhouse.add_broken("torn")
+    with pytest.raises(ToolkitMisuse, match="deadline=0 is no time to hold a build"):
+        cosmos_wheelhouse.add_sdist(hold=True, deadline=0)
+
+
+@pytest.mark.parametrize(
+    "isolation", [pytest.param([], id="isolated"), pytest.param(["--no-build-isolation"], id="not-isolated")]
+)
+def test_an_sdist_is_built_without_network(install: Install, isolation: list[str]) -> None:
+    sdist = install.wheelhouse.add_sdist("dbt-core", "1.10.5")
+
+    exit_code, output = install(*isolation, "dbt-core==1.10.5", "dbt-duckdb")
+
+    (build,) = sdist.builds
+    assert exit_code == 0, output
+    assert install.installed == {"dbt_core", "dbt_duckdb", "dbt"}
+    assert build.succeeded
+    assert not build.is_running
+    assert build.ended_at is not None
+    assert 0 <= build.ended_at - build.started_at < 60
+
+
+def test_a_build_fails_with_the_words_it_was_given(install: Install) -> None:
+    sdist = install.wheelhouse.add_sdist("dbt-harbor", fails_with="pg_config: command not found")
+
+    exit_code, output = install("dbt-harbor")
+
+    assert exit_code != 0
+    assert "pg_config: command not found" in output
+    assert [build.succeeded for build in sdist.builds] == [False]
+
+
+def test_a_held_build_waits_until_it_is_released(install: Install) -> None:
+    sdist = install.wheelhouse.add_sdist("dbt-harbor", hold=True, requires=())
+
+    installation = install.start("dbt-harbor")
+    build = sdist.wait_for_build()
+    assert build.is_running
+    assert build.ended_at is None
+    assert not install.installed
+    sdist.release()
+    output, _ = installation.communicate(timeout=60)
+
+    assert installation.returncode == 0, output
+    assert install.installed == {"dbt_harbor"}
+
+
+@WITH_UV_ALONE
+def test_a_held_build_can_be_killed(install: Install) -> None:
+    sdist = install.wheelhouse.add_sdist("dbt-harbor", hold=True)
+
+    installation = install.start("dbt-harbor")
+    os.kill(sdist.wait_for_build().pid, signal.SIGKILL)
+    installation.communicate(timeout=60)
+
+    (build,) = sdist.builds
+    assert installation.returncode != 0
+    assert not build.is_running
+    assert build.succeeded is None
+
+
+@WITH_UV_ALONE
+def test_a_build_does_not_outlive_its_installer(install: Install) -> None:
+    sdist = install.wheelhouse.add_sdist("dbt-harbor", hold=True)
+
+    installation = install.start("dbt-harbor")
+    build = sdist.wait_for_build()
+    installation.kill()
+
+    deadline = time.monotonic() + 30
+    while build.is_running:
+        assert time.monotonic() < deadline
+        os.sched_yield()
+
+
+@WITH_UV_ALONE
+def test_a_build_that_nobody_releases_gives_up(install: Install) -> None:
+    install.wheelhouse.add_sdist("dbt-harbor", hold=True, deadline=0.05)
+
+    exit_code, output = install("dbt-harbor")
+
+    assert exit_code != 0
+    assert "Nobody has released this build within 0.05 s." in output
+
+
+def test_a_build_that_nobody_begins_is_a_sentence(cosmos_wheelhouse: Wheelhouse) -> None:
+    sdist = cosmos_wheelhouse.add_sdist("dbt-harbor")
+
+    with pytest.raises(ToolkitMisuse, match=r"Nobody has begun to build dbt_harbor-99.0.tar.gz \(number 1\) within 0"):
+        sdist.wait_for_build(deadline=0)
+
+
+@pytest.mark.parametrize(
+    ("breakage", "words"),
+    [
+        pytest.param("conflicting-pins", {"pip": "ResolutionImpossible", "uv": "No solution found"}, id="pins"),
+        pytest.param("truncated", {"pip": "dbt-core", "uv": "Failed to read from zip file"}, id="truncated"),
+    ],
+)
+def test_what_cannot_be_installed_fails_in_the_installers_words(
+    breakage: str, words: dict[str, str], install: Install
+) -> None:
+    install.wheelhouse.add_broken(breakage)
+
+    exit_code, output = install("dbt-core==99.0")
+
+    assert exit_code != 0
+    assert words[install.installer] in output
+
+
+def test_what_is_broken_can_be_installed_and_then_fails(install: Install) -> None:
+    install.wheelhouse.add_broken("import-error", "dbt-harbor")
+    install.wheelhouse.add_broken("no-console-script")
+    install.wheelhouse.add_broken("wrong-record", "dbt-other")
+
+    exit_code, output = install("dbt-harbor", "dbt-other")
+
+    assert exit_code == 0, output
+    assert install.installed == {"dbt_core", "dbt_harbor", "dbt_other"}  # and no bin/dbt
+    code = "import dbt.adapters.other; import dbt.adapters.harbor"
+    failed = subprocess.run(
+        [sys.executable, "-c", code], cwd=install.target, capture_output=True, text=True, check=False
+    )
+    assert "ImportError: this look-alike of dbt-harbor was made to fail when it is imported" in failed.stderr
+    record = next(install.target.glob("dbt_other-*.dist-info/RECORD")).read_text(encoding="utf-8")
+    assert "dbt/adapters/other/__init__.py,sha256=AAAA" in record
+
+
+@WITH_UV_ALONE
+def test_a_sound_version_can_still_be_pinned(install: Install) -> None:
+    install.wheelhouse.add_broken("truncated")
+
+    exit_code, output = install("dbt-core<99")
+
+    assert exit_code == 0, output
+    assert "dbt" in install.installed
+
+
+def test_any_wheel_can_be_added(cosmos_wheelhouse: Wheelhouse) -> None:
+    wheel = cosmos_wheelhouse.add(Wheel(name="harbor-tools", version="1.0", files={"harbor_tools.py": ""}))
+
+    assert wheel.name == "harbor_tools-1.0-py3-none-any.whl"
+
+
+INNER = """
+    import os
+    import subprocess
+    import sys
+    from pathlib import Path
+    import pytest
+
+    @pytest.mark.parametrize("number", range(3))
+    def test_the_options_are_the_same_for_every_test(cosmos_wheelhouse, number):
+        with Path(os.environ["OPTIONS"]).open("a") as options:
+            options.write(" ".join(cosmos_wheelhouse.pip_install_options) + "\\n")
+        cosmos_wheelhouse.add_dbt("1.9.0")
+        assert cosmos_wheelhouse.calls == []
+        assert os.environ["PIP_NO_INDEX"] == "1"
+
+    def test_a_hanging_build_is_ended_with_its_test(cosmos_wheelhouse, tmp_path):
+        sdist = cosmos_wheelhouse.add_sdist("dbt-harbor", hold=True)
+        command = [sys.executable, "-m", "pip", "install", "--target", str(tmp_path / "target"), "dbt-harbor"]
+        subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        Path(os.environ["PID"]).write_text(str(sdist.wait_for_build().pid))
+        raise AssertionError("as it was meant to")
+
+    def test_a_mistake_is_a_sentence(cosmos_wheelhouse):
+        cosmos_wheelhouse.add_broken("torn")
+
+    @pytest.fixture
+    def variables():
+        before = dict(os.environ)
+        yield
+        assert {k: v for k, v in os.environ.items() if k != "PYTEST_CURRENT_TEST"} == {
+            k: v for k, v in before.items() if k != "PYTEST_CURRENT_TEST"}
+
+    def test_the_variables_are_as_before(variables, cosmos_wheelhouse, cosmos_package_index):
+        cosmos_package_index.require_login("harbor", "s3cret")
+        assert "harbor:s3cret@" in os.environ["UV_INDEX_URL"]
+
+    def test_nobody_else_sees_a_thing():
+        assert not [name for name in os.environ if name.startswith(("PIP_", "UV_", "COSMOS_"))
+                    if name not in os.environ["MACHINE"].split()]
+"""
+
+
+def test_it_is_equal_for_all_tests_and_workers_and_leaves_nothing_behind(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPTIONS", str(pytester.path / "options"))
+    monkeypatch.setenv("PID", str(pytester.path / "pid"))
+    monkeypatch.setenv("UV_INDEX_URL", "https://user:password@index.invalid")
+    monkeypatch.setenv("MACHINE", " ".join(os.environ))
+    pytester.makepyfile(INNER)
+
+    result = pytester.runpytest_subprocess("-n", "2")
+
+    result.assert_outcomes(passed=5, failed=2)
+    result.stdout.fnmatch_lines(["breakage='torn' is unknown: take one of *"])
+    result.stdout.no_fnmatch_line("*broken.py*")
+    assert len(set((pytester.path / "options").read_text(encoding="utf-8").splitlines())) == 1
+    assert not Path("/proc", (pytester.path / "pid").read_text(encoding="utf-8")).exists()
