@@ -13,11 +13,11 @@ COMPILE = uv pip compile --quiet --universal --python-version 3.10 --no-emit-ind
           --annotation-style line --custom-compile-command "make pins"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-ui test test-env check pins clean
+.PHONY: help demo demo-ui test test-env check benchmark prove-races pins clean
 
 help: ## this list
 	@echo "make TARGET [PYTHON=python3.12]   (Python 3.10 to 3.13)"
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 16
 
 demo: ## run the example dbt project as an Airflow DAG and show what happened
 	@started=$$(date +%s) && $(PYTHON) -m tools.bootstrap demo && \
@@ -37,6 +37,12 @@ check: test-env ## lint, format, types, import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+benchmark: test-env ## what the toolkit costs, beside the plain work beneath; stored in benchmarks/results
+	@$(BIN)/python -m benchmarks.toolkit $(ARGS)
+
+prove-races: test-env ## races across xdist workers, whole runs again and again, beside other plugins
+	@$(BIN)/python -m tools.prove_races $(ARGS)
 
 pins: ## resolve requirements/*.txt anew
 	@$(PYTHON) -m tools.bootstrap tools && cd requirements && PATH="$(CURDIR)/.cache/tools/$(TAG)/bin:$$PATH" && set -x && \

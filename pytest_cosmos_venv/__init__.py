@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pytest_cosmos_venv.airflow.variables import Variables, VariableWrite
     from pytest_cosmos_venv.dags.budget import OverBudget, ParseBudget
     from pytest_cosmos_venv.dags.cost import ParseCost
+    from pytest_cosmos_venv.dags.fixtures import ShapeOfDag
     from pytest_cosmos_venv.dags.shape import DagShape, dag_shape
     from pytest_cosmos_venv.environments.dbt_record import DbtCall, read_dbt_calls
     from pytest_cosmos_venv.environments.fake_venv import FakeVenv
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from pytest_cosmos_venv.implementation import Implementation, ImplementationError, find_implementation
     from pytest_cosmos_venv.lookalike import RECORD_VARIABLE, VERIFIED_DBT_VERSIONS
     from pytest_cosmos_venv.lookalike.rules import NodeOutcome
+    from pytest_cosmos_venv.processes.pids import Pids
+    from pytest_cosmos_venv.processes.process_table import ProcessTable
+    from pytest_cosmos_venv.processes.venv_lock import VenvLock, VenvLocks
     from pytest_cosmos_venv.projects.answers import ManifestRequest
     from pytest_cosmos_venv.projects.http_manifest import HttpManifest, serve_manifest
     from pytest_cosmos_venv.projects.project import DbtProject
@@ -36,6 +40,7 @@ if TYPE_CHECKING:
     from pytest_cosmos_venv.racers.racer import Racer
     from pytest_cosmos_venv.races.contender import Contender
     from pytest_cosmos_venv.races.event_log import EventLog
+    from pytest_cosmos_venv.races.peak_memory import PeakMemory
     from pytest_cosmos_venv.races.points import (
         Point,
         Sighting,
@@ -85,7 +90,10 @@ __all__ = [
     "PackageIndex",
     "ParseBudget",
     "ParseCost",
+    "PeakMemory",
+    "Pids",
     "Point",
+    "ProcessTable",
     "Race",
     "RaceFailure",
     "Racer",
@@ -101,6 +109,7 @@ __all__ = [
     "SeedScenario",
     "SeedScenarios",
     "SeedStory",
+    "ShapeOfDag",
     "Sighting",
     "SourceBuild",
     "Span",
@@ -111,6 +120,8 @@ __all__ = [
     "ToolkitMisuse",
     "VariableWrite",
     "Variables",
+    "VenvLock",
+    "VenvLocks",
     "Wheel",
     "Wheelhouse",
     "build_begins",
@@ -153,7 +164,10 @@ _HOME = {
     "PackageIndex": "environments.package_index",
     "ParseBudget": "dags.budget",
     "ParseCost": "dags.cost",
+    "PeakMemory": "races.peak_memory",
+    "Pids": "processes.pids",
     "Point": "races.points",
+    "ProcessTable": "processes.process_table",
     "RECORD_VARIABLE": "lookalike",
     "Race": "races.result",
     "RaceFailure": "races.result",
@@ -171,6 +185,7 @@ _HOME = {
     "SeedScenario": "seeds.scenario",
     "SeedScenarios": "seeds.scenarios",
     "SeedStory": "seeds.seed_story",
+    "ShapeOfDag": "dags.fixtures",
     "Sighting": "races.points",
     "SourceBuild": "environments.sdist",
     "Span": "races.timeline",
@@ -182,6 +197,8 @@ _HOME = {
     "VERIFIED_DBT_VERSIONS": "lookalike",
     "VariableWrite": "airflow.variables",
     "Variables": "airflow.variables",
+    "VenvLock": "processes.venv_lock",
+    "VenvLocks": "processes.venv_lock",
     "Wheel": "environments.wheel",
     "Wheelhouse": "environments.wheelhouse",
     "build_begins": "races.points",

@@ -22,6 +22,15 @@ KEYWORDS = (
 )
 
 
+_KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
+    **dict.fromkeys(("command", "select"), ((str,), "a text")),
+    **dict.fromkeys(("nth", "exit_code"), ((int,), "a whole number")),
+    "delay": ((int, float), "seconds"),
+    **dict.fromkeys(("nodes", "artifacts"), ((Mapping,), "a dictionary, name -> what becomes of it")),
+}
+"""Parameter -> what it can be, and that in words."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class NodeOutcome:
     """How one node ends.
@@ -61,6 +70,7 @@ class Rule:
     crash: signal.Signals | None = None
 
     def __post_init__(self) -> None:
+        self._check_kinds()
         self._check_which_calls()
         self._check_values()
         self._check_lines()
@@ -91,6 +101,12 @@ class Rule:
             "child": self.child,
             "crash": None if self.crash is None else int(self.crash),
         }
+
+    def _check_kinds(self) -> None:
+        for name, (kinds, words) in _KINDS.items():
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, kinds):
+                raise ToolkitMisuse(f"{name}={value!r}: give {words}.")
 
     def _check_which_calls(self) -> None:
         if self.command is not None:

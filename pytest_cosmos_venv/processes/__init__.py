@@ -1,1 +1,1 @@
-"""Processes as a lock meets them: dead, alive, zombie, of others; and what they weigh."""
+"""Processes as a lock meets them: dead, alive, zombie, of others; and the lock file that names them."""

@@ -1,1 +1,1 @@
-"""Many contenders at one instant, each in a process of its own, and the timeline of what they did."""
+"""Many contenders at one instant, each in a process of its own; the timeline of what they did, and what they weigh."""

@@ -1,0 +1,230 @@
+"""What does the toolkit cost, beside the plain work beneath? Prints a table and stores it.
+
+    .venv/bin/python -m benchmarks.toolkit
+
+Each figure and its floor are measured turn by turn in one run, so that a busy machine is busy for both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
+
+from pytest_cosmos_venv.environments.fake_venv import fake_venv
+from pytest_cosmos_venv.environments.wheel import Wheel, write_wheel
+from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse, build_wheelhouse
+from pytest_cosmos_venv.projects.projects import DbtProjects
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One line of the table; times in seconds.
+
+    :param ours: each time the toolkit's work took.
+    :param floor: each time the plain work beneath took.
+    :param bound: what is promised, of the difference where ``is_added`` says so, else of ours.
+    """
+
+    what: str
+    beneath: str
+    ours: list[float]
+    floor: list[float]
+    bound: float
+    is_added: bool = False
+
+    @property
+    def judged(self) -> float:
+        """The figure that the bound is for."""
+        if self.is_added:
+            return median(ours - floor for ours, floor in zip(self.ours, self.floor, strict=True))
+        return median(self.ours)
+
+    @property
+    def is_kept(self) -> bool:
+        return self.judged <= self.bound
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "what": self.what,
+            "beneath": self.beneath,
+            "ours_ms": round(median(self.ours) * 1000, 2),
+            "floor_ms": round(median(self.floor) * 1000, 2),
+            "added_ms": round((median(self.ours) - median(self.floor)) * 1000, 2),
+            "quartiles_of_ours_ms": [round(each * 1000, 2) for each in quantiles(self.ours, n=4)[::2]],
+            "judged_ms": round(self.judged * 1000, 2),
+            "bound_ms": self.bound * 1000,
+            "judged": "what is added" if self.is_added else "the whole",
+            "is_kept": self.is_kept,
+            "rounds": len(self.ours),
+        }
+
+
+def in_turns(
+    ours: Callable[[Path], object], floor: Callable[[Path], object], rounds: int
+) -> tuple[list[float], list[float]]:
+    """Seconds of wall time of each call, one after the other, each in an empty folder; a first pair does not count."""
+    taken: tuple[list[float], list[float]] = ([], [])
+    for _ in range(rounds + 1):
+        for call, times in zip((ours, floor), taken, strict=True):
+            with empty_folder() as folder:
+                started = time.perf_counter()
+                call(folder)
+                times.append(time.perf_counter() - started)
+    return taken[0][1:], taken[1][1:]
+
+
+@contextmanager
+def empty_folder() -> Iterator[Path]:
+    """A folder that is gone afterwards, which is not part of the time."""
+    folder = Path(tempfile.mkdtemp(prefix="cosmos-benchmark-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+def loading_the_plugin(rounds: int) -> Row:
+    """An empty folder, collected."""
+
+    def collect(*options: str) -> Callable[[Path], None]:
+        command = [sys.executable, "-m", "pytest", "--co", "-q", "-p", "no:cacheprovider", *options]
+
+        def call(folder: Path) -> None:
+            subprocess.run(command, cwd=folder, capture_output=True, check=False)
+
+        return call
+
+    ours, floor = in_turns(collect(), collect("-p", "no:cosmos_venv"), rounds)
+    return Row(
+        what="pytest --co of an empty folder",
+        beneath="the same with -p no:cosmos_venv",
+        ours=ours,
+        floor=floor,
+        bound=0.010,
+        is_added=True,
+    )
+
+
+def making_a_fake_venv(rounds: int) -> Row:
+    """Each time a fake virtual environment with a dbt in it; beneath: its files, written one by one."""
+    with empty_folder() as folder:
+        template = folder / "venv"
+        _ = fake_venv(template, []).path
+        files = {path.relative_to(template): path.read_bytes() for path in template.rglob("*") if path.is_file()}
+
+    def write(folder: Path) -> None:
+        for parent in {path.parent for path in files}:
+            (folder / parent).mkdir(parents=True, exist_ok=True)
+        for path, content in files.items():
+            (folder / path).write_bytes(content)
+
+    ours, floor = in_turns(lambda folder: str(fake_venv(folder / "venv", []).path), write, rounds)
+    return Row(what="cosmos_fake_venv", beneath="its files, written", ours=ours, floor=floor, bound=0.005)
+
+
+def installing(rounds: int) -> Row:
+    """dbt-core and dbt-duckdb into a new environment by uv; beneath: one empty wheel."""
+    with empty_folder() as store:
+        wheelhouse = build_wheelhouse(store / "wheelhouse")
+        write_wheel(Wheel(name="empty", version="1", files={}), wheelhouse.path)
+
+        def install(*requirements: str) -> Callable[[Path], None]:
+            return lambda folder: uv_install(folder / "venv", wheelhouse, *requirements)
+
+        ours, floor = in_turns(install("dbt-core", "dbt-duckdb"), install("empty"), rounds)
+    return Row(
+        what="cosmos_wheelhouse: uv venv, uv pip install dbt-duckdb",
+        beneath="the same with one empty wheel",
+        ours=ours,
+        floor=floor,
+        bound=1.0,
+    )
+
+
+def uv_install(environment: Path, wheelhouse: Wheelhouse, *requirements: str) -> None:
+    """A new environment with these distributions."""
+    uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}") or "uv"
+    variables = {**os.environ, **wheelhouse.environment}
+    create = [uv, "venv", "--quiet", "--python", sys.executable, str(environment)]
+    options = ["--quiet", "--python", str(environment / "bin" / "python"), *wheelhouse.pip_install_options]
+    for command in (create, [uv, "pip", "install", *options, *requirements]):
+        subprocess.run(command, env=variables, check=True, stdin=subprocess.DEVNULL)
+
+
+def large_manifest(rounds: int) -> Row:
+    """The manifest of 5,000 models with their tests; beneath: its JSON, written."""
+    with empty_folder() as folder:
+        document = json.loads(DbtProjects(folder=folder).large(5000).manifest().read_text(encoding="utf-8"))
+
+    def ours(folder: Path) -> None:
+        DbtProjects(folder=folder).large(5000).manifest()
+
+    def floor(folder: Path) -> None:
+        (folder / "manifest.json").write_text(json.dumps(document), encoding="utf-8")
+
+    mine, plain = in_turns(ours, floor, rounds)
+    return Row(
+        what=f"cosmos_dbt_project.large(5000).manifest(), {len(document['nodes']):,} nodes",
+        beneath="its JSON, written",
+        ours=mine,
+        floor=plain,
+        bound=2.0,
+    )
+
+
+def table(rows: list[Row]) -> str:
+    """As Markdown."""
+    lines = [
+        "| what | ms | the plain work beneath | ms | promised |",
+        "|---|---:|---|---:|---|",
+    ]
+    for row in map(Row.as_dict, rows):
+        judged = (
+            f"{row['judged_ms']:,.1f} ms more" if row["judged"] == "what is added" else f"{row['judged_ms']:,.1f} ms"
+        )
+        kept = "kept" if row["is_kept"] else "NOT KEPT"
+        promise = f"{judged}, at most {row['bound_ms']:,.0f}: {kept}"
+        lines.append(
+            f"| {row['what']} | {row['ours_ms']:,.1f} | {row['beneath']} | {row['floor_ms']:,.1f} | {promise} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Measure, print, store; 1 when a promise is not kept."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=20, help="pairs of measurements of each line (default 20)")
+    rounds: int = parser.parse_args().rounds
+    rows = [
+        loading_the_plugin(rounds),
+        making_a_fake_venv(rounds),
+        installing(rounds),
+        large_manifest(max(3, rounds // 4)),
+    ]
+    machine = f"Python {platform.python_version()}, {platform.system()}, {os.cpu_count()} cores"
+    text = f"# What the toolkit costs\n\n{machine}. Medians of {rounds} rounds, both sides in turns.\n\n{table(rows)}\n"
+    print(text)
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "toolkit.md").write_text(text, encoding="utf-8")
+    stored = {"machine": machine, "rows": [row.as_dict() for row in rows]}
+    (RESULTS / "toolkit.json").write_text(json.dumps(stored, indent=2) + "\n", encoding="utf-8")
+    return 0 if all(row.is_kept for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

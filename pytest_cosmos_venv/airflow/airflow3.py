@@ -1,0 +1,177 @@
+"""How is it done on Airflow 3?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from types import ModuleType, SimpleNamespace
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+from pytest_cosmos_venv.airflow.outcomes import EmittedAsset
+from pytest_cosmos_venv.airflow.versions import TaskKey
+
+if TYPE_CHECKING:
+    from pytest_cosmos_venv.airflow.variables import Variables
+
+_BUNDLE = "dags-folder"
+
+
+class Airflow3:
+    """See ``versions.Airflow``."""
+
+    def make_known(self, dag: Any) -> None:
+        """A DAG that stands in no dags folder is refused as "not serialized" unless its row is there."""
+        from airflow.dag_processing.bundles.manager import DagBundlesManager
+
+        manager: Any = DagBundlesManager
+        manager().sync_bundles_to_db()
+        bag = SimpleNamespace(
+            dags={dag.dag_id: dag}, import_errors={}, dag_warnings=set(), bundle_path=None, file_last_changed={}
+        )
+        _sync_bag()(bag, _BUNDLE, None)
+
+    def test_arguments(self, logical_date: datetime | None, conf: Mapping[str, Any] | None) -> dict[str, Any]:
+        # Passing None would mean a run without a logical date.
+        return {"run_conf": conf, **({} if logical_date is None else {"logical_date": logical_date})}
+
+    def error_of(self, returned: Any) -> BaseException | None:
+        error: BaseException | None = getattr(returned, "error", None)
+        return error
+
+    def execution(self) -> tuple[ModuleType, str]:
+        from airflow.sdk.execution_time import task_runner
+
+        return task_runner, "_execute_task"
+
+    @contextmanager
+    def events_into(self, take: Callable[[str, dict[str, Any]], None]) -> Iterator[None]:
+        """A task logs through structlog. Every logger shares one list of processors; the last one writes."""
+        import structlog
+
+        def tee(_: Any, level: str, event: Any) -> Any:
+            # Airflow's API, which answers in this process, writes its own log with the request's number.
+            if "correlation_id" not in event:
+                take(level, dict(event))
+            return event
+
+        processors: list[Any] = structlog.get_config()["processors"]
+        processors.insert(max(len(processors) - 1, 0), tee)
+        try:
+            yield
+        finally:
+            if tee in processors:
+                processors.remove(tee)
+
+    def xcoms(self, dag_id: str, run_id: str) -> Sequence[tuple[TaskKey, str, Any]]:
+        from airflow.models.xcom import XComModel
+        from airflow.sdk.execution_time.xcom import XCom
+        from airflow.utils.session import create_session
+
+        with create_session() as session:
+            rows: Any = session.query(XComModel).filter_by(dag_id=dag_id, run_id=run_id).all()
+            return [(TaskKey(row.task_id, row.map_index), row.key, XCom.deserialize_value(row)) for row in rows]
+
+    def assets(self, dag_id: str, run_id: str) -> Sequence[tuple[TaskKey, EmittedAsset]]:
+        from airflow.models.asset import AssetEvent
+        from airflow.utils.session import create_session
+
+        with create_session() as session:
+            found: Any = session.query(AssetEvent).filter_by(source_dag_id=dag_id, source_run_id=run_id)
+            return [
+                (
+                    TaskKey(event.source_task_id, event.source_map_index),
+                    EmittedAsset(name=event.asset.name, uri=event.asset.uri, extra=dict(event.extra or {})),
+                )
+                for event in found.order_by(AssetEvent.id)
+            ]
+
+    @contextmanager
+    def variables_in(self, store: Variables) -> Iterator[None]:
+        """A task asks its supervisor, over a channel; so does the test itself for the length of the block."""
+        from airflow.sdk.execution_time import supervisor, task_runner
+
+        channel = _Channel(store)
+        real = supervisor.InProcessSupervisorComms.send
+
+        def send(comms: Any, msg: Any) -> Any:
+            return channel.answer(msg) if channel.knows(msg) else real(comms, msg)
+
+        with (
+            mock.patch.object(supervisor.InProcessSupervisorComms, "send", send),
+            mock.patch.object(task_runner, "SUPERVISOR_COMMS", channel, create=True),
+        ):
+            yield
+
+
+class _Channel:
+    """Answers as a task's supervisor does, of Variables only."""
+
+    def __init__(self, store: Variables) -> None:
+        from airflow.sdk.execution_time import comms
+
+        self._store = store
+        self._answers: dict[str, Callable[[Any], Any]] = {
+            "GetVariable": self._get,
+            "PutVariable": self._put,
+            "DeleteVariable": self._delete,
+            "GetVariableKeys": self._keys,
+        }
+        self._comms: Any = comms
+
+    def knows(self, msg: Any) -> bool:
+        return type(msg).__name__ in self._answers
+
+    def answer(self, msg: Any) -> Any:
+        return self._answers[type(msg).__name__](msg)
+
+    def send(self, msg: Any) -> Any:
+        """What is no Variable is not to be had outside of a task, and a secret to mask is nobody's here."""
+        if self.knows(msg):
+            return self.answer(msg)
+        return None if type(msg).__name__ == "MaskSecret" else self._error("GENERIC_ERROR", {"message": "no task runs"})
+
+    async def asend(self, msg: Any) -> Any:
+        return self.send(msg)
+
+    def _get(self, msg: Any) -> Any:
+        value = self._store.get(msg.key, failure=self._outage())
+        if value is None:
+            return self._error("VARIABLE_NOT_FOUND", {"key": msg.key})
+        return self._comms.VariableResult(key=msg.key, value=value)
+
+    def _put(self, msg: Any) -> None:
+        self._store.write(msg.key, msg.value, failure=self._outage())
+
+    def _delete(self, msg: Any) -> Any:
+        self._store.remove(msg.key, failure=self._outage())
+        return self._comms.OKResponse(ok=True)
+
+    def _keys(self, msg: Any) -> Any:
+        keys = [key for key in self._store.keys(failure=self._outage()) if key.startswith(msg.prefix or "")]
+        page = keys[msg.offset : msg.offset + msg.limit]
+        return self._comms.VariableKeysResult(keys=page, total_entries=len(keys))
+
+    def _outage(self) -> Exception:
+        """As the channel raises it when the API server cannot be reached or fails."""
+        from airflow.sdk.exceptions import AirflowRuntimeError
+
+        detail = {"status_code": 503, "message": "cosmos_variables.outage()"}
+        return AirflowRuntimeError(self._error("API_SERVER_ERROR", detail))
+
+    def _error(self, kind: str, detail: dict[str, Any]) -> Any:
+        from airflow.sdk.exceptions import ErrorType
+
+        return self._comms.ErrorResponse(error=ErrorType[kind], detail=detail)
+
+
+def _sync_bag() -> Callable[..., None]:
+    try:
+        from airflow.dag_processing.dagbag import sync_bag_to_db
+    except ImportError:  # 3.1 has it elsewhere, 3.0 as a method
+        from airflow.models import dagbag
+
+        module: Any = dagbag
+        return getattr(module, "sync_bag_to_db", None) or module.DagBag.sync_to_db  # type: ignore[no-any-return]
+    return sync_bag_to_db

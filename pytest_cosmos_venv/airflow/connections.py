@@ -1,0 +1,84 @@
+"""Which Connections does Airflow know in a test? Those that stand in its environment variables, as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+from difflib import get_close_matches
+from typing import Any
+
+from pytest_cosmos_venv.errors import ToolkitMisuse
+
+PREFIX = "AIRFLOW_CONN_"
+FIELDS = ("conn_type", "description", "host", "login", "password", "schema", "port", "extra")
+# What people call it whose warehouse calls it so.
+_OTHER_NAMES = {"user": "login", "username": "login", "database": "schema", "dbname": "schema", "pass": "password"}
+
+
+class Connections:
+    """Connections by id. Processes that the test starts inherit them."""
+
+    def __init__(self) -> None:
+        self._before: dict[str, str | None] = {}
+
+    def add(self, conn_id: str, **fields: Any) -> str:
+        """Make a Connection known to Airflow until the test ends; returns its id.
+
+        :param conn_id: any but with ``=``. Airflow does not tell upper case from lower case here.
+        :param fields: ``conn_type`` (any text: no provider is needed), ``host``, ``login``, ``password``, ``schema``,
+            ``port``, ``extra`` (a dictionary), ``description``.
+        :raises ToolkitMisuse: for a field that a Connection does not have, an id that is taken, or no ``conn_type``.
+        """
+        _check(conn_id, fields)
+        name = _variable(conn_id)
+        if name in self._before:
+            raise ToolkitMisuse(f"cosmos_connections.add({conn_id!r}): this test has added a Connection of this id.")
+        self._before[name] = os.environ.get(name)
+        os.environ[name] = json.dumps({key: value for key, value in fields.items() if value is not None})
+        return conn_id
+
+    def remove(self, conn_id: str) -> None:
+        """Take back a Connection that was added.
+
+        :raises ToolkitMisuse: when none of this id was.
+        """
+        name = _variable(conn_id)
+        if name not in self._before:
+            raise ToolkitMisuse(f"cosmos_connections.remove({conn_id!r}): this test has added none of this id.")
+        _put_back(name, self._before.pop(name))
+
+    def close(self) -> None:
+        """Put the environment back."""
+        for name, value in self._before.items():
+            _put_back(name, value)
+        self._before.clear()
+
+
+def _put_back(name: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(name, None)
+    else:
+        os.environ[name] = value
+
+
+def _variable(conn_id: str) -> str:
+    return f"{PREFIX}{conn_id.upper()}"
+
+
+def _check(conn_id: str, fields: dict[str, Any]) -> None:
+    call = f"cosmos_connections.add({conn_id!r})"
+    if not conn_id or "=" in conn_id or "\0" in conn_id:
+        raise ToolkitMisuse(f"{call}: no environment variable can be named after this id; leave out '='.")
+    for name in fields:
+        if name not in FIELDS:
+            meant = _OTHER_NAMES.get(name) or next(iter(get_close_matches(name, FIELDS, n=1)), None)
+            hint = (
+                f"did you mean {meant}?" if meant else "what only this kind of connection has belongs into extra={...}."
+            )
+            raise ToolkitMisuse(f"{call}: a Connection has no {name!r}; {hint}")
+    if not fields.get("conn_type"):
+        raise ToolkitMisuse(f"{call}: say of which kind it is: conn_type='postgres'.")
+    try:
+        json.dumps(fields)
+    except TypeError as error:
+        raise ToolkitMisuse(f"{call}: Airflow reads it as JSON, and it is none: {error}.") from None

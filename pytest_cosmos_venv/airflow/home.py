@@ -1,0 +1,189 @@
+"""Where does Airflow keep things in a test? In a throw-away home, whose database was migrated once and is copied."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import textwrap
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_cosmos_venv.airflow.settling import CONFIG_VARIABLE, HOME_VARIABLE, OPTION
+from pytest_cosmos_venv.errors import ToolkitMisuse
+
+if TYPE_CHECKING:
+    import pytest
+
+    from pytest_cosmos_venv.airflow.settling import Settling
+    from pytest_cosmos_venv.sharing import SharedFolders
+
+DATABASE = "airflow.db"
+_PROVIDERS_WITH_TABLES = ("apache-airflow-providers-fab", "apache-airflow-providers-edge3")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AirflowHome:
+    """The AIRFLOW_HOME of this test process.
+
+    :param path: the directory.
+    :param dags_folder: where Airflow looks for DAG files; it exists.
+    :param database: the SQLite file.
+    """
+
+    path: Path
+    dags_folder: Path
+    database: Path
+    _files: list[Path] = field(default_factory=list, repr=False)
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """The variables that lead a child process here, which inherits them unless it is given others."""
+        names = (HOME_VARIABLE, CONFIG_VARIABLE)
+        return {HOME_VARIABLE: str(self.path), **{name: os.environ[name] for name in names if name in os.environ}}
+
+    def add_dag_file(self, name: str, text: str) -> Path:
+        """Write a DAG file into the dags folder for the length of the test.
+
+        :param name: of the file, such as ``harbor.py``.
+        :param text: its Python source; indentation that all lines share is taken off.
+        :raises ToolkitMisuse: for a name that is no plain Python file name or stands there already.
+        """
+        file = self.dags_folder / name
+        if file.name != name or file.suffix != ".py":
+            raise ToolkitMisuse(
+                f"add_dag_file({name!r}): give the name of a Python file without a folder: 'harbor.py'."
+            )
+        if file.exists():
+            raise ToolkitMisuse(f"add_dag_file({name!r}): the dags folder has a file of this name: {file}")
+        file.write_text(textwrap.dedent(text), encoding="utf-8")
+        self._files.append(file)
+        return file
+
+    def remove_dag_files(self) -> None:
+        """Remove what ``add_dag_file`` has written."""
+        for file in self._files:
+            file.unlink(missing_ok=True)
+        self._files.clear()
+
+
+def settle(settling: Settling, config: pytest.Config, shared: SharedFolders) -> AirflowHome:
+    """Import Airflow on its home, see that it has a database, and return the home.
+
+    :raises ToolkitMisuse: when Airflow is not there, has settled on a home that is not this run's, or keeps its tables
+        elsewhere than in SQLite.
+    """
+    key = airflow_key()
+    if "airflow" not in sys.modules and not settling.is_taken(config):
+        settling.point()
+    from pytest_cosmos_venv.airflow import database
+
+    path = database.settled_home()
+    if not settling.is_of_this_run(path, config):
+        raise ToolkitMisuse(_too_late(settling, path))
+    file = database.sqlite_file()
+    if not file.exists():
+        _publish(shared.get("airflow-home", key, migrate) / DATABASE, file)
+    elif not database.has_tables(file):
+        database.make_tables()
+    return AirflowHome(path=path, dags_folder=database.dags_folder(), database=file)
+
+
+def airflow_key() -> str:
+    """What the tables depend on: the versions of Airflow, of providers that bring tables, and of Python.
+
+    :raises ToolkitMisuse: when there is no Airflow here.
+    """
+    try:
+        versions = [metadata.version("apache-airflow")]
+    except metadata.PackageNotFoundError:
+        raise ToolkitMisuse(
+            "This fixture runs Airflow, and there is none here: install apache-airflow into the environment that runs "
+            f"pytest ({sys.prefix})."
+        ) from None
+    for provider in _PROVIDERS_WITH_TABLES:
+        try:
+            versions.append(f"{provider.rpartition('-')[2]}{metadata.version(provider)}")
+        except metadata.PackageNotFoundError:
+            pass  # none of its tables then
+    return "-".join([*versions, f"py{sys.version_info.major}.{sys.version_info.minor}"])
+
+
+def migrate(folder: Path) -> None:
+    """Fill an existing empty ``folder`` with a migrated database. Takes seconds.
+
+    :raises ToolkitMisuse: when Airflow cannot do it; with the end of what it said.
+    """
+    outer = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+    with tempfile.TemporaryDirectory(prefix="cosmos-airflow-") as scratch:
+        home = Path(scratch)
+        write_config(home)
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-m", "airflow", "db", "migrate"],
+            env={**outer, HOME_VARIABLE: scratch, CONFIG_VARIABLE: str(home / "airflow.cfg")},
+            cwd=scratch,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            end = "\n".join(done.stdout.splitlines()[-20:])
+            raise ToolkitMisuse(f"Airflow could not make its database (airflow db migrate):\n{end}")
+        shutil.copy(home / DATABASE, folder / DATABASE)
+
+
+def write_config(home: Path) -> None:
+    """Write the ``airflow.cfg`` of a throw-away home, and make its folders.
+
+    A DAG that changes within a test is serialised anew each time, which Airflow would put off for 30 seconds.
+    """
+    for folder in ("dags", "logs", "plugins"):
+        (home / folder).mkdir(parents=True, exist_ok=True)
+    (home / "airflow.cfg").write_text(
+        f"""\
+[core]
+dags_folder = {home}/dags
+plugins_folder = {home}/plugins
+load_examples = False
+unit_test_mode = False
+min_serialized_dag_update_interval = 0
+
+[database]
+sql_alchemy_conn = sqlite:///{home}/airflow.db
+load_default_connections = False
+
+[logging]
+base_log_folder = {home}/logs
+
+[scheduler]
+child_process_log_directory = {home}/logs/scheduler
+""",
+        encoding="utf-8",
+    )
+
+
+def _publish(source: Path, file: Path) -> None:
+    """The workers of another plugin may share one home: nobody sees half a database, and the first one stays."""
+    draft = file.with_name(f".{file.name}-{os.getpid()}")
+    shutil.copy(source, draft)
+    try:
+        os.link(draft, file)
+    except FileExistsError:
+        pass  # another worker was first
+    finally:
+        draft.unlink()
+
+
+def _too_late(settling: Settling, path: Path) -> str:
+    who = settling.importer or "a plugin that pytest loads before this one (-p cosmos_venv loads this one first)"
+    return (
+        f"Airflow has settled on {path}, which is not this run's to write to: it was imported by {who} before it was "
+        f"known that this run needs a throw-away home. Say so: {OPTION} = true in the ini file."
+    )

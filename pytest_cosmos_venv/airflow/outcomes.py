@@ -1,0 +1,142 @@
+"""What came of a run? Plain data about a DAG's tasks, which prints as a table for people."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+LOG_LINES = 12
+"""How much of a failed task's log is printed."""
+_FRAME_OF_AIRFLOW = re.compile(r'  File ".*[/\\](site|dist)-packages[/\\]airflow[/\\]')
+_WELL_ENDED = ("success", "skipped")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmittedAsset:
+    """An asset (Airflow 2: dataset) that a task has updated.
+
+    :param name: on Airflow 2 the same as ``uri``.
+    """
+
+    name: str
+    uri: str
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class TaskOutcome:
+    """What came of one task.
+
+    :param task_id: with the index behind it where the task is mapped: ``load[0]``.
+    :param state: as Airflow names it: ``success``, ``failed``, ``skipped``, ``upstream_failed``, ...
+    :param exception: what ended the last try, where the task failed.
+    :param log: what the task, and Airflow about it, logged and printed, of all tries.
+    :param xcoms: by key.
+    :param tries: 0 where the task never began.
+    :param duration: seconds, of all tries.
+    """
+
+    task_id: str
+    state: str
+    exception: BaseException | None = None
+    log: str = ""
+    xcoms: Mapping[str, Any] = field(default_factory=dict)
+    assets: tuple[EmittedAsset, ...] = ()
+    tries: int = 0
+    duration: float = 0.0
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the state is ``success``."""
+        return self.state == "success"
+
+    @property
+    def returned(self) -> Any:
+        """What the task returned, as far as Airflow kept it (XCom ``return_value``); else None."""
+        return self.xcoms.get("return_value")
+
+    def __repr__(self) -> str:
+        """One line; ``str()`` is a table."""
+        return f"<task {self.task_id}: {', '.join(filter(None, [self.state, _error_text(self)]))}>"
+
+    def __str__(self) -> str:
+        return _table([self])
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class DagOutcome:
+    """What came of a run of a DAG.
+
+    :param state: ``success`` or ``failed``, as Airflow decides it.
+    :param tasks: by task id, in the order in which they began; those that never began stand last.
+    :param duration: seconds, with what Airflow does around the tasks.
+    """
+
+    dag_id: str
+    run_id: str
+    logical_date: datetime | None
+    state: str
+    tasks: Mapping[str, TaskOutcome]
+    duration: float
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the state is ``success``."""
+        return self.state == "success"
+
+    @property
+    def states(self) -> dict[str, str]:
+        """Task id -> state."""
+        return {name: task.state for name, task in self.tasks.items()}
+
+    @property
+    def assets(self) -> tuple[EmittedAsset, ...]:
+        """Those of all tasks."""
+        return tuple(asset for task in self.tasks.values() for asset in task.assets)
+
+    def __repr__(self) -> str:
+        """One line that fits into pytest's own introspection; ``str()`` is the table."""
+        ill = [f"{task.task_id} {task.state}" for task in self.tasks.values() if task.state not in _WELL_ENDED]
+        return f"<DAG {self.dag_id} {': '.join(filter(None, [self.state, ', '.join(ill)]))}>"
+
+    def __str__(self) -> str:
+        return f"DAG {self.dag_id}: {self.state} in {self.duration:.2f} s\n{_table(self.tasks.values())}"
+
+
+def _table(tasks: Iterable[TaskOutcome]) -> str:
+    tasks = list(tasks)
+    cells = [("task", "state", "tries", "seconds", "exception"), *map(_row, tasks)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+    return "\n".join([*lines, *(line for task in tasks for line in _log_lines(task))])
+
+
+def _row(task: TaskOutcome) -> Sequence[str]:
+    return task.task_id, task.state, str(task.tries), f"{task.duration:.2f}", _error_text(task)
+
+
+def _error_text(task: TaskOutcome) -> str:
+    error = task.exception
+    return "" if error is None else f"{type(error).__name__}: {error}".partition("\n")[0]
+
+
+def _log_lines(task: TaskOutcome) -> list[str]:
+    if task.state in _WELL_ENDED or not task.log:
+        return []
+    lines = _without_frames_of_airflow(task.log.splitlines())
+    skipped = len(lines) - LOG_LINES
+    head = f"--- the last lines of {task.task_id}'s log" + (f" ({skipped} more above)" if skipped > 0 else "")
+    return ["", head, *lines[-LOG_LINES:]]
+
+
+def _without_frames_of_airflow(lines: Iterable[str]) -> list[str]:
+    """A traceback through Airflow is longer than what the task itself has to say."""
+    kept, inside = [], False
+    for line in lines:
+        inside = _FRAME_OF_AIRFLOW.match(line) is not None or (inside and line.startswith("    "))
+        if not inside:
+            kept.append(line)
+    return kept

@@ -1,0 +1,213 @@
+"""How is a DAG, or one operator, run to its end? By Airflow's own ``dag.test()``, in this process, task by task."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from typing import Any
+from unittest import mock
+
+from pytest_cosmos_venv.airflow import clock
+from pytest_cosmos_venv.airflow.instants import instant_of
+from pytest_cosmos_venv.airflow.outcomes import DagOutcome, EmittedAsset, TaskOutcome
+from pytest_cosmos_venv.airflow.task_log import TaskLog, handlers_kept, listening
+from pytest_cosmos_venv.airflow.time_engines import real_monotonic
+from pytest_cosmos_venv.airflow.versions import Airflow, TaskKey, this_airflow
+from pytest_cosmos_venv.errors import ToolkitMisuse
+
+_FAILED = ("failed", "up_for_retry")
+_NUMBERS = itertools.count(1)
+
+
+@dataclass
+class _Try:
+    """What was seen of one task, over all its tries."""
+
+    error: BaseException | None = None
+    texts: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    count: int = 0
+
+
+def run_dag(
+    dag: Any,
+    *,
+    logical_date: datetime | str | None = None,
+    run_id: str | None = None,
+    conf: Mapping[str, Any] | None = None,
+    only: str | None = None,
+) -> DagOutcome:
+    """Run ``dag`` to its end. Parameters as for the fixture ``cosmos_run_dag``.
+
+    :param only: the id of the one task to run; all others count as successful.
+    """
+    if not hasattr(dag, "test") or not hasattr(dag, "tasks"):
+        raise ToolkitMisuse(f"cosmos_run_dag runs a DAG, and this is none: {dag!r}. Of a file, import the DAG.")
+    airflow = this_airflow()
+    when = clock.now() if logical_date is None else instant_of(logical_date, parameter="logical_date")
+    _refuse_an_empty_run(dag, when)
+    arguments = airflow.test_arguments(when, conf)
+    others = [task_id for task_id in dag.task_ids if task_id != only]
+    if only is not None and others:
+        arguments["mark_success_pattern"] = "|".join(map(re.escape, others))
+    began = real_monotonic()
+    with _surroundings(dag, run_id), _watching(dag, airflow) as tries:
+        airflow.make_known(dag)
+        dag_run = dag.test(**arguments)
+    return DagOutcome(
+        dag_id=dag.dag_id,
+        run_id=dag_run.run_id,
+        logical_date=dag_run.logical_date,
+        state=_state(dag_run),
+        tasks=_task_outcomes(airflow, dag_run, tries),
+        duration=real_monotonic() - began,
+    )
+
+
+def run_task(operator: Any, **options: Any) -> TaskOutcome:
+    """Run one operator to its end. Parameters as for the fixture ``cosmos_run_task``.
+
+    :raises ToolkitMisuse: for what is no operator, or one that becomes several tasks.
+    """
+    if not hasattr(operator, "task_id") or not hasattr(operator, "has_dag"):
+        raise ToolkitMisuse(f"cosmos_run_task runs an operator, and this is none: {operator!r}. Call it to make one.")
+    if _is_mapped(operator):
+        raise ToolkitMisuse(
+            f"cosmos_run_task runs one task, and {operator.task_id!r} is mapped into several: use cosmos_run_dag."
+        )
+    if not operator.has_dag():
+        _dag_around(operator)
+    return run_dag(operator.dag, only=operator.task_id, **options).tasks[operator.task_id]
+
+
+def _dag_around(operator: Any) -> None:
+    from airflow import DAG
+
+    dag_class: Any = DAG
+    dag_id = f"cosmos_run_task_{next(_NUMBERS)}"
+    dag_class(dag_id, schedule=None, start_date=datetime(1970, 1, 2, tzinfo=timezone.utc)).add_task(operator)
+
+
+def _refuse_an_empty_run(dag: Any, when: datetime | None) -> None:
+    """Before its start date Airflow gives a task no part in a run, and a run without tasks succeeds."""
+    now = when or datetime.now(timezone.utc)
+    starts = [task.start_date or dag.start_date for task in dag.tasks]
+    if starts and all(start is not None and start > now for start in starts):
+        raise ToolkitMisuse(
+            f"DAG {dag.dag_id!r} starts on {min(starts).isoformat()}, so that a run for {now.isoformat()} has no "
+            "tasks, and succeeds: give a later logical_date, or an earlier start_date."
+        )
+
+
+@contextmanager
+def _surroundings(dag: Any, run_id: str | None) -> Iterator[None]:
+    """What a run changes in this process and its DAG is put back."""
+    with ExitStack() as stack:
+        # Airflow does its own work, such as making pydantic models and waiting, in real time.
+        stack.enter_context(clock.at_rest())
+        stack.enter_context(handlers_kept())
+        stack.enter_context(_retried_at_once(dag))
+        if run_id is not None:
+            from airflow.models.dagrun import DagRun
+
+            stack.enter_context(mock.patch.object(DagRun, "generate_run_id", staticmethod(lambda *_, **__: run_id)))
+        yield
+
+
+@contextmanager
+def _variables_kept() -> Iterator[None]:
+    """What a task puts into its environment ends with its process; this one goes on.
+
+    ``AIRFLOW_CTX_*``, and the password that Cosmos hands to dbt, which the next test must not find there.
+    """
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
+
+
+@contextmanager
+def _retried_at_once(dag: Any) -> Iterator[None]:
+    """No test waits the five minutes that Airflow lets pass between two tries by default."""
+    with ExitStack() as stack:
+        for task in dag.tasks:
+            values = {"retry_delay": timedelta(0), "retry_exponential_backoff": False}
+            if _is_mapped(task):
+                stack.enter_context(mock.patch.dict(task.partial_kwargs, values))
+                continue
+            for name, value in values.items():
+                stack.callback(setattr, task, name, getattr(task, name))
+                setattr(task, name, value)
+        yield
+
+
+@contextmanager
+def _watching(dag: Any, airflow: Airflow) -> Iterator[dict[TaskKey, _Try]]:
+    """For the length of the block: what tasks say and how they end, and the test's clock goes on inside them."""
+    tries: dict[TaskKey, _Try] = {}
+    # Whichever module Airflow keeps it in: dag.test() calls the function of this name beside it.
+    beside: dict[str, Any] = inspect.unwrap(type(dag).test).__globals__
+    run_one = beside["_run_task"]
+
+    def watched(*arguments: Any, ti: Any, **options: Any) -> Any:
+        seen = tries.setdefault(TaskKey(ti.task_id, ti.map_index), _Try())
+        log, began = TaskLog(), real_monotonic()
+        seen.error, seen.count = None, seen.count + 1
+        try:
+            with _variables_kept(), listening(log), airflow.events_into(log.take_event):
+                returned = run_one(*arguments, ti=ti, **options)
+            seen.error = airflow.error_of(returned) or log.logged_exception
+        except BaseException as error:
+            seen.error = error
+            raise
+        finally:
+            seen.seconds += real_monotonic() - began
+            seen.texts.append(log.text)
+        return returned
+
+    with mock.patch.dict(beside, {"_run_task": watched}), clock.going_on_in(*airflow.execution()):
+        yield tries
+
+
+def _task_outcomes(airflow: Airflow, dag_run: Any, tries: Mapping[TaskKey, _Try]) -> dict[str, TaskOutcome]:
+    run = dag_run.dag_id, dag_run.run_id
+    xcoms: dict[TaskKey, dict[str, Any]] = {}
+    for key, name, value in airflow.xcoms(*run):
+        xcoms.setdefault(key, {})[name] = value
+    assets: dict[TaskKey, list[EmittedAsset]] = {}
+    for key, asset in airflow.assets(*run):
+        assets.setdefault(key, []).append(asset)
+    order = {key: number for number, key in enumerate(tries)}
+    states = {TaskKey(each.task_id, each.map_index): _state(each) for each in dag_run.get_task_instances()}
+    outcomes = {}
+    for key in sorted(states, key=lambda key: (order.get(key, len(order)), key)):
+        seen = tries.get(key, _Try())
+        label = key.task_id if key.map_index < 0 else f"{key.task_id}[{key.map_index}]"
+        outcomes[label] = TaskOutcome(
+            task_id=label,
+            state=states[key],
+            exception=seen.error if states[key] in _FAILED else None,
+            log="".join(seen.texts),
+            xcoms=xcoms.get(key, {}),
+            assets=tuple(assets.get(key, ())),
+            tries=seen.count,
+            duration=seen.seconds,
+        )
+    return outcomes
+
+
+def _is_mapped(operator: Any) -> bool:
+    return hasattr(operator, "partial_kwargs")
+
+
+def _state(thing: Any) -> str:
+    return str(getattr(thing.state, "value", thing.state) or "none")

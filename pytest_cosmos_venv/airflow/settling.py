@@ -1,0 +1,115 @@
+"""On which home does Airflow settle in this run? Decided when something first imports it: later it cannot be moved.
+
+Test modules import Airflow while they are collected, before any fixture runs. So this watches for the import, and in a
+run that uses the fixtures which need the throw-away home, it points ``AIRFLOW_HOME`` there first. Any other run is left
+alone. Every test run of every project loads this module: it imports next to nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+NAME = "cosmos_venv_airflow_home"
+"""Under which pytest knows this plugin."""
+OPTION = "cosmos_airflow_home"
+"""In the ini file."""
+HOME_VARIABLE = "AIRFLOW_HOME"
+CONFIG_VARIABLE = "AIRFLOW_CONFIG"
+
+# Where Airflow keeps things is the throw-away home's to say; what else the shell configures may stay.
+_ELSEWHERE = (
+    CONFIG_VARIABLE,
+    *(f"AIRFLOW__{section}__" for section in ("DATABASE", "SECRETS", "LOGGING", "DAG_PROCESSOR")),
+    *(f"AIRFLOW__CORE__{key}" for key in ("DAGS_FOLDER", "PLUGINS_FOLDER", "EXECUTOR", "SQL_ALCHEMY_CONN")),
+    *(f"AIRFLOW__CORE__{key}" for key in ("LOAD_EXAMPLES", "UNIT_TEST_MODE")),
+)
+_NEIGHBOURS = ("pytest_airflow_in_a_box", "pytest_airflow_in_a_box.plugin")
+
+
+class Settling:
+    """Watches for the first import of Airflow: a plugin of the run and a finder of imports that finds nothing.
+
+    ``importer`` is the file that imported Airflow first; None while nobody has.
+    """
+
+    def __init__(self) -> None:
+        self.at_start = os.environ.get(HOME_VARIABLE)
+        self.importer: str | None = None
+        self.home: Path | None = None
+        self._config: pytest.Config | None = None
+        self._before: dict[str, str | None] = {}
+        sys.meta_path.insert(0, self)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_load_initial_conftests(self, early_config: pytest.Config) -> None:
+        """From here on it can be told whether the run needs the home."""
+        self._config = early_config
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """A worker of pytest-xdist is killed once it has said that it is done, and may never be unconfigured."""
+        if hasattr(session.config, "workerinput"):
+            self.pytest_unconfigure()
+
+    def pytest_unconfigure(self) -> None:
+        """Give back the variables and remove the home."""
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
+        for name, value in self._before.items():
+            _put(name, value)
+        if self.home is not None:
+            import shutil
+
+            shutil.rmtree(self.home, ignore_errors=True)
+
+    def find_spec(self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> None:  # noqa: ARG002
+        """Asked before any module is imported for the first time."""
+        if name == "airflow":
+            from pytest_cosmos_venv.airflow.wanting import importing_file, is_wanted
+
+            self.importer = importing_file(sys._getframe(1))
+            if self._config is not None and not self.is_taken(self._config) and is_wanted(self._config, OPTION):
+                self.point()
+
+    def is_taken(self, config: pytest.Config) -> bool:
+        """Whether somebody else of this run has set up a home: a conftest.py, another plugin."""
+        is_set_here = os.environ.get(HOME_VARIABLE) not in (self.at_start, str(self.home))
+        return is_set_here or any(map(config.pluginmanager.has_plugin, _NEIGHBOURS))
+
+    def is_of_this_run(self, home: Path, config: pytest.Config) -> bool:
+        """Whether tests may write to ``home``: it is not the one that was set, or fell to Airflow, before the run."""
+        outer = Path(self.at_start or "~/airflow").expanduser().resolve()
+        # A worker of pytest-xdist inherits what such a plugin has set in the process that started it.
+        return home != outer or any(map(config.pluginmanager.has_plugin, _NEIGHBOURS))
+
+    def point(self) -> Path:
+        """Point Airflow's variables at the home of this run. It is made, and holds no database yet."""
+        if self.home is None:
+            import tempfile
+
+            from pytest_cosmos_venv.airflow.home import write_config
+
+            self.home = Path(tempfile.mkdtemp(prefix="cosmos-airflow-")).resolve()
+            for name in [name for name in os.environ if name.startswith(_ELSEWHERE)]:
+                self._set(name, None)
+            self._set(HOME_VARIABLE, str(self.home))
+            self._set(CONFIG_VARIABLE, str(self.home / "airflow.cfg"))
+            write_config(self.home)
+        return self.home
+
+    def _set(self, name: str, value: str | None) -> None:
+        self._before.setdefault(name, os.environ.get(name))
+        _put(name, value)
+
+
+def _put(name: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(name, None)
+    else:
+        os.environ[name] = value

@@ -1,0 +1,63 @@
+"""Which Airflow is this? The only file of the room that asks; what differs is behind one interface."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from functools import cache
+from importlib import metadata
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from pytest_cosmos_venv.airflow.outcomes import EmittedAsset
+
+if TYPE_CHECKING:
+    from pytest_cosmos_venv.airflow.variables import Variables
+
+
+class TaskKey(NamedTuple):
+    """One task of a run; ``map_index`` is -1 where it is not mapped."""
+
+    task_id: str
+    map_index: int
+
+
+class Airflow(Protocol):
+    """What the fixtures need of Airflow and what is another matter in each major version."""
+
+    def make_known(self, dag: Any) -> None:
+        """Write the DAG into the database, which a run of it takes for granted."""
+
+    def test_arguments(self, logical_date: datetime | None, conf: Mapping[str, Any] | None) -> dict[str, Any]:
+        """For ``dag.test()``."""
+
+    def error_of(self, returned: Any) -> BaseException | None:
+        """What ended a task, of what Airflow's function that ran it returned."""
+
+    def execution(self) -> tuple[ModuleType, str]:
+        """Module and name of Airflow's function that executes a task which is ready to."""
+
+    def events_into(self, take: Callable[[str, dict[str, Any]], None]) -> AbstractContextManager[None]:
+        """For the length of the block: log events that do not go through Python's logging also go to ``take``."""
+
+    def xcoms(self, dag_id: str, run_id: str) -> Sequence[tuple[TaskKey, str, Any]]:
+        """Task, key and value of each XCom of a run."""
+
+    def assets(self, dag_id: str, run_id: str) -> Sequence[tuple[TaskKey, EmittedAsset]]:
+        """The assets that tasks of a run have updated, in that order."""
+
+    def variables_in(self, store: Variables) -> AbstractContextManager[None]:
+        """For the length of the block: Variables are kept in ``store``."""
+
+
+@cache
+def this_airflow() -> Airflow:
+    """The one that is installed. Imports Airflow on first use."""
+    if metadata.version("apache-airflow").startswith("2."):
+        from pytest_cosmos_venv.airflow.airflow2 import Airflow2
+
+        return Airflow2()
+    from pytest_cosmos_venv.airflow.airflow3 import Airflow3
+
+    return Airflow3()

@@ -1,0 +1,59 @@
+"""Does this run need Airflow's throw-away home, and who imported Airflow? Asked when something imports it."""
+
+from __future__ import annotations
+
+import os
+import re
+import sysconfig
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pytest
+
+_NEEDS_HOME = re.compile(rb"\bcosmos_(airflow_home|run_dag|run_task|variables|seed_scenario|task_race)\b")
+
+
+def is_wanted(config: pytest.Config, option: str) -> bool:
+    """Whether the ini file asks for the home, or, where it says nothing, a test file names a fixture that needs it."""
+    said: bool | None = config.getini(option)
+    return said if said is not None else any(map(_names_a_fixture, _test_files(config)))
+
+
+def _names_a_fixture(file: Path) -> bool:
+    try:
+        return _NEEDS_HOME.search(file.read_bytes()) is not None
+    except OSError:
+        return False
+
+
+def _test_files(config: pytest.Config) -> Iterator[Path]:
+    """Every Python file that this run may collect, and each conftest.py above."""
+    known = config.known_args_namespace.file_or_dir or config.getini("testpaths") or ["."]
+    skipped: list[str] = config.getini("norecursedirs")
+    for argument in known:
+        path = (config.invocation_params.dir / str(argument).partition("::")[0]).resolve()
+        yield from (folder / "conftest.py" for folder in path.parents if folder.is_relative_to(config.rootpath))
+        if path.is_file():
+            yield path
+        for folder, names, files in os.walk(path):
+            names[:] = [name for name in names if not any(fnmatch(name, pattern) for pattern in skipped)]
+            if "pyvenv.cfg" in files:
+                names.clear()
+            yield from (Path(folder, file) for file in files if file.endswith(".py"))
+
+
+def importing_file(frame: FrameType | None) -> str | None:
+    """The project's own file on the way to the import, else the nearest one."""
+    libraries = (sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
+    files = [file for file in _files(frame) if not file.startswith("<")]
+    return next((file for file in files if not file.startswith(libraries)), next(iter(files), None))
+
+
+def _files(frame: FrameType | None) -> Iterator[str]:
+    while frame is not None:
+        yield frame.f_code.co_filename
+        frame = frame.f_back

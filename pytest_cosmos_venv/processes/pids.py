@@ -1,0 +1,146 @@
+"""Which PIDs can a lock file name? Those of real processes in every state, ended and reaped with the test."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pytest_cosmos_venv.errors import ToolkitMisuse
+
+_DEADLINE = 10.0
+_LOOK_AGAIN = 0.001
+_AN_HOUR = 3600.0
+_NOBODY = 65534
+
+
+@dataclass(frozen=True)
+class _Keeper:
+    """A process that does nothing but belong to a process group."""
+
+    pid: int
+    _leash: int
+
+    @classmethod
+    def in_group(cls, group: int) -> _Keeper:
+        end, leash = os.pipe()
+        actions = [(os.POSIX_SPAWN_DUP2, end, 0)]
+        try:
+            pid = os.posix_spawnp("cat", ["cat"], os.environ, file_actions=actions, setpgroup=group)
+        except OSError:
+            os.close(leash)
+            raise
+        finally:
+            os.close(end)
+        return cls(pid, leash)
+
+    def close(self) -> None:
+        os.close(self._leash)  # which ends it
+        os.waitpid(self.pid, 0)
+
+
+@dataclass
+class Pids:
+    """Makes processes and gives their PIDs. Each call makes another one."""
+
+    _processes: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)
+    _keepers: list[_Keeper] = field(default_factory=list)
+
+    def live(self) -> int:
+        """Of a process that runs until the test ends or ``kill`` is called."""
+        return self._start(["cat"]).pid
+
+    def dead(self) -> int:
+        """Of a process that has ended and was reaped. No other process gets the number before the test has ended."""
+        leader = os.posix_spawnp("true", ["true"], os.environ, setpgroup=0)
+        # No process can be given the number of a group that has a member, and as a zombie it is still one.
+        self._keepers.append(_Keeper.in_group(leader))
+        os.waitpid(leader, 0)
+        return leader
+
+    def zombie(self) -> int:
+        """Of a process that has ended and that nobody has waited for."""
+        process = self._start(["true"])
+        _wait_until_zombie(process.pid)
+        return process.pid
+
+    def reused(self, lock_file: Path | str) -> int:
+        """Of a process that runs, and is younger than the lock that names it: the number has gone to another one.
+
+        :param lock_file: gets this PID as its content, and a time an hour before the process began.
+        """
+        pid = self.live()
+        lock_file = Path(lock_file)
+        lock_file.parent.mkdir(parents=True, exist_ok=True)
+        lock_file.write_text(str(pid), encoding="ascii")
+        written_at = time.time() - _AN_HOUR
+        os.utime(lock_file, (written_at, written_at))
+        return pid
+
+    def foreign(self) -> int:
+        """Of a process that runs and belongs to another user.
+
+        As root it is one of user 65534 (nobody), else PID 1; the test is skipped where that is the test's own user's.
+        """
+        if os.geteuid() == 0:
+            return self._start_as_nobody().pid
+        if psutil.Process(1).uids().real == os.getuid():
+            pytest.skip("no process of another user can be made or is known: not root, and PID 1 is this user's")
+        return 1
+
+    def kill(self, pid: int) -> None:
+        """End a process of these by SIGKILL, and reap it: its PID is that of no process then.
+
+        :raises ToolkitMisuse: for any other.
+        """
+        process = self._processes.pop(pid, None)
+        if process is None:
+            raise ToolkitMisuse(f"cosmos_pids.kill({pid}): that is no running process of cosmos_pids in this test.")
+        _end(process)
+
+    def close(self) -> None:
+        """End all of them."""
+        for process in self._processes.values():
+            _end(process)
+        self._processes.clear()
+        for keeper in self._keepers:
+            keeper.close()
+        self._keepers.clear()
+
+    def _start(self, command: list[str], user: int | None = None) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,  # held open: `cat` ends with the test's process, whatever happens to that
+            stdout=subprocess.DEVNULL,
+            cwd="/",
+            user=user,
+            group=user,
+            extra_groups=None if user is None else [],
+        )
+        self._processes[process.pid] = process
+        return process
+
+    def _start_as_nobody(self) -> subprocess.Popen[bytes]:
+        try:
+            return self._start(["cat"], user=_NOBODY)
+        except OSError as error:  # a user namespace may know of no other user
+            pytest.skip(f"no process of another user can be started here: {error}")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGKILL)
+    process.wait(_DEADLINE)
+    if process.stdin is not None:
+        process.stdin.close()
+
+
+def _wait_until_zombie(pid: int) -> None:
+    end = time.monotonic() + _DEADLINE
+    while psutil.Process(pid).status() != psutil.STATUS_ZOMBIE and time.monotonic() < end:
+        time.sleep(_LOOK_AGAIN)

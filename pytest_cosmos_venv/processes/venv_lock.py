@@ -1,0 +1,198 @@
+"""What can a task find in ``cosmos_virtualenv.lock``? Writes the file in every state, and tells who has held it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.processes.lock_history import LockHistory, LockOwner
+from pytest_cosmos_venv.processes.pids import Pids
+
+LOCK_FILE = "cosmos_virtualenv.lock"
+NOTE_FILE = "cosmos_virtualenv.lock.json"
+"""Says of which host the PID is. Written by cosmos-venv; Cosmos knows no such thing."""
+
+DEADLINE = 30.0
+_LOOK_AGAIN = 0.002
+_LONG_AGO = 300.0
+
+
+@dataclass
+class VenvLock:
+    """The lock file of one ``virtualenv_dir``, which every method writes anew in one step.
+
+    :param directory: that ``virtualenv_dir``; made when missing.
+    """
+
+    directory: Path
+    _pids: Pids
+    _timers: list[threading.Timer] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._history = LockHistory(self.file)
+
+    @property
+    def file(self) -> Path:
+        """The lock file."""
+        return self.directory / LOCK_FILE
+
+    @property
+    def owner(self) -> int | None:
+        """The PID in the file; None when there is no file, or no number in it."""
+        try:
+            text = self.file.read_text(encoding="ascii", errors="replace").strip()
+        except OSError:
+            return None
+        return int(text) if text.isascii() and text.isdigit() else None
+
+    @property
+    def history(self) -> tuple[LockOwner, ...]:
+        """All who have held it since this object was made, whoever wrote the file; the earliest first.
+
+        On Linux nobody is missing, however short; the PID of one who held it for less than a millisecond may be None.
+        Elsewhere the file is read every millisecond.
+        """
+        return self._history.owners
+
+    def held_by(self, pid: int, *, age: float = 0.0) -> None:
+        """A process holds the lock.
+
+        :param pid: such as one of ``cosmos_pids``.
+        :param age: seconds since the file was written.
+        """
+        if not isinstance(pid, int):
+            raise ToolkitMisuse(f"held_by({pid!r}): give a PID, or write any text with garbage(text).")
+        self._write(str(pid), age)
+
+    def stale(self, *, age: float = _LONG_AGO) -> int:
+        """Its owner is dead; returns the PID, which no process gets during the test. ``age`` as for ``held_by``."""
+        pid = self._pids.dead()
+        self._write(str(pid), age)
+        return pid
+
+    def empty(self, *, age: float = _LONG_AGO) -> None:
+        """Nothing stands in it: its owner truncated the file and died before writing. ``age`` as for ``held_by``."""
+        self._write("", age)
+
+    def garbage(self, text: str = "not a process", *, age: float = _LONG_AGO) -> None:
+        """Something that is no PID stands in it. ``age`` as for ``held_by``."""
+        self._write(text, age)
+
+    def other_host(self, host: str = "another-host", *, age: float = 0.0) -> int:
+        """Its owner runs on another host: its PID, which is returned, is that of no process here.
+
+        Beside the file lies cosmos-venv's note that names the host; an implementation that knows no such note can see
+        no difference to ``stale(age=0)``. ``age`` as for ``held_by``, of both files.
+        """
+        if host == socket.gethostname():
+            raise ToolkitMisuse(f"other_host({host!r}): that is this host; name another one.")
+        pid = self._pids.dead()
+        note = {"pid": pid, "host": host, "boot_id": "", "pid_namespace": "", "process_started_at": None}
+        _publish(self.directory / NOTE_FILE, json.dumps(note), age)
+        self._write(str(pid), age)
+        return pid
+
+    def unreadable(self, how: Literal["directory", "dangling-link"] = "directory") -> None:
+        """It can be seen and not be read, by root neither.
+
+        :param how: a directory in its place, or a link to nothing.
+        """
+        self.release()
+        if how == "directory":
+            self.file.mkdir()
+        elif how == "dangling-link":
+            self.file.symlink_to(self.directory / "nowhere" / LOCK_FILE)
+        else:
+            raise ToolkitMisuse(f"unreadable({how!r}): say 'directory' or 'dangling-link'.")
+
+    def release(self) -> None:
+        """The lock is free: nothing is in its place."""
+        if self.file.is_dir() and not self.file.is_symlink():
+            shutil.rmtree(self.file)
+        self.file.unlink(missing_ok=True)
+        (self.directory / NOTE_FILE).unlink(missing_ok=True)
+        self._history.catch_up()
+
+    def release_after(self, seconds: float) -> None:
+        """``release`` it while the test waits in the code under test."""
+        timer = threading.Timer(seconds, self.release)
+        timer.daemon = True
+        self._timers.append(timer)
+        timer.start()
+
+    def wait_until_taken(self, *, deadline: float = DEADLINE) -> int:
+        """The PID of its owner, as soon as it has one.
+
+        :param deadline: seconds.
+        :raises ToolkitMisuse: when it has none by then.
+        """
+        end = time.monotonic() + deadline
+        while (owner := self.owner) is None:
+            self._look_again(end, f"was not taken within {deadline:g} s")
+        self._history.catch_up()  # an owner that was read here is no unknown one there
+        return owner
+
+    def wait_until_free(self, *, deadline: float = DEADLINE) -> None:
+        """Returns as soon as nothing is in its place. ``deadline`` as for ``wait_until_taken``."""
+        end = time.monotonic() + deadline
+        while os.path.lexists(self.file):
+            self._look_again(end, f"is still held by {self.owner} after {deadline:g} s")
+
+    def close(self) -> None:
+        """Stop the timers and the watching. What is in the directory stays."""
+        for timer in self._timers:
+            timer.cancel()
+            timer.join()
+        self._history.close()
+
+    def _write(self, text: str, age: float) -> None:
+        if self.file.is_dir():
+            self.release()
+        _publish(self.file, text, age)
+        self._history.catch_up()
+
+    def _look_again(self, end: float, what: str) -> None:
+        if time.monotonic() > end:
+            raise ToolkitMisuse(f"{self.file} {what}.")
+        time.sleep(_LOOK_AGAIN)
+
+
+@dataclass
+class VenvLocks:
+    """Gives the lock of a directory: ``cosmos_venv_lock(virtualenv_dir)``."""
+
+    _pids: Pids
+    _locks: dict[Path, VenvLock] = field(default_factory=dict)
+
+    def __call__(self, virtualenv_dir: Path | str) -> VenvLock:
+        """The lock, watched from now on; the same object each time.
+
+        :param virtualenv_dir: made when missing.
+        """
+        directory = Path(virtualenv_dir)
+        if directory not in self._locks:
+            self._locks[directory] = VenvLock(directory, self._pids)
+        return self._locks[directory]
+
+    def close(self) -> None:
+        """Watch none of them any longer."""
+        for lock in self._locks.values():
+            lock.close()
+
+
+def _publish(file: Path, text: str, age: float) -> None:
+    """No reader sees a half of it, or the time of its writing."""
+    draft = file.with_name(f".{file.name}.{os.getpid()}.draft")
+    draft.write_text(text, encoding="ascii")
+    written_at = time.time() - age
+    os.utime(draft, (written_at, written_at))
+    draft.replace(file)

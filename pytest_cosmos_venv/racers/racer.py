@@ -1,0 +1,120 @@
+"""What can one copy of a racing test do?"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.races.event_log import EventLog
+from pytest_cosmos_venv.races.timeline import ACTOR_VARIABLE, Timeline
+
+if TYPE_CHECKING:
+    from pytest_cosmos_venv.racers.meeting import Meeting
+
+BARRIER_TIMEOUT = 30.0
+ONCE_TIMEOUT = 120.0
+
+
+class Racer:
+    """One of the copies of a test that run at once: what the fixture ``cosmos_racer`` gives.
+
+    :param meeting: where the copies meet.
+    :param worker: of pytest-xdist that this copy runs in, where each has one of its own.
+    """
+
+    def __init__(self, meeting: Meeting, *, worker: str | None = None) -> None:
+        self._meeting = meeting
+        self._worker = worker
+        self._index: int | None = None
+        self._visits: Counter[str] = Counter()
+        meeting.shared.mkdir(parents=True, exist_ok=True)
+
+    def __repr__(self) -> str:
+        return f"<racer {self._index} of {self.racers}>"
+
+    @property
+    def index(self) -> int:
+        """Which copy this is: 0, 1, 2, …
+
+        :raises ToolkitMisuse: while fixtures are set up: there the copies may not have parted yet.
+        """
+        if self._index is None:
+            raise ToolkitMisuse(
+                "cosmos_racer.index: fixtures are set up once for all racers where these are processes of their own. "
+                "Ask for the index, for barriers and for spans inside of the test."
+            )
+        return self._index
+
+    @property
+    def racers(self) -> int:
+        """How many copies there are."""
+        return self._meeting.racers
+
+    @property
+    def shared(self) -> Path:
+        """A folder that all copies of this race share, and no other race."""
+        return self._meeting.shared
+
+    def barrier(self, name: str, *, timeout: float = BARRIER_TIMEOUT) -> None:
+        """Wait here until all racers have come here. May be used again under the same name, as in a loop.
+
+        :param timeout: seconds that this racer waits.
+        :raises pytest.fail.Exception: with who is missing: at once when one of them has ended, else after ``timeout``.
+        """
+        __tracebackhide__ = True
+        visit = self._visits[name]
+        self._visits[name] += 1
+        with self._log().span(f"barrier {name}"):
+            self._meeting.wait_at_barrier(name, visit, index=self.index, timeout=timeout)
+
+    def once(self, name: str, factory: Callable[[], Any], *, timeout: float = ONCE_TIMEOUT) -> Any:
+        """What ``factory()`` returned in the racer that came first; it is called in no other one.
+
+        When that racer dies or the factory raises, the next racer calls it: write it so that it can begin again.
+
+        :param factory: returns a path, or what JSON can hold.
+        :param timeout: seconds to wait while another racer is making it.
+        """
+        from pytest_cosmos_venv.racers.once import make_once
+
+        return make_once(self._meeting.folder / "once", name, factory, timeout=timeout)
+
+    def event(self, name: str) -> None:
+        """Write down in the timeline that something happens now."""
+        self._log().point(name)
+
+    @contextmanager
+    def span(self, name: str) -> Iterator[None]:
+        """Write down in the timeline from when to when the block was running."""
+        with self._log().span(name):
+            yield
+
+    def timeline(self) -> Timeline:
+        """What all racers have written down so far, as ``racer-0``, ``racer-1``, … After a barrier that is all that
+        happened before it.
+        """
+        return Timeline.read(self._meeting.events)
+
+    def start(self, index: int) -> None:
+        """This process is that racer from now on. For the toolkit: a test finds it done."""
+        self._index = index
+        os.environ[ACTOR_VARIABLE] = self._log().actor
+        self._meeting.introduce(index, worker=self._worker)
+
+    def story(self) -> Iterator[tuple[str, str]]:
+        """What a report of a failure shows besides it: headings and texts. For the toolkit."""
+        others = [index for index in range(self.racers) if index != self._index]
+        running = [self._meeting.who(index) for index in others if self._meeting.ending(index) is None]
+        if running:
+            yield "Racers that had not ended", "\n".join(running)
+        timeline = self.timeline()
+        if timeline:
+            yield "Timeline of the race", str(timeline)
+
+    def _log(self) -> EventLog:
+        return EventLog(self._meeting.events, actor=f"racer-{self.index}")

@@ -1,0 +1,183 @@
+"""How much memory did a task and all that it started hold at its worst? Looks every few milliseconds, on Linux.
+
+What belongs to it: children and their children; whatever has inherited a variable that is set for the block, so also
+who has left its parents; every process in a session of these; and those from which a look-alike dbt reported, so also a
+warm one that was there before.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.lookalike import RECORD_VARIABLE
+
+INTERVAL = 0.005
+_VARIABLE = "COSMOS_PEAK_MEMORY"
+_PROC = Path("/proc")
+_KIB = 1024
+_RESET_PEAK = "5"
+
+
+@dataclass
+class PeakMemory:
+    """The most that a block held, once it is left.
+
+    Each process counts with the most it has held until then, as long as it lives; this process with what it has grown
+    since the block began. So a spike between two looks counts when its process is seen once more afterwards, a process
+    that lives for less than 5 ms may be missed, and processes whose own peaks lie apart are overstated. Memory that
+    processes share (libraries) counts for each.
+    """
+
+    bytes: int = 0
+    processes: dict[int, int] = field(default_factory=dict)
+    """PID -> the most it was seen to hold, of everything that belonged to the block."""
+
+    def ratio_to(self, reference: PeakMemory) -> float:
+        """How many times as much as another block, run in the same test: figures of two machines compare badly.
+
+        :raises ToolkitMisuse: when that one has held nothing.
+        """
+        if reference.bytes == 0:
+            raise ToolkitMisuse(
+                "cosmos_peak_memory: the reference run held no memory, so there is no ratio to it: let it start a "
+                "process, or do what the other run does with less data."
+            )
+        return self.bytes / reference.bytes
+
+    def __str__(self) -> str:
+        return f"{self.bytes / _KIB / _KIB:.1f} MiB in {len(self.processes)} processes"
+
+
+@contextmanager
+def measure_peak_memory() -> Iterator[PeakMemory]:
+    """Within this block memory is measured; the result is complete when it is left.
+
+    Skips the test where there is no ``/proc``.
+    """
+    if sys.platform != "linux":
+        pytest.skip("cosmos_peak_memory reads /proc, which only Linux has")
+    peak = PeakMemory()
+    mark = f"{os.getpid()}-{time.monotonic_ns()}"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(_VARIABLE, mark)
+        sampler = _Sampler(peak, mark)
+        sampler.start()
+        try:
+            yield peak
+        finally:
+            sampler.stop()
+
+
+class _Sampler(threading.Thread):
+    def __init__(self, peak: PeakMemory, mark: str) -> None:
+        super().__init__(name="cosmos_peak_memory", daemon=True)
+        self._peak = peak
+        self._mark = f"{_VARIABLE}={mark}".encode()
+        self._is_over = threading.Event()
+        self._own_pid = os.getpid()
+        self._own_session = os.getsid(0)
+        self._strangers = set(_pids()) - {self._own_pid}
+        self._ours: set[int] = set()
+        self._sessions: set[int] = set()
+        record = os.environ.get(RECORD_VARIABLE)
+        self._record = Path(record) if record else None
+        self._began_at = time.time()
+        _reset_own_peak()
+        self._before = _status(self._own_pid).get("VmRSS", 0)
+
+    def run(self) -> None:
+        while not self._is_over.wait(INTERVAL):
+            self._look()
+
+    def stop(self) -> None:
+        self._is_over.set()
+        self.join()
+        self._look()
+
+    def _look(self) -> None:
+        alive = _pids()
+        self._strangers &= alive
+        self._ours &= alive
+        # Again at every look: between fork and exec a process has the environment of its parent.
+        for pid in alive - self._strangers - self._ours - {self._own_pid}:
+            if self._belongs(pid):
+                self._take_in(pid)
+        self._ours |= self._reporters() & alive
+        held = {pid: _status(pid).get("VmHWM", 0) for pid in self._ours}
+        held[self._own_pid] = max(_status(self._own_pid).get("VmHWM", 0) - self._before, 0)
+        for pid, most in held.items():
+            self._peak.processes[pid] = max(most, self._peak.processes.get(pid, 0))
+        self._peak.bytes = max(self._peak.bytes, sum(held.values()))
+
+    def _belongs(self, pid: int) -> bool:
+        if _parent(pid) in {self._own_pid, *self._ours} or _session(pid) in self._sessions:
+            return True
+        return self._mark in _environment(pid)
+
+    def _take_in(self, pid: int) -> None:
+        """For good: later its parents may be gone."""
+        self._ours.add(pid)
+        session = _session(pid)
+        if session is not None and session != self._own_session:
+            self._sessions.add(session)
+
+    def _reporters(self) -> set[int]:
+        if self._record is None:
+            return set()
+        from pytest_cosmos_venv.environments.dbt_record import read_dbt_calls
+
+        return {call.pid for call in read_dbt_calls(self._record) if call.started_at >= self._began_at}
+
+
+def _pids() -> set[int]:
+    return {int(name) for name in os.listdir(_PROC) if name.isdigit()}  # noqa: PTH208 - 200 times a second
+
+
+def _status(pid: int) -> dict[str, int]:
+    """Its figures that are sizes, in bytes; empty when it is gone or a zombie."""
+    lines = _read(pid, "status").decode(errors="replace").splitlines()
+    words = [line.split() for line in lines if line.startswith(("VmHWM", "VmRSS"))]
+    return {name.rstrip(":"): int(size) * _KIB for name, size, _ in words}
+
+
+def _environment(pid: int) -> list[bytes]:
+    return _read(pid, "environ").split(b"\0")
+
+
+def _parent(pid: int) -> int | None:
+    return _stat_field(pid, 1)
+
+
+def _session(pid: int) -> int | None:
+    return _stat_field(pid, 3)
+
+
+def _stat_field(pid: int, number: int) -> int | None:
+    """Of the fields after the program's name, which may hold blanks and brackets itself."""
+    _, _, rest = _read(pid, "stat").rpartition(b")")
+    fields = rest.split()
+    return int(fields[number]) if len(fields) > number else None
+
+
+def _read(pid: int, name: str) -> bytes:
+    try:
+        return (_PROC / str(pid) / name).read_bytes()
+    except OSError:  # it is gone, or another user's
+        return b""
+
+
+def _reset_own_peak() -> None:
+    try:
+        (_PROC / "self" / "clear_refs").write_text(_RESET_PEAK, encoding="ascii")
+    except OSError:  # not allowed in some containers: then an earlier peak of this process may count
+        return

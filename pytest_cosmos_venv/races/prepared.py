@@ -1,0 +1,117 @@
+"""Which process do contenders fork from? One for each set of imports and Airflow settings, the last one kept."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from multiprocessing.reduction import send_handle
+from pathlib import Path
+
+from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.races.orders import ModuleAt, RaceOrder
+from pytest_cosmos_venv.races.server import START_SERVER
+
+DEADLINE = 120.0
+"""Seconds that the imports may take."""
+_ENDS_SOON = 5.0
+
+
+class PreparedProcess:
+    """A process that has imported ``modules`` and forks a marshal for each race.
+
+    :param log: file for what it and its marshals write.
+    """
+
+    def __init__(self, modules: tuple[ModuleAt, ...], log: Path) -> None:
+        self._log = log
+        self._connection, other = Pipe()
+        with other, log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", START_SERVER, str(other.fileno()), *sys.path],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                pass_fds=[other.fileno()],
+                start_new_session=True,  # Ctrl-C is for the test, which then ends its races
+            )
+        try:
+            self._prepare(modules)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it can fork."""
+        return self._process.poll() is None
+
+    def fork_marshal(self, order: RaceOrder) -> Connection:
+        """Begin a race; returns the connection to its marshal."""
+        own, other = Pipe()
+        with other:
+            self._connection.send(order)
+            send_handle(self._connection, other.fileno(), self._process.pid)
+        return own
+
+    def close(self) -> None:
+        """End it. Races that still run end by themselves."""
+        self._connection.close()
+        try:
+            self._process.wait(_ENDS_SOON)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _prepare(self, modules: tuple[ModuleAt, ...]) -> None:
+        names = ", ".join(module.name for module in modules)
+        try:
+            self._connection.send(modules)
+            if not self._connection.poll(DEADLINE):
+                raise ToolkitMisuse(
+                    f"cosmos_task_race: importing {names} took more than {DEADLINE:.0f} s ({self._log})."
+                )
+            wrong: str | None = self._connection.recv()
+        except (EOFError, OSError):
+            raise ToolkitMisuse(
+                f"cosmos_task_race: the process that imports {names} for the contenders has died ({self._log})."
+            ) from None
+        if wrong is not None:
+            raise ToolkitMisuse(
+                f"cosmos_task_race: contenders cannot be forked from a process with {names}: {wrong}. "
+                "Import it inside the function that races, or start interpreters with fresh=True."
+            )
+
+
+@dataclass
+class PreparedProcesses:
+    """The prepared process that was used last: an Airflow costs seconds to import and much memory to keep.
+
+    :param folder: an existing one for logs.
+    """
+
+    folder: Path
+    _kept: PreparedProcess | None = None
+    _key: object = None
+    _count: int = field(default=0)
+
+    def get(self, modules: tuple[ModuleAt, ...]) -> PreparedProcess:
+        """One that has imported these, under the settings of Airflow that hold now."""
+        # Airflow settles on its home and its database when it is imported.
+        settings = tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith("AIRFLOW")))
+        key = (modules, settings, tuple(sys.path))
+        if self._kept is None or self._key != key or not self._kept.is_alive:
+            self.close()
+            self._count += 1
+            self._kept = PreparedProcess(modules, self.folder / f"prepared-{self._count}.log")
+            self._key = key
+        return self._kept
+
+    def close(self) -> None:
+        """End it."""
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None

@@ -1,0 +1,276 @@
+"""How is a race led while it runs? From the test's process: watch for points, send signals, wait with a deadline."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.races.account import Account
+from pytest_cosmos_venv.races.contender import WHERE, WHERE_ARE_YOU
+from pytest_cosmos_venv.races.link import MarshalLink
+from pytest_cosmos_venv.races.orders import RaceOrder
+from pytest_cosmos_venv.races.plan import Plan, is_own, is_stopped, known_names, name_of, own_point
+from pytest_cosmos_venv.races.points import LOOK_AGAIN, Point, Sighting
+from pytest_cosmos_venv.races.result import Race, RaceFailure, failure_message
+from pytest_cosmos_venv.races.whereabouts import contender_of
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from pytest_cosmos_venv.races.timeline import Timeline
+
+_PATIENCE = 0.05
+_LONGEST_ANSWER = 0.5
+
+
+class RunningRace:
+    """A race that has started. Leaving its ``with`` block ends it, with everything that its contenders started."""
+
+    def __init__(self, link: MarshalLink, order: RaceOrder, plan: Plan) -> None:
+        self._link = link
+        self._order = order
+        self._plan = plan
+        self._points = plan.points(order)
+        self._sightings: dict[str, Sighting] = {}
+        self._seen: dict[str, Sighting] = {}
+        self._stops: dict[int, tuple[float, float | None]] = {}
+        self._account = Account(
+            order=order,
+            link=link,
+            calls=plan.lookalikes.calls,
+            builds=plan.new_builds(),
+            seen=self._seen,
+            stops=self._stops,
+        )
+        self._watched: dict[str, Callable[[Sighting], None]] = {}
+        self._killed: set[int] = set()
+        self._end = time.monotonic() + plan.deadline
+        self._watch_for_plan()
+
+    def __enter__(self) -> RunningRace:
+        __tracebackhide__ = True
+        try:
+            self._wait(lambda: self._link.is_ready, "were not ready for the start")
+            self._link.go()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Of the contenders, in their order."""
+        return tuple(self._link.pids)
+
+    @property
+    def running(self) -> tuple[int, ...]:
+        """Indexes of the contenders that have not ended."""
+        self._link.listen(0.0)
+        return self._link.running
+
+    @property
+    def timeline(self) -> Timeline:
+        """What has happened by now."""
+        return self._account.timeline
+
+    def wait_for(self, point: str | Point, *, deadline: float | None = None) -> Sighting:
+        """The sighting of a point, as soon as one contender has reached it.
+
+        :param point: a point; or ``creating``, ``locked``, ``waiting``, ``installing``, ``running``; or the name of
+            one that contenders tell of by ``contender.point(name)``.
+        :param deadline: seconds; without one, those that the race has left.
+        :raises RaceFailure: when it is not reached by then, or all contenders have ended without it.
+        """
+        __tracebackhide__ = True
+        name = name_of(point)
+        if isinstance(point, Point):
+            self._points[name] = point
+        self._watched.setdefault(name, lambda _: None)
+        self._wait(
+            lambda: name in self._sightings or not self._link.running, f"have not reached {name!r}", within=deadline
+        )
+        self._look()  # the last time after the last contender has ended
+        if name not in self._sightings:
+            raise self._failure(f"All contenders have ended, and none has reached {name!r}{self._others()}.")
+        return self._sightings[name]
+
+    def kill(self, index: int, *, tree: bool = False) -> None:
+        """End a contender by SIGKILL; it is dead when this returns.
+
+        :param tree: with all that it started; otherwise its own process alone, as when a worker is killed.
+        """
+        __tracebackhide__ = True
+        self._signal_kill(index, tree=tree)
+        self._wait(lambda: index not in self._link.running, "have not died")
+
+    def stop(self, index: int, *, tree: bool = True) -> None:
+        """Stop a contender where it is, until ``resume``; it stands still when this returns.
+
+        :param tree: with all that it started, as when its machine stands still.
+        """
+        __tracebackhide__ = True
+        self._signal_stop(index, tree=tree)
+        self._wait(lambda: index not in self._link.running or is_stopped(self._link.pids[index]), "have not stopped")
+
+    def resume(self, index: int) -> None:
+        """Let a contender that was stopped go on, with all that it started."""
+        self._link.signal(index, signal.SIGCONT, tree=True)
+        if index in self._stops:
+            self._stops[index] = (self._stops[index][0], time.time())
+
+    def finish(self, *, check: bool = True) -> Race:
+        """Wait for the end of all contenders, and of what they have left running.
+
+        :param check: raise when one has failed that the race did not kill.
+        :raises RaceFailure: a contender failed, a point was not reached, or the deadline was.
+        """
+        __tracebackhide__ = True
+        self._wait(lambda: not self._link.running, "have not ended")
+        self._look()
+        self._link.finish(grace=self._plan.grace)
+        race = self._account.race(self._sightings)
+        self._check_plan(race)
+        failed = [one for at, one in enumerate(race.outcomes) if at not in self._killed and not one.succeeded]
+        if check and failed:
+            sentence = f"{len(failed)} of {len(race.outcomes)} contenders failed."
+            raise RaceFailure(failure_message(sentence, failed, race.timeline))
+        return race
+
+    def close(self) -> None:
+        """End the race as it is, with everything that its contenders started."""
+        try:
+            self._link.finish(grace=0.0)
+        finally:
+            self._link.close()
+
+    def _watch_for_plan(self) -> None:
+        plan = self._plan
+        if plan.kill_at is not None:
+            self._watched[name_of(plan.kill_at)] = self._kill_who_is_there
+        if plan.stop_at is not None:
+            self._watched[name_of(plan.stop_at)] = self._stop_who_is_there
+        if plan.continue_at is not None:
+            self._watched[name_of(plan.continue_at)] = lambda _: self._resume_all()
+
+    def _kill_who_is_there(self, sighting: Sighting) -> None:
+        index = self._who(sighting)
+        self._killed.add(index)
+        if not is_own(self._plan.kill_at):  # there it has done it itself, on the very spot
+            self._signal_kill(index, tree=False)
+
+    def _stop_who_is_there(self, sighting: Sighting) -> None:
+        index = self._who(sighting)
+        # At a point of its own it has stopped itself, and alone, on the very spot; here what it started is stopped.
+        self._signal_stop(index, tree=True)
+        self._stops[index] = (sighting.at, None)
+        if self._plan.continue_at is not None and name_of(self._plan.continue_at) in self._sightings:
+            self.resume(index)
+
+    def _signal_kill(self, index: int, *, tree: bool) -> None:
+        self._link.signal(index, signal.SIGKILL, tree=tree)
+        self._killed.add(index)
+
+    def _signal_stop(self, index: int, *, tree: bool) -> None:
+        self._link.signal(index, signal.SIGSTOP, tree=tree)
+        self._stops[index] = (time.time(), None)
+
+    def _resume_all(self) -> None:
+        for index in self._stopped():
+            self.resume(index)
+
+    def _stopped(self) -> set[int]:
+        return {index for index, (_, end) in self._stops.items() if end is None}
+
+    def _who(self, sighting: Sighting) -> int:
+        if self._plan.victim is not None:
+            return self._plan.victim
+        if sighting.actor in self._order.names:
+            return self._order.names.index(sighting.actor)
+        if len(self._order.names) == 1:
+            return 0
+        if len(self._link.running) == 1:
+            return self._link.running[0]
+        raise ToolkitMisuse(
+            f"{sighting.what} was seen, but it cannot be told which of {len(self._link.running)} contenders is there: "
+            "say which one is meant with victim=INDEX."
+        )
+
+    def _look(self) -> None:
+        """At every point that somebody waits for and that has not been reached."""
+        for name, act in list(self._watched.items()):
+            if name not in self._sightings:
+                sighting = (self._points.get(name) or own_point(self._order, name)).look()
+                if sighting is not None:
+                    self._sightings[name] = self._with_actor(sighting)
+                    if not is_own(name) or name in self._points:
+                        self._seen[name] = self._sightings[name]
+                    act(self._sightings[name])
+
+    def _with_actor(self, sighting: Sighting) -> Sighting:
+        if sighting.actor is not None:
+            return sighting
+        index = contender_of(sighting.pid, self._link.pids, self._order.names, self._plan.virtualenv_dir)
+        return sighting if index is None else replace(sighting, actor=self._order.names[index])
+
+    def _wait(self, is_so: Callable[[], bool], what: str, *, within: float | None = None) -> None:
+        __tracebackhide__ = True
+        end = self._end if within is None else min(self._end, time.monotonic() + within)
+        while not is_so():
+            self._look()
+            # A stopped contender that nobody else is left to wait for.
+            if set(self._link.running) <= self._stopped() and self._plan.stop_at is not None:
+                self._resume_all()
+            self._link.listen(LOOK_AGAIN if self._watched.keys() - self._sightings.keys() else _PATIENCE)
+            if time.monotonic() > end:
+                self._seen["deadline"] = Sighting(at=time.time(), actor="race")
+                self._ask_where()
+                raise self._failure(f"{self._names_of_running()} {what} within the deadline{self._others()}.")
+
+    def _ask_where(self) -> None:
+        """Let the contenders that still run write where they are into their output."""
+        asked = set(self._link.running) - self._stopped()
+        for index in asked:
+            self._link.signal(index, WHERE_ARE_YOU, tree=False)
+        end = time.monotonic() + _LONGEST_ANSWER
+        outputs = [self._order.output_of(index) for index in asked]
+        while time.monotonic() < end and not all(_says_where(output) for output in outputs):
+            time.sleep(LOOK_AGAIN)
+
+    def _check_plan(self, race: Race) -> None:
+        __tracebackhide__ = True
+        for parameter in ("kill_at", "stop_at", "continue_at"):
+            point = getattr(self._plan, parameter)
+            if point is not None and name_of(point) not in race.sightings:
+                raise self._failure(f"{parameter}={name_of(point)!r}: no contender has come there{self._others()}.")
+        late = [at for at in self._killed if race.outcomes[at].signal is not signal.SIGKILL]
+        if self._plan.kill_at is not None and late:
+            raise self._failure(
+                f"{race.outcomes[late[0]].actor} had ended before the kill at {name_of(self._plan.kill_at)!r} came: "
+                "let it stay there longer (script a hold), so that what the test sees is what it says."
+            )
+
+    def _others(self) -> str:
+        """The names it might have been, in words."""
+        told = {span.name for span in self._account.told if span.is_point} - self._sightings.keys()
+        return f" (told of: {', '.join(sorted(told)) or 'nothing'}; seen from outside: {known_names(self._points)})"
+
+    def _names_of_running(self) -> str:
+        return ", ".join(self._order.names[index] for index in self._link.running) or "The contenders"
+
+    def _failure(self, sentence: str) -> RaceFailure:
+        running = [self._account.outcomes[index] for index in self._link.running if index < len(self._link.pids)]
+        return RaceFailure(failure_message(sentence, running, self.timeline))
+
+
+def _says_where(output: Path) -> bool:
+    return output.exists() and WHERE in output.read_text(encoding="utf-8", errors="replace")

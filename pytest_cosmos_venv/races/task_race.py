@@ -1,0 +1,192 @@
+"""How does a test start a race? It names the work, which a process of its own for each contender finds by that name."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.races.link import MarshalLink
+from pytest_cosmos_venv.races.orders import ModuleAt, RaceOrder, Work
+from pytest_cosmos_venv.races.plan import Plan
+from pytest_cosmos_venv.races.running import RunningRace
+
+if TYPE_CHECKING:
+    from pytest_cosmos_venv.races.lookalikes import Lookalikes
+    from pytest_cosmos_venv.races.points import Point
+    from pytest_cosmos_venv.races.prepared import PreparedProcesses
+    from pytest_cosmos_venv.races.result import Race
+
+    WorkFunction = Callable[..., Any]
+
+DEADLINE = 60.0
+GRACE = 5.0
+
+
+@dataclass(frozen=True, repr=False)
+class TaskRace:
+    """Runs a function in several processes at the same instant."""
+
+    _prepared: PreparedProcesses
+    _new_folder: Callable[[], Path]
+    _find_lookalikes: Callable[[], Lookalikes]
+
+    def __repr__(self) -> str:
+        return "<cosmos_task_race>"
+
+    def __call__(
+        self,
+        work: WorkFunction | Sequence[WorkFunction],
+        *arguments: Any,
+        contenders: int | None = None,
+        prepare: Sequence[str] = (),
+        fresh: bool = False,
+        kill_at: str | Point | None = None,
+        stop_at: str | Point | None = None,
+        continue_at: str | Point | None = None,
+        victim: int | None = None,
+        virtualenv_dir: Path | str | None = None,
+        deadline: float = DEADLINE,
+        grace: float = GRACE,
+        check: bool = True,
+    ) -> Race:
+        """Run a race to its end.
+
+        :param work: a function at the top of a file, called as ``work(contender, *arguments)`` in each process; or
+            one function for each contender.
+        :param arguments: plain data, paths, ``cosmos_implementation``: whatever can be pickled.
+        :param contenders: how many; 2, or one for each function.
+        :param prepare: modules to import once, before the contenders fork, beside the file that ``work`` stands in.
+        :param fresh: start an interpreter for each contender instead of forking.
+        :param kill_at: kill the first contender that comes to this point: a point; or ``creating``, ``locked``,
+            ``waiting``, ``installing``, ``running``; or what contenders say by ``contender.point(name)``.
+        :param stop_at: stop that contender there, with all that it started.
+        :param continue_at: let it go on when a contender comes to this point; without it, when all others have ended.
+        :param victim: index of the only contender to be killed or stopped.
+        :param virtualenv_dir: the directory that they share, for ``creating`` and ``locked``.
+        :param deadline: seconds for all of it.
+        :param grace: seconds for processes that the contenders leave behind to end by themselves.
+        :param check: raise when a contender has failed that the race did not kill.
+        :raises RaceFailure: a contender failed, nobody came to a point, or the deadline was over.
+        :raises ToolkitMisuse: a race that cannot be run.
+        """
+        __tracebackhide__ = True
+        with self.start(
+            work,
+            *arguments,
+            contenders=contenders,
+            prepare=prepare,
+            fresh=fresh,
+            kill_at=kill_at,
+            stop_at=stop_at,
+            continue_at=continue_at,
+            victim=victim,
+            virtualenv_dir=virtualenv_dir,
+            deadline=deadline,
+            grace=grace,
+        ) as race:
+            return race.finish(check=check)
+
+    def start(
+        self,
+        work: WorkFunction | Sequence[WorkFunction],
+        *arguments: Any,
+        contenders: int | None = None,
+        prepare: Sequence[str] = (),
+        fresh: bool = False,
+        kill_at: str | Point | None = None,
+        stop_at: str | Point | None = None,
+        continue_at: str | Point | None = None,
+        victim: int | None = None,
+        virtualenv_dir: Path | str | None = None,
+        deadline: float = DEADLINE,
+        grace: float = GRACE,
+    ) -> RunningRace:
+        """A race that the test leads itself: ``with cosmos_task_race.start(...) as race``. Parameters as for a race."""
+        __tracebackhide__ = True
+        functions = _functions(work, contenders)
+        plan = Plan(
+            kill_at=kill_at,
+            stop_at=stop_at,
+            continue_at=continue_at,
+            victim=victim,
+            virtualenv_dir=None if virtualenv_dir is None else Path(virtualenv_dir),
+            lookalikes=self._find_lookalikes(),
+            deadline=deadline,
+            grace=grace,
+        )
+        plan.check(len(functions))
+        order = self._order(Work(functions=functions, arguments=arguments), plan, fresh=fresh)
+        imports = () if fresh else (*order.modules, *(ModuleAt(name=name, file=None) for name in prepare))
+        connection = self._prepared.get(imports).fork_marshal(order)
+        return RunningRace(MarshalLink(connection, len(functions)), order, plan)
+
+    def _order(self, work: Work, plan: Plan, *, fresh: bool) -> RaceOrder:
+        order = RaceOrder(
+            folder=self._new_folder(),
+            names=tuple(f"contender-{index}" for index in range(len(work.functions))),
+            sys_path=tuple(sys.path),
+            directory=str(Path.cwd()),
+            variables=dict(os.environ),
+            fresh=fresh,
+            modules=tuple(dict.fromkeys(map(_module_of, work.functions))),
+            work=_pickled(work),
+            acts=plan.acts,
+        )
+        if fresh:
+            order.save()
+        return order
+
+
+def _functions(work: WorkFunction | Sequence[WorkFunction], contenders: int | None) -> tuple[WorkFunction, ...]:
+    _require_functions(work)
+    if callable(work):
+        count = 2 if contenders is None else contenders
+        if count < 1:
+            raise ToolkitMisuse(f"contenders={count}: a race needs at least one, and two to be one.")
+        return (work,) * count
+    if contenders not in {None, len(work)}:
+        raise ToolkitMisuse(f"contenders={contenders} for {len(work)} functions: leave it out, each is one contender.")
+    if not work:
+        raise ToolkitMisuse("No function was given: cosmos_task_race(work, ...), or a list of them.")
+    return tuple(work)
+
+
+def _require_functions(work: object) -> None:
+    several = work if isinstance(work, (list, tuple)) else [work]
+    strange = [each for each in several if not callable(each)]
+    if strange:
+        raise ToolkitMisuse(f"cosmos_task_race({strange[0]!r}): give the function that is to race, not its name.")
+
+
+def _module_of(function: WorkFunction) -> ModuleAt:
+    plain = getattr(function, "func", function)  # of a functools.partial
+    name = getattr(plain, "__qualname__", type(plain).__qualname__)
+    if "<" in name:  # <locals>, <lambda>
+        raise ToolkitMisuse(
+            f"{name} is made inside a function, and a contender, which has a process of its own, finds its work by "
+            "name only. Move it to the top of the file, and hand what it took from the test as arguments: "
+            "cosmos_task_race(work, tmp_path)."
+        )
+    module = getattr(plain, "__module__", type(plain).__module__)
+    return ModuleAt(name=module, file=getattr(sys.modules.get(module), "__file__", None))
+
+
+def _pickled(work: Work) -> bytes:
+    for at, argument in enumerate(work.arguments):
+        try:
+            pickle.dumps(argument)
+        except Exception as error:  # noqa: BLE001 - pickling raises whatever the object does
+            raise ToolkitMisuse(
+                f"Argument {at + 1} of the work, a {type(argument).__name__}, cannot be handed to another process "
+                f"({error}). Hand plain data, and make the object inside the function."
+            ) from None
+    try:
+        return pickle.dumps(work)
+    except Exception as error:  # noqa: BLE001 - as above
+        raise ToolkitMisuse(f"The work cannot be handed to another process: {error}.") from None

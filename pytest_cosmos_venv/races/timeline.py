@@ -1,0 +1,254 @@
+"""Who did what when? Spans of several processes on one clock, questions about them, and sentences that draw them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from math import inf
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytest_cosmos_venv.environments.dbt_record import DbtCall
+
+ACTOR_VARIABLE = "COSMOS_RACE_ACTOR"
+"""Names the contender in its own environment, so that the calls of dbt it starts can be told to be its."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """One thing that one actor did.
+
+    :param actor: who: ``contender-0``.
+    :param name: what: ``install``, ``dbt run``. A question about ``dbt`` is also one about ``dbt run``.
+    :param started_at: seconds since the epoch, as ``time.time()`` gives them.
+    :param ended_at: the same; equal to ``started_at`` for an event that takes no time; None when nobody has seen the
+        end: it was still going on, or its process was killed.
+    :param pid: of the process that did it, where that is known.
+    """
+
+    actor: str
+    name: str
+    started_at: float
+    ended_at: float | None = None
+    pid: int | None = None
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took; None when its end was not seen."""
+        return None if self.ended_at is None else self.ended_at - self.started_at
+
+    @property
+    def is_point(self) -> bool:
+        """Whether it took no time: an event."""
+        return self.ended_at == self.started_at
+
+    @property
+    def end(self) -> float:
+        """When it ended; infinity when that was not seen."""
+        return inf if self.ended_at is None else self.ended_at
+
+    def overlaps(self, other: Span) -> bool:
+        """Whether there is a moment inside of both. What begins when the other ends does not overlap it."""
+        return self.started_at < other.end and other.started_at < self.end
+
+    def __str__(self) -> str:
+        if self.is_point:
+            return f"{self.actor} {self.name}"
+        return f"{self.actor} {self.name} ({'no end seen' if self.seconds is None else f'{self.seconds:.3f} s'})"
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Two spans that went on at one moment; ``first`` began first."""
+
+    first: Span
+    second: Span
+
+    @property
+    def seconds(self) -> float:
+        """How long both went on; infinity when neither was seen to end."""
+        return min(self.first.end, self.second.end) - self.second.started_at
+
+    def __str__(self) -> str:
+        return f"{self.first} and {self.second}"
+
+
+class Timeline:
+    """What several actors did, in the order in which it began. Never changes; ``print`` draws it.
+
+    :param spans: in any order.
+    """
+
+    def __init__(self, spans: Iterable[Span] = ()) -> None:
+        self._spans = tuple(sorted(spans, key=lambda span: (span.started_at, span.end)))
+
+    @classmethod
+    def read(cls, folder: Path) -> Timeline:
+        """What processes have written down in ``folder`` by ``EventLog`` so far; empty where there is no folder."""
+        from pytest_cosmos_venv.races.event_log import read_spans
+
+        return cls(read_spans(folder))
+
+    def __iter__(self) -> Iterator[Span]:
+        return iter(self._spans)
+
+    def __len__(self) -> int:
+        return len(self._spans)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Timeline) and self._spans == other._spans
+
+    def __hash__(self) -> int:
+        return hash(self._spans)
+
+    def __add__(self, other: Timeline) -> Timeline:
+        return Timeline([*self, *other])
+
+    def __str__(self) -> str:
+        return self.draw()
+
+    def __repr__(self) -> str:
+        return f"<Timeline: {len(self)} spans of {len(self.actors)} actors>"
+
+    @property
+    def actors(self) -> tuple[str, ...]:
+        """Everybody who did anything, in the order of their names; numbers in them count as numbers."""
+        return tuple(sorted({span.actor for span in self}, key=_natural))
+
+    def spans(self, name: str | None = None, *, actor: str | None = None) -> tuple[Span, ...]:
+        """The spans of that name, the earliest first.
+
+        :param name: None takes all. ``dbt`` finds ``dbt`` and all that begins with ``dbt`` and a blank.
+        :param actor: of that one alone.
+        """
+        return tuple(
+            span
+            for span in self
+            if (name is None or span.name == name or span.name.startswith(f"{name} ")) and actor in {None, span.actor}
+        )
+
+    def count(self, name: str) -> int:
+        """How many spans have that name."""
+        return len(self.spans(name))
+
+    def order(self, name: str) -> tuple[str, ...]:
+        """The actors in the order in which they began it; one that did it twice stands there twice."""
+        return tuple(span.actor for span in self.spans(name))
+
+    def overlap(self, name: str, other: str | None = None) -> tuple[Overlap, ...]:
+        """Every two spans that went on at one moment: empty, so false, when there are none.
+
+        :param name: of both, ``overlap("dbt")``, or of one of them.
+        :param other: ``overlap("install", "dbt")``: an install of one actor and a dbt of another one.
+        """
+        if other is None:
+            found = self.spans(name)
+            pairs = [(first, second) for at, first in enumerate(found) for second in found[at + 1 :]]
+        else:
+            pairs = [(a, b) for a in self.spans(name) for b in self.spans(other) if a.actor != b.actor]
+        ordered = [sorted(pair, key=lambda span: span.started_at) for pair in pairs if pair[0].overlaps(pair[1])]
+        return tuple(Overlap(first, second) for first, second in ordered)
+
+    def max_concurrent(self, name: str) -> int:
+        """How many spans of that name went on at the same moment, at most; one whose end was not seen goes on."""
+        spans = self.spans(name)
+        return max((_going_on_with(span, spans) for span in spans), default=0)
+
+    def with_calls(self, calls: Iterable[DbtCall]) -> Timeline:
+        """This and the calls of dbt that a look-alike recorded, each a span named ``dbt COMMAND``, each once.
+
+        :param calls: ``cosmos_wheelhouse.calls``, ``read_dbt_calls(folder)``. The actor is the contender that made
+            the call, else ``dbt PID``.
+        """
+        known = {(span.pid, span.started_at) for span in self}
+        return Timeline([*self, *(_span_of_call(call) for call in calls if (call.pid, call.started_at) not in known)])
+
+    def draw(self, *, width: int = 100, ascii_only: bool | None = None) -> str:
+        """A text of one row for everything an actor did: a chart of bars on one clock.
+
+        :param width: in columns, at least 60.
+        :param ascii_only: without block characters; None finds out what the terminal can show.
+        """
+        from pytest_cosmos_venv.races.chart import draw
+
+        return draw(self, width=width, ascii_only=ascii_only)
+
+    def to_svg(self, *, title: str = "") -> str:
+        """The same as an SVG picture that needs nothing else, in light and in dark.
+
+        :param title: above it.
+        """
+        from pytest_cosmos_venv.races.svg import to_svg
+
+        return to_svg(self, title=title)
+
+    def assert_overlap(self, name: str, other: str | None = None) -> None:
+        """At least two went on at one moment. Parameters as for ``overlap``.
+
+        :raises AssertionError: with the chart, as all assertions here.
+        """
+        __tracebackhide__ = True
+        if not self.overlap(name, other):
+            self._fail(f"no {_pair(name, other)} overlap; they were expected to")
+
+    def assert_no_overlap(self, name: str, other: str | None = None) -> None:
+        """No two went on at one moment. Parameters as for ``overlap``."""
+        __tracebackhide__ = True
+        found = self.overlap(name, other)
+        if found:
+            more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+            self._fail(f"{_pair(name, other)} must not overlap; seen at once: {found[0]}{more}")
+
+    def assert_max_concurrent(self, name: str, at_most: int) -> None:
+        """No more than ``at_most`` of that name went on at one moment."""
+        __tracebackhide__ = True
+        seen = self.max_concurrent(name)
+        if seen > at_most:
+            self._fail(f"at most {at_most} {name} at one moment expected, {seen} seen")
+
+    def assert_count(self, name: str, expected: int) -> None:
+        """Exactly so many spans have that name."""
+        __tracebackhide__ = True
+        seen = self.count(name)
+        if seen != expected:
+            self._fail(f"{expected} {name} expected, {seen} seen")
+
+    def assert_order(self, name: str, expected: Sequence[str]) -> None:
+        """These actors began it, in this order, and nobody else."""
+        __tracebackhide__ = True
+        seen = self.order(name)
+        if seen != tuple(expected):
+            self._fail(f"{name} in the order {', '.join(expected) or 'of nobody'} expected, seen {', '.join(seen)}")
+
+    def assert_finished(self, name: str | None = None) -> None:
+        """The end of every span of that name, or of all, was seen."""
+        __tracebackhide__ = True
+        going_on = [span for span in self.spans(name) if span.ended_at is None]
+        if going_on:
+            self._fail(f"no end was seen of: {', '.join(f'{span.actor} {span.name}' for span in going_on)}")
+
+    def _fail(self, sentence: str) -> None:
+        __tracebackhide__ = True
+        raise AssertionError(f"{sentence[0].upper()}{sentence[1:]}.\n{self.draw()}")
+
+
+def _going_on_with(span: Span, spans: Iterable[Span]) -> int:
+    """How many go on in the moment after ``span`` began, itself included."""
+    return sum(1 for one in spans if one is span or (one.overlaps(span) and one.started_at <= span.started_at))
+
+
+def _span_of_call(call: DbtCall) -> Span:
+    actor = call.env.get(ACTOR_VARIABLE) or f"dbt {call.pid}"
+    return Span(actor, f"dbt {call.command or ''}".strip(), call.started_at, call.ended_at, call.pid)
+
+
+def _pair(name: str, other: str | None) -> str:
+    return f"two {name}" if other is None else f"{name} and {other} of different actors"
+
+
+def _natural(text: str) -> list[tuple[int, str]]:
+    """``contender-10`` comes after ``contender-9``."""
+    import re
+
+    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", text)]

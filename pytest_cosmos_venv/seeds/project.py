@@ -1,0 +1,123 @@
+"""Which files does a scenario work on? Those of a project that it made, or of a copy of the author's own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.projects.profile import TARGET
+from pytest_cosmos_venv.projects.project import DbtProject
+from pytest_cosmos_venv.projects.projects import DbtProjects
+from pytest_cosmos_venv.projects.properties import DataTests
+from pytest_cosmos_venv.seeds.seed_file import SeedFile
+
+NAME = "harbor"
+MODEL = "staging"
+PROJECT_FILE = "dbt_project.yml"
+MANIFEST = "manifest.json"
+_UNKNOWN = {"name": "none", "checksum": ""}
+_NOT_COPIED = ("logs", ".git", ".venv", "__pycache__")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedProject:
+    """A dbt project on disk.
+
+    :param path: its folder.
+    :param profile: name and target of its profile, and the file that both stand in.
+    :param manifest: where its manifest lies, if it has one.
+    :param attic: an existing folder beside it.
+    :param files: name of a seed -> its CSV, in the order in which the author named them.
+    """
+
+    path: Path
+    profile: tuple[str, str, Path]
+    manifest: Path
+    attic: Path
+    files: dict[str, Path]
+
+    @property
+    def seeds(self) -> tuple[str, ...]:
+        """Their names."""
+        return tuple(self.files)
+
+    def file(self, seed: str | None) -> SeedFile:
+        """The file of a seed, of the first one without a name."""
+        name = seed if seed is not None else self.seeds[0]
+        if name not in self.files:
+            raise ToolkitMisuse(f"seed={name!r}: the project has {', '.join(self.files)}.")
+        return SeedFile(path=self.files[name], attic=self.attic)
+
+    def set_manifest_checksum(self, checksum: str | None) -> None:
+        """Write into the manifest that every seed has this checksum; None takes it out, as of files over 1 MiB."""
+        document = json.loads(self.manifest.read_text(encoding="utf-8"))
+        for node in document["nodes"].values():
+            if node["resource_type"] == "seed":
+                node["checksum"] = {"name": "sha256", "checksum": checksum} if checksum else dict(_UNKNOWN)
+        self.manifest.write_text(json.dumps(document), encoding="utf-8")
+
+
+def make_seed_project(folder: Path, seeds: Sequence[str], *, model: str | None, with_tests: bool) -> SeedProject:
+    """A project of these seeds.
+
+    :param folder: an existing one, for the project and its attic.
+    :param model: the name of one that reads all seeds, or None.
+    :param with_tests: whether seeds and model have a data test each.
+    """
+    project = DbtProjects(folder=folder)(NAME)
+    tests: DataTests | None = {"id": ["not_null"]} if with_tests else None
+    for name in seeds:
+        project.seed(name, f"id,name\n1,{name}\n", tests=tests)
+    # Cosmos looks for the folder, whatever is in it.
+    (project.path / "models").mkdir(exist_ok=True)
+    union = " union all ".join(f"select * from {{{{ ref('{name}') }}}}" for name in seeds)  # noqa: S608
+    if model is not None:
+        project.model(model, union, tests=tests)
+    return use_project(project, folder, order=seeds)
+
+
+def use_project(project: DbtProject, folder: Path, order: Sequence[str] = ()) -> SeedProject:
+    """A project of ``cosmos_dbt_project``, as it is on the disk; its manifest is written now.
+
+    :param folder: an existing one, for the attic.
+    :param order: names of seeds that come first.
+    """
+    profile = (project.profile.name, TARGET, project.profiles_yml)
+    # Not in the project's target folder, where every dbt that runs there writes its own.
+    return _with_seeds(project.path, profile, project.manifest(folder / MANIFEST), folder, order)
+
+
+def copy_project(source: Path, folder: Path) -> SeedProject:
+    """A copy of the author's own project, so that the original is left alone.
+
+    :param folder: an existing one, for the copy and the attic.
+    :raises ToolkitMisuse: there is no dbt project, or no seed in it.
+    """
+    if not (source / PROJECT_FILE).is_file():
+        raise ToolkitMisuse(
+            f"project={str(source)!r}: there is no {PROJECT_FILE} in it; give the folder of a dbt project."
+        )
+    copy = folder / source.resolve().name
+    shutil.copytree(source, copy, ignore=shutil.ignore_patterns(*_NOT_COPIED), symlinks=True)
+    return _with_seeds(copy, ("", "", copy / "profiles.yml"), copy / "target" / MANIFEST, folder, ())
+
+
+def _with_seeds(
+    path: Path, profile: tuple[str, str, Path], manifest: Path, folder: Path, order: Sequence[str]
+) -> SeedProject:
+    found = {file.stem: file for file in sorted((path / "seeds").rglob("*.csv"))}
+    if not found:
+        raise ToolkitMisuse(f"{path}: there is no CSV file in its folder seeds; a scenario needs a seed.")
+    attic = folder / "attic"
+    attic.mkdir()
+    return SeedProject(
+        path=path,
+        profile=profile,
+        manifest=manifest,
+        attic=attic,
+        files={name: found[name] for name in (*order, *found)},
+    )

@@ -1,0 +1,69 @@
+"""What does a scenario stand on? Variables in memory, and a dbt for each execution mode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pytest_cosmos_venv.airflow.variables import Variables
+    from pytest_cosmos_venv.environments.fake_venv import FakeVenv
+    from pytest_cosmos_venv.environments.scripted_dbt import ScriptedDbt
+    from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse
+    from pytest_cosmos_venv.implementation import Implementation
+
+ADAPTER = "duckdb"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dbt:
+    """The dbt of an execution mode.
+
+    :param scripted: its script and its record.
+    :param executable: for modes that run one that is there.
+    :param execution: arguments of ``ExecutionConfig`` that it takes beside the mode.
+    :param operator_args: of each task.
+    """
+
+    scripted: ScriptedDbt
+    executable: Path | None = None
+    execution: Mapping[str, Any] = field(default_factory=dict)
+    operator_args: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workbench:
+    """What one test has for its scenarios.
+
+    :param folder: an existing one.
+    :param fake_venv: makes a fake environment in a folder.
+    :param wheelhouse: builds the wheelhouse, or gives the one that is there.
+    :param run_dag: runs a DAG to its end.
+    """
+
+    folder: Path
+    implementation: Implementation
+    variables: Variables
+    fake_venv: Callable[[Path], FakeVenv]
+    wheelhouse: Callable[[], Wheelhouse]
+    run_dag: Callable[[Any], Any]
+
+    def dbt(self, execution_mode: str, folder: Path) -> Dbt:
+        """The dbt of this mode; ``folder`` exists."""
+        if execution_mode.lower() == "local":
+            fake = self.fake_venv(folder / "venv")
+            return Dbt(scripted=fake, executable=fake.dbt)
+        if execution_mode.lower() != "virtualenv":
+            # Of other modes the DAG can be built; what would run in them is nothing that a test has at hand.
+            return Dbt(scripted=self.fake_venv(folder / "venv"))
+        wheelhouse = self.wheelhouse()
+        return Dbt(
+            scripted=wheelhouse,
+            execution={"virtualenv_dir": folder / "virtualenv"},
+            operator_args={
+                "py_requirements": ["dbt-core", f"dbt-{ADAPTER}"],
+                "pip_install_options": wheelhouse.pip_install_options,
+            },
+        )

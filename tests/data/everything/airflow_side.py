@@ -1,0 +1,141 @@
+"""What needs Airflow; some of it an implementation too, whichever is there."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from pytest_cosmos_venv import (
+    AirflowHome,
+    Clock,
+    Connections,
+    DbtProjects,
+    Implementation,
+    ParseBudget,
+    RunDag,
+    RunTask,
+    SeedScenarios,
+    ShapeOfDag,
+    Variables,
+    Wheelhouse,
+)
+
+START = datetime(2026, 1, 1, tzinfo=timezone.utc)
+
+
+def make_dag(function: Callable[[], Any]) -> Any:
+    from airflow import DAG
+    from airflow.providers.standard.operators.python import PythonOperator
+
+    with DAG("pier", schedule=None, start_date=START) as dag:
+        PythonOperator(task_id="unload", python_callable=function)
+    return dag
+
+
+def test_a_dag_and_its_world(
+    cosmos_run_dag: RunDag,
+    cosmos_variables: Variables,
+    cosmos_connections: Connections,
+    cosmos_clock: Clock,
+    cosmos_airflow_home: AirflowHome,
+) -> None:
+    cosmos_variables.put("crane", "north")
+    cosmos_connections.add("warehouse", conn_type="postgres", host="localhost", password="s3cret")
+    cosmos_airflow_home.add_dag_file("pier.py", "")
+    cosmos_clock.freeze("2026-02-01")
+
+    def unload() -> list[Any]:
+        from airflow.sdk import Variable
+
+        Variable.set("unloaded", "yes")
+        time.sleep(3600)
+        return [Variable.get("crane"), "WAREHOUSE" in "".join(os.environ), datetime.now(timezone.utc).isoformat()]
+
+    outcome = cosmos_run_dag(make_dag(unload))
+
+    assert outcome.succeeded
+    assert outcome.tasks["unload"].returned == ["north", True, "2026-02-01T01:00:00+00:00"]
+    assert cosmos_variables.values["unloaded"] == "yes"
+
+
+def test_a_task_that_fails(cosmos_run_task: RunTask, cosmos_variables: Variables) -> None:
+    from airflow.providers.standard.operators.python import PythonOperator
+
+    def read() -> Any:
+        from airflow.sdk import Variable
+
+        return Variable.get("crane")
+
+    with cosmos_variables.outage():
+        task = cosmos_run_task(PythonOperator(task_id="read", python_callable=read))
+
+    assert task.state == "failed"
+
+
+def test_shape_and_cost(cosmos_dag_shape: ShapeOfDag, cosmos_parse_budget: ParseBudget) -> None:
+    cosmos_parse_budget(lambda: make_dag(print), times=20)
+
+    assert cosmos_dag_shape(make_dag(print)).text == "dag pier\n  unload (PythonOperator)\n"
+
+
+def test_a_virtualenv_task(
+    cosmos_implementation: Implementation,
+    cosmos_run_task: RunTask,
+    cosmos_wheelhouse: Wheelhouse,
+    cosmos_connections: Connections,
+    cosmos_dbt_project: DbtProjects,
+    tmp_path: Path,
+) -> None:
+    cosmos_connections.add(
+        "warehouse", conn_type="postgres", host="localhost", login="crane", password="s3cret", port=5432, schema="port"
+    )
+    project = cosmos_dbt_project("harbor")
+    project.model("mart", "select 1 as id")
+    cosmos = cosmos_implementation.module()
+    mapping = cosmos_implementation.module("profiles").PostgresUserPasswordProfileMapping
+    operator = cosmos_implementation.module("operators.virtualenv").DbtRunVirtualenvOperator(
+        task_id="run",
+        project_dir=str(project.path),
+        profile_config=cosmos.ProfileConfig(
+            "harbor", "dev", profile_mapping=mapping("warehouse", profile_args={"schema": "public"})
+        ),
+        py_requirements=["dbt-core", "dbt-postgres"],
+        pip_install_options=cosmos_wheelhouse.pip_install_options,
+        virtualenv_dir=tmp_path / "environments",
+    )
+
+    task = cosmos_run_task(operator)
+
+    assert task.succeeded, task
+    (call,) = cosmos_wheelhouse.calls
+    assert "s3cret" in call.env.values()
+
+
+def test_an_unchanged_seed(cosmos_seed_scenario: SeedScenarios) -> None:
+    harbor = cosmos_seed_scenario(behavior="when_seed_changes", model=None)
+
+    assert harbor.run().seed("piers").verdict == "ran"
+    assert harbor.run().seed("piers").verdict == "skipped"
+
+
+def test_the_shape_of_a_dag(
+    cosmos_implementation: Implementation, cosmos_dbt_project: DbtProjects, cosmos_dag_shape: ShapeOfDag
+) -> None:
+    cosmos = cosmos_implementation.module()
+    project = cosmos_dbt_project("harbor")
+    project.model("mart", "select 1 as id")
+
+    dag = cosmos.DbtDag(
+        dag_id="harbor",
+        schedule=None,
+        start_date=START,
+        project_config=cosmos.ProjectConfig(project.path, manifest_path=project.manifest()),
+        profile_config=cosmos.ProfileConfig("harbor", "dev", profiles_yml_filepath=project.profiles_yml),
+        render_config=cosmos.RenderConfig(load_method=cosmos.LoadMode.DBT_MANIFEST),
+    )
+
+    assert cosmos_dag_shape(dag).text == "dag harbor\n  mart_run (DbtRunLocalOperator)\n"

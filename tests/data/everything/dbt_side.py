@@ -1,0 +1,121 @@
+"""What needs no Airflow. Several tests end while something of theirs still runs: it is the toolkit's to end it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import requests
+from uv import find_uv_bin
+
+from pytest_cosmos_venv import (
+    Contender,
+    DbtProjects,
+    FakeVenv,
+    HttpManifest,
+    PackageIndex,
+    PeakMemory,
+    Pids,
+    ProcessTable,
+    TaskRace,
+    VenvLocks,
+    Wheelhouse,
+)
+
+UV = find_uv_bin()
+
+
+def test_a_scripted_dbt(cosmos_fake_venv: FakeVenv) -> None:
+    cosmos_fake_venv.script("debug", exit_code=1)
+
+    done = subprocess.run([cosmos_fake_venv.dbt, "debug"], check=False, capture_output=True)
+
+    assert done.returncode == 1
+    assert [call.command for call in cosmos_fake_venv.calls] == ["debug"]
+
+
+def test_a_dbt_that_still_runs(cosmos_fake_venv: FakeVenv, cosmos_dbt_project: DbtProjects) -> None:
+    project = cosmos_dbt_project("harbor")
+    project.model("mart", "select 1 as id")
+    cosmos_fake_venv.script("run", hold=True, child=True, ignore_signals=[signal.SIGTERM])
+    dbt = str(cosmos_fake_venv.dbt)
+    subprocess.Popen([dbt, "run"], cwd=project.path, stdout=subprocess.DEVNULL, start_new_session=True)
+
+    assert cosmos_fake_venv.wait_for_call("run", held=True).child_pid
+
+
+def test_an_installation(cosmos_wheelhouse: Wheelhouse, tmp_path: Path) -> None:
+    environment = tmp_path / "environment"
+    subprocess.run([UV, "-q", "venv", "--python", sys.executable, environment], check=True)
+    subprocess.run([UV, "-q", "pip", "install", "--python", environment, "dbt-core", "dbt-duckdb"], check=True)
+
+    subprocess.run([environment / "bin" / "dbt", "--version"], check=True, capture_output=True)
+
+    assert cosmos_wheelhouse.calls[0].command == "--version"
+
+
+def test_an_installation_that_still_runs(
+    cosmos_package_index: PackageIndex, cosmos_wheelhouse: Wheelhouse, tmp_path: Path
+) -> None:
+    cosmos_package_index.require_login("harbor", "s3cret")
+    sdist = cosmos_wheelhouse.add_sdist("dbt-harbor", hold=True)
+    options = ["--target", str(tmp_path / "installed"), *cosmos_package_index.pip_install_options]
+    command = [UV, "-q", "pip", "install", "--python", sys.executable, *options, "dbt-harbor"]
+
+    subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    assert sdist.wait_for_build().pid
+    assert {request.status for request in cosmos_package_index.requests if request.authorised} == {200}
+
+
+def test_processes_in_every_state(
+    cosmos_pids: Pids, cosmos_process_table: ProcessTable, cosmos_venv_lock: VenvLocks, tmp_path: Path
+) -> None:
+    lock = cosmos_venv_lock(tmp_path / "environments")
+    owner = cosmos_pids.live()
+    lock.held_by(owner)
+    lock.release_after(60)
+
+    assert psutil.pid_exists(owner)
+    assert not psutil.pid_exists(cosmos_pids.dead())
+    assert psutil.Process(cosmos_pids.zombie()).status() == psutil.STATUS_ZOMBIE
+    assert cosmos_pids.reused(tmp_path / "lock")
+    with pytest.raises(psutil.AccessDenied):
+        psutil.Process(cosmos_process_table.denied()).status()
+    assert [one.pid for one in lock.history] == [owner]
+
+
+def test_a_manifest(cosmos_dbt_project: DbtProjects, cosmos_http_manifest: Callable[[Any], HttpManifest]) -> None:
+    project = cosmos_dbt_project("harbor")
+    project.model("mart", "select 1 as id")
+    manifest = cosmos_http_manifest(project).answer(200).answer(200, after=60)
+
+    nodes = requests.get(manifest.url, timeout=60).json()["nodes"]
+    with pytest.raises(requests.ReadTimeout):
+        requests.get(manifest.url, timeout=0.1)
+
+    assert list(nodes) == ["model.harbor.mart"]
+
+
+def test_memory(cosmos_peak_memory: Callable[[], AbstractContextManager[PeakMemory]]) -> None:
+    with cosmos_peak_memory() as peak:
+        subprocess.run([sys.executable, "-S", "-c", "print(1)"], check=True, capture_output=True)
+
+    assert peak.bytes > 0
+
+
+def test_a_process_that_a_contender_leaves(cosmos_task_race: TaskRace, tmp_path: Path) -> None:
+    race = cosmos_task_race(leave_a_process, tmp_path, contenders=2, grace=0)
+
+    assert len(race.left_behind) == 2
+
+
+def leave_a_process(contender: Contender, folder: Path) -> None:
+    subprocess.Popen(["sleep", "60"], start_new_session=True, env={})

@@ -1,0 +1,83 @@
+"""The sentences of Cosmos's page "Managing seeds", played on whichever implementation is chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import metadata
+
+import pytest
+
+from pytest_cosmos_venv import SEED_SCENARIOS, Implementation, SeedScenarios, SeedStory, find_implementation
+from pytest_cosmos_venv.fixtures import named_option
+
+PARSED = "it computes the checksum while the DAG is parsed, and remembers that one"
+MD5 = "the checksum is MD5"
+JOINED = "the ids of DAG and groups are joined by two underscores, so that two places share one Variable"
+UNCAUGHT = "on Airflow 3 it does not catch what Airflow raises when a Variable cannot be written"
+
+FINDINGS: Mapping[str, Mapping[str, str]] = {
+    "cosmos": {
+        "changed-after-parsing-is-loaded": PARSED,
+        "what-was-loaded-is-what-is-remembered": PARSED,
+        "the-checksum-is-sha256": MD5,
+        "the-remembered-sha256-is-recognised": MD5,
+        "ids-that-join-to-the-same-text-remember-apart": JOINED,
+        "a-dag-whose-id-looks-like-a-group-remembers-apart": JOINED,
+        # The same with a real dbt: a model's task updates its asset, a seed's none.
+        "a-load-updates-the-asset": "the task of a seed updates no asset",
+    },
+}
+"""What astronomer-cosmos 1.15.1 was seen to do otherwise: import root -> scenario -> what it does."""
+FINDINGS_ON_AIRFLOW_3: Mapping[str, Mapping[str, str]] = {
+    "cosmos": {
+        "a-variable-that-cannot-be-written-fails-nothing": UNCAUGHT,
+        "variables-that-are-down-run-dbt": UNCAUGHT,
+    },
+}
+
+
+SENTRIES = ("unchanged-is-skipped", "watcher-renders-always")
+"""Of what cosmos_venv does not have yet these are played all the same, to tell when it has."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    import_root = find_implementation(named_option(metafunc.config, "cosmos_implementation")).import_root
+    played = [
+        story
+        for story in SEED_SCENARIOS
+        if import_root != "cosmos_venv" or _not_yet(story) is None or story.id in SENTRIES
+    ]
+    metafunc.parametrize("scenario", played, ids=str)
+
+
+def test_seeds_do_as_the_page_says(
+    cosmos_seed_scenario: SeedScenarios,
+    cosmos_implementation: Implementation,
+    scenario: SeedStory,
+    request: pytest.FixtureRequest,
+) -> None:
+    finding = known_finding(cosmos_implementation.import_root, scenario)
+    if finding is not None:
+        errors = (AssertionError, cosmos_implementation.module("exceptions").CosmosValueError)
+        request.applymarker(pytest.mark.xfail(reason=finding, strict=True, raises=errors))
+
+    cosmos_seed_scenario.play(scenario)
+
+
+def known_finding(import_root: str, scenario: SeedStory) -> str | None:
+    if import_root == "cosmos_venv":
+        return _not_yet(scenario)
+    findings = dict(FINDINGS.get(import_root, {}))
+    if not metadata.version("apache-airflow").startswith("2."):
+        findings |= FINDINGS_ON_AIRFLOW_3.get(import_root, {})
+    return findings.get(scenario.id)
+
+
+def _not_yet(scenario: SeedStory) -> str | None:
+    """What cosmos_venv does not have yet."""
+    if scenario.options.get("execution_mode") == "watcher":
+        return "cosmos_venv has no watcher yet"
+    remembers = scenario.options.get("behavior") == "when_seed_changes"
+    if remembers and scenario.options.get("test_behavior") != "build":
+        return "cosmos_venv has no when_seed_changes yet"
+    return None

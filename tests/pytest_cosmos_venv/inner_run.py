@@ -1,0 +1,210 @@
+"""How is a project with tests of its own run from a test of ours, and what does that run leave behind?"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from pytest_cosmos_venv import plugin
+
+ROOT = Path(__file__).resolve().parents[2]
+ENVIRONMENTS = ROOT / ".cache" / "envs"
+EVERYTHING = ROOT / "tests" / "data" / "everything"
+"""The inner project that uses all fixtures; its files get their ``test_`` only where they are to be run."""
+DEADLINE = 280.0
+_SET_CHILD_SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER, <linux/prctl.h>
+_ENDS_SOON = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """A run that has ended.
+
+    :param processes: command lines of what still runs, whoever has become its parent.
+    :param files: what stands outside the run's own folder and was not there before.
+    """
+
+    returncode: int
+    output: str
+    processes: list[str]
+    files: list[str]
+
+    @property
+    def outcomes(self) -> dict[str, int]:
+        """As pytest counts them in its last line: ``{"passed": 3}``; warnings and what was deselected left out."""
+        told = re.findall(r"(\d+) (passed|failed|skipped|errors?|xfailed|xpassed|rerun)", self.output.splitlines()[-1])
+        return {name: int(count) for count, name in told}
+
+
+@dataclass
+class InnerRun:
+    """A project that pytest is run in, with a home, a folder for temporary files and a minimal environment of its own.
+
+    :param environment: under ``.cache/envs``.
+    :param folder: an existing empty one.
+    :param cache_dir: where Airflow's database is kept between runs.
+    """
+
+    environment: str
+    folder: Path
+    cache_dir: Path
+    variables: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.python = ENVIRONMENTS / self.environment / "bin" / "python"
+        if not self.python.exists() and os.environ.get("CI") != "true":
+            pytest.skip(f"no environment at .cache/envs/{self.environment}: make test makes it")
+        self.project = self.folder / "project"
+        for place in (self.project, self._home, self._scratch):
+            place.mkdir()
+        (self.project / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+
+    @property
+    def _home(self) -> Path:
+        return self.folder / "home"
+
+    @property
+    def _scratch(self) -> Path:
+        return self.folder / "scratch"
+
+    @property
+    def _report(self) -> Path:
+        return self.folder / "report"
+
+    @property
+    def reports(self) -> list[dict[str, Any]]:
+        """What ``tests/data/everything/remembering.py`` has written down in each process of the run."""
+        return [json.loads(file.read_text(encoding="utf-8")) for file in sorted(self._report.iterdir())]
+
+    def add(self, **files: str) -> None:
+        """Write test files: name without suffix -> text."""
+        for name, text in files.items():
+            (self.project / f"{name}.py").write_text(text, encoding="utf-8")
+
+    def add_everything(self, *parts: str) -> None:
+        """Copy these parts of ``tests/data/everything``, and what remembers."""
+        shutil.copy(EVERYTHING / "remembering.py", self.project / "conftest.py")
+        for part in parts:
+            shutil.copy(EVERYTHING / f"{part}.py", self.project / f"test_{part}.py")
+
+    def start(self, *options: str) -> subprocess.Popen[str]:
+        """Start pytest."""
+        command = [str(self.python), "-m", "pytest", "-p", "no:cacheprovider", "--color=no", "--tb=short"]
+        places = [f"--basetemp={self.folder / 'base'}", f"--cosmos-cache-dir={self.cache_dir}"]
+        return subprocess.Popen(
+            [*command, *places, *options],
+            cwd=self.project,
+            env={
+                "PATH": os.pathsep.join([str(self.python.parent), os.defpath]),
+                "HOME": str(self._home),
+                "TMPDIR": str(self._scratch),
+                "PYTHONDONTWRITEBYTECODE": "1",
+                "EVERYTHING_REPORT": str(self._report),
+                # What implementations keep and tell by themselves is not the toolkit's.
+                "AIRFLOW__COSMOS__CACHE_DIR": str(self.folder / "cache-of-cosmos"),
+                "AIRFLOW__COSMOS_VENV__CACHE_DIR": str(self.folder / "cache-of-cosmos-venv"),
+                "DO_NOT_TRACK": "true",
+                "AIRFLOW__STANDARD__VENV_INSTALL_METHOD": "uv",
+                **self.variables,
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def run(self, *options: str) -> Finished:
+        """Run pytest to its end."""
+        with self.watching() as watch:
+            return watch.finish(self.start(*options))
+
+    @contextmanager
+    def watching(self) -> Iterator[Watch]:
+        """Sees, for the length of the block, what becomes of the processes that a run starts."""
+        watch = Watch(self)
+        with _adopting_orphans():
+            yield watch
+
+    @property
+    def places(self) -> tuple[Path, ...]:
+        """Where a run has no business to leave anything."""
+        return self.project, self._home, self._scratch
+
+
+class Watch:
+    """What was there before a run, and so what is left after it."""
+
+    def __init__(self, run: InnerRun) -> None:
+        self._run = run
+        self._files = set(self._present_files())
+        self._processes = set(psutil.Process().children(recursive=True))
+
+    def finish(self, process: subprocess.Popen[str], *, patience: float = _ENDS_SOON) -> Finished:
+        """Wait for the end of pytest.
+
+        :param patience: seconds for what it started to end, too.
+        """
+        try:
+            output, _ = process.communicate(timeout=DEADLINE)
+        finally:
+            process.kill()
+            left = self._left(patience)
+        files = sorted(str(path.relative_to(self._run.folder)) for path in set(self._present_files()) - self._files)
+        return Finished(returncode=process.returncode, output=output, processes=left, files=files)
+
+    def _left(self, patience: float) -> list[str]:
+        """And ended here: a test that finds something leaves no more than others."""
+        found = [one for one in psutil.Process().children(recursive=True) if one not in self._processes]
+        _, alive = psutil.wait_procs(found, timeout=patience)
+        told = [" ".join(one.cmdline()) or one.name() for one in alive if one.status() != psutil.STATUS_ZOMBIE]
+        for one in alive:
+            one.kill()
+        psutil.wait_procs(alive, timeout=DEADLINE)
+        return told
+
+    def _present_files(self) -> Sequence[Path]:
+        return [path for place in self._run.places for path in place.rglob("*")]
+
+
+@contextmanager
+def _adopting_orphans() -> Iterator[None]:
+    """Who loses its parent becomes this process's child instead of that of PID 1, so that it is found."""
+    if sys.platform != "linux":
+        pytest.skip("only on Linux can a test find the orphans of what it starts")
+    prctl = ctypes.CDLL(None).prctl
+    prctl(_SET_CHILD_SUBREAPER, 1)
+    try:
+        yield
+    finally:
+        prctl(_SET_CHILD_SUBREAPER, 0)
+
+
+def wait_for(file: Path, process: subprocess.Popen[str]) -> None:
+    """Until the file is there."""
+    end = time.monotonic() + DEADLINE
+    while not file.exists():
+        if process.poll() is not None or time.monotonic() > end:
+            process.send_signal(signal.SIGKILL)
+            raise AssertionError(process.communicate()[0])
+        time.sleep(0.01)
+
+
+def public_fixtures() -> set[str]:
+    """As the rooms of the toolkit have them."""
+    return {name for room in plugin.pytest_plugins for name in vars(import_module(room)) if name.startswith("cosmos_")}

@@ -1,0 +1,136 @@
+"""Can the lock file be brought into every state, and is it told who has held it?"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Literal
+
+import psutil
+import pytest
+
+from pytest_cosmos_venv import ToolkitMisuse
+from pytest_cosmos_venv.processes.pids import Pids
+from pytest_cosmos_venv.processes.venv_lock import VenvLock, VenvLocks
+
+# As Cosmos does it (opened for writing, then written) and as cosmos-venv does it (a finished file is linked).
+TAKE_AND_RELEASE = """
+import os, sys
+directory, rounds = sys.argv[1], int(sys.argv[2])
+lock, draft = f"{directory}/cosmos_virtualenv.lock", f"{directory}/draft"
+for number in range(rounds):
+    if number % 2:
+        with open(draft, "w") as file:
+            file.write(str(number + 1000))
+        os.link(draft, lock)
+        os.unlink(draft)
+    else:
+        with open(lock, "w") as file:
+            file.write(str(number + 1000))
+    os.unlink(lock)
+"""
+
+
+@pytest.fixture
+def lock(cosmos_venv_lock: VenvLocks, tmp_path: Path) -> VenvLock:
+    return cosmos_venv_lock(tmp_path / "environments")
+
+
+def test_it_is_held_released_and_told(lock: VenvLock, cosmos_pids: Pids) -> None:
+    assert lock.owner is None
+    pid = cosmos_pids.live()
+
+    lock.held_by(pid, age=100)
+    assert lock.file.read_text() == str(pid)
+    assert lock.owner == pid
+    assert 99 < time.time() - lock.file.stat().st_mtime < 130
+    stale = lock.stale()
+    assert not psutil.pid_exists(stale)
+    lock.release()
+    lock.held_by(pid)
+
+    assert [owner.pid for owner in lock.history] == [pid, stale, pid]
+    assert [owner.until is None for owner in lock.history] == [False, False, True]
+
+
+def test_it_is_empty_or_garbage(lock: VenvLock) -> None:
+    lock.empty(age=0)
+    assert lock.file.read_text() == ""
+    assert lock.owner is None
+
+    lock.garbage("12x")
+    assert lock.file.read_text() == "12x"
+    assert lock.owner is None
+    assert [(owner.pid, owner.text) for owner in lock.history] == [(None, ""), (None, "12x")]
+
+
+def test_it_is_of_another_host(lock: VenvLock) -> None:
+    pid = lock.other_host("harbor-2")
+
+    note = json.loads((lock.directory / "cosmos_virtualenv.lock.json").read_text())
+    assert (note["pid"], note["host"]) == (pid, "harbor-2")
+    assert lock.owner == pid
+    assert not psutil.pid_exists(pid)
+    lock.release()
+    assert not list(lock.directory.iterdir())
+    with pytest.raises(ToolkitMisuse, match="that is this host; name another one"):
+        lock.other_host(os.uname().nodename)
+
+
+@pytest.mark.parametrize("how", ["directory", "dangling-link"])
+def test_nobody_can_read_it(lock: VenvLock, how: Literal["directory", "dangling-link"]) -> None:
+    lock.unreadable(how)
+
+    assert os.path.lexists(lock.file)
+    with pytest.raises(OSError, match=r"cosmos_virtualenv\.lock"):
+        lock.file.read_text()
+    lock.held_by(1)
+    assert lock.owner == 1
+
+
+def test_it_is_released_while_somebody_waits(lock: VenvLock, cosmos_pids: Pids) -> None:
+    lock.held_by(cosmos_pids.live())
+    lock.release_after(0.05)
+
+    lock.wait_until_free(deadline=10)
+
+    assert lock.owner is None
+
+
+def test_waiting_ends_with_a_sentence(lock: VenvLock) -> None:
+    with pytest.raises(ToolkitMisuse, match=r"cosmos_virtualenv\.lock was not taken within 0\.01 s"):
+        lock.wait_until_taken(deadline=0.01)
+    lock.held_by(4711)
+    assert lock.wait_until_taken(deadline=0.01) == 4711
+    with pytest.raises(ToolkitMisuse, match=r"is still held by 4711 after 0\.01 s"):
+        lock.wait_until_free(deadline=0.01)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells every change of a folder")
+def test_no_owner_is_missed_however_short(lock: VenvLock) -> None:
+    process = subprocess.Popen([sys.executable, "-c", TAKE_AND_RELEASE, str(lock.directory), "2000"])
+    process.wait(30)
+
+    history = lock.history
+    assert len(history) == 2000
+    wrong = [owner for at, owner in enumerate(history) if owner.pid not in {at + 1000, None}]
+    assert not wrong, "an unknown owner is told as such"
+    assert all(owner.until is not None for owner in history)
+
+
+def test_the_watching_ends_with_the_test(tmp_path: Path) -> None:
+    before = threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))
+    pids = Pids()
+    locks = VenvLocks(pids)
+    locks(tmp_path).release_after(1000)
+    assert locks(tmp_path) is locks(str(tmp_path))
+    assert threading.active_count() > before[0]
+
+    locks.close()
+
+    assert (threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))) == before

@@ -1,0 +1,204 @@
+"""Do racers meet, learn of each other's end, and make what they share once? With processes, without pytest."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pytest_cosmos_venv import ToolkitMisuse
+from pytest_cosmos_venv.racers.meeting import BarrierNotMet, Ending, Meeting
+from pytest_cosmos_venv.racers.once import make_once
+from pytest_cosmos_venv.racers.racer import Racer
+from pytest_cosmos_venv.races.timeline import ACTOR_VARIABLE
+
+DEADLINE = 20.0
+FAILED = Ending(outcome="failed", how="failed")
+
+
+@pytest.fixture(autouse=True)
+def _name_of_actor_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ACTOR_VARIABLE, "")
+
+
+class Children:
+    """Processes that are forked by a test."""
+
+    def __init__(self) -> None:
+        self.pids: list[int] = []
+
+    def start(self, work: Callable[[], object]) -> int:
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                work()
+                code = 0
+            finally:
+                os._exit(code)
+        self.pids.append(pid)
+        return pid
+
+    def wait(self) -> list[int]:
+        """Their exit codes."""
+        codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in self.pids]
+        self.pids.clear()
+        return codes
+
+
+@pytest.fixture
+def children() -> Iterator[Children]:
+    started = Children()
+    yield started
+    for pid in started.pids:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+def racer(folder: Path, index: int, racers: int = 2) -> Racer:
+    one = Racer(Meeting(folder=folder, racers=racers))
+    one.start(index)
+    return one
+
+
+def test_nobody_leaves_a_barrier_before_the_last_has_come(tmp_path: Path, children: Children) -> None:
+    def race(index: int) -> None:
+        me = racer(tmp_path, index, 3)
+        for _ in range(5):
+            me.event("before")
+            me.barrier("again", timeout=DEADLINE)
+            me.event("after")
+            me.barrier("and once more", timeout=DEADLINE)
+
+    for index in range(3):
+        children.start(lambda index=index: race(index))  # type: ignore[misc]
+
+    assert children.wait() == [0, 0, 0]
+    timeline = Racer(Meeting(folder=tmp_path, racers=3)).timeline()
+    order = [span.name for span in timeline if "barrier" not in span.name]
+    assert order == (["before"] * 3 + ["after"] * 3) * 5
+
+
+def test_who_waits_for_a_racer_that_has_ended_is_told_at_once(tmp_path: Path) -> None:
+    meeting = Meeting(folder=tmp_path, racers=3)
+    me = racer(tmp_path, 0, 3)
+    meeting.introduce(2, worker="gw2")
+    meeting.end(2, FAILED)
+    started = time.monotonic()
+
+    with pytest.raises(
+        BarrierNotMet, match=rf"^racer 2 \(gw2, process {os.getpid()}\) failed and did not come to barrier 'end'\.$"
+    ):
+        me.barrier("end", timeout=DEADLINE)
+
+    assert time.monotonic() - started < DEADLINE / 2
+
+
+def test_who_waits_too_long_is_told_who_is_missing(tmp_path: Path) -> None:
+    me = racer(tmp_path, 1, 3)
+
+    with pytest.raises(BarrierNotMet, match=r"^Not at barrier 'x' within 0\.05 s: racer 0, racer 2\. 1 of 3 racers"):
+        me.barrier("x", timeout=0.05)
+
+
+def test_a_racer_that_came_and_then_ended_was_there(tmp_path: Path) -> None:
+    other = racer(tmp_path, 1)
+    with pytest.raises(BarrierNotMet):
+        other.barrier("x", timeout=0)
+    Meeting(folder=tmp_path, racers=2).end(1, FAILED)
+
+    racer(tmp_path, 0).barrier("x", timeout=0)
+
+
+def test_the_first_word_on_an_end_counts(tmp_path: Path) -> None:
+    meeting = Meeting(folder=tmp_path, racers=2)
+
+    meeting.end(0, FAILED)
+    meeting.end(0, Ending(outcome="died", how="was killed"))
+
+    assert meeting.ending(0) == FAILED
+
+
+def test_barriers_of_names_that_are_no_file_names(tmp_path: Path) -> None:
+    with pytest.raises(BarrierNotMet, match=r"barrier '\.\./a/b c'"):
+        racer(tmp_path, 0).barrier("../a/b c", timeout=0)
+
+
+@pytest.mark.parametrize("value", [3, None, "text", {"a": [1, 2]}, Path("/somewhere")], ids=repr)
+def test_what_is_made_once_is_the_same_for_all(tmp_path: Path, value: object) -> None:
+    made = [racer(tmp_path, index).once("thing", lambda: value) for index in range(2)]
+
+    assert made == [value, value]
+    assert type(made[1]) is type(value)
+
+
+def test_one_process_makes_and_the_others_wait(tmp_path: Path, children: Children) -> None:
+    calls = tmp_path / "calls"
+    calls.mkdir()
+
+    def make() -> str:
+        (calls / str(os.getpid())).touch()
+        time.sleep(0.05)  # long enough for the others to ask
+        return str(os.getpid())
+
+    def race(index: int) -> None:
+        me = racer(tmp_path, index, 3)
+        me.barrier("start", timeout=DEADLINE)
+        (me.shared / str(index)).write_text(me.once("thing", make))
+
+    for index in range(3):
+        children.start(lambda index=index: race(index))  # type: ignore[misc]
+
+    assert children.wait() == [0, 0, 0]
+    assert {file.read_text() for file in (tmp_path / "shared").iterdir()} == {file.name for file in calls.iterdir()}
+    assert len(list(calls.iterdir())) == 1
+
+
+def test_a_racer_that_dies_while_making_hands_over(tmp_path: Path, children: Children) -> None:
+    begun = tmp_path / "begun"
+
+    def die_in_the_middle() -> None:
+        begun.touch()
+        signal.pause()
+
+    pid = children.start(lambda: make_once(tmp_path, "thing", die_in_the_middle, timeout=DEADLINE))
+    wait_until(begun.exists)
+    with pytest.raises(ToolkitMisuse, match=r"once\('thing'\): another racer is still making it after 0 s"):
+        make_once(tmp_path, "thing", lambda: 1, timeout=0)
+    os.kill(pid, signal.SIGKILL)
+
+    assert make_once(tmp_path, "thing", lambda: 2, timeout=DEADLINE) == 2
+    assert children.wait() == [-signal.SIGKILL]
+
+
+def test_a_factory_that_raises_leaves_it_to_the_next(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError):
+        make_once(tmp_path, "thing", lambda: 1 / 0, timeout=0)
+
+    assert make_once(tmp_path, "thing", lambda: 2, timeout=0) == 2
+
+
+def test_what_no_other_process_can_be_given_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ToolkitMisuse, match=r"once\('thing'\): the factory returned object.*Return a path"):
+        make_once(tmp_path, "thing", object, timeout=0)
+
+
+def test_in_the_setup_of_a_fixture_there_is_no_index_yet(tmp_path: Path) -> None:
+    unstarted = Racer(Meeting(folder=tmp_path, racers=2))
+
+    assert unstarted.shared.is_dir()
+    with pytest.raises(ToolkitMisuse, match="inside of the test"):
+        _ = unstarted.index
+    with pytest.raises(ToolkitMisuse, match="inside of the test"):
+        unstarted.barrier("start")
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    end = time.monotonic() + DEADLINE
+    while not is_so():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.002)

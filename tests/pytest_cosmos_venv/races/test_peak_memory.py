@@ -1,0 +1,121 @@
+"""Is all the memory counted that a task and what it started hold, wherever that process went?"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from pytest_cosmos_venv import ToolkitMisuse
+from pytest_cosmos_venv.races.peak_memory import PeakMemory
+
+Measure = Callable[[], AbstractContextManager[PeakMemory]]
+
+MIB = 1024 * 1024
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="cosmos_peak_memory reads /proc")
+
+# Holds memory, then waits until it may end: the block sees it at least once.
+HOLD = "import sys, time; held = bytearray(int(sys.argv[1])); print(flush=True); time.sleep(0.05)"
+# Starts that in a session of its own, without a parent, and ends when it holds its memory.
+LEAVE = f"""
+import os, subprocess, sys
+read, write = os.pipe()
+subprocess.Popen([sys.executable, "-c", {HOLD!r}, sys.argv[1]], stdout=write, start_new_session=True)
+os.read(read, 1)
+"""
+
+
+def run(source: str, size: int) -> None:
+    subprocess.run(
+        [sys.executable, "-I", "-S", "-c", source, str(size)], check=True, timeout=30, stdout=subprocess.DEVNULL
+    )
+
+
+def test_a_child_counts_with_the_most_it_held(cosmos_peak_memory: Measure) -> None:
+    with cosmos_peak_memory() as small:
+        run(HOLD, 50 * MIB)
+    with cosmos_peak_memory() as large:
+        run(HOLD, 200 * MIB)
+
+    assert 50 * MIB < small.bytes < 90 * MIB
+    assert 200 * MIB < large.bytes < 260 * MIB
+    assert 2.2 < large.ratio_to(small) < 5
+    assert str(large).startswith("2")
+
+
+def test_what_has_left_its_parents_and_their_session_counts(cosmos_peak_memory: Measure) -> None:
+    with cosmos_peak_memory() as peak:
+        run(LEAVE, 150 * MIB)
+
+    assert peak.bytes > 150 * MIB
+
+
+def test_what_inherits_the_environment_of_the_block_counts(cosmos_peak_memory: Measure) -> None:
+    """Started by a server that was there before: no child, and in no session, of anything that is known."""
+    source = (
+        "import json, subprocess, sys; environment = json.loads(input());"
+        f"subprocess.run([sys.executable, '-I', '-S', '-c', {HOLD!r}, str(100 << 20)], env=environment)"
+    )
+    server = subprocess.Popen(
+        [sys.executable, "-c", source],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+
+    with cosmos_peak_memory() as peak:
+        server.communicate(json.dumps(dict(os.environ)))
+
+    assert peak.bytes > 100 * MIB
+
+
+def test_this_process_counts_with_what_it_grew(cosmos_peak_memory: Measure) -> None:
+    with cosmos_peak_memory() as nothing:
+        pass
+    with cosmos_peak_memory() as peak:
+        held = bytearray(120 * MIB)
+        del held
+
+    assert nothing.bytes < 20 * MIB
+    assert 110 * MIB < peak.bytes < 160 * MIB  # something else may be given back meanwhile
+
+
+def test_a_process_of_before_counts_when_a_dbt_reports_from_it(
+    cosmos_peak_memory: Measure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COSMOS_DBT_RECORD_DIR", str(tmp_path))
+    source = "held = bytearray(100 << 20); print(flush=True); input()"
+    warm = subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", source], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert warm.stdout is not None
+    warm.stdout.readline()
+
+    with cosmos_peak_memory() as without:
+        pass
+    with cosmos_peak_memory() as peak:
+        report_call(tmp_path, warm.pid)
+    warm.communicate("\n")
+
+    assert without.bytes < 20 * MIB
+    assert peak.bytes > 100 * MIB
+
+
+def report_call(record: Path, pid: int) -> None:
+    """As a look-alike that lives on between calls would."""
+    start = {"event": "start", "argv": ["dbt", "run"], "cwd": "/", "env": {}, "pid": pid, "prefix": "/"}
+    line = json.dumps({**start, "dbt_version": "1.11.0", "at": time.time()})
+    (record / f"{pid}.jsonl").write_text(line + "\n")
+
+
+def test_a_ratio_to_nothing_is_refused() -> None:
+    with pytest.raises(ToolkitMisuse, match="the reference run held no memory"):
+        PeakMemory(bytes=1).ratio_to(PeakMemory())

@@ -1,0 +1,323 @@
+"""Are contenders killed, stopped and continued where the test says, and is it said when that cannot be?"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pytest_cosmos_venv import (
+    Contender,
+    RaceFailure,
+    Sighting,
+    TaskRace,
+    ToolkitMisuse,
+    Wheelhouse,
+    build_begins,
+    file_appears,
+    first_file_under,
+    lock_taken,
+)
+from pytest_cosmos_venv.environments.fake_venv import FakeVenv
+from pytest_cosmos_venv.processes.pids import Pids
+from pytest_cosmos_venv.races.orders import Act, RaceOrder
+from pytest_cosmos_venv.races.plan import own_point
+from pytest_cosmos_venv.races.points import Point
+
+LOCK = "cosmos_virtualenv.lock"
+
+
+def install_or_wait(contender: Contender, directory: Path, stay_at: str, command: list[str]) -> str:
+    """A task as any implementation has it: one installs and runs, the others wait; a dead owner's lock is taken over.
+
+    Who is first stays where the test says, so that it has to be killed or continued there.
+    """
+    with contender.span("waiting"):
+        is_first = take(directory / LOCK)
+        while not is_first and not take_over(directory / LOCK):
+            print("Waiting for virtualenv lock to be released")
+            time.sleep(0.005)
+    if stay_at == "locked" and is_first:
+        time.sleep(60)
+    (directory / "lib").mkdir(exist_ok=True)
+    (directory / "lib" / "first").touch()
+    if stay_at == "creating" and is_first:
+        time.sleep(60)
+    contender.point("halfway")
+    if command and is_first:
+        subprocess.run(command, check=True)
+    (directory / LOCK).unlink()
+    return "installed" if is_first else "took over"
+
+
+def take(lock: Path) -> bool:
+    draft = lock.with_suffix(f".{os.getpid()}")
+    draft.write_text(str(os.getpid()))
+    try:
+        os.link(draft, lock)
+    except FileExistsError:
+        return False
+    finally:
+        draft.unlink()
+    return True
+
+
+def take_over(lock: Path) -> bool:
+    try:
+        owner = int(lock.read_text())
+    except FileNotFoundError:
+        return take(lock)
+    if not psutil.pid_exists(owner):
+        lock.write_text(str(os.getpid()))
+        return True
+    return False
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    folder = tmp_path / "environments"
+    folder.mkdir()
+    return folder
+
+
+@pytest.mark.parametrize("point", ["locked", "creating", "halfway"])
+def test_who_is_first_is_killed_at_a_point_and_the_other_takes_over(
+    cosmos_task_race: TaskRace, directory: Path, point: str
+) -> None:
+    race = cosmos_task_race(install_or_wait, directory, point, [], kill_at=point, virtualenv_dir=directory)
+
+    (killed,), (winner,) = race.losers, race.winners
+    assert killed.signal is signal.SIGKILL
+    assert winner.value == "took over"
+    assert race.sightings[point].actor == killed.actor
+    assert race.timeline.order("killed by SIGKILL") == (killed.actor,)
+    assert race.timeline.order(point)[0] == killed.actor
+    race.timeline.assert_finished()
+    assert not list(directory.glob(f"{LOCK}*"))
+
+
+def test_who_installs_is_killed_while_the_build_hook_of_an_sdist_runs(
+    cosmos_task_race: TaskRace, cosmos_wheelhouse: Wheelhouse, directory: Path
+) -> None:
+    sdist = cosmos_wheelhouse.add_sdist(hold=True)
+    pip = [sys.executable, "-m", "pip", "wheel", "--no-deps", "dbt-core", "-w", str(directory / "lib")]
+    command = [*pip, *cosmos_wheelhouse.pip_install_options]
+
+    race = cosmos_task_race(install_or_wait, directory, "", command, kill_at="installing", grace=0)
+
+    (killed,), (winner,) = race.losers, race.winners
+    assert killed.signal is signal.SIGKILL
+    assert winner.value == "took over"
+    (build,) = sdist.builds
+    assert not build.succeeded
+    assert not build.is_running, "what a killed contender leaves behind is ended with the race"
+    assert any(f"PID {build.pid}: " in words for words in race.left_behind)
+    assert race.timeline.order("install") == (killed.actor,)
+
+
+def test_who_runs_dbt_is_killed_when_the_look_alike_reports(
+    cosmos_task_race: TaskRace, cosmos_fake_venv: FakeVenv, directory: Path
+) -> None:
+    cosmos_fake_venv.script("run", nth=1, hold=True)
+    (directory / "dbt_project.yml").write_text("name: harbor\nprofile: harbor\n")
+    dbt = [str(cosmos_fake_venv.dbt), "run", "--project-dir", str(directory)]
+
+    race = cosmos_task_race(install_or_wait, directory, "", dbt, kill_at="running", grace=0)
+
+    (killed,) = race.losers
+    assert killed.signal is signal.SIGKILL
+    assert race.timeline.order("dbt run") == (killed.actor,)
+    assert race.timeline.spans("dbt run")[0].ended_at is None
+    assert not psutil.pid_exists(cosmos_fake_venv.calls[0].pid)
+
+
+def test_a_stopped_contender_goes_on_when_another_waits_for_it(cosmos_task_race: TaskRace, directory: Path) -> None:
+    race = cosmos_task_race(install_or_wait, directory, "", [], stop_at="halfway", continue_at="waiting")
+
+    stopped = race.sightings["halfway"].actor
+    (pause,) = race.timeline.spans("stopped")
+    assert pause.actor == stopped != race.sightings["waiting"].actor
+    assert pause.ended_at is not None
+    assert sorted(race.values) == ["installed", "took over"]
+
+
+def come_by(contender: Contender, folder: Path) -> None:
+    contender.point("here")
+    (folder / contender.name).touch()
+
+
+def test_without_a_point_to_go_on_a_stopped_one_waits_for_all_others(
+    cosmos_task_race: TaskRace, tmp_path: Path
+) -> None:
+    race = cosmos_task_race(come_by, tmp_path, contenders=3, stop_at="here", victim=1)
+
+    assert len(race.winners) == 3
+    ends = sorted(race.timeline.spans("task"), key=lambda span: span.end)
+    assert ends[-1].actor == "contender-1"
+
+
+def start_a_child(contender: Contender) -> None:
+    child = subprocess.Popen(["sleep", "600"])
+    contender.point(f"started {child.pid}")
+    child.wait()
+
+
+def test_a_test_can_lead_the_race_by_hand(cosmos_task_race: TaskRace) -> None:
+    with cosmos_task_race.start(start_a_child, contenders=2) as race:
+        children = wait_for_children(race.pids)
+        assert race.running == (0, 1)
+
+        race.stop(0)
+        for pid in (race.pids[0], children[0]):
+            wait_for_status(pid, psutil.STATUS_STOPPED)
+        race.resume(0)
+        for pid in (race.pids[0], children[0]):
+            wait_for_status(pid, psutil.STATUS_SLEEPING)
+        race.kill(1, tree=True)
+        psutil.wait_procs([psutil.Process(children[1])] if psutil.pid_exists(children[1]) else [], timeout=10)
+        assert not psutil.pid_exists(children[1])
+        assert psutil.pid_exists(children[0])
+        race.timeline.assert_count("stopped", 1)
+        with pytest.raises(ToolkitMisuse, match="There is no contender 2: they are 0 to 1"):
+            race.kill(2)
+
+    assert not [pid for pid in (*race.pids, *children) if psutil.pid_exists(pid)]
+
+
+def wait_for_children(pids: tuple[int, ...]) -> list[int]:
+    def child_of(pid: int) -> int | None:
+        return next((child.pid for child in psutil.Process(pid).children() if child.name() == "sleep"), None)
+
+    seen = Point("children", lambda: Sighting(at=0) if all(map(child_of, pids)) else None)
+    seen.wait(deadline=10)
+    return [child_of(pid) or 0 for pid in pids]
+
+
+def wait_for_status(pid: int, status: str) -> None:
+    Point(status, lambda: Sighting(at=0) if psutil.Process(pid).status() == status else None).wait(deadline=10)
+
+
+def touch_and_wait(contender: Contender, file: Path) -> None:
+    contender.point("before")
+    file.touch()
+    contender.point("after")
+
+
+def test_points_are_waited_for(cosmos_task_race: TaskRace, tmp_path: Path) -> None:
+    file = file_appears(tmp_path / "file", name="the file")
+
+    with cosmos_task_race.start(touch_and_wait, tmp_path / "file", contenders=1) as race:
+        assert race.wait_for("before").actor == "contender-0"
+        assert race.wait_for(file).what.endswith("file")
+        with pytest.raises(
+            RaceFailure, match=r"All contenders have ended, and none has reached 'later' \(told of: after;"
+        ):
+            race.wait_for("later")
+        assert race.finish().sightings.keys() == {"before", "the file"}
+
+
+def wait_for_ever(contender: Contender) -> None:
+    threading.Event().wait()
+
+
+def test_waiting_for_a_point_has_a_deadline(cosmos_task_race: TaskRace) -> None:
+    with (
+        pytest.raises(RaceFailure, match="contender-0 have not reached 'never' within the deadline"),
+        cosmos_task_race.start(wait_for_ever, contenders=1) as race,
+    ):
+        race.wait_for("never", deadline=0.2)
+
+
+def test_a_point_that_nobody_reached_fails_the_race(cosmos_task_race: TaskRace, tmp_path: Path) -> None:
+    with pytest.raises(RaceFailure, match=r"kill_at='here!': no contender has come there \(told of: here; seen from"):
+        cosmos_task_race(come_by, tmp_path, kill_at="here!")
+
+
+def test_a_kill_that_came_too_late_fails_the_race(cosmos_task_race: TaskRace, tmp_path: Path) -> None:
+    late = Point("late", lambda: Sighting(at=0) if (tmp_path / "contender-0").exists() and ended(tmp_path) else None)
+
+    with pytest.raises(RaceFailure, match="contender-0 had ended before the kill at 'late' came"):
+        cosmos_task_race(come_by, tmp_path, contenders=1, kill_at=late)
+
+
+def ended(folder: Path) -> bool:
+    """Its process can do nothing more."""
+    time.sleep(0.1)
+    return True
+
+
+def meet(contender: Contender, folder: Path) -> None:
+    (folder / contender.name).touch()
+    threading.Event().wait()
+
+
+def test_who_is_there_must_be_known(cosmos_task_race: TaskRace, tmp_path: Path) -> None:
+    point = first_file_under(tmp_path, name="a file")
+
+    with pytest.raises(ToolkitMisuse, match=r"contender-\d was seen, but it cannot be told which of 2 .* victim=INDEX"):
+        cosmos_task_race(meet, tmp_path, kill_at=point)
+    with pytest.raises(RaceFailure, match="contender-0 have not ended") as failure:
+        cosmos_task_race(
+            meet, tmp_path / "..", kill_at=file_appears(tmp_path.parent / "contender-1"), victim=1, deadline=2
+        )
+    assert "contender-1 killed by SIGKILL" in str(failure.value)
+
+
+def test_a_contender_that_is_about_to_stop_has_not_stopped(tmp_path: Path, cosmos_pids: Pids) -> None:
+    """Let go on before it has stopped it would stop for good."""
+    pid = cosmos_pids.live()
+    act = Act(signal=signal.SIGSTOP, victim=None)
+    order = RaceOrder(
+        folder=tmp_path,
+        names=("contender-0",),
+        sys_path=(),
+        directory="/",
+        variables={},
+        fresh=False,
+        modules=(),
+        work=b"",
+        acts={"half way": act},
+    )
+    event = {"event": "point", "actor": "contender-0", "name": "half way", "at": 1.0, "pid": pid}
+    (tmp_path / "events").mkdir()
+    (tmp_path / "events" / f"{pid}.events.jsonl").write_text(json.dumps(event) + "\n")
+    point = own_point(order, "half way")
+    assert point.look() is None, "it has not claimed to be the first"
+
+    order.claim_of("half way").write_text("contender-0")
+    assert point.look() is None, "it has not stopped"
+
+    os.kill(pid, signal.SIGSTOP)
+    assert point.wait(deadline=10).pid == pid
+
+
+def test_points_see_only_what_is_new(tmp_path: Path) -> None:
+    (tmp_path / "old").touch()
+    (tmp_path / LOCK).write_text("1")
+    anything, lock, old = first_file_under(tmp_path), lock_taken(tmp_path), file_appears(tmp_path / "old")
+    assert [point.look() for point in (anything, lock, old)] == [None, None, None]
+
+    (tmp_path / LOCK).write_text("")
+    assert (anything.look(), lock.look()) == (None, None)
+    (tmp_path / LOCK).write_text(str(os.getpid()))
+    (tmp_path / "old").unlink()
+    (tmp_path / "old").symlink_to("nowhere")
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "new").touch()
+    found, taken, replaced = anything.look(), lock.look(), old.look()
+
+    assert found is not None
+    assert found.what == str(tmp_path / "a" / "b" / "new")
+    assert taken is not None
+    assert taken.pid == os.getpid()
+    assert replaced is not None
+    with pytest.raises(ToolkitMisuse, match=r"installing was not reached within 0\.01 s"):
+        build_begins().wait(deadline=0.01)

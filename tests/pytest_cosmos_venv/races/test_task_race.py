@@ -1,0 +1,284 @@
+"""Do contenders start at one instant, each in a process like the test's own, and are their ends told as they were?"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import logging
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from pytest_cosmos_venv import Contender, RaceFailure, TaskRace, ToolkitMisuse
+
+IMPORTED_BY = os.getpid()
+tempfile.gettempdir()  # which tempfile keeps, in the process that imports this file too
+
+
+def work(contender: Contender, folder: Path) -> int:
+    with contender.span("work"):
+        (folder / contender.name).touch()
+    return contender.index
+
+
+def look_around(contender: Contender, names: tuple[str, ...]) -> dict[str, Any]:
+    print("said on stdout")
+    print("said on stderr", file=sys.stderr)
+    subprocess.run(["echo", "said by a child"], check=True)
+    logging.getLogger("race").warning("logged")
+    return {
+        "pid": os.getpid(),
+        "session": os.getsid(0),
+        "imported by": IMPORTED_BY,
+        "directory": str(Path.cwd()),
+        "variables": {name: os.environ.get(name) for name in names},
+        "path": list(sys.path),
+        "temporary": tempfile.gettempdir(),
+        "stdin": sys.stdin.read(),
+        "threads": threading.active_count(),
+        "handler": signal.getsignal(signal.SIGCHLD),
+        "actor": os.environ["COSMOS_RACE_ACTOR"],
+    }
+
+
+def test_contenders_start_at_one_instant(cosmos_task_race: TaskRace, tmp_path: Path) -> None:
+    race = cosmos_task_race(work, tmp_path, contenders=4)
+
+    assert race.values == (0, 1, 2, 3)
+    assert {file.name for file in tmp_path.iterdir()} == {f"contender-{index}" for index in range(4)}
+    assert len({outcome.pid for outcome in race.outcomes}) == 4
+    assert race.start_spread < 0.25  # seconds, on a machine with other things to do
+    assert race.left_behind == ()
+    race.timeline.assert_count("task", 4)
+    race.timeline.assert_count("work", 4)
+    race.timeline.assert_finished()
+
+
+@pytest.mark.parametrize("fresh", [False, True], ids=["forked", "fresh"])
+def test_a_contender_has_the_surroundings_of_the_test(
+    cosmos_task_race: TaskRace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh: bool
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path / "modules")
+    cosmos_task_race(look_around, (), fresh=fresh)  # whatever is prepared is prepared before the changes below
+    monkeypatch.setenv("HARBOR", "pier 3")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+    race = cosmos_task_race(look_around, ("HARBOR", "HOME"), contenders=2, fresh=fresh)
+
+    seen = race.values[1]
+    assert seen["pid"] == seen["session"] == race.outcomes[1].pid
+    assert seen["variables"] == {"HARBOR": "pier 3", "HOME": None}
+    assert seen["directory"] == seen["temporary"] == str(tmp_path)
+    assert seen["path"] == sys.path
+    assert (seen["stdin"], seen["threads"], seen["handler"]) == ("", 1, signal.SIG_DFL)
+    assert seen["actor"] == "contender-1"
+    # Forked ones share what one process has imported; each interpreter imports it itself.
+    assert (seen["imported by"] == seen["pid"]) is fresh
+    for words in ("said on stdout", "said on stderr", "said by a child", "logged"):
+        assert words in race.outcomes[1].output
+
+
+def install(contender: Contender) -> str:
+    return f"{contender.name} installs"
+
+
+def prune(contender: Contender) -> str:
+    return f"{contender.name} prunes"
+
+
+def test_each_contender_can_have_work_of_its_own(cosmos_task_race: TaskRace) -> None:
+    race = cosmos_task_race([install, functools.partial(prune)])
+
+    assert race.values == ("contender-0 installs", "contender-1 prunes")
+
+
+def end_badly(contender: Contender, how: str) -> object:
+    if contender.index == 0:
+        return "well"
+    print("last words")
+    match how:
+        case "raise":
+            raise LookupError("no pier")
+        case "exit":
+            sys.exit(3)
+        case "leave":
+            os._exit(4)
+        case "crash":
+            ctypes.string_at(0)
+        case "skip":
+            pytest.skip("no such thing here")
+    return threading.Lock()
+
+
+@pytest.mark.parametrize(
+    ("how", "words", "exit_code", "number"),
+    [
+        ("raise", "LookupError: no pier", 1, None),
+        ("exit", "SystemExit: 3", 3, None),
+        ("leave", "left with exit code 4", 4, None),
+        ("crash", "killed by SIGSEGV", None, signal.SIGSEGV),
+        ("skip", "Skipped: no such thing here", 1, None),
+        ("return a lock", "TypeError: the contender returned a lock, which cannot be handed", 1, None),
+    ],
+)
+def test_a_bad_end_is_told(
+    cosmos_task_race: TaskRace, how: str, words: str, exit_code: int | None, number: signal.Signals | None
+) -> None:
+    race = cosmos_task_race(end_badly, how, check=False)
+
+    (winner,), (loser,) = race.winners, race.losers
+    assert (winner.value, winner.in_words) == ("well", "returned 'well'")
+    assert loser.in_words.startswith(words)
+    assert (loser.exit_code, loser.signal) == (exit_code, number)
+    assert "last words" in loser.output
+
+
+def test_a_race_with_a_bad_end_fails_unless_that_is_wanted(cosmos_task_race: TaskRace) -> None:
+    with pytest.raises(RaceFailure) as failure:
+        cosmos_task_race(end_badly, "raise")
+
+    text = str(failure.value)
+    assert text.startswith("1 of 2 contenders failed.\n\ncontender-1 (PID ")
+    assert 'raise LookupError("no pier")' in text
+    assert "contender.py" not in text, "our own frames are of no use to the reader"
+    assert "its output:\nlast words" in text
+    assert "contender-0 task" in text
+
+
+def leave_a_daemon(contender: Contender, folder: Path) -> None:
+    """Its own session, no parent any more, and an ear for nobody's requests."""
+    source = (
+        "import os, pathlib, signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "pathlib.Path(sys.argv[1]).write_text(str(os.getpid()))\n"
+        "time.sleep(600)"
+    )
+    place = folder / contender.name
+    shell = f'{sys.executable} -c "$0" {place} & disown -a; exit 0'
+    subprocess.run(["bash", "-c", shell, source], start_new_session=True, check=True)
+    while not place.exists() or not place.read_text():
+        pass
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux hands orphans to a process of ours")
+def test_what_contenders_leave_running_is_told_and_ended(cosmos_task_race: TaskRace, tmp_path: Path) -> None:
+    race = cosmos_task_race(leave_a_daemon, tmp_path, contenders=2, grace=0.1)
+
+    pids = [int(file.read_text()) for file in tmp_path.iterdir()]
+    assert len(race.left_behind) == 2
+    assert all(any(f"PID {pid}: " in words for words in race.left_behind) for pid in pids)
+    assert not [pid for pid in pids if psutil.pid_exists(pid)]
+
+
+def linger(contender: Contender) -> None:
+    subprocess.Popen(["sleep", "0.2"], start_new_session=True)
+
+
+def test_what_ends_by_itself_in_time_is_not_left_behind(cosmos_task_race: TaskRace) -> None:
+    assert cosmos_task_race(linger, grace=30).left_behind == ()
+
+
+def wait_for_ever(contender: Contender) -> None:
+    print("waiting for the tide")
+    contender.point("waiting for ever")
+    threading.Event().wait()
+
+
+def test_a_deadline_names_who_hangs_where(cosmos_task_race: TaskRace) -> None:
+    with pytest.raises(RaceFailure) as failure:
+        cosmos_task_race([wait_for_ever, install], deadline=1.0)
+
+    text = str(failure.value)
+    assert text.startswith("contender-0 have not ended within the deadline (told of: waiting for ever;")
+    assert "waiting for the tide" in text
+    assert "in wait_for_ever" in text
+    assert "race deadline" in text
+    (pid,) = {int(word) for word in text.partition("(PID ")[2].partition(")")[:1]}
+    assert not psutil.pid_exists(pid)
+
+
+def test_work_that_contenders_cannot_find_is_refused(cosmos_task_race: TaskRace) -> None:
+    def local(contender: Contender) -> None: ...
+
+    with pytest.raises(ToolkitMisuse, match=r"local is made inside a function.*Move it to the top of the file"):
+        cosmos_task_race(local)
+    with pytest.raises(ToolkitMisuse, match=r"<lambda> is made inside a function"):
+        cosmos_task_race(lambda contender: contender)
+    with pytest.raises(ToolkitMisuse, match=r"Argument 2 of the work, a lock, cannot be handed to another process"):
+        cosmos_task_race(install, 1, threading.Lock())
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"contenders": 0}, "contenders=0: a race needs at least one"),
+        ({"deadline": 0}, "deadline=0: give the race seconds"),
+        ({"victim": 2}, "victim=2: there are contenders 0 to 1"),
+        ({"kill_at": "creating"}, "kill_at='creating' is seen from outside and needs virtualenv_dir=PATH"),
+        ({"stop_at": "installing"}, "stop_at='installing' is seen from outside and needs cosmos_wheelhouse"),
+        ({"continue_at": "ready"}, "continue_at='ready' without stop_at"),
+        ({"prepare": ["no.such.module"]}, "importing no.such.module failed with ModuleNotFoundError"),
+    ],
+)
+def test_a_race_that_cannot_be_run_is_refused(
+    cosmos_task_race: TaskRace, options: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(ToolkitMisuse, match=sentence):
+        cosmos_task_race(install, **options)
+
+
+def test_lists_of_work_are_checked(cosmos_task_race: TaskRace) -> None:
+    with pytest.raises(ToolkitMisuse, match="contenders=3 for 2 functions"):
+        cosmos_task_race([install, prune], contenders=3)
+    with pytest.raises(ToolkitMisuse, match="No function was given"):
+        cosmos_task_race([])
+
+
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [
+        (
+            "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()",
+            "have started a thread",
+        ),
+        ("import socket\nkept = socket.socket()", "have opened socket:"),
+        (
+            "import sqlite3\nkept = sqlite3.connect('harbor.db')\nkept.execute('create table t (a)')",
+            r"have opened .*harbor\.db",
+        ),
+        ("raise RuntimeError('low tide')", "importing unfit failed with RuntimeError: low tide"),
+    ],
+    ids=["thread", "socket", "database", "error"],
+)
+def test_a_module_that_forbids_forking_is_refused(
+    cosmos_task_race: TaskRace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, sentence: str
+) -> None:
+    (tmp_path / "unfit.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(ToolkitMisuse, match=sentence):
+        cosmos_task_race(install, prepare=["unfit"])
+
+
+def test_one_prepared_process_serves_equal_races_and_no_others(
+    cosmos_task_race: TaskRace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def preparing_process() -> int:
+        return int(cosmos_task_race(look_around, ()).values[0]["imported by"])
+
+    first = preparing_process()
+    assert preparing_process() == first
+    monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", "another")
+    assert preparing_process() != first
+    assert not psutil.pid_exists(first)

@@ -1,0 +1,221 @@
+"""Does a timeline answer what was asked, and does its failure show the race?"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from math import inf
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from pytest_cosmos_venv import DbtCall, EventLog, Span, Timeline
+
+START = 1_700_000_000.0
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def span(actor: str, name: str, begin: float, end: float | None, pid: int | None = None) -> Span:
+    return Span(actor, name, START + begin, None if end is None else START + end, pid)
+
+
+RACE = Timeline(
+    [
+        span("worker-10", "dbt run", 1.25, 2.0),
+        span("worker-2", "install", 0.0, 1.0, 4711),
+        span("worker-10", "wait", 0.125, 1.0),
+        span("worker-2", "dbt deps", 1.0, 1.125),
+        span("worker-2", "dbt run", 1.125, None),
+        span("worker-2", "published", 1.0, 1.0),
+    ]
+)
+
+
+def test_spans_are_found_by_name_and_by_actor() -> None:
+    assert [one.name for one in RACE] == ["install", "wait", "published", "dbt deps", "dbt run", "dbt run"]
+    assert [one.name for one in RACE.spans("dbt")] == ["dbt deps", "dbt run", "dbt run"]
+    assert [one.actor for one in RACE.spans("dbt run", actor="worker-10")] == ["worker-10"]
+    assert RACE.spans("db") == ()
+    assert RACE.actors == ("worker-2", "worker-10")
+    assert RACE.count("dbt") == 3
+    assert RACE.order("dbt run") == ("worker-2", "worker-10")
+    assert len(RACE + Timeline([span("x", "y", 0, 1)])) == 7
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "overlaps"),
+    [
+        pytest.param((0, 2), (1, 3), True, id="partly"),
+        pytest.param((0, 3), (1, 2), True, id="inside"),
+        pytest.param((0, 1), (1, 2), False, id="one-after-the-other"),
+        pytest.param((0, 1), (2, 3), False, id="apart"),
+        pytest.param((0, None), (5, 6), True, id="no-end-seen"),
+        pytest.param((0, 2), (1, 1), True, id="event-inside"),
+        pytest.param((0, 2), (2, 2), False, id="event-at-the-end"),
+        pytest.param((1, 1), (1, 1), False, id="two-events"),
+    ],
+)
+def test_what_overlaps(first: tuple[float, float | None], second: tuple[float, float | None], overlaps: bool) -> None:
+    timeline = Timeline([span("a", "work", *first), span("b", "work", *second)])
+
+    assert bool(timeline.overlap("work")) is overlaps
+    assert timeline.max_concurrent("work") == (2 if overlaps else 1)
+    assert bool(Timeline([span("a", "x", *first), span("b", "y", *second)]).overlap("x", "y")) is overlaps
+
+
+def test_overlaps_tell_who_and_how_long() -> None:
+    (found,) = RACE.overlap("dbt run")
+
+    assert (found.first.actor, found.second.actor, found.seconds) == ("worker-2", "worker-10", 0.75)
+    (found,) = RACE.overlap("wait", "install")
+    assert (found.first.name, found.second.name, found.seconds) == ("install", "wait", 0.875)
+    endless = Timeline([span("a", "work", 0, None), span("b", "work", 1, None)])
+    assert endless.overlap("work")[0].seconds == inf
+    assert RACE.overlap("install", "dbt") == (), "an actor's own work does not count between two names"
+
+
+def test_max_concurrent_counts_moments_not_pairs() -> None:
+    timeline = Timeline([span("a", "work", 0, 9), span("b", "work", 1, 3), span("c", "work", 4, 6)])
+
+    assert timeline.max_concurrent("work") == 2
+    assert timeline.max_concurrent("nothing") == 0
+
+
+def test_an_empty_one_answers_too() -> None:
+    empty = Timeline()
+
+    assert (len(empty), empty.overlap("dbt"), empty.order("dbt"), empty.actors) == (0, (), (), ())
+    assert str(empty) == "(nothing was recorded)"
+    assert "nothing was recorded" in empty.to_svg()
+
+
+def test_it_is_drawn_as_text() -> None:
+    assert RACE.draw(width=76, ascii_only=False).splitlines() == [
+        "                    0 s                        2.000 s  begin   took",
+        "worker-2 install   │█████████████████                 │ +0.000 s  1.000 s",
+        "worker-2 published │                 ◆                │ +1.000 s",
+        "worker-2 dbt deps  │                 ██               │ +1.000 s  0.125 s",
+        "worker-2 dbt run   │                   ██████████████▶│ +1.125 s  no end",
+        "worker-10 wait     │  ███████████████                 │ +0.125 s  0.875 s",
+        "worker-10 dbt run  │                     █████████████│ +1.250 s  0.750 s",
+        "(◆ an event, ▶ no end was seen)",
+    ]
+
+
+def test_the_drawing_keeps_its_bounds() -> None:
+    many = Timeline(span(f"actor-{number}", "a long name " * 9, number, number + 0.001) for number in range(100))
+
+    lines = many.draw(width=70, ascii_only=True).splitlines()
+
+    assert max(map(len, lines)) <= 70
+    assert all(line.isascii() for line in lines)
+    assert lines[-1] == ". and 40 more rows"
+    assert all("#" in line for line in lines[1:-1]), "however short, each is seen"
+
+
+@pytest.mark.parametrize(
+    ("assertion", "sentence"),
+    [
+        (
+            "assert_no_overlap('dbt run')",
+            r"Two dbt run must not overlap; seen at once: worker-2 dbt run \(no end seen\)",
+        ),
+        ("assert_no_overlap('install', 'wait')", "Install and wait of different actors must not overlap"),
+        ("assert_overlap('install')", "No two install overlap; they were expected to"),
+        ("assert_max_concurrent('dbt', 1)", "At most 1 dbt at one moment expected, 2 seen"),
+        ("assert_count('install', 2)", "2 install expected, 1 seen"),
+        ("assert_order('dbt run', ['worker-10'])", "in the order worker-10 expected, seen worker-2, worker-10"),
+        ("assert_finished()", "No end was seen of: worker-2 dbt run"),
+    ],
+)
+def test_an_assertion_fails_with_a_sentence_and_the_drawing(assertion: str, sentence: str) -> None:
+    with pytest.raises(AssertionError, match=sentence) as failure:
+        eval(f"RACE.{assertion}")  # noqa: S307 - the texts above
+
+    assert RACE.draw() in str(failure.value)
+
+
+def test_assertions_that_hold_say_nothing() -> None:
+    RACE.assert_overlap("dbt run")
+    RACE.assert_no_overlap("install", "dbt")
+    RACE.assert_max_concurrent("dbt", 2)
+    RACE.assert_count("dbt", 3)
+    RACE.assert_order("dbt run", ["worker-2", "worker-10"])
+    RACE.assert_finished("install")
+
+
+def test_it_is_drawn_as_a_picture_that_needs_nothing_else() -> None:
+    wild = RACE + Timeline([span('<b>"&', "</svg><script>\x00", 0.5, 0.75)])
+
+    text = wild.to_svg(title="a <race> & more")
+
+    picture = ElementTree.fromstring(text)  # noqa: S314 - our own
+    shown = " ".join(element.text or "" for element in picture.iter(f"{SVG}text"))
+    assert '<b>"& </svg><script>\ufffd' in shown
+    assert "a <race> & more" in shown
+    tips = [element.text or "" for element in picture.iter(f"{SVG}title")]
+    assert "worker-2 install (1.000 s), at +0.000 s, PID 4711" in tips
+    assert len([box for box in picture.iter(f"{SVG}rect") if "open" in box.get("class", "")]) == 1
+    assert "prefers-color-scheme: dark" in text
+    assert not re.search(r"<script|href|url\(|https?://(?!www\.w3\.org/2000/svg)", text)
+
+
+def test_calls_of_a_look_alike_are_added_once() -> None:
+    calls = [call(10, {"COSMOS_RACE_ACTOR": "worker-2"}, ("deps",)), call(11, {}, ("run", "--select", "a"), end=None)]
+
+    timeline = Timeline().with_calls(calls).with_calls(calls)
+
+    assert [str(one) for one in timeline] == ["worker-2 dbt deps (1.000 s)", "dbt 11 dbt run (no end seen)"]
+
+
+def call(pid: int, env: dict[str, str], arguments: tuple[str, ...], end: float | None = 1.0) -> DbtCall:
+    return DbtCall(
+        argv=("dbt", *arguments),
+        cwd=Path("/"),
+        env=env,
+        pid=pid,
+        prefix=Path("/"),
+        dbt_version="1.11.0",
+        started_at=START + pid,
+        ended_at=None if end is None else START + pid + end,
+        exit_code=0,
+    )
+
+
+def test_processes_write_one_timeline(tmp_path: Path) -> None:
+    log = EventLog(tmp_path / "events")
+    with log.span("parent"), EventLog(log.folder).span("inner"):
+        source = (
+            "import os, signal; from pathlib import Path; from pytest_cosmos_venv import EventLog\n"
+            f"log = EventLog(Path({str(log.folder)!r}))\n"
+            "log.point('here')\n"
+            "with log.span('killed'):\n    os.kill(os.getpid(), signal.SIGKILL)"
+        )
+        environment = {**os.environ, "COSMOS_RACE_ACTOR": "child"}
+        done = subprocess.run([sys.executable, "-c", source], env=environment, check=False, timeout=30)
+    with pytest.raises(ValueError, match="ended all the same"), EventLog(log.folder, actor="me").span("raises"):
+        raise ValueError("ended all the same")
+
+    timeline = Timeline.read(log.folder)
+
+    assert done.returncode == -signal.SIGKILL
+    assert [one.name for one in timeline] == ["parent", "inner", "here", "killed", "raises"]
+    assert timeline.order("parent") == (f"pid {os.getpid()}",)
+    assert timeline.order("killed") == ("child",)
+    assert timeline.spans("killed")[0].ended_at is None
+    assert timeline.spans("raises")[0].seconds is not None
+    timeline.assert_overlap("parent", "killed")
+
+
+def test_a_line_that_is_not_whole_yet_is_left_out(tmp_path: Path) -> None:
+    EventLog(tmp_path).point("whole")
+    (file,) = tmp_path.iterdir()
+    with file.open("a") as more:
+        more.write('{"event": "point", "na')
+
+    assert [one.name for one in Timeline.read(tmp_path)] == ["whole"]
+    assert len(Timeline.read(tmp_path / "nowhere")) == 0
