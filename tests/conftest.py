@@ -22,8 +22,9 @@ os.environ["AIRFLOW__COSMOS_VENV__CACHE_DIR"] = str(Path(_airflow_home, "cache")
 os.environ.setdefault("AIRFLOW__STANDARD__VENV_INSTALL_METHOD", "uv")
 
 
-def pytest_unconfigure() -> None:
-    """Not at exit: the workers of pytest-xdist end without it."""
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish() -> None:
+    """Not at exit, and not when pytest is unconfigured: workers of pytest-xdist are ended before."""
     shutil.rmtree(_airflow_home, ignore_errors=True)
 
 

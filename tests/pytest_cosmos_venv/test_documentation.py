@@ -60,7 +60,9 @@ def test_the_examples_of_a_page_pass(example: Example, pytester: pytest.Pytester
     for name, text in example.files.items():
         (pytester.path / name).write_text(text, encoding="utf-8")
 
-    result = pytester.run(python, "-m", "pytest", "-W", "error::pytest.PytestUnknownMarkWarning")
+    # Made once for all pages.
+    kept = f"--cosmos-cache-dir={ROOT / '.cache' / 'toolkit'}"
+    result = pytester.run(python, "-m", "pytest", kept, "-W", "error::pytest.PytestUnknownMarkWarning")
 
     outcomes = result.parseoutcomes()
     assert outcomes.keys() <= {"passed", "skipped", "warning", "warnings"}, outcomes
