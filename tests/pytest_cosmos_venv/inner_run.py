@@ -70,6 +70,7 @@ class InnerRun:
         self.python = ENVIRONMENTS / self.environment / "bin" / "python"
         if not self.python.exists() and os.environ.get("CI") != "true":
             pytest.skip(f"no environment at .cache/envs/{self.environment}: make test makes it")
+        self.interpreter = [str(self.python)]
         self.project = self.folder / "project"
         for place in (self.project, self._home, self._scratch):
             place.mkdir()
@@ -105,7 +106,7 @@ class InnerRun:
 
     def start(self, *options: str) -> subprocess.Popen[str]:
         """Start pytest."""
-        command = [str(self.python), "-m", "pytest", "-p", "no:cacheprovider", "--color=no", "--tb=short"]
+        command = [*self.interpreter, "-m", "pytest", "-p", "no:cacheprovider", "--color=no", "--tb=short"]
         places = [f"--basetemp={self.folder / 'base'}", f"--cosmos-cache-dir={self.cache_dir}"]
         return subprocess.Popen(
             [*command, *places, *options],

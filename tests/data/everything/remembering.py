@@ -55,6 +55,8 @@ def _rows() -> dict[str, int]:
     if not database.exists():
         return {}
     with closing(sqlite3.connect(database)) as connection:
-        tables = [name for (name,) in connection.execute("select name from sqlite_master where type = 'table'")]
+        # Not SQLite's own, which counts what was ever there.
+        names = "select name from sqlite_master where type = 'table' and name not like 'sqlite_%'"
+        tables = [name for (name,) in connection.execute(names)]
         count = "select count(*) from {}".format
         return {table: connection.execute(count(table)).fetchone()[0] for table in tables}

@@ -89,6 +89,8 @@ def test_beside_airflow_in_a_box_its_home_is_used(order: str, tmp_path: Path) ->
     options = [part for plugin in ordered for part in ("-p", plugin)]
     blocked = ["-p", "no:cosmos_venv", "-p", "no:pytest_airflow_in_a_box"]
 
-    output = run_tests(CROWD, tmp_path, [*options, *blocked, *CACHE, "-p", "no:xdist", str(tmp_path)])
+    output = run_tests(
+        CROWD, tmp_path, [*options, *blocked, *CACHE, "-p", "no:xdist", f"--airflow-home={tmp_path}", str(tmp_path)]
+    )
 
     assert passed(output) == (27 if order == "ours-first" else 1)

@@ -13,7 +13,7 @@ pytest_plugins = ["pytester"]
 
 DEADLINE = 120.0
 # All modes one after the other, again and again, are for tools/prove_races.py.
-BARE = [mode for mode, _ in modes() if not mode.beside and mode.name in {"load", "loadscope", "worksteal"}]
+BARE = [mode for mode, _ in modes() if not mode.beside and mode.name in {"load", "worksteal"}]
 BESIDE_ALL = Mode(
     name="load",
     options=("--dist", "load", "-p", "no:pytest_airflow_in_a_box", "--randomly-seed=1", "--reruns=1", "--timeout=60"),
