@@ -15,5 +15,8 @@ class ToolkitMisuse(pytest.fail.Exception):  # type: ignore[name-defined, misc]
     :param message: what was given, and the way out.
     """
 
+    # pytest's summary lines name the class with its module: the message should come sooner.
+    __module__ = "builtins"
+
     def __init__(self, message: str) -> None:
         super().__init__(message, pytrace=False)

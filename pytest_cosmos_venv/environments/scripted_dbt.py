@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 DEADLINE = 30.0
 _LOOK_AGAIN = 0.005
+_REAPED_SOON = 1.0
 _SCRIPT = "script.json"
 
 
@@ -156,9 +157,7 @@ class ScriptedDbt:
             for pid in (call.pid, call.child_pid):
                 process = _process(call, pid)
                 if process is not None:
-                    process.kill()
-                    # Not until it is reaped: in a container nobody may do that for an orphan.
-                    _wait_until_dead(call, pid)
+                    _kill(process)
 
     def _add(self, rule: Rule) -> HeldCalls:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -199,10 +198,16 @@ def _lives(call: DbtCall) -> bool:
     return _process(call, call.pid) is not None
 
 
-def _wait_until_dead(call: DbtCall, pid: int | None) -> None:
-    end = time.monotonic() + DEADLINE
-    while _process(call, pid) is not None and time.monotonic() < end:
-        time.sleep(_LOOK_AGAIN)
+def _kill(process: psutil.Process) -> None:
+    import psutil
+
+    try:
+        process.kill()
+        process.wait(_REAPED_SOON)
+    except psutil.TimeoutExpired:
+        # Dead is enough: in a container it may be that nobody reaps an orphan.
+        if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+            process.wait(DEADLINE)
 
 
 def _process(call: DbtCall, pid: int | None) -> psutil.Process | None:

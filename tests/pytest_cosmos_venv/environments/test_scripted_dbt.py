@@ -250,7 +250,8 @@ def test_signals_are_ignored_and_put_on_record_and_a_child_stays(start: Any, cos
     assert child.is_running()
     cosmos_fake_venv.close()
 
-    assert not child.is_running()
+    # It has lost its parent, and PID 1 may take its time to reap it, or never do.
+    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
 
 
 def wait_for_signal(venv: FakeVenv, number: signal.Signals, deadline: float = 30.0) -> None:
