@@ -15,8 +15,9 @@ class ToolkitMisuse(pytest.fail.Exception):  # type: ignore[name-defined, misc]
     :param message: what was given, and the way out.
     """
 
-    # pytest's summary lines name the class with its module: the message should come sooner.
-    __module__ = "builtins"
-
     def __init__(self, message: str) -> None:
         super().__init__(message, pytrace=False)
+
+    def __reduce__(self) -> tuple[type[ToolkitMisuse], tuple[str]]:
+        # Raised in a process of a race or a pool, it has to come back.
+        return type(self), (str(self.msg),)
