@@ -226,7 +226,8 @@ def main() -> int:
         large_manifest(max(3, rounds // 4)),
     ]
     machine = f"Python {platform.python_version()}, {platform.system()}, {os.cpu_count()} cores"
-    text = f"# What the toolkit costs\n\n{machine}. CPU time, medians of {rounds} rounds, both sides in turns.\n\n{table(rows)}\n"
+    head = f"# What the toolkit costs\n\n{machine}. CPU time, medians of {rounds} rounds, both sides in turns."
+    text = f"{head}\n\n{table(rows)}\n"
     print(text)
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "toolkit.md").write_text(text, encoding="utf-8")

@@ -36,7 +36,7 @@ def _cosmos_shared(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPat
 
     named = named_option(pytestconfig, "cosmos_cache_dir")
     if named is not None:
-        return SharedFolders(root=pytestconfig.rootpath / named)
+        return SharedFolders(root=pytestconfig.rootpath / Path(named).expanduser())
     kept = _in_the_cache_of(pytestconfig)
     if kept is not None:
         return SharedFolders(root=kept)

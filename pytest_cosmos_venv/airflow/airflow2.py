@@ -15,7 +15,7 @@ from pytest_cosmos_venv.airflow.outcomes import EmittedAsset
 from pytest_cosmos_venv.airflow.versions import TaskKey
 
 if TYPE_CHECKING:
-    from pytest_cosmos_venv.airflow.variables import Variables
+    from pytest_cosmos_venv.airflow.variables import VariableStore
 
 
 class Airflow2:
@@ -67,13 +67,13 @@ class Airflow2:
             ]
 
     @contextmanager
-    def variables_in(self, store: Variables) -> Iterator[None]:
+    def variables_in(self, store: VariableStore) -> Iterator[None]:
         """Airflow reads through its secrets backends, the last of which is the database, and writes to the database."""
         from airflow.models.variable import Variable
         from airflow.secrets.metastore import MetastoreBackend
 
         def get(_: Any, key: str, *__: Any, **___: Any) -> str | None:
-            return store.get(key, failure=_outage("SELECT"))
+            return store.read(key, failure=_outage("SELECT"))
 
         def write(key: str, value: Any, description: str | None = None, serialize_json: bool = False, **_: Any) -> None:
             del description
@@ -86,7 +86,7 @@ class Airflow2:
             write(key, value, serialize_json=serialize_json)
 
         def delete(key: str, **_: Any) -> int:
-            return int(store.remove(key, failure=_outage("DELETE")))
+            return int(store.delete(key, failure=_outage("DELETE")))
 
         with (
             mock.patch.object(MetastoreBackend, "get_variable", get),

@@ -13,7 +13,7 @@ from pytest_cosmos_venv.airflow.outcomes import EmittedAsset
 from pytest_cosmos_venv.airflow.versions import TaskKey
 
 if TYPE_CHECKING:
-    from pytest_cosmos_venv.airflow.variables import Variables
+    from pytest_cosmos_venv.airflow.variables import VariableStore
 
 _BUNDLE = "dags-folder"
 
@@ -88,7 +88,7 @@ class Airflow3:
             ]
 
     @contextmanager
-    def variables_in(self, store: Variables) -> Iterator[None]:
+    def variables_in(self, store: VariableStore) -> Iterator[None]:
         """A task asks its supervisor, over a channel; so does the test itself for the length of the block."""
         from airflow.sdk.execution_time import supervisor, task_runner
 
@@ -108,7 +108,7 @@ class Airflow3:
 class _Channel:
     """Answers as a task's supervisor does, of Variables only."""
 
-    def __init__(self, store: Variables) -> None:
+    def __init__(self, store: VariableStore) -> None:
         from airflow.sdk.execution_time import comms
 
         self._store = store
@@ -136,7 +136,7 @@ class _Channel:
         return self.send(msg)
 
     def _get(self, msg: Any) -> Any:
-        value = self._store.get(msg.key, failure=self._outage())
+        value = self._store.read(msg.key, failure=self._outage())
         if value is None:
             return self._error("VARIABLE_NOT_FOUND", {"key": msg.key})
         return self._comms.VariableResult(key=msg.key, value=value)
@@ -145,7 +145,7 @@ class _Channel:
         self._store.write(msg.key, msg.value, failure=self._outage())
 
     def _delete(self, msg: Any) -> Any:
-        self._store.remove(msg.key, failure=self._outage())
+        self._store.delete(msg.key, failure=self._outage())
         return self._comms.OKResponse(ok=True)
 
     def _keys(self, msg: Any) -> Any:

@@ -59,7 +59,7 @@ class Clock:
         self._instant = (
             self._seconds() if when is None else (instant_of(when, parameter="when") - utc(0)).total_seconds()
         )
-        self._show()
+        self._engage()
 
     def move(self, by: float | timedelta) -> None:
         """Go on by so many seconds, or back where negative. A frozen clock stands there; another one runs on.
@@ -74,7 +74,7 @@ class Clock:
         else:
             self._instant += seconds
         self._moved += max(seconds, 0.0)
-        self._show()
+        self._engage()
 
     def sleep(self, seconds: float) -> None:
         """What ``time.sleep`` is meanwhile: the clock moves, and nobody waits."""
@@ -87,24 +87,24 @@ class Clock:
         # Another thread may do what the sleeper waits for.
         real_sleep(0)
 
-    def release(self) -> None:
+    def _release(self) -> None:
         """Back to the real time."""
-        self.hide()
+        self._hide()
         self._engagement.close()
         _PROCESS.engaged = None
         self._instant, self._ahead, self._moved = None, 0.0, 0.0
 
-    def show(self) -> None:
+    def _show(self) -> None:
         """From now on this process sees the time of this clock."""
         standing = self._instant is not None
         if self._shown_standing is standing:
             self._engine.move_to(self._seconds())
             return
-        self.hide()
+        self._hide()
         self._engine.start(self._seconds(), stands=standing)
         self._shown_standing = standing
 
-    def hide(self) -> None:
+    def _hide(self) -> None:
         """From now on this process sees the real time."""
         if self._shown_standing is not None:
             self._engine.stop()
@@ -117,14 +117,24 @@ class Clock:
         """Moved on with the clock and never back; not frozen, since what waits for an event would wait for ever."""
         return real_monotonic() + self._moved
 
-    def _show(self) -> None:
+    def _engage(self) -> None:
         if _PROCESS.engaged is not self:
             _PROCESS.engaged = self
             self._engagement.enter_context(replaced("sleep", self.sleep))
             if not self._engine.keeps_monotonic:
                 self._engagement.enter_context(replaced("monotonic", self._monotonic))
         if not _PROCESS.resting:
-            self.show()
+            self._show()
+
+
+@contextmanager
+def clock_of_a_test() -> Iterator[Clock]:
+    """A clock for the length of the block; afterwards the time is real."""
+    clock = Clock()
+    try:
+        yield clock
+    finally:
+        clock._release()
 
 
 def now() -> datetime | None:
@@ -170,6 +180,6 @@ def _resting_is(rests: bool) -> Iterator[None]:
 def _follow() -> None:
     if _PROCESS.engaged is not None:
         if _PROCESS.resting:
-            _PROCESS.engaged.hide()
+            _PROCESS.engaged._hide()
         else:
-            _PROCESS.engaged.show()
+            _PROCESS.engaged._show()

@@ -1,17 +1,18 @@
-"""What is in Airflow's database, and what came into it during a test? Importing this module imports no Airflow."""
+"""Where is Airflow's database, and how is it put back after a test? Importing this module imports no Airflow."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from pytest_cosmos_venv.airflow.time_engines import real_monotonic
 from pytest_cosmos_venv.errors import ToolkitMisuse
 
-Rows = Mapping[str, frozenset[int]]
-"""Table -> SQLite's own numbers of its rows."""
+_DEADLINE = 30.0
+_LOCKED = (5, 6)  # SQLITE_BUSY and SQLITE_LOCKED, which have names from Python 3.11 on
 
 
 def settled_home() -> Path:
@@ -62,29 +63,28 @@ def make_tables() -> None:
     initdb()
 
 
-def rows(file: Path) -> Rows:
-    """Which rows there are now, of every table."""
-    with closing(sqlite3.connect(file)) as connection:
-        return {table: _numbers(connection, table) for table in _tables(connection)}
+@contextmanager
+def put_back(file: Path) -> Iterator[None]:
+    """For the length of the block tests may change the database as they like: then it is as it was before."""
+    with closing(sqlite3.connect(":memory:")) as before:
+        with closing(sqlite3.connect(file)) as connection:
+            connection.backup(before)
+        yield
+        _close_session()
+        deadline = real_monotonic() + _DEADLINE
+
+        def give_up(status: int, *_: int) -> None:
+            # Python would try for ever.
+            if status in _LOCKED and real_monotonic() > deadline:
+                raise TimeoutError(f"a connection that the test has left open keeps {file} locked")
+
+        with closing(sqlite3.connect(file)) as connection:
+            before.backup(connection, progress=give_up, sleep=0.01)
 
 
-def remove_rows_since(before: Rows, file: Path) -> None:
-    """Remove every row that was not there before."""
+def _close_session() -> None:
+    """What a session of this thread has not committed would keep the file locked."""
     from airflow import settings
 
-    # What a session of this thread has not committed would keep the file locked.
     session: Any = settings.Session
     session.remove()
-    with closing(sqlite3.connect(file, timeout=30)) as connection, connection:
-        for table in _tables(connection):
-            new = _numbers(connection, table) - before.get(table, frozenset())
-            connection.executemany(f'delete from "{table}" where rowid = ?', [(number,) for number in new])  # noqa: S608
-
-
-def _tables(connection: sqlite3.Connection) -> list[str]:
-    found = connection.execute("select name from sqlite_master where type = 'table' and name not like 'sqlite_%'")
-    return [str(name) for (name,) in found]
-
-
-def _numbers(connection: sqlite3.Connection, table: str) -> frozenset[int]:
-    return frozenset(number for (number,) in connection.execute(f'select rowid from "{table}"'))  # noqa: S608

@@ -82,6 +82,18 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 @pytest.fixture(scope="session")
+def _cosmos_airflow_led(pytestconfig: pytest.Config) -> None:
+    """Child processes that import Airflow settle on this run's home, also where this process does not import it."""
+    from importlib import metadata
+
+    from pytest_cosmos_venv.airflow.settling import NAME, OPTION
+
+    if pytestconfig.getini(OPTION) is False or not any(metadata.Distribution.discover(name="apache-airflow")):
+        return
+    pytestconfig.pluginmanager.get_plugin(NAME).lead(pytestconfig)  # type: ignore[union-attr]
+
+
+@pytest.fixture(scope="session")
 def _cosmos_airflow_home(pytestconfig: pytest.Config, _cosmos_shared: SharedFolders) -> AirflowHome:
     """Airflow, imported, on a home with a database."""
     from pytest_cosmos_venv.airflow.home import settle
@@ -92,12 +104,11 @@ def _cosmos_airflow_home(pytestconfig: pytest.Config, _cosmos_shared: SharedFold
 
 @pytest.fixture
 def _cosmos_airflow_rows(_cosmos_airflow_home: AirflowHome) -> Iterator[None]:
-    """Whatever comes into Airflow's database during the test is removed at its end."""
-    from pytest_cosmos_venv.airflow.database import remove_rows_since, rows
+    """Airflow's database is at the end of the test what it was before."""
+    from pytest_cosmos_venv.airflow.database import put_back
 
-    before = rows(_cosmos_airflow_home.database)
-    yield
-    remove_rows_since(before, _cosmos_airflow_home.database)
+    with put_back(_cosmos_airflow_home.database):
+        yield
 
 
 @pytest.fixture
@@ -123,8 +134,15 @@ def cosmos_run_dag(_cosmos_airflow_rows: None, request: pytest.FixtureRequest) -
 
     outcomes = request.node.stash.setdefault(_OUTCOMES, [])
 
-    def run(dag: Any, *, raise_on_failure: bool = False, **options: Any) -> DagOutcome:
-        outcome = run_dag(dag, **options)
+    def run(
+        dag: Any,
+        *,
+        logical_date: datetime | str | None = None,
+        run_id: str | None = None,
+        conf: Mapping[str, Any] | None = None,
+        raise_on_failure: bool = False,
+    ) -> DagOutcome:
+        outcome = run_dag(dag, logical_date=logical_date, run_id=run_id, conf=conf)
         outcomes.append(outcome)
         if raise_on_failure:
             first = next((task.exception for task in outcome.tasks.values() if task.exception), None)
@@ -146,8 +164,15 @@ def cosmos_run_task(_cosmos_airflow_rows: None, request: pytest.FixtureRequest) 
 
     outcomes = request.node.stash.setdefault(_OUTCOMES, [])
 
-    def run(operator: Any, *, raise_on_failure: bool = False, **options: Any) -> TaskOutcome:
-        outcome = run_task(operator, **options)
+    def run(
+        operator: Any,
+        *,
+        logical_date: datetime | str | None = None,
+        run_id: str | None = None,
+        conf: Mapping[str, Any] | None = None,
+        raise_on_failure: bool = False,
+    ) -> TaskOutcome:
+        outcome = run_task(operator, logical_date=logical_date, run_id=run_id, conf=conf)
         outcomes.append(outcome)
         if raise_on_failure:
             _raise_unless(outcome, outcome.exception)
@@ -160,15 +185,15 @@ def cosmos_run_task(_cosmos_airflow_rows: None, request: pytest.FixtureRequest) 
 def cosmos_variables(_cosmos_airflow_home: AirflowHome) -> Iterator[Variables]:
     """Airflow Variables in memory, for all code of this process, on Airflow 2 and 3; the database sees none of them.
 
-    ``.put(key, text)`` prepares one, ``.values`` is what is there, ``.writes`` what the code under test has changed.
-    ``with cosmos_variables.outage():`` they fail where Airflow's own store fails.
+    ``.put(key, text)`` prepares one, ``.get(key)`` and ``.values`` tell what is there, ``.writes`` what the code under
+    test has changed. ``with cosmos_variables.outage():`` they fail where Airflow's own store fails.
     """
-    from pytest_cosmos_venv.airflow.variables import Variables
+    from pytest_cosmos_venv.airflow.variables import Variables, VariableStore
     from pytest_cosmos_venv.airflow.versions import this_airflow
 
-    store = Variables()
+    store = VariableStore()
     with this_airflow().variables_in(store):
-        yield store
+        yield Variables(store)
 
 
 @pytest.fixture
@@ -191,11 +216,10 @@ def cosmos_clock() -> Iterator[Clock]:
     Meanwhile ``time.sleep`` moves the clock and returns at once. Tasks run by ``cosmos_run_dag`` see it too. By
     time-machine where it is installed, else by freezegun. Waits other than ``time.sleep`` take their real time.
     """
-    from pytest_cosmos_venv.airflow.clock import Clock
+    from pytest_cosmos_venv.airflow.clock import clock_of_a_test
 
-    clock = Clock()
-    yield clock
-    clock.release()
+    with clock_of_a_test() as clock:
+        yield clock
 
 
 def _raise_unless(outcome: DagOutcome | TaskOutcome, error: BaseException | None) -> None:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from pytest_cosmos_venv.sharing import SharedFolders
 
 DATABASE = "airflow.db"
+DEADLINE = 600.0
+"""Seconds that making the database may take."""
 _PROVIDERS_WITH_TABLES = ("apache-airflow-providers-fab", "apache-airflow-providers-edge3")
 
 
@@ -79,8 +81,7 @@ def settle(settling: Settling, config: pytest.Config, shared: SharedFolders) -> 
         elsewhere than in SQLite.
     """
     key = airflow_key()
-    if "airflow" not in sys.modules and not settling.is_taken(config):
-        settling.point()
+    settling.lead(config)
     from pytest_cosmos_venv.airflow import database
 
     path = database.settled_home()
@@ -123,16 +124,20 @@ def migrate(folder: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="cosmos-airflow-") as scratch:
         home = Path(scratch)
         write_config(home)
-        done = subprocess.run(
-            [sys.executable, "-W", "ignore", "-m", "airflow", "db", "migrate"],
-            env={**outer, HOME_VARIABLE: scratch, CONFIG_VARIABLE: str(home / "airflow.cfg")},
-            cwd=scratch,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                [sys.executable, "-W", "ignore", "-m", "airflow", "db", "migrate"],
+                env={**outer, HOME_VARIABLE: scratch, CONFIG_VARIABLE: str(home / "airflow.cfg")},
+                cwd=scratch,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                check=False,
+                timeout=DEADLINE,
+            )
+        except subprocess.TimeoutExpired:
+            raise ToolkitMisuse(f"Airflow's database: airflow db migrate took more than {DEADLINE:.0f} s.") from None
         if done.returncode != 0:
             end = "\n".join(done.stdout.splitlines()[-20:])
             raise ToolkitMisuse(f"Airflow could not make its database (airflow db migrate):\n{end}")

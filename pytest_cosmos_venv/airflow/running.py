@@ -49,9 +49,13 @@ def run_dag(
     """
     if not hasattr(dag, "test") or not hasattr(dag, "tasks"):
         raise ToolkitMisuse(f"cosmos_run_dag runs a DAG, and this is none: {dag!r}. Of a file, import the DAG.")
+    if conf is not None and not isinstance(conf, Mapping):
+        raise ToolkitMisuse(f"conf={conf!r}: give a dictionary, as dag_run.conf is one.")
     airflow = this_airflow()
     when = clock.now() if logical_date is None else instant_of(logical_date, parameter="logical_date")
     _refuse_an_empty_run(dag, when)
+    if run_id is not None:
+        _refuse_a_second_run(dag.dag_id, run_id)
     arguments = airflow.test_arguments(when, conf)
     others = [task_id for task_id in dag.task_ids if task_id != only]
     if only is not None and others:
@@ -70,7 +74,13 @@ def run_dag(
     )
 
 
-def run_task(operator: Any, **options: Any) -> TaskOutcome:
+def run_task(
+    operator: Any,
+    *,
+    logical_date: datetime | str | None = None,
+    run_id: str | None = None,
+    conf: Mapping[str, Any] | None = None,
+) -> TaskOutcome:
     """Run one operator to its end. Parameters as for the fixture ``cosmos_run_task``.
 
     :raises ToolkitMisuse: for what is no operator, or one that becomes several tasks.
@@ -83,7 +93,8 @@ def run_task(operator: Any, **options: Any) -> TaskOutcome:
         )
     if not operator.has_dag():
         _dag_around(operator)
-    return run_dag(operator.dag, only=operator.task_id, **options).tasks[operator.task_id]
+    outcome = run_dag(operator.dag, only=operator.task_id, logical_date=logical_date, run_id=run_id, conf=conf)
+    return outcome.tasks[operator.task_id]
 
 
 def _dag_around(operator: Any) -> None:
@@ -102,6 +113,19 @@ def _refuse_an_empty_run(dag: Any, when: datetime | None) -> None:
         raise ToolkitMisuse(
             f"DAG {dag.dag_id!r} starts on {min(starts).isoformat()}, so that a run for {now.isoformat()} has no "
             "tasks, and succeeds: give a later logical_date, or an earlier start_date."
+        )
+
+
+def _refuse_a_second_run(dag_id: str, run_id: str) -> None:
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.session import create_session
+
+    model: Any = DagRun
+    with create_session() as session:
+        found = session.query(model.id).filter_by(dag_id=dag_id, run_id=run_id).first()
+    if found:
+        raise ToolkitMisuse(
+            f"run_id={run_id!r}: DAG {dag_id!r} has a run of this id already: give another one, or none."
         )
 
 

@@ -21,6 +21,8 @@ OPTION = "cosmos_airflow_home"
 """In the ini file."""
 HOME_VARIABLE = "AIRFLOW_HOME"
 CONFIG_VARIABLE = "AIRFLOW_CONFIG"
+_INHERITED = "_COSMOS_AIRFLOW_HOME_AT_START"
+"""For workers of pytest-xdist, which inherit what a conftest.py has set in the process that started them."""
 
 # Where Airflow keeps things is the throw-away home's to say; what else the shell configures may stay.
 _ELSEWHERE = (
@@ -39,7 +41,7 @@ class Settling:
     """
 
     def __init__(self) -> None:
-        self.at_start = os.environ.get(HOME_VARIABLE)
+        self.at_start = os.environ.pop(_INHERITED, os.environ.get(HOME_VARIABLE)) or None
         self.importer: str | None = None
         self.home: Path | None = None
         self._config: pytest.Config | None = None
@@ -50,19 +52,30 @@ class Settling:
     def pytest_load_initial_conftests(self, early_config: pytest.Config) -> None:
         """From here on it can be told whether the run needs the home."""
         self._config = early_config
+        early_config.add_cleanup(self.close)  # a run may end before it is configured
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_setupnodes(self) -> None:
+        """Tell workers, also those that replace others, what was set before a conftest.py of this process set it."""
+        self._set(_INHERITED, str(self.home or self.at_start or ""))
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """A worker of pytest-xdist is killed once it has said that it is done, and may never be unconfigured."""
         if hasattr(session.config, "workerinput"):
-            self.pytest_unconfigure()
+            self.close()
 
     def pytest_unconfigure(self) -> None:
+        """Before the conftest.py files are done, which may look."""
+        self.close()
+
+    def close(self) -> None:
         """Give back the variables and remove the home."""
         if self in sys.meta_path:
             sys.meta_path.remove(self)
         for name, value in self._before.items():
             _put(name, value)
+        self._before.clear()
         if self.home is not None:
             import shutil
 
@@ -74,12 +87,17 @@ class Settling:
             from pytest_cosmos_venv.airflow.wanting import importing_file, is_wanted
 
             self.importer = importing_file(sys._getframe(1))
-            if self._config is not None and not self.is_taken(self._config) and is_wanted(self._config, OPTION):
-                self.point()
+            if self._config is not None and is_wanted(self._config, OPTION):
+                self.lead(self._config)
+
+    def lead(self, config: pytest.Config) -> None:
+        """See that whatever imports Airflow from now on, here or in a child process, settles on a home of this run."""
+        if "airflow" not in sys.modules and not self.is_taken(config):
+            self.point()
 
     def is_taken(self, config: pytest.Config) -> bool:
         """Whether somebody else of this run has set up a home: a conftest.py, another plugin."""
-        is_set_here = os.environ.get(HOME_VARIABLE) not in (self.at_start, str(self.home))
+        is_set_here = (os.environ.get(HOME_VARIABLE) or None) not in (self.at_start, str(self.home))
         return is_set_here or any(map(config.pluginmanager.has_plugin, _NEIGHBOURS))
 
     def is_of_this_run(self, home: Path, config: pytest.Config) -> bool:

@@ -7,7 +7,7 @@ import logging
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any, TextIO
 
 _LOGGING = ("logging", "structlog", "airflow.utils.log", "airflow.sdk._shared.logging", "airflow._shared.logging")
@@ -57,7 +57,7 @@ def listening(log: TaskLog) -> Iterator[None]:
     for logger in loggers:
         logger.addHandler(log)
     try:
-        with redirect_stdout(_Tee(sys.stdout, log)):
+        with redirect_stdout(_Tee(sys.stdout, log)), redirect_stderr(_Tee(sys.stderr, log)):
             yield
     finally:
         for logger in loggers:
@@ -89,7 +89,7 @@ class _Tee(io.TextIOBase):
         self._log = log
 
     def write(self, text: str) -> int:
-        # A handler that writes a record to standard output: the record itself has been taken.
+        # A handler that writes a record: the record itself has been taken.
         if not sys._getframe(1).f_globals.get("__name__", "").startswith(_LOGGING):
             self._log.print(text)
         return self._real.write(text)

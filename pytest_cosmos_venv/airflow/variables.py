@@ -23,24 +23,67 @@ class VariableWrite:
     value: str | None = None
 
 
+class VariableStore:
+    """What Airflow reads and writes in its database's stead."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, str] = {}
+        self.writes: list[VariableWrite] = []
+        self.reads_fail = False
+        self.writes_fail = False
+
+    def read(self, key: str, *, failure: Exception) -> str | None:
+        """The value, None where there is none; raises ``failure`` in an outage."""
+        if self.reads_fail:
+            raise failure
+        return self.values.get(key)
+
+    def keys(self, *, failure: Exception) -> list[str]:
+        """All keys in order."""
+        if self.reads_fail:
+            raise failure
+        return sorted(self.values)
+
+    def write(self, key: str, value: str, *, failure: Exception) -> None:
+        """Set a Variable."""
+        if self.writes_fail:
+            raise failure
+        self.values[key] = str(value)
+        self.writes.append(VariableWrite(action="set", key=key, value=str(value)))
+
+    def delete(self, key: str, *, failure: Exception) -> bool:
+        """Delete a Variable; whether there was one."""
+        if self.writes_fail:
+            raise failure
+        if key not in self.values:
+            return False
+        del self.values[key]
+        self.writes.append(VariableWrite(action="delete", key=key))
+        return True
+
+
 class Variables:
     """The Variables of a test, as texts: JSON is Airflow's to make and to read."""
 
-    def __init__(self) -> None:
-        self._values: dict[str, str] = {}
-        self._writes: list[VariableWrite] = []
-        self._reads_fail = False
-        self._writes_fail = False
+    def __init__(self, store: VariableStore) -> None:
+        self._store = store
 
     @property
     def values(self) -> Mapping[str, str]:
         """What is there now."""
-        return MappingProxyType(self._values)
+        return MappingProxyType(self._store.values)
 
     @property
     def writes(self) -> tuple[VariableWrite, ...]:
         """Every change that was made through Airflow, the earliest first; those that failed are not among them."""
-        return tuple(self._writes)
+        return tuple(self._store.writes)
+
+    def get(self, key: str, default: str | None = None) -> str | None:
+        """The text of a Variable, also in an outage.
+
+        :param default: where there is none.
+        """
+        return self._store.values.get(key, default)
 
     def put(self, key: str, value: str) -> None:
         """Prepare a Variable; not counted among ``writes``.
@@ -51,7 +94,19 @@ class Variables:
             raise ToolkitMisuse(
                 f"cosmos_variables.put({key!r}, {value!r}): Airflow keeps texts; give json.dumps(...) of it."
             )
-        self._values[key] = value
+        self._store.values[key] = value
+
+    def remove(self, key: str) -> None:
+        """Take a Variable away; not counted among ``writes``.
+
+        :raises ToolkitMisuse: when there is none of this key.
+        """
+        if key not in self._store.values:
+            known = ", ".join(sorted(self._store.values)) or "none"
+            raise ToolkitMisuse(
+                f"cosmos_variables.remove({key!r}): there is no Variable of this key; there are: {known}."
+            )
+        del self._store.values[key]
 
     @contextmanager
     def outage(self, *, reads: bool = True, writes: bool = True) -> Iterator[None]:
@@ -69,40 +124,10 @@ class Variables:
             raise ToolkitMisuse(
                 "cosmos_variables.outage(reads=False, writes=False): then nothing fails; leave one out."
             )
-        before = self._reads_fail, self._writes_fail
-        self._reads_fail, self._writes_fail = reads or before[0], writes or before[1]
+        store = self._store
+        before = store.reads_fail, store.writes_fail
+        store.reads_fail, store.writes_fail = reads or before[0], writes or before[1]
         try:
             yield
         finally:
-            self._reads_fail, self._writes_fail = before
-
-    def get(self, key: str, *, failure: Exception) -> str | None:
-        """For Airflow: the value, None where there is none; raises ``failure`` in an outage."""
-        if self._reads_fail:
-            raise failure
-        return self._values.get(key)
-
-    def keys(self, *, failure: Exception) -> list[str]:
-        """For Airflow: all keys in order."""
-        if self._reads_fail:
-            raise failure
-        return sorted(self._values)
-
-    def write(self, key: str, value: str, *, failure: Exception) -> None:
-        """For Airflow: set a Variable."""
-        self._refuse_write(failure)
-        self._values[key] = str(value)
-        self._writes.append(VariableWrite(action="set", key=key, value=str(value)))
-
-    def remove(self, key: str, *, failure: Exception) -> bool:
-        """For Airflow: delete a Variable; whether there was one."""
-        self._refuse_write(failure)
-        if key not in self._values:
-            return False
-        del self._values[key]
-        self._writes.append(VariableWrite(action="delete", key=key))
-        return True
-
-    def _refuse_write(self, failure: Exception) -> None:
-        if self._writes_fail:
-            raise failure
+            store.reads_fail, store.writes_fail = before

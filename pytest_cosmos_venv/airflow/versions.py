@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from pytest_cosmos_venv.airflow.outcomes import EmittedAsset
 
 if TYPE_CHECKING:
-    from pytest_cosmos_venv.airflow.variables import Variables
+    from pytest_cosmos_venv.airflow.variables import VariableStore
 
 
 class TaskKey(NamedTuple):
@@ -47,7 +47,7 @@ class Airflow(Protocol):
     def assets(self, dag_id: str, run_id: str) -> Sequence[tuple[TaskKey, EmittedAsset]]:
         """The assets that tasks of a run have updated, in that order."""
 
-    def variables_in(self, store: Variables) -> AbstractContextManager[None]:
+    def variables_in(self, store: VariableStore) -> AbstractContextManager[None]:
         """For the length of the block: Variables are kept in ``store``."""
 
 

@@ -14,7 +14,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pytest
 
-_NEEDS_HOME = re.compile(rb"\bcosmos_(airflow_home|run_dag|run_task|variables|seed_scenario|task_race)\b")
+NEED_HOME = (
+    *("cosmos_airflow_home", "cosmos_run_dag", "cosmos_run_task", "cosmos_variables"),
+    *("cosmos_seed_scenario", "cosmos_task_race"),
+)
+"""The public fixtures for which Airflow needs the throw-away home."""
+_NEEDS_HOME = re.compile(rf"\b({'|'.join(NEED_HOME)})\b".encode())
 
 
 def is_wanted(config: pytest.Config, option: str) -> bool:

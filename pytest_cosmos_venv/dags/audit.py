@@ -22,6 +22,8 @@ from pytest_cosmos_venv.dags.caller import caller, is_called_from
 
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 PROCESS, CONNECTION, FILE = "process", "connection", "file"
+# In an event of Python's: no folder is open that the path would be relative to.
+_NO_FOLDER = -1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,16 +167,43 @@ def _open(path: Any, _: Any, flags: Any) -> _Seen | None:
     return _changed("wrote", path) if flags & _WRITES else None
 
 
-def _mkdir(path: Any, *_: Any) -> _Seen | None:
+def _mkdir(path: Any, _: Any, folder: int) -> _Seen | None:
+    path = _in(folder, path)
     return None if _exists(path) else _changed("made the folder", path)
 
 
-def _remove(path: Any, *_: Any) -> _Seen | None:
+def _remove(path: Any, folder: int = _NO_FOLDER) -> _Seen | None:
+    if is_called_from("shutil.py", "_rmtree"):  # which has told by then
+        return None
+    return _remove_tree(path, folder)
+
+
+def _remove_tree(path: Any, folder: int | None = None) -> _Seen | None:
+    path = _in(folder, path)
     return _changed("removed", path) if _exists(path) else None
 
 
-def _move(source: Any, target: Any, *_: Any) -> _Seen | None:
-    return _changed(f"moved {source} to", target)
+def _move(source: Any, target: Any, source_folder: int = _NO_FOLDER, target_folder: int = _NO_FOLDER) -> _Seen | None:
+    return _changed(f"moved {_in(source_folder, source)} to", _in(target_folder, target))
+
+
+def _link(source: Any, target: Any, folder: int) -> _Seen | None:
+    # What a symbolic link says is read from where it lies.
+    return _changed(f"linked {source} as", _in(folder, target))
+
+
+def _attribute(verb: str) -> Callable[..., _Seen | None]:
+    return lambda path, *rest: _changed(verb, _in(rest[-1], path))
+
+
+def _in(folder: int | None, path: Any) -> Any:
+    """The path, from the open folder that it is relative to."""
+    if folder in (None, _NO_FOLDER) or isinstance(path, int):
+        return path
+    try:
+        return str(Path(f"/proc/self/fd/{folder}").readlink() / os.fsdecode(path))
+    except OSError:  # no Linux
+        return path
 
 
 def _changed(verb: str, path: Any) -> _Seen | None:
@@ -196,6 +225,8 @@ def _folders(place: str) -> list[str]:
 
 
 _READERS: Mapping[str, Callable[..., _Seen | None]] = {
+    "os.chmod": _attribute("changed the mode of"),
+    "os.chown": _attribute("changed the owner of"),
     "os.exec": _spawn,
     "os.fork": _fork,
     "os.forkpty": _fork,
@@ -204,10 +235,13 @@ _READERS: Mapping[str, Callable[..., _Seen | None]] = {
     "os.posix_spawn": _spawn,
     "os.remove": _remove,
     "os.rename": _move,
-    "os.symlink": _move,
+    "os.rmdir": _remove,
+    "os.symlink": _link,
     "os.system": _system,
     "os.truncate": lambda path, *_: _changed("wrote", path),
     "open": _open,
+    "os.utime": _attribute("changed the times of"),
+    "shutil.rmtree": _remove_tree,
     "socket.connect": _connect,
     "socket.getaddrinfo": _look_up,
     "socket.sendto": _connect,

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import runpy
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
 
 from pytest_cosmos_venv.dags.audit import CONNECTION, FILE, PROCESS, Deed, Watch, watching
 from pytest_cosmos_venv.dags.cost import ParseCost, measure
+from pytest_cosmos_venv.dags.file_builder import file_builder, is_dag
 from pytest_cosmos_venv.dags.plain import build_one_plain_dag, plain_builder
 from pytest_cosmos_venv.errors import ToolkitMisuse
 
@@ -92,7 +92,7 @@ class ParseBudget:
         :param may_write: files, and folders with all below.
         :return: the cost, with its ``.text``.
         :raises OverBudget: it did what it may not, or cost more.
-        :raises ToolkitMisuse: nothing to measure, or too few repeats for a median.
+        :raises ToolkitMisuse: nothing to measure, or no number of repeats that gives a median.
         """
         __tracebackhide__ = True
         allowed = Allowed(run=_names(may_run), connect=_names(may_connect), write=_names(may_write, paths=True))
@@ -100,9 +100,13 @@ class ParseBudget:
             if times is not None or milliseconds is not None:
                 raise ToolkitMisuse("A cost is measured by repeating: give cosmos_parse_budget what builds the DAG.")
             return _watched(allowed)
+        whole: object = repeats
+        if not isinstance(whole, int):
+            raise ToolkitMisuse(f"repeats={repeats!r}: give a whole number.")
         if repeats < _FEWEST_REPEATS:
             raise ToolkitMisuse(f"repeats={repeats}: the median of fewer than {_FEWEST_REPEATS} says nothing.")
-        cost = _cost(_builder(build), allowed, repeats)
+        with _builder(build) as builder:
+            cost = _cost(builder, allowed, repeats)
         _check(cost, times=times, milliseconds=milliseconds)
         return cost
 
@@ -147,38 +151,28 @@ def _check(cost: ParseCost, *, times: float | None, milliseconds: float | None) 
         raise OverBudget(f"Building the DAG took {cost.text}. Allowed: {milliseconds:g} ms.")
 
 
-def _builder(build: _Build | Path | str) -> _Build:
+def _builder(build: _Build | Path | str) -> AbstractContextManager[_Build]:
     if isinstance(build, (str, os.PathLike)):
-        if not os.path.isfile(build):  # noqa: PTH113 - a path or a text
+        file = Path(build)
+        if not file.is_file():
             raise ToolkitMisuse(f"cosmos_parse_budget({str(build)!r}): there is no such DAG file.")
-        return lambda: _dags_in(runpy.run_path(str(build)), build)
+        return file_builder(file)
     if not callable(build):
         raise ToolkitMisuse(
             f"cosmos_parse_budget({build!r}): give what builds the DAG, not the DAG: cosmos_parse_budget(lambda: …)."
         )
-    return build
-
-
-def _dags_in(module: dict[str, Any], file: Any) -> list[Any]:
-    dags = {id(value): value for value in module.values() if _is_dag(value)}
-    if not dags:
-        raise ToolkitMisuse(f"{file} leaves no DAG in a variable of its own.")
-    return list(dags.values())
+    return nullcontext(build)
 
 
 def _dags_of(result: Any) -> Sequence[Any]:
     dags = list(result) if isinstance(result, (list, tuple)) else [result]
-    strange = [dag for dag in dags if not _is_dag(dag)]
+    strange = [dag for dag in dags if not is_dag(dag)]
     if strange or not dags:
         given = type(strange[0]).__name__ if strange else "an empty list"
         raise ToolkitMisuse(
             f"What cosmos_parse_budget calls returned {given}: it has to return the DAG that it builds."
         )
     return dags
-
-
-def _is_dag(value: Any) -> bool:
-    return hasattr(value, "task_dict") and hasattr(value, "dag_id") and not isinstance(value, type)
 
 
 def _names(names: Iterable[str | Path], *, paths: bool = False) -> frozenset[str]:

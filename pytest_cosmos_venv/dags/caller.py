@@ -23,10 +23,12 @@ def caller() -> str:
     return _line(first) if own is first else f"{_line(first)}, called from {_line(own)}"
 
 
-def is_called_from(module: str) -> bool:
-    """Is the innermost code outside ours in a file of that name?"""
+def is_called_from(module: str, function: str = "") -> bool:
+    """Is the innermost code outside ours in a file of that name, in a function whose name begins so?"""
     frame = next((frame for frame in _frames() if not frame.f_code.co_filename.startswith(_OWN)), None)
-    return frame is not None and os.path.basename(frame.f_code.co_filename) == module  # noqa: PTH119
+    if frame is None or os.path.basename(frame.f_code.co_filename) != module:  # noqa: PTH119
+        return False
+    return frame.f_code.co_name.startswith(function)
 
 
 def _frames() -> Iterator[FrameType]:

@@ -12,13 +12,15 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pytest_cosmos_venv.dags.dag_file import DagFileError, airflow_of_its_own, parse_dag_file
 from pytest_cosmos_venv.dags.shape import dag_shape, known_fields
 from pytest_cosmos_venv.errors import ToolkitMisuse
 
+_NEARLY = 0.8
 UNCHANGED, CHANGED, BROKEN = 0, 1, 2
-"""Exit codes: nothing to say; a shape is another than the kept one; a file could not be parsed."""
+"""Exit codes: nothing to say; a shape is another than the kept one; a file not parsed or a field misspelt."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,11 +64,30 @@ def difference(kept: str, now: str, *, file: Path) -> str:
 
 def _check(file: Path, order: Order) -> int:
     try:
-        shapes = [dag_shape(dag, fields=known_fields(dag, order.fields)).text for dag in parse_dag_file(file)]
-    except (DagFileError, ToolkitMisuse) as error:
+        dags = parse_dag_file(file)
+        refuse_misspelt(dags, order.fields)
+        shapes = [dag_shape(dag, fields=known_fields(dag, order.fields)).text for dag in dags]
+    except DagFileError as error:
         print(f"{file} could not be parsed:\n{error}", file=sys.stderr)
         return BROKEN
+    except ToolkitMisuse as error:
+        print(f"{file}: {error}", file=sys.stderr)
+        return BROKEN
     return compare(file, "\n".join(shapes), is_update=order.is_update)
+
+
+def refuse_misspelt(dags: Sequence[Any], fields: Sequence[str]) -> None:
+    """Refuse a field that no task has when one of nearly that name is there; a DAG without dbt goes without.
+
+    :raises ToolkitMisuse: it is misspelt.
+    """
+    known = {name for dag in dags for name in known_fields(dag, fields)}
+    tasks = [task for dag in dags for task in dag.task_dict.values()]
+    there = {name for task in tasks for name in (*vars(task), *getattr(task, "partial_kwargs", ()))}
+    for field in fields:
+        close = difflib.get_close_matches(field, there, n=1, cutoff=_NEARLY)
+        if field not in known and close:
+            raise ToolkitMisuse(f"--field {field}: no task has it. Did you mean {close[0]}?")
 
 
 def compare(file: Path, now: str, *, is_update: bool) -> int:

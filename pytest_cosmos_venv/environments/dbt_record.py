@@ -29,6 +29,7 @@ class DbtCall:
     :param held_at: when it began to wait for ``release()``; None where it did not.
     :param ended_at: the same, or None while it runs and when it was killed.
     :param exit_code: None as for ``ended_at``.
+    :param misuse: what its script says and its project cannot do; such a call ends with 2, and fails its test.
     """
 
     argv: tuple[str, ...]
@@ -45,6 +46,7 @@ class DbtCall:
     child_pid: int | None = None
     signals: tuple[str, ...] = ()
     held_at: float | None = None
+    misuse: str | None = None
 
     @property
     def arguments(self) -> tuple[str, ...]:
@@ -79,14 +81,15 @@ def _read_call(file: Path) -> DbtCall | None:
         cwd=Path(start["cwd"]),
         env=start["env"],
         pid=start["pid"],
-        ppid=start.get("ppid", 0),
+        ppid=start["ppid"],
         prefix=Path(start["prefix"]),
         dbt_version=start["dbt_version"],
-        stdin=start.get("stdin"),
+        stdin=start["stdin"],
         child_pid=by_name.get("child", {}).get("pid"),
         signals=tuple(event["name"] for event in events if event["event"] == "signal"),
         started_at=start["at"],
         held_at=by_name.get("held", {}).get("at"),
         ended_at=end.get("at"),
         exit_code=end.get("exit_code"),
+        misuse=by_name.get("misuse", {}).get("message"),
     )

@@ -15,7 +15,7 @@ from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.lookalike import VERIFIED_DBT_VERSIONS, lookalike_files
 from pytest_cosmos_venv.lookalike.record import FOLDER_OF_ENVIRONMENT
 
-ADAPTERS = ("duckdb", "postgres")
+DEFAULT_ADAPTERS = ("duckdb", "postgres")
 # Older kernels cut a longer first line of a script; pip keeps to the same.
 _LONGEST_SHEBANG = 127
 
@@ -54,7 +54,7 @@ class FakeVenv(ScriptedDbt):
         *,
         path: Path | str | None = None,
         dbt_version: str = DBT_VERSION,
-        adapters: tuple[str, ...] = ADAPTERS,
+        adapters: tuple[str, ...] = DEFAULT_ADAPTERS,
         strict: bool = False,
     ) -> FakeVenv:
         """Make another one, at once, with script and record of its own.
@@ -66,7 +66,8 @@ class FakeVenv(ScriptedDbt):
             ``VERIFIED_DBT_VERSIONS``.
         :raises ToolkitMisuse: for a place, a version or a name that cannot be.
         """
-        place = Path(path or self._place.with_name(f"{self._place.name}-{len(self._family) + 1}"))
+        # Absolute: its scripts name it, wherever they are started.
+        place = Path(path or self._place.with_name(f"{self._place.name}-{len(self._family) + 1}")).absolute()
         if (place / "pyvenv.cfg").exists() or (place / "bin" / "python").exists():
             raise ToolkitMisuse(f"path={place}: there is a virtual environment already; give another directory.")
         _check(dbt_version, adapters, strict)
@@ -81,7 +82,7 @@ def fake_venv(place: Path, family: list[FakeVenv], files: dict[str, str] | None 
     :param family: all that were made for one test; this one is added.
     :param files: path below ``site-packages`` -> text; None takes those of the defaults.
     """
-    files = _files(DBT_VERSION, ADAPTERS, strict=False) if files is None else files
+    files = _files(DBT_VERSION, DEFAULT_ADAPTERS, strict=False) if files is None else files
     made = FakeVenv(place / FOLDER_OF_ENVIRONMENT, place, files, family)
     family.append(made)
     return made

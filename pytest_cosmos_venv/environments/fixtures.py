@@ -17,19 +17,14 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def cosmos_fake_venv(tmp_path: Path) -> Iterator[FakeVenv]:
+def cosmos_fake_venv(_cosmos_fake_venv: FakeVenv) -> FakeVenv:
     """A directory that is a virtual environment, made in milliseconds, with a ``dbt`` that does as scripted.
 
     ``.dbt`` (for ``ExecutionConfig(dbt_executable_path=...)``), ``.python``, ``.path``; ``.script("run", exit_code=2)``
     says what calls do, ``.calls`` what they were told. ``cosmos_fake_venv(dbt_version=..., strict=True, ...)`` makes
     another one. What is still running at the end of the test is killed.
     """
-    from pytest_cosmos_venv.environments.fake_venv import fake_venv
-
-    family: list[FakeVenv] = []
-    yield fake_venv(tmp_path / "fake-venv", family)
-    for each in family:
-        each.close()
+    return _cosmos_fake_venv
 
 
 @pytest.fixture
@@ -53,6 +48,20 @@ def cosmos_package_index(_cosmos_package_index: PackageIndex) -> PackageIndex:
     return _cosmos_package_index
 
 
+@pytest.fixture
+def _cosmos_fake_venv(tmp_path: Path) -> Iterator[FakeVenv]:
+    """What ``cosmos_fake_venv`` gives."""
+    from contextlib import ExitStack
+
+    from pytest_cosmos_venv.environments.fake_venv import fake_venv
+
+    family: list[FakeVenv] = []
+    with ExitStack() as stack:
+        yield fake_venv(tmp_path / "fake-venv", family)
+        for each in family:
+            stack.callback(each.close)
+
+
 @pytest.fixture(scope="session")
 def _cosmos_shared_wheelhouse(_cosmos_shared: SharedFolders) -> Path:
     """One folder for all tests, workers and runs: what is installed with equal options is equal."""
@@ -74,10 +83,12 @@ def _cosmos_wheelhouse(_cosmos_shared_wheelhouse: Path, tmp_path: Path) -> Itera
     wheelhouse = extend_wheelhouse(_cosmos_shared_wheelhouse, root)
     # uv links what it installs to its cache, so a test that spoils a file would spoil it for others.
     cache = root / "uv-cache"
-    with installer_variables.only({**wheelhouse.environment, "UV_CACHE_DIR": str(cache)}):
-        yield wheelhouse
-        wheelhouse.close()
-    shutil.rmtree(cache, ignore_errors=True)
+    try:
+        with installer_variables.only({**wheelhouse.environment, "UV_CACHE_DIR": str(cache)}):
+            yield wheelhouse
+            wheelhouse.close()
+    finally:
+        shutil.rmtree(cache, ignore_errors=True)
 
 
 @pytest.fixture

@@ -13,14 +13,14 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 from pytest_cosmos_venv.environments import installer_variables
 from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse
 from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.loopback import HOST, LoopbackServer
 
-_HOST = "127.0.0.1"
 _FAULT_WORDS = ("truncated", "wrong-hash")
 _REALM = 'Basic realm="look-alike index"'
 
@@ -81,6 +81,7 @@ class PackageIndex:
     wheelhouse: Wheelhouse
     _port: int
     _changed: Callable[[PackageIndex], None] | None
+    _closed: threading.Event
     # A port comes again in a later run; without a part of its own an installer's cache would answer for it.
     _token: str = field(default_factory=lambda: secrets.token_hex(4))
     _login: tuple[str, str] | None = None
@@ -88,12 +89,11 @@ class PackageIndex:
     _delays: list[tuple[float, str]] = field(default_factory=list)
     _requests: list[IndexRequest] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _closed: threading.Event = field(default_factory=threading.Event)
 
     @property
     def url(self) -> str:
         """Its address, without a login."""
-        return f"http://{_HOST}:{self._port}/{self._token}/simple/"
+        return f"http://{HOST}:{self._port}/{self._token}/simple/"
 
     @property
     def url_with_login(self) -> str:
@@ -110,7 +110,7 @@ class PackageIndex:
     @property
     def environment(self) -> dict[str, str]:
         """Variables for the process that installs, so that it asks this index, without a proxy, and no other place."""
-        return {**self.wheelhouse.variables, **installer_variables.from_index(self.url_with_login, host=_HOST)}
+        return {**self.wheelhouse.variables, **installer_variables.from_index(self.url_with_login, host=HOST)}
 
     @property
     def requests(self) -> list[IndexRequest]:
@@ -165,8 +165,9 @@ class PackageIndex:
     def answer(self, method: str, path: str, headers: Mapping[str, str]) -> _Answer:
         """What to send for one request; puts it on record."""
         path = path.removeprefix(f"/{self._token}/")
+        sent = {name.lower(): value for name, value in headers.items()}
         self._closed.wait(sum(seconds for seconds, pattern in self._delays if _fits(pattern, path)))
-        authorised = None if self._login is None else headers.get("Authorization") == _basic(*self._login)
+        authorised = None if self._login is None else sent.get("authorization") == _basic(*self._login)
         with self._lock:
             answer = _Answer(401, b"A login is required.") if authorised is False else self._find(method, path)
             self._requests.append(
@@ -174,7 +175,7 @@ class PackageIndex:
                     method=method,
                     path=path,
                     status=answer.status,
-                    user_agent=headers.get("User-Agent", ""),
+                    user_agent=sent.get("user-agent", ""),
                     authorised=authorised,
                     at=time.time(),
                 )
@@ -221,25 +222,19 @@ def serve_wheelhouse(
 
     :param changed: called when the index wants another login from now on.
     """
-    server = _Server((_HOST, 0), _Handler)
-    index = server.index = PackageIndex(wheelhouse=wheelhouse, _port=server.server_address[1], _changed=changed)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
+    server = _Server(_Handler)
+    index = server.index = PackageIndex(
+        wheelhouse=wheelhouse, _port=server.server_port, _changed=changed, _closed=server.is_closing
+    )
+    server.start()
     try:
         yield index
     finally:
-        index._closed.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+        server.close()
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
+class _Server(LoopbackServer):
     index: PackageIndex
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Nothing: a client that goes away in the middle is the test's own affair."""
 
 
 class _Handler(BaseHTTPRequestHandler):

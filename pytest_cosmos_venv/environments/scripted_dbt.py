@@ -7,9 +7,10 @@ import os
 import signal
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from pytest_cosmos_venv.environments.dbt_record import DbtCall, read_dbt_calls
 from pytest_cosmos_venv.errors import ToolkitMisuse
@@ -23,6 +24,8 @@ DEADLINE = 30.0
 _LOOK_AGAIN = 0.005
 _REAPED_SOON = 1.0
 _SCRIPT = "script.json"
+_NO_COMMAND = ""
+"""Which no call has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,10 +33,15 @@ class HeldCalls:
     """The calls that a rule with ``hold=True`` stops in the middle of their work."""
 
     _flag: Path
+    _take_back: Callable[[], None]
 
     def release(self) -> None:
         """Let them go on, those that come later too."""
         self._flag.touch()
+
+    def take_back(self) -> None:
+        """Let the rule fit no call that begins from now on; the rules before it count again."""
+        self._take_back()
 
 
 @dataclass(frozen=True)
@@ -103,7 +111,8 @@ class ScriptedDbt:
         """
         if unknown:
             raise ToolkitMisuse(unknown_keyword_message(unknown))
-        if isinstance(ignore_signals, (int, str)):
+        given: object = ignore_signals
+        if not isinstance(given, Collection) or isinstance(given, str):
             raise ToolkitMisuse(f"ignore_signals={ignore_signals!r}: give a list, such as [signal.SIGTERM].")
         rule = Rule(
             command=command,
@@ -129,9 +138,12 @@ class ScriptedDbt:
 
     def forget(self) -> None:
         """Forget all calls; ``nth`` counts anew. The scripts stay."""
-        for pattern in ("*.jsonl", "met-*"):
-            for file in self.folder.glob(pattern):
-                file.unlink(missing_ok=True)
+        for file in self.folder.glob("met-*"):
+            file.unlink(missing_ok=True)
+        # Kept apart: what still runs of them has to end with the test.
+        self._forgotten.mkdir(parents=True, exist_ok=True)
+        for file in self.folder.glob("*.jsonl"):
+            file.replace(self._forgotten / file.name)
 
     def wait_for_call(
         self, command: str | None = None, *, count: int = 1, held: bool = False, deadline: float = DEADLINE
@@ -152,24 +164,45 @@ class ScriptedDbt:
         return self._wait(command, count, deadline, "ended", lambda call: call.ended_at is not None or not _lives(call))
 
     def close(self) -> None:
-        """Kill what still runs of the calls on record, and their children."""
-        for call in self.calls:
+        """Kill what still runs of the calls, those that were forgotten too, and their children.
+
+        :raises ToolkitMisuse: afterwards, when a script named what the project of a call does not have.
+        """
+        calls = [*read_dbt_calls(self._forgotten), *self.calls]
+        for call in calls:
             for pid in (call.pid, call.child_pid):
                 process = _process(call, pid)
                 if process is not None:
                     _kill(process)
+        misuses = [call.misuse for call in calls if call.misuse is not None]
+        if misuses:
+            raise ToolkitMisuse(f"dbt was scripted what cannot be: {misuses[0]}")
+
+    @property
+    def _forgotten(self) -> Path:
+        return self.folder / "forgotten"
 
     def _add(self, rule: Rule) -> HeldCalls:
         self.folder.mkdir(parents=True, exist_ok=True)
         rules = [*self._rules(), rule.as_json()]
+        self._write(rules)
+        number = len(rules) - 1
+        return HeldCalls(_flag=self._flag(number), _take_back=lambda: self._take_back(number))
+
+    def _take_back(self, number: int) -> None:
+        rules = self._rules()
+        # It keeps its place, since the numbers of the others are in the hands of calls.
+        rules[number] = {**rules[number], "command": _NO_COMMAND}
+        self._write(rules)
+
+    def _write(self, rules: list[dict[str, Any]]) -> None:
         draft = self.folder / f".{_SCRIPT}-{os.getpid()}"
         draft.write_text(json.dumps(rules), encoding="utf-8")
         draft.replace(self.folder / _SCRIPT)
-        return HeldCalls(_flag=self._flag(len(rules) - 1))
 
-    def _rules(self) -> list[object]:
+    def _rules(self) -> list[dict[str, Any]]:
         try:
-            rules: list[object] = json.loads((self.folder / _SCRIPT).read_text(encoding="utf-8"))
+            rules: list[dict[str, Any]] = json.loads((self.folder / _SCRIPT).read_text(encoding="utf-8"))
         except FileNotFoundError:
             return []
         return rules
@@ -201,10 +234,11 @@ def _lives(call: DbtCall) -> bool:
 def _kill(process: psutil.Process) -> None:
     import psutil
 
-    try:
+    # It may be gone before each of these looks at it.
+    with suppress(psutil.Error):
         process.kill()
         process.wait(_REAPED_SOON)
-    except psutil.TimeoutExpired:
+    with suppress(psutil.NoSuchProcess):
         # Dead is enough: in a container it may be that nobody reaps an orphan.
         if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
             process.wait(DEADLINE)

@@ -9,7 +9,7 @@ import shutil
 import sys
 import sysconfig
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from packaging.version import InvalidVersion, Version
@@ -78,13 +78,16 @@ class Wheelhouse(ScriptedDbt):
 
     def add_dbt(self, version: str = DBT_VERSION) -> Path:
         """Add a ``dbt-core`` look-alike of this version, such as ``1.9.0`` or ``2.0.0b1``; returns its wheel."""
-        return self.add(dbt_wheel(version))
+        return self.add(dbt_wheel(_normal_version("dbt-core", version)))
 
     def add_adapter(self, name: str, version: str = DBT_VERSION, *, dbt: str = "dbt-core") -> Path:
         """Add a look-alike of the adapter ``dbt-<name>``; returns its wheel.
 
         :param dbt: the requirement that ties it to dbt, such as ``dbt-core>=1.9``.
+        :raises ToolkitMisuse: as ``add``, and for a name with ``dbt-``.
         """
+        if re.match(r"dbt[-_.]", name, re.IGNORECASE):
+            raise ToolkitMisuse(f"add_adapter({name!r}): give the name without 'dbt-': {name[4:]!r}.")
         return self.add(adapter_wheel(name, version, dbt))
 
     def add(self, wheel: Wheel) -> Path:
@@ -96,7 +99,8 @@ class Wheelhouse(ScriptedDbt):
             raise ToolkitMisuse(
                 f"add({wheel!r}): give a Wheel(name=..., version=..., files={{...}}), or use add_sdist."
             )
-        return self._write(wheel, wheel_bytes(wheel))
+        wheel = replace(wheel, version=_normal_version(wheel.name, wheel.version))
+        return self._write_wheel(wheel, wheel_bytes(wheel))
 
     def add_broken(self, breakage: str, name: str = "dbt-core", version: str = NEWEST) -> Path:
         """Add a look-alike that is broken; returns its wheel.
@@ -112,8 +116,8 @@ class Wheelhouse(ScriptedDbt):
         if breakage == "conflicting-pins":
             for number in ("1.0", "2.0"):
                 self.add(Wheel(name=PINNED_TWICE, version=number, files={}))
-        wheel = lookalike_wheel(name, version)
-        return self._write(wheel, broken_wheel(wheel, breakage))
+        wheel = lookalike_wheel(name, _normal_version(name, version))
+        return self._write_wheel(wheel, broken_wheel(wheel, breakage))
 
     def add_sdist(
         self,
@@ -135,9 +139,10 @@ class Wheelhouse(ScriptedDbt):
         :param deadline: seconds after which a held build fails by itself.
         :raises ToolkitMisuse: as ``add``; and for a deadline that is no length of time.
         """
-        if deadline <= 0:
+        given: object = deadline
+        if not isinstance(given, (int, float)) or given <= 0:
             raise ToolkitMisuse(f"deadline={deadline!r} is no time to hold a build: give seconds above 0.")
-        wheel = lookalike_wheel(name, version, None if requires is None else tuple(requires))
+        wheel = lookalike_wheel(name, _normal_version(name, version), None if requires is None else tuple(requires))
         self._refuse_taken(wheel)
         return write_sdist(
             wheel,
@@ -158,7 +163,7 @@ class Wheelhouse(ScriptedDbt):
     def _builds(self) -> Path:
         return self.folder.with_name(_BUILDS)
 
-    def _write(self, wheel: Wheel, content: bytes) -> Path:
+    def _write_wheel(self, wheel: Wheel, content: bytes) -> Path:
         for folder in self.folders:
             path = folder / wheel.filename
             if path.is_file() and path.read_bytes() == content:
@@ -171,19 +176,14 @@ class Wheelhouse(ScriptedDbt):
     def _refuse_taken(self, wheel: Wheel) -> None:
         if not _NAME.fullmatch(wheel.name):
             raise ToolkitMisuse(f"{wheel.name!r} is no name that an installer understands: write it as dbt-duckdb.")
-        try:
-            Version(wheel.version)
-        except InvalidVersion:
-            raise ToolkitMisuse(
-                f"version={wheel.version!r} of {wheel.name} is none that an installer understands: write it as 1.9.0."
-            ) from None
-        for folder in self.folders:
-            for taken in (folder / wheel.filename, folder / f"{wheel.stem}.tar.gz"):
-                if taken.exists():
-                    raise ToolkitMisuse(
-                        f"{wheel.name} {wheel.version} is in the wheelhouse already, as {taken.name}, and installers "
-                        "take either of two that are equal: give this one another version."
-                    )
+        name = wheel.stem.partition("-")[0]
+        for taken in (file for folder in self.folders for file in _distributions(folder)):
+            its_name, its_version, *_ = taken.name.removesuffix(".tar.gz").split("-")
+            if its_name == name and Version(its_version) == Version(wheel.version):
+                raise ToolkitMisuse(
+                    f"{wheel.name} {wheel.version} is in the wheelhouse already, as {taken.name}, and installers "
+                    "take either of two that are equal: give this one another version."
+                )
 
 
 def build_wheelhouse(
@@ -218,7 +218,18 @@ def wheelhouse_key() -> str:
     """What ``build_wheelhouse`` would fill a folder with, as a digest: fit for a file name."""
     wheels = [dbt_wheel(DBT_VERSION), *(adapter_wheel(name, DBT_VERSION, "dbt-core") for name in ADAPTERS)]
     seeds = [wheel.name for wheel in _bundled_wheels()]
-    return f"{sys.implementation.cache_tag}-{hashlib.sha256(repr((wheels, seeds)).encode()).hexdigest()[:16]}"
+    digest = hashlib.sha256(b"".join(map(wheel_bytes, wheels)) + repr(seeds).encode())
+    return f"{sys.implementation.cache_tag}-{digest.hexdigest()[:16]}"
+
+
+def _normal_version(name: str, version: str) -> str:
+    """As file names have it: installers pass over ``2.0.0-b1`` there, and take ``2.0.0b1``."""
+    try:
+        return str(Version(version))
+    except (InvalidVersion, TypeError):
+        raise ToolkitMisuse(
+            f"version={version!r} of {name} is none that an installer understands: write it as 1.9.0."
+        ) from None
 
 
 def _distributions(folder: Path) -> list[Path]:

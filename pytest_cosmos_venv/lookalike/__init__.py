@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-RECORD_VARIABLE = "COSMOS_DBT_RECORD_DIR"
-"""Names the folder in which every call of the look-alike leaves one file of JSON lines, and finds its script."""
+from pytest_cosmos_venv.lookalike.record import RECORD_VARIABLE as RECORD_VARIABLE
 
 VERIFIED_DBT_VERSIONS = ("1.10", "1.11")
 """The versions of dbt that the look-alike was compared with."""

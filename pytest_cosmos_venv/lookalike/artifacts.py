@@ -14,6 +14,14 @@ from .project import Node
 ARTIFACTS = ("manifest.json", "run_results.json", "sources.json")
 FAILED = ("error", "fail", "runtime error")
 STATUSES = (*FAILED, "success", "skipped", "partial success", "no-op", "pass", "warn")
+_OF_A_TEST = ("error", "fail", "pass", "skipped", "warn")
+_OF_A_NODE = ("error", "no-op", "partial success", "skipped", "success")
+_STATUSES_OF = {
+    "test": _OF_A_TEST,
+    "unit_test": _OF_A_TEST,
+    "source": ("error", "pass", "runtime error", "warn"),
+    **dict.fromkeys(("model", "seed", "snapshot"), _OF_A_NODE),
+}
 
 _SCHEMAS = {"manifest": "v12", "run-results": "v6", "sources": "v3", "catalog": "v1"}
 _MANIFEST_KEYS = (
@@ -35,6 +43,14 @@ class Result(NamedTuple):
     @property
     def has_failed(self) -> bool:
         return self.status in FAILED
+
+
+def status_refusal(name: str, kind: str, status: str) -> str | None:
+    """Why a node of this kind cannot end so; None where it can."""
+    known = _STATUSES_OF.get(kind, STATUSES)
+    if status in known:
+        return None
+    return f"nodes={{{name!r}: {status!r}}}: a {kind} does not end so; give one of {', '.join(known)}."
 
 
 class Artifacts:

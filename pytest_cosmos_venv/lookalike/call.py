@@ -7,12 +7,12 @@ import re
 import sys
 from pathlib import Path
 
-from .artifacts import Artifacts
+from .artifacts import Artifacts, status_refusal
 from .command_line import Invocation, UsageError
 from .log import Log, setting
 from .node_run import NodeRun
 from .project import Node, Project
-from .script import Interrupted, Script
+from .script import Interrupted, Script, ScriptError
 
 _NODE_COMMANDS = ("run", "build", "seed", "snapshot", "test", "retry", "clone")
 _FRESHNESS = ("source freshness", "source snapshot-freshness")
@@ -98,7 +98,8 @@ class Call:
             self._artifacts.write_manifest(project.name, self._adapter, project.nodes)
             self._write_results(NodeRun([], self._script, self._log))
             return self._script.exit_code or 0
-        threads = int(setting(self._invocation, "--threads", default="1"))
+        # For this option dbt has no variable.
+        threads = int(self._invocation.last("--threads", default="1"))
         target = setting(self._invocation, "--target", "-t", default="dev")
         self._log.say()
         self._log.say(
@@ -133,7 +134,16 @@ class Call:
                 level="warn",
                 spec_raw=criterion,
             )
-        return project.work(self._invocation, self._script.nodes)
+        return project.work(self._invocation, with_added=self._script.names_its_selection)
+
+    def _check_script(self, project: Project) -> None:
+        for name, outcome in self._script.nodes.items():
+            kinds = [node.kind for node in project.named(name)]
+            if not kinds:
+                raise ScriptError(_unknown_name_message(name, project))
+            refusals = [status_refusal(name, kind, outcome["status"]) for kind in kinds]
+            if None not in refusals:
+                raise ScriptError(str(refusals[0]))
 
     def _write_results(self, run: NodeRun) -> None:
         if self._command in _FRESHNESS:
@@ -183,7 +193,8 @@ class Call:
             self._log.show(line, name="ListCmdOut")
 
     def _read_project(self) -> Project:
-        project = Project(self._folder)
+        project = Project(self._folder, self._script.nodes)
+        self._check_script(project)
         kinds = (("model", "model"), ("snapshot", "snapshot"), ("seed", "seed"), ("test", "data test"))
         counts = [(sum(node.kind == kind for node in project.nodes), noun) for kind, noun in kinds]
         parts = [f"{number} {noun}{'' if number == 1 else 's'}" for number, noun in counts if number] + ["0 macros"]
@@ -219,3 +230,11 @@ class Call:
         if self._script.stdout is None:
             print("\n".join(lines), end="\n\n\n")
         return self._script.exit_code or 0
+
+
+def _unknown_name_message(name: str, project: Project) -> str:
+    there = ", ".join(node.name for node in project.nodes) or "none"
+    return (
+        f"nodes={{{name!r}: ...}}: no file of the project {project.name!r} is a node of this name. There are: {there}. "
+        "What only YAML tells goes by its unique id, such as 'test.shop.unique_orders_id.1a2b'."
+    )

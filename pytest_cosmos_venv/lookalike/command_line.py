@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from .tables import (
     ARGUMENTS,
     BEFORE_THE_COMMAND,
@@ -12,6 +14,7 @@ from .tables import (
     INTEGERS,
     MANY_VALUES,
     ONE_VALUE,
+    WITHOUT_VARIABLE,
     options_of,
 )
 
@@ -78,6 +81,7 @@ class Invocation:
         :raises UsageError: an option or word that the command does not take, a value of another kind.
         """
         self._check_options(dbt_version)
+        self.check_values()
         command = self.command
         if command == "--version":
             return
@@ -85,6 +89,18 @@ class Invocation:
         if extra:
             s = "s" if len(extra) > 1 else ""
             raise UsageError(f"Got unexpected extra argument{s} ({' '.join(extra)})", of=command)
+
+    def check_values(self) -> None:
+        """Refuse the values, of options and of dbt's variables for them, that no dbt could make sense of.
+
+        :raises UsageError: a word that is none of those to choose from, or no number.
+        """
+        for name in {*CHOICES, *INTEGERS}:
+            for value in self.options.get(name, ()):
+                _check_value(name, value, of=self.command)
+            told = None if name in WITHOUT_VARIABLE else variable(name[2:])
+            if told:
+                _check_value(name, told, of="")
 
     def _check_options(self, dbt_version: str) -> None:
         in_group = self.words[:1] and self.words[0] in COMMAND_GROUPS
@@ -103,11 +119,7 @@ class Invocation:
         for value in self.options[name]:
             if name not in ONE_VALUE and name not in MANY_VALUES:
                 raise UsageError(f"Option '{name}' does not take a value.", of=of)
-            if name in CHOICES and value.lower() not in CHOICES[name]:
-                listed = ", ".join(map(repr, CHOICES[name]))
-                raise UsageError(f"Invalid value for '{name}': {value!r} is not one of {listed}.", of=of)
-            if name in INTEGERS and not value.lstrip("+-").isdigit():
-                raise UsageError(f"Invalid value for '{name}': {value!r} is not a valid integer.", of=of)
+            _check_value(name, value, of)
 
     def _take(self, rest: list[str]) -> None:
         word = rest.pop(0)
@@ -126,3 +138,17 @@ class Invocation:
         elif name in MANY_VALUES:
             while rest and not rest[0].startswith("-"):
                 values.append(rest.pop(0))
+
+
+def variable(name: str) -> str | None:
+    """What the variable says that dbt has for ``--name``."""
+    name = name.upper().replace("-", "_")
+    return os.environ.get("DBT_ENGINE_" + name) or os.environ.get("DBT_" + name)
+
+
+def _check_value(name: str, value: str, of: str) -> None:
+    if name in CHOICES and value.lower() not in CHOICES[name]:
+        listed = ", ".join(map(repr, CHOICES[name]))
+        raise UsageError(f"Invalid value for '{name}': {value!r} is not one of {listed}.", of=of)
+    if name in INTEGERS and not value.lstrip("+-").isdecimal():
+        raise UsageError(f"Invalid value for '{name}': {value!r} is not a valid integer.", of=of)

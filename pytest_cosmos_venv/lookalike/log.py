@@ -7,7 +7,7 @@ import os
 import time
 from typing import Any
 
-from .command_line import Invocation
+from .command_line import Invocation, variable
 
 _LEVELS = ("debug", "info", "warn", "error", "none")
 _WIDTH = 80
@@ -40,8 +40,9 @@ class Log:
         self.invocation_id = _new_id()
         self.started_at = now()
         self._silent = silent
-        self._is_json = setting(invocation, "--log-format", default="default") == "json"
-        self._threshold = "error" if switch(invocation, "quiet") else setting(invocation, "--log-level", default="info")
+        self._is_json = setting(invocation, "--log-format", default="default").lower() == "json"
+        level = setting(invocation, "--log-level", default="info").lower()
+        self._threshold = "error" if switch(invocation, "quiet") else level
 
     def say(self, message: str = "", *, name: str = "Formatting", level: str = "info", **data: Any) -> None:
         """One event."""
@@ -95,7 +96,7 @@ def now() -> str:
 
 def setting(invocation: Invocation, *names: str, default: str) -> str:
     """The value of an option, else of the variable that dbt has for it."""
-    return invocation.last(*names, default=_variable(names[0][2:]) or default)
+    return invocation.last(*names, default=variable(names[0][2:]) or default)
 
 
 def switch(invocation: Invocation, name: str) -> bool:
@@ -103,15 +104,10 @@ def switch(invocation: Invocation, name: str) -> bool:
     given = [option for option in invocation.options if option in (f"--{name}", f"--no-{name}", f"-{name[0]}")]
     if given:
         return given[-1] != f"--no-{name}"
-    return (_variable(name) or "").lower() not in _FALSE
+    return (variable(name) or "").lower() not in _FALSE
 
 
 def _new_id() -> str:
     """A UUID of version 4; the module of that name takes a quarter of a call's time to import."""
     word = f"{int.from_bytes(os.urandom(16), 'big') & ~(0xF << 76) & ~(3 << 62) | (4 << 76) | (2 << 62):032x}"
     return "-".join((word[:8], word[8:12], word[12:16], word[16:20], word[20:]))
-
-
-def _variable(name: str) -> str | None:
-    name = name.upper().replace("-", "_")
-    return os.environ.get("DBT_ENGINE_" + name) or os.environ.get("DBT_" + name)

@@ -84,36 +84,40 @@ class Node(NamedTuple):
 class Project:
     """The dbt project in a folder, as far as its files tell without YAML and Jinja."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, scripted: Iterable[str] = ()) -> None:
+        """:param scripted: unique ids and names that the script speaks of. An id that is no file's is added."""
         self.folder = folder
         self._settings = (folder / "dbt_project.yml").read_text(encoding="utf-8")
         named = re.search(r"^name:\s*['\"]?(\w+)", self._settings, re.MULTILINE)
         self.name = named.group(1) if named else folder.name
         self.nodes = _in_order([node for kind in _FOLDERS for node in self._read(kind)])
+        known = {node.unique_id for node in self.nodes}
+        self.added = [_from_id(each) for each in scripted if is_unique_id(each) and each not in known]
+        self._all = [*self.nodes, *self.added]
 
-    def work(self, invocation: Invocation, scripted: Iterable[str]) -> list[Node]:
+    def work(self, invocation: Invocation, *, with_added: bool) -> list[Node]:
         """What the command works on.
 
-        :param scripted: unique ids and names that the script speaks of. An id that is no file's is added.
+        :param with_added: what the script has added belongs to it, whatever is selected.
         """
-        known = {node.unique_id for node in self.nodes}
-        added = [_from_id(each) for each in scripted if each.count(".") >= 2 and each not in known]
-        kinds = _KINDS.get(invocation.command.replace("snapshot-", ""), (*_FOLDERS, "unit_test"))
-        chosen = self._chosen(invocation)
-        return [node for node in self.nodes if node.kind in kinds and node.unique_id in chosen] + [
-            node for node in added if node.kind in kinds
-        ]
+        kinds = _kinds(invocation)
+        chosen = self._chosen(invocation, always=self.added if with_added else ())
+        return [node for node in self._all if node.kind in kinds and node.unique_id in chosen]
+
+    def named(self, name: str) -> list[Node]:
+        """The nodes of which a script speaks by this name or unique id."""
+        return [node for node in self._all if name in (node.unique_id, node.unique_id.split(".")[2])]
 
     def unmatched(self, invocation: Invocation) -> list[str]:
         """The criteria of the selection that no node meets."""
         return [word for word in _words(invocation, *SELECTING) if not self._matching(word)]
 
-    def _chosen(self, invocation: Invocation) -> set[str]:
-        everything = {node.unique_id for node in self.nodes}
+    def _chosen(self, invocation: Invocation, always: Iterable[Node]) -> set[str]:
+        everything = {node.unique_id for node in self._all}
         selected = _words(invocation, *SELECTING)
         excluded = _words(invocation, "--exclude")
         chosen = set().union(*(self._matching(word) for word in selected)) if selected else everything
-        return chosen.difference(*(self._matching(word) for word in excluded))
+        return chosen.union(node.unique_id for node in always).difference(*map(self._matching, excluded))
 
     def _matching(self, criterion: str) -> set[str]:
         parts = [self._matching_one(part) for part in criterion.split(",")]
@@ -121,7 +125,7 @@ class Project:
 
     def _matching_one(self, criterion: str) -> set[str]:
         plain = criterion.strip("+@")
-        found = {node.unique_id for node in self.nodes if _is_meant(node, plain)}
+        found = {node.unique_id for node in self._all if _is_meant(node, plain)}
         if criterion.startswith(("+", "@")):
             found |= self._reached(found, {node.unique_id: node.depends_on for node in self.nodes})
         if criterion.endswith("+") or criterion.startswith("@"):
@@ -130,7 +134,13 @@ class Project:
                 for each in self.nodes
             }
             found |= self._reached(found, below)
-        return found
+        return found | self._tests_of(found)
+
+    def _tests_of(self, chosen: set[str]) -> set[str]:
+        """Added tests that dbt would have named after one of these nodes: ``unique_orders_id``."""
+        names = [node.name for node in self.nodes if node.unique_id in chosen]
+        tests = [node for node in self.added if node.kind in ("test", "unit_test")]
+        return {test.unique_id for test in tests if any(f"_{name}_" in f"_{test.name}_" for name in names)}
 
     @staticmethod
     def _reached(start: set[str], edges: dict[str, Any]) -> set[str]:
@@ -173,6 +183,20 @@ class Project:
             tags=tuple(re.findall(r"['\"]([^'\"]+)['\"]", tags.group(1))) if tags else (),
             checksum="",
         )
+
+
+def is_unique_id(name: str) -> bool:
+    """Whether it is spelled as one: ``model.shop.orders``."""
+    return name.count(".") >= 2
+
+
+def _kinds(invocation: Invocation) -> set[str]:
+    """The kinds of nodes that the command works on, as far as its options let it."""
+    kinds = set(_KINDS.get(invocation.command.replace("snapshot-", ""), (*_FOLDERS, "unit_test")))
+    wanted = set(_words(invocation, "--resource-type", "--resource-types"))
+    if wanted and not wanted.intersection(("all", "default")):
+        kinds &= wanted
+    return kinds.difference(_words(invocation, "--exclude-resource-type", "--exclude-resource-types"))
 
 
 def _words(invocation: Invocation, *names: str) -> list[str]:
@@ -218,7 +242,7 @@ def _is_meant(node: Node, criterion: str) -> bool:
     plain = value if colon else method
     if "/" in plain:
         return os.path.normpath(plain) == node.path or node.path.startswith(os.path.normpath(plain) + "/")
-    return plain in ("*", node.name, node_name(node.name)) or _is_fqn(node.fqn, plain.split("."))
+    return plain in ("*", node.name, node.unique_id, node_name(node.name)) or _is_fqn(node.fqn, plain.split("."))
 
 
 def _is_fqn(fqn: tuple[str, ...], words: list[str]) -> bool:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from pytest_cosmos_venv.errors import ToolkitMisuse
-from pytest_cosmos_venv.lookalike.artifacts import ARTIFACTS, FAILED, STATUSES
+from pytest_cosmos_venv.lookalike.artifacts import ARTIFACTS, FAILED, STATUSES, status_refusal
+from pytest_cosmos_venv.lookalike.project import is_unique_id
 from pytest_cosmos_venv.lookalike.tables import COMMAND_GROUPS, COMMANDS
 
 Artifact = Mapping[str, Any] | str | None
@@ -26,6 +28,7 @@ _KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
     **dict.fromkeys(("command", "select"), ((str,), "a text")),
     **dict.fromkeys(("nth", "exit_code"), ((int,), "a whole number")),
     "delay": ((int, float), "seconds"),
+    **dict.fromkeys(("hold", "child"), ((bool,), "True or False")),
     **dict.fromkeys(("nodes", "artifacts"), ((Mapping,), "a dictionary, name -> what becomes of it")),
 }
 """Parameter -> what it can be, and that in words."""
@@ -47,6 +50,8 @@ class NodeOutcome:
 
     def __post_init__(self) -> None:
         _one_of("status", self.status, STATUSES)
+        if self.failures is not None and not isinstance(self.failures, int):
+            raise ToolkitMisuse(f"failures={self.failures!r}: give a whole number of rows.")
         if self.failures is not None and self.failures < 0:
             raise ToolkitMisuse(f"failures={self.failures}: a test cannot find fewer than no rows.")
 
@@ -74,6 +79,7 @@ class Rule:
         self._check_which_calls()
         self._check_values()
         self._check_lines()
+        self._check_nodes()
         self._check_contradictions()
 
     @property
@@ -122,17 +128,34 @@ class Rule:
             )
         if self.delay is not None and self.delay < 0:
             raise ToolkitMisuse(f"delay={self.delay}: seconds cannot be fewer than none.")
-        for name in self.artifacts:
-            _one_of("artifacts", name, ARTIFACTS)
+        self._check_artifacts()
         for each in (*self.ignore_signals, *([self.crash] if self.crash is not None else [])):
             if not isinstance(each, signal.Signals):
                 raise ToolkitMisuse(f"{each!r} is no signal: give one such as signal.SIGTERM.")
         for each in {signal.SIGKILL, signal.SIGSTOP}.intersection(self.ignore_signals):
             raise ToolkitMisuse(f"ignore_signals: no process can ignore {each.name}.")
 
+    def _check_artifacts(self) -> None:
+        for name, content in self.artifacts.items():
+            _one_of("artifacts", name, ARTIFACTS)
+            try:
+                json.dumps(content)
+            except (TypeError, ValueError) as error:
+                raise ToolkitMisuse(
+                    f"artifacts[{name!r}] cannot be written ({error}): give what JSON has, or text, or None."
+                ) from None
+
+    def _check_nodes(self) -> None:
+        for name, outcome in self.outcomes.items():
+            refusal = status_refusal(name, name.partition(".")[0], outcome.status) if is_unique_id(name) else None
+            if refusal is not None:
+                raise ToolkitMisuse(refusal)
+
     def _check_lines(self) -> None:
         for name, lines in (("stdout", self.stdout), ("stderr", self.stderr)):
-            if isinstance(lines, str):
+            if lines is None and name == "stdout":  # dbt's own
+                continue
+            if not isinstance(lines, (list, tuple)) or not all(isinstance(line, str) for line in lines):
                 raise ToolkitMisuse(f"{name}={lines!r}: give a list of lines.")
 
     def _check_contradictions(self) -> None:

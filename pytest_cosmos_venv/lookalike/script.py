@@ -25,6 +25,10 @@ class Interrupted(BaseException):
     """SIGINT has come."""
 
 
+class ScriptError(Exception):
+    """The test has scripted what cannot be in this project."""
+
+
 class Script:
     """The rule for this call; where none fits, dbt does what it is told and succeeds."""
 
@@ -37,6 +41,11 @@ class Script:
         self.stderr: Iterable[str] = self._rule.get("stderr", ())
         self.artifacts: dict[str, Any] = self._rule.get("artifacts", {})
         self.nodes: dict[str, dict[str, Any]] = self._rule.get("nodes", {})
+
+    @property
+    def names_its_selection(self) -> bool:
+        """Whether it is for calls that select a certain node: what it adds belongs to that."""
+        return self._rule.get("select") is not None
 
     def outcome(self, unique_id: str) -> dict[str, Any] | None:
         """How this node ends; None where the script does not say."""

@@ -14,19 +14,22 @@ from pathlib import Path
 APPEARED, CHANGED, VANISHED = "appeared", "changed", "vanished"
 
 _MODIFY, _CLOSE_WRITE, _MOVED_FROM, _MOVED_TO, _CREATE, _DELETE = 0x2, 0x8, 0x40, 0x80, 0x100, 0x200
-_ALL = _MODIFY | _CLOSE_WRITE | _MOVED_FROM | _MOVED_TO | _CREATE | _DELETE
+_MOVED_AWAY, _OVERFLOWN, _IGNORED = 0x800, 0x4000, 0x8000
+_ALL = _MODIFY | _CLOSE_WRITE | _MOVED_FROM | _MOVED_TO | _CREATE | _DELETE | _MOVED_AWAY
 _HEADER = struct.Struct("iIII")
 
 
-@dataclass(frozen=True)
+@dataclass
 class FolderEvents:
     """What happens to one name in a folder, from the moment this is made.
 
     :param name: in that folder.
+    :param has_lost_it: whether the folder is not in its place any more, or more has happened than the kernel keeps.
     """
 
     _descriptor: int
     name: str
+    has_lost_it: bool = False
 
     @classmethod
     def of(cls, folder: Path, name: str) -> FolderEvents | None:
@@ -44,7 +47,9 @@ class FolderEvents:
 
     def wait(self, seconds: float) -> bool:
         """Whether anything has happened that was not read; waits so long for it."""
-        return bool(select.select([self._descriptor], [], [], seconds)[0])
+        poll = select.poll()  # not select.select, which knows no descriptor beyond 1023
+        poll.register(self._descriptor, select.POLLIN)
+        return bool(poll.poll(seconds * 1000))
 
     def read(self) -> list[str]:
         """What has happened since the last call, in order."""
@@ -63,7 +68,9 @@ class FolderEvents:
             _, mask, _, length = _HEADER.unpack_from(data, at)
             name = data[at + _HEADER.size : at + _HEADER.size + length].rstrip(b"\0")
             at += _HEADER.size + length
-            if os.fsdecode(name) == self.name:
+            if mask & (_MOVED_AWAY | _OVERFLOWN | _IGNORED):
+                self.has_lost_it = True
+            elif os.fsdecode(name) == self.name:
                 yield _word(mask)
 
 

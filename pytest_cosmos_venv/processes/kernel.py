@@ -19,7 +19,10 @@ def adopt_orphans() -> None:
 
 
 def die_with_parent() -> None:
-    """Have the kernel send SIGKILL to this process when its parent has ended, however that came."""
+    """Have the kernel send SIGKILL to this process when its parent ends from now on, however that comes.
+
+    A parent may have ended before: look at ``os.getppid()`` afterwards.
+    """
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 

@@ -1,17 +1,19 @@
 """Who has held a lock file, one after the other? A thread that watches it while the test goes on.
 
 On Linux the kernel tells each taking and each release, so none is lost; of an owner that has let go before the file
-could be read (well under a millisecond) the PID is unknown. Elsewhere the file is read every millisecond.
+could be read (well under a millisecond) the PID is unknown. Elsewhere the file is read every millisecond;
+on Linux too, once the folder itself was removed or moved.
 """
 
 from __future__ import annotations
 
 import threading
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.processes.inotify import APPEARED, VANISHED, FolderEvents
+from pytest_cosmos_venv.processes.lock_file import pid_in, read_text
 
 _TURN = 0.02
 _LOOK_AGAIN = 0.001
@@ -45,7 +47,7 @@ class LockHistory:
         self._guard = threading.Lock()
         self._is_over = threading.Event()
         self._events = FolderEvents.of(file.parent, file.name)
-        self._take_in(_text_of(file))
+        self._take_in(read_text(file))
         self._thread = threading.Thread(target=self._watch, name=f"watches {file.name}", daemon=True)
         self._thread.start()
 
@@ -64,7 +66,7 @@ class LockHistory:
 
     def _watch(self) -> None:
         while not self._is_over.is_set():
-            if self._events is None:
+            if self._events is None or self._events.has_lost_it:
                 self._is_over.wait(_LOOK_AGAIN)
             elif not self._events.wait(_TURN):
                 continue
@@ -73,13 +75,13 @@ class LockHistory:
     def catch_up(self) -> None:
         """Take in what has happened up to now."""
         with self._guard:
-            if self._events is None:
-                self._take_in(_text_of(self._file))
+            if self._events is None or self._events.has_lost_it:
+                self._take_in(read_text(self._file))
                 return
             while True:
                 for event in self._events.read():
                     self._note(event)
-                text = _text_of(self._file)
+                text = read_text(self._file)
                 # What has changed meanwhile may be what was read: it could be a later owner's word.
                 if not self._events.wait(0.0):
                     self._take_in(text)
@@ -89,30 +91,19 @@ class LockHistory:
         if event in {APPEARED, VANISHED}:
             self._close()
         if event == APPEARED:
-            self._owners.append(LockOwner(pid=None, text="", since=time.time()))
+            self._owners.append(LockOwner(pid=None, text="", since=real_time.now()))
 
     def _take_in(self, text: str | None) -> None:
         current = self._owners[-1] if self._owners and self._owners[-1].until is None else None
         if text is None:
             self._close()
         elif current is not None and not current.text:
-            self._owners[-1] = replace(current, pid=_pid_in(text), text=text)
+            self._owners[-1] = replace(current, pid=pid_in(text), text=text)
         elif current is None or text not in {"", current.text}:
             # Nothing at all is no other owner: it is truncated before it is written.
             self._close()
-            self._owners.append(LockOwner(pid=_pid_in(text), text=text, since=time.time()))
+            self._owners.append(LockOwner(pid=pid_in(text), text=text, since=real_time.now()))
 
     def _close(self) -> None:
         if self._owners and self._owners[-1].until is None:
-            self._owners[-1] = replace(self._owners[-1], until=time.time())
-
-
-def _text_of(file: Path) -> str | None:
-    try:
-        return file.read_text(encoding="ascii", errors="replace").strip()
-    except OSError:
-        return None
-
-
-def _pid_in(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() else None
+            self._owners[-1] = replace(self._owners[-1], until=real_time.now())

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 import pytest
 
+from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.errors import ToolkitMisuse
 
 _DEADLINE = 10.0
@@ -79,7 +79,7 @@ class Pids:
         lock_file = Path(lock_file)
         lock_file.parent.mkdir(parents=True, exist_ok=True)
         lock_file.write_text(str(pid), encoding="ascii")
-        written_at = time.time() - _AN_HOUR
+        written_at = real_time.now() - _AN_HOUR
         os.utime(lock_file, (written_at, written_at))
         return pid
 
@@ -135,12 +135,14 @@ class Pids:
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     process.send_signal(signal.SIGKILL)
-    process.wait(_DEADLINE)
+    process.wait()  # without a timeout, which would be counted by a clock that the test may have frozen
     if process.stdin is not None:
         process.stdin.close()
 
 
 def _wait_until_zombie(pid: int) -> None:
-    end = time.monotonic() + _DEADLINE
-    while psutil.Process(pid).status() != psutil.STATUS_ZOMBIE and time.monotonic() < end:
-        time.sleep(_LOOK_AGAIN)
+    end = real_time.monotonic() + _DEADLINE
+    while psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+        if real_time.monotonic() > end:
+            raise ToolkitMisuse(f"cosmos_pids.zombie(): process {pid} had not ended after {_DEADLINE:g} s.")
+        real_time.sleep(_LOOK_AGAIN)

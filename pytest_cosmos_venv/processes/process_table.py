@@ -61,7 +61,6 @@ class ProcessTable:
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self._table: dict[int, SimulatedProcess] = {}
-        self._numbers = count(_pid_limit() - 1, -1)
         self.signals: list[tuple[int, int]] = []
         """PID and number of every signal that was sent to one of them; 0 is a mere question."""
         _put_in_place(patch, self._table, self.signals)
@@ -106,8 +105,14 @@ class ProcessTable:
         """A PID that this kernel never gives out.
 
         :param digits: length of the number; with 13 and more it does not fit any C type for PIDs.
+        :raises ToolkitMisuse: when a number of that length may be given out.
         """
-        return _pid_limit() + 1 if digits is None else int("9" * digits)
+        limit = _pid_limit()
+        if digits is None:
+            return limit + 1
+        if digits < len(str(limit)) or int("9" * digits) <= limit:
+            raise ToolkitMisuse(f"beyond_limit(digits={digits!r}): PIDs go up to {limit} here; give more digits.")
+        return int("9" * digits)
 
     def end(self, pid: int) -> None:
         """The process is gone from now on.
@@ -124,7 +129,7 @@ class ProcessTable:
         return pid
 
     def _free_number(self) -> int:
-        return next(pid for pid in self._numbers if not psutil.pid_exists(pid))
+        return next(pid for pid in _NUMBERS if not psutil.pid_exists(pid))
 
 
 class _SimulatedPlatformProcess:
@@ -233,3 +238,7 @@ def _pid_limit() -> int:
         return int(Path("/proc/sys/kernel/pid_max").read_text(encoding="ascii"))
     except OSError:  # no Linux: macOS gives out no more than this
         return 99999
+
+
+# One for all tests of this process: psutil's process_iter keeps what it has found, and would know it again.
+_NUMBERS = count(_pid_limit() - 1, -1)

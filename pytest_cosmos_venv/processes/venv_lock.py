@@ -12,13 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.processes.lock_file import LOCK_FILE, NOTE_FILE, read_owner
 from pytest_cosmos_venv.processes.lock_history import LockHistory, LockOwner
 from pytest_cosmos_venv.processes.pids import Pids
-
-LOCK_FILE = "cosmos_virtualenv.lock"
-NOTE_FILE = "cosmos_virtualenv.lock.json"
-"""Says of which host the PID is. Written by cosmos-venv; Cosmos knows no such thing."""
 
 DEADLINE = 30.0
 _LOOK_AGAIN = 0.002
@@ -48,18 +46,14 @@ class VenvLock:
     @property
     def owner(self) -> int | None:
         """The PID in the file; None when there is no file, or no number in it."""
-        try:
-            text = self.file.read_text(encoding="ascii", errors="replace").strip()
-        except OSError:
-            return None
-        return int(text) if text.isascii() and text.isdigit() else None
+        return read_owner(self.file)
 
     @property
     def history(self) -> tuple[LockOwner, ...]:
         """All who have held it since this object was made, whoever wrote the file; the earliest first.
 
         On Linux nobody is missing, however short; the PID of one who held it for less than a millisecond may be None.
-        Elsewhere the file is read every millisecond.
+        Elsewhere, and once the directory itself was removed or moved, the file is read every millisecond.
         """
         return self._history.owners
 
@@ -97,8 +91,7 @@ class VenvLock:
             raise ToolkitMisuse(f"other_host({host!r}): that is this host; name another one.")
         pid = self._pids.dead()
         note = {"pid": pid, "host": host, "boot_id": "", "pid_namespace": "", "process_started_at": None}
-        _publish(self.directory / NOTE_FILE, json.dumps(note), age)
-        self._write(str(pid), age)
+        self._write(str(pid), age, note=json.dumps(note))
         return pid
 
     def unreadable(self, how: Literal["directory", "dangling-link"] = "directory") -> None:
@@ -135,7 +128,7 @@ class VenvLock:
         :param deadline: seconds.
         :raises ToolkitMisuse: when it has none by then.
         """
-        end = time.monotonic() + deadline
+        end = real_time.monotonic() + deadline
         while (owner := self.owner) is None:
             self._look_again(end, f"was not taken within {deadline:g} s")
         self._history.catch_up()  # an owner that was read here is no unknown one there
@@ -143,7 +136,7 @@ class VenvLock:
 
     def wait_until_free(self, *, deadline: float = DEADLINE) -> None:
         """Returns as soon as nothing is in its place. ``deadline`` as for ``wait_until_taken``."""
-        end = time.monotonic() + deadline
+        end = real_time.monotonic() + deadline
         while os.path.lexists(self.file):
             self._look_again(end, f"is still held by {self.owner} after {deadline:g} s")
 
@@ -154,16 +147,21 @@ class VenvLock:
             timer.join()
         self._history.close()
 
-    def _write(self, text: str, age: float) -> None:
+    def _write(self, text: str, age: float, *, note: str | None = None) -> None:
         if self.file.is_dir():
             self.release()
+        # Before the lock: who finds that is to find what is said of its owner, and not of the one before.
+        if note is None:
+            (self.directory / NOTE_FILE).unlink(missing_ok=True)
+        else:
+            _publish(self.directory / NOTE_FILE, note, age)
         _publish(self.file, text, age)
         self._history.catch_up()
 
     def _look_again(self, end: float, what: str) -> None:
-        if time.monotonic() > end:
+        if real_time.monotonic() > end:
             raise ToolkitMisuse(f"{self.file} {what}.")
-        time.sleep(_LOOK_AGAIN)
+        real_time.sleep(_LOOK_AGAIN)
 
 
 @dataclass

@@ -79,8 +79,10 @@ class HttpManifest:
     def _call(self, request: Any) -> tuple[int, Mapping[str, str], bytes]:
         reply = self.script.reply(request.method, request.path_url, request.headers)
         self._pass_time(reply, request.req_kwargs.get("timeout"))
+        if request.method == "HEAD":  # has no body that could end too early
+            return reply.status, reply.headers, b""
         _break_off(reply)
-        return reply.status, reply.headers, b"" if request.method == "HEAD" else reply.body
+        return reply.status, reply.headers, reply.body
 
     def _pass_time(self, reply: Reply, timeout: Any) -> None:
         from requests.exceptions import ReadTimeout

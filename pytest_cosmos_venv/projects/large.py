@@ -13,13 +13,17 @@ _SUBJECTS = ("billing", "crew", "finance", "fleet", "freight", "harbor", "market
 _TABLES_OF_A_SOURCE = 20
 
 
-def fill_large_project(project: DbtProject, models: int) -> None:
-    """Add the models, half of them in staging, one of each over a table, and two layers above.
+def check_size(models: int) -> None:
+    """Refuse a number of models that is too small for layers.
 
-    :raises ToolkitMisuse: there are too few for layers.
+    :raises ToolkitMisuse: it is.
     """
     if models < SMALLEST:
         raise ToolkitMisuse(f"large(models={models}): a large project has at least {SMALLEST} models.")
+
+
+def fill_large_project(project: DbtProject, models: int) -> None:
+    """Add the models, half of them in staging, one of each over a table, and two layers above."""
     # Not for secrets: equal numbers each time.
     chosen = random.Random(models)  # noqa: S311
     staging = _staging(project, models // 2)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.projects.lookup import Lookup
 from pytest_cosmos_venv.projects.package_entries import PackageEntries
 from pytest_cosmos_venv.projects.package_files import PackageFiles
@@ -28,7 +29,7 @@ _INVOCATION = "00000000-0000-4000-8000-000000000000"
 def manifest_of(project: DbtProject) -> dict[str, Any]:
     """The manifest as plain data.
 
-    :raises ToolkitMisuse: a file reads something that is not there, or cannot be read.
+    :raises ToolkitMisuse: a file reads something that is not there, or cannot be read; a package has packages.
     """
     with _collector_at_rest():
         return _manifest_of(project)
@@ -36,6 +37,7 @@ def manifest_of(project: DbtProject) -> dict[str, Any]:
 
 def _manifest_of(project: DbtProject) -> dict[str, Any]:
     packages = [project, *project.packages]
+    _refuse_packages_of_packages(project)
     lookup = Lookup(packages=tuple(package.name for package in packages))
     macro_files = tuple(_macro_files(packages))
     parts = [
@@ -48,6 +50,15 @@ def _manifest_of(project: DbtProject) -> dict[str, Any]:
     for part in parts:
         sections.take(part)
     return {"metadata": _metadata(project), **sections.document()}
+
+
+def _refuse_packages_of_packages(project: DbtProject) -> None:
+    for package in project.packages:
+        for inner in package.packages:
+            raise ToolkitMisuse(
+                f"Package {inner.name!r} stands within package {package.name!r}, where dbt does not look: dbt deps "
+                f"installs all packages beside one another. Add it to project {project.name!r} itself."
+            )
 
 
 @contextmanager

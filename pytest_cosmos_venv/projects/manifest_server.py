@@ -1,62 +1,32 @@
-"""Who carries the answers over a real connection? A server on loopback, with a thread for each request."""
+"""Who carries the answers over a real connection? A server on loopback."""
 
 from __future__ import annotations
 
-import socket
-import threading
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from http.server import BaseHTTPRequestHandler
 
+from pytest_cosmos_venv.loopback import HOST, LoopbackServer
 from pytest_cosmos_venv.projects.answers import AnswerScript, Reply
 
 PATH = "/manifest.json"
 """Where the manifest lies; everything else is 404 and no part of the script."""
 
 
-class ManifestServer(ThreadingHTTPServer):
+class ManifestServer(LoopbackServer):
     """Serves one script from the moment it is made until it is closed.
 
     :param script: what it answers.
     """
 
-    # Closing waits for the threads of the requests.
-    daemon_threads = False
-
     def __init__(self, script: AnswerScript) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(_Handler)
         self.script = script
-        self.is_closing = threading.Event()
-        self._connections: set[socket.socket] = set()
-        self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-        self._thread.start()
+        self.start()
 
     @property
     def url(self) -> str:
         """Of the manifest."""
-        return f"http://127.0.0.1:{self.server_port}{PATH}"
-
-    def close(self) -> None:
-        """End it, whatever is still being answered; no thread and no socket remain."""
-        self.is_closing.set()
-        self.shutdown()
-        self._thread.join()
-        for connection in list(self._connections):
-            _end(connection)
-        self.server_close()
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """Remember the connection: a client that says nothing would hold its thread."""
-        self._connections.add(request)
-        super().process_request(request, client_address)
-
-    def shutdown_request(self, request: Any) -> None:
-        """Forget it."""
-        self._connections.discard(request)
-        super().shutdown_request(request)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away is no error of the server."""
+        return f"http://{HOST}:{self.server_port}{PATH}"
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -69,7 +39,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_HEAD(self) -> None:
         self._answer(with_body=False)
 
-    def log_message(self, *_: Any) -> None:
+    def log_message(self, *_: object) -> None:
         """Nothing: the requests are on record."""
 
     def _answer(self, *, with_body: bool) -> None:
@@ -92,10 +62,3 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if with_body:
             self.wfile.write(reply.body[: len(reply.body) // 2] if reply.is_truncated else reply.body)
-
-
-def _end(connection: socket.socket) -> None:
-    try:
-        connection.shutdown(socket.SHUT_RDWR)
-    except OSError:  # the client was faster
-        pass

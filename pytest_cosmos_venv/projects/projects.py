@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pytest_cosmos_venv.projects.large import fill_large_project
+from pytest_cosmos_venv.projects.large import check_size, fill_large_project
 from pytest_cosmos_venv.projects.profile import make_profile
 from pytest_cosmos_venv.projects.project import DbtProject, make_project
 
@@ -47,6 +47,7 @@ class DbtProjects:
             wait for.
         :raises ToolkitMisuse: fewer than 10 models, or the name is taken.
         """
+        check_size(models)
         folder = self.folder / name
         project = make_project(name, folder, profile=make_profile(name, folder, None), is_on_disk=files)
         fill_large_project(project, models)

@@ -126,7 +126,9 @@ class SqlReader:
 
     def _variable(self, name: str, default: Any = None) -> Any:
         if name not in self.variables and default is None:
-            raise ValueError(f"var('{name}') has no value: give the project vars={{'{name}': …}}, or var() a default")
+            raise ValueError(
+                f"var('{name}') has no value: give the project variables={{'{name}': …}}, or var() a default"
+            )
         return self.variables.get(name, default)
 
 

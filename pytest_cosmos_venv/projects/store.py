@@ -10,7 +10,7 @@ from typing import Any
 
 from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.projects.project_files import properties_text
-from pytest_cosmos_venv.projects.resource import FOLDERS, REFABLE, YAML_KEYS, Resource
+from pytest_cosmos_venv.projects.resource import FOLDERS, REFABLE, Resource
 
 _NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 # A large project has more than one wants to read in an error.
@@ -79,20 +79,16 @@ class ProjectStore:
         self._keep([Resource(kind=kind, name=name, file=file, properties=properties, properties_file=file)])
 
     def find(self, name: str) -> Resource:
-        """The thing of that name; a version of a model is ``dim_piers.v1``.
+        """The thing of that name, a model, seed or snapshot before all others; a version is ``dim_piers.v1``.
 
-        :raises ToolkitMisuse: there is none.
+        :raises ToolkitMisuse: there is none, or there are several.
         """
-        stem = name.partition(".")[0]
-        for family in dict.fromkeys(map(_family, (*FOLDERS, *YAML_KEYS))):
-            for resource in self.things.get((family, stem), ()):
-                if resource.title == name:
-                    return resource
-        raise ToolkitMisuse(f"There is no {name!r} in project {self.project!r}{self._there_is}.")
+        return self._only(name, [resource for resource in self._named(name) if resource.title == name])
 
     def edit(self, name: str, text: str) -> None:
         """Replace the text of a thing."""
-        old = self.find(name)
+        found = [resource for resource in self._named(name) if resource.title == name]
+        old = self._only(name, [resource for resource in found if resource.kind in FOLDERS] or found)
         if old.kind not in FOLDERS:
             raise ToolkitMisuse(f"{name!r} is a {old.kind}, which has no text: delete({name!r}) and add it anew.")
         new = replace(old, text=text)
@@ -101,11 +97,13 @@ class ProjectStore:
         self._write(new.file, text)
 
     def delete(self, name: str) -> None:
-        """Take a thing out, with its files and all its versions."""
-        found = [key for key in self.things if key[1] == name]
-        if not found:
-            raise ToolkitMisuse(f"There is no {name!r} in project {self.project!r} to delete{self._there_is}.")
-        for resource in (resource for key in found for resource in self.things.pop(key)):
+        """Take a thing out, with its files and all its versions; which one, ``find`` says."""
+        found = self._named(name)
+        stem = name.partition(".")[0]
+        if name != stem and found:
+            raise ToolkitMisuse(f"{name!r} is a version, and versions go together: delete({stem!r}) takes all out.")
+        first = self._only(name, list({_family(one.kind): one for one in found}.values()))
+        for resource in self.things.pop((_family(first.kind), name)):
             for file in (resource.file, resource.properties_file):
                 if file is not None:
                     (self.path / file).unlink(missing_ok=True)
@@ -125,6 +123,22 @@ class ProjectStore:
             raise ToolkitMisuse(f"{file} is gone: use delete({resource.name!r}), so that the project knows.") from None
         except UnicodeDecodeError:
             raise ToolkitMisuse(f"{file} is not UTF-8, and dbt reads nothing else.") from None
+
+    def _named(self, name: str) -> list[Resource]:
+        """All of that name, or of that name before the version: nodes, or what else there is."""
+        stem = name.partition(".")[0]
+        nodes = self.things.get((_family("model"), stem))
+        return nodes or [one for (_, known), resources in self.things.items() if known == stem for one in resources]
+
+    def _only(self, name: str, found: list[Resource]) -> Resource:
+        if not found:
+            raise ToolkitMisuse(f"There is no {name!r} in project {self.project!r}{self._there_is}.")
+        if len(found) > 1:
+            kinds = " and a ".join(resource.kind for resource in found)
+            raise ToolkitMisuse(
+                f"There is a {kinds} {name!r} in project {self.project!r}: which one is meant? Give each its own name."
+            )
+        return found[0]
 
     def _keep(self, resources: list[Resource]) -> None:
         first = resources[0]

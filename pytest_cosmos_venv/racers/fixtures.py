@@ -11,8 +11,10 @@ if TYPE_CHECKING:
     from pytest_cosmos_venv.racers.racer import Racer
     from pytest_cosmos_venv.racers.xdist_types import Worker
 
-_MARK = "cosmos_race"
-_INDEX = "_cosmos_racer_index"
+MARK = "cosmos_race"
+"""Also the property of a test's report under which it is told why it was not run across workers."""
+INDEX = "_cosmos_racer_index"
+"""The fixture whose parameter is the racer's number, where racers are tests of their own."""
 
 
 @pytest.fixture
@@ -28,7 +30,7 @@ def cosmos_racer(
     from pytest_cosmos_venv.errors import ToolkitMisuse
     from pytest_cosmos_venv.racers import forms
 
-    if request.node.get_closest_marker(_MARK) is None:
+    if request.node.get_closest_marker(MARK) is None:
         raise ToolkitMisuse(
             f"{request.node.name} asks for cosmos_racer and is no race: mark it @pytest.mark.cosmos_race(racers=2)."
         )
@@ -47,7 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """What ``pytest --markers`` tells."""
     config.addinivalue_line(
         "markers",
-        f"{_MARK}(*, racers, across_workers=False, timeout=300): run so many copies of the test at once, each in a "
+        f"{MARK}(*, racers, across_workers=False, timeout=300): run so many copies of the test at once, each in a "
         "process of its own; with across_workers each in another worker of pytest-xdist. The test takes the fixture "
         "cosmos_racer.",
     )
@@ -56,26 +58,26 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Across workers, racers are tests of their own, whatever this run has: ids stay the same."""
-    if _INDEX not in metafunc.fixturenames:
+    if INDEX not in metafunc.fixturenames:
         return
     from pytest_cosmos_venv.errors import ToolkitMisuse
     from pytest_cosmos_venv.racers.mark import read_mark
     from pytest_cosmos_venv.racers.names import racer_id
 
-    mark = metafunc.definition.get_closest_marker(_MARK)
+    mark = metafunc.definition.get_closest_marker(MARK)
     try:
         race = read_mark(mark) if mark else None
     except ToolkitMisuse:
         return  # told by the one test it is about, not by the whole file
     if race and race.across_workers:
         ids = [racer_id(index, race.racers) for index in range(race.racers)]
-        metafunc.parametrize(_INDEX, range(race.racers), ids=ids, indirect=True, scope="function")
+        metafunc.parametrize(INDEX, range(race.racers), ids=ids, indirect=True, scope="function")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
     """What is selected is known only now, and pytest-xdist has not been told yet."""
-    if any(item.get_closest_marker(_MARK) for item in session.items):
+    if any(item.get_closest_marker(MARK) for item in session.items):
         from pytest_cosmos_venv.racers import forms
 
         forms.settle(session)
@@ -84,7 +86,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
     """A racer whose race is not going to be is left out, as the tests after the last one are."""
-    if item.get_closest_marker(_MARK) is None:
+    if item.get_closest_marker(MARK) is None:
         return None
     from pytest_cosmos_venv.racers import forms
 
@@ -94,16 +96,16 @@ def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Bad use is a sentence, before any fixture is set up."""
-    if item.get_closest_marker(_MARK) is not None:
-        from pytest_cosmos_venv.racers.mark import race_of
+    if item.get_closest_marker(MARK) is not None:
+        from pytest_cosmos_venv.racers.mark import check_race
 
-        race_of(item)
+        check_race(item)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """The moment at which copies part, or wait for each other."""
-    if pyfuncitem.get_closest_marker(_MARK) is None:
+    if pyfuncitem.get_closest_marker(MARK) is None:
         return None
     from pytest_cosmos_venv.racers import forms
 
@@ -114,7 +116,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """The others learn of a racer's end; a failure shows who did what when."""
     report = yield
-    if item.get_closest_marker(_MARK) is not None:
+    if item.get_closest_marker(MARK) is not None:
         from pytest_cosmos_venv.racers import forms
 
         forms.complete(item, report)
@@ -135,7 +137,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 def _has_note(report: Any) -> bool:
     properties = getattr(report, "user_properties", ())
-    return getattr(report, "when", None) == "call" and any(name == _MARK for name, _ in properties)
+    return getattr(report, "when", None) == "call" and any(name == MARK for name, _ in properties)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from pytest_cosmos_venv.racers.mark import RaceMark, read_mark
+from pytest_cosmos_venv.racers.fixtures import INDEX, MARK
+from pytest_cosmos_venv.racers.mark import race_of
 from pytest_cosmos_venv.racers.meeting import Ending, Meeting
 from pytest_cosmos_venv.racers.names import find_races, race_folder, race_name, racer_id
 from pytest_cosmos_venv.racers.release import is_planned, read_release
@@ -24,12 +25,8 @@ if TYPE_CHECKING:
 
     from pytest_cosmos_venv.racers.racer import Racer
 
-INDEX = "_cosmos_racer_index"
-"""The fixture whose parameter is the racer's number, where racers are tests of their own."""
 OFFER = "cosmos_races"
 """In the input of a worker: the other side hands out races, ``{"folder": …, "workers": …}``."""
-NOTE = "cosmos_race"
-"""The property of a test's report under which it is told why it was not run across workers."""
 
 _ACROSS = pytest.StashKey[Meeting]()
 _RACER = pytest.StashKey["Racer"]()
@@ -54,7 +51,7 @@ def settle(session: pytest.Session) -> None:
     possible = {race.name for race in find_races(ids, workers=offer["workers"])}
     dropped: list[pytest.Item] = []
     for name, racers in races.items():
-        size = _race_of(next(iter(racers.values()))).racers
+        size = race_of(next(iter(racers.values()))).racers
         if name in possible:
             meeting = Meeting(folder=race_folder(Path(offer["folder"]), name), racers=size)
             for item in racers.values():
@@ -90,7 +87,7 @@ def entering(item: pytest.Function, new_folder: Callable[[], Path]) -> Iterator[
     """
     from pytest_cosmos_venv.racers.racer import Racer
 
-    race = _race_of(item)
+    race = race_of(item)
     meeting = item.stash.get(_ACROSS, None)
     if meeting is None:
         if item.stash.get(_HAS_RACED, False):
@@ -120,7 +117,7 @@ def complete(item: pytest.Item, report: pytest.TestReport) -> None:
     """A phase of that test is over."""
     racer = item.stash.get(_RACER, None)
     if racer is not None and report.when == "call" and report.failed:
-        report.sections += racer.story()
+        report.sections += racer._story()
     meeting = item.stash.get(_ACROSS, None)
     if meeting is not None and (report.when == "call" or not report.passed):
         where = " in its setup" if report.when == "setup" else ""
@@ -136,7 +133,7 @@ def notes(reports: Iterable[Any]) -> Mapping[str, list[str]]:
     found: dict[str, list[str]] = defaultdict(list)
     for report in reports:
         for name, value in getattr(report, "user_properties", ()):
-            if name == NOTE:
+            if name == MARK:
                 found[value].append(report.nodeid)
     return found
 
@@ -147,13 +144,13 @@ def _run_alone(item: pytest.Item, why: str) -> None:
 
 
 def _note(item: pytest.Item, why: str) -> None:
-    item.user_properties[:] = [(name, value) for name, value in item.user_properties if name != NOTE]
-    item.user_properties.append((NOTE, why))
+    item.user_properties[:] = [(name, value) for name, value in item.user_properties if name != MARK]
+    item.user_properties.append((MARK, why))
 
 
 def _start(item: pytest.Item, racer: Racer, meeting: Meeting, timeout: float) -> None:
     index = cast("int", _index_of(item))
-    racer.start(index)
+    racer._start(index)
     meeting.wait_at_start(index, timeout=timeout)
 
 
@@ -183,10 +180,6 @@ def _environment_restored() -> Iterator[None]:
 def _index_of(item: pytest.Item) -> int | None:
     callspec = getattr(item, "callspec", None)
     return None if callspec is None else callspec.params.get(INDEX)
-
-
-def _race_of(item: pytest.Item) -> RaceMark:
-    return read_mark(cast("pytest.Mark", item.get_closest_marker("cosmos_race")))
 
 
 def _offer(config: pytest.Config) -> dict[str, Any]:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.racers.fixtures import MARK
+
+if TYPE_CHECKING:
+    from typing import TypeGuard
 
 TIMEOUT = 300.0
 """Seconds a race may take where its mark says nothing."""
@@ -28,11 +33,11 @@ class RaceMark:
     timeout: float = TIMEOUT
 
     def __post_init__(self) -> None:
-        if not _is_number(self.racers, int) or self.racers < 2:
+        if not is_number(self.racers, int) or self.racers < 2:
             raise ToolkitMisuse(f"cosmos_race(racers={self.racers!r}): a race takes a number of racers from 2 up.")
         if self.across_workers not in (True, False):
             raise ToolkitMisuse(f"cosmos_race(across_workers={self.across_workers!r}): say True or False.")
-        if not _is_number(self.timeout, (int, float)) or self.timeout <= 0:
+        if not is_number(self.timeout) or not self.timeout > 0:
             raise ToolkitMisuse(f"cosmos_race(timeout={self.timeout!r}): give seconds, more than 0.")
 
 
@@ -53,15 +58,17 @@ def read_mark(mark: pytest.Mark) -> RaceMark:
     return RaceMark(**mark.kwargs)
 
 
-def race_of(item: pytest.Item) -> RaceMark | None:
-    """The race that this test is; None for every test without the mark.
+def race_of(item: pytest.Item) -> RaceMark:
+    """The arguments of the mark that this test has, checked."""
+    return read_mark(cast("pytest.Mark", item.get_closest_marker(MARK)))
+
+
+def check_race(item: pytest.Item) -> None:
+    """Of a test that has the mark.
 
     :raises ToolkitMisuse: when the mark cannot work on this test.
     """
-    mark = item.get_closest_marker("cosmos_race")
-    if mark is None:
-        return None
-    race = read_mark(mark)
+    race_of(item)
     if "cosmos_racer" not in getattr(item, "fixturenames", ()):
         raise ToolkitMisuse(
             f"{item.name} is marked cosmos_race, but nothing in it asks for the fixture cosmos_racer: "
@@ -72,8 +79,8 @@ def race_of(item: pytest.Item) -> RaceMark | None:
             f"{item.name} is an async function, which cosmos_race cannot run: "
             "write def, and start the event loop inside of the test with asyncio.run()."
         )
-    return race
 
 
-def _is_number(value: object, kinds: type | tuple[type, ...]) -> bool:
+def is_number(value: object, kinds: type | tuple[type, ...] = (int, float)) -> TypeGuard[float]:
+    """Whether it can be told by how much; True and False count, but are no numbers here."""
     return isinstance(value, kinds) and not isinstance(value, bool)

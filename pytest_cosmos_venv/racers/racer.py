@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.racers.mark import is_number
 from pytest_cosmos_venv.races.event_log import EventLog
 from pytest_cosmos_venv.races.timeline import ACTOR_VARIABLE, Timeline
 
@@ -67,6 +68,7 @@ class Racer:
         :raises pytest.fail.Exception: with who is missing: at once when one of them has ended, else after ``timeout``.
         """
         __tracebackhide__ = True
+        _check("barrier", name, timeout, example="start")
         visit = self._visits[name]
         self._visits[name] += 1
         with self._log().span(f"barrier {name}"):
@@ -82,6 +84,7 @@ class Racer:
         """
         from pytest_cosmos_venv.racers.once import make_once
 
+        _check("once", name, timeout, example="model")
         return make_once(self._meeting.folder / "once", name, factory, timeout=timeout)
 
     def event(self, name: str) -> None:
@@ -100,14 +103,14 @@ class Racer:
         """
         return Timeline.read(self._meeting.events)
 
-    def start(self, index: int) -> None:
-        """This process is that racer from now on. For the toolkit: a test finds it done."""
+    def _start(self, index: int) -> None:
+        """This process is that racer from now on."""
         self._index = index
         os.environ[ACTOR_VARIABLE] = self._log().actor
         self._meeting.introduce(index, worker=self._worker)
 
-    def story(self) -> Iterator[tuple[str, str]]:
-        """What a report of a failure shows besides it: headings and texts. For the toolkit."""
+    def _story(self) -> Iterator[tuple[str, str]]:
+        """What a report of a failure shows besides it: headings and texts."""
         others = [index for index in range(self.racers) if index != self._index]
         running = [self._meeting.who(index) for index in others if self._meeting.ending(index) is None]
         if running:
@@ -118,3 +121,10 @@ class Racer:
 
     def _log(self) -> EventLog:
         return EventLog(self._meeting.events, actor=f"racer-{self.index}")
+
+
+def _check(method: str, name: object, timeout: object, *, example: str) -> None:
+    if not isinstance(name, str):
+        raise ToolkitMisuse(f"{method}({name!r}): give it a name, as in {method}({example!r}).")
+    if not is_number(timeout) or not timeout >= 0:
+        raise ToolkitMisuse(f"{method}({name!r}, timeout={timeout!r}): give seconds, 0 or more.")

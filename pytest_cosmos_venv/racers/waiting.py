@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import select
-import time
+from pytest_cosmos_venv import real_time
 
 _LOOK_AGAIN = 0.002
 
 
 def now() -> float:
     """Seconds of the kernel's monotonic clock, which neither freezegun nor time-machine replaces."""
-    return time.clock_gettime(time.CLOCK_MONOTONIC)
+    return real_time.monotonic()
 
 
 def pause() -> None:
     """A moment. Not ``time.sleep``, which a frozen clock may move instead; a signal handler may raise out of it."""
-    select.select([], [], [], _LOOK_AGAIN)
+    real_time.sleep(_LOOK_AGAIN)

@@ -57,7 +57,7 @@ class Account:
             outcomes=self.outcomes,
             timeline=self.timeline,
             sightings=dict(sightings),
-            left_behind=self.link.left_behind or (),
+            left_behind=self.link.left_behind,
             start_spread=max(starts) - min(starts) if starts else 0.0,
         )
 

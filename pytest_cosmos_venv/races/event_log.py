@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.races.timeline import ACTOR_VARIABLE, Span
 
 
@@ -37,15 +37,15 @@ class EventLog:
         """What the block does takes time: its begin and its end are written, the end also when it raises."""
         # Random: other logs of this process, and an earlier process that had its PID, write into the same file.
         key = os.urandom(8).hex()
-        self._write({"event": "begin", "key": key, "actor": self.actor, "name": name, "at": _now()})
+        self._write({"event": "begin", "key": key, "actor": self.actor, "name": name, "at": real_time.now()})
         try:
             yield
         finally:
-            self._write({"event": "end", "key": key, "at": _now()})
+            self._write({"event": "end", "key": key, "at": real_time.now()})
 
     def point(self, name: str) -> None:
         """Something happens now and takes no time."""
-        at = _now()
+        at = real_time.now()
         self._write({"event": "point", "actor": self.actor, "name": name, "at": at})
 
     def _write(self, event: Mapping[str, object]) -> None:
@@ -79,8 +79,3 @@ def _spans_of(file: Path) -> list[Span]:
 
 def _span(event: Mapping[str, Any], ended_at: float | None) -> Span:
     return Span(event["actor"], event["name"], event["at"], ended_at, event["pid"])
-
-
-def _now() -> float:
-    # Not time.time(), which freezegun replaces: spans of a frozen process are to lie beside those of the others.
-    return time.clock_gettime(time.CLOCK_REALTIME)

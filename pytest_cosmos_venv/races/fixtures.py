@@ -41,7 +41,7 @@ def _cosmos_task_race(
     request: pytest.FixtureRequest,
     _cosmos_prepared_processes: PreparedProcesses,
     tmp_path_factory: pytest.TempPathFactory,
-) -> TaskRace:
+) -> Iterator[TaskRace]:
     """What ``cosmos_task_race`` gives."""
     from pytest_cosmos_venv.races.lookalikes import Lookalikes
     from pytest_cosmos_venv.races.task_race import TaskRace
@@ -50,15 +50,20 @@ def _cosmos_task_race(
         # Only those that the test has: making one is not this fixture's affair.
         wheelhouse, fake_venv = (
             request.getfixturevalue(name) if name in request.fixturenames else None
-            for name in ("_cosmos_wheelhouse", "cosmos_fake_venv")
+            for name in ("_cosmos_wheelhouse", "_cosmos_fake_venv")
         )
         return Lookalikes(wheelhouse=wheelhouse, fake_venvs=fake_venv._family if fake_venv is not None else ())
 
-    return TaskRace(_cosmos_prepared_processes, lambda: tmp_path_factory.mktemp("cosmos-race"), find_lookalikes)
+    race = TaskRace(_cosmos_prepared_processes, lambda: tmp_path_factory.mktemp("cosmos-race"), find_lookalikes)
+    yield race
+    race._close()
 
 
 @pytest.fixture(scope="session")
-def _cosmos_prepared_processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PreparedProcesses]:
+def _cosmos_prepared_processes(
+    tmp_path_factory: pytest.TempPathFactory,
+    _cosmos_airflow_led: None,
+) -> Iterator[PreparedProcesses]:
     """The processes that contenders fork from, started when a race asks for them."""
     from pytest_cosmos_venv.races.prepared import PreparedProcesses
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import signal
-import time
 from multiprocessing.connection import Connection
 
+from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.races import marshal
 
 _LONGEST_FAREWELL = 20.0
+_GONE = "The process that looks after the contenders of this race is gone: something has killed it."
 
 
 class MarshalLink:
@@ -24,17 +25,25 @@ class MarshalLink:
         self._count = count
         self.pids: list[int] = []
         self.is_ready = False
+        self.has_begun = False
+        self.is_gone = False
         self.deaths: dict[int, tuple[int, float]] = {}  # index -> exit code (negative: signal), when
-        self.left_behind: tuple[str, ...] | None = None
+        self.left_behind: tuple[str, ...] = ()
+        self._is_over = False
 
     @property
     def running(self) -> tuple[int, ...]:
         """Indexes of the contenders whose end has not been told."""
         return tuple(index for index in range(self._count) if index not in self.deaths)
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether ``close`` was called."""
+        return self._connection.closed
+
     def is_over(self) -> bool:
         """Whether nothing of the race runs any more."""
-        return self.left_behind is not None
+        return self._is_over
 
     def listen(self, seconds: float) -> None:
         """Take in what the marshal tells; waits for its first word only.
@@ -47,13 +56,13 @@ class MarshalLink:
                 seconds = 0.0
         except (EOFError, OSError):
             if not self.is_over():
-                raise ToolkitMisuse(
-                    "The process that looks after the contenders of this race is gone: something has killed it."
-                ) from None
+                self.is_gone = True
+                raise ToolkitMisuse(_GONE) from None
 
     def go(self) -> None:
         """Start the race."""
-        self._connection.send((marshal.GO,))
+        self._say(marshal.GO)
+        self.has_begun = True
 
     def signal(self, index: int, number: signal.Signals, *, tree: bool) -> None:
         """Send a signal to a contender, if it still runs.
@@ -62,20 +71,34 @@ class MarshalLink:
         """
         if index not in range(self._count):
             raise ToolkitMisuse(f"There is no contender {index}: they are 0 to {self._count - 1}.")
-        self._connection.send((marshal.SIGNAL, index, int(number), int(tree)))
+        self._say(marshal.SIGNAL, index, int(number), int(tree))
 
     def finish(self, *, grace: float) -> None:
-        """End what is left after ``grace`` seconds, and wait until it is gone. Does nothing the second time."""
+        """End what is left after ``grace`` seconds, and wait until it is gone. Does nothing the second time.
+
+        :raises ToolkitMisuse: when the marshal is gone, or cannot end it.
+        """
         if self.is_over():
             return
-        self._connection.send((marshal.FINISH, grace))
-        end = time.monotonic() + grace + _LONGEST_FAREWELL
-        while not self.is_over() and time.monotonic() < end:
+        self._say(marshal.FINISH, grace)
+        end = real_time.monotonic() + grace + _LONGEST_FAREWELL
+        while not self.is_over() and real_time.monotonic() < end:
             self.listen(0.05)
+        if not self.is_over():
+            raise ToolkitMisuse(f"What contenders have left running could not be ended in {_LONGEST_FAREWELL:g} s.")
 
     def close(self) -> None:
         """Let go: the marshal, if it is still there, ends everything."""
         self._connection.close()
+
+    def _say(self, *words: object) -> None:
+        if self.is_over() or self._connection.closed:
+            raise ToolkitMisuse("This race is over: signals are for contenders of one that goes on.")
+        try:
+            self._connection.send(words)
+        except OSError:
+            self.is_gone = True
+            raise ToolkitMisuse(_GONE) from None
 
     def _take(self, word: str, *rest: object) -> None:
         if word == marshal.FORKED:
@@ -87,3 +110,4 @@ class MarshalLink:
             self.deaths[index] = (exit_code, at)  # type: ignore[index, assignment]
         elif word == marshal.FINISHED:
             self.left_behind = tuple(rest[0])  # type: ignore[arg-type]
+            self._is_over = True

@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, NoReturn
 
+from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.processes.kernel import adopt_orphans, die_with_parent
 from pytest_cosmos_venv.races.contender import START_INTERPRETER, compete
 
@@ -64,22 +64,25 @@ class Marshal:
 
     def _begin(self) -> None:
         pids = []
+        own_pid = os.getpid()
         for index in range(len(self._order.names)):
             pid = os.fork()
             if pid == 0:
-                self._become_contender(index)
+                self._become_contender(index, marshal=own_pid)
             self._running[pid] = index
             pids.append(pid)
         for descriptor in (self._start, self._unready):
             os.close(descriptor)
         self._connection.send((FORKED, pids))
 
-    def _become_contender(self, index: int) -> NoReturn:
+    def _become_contender(self, index: int, *, marshal: int) -> NoReturn:
         try:
             signal.set_wakeup_fd(_NO_PIPE)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             os.setsid()
             die_with_parent()
+            if os.getppid() != marshal:  # it died before that was said
+                os._exit(_COULD_NOT_BEGIN)
             self._connection.close()
             for descriptor in (self._hold, self._ready, self._bell, self._ring):
                 os.close(descriptor)
@@ -130,7 +133,7 @@ class Marshal:
                 return True
             index = self._running.pop(pid, None)
             if index is not None:
-                self._connection.send((ENDED, index, os.waitstatus_to_exitcode(status), time.time()))
+                self._connection.send((ENDED, index, os.waitstatus_to_exitcode(status), real_time.now()))
 
     def _signal(self, index: int, number: int, tree: int) -> None:
         """Here, not in the test's process: a PID that has not been reaped yet cannot have gone to another process."""
@@ -144,17 +147,17 @@ class Marshal:
 
     def _tidy_up(self, *, grace: float) -> list[str]:
         """What is still running when the grace is over, in words; it does not run any longer."""
-        end = time.monotonic() + grace
-        while self._reap() and time.monotonic() < end:
-            time.sleep(_LOOK_AGAIN)
+        end = real_time.monotonic() + grace
+        while self._reap() and real_time.monotonic() < end:
+            real_time.sleep(_LOOK_AGAIN)
         left = [_in_words(process) for process in _descendants(os.getpid()) if process.pid not in self._running]
         self._end_all()
         return left
 
     def _end_all(self) -> None:
-        end = time.monotonic() + _LONGEST_END
+        end = real_time.monotonic() + _LONGEST_END
         # Again and again: between two looks one of them may have forked, and orphans arrive as their parents die.
-        while time.monotonic() < end:
+        while real_time.monotonic() < end:
             for process in _descendants(os.getpid()):
                 _send(process, signal.SIGKILL)
             try:
@@ -162,7 +165,7 @@ class Marshal:
                     continue
             except ChildProcessError:
                 return
-            time.sleep(_LOOK_AGAIN)
+            real_time.sleep(_LOOK_AGAIN)
 
 
 def _descendants(pid: int) -> list[psutil.Process]:

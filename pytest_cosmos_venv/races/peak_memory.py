@@ -1,8 +1,8 @@
 """How much memory did a task and all that it started hold at its worst? Looks every few milliseconds, on Linux.
 
-What belongs to it: children and their children; whatever has inherited a variable that is set for the block, so also
-who has left its parents; every process in a session of these; and those from which a look-alike dbt reported, so also a
-warm one that was there before.
+What belongs to it: children and their children, also those of a child that was there before; whatever has inherited
+a variable that is set for the block, so also who has left its parents; every process in a session of these; and those
+from which a look-alike dbt reported, so also a warm one that was there before.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.lookalike import RECORD_VARIABLE
 
@@ -26,6 +26,7 @@ _VARIABLE = "COSMOS_PEAK_MEMORY"
 _PROC = Path("/proc")
 _KIB = 1024
 _RESET_PEAK = "5"
+_FORKED_AND_NO_EXEC = 0x40  # of a process's flags
 
 
 @dataclass
@@ -33,9 +34,10 @@ class PeakMemory:
     """The most that a block held, once it is left.
 
     Each process counts with the most it has held until then, as long as it lives; this process with what it has grown
-    since the block began. So a spike between two looks counts when its process is seen once more afterwards, a process
-    that lives for less than 5 ms may be missed, and processes whose own peaks lie apart are overstated. Memory that
-    processes share (libraries) counts for each.
+    since the block began, and a fork that has not called exec with what it has grown since it was seen first. So a
+    spike between two looks counts when its process is seen once more afterwards, a process that lives for less than
+    5 ms may be missed, and processes whose own peaks lie apart are overstated. Memory that processes share
+    (libraries) counts for each.
     """
 
     bytes: int = 0
@@ -67,7 +69,7 @@ def measure_peak_memory() -> Iterator[PeakMemory]:
     if sys.platform != "linux":
         pytest.skip("cosmos_peak_memory reads /proc, which only Linux has")
     peak = PeakMemory()
-    mark = f"{os.getpid()}-{time.monotonic_ns()}"
+    mark = f"{os.getpid()}-{real_time.monotonic()}"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(_VARIABLE, mark)
         sampler = _Sampler(peak, mark)
@@ -88,10 +90,11 @@ class _Sampler(threading.Thread):
         self._own_session = os.getsid(0)
         self._strangers = set(_pids()) - {self._own_pid}
         self._ours: set[int] = set()
+        self._copied: dict[int, int] = {}
         self._sessions: set[int] = set()
         record = os.environ.get(RECORD_VARIABLE)
         self._record = Path(record) if record else None
-        self._began_at = time.time()
+        self._began_at = real_time.now()
         _reset_own_peak()
         self._before = _status(self._own_pid).get("VmRSS", 0)
 
@@ -113,14 +116,22 @@ class _Sampler(threading.Thread):
             if self._belongs(pid):
                 self._take_in(pid)
         self._ours |= self._reporters() & alive
-        held = {pid: _status(pid).get("VmHWM", 0) for pid in self._ours}
+        held = {pid: self._held(pid) for pid in self._ours}
         held[self._own_pid] = max(_status(self._own_pid).get("VmHWM", 0) - self._before, 0)
         for pid, most in held.items():
             self._peak.processes[pid] = max(most, self._peak.processes.get(pid, 0))
         self._peak.bytes = max(self._peak.bytes, sum(held.values()))
 
+    def _held(self, pid: int) -> int:
+        """The most that it held itself: what a fork shares with its parent is not its own until exec."""
+        # Asked before its memory is looked up, when it may be none any more. What was there before counts with all.
+        is_copy = pid not in self._strangers and _is_copy(pid)
+        most = _status(pid).get("VmHWM", 0)
+        return max(most - self._copied.setdefault(pid, most), 0) if is_copy else most
+
     def _belongs(self, pid: int) -> bool:
-        if _parent(pid) in {self._own_pid, *self._ours} or _session(pid) in self._sessions:
+        # All ancestors: a server of this process may have been there before, and have started it now.
+        if _session(pid) in self._sessions or not {self._own_pid, *self._ours}.isdisjoint(_ancestors(pid)):
             return True
         return self._mark in _environment(pid)
 
@@ -154,8 +165,15 @@ def _environment(pid: int) -> list[bytes]:
     return _read(pid, "environ").split(b"\0")
 
 
-def _parent(pid: int) -> int | None:
-    return _stat_field(pid, 1)
+def _ancestors(pid: int) -> Iterator[int]:
+    while parent := _stat_field(pid, 1):
+        yield parent
+        pid = parent
+
+
+def _is_copy(pid: int) -> bool:
+    """Whether it was forked and has not called exec."""
+    return bool((_stat_field(pid, 6) or 0) & _FORKED_AND_NO_EXEC)
 
 
 def _session(pid: int) -> int | None:

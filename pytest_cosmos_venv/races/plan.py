@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.environments.sdist import SourceBuild
 from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.races.lookalikes import Lookalikes
@@ -86,6 +86,11 @@ class Plan:
             raise ToolkitMisuse(f"continue_at={self.continue_at!r} without stop_at: nobody would have been stopped.")
         if self.victim is not None and self.victim not in range(contenders):
             raise ToolkitMisuse(f"victim={self.victim}: there are contenders 0 to {contenders - 1}.")
+        if self.kill_at is not None and self.stop_at is not None and name_of(self.kill_at) == name_of(self.stop_at):
+            raise ToolkitMisuse(f"kill_at and stop_at are both {name_of(self.kill_at)!r}: only one can happen there.")
+        for parameter, seconds in {"deadline": self.deadline, "grace": self.grace}.items():
+            if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+                raise ToolkitMisuse(f"{parameter}={seconds!r}: give seconds.")
         if self.deadline <= 0:
             raise ToolkitMisuse(f"deadline={self.deadline:g}: give the race seconds to run.")
 
@@ -137,7 +142,7 @@ def _said(outputs: Sequence[Path], names: Sequence[str], words: str) -> Point:
     def look() -> Sighting | None:
         for output, name in zip(outputs, names, strict=True):
             if output.exists() and words in output.read_text(encoding="utf-8", errors="replace"):
-                return Sighting(at=time.time(), actor=name, what=f"{words!r} in its log")
+                return Sighting(at=real_time.now(), actor=name, what=f"{words!r} in its log")
         return None
 
     return Point(WAITING, look)

@@ -6,20 +6,20 @@ A point is asked again and again and answers once it is reached. What was there 
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.processes.lock_file import LOCK_FILE, read_owner
 from pytest_cosmos_venv.races.timeline import ACTOR_VARIABLE
 
 if TYPE_CHECKING:
     from pytest_cosmos_venv.environments.dbt_record import DbtCall
     from pytest_cosmos_venv.environments.sdist import Sdist, SourceBuild
 
-LOCK_FILE = "cosmos_virtualenv.lock"
 DEADLINE = 30.0
 LOOK_AGAIN = 0.001
 
@@ -57,14 +57,14 @@ class Point:
         :param deadline: seconds.
         :raises ToolkitMisuse: when it has not been reached by then.
         """
-        end = time.monotonic() + deadline
+        end = real_time.monotonic() + deadline
         while True:
             sighting = self.look()
             if sighting is not None:
                 return sighting
-            if time.monotonic() > end:
+            if real_time.monotonic() > end:
                 raise ToolkitMisuse(f"{self.name} was not reached within {deadline:g} s.")
-            time.sleep(LOOK_AGAIN)
+            real_time.sleep(LOOK_AGAIN)
 
 
 def file_appears(file: Path, *, name: str = "") -> Point:
@@ -76,7 +76,7 @@ def file_appears(file: Path, *, name: str = "") -> Point:
 
     def look() -> Sighting | None:
         now = _identity(file)
-        return Sighting(at=time.time(), what=str(file)) if now is not None and now != before else None
+        return Sighting(at=real_time.now(), what=str(file)) if now is not None and now != before else None
 
     return Point(name or file.name, look)
 
@@ -90,7 +90,7 @@ def first_file_under(folder: Path, *, name: str = "creating") -> Point:
 
     def look() -> Sighting | None:
         new = next((file for file in _files_under(str(folder)) if file not in before), None)
-        return None if new is None else Sighting(at=time.time(), what=new)
+        return None if new is None else Sighting(at=real_time.now(), what=new)
 
     return Point(name, look)
 
@@ -104,7 +104,11 @@ def lock_taken(virtualenv_dir: Path, *, name: str = "locked") -> Point:
 
     def look() -> Sighting | None:
         owner = lock_owner(virtualenv_dir)
-        return None if owner in {None, before} else Sighting(at=time.time(), pid=owner, what=f"PID {owner} in the lock")
+        return (
+            None
+            if owner in {None, before}
+            else Sighting(at=real_time.now(), pid=owner, what=f"PID {owner} in the lock")
+        )
 
     return Point(name, look)
 
@@ -128,7 +132,7 @@ def any_call_reported(read_calls: Callable[[], Iterable[DbtCall]], *, name: str)
         for call in read_calls():
             if (call.pid, call.started_at) not in before and call.command != "--version":
                 actor = call.env.get(ACTOR_VARIABLE)
-                return Sighting(at=time.time(), pid=call.pid, actor=actor, what=f"dbt {call.command}")
+                return Sighting(at=real_time.now(), pid=call.pid, actor=actor, what=f"dbt {call.command}")
         return None
 
     return Point(name, look)
@@ -150,7 +154,7 @@ def any_build_begins(read_builds: Callable[[], Iterable[SourceBuild]], *, name: 
     def look() -> Sighting | None:
         for build in read_builds():
             if (build.pid, build.started_at) not in before:
-                return Sighting(at=time.time(), pid=build.pid, what=f"a build in process {build.pid}")
+                return Sighting(at=real_time.now(), pid=build.pid, what=f"a build in process {build.pid}")
         return None
 
     return Point(name, look)
@@ -158,11 +162,7 @@ def any_build_begins(read_builds: Callable[[], Iterable[SourceBuild]], *, name: 
 
 def lock_owner(virtualenv_dir: Path) -> int | None:
     """The process that the lock file names, or None when it is not there or names none."""
-    try:
-        text = (virtualenv_dir / LOCK_FILE).read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError):
-        return None
-    return int(text) if text.isdigit() else None
+    return read_owner(virtualenv_dir / LOCK_FILE)
 
 
 def _identity(file: Path) -> tuple[int, int] | None:

@@ -102,7 +102,8 @@ class PreparedProcesses:
         """One that has imported these, under the settings of Airflow that hold now."""
         # Airflow settles on its home and its database when it is imported.
         settings = tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith("AIRFLOW")))
-        key = (modules, settings, tuple(sys.path))
+        written_at = tuple(Path(module.file).stat().st_mtime_ns for module in modules if module.file is not None)
+        key = (modules, settings, tuple(sys.path), written_at)
         if self._kept is None or self._key != key or not self._kept.is_alive:
             self.close()
             self._count += 1

@@ -107,12 +107,13 @@ def read_outcome(order: RaceOrder, index: int, pid: int, exit_code: int | None) 
     :param exit_code: of its process, negative for a signal; None when it had not ended.
     """
     result = _read_result(order.outcome_of(index))
+    value, unreadable = _read_value(result.value)
     is_signal = exit_code is not None and exit_code < 0
     return Outcome(
         actor=order.names[index],
         pid=pid,
-        value=None if result.value is None else pickle.loads(result.value),  # noqa: S301 - from our own contender
-        exception=result.error,
+        value=value,
+        exception=result.error or unreadable,
         traceback=result.traceback,
         exit_code=None if is_signal else exit_code,
         signal=signal.Signals(-exit_code) if exit_code is not None and is_signal else None,
@@ -131,6 +132,19 @@ def _read_result(file: Path) -> Result:
     except FileNotFoundError:
         return Result()
     return result
+
+
+def _read_value(pickled: bytes | None) -> tuple[Any, str | None]:
+    """The value, and what is wrong with it."""
+    if pickled is None:
+        return None, None
+    try:
+        return pickle.loads(pickled), None  # noqa: S301 - from our own contender
+    except Exception as error:  # noqa: BLE001 - unpickling raises whatever the object does
+        return None, (
+            f"{type(error).__name__}: {error}, when the test's process took in what the contender returned: "
+            "return plain data"
+        )
 
 
 def _read_output(file: Path) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.races.account import Account
 from pytest_cosmos_venv.races.contender import WHERE, WHERE_ARE_YOU
@@ -49,13 +49,13 @@ class RunningRace:
         )
         self._watched: dict[str, Callable[[Sighting], None]] = {}
         self._killed: set[int] = set()
-        self._end = time.monotonic() + plan.deadline
+        self._end = real_time.monotonic() + plan.deadline
         self._watch_for_plan()
 
     def __enter__(self) -> RunningRace:
         __tracebackhide__ = True
         try:
-            self._wait(lambda: self._link.is_ready, "were not ready for the start")
+            self._wait_until(lambda: self._link.is_ready, "were not ready for the start")
             self._link.go()
         except BaseException:
             self.close()
@@ -126,7 +126,7 @@ class RunningRace:
         """Let a contender that was stopped go on, with all that it started."""
         self._link.signal(index, signal.SIGCONT, tree=True)
         if index in self._stops:
-            self._stops[index] = (self._stops[index][0], time.time())
+            self._stops[index] = (self._stops[index][0], real_time.now())
 
     def finish(self, *, check: bool = True) -> Race:
         """Wait for the end of all contenders, and of what they have left running.
@@ -150,6 +150,9 @@ class RunningRace:
         """End the race as it is, with everything that its contenders started."""
         try:
             self._link.finish(grace=0.0)
+        except ToolkitMisuse:
+            if not self._link.is_gone and not self._link.is_closed:  # its contenders have died with it
+                raise
         finally:
             self._link.close()
 
@@ -182,7 +185,7 @@ class RunningRace:
 
     def _signal_stop(self, index: int, *, tree: bool) -> None:
         self._link.signal(index, signal.SIGSTOP, tree=tree)
-        self._stops[index] = (time.time(), None)
+        self._stops[index] = (real_time.now(), None)
 
     def _resume_all(self) -> None:
         for index in self._stopped():
@@ -224,15 +227,21 @@ class RunningRace:
 
     def _wait(self, is_so: Callable[[], bool], what: str, *, within: float | None = None) -> None:
         __tracebackhide__ = True
-        end = self._end if within is None else min(self._end, time.monotonic() + within)
+        if not self._link.has_begun:
+            raise ToolkitMisuse("This race has not begun: write `with cosmos_task_race.start(...) as race:`.")
+        self._wait_until(is_so, what, within=within)
+
+    def _wait_until(self, is_so: Callable[[], bool], what: str, *, within: float | None = None) -> None:
+        __tracebackhide__ = True
+        end = self._end if within is None else min(self._end, real_time.monotonic() + within)
         while not is_so():
             self._look()
             # A stopped contender that nobody else is left to wait for.
             if set(self._link.running) <= self._stopped() and self._plan.stop_at is not None:
                 self._resume_all()
             self._link.listen(LOOK_AGAIN if self._watched.keys() - self._sightings.keys() else _PATIENCE)
-            if time.monotonic() > end:
-                self._seen["deadline"] = Sighting(at=time.time(), actor="race")
+            if real_time.monotonic() > end:
+                self._seen["deadline"] = Sighting(at=real_time.now(), actor="race")
                 self._ask_where()
                 raise self._failure(f"{self._names_of_running()} {what} within the deadline{self._others()}.")
 
@@ -241,10 +250,10 @@ class RunningRace:
         asked = set(self._link.running) - self._stopped()
         for index in asked:
             self._link.signal(index, WHERE_ARE_YOU, tree=False)
-        end = time.monotonic() + _LONGEST_ANSWER
+        end = real_time.monotonic() + _LONGEST_ANSWER
         outputs = [self._order.output_of(index) for index in asked]
-        while time.monotonic() < end and not all(_says_where(output) for output in outputs):
-            time.sleep(LOOK_AGAIN)
+        while real_time.monotonic() < end and not all(_says_where(output) for output in outputs):
+            real_time.sleep(LOOK_AGAIN)
 
     def _check_plan(self, race: Race) -> None:
         __tracebackhide__ = True

@@ -6,7 +6,7 @@ import os
 import pickle
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,7 @@ class TaskRace:
     _prepared: PreparedProcesses
     _new_folder: Callable[[], Path]
     _find_lookalikes: Callable[[], Lookalikes]
+    _started: list[RunningRace] = field(default_factory=list)
 
     def __repr__(self) -> str:
         return "<cosmos_task_race>"
@@ -110,6 +111,7 @@ class TaskRace:
         """A race that the test leads itself: ``with cosmos_task_race.start(...) as race``. Parameters as for a race."""
         __tracebackhide__ = True
         functions = _functions(work, contenders)
+        _require_names(prepare)
         plan = Plan(
             kill_at=kill_at,
             stop_at=stop_at,
@@ -124,7 +126,13 @@ class TaskRace:
         order = self._order(Work(functions=functions, arguments=arguments), plan, fresh=fresh)
         imports = () if fresh else (*order.modules, *(ModuleAt(name=name, file=None) for name in prepare))
         connection = self._prepared.get(imports).fork_marshal(order)
-        return RunningRace(MarshalLink(connection, len(functions)), order, plan)
+        self._started.append(RunningRace(MarshalLink(connection, len(functions)), order, plan))
+        return self._started[-1]
+
+    def _close(self) -> None:
+        """End what was started and not left: a race whose ``with`` was forgotten."""
+        for race in self._started:
+            race.close()
 
     def _order(self, work: Work, plan: Plan, *, fresh: bool) -> RaceOrder:
         order = RaceOrder(
@@ -147,6 +155,8 @@ def _functions(work: WorkFunction | Sequence[WorkFunction], contenders: int | No
     _require_functions(work)
     if callable(work):
         count = 2 if contenders is None else contenders
+        if isinstance(count, bool) or not isinstance(count, int):
+            raise ToolkitMisuse(f"contenders={count!r}: give a number.")
         if count < 1:
             raise ToolkitMisuse(f"contenders={count}: a race needs at least one, and two to be one.")
         return (work,) * count
@@ -162,6 +172,12 @@ def _require_functions(work: object) -> None:
     strange = [each for each in several if not callable(each)]
     if strange:
         raise ToolkitMisuse(f"cosmos_task_race({strange[0]!r}): give the function that is to race, not its name.")
+
+
+def _require_names(prepare: object) -> None:
+    is_list = isinstance(prepare, (list, tuple, set, frozenset))
+    if not is_list or not all(isinstance(name, str) for name in prepare):  # type: ignore[attr-defined]
+        raise ToolkitMisuse(f"prepare={prepare!r}: give a list of the names of modules, such as ['json'].")
 
 
 def _module_of(function: WorkFunction) -> ModuleAt:

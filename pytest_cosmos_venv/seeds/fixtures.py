@@ -30,7 +30,7 @@ def cosmos_seed_scenario(
     of ``SEED_SCENARIOS``, the sentences of Cosmos's page "Managing seeds".
     """
     from pytest_cosmos_venv.airflow.running import run_dag
-    from pytest_cosmos_venv.airflow.variables import Variables
+    from pytest_cosmos_venv.airflow.variables import Variables, VariableStore
     from pytest_cosmos_venv.airflow.versions import this_airflow
     from pytest_cosmos_venv.environments.fake_venv import fake_venv
     from pytest_cosmos_venv.seeds.scenarios import SeedScenarios
@@ -39,15 +39,16 @@ def cosmos_seed_scenario(
     folder = tmp_path / "cosmos-seeds"
     folder.mkdir()
     venvs: list[FakeVenv] = []
+    store = VariableStore()
     workbench = Workbench(
         folder=folder,
         implementation=cosmos_implementation,
-        variables=Variables(),
+        variables=Variables(store),
         fake_venv=lambda place: fake_venv(place, venvs),
         wheelhouse=lambda: request.getfixturevalue("_cosmos_wheelhouse"),
         run_dag=run_dag,
     )
-    with pytest.MonkeyPatch.context() as patch, this_airflow().variables_in(workbench.variables):
+    with pytest.MonkeyPatch.context() as patch, this_airflow().variables_in(store):
         # Implementations that tell their makers about each run are asked not to; a test has no network.
         patch.setenv("DO_NOT_TRACK", "true")
         yield SeedScenarios(workbench=workbench)

@@ -36,8 +36,7 @@ class Meanwhile:
             self._is_over.set()
             held.release()
             watch.join()
-            # The last script counts: from now on dbt does as if nothing had been said.
-            self._dbt.script("seed")
+            held.take_back()
         if self._error is not None:
             raise self._error
 

@@ -56,7 +56,7 @@ class Remembered:
     def forget(self) -> None:
         """As ``SeedScenario.forget``."""
         for key in self._known("forget"):
-            self._variables.remove(key, failure=KeyError(key))
+            self._variables.remove(key)
 
     def _known(self, asked: str) -> Mapping[str, str]:
         if not self.values:

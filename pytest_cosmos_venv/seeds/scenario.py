@@ -239,14 +239,12 @@ class SeedScenario(SeedEdits):
             [self.project.file(which).path.stem] if isinstance(which, str) else self.project.seeds if which else ()
         )
         scripts = [(command, seed) for seed in failing for command in _LOADING]
-        for command, seed in scripts:
-            self.dbt.script(command, select=seed, exit_code=1)
+        rules = [self.dbt.script(command, select=seed, exit_code=1) for command, seed in scripts]
         try:
             yield
         finally:
-            # The last script counts: from now on dbt does as if nothing had been said.
-            for command, seed in scripts:
-                self.dbt.script(command, select=seed)
+            for rule in rules:
+                rule.take_back()
 
     def _dag_id(self, dag: str | None) -> str:
         known = list(dict.fromkeys(place.dag_id for place in self.setup.places))

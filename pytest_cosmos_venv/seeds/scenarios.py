@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ class SeedScenarios:
     """Makes scenarios, each with a project and a dbt of its own; they share Airflow's Variables."""
 
     workbench: Workbench
-    _made: list[SeedScenario] = field(default_factory=list)
+    _numbers: Iterator[int] = field(default_factory=lambda: count(1))
 
     def __call__(
         self,
@@ -74,13 +75,15 @@ class SeedScenarios:
                 return use_project(project, folder)
             return copy_project(Path(project), folder)
 
+        if isinstance(seeds, str):
+            raise ToolkitMisuse(f"seeds={seeds!r}: give a list, such as [{seeds!r}].")
         if make_dag is None and isinstance(project, (Path, str)):
             raise ToolkitMisuse(
                 f"project={str(project)!r}: how a project of your own is rendered, your DAG says; give make_dag= too."
             )
-        folder = self.workbench.folder / f"seeds-{len(self._made) + 1}"
+        folder = self.workbench.folder / f"seeds-{next(self._numbers)}"
         folder.mkdir()
-        made = SeedScenario(
+        return SeedScenario(
             workbench=self.workbench,
             project=project_in(folder),
             setup=setup,
@@ -88,8 +91,6 @@ class SeedScenarios:
             story=Story(teller=self._teller, sentence=sentence),
             make_dag=make_dag,
         )
-        self._made.append(made)
-        return made
 
     def play(self, scenario: SeedStory) -> None:
         """Play one of ``SEED_SCENARIOS`` on the implementation under test.

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.pytest_cosmos_venv.inner_run import public_fixtures
+from tests.pytest_cosmos_venv.inner_run import ROOT, public_fixtures
 
 pytest_plugins = ["pytester"]
 
@@ -50,6 +50,14 @@ def test_all_that_the_plugin_adds_begins_with_cosmos(pytester: pytest.Pytester) 
     added = with_plugin - without
     assert {"--cosmos-cache-dir", "cosmos_cache_dir"} <= added
     assert [word for word in added if not word.startswith(("--cosmos-", "cosmos_"))] == []
+
+
+def test_the_index_of_the_pages_names_every_fixture_and_every_page() -> None:
+    pages = ROOT / "docs" / "toolkit"
+    index = (pages / "index.md").read_text(encoding="utf-8")
+
+    assert {name for name in public_fixtures() if f"`{name}`" not in index} == set()
+    assert set(re.findall(r"\]\((\S+\.md)\)", index)) == {page.name for page in pages.glob("*.md")} - {"index.md"}
 
 
 def words(text: str) -> list[str]:

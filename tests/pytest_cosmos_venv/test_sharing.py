@@ -125,7 +125,8 @@ def test_the_workers_of_a_run_make_it_once_and_the_next_run_not_at_all(
     pytester.makeini("[pytest]\ncosmos_cache_dir = kept/here\n")
 
     pytester.runpytest_subprocess("-n", "2").assert_outcomes(passed=4)
-    pytester.runpytest_subprocess().assert_outcomes(passed=4)
+    in_the_home = "--cosmos-cache-dir=~/kept/here"  # which pytester puts into its own folder
+    pytester.runpytest_subprocess(in_the_home).assert_outcomes(passed=4)
 
     assert made.read_text(encoding="utf-8") == "x"
     assert (pytester.path / "kept" / "here" / "thing-k1").is_dir()

@@ -13,11 +13,8 @@ import pytest
 
 from pytest_cosmos_venv import Connections, ToolkitMisuse
 
-# What the Connections of the profile mappings are called in Airflow.
-KINDS = (
-    *("aws", "databricks", "duckdb", "exasol", "generic", "google_cloud_platform", "mysql", "oracle"),
-    *("postgres", "redshift", "snowflake", "spark", "teradata", "trino", "vertica"),
-)
+# One that a provider knows and one that none of these environments has a provider for.
+KINDS = ("generic", "teradata")
 
 
 @pytest.fixture
@@ -41,7 +38,7 @@ def connection_of(conn_id: str) -> Any:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.usefixtures("nothing_is_left", "_cosmos_airflow_home")
-def test_every_kind_of_connection_arrives_whole(kind: str, cosmos_connections: Connections) -> None:
+def test_a_connection_arrives_whole_whatever_its_kind(kind: str, cosmos_connections: Connections) -> None:
     conn_id = cosmos_connections.add(
         f"the {kind}.one",
         conn_type=kind,

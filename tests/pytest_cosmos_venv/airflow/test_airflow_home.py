@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import os
+import sys
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 
+import pytest_cosmos_venv
 from pytest_cosmos_venv import AirflowHome, ToolkitMisuse
+from pytest_cosmos_venv.airflow import home
 from pytest_cosmos_venv.airflow.home import airflow_key
+from pytest_cosmos_venv.airflow.wanting import NEED_HOME
 
 pytest_plugins = ["pytester"]
 
@@ -140,9 +146,10 @@ def test_a_conftest_that_imports_airflow_first_is_no_hindrance(project: pytest.P
     project.runpytest_subprocess("test_using.py::test_home", "-p", "no:xdist").assert_outcomes(passed=1)
 
 
-def test_a_home_that_a_conftest_has_set_up_is_used(project: pytest.Pytester) -> None:
+@pytest.mark.parametrize("options", [("-p", "no:xdist"), ("-n", "1")], ids=" ".join)
+def test_a_home_that_a_conftest_has_set_up_is_used(options: Sequence[str], project: pytest.Pytester) -> None:
     project.makepyfile(
-        conftest="import os; os.makedirs('own'); os.environ['AIRFLOW_HOME'] = os.path.abspath('own')",
+        conftest="import os; os.makedirs('own', exist_ok=True); os.environ['AIRFLOW_HOME'] = os.path.abspath('own')",
         test_using="""
         import airflow.configuration
 
@@ -153,7 +160,42 @@ def test_a_home_that_a_conftest_has_set_up_is_used(project: pytest.Pytester) -> 
         """,
     )
 
-    project.runpytest_subprocess("-p", "no:xdist").assert_outcomes(passed=1)
+    project.runpytest_subprocess(*options).assert_outcomes(passed=1)
+
+
+def test_a_home_that_only_contenders_need_is_not_the_users(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        berths="from airflow.configuration import AIRFLOW_HOME",
+        test_race="""
+        import sys
+
+        def settle(contender):
+            from airflow.configuration import AIRFLOW_HOME
+            return AIRFLOW_HOME
+
+        def test_settled(cosmos_task_race):
+            homes = {*cosmos_task_race(settle, contenders=2).values}
+            homes |= {*cosmos_task_race(settle, contenders=2, prepare=["berths"]).values}
+            assert all("/cosmos-airflow-" in home for home in homes)
+            assert "airflow" not in sys.modules
+        """,
+    )
+
+    project.runpytest_subprocess("test_race.py", "-p", "no:xdist").assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize(
+    ("conftest", "options"), [("import airflow", "--cosmos-cache-key"), ("import airflow; 1 / 0", "-q")]
+)
+def test_a_run_that_ends_before_it_is_configured_leaves_no_home(
+    conftest: str, options: str, project: pytest.Pytester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    project.makepyfile(test_using=USING, conftest=conftest)
+
+    project.runpytest_subprocess(options)
+
+    assert not list(tmp_path.glob("cosmos-airflow-*"))
 
 
 def test_where_airflow_was_imported_too_early_the_file_is_named_and_the_way_out(project: pytest.Pytester) -> None:
@@ -194,6 +236,31 @@ def test_what_airflow_says_when_it_cannot_make_its_database_is_told(
 
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["Airflow could not make its database (airflow db migrate):", "the stand-in is broken"])
+
+
+def test_a_migration_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(home, "DEADLINE", 0.1)
+    stuck = tmp_path / "python"
+    stuck.write_text("#!/bin/sh\nexec sleep 600\n", encoding="utf-8")
+    stuck.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(stuck))
+
+    with pytest.raises(ToolkitMisuse, match="airflow db migrate took more than 0 s"):
+        home.migrate(tmp_path)
+
+
+def test_the_fixtures_that_need_the_home_are_known_by_name() -> None:
+    arguments: dict[str, list[str]] = {}
+    for file in Path(pytest_cosmos_venv.__file__).parent.glob("**/fixtures.py"):
+        for made in ast.parse(file.read_text(encoding="utf-8")).body:
+            if isinstance(made, ast.FunctionDef):
+                arguments[made.name] = [argument.arg for argument in made.args.args]
+
+    def needs_home(name: str) -> bool:
+        return name in ("_cosmos_airflow_home", "_cosmos_airflow_led") or any(map(needs_home, arguments.get(name, ())))
+
+    public = [name for name in arguments if name.startswith("cosmos_")]
+    assert {name for name in public if needs_home(name)} == set(NEED_HOME)
 
 
 def test_without_airflow_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -145,8 +144,20 @@ def test_what_is_no_text_is_refused(cosmos_variables: Variables) -> None:
         cosmos_variables.put("a", value)
 
 
+def test_the_test_reads_and_takes_away_too(cosmos_variables: Variables) -> None:
+    cosmos_variables.put("pier", "north")
+    assert cosmos_variables.get("pier") == "north"
+
+    cosmos_variables.remove("pier")
+
+    assert cosmos_variables.get("pier") is None
+    assert cosmos_variables.get("pier", "unknown") == "unknown"
+    assert cosmos_variables.writes == ()
+    with pytest.raises(ToolkitMisuse, match=r"remove\('pier'\): there is no Variable of this key; there are: none"):
+        cosmos_variables.remove("pier")
+
+
 def test_without_the_fixture_variables_are_airflows_own() -> None:
-    assert "outlet" not in os.environ.get("AIRFLOW_VAR_PIER", "")
     if not IS_AIRFLOW_2:
         from airflow.sdk.execution_time import task_runner
 

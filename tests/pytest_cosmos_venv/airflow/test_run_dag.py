@@ -6,6 +6,7 @@ import itertools
 import logging
 import os
 import sqlite3
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import datetime, timezone
@@ -77,6 +78,7 @@ def test_states_results_and_logs_are_told(cosmos_run_dag: RunDag) -> None:
     def load() -> dict[str, int]:
         logging.getLogger("crane").info("lifted %s", 3)
         print("and put down")
+        print("gently", file=sys.stderr)
         return {"containers": 3}
 
     outcome = cosmos_run_dag(dag_of(python("load", load), python("count", lambda: 1)))
@@ -86,7 +88,7 @@ def test_states_results_and_logs_are_told(cosmos_run_dag: RunDag) -> None:
     assert list(outcome.tasks) == ["load", "count"]
     assert outcome.tasks["load"].returned == {"containers": 3}
     assert outcome.tasks["load"].xcoms == {"return_value": {"containers": 3}}
-    assert "INFO - lifted 3\nand put down\n" in outcome.tasks["load"].log
+    assert "INFO - lifted 3\nand put down\ngently\n" in outcome.tasks["load"].log
     assert "lifted" not in outcome.tasks["count"].log
     assert 0 < outcome.tasks["load"].duration < outcome.duration
 
@@ -181,6 +183,21 @@ def test_date_id_and_configuration_of_the_run_can_be_given(cosmos_run_dag: RunDa
 
 
 @pytest.mark.parametrize("time", ["first", "second"])
+def test_rows_that_a_test_changes_or_deletes_come_back(
+    time: str, cosmos_run_dag: RunDag, cosmos_airflow_home: AirflowHome
+) -> None:
+    del cosmos_run_dag
+    with closing(sqlite3.connect(cosmos_airflow_home.database)) as connection, connection:
+        found = connection.execute("select slots from slot_pool").fetchall()
+        versions = connection.execute("select count(*) from alembic_version").fetchone()
+        connection.execute("update slot_pool set slots = 3")
+        connection.execute("delete from alembic_version")
+
+    assert found == [(128,)], time
+    assert versions == (1,)
+
+
+@pytest.mark.parametrize("time", ["first", "second"])
 @pytest.mark.usefixtures("nothing_is_left")
 def test_the_same_dag_id_can_run_in_each_test_and_leaves_nothing(time: str, cosmos_run_dag: RunDag) -> None:
     outcome = cosmos_run_dag(
@@ -198,12 +215,12 @@ def test_within_a_test_a_dag_may_change_and_run_again(cosmos_run_dag: RunDag) ->
     assert second.states == {"one": "success", "two": "success"}
 
 
-def test_after_the_first_run_of_a_process_a_run_takes_much_less_than_a_second(cosmos_run_dag: RunDag) -> None:
+def test_after_the_first_run_of_a_process_a_run_takes_no_seconds(cosmos_run_dag: RunDag) -> None:
     cosmos_run_dag(dag_of(python("one", lambda: 1)))
 
     durations = [cosmos_run_dag(dag_of(python("one", lambda: 1))).duration for _ in range(5)]
 
-    assert min(durations) < 0.5, durations
+    assert min(durations) < 2, durations
 
 
 def test_a_dag_that_starts_later_is_refused(cosmos_run_dag: RunDag) -> None:
@@ -218,3 +235,25 @@ def test_a_dag_that_starts_later_is_refused(cosmos_run_dag: RunDag) -> None:
 def test_a_date_that_is_none_is_refused(cosmos_run_dag: RunDag) -> None:
     with pytest.raises(ToolkitMisuse, match="logical_date='yesterday' is no date and no time: write it as 2026-01-01"):
         cosmos_run_dag(dag_of(python("one", lambda: 1)), logical_date="yesterday")
+
+
+def test_a_second_run_of_the_same_id_is_refused(cosmos_run_dag: RunDag) -> None:
+    dag = dag_of(python("one", lambda: 1))
+    cosmos_run_dag(dag, run_id="r", logical_date="2026-02-03")
+
+    with pytest.raises(ToolkitMisuse, match="run_id='r': DAG 'harbor' has a run of this id already"):
+        cosmos_run_dag(dag, run_id="r")
+
+
+def test_a_configuration_that_is_no_dictionary_is_refused(cosmos_run_dag: RunDag) -> None:
+    conf: Any = "x"
+
+    with pytest.raises(ToolkitMisuse, match="conf='x': give a dictionary"):
+        cosmos_run_dag(dag_of(python("one", lambda: 1)), conf=conf)
+
+
+def test_there_are_no_options_beside_the_documented_ones(cosmos_run_dag: RunDag) -> None:
+    run: Any = cosmos_run_dag
+
+    with pytest.raises(TypeError, match="unexpected keyword argument 'only'"):
+        run(dag_of(python("one", lambda: 1)), only="one")

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from airflow.providers.standard.operators.bash import BashOperator
+from airflow.sdk import DAG
 
+from pytest_cosmos_venv import ToolkitMisuse
 from pytest_cosmos_venv.dags import command
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -85,6 +88,15 @@ def test_only_an_unchanged_shape_is_passed_over_in_silence(tmp_path: Path, capsy
     assert capsys.readouterr().out == ""
     assert command.compare(file, "", is_update=False) == command.CHANGED
     assert f"{file}: its shape is another than in {tmp_path / 'harbor.shape.txt'}" in capsys.readouterr().out
+
+
+def test_a_misspelt_field_is_refused_and_one_of_other_operators_is_not() -> None:
+    with DAG("harbor", schedule=None) as dag:
+        BashOperator(task_id="arrive", bash_command="true")
+
+    command.refuse_misspelt([dag], ["bash_command", "select"])
+    with pytest.raises(ToolkitMisuse, match=r"--field bash_comand: no task has it\. Did you mean bash_command\?"):
+        command.refuse_misspelt([dag], ["bash_comand"])
 
 
 def test_a_file_that_is_not_there_is_told(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import sqlite3
 import subprocess
@@ -39,6 +40,14 @@ def _fork(folder: Path) -> None:
         finally:
             os._exit(0)
     os.waitpid(child, 0)
+
+
+def _in_an_open_folder(folder: Path, act: Callable[[int], object]) -> None:
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        act(number)
+    finally:
+        os.close(number)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +127,32 @@ ACTS = {
     ),
     "link": Act(
         do=lambda folder: (folder / "new").symlink_to("old"),
-        told="moved old to {folder}/new",
+        told="linked old as {folder}/new",
+        allowed={"may_write": ["{folder}"]},
+    ),
+    "rmtree": Act(
+        do=lambda folder: shutil.rmtree(folder / "tree"),
+        told="removed {folder}/tree",
+        allowed={"may_write": ["{folder}/tree"]},
+    ),
+    "rmdir": Act(
+        do=lambda folder: (folder / "tree" / "empty").rmdir(),
+        told="removed {folder}/tree/empty",
+        allowed={"may_write": ["{folder}"]},
+    ),
+    "chmod": Act(
+        do=lambda folder: (folder / "old").chmod(0o600),
+        told="changed the mode of {folder}/old",
+        allowed={"may_write": ["{folder}"]},
+    ),
+    "utime": Act(
+        do=lambda folder: os.utime(folder / "old", (1, 1)),
+        told="changed the times of {folder}/old",
+        allowed={"may_write": ["{folder}"]},
+    ),
+    "folder": Act(
+        do=lambda folder: _in_an_open_folder(folder, lambda number: os.unlink("old", dir_fd=number)),
+        told="removed {folder}/old",
         allowed={"may_write": ["{folder}"]},
     ),
 }
@@ -128,6 +162,8 @@ ACTS = {
 def folder(tmp_path: Path) -> Path:
     folder = tmp_path.resolve()
     (folder / "old").write_text("x", encoding="utf-8")
+    (folder / "tree" / "empty").mkdir(parents=True)
+    (folder / "tree" / "full").write_text("x", encoding="utf-8")
     return folder
 
 
@@ -136,7 +172,8 @@ def test_each_deed_is_told_with_its_place(name: str, folder: Path) -> None:
     with pytest.raises(OverBudget) as raised, budget():
         ACTS[name].do(folder)
 
-    line, place = str(raised.value).splitlines()[1:3]
+    line, place, *rest = str(raised.value).splitlines()[1:]
+    assert len(rest) == 1
     assert line.strip() == ACTS[name].told.format(folder=folder)
     assert f"{Path(__file__).name}:" in place
 
@@ -259,16 +296,34 @@ def test_a_dag_file_is_built_anew_for_each_repeat(tmp_path: Path) -> None:
         budget(str(file))
 
 
+def test_a_dag_file_is_read_as_airflow_reads_it(tmp_path: Path) -> None:
+    (tmp_path / "names_of_piers.py").write_text("NAMES = ['north', 'south']\n", encoding="utf-8")
+    file = tmp_path / "harbor.py"
+    file.write_text(
+        "from airflow.sdk import DAG, dag\nfrom names_of_piers import NAMES\n"
+        "for name in NAMES:\n    with DAG(name, schedule=None): pass\n"
+        "@dag(schedule=None)\ndef flow(): pass\nflow()\nkept = DAG('kept', schedule=None)\n",
+        encoding="utf-8",
+    )
+
+    cost = budget(file, repeats=3)
+
+    assert sorted(dag.dag_id for dag in cost.dags) == ["flow", "kept", "north", "south"]
+    assert "names_of_piers" not in sys.modules
+    assert str(tmp_path) not in sys.path
+
+
 @pytest.mark.parametrize(
     ("use", "words"),
     [
         (lambda _: untyped(times=3), "A cost is measured by repeating: give cosmos_parse_budget what builds the DAG."),
         (lambda _: budget(_dag, repeats=2), "repeats=2: the median of fewer than 3 says nothing."),
+        (lambda _: untyped(_dag, repeats=3.5), "repeats=3.5: give a whole number."),
         (lambda _: untyped(_dag()), "give what builds the DAG, not the DAG: cosmos_parse_budget(lambda: …)."),
         (lambda _: budget(lambda: None), "returned NoneType: it has to return the DAG that it builds."),
         (lambda _: budget(list), "returned an empty list: it has to return the DAG that it builds."),
         (lambda _: budget(_dag, may_run="dbt"), "'dbt' is allowed alone: give a list, such as ['dbt']."),
-        (lambda folder: budget(folder / "none.py"), "none.py leaves no DAG in a variable of its own."),
+        (lambda folder: budget(folder / "none.py"), "none.py builds no DAG that Airflow would find."),
     ],
 )
 def test_misuse_is_a_sentence(use: Callable[[Path], object], words: str, tmp_path: Path) -> None:

@@ -62,6 +62,17 @@ def test_dbt_runs_as_a_module_and_from_a_long_path_with_spaces(cosmos_fake_venv:
     assert [call.command for call in other.calls] == ["--version", "--version"]
 
 
+def test_a_relative_place_is_taken_from_where_it_was_named(
+    cosmos_fake_venv: FakeVenv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    other = cosmos_fake_venv(path="theirs")
+
+    monkeypatch.chdir("/")
+    assert subprocess.run([other.dbt, "--version"], stdout=subprocess.DEVNULL, check=False).returncode == 0
+    assert len(other.calls) == 1
+
+
 def test_strict_refuses_as_that_version_of_dbt_does(cosmos_fake_venv: FakeVenv) -> None:
     old, new = (cosmos_fake_venv(dbt_version=f"{version}.3", strict=True) for version in VERIFIED_DBT_VERSIONS)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import signal
 import stat
 import subprocess
@@ -15,6 +17,7 @@ import psutil
 import pytest
 
 from pytest_cosmos_venv import FakeVenv, NodeOutcome, ScriptedDbt, ToolkitMisuse
+from pytest_cosmos_venv.environments.scripted_dbt import _kill
 
 
 @pytest.fixture
@@ -280,6 +283,124 @@ def test_calls_are_forgotten_and_scripts_are_not(dbt: Any, cosmos_fake_venv: Fak
     assert (first, dbt("run").returncode) == (9, 9)
 
 
+def test_a_forgotten_call_that_still_runs_ends_with_its_test(start: Any, cosmos_fake_venv: FakeVenv) -> None:
+    cosmos_fake_venv.script("run", hold=True)
+    process = start("run")
+    cosmos_fake_venv.wait_for_call(held=True)
+
+    cosmos_fake_venv.forget()
+    assert cosmos_fake_venv.calls == []
+    cosmos_fake_venv.close()
+
+    assert not psutil.pid_exists(process.pid)
+    process.wait()
+
+
+def test_a_process_that_ends_while_it_is_being_ended_is_no_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
+    process = psutil.Popen(["true"])
+    process.wait()
+    monkeypatch.setattr(process, "is_running", lambda: True)
+
+    _kill(process)
+
+
+def test_a_script_for_a_node_that_is_not_there_fails_its_call_and_its_test(
+    dbt: Any, cosmos_fake_venv: FakeVenv
+) -> None:
+    cosmos_fake_venv.script("run", nodes={"ordres": "error"})
+
+    done = dbt("run")
+
+    message = "nodes={'ordres': ...}: no file of the project 'shop' is a node of this name. There are: orders, "
+    assert done.returncode == 2
+    assert message in done.stderr
+    with pytest.raises(ToolkitMisuse, match=re.escape(message)):
+        cosmos_fake_venv.close()
+    cosmos_fake_venv.folder.joinpath("script.json").unlink()
+    for file in cosmos_fake_venv.folder.glob("*.jsonl"):  # else this test fails too, as it should
+        file.unlink()
+
+
+def test_a_node_cannot_end_as_only_another_kind_ends(dbt: Any, tmp_path: Path) -> None:
+    scripted = ScriptedDbt(tmp_path / "record")
+    with pytest.raises(
+        ToolkitMisuse, match=r"nodes=\{'test.shop.a.1': 'success'\}: a test does not end so; give one of"
+    ):
+        scripted.script(nodes={"test.shop.a.1": "success"})
+
+
+def test_a_model_cannot_pass(dbt: Any, cosmos_fake_venv: FakeVenv) -> None:
+    cosmos_fake_venv.script("run", nodes={"orders": "pass"})
+
+    done = dbt("run")
+
+    assert done.returncode == 2
+    assert "nodes={'orders': 'pass'}: a model does not end so; give one of error, no-op" in done.stderr
+    with pytest.raises(ToolkitMisuse, match="a model does not end so"):
+        cosmos_fake_venv.close()
+    cosmos_fake_venv.forget()
+    shutil.rmtree(cosmos_fake_venv.folder / "forgotten")
+
+
+@pytest.mark.parametrize(
+    ("line", "runs"),
+    [
+        ("test", True),
+        ("test --select orders", True),  # its name is that of a test of this model
+        ("test --select unique_orders_id", True),
+        ("test --select totals", False),
+        ("test --exclude orders", False),
+        ("test --exclude-resource-type test", False),
+    ],
+)
+def test_an_added_test_runs_where_it_or_its_model_is_selected(
+    line: str, runs: bool, dbt: Any, cosmos_fake_venv: FakeVenv
+) -> None:
+    cosmos_fake_venv.script("test", nodes={"test.shop.unique_orders_id.1a2b": "fail"})
+
+    assert dbt(*line.split()).returncode == int(runs)
+
+
+def test_a_script_for_a_selection_adds_to_it(dbt: Any, cosmos_fake_venv: FakeVenv) -> None:
+    cosmos_fake_venv.script("test", select="totals", nodes={"test.shop.odd.1a2b": "fail"})
+
+    assert [dbt("test", "-s", name).returncode for name in ("totals", "orders")] == [1, 0]
+
+
+def test_kinds_of_nodes_are_chosen(dbt: Any, project: Path) -> None:
+    dbt("build", "--resource-type", "seed")
+    assert statuses(project).keys() == {"piers"}
+
+    dbt("build", "--exclude-resource-types", "seed")
+    assert statuses(project).keys() == {"orders", "totals", "report"}
+
+
+@pytest.mark.parametrize("spelling", [["--log-format", "JSON", "--log-level", "ERROR"], []])
+def test_values_are_read_in_every_case(spelling: list[str], dbt: Any) -> None:
+    variables = {} if spelling else {"DBT_LOG_FORMAT": "JSON", "DBT_LOG_LEVEL": "ERROR"}
+
+    done = dbt(*spelling, "run", "--project-dir", "..", env=variables)
+
+    events = [json.loads(line)["info"]["level"] for line in done.stdout.splitlines()]
+    assert (done.returncode, done.stderr, events) == (2, "", ["error"])
+
+
+@pytest.mark.parametrize(
+    ("line", "variables", "message"),
+    [
+        ("run --threads many", {}, "Invalid value for '--threads': 'many' is not a valid integer."),
+        ("run", {"DBT_LOG_LEVEL": "loud"}, "Invalid value for '--log-level': 'loud' is not one of 'debug', "),
+    ],
+)
+def test_a_value_that_no_dbt_understands_is_refused(
+    line: str, variables: dict[str, str], message: str, dbt: Any
+) -> None:
+    done = dbt(*line.split(), env=variables)
+
+    assert done.returncode == 2
+    assert f"Error: {message}" in done.stderr
+
+
 def test_a_wait_in_vain_says_what_has_come(dbt: Any, cosmos_fake_venv: FakeVenv) -> None:
     dbt("deps")
 
@@ -306,6 +427,14 @@ def test_a_wait_in_vain_says_what_has_come(dbt: Any, cosmos_fake_venv: FakeVenv)
         ({"ignore_signals": [signal.SIGKILL]}, r"no process can ignore SIGKILL"),
         ({"ignore_signals": [15]}, r"15 is no signal: give one such as signal.SIGTERM"),
         ({"stdout": "one line"}, r"stdout='one line': give a list of lines"),
+        ({"stdout": 5}, r"stdout=5: give a list of lines"),
+        ({"stderr": None}, r"stderr=None: give a list of lines"),
+        ({"ignore_signals": None}, r"ignore_signals=None: give a list, such as \[signal.SIGTERM\]"),
+        (
+            {"artifacts": {"manifest.json": Path("a")}},
+            r"artifacts\['manifest.json'\] cannot be written \(Object of type",
+        ),
+        ({"hold": "yes"}, r"hold='yes': give True or False"),
         ({"exitcode": 1}, r"script\(exitcode=…\): there is no such keyword; there are nth, select, exit_code"),
     ],
 )

@@ -14,6 +14,8 @@ import pytest
 from uv import find_uv_bin
 
 from pytest_cosmos_venv import ToolkitMisuse, Wheel, Wheelhouse
+from pytest_cosmos_venv.environments import wheel as wheel_format
+from pytest_cosmos_venv.environments.wheelhouse import wheelhouse_key
 
 pytest_plugins = ["pytester"]
 
@@ -88,13 +90,29 @@ def test_two_that_an_installer_could_not_tell_apart_are_refused(cosmos_wheelhous
         lambda: cosmos_wheelhouse.add_adapter("duckdb", dbt="dbt-core>=1.9"),
         lambda: cosmos_wheelhouse.add_broken("truncated", version="1.10.0"),
         lambda: cosmos_wheelhouse.add_sdist("dbt-core", "1.10.0"),
+        lambda: cosmos_wheelhouse.add_dbt("1.10"),
         lambda: cosmos_wheelhouse.add_adapter("harbor", "1.0"),
     ):
         with pytest.raises(ToolkitMisuse, match=r"is in the wheelhouse already, as dbt_\S+, and .* another version"):
             add()
 
 
+def test_a_version_is_written_as_installers_look_for_it(cosmos_wheelhouse: Wheelhouse) -> None:
+    assert cosmos_wheelhouse.add_dbt("2.0.0-b1").name == "dbt_core-2.0.0b1-py3-none-any.whl"
+
+
+def test_the_key_is_that_of_what_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = wheelhouse_key()
+    monkeypatch.setattr(wheel_format, "_WHEEL_FILE", "Wheel-Version: 1.1\n")
+
+    assert wheelhouse_key() != before
+
+
 def test_bad_use_is_a_sentence(cosmos_wheelhouse: Wheelhouse) -> None:
+    with pytest.raises(ToolkitMisuse, match=r"add_adapter\('dbt-duckdb'\): give the name without 'dbt-': 'duckdb'"):
+        cosmos_wheelhouse.add_adapter("dbt-duckdb")
+    with pytest.raises(ToolkitMisuse, match="deadline='5' is no time to hold a build"):
+        cosmos_wheelhouse.add_sdist(deadline="5")  # type: ignore[arg-type]  # what a user may get wrong
     with pytest.raises(ToolkitMisuse, match="version='latest' of dbt-core is none that an installer understands"):
         cosmos_wheelhouse.add_dbt("latest")
     with pytest.raises(ToolkitMisuse, match="breakage='torn' is unknown: take one of no-console-script, import-error,"):

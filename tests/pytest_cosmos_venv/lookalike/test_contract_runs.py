@@ -190,8 +190,15 @@ def test_a_late_source_reads_the_same(real: RealRuns, fake_dbt: Dbt, cosmos_fake
     assert [each["status"] for each in ours["results"]] == [each["status"] for each in theirs["results"]] == ["warn"]
 
 
-def test_ls_lists_the_same_files(real: RealRuns, fake_dbt: Dbt) -> None:
-    arguments = ("ls", "--output", "json", "--resource-type", "model", "snapshot", "seed")
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        pytest.param(["--resource-type", "model", "snapshot", "seed"], id="kinds"),
+        pytest.param(["--resource-type", "model", "seed", "--exclude-resource-type", "seed"], id="but-one"),
+    ],
+)
+def test_ls_lists_the_same_files(kinds: list[str], real: RealRuns, fake_dbt: Dbt) -> None:
+    arguments = ("ls", "--output", "json", *kinds)
 
     expected, answer = real(*arguments).answer, fake_dbt.run(*arguments)
 

@@ -9,6 +9,7 @@ import psutil
 import pytest
 from psutil import Process, pid_exists, process_iter  # on purpose: before any table is in place
 
+from pytest_cosmos_venv import ToolkitMisuse
 from pytest_cosmos_venv.processes.process_table import ProcessTable
 
 
@@ -83,6 +84,26 @@ def test_numbers_of_no_process(cosmos_process_table: ProcessTable) -> None:
         os.kill(cosmos_process_table.beyond_limit(digits=20), 0)
     with pytest.raises(psutil.NoSuchProcess):
         Process(cosmos_process_table.zero())
+
+
+@pytest.mark.parametrize("digits", [0, 1, -3])
+def test_a_number_that_a_process_may_have_is_refused(cosmos_process_table: ProcessTable, digits: int) -> None:
+    with pytest.raises(ToolkitMisuse, match=rf"beyond_limit\(digits={digits}\): PIDs go up to \d+ here"):
+        cosmos_process_table.beyond_limit(digits=digits)
+
+
+def test_no_number_is_that_of_an_earlier_table() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        first = ProcessTable(patch).live(name="airflow")
+        assert "airflow" in {process.name() for process in process_iter() if process.pid == first}
+
+    with pytest.MonkeyPatch.context() as patch:
+        second = ProcessTable(patch).denied()
+        (found,) = [process for process in process_iter() if process.pid == second]
+        with pytest.raises(psutil.AccessDenied):
+            found.name()
+
+    assert second != first
 
 
 def test_signals_are_told_and_reach_nobody(cosmos_process_table: ProcessTable) -> None:

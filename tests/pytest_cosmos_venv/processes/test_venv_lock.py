@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
 import time
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +17,7 @@ import psutil
 import pytest
 
 from pytest_cosmos_venv import ToolkitMisuse
+from pytest_cosmos_venv.airflow.clock import Clock
 from pytest_cosmos_venv.processes.pids import Pids
 from pytest_cosmos_venv.processes.venv_lock import VenvLock, VenvLocks
 
@@ -82,6 +85,15 @@ def test_it_is_of_another_host(lock: VenvLock) -> None:
         lock.other_host(os.uname().nodename)
 
 
+@pytest.mark.parametrize("anew", ["held_by", "stale", "empty", "garbage"])
+def test_the_next_owner_is_of_this_host(lock: VenvLock, anew: str) -> None:
+    lock.other_host("harbor-2")
+
+    getattr(lock, anew)(*([4711] if anew == "held_by" else []))
+
+    assert [file.name for file in lock.directory.iterdir()] == ["cosmos_virtualenv.lock"]
+
+
 @pytest.mark.parametrize("how", ["directory", "dangling-link"])
 def test_nobody_can_read_it(lock: VenvLock, how: Literal["directory", "dangling-link"]) -> None:
     lock.unreadable(how)
@@ -100,6 +112,17 @@ def test_it_is_released_while_somebody_waits(lock: VenvLock, cosmos_pids: Pids) 
     lock.wait_until_free(deadline=10)
 
     assert lock.owner is None
+
+
+def test_waiting_moves_no_clock_of_the_test(lock: VenvLock, cosmos_clock: Clock) -> None:
+    cosmos_clock.freeze("2020-01-01")
+    lock.held_by(4711)
+    threading.Timer(0.1, lock.file.unlink).start()
+
+    lock.wait_until_free(deadline=10)
+
+    assert cosmos_clock.now == datetime(2020, 1, 1, tzinfo=timezone.utc)
+    assert all(owner.since > datetime(2024, 1, 1, tzinfo=timezone.utc).timestamp() for owner in lock.history)
 
 
 def test_waiting_ends_with_a_sentence(lock: VenvLock) -> None:
@@ -121,6 +144,41 @@ def test_no_owner_is_missed_however_short(lock: VenvLock) -> None:
     wrong = [owner for at, owner in enumerate(history) if owner.pid not in {at + 1000, None}]
     assert not wrong, "an unknown owner is told as such"
     assert all(owner.until is not None for owner in history)
+
+
+def test_owners_are_told_when_the_directory_was_made_anew(lock: VenvLock) -> None:
+    lock.held_by(1001)
+    shutil.rmtree(lock.directory)
+    lock.directory.mkdir()
+    for pid in (1002, 1003):
+        lock.file.write_text(str(pid))
+        end = time.monotonic() + 10
+        # Not `history`, which looks itself: nobody asks between the owners.
+        while lock._history._owners[-1].pid != pid:
+            assert time.monotonic() < end, "the watching has ended"
+
+    assert [owner.pid for owner in lock.history] == [1001, 1002, 1003]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no descriptor is needed")
+def test_a_process_with_many_files_open_can_watch(tmp_path: Path) -> None:
+    import resource
+
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(min(4096, limits[1]), limits[0]), limits[1]))
+    opened = [os.dup(0)]
+    while opened[-1] < 1100:
+        opened.append(os.dup(0))
+    locks = VenvLocks(Pids())
+    try:
+        lock = locks(tmp_path)
+        lock.held_by(4711)
+        assert [owner.pid for owner in lock.history] == [4711]
+    finally:
+        locks.close()
+        for descriptor in opened:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def test_the_watching_ends_with_the_test(tmp_path: Path) -> None:

@@ -76,6 +76,34 @@ def test_what_is_deleted_is_gone_from_disk_and_manifest(harbor: DbtProject) -> N
     assert list(harbor.manifest_data()["nodes"]) == ["seed.harbor.piers"]
 
 
+def test_a_node_comes_before_others_of_its_name(harbor: DbtProject) -> None:
+    harbor.macro("piers", "{% macro piers() %}1{% endmacro %}")
+    harbor.source("piers", tables=["raw"])
+
+    harbor.edit("piers", "id\n7\n")
+    assert harbor.file("piers").read_text("utf-8") == "id\n7\n"
+    harbor.delete("piers")
+    assert "There is a macro and a source 'piers' in project 'harbor': which one is meant?" in _misuse(
+        lambda: harbor.delete("piers")
+    )
+    harbor.edit("piers", "{% macro piers() %}2{% endmacro %}")
+    assert "2" in (harbor.path / "macros" / "piers.sql").read_text("utf-8")
+
+
+def test_a_version_is_not_deleted_alone(harbor: DbtProject) -> None:
+    harbor.model("dim", versions={1: "select 1", 2: "select 2"})
+
+    assert "'dim.v1' is a version, and versions go together: delete('dim')" in _misuse(lambda: harbor.delete("dim.v1"))
+    assert "There is no 'dim' in project 'harbor'" in _misuse(lambda: harbor.file("dim"))
+    harbor.delete("dim")
+
+
+def test_a_package_has_no_packages(harbor: DbtProject) -> None:
+    harbor.package("tides").package("moon")
+
+    assert "Package 'moon' stands within package 'tides'" in _misuse(harbor.manifest)
+
+
 def test_the_profile_of_postgres_has_defaults_that_can_be_replaced(projects: DbtProjects) -> None:
     project = projects("harbor", profile={"type": "postgres", "schema": "marts"})
     project.model("dim", "select 1 as id")
@@ -126,13 +154,15 @@ def test_every_misuse_of_the_builder_is_one_sentence_that_names_the_way_out(
         (lambda: harbor.snapshot("s", "x", unique_key="id", strategy="timestamp"), "say which column with updated_at="),
         (lambda: harbor.configure("marts", tags=["a"]), "configure('marts'): the folder begins with models, seeds or"),
         (lambda: harbor.edit("stg_pier", "x"), "There is no 'stg_pier' in project 'harbor': there is piers, stg_piers"),
-        (lambda: harbor.delete("ships"), "There is no 'ships' in project 'harbor' to delete: there is piers"),
+        (lambda: harbor.delete("ships"), "There is no 'ships' in project 'harbor': there is piers"),
         (lambda: projects("harbor"), "There is a project 'harbor' already"),
         (lambda: projects("har-bor"), "'har-bor' is no name for a project"),
         (lambda: projects("quay", profile={"type": "snowflake"}), "a profile of type snowflake has to be given whole"),
         (lambda: projects.large(models=3), "large(models=3): a large project has at least 10 models."),
     ]:
         assert words in _misuse(make)
+    # What was refused has left nothing in the way.
+    assert projects.large(models=10).name == "large"
 
 
 @pytest.mark.parametrize(
@@ -149,7 +179,11 @@ def test_every_misuse_of_the_builder_is_one_sentence_that_names_the_way_out(
         ("select * from {{ ref('tides', 'x') }}", "models/dim.sql reads ref('tides', 'x'), which is not there."),
         ("select * from {{ ref('off') }}", "models/dim.sql reads ref('off'), which is disabled (enabled=False): dbt"),
         ("select * from {{ source('raw', 'x') }}", "source('raw', tables=['x']) adds it"),
-        ("select {{ var('region') }}", "models/dim.sql cannot be read as dbt's SQL: var('region') has no value"),
+        (
+            "select {{ var('region') }}",
+            "models/dim.sql cannot be read as dbt's SQL: var('region') has no value: give "
+            "the project variables={'region': …}",
+        ),
         ("select {{ env_var('NO_SUCH') }}", "env_var('NO_SUCH') has no value: set the variable"),
         ("select {{ ref() }}", "ref() takes ('name') or ('package', 'name'), and v="),
         ("select {% if %}", "models/dim.sql cannot be read as dbt's SQL: Expected an expression"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import pytest
 
@@ -12,8 +11,8 @@ from tools.prove_races import CROWD, Mode, Tally, modes, prove
 pytest_plugins = ["pytester"]
 
 DEADLINE = 120.0
-# All modes one after the other, again and again, are for tools/prove_races.py.
-BARE = [mode for mode, _ in modes() if not mode.beside and mode.name in {"load", "worksteal"}]
+# All modes one after the other, again and again, are for tools/prove_races.py; load is also what runs beside others.
+WORKSTEAL = next(mode for mode, _ in modes() if mode.name == "worksteal")
 BESIDE_ALL = Mode(
     name="load",
     options=("--dist", "load", "-p", "no:pytest_airflow_in_a_box", "--randomly-seed=1", "--reruns=1", "--timeout=60"),
@@ -29,11 +28,10 @@ needs_crowd = pytest.mark.skipif(
 )
 
 
-@pytest.mark.parametrize("mode", BARE, ids=lambda mode: mode.name)
-def test_racers_of_each_race_meet_in_workers_of_their_own(mode: Mode) -> None:
+def test_racers_of_each_race_meet_in_workers_of_their_own() -> None:
     tally = Tally()
 
-    prove(mode, tally)
+    prove(WORKSTEAL, tally)
 
     assert tally.faults == []
     assert tally.across == tally.races == 12
@@ -89,18 +87,17 @@ FAILING = """
     def test_of_later_races(cosmos_racer, number):
         cosmos_racer.barrier("start")
 
-    for number in range(NUMBER):
+    for number in range(8):
         exec(f"def test_that_is_no_race_{number}(): pass")
 """
 
 
-@pytest.mark.parametrize(("dist", "others"), [("load", 0), ("loadscope", 8)], ids=["nothing-but-races", "loadscope"])
-def test_who_fails_is_named_and_the_run_goes_on(pytester: pytest.Pytester, dist: str, others: int) -> None:
-    pytester.makepyfile(FAILING.replace("NUMBER", str(others)))
+def test_who_fails_is_named_and_the_run_goes_on(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(FAILING)
 
-    result = run(pytester, "-n", "2", "--dist", dist)
+    result = run(pytester, "-n", "2", "--dist", "loadscope")
 
-    result.assert_outcomes(failed=7, errors=1, passed=6 + others)
+    result.assert_outcomes(failed=7, errors=1, passed=14)
     for line in (
         "worker 'gw1' crashed while running '*::test_crash?racer-1-of-2?'",
         "racer 1 (gw1, process *) lost its worker gw1, which crashed, and did not come to barrier 'end'.",
@@ -142,7 +139,7 @@ def test_a_run_that_stops_at_a_failure_leaves_later_races_out(pytester: pytest.P
 
 
 def test_without_a_new_worker_for_a_crashed_one_the_run_ends(pytester: pytest.Pytester) -> None:
-    pytester.makepyfile(FAILING.replace("NUMBER", "3"))
+    pytester.makepyfile(FAILING)
 
     result = run(pytester, "-n", "2", "--max-worker-restart=0")
 
@@ -238,13 +235,3 @@ def test_a_racer_that_is_run_again_runs_all_copies_by_itself(
     outcomes = result.parseoutcomes()
     assert (outcomes["passed"], outcomes["rerun"], outcomes.get("failed")) == (4, 2, None)
     result.stdout.fnmatch_lines(["it was run again, and by then the others had ended"])
-
-
-def test_a_run_without_races_is_left_alone(pytester: pytest.Pytester) -> None:
-    pytester.makepyfile("def test_harbor():\n    pass")
-
-    result = run(pytester, "-n", "2", "-v", "--basetemp=base")
-
-    result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["scheduling tests via LoadScheduling"])
-    assert not list(Path(pytester.path, "base").glob("cosmos*"))

@@ -31,6 +31,7 @@ def test_what_is_not_said_has_a_default() -> None:
         pytest.param(mark(racers=2, worker=4), "knows racers, across_workers, timeout, and not worker", id="unknown"),
         pytest.param(mark(racers=2, across_workers="yes"), "across_workers='yes'.*True or False", id="no-bool"),
         pytest.param(mark(racers=2, timeout=0), r"timeout=0\): give seconds, more than 0", id="no-time"),
+        pytest.param(mark(racers=2, timeout=float("nan")), r"timeout=nan\): give seconds, more than 0", id="nan"),
     ],
 )
 def test_bad_arguments_are_refused_in_a_sentence(given: pytest.Mark, sentence: str) -> None:

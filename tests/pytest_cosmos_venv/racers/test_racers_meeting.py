@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,7 +62,7 @@ def children() -> Iterator[Children]:
 
 def racer(folder: Path, index: int, racers: int = 2) -> Racer:
     one = Racer(Meeting(folder=folder, racers=racers))
-    one.start(index)
+    one._start(index)
     return one
 
 
@@ -185,6 +186,25 @@ def test_a_factory_that_raises_leaves_it_to_the_next(tmp_path: Path) -> None:
 def test_what_no_other_process_can_be_given_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ToolkitMisuse, match=r"once\('thing'\): the factory returned object.*Return a path"):
         make_once(tmp_path, "thing", object, timeout=0)
+
+
+@pytest.mark.parametrize("timeout", ["3", -1, float("nan"), True, None], ids=repr)
+def test_what_is_no_time_to_wait_is_refused(tmp_path: Path, timeout: Any) -> None:
+    me = racer(tmp_path, 0)
+
+    with pytest.raises(ToolkitMisuse, match=rf"^barrier\('end', timeout={timeout!r}\): give seconds, 0 or more\.$"):
+        me.barrier("end", timeout=timeout)
+    with pytest.raises(ToolkitMisuse, match=rf"^once\('thing', timeout={timeout!r}\): give seconds, 0 or more\.$"):
+        me.once("thing", dict, timeout=timeout)
+
+
+def test_a_name_is_text(tmp_path: Path) -> None:
+    me = racer(tmp_path, 0)
+
+    with pytest.raises(ToolkitMisuse, match=r"^barrier\(3\): give it a name, as in barrier\('start'\)\.$"):
+        me.barrier(3)  # type: ignore[arg-type]
+    with pytest.raises(ToolkitMisuse, match=r"^once\(3\): give it a name, as in once\('model'\)\.$"):
+        me.once(3, dict)  # type: ignore[arg-type]
 
 
 def test_in_the_setup_of_a_fixture_there_is_no_index_yet(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_cosmos_venv import ToolkitMisuse
+from pytest_cosmos_venv import Contender, TaskRace, ToolkitMisuse
 from pytest_cosmos_venv.races.peak_memory import PeakMemory
 
 Measure = Callable[[], AbstractContextManager[PeakMemory]]
@@ -77,6 +77,28 @@ def test_what_inherits_the_environment_of_the_block_counts(cosmos_peak_memory: M
     assert peak.bytes > 100 * MIB
 
 
+BEFORE = bytearray(64 * MIB) if sys.platform == "linux" else b""
+"""Of every process that imports this file: what forks from it shares it."""
+
+
+def hold(contender: Contender, size: int) -> None:
+    held = bytearray(size)
+    time.sleep(0.05)  # the block sees it at least once
+    del held
+
+
+def test_contenders_count_with_what_they_do_not_share(cosmos_peak_memory: Measure, cosmos_task_race: TaskRace) -> None:
+    cosmos_task_race(hold, 0)  # what they fork from is there before
+
+    with cosmos_peak_memory() as nothing:
+        cosmos_task_race(hold, 0)
+    with cosmos_peak_memory() as peak:
+        cosmos_task_race(hold, 100 * MIB)
+
+    assert nothing.bytes < 40 * MIB
+    assert 200 * MIB < peak.bytes < 260 * MIB
+
+
 def test_this_process_counts_with_what_it_grew(cosmos_peak_memory: Measure) -> None:
     with cosmos_peak_memory() as nothing:
         pass
@@ -111,7 +133,16 @@ def test_a_process_of_before_counts_when_a_dbt_reports_from_it(
 
 def report_call(record: Path, pid: int) -> None:
     """As a look-alike that lives on between calls would."""
-    start = {"event": "start", "argv": ["dbt", "run"], "cwd": "/", "env": {}, "pid": pid, "prefix": "/"}
+    start = {
+        "event": "start",
+        "argv": ["dbt", "run"],
+        "cwd": "/",
+        "env": {},
+        "pid": pid,
+        "ppid": 1,
+        "prefix": "/",
+        "stdin": None,
+    }
     line = json.dumps({**start, "dbt_version": "1.11.0", "at": time.time()})
     (record / f"{pid}.jsonl").write_text(line + "\n")
 

@@ -27,13 +27,39 @@ HARBOR = """
 """
 
 
-@pytest.mark.parametrize("mode", ["prepend", "importlib"])
-def test_races_in_a_project_of_somebody(pytester: pytest.Pytester, mode: str) -> None:
+KEPT = """
+KEPT = []
+
+def test_passes(cosmos_task_race, cosmos_fake_venv, place):
+    assert cosmos_fake_venv == "a fixture of their own"
+    assert cosmos_task_race(work, place, contenders=3).values == (0, 1, 2)
+
+def test_forgets_to_leave(cosmos_task_race, place):
+    KEPT.append(cosmos_task_race.start(hang, place).__enter__())
+
+def test_nothing_of_it_runs():
+    import psutil
+    (race,) = KEPT
+    assert len(race.pids) == 2
+    assert not [pid for pid in race.pids if psutil.pid_exists(pid)]
+"""
+
+
+def test_races_in_a_project_of_somebody(pytester: pytest.Pytester) -> None:
     place = pytester.mkdir("place")
-    pytester.makeconftest("import pytest\n\n@pytest.fixture\ndef place():\n    return " + repr(str(place)))
+    pytester.makeconftest(f"""
+        import pytest
+
+        @pytest.fixture
+        def place():
+            return {str(place)!r}
+
+        @pytest.fixture
+        def cosmos_fake_venv():
+            return "a fixture of their own"
+        """)
     files = {
-        "tests/one/test_harbor.py": "def test_passes(cosmos_task_race, place):\n"
-        "    assert cosmos_task_race(work, place, contenders=3).values == (0, 1, 2)\n",
+        "tests/one/test_harbor.py": KEPT,
         "tests/two/test_harbor.py": "def test_fails(cosmos_task_race, place):\n"
         "    cosmos_task_race(hang, place, deadline=0.5)\n\n"
         "def test_misuse(cosmos_task_race, place):\n"
@@ -41,16 +67,15 @@ def test_races_in_a_project_of_somebody(pytester: pytest.Pytester, mode: str) ->
     }
     for name, text in files.items():
         (pytester.path / name).parent.mkdir(parents=True, exist_ok=True)
-        # With the first mode two files of one name need packages around them.
-        if mode == "prepend":
-            (pytester.path / name).with_name("__init__.py").touch()
         (pytester.path / name).write_text(_dedented(HARBOR) + "\n" + text)
 
     # From another directory: the first one on sys.path would help to find what is to be found by its file.
     os.chdir(pytester.mkdir("elsewhere"))
-    result = pytester.runpytest_subprocess("..", f"--import-mode={mode}", "-p", "no:cacheprovider")
+    result = pytester.runpytest_subprocess(
+        "..", "--import-mode=importlib", "-p", "no:cacheprovider", "-p", "no:randomly"
+    )
 
-    result.assert_outcomes(passed=1, failed=2)
+    result.assert_outcomes(passed=3, failed=2)
     result.stdout.fnmatch_lines(
         [
             "E *RaceFailure: contender-0, contender-1 have not ended within the deadline*",

@@ -266,7 +266,7 @@ def test_who_is_there_must_be_known(cosmos_task_race: TaskRace, tmp_path: Path) 
         cosmos_task_race(meet, tmp_path, kill_at=point)
     with pytest.raises(RaceFailure, match="contender-0 have not ended") as failure:
         cosmos_task_race(
-            meet, tmp_path / "..", kill_at=file_appears(tmp_path.parent / "contender-1"), victim=1, deadline=2
+            meet, tmp_path / "..", kill_at=file_appears(tmp_path.parent / "contender-1"), victim=1, deadline=0.3
         )
     assert "contender-1 killed by SIGKILL" in str(failure.value)
 

@@ -55,7 +55,7 @@ def test_contenders_start_at_one_instant(cosmos_task_race: TaskRace, tmp_path: P
     assert race.values == (0, 1, 2, 3)
     assert {file.name for file in tmp_path.iterdir()} == {f"contender-{index}" for index in range(4)}
     assert len({outcome.pid for outcome in race.outcomes}) == 4
-    assert race.start_spread < 0.25  # seconds, on a machine with other things to do
+    assert race.start_spread < 2  # seconds, on a machine with other things to do
     assert race.left_behind == ()
     race.timeline.assert_count("task", 4)
     race.timeline.assert_count("work", 4)
@@ -222,6 +222,11 @@ def test_work_that_contenders_cannot_find_is_refused(cosmos_task_race: TaskRace)
     ("options", "sentence"),
     [
         ({"contenders": 0}, "contenders=0: a race needs at least one"),
+        ({"contenders": "3"}, "contenders='3': give a number"),
+        ({"deadline": "3"}, "deadline='3': give seconds"),
+        ({"grace": None}, "grace=None: give seconds"),
+        ({"kill_at": "x", "stop_at": "x"}, "kill_at and stop_at are both 'x'"),
+        ({"prepare": "json"}, r"prepare='json': give a list of the names of modules"),
         ({"deadline": 0}, "deadline=0: give the race seconds"),
         ({"victim": 2}, "victim=2: there are contenders 0 to 1"),
         ({"kill_at": "creating"}, "kill_at='creating' is seen from outside and needs virtualenv_dir=PATH"),

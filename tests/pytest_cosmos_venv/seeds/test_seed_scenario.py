@@ -166,6 +166,16 @@ def test_dbt_fails_once_and_for_the_seed_that_was_named(cosmos_seed_scenario: Se
     assert [seed.verdict for seed in mended.seeds] == ["ran", "ran"]
 
 
+def test_what_a_run_asks_of_dbt_leaves_the_authors_own_script_alone(cosmos_seed_scenario: SeedScenarios) -> None:
+    harbor = cosmos_seed_scenario(model=None)
+    harbor.dbt.script("seed", exit_code=1)
+
+    harbor.run(dbt_fails=True).must("failed")
+    harbor.run().must("failed")
+    harbor.run(while_dbt_runs=lambda: None)
+    harbor.run().must("failed")
+
+
 def test_dbt_can_be_scripted_beyond_that(cosmos_seed_scenario: SeedScenarios) -> None:
     harbor = cosmos_seed_scenario(behavior="when_seed_changes", model=None)
     harbor.dbt.script("seed", nth=1, crash=signal.SIGKILL)
@@ -234,6 +244,7 @@ def test_nothing_is_remembered_before_a_run(cosmos_seed_scenario: SeedScenarios)
         ({"load": "custom"}, r"load='custom': give one of manifest, dbt_ls"),
         ({"seeds": []}, r"no CSV file in its folder seeds"),
         ({"seeds": ["no-name"]}, r"'no-name' is no name for a seed"),
+        ({"seeds": "ships"}, r"seeds='ships': give a list, such as \['ships'\]"),
         ({"project": "/nowhere"}, r"project='/nowhere': how a project of your own .* give make_dag= too"),
         ({"project": "/nowhere", "make_dag": print}, r"project='/nowhere': there is no dbt_project.yml in it"),
     ],
@@ -243,6 +254,7 @@ def test_what_cannot_be_is_refused_in_a_sentence(
 ) -> None:
     with pytest.raises(ToolkitMisuse, match=message):
         cosmos_seed_scenario(**given)
+    assert cosmos_seed_scenario().project.seeds == ("piers",)
 
 
 def test_names_that_are_not_there_are_refused(cosmos_seed_scenario: SeedScenarios) -> None:
