@@ -39,10 +39,11 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_the_tests_of_a_dag_author_pass(python: str, tmp_path: Path) -> None:
     project = tmp_path / "fleet"
     shutil.copytree(PROJECT, project, ignore=shutil.ignore_patterns("__pycache__", ".pytest_cache"))
+    before = {path.name for path in project.iterdir()}
     ours = [option for name in os.environ if name.startswith(("AIRFLOW", "PYTEST")) for option in ("-u", name)]
 
     said = run(["env", *ours, python, "-m", "pytest", "--durations=0"], cwd=project)
 
     assert re.search(r"^=+ \d+ passed.* in ", said, re.MULTILINE), said
     assert "implementation cosmos_venv" in said
-    assert {path.name for path in project.iterdir()} - {".pytest_cache"} == {path.name for path in PROJECT.iterdir()}
+    assert {path.name for path in project.iterdir()} - {".pytest_cache"} == before

@@ -63,6 +63,7 @@ def test_contenders_and_owners(
 
 RACERS = """
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,7 @@ import pytest
 
 @pytest.mark.cosmos_race(racers=2)
 def test_two(cosmos_racer):
+    subprocess.Popen(["sleep", "600"], start_new_session=True)
     cosmos_racer.barrier("both are here")
     Path("ready").touch()
     signal.pause()
