@@ -30,7 +30,7 @@ test-env:
 	@$(PYTHON) -m tools.bootstrap test
 
 # Written and not yet proved on an unloaded machine in one run; `make test-all` runs them too.
-UNPROVED = $(addprefix --ignore=tests/pytest_cosmos_venv/,test_beside_other_plugins.py test_continuous_integration.py \
+UNPROVED = $(addprefix --ignore=tests/pytest_cosmos_venv/,test_beside_other_plugins.py test_documentation.py test_continuous_integration.py \
              test_everything_at_once.py test_nothing_left_behind.py test_other_implementations.py \
              environments/test_package_index.py lookalike/test_contract_runs.py lookalike/test_contract_signals.py \
              seeds/test_seed_scenario.py seeds/test_seeds_of_other_implementations.py races/test_operator_race.py)
