@@ -14,13 +14,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NoReturn
 
-import psutil
-
+from pytest_cosmos_venv.processes.descendants import end_descendants
 from pytest_cosmos_venv.processes.kernel import adopt_orphans, die_with_parent
 from pytest_cosmos_venv.racers.meeting import Ending, Meeting
 from pytest_cosmos_venv.racers.waiting import now, pause
 
-_LONGEST_END = 10.0  # seconds until a process that SIGKILL does not end is given up
 _BROKEN = 70  # EX_SOFTWARE: it is not the test that failed
 
 
@@ -97,15 +95,7 @@ class Keeper:
             # Where orphans cannot be adopted these are all that can be found.
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, signal.SIGKILL)
-        end = now() + _LONGEST_END
-        # Again and again: between two looks one of them may have forked, and orphans arrive as their parents die.
-        while now() < end:
-            for process in psutil.Process().children(recursive=True):
-                with suppress(psutil.Error):  # it has ended by itself, or belongs to another user
-                    process.kill()
-            if not _reap():
-                return
-            pause()
+        end_descendants()
 
 
 def _run_and_exit(work: Callable[[], None]) -> NoReturn:
@@ -118,16 +108,6 @@ def _run_and_exit(work: Callable[[], None]) -> NoReturn:
         traceback.print_exc()
     finally:
         os._exit(code)
-
-
-def _reap() -> bool:
-    """Whether a child is left."""
-    try:
-        while os.waitpid(-1, os.WNOHANG) != (0, 0):
-            continue
-    except ChildProcessError:
-        return False
-    return True
 
 
 def _death(code: int, status: int) -> Ending:

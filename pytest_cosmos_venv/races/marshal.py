@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, NoReturn
 
 from pytest_cosmos_venv import real_time
+from pytest_cosmos_venv.processes.descendants import descendants, end_descendants, send
 from pytest_cosmos_venv.processes.kernel import adopt_orphans, die_with_parent
 from pytest_cosmos_venv.races.contender import START_INTERPRETER, compete
 
@@ -26,7 +27,6 @@ GO, SIGNAL, FINISH = "go", "signal", "finish"
 FORKED, READY, ENDED, FINISHED = "forked", "ready", "ended", "finished"
 
 _LOOK_AGAIN = 0.005
-_LONGEST_END = 10.0  # seconds until a process that SIGKILL does not end is given up
 _NO_PIPE = -1
 _COULD_NOT_BEGIN = 70
 
@@ -60,7 +60,7 @@ class Marshal:
             self._connection.send((FINISHED, self._tidy_up(grace=grace)))
         except (EOFError, ConnectionError):
             # The test's process is gone; nobody is left to be told.
-            self._end_all()
+            end_descendants()
 
     def _begin(self) -> None:
         pids = []
@@ -141,8 +141,8 @@ class Marshal:
             if tree:
                 # Before its children are looked up: a dead process has none any more, a running one gets others.
                 os.kill(pid, signal.SIGSTOP)
-            for process in _descendants(pid) if tree else []:
-                _send(process, number)
+            for process in descendants(pid) if tree else []:
+                send(process, number)
             os.kill(pid, number)
 
     def _tidy_up(self, *, grace: float) -> list[str]:
@@ -150,40 +150,9 @@ class Marshal:
         end = real_time.monotonic() + grace
         while self._reap() and real_time.monotonic() < end:
             real_time.sleep(_LOOK_AGAIN)
-        left = [_in_words(process) for process in _descendants(os.getpid()) if process.pid not in self._running]
-        self._end_all()
+        left = [_in_words(process) for process in descendants(os.getpid()) if process.pid not in self._running]
+        end_descendants()
         return left
-
-    def _end_all(self) -> None:
-        end = real_time.monotonic() + _LONGEST_END
-        # Again and again: between two looks one of them may have forked, and orphans arrive as their parents die.
-        while real_time.monotonic() < end:
-            for process in _descendants(os.getpid()):
-                _send(process, signal.SIGKILL)
-            try:
-                while os.waitpid(-1, os.WNOHANG) != (0, 0):
-                    continue
-            except ChildProcessError:
-                return
-            real_time.sleep(_LOOK_AGAIN)
-
-
-def _descendants(pid: int) -> list[psutil.Process]:
-    import psutil
-
-    try:
-        return list(psutil.Process(pid).children(recursive=True))
-    except psutil.Error:
-        return []
-
-
-def _send(process: psutil.Process, number: int) -> None:
-    import psutil
-
-    try:
-        process.send_signal(number)
-    except psutil.Error:  # it has ended by itself, or belongs to another user
-        return
 
 
 def _in_words(process: psutil.Process) -> str:

@@ -1,0 +1,54 @@
+"""What did this process start, itself and through others? Found by descent, told and ended.
+
+Processes that were orphaned are among them where ``kernel.adopt_orphans`` was asked for before. psutil is imported when
+it is needed: contenders are forked from where this was loaded.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING
+
+from pytest_cosmos_venv import real_time
+
+if TYPE_CHECKING:
+    import psutil
+
+_LOOK_AGAIN = 0.005
+_LONGEST_END = 10.0  # seconds until a process that SIGKILL does not end is given up
+
+
+def descendants(pid: int) -> list[psutil.Process]:
+    """The children of a process and theirs; none where it has ended."""
+    import psutil
+
+    try:
+        return list(psutil.Process(pid).children(recursive=True))
+    except psutil.Error:
+        return []
+
+
+def send(process: psutil.Process, number: int) -> None:
+    """Send a signal, unless the process has ended by itself or belongs to another user."""
+    import psutil
+
+    try:
+        process.send_signal(number)
+    except psutil.Error:
+        return
+
+
+def end_descendants() -> None:
+    """Kill and reap every descendant of this process; gives up on what outlives SIGKILL by ten seconds."""
+    end = real_time.monotonic() + _LONGEST_END
+    # Again and again: between two looks one of them may have forked, and orphans arrive as their parents die.
+    while real_time.monotonic() < end:
+        for process in descendants(os.getpid()):
+            send(process, signal.SIGKILL)
+        try:
+            while os.waitpid(-1, os.WNOHANG) != (0, 0):
+                continue
+        except ChildProcessError:
+            return
+        real_time.sleep(_LOOK_AGAIN)
