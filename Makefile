@@ -13,7 +13,7 @@ COMPILE = uv pip compile --quiet --universal --python-version 3.10 --no-emit-ind
           --annotation-style line --custom-compile-command "make pins"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-ui test test-all test-env check benchmark prove-races pins clean
+.PHONY: help demo demo-ui test test-env check benchmark prove-races pins clean
 
 help: ## this list
 	@echo "make TARGET [PYTHON=python3.12]   (Python 3.10 to 3.13)"
@@ -29,17 +29,8 @@ demo-ui: ## open the same DAG in Airflow's own UI, on loopback
 test-env:
 	@$(PYTHON) -m tools.bootstrap test
 
-# Written and not yet proved on an unloaded machine in one run; `make test-all` runs them too.
-UNPROVED = $(addprefix --ignore=tests/pytest_cosmos_venv/,test_beside_other_plugins.py test_documentation.py test_continuous_integration.py \
-             test_everything_at_once.py test_nothing_left_behind.py test_other_implementations.py \
-             environments/test_package_index.py lookalike/test_contract_runs.py lookalike/test_contract_signals.py \
-             seeds/test_seed_scenario.py seeds/test_seeds_of_other_implementations.py races/test_operator_race.py)
-
 test: test-env ## run the tests, offline after the install step; ARGS="-k lock -x" goes to pytest
-	@$(OFFLINE) $(BIN)/python -m pytest -n auto $(UNPROVED) $(ARGS)
-
-test-all: ## as test, with those that are not proved yet
-	@$(MAKE) --no-print-directory test UNPROVED=
+	@$(OFFLINE) $(BIN)/python -m pytest -n auto $(ARGS)
 
 check: test-env ## lint, format, types, import contracts
 	$(BIN)/ruff check .

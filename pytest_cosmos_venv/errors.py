@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import traceback
+from pathlib import Path
+from types import TracebackType
+
 import pytest
+
+_TOOLKIT = Path(__file__).parent
 
 
 # pytest gives the class of its own failures no other public name, and types know it under none.
@@ -21,3 +27,15 @@ class ToolkitMisuse(pytest.fail.Exception):  # type: ignore[name-defined, misc]
     def __reduce__(self) -> tuple[type[ToolkitMisuse], tuple[str]]:
         # Raised in a process of a race or a pool, it has to come back.
         return type(self), (str(self.msg),)
+
+
+def blamed_line(trace: TracebackType | None, project: Path) -> str | None:
+    """The line of the project that called the toolkit last, ``path:number: source``; None where there is none.
+
+    :param project: its folder; environments inside are none of it.
+    """
+    for frame in reversed(traceback.extract_tb(trace)):
+        file = Path(frame.filename)
+        if file.is_relative_to(project) and not file.is_relative_to(_TOOLKIT) and "site-packages" not in file.parts:
+            return f"{file.relative_to(project)}:{frame.lineno}: {frame.line}"
+    return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,21 @@ import pytest
 if TYPE_CHECKING:
     from pytest_cosmos_venv.implementation import Implementation
     from pytest_cosmos_venv.sharing import SharedFolders
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A misuse is told without a traceback; which line of the test it was is told beside it."""
+    report = yield
+    from pytest_cosmos_venv.errors import ToolkitMisuse, blamed_line
+
+    if call.excinfo is not None and call.excinfo.errisinstance(ToolkitMisuse):
+        line = blamed_line(call.excinfo.tb, item.config.rootpath)
+        if line is not None:
+            report.sections.append(("cosmos: used wrongly here", line))
+    return report
 
 
 @pytest.fixture(scope="session")

@@ -13,13 +13,13 @@ import shutil
 import sys
 import sysconfig
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.errors import ToolkitMisuse
 
 DEADLINE = 180.0
@@ -89,19 +89,19 @@ def _locked(lock: int, deadline: float, *, what: Path) -> Iterator[None]:
 
 
 def _wait_for(lock: int, deadline: float, what: Path) -> None:
-    end = time.monotonic() + deadline
+    end = real_time.monotonic() + deadline
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
         except BlockingIOError:
-            if time.monotonic() > end:
+            if real_time.monotonic() > end:
                 owner = os.pread(lock, 32, 0).decode() or "unknown"
                 raise ToolkitMisuse(
                     f"{what} is being made by process {owner} for more than {deadline:g} s. "
                     "End that process, or give this run a --cosmos-cache-dir of its own."
                 ) from None
-            time.sleep(_LOOK_AGAIN)
+            real_time.sleep(_LOOK_AGAIN)
 
 
 def cache_key() -> str:

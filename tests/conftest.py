@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
@@ -20,6 +21,10 @@ for name in [name for name in os.environ if name.startswith(("AIRFLOW__COSMOS", 
 os.environ["AIRFLOW__COSMOS_VENV__CACHE_DIR"] = str(Path(_airflow_home, "cache"))
 # Where both are there, uv: a tenth of the time. Builds with pip have tests of their own.
 os.environ.setdefault("AIRFLOW__STANDARD__VENV_INSTALL_METHOD", "uv")
+
+# A shell ignores it for what it starts in the background, and so would every child that a test interrupts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(trylast=True)

@@ -8,7 +8,6 @@ import html
 import re
 import secrets
 import threading
-import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from fnmatch import fnmatchcase
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
+from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.environments import installer_variables
 from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse
 from pytest_cosmos_venv.errors import ToolkitMisuse
@@ -177,7 +177,7 @@ class PackageIndex:
                     status=answer.status,
                     user_agent=sent.get("user-agent", ""),
                     authorised=authorised,
-                    at=time.time(),
+                    at=real_time.now(),
                 )
             )
         return answer

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.environments.dbt_record import DbtCall, read_dbt_calls
 from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.lookalike import RECORD_VARIABLE
@@ -213,18 +213,18 @@ class ScriptedDbt:
     def _wait(
         self, command: str | None, count: int, deadline: float, what: str, is_so: Callable[[DbtCall], bool]
     ) -> DbtCall:
-        end = time.monotonic() + deadline
+        end = real_time.monotonic() + deadline
         while True:
             calls = [call for call in self.calls if command is None or call.command == command]
             if len(calls) >= count and is_so(calls[count - 1]):
                 return calls[count - 1]
-            if time.monotonic() > end:
+            if real_time.monotonic() > end:
                 seen = ", ".join(f"'{' '.join(call.arguments)}'" for call in self.calls) or "none"
                 wanted = f"dbt {command}" if command else "a call of dbt"
                 raise ToolkitMisuse(
                     f"{wanted} (number {count}) has not {what} within {deadline:g} s. Calls on record: {seen}."
                 )
-            time.sleep(_LOOK_AGAIN)
+            real_time.sleep(_LOOK_AGAIN)
 
 
 def _lives(call: DbtCall) -> bool:

@@ -9,11 +9,11 @@ import json
 import os
 import signal
 import tarfile
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.environments.wheel import Wheel
 from pytest_cosmos_venv.errors import ToolkitMisuse
 
@@ -158,9 +158,9 @@ def _read_build(record: Path) -> SourceBuild | None:
 
 
 def _comes_true(is_so: Callable[[], bool], deadline: float) -> bool:
-    end = time.monotonic() + deadline
+    end = real_time.monotonic() + deadline
     while not is_so():
-        if time.monotonic() > end:
+        if real_time.monotonic() > end:
             return False
-        time.sleep(_LOOK_AGAIN)
+        real_time.sleep(_LOOK_AGAIN)
     return True

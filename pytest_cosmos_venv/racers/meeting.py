@@ -30,6 +30,14 @@ class BarrierNotMet(pytest.fail.Exception):  # type: ignore[name-defined, misc]
     def __init__(self, message: str) -> None:
         super().__init__(message, pytrace=False)
 
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        # Under the name above nobody would find it in another process.
+        return _barrier_not_met, (str(self.msg),)
+
+
+def _barrier_not_met(message: str) -> BarrierNotMet:
+    return BarrierNotMet(message)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ending:

@@ -25,13 +25,6 @@ with open(os.environ["STARTED"], "w") as started:
 signal.pause()
 """
 
-# Whoever runs the tests in the background may have had SIGINT ignored for all that is started from there.
-OBEYING_INTERRUPTS = [
-    sys.executable,
-    "-c",
-    "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])",
-]
-
 
 @pytest.fixture
 def broken_implementation(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> str:
@@ -176,7 +169,7 @@ def test_an_interrupt_ends_the_suite_and_what_it_started(
         (pytester.path / "output").open("wb") as output,
         # A session of its own stands for the terminal, whose Ctrl-C goes to the whole foreground group.
         subprocess.Popen(
-            [*OBEYING_INTERRUPTS, *command, "--cosmos-implementation=hanging_implementation"],
+            [*command, "--cosmos-implementation=hanging_implementation"],
             stdout=output,
             start_new_session=True,
         ) as outer,

@@ -37,6 +37,7 @@ class Distribution:
 
 def build(project: Path, folder: Path) -> Distribution:
     """Build both artifacts of a project into ``folder``, and its wheel once more from the sdist."""
+    pytest.importorskip("hatchling", reason="builds our distributions, in the environment that tests run in")
     sdist = _hatchling("sdist", project, folder / "sdist")
     with tarfile.open(sdist) as archive:
         # Python 3.12 wants the filter named; the archive is our own.

@@ -13,10 +13,9 @@ import pytest
 
 from tests.packaging.distributions import (
     OFFLINE,
-    PROJECTS,
     REPOSITORY,
     WHEELS,
-    build,
+    Distribution,
     copy_environment,
     require,
     run,
@@ -24,12 +23,6 @@ from tests.packaging.distributions import (
 )
 
 ENVIRONMENTS = REPOSITORY / ".cache" / "envs"
-
-
-@pytest.fixture(scope="module")
-def wheels(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    built = [build(project, tmp_path_factory.mktemp(name)) for name, project in PROJECTS.items()]
-    return [str(distribution.wheel) for distribution in built]
 
 
 @pytest.mark.parametrize(
@@ -43,7 +36,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     ],
 )
 def test_both_wheels_install_beside_airflow_and_move_no_version(
-    airflow: str, wheels: list[str], tmp_path: Path
+    airflow: str, product: Distribution, toolkit: Distribution, tmp_path: Path
 ) -> None:
     original = ENVIRONMENTS / airflow
     require(original / "bin" / "python", reason="a plain Airflow")
@@ -53,6 +46,7 @@ def test_both_wheels_install_beside_airflow_and_move_no_version(
     constraints = tmp_path / "constraints.txt"
     constraints.write_text("\n".join(before), encoding="utf-8")
 
+    wheels = [str(distribution.wheel) for distribution in (product, toolkit)]
     run(uv("pip", "install", "--python", python, *OFFLINE, "--constraint", str(constraints), *wheels))
 
     after = freeze(python)

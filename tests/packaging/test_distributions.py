@@ -12,7 +12,6 @@ from tests.packaging.distributions import (
     PROJECTS,
     WHEELS,
     Distribution,
-    build,
     files_of,
     make_environment,
     require,
@@ -20,19 +19,6 @@ from tests.packaging.distributions import (
     text_of,
     uv,
 )
-
-# hatchling, run in the environment that tests run in.
-pytest.importorskip("hatchling", reason="builds our distributions")
-
-
-@pytest.fixture(scope="module")
-def product(tmp_path_factory: pytest.TempPathFactory) -> Distribution:
-    return build(PROJECTS["cosmos_venv"], tmp_path_factory.mktemp("cosmos_venv"))
-
-
-@pytest.fixture(scope="module")
-def toolkit(tmp_path_factory: pytest.TempPathFactory) -> Distribution:
-    return build(PROJECTS["pytest_cosmos_venv"], tmp_path_factory.mktemp("pytest_cosmos_venv"))
 
 
 @pytest.mark.parametrize("name", ["product", "toolkit"])

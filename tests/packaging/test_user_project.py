@@ -11,10 +11,9 @@ import pytest
 
 from tests.packaging.distributions import (
     OFFLINE,
-    PROJECTS,
     REPOSITORY,
     WHEELS,
-    build,
+    Distribution,
     copy_environment,
     require,
     run,
@@ -26,13 +25,22 @@ AIRFLOW = REPOSITORY / ".cache" / "envs" / "airflow3"
 
 
 @pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> str:
+def python(product: Distribution, toolkit: Distribution, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Of an Airflow that both wheels were installed beside."""
     require(AIRFLOW / "bin" / "python", reason="a plain Airflow")
     require(WHEELS, reason="the wheels that our distributions need beyond Airflow's")
-    product, toolkit = (build(project, tmp_path_factory.mktemp(name)).wheel for name, project in PROJECTS.items())
     python = str(copy_environment(AIRFLOW, tmp_path_factory.mktemp("user") / "environment", with_byte_code=True))
-    run(uv("pip", "install", "--python", python, *OFFLINE, f"cosmos-venv[uv] @ {product.as_uri()}", str(toolkit)))
+    run(
+        uv(
+            "pip",
+            "install",
+            "--python",
+            python,
+            *OFFLINE,
+            f"cosmos-venv[uv] @ {product.wheel.as_uri()}",
+            str(toolkit.wheel),
+        )
+    )
     return python
 
 

@@ -4,60 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import shutil
 import signal
 import stat
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
-from pytest_cosmos_venv import FakeVenv, NodeOutcome, ScriptedDbt, ToolkitMisuse
-from pytest_cosmos_venv.environments.scripted_dbt import _kill
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    folder = tmp_path / "shop"
-    for name, text in {
-        "dbt_project.yml": "name: shop\n",
-        "models/orders.sql": "select 1 as id\n",
-        "models/staging/totals.sql": "{{ config(tags=['daily']) }} select * from {{ ref('orders') }}\n",
-        "models/report.sql": "select * from {{ ref('totals') }}\n",
-        "seeds/piers.csv": "id\n1\n",
-    }.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text, encoding="utf-8")
-    return folder
-
-
-@pytest.fixture
-def dbt(cosmos_fake_venv: FakeVenv, project: Path) -> Any:
-    """Runs the fake dbt on the project, in an environment of ``env`` alone."""
-
-    def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        settings = {"cwd": project, "env": {}, "capture_output": True, "text": True, "check": False, **options}
-        return subprocess.run([str(cosmos_fake_venv.dbt), *arguments], **settings)  # noqa: PLW1510 - in settings
-
-    return run
-
-
-@pytest.fixture
-def start(cosmos_fake_venv: FakeVenv, project: Path) -> Any:
-    def popen(*arguments: str) -> subprocess.Popen[str]:
-        command = [str(cosmos_fake_venv.dbt), *arguments]
-        return subprocess.Popen(command, cwd=project, env={}, stdout=subprocess.DEVNULL, text=True)
-
-    return popen
-
-
-def statuses(project: Path) -> dict[str, str]:
-    results = json.loads((project / "target" / "run_results.json").read_text(encoding="utf-8"))["results"]
-    return {result["unique_id"].split(".", 2)[2]: result["status"] for result in results}
+from pytest_cosmos_venv import FakeVenv, ScriptedDbt, ToolkitMisuse
 
 
 def test_everything_about_a_call_is_on_record(dbt: Any, cosmos_fake_venv: FakeVenv, project: Path) -> None:
@@ -122,67 +77,6 @@ def test_the_last_fitting_script_counts(dbt: Any, cosmos_fake_venv: FakeVenv) ->
     assert codes == [3, 4, 5, 4, 6, 4, 7]
 
 
-def test_two_calls_at_once_get_two_numbers(start: Any, cosmos_fake_venv: FakeVenv) -> None:
-    for number in range(1, 9):
-        cosmos_fake_venv.script("run", nth=number, exit_code=100 + number)
-
-    processes = [start("run") for _ in range(8)]
-
-    assert sorted(process.wait() for process in processes) == [100 + number for number in range(1, 9)]
-
-
-def test_nodes_end_as_scripted_and_what_lies_below_is_skipped(
-    dbt: Any, cosmos_fake_venv: FakeVenv, project: Path
-) -> None:
-    cosmos_fake_venv.script(
-        "build",
-        nodes={
-            "orders": NodeOutcome(status="error", message="no such harbour"),
-            "test.shop.unique_id.1a2b": NodeOutcome(status="warn", failures=3),
-        },
-    )
-
-    done = dbt("build")
-
-    assert done.returncode == 1
-    assert statuses(project) == {
-        "orders": "error",
-        "piers": "success",
-        "totals": "skipped",
-        "report": "skipped",
-        "unique_id.1a2b": "warn",
-    }
-    assert "  no such harbour\n" in done.stdout
-    assert "WARN 3 unique_id" in done.stdout
-    assert done.stdout.splitlines()[-1].endswith("Done. PASS=1 WARN=1 ERROR=1 SKIP=2 NO-OP=0 TOTAL=5")
-
-
-@pytest.mark.parametrize(
-    ("selection", "names"),
-    [
-        ("orders", {"orders"}),
-        ("orders+", {"orders", "totals", "report"}),
-        ("+totals", {"orders", "totals"}),
-        ("tag:daily", {"totals"}),
-        ("path:models/staging", {"totals"}),
-        ("fqn:shop.staging.totals", {"totals"}),
-        ("staging", {"totals"}),
-        ("orders+,+totals", {"orders", "totals"}),
-        ("config.materialized:view", {"orders", "totals", "report"}),
-    ],
-)
-def test_a_selection_narrows_the_work(selection: str, names: set[str], dbt: Any, project: Path) -> None:
-    dbt("run", "--select", selection)
-
-    assert statuses(project).keys() == names
-
-
-def test_excluded_nodes_are_not_run(dbt: Any, project: Path) -> None:
-    dbt("run", "--exclude", "totals+")
-
-    assert statuses(project).keys() == {"orders"}
-
-
 def test_lines_are_printed_in_place_of_dbts_own(dbt: Any, cosmos_fake_venv: FakeVenv, project: Path) -> None:
     cosmos_fake_venv.script("ls", stdout=["one", "two"], stderr=["three"])
 
@@ -202,68 +96,6 @@ def test_artifacts_are_written_as_given(dbt: Any, cosmos_fake_venv: FakeVenv, pr
     assert written == {"run_results.json": half, "sources.json": '{"results": []}'}
 
 
-def test_a_held_call_ends_when_it_is_released(start: Any, cosmos_fake_venv: FakeVenv, project: Path) -> None:
-    held = cosmos_fake_venv.script("run", hold=True)
-    process = start("run")
-    call = cosmos_fake_venv.wait_for_call("run", held=True)
-
-    assert process.poll() is None
-    assert call.ended_at is None
-    assert not (project / "target" / "run_results.json").exists()
-    held.release()
-
-    assert cosmos_fake_venv.wait_for_end("run").exit_code == 0
-    assert process.wait() == 0
-
-
-def test_a_delay_is_spent_at_work(dbt: Any, cosmos_fake_venv: FakeVenv) -> None:
-    cosmos_fake_venv.script("seed", delay=0.3)
-
-    dbt("seed")
-
-    (call,) = cosmos_fake_venv.calls
-    assert call.ended_at is not None
-    assert call.ended_at - call.started_at >= 0.3
-
-
-def test_a_crash_is_seen_as_one(dbt: Any, cosmos_fake_venv: FakeVenv, project: Path) -> None:
-    cosmos_fake_venv.script("run", crash=signal.SIGKILL)
-
-    assert dbt("run").returncode == -signal.SIGKILL
-
-    call = cosmos_fake_venv.wait_for_end("run")
-    assert (call.ended_at, call.exit_code) == (None, None)
-    assert not (project / "target" / "run_results.json").exists()
-
-
-def test_signals_are_ignored_and_put_on_record_and_a_child_stays(start: Any, cosmos_fake_venv: FakeVenv) -> None:
-    both = [signal.SIGINT, signal.SIGTERM]
-    cosmos_fake_venv.script("run", hold=True, child=True, ignore_signals=both)
-    process = start("run")
-    child = psutil.Process(cosmos_fake_venv.wait_for_call(held=True).child_pid)
-    for number in both:
-        process.send_signal(number)
-        child.send_signal(number)
-        wait_for_signal(cosmos_fake_venv, number)
-
-    assert process.poll() is None
-    assert child.ppid() == process.pid
-    cosmos_fake_venv.release()
-    assert process.wait() == 0
-    assert child.is_running()
-    cosmos_fake_venv.close()
-
-    # It has lost its parent, and PID 1 may take its time to reap it, or never do.
-    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
-
-
-def wait_for_signal(venv: FakeVenv, number: signal.Signals, deadline: float = 30.0) -> None:
-    end = time.monotonic() + deadline
-    while number.name not in venv.calls[0].signals:
-        assert time.monotonic() < end
-        time.sleep(0.005)
-
-
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "-h"]])
 def test_who_asks_for_help_gets_the_usage_and_no_run(arguments: list[str], dbt: Any, project: Path) -> None:
     done = dbt(*arguments)
@@ -271,108 +103,6 @@ def test_who_asks_for_help_gets_the_usage_and_no_run(arguments: list[str], dbt: 
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("Usage: dbt ")
     assert not (project / "target").exists()
-
-
-def test_calls_are_forgotten_and_scripts_are_not(dbt: Any, cosmos_fake_venv: FakeVenv) -> None:
-    cosmos_fake_venv.script("run", nth=1, exit_code=9)
-    first = dbt("run").returncode
-
-    cosmos_fake_venv.forget()
-
-    assert cosmos_fake_venv.calls == []
-    assert (first, dbt("run").returncode) == (9, 9)
-
-
-def test_a_forgotten_call_that_still_runs_ends_with_its_test(start: Any, cosmos_fake_venv: FakeVenv) -> None:
-    cosmos_fake_venv.script("run", hold=True)
-    process = start("run")
-    cosmos_fake_venv.wait_for_call(held=True)
-
-    cosmos_fake_venv.forget()
-    assert cosmos_fake_venv.calls == []
-    cosmos_fake_venv.close()
-
-    assert not psutil.pid_exists(process.pid)
-    process.wait()
-
-
-def test_a_process_that_ends_while_it_is_being_ended_is_no_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
-    process = psutil.Popen(["true"])
-    process.wait()
-    monkeypatch.setattr(process, "is_running", lambda: True)
-
-    _kill(process)
-
-
-def test_a_script_for_a_node_that_is_not_there_fails_its_call_and_its_test(
-    dbt: Any, cosmos_fake_venv: FakeVenv
-) -> None:
-    cosmos_fake_venv.script("run", nodes={"ordres": "error"})
-
-    done = dbt("run")
-
-    message = "nodes={'ordres': ...}: no file of the project 'shop' is a node of this name. There are: orders, "
-    assert done.returncode == 2
-    assert message in done.stderr
-    with pytest.raises(ToolkitMisuse, match=re.escape(message)):
-        cosmos_fake_venv.close()
-    cosmos_fake_venv.folder.joinpath("script.json").unlink()
-    for file in cosmos_fake_venv.folder.glob("*.jsonl"):  # else this test fails too, as it should
-        file.unlink()
-
-
-def test_a_node_cannot_end_as_only_another_kind_ends(dbt: Any, tmp_path: Path) -> None:
-    scripted = ScriptedDbt(tmp_path / "record")
-    with pytest.raises(
-        ToolkitMisuse, match=r"nodes=\{'test.shop.a.1': 'success'\}: a test does not end so; give one of"
-    ):
-        scripted.script(nodes={"test.shop.a.1": "success"})
-
-
-def test_a_model_cannot_pass(dbt: Any, cosmos_fake_venv: FakeVenv) -> None:
-    cosmos_fake_venv.script("run", nodes={"orders": "pass"})
-
-    done = dbt("run")
-
-    assert done.returncode == 2
-    assert "nodes={'orders': 'pass'}: a model does not end so; give one of error, no-op" in done.stderr
-    with pytest.raises(ToolkitMisuse, match="a model does not end so"):
-        cosmos_fake_venv.close()
-    cosmos_fake_venv.forget()
-    shutil.rmtree(cosmos_fake_venv.folder / "forgotten")
-
-
-@pytest.mark.parametrize(
-    ("line", "runs"),
-    [
-        ("test", True),
-        ("test --select orders", True),  # its name is that of a test of this model
-        ("test --select unique_orders_id", True),
-        ("test --select totals", False),
-        ("test --exclude orders", False),
-        ("test --exclude-resource-type test", False),
-    ],
-)
-def test_an_added_test_runs_where_it_or_its_model_is_selected(
-    line: str, runs: bool, dbt: Any, cosmos_fake_venv: FakeVenv
-) -> None:
-    cosmos_fake_venv.script("test", nodes={"test.shop.unique_orders_id.1a2b": "fail"})
-
-    assert dbt(*line.split()).returncode == int(runs)
-
-
-def test_a_script_for_a_selection_adds_to_it(dbt: Any, cosmos_fake_venv: FakeVenv) -> None:
-    cosmos_fake_venv.script("test", select="totals", nodes={"test.shop.odd.1a2b": "fail"})
-
-    assert [dbt("test", "-s", name).returncode for name in ("totals", "orders")] == [1, 0]
-
-
-def test_kinds_of_nodes_are_chosen(dbt: Any, project: Path) -> None:
-    dbt("build", "--resource-type", "seed")
-    assert statuses(project).keys() == {"piers"}
-
-    dbt("build", "--exclude-resource-types", "seed")
-    assert statuses(project).keys() == {"orders", "totals", "report"}
 
 
 @pytest.mark.parametrize("spelling", [["--log-format", "JSON", "--log-level", "ERROR"], []])
@@ -399,13 +129,6 @@ def test_a_value_that_no_dbt_understands_is_refused(
 
     assert done.returncode == 2
     assert f"Error: {message}" in done.stderr
-
-
-def test_a_wait_in_vain_says_what_has_come(dbt: Any, cosmos_fake_venv: FakeVenv) -> None:
-    dbt("deps")
-
-    with pytest.raises(ToolkitMisuse, match=r"dbt run \(number 1\) has not begun within 0.05 s.*on record: 'deps'"):
-        cosmos_fake_venv.wait_for_call("run", deadline=0.05)
 
 
 @pytest.mark.parametrize(

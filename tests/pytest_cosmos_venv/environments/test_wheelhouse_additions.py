@@ -3,64 +3,18 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from uv import find_uv_bin
 
 from pytest_cosmos_venv import ToolkitMisuse, Wheel, Wheelhouse
 from pytest_cosmos_venv.environments import wheel as wheel_format
 from pytest_cosmos_venv.environments.wheelhouse import wheelhouse_key
+from tests.pytest_cosmos_venv.environments.installing import Install
 
 pytest_plugins = ["pytester"]
-
-UV = find_uv_bin()
-WITH_UV_ALONE = pytest.mark.parametrize("install", ["uv"], indirect=True)  # where pip would show nothing more
-
-
-@pytest.fixture(params=["pip", "uv"])
-def install(request: pytest.FixtureRequest, cosmos_wheelhouse: Wheelhouse, tmp_path: Path) -> Iterator[Install]:
-    """Installs into a folder with ``pip`` or ``uv``; an environment would only take time."""
-    made = Install(installer=request.param, wheelhouse=cosmos_wheelhouse, target=tmp_path / "installed")
-    yield made
-    for process in made.started:
-        process.kill()
-        process.communicate()
-
-
-class Install:
-    def __init__(self, *, installer: str, wheelhouse: Wheelhouse, target: Path) -> None:
-        self.installer = installer
-        self.pip = [UV, "pip"] if installer == "uv" else [sys.executable, "-m", "pip"]
-        self.wheelhouse = wheelhouse
-        self.target = target
-        self.started: list[subprocess.Popen[str]] = []
-
-    def start(self, *words: str) -> subprocess.Popen[str]:
-        """Begin to install."""
-        command = [*self.pip, "install", "--target", str(self.target), *self.wheelhouse.pip_install_options, *words]
-        if self.installer == "uv":
-            command += ["--python", sys.executable]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        self.started.append(process)
-        return process
-
-    def __call__(self, *words: str) -> tuple[int, str]:
-        """Exit code and output of an installation."""
-        process = self.start(*words)
-        output, _ = process.communicate(timeout=120)
-        return process.returncode, " ".join(output.split())
-
-    @property
-    def installed(self) -> set[str]:
-        """Distributions and commands."""
-        distributions = {path.name.partition("-")[0] for path in self.target.glob("*.dist-info")}
-        return distributions | {path.name for path in self.target.glob("bin/*")}
 
 
 def test_the_shared_folder_stays_as_it_is_and_additions_are_the_tests_own(
@@ -122,93 +76,6 @@ def test_bad_use_is_a_sentence(cosmos_wheelhouse: Wheelhouse) -> None:
 
 
 @pytest.mark.parametrize(
-    "isolation", [pytest.param([], id="isolated"), pytest.param(["--no-build-isolation"], id="not-isolated")]
-)
-def test_an_sdist_is_built_without_network(install: Install, isolation: list[str]) -> None:
-    sdist = install.wheelhouse.add_sdist("dbt-core", "1.10.5")
-
-    exit_code, output = install(*isolation, "dbt-core==1.10.5", "dbt-duckdb")
-
-    (build,) = sdist.builds
-    assert exit_code == 0, output
-    assert install.installed == {"dbt_core", "dbt_duckdb", "dbt"}
-    assert build.succeeded
-    assert not build.is_running
-    assert build.ended_at is not None
-    assert 0 <= build.ended_at - build.started_at < 60
-
-
-def test_a_build_fails_with_the_words_it_was_given(install: Install) -> None:
-    sdist = install.wheelhouse.add_sdist("dbt-harbor", fails_with="pg_config: command not found")
-
-    exit_code, output = install("dbt-harbor")
-
-    assert exit_code != 0
-    assert "pg_config: command not found" in output
-    assert [build.succeeded for build in sdist.builds] == [False]
-
-
-def test_a_held_build_waits_until_it_is_released(install: Install) -> None:
-    sdist = install.wheelhouse.add_sdist("dbt-harbor", hold=True, requires=())
-
-    installation = install.start("dbt-harbor")
-    build = sdist.wait_for_build()
-    assert build.is_running
-    assert build.ended_at is None
-    assert not install.installed
-    sdist.release()
-    output, _ = installation.communicate(timeout=60)
-
-    assert installation.returncode == 0, output
-    assert install.installed == {"dbt_harbor"}
-
-
-@WITH_UV_ALONE
-def test_a_held_build_can_be_killed(install: Install) -> None:
-    sdist = install.wheelhouse.add_sdist("dbt-harbor", hold=True)
-
-    installation = install.start("dbt-harbor")
-    os.kill(sdist.wait_for_build().pid, signal.SIGKILL)
-    installation.communicate(timeout=60)
-
-    (build,) = sdist.builds
-    assert installation.returncode != 0
-    assert not build.is_running
-    assert build.succeeded is None
-
-
-@WITH_UV_ALONE
-def test_a_build_does_not_outlive_its_installer(install: Install) -> None:
-    sdist = install.wheelhouse.add_sdist("dbt-harbor", hold=True)
-
-    installation = install.start("dbt-harbor")
-    build = sdist.wait_for_build()
-    installation.kill()
-
-    deadline = time.monotonic() + 30
-    while build.is_running:
-        assert time.monotonic() < deadline
-        os.sched_yield()
-
-
-@WITH_UV_ALONE
-def test_a_build_that_nobody_releases_gives_up(install: Install) -> None:
-    install.wheelhouse.add_sdist("dbt-harbor", hold=True, deadline=0.05)
-
-    exit_code, output = install("dbt-harbor")
-
-    assert exit_code != 0
-    assert "Nobody has released this build within 0.05 s." in output
-
-
-def test_a_build_that_nobody_begins_is_a_sentence(cosmos_wheelhouse: Wheelhouse) -> None:
-    sdist = cosmos_wheelhouse.add_sdist("dbt-harbor")
-
-    with pytest.raises(ToolkitMisuse, match=r"Nobody has begun to build dbt_harbor-99.0.tar.gz \(number 1\) within 0"):
-        sdist.wait_for_build(deadline=0)
-
-
-@pytest.mark.parametrize(
     ("breakage", "words"),
     [
         pytest.param("conflicting-pins", {"pip": "ResolutionImpossible", "uv": "No solution found"}, id="pins"),
@@ -244,7 +111,7 @@ def test_what_is_broken_can_be_installed_and_then_fails(install: Install) -> Non
     assert "dbt/adapters/other/__init__.py,sha256=AAAA" in record
 
 
-@WITH_UV_ALONE
+@pytest.mark.parametrize("install", ["uv"], indirect=True)  # where pip would show nothing more
 def test_a_sound_version_can_still_be_pinned(install: Install) -> None:
     install.wheelhouse.add_broken("truncated")
 

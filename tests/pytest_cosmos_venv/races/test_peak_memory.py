@@ -96,7 +96,8 @@ def test_contenders_count_with_what_they_do_not_share(cosmos_peak_memory: Measur
         cosmos_task_race(hold, 100 * MIB)
 
     assert nothing.bytes < 40 * MIB
-    assert 200 * MIB < peak.bytes < 260 * MIB
+    # What a copy fills before it is first looked at counts as copied: some milliseconds of filling.
+    assert 180 * MIB < peak.bytes < 260 * MIB
 
 
 def test_this_process_counts_with_what_it_grew(cosmos_peak_memory: Measure) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -197,13 +196,6 @@ def test_something_happens_between_parsing_and_the_end(cosmos_seed_scenario: See
     assert run.seed().calls[0].exit_code == 0
 
 
-def test_nothing_can_happen_while_dbt_does_not_run(cosmos_seed_scenario: SeedScenarios) -> None:
-    harbor = cosmos_seed_scenario(behavior="render_only", model=None)
-
-    with pytest.raises(AssertionError, match=r"(?s)required: dbt seed runs.*nothing could be done while it ran"):
-        harbor.run(while_dbt_runs=harbor.edit)
-
-
 def test_an_error_while_dbt_runs_comes_out_and_holds_nothing_up(cosmos_seed_scenario: SeedScenarios) -> None:
     harbor = cosmos_seed_scenario(model=None)
 
@@ -225,52 +217,6 @@ def test_what_is_remembered_is_rewritten_in_its_own_form(cosmos_seed_scenario: S
         harbor.remember("0" * 64)
     harbor.forget()
     assert not harbor.remembered
-
-
-def test_nothing_is_remembered_before_a_run(cosmos_seed_scenario: SeedScenarios) -> None:
-    harbor = cosmos_seed_scenario(behavior="when_seed_changes")
-
-    for method in (harbor.corrupt_variable, harbor.forget, lambda: harbor.remember("0" * 64)):
-        with pytest.raises(ToolkitMisuse, match="no run has set a Variable yet"):
-            method()
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ({"behavior": "sometimes"}, r"behavior='sometimes': SeedRenderingBehavior of .*standin has always, when_seed_"),
-        ({"test_behavior": "later"}, r"test_behavior='later': TestBehavior of .* has build, none, after_each"),
-        ({"execution_mode": "boat"}, r"execution_mode='boat': ExecutionMode of .* has local, virtualenv"),
-        ({"load": "custom"}, r"load='custom': give one of manifest, dbt_ls"),
-        ({"seeds": []}, r"no CSV file in its folder seeds"),
-        ({"seeds": ["no-name"]}, r"'no-name' is no name for a seed"),
-        ({"seeds": "ships"}, r"seeds='ships': give a list, such as \['ships'\]"),
-        ({"project": "/nowhere"}, r"project='/nowhere': how a project of your own .* give make_dag= too"),
-        ({"project": "/nowhere", "make_dag": print}, r"project='/nowhere': there is no dbt_project.yml in it"),
-    ],
-)
-def test_what_cannot_be_is_refused_in_a_sentence(
-    cosmos_seed_scenario: SeedScenarios, given: dict[str, Any], message: str
-) -> None:
-    with pytest.raises(ToolkitMisuse, match=message):
-        cosmos_seed_scenario(**given)
-    assert cosmos_seed_scenario().project.seeds == ("piers",)
-
-
-def test_names_that_are_not_there_are_refused(cosmos_seed_scenario: SeedScenarios) -> None:
-    harbor = cosmos_seed_scenario(model=None)
-
-    with pytest.raises(ToolkitMisuse, match=r"seed='boats': the project has piers"):
-        harbor.touch("boats")
-    with pytest.raises(ToolkitMisuse, match=r"dag='port': this scenario has harbor"):
-        harbor.run("port")
-    run = harbor.run()
-    with pytest.raises(ToolkitMisuse, match=r"seed\('boats'\): the project has piers"):
-        run.seed("boats")
-    with pytest.raises(ToolkitMisuse, match=r"place='port': there is harbor"):
-        run.seed(place="port")
-    with pytest.raises(ToolkitMisuse, match=r"must\('run'\): give one of ran, skipped"):
-        run.must("run")  # type: ignore[arg-type]
 
 
 def test_a_project_of_the_toolkit_can_be_used(
