@@ -18,27 +18,18 @@ from pathlib import Path
 
 from cosmos_venv.environments.kernel_lock import open_for_locking
 from cosmos_venv.environments.lock_record import LockNote, LockRecord, Machine, ProcessState, staleness
-from cosmos_venv.exceptions import VirtualenvError, VirtualenvLockTimeout
+from cosmos_venv.environments.lock_wait import LockWait
+from cosmos_venv.exceptions import VirtualenvError
 from cosmos_venv.guarded import Cancellation
 
 LOCK_FILENAME = "cosmos_virtualenv.lock"
 NOTE_FILENAME = "cosmos_virtualenv.lock.json"
 KERNEL_LOCK_FILENAME = "cosmos_virtualenv.flock"
 
-TRY_SECONDS = 1.0
-_TURN = 0.01  # a waiter wakes at most two turns after a release
 _RENEW_AFTER = 10.0
 
 _BUSY = {errno.EAGAIN, errno.EACCES}
 _UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
-
-
-def lock_timeout_message(lock_file: Path, *, owner: str, waited: float) -> str:
-    """What a user reads when the waiting is over."""
-    return (
-        f"{lock_file} is still held by {owner} after {waited:.0f} s. "
-        "Raise [cosmos] virtualenv_max_retries_lock, or give this project a virtualenv_dir of its own."
-    )
 
 
 _Identity = tuple[int, int]  # device and inode: which file it is, whatever its name
@@ -76,12 +67,13 @@ class VirtualenvLock:
         :raises VirtualenvError: when the file system has no kernel locks or no hard links.
         :raises CommandKilled: when ``cancellation`` was requested while waiting.
         """
-        waiting = _Waiting(self, max_tries=max_tries, cancellation=cancellation, report=report)
+        waiting = LockWait(self, max_tries=max_tries, cancellation=cancellation, report=report)
         descriptor = open_for_locking(self.kernel_file)
         try:
             waiting.until(lambda: self._try_kernel_lock(descriptor))
             try:
                 waiting.until(lambda: self._try_record(report))
+                report(f"Acquiring lock at {self.file} with pid {os.getpid()}")
                 yield
             finally:
                 self._release(report)
@@ -89,6 +81,21 @@ class VirtualenvLock:
             # Closing alone would leave it to a child that was forked meanwhile.
             fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)
+
+    def is_available(self, *, report: Callable[[str], None]) -> bool:
+        """Whether nobody who must be respected holds it now. Nothing is taken, made or removed.
+
+        :param report: gets one line on the owner, where there is a record.
+        """
+        found = self._look()
+        if found is None:
+            return not self._is_kernel_locked()
+        reason = self._why_outdated(found)
+        if reason is None:
+            report(f"{self.owner()} has the lock {self.file}.")
+            return False
+        report(self._outdated_message(reason))
+        return not self._is_kernel_locked()
 
     def renew(self) -> None:
         """Say that our build gets on, at most every 10 s: on other hosts only this shows that we live.
@@ -137,13 +144,29 @@ class VirtualenvLock:
         """Put our PID into the lock file, unless it names an owner to respect."""
         found = self._look()
         if found is not None:
-            process = None if found.record.pid is None else ProcessState.of(found.record.pid)
-            reason = staleness(found.record, process=process, here=Machine.here(), own_pid=os.getpid())
+            reason = self._why_outdated(found)
             if reason is None:
                 return False
-            report(f"The lock {self.file} is outdated: {reason}.")
+            report(self._outdated_message(reason))
             self._remove(found.identity)
         return self._link_record()
+
+    def _why_outdated(self, found: _Found) -> str | None:
+        process = None if found.record.pid is None else ProcessState.of(found.record.pid)
+        return staleness(found.record, process=process, here=Machine.here(), own_pid=os.getpid())
+
+    def _outdated_message(self, reason: str) -> str:
+        return f"{reason[0].upper()}{reason[1:]}. Lock {self.file} was outdated."
+
+    def _is_kernel_locked(self) -> bool:
+        try:
+            descriptor = os.open(self.kernel_file, os.O_RDONLY)
+        except FileNotFoundError:
+            return False
+        try:
+            return not self._try_kernel_lock(descriptor)
+        finally:
+            os.close(descriptor)
 
     def _look(self) -> _Found | None:
         try:
@@ -216,6 +239,7 @@ class VirtualenvLock:
         linked, self._linked = self._linked, None
         if linked is None:
             return
+        report("Releasing virtualenv lock")
         try:
             found = self._look()
             # The process id alone says nothing: on another host an equal number is another process.
@@ -223,10 +247,17 @@ class VirtualenvLock:
                 self.note_file.unlink(missing_ok=True)
                 self._remove(linked)
             else:
-                what = "is gone" if found is None else f"now holds {found.record.text!r}"
-                report(f"The lock {self.file} {what} though it was ours: someone else wrote there. It is left alone.")
+                report(self._lost_message(found))
         except OSError as error:
             report(f"The lock {self.file} cannot be removed ({error}); it counts as outdated once this process ends.")
+
+    def _lost_message(self, found: _Found | None) -> str:
+        if found is None:
+            return f"Lockfile {self.file} not found, perhaps deleted by other concurrent operator?"
+        return (
+            f"Lockfile {self.file} owned by process of pid {found.record.text!r}, "
+            f"while operator has pid {os.getpid()}. It is left alone."
+        )
 
     def _unfit(self, what: str, error: OSError) -> VirtualenvError:
         return VirtualenvError(
@@ -237,47 +268,3 @@ class VirtualenvLock:
 
 def _identity(status: os.stat_result) -> _Identity:
     return status.st_dev, status.st_ino
-
-
-class _Waiting:
-    """Counts tries, one per elapsed second without progress, and says whom it waits for."""
-
-    def __init__(
-        self, lock: VirtualenvLock, *, max_tries: int, cancellation: Cancellation, report: Callable[[str], None]
-    ) -> None:
-        self._lock = lock
-        self._max_tries = max_tries
-        self._cancellation = cancellation
-        self._report = report
-        self._tries = 0
-        self._began = time.monotonic()
-        self._next_try = self._began + TRY_SECONDS
-        self._seen = lock.progress()
-
-    def until(self, is_done: Callable[[], bool]) -> None:
-        while True:
-            self._cancellation.raise_if_requested()
-            if is_done():
-                return
-            self._count()
-            time.sleep(_TURN)
-
-    def _count(self) -> None:
-        now = time.monotonic()
-        if self._tries >= self._max_tries:
-            raise VirtualenvLockTimeout(
-                lock_timeout_message(self._lock.file, owner=self._lock.owner(), waited=now - self._began)
-            )
-        if now < self._next_try:
-            return
-        self._next_try += TRY_SECONDS
-        seen = self._lock.progress()
-        if seen != self._seen:
-            self._seen = seen
-            self._report(f"{self._lock.owner()} is building in {self._lock.file.parent}; its build gets on.")
-            return
-        self._tries += 1
-        self._report(
-            f"Waiting for virtualenv lock to be released: try {self._tries} of {self._max_tries}, "
-            f"{self._lock.file} is held by {self._lock.owner()}."
-        )

@@ -148,7 +148,7 @@ def _is_of_another_boot(record: LockRecord, here: Machine) -> bool:
 
 def _staleness_of_process(record: LockRecord, process: ProcessState | None) -> str | None:
     if process is None:
-        return f"process {record.pid} is gone"
+        return f"process {record.pid} is not running"
     if process.is_zombie:
         return f"process {record.pid} has ended"
     if process.started_at is not None and process.started_at > record.written_at + CLOCK_SLACK:

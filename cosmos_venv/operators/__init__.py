@@ -11,15 +11,19 @@ from cosmos_venv.public_names import name_lookup
 
 if TYPE_CHECKING:
     from cosmos_venv.operators.local import DbtBuildLocalOperator as DbtBuildOperator
+    from cosmos_venv.operators.local import DbtDocsLocalOperator as DbtDocsOperator
     from cosmos_venv.operators.local import DbtLSLocalOperator as DbtLSOperator
     from cosmos_venv.operators.local import DbtRunLocalOperator as DbtRunOperator
+    from cosmos_venv.operators.local import DbtRunOperationLocalOperator as DbtRunOperationOperator
     from cosmos_venv.operators.local import DbtSeedLocalOperator as DbtSeedOperator
     from cosmos_venv.operators.local import DbtSnapshotLocalOperator as DbtSnapshotOperator
     from cosmos_venv.operators.local import DbtTestLocalOperator as DbtTestOperator
 
 __all__ = [
     "DbtBuildOperator",
+    "DbtDocsOperator",
     "DbtLSOperator",
+    "DbtRunOperationOperator",
     "DbtRunOperator",
     "DbtSeedOperator",
     "DbtSnapshotOperator",

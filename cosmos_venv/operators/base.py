@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cosmos_venv.compat import BaseOperator, context_variables, to_boolean
-from cosmos_venv.dbt.command import DbtOptions, dbt_command
+from cosmos_venv.dbt.command import DbtOptions, dbt_command, vars_text
+from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.public_names import name_lookup
 
 if TYPE_CHECKING:
@@ -23,13 +24,14 @@ if TYPE_CHECKING:
 
 _OPTION_NAMES = tuple(DbtOptions.__dataclass_fields__)
 
+REQUIRED: Any = object()
+"""In ``own_parameters``: there is no default."""
+
 
 class AbstractDbtBase(BaseOperator):
     """A dbt command as an operator. Knows what to run, not where: that is the mode's part."""
 
-    #: the dbt sub-command, in words.
-    base_cmd: ClassVar[tuple[str, ...]]
-    #: parameters of this command only, with their defaults.
+    #: parameters of this command only, with their defaults; one without a default has to be given.
     own_parameters: ClassVar[Mapping[str, Any]] = {}
     #: what this class adds to its bases' template fields.
     own_template_fields: ClassVar[tuple[str, ...]] = (
@@ -46,6 +48,23 @@ class AbstractDbtBase(BaseOperator):
         super().__init_subclass__(**kwargs)
         own = (base.__dict__.get("own_template_fields", ()) for base in reversed(cls.__mro__))
         cls.template_fields = tuple(field for fields in own for field in fields)
+
+    @property
+    @abstractmethod
+    def base_cmd(self) -> tuple[str, ...]:
+        """The dbt sub-command, in words. Most classes say it with an attribute."""
+
+    @classmethod
+    def take_own_parameters(cls, arguments: dict[str, Any]) -> dict[str, Any]:
+        """This command's own parameters, taken out of the arguments.
+
+        :raises CosmosValueError: when one without a default is missing.
+        """
+        own = {name: arguments.pop(name, default) for name, default in cls.own_parameters.items()}
+        for name, value in own.items():
+            if value is REQUIRED:
+                raise CosmosValueError(f"{cls.__name__} needs {name}: give it, as in {name}='...'.")
+        return own
 
     def add_cmd_flags(self) -> list[str]:
         """The flags of this command only."""
@@ -139,6 +158,13 @@ class DbtSnapshotMixin:
     ui_color = "#964B00"
 
 
+class DbtSourceMixin:
+    """``dbt source freshness``."""
+
+    base_cmd: ClassVar[tuple[str, ...]] = ("source", "freshness")
+    ui_color = "#34CCEB"
+
+
 class DbtRunMixin(FullRefreshMixin):
     """``dbt run``."""
 
@@ -152,6 +178,38 @@ class DbtTestMixin:
 
     base_cmd: ClassVar[tuple[str, ...]] = ("test",)
     ui_color = "#8194E0"
+
+
+class DbtRunOperationMixin:
+    """``dbt run-operation``: a macro of the project, with ``args`` as a dict or as YAML."""
+
+    own_parameters: ClassVar[Mapping[str, Any]] = {"macro_name": REQUIRED, "args": None}
+    own_template_fields: ClassVar[tuple[str, ...]] = ("args",)
+    ui_color = "#8194E0"
+    macro_name: str
+    args: Mapping[str, Any] | str | None
+
+    @property
+    def base_cmd(self) -> tuple[str, ...]:
+        return ("run-operation", self.macro_name)
+
+    def add_cmd_flags(self) -> list[str]:
+        text = vars_text(self.args)
+        return [] if text is None else ["--args", text]
+
+
+class DbtDocsMixin:
+    """``dbt docs generate``: the project's documentation, in dbt's target folder."""
+
+    base_cmd: ClassVar[tuple[str, ...]] = ("docs", "generate")
+    ui_color = "#8194E0"
+
+
+class DbtCloneMixin(FullRefreshMixin):
+    """``dbt clone``."""
+
+    base_cmd: ClassVar[tuple[str, ...]] = ("clone",)
+    ui_color = "#83a300"
 
 
 if not TYPE_CHECKING:

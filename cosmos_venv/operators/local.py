@@ -19,10 +19,14 @@ from cosmos_venv.guarded import Cancellation
 from cosmos_venv.operators.base import (
     AbstractDbtBase,
     DbtBuildMixin,
+    DbtCloneMixin,
+    DbtDocsMixin,
     DbtLSMixin,
     DbtRunMixin,
+    DbtRunOperationMixin,
     DbtSeedMixin,
     DbtSnapshotMixin,
+    DbtSourceMixin,
     DbtTestMixin,
 )
 from cosmos_venv.public_names import name_lookup
@@ -35,11 +39,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DbtBuildLocalOperator",
+    "DbtCloneLocalOperator",
+    "DbtDocsLocalOperator",
     "DbtLSLocalOperator",
     "DbtLocalBaseOperator",
     "DbtRunLocalOperator",
+    "DbtRunOperationLocalOperator",
     "DbtSeedLocalOperator",
     "DbtSnapshotLocalOperator",
+    "DbtSourceLocalOperator",
     "DbtTestLocalOperator",
 ]
 
@@ -94,7 +102,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         extra_context: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        own = {name: kwargs.pop(name, default) for name, default in self.own_parameters.items()}
+        own = self.take_own_parameters(kwargs)
         super().__init__(task_id=task_id, **kwargs)
         # One update instead of an assignment each: Airflow checks every attribute that is assigned.
         self.__dict__.update(
@@ -265,12 +273,31 @@ class DbtSnapshotLocalOperator(DbtSnapshotMixin, DbtLocalBaseOperator):
     """``dbt snapshot`` on the worker."""
 
 
+class DbtSourceLocalOperator(DbtSourceMixin, DbtLocalBaseOperator):
+    """``dbt source freshness`` on the worker."""
+
+
 class DbtRunLocalOperator(DbtRunMixin, DbtLocalBaseOperator):
     """``dbt run`` on the worker. Parameter of its own: ``full_refresh``, a boolean or a template of one."""
 
 
 class DbtTestLocalOperator(DbtTestMixin, DbtLocalBaseOperator):
     """``dbt test`` on the worker."""
+
+
+class DbtRunOperationLocalOperator(DbtRunOperationMixin, DbtLocalBaseOperator):
+    """``dbt run-operation`` on the worker.
+
+    Parameters of its own: ``macro_name``, required, and ``args``, a dict or YAML text, which may be templates.
+    """
+
+
+class DbtDocsLocalOperator(DbtDocsMixin, DbtLocalBaseOperator):
+    """``dbt docs generate`` on the worker."""
+
+
+class DbtCloneLocalOperator(DbtCloneMixin, DbtLocalBaseOperator):
+    """``dbt clone`` on the worker. Parameter of its own: ``full_refresh``, a boolean or a template of one."""
 
 
 if not TYPE_CHECKING:

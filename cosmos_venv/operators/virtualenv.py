@@ -6,6 +6,7 @@ environment is made and shared safely is the business of ``cosmos_venv.environme
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,36 +19,54 @@ from cosmos_venv.exceptions import VirtualenvError, VirtualenvLockTimeout
 from cosmos_venv.guarded import Cancellation
 from cosmos_venv.operators.local import (
     DbtBuildLocalOperator,
+    DbtCloneLocalOperator,
+    DbtDocsLocalOperator,
     DbtLocalBaseOperator,
     DbtLSLocalOperator,
     DbtRunLocalOperator,
+    DbtRunOperationLocalOperator,
     DbtSeedLocalOperator,
     DbtSnapshotLocalOperator,
+    DbtSourceLocalOperator,
     DbtTestLocalOperator,
+)
+from cosmos_venv.operators.lock_methods import (
+    LOCK_FILENAME,
+    CosmosVirtualenvLockTimeout,
+    VirtualenvLockMethods,
+    depends_on_virtualenv_dir,
 )
 from cosmos_venv.public_names import name_lookup
 
 if TYPE_CHECKING:
+    from airflow.sdk import Context
+
     from cosmos_venv.dbt.process import FullOutputSubprocessResult
     from cosmos_venv.environments.environment import Environment
 
 __all__ = [
+    "LOCK_FILENAME",
+    "PY_INTERPRETER",
     "CosmosVirtualenvLockTimeout",
     "DbtBuildVirtualenvOperator",
+    "DbtCloneVirtualenvOperator",
+    "DbtDocsVirtualenvOperator",
     "DbtLSVirtualenvOperator",
+    "DbtRunOperationVirtualenvOperator",
     "DbtRunVirtualenvOperator",
     "DbtSeedVirtualenvOperator",
     "DbtSnapshotVirtualenvOperator",
+    "DbtSourceVirtualenvOperator",
     "DbtTestVirtualenvOperator",
     "DbtVirtualenvBaseOperator",
+    "depends_on_virtualenv_dir",
 ]
 
+PY_INTERPRETER = "python3"
+"""Name of Cosmos's module; the interpreter of an environment is ``py_executable`` here."""
 
-class CosmosVirtualenvLockTimeout(AirflowException):
-    """Another process held the lock of ``virtualenv_dir`` for longer than this task may wait."""
 
-
-class DbtVirtualenvBaseOperator(DbtLocalBaseOperator):
+class DbtVirtualenvBaseOperator(VirtualenvLockMethods, DbtLocalBaseOperator):
     """A dbt command in a managed virtual environment.
 
     :param py_requirements: pip requirement strings, such as ``["dbt-postgres~=1.9"]``. Without any an error is logged,
@@ -62,6 +81,7 @@ class DbtVirtualenvBaseOperator(DbtLocalBaseOperator):
 
     own_template_fields: ClassVar[tuple[str, ...]] = ("virtualenv_dir", "is_virtualenv_dir_temporary")
     _environment: Environment | None = None
+    _temporary: Path | None = None
 
     def __init__(
         self,
@@ -111,6 +131,7 @@ class DbtVirtualenvBaseOperator(DbtLocalBaseOperator):
             report=self.log.info,
         ) as environment:
             self._environment = environment
+            self._temporary = None if self.kept_directory else environment.path
             try:
                 yield
             finally:
@@ -129,6 +150,23 @@ class DbtVirtualenvBaseOperator(DbtLocalBaseOperator):
             keep_open=self._environment.keep_open,
             **kwargs,
         )
+
+    def execute(self, context: Context, **kwargs: Any) -> Any:
+        """Run the command to its end; a temporary environment is gone then.
+
+        :raises AirflowException: when dbt failed, or its environment cannot be had.
+        """
+        try:
+            return super().execute(context, **kwargs)
+        finally:
+            self.clean_dir_if_temporary()
+
+    def clean_dir_if_temporary(self) -> None:
+        """Delete what is left of this operator's temporary environment. What stood anywhere before is not touched."""
+        left, self._temporary = self._temporary, None
+        if left is not None and left.exists():
+            self.log.info("Deleting the Python virtualenv %s", left)
+            shutil.rmtree(left, ignore_errors=True)
 
     def _which_dbt(self) -> str:
         return self._environment.digest if self._environment else super()._which_dbt()
@@ -160,12 +198,28 @@ class DbtSnapshotVirtualenvOperator(DbtVirtualenvBaseOperator, DbtSnapshotLocalO
     """``dbt snapshot`` in a managed environment."""
 
 
+class DbtSourceVirtualenvOperator(DbtVirtualenvBaseOperator, DbtSourceLocalOperator):
+    """``dbt source freshness`` in a managed environment."""
+
+
 class DbtRunVirtualenvOperator(DbtVirtualenvBaseOperator, DbtRunLocalOperator):
     """``dbt run`` in a managed environment."""
 
 
 class DbtTestVirtualenvOperator(DbtVirtualenvBaseOperator, DbtTestLocalOperator):
     """``dbt test`` in a managed environment."""
+
+
+class DbtRunOperationVirtualenvOperator(DbtVirtualenvBaseOperator, DbtRunOperationLocalOperator):
+    """``dbt run-operation`` in a managed environment."""
+
+
+class DbtDocsVirtualenvOperator(DbtVirtualenvBaseOperator, DbtDocsLocalOperator):
+    """``dbt docs generate`` in a managed environment."""
+
+
+class DbtCloneVirtualenvOperator(DbtVirtualenvBaseOperator, DbtCloneLocalOperator):
+    """``dbt clone`` in a managed environment."""
 
 
 if not TYPE_CHECKING:

@@ -62,7 +62,7 @@ def test_a_record_binds_while_its_owner_may_live(
 
 
 def test_the_reason_is_told_in_words() -> None:
-    assert staleness(record(), process=None, here=HERE, own_pid=OWN_PID) == "process 123 is gone"
+    assert staleness(record(), process=None, here=HERE, own_pid=OWN_PID) == "process 123 is not running"
 
 
 def test_a_living_process_is_seen_with_its_start() -> None:

@@ -15,9 +15,7 @@ from cosmos_venv.compat import AirflowException, AirflowSkipException
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.constants import InvocationMode
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.operators import local, virtualenv
-from cosmos_venv.operators.local import DbtLocalBaseOperator
-from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator, DbtVirtualenvBaseOperator
+from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
 from cosmos_venv.profiles import DuckDBUserPasswordProfileMapping, PostgresUserPasswordProfileMapping
 from pytest_cosmos_venv import DbtCall
 
@@ -28,7 +26,6 @@ Calls = Callable[[], list[DbtCall]]
 Processes = Callable[[], list[psutil.Process]]
 
 DEADLINE = 30.0
-NAMES = ("Build", "LS", "Run", "Seed", "Snapshot", "Test")
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -210,35 +207,6 @@ def test_a_rendered_directory_is_used(make_operator: MakeOperator, dbt_calls: Ca
 
     assert (tmp_path / "envs" / "envs-v1").is_dir()
     assert dbt_calls()[0].prefix.is_relative_to(tmp_path)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_each_operator_is_the_virtualenv_base_and_its_local_operator(name: str) -> None:
-    cls = getattr(virtualenv, f"Dbt{name}VirtualenvOperator")
-    parent = getattr(local, f"Dbt{name}LocalOperator")
-
-    assert issubclass(cls, DbtVirtualenvBaseOperator)
-    assert issubclass(cls, parent)
-    assert set(cls.template_fields) >= {*DbtVirtualenvBaseOperator.template_fields, *parent.template_fields}
-
-
-def test_the_template_fields_of_the_base_are_those_of_its_local_base_and_two_more() -> None:
-    assert DbtVirtualenvBaseOperator.template_fields == (
-        *DbtLocalBaseOperator.template_fields,
-        *("virtualenv_dir", "is_virtualenv_dir_temporary"),
-    )
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_each_operator_is_its_dbt_command(name: str, dbt_project: Path) -> None:
-    operator = getattr(virtualenv, f"Dbt{name}VirtualenvOperator")(
-        task_id="t",
-        project_dir=dbt_project,
-        profile_config=ProfileConfig("harbor", "dev", profiles_yml_filepath=dbt_project / "profiles.yml"),
-        py_requirements=["dbt-duckdb"],
-    )
-
-    assert operator.build_cmd({})[0] == ["dbt", name.lower()]
 
 
 def test_the_invocation_mode_is_always_a_subprocess(make_operator: MakeOperator) -> None:
