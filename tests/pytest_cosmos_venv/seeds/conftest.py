@@ -8,6 +8,6 @@ from pytest_cosmos_venv import Implementation
 
 
 @pytest.fixture(scope="session")
-def cosmos_implementation() -> Implementation:
+def _cosmos_implementation() -> Implementation:
     """The stand-in beside this file."""
     return Implementation(import_root="tests.pytest_cosmos_venv.seeds.standin", version="1")
