@@ -30,7 +30,7 @@ test-env:
 	@$(PYTHON) -m tools.bootstrap test
 
 test: test-env ## run the tests, offline after the install step; ARGS="-k lock -x" goes to pytest
-	@$(OFFLINE) $(BIN)/python -m pytest -n auto $(ARGS)
+	@$(OFFLINE) $(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 check: test-env ## lint, format, types, import contracts
 	$(BIN)/ruff check .

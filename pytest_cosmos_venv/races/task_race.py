@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import sys
 from collections.abc import Callable, Sequence
@@ -140,7 +139,7 @@ class TaskRace:
             names=tuple(f"contender-{index}" for index in range(len(work.functions))),
             sys_path=tuple(sys.path),
             directory=str(Path.cwd()),
-            variables=dict(os.environ),
+            variables=self._prepared.variables(),
             fresh=fresh,
             modules=tuple(dict.fromkeys(map(_module_of, work.functions))),
             work=_pickled(work),
