@@ -8,7 +8,7 @@ import pytest
 
 from pytest_cosmos_venv import Implementation
 
-# The stand-in is written with Airflow 3's SDK; astronomer-cosmos plays the scenarios on Airflow 2 in its own environment.
+# The stand-in is written with Airflow 3's SDK; on Airflow 2 astronomer-cosmos plays the scenarios.
 collect_ignore_glob = [] if find_spec("airflow") is None or find_spec("airflow.sdk") else ["test_s*.py"]
 
 
