@@ -77,7 +77,7 @@ def test_a_name_of_cosmos_is_there_or_refused_with_what_is_there(module: str, na
 @pytest.mark.parametrize(
     ("statement", "words"),
     [
-        ("from cosmos_venv import DbtRunKubernetesOperator", "cosmos_venv has DbtBuildLocalOperator, DbtDag"),
+        ("from cosmos_venv import DbtRunKubernetesOperator", "cosmos_venv has DbtBuildLocalOperator, DbtClone"),
         ("from cosmos_venv import MissingPackage", "does not have MissingPackage"),
         ("from cosmos_venv.operators import DbtDocsS3Operator", "has DbtBuildOperator, DbtDocsOperator"),
         ("from cosmos_venv.operators.base import DbtCompileMixin", "has AbstractDbtBase, DbtBuildMixin"),
