@@ -45,7 +45,7 @@ prove-races: test-env ## races across xdist workers, whole runs again and again,
 	@$(BIN)/python -m tools.prove_races $(ARGS)
 
 prove-environments: test-env ## locks under a crowd, and workers killed while they build, again and again
-	@$(BIN)/python -m tools.prove_environments $(ARGS)
+	@$(BIN)/python -m tools.prove_environments $(ARGS) && $(BIN)/python -m tools.prove_sharing
 
 pins: ## resolve requirements/*.txt anew
 	@$(PYTHON) -m tools.bootstrap tools && cd requirements && PATH="$(CURDIR)/.cache/tools/$(TAG)/bin:$$PATH" && set -x && \

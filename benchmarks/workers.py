@@ -63,6 +63,10 @@ class TaskRun:
         return self.ended - self.began
 
 
+class TaskFailed(Exception):
+    """A task failed, so that there is nothing to measure; with what it said."""
+
+
 class Worker:
     """One process that runs tasks. ``start`` returns at once, ``finish`` waits."""
 
@@ -97,10 +101,13 @@ class Worker:
         print(json.dumps(order), file=self._process.stdin, flush=True)
 
     def finish(self) -> TaskRun:
-        """What came of the task that was begun."""
+        """What came of the task that was begun.
+
+        :raises TaskFailed: when it failed.
+        """
         run = TaskRun(**self._answer())
         if run.error is not None:
-            raise SystemExit(f"A task failed, so there is nothing to measure: {run.error}")
+            raise TaskFailed(run.error)
         return run
 
     def run(self, project: Path, arguments: Mapping[str, Any], *, alone: Path | None = None) -> TaskRun:
@@ -118,7 +125,7 @@ class Worker:
         line = self._answers.readline()
         if not line:
             self._log.seek(0)
-            raise SystemExit(f"A worker has died:\n{self._log.read()[-4000:]}")
+            raise TaskFailed(f"The worker has died:\n{self._log.read()[-4000:]}")
         answer: dict[str, Any] = json.loads(line)
         return answer
 
