@@ -1,4 +1,4 @@
-"""Do tasks of astronomer-cosmos and of ours share a ``virtualenv_dir``? A few of `make prove-environments`, real ones."""
+"""Do tasks of astronomer-cosmos and of ours share a ``virtualenv_dir``? A few that `make prove-environments` runs."""
 
 from __future__ import annotations
 
