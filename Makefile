@@ -13,7 +13,7 @@ COMPILE = uv pip compile --quiet --universal --python-version 3.10 --no-emit-ind
           --annotation-style line --custom-compile-command "make pins"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-ui test test-env check benchmark prove-races pins clean
+.PHONY: help demo demo-ui test test-env check benchmark prove-pruning prove-races pins clean
 
 help: ## this list
 	@echo "make TARGET [PYTHON=python3.12]   (Python 3.10 to 3.13)"
@@ -40,6 +40,9 @@ check: test-env ## lint, format, types, import contracts
 
 benchmark: test-env ## what the toolkit costs, beside the plain work beneath; stored in benchmarks/results
 	@$(BIN)/python -m benchmarks.toolkit $(ARGS)
+
+prove-pruning: test-env ## users of environments against a pruner and a publisher: no task on a vanished build
+	@$(BIN)/python -m tools.prove_pruning $(ARGS)
 
 prove-races: test-env ## races across xdist workers, whole runs again and again, beside other plugins
 	@$(BIN)/python -m tools.prove_races $(ARGS)

@@ -121,7 +121,7 @@ def _stored(
     build = store.builds / name
     failed = endings & {".failed", ".failed.log"}
     if failed:
-        last = _mtime(failed_log(build)) or _mtime(failed_path(build))
+        last = _last_use(failed_log(build), failed_path(build))
         yield StoredBuild(
             name=name, path=failed_path(build), state="failed", is_in_use=False, last_used=last, record=None
         )
@@ -136,7 +136,7 @@ def _stored(
         path=build,
         state=state,
         is_in_use=in_use,
-        last_used=_mtime(lease_path(build)) or _mtime(store.record_file(build)) or _mtime(build),
+        last_used=_last_use(lease_path(build), store.record_file(build), build),
         record=record,
         record_fault=fault,
     )
@@ -168,11 +168,14 @@ def _record(file: Path) -> tuple[BuildRecord | None, str]:
         return None, f"the record is damaged ({error})"
 
 
-def _mtime(path: Path) -> float | None:
-    try:
-        return path.lstat().st_mtime
-    except OSError:
-        return None
+def _last_use(*paths: Path) -> float | None:
+    """When the first of them that is there was written."""
+    for path in paths:
+        try:
+            return path.lstat().st_mtime
+        except OSError:
+            continue
+    return None
 
 
 def _disk_use(place: Path) -> Iterator[tuple[tuple[int, int], int]]:
