@@ -21,6 +21,7 @@ Report = Callable[[str], None]
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _KEPT = {".failed", ".failed.log"}
+_ENDINGS = {"", ".lease", ".json", ".rubbish", *_KEPT}
 
 
 def rubbish_path(build: Path) -> Path:
@@ -42,8 +43,10 @@ def build_names(store: EnvironmentStore) -> dict[str, set[str]]:
     """Names of all builds of which anything is left, each with the endings of what is left: ``""``, ``.lease``, …"""
     names: dict[str, set[str]] = {}
     for entry in store.builds.iterdir():
-        if match := BUILD_NAME.match(entry.name):
-            names.setdefault(match.group(), set()).add(entry.name.removeprefix(match.group()))
+        match = BUILD_NAME.match(entry.name)
+        ending = entry.name[match.end() :] if match else None
+        if match and ending in _ENDINGS:
+            names.setdefault(match.group(), set()).add(ending)
     return names
 
 
