@@ -44,8 +44,8 @@ benchmark: test-env ## what toolkit and environments cost, beside the plain work
 prove-races: test-env ## races across xdist workers, whole runs again and again, beside other plugins
 	@$(BIN)/python -m tools.prove_races $(ARGS)
 
-prove-environments: test-env ## locks under a crowd, and workers killed while they build, again and again
-	@$(BIN)/python -m tools.prove_environments $(ARGS) && $(BIN)/python -m tools.prove_sharing
+prove-environments: test-env ## locks under a crowd, killed builders, a shared directory, pruning: again and again
+	@$(BIN)/python -m tools.prove_environments && $(BIN)/python -m tools.prove_sharing && $(BIN)/python -m tools.prove_pruning
 
 pins: ## resolve requirements/*.txt anew
 	@$(PYTHON) -m tools.bootstrap tools && cd requirements && PATH="$(CURDIR)/.cache/tools/$(TAG)/bin:$$PATH" && set -x && \

@@ -27,6 +27,7 @@ from cosmos_venv.environments.interpreter import Interpreter
 from cosmos_venv.environments.spec import EnvironmentSpec, refuse_anything_but_strings
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.environments.temporary import temporary_environment
+from cosmos_venv.environments.upkeep import DAY, PruneLimits, Upkeep
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 from cosmos_venv.guarded import Cancellation
 
@@ -141,6 +142,7 @@ def environment_for_parsing(
             max_tries=settings.virtualenv_max_retries_lock,
             wait=seconds_for_a_parse(),
             report=report,
+            upkeep=upkeep(),
         )
     with _kept_environment(spec, directory, cancellation=Cancellation(), report=report) as environment:
         yield environment
@@ -156,10 +158,32 @@ def _kept_environment(
         max_tries=settings.virtualenv_max_retries_lock,
         cancellation=cancellation,
         report=report,
+        upkeep=upkeep(),
     ) as environment:
         if environment.was_built and (built := _foreground_builds.get()) is not None:
             built.add(environment.path)
         yield environment
+
+
+def prune_limits() -> PruneLimits:
+    """What a ``virtualenv_dir`` may hold, as it is configured.
+
+    :raises CosmosValueError: naming the setting that is negative.
+    """
+    for name in ("max_age_days", "max_count", "max_bytes", "min_age"):
+        if (value := getattr(settings, f"virtualenv_prune_{name}")) < 0:
+            raise CosmosValueError(f"[cosmos_venv] virtualenv_prune_{name} = {value}: it can be 0 or more.")
+    return PruneLimits(
+        max_age=settings.virtualenv_prune_max_age_days * DAY,
+        max_count=settings.virtualenv_prune_max_count,
+        max_bytes=settings.virtualenv_prune_max_bytes,
+        min_age=settings.virtualenv_prune_min_age,
+    )
+
+
+def upkeep() -> Upkeep:
+    """What happens to a ``virtualenv_dir`` with each build, as it is configured."""
+    return Upkeep(limits=prune_limits(), keep_failed=settings.virtualenv_keep_failed)
 
 
 def parsed_project(

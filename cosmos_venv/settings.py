@@ -44,6 +44,30 @@ SETTINGS: dict[str, Setting] = {
         is_also_cosmos=False,
         choices=("auto", "never"),
     ),
+    "virtualenv_prune_max_age_days": Setting(
+        default=30,
+        meaning="Days since its last use after which an environment is removed when another one is built; 0: never.",
+        is_also_cosmos=False,
+    ),
+    "virtualenv_prune_max_count": Setting(
+        default=10,
+        meaning="Environments that a virtualenv_dir keeps; those used longest ago go first; 0: all.",
+        is_also_cosmos=False,
+    ),
+    "virtualenv_prune_max_bytes": Setting(
+        default=0, meaning="Bytes on disk that a virtualenv_dir keeps; 0: any number.", is_also_cosmos=False
+    ),
+    "virtualenv_prune_min_age": Setting(
+        default=86_400,
+        meaning="Seconds since its last use during which an environment is kept, whatever the other limits say.",
+        is_also_cosmos=False,
+    ),
+    "virtualenv_keep_failed": Setting(
+        default=False,
+        meaning="Whether a build that failed is kept beside its log, the last one of each environment, until it is "
+        "virtualenv_prune_max_age_days old.",
+        is_also_cosmos=False,
+    ),
 }
 
 cache_dir: str
@@ -51,6 +75,11 @@ enable_cache: bool
 enable_cache_partial_parse: bool
 virtualenv_max_retries_lock: int
 virtualenv_build: str
+virtualenv_prune_max_age_days: int
+virtualenv_prune_max_count: int
+virtualenv_prune_max_bytes: int
+virtualenv_prune_min_age: int
+virtualenv_keep_failed: bool
 
 
 def __getattr__(name: str) -> Any:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from cosmos_venv.cli.output import only_the_result_on_stdout
 from cosmos_venv.environments import credentials
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 from cosmos_venv.guarded import Cancellation
@@ -48,7 +46,7 @@ def env_build(files: Sequence[Path], *, as_json: bool) -> int:
     talk = Console(stderr=True, highlight=False, soft_wrap=True)
     from cosmos_venv import managed
 
-    with _only_the_result_on_stdout(), managed.building_in_foreground() as built_here:
+    with only_the_result_on_stdout(), managed.building_in_foreground() as built_here:
         read, failures = _read(files, talk)
         wanted = dict.fromkeys(one for file in read for one in file.wanted)
         # What dbt ls needed was built while the file was read.
@@ -61,20 +59,6 @@ def env_build(files: Sequence[Path], *, as_json: bool) -> int:
     elif built or not failures:
         _show(built, sum(file.dags for file in read))
     return WRONG if failures else OK
-
-
-@contextmanager
-def _only_the_result_on_stdout() -> Iterator[None]:
-    """Within this block whatever is written to stdout goes to stderr: Airflow 3 logs there, a DAG file may print."""
-    sys.stdout.flush()
-    stdout = os.dup(1)
-    os.dup2(2, 1)
-    try:
-        yield
-    finally:
-        sys.stdout.flush()
-        os.dup2(stdout, 1)
-        os.close(stdout)
 
 
 def _read(files: Sequence[Path], talk: Console) -> tuple[list[DagFile], list[str]]:

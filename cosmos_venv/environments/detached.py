@@ -25,6 +25,7 @@ from cosmos_venv.environments.kernel_lock import open_for_locking
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.environments.trust import make_directory
+from cosmos_venv.environments.upkeep import Upkeep
 from cosmos_venv.exceptions import (
     CommandKilled,
     CosmosValueError,
@@ -70,11 +71,13 @@ def build_detached(
     max_tries: int,
     wait: float | None,
     report: Callable[[str], None],
+    upkeep: Upkeep | None = None,
 ) -> None:
     """Return once the environment is ready; see to it that a builder process of its own is at work until then.
 
     :param directory: the user's ``virtualenv_dir``.
     :param wait: seconds to wait at most; None: until the builder has ended.
+    :param upkeep: what the builder does to the directory's other environments afterwards.
     :raises VirtualenvBeingBuilt: when the time is over. The builder goes on.
     :raises VirtualenvBuildError: with the builder's message, when it failed now or less than a minute ago.
     :raises CosmosValueError: when ``virtualenv_dir`` is a file.
@@ -83,7 +86,9 @@ def build_detached(
     store = EnvironmentStore(directory)
     if _is_ready(store, spec):
         return
-    request = _BuildRequest(directory=str(store.directory), spec=spec, preference=preference, max_tries=max_tries)
+    request = _BuildRequest(
+        directory=str(store.directory), spec=spec, preference=preference, max_tries=max_tries, upkeep=upkeep or Upkeep()
+    )
     with store.naming_the_directory():
         files = _BuilderFiles.of(store, spec.digest)
         _wait_for_builder(store, files, request, deadline=_after(wait), report=report)
@@ -127,6 +132,7 @@ class _BuildRequest:
     spec: EnvironmentSpec
     preference: InstallerPreference
     max_tries: int
+    upkeep: Upkeep
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -134,7 +140,8 @@ class _BuildRequest:
     @classmethod
     def from_json(cls, text: str) -> _BuildRequest:
         data = json.loads(text)
-        return cls(**{**data, "spec": EnvironmentSpec.from_dict(data["spec"])})
+        spec, upkeep = EnvironmentSpec.from_dict(data["spec"]), Upkeep.from_dict(data["upkeep"])
+        return cls(**{**data, "spec": spec, "upkeep": upkeep})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,6 +265,7 @@ def _build(request: _BuildRequest, cancellation: Cancellation) -> str:
             max_tries=request.max_tries,
             cancellation=cancellation,
             report=_say,
+            upkeep=request.upkeep,
         ):
             return ""
     except (VirtualenvError, CosmosValueError) as error:

@@ -22,6 +22,7 @@ from cosmos_venv.guarded import Cancellation
 
 if TYPE_CHECKING:
     from cosmos_venv.environments.installer import InstallerPreference
+    from cosmos_venv.environments.upkeep import Upkeep
 
 __all__ = ["BUILD_NAME", "LAYOUT", "EnvironmentStore"]
 
@@ -76,12 +77,14 @@ class EnvironmentStore:
         max_tries: int,
         cancellation: Cancellation,
         report: Callable[[str], None],
+        upkeep: Upkeep | None = None,
     ) -> Iterator[Environment]:
         """The environment, built first when it is not there yet, kept for as long as the block runs.
 
         :param preference: which installer builds it.
         :param max_tries: seconds to wait for another builder that makes no progress.
         :param report: gets lines for the task's log.
+        :param upkeep: what happens to the directory's other environments when this one had to be built.
         :raises CosmosValueError: when ``virtualenv_dir`` is a file.
         :raises VirtualenvBuildError: when it cannot be built.
         :raises VirtualenvLockTimeout: when another builder holds the lock for too long.
@@ -93,9 +96,8 @@ class EnvironmentStore:
             # Its imports are for the one task that builds, not for all that find their environment.
             from cosmos_venv.environments.publisher import Publisher
 
-            environment = Publisher(self, spec, cancellation=cancellation, report=report).make_ready(
-                preference=preference, max_tries=max_tries
-            )
+            publisher = Publisher(self, spec, cancellation=cancellation, report=report, upkeep=upkeep)
+            environment = publisher.make_ready(preference=preference, max_tries=max_tries)
         try:
             yield environment
         finally:
