@@ -18,6 +18,7 @@ class Environment:
     :param path: the build's own directory, never a link to it.
     :param was_built: whether it was made for this caller; False: it stood there.
     :param lease: what keeps it from being removed; None where none is needed or the mount knows no locks.
+    :param held_by: further descriptors that keep it, which are not ours to close.
     """
 
     path: Path
@@ -25,6 +26,7 @@ class Environment:
     record_file: Path
     was_built: bool
     lease: Lease | None = None
+    held_by: tuple[int, ...] = ()
 
     @property
     def python(self) -> Path:
@@ -43,7 +45,7 @@ class Environment:
     @property
     def keep_open(self) -> tuple[int, ...]:
         """Descriptors for a guarded command, so that the environment counts as used until its last descendant ends."""
-        return () if self.lease is None else self.lease.descriptors
+        return self.held_by if self.lease is None else (*self.held_by, *self.lease.descriptors)
 
     def close(self) -> None:
         """Give up the lease. May be called again."""
