@@ -44,6 +44,30 @@ SETTINGS: dict[str, Setting] = {
         is_also_cosmos=False,
         choices=("auto", "never"),
     ),
+    "virtualenv_search_path": Setting(
+        default="",
+        meaning="Directories that are looked at before virtualenv_dir, in their order, separated as in PATH. They are "
+        "never written to, so they may be read-only, such as one that was filled when an image was built.",
+        is_also_cosmos=False,
+    ),
+    "virtualenv_lock_timeout_action": Setting(
+        default="fail",
+        meaning="What a task does that may wait no longer for another process to build: fail, or private (go on in a "
+        "temporary environment).",
+        is_also_cosmos=False,
+        choices=("fail", "private"),
+    ),
+    "virtualenv_dir_mode": Setting(
+        default="",
+        meaning="Permissions, in octal, of the directories that are made in and for virtualenv_dir, such as 0775. "
+        "Empty: 0755, and the group may write where it may in the parent.",
+        is_also_cosmos=False,
+    ),
+    "virtualenv_upgrade_interval": Setting(
+        default=86400,
+        meaning="Seconds after which an environment with --upgrade among its pip options is resolved anew.",
+        is_also_cosmos=False,
+    ),
 }
 
 cache_dir: str
@@ -51,6 +75,10 @@ enable_cache: bool
 enable_cache_partial_parse: bool
 virtualenv_max_retries_lock: int
 virtualenv_build: str
+virtualenv_search_path: str
+virtualenv_lock_timeout_action: str
+virtualenv_dir_mode: str
+virtualenv_upgrade_interval: int
 
 
 def __getattr__(name: str) -> Any:

@@ -46,7 +46,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     build.add_argument("dagfiles", nargs="+", type=_existing_file, metavar="DAGFILE", help="a Python file with DAGs")
     build.add_argument("--json", action="store_true", help="print what was done as JSON")
-    build.set_defaults(run=lambda options: env_build(options.dagfiles, as_json=options.json))
+    build.add_argument(
+        "--dir",
+        type=lambda text: Path(text).absolute(),
+        metavar="DIR",
+        help="build there, whatever virtualenv_dir says: a directory of an image, for [cosmos_venv] "
+        "virtualenv_search_path",
+    )
+    build.set_defaults(run=lambda options: env_build(options.dagfiles, directory=options.dir, as_json=options.json))
     return parser
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ class Environment:
     :param path: the build's own directory, never a link to it.
     :param was_built: whether it was made for this caller; False: it stood there.
     :param lease: what keeps it from being removed; None where none is needed or the mount knows no locks.
+    :param is_temporary: whether it is this caller's alone, and gone after use.
     :param held_by: further descriptors that keep it, which are not ours to close.
     """
 
@@ -26,6 +28,7 @@ class Environment:
     record_file: Path
     was_built: bool
     lease: Lease | None = None
+    is_temporary: bool = False
     held_by: tuple[int, ...] = ()
 
     @property
@@ -41,6 +44,15 @@ class Environment:
         """What was recorded when it was built: spec, pins, installer, by whom, when, how long. No credentials."""
         content: dict[str, Any] = json.loads(self.record_file.read_text(encoding="utf-8"))
         return content
+
+    @property
+    def age(self) -> float | None:
+        """Seconds since it was built, by its record; None when that cannot be read."""
+        try:
+            built_at = datetime.fromisoformat(self.record["built_at"])
+            return (datetime.now(tz=timezone.utc) - built_at).total_seconds()
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
     @property
     def keep_open(self) -> tuple[int, ...]:

@@ -46,4 +46,11 @@ def temporary_environment(
         build_environment(spec, path, installer, cancellation=cancellation, report=report, keep_open=keep_open)
         record_file = path / _RECORD_NAME
         write_record(record_file, spec, path, installer=installer, seconds=time.monotonic() - began)
-        yield Environment(path=path, digest=spec.digest, record_file=record_file, was_built=True, held_by=keep_open)
+        yield Environment(
+            path=path,
+            digest=spec.digest,
+            record_file=record_file,
+            was_built=True,
+            is_temporary=True,
+            held_by=keep_open,
+        )

@@ -128,9 +128,10 @@ class DbtVirtualenvBaseOperator(VirtualenvLockMethods, DbtLocalBaseOperator):
             self.kept_directory,
             cancellation=self._cancellation or Cancellation(),
             report=self.log.info,
+            warn=self.log.warning,
         ) as environment:
             self._environment = environment
-            self._temporary = None if self.kept_directory else environment.path
+            self._temporary = environment.path if environment.is_temporary else None
             try:
                 yield
             finally:
