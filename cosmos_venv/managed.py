@@ -13,7 +13,7 @@ from contextlib import ExitStack, closing, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cosmos_venv import settings
 from cosmos_venv.compat import to_boolean, venv_install_method
@@ -31,6 +31,9 @@ from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.environments.temporary import temporary_environment
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError, VirtualenvLockTimeout
 from cosmos_venv.guarded import Cancellation
+
+if TYPE_CHECKING:
+    from cosmos_venv.environments.installer import InstallerPreference
 
 Report = Callable[[str], None]
 
@@ -126,7 +129,7 @@ def managed_environment(
 
         def fresh() -> Environment:
             return opened.enter_context(
-                temporary_environment(spec, preference=venv_install_method(), cancellation=cancellation, report=report)
+                temporary_environment(spec, preference=_installer(), cancellation=cancellation, report=report)
             )
 
         if directory is None:
@@ -163,7 +166,7 @@ def environment_for_parsing(
         build_detached(
             directory,
             spec,
-            preference=venv_install_method(),
+            preference=_installer(),
             max_tries=settings.virtualenv_max_retries_lock,
             directory_mode=directory_mode(),
             wait=seconds_for_a_parse(),
@@ -194,7 +197,7 @@ def _kept_environment(
     may_upgrade = may_upgrade and _may_build()
     with _store(directory).open(
         spec,
-        preference=venv_install_method(),
+        preference=_installer(),
         max_tries=settings.virtualenv_max_retries_lock,
         upgrade_after=settings.virtualenv_upgrade_interval if may_upgrade else None,
         cancellation=cancellation,
@@ -259,6 +262,15 @@ def directory_mode() -> int | None:
     :raises CosmosValueError: when ``[cosmos_venv] virtualenv_dir_mode`` cannot be what it is.
     """
     return trust.directory_mode(settings.virtualenv_dir_mode)
+
+
+def _installer() -> InstallerPreference:
+    named = settings.virtualenv_installer
+    if named == "airflow":
+        from cosmos_venv.airflow_installer import AIRFLOW_INSTALLER
+
+        return AIRFLOW_INSTALLER
+    return "uv" if named == "uv" else "pip" if named == "pip" else "auto" if named else venv_install_method()
 
 
 def _store(directory: Path) -> EnvironmentStore:

@@ -63,6 +63,13 @@ SETTINGS: dict[str, Setting] = {
         "Empty: 0755, and the group may write where it may in the parent.",
         is_also_cosmos=False,
     ),
+    "virtualenv_installer": Setting(
+        default="",
+        meaning="What installs: uv, pip, auto (uv where it installs what pip would), or airflow (Airflow's own "
+        "prepare_virtualenv). Empty: what [standard] venv_install_method says.",
+        is_also_cosmos=False,
+        choices=("auto", "uv", "pip", "airflow"),
+    ),
     "virtualenv_upgrade_interval": Setting(
         default=86400,
         meaning="Seconds after which an environment with --upgrade among its pip options is resolved anew.",
@@ -78,6 +85,7 @@ virtualenv_build: str
 virtualenv_search_path: str
 virtualenv_lock_timeout_action: str
 virtualenv_dir_mode: str
+virtualenv_installer: str
 virtualenv_upgrade_interval: int
 
 
@@ -106,7 +114,7 @@ def _convert(section: str, name: str, text: str, setting: Setting) -> bool | int
             return int(text)
         except ValueError:
             raise CosmosValueError(f"[{section}] {name} = {text!r} is no whole number.") from None
-    if setting.choices and text not in setting.choices:
+    if setting.choices and text not in (setting.default, *setting.choices):
         raise CosmosValueError(f"[{section}] {name} = {text!r}: it can be {' or '.join(setting.choices)}.")
     return text
 

@@ -147,7 +147,12 @@ class _BuildRequest:
     @classmethod
     def from_json(cls, text: str) -> _BuildRequest:
         data = json.loads(text)
-        return cls(**{**data, "spec": EnvironmentSpec.from_dict(data["spec"])})
+        data["spec"] = EnvironmentSpec.from_dict(data["spec"])
+        if isinstance(handed_down := data["preference"], dict):
+            from cosmos_venv.environments.installer import OtherInstaller
+
+            data["preference"] = OtherInstaller(name=handed_down["name"], command=tuple(handed_down["command"]))
+        return cls(**data)
 
 
 @dataclass(frozen=True, kw_only=True)
