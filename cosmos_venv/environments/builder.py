@@ -30,6 +30,9 @@ _LAST_LINES = 20
 _WORKER_PACKAGES = "cosmos_venv_worker_packages.pth"
 _OLDEST_PIP = Version("22.3")  # the first that installs into another Python (pip --python)
 
+# What cannot be compiled is no failure: packages bring templates and tests for other Pythons. Nor is it one for pip.
+_COMPILE = "import compileall, sys; [compileall.compile_dir(folder, quiet=2) for folder in sys.argv[1:]]"
+
 # Each would lead the installation somewhere else, or make it an installation of something else.
 _DIVERTING = {
     *("PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_REQUIRE_VIRTUALENV", "PIP_PYTHON", "PIP_DRY_RUN"),
@@ -140,8 +143,10 @@ class _Build:
             self._run(
                 list(self.installer.command),
                 failure=f"{self.installer.name} could not install {self.spec}",
-                more={**self.arguments.variables, "UV_COMPILE_BYTECODE": "1", ORDER_VARIABLE: json.dumps(order)},
+                more={**self.arguments.variables, ORDER_VARIABLE: json.dumps(order)},
             )
+        folders = [str(folder) for folder in integrity.site_packages(self.directory)]
+        self._run([self.python, "-I", "-c", _COMPILE, *folders], failure="no byte code could be written")
 
     def show_worker_packages(self) -> None:
         """Put the worker's own packages behind the environment's. Last, or pip would take them for its own."""

@@ -50,7 +50,7 @@ def test_airflow_makes_the_environment_and_it_is_published_like_any_other(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    for name in ("PIP_USER", "PIP_REQUIRE_VIRTUALENV"):
+    for name in ("PIP_USER", "PIP_REQUIRE_VIRTUALENV", "PIP_NO_COMPILE"):
         monkeypatch.setenv(name, "1")
     (tmp_path / "poison").mkdir()
     (tmp_path / "poison" / "venv.py").write_text("raise SystemExit('poisoned')")
@@ -65,6 +65,9 @@ def test_airflow_makes_the_environment_and_it_is_published_like_any_other(
     assert dbt_calls()[0].prefix.is_relative_to(tmp_path / "kept" / "envs-v1" / "builds")
     assert "Executing cmd: " in logged
     assert " -m venv " in logged
+    kept = tmp_path / "kept"
+    assert list(kept.glob("envs-v1/builds/*-1/lib/*/site-packages/dbt/cli/__pycache__/main.*.pyc"))
+    assert list(kept.glob("envs-v1/builds/*-1/lib/*/site-packages/pip/__pycache__/*.pyc"))
     assert (tmp_path / "kept" / "bin" / "dbt").exists()
 
 
