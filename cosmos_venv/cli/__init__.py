@@ -65,7 +65,14 @@ def _parser() -> argparse.ArgumentParser:
 def _add_build(actions: _Actions) -> None:
     build = _action(actions, "build", "build the environments that the tasks of DAG files need", _ENV_BUILD)
     build.add_argument("dagfiles", nargs="+", type=_existing_file, metavar="DAGFILE", help="a Python file with DAGs")
-    build.set_defaults(run=lambda options: env_build(options.dagfiles, as_json=options.json))
+    build.add_argument(
+        "--dir",
+        type=lambda text: Path(text).absolute(),
+        metavar="DIR",
+        help="build there, whatever virtualenv_dir says: a directory of an image, for [cosmos_venv] "
+        "virtualenv_search_path",
+    )
+    build.set_defaults(run=lambda options: env_build(options.dagfiles, directory=options.dir, as_json=options.json))
 
 
 def _add_looks(actions: _Actions) -> None:

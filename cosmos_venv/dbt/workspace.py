@@ -6,11 +6,11 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePath
-from tempfile import TemporaryDirectory
 
 from cosmos_venv.dbt.partial_parse import ParsedProject
 from cosmos_venv.dbt.project_file import read_dbt_project
 from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.scratch import scratch_folder
 
 PACKAGE_FILES = ("packages.yml", "dependencies.yml")
 # dbt writes the first three; profiles.yml would win over the profile that we write.
@@ -30,8 +30,7 @@ def workspace(project_dir: Path, *, install_deps: bool, parsed: ParsedProject | 
     left_out = {PurePath(name) for name in _NOT_LINKED}
     if install_deps:
         left_out.add(PurePath(read_dbt_project(project_dir).packages_folder))
-    with TemporaryDirectory(prefix="cosmos-venv-run-") as name:
-        place = Path(name).resolve()  # as dbt will write it down
+    with scratch_folder("cosmos-venv-run-") as place:
         _link(project_dir, place, PurePath(), left_out)
         if install_deps and (lock := project_dir / "package-lock.yml").exists():
             shutil.copy(lock, place)  # a copy: dbt deps writes it

@@ -26,9 +26,10 @@ class Lease:
         self._descriptor: int | None = descriptor
 
     @classmethod
-    def shared(cls, build: Path) -> Lease | None:
+    def shared(cls, build: Path, *, make: bool = True) -> Lease | None:
         """One user more, whose use is noted (see ``last_use``); None while somebody removes the build.
 
+        :param make: whether a missing lease file is made.
         :raises OSError: when the file cannot be had, or the mount knows no locks.
         """
         path = lease_path(build)
@@ -36,6 +37,8 @@ class Lease:
             # The file of a published build stands already, perhaps on a read-only mount.
             descriptor = os.open(path, os.O_RDONLY)
         except FileNotFoundError:
+            if not make:
+                raise
             descriptor = os.open(path, os.O_RDONLY | os.O_CREAT, _NOTED_BY_THE_GROUP)
         lease = cls._locked(descriptor, fcntl.LOCK_SH)
         if lease is not None:

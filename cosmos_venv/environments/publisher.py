@@ -25,7 +25,7 @@ from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import BUILD_NAME, EnvironmentStore
 from cosmos_venv.environments.trust import make_directory
 from cosmos_venv.environments.upkeep import Upkeep
-from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError, VirtualenvError
+from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError, VirtualenvError, VirtualenvLockTimeout
 from cosmos_venv.guarded import Cancellation
 
 
@@ -59,17 +59,49 @@ class Publisher:
         """The environment, made by us or by whom we waited for. Raises what ``EnvironmentStore.open`` says."""
         store = self._store
         with store.naming_the_directory():
-            make_directory(store.directory)
+            make_directory(store.directory, store.directory_mode)
             with self._lock.acquire(max_tries=max_tries, cancellation=self._cancellation, report=self._report):
                 environment = store.find(self._spec) or self._build(preference)
             # Who waits for the lock need not wait for this.
             self._delete_retired(environment)
             return environment
 
+    def upgrade(self, old: Environment, *, preference: InstallerPreference) -> Environment:
+        """A newer generation, published over ``old``; ``old`` itself while somebody else is building: nobody waits.
+
+        ``old`` is closed unless it is what is returned. Raises what ``EnvironmentStore.open`` says.
+        """
+        store = self._store
+        if not os.access(store.root, os.W_OK):
+            self._report(f"{store.root} cannot be written: --upgrade does nothing there.")
+            return old
+        try:
+            with (
+                store.naming_the_directory(),
+                self._lock.acquire(max_tries=0, cancellation=self._cancellation, report=self._report),
+            ):
+                newer = self._newer_than(old) or self._build(preference)
+        except VirtualenvLockTimeout:
+            return old
+        except BaseException:
+            old.close()
+            raise
+        old.close()
+        self._delete_retired(newer)
+        return newer
+
+    def _newer_than(self, old: Environment) -> Environment | None:
+        """What another task has published since ``old`` was found."""
+        found = self._store.find(self._spec)
+        if found is None or found.path != old.path:
+            return found
+        found.close()
+        return None
+
     def _build(self, preference: InstallerPreference) -> Environment:
         installer = choose_installer(preference, self._spec.pip_install_options, os.environ)
-        make_directory(self._store.root)
-        make_directory(self._store.builds)
+        make_directory(self._store.root, self._store.directory_mode)
+        make_directory(self._store.builds, self._store.directory_mode)
         leftovers.sweep(self._store, self._report)
         build = self._next_build()
         self._report(f"Creating the virtualenv {build} with {installer.name} ({installer.reason}).")
@@ -117,6 +149,7 @@ class Publisher:
             self._report(f"{directory} is a virtual environment already: it is left as it is, and not used.")
             return
         try:
+            make_directory(directory / "bin", self._store.directory_mode)
             write_launchers(directory / "bin", self._store.link(self._spec.digest), integrity.console_scripts(build))
         except OSError as error:
             # They are for people at a terminal; no task needs them.

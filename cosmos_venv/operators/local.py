@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from cosmos_venv import managed
+from cosmos_venv import managed, scratch
 from cosmos_venv.compat import AirflowException, AirflowSkipException, to_boolean
 from cosmos_venv.constants import InvocationMode
 from cosmos_venv.dbt.command import Selection, vars_flags
@@ -174,10 +174,11 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         ):
             place_flags = ["--project-dir", str(place), *self.profile_config.flags(profile)]
             env = written_in_place(place, {**env, **secrets})
+            held = (*scratch.descriptors_of(place), *scratch.descriptors_of(profile.parent))
             if wants_deps:
                 deps = [cmd[0], "deps", *place_flags, *vars_flags(self.vars)]
-                self.handle_exception(self.run_subprocess(deps, env, str(place)), place)
-            result = self.run_subprocess([*cmd, *place_flags], env, str(place))
+                self.handle_exception(self.run_subprocess(deps, env, str(place), keep_open=held), place)
+            result = self.run_subprocess([*cmd, *place_flags], env, str(place), keep_open=held)
             self.handle_exception(result, place)
         return result
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from cosmos_venv import managed
+from cosmos_venv import managed, scratch
 from cosmos_venv.constants import ExecutionMode
 from cosmos_venv.dbt.command import vars_flags
 from cosmos_venv.dbt.process import run_dbt
@@ -89,7 +89,8 @@ def _variables(graph: DbtGraph) -> Mapping[str, object] | None:
 
 def _run(dbt: DbtInstallation, arguments: list[str], env: Mapping[str, str], place: Path) -> list[str]:
     try:
-        result = run_dbt([dbt.executable, *arguments], env=env, cwd=place, keep_open=dbt.keep_open)
+        keep_open = (*dbt.keep_open, *scratch.descriptors_of(place))
+        result = run_dbt([dbt.executable, *arguments], env=env, cwd=place, keep_open=keep_open)
     except OSError as error:
         raise CosmosConfigException(
             f"The dbt executable {dbt.executable!r} cannot be started: {error.strerror}. Install dbt there, name "
