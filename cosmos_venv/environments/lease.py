@@ -41,7 +41,7 @@ class Lease:
                 raise
             descriptor = os.open(path, os.O_RDONLY | os.O_CREAT, _NOTED_BY_THE_GROUP)
         lease = cls._locked(descriptor, fcntl.LOCK_SH)
-        if lease is not None:
+        if lease is not None and make:  # else nothing is written there
             _note_use(descriptor)
         return lease
 
