@@ -6,9 +6,10 @@ Operators, parsing and the command line all ask here, so they find one digest fo
 
 from __future__ import annotations
 
+import os
 import signal
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -19,6 +20,10 @@ from cosmos_venv import settings
 from cosmos_venv.compat import to_boolean, venv_install_method
 from cosmos_venv.dbt.check import DBT_CHECK
 from cosmos_venv.dbt.command import vars_text
+from cosmos_venv.dbt.package_files import read_package_files
+from cosmos_venv.dbt.package_store import LAYOUT as PACKAGES_LAYOUT
+from cosmos_venv.dbt.package_store import PackageStore
+from cosmos_venv.dbt.packages import ProjectPackages
 from cosmos_venv.dbt.partial_parse import ParsedProject, default_cache_dir, kept_file
 from cosmos_venv.dbt.project_file import read_dbt_project
 from cosmos_venv.environments.detached import build_detached
@@ -27,6 +32,7 @@ from cosmos_venv.environments.interpreter import Interpreter
 from cosmos_venv.environments.spec import EnvironmentSpec, refuse_anything_but_strings
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.environments.temporary import temporary_environment
+from cosmos_venv.environments.trust import make_directory, refuse_untrusted
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 from cosmos_venv.guarded import Cancellation
 
@@ -180,9 +186,60 @@ def parsed_project(
     # The project's name and not its path: Airflow 3 gives each version of a bundle another one.
     project_name = read_dbt_project(project_dir).name or project_dir.name
     profile = profiles_yml.read_text(encoding="utf-8", errors="replace") if profiles_yml.is_file() else ""
-    cache_dir = Path(settings.cache_dir) if settings.cache_dir else default_cache_dir(tempfile.gettempdir())
     key = [project_name, profile, target_name, vars_text(variables) or "", which_dbt]
-    return ParsedProject(project_dir=project_dir, kept=kept_file(cache_dir, key))
+    return ParsedProject(project_dir=project_dir, kept=kept_file(_cache_dir(), key))
+
+
+def project_packages(
+    project_dir: Path,
+    virtualenv_dir: Path | None,
+    *,
+    variables: Mapping[str, Any] | str | None,
+    env: Mapping[str, str],
+    which_dbt: str,
+) -> ProjectPackages:
+    """The packages that ``dbt deps`` installs for this project, or has installed for another command.
+
+    :param virtualenv_dir: where they are kept; None, or not ours to write: below the cache folder.
+    :param env: the environment variables of the dbt command.
+    :param which_dbt: a text that differs where the dbt may be another one.
+    """
+    if not settings.enable_cache:
+        return ProjectPackages(project_dir=project_dir)
+    files = read_package_files(project_dir)
+    return ProjectPackages(
+        project_dir=project_dir,
+        digest=files.digest(variables=vars_text(variables) or "", env=env, which_dbt=which_dbt),
+        stores=_package_stores(virtualenv_dir),
+        max_age=settings.packages_max_age,
+        max_wait=settings.virtualenv_max_retries_lock,
+    )
+
+
+def _package_stores(virtualenv_dir: Path | None) -> tuple[PackageStore, ...]:
+    """A read-only ``virtualenv_dir`` is looked at first: an image may bring packages along."""
+    if virtualenv_dir is None:
+        folders = [_cache_dir()]
+    elif os.access(virtualenv_dir, os.W_OK):
+        folders = [virtualenv_dir]
+    else:
+        folders = [virtualenv_dir, _cache_dir()]
+    return tuple(
+        PackageStore(folder=folder / PACKAGES_LAYOUT, make_directory=make_directory, is_trusted=_is_trusted)
+        for folder in folders
+    )
+
+
+def _is_trusted(paths: Sequence[Path]) -> bool:
+    try:
+        refuse_untrusted(paths)
+    except (VirtualenvError, OSError):
+        return False
+    return True
+
+
+def _cache_dir() -> Path:
+    return Path(settings.cache_dir) if settings.cache_dir else default_cache_dir(tempfile.gettempdir())
 
 
 @contextmanager

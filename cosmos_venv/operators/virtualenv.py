@@ -147,8 +147,7 @@ class DbtVirtualenvBaseOperator(VirtualenvLockMethods, DbtLocalBaseOperator):
             [str(self._environment.script("dbt")), *command[1:]],
             managed.without_worker_python(env),
             cwd,
-            keep_open=self._environment.keep_open,
-            **kwargs,
+            **{**kwargs, "keep_open": (*self._environment.keep_open, *kwargs.get("keep_open", ()))},
         )
 
     def execute(self, context: Context, **kwargs: Any) -> Any:
@@ -170,6 +169,9 @@ class DbtVirtualenvBaseOperator(VirtualenvLockMethods, DbtLocalBaseOperator):
 
     def _which_dbt(self) -> str:
         return self._environment.digest if self._environment else super()._which_dbt()
+
+    def _packages_directory(self) -> Path | None:
+        return self.kept_directory
 
     @contextmanager
     def _failing_as_a_task(self) -> Iterator[None]:
