@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Protocol
 from cosmos_venv.config.values import load_yaml, require
 from cosmos_venv.constants import DEFAULT_PROFILES_FILE_NAME
 from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.scratch import temporary_folder
 
 
 class ProfileMapping(Protocol):
@@ -106,8 +106,8 @@ class ProfileConfig:
             profile_name=self.profile_name, target_name=self.target_name, use_mock_values=use_mock_values
         )
         env_vars = {} if use_mock_values else self.profile_mapping.env_vars
-        with tempfile.TemporaryDirectory(prefix="cosmos-venv-profile-") as folder:
-            path = Path(folder) / DEFAULT_PROFILES_FILE_NAME
+        with temporary_folder("-profile-") as folder:
+            path = folder / DEFAULT_PROFILES_FILE_NAME
             path.touch(mode=0o600)
             path.write_text(contents, encoding="utf-8")
             yield path, env_vars

@@ -7,12 +7,12 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePath
-from tempfile import TemporaryDirectory
 
 from cosmos_venv.dbt.package_files import LOCK_FILE, outside, read_package_files
 from cosmos_venv.dbt.partial_parse import ParsedProject
 from cosmos_venv.dbt.project_file import read_dbt_project
 from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.scratch import temporary_folder
 
 # dbt writes the first three; profiles.yml would win over the profile that we write.
 _NOT_LINKED = ("logs", "target", LOCK_FILE, "profiles.yml")
@@ -35,8 +35,8 @@ def workspace(project_dir: Path, *, install_deps: bool, parsed: ParsedProject | 
         left_out.add(PurePath(packages_folder))
         local = read_package_files(project_dir).local
         neighbours = outside((*local, packages_folder))
-    with TemporaryDirectory(prefix="cosmos-venv-run-") as name:
-        place = _place(Path(name).resolve(), project_dir, neighbours)  # as dbt will write it down
+    with temporary_folder("-run-") as folder:
+        place = _place(folder, project_dir, neighbours)
         _link(project_dir, place, PurePath(), left_out)
         if install_deps:
             _link_neighbours(place, project_dir, [path for path in neighbours if PurePath(path) not in left_out])

@@ -21,6 +21,7 @@ from cosmos_venv.environments.installer import Installer
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.exceptions import VirtualenvBuildError
 from cosmos_venv.guarded import Cancellation, CompletedCommand, run_guarded
+from cosmos_venv.scratch import temporary_folder
 
 _LAST_LINES = 20
 _WORKER_PACKAGES = "cosmos_venv_worker_packages.pth"
@@ -65,20 +66,22 @@ def build_environment(
     :raises CommandKilled: when ``cancellation`` was requested; nothing that was started runs any more.
     """
     environ = dict(os.environ)
-    build = _Build(
-        spec=spec,
-        directory=directory,
-        installer=installer,
-        arguments=InstallArguments.of(spec, installer.name, pip_config.read(environ)),
-        environ=installer_environment(environ),
-        cancellation=cancellation,
-        report=report,
-        keep_open=tuple(keep_open),
-    )
-    build.create()
-    build.install()
-    build.show_worker_packages()
-    build.check()
+    # Installers that are killed leave what they downloaded and built in their temporary folder.
+    with temporary_folder("-build-") as scratch:
+        build = _Build(
+            spec=spec,
+            directory=directory,
+            installer=installer,
+            arguments=InstallArguments.of(spec, installer.name, pip_config.read(environ)),
+            environ={**installer_environment(environ), "TMPDIR": str(scratch)},
+            cancellation=cancellation,
+            report=report,
+            keep_open=tuple(keep_open),
+        )
+        build.create()
+        build.install()
+        build.show_worker_packages()
+        build.check()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +157,7 @@ class _Build:
         if not lines:
             yield []
             return
-        with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as file:
+        with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8", dir=self.environ["TMPDIR"]) as file:
             file.write("\n".join(lines) + "\n")
             file.flush()
             yield ["--requirement", file.name]
