@@ -6,7 +6,6 @@ Operators, parsing and the command line all ask here, so they find one digest fo
 
 from __future__ import annotations
 
-import os
 import signal
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -200,7 +199,8 @@ def project_packages(
 ) -> ProjectPackages:
     """The packages that ``dbt deps`` installs for this project, or has installed for another command.
 
-    :param virtualenv_dir: where they are kept; None, or not ours to write: below the cache folder.
+    :param virtualenv_dir: where they are kept; below the cache folder when it is None, or nothing can be written there
+        (then what an image has brought along is found there all the same).
     :param env: the environment variables of the dbt command.
     :param which_dbt: a text that differs where the dbt may be another one.
     """
@@ -217,13 +217,7 @@ def project_packages(
 
 
 def _package_stores(virtualenv_dir: Path | None) -> tuple[PackageStore, ...]:
-    """A read-only ``virtualenv_dir`` is looked at first: an image may bring packages along."""
-    if virtualenv_dir is None:
-        folders = [_cache_dir()]
-    elif os.access(virtualenv_dir, os.W_OK):
-        folders = [virtualenv_dir]
-    else:
-        folders = [virtualenv_dir, _cache_dir()]
+    folders = [_cache_dir()] if virtualenv_dir is None else [virtualenv_dir, _cache_dir()]
     return tuple(
         PackageStore(folder=folder / PACKAGES_LAYOUT, make_directory=make_directory, is_trusted=_is_trusted)
         for folder in folders

@@ -91,6 +91,14 @@ class PackageStore:
             kept.close()
         return None
 
+    def is_usable(self) -> bool:
+        """Whether installations can be kept here, and nobody else can put any. Makes the folder."""
+        try:
+            self.make_directory(self.folder)
+            return os.access(self.folder, os.W_OK) and self.is_trusted([self.folder.parent, self.folder])
+        except OSError:
+            return False
+
     def publish(self, digest: str, installed: Path, lock_file: Path, local: Mapping[str, str]) -> None:
         """Keep a copy of what was installed.
 
@@ -98,9 +106,6 @@ class PackageStore:
             installation: the folder that dbt linked it to may be gone by then.
         :raises OSError: when it cannot be kept. Then nobody sees anything of it.
         """
-        self.make_directory(self.folder)
-        if not self.is_trusted([self.folder.parent, self.folder]):
-            raise PermissionError(f"{self.folder} can be written by others")
         apart = self.folder / f".{uuid.uuid4().hex}"
         try:
             (apart / _PACKAGES).mkdir(parents=True)
@@ -150,7 +155,6 @@ class PackageStore:
 
     def _lock_descriptor(self, digest: str) -> int | None:
         try:
-            self.make_directory(self.folder)
             return os.open(self.folder / f"{digest}.flock", os.O_RDWR | os.O_CREAT, 0o644)
         except OSError:
             return None

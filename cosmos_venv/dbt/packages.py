@@ -26,7 +26,7 @@ class ProjectPackages:
     """The packages of one project for one dbt.
 
     :param digest: equal where ``dbt deps`` would install the same; None: nothing is kept.
-    :param stores: where installations are looked for, in this order; the last one gets new ones.
+    :param stores: where installations are looked for, in this order; the first that can be used gets new ones.
     :param max_age: seconds for which an installation without a ``package-lock.yml`` is used.
     :param max_wait: seconds to wait for another task that installs the same.
     """
@@ -84,7 +84,11 @@ class ProjectPackages:
         began = time.time()
         if (kept := self._find(digest, began)) is not None:
             return kept
-        store = self.stores[-1]
+        store = next((each for each in self.stores if each.is_usable()), None)
+        if store is None:
+            report(f"The dbt packages are not kept for other tasks: {self.stores[-1].folder} cannot be used.")
+            install()
+            return None
         with store.turn(digest, max_wait=self.max_wait, cancellation=cancellation, report=report):
             if (kept := self._find(digest, began)) is not None:
                 return kept
