@@ -108,7 +108,7 @@ class PackageStore:
         """
         apart = self.folder / f".{uuid.uuid4().hex}"
         try:
-            (apart / _PACKAGES).mkdir(parents=True)
+            self.make_directory(apart / _PACKAGES)  # whatever the umask, nobody else may write there
             for package in installed.iterdir():
                 copy = apart / _PACKAGES / package.name
                 if package.name in local:

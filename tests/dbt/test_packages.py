@@ -277,9 +277,11 @@ def test_two_who_have_waited_do_not_wait_for_each_other(
         waited.append(line)
         installer.kill()
 
-    with store.turn(digest, max_wait=DEADLINE, cancellation=Cancellation(), report=end_it):
-        with store.turn(digest, max_wait=DEADLINE, cancellation=Cancellation(), report=pytest.fail):
-            assert len(waited) == 1
+    with (
+        store.turn(digest, max_wait=DEADLINE, cancellation=Cancellation(), report=end_it),
+        store.turn(digest, max_wait=DEADLINE, cancellation=Cancellation(), report=pytest.fail),
+    ):
+        assert len(waited) == 1
 
 
 @pytest.mark.parametrize(
