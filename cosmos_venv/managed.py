@@ -23,7 +23,7 @@ from cosmos_venv.dbt.package_files import read_package_files
 from cosmos_venv.dbt.package_store import LAYOUT as PACKAGES_LAYOUT
 from cosmos_venv.dbt.package_store import PackageStore
 from cosmos_venv.dbt.packages import ProjectPackages
-from cosmos_venv.dbt.partial_parse import ParsedProject, default_cache_dir, kept_file
+from cosmos_venv.dbt.partial_parse import ParsedProject, default_cache_dir, kept_file, make_private
 from cosmos_venv.dbt.project_file import read_dbt_project
 from cosmos_venv.environments.detached import build_detached
 from cosmos_venv.environments.environment import Environment
@@ -217,10 +217,13 @@ def project_packages(
 
 
 def _package_stores(virtualenv_dir: Path | None) -> tuple[PackageStore, ...]:
-    folders = [_cache_dir()] if virtualenv_dir is None else [virtualenv_dir, _cache_dir()]
+    # The cache folder is this user's alone, whoever makes it first; a virtualenv_dir may be shared by a group.
+    makers: list[tuple[Path, Callable[[Path], None]]] = [(_cache_dir(), make_private)]
+    if virtualenv_dir is not None:
+        makers.insert(0, (virtualenv_dir, make_directory))
     return tuple(
-        PackageStore(folder=folder / PACKAGES_LAYOUT, make_directory=make_directory, is_trusted=_is_trusted)
-        for folder in folders
+        PackageStore(folder=directory / PACKAGES_LAYOUT, make_directory=make, is_trusted=_is_trusted)
+        for directory, make in makers
     )
 
 

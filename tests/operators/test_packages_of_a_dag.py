@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -66,3 +67,22 @@ def test_the_settings_decide_how_long_packages_are_used(
         ).execute({})
 
     assert [call.command for call in cosmos_fake_venv.calls].count("deps") == installations
+
+
+def test_the_cache_folder_is_this_users_alone_whoever_makes_it(
+    harbor: Path, cosmos_fake_venv: FakeVenv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the cache keeps of a parse is not read where others can write."""
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
+    profile = ProfileConfig("harbor", "dev", profiles_yml_filepath=harbor / "profiles.yml")
+    umask = os.umask(0o002)
+    try:
+        DbtRunLocalOperator(
+            task_id="run", project_dir=harbor, profile_config=profile, dbt_executable_path=cosmos_fake_venv.dbt
+        ).execute({})
+    finally:
+        os.umask(umask)
+
+    made = [tmp_path / "cache", *(tmp_path / "cache").glob("*"), *(tmp_path / "cache").glob("*/*.*[0-9]")]
+    assert len(made) == 3
+    assert [path for path in made if path.stat().st_mode & 0o077] == []
