@@ -1,90 +1,148 @@
-"""A temporary folder that is gone after its block; should its process be killed, when the next one is made.
+"""Temporary folders that are gone after a kill too: the next one who makes a folder removes what the dead left.
 
-Airflow kills workers with SIGKILL too, and then nothing runs that could clean up. So a folder holds a file that its
-process keeps locked, and whoever makes a folder removes those whose lock is free: the kernel knows who is dead.
+Beside each folder stands a lease, ``<folder>.lease``, locked for as long as the process that made the folder lives, or
+anything that it handed the lease to (``descriptors_of``: for ``keep_open`` of a guarded command). The lease is also the
+mark by which a folder is known to be ours: another implementation makes ``cosmos-venv…`` folders too, without any.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import re
+import secrets
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+__all__ = ["PREFIX", "descriptors_of", "remove", "scratch_folder"]
+
 PREFIX = "cosmos-venv"
-_OWNER = ".owner"
+"""What the names of all these folders begin with."""
+
+# tempfile's names end in 8 characters: none of them looks like one of these.
+_LEASE_NAME = re.compile(rf"{PREFIX}(?:-[a-z-]+-)?[0-9a-f]{{16}}\.lease")
+_PRIVATE_FOLDER, _PRIVATE_FILE = 0o700, 0o600
+
+_held: dict[Path, int] = {}
 
 
 @contextmanager
-def temporary_folder(purpose: str = "") -> Iterator[Path]:
-    """A new folder below one whose name begins with ``cosmos-venv``, for this user alone.
+def scratch_folder(prefix: str = PREFIX) -> Iterator[Path]:
+    """A new, empty folder of this user alone below the temporary folder, gone after the block; its real path.
 
-    :param purpose: goes into the name, for people who look.
+    What killed processes left of theirs is removed first.
+
+    :param prefix: what its name begins with: ``cosmos-venv``, or ``cosmos-venv-<letters>-``.
+    :raises OSError: when it cannot be made.
     """
-    _remove_what_the_dead_left()
-    # What cannot be deleted must not hide the error that ends the block.
-    with tempfile.TemporaryDirectory(prefix=f"{PREFIX}{purpose}", ignore_cleanup_errors=True) as name:
-        folder = Path(name).resolve()
-        lock = _own(folder)
+    parent = Path(os.path.realpath(tempfile.gettempdir()))
+    _remove_leavings(parent)
+    folder, lease = _make(parent, prefix)
+    if lease is not None:
+        _held[folder] = lease
+    try:
+        yield folder
+    finally:
+        _held.pop(folder, None)
         try:
-            inner = folder / folder.name
-            inner.mkdir(mode=0o700)
-            yield inner
+            remove(folder)
         finally:
-            os.close(lock)
+            if lease is not None:
+                os.close(lease)
 
 
-def _own(folder: Path) -> int:
-    """Say whose it is, as one step: the file appears locked."""
-    draft = folder / f"{_OWNER}.draft"
-    descriptor = os.open(draft, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.write(descriptor, _boot().encode())
-        draft.rename(folder / _OWNER)
-    except OSError:
-        pass  # no locks here: then nobody else removes it, as ever
-    return descriptor
+def descriptors_of(folder: Path) -> tuple[int, ...]:
+    """The descriptor whose lock keeps the folder: for ``keep_open`` of a guarded command that works in it."""
+    descriptor = _held.get(folder)
+    return () if descriptor is None else (descriptor,)
 
 
-def _remove_what_the_dead_left() -> None:
-    try:
-        found = [Path(entry.path) for entry in os.scandir(tempfile.gettempdir()) if entry.name.startswith(PREFIX)]
-    except OSError:
-        return
-    for folder in found:
+def remove(folder: Path) -> None:
+    """Delete a folder and then its lease. What cannot be deleted stays, and its lease says so to the next one."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if not os.path.lexists(folder):
+        _lease_path(folder).unlink(missing_ok=True)
+
+
+def _lease_path(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.lease")
+
+
+def _make(parent: Path, prefix: str) -> tuple[Path, int | None]:
+    """The lease comes first: a folder of ours without one would never be found again."""
+    while True:
+        folder = parent / f"{prefix}{secrets.token_hex(8)}"
+        path = _lease_path(folder)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, _PRIVATE_FILE)
         try:
-            _remove_if_dead(folder)
-        except OSError:
-            continue  # another user's, no folder of this kind, or removed by another task now
+            is_held = _lock(descriptor) and _is_same_file(descriptor, path)
+        except OSError:  # a mount that knows no locks: a plain temporary folder
+            os.close(descriptor)
+            path.unlink(missing_ok=True)
+            folder.mkdir(mode=_PRIVATE_FOLDER)
+            return folder, None
+        if is_held:  # else somebody who looked for leavings took it in between
+            folder.mkdir(mode=_PRIVATE_FOLDER)
+            return folder, descriptor
+        os.close(descriptor)
 
 
-def _remove_if_dead(folder: Path) -> None:
-    owner = folder / _OWNER
-    if folder.lstat().st_uid != os.geteuid():
-        return
-    descriptor = os.open(owner, os.O_RDWR | os.O_NOFOLLOW)
+def _remove_leavings(parent: Path) -> None:
+    """Remove the folders of dead processes of this user. Never an error: they may be tried again by the next one."""
     try:
-        # On a folder that several hosts share, a lock may be free and its owner alive.
-        if os.read(descriptor, 64) != _boot().encode():
-            return
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # The file last: what cannot be removed now is found again.
-        for inner in folder.iterdir():
-            if inner != owner:
-                shutil.rmtree(inner)
-        owner.unlink()
-        folder.rmdir()
+        with os.scandir(parent) as entries:
+            names = [entry.name for entry in entries if entry.name.startswith(PREFIX)]
+    except OSError:
+        return
+    for name in names:
+        if _LEASE_NAME.fullmatch(name):
+            try:
+                _remove_unless_held(parent / name)
+            except OSError:
+                continue
+
+
+def _remove_unless_held(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+    try:
+        folder = path.with_name(path.name.removesuffix(".lease"))
+        status = os.fstat(descriptor)
+        is_ours = stat.S_ISREG(status.st_mode) and _is_own(status) and _is_own_or_missing(folder)
+        if is_ours and _lock(descriptor) and _is_same_file(descriptor, path):
+            remove(folder)
     finally:
         os.close(descriptor)
 
 
-def _boot() -> str:
-    """Which start of which machine this is; empty where the kernel does not tell."""
+def _lock(descriptor: int) -> bool:
+    """Whether nobody else holds it.
+
+    :raises OSError: when the mount knows no locks.
+    """
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        return ""
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_same_file(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.lstat())
+    except FileNotFoundError:
+        return False
+
+
+def _is_own_or_missing(folder: Path) -> bool:
+    try:
+        return _is_own(folder.lstat())
+    except FileNotFoundError:
+        return True
+
+
+def _is_own(status: os.stat_result) -> bool:
+    return status.st_uid == os.geteuid()

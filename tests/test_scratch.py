@@ -1,86 +1,170 @@
-"""Temporary folders: gone after their block, and those of a killed process with the next one that is made."""
+"""Temporary folders: gone after the block, and after a kill as soon as somebody makes the next one."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from cosmos_venv.scratch import temporary_folder
+from cosmos_venv import scratch
+from cosmos_venv.scratch import scratch_folder
 
-HOLD = """
-from cosmos_venv.scratch import temporary_folder
-with temporary_folder("-run-") as folder:
-    (folder / "work").write_text("half")
+Start = Callable[..., tuple["subprocess.Popen[str]", Path]]
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Says which folder it made, and which process works in it under a guard that has the folder's lease.
+MAKE = """
+import subprocess, sys
+from cosmos_venv.guarded import GuardedProcess
+from cosmos_venv.scratch import descriptors_of, scratch_folder
+with scratch_folder(sys.argv[1]) as folder:
+    (folder / "deep").mkdir()
+    (folder / "deep" / "file").write_text("left")
+    if sys.argv[2:]:
+        command = [sys.executable, "-c", "import signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); "
+            "signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ignoring', flush=True); open(sys.argv[1]).read()"]
+        guarded = GuardedProcess([*command, *sys.argv[2:]], keep_open=descriptors_of(folder))
+        guarded.output.readline()
     print(folder, flush=True)
-    input()
+    sys.stdin.read()
 """
 
 
 @pytest.fixture(autouse=True)
-def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where temporary folders are made in this test, by this process and by those that it starts."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr("tempfile.tempdir", None)
     return tmp_path
 
 
 @pytest.fixture
-def holder() -> Iterator[tuple[subprocess.Popen[str], Path]]:
-    """A process that has such a folder, and the folder."""
-    process = subprocess.Popen([sys.executable, "-c", HOLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    yield process, Path(process.stdout.readline().strip())
+def start() -> Iterator[Start]:
+    """Factory of processes that have made a folder and are at work in it."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(prefix: str = "cosmos-venv", *arguments: object) -> tuple[subprocess.Popen[str], Path]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", MAKE, prefix, *map(str, arguments)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        started.append(process)
+        assert process.stdout is not None
+        return process, Path(process.stdout.readline().strip())
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def make_one() -> None:
+    with scratch_folder():
+        pass
+
+
+def test_a_folder_is_private_and_gone_afterwards_with_its_lease(tmp_path: Path) -> None:
+    with contextlib.suppress(ZeroDivisionError), scratch_folder("cosmos-venv-run-") as folder:
+        names = sorted(path.name for path in tmp_path.iterdir())
+        mode = folder.stat().st_mode & 0o777
+        raise ZeroDivisionError
+
+    assert folder.name.startswith("cosmos-venv-run-")
+    assert names == [folder.name, f"{folder.name}.lease"]
+    assert mode == 0o700
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("prefix", ["cosmos-venv", "cosmos-venv-run-", "cosmos-venv-profile-"])
+def test_what_a_killed_process_left_is_removed_by_the_next(start: Start, tmp_path: Path, prefix: str) -> None:
+    process, folder = start(prefix)
     process.kill()
-    process.communicate()
+    process.wait()
+    assert (folder / "deep" / "file").exists()
+
+    make_one()
+
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_it_is_this_users_alone_and_gone_after_its_block(temporary: Path) -> None:
-    with temporary_folder("-run-") as folder:
-        (folder / "file").write_text("")
-        assert folder.relative_to(temporary).parts[0].startswith("cosmos-venv-run-")
-        assert folder.parent.stat().st_mode & 0o077 == 0
+def test_the_folder_of_a_living_process_stays(start: Start) -> None:
+    _, folder = start()
 
-    assert not list(temporary.iterdir())
+    make_one()
+
+    assert (folder / "deep" / "file").exists()
 
 
-def test_what_a_killed_process_left_goes_with_the_next_folder(
-    temporary: Path, holder: tuple[subprocess.Popen[str], Path]
-) -> None:
-    process, left = holder
-    with temporary_folder():
-        assert (left / "work").exists()
+def test_a_folder_stays_while_what_the_killed_process_started_is_at_work_in_it(start: Start, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    process, folder = start("cosmos-venv", gate)
     process.kill()
     process.wait()
 
-    with temporary_folder() as folder:
-        assert list(temporary.iterdir()) == [folder.parent]
+    make_one()
+    stayed = (folder / "deep" / "file").exists()
+    with contextlib.suppress(OSError):  # its guard may have ended it by now
+        os.close(os.open(gate, os.O_WRONLY | os.O_NONBLOCK))
+    while folder.exists():  # pytest-timeout is the deadline
+        make_one()
+
+    assert stayed
 
 
-@pytest.mark.parametrize("content", [None, "another boot"], ids=["no-owner-file", "another-machine"])
-def test_what_may_be_another_ones_is_left_alone(temporary: Path, content: str | None) -> None:
-    """Cosmos's temporary environments begin with the same name; a shared folder may be another host's."""
-    theirs = temporary / "cosmos-venv12345678"
-    (theirs / "bin").mkdir(parents=True)
-    if content is not None:
-        (theirs / ".owner").write_text(content)
+def test_folders_of_others_are_left_alone(tmp_path: Path) -> None:
+    """As another implementation and tempfile name theirs, and what only looks like a lease of ours."""
+    for name in ("cosmos-venvab12_xyz", f"cosmos-venv{'a' * 16}", "cosmos-venv-tests"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "precious").mkdir()
+    (tmp_path / f"cosmos-venv{'b' * 16}").symlink_to(tmp_path / "precious")
+    (tmp_path / "cosmos-venv-tests.lease").touch()
+    (tmp_path / f"cosmos-venv{'a' * 16}.lease").symlink_to(tmp_path / "cosmos-venv-tests.lease")
+    before = sorted(tmp_path.iterdir())
 
-    with temporary_folder():
-        pass
+    make_one()
 
-    assert (theirs / "bin").is_dir()
+    assert sorted(tmp_path.iterdir()) == before
 
 
-def test_a_link_is_not_followed(temporary: Path) -> None:
-    (temporary / "mine").mkdir()
-    (temporary / "mine" / "file").write_text("")
-    (temporary / "cosmos-venv-run-x").symlink_to(temporary / "mine")
-    os.link(temporary / "mine" / "file", temporary / "mine" / ".owner")
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file to another user")
+def test_what_another_user_left_is_his(tmp_path: Path) -> None:
+    (tmp_path / f"cosmos-venv{'a' * 16}").mkdir()
+    (tmp_path / f"cosmos-venv{'a' * 16}.lease").touch()
+    os.chown(tmp_path / f"cosmos-venv{'a' * 16}.lease", 12345, -1)
 
-    with temporary_folder():
-        pass
+    make_one()
 
-    assert (temporary / "mine" / "file").exists()
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_process_killed_before_it_made_its_folder_leaves_nothing_either(tmp_path: Path) -> None:
+    (tmp_path / f"cosmos-venv-run-{'a' * 16}.lease").touch()
+
+    make_one()
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_on_a_mount_without_locks_folders_are_made_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(descriptor: int, operation: int) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+
+    with scratch_folder() as folder:
+        assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+        assert scratch.descriptors_of(folder) == ()
+
+    assert list(tmp_path.iterdir()) == []

@@ -11,7 +11,7 @@ from typing import Protocol
 from cosmos_venv.config.values import load_yaml, require
 from cosmos_venv.constants import DEFAULT_PROFILES_FILE_NAME
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.scratch import temporary_folder
+from cosmos_venv.scratch import scratch_folder
 
 
 class ProfileMapping(Protocol):
@@ -106,7 +106,7 @@ class ProfileConfig:
             profile_name=self.profile_name, target_name=self.target_name, use_mock_values=use_mock_values
         )
         env_vars = {} if use_mock_values else self.profile_mapping.env_vars
-        with temporary_folder("-profile-") as folder:
+        with scratch_folder("cosmos-venv-profile-") as folder:
             path = folder / DEFAULT_PROFILES_FILE_NAME
             path.touch(mode=0o600)
             path.write_text(contents, encoding="utf-8")

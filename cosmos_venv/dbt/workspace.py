@@ -8,11 +8,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePath
 
+from cosmos_venv import scratch
 from cosmos_venv.dbt.package_files import LOCK_FILE, outside, read_package_files
 from cosmos_venv.dbt.partial_parse import ParsedProject
 from cosmos_venv.dbt.project_file import read_dbt_project
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.scratch import temporary_folder
+from cosmos_venv.scratch import scratch_folder
 
 # dbt writes the first three; profiles.yml would win over the profile that we write.
 _NOT_LINKED = ("logs", "target", LOCK_FILE, "profiles.yml")
@@ -35,7 +36,7 @@ def workspace(project_dir: Path, *, install_deps: bool, parsed: ParsedProject | 
         left_out.add(PurePath(packages_folder))
         local = read_package_files(project_dir).local
         neighbours = outside((*local, packages_folder))
-    with temporary_folder("-run-") as folder:
+    with scratch_folder("cosmos-venv-run-") as folder:
         place = _place(folder, project_dir, neighbours)
         _link(project_dir, place, PurePath(), left_out)
         if install_deps:
@@ -77,6 +78,12 @@ def _link_neighbours(place: Path, project_dir: Path, neighbours: list[Path]) -> 
         if not link.exists():
             link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to(os.path.normpath(project_dir.resolve() / path))
+
+
+def descriptors_of(place: Path) -> tuple[int, ...]:
+    """What keeps a workspace from being taken for a dead process's: for ``keep_open`` of a command that runs in it."""
+    found = (scratch.descriptors_of(folder) for folder in (place, *place.parents))
+    return next((descriptors for descriptors in found if descriptors), ())
 
 
 def written_in_place(place: Path, env: Mapping[str, str]) -> dict[str, str]:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.guarded import Cancellation
-from cosmos_venv.scratch import temporary_folder
 
 if TYPE_CHECKING:
     from cosmos_venv.environments.installer import InstallerPreference
 
+PREFIX = "cosmos-venv"
 _RECORD_NAME = "cosmos-venv.json"
 
 
@@ -38,7 +40,9 @@ def temporary_environment(
     from cosmos_venv.environments.record import write_record
 
     installer = choose_installer(preference, spec.pip_install_options, os.environ)
-    with temporary_folder() as path:
+    # What cannot be deleted must not hide the error that ends the block.
+    with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as name:
+        path = Path(name).resolve()
         report(f"Creating a temporary virtualenv {path} with {installer.name} ({installer.reason}).")
         began = time.monotonic()
         build_environment(spec, path, installer, cancellation=cancellation, report=report)

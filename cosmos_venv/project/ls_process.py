@@ -18,7 +18,7 @@ from cosmos_venv.dbt.command import vars_flags
 from cosmos_venv.dbt.package_files import has_packages
 from cosmos_venv.dbt.process import run_dbt
 from cosmos_venv.dbt.results import failure_text
-from cosmos_venv.dbt.workspace import downloading_in_place, workspace, written_in_place
+from cosmos_venv.dbt.workspace import descriptors_of, downloading_in_place, workspace, written_in_place
 from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException, VirtualenvError
 from cosmos_venv.guarded import Cancellation
 from cosmos_venv.project.dbt_ls import ls_arguments
@@ -104,7 +104,12 @@ def _run(
     dbt: DbtInstallation, arguments: list[str], env: Mapping[str, str], place: Path, keep_open: tuple[int, ...] = ()
 ) -> list[str]:
     try:
-        result = run_dbt([dbt.executable, *arguments], env=env, cwd=place, keep_open=(*dbt.keep_open, *keep_open))
+        result = run_dbt(
+            [dbt.executable, *arguments],
+            env=env,
+            cwd=place,
+            keep_open=(*dbt.keep_open, *descriptors_of(place), *keep_open),
+        )
     except OSError as error:
         raise CosmosConfigException(
             f"The dbt executable {dbt.executable!r} cannot be started: {error.strerror}. Install dbt there, name "
