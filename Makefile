@@ -13,7 +13,7 @@ COMPILE = uv pip compile --quiet --universal --python-version 3.10 --no-emit-ind
           --annotation-style line --custom-compile-command "make pins"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-ui test test-env check benchmark prove-races pins clean
+.PHONY: help demo demo-ui test test-env check benchmark prove-races prove-environments pins clean
 
 help: ## this list
 	@echo "make TARGET [PYTHON=python3.12]   (Python 3.10 to 3.13)"
@@ -30,7 +30,7 @@ test-env:
 	@$(PYTHON) -m tools.bootstrap test
 
 test: test-env ## run the tests, offline after the install step; ARGS="-k lock -x" goes to pytest
-	@$(OFFLINE) $(BIN)/python -m pytest -n auto $(ARGS)
+	@$(OFFLINE) $(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 check: test-env ## lint, format, types, import contracts
 	$(BIN)/ruff check .
@@ -38,11 +38,14 @@ check: test-env ## lint, format, types, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-benchmark: test-env ## what the toolkit costs, beside the plain work beneath; stored in benchmarks/results
-	@$(BIN)/python -m benchmarks.toolkit $(ARGS)
+benchmark: test-env ## what toolkit and environments cost, beside the plain work beneath; stored in benchmarks/results
+	@$(BIN)/python -m benchmarks.toolkit $(ARGS) && $(BIN)/python -m benchmarks.environments $(ARGS)
 
 prove-races: test-env ## races across xdist workers, whole runs again and again, beside other plugins
 	@$(BIN)/python -m tools.prove_races $(ARGS)
+
+prove-environments: test-env ## locks under a crowd, killed builders, a shared directory, pruning: again and again
+	@$(BIN)/python -m tools.prove_environments && $(BIN)/python -m tools.prove_sharing && $(BIN)/python -m tools.prove_pruning
 
 pins: ## resolve requirements/*.txt anew
 	@$(PYTHON) -m tools.bootstrap tools && cd requirements && PATH="$(CURDIR)/.cache/tools/$(TAG)/bin:$$PATH" && set -x && \

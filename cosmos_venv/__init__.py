@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from cosmos_venv.dag import DbtDag, DbtTaskGroup
     from cosmos_venv.operators.local import (
         DbtBuildLocalOperator,
+        DbtCloneLocalOperator,
         DbtLSLocalOperator,
         DbtRunLocalOperator,
+        DbtRunOperationLocalOperator,
         DbtSeedLocalOperator,
         DbtSnapshotLocalOperator,
         DbtTestLocalOperator,
@@ -50,18 +52,22 @@ _HOMES = {
     "TestBehavior": "constants",
     "TestIndirectSelection": "constants",
     "DbtBuildLocalOperator": "operators.local",
+    "DbtCloneLocalOperator": "operators.local",
     "DbtLSLocalOperator": "operators.local",
     "DbtRunLocalOperator": "operators.local",
+    "DbtRunOperationLocalOperator": "operators.local",
     "DbtSeedLocalOperator": "operators.local",
     "DbtSnapshotLocalOperator": "operators.local",
     "DbtTestLocalOperator": "operators.local",
 }
 __all__ = [
     "DbtBuildLocalOperator",
+    "DbtCloneLocalOperator",
     "DbtDag",
     "DbtLSLocalOperator",
     "DbtResourceType",
     "DbtRunLocalOperator",
+    "DbtRunOperationLocalOperator",
     "DbtSeedLocalOperator",
     "DbtSnapshotLocalOperator",
     "DbtTaskGroup",

@@ -6,7 +6,7 @@ Airflow 2.10 and later, and 3.x. Importing this module imports Airflow.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -56,6 +56,7 @@ __all__ = [
     "dags_folder",
     "dags_made_by",
     "get_connection",
+    "prepare_virtualenv",
     "to_boolean",
     "venv_install_method",
 ]
@@ -100,6 +101,21 @@ def venv_install_method() -> Literal["auto", "uv", "pip"]:
 
     said = str(conf.get("standard", "venv_install_method", fallback="auto")).strip().lower()
     return "uv" if said == "uv" else "pip" if said == "pip" else "auto"
+
+
+def prepare_virtualenv(directory: str, *, python: str, system_site_packages: bool, requirements: Sequence[str]) -> None:
+    """Make a virtual environment as Airflow does it, with uv or pip, each command and its output in the log.
+
+    :param requirements: words for ``pip install``.
+    :raises subprocess.CalledProcessError: when a command fails.
+    """
+    modules = ("airflow.providers.standard.utils.python_virtualenv", "airflow.utils.python_virtualenv")
+    _first("prepare_virtualenv", *modules)(
+        venv_directory=directory,
+        python_bin=python,
+        system_site_packages=system_site_packages,
+        requirements=list(requirements),
+    )
 
 
 def dag_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:

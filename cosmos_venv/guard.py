@@ -217,4 +217,5 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    status = main(sys.argv[1:])
+    os._exit(status)  # the worker waits for this end, and there is nothing to flush

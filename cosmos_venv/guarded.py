@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -144,13 +145,25 @@ class GuardedProcess:
     def close(self) -> None:
         """Let go: whatever still runs is ended. Waits for that, but no longer than the ladder is."""
         self.stop()
-        self._control.close()
         self.output.close()
+        # A process in uninterruptible sleep cannot be waited for; the guard stays with it.
+        if self._guard_ends(within=_END_DEADLINE):
+            self._guard.wait()
+        self._control.close()
+
+    def _guard_ends(self, *, within: float) -> bool:
+        """Whether its end of the connection closes in time. Popen.wait with a timeout would look for it in naps."""
+        deadline = time.monotonic() + within
         try:
-            self._guard.wait(timeout=_END_DEADLINE)
-        except subprocess.TimeoutExpired:
-            # A process in uninterruptible sleep cannot be waited for; the guard stays with it.
-            pass
+            while (left := deadline - time.monotonic()) > 0:
+                self._control.settimeout(left)
+                if not self._control.recv(4096):
+                    return True
+        except TimeoutError:
+            return False
+        except OSError:  # closed before, or it died with a word of ours unread
+            return True
+        return False
 
     def _verdict(self) -> int | None:
         whole_lines, _, self._heard = self._heard.rpartition(b"\n")

@@ -9,11 +9,12 @@ from __future__ import annotations
 import signal
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cosmos_venv import settings
 from cosmos_venv.compat import to_boolean, venv_install_method
@@ -25,20 +26,33 @@ from cosmos_venv.dbt.package_store import PackageStore
 from cosmos_venv.dbt.packages import ProjectPackages
 from cosmos_venv.dbt.partial_parse import ParsedProject, default_cache_dir, kept_file, make_private
 from cosmos_venv.dbt.project_file import read_dbt_project
+from cosmos_venv.environments import trust
 from cosmos_venv.environments.detached import build_detached
 from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.interpreter import Interpreter
+from cosmos_venv.environments.search_path import find_first, stores_of
 from cosmos_venv.environments.spec import EnvironmentSpec, refuse_anything_but_strings
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.environments.temporary import temporary_environment
-from cosmos_venv.environments.trust import make_directory, refuse_untrusted
-from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
+from cosmos_venv.environments.upkeep import DAY, PruneLimits, Upkeep
+from cosmos_venv.exceptions import CosmosValueError, VirtualenvError, VirtualenvLockTimeout
 from cosmos_venv.guarded import Cancellation
+
+if TYPE_CHECKING:
+    from cosmos_venv.environments.installer import InstallerPreference
 
 Report = Callable[[str], None]
 
-# Within building_in_foreground: the paths of what was built there.
-_foreground_builds: ContextVar[set[Path] | None] = ContextVar("foreground_builds", default=None)
+
+@dataclass(frozen=True, kw_only=True)
+class _Foreground:
+    """What ``building_in_foreground`` was told, and the paths of what was built there."""
+
+    directory: Path | None
+    built: set[Path] = field(default_factory=set)
+
+
+_foreground_builds: ContextVar[_Foreground | None] = ContextVar("foreground_builds", default=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,22 +121,38 @@ def managed_environment(
     *,
     cancellation: Cancellation,
     report: Report,
+    warn: Report | None = None,
 ) -> Iterator[Environment]:
     """The environment for a task: found ready, else built in ``directory``; a fresh one when that is None.
 
     :param report: takes lines for the task's log.
+    :param warn: takes those that somebody should act on; None: ``report`` does.
     :raises VirtualenvError: when it cannot be had.
     :raises CosmosValueError: when an argument cannot be what it is.
     """
     spec = arguments.spec()
-    if directory is None:
-        with temporary_environment(
-            spec, preference=venv_install_method(), cancellation=cancellation, report=report
-        ) as fresh:
-            yield fresh
-        return
-    _refuse_to_build(spec, directory)
-    with _kept_environment(spec, directory, cancellation=cancellation, report=report) as environment:
+    with ExitStack() as opened:
+
+        def fresh() -> Environment:
+            return opened.enter_context(
+                temporary_environment(spec, preference=_installer(), cancellation=cancellation, report=report)
+            )
+
+        if directory is None:
+            yield fresh()
+            return
+        try:
+            environment = opened.enter_context(
+                _kept_environment(spec, directory, may_upgrade=True, cancellation=cancellation, report=report)
+            )
+        except VirtualenvLockTimeout as error:
+            if settings.virtualenv_lock_timeout_action != "private" or _foreground_builds.get() is not None:
+                raise
+            (warn or report)(
+                f"{error} This task goes on in a temporary environment of its own "
+                "([cosmos_venv] virtualenv_lock_timeout_action = private)."
+            )
+            environment = fresh()
         yield environment
 
 
@@ -137,34 +167,74 @@ def environment_for_parsing(
     :raises VirtualenvBeingBuilt: when it is not ready in time; a later parse will find it.
     """
     spec = arguments.spec()
-    if _foreground_builds.get() is None:
+    if _foreground_builds.get() is None and not _is_on_search_path(spec):
         _refuse_to_build(spec, directory)
         build_detached(
             directory,
             spec,
-            preference=venv_install_method(),
+            preference=_installer(),
             max_tries=settings.virtualenv_max_retries_lock,
+            directory_mode=directory_mode(),
             wait=seconds_for_a_parse(),
             report=report,
+            upkeep=upkeep(),
         )
-    with _kept_environment(spec, directory, cancellation=Cancellation(), report=report) as environment:
+    with _kept_environment(
+        spec, directory, may_upgrade=False, cancellation=Cancellation(), report=report
+    ) as environment:
         yield environment
 
 
 @contextmanager
 def _kept_environment(
-    spec: EnvironmentSpec, directory: Path, *, cancellation: Cancellation, report: Report
+    spec: EnvironmentSpec, directory: Path, *, may_upgrade: bool, cancellation: Cancellation, report: Report
 ) -> Iterator[Environment]:
-    with EnvironmentStore(directory).open(
+    """The environment of the search path, else that of ``directory``, built first where it may be.
+
+    :param may_upgrade: whether there is time to resolve it anew.
+    """
+    foreground = _foreground_builds.get()
+    if foreground is not None and foreground.directory is not None:
+        directory = foreground.directory
+    elif (ready := _on_search_path(spec)) is not None:
+        with closing(ready):
+            yield ready
+        return
+    _refuse_to_build(spec, directory)
+    may_upgrade = may_upgrade and _may_build()
+    with _store(directory).open(
         spec,
-        preference=venv_install_method(),
+        preference=_installer(),
         max_tries=settings.virtualenv_max_retries_lock,
+        upgrade_after=settings.virtualenv_upgrade_interval if may_upgrade else None,
         cancellation=cancellation,
         report=report,
+        upkeep=upkeep(),
     ) as environment:
-        if environment.was_built and (built := _foreground_builds.get()) is not None:
-            built.add(environment.path)
+        if environment.was_built and foreground is not None:
+            foreground.built.add(environment.path)
         yield environment
+
+
+def prune_limits() -> PruneLimits:
+    """What a ``virtualenv_dir`` may hold, as it is configured.
+
+    :raises CosmosValueError: naming the setting that is negative.
+    """
+    for name in ("max_age_days", "max_count", "max_bytes", "min_age"):
+        if (value := getattr(settings, f"virtualenv_prune_{name}")) < 0:
+            raise CosmosValueError(f"[cosmos_venv] virtualenv_prune_{name} = {value}: it can be 0 or more.")
+    return PruneLimits(
+        max_age=settings.virtualenv_prune_max_age_days * DAY,
+        max_count=settings.virtualenv_prune_max_count,
+        max_bytes=settings.virtualenv_prune_max_bytes,
+        min_age=settings.virtualenv_prune_min_age,
+    )
+
+
+def upkeep() -> Upkeep:
+    """What happens to a ``virtualenv_dir`` with each build, as it is configured."""
+    return Upkeep(limits=prune_limits(), keep_failed=settings.virtualenv_keep_failed)
 
 
 def parsed_project(
@@ -206,6 +276,9 @@ def project_packages(
     """
     if not settings.enable_cache:
         return ProjectPackages(project_dir=project_dir)
+    foreground = _foreground_builds.get()
+    if foreground is not None and foreground.directory is not None:
+        virtualenv_dir = foreground.directory
     files = read_package_files(project_dir)
     return ProjectPackages(
         project_dir=project_dir,
@@ -218,18 +291,26 @@ def project_packages(
 
 def _package_stores(virtualenv_dir: Path | None) -> tuple[PackageStore, ...]:
     # The cache folder is this user's alone, whoever makes it first; a virtualenv_dir may be shared by a group.
-    makers: list[tuple[Path, Callable[[Path], None]]] = [(_cache_dir(), make_private)]
+    stores = [_package_store(_cache_dir(), make_private)]
     if virtualenv_dir is not None:
-        makers.insert(0, (virtualenv_dir, make_directory))
-    return tuple(
-        PackageStore(folder=directory / PACKAGES_LAYOUT, make_directory=make, is_trusted=_is_trusted)
-        for directory, make in makers
+        searched = [store.directory for store in stores_of(settings.virtualenv_search_path)]
+        stores = [
+            *(_package_store(directory, make_private, is_read_only=True) for directory in searched),
+            _package_store(virtualenv_dir, partial(trust.make_directory, mode=directory_mode())),
+            *stores,
+        ]
+    return tuple(stores)
+
+
+def _package_store(directory: Path, make: Callable[[Path], None], *, is_read_only: bool = False) -> PackageStore:
+    return PackageStore(
+        folder=directory / PACKAGES_LAYOUT, make_directory=make, is_trusted=_is_trusted, is_read_only=is_read_only
     )
 
 
 def _is_trusted(paths: Sequence[Path]) -> bool:
     try:
-        refuse_untrusted(paths)
+        trust.refuse_untrusted(paths)
     except (VirtualenvError, OSError):
         return False
     return True
@@ -240,12 +321,15 @@ def _cache_dir() -> Path:
 
 
 @contextmanager
-def building_in_foreground() -> Iterator[set[Path]]:
-    """Within this block DAG files that are imported build their environments themselves (``cosmos-venv env build``)."""
-    built: set[Path] = set()
-    token = _foreground_builds.set(built)
+def building_in_foreground(directory: Path | None = None) -> Iterator[set[Path]]:
+    """Within this block DAG files that are imported build their environments themselves (``cosmos-venv env build``).
+
+    :param directory: where, whatever ``virtualenv_dir`` says; the search path does not count then.
+    """
+    foreground = _Foreground(directory=directory)
+    token = _foreground_builds.set(foreground)
     try:
-        yield built
+        yield foreground.built
     finally:
         _foreground_builds.reset(token)
 
@@ -261,12 +345,50 @@ def seconds_for_a_parse() -> float | None:
     return left / 2 if left else None
 
 
+def directory_mode() -> int | None:
+    """Permissions of the directories that are made for environments; None: as in the directory above.
+
+    :raises CosmosValueError: when ``[cosmos_venv] virtualenv_dir_mode`` cannot be what it is.
+    """
+    return trust.directory_mode(settings.virtualenv_dir_mode)
+
+
+def _installer() -> InstallerPreference:
+    named = settings.virtualenv_installer
+    if named == "airflow":
+        from cosmos_venv.airflow_installer import AIRFLOW_INSTALLER
+
+        return AIRFLOW_INSTALLER
+    return "uv" if named == "uv" else "pip" if named == "pip" else "auto" if named else venv_install_method()
+
+
+def _store(directory: Path) -> EnvironmentStore:
+    return EnvironmentStore(directory, directory_mode=directory_mode())
+
+
+def _on_search_path(spec: EnvironmentSpec) -> Environment | None:
+    return find_first(stores_of(settings.virtualenv_search_path), spec)
+
+
+def _is_on_search_path(spec: EnvironmentSpec) -> bool:
+    if (ready := _on_search_path(spec)) is not None:
+        ready.close()
+    return ready is not None
+
+
+def _may_build() -> bool:
+    return settings.virtualenv_build != "never" or _foreground_builds.get() is not None
+
+
 def _refuse_to_build(spec: EnvironmentSpec, directory: Path) -> None:
-    if settings.virtualenv_build != "never" or _foreground_builds.get() is not None:
+    """Raises unless the environment is ready in ``directory``, or may be built there."""
+    if _may_build():
         return
-    if (ready := EnvironmentStore(directory).find(spec)) is None:
+    if (ready := _store(directory).find(spec)) is None:
+        searched = settings.virtualenv_search_path
         raise VirtualenvError(
-            f"virtualenv_dir={str(directory)!r} holds no environment for {spec}, and "
-            "[cosmos_venv] virtualenv_build is never. Build it beforehand: cosmos-venv env build DAGFILE"
+            f"virtualenv_dir={str(directory)!r} holds no environment for {spec}"
+            + (f", nor does virtualenv_search_path={searched!r}" if searched else "")
+            + ", and [cosmos_venv] virtualenv_build is never. Build it beforehand: cosmos-venv env build DAGFILE"
         )
     ready.close()

@@ -50,6 +50,61 @@ SETTINGS: dict[str, Setting] = {
         is_also_cosmos=False,
         choices=("auto", "never"),
     ),
+    "virtualenv_prune_max_age_days": Setting(
+        default=30,
+        meaning="Days since its last use after which an environment is removed when another one is built; 0: never.",
+        is_also_cosmos=False,
+    ),
+    "virtualenv_prune_max_count": Setting(
+        default=10,
+        meaning="Environments that a virtualenv_dir keeps; those used longest ago go first; 0: all.",
+        is_also_cosmos=False,
+    ),
+    "virtualenv_prune_max_bytes": Setting(
+        default=0, meaning="Bytes on disk that a virtualenv_dir keeps; 0: any number.", is_also_cosmos=False
+    ),
+    "virtualenv_prune_min_age": Setting(
+        default=86_400,
+        meaning="Seconds since its last use during which an environment is kept, whatever the other limits say.",
+        is_also_cosmos=False,
+    ),
+    "virtualenv_keep_failed": Setting(
+        default=False,
+        meaning="Whether a build that failed is kept beside its log, the last one of each environment, until it is "
+        "virtualenv_prune_max_age_days old.",
+        is_also_cosmos=False,
+    ),
+    "virtualenv_search_path": Setting(
+        default="",
+        meaning="Directories that are looked at before virtualenv_dir, in their order, separated as in PATH. They are "
+        "never written to, so they may be read-only, such as one that was filled when an image was built.",
+        is_also_cosmos=False,
+    ),
+    "virtualenv_lock_timeout_action": Setting(
+        default="fail",
+        meaning="What a task does that may wait no longer for another process to build: fail, or private (go on in a "
+        "temporary environment).",
+        is_also_cosmos=False,
+        choices=("fail", "private"),
+    ),
+    "virtualenv_dir_mode": Setting(
+        default="",
+        meaning="Permissions, in octal, of the directories that are made in and for virtualenv_dir, such as 0775. "
+        "Empty: 0755, and the group may write where it may in the parent.",
+        is_also_cosmos=False,
+    ),
+    "virtualenv_installer": Setting(
+        default="",
+        meaning="What installs: uv, pip, auto (uv where it installs what pip would), or airflow (Airflow's own "
+        "prepare_virtualenv). Empty: what [standard] venv_install_method says.",
+        is_also_cosmos=False,
+        choices=("auto", "uv", "pip", "airflow"),
+    ),
+    "virtualenv_upgrade_interval": Setting(
+        default=86400,
+        meaning="Seconds after which an environment with --upgrade among its pip options is resolved anew.",
+        is_also_cosmos=False,
+    ),
 }
 
 cache_dir: str
@@ -58,6 +113,16 @@ enable_cache_partial_parse: bool
 packages_max_age: int
 virtualenv_max_retries_lock: int
 virtualenv_build: str
+virtualenv_prune_max_age_days: int
+virtualenv_prune_max_count: int
+virtualenv_prune_max_bytes: int
+virtualenv_prune_min_age: int
+virtualenv_keep_failed: bool
+virtualenv_search_path: str
+virtualenv_lock_timeout_action: str
+virtualenv_dir_mode: str
+virtualenv_installer: str
+virtualenv_upgrade_interval: int
 
 
 def __getattr__(name: str) -> Any:
@@ -85,7 +150,7 @@ def _convert(section: str, name: str, text: str, setting: Setting) -> bool | int
             return int(text)
         except ValueError:
             raise CosmosValueError(f"[{section}] {name} = {text!r} is no whole number.") from None
-    if setting.choices and text not in setting.choices:
+    if setting.choices and text not in (setting.default, *setting.choices):
         raise CosmosValueError(f"[{section}] {name} = {text!r}: it can be {' or '.join(setting.choices)}.")
     return text
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -21,12 +22,19 @@ class ToolkitMisuse(pytest.fail.Exception):  # type: ignore[name-defined, misc]
     :param message: what was given, and the way out.
     """
 
+    # As pytest has it for its own, whose names it prints before the text in the summary of a run.
+    __module__ = "builtins"
+
     def __init__(self, message: str) -> None:
         super().__init__(message, pytrace=False)
 
-    def __reduce__(self) -> tuple[type[ToolkitMisuse], tuple[str]]:
-        # Raised in a process of a race or a pool, it has to come back.
-        return type(self), (str(self.msg),)
+    def __reduce__(self) -> tuple[Callable[[str], ToolkitMisuse], tuple[str]]:
+        # Raised in a process of a race or a pool, it has to come back; by its class it would not be found.
+        return _misuse, (str(self.msg),)
+
+
+def _misuse(message: str) -> ToolkitMisuse:
+    return ToolkitMisuse(message)
 
 
 def blamed_line(trace: TracebackType | None, project: Path) -> str | None:

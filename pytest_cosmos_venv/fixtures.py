@@ -30,12 +30,18 @@ def pytest_runtest_makereport(
 
 
 @pytest.fixture(scope="session")
-def cosmos_implementation(pytestconfig: pytest.Config) -> Implementation:
+def cosmos_implementation(_cosmos_implementation: Implementation) -> Implementation:
     """The implementation under test: ``.module("operators.local")`` imports one of its modules.
 
     The one that ``--cosmos-implementation`` (or ``cosmos_implementation`` in the ini file) names, else the only one
     that is installed. ``.adapter()`` makes the adapter where ``module:Adapter`` was named.
     """
+    return _cosmos_implementation
+
+
+@pytest.fixture(scope="session")
+def _cosmos_implementation(pytestconfig: pytest.Config) -> Implementation:
+    """What ``cosmos_implementation`` gives."""
     from pytest_cosmos_venv.errors import ToolkitMisuse
     from pytest_cosmos_venv.implementation import ImplementationError, find_implementation
 

@@ -10,7 +10,7 @@ import os
 
 import pytest
 
-pytest_plugins = (
+ROOMS = (
     "pytest_cosmos_venv.fixtures",
     "pytest_cosmos_venv.airflow.fixtures",
     "pytest_cosmos_venv.dags.fixtures",
@@ -39,8 +39,11 @@ _VALUES = (
 )
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """The options, in a group of their own."""
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """The options, in a group of their own; the rooms, whose own options follow."""
+    # Not by pytest_plugins: pytest looks through the metadata of all distributions for each name that stands there.
+    for room in ROOMS:
+        pluginmanager.import_plugin(room)
     group = parser.getgroup("cosmos", "dbt in Airflow (pytest-cosmos-venv)")
     group.addoption(
         _CONFORMANCE,

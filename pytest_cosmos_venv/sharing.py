@@ -20,6 +20,7 @@ from importlib import metadata
 from pathlib import Path
 
 from pytest_cosmos_venv import real_time
+from pytest_cosmos_venv.airflow_release import installed_airflow
 from pytest_cosmos_venv.errors import ToolkitMisuse
 
 DEADLINE = 180.0
@@ -109,12 +110,11 @@ def cache_key() -> str:
 
     The plugin, Python and Airflow with their versions, and the platform.
     """
-    airflow = next(filter(None, map(_version, ("apache-airflow-core", "apache-airflow"))), "none")
     return "-".join(
         [
             f"cosmos-venv-{_version('pytest-cosmos-venv')}",
             f"{sys.implementation.cache_tag}-{platform.python_version()}",
-            f"airflow-{airflow}",
+            f"airflow-{installed_airflow() or 'none'}",
             sysconfig.get_platform(),
         ]
     )

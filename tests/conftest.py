@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -37,6 +39,20 @@ def pytest_sessionfinish() -> None:
 def kept_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A ``virtualenv_dir`` that the tests of one worker share: what is built once is ready for all."""
     return tmp_path_factory.mktemp("kept") / "environments"
+
+
+@pytest.fixture(scope="session")
+def other_python() -> str:
+    """A Python of another version than the one that runs the tests, able to make virtual environments."""
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    minors = [minor for minor in (10, 11, 12, 13) if minor != sys.version_info.minor]
+    named = [shutil.which(f"python3.{minor}") for minor in minors]
+    installed = [str(path) for minor in minors for path in pyenv.glob(f"versions/3.{minor}.*/bin/python3.{minor}")]
+    for python in [*installed, *filter(None, named)]:
+        # A shim of pyenv may stand for a version that is not selected.
+        if not subprocess.run([python, "-c", "import ensurepip, venv"], capture_output=True, check=False).returncode:
+            return python
+    pytest.skip("no second Python (3.10 to 3.13) on PATH or in pyenv")
 
 
 @pytest.fixture

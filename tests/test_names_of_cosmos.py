@@ -24,10 +24,12 @@ NAMES = [(module, name) for module, names in COSMOS_NAMES.items() for name in so
 def test_the_names_at_the_top_are_pinned() -> None:
     assert set(cosmos_venv.__all__) == {
         "DbtBuildLocalOperator",
+        "DbtCloneLocalOperator",
         "DbtDag",
         "DbtLSLocalOperator",
         "DbtResourceType",
         "DbtRunLocalOperator",
+        "DbtRunOperationLocalOperator",
         "DbtSeedLocalOperator",
         "DbtSnapshotLocalOperator",
         "DbtTaskGroup",
@@ -55,7 +57,7 @@ def test_every_name_at_the_top_is_there(name: str) -> None:
 
 def test_the_short_names_of_operators_are_the_local_ones() -> None:
     assert set(operators.__all__) == {
-        f"Dbt{verb}Operator" for verb in ("Build", "LS", "Run", "Seed", "Snapshot", "Test")
+        f"Dbt{verb}Operator" for verb in ("Build", "Docs", "LS", "Run", "RunOperation", "Seed", "Snapshot", "Test")
     }
     assert operators.DbtRunOperator is local.DbtRunLocalOperator
     assert set(operators.__all__) <= set(dir(operators))
@@ -75,12 +77,11 @@ def test_a_name_of_cosmos_is_there_or_refused_with_what_is_there(module: str, na
 @pytest.mark.parametrize(
     ("statement", "words"),
     [
-        ("from cosmos_venv import DbtRunKubernetesOperator", "cosmos_venv has DbtBuildLocalOperator, DbtDag"),
+        ("from cosmos_venv import DbtRunKubernetesOperator", "cosmos_venv has DbtBuildLocalOperator, DbtClone"),
         ("from cosmos_venv import MissingPackage", "does not have MissingPackage"),
-        ("from cosmos_venv.operators import DbtDocsOperator", "has DbtBuildOperator, DbtLSOperator"),
-        ("from cosmos_venv.operators.base import DbtCloneMixin", "has AbstractDbtBase, DbtBuildMixin"),
-        ("from cosmos_venv.operators.local import DbtDocsLocalOperator", "has DbtBuildLocalOperator, DbtLSLocalOp"),
-        ("from cosmos_venv.operators.virtualenv import DbtSourceVirtualenvOperator", "has DbtBuildVirtualenvOperator"),
+        ("from cosmos_venv.operators import DbtDocsS3Operator", "has DbtBuildOperator, DbtDocsOperator"),
+        ("from cosmos_venv.operators.base import DbtCompileMixin", "has AbstractDbtBase, DbtBuildMixin"),
+        ("from cosmos_venv.operators.local import DbtDocsS3LocalOperator", "has DbtBuildLocalOperator, DbtCloneL"),
         ("from cosmos_venv.profiles import SnowflakeUserPasswordProfileMapping", "has BaseProfileMapping, DbtPr"),
         ("from cosmos_venv.constants import PRODUCER_WATCHER_TASK_ID", "has DEFAULT_PROFILES_FILE_NAME, DbtRes"),
         ("from cosmos_venv.exceptions import CosmosDbtRunError", "has AirflowCompatibilityError, CosmosValueError"),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from cosmos_venv import settings
+from cosmos_venv import managed, settings
+from cosmos_venv.environments.upkeep import DAY, PruneLimits, Upkeep
 from cosmos_venv.exceptions import CosmosValueError
 
 
@@ -44,6 +45,25 @@ def test_a_value_that_cannot_be_is_named(monkeypatch: pytest.MonkeyPatch, key: s
 
     with pytest.raises(CosmosValueError, match=message):
         getattr(settings, key.lower())
+
+
+def test_limits_of_a_store_are_those_that_are_documented() -> None:
+    assert managed.upkeep() == Upkeep(limits=PruneLimits(), keep_failed=False)
+    assert managed.prune_limits() == PruneLimits(max_age=30 * DAY, max_count=10, max_bytes=0, min_age=DAY)
+
+
+def test_limits_of_a_store_can_be_configured(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "PRUNE_MAX_AGE_DAYS": "7",
+        "PRUNE_MAX_COUNT": "3",
+        "PRUNE_MAX_BYTES": "5000000000",
+        "PRUNE_MIN_AGE": "60",
+        "KEEP_FAILED": "True",
+    }.items():
+        monkeypatch.setenv(f"AIRFLOW__COSMOS_VENV__VIRTUALENV_{name}", value)
+
+    limits = PruneLimits(max_age=7 * DAY, max_count=3, max_bytes=5_000_000_000, min_age=60)
+    assert managed.upkeep() == Upkeep(limits=limits, keep_failed=True)
 
 
 def test_an_unknown_name_says_what_there_is() -> None:

@@ -8,13 +8,20 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich_argparse import RichHelpFormatter
 
 from cosmos_venv import __version__
 from cosmos_venv.cli.env_build import env_build
+from cosmos_venv.cli.env_prune import env_prune
+from cosmos_venv.cli.env_store import env_inspect, env_list, env_verify
+from cosmos_venv.environments.upkeep import DAY
 
 __all__ = ["main"]
+
+if TYPE_CHECKING:
+    _Actions = argparse._SubParsersAction[argparse.ArgumentParser]
 
 _ENV_BUILD = (
     "Imports each DAG file and builds, in the foreground, the managed environment of each of its virtualenv tasks that "
@@ -22,6 +29,17 @@ _ENV_BUILD = (
     "cannot be built, or is known only when its task runs (virtualenv_dir is a template, or mapped), or no file makes "
     "a DAG. A file without DAG beside others that make some is only mentioned, so that dags/*.py may be given; tasks "
     "that keep no environment are no failure."
+)
+_ENV_LIST = "Lists every build of a virtualenv_dir: ready, old, building, left over or failed. Writes nothing."
+_ENV_INSPECT = "Tells all of an environment: what is installed, of what it was made, by whom, when. Writes nothing."
+_ENV_VERIFY = (
+    "Holds finished environments against their records: every file is there with its size, the same versions are "
+    "installed, the interpreter is there and of the same version. Writes nothing. Exit code 1: something differs."
+)
+_ENV_PRUNE = (
+    "Removes what nobody can find any more, then the environments that were used longest ago, until the limits are "
+    "kept; never one in use. A limit that is not given is the one of Airflow's configuration ([cosmos_venv] "
+    "virtualenv_prune_...); 0 is no limit. Exit code 1: this user may not remove something that is to go."
 )
 
 
@@ -38,16 +56,81 @@ def _parser() -> argparse.ArgumentParser:
     subjects = parser.add_subparsers(title="subjects", required=True, metavar="SUBJECT")
     env = subjects.add_parser("env", help="managed environments", formatter_class=RichHelpFormatter)
     actions = env.add_subparsers(title="actions", required=True, metavar="ACTION")
-    build = actions.add_parser(
-        "build",
-        help="build the environments that the tasks of DAG files need",
-        description=_ENV_BUILD,
-        formatter_class=RichHelpFormatter,
-    )
-    build.add_argument("dagfiles", nargs="+", type=_existing_file, metavar="DAGFILE", help="a Python file with DAGs")
-    build.add_argument("--json", action="store_true", help="print what was done as JSON")
-    build.set_defaults(run=lambda options: env_build(options.dagfiles, as_json=options.json))
+    _add_build(actions)
+    _add_looks(actions)
+    _add_prune(actions)
     return parser
+
+
+def _add_build(actions: _Actions) -> None:
+    build = _action(actions, "build", "build the environments that the tasks of DAG files need", _ENV_BUILD)
+    build.add_argument("dagfiles", nargs="+", type=_existing_file, metavar="DAGFILE", help="a Python file with DAGs")
+    build.add_argument(
+        "--dir",
+        type=lambda text: Path(text).absolute(),
+        metavar="DIR",
+        help="build there, whatever virtualenv_dir says: a directory of an image, for [cosmos_venv] "
+        "virtualenv_search_path",
+    )
+    build.set_defaults(run=lambda options: env_build(options.dagfiles, directory=options.dir, as_json=options.json))
+
+
+def _add_looks(actions: _Actions) -> None:
+    listing = _action(actions, "list", "list what stands in a directory", _ENV_LIST)
+    _add_directory(listing)
+    listing.set_defaults(run=lambda options: env_list(options.directory, as_json=options.json))
+    inspect = _action(actions, "inspect", "tell all that is known of an environment", _ENV_INSPECT)
+    _add_directory(inspect)
+    inspect.add_argument("digest", metavar="DIGEST", help="its first characters, or DIGEST-GENERATION")
+    inspect.set_defaults(run=lambda options: env_inspect(options.directory, options.digest, as_json=options.json))
+    verify = _action(actions, "verify", "hold environments against their records", _ENV_VERIFY)
+    _add_directory(verify)
+    verify.add_argument("digest", metavar="DIGEST", nargs="?", help="only this one; as for inspect")
+    verify.set_defaults(run=lambda options: env_verify(options.directory, options.digest, as_json=options.json))
+
+
+def _add_prune(actions: _Actions) -> None:
+    prune = _action(actions, "prune", "remove what a directory holds beyond its limits", _ENV_PRUNE)
+    _add_directory(prune)
+    prune.add_argument("--dry-run", action="store_true", help="only say what would be removed")
+    prune.add_argument("--max-age-days", type=_limit, metavar="DAYS", help="days since the last use")
+    prune.add_argument("--max-count", type=_limit, metavar="N", help="environments to keep")
+    prune.add_argument("--max-bytes", type=_limit, metavar="BYTES", help="bytes on disk to keep")
+    prune.add_argument(
+        "--min-age", type=_limit, metavar="SECONDS", help="what was used within as many seconds stays in any case"
+    )
+    prune.set_defaults(run=_run_prune)
+
+
+def _run_prune(options: argparse.Namespace) -> int:
+    days = options.max_age_days
+    return env_prune(
+        options.directory,
+        dry_run=options.dry_run,
+        as_json=options.json,
+        max_age=None if days is None else days * DAY,
+        max_count=options.max_count,
+        max_bytes=options.max_bytes,
+        min_age=options.min_age,
+    )
+
+
+def _action(actions: _Actions, name: str, what: str, description: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = actions.add_parser(
+        name, help=what, description=description, formatter_class=RichHelpFormatter
+    )
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    return parser
+
+
+def _add_directory(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("directory", type=Path, metavar="DIR", help="a virtualenv_dir")
+
+
+def _limit(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of 0 or more")
+    return int(text)
 
 
 def _existing_file(text: str) -> Path:

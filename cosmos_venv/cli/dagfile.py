@@ -42,9 +42,10 @@ class DagFile:
     problems: tuple[str, ...]
 
 
-def read_dag_file(path: Path) -> DagFile:
+def read_dag_file(path: Path, *, directory: Path | None = None) -> DagFile:
     """Import the file as Airflow does, by its path and with its folder importable, and look at the tasks of its DAGs.
 
+    :param directory: stands for every directory that a task names.
     Whatever the file raises passes, ``SystemExit`` included.
     """
     dags = dags_made_by(_new_module(path), lambda module: module.__spec__.loader.exec_module(module))  # type: ignore[union-attr]
@@ -53,7 +54,7 @@ def read_dag_file(path: Path) -> DagFile:
     for dag in dags:
         for task in dag.tasks:
             try:
-                if (environment := _environment_of(task)) is not None:
+                if (environment := _environment_of(task, directory)) is not None:
                     wanted[environment] = None
             except CosmosValueError as error:
                 problems[f"{path}: DAG {dag.dag_id!r}: {error}"] = None
@@ -72,7 +73,7 @@ def _new_module(path: Path) -> ModuleType:
     return module
 
 
-def _environment_of(task: object) -> WantedEnvironment | None:
+def _environment_of(task: object, in_place: Path | None) -> WantedEnvironment | None:
     """None for a task that keeps no environment.
 
     :raises CosmosValueError: when it keeps one that cannot be known before it runs.
@@ -84,6 +85,7 @@ def _environment_of(task: object) -> WantedEnvironment | None:
     directory = managed.kept_directory(arguments.get("virtualenv_dir"), is_temporary)
     if directory is None:
         return None
+    directory = in_place or directory
     if managed.is_template(directory):
         raise CosmosValueError(
             f"virtualenv_dir={str(directory)!r} is a template, which only a running task fills in. For an environment "

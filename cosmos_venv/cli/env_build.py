@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from cosmos_venv.cli.output import only_the_result_on_stdout
 from cosmos_venv.environments import credentials
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 from cosmos_venv.guarded import Cancellation
@@ -39,17 +37,18 @@ class BuiltEnvironment:
     error: str | None = None
 
 
-def env_build(files: Sequence[Path], *, as_json: bool) -> int:
+def env_build(files: Sequence[Path], *, directory: Path | None = None, as_json: bool) -> int:
     """Build the environments of the DAG files' tasks. Returns the exit code.
 
+    :param directory: where, in place of every ``virtualenv_dir`` of the files.
     :param as_json: whether stdout gets ``{"environments": [...], "failures": [...]}`` in place of lines to read.
     """
     # The result is for stdout alone: with --json a program reads it.
     talk = Console(stderr=True, highlight=False, soft_wrap=True)
     from cosmos_venv import managed
 
-    with _only_the_result_on_stdout(), managed.building_in_foreground() as built_here:
-        read, failures = _read(files, talk)
+    with only_the_result_on_stdout(), managed.building_in_foreground(directory) as built_here:
+        read, failures = _read(files, directory, talk)
         wanted = dict.fromkeys(one for file in read for one in file.wanted)
         # What dbt ls needed was built while the file was read.
         built = [_build(one, talk, built_here) for one in wanted]
@@ -63,21 +62,7 @@ def env_build(files: Sequence[Path], *, as_json: bool) -> int:
     return WRONG if failures else OK
 
 
-@contextmanager
-def _only_the_result_on_stdout() -> Iterator[None]:
-    """Within this block whatever is written to stdout goes to stderr: Airflow 3 logs there, a DAG file may print."""
-    sys.stdout.flush()
-    stdout = os.dup(1)
-    os.dup2(2, 1)
-    try:
-        yield
-    finally:
-        sys.stdout.flush()
-        os.dup2(stdout, 1)
-        os.close(stdout)
-
-
-def _read(files: Sequence[Path], talk: Console) -> tuple[list[DagFile], list[str]]:
+def _read(files: Sequence[Path], directory: Path | None, talk: Console) -> tuple[list[DagFile], list[str]]:
     """What could be read of the files, and what could not."""
     from cosmos_venv.cli.dagfile import read_dag_file
 
@@ -85,7 +70,7 @@ def _read(files: Sequence[Path], talk: Console) -> tuple[list[DagFile], list[str
     failures: list[str] = []
     for file in files:
         try:
-            read.append(read_dag_file(file))
+            read.append(read_dag_file(file, directory=directory))
         # A DAG file may raise anything, and may end the interpreter; the other files are still to be done.
         except (Exception, SystemExit):  # noqa: BLE001
             # A traceback shows the lines of the file, and with them what is written there.

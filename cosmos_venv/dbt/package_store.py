@@ -72,12 +72,14 @@ class PackageStore:
     """Installations below one folder. What cannot be used is passed over: then dbt installs for itself.
 
     :param make_directory: how directories are made there, parents included.
+    :param is_read_only: it is looked at and never written to.
     :param is_trusted: whether nobody else can have put what stands in these paths: it decides which SQL runs.
     """
 
     folder: Path
     make_directory: Callable[[Path], None]
     is_trusted: Callable[[Sequence[Path]], bool]
+    is_read_only: bool = False
 
     def find(self, digest: str, is_current: Callable[[KeptPackages], bool]) -> KeptPackages | None:
         """The newest whole installation that is current; None when there is none. The caller closes it."""
@@ -86,13 +88,16 @@ class PackageStore:
             if kept is None:
                 continue
             if is_current(kept) and _is_whole(path):
-                _touch(path)  # whoever removes what nobody uses looks at this
+                if not self.is_read_only:
+                    _touch(path)  # whoever removes what nobody uses looks at this
                 return kept
             kept.close()
         return None
 
     def is_usable(self) -> bool:
         """Whether installations can be kept here, and nobody else can put any. Makes the folder."""
+        if self.is_read_only:
+            return False
         try:
             self.make_directory(self.folder)
             return os.access(self.folder, os.W_OK) and self.is_trusted([self.folder.parent, self.folder])

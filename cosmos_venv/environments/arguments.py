@@ -9,7 +9,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from cosmos_venv.environments import credentials, options
 from cosmos_venv.environments.spec import EnvironmentSpec
@@ -53,27 +52,28 @@ class InstallArguments:
     asks_for_packages: bool
 
     @classmethod
-    def of(
-        cls, spec: EnvironmentSpec, tool: Literal["uv", "pip"], configured: Mapping[str, Iterable[str]]
-    ) -> InstallArguments:
+    def of(cls, spec: EnvironmentSpec, tool: str, configured: Mapping[str, Iterable[str]]) -> InstallArguments:
         """The arguments for this tool.
 
+        :param tool: ``uv`` or ``pip``; one of another name may use either, and gets the variables of both.
         :param configured: pip's settings (``pip_config.read``), which its variables would else replace.
         """
         given = [*options.parse(spec.pip_install_options), *_required(spec)]
         texts = [option.value or "" for option in given]
         users = list(dict.fromkeys(user for text in texts for user in credentials.found_in(text)))
         by_variable = {
-            name: variable
-            for name, variable in _VARIABLES[tool].items()
+            variable: name
+            for each in ([tool] if tool in _VARIABLES else _VARIABLES)
+            for name, variable in _VARIABLES[each].items()
             if any(option.name == name and credentials.found_in(option.value or "") for option in given)
         }
-        secret = [option for option in given if _is_secret(option) and option.name not in by_variable]
-        plain = [option for option in given if not _is_secret(option) and option.name not in by_variable]
+        with_variable = set(by_variable.values())
+        secret = [option for option in given if _is_secret(option) and option.name not in with_variable]
+        plain = [option for option in given if not _is_secret(option) and option.name not in with_variable]
         placeholders = {user: "${" + _VARIABLE.format(number) + "}" for number, user in enumerate(users)}
         values = {_VARIABLE.format(number): user for number, user in enumerate(users)} if secret else {}
-        for name, variable in by_variable.items():
-            inherited = [] if tool == "uv" else _additional(name, configured)
+        for variable, name in by_variable.items():
+            inherited = [] if variable.startswith("UV_") else _additional(name, configured)
             here = [option.value or "" for option in given if option.name == name]
             values[variable] = _SEPARATORS.get(variable, " ").join([*inherited, *here])
         return cls(

@@ -1,9 +1,13 @@
-"""How an environment is made in a directory of its own: created, filled, compiled and checked, by uv or by pip."""
+"""How an environment is made in a directory of its own: created, filled, compiled and checked.
+
+By uv, by pip, or by an installer that is handed down.
+"""
 
 from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import json
 import os
 import site
 import sys
@@ -16,7 +20,7 @@ from packaging.version import Version
 
 from cosmos_venv.environments import integrity, pip_config
 from cosmos_venv.environments.arguments import InstallArguments
-from cosmos_venv.environments.installer import Installer
+from cosmos_venv.environments.installer import ORDER_VARIABLE, Installer
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.exceptions import VirtualenvBuildError
 from cosmos_venv.guarded import Cancellation, CompletedCommand, run_guarded
@@ -25,6 +29,9 @@ from cosmos_venv.scratch import descriptors_of, scratch_folder
 _LAST_LINES = 20
 _WORKER_PACKAGES = "cosmos_venv_worker_packages.pth"
 _OLDEST_PIP = Version("22.3")  # the first that installs into another Python (pip --python)
+
+# What cannot be compiled is no failure: packages bring templates and tests for other Pythons. Nor is it one for pip.
+_COMPILE = "import compileall, sys; [compileall.compile_dir(folder, quiet=2) for folder in sys.argv[1:]]"
 
 # Each would lead the installation somewhere else, or make it an installation of something else.
 _DIVERTING = {
@@ -75,8 +82,11 @@ def build_environment(
         report=report,
         keep_open=tuple(keep_open),
     )
-    build.create()
-    build.install()
+    if installer.command:
+        build.hand_over()
+    else:
+        build.create()
+        build.install()
     build.show_worker_packages()
     build.check()
 
@@ -119,6 +129,24 @@ class _Build:
             self._run(
                 command, failure=f"{self.installer.name} could not install {self.spec}", more=self.arguments.variables
             )
+
+    def hand_over(self) -> None:
+        """Let the installer that was handed down make the environment and install into it."""
+        with self._requirements_file() as from_file:
+            order = {
+                "directory": str(self.directory),
+                "python": self.spec.interpreter.executable,
+                "system_site_packages": self.spec.system_site_packages,
+                "requirements": [*self.arguments.words, *from_file] if self.arguments.asks_for_packages else [],
+                "sys_path": [entry for entry in sys.path if entry],
+            }
+            self._run(
+                list(self.installer.command),
+                failure=f"{self.installer.name} could not install {self.spec}",
+                more={**self.arguments.variables, ORDER_VARIABLE: json.dumps(order)},
+            )
+        folders = [str(folder) for folder in integrity.site_packages(self.directory)]
+        self._run([self.python, "-I", "-c", _COMPILE, *folders], failure="no byte code could be written")
 
     def show_worker_packages(self) -> None:
         """Put the worker's own packages behind the environment's. Last, or pip would take them for its own."""

@@ -25,6 +25,7 @@ from cosmos_venv.environments.kernel_lock import open_for_locking
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.environments.trust import make_directory
+from cosmos_venv.environments.upkeep import Upkeep
 from cosmos_venv.exceptions import (
     CommandKilled,
     CosmosValueError,
@@ -68,22 +69,33 @@ def build_detached(
     *,
     preference: InstallerPreference = "auto",
     max_tries: int,
+    directory_mode: int | None = None,
     wait: float | None,
     report: Callable[[str], None],
+    upkeep: Upkeep | None = None,
 ) -> None:
     """Return once the environment is ready; see to it that a builder process of its own is at work until then.
 
     :param directory: the user's ``virtualenv_dir``.
+    :param directory_mode: permissions of directories that are made.
     :param wait: seconds to wait at most; None: until the builder has ended.
+    :param upkeep: what the builder does to the directory's other environments afterwards.
     :raises VirtualenvBeingBuilt: when the time is over. The builder goes on.
     :raises VirtualenvBuildError: with the builder's message, when it failed now or less than a minute ago.
     :raises CosmosValueError: when ``virtualenv_dir`` is a file.
     :raises VirtualenvError: when it cannot be written.
     """
-    store = EnvironmentStore(directory)
+    store = EnvironmentStore(directory, directory_mode=directory_mode)
     if _is_ready(store, spec):
         return
-    request = _BuildRequest(directory=str(store.directory), spec=spec, preference=preference, max_tries=max_tries)
+    request = _BuildRequest(
+        directory=str(store.directory),
+        directory_mode=directory_mode,
+        spec=spec,
+        preference=preference,
+        max_tries=max_tries,
+        upkeep=upkeep or Upkeep(),
+    )
     with store.naming_the_directory():
         files = _BuilderFiles.of(store, spec.digest)
         _wait_for_builder(store, files, request, deadline=_after(wait), report=report)
@@ -124,9 +136,15 @@ class _BuildRequest:
     """What a builder is told. It may hold credentials: it travels by a pipe, and is never written down."""
 
     directory: str
+    directory_mode: int | None
     spec: EnvironmentSpec
     preference: InstallerPreference
     max_tries: int
+    upkeep: Upkeep
+
+    @property
+    def store(self) -> EnvironmentStore:
+        return EnvironmentStore(Path(self.directory), directory_mode=self.directory_mode)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -134,7 +152,13 @@ class _BuildRequest:
     @classmethod
     def from_json(cls, text: str) -> _BuildRequest:
         data = json.loads(text)
-        return cls(**{**data, "spec": EnvironmentSpec.from_dict(data["spec"])})
+        data["spec"] = EnvironmentSpec.from_dict(data["spec"])
+        data["upkeep"] = Upkeep.from_dict(data["upkeep"])
+        if isinstance(handed_down := data["preference"], dict):
+            from cosmos_venv.environments.installer import OtherInstaller
+
+            data["preference"] = OtherInstaller(name=handed_down["name"], command=tuple(handed_down["command"]))
+        return cls(**data)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +179,7 @@ class _BuilderFiles:
     def of(cls, store: EnvironmentStore, digest: str) -> _BuilderFiles:
         folder = store.root / "detached"
         for directory in (store.directory, store.root, folder):
-            make_directory(directory)
+            make_directory(directory, store.directory_mode)
         return cls(
             claim_file=folder / f"{digest}.flock",
             pid_file=folder / f"{digest}.pid",
@@ -252,12 +276,13 @@ def _is_ready(store: EnvironmentStore, spec: EnvironmentSpec) -> bool:
 def _build(request: _BuildRequest, cancellation: Cancellation) -> str:
     """Build what was asked for. Returns what went wrong; empty when nothing did."""
     try:
-        with EnvironmentStore(Path(request.directory)).open(
+        with request.store.open(
             request.spec,
             preference=request.preference,
             max_tries=request.max_tries,
             cancellation=cancellation,
             report=_say,
+            upkeep=request.upkeep,
         ):
             return ""
     except (VirtualenvError, CosmosValueError) as error:
@@ -290,5 +315,5 @@ def main(claim: int) -> int:
     message = _build(request, cancellation)
     if message:
         _say(message)
-        _BuilderFiles.of(EnvironmentStore(Path(request.directory)), request.spec.digest).leave_message(message)
+        _BuilderFiles.of(request.store, request.spec.digest).leave_message(message)
     return 1 if message else 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ class Environment:
     :param path: the build's own directory, never a link to it.
     :param was_built: whether it was made for this caller; False: it stood there.
     :param lease: what keeps it from being removed; None where none is needed or the mount knows no locks.
+    :param is_temporary: whether it is this caller's alone, and gone after use.
+    :param held_by: further descriptors that keep it, which are not ours to close.
     """
 
     path: Path
@@ -25,6 +28,8 @@ class Environment:
     record_file: Path
     was_built: bool
     lease: Lease | None = None
+    is_temporary: bool = False
+    held_by: tuple[int, ...] = ()
 
     @property
     def python(self) -> Path:
@@ -41,9 +46,18 @@ class Environment:
         return content
 
     @property
+    def age(self) -> float | None:
+        """Seconds since it was built, by its record; None when that cannot be read."""
+        try:
+            built_at = datetime.fromisoformat(self.record["built_at"])
+            return (datetime.now(tz=timezone.utc) - built_at).total_seconds()
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    @property
     def keep_open(self) -> tuple[int, ...]:
         """Descriptors for a guarded command, so that the environment counts as used until its last descendant ends."""
-        return () if self.lease is None else self.lease.descriptors
+        return self.held_by if self.lease is None else (*self.held_by, *self.lease.descriptors)
 
     def close(self) -> None:
         """Give up the lease. May be called again."""

@@ -1,4 +1,7 @@
-"""Which tool installs into a new environment: uv only where it installs what pip would."""
+"""Which tool installs into a new environment: uv only where it installs what pip would.
+
+A third one may be handed down by name and command (``OtherInstaller``); what it is, nobody knows here.
+"""
 
 from __future__ import annotations
 
@@ -12,19 +15,37 @@ from typing import Literal
 from cosmos_venv.environments import options, pip_config
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError
 
-InstallerPreference = Literal["auto", "uv", "pip"]
+ORDER_VARIABLE = "COSMOS_VENV_ORDER"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OtherInstaller:
+    """A command that makes an environment and installs into it, as a process of its own under the guard.
+
+    It finds its order as JSON in the environment variable ``ORDER_VARIABLE`` (credentials may be in it: it removes the
+    variable first): ``directory``, ``python`` (executable to make it of), ``system_site_packages``, ``requirements``
+    (words for ``pip install``, options among them) and ``sys_path`` (of the process that orders).
+    """
+
+    name: str
+    command: tuple[str, ...]
+
+
+InstallerPreference = Literal["auto", "uv", "pip"] | OtherInstaller
 
 
 @dataclass(frozen=True, kw_only=True)
 class Installer:
     """The tool that was chosen.
 
-    :param uv: path of the uv executable; empty for pip.
+    :param uv: path of the uv executable; empty for any other.
+    :param command: of an installer that was handed down; empty for uv and pip.
     :param reason: why it was chosen, in words for a log.
     """
 
-    name: Literal["uv", "pip"]
+    name: str
     uv: str = ""
+    command: tuple[str, ...] = ()
     reason: str
 
 
@@ -38,6 +59,8 @@ def choose_installer(
     :raises CosmosValueError: naming ``pip_install_options``: uv was asked for with options that it does not know.
     :raises VirtualenvBuildError: when uv was asked for and is not installed.
     """
+    if isinstance(preference, OtherInstaller):
+        return Installer(name=preference.name, command=preference.command, reason="it was asked for")
     if preference == "pip":
         return Installer(name="pip", reason="pip was asked for")
     uv = _find_uv(environ)
@@ -55,12 +78,12 @@ def _as_asked(uv: str, unknown: list[str]) -> Installer:
     if unknown:
         raise CosmosValueError(
             f"pip_install_options: uv does not know {', '.join(unknown)}. "
-            "Leave it out, or choose pip ([standard] venv_install_method = pip)."
+            "Leave it out, or choose pip ([cosmos_venv] virtualenv_installer = pip)."
         )
     if not uv:
         raise VirtualenvBuildError(
             "uv was asked for and is not on PATH. Install it (cosmos-venv[uv]), or choose pip "
-            "([standard] venv_install_method = pip)."
+            "([cosmos_venv] virtualenv_installer = pip)."
         )
     return Installer(name="uv", uv=uv, reason="uv was asked for")
 

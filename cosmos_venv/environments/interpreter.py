@@ -88,8 +88,9 @@ def _asked(name: str, search_path: str) -> Interpreter:
         )
         executable, version, implementation, its_platform = json.loads(answer.stdout)
     except (OSError, subprocess.SubprocessError, ValueError) as error:
+        said = (getattr(error, "stderr", "") or "").strip()
         raise CosmosValueError(
-            f"py_executable: {name!r} ({found}) does not answer as a Python interpreter does: {error}. "
-            "Give the path of an executable Python 3."
+            f"py_executable: {name!r} ({found}) does not answer as a Python interpreter does: "
+            f"{said.splitlines()[0] if said else error}. Give the path of an executable Python 3."
         ) from error
     return Interpreter(executable=executable, version=version, implementation=implementation, platform=its_platform)

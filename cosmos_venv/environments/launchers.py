@@ -21,11 +21,10 @@ exec "$build"/bin/{name} "$@"
 def write_launchers(directory: Path, link: Path, names: Iterable[str]) -> None:
     """One small script per name, where nothing or a launcher of ours stands.
 
-    :param directory: the ``bin`` to write them into; made when missing.
+    :param directory: the ``bin`` to write them into.
     :param link: what leads to the published build.
     :raises OSError: when the directory cannot be written.
     """
-    directory.mkdir(exist_ok=True)
     for name in names:
         launcher = directory / name
         if not os.path.lexists(launcher) or _is_ours(launcher):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from pathlib import Path
 
 from cosmos_venv.environments.kernel_lock import open_for_locking
 
-_READABLE_BY_ALL = 0o644
+# Whom the umask lets write there may note a use, too: a store may be shared by a group.
+_NOTED_BY_THE_GROUP = 0o664
+_NOTE_AGAIN_AFTER = 60.0  # seconds: a use is noted to the minute, not once per task on a slow mount
 
 
 def lease_path(build: Path) -> Path:
@@ -23,9 +26,10 @@ class Lease:
         self._descriptor: int | None = descriptor
 
     @classmethod
-    def shared(cls, build: Path) -> Lease | None:
-        """One user more; None while somebody removes the build.
+    def shared(cls, build: Path, *, make: bool = True) -> Lease | None:
+        """One user more, whose use is noted (see ``last_use``); None while somebody removes the build.
 
+        :param make: whether a missing lease file is made.
         :raises OSError: when the file cannot be had, or the mount knows no locks.
         """
         path = lease_path(build)
@@ -33,8 +37,21 @@ class Lease:
             # The file of a published build stands already, perhaps on a read-only mount.
             descriptor = os.open(path, os.O_RDONLY)
         except FileNotFoundError:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CREAT, _READABLE_BY_ALL)
-        return cls._locked(descriptor, fcntl.LOCK_SH)
+            if not make:
+                raise
+            descriptor = os.open(path, os.O_RDONLY | os.O_CREAT, _NOTED_BY_THE_GROUP)
+        lease = cls._locked(descriptor, fcntl.LOCK_SH)
+        if lease is not None:
+            _note_use(descriptor)
+        return lease
+
+    @classmethod
+    def for_reading(cls, build: Path) -> Lease | None:
+        """As ``shared``, for who only looks: it counts as no use, and no file is made.
+
+        :raises OSError: when there is no lease file, or it cannot be had.
+        """
+        return cls._locked(os.open(lease_path(build), os.O_RDONLY), fcntl.LOCK_SH)
 
     @classmethod
     def exclusive(cls, build: Path) -> Lease | None:
@@ -70,8 +87,44 @@ class Lease:
         except FileNotFoundError:
             return False
 
+    @property
+    def last_use(self) -> float:
+        """When the build was last used, as seconds since the epoch: the file's time of modification."""
+        assert self._descriptor is not None  # noqa: S101 - a closed lease says nothing
+        return os.fstat(self._descriptor).st_mtime
+
     def close(self) -> None:
         """Give it up. May be called again."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             os.close(descriptor)
+
+
+def is_in_use(build: Path) -> bool | None:
+    """Whether somebody uses the build now; None when this process cannot know. Makes no file.
+
+    Whoever takes a lease in the instant of the question is turned away as by a removal, and looks again.
+    """
+    try:
+        descriptor = os.open(lease_path(build), os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _note_use(descriptor: int) -> None:
+    try:
+        if time.time() - os.fstat(descriptor).st_mtime > _NOTE_AGAIN_AFTER:
+            os.utime(descriptor)
+    except OSError:
+        pass  # a read-only mount, or another user's store: who prunes there sees only what its owner used

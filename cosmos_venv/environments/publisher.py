@@ -12,18 +12,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cosmos_venv.environments import integrity, removal
+from cosmos_venv.environments import integrity, leftovers, removal
 from cosmos_venv.environments.builder import build_environment
 from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.installer import Installer, InstallerPreference, choose_installer
 from cosmos_venv.environments.launchers import write_launchers
 from cosmos_venv.environments.lease import Lease, lease_path
-from cosmos_venv.environments.lock import LOCK_FILENAME, VirtualenvLock
+from cosmos_venv.environments.lock import VirtualenvLock
+from cosmos_venv.environments.pruner import Removal, delete_retired, retire_surplus
 from cosmos_venv.environments.record import write_record
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import BUILD_NAME, EnvironmentStore
 from cosmos_venv.environments.trust import make_directory
-from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
+from cosmos_venv.environments.upkeep import Upkeep
+from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError, VirtualenvError, VirtualenvLockTimeout
 from cosmos_venv.guarded import Cancellation
 
 
@@ -32,6 +34,7 @@ class Publisher:
 
     :param cancellation: ends waiting and building.
     :param report: gets lines for the task's log.
+    :param upkeep: what happens to the other environments afterwards; None: nothing.
     """
 
     def __init__(
@@ -41,42 +44,84 @@ class Publisher:
         *,
         cancellation: Cancellation,
         report: Callable[[str], None],
+        upkeep: Upkeep | None = None,
     ) -> None:
         self._store = store
         self._spec = spec
         self._cancellation = cancellation
         self._report = report
+        self._upkeep = upkeep or Upkeep()
+        self._said: list[str] = []
+        self._retired: list[Removal] = []
         self._lock = VirtualenvLock(store.directory, progress=self._progress)
 
     def make_ready(self, *, preference: InstallerPreference, max_tries: int) -> Environment:
         """The environment, made by us or by whom we waited for. Raises what ``EnvironmentStore.open`` says."""
         store = self._store
         with store.naming_the_directory():
-            make_directory(store.directory)
+            make_directory(store.directory, store.directory_mode)
             with self._lock.acquire(max_tries=max_tries, cancellation=self._cancellation, report=self._report):
-                return store.find(self._spec) or self._build(preference)
+                environment = store.find(self._spec) or self._build(preference)
+            # Who waits for the lock need not wait for this.
+            self._delete_retired(environment)
+            return environment
+
+    def upgrade(self, old: Environment, *, preference: InstallerPreference) -> Environment:
+        """A newer generation, published over ``old``; ``old`` itself while somebody else is building: nobody waits.
+
+        ``old`` is closed unless it is what is returned. Raises what ``EnvironmentStore.open`` says.
+        """
+        store = self._store
+        if not os.access(store.root, os.W_OK):
+            self._report(f"{store.root} cannot be written: --upgrade does nothing there.")
+            return old
+        try:
+            with (
+                store.naming_the_directory(),
+                self._lock.acquire(max_tries=0, cancellation=self._cancellation, report=self._report),
+            ):
+                newer = self._newer_than(old) or self._build(preference)
+        except VirtualenvLockTimeout:
+            return old
+        except BaseException:
+            old.close()
+            raise
+        old.close()
+        self._delete_retired(newer)
+        return newer
+
+    def _newer_than(self, old: Environment) -> Environment | None:
+        """What another task has published since ``old`` was found."""
+        found = self._store.find(self._spec)
+        if found is None or found.path != old.path:
+            return found
+        found.close()
+        return None
 
     def _build(self, preference: InstallerPreference) -> Environment:
         installer = choose_installer(preference, self._spec.pip_install_options, os.environ)
-        make_directory(self._store.root)
-        make_directory(self._store.builds)
-        self._remove_rubbish()
+        make_directory(self._store.root, self._store.directory_mode)
+        make_directory(self._store.builds, self._store.directory_mode)
+        leftovers.sweep(self._store, self._report)
         build = self._next_build()
         self._report(f"Creating the virtualenv {build} with {installer.name} ({installer.reason}).")
         lease = Lease.shared(build)
         if lease is None:
             raise VirtualenvError(f"{lease_path(build)} is locked by a process that does not build. Remove it.")
         try:
-            return self._fill_and_publish(build, installer, lease)
-        except BaseException:
+            environment = self._fill_and_publish(build, installer, lease)
+            self._retire_surplus()
+            return environment
+        except BaseException as error:
             lease.close()
-            self._clean_up(build)
+            self._clean_up(build, error)
             raise
 
     def _fill_and_publish(self, build: Path, installer: Installer, lease: Lease) -> Environment:
         def report_progress(line: str) -> None:
             lease_path(build).touch()
             self._lock.renew()
+            self._said.append(line)
             self._report(line)
 
         began = time.monotonic()
@@ -104,6 +149,7 @@ class Publisher:
             self._report(f"{directory} is a virtual environment already: it is left as it is, and not used.")
             return
         try:
+            make_directory(directory / "bin", self._store.directory_mode)
             write_launchers(directory / "bin", self._store.link(self._spec.digest), integrity.console_scripts(build))
         except OSError as error:
             # They are for people at a terminal; no task needs them.
@@ -116,62 +162,51 @@ class Publisher:
 
     def _next_build(self) -> Path:
         digest = self._spec.digest
-        builds = (match for name in self._build_names() if (match := BUILD_NAME.fullmatch(name)))
+        builds = (match for name in leftovers.build_names(self._store) if (match := BUILD_NAME.fullmatch(name)))
         highest = max((int(build["number"]) for build in builds if build["digest"] == digest), default=0)
         return self._store.builds / f"{digest}-{highest + 1}"
 
-    def _build_names(self) -> set[str]:
-        """Names of all builds of which anything is left: directory, lease or record."""
-        matches = (BUILD_NAME.match(entry.name) for entry in self._store.builds.iterdir())
-        return {match.group() for match in matches if match}
+    def _retire_surplus(self) -> None:
+        """Whatever goes wrong with other environments is a line in the log: the task has what it asked for."""
+        limits = self._upkeep.limits
+        if limits is None:
+            return
+        with self._going_on_unpruned():
+            self._retired = retire_surplus(self._store, limits, now=time.time())
 
-    def _unpublished(self) -> list[Path]:
-        links = (entry for entry in self._store.root.iterdir() if entry.is_symlink() and not entry.name.startswith("."))
-        published = {link.readlink().name for link in links}
-        return [self._store.builds / name for name in sorted(self._build_names() - published)]
-
-    def _remove_rubbish(self) -> None:
-        """Remove what dead builders left. We hold the lock, so no living one is at work here."""
-        links = (entry for entry in self._store.root.glob(".*") if entry.is_symlink())
-        for left in [*links, *self._store.directory.glob(f".{LOCK_FILENAME}.*")]:
-            with self._going_on(left):
-                left.unlink()
-        for build in self._unpublished():
-            with self._going_on(build):
-                self._remove_unused(build)
-
-    def _clean_up(self, build: Path) -> None:
-        """Remove what came to nothing. The error that ended it is the one to be told."""
-        with self._going_on(build):
-            # A signal handler may raise after the publishing too: then others use the build already.
-            if self._store.published(self._spec.digest) != build:
-                self._remove_unused(build)
+    def _delete_retired(self, environment: Environment) -> None:
+        try:
+            with self._going_on_unpruned():
+                for each in delete_retired(self._retired):
+                    self._report(each.describe())
+        except BaseException:  # a signal's: nobody gets the environment, so nobody closes it
+            environment.close()
+            raise
 
     @contextmanager
-    def _going_on(self, left: Path) -> Iterator[None]:
-        """What cannot be removed, such as another user's, stays with a line in the log."""
+    def _going_on_unpruned(self) -> Iterator[None]:
         try:
             yield
         except (OSError, VirtualenvError, CosmosValueError) as error:
-            self._report(f"{left} is left over and cannot be removed: {error}.")
+            self._report(f"{self._store.root} is not pruned: {error}")
 
-    def _remove_unused(self, build: Path) -> None:
-        """Remove a build unless something runs in it: an installer that is still dying, a task of an old generation."""
-        lease = Lease.exclusive(build)
-        if lease is None:
-            return
-        try:
-            if build.exists():
-                removal.remove(build)
-            self._store.record_file(build).unlink(missing_ok=True)
-            lease_path(build).unlink(missing_ok=True)
-        finally:
-            lease.close()
+    def _clean_up(self, build: Path, error: BaseException) -> None:
+        """Remove what came to nothing, or keep it where that is wanted. The error that ended it is the one to tell."""
+        with leftovers.going_on(build, self._report):
+            # A signal handler may raise after the publishing too: then others use the build already.
+            if self._store.published(self._spec.digest) == build:
+                return
+            if self._upkeep.keep_failed and isinstance(error, VirtualenvBuildError):
+                leftovers.keep_failed(self._store, build, [*self._said, str(error)])
+                self._report(f"What there is of it is kept in {leftovers.failed_path(build)}.")
+            else:
+                leftovers.remove_unused(self._store, build)
 
     def _progress(self) -> object:
         """What is visible of a build under way: when its installer last spoke, and how much is installed."""
         try:
-            return [(build, lease_path(build).stat().st_mtime_ns, _installed(build)) for build in self._unpublished()]
+            builds = [build for build in leftovers.unpublished(self._store) if lease_path(build).exists()]
+            return [(build, lease_path(build).stat().st_mtime_ns, _installed(build)) for build in builds]
         except OSError:
             return None  # published or removed while we looked
 

@@ -2,26 +2,74 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 from datetime import datetime, timezone
 from pathlib import Path
 
+import msgspec
+
 from cosmos_venv.environments import integrity
 from cosmos_venv.environments.installer import Installer
+from cosmos_venv.environments.interpreter import Interpreter
 from cosmos_venv.environments.spec import EnvironmentSpec
+
+
+class RecordedSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """``EnvironmentSpec.redacted``: what was asked for, without any credential."""
+
+    requirements: tuple[str, ...]
+    pip_install_options: tuple[str, ...]
+    interpreter: Interpreter
+    system_site_packages: bool
+
+
+class RecordedInstaller(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    reason: str
+
+
+class RecordedBuilder(msgspec.Struct, frozen=True, kw_only=True):
+    pid: int
+    uid: int
+    host: str
+
+
+class BuildRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """The record of one build.
+
+    :param pins: version of each distribution that was installed.
+    :param built_at: ISO 8601, in UTC.
+    :param seconds: that the building took.
+    """
+
+    digest: str
+    spec: RecordedSpec
+    pins: dict[str, str]
+    installer: RecordedInstaller
+    built_by: RecordedBuilder
+    built_at: str
+    seconds: float
 
 
 def write_record(file: Path, spec: EnvironmentSpec, path: Path, *, installer: Installer, seconds: float) -> None:
     """Write down what stands in ``path``. Whatever could hold a credential is masked."""
-    record = {
-        "digest": spec.digest,
-        "spec": spec.redacted,
-        "pins": integrity.pins(path),
-        "installer": {"name": installer.name, "reason": installer.reason},
-        "built_by": {"pid": os.getpid(), "uid": os.getuid(), "host": socket.gethostname()},
-        "built_at": datetime.now(tz=timezone.utc).isoformat(timespec="seconds"),
-        "seconds": round(seconds, 3),
-    }
-    file.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    record = BuildRecord(
+        digest=spec.digest,
+        spec=RecordedSpec(**{**spec.redacted, "interpreter": spec.interpreter}),
+        pins=integrity.pins(path),
+        installer=RecordedInstaller(name=installer.name, reason=installer.reason),
+        built_by=RecordedBuilder(pid=os.getpid(), uid=os.getuid(), host=socket.gethostname()),
+        built_at=datetime.now(tz=timezone.utc).isoformat(timespec="seconds"),
+        seconds=round(seconds, 3),
+    )
+    file.write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n")
+
+
+def read_record(file: Path) -> BuildRecord:
+    """What was written down.
+
+    :raises OSError: when it cannot be read.
+    :raises ValueError: saying what is wrong with it.
+    """
+    return msgspec.json.decode(file.read_bytes(), type=BuildRecord)

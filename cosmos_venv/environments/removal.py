@@ -18,18 +18,22 @@ def protect(build: Path) -> None:
 
 
 def remove(build: Path) -> None:
-    """Delete a directory and all below it, whatever permissions its directories have.
+    """Delete a directory and all below it, whatever permissions its directories have. Others may be doing the same.
 
     :raises OSError: when something in it cannot be deleted.
     """
-    # A directory opens itself before it is listed: top-down.
-    for folder in _folders(build):
-        folder.chmod(stat.S_IMODE(folder.stat().st_mode) | stat.S_IRWXU)
-    shutil.rmtree(build)
+    while os.path.lexists(build):
+        try:
+            # A directory opens itself before it is listed: top-down.
+            for folder in _folders(build):
+                folder.chmod(stat.S_IMODE(folder.stat().st_mode) | stat.S_IRWXU)
+            shutil.rmtree(build)
+        except FileNotFoundError:
+            continue  # somebody else was faster with that one; each turn leaves less
 
 
 def _folders(build: Path) -> Iterator[Path]:
-    if not build.is_dir():
+    if build.is_symlink() or not build.is_dir():
         return
     yield build
     for folder, names, _ in os.walk(build):

@@ -85,6 +85,11 @@ class EnvironmentSpec:
         return tuple(site.getsitepackages())
 
     @property
+    def asks_for_upgrade(self) -> bool:
+        """Whether ``--upgrade`` (``-U``) is among the options: the newest versions are wanted, now and then anew."""
+        return any(option.name == "--upgrade" for option in options.parse(self.pip_install_options))
+
+    @property
     def redacted(self) -> dict[str, Any]:
         """The spec as it may be shown and stored: without any credential."""
         shown = self.as_dict()

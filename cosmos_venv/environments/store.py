@@ -22,6 +22,7 @@ from cosmos_venv.guarded import Cancellation
 
 if TYPE_CHECKING:
     from cosmos_venv.environments.installer import InstallerPreference
+    from cosmos_venv.environments.upkeep import Upkeep
 
 __all__ = ["BUILD_NAME", "LAYOUT", "EnvironmentStore"]
 
@@ -35,9 +36,22 @@ class EnvironmentStore:
     """Managed environments below one directory. Making a store touches no file.
 
     :param directory: the user's ``virtualenv_dir``; made when the first environment is built.
+    :param directory_mode: permissions of directories that are made; see ``trust.make_directory``.
+    :param parameter: what the user gave the directory as, for messages.
+    :param is_read_only: environments are only looked for; nothing is written, not even a lease.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        directory_mode: int | None = None,
+        parameter: str = "virtualenv_dir",
+        is_read_only: bool = False,
+    ) -> None:
+        self.directory_mode = directory_mode
+        self.parameter = parameter
+        self.is_read_only = is_read_only
         self.directory = Path(os.path.realpath(directory))
         self.root = self.directory / LAYOUT
         self.builds = self.root / "builds"
@@ -52,16 +66,23 @@ class EnvironmentStore:
             build = self.published(spec.digest)
             # After the look at the link: what was missing then may have been planted meanwhile.
             with self.naming_the_directory():
-                refuse_untrusted([self.directory, self.root, self.builds, self.link(spec.digest)])
-            if build is None or not _is_whole(build):
+                refuse_untrusted(
+                    [self.directory, self.root, self.builds, self.link(spec.digest)], parameter=self.parameter
+                )
+            if build is None or not self._is_whole(build):
                 return None
             try:
-                lease = Lease.shared(build)
+                lease = Lease.shared(build, make=not self.is_read_only)
             except OSError:
                 # A read-only store on a mount without locks: nobody prunes it, so nothing needs a lease.
                 return self.environment_of(spec, build, lease=None)
             # Between reading the link and locking the lease the build may have been removed or replaced.
-            if lease is not None and self.published(spec.digest) == build and lease.is_of(build) and _is_whole(build):
+            if (
+                lease is not None
+                and self.published(spec.digest) == build
+                and lease.is_of(build)
+                and self._is_whole(build)
+            ):
                 return self.environment_of(spec, build, lease=lease)
             if lease is not None:
                 lease.close()
@@ -74,14 +95,19 @@ class EnvironmentStore:
         *,
         preference: InstallerPreference = "auto",
         max_tries: int,
+        upgrade_after: float | None = None,
         cancellation: Cancellation,
         report: Callable[[str], None],
+        upkeep: Upkeep | None = None,
     ) -> Iterator[Environment]:
         """The environment, built first when it is not there yet, kept for as long as the block runs.
 
         :param preference: which installer builds it.
         :param max_tries: seconds to wait for another builder that makes no progress.
+        :param upgrade_after: age in seconds at which a spec that asks for ``--upgrade`` is resolved anew, into a newer
+            generation, by one task at a time; the others use what is ready. None: never.
         :param report: gets lines for the task's log.
+        :param upkeep: what happens to the directory's other environments when this one had to be built.
         :raises CosmosValueError: when ``virtualenv_dir`` is a file.
         :raises VirtualenvBuildError: when it cannot be built.
         :raises VirtualenvLockTimeout: when another builder holds the lock for too long.
@@ -89,13 +115,15 @@ class EnvironmentStore:
         :raises CommandKilled: when ``cancellation`` was requested.
         """
         environment = self.find(spec)
-        if environment is None:
+        if environment is None or _is_outdated(environment, spec, upgrade_after):
             # Its imports are for the one task that builds, not for all that find their environment.
             from cosmos_venv.environments.publisher import Publisher
 
-            environment = Publisher(self, spec, cancellation=cancellation, report=report).make_ready(
-                preference=preference, max_tries=max_tries
-            )
+            publisher = Publisher(self, spec, cancellation=cancellation, report=report, upkeep=upkeep)
+            if environment is None:
+                environment = publisher.make_ready(preference=preference, max_tries=max_tries)
+            else:
+                environment = publisher.upgrade(environment, preference=preference)
         try:
             yield environment
         finally:
@@ -131,6 +159,11 @@ class EnvironmentStore:
         is_ours = target.parent == Path(self.builds.name) and BUILD_NAME.fullmatch(target.name)
         return self.builds / target.name if is_ours else None
 
+    def _is_whole(self, build: Path) -> bool:
+        """Whether its Python is there: not when the build is gone, nor when the interpreter it links to is."""
+        with self.naming_the_directory():
+            return (build / "bin" / "python").exists()
+
     @contextmanager
     def naming_the_directory(self) -> Iterator[None]:
         """Within this block an error of the file system becomes one that names ``virtualenv_dir`` and the way out."""
@@ -142,19 +175,25 @@ class EnvironmentStore:
 
     def _not_a_directory(self) -> CosmosValueError:
         return CosmosValueError(
-            f"virtualenv_dir: {self.directory} is not a directory, or a file stands where one of its parents should. "
-            "Give the path of a directory; it is made when it does not exist."
+            f"{self.parameter}: {self.directory} is not a directory, or a file stands where one of its parents should. "
+            "Give the path of a directory" + ("." if self.is_read_only else "; it is made when it does not exist.")
         )
 
     def _unusable(self, error: OSError) -> VirtualenvError:
         where = f" ({error.filename})" if error.filename else ""
         return VirtualenvError(
-            f"virtualenv_dir {self.directory} cannot be used: {error.strerror or error}{where}. "
-            f"Make it readable and writable for user id {os.getuid()} and see that the disk has room, "
-            "or choose another directory."
+            f"{self.parameter} {self.directory} cannot be used: {error.strerror or error}{where}. "
+            + (
+                f"Make it readable for user id {os.getuid()}, or leave it out."
+                if self.is_read_only
+                else f"Make it readable and writable for user id {os.getuid()} and see that the disk has room, "
+                "or choose another directory."
+            )
         )
 
 
-def _is_whole(build: Path) -> bool:
-    """Whether its Python is there: not when the build is gone, nor when the interpreter it links to is."""
-    return (build / "bin" / "python").exists()
+def _is_outdated(environment: Environment, spec: EnvironmentSpec, upgrade_after: float | None) -> bool:
+    if upgrade_after is None or not spec.asks_for_upgrade:
+        return False
+    age = environment.age
+    return age is None or age >= upgrade_after

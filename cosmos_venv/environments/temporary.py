@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.guarded import Cancellation
+from cosmos_venv.scratch import descriptors_of, scratch_folder
 
 if TYPE_CHECKING:
     from cosmos_venv.environments.installer import InstallerPreference
 
-PREFIX = "cosmos-venv"
 _RECORD_NAME = "cosmos-venv.json"
 
 
@@ -32,7 +30,8 @@ def temporary_environment(
     """A new environment in a temporary directory whose name begins with ``cosmos-venv``. Nobody shares it: no lock.
 
     :raises VirtualenvBuildError: when it cannot be built.
-    :raises CommandKilled: when ``cancellation`` was requested. The directory is gone then, as on every way out.
+    :raises CommandKilled: when ``cancellation`` was requested. The directory is gone then, as on every way out; what a
+        SIGKILL leaves is removed by the next who makes one.
     """
     # For the one task that builds: who imports this module may only want a ready environment.
     from cosmos_venv.environments.builder import build_environment
@@ -40,12 +39,18 @@ def temporary_environment(
     from cosmos_venv.environments.record import write_record
 
     installer = choose_installer(preference, spec.pip_install_options, os.environ)
-    # What cannot be deleted must not hide the error that ends the block.
-    with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as name:
-        path = Path(name).resolve()
+    with scratch_folder() as path:
+        keep_open = descriptors_of(path)
         report(f"Creating a temporary virtualenv {path} with {installer.name} ({installer.reason}).")
         began = time.monotonic()
-        build_environment(spec, path, installer, cancellation=cancellation, report=report)
+        build_environment(spec, path, installer, cancellation=cancellation, report=report, keep_open=keep_open)
         record_file = path / _RECORD_NAME
         write_record(record_file, spec, path, installer=installer, seconds=time.monotonic() - began)
-        yield Environment(path=path, digest=spec.digest, record_file=record_file, was_built=True)
+        yield Environment(
+            path=path,
+            digest=spec.digest,
+            record_file=record_file,
+            was_built=True,
+            is_temporary=True,
+            held_by=keep_open,
+        )

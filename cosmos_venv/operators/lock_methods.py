@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cosmos_venv import settings
+from cosmos_venv import managed, settings
 from cosmos_venv.compat import AirflowException
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError, VirtualenvLockTimeout
 from cosmos_venv.guarded import Cancellation
@@ -108,5 +108,5 @@ class VirtualenvLockMethods:
 
         directory = Path(str(self.virtualenv_dir))
         if make:
-            make_directory(directory)
+            make_directory(directory, managed.directory_mode())
         return VirtualenvLock(directory)

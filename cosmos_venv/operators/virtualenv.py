@@ -6,13 +6,12 @@ environment is made and shared safely is the business of ``cosmos_venv.environme
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from cosmos_venv import managed
+from cosmos_venv import managed, scratch
 from cosmos_venv.compat import AirflowException
 from cosmos_venv.constants import InvocationMode
 from cosmos_venv.exceptions import VirtualenvError, VirtualenvLockTimeout
@@ -129,9 +128,10 @@ class DbtVirtualenvBaseOperator(VirtualenvLockMethods, DbtLocalBaseOperator):
             self.kept_directory,
             cancellation=self._cancellation or Cancellation(),
             report=self.log.info,
+            warn=self.log.warning,
         ) as environment:
             self._environment = environment
-            self._temporary = None if self.kept_directory else environment.path
+            self._temporary = environment.path if environment.is_temporary else None
             try:
                 yield
             finally:
@@ -143,11 +143,13 @@ class DbtVirtualenvBaseOperator(VirtualenvLockMethods, DbtLocalBaseOperator):
         """Run one dbt command with the dbt of the environment, whatever dbt the command names."""
         if self._environment is None:
             raise AirflowException("run_subprocess needs the environment that run_command prepares: call run_command.")
+        keep_open = (*self._environment.keep_open, *kwargs.pop("keep_open", ()))
         return super().run_subprocess(
             [str(self._environment.script("dbt")), *command[1:]],
             managed.without_worker_python(env),
             cwd,
-            **{**kwargs, "keep_open": (*self._environment.keep_open, *kwargs.get("keep_open", ()))},
+            keep_open=keep_open,
+            **kwargs,
         )
 
     def execute(self, context: Context, **kwargs: Any) -> Any:
@@ -165,7 +167,7 @@ class DbtVirtualenvBaseOperator(VirtualenvLockMethods, DbtLocalBaseOperator):
         left, self._temporary = self._temporary, None
         if left is not None and left.exists():
             self.log.info("Deleting the Python virtualenv %s", left)
-            shutil.rmtree(left, ignore_errors=True)
+            scratch.remove(left)
 
     def _which_dbt(self) -> str:
         return self._environment.digest if self._environment else super()._which_dbt()

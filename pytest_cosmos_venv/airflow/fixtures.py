@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from pytest_cosmos_venv.airflow.clock import Clock
@@ -82,15 +82,15 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 @pytest.fixture(scope="session")
-def _cosmos_airflow_led(pytestconfig: pytest.Config) -> None:
-    """Child processes that import Airflow settle on this run's home, also where this process does not import it."""
-    from importlib import metadata
-
+def _cosmos_airflow_for_children(pytestconfig: pytest.Config) -> Callable[[], Mapping[str, str | None]]:
+    """Asked before a child process is started: what to set for it, so that its Airflow settles on this run's home."""
     from pytest_cosmos_venv.airflow.settling import NAME, OPTION
+    from pytest_cosmos_venv.airflow_release import installed_airflow
 
-    if pytestconfig.getini(OPTION) is False or not any(metadata.Distribution.discover(name="apache-airflow")):
-        return
-    pytestconfig.pluginmanager.get_plugin(NAME).lead(pytestconfig)  # type: ignore[union-attr]
+    if pytestconfig.getini(OPTION) is False or installed_airflow() is None:
+        return dict
+    settling = pytestconfig.pluginmanager.get_plugin(NAME)
+    return lambda: settling.variables_for_children(pytestconfig)  # type: ignore[union-attr]
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_cosmos_venv.airflow.settling import CONFIG_VARIABLE, HOME_VARIABLE, OPTION
+from pytest_cosmos_venv.airflow_release import installed_airflow
 from pytest_cosmos_venv.errors import ToolkitMisuse
 
 if TYPE_CHECKING:
@@ -100,13 +101,13 @@ def airflow_key() -> str:
 
     :raises ToolkitMisuse: when there is no Airflow here.
     """
-    try:
-        versions = [metadata.version("apache-airflow")]
-    except metadata.PackageNotFoundError:
+    airflow = installed_airflow()
+    if airflow is None:
         raise ToolkitMisuse(
             "This fixture runs Airflow, and there is none here: install apache-airflow into the environment that runs "
             f"pytest ({sys.prefix})."
-        ) from None
+        )
+    versions = [airflow]
     for provider in _PROVIDERS_WITH_TABLES:
         try:
             versions.append(f"{provider.rpartition('-')[2]}{metadata.version(provider)}")

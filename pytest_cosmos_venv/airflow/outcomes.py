@@ -66,6 +66,13 @@ class TaskOutcome:
         return _table([self])
 
 
+class TasksById(dict[str, TaskOutcome]):
+    """The tasks of a run; a name that is none is told with those that are."""
+
+    def __missing__(self, name: str) -> TaskOutcome:
+        raise KeyError(f"{name!r} is no task of this run; there are {', '.join(self) or 'none'}.")
+
+
 @dataclass(frozen=True, kw_only=True, repr=False)
 class DagOutcome:
     """What came of a run of a DAG.

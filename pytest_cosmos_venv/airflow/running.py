@@ -15,7 +15,7 @@ from unittest import mock
 
 from pytest_cosmos_venv.airflow import clock
 from pytest_cosmos_venv.airflow.instants import instant_of
-from pytest_cosmos_venv.airflow.outcomes import DagOutcome, EmittedAsset, TaskOutcome
+from pytest_cosmos_venv.airflow.outcomes import DagOutcome, EmittedAsset, TaskOutcome, TasksById
 from pytest_cosmos_venv.airflow.task_log import TaskLog, handlers_kept, listening
 from pytest_cosmos_venv.airflow.time_engines import real_monotonic
 from pytest_cosmos_venv.airflow.versions import Airflow, TaskKey, this_airflow
@@ -212,7 +212,7 @@ def _task_outcomes(airflow: Airflow, dag_run: Any, tries: Mapping[TaskKey, _Try]
         assets.setdefault(key, []).append(asset)
     order = {key: number for number, key in enumerate(tries)}
     states = {TaskKey(each.task_id, each.map_index): _state(each) for each in dag_run.get_task_instances()}
-    outcomes = {}
+    outcomes = TasksById()
     for key in sorted(states, key=lambda key: (order.get(key, len(order)), key)):
         seen = tries.get(key, _Try())
         label = key.task_id if key.map_index < 0 else f"{key.task_id}[{key.map_index}]"

@@ -23,6 +23,8 @@ HOME_VARIABLE = "AIRFLOW_HOME"
 CONFIG_VARIABLE = "AIRFLOW_CONFIG"
 _INHERITED = "_COSMOS_AIRFLOW_HOME_AT_START"
 """For workers of pytest-xdist, which inherit what a conftest.py has set in the process that started them."""
+_RUN = "_COSMOS_AIRFLOW_RUN"
+"""For them too: the process whose run it is, in the names of their homes."""
 
 # Where Airflow keeps things is the throw-away home's to say; what else the shell configures may stay.
 _ELSEWHERE = (
@@ -42,6 +44,9 @@ class Settling:
 
     def __init__(self) -> None:
         self.at_start = os.environ.pop(_INHERITED, os.environ.get(HOME_VARIABLE)) or None
+        self._run = os.environ.pop(_RUN, "") or str(os.getpid())
+        self._prefix = f"cosmos-airflow-{self._run}-"
+        self._has_workers = False
         self.importer: str | None = None
         self.home: Path | None = None
         self._config: pytest.Config | None = None
@@ -57,6 +62,8 @@ class Settling:
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_setupnodes(self) -> None:
         """Tell workers, also those that replace others, what was set before a conftest.py of this process set it."""
+        self._has_workers = True
+        self._set(_RUN, self._run)
         self._set(_INHERITED, str(self.home or self.at_start or ""))
 
     @pytest.hookimpl(trylast=True)
@@ -76,10 +83,14 @@ class Settling:
         for name, value in self._before.items():
             _put(name, value)
         self._before.clear()
-        if self.home is not None:
+        if self.home is not None or self._has_workers:
             import shutil
+            import tempfile
 
-            shutil.rmtree(self.home, ignore_errors=True)
+            # A worker that crashed has left its own.
+            left = Path(tempfile.gettempdir()).glob(f"{self._prefix}*") if self._has_workers else [self.home]
+            for home in filter(None, left):
+                shutil.rmtree(home, ignore_errors=True)
 
     def find_spec(self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> None:  # noqa: ARG002
         """Asked before any module is imported for the first time."""
@@ -95,6 +106,15 @@ class Settling:
         if "airflow" not in sys.modules and not self.is_taken(config):
             self.point()
 
+    def variables_for_children(self, config: pytest.Config) -> dict[str, str | None]:
+        """What to set (None: to unset) for child processes that import Airflow though this process has not.
+
+        They settle on this run's home, without a database; nothing changes here.
+        """
+        if "airflow" in sys.modules or self.is_taken(config):
+            return {}
+        return self._variables_of(self._made_home())
+
     def is_taken(self, config: pytest.Config) -> bool:
         """Whether somebody else of this run has set up a home: a conftest.py, another plugin."""
         is_set_here = (os.environ.get(HOME_VARIABLE) or None) not in (self.at_start, str(self.home))
@@ -108,18 +128,24 @@ class Settling:
 
     def point(self) -> Path:
         """Point Airflow's variables at the home of this run. It is made, and holds no database yet."""
+        home = self._made_home()
+        for name, value in self._variables_of(home).items():
+            self._set(name, value)
+        return home
+
+    def _made_home(self) -> Path:
         if self.home is None:
             import tempfile
 
             from pytest_cosmos_venv.airflow.home import write_config
 
-            self.home = Path(tempfile.mkdtemp(prefix="cosmos-airflow-")).resolve()
-            for name in [name for name in os.environ if name.startswith(_ELSEWHERE)]:
-                self._set(name, None)
-            self._set(HOME_VARIABLE, str(self.home))
-            self._set(CONFIG_VARIABLE, str(self.home / "airflow.cfg"))
+            self.home = Path(tempfile.mkdtemp(prefix=self._prefix)).resolve()
             write_config(self.home)
         return self.home
+
+    def _variables_of(self, home: Path) -> dict[str, str | None]:
+        elsewhere: dict[str, str | None] = {name: None for name in os.environ if name.startswith(_ELSEWHERE)}
+        return {**elsewhere, HOME_VARIABLE: str(home), CONFIG_VARIABLE: str(home / "airflow.cfg")}
 
     def _set(self, name: str, value: str | None) -> None:
         self._before.setdefault(name, os.environ.get(name))

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import cache
-from importlib import metadata
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from pytest_cosmos_venv.airflow.outcomes import EmittedAsset
+from pytest_cosmos_venv.airflow_release import installed_airflow
 
 if TYPE_CHECKING:
     from pytest_cosmos_venv.airflow.variables import VariableStore
@@ -54,7 +54,7 @@ class Airflow(Protocol):
 @cache
 def this_airflow() -> Airflow:
     """The one that is installed. Imports Airflow on first use."""
-    if metadata.version("apache-airflow").startswith("2."):
+    if (installed_airflow() or "").startswith("2."):
         from pytest_cosmos_venv.airflow.airflow2 import Airflow2
 
         return Airflow2()

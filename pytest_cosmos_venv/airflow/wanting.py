@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 NEED_HOME = (
     *("cosmos_airflow_home", "cosmos_run_dag", "cosmos_run_task", "cosmos_variables"),
-    *("cosmos_seed_scenario", "cosmos_task_race", "cosmos_racer"),
+    *("cosmos_seed_scenario", "cosmos_task_race"),
 )
 """The public fixtures for which Airflow needs the throw-away home."""
 _NEEDS_HOME = re.compile(rf"\b({'|'.join(NEED_HOME)})\b".encode())

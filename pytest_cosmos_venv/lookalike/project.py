@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -92,7 +92,8 @@ class Project:
         self.name = named.group(1) if named else folder.name
         self.nodes = _in_order([node for kind in _FOLDERS for node in self._read(kind)])
         known = {node.unique_id for node in self.nodes}
-        self.added = [_from_id(each) for each in scripted if is_unique_id(each) and each not in known]
+        added = [_from_id(each) for each in scripted if is_unique_id(each) and each not in known]
+        self.added = [node._replace(depends_on=tuple(self._tested_by(node))) for node in added]
         self._all = [*self.nodes, *self.added]
 
     def work(self, invocation: Invocation, *, with_added: bool) -> list[Node]:
@@ -137,10 +138,18 @@ class Project:
         return found | self._tests_of(found)
 
     def _tests_of(self, chosen: set[str]) -> set[str]:
-        """Added tests that dbt would have named after one of these nodes: ``unique_orders_id``."""
-        names = [node.name for node in self.nodes if node.unique_id in chosen]
-        tests = [node for node in self.added if node.kind in ("test", "unit_test")]
-        return {test.unique_id for test in tests if any(f"_{name}_" in f"_{test.name}_" for name in names)}
+        """Added tests of these nodes."""
+        return {node.unique_id for node in self.added if chosen.intersection(node.depends_on)}
+
+    def _tested_by(self, test: Node) -> Iterator[str]:
+        """What an added test tests, by the name that dbt would have given it: ``unique_orders_id``."""
+        if test.kind not in ("test", "unit_test"):
+            return
+        named = [node for node in self.nodes if node.kind != "test" and f"_{node.name}_" in f"_{test.name}_"]
+        for node in named:
+            # unique_stg_orders_id is of stg_orders, though there may be a model orders too.
+            if not any(f"_{node.name}_" in f"_{other.name}_" for other in named if other is not node):
+                yield node.unique_id
 
     @staticmethod
     def _reached(start: set[str], edges: dict[str, Any]) -> set[str]:

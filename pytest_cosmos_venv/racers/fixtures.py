@@ -21,7 +21,6 @@ INDEX = "_cosmos_racer_index"
 def cosmos_racer(
     request: pytest.FixtureRequest,
     _cosmos_racer_index: int | None,
-    _cosmos_airflow_led: None,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Racer]:
     """One of the copies of a test marked ``cosmos_race(racers=N)``, which run at once, each in a process of its own.

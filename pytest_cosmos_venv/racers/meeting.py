@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,7 +30,7 @@ class BarrierNotMet(pytest.fail.Exception):  # type: ignore[name-defined, misc]
     def __init__(self, message: str) -> None:
         super().__init__(message, pytrace=False)
 
-    def __reduce__(self) -> tuple[Any, tuple[str]]:
+    def __reduce__(self) -> tuple[Callable[[str], BarrierNotMet], tuple[str]]:
         # Under the name above nobody would find it in another process.
         return _barrier_not_met, (str(self.msg),)
 

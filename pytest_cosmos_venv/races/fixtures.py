@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
     from pytest_cosmos_venv.races.peak_memory import PeakMemory
@@ -62,11 +62,11 @@ def _cosmos_task_race(
 @pytest.fixture(scope="session")
 def _cosmos_prepared_processes(
     tmp_path_factory: pytest.TempPathFactory,
-    _cosmos_airflow_led: None,
+    _cosmos_airflow_for_children: Callable[[], Mapping[str, str | None]],
 ) -> Iterator[PreparedProcesses]:
     """The processes that contenders fork from, started when a race asks for them."""
     from pytest_cosmos_venv.races.prepared import PreparedProcesses
 
-    processes = PreparedProcesses(tmp_path_factory.mktemp("cosmos-prepared"))
+    processes = PreparedProcesses(tmp_path_factory.mktemp("cosmos-prepared"), _cosmos_airflow_for_children)
     yield processes
     processes.close()

@@ -127,7 +127,11 @@ class _Sampler(threading.Thread):
         # Asked before its memory is looked up, when it may be none any more. What was there before counts with all.
         is_copy = pid not in self._strangers and _is_copy(pid)
         most = _status(pid).get("VmHWM", 0)
-        return max(most - self._copied.setdefault(pid, most), 0) if is_copy else most
+        if not is_copy:
+            return most
+        if pid not in self._copied:
+            self._copied[pid] = min(most, _size_of_original(pid) or most)
+        return max(most - self._copied[pid], 0)
 
     def _belongs(self, pid: int) -> bool:
         # All ancestors: a server of this process may have been there before, and have started it now.
@@ -174,6 +178,21 @@ def _ancestors(pid: int) -> Iterator[int]:
 def _is_copy(pid: int) -> bool:
     """Whether it was forked and has not called exec."""
     return bool((_stat_field(pid, 6) or 0) & _FORKED_AND_NO_EXEC)
+
+
+def _size_of_original(pid: int) -> int | None:
+    """What the process holds that a copy was forked from; None when that is gone, so that another is its parent."""
+    parent = _stat_field(pid, 1)
+    if not parent or _program(parent) != _program(pid):
+        return None
+    return _status(parent).get("VmRSS")
+
+
+def _program(pid: int) -> str | None:
+    try:
+        return str((_PROC / str(pid) / "exe").readlink())
+    except OSError:
+        return None
 
 
 def _session(pid: int) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -24,14 +25,16 @@ class PreparedProcess:
     """A process that has imported ``modules`` and forks a marshal for each race.
 
     :param log: file for what it and its marshals write.
+    :param variables: all of its environment.
     """
 
-    def __init__(self, modules: tuple[ModuleAt, ...], log: Path) -> None:
+    def __init__(self, modules: tuple[ModuleAt, ...], log: Path, variables: Mapping[str, str]) -> None:
         self._log = log
         self._connection, other = Pipe()
         with other, log.open("ab") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", START_SERVER, str(other.fileno()), *sys.path],
+                env=dict(variables),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -91,9 +94,11 @@ class PreparedProcesses:
     """The prepared process that was used last: an Airflow costs seconds to import and much memory to keep.
 
     :param folder: an existing one for logs.
+    :param changes: asked before each race: what differs from this process's environment; None: is unset.
     """
 
     folder: Path
+    changes: Callable[[], Mapping[str, str | None]]
     _kept: PreparedProcess | None = None
     _key: object = None
     _count: int = field(default=0)
@@ -101,15 +106,21 @@ class PreparedProcesses:
     def get(self, modules: tuple[ModuleAt, ...]) -> PreparedProcess:
         """One that has imported these, under the settings of Airflow that hold now."""
         # Airflow settles on its home and its database when it is imported.
-        settings = tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith("AIRFLOW")))
+        variables = self.variables()
+        settings = tuple(sorted((name, value) for name, value in variables.items() if name.startswith("AIRFLOW")))
         written_at = tuple(Path(module.file).stat().st_mtime_ns for module in modules if module.file is not None)
         key = (modules, settings, tuple(sys.path), written_at)
         if self._kept is None or self._key != key or not self._kept.is_alive:
             self.close()
             self._count += 1
-            self._kept = PreparedProcess(modules, self.folder / f"prepared-{self._count}.log")
+            self._kept = PreparedProcess(modules, self.folder / f"prepared-{self._count}.log", variables)
             self._key = key
         return self._kept
+
+    def variables(self) -> dict[str, str]:
+        """All of a contender's environment."""
+        given: dict[str, str | None] = {**os.environ, **self.changes()}
+        return {name: value for name, value in given.items() if value is not None}
 
     def close(self) -> None:
         """End it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import inspect
 import pickle
 import sys
 from collections.abc import Callable, Sequence
@@ -112,6 +112,7 @@ class TaskRace:
         __tracebackhide__ = True
         functions = _functions(work, contenders)
         _require_names(prepare)
+        _require_parameters(functions, arguments)
         plan = Plan(
             kill_at=kill_at,
             stop_at=stop_at,
@@ -140,7 +141,7 @@ class TaskRace:
             names=tuple(f"contender-{index}" for index in range(len(work.functions))),
             sys_path=tuple(sys.path),
             directory=str(Path.cwd()),
-            variables=dict(os.environ),
+            variables=self._prepared.variables(),
             fresh=fresh,
             modules=tuple(dict.fromkeys(map(_module_of, work.functions))),
             work=_pickled(work),
@@ -172,6 +173,22 @@ def _require_functions(work: object) -> None:
     strange = [each for each in several if not callable(each)]
     if strange:
         raise ToolkitMisuse(f"cosmos_task_race({strange[0]!r}): give the function that is to race, not its name.")
+
+
+def _require_parameters(functions: Sequence[WorkFunction], arguments: Sequence[object]) -> None:
+    for function in dict.fromkeys(functions):
+        try:
+            signature = inspect.signature(function)
+        except (TypeError, ValueError):  # of some functions that are written in C there is none to be had
+            continue
+        try:
+            signature.bind(object(), *arguments)
+        except TypeError as error:
+            name = getattr(function, "__name__", repr(function))
+            raise ToolkitMisuse(
+                f"cosmos_task_race calls {name}{signature} with the contender and {len(arguments)} arguments, and that "
+                f"does not fit: {error}. Its first parameter is the contender."
+            ) from None
 
 
 def _require_names(prepare: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def cosmos_seed_scenario(
-    cosmos_implementation: Implementation,
+    _cosmos_implementation: Implementation,
     tmp_path: Path,
     _cosmos_airflow_rows: None,
     request: pytest.FixtureRequest,
@@ -42,15 +43,20 @@ def cosmos_seed_scenario(
     store = VariableStore()
     workbench = Workbench(
         folder=folder,
-        implementation=cosmos_implementation,
+        implementation=_cosmos_implementation,
         variables=Variables(store),
         fake_venv=lambda place: fake_venv(place, venvs),
         wheelhouse=lambda: request.getfixturevalue("_cosmos_wheelhouse"),
         run_dag=run_dag,
     )
-    with pytest.MonkeyPatch.context() as patch, this_airflow().variables_in(store):
+    with (
+        ExitStack() as to_close,
+        pytest.MonkeyPatch.context() as patch,
+        this_airflow().variables_in(store),
+    ):
         # Implementations that tell their makers about each run are asked not to; a test has no network.
         patch.setenv("DO_NOT_TRACK", "true")
         yield SeedScenarios(workbench=workbench)
-    for venv in venvs:
-        venv.close()
+        # Each is closed, whatever another one has to say of its script.
+        for venv in venvs:
+            to_close.callback(venv.close)

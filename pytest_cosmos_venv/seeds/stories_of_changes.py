@@ -151,6 +151,7 @@ def changed_while_dbt_runs_is_loaded_again(harbor: SeedScenario) -> None:
 @_CHAPTER.story(CHANGED, seeds=("piers", "ships"))
 def only_the_changed_seed_is_loaded(harbor: SeedScenario) -> None:
     harbor.run().must("ran", seed="piers").must("ran", seed="ships")
+    harbor.run().must("skipped", seed="piers").must("skipped", seed="ships")
     harbor.edit("ships")
     harbor.run().must("skipped", seed="piers").must("ran", seed="ships")
 

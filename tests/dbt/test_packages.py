@@ -25,8 +25,10 @@ def make_directory(path: Path) -> None:
     path.mkdir(parents=True, exist_ok=True)
 
 
-def make_store(folder: Path, *, trusted: bool = True) -> PackageStore:
-    return PackageStore(folder=folder, make_directory=make_directory, is_trusted=lambda _: trusted)
+def make_store(folder: Path, *, trusted: bool = True, is_read_only: bool = False) -> PackageStore:
+    return PackageStore(
+        folder=folder, make_directory=make_directory, is_trusted=lambda _: trusted, is_read_only=is_read_only
+    )
 
 
 class Project:
@@ -204,15 +206,19 @@ def test_where_the_first_store_cannot_be_used_the_next_one_is(project: Project) 
     assert len(project.kept) == 1
 
 
-def test_a_store_that_comes_with_the_image_is_looked_at_first(project: Project) -> None:
-    image = make_store(project.root / "image")
-    with project.installed(stores=[image]):
+def test_a_store_that_comes_with_the_image_is_looked_at_first_and_never_written_to(project: Project) -> None:
+    with project.installed(stores=[make_store(project.root / "image")]):
+        pass
+    stores = [make_store(project.root / "image", is_read_only=True), make_store(project.root / "store")]
+
+    with project.installed(stores=stores) as packages:
+        assert (packages / "cranes").resolve().is_relative_to(project.root / "image")
+    assert not project.kept
+    with project.installed(stores=stores, max_age=0):
         pass
 
-    with project.installed(stores=[image, make_store(project.root / "store")]) as packages:
-        assert (packages / "cranes").resolve().is_relative_to(project.root / "image")
-
-    assert not project.kept
+    assert len(project.kept) == 1
+    assert len(list((project.root / "image").glob("*.*[0-9]"))) == 1
 
 
 TAKE_TURN = """

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -181,3 +183,14 @@ def set_age() -> Callable[[Path, float], None]:
         os.utime(file, (then, then))
 
     return set_age
+
+
+@pytest.fixture
+def everybodys_folder() -> Iterator[Path]:
+    """A folder that other users can reach, as those of ``tmp_path`` are not."""
+    folder = Path(tempfile.mkdtemp(prefix="cosmos-venv-tests-"))
+    folder.chmod(0o755)
+    yield folder
+    for below in [folder, *(path for path in folder.rglob("*") if path.is_dir() and not path.is_symlink())]:
+        below.chmod(0o755)
+    shutil.rmtree(folder)

@@ -210,6 +210,16 @@ def test_what_is_no_interpreter_is_refused() -> None:
         Interpreter.of("true")
 
 
+def test_what_a_name_on_the_path_says_instead_of_answering_is_told(tmp_path: Path) -> None:
+    """A shim of pyenv stands for every version that is installed, and serves the selected one alone."""
+    shim = tmp_path / "python3.12"
+    shim.write_text("#!/bin/sh\necho 'pyenv: python3.12: command not found' >&2\nexit 127\n")
+    shim.chmod(0o755)
+
+    with pytest.raises(CosmosValueError, match=r"python3\.12: command not found\. Give the path of"):
+        Interpreter.of(str(shim))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -161,22 +161,33 @@ def test_the_packages_of_the_worker_are_visible_only_when_asked_for(
 
 
 @pytest.mark.parametrize("preference", ["uv", "pip"])
-def test_variables_of_the_worker_do_not_divert_the_installation(
-    tmp_path: Path, make_spec: Spec, preference: str, monkeypatch: pytest.MonkeyPatch, make_ready: MakeReady
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PIP_USER", "1"),
+        ("PIP_TARGET", "{elsewhere}"),
+        ("PIP_PREFIX", "{elsewhere}"),
+        ("PIP_REQUIRE_VIRTUALENV", "1"),
+        ("PYTHONHOME", "{poison}"),
+        ("PYTHONPATH", "{poison}"),
+        ("UV_SYSTEM_PYTHON", "1"),
+    ],
+)
+def test_a_variable_of_the_worker_does_not_divert_the_installation(
+    tmp_path: Path,
+    make_spec: Spec,
+    preference: str,
+    name: str,
+    value: str,
+    monkeypatch: pytest.MonkeyPatch,
+    make_ready: MakeReady,
 ) -> None:
     (tmp_path / "poison").mkdir()
     (tmp_path / "poison" / "encodings.py").write_text("raise SystemExit('poisoned')")
-    for name, value in {
-        "PIP_USER": "1",
-        "PIP_TARGET": str(tmp_path / "elsewhere"),
-        "PIP_PREFIX": str(tmp_path / "elsewhere"),
-        "PIP_REQUIRE_VIRTUALENV": "1",
-        "PYTHONPATH": str(tmp_path / "poison"),
-        "UV_SYSTEM_PYTHON": "1",
-    }.items():
-        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PYTHONUSERBASE", str(tmp_path / "elsewhere"))
+    monkeypatch.setenv(name, value.format(elsewhere=tmp_path / "elsewhere", poison=tmp_path / "poison"))
 
     environment = make_ready(tmp_path / "store", make_spec(), preference=preference)
 
-    assert environment.record["pins"]["hello"] == "2.0"
+    assert environment.record["pins"] == {"hello": "2.0"}
     assert not (tmp_path / "elsewhere").exists()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -50,3 +52,45 @@ def test_a_temporary_environment_is_gone_after_a_failure_too(
         pytest.fail("it cannot be there")
 
     assert list(tmp_path.glob("cosmos-venv*")) == []
+
+
+KILLED = """
+import json, sys
+from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.environments.temporary import temporary_environment
+from cosmos_venv.guarded import Cancellation
+spec = EnvironmentSpec.from_dict(json.loads(sys.argv[1]))
+with temporary_environment(spec, preference="uv", cancellation=Cancellation(), report=print):
+    print("READY")
+"""
+
+
+def test_what_a_worker_killed_while_installing_left_is_removed_by_the_next_one(
+    tmp_path: Path,
+    make_spec: Spec,
+    slow_spec: EnvironmentSpec,
+    monkeypatch: pytest.MonkeyPatch,
+    start_python: Callable[..., subprocess.Popen[str]],
+    wait_for_backend: Callable[[], int],
+    wait_until: Callable[[Callable[[], object]], None],
+) -> None:
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    worker = start_python(KILLED, json.dumps(slow_spec.as_dict()))
+    backend = wait_for_backend()
+
+    worker.kill()
+    worker.wait()
+    while_it_dies = list(folder.glob("cosmos-venv*"))
+    wait_until(lambda: not Path("/proc", str(backend)).exists())
+
+    def is_removed() -> bool:
+        """Once the guard, which holds the lease, has seen the last process end."""
+        with temporary_environment(make_spec(), preference="uv", cancellation=Cancellation(), report=print):
+            pass
+        return not list(folder.glob("cosmos-venv*"))
+
+    wait_until(is_removed)
+    assert len(while_it_dies) == 2

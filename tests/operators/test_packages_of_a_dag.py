@@ -9,7 +9,16 @@ from typing import Any
 
 import pytest
 
-from cosmos_venv import DbtDag, ExecutionConfig, ExecutionMode, LoadMode, ProfileConfig, ProjectConfig, RenderConfig
+from cosmos_venv import (
+    DbtDag,
+    ExecutionConfig,
+    ExecutionMode,
+    LoadMode,
+    ProfileConfig,
+    ProjectConfig,
+    RenderConfig,
+    managed,
+)
 from cosmos_venv.operators.local import DbtRunLocalOperator
 from pytest_cosmos_venv import FakeVenv, Wheelhouse
 
@@ -86,3 +95,21 @@ def test_the_cache_folder_is_this_users_alone_whoever_makes_it(
     made = [tmp_path / "cache", *(tmp_path / "cache").glob("*"), *(tmp_path / "cache").glob("*/*.*[0-9]")]
     assert len(made) == 3
     assert [path for path in made if path.stat().st_mode & 0o077] == []
+
+
+def test_packages_are_looked_for_where_environments_are_and_built_where_they_are_built(
+    harbor: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_SEARCH_PATH", str(tmp_path / "image"))
+
+    def folders(virtualenv_dir: Path | None) -> list[str]:
+        packages = managed.project_packages(harbor, virtualenv_dir, variables=None, env={}, which_dbt="1")
+        return [store.folder.parent.name for store in packages.stores if not store.is_read_only]
+
+    assert folders(None) == ["cache"]
+    assert folders(tmp_path / "mine") == ["mine", "cache"]
+    with managed.building_in_foreground(tmp_path / "image"):
+        assert folders(tmp_path / "mine") == ["image", "cache"]
+    searched = managed.project_packages(harbor, tmp_path / "mine", variables=None, env={}, which_dbt="1").stores[0]
+    assert (searched.folder, searched.is_read_only) == (tmp_path / "image" / "packages-v1", True)

@@ -53,6 +53,7 @@ MISUSES: dict[str, list[tuple[str, str]]] = {
     ],
     "cosmos_task_race": [
         ("it(lambda contender: None)", "*<lambda> is made inside a function, and a contender, *"),
+        ("it(work_alone)", "cosmos_task_race calls work_alone() with the contender and 0 arguments, and that does *"),
         ("it('work')", "cosmos_task_race('work'): give the function that is to race, not its name."),
         ("it(None)", "cosmos_task_race(None): give the function that is to race, not its name."),
         ("it(work, contenders=0)", "contenders=0: a race needs at least one, and two to be one."),
@@ -122,6 +123,9 @@ import pytest
 from pytest_cosmos_venv import PeakMemory
 
 def work(contender, *arguments):
+    pass
+
+def work_alone():
     pass
 
 def measured(measure):

@@ -13,8 +13,11 @@ import pytest
 
 from pytest_cosmos_venv import Connections, ToolkitMisuse
 
-# One that a provider knows and one that none of these environments has a provider for.
-KINDS = ("generic", "teradata")
+# Every one that a profile mapping of Cosmos reads, whether its provider is installed here or not.
+KINDS = (
+    *("aws", "databricks", "duckdb", "exasol", "generic", "google_cloud_platform", "mysql", "oracle", "postgres"),
+    *("redshift", "snowflake", "spark", "teradata", "trino", "vertica"),
+)
 
 
 @pytest.fixture

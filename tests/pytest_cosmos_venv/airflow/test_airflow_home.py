@@ -109,6 +109,48 @@ def test_a_run_that_needs_it_gets_a_home_which_is_gone_afterwards(
     assert not (project.path / "production").exists()
 
 
+def test_a_worker_that_crashes_leaves_no_home(
+    project: pytest.Pytester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.makepyfile(test_using=f"{USING}\n    def test_crash(cosmos_airflow_home):\n        os._exit(3)\n")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+
+    result = project.runpytest_subprocess("-n", "1")
+
+    result.assert_outcomes(passed=2, failed=1)
+    assert list(tmp_path.glob("cosmos-airflow-*")) == []
+
+
+def test_contenders_that_alone_import_airflow_settle_on_a_home_of_the_run(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        contending="""
+        def home_of(contender):
+            import airflow.configuration
+            return airflow.configuration.AIRFLOW_HOME
+        """,
+        test_contenders="""
+        import os
+        from contending import home_of
+
+        def test_home(cosmos_task_race):
+            homes = set(cosmos_task_race(home_of, contenders=2).values)
+            assert len(homes) == 1
+            assert "cosmos-airflow-" in homes.pop()
+
+        def test_the_home_of_this_process_is_as_it_was():
+            assert os.environ["AIRFLOW_HOME"].endswith("production")
+            assert "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN" in os.environ
+        """,
+    )
+    (project.path / "library" / "apache_airflow-3.1.0.dist-info").mkdir()
+    (project.path / "library" / "apache_airflow-3.1.0.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: apache-airflow\nVersion: 3.1.0\n", encoding="utf-8"
+    )
+
+    project.runpytest_subprocess("-p", "no:xdist").assert_outcomes(passed=2)
+    assert not (project.path / "production").exists()
+
+
 def test_it_is_made_once_for_all_workers_and_runs(
     project: pytest.Pytester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -257,7 +299,9 @@ def test_the_fixtures_that_need_the_home_are_known_by_name() -> None:
                 arguments[made.name] = [argument.arg for argument in made.args.args]
 
     def needs_home(name: str) -> bool:
-        return name in ("_cosmos_airflow_home", "_cosmos_airflow_led") or any(map(needs_home, arguments.get(name, ())))
+        return name in ("_cosmos_airflow_home", "_cosmos_airflow_for_children") or any(
+            map(needs_home, arguments.get(name, ()))
+        )
 
     public = [name for name in arguments if name.startswith("cosmos_")]
     assert {name for name in public if needs_home(name)} == set(NEED_HOME)

@@ -91,6 +91,8 @@ def test_states_results_and_logs_are_told(cosmos_run_dag: RunDag) -> None:
     assert "INFO - lifted 3\nand put down\ngently\n" in outcome.tasks["load"].log
     assert "lifted" not in outcome.tasks["count"].log
     assert 0 < outcome.tasks["load"].duration < outcome.duration
+    with pytest.raises(KeyError, match="'laod' is no task of this run; there are load, count"):
+        _ = outcome.tasks["laod"]
 
 
 def test_a_failure_is_part_of_the_outcome(cosmos_run_dag: RunDag) -> None:

@@ -127,6 +127,15 @@ def test_an_added_test_runs_where_it_or_its_model_is_selected(
     assert dbt(*line.split()).returncode == int(runs)
 
 
+def test_a_test_that_only_the_script_knows_is_listed_with_what_it_tests(dbt: Any, cosmos_fake_venv: FakeVenv) -> None:
+    cosmos_fake_venv.script("ls", nodes={"test.shop.unique_orders_id.1a2b": "pass"})
+
+    lines = dbt("ls", "--output", "json", "--log-format", "text", "--quiet").stdout.splitlines()
+
+    (listed,) = [node for node in map(json.loads, lines) if node["resource_type"] == "test"]
+    assert listed["depends_on"]["nodes"] == ["model.shop.orders"]
+
+
 def test_a_script_for_a_selection_adds_to_it(dbt: Any, cosmos_fake_venv: FakeVenv) -> None:
     cosmos_fake_venv.script("test", select="totals", nodes={"test.shop.odd.1a2b": "fail"})
 

@@ -138,6 +138,31 @@ def test_a_run_that_stops_at_a_failure_leaves_later_races_out(pytester: pytest.P
     result.stdout.fnmatch_lines(["FAILED *::test_first?racer-1-of-2?*"])
 
 
+def test_with_lf_a_race_of_which_one_racer_failed_is_run_as_a_whole(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        from pathlib import Path
+        import pytest
+
+        @pytest.mark.cosmos_race(racers=2, across_workers=True)
+        def test_harbor(cosmos_racer):
+            cosmos_racer.barrier("start", timeout=20)
+            assert cosmos_racer.index == 0 or Path("mended").exists()
+
+        def test_that_is_no_race():
+            pass
+        """
+    )
+
+    first = pytester.runpytest_subprocess("-n", "2", timeout=DEADLINE)
+    (pytester.path / "mended").touch()
+    second = pytester.runpytest_subprocess("-n", "2", "--lf", timeout=DEADLINE)
+
+    first.assert_outcomes(failed=1, passed=2)
+    second.assert_outcomes(passed=1)
+    second.stdout.fnmatch_lines(["*races in processes of their own*", "racer-0-of-2 of it was not selected"])
+
+
 def test_without_a_new_worker_for_a_crashed_one_the_run_ends(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(FAILING)
 

@@ -54,6 +54,7 @@ FOUND_BY = {
     "the first MiB counts": ("the-last-byte-of-a-large-file-counts",),
     "it is computed while parsing": ("changed-after-parsing-is-loaded", "what-was-loaded-is-what-is-remembered"),
     "it is computed after dbt": ("changed-while-dbt-runs-is-loaded-again",),
+    "all seeds share": ("only-the-changed-seed-is-loaded",),
     "the project's seeds share a checksum": ("only-the-changed-seed-is-loaded",),
     "failures are remembered": (
         "a-first-run-that-failed-is-not-remembered",

@@ -36,6 +36,8 @@ class Memory:
             parts = [self.group_id or self.dag_id, self.unique_id]
         if has("the last group id counts"):
             parts = [self.group_id.rpartition(".")[2] or self.dag_id, self.unique_id]
+        if has("all seeds share"):
+            parts = [self.dag_id, self.group_id]
         if has("each load mode has its own"):
             parts.append(self.load)
         if has("ids are joined"):

@@ -1,0 +1,292 @@
+"""What do managed environments cost, beside astronomer-cosmos and the plain work beneath? Prints a table and stores it.
+
+    .venv/bin/python -m benchmarks.environments [--only warm] [--rounds 20]
+
+astronomer-cosmos runs as a black box in an environment of its own. Wall time, so the machine should have nothing else
+to do; what is compared is measured in turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.workers import COSMOS, OURS, ROOT, Implementation, TaskRun, Worker, workers, write_project
+from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse, build_wheelhouse
+
+RESULTS = Path(__file__).parent / "results"
+FAKE = ("dbt-core==1.10.0", "dbt-duckdb")
+REAL = ("dbt-core==1.11.16", "dbt-duckdb==1.11.1")
+REAL_WHEELS = ROOT / ".cache" / "wheelhouse"
+AT_ONCE = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One line of the table.
+
+    :param figures: what was measured, in words.
+    :param judged: the figure that the bound is for.
+    """
+
+    what: str
+    figures: str
+    judged: float
+    bound: float
+    unit: str = "x"
+
+    @property
+    def is_kept(self) -> bool:
+        return self.judged <= self.bound
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """Where measurements are made.
+
+    :param folder: for everything that is made.
+    :param rounds: how often each figure is taken.
+    """
+
+    folder: Path
+    rounds: int
+    project: Path
+    wheelhouse: Wheelhouse
+
+    def implementation(self, root: str, installer: str) -> Implementation:
+        """Ours in this environment, astronomer-cosmos in its own."""
+        return Implementation(root=root, python=OURS if root == "cosmos_venv" else COSMOS, installer=installer)
+
+    def arguments(self, directory: Path, requirements: Sequence[str] = FAKE) -> dict[str, Any]:
+        """Of an operator that keeps its environment."""
+        options = ["--no-index", "--find-links", str(REAL_WHEELS)]
+        if requirements == FAKE:
+            options = self.wheelhouse.pip_install_options
+        return {
+            "py_requirements": list(requirements),
+            "pip_install_options": options,
+            "virtualenv_dir": str(directory),
+            "install_deps": False,
+        }
+
+    def new_folder(self) -> Path:
+        return Path(tempfile.mkdtemp(dir=self.folder))
+
+    def workers(self, implementation: Implementation, count: int = 1) -> Any:
+        return workers(implementation, self.wheelhouse.environment, self.folder, count)
+
+
+def warm(bench: Bench) -> list[Row]:
+    """A task whose environment stands: what it takes beyond dbt itself."""
+    overheads = {}
+    installers = 0
+    for root, installer in (("cosmos_venv", "uv"), ("cosmos", "uv"), ("cosmos", "pip")):
+        implementation = bench.implementation(root, installer)
+        directory = bench.new_folder() / "kept"
+        arguments = bench.arguments(directory)
+        with bench.workers(implementation) as (worker,):
+            worker.run(bench.project, arguments)  # builds
+            runs = [worker.run(bench.project, arguments, alone=directory / "bin" / "dbt") for _ in range(bench.rounds)]
+        overheads[implementation.name] = median(run.seconds - run.alone for run in runs)
+        if root == "cosmos_venv":
+            installers = max(run.installers for run in runs)
+    ours = overheads["cosmos_venv with uv"]
+    figures = ", ".join(f"{name} {_ms(seconds)}" for name, seconds in overheads.items())
+    return [
+        Row(
+            what="warm task beyond its dbt, of Cosmos's with uv",
+            figures=figures,
+            judged=ours / overheads["cosmos with uv"],
+            bound=1 / 8,
+        ),
+        Row(
+            what="the same, of Cosmos's with pip",
+            figures=figures,
+            judged=ours / overheads["cosmos with pip"],
+            bound=1 / 40,
+        ),
+        Row(
+            what="installer processes of a warm task",
+            figures=f"{installers} in each of {bench.rounds} tasks",
+            judged=installers,
+            bound=0,
+            unit="processes",
+        ),
+    ]
+
+
+def at_once_warm(bench: Bench) -> list[Row]:
+    """Eight tasks on one directory whose environment stands, with a dbt that takes a second."""
+    bench.wheelhouse.script("run", delay=1.0)
+    arguments = bench.arguments(bench.new_folder() / "kept")
+    with bench.workers(bench.implementation("cosmos_venv", "uv"), AT_ONCE) as made:
+        made[0].run(bench.project, arguments)
+        single = median(made[0].run(bench.project, arguments).seconds for _ in range(3))
+        bench.wheelhouse.forget()
+        runs = _at_once(bench, made, arguments)
+    calls = sorted((call.started_at, call.ended_at or 0.0) for call in bench.wheelhouse.calls)
+    overlap = all(begin < calls[0][1] for begin, _ in calls)
+    bench.wheelhouse.script("run")
+    figures = f"one task {single:.2f} s, eight at once {_makespan(runs):.2f} s; all eight dbts overlap: {overlap}"
+    return [
+        Row(
+            what="eight tasks at once, warm, dbt of 1 s",
+            figures=figures,
+            judged=_makespan(runs) / single if overlap else float("inf"),
+            bound=1.3,
+        )
+    ]
+
+
+def at_once_cold(bench: Bench) -> list[Row]:
+    """Eight tasks on one directory that is empty: one installs, all run."""
+    implementation = bench.implementation("cosmos_venv", "uv")
+    with bench.workers(implementation, AT_ONCE) as made:
+        single = median(
+            made[0].run(bench.project, bench.arguments(bench.new_folder() / "kept")).seconds for _ in range(3)
+        )
+        makespans, builds = [], []
+        for _ in range(max(3, bench.rounds // 4)):
+            directory = bench.new_folder() / "kept"
+            makespans.append(_makespan(_at_once(bench, made, bench.arguments(directory))))
+            builds.append(len([path for path in (directory / "envs-v1" / "builds").iterdir() if path.is_dir()]))
+    figures = f"one task {single:.2f} s, eight at once {median(makespans):.2f} s; builds: {max(builds)}"
+    more = median(makespans) - single if max(builds) == 1 else float("inf")
+    return [
+        Row(what="eight tasks at once, cold, beyond one cold task", figures=figures, judged=more, bound=1.0, unit="s")
+    ]
+
+
+def cold(bench: Bench) -> list[Row]:
+    """A task that has to build: beside the bare commands, and beside Cosmos with pip."""
+    rows = [_cold_beside_bare(bench, "look-alikes", FAKE, max(3, bench.rounds // 4))]
+    if REAL_WHEELS.is_dir():
+        rows.append(_cold_beside_bare(bench, "real dbt-duckdb", REAL, 3))
+    seconds = {}
+    for root in ("cosmos_venv", "cosmos"):
+        implementation = bench.implementation(root, "pip")
+        with bench.workers(implementation) as (worker,):
+            seconds[root] = median(
+                worker.run(bench.project, bench.arguments(bench.new_folder() / "kept")).seconds
+                for _ in range(max(3, bench.rounds // 4))
+            )
+    figures = ", ".join(f"{root} {taken:.2f} s" for root, taken in seconds.items())
+    rows.append(
+        Row(
+            what="cold task with pip, of Cosmos's",
+            figures=figures,
+            judged=seconds["cosmos_venv"] / seconds["cosmos"],
+            bound=0.35,
+        )
+    )
+    return rows
+
+
+def _cold_beside_bare(bench: Bench, what: str, requirements: Sequence[str], rounds: int) -> Row:
+    """In turns with ``uv venv``, ``uv pip install --compile-bytecode`` and one import of dbt."""
+    ours, bare = [], []
+    with bench.workers(bench.implementation("cosmos_venv", "uv")) as (worker,):
+        for _ in range(rounds + 1):
+            directory = bench.new_folder() / "kept"
+            arguments = bench.arguments(directory, requirements)
+            run = worker.run(bench.project, arguments, alone=directory / "bin" / "dbt")
+            ours.append(run.seconds - run.alone)
+            bare.append(_bare_install(bench, arguments))
+    ours, bare = ours[1:], bare[1:]  # the first pair fills caches
+    ratio = median(mine / floor for mine, floor in zip(ours, bare, strict=True))
+    figures = f"{_ms(median(ours))} beyond its dbt, bare {_ms(median(bare))}"
+    return Row(what=f"cold task of {what}, of the bare commands", figures=figures, judged=ratio, bound=1.15)
+
+
+def _bare_install(bench: Bench, arguments: dict[str, Any]) -> float:
+    uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}") or "uv"
+    environment = bench.new_folder() / "venv"
+    python = str(environment / "bin" / "python")
+    words = [*arguments["pip_install_options"], *arguments["py_requirements"]]
+    commands = [
+        [uv, "venv", "--quiet", "--python", os.path.realpath(sys.executable), str(environment)],
+        [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", python, *words],
+        [python, "-c", "import dbt.cli.main"],
+    ]
+    began = time.time()
+    for command in commands:
+        subprocess.run(command, env={**os.environ, **bench.wheelhouse.environment}, check=True)
+    return time.time() - began
+
+
+def _at_once(bench: Bench, made: Sequence[Worker], arguments: dict[str, Any]) -> list[TaskRun]:
+    for worker in made:
+        worker.start(bench.project, arguments)
+    return [worker.finish() for worker in made]
+
+
+def _makespan(runs: Sequence[TaskRun]) -> float:
+    return max(run.ended for run in runs) - min(run.began for run in runs)
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:,.0f} ms"
+
+
+MEASUREMENTS: dict[str, Callable[[Bench], list[Row]]] = {
+    "warm": warm,
+    "at-once-warm": at_once_warm,
+    "at-once-cold": at_once_cold,
+    "cold": cold,
+}
+
+
+def table(rows: Sequence[Row]) -> str:
+    """As Markdown."""
+    lines = ["| what | measured | judged | at most | |", "|---|---|---:|---:|---|"]
+    for row in rows:
+        kept = "kept" if row.is_kept else "NOT KEPT"
+        lines.append(f"| {row.what} | {row.figures} | {row.judged:.3f} {row.unit} | {row.bound:.3f} | {kept} |")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Measure, print, store; 1 when a promise is not kept."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=20, help="how often each figure is taken (default 20)")
+    parser.add_argument("--only", choices=MEASUREMENTS, help="this measurement alone; nothing is stored then")
+    options = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="cosmos-benchmark-"))
+    try:
+        bench = Bench(
+            folder=folder,
+            rounds=options.rounds,
+            project=write_project(folder / "harbor"),
+            wheelhouse=build_wheelhouse(folder / "wheelhouse"),
+        )
+        chosen = [options.only] if options.only else list(MEASUREMENTS)
+        rows = [row for name in chosen for row in MEASUREMENTS[name](bench)]
+    finally:
+        subprocess.run(["chmod", "-R", "u+w", str(folder)], check=False)
+        shutil.rmtree(folder, ignore_errors=True)
+    machine = f"Python {platform.python_version()}, {platform.system()}, {os.cpu_count()} cores"
+    head = f"# What managed environments cost\n\n{machine}. Wall time, medians of {options.rounds} rounds."
+    text = f"{head}\n\n{table(rows)}\n"
+    print(text)
+    if not options.only:
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / "environments.md").write_text(text, encoding="utf-8")
+        stored = {"machine": machine, "rows": [asdict(row) | {"is_kept": row.is_kept} for row in rows]}
+        (RESULTS / "environments.json").write_text(json.dumps(stored, indent=2) + "\n", encoding="utf-8")
+    return 0 if all(row.is_kept for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,111 @@
+"""One Airflow worker of any implementation: imports first, then runs the tasks that standard input asks for.
+
+    python worker.py IMPORT_ROOT ANSWERS
+
+``ANSWERS`` is the descriptor that answers go to: Airflow logs where it likes. Knows the standard library, Airflow and
+the implementation, so that it runs in the environment of any of them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from airflow import DAG
+
+_INSTALLERS = ("uv", "pip", "venv", "virtualenv", "ensurepip")
+
+
+class Anything:
+    """What a task's context holds, as far as a benchmark needs it: every question has an answer."""
+
+    def __getattr__(self, name: str) -> Anything:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self
+
+    def __call__(self, *_: Any, **__: Any) -> Anything:
+        return self
+
+    def __getitem__(self, key: object) -> Anything:
+        return self
+
+    def __iter__(self) -> Iterator[Anything]:
+        return iter(())
+
+    def __str__(self) -> str:
+        return "anything"
+
+
+class Context(dict[str, Any]):
+    """Of a task that no scheduler has started."""
+
+    def __missing__(self, key: str) -> Any:
+        return Anything()
+
+
+def main(root: str, answers: int) -> None:
+    """Answer ``{"ready": true}``, and then each line of standard input, in JSON."""
+    operators = import_module(f"{root}.operators.virtualenv")
+    profile_config = import_module(f"{root}.config").ProfileConfig
+    started: list[list[str]] = []
+
+    def watch(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "subprocess.Popen":
+            started.append([os.fsdecode(word) for word in arguments[1]])
+
+    sys.addaudithook(watch)
+    with os.fdopen(answers, "w", buffering=1) as output:
+        print(json.dumps({"ready": True}), file=output)
+        for line in sys.stdin:
+            started.clear()
+            answer = run_task(operators, profile_config, json.loads(line))
+            answer["installers"] = sum(map(_is_installer, started))
+            print(json.dumps(answer), file=output)
+
+
+def run_task(operators: Any, profile_config: Any, order: dict[str, Any]) -> dict[str, Any]:
+    """One task, and then dbt alone with as many words.
+
+    :param order: ``project`` and ``arguments`` of the operator; ``alone``: the dbt to run alone, if any.
+    """
+    project = Path(order["project"])
+    profile = profile_config(profile_name="harbor", target_name="dev", profiles_yml_filepath=project / "profiles.yml")
+    operator = operators.DbtRunVirtualenvOperator(
+        task_id="run", project_dir=project, profile_config=profile, dag=DAG("harbor"), **order["arguments"]
+    )
+    error, cpu = None, _cpu_seconds()
+    began = time.time()
+    try:
+        operator.execute(Context())
+    except Exception as caught:  # noqa: BLE001 - whatever it is, it is a figure of the table
+        error = f"{type(caught).__name__}: {caught}"
+    ended = time.time()
+    answer = {"began": began, "ended": ended, "cpu": _cpu_seconds() - cpu, "error": error}
+    if order.get("alone"):
+        words = ["run", "--project-dir", str(project), "--profiles-dir", str(project)]
+        alone = time.time()
+        subprocess.run([order["alone"], *words], cwd=project, stdout=subprocess.DEVNULL, check=False)
+        answer["alone"] = time.time() - alone
+    return answer
+
+
+def _is_installer(argv: list[str]) -> bool:
+    return any(Path(word).name in _INSTALLERS for word in argv)
+
+
+def _cpu_seconds() -> float:
+    own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))

@@ -1,0 +1,90 @@
+"""Is a build still what its record says? Read from its files; nothing of what is installed in it is run."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from cosmos_venv.environments import integrity
+from cosmos_venv.environments.interpreter import Interpreter
+from cosmos_venv.environments.inventory import StoredBuild
+from cosmos_venv.environments.lease import Lease
+from cosmos_venv.environments.record import BuildRecord
+from cosmos_venv.environments.trust import refuse_untrusted
+from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
+
+
+def verify(stored: StoredBuild) -> list[str]:
+    """What is wrong with a build, one sentence each; empty when it is as it was made.
+
+    It is in use for as long as that takes, and counts as no more used than before. An interpreter that belongs to
+    another user than this one and root is not asked for its version.
+    """
+    with _kept(stored.path) as is_kept:
+        if not is_kept or not stored.path.is_dir():
+            return ["it has been removed"]
+        try:
+            return [*_record_faults(stored), *integrity.faults(stored.path)]
+        except (OSError, ValueError) as error:
+            return [f"it cannot be read: {error}"]
+
+
+def _record_faults(stored: StoredBuild) -> Iterator[str]:
+    record = stored.record
+    if record is None:
+        yield stored.record_fault
+        return
+    if record.digest != stored.digest:
+        yield f"the record is of another environment, {record.digest}"
+    yield from _interpreter_faults(stored.path, record)
+    yield from _pin_faults(record.pins, integrity.pins(stored.path))
+
+
+def _interpreter_faults(build: Path, record: BuildRecord) -> Iterator[str]:
+    python = build / "bin" / "python"
+    # The real one, outside of the environment: no .pth file of what is installed takes part.
+    real = Path(os.path.realpath(python))
+    if not real.exists():
+        yield f"its interpreter is gone: bin/python leads to {real}"
+        return
+    try:
+        refuse_untrusted([real])
+    except VirtualenvError:
+        return  # no fault of the build, but nothing that this user should run
+    try:
+        actual = Interpreter.of(str(real))
+    except CosmosValueError as error:
+        yield f"its interpreter does not answer: {error}"
+        return
+    expected = record.spec.interpreter
+    if (actual.implementation, actual.version) != (expected.implementation, expected.version):
+        yield (
+            f"its interpreter is now {actual.implementation} {actual.version} "
+            f"instead of {expected.implementation} {expected.version}"
+        )
+
+
+def _pin_faults(recorded: Mapping[str, str], installed: Mapping[str, str]) -> Iterator[str]:
+    for name in sorted({*recorded, *installed}):
+        before, now = recorded.get(name), installed.get(name)
+        if before != now:
+            yield f"{name} is {now or 'not installed'} instead of {before or 'absent'}"
+
+
+@contextmanager
+def _kept(build: Path) -> Iterator[bool]:
+    """Within this block nobody removes the build; False when somebody does so just now."""
+    try:
+        lease = Lease.for_reading(build)
+    except OSError as error:
+        # Without its file, or on a mount without locks, it is looked at as it is.
+        yield error.errno != errno.ENOENT or build.is_dir()
+        return
+    try:
+        yield lease is not None
+    finally:
+        if lease is not None:
+            lease.close()

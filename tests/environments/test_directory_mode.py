@@ -1,0 +1,90 @@
+"""Permissions that a user wants for the directories of a store."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from cosmos_venv.environments.detached import build_detached
+from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.environments.trust import directory_mode, make_directory
+from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.guarded import Cancellation
+
+Spec = Callable[..., EnvironmentSpec]
+
+
+@pytest.fixture
+def strict_umask() -> Iterator[None]:
+    umask = os.umask(0o077)
+    yield
+    os.umask(umask)
+
+
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("", None), (" ", None), ("0755", 0o755), ("775", 0o775), ("0o750", 0o750), ("2775", 0o2775), (" 0700 ", 0o700)],
+)
+def test_it_is_written_as_chmod_takes_it(text: str, expected: int | None) -> None:
+    assert directory_mode(text) == expected
+
+
+@pytest.mark.parametrize("how", ["by-a-task", "detached"])
+def test_every_directory_of_a_new_store_has_it_whatever_the_umask(
+    tmp_path: Path, make_spec: Spec, strict_umask: None, how: str
+) -> None:
+    directory = tmp_path / "above" / "store"
+    if how == "detached":
+        build_detached(directory, make_spec(), max_tries=5, directory_mode=0o751, wait=None, report=print)
+    else:
+        with EnvironmentStore(directory, directory_mode=0o751).open(
+            make_spec(), preference="uv", max_tries=5, cancellation=Cancellation(), report=print
+        ):
+            pass
+
+    made = [directory.parent, directory, directory / "bin", directory / "envs-v1", directory / "envs-v1" / "builds"]
+    made += [directory / "envs-v1" / "detached"] if how == "detached" else []
+    assert {str(path.relative_to(tmp_path)): oct(mode_of(path)) for path in made} == {
+        str(path.relative_to(tmp_path)): "0o751" for path in made
+    }
+
+
+def test_a_directory_that_stands_keeps_its_permissions(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir(mode=0o700)
+
+    make_directory(tmp_path / "mine" / "new", 0o750)
+
+    assert mode_of(tmp_path / "mine") == 0o700
+    assert mode_of(tmp_path / "mine" / "new") == 0o750
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a directory another group")
+def test_a_group_that_would_not_be_trusted_is_told_before_anything_is_built() -> None:
+    read_end, write_end = os.pipe()
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o777)
+        child = os.fork()
+        if not child:
+            os.setgid(54321)
+            try:
+                make_directory(Path(name, "new"), 0o775)
+            except CosmosValueError as error:
+                os.write(write_end, str(error).encode())
+            os._exit(0)
+        os.waitpid(child, 0)
+        os.close(write_end)
+        message = os.read(read_end, 4096).decode()
+        os.close(read_end)
+
+        assert f"virtualenv_dir_mode = 0775: it would let group id 54321 write to {name}/new" in message
+        assert not list(Path(name).iterdir())

@@ -1,0 +1,125 @@
+"""A failed build stays only where that was asked for, and only the last one of each environment."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cosmos_venv.environments.detached import build_detached
+from cosmos_venv.environments.environment import Environment
+from cosmos_venv.environments.inventory import read_inventory
+from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.environments.upkeep import PruneLimits, Upkeep
+from cosmos_venv.exceptions import CommandKilled, VirtualenvBuildError
+from cosmos_venv.guarded import Cancellation
+
+Spec = Callable[..., EnvironmentSpec]
+MakeReady = Callable[..., Environment]
+
+KEEP = Upkeep(limits=PruneLimits(), keep_failed=True)
+
+
+def fail(directory: Path, spec: EnvironmentSpec, *, upkeep: Upkeep | None = KEEP) -> list[str]:
+    """Lines of the log of a build that fails."""
+    lines: list[str] = []
+    with (
+        pytest.raises(VirtualenvBuildError),
+        EnvironmentStore(directory).open(
+            spec, preference="uv", max_tries=0, cancellation=Cancellation(), report=lines.append, upkeep=upkeep
+        ),
+    ):
+        pytest.fail("it was to fail")
+    return lines
+
+
+def left_in(directory: Path) -> list[str]:
+    return sorted(path.name.partition("-")[2] for path in (directory / "envs-v1" / "builds").iterdir())
+
+
+def test_a_failed_build_is_kept_beside_its_log(tmp_path: Path, make_spec: Spec) -> None:
+    lines = fail(tmp_path, make_spec(check="raise SystemExit('hello is mute')"))
+
+    (stored,) = read_inventory(EnvironmentStore(tmp_path))
+    assert stored.state == "failed"
+    assert list(stored.path.glob("lib/*/site-packages/hello/__init__.py"))
+    assert f"What there is of it is kept in {stored.path}." in lines
+    log = (tmp_path / "envs-v1" / "builds" / f"{stored.name}.failed.log").read_text()
+    assert "+ hello==2.0\n" in log
+    assert "was installed but does not work (exit status 1). It said:\nhello is mute\n" in log
+    assert left_in(tmp_path) == ["1.failed", "1.failed.log"]
+
+
+def test_unasked_nothing_is_kept(tmp_path: Path, make_spec: Spec) -> None:
+    fail(tmp_path, make_spec(check="raise SystemExit('hello is mute')"), upkeep=Upkeep(limits=PruneLimits()))
+
+    assert left_in(tmp_path) == []
+
+
+def test_only_the_last_failure_of_an_environment_is_kept(tmp_path: Path, make_spec: Spec) -> None:
+    fail(tmp_path, make_spec("hello==1.0", check="raise SystemExit('first')"))
+    fail(tmp_path, make_spec("hello==2.0", check="raise SystemExit('other')"))
+    fail(tmp_path, make_spec("hello==1.0", check="raise SystemExit('second')"))
+
+    logs = sorted(path.read_text()[-7:] for path in tmp_path.glob("envs-v1/builds/*.log"))
+    assert logs == ["other\n".rjust(7, "\n"), "second\n"]
+    assert len(read_inventory(EnvironmentStore(tmp_path))) == 2
+
+
+def test_a_kept_failure_is_in_no_later_build_s_way(tmp_path: Path, make_spec: Spec, make_ready: MakeReady) -> None:
+    fail(tmp_path, make_spec(check="raise SystemExit('hello is mute')"))
+
+    built = make_ready(tmp_path, make_spec())
+
+    assert built.path.name.endswith("-2")
+    assert {"1.failed", "1.failed.log"} < set(left_in(tmp_path))
+
+
+def test_a_build_that_was_ended_is_no_failure(
+    tmp_path: Path, slow_spec: EnvironmentSpec, wait_for_backend: Callable[[], int]
+) -> None:
+    cancellation = Cancellation()
+
+    def end_it_while_it_builds() -> None:
+        wait_for_backend()
+        cancellation.request()
+
+    threading.Thread(target=end_it_while_it_builds, daemon=True).start()
+    with (
+        pytest.raises(CommandKilled),
+        EnvironmentStore(tmp_path / "store").open(
+            slow_spec, preference="uv", max_tries=0, cancellation=cancellation, report=print, upkeep=KEEP
+        ),
+    ):
+        pytest.fail("it was to end")
+
+    assert left_in(tmp_path / "store") == []
+
+
+def test_a_password_is_not_in_the_log_of_a_kept_failure(
+    tmp_path: Path, make_spec: Spec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+    fail(tmp_path, make_spec("hello @ https://user:s3cret@index.invalid/hello-1.0-py3-none-any.whl"))
+
+    (log,) = tmp_path.glob("envs-v1/builds/*.log")
+    assert "https://****@index.invalid" in log.read_text()
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and b"s3cret" in path.read_bytes()]
+
+
+def test_a_detached_builder_does_as_it_was_asked(tmp_path: Path, make_spec: Spec) -> None:
+    with pytest.raises(VirtualenvBuildError, match="hello is mute"):
+        build_detached(
+            tmp_path,
+            make_spec(check="raise SystemExit('hello is mute')"),
+            preference="uv",
+            max_tries=0,
+            wait=None,
+            report=print,
+            upkeep=KEEP,
+        )
+
+    assert left_in(tmp_path) == ["1.failed", "1.failed.log"]

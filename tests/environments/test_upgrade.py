@@ -1,0 +1,245 @@
+"""``--upgrade``: resolved anew now and then, into a new generation, by one task; nobody waits for it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+
+from cosmos_venv.environments.environment import Environment
+from cosmos_venv.environments.interpreter import Interpreter
+from cosmos_venv.environments.lease import Lease
+from cosmos_venv.environments.publisher import Publisher
+from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.exceptions import VirtualenvBuildError
+from cosmos_venv.guarded import Cancellation
+
+OutputOf = Callable[..., str]
+StartPython = Callable[..., "subprocess.Popen[str]"]
+
+HOUR = 3600
+
+
+@pytest.fixture
+def index(tmp_path: Path, wheelhouse: Path) -> Path:
+    """An index that offers ``hello`` 1.0, so far."""
+    folder = tmp_path / "index"
+    folder.mkdir()
+    shutil.copy(next(wheelhouse.glob("hello-1.0*")), folder)
+    return folder
+
+
+@pytest.fixture
+def spec(index: Path) -> EnvironmentSpec:
+    return EnvironmentSpec(
+        requirements=("hello",),
+        pip_install_options=("-U", "--no-index", "--find-links", str(index)),
+        interpreter=Interpreter.of(),
+    )
+
+
+def release(index: Path, wheelhouse: Path) -> None:
+    """The index offers ``hello`` 2.0 too."""
+    shutil.copy(next(wheelhouse.glob("hello-2.0*")), index)
+
+
+def use(directory: Path, spec: EnvironmentSpec, *, upgrade_after: float | None = HOUR) -> Environment:
+    """What a task gets; its lease is given up."""
+    with EnvironmentStore(directory).open(
+        spec, preference="uv", max_tries=0, upgrade_after=upgrade_after, cancellation=Cancellation(), report=print
+    ) as environment:
+        return environment
+
+
+def make_old(environment: Environment, *, seconds: float = 2 * HOUR) -> None:
+    built_at = datetime.now(tz=timezone.utc) - timedelta(seconds=seconds)
+    record = {**environment.record, "built_at": built_at.isoformat(timespec="seconds")}
+    environment.record_file.write_text(json.dumps(record))
+
+
+def test_it_is_resolved_anew_once_it_is_old_enough(
+    tmp_path: Path, index: Path, spec: EnvironmentSpec, wheelhouse: Path, output_of: OutputOf
+) -> None:
+    first = use(tmp_path / "store", spec)
+    release(index, wheelhouse)
+
+    still_young = use(tmp_path / "store", spec)
+    make_old(first)
+    newer = use(tmp_path / "store", spec)
+    again = use(tmp_path / "store", spec)
+
+    assert (still_young.path, still_young.was_built) == (first.path, False)
+    assert (newer.was_built, newer.path.name) == (True, f"{spec.digest}-2")
+    assert output_of(newer.script("hello")) == "hello 2.0"
+    assert (again.path, again.was_built) == (newer.path, False)
+
+
+def test_who_uses_the_old_generation_keeps_it(
+    tmp_path: Path, index: Path, spec: EnvironmentSpec, wheelhouse: Path, output_of: OutputOf
+) -> None:
+    make_old(use(tmp_path / "store", spec))
+    running = EnvironmentStore(tmp_path / "store").find(spec)
+    assert running is not None
+    release(index, wheelhouse)
+
+    make_old(use(tmp_path / "store", spec))
+    use(tmp_path / "store", spec)  # its builder removes the generations that nobody uses
+
+    assert output_of(running.script("hello")) == "hello 1.0"
+    running.close()
+
+
+@pytest.mark.parametrize("upgrade_after", [HOUR, None], ids=["not-asked-for", "switched-off"])
+def test_what_does_not_ask_for_it_is_never_resolved_anew(
+    tmp_path: Path, spec: EnvironmentSpec, upgrade_after: float | None
+) -> None:
+    if upgrade_after is not None:
+        spec = replace(spec, pip_install_options=spec.pip_install_options[1:])
+    first = use(tmp_path / "store", spec)
+    make_old(first)
+
+    second = use(tmp_path / "store", spec, upgrade_after=upgrade_after)
+
+    assert (second.path, second.was_built) == (first.path, False)
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"built_at": "long ago"}', '{"built_at": null}', "[]"])
+def test_an_environment_of_unknown_age_is_resolved_anew(tmp_path: Path, spec: EnvironmentSpec, content: str) -> None:
+    first = use(tmp_path / "store", spec)
+    first.record_file.write_text(content)
+
+    assert use(tmp_path / "store", spec).was_built
+
+
+def test_a_failing_upgrade_fails_with_the_installers_words_and_leaves_the_old_generation(
+    tmp_path: Path, index: Path, spec: EnvironmentSpec, output_of: OutputOf
+) -> None:
+    first = use(tmp_path / "store", spec)
+    make_old(first)
+    shutil.rmtree(index)
+    index.mkdir()
+
+    with pytest.raises(VirtualenvBuildError, match=r"(?s)could not install hello.*hello was not found"):
+        use(tmp_path / "store", spec)
+
+    assert use(tmp_path / "store", spec, upgrade_after=None).path == first.path
+    assert output_of(first.script("hello")) == "hello 1.0"
+    lease = Lease.exclusive(first.path)
+    assert lease is not None, "the failed task must not keep the old generation"
+    lease.close()
+
+
+def test_a_store_that_cannot_be_written_is_used_as_it_is(
+    tmp_path: Path, spec: EnvironmentSpec, start_python: StartPython
+) -> None:
+    first = use(tmp_path / "store", spec)
+    make_old(first)
+    if os.getuid():
+        (tmp_path / "store" / "envs-v1").chmod(0o555)
+
+    output = start_python(READ_ONLY + UPGRADE, tmp_path / "store", json.dumps(spec.as_dict())).communicate("go\n")[0]
+
+    assert f"READY False {first.path}" in output
+    assert "--upgrade does nothing there" in output
+
+
+# For root, whom permissions do not keep from writing: a read-only mount that only this process sees.
+READ_ONLY = """
+import ctypes, os, subprocess, sys
+if os.getuid() == 0:
+    assert ctypes.CDLL(None).unshare(0x00020000) == 0
+    for words in ("--make-rprivate /", f"--bind {sys.argv[1]} {sys.argv[1]}", f"-o remount,bind,ro {sys.argv[1]}"):
+        subprocess.run(["mount", *words.split()], check=True)
+"""
+
+UPGRADE = """
+import json, sys
+from pathlib import Path
+from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.guarded import Cancellation
+spec = EnvironmentSpec.from_dict(json.loads(sys.argv[2]))
+print("STARTED", flush=True)
+sys.stdin.readline()
+with EnvironmentStore(Path(sys.argv[1])).open(
+    spec, preference="uv", max_tries=0, upgrade_after=3600, cancellation=Cancellation(), report=print
+) as environment:
+    print("READY", environment.was_built, environment.path, flush=True)
+"""
+
+
+def test_of_many_tasks_one_upgrades_and_none_waits_or_fails(
+    tmp_path: Path, spec: EnvironmentSpec, start_python: StartPython
+) -> None:
+    first = use(tmp_path / "store", spec)
+    make_old(first)
+    tasks = [start_python(UPGRADE, tmp_path / "store", json.dumps(spec.as_dict())) for _ in range(6)]
+    for task in tasks:
+        assert task.stdout is not None
+        assert task.stdout.readline() == "STARTED\n"
+
+    for task in tasks:
+        assert task.stdin is not None
+        task.stdin.write("go\n")
+        task.stdin.flush()
+    ready = [line.split() for task in tasks for line in task.communicate()[0].splitlines() if line.startswith("READY")]
+
+    assert len(ready) == 6
+    assert [was_built for _, was_built, _ in ready].count("True") == 1
+    assert {Path(path).name for _, _, path in ready} <= {f"{spec.digest}-1", f"{spec.digest}-2"}
+    assert (tmp_path / "store" / "envs-v1" / spec.digest).readlink() == Path("builds", f"{spec.digest}-2")
+
+
+def test_who_comes_second_uses_what_the_first_has_published_meanwhile(tmp_path: Path, spec: EnvironmentSpec) -> None:
+    store = EnvironmentStore(tmp_path / "store")
+    make_old(use(store.directory, spec))
+    found_by_second = store.find(spec)
+    assert found_by_second is not None
+    newer = use(store.directory, spec)
+
+    publisher = Publisher(store, spec, cancellation=Cancellation(), report=print)
+    got_by_second = publisher.upgrade(found_by_second, preference="uv")
+
+    assert (got_by_second.path, got_by_second.was_built) == (newer.path, False)
+    assert found_by_second.keep_open == ()
+    got_by_second.close()
+
+
+def test_what_is_ready_is_used_at_once_while_another_task_upgrades(
+    tmp_path: Path,
+    slow_spec: EnvironmentSpec,
+    gate: Path,
+    start_python: StartPython,
+    wait_for_backend: Callable[[], int],
+) -> None:
+    spec = replace(slow_spec, pip_install_options=(*slow_spec.pip_install_options, "--upgrade", "--no-cache-dir"))
+    order = json.dumps(spec.as_dict())
+    first = start_python(UPGRADE, tmp_path / "store", order)
+    assert first.stdin is not None
+    first.stdin.write("go\n")
+    first.stdin.flush()
+    wait_for_backend()
+    gate.unlink()
+    first.communicate()
+    old = use(tmp_path / "store", spec)
+    make_old(old)
+
+    upgrading = start_python(UPGRADE, tmp_path / "store", order)
+    assert upgrading.stdin is not None
+    upgrading.stdin.write("go\n")
+    upgrading.stdin.flush()
+    wait_for_backend()
+    meanwhile = use(tmp_path / "store", spec)
+    gate.unlink()
+    output = upgrading.communicate()[0]
+
+    assert (meanwhile.path, meanwhile.was_built) == (old.path, False)
+    assert f"READY True {old.path.with_name(f'{spec.digest}-2')}" in output

@@ -1,0 +1,172 @@
+"""``[cosmos_venv] virtualenv_installer = airflow``: Airflow's own prepare_virtualenv, with every promise kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from cosmos_venv import managed
+from cosmos_venv.airflow_installer import AIRFLOW_INSTALLER
+from cosmos_venv.compat import AirflowException
+from cosmos_venv.environments.detached import build_detached
+from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
+from pytest_cosmos_venv import DbtCall
+
+MakeOperator = Callable[..., DbtRunVirtualenvOperator]
+Calls = Callable[[], list[DbtCall]]
+
+ROOT = Path(__file__).resolve().parents[2]
+AIRFLOW_2 = ROOT / ".cache" / "envs" / "airflow2" / "bin" / "python"
+
+
+@pytest.fixture(autouse=True)
+def installer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Airflow's way, and there pip: uv would fetch a pip for each environment."""
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_INSTALLER", "airflow")
+    monkeypatch.setenv("AIRFLOW__STANDARD__VENV_INSTALL_METHOD", "pip")
+
+
+def environment_of(operator: DbtRunVirtualenvOperator, directory: Path) -> dict[str, object]:
+    """The record of its environment."""
+    spec = managed.VirtualenvArguments.of(vars(operator)).spec()
+    environment = EnvironmentStore(directory).find(spec)
+    assert environment is not None
+    environment.close()
+    return dict(environment.record)
+
+
+def test_airflow_makes_the_environment_and_it_is_published_like_any_other(
+    make_operator: MakeOperator,
+    dbt_calls: Calls,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    for name in ("PIP_USER", "PIP_REQUIRE_VIRTUALENV"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setenv("PIP_COMPILE", "0")
+    (tmp_path / "poison").mkdir()
+    (tmp_path / "poison" / "venv.py").write_text("raise SystemExit('poisoned')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "poison"))
+    operator = make_operator(virtualenv_dir=tmp_path / "kept")
+
+    operator.execute({})
+
+    record = environment_of(operator, tmp_path / "kept")
+    logged = "".join(capfd.readouterr())
+    assert record["installer"] == {"name": "airflow", "reason": "it was asked for"}
+    assert dbt_calls()[0].prefix.is_relative_to(tmp_path / "kept" / "envs-v1" / "builds")
+    assert "Executing cmd: " in logged
+    assert " -m venv " in logged
+    sources = {
+        path.with_suffix("") for path in (tmp_path / "kept").glob("envs-v1/builds/*-1/lib/*/site-packages/dbt/**/*.py")
+    }
+    compiled = {path.parents[1] / path.name.partition(".")[0] for path in (tmp_path / "kept").rglob("*.pyc")}
+    assert sources
+    assert sources <= compiled
+    assert (tmp_path / "kept" / "bin" / "dbt").exists()
+
+
+def test_a_failing_installation_fails_with_the_tools_words_and_without_credentials(
+    make_operator: MakeOperator, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    given = make_operator().pip_install_options
+    operator = make_operator(
+        virtualenv_dir=tmp_path / "kept",
+        py_requirements=["dbt-nosuchwarehouse"],
+        pip_install_options=[*given, "--extra-index-url", "https://user:s3cret@index.invalid"],
+    )
+
+    with pytest.raises(AirflowException, match=r"(?s)airflow could not install dbt-nosuchwarehouse.*No matching dist"):
+        operator.execute({})
+
+    assert "s3cret" not in "".join(capfd.readouterr())
+    assert not list((tmp_path / "kept" / "envs-v1" / "builds").iterdir())
+
+
+def test_a_detached_builder_builds_with_it(make_operator: MakeOperator, tmp_path: Path) -> None:
+    operator = make_operator()
+    spec = managed.VirtualenvArguments.of(vars(operator)).spec()
+
+    build_detached(tmp_path, spec, preference=AIRFLOW_INSTALLER, max_tries=5, wait=None, report=print)
+
+    record = environment_of(operator, tmp_path)
+    assert isinstance(record["installer"], dict)
+    assert record["installer"]["name"] == "airflow"
+
+
+SLOW_BACKEND = """
+import os, pathlib, time
+def build_wheel(*arguments, **more):
+    pathlib.Path({fifo!r}).write_text(str(os.getpid()))
+    time.sleep(600)
+"""
+
+
+def test_a_kill_ends_it_and_all_it_started(make_operator: MakeOperator, tmp_path: Path) -> None:
+    fifo = tmp_path / "pids"
+    os.mkfifo(fifo)
+    project = tmp_path / "slow"
+    project.mkdir()
+    (project / "pyproject.toml").write_text(
+        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    )
+    (project / "backend.py").write_text(SLOW_BACKEND.format(fifo=str(fifo)))
+    operator = make_operator(virtualenv_dir=tmp_path / "kept", py_requirements=[str(project)])
+    at_work: list[psutil.Process] = []
+
+    def kill_once_it_builds() -> None:
+        at_work.append(psutil.Process(int(fifo.read_text())))
+        operator.on_kill()
+
+    killer = threading.Thread(target=kill_once_it_builds)
+    killer.start()
+    with pytest.raises(AirflowException, match="Task run was killed"):
+        operator.execute({})
+    killer.join()
+
+    assert len(at_work) == 1
+    assert not at_work[0].is_running()
+    assert not list((tmp_path / "kept" / "envs-v1" / "builds").iterdir())
+    assert not (tmp_path / "kept" / "cosmos_virtualenv.lock").exists()
+
+
+ON_AIRFLOW_2 = """
+import json, sys
+from pathlib import Path
+from cosmos_venv import managed
+from cosmos_venv.guarded import Cancellation
+arguments = managed.VirtualenvArguments.of(json.loads(sys.argv[2]))
+with managed.managed_environment(arguments, Path(sys.argv[1]), cancellation=Cancellation(), report=print) as found:
+    print("MADE BY", found.record["installer"]["name"])
+"""
+
+
+def test_airflow_2_makes_it_with_virtualenv_or_says_that_it_lacks_it(
+    make_operator: MakeOperator, tmp_path: Path
+) -> None:
+    if not AIRFLOW_2.exists() and os.environ.get("CI") != "true":
+        pytest.skip("no Airflow 2.11 at .cache/envs/airflow2: make test makes it (Python 3.10 to 3.12)")
+    operator = make_operator()
+    arguments = {name: vars(operator)[name] for name in ("py_requirements", "pip_install_options")}
+
+    done = subprocess.run(
+        [str(AIRFLOW_2), "-W", "ignore", "-c", ON_AIRFLOW_2, str(tmp_path / "kept"), json.dumps(arguments)],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "AIRFLOW_HOME": str(tmp_path / "airflow")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert " -m virtualenv " in done.stdout
+    if "MADE BY airflow" not in done.stdout:
+        assert "airflow could not install dbt-core==1.10.0, dbt-duckdb (exit status 1). It said:" in done.stderr
+        assert done.stderr.strip().endswith("No module named virtualenv")

@@ -1,0 +1,154 @@
+"""Where a task looks for its environment, and what it does when it cannot have it at once."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from cosmos_venv import managed
+from cosmos_venv.compat import AirflowException
+from cosmos_venv.exceptions import VirtualenvLockTimeout
+from cosmos_venv.guarded import Cancellation
+from cosmos_venv.operators.virtualenv import CosmosVirtualenvLockTimeout, DbtRunVirtualenvOperator
+from pytest_cosmos_venv import DbtCall
+
+MakeOperator = Callable[..., DbtRunVirtualenvOperator]
+Calls = Callable[[], list[DbtCall]]
+Configure = Callable[..., None]
+
+
+@pytest.fixture
+def configure(monkeypatch: pytest.MonkeyPatch) -> Configure:
+    """Sets names of ``[cosmos_venv]``."""
+
+    def configure(**settings: object) -> None:
+        for name, value in settings.items():
+            monkeypatch.setenv(f"AIRFLOW__COSMOS_VENV__{name.upper()}", str(value))
+
+    return configure
+
+
+def test_an_environment_of_the_search_path_is_used_and_virtualenv_dir_not_made(
+    make_operator: MakeOperator, dbt_calls: Calls, kept_directory: Path, tmp_path: Path, configure: Configure
+) -> None:
+    make_operator().execute({})
+    configure(virtualenv_search_path=f"{tmp_path / 'missing'}{os.pathsep}{kept_directory}")
+
+    make_operator(virtualenv_dir=tmp_path / "own").execute({})
+    configure(virtualenv_build="never")
+    make_operator(virtualenv_dir=tmp_path / "own").execute({})
+
+    assert len({call.prefix for call in dbt_calls()}) == 1
+    assert not (tmp_path / "own").exists()
+
+
+def test_what_the_search_path_lacks_is_built_in_virtualenv_dir_unless_that_is_forbidden(
+    make_operator: MakeOperator, dbt_calls: Calls, tmp_path: Path, configure: Configure
+) -> None:
+    (tmp_path / "image").mkdir()
+    configure(virtualenv_search_path=tmp_path / "image", virtualenv_build="never")
+    operator = make_operator(virtualenv_dir=tmp_path / "own")
+
+    with pytest.raises(AirflowException, match=r"holds no environment .*, nor does virtualenv_search_path='.*image'"):
+        operator.execute({})
+    configure(virtualenv_build="auto")
+    operator.execute({})
+
+    assert dbt_calls()[0].prefix.is_relative_to(tmp_path / "own")
+    assert not list((tmp_path / "image").iterdir())
+
+
+def test_parsing_finds_the_environment_of_the_search_path_without_a_builder(
+    make_operator: MakeOperator, kept_directory: Path, tmp_path: Path, configure: Configure
+) -> None:
+    operator = make_operator()
+    operator.execute({})
+    configure(virtualenv_search_path=kept_directory)
+    arguments = managed.VirtualenvArguments.of(vars(operator))
+
+    with managed.environment_for_parsing(arguments, tmp_path / "own", report=print) as environment:
+        assert environment.path.is_relative_to(kept_directory)
+
+    assert not (tmp_path / "own").exists()
+
+
+@pytest.fixture
+def held_lock(tmp_path: Path) -> Iterator[Path]:
+    """A directory whose lock another implementation holds."""
+    directory = tmp_path / "held"
+    directory.mkdir()
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as owner:
+        (directory / "cosmos_virtualenv.lock").write_text(str(owner.pid))
+        yield directory
+        owner.kill()
+
+
+def test_a_task_that_may_wait_no_longer_goes_on_in_an_environment_of_its_own_where_that_is_set(
+    make_operator: MakeOperator,
+    dbt_calls: Calls,
+    held_lock: Path,
+    configure: Configure,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    configure(virtualenv_max_retries_lock=0, virtualenv_lock_timeout_action="private")
+    operator = make_operator(virtualenv_dir=held_lock)
+
+    operator.execute({})
+
+    (call,) = dbt_calls()
+    logged = "".join(capfd.readouterr()).splitlines()
+    (line,) = [line for line in logged if "goes on in a temporary environment of its own" in line]
+    assert call.prefix.name.startswith("cosmos-venv")
+    assert not call.prefix.exists()
+    assert not (held_lock / "envs-v1").exists()
+    assert "is still held by process" in line
+    assert "[warning" in line.lower()
+
+
+def test_a_task_that_may_wait_no_longer_fails_else(
+    make_operator: MakeOperator, held_lock: Path, configure: Configure
+) -> None:
+    configure(virtualenv_max_retries_lock=0)
+
+    with pytest.raises(CosmosVirtualenvLockTimeout, match="is still held by process"):
+        make_operator(virtualenv_dir=held_lock).execute({})
+
+
+def test_a_build_beforehand_never_goes_on_elsewhere(
+    make_operator: MakeOperator, held_lock: Path, configure: Configure
+) -> None:
+    configure(virtualenv_max_retries_lock=0, virtualenv_lock_timeout_action="private")
+    arguments = managed.VirtualenvArguments.of(vars(make_operator()))
+
+    with (
+        pytest.raises(VirtualenvLockTimeout),
+        managed.building_in_foreground(),
+        managed.managed_environment(arguments, held_lock, cancellation=Cancellation(), report=print),
+    ):
+        pytest.fail("it cannot be there")
+
+
+@pytest.mark.parametrize(
+    ("mode", "reason"),
+    [
+        ("0777", "lets everybody write"),
+        ("0555", "takes the directory from its own owner"),
+        ("rwx", "is no octal number"),
+        ("-0755", "is no octal number"),
+        ("99999", "is no octal number"),
+    ],
+)
+def test_permissions_that_cannot_be_are_refused(
+    make_operator: MakeOperator, tmp_path: Path, configure: Configure, mode: str, reason: str
+) -> None:
+    configure(virtualenv_dir_mode=mode)
+
+    with pytest.raises(AirflowException, match=rf"virtualenv_dir_mode = {mode}: it {reason}.*Give octal permissions"):
+        make_operator(virtualenv_dir=tmp_path / "new").execute({})
+
+    assert not (tmp_path / "new").exists()

@@ -1,0 +1,64 @@
+"""Whoever builds an environment keeps the store as it is configured: a task, and a detached builder for a parse."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cosmos_venv import managed
+from cosmos_venv.environments.lease import lease_path
+from cosmos_venv.exceptions import VirtualenvError
+from cosmos_venv.guarded import Cancellation
+from cosmos_venv.managed import VirtualenvArguments
+from pytest_cosmos_venv import Wheelhouse
+
+
+@pytest.fixture(autouse=True)
+def one_environment_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_PRUNE_MAX_COUNT", "1")
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_PRUNE_MIN_AGE", "60")
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_KEEP_FAILED", "True")
+
+
+def arguments(wheelhouse: Wheelhouse, *requirements: str) -> VirtualenvArguments:
+    return VirtualenvArguments(
+        py_requirements=("dbt-duckdb", *requirements), pip_install_options=tuple(wheelhouse.pip_install_options)
+    )
+
+
+def task(wanted: VirtualenvArguments, directory: Path) -> Path:
+    with managed.managed_environment(wanted, directory, cancellation=Cancellation(), report=print) as environment:
+        return environment.path
+
+
+def parse(wanted: VirtualenvArguments, directory: Path) -> Path:
+    with managed.environment_for_parsing(wanted, directory, report=print) as environment:
+        return environment.path
+
+
+@pytest.mark.parametrize("build", [task, parse])
+def test_who_builds_prunes(
+    build: Callable[[VirtualenvArguments, Path], Path], tmp_path: Path, lookalike_dbt: Wheelhouse
+) -> None:
+    first = build(arguments(lookalike_dbt, "dbt-core==1.10.0"), tmp_path)
+    then = time.time() - 3600
+    os.utime(lease_path(first), (then, then))
+
+    second = build(arguments(lookalike_dbt), tmp_path)
+
+    assert second.exists()
+    assert not first.exists()
+
+
+@pytest.mark.parametrize("build", [task, parse])
+def test_who_fails_to_build_keeps_what_there_is(
+    build: Callable[[VirtualenvArguments, Path], Path], tmp_path: Path, lookalike_dbt: Wheelhouse
+) -> None:
+    with pytest.raises(VirtualenvError):
+        build(arguments(lookalike_dbt, "dbt-nosuchwarehouse"), tmp_path)
+
+    assert list(tmp_path.glob("envs-v1/builds/*-1.failed.log"))

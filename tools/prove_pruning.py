@@ -1,0 +1,212 @@
+"""Does a task ever stand in an environment that is being removed? Many users against a pruner and a publisher.
+
+Each user finds an environment, runs its Python once, and looks whether all of it was there to the end. Meanwhile one
+process removes whatever is not in use at that instant, and another builds what is missing again. Real processes, and
+real environments, which hold no package so that they are built often: nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnContext
+from multiprocessing.process import BaseProcess
+from multiprocessing.synchronize import Event
+from pathlib import Path
+
+from cosmos_venv.environments import removal
+from cosmos_venv.environments.environment import Environment
+from cosmos_venv.environments.interpreter import Interpreter
+from cosmos_venv.environments.pruner import prune
+from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.environments.upkeep import PruneLimits
+from cosmos_venv.guarded import Cancellation
+
+USERS = 16
+ROUNDS = 10_000
+# With fewer, somebody always uses each; with more, each is a rare sight.
+ENVIRONMENTS = 8
+PATIENCE = 60  # seconds without progress after which waiting for the directory's lock is a fault
+EVERYTHING = PruneLimits(max_age=1e-9, max_count=0, min_age=0)
+
+# Reads a file of the environment at the end, as dbt imports an adapter late.
+USE = "import pathlib, sys; print(sys.prefix, len(pathlib.Path(sys.prefix, 'pyvenv.cfg').read_text()) > 0)"
+
+
+@dataclass
+class Tally:
+    """What was seen by one process, or by all.
+
+    :param rounds: environments found and used.
+    :param absent: looks that found none, because it had just been removed.
+    :param faults: what must not be: a task on a vanished build, or an error.
+    """
+
+    rounds: int = 0
+    absent: int = 0
+    removed: int = 0
+    built: int = 0
+    faults: list[str] = field(default_factory=list)
+
+    def add(self, other: Tally) -> None:
+        for name, value in asdict(other).items():
+            setattr(self, name, getattr(self, name) + value)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code 1 when a single round was not as it has to be, or nothing was removed, which proves nothing."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="uses of an environment, of all users together")
+    parser.add_argument("--users", type=int, default=USERS, help="processes that use environments")
+    options = parser.parse_args(arguments)
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="cosmos-prove-pruning-", ignore_cleanup_errors=True) as folder:
+        tally = prove(Path(folder), users=options.users, rounds=options.rounds)
+        removal.remove(Path(folder, "store"))
+    print(f"{'users':>6} {'rounds':>7} {'absent':>7} {'removed':>8} {'built':>6} {'vanished or failed':>19} {'s':>7}")
+    print(
+        f"{options.users:>6} {tally.rounds:>7} {tally.absent:>7} {tally.removed:>8} {tally.built:>6} "
+        f"{len(tally.faults):>19} {time.monotonic() - began:>7.1f}"
+    )
+    print("\n".join(tally.faults[:20]))
+    return 1 if tally.faults or not tally.removed or tally.rounds < options.rounds else 0
+
+
+def prove(folder: Path, *, users: int, rounds: int) -> Tally:
+    """Let them all loose on one store until each user has had its rounds."""
+    specs, store = make_specs(), folder / "store"
+    context = multiprocessing.get_context("spawn")
+    is_over = context.Event()
+    shares = [rounds // users + (number < rounds % users) for number in range(users)]
+    # The publisher's first turn is what the users begin with.
+    others = [start(context, publish, store, specs, is_over), start(context, remove, store, is_over)]
+    using = [start(context, use, store, specs, share) for share in shares]
+    tally = Tally()
+    for process, answer in using:
+        tally.add(result(process, answer))
+    is_over.set()
+    for process, answer in others:
+        tally.add(result(process, answer))
+    return tally
+
+
+def make_specs() -> list[EnvironmentSpec]:
+    """Different environments without packages."""
+    return [
+        EnvironmentSpec(
+            requirements=(),
+            pip_install_options=("--no-index", "--find-links", f"/nowhere/{number}"),
+            interpreter=Interpreter.of(),
+        )
+        for number in range(ENVIRONMENTS)
+    ]
+
+
+def use(store: Path, specs: list[EnvironmentSpec], rounds: int) -> Tally:
+    """A user: as a task, which finds its environment and starts dbt in it."""
+    tally = Tally()
+    while tally.rounds < rounds:
+        environment = EnvironmentStore(store).find(random.choice(specs))  # noqa: S311 - which one does not matter
+        if environment is None:
+            tally.absent += 1
+            time.sleep(0.001)  # it is being built, and needs the processor for it
+            continue
+        with closing(environment):
+            if fault := fault_of_use(environment):
+                tally.faults.append(fault)
+        tally.rounds += 1
+    return tally
+
+
+def fault_of_use(environment: Environment) -> str:
+    """What was wrong with using it once; empty when nothing was."""
+    done = subprocess.run(
+        [environment.python, "-I", "-c", USE],
+        capture_output=True,
+        text=True,
+        pass_fds=environment.keep_open,
+        check=False,
+    )
+    if done.stdout.split() != [str(environment.path), "True"]:
+        return f"{environment.path} said {done.stdout!r} {done.stderr!r}"
+    is_there = environment.record_file.exists() and (environment.path / "bin" / "python").exists()
+    return "" if is_there else f"{environment.path} vanished while it was used"
+
+
+def publish(store: Path, specs: list[EnvironmentSpec], is_over: Event) -> Tally:
+    """The publisher: builds what is missing, again and again."""
+    tally = Tally()
+    while not is_over.is_set():
+        for spec in specs:
+            with EnvironmentStore(store).open(
+                spec, preference="uv", max_tries=PATIENCE, cancellation=Cancellation(), report=ignore
+            ) as environment:
+                tally.built += environment.was_built
+    return tally
+
+
+def remove(store: Path, is_over: Event) -> Tally:
+    """The pruner: removes all that nobody uses at that instant, again and again."""
+    tally = Tally()
+    while not is_over.is_set():
+        time.sleep(0.001)  # else it alone keeps a processor busy
+        if not store.is_dir():
+            continue
+        removals = prune(
+            EnvironmentStore(store),
+            EVERYTHING,
+            now=time.time() + 1,
+            max_tries=PATIENCE,
+            cancellation=Cancellation(),
+            report=ignore,
+        )
+        tally.removed += sum(not each.obstacle for each in removals)
+        tally.faults += [each.describe() for each in removals if each.is_forbidden]
+    return tally
+
+
+def ignore(_line: str) -> None:
+    """The log of nobody."""
+
+
+def start(context: SpawnContext, work: Callable[..., Tally], *arguments: object) -> tuple[BaseProcess, Connection]:
+    """A process at work, and where its tally will come from."""
+    answer, question = context.Pipe(duplex=False)
+    process = context.Process(target=run, args=(question, work, *arguments), daemon=True)
+    process.start()
+    question.close()
+    return process, answer
+
+
+def run(answer: Connection, work: Callable[..., Tally], *arguments: object) -> None:
+    """In the process: an error is a fault like any other."""
+    try:
+        tally = work(*arguments)
+    except Exception as error:  # noqa: BLE001
+        tally = Tally(faults=[f"{work.__name__} in process {os.getpid()}: {type(error).__name__}: {error}"])
+    answer.send(tally)
+
+
+def result(process: BaseProcess, answer: Connection) -> Tally:
+    """What the process saw; that it died is a fault."""
+    try:
+        tally: Tally = answer.recv()
+    except EOFError:
+        tally = Tally(faults=[f"process {process.pid} died"])
+    process.join()
+    return tally
+
+
+if __name__ == "__main__":
+    sys.exit(main())

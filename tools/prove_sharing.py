@@ -1,0 +1,130 @@
+"""Can another implementation and ours use one ``virtualenv_dir``? Tasks of both, in turns and at once.
+
+    .venv/bin/python -m tools.prove_sharing [--turns 20]
+
+The other one is astronomer-cosmos, as a black box in an environment of its own. Prints a table; exit code 1 when a task
+failed, a file of a build that we had published changed, or two installers worked at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.workers import COSMOS, OURS, Implementation, TaskFailed, Worker, workers, write_project
+from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse, build_wheelhouse
+
+VERSIONS = ("1.9.0", "1.10.0", "1.11.0")
+LOCK = "cosmos_virtualenv.lock"
+
+State = dict[str, tuple[int, int, int, int]]
+
+
+@dataclass
+class Tally:
+    """What was seen of one way to share.
+
+    :param faults: of ours, or of what both have promised.
+    :param theirs: tasks of the other implementation that failed by themselves, with its words.
+    """
+
+    what: str
+    tasks: int = 0
+    faults: list[str] = field(default_factory=list)
+    theirs: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return f"{self.what:<44} {self.tasks:>5} {len(self.faults):>6} {len(self.theirs):>6}"
+
+
+def share(folder: Path, installer: str, turns: int, *, at_once: bool) -> Tally:
+    """So many tasks of each implementation in one directory, each with other requirements than the one before.
+
+    :param folder: an existing one for everything that is made.
+    """
+    wheelhouse = build_wheelhouse(folder / "wheelhouse")
+    for version in VERSIONS:
+        wheelhouse.add_dbt(version)
+    project, directory = write_project(folder / "harbor"), folder / "kept"
+    tally = Tally(what=f"{installer}, {'at once' if at_once else 'in turns'}")
+    ours = Implementation(root="cosmos_venv", python=OURS, installer=installer)
+    theirs = Implementation(root="cosmos", python=COSMOS, installer=installer)
+    with (
+        workers(ours, wheelhouse.environment, folder) as (our_worker,),
+        workers(theirs, wheelhouse.environment, folder) as (their_worker,),
+    ):
+        for turn in range(turns):
+            published = _state_of_builds(directory)
+            our_order = _arguments(directory, wheelhouse, VERSIONS[turn % len(VERSIONS)])
+            their_order = _arguments(directory, wheelhouse, VERSIONS[(turn + 1) % len(VERSIONS)])
+            our_worker.start(project, our_order)
+            if not at_once:
+                _finish(our_worker, tally.faults, "ours")
+            their_worker.start(project, their_order)
+            if at_once:
+                _finish(our_worker, tally.faults, "ours")
+            _finish(their_worker, tally.theirs, "theirs")
+            tally.tasks += 2
+            now = _state_of_builds(directory)
+            tally.faults += [f"turn {turn}: {name} changed" for name in published if now.get(name) != published[name]]
+    if (directory / LOCK).exists():
+        tally.faults.append(f"{LOCK} is still there")
+    return tally
+
+
+def _finish(worker: Worker, failures: list[str], whose: str) -> None:
+    try:
+        worker.finish()
+    except TaskFailed as error:
+        failures.append(f"{whose}: {error}")
+
+
+def _arguments(directory: Path, wheelhouse: Wheelhouse, version: str) -> dict[str, object]:
+    return {
+        "py_requirements": [f"dbt-core=={version}", "dbt-duckdb"],
+        "pip_install_options": wheelhouse.pip_install_options,
+        "virtualenv_dir": str(directory),
+        "install_deps": False,
+    }
+
+
+def _state_of_builds(directory: Path) -> State:
+    """Inode, size, time and mode of every file below the builds that links lead to."""
+    links = [path for path in (directory / "envs-v1").glob("*") if path.is_symlink() and not path.name.startswith(".")]
+    state: State = {}
+    for build in {link.resolve() for link in links}:
+        for path in build.rglob("*"):
+            status = path.lstat()
+            state[str(path)] = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_mode)
+    return state
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code 1 when something went wrong that is ours to keep right."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--turns", type=int, default=20, help="tasks of each implementation (default 20)")
+    turns = parser.parse_args(arguments).turns
+    print(f"{'':<44} {'tasks':>5} {'faults':>6} {'theirs':>6}")
+    tallies = []
+    for installer in ("uv", "pip"):
+        for at_once in (False, True):
+            folder = Path(tempfile.mkdtemp(prefix="cosmos-venv-sharing-"))
+            try:
+                tallies.append(share(folder, installer, turns, at_once=at_once))
+            finally:
+                subprocess.run(["chmod", "-R", "u+w", str(folder)], check=False)
+                shutil.rmtree(folder, ignore_errors=True)
+            print(tallies[-1], flush=True)
+    for tally in tallies:
+        print("\n".join([*tally.faults, *tally.theirs]))
+    return 1 if any(tally.faults for tally in tallies) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
