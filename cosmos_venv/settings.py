@@ -33,6 +33,12 @@ SETTINGS: dict[str, Setting] = {
     "enable_cache_partial_parse": Setting(
         default=True, meaning="Whether dbt's partial_parse.msgpack is kept, so that the next command parses less."
     ),
+    "packages_max_age": Setting(
+        default=3600,
+        meaning="Seconds for which installed dbt packages are used that no package-lock.yml pins; then dbt deps runs "
+        "again. With 0 it runs for every task. Pinned ones are used for as long as they are asked for.",
+        is_also_cosmos=False,
+    ),
     "virtualenv_max_retries_lock": Setting(
         default=120,
         meaning="Seconds that a task waits for another process to release cosmos_virtualenv.lock. They do not count "
@@ -104,6 +110,7 @@ SETTINGS: dict[str, Setting] = {
 cache_dir: str
 enable_cache: bool
 enable_cache_partial_parse: bool
+packages_max_age: int
 virtualenv_max_retries_lock: int
 virtualenv_build: str
 virtualenv_prune_max_age_days: int

@@ -59,7 +59,7 @@ class ParsedProject:
         apart = self.kept.with_name(f".{uuid.uuid4().hex}")
         try:
             content = (place / "target" / PARTIAL_PARSE_FILE).read_bytes()
-            _make_private(self.kept.parent)
+            make_private(self.kept.parent)
             if _is_private(self.kept.parent):
                 apart.write_bytes(content)
                 apart.replace(self.kept)
@@ -125,7 +125,8 @@ def _sweep(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _make_private(folder: Path) -> None:
+def make_private(folder: Path) -> None:
+    """Make a folder of this user alone, and the one above it."""
     folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.mkdir(mode=0o700, exist_ok=True)
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePath
 
+from cosmos_venv import scratch
+from cosmos_venv.dbt.package_files import LOCK_FILE, outside, read_package_files
 from cosmos_venv.dbt.partial_parse import ParsedProject
 from cosmos_venv.dbt.project_file import read_dbt_project
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.scratch import scratch_folder
 
-PACKAGE_FILES = ("packages.yml", "dependencies.yml")
 # dbt writes the first three; profiles.yml would win over the profile that we write.
-_NOT_LINKED = ("logs", "target", "package-lock.yml", "profiles.yml")
+_NOT_LINKED = ("logs", "target", LOCK_FILE, "profiles.yml")
 
 
 @contextmanager
@@ -28,12 +30,19 @@ def workspace(project_dir: Path, *, install_deps: bool, parsed: ParsedProject | 
     """
     require_project(project_dir)
     left_out = {PurePath(name) for name in _NOT_LINKED}
+    neighbours: list[Path] = []
     if install_deps:
-        left_out.add(PurePath(read_dbt_project(project_dir).packages_folder))
-    with scratch_folder("cosmos-venv-run-") as place:
+        packages_folder = os.path.normpath(read_dbt_project(project_dir).packages_folder)
+        left_out.add(PurePath(packages_folder))
+        local = read_package_files(project_dir).local
+        neighbours = outside((*local, packages_folder))
+    with scratch_folder("cosmos-venv-run-") as folder:
+        place = _place(folder, project_dir, neighbours)
         _link(project_dir, place, PurePath(), left_out)
-        if install_deps and (lock := project_dir / "package-lock.yml").exists():
-            shutil.copy(lock, place)  # a copy: dbt deps writes it
+        if install_deps:
+            _link_neighbours(place, project_dir, [path for path in neighbours if PurePath(path) not in left_out])
+            if (lock := project_dir / LOCK_FILE).exists():
+                shutil.copy(lock, place)  # a copy: dbt deps writes it
         if parsed is not None:
             parsed.offer(place)
         yield place
@@ -54,9 +63,39 @@ def _link(project_dir: Path, place: Path, folder: PurePath, left_out: set[PurePa
             (place / inner).symlink_to(child.absolute())
 
 
+def _place(folder: Path, project_dir: Path, neighbours: list[Path]) -> Path:
+    """Where dbt runs below ``folder``: as deep as the relative paths lead out of the project (``../shared``)."""
+    depth = max((path.parts.count("..") for path in neighbours), default=0)
+    place = folder.joinpath(*project_dir.resolve().parts[1:][-depth:]) if depth else folder
+    place.mkdir(parents=True, exist_ok=True)
+    return place
+
+
+def _link_neighbours(place: Path, project_dir: Path, neighbours: list[Path]) -> None:
+    """Link what the project names beside itself, so that the same relative paths lead there."""
+    for path in neighbours:
+        link = Path(os.path.normpath(place / path))
+        if not link.exists():
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(os.path.normpath(project_dir.resolve() / path))
+
+
+def descriptors_of(place: Path) -> tuple[int, ...]:
+    """What keeps a workspace from being taken for a dead process's: for ``keep_open`` of a command that runs in it."""
+    found = (scratch.descriptors_of(folder) for folder in (place, *place.parents))
+    return next((descriptors for descriptors in found if descriptors), ())
+
+
 def written_in_place(place: Path, env: Mapping[str, str]) -> dict[str, str]:
     """The environment variables by which dbt writes into ``place``, whatever dbt_project.yml says; the user's win."""
     return {"DBT_TARGET_PATH": str(place / "target"), "DBT_LOG_PATH": str(place / "logs"), **env}
+
+
+def downloading_in_place(place: Path, env: Mapping[str, str]) -> dict[str, str]:
+    """The environment variables for ``dbt deps``: what it downloads goes with ``place``, also when it is killed."""
+    downloads = place / "target" / "downloads"
+    downloads.mkdir(parents=True, exist_ok=True)
+    return {**env, "TMPDIR": str(downloads)}
 
 
 def require_project(project_dir: Path) -> None:
@@ -67,8 +106,3 @@ def require_project(project_dir: Path) -> None:
             f"project_dir {str(project_dir)!r} is no dbt project: {reason}. "
             "Give the folder that holds dbt_project.yml, as this worker sees it."
         )
-
-
-def has_packages(project_dir: Path) -> bool:
-    """Whether the project lists packages that ``dbt deps`` would install."""
-    return any((file := project_dir / name).is_file() and file.stat().st_size > 0 for name in PACKAGE_FILES)

@@ -11,7 +11,6 @@ import json
 import os
 import site
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from cosmos_venv.environments.installer import ORDER_VARIABLE, Installer
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.exceptions import VirtualenvBuildError
 from cosmos_venv.guarded import Cancellation, CompletedCommand, run_guarded
+from cosmos_venv.scratch import descriptors_of, scratch_folder
 
 _LAST_LINES = 20
 _WORKER_PACKAGES = "cosmos_venv_worker_packages.pth"
@@ -182,24 +182,30 @@ class _Build:
         if not lines:
             yield []
             return
-        with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as file:
-            file.write("\n".join(lines) + "\n")
-            file.flush()
-            yield ["--requirement", file.name]
+        with scratch_folder("cosmos-venv-build-") as folder:
+            file = folder / "requirements.txt"
+            file.touch(mode=0o600)
+            file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+            yield ["--requirement", str(file)]
 
     def _run(self, command: list[str], *, failure: str, more: Mapping[str, str] | None = None) -> None:
+        # What it leaves in its temporary folder goes with it: a pip that is killed leaves all that it downloaded.
+        with scratch_folder("cosmos-venv-build-") as folder:
+            completed = self._completed(command, failure, {**(more or {}), "TMPDIR": str(folder)}, folder)
+        if completed.returncode:
+            raise VirtualenvBuildError(self._failure_message(failure, completed))
+
+    def _completed(self, command: list[str], failure: str, more: Mapping[str, str], folder: Path) -> CompletedCommand:
         try:
-            completed = run_guarded(
+            return run_guarded(
                 command,
-                env=self.environ | dict(more or {}),
-                keep_open=self.keep_open,
+                env={**self.environ, **more},
+                keep_open=(*self.keep_open, *descriptors_of(folder)),
                 on_line=lambda line: self.report(self.arguments.mask(line)),
                 cancellation=self.cancellation,
             )
         except OSError as error:
             raise VirtualenvBuildError(f"{failure}: {command[0]} cannot be started ({error.strerror}).") from error
-        if completed.returncode:
-            raise VirtualenvBuildError(self._failure_message(failure, completed))
 
     def _failure_message(self, failure: str, completed: CompletedCommand) -> str:
         last_lines = [self.arguments.mask(line) for line in completed.lines[-_LAST_LINES:]]

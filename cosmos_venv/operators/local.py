@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,9 +11,16 @@ from cosmos_venv import managed, scratch
 from cosmos_venv.compat import AirflowException, AirflowSkipException, to_boolean
 from cosmos_venv.constants import InvocationMode
 from cosmos_venv.dbt.command import Selection, vars_flags
+from cosmos_venv.dbt.package_files import has_packages
 from cosmos_venv.dbt.process import FullOutputSubprocessResult, run_dbt
 from cosmos_venv.dbt.results import failure_text
-from cosmos_venv.dbt.workspace import has_packages, require_project, workspace, written_in_place
+from cosmos_venv.dbt.workspace import (
+    descriptors_of,
+    downloading_in_place,
+    require_project,
+    workspace,
+    written_in_place,
+)
 from cosmos_venv.exceptions import CommandKilled, CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.guarded import Cancellation
 from cosmos_venv.operators.base import (
@@ -174,13 +181,39 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         ):
             place_flags = ["--project-dir", str(place), *self.profile_config.flags(profile)]
             env = written_in_place(place, {**env, **secrets})
-            held = (*scratch.descriptors_of(place), *scratch.descriptors_of(profile.parent))
-            if wants_deps:
-                deps = [cmd[0], "deps", *place_flags, *vars_flags(self.vars)]
-                self.handle_exception(self.run_subprocess(deps, env, str(place), keep_open=held), place)
-            result = self.run_subprocess([*cmd, *place_flags], env, str(place), keep_open=held)
+            held = (*descriptors_of(place), *scratch.descriptors_of(profile.parent))
+            deps = [cmd[0], "deps", *place_flags, *vars_flags(self.vars)]
+            with self._packages_installed(deps, env, place, held) if wants_deps else nullcontext(()) as packages:
+                command = [*cmd, *place_flags]
+                result = self.run_subprocess(command, env, str(place), keep_open=(*held, *packages))
             self.handle_exception(result, place)
         return result
+
+    @contextmanager
+    def _packages_installed(
+        self, deps: list[str], env: dict[str, str], place: Path, held: tuple[int, ...]
+    ) -> Iterator[tuple[int, ...]]:
+        """Within this block the project's packages are in ``place``: kept ones, else those that ``deps`` installs."""
+
+        def install() -> None:
+            env_of_deps = downloading_in_place(place, env)
+            self.handle_exception(self.run_subprocess(deps, env_of_deps, str(place), keep_open=held), place)
+
+        packages = managed.project_packages(
+            Path(self.project_dir),
+            self._packages_directory(),
+            variables=self.vars,
+            env=env,
+            which_dbt=self._which_dbt(),
+        )
+        with packages.installed(
+            place, install=install, cancellation=self._cancellation or Cancellation(), report=self.log.info
+        ) as keep_open:
+            yield keep_open
+
+    def _packages_directory(self) -> Path | None:
+        """Where installed packages are kept; None: below the cache folder."""
+        return None
 
     @contextmanager
     def _dbt_ready(self) -> Iterator[None]:

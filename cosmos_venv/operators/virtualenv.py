@@ -172,6 +172,9 @@ class DbtVirtualenvBaseOperator(VirtualenvLockMethods, DbtLocalBaseOperator):
     def _which_dbt(self) -> str:
         return self._environment.digest if self._environment else super()._which_dbt()
 
+    def _packages_directory(self) -> Path | None:
+        return self.kept_directory
+
     @contextmanager
     def _failing_as_a_task(self) -> Iterator[None]:
         try:

@@ -5,20 +5,22 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from cosmos_venv import managed, scratch
+from cosmos_venv import managed
 from cosmos_venv.constants import ExecutionMode
 from cosmos_venv.dbt.command import vars_flags
+from cosmos_venv.dbt.package_files import has_packages
 from cosmos_venv.dbt.process import run_dbt
 from cosmos_venv.dbt.results import failure_text
-from cosmos_venv.dbt.workspace import has_packages, workspace, written_in_place
+from cosmos_venv.dbt.workspace import descriptors_of, downloading_in_place, workspace, written_in_place
 from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException, VirtualenvError
+from cosmos_venv.guarded import Cancellation
 from cosmos_venv.project.dbt_ls import ls_arguments
 
 if TYPE_CHECKING:
@@ -32,12 +34,14 @@ class DbtInstallation:
     """A dbt that can be run now.
 
     :param identity: differs where the dbt may be another one.
+    :param virtualenv_dir: where its environment is kept; None for a dbt that is not ours.
     """
 
     executable: str
     keep_open: tuple[int, ...] = ()
     is_managed: bool = False
     identity: str
+    virtualenv_dir: Path | None = None
 
 
 def run_dbt_ls(graph: DbtGraph) -> list[str]:
@@ -73,10 +77,19 @@ def run_dbt_ls(graph: DbtGraph) -> list[str]:
     ):
         flags = ["--project-dir", str(place), *graph.profile_config.flags(profile)]
         env = written_in_place(place, _environment(graph, dbt) | secrets)
-        if wants_deps:
-            _run(dbt, ["deps", *flags, *vars_flags(variables)], env, place)
+        deps = ["deps", *flags, *vars_flags(variables)]
         arguments = ls_arguments(graph.render_config, graph.project, dbt_vars=variables)
-        return _run(dbt, [*arguments, *flags], env, place)
+        packages = managed.project_packages(
+            project_dir, dbt.virtualenv_dir, variables=variables, env=env, which_dbt=dbt.identity
+        )
+        installed = packages.installed(
+            place,
+            install=lambda: _run(dbt, deps, downloading_in_place(place, env), place),
+            cancellation=Cancellation(),
+            report=logger.info,
+        )
+        with installed if wants_deps else nullcontext(()) as keep_open:
+            return _run(dbt, [*arguments, *flags], env, place, keep_open)
 
 
 def _variables(graph: DbtGraph) -> Mapping[str, object] | None:
@@ -87,10 +100,16 @@ def _variables(graph: DbtGraph) -> Mapping[str, object] | None:
     return given if isinstance(given, Mapping) and given else graph.project.dbt_vars or None
 
 
-def _run(dbt: DbtInstallation, arguments: list[str], env: Mapping[str, str], place: Path) -> list[str]:
+def _run(
+    dbt: DbtInstallation, arguments: list[str], env: Mapping[str, str], place: Path, keep_open: tuple[int, ...] = ()
+) -> list[str]:
     try:
-        keep_open = (*dbt.keep_open, *scratch.descriptors_of(place))
-        result = run_dbt([dbt.executable, *arguments], env=env, cwd=place, keep_open=keep_open)
+        result = run_dbt(
+            [dbt.executable, *arguments],
+            env=env,
+            cwd=place,
+            keep_open=(*dbt.keep_open, *descriptors_of(place), *keep_open),
+        )
     except OSError as error:
         raise CosmosConfigException(
             f"The dbt executable {dbt.executable!r} cannot be started: {error.strerror}. Install dbt there, name "
@@ -116,15 +135,17 @@ def _installation(graph: DbtGraph) -> Iterator[DbtInstallation]:
         named = render.dbt_executable_path if render.has_own_executable else execution.dbt_executable_path
         yield DbtInstallation(executable=str(named), identity=str(named))
         return
+    directory = _kept_directory(graph)
     try:
         with managed.environment_for_parsing(
-            managed.VirtualenvArguments.of(graph.operator_args), _kept_directory(graph), report=logger.info
+            managed.VirtualenvArguments.of(graph.operator_args), directory, report=logger.info
         ) as environment:
             yield DbtInstallation(
                 executable=str(environment.script("dbt")),
                 keep_open=environment.keep_open,
                 is_managed=True,
                 identity=environment.digest,
+                virtualenv_dir=directory,
             )
     except VirtualenvError as error:
         raise CosmosLoadDbtException(str(error)) from None  # the text says it all, and twice would bury it

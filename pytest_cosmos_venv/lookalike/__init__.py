@@ -16,7 +16,7 @@ VERIFIED_DBT_VERSIONS = ("1.10", "1.11")
 
 SHIPPED = (
     *("artifacts.py", "call.py", "command_line.py", "log.py", "main.py", "node_run.py"),
-    *("project.py", "record.py", "script.py", "tables.py"),
+    *("packages.py", "project.py", "record.py", "script.py", "tables.py"),
 )
 """The files that are dbt's."""
 

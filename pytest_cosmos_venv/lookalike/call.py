@@ -11,6 +11,7 @@ from .artifacts import Artifacts, status_refusal
 from .command_line import Invocation, UsageError
 from .log import Log, setting
 from .node_run import NodeRun
+from .packages import Packages, PackageTrouble
 from .project import Node, Project
 from .script import Interrupted, Script, ScriptError
 
@@ -33,6 +34,7 @@ class Call:
         self._command = invocation.command
         self._log = Log(invocation, silent=script.stdout is not None)
         self._folder = Path(setting(invocation, "--project-dir", default="."))
+        self._packages = Packages(self._folder)
         self._check_places()
         target = self._folder / setting(invocation, "--target-path", default="target")
         wanted = "--no-write-json" not in invocation.options
@@ -62,7 +64,7 @@ class Call:
                 log_version=3,
             )
             exit_code = self._do()
-        except RuntimeTrouble as trouble:
+        except (RuntimeTrouble, PackageTrouble) as trouble:
             self._log.say(f"Encountered an error:\n{trouble}", name="MainEncounteredError", level="error")
             exit_code = 2 if self._script.exit_code is None else self._script.exit_code
         except Interrupted:
@@ -80,6 +82,7 @@ class Call:
             raise RuntimeTrouble(f"Runtime Error\n  No dbt_project.yml found at expected path {where}")
         if self._command not in ("deps", "clean", "debug"):
             self._say_adapter()
+            self._packages.check()
         if (self._script.exit_code or 0) > 1:
             self._script.pause()
             raise RuntimeTrouble("Runtime Error\n  Scripted Error: a test wants it so")
@@ -157,7 +160,7 @@ class Call:
         if command in ("ls", "list"):
             self._list(self._read_project())
         elif command == "deps":
-            self._log.say("Warning: No packages were found in packages.yml", name="DepsNoPackagesFound", level="warn")
+            self._packages.install(self._log)
         elif command == "clean":
             self._clean()
         elif command == "debug":

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.dbt.workspace import has_packages, workspace, written_in_place
+from cosmos_venv.dbt.package_files import has_packages
+from cosmos_venv.dbt.workspace import workspace, written_in_place
 from cosmos_venv.exceptions import CosmosValueError
 
 

@@ -160,3 +160,17 @@ def test_what_cannot_be_removed_is_told_and_stops_no_build(
         str(tmp_path / ".cosmos_virtualenv.lock.left"),
         str(builds / f"{'a' * 64}-1"),
     ]
+
+
+def test_what_a_tool_leaves_in_the_temporary_folder_goes_with_the_build(
+    tmp_path: Path, make_spec: Spec, make_ready: MakeReady, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pip that is killed leaves what it downloaded and built there, hundreds of megabytes at times."""
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    monkeypatch.setattr("tempfile.tempdir", None)
+
+    with pytest.raises(VirtualenvBuildError, match="installed but does not work"):
+        make_ready(tmp_path / "store", make_spec(check="import sys, tempfile; sys.exit(tempfile.mkdtemp())"))
+
+    assert not list((tmp_path / "temporary").iterdir())

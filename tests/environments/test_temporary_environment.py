@@ -93,4 +93,4 @@ def test_what_a_worker_killed_while_installing_left_is_removed_by_the_next_one(
         return not list(folder.glob("cosmos-venv*"))
 
     wait_until(is_removed)
-    assert len(while_it_dies) == 2
+    assert len(while_it_dies) == 4  # the environment and the installer's own temporary folder, each with its lease

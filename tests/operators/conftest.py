@@ -35,7 +35,7 @@ MISBEHAVIOUR = {
         print("  column yesterdya does not exist")
         raise SystemExit(2)
     """,
-    # Tells its PID and that of a child through a FIFO, then ignores whoever asks it politely.
+    # Tells its PID and that of a child in a session of its own through a FIFO; both ignore whoever asks politely.
     "9.2": f"""
         import os, pathlib, signal, time
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -43,6 +43,8 @@ MISBEHAVIOUR = {
         child = os.fork()
         if child:
             pathlib.Path(os.environ["{PIDS_VARIABLE}"]).write_text(f"{{os.getpid()}} {{child}}")
+        else:
+            os.setsid()
         time.sleep(600)
     """,
     "9.3": "raise SystemExit(99)",

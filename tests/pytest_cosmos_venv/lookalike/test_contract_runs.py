@@ -221,6 +221,30 @@ def test_what_looks_at_no_node_reads_the_same(arguments: list[str], real: RealRu
     assert answer.stderr == expected.stderr
 
 
+def test_deps_installs_the_same_and_a_run_without_it_is_refused_in_the_same_words(
+    real_dbt: Dbt, fake_dbt: Dbt, tmp_path: Path
+) -> None:
+    said = []
+    for name, each in (("real", real_dbt), ("fake", fake_dbt)):
+        dbt = Dbt(each.executable, write_project(tmp_path / name / "shop"))
+        for package in (tmp_path / name / "shared", dbt.project / "inner"):
+            package.mkdir()
+            (package / "dbt_project.yml").write_text(f"name: {package.name}\n")
+        (dbt.project / "packages.yml").write_text("packages:\n  - local: ../shared\n  - local: inner\n")
+
+        answers = [dbt.run(*words.split()) for words in ("run -s orders", "deps", "deps", "run -s orders")]
+        installed = {link.name: str(link.readlink()) for link in (dbt.project / "dbt_packages").iterdir()}
+        (tmp_path / name / "shared" / "dbt_project.yml").unlink()
+        answers.append(dbt.run("deps"))
+
+        told = str([*(answer.lines for answer in answers), sorted(installed.items())])
+        lock = re.sub(r"sha1_hash: \w+", "", (dbt.project / "package-lock.yml").read_text())
+        said.append([[answer.exit_code for answer in answers], told.replace(str(tmp_path / name), ""), lock])
+
+    assert said[0] == said[1]
+    assert said[0][0] == [2, 0, 0, 0, 2]
+
+
 def test_the_version_reads_the_same_and_an_open_standard_input_holds_nobody_up(real_dbt: Dbt, fake_dbt: Dbt) -> None:
     said = []
     for dbt in (real_dbt, fake_dbt):

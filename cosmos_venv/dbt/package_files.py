@@ -1,0 +1,117 @@
+"""Which packages does a project ask for, and what must be equal for two commands to share what was installed?
+
+Told without dbt, from the files alone: what only dbt can tell is said to be unknown, and then nothing is shared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+PACKAGE_FILES = ("packages.yml", "dependencies.yml")
+LOCK_FILE = "package-lock.yml"
+
+_ENV_VAR = re.compile(r"\benv_var\b")
+_NAMED_ENV_VAR = re.compile(r"""\benv_var\(\s*(['"])([^'"]+)\1""")
+# Credentials, in dbt's own convention. Another password installs the same packages.
+_UNCOUNTED_PREFIX = "DBT_ENV_SECRET"
+_HUB = "DBT_PACKAGE_HUB_URL"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackageFiles:
+    """What stands in the package files of a project and of its local packages.
+
+    :param contents: path below the project -> text.
+    :param local: the paths of local packages, as they are written.
+    :param is_known: whether ``local`` is all of them; False where only dbt can tell.
+    """
+
+    contents: Mapping[str, str]
+    local: tuple[str, ...] = ()
+    is_known: bool = True
+
+    def digest(self, *, variables: str, env: Mapping[str, str], which_dbt: str) -> str | None:
+        """Equal where ``dbt deps`` installs the same; None when that cannot be told.
+
+        :param variables: the value of ``--vars``; counts only where the files have Jinja in them.
+        :param env: what ``env_var()`` sees; the variables that the files name count, except dbt's secret ones.
+        """
+        text = "\n".join(content for path, content in self.contents.items() if not path.endswith("dbt_project.yml"))
+        named = [name for _, name in _NAMED_ENV_VAR.findall(text)]
+        if not self.is_known or len(named) != len(_ENV_VAR.findall(text)):
+            return None
+        counting = sorted({_HUB, *(name for name in named if not name.startswith(_UNCOUNTED_PREFIX))})
+        key = [
+            sorted(self.contents.items()),
+            variables if _has_jinja(text) else "",
+            [(name, env.get(name)) for name in counting],
+            which_dbt,
+        ]
+        return hashlib.sha256(json.dumps(key).encode()).hexdigest()
+
+
+def has_packages(project_dir: Path) -> bool:
+    """Whether the project lists packages that ``dbt deps`` would install."""
+    return any((file := project_dir / name).is_file() and file.stat().st_size > 0 for name in PACKAGE_FILES)
+
+
+def read_package_files(project_dir: Path) -> PackageFiles:
+    """The files of the project, of its local packages, and of theirs. dbt takes every path from the project."""
+    contents: dict[str, str] = {}
+    local: list[str] = []
+    is_known = True
+    todo = [""]
+    while todo:
+        package = todo.pop(0)
+        folder = local_package(project_dir, package)
+        for name in (*PACKAGE_FILES, "dbt_project.yml" if package else LOCK_FILE):
+            text = _text(folder / name)
+            if text is None:
+                continue
+            contents[os.path.join(package, name)] = text  # noqa: PTH118 - a name, and no path of this machine
+            found = _local_paths(text) if name in PACKAGE_FILES else []
+            is_known = is_known and found is not None and not any(_has_jinja(path) for path in found)
+            new = [path for path in found or () if path not in local]
+            local += new
+            todo += new
+    return PackageFiles(contents=contents, local=tuple(local), is_known=is_known)
+
+
+def local_package(project_dir: Path, path: str) -> Path:
+    """Where a local package stands, by its path as it is written."""
+    return Path(os.path.normpath(project_dir.resolve() / os.path.expanduser(path)))  # noqa: PTH111 - as dbt does it
+
+
+def outside(paths: tuple[str, ...]) -> list[Path]:
+    """Those of the relative paths that lead out of the project (``../shared``), shortest first, as dbt sees them."""
+    relative = {Path(os.path.normpath(path)) for path in paths if not path.startswith(("~", "/"))}
+    return sorted((path for path in relative if path.parts[:1] == ("..",)), key=lambda path: (len(path.parts), path))
+
+
+def _text(file: Path) -> str | None:
+    try:
+        return file.read_bytes().decode("utf-8", errors="backslashreplace")
+    except OSError:
+        return None
+
+
+def _local_paths(text: str) -> list[str] | None:
+    """Of one file; None when it is no list of packages as dbt knows it, or is made by Jinja as a whole."""
+    import yaml
+
+    try:
+        content = yaml.safe_load(text) or {}
+        entries = content.get("packages") or []
+        return [str(entry["local"]) for entry in entries if "local" in entry]
+    except (yaml.YAMLError, AttributeError, TypeError):
+        return None
+
+
+def _has_jinja(text: str) -> bool:
+    return any(mark in text for mark in ("{{", "{%"))

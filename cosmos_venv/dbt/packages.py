@@ -1,0 +1,127 @@
+"""How do a project's packages get into the folder that dbt runs in? From those that are kept, else by ``dbt deps``.
+
+``package-lock.yml`` pins: with one that dbt takes, an installation is used for ever. Without, versions and branches may
+move on, so it is used for ``max_age`` only, and the tasks of one run get the same packages.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from cosmos_venv.dbt.package_files import LOCK_FILE, local_package, read_package_files
+from cosmos_venv.dbt.package_store import KeptPackages, PackageStore
+from cosmos_venv.dbt.project_file import read_dbt_project
+from cosmos_venv.guarded import Cancellation
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProjectPackages:
+    """The packages of one project for one dbt.
+
+    :param digest: equal where ``dbt deps`` would install the same; None: nothing is kept.
+    :param stores: where installations are looked for, in this order; the first that can be used gets new ones.
+    :param max_age: seconds for which an installation without a ``package-lock.yml`` is used.
+    :param max_wait: seconds to wait for another task that installs the same.
+    """
+
+    project_dir: Path
+    digest: str | None = None
+    stores: tuple[PackageStore, ...] = ()
+    max_age: float = 0.0
+    max_wait: float = 0.0
+
+    @contextmanager
+    def installed(
+        self,
+        place: Path,
+        *,
+        install: Callable[[], object],
+        cancellation: Cancellation,
+        report: Callable[[str], None],
+    ) -> Iterator[tuple[int, ...]]:
+        """Within this block the packages are in ``place``. Gives descriptors that a command has to keep open.
+
+        :param install: runs ``dbt deps`` in ``place``; what it raises goes on, and nothing is kept then.
+        :param report: gets lines for the task's log.
+        :raises CommandKilled: when ``cancellation`` was requested while another task installed.
+        """
+        folder = place / read_dbt_project(self.project_dir).packages_folder
+        # An absolute packages-install-path is the user's own place: dbt installs there, and nothing is linked.
+        if self.digest is None or not self.stores or not folder.is_relative_to(place):
+            install()
+            yield ()
+            return
+        kept = self._find_or_install(self.digest, place, folder, install, cancellation, report)
+        if kept is None:
+            yield ()
+            return
+        try:
+            kept.link_into(folder, partial(local_package, self.project_dir))
+            if kept.lock_file.is_file():
+                shutil.copyfile(kept.lock_file, place / LOCK_FILE)
+            report(f"The dbt packages are there, installed {time.time() - kept.published_at:.0f} s ago.")
+            yield kept.descriptors
+        finally:
+            kept.close()
+
+    def _find_or_install(
+        self,
+        digest: str,
+        place: Path,
+        folder: Path,
+        install: Callable[[], object],
+        cancellation: Cancellation,
+        report: Callable[[str], None],
+    ) -> KeptPackages | None:
+        """What is kept; None when it was installed into ``place`` here."""
+        began = time.time()
+        if (kept := self._find(digest, began)) is not None:
+            return kept
+        store = next((each for each in self.stores if each.is_usable()), None)
+        if store is None:
+            report(f"The dbt packages are not kept for other tasks: {self.stores[-1].folder} cannot be used.")
+            install()
+            return None
+        with store.turn(digest, max_wait=self.max_wait, cancellation=cancellation, report=report):
+            if (kept := self._find(digest, began)) is not None:
+                return kept
+            install()
+            try:
+                self._publish(digest, store, place, folder)
+            except OSError as error:
+                report(f"The dbt packages are not kept for other tasks: {error}.")
+        return None
+
+    def _find(self, digest: str, began: float) -> KeptPackages | None:
+        found = (store.find(digest, partial(self._is_current, began)) for store in self.stores)
+        return next((kept for kept in found if kept is not None), None)
+
+    def _is_current(self, began: float, kept: KeptPackages) -> bool:
+        """Whether it is pinned, young, or was installed while we waited: ours would be no newer then."""
+        age = time.time() - kept.published_at
+        return abs(age) < self.max_age or kept.published_at >= began or self._is_pinned(kept)
+
+    def _is_pinned(self, kept: KeptPackages) -> bool:
+        """Whether dbt has taken the project's lock file as it is. One that does not fit packages.yml it writes anew."""
+        try:
+            return (self.project_dir / LOCK_FILE).read_bytes() == kept.lock_file.read_bytes()
+        except OSError:
+            return False
+
+    def _publish(self, digest: str, store: PackageStore, place: Path, folder: Path) -> None:
+        paths = {local_package(place, path): path for path in read_package_files(self.project_dir).local}
+        links = {package.name: Path(os.readlink(package)) for package in folder.iterdir() if package.is_symlink()}  # noqa: PTH115 - text first
+        if set(links.values()) != set(paths):
+            return  # dbt has done something with local packages that we do not know
+        store.publish(digest, folder, place / LOCK_FILE, _as_written(links, paths))
+
+
+def _as_written(links: Mapping[str, Path], paths: Mapping[Path, str]) -> dict[str, str]:
+    return {name: paths[target] for name, target in links.items()}

@@ -1,0 +1,107 @@
+"""What does ``dbt deps`` do? It links local packages, puts a stand-in where others would be, and writes the lock file.
+
+Lists are read line by line, as people write them (``- local: ../shared``); neither YAML nor Jinja is.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+from .log import Log
+
+_LISTS = ("packages.yml", "dependencies.yml")
+_LOCK = "package-lock.yml"
+_ENTRY = re.compile(r"^\s*-\s*(local|package|git|tarball):\s*['\"]?([^'\"#\s]+)", re.MULTILINE)
+_INSTALL_PATH = re.compile(r"^packages-install-path:\s*['\"]?([^'\"#\s]+)", re.MULTILINE)
+_NAME = re.compile(r"^name:\s*['\"]?(\w+)", re.MULTILINE)
+
+
+class PackageTrouble(Exception):
+    """What dbt calls an error that it encountered."""
+
+
+class Package(NamedTuple):
+    """One entry of a list."""
+
+    kind: str
+    source: str
+
+
+class Packages:
+    """The packages of one project."""
+
+    def __init__(self, folder: Path) -> None:
+        # As dbt takes it: a link to a local package holds no other link.
+        self._folder = folder.resolve()
+        found = _INSTALL_PATH.search(_text(folder / "dbt_project.yml"))
+        self._place = found.group(1) if found else "dbt_packages"
+        texts = (_text(folder / name) for name in _LISTS)
+        self._listed = [Package(*entry) for text in texts for entry in _ENTRY.findall(text)]
+
+    def check(self) -> None:
+        """Raises PackageTrouble when fewer are installed than are listed, in dbt's words."""
+        place = self._folder / self._place
+        installed = sum(1 for _ in place.iterdir()) if place.is_dir() else 0
+        if installed < len(self._listed):
+            raise PackageTrouble(
+                f"Compilation Error\n  dbt found {len(self._listed)} package(s) specified in packages.yml, but only "
+                f'{installed} package(s) installed in {self._place}. Run "dbt deps" to install package dependencies.'
+            )
+
+    def install(self, log: Log) -> None:
+        """``dbt deps``."""
+        if not self._listed:
+            log.say("Warning: No packages were found in packages.yml", name="DepsNoPackagesFound", level="warn")
+            return
+        self._write_lock(log)
+        place = self._folder / self._place
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(parents=True)
+        for package in self._listed:
+            log.say(f"Installing {package.source}", name="DepsStartPackageInstall", package_name=package.source)
+            version = self._install(package, place)
+            log.say(f"Installed from {version}", name="DepsInstallInfo", version_name=version)
+
+    def _install(self, package: Package, place: Path) -> str:
+        name = self._name(package)
+        if package.kind == "local":
+            (place / name).symlink_to(self._local(package))
+            return f"<local @ {package.source}>"
+        (place / name).mkdir()
+        (place / name / "dbt_project.yml").write_text(f"name: {name}\n", encoding="utf-8")
+        return "a stand-in"
+
+    def _local(self, package: Package) -> Path:
+        return Path(os.path.normpath(self._folder / package.source))
+
+    def _name(self, package: Package) -> str:
+        if package.kind != "local":
+            return re.sub(r"\W", "_", package.source.rstrip("/").rpartition("/")[2].removesuffix(".git"))
+        file = self._local(package) / "dbt_project.yml"
+        found = _NAME.search(_text(file))
+        if found is None:
+            raise PackageTrouble(
+                f"Runtime Error\n  No dbt_project.yml found at expected path {file}\n  Verify that each entry within "
+                "packages.yml (and their transitive dependencies) contains a file named dbt_project.yml\n  "
+            )
+        return found.group(1)
+
+    def _write_lock(self, log: Log) -> None:
+        """Anew where it does not name what is listed; else it stays, as with dbt."""
+        file = self._folder / _LOCK
+        if [Package(*entry) for entry in _ENTRY.findall(_text(file))] == self._listed:
+            return
+        entries = "".join(f"  - {one.kind}: {one.source}\n    name: {self._name(one)}\n" for one in self._listed)
+        file.write_text(f"packages:\n{entries}sha1_hash: {'0' * 40}\n", encoding="utf-8")
+        log.say(f"Updating lock file in file path: {file}", name="DepsLockUpdating", lock_filepath=str(file))
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except OSError:
+        return ""

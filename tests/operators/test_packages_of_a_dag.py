@@ -1,0 +1,115 @@
+"""A DAG of a project with packages: what parsing has installed is what its tasks run with."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cosmos_venv import (
+    DbtDag,
+    ExecutionConfig,
+    ExecutionMode,
+    LoadMode,
+    ProfileConfig,
+    ProjectConfig,
+    RenderConfig,
+    managed,
+)
+from cosmos_venv.operators.local import DbtRunLocalOperator
+from pytest_cosmos_venv import FakeVenv, Wheelhouse
+
+
+@pytest.fixture
+def harbor(dbt_project: Path) -> Path:
+    (dbt_project / "packages.yml").write_text("packages:\n  - package: port/cranes\n")
+    return dbt_project
+
+
+def load(project: Path, environments: Path) -> DbtDag:
+    return DbtDag(
+        dag_id="harbor",
+        schedule=None,
+        start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
+        project_config=ProjectConfig(project, dbt_vars={"day": "Monday"}),
+        profile_config=ProfileConfig("harbor", "dev", profiles_yml_filepath=project / "profiles.yml"),
+        execution_config=ExecutionConfig(execution_mode=ExecutionMode.VIRTUALENV, virtualenv_dir=environments),
+        render_config=RenderConfig(load_method=LoadMode.DBT_LS),
+        operator_args={"py_requirements": ["dbt-core", "dbt-duckdb"]},
+    )
+
+
+def test_parsing_installs_and_tasks_and_later_parses_use_it(
+    harbor: Path, cosmos_wheelhouse: Wheelhouse, tmp_path: Path
+) -> None:
+    dag: Any = load(harbor, tmp_path / "environments")
+    load(harbor, tmp_path / "environments")
+    for task in dag.tasks:
+        task.execute({})
+
+    assert [call.command for call in cosmos_wheelhouse.calls] == ["deps", "ls", "ls", *["seed", "run", "run"]]
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "installations"),
+    [("ENABLE_CACHE", "False", 2), ("PACKAGES_MAX_AGE", "0", 2), ("PACKAGES_MAX_AGE", "60", 1)],
+)
+def test_the_settings_decide_how_long_packages_are_used(
+    harbor: Path,
+    cosmos_fake_venv: FakeVenv,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    setting: str,
+    value: str,
+    installations: int,
+) -> None:
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv(f"AIRFLOW__COSMOS_VENV__{setting}", value)
+    profile = ProfileConfig("harbor", "dev", profiles_yml_filepath=harbor / "profiles.yml")
+
+    for _ in range(2):
+        DbtRunLocalOperator(
+            task_id="run", project_dir=harbor, profile_config=profile, dbt_executable_path=cosmos_fake_venv.dbt
+        ).execute({})
+
+    assert [call.command for call in cosmos_fake_venv.calls].count("deps") == installations
+
+
+def test_the_cache_folder_is_this_users_alone_whoever_makes_it(
+    harbor: Path, cosmos_fake_venv: FakeVenv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the cache keeps of a parse is not read where others can write."""
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
+    profile = ProfileConfig("harbor", "dev", profiles_yml_filepath=harbor / "profiles.yml")
+    umask = os.umask(0o002)
+    try:
+        DbtRunLocalOperator(
+            task_id="run", project_dir=harbor, profile_config=profile, dbt_executable_path=cosmos_fake_venv.dbt
+        ).execute({})
+    finally:
+        os.umask(umask)
+
+    made = [tmp_path / "cache", *(tmp_path / "cache").glob("*"), *(tmp_path / "cache").glob("*/*.*[0-9]")]
+    assert len(made) == 3
+    assert [path for path in made if path.stat().st_mode & 0o077] == []
+
+
+def test_packages_are_looked_for_where_environments_are_and_built_where_they_are_built(
+    harbor: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_SEARCH_PATH", str(tmp_path / "image"))
+
+    def folders(virtualenv_dir: Path | None) -> list[str]:
+        packages = managed.project_packages(harbor, virtualenv_dir, variables=None, env={}, which_dbt="1")
+        return [store.folder.parent.name for store in packages.stores if not store.is_read_only]
+
+    assert folders(None) == ["cache"]
+    assert folders(tmp_path / "mine") == ["mine", "cache"]
+    with managed.building_in_foreground(tmp_path / "image"):
+        assert folders(tmp_path / "mine") == ["image", "cache"]
+    searched = managed.project_packages(harbor, tmp_path / "mine", variables=None, env={}, which_dbt="1").stores[0]
+    assert (searched.folder, searched.is_read_only) == (tmp_path / "image" / "packages-v1", True)
