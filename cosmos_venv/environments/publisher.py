@@ -15,6 +15,7 @@ from pathlib import Path
 from cosmos_venv.environments import integrity, removal
 from cosmos_venv.environments.builder import build_environment
 from cosmos_venv.environments.environment import Environment
+from cosmos_venv.environments.fitness import TRIAL_PREFIX, refuse_unfit
 from cosmos_venv.environments.installer import Installer, InstallerPreference, choose_installer
 from cosmos_venv.environments.launchers import write_launchers
 from cosmos_venv.environments.lease import Lease, lease_path
@@ -58,6 +59,7 @@ class Publisher:
 
     def _build(self, preference: InstallerPreference) -> Environment:
         installer = choose_installer(preference, self._spec.pip_install_options, os.environ)
+        refuse_unfit(self._store.directory)
         make_directory(self._store.root)
         make_directory(self._store.builds)
         self._remove_rubbish()
@@ -136,6 +138,9 @@ class Publisher:
         for left in [*links, *self._store.directory.glob(f".{LOCK_FILENAME}.*")]:
             with self._going_on(left):
                 left.unlink()
+        for trial in self._store.directory.glob(f"{TRIAL_PREFIX}*"):
+            with self._going_on(trial):
+                removal.remove(trial)
         for build in self._unpublished():
             with self._going_on(build):
                 self._remove_unused(build)
