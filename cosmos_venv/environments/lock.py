@@ -12,7 +12,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,7 +79,8 @@ class VirtualenvLock:
                 self._release(report)
         finally:
             # Closing alone would leave it to a child that was forked meanwhile.
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
+            with suppress(OSError):  # where it could not be taken either, which is the error to be told
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)
 
     def is_available(self, *, report: Callable[[str], None]) -> bool:

@@ -32,14 +32,17 @@ def temporary_environment(
     """A new environment in a temporary directory whose name begins with ``cosmos-venv``. Nobody shares it: no lock.
 
     :raises VirtualenvBuildError: when it cannot be built.
+    :raises VirtualenvError: when nothing can be started in the directory of temporary files.
     :raises CommandKilled: when ``cancellation`` was requested. The directory is gone then, as on every way out.
     """
     # For the one task that builds: who imports this module may only want a ready environment.
     from cosmos_venv.environments.builder import build_environment
+    from cosmos_venv.environments.fitness import refuse_unfit
     from cosmos_venv.environments.installer import choose_installer
     from cosmos_venv.environments.record import write_record
 
     installer = choose_installer(preference, spec.pip_install_options, os.environ)
+    refuse_unfit(Path(tempfile.gettempdir()), parameter="TMPDIR")
     # What cannot be deleted must not hide the error that ends the block.
     with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as name:
         path = Path(name).resolve()
