@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -25,14 +24,15 @@ def full_disk_message(free: Mapping[str, float]) -> str:
     least_first = sorted(free.items(), key=lambda item: item[1])
     places = ", ".join(f"{megabytes:.1f} MB for {place}" for place, megabytes in least_first)
     return (
-        f"The disk is full. Free are {places}. Make room, or name a directory on another disk "
+        f"The disk is full. Free now: {places}. Make room, or name a directory on another disk "
         "(virtualenv_dir; TMPDIR and UV_CACHE_DIR in the worker's environment)."
     )
 
 
 def free_space(directory: Path, environ: Mapping[str, str]) -> dict[str, float]:
     """What is left for this user, in MB, where an installation into ``directory`` writes."""
-    places = {"the environment": directory, "temporary files": Path(tempfile.gettempdir())}
+    # Not tempfile.gettempdir, which tries to write and finds no place at all where everything is full.
+    places = {"the environment": directory, "temporary files": Path(environ.get("TMPDIR") or "/tmp")}  # noqa: S108
     if environ.get("UV_CACHE_DIR"):
         places["uv's cache"] = Path(environ["UV_CACHE_DIR"])
     return {f"{what} in {path}": _free(path) for what, path in places.items()}

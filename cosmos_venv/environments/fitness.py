@@ -25,6 +25,7 @@ UNSUPPORTED = {
 
 _PROGRAM = "#!/bin/sh\nexit 0\n"
 _FOR_ALL_TO_RUN = 0o755
+_LONGEST_SHEBANG = 124  # of the 127 bytes that every kernel reads, what pip and uv leave for the path
 
 
 def refuse_unfit(directory: Path, *, parameter: str = "virtualenv_dir") -> None:
@@ -46,6 +47,31 @@ def refuse_unfit(directory: Path, *, parameter: str = "virtualenv_dir") -> None:
                 raise VirtualenvError(unfit_message(directory, fault, parameter=parameter)) from error
     finally:
         shutil.rmtree(trial, ignore_errors=True)
+
+
+def refuse_unfit_path(build: Path, *, installer: str) -> None:
+    """Refuse a path whose commands could not be started: installers write it into the first lines of each.
+
+    :raises VirtualenvError: names ``virtualenv_dir`` and the character.
+    """
+    character = character_no_command_survives(os.fsencode(build / "bin" / "python"), installer=installer)
+    if character:
+        raise VirtualenvError(
+            f"virtualenv_dir: {str(build)!r} has {character!r} in it, and no command that {installer} installs there "
+            "could be started. Give virtualenv_dir a path without it."
+        )
+
+
+def character_no_command_survives(python: bytes, *, installer: str) -> str:
+    """The character of the path at which commands fail to start; empty when they start.
+
+    :param python: path of the environment's Python.
+    """
+    if b"\n" in python:
+        return "\n"
+    is_read_by_a_shell = b" " in python or len(python) > _LONGEST_SHEBANG
+    # pip puts the path between double quotes, uv quotes it as shells want it.
+    return next((mark for mark in '"$`' if installer == "pip" and is_read_by_a_shell and mark.encode() in python), "")
 
 
 def why_unfit(what: str, error: OSError, *, is_noexec: bool) -> str:

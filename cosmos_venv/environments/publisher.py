@@ -15,7 +15,7 @@ from pathlib import Path
 from cosmos_venv.environments import integrity, removal
 from cosmos_venv.environments.builder import build_environment
 from cosmos_venv.environments.environment import Environment
-from cosmos_venv.environments.fitness import TRIAL_PREFIX, refuse_unfit
+from cosmos_venv.environments.fitness import TRIAL_PREFIX, refuse_unfit, refuse_unfit_path
 from cosmos_venv.environments.installer import Installer, InstallerPreference, choose_installer
 from cosmos_venv.environments.launchers import write_launchers
 from cosmos_venv.environments.lease import Lease, lease_path
@@ -64,6 +64,7 @@ class Publisher:
         make_directory(self._store.builds)
         self._remove_rubbish()
         build = self._next_build()
+        refuse_unfit_path(build, installer=installer.name)
         self._report(f"Creating the virtualenv {build} with {installer.name} ({installer.reason}).")
         lease = Lease.shared(build)
         if lease is None:

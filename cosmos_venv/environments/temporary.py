@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.exceptions import VirtualenvError
 from cosmos_venv.guarded import Cancellation
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def temporary_environment(
     """A new environment in a temporary directory whose name begins with ``cosmos-venv``. Nobody shares it: no lock.
 
     :raises VirtualenvBuildError: when it cannot be built.
-    :raises VirtualenvError: when nothing can be started in the directory of temporary files.
+    :raises VirtualenvError: when temporary files cannot be made, or no program among them can be started.
     :raises CommandKilled: when ``cancellation`` was requested. The directory is gone then, as on every way out.
     """
     # For the one task that builds: who imports this module may only want a ready environment.
@@ -42,7 +43,13 @@ def temporary_environment(
     from cosmos_venv.environments.record import write_record
 
     installer = choose_installer(preference, spec.pip_install_options, os.environ)
-    refuse_unfit(Path(tempfile.gettempdir()), parameter="TMPDIR")
+    try:
+        refuse_unfit(Path(tempfile.gettempdir()), parameter="TMPDIR")
+    except OSError as error:
+        raise VirtualenvError(
+            f"There is no room for a temporary environment: {error.strerror or error} ({error.filename or 'TMPDIR'}). "
+            "Make room, set TMPDIR to another directory, or keep environments in a virtualenv_dir."
+        ) from error
     # What cannot be deleted must not hide the error that ends the block.
     with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as name:
         path = Path(name).resolve()

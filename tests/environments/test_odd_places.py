@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.environments.environment import Environment
+from cosmos_venv.environments.fitness import character_no_command_survives
 from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.exceptions import VirtualenvError
 from pytest_cosmos_venv import Wheel, write_wheel
 from tests.environments.elsewhere import (
     EMPTY_STORE,
@@ -84,6 +86,35 @@ def test_the_commands_run_whatever_the_path(
     assert output_of(directory / "bin" / "hello") == "hello 2.0"
 
 
+@pytest.mark.parametrize(
+    ("python", "installer", "expected"),
+    [
+        ("/plain/bin/python", "pip", ""),
+        ("/with $ and a space/bin/python", "pip", "$"),
+        ("/with $ and a space/bin/python", "uv", ""),
+        ("/with$without/space/bin/python", "pip", ""),
+        (f"/{'long' * 32}`/bin/python", "pip", "`"),
+        ('/a "quoted" word/bin/python', "pip", '"'),
+        ("/an apostrophe's/bin/python", "pip", ""),
+        ("/a\nbreak/bin/python", "uv", "\n"),
+    ],
+)
+def test_a_character_that_no_command_survives_is_known(python: str, installer: str, expected: str) -> None:
+    assert character_no_command_survives(python.encode(), installer=installer) == expected
+
+
+def test_a_path_in_which_a_shell_would_run_something_is_refused_before_anything_is_installed(
+    tmp_path: Path, make_spec: Spec, make_ready: MakeReady
+) -> None:
+    lines: list[str] = []
+
+    with pytest.raises(VirtualenvError, match=r"virtualenv_dir: '.*' has '`' in it, and no command that pip installs"):
+        make_ready(tmp_path / "a `touch x` b", make_spec(), preference="pip", lines=lines)
+
+    assert [line for line in lines if "Creating" in line] == []
+    assert make_ready(tmp_path / "a `touch x` b", make_spec(), preference="uv").was_built
+
+
 @INSTALLERS
 def test_a_foreign_path_does_where_no_locale_is_set(
     tmp_path: Path, make_spec: Spec, start_python: StartPython, installer: str
@@ -120,12 +151,37 @@ def test_a_full_disk_is_told_leaves_nothing_and_does_not_bind_the_next_task(
 
     assert full.error.startswith("VirtualenvBuildError: ")
     assert re.search(
-        rf"The disk is full\. Free are [\d.]+ MB for the environment in {mount_point}/envs-v1/builds/\w+-1, .*"
+        rf"The disk is full\. Free now: [\d.]+ MB for the environment in {mount_point}/envs-v1/builds/\w+-1, .*"
         rf"Make room, or name a directory on another disk \(virtualenv_dir;",
         full.error,
     )
     assert full.left == EMPTY_STORE
     assert (with_room.said, with_room.error) == (["hello 3.0", "hello 3.0"], "")
+
+
+DETACHED = """
+import json, sys
+from pathlib import Path
+from cosmos_venv.environments.detached import build_detached
+from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.exceptions import VirtualenvBuildError
+
+try:
+    build_detached(Path(sys.argv[1]), EnvironmentSpec.from_dict(json.loads(sys.argv[2])), preference="uv", max_tries=0,
+                   wait=None, report=lambda line: None)
+except VirtualenvBuildError as error:
+    print(error)
+"""
+
+
+def test_who_waits_for_a_detached_builder_is_told_of_its_full_disk(
+    mount_point: Path, big_spec: EnvironmentSpec, start_python: StartPython
+) -> None:
+    place = within(setup=tmpfs(mount_point, "size=2m"))
+
+    output = start_python(DETACHED, mount_point, as_json(big_spec), within=place).communicate()[0]
+
+    assert re.search(rf"The disk is full\. Free now: [\d.]+ MB for the environment in {mount_point}/envs-v1/", output)
 
 
 def test_a_disk_without_room_for_the_lock_is_told_too(

@@ -138,5 +138,19 @@ def test_a_full_temporary_directory_is_told_and_left_empty(
 
     output = start_python(TEMPORARY, json.dumps(make_spec().as_dict()), within=place).communicate()[0]
 
-    assert re.search(rf"The disk is full\. Free are 0\.0 MB for the environment in {tmp_path}/cosmos-venv\w+, ", output)
+    assert re.search(
+        rf"The disk is full\. Free now: 0\.0 MB for the environment in {tmp_path}/cosmos-venv\w+, ", output
+    )
     assert "LEFT [] " in output.splitlines()[-1]
+
+
+def test_a_temporary_directory_without_any_room_is_told(
+    tmp_path: Path, make_spec: Spec, start_python: StartPython
+) -> None:
+    place = within(setup=tmpfs(tmp_path, "nr_inodes=2"), variables=[f"TMPDIR={tmp_path}"])
+
+    output = start_python(TEMPORARY, json.dumps(make_spec().as_dict()), within=place).communicate()[0]
+
+    assert output.startswith("There is no room for a temporary environment: No space left on device (")
+    assert "Make room, set TMPDIR to another directory" in output
+    assert output.splitlines()[-1] == "LEFT [] SAID 0"
