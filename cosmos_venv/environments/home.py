@@ -28,8 +28,7 @@ def _uv_cache(environ: Mapping[str, str], home: str) -> Path:
 
 
 def _may_be_written(path: Path) -> bool:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return False
-    return os.access(path, os.W_OK | os.X_OK)
+    """Whether it, or what it would be made in, can take files. Nothing is made: pip may be the one to install."""
+    while not os.path.lexists(path):
+        path = path.parent
+    return path.is_dir() and os.access(path, os.W_OK | os.X_OK)

@@ -97,6 +97,12 @@ def tmpfs(directory: Path, options: str = "size=200m") -> str:
     return f"mount -t tmpfs -o mode=0755,{options} tmpfs {shlex.quote(str(directory))}"
 
 
+def remounted(directory: Path, options: str) -> str:
+    """The same file system with other options, as shell command."""
+    # Without a look at the options that it has: they name owners whom a user namespace does not know.
+    return f"mount --options-source disable -o remount,{options} {shlex.quote(str(directory))}"
+
+
 def open_to_everybody(paths: Iterable[Path], aside: Path) -> str:
     """As shell commands: another user can reach what lies in somebody's private folder, and nothing else of it.
 

@@ -24,6 +24,7 @@ from tests.environments.elsewhere import (
     USE,
     open_to_everybody,
     own_python,
+    remounted,
     require_root,
     tmpfs,
     uses_of,
@@ -145,7 +146,7 @@ def test_a_full_disk_is_told_leaves_nothing_and_does_not_bind_the_next_task(
     mount_point: Path, big_spec: EnvironmentSpec, start_python: StartPython, installer: str, limit: str
 ) -> None:
     place = within(setup=tmpfs(mount_point, limit))
-    make_room = f"mount -o remount,{'size=200m' if 'size' in limit else 'nr_inodes=10000'} {mount_point}"
+    make_room = remounted(mount_point, "size=200m" if "size" in limit else "nr_inodes=10000")
 
     full, with_room = uses_of(start_python(USE, mount_point, installer, as_json(big_spec), make_room, within=place))
 
@@ -188,7 +189,7 @@ def test_a_disk_without_room_for_the_lock_is_told_too(
     mount_point: Path, make_spec: Spec, start_python: StartPython
 ) -> None:
     place = within(setup=f"{tmpfs(mount_point, 'size=1m')}\nhead -c 2000000 /dev/zero > {mount_point}/filler || true")
-    make_room = f"rm {mount_point}/filler; mount -o remount,size=200m {mount_point}"
+    make_room = f"rm {mount_point}/filler; {remounted(mount_point, 'size=200m')}"
 
     full, with_room = uses_of(start_python(USE, mount_point, "uv", as_json(make_spec()), make_room, within=place))
 
@@ -204,7 +205,7 @@ def test_a_mount_without_programs_is_refused_before_anything_is_installed(
     mount_point: Path, make_spec: Spec, start_python: StartPython, installer: str
 ) -> None:
     place = within(setup=tmpfs(mount_point, "noexec"))
-    allow = f"mount -o remount,exec {mount_point}"
+    allow = remounted(mount_point, "exec")
 
     refused, allowed = uses_of(start_python(USE, mount_point, installer, as_json(make_spec()), allow, within=place))
 
