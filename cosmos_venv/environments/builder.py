@@ -18,8 +18,9 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from cosmos_venv.environments import integrity, pip_config
+from cosmos_venv.environments import disk_space, integrity, pip_config
 from cosmos_venv.environments.arguments import InstallArguments
+from cosmos_venv.environments.home import variables_for_lack_of_a_home
 from cosmos_venv.environments.installer import ORDER_VARIABLE, Installer
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.exceptions import VirtualenvBuildError
@@ -52,7 +53,8 @@ _QUIET = {
 
 def installer_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment variables for an installer: the worker's, without those that would divert it."""
-    return {name: value for name, value in environ.items() if name not in _DIVERTING} | _NEUTRAL | _QUIET
+    kept = {name: value for name, value in environ.items() if name not in _DIVERTING}
+    return kept | _NEUTRAL | _QUIET | variables_for_lack_of_a_home(environ)
 
 
 def build_environment(
@@ -154,7 +156,8 @@ class _Build:
         if not folders:
             return
         # addsitedir and not plain paths: .pth files in the worker's folders count too, as they do for the worker.
-        lines = [f"import site; site.addsitedir({folder!r})\n" for folder in folders]
+        # In ASCII: before Python 3.13 it is read in the encoding of whatever locale the environment is used in.
+        lines = [f"import site; site.addsitedir({folder!a})\n" for folder in folders]
         for target in integrity.site_packages(self.directory)[:1]:
             (target / _WORKER_PACKAGES).write_text("".join(lines), encoding="utf-8")
 
@@ -209,7 +212,10 @@ class _Build:
 
     def _failure_message(self, failure: str, completed: CompletedCommand) -> str:
         last_lines = [self.arguments.mask(line) for line in completed.lines[-_LAST_LINES:]]
-        return "\n".join([f"{failure} (exit status {completed.returncode}). It said:", *last_lines])
+        message = [f"{failure} (exit status {completed.returncode}). It said:", *last_lines]
+        if disk_space.is_about_a_full_disk(last_lines):
+            message.append(disk_space.full_disk_message(disk_space.free_space(self.directory, self.environ)))
+        return "\n".join(message)
 
 
 def _has_usable_pip() -> bool:

@@ -219,8 +219,12 @@ class _BuilderFiles:
     def leave_message(self, message: str) -> None:
         """Tell whoever asks next what went wrong."""
         apart = self.failure.with_name(f".{self.failure.name}.{os.getpid()}")
-        apart.write_text(message, encoding="utf-8")
-        apart.replace(self.failure)
+        try:
+            apart.write_text(message, encoding="utf-8")
+            apart.replace(self.failure)
+        except OSError:
+            apart.unlink(missing_ok=True)  # half of it: the disk is full
+            raise
 
     def progress(self, what: str) -> str:
         """What a user reads whose parse may wait no longer."""
@@ -314,6 +318,6 @@ def main(claim: int) -> int:
         return 1
     message = _build(request, cancellation)
     if message:
-        _say(message)
         _BuilderFiles.of(request.store, request.spec.digest).leave_message(message)
+        _say(message)  # last: its log may be on a full disk
     return 1 if message else 0

@@ -42,6 +42,11 @@ def _is_ours(launcher: Path) -> bool:
 
 def _write_atomically(path: Path, text: str) -> None:
     apart = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    apart.write_text(text, encoding="utf-8")
-    apart.chmod(apart.stat().st_mode | 0o111)
-    apart.replace(path)
+    try:
+        # As the path was given: its bytes, whatever they mean in this locale or in none.
+        apart.write_bytes(os.fsencode(text))
+        apart.chmod(apart.stat().st_mode | 0o111)
+        apart.replace(path)
+    except BaseException:
+        apart.unlink(missing_ok=True)
+        raise

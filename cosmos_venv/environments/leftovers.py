@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cosmos_venv.environments import removal
+from cosmos_venv.environments.fitness import TRIAL_PREFIX
 from cosmos_venv.environments.lease import Lease, lease_path
 from cosmos_venv.environments.lock import LOCK_FILENAME
 from cosmos_venv.environments.store import BUILD_NAME, EnvironmentStore
@@ -127,6 +128,9 @@ def sweep_links(store: EnvironmentStore, report: Report) -> None:
     for left in [*links, *store.directory.glob(f".{LOCK_FILENAME}.*")]:
         with going_on(left, report):
             left.unlink()
+    for trial in store.directory.glob(f"{TRIAL_PREFIX}*"):
+        with going_on(trial, report):
+            removal.remove(trial)
 
 
 def sweep(store: EnvironmentStore, report: Report) -> None:

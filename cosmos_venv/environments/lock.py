@@ -12,10 +12,11 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from cosmos_venv.environments.fitness import UNSUPPORTED, unfit_message, why_unfit
 from cosmos_venv.environments.kernel_lock import open_for_locking
 from cosmos_venv.environments.lock_record import LockNote, LockRecord, Machine, ProcessState, staleness
 from cosmos_venv.environments.lock_wait import LockWait
@@ -29,7 +30,6 @@ KERNEL_LOCK_FILENAME = "cosmos_virtualenv.flock"
 _RENEW_AFTER = 10.0
 
 _BUSY = {errno.EAGAIN, errno.EACCES}
-_UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
 
 
 _Identity = tuple[int, int]  # device and inode: which file it is, whatever its name
@@ -79,7 +79,8 @@ class VirtualenvLock:
                 self._release(report)
         finally:
             # Closing alone would leave it to a child that was forked meanwhile.
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
+            with suppress(OSError):  # where it could not be taken either, which is the error to be told
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)
 
     def is_available(self, *, report: Callable[[str], None]) -> bool:
@@ -88,14 +89,15 @@ class VirtualenvLock:
         :param report: gets one line on the owner, where there is a record.
         """
         found = self._look()
+        is_locked = self._is_kernel_locked()
         if found is None:
-            return not self._is_kernel_locked()
-        reason = self._why_outdated(found)
+            return not is_locked
+        reason = self._why_outdated(found, is_kernel_lock_ours=not is_locked)
         if reason is None:
             report(f"{self.owner()} has the lock {self.file}.")
             return False
         report(self._outdated_message(reason))
-        return not self._is_kernel_locked()
+        return not is_locked
 
     def renew(self) -> None:
         """Say that our build gets on, at most every 10 s: on other hosts only this shows that we live.
@@ -135,7 +137,7 @@ class VirtualenvLock:
         except OSError as error:
             if error.errno in _BUSY:
                 return False
-            if error.errno in _UNSUPPORTED:
+            if error.errno in UNSUPPORTED:
                 raise self._unfit("kernel locks (flock)", error) from error
             raise
         return True
@@ -144,16 +146,25 @@ class VirtualenvLock:
         """Put our PID into the lock file, unless it names an owner to respect."""
         found = self._look()
         if found is not None:
-            reason = self._why_outdated(found)
+            reason = self._why_outdated(found, is_kernel_lock_ours=True)
             if reason is None:
                 return False
             report(self._outdated_message(reason))
             self._remove(found.identity)
         return self._link_record()
 
-    def _why_outdated(self, found: _Found) -> str | None:
+    def _why_outdated(self, found: _Found, *, is_kernel_lock_ours: bool) -> str | None:
         process = None if found.record.pid is None else ProcessState.of(found.record.pid)
-        return staleness(found.record, process=process, here=Machine.here(), own_pid=os.getpid())
+        return staleness(
+            found.record,
+            process=process,
+            here=Machine.here(),
+            own_pid=os.getpid(),
+            locked_device=self._device() if is_kernel_lock_ours else None,
+        )
+
+    def _device(self) -> int:
+        return self.file.parent.stat().st_dev
 
     def _outdated_message(self, reason: str) -> str:
         return f"{reason[0].upper()}{reason[1:]}. Lock {self.file} was outdated."
@@ -194,12 +205,13 @@ class VirtualenvLock:
     def _link_record(self) -> bool:
         """Whether the finished record now stands under its name; another's that has just appeared is left alone."""
         note_of_another = self._note_text()
-        self._written_apart(LockNote.of_this_process().to_json()).replace(self.note_file)
         record = self._written_apart(str(os.getpid()))
-        # Before linking: an error that a signal handler raises just after it must still find what to release.
-        self._linked = _identity(record.stat())
-        self._renewed_at = time.monotonic()
         try:
+            note = LockNote.of_this_process(device=self._device())
+            self._written_apart(note.to_json()).replace(self.note_file)
+            # Before linking: an error that a signal handler raises just after it must still find what to release.
+            self._linked = _identity(record.stat())
+            self._renewed_at = time.monotonic()
             os.link(record, self.file)
         except FileExistsError:
             self._linked = None
@@ -208,7 +220,9 @@ class VirtualenvLock:
             return False
         except OSError as error:
             self._linked = None
-            if error.errno in {*_UNSUPPORTED, errno.EPERM, errno.EMLINK}:
+            if note_of_another is None:
+                self.note_file.unlink(missing_ok=True)
+            if error.errno in UNSUPPORTED:
                 raise self._unfit("hard links", error) from error
             raise
         finally:
@@ -217,7 +231,11 @@ class VirtualenvLock:
 
     def _written_apart(self, text: str) -> Path:
         path = self.file.with_name(f".{LOCK_FILENAME}.{uuid.uuid4().hex}")
-        path.write_text(text, encoding="ascii")
+        try:
+            path.write_text(text, encoding="ascii")
+        except BaseException:
+            path.unlink(missing_ok=True)  # made, but the disk is full
+            raise
         return path
 
     def _remove(self, identity: _Identity) -> None:
@@ -260,10 +278,8 @@ class VirtualenvLock:
         )
 
     def _unfit(self, what: str, error: OSError) -> VirtualenvError:
-        return VirtualenvError(
-            f"virtualenv_dir {self.file.parent}: its file system does not support {what} ({error.strerror}). "
-            "Use a directory on a local disk or on a mount that does."
-        )
+        fault = why_unfit(what, error, is_noexec=False)
+        return VirtualenvError(unfit_message(self.file.parent, fault))
 
 
 def _identity(status: os.stat_result) -> _Identity:

@@ -41,16 +41,20 @@ class Machine:
 
 @dataclass(frozen=True, kw_only=True)
 class LockNote:
-    """What this implementation writes beside its PID, in ``cosmos_virtualenv.lock.json``."""
+    """What this implementation writes beside its PID, in ``cosmos_virtualenv.lock.json``.
+
+    :param device: of the directory, as the owner's kernel numbers it.
+    """
 
     pid: int
     host: str
     boot_id: str
     pid_namespace: str
     process_started_at: float | None
+    device: int | None = None
 
     @classmethod
-    def of_this_process(cls) -> LockNote:
+    def of_this_process(cls, *, device: int | None = None) -> LockNote:
         machine = Machine.here()
         process = ProcessState.of(os.getpid())
         return cls(
@@ -59,6 +63,7 @@ class LockNote:
             boot_id=machine.boot_id,
             pid_namespace=machine.pid_namespace,
             process_started_at=None if process is None else process.started_at,
+            device=device,
         )
 
     @classmethod
@@ -119,18 +124,28 @@ class ProcessState:
             return cls(name="unknown", is_zombie=False, started_at=None)
 
 
-def staleness(record: LockRecord, *, process: ProcessState | None, here: Machine, own_pid: int) -> str | None:
+def staleness(
+    record: LockRecord,
+    *,
+    process: ProcessState | None,
+    here: Machine,
+    own_pid: int,
+    locked_device: int | None = None,
+) -> str | None:
     """Why the record binds nobody; None when it must be respected.
 
     To be asked by whoever holds the kernel lock: then a record with this process's own PID cannot be its own.
 
     :param process: the state of the process that the record's PID means on this machine.
+    :param locked_device: of the directory whose kernel lock is free, or held by who asks; None: it is another's.
     """
     if record.pid is None:
         # Not at once: its writer may be between truncating and writing. A time that lies ahead proves nothing.
         return None if 0 <= record.age < UNFINISHED_GRACE else "it holds no process id"
     note = record.note
     if note is not None and not here.shares_pids_with(note):
+        if _is_within_reach(note, here, locked_device):
+            return f"its owner on {note.host} no longer holds the kernel lock"
         age = abs(record.age)
         return None if age < FOREIGN_HOST_AGE else f"its owner on {note.host} has shown no progress for {age:.0f} s"
     if _is_of_another_boot(record, here):
@@ -138,6 +153,13 @@ def staleness(record: LockRecord, *, process: ProcessState | None, here: Machine
     if record.pid == own_pid:
         return "it was left by an earlier process with our own id"
     return _staleness_of_process(record, process)
+
+
+def _is_within_reach(note: LockNote, here: Machine, locked_device: int | None) -> bool:
+    """Whether the owner, in a container of its own, locks with the kernel lock that we have: the same kernel, and the
+    same mount (each mount of some file systems has locks of its own). It cannot live without that lock."""
+    is_same_kernel = bool(note.boot_id) and note.boot_id == here.boot_id
+    return is_same_kernel and locked_device is not None and note.device == locked_device
 
 
 def _is_of_another_boot(record: LockRecord, here: Machine) -> bool:

@@ -15,6 +15,7 @@ from pathlib import Path
 from cosmos_venv.environments import integrity, leftovers, removal
 from cosmos_venv.environments.builder import build_environment
 from cosmos_venv.environments.environment import Environment
+from cosmos_venv.environments.fitness import refuse_unfit, refuse_unfit_path
 from cosmos_venv.environments.installer import Installer, InstallerPreference, choose_installer
 from cosmos_venv.environments.launchers import write_launchers
 from cosmos_venv.environments.lease import Lease, lease_path
@@ -100,10 +101,12 @@ class Publisher:
 
     def _build(self, preference: InstallerPreference) -> Environment:
         installer = choose_installer(preference, self._spec.pip_install_options, os.environ)
+        refuse_unfit(self._store.directory)
         make_directory(self._store.root, self._store.directory_mode)
         make_directory(self._store.builds, self._store.directory_mode)
         leftovers.sweep(self._store, self._report)
         build = self._next_build()
+        refuse_unfit_path(build, installer=installer.name)
         self._report(f"Creating the virtualenv {build} with {installer.name} ({installer.reason}).")
         lease = Lease.shared(build)
         if lease is None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.exceptions import VirtualenvError
 from cosmos_venv.guarded import Cancellation
 from cosmos_venv.scratch import descriptors_of, scratch_folder
 
@@ -30,15 +33,24 @@ def temporary_environment(
     """A new environment in a temporary directory whose name begins with ``cosmos-venv``. Nobody shares it: no lock.
 
     :raises VirtualenvBuildError: when it cannot be built.
+    :raises VirtualenvError: when temporary files cannot be made, or no program among them can be started.
     :raises CommandKilled: when ``cancellation`` was requested. The directory is gone then, as on every way out; what a
         SIGKILL leaves is removed by the next who makes one.
     """
     # For the one task that builds: who imports this module may only want a ready environment.
     from cosmos_venv.environments.builder import build_environment
+    from cosmos_venv.environments.fitness import refuse_unfit
     from cosmos_venv.environments.installer import choose_installer
     from cosmos_venv.environments.record import write_record
 
     installer = choose_installer(preference, spec.pip_install_options, os.environ)
+    try:
+        refuse_unfit(Path(tempfile.gettempdir()), parameter="TMPDIR")
+    except OSError as error:
+        raise VirtualenvError(
+            f"There is no room for a temporary environment: {error.strerror or error} ({error.filename or 'TMPDIR'}). "
+            "Make room, set TMPDIR to another directory, or keep environments in a virtualenv_dir."
+        ) from error
     with scratch_folder() as path:
         keep_open = descriptors_of(path)
         report(f"Creating a temporary virtualenv {path} with {installer.name} ({installer.reason}).")

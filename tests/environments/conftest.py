@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -140,12 +140,15 @@ def build_wheel(directory, config_settings=None, metadata_directory=None):
 
 @pytest.fixture
 def start_python(tmp_path: Path) -> Iterator[StartPython]:
-    """Factory of processes that run a Python source; those that still run at the end are killed."""
+    """Factory of processes that run a Python source; those that still run at the end are killed.
+
+    ``within`` stands before the command and runs it, such as ``elsewhere.within()``.
+    """
     started: list[subprocess.Popen[str]] = []
 
-    def start(source: str, *arguments: object) -> subprocess.Popen[str]:
+    def start(source: str, *arguments: object, within: Sequence[str] = ()) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, "-c", source, *map(str, arguments)],
+            [*within, sys.executable, "-c", source, *map(str, arguments)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -194,3 +197,12 @@ def everybodys_folder() -> Iterator[Path]:
     for below in [folder, *(path for path in folder.rglob("*") if path.is_dir() and not path.is_symlink())]:
         below.chmod(0o755)
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+def everybodys_directory() -> Iterator[Path]:
+    """A directory that every user may reach and write to; those of pytest are their owner's alone."""
+    path = Path(tempfile.mkdtemp(prefix="cosmos-venv-tests-"))
+    path.chmod(0o777)
+    yield path
+    shutil.rmtree(path)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -120,15 +118,6 @@ if os.getuid() == 0:
 with VirtualenvLock(Path(sys.argv[1])).acquire(max_tries=0, cancellation=Cancellation(), report=print):
     print("held")
 """
-
-
-@pytest.fixture
-def everybodys_directory() -> Iterator[Path]:
-    """A directory that every user may reach and write to; those of pytest are their owner's alone."""
-    path = Path(tempfile.mkdtemp(prefix="cosmos-venv-tests-"))
-    path.chmod(0o777)
-    yield path
-    shutil.rmtree(path)
 
 
 def test_the_kernel_lock_file_of_another_user_serves_as_well(

@@ -86,3 +86,23 @@ def test_a_note_of_another_version_says_nothing() -> None:
     assert LockNote.from_json('{"pid": 1, "colour": "red"}') is None
     assert LockNote.from_json("[") is None
     assert LockNote.from_json(LockNote.of_this_process().to_json()) == LockNote.of_this_process()
+
+
+@pytest.mark.parametrize(
+    ("boot_id", "device", "locked_device", "binds"),
+    [
+        pytest.param("this-boot", 7, 7, False, id="lost-the-lock-that-we-have"),
+        pytest.param("this-boot", 7, None, True, id="the-lock-is-another-s"),
+        pytest.param("this-boot", 7, 8, True, id="another-mount-has-other-locks"),
+        pytest.param("this-boot", None, 7, True, id="of-an-unknown-mount"),
+        pytest.param("another-boot", 7, 7, True, id="another-kernel"),
+    ],
+)
+def test_a_container_that_lost_the_kernel_lock_that_we_have_is_dead(
+    boot_id: str, device: int | None, locked_device: int | None, binds: bool
+) -> None:
+    found = record(age=10, note=replace(note(host="container", boot_id=boot_id), device=device))
+
+    reason = staleness(found, process=None, here=HERE, own_pid=OWN_PID, locked_device=locked_device)
+
+    assert (reason is None) is binds

@@ -1,0 +1,270 @@
+"""Environments in odd places: long and foreign paths, other and full and unfit file systems, users without a home."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cosmos_venv.environments.environment import Environment
+from cosmos_venv.environments.fitness import character_no_command_survives
+from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.exceptions import VirtualenvError
+from pytest_cosmos_venv import Wheel, write_wheel
+from tests.environments.elsewhere import (
+    EMPTY_STORE,
+    USE,
+    open_to_everybody,
+    own_python,
+    remounted,
+    require_root,
+    tmpfs,
+    uses_of,
+    within,
+)
+
+Spec = Callable[..., EnvironmentSpec]
+MakeReady = Callable[..., Environment]
+OutputOf = Callable[..., str]
+StartPython = Callable[..., "subprocess.Popen[str]"]
+
+SHEBANG_LIMIT = 127
+SOMEBODY = 51_234
+INSTALLERS = pytest.mark.parametrize("installer", ["uv", "pip"])
+
+
+@pytest.fixture
+def mount_point(tmp_path: Path) -> Path:
+    path = tmp_path / "mounted"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+def big_spec(tmp_path: Path, make_spec: Spec) -> EnvironmentSpec:
+    """A spec of which 4 MB are installed, too much for a small disk; of ``hello`` 3.0."""
+    files = {
+        "hello/__init__.py": "def main():\n    print('hello 3.0')\n",
+        "hello/data.txt": "0123456789abcdef" * 250_000,
+    }
+    folder = tmp_path / "big"
+    folder.mkdir()
+    write_wheel(Wheel(name="hello", version="3.0", files=files, console_scripts={"hello": "hello:main"}), folder)
+    return make_spec("hello==3.0", options=("--find-links", str(folder)))
+
+
+def as_json(spec: EnvironmentSpec) -> str:
+    return json.dumps(spec.as_dict())
+
+
+@INSTALLERS
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("d" * 150, id="longer-than-a-shebang"),
+        pytest.param("with some spaces", id="spaces"),
+        pytest.param("ümläut-日本語", id="not-ascii"),
+        pytest.param("日本語 " * 20, id="all-of-it"),
+    ],
+)
+def test_the_commands_run_whatever_the_path(
+    tmp_path: Path, make_spec: Spec, make_ready: MakeReady, output_of: OutputOf, installer: str, name: str
+) -> None:
+    directory = tmp_path / name.strip()
+
+    environment = make_ready(directory, make_spec(), preference=installer)
+
+    assert len(os.fsencode(environment.python)) > SHEBANG_LIMIT
+    assert output_of(environment.script("hello")) == "hello 2.0"
+    assert output_of(directory / "bin" / "hello") == "hello 2.0"
+
+
+@pytest.mark.parametrize(
+    ("python", "installer", "expected"),
+    [
+        ("/plain/bin/python", "pip", ""),
+        ("/with $ and a space/bin/python", "pip", "$"),
+        ("/with $ and a space/bin/python", "uv", ""),
+        ("/with$without/space/bin/python", "pip", ""),
+        (f"/{'long' * 32}`/bin/python", "pip", "`"),
+        ('/a "quoted" word/bin/python', "pip", '"'),
+        ("/an apostrophe's/bin/python", "pip", ""),
+        ("/a\nbreak/bin/python", "uv", "\n"),
+    ],
+)
+def test_a_character_that_no_command_survives_is_known(python: str, installer: str, expected: str) -> None:
+    assert character_no_command_survives(python.encode(), installer=installer) == expected
+
+
+def test_a_path_in_which_a_shell_would_run_something_is_refused_before_anything_is_installed(
+    tmp_path: Path, make_spec: Spec, make_ready: MakeReady
+) -> None:
+    lines: list[str] = []
+
+    with pytest.raises(VirtualenvError, match=r"virtualenv_dir: '.*' has '`' in it, and no command that pip installs"):
+        make_ready(tmp_path / "a `touch x` b", make_spec(), preference="pip", lines=lines)
+
+    assert [line for line in lines if "Creating" in line] == []
+    assert make_ready(tmp_path / "a `touch x` b", make_spec(), preference="uv").was_built
+
+
+@INSTALLERS
+def test_a_foreign_path_does_where_no_locale_is_set(
+    tmp_path: Path, make_spec: Spec, start_python: StartPython, installer: str
+) -> None:
+    variables = ["env", "-u", "LANG", "-u", "LC_CTYPE", "LC_ALL=C"]
+
+    (used,) = uses_of(
+        start_python(USE, tmp_path / "ümläut und mehr", installer, as_json(make_spec()), within=variables)
+    )
+
+    assert (used.said, used.error) == (["hello 2.0", "hello 2.0"], "")
+
+
+@INSTALLERS
+def test_the_directory_may_lie_on_another_file_system_than_temporary_files(
+    mount_point: Path, make_spec: Spec, start_python: StartPython, installer: str
+) -> None:
+    place = within(setup=tmpfs(mount_point))
+
+    (used,) = uses_of(start_python(USE, mount_point, installer, as_json(make_spec()), within=place))
+
+    assert (used.said, used.error) == (["hello 2.0", "hello 2.0"], "")
+
+
+@INSTALLERS
+@pytest.mark.parametrize("limit", ["size=2m", "nr_inodes=25"])
+def test_a_full_disk_is_told_leaves_nothing_and_does_not_bind_the_next_task(
+    mount_point: Path, big_spec: EnvironmentSpec, start_python: StartPython, installer: str, limit: str
+) -> None:
+    place = within(setup=tmpfs(mount_point, limit))
+    make_room = remounted(mount_point, "size=200m" if "size" in limit else "nr_inodes=10000")
+
+    full, with_room = uses_of(start_python(USE, mount_point, installer, as_json(big_spec), make_room, within=place))
+
+    assert full.error.startswith("VirtualenvBuildError: ")
+    assert re.search(
+        rf"The disk is full\. Free now: [\d.]+ MB for the environment in {mount_point}/envs-v1/builds/\w+-1, .*"
+        rf"Make room, or name a directory on another disk \(virtualenv_dir;",
+        full.error,
+    )
+    assert full.left == EMPTY_STORE
+    assert (with_room.said, with_room.error) == (["hello 3.0", "hello 3.0"], "")
+
+
+DETACHED = """
+import json, sys
+from pathlib import Path
+from cosmos_venv.environments.detached import build_detached
+from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.exceptions import VirtualenvBuildError
+
+try:
+    build_detached(Path(sys.argv[1]), EnvironmentSpec.from_dict(json.loads(sys.argv[2])), preference="uv", max_tries=0,
+                   wait=None, report=lambda line: None)
+except VirtualenvBuildError as error:
+    print(error)
+"""
+
+
+def test_who_waits_for_a_detached_builder_is_told_of_its_full_disk(
+    mount_point: Path, big_spec: EnvironmentSpec, start_python: StartPython
+) -> None:
+    place = within(setup=tmpfs(mount_point, "size=2m"))
+
+    output = start_python(DETACHED, mount_point, as_json(big_spec), within=place).communicate()[0]
+
+    assert re.search(rf"The disk is full\. Free now: [\d.]+ MB for the environment in {mount_point}/envs-v1/", output)
+
+
+def test_a_disk_without_room_for_the_lock_is_told_too(
+    mount_point: Path, make_spec: Spec, start_python: StartPython
+) -> None:
+    place = within(setup=f"{tmpfs(mount_point, 'size=1m')}\nhead -c 2000000 /dev/zero > {mount_point}/filler || true")
+    make_room = f"rm {mount_point}/filler; {remounted(mount_point, 'size=200m')}"
+
+    full, with_room = uses_of(start_python(USE, mount_point, "uv", as_json(make_spec()), make_room, within=place))
+
+    assert re.search(
+        rf"VirtualenvError: virtualenv_dir {mount_point} cannot be used: No space left on device.*has room", full.error
+    )
+    assert full.left == ["cosmos_virtualenv.flock", "filler"]
+    assert (with_room.said, with_room.error) == (["hello 2.0", "hello 2.0"], "")
+
+
+@INSTALLERS
+def test_a_mount_without_programs_is_refused_before_anything_is_installed(
+    mount_point: Path, make_spec: Spec, start_python: StartPython, installer: str
+) -> None:
+    place = within(setup=tmpfs(mount_point, "noexec"))
+    allow = remounted(mount_point, "exec")
+
+    refused, allowed = uses_of(start_python(USE, mount_point, installer, as_json(make_spec()), allow, within=place))
+
+    assert re.match(
+        rf"VirtualenvError: virtualenv_dir {mount_point}: its file system is mounted noexec: no program in it can be "
+        r"started\. Use a directory on a local disk or .*NFS.*mounted with exec",
+        refused.error,
+    )
+    assert [line.split()[0] for line in refused.lines] == ["Acquiring", "Releasing"]
+    assert refused.left == ["cosmos_virtualenv.flock"]
+    assert (allowed.said, allowed.error) == (["hello 2.0", "hello 2.0"], "")
+
+
+@INSTALLERS
+def test_a_python_that_nobody_can_write_to_makes_environments(
+    tmp_path: Path, make_spec: Spec, start_python: StartPython, installer: str
+) -> None:
+    prefix = Path(sys.base_prefix).resolve()
+    place = within(
+        setup=f"mount --bind {prefix} {prefix}\nmount -o remount,ro,bind {prefix}\n! touch {prefix}/x 2>/dev/null"
+    )
+
+    (used,) = uses_of(start_python(USE, tmp_path / "store", installer, as_json(make_spec()), within=place))
+
+    assert (used.said, used.error) == (["hello 2.0", "hello 2.0"], "")
+
+
+@INSTALLERS
+@pytest.mark.parametrize(
+    "home", [pytest.param(["-u", "HOME"], id="unset"), pytest.param(["HOME=/"], id="not-writable")]
+)
+def test_a_user_without_name_home_and_cache_builds_and_leaves_what_others_left(
+    everybodys_directory: Path,
+    tmp_path: Path,
+    wheelhouse: Path,
+    make_spec: Spec,
+    start_python: StartPython,
+    installer: str,
+    home: list[str],
+) -> None:
+    require_root("only root may become another user")
+    wheels = shutil.copytree(wheelhouse, everybodys_directory / "wheels")
+    for folder in (everybodys_directory, wheels):
+        folder.chmod(0o755)
+    store = everybodys_directory / "store"
+    rubbish = store / "envs-v1" / "builds" / f"{'a' * 64}-1"
+    (rubbish / "bin").mkdir(parents=True)
+    for folder in (store, store / "envs-v1", store / "envs-v1" / "builds"):
+        os.chown(folder, SOMEBODY, SOMEBODY)
+    spec = replace(make_spec(), pip_install_options=("--no-index", "--find-links", str(wheels)))
+    place = within(
+        setup=open_to_everybody(own_python(), tmp_path),
+        variables=["-u", "XDG_CACHE_HOME", "-u", "UV_CACHE_DIR", "-u", "PIP_CACHE_DIR", *home],
+        user=SOMEBODY,
+    )
+
+    first, second = uses_of(start_python(USE, store, installer, as_json(spec), "true", within=place))
+
+    assert (first.said, first.error) == (["hello 2.0", "hello 2.0"], "")
+    assert any(str(rubbish) in line and "cannot be removed" in line for line in first.lines)
+    assert (rubbish / "bin").is_dir()
+    assert (second.said, second.lines) == (["hello 2.0", "hello 2.0"], [])

@@ -1,0 +1,156 @@
+"""File systems that cannot hold environments: told before anything is built, with what to use instead."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cosmos_venv.environments.environment import Environment
+from cosmos_venv.environments.fitness import TRIAL_PREFIX, why_unfit
+from cosmos_venv.environments.spec import EnvironmentSpec
+from tests.environments.elsewhere import USE, tmpfs, uses_of, within
+from tests.environments.forbidden_calls import without
+
+Spec = Callable[..., EnvironmentSpec]
+MakeReady = Callable[..., Environment]
+StartPython = Callable[..., "subprocess.Popen[str]"]
+
+LEFT_BY_THE_LOCK = ["cosmos_virtualenv.flock"]
+
+
+@pytest.mark.parametrize(
+    ("what", "code", "is_noexec", "expected"),
+    [
+        ("symbolic links", errno.EPERM, False, "does not support symbolic links (Operation not permitted)"),
+        ("symbolic links", errno.ENOTSUP, True, "does not support symbolic links (Operation not supported)"),
+        ("programs", errno.EACCES, True, "is mounted noexec: no program in it can be started"),
+        ("programs", errno.EACCES, False, "lets no program in it be started"),
+    ],
+)
+def test_what_a_file_system_cannot_do_is_told_in_words(what: str, code: int, is_noexec: bool, expected: str) -> None:
+    assert why_unfit(what, OSError(code, os.strerror(code)), is_noexec=is_noexec) == expected
+
+
+@pytest.mark.parametrize(
+    ("call", "answer", "fault"),
+    [
+        pytest.param("symlink", errno.EPERM, "symbolic links", id="vfat-has-no-symlinks"),
+        pytest.param("symlink", errno.ENOTSUP, "symbolic links", id="azure-files-has-no-symlinks"),
+        pytest.param("link", errno.ENOSYS, "hard links", id="gcsfuse-has-no-hard-links"),
+        pytest.param("link", errno.EPERM, "hard links", id="s3fs-has-no-hard-links"),
+        pytest.param("flock", errno.ENOSYS, "kernel locks (flock)", id="no-flock"),
+        pytest.param("flock", errno.ENOLCK, "kernel locks (flock)", id="nfs-without-lock-daemon"),
+        pytest.param("chmod", errno.EPERM, "permissions (chmod)", id="no-permissions"),
+    ],
+)
+def test_a_mount_that_lacks_what_an_environment_needs_is_refused_before_anything_is_installed(
+    tmp_path: Path, make_spec: Spec, start_python: StartPython, call: str, answer: int, fault: str
+) -> None:
+    process = start_python(USE, tmp_path, "uv", json.dumps(make_spec().as_dict()), within=without(call, answer))
+
+    (used,) = uses_of(process)
+
+    message = f"virtualenv_dir {tmp_path}: its file system does not support {fault} ({os.strerror(answer)}). Use a "
+    assert used.error.startswith(f"VirtualenvError: {message}directory on a local disk or on a network file system")
+    assert "a mounted object store (S3, GCS, Azure Blob) is none" in used.error
+    assert [line for line in used.lines if "Creating" in line] == []
+    assert used.left == LEFT_BY_THE_LOCK
+
+
+def test_a_ready_environment_is_not_tried_out_again(
+    tmp_path: Path, make_spec: Spec, make_ready: MakeReady, start_python: StartPython
+) -> None:
+    make_ready(tmp_path, make_spec())
+
+    process = start_python(USE, tmp_path, "uv", json.dumps(make_spec().as_dict()), within=without("symlink"))
+
+    assert uses_of(process)[0].lines == []
+
+
+def test_trying_leaves_nothing_and_what_a_killed_one_left_is_removed(
+    tmp_path: Path, make_spec: Spec, make_ready: MakeReady
+) -> None:
+    left = tmp_path / f"{TRIAL_PREFIX}left"
+    (left / "protected").mkdir(parents=True)
+    (left / "protected").chmod(0o555)
+
+    make_ready(tmp_path, make_spec())
+
+    assert list(tmp_path.glob(f"{TRIAL_PREFIX}*")) == []
+
+
+def test_a_full_disk_is_not_called_unfit(tmp_path: Path, start_python: StartPython) -> None:
+    source = f"""
+from pathlib import Path
+from cosmos_venv.environments.fitness import refuse_unfit
+try:
+    refuse_unfit(Path({str(tmp_path)!r}))
+except OSError as error:
+    print(error.strerror)
+"""
+    place = within(setup=f"{tmpfs(tmp_path, 'size=1m')}\nhead -c 2000000 /dev/zero > {tmp_path}/filler || true")
+
+    assert start_python(source, within=place).communicate()[0].splitlines()[-1] == "No space left on device"
+
+
+TEMPORARY = """
+import json, os, sys, tempfile
+from pathlib import Path
+from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.environments.temporary import temporary_environment
+from cosmos_venv.exceptions import VirtualenvError
+from cosmos_venv.guarded import Cancellation
+
+lines = []
+spec = EnvironmentSpec.from_dict(json.loads(sys.argv[1]))
+try:
+    with temporary_environment(spec, preference="uv", cancellation=Cancellation(), report=lines.append):
+        print("READY")
+except VirtualenvError as error:
+    print(error)
+print("LEFT", os.listdir(tempfile.gettempdir()), "SAID", len(lines))
+"""
+
+
+def test_a_temporary_directory_without_programs_is_refused_by_its_name(
+    tmp_path: Path, make_spec: Spec, start_python: StartPython
+) -> None:
+    place = within(setup=tmpfs(tmp_path, "noexec"), variables=[f"TMPDIR={tmp_path}"])
+
+    output = start_python(TEMPORARY, json.dumps(make_spec().as_dict()), within=place).communicate()[0]
+
+    assert output.startswith(f"TMPDIR {tmp_path}: its file system is mounted noexec: no program in it can be started.")
+    assert output.splitlines()[-1] == "LEFT [] SAID 0"
+
+
+def test_a_full_temporary_directory_is_told_and_left_empty(
+    tmp_path: Path, make_spec: Spec, start_python: StartPython
+) -> None:
+    # The number of files is the limit: few fit in, whatever their size.
+    place = within(setup=tmpfs(tmp_path, "nr_inodes=12"), variables=[f"TMPDIR={tmp_path}"])
+
+    output = start_python(TEMPORARY, json.dumps(make_spec().as_dict()), within=place).communicate()[0]
+
+    assert re.search(
+        rf"The disk is full\. Free now: 0\.0 MB for the environment in {tmp_path}/cosmos-venv\w+, ", output
+    )
+    assert "LEFT [] " in output.splitlines()[-1]
+
+
+def test_a_temporary_directory_without_any_room_is_told(
+    tmp_path: Path, make_spec: Spec, start_python: StartPython
+) -> None:
+    place = within(setup=tmpfs(tmp_path, "nr_inodes=2"), variables=[f"TMPDIR={tmp_path}"])
+
+    output = start_python(TEMPORARY, json.dumps(make_spec().as_dict()), within=place).communicate()[0]
+
+    assert output.startswith("There is no room for a temporary environment: No space left on device (")
+    assert "Make room, set TMPDIR to another directory" in output
+    assert output.splitlines()[-1] == "LEFT [] SAID 0"
