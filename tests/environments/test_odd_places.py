@@ -152,12 +152,28 @@ def test_a_full_disk_is_told_leaves_nothing_and_does_not_bind_the_next_task(
 
     assert full.error.startswith("VirtualenvBuildError: ")
     assert re.search(
-        rf"The disk is full\. Free now: [\d.]+ MB for the environment in {mount_point}/envs-v1/builds/\w+-1, .*"
+        rf"The disk is full\. Free now: [\d.]+ (?:MB|more files) for the environment in {mount_point}/envs-v1/builds/"
+        r"\w+-1, .*"
         rf"Make room, or name a directory on another disk \(virtualenv_dir;",
         full.error,
     )
     assert full.left == EMPTY_STORE
     assert (with_room.said, with_room.error) == (["hello 3.0", "hello 3.0"], "")
+
+
+def test_a_full_disk_for_temporary_files_is_told_by_its_name(
+    mount_point: Path, tmp_path: Path, make_spec: Spec, start_python: StartPython
+) -> None:
+    place = within(setup=tmpfs(mount_point, "nr_inodes=3"), variables=[f"TMPDIR={mount_point}"])
+    make_room, store = remounted(mount_point, "nr_inodes=10000"), tmp_path / "store"
+
+    full, with_room = uses_of(start_python(USE, store, "pip", as_json(make_spec()), make_room, within=place))
+
+    assert re.search(
+        rf"The disk is full\. Free now: [12] more files for temporary files in {mount_point}, ", full.error
+    )
+    assert full.left == EMPTY_STORE
+    assert (with_room.said, with_room.error) == (["hello 2.0", "hello 2.0"], "")
 
 
 DETACHED = """
