@@ -86,7 +86,12 @@ def _make(parent: Path, prefix: str) -> tuple[Path, int | None]:
             folder.mkdir(mode=_PRIVATE_FOLDER)
             return folder, None
         if is_held:  # else somebody who looked for leavings took it in between
-            folder.mkdir(mode=_PRIVATE_FOLDER)
+            try:
+                folder.mkdir(mode=_PRIVATE_FOLDER)
+            except OSError:  # no room
+                path.unlink(missing_ok=True)
+                os.close(descriptor)
+                raise
             return folder, descriptor
         os.close(descriptor)
 

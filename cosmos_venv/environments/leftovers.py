@@ -143,8 +143,20 @@ def sweep(store: EnvironmentStore, report: Report) -> None:
 
 def remove_unused(store: EnvironmentStore, build: Path) -> None:
     """Remove a build unless something runs in it: an installer that is still dying, a task of an old generation."""
+    owner = owner_of(build)
+    if os.geteuid() not in (0, owner) and owner is not None:
+        # Out of sight it would help nobody: its files could not be deleted.
+        raise PermissionError(f"it belongs to user id {owner}")
     if not retire(store, build):
         delete(build)
+
+
+def owner_of(build: Path) -> int | None:
+    """User id of what stands there; None when nothing does."""
+    try:
+        return build.lstat().st_uid
+    except OSError:
+        return None
 
 
 @contextmanager

@@ -161,19 +161,12 @@ def _too_large(builds: Sequence[StoredBuild], limits: PruneLimits, now: float) -
 def _permitted(store: EnvironmentStore, going: Removal) -> Removal:
     """Before anything is begun: an environment that is out of sight and cannot be deleted would help nobody."""
     obstacle = ""
-    owner = _owner(going.stored.path)
+    owner = leftovers.owner_of(going.stored.path)
     if not os.access(store.builds, os.W_OK) or not os.access(store.root, os.W_OK):
         obstacle = f"user id {os.geteuid()} may not write to {store.root}, or it is mounted read-only"
     elif os.geteuid() not in (0, owner) and owner is not None:
         obstacle = f"it belongs to user id {owner}: only that user or root may remove it"
     return replace(going, obstacle=obstacle, is_forbidden=bool(obstacle))
-
-
-def _owner(path: Path) -> int | None:
-    try:
-        return path.lstat().st_uid
-    except OSError:
-        return None
 
 
 def _attempt(going: Removal, step: Callable[[Removal], str]) -> Removal:
