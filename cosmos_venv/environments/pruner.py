@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 from cosmos_venv.environments import leftovers
 from cosmos_venv.environments.inventory import StoredBuild, bytes_of, read_inventory

@@ -170,9 +170,7 @@ def test_a_full_disk_for_temporary_files_is_told_by_its_name(
 
     full, with_room = uses_of(start_python(USE, store, "pip", as_json(make_spec()), make_room, within=place))
 
-    assert re.search(
-        rf"The disk is full\. Free now: \d more files for temporary files in {mount_point}, ", full.error
-    )
+    assert re.search(rf"The disk is full\. Free now: \d more files for temporary files in {mount_point}, ", full.error)
     assert full.left == EMPTY_STORE
     assert (with_room.said, with_room.error) == (["hello 2.0", "hello 2.0"], "")
 

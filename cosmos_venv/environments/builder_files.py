@@ -1,0 +1,98 @@
+"""Through which files do those who wait for a detached builder, and the builder, know of each other?"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from cosmos_venv.environments.kernel_lock import open_for_locking
+from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.environments.trust import make_directory
+from cosmos_venv.exceptions import (
+    VirtualenvBuildError,
+)
+
+RETRY_AFTER = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuilderFiles:
+    """The files through which callers and the builder of one digest know of each other.
+
+    :param claim_file: locked while a builder is at work.
+    :param pid_file: its process id; written when it began.
+    :param failure: what went wrong the last time.
+    """
+
+    claim_file: Path
+    pid_file: Path
+    failure: Path
+    log: Path
+
+    @classmethod
+    def of(cls, store: EnvironmentStore, digest: str) -> BuilderFiles:
+        folder = store.root / "detached"
+        for directory in (store.directory, store.root, folder):
+            make_directory(directory, store.directory_mode)
+        return cls(
+            claim_file=folder / f"{digest}.flock",
+            pid_file=folder / f"{digest}.pid",
+            failure=folder / f"{digest}.failed",
+            log=folder / f"{digest}.log",
+        )
+
+    @contextmanager
+    def claim(self) -> Iterator[int | None]:
+        """The right to start a builder: a locked descriptor, which the builder inherits; None while one is at work."""
+        descriptor = open_for_locking(self.claim_file)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield None
+            else:
+                yield descriptor
+        finally:
+            os.close(descriptor)  # never unlocked: the builder holds the same lock
+
+    def raise_recent_failure(self) -> None:
+        """Raises what the last builder said, unless that is long ago."""
+        try:
+            age = time.time() - self.failure.stat().st_mtime
+            message = self.failure.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return
+        if 0 <= age < RETRY_AFTER:
+            raise VirtualenvBuildError(f"{message}\n(Tried {age:.0f} s ago, again in {RETRY_AFTER - age:.0f} s.)")
+
+    def clear(self) -> None:
+        """Remove what earlier builders left: a file of another user could not be written anew."""
+        for file in (self.pid_file, self.failure, self.log):
+            file.unlink(missing_ok=True)
+
+    def leave_message(self, message: str) -> None:
+        """Tell whoever asks next what went wrong."""
+        apart = self.failure.with_name(f".{self.failure.name}.{os.getpid()}")
+        try:
+            apart.write_text(message, encoding="utf-8")
+            apart.replace(self.failure)
+        except OSError:
+            apart.unlink(missing_ok=True)  # half of it: the disk is full
+            raise
+
+    def progress(self, what: str) -> str:
+        """What a user reads whose parse may wait no longer."""
+        try:
+            seconds = time.time() - self.pid_file.stat().st_mtime
+            by = f"for {seconds:.0f} s by process {int(self.pid_file.read_text(encoding='ascii'))}"
+        except (OSError, ValueError):
+            by = "by a process that has just started"
+        return (
+            f"The virtualenv for {what} is being built {by}, log file {self.log}; the next parse will find it. "
+            "cosmos-venv env build DAGFILE builds it beforehand."
+        )

@@ -1,0 +1,28 @@
+"""Which managed environment does a dbt command run in? From operator arguments to a ready one.
+
+The one place that wires environments (which know no dbt) with dbt (which knows no environments) and with the settings.
+Operators, parsing and the command line all ask here, so they find one digest for the same arguments.
+"""
+
+from __future__ import annotations
+
+from cosmos_venv.managed.arguments import VirtualenvArguments, is_template, kept_directory, without_worker_python
+from cosmos_venv.managed.configured import directory_mode, prune_limits, upkeep
+from cosmos_venv.managed.foreground import building_in_foreground
+from cosmos_venv.managed.kept import parsed_project, project_packages
+from cosmos_venv.managed.ready import environment_for_parsing, managed_environment
+
+__all__ = [
+    "VirtualenvArguments",
+    "building_in_foreground",
+    "directory_mode",
+    "environment_for_parsing",
+    "is_template",
+    "kept_directory",
+    "managed_environment",
+    "parsed_project",
+    "project_packages",
+    "prune_limits",
+    "upkeep",
+    "without_worker_python",
+]

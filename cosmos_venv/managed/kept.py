@@ -1,0 +1,101 @@
+"""What is kept of a dbt project between its commands? Its parse file and its packages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from cosmos_venv import settings
+from cosmos_venv.dbt.command import vars_text
+from cosmos_venv.dbt.package_files import read_package_files
+from cosmos_venv.dbt.package_store import LAYOUT as PACKAGES_LAYOUT
+from cosmos_venv.dbt.package_store import PackageStore
+from cosmos_venv.dbt.packages import ProjectPackages
+from cosmos_venv.dbt.partial_parse import ParsedProject, kept_file, make_private
+from cosmos_venv.dbt.project_file import read_dbt_project
+from cosmos_venv.environments import trust
+from cosmos_venv.environments.search_path import stores_of
+from cosmos_venv.exceptions import VirtualenvError
+from cosmos_venv.managed.configured import cache_dir, directory_mode
+from cosmos_venv.managed.foreground import foreground_builds
+
+
+def parsed_project(
+    project_dir: Path,
+    profiles_yml: Path,
+    *,
+    target_name: str,
+    variables: Mapping[str, Any] | str | None,
+    which_dbt: str,
+) -> ParsedProject:
+    """The parse file that a command of this project is offered and leaves to the next one.
+
+    :param which_dbt: a text that differs where the dbt may be another one.
+    :raises CosmosLoadDbtException: when the project's dbt_project.yml cannot be read.
+    """
+    if not (settings.enable_cache and settings.enable_cache_partial_parse):
+        return ParsedProject(project_dir=project_dir)
+    # The project's name and not its path: Airflow 3 gives each version of a bundle another one.
+    project_name = read_dbt_project(project_dir).name or project_dir.name
+    profile = profiles_yml.read_text(encoding="utf-8", errors="replace") if profiles_yml.is_file() else ""
+    key = [project_name, profile, target_name, vars_text(variables) or "", which_dbt]
+    return ParsedProject(project_dir=project_dir, kept=kept_file(cache_dir(), key))
+
+
+def project_packages(
+    project_dir: Path,
+    virtualenv_dir: Path | None,
+    *,
+    variables: Mapping[str, Any] | str | None,
+    env: Mapping[str, str],
+    which_dbt: str,
+) -> ProjectPackages:
+    """The packages that ``dbt deps`` installs for this project, or has installed for another command.
+
+    :param virtualenv_dir: where they are kept; below the cache folder when it is None, or nothing can be written there
+        (then what an image has brought along is found there all the same).
+    :param env: the environment variables of the dbt command.
+    :param which_dbt: a text that differs where the dbt may be another one.
+    """
+    if not settings.enable_cache:
+        return ProjectPackages(project_dir=project_dir)
+    foreground = foreground_builds.get()
+    if foreground is not None and foreground.directory is not None:
+        virtualenv_dir = foreground.directory
+    files = read_package_files(project_dir)
+    return ProjectPackages(
+        project_dir=project_dir,
+        digest=files.digest(variables=vars_text(variables) or "", env=env, which_dbt=which_dbt),
+        stores=_package_stores(virtualenv_dir),
+        max_age=settings.packages_max_age,
+        max_wait=settings.virtualenv_max_retries_lock,
+    )
+
+
+def _package_stores(virtualenv_dir: Path | None) -> tuple[PackageStore, ...]:
+    # The cache folder is this user's alone, whoever makes it first; a virtualenv_dir may be shared by a group.
+    stores = [_package_store(cache_dir(), make_private)]
+    if virtualenv_dir is not None:
+        searched = [store.directory for store in stores_of(settings.virtualenv_search_path)]
+        stores = [
+            *(_package_store(directory, make_private, is_read_only=True) for directory in searched),
+            _package_store(virtualenv_dir, partial(trust.make_directory, mode=directory_mode())),
+            *stores,
+        ]
+    return tuple(stores)
+
+
+def _package_store(directory: Path, make: Callable[[Path], None], *, is_read_only: bool = False) -> PackageStore:
+    return PackageStore(
+        folder=directory / PACKAGES_LAYOUT, make_directory=make, is_trusted=_is_trusted, is_read_only=is_read_only
+    )
+
+
+def _is_trusted(paths: Sequence[Path]) -> bool:
+    try:
+        trust.refuse_untrusted(paths)
+    except (VirtualenvError, OSError):
+        return False
+    return True

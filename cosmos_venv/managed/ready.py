@@ -1,0 +1,158 @@
+"""From operator arguments to a ready environment: for a task, and for a parse, which has little time."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+
+from cosmos_venv import settings
+from cosmos_venv.environments.detached import build_detached
+from cosmos_venv.environments.environment import Environment
+from cosmos_venv.environments.search_path import find_first, stores_of
+from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.environments.temporary import temporary_environment
+from cosmos_venv.exceptions import VirtualenvError, VirtualenvLockTimeout
+from cosmos_venv.guarded import Cancellation
+from cosmos_venv.managed.arguments import VirtualenvArguments
+from cosmos_venv.managed.configured import directory_mode, environment_store, installer, upkeep
+from cosmos_venv.managed.foreground import foreground_builds
+
+Report = Callable[[str], None]
+
+
+@contextmanager
+def managed_environment(
+    arguments: VirtualenvArguments,
+    directory: Path | None,
+    *,
+    cancellation: Cancellation,
+    report: Report,
+    warn: Report | None = None,
+) -> Iterator[Environment]:
+    """The environment for a task: found ready, else built in ``directory``; a fresh one when that is None.
+
+    :param report: takes lines for the task's log.
+    :param warn: takes those that somebody should act on; None: ``report`` does.
+    :raises VirtualenvError: when it cannot be had.
+    :raises CosmosValueError: when an argument cannot be what it is.
+    """
+    spec = arguments.spec()
+    with ExitStack() as opened:
+
+        def fresh() -> Environment:
+            return opened.enter_context(
+                temporary_environment(spec, preference=installer(), cancellation=cancellation, report=report)
+            )
+
+        if directory is None:
+            yield fresh()
+            return
+        try:
+            environment = opened.enter_context(
+                _kept_environment(spec, directory, may_upgrade=True, cancellation=cancellation, report=report)
+            )
+        except VirtualenvLockTimeout as error:
+            if settings.virtualenv_lock_timeout_action != "private" or foreground_builds.get() is not None:
+                raise
+            (warn or report)(
+                f"{error} This task goes on in a temporary environment of its own "
+                "([cosmos_venv] virtualenv_lock_timeout_action = private)."
+            )
+            environment = fresh()
+        yield environment
+
+
+@contextmanager
+def environment_for_parsing(
+    arguments: VirtualenvArguments, directory: Path, *, report: Report
+) -> Iterator[Environment]:
+    """The environment for ``dbt ls`` while a DAG file is imported, which Airflow cuts after 30 s.
+
+    Where it is missing, a detached builder makes it; this parse waits for no more than half of what is left.
+
+    :raises VirtualenvBeingBuilt: when it is not ready in time; a later parse will find it.
+    """
+    spec = arguments.spec()
+    if foreground_builds.get() is None and not _is_on_search_path(spec):
+        _refuse_to_build(spec, directory)
+        build_detached(
+            directory,
+            spec,
+            preference=installer(),
+            max_tries=settings.virtualenv_max_retries_lock,
+            directory_mode=directory_mode(),
+            wait=seconds_for_a_parse(),
+            report=report,
+            upkeep=upkeep(),
+        )
+    with _kept_environment(
+        spec, directory, may_upgrade=False, cancellation=Cancellation(), report=report
+    ) as environment:
+        yield environment
+
+
+@contextmanager
+def _kept_environment(
+    spec: EnvironmentSpec, directory: Path, *, may_upgrade: bool, cancellation: Cancellation, report: Report
+) -> Iterator[Environment]:
+    """The environment of the search path, else that of ``directory``, built first where it may be.
+
+    :param may_upgrade: whether there is time to resolve it anew.
+    """
+    foreground = foreground_builds.get()
+    if foreground is not None and foreground.directory is not None:
+        directory = foreground.directory
+    elif (ready := _on_search_path(spec)) is not None:
+        with closing(ready):
+            yield ready
+        return
+    _refuse_to_build(spec, directory)
+    may_upgrade = may_upgrade and _may_build()
+    with environment_store(directory).open(
+        spec,
+        preference=installer(),
+        max_tries=settings.virtualenv_max_retries_lock,
+        upgrade_after=settings.virtualenv_upgrade_interval if may_upgrade else None,
+        cancellation=cancellation,
+        report=report,
+        upkeep=upkeep(),
+    ) as environment:
+        if environment.was_built and foreground is not None:
+            foreground.built.add(environment.path)
+        yield environment
+
+
+def seconds_for_a_parse() -> float | None:
+    """Half of what Airflow's import time-out leaves; None where none runs (``dag.test()``, pytest, a script)."""
+    left, _ = signal.getitimer(signal.ITIMER_REAL)
+    return left / 2 if left else None
+
+
+def _on_search_path(spec: EnvironmentSpec) -> Environment | None:
+    return find_first(stores_of(settings.virtualenv_search_path), spec)
+
+
+def _is_on_search_path(spec: EnvironmentSpec) -> bool:
+    if (ready := _on_search_path(spec)) is not None:
+        ready.close()
+    return ready is not None
+
+
+def _may_build() -> bool:
+    return settings.virtualenv_build != "never" or foreground_builds.get() is not None
+
+
+def _refuse_to_build(spec: EnvironmentSpec, directory: Path) -> None:
+    """Raises unless the environment is ready in ``directory``, or may be built there."""
+    if _may_build():
+        return
+    if (ready := environment_store(directory).find(spec)) is None:
+        searched = settings.virtualenv_search_path
+        raise VirtualenvError(
+            f"virtualenv_dir={str(directory)!r} holds no environment for {spec}"
+            + (f", nor does virtualenv_search_path={searched!r}" if searched else "")
+            + ", and [cosmos_venv] virtualenv_build is never. Build it beforehand: cosmos-venv env build DAGFILE"
+        )
+    ready.close()
