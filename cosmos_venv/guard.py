@@ -164,7 +164,7 @@ def watch(child: int, control: int, wakeup: int) -> None:
             return
         ladder.climb()
         pause = LOOK_AGAIN if ladder.has_begun else PARENT_CHECK
-        ready = select.select([*listening, wakeup], [], [], pause)[0]
+        ready = readable([*listening, wakeup], pause)
         if wakeup in ready:
             os.read(wakeup, 4096)
         if control in ready:
@@ -173,6 +173,14 @@ def watch(child: int, control: int, wakeup: int) -> None:
             ladder.begin()
         if os.getppid() != worker:
             ladder.begin()
+
+
+def readable(descriptors: list[int], seconds: float) -> set[int]:
+    """Those that can be read from, as soon as there is one. Not by select: it knows no descriptor above 1023."""
+    poll = select.poll()
+    for descriptor in descriptors:
+        poll.register(descriptor, select.POLLIN)
+    return {descriptor for descriptor, _ in poll.poll(seconds * 1000)}
 
 
 def tell(control: int, text: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -269,3 +270,19 @@ def test_a_lease_is_held_until_the_last_descendant_is_gone(tmp_path: Path, gone:
     assert gone(pid)
     fcntl.flock(judge, fcntl.LOCK_EX | fcntl.LOCK_NB)
     os.close(judge)
+
+
+def test_a_command_runs_in_a_process_with_many_open_files(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 2048:
+        pytest.skip(f"no more than {hard} files may be open here")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2048), hard))
+    opened = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    try:
+        completed = run_guarded([sys.executable, "-c", "print('moored')"], cwd=tmp_path)
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    assert (completed.returncode, completed.lines) == (0, ["moored"])

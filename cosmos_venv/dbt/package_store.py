@@ -14,7 +14,7 @@ import stat
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -150,12 +150,12 @@ class PackageStore:
                 while time.monotonic() < until and not _try_lock(descriptor):
                     cancellation.raise_if_requested()
                     time.sleep(_TURN)
-                fcntl.flock(descriptor, fcntl.LOCK_UN)
+                _unlock(descriptor)
             yield
         finally:
             if descriptor is not None:
                 # Closing alone would leave it to a child that was forked meanwhile.
-                fcntl.flock(descriptor, fcntl.LOCK_UN)
+                _unlock(descriptor)
                 os.close(descriptor)
 
     def _lock_descriptor(self, digest: str) -> int | None:
@@ -258,6 +258,11 @@ def _touch(path: Path) -> None:
         os.utime(path)
     except OSError:
         pass  # another user's or read-only: whoever may remove it is somebody else
+
+
+def _unlock(descriptor: int) -> None:
+    with suppress(OSError):  # a mount that knows no locks
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 def _try_lock(descriptor: int) -> bool:

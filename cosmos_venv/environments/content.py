@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from cosmos_venv.environments import credentials, options
 from cosmos_venv.exceptions import CosmosValueError
@@ -13,6 +16,9 @@ from cosmos_venv.exceptions import CosmosValueError
 # What an installer itself leaves in a source tree, and what never becomes part of a package.
 _NOT_CONTENT = {"__pycache__", "build", "dist", ".git", ".hg", ".svn", ".venv", "venv", ".tox", ".nox", ".mypy_cache"}
 _NOT_CONTENT_SUFFIXES = (".egg-info", ".pyc", ".pyo")
+_COMMENT = re.compile(r"(^|\s)#.*$")
+_PATH = re.compile(r"(?P<path>[^;\[]+)")
+_ARCHIVES = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tgz")
 
 
 def digest_of_path(path: Path) -> str:
@@ -40,25 +46,43 @@ def canonical_requirements_file(path: Path, _above: tuple[Path, ...] = ()) -> li
         text = path.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError as error:
         raise _unreadable(path, error) from error
-    canonical: list[str] = []
-    for line in text.splitlines():
-        canonical += _canonical_line(line.strip(), path, (*_above, path))
-    return canonical
+    lines = text.replace("\\\n", " ").splitlines()
+    return [part for line in lines for part in _canonical_line(_COMMENT.sub("", line).strip(), path, (*_above, path))]
 
 
-def _canonical_line(line: str, file: Path, above: tuple[Path, ...]) -> list[str]:
-    if not line or line.startswith("#"):
-        return []
-    name, _, target = line.replace("=", " ", 1).partition(" ") if line.startswith("-") else ("", "", line)
-    target = target.strip()
-    if options.is_requirements_file_option(name) and "://" not in target:
-        return [name, *canonical_requirements_file(file.parent / target, above)]
-    local = file.parent / target.split(";")[0].strip()
-    # pip reads a local path relative to its working directory; beside the file is what people mean, so both count.
-    is_local = target.startswith((".", "/")) or target.endswith((".whl", ".tar.gz", ".zip"))
-    if name in {"", "-e", "--editable"} and is_local and local.exists():
-        return [line, digest_of_path(local)]
-    return [credentials.remove(line)]
+def _canonical_line(line: str, file: Path, above: tuple[Path, ...]) -> Iterator[str]:
+    if not line.startswith("-"):
+        yield from _canonical_requirement(line, file)
+        return
+    for option in options.parse(shlex.split(line)):
+        yield option.name
+        value = option.value or ""
+        if option.names_requirements_file and "://" not in value:
+            yield from canonical_requirements_file(file.parent / value, above)
+        else:
+            yield from _canonical_requirement(value, file)
+
+
+def _canonical_requirement(text: str, file: Path) -> Iterator[str]:
+    """The text without credentials and, of a file or folder that it names, what that holds."""
+    if not text:
+        return
+    yield credentials.remove(text)
+    if "://" in text:
+        address = urlsplit(text[text.rfind("file:") :]) if "file:" in text else None
+        if address is not None:
+            yield from _content_of(Path(unquote(address.path)))
+        return
+    path = _PATH.match(text)
+    if path and (text.startswith((".", "/")) or "/" in path["path"] or path["path"].endswith(_ARCHIVES)):
+        # pip reads a local path relative to its working directory; beside the file is what people mean, so both count.
+        for folder in dict.fromkeys((file.parent, Path.cwd())):
+            yield from _content_of(folder / path["path"].strip())
+
+
+def _content_of(path: Path) -> Iterator[str]:
+    if path.exists():
+        yield digest_of_path(path)
 
 
 def _digest_of_tree(root: Path) -> str:

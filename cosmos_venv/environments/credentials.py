@@ -6,29 +6,39 @@ import re
 
 MASK = "****"
 
-# Greedy up to the last "@" before the path: a password may hold an unescaped "@".
-_USER_INFO = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.\-]*://)(?P<user_info>[^/\s'\"<>]*)@")
+# Greedy up to the last "@" before the path: a password may hold an unescaped "@", and quotes. Without a scheme, as in
+# --proxy, only what has both a user and a password can be told from a name.
+_USER_INFO = re.compile(
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.\-]*://)(?P<user_info>[^/\s]*)@"
+    r"|(?<![^\s=])(?P<bare>[^\s/:@=]+:[^\s/@]+)@(?=[\w\[])"
+)
 
 
 def mask(text: str) -> str:
     """The text as it may be logged and stored: ``https://user:secret@host`` becomes ``https://****@host``."""
-    return _USER_INFO.sub(rf"\g<scheme>{MASK}@", text)
+    return _USER_INFO.sub(lambda found: f"{found['scheme'] or ''}{MASK}@", text)
 
 
 def remove(text: str) -> str:
     """The text without any user and password: what two spellings of one address have in common."""
-    return _USER_INFO.sub(r"\g<scheme>", text)
+    return _USER_INFO.sub(lambda found: found["scheme"] or "", text)
 
 
 def found_in(text: str) -> list[str]:
-    """Every ``user:password`` of the URLs in the text, in order."""
-    return [match["user_info"] for match in _USER_INFO.finditer(text)]
+    """Every ``user:password`` of the addresses in the text, in order."""
+    return [_user_info(match) for match in _USER_INFO.finditer(text)]
 
 
 def replace_each(text: str, replacements: dict[str, str]) -> str:
     """The text with each ``user:password`` that is a key of ``replacements`` changed into its value."""
 
     def replaced(match: re.Match[str]) -> str:
-        return f"{match['scheme']}{replacements.get(match['user_info'], match['user_info'])}@"
+        user_info = _user_info(match)
+        return f"{match['scheme'] or ''}{replacements.get(user_info, user_info)}@"
 
     return _USER_INFO.sub(replaced, text)
+
+
+def _user_info(match: re.Match[str]) -> str:
+    bare: str | None = match["bare"]
+    return match["user_info"] if bare is None else bare

@@ -101,11 +101,6 @@ def parse(words: Iterable[str]) -> Iterator[InstallOption]:
         yield InstallOption(name=name, value=follower, words=(word,) if follower is None else (word, follower))
 
 
-def is_requirements_file_option(name: str) -> bool:
-    """Whether the option, in its long or short form, takes a requirements or constraints file."""
-    return _LONG_NAMES.get(name, name) in _NAMES_A_FILE
-
-
 def _spelt_for_both(word: str) -> str:
     name, equals, value = word.partition("=")
     return f"{_OF_PIP_ALONE.get(name, name)}{equals}{value}"

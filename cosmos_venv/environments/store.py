@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import time
@@ -30,6 +31,19 @@ __all__ = ["BUILD_NAME", "LAYOUT", "EnvironmentStore"]
 LAYOUT = "envs-v1"
 BUILD_NAME = re.compile(r"(?P<digest>[0-9a-f]{64})-(?P<number>\d+)")
 _REMOVAL_IN_PROGRESS = 0.005
+# What a mount answers that cannot be written to, or knows no locks: no lease can be had there by anybody.
+_NOBODY_PRUNES = {
+    *(
+        errno.EROFS,
+        errno.EACCES,
+        errno.EPERM,
+        errno.ENOLCK,
+        errno.ENOSYS,
+        errno.ENOTSUP,
+        errno.EOPNOTSUPP,
+        errno.EINVAL,
+    ),
+}
 
 
 class EnvironmentStore:
@@ -73,7 +87,10 @@ class EnvironmentStore:
                 return None
             try:
                 lease = Lease.shared(build, make=not self.is_read_only)
-            except OSError:
+            except OSError as error:
+                if not self.is_read_only and error.errno not in _NOBODY_PRUNES:
+                    with self.naming_the_directory():
+                        raise
                 # A read-only store on a mount without locks: nobody prunes it, so nothing needs a lease.
                 return self.environment_of(spec, build, lease=None)
             # Between reading the link and locking the lease the build may have been removed or replaced.

@@ -117,7 +117,8 @@ def _kept_environment(
         upgrade_after=settings.virtualenv_upgrade_interval if may_upgrade else None,
         cancellation=cancellation,
         report=report,
-        upkeep=upkeep(),
+        # What an image is filled with is used through the search path, which notes no use: nothing there is old.
+        upkeep=upkeep() if foreground is None else None,
     ) as environment:
         if environment.was_built and foreground is not None:
             foreground.built.add(environment.path)

@@ -50,6 +50,11 @@ class VirtualenvLockMethods:
     _cancellation: Cancellation | None
     _held_lock: ExitStack | None = None
 
+    @property
+    def max_retries_lock(self) -> int:
+        """Seconds to wait for the lock, ``[cosmos] virtualenv_max_retries_lock``; Cosmos's name for it."""
+        return settings.virtualenv_max_retries_lock
+
     if TYPE_CHECKING:
         log: Any  # Airflow has another type for it in each version
 
@@ -61,6 +66,9 @@ class VirtualenvLockMethods:
         """
         lock = self._virtualenv_lock()
         self.log.info("Checking if the virtualenv lock %s exists", lock.file)
+        if self._held_lock is not None:
+            self.log.info("This operator has the lock %s.", lock.file)
+            return False
         return lock.is_available(report=self.log.info)
 
     @depends_on_virtualenv_dir
@@ -84,8 +92,8 @@ class VirtualenvLockMethods:
             )
         except VirtualenvLockTimeout as error:
             raise CosmosVirtualenvLockTimeout(str(error)) from None
-        except VirtualenvError as error:
-            raise AirflowException(str(error)) from None
+        except (VirtualenvError, OSError) as error:
+            raise AirflowException(f"virtualenv_dir={self.virtualenv_dir!r} cannot be locked: {error}") from None
         self._held_lock = held
 
     @depends_on_virtualenv_dir

@@ -144,6 +144,7 @@ class DbtVirtualenvBaseOperator(VirtualenvLockMethods, DbtLocalBaseOperator):
         if self._environment is None:
             raise AirflowException("run_subprocess needs the environment that run_command prepares: call run_command.")
         keep_open = (*self._environment.keep_open, *kwargs.pop("keep_open", ()))
+        self.log.info("Using Python binary from virtualenv: %s", self._environment.python)
         return super().run_subprocess(
             [str(self._environment.script("dbt")), *command[1:]],
             managed.without_worker_python(env),

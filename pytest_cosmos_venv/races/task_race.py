@@ -112,7 +112,6 @@ class TaskRace:
         __tracebackhide__ = True
         functions = _functions(work, contenders)
         _require_names(prepare)
-        _require_parameters(functions, arguments)
         plan = Plan(
             kill_at=kill_at,
             stop_at=stop_at,
@@ -125,6 +124,7 @@ class TaskRace:
         )
         plan.check(len(functions))
         order = self._order(Work(functions=functions, arguments=arguments), plan, fresh=fresh)
+        _require_parameters(functions, arguments)
         imports = () if fresh else (*order.modules, *(ModuleAt(name=name, file=None) for name in prepare))
         connection = self._prepared.get(imports).fork_marshal(order)
         self._started.append(RunningRace(MarshalLink(connection, len(functions)), order, plan))

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from cosmos_venv.compat import AirflowException
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators.virtualenv import LOCK_FILENAME, CosmosVirtualenvLockTimeout
 from pytest_cosmos_venv import Pids, VenvLock, VenvLocks
@@ -88,3 +89,22 @@ def test_it_is_not_taken_twice(operator: Any) -> None:
 def test_without_a_directory_there_is_no_lock(make_operator: MakeOperator, method: str) -> None:
     with pytest.raises(CosmosValueError, match="relies on value of parameter `virtualenv_dir` which is None"):
         getattr(make_operator(virtualenv_dir=None), method)()
+
+
+def test_who_has_it_is_told_so_and_not_called_outdated(operator: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    operator._acquire_venv_lock()
+    capfd.readouterr()
+
+    assert not operator._is_lock_available()
+    operator._release_venv_lock()
+
+    said = "".join(capfd.readouterr())
+    assert "This operator has the lock" in said
+    assert "outdated" not in said
+
+
+def test_a_directory_that_cannot_be_made_fails_as_a_task_does(make_operator: MakeOperator, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(AirflowException, match=r"virtualenv_dir=.*file/inside' cannot be locked"):
+        make_operator(virtualenv_dir=tmp_path / "file" / "inside")._acquire_venv_lock()
