@@ -144,10 +144,10 @@ class PackageStore:
         """
         descriptor = self._lock_descriptor(digest)
         try:
-            if descriptor is not None and not _try_lock(descriptor):
+            if descriptor is not None and not _lock(descriptor, fcntl.LOCK_EX):
                 report(f"Another task installs the same dbt packages into {self.folder}. Waiting for it.")
                 until = time.monotonic() + max_wait
-                while time.monotonic() < until and not _try_lock(descriptor):
+                while time.monotonic() < until and not _lock(descriptor, fcntl.LOCK_EX):
                     cancellation.raise_if_requested()
                     time.sleep(_TURN)
                 _unlock(descriptor)
@@ -173,7 +173,7 @@ class PackageStore:
         kept = KeptPackages(path=path, published_at=published_at, _descriptor=[descriptor])
         # The name after the lock: what is still there then is removed by nobody.
         if (
-            _may_stay(descriptor)
+            _lock(descriptor, fcntl.LOCK_SH)  # not while somebody removes it
             and _is_still(path, descriptor)
             and self.is_trusted([self.folder.parent, self.folder, path])
         ):
@@ -217,17 +217,6 @@ class PackageStore:
             return  # in use, another user's, or gone
 
 
-def _may_stay(descriptor: int) -> bool:
-    """Whether it is locked as used, or the mount knows no locks; not when somebody removes it."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True  # such as a read-only mount: nobody removes anything there
-    return True
-
-
 def _is_still(path: Path, descriptor: int) -> bool:
     try:
         return os.path.samestat(os.fstat(descriptor), path.stat())
@@ -265,12 +254,12 @@ def _unlock(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
-def _try_lock(descriptor: int) -> bool:
-    """Whether it was free; also where the mount knows no locks: then everybody goes on at once."""
+def _lock(descriptor: int, kind: int) -> bool:
+    """Whether nobody holds it who would be in the way; also where the mount knows no locks: then nobody waits there."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:
-        return True
+        return True  # such as a read-only mount: nobody removes anything there
     return True

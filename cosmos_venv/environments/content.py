@@ -17,8 +17,10 @@ from cosmos_venv.exceptions import CosmosValueError
 _NOT_CONTENT = {"__pycache__", "build", "dist", ".git", ".hg", ".svn", ".venv", "venv", ".tox", ".nox", ".mypy_cache"}
 _NOT_CONTENT_SUFFIXES = (".egg-info", ".pyc", ".pyo")
 _COMMENT = re.compile(r"(^|\s)#.*$")
-_PATH = re.compile(r"(?P<path>[^;\[]+)")
-_ARCHIVES = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tgz")
+ARCHIVES = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tgz")
+"""How the name of a file ends that can be installed."""
+PATH_AND_REST = re.compile(r"(?P<path>[^;\[]+)(?P<rest>.*)", re.DOTALL)
+"""A requirement that is a path, and the extras and markers behind it."""
 
 
 def digest_of_path(path: Path) -> str:
@@ -73,8 +75,8 @@ def _canonical_requirement(text: str, file: Path) -> Iterator[str]:
         if address is not None:
             yield from _content_of(Path(unquote(address.path)))
         return
-    path = _PATH.match(text)
-    if path and (text.startswith((".", "/")) or "/" in path["path"] or path["path"].endswith(_ARCHIVES)):
+    path = PATH_AND_REST.match(text)
+    if path and (text.startswith((".", "/")) or "/" in path["path"] or path["path"].endswith(ARCHIVES)):
         # pip reads a local path relative to its working directory; beside the file is what people mean, so both count.
         for folder in dict.fromkeys((file.parent, Path.cwd())):
             yield from _content_of(folder / path["path"].strip())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import shlex
 import site
 import sys
@@ -20,13 +19,16 @@ from packaging.specifiers import Specifier
 from packaging.utils import canonicalize_name, canonicalize_version
 
 from cosmos_venv.environments import credentials, options
-from cosmos_venv.environments.content import canonical_requirements_file, digest_of_path
+from cosmos_venv.environments.content import (
+    ARCHIVES,
+    PATH_AND_REST,
+    canonical_requirements_file,
+    digest_of_path,
+)
 from cosmos_venv.environments.interpreter import Interpreter
 from cosmos_venv.exceptions import CosmosValueError
 
 _FORM = 1  # raise it when the canonical form changes: environments of the old form are then not found
-_ARCHIVES = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tgz")
-_PATH_AND_REST = re.compile(r"(?P<path>[^;\[]+)(?P<rest>.*)", re.DOTALL)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -138,11 +140,11 @@ def _is_url(text: str) -> bool:
 
 def _is_local(text: str) -> bool:
     """Whether pip takes it as a path: it has a separator or ends like an archive, and is no URL."""
-    path = _PATH_AND_REST.fullmatch(text.strip())
+    path = PATH_AND_REST.fullmatch(text.strip())
     if path is None or "@" in text or _is_url(text):
         return False
     name = path["path"].strip()
-    return "/" in name or name.startswith(".") or name.endswith(_ARCHIVES)
+    return "/" in name or name.startswith(".") or name.endswith(ARCHIVES)
 
 
 def _parsed(text: str) -> Requirement:
@@ -183,7 +185,7 @@ def _canonical_specifier(specifier: Specifier) -> str:
 
 
 def _canonical_path(text: str) -> str:
-    parts = _PATH_AND_REST.fullmatch(text)
+    parts = PATH_AND_REST.fullmatch(text)
     assert parts is not None  # noqa: S101 - _is_local matched the same pattern
     return f"content {digest_of_path(Path(parts['path'].strip()))} {parts['rest'].strip()}"
 

@@ -8,7 +8,6 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from cosmos_venv import settings
-from cosmos_venv.environments.detached import build_detached
 from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.search_path import find_first, stores_of
 from cosmos_venv.environments.spec import EnvironmentSpec
@@ -76,6 +75,9 @@ def environment_for_parsing(
     """
     spec = arguments.spec()
     if foreground_builds.get() is None and not _is_on_search_path(spec):
+        # Tasks, which ask this module too, have no use for it.
+        from cosmos_venv.environments.detached import build_detached
+
         _refuse_to_build(spec, directory)
         build_detached(
             directory,

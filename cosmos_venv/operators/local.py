@@ -19,9 +19,6 @@ from cosmos_venv.operators.base import (
 from cosmos_venv.operators.local_base import DbtLocalBaseOperator
 from cosmos_venv.public_names import name_lookup
 
-if TYPE_CHECKING:
-    pass
-
 __all__ = [
     "DbtBuildLocalOperator",
     "DbtCloneLocalOperator",
