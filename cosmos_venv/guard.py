@@ -19,9 +19,18 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 import sys
 import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+else:
+    # ``signal`` imports enum and all that needs, as ``ctypes`` does below: without them the guard starts twice as fast.
+    try:
+        import _signal as signal
+    except ImportError:
+        import signal
 
 INTERRUPT_AT, TERMINATE_AT, KILL_AT = 0.0, 1.0, 3.0
 LADDER = ((INTERRUPT_AT, signal.SIGINT), (TERMINATE_AT, signal.SIGTERM), (KILL_AT, signal.SIGKILL))
@@ -63,6 +72,13 @@ def prctl(option: int, value: int) -> bool:
     """Whether the kernel took it: False off Linux and where there is no C library to call."""
     if not sys.platform.startswith("linux"):
         return False
+    try:
+        from _ctypes import call_function, dlopen, dlsym
+
+        this_program = dlopen(None, 0)  # type: ignore[arg-type] # as ctypes.CDLL(None) does
+        return bool(call_function(dlsym(this_program, "prctl"), (option, value, 0, 0, 0)) == 0)
+    except (ImportError, OSError, AttributeError, TypeError):
+        pass
     try:
         import ctypes
 

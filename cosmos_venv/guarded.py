@@ -16,12 +16,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.util import MAGIC_NUMBER
 from pathlib import Path
 
 from cosmos_venv import guard
 from cosmos_venv.exceptions import CommandKilled
 
 _END_DEADLINE = guard.KILL_AT + 2.0
+_BYTECODE_HEADER = 16
 
 
 class Cancellation:
@@ -94,7 +96,7 @@ class GuardedProcess:
                     sys.executable,
                     "-I",
                     "-S",
-                    guard.__file__,
+                    guard_program(),
                     str(theirs.fileno()),
                     ",".join(map(str, keep_open)),
                     "--",
@@ -185,6 +187,21 @@ class GuardedProcess:
             except OSError as error:
                 if error.errno not in (errno.ESRCH, errno.EPERM):
                     raise
+
+
+def guard_program() -> str:
+    """The file to start a guard from: its bytecode, where Python itself would take that for its source now."""
+    source, compiled = Path(guard.__file__), getattr(guard, "__cached__", None)
+    try:
+        made_from = source.stat()
+        with open(compiled or "", "rb") as bytecode:  # noqa: PTH123 - each task comes by here
+            header = bytecode.read(_BYTECODE_HEADER)
+    except OSError:
+        return str(source)
+    # PEP 552: magic number, flags (0: judged by time and size), time, size.
+    expected = (0, int(made_from.st_mtime) & 0xFFFFFFFF, made_from.st_size & 0xFFFFFFFF)
+    is_current = header == MAGIC_NUMBER + b"".join(number.to_bytes(4, "little") for number in expected)
+    return str(compiled) if is_current else str(source)
 
 
 def run_guarded(

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pytest_cosmos_venv.airflow.clock import Clock
     from pytest_cosmos_venv.airflow.connections import Connections
-    from pytest_cosmos_venv.airflow.fixtures import RunDag, RunTask
     from pytest_cosmos_venv.airflow.home import AirflowHome
     from pytest_cosmos_venv.airflow.outcomes import DagOutcome, EmittedAsset, TaskOutcome
+    from pytest_cosmos_venv.airflow.runners import RunDag, RunTask
     from pytest_cosmos_venv.airflow.variables import Variables, VariableWrite
     from pytest_cosmos_venv.dags.budget import OverBudget, ParseBudget
     from pytest_cosmos_venv.dags.cost import ParseCost
-    from pytest_cosmos_venv.dags.fixtures import ShapeOfDag
-    from pytest_cosmos_venv.dags.shape import DagShape, dag_shape
+    from pytest_cosmos_venv.dags.shape import DagShape, ShapeOfDag, dag_shape
     from pytest_cosmos_venv.environments.dbt_record import DbtCall, read_dbt_calls
     from pytest_cosmos_venv.environments.fake_venv import FakeVenv
     from pytest_cosmos_venv.environments.package_index import IndexRequest, PackageIndex, serve_wheelhouse
@@ -172,8 +171,8 @@ _HOME = {
     "Race": "races.result",
     "RaceFailure": "races.result",
     "Racer": "racers.racer",
-    "RunDag": "airflow.fixtures",
-    "RunTask": "airflow.fixtures",
+    "RunDag": "airflow.runners",
+    "RunTask": "airflow.runners",
     "RunningRace": "races.running",
     "SEED_SCENARIOS": "seeds.ready_made",
     "ScriptedDbt": "environments.scripted_dbt",
@@ -185,7 +184,7 @@ _HOME = {
     "SeedScenario": "seeds.scenario",
     "SeedScenarios": "seeds.scenarios",
     "SeedStory": "seeds.seed_story",
-    "ShapeOfDag": "dags.fixtures",
+    "ShapeOfDag": "dags.shape",
     "Sighting": "races.points",
     "SourceBuild": "environments.sdist",
     "Span": "races.timeline",

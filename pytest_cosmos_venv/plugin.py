@@ -1,26 +1,17 @@
-"""What does pytest see of the toolkit? The options, the rooms its fixtures are in, and the switch to the suite.
+"""What does pytest see of the toolkit? The options, the fixtures, and the switch to the suite.
 
-Every project that has this distribution installed imports this file and the named rooms in each test run: the standard
-library and pytest only; everything else on first use.
+Every project that has this distribution installed imports this file and those of ``fixtures/`` in each test run: the
+standard library and pytest only; everything else on first use.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
 
 import pytest
 
-ROOMS = (
-    "pytest_cosmos_venv.fixtures",
-    "pytest_cosmos_venv.airflow.fixtures",
-    "pytest_cosmos_venv.dags.fixtures",
-    "pytest_cosmos_venv.environments.fixtures",
-    "pytest_cosmos_venv.processes.fixtures",
-    "pytest_cosmos_venv.projects.fixtures",
-    "pytest_cosmos_venv.racers.fixtures",
-    "pytest_cosmos_venv.races.fixtures",
-    "pytest_cosmos_venv.seeds.fixtures",
-)
+FIXTURES = ("pytest_cosmos_venv.fixtures", "pytest_cosmos_venv.fixtures.racers")
 
 _CONFORMANCE = "--cosmos-conformance"
 # Options with a value; each may stand in the ini file too, under its name with underscores.
@@ -40,10 +31,14 @@ _VALUES = (
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
-    """The options, in a group of their own; the rooms, whose own options follow."""
+    """The options, the fixtures, and from here on a watch over the first import of Airflow.
+
+    It is the earliest moment of a run: other plugins and conftest.py files that import Airflow come later.
+    """
     # Not by pytest_plugins: pytest looks through the metadata of all distributions for each name that stands there.
-    for room in ROOMS:
-        pluginmanager.import_plugin(room)
+    for name in FIXTURES:
+        pluginmanager.import_plugin(name)
+    _watch_for_airflow(parser, pluginmanager)
     group = parser.getgroup("cosmos", "dbt in Airflow (pytest-cosmos-venv)")
     group.addoption(
         _CONFORMANCE,
@@ -94,11 +89,44 @@ def pytest_report_header(config: pytest.Config) -> str | None:
     """Which implementation is used, where that can be told without looking for it."""
     if config.pluginmanager.hasplugin("pytest_cosmos_venv.conformance.session"):  # which says it itself
         return None
-    from pytest_cosmos_venv.fixtures import named_option
+    from pytest_cosmos_venv.fixtures.session import named_option
     from pytest_cosmos_venv.implementation import describe_choice
 
     choice = describe_choice(named_option(config, "cosmos_implementation"))
     return f"cosmos: implementation {choice}" if choice else None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failed test shows the DAG runs that did not succeed; a misuse shows which line of the test it was."""
+    report = yield
+    if call.excinfo is None:
+        return report
+    from pytest_cosmos_venv.errors import ToolkitMisuse, blamed_line
+    from pytest_cosmos_venv.fixtures.airflow import OUTCOMES
+
+    ill = [str(outcome) for outcome in item.stash.get(OUTCOMES, []) if not outcome.succeeded]
+    if ill and report.failed and report.when == "call":
+        report.sections.append(("cosmos: what did not succeed", "\n\n".join(ill)))
+    # A misuse is told without a traceback.
+    line = blamed_line(call.excinfo.tb, item.config.rootpath) if call.excinfo.errisinstance(ToolkitMisuse) else None
+    if line is not None:
+        report.sections.append(("cosmos: used wrongly here", line))
+    return report
+
+
+def _watch_for_airflow(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    from pytest_cosmos_venv.airflow.settling import NAME, OPTION, Settling
+
+    parser.addini(
+        OPTION,
+        "Whether this run gives Airflow a throw-away home. Default: where a test file names a fixture that needs one.",
+        type="bool",
+        default=None,
+    )
+    pluginmanager.register(Settling(), NAME)
 
 
 def _refuse_paths(config: pytest.Config, arguments: list[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import py_compile
 import resource
 import signal
 import subprocess
@@ -16,8 +17,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from cosmos_venv import guard
 from cosmos_venv.exceptions import CommandKilled
-from cosmos_venv.guarded import Cancellation, CompletedCommand, GuardedProcess, run_guarded
+from cosmos_venv.guarded import Cancellation, CompletedCommand, GuardedProcess, guard_program, run_guarded
 
 DEADLINE = 20.0
 
@@ -286,3 +288,21 @@ def test_a_command_runs_in_a_process_with_many_open_files(tmp_path: Path) -> Non
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
     assert (completed.returncode, completed.lines) == (0, ["moored"])
+
+
+def test_the_guard_starts_from_its_bytecode_while_that_is_its_sources(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, compiled = tmp_path / "guard.py", tmp_path / "guard.pyc"
+    source.write_text(Path(guard.__file__).read_text(encoding="utf-8"), encoding="utf-8")
+    monkeypatch.setattr(guard, "__file__", str(source))
+    monkeypatch.setattr(guard, "__cached__", str(compiled))
+    assert guard_program() == str(source)
+
+    py_compile.compile(str(source), cfile=str(compiled))
+    assert guard_program() == str(compiled)
+    assert run_guarded([sys.executable, "-c", "print('up')"]).lines == ["up"]
+
+    with source.open("a", encoding="utf-8") as text:
+        text.write("# of another release\n")
+    assert guard_program() == str(source)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from cosmos_venv.config.values import load_yaml, require
+from cosmos_venv.config.values import require, yaml_file
 from cosmos_venv.constants import DEFAULT_PROFILES_FILE_NAME
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.scratch import scratch_folder
@@ -66,7 +66,7 @@ class ProfileConfig:
         if self.profile_mapping is not None:
             return self.profile_mapping.dbt_profile_type
         self.validate_profiles_yml()
-        value = load_yaml(Path(str(self.profiles_yml_filepath)))
+        value = yaml_file(Path(str(self.profiles_yml_filepath)))
         where = f"{self.profiles_yml_filepath}"
         for key in (self.profile_name, "outputs", self.target_name, "type"):
             if not isinstance(value, dict) or key not in value:

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from cosmos_venv.constants import ExecutionMode, LoadMode, SeedRenderingBehavior, SourceRenderingBehavior
 from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.yaml_text import load_yaml
 
 E = TypeVar("E", bound=Enum)
 
@@ -123,11 +124,11 @@ def deprecated(old: str, new: str, *, stacklevel: int) -> None:
     warnings.warn(f"{old} is deprecated; use {new}.", DeprecationWarning, stacklevel=stacklevel + 2)
 
 
-def load_yaml(path: Path) -> object:
+def yaml_file(path: Path) -> object:
     """:raises CosmosValueError: when the file is not YAML."""
     import yaml
 
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return load_yaml(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise CosmosValueError(f"{path} is not YAML: {error}") from error

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from cosmos_venv.yaml_text import load_yaml
+
 PACKAGE_FILES = ("packages.yml", "dependencies.yml")
 LOCK_FILE = "package-lock.yml"
 
@@ -106,7 +108,7 @@ def _local_paths(text: str) -> list[str] | None:
     import yaml
 
     try:
-        content = yaml.safe_load(text) or {}
+        content = load_yaml(text) or {}
         entries = content.get("packages") or []
         return [str(entry["local"]) for entry in entries if "local" in entry]
     except (yaml.YAMLError, AttributeError, TypeError):

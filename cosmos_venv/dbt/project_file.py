@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cosmos_venv.exceptions import CosmosLoadDbtException
+from cosmos_venv.yaml_text import load_yaml
 
 DEFAULT_PACKAGES_FOLDER = "dbt_packages"
 
@@ -45,7 +46,7 @@ def _parse(path: Path, text: str) -> dict[str, object]:
     import yaml
 
     try:
-        content = yaml.safe_load(text)
+        content = load_yaml(text)
     except yaml.YAMLError as error:
         raise CosmosLoadDbtException(f"{path} is not YAML: {error}") from error
     if not isinstance(content, dict):

@@ -11,6 +11,7 @@ from cosmos_venv import settings
 from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.search_path import find_first, stores_of
 from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.environments.temporary import temporary_environment
 from cosmos_venv.exceptions import VirtualenvError, VirtualenvLockTimeout
 from cosmos_venv.guarded import Cancellation
@@ -74,11 +75,15 @@ def environment_for_parsing(
     :raises VirtualenvBeingBuilt: when it is not ready in time; a later parse will find it.
     """
     spec = arguments.spec()
-    if foreground_builds.get() is None and not _is_on_search_path(spec):
-        # Tasks, which ask this module too, have no use for it.
+    if foreground_builds.get() is None:
+        if (ready := _on_search_path(spec) or EnvironmentStore(directory).find(spec)) is not None:
+            with closing(ready):
+                yield ready
+            return
+        _refuse_to_build(spec, directory)
+        # Whoever finds an environment has no use for it.
         from cosmos_venv.environments.detached import build_detached
 
-        _refuse_to_build(spec, directory)
         build_detached(
             directory,
             spec,
@@ -110,13 +115,20 @@ def _kept_environment(
         with closing(ready):
             yield ready
         return
+    upgrade_after = None
+    if may_upgrade and spec.asks_for_upgrade and _may_build():
+        upgrade_after = settings.virtualenv_upgrade_interval
+    elif (ready := EnvironmentStore(directory).find(spec)) is not None:
+        # Most tasks end here, and have not asked how one is built.
+        with closing(ready):
+            yield ready
+        return
     _refuse_to_build(spec, directory)
-    may_upgrade = may_upgrade and _may_build()
     with environment_store(directory).open(
         spec,
         preference=installer(),
         max_tries=settings.virtualenv_max_retries_lock,
-        upgrade_after=settings.virtualenv_upgrade_interval if may_upgrade else None,
+        upgrade_after=upgrade_after,
         cancellation=cancellation,
         report=report,
         # What an image is filled with is used through the search path, which notes no use: nothing there is old.
@@ -137,25 +149,17 @@ def _on_search_path(spec: EnvironmentSpec) -> Environment | None:
     return find_first(stores_of(settings.virtualenv_search_path), spec)
 
 
-def _is_on_search_path(spec: EnvironmentSpec) -> bool:
-    if (ready := _on_search_path(spec)) is not None:
-        ready.close()
-    return ready is not None
-
-
 def _may_build() -> bool:
     return settings.virtualenv_build != "never" or foreground_builds.get() is not None
 
 
 def _refuse_to_build(spec: EnvironmentSpec, directory: Path) -> None:
-    """Raises unless the environment is ready in ``directory``, or may be built there."""
+    """Raises where the environment, which is not ready, may not be built."""
     if _may_build():
         return
-    if (ready := environment_store(directory).find(spec)) is None:
-        searched = settings.virtualenv_search_path
-        raise VirtualenvError(
-            f"virtualenv_dir={str(directory)!r} holds no environment for {spec}"
-            + (f", nor does virtualenv_search_path={searched!r}" if searched else "")
-            + ", and [cosmos_venv] virtualenv_build is never. Build it beforehand: cosmos-venv env build DAGFILE"
-        )
-    ready.close()
+    searched = settings.virtualenv_search_path
+    raise VirtualenvError(
+        f"virtualenv_dir={str(directory)!r} holds no environment for {spec}"
+        + (f", nor does virtualenv_search_path={searched!r}" if searched else "")
+        + ", and [cosmos_venv] virtualenv_build is never. Build it beforehand: cosmos-venv env build DAGFILE"
+    )

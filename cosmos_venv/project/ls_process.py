@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from cosmos_venv import managed
 from cosmos_venv.constants import ExecutionMode
 from cosmos_venv.dbt.command import vars_flags
@@ -22,6 +20,7 @@ from cosmos_venv.dbt.workspace import descriptors_of, downloading_in_place, work
 from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException, VirtualenvError
 from cosmos_venv.guarded import Cancellation
 from cosmos_venv.project.dbt_ls import ls_arguments
+from cosmos_venv.yaml_text import load_yaml
 
 if TYPE_CHECKING:
     from cosmos_venv.project.load import DbtGraph
@@ -96,7 +95,7 @@ def _variables(graph: DbtGraph) -> Mapping[str, object] | None:
     """What the tasks get too: ``operator_args["vars"]``, a dict or YAML text, before ``ProjectConfig.dbt_vars``."""
     given = graph.operator_args.get("vars")
     if isinstance(given, str):
-        given = yaml.safe_load(given)
+        given = load_yaml(given)
     return given if isinstance(given, Mapping) and given else graph.project.dbt_vars or None
 
 

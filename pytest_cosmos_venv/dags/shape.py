@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import Enum
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Protocol
 
 from pytest_cosmos_venv.errors import ToolkitMisuse
 
@@ -42,6 +42,13 @@ class DagShape:
                 yield from self._members(name, indent + _STEP)
             else:
                 yield from _task_lines(name, self.data["tasks"][name], indent)
+
+
+class ShapeOfDag(Protocol):
+    """What ``cosmos_dag_shape`` is."""
+
+    def __call__(self, dag: Any, *, fields: Sequence[str] = ()) -> DagShape:
+        """As ``dag_shape``."""
 
 
 def dag_shape(dag: Any, *, fields: Sequence[str] = ()) -> DagShape:

@@ -1,1 +1,6 @@
 """One test, many copies at once: the mark, where its copies run, and how they meet."""
+
+MARK = "cosmos_race"
+"""Also the property of a test's report under which it is told why it was not run across workers."""
+INDEX = "_cosmos_racer_index"
+"""The fixture whose parameter is the racer's number, where racers are tests of their own."""

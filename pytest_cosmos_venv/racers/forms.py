@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from pytest_cosmos_venv.racers.fixtures import INDEX, MARK
+from pytest_cosmos_venv.racers import INDEX, MARK
 from pytest_cosmos_venv.racers.mark import race_of
 from pytest_cosmos_venv.racers.meeting import Ending, Meeting
 from pytest_cosmos_venv.racers.names import find_races, race_folder, race_name, racer_id

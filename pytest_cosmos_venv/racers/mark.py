@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from pytest_cosmos_venv.errors import ToolkitMisuse
-from pytest_cosmos_venv.racers.fixtures import MARK
+from pytest_cosmos_venv.racers import MARK
 
 if TYPE_CHECKING:
     from typing import TypeGuard

@@ -28,10 +28,9 @@ def test_importing_the_product_imports_neither_airflow_nor_another_implementatio
 
 
 def test_importing_the_plugin_imports_the_standard_library_and_pytest_only() -> None:
-    rooms = ", ".join(plugin.ROOMS)
+    plugins = ", ".join(plugin.FIXTURES)
 
-    modules = modules_of(f"pytest_cosmos_venv.plugin, {rooms}", before="import pytest")
+    modules = modules_of(f"pytest_cosmos_venv.plugin, {plugins}", before="import pytest")
 
-    assert {name for name in modules if name.rpartition(".")[2] not in ("plugin", "fixtures", "hooks")} == {
-        room.rpartition(".")[0] for room in plugin.ROOMS
-    }
+    fixtures = {name for name in modules if name.startswith("pytest_cosmos_venv.fixtures")}
+    assert modules - fixtures == {"pytest_cosmos_venv", "pytest_cosmos_venv.plugin", "pytest_cosmos_venv.racers"}

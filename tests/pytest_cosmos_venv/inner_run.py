@@ -208,4 +208,4 @@ def wait_for(file: Path, process: subprocess.Popen[str]) -> None:
 
 def public_fixtures() -> set[str]:
     """As the rooms of the toolkit have them."""
-    return {name for room in plugin.ROOMS for name in vars(import_module(room)) if name.startswith("cosmos_")}
+    return {name for module in plugin.FIXTURES for name in vars(import_module(module)) if name.startswith("cosmos_")}

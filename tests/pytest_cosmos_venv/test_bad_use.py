@@ -152,7 +152,7 @@ def test_outside_of_a_test(for_all_tests):
     pass
 
 def test_called_like_a_function():
-    from pytest_cosmos_venv.environments.fixtures import cosmos_fake_venv
+    from pytest_cosmos_venv.fixtures.environments import cosmos_fake_venv
     cosmos_fake_venv()
 """
 TOLD_OF_HEAD = {

@@ -293,7 +293,7 @@ def test_a_migration_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_the_fixtures_that_need_the_home_are_known_by_name() -> None:
     arguments: dict[str, list[str]] = {}
-    for file in Path(pytest_cosmos_venv.__file__).parent.glob("**/fixtures.py"):
+    for file in Path(pytest_cosmos_venv.__file__).parent.glob("fixtures/*.py"):
         for made in ast.parse(file.read_text(encoding="utf-8")).body:
             if isinstance(made, ast.FunctionDef):
                 arguments[made.name] = [argument.arg for argument in made.args.args]

@@ -59,7 +59,7 @@ def test_a_failed_test_shows_the_failed_runs_and_no_others(pytester: pytest.Pyte
         test_it="""
         import dataclasses, pytest
         from pytest_cosmos_venv import DagOutcome, TaskOutcome
-        from pytest_cosmos_venv.airflow.fixtures import _OUTCOMES
+        from pytest_cosmos_venv.fixtures.airflow import OUTCOMES
 
         @pytest.fixture
         def outcomes(request):
@@ -68,7 +68,7 @@ def test_a_failed_test_shows_the_failed_runs_and_no_others(pytester: pytest.Pyte
                 dag_id="harbor", run_id="r", logical_date=None, state="failed", tasks={"look": look}, duration=0.5
             )
             good = dataclasses.replace(bad, dag_id="beach", state="success", tasks={})
-            return request.node.stash.setdefault(_OUTCOMES, [bad, good])
+            return request.node.stash.setdefault(OUTCOMES, [bad, good])
 
         def test_red(outcomes):
             assert outcomes[0].succeeded, outcomes[0]

@@ -8,7 +8,7 @@ from importlib import metadata
 import pytest
 
 from pytest_cosmos_venv import SEED_SCENARIOS, Implementation, SeedScenarios, SeedStory, find_implementation
-from pytest_cosmos_venv.fixtures import named_option
+from pytest_cosmos_venv.fixtures.session import named_option
 
 PARSED = "it computes the checksum while the DAG is parsed, and remembers that one"
 MD5 = "the checksum is MD5"
