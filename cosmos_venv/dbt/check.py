@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-# Run by the environment's own Python. Imports alone: `dbt --version` would ask the package index for news.
+# Run by the environment's own Python. Imports alone: `dbt --version` would ask the package index for news. The names
+# are those of the folders: importlib.metadata would take as long as all the rest where dbt does not import it itself.
 DBT_CHECK = """
-import importlib, importlib.metadata, re, sys
+import importlib, importlib.util, os, sys
 
-names = {re.sub("[-_.]+", "-", found.metadata["Name"] or "").lower() for found in importlib.metadata.distributions()}
+names = set()
+for folder in filter(os.path.isdir, sys.path):
+    for entry in os.listdir(folder):
+        stem, suffix = os.path.splitext(entry)
+        if suffix in (".dist-info", ".egg-info"):
+            names.add(stem.partition("-")[0].lower().replace("_", "-").replace(".", "-"))
 if "dbt-core" not in names:
     sys.exit("dbt-core is not installed: name dbt-core, or a dbt adapter that brings it, in py_requirements")
 importlib.import_module("dbt.cli.main")
