@@ -56,7 +56,9 @@ __all__ = [
     "dags_folder",
     "dags_made_by",
     "get_connection",
+    "object_storage_path",
     "prepare_virtualenv",
+    "show_rendered_fields",
     "to_boolean",
     "venv_install_method",
 ]
@@ -77,6 +79,24 @@ def context_variables(context: Context | Mapping[str, Any]) -> dict[str, str]:
         return {}
     export = _first("context_to_airflow_vars", "airflow.sdk.execution_time.context", "airflow.utils.operator_helpers")
     return dict(export(context, in_env_var_format=True))
+
+
+def show_rendered_fields(operator: BaseOperator, context: Context | Mapping[str, Any]) -> None:
+    """Let Airflow show the operator's template fields as they are now, and not as they were before it ran."""
+    if IS_AIRFLOW_3:
+        operator.overwrite_rtif_after_execution = True
+        return
+    if "ti" in context:
+        fields = import_module("airflow.models.renderedtifields").RenderedTaskInstanceFields
+        fields(ti=context["ti"], render_templates=False).write()
+
+
+def object_storage_path(url: str, conn_id: str | None) -> Any:
+    """A path in whatever storage Airflow knows by that URL; a local path, too.
+
+    :param conn_id: of the connection; None: the default one of that storage.
+    """
+    return _first("ObjectStoragePath", "airflow.sdk", "airflow.io.path")(url, conn_id=conn_id)
 
 
 def to_boolean(value: object) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from cosmos_venv.operators.base import (
     DbtBuildMixin,
     DbtCloneMixin,
+    DbtCompileMixin,
     DbtDocsMixin,
     DbtLSMixin,
     DbtRunMixin,
@@ -20,8 +21,10 @@ from cosmos_venv.operators.local_base import DbtLocalBaseOperator
 from cosmos_venv.public_names import name_lookup
 
 __all__ = [
+    "AbstractDbtLocalBase",
     "DbtBuildLocalOperator",
     "DbtCloneLocalOperator",
+    "DbtCompileLocalOperator",
     "DbtDocsLocalOperator",
     "DbtLSLocalOperator",
     "DbtLocalBaseOperator",
@@ -34,8 +37,15 @@ __all__ = [
 ]
 
 
+AbstractDbtLocalBase = DbtLocalBaseOperator
+
+
 class DbtBuildLocalOperator(DbtBuildMixin, DbtLocalBaseOperator):
-    """``dbt build`` on the worker. Parameter of its own: ``full_refresh``, a boolean or a template of one."""
+    """``dbt build`` on the worker.
+
+    Parameters of its own: ``full_refresh``, a boolean or a template of one; ``log_format``, such as ``json``;
+    ``on_warning_callback``, called with the context, ``test_names`` and ``test_results`` after dbt has succeeded.
+    """
 
 
 class DbtLSLocalOperator(DbtLSMixin, DbtLocalBaseOperator):
@@ -51,7 +61,7 @@ class DbtSnapshotLocalOperator(DbtSnapshotMixin, DbtLocalBaseOperator):
 
 
 class DbtSourceLocalOperator(DbtSourceMixin, DbtLocalBaseOperator):
-    """``dbt source freshness`` on the worker."""
+    """``dbt source freshness`` on the worker. Parameter of its own: ``on_warning_callback``, as for ``dbt build``."""
 
 
 class DbtRunLocalOperator(DbtRunMixin, DbtLocalBaseOperator):
@@ -59,7 +69,10 @@ class DbtRunLocalOperator(DbtRunMixin, DbtLocalBaseOperator):
 
 
 class DbtTestLocalOperator(DbtTestMixin, DbtLocalBaseOperator):
-    """``dbt test`` on the worker."""
+    """``dbt test`` on the worker.
+
+    Parameter of its own: ``on_warning_callback``, as for ``dbt build``, but called only when a test has warned.
+    """
 
 
 class DbtRunOperationLocalOperator(DbtRunOperationMixin, DbtLocalBaseOperator):
@@ -67,6 +80,10 @@ class DbtRunOperationLocalOperator(DbtRunOperationMixin, DbtLocalBaseOperator):
 
     Parameters of its own: ``macro_name``, required, and ``args``, a dict or YAML text, which may be templates.
     """
+
+
+class DbtCompileLocalOperator(DbtCompileMixin, DbtLocalBaseOperator):
+    """``dbt compile`` on the worker."""
 
 
 class DbtDocsLocalOperator(DbtDocsMixin, DbtLocalBaseOperator):
