@@ -69,11 +69,13 @@ class Artifacts:
 
     :param target: dbt's target folder.
     :param log_file: dbt's log file, in JSON; None: there is none.
+    :param log_begins_at: how many bytes of it were there before.
     :param began_at: when the invocation began, in seconds since the epoch.
     """
 
     target: Path
     log_file: Path | None = None
+    log_begins_at: int = 0
     began_at: float = 0.0
 
     def text(self, name: str) -> str | None:
@@ -95,9 +97,10 @@ class Artifacts:
     def errors(self) -> list[str]:
         """The last messages of level error in the log file, each once."""
         try:
-            text = self.log_file.read_text(encoding="utf-8", errors="replace") if self.log_file else ""
+            content = self.log_file.read_bytes() if self.log_file else b""
         except OSError:
             return []
+        text = content[self.log_begins_at :].decode("utf-8", errors="replace")
         found = (_error(line) for line in text.splitlines() if '"error"' in line)
         return list(dict.fromkeys(message for message in found if message))[-MOST_ERRORS:]
 
@@ -187,7 +190,8 @@ def warnings_in(lines: Sequence[str]) -> list[Warned]:
 def _error(line: str) -> str | None:
     try:
         event: Any = json.loads(line)
-        is_error = event["info"]["level"] == "error"
+        # The stack of dbt's own code says nothing that the message before it does not.
+        is_error = event["info"]["level"] == "error" and event["info"].get("name") != "MainStackTrace"
         return _COLOUR.sub("", str(event["info"]["msg"])).strip() if is_error else None
     except (ValueError, KeyError, TypeError):
         return None  # a line of the text format, or of another program
@@ -206,6 +210,6 @@ def _age(source: _Freshness) -> str:
 
 def _with_path(result: _Result, compiled: Path | None) -> str:
     message = (result.message or "").strip()
-    if compiled is None or compiled.name in message:
+    if compiled is None or "compiled code at" in message.lower():
         return message
     return f"{message}\n  compiled code at {'/'.join(compiled.parts[compiled.parts.index('compiled') - 1 :])}"

@@ -24,10 +24,14 @@ DbtRunnerResult = Any
 """``dbt.cli.main.dbtRunnerResult``: on most workers there is no dbt to import it from."""
 
 
+# As in Cosmos.
+_FURTHER_FLAGS = ("--no-static-parser",)
+
+
 def is_importable() -> bool:
-    """Whether dbt is installed in this Python. Imports nothing of it but its empty packages."""
+    """Whether dbt is installed in this Python. Imports nothing of it that takes time: ``dbt.cli`` imports it all."""
     try:
-        return importlib.util.find_spec("dbt.cli.main") is not None
+        return importlib.util.find_spec("dbt.cli") is not None
     except ImportError:
         return False
 
@@ -69,7 +73,7 @@ def run_in_process(
             "Install it there, or give InvocationMode.SUBPROCESS or ExecutionMode.VIRTUALENV."
         ) from error
     with _environment(env), _working_directory(cwd), _interruptible(cancellation):
-        result = dbtRunner(callbacks=list(callbacks)).invoke([*arguments, *_further_flags()])
+        result = dbtRunner(callbacks=list(callbacks)).invoke([*arguments, *_FURTHER_FLAGS])
     cancellation.raise_if_requested()
     # dbt catches everything: what was meant for the task, such as its time-out or its end, goes on here.
     if result.exception is not None and not isinstance(result.exception, Exception):
@@ -96,15 +100,6 @@ def _failures(result: DbtRunnerResult) -> list[str]:
         for each in nodes
         if str(each.status) in FAILED_STATUSES
     ]
-
-
-def _further_flags() -> list[str]:
-    """As Cosmos does it for the dbt versions that know the flag for every command."""
-    import importlib.metadata
-
-    version = importlib.metadata.version("dbt-core").split(".")[:3]
-    numbers = tuple(int("".join(filter(str.isdigit, part)) or 0) for part in version)
-    return ["--no-static-parser"] if numbers >= (1, 5, 6) else []
 
 
 @contextmanager

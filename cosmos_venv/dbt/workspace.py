@@ -125,9 +125,11 @@ def written_in_place(place: Path, env: Mapping[str, str]) -> dict[str, str]:
 
 def artifacts_of(place: Path, env: Mapping[str, str]) -> Artifacts:
     """What a dbt that begins now in ``place``, with these variables, will leave."""
+    log_file = place / env.get("DBT_LOG_PATH", "logs") / "dbt.log"
     return Artifacts(
         target=place / env.get("DBT_TARGET_PATH", "target"),
-        log_file=place / env.get("DBT_LOG_PATH", "logs") / "dbt.log",
+        log_file=log_file,
+        log_begins_at=log_file.stat().st_size if log_file.exists() else 0,
         began_at=time.time(),
     )
 

@@ -47,11 +47,11 @@ def test_the_compiled_path_is_told_where_dbt_does_not_tell_it(tmp_path: Path) ->
     compiled = tmp_path / "target" / "compiled" / "p" / "models" / "bad.sql"
     compiled.parent.mkdir(parents=True)
     compiled.write_text("select 1")
-    result = {"unique_id": "model.p.bad", "status": "error", "message": "Binder Error"}
+    result = {"unique_id": "model.p.bad", "status": "error", "message": "Binder Error in bad.sql"}
     (tmp_path / "target" / "run_results.json").write_text(json.dumps({"results": [result]}))
 
     assert Artifacts(target=tmp_path / "target").failures() == [
-        "model.p.bad: error: Binder Error\n  compiled code at target/compiled/p/models/bad.sql"
+        "model.p.bad: error: Binder Error in bad.sql\n  compiled code at target/compiled/p/models/bad.sql"
     ]
 
 
@@ -60,12 +60,16 @@ def test_where_dbt_ended_before_its_results_the_errors_of_its_log_head_the_text(
         {"info": {"level": "debug", "msg": "no error"}},
         {"info": {"level": "error", "msg": "\x1b[31mCompilation Error\x1b[0m in model bad\n  unknown macro"}},
         {"info": {"level": "error", "msg": "\x1b[31mCompilation Error\x1b[0m in model bad\n  unknown macro"}},
+        {"info": {"level": "error", "name": "MainStackTrace", "msg": "Traceback (most recent call last)"}},
         {"data": "error"},
     ]
     log = tmp_path / "dbt.log"
-    log.write_text("\n".join(['not json, an "error" all the same', *map(json.dumps, events)]))
+    earlier = '{"info": {"level": "error", "msg": "of an earlier run"}}\n'
+    log.write_text(earlier + "\n".join(['not json, an "error" all the same', *map(json.dumps, events)]))
 
-    text = failure_text(Artifacts(target=tmp_path, log_file=log), lines=["Encountered an error"])
+    text = failure_text(
+        Artifacts(target=tmp_path, log_file=log, log_begins_at=len(earlier)), lines=["Encountered an error"]
+    )
 
     assert text.splitlines() == [
         *("Compilation Error in model bad", "  unknown macro"),
