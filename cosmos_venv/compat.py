@@ -6,7 +6,7 @@ Airflow 2.10 and later, and 3.x. Importing this module imports Airflow.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -56,6 +56,7 @@ __all__ = [
     "dags_folder",
     "dags_made_by",
     "get_connection",
+    "let_map",
     "object_storage_path",
     "prepare_virtualenv",
     "show_rendered_fields",
@@ -79,6 +80,15 @@ def context_variables(context: Context | Mapping[str, Any]) -> dict[str, str]:
         return {}
     export = _first("context_to_airflow_vars", "airflow.sdk.execution_time.context", "airflow.utils.operator_helpers")
     return dict(export(context, in_env_var_format=True))
+
+
+def let_map(cls: type[BaseOperator], names: Iterable[str]) -> None:
+    """Let ``partial`` and ``expand`` take these parameters of the operator, which no constructor's signature has.
+
+    A class without a wrapper of Airflow's own shares the one of its first base; then that one's ``partial`` takes them
+    too, and its constructor refuses them.
+    """
+    cls.__init__._BaseOperatorMeta__param_names |= set(names)  # type: ignore[attr-defined]
 
 
 def show_rendered_fields(operator: BaseOperator, context: Context | Mapping[str, Any]) -> None:

@@ -6,7 +6,6 @@ The functions called ``upload_to_…`` are callbacks: ``callback=upload_to_aws_s
 from __future__ import annotations
 
 import io
-import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -145,6 +144,8 @@ def _objects(
 
 
 def _tarball(folder: Path) -> bytes:
+    import tarfile
+
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w:gz") as tar:
         tar.add(folder, arcname=folder.name)

@@ -20,7 +20,7 @@ _CALLABLES = ("interceptors", "dbt_runner_callbacks")
 @functools.cache
 def parameters(cls: type[BaseOperator]) -> frozenset[str]:
     """Every keyword that the operator's constructors take, Airflow's included."""
-    names = set(getattr(cls, "own_parameters", ()))
+    names = {*getattr(cls, "own_parameters", ()), *getattr(cls, "old_names", ())}
     for base in cls.__mro__:
         if "__init__" in vars(base):
             names |= set(inspect.signature(vars(base)["__init__"]).parameters)

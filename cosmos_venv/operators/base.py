@@ -8,6 +8,7 @@ own: Airflow wraps every constructor of an operator's ancestry, and a DAG of tho
 from __future__ import annotations
 
 import os
+import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -33,6 +34,8 @@ class AbstractDbtBase(BaseOperator):
 
     #: parameters of this command only, with their defaults; one without a default has to be given.
     own_parameters: ClassVar[Mapping[str, Any]] = {}
+    #: names that a parameter of this command had once, each with the one that it has now.
+    old_names: ClassVar[Mapping[str, str]] = {}
     #: what this class adds to its bases' template fields.
     own_template_fields: ClassVar[tuple[str, ...]] = (
         *("env", "select", "exclude", "selector", "vars", "models", "dbt_cmd_flags"),
@@ -59,11 +62,16 @@ class AbstractDbtBase(BaseOperator):
 
     @classmethod
     def take_own_parameters(cls, arguments: dict[str, Any]) -> dict[str, Any]:
-        """This command's own parameters, taken out of the arguments.
+        """This command's own parameters, taken out of the arguments; ``default_args`` count where one is not given.
 
         :raises CosmosValueError: when one without a default is missing.
         """
-        own = {name: arguments.pop(name, default) for name, default in cls.own_parameters.items()}
+        for old, new in cls.old_names.items():
+            if old in arguments:
+                warnings.warn(f"{old} of {cls.__name__} is called {new} now.", DeprecationWarning, stacklevel=5)
+                arguments.setdefault(new, arguments.pop(old))
+        defaults = {**cls.own_parameters, **(arguments.get("default_args") or {})}
+        own = {name: arguments.pop(name, defaults[name]) for name in cls.own_parameters}
         for name, value in own.items():
             if value is REQUIRED:
                 raise CosmosValueError(f"{cls.__name__} needs {name}: give it, as in {name}='...'.")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cosmos_venv.compat import let_map
 from cosmos_venv.operators.base import (
     DbtBuildMixin,
     DbtCloneMixin,
     DbtCompileMixin,
-    DbtDocsMixin,
     DbtLSMixin,
     DbtRunMixin,
     DbtRunOperationMixin,
@@ -16,6 +16,13 @@ from cosmos_venv.operators.base import (
     DbtSnapshotMixin,
     DbtSourceMixin,
     DbtTestMixin,
+)
+from cosmos_venv.operators.docs import (
+    DbtDocsAzureStorageLocalOperator,
+    DbtDocsCloudLocalOperator,
+    DbtDocsGCSLocalOperator,
+    DbtDocsLocalOperator,
+    DbtDocsS3LocalOperator,
 )
 from cosmos_venv.operators.local_base import DbtLocalBaseOperator
 from cosmos_venv.public_names import name_lookup
@@ -25,7 +32,11 @@ __all__ = [
     "DbtBuildLocalOperator",
     "DbtCloneLocalOperator",
     "DbtCompileLocalOperator",
+    "DbtDocsAzureStorageLocalOperator",
+    "DbtDocsCloudLocalOperator",
+    "DbtDocsGCSLocalOperator",
     "DbtDocsLocalOperator",
+    "DbtDocsS3LocalOperator",
     "DbtLSLocalOperator",
     "DbtLocalBaseOperator",
     "DbtRunLocalOperator",
@@ -86,13 +97,15 @@ class DbtCompileLocalOperator(DbtCompileMixin, DbtLocalBaseOperator):
     """``dbt compile`` on the worker."""
 
 
-class DbtDocsLocalOperator(DbtDocsMixin, DbtLocalBaseOperator):
-    """``dbt docs generate`` on the worker."""
-
-
 class DbtCloneLocalOperator(DbtCloneMixin, DbtLocalBaseOperator):
     """``dbt clone`` on the worker. Parameter of its own: ``full_refresh``, a boolean or a template of one."""
 
+
+for _operator in (
+    *(DbtBuildLocalOperator, DbtCloneLocalOperator, DbtDocsCloudLocalOperator, DbtRunLocalOperator),
+    *(DbtRunOperationLocalOperator, DbtSeedLocalOperator, DbtSourceLocalOperator, DbtTestLocalOperator),
+):
+    let_map(_operator, _operator.own_parameters)
 
 if not TYPE_CHECKING:
     __getattr__ = name_lookup(__name__)

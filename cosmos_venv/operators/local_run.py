@@ -12,7 +12,7 @@ from cosmos_venv import managed, scratch
 from cosmos_venv.compat import AirflowException, AirflowSkipException, to_boolean
 from cosmos_venv.constants import InvocationMode
 from cosmos_venv.dbt import runner
-from cosmos_venv.dbt.command import Selection, vars_flags
+from cosmos_venv.dbt.command import CommandFlags, Selection, vars_flags
 from cosmos_venv.dbt.package_files import has_packages
 from cosmos_venv.dbt.process import FullOutputSubprocessResult, run_dbt
 from cosmos_venv.dbt.results import Artifacts, failure_text
@@ -64,6 +64,7 @@ class LocalRun(AbstractDbtBase):
         install_deps: bool | str
         copy_dbt_packages: bool | None
         manifest_filepath: str | Path
+        dbt_cmd_flags: CommandFlags
         callback: Callable[..., object] | str | Sequence[Callable[..., object] | str] | None
         callback_args: Mapping[str, Any]
         should_store_compiled_sql: bool

@@ -205,6 +205,26 @@ def test_default_args_of_a_dag_reach_the_operator_unless_it_says_otherwise(make:
         assert operator.build_cmd({})[0] == ["dbt", "run", "--indirect-selection", "cautious", "--fail-fast"]
 
 
+@pytest.mark.parametrize("mode", ["Local", "Virtualenv"])
+@pytest.mark.parametrize(
+    ("name", "own"), [("Run", {"full_refresh": True}), ("RunOperation", {"macro_name": "grant", "args": {"a": 1}})]
+)
+def test_what_a_command_has_of_its_own_can_be_mapped(
+    make: Make, dbt_project: Path, mode: str, name: str, own: dict[str, Any]
+) -> None:
+    like = make(mode, name)
+    arguments = {"project_dir": dbt_project, "profile_config": like.profile_config}
+    arguments |= {"py_requirements": ["dbt-duckdb"]} if mode == "Virtualenv" else {}
+    with DAG("harbor", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=timezone.utc)):
+        mapped = type(like).partial(task_id="mapped", **own, **arguments).expand(select=["a", "b"])
+
+    unmapped = mapped.unmap({"select": "a"})
+
+    assert {each: getattr(unmapped, each) for each in own} == own
+    with pytest.raises(TypeError, match="selct"):
+        type(like).partial(task_id="other", selct="a", **arguments)
+
+
 def test_operators_share_nothing_that_an_interceptor_may_change(make: Make) -> None:
     shared: dict[str, Any] = {"env": {"A": "1"}, "dbt_cmd_flags": ["--empty"], "extra_context": {"x": 1}}
     one, other = make("Local", "Run", **shared), make("Local", "Run", task_id="other", **shared)

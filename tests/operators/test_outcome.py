@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -323,49 +322,31 @@ def test_uploading_without_a_place_is_an_error_but_not_for_compile_itself(writin
         writing(should_upload_compiled_sql=True).execute({})
 
 
-class Hook:
-    """Stands in for a hook of a provider, with its signatures as far as they are used."""
-
-    default_conn_name = "the_default"
-    calls: list[tuple[str, dict[str, Any]]] = []  # noqa: RUF012 - the tests look here
-
-    def __init__(self, **kwargs: Any) -> None:
-        self.calls.append(("hook", kwargs))
-
-    def __getattr__(self, name: str) -> Callable[..., None]:
-        def called(**kwargs: Any) -> None:
-            source = kwargs.get("filename") or kwargs.get("file_path")
-            self.calls.append((name, kwargs | ({"text": Path(source).read_text()} if source else {})))
-
-        return called
-
-
-PROVIDERS = {
-    "upload_to_aws_s3": ("airflow.providers.amazon.aws.hooks.s3", "S3Hook", "bucket_name", "key"),
-    "upload_to_gcp_gs": ("airflow.providers.google.cloud.hooks.gcs", "GCSHook", "bucket_name", "object_name"),
-    "upload_to_azure_wasb": (
-        *("airflow.providers.microsoft.azure.hooks.wasb", "WasbHook"),
-        *("container_name", "blob_name"),
-    ),
+UPLOADS = {
+    "upload_to_aws_s3": ("bucket_name", "key"),
+    "upload_to_gcp_gs": ("bucket_name", "object_name"),
+    "upload_to_azure_wasb": ("container_name", "blob_name"),
 }
 
 
-@pytest.mark.parametrize("function", PROVIDERS)
+@pytest.mark.parametrize("function", UPLOADS)
 @pytest.mark.parametrize("use_tarball", [False, True])
 def test_an_upload_callback_puts_each_file_below_dag_run_task_and_try(
-    function: str, use_tarball: bool, context: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    function: str,
+    use_tarball: bool,
+    context: dict[str, Any],
+    provider_calls: list[tuple[str, dict[str, Any]]],
+    tmp_path: Path,
 ) -> None:
     from cosmos_venv import io
 
-    module, name, bucket, key = PROVIDERS[function]
-    monkeypatch.setitem(sys.modules, module, SimpleNamespace(**{name: Hook}))
-    monkeypatch.setattr(Hook, "calls", [])
+    bucket, key = UPLOADS[function]
     (tmp_path / "target").mkdir()
     (tmp_path / "target" / "manifest.json").write_text("{}")
 
     getattr(io, function)(str(tmp_path), **{bucket: "b"}, use_tarball=use_tarball, context=context)
 
-    (_, hook), (_, upload) = Hook.calls
+    (_, hook), (_, upload) = provider_calls
     assert list(hook.values()) == ["the_default"]
     assert upload[bucket] == "b"
     name = "target.tar.gz" if use_tarball else "target/manifest.json"
