@@ -124,8 +124,8 @@ class Artifacts:
 
     def compiled_sql(self) -> str:
         """All SQL that dbt has compiled and run, each file below a line with its path; empty when there is none."""
-        texts = {path.relative_to(self.target): path.read_text(encoding="utf-8") for path in self.sql()}
-        return "\n\n".join(f"-- {path}\n{text.strip()}" for path, text in texts.items())
+        texts = {path: path.read_text(encoding="utf-8", errors="backslashreplace") for path in self.sql()}
+        return "\n\n".join(f"-- {path.relative_to(self.target)}\n{text.strip()}" for path, text in texts.items())
 
     def freshness(self) -> str:
         """``sources.json``, indented; empty when there is none."""

@@ -83,9 +83,14 @@ class Outcome:
 
     def _show(self) -> None:
         found = {"compiled_sql": self.artifacts.compiled_sql(), "freshness": self.artifacts.freshness()}
-        if any(found.values()):
-            vars(self.operator).update(found)
+        if not any(found.values()):
+            return
+        vars(self.operator).update(found)
+        try:
             show_rendered_fields(self.operator, self.context)
+        except Exception:
+            # Nobody has asked for it, and dbt has done its work.
+            self.operator.log.warning("Compiled SQL cannot be shown among the rendered fields.", exc_info=True)
 
     def _uploads(self) -> bool:
         wanted = self.operator.should_upload_compiled_sql

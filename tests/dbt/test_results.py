@@ -140,6 +140,13 @@ def test_sql_is_shown_with_its_path(tmp_path: Path) -> None:
     assert Artifacts(target=tmp_path).compiled_sql() == "-- compiled/p/b.sql\nselect 2\n\n-- run/p/a.sql\ncreate"
 
 
+def test_sql_in_no_encoding_is_no_reason_to_fail(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "a.sql").write_bytes(b"select '\xff'")
+
+    assert Artifacts(target=tmp_path).compiled_sql() == "-- run/a.sql\nselect '\\xff'"
+
+
 def test_freshness_is_shown_indented_and_a_half_file_as_it_is(tmp_path: Path) -> None:
     artifacts = Artifacts(target=tmp_path)
     assert artifacts.freshness() == ""
