@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from cosmos_venv import settings
 from cosmos_venv.compat import AirflowException, object_storage_path
 from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.public_names import name_lookup
 
 if TYPE_CHECKING:
     from cosmos_venv.dbt.results import Artifacts
@@ -164,3 +165,7 @@ def _remote_target() -> Any:
 def _write(place: Any, content: bytes) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_bytes(content)
+
+
+if not TYPE_CHECKING:
+    __getattr__ = name_lookup(__name__)

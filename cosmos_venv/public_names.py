@@ -44,6 +44,7 @@ COSMOS_NAMES: Mapping[str, frozenset[str]] = {
             *("PRODUCER_WATCHER_DONE_TASK_ID", "PRODUCER_WATCHER_TASK_ID"),
         },
         "exceptions": {"AirflowCompatibilityError", "CosmosDbtRunError", "CosmosValueError"},
+        "io": {f"upload_to_{place}" for place in ("aws_s3", "azure_wasb", "cloud_storage", "gcp_gs")},
         "operators": _operators("Operator", "Deps", "Docs", "DocsAzureStorage", "DocsGCS", "DocsS3"),
         "operators.base": {"AbstractDbtBase", *_operators("Mixin", "Clone", "Compile", "Source")},
         "operators.local": {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -117,6 +116,8 @@ def refuse_wrong_flags(parameter: str, flags: object) -> None:
     """
     for name, own in flags.items() if isinstance(flags, Mapping) else ():
         if name not in DBT_COMMANDS:
+            import difflib
+
             near = difflib.get_close_matches(str(name), DBT_COMMANDS, n=1, cutoff=0.4)
             advice = f"Did you mean {near[0]!r}?" if near else "Drop it."
             raise CosmosValueError(f"{parameter} names the command {name!r}; {advice} (of {', '.join(DBT_COMMANDS)})")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
@@ -34,6 +33,8 @@ def refuse_unknown(cls: type[BaseOperator], names: Iterable[str]) -> None:
         if name in OUTPUT_ONLY:
             raise CosmosValueError(f"{name} of {cls.__name__} is written by the task and cannot be given. Drop it.")
         if name not in taken:
+            import difflib
+
             near = difflib.get_close_matches(name, sorted(taken), n=3)
             advice = f"Did you mean {' or '.join(map(repr, near))}?" if near else "Drop it, or correct its name."
             raise CosmosValueError(f"{cls.__name__} takes no argument {name!r}. {advice}")
