@@ -27,7 +27,7 @@ from cosmos_venv.dbt.workspace import (
 from cosmos_venv.exceptions import CommandKilled, CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.guarded import Cancellation
 from cosmos_venv.operators.base import AbstractDbtBase
-from cosmos_venv.operators.outcome import Outcome
+from cosmos_venv.operators.outcome import Outcome, require_place_for
 
 DbtResult = FullOutputSubprocessResult | runner.DbtRunnerResult
 
@@ -95,6 +95,7 @@ class LocalRun(AbstractDbtBase):
         """
         project_dir = Path(self.project_dir)
         require_project(project_dir)
+        require_place_for(self)
         wants_deps = to_boolean(self.install_deps) and has_packages(project_dir)
         with (
             self.profile_config.ensure_profile() as (profile, secrets),

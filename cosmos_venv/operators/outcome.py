@@ -16,12 +16,22 @@ from typing import TYPE_CHECKING, Any
 from cosmos_venv import settings
 from cosmos_venv.compat import AirflowException, show_rendered_fields
 from cosmos_venv.dbt.results import Artifacts, warnings_in
+from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators.arguments import callables
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from cosmos_venv.operators.local_run import LocalRun
+
+
+def require_place_for(operator: LocalRun) -> None:
+    """Before dbt runs: :raises CosmosValueError: when its SQL is to be uploaded and nothing says where to."""
+    if operator.should_upload_compiled_sql and not settings.remote_target_path:
+        raise CosmosValueError(
+            "should_upload_compiled_sql=True, and [cosmos] remote_target_path is not set: it says where compiled SQL "
+            "goes, such as s3://bucket/dbt. Set it, or leave the parameter out."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -315,11 +315,15 @@ def test_compiled_sql_is_uploaded_where_that_is_wanted(
     assert uploaded(tmp_path / "remote") == ({path: "select 1\n"} if expected else {})
 
 
-def test_uploading_without_a_place_is_an_error_but_not_for_compile_itself(writing: Callable[..., WritingRun]) -> None:
+def test_uploading_without_a_place_is_an_error_before_dbt_runs_but_not_for_compile_itself(
+    writing: Callable[..., WritingRun], cosmos_fake_venv: FakeVenv
+) -> None:
     writing(WritingCompile).execute({})
 
     with pytest.raises(AirflowException, match=r"\[cosmos\] remote_target_path is not set"):
         writing(should_upload_compiled_sql=True).execute({})
+
+    assert [call.command for call in cosmos_fake_venv.calls] == ["compile"]
 
 
 UPLOADS = {

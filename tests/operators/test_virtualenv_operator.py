@@ -246,3 +246,16 @@ def test_making_an_operator_touches_nothing(make_operator: MakeOperator, tmp_pat
 def test_an_argument_that_the_operator_does_not_know_is_refused(make_operator: MakeOperator) -> None:
     with pytest.raises(CosmosValueError, match=r"no argument 'py_requirments'. Did you mean 'py_requirements'\?"):
         make_operator(py_requirments=["dbt-duckdb"])
+
+
+def test_what_a_dbt_run_owes_its_user_is_inherited(make_operator: MakeOperator, dbt_project: Path) -> None:
+    called: list[str] = []
+
+    def look(project_dir: str, **kwargs: object) -> None:
+        called.append(str((Path(project_dir) / "target" / "run_results.json").exists()))
+
+    with pytest.raises(AirflowException, match="exit code 2"):
+        make_operator(py_requirements=["dbt-core==9.1"], callback=look).execute({})
+    make_operator(callback=look, dbt_cmd_flags={"run": ["--threads", "2"], "test": ["--quiet"]}).execute({})
+
+    assert called == ["False", "True"]
