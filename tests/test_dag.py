@@ -28,6 +28,7 @@ from cosmos_venv.compat import DAG, EmptyOperator
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.operators.local import DbtRunLocalOperator
 from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator, DbtTestVirtualenvOperator
+from cosmos_venv.profiles import PostgresUserPasswordProfileMapping
 from pytest_cosmos_venv import Wheelhouse
 
 MANIFEST = Path(__file__).parent / "data" / "rendering-project" / "manifest.json"
@@ -273,6 +274,19 @@ def test_what_configurations_say_of_tasks_reaches_those_that_take_it(manifest_ar
     assert test.on_warning_callback is notify
     assert not hasattr(run, "on_warning_callback")
     assert (run.invocation_mode, run.emit_datasets, run.copy_dbt_packages) == (InvocationMode.DBT_RUNNER, False, True)
+
+
+def test_a_schema_among_operator_args_is_that_of_the_profile(manifest_arguments: dict[str, Any]) -> None:
+    mapping = PostgresUserPasswordProfileMapping("harbor", {"schema": "public", "threads": 4})
+    manifest_arguments["profile_config"] = ProfileConfig("harbor_ops", "dev", profile_mapping=mapping)
+    manifest_arguments["operator_args"]["schema"] = "of_tasks"
+
+    with pytest.warns(DeprecationWarning, match="use profile_args of the profile mapping"):
+        dag = DbtDag(dag_id="harbor", schedule=None, start_date=START, **manifest_arguments)
+
+    task: Any = dag.get_task("stg_ports.run")
+    assert task.profile_config.profile_mapping.profile_args == {"schema": "of_tasks", "threads": 4}
+    assert mapping.profile_args == {"schema": "public", "threads": 4}
 
 
 def test_flags_of_a_command_that_dbt_does_not_have_are_refused_in_a_group_too(

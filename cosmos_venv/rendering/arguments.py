@@ -6,6 +6,8 @@ replaces the same key of ``operator_args``.
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -67,7 +69,7 @@ class Configuration:
         """What every task gets."""
         own: dict[str, Any] = {
             "project_dir": self.execution.project_path or self.project.dbt_project_path,
-            "profile_config": self.profile,
+            "profile_config": self._profile(),
             "partial_parse": self.project.partial_parse,
             "emit_datasets": self.render.emit_datasets,
             "install_deps": self._install_deps(),
@@ -85,6 +87,15 @@ class Configuration:
             own["on_warning_callback"] = self.on_warning_callback
         return {**self.operator_args, **own}
 
+    def _profile(self) -> ProfileConfig:
+        """As given, but for ``operator_args["schema"]``, which is the schema of the mapping's profile, as in Cosmos."""
+        schema, mapping = self.operator_args.get("schema"), self.profile.profile_mapping
+        if schema is None or mapping is None:
+            return self.profile
+        mapping = copy.copy(mapping)  # other DAGs may have the same one
+        vars(mapping)["profile_args"] = {**(getattr(mapping, "profile_args", None) or {}), "schema": schema}
+        return dataclasses.replace(self.profile, profile_mapping=mapping)
+
     def _install_deps(self) -> bool | str:
         if self.execution.install_dbt_deps is not None:
             return self.execution.install_dbt_deps
@@ -99,6 +110,8 @@ class Configuration:
         for name in _OUTPUT_ONLY:
             if name in self.operator_args:
                 raise CosmosValueError(f"operator_args[{name!r}] is written by the task and cannot be given. Drop it.")
+        if "schema" in self.operator_args:
+            _deprecated("operator_args['schema']", "profile_args of the profile mapping")
         if "install_deps" in self.operator_args:
             _deprecated("operator_args['install_deps']", "ProjectConfig or ExecutionConfig install_dbt_deps")
         for text in sorted(set(self.render.select) & set(self.render.exclude)):
