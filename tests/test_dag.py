@@ -276,6 +276,20 @@ def test_what_configurations_say_of_tasks_reaches_those_that_take_it(manifest_ar
     assert (run.invocation_mode, run.emit_datasets, run.copy_dbt_packages) == (InvocationMode.DBT_RUNNER, False, True)
 
 
+def test_an_invocation_mode_among_operator_args_counts_where_the_configuration_says_none(
+    manifest_arguments: dict[str, Any],
+) -> None:
+    manifest_arguments |= {
+        "execution_config": ExecutionConfig(),
+        "operator_args": {"invocation_mode": InvocationMode.DBT_RUNNER},
+    }
+
+    dag = DbtDag(dag_id="harbor", schedule=None, start_date=START, **manifest_arguments)
+
+    task: Any = dag.get_task("stg_ports.run")
+    assert task.invocation_mode is InvocationMode.DBT_RUNNER
+
+
 def test_a_schema_among_operator_args_is_that_of_the_profile(manifest_arguments: dict[str, Any]) -> None:
     mapping = PostgresUserPasswordProfileMapping("harbor", {"schema": "public", "threads": 4})
     manifest_arguments["profile_config"] = ProfileConfig("harbor_ops", "dev", profile_mapping=mapping)

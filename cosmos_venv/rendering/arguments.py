@@ -78,7 +78,8 @@ class Configuration:
         }
         if self.execution.execution_mode is ExecutionMode.LOCAL:
             own["dbt_executable_path"] = self.execution.dbt_executable_path
-            own["invocation_mode"] = self.execution.invocation_mode
+            if self.execution.invocation_mode is not None:
+                own["invocation_mode"] = self.execution.invocation_mode
         elif self.execution.virtualenv_dir is not None:
             own["virtualenv_dir"] = self.execution.virtualenv_dir
         if self.project.copy_dbt_packages is not None:
