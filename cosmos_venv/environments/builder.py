@@ -64,11 +64,13 @@ def build_environment(
     *,
     cancellation: Cancellation,
     report: Callable[[str], None],
+    on_tick: Callable[[], None] | None = None,
     keep_open: Sequence[int] = (),
 ) -> None:
     """Make the environment in ``directory``, which does not exist yet or is empty.
 
     :param report: gets each line of the tools' output, without credentials.
+    :param on_tick: called every second while a tool is at work: uv downloads for minutes without a word.
     :param keep_open: descriptors (leases) that live as long as anything the installer starts.
     :raises VirtualenvBuildError: with the tool's last lines, when a step fails or what was installed does not work.
     :raises CommandKilled: when ``cancellation`` was requested; nothing that was started runs any more.
@@ -82,6 +84,7 @@ def build_environment(
         environ=installer_environment(environ),
         cancellation=cancellation,
         report=report,
+        on_tick=on_tick,
         keep_open=tuple(keep_open),
     )
     if installer.command:
@@ -102,6 +105,7 @@ class _Build:
     environ: dict[str, str]
     cancellation: Cancellation
     report: Callable[[str], None]
+    on_tick: Callable[[], None] | None
     keep_open: tuple[int, ...]
 
     @property
@@ -205,6 +209,7 @@ class _Build:
                 env={**self.environ, **more},
                 keep_open=(*self.keep_open, *descriptors_of(folder)),
                 on_line=lambda line: self.report(self.arguments.mask(line)),
+                on_tick=self.on_tick,
                 cancellation=self.cancellation,
             )
         except OSError as error:

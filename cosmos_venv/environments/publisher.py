@@ -123,7 +123,6 @@ class Publisher:
     def _fill_and_publish(self, build: Path, installer: Installer, lease: Lease) -> Environment:
         def report_progress(line: str) -> None:
             lease_path(build).touch()
-            self._lock.renew()
             self._said.append(line)
             self._report(line)
 
@@ -134,6 +133,7 @@ class Publisher:
             installer,
             cancellation=self._cancellation,
             report=report_progress,
+            on_tick=self._lock.renew,
             keep_open=lease.descriptors,
         )
         seconds = time.monotonic() - began
