@@ -62,7 +62,7 @@ class Publisher:
         with store.naming_the_directory():
             make_directory(store.directory, store.directory_mode)
             with self._lock.acquire(max_tries=max_tries, cancellation=self._cancellation, report=self._report):
-                environment = store.find(self._spec) or self._build(preference)
+                environment = store.find(self._spec, cancellation=self._cancellation) or self._build(preference)
             # Who waits for the lock need not wait for this.
             self._delete_retired(environment)
             return environment
@@ -93,14 +93,16 @@ class Publisher:
 
     def _newer_than(self, old: Environment) -> Environment | None:
         """What another task has published since ``old`` was found."""
-        found = self._store.find(self._spec)
+        found = self._store.find(self._spec, cancellation=self._cancellation)
         if found is None or found.path != old.path:
             return found
         found.close()
         return None
 
     def _build(self, preference: InstallerPreference) -> Environment:
-        installer = choose_installer(preference, self._spec.pip_install_options, os.environ)
+        installer = choose_installer(
+            preference, self._spec.pip_install_options, os.environ, requirements=self._spec.requirements
+        )
         refuse_unfit(self._store.directory)
         make_directory(self._store.root, self._store.directory_mode)
         make_directory(self._store.builds, self._store.directory_mode)
