@@ -31,6 +31,8 @@ __all__ = ["BUILD_NAME", "LAYOUT", "EnvironmentStore"]
 LAYOUT = "envs-v1"
 BUILD_NAME = re.compile(r"(?P<digest>[0-9a-f]{64})-(?P<number>\d+)")
 _REMOVAL_IN_PROGRESS = 0.005
+# Taking a build out of sight is a matter of milliseconds; a pruner that was stopped in the middle keeps nobody.
+_LONGEST_REMOVAL = 5.0
 # What a mount answers that cannot be written to, or knows no locks: no lease can be had there by anybody.
 _NOBODY_PRUNES = {
     *(
@@ -70,13 +72,19 @@ class EnvironmentStore:
         self.root = self.directory / LAYOUT
         self.builds = self.root / "builds"
 
-    def find(self, spec: EnvironmentSpec) -> Environment | None:
+    def find(self, spec: EnvironmentSpec, *, cancellation: Cancellation | None = None) -> Environment | None:
         """The ready environment, leased to the caller (who closes it); None when there is none. Takes no lock.
+
+        None too when it is being removed and that does not come to an end.
 
         :raises CosmosValueError: when ``virtualenv_dir`` is a file.
         :raises VirtualenvError: when it cannot be read, or somebody else can have written there.
+        :raises CommandKilled: when ``cancellation`` was requested meanwhile.
         """
+        deadline = time.monotonic() + _LONGEST_REMOVAL
         while True:
+            if cancellation is not None:
+                cancellation.raise_if_requested()
             build = self.published(spec.digest)
             # After the look at the link: what was missing then may have been planted meanwhile.
             with self.naming_the_directory():
@@ -103,6 +111,8 @@ class EnvironmentStore:
                 return self.environment_of(spec, build, lease=lease)
             if lease is not None:
                 lease.close()
+            if time.monotonic() >= deadline:
+                return None
             time.sleep(_REMOVAL_IN_PROGRESS)
 
     @contextmanager
@@ -131,7 +141,7 @@ class EnvironmentStore:
         :raises VirtualenvError: when the directory cannot be read or written, or somebody else can have written there.
         :raises CommandKilled: when ``cancellation`` was requested.
         """
-        environment = self.find(spec)
+        environment = self.find(spec, cancellation=cancellation)
         if environment is None or _is_outdated(environment, spec, upgrade_after):
             # Its imports are for the one task that builds, not for all that find their environment.
             from cosmos_venv.environments.publisher import Publisher

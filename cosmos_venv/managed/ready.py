@@ -37,7 +37,7 @@ def managed_environment(
     :raises VirtualenvError: when it cannot be had.
     :raises CosmosValueError: when an argument cannot be what it is.
     """
-    spec = arguments.spec()
+    spec = arguments.spec(cancellation=cancellation)
     with ExitStack() as opened:
 
         def fresh() -> Environment:
@@ -106,11 +106,11 @@ def _kept_environment(
     foreground = foreground_builds.get()
     if foreground is not None and foreground.directory is not None:
         directory = foreground.directory
-    elif (ready := _on_search_path(spec)) is not None:
+    elif (ready := _on_search_path(spec, cancellation)) is not None:
         with closing(ready):
             yield ready
         return
-    _refuse_to_build(spec, directory)
+    _refuse_to_build(spec, directory, cancellation)
     may_upgrade = may_upgrade and _may_build()
     with environment_store(directory).open(
         spec,
@@ -133,8 +133,8 @@ def seconds_for_a_parse() -> float | None:
     return left / 2 if left else None
 
 
-def _on_search_path(spec: EnvironmentSpec) -> Environment | None:
-    return find_first(stores_of(settings.virtualenv_search_path), spec)
+def _on_search_path(spec: EnvironmentSpec, cancellation: Cancellation | None = None) -> Environment | None:
+    return find_first(stores_of(settings.virtualenv_search_path), spec, cancellation=cancellation)
 
 
 def _is_on_search_path(spec: EnvironmentSpec) -> bool:
@@ -147,11 +147,11 @@ def _may_build() -> bool:
     return settings.virtualenv_build != "never" or foreground_builds.get() is not None
 
 
-def _refuse_to_build(spec: EnvironmentSpec, directory: Path) -> None:
+def _refuse_to_build(spec: EnvironmentSpec, directory: Path, cancellation: Cancellation | None = None) -> None:
     """Raises unless the environment is ready in ``directory``, or may be built there."""
     if _may_build():
         return
-    if (ready := environment_store(directory).find(spec)) is None:
+    if (ready := environment_store(directory).find(spec, cancellation=cancellation)) is None:
         searched = settings.virtualenv_search_path
         raise VirtualenvError(
             f"virtualenv_dir={str(directory)!r} holds no environment for {spec}"
