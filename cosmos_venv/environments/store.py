@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.lease import Lease
+from cosmos_venv.environments.put_off import LONGEST_PAUSE, is_put_off
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.trust import refuse_untrusted
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
@@ -125,6 +126,7 @@ class EnvironmentStore:
         upgrade_after: float | None = None,
         cancellation: Cancellation,
         report: Callable[[str], None],
+        warn: Callable[[str], None] | None = None,
         upkeep: Upkeep | None = None,
     ) -> Iterator[Environment]:
         """The environment, built first when it is not there yet, kept for as long as the block runs.
@@ -132,8 +134,10 @@ class EnvironmentStore:
         :param preference: which installer builds it.
         :param max_tries: seconds to wait for another builder that makes no progress.
         :param upgrade_after: age in seconds at which a spec that asks for ``--upgrade`` is resolved anew, into a newer
-            generation, by one task at a time; the others use what is ready. None: never.
+            generation, by one task at a time; the others use what is ready. None: never. When that fails, what is
+            ready is used, and the next attempt is put off for as long, at most an hour.
         :param report: gets lines for the task's log.
+        :param warn: gets those that somebody should act on; None: ``report`` does.
         :param upkeep: what happens to the directory's other environments when this one had to be built.
         :raises CosmosValueError: when ``virtualenv_dir`` is a file.
         :raises VirtualenvBuildError: when it cannot be built.
@@ -146,11 +150,11 @@ class EnvironmentStore:
             # Its imports are for the one task that builds, not for all that find their environment.
             from cosmos_venv.environments.publisher import Publisher
 
-            publisher = Publisher(self, spec, cancellation=cancellation, report=report, upkeep=upkeep)
+            publisher = Publisher(self, spec, cancellation=cancellation, report=report, warn=warn, upkeep=upkeep)
             if environment is None:
                 environment = publisher.make_ready(preference=preference, max_tries=max_tries)
             else:
-                environment = publisher.upgrade(environment, preference=preference)
+                environment = publisher.upgrade(environment, preference=preference, pause=_pause(upgrade_after))
         try:
             yield environment
         finally:
@@ -223,4 +227,8 @@ def _is_outdated(environment: Environment, spec: EnvironmentSpec, upgrade_after:
     if upgrade_after is None or not spec.asks_for_upgrade:
         return False
     age = environment.age
-    return age is None or age >= upgrade_after
+    return (age is None or age >= upgrade_after) and not is_put_off(environment.path, pause=_pause(upgrade_after))
+
+
+def _pause(upgrade_after: float | None) -> float:
+    return LONGEST_PAUSE if upgrade_after is None else min(upgrade_after, LONGEST_PAUSE)

@@ -50,7 +50,9 @@ def managed_environment(
             return
         try:
             environment = opened.enter_context(
-                _kept_environment(spec, directory, may_upgrade=True, cancellation=cancellation, report=report)
+                _kept_environment(
+                    spec, directory, may_upgrade=True, cancellation=cancellation, report=report, warn=warn
+                )
             )
         except VirtualenvLockTimeout as error:
             if settings.virtualenv_lock_timeout_action != "private" or foreground_builds.get() is not None:
@@ -97,7 +99,13 @@ def environment_for_parsing(
 
 @contextmanager
 def _kept_environment(
-    spec: EnvironmentSpec, directory: Path, *, may_upgrade: bool, cancellation: Cancellation, report: Report
+    spec: EnvironmentSpec,
+    directory: Path,
+    *,
+    may_upgrade: bool,
+    cancellation: Cancellation,
+    report: Report,
+    warn: Report | None = None,
 ) -> Iterator[Environment]:
     """The environment of the search path, else that of ``directory``, built first where it may be.
 
@@ -119,6 +127,7 @@ def _kept_environment(
         upgrade_after=settings.virtualenv_upgrade_interval if may_upgrade else None,
         cancellation=cancellation,
         report=report,
+        warn=warn,
         # What an image is filled with is used through the search path, which notes no use: nothing there is old.
         upkeep=upkeep() if foreground is None else None,
     ) as environment:
