@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import MAGIC_NUMBER
 from pathlib import Path
+from typing import IO
 
 from cosmos_venv import guard
 from cosmos_venv.exceptions import CommandKilled
@@ -211,11 +212,15 @@ def run_guarded(
     cwd: str | Path | None = None,
     keep_open: Sequence[int] = (),
     on_line: Callable[[str], None] | None = None,
+    on_tick: Callable[[], None] | None = None,
+    tick: float = 1.0,
     cancellation: Cancellation | None = None,
     encoding: str = "utf-8",
 ) -> CompletedCommand:
     """Run a command to its end; each line of its output (stdout and stderr in order) goes to ``on_line`` as it comes.
 
+    :param on_tick: called every ``tick`` seconds while the command runs, whether it says something or not. What it
+        raises ends the command.
     :param encoding: of the output; what does not decode becomes backslash escapes.
     :raises OSError: when the command cannot be started.
     :raises CommandKilled: when ``cancellation`` was requested; the command and all below it are gone by then.
@@ -226,7 +231,7 @@ def run_guarded(
     lines = []
     try:
         with cancellation.stopping(process.stop):
-            for raw in process.output:
+            for raw in process.output if on_tick is None else _ticking(process.output, on_tick, tick):
                 line = raw.decode(encoding, errors="backslashreplace").rstrip("\r\n")
                 lines.append(line)
                 if on_line is not None:
@@ -236,3 +241,22 @@ def run_guarded(
         process.close()
     cancellation.raise_if_requested()
     return CompletedCommand(returncode=returncode, lines=lines)
+
+
+def _ticking(output: IO[bytes], on_tick: Callable[[], None], tick: float) -> Iterator[bytes]:
+    """The lines of the output as they come; between them, and while none comes, ``on_tick`` is called."""
+    rest = b""
+    next_tick = time.monotonic() + tick
+    while True:
+        pause = next_tick - time.monotonic()
+        if pause <= 0:
+            on_tick()
+            next_tick = time.monotonic() + tick
+        elif guard.readable([output.fileno()], pause):
+            more = os.read(output.fileno(), 65536)
+            *lines, rest = (rest + more).split(b"\n")
+            yield from (line + b"\n" for line in lines)
+            if not more:
+                break
+    if rest:
+        yield rest

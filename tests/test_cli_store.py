@@ -8,13 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.interpreter import Interpreter
-from cosmos_venv.environments.lease import lease_path
+from cosmos_venv.environments.lease import Lease, lease_path
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.guarded import Cancellation
@@ -125,6 +126,48 @@ def test_prune_says_what_it_would_do_and_does_it(store: Path) -> None:
     assert not Path(data["removed"][0]["path"]).exists()
     assert len(list((store / "envs-v1" / "builds").glob("*-1"))) == 1
     assert cosmos_venv("prune", store).stdout == "Nothing is beyond the limits.\n"
+
+
+def test_prune_removes_the_environment_that_is_named_and_no_other(
+    store: Path, make_used: Callable[[str, float], Environment]
+) -> None:
+    used = make_used("used", 0)
+    dry = cosmos_venv("prune", store, "--digest", used.digest[:12], "--dry-run")
+    was_there = used.path.exists()
+    done = cosmos_venv("prune", store, "--digest", used.digest[:12])
+
+    assert (dry.returncode, done.returncode, was_there) == (0, 0, True), dry.stderr + done.stderr
+    assert done.stdout == f"{used.digest[:12]}-1  no requirements: removed, it was asked for\n"
+    assert not used.path.exists()
+    assert len(list((store / "envs-v1" / "builds").glob("*-1"))) == 1
+
+
+def test_prune_leaves_the_environment_that_is_named_and_in_use(
+    store: Path, make_used: Callable[[str, float], Environment]
+) -> None:
+    used = make_used("used", 0)
+    lease = Lease.shared(used.path)
+    assert lease is not None
+
+    with closing(lease):
+        done = cosmos_venv("prune", store, "--digest", used.digest)
+
+    assert done.returncode == 1
+    assert (
+        "may not go (it was asked for): it is in use; try again when the tasks that run in it have ended" in done.stdout
+    )
+    assert used.path.exists()
+
+
+def test_prune_names_what_it_does_not_find_and_takes_no_limit_beside_a_digest(store: Path) -> None:
+    none, both = (
+        cosmos_venv("prune", store, "--digest", "x"),
+        cosmos_venv("prune", store, "--digest", "x", "--max-count", "1"),
+    )
+
+    assert (none.returncode, both.returncode) == (1, 2)
+    assert "DIGEST 'x' fits no environment of this directory: see cosmos-venv env list." in none.stderr
+    assert "whatever the limits say: leave them out" in both.stderr
 
 
 def test_an_option_wins_over_the_configuration(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:

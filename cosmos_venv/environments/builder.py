@@ -38,16 +38,18 @@ _COMPILE = "import compileall, sys; [compileall.compile_dir(folder, quiet=2) for
 _DIVERTING = {
     *("PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_REQUIRE_VIRTUALENV", "PIP_PYTHON", "PIP_DRY_RUN"),
     *("PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV", "CONDA_PREFIX", "__PYVENV_LAUNCHER__"),
-    *("UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_BREAK_SYSTEM_PACKAGES", "UV_PROJECT", "UV_VENV_SEED", "UV_VENV_CLEAR"),
+    *("UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_BREAK_SYSTEM_PACKAGES", "UV_VENV_SEED", "UV_VENV_CLEAR"),
     *("UV_VENV_RELOCATABLE", "UV_WORKING_DIR"),
 }
 # Removing a variable is not enough where pip.conf says the same.
-_NEUTRAL = {"PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0"}
+_NEUTRAL = {"PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0", "PIP_DRY_RUN": "0"}
 _QUIET = {
     "PIP_NO_INPUT": "1",
     "PIP_DISABLE_PIP_VERSION_CHECK": "1",
     "UV_NO_PROGRESS": "1",
     "UV_PYTHON_DOWNLOADS": "never",
+    # Else it obeys a uv.toml or pyproject.toml in the worker's working directory or above it: whosever that may be.
+    "UV_PROJECT": "/",
 }
 
 
@@ -64,11 +66,13 @@ def build_environment(
     *,
     cancellation: Cancellation,
     report: Callable[[str], None],
+    on_tick: Callable[[], None] | None = None,
     keep_open: Sequence[int] = (),
 ) -> None:
     """Make the environment in ``directory``, which does not exist yet or is empty.
 
     :param report: gets each line of the tools' output, without credentials.
+    :param on_tick: called every second while a tool is at work: uv downloads for minutes without a word.
     :param keep_open: descriptors (leases) that live as long as anything the installer starts.
     :raises VirtualenvBuildError: with the tool's last lines, when a step fails or what was installed does not work.
     :raises CommandKilled: when ``cancellation`` was requested; nothing that was started runs any more.
@@ -82,6 +86,7 @@ def build_environment(
         environ=installer_environment(environ),
         cancellation=cancellation,
         report=report,
+        on_tick=on_tick,
         keep_open=tuple(keep_open),
     )
     if installer.command:
@@ -102,6 +107,7 @@ class _Build:
     environ: dict[str, str]
     cancellation: Cancellation
     report: Callable[[str], None]
+    on_tick: Callable[[], None] | None
     keep_open: tuple[int, ...]
 
     @property
@@ -127,7 +133,8 @@ class _Build:
             if self.installer.name == "uv":
                 command = [self.installer.uv, "pip", "install", "--python", self.python, "--compile-bytecode", *words]
             else:
-                command = [*self._pip(), "install", *words, "--compile"]
+                at_home = pip_config.words_against_diversion(self.environ, self.directory)
+                command = [*self._pip(), "install", *at_home, *words, "--compile"]
             self._run(
                 command, failure=f"{self.installer.name} could not install {self.spec}", more=self.arguments.variables
             )
@@ -205,6 +212,7 @@ class _Build:
                 env={**self.environ, **more},
                 keep_open=(*self.keep_open, *descriptors_of(folder)),
                 on_line=lambda line: self.report(self.arguments.mask(line)),
+                on_tick=self.on_tick,
                 cancellation=self.cancellation,
             )
         except OSError as error:

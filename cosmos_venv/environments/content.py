@@ -41,15 +41,35 @@ def canonical_requirements_file(path: Path, _above: tuple[Path, ...] = ()) -> li
 
     :raises CosmosValueError: naming the file, when it cannot be read or includes itself.
     """
+    above = _with_file(path, _above)
+    return [part for line in _lines_of(above[-1]) for part in _canonical_line(line, above[-1], above)]
+
+
+def options_in_file(path: Path, _above: tuple[Path, ...] = ()) -> Iterator[options.InstallOption]:
+    """The options of a ``-r`` or ``-c`` file, and of the files that it names.
+
+    :raises CosmosValueError: naming the file, when it cannot be read or includes itself.
+    """
+    above = _with_file(path, _above)
+    for option in options.in_requirements(_lines_of(above[-1])):
+        yield option
+        if option.names_requirements_file and option.value and "://" not in option.value:
+            yield from options_in_file(above[-1].parent / option.value, above)
+
+
+def _with_file(path: Path, above: tuple[Path, ...]) -> tuple[Path, ...]:
     path = path.resolve()
-    if path in _above:
+    if path in above:
         raise CosmosValueError(f"pip_install_options: the requirements file {path} includes itself. Remove the cycle.")
+    return (*above, path)
+
+
+def _lines_of(file: Path) -> list[str]:
     try:
-        text = path.read_text(encoding="utf-8", errors="surrogateescape")
+        text = file.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError as error:
-        raise _unreadable(path, error) from error
-    lines = text.replace("\\\n", " ").splitlines()
-    return [part for line in lines for part in _canonical_line(_COMMENT.sub("", line).strip(), path, (*_above, path))]
+        raise _unreadable(file, error) from error
+    return [_COMMENT.sub("", line).strip() for line in text.replace("\\\n", " ").splitlines()]
 
 
 def _canonical_line(line: str, file: Path, above: tuple[Path, ...]) -> Iterator[str]:

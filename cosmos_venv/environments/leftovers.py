@@ -15,6 +15,7 @@ from cosmos_venv.environments import removal
 from cosmos_venv.environments.fitness import TRIAL_PREFIX
 from cosmos_venv.environments.lease import Lease, lease_path
 from cosmos_venv.environments.lock import LOCK_FILENAME
+from cosmos_venv.environments.put_off import failure_file
 from cosmos_venv.environments.store import BUILD_NAME, EnvironmentStore
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 
@@ -22,7 +23,7 @@ Report = Callable[[str], None]
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _KEPT = {".failed", ".failed.log"}
-_ENDINGS = {"", ".lease", ".json", ".rubbish", *_KEPT}
+_ENDINGS = {"", ".lease", ".json", ".rubbish", ".upgrade-failed", *_KEPT}
 
 
 def rubbish_path(build: Path) -> Path:
@@ -87,6 +88,7 @@ def retire(store: EnvironmentStore, build: Path, *, used_until: float | None = N
         if os.path.lexists(build):
             build.rename(rubbish_path(build))
         store.record_file(build).unlink(missing_ok=True)
+        failure_file(build).unlink(missing_ok=True)
         lease_path(build).unlink(missing_ok=True)
     finally:
         lease.close()

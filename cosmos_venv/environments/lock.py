@@ -100,7 +100,7 @@ class VirtualenvLock:
         return not is_locked
 
     def renew(self) -> None:
-        """Say that our build gets on, at most every 10 s: on other hosts only this shows that we live.
+        """Say that we are still at work, at most every 10 s: on other hosts only this shows that we live.
 
         Does nothing unless the lock is held here.
         """

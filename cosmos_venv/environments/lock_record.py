@@ -16,9 +16,9 @@ import psutil
 CLOCK_SLACK = 1.0
 # Other implementations truncate the file before they write their PID into it.
 UNFINISHED_GRACE = 0.5
-# Nothing else is to be known of a process on another host: its record is renewed when its installer says something, at
-# most every 10 s. Where a mount shares no kernel locks between hosts (else those decide), one that compiles in silence
-# for longer than this is taken for dead, and another host may build, too: its task fails or builds anew.
+# Nothing else is to be known of a process on another host: its record is renewed every 10 s while its installer runs.
+# Where a mount shares no kernel locks between hosts (else those decide), one that is stopped for longer than this is
+# taken for dead, and another host may build, too: its task fails or builds anew.
 FOREIGN_HOST_AGE = 60.0
 
 

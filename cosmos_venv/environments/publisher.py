@@ -9,7 +9,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cosmos_venv.environments import integrity, leftovers, removal
@@ -21,6 +21,7 @@ from cosmos_venv.environments.launchers import write_launchers
 from cosmos_venv.environments.lease import Lease, lease_path
 from cosmos_venv.environments.lock import VirtualenvLock
 from cosmos_venv.environments.pruner import Removal, delete_retired, retire_surplus
+from cosmos_venv.environments.put_off import LONGEST_PAUSE, is_put_off, put_off
 from cosmos_venv.environments.record import write_record
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import BUILD_NAME, EnvironmentStore
@@ -35,6 +36,7 @@ class Publisher:
 
     :param cancellation: ends waiting and building.
     :param report: gets lines for the task's log.
+    :param warn: gets those that somebody should act on; None: ``report`` does.
     :param upkeep: what happens to the other environments afterwards; None: nothing.
     """
 
@@ -45,12 +47,14 @@ class Publisher:
         *,
         cancellation: Cancellation,
         report: Callable[[str], None],
+        warn: Callable[[str], None] | None = None,
         upkeep: Upkeep | None = None,
     ) -> None:
         self._store = store
         self._spec = spec
         self._cancellation = cancellation
         self._report = report
+        self._warn = warn or report
         self._upkeep = upkeep or Upkeep()
         self._said: list[str] = []
         self._retired: list[Removal] = []
@@ -62,15 +66,19 @@ class Publisher:
         with store.naming_the_directory():
             make_directory(store.directory, store.directory_mode)
             with self._lock.acquire(max_tries=max_tries, cancellation=self._cancellation, report=self._report):
-                environment = store.find(self._spec) or self._build(preference)
+                environment = store.find(self._spec, cancellation=self._cancellation) or self._build(preference)
             # Who waits for the lock need not wait for this.
             self._delete_retired(environment)
             return environment
 
-    def upgrade(self, old: Environment, *, preference: InstallerPreference) -> Environment:
-        """A newer generation, published over ``old``; ``old`` itself while somebody else is building: nobody waits.
+    def upgrade(
+        self, old: Environment, *, preference: InstallerPreference, pause: float = LONGEST_PAUSE
+    ) -> Environment:
+        """A newer generation, published over ``old``.
 
-        ``old`` is closed unless it is what is returned. Raises what ``EnvironmentStore.open`` says.
+        ``old`` itself while somebody else is building (nobody waits), and when the newer one cannot be built: with a
+        warning, and no task tries again for ``pause`` seconds. It is closed unless it is what is returned. Raises
+        what ``EnvironmentStore.open`` says.
         """
         store = self._store
         if not os.access(store.root, os.W_OK):
@@ -81,26 +89,44 @@ class Publisher:
                 store.naming_the_directory(),
                 self._lock.acquire(max_tries=0, cancellation=self._cancellation, report=self._report),
             ):
-                newer = self._newer_than(old) or self._build(preference)
+                newer = self._newer_than(old) or self._build_newer(old, preference, pause)
         except VirtualenvLockTimeout:
             return old
         except BaseException:
             old.close()
             raise
+        if newer is None:
+            return old
         old.close()
         self._delete_retired(newer)
         return newer
 
+    def _build_newer(self, old: Environment, preference: InstallerPreference, pause: float) -> Environment | None:
+        if is_put_off(old.path, pause=pause):
+            return None  # by a task that had the lock before us
+        try:
+            return self._build(preference)
+        except (VirtualenvBuildError, OSError) as error:
+            self._warn(
+                f"The virtualenv for {self._spec} could not be upgraded: {old.path} is used as it is, and the next "
+                f"attempt is made after {pause:.0f} s. {error}"
+            )
+            with suppress(OSError):  # then the next task tries again
+                put_off(old.path, str(error))
+            return None
+
     def _newer_than(self, old: Environment) -> Environment | None:
         """What another task has published since ``old`` was found."""
-        found = self._store.find(self._spec)
+        found = self._store.find(self._spec, cancellation=self._cancellation)
         if found is None or found.path != old.path:
             return found
         found.close()
         return None
 
     def _build(self, preference: InstallerPreference) -> Environment:
-        installer = choose_installer(preference, self._spec.pip_install_options, os.environ)
+        installer = choose_installer(
+            preference, self._spec.pip_install_options, os.environ, requirements=self._spec.requirements
+        )
         refuse_unfit(self._store.directory)
         make_directory(self._store.root, self._store.directory_mode)
         make_directory(self._store.builds, self._store.directory_mode)
@@ -123,7 +149,6 @@ class Publisher:
     def _fill_and_publish(self, build: Path, installer: Installer, lease: Lease) -> Environment:
         def report_progress(line: str) -> None:
             lease_path(build).touch()
-            self._lock.renew()
             self._said.append(line)
             self._report(line)
 
@@ -134,6 +159,7 @@ class Publisher:
             installer,
             cancellation=self._cancellation,
             report=report_progress,
+            on_tick=self._lock.renew,
             keep_open=lease.descriptors,
         )
         seconds = time.monotonic() - began

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from cosmos_venv.environments import integrity
+from cosmos_venv.environments import integrity, sources
 from cosmos_venv.environments.installer import Installer
 from cosmos_venv.environments.interpreter import Interpreter
 from cosmos_venv.environments.spec import EnvironmentSpec
@@ -39,6 +39,7 @@ class BuildRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The record of one build.
 
     :param pins: version of each distribution that was installed.
+    :param sources: hosts of the indexes, and folders, that the installer was told to take them from.
     :param built_at: ISO 8601, in UTC.
     :param seconds: that the building took.
     """
@@ -50,6 +51,7 @@ class BuildRecord(msgspec.Struct, frozen=True, kw_only=True):
     built_by: RecordedBuilder
     built_at: str
     seconds: float
+    sources: tuple[str, ...] = ()
 
 
 def write_record(file: Path, spec: EnvironmentSpec, path: Path, *, installer: Installer, seconds: float) -> None:
@@ -62,6 +64,7 @@ def write_record(file: Path, spec: EnvironmentSpec, path: Path, *, installer: In
         built_by=RecordedBuilder(pid=os.getpid(), uid=os.getuid(), host=socket.gethostname()),
         built_at=datetime.now(tz=timezone.utc).isoformat(timespec="seconds"),
         seconds=round(seconds, 3),
+        sources=sources.hosts(installer.name, spec.pip_install_options, spec.requirements, os.environ),
     )
     file.write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n")
 

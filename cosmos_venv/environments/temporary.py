@@ -43,7 +43,7 @@ def temporary_environment(
     from cosmos_venv.environments.installer import choose_installer
     from cosmos_venv.environments.record import write_record
 
-    installer = choose_installer(preference, spec.pip_install_options, os.environ)
+    installer = choose_installer(preference, spec.pip_install_options, os.environ, requirements=spec.requirements)
     try:
         refuse_unfit(Path(tempfile.gettempdir()), parameter="TMPDIR")
     except OSError as error:
