@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from cosmos_venv.environments.kernel_lock import open_for_locking
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.environments.trust import make_directory
 from cosmos_venv.exceptions import VirtualenvBuildError
+from cosmos_venv.kernel_lock import open_for_locking
 
 RETRY_AFTER = 60.0
 

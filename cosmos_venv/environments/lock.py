@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cosmos_venv.environments.fitness import UNSUPPORTED, unfit_message, why_unfit
-from cosmos_venv.environments.kernel_lock import open_for_locking
 from cosmos_venv.environments.lock_record import LockNote, LockRecord, Machine, ProcessState, staleness
 from cosmos_venv.environments.lock_wait import LockWait
 from cosmos_venv.exceptions import VirtualenvError
 from cosmos_venv.guarded import Cancellation
+from cosmos_venv.kernel_lock import open_for_locking
 
 LOCK_FILENAME = "cosmos_virtualenv.lock"
 NOTE_FILENAME = "cosmos_virtualenv.lock.json"

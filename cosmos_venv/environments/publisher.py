@@ -18,7 +18,6 @@ from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.fitness import refuse_unfit, refuse_unfit_path
 from cosmos_venv.environments.installer import Installer, InstallerPreference, choose_installer
 from cosmos_venv.environments.launchers import write_launchers
-from cosmos_venv.environments.lease import Lease, lease_path
 from cosmos_venv.environments.lock import VirtualenvLock
 from cosmos_venv.environments.pruner import Removal, delete_retired, retire_surplus
 from cosmos_venv.environments.record import write_record
@@ -28,6 +27,7 @@ from cosmos_venv.environments.trust import make_directory
 from cosmos_venv.environments.upkeep import Upkeep
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError, VirtualenvError, VirtualenvLockTimeout
 from cosmos_venv.guarded import Cancellation
+from cosmos_venv.lease import Lease, lease_path
 
 
 class Publisher:

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cosmos_venv.environments.environment import Environment
-from cosmos_venv.environments.lease import Lease
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.trust import refuse_untrusted
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 from cosmos_venv.guarded import Cancellation
+from cosmos_venv.lease import Lease
 
 if TYPE_CHECKING:
     from cosmos_venv.environments.installer import InstallerPreference

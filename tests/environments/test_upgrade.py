@@ -15,12 +15,12 @@ import pytest
 
 from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.interpreter import Interpreter
-from cosmos_venv.environments.lease import Lease
 from cosmos_venv.environments.publisher import Publisher
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import VirtualenvBuildError
 from cosmos_venv.guarded import Cancellation
+from cosmos_venv.lease import Lease
 
 OutputOf = Callable[..., str]
 StartPython = Callable[..., "subprocess.Popen[str]"]

@@ -7,7 +7,7 @@ import os
 import time
 from pathlib import Path
 
-from cosmos_venv.environments.kernel_lock import open_for_locking
+from cosmos_venv.kernel_lock import open_for_locking
 
 # Whom the umask lets write there may note a use, too: a store may be shared by a group.
 _NOTED_BY_THE_GROUP = 0o664
