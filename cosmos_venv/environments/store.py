@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import time
@@ -19,6 +18,7 @@ from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.trust import refuse_untrusted
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 from cosmos_venv.guarded import Cancellation
+from cosmos_venv.kernel_lock import NOBODY_LOCKS
 from cosmos_venv.lease import Lease
 
 if TYPE_CHECKING:
@@ -31,19 +31,6 @@ __all__ = ["BUILD_NAME", "LAYOUT", "EnvironmentStore"]
 LAYOUT = "envs-v1"
 BUILD_NAME = re.compile(r"(?P<digest>[0-9a-f]{64})-(?P<number>\d+)")
 _REMOVAL_IN_PROGRESS = 0.005
-# What a mount answers that cannot be written to, or knows no locks: no lease can be had there by anybody.
-_NOBODY_PRUNES = {
-    *(
-        errno.EROFS,
-        errno.EACCES,
-        errno.EPERM,
-        errno.ENOLCK,
-        errno.ENOSYS,
-        errno.ENOTSUP,
-        errno.EOPNOTSUPP,
-        errno.EINVAL,
-    ),
-}
 
 
 class EnvironmentStore:
@@ -88,7 +75,7 @@ class EnvironmentStore:
             try:
                 lease = Lease.shared(build, make=not self.is_read_only)
             except OSError as error:
-                if not self.is_read_only and error.errno not in _NOBODY_PRUNES:
+                if not self.is_read_only and error.errno not in NOBODY_LOCKS:
                     with self.naming_the_directory():
                         raise
                 # A read-only store on a mount without locks: nobody prunes it, so nothing needs a lease.

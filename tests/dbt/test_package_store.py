@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 
 import pytest
 
 from cosmos_venv.guarded import Cancellation
+from cosmos_venv.lease import Lease, lease_path
 from tests.dbt.harbor import DEADLINE, Project, make_store
 
 
@@ -39,6 +42,53 @@ def test_a_child_that_has_the_descriptor_keeps_the_packages(project: Project) ->
     finally:
         child.kill()
         child.wait()
+
+
+def test_who_uses_packages_locks_a_file_for_a_directory_s_lock_is_unknown_to_other_hosts(project: Project) -> None:
+    with project.installed():
+        pass
+    with project.installed():
+        (descriptor,) = project.keep_open
+
+        assert os.path.samestat(os.fstat(descriptor), lease_path(project.kept[0]).stat())
+        assert stat.S_ISREG(os.fstat(descriptor).st_mode)
+
+
+def test_what_somebody_is_removing_is_not_used(project: Project) -> None:
+    with project.installed():
+        pass
+    removing = Lease.exclusive(project.kept[0])
+    assert removing is not None
+
+    with closing(removing), project.installed():
+        pass
+
+    assert project.installations == 2
+
+
+def test_a_lease_goes_with_its_packages_and_one_that_a_kill_left_goes_alone(project: Project) -> None:
+    store = project.root / "store"
+    store.mkdir()
+    lease_path(store / f"{'a' * 64}.1").touch()
+    for _ in range(2):
+        with project.installed(max_age=0):
+            pass
+
+    assert [path.name for path in store.glob("*.lease")] == [lease_path(project.kept[0]).name]
+
+
+def test_on_a_mount_without_locks_packages_are_used_and_stay(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(descriptor: int, operation: int) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+
+    for max_age in (3600, 3600, 0):
+        with project.installed(max_age=max_age):
+            pass
+
+    assert project.installations == 2
+    assert len(project.kept) == 2
 
 
 def test_half_an_installation_is_not_used_and_goes_in_time(project: Project) -> None:
