@@ -58,7 +58,7 @@ def acquire_and_release(directory: Path, *, max_tries: int = 0) -> list[str]:
 
 @pytest.fixture
 def living_pid() -> int:
-    """A process that lives and is older than any record a test writes by more than the slack of clocks."""
+    """A process that lives and is older than any record a test writes."""
     return os.getppid()
 
 
