@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cosmos_venv.environments import removal
 from cosmos_venv.environments.fitness import TRIAL_PREFIX
-from cosmos_venv.environments.lock import LOCK_FILENAME
+from cosmos_venv.environments.lock_files import LOCK_FILENAME
 from cosmos_venv.environments.store import BUILD_NAME, EnvironmentStore
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 from cosmos_venv.lease import Lease, lease_path

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.environments import lock_record
-from cosmos_venv.environments.lock import LOCK_FILENAME, NOTE_FILENAME, VirtualenvLock
+from cosmos_venv.environments.lock import VirtualenvLock
+from cosmos_venv.environments.lock_files import LOCK_FILENAME, NOTE_FILENAME
 from cosmos_venv.exceptions import CommandKilled, VirtualenvLockTimeout
 from cosmos_venv.guarded import Cancellation
 
