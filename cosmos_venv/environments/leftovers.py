@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cosmos_venv.environments import removal
+from cosmos_venv.environments import launchers, removal
 from cosmos_venv.environments.fitness import TRIAL_PREFIX
 from cosmos_venv.environments.lock_files import LOCK_FILENAME
 from cosmos_venv.environments.store import BUILD_NAME, EnvironmentStore
@@ -128,9 +128,23 @@ def sweep_links(store: EnvironmentStore, report: Report) -> None:
     for left in [*links, *store.directory.glob(f".{LOCK_FILENAME}.*")]:
         with going_on(left, report):
             left.unlink()
+    for half in launchers.half_written(store.directory / "bin"):
+        with going_on(half, report):
+            half.unlink()
     for trial in store.directory.glob(f"{TRIAL_PREFIX}*"):
         with going_on(trial, report):
             removal.remove(trial)
+
+
+def mend_launchers(store: EnvironmentStore, report: Report) -> None:
+    """See to it that the commands in ``bin`` lead to an environment that is there; the newest is preferred."""
+    directory = store.directory / "bin"
+    try:
+        builds = {store.link(digest): store.builds / name for digest, name in published_names(store).items()}
+        newest_first = sorted(builds, key=lambda link: link.lstat().st_mtime_ns, reverse=True)
+        launchers.mend_launchers(directory, {link: builds[link] for link in newest_first})
+    except OSError as error:
+        report(f"{directory} keeps commands of environments that are gone: {error}.")
 
 
 def sweep(store: EnvironmentStore, report: Report) -> None:

@@ -67,6 +67,7 @@ def prune(
         with lock.acquire(max_tries=max_tries, cancellation=cancellation, report=report):
             removals = retire_surplus(store, limits, now=now)
             leftovers.sweep_links(store, report)
+            leftovers.mend_launchers(store, report)
         return delete_retired(removals)
 
 

@@ -176,6 +176,7 @@ class Publisher:
             return
         with self._going_on_unpruned():
             self._retired = retire_surplus(self._store, limits, now=time.time())
+            leftovers.mend_launchers(self._store, self._report)
 
     def _delete_retired(self, environment: Environment) -> None:
         try:
