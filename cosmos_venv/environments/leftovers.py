@@ -1,6 +1,7 @@
 """What no link of a store leads to, and how it goes: out of sight in steps that a kill may part, then deleted.
 
-Whoever calls ``retire``, ``sweep`` or ``sweep_links`` holds the directory's lock: no living builder is at work then.
+Whoever calls ``retire``, ``sweep``, ``sweep_links`` or ``keep_failed`` holds the directory's lock: no living builder is
+at work then. ``delete`` takes its time, and is for afterwards: nobody should wait for it.
 """
 
 from __future__ import annotations
@@ -101,15 +102,26 @@ def delete(build: Path) -> None:
     removal.remove(rubbish_path(build))
 
 
-def keep_failed(store: EnvironmentStore, build: Path, lines: Iterable[str]) -> None:
-    """Keep a build that failed, and what was said, in place of the one of the same digest that failed before."""
+def keep_failed(store: EnvironmentStore, build: Path, lines: Iterable[str]) -> list[Path]:
+    """Keep a build that failed, and what was said, in place of the one of the same digest that failed before.
+
+    :returns: what is left for ``delete``.
+    """
     digest = build.name.partition("-")[0]
-    for name, endings in build_names(store).items():
-        if endings & _KEPT and name.startswith(digest):
-            delete_failed(store.builds / name)
+    names = [name for name, endings in build_names(store).items() if endings & _KEPT and name.startswith(digest)]
+    earlier = [store.builds / name for name in names]
+    for each in earlier:
+        _retire_failed(each)
     failed_log(build).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     if not retire(store, build) and rubbish_path(build).exists():
         rubbish_path(build).rename(failed_path(build))
+    return earlier
+
+
+def _retire_failed(build: Path) -> None:
+    if failed_path(build).exists():
+        failed_path(build).rename(rubbish_path(build))
+    failed_log(build).unlink(missing_ok=True)
 
 
 def delete_failed(build: Path) -> None:
@@ -147,22 +159,30 @@ def mend_launchers(store: EnvironmentStore, report: Report) -> None:
         report(f"{directory} keeps commands of environments that are gone: {error}.")
 
 
-def sweep(store: EnvironmentStore, report: Report) -> None:
-    """Remove all that dead builders and pruners left. What cannot be removed stays, with a line."""
+def sweep(store: EnvironmentStore, report: Report) -> list[Path]:
+    """Take all that dead builders and pruners left out of sight. What cannot be removed stays, with a line.
+
+    :returns: what is left for ``delete``.
+    """
     sweep_links(store, report)
+    retired: list[Path] = []
     for build in unpublished(store):
         with going_on(build, report):
-            remove_unused(store, build)
+            retired += retire_unused(store, build)
+    return retired
 
 
-def remove_unused(store: EnvironmentStore, build: Path) -> None:
-    """Remove a build unless something runs in it: an installer that is still dying, a task of an old generation."""
+def retire_unused(store: EnvironmentStore, build: Path) -> list[Path]:
+    """Retire a build unless something runs in it: an installer that is still dying, a task of an old generation.
+
+    :returns: what is left for ``delete``: the build, or nothing.
+    :raises OSError: when it is another user's, or a step is not permitted.
+    """
     owner = owner_of(build)
     if os.geteuid() not in (0, owner) and owner is not None:
         # Out of sight it would help nobody: its files could not be deleted.
         raise PermissionError(f"it belongs to user id {owner}")
-    if not retire(store, build):
-        delete(build)
+    return [] if retire(store, build) else [build]
 
 
 def owner_of(build: Path) -> int | None:
