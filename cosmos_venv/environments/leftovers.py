@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cosmos_venv.environments import launchers, removal
+from cosmos_venv.environments.builder_files import all_builder_files
 from cosmos_venv.environments.fitness import TRIAL_PREFIX
 from cosmos_venv.environments.lock_files import LOCK_FILENAME
 from cosmos_venv.environments.store import BUILD_NAME, EnvironmentStore
@@ -135,7 +136,10 @@ def delete_failed(build: Path) -> None:
 
 
 def sweep_links(store: EnvironmentStore, report: Report) -> None:
-    """Remove the half-made links and lock files of dead processes. What cannot be removed stays, with a line."""
+    """Remove half-made links, lock files and commands of dead processes, and what builders said weeks ago.
+
+    What cannot be removed stays, with a line.
+    """
     links = (entry for entry in store.root.glob(".*") if entry.is_symlink())
     for left in [*links, *store.directory.glob(f".{LOCK_FILENAME}.*")]:
         with going_on(left, report):
@@ -143,6 +147,9 @@ def sweep_links(store: EnvironmentStore, report: Report) -> None:
     for half in launchers.half_written(store.directory / "bin"):
         with going_on(half, report):
             half.unlink()
+    for files in all_builder_files(store):
+        with going_on(files.claim_file, report):
+            files.sweep()
     for trial in store.directory.glob(f"{TRIAL_PREFIX}*"):
         with going_on(trial, report):
             removal.remove(trial)
