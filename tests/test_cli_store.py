@@ -15,10 +15,10 @@ import pytest
 
 from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.interpreter import Interpreter
-from cosmos_venv.environments.lease import Lease, lease_path
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.guarded import Cancellation
+from cosmos_venv.lease import Lease, lease_path
 
 DAY = 86_400
 

@@ -11,16 +11,13 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from cosmos_venv.environments import credentials, options
+from cosmos_venv.environments.local_path import is_url, local_path
 from cosmos_venv.exceptions import CosmosValueError
 
 # What an installer itself leaves in a source tree, and what never becomes part of a package.
 _NOT_CONTENT = {"__pycache__", "build", "dist", ".git", ".hg", ".svn", ".venv", "venv", ".tox", ".nox", ".mypy_cache"}
 _NOT_CONTENT_SUFFIXES = (".egg-info", ".pyc", ".pyo")
 _COMMENT = re.compile(r"(^|\s)#.*$")
-ARCHIVES = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tgz")
-"""How the name of a file ends that can be installed."""
-PATH_AND_REST = re.compile(r"(?P<path>[^;\[]+)(?P<rest>.*)", re.DOTALL)
-"""A requirement that is a path, and the extras and markers behind it."""
 
 
 def digest_of_path(path: Path) -> str:
@@ -90,19 +87,19 @@ def _canonical_requirement(text: str, file: Path) -> Iterator[str]:
     if not text:
         return
     yield credentials.remove(text)
-    if "://" in text:
+    if "://" in text or is_url(text):
         address = urlsplit(text[text.rfind("file:") :]) if "file:" in text else None
         if address is not None:
             yield from _content_of(Path(unquote(address.path)))
         return
-    path = PATH_AND_REST.match(text)
-    if path and (text.startswith((".", "/")) or "/" in path["path"] or path["path"].endswith(ARCHIVES)):
+    if local := local_path(text):
         # pip reads a local path relative to its working directory; beside the file is what people mean, so both count.
         for folder in dict.fromkeys((file.parent, Path.cwd())):
-            yield from _content_of(folder / path["path"].strip())
+            yield from _content_of(folder / local.path)
 
 
 def _content_of(path: Path) -> Iterator[str]:
+    """Of what is not there the installer says what it makes of it: in a file it may have variables of pip's in it."""
     if path.exists():
         yield digest_of_path(path)
 

@@ -128,6 +128,7 @@ def _remove(
         with lock.acquire(max_tries=max_tries, cancellation=cancellation, report=report):
             removals = _retire_each(store, look())
             leftovers.sweep_links(store, report)
+            leftovers.mend_launchers(store, report)
         return delete_retired(removals)
 
 

@@ -18,7 +18,6 @@ from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.fitness import refuse_unfit, refuse_unfit_path
 from cosmos_venv.environments.installer import Installer, InstallerPreference, choose_installer
 from cosmos_venv.environments.launchers import write_launchers
-from cosmos_venv.environments.lease import Lease, lease_path
 from cosmos_venv.environments.lock import VirtualenvLock
 from cosmos_venv.environments.pruner import Removal, delete_retired, retire_surplus
 from cosmos_venv.environments.put_off import LONGEST_PAUSE, is_put_off, put_off
@@ -29,6 +28,7 @@ from cosmos_venv.environments.trust import make_directory
 from cosmos_venv.environments.upkeep import Upkeep
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError, VirtualenvError, VirtualenvLockTimeout
 from cosmos_venv.guarded import Cancellation
+from cosmos_venv.lease import Lease, lease_path
 
 
 class Publisher:
@@ -58,6 +58,7 @@ class Publisher:
         self._upkeep = upkeep or Upkeep()
         self._said: list[str] = []
         self._retired: list[Removal] = []
+        self._rubbish: list[Path] = []
         self._lock = VirtualenvLock(store.directory, progress=self._progress)
 
     def make_ready(self, *, preference: InstallerPreference, max_tries: int) -> Environment:
@@ -65,7 +66,7 @@ class Publisher:
         store = self._store
         with store.naming_the_directory():
             make_directory(store.directory, store.directory_mode)
-            with self._lock.acquire(max_tries=max_tries, cancellation=self._cancellation, report=self._report):
+            with self._locked(max_tries):
                 environment = store.find(self._spec, cancellation=self._cancellation) or self._build(preference)
             # Who waits for the lock need not wait for this.
             self._delete_retired(environment)
@@ -85,10 +86,7 @@ class Publisher:
             self._report(f"{store.root} cannot be written: --upgrade does nothing there.")
             return old
         try:
-            with (
-                store.naming_the_directory(),
-                self._lock.acquire(max_tries=0, cancellation=self._cancellation, report=self._report),
-            ):
+            with store.naming_the_directory(), self._locked(max_tries=0):
                 newer = self._newer_than(old) or self._build_newer(old, preference, pause)
         except VirtualenvLockTimeout:
             return old
@@ -115,6 +113,17 @@ class Publisher:
                 put_off(old.path, str(error))
             return None
 
+    @contextmanager
+    def _locked(self, max_tries: int) -> Iterator[None]:
+        """The directory's lock. What is retired under it is deleted after its release: nobody waits for that."""
+        try:
+            with self._lock.acquire(max_tries=max_tries, cancellation=self._cancellation, report=self._report):
+                yield
+        finally:
+            for build in self._rubbish:
+                with leftovers.going_on(build, self._report):
+                    leftovers.delete(build)
+
     def _newer_than(self, old: Environment) -> Environment | None:
         """What another task has published since ``old`` was found."""
         found = self._store.find(self._spec, cancellation=self._cancellation)
@@ -130,7 +139,7 @@ class Publisher:
         refuse_unfit(self._store.directory)
         make_directory(self._store.root, self._store.directory_mode)
         make_directory(self._store.builds, self._store.directory_mode)
-        leftovers.sweep(self._store, self._report)
+        self._rubbish += leftovers.sweep(self._store, self._report)
         build = self._next_build()
         refuse_unfit_path(build, installer=installer.name)
         self._report(f"Creating the virtualenv {build} with {installer.name} ({installer.reason}).")
@@ -202,6 +211,7 @@ class Publisher:
             return
         with self._going_on_unpruned():
             self._retired = retire_surplus(self._store, limits, now=time.time())
+            leftovers.mend_launchers(self._store, self._report)
 
     def _delete_retired(self, environment: Environment) -> None:
         try:
@@ -220,16 +230,16 @@ class Publisher:
             self._report(f"{self._store.root} is not pruned: {error}")
 
     def _clean_up(self, build: Path, error: BaseException) -> None:
-        """Remove what came to nothing, or keep it where that is wanted. The error that ended it is the one to tell."""
+        """Retire what came to nothing, or keep it where that is wanted. The error that ended it is the one to tell."""
         with leftovers.going_on(build, self._report):
             # A signal handler may raise after the publishing too: then others use the build already.
             if self._store.published(self._spec.digest) == build:
                 return
             if self._upkeep.keep_failed and isinstance(error, VirtualenvBuildError):
-                leftovers.keep_failed(self._store, build, [*self._said, str(error)])
+                self._rubbish += leftovers.keep_failed(self._store, build, [*self._said, str(error)])
                 self._report(f"What there is of it is kept in {leftovers.failed_path(build)}.")
             else:
-                leftovers.remove_unused(self._store, build)
+                self._rubbish += leftovers.retire_unused(self._store, build)
 
     def _progress(self) -> object:
         """What is visible of a build under way: when its installer last spoke, and how much is installed."""

@@ -19,13 +19,9 @@ from packaging.specifiers import Specifier
 from packaging.utils import canonicalize_name, canonicalize_version
 
 from cosmos_venv.environments import credentials, options
-from cosmos_venv.environments.content import (
-    ARCHIVES,
-    PATH_AND_REST,
-    canonical_requirements_file,
-    digest_of_path,
-)
+from cosmos_venv.environments.content import canonical_requirements_file, digest_of_path
 from cosmos_venv.environments.interpreter import Interpreter
+from cosmos_venv.environments.local_path import LocalPath, is_url, local_path
 from cosmos_venv.exceptions import CosmosValueError
 
 _FORM = 1  # raise it when the canonical form changes: environments of the old form are then not found
@@ -55,7 +51,7 @@ class EnvironmentSpec:
         refuse_anything_but_strings("py_requirements", self.requirements)
         refuse_anything_but_strings("pip_install_options", self.pip_install_options)
         for text in self.requirements:
-            if not (text.lstrip().startswith("-") or _is_local(text) or _is_url(text)):
+            if not (text.lstrip().startswith("-") or local_path(text) or is_url(text)):
                 _parsed(text)
 
     @cached_property
@@ -134,19 +130,6 @@ def refuse_anything_but_strings(name: str, given: object) -> None:
             raise CosmosValueError(f"{name}: {text!r} is no string. Write {str(text)!r}.")
 
 
-def _is_url(text: str) -> bool:
-    return "://" in text.split(" ", maxsplit=1)[0]
-
-
-def _is_local(text: str) -> bool:
-    """Whether pip takes it as a path: it has a separator or ends like an archive, and is no URL."""
-    path = PATH_AND_REST.fullmatch(text.strip())
-    if path is None or "@" in text or _is_url(text):
-        return False
-    name = path["path"].strip()
-    return "/" in name or name.startswith(".") or name.endswith(ARCHIVES)
-
-
 def _parsed(text: str) -> Requirement:
     try:
         return Requirement(text)
@@ -162,9 +145,9 @@ def _canonical_requirement(text: str) -> str:
     text = text.strip()
     if text.startswith("-"):
         return " ".join(part for option in options.parse(shlex.split(text)) for part in _canonical(option))
-    if _is_local(text):
-        return _canonical_path(text)
-    if _is_url(text):
+    if local := local_path(text):
+        return _canonical_path(local)
+    if is_url(text):
         return _with_content(text)
     requirement = _parsed(text)
     extras = ",".join(sorted(canonicalize_name(extra) for extra in requirement.extras))
@@ -184,10 +167,8 @@ def _canonical_specifier(specifier: Specifier) -> str:
     return f"{specifier.operator}{version}"
 
 
-def _canonical_path(text: str) -> str:
-    parts = PATH_AND_REST.fullmatch(text)
-    assert parts is not None  # noqa: S101 - _is_local matched the same pattern
-    return f"content {digest_of_path(Path(parts['path'].strip()))} {parts['rest'].strip()}"
+def _canonical_path(local: LocalPath) -> str:
+    return f"content {digest_of_path(Path(local.path))} {local.rest}"
 
 
 def _with_content(url: str) -> str:
@@ -202,9 +183,9 @@ def _canonical(option: options.InstallOption) -> Iterator[str]:
     yield option.name
     if option.value is None:
         return
-    if option.names_requirements_file and not _is_url(option.value):
+    if option.names_requirements_file and not is_url(option.value):
         yield from canonical_requirements_file(Path(option.value))
-    elif option.name in {"", "--editable"} and _is_local(option.value):
-        yield _canonical_path(option.value)
+    elif option.name in {"", "--editable"} and (local := local_path(option.value)):
+        yield _canonical_path(local)
     else:
         yield credentials.remove(option.value)

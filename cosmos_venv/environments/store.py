@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import time
@@ -15,12 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cosmos_venv.environments.environment import Environment
-from cosmos_venv.environments.lease import Lease
 from cosmos_venv.environments.put_off import LONGEST_PAUSE, is_put_off
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.trust import refuse_untrusted
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 from cosmos_venv.guarded import Cancellation
+from cosmos_venv.kernel_lock import NOBODY_LOCKS
+from cosmos_venv.lease import Lease
 
 if TYPE_CHECKING:
     from cosmos_venv.environments.installer import InstallerPreference
@@ -34,19 +34,6 @@ BUILD_NAME = re.compile(r"(?P<digest>[0-9a-f]{64})-(?P<number>\d+)")
 _REMOVAL_IN_PROGRESS = 0.005
 # Taking a build out of sight is a matter of milliseconds; a pruner that was stopped in the middle keeps nobody.
 _LONGEST_REMOVAL = 5.0
-# What a mount answers that cannot be written to, or knows no locks: no lease can be had there by anybody.
-_NOBODY_PRUNES = {
-    *(
-        errno.EROFS,
-        errno.EACCES,
-        errno.EPERM,
-        errno.ENOLCK,
-        errno.ENOSYS,
-        errno.ENOTSUP,
-        errno.EOPNOTSUPP,
-        errno.EINVAL,
-    ),
-}
 
 
 class EnvironmentStore:
@@ -97,7 +84,7 @@ class EnvironmentStore:
             try:
                 lease = Lease.shared(build, make=not self.is_read_only)
             except OSError as error:
-                if not self.is_read_only and error.errno not in _NOBODY_PRUNES:
+                if not self.is_read_only and error.errno not in NOBODY_LOCKS:
                     with self.naming_the_directory():
                         raise
                 # A read-only store on a mount without locks: nobody prunes it, so nothing needs a lease.

@@ -45,7 +45,8 @@ def temporary_environment(
 
     installer = choose_installer(preference, spec.pip_install_options, os.environ, requirements=spec.requirements)
     try:
-        refuse_unfit(Path(tempfile.gettempdir()), parameter="TMPDIR")
+        with scratch_folder("cosmos-venv-trial-") as trial:
+            refuse_unfit(Path(tempfile.gettempdir()), parameter="TMPDIR", trial=trial)
     except OSError as error:
         raise VirtualenvError(
             f"There is no room for a temporary environment: {error.strerror or error} ({error.filename or 'TMPDIR'}). "

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.environments import lock
-from cosmos_venv.environments.lock import KERNEL_LOCK_FILENAME, LOCK_FILENAME, NOTE_FILENAME, VirtualenvLock
+from cosmos_venv.environments.lock import VirtualenvLock
+from cosmos_venv.environments.lock_files import KERNEL_LOCK_FILENAME, LOCK_FILENAME, NOTE_FILENAME
 from cosmos_venv.environments.lock_record import LockNote
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore

@@ -16,11 +16,11 @@ import pytest
 from cosmos_venv.environments import store as store_module
 from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.interpreter import Interpreter
-from cosmos_venv.environments.lease import Lease
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import CommandKilled
 from cosmos_venv.guarded import Cancellation
+from cosmos_venv.lease import Lease
 
 Spec = Callable[..., EnvironmentSpec]
 MakeReady = Callable[..., Environment]
