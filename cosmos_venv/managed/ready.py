@@ -63,6 +63,8 @@ def managed_environment(
                 "([cosmos_venv] virtualenv_lock_timeout_action = private)."
             )
             environment = fresh()
+        if not (environment.was_built or environment.is_temporary):
+            report(f"The virtualenv for {spec} is ready: {environment.path}.")
         yield environment
 
 
