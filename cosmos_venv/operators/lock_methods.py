@@ -76,6 +76,8 @@ class VirtualenvLockMethods:
     def _acquire_venv_lock(self) -> None:
         """Take the lock, and wait for it no longer than ``[cosmos] virtualenv_max_retries_lock`` seconds.
 
+        Until it is released, ``execute`` builds under it when it is called in the same thread.
+
         :raises CosmosValueError: without ``virtualenv_dir``, or when the operator holds it already.
         :raises CosmosVirtualenvLockTimeout: naming the owner, who keeps it.
         :raises AirflowException: when the directory cannot be used.

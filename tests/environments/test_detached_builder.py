@@ -203,8 +203,9 @@ def test_a_builder_that_is_told_to_end_leaves_nothing_and_no_message(
     wait_for_backend()
 
     os.kill(builder_of(asked), signal.SIGTERM)
-    wait_until(lambda: not (directory / "cosmos_virtualenv.lock").exists())
+    wait_until(lambda: not Path("/proc", str(builder_of(asked))).exists())
 
+    assert not (directory / "cosmos_virtualenv.lock").exists()
     assert list((directory / "envs-v1" / "builds").iterdir()) == []
     assert list((directory / "envs-v1" / "detached").glob("*.failed")) == []
 
