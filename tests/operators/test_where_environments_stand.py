@@ -64,14 +64,18 @@ def test_what_the_search_path_lacks_is_built_in_virtualenv_dir_unless_that_is_fo
 
 
 def test_a_task_that_finds_its_environment_says_so_and_asks_nothing_about_building(
-    make_operator: MakeOperator, dbt_calls: Calls, configure: Configure, capsys: pytest.CaptureFixture[str]
+    make_operator: MakeOperator,
+    dbt_calls: Calls,
+    tmp_path: Path,
+    configure: Configure,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    make_operator().execute({})
+    make_operator(virtualenv_dir=tmp_path / "own").execute({})
     assert "is ready: " not in capsys.readouterr().out  # that one was built
     # Each would be refused by a task that has to build.
     configure(virtualenv_prune_max_count=-1, virtualenv_dir_mode="rwx", virtualenv_installer="conda")
 
-    make_operator().execute({})
+    make_operator(virtualenv_dir=tmp_path / "own").execute({})
 
     prefix = {str(call.prefix) for call in dbt_calls()}
     assert len(prefix) == 1
