@@ -83,22 +83,22 @@ def test_lines_of_both_streams_arrive_in_order_while_the_command_runs(tmp_path: 
 
 def test_the_worker_gets_a_word_in_while_the_command_is_silent(tmp_path: Path) -> None:
     go_on = tmp_path / "go-on"
-    ticks: list[str] = []
+    seen: list[str] = []
 
     def on_tick() -> None:
-        ticks.append("tick")
-        if len(ticks) == 3:  # the command says nothing until then
+        seen.append("tick")
+        if seen.count("tick") == 3:  # the command says nothing until then
             go_on.touch()
 
     done = run_guarded(
         ["sh", "-c", f'printf "one\nhalf "; while [ ! -e "{go_on}" ]; do sleep 0.01; done; printf "a line\n\nlast"'],
-        on_line=ticks.append,
+        on_line=seen.append,
         on_tick=on_tick,
         tick=0.02,
     )
 
     assert done.lines == ["one", "half a line", "", "last"]
-    assert [each for each in ticks if each != "tick"] == done.lines
+    assert [each for each in seen if each != "tick"] == done.lines
 
 
 def test_what_is_raised_while_the_command_is_silent_ends_it(gone: Callable[[int], bool]) -> None:

@@ -12,13 +12,13 @@ import os
 import site
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.version import Version
 
-from cosmos_venv.environments import disk_space, integrity, pip_config
+from cosmos_venv.environments import disk_space, durability, integrity, pip_config
 from cosmos_venv.environments.arguments import InstallArguments
 from cosmos_venv.environments.home import variables_for_lack_of_a_home
 from cosmos_venv.environments.installer import ORDER_VARIABLE, Installer
@@ -68,12 +68,14 @@ def build_environment(
     report: Callable[[str], None],
     on_tick: Callable[[], None] | None = None,
     keep_open: Sequence[int] = (),
+    is_durable: bool = False,
 ) -> None:
     """Make the environment in ``directory``, which does not exist yet or is empty.
 
     :param report: gets each line of the tools' output, without credentials.
     :param on_tick: called every second while a tool is at work: uv downloads for minutes without a word.
     :param keep_open: descriptors (leases) that live as long as anything the installer starts.
+    :param is_durable: whether it is to survive a power cut.
     :raises VirtualenvBuildError: with the tool's last lines, when a step fails or what was installed does not work.
     :raises CommandKilled: when ``cancellation`` was requested; nothing that was started runs any more.
     """
@@ -95,7 +97,8 @@ def build_environment(
         build.create()
         build.install()
     build.show_worker_packages()
-    build.check()
+    with build.written_out() if is_durable else nullcontext():
+        build.check()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,6 +170,12 @@ class _Build:
         lines = [f"import site; site.addsitedir({folder!a})\n" for folder in folders]
         for target in integrity.site_packages(self.directory)[:1]:
             (target / _WORKER_PACKAGES).write_text("".join(lines), encoding="utf-8")
+
+    def written_out(self) -> AbstractContextManager[None]:
+        """While the processor checks, the disk takes what was installed."""
+        return durability.written_out(
+            self.directory, cancellation=self.cancellation, report=self.report, keep_open=self.keep_open
+        )
 
     def check(self) -> None:
         """Whether every file is there, and what the spec's own check says."""

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cosmos_venv.environments import integrity, leftovers, removal
+from cosmos_venv.environments.activity import Activity
 from cosmos_venv.environments.builder import build_environment
 from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.fitness import refuse_unfit, refuse_unfit_path
@@ -161,6 +162,12 @@ class Publisher:
             self._said.append(line)
             self._report(line)
 
+        def look_at_it() -> None:
+            self._lock.renew()
+            if activity.has_gone_on():
+                lease_path(build).touch()
+
+        activity = Activity()
         began = time.monotonic()
         build_environment(
             self._spec,
@@ -168,8 +175,9 @@ class Publisher:
             installer,
             cancellation=self._cancellation,
             report=report_progress,
-            on_tick=self._lock.renew,
+            on_tick=look_at_it,
             keep_open=lease.descriptors,
+            is_durable=True,
         )
         seconds = time.monotonic() - began
         environment = self._store.environment_of(self._spec, build, lease=lease, was_built=True)
@@ -242,7 +250,7 @@ class Publisher:
                 self._rubbish += leftovers.retire_unused(self._store, build)
 
     def _progress(self) -> object:
-        """What is visible of a build under way: when its installer last spoke, and how much is installed."""
+        """What is visible of a build under way: when its installer last spoke or wrote, and how much is installed."""
         try:
             builds = [build for build in leftovers.unpublished(self._store) if lease_path(build).exists()]
             return [(build, lease_path(build).stat().st_mtime_ns, _installed(build)) for build in builds]
