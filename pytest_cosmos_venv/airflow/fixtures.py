@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import pytest
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pytest_cosmos_venv.airflow.variables import Variables
     from pytest_cosmos_venv.sharing import SharedFolders
 
+_Outcome = TypeVar("_Outcome", "DagOutcome", "TaskOutcome")
 _OUTCOMES: pytest.StashKey[list[DagOutcome | TaskOutcome]] = pytest.StashKey()
 
 
@@ -132,24 +133,7 @@ def cosmos_run_dag(_cosmos_airflow_rows: None, request: pytest.FixtureRequest) -
     """
     from pytest_cosmos_venv.airflow.running import run_dag
 
-    outcomes = request.node.stash.setdefault(_OUTCOMES, [])
-
-    def run(
-        dag: Any,
-        *,
-        logical_date: datetime | str | None = None,
-        run_id: str | None = None,
-        conf: Mapping[str, Any] | None = None,
-        raise_on_failure: bool = False,
-    ) -> DagOutcome:
-        outcome = run_dag(dag, logical_date=logical_date, run_id=run_id, conf=conf)
-        outcomes.append(outcome)
-        if raise_on_failure:
-            first = next((task.exception for task in outcome.tasks.values() if task.exception), None)
-            _raise_unless(outcome, first)
-        return outcome
-
-    return run
+    return _kept_for_the_report(run_dag, request)
 
 
 @pytest.fixture
@@ -162,23 +146,7 @@ def cosmos_run_task(_cosmos_airflow_rows: None, request: pytest.FixtureRequest) 
     """
     from pytest_cosmos_venv.airflow.running import run_task
 
-    outcomes = request.node.stash.setdefault(_OUTCOMES, [])
-
-    def run(
-        operator: Any,
-        *,
-        logical_date: datetime | str | None = None,
-        run_id: str | None = None,
-        conf: Mapping[str, Any] | None = None,
-        raise_on_failure: bool = False,
-    ) -> TaskOutcome:
-        outcome = run_task(operator, logical_date=logical_date, run_id=run_id, conf=conf)
-        outcomes.append(outcome)
-        if raise_on_failure:
-            _raise_unless(outcome, outcome.exception)
-        return outcome
-
-    return run
+    return _kept_for_the_report(run_task, request)
 
 
 @pytest.fixture
@@ -222,6 +190,15 @@ def cosmos_clock() -> Iterator[Clock]:
         yield clock
 
 
-def _raise_unless(outcome: DagOutcome | TaskOutcome, error: BaseException | None) -> None:
-    if not outcome.succeeded:
-        raise AssertionError(str(outcome)) from error
+def _kept_for_the_report(run: Callable[..., _Outcome], request: pytest.FixtureRequest) -> Callable[..., _Outcome]:
+    """``run``, whose outcomes a failed test shows, and which raises where it is asked to."""
+    outcomes: list[Any] = request.node.stash.setdefault(_OUTCOMES, [])
+
+    def run_and_keep(*what: Any, raise_on_failure: bool = False, **options: Any) -> _Outcome:
+        outcome = run(*what, **options)
+        outcomes.append(outcome)
+        if raise_on_failure and not outcome.succeeded:
+            raise AssertionError(str(outcome)) from outcome.exception
+        return outcome
+
+    return run_and_keep
