@@ -104,6 +104,24 @@ def test_a_run_that_does_not_need_it_is_left_alone(project: pytest.Pytester) -> 
     project.runpytest_subprocess("test_mine.py", "-p", "no:xdist").assert_outcomes(passed=1)
 
 
+def test_only_files_that_may_be_collected_are_asked(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        notes="# cosmos_airflow_home",
+        check_mine="""
+        import airflow.configuration
+
+        def test_mine():
+            assert airflow.configuration.AIRFLOW_HOME.endswith("production")
+        """,
+    )
+    project.makeini("[pytest]\npython_files = check_*.py tests/*.py\n")
+
+    project.runpytest_subprocess("-p", "no:xdist").assert_outcomes(passed=1)
+
+    project.makepyfile(**{"tests/using": USING})
+    project.runpytest_subprocess("tests", "-p", "no:xdist").assert_outcomes(passed=2)
+
+
 def test_a_conftest_that_imports_airflow_first_is_no_hindrance(project: pytest.Pytester) -> None:
     project.makepyfile(test_using=USING, conftest="import airflow.configuration")
 
