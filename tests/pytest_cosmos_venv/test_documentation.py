@@ -1,6 +1,7 @@
-"""Is what the pages say true? Every Python block that begins with a file's name is that file, and is run.
+"""Is what the pages say true? Every Python block begins with the name of a file, is that file, and is run.
 
-``# test_fleet.py`` runs beside cosmos-venv, ``# test_fleet.py (astronomer-cosmos)`` beside that one.
+``# test_fleet.py`` runs beside cosmos-venv, ``# test_fleet.py (astronomer-cosmos)`` beside that one. What stands for
+``(any-implementation)`` is run for each by the tests of that name.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ pytest_plugins = ["pytester"]
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "pytest_cosmos_venv" / "README.md", *sorted((ROOT / "docs" / "toolkit").glob("*.md"))]
 BLOCK = re.compile(r"^```python\n(?P<text># (?P<name>\w+\.py)(?: \((?P<beside>[\w-]+)\))?\n.*?)^```$", re.M | re.S)
+ANY = "any-implementation"
 PYTHONS = {
     "cosmos-venv": Path(sys.executable),
     "astronomer-cosmos": ROOT / ".cache" / "envs" / "cosmos" / "bin" / "python",
@@ -33,13 +35,25 @@ def blocks_of(page: Path, beside: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_python_block_is_a_file(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+
+    named = [block["beside"] for block in BLOCK.finditer(text)]
+    assert len(named) == text.count("\n```python\n")
+    assert set(named) <= {None, ANY, *PYTHONS}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_page_has_an_example_that_is_run(page: Path) -> None:
     assert any(name.startswith("test_") for beside in PYTHONS for name in blocks_of(page, beside))
 
 
 @pytest.mark.long
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("beside", PYTHONS)
-def test_the_examples_of_all_pages_pass(beside: str, pytester: pytest.Pytester) -> None:
+def test_the_examples_of_all_pages_pass(
+    beside: str, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In one project with a package for each page, so that Airflow starts once. The output names the page."""
     python = PYTHONS[beside]
     if not python.exists() and os.environ.get("CI") != "true":
@@ -53,6 +67,9 @@ def test_the_examples_of_all_pages_pass(beside: str, pytester: pytest.Pytester) 
             file.write_text(text, encoding="utf-8")
         tests[page.stem] = sum(text.count("\ndef test_") for text in files.values())
 
+    # As where its environment is activated; astronomer-cosmos would report each run to its makers.
+    monkeypatch.setenv("PATH", os.pathsep.join([str(python.parent), os.environ["PATH"]]))
+    monkeypatch.setenv("DO_NOT_TRACK", "1")
     # Made once for all runs.
     kept = f"--cosmos-cache-dir={ROOT / '.cache' / 'toolkit'}"
     result = pytester.run(python, "-m", "pytest", kept, "-W", "error::pytest.PytestUnknownMarkWarning")
