@@ -11,10 +11,10 @@ import pytest
 
 from cosmos_venv.environments.activity import Activity
 from cosmos_venv.environments.installer import OtherInstaller
-from cosmos_venv.environments.lease import lease_path
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.guarded import Cancellation, GuardedProcess
+from cosmos_venv.lease import lease_path
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the kernel does not tell what was written")
 
