@@ -126,9 +126,9 @@ def test_prune_removes_the_environment_that_is_named_and_no_other(
     store: Path, make_used: Callable[[str, float], Environment]
 ) -> None:
     used = make_used("used", 0)
-    dry = cosmos_venv("prune", store, "--digest", used.digest[:12], "--dry-run")
+    dry = env("prune", store, "--digest", used.digest[:12], "--dry-run")
     was_there = used.path.exists()
-    done = cosmos_venv("prune", store, "--digest", used.digest[:12])
+    done = env("prune", store, "--digest", used.digest[:12])
 
     assert (dry.returncode, done.returncode, was_there) == (0, 0, True), dry.stderr + done.stderr
     assert done.stdout == f"{used.digest[:12]}-1  no requirements: removed, it was asked for\n"
@@ -144,7 +144,7 @@ def test_prune_leaves_the_environment_that_is_named_and_in_use(
     assert lease is not None
 
     with closing(lease):
-        done = cosmos_venv("prune", store, "--digest", used.digest)
+        done = env("prune", store, "--digest", used.digest)
 
     assert done.returncode == 1
     assert (
@@ -155,8 +155,8 @@ def test_prune_leaves_the_environment_that_is_named_and_in_use(
 
 def test_prune_names_what_it_does_not_find_and_takes_no_limit_beside_a_digest(store: Path) -> None:
     none, both = (
-        cosmos_venv("prune", store, "--digest", "x"),
-        cosmos_venv("prune", store, "--digest", "x", "--max-count", "1"),
+        env("prune", store, "--digest", "x"),
+        env("prune", store, "--digest", "x", "--max-count", "1"),
     )
 
     assert (none.returncode, both.returncode) == (1, 2)
