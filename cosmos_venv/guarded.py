@@ -214,6 +214,7 @@ def run_guarded(
     on_line: Callable[[str], None] | None = None,
     on_tick: Callable[[], None] | None = None,
     tick: float = 1.0,
+    meanwhile: Callable[[], object] | None = None,
     cancellation: Cancellation | None = None,
     encoding: str = "utf-8",
 ) -> CompletedCommand:
@@ -221,6 +222,7 @@ def run_guarded(
 
     :param on_tick: called every ``tick`` seconds while the command runs, whether it says something or not. What it
         raises ends the command.
+    :param meanwhile: called once, as soon as the command has been started: what can be done while it runs.
     :param encoding: of the output; what does not decode becomes backslash escapes.
     :raises OSError: when the command cannot be started.
     :raises CommandKilled: when ``cancellation`` was requested; the command and all below it are gone by then.
@@ -231,6 +233,8 @@ def run_guarded(
     lines = []
     try:
         with cancellation.stopping(process.stop):
+            if meanwhile is not None:
+                meanwhile()
             for raw in process.output if on_tick is None else _ticking(process.output, on_tick, tick):
                 line = raw.decode(encoding, errors="backslashreplace").rstrip("\r\n")
                 lines.append(line)

@@ -323,6 +323,13 @@ def test_a_command_runs_in_a_process_with_many_open_files(tmp_path: Path) -> Non
     assert (completed.returncode, completed.lines) == (0, ["moored"])
 
 
+def test_what_is_done_meanwhile_is_done_while_the_command_runs(tmp_path: Path) -> None:
+    awaited = tmp_path / "go"
+    command = python(f"import pathlib, time\nwhile not pathlib.Path({str(awaited)!r}).exists(): time.sleep(0.01)")
+
+    assert run_guarded(command, meanwhile=awaited.touch).returncode == 0
+
+
 def test_the_guard_starts_from_its_bytecode_while_that_is_its_sources(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
-import psutil
+if TYPE_CHECKING:
+    import psutil
 
 
 class Activity:
@@ -15,12 +17,16 @@ class Activity:
 
     def has_gone_on(self) -> bool:
         """Whether they wrote anything since: to files, or to each other. False where the kernel does not tell."""
+        import psutil  # not for an installation that is over before the first look
+
         written = sum(_written_by(process) for process in psutil.Process(os.getpid()).children(recursive=True))
         before, self._written = self._written, written
         return written > before
 
 
 def _written_by(process: psutil.Process) -> int:
+    import psutil
+
     try:
         return int(process.io_counters().write_chars)
     except (psutil.Error, OSError, AttributeError):  # it has just ended, or this is not Linux

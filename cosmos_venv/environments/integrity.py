@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from importlib.metadata import distributions
 from pathlib import Path
 
 _RECORDS = "*.dist-info/RECORD"
@@ -18,12 +17,16 @@ def site_packages(environment: Path) -> list[Path]:
 
 def pins(environment: Path) -> dict[str, str]:
     """Version of each installed distribution."""
+    from importlib.metadata import distributions
+
     paths = [str(path) for path in site_packages(environment)]
     return dict(sorted((found.metadata["Name"], found.version) for found in distributions(path=paths)))
 
 
 def console_scripts(environment: Path) -> list[str]:
     """Names of the commands that the installed distributions bring and that stand in ``bin``."""
+    from importlib.metadata import distributions
+
     paths = [str(path) for path in site_packages(environment)]
     names = {
         entry_point.name

@@ -10,8 +10,6 @@ from dataclasses import asdict, dataclass, fields
 from functools import cache
 from pathlib import Path
 
-import psutil
-
 # Some file systems keep times of files in full seconds, and a kernel tells its own start in them.
 CLOCK_SLACK = 1.0
 # Others are as exact as the kernel's ticks, which start times of processes count: a hundredth of a second.
@@ -119,6 +117,8 @@ class ProcessState:
     @classmethod
     def of(cls, pid: int) -> ProcessState | None:
         """None when there is no such process."""
+        import psutil  # whoever finds no record asks for no process
+
         try:
             process = psutil.Process(pid)
             with process.oneshot():
@@ -201,8 +201,15 @@ def _start_ticks(pid: int) -> int | None:
 
 def _time_of(ticks: int) -> float:
     """Not by way of psutil, which counts from the machine's start in full seconds."""
-    started = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
-    return started + ticks / os.sysconf("SC_CLK_TCK")
+    return _booted_at() + ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _booted_at() -> float:
+    if hasattr(time, "CLOCK_BOOTTIME"):
+        return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    import psutil
+
+    return min(psutil.boot_time(), time.time())
 
 
 @cache
@@ -211,7 +218,7 @@ def _here() -> Machine:
         host=socket.gethostname(),
         boot_id=_text_of("/proc/sys/kernel/random/boot_id"),
         pid_namespace=_pid_namespace(),
-        booted_at=min(psutil.boot_time(), time.time()),
+        booted_at=_booted_at(),
     )
 
 

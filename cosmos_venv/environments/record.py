@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-
-import msgspec
 
 from cosmos_venv.environments import integrity, sources
 from cosmos_venv.environments.installer import Installer
@@ -15,7 +15,8 @@ from cosmos_venv.environments.interpreter import Interpreter
 from cosmos_venv.environments.spec import EnvironmentSpec
 
 
-class RecordedSpec(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, kw_only=True)
+class RecordedSpec:
     """``EnvironmentSpec.redacted``: what was asked for, without any credential."""
 
     requirements: tuple[str, ...]
@@ -24,18 +25,21 @@ class RecordedSpec(msgspec.Struct, frozen=True, kw_only=True):
     system_site_packages: bool
 
 
-class RecordedInstaller(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, kw_only=True)
+class RecordedInstaller:
     name: str
     reason: str
 
 
-class RecordedBuilder(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, kw_only=True)
+class RecordedBuilder:
     pid: int
     uid: int
     host: str
 
 
-class BuildRecord(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, kw_only=True)
+class BuildRecord:
     """The record of one build.
 
     :param pins: version of each distribution that was installed.
@@ -66,7 +70,7 @@ def write_record(file: Path, spec: EnvironmentSpec, path: Path, *, installer: In
         seconds=round(seconds, 3),
         sources=sources.hosts(installer.name, spec.pip_install_options, spec.requirements, os.environ),
     )
-    file.write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n")
+    file.write_text(json.dumps(asdict(record), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def read_record(file: Path) -> BuildRecord:
@@ -75,4 +79,6 @@ def read_record(file: Path) -> BuildRecord:
     :raises OSError: when it cannot be read.
     :raises ValueError: saying what is wrong with it.
     """
+    import msgspec
+
     return msgspec.json.decode(file.read_bytes(), type=BuildRecord)

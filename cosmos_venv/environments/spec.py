@@ -11,18 +11,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
-
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.specifiers import Specifier
-from packaging.utils import canonicalize_name, canonicalize_version
 
 from cosmos_venv.environments import credentials, options
 from cosmos_venv.environments.content import canonical_requirements_file, digest_of_path
 from cosmos_venv.environments.interpreter import Interpreter
 from cosmos_venv.environments.local_path import LocalPath, is_url, local_path
 from cosmos_venv.exceptions import CosmosValueError
+
+if TYPE_CHECKING:
+    # Imported where it is used: a builder that is told the digest needs none of it.
+    from packaging.requirements import Requirement
+    from packaging.specifiers import Specifier
 
 _FORM = 1  # raise it when the canonical form changes: environments of the old form are then not found
 
@@ -90,7 +91,7 @@ class EnvironmentSpec:
     @property
     def redacted(self) -> dict[str, Any]:
         """The spec as it may be shown and stored: without any credential."""
-        shown = self.as_dict()
+        shown = asdict(self)
         del shown["check"]
         for name in ("requirements", "pip_install_options"):
             shown[name] = [credentials.mask(text) for text in shown[name]]
@@ -98,15 +99,18 @@ class EnvironmentSpec:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data from which ``from_dict`` makes an equal spec. May hold credentials: never store it."""
-        return asdict(self)
+        return {**asdict(self), "digest": self.digest}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> EnvironmentSpec:
+        """The same spec in another process, with the digest it had where it was made and checked."""
         known = {field.name: data[field.name] for field in fields(cls)}
         known["requirements"] = tuple(known["requirements"])
         known["pip_install_options"] = tuple(known["pip_install_options"])
         known["interpreter"] = Interpreter(**known["interpreter"])
-        return cls(**known)
+        spec = object.__new__(cls)
+        vars(spec).update(known, digest=data["digest"])
+        return spec
 
     def __repr__(self) -> str:
         return f"EnvironmentSpec({', '.join(f'{name}={value!r}' for name, value in self.redacted.items())})"
@@ -131,6 +135,8 @@ def refuse_anything_but_strings(name: str, given: object) -> None:
 
 
 def _parsed(text: str) -> Requirement:
+    from packaging.requirements import InvalidRequirement, Requirement
+
     try:
         return Requirement(text)
     except InvalidRequirement as error:
@@ -149,6 +155,8 @@ def _canonical_requirement(text: str) -> str:
         return _canonical_path(local)
     if is_url(text):
         return _with_content(text)
+    from packaging.utils import canonicalize_name
+
     requirement = _parsed(text)
     extras = ",".join(sorted(canonicalize_name(extra) for extra in requirement.extras))
     source = _with_content(requirement.url) if requirement.url else _canonical_specifiers(requirement)
@@ -161,6 +169,8 @@ def _canonical_specifiers(requirement: Requirement) -> str:
 
 def _canonical_specifier(specifier: Specifier) -> str:
     """``==1.0`` and ``==1.0.0`` mean the same, ``~=1.0`` and ``~=1.0.0`` do not; ``===`` compares texts."""
+    from packaging.utils import canonicalize_version
+
     if specifier.operator == "===" or specifier.version.endswith(".*"):
         return f"{specifier.operator}{specifier.version}"
     version = canonicalize_version(specifier.version, strip_trailing_zero=specifier.operator != "~=")

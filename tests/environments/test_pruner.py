@@ -262,6 +262,7 @@ def test_what_a_builder_cannot_prune_is_a_line_and_fails_no_task(
 PRUNE_AS = """
 import os, sys, time
 from pathlib import Path
+import msgspec, psutil
 from cosmos_venv.environments import record
 from cosmos_venv.environments.pruner import prune
 from cosmos_venv.environments.store import EnvironmentStore
