@@ -6,7 +6,7 @@ Airflow 2.10 and later, and 3.x. Importing this module imports Airflow.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -56,7 +56,10 @@ __all__ = [
     "dags_folder",
     "dags_made_by",
     "get_connection",
+    "let_map",
+    "object_storage_path",
     "prepare_virtualenv",
+    "show_rendered_fields",
     "to_boolean",
     "venv_install_method",
 ]
@@ -77,6 +80,33 @@ def context_variables(context: Context | Mapping[str, Any]) -> dict[str, str]:
         return {}
     export = _first("context_to_airflow_vars", "airflow.sdk.execution_time.context", "airflow.utils.operator_helpers")
     return dict(export(context, in_env_var_format=True))
+
+
+def let_map(cls: type[BaseOperator], names: Iterable[str]) -> None:
+    """Let ``partial`` and ``expand`` take these parameters of the operator, which no constructor's signature has.
+
+    A class without a wrapper of Airflow's own shares the one of its first base; then that one's ``partial`` takes them
+    too, and its constructor refuses them.
+    """
+    cls.__init__._BaseOperatorMeta__param_names |= set(names)  # type: ignore[attr-defined]
+
+
+def show_rendered_fields(operator: BaseOperator, context: Context | Mapping[str, Any]) -> None:
+    """Let Airflow show the operator's template fields as they are now, and not as they were before it ran."""
+    if IS_AIRFLOW_3:
+        operator.overwrite_rtif_after_execution = True
+        return
+    if "ti" in context:
+        fields = import_module("airflow.models.renderedtifields").RenderedTaskInstanceFields
+        fields(ti=context["ti"], render_templates=False).write()
+
+
+def object_storage_path(url: str, conn_id: str | None) -> Any:
+    """A path in whatever storage Airflow knows by that URL; a local path, too.
+
+    :param conn_id: of the connection; None: the default one of that storage.
+    """
+    return _first("ObjectStoragePath", "airflow.sdk", "airflow.io.path")(url, conn_id=conn_id)
 
 
 def to_boolean(value: object) -> bool:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from cosmos_venv.compat import DAG, TaskGroup, dag_arguments
 from cosmos_venv.constants import DEFAULT_DBT_TASK_GROUP_ID
-from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.project.load import DbtGraph
 from cosmos_venv.rendering.arguments import Configuration
 from cosmos_venv.rendering.plan import plan
@@ -64,6 +63,7 @@ class DbtDag(DAG, _RenderedProject):
     :param execution_config: how and where dbt runs.
     :param render_config: which nodes become tasks, and how.
     :param operator_args: arguments for every dbt task, such as ``{"py_requirements": ["dbt-duckdb"]}``.
+    :param on_warning_callback: for the tasks that run tests or look at the freshness of sources.
     :param kwargs: of Airflow's DAG: ``dag_id``, ``schedule``, ``start_date``, ``catchup``, ``default_args`` ...
     :raises CosmosValueError: when the configuration cannot be.
     :raises CosmosLoadDbtException: when the project cannot be loaded.
@@ -80,8 +80,9 @@ class DbtDag(DAG, _RenderedProject):
         on_warning_callback: Callable[..., Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        _refuse_callback(on_warning_callback)
-        configuration = Configuration.of(project_config, profile_config, execution_config, render_config, operator_args)
+        configuration = Configuration.of(
+            project_config, profile_config, execution_config, render_config, operator_args, on_warning_callback
+        )
         super().__init__(*args, **dag_arguments(kwargs))
         # Airflow takes the file of whoever calls DAG's constructor, which is this one.
         self.fileloc = sys._getframe(1).f_code.co_filename
@@ -109,12 +110,8 @@ class DbtTaskGroup(TaskGroup, _RenderedProject):
         on_warning_callback: Callable[..., Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        _refuse_callback(on_warning_callback)
-        configuration = Configuration.of(project_config, profile_config, execution_config, render_config, operator_args)
+        configuration = Configuration.of(
+            project_config, profile_config, execution_config, render_config, operator_args, on_warning_callback
+        )
         super().__init__(group_id=group_id, **kwargs)
         self._render(configuration, dag=kwargs.get("dag") or self.dag, task_group=self)
-
-
-def _refuse_callback(on_warning_callback: Callable[..., Any] | None) -> None:
-    if on_warning_callback is not None:
-        raise CosmosValueError("on_warning_callback: cosmos-venv does not have this yet; leave it out.")

@@ -22,6 +22,10 @@ class CosmosLoadDbtException(Exception):
     """The dbt project cannot be loaded now."""
 
 
+class CosmosDbtRunError(Exception):
+    """A dbt in the worker's own process failed. The text names the nodes."""
+
+
 class AirflowCompatibilityError(Exception):
     """This version of Airflow lacks what was asked for."""
 

@@ -11,6 +11,8 @@ What it does, and why a signal handler or a parent-death signal in the command i
   it ends every descendant: SIGINT (on which dbt cancels its queries), SIGTERM after 1 s, SIGKILL after 3 s;
 * it keeps the descriptors named ``KEEP_FD`` open (leases on environments) until the last descendant is gone.
 
+The word is ``k``, or ``t`` for a ladder without its first step, which begins with SIGTERM.
+
 On the control socket it says ``pid N`` once the command runs, then ``exit N`` (negative: ended by that signal), or
 ``error ERRNO`` when the command could not be started at all.
 """
@@ -34,6 +36,7 @@ else:
 
 INTERRUPT_AT, TERMINATE_AT, KILL_AT = 0.0, 1.0, 3.0
 LADDER = ((INTERRUPT_AT, signal.SIGINT), (TERMINATE_AT, signal.SIGTERM), (KILL_AT, signal.SIGKILL))
+STOP, STOP_WITHOUT_INTERRUPT = b"k", b"t"
 LOOK_AGAIN = 0.05
 PARENT_CHECK = 1.0
 
@@ -52,9 +55,11 @@ class Ladder:
     def has_begun(self) -> bool:
         return self._began is not None
 
-    def begin(self) -> None:
+    def begin(self, *, at: float = INTERRUPT_AT) -> None:
+        """Take the first step that is due ``at`` seconds, and the others when their time has come."""
         if self._began is None:
-            self._began = time.monotonic()
+            self._began = time.monotonic() - at
+            self._steps = [step for step in self._steps if step[0] >= at]
 
     def climb(self) -> None:
         """Send the signals that are due; from the last step on, SIGKILL whatever is still found."""
@@ -184,9 +189,10 @@ def watch(child: int, control: int, wakeup: int) -> None:
         if wakeup in ready:
             os.read(wakeup, 4096)
         if control in ready:
-            if not hear(control):
+            word = hear(control)
+            if not word:
                 listening = []  # closed: readable for ever, and nothing more will come
-            ladder.begin()
+            ladder.begin(at=TERMINATE_AT if word == STOP_WITHOUT_INTERRUPT else INTERRUPT_AT)
         if os.getppid() != worker:
             ladder.begin()
 
@@ -207,12 +213,12 @@ def tell(control: int, text: str) -> None:
         pass  # the worker is dead; the work here is to end the command all the same
 
 
-def hear(control: int) -> bool:
-    """Whether the worker said something; False when it is gone."""
+def hear(control: int) -> bytes:
+    """What the worker said; nothing when it is gone."""
     try:
-        return bool(os.read(control, 64))
+        return os.read(control, 64)
     except OSError:
-        return False
+        return b""
 
 
 def main(arguments: list[str]) -> int:

@@ -77,6 +77,7 @@ class GuardedProcess:
     :param env: its whole environment; None: this process's.
     :param cwd: its working directory.
     :param keep_open: descriptors that the guard holds until the last descendant is gone (leases).
+    :param interrupts: whether ``stop`` begins with SIGINT, or with SIGTERM at once.
     :raises OSError: when the command cannot be started, with its name and the reason.
     """
 
@@ -87,8 +88,10 @@ class GuardedProcess:
         env: Mapping[str, str] | None = None,
         cwd: str | Path | None = None,
         keep_open: Sequence[int] = (),
+        interrupts: bool = True,
     ) -> None:
         self._argv = list(argv)
+        self._stop_word = guard.STOP if interrupts else guard.STOP_WITHOUT_INTERRUPT
         self._control, theirs = socket.socketpair()
         self._heard = b""
         try:
@@ -124,7 +127,7 @@ class GuardedProcess:
     def stop(self) -> None:
         """Begin the ladder SIGINT, SIGTERM, SIGKILL and return. May be called again, and from a signal handler."""
         try:
-            self._control.send(b"k")
+            self._control.send(self._stop_word)
         except OSError:
             pass  # the guard has ended, and with it the command
 
@@ -217,6 +220,7 @@ def run_guarded(
     meanwhile: Callable[[], object] | None = None,
     cancellation: Cancellation | None = None,
     encoding: str = "utf-8",
+    interrupts: bool = True,
 ) -> CompletedCommand:
     """Run a command to its end; each line of its output (stdout and stderr in order) goes to ``on_line`` as it comes.
 
@@ -224,12 +228,13 @@ def run_guarded(
         raises ends the command.
     :param meanwhile: called once, as soon as the command has been started: what can be done while it runs.
     :param encoding: of the output; what does not decode becomes backslash escapes.
+    :param interrupts: whether a stop begins with SIGINT, or with SIGTERM at once.
     :raises OSError: when the command cannot be started.
     :raises CommandKilled: when ``cancellation`` was requested; the command and all below it are gone by then.
     """
     cancellation = cancellation or Cancellation()
     cancellation.raise_if_requested()
-    process = GuardedProcess(argv, env=env, cwd=cwd, keep_open=keep_open)
+    process = GuardedProcess(argv, env=env, cwd=cwd, keep_open=keep_open, interrupts=interrupts)
     lines = []
     try:
         with cancellation.stopping(process.stop):

@@ -33,6 +33,17 @@ SETTINGS: dict[str, Setting] = {
     "enable_cache_partial_parse": Setting(
         default=True, meaning="Whether dbt's partial_parse.msgpack is kept, so that the next command parses less."
     ),
+    "default_copy_dbt_packages": Setting(
+        default=False,
+        meaning="Whether a project's packages folder is copied for a command instead of linked, where nothing else is "
+        "said and dbt deps does not run.",
+    ),
+    "remote_target_path": Setting(
+        default="", meaning="Where compiled SQL is uploaded to, a path or URL such as s3://bucket/dbt."
+    ),
+    "remote_target_path_conn_id": Setting(
+        default="", meaning="The Airflow connection for remote_target_path; the default of its storage when empty."
+    ),
     "packages_max_age": Setting(
         default=3600,
         meaning="Seconds for which installed dbt packages are used that no package-lock.yml pins; then dbt deps runs "
@@ -110,6 +121,9 @@ SETTINGS: dict[str, Setting] = {
 cache_dir: str
 enable_cache: bool
 enable_cache_partial_parse: bool
+default_copy_dbt_packages: bool
+remote_target_path: str
+remote_target_path_conn_id: str
 packages_max_age: int
 virtualenv_max_retries_lock: int
 virtualenv_build: str

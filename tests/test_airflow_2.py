@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_cosmos_venv import Wheelhouse
+from pytest_cosmos_venv import FakeVenv, Wheelhouse
 
 ROOT = Path(__file__).resolve().parents[1]
 PYTHON = ROOT / ".cache" / "envs" / "airflow2" / "bin" / "python"
@@ -51,6 +51,76 @@ def test_a_dag_runs_on_airflow_2(tmp_path: Path, dbt_project: Path, lookalike_db
         options=lookalike_dbt.pip_install_options,
     )
 
+    output = run_on_airflow_2(source, tmp_path)
+
+    states = output.rpartition("STATES")[2]
+    assert json.loads(states) == {"mart_run": "success", "piers_seed": "success", "staging_run": "success"}
+
+
+LOCAL_SOURCE = """
+import json, pathlib
+from datetime import datetime, timezone
+from airflow import DAG
+from airflow.models.renderedtifields import RenderedTaskInstanceFields
+from airflow.utils.db import initdb
+from airflow.utils.session import create_session
+from cosmos_venv import DbtRunLocalOperator, ProfileConfig
+from cosmos_venv.operators.local import DbtRunOperationLocalOperator, DbtTestLocalOperator
+
+class CompilingRun(DbtRunLocalOperator):
+    def run_subprocess(self, command, env, cwd, **kwargs):
+        result = super().run_subprocess(command, env, cwd, **kwargs)
+        folder = pathlib.Path(cwd, "target", "compiled")
+        folder.mkdir(parents=True)
+        (folder / "mart.sql").write_text("select 1")
+        return result
+
+told = []
+initdb()
+shared = dict(
+    project_dir={project!r},
+    profile_config=ProfileConfig("harbor", "dev", profiles_yml_filepath={project!r} + "/profiles.yml"),
+    dbt_executable_path={dbt!r},
+)
+start = datetime(2026, 1, 1, tzinfo=timezone.utc)
+with DAG("harbor", schedule=None, start_date=start, default_args=dict(quiet=True)) as dag:
+    CompilingRun(task_id="run", push_run_results_to_xcom=True, full_refresh="{{{{ ds == ds }}}}", **shared)
+    DbtTestLocalOperator(task_id="test", on_warning_callback=told.append, **shared)
+    grant = DbtRunOperationLocalOperator.partial(task_id="grant", macro_name="grant", **shared)
+    grant.expand(args=[dict(a=1), dict(a=2)])
+run = dag.test()
+with create_session() as session:
+    (fields,) = session.query(RenderedTaskInstanceFields).filter_by(task_id="run").all()
+    result = dict(
+        states={{f"{{ti.task_id}} {{ti.map_index}}": ti.state for ti in run.get_task_instances()}},
+        compiled_sql=fields.rendered_fields["compiled_sql"],
+        full_refresh=fields.rendered_fields["full_refresh"],
+        xcom=len(run.get_task_instance("run").xcom_pull(task_ids="run", key="run_results")) > 100,
+        warned=[context["test_names"] for context in told],
+    )
+print("RESULT", json.dumps(result))
+"""
+
+
+def test_local_operators_tell_what_came_of_dbt(tmp_path: Path, dbt_project: Path, cosmos_fake_venv: FakeVenv) -> None:
+    cosmos_fake_venv.script("test", nodes={"test.harbor.unique_id.1a2b": "warn"})
+
+    output = run_on_airflow_2(LOCAL_SOURCE.format(project=str(dbt_project), dbt=str(cosmos_fake_venv.dbt)), tmp_path)
+
+    assert json.loads(output.rpartition("RESULT")[2]) == {
+        "states": {"run -1": "success", "test -1": "success", "grant 0": "success", "grant 1": "success"},
+        "compiled_sql": "-- compiled/mart.sql\nselect 1",
+        "full_refresh": "True",
+        "xcom": True,
+        "warned": [["unique_id"]],
+    }
+    assert sorted(call.arguments[:5] for call in cosmos_fake_venv.calls if call.command == "run-operation") == [
+        ("run-operation", "grant", "--quiet", "--args", f"a: {number}\n") for number in (1, 2)
+    ]
+
+
+def run_on_airflow_2(source: str, tmp_path: Path) -> str:
+    """What a Python of Airflow 2 prints."""
     done = subprocess.run(
         [str(PYTHON), "-W", "ignore", "-c", textwrap.dedent(source)],
         env={
@@ -65,7 +135,5 @@ def test_a_dag_runs_on_airflow_2(tmp_path: Path, dbt_project: Path, lookalike_db
         check=False,
         timeout=DEADLINE,
     )
-
-    states = done.stdout.rpartition("STATES")[2]
     assert done.returncode == 0, done.stdout
-    assert json.loads(states) == {"mart_run": "success", "piers_seed": "success", "staging_run": "success"}
+    return done.stdout

@@ -18,6 +18,7 @@ from cosmos_venv import (
     DbtTaskGroup,
     ExecutionConfig,
     ExecutionMode,
+    InvocationMode,
     LoadMode,
     ProfileConfig,
     ProjectConfig,
@@ -242,3 +243,45 @@ def test_two_processes_with_other_hash_seeds_make_the_same_dag(
 
     assert made[0]
     assert made[0] == made[1]
+
+
+def test_what_configurations_say_of_tasks_reaches_those_that_take_it(manifest_arguments: dict[str, Any]) -> None:
+    """The rest of the arguments that all tasks share: tests/rendering."""
+
+    def notify(context: dict[str, Any]) -> None: ...
+
+    project = manifest_arguments["project_config"]
+    manifest_arguments |= {
+        "project_config": ProjectConfig(
+            project.dbt_project_path, manifest_path=project.manifest_path, copy_dbt_packages=True
+        ),
+        "execution_config": ExecutionConfig(invocation_mode=InvocationMode.DBT_RUNNER),
+        "render_config": RenderConfig(load_method=LoadMode.DBT_MANIFEST, emit_datasets=False),
+        "operator_args": {
+            "dbt_cmd_flags": {"run": ["--event-time-start", "{{ ds }}"], "seed": ["--show"]},
+            "full_refresh": True,
+        },
+    }
+
+    dag = DbtDag(dag_id="harbor", schedule=None, start_date=START, on_warning_callback=notify, **manifest_arguments)
+
+    tasks: dict[str, Any] = dag.task_dict
+    run, test, seed = (tasks[task_id] for task_id in ("stg_ports.run", "stg_ports.test", "raw_ports.seed"))
+    assert run.build_cmd({})[0][-3:] == ["--full-refresh", "--event-time-start", "{{ ds }}"]
+    assert seed.build_cmd({})[0][-2:] == ["--full-refresh", "--show"]
+    assert "--full-refresh" not in test.build_cmd({})[0]
+    assert test.on_warning_callback is notify
+    assert not hasattr(run, "on_warning_callback")
+    assert (run.invocation_mode, run.emit_datasets, run.copy_dbt_packages) == (InvocationMode.DBT_RUNNER, False, True)
+
+
+def test_flags_of_a_command_that_dbt_does_not_have_are_refused_in_a_group_too(
+    manifest_arguments: dict[str, Any],
+) -> None:
+    manifest_arguments["operator_args"]["dbt_cmd_flags"] = {"runs": ["--empty"]}
+
+    with (
+        DAG("harbor", schedule=None, start_date=START),
+        pytest.raises(CosmosValueError, match=r"dbt_cmd_flags names the command 'runs'; Did you mean 'run'"),
+    ):
+        DbtTaskGroup(group_id="dbt", **manifest_arguments)

@@ -56,9 +56,9 @@ def test_every_name_at_the_top_is_there(name: str) -> None:
 
 
 def test_the_short_names_of_operators_are_the_local_ones() -> None:
-    assert set(operators.__all__) == {
-        f"Dbt{verb}Operator" for verb in ("Build", "Docs", "LS", "Run", "RunOperation", "Seed", "Snapshot", "Test")
-    }
+    docs = ("Docs", "DocsAzureStorage", "DocsGCS", "DocsS3")
+    verbs = ("Build", *docs, "LS", "Run", "RunOperation", "Seed", "Snapshot", "Test")
+    assert set(operators.__all__) == {f"Dbt{verb}Operator" for verb in verbs}
     assert operators.DbtRunOperator is local.DbtRunLocalOperator
     assert set(operators.__all__) <= set(dir(operators))
 
@@ -79,12 +79,10 @@ def test_a_name_of_cosmos_is_there_or_refused_with_what_is_there(module: str, na
     [
         ("from cosmos_venv import DbtRunKubernetesOperator", "cosmos_venv has DbtBuildLocalOperator, DbtClone"),
         ("from cosmos_venv import MissingPackage", "does not have MissingPackage"),
-        ("from cosmos_venv.operators import DbtDocsS3Operator", "has DbtBuildOperator, DbtDocsOperator"),
-        ("from cosmos_venv.operators.base import DbtCompileMixin", "has AbstractDbtBase, DbtBuildMixin"),
-        ("from cosmos_venv.operators.local import DbtDocsS3LocalOperator", "has DbtBuildLocalOperator, DbtCloneL"),
+        ("from cosmos_venv.operators import DbtDepsOperator", "has DbtBuildOperator, DbtDocsAzureStorageOp"),
+        ("from cosmos_venv.operators.local import DbtDepsLocalOperator", "has AbstractDbtLocalBase, DbtBuildLocal"),
         ("from cosmos_venv.profiles import SnowflakeUserPasswordProfileMapping", "has BaseProfileMapping, DbtPr"),
         ("from cosmos_venv.constants import PRODUCER_WATCHER_TASK_ID", "has DEFAULT_PROFILES_FILE_NAME, DbtRes"),
-        ("from cosmos_venv.exceptions import CosmosDbtRunError", "has AirflowCompatibilityError, CosmosValueError"),
     ],
 )
 def test_importing_what_is_not_offered_says_what_is(statement: str, words: str) -> None:

@@ -7,7 +7,7 @@ from dataclasses import InitVar, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cosmos_venv.config.values import as_path, member, not_yet, refuse_not_yet, refuse_parameters_not_yet, system_dbt
+from cosmos_venv.config.values import as_path, member, refuse_not_yet, refuse_parameters_not_yet, system_dbt
 from cosmos_venv.constants import ExecutionMode, InvocationMode, TestIndirectSelection
 from cosmos_venv.exceptions import CosmosValueError
 
@@ -21,7 +21,8 @@ class ExecutionConfig:
     """How and where dbt runs.
 
     :param execution_mode: LOCAL (a dbt that is there) or VIRTUALENV (an environment that is made and kept).
-    :param invocation_mode: how dbt is started; None: as the mode's operators do.
+    :param invocation_mode: how dbt is started: as a process, or (LOCAL) in the worker's own; None: as the mode's
+        operators do.
     :param test_indirect_selection: dbt's ``--indirect-selection`` of test and build tasks.
     :param dbt_executable_path: the dbt of LOCAL mode.
     :param install_dbt_deps: whether tasks run ``dbt deps``; may be a Jinja template; None: as in ProjectConfig.
@@ -74,11 +75,8 @@ class ExecutionConfig:
                 f"ExecutionConfig.invocation_mode {self.invocation_mode} does not go with {self.execution_mode}, which "
                 "starts dbt in its own way. Leave invocation_mode out."
             )
-        if self.invocation_mode is not InvocationMode.DBT_RUNNER:
-            return
-        if self.execution_mode is ExecutionMode.VIRTUALENV:
+        if self.invocation_mode is InvocationMode.DBT_RUNNER and self.execution_mode is ExecutionMode.VIRTUALENV:
             raise CosmosValueError(
                 "ExecutionConfig.invocation_mode InvocationMode.DBT_RUNNER does not go with ExecutionMode.VIRTUALENV: "
                 "dbt is not in the worker's own Python. Leave invocation_mode out, or give InvocationMode.SUBPROCESS."
             )
-        raise not_yet("ExecutionConfig.invocation_mode", self.invocation_mode, "InvocationMode.SUBPROCESS")

@@ -21,7 +21,9 @@ class ProjectConfig:
 
     :param dbt_project_path: folder that holds ``dbt_project.yml``.
     :param install_dbt_deps: run ``dbt deps`` before parsing and running.
-    :param copy_dbt_packages: not offered yet: only the default is taken; likewise ``manifest_conn_id``.
+    :param copy_dbt_packages: copy the packages folder for each command instead of linking to it, where ``dbt deps``
+        does not run; None: as ``[cosmos] default_copy_dbt_packages`` says.
+    :param manifest_conn_id: not offered yet: only the default is taken.
     :param models_relative_path: folder of the models, relative to the project; it must be there.
     :param seeds_relative_path: kept as ``seeds_path``; dbt itself goes by its ``dbt_project.yml``. Likewise snapshots.
     :param manifest_path: a ``manifest.json`` on this machine; object storage is not offered yet.
@@ -37,7 +39,7 @@ class ProjectConfig:
         self,
         dbt_project_path: str | Path | None = None,
         install_dbt_deps: bool = True,
-        copy_dbt_packages: bool = False,
+        copy_dbt_packages: bool | None = None,
         models_relative_path: str | Path = "models",
         seeds_relative_path: str | Path = "seeds",
         snapshots_relative_path: str | Path = "snapshots",

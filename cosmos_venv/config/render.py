@@ -35,7 +35,7 @@ from cosmos_venv.exceptions import CosmosValueError
 class RenderConfig:
     """Which nodes of the project become tasks, and how the project is parsed to know them.
 
-    :param emit_datasets: has no effect until assets are emitted.
+    :param emit_datasets: handed to every task that runs a node; no assets are emitted yet.
     :param test_behavior: where tests stand in the DAG.
     :param load_method: where the nodes come from. AUTOMATIC: a manifest if there is one, else ``dbt ls``.
     :param invocation_mode: accepted for Cosmos's sake; ``dbt ls`` always runs as a process of its own here.

@@ -31,7 +31,7 @@ _NOT_YET: dict[Enum, str] = {
 
 # Likewise its parameters, with their defaults: any other value is refused.
 PARAMETERS_NOT_YET: Mapping[str, Mapping[str, object]] = {
-    "ProjectConfig": {"copy_dbt_packages": False, "manifest_conn_id": None},
+    "ProjectConfig": {"manifest_conn_id": None},
     "ExecutionConfig": {"async_py_requirements": None, "setup_operator_args": None},
     "RenderConfig": {
         "airflow_vars_to_purge_dbt_ls_cache": [],

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
+from cosmos_venv.exceptions import CosmosValueError
+
 Selection = str | Sequence[str] | None
+CommandFlags = Sequence[str] | Mapping[str, Sequence[str]] | None
+"""Flags for every dbt command, or a list for each: ``{"run": ["--threads", "4"]}``."""
+
+DBT_COMMANDS = (
+    *("build", "clone", "compile", "docs generate", "ls", "run", "run-operation", "seed", "snapshot"),
+    *("source freshness", "test"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +37,7 @@ class DbtOptions:
     quiet: bool = False
     warn_error: bool = False
     partial_parse: bool = True
-    dbt_cmd_flags: Sequence[str] = ()
+    dbt_cmd_flags: CommandFlags = ()
     dbt_cmd_global_flags: Sequence[str] = ()
 
 
@@ -47,7 +57,7 @@ def dbt_command(
         *_valued(options),
         *_switches(options),
         *own_flags,
-        *_without_blanks(options.dbt_cmd_flags),
+        *flags_of_command(options.dbt_cmd_flags, base_cmd),
     ]
 
 
@@ -86,6 +96,38 @@ def vars_flags(variables: Mapping[str, Any] | str | None) -> list[str]:
     """The flag ``--vars`` for a command that has no other options of ours, such as ``dbt deps``."""
     text = vars_text(variables)
     return [] if text is None else ["--vars", text]
+
+
+def flags_of_command(flags: CommandFlags, base_cmd: Sequence[str]) -> list[str]:
+    """Those of the flags that this command gets.
+
+    :param base_cmd: such as ``["source", "freshness"]``.
+    :raises CosmosValueError: for anything but a list of texts, or a dict of such lists by dbt command.
+    """
+    refuse_wrong_flags("dbt_cmd_flags", flags)
+    if isinstance(flags, Mapping):
+        flags = next((own for name, own in flags.items() if list(base_cmd[: len(name.split())]) == name.split()), ())
+    return _without_blanks(flags or ())
+
+
+def refuse_wrong_flags(parameter: str, flags: object) -> None:
+    """Looks at the shape, and at the names of commands.
+
+    :raises CosmosValueError: for anything but a list of texts, or a dict of such lists by dbt command.
+    """
+    for name, own in flags.items() if isinstance(flags, Mapping) else ():
+        if name not in DBT_COMMANDS:
+            near = difflib.get_close_matches(str(name), DBT_COMMANDS, n=1, cutoff=0.4)
+            advice = f"Did you mean {near[0]!r}?" if near else "Drop it."
+            raise CosmosValueError(f"{parameter} names the command {name!r}; {advice} (of {', '.join(DBT_COMMANDS)})")
+        _refuse_no_list(f"{parameter}[{name!r}]", own)
+    if not isinstance(flags, Mapping):
+        _refuse_no_list(parameter, flags)
+
+
+def _refuse_no_list(parameter: str, flags: object) -> None:
+    if flags is not None and (isinstance(flags, str) or not isinstance(flags, Sequence)):
+        raise CosmosValueError(f"{parameter}={flags!r} must be a list of texts, such as ['--threads', '4'].")
 
 
 def _without_blanks(flags: Sequence[str]) -> list[str]:

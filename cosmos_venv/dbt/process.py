@@ -31,10 +31,12 @@ def run_dbt(
     on_line: Callable[[str], None] | None = None,
     cancellation: Cancellation | None = None,
     encoding: str = "utf-8",
+    cancels_queries: bool = True,
 ) -> FullOutputSubprocessResult:
     """Run dbt to its end, whatever its exit code.
 
     :param keep_open: descriptors of leases, held until the last process of the command is gone.
+    :param cancels_queries: whether a kill begins with SIGINT, on which dbt cancels its queries, or with SIGTERM.
     :raises OSError: when it cannot be started.
     :raises CommandKilled: when ``cancellation`` was requested; dbt and its children are gone by then.
     """
@@ -46,5 +48,6 @@ def run_dbt(
         on_line=on_line,
         cancellation=cancellation,
         encoding=encoding,
+        interrupts=cancels_queries,
     )
     return FullOutputSubprocessResult(done.returncode, done.lines[-1] if done.lines else "", done.lines)

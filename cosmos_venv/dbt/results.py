@@ -1,16 +1,25 @@
-"""What came of a dbt invocation? The lines that say why it failed, from dbt's own record or its output."""
+"""What came of a dbt invocation? What its artifacts, its log file and its output say: failures, warnings, SQL."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import msgspec
 
 FAILED_STATUSES = frozenset({"error", "fail", "runtime error"})
+WARNED = "warn"
 TAIL_LINES = 25
+MOST_ERRORS = 20
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_TEST_WARNED = re.compile(r"(?i)\bwarning\b\W*\s*in test (\S+)")
+_SOURCE_WARNED = re.compile(r"\bWARN freshness of (\S+)")
+# A file's time is that of the kernel's last tick.
+_CLOCK_SLACK = 0.1
 
 
 class _Result(msgspec.Struct):
@@ -23,24 +32,184 @@ class _RunResults(msgspec.Struct):
     results: list[_Result]
 
 
-def failure_text(*, target: Path, lines: Sequence[str]) -> str:
-    """Why dbt failed, in its own words: failed nodes of ``run_results.json`` if it got that far, then its last lines.
+class _Threshold(msgspec.Struct):
+    count: int | None = None
+    period: str | None = None
 
-    :param target: dbt's target folder of this invocation.
+
+class _Criteria(msgspec.Struct):
+    warn_after: _Threshold | None = None
+
+
+class _Freshness(msgspec.Struct):
+    unique_id: str
+    status: str = "runtime error"
+    max_loaded_at: str | None = None
+    criteria: _Criteria | None = None
+
+
+class _Sources(msgspec.Struct):
+    results: list[_Freshness]
+
+
+_Shape = TypeVar("_Shape", _RunResults, _Sources)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Warned:
+    """A node that warned: its name as dbt's log has it, and what it said."""
+
+    name: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifacts:
+    """What one invocation has left. What lay there before is not looked at.
+
+    :param target: dbt's target folder.
+    :param log_file: dbt's log file, in JSON; None: there is none.
+    :param log_begins_at: how many bytes of it were there before.
+    :param began_at: when the invocation began, in seconds since the epoch.
+    """
+
+    target: Path
+    log_file: Path | None = None
+    log_begins_at: int = 0
+    began_at: float = 0.0
+
+    def text(self, name: str) -> str | None:
+        """The content of an artifact, such as ``run_results.json``; None when there is none."""
+        path = self.target / name
+        try:
+            return path.read_text(encoding="utf-8") if self._is_new(path) else None
+        except (OSError, UnicodeDecodeError):
+            return None
+
+    def failures(self) -> list[str]:
+        """Each node that failed, with what dbt says about it and where its compiled SQL is."""
+        return [
+            f"{result.unique_id}: {result.status}: {_with_path(result, self._compiled(result))}"
+            for result in self._results()
+            if result.status in FAILED_STATUSES
+        ]
+
+    def errors(self) -> list[str]:
+        """The last messages of level error in the log file, each once."""
+        try:
+            content = self.log_file.read_bytes() if self.log_file else b""
+        except OSError:
+            return []
+        text = content[self.log_begins_at :].decode("utf-8", errors="replace")
+        found = (_error(line) for line in text.splitlines() if '"error"' in line)
+        return list(dict.fromkeys(message for message in found if message))[-MOST_ERRORS:]
+
+    def warnings(self) -> list[Warned] | None:
+        """The nodes that warned; None when no artifact says it."""
+        sources = self._decoded("sources.json", _Sources)
+        if sources is not None:
+            return [
+                Warned(name=_name(each.unique_id), message=_age(each))
+                for each in sources.results
+                if each.status == WARNED
+            ]
+        results = self._decoded("run_results.json", _RunResults)
+        if results is None:
+            return None
+        return [
+            Warned(name=_name(each.unique_id), message=each.message or "")
+            for each in results.results
+            if each.status == WARNED
+        ]
+
+    def compiled_sql(self) -> str:
+        """All SQL that dbt has compiled and run, each file below a line with its path; empty when there is none."""
+        texts = {path.relative_to(self.target): path.read_text(encoding="utf-8") for path in self.sql()}
+        return "\n\n".join(f"-- {path}\n{text.strip()}" for path, text in texts.items())
+
+    def freshness(self) -> str:
+        """``sources.json``, indented; empty when there is none."""
+        text = self.text("sources.json")
+        if text is None:
+            return ""
+        try:
+            return json.dumps(json.loads(text), indent=4)
+        except ValueError:
+            return text
+
+    def sql(self, *folders: str) -> list[Path]:
+        """The SQL files in these folders of the target folder."""
+        found = (path for folder in folders or ("compiled", "run") for path in (self.target / folder).rglob("*.sql"))
+        return sorted(path for path in found if path.is_file() and self._is_new(path))
+
+    def _results(self) -> list[_Result]:
+        found = self._decoded("run_results.json", _RunResults)
+        return found.results if found else []
+
+    def _decoded(self, name: str, shape: type[_Shape]) -> _Shape | None:
+        text = self.text(name)
+        try:
+            return None if text is None else msgspec.json.decode(text, type=shape)
+        except msgspec.DecodeError:
+            return None  # in a shape we do not know: dbt's output has to do
+
+    def _compiled(self, result: _Result) -> Path | None:
+        name = result.unique_id.split(".")[2:3]
+        return next((path for path in self.sql("compiled") if [path.stem] == name), None)
+
+    def _is_new(self, path: Path) -> bool:
+        try:
+            return path.stat().st_mtime >= self.began_at - _CLOCK_SLACK
+        except OSError:
+            return False
+
+
+def failure_text(artifacts: Artifacts, *, lines: Sequence[str]) -> str:
+    """Why dbt failed, in its own words: the nodes that failed, else the errors of its log, then its last lines.
+
     :param lines: everything that dbt wrote.
     """
-    failed = [
-        f"{result.unique_id}: {result.status}: {(result.message or '').strip()}"
-        for result in _read_results(target / "run_results.json")
-        if result.status in FAILED_STATUSES
-    ]
+    reasons = artifacts.failures() or artifacts.errors()
     tail = [_COLOUR.sub("", line) for line in lines if line.strip()][-TAIL_LINES:]
-    return "\n".join([*failed, *(["dbt's last lines:", *tail] if tail else ["dbt wrote nothing."])])
+    return "\n".join([*reasons, *(["dbt's last lines:", *tail] if tail else ["dbt wrote nothing."])])
 
 
-def _read_results(file: Path) -> list[_Result]:
+def warnings_in(lines: Sequence[str]) -> list[Warned]:
+    """The nodes that warned, from dbt's output: for an invocation that wrote no artifacts."""
+    plain = [_COLOUR.sub("", line) for line in lines]
+    found = []
+    for number, line in enumerate(plain):
+        if test := _TEST_WARNED.search(line):
+            said = plain[number + 1] if number + 1 < len(plain) else ""
+            found.append(Warned(name=test.group(1), message=re.sub(r"^\d\d:\d\d:\d\d\s*", "", said).strip()))
+        elif source := _SOURCE_WARNED.search(line):
+            found.append(Warned(name=source.group(1), message=line.strip()))
+    return found
+
+
+def _error(line: str) -> str | None:
     try:
-        return msgspec.json.decode(file.read_bytes(), type=_RunResults).results
-    except (OSError, msgspec.DecodeError):
-        # dbt ended before writing it, or wrote it in a shape we do not know: its output has to do.
-        return []
+        event: Any = json.loads(line)
+        # The stack of dbt's own code says nothing that the message before it does not.
+        is_error = event["info"]["level"] == "error" and event["info"].get("name") != "MainStackTrace"
+        return _COLOUR.sub("", str(event["info"]["msg"])).strip() if is_error else None
+    except (ValueError, KeyError, TypeError):
+        return None  # a line of the text format, or of another program
+
+
+def _name(unique_id: str) -> str:
+    """As dbt's log has it: a source with its schema, anything else without the hash of a test."""
+    kind, _, *rest = unique_id.split(".")
+    return ".".join(rest) if kind == "source" else (rest or [unique_id])[0]
+
+
+def _age(source: _Freshness) -> str:
+    limit = source.criteria.warn_after if source.criteria else None
+    return f"max_loaded_at {source.max_loaded_at}" + (f", warn_after {limit.count} {limit.period}" if limit else "")
+
+
+def _with_path(result: _Result, compiled: Path | None) -> str:
+    message = (result.message or "").strip()
+    if compiled is None or "compiled code at" in message.lower():
+        return message
+    return f"{message}\n  compiled code at {'/'.join(compiled.parts[compiled.parts.index('compiled') - 1 :])}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePath
@@ -12,6 +13,7 @@ from cosmos_venv import scratch
 from cosmos_venv.dbt.package_files import LOCK_FILE, outside, read_package_files
 from cosmos_venv.dbt.partial_parse import ParsedProject
 from cosmos_venv.dbt.project_file import read_dbt_project
+from cosmos_venv.dbt.results import Artifacts
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.scratch import scratch_folder
 
@@ -20,20 +22,31 @@ _NOT_LINKED = ("logs", "target", LOCK_FILE, "profiles.yml")
 
 
 @contextmanager
-def workspace(project_dir: Path, *, install_deps: bool, parsed: ParsedProject | None = None) -> Iterator[Path]:
+def workspace(
+    project_dir: Path,
+    *,
+    install_deps: bool,
+    copies_packages: bool = False,
+    manifest: Path | None = None,
+    parsed: ParsedProject | None = None,
+) -> Iterator[Path]:
     """A folder that is the project for one invocation, gone afterwards.
 
     :param install_deps: ``dbt deps`` will run, so the packages folder is dbt's own instead of a link.
+    :param copies_packages: where it will not, the packages folder is a copy and no link.
+    :param manifest: a file that dbt finds as ``target/manifest.json``.
     :param parsed: the parse file to offer dbt and to keep when the block ends well; None: dbt parses everything.
-    :raises CosmosValueError: when ``project_dir`` is no dbt project.
+    :raises CosmosValueError: when ``project_dir`` is no dbt project, or the manifest is not there.
     :raises CosmosLoadDbtException: when its dbt_project.yml cannot be read.
     """
     require_project(project_dir)
     left_out = {PurePath(name) for name in _NOT_LINKED}
     neighbours: list[Path] = []
-    if install_deps:
+    packages_folder = ""
+    if install_deps or copies_packages:
         packages_folder = os.path.normpath(read_dbt_project(project_dir).packages_folder)
         left_out.add(PurePath(packages_folder))
+    if install_deps:
         local = read_package_files(project_dir).local
         neighbours = outside((*local, packages_folder))
     with scratch_folder("cosmos-venv-run-") as folder:
@@ -41,8 +54,12 @@ def workspace(project_dir: Path, *, install_deps: bool, parsed: ParsedProject | 
         _link(project_dir, place, PurePath(), left_out)
         if install_deps:
             _link_neighbours(place, project_dir, [path for path in neighbours if PurePath(path) not in left_out])
-            if (lock := project_dir / LOCK_FILE).exists():
-                shutil.copy(lock, place)  # a copy: dbt deps writes it
+        elif copies_packages and (project_dir / packages_folder).is_dir():
+            shutil.copytree(project_dir / packages_folder, place / packages_folder, dirs_exist_ok=True)
+        if (install_deps or copies_packages) and (lock := project_dir / LOCK_FILE).exists():
+            shutil.copy(lock, place)  # a copy: dbt deps writes it
+        if manifest is not None:
+            _copy_manifest(manifest, place / "target")
         if parsed is not None:
             parsed.offer(place)
         yield place
@@ -61,6 +78,17 @@ def _link(project_dir: Path, place: Path, folder: PurePath, left_out: set[PurePa
             _link(project_dir, place, inner, left_out)
         else:
             (place / inner).symlink_to(child.absolute())
+
+
+def _copy_manifest(manifest: Path, target: Path) -> None:
+    """A copy: dbt writes its own over it."""
+    target.mkdir(exist_ok=True)
+    try:
+        shutil.copyfile(manifest, target / "manifest.json")
+    except OSError as error:
+        raise CosmosValueError(
+            f"manifest_filepath {str(manifest)!r} cannot be read: {error.strerror}. Correct the path, or leave it out."
+        ) from error
 
 
 def _place(folder: Path, project_dir: Path, neighbours: list[Path]) -> Path:
@@ -87,8 +115,23 @@ def descriptors_of(place: Path) -> tuple[int, ...]:
 
 
 def written_in_place(place: Path, env: Mapping[str, str]) -> dict[str, str]:
-    """The environment variables by which dbt writes into ``place``, whatever dbt_project.yml says; the user's win."""
-    return {"DBT_TARGET_PATH": str(place / "target"), "DBT_LOG_PATH": str(place / "logs"), **env}
+    """The environment variables by which dbt writes into ``place``, whatever dbt_project.yml says; the user's win.
+
+    Its log file is in JSON, so that errors can be told from the rest.
+    """
+    target, logs = str(place / "target"), str(place / "logs")
+    return {"DBT_TARGET_PATH": target, "DBT_LOG_PATH": logs, "DBT_LOG_FORMAT_FILE": "json", **env}
+
+
+def artifacts_of(place: Path, env: Mapping[str, str]) -> Artifacts:
+    """What a dbt that begins now in ``place``, with these variables, will leave."""
+    log_file = place / env.get("DBT_LOG_PATH", "logs") / "dbt.log"
+    return Artifacts(
+        target=place / env.get("DBT_TARGET_PATH", "target"),
+        log_file=log_file,
+        log_begins_at=log_file.stat().st_size if log_file.exists() else 0,
+        began_at=time.time(),
+    )
 
 
 def downloading_in_place(place: Path, env: Mapping[str, str]) -> dict[str, str]:

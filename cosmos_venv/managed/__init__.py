@@ -9,12 +9,13 @@ from __future__ import annotations
 from cosmos_venv.managed.arguments import VirtualenvArguments, is_template, kept_directory, without_worker_python
 from cosmos_venv.managed.configured import directory_mode, prune_limits, upkeep
 from cosmos_venv.managed.foreground import building_in_foreground
-from cosmos_venv.managed.kept import parsed_project, project_packages
+from cosmos_venv.managed.kept import copies_packages, parsed_project, project_packages
 from cosmos_venv.managed.ready import environment_for_parsing, managed_environment
 
 __all__ = [
     "VirtualenvArguments",
     "building_in_foreground",
+    "copies_packages",
     "directory_mode",
     "environment_for_parsing",
     "is_template",

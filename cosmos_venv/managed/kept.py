@@ -29,10 +29,12 @@ def parsed_project(
     target_name: str,
     variables: Mapping[str, Any] | str | None,
     which_dbt: str,
+    folder: Path | None = None,
 ) -> ParsedProject:
     """The parse file that a command of this project is offered and leaves to the next one.
 
     :param which_dbt: a text that differs where the dbt may be another one.
+    :param folder: where it is kept, instead of below the cache folder.
     :raises CosmosLoadDbtException: when the project's dbt_project.yml cannot be read.
     """
     if not (settings.enable_cache and settings.enable_cache_partial_parse):
@@ -41,7 +43,12 @@ def parsed_project(
     project_name = read_dbt_project(project_dir).name or project_dir.name
     profile = profiles_yml.read_text(encoding="utf-8", errors="replace") if profiles_yml.is_file() else ""
     key = [project_name, profile, target_name, vars_text(variables) or "", which_dbt]
-    return ParsedProject(project_dir=project_dir, kept=kept_file(cache_dir(), key))
+    return ParsedProject(project_dir=project_dir, kept=kept_file(folder or cache_dir(), key))
+
+
+def copies_packages(given: bool | None) -> bool:
+    """Whether packages are copied and not linked: as it was given, else as the setting says."""
+    return settings.default_copy_dbt_packages if given is None else given
 
 
 def project_packages(

@@ -11,7 +11,10 @@ from cosmos_venv.public_names import name_lookup
 
 if TYPE_CHECKING:
     from cosmos_venv.operators.local import DbtBuildLocalOperator as DbtBuildOperator
+    from cosmos_venv.operators.local import DbtDocsAzureStorageLocalOperator as DbtDocsAzureStorageOperator
+    from cosmos_venv.operators.local import DbtDocsGCSLocalOperator as DbtDocsGCSOperator
     from cosmos_venv.operators.local import DbtDocsLocalOperator as DbtDocsOperator
+    from cosmos_venv.operators.local import DbtDocsS3LocalOperator as DbtDocsS3Operator
     from cosmos_venv.operators.local import DbtLSLocalOperator as DbtLSOperator
     from cosmos_venv.operators.local import DbtRunLocalOperator as DbtRunOperator
     from cosmos_venv.operators.local import DbtRunOperationLocalOperator as DbtRunOperationOperator
@@ -21,7 +24,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DbtBuildOperator",
+    "DbtDocsAzureStorageOperator",
+    "DbtDocsGCSOperator",
     "DbtDocsOperator",
+    "DbtDocsS3Operator",
     "DbtLSOperator",
     "DbtRunOperationOperator",
     "DbtRunOperator",

@@ -8,8 +8,9 @@ own: Airflow wraps every constructor of an operator's ancestry, and a DAG of tho
 from __future__ import annotations
 
 import os
+import warnings
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cosmos_venv.compat import BaseOperator, context_variables, to_boolean
@@ -33,6 +34,8 @@ class AbstractDbtBase(BaseOperator):
 
     #: parameters of this command only, with their defaults; one without a default has to be given.
     own_parameters: ClassVar[Mapping[str, Any]] = {}
+    #: names that a parameter of this command had once, each with the one that it has now.
+    old_names: ClassVar[Mapping[str, str]] = {}
     #: what this class adds to its bases' template fields.
     own_template_fields: ClassVar[tuple[str, ...]] = (
         *("env", "select", "exclude", "selector", "vars", "models", "dbt_cmd_flags"),
@@ -42,12 +45,15 @@ class AbstractDbtBase(BaseOperator):
     append_env: bool
     dbt_executable_path: str
     extra_context: Mapping[str, Any]
+    interceptors: Sequence[Callable[[Any, Any], object]]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """The template fields of a class are those of all its bases: with two bases Python would take the first's."""
+        """A class has the template fields and parameters of all its bases: Python would take those of the first."""
         super().__init_subclass__(**kwargs)
-        own = (base.__dict__.get("own_template_fields", ()) for base in reversed(cls.__mro__))
-        cls.template_fields = tuple(field for fields in own for field in fields)
+        bases = [vars(base) for base in reversed(cls.__mro__)]
+        cls.template_fields = tuple(field for base in bases for field in base.get("own_template_fields", ()))
+        own = [base.get("own_parameters", {}) for base in bases]
+        cls.own_parameters = {name: default for each in own for name, default in each.items()}
 
     @property
     @abstractmethod
@@ -56,11 +62,16 @@ class AbstractDbtBase(BaseOperator):
 
     @classmethod
     def take_own_parameters(cls, arguments: dict[str, Any]) -> dict[str, Any]:
-        """This command's own parameters, taken out of the arguments.
+        """This command's own parameters, taken out of the arguments; ``default_args`` count where one is not given.
 
         :raises CosmosValueError: when one without a default is missing.
         """
-        own = {name: arguments.pop(name, default) for name, default in cls.own_parameters.items()}
+        for old, new in cls.old_names.items():
+            if old in arguments:
+                warnings.warn(f"{old} of {cls.__name__} is called {new} now.", DeprecationWarning, stacklevel=5)
+                arguments.setdefault(new, arguments.pop(old))
+        defaults = {**cls.own_parameters, **(arguments.get("default_args") or {})}
+        own = {name: arguments.pop(name, defaults[name]) for name in cls.own_parameters}
         for name, value in own.items():
             if value is REQUIRED:
                 raise CosmosValueError(f"{cls.__name__} needs {name}: give it, as in {name}='...'.")
@@ -103,14 +114,19 @@ class AbstractDbtBase(BaseOperator):
         :raises AirflowSkipException: when dbt ended with ``skip_exit_code``.
         """
         context.update(self.extra_context)  # type: ignore[typeddict-item]
-        self.build_and_run_cmd(context)
+        self.build_and_run_cmd(context, **kwargs)
 
     def build_and_run_cmd(
-        self, context: Context | Mapping[str, Any], cmd_flags: Sequence[str] | None = None
+        self, context: Context | Mapping[str, Any], cmd_flags: Sequence[str] | None = None, **kwargs: Any
     ) -> FullOutputSubprocessResult:
-        """Build the command and run it; what ``execute`` does."""
+        """Build the command and run it; what ``execute`` does. Interceptors come first: they may change the operator.
+
+        :param kwargs: of ``run_command``.
+        """
+        for interceptor in self.interceptors:
+            interceptor(context, self)
         command, env = self.build_cmd(context, cmd_flags)
-        return self.run_command(command, env, context)
+        return self.run_command(command, env, context, **kwargs)
 
     @abstractmethod
     def run_command(
@@ -130,11 +146,25 @@ class FullRefreshMixin:
         return ["--full-refresh"] if to_boolean(self.full_refresh) else []
 
 
-class DbtBuildMixin(FullRefreshMixin):
+class WarningsMixin:
+    """Commands that look at data, and so may warn."""
+
+    #: whether the callback is called when nothing has warned, as in Cosmos.
+    calls_back_without_warnings: ClassVar[bool] = True
+    own_parameters: ClassVar[Mapping[str, Any]] = {"on_warning_callback": None}
+    on_warning_callback: Callable[[dict[str, Any]], object] | str | None
+
+
+class DbtBuildMixin(FullRefreshMixin, WarningsMixin):
     """``dbt build``: seeds, models, snapshots and tests of the selection, in dbt's own order."""
 
     base_cmd: ClassVar[tuple[str, ...]] = ("build",)
+    own_parameters: ClassVar[Mapping[str, Any]] = {"log_format": None}
     ui_color = "#8194E0"
+    log_format: str | None
+
+    def add_cmd_flags(self) -> list[str]:
+        return [*super().add_cmd_flags(), *(["--log-format", self.log_format] if self.log_format else [])]
 
 
 class DbtLSMixin:
@@ -158,7 +188,7 @@ class DbtSnapshotMixin:
     ui_color = "#964B00"
 
 
-class DbtSourceMixin:
+class DbtSourceMixin(WarningsMixin):
     """``dbt source freshness``."""
 
     base_cmd: ClassVar[tuple[str, ...]] = ("source", "freshness")
@@ -173,9 +203,10 @@ class DbtRunMixin(FullRefreshMixin):
     ui_fgcolor = "#F4F2FC"
 
 
-class DbtTestMixin:
+class DbtTestMixin(WarningsMixin):
     """``dbt test``."""
 
+    calls_back_without_warnings: ClassVar[bool] = False
     base_cmd: ClassVar[tuple[str, ...]] = ("test",)
     ui_color = "#8194E0"
 
@@ -196,6 +227,13 @@ class DbtRunOperationMixin:
     def add_cmd_flags(self) -> list[str]:
         text = vars_text(self.args)
         return [] if text is None else ["--args", text]
+
+
+class DbtCompileMixin:
+    """``dbt compile``: SQL as the warehouse would get it, in dbt's target folder."""
+
+    base_cmd: ClassVar[tuple[str, ...]] = ("compile",)
+    ui_color = "#877c7c"
 
 
 class DbtDocsMixin:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cosmos_venv.compat import let_map
 from cosmos_venv.operators.base import (
     DbtBuildMixin,
     DbtCloneMixin,
-    DbtDocsMixin,
+    DbtCompileMixin,
     DbtLSMixin,
     DbtRunMixin,
     DbtRunOperationMixin,
@@ -16,13 +17,26 @@ from cosmos_venv.operators.base import (
     DbtSourceMixin,
     DbtTestMixin,
 )
+from cosmos_venv.operators.docs import (
+    DbtDocsAzureStorageLocalOperator,
+    DbtDocsCloudLocalOperator,
+    DbtDocsGCSLocalOperator,
+    DbtDocsLocalOperator,
+    DbtDocsS3LocalOperator,
+)
 from cosmos_venv.operators.local_base import DbtLocalBaseOperator
 from cosmos_venv.public_names import name_lookup
 
 __all__ = [
+    "AbstractDbtLocalBase",
     "DbtBuildLocalOperator",
     "DbtCloneLocalOperator",
+    "DbtCompileLocalOperator",
+    "DbtDocsAzureStorageLocalOperator",
+    "DbtDocsCloudLocalOperator",
+    "DbtDocsGCSLocalOperator",
     "DbtDocsLocalOperator",
+    "DbtDocsS3LocalOperator",
     "DbtLSLocalOperator",
     "DbtLocalBaseOperator",
     "DbtRunLocalOperator",
@@ -34,8 +48,15 @@ __all__ = [
 ]
 
 
+AbstractDbtLocalBase = DbtLocalBaseOperator
+
+
 class DbtBuildLocalOperator(DbtBuildMixin, DbtLocalBaseOperator):
-    """``dbt build`` on the worker. Parameter of its own: ``full_refresh``, a boolean or a template of one."""
+    """``dbt build`` on the worker.
+
+    Parameters of its own: ``full_refresh``, a boolean or a template of one; ``log_format``, such as ``json``;
+    ``on_warning_callback``, called with the context, ``test_names`` and ``test_results`` after dbt has succeeded.
+    """
 
 
 class DbtLSLocalOperator(DbtLSMixin, DbtLocalBaseOperator):
@@ -51,7 +72,7 @@ class DbtSnapshotLocalOperator(DbtSnapshotMixin, DbtLocalBaseOperator):
 
 
 class DbtSourceLocalOperator(DbtSourceMixin, DbtLocalBaseOperator):
-    """``dbt source freshness`` on the worker."""
+    """``dbt source freshness`` on the worker. Parameter of its own: ``on_warning_callback``, as for ``dbt build``."""
 
 
 class DbtRunLocalOperator(DbtRunMixin, DbtLocalBaseOperator):
@@ -59,7 +80,10 @@ class DbtRunLocalOperator(DbtRunMixin, DbtLocalBaseOperator):
 
 
 class DbtTestLocalOperator(DbtTestMixin, DbtLocalBaseOperator):
-    """``dbt test`` on the worker."""
+    """``dbt test`` on the worker.
+
+    Parameter of its own: ``on_warning_callback``, as for ``dbt build``, but called only when a test has warned.
+    """
 
 
 class DbtRunOperationLocalOperator(DbtRunOperationMixin, DbtLocalBaseOperator):
@@ -69,13 +93,19 @@ class DbtRunOperationLocalOperator(DbtRunOperationMixin, DbtLocalBaseOperator):
     """
 
 
-class DbtDocsLocalOperator(DbtDocsMixin, DbtLocalBaseOperator):
-    """``dbt docs generate`` on the worker."""
+class DbtCompileLocalOperator(DbtCompileMixin, DbtLocalBaseOperator):
+    """``dbt compile`` on the worker."""
 
 
 class DbtCloneLocalOperator(DbtCloneMixin, DbtLocalBaseOperator):
     """``dbt clone`` on the worker. Parameter of its own: ``full_refresh``, a boolean or a template of one."""
 
+
+for _operator in (
+    *(DbtBuildLocalOperator, DbtCloneLocalOperator, DbtDocsCloudLocalOperator, DbtRunLocalOperator),
+    *(DbtRunOperationLocalOperator, DbtSeedLocalOperator, DbtSourceLocalOperator, DbtTestLocalOperator),
+):
+    let_map(_operator, _operator.own_parameters)
 
 if not TYPE_CHECKING:
     __getattr__ = name_lookup(__name__)

@@ -1,58 +1,59 @@
-"""How does a dbt command run on the worker itself? In a workspace of its own, with a profile made for it."""
+"""Which parameters does a local operator have? All of them, and what they are when they are not given."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-from cosmos_venv import managed, scratch
-from cosmos_venv.compat import AirflowException, AirflowSkipException, to_boolean
+from cosmos_venv.config.values import member
 from cosmos_venv.constants import InvocationMode
-from cosmos_venv.dbt.command import Selection, vars_flags
-from cosmos_venv.dbt.package_files import has_packages
-from cosmos_venv.dbt.process import FullOutputSubprocessResult, run_dbt
-from cosmos_venv.dbt.results import failure_text
-from cosmos_venv.dbt.workspace import (
-    descriptors_of,
-    downloading_in_place,
-    require_project,
-    workspace,
-    written_in_place,
-)
-from cosmos_venv.exceptions import CommandKilled, CosmosLoadDbtException, CosmosValueError
-from cosmos_venv.guarded import Cancellation
-from cosmos_venv.operators.base import (
-    AbstractDbtBase,
-)
+from cosmos_venv.dbt.command import CommandFlags, Selection
+from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.operators.arguments import refuse_no_callbacks, refuse_unknown, refuse_wrong_shapes
+from cosmos_venv.operators.local_run import LocalRun
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
-
     from cosmos_venv.config import ProfileConfig
-    from cosmos_venv.dbt.partial_parse import ParsedProject
+
+_NOT_STORED = frozenset({"self", "kwargs", "task_id", "__class__"})
 
 
-class DbtLocalBaseOperator(AbstractDbtBase):
+class DbtLocalBaseOperator(LocalRun):
     """A dbt command as a process of the worker.
 
     :param project_dir: folder of the dbt project. It is never written to: dbt runs in a folder of links to it.
     :param profile_config: where the profile comes from.
     :param select, exclude, selector, models: dbt's selection, a text or a list of texts (their union).
     :param vars: dbt's ``--vars``, a dict or YAML text.
+    :param indirect_selection, no_version_check, cache_selected_only, fail_fast, quiet, warn_error: dbt's flags.
     :param env: environment variables for dbt; ``append_env`` adds them to the worker's own.
-    :param skip_exit_code: an exit code of dbt that skips the task; None: none does.
-    :param partial_parse: False adds ``--no-partial-parse``.
+    :param output_encoding: of dbt's output; what does not decode becomes backslash escapes.
+    :param skip_exit_code: an exit code of dbt that skips the task; None: none does. A dbt in the worker has none.
+    :param partial_parse: False adds ``--no-partial-parse``, and no parse file is kept.
+    :param cache_dir: where the parse file is kept; None: below ``[cosmos] cache_dir``.
     :param dbt_executable_path: the dbt to run; None: the first on PATH.
-    :param dbt_cmd_flags: further flags, last of the command; ``dbt_cmd_global_flags`` stand before the sub-command.
+    :param dbt_cmd_flags: further flags, last of the command: a list, or lists by command (``{"run": ["--empty"]}``).
+    :param dbt_cmd_global_flags: flags before the sub-command.
     :param install_deps: run ``dbt deps`` before the command where the project lists packages.
+    :param copy_dbt_packages: copy the project's packages folder instead of linking to it, where ``dbt deps`` does not
+        run; None: as ``[cosmos] default_copy_dbt_packages`` says.
+    :param manifest_filepath: a manifest that dbt finds in its target folder.
+    :param invocation_mode: SUBPROCESS, or DBT_RUNNER for a dbt that is installed in Airflow's own environment; None:
+        DBT_RUNNER where that is the dbt of ``dbt_executable_path``, or there is no other.
+    :param dbt_runner_callbacks: for the dbtRunner of DBT_RUNNER; each gets dbt's events.
+    :param cancel_query_on_kill: a kill begins with SIGINT, on which dbt cancels its queries; False: with SIGTERM.
+    :param interceptors: called as ``interceptor(context, operator)`` before the command is built; may change both.
     :param extra_context: merged into the task's context.
+    :param callback: called after dbt, also a failed one, with the folder in which it ran: a callable, an import path,
+        or a list of these.
+    :param callback_args: keyword arguments for it; ``context`` is added.
+    :param should_store_compiled_sql: show compiled SQL and source freshness among the rendered fields of the task.
+    :param should_upload_compiled_sql: copy compiled SQL to ``[cosmos] remote_target_path``.
+    :param push_run_results_to_xcom: push dbt's run_results.json as the XCom ``run_results`` (base64 of zlib).
+    :param emit_datasets, conn_id, db_name, schema: kept as they are.
+    :raises CosmosValueError: for an argument that the operator does not take, and for a value that cannot be.
     """
-
-    own_template_fields: ClassVar[tuple[str, ...]] = ("install_deps",)
-    _cancellation: Cancellation | None = None
-    _has_run = False
 
     def __init__(
         self,
@@ -60,6 +61,9 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         task_id: str,
         project_dir: str | Path,
         profile_config: ProfileConfig,
+        conn_id: str | None = None,
+        db_name: str | None = None,
+        schema: str | None = None,
         select: Selection = None,
         exclude: Selection = None,
         selector: Selection = None,
@@ -71,196 +75,65 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         fail_fast: bool = False,
         quiet: bool = False,
         warn_error: bool = False,
+        emit_datasets: bool = True,
         env: Mapping[str, Any] | None = None,
         append_env: bool = True,
         output_encoding: str = "utf-8",
         skip_exit_code: int | None = 99,
         partial_parse: bool = True,
+        cache_dir: str | Path | None = None,
         dbt_executable_path: str | Path | None = None,
-        dbt_cmd_flags: Sequence[str] | None = None,
+        dbt_cmd_flags: CommandFlags = None,
         dbt_cmd_global_flags: Sequence[str] | None = None,
         install_deps: bool | str = True,
+        copy_dbt_packages: bool | None = None,
+        manifest_filepath: str | Path = "",
         invocation_mode: InvocationMode | None = None,
+        dbt_runner_callbacks: Sequence[Callable[[Any], object]] | None = None,
+        cancel_query_on_kill: bool = True,
+        interceptors: Sequence[Callable[[Any, Any], object]] | None = None,
         extra_context: Mapping[str, Any] | None = None,
+        callback: Callable[..., object] | str | Sequence[Callable[..., object] | str] | None = None,
+        callback_args: Mapping[str, Any] | None = None,
+        should_store_compiled_sql: bool = True,
+        should_upload_compiled_sql: bool | None = None,
+        push_run_results_to_xcom: bool = False,
         **kwargs: Any,
     ) -> None:
+        given = {name: value for name, value in locals().items() if name not in _NOT_STORED}
         own = self.take_own_parameters(kwargs)
+        refuse_unknown(type(self), kwargs)
+        refuse_wrong_shapes(given)
+        refuse_no_callbacks("on_warning_callback", own.get("on_warning_callback"))
         super().__init__(task_id=task_id, **kwargs)
         # One update instead of an assignment each: Airflow checks every attribute that is assigned.
         self.__dict__.update(
-            own,
-            project_dir=project_dir,
-            profile_config=profile_config,
-            select=select,
-            exclude=exclude,
-            selector=selector,
-            models=models,
-            vars=vars,
-            indirect_selection=indirect_selection,
-            no_version_check=no_version_check,
-            cache_selected_only=cache_selected_only,
-            fail_fast=fail_fast,
-            quiet=quiet,
-            warn_error=warn_error,
-            env=dict(env or {}),
-            append_env=append_env,
-            output_encoding=output_encoding,
-            skip_exit_code=skip_exit_code,
-            partial_parse=partial_parse,
+            given | own,
+            env=_copy(env, {}),
             dbt_executable_path=str(dbt_executable_path or "dbt"),
-            dbt_cmd_flags=list(dbt_cmd_flags or ()),
-            dbt_cmd_global_flags=list(dbt_cmd_global_flags or ()),
-            install_deps=install_deps,
-            invocation_mode=invocation_mode or InvocationMode.SUBPROCESS,
-            extra_context=dict(extra_context or {}),
+            dbt_cmd_flags=_copy(dbt_cmd_flags, []),
+            dbt_cmd_global_flags=_copy(dbt_cmd_global_flags, []),
+            invocation_mode=_invocation_mode(invocation_mode, dbt_runner_callbacks),
+            interceptors=_copy(interceptors, []),
+            extra_context=_copy(extra_context, {}),
+            callback_args=_copy(callback_args, {}),
         )
 
-    if TYPE_CHECKING:
-        project_dir: str | Path
-        profile_config: ProfileConfig
-        select: Selection
-        exclude: Selection
-        selector: Selection
-        models: Selection
-        vars: Mapping[str, Any] | str | None
-        output_encoding: str
-        skip_exit_code: int | None
-        partial_parse: bool
-        install_deps: bool | str
-        invocation_mode: InvocationMode
 
-    def build_and_run_cmd(
-        self, context: Context | Mapping[str, Any], cmd_flags: Sequence[str] | None = None
-    ) -> FullOutputSubprocessResult:
-        # A kill before the first run counts: Airflow may kill while it still renders templates. After one it is late.
-        if self._has_run or self._cancellation is None:
-            self._cancellation = Cancellation()
-        self._has_run = True
-        with self._failing_as_a_task():
-            return super().build_and_run_cmd(context, cmd_flags)
+def _copy(value: Any, empty: Any) -> Any:
+    """The value in the operator's own hands: interceptors change it, and tasks of a DAG are given the same one."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    return list(value) if isinstance(value, list | tuple) else value or empty
 
-    def run_command(
-        self, cmd: list[str], env: dict[str, str], context: Context | Mapping[str, Any], **kwargs: Any
-    ) -> FullOutputSubprocessResult:
-        """Run the command in a workspace, with its profile; ``dbt deps`` first where that is wanted.
 
-        :raises AirflowException: when dbt fails.
-        """
-        project_dir = Path(self.project_dir)
-        require_project(project_dir)
-        wants_deps = to_boolean(self.install_deps) and has_packages(project_dir)
-        with (
-            self.profile_config.ensure_profile() as (profile, secrets),
-            self._dbt_ready(),
-            workspace(project_dir, install_deps=wants_deps, parsed=self._parsed_project(profile)) as place,
-        ):
-            place_flags = ["--project-dir", str(place), *self.profile_config.flags(profile)]
-            env = written_in_place(place, {**env, **secrets})
-            held = (*descriptors_of(place), *scratch.descriptors_of(profile.parent))
-            deps = [cmd[0], "deps", *place_flags, *vars_flags(self.vars)]
-            with self._packages_installed(deps, env, place, held) if wants_deps else nullcontext(()) as packages:
-                command = [*cmd, *place_flags]
-                result = self.run_subprocess(command, env, str(place), keep_open=(*held, *packages))
-            self.handle_exception(result, place)
-        return result
-
-    @contextmanager
-    def _packages_installed(
-        self, deps: list[str], env: dict[str, str], place: Path, held: tuple[int, ...]
-    ) -> Iterator[tuple[int, ...]]:
-        """Within this block the project's packages are in ``place``: kept ones, else those that ``deps`` installs."""
-
-        def install() -> None:
-            env_of_deps = downloading_in_place(place, env)
-            self.handle_exception(self.run_subprocess(deps, env_of_deps, str(place), keep_open=held), place)
-
-        packages = managed.project_packages(
-            Path(self.project_dir),
-            self._packages_directory(),
-            variables=self.vars,
-            env=env,
-            which_dbt=self._which_dbt(),
+def _invocation_mode(given: object, runner_callbacks: object) -> InvocationMode | None:
+    mode = None if given is None else member(InvocationMode, given, "invocation_mode")
+    if not runner_callbacks:
+        return mode
+    if mode is InvocationMode.SUBPROCESS:
+        raise CosmosValueError(
+            "dbt_runner_callbacks are for a dbt in the worker's own process, and invocation_mode is SUBPROCESS. "
+            "Drop them, or give InvocationMode.DBT_RUNNER where dbt is installed beside Airflow."
         )
-        with packages.installed(
-            place, install=install, cancellation=self._cancellation or Cancellation(), report=self.log.info
-        ) as keep_open:
-            yield keep_open
-
-    def _packages_directory(self) -> Path | None:
-        """Where installed packages are kept; None: below the cache folder."""
-        return None
-
-    @contextmanager
-    def _dbt_ready(self) -> Iterator[None]:
-        """Within this block there is a dbt to run. Entered after everything that can be known without it."""
-        yield
-
-    def _parsed_project(self, profiles_yml: Path) -> ParsedProject | None:
-        if not self.partial_parse:
-            return None
-        return managed.parsed_project(
-            Path(self.project_dir),
-            profiles_yml,
-            target_name=self.profile_config.target_name,
-            variables=self.vars,
-            which_dbt=self._which_dbt(),
-        )
-
-    def _which_dbt(self) -> str:
-        """A text that differs where the dbt may be another one."""
-        return self.dbt_executable_path
-
-    def run_subprocess(
-        self, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any
-    ) -> FullOutputSubprocessResult:
-        """Run one dbt command to its end, its lines streaming into the task's log.
-
-        :param kwargs: ``keep_open``: descriptors held until the last process of the command is gone.
-        :raises AirflowException: when the executable cannot be started.
-        """
-        self.log.info("Running %s", " ".join(command))
-        try:
-            result = run_dbt(
-                command,
-                env=env,
-                cwd=Path(cwd),
-                on_line=self.log.info,
-                cancellation=self._cancellation,
-                encoding=self.output_encoding,
-                **kwargs,
-            )
-        except OSError as error:
-            raise AirflowException(
-                f"dbt_executable_path={command[0]!r} cannot be started: {error.strerror}. Install dbt there, name "
-                "another, or use ExecutionMode.VIRTUALENV, which installs dbt itself."
-            ) from error
-        self.log.info("Command exited with return code %s", result.exit_code)
-        return result
-
-    def handle_exception(self, result: FullOutputSubprocessResult, place: Path) -> None:
-        """Turn an exit code into what Airflow understands.
-
-        :param place: where dbt ran; its target folder says which nodes failed.
-        """
-        if self.skip_exit_code is not None and result.exit_code == self.skip_exit_code:
-            raise AirflowSkipException(f"dbt command returned exit code {self.skip_exit_code}. Skipping.")
-        if result.exit_code:
-            reason = failure_text(target=place / "target", lines=result.full_output)
-            raise AirflowException(
-                f"dbt command failed. The command returned a non-zero exit code {result.exit_code}.\n{reason}"
-            )
-
-    def on_kill(self) -> None:
-        """End dbt and all it started: SIGINT, on which it cancels its queries, then SIGTERM, then SIGKILL."""
-        self._cancellation = self._cancellation or Cancellation()
-        self._cancellation.request()
-
-    @contextmanager
-    def _failing_as_a_task(self) -> Iterator[None]:
-        """What went wrong below, as the exception that Airflow shows."""
-        try:
-            yield
-        except CommandKilled as error:
-            raise AirflowException(f"Task {self.task_id} was killed; its dbt was ended.") from error
-        except (CosmosValueError, CosmosLoadDbtException) as error:
-            raise AirflowException(str(error)) from None  # the text says it all, and twice would bury it
+    return InvocationMode.DBT_RUNNER

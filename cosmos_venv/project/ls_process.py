@@ -16,7 +16,7 @@ from cosmos_venv.dbt.command import vars_flags
 from cosmos_venv.dbt.package_files import has_packages
 from cosmos_venv.dbt.process import run_dbt
 from cosmos_venv.dbt.results import failure_text
-from cosmos_venv.dbt.workspace import descriptors_of, downloading_in_place, workspace, written_in_place
+from cosmos_venv.dbt.workspace import artifacts_of, descriptors_of, downloading_in_place, workspace, written_in_place
 from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException, VirtualenvError
 from cosmos_venv.guarded import Cancellation
 from cosmos_venv.project.dbt_ls import ls_arguments
@@ -102,6 +102,7 @@ def _variables(graph: DbtGraph) -> Mapping[str, object] | None:
 def _run(
     dbt: DbtInstallation, arguments: list[str], env: Mapping[str, str], place: Path, keep_open: tuple[int, ...] = ()
 ) -> list[str]:
+    artifacts = artifacts_of(place, env)
     try:
         result = run_dbt(
             [dbt.executable, *arguments],
@@ -116,7 +117,7 @@ def _run(
             "with LoadMode.DBT_MANIFEST, which needs no dbt."
         ) from error
     if result.exit_code:
-        reason = failure_text(target=place / "target", lines=result.full_output)
+        reason = failure_text(artifacts, lines=result.full_output)
         raise CosmosLoadDbtException(f"dbt {arguments[0]} ended with exit code {result.exit_code}.\n{reason}")
     return result.full_output
 

@@ -7,7 +7,7 @@ replaces the same key of ``operator_args``.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,7 @@ class Configuration:
     execution: ExecutionConfig
     render: RenderConfig
     operator_args: Mapping[str, Any]
+    on_warning_callback: Callable[..., Any] | None = None
 
     @classmethod
     def of(
@@ -37,6 +38,7 @@ class Configuration:
         execution_config: ExecutionConfig | None,
         render_config: RenderConfig | None,
         operator_args: Mapping[str, Any] | None,
+        on_warning_callback: Callable[..., Any] | None = None,
     ) -> Configuration:
         """Checked as far as it can be before anything is loaded.
 
@@ -54,6 +56,7 @@ class Configuration:
             execution=execution,
             render=render_config or RenderConfig(),
             operator_args=dict(operator_args or {}),
+            on_warning_callback=on_warning_callback,
         )
         project_config.validate_project()
         profile_config.validate_profiles_yml()
@@ -66,14 +69,20 @@ class Configuration:
             "project_dir": self.execution.project_path or self.project.dbt_project_path,
             "profile_config": self.profile,
             "partial_parse": self.project.partial_parse,
+            "emit_datasets": self.render.emit_datasets,
             "install_deps": self._install_deps(),
             "env": self.operator_args.get("env") or self.project.env_vars,
             "vars": self.operator_args.get("vars") or self.project.dbt_vars,
         }
         if self.execution.execution_mode is ExecutionMode.LOCAL:
             own["dbt_executable_path"] = self.execution.dbt_executable_path
+            own["invocation_mode"] = self.execution.invocation_mode
         elif self.execution.virtualenv_dir is not None:
             own["virtualenv_dir"] = self.execution.virtualenv_dir
+        if self.project.copy_dbt_packages is not None:
+            own["copy_dbt_packages"] = self.project.copy_dbt_packages
+        if self.on_warning_callback is not None:
+            own["on_warning_callback"] = self.on_warning_callback
         return {**self.operator_args, **own}
 
     def _install_deps(self) -> bool | str:

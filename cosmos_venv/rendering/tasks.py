@@ -6,7 +6,6 @@ import copy
 import dataclasses
 import difflib
 import functools
-import inspect
 from collections.abc import Iterable, Mapping
 from importlib import import_module
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from cosmos_venv.compat import DAG, BaseOperator, EmptyOperator, TaskGroup
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.operators.arguments import parameters
 from cosmos_venv.rendering.planned import Plan, PlannedTask
 
 _ROOT = __name__.partition(".")[0]
@@ -89,16 +89,6 @@ def _with_changes(profile: ProfileConfig, changes: Mapping[str, Any], node_id: s
 
 
 @functools.cache
-def parameters(cls: type[BaseOperator]) -> frozenset[str]:
-    """Every keyword that the operator's constructors take, Airflow's included."""
-    names = set(getattr(cls, "own_parameters", ()))
-    for base in cls.__mro__:
-        if "__init__" in vars(base):
-            names |= set(inspect.signature(vars(base)["__init__"]).parameters)
-    return frozenset(names - {"self", "args", "kwargs"})
-
-
-@functools.cache
 def _known_parameters() -> frozenset[str]:
     """What at least one operator of any mode takes: one DAG's arguments may serve several modes."""
     modules = [import_module(f"{_ROOT}.{name}") for name in _OPERATOR_MODULES]
@@ -113,9 +103,8 @@ def _is_dbt_operator(value: object) -> bool:
 def refuse_unknown_arguments(where: str, names: Iterable[str]) -> None:
     """Raises CosmosValueError for a name that no operator of any mode takes, with the nearest one that does."""
     known = _known_parameters()
-    # What the plan gives to tasks that will know it in a later release is not the user's mistake.
     for name in names:
-        if name not in known and name != "emit_datasets":
+        if name not in known:
             near = difflib.get_close_matches(name, sorted(known), n=1)
             advice = f"Did you mean {near[0]!r}?" if near else "Drop it, or correct its name."
             raise CosmosValueError(f"{where}: no dbt operator takes {name!r}. {advice}")

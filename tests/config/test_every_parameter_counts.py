@@ -25,14 +25,12 @@ KEPT_AS = {
 }
 # Each is documented at its class or in README.
 WITHOUT_EFFECT = {
-    "ExecutionConfig.invocation_mode": "only SUBPROCESS is taken, which is how dbt runs anyway",
     "ProfileConfig.profiles_yml_filepath": "read by methods of its own class",
     "ProfileConfig.profile_mapping": "read by methods of its own class",
     "ProfileConfig.profile_name": "read by methods of its own class",
     "ProjectConfig.models_relative_path": "read by validate_project: the folder must be there",
     "ProjectConfig.seeds_relative_path": "dbt goes by dbt_project.yml; kept as seeds_path",
     "ProjectConfig.snapshots_relative_path": "dbt goes by dbt_project.yml; kept as snapshots_path",
-    "RenderConfig.emit_datasets": "there are no assets yet; its default cannot be refused",
     "RenderConfig.invocation_mode": "dbt ls always runs as a process; the value allows dbt_executable_path",
     "RenderConfig.source_rendering_behavior": "only NONE is taken, which is what is drawn anyway",
 }

@@ -53,9 +53,9 @@ def test_virtualenv_mode_refuses_the_runner_inside_the_worker() -> None:
         ExecutionConfig(ExecutionMode.VIRTUALENV, InvocationMode.DBT_RUNNER)
 
 
-def test_local_mode_has_no_runner_inside_the_worker_yet() -> None:
-    with pytest.raises(CosmosValueError, match=r"does not have this yet; use InvocationMode\.SUBPROCESS"):
-        ExecutionConfig(invocation_mode=InvocationMode.DBT_RUNNER)
+def test_local_mode_leaves_it_to_the_worker_how_dbt_is_started_unless_told() -> None:
+    assert ExecutionConfig().invocation_mode is None
+    assert ExecutionConfig(invocation_mode=InvocationMode.DBT_RUNNER).invocation_mode is InvocationMode.DBT_RUNNER
 
 
 @pytest.mark.parametrize("mode", sorted(set(ExecutionMode) - {ExecutionMode.LOCAL, ExecutionMode.VIRTUALENV}, key=str))

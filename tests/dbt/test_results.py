@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
-from cosmos_venv.dbt.results import TAIL_LINES, failure_text
+from cosmos_venv.dbt.results import TAIL_LINES, Artifacts, Warned, failure_text, warnings_in
 
 
 def test_failed_nodes_head_the_text_and_dbts_last_lines_follow(tmp_path: Path) -> None:
@@ -16,7 +17,7 @@ def test_failed_nodes_head_the_text_and_dbts_last_lines_follow(tmp_path: Path) -
     ]
     (tmp_path / "run_results.json").write_text(json.dumps({"metadata": {}, "results": results}))
 
-    text = failure_text(target=tmp_path, lines=["\x1b[31mDone.\x1b[0m PASS=1 ERROR=2", ""])
+    text = failure_text(Artifacts(target=tmp_path), lines=["\x1b[31mDone.\x1b[0m PASS=1 ERROR=2", ""])
 
     assert text.splitlines() == [
         "model.p.bad: error: Binder Error: no column x",
@@ -27,7 +28,7 @@ def test_failed_nodes_head_the_text_and_dbts_last_lines_follow(tmp_path: Path) -
 
 
 def test_without_results_the_last_lines_have_to_do(tmp_path: Path) -> None:
-    text = failure_text(target=tmp_path, lines=[f"line {number}" for number in range(100)])
+    text = failure_text(Artifacts(target=tmp_path), lines=[f"line {number}" for number in range(100)])
 
     assert text.splitlines() == ["dbt's last lines:", *(f"line {number}" for number in range(100 - TAIL_LINES, 100))]
 
@@ -35,8 +36,116 @@ def test_without_results_the_last_lines_have_to_do(tmp_path: Path) -> None:
 def test_a_broken_results_file_hides_nothing(tmp_path: Path) -> None:
     (tmp_path / "run_results.json").write_text('{"results": [{"uni')
 
-    assert failure_text(target=tmp_path, lines=["Compilation Error"]).splitlines()[-1] == "Compilation Error"
+    assert failure_text(Artifacts(target=tmp_path), lines=["Compilation Error"]).splitlines()[-1] == "Compilation Error"
 
 
 def test_a_silent_dbt_is_said_to_be_silent(tmp_path: Path) -> None:
-    assert failure_text(target=tmp_path, lines=[]) == "dbt wrote nothing."
+    assert failure_text(Artifacts(target=tmp_path), lines=[]) == "dbt wrote nothing."
+
+
+def test_the_compiled_path_is_told_where_dbt_does_not_tell_it(tmp_path: Path) -> None:
+    compiled = tmp_path / "target" / "compiled" / "p" / "models" / "bad.sql"
+    compiled.parent.mkdir(parents=True)
+    compiled.write_text("select 1")
+    result = {"unique_id": "model.p.bad", "status": "error", "message": "Binder Error in bad.sql"}
+    (tmp_path / "target" / "run_results.json").write_text(json.dumps({"results": [result]}))
+
+    assert Artifacts(target=tmp_path / "target").failures() == [
+        "model.p.bad: error: Binder Error in bad.sql\n  compiled code at target/compiled/p/models/bad.sql"
+    ]
+
+
+def test_where_dbt_ended_before_its_results_the_errors_of_its_log_head_the_text(tmp_path: Path) -> None:
+    events = [
+        {"info": {"level": "debug", "msg": "no error"}},
+        {"info": {"level": "error", "msg": "\x1b[31mCompilation Error\x1b[0m in model bad\n  unknown macro"}},
+        {"info": {"level": "error", "msg": "\x1b[31mCompilation Error\x1b[0m in model bad\n  unknown macro"}},
+        {"info": {"level": "error", "name": "MainStackTrace", "msg": "Traceback (most recent call last)"}},
+        {"data": "error"},
+    ]
+    log = tmp_path / "dbt.log"
+    earlier = '{"info": {"level": "error", "msg": "of an earlier run"}}\n'
+    log.write_text(earlier + "\n".join(['not json, an "error" all the same', *map(json.dumps, events)]))
+
+    text = failure_text(
+        Artifacts(target=tmp_path, log_file=log, log_begins_at=len(earlier)), lines=["Encountered an error"]
+    )
+
+    assert text.splitlines() == [
+        *("Compilation Error in model bad", "  unknown macro"),
+        *("dbt's last lines:", "Encountered an error"),
+    ]
+
+
+def test_what_lay_there_before_is_not_of_this_run(tmp_path: Path) -> None:
+    result = {"unique_id": "model.p.bad", "status": "error", "message": "of yesterday"}
+    (tmp_path / "run_results.json").write_text(json.dumps({"results": [result]}))
+    os.utime(tmp_path / "run_results.json", (1_000_000, 1_000_000))
+
+    artifacts = Artifacts(target=tmp_path, began_at=2_000_000)
+
+    assert artifacts.failures() == []
+    assert artifacts.text("run_results.json") is None
+    assert artifacts.warnings() is None
+
+
+def test_warnings_are_those_of_the_results_by_the_names_of_the_log(tmp_path: Path) -> None:
+    results = [
+        {"unique_id": "test.p.unique_id.1a2b", "status": "warn", "message": "Got 3 results"},
+        {"unique_id": "test.p.not_null_id.3c4d", "status": "pass", "message": None},
+    ]
+    (tmp_path / "run_results.json").write_text(json.dumps({"results": results}))
+
+    assert Artifacts(target=tmp_path).warnings() == [Warned(name="unique_id", message="Got 3 results")]
+
+
+def test_a_stale_source_is_named_with_its_age_and_its_limit(tmp_path: Path) -> None:
+    results = [
+        {
+            "unique_id": "source.p.raw.orders",
+            "status": "warn",
+            "max_loaded_at": "2026-01-01T00:00:00Z",
+            "criteria": {"warn_after": {"count": 12, "period": "hour"}, "error_after": {}},
+        },
+        {"unique_id": "source.p.raw.piers", "status": "pass"},
+        {"unique_id": "source.p.raw.gone", "error": "no such table"},
+    ]
+    (tmp_path / "sources.json").write_text(json.dumps({"results": results}))
+
+    assert Artifacts(target=tmp_path).warnings() == [
+        Warned(name="raw.orders", message="max_loaded_at 2026-01-01T00:00:00Z, warn_after 12 hour")
+    ]
+
+
+def test_without_results_the_warnings_are_read_from_the_output() -> None:
+    lines = [
+        "18:05:02  1 of 2 WARN freshness of raw.orders .......... [WARN in 0.02s]",
+        "18:05:03  \x1b[33mWarning in test not_null_orders_id (models/schema.yml)\x1b[0m",
+        "18:05:03  Got 1 result, configured to warn if != 0",
+        "18:05:03  [WARNING]: in test unique_orders_id (models/schema.yml)",
+    ]
+
+    assert warnings_in(lines) == [
+        Warned(name="raw.orders", message=lines[0]),
+        Warned(name="not_null_orders_id", message="Got 1 result, configured to warn if != 0"),
+        Warned(name="unique_orders_id", message=""),
+    ]
+
+
+def test_sql_is_shown_with_its_path(tmp_path: Path) -> None:
+    for name, text in {"compiled/p/b.sql": "select 2\n", "run/p/a.sql": "create\n", "other/c.sql": "no"}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+
+    assert Artifacts(target=tmp_path).compiled_sql() == "-- compiled/p/b.sql\nselect 2\n\n-- run/p/a.sql\ncreate"
+
+
+def test_freshness_is_shown_indented_and_a_half_file_as_it_is(tmp_path: Path) -> None:
+    artifacts = Artifacts(target=tmp_path)
+    assert artifacts.freshness() == ""
+
+    (tmp_path / "sources.json").write_text('{"results": []}')
+    assert artifacts.freshness() == '{\n    "results": []\n}'
+
+    (tmp_path / "sources.json").write_text('{"resu')
+    assert artifacts.freshness() == '{"resu'

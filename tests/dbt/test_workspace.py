@@ -77,6 +77,7 @@ def test_dbt_is_told_to_write_into_the_workspace_unless_the_user_says_otherwise(
     assert written_in_place(tmp_path, {"A": "1"}) == {
         "A": "1",
         "DBT_TARGET_PATH": str(tmp_path / "target"),
+        "DBT_LOG_FORMAT_FILE": "json",
         "DBT_LOG_PATH": str(tmp_path / "logs"),
     }
     assert written_in_place(tmp_path, {"DBT_TARGET_PATH": "/mine"})["DBT_TARGET_PATH"] == "/mine"

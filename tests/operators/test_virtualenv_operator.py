@@ -244,5 +244,5 @@ def test_making_an_operator_touches_nothing(make_operator: MakeOperator, tmp_pat
 
 
 def test_an_argument_that_the_operator_does_not_know_is_refused(make_operator: MakeOperator) -> None:
-    with pytest.raises(TypeError, match="py_requirments"):
+    with pytest.raises(CosmosValueError, match=r"no argument 'py_requirments'. Did you mean 'py_requirements'\?"):
         make_operator(py_requirments=["dbt-duckdb"])

@@ -1,0 +1,166 @@
+"""Where can artifacts of a task go? Into S3, Google Cloud Storage, Azure, or wherever Airflow's object storage leads.
+
+The functions called ``upload_to_…`` are callbacks: ``callback=upload_to_aws_s3, callback_args={"bucket_name": "b"}``.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cosmos_venv import settings
+from cosmos_venv.compat import AirflowException, object_storage_path
+from cosmos_venv.exceptions import CosmosValueError
+
+if TYPE_CHECKING:
+    from cosmos_venv.dbt.results import Artifacts
+
+__all__ = ["upload_to_aws_s3", "upload_to_azure_wasb", "upload_to_cloud_storage", "upload_to_gcp_gs"]
+
+DEFAULT_TARGET = "target"
+
+
+def upload_to_aws_s3(
+    project_dir: str,
+    bucket_name: str,
+    aws_conn_id: str | None = None,
+    source_subpath: str = DEFAULT_TARGET,
+    use_tarball: bool = False,
+    **kwargs: Any,
+) -> None:
+    """Upload a folder of the finished run to S3, below ``dag_id/run_id/task_id/try_number``.
+
+    :param source_subpath: the folder, relative to the one in which dbt ran.
+    :param use_tarball: one ``….tar.gz`` instead of each file.
+    :param kwargs: ``context``.
+    :raises AirflowException: when the provider is not installed.
+    """
+    s3_hook = optional_hook("airflow.providers.amazon.aws.hooks.s3", "S3Hook", "apache-airflow-providers-amazon")
+    hook = s3_hook(aws_conn_id=aws_conn_id or s3_hook.default_conn_name)
+    for key, source in _objects(project_dir, source_subpath, kwargs["context"], use_tarball=use_tarball):
+        if isinstance(source, bytes):
+            hook.load_bytes(bytes_data=source, bucket_name=bucket_name, key=key, replace=True)
+        else:
+            hook.load_file(filename=str(source), bucket_name=bucket_name, key=key, replace=True)
+
+
+def upload_to_gcp_gs(
+    project_dir: str,
+    bucket_name: str,
+    gcp_conn_id: str | None = None,
+    source_subpath: str = DEFAULT_TARGET,
+    use_tarball: bool = False,
+    **kwargs: Any,
+) -> None:
+    """The same for Google Cloud Storage."""
+    gcs_hook = optional_hook("airflow.providers.google.cloud.hooks.gcs", "GCSHook", "apache-airflow-providers-google")
+    hook = gcs_hook(gcp_conn_id=gcp_conn_id or gcs_hook.default_conn_name)
+    for key, source in _objects(project_dir, source_subpath, kwargs["context"], use_tarball=use_tarball):
+        given = {"data": source} if isinstance(source, bytes) else {"filename": str(source)}
+        hook.upload(bucket_name=bucket_name, object_name=key, **given)
+
+
+def upload_to_azure_wasb(
+    project_dir: str,
+    container_name: str,
+    azure_conn_id: str | None = None,
+    source_subpath: str = DEFAULT_TARGET,
+    use_tarball: bool = False,
+    **kwargs: Any,
+) -> None:
+    """The same for Azure Blob Storage."""
+    wasb_hook = optional_hook(
+        "airflow.providers.microsoft.azure.hooks.wasb", "WasbHook", "apache-airflow-providers-microsoft-azure"
+    )
+    hook = wasb_hook(wasb_conn_id=azure_conn_id or wasb_hook.default_conn_name)
+    for key, source in _objects(project_dir, source_subpath, kwargs["context"], use_tarball=use_tarball):
+        place = {"container_name": container_name, "blob_name": key}
+        if isinstance(source, bytes):
+            hook.upload(**place, data=io.BytesIO(source), overwrite=True)
+        else:
+            hook.load_file(file_path=str(source), **place, overwrite=True)
+
+
+def upload_to_cloud_storage(project_dir: str, source_subpath: str = DEFAULT_TARGET, **kwargs: Any) -> None:
+    """The same for wherever ``[cosmos] remote_target_path`` leads.
+
+    :raises CosmosValueError: when it is not set.
+    """
+    root = _remote_target()
+    for key, source in _objects(project_dir, source_subpath, kwargs["context"], use_tarball=False):
+        _write(root / key, Path(str(source)).read_bytes())
+
+
+def upload_compiled_sql(
+    artifacts: Artifacts, context: Mapping[str, Any] | Any, *, report: Callable[..., object]
+) -> None:
+    """Copy compiled SQL to ``[cosmos] remote_target_path``, below the DAG (and group), the run and ``compiled``.
+
+    :raises CosmosValueError: when it is not set.
+    """
+    root = _remote_target() / _identifier(context) / str(context["run_id"])
+    for path in artifacts.sql("compiled"):
+        place = root / path.relative_to(artifacts.target).as_posix()
+        report("Uploading %s to %s", path.relative_to(artifacts.target), place)
+        _write(place, path.read_bytes())
+
+
+def optional_hook(module: str, name: str, package: str) -> Any:
+    """The class of a hook of a provider that need not be installed.
+
+    :raises AirflowException: when it is not, with the package's name.
+    """
+    try:
+        return getattr(import_module(module), name)
+    except ImportError as error:
+        raise AirflowException(f"{name} is needed and cannot be imported: {error}. Install {package}.") from error
+
+
+def _identifier(context: Mapping[str, Any]) -> str:
+    """The DAG, and the group in which the task stands: the same project may be run by several groups of one DAG."""
+    told = context.get("dbt_dag_task_group_identifier")
+    group = getattr(context["ti"].task, "task_group", None)
+    group_id = getattr(group, "group_id", None)
+    return str(told or "__".join(filter(None, [context["dag"].dag_id, group_id])))
+
+
+def _objects(
+    project_dir: str, subpath: str, context: Mapping[str, Any], *, use_tarball: bool
+) -> Iterator[tuple[str, Path | bytes]]:
+    """What to upload, each with its key."""
+    ti = context["ti"] if "ti" in context else context["task_instance"]
+    prefix = f"{context['dag'].dag_id}/{context['run_id']}/{ti.task_id}/{ti.try_number}"
+    folder = Path(project_dir) / subpath
+    if not folder.is_dir():
+        raise AirflowException(f"source_subpath={subpath!r}: dbt has left no such folder in {project_dir}.")
+    if use_tarball:
+        yield f"{prefix}/{Path(subpath).as_posix()}.tar.gz", _tarball(folder)
+        return
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        yield f"{prefix}/{path.relative_to(project_dir).as_posix()}", path
+
+
+def _tarball(folder: Path) -> bytes:
+    import tarfile
+
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w:gz") as tar:
+        tar.add(folder, arcname=folder.name)
+    return content.getvalue()
+
+
+def _remote_target() -> Any:
+    if not settings.remote_target_path:
+        raise CosmosValueError(
+            "[cosmos] remote_target_path is not set: it says where artifacts go, such as s3://bucket/dbt. Set it, or "
+            "do without should_upload_compiled_sql and upload_to_cloud_storage."
+        )
+    return object_storage_path(settings.remote_target_path, settings.remote_target_path_conn_id or None)
+
+
+def _write(place: Any, content: bytes) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_bytes(content)

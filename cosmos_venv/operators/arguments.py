@@ -1,0 +1,90 @@
+"""Which arguments does an operator take, and what does it say to one that it cannot?"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from cosmos_venv.compat import BaseOperator
+from cosmos_venv.dbt.command import refuse_wrong_flags
+from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.managed import is_template
+
+OUTPUT_ONLY = ("compiled_sql", "freshness")
+_CALLABLES = ("interceptors", "dbt_runner_callbacks")
+
+
+@functools.cache
+def parameters(cls: type[BaseOperator]) -> frozenset[str]:
+    """Every keyword that the operator's constructors take, Airflow's included."""
+    names = {*getattr(cls, "own_parameters", ()), *getattr(cls, "old_names", ())}
+    for base in cls.__mro__:
+        if "__init__" in vars(base):
+            names |= set(inspect.signature(vars(base)["__init__"]).parameters)
+    return frozenset(names - {"self", "args", "kwargs"})
+
+
+def refuse_unknown(cls: type[BaseOperator], names: Iterable[str]) -> None:
+    """:raises CosmosValueError: for an argument that the operator does not take, with those that are spelt like it."""
+    taken = parameters(cls)
+    for name in names:
+        if name in OUTPUT_ONLY:
+            raise CosmosValueError(f"{name} of {cls.__name__} is written by the task and cannot be given. Drop it.")
+        if name not in taken:
+            near = difflib.get_close_matches(name, sorted(taken), n=3)
+            advice = f"Did you mean {' or '.join(map(repr, near))}?" if near else "Drop it, or correct its name."
+            raise CosmosValueError(f"{cls.__name__} takes no argument {name!r}. {advice}")
+
+
+def refuse_wrong_shapes(given: Mapping[str, Any]) -> None:
+    """What can be known about the values while the DAG is built.
+
+    :raises CosmosValueError: names the parameter and what it must be.
+    """
+    flags = given["dbt_cmd_flags"]
+    # Only a running task knows what a template renders to, or what another task returns.
+    if isinstance(flags, Mapping | list | tuple) or (isinstance(flags, str) and not is_template(flags)):
+        refuse_wrong_flags("dbt_cmd_flags", flags)
+    if isinstance(given["dbt_cmd_global_flags"], str):
+        refuse_wrong_flags("dbt_cmd_global_flags", given["dbt_cmd_global_flags"])
+    for name in _CALLABLES:
+        if given[name] is not None and not (isinstance(given[name], list | tuple) and all(map(callable, given[name]))):
+            raise CosmosValueError(f"{name}={given[name]!r} must be a list of callables.")
+    refuse_no_callbacks("callback", given["callback"])
+
+
+def refuse_no_callbacks(parameter: str, value: object) -> None:
+    """:raises CosmosValueError: for anything but None, a callable, an import path, or a list of these."""
+    for each in value if isinstance(value, list | tuple) else [value]:
+        if each is None or callable(each) or (isinstance(each, str) and "." in each.strip(".")):
+            continue
+        raise CosmosValueError(
+            f"{parameter}={each!r} is neither a callable nor the import path of one, such as 'my_package.notify'."
+        )
+
+
+def callables(parameter: str, value: Any) -> list[Callable[..., object]]:
+    """What to call, import paths imported.
+
+    :raises CosmosValueError: when a path leads to nothing that can be called.
+    """
+    refuse_no_callbacks(parameter, value)
+    each = value if isinstance(value, list | tuple) else [value]
+    return [_imported(parameter, one) if isinstance(one, str) else one for one in each if one is not None]
+
+
+def _imported(parameter: str, path: str) -> Callable[..., object]:
+    from importlib import import_module
+
+    module, _, name = path.rpartition(".")
+    try:
+        found = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise CosmosValueError(f"{parameter}={path!r} cannot be imported: {error}.") from error
+    if not callable(found):
+        raise CosmosValueError(f"{parameter}={path!r} is a {type(found).__name__} and cannot be called.")
+    called: Callable[..., object] = found
+    return called

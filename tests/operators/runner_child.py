@@ -1,0 +1,103 @@
+"""What the tests of the runner run in a Python of their own, which has Airflow and a dbt: each scenario, in this order.
+
+Called with the folder of a project and the names of scenarios; what came of them is the last line, in JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from cosmos_venv.config import ProfileConfig
+from cosmos_venv.operators.local import DbtCompileLocalOperator, DbtRunLocalOperator
+
+
+def operator(cls: Any = DbtRunLocalOperator, **arguments: Any) -> Any:
+    project = Path(sys.argv[1])
+    return cls(
+        task_id="task",
+        project_dir=project,
+        profile_config=ProfileConfig("harbor", "dev", profiles_yml_filepath=project / "profiles.yml"),
+        dbt_executable_path="no-dbt-of-that-name",
+        **arguments,
+    )
+
+
+def state() -> tuple[Any, ...]:
+    return dict(os.environ), Path.cwd(), signal.getsignal(signal.SIGINT)
+
+
+def outcome(task: Any, **context: Any) -> dict[str, Any]:
+    before = state()
+    try:
+        task.execute(context)
+        said = ""
+    except BaseException as error:  # noqa: BLE001 - also what ends a process
+        said = f"{type(error).__name__}: {error}"
+    return {"said": said, "worker_is_as_it_was": state() == before}
+
+
+def succeeds() -> dict[str, Any]:
+    events: list[str] = []
+    seen: list[str | None] = []
+
+    def listen(event: Any) -> None:
+        events.append(event.info.name)
+        seen.append(os.environ.get("OF_DBT"))
+
+    task = operator(DbtCompileLocalOperator, select="staging", env={"OF_DBT": "yes"}, dbt_runner_callbacks=[listen])
+    done = outcome(task)
+    return done | {"events": events, "seen": sorted({str(each) for each in seen}), "sql": task.compiled_sql}
+
+
+def chooses() -> dict[str, Any]:
+    return {"mode": operator()._chosen_mode().name}
+
+
+def chooses_the_executable() -> dict[str, Any]:
+    task = operator()
+    task.dbt_executable_path = "/bin/sh"
+    return {"mode": task._chosen_mode().name}
+
+
+def fails() -> dict[str, Any]:
+    called: list[str] = []
+    task = operator(select="staging broken", callback=lambda project_dir, **_: called.append(project_dir))
+    return outcome(task) | {"called": len(called)}
+
+
+def does_not_compile() -> dict[str, Any]:
+    (Path(sys.argv[1]) / "models" / "broken.sql").write_text("{{ no_such_macro() }}")
+    return outcome(operator(cls=DbtCompileLocalOperator, select="broken"))
+
+
+def is_killed() -> dict[str, Any]:
+    """As Airflow 3 does it: a handler of SIGTERM that calls ``on_kill`` and returns."""
+    task = operator()
+    signal.signal(signal.SIGTERM, lambda *_: task.on_kill())
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    done = outcome(task)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    return done
+
+
+def is_timed_out() -> dict[str, Any]:
+    """As Airflow does it: an exception out of a signal handler that is no Exception."""
+
+    class TimedOut(BaseException):
+        pass
+
+    def stop(*_: object) -> None:
+        raise TimedOut("the time-out of the task")
+
+    signal.signal(signal.SIGTERM, stop)
+    return outcome(operator())
+
+
+if __name__ == "__main__":
+    results = {name: globals()[name]() for name in sys.argv[2:]}
+    print(f"\n{json.dumps(results)}")

@@ -1,0 +1,377 @@
+"""What a task keeps and tells of its dbt: rendered fields, XComs, uploads, callbacks, and why dbt failed."""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from cosmos_venv.compat import AirflowException, AirflowSkipException
+from cosmos_venv.config import ProfileConfig
+from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.operators import local
+from pytest_cosmos_venv import FakeVenv, NodeOutcome, RunTask
+
+Make = Callable[..., Any]
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+CALLED: list[dict[str, Any]] = []
+
+
+def note(project_dir: str, **kwargs: Any) -> None:
+    """A callback that is named by its import path."""
+    CALLED.append({"project_dir": project_dir, **kwargs})
+
+
+def break_down(project_dir: str, **kwargs: Any) -> None:
+    raise LookupError("the pier is closed")
+
+
+@pytest.fixture
+def make(dbt_project: Path, cosmos_fake_venv: FakeVenv) -> Make:
+    """A local operator by name, such as ``Run``, whose dbt is the look-alike."""
+    CALLED.clear()
+    (dbt_project / "models" / "schema.yml").write_text(
+        "models: [{name: staging, columns: [{name: id, tests: [unique]}]}]\n"
+        "sources: [{name: raw, tables: [{name: ships, loaded_at_field: at,"
+        " freshness: {warn_after: {count: 1, period: day}}}]}]\n"
+    )
+
+    def make(name: str, **arguments: Any) -> Any:
+        return getattr(local, f"Dbt{name}LocalOperator")(
+            **{
+                "task_id": "task",
+                "project_dir": dbt_project,
+                "profile_config": ProfileConfig("harbor", "dev", profiles_yml_filepath=dbt_project / "profiles.yml"),
+                "dbt_executable_path": cosmos_fake_venv.dbt,
+                **arguments,
+            }
+        )
+
+    return make
+
+
+def write_compiled_sql(project_dir: str, **kwargs: Any) -> None:
+    """What the look-alike does not do."""
+    folder = Path(project_dir, "target", "compiled", "harbor")
+    folder.mkdir(parents=True)
+    (folder / "mart.sql").write_text("select 1\n")
+
+
+class WritingRun(local.DbtRunLocalOperator):
+    """dbt run, as if the look-alike compiled SQL."""
+
+    def run_subprocess(self, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any) -> Any:
+        result = super().run_subprocess(command, env, cwd, **kwargs)
+        write_compiled_sql(cwd)
+        return result
+
+
+class WritingCompile(WritingRun, local.DbtCompileLocalOperator):
+    """dbt compile, likewise."""
+
+    base_cmd = ("compile",)
+
+
+@pytest.fixture
+def writing(make: Make) -> Callable[..., WritingRun]:
+    def make_writing(cls: type[WritingRun] = WritingRun, **arguments: Any) -> WritingRun:
+        like = make("Run")
+        return cls(
+            task_id="task",
+            project_dir=like.project_dir,
+            profile_config=like.profile_config,
+            dbt_executable_path=like.dbt_executable_path,
+            **arguments,
+        )
+
+    return make_writing
+
+
+def test_compiled_sql_is_shown_among_the_rendered_fields(
+    writing: Callable[..., WritingRun], cosmos_run_task: RunTask
+) -> None:
+    outcome = cosmos_run_task(writing())
+
+    assert outcome.state == "success"
+    assert rendered_fields() == ("-- compiled/harbor/mart.sql\nselect 1", "")
+
+
+def test_compiled_sql_is_shown_for_a_failed_dbt_too(
+    writing: Callable[..., WritingRun], cosmos_fake_venv: FakeVenv, cosmos_run_task: RunTask
+) -> None:
+    cosmos_fake_venv.script("run", exit_code=1)
+
+    outcome = cosmos_run_task(writing())
+
+    assert outcome.state == "failed"
+    assert "select 1" in rendered_fields()[0]
+
+
+def test_freshness_is_shown(make: Make, cosmos_fake_venv: FakeVenv, cosmos_run_task: RunTask) -> None:
+    cosmos_fake_venv.script("source freshness", nodes={"source.harbor.raw.ships": "pass"})
+
+    outcome = cosmos_run_task(make("Source"))
+
+    assert outcome.state == "success"
+    sql, freshness = rendered_fields()
+    assert sql == ""
+    assert json.loads(freshness)["results"][0]["unique_id"] == "source.harbor.raw.ships"
+
+
+def test_nothing_is_shown_where_that_is_not_wanted(writing: Callable[..., WritingRun]) -> None:
+    operator = writing(should_store_compiled_sql=False)
+
+    operator.execute({})
+
+    assert (operator.compiled_sql, operator.freshness) == ("", "")
+
+
+def rendered_fields() -> tuple[Any, Any]:
+    """The last row of Airflow's table."""
+    from airflow.models.renderedtifields import RenderedTaskInstanceFields
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        rows = session.query(RenderedTaskInstanceFields).all()
+    fields = max(rows, key=lambda row: row.run_id).rendered_fields
+    return fields["compiled_sql"], fields["freshness"]
+
+
+def test_run_results_are_pushed_only_when_they_are_asked_for(make: Make, cosmos_run_task: RunTask) -> None:
+    assert "run_results" not in cosmos_run_task(make("Run")).xcoms
+    pushed = cosmos_run_task(make("Run", push_run_results_to_xcom=True)).xcoms["run_results"]
+
+    results = json.loads(zlib.decompress(base64.b64decode(pushed)))["results"]
+    assert [each["unique_id"] for each in results] == ["model.harbor.staging", "model.harbor.mart"]
+
+
+def test_run_results_that_are_not_there_are_an_error(make: Make, cosmos_fake_venv: FakeVenv) -> None:
+    cosmos_fake_venv.script("run", artifacts={"run_results.json": None})
+
+    with pytest.raises(AirflowException, match=r"dbt run has written no run_results\.json"):
+        make("Run").execute({}, push_run_results_to_xcom=True)
+
+
+@pytest.mark.parametrize("exit_code", [0, 1])
+def test_callbacks_are_called_in_their_order_after_success_and_failure(
+    make: Make, cosmos_fake_venv: FakeVenv, exit_code: int
+) -> None:
+    if exit_code:
+        cosmos_fake_venv.script("run", exit_code=exit_code)
+    seen: list[bool] = []
+
+    def look(project_dir: str, **kwargs: Any) -> None:
+        assert not CALLED
+        seen.append((Path(project_dir) / "target" / "run_results.json").exists())
+
+    operator = make("Run", callback=[look, f"{__name__}.note"], callback_args={"bucket": "b"})
+    try:
+        operator.execute({"ds": "2026-01-01"})
+    except AirflowException:
+        assert exit_code
+
+    ((called),) = CALLED
+    assert seen == [True]
+    assert called["bucket"] == "b"
+    assert called["context"]["ds"] == "2026-01-01"
+    assert called["project_dir"] == cosmos_fake_venv.calls[0].arguments[2]
+
+
+def test_an_error_in_a_callback_fails_the_task(make: Make) -> None:
+    with pytest.raises(LookupError, match="the pier is closed"):
+        make("Run", callback=break_down).execute({})
+
+
+def test_an_error_in_a_callback_hides_nothing_and_stops_no_other_one(
+    make: Make, cosmos_fake_venv: FakeVenv, capfd: pytest.CaptureFixture[str]
+) -> None:
+    cosmos_fake_venv.script("run", nodes={"mart": "error"})
+
+    with pytest.raises(AirflowException, match=r"(?s)exit code 1.*model\.harbor\.mart: error"):
+        make("Run", callback=[break_down, "of_nobody.notify", note]).execute({})
+
+    said = "".join(capfd.readouterr())
+    assert "After dbt had failed: LookupError: the pier is closed" in said
+    assert "callback='of_nobody.notify' cannot be imported" in said
+    assert len(CALLED) == 1
+
+
+def test_a_callback_that_is_not_there_is_named(make: Make) -> None:
+    with pytest.raises(AirflowException, match=rf"callback='{__name__}.CALLED' is a list and cannot be called"):
+        make("Run", callback=f"{__name__}.CALLED").execute({})
+
+
+def test_a_skipped_task_calls_its_callbacks_too(make: Make, cosmos_fake_venv: FakeVenv) -> None:
+    cosmos_fake_venv.script("run", exit_code=2)
+
+    with pytest.raises(AirflowSkipException, match="exit code 2"):
+        make("Run", skip_exit_code=2, callback=note).execute({})
+
+    assert len(CALLED) == 1
+
+
+def test_a_test_that_warns_is_told_with_its_message(make: Make, cosmos_fake_venv: FakeVenv) -> None:
+    warned = {"test.harbor.unique_staging_id.1a2b": NodeOutcome(status="warn", failures=3)}
+    cosmos_fake_venv.script("test", nodes=warned)
+    told: list[dict[str, Any]] = []
+
+    make("Test", on_warning_callback=told.append).execute({"ds": "2026-01-01"})
+
+    (context,) = told
+    assert context["ds"] == "2026-01-01"
+    assert context["test_names"] == ["unique_staging_id"]
+    assert "3 results" in context["test_results"][0]
+
+
+def test_without_artifacts_the_output_tells(make: Make, cosmos_fake_venv: FakeVenv) -> None:
+    lines = ["18:05:01  Warning in test not_null_id (models/schema.yml)", "18:05:01  Got 1 result"]
+    cosmos_fake_venv.script("test", stdout=lines, artifacts={"run_results.json": None})
+    told: list[dict[str, Any]] = []
+
+    make("Test", on_warning_callback=told.append).execute({})
+
+    assert (told[0]["test_names"], told[0]["test_results"]) == (["not_null_id"], ["Got 1 result"])
+
+
+@pytest.mark.parametrize(("name", "expected"), [("Test", 0), ("Build", 1), ("Source", 1)])
+def test_without_warnings_only_tests_call_nobody(make: Make, name: str, expected: int) -> None:
+    told: list[dict[str, Any]] = []
+
+    make(name, on_warning_callback=told.append).execute({})
+
+    assert [each["test_names"] for each in told] == [[]] * expected
+
+
+def test_a_stale_source_is_told(make: Make, cosmos_fake_venv: FakeVenv) -> None:
+    cosmos_fake_venv.script("source freshness", nodes={"source.harbor.raw.ships": "warn"})
+    told: list[dict[str, Any]] = []
+
+    make("Source", on_warning_callback=told.append).execute({})
+
+    assert told[0]["test_names"] == ["raw.ships"]
+
+
+def test_after_a_failed_dbt_nobody_is_told_of_warnings(make: Make, cosmos_fake_venv: FakeVenv) -> None:
+    cosmos_fake_venv.script("test", exit_code=1)
+    told: list[dict[str, Any]] = []
+
+    with pytest.raises(AirflowException):
+        make("Test", on_warning_callback=told.append).execute({})
+
+    assert told == []
+
+
+def test_a_failing_deps_fails_the_task_with_its_output(
+    make: Make, cosmos_fake_venv: FakeVenv, dbt_project: Path
+) -> None:
+    (dbt_project / "packages.yml").write_text("packages: [{package: dbt-labs/dbt_utils, version: 1.3.0}]\n")
+    cosmos_fake_venv.script("deps", exit_code=2, stdout=["Could not resolve host: hub.getdbt.com"])
+
+    with pytest.raises(AirflowException, match=r"(?s)exit code 2.*Could not resolve host"):
+        make("Run").execute({})
+
+    assert [call.command for call in cosmos_fake_venv.calls] == ["deps"]
+
+
+def uploaded(folder: Path) -> dict[str, str]:
+    return {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def context() -> dict[str, Any]:
+    task = SimpleNamespace(task_group=SimpleNamespace(group_id="pier"))
+    ti = SimpleNamespace(task=task, task_id="pier.run", try_number=2)
+    return {"dag": SimpleNamespace(dag_id="harbor"), "run_id": "run-1", "ti": ti}
+
+
+@pytest.mark.parametrize(
+    ("cls", "wanted", "expected"),
+    [(WritingRun, None, False), (WritingRun, True, True), (WritingCompile, None, True), (WritingCompile, False, False)],
+)
+def test_compiled_sql_is_uploaded_where_that_is_wanted(
+    writing: Callable[..., WritingRun],
+    context: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    cls: type[WritingRun],
+    wanted: bool | None,
+    expected: bool,
+) -> None:
+    monkeypatch.setenv("AIRFLOW__COSMOS__REMOTE_TARGET_PATH", f"file://{tmp_path}/remote")
+    operator = writing(cls, should_upload_compiled_sql=wanted)
+    monkeypatch.setattr(operator, "get_env", lambda _: {})  # this context is none of Airflow's
+
+    operator.execute(context)  # type: ignore[arg-type]
+
+    path = "harbor__pier/run-1/compiled/harbor/mart.sql"
+    assert uploaded(tmp_path / "remote") == ({path: "select 1\n"} if expected else {})
+
+
+def test_uploading_without_a_place_is_an_error_but_not_for_compile_itself(writing: Callable[..., WritingRun]) -> None:
+    writing(WritingCompile).execute({})
+
+    with pytest.raises(AirflowException, match=r"\[cosmos\] remote_target_path is not set"):
+        writing(should_upload_compiled_sql=True).execute({})
+
+
+UPLOADS = {
+    "upload_to_aws_s3": ("bucket_name", "key"),
+    "upload_to_gcp_gs": ("bucket_name", "object_name"),
+    "upload_to_azure_wasb": ("container_name", "blob_name"),
+}
+
+
+@pytest.mark.parametrize("function", UPLOADS)
+@pytest.mark.parametrize("use_tarball", [False, True])
+def test_an_upload_callback_puts_each_file_below_dag_run_task_and_try(
+    function: str,
+    use_tarball: bool,
+    context: dict[str, Any],
+    provider_calls: list[tuple[str, dict[str, Any]]],
+    tmp_path: Path,
+) -> None:
+    from cosmos_venv import io
+
+    bucket, key = UPLOADS[function]
+    (tmp_path / "target").mkdir()
+    (tmp_path / "target" / "manifest.json").write_text("{}")
+
+    getattr(io, function)(str(tmp_path), **{bucket: "b"}, use_tarball=use_tarball, context=context)
+
+    (_, hook), (_, upload) = provider_calls
+    assert list(hook.values()) == ["the_default"]
+    assert upload[bucket] == "b"
+    name = "target.tar.gz" if use_tarball else "target/manifest.json"
+    assert upload[key] == f"harbor/run-1/pier.run/2/{name}"
+    assert upload.get("text") == (None if use_tarball else "{}")
+
+
+def test_an_upload_callback_goes_wherever_object_storage_leads(
+    context: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from cosmos_venv import io
+
+    (tmp_path / "target").mkdir()
+    (tmp_path / "target" / "manifest.json").write_text("{}")
+    with pytest.raises(CosmosValueError, match="remote_target_path is not set"):
+        io.upload_to_cloud_storage(str(tmp_path), context=context)
+    monkeypatch.setenv("AIRFLOW__COSMOS__REMOTE_TARGET_PATH", f"file://{tmp_path}/remote")
+
+    io.upload_to_cloud_storage(str(tmp_path), context=context)
+
+    assert uploaded(tmp_path / "remote") == {"harbor/run-1/pier.run/2/target/manifest.json": "{}"}
+
+
+def test_a_provider_that_is_not_installed_is_named(context: dict[str, Any], tmp_path: Path) -> None:
+    from cosmos_venv import io
+
+    with pytest.raises(AirflowException, match=r"S3Hook is needed.*Install apache-airflow-providers-amazon"):
+        io.upload_to_aws_s3(str(tmp_path), bucket_name="b", context=context)

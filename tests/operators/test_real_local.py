@@ -1,0 +1,96 @@
+"""The local operators with a real dbt on DuckDB: what its artifacts, log and output really look like."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cosmos_venv.compat import AirflowException
+from cosmos_venv.config import ProfileConfig
+from cosmos_venv.operators import local
+
+ROOT = Path(__file__).resolve().parents[2]
+DBT = ROOT / ".cache" / "envs" / "dbt111" / "bin" / "dbt"
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.skipif(not DBT.exists(), reason="no real dbt at .cache/envs/dbt111: make test makes it"),
+]
+
+SCHEMA = """
+models:
+  - name: staging
+    columns:
+      - name: id
+        data_tests: [{unique: {config: {severity: warn}}}]
+sources:
+  - name: raw
+    schema: main
+    tables:
+      - name: ships
+        loaded_at_field: loaded_at
+        freshness: {warn_after: {count: 1, period: day}}
+"""
+
+Make = Callable[..., Any]
+
+
+@pytest.fixture
+def make(dbt_project: Path, tmp_path: Path) -> Make:
+    (dbt_project / "models" / "schema.yml").write_text(SCHEMA)
+    (dbt_project / "models" / "staging.sql").write_text("select 1 as id union all select 1\n")
+    (dbt_project / "models" / "ships.sql").write_text("select timestamp '2020-01-01' as loaded_at\n")
+    profile = f"harbor:\n  target: dev\n  outputs:\n    dev: {{type: duckdb, path: '{tmp_path / 'harbor.duckdb'}'}}\n"
+    (dbt_project / "profiles.yml").write_text(profile)
+
+    def make(name: str, **arguments: Any) -> Any:
+        return getattr(local, f"Dbt{name}LocalOperator")(
+            task_id="task",
+            project_dir=dbt_project,
+            profile_config=ProfileConfig("harbor", "dev", profiles_yml_filepath=dbt_project / "profiles.yml"),
+            dbt_executable_path=DBT,
+            env={"DBT_SEND_ANONYMOUS_USAGE_STATS": "false"},
+            **arguments,
+        )
+
+    return make
+
+
+def test_warnings_sql_and_freshness_of_a_real_dbt(make: Make) -> None:
+    told: list[dict[str, Any]] = []
+
+    run, source = make("Run", select="staging ships"), make("Source", on_warning_callback=told.append)
+    run.execute({})
+    make("Test", select="staging", on_warning_callback=told.append).execute({})
+    source.execute({})
+
+    assert "-- compiled/harbor/models/staging.sql\nselect 1 as id" in run.compiled_sql
+    assert "-- run/harbor/models/staging.sql\n" in run.compiled_sql
+    assert [each["test_names"] for each in told] == [["unique_staging_id"], ["raw.ships"]]
+    assert told[0]["test_results"] == ["Got 1 result, configured to warn if != 0"]
+    assert "2020-01-01" in told[1]["test_results"][0]
+    assert '"status": "warn"' in source.freshness
+
+
+def test_what_a_real_dbt_says_of_its_failures_heads_the_error(make: Make, dbt_project: Path) -> None:
+    (dbt_project / "models" / "broken.sql").write_text("select nothing from (select 1 as a)")
+    with pytest.raises(AirflowException) as of_a_model:
+        make("Run", select="broken").execute({})
+    (dbt_project / "models" / "broken.sql").write_text("select * from {{ ref('nowhere') }}")
+    with pytest.raises(AirflowException) as of_the_project:
+        make("Run", select="staging").execute({})
+
+    head, node, *rest = str(of_a_model.value).splitlines()
+    assert head == "dbt command failed. The command returned a non-zero exit code 1."
+    assert node.startswith("model.harbor.broken: error: ")
+    assert any("compiled code at target/" in line for line in rest)
+    head, first, *_ = str(of_the_project.value).splitlines()
+    assert head == "dbt command failed. The command returned a non-zero exit code 2."
+    assert first == "Encountered an error:"
+    assert (
+        "depends on a node named 'nowhere' which was not found"
+        in str(of_the_project.value).partition("dbt's last lines:")[0]
+    )
