@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import py_compile
 import resource
 import signal
 import subprocess
@@ -17,9 +16,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cosmos_venv import guard
 from cosmos_venv.exceptions import CommandKilled
-from cosmos_venv.guarded import Cancellation, CompletedCommand, GuardedProcess, guard_program, run_guarded
+from cosmos_venv.guarded import Cancellation, CompletedCommand, GuardedProcess, run_guarded
 
 DEADLINE = 20.0
 
@@ -328,21 +326,3 @@ def test_what_is_done_meanwhile_is_done_while_the_command_runs(tmp_path: Path) -
     command = python(f"import pathlib, time\nwhile not pathlib.Path({str(awaited)!r}).exists(): time.sleep(0.01)")
 
     assert run_guarded(command, meanwhile=awaited.touch).returncode == 0
-
-
-def test_the_guard_starts_from_its_bytecode_while_that_is_its_sources(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    source, compiled = tmp_path / "guard.py", tmp_path / "guard.pyc"
-    source.write_text(Path(guard.__file__).read_text(encoding="utf-8"), encoding="utf-8")
-    monkeypatch.setattr(guard, "__file__", str(source))
-    monkeypatch.setattr(guard, "__cached__", str(compiled))
-    assert guard_program() == str(source)
-
-    py_compile.compile(str(source), cfile=str(compiled))
-    assert guard_program() == str(compiled)
-    assert run_guarded([sys.executable, "-c", "print('up')"]).lines == ["up"]
-
-    with source.open("a", encoding="utf-8") as text:
-        text.write("# of another release\n")
-    assert guard_program() == str(source)
