@@ -42,7 +42,8 @@ def scratch_folder(prefix: str = PREFIX) -> Iterator[Path]:
     :raises OSError: when it cannot be made.
     """
     parent = Path(os.path.realpath(tempfile.gettempdir()))
-    _remove_leavings(parent)
+    if not _held:  # once for each piece of work: a temporary folder may hold thousands of entries
+        _remove_leavings(parent)
     folder, lease = _make(parent, prefix)
     if lease is not None:
         _held[folder] = lease

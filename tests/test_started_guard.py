@@ -1,4 +1,4 @@
-"""A guard gets its command when it has been started, or later: what it makes of it, and that it waits for nobody dead."""
+"""A guard gets its command when it has been started, or later: what it makes of it, and when it ends without one."""
 
 from __future__ import annotations
 

@@ -18,6 +18,7 @@ from cosmos_venv.environments import disk_space, durability, integrity, pip_conf
 from cosmos_venv.environments.arguments import InstallArguments
 from cosmos_venv.environments.home import variables_for_lack_of_a_home
 from cosmos_venv.environments.installer import ORDER_VARIABLE, Installer
+from cosmos_venv.environments.integrity import Installed
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.exceptions import VirtualenvBuildError
 from cosmos_venv.guarded import Cancellation, CompletedCommand, run_guarded
@@ -65,8 +66,8 @@ def build_environment(
     on_tick: Callable[[], None] | None = None,
     keep_open: Sequence[int] = (),
     is_durable: bool = False,
-) -> None:
-    """Make the environment in ``directory``, which does not exist yet or is empty.
+) -> Installed:
+    """Make the environment in ``directory``, which does not exist yet or is empty; what is installed in it then.
 
     :param report: gets each line of the tools' output, without credentials.
     :param on_tick: called every second while a tool is at work: uv downloads for minutes without a word.
@@ -94,7 +95,7 @@ def build_environment(
         build.install()
     build.show_worker_packages()
     with build.written_out() if is_durable else nullcontext():
-        build.check()
+        return build.check()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +136,10 @@ class _Build:
                 at_home = pip_config.words_against_diversion(self.environ, self.directory)
                 command = [*self._pip(), "install", *at_home, *words, "--compile"]
             self._run(
-                command, failure=f"{self.installer.name} could not install {self.spec}", more=self.arguments.variables
+                command,
+                failure=f"{self.installer.name} could not install {self.spec}",
+                more=self.arguments.variables,
+                meanwhile=_import_what_comes_next,
             )
 
     def hand_over(self) -> None:
@@ -173,14 +177,22 @@ class _Build:
             self.directory, cancellation=self.cancellation, report=self.report, keep_open=self.keep_open
         )
 
-    def check(self) -> None:
-        """Whether every file is there, and what the spec's own check says."""
-        faults = integrity.faults(self.directory)
-        if faults:
-            raise VirtualenvBuildError(f"The installation of {self.spec} is not complete: {', '.join(faults[:5])}.")
+    def check(self) -> Installed:
+        """What is installed; every file is there, and the spec's own check has nothing to say."""
+        found: list[Installed] = []
+
+        def read() -> None:
+            if faults := integrity.faults(self.directory):
+                raise VirtualenvBuildError(f"The installation of {self.spec} is not complete: {', '.join(faults[:5])}.")
+            found.append(integrity.installed(self.directory))
+
         if self.spec.check:
+            # Both at once: the one is reading here, the other importing there.
             command = [self.python, "-I", "-c", self.spec.check]
-            self._run(command, failure=f"{self.spec} was installed but does not work")
+            self._run(command, failure=f"{self.spec} was installed but does not work", meanwhile=read)
+        else:
+            read()
+        return found[0]
 
     def _pip(self) -> list[str]:
         if _has_usable_pip():
@@ -203,14 +215,29 @@ class _Build:
             file.write_text("\n".join(lines) + "\n", encoding="utf-8")
             yield ["--requirement", str(file)]
 
-    def _run(self, command: list[str], *, failure: str, more: Mapping[str, str] | None = None) -> None:
+    def _run(
+        self,
+        command: list[str],
+        *,
+        failure: str,
+        more: Mapping[str, str] | None = None,
+        meanwhile: Callable[[], object] | None = None,
+    ) -> None:
         # What it leaves in its temporary folder goes with it: a pip that is killed leaves all that it downloaded.
         with scratch_folder("cosmos-venv-build-") as folder:
-            completed = self._completed(command, failure, {**(more or {}), "TMPDIR": str(folder)}, folder)
+            variables = {**(more or {}), "TMPDIR": str(folder)}
+            completed = self._completed(command, failure, variables, folder, meanwhile)
         if completed.returncode:
             raise VirtualenvBuildError(self._failure_message(failure, completed))
 
-    def _completed(self, command: list[str], failure: str, more: Mapping[str, str], folder: Path) -> CompletedCommand:
+    def _completed(
+        self,
+        command: list[str],
+        failure: str,
+        more: Mapping[str, str],
+        folder: Path,
+        meanwhile: Callable[[], object] | None,
+    ) -> CompletedCommand:
         try:
             return run_guarded(
                 command,
@@ -218,7 +245,7 @@ class _Build:
                 keep_open=(*self.keep_open, *descriptors_of(folder)),
                 on_line=lambda line: self.report(self.arguments.mask(line)),
                 on_tick=self.on_tick,
-                meanwhile=_import_what_comes_next,
+                meanwhile=meanwhile,
                 cancellation=self.cancellation,
             )
         except OSError as error:

@@ -174,7 +174,7 @@ class Publisher:
 
         activity = Activity()
         began = time.monotonic()
-        build_environment(
+        installed = build_environment(
             self._spec,
             build,
             installer,
@@ -186,22 +186,22 @@ class Publisher:
         )
         seconds = time.monotonic() - began
         environment = self._store.environment_of(self._spec, build, lease=lease, was_built=True)
-        write_record(environment.record_file, self._spec, build, installer=installer, seconds=seconds)
+        write_record(environment.record_file, self._spec, installed.pins, installer=installer, seconds=seconds)
         removal.protect(build)
         # Before publishing, so that whoever is killed between the two is made up for by the next build.
-        self._write_launchers(build)
+        self._write_launchers(installed.console_scripts)
         self._publish(build)
         self._report(f"The virtualenv {build} is ready after {seconds:.1f} s.")
         return environment
 
-    def _write_launchers(self, build: Path) -> None:
+    def _write_launchers(self, commands: list[str]) -> None:
         directory = self._store.directory
         if (directory / "pyvenv.cfg").exists():
             self._report(f"{directory} is a virtual environment already: it is left as it is, and not used.")
             return
         try:
             make_directory(directory / "bin", self._store.directory_mode)
-            write_launchers(directory / "bin", self._store.link(self._spec.digest), integrity.console_scripts(build))
+            write_launchers(directory / "bin", self._store.link(self._spec.digest), commands)
         except OSError as error:
             # They are for people at a terminal; no task needs them.
             self._report(f"{directory / 'bin'} does not get the commands of the environment: {error}.")

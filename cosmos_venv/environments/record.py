@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from cosmos_venv.environments import integrity, sources
+from cosmos_venv.environments import sources
 from cosmos_venv.environments.installer import Installer
 from cosmos_venv.environments.interpreter import Interpreter
 from cosmos_venv.environments.spec import EnvironmentSpec
@@ -58,12 +58,14 @@ class BuildRecord:
     sources: tuple[str, ...] = ()
 
 
-def write_record(file: Path, spec: EnvironmentSpec, path: Path, *, installer: Installer, seconds: float) -> None:
-    """Write down what stands in ``path``. Whatever could hold a credential is masked."""
+def write_record(
+    file: Path, spec: EnvironmentSpec, pins: dict[str, str], *, installer: Installer, seconds: float
+) -> None:
+    """Write down what was built. Whatever could hold a credential is masked."""
     record = BuildRecord(
         digest=spec.digest,
         spec=RecordedSpec(**{**spec.redacted, "interpreter": spec.interpreter}),
-        pins=integrity.pins(path),
+        pins=pins,
         installer=RecordedInstaller(name=installer.name, reason=installer.reason),
         built_by=RecordedBuilder(pid=os.getpid(), uid=os.getuid(), host=socket.gethostname()),
         built_at=datetime.now(tz=timezone.utc).isoformat(timespec="seconds"),

@@ -56,9 +56,11 @@ def temporary_environment(
         keep_open = descriptors_of(path)
         report(f"Creating a temporary virtualenv {path} with {installer.name} ({installer.reason}).")
         began = time.monotonic()
-        build_environment(spec, path, installer, cancellation=cancellation, report=report, keep_open=keep_open)
+        installed = build_environment(
+            spec, path, installer, cancellation=cancellation, report=report, keep_open=keep_open
+        )
         record_file = path / _RECORD_NAME
-        write_record(record_file, spec, path, installer=installer, seconds=time.monotonic() - began)
+        write_record(record_file, spec, installed.pins, installer=installer, seconds=time.monotonic() - began)
         yield Environment(
             path=path,
             digest=spec.digest,

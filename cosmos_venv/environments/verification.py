@@ -40,7 +40,7 @@ def _record_faults(stored: StoredBuild) -> Iterator[str]:
     if record.digest != stored.digest:
         yield f"the record is of another environment, {record.digest}"
     yield from _interpreter_faults(stored.path, record)
-    yield from _pin_faults(record.pins, integrity.pins(stored.path))
+    yield from _pin_faults(record.pins, integrity.installed(stored.path).pins)
 
 
 def _interpreter_faults(build: Path, record: BuildRecord) -> Iterator[str]:
