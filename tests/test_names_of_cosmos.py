@@ -82,7 +82,6 @@ def test_a_name_of_cosmos_is_there_or_refused_with_what_is_there(module: str, na
         ("from cosmos_venv.operators import DbtDocsS3Operator", "has DbtBuildOperator, DbtDocsOperator"),
         ("from cosmos_venv.operators.base import DbtCompileMixin", "has AbstractDbtBase, DbtBuildMixin"),
         ("from cosmos_venv.operators.local import DbtDocsS3LocalOperator", "has DbtBuildLocalOperator, DbtCloneL"),
-        ("from cosmos_venv.profiles import SnowflakeUserPasswordProfileMapping", "has BaseProfileMapping, DbtPr"),
         ("from cosmos_venv.constants import PRODUCER_WATCHER_TASK_ID", "has DEFAULT_PROFILES_FILE_NAME, DbtRes"),
         ("from cosmos_venv.exceptions import CosmosDbtRunError", "has AirflowCompatibilityError, CosmosValueError"),
     ],

@@ -1,0 +1,44 @@
+"""Which of dbt's own settings does a profiles.yml carry?"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from cosmos_venv.exceptions import CosmosValueError
+
+_LOG_FORMATS = ("text", "json", "default")
+
+
+@dataclass(kw_only=True)
+class DbtProfileConfigVars:
+    """The ``config:`` block of a profiles.yml: dbt's global settings. None leaves a setting to dbt.
+
+    :raises CosmosValueError: for a value that dbt would refuse.
+    """
+
+    send_anonymous_usage_stats: bool | None = False
+    partial_parse: bool | None = None
+    use_experimental_parser: bool | None = None
+    static_parser: bool | None = None
+    printer_width: int | None = None
+    write_json: bool | None = None
+    warn_error: bool | None = None
+    warn_error_options: dict[str, Any] | None = None
+    log_format: str | None = None
+    debug: bool | None = None
+    version_check: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.send_anonymous_usage_stats not in (True, False, None):
+            raise CosmosValueError(
+                f"dbt_config_vars: send_anonymous_usage_stats={self.send_anonymous_usage_stats!r} must be a boolean."
+            )
+        if self.log_format is not None and self.log_format not in _LOG_FORMATS:
+            raise CosmosValueError(
+                f"dbt_config_vars: log_format={self.log_format!r} must be one of {', '.join(_LOG_FORMATS)}."
+            )
+
+    def as_dict(self) -> dict[str, Any]:
+        """The settings that were given."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
