@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
-
-import pytest
+from typing import TYPE_CHECKING, Any
 
 from cosmos_venv import profiles
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.profiles import BaseProfileMapping, DbtProfileConfigVars
+
+if TYPE_CHECKING:
+    import pytest
 
 Sample = dict[str, Any]
 
