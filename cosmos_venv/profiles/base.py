@@ -33,7 +33,7 @@ class BaseProfileMapping:
     :param conn_id: of the Airflow Connection; it is looked up when the profile is needed, never at parse time.
     :param profile_args: dbt fields that win over the Connection's, and further ones such as ``schema``, ``threads``.
     :param disable_event_tracking: deprecated, use ``dbt_config_vars``.
-    :param dbt_config_vars: the ``config:`` block of the profile.
+    :param dbt_config_vars: dbt's own settings.
     :raises CosmosValueError: when ``profile_args`` names another ``type`` or ``method`` than this class is for, or two
         parameters say whether dbt reports its usage.
     """
@@ -144,7 +144,7 @@ class BaseProfileMapping:
 
     @property
     def env_vars(self) -> dict[str, str]:
-        """The environment that the profile's ``env_var`` calls read.
+        """The environment that the profile's ``env_var`` calls read, and dbt's own settings.
 
         :raises CosmosValueError: when neither the arguments nor the Connection hold a secret field.
         """
@@ -155,7 +155,8 @@ class BaseProfileMapping:
                 )
                 raise CosmosValueError(self._missing(name) + way_out)
         variables = {name: str(value) for name, value in self._sealed()[1].items()}
-        return variables | (_NO_TRACKING if self.disable_event_tracking else {})
+        settings = self.dbt_config_vars.as_env() if self.dbt_config_vars else {}
+        return variables | settings | (_NO_TRACKING if self.disable_event_tracking else {})
 
     @property
     def mapped_params(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,7 +13,10 @@ _LOG_FORMATS = ("text", "json", "default")
 
 @dataclass(kw_only=True)
 class DbtProfileConfigVars:
-    """The ``config:`` block of a profiles.yml: dbt's global settings. None leaves a setting to dbt.
+    """dbt's global settings for the commands that use a profile. None leaves a setting to dbt.
+
+    They stand in the profile's ``config:`` block, where Cosmos has them, and in environment variables: dbt reads no
+    such block there (only one beside the profiles, which it refuses where dbt_project.yml has ``flags``).
 
     :raises CosmosValueError: for a value that dbt would refuse.
     """
@@ -38,7 +42,23 @@ class DbtProfileConfigVars:
             raise CosmosValueError(
                 f"dbt_config_vars: log_format={self.log_format!r} must be one of {', '.join(_LOG_FORMATS)}."
             )
+        if self.warn_error and self.warn_error_options is not None:
+            raise CosmosValueError(
+                f"dbt_config_vars: warn_error=True and warn_error_options={self.warn_error_options!r} exclude each "
+                "other in dbt. Drop one of them."
+            )
 
     def as_dict(self) -> dict[str, Any]:
         """The settings that were given."""
         return {name: value for name, value in asdict(self).items() if value is not None}
+
+    def as_env(self) -> dict[str, str]:
+        """The same for dbt's environment."""
+        given = self.as_dict()
+        if "warn_error_options" in given:
+            given.pop("warn_error", None)  # dbt takes one of the two, be the other False
+        return {f"DBT_{name}".upper(): _text(value) for name, value in given.items()}
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, dict) else str(value)

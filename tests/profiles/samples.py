@@ -61,6 +61,21 @@ DIFFERENT: dict[str, tuple[str, dict[str, Any]]] = {
         "as missing_private_key",
         {"env_vars": {"error": "CosmosValueError"}},
     ),
+    "PostgresUserPasswordProfileMapping:config_vars": (
+        "dbt reads no config block inside a profile, so that these settings had no effect",
+        {
+            "env_vars": {
+                "DBT_SEND_ANONYMOUS_USAGE_STATS": "False",
+                "DBT_PARTIAL_PARSE": "True",
+                "DBT_WARN_ERROR_OPTIONS": '{"include": "all"}',
+                "DBT_LOG_FORMAT": "json",
+            }
+        },
+    ),
+    "PostgresUserPasswordProfileMapping:tracking_and_other_config_vars": (
+        "as config_vars",
+        {"env_vars": {"DBT_DEBUG": "True"}},
+    ),
     "PostgresUserPasswordProfileMapping:port_arg": (
         "no secret in a file, be it the one for parsing",
         {"mock_profile": {"password": "mock_value"}},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -52,7 +53,7 @@ def test_dbt_logs_in_to_the_duckdb_of_a_connection(
     database = tmp_path / "harbor.duckdb"
     connect(monkeypatch, conn_type="duckdb", host=str(database))
     mapping = profiles.DuckDBUserPasswordProfileMapping(
-        "sample", {"schema": "main"}, dbt_config_vars=DbtProfileConfigVars(printer_width=100)
+        "sample", {"schema": "main"}, dbt_config_vars=DbtProfileConfigVars(version_check=True)
     )
 
     done = run_dbt("debug", mapping, dbt_project)
@@ -75,6 +76,35 @@ def test_dbt_reads_a_secret_inside_a_field_from_its_environment(
     assert done.returncode == 0, done.stdout
     with duckdb.connect(str(tmp_path / "harbor.duckdb"), config={"http_proxy_password": "s3cret-word"}) as database:
         assert database.execute("select held from main.staging").fetchone() == ("s3cret-word",)
+
+
+def test_dbt_goes_by_its_settings_of_the_mapping_beside_those_of_the_project(
+    dbt_project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A config block in the profile is not read, and one beside it is refused where the project has flags."""
+    connect(monkeypatch, conn_type="duckdb", host=":memory:")
+    with (dbt_project / "dbt_project.yml").open("a") as file:
+        file.write("flags: {printer_width: 90, log_format: text}\n")
+    settings = DbtProfileConfigVars(
+        log_format="json",
+        write_json=False,
+        partial_parse=True,
+        printer_width=100,
+        debug=False,
+        warn_error_options={"error": ["NoNodesForSelectionCriteria"]},
+        use_experimental_parser=True,
+        static_parser=True,
+        version_check=True,
+    )
+    mapping = profiles.DuckDBUserPasswordProfileMapping("sample", dbt_config_vars=settings)
+
+    parsed = run_dbt("parse", mapping, dbt_project)
+    refused = run_dbt("compile", mapping, dbt_project, "--select", "no_such_model")
+
+    assert parsed.returncode == 0, parsed.stdout
+    assert {json.loads(line)["info"]["level"] for line in parsed.stdout.splitlines()} <= {"info", "warn"}
+    assert not (dbt_project / "target" / "manifest.json").exists()
+    assert refused.returncode != 0
 
 
 def test_dbt_takes_the_postgres_of_a_connection_and_goes_where_it_says(

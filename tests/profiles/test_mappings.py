@@ -49,6 +49,18 @@ def test_a_log_format_that_dbt_does_not_know_is_refused() -> None:
         DbtProfileConfigVars(log_format="xml")
 
 
+def test_two_settings_that_dbt_does_not_take_together_are_refused_or_told_apart() -> None:
+    with pytest.raises(CosmosValueError, match=r"warn_error=True and warn_error_options=.* exclude each other"):
+        DbtProfileConfigVars(warn_error=True, warn_error_options={"include": "all"})
+
+    settings = DbtProfileConfigVars(warn_error=False, warn_error_options={"include": "all"})
+
+    assert settings.as_env() == {
+        "DBT_SEND_ANONYMOUS_USAGE_STATS": "False",
+        "DBT_WARN_ERROR_OPTIONS": '{"include": "all"}',
+    }
+
+
 def test_the_old_tracking_flag_warns_and_works() -> None:
     with pytest.warns(DeprecationWarning, match="dbt_config_vars"):
         mapping = profiles.DuckDBUserPasswordProfileMapping("c", {"path": "x.duckdb"}, disable_event_tracking=True)
