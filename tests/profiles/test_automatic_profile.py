@@ -6,6 +6,7 @@ import pytest
 
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.profiles import get_automatic_profile_mapping
+from tests.profiles import counting_backend
 from tests.profiles.samples import connect
 
 
@@ -18,8 +19,10 @@ def test_a_type_in_the_arguments_chooses_between_two_that_fit(monkeypatch: pytes
     assert (plain.dbt_profile_type, told.dbt_profile_type) == ("mysql", "starrocks")
 
 
-def test_what_was_chosen_does_not_ask_airflow_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_airflow_is_asked_once_however_many_classes_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     """At parse time each question goes to Airflow's database."""
+    monkeypatch.setenv("AIRFLOW__SECRETS__BACKEND", "tests.profiles.counting_backend.CountingBackend")
+    monkeypatch.setattr(counting_backend, "asked", [])
     connect(
         monkeypatch,
         conn_type="snowflake",
@@ -29,10 +32,10 @@ def test_what_was_chosen_does_not_ask_airflow_again(monkeypatch: pytest.MonkeyPa
     )
 
     mapping = get_automatic_profile_mapping("sample")
-    monkeypatch.delenv("AIRFLOW_CONN_SAMPLE")
 
     assert type(mapping).__name__ == "SnowflakePrivateKeyFilePemProfileMapping"
     assert mapping.profile["private_key_path"] == "/k.p8"
+    assert counting_backend.asked == ["sample"]
 
 
 def test_where_none_fits_each_class_of_the_type_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
