@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.profiles.config_vars import DbtProfileConfigVars
-from cosmos_venv.profiles.connections import connection_value, find_connection
+from cosmos_venv.profiles.connections import connection_value, find_connection, mask
 from cosmos_venv.profiles.sealing import env_var_call, seal, without_secrets
 
 if TYPE_CHECKING:
@@ -146,6 +146,8 @@ class BaseProfileMapping:
     def env_vars(self) -> dict[str, str]:
         """The environment that the profile's ``env_var`` calls read, and dbt's own settings.
 
+        Airflow is told to mask the secrets in the task's log, where dbt might name them.
+
         :raises CosmosValueError: when neither the arguments nor the Connection hold a secret field.
         """
         for name, value in self.secrets().items():
@@ -155,6 +157,7 @@ class BaseProfileMapping:
                 )
                 raise CosmosValueError(self._missing(name) + way_out)
         variables = {name: str(value) for name, value in self._sealed()[1].items()}
+        mask(variables.values())
         settings = self.dbt_config_vars.as_env() if self.dbt_config_vars else {}
         return variables | settings | (_NO_TRACKING if self.disable_event_tracking else {})
 

@@ -1,7 +1,8 @@
-"""What does Airflow know under a connection id, and what stands in one of its fields?"""
+"""What does Airflow know under a connection id, what stands in one of its fields, and what is to be masked in logs?"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from cosmos_venv.exceptions import CosmosValueError
@@ -39,3 +40,11 @@ def connection_value(conn: Connection, airflow_field: str) -> Any:
         return getattr(conn, airflow_field, None) or None
     value = conn.extra_dejson.get(airflow_field.removeprefix("extra."))
     return None if value == "" else value
+
+
+def mask(secrets: Iterable[str]) -> None:
+    """Have Airflow mask these in logs: it knows the Connection's password, but neither arguments nor a path's token."""
+    for secret in secrets:
+        from cosmos_venv.compat import mask_in_logs  # which imports Airflow: a profile without secrets needs none
+
+        mask_in_logs(secret)

@@ -8,6 +8,7 @@ import pickle
 
 import pytest
 import yaml
+from airflow.sdk.log import mask_logs
 
 from cosmos_venv import profiles
 from cosmos_venv.exceptions import CosmosValueError
@@ -127,3 +128,15 @@ def test_a_database_without_a_password_is_asked_for_by_saying_so(monkeypatch: py
     silent = profiles.ClickhouseUserPasswordProfileMapping("sample", {"password": ""})
     silent.validate()
     assert silent.env_vars == {"COSMOS_CONN_GENERIC_PASSWORD": ""}
+
+
+def test_airflow_masks_a_secret_that_was_given_as_argument(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_SAMPLE", "postgres://u@h/d")
+    mapping = PostgresUserPasswordProfileMapping(
+        "sample", {"password": "s3cret-of-the-arguments", "sslpassword": "abc"}
+    )
+
+    variables = mapping.env_vars
+
+    line = {"event": f"dbt said {' '.join(variables.values())}"}
+    assert mask_logs(None, "info", line)["event"] == "dbt said *** abc"

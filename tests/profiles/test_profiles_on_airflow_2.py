@@ -21,6 +21,7 @@ pytestmark = pytest.mark.skipif(
 
 SOURCE = """
 import json, os
+from airflow.utils.log.secrets_masker import redact
 from cosmos_venv.compat import AIRFLOW_VERSION
 from cosmos_venv.profiles import get_automatic_profile_mapping
 from tests.profiles.samples import SAMPLES, make, wanted
@@ -49,7 +50,8 @@ try:
     make(sample, conn_id="no_such").validate()
 except ValueError as error:
     missing = str(error)
-print("FOUND", json.dumps([AIRFLOW_VERSION, count, differing, missing]))
+masked = redact("said argpw")  # the password in the arguments of one sample
+print("FOUND", json.dumps([AIRFLOW_VERSION, count, differing, missing, masked]))
 """
 
 
@@ -66,8 +68,9 @@ def test_a_connection_of_airflow_2_becomes_what_was_recorded(tmp_path: Path) -> 
 
     assert done.returncode == 0, done.stderr
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("FOUND ")]
-    version, count, differing, missing = json.loads(line.removeprefix("FOUND "))
+    version, count, differing, missing, masked = json.loads(line.removeprefix("FOUND "))
     assert version.startswith("2.")
     assert differing == []
     assert count > 500
     assert "conn_id='no_such': Airflow has no connection of that id" in missing
+    assert masked == "said ***"
