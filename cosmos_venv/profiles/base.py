@@ -168,8 +168,9 @@ class BaseProfileMapping:
 
     def clear_profile(self) -> dict[str, Any]:
         """The fields with their real values: never to be shown or written, only to be sealed."""
-        found = self.filter_null(self.mapped_params)
-        return {**self.default_values, **found, **self.profile_args, **self.secrets(), **self.fixed_values}
+        fields = {**self.mapped_params, **self.profile_args, **self.secrets(), **self.fixed_values}
+        defaults = {name: value for name, value in self.default_values.items() if fields.get(name) in (None, "")}
+        return fields | defaults
 
     def secrets(self) -> dict[str, Any]:
         """The values of the secret fields, None for one that has none.

@@ -119,6 +119,14 @@ def test_what_dbt_needs_and_no_connection_has_is_asked_for_before_dbt_starts(mon
         PostgresUserPasswordProfileMapping("sample").validate()
 
 
+@pytest.mark.parametrize("port", [None, ""])
+def test_a_default_applies_wherever_nothing_is_said(port: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect(monkeypatch, conn_type="generic", port=8443, extra={"clickhouse": "yes"})
+    mapping = profiles.ClickhouseUserPasswordProfileMapping("sample", {"port": port, "secure": True})
+
+    assert (mapping.profile["port"], mapping.profile["secure"]) == (9000, True)
+
+
 def test_a_path_object_is_written_as_text(monkeypatch: pytest.MonkeyPatch) -> None:
     connect(monkeypatch, conn_type="duckdb")
     mapping = profiles.DuckDBUserPasswordProfileMapping("sample", {"path": Path("/data/x.duckdb")})
