@@ -48,6 +48,10 @@ class ProfileConfig:
     profile_mapping: ProfileMapping | None = None
 
     def __post_init__(self) -> None:
+        self.validate_profile()
+
+    def validate_profile(self) -> None:
+        """:raises CosmosValueError: unless there is exactly one source."""
         if bool(self.profiles_yml_filepath) == (self.profile_mapping is not None):
             found = "both are given" if self.profile_mapping is not None else "neither is given"
             raise CosmosValueError(

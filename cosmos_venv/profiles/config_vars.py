@@ -11,7 +11,7 @@ from cosmos_venv.exceptions import CosmosValueError
 _LOG_FORMATS = ("text", "json", "default")
 
 
-@dataclass(kw_only=True)
+@dataclass
 class DbtProfileConfigVars:
     """dbt's global settings for the commands that use a profile. None leaves a setting to dbt.
 

@@ -40,6 +40,10 @@ def test_a_profile_needs_exactly_one_source(tmp_path: Path) -> None:
         ProfileConfig(profile_name="shop", target_name="dev")
     with pytest.raises(CosmosValueError, match=r"exactly one of .*; both are given"):
         ProfileConfig("shop", "dev", tmp_path / "profiles.yml", SecretMapping())
+    changed = of_mapping()
+    changed.profile_mapping = None
+    with pytest.raises(CosmosValueError, match="neither is given"):
+        changed.validate_profile()
 
 
 def test_the_users_own_profile_is_used_where_it_lies(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def test_two_settings_that_dbt_does_not_take_together_are_refused_or_told_apart(
     with pytest.raises(CosmosValueError, match=r"warn_error=True and warn_error_options=.* exclude each other"):
         DbtProfileConfigVars(warn_error=True, warn_error_options={"include": "all"})
 
-    settings = DbtProfileConfigVars(warn_error=False, warn_error_options={"include": "all"})
+    settings = DbtProfileConfigVars(False, warn_error=False, warn_error_options={"include": "all"})
 
     assert settings.as_env() == {
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "False",
