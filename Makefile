@@ -9,6 +9,9 @@ BIN = .venv/bin
 OFFLINE = PIP_NO_INDEX=1 PIP_FIND_LINKS="$(CURDIR)/.cache/wheelhouse" \
           UV_OFFLINE=1 UV_FIND_LINKS="$(CURDIR)/.cache/wheelhouse" UV_PYTHON_DOWNLOADS=never
 
+# Tests start Python thousands of times; what it imports of the checkout is compiled the first time.
+unexport PYTHONDONTWRITEBYTECODE
+
 COMPILE = uv pip compile --quiet --universal --python-version 3.10 --no-emit-index-url \
           --annotation-style line --custom-compile-command "make pins"
 

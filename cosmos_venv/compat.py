@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import airflow
 
 AIRFLOW_VERSION: str = airflow.__version__
+_SHORTEST_MASKED = 5
 IS_AIRFLOW_3 = not AIRFLOW_VERSION.startswith("2.")
 
 
@@ -57,6 +58,7 @@ __all__ = [
     "dags_made_by",
     "get_connection",
     "let_map",
+    "mask_in_logs",
     "object_storage_path",
     "prepare_virtualenv",
     "show_rendered_fields",
@@ -72,6 +74,17 @@ def get_connection(conn_id: str) -> Connection:
     """
     connection: Connection = _first("BaseHook", "airflow.sdk", "airflow.hooks.base").get_connection(conn_id)
     return connection
+
+
+def mask_in_logs(secret: str) -> None:
+    """Have Airflow show ``***`` for the text in the task's log, which it does for a Connection's password anyway.
+
+    A text of fewer than five letters is left: Airflow masks none of these, and would say so each time.
+    """
+    if len(secret) < _SHORTEST_MASKED:
+        return
+    homes = ("airflow.sdk.log", "airflow.sdk.execution_time.secrets_masker", "airflow.utils.log.secrets_masker")
+    _first("mask_secret", *homes)(secret)
 
 
 def context_variables(context: Context | Mapping[str, Any]) -> dict[str, str]:

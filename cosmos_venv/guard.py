@@ -1,20 +1,23 @@
 """A small process that stands between a worker and one command, and lets nothing of it outlive the worker.
 
-Run as ``python -I -S guard.py CONTROL_FD KEEP_FD,... -- COMMAND ARGUMENT...``, in a session of its own. It is imported
-by no one at run time: the standard library only, for every Python, and as little of it as will do, because each dbt
-command pays for its start.
+Run as ``python -I -S guard.py CONTROL_FD``, in a session of its own. It is imported by no one at run time: the standard
+library only, for every Python, and as little of it as will do, because each dbt command pays for its start.
 
 What it does, and why a signal handler or a parent-death signal in the command itself is not enough:
 
 * it is a *child subreaper* (Linux), so whatever the command leaves behind becomes its child and can be found;
 * it holds the other end of the worker's control socket. On a word, or when the socket closes because the worker died,
   it ends every descendant: SIGINT (on which dbt cancels its queries), SIGTERM after 1 s, SIGKILL after 3 s;
-* it keeps the descriptors named ``KEEP_FD`` open (leases on environments) until the last descendant is gone.
+* it keeps the descriptors that it was given open (leases on environments) until the last descendant is gone.
+
+What to run it is told on the control socket, once: eight bytes of length, then working directory, number of words of
+the command, these words, and the environment, with a zero byte between any two; beside the first byte come the
+descriptors to keep. It may wait for that: a worker starts it while it prepares what the command needs.
 
 The word is ``k``, or ``t`` for a ladder without its first step, which begins with SIGTERM.
 
 On the control socket it says ``pid N`` once the command runs, then ``exit N`` (negative: ended by that signal), or
-``error ERRNO`` when the command could not be started at all.
+``error ERRNO`` when the command could not be started at all (``error ERRNO cwd``: not there).
 """
 
 from __future__ import annotations
@@ -27,18 +30,25 @@ import time
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
+    import socket
 else:
-    # ``signal`` imports enum and all that needs, as ``ctypes`` does below: without them the guard starts twice as fast.
+    # ``signal`` and ``socket`` import enum and all that needs, as ``ctypes`` does below: without them the guard starts
+    # twice as fast.
     try:
         import _signal as signal
+        import _socket as socket
     except ImportError:
         import signal
+        import socket
 
 INTERRUPT_AT, TERMINATE_AT, KILL_AT = 0.0, 1.0, 3.0
 LADDER = ((INTERRUPT_AT, signal.SIGINT), (TERMINATE_AT, signal.SIGTERM), (KILL_AT, signal.SIGKILL))
 STOP, STOP_WITHOUT_INTERRUPT = b"k", b"t"
 LOOK_AGAIN = 0.05
 PARENT_CHECK = 1.0
+LENGTH_BYTES = 8
+MOST_DESCRIPTORS = 253  # that Linux hands over in one go
+DESCRIPTOR_BYTES = 4
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -137,21 +147,70 @@ def signal_descendants(number: int) -> None:
             continue
 
 
-def start(command: list[str], report: int) -> int:
+class Order:
+    """What the worker wants to be run: a command, its environment, and where."""
+
+    def __init__(self, text: bytes) -> None:
+        self.cwd, count, *fields = text.split(b"\0")
+        self.command = fields[: int(count)]
+        self.env = dict(variable.split(b"=", 1) for variable in fields[int(count) :])
+
+
+def take_order(control: int) -> Order | None:
+    """Wait for what is to be run; None when the worker is gone before it has said it.
+
+    The descriptors that come with it stay open in this process, and in no other.
+    """
+    worker = os.getppid()
+    while not readable([control], PARENT_CHECK):
+        if os.getppid() != worker:
+            return None
+    connection = socket.socket(fileno=control)
+    try:
+        space = socket.CMSG_SPACE(MOST_DESCRIPTORS * DESCRIPTOR_BYTES)
+        received, handed_over, _, _ = connection.recvmsg(LENGTH_BYTES, space)
+    finally:
+        connection.detach()
+    for _, _, descriptors in handed_over:
+        for at in range(0, len(descriptors), DESCRIPTOR_BYTES):
+            os.set_inheritable(int.from_bytes(descriptors[at : at + DESCRIPTOR_BYTES], sys.byteorder), False)
+    length = read_exactly(control, LENGTH_BYTES - len(received), received) if received else None
+    text = None if length is None else read_exactly(control, int.from_bytes(length, "big"))
+    return None if text is None else Order(text)
+
+
+def read_exactly(descriptor: int, missing: int, text: bytes = b"") -> bytes | None:
+    """What follows on the descriptor, after ``text``; None when it ends before."""
+    parts = [text]
+    while missing:
+        part = os.read(descriptor, missing)
+        if not part:
+            return None
+        parts.append(part)
+        missing -= len(part)
+    return b"".join(parts)
+
+
+def start(order: Order, report: int) -> int:
     """Fork and exec the command with the signal dispositions of a plain subprocess. Returns its PID."""
     me = os.getpid()
     pid = os.fork()
     if pid:
         return pid
+    what = ""
     try:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
         # Should the guard itself be killed, dbt goes with it; the worker ends the rest of the session.
         prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() == me:
-            os.execvp(command[0], command)  # noqa: S606 - no shell is what is wanted
+            if order.cwd:
+                what = " cwd"
+                os.chdir(order.cwd)
+                what = ""
+            os.execvpe(order.command[0], order.command, order.env)  # noqa: S606 - no shell is what is wanted
     except OSError as error:
-        os.write(report, f"error {error.errno}\n".encode())
+        os.write(report, f"error {error.errno}{what}\n".encode())
     finally:
         os._exit(127)
     raise AssertionError("unreachable")  # pragma: no cover
@@ -192,7 +251,8 @@ def watch(child: int, control: int, wakeup: int) -> None:
             word = hear(control)
             if not word:
                 listening = []  # closed: readable for ever, and nothing more will come
-            ladder.begin(at=TERMINATE_AT if word == STOP_WITHOUT_INTERRUPT else INTERRUPT_AT)
+            # The same word may have come twice.
+            ladder.begin(at=TERMINATE_AT if word.startswith(STOP_WITHOUT_INTERRUPT) else INTERRUPT_AT)
         if os.getppid() != worker:
             ladder.begin()
 
@@ -222,11 +282,9 @@ def hear(control: int) -> bytes:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the command that follows ``--`` and stay until nothing of it is left."""
+    """Run the command that the worker orders and stay until nothing of it is left."""
     control = int(arguments[0])
-    command = arguments[arguments.index("--") + 1 :]
-    for descriptor in [control, *(int(number) for number in arguments[1].split(",") if number)]:
-        os.set_inheritable(descriptor, False)
+    os.set_inheritable(control, False)
     prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
     wakeup, write_end = os.pipe()
@@ -236,7 +294,10 @@ def main(arguments: list[str]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
 
-    child = start(command, control)
+    order = take_order(control)
+    if order is None:
+        return 0
+    child = start(order, control)
     tell(control, f"pid {child}\n")
     # Only the command may hold the pipe to the worker's log, or the worker would wait for the guard's end too.
     null = os.open(os.devnull, os.O_RDWR)

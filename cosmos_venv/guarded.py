@@ -10,20 +10,18 @@ import errno
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.util import MAGIC_NUMBER
 from pathlib import Path
+from typing import IO
 
 from cosmos_venv import guard
 from cosmos_venv.exceptions import CommandKilled
+from cosmos_venv.started_guard import take_guard
 
 _END_DEADLINE = guard.KILL_AT + 2.0
-_BYTECODE_HEADER = 16
 
 
 class Cancellation:
@@ -90,41 +88,26 @@ class GuardedProcess:
         interrupts: bool = True,
     ) -> None:
         self._argv = list(argv)
+        self._cwd = cwd
         self._stop_word = guard.STOP if interrupts else guard.STOP_WITHOUT_INTERRUPT
-        self._control, theirs = socket.socketpair()
+        self._has_order = self._is_stopped = False
         self._heard = b""
+        started = take_guard()
+        self._guard, self._control, self.output = started.process, started.control, started.output
         try:
-            self._guard = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-I",
-                    "-S",
-                    guard_program(),
-                    str(theirs.fileno()),
-                    ",".join(map(str, keep_open)),
-                    "--",
-                    *self._argv,
-                ],
-                env=None if env is None else dict(env),
-                cwd=cwd,
-                # A task's descriptor 0 is Airflow 3's own request channel.
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                pass_fds=[theirs.fileno(), *keep_open],
-                # Airflow 3.3 kills the task's process group; the guard must survive that to do its work.
-                start_new_session=True,
-            )
-        except BaseException:
-            self._control.close()
+            started.order(self._argv, env=env, cwd=cwd, keep_open=keep_open)
+        except BaseException:  # a signal's, or an argument that is no text
+            self.close()
             raise
-        finally:
-            theirs.close()
-        assert self._guard.stdout is not None  # noqa: S101 - for the type checker: PIPE was asked for
-        self.output = self._guard.stdout
+        self._has_order = True
+        if self._is_stopped:
+            self.stop()
 
     def stop(self) -> None:
         """Begin the ladder SIGINT, SIGTERM, SIGKILL and return. May be called again, and from a signal handler."""
+        self._is_stopped = True
+        if not self._has_order:
+            return  # a word in the middle of the order would be part of it
         try:
             self._control.send(self._stop_word)
         except OSError:
@@ -150,6 +133,8 @@ class GuardedProcess:
     def close(self) -> None:
         """Let go: whatever still runs is ended. Waits for that, but no longer than the ladder is."""
         self.stop()
+        if not self._has_order:
+            self._control.shutdown(socket.SHUT_WR)
         self.output.close()
         # A process in uninterruptible sleep cannot be waited for; the guard stays with it.
         if self._guard_ends(within=_END_DEADLINE):
@@ -173,12 +158,12 @@ class GuardedProcess:
     def _verdict(self) -> int | None:
         whole_lines, _, self._heard = self._heard.rpartition(b"\n")
         for line in whole_lines.decode("ascii").splitlines():
-            word, _, number = line.partition(" ")
+            word, number, *where = line.split()
             if word == "exit":
                 return int(number)
             if word == "error":
                 code = int(number)
-                raise OSError(code, os.strerror(code), self._argv[0])
+                raise OSError(code, os.strerror(code), str(self._cwd) if where else self._argv[0])
         return None
 
     def _end_session(self) -> None:
@@ -192,21 +177,6 @@ class GuardedProcess:
                     raise
 
 
-def guard_program() -> str:
-    """The file to start a guard from: its bytecode, where Python itself would take that for its source now."""
-    source, compiled = Path(guard.__file__), getattr(guard, "__cached__", None)
-    try:
-        made_from = source.stat()
-        with open(compiled or "", "rb") as bytecode:  # noqa: PTH123 - each task comes by here
-            header = bytecode.read(_BYTECODE_HEADER)
-    except OSError:
-        return str(source)
-    # PEP 552: magic number, flags (0: judged by time and size), time, size.
-    expected = (0, int(made_from.st_mtime) & 0xFFFFFFFF, made_from.st_size & 0xFFFFFFFF)
-    is_current = header == MAGIC_NUMBER + b"".join(number.to_bytes(4, "little") for number in expected)
-    return str(compiled) if is_current else str(source)
-
-
 def run_guarded(
     argv: Sequence[str],
     *,
@@ -214,12 +184,18 @@ def run_guarded(
     cwd: str | Path | None = None,
     keep_open: Sequence[int] = (),
     on_line: Callable[[str], None] | None = None,
+    on_tick: Callable[[], None] | None = None,
+    tick: float = 1.0,
+    meanwhile: Callable[[], object] | None = None,
     cancellation: Cancellation | None = None,
     encoding: str = "utf-8",
     interrupts: bool = True,
 ) -> CompletedCommand:
     """Run a command to its end; each line of its output (stdout and stderr in order) goes to ``on_line`` as it comes.
 
+    :param on_tick: called every ``tick`` seconds while the command runs, whether it says something or not. What it
+        raises ends the command.
+    :param meanwhile: called once, as soon as the command has been started: what can be done while it runs.
     :param encoding: of the output; what does not decode becomes backslash escapes.
     :param interrupts: whether a stop begins with SIGINT, or with SIGTERM at once.
     :raises OSError: when the command cannot be started.
@@ -231,7 +207,9 @@ def run_guarded(
     lines = []
     try:
         with cancellation.stopping(process.stop):
-            for raw in process.output:
+            if meanwhile is not None:
+                meanwhile()
+            for raw in process.output if on_tick is None else _ticking(process.output, on_tick, tick):
                 line = raw.decode(encoding, errors="backslashreplace").rstrip("\r\n")
                 lines.append(line)
                 if on_line is not None:
@@ -241,3 +219,22 @@ def run_guarded(
         process.close()
     cancellation.raise_if_requested()
     return CompletedCommand(returncode=returncode, lines=lines)
+
+
+def _ticking(output: IO[bytes], on_tick: Callable[[], None], tick: float) -> Iterator[bytes]:
+    """The lines of the output as they come; between them, and while none comes, ``on_tick`` is called."""
+    rest = b""
+    next_tick = time.monotonic() + tick
+    while True:
+        pause = next_tick - time.monotonic()
+        if pause <= 0:
+            on_tick()
+            next_tick = time.monotonic() + tick
+        elif guard.readable([output.fileno()], pause):
+            more = os.read(output.fileno(), 65536)
+            *lines, rest = (rest + more).split(b"\n")
+            yield from (line + b"\n" for line in lines)
+            if not more:
+                break
+    if rest:
+        yield rest

@@ -69,7 +69,7 @@ COSMOS_NAMES: Mapping[str, frozenset[str]] = {
             *("SnowflakeUserPasswordProfileMapping", "SparkThriftProfileMapping"),
             *("StarrocksUserPasswordProfileMapping", "TeradataUserPasswordProfileMapping"),
             *("TrinoCertificateProfileMapping", "TrinoJWTProfileMapping", "TrinoLDAPProfileMapping"),
-            "VerticaUserPasswordProfileMapping",
+            *("StandardSQLServerAuth", "VerticaUserPasswordProfileMapping"),
         },
     }.items()
 }

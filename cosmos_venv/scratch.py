@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from cosmos_venv.kernel_lock import is_still
+
 __all__ = ["PREFIX", "descriptors_of", "remove", "scratch_folder"]
 
 PREFIX = "cosmos-venv"
@@ -40,7 +42,8 @@ def scratch_folder(prefix: str = PREFIX) -> Iterator[Path]:
     :raises OSError: when it cannot be made.
     """
     parent = Path(os.path.realpath(tempfile.gettempdir()))
-    _remove_leavings(parent)
+    if not _held:  # once for each piece of work: a temporary folder may hold thousands of entries
+        _remove_leavings(parent)
     folder, lease = _make(parent, prefix)
     if lease is not None:
         _held[folder] = lease
@@ -79,7 +82,7 @@ def _make(parent: Path, prefix: str) -> tuple[Path, int | None]:
         path = _lease_path(folder)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, _PRIVATE_FILE)
         try:
-            is_held = _lock(descriptor) and _is_same_file(descriptor, path)
+            is_held = _lock(descriptor) and is_still(descriptor, path)
         except OSError:  # a mount that knows no locks: a plain temporary folder
             os.close(descriptor)
             path.unlink(missing_ok=True)
@@ -117,7 +120,7 @@ def _remove_unless_held(path: Path) -> None:
         folder = path.with_name(path.name.removesuffix(".lease"))
         status = os.fstat(descriptor)
         is_ours = stat.S_ISREG(status.st_mode) and _is_own(status) and _is_own_or_missing(folder)
-        if is_ours and _lock(descriptor) and _is_same_file(descriptor, path):
+        if is_ours and _lock(descriptor) and is_still(descriptor, path):
             remove(folder)
     finally:
         os.close(descriptor)
@@ -133,13 +136,6 @@ def _lock(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _is_same_file(descriptor: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.lstat())
-    except FileNotFoundError:
-        return False
 
 
 def _is_own_or_missing(folder: Path) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from pytest_cosmos_venv import Wheelhouse
+from tests.order import long_ones_first
 
 # Before anything imports Airflow, which settles on its home then. One for each xdist worker.
 _airflow_home = tempfile.mkdtemp(prefix="cosmos-venv-tests-airflow-")
@@ -33,6 +34,18 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 def pytest_sessionfinish() -> None:
     """Not at exit, and not when pytest is unconfigured: workers of pytest-xdist are ended before."""
     shutil.rmtree(_airflow_home, ignore_errors=True)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Each worker of pytest-xdist begins with its share of the long tests: nobody waits for one that came last."""
+    workers = os.environ.get("PYTEST_XDIST_WORKER_COUNT")
+    if workers is not None:
+        items[:] = long_ones_first(items, int(workers), is_long=_is_long)
+
+
+def _is_long(item: pytest.Item) -> bool:
+    return item.get_closest_marker("long") is not None
 
 
 @pytest.fixture(scope="session")

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from pytest_cosmos_venv import Wheelhouse
-
-ROOT = Path(__file__).resolve().parents[1]
-AIRFLOW_2 = ROOT / ".cache" / "envs" / "airflow2" / "bin" / "python"
+from tests.command_line import cosmos_venv, write_dag_file
 
 DAGFILE = """
 # an airflow dag
@@ -33,96 +28,10 @@ dag = DbtDag(
 """
 
 
-# What a task says of its environment, for DAG files that are made of operators.
-TASK = """
-import os
-from datetime import datetime, timezone
-from pathlib import Path
-from cosmos_venv.compat import DAG, TaskGroup
-from cosmos_venv.config import ProfileConfig
-from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
-try:
-    from airflow.sdk import dag as dag_decorator
-except ImportError:
-    from airflow.decorators import dag as dag_decorator
-
-HERE = Path(__file__).parent
-ARGUMENTS = dict(schedule=None, start_date=datetime(2026, 1, 1, tzinfo=timezone.utc))
-PLAIN = dict(
-    task_id="run",
-    project_dir=HERE,
-    profile_config=ProfileConfig("harbor", "dev", profiles_yml_filepath=HERE / "profiles.yml"),
-)
-INSTALLED = dict(
-    virtualenv_dir=HERE / "environments",
-    py_requirements=["dbt-core==1.10.0", "dbt-duckdb"],
-    pip_install_options=os.environ["OPTIONS"].split(),
-)
-"""
-
-IDIOMS = """
-def installed(idiom):
-    return {**INSTALLED, "virtualenv_dir": HERE / idiom}
-
-with DAG("one", **ARGUMENTS):
-    DbtRunVirtualenvOperator(**PLAIN, **installed("with-without-as"))
-
-@dag_decorator(dag_id="two", **ARGUMENTS)
-def two():
-    DbtRunVirtualenvOperator(**PLAIN, **installed("decorator"))
-
-two()
-
-three = DAG("three", **ARGUMENTS)
-DbtRunVirtualenvOperator(**PLAIN, **installed("global"), dag=three)
-
-with DAG("four", **ARGUMENTS):
-    DbtRunVirtualenvOperator.partial(**PLAIN, **installed("mapped")).expand(select=["a", "b"])
-
-with DAG("five", default_args=installed("mapped-with-default-arguments"), **ARGUMENTS):
-    DbtRunVirtualenvOperator.partial(**PLAIN).expand(select=["a", "b"])
-
-with DAG("six", **ARGUMENTS):
-    with TaskGroup("group", default_args=installed("mapped-with-arguments-of-the-group")):
-        DbtRunVirtualenvOperator.partial(**PLAIN).expand_kwargs([{"select": "a"}])
-"""
-READ = """
-import sys
-from pathlib import Path
-from cosmos_venv.cli.dagfile import read_dag_file
-read = read_dag_file(Path(sys.argv[1]))
-print("READ", *sorted({one.directory.name for one in read.wanted}), *read.problems)
-"""
-
-
-def cosmos_venv(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "cosmos_venv.cli", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-
-
-@pytest.fixture
-def options(lookalike_dbt: Wheelhouse, monkeypatch: pytest.MonkeyPatch) -> str:
-    """What DAG files made of TASK install with."""
-    options = " ".join(lookalike_dbt.pip_install_options)
-    monkeypatch.setenv("OPTIONS", options)
-    return options
-
-
 @pytest.fixture
 def dagfile(tmp_path: Path, dbt_project: Path, lookalike_dbt: Wheelhouse) -> Path:
     """A DAG file that lists its project by dbt ls and whose environment was never built."""
     return write_dagfile(tmp_path, dbt_project, lookalike_dbt, ["dbt-core==1.10.0", "dbt-duckdb"])
-
-
-def write(folder: Path, source: str) -> Path:
-    path = folder / "dag.py"
-    path.write_text(source)
-    return path
 
 
 def write_dagfile(folder: Path, project: Path, wheelhouse: Wheelhouse, requirements: list[str]) -> Path:
@@ -132,7 +41,7 @@ def write_dagfile(folder: Path, project: Path, wheelhouse: Wheelhouse, requireme
         requirements=requirements,
         options=wheelhouse.pip_install_options,
     )
-    return write(folder, source)
+    return write_dag_file(folder, source)
 
 
 def test_env_build_builds_in_the_foreground_what_a_dag_file_needs(dagfile: Path, tmp_path: Path) -> None:
@@ -145,130 +54,6 @@ def test_env_build_builds_in_the_foreground_what_a_dag_file_needs(dagfile: Path,
     assert Path(built["path"]).is_relative_to((tmp_path / "environments").resolve())
     assert "Creating the virtualenv" in first.stderr
     assert "was ready" in second.stdout
-
-
-@pytest.mark.parametrize("python", [sys.executable, AIRFLOW_2], ids=["this-airflow", "airflow-2"])
-def test_a_task_is_found_wherever_airflow_finds_it(
-    python: Path | str, tmp_path: Path, options: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if not Path(python).exists() and os.environ.get("CI") != "true":
-        pytest.skip("no Airflow 2.11 at .cache/envs/airflow2: make test makes it (Python 3.10 to 3.12)")
-    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path / "airflow"))
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    dagfile = write(tmp_path, TASK + IDIOMS)
-
-    done = subprocess.run(
-        [str(python), "-W", "ignore", "-c", READ, str(dagfile)], capture_output=True, text=True, check=True
-    )
-
-    found = done.stdout.rpartition("READ")[2].split()
-    mapped = ["mapped", "mapped-with-arguments-of-the-group", "mapped-with-default-arguments"]
-    assert found == ["decorator", "global", *mapped, "with-without-as"]
-
-
-def test_tasks_that_keep_no_environment_are_no_failure(tmp_path: Path, options: str) -> None:
-    source = 'with DAG("harbor", **ARGUMENTS):\n    DbtRunVirtualenvOperator(**PLAIN, py_requirements=["dbt-duckdb"])\n'
-
-    done = cosmos_venv("env", "build", str(write(tmp_path, TASK + source)))
-
-    assert done.returncode == 0, done.stderr
-    assert "No task of these DAG files (1 DAG) keeps a managed environment" in done.stdout
-
-
-@pytest.mark.parametrize(
-    ("source", "words"),
-    [
-        pytest.param("import sys\nsys.exit(0)\n", "SystemExit: 0", id="ends-the-interpreter"),
-        pytest.param("1 / 0\n", "ZeroDivisionError", id="raises"),
-        pytest.param("ONE = 1\n", "dag.py makes no DAG", id="no-dag"),
-        pytest.param(
-            TASK
-            + """
-with DAG("harbor", **ARGUMENTS):
-    for number in (1, 2):
-        DbtRunVirtualenvOperator(
-            **{**PLAIN, "task_id": f"run{number}"}, **{**INSTALLED, "virtualenv_dir": "{{ var.value.x }}"}
-        )
-""",
-            "virtualenv_dir='{{ var.value.x }}' is a template, which only a running task fills in",
-            id="templated-directory",
-        ),
-        pytest.param(
-            TASK
-            + """
-with DAG("harbor", **ARGUMENTS):
-    del INSTALLED["py_requirements"]
-    DbtRunVirtualenvOperator.partial(**PLAIN, **INSTALLED).expand(py_requirements=[["a"], ["b"]])
-""",
-            "task 'run' is mapped over py_requirements",
-            id="mapped-requirements",
-        ),
-        pytest.param(
-            TASK
-            + """
-with DAG("harbor", **ARGUMENTS):
-    DbtRunVirtualenvOperator.partial(**PLAIN, **INSTALLED).expand_kwargs([{"py_executable": "python3"}])
-""",
-            "task 'run' is mapped over py_executable",
-            id="mapped-dictionaries",
-        ),
-    ],
-)
-def test_what_cannot_be_found_out_is_said_with_exit_code_1(
-    source: str, words: str, tmp_path: Path, options: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-
-    done = cosmos_venv("env", "build", str(write(tmp_path, source)), "--json")
-
-    (failure,) = json.loads(done.stdout)["failures"]
-    assert done.returncode == 1
-    assert words in failure
-    assert words in done.stderr
-    assert not [path.name for path in tmp_path.iterdir() if "{{" in path.name]
-
-
-def test_a_file_without_dag_beside_dag_files_is_only_mentioned(tmp_path: Path, options: str) -> None:
-    (tmp_path / "common.py").write_text("ONE = 1\n")
-    dagfile = write(tmp_path, TASK + 'with DAG("harbor", **ARGUMENTS):\n    pass\n')
-
-    done = cosmos_venv("env", "build", str(dagfile), str(tmp_path / "common.py"))
-
-    assert done.returncode == 0, done.stderr
-    assert "common.py makes no DAG" in done.stderr
-
-
-@pytest.mark.parametrize("form", [["--json"], []], ids=["json", "text"])
-def test_a_password_in_a_requirement_is_shown_nowhere(
-    form: list[str], tmp_path: Path, options: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
-    source = """
-INSTALLED["py_requirements"] = ["dbt-duckdb @ https://user:s3cret@index.invalid/dbt_duckdb-1.0-py3-none-any.whl"]
-with DAG("harbor", **ARGUMENTS):
-    DbtRunVirtualenvOperator(**PLAIN, **INSTALLED)
-"""
-
-    done = cosmos_venv("env", "build", str(write(tmp_path, TASK + source)), *form)
-
-    assert done.returncode == 1
-    assert "https://****@index.invalid" in done.stdout
-    assert "s3cret" not in done.stdout + done.stderr
-
-
-def test_a_password_in_the_line_that_fails_is_not_shown(tmp_path: Path) -> None:
-    done = cosmos_venv("env", "build", str(write(tmp_path, 'int("https://user:s3cret@index.invalid")\n')))
-
-    assert "invalid literal for int() with base 10: 'https://****@index.invalid'" in done.stderr
-    assert "s3cret" not in done.stderr
-
-
-def test_a_long_message_is_one_line_wherever_it_is_shown(tmp_path: Path) -> None:
-    dagfile = write(tmp_path, f"raise ValueError({'word ' * 40!r})\n")
-
-    done = cosmos_venv("env", "build", str(dagfile))
-
-    assert f"ValueError: {'word ' * 39}word" in done.stderr
 
 
 def test_env_build_builds_although_tasks_may_not(

@@ -5,31 +5,26 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.interpreter import Interpreter
-from cosmos_venv.environments.lease import lease_path
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.guarded import Cancellation
+from cosmos_venv.lease import Lease, lease_path
+from tests.command_line import cosmos_venv
 
 DAY = 86_400
 
 
-def cosmos_venv(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "cosmos_venv.cli", "env", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+def env(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return cosmos_venv("env", *arguments)
 
 
 @pytest.fixture
@@ -59,7 +54,7 @@ def store(tmp_path: Path, make_used: Callable[[str, float], Environment]) -> Pat
 
 
 def test_list_shows_what_stands_there(store: Path) -> None:
-    shown, data = cosmos_venv("list", store), json.loads(cosmos_venv("list", store, "--json").stdout)
+    shown, data = env("list", store), json.loads(env("list", store, "--json").stdout)
 
     assert shown.returncode == 0, shown.stderr
     assert shown.stdout.count("-1  no requirements, ready, last used 20") == 2
@@ -72,7 +67,7 @@ def test_list_shows_what_stands_there(store: Path) -> None:
 
 
 def test_list_of_an_empty_directory_and_of_none(tmp_path: Path) -> None:
-    empty, none = cosmos_venv("list", tmp_path), cosmos_venv("list", tmp_path / "nowhere")
+    empty, none = env("list", tmp_path), env("list", tmp_path / "nowhere")
 
     assert (empty.returncode, empty.stdout) == (0, f"{tmp_path} holds no managed environment.\n")
     assert (none.returncode, none.stdout) == (1, "")
@@ -80,10 +75,10 @@ def test_list_of_an_empty_directory_and_of_none(tmp_path: Path) -> None:
 
 
 def test_inspect_tells_all_of_one(store: Path) -> None:
-    first, _ = json.loads(cosmos_venv("list", store, "--json").stdout)["builds"]
+    first, _ = json.loads(env("list", store, "--json").stdout)["builds"]
 
-    shown = cosmos_venv("inspect", store, first["digest"][:10])
-    (data,) = json.loads(cosmos_venv("inspect", store, first["digest"], "--json").stdout)["builds"]
+    shown = env("inspect", store, first["digest"][:10])
+    (data,) = json.loads(env("inspect", store, first["digest"], "--json").stdout)["builds"]
 
     assert shown.returncode == 0, shown.stderr
     assert f"  path        {first['path']}\n" in shown.stdout
@@ -94,17 +89,17 @@ def test_inspect_tells_all_of_one(store: Path) -> None:
 
 def test_a_digest_that_fits_nothing_is_said_with_exit_code_1(store: Path) -> None:
     for command in ("inspect", "verify"):
-        done = cosmos_venv(command, store, "xyz")
+        done = env(command, store, "xyz")
 
         assert (done.returncode, done.stdout) == (1, "")
         assert "DIGEST 'xyz' fits no environment of this directory" in done.stderr
 
 
 def test_verify_has_exit_code_1_when_something_differs(store: Path) -> None:
-    before = cosmos_venv("verify", store)
-    damaged, _ = json.loads(cosmos_venv("list", store, "--json").stdout)["builds"]
+    before = env("verify", store)
+    damaged, _ = json.loads(env("list", store, "--json").stdout)["builds"]
     Path(f"{damaged['path']}.json").unlink()
-    after, one = cosmos_venv("verify", store, "--json"), cosmos_venv("verify", store, damaged["digest"])
+    after, one = env("verify", store, "--json"), env("verify", store, damaged["digest"])
 
     assert (before.returncode, before.stdout.count("as it was built")) == (0, 2)
     assert after.returncode == one.returncode == 1
@@ -113,9 +108,9 @@ def test_verify_has_exit_code_1_when_something_differs(store: Path) -> None:
 
 
 def test_prune_says_what_it_would_do_and_does_it(store: Path) -> None:
-    dry = cosmos_venv("prune", store, "--dry-run")
+    dry = env("prune", store, "--dry-run")
     left = len(list((store / "envs-v1" / "builds").glob("*-1")))
-    done = cosmos_venv("prune", store, "--json")
+    done = env("prune", store, "--json")
 
     assert (dry.returncode, done.returncode, left) == (0, 0, 2), dry.stderr + done.stderr
     assert "-1  no requirements: would be removed, it was last used 40 days ago\n" in dry.stdout
@@ -124,17 +119,57 @@ def test_prune_says_what_it_would_do_and_does_it(store: Path) -> None:
     assert (data["kept"], data["dry_run"]) == ([], False)
     assert not Path(data["removed"][0]["path"]).exists()
     assert len(list((store / "envs-v1" / "builds").glob("*-1"))) == 1
-    assert cosmos_venv("prune", store).stdout == "Nothing is beyond the limits.\n"
+    assert env("prune", store).stdout == "Nothing is beyond the limits.\n"
+
+
+def test_prune_removes_the_environment_that_is_named_and_no_other(
+    store: Path, make_used: Callable[[str, float], Environment]
+) -> None:
+    used = make_used("used", 0)
+    dry = env("prune", store, "--digest", used.digest[:12], "--dry-run")
+    was_there = used.path.exists()
+    done = env("prune", store, "--digest", used.digest[:12])
+
+    assert (dry.returncode, done.returncode, was_there) == (0, 0, True), dry.stderr + done.stderr
+    assert done.stdout == f"{used.digest[:12]}-1  no requirements: removed, it was asked for\n"
+    assert not used.path.exists()
+    assert len(list((store / "envs-v1" / "builds").glob("*-1"))) == 1
+
+
+def test_prune_leaves_the_environment_that_is_named_and_in_use(
+    store: Path, make_used: Callable[[str, float], Environment]
+) -> None:
+    used = make_used("used", 0)
+    lease = Lease.shared(used.path)
+    assert lease is not None
+
+    with closing(lease):
+        done = env("prune", store, "--digest", used.digest)
+
+    assert done.returncode == 1
+    assert (
+        "may not go (it was asked for): it is in use; try again when the tasks that run in it have ended" in done.stdout
+    )
+    assert used.path.exists()
+
+
+def test_prune_names_what_it_does_not_find_and_takes_no_limit_beside_a_digest(store: Path) -> None:
+    none, both = (
+        env("prune", store, "--digest", "x"),
+        env("prune", store, "--digest", "x", "--max-count", "1"),
+    )
+
+    assert (none.returncode, both.returncode) == (1, 2)
+    assert "DIGEST 'x' fits no environment of this directory: see cosmos-venv env list." in none.stderr
+    assert "whatever the limits say: leave them out" in both.stderr
 
 
 def test_an_option_wins_over_the_configuration(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_PRUNE_MAX_AGE_DAYS", "1")
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_PRUNE_MIN_AGE", str(50 * DAY))
 
-    configured = cosmos_venv("prune", store, "--dry-run", "--json")
-    given = cosmos_venv(
-        "prune", store, "--dry-run", "--json", "--max-age-days", "0", "--max-count", "1", "--min-age", "0"
-    )
+    configured = env("prune", store, "--dry-run", "--json")
+    given = env("prune", store, "--dry-run", "--json", "--max-age-days", "0", "--max-count", "1", "--min-age", "0")
 
     assert json.loads(configured.stdout)["removed"] == []
     assert [each["reason"] for each in json.loads(given.stdout)["removed"]] == ["there are more than 1 environments"]
@@ -146,7 +181,7 @@ def test_what_may_not_be_removed_has_exit_code_1(store: Path) -> None:
         lease.mkdir()
         os.utime(lease, (1, 1))
 
-    done = cosmos_venv("prune", store)
+    done = env("prune", store)
 
     assert done.returncode == 1
     assert done.stdout.count("-1  no requirements: may not go (it was last used ") == 2
@@ -154,7 +189,7 @@ def test_what_may_not_be_removed_has_exit_code_1(store: Path) -> None:
 
 @pytest.mark.parametrize("arguments", [["list"], ["inspect", "."], ["prune", ".", "--max-count", "-1"]])
 def test_wrong_use_has_exit_code_2(arguments: list[str]) -> None:
-    done = cosmos_venv(*arguments)
+    done = env(*arguments)
 
     assert done.returncode == 2
     assert "usage" in done.stderr.lower()
@@ -163,7 +198,7 @@ def test_wrong_use_has_exit_code_2(arguments: list[str]) -> None:
 def test_a_setting_that_cannot_be_is_named(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_PRUNE_MAX_COUNT", "-3")
 
-    done = cosmos_venv("prune", store)
+    done = env("prune", store)
 
     assert done.returncode == 1
     assert "[cosmos_venv] virtualenv_prune_max_count = -3: it can be 0 or more." in done.stderr

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from pytest_cosmos_venv import Wheelhouse
+from tests.command_line import cosmos_venv
 
 DAGFILE = """
 # an airflow dag
@@ -44,13 +44,7 @@ with DAG("templated", schedule=None, start_date=START):
 
 
 def env_build(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "cosmos_venv.cli", "env", "build", *map(str, arguments), "--json"],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    return cosmos_venv("env", "build", *arguments, "--json")
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import py_compile
 import resource
 import signal
 import subprocess
@@ -17,9 +16,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cosmos_venv import guard
 from cosmos_venv.exceptions import CommandKilled
-from cosmos_venv.guarded import Cancellation, CompletedCommand, GuardedProcess, guard_program, run_guarded
+from cosmos_venv.guarded import Cancellation, CompletedCommand, GuardedProcess, run_guarded
 
 DEADLINE = 20.0
 
@@ -79,6 +77,39 @@ def test_lines_of_both_streams_arrive_in_order_while_the_command_runs(tmp_path: 
 
     assert done == CompletedCommand(returncode=0, lines=["one", "two", "three"])
     assert seen == done.lines
+
+
+def test_the_worker_gets_a_word_in_while_the_command_is_silent(tmp_path: Path) -> None:
+    go_on = tmp_path / "go-on"
+    seen: list[str] = []
+
+    def on_tick() -> None:
+        seen.append("tick")
+        if seen.count("tick") == 3:  # the command says nothing until then
+            go_on.touch()
+
+    done = run_guarded(
+        ["sh", "-c", f'printf "one\nhalf "; while [ ! -e "{go_on}" ]; do sleep 0.01; done; printf "a line\n\nlast"'],
+        on_line=seen.append,
+        on_tick=on_tick,
+        tick=0.02,
+    )
+
+    assert done.lines == ["one", "half a line", "", "last"]
+    assert [each for each in seen if each != "tick"] == done.lines
+
+
+def test_what_is_raised_while_the_command_is_silent_ends_it(gone: Callable[[int], bool]) -> None:
+    pids: list[int] = []
+
+    def give_up() -> None:
+        if pids:
+            raise TimeoutError("long enough")
+
+    with pytest.raises(TimeoutError, match="long enough"):
+        run_guarded(["sh", "-c", "echo $$; sleep 600"], on_line=lambda line: pids.append(int(line)), on_tick=give_up)
+
+    assert gone(pids[0])
 
 
 @pytest.mark.parametrize(
@@ -290,19 +321,8 @@ def test_a_command_runs_in_a_process_with_many_open_files(tmp_path: Path) -> Non
     assert (completed.returncode, completed.lines) == (0, ["moored"])
 
 
-def test_the_guard_starts_from_its_bytecode_while_that_is_its_sources(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    source, compiled = tmp_path / "guard.py", tmp_path / "guard.pyc"
-    source.write_text(Path(guard.__file__).read_text(encoding="utf-8"), encoding="utf-8")
-    monkeypatch.setattr(guard, "__file__", str(source))
-    monkeypatch.setattr(guard, "__cached__", str(compiled))
-    assert guard_program() == str(source)
+def test_what_is_done_meanwhile_is_done_while_the_command_runs(tmp_path: Path) -> None:
+    awaited = tmp_path / "go"
+    command = python(f"import pathlib, time\nwhile not pathlib.Path({str(awaited)!r}).exists(): time.sleep(0.01)")
 
-    py_compile.compile(str(source), cfile=str(compiled))
-    assert guard_program() == str(compiled)
-    assert run_guarded([sys.executable, "-c", "print('up')"]).lines == ["up"]
-
-    with source.open("a", encoding="utf-8") as text:
-        text.write("# of another release\n")
-    assert guard_program() == str(source)
+    assert run_guarded(command, meanwhile=awaited.touch).returncode == 0

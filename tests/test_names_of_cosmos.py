@@ -81,7 +81,6 @@ def test_a_name_of_cosmos_is_there_or_refused_with_what_is_there(module: str, na
         ("from cosmos_venv import MissingPackage", "does not have MissingPackage"),
         ("from cosmos_venv.operators import DbtDepsOperator", "has DbtBuildOperator, DbtDocsAzureStorageOp"),
         ("from cosmos_venv.operators.local import DbtDepsLocalOperator", "has AbstractDbtLocalBase, DbtBuildLocal"),
-        ("from cosmos_venv.profiles import SnowflakeUserPasswordProfileMapping", "has BaseProfileMapping, DbtPr"),
         ("from cosmos_venv.constants import PRODUCER_WATCHER_TASK_ID", "has DEFAULT_PROFILES_FILE_NAME, DbtRes"),
     ],
 )

@@ -56,6 +56,7 @@ def harbor(dbt_project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     }
 
 
+@pytest.mark.long
 def test_the_example_runs_end_to_end_with_two_dbts_and_none_in_airflows_environment(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-m", "tools.demo", "--folder", str(tmp_path)],

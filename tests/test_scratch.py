@@ -96,6 +96,18 @@ def test_what_a_killed_process_left_is_removed_by_the_next(start: Start, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_within_another_one_looks_for_nothing(start: Start) -> None:
+    with scratch_folder():
+        process, left = start()
+        process.kill()
+        process.wait()
+        make_one()
+        assert left.exists()
+
+    make_one()
+    assert not left.exists()
+
+
 def test_the_folder_of_a_living_process_stays(start: Start) -> None:
     _, folder = start()
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv import managed
-from cosmos_venv.environments.lease import lease_path
 from cosmos_venv.exceptions import VirtualenvError
 from cosmos_venv.guarded import Cancellation
+from cosmos_venv.lease import lease_path
 from cosmos_venv.managed import VirtualenvArguments
 from pytest_cosmos_venv import Wheelhouse
 

@@ -45,14 +45,12 @@ class Environment:
     :param pins: files of `requirements/`, without suffix.
     :param projects: folders of the checkout that are installed editable.
     :param below: the first Python that it does not exist for.
-    :param is_compiled: byte code is written while installing, so that the first import is not the slow one.
     """
 
     path: str
     pins: tuple[str, ...]
     projects: tuple[str, ...] = ()
     below: tuple[int, int] = (4, 0)
-    is_compiled: bool = False
 
     @property
     def folder(self) -> Path:
@@ -76,7 +74,7 @@ class Environment:
 
 
 TOOLS = Environment(path=f".cache/tools/{TAG}", pins=("bootstrap",))
-DEMO = Environment(path=f".demo/{TAG}/venv", pins=("demo",), projects=(".",), is_compiled=True)
+DEMO = Environment(path=f".demo/{TAG}/venv", pins=("demo",), projects=(".",))
 TESTS = Environment(path=".venv", pins=("test",), projects=(".", "pytest_cosmos_venv"))
 TOOLKIT = ("pytest_cosmos_venv",)
 # What tests run in a process of its own: plain Airflows, the toolkit beside another implementation and beside other
@@ -87,8 +85,8 @@ OTHERS = (
     Environment(path=".cache/envs/cosmos", pins=("cosmos",), projects=TOOLKIT),
     Environment(path=".cache/envs/cosmos2", pins=("cosmos2",), projects=TOOLKIT, below=(3, 13)),
     Environment(path=".cache/envs/crowd", pins=("crowd",), projects=TOOLKIT),
-    Environment(path=".cache/envs/dbt111", pins=("dbt",), is_compiled=True),
-    Environment(path=".cache/envs/dbt110", pins=("dbt110",), is_compiled=True),
+    Environment(path=".cache/envs/dbt111", pins=("dbt",)),
+    Environment(path=".cache/envs/dbt110", pins=("dbt110",)),
 )
 WHEELHOUSE = ROOT / ".cache" / "wheelhouse"
 # A file, a download: they may pin different versions of one name.
@@ -206,7 +204,9 @@ def make_with_uv(uv: Path, environment: Environment) -> None:
     say(environment.path, f"installing {', '.join(f'requirements/{name}.txt' for name in environment.pins)} with uv")
     # --seed: pip belongs into it, the product builds with the worker's pip where uv would install something else.
     run(environment.path, [uv, "venv", "--seed", "--clear", "--python", sys.executable, environment.folder])
-    options = ["--python", str(environment.python), *(["--compile-bytecode"] if environment.is_compiled else [])]
+    # As pip does: tests start Airflow a hundred times, in places where no byte code is written, and without any each
+    # start takes three times as long.
+    options = ["--python", str(environment.python), "--compile-bytecode"]
     run(environment.path, [uv, "pip", "install", *options, *environment.arguments])
 
 

@@ -39,7 +39,8 @@ _ENV_VERIFY = (
 _ENV_PRUNE = (
     "Removes what nobody can find any more, then the environments that were used longest ago, until the limits are "
     "kept; never one in use. A limit that is not given is the one of Airflow's configuration ([cosmos_venv] "
-    "virtualenv_prune_...); 0 is no limit. Exit code 1: this user may not remove something that is to go."
+    "virtualenv_prune_...); 0 is no limit. With --digest it removes that one environment and nothing else. Exit "
+    "code 1: this user may not remove something that is to go, or the environment that was named is in use."
 )
 
 
@@ -93,19 +94,26 @@ def _add_prune(actions: _Actions) -> None:
     prune = _action(actions, "prune", "remove what a directory holds beyond its limits", _ENV_PRUNE)
     _add_directory(prune)
     prune.add_argument("--dry-run", action="store_true", help="only say what would be removed")
+    prune.add_argument(
+        "--digest", help="remove this environment, whatever its age; its first characters, as for inspect"
+    )
     prune.add_argument("--max-age-days", type=_limit, metavar="DAYS", help="days since the last use")
     prune.add_argument("--max-count", type=_limit, metavar="N", help="environments to keep")
     prune.add_argument("--max-bytes", type=_limit, metavar="BYTES", help="bytes on disk to keep")
     prune.add_argument(
         "--min-age", type=_limit, metavar="SECONDS", help="what was used within as many seconds stays in any case"
     )
-    prune.set_defaults(run=_run_prune)
+    prune.set_defaults(run=lambda options: _run_prune(prune, options))
 
 
-def _run_prune(options: argparse.Namespace) -> int:
+def _run_prune(prune: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     days = options.max_age_days
+    limits = (days, options.max_count, options.max_bytes, options.min_age)
+    if options.digest is not None and any(limit is not None for limit in limits):
+        prune.error("--digest removes one environment whatever the limits say: leave them out")
     return env_prune(
         options.directory,
+        digest=options.digest,
         dry_run=options.dry_run,
         as_json=options.json,
         max_age=None if days is None else days * DAY,

@@ -1,4 +1,4 @@
-"""What does ``cosmos-venv env prune`` do? Remove what a ``virtualenv_dir`` holds beyond its limits."""
+"""What does ``cosmos-venv env prune`` do? Remove what a directory holds beyond its limits, or what is named."""
 
 from __future__ import annotations
 
@@ -13,22 +13,26 @@ from rich.console import Console
 
 from cosmos_venv.cli.env_store import OK, WRONG, print_lines, title
 from cosmos_venv.cli.output import only_the_result_on_stdout
-from cosmos_venv.environments.pruner import Removal, prune, surplus
+from cosmos_venv.environments.pruner import Removal, named, prune, remove, surplus
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 from cosmos_venv.guarded import Cancellation
 
 
-def env_prune(directory: Path, *, dry_run: bool, as_json: bool, **limits: int | None) -> int:
+def env_prune(directory: Path, *, digest: str | None = None, dry_run: bool, as_json: bool, **limits: int | None) -> int:
     """Remove what is beyond the limits. Returns the exit code, 1 when something may not be removed.
 
+    :param digest: remove this environment instead, whatever the limits say; 1 is returned too when it is in use.
     :param dry_run: only say what would be removed.
     :param limits: fields of ``PruneLimits``; None: as configured for Airflow.
     """
     talk = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
         with only_the_result_on_stdout():
-            removals = _removals(EnvironmentStore(directory), limits, dry_run, talk)
+            store = EnvironmentStore(directory)
+            removals = (
+                _surplus(store, limits, dry_run, talk) if digest is None else _named(store, digest, dry_run, talk)
+            )
     except (VirtualenvError, CosmosValueError) as error:
         talk.print(str(error), style="red", markup=False)
         return WRONG
@@ -36,23 +40,30 @@ def env_prune(directory: Path, *, dry_run: bool, as_json: bool, **limits: int | 
         print(json.dumps(_as_data(removals, directory, dry_run), indent=2))
     else:
         print_lines([_line(each, dry_run) for each in removals] or ["Nothing is beyond the limits."])
-    return WRONG if any(each.is_forbidden for each in removals) else OK
+    return WRONG if any(each.is_forbidden or (digest and each.obstacle) for each in removals) else OK
 
 
-def _removals(store: EnvironmentStore, given: dict[str, int | None], dry_run: bool, talk: Console) -> list[Removal]:
-    from cosmos_venv import managed, settings
+def _named(store: EnvironmentStore, digest: str, dry_run: bool, talk: Console) -> list[Removal]:
+    return named(store, digest) if dry_run else remove(store, digest, **_waiting(talk))
+
+
+def _surplus(store: EnvironmentStore, given: dict[str, int | None], dry_run: bool, talk: Console) -> list[Removal]:
+    from cosmos_venv import managed
 
     limits = replace(managed.prune_limits(), **{name: value for name, value in given.items() if value is not None})
     if dry_run:
         return surplus(store, limits, now=time.time())
-    return prune(
-        store,
-        limits,
-        now=time.time(),
-        max_tries=settings.virtualenv_max_retries_lock,
-        cancellation=Cancellation(),
-        report=lambda line: talk.print(line, style="dim", markup=False),
-    )
+    return prune(store, limits, now=time.time(), **_waiting(talk))
+
+
+def _waiting(talk: Console) -> dict[str, Any]:
+    from cosmos_venv import settings
+
+    return {
+        "max_tries": settings.virtualenv_max_retries_lock,
+        "cancellation": Cancellation(),
+        "report": lambda line: talk.print(line, style="dim", markup=False),
+    }
 
 
 def _as_data(removals: Sequence[Removal], directory: Path, dry_run: bool) -> dict[str, Any]:

@@ -137,6 +137,7 @@ def _described(stored: StoredBuild) -> list[str]:
             f"  python      {python.implementation} {python.version}, {python.executable}",
             f"  options     {' '.join(record.spec.pip_install_options) or 'none'}",
             f"  installer   {record.installer.name}: {record.installer.reason}",
+            f"  from        {', '.join(record.sources) or 'nobody knows where'}",
             f"  built       {record.built_at} in {record.seconds} s by user id {record.built_by.uid} "
             f"on {record.built_by.host}",
             *(f"  installed   {name} {version}" for name, version in record.pins.items()),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ from cosmos_venv.config.values import require, yaml_file
 from cosmos_venv.constants import DEFAULT_PROFILES_FILE_NAME
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.scratch import scratch_folder
+
+_PREFIX = "cosmos-venv-profile-"
 
 
 class ProfileMapping(Protocol):
@@ -45,6 +48,10 @@ class ProfileConfig:
     profile_mapping: ProfileMapping | None = None
 
     def __post_init__(self) -> None:
+        self.validate_profile()
+
+    def validate_profile(self) -> None:
+        """:raises CosmosValueError: unless there is exactly one source."""
         if bool(self.profiles_yml_filepath) == (self.profile_mapping is not None):
             found = "both are given" if self.profile_mapping is not None else "neither is given"
             raise CosmosValueError(
@@ -87,17 +94,23 @@ class ProfileConfig:
         ]
 
     @contextlib.contextmanager
-    def ensure_profile(self, use_mock_values: bool = False) -> Iterator[tuple[Path, dict[str, str]]]:
+    def ensure_profile(
+        self, desired_profile_path: Path | None = None, use_mock_values: bool = False
+    ) -> Iterator[tuple[Path, dict[str, str]]]:
         """The path of a ``profiles.yml`` and the environment variables that dbt needs to read it.
 
-        A file that is written from a mapping holds no secret, only ``env_var()`` calls; it and its folder are
-        readable by this user alone and gone afterwards.
+        A file that is written from a mapping holds no secret, only ``env_var()`` calls; it is readable by this user
+        alone and gone afterwards. The user's own file is used where it lies.
 
+        :param desired_profile_path: where a mapping's file is to be; else in a new folder that only this user can open.
         :param use_mock_values: values for parsing only: the connection is not looked up, and no variable is needed.
-        :raises CosmosValueError: when the connection does not exist or lacks what dbt needs.
+        :raises CosmosValueError: when the user's own file is not there; when the connection does not exist or lacks
+            what dbt needs; when there is a file at the desired path already.
         """
         if self.profile_mapping is None:
-            yield Path(str(self.profiles_yml_filepath)), {}
+            self.validate_profiles_yml()
+            with _under_the_name_that_dbt_reads(Path(str(self.profiles_yml_filepath))) as path:
+                yield path, {}
             return
         validate = getattr(self.profile_mapping, "validate", None)  # a mapping of the user's own may have none
         if validate is not None and not use_mock_values:
@@ -106,8 +119,42 @@ class ProfileConfig:
             profile_name=self.profile_name, target_name=self.target_name, use_mock_values=use_mock_values
         )
         env_vars = {} if use_mock_values else self.profile_mapping.env_vars
-        with scratch_folder("cosmos-venv-profile-") as folder:
-            path = folder / DEFAULT_PROFILES_FILE_NAME
-            path.touch(mode=0o600)
-            path.write_text(contents, encoding="utf-8")
+        with _place(desired_profile_path) as path:
+            _write_privately(path, contents)
             yield path, env_vars
+
+
+@contextlib.contextmanager
+def _under_the_name_that_dbt_reads(own: Path) -> Iterator[Path]:
+    """dbt is told a folder: given ``prod.yml``, it would read the ``profiles.yml`` beside it, or find nothing."""
+    if own.name == DEFAULT_PROFILES_FILE_NAME:
+        yield own
+        return
+    with scratch_folder(_PREFIX) as folder:
+        path = folder / DEFAULT_PROFILES_FILE_NAME
+        path.symlink_to(own.absolute())
+        yield path
+
+
+@contextlib.contextmanager
+def _place(desired: Path | None) -> Iterator[Path]:
+    if desired is None:
+        with scratch_folder(_PREFIX) as folder:
+            yield folder / DEFAULT_PROFILES_FILE_NAME
+        return
+    path = Path(desired)
+    if os.path.lexists(path):
+        raise CosmosValueError(
+            f"ensure_profile: desired_profile_path={path} exists, and a written profile is removed afterwards. "
+            "Name a path where nothing is."
+        )
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _write_privately(path: Path, contents: str) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        file.write(contents)

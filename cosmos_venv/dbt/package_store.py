@@ -1,7 +1,7 @@
 """Where are installed dbt packages kept? Each set below its digest, whole or not at all, and never changed.
 
 ``<folder>/<digest>.<nanoseconds>/`` is one installation, published by one rename; the newest of a digest counts. Who
-uses one holds a shared kernel lock on its directory, which dies with the process, so nothing in use is removed.
+uses one holds its lease, ``<digest>.<nanoseconds>.lease``, which dies with the process, so nothing in use is removed.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cosmos_venv.dbt.package_files import LOCK_FILE
+from cosmos_venv.dbt.package_sweep import sweep
 from cosmos_venv.guarded import Cancellation
+from cosmos_venv.kernel_lock import NOBODY_LOCKS, open_for_locking
+from cosmos_venv.lease import Lease
 
 LAYOUT = "packages-v1"
 _PACKAGES = "packages"
 _SIZES = "sizes.json"
-_KEPT_COUNT = 50
-_KEPT_SECONDS = 30 * 86_400.0
-_ABANDONED_SECONDS = 3_600.0
 _TURN = 0.01
 
 
@@ -39,7 +39,7 @@ class KeptPackages:
 
     path: Path
     published_at: float
-    _descriptor: list[int] = field(repr=False)
+    _lease: Lease | None = field(repr=False)
 
     @property
     def lock_file(self) -> Path:
@@ -49,7 +49,7 @@ class KeptPackages:
     @property
     def descriptors(self) -> tuple[int, ...]:
         """For ``keep_open`` of a guarded command, so that it is in use until the last descendant ends."""
-        return tuple(self._descriptor)
+        return () if self._lease is None else self._lease.descriptors
 
     def link_into(self, folder: Path, local_package: Callable[[str], Path]) -> None:
         """Make ``folder`` what ``dbt deps`` would make of it.
@@ -63,8 +63,8 @@ class KeptPackages:
 
     def close(self) -> None:
         """Give it up. May be called again."""
-        while self._descriptor:
-            os.close(self._descriptor.pop())
+        if self._lease is not None:
+            self._lease.close()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,8 +88,6 @@ class PackageStore:
             if kept is None:
                 continue
             if is_current(kept) and _is_whole(path):
-                if not self.is_read_only:
-                    _touch(path)  # whoever removes what nobody uses looks at this
                 return kept
             kept.close()
         return None
@@ -124,11 +122,12 @@ class PackageStore:
             if lock_file.is_file():
                 shutil.copyfile(lock_file, apart / LOCK_FILE)
             (apart / _SIZES).write_text(json.dumps(_sizes(apart / _PACKAGES)), encoding="utf-8")
-            apart.rename(self.folder / f"{digest}.{time.time_ns()}")
+            with self._leased(self.folder / f"{digest}.{time.time_ns()}") as path:
+                apart.rename(path)
         except BaseException:
             shutil.rmtree(apart, ignore_errors=True)
             raise
-        self._sweep()
+        sweep(self.folder)
 
     @contextmanager
     def turn(
@@ -144,10 +143,10 @@ class PackageStore:
         """
         descriptor = self._lock_descriptor(digest)
         try:
-            if descriptor is not None and not _lock(descriptor, fcntl.LOCK_EX):
+            if descriptor is not None and not _lock(descriptor):
                 report(f"Another task installs the same dbt packages into {self.folder}. Waiting for it.")
                 until = time.monotonic() + max_wait
-                while time.monotonic() < until and not _lock(descriptor, fcntl.LOCK_EX):
+                while time.monotonic() < until and not _lock(descriptor):
                     cancellation.raise_if_requested()
                     time.sleep(_TURN)
                 _unlock(descriptor)
@@ -160,68 +159,49 @@ class PackageStore:
 
     def _lock_descriptor(self, digest: str) -> int | None:
         try:
-            return os.open(self.folder / f"{digest}.flock", os.O_RDWR | os.O_CREAT, 0o644)
+            return open_for_locking(self.folder / f"{digest}.flock")
         except OSError:
             return None
 
     def _open(self, path: Path) -> KeptPackages | None:
         try:
             published_at = int(path.suffix[1:]) / 1e9
-            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+            lease = self._lease(path)
         except (OSError, ValueError):
             return None
-        kept = KeptPackages(path=path, published_at=published_at, _descriptor=[descriptor])
-        # The name after the lock: what is still there then is removed by nobody.
-        if (
-            _lock(descriptor, fcntl.LOCK_SH)  # not while somebody removes it
-            and _is_still(path, descriptor)
-            and self.is_trusted([self.folder.parent, self.folder, path])
-        ):
-            return kept
+        kept = KeptPackages(path=path, published_at=published_at, _lease=lease)
+        with suppress(OSError):
+            # The name after the lock: what is still there then is removed by nobody.
+            is_there = (lease is None or lease.is_of(path)) and path.is_dir()
+            if is_there and self.is_trusted([self.folder.parent, self.folder, path]):
+                return kept
         kept.close()
         return None
 
-    def _sweep(self) -> None:
-        """Remove what was left half, what a newer one stands for, and what nobody has used for long."""
-        now = time.time()
+    def _lease(self, path: Path) -> Lease | None:
+        """One user more; None where nobody can lock, such as on a read-only mount: nobody removes anything there.
+
+        :raises OSError: when somebody removes the installation now, or the lease cannot be had.
+        """
         try:
-            ages = sorted((now - path.lstat().st_mtime, path) for path in self.folder.iterdir())
-        except OSError:
-            return  # another one sweeps
-        kept = [(age, path) for age, path in ages if path.is_dir() and not path.name.startswith(".")]
-        newest = {path.stem: path for _, path in sorted(kept, key=lambda each: each[1])}
-        for age, path in ages:
-            if path.name.startswith("."):
-                unwanted = age > _ABANDONED_SECONDS
-            elif path.suffix == ".flock":
-                unwanted = age > _KEPT_SECONDS
-            else:
-                is_old = newest.get(path.stem) != path or (age, path) in kept[_KEPT_COUNT:]
-                unwanted = is_old or age > _KEPT_SECONDS
-            if unwanted:
-                self._remove(path)
+            lease = Lease.shared(path, make=not self.is_read_only)
+        except OSError as error:
+            if self.is_read_only or error.errno in NOBODY_LOCKS:
+                return None
+            raise
+        if lease is None:
+            raise BlockingIOError(f"{path} is being removed")
+        return lease
 
-    def _remove(self, path: Path) -> None:
+    @contextmanager
+    def _leased(self, path: Path) -> Iterator[Path]:
+        """Within this block nobody takes the lease for one that a kill has left."""
+        lease = self._lease(path)
         try:
-            if not path.is_dir():
-                path.unlink()
-                return
-            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                rubbish = path.rename(path.with_name(f".{uuid.uuid4().hex}"))
-                shutil.rmtree(rubbish, ignore_errors=True)
-            finally:
-                os.close(descriptor)
-        except OSError:
-            return  # in use, another user's, or gone
-
-
-def _is_still(path: Path, descriptor: int) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except OSError:
-        return False
+            yield path
+        finally:
+            if lease is not None:
+                lease.close()
 
 
 def _is_whole(path: Path) -> bool:
@@ -242,24 +222,17 @@ def _sizes(folder: Path) -> dict[str, int]:
     return found
 
 
-def _touch(path: Path) -> None:
-    try:
-        os.utime(path)
-    except OSError:
-        pass  # another user's or read-only: whoever may remove it is somebody else
-
-
 def _unlock(descriptor: int) -> None:
     with suppress(OSError):  # a mount that knows no locks
         fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
-def _lock(descriptor: int, kind: int) -> bool:
-    """Whether nobody holds it who would be in the way; also where the mount knows no locks: then nobody waits there."""
+def _lock(descriptor: int) -> bool:
+    """Whether nobody else holds it; also where the mount knows no locks: then nobody waits there."""
     try:
-        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:
-        return True  # such as a read-only mount: nobody removes anything there
+        return True
     return True

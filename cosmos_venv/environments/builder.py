@@ -5,23 +5,20 @@ By uv, by pip, or by an installer that is handed down.
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
 import json
 import os
 import site
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from packaging.version import Version
-
-from cosmos_venv.environments import disk_space, integrity, pip_config
+from cosmos_venv.environments import disk_space, durability, integrity, pip_config
 from cosmos_venv.environments.arguments import InstallArguments
 from cosmos_venv.environments.home import variables_for_lack_of_a_home
 from cosmos_venv.environments.installer import ORDER_VARIABLE, Installer
+from cosmos_venv.environments.integrity import Installed
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.exceptions import VirtualenvBuildError
 from cosmos_venv.guarded import Cancellation, CompletedCommand, run_guarded
@@ -29,7 +26,7 @@ from cosmos_venv.scratch import descriptors_of, scratch_folder
 
 _LAST_LINES = 20
 _WORKER_PACKAGES = "cosmos_venv_worker_packages.pth"
-_OLDEST_PIP = Version("22.3")  # the first that installs into another Python (pip --python)
+_OLDEST_PIP = "22.3"  # the first that installs into another Python (pip --python)
 
 # What cannot be compiled is no failure: packages bring templates and tests for other Pythons. Nor is it one for pip.
 _COMPILE = "import compileall, sys; [compileall.compile_dir(folder, quiet=2) for folder in sys.argv[1:]]"
@@ -38,16 +35,18 @@ _COMPILE = "import compileall, sys; [compileall.compile_dir(folder, quiet=2) for
 _DIVERTING = {
     *("PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_REQUIRE_VIRTUALENV", "PIP_PYTHON", "PIP_DRY_RUN"),
     *("PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV", "CONDA_PREFIX", "__PYVENV_LAUNCHER__"),
-    *("UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_BREAK_SYSTEM_PACKAGES", "UV_PROJECT", "UV_VENV_SEED", "UV_VENV_CLEAR"),
+    *("UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_BREAK_SYSTEM_PACKAGES", "UV_VENV_SEED", "UV_VENV_CLEAR"),
     *("UV_VENV_RELOCATABLE", "UV_WORKING_DIR"),
 }
 # Removing a variable is not enough where pip.conf says the same.
-_NEUTRAL = {"PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0"}
+_NEUTRAL = {"PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0", "PIP_DRY_RUN": "0"}
 _QUIET = {
     "PIP_NO_INPUT": "1",
     "PIP_DISABLE_PIP_VERSION_CHECK": "1",
     "UV_NO_PROGRESS": "1",
     "UV_PYTHON_DOWNLOADS": "never",
+    # Else it obeys a uv.toml or pyproject.toml in the worker's working directory or above it: whosever that may be.
+    "UV_PROJECT": "/",
 }
 
 
@@ -64,12 +63,16 @@ def build_environment(
     *,
     cancellation: Cancellation,
     report: Callable[[str], None],
+    on_tick: Callable[[], None] | None = None,
     keep_open: Sequence[int] = (),
-) -> None:
-    """Make the environment in ``directory``, which does not exist yet or is empty.
+    is_durable: bool = False,
+) -> Installed:
+    """Make the environment in ``directory``, which does not exist yet or is empty; what is installed in it then.
 
     :param report: gets each line of the tools' output, without credentials.
+    :param on_tick: called every second while a tool is at work: uv downloads for minutes without a word.
     :param keep_open: descriptors (leases) that live as long as anything the installer starts.
+    :param is_durable: whether it is to survive a power cut.
     :raises VirtualenvBuildError: with the tool's last lines, when a step fails or what was installed does not work.
     :raises CommandKilled: when ``cancellation`` was requested; nothing that was started runs any more.
     """
@@ -82,6 +85,7 @@ def build_environment(
         environ=installer_environment(environ),
         cancellation=cancellation,
         report=report,
+        on_tick=on_tick,
         keep_open=tuple(keep_open),
     )
     if installer.command:
@@ -90,7 +94,8 @@ def build_environment(
         build.create()
         build.install()
     build.show_worker_packages()
-    build.check()
+    with build.written_out() if is_durable else nullcontext():
+        return build.check()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +107,7 @@ class _Build:
     environ: dict[str, str]
     cancellation: Cancellation
     report: Callable[[str], None]
+    on_tick: Callable[[], None] | None
     keep_open: tuple[int, ...]
 
     @property
@@ -127,9 +133,13 @@ class _Build:
             if self.installer.name == "uv":
                 command = [self.installer.uv, "pip", "install", "--python", self.python, "--compile-bytecode", *words]
             else:
-                command = [*self._pip(), "install", *words, "--compile"]
+                at_home = pip_config.words_against_diversion(self.environ, self.directory)
+                command = [*self._pip(), "install", *at_home, *words, "--compile"]
             self._run(
-                command, failure=f"{self.installer.name} could not install {self.spec}", more=self.arguments.variables
+                command,
+                failure=f"{self.installer.name} could not install {self.spec}",
+                more=self.arguments.variables,
+                meanwhile=_import_what_comes_next,
             )
 
     def hand_over(self) -> None:
@@ -161,14 +171,28 @@ class _Build:
         for target in integrity.site_packages(self.directory)[:1]:
             (target / _WORKER_PACKAGES).write_text("".join(lines), encoding="utf-8")
 
-    def check(self) -> None:
-        """Whether every file is there, and what the spec's own check says."""
-        faults = integrity.faults(self.directory)
-        if faults:
-            raise VirtualenvBuildError(f"The installation of {self.spec} is not complete: {', '.join(faults[:5])}.")
+    def written_out(self) -> AbstractContextManager[None]:
+        """While the processor checks, the disk takes what was installed."""
+        return durability.written_out(
+            self.directory, cancellation=self.cancellation, report=self.report, keep_open=self.keep_open
+        )
+
+    def check(self) -> Installed:
+        """What is installed; every file is there, and the spec's own check has nothing to say."""
+        found: list[Installed] = []
+
+        def read() -> None:
+            if faults := integrity.faults(self.directory):
+                raise VirtualenvBuildError(f"The installation of {self.spec} is not complete: {', '.join(faults[:5])}.")
+            found.append(integrity.installed(self.directory))
+
         if self.spec.check:
+            # Both at once: the one is reading here, the other importing there.
             command = [self.python, "-I", "-c", self.spec.check]
-            self._run(command, failure=f"{self.spec} was installed but does not work")
+            self._run(command, failure=f"{self.spec} was installed but does not work", meanwhile=read)
+        else:
+            read()
+        return found[0]
 
     def _pip(self) -> list[str]:
         if _has_usable_pip():
@@ -191,20 +215,37 @@ class _Build:
             file.write_text("\n".join(lines) + "\n", encoding="utf-8")
             yield ["--requirement", str(file)]
 
-    def _run(self, command: list[str], *, failure: str, more: Mapping[str, str] | None = None) -> None:
+    def _run(
+        self,
+        command: list[str],
+        *,
+        failure: str,
+        more: Mapping[str, str] | None = None,
+        meanwhile: Callable[[], object] | None = None,
+    ) -> None:
         # What it leaves in its temporary folder goes with it: a pip that is killed leaves all that it downloaded.
         with scratch_folder("cosmos-venv-build-") as folder:
-            completed = self._completed(command, failure, {**(more or {}), "TMPDIR": str(folder)}, folder)
+            variables = {**(more or {}), "TMPDIR": str(folder)}
+            completed = self._completed(command, failure, variables, folder, meanwhile)
         if completed.returncode:
             raise VirtualenvBuildError(self._failure_message(failure, completed))
 
-    def _completed(self, command: list[str], failure: str, more: Mapping[str, str], folder: Path) -> CompletedCommand:
+    def _completed(
+        self,
+        command: list[str],
+        failure: str,
+        more: Mapping[str, str],
+        folder: Path,
+        meanwhile: Callable[[], object] | None,
+    ) -> CompletedCommand:
         try:
             return run_guarded(
                 command,
                 env={**self.environ, **more},
                 keep_open=(*self.keep_open, *descriptors_of(folder)),
                 on_line=lambda line: self.report(self.arguments.mask(line)),
+                on_tick=self.on_tick,
+                meanwhile=meanwhile,
                 cancellation=self.cancellation,
             )
         except OSError as error:
@@ -218,12 +259,22 @@ class _Build:
         return "\n".join(message)
 
 
+def _import_what_comes_next() -> None:
+    """What reads the installed metadata takes a fifth of a small installation to import: both at once."""
+    import importlib.metadata  # noqa: F401
+
+
 def _has_usable_pip() -> bool:
     """Whether this Python has a pip that fills other environments, and sees it when run isolated (-I)."""
+    import importlib.metadata
+    import importlib.util
+
+    from packaging.version import Version
+
     found = importlib.util.find_spec("pip")
     if found is None or found.origin is None or found.origin.startswith(site.getusersitepackages()):
         return False
     try:
-        return Version(importlib.metadata.version("pip")) >= _OLDEST_PIP
+        return Version(importlib.metadata.version("pip")) >= Version(_OLDEST_PIP)
     except importlib.metadata.PackageNotFoundError:
         return False

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from cosmos_venv.environments.kernel_lock import open_for_locking
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.environments.trust import make_directory
 from cosmos_venv.exceptions import VirtualenvBuildError
+from cosmos_venv.kernel_lock import is_still, open_for_locking
 
 RETRY_AFTER = 60.0
+_KEPT_SECONDS = 14 * 86_400.0  # for whoever wants to read why a build failed
+_OF_A_BUILDER = re.compile(r"\.?([0-9a-f]{64})\.(flock|pid|failed|log)(\.\d+)?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +37,13 @@ class BuilderFiles:
 
     @classmethod
     def of(cls, store: EnvironmentStore, digest: str) -> BuilderFiles:
-        folder = store.root / "detached"
+        folder = _folder(store)
         for directory in (store.directory, store.root, folder):
             make_directory(directory, store.directory_mode)
+        return cls._in(folder, digest)
+
+    @classmethod
+    def _in(cls, folder: Path, digest: str) -> BuilderFiles:
         return cls(
             claim_file=folder / f"{digest}.flock",
             pid_file=folder / f"{digest}.pid",
@@ -47,16 +54,27 @@ class BuilderFiles:
     @contextmanager
     def claim(self) -> Iterator[int | None]:
         """The right to start a builder: a locked descriptor, which the builder inherits; None while one is at work."""
-        descriptor = open_for_locking(self.claim_file)
+        descriptor = self._claimed()
         try:
+            yield descriptor
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)  # never unlocked: the builder holds the same lock
+
+    def _claimed(self) -> int | None:
+        while True:
+            descriptor = open_for_locking(self.claim_file)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if is_still(descriptor, self.claim_file):
+                    return descriptor
             except BlockingIOError:
-                yield None
-            else:
-                yield descriptor
-        finally:
-            os.close(descriptor)  # never unlocked: the builder holds the same lock
+                os.close(descriptor)
+                return None
+            except BaseException:
+                os.close(descriptor)
+                raise
+            os.close(descriptor)  # somebody swept it away before it was locked
 
     def raise_recent_failure(self) -> None:
         """Raises what the last builder said, unless that is long ago."""
@@ -94,3 +112,27 @@ class BuilderFiles:
             f"The virtualenv for {what} is being built {by}, log file {self.log}; the next parse will find it. "
             "cosmos-venv env build DAGFILE builds it beforehand."
         )
+
+    def sweep(self) -> None:
+        """Remove all of them, unless a builder is at work or was lately."""
+        digest = self.claim_file.stem
+        left = [path for path in self.claim_file.parent.glob(f"*{digest}.*") if _OF_A_BUILDER.fullmatch(path.name)]
+        if time.time() - max(path.lstat().st_mtime for path in left) < _KEPT_SECONDS:
+            return
+        with self.claim() as claim:
+            if claim is not None:
+                # The claim goes last, and locked: whoever has opened it meanwhile sees that it is gone.
+                for path in [*(path for path in left if path != self.claim_file), self.claim_file]:
+                    path.unlink(missing_ok=True)
+
+
+def all_builder_files(store: EnvironmentStore) -> list[BuilderFiles]:
+    """Those of every digest for which anything is left. Makes nothing."""
+    folder = _folder(store)
+    names = (path.name for path in folder.iterdir()) if folder.is_dir() else ()
+    digests = {match.group(1) for name in names if (match := _OF_A_BUILDER.fullmatch(name))}
+    return [BuilderFiles._in(folder, digest) for digest in sorted(digests)]
+
+
+def _folder(store: EnvironmentStore) -> Path:
+    return store.root / "detached"

@@ -11,16 +11,13 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from cosmos_venv.environments import credentials, options
+from cosmos_venv.environments.local_path import is_url, local_path
 from cosmos_venv.exceptions import CosmosValueError
 
 # What an installer itself leaves in a source tree, and what never becomes part of a package.
 _NOT_CONTENT = {"__pycache__", "build", "dist", ".git", ".hg", ".svn", ".venv", "venv", ".tox", ".nox", ".mypy_cache"}
 _NOT_CONTENT_SUFFIXES = (".egg-info", ".pyc", ".pyo")
 _COMMENT = re.compile(r"(^|\s)#.*$")
-ARCHIVES = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tgz")
-"""How the name of a file ends that can be installed."""
-PATH_AND_REST = re.compile(r"(?P<path>[^;\[]+)(?P<rest>.*)", re.DOTALL)
-"""A requirement that is a path, and the extras and markers behind it."""
 
 
 def digest_of_path(path: Path) -> str:
@@ -41,15 +38,35 @@ def canonical_requirements_file(path: Path, _above: tuple[Path, ...] = ()) -> li
 
     :raises CosmosValueError: naming the file, when it cannot be read or includes itself.
     """
+    above = _with_file(path, _above)
+    return [part for line in _lines_of(above[-1]) for part in _canonical_line(line, above[-1], above)]
+
+
+def options_in_file(path: Path, _above: tuple[Path, ...] = ()) -> Iterator[options.InstallOption]:
+    """The options of a ``-r`` or ``-c`` file, and of the files that it names.
+
+    :raises CosmosValueError: naming the file, when it cannot be read or includes itself.
+    """
+    above = _with_file(path, _above)
+    for option in options.in_requirements(_lines_of(above[-1])):
+        yield option
+        if option.names_requirements_file and option.value and "://" not in option.value:
+            yield from options_in_file(above[-1].parent / option.value, above)
+
+
+def _with_file(path: Path, above: tuple[Path, ...]) -> tuple[Path, ...]:
     path = path.resolve()
-    if path in _above:
+    if path in above:
         raise CosmosValueError(f"pip_install_options: the requirements file {path} includes itself. Remove the cycle.")
+    return (*above, path)
+
+
+def _lines_of(file: Path) -> list[str]:
     try:
-        text = path.read_text(encoding="utf-8", errors="surrogateescape")
+        text = file.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError as error:
-        raise _unreadable(path, error) from error
-    lines = text.replace("\\\n", " ").splitlines()
-    return [part for line in lines for part in _canonical_line(_COMMENT.sub("", line).strip(), path, (*_above, path))]
+        raise _unreadable(file, error) from error
+    return [_COMMENT.sub("", line).strip() for line in text.replace("\\\n", " ").splitlines()]
 
 
 def _canonical_line(line: str, file: Path, above: tuple[Path, ...]) -> Iterator[str]:
@@ -70,19 +87,19 @@ def _canonical_requirement(text: str, file: Path) -> Iterator[str]:
     if not text:
         return
     yield credentials.remove(text)
-    if "://" in text:
+    if "://" in text or is_url(text):
         address = urlsplit(text[text.rfind("file:") :]) if "file:" in text else None
         if address is not None:
             yield from _content_of(Path(unquote(address.path)))
         return
-    path = PATH_AND_REST.match(text)
-    if path and (text.startswith((".", "/")) or "/" in path["path"] or path["path"].endswith(ARCHIVES)):
+    if local := local_path(text):
         # pip reads a local path relative to its working directory; beside the file is what people mean, so both count.
         for folder in dict.fromkeys((file.parent, Path.cwd())):
-            yield from _content_of(folder / path["path"].strip())
+            yield from _content_of(folder / local.path)
 
 
 def _content_of(path: Path) -> Iterator[str]:
+    """Of what is not there the installer says what it makes of it: in a file it may have variables of pip's in it."""
     if path.exists():
         yield digest_of_path(path)
 

@@ -143,7 +143,7 @@ class _BuildRequest:
         return EnvironmentStore(Path(self.directory), directory_mode=self.directory_mode)
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self))
+        return json.dumps({**asdict(self), "spec": self.spec.as_dict()})
 
     @classmethod
     def from_json(cls, text: str) -> _BuildRequest:

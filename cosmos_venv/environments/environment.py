@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from cosmos_venv.environments.lease import Lease
+from cosmos_venv.lease import Lease
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,25 +28,34 @@ _FOR_ALL_TO_RUN = 0o755
 _LONGEST_SHEBANG = 124  # of the 127 bytes that every kernel reads, what pip and uv leave for the path
 
 
-def refuse_unfit(directory: Path, *, parameter: str = "virtualenv_dir") -> None:
+def refuse_unfit(directory: Path, *, parameter: str = "virtualenv_dir", trial: Path | None = None) -> None:
     """Try in an existing directory what an environment needs. Nothing stays.
 
     :param parameter: what the user would change; begins the message.
+    :param trial: an empty folder there, which the caller removes; None: one is made, and whoever holds the directory's
+        lock next removes what a kill leaves of it.
     :raises VirtualenvError: what its file system cannot do, and what to use instead.
     :raises OSError: when it cannot be tried: the directory is not writable, the disk is full.
     """
+    if trial is not None:
+        _refuse_unfit(directory, trial, parameter)
+        return
     trial = Path(tempfile.mkdtemp(prefix=TRIAL_PREFIX, dir=directory))
     try:
-        for what, try_out in _TRIALS.items():
-            try:
-                try_out(trial)
-            except OSError as error:
-                if error.errno not in UNSUPPORTED:
-                    raise
-                fault = why_unfit(what, error, is_noexec=_is_noexec(trial))
-                raise VirtualenvError(unfit_message(directory, fault, parameter=parameter)) from error
+        _refuse_unfit(directory, trial, parameter)
     finally:
         shutil.rmtree(trial, ignore_errors=True)
+
+
+def _refuse_unfit(directory: Path, trial: Path, parameter: str) -> None:
+    for what, try_out in _TRIALS.items():
+        try:
+            try_out(trial)
+        except OSError as error:
+            if error.errno not in UNSUPPORTED:
+                raise
+            fault = why_unfit(what, error, is_noexec=_is_noexec(trial))
+            raise VirtualenvError(unfit_message(directory, fault, parameter=parameter)) from error
 
 
 def refuse_unfit_path(build: Path, *, installer: str) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from cosmos_venv.environments import options, pip_config
+from cosmos_venv.environments import agreement, options, sources
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError
 
 ORDER_VARIABLE = "COSMOS_VENV_ORDER"
@@ -50,11 +50,16 @@ class Installer:
 
 
 def choose_installer(
-    preference: InstallerPreference, pip_install_options: Iterable[str], environ: Mapping[str, str]
+    preference: InstallerPreference,
+    pip_install_options: Iterable[str],
+    environ: Mapping[str, str],
+    *,
+    requirements: Iterable[str] = (),
 ) -> Installer:
     """The installer for these options on this machine.
 
     :param preference: ``auto``: uv where it is installed and would install what pip would, else pip.
+    :param requirements: as ``EnvironmentSpec`` has them: with ``-r`` they name files that hold options too.
     :param environ: the environment variables that pip and uv would read, ``PATH`` among them.
     :raises CosmosValueError: naming ``pip_install_options``: uv was asked for with options that it does not know.
     :raises VirtualenvBuildError: when uv was asked for and is not installed.
@@ -64,13 +69,15 @@ def choose_installer(
     if preference == "pip":
         return Installer(name="pip", reason="pip was asked for")
     uv = _find_uv(environ)
-    given = [option.name for option in options.parse(pip_install_options)]
-    unknown = sorted({option.name for option in options.parse(pip_install_options) if not option.is_known_to_uv})
+    given = [*options.parse(pip_install_options), *options.in_requirements(requirements)]
+    unknown = sorted({option.name for option in given if not option.is_known_to_uv})
     if preference == "uv":
         return _as_asked(uv, unknown)
     if not uv:
         return Installer(name="pip", reason="uv is not installed")
-    reason = _why_not_uv(unknown, given, environ)
+    if unknown:
+        return Installer(name="pip", reason=f"uv does not know {', '.join(unknown)}")
+    reason = agreement.why_not_uv(given, sources.options_in_files(given), environ)
     return Installer(name="pip", reason=reason) if reason else Installer(name="uv", uv=uv, reason="uv is installed")
 
 
@@ -86,16 +93,6 @@ def _as_asked(uv: str, unknown: list[str]) -> Installer:
             "([cosmos_venv] virtualenv_installer = pip)."
         )
     return Installer(name="uv", uv=uv, reason="uv was asked for")
-
-
-def _why_not_uv(unknown: list[str], given: list[str], environ: Mapping[str, str]) -> str:
-    if unknown:
-        return f"uv does not know {', '.join(unknown)}"
-    if "--extra-index-url" in given and "--index-strategy" not in given and not environ.get("UV_INDEX_STRATEGY"):
-        # pip takes the best version of all indexes, uv the best one of the first index that has the package.
-        return "uv ranks several indexes in another way than pip (--index-strategy says how)"
-    lacking = pip_config.unknown_to_uv(pip_config.read(environ), environ, given=given)
-    return f"pip is configured with {', '.join(lacking)}, which uv does not read" if lacking else ""
 
 
 def _find_uv(environ: Mapping[str, str]) -> str:

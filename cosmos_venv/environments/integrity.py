@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from importlib.metadata import distributions
+from dataclasses import dataclass
 from pathlib import Path
 
 _RECORDS = "*.dist-info/RECORD"
@@ -16,22 +16,31 @@ def site_packages(environment: Path) -> list[Path]:
     return sorted(found.values())
 
 
-def pins(environment: Path) -> dict[str, str]:
-    """Version of each installed distribution."""
-    paths = [str(path) for path in site_packages(environment)]
-    return dict(sorted((found.metadata["Name"], found.version) for found in distributions(path=paths)))
+@dataclass(frozen=True, kw_only=True)
+class Installed:
+    """:param pins: version of each installed distribution.
+    :param console_scripts: names of the commands that they bring and that stand in ``bin``.
+    """
+
+    pins: dict[str, str]
+    console_scripts: list[str]
 
 
-def console_scripts(environment: Path) -> list[str]:
-    """Names of the commands that the installed distributions bring and that stand in ``bin``."""
-    paths = [str(path) for path in site_packages(environment)]
-    names = {
+def installed(environment: Path) -> Installed:
+    """What the metadata says."""
+    from importlib.metadata import distributions
+
+    found = list(distributions(path=[str(path) for path in site_packages(environment)]))
+    commands = {
         entry_point.name
-        for found in distributions(path=paths)
-        for entry_point in found.entry_points
+        for each in found
+        for entry_point in each.entry_points
         if entry_point.group == "console_scripts"
     }
-    return sorted(name for name in names if (environment / "bin" / name).is_file())
+    return Installed(
+        pins=dict(sorted((each.metadata["Name"], each.version) for each in found)),
+        console_scripts=sorted(name for name in commands if (environment / "bin" / name).is_file()),
+    )
 
 
 def faults(environment: Path) -> list[str]:

@@ -6,13 +6,14 @@ import json
 import os
 import platform
 import shutil
-import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.guarded import Cancellation, CompletedCommand, run_guarded
 
 _ANSWER_TIMEOUT = 30.0
 
@@ -41,12 +42,18 @@ class Interpreter:
     platform: str
 
     @classmethod
-    def of(cls, executable: str | None = None) -> Interpreter:
+    def of(cls, executable: str | None = None, *, cancellation: Cancellation | None = None) -> Interpreter:
         """The interpreter of that name or path; None: the one that runs this process, without starting another.
 
         :raises CosmosValueError: naming ``py_executable``, when there is no such interpreter or it does not answer.
+        :raises CommandKilled: when ``cancellation`` was requested before it had answered.
         """
-        return _own() if executable is None else _asked(executable, os.environ.get("PATH", os.defpath))
+        if executable is None:
+            return _own()
+        asked = (executable, os.environ.get("PATH", os.defpath))
+        if asked not in _known:
+            _known[asked] = _ask(*asked, cancellation)
+        return _known[asked]
 
     @property
     def is_own(self) -> bool:
@@ -72,25 +79,37 @@ def _own_executable() -> str:
     return os.path.realpath(Path(sys.base_prefix, "bin", f"python{sys.version_info.major}.{sys.version_info.minor}"))
 
 
-@cache
-def _asked(name: str, search_path: str) -> Interpreter:
+_known: dict[tuple[str, str], Interpreter] = {}
+
+
+def _ask(name: str, search_path: str, cancellation: Cancellation | None) -> Interpreter:
     found = shutil.which(name, path=search_path)
     if found is None:
         raise CosmosValueError(
             f"py_executable: there is no interpreter {name!r}. "
             "Give the path of an executable Python, or a name on PATH."
         )
-    # No PYTHON* variable of the worker may reach another Python, and no module of the working directory.
-    command = [found, "-I", "-c", _QUESTION]
     try:
-        answer = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_ANSWER_TIMEOUT, check=True
-        )
-        executable, version, implementation, its_platform = json.loads(answer.stdout)
-    except (OSError, subprocess.SubprocessError, ValueError) as error:
-        said = (getattr(error, "stderr", "") or "").strip()
+        completed = _answer(found, cancellation)
+        if completed.returncode:
+            raise ValueError(completed.lines[0] if completed.lines else f"exit status {completed.returncode}")
+        # Whatever else it or a shim before it says comes first.
+        executable, version, implementation, its_platform = json.loads(completed.lines[-1] if completed.lines else "")
+    except (OSError, ValueError) as error:
         raise CosmosValueError(
-            f"py_executable: {name!r} ({found}) does not answer as a Python interpreter does: "
-            f"{said.splitlines()[0] if said else error}. Give the path of an executable Python 3."
+            f"py_executable: {name!r} ({found}) does not answer as a Python interpreter does: {error}. "
+            "Give the path of an executable Python 3."
         ) from error
     return Interpreter(executable=executable, version=version, implementation=implementation, platform=its_platform)
+
+
+def _answer(executable: str, cancellation: Cancellation | None) -> CompletedCommand:
+    """Ask under a guard: a Python on a mount that hangs, or a shim that waits, ends with the task."""
+    deadline = time.monotonic() + _ANSWER_TIMEOUT
+
+    def give_up_in_time() -> None:
+        if time.monotonic() >= deadline:
+            raise TimeoutError(f"it said nothing within {_ANSWER_TIMEOUT:.0f} s")
+
+    # No PYTHON* variable of the worker may reach another Python, and no module of the working directory.
+    return run_guarded([executable, "-I", "-c", _QUESTION], on_tick=give_up_in_time, cancellation=cancellation)

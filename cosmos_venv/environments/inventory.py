@@ -9,10 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from cosmos_venv.environments.lease import is_in_use, lease_path
 from cosmos_venv.environments.leftovers import build_names, failed_log, failed_path, published_names, rubbish_path
 from cosmos_venv.environments.store import BUILD_NAME, EnvironmentStore
 from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.lease import is_in_use, lease_path
 
 if TYPE_CHECKING:
     from cosmos_venv.environments.record import BuildRecord

@@ -5,15 +5,20 @@ from __future__ import annotations
 import os
 import shlex
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 _OURS = "# Made by cosmos-venv:"
+_HALF = ".cosmos-venv-"
+_GONE = (
+    "{name}: the environment {link} is gone. "
+    "Run a task that needs it, or cosmos-venv env build DAGFILE: whoever builds here makes this command anew."
+)
 # The build is resolved once: through the link a running process would import the rest of its modules from the
 # generation that is published next. (readlink -f is not everywhere; cd -P is POSIX.)
 _LAUNCHER = """#!/bin/sh
 {ours} runs {name} of the environment that was made ready last.
-build=$(CDPATH= cd -P -- {link} && pwd -P) || exit 1
+build=$(CDPATH= cd -P -- {link} 2>/dev/null && pwd -P) || {{ printf '%s\\n' {gone} >&2; exit 1; }}
 exec "$build"/bin/{name} "$@"
 """
 
@@ -28,8 +33,39 @@ def write_launchers(directory: Path, link: Path, names: Iterable[str]) -> None:
     for name in names:
         launcher = directory / name
         if not os.path.lexists(launcher) or _is_ours(launcher):
-            text = _LAUNCHER.format(ours=_OURS, name=shlex.quote(name), link=shlex.quote(str(link)))
-            _write_atomically(launcher, text)
+            _write_atomically(launcher, _content(name, link))
+
+
+def mend_launchers(directory: Path, ready: Mapping[Path, Path]) -> None:
+    """Let each launcher of ours whose environment is gone run another one that has its command; else it goes.
+
+    :param directory: the ``bin``, which may be missing.
+    :param ready: link -> build of each environment that is left, the one to be preferred first.
+    :raises OSError: when the directory cannot be read or written.
+    """
+    if not directory.is_dir():
+        return
+    for launcher in [each for each in directory.iterdir() if not each.name.startswith(_HALF) and _is_ours(each)]:
+        name = launcher.name
+        if launcher.read_bytes() in (_content(name, link) for link in ready):
+            continue
+        other = next((link for link, build in ready.items() if (build / "bin" / name).exists()), None)
+        if other is None:
+            launcher.unlink()
+        else:
+            _write_atomically(launcher, _content(name, other))
+
+
+def half_written(directory: Path) -> list[Path]:
+    """What a kill has left of launchers that were being written."""
+    return list(directory.glob(f"{_HALF}*"))
+
+
+def _content(name: str, link: Path) -> bytes:
+    gone = _GONE.format(name=name, link=link)
+    text = _LAUNCHER.format(ours=_OURS, name=shlex.quote(name), link=shlex.quote(str(link)), gone=shlex.quote(gone))
+    # As the path was given: its bytes, whatever they mean in this locale or in none.
+    return os.fsencode(text)
 
 
 def _is_ours(launcher: Path) -> bool:
@@ -40,11 +76,10 @@ def _is_ours(launcher: Path) -> bool:
         return False  # a directory, or a link that leads nowhere: not ours to replace
 
 
-def _write_atomically(path: Path, text: str) -> None:
-    apart = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+def _write_atomically(path: Path, content: bytes) -> None:
+    apart = path.with_name(f"{_HALF}{uuid.uuid4().hex}")
     try:
-        # As the path was given: its bytes, whatever they mean in this locale or in none.
-        apart.write_bytes(os.fsencode(text))
+        apart.write_bytes(content)
         apart.chmod(apart.stat().st_mode | 0o111)
         apart.replace(path)
     except BaseException:

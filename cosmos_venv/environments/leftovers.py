@@ -1,6 +1,7 @@
 """What no link of a store leads to, and how it goes: out of sight in steps that a kill may part, then deleted.
 
-Whoever calls ``retire``, ``sweep`` or ``sweep_links`` holds the directory's lock: no living builder is at work then.
+Whoever calls ``retire``, ``sweep``, ``sweep_links`` or ``keep_failed`` holds the directory's lock: no living builder is
+at work then. ``delete`` takes its time, and is for afterwards: nobody should wait for it.
 """
 
 from __future__ import annotations
@@ -11,18 +12,20 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cosmos_venv.environments import removal
+from cosmos_venv.environments import launchers, removal
+from cosmos_venv.environments.builder_files import all_builder_files
 from cosmos_venv.environments.fitness import TRIAL_PREFIX
-from cosmos_venv.environments.lease import Lease, lease_path
-from cosmos_venv.environments.lock import LOCK_FILENAME
+from cosmos_venv.environments.lock_files import LOCK_FILENAME
+from cosmos_venv.environments.put_off import failure_file
 from cosmos_venv.environments.store import BUILD_NAME, EnvironmentStore
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
+from cosmos_venv.lease import Lease, lease_path
 
 Report = Callable[[str], None]
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _KEPT = {".failed", ".failed.log"}
-_ENDINGS = {"", ".lease", ".json", ".rubbish", *_KEPT}
+_ENDINGS = {"", ".lease", ".json", ".rubbish", ".upgrade-failed", *_KEPT}
 
 
 def rubbish_path(build: Path) -> Path:
@@ -87,6 +90,7 @@ def retire(store: EnvironmentStore, build: Path, *, used_until: float | None = N
         if os.path.lexists(build):
             build.rename(rubbish_path(build))
         store.record_file(build).unlink(missing_ok=True)
+        failure_file(build).unlink(missing_ok=True)
         lease_path(build).unlink(missing_ok=True)
     finally:
         lease.close()
@@ -101,15 +105,26 @@ def delete(build: Path) -> None:
     removal.remove(rubbish_path(build))
 
 
-def keep_failed(store: EnvironmentStore, build: Path, lines: Iterable[str]) -> None:
-    """Keep a build that failed, and what was said, in place of the one of the same digest that failed before."""
+def keep_failed(store: EnvironmentStore, build: Path, lines: Iterable[str]) -> list[Path]:
+    """Keep a build that failed, and what was said, in place of the one of the same digest that failed before.
+
+    :returns: what is left for ``delete``.
+    """
     digest = build.name.partition("-")[0]
-    for name, endings in build_names(store).items():
-        if endings & _KEPT and name.startswith(digest):
-            delete_failed(store.builds / name)
+    names = [name for name, endings in build_names(store).items() if endings & _KEPT and name.startswith(digest)]
+    earlier = [store.builds / name for name in names]
+    for each in earlier:
+        _retire_failed(each)
     failed_log(build).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     if not retire(store, build) and rubbish_path(build).exists():
         rubbish_path(build).rename(failed_path(build))
+    return earlier
+
+
+def _retire_failed(build: Path) -> None:
+    if failed_path(build).exists():
+        failed_path(build).rename(rubbish_path(build))
+    failed_log(build).unlink(missing_ok=True)
 
 
 def delete_failed(build: Path) -> None:
@@ -123,32 +138,60 @@ def delete_failed(build: Path) -> None:
 
 
 def sweep_links(store: EnvironmentStore, report: Report) -> None:
-    """Remove the half-made links and lock files of dead processes. What cannot be removed stays, with a line."""
+    """Remove half-made links, lock files and commands of dead processes, and what builders said weeks ago.
+
+    What cannot be removed stays, with a line.
+    """
     links = (entry for entry in store.root.glob(".*") if entry.is_symlink())
     for left in [*links, *store.directory.glob(f".{LOCK_FILENAME}.*")]:
         with going_on(left, report):
             left.unlink()
+    for half in launchers.half_written(store.directory / "bin"):
+        with going_on(half, report):
+            half.unlink()
+    for files in all_builder_files(store):
+        with going_on(files.claim_file, report):
+            files.sweep()
     for trial in store.directory.glob(f"{TRIAL_PREFIX}*"):
         with going_on(trial, report):
             removal.remove(trial)
 
 
-def sweep(store: EnvironmentStore, report: Report) -> None:
-    """Remove all that dead builders and pruners left. What cannot be removed stays, with a line."""
+def mend_launchers(store: EnvironmentStore, report: Report) -> None:
+    """See to it that the commands in ``bin`` lead to an environment that is there; the newest is preferred."""
+    directory = store.directory / "bin"
+    try:
+        builds = {store.link(digest): store.builds / name for digest, name in published_names(store).items()}
+        newest_first = sorted(builds, key=lambda link: link.lstat().st_mtime_ns, reverse=True)
+        launchers.mend_launchers(directory, {link: builds[link] for link in newest_first})
+    except OSError as error:
+        report(f"{directory} keeps commands of environments that are gone: {error}.")
+
+
+def sweep(store: EnvironmentStore, report: Report) -> list[Path]:
+    """Take all that dead builders and pruners left out of sight. What cannot be removed stays, with a line.
+
+    :returns: what is left for ``delete``.
+    """
     sweep_links(store, report)
+    retired: list[Path] = []
     for build in unpublished(store):
         with going_on(build, report):
-            remove_unused(store, build)
+            retired += retire_unused(store, build)
+    return retired
 
 
-def remove_unused(store: EnvironmentStore, build: Path) -> None:
-    """Remove a build unless something runs in it: an installer that is still dying, a task of an old generation."""
+def retire_unused(store: EnvironmentStore, build: Path) -> list[Path]:
+    """Retire a build unless something runs in it: an installer that is still dying, a task of an old generation.
+
+    :returns: what is left for ``delete``: the build, or nothing.
+    :raises OSError: when it is another user's, or a step is not permitted.
+    """
     owner = owner_of(build)
     if os.geteuid() not in (0, owner) and owner is not None:
         # Out of sight it would help nobody: its files could not be deleted.
         raise PermissionError(f"it belongs to user id {owner}")
-    if not retire(store, build):
-        delete(build)
+    return [] if retire(store, build) else [build]
 
 
 def owner_of(build: Path) -> int | None:

@@ -13,34 +13,21 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from cosmos_venv.environments.fitness import UNSUPPORTED, unfit_message, why_unfit
-from cosmos_venv.environments.kernel_lock import open_for_locking
-from cosmos_venv.environments.lock_record import LockNote, LockRecord, Machine, ProcessState, staleness
+from cosmos_venv.environments.lock_files import KERNEL_LOCK_FILENAME, LOCK_FILENAME, NOTE_FILENAME
+from cosmos_venv.environments.lock_holders import held_here, holding
+from cosmos_venv.environments.lock_look import Found, Identity, identity_of, look_at, text_of_note
+from cosmos_venv.environments.lock_record import LockNote, Machine, ProcessState, staleness
 from cosmos_venv.environments.lock_wait import LockWait
 from cosmos_venv.exceptions import VirtualenvError
 from cosmos_venv.guarded import Cancellation
-
-LOCK_FILENAME = "cosmos_virtualenv.lock"
-NOTE_FILENAME = "cosmos_virtualenv.lock.json"
-KERNEL_LOCK_FILENAME = "cosmos_virtualenv.flock"
+from cosmos_venv.kernel_lock import open_for_locking
 
 _RENEW_AFTER = 10.0
 
 _BUSY = {errno.EAGAIN, errno.EACCES}
-
-
-_Identity = tuple[int, int]  # device and inode: which file it is, whatever its name
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Found:
-    """A lock file as one look saw it, and which file that was."""
-
-    record: LockRecord
-    identity: _Identity
 
 
 class VirtualenvLock:
@@ -55,12 +42,14 @@ class VirtualenvLock:
         self.note_file = directory / NOTE_FILENAME
         self.kernel_file = directory / KERNEL_LOCK_FILENAME
         self._progress = progress
-        self._linked: _Identity | None = None
+        self._linked: Identity | None = None
         self._renewed_at = 0.0
 
     @contextmanager
     def acquire(self, *, max_tries: int, cancellation: Cancellation, report: Callable[[str], None]) -> Iterator[None]:
-        """Within this block no other process builds in the directory.
+        """Within this block nobody else builds in the directory.
+
+        A thread that holds the lock already goes on at once, and keeps it until its outer block ends.
 
         :param max_tries: seconds to wait while the owner makes no progress; each is reported, with the owner.
         :raises VirtualenvLockTimeout: when they are over. The owner keeps the lock.
@@ -68,20 +57,44 @@ class VirtualenvLock:
         :raises CommandKilled: when ``cancellation`` was requested while waiting.
         """
         waiting = LockWait(self, max_tries=max_tries, cancellation=cancellation, report=report)
-        descriptor = open_for_locking(self.kernel_file)
-        try:
-            waiting.until(lambda: self._try_kernel_lock(descriptor))
+        with self._kernel_locked(waiting) as outer:
+            if outer is not None and outer._has_record():
+                with self._sharing_record(outer):
+                    yield
+                return
             try:
                 waiting.until(lambda: self._try_record(report))
                 report(f"Acquiring lock at {self.file} with pid {os.getpid()}")
                 yield
             finally:
                 self._release(report)
+
+    @contextmanager
+    def _kernel_locked(self, waiting: LockWait) -> Iterator[VirtualenvLock | None]:
+        """Gives the lock through which this thread holds it already."""
+        descriptor = open_for_locking(self.kernel_file)
+        outer = held_here(descriptor)
+        try:
+            if outer is not None:
+                yield outer
+                return
+            waiting.until(lambda: self._try_kernel_lock(descriptor))
+            with holding(descriptor, self):
+                yield None
         finally:
             # Closing alone would leave it to a child that was forked meanwhile.
             with suppress(OSError):  # where it could not be taken either, which is the error to be told
-                fcntl.flock(descriptor, fcntl.LOCK_UN)
+                if outer is None:
+                    fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)
+
+    @contextmanager
+    def _sharing_record(self, outer: VirtualenvLock) -> Iterator[None]:
+        self._linked = outer._linked
+        try:
+            yield
+        finally:
+            self._linked = None
 
     def is_available(self, *, report: Callable[[str], None]) -> bool:
         """Whether nobody who must be respected holds it now. Nothing is taken, made or removed.
@@ -100,7 +113,7 @@ class VirtualenvLock:
         return not is_locked
 
     def renew(self) -> None:
-        """Say that our build gets on, at most every 10 s: on other hosts only this shows that we live.
+        """Say that we are still at work, at most every 10 s: on other hosts only this shows that we live.
 
         Does nothing unless the lock is held here.
         """
@@ -109,8 +122,7 @@ class VirtualenvLock:
             return
         self._renewed_at = now
         try:
-            found = self._look()
-            if found is not None and found.identity == self._linked:
+            if self._has_record():
                 os.utime(self.file)
                 os.utime(self.note_file)
         except OSError:
@@ -153,7 +165,7 @@ class VirtualenvLock:
             self._remove(found.identity)
         return self._link_record()
 
-    def _why_outdated(self, found: _Found, *, is_kernel_lock_ours: bool) -> str | None:
+    def _why_outdated(self, found: Found, *, is_kernel_lock_ours: bool) -> str | None:
         process = None if found.record.pid is None else ProcessState.of(found.record.pid)
         return staleness(
             found.record,
@@ -179,38 +191,25 @@ class VirtualenvLock:
         finally:
             os.close(descriptor)
 
-    def _look(self) -> _Found | None:
-        try:
-            with self.file.open("rb") as file:
-                status = os.fstat(file.fileno())
-                text = file.read(64).decode("ascii", errors="replace")
-        except FileNotFoundError:
-            return None
-        record = LockRecord(text=text, age=time.time() - status.st_mtime, written_at=status.st_mtime)
-        note = self._note()
-        if note is not None and note.pid == record.pid:
-            record = LockRecord(text=text, age=record.age, written_at=record.written_at, note=note)
-        return _Found(record=record, identity=_identity(status))
+    def _look(self) -> Found | None:
+        return look_at(self.file, self.note_file)
 
-    def _note(self) -> LockNote | None:
-        text = self._note_text()
-        return None if text is None else LockNote.from_json(text)
-
-    def _note_text(self) -> str | None:
-        try:
-            return self.note_file.read_text(encoding="ascii")
-        except (OSError, UnicodeDecodeError):
-            return None
+    def _has_record(self) -> bool:
+        """Whether the record that we linked still stands."""
+        found = self._look()
+        # The process id alone says nothing: on another host an equal number is another process. Nor does the file
+        # alone: what is made after ours was deleted may get its inode.
+        return found is not None and found.identity == self._linked and found.record.pid == os.getpid()
 
     def _link_record(self) -> bool:
         """Whether the finished record now stands under its name; another's that has just appeared is left alone."""
-        note_of_another = self._note_text()
+        note_of_another = text_of_note(self.note_file)
         record = self._written_apart(str(os.getpid()))
         try:
             note = LockNote.of_this_process(device=self._device())
             self._written_apart(note.to_json()).replace(self.note_file)
             # Before linking: an error that a signal handler raises just after it must still find what to release.
-            self._linked = _identity(record.stat())
+            self._linked = identity_of(record.stat())
             self._renewed_at = time.monotonic()
             os.link(record, self.file)
         except FileExistsError:
@@ -238,14 +237,14 @@ class VirtualenvLock:
             raise
         return path
 
-    def _remove(self, identity: _Identity) -> None:
+    def _remove(self, identity: Identity) -> None:
         """Remove exactly the file that was looked at: one that took its place meanwhile is put back."""
         aside = self.file.with_name(f".{LOCK_FILENAME}.{uuid.uuid4().hex}")
         try:
             self.file.rename(aside)
         except FileNotFoundError:
             return
-        if _identity(aside.stat()) != identity:
+        if identity_of(aside.stat()) != identity:
             try:
                 os.link(aside, self.file)
             except FileExistsError:
@@ -254,22 +253,22 @@ class VirtualenvLock:
 
     def _release(self, report: Callable[[str], None]) -> None:
         """Remove the record that we linked, and no other. Never hides the error that ends the block."""
-        linked, self._linked = self._linked, None
+        linked = self._linked
         if linked is None:
             return
         report("Releasing virtualenv lock")
         try:
-            found = self._look()
-            # The process id alone says nothing: on another host an equal number is another process.
-            if found is not None and found.identity == linked and found.record.pid == os.getpid():
+            if self._has_record():
                 self.note_file.unlink(missing_ok=True)
                 self._remove(linked)
             else:
-                report(self._lost_message(found))
+                report(self._lost_message(self._look()))
         except OSError as error:
             report(f"The lock {self.file} cannot be removed ({error}); it counts as outdated once this process ends.")
+        finally:
+            self._linked = None
 
-    def _lost_message(self, found: _Found | None) -> str:
+    def _lost_message(self, found: Found | None) -> str:
         if found is None:
             return f"Lockfile {self.file} not found, perhaps deleted by other concurrent operator?"
         return (
@@ -280,7 +279,3 @@ class VirtualenvLock:
     def _unfit(self, what: str, error: OSError) -> VirtualenvError:
         fault = why_unfit(what, error, is_noexec=False)
         return VirtualenvError(unfit_message(self.file.parent, fault))
-
-
-def _identity(status: os.stat_result) -> _Identity:
-    return status.st_dev, status.st_ino

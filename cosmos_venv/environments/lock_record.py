@@ -6,19 +6,19 @@ import json
 import os
 import socket
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cache
 from pathlib import Path
 
-import psutil
-
-# Start times and file times come from different clocks of one kernel, at different resolutions.
+# Some file systems keep times of files in full seconds, and a kernel tells its own start in them.
 CLOCK_SLACK = 1.0
+# Others are as exact as the kernel's ticks, which start times of processes count: a hundredth of a second.
+TICK_SLACK = 0.05
 # Other implementations truncate the file before they write their PID into it.
 UNFINISHED_GRACE = 0.5
-# Nothing else is to be known of a process on another host: its record is renewed when its installer says something, at
-# most every 10 s. Where a mount shares no kernel locks between hosts (else those decide), one that compiles in silence
-# for longer than this is taken for dead, and another host may build, too: its task fails or builds anew.
+# Nothing else is to be known of a process on another host: its record is renewed every 10 s while its installer runs.
+# Where a mount shares no kernel locks between hosts (else those decide), one that is stopped for longer than this is
+# taken for dead, and another host may build, too: its task fails or builds anew.
 FOREIGN_HOST_AGE = 60.0
 
 
@@ -43,6 +43,7 @@ class Machine:
 class LockNote:
     """What this implementation writes beside its PID, in ``cosmos_virtualenv.lock.json``.
 
+    :param process_start_ticks: when its process started, as its kernel counts (see ``ProcessState``).
     :param device: of the directory, as the owner's kernel numbers it.
     """
 
@@ -50,28 +51,29 @@ class LockNote:
     host: str
     boot_id: str
     pid_namespace: str
-    process_started_at: float | None
+    process_start_ticks: int | None = None
     device: int | None = None
 
     @classmethod
     def of_this_process(cls, *, device: int | None = None) -> LockNote:
         machine = Machine.here()
-        process = ProcessState.of(os.getpid())
         return cls(
             pid=os.getpid(),
             host=machine.host,
             boot_id=machine.boot_id,
             pid_namespace=machine.pid_namespace,
-            process_started_at=None if process is None else process.started_at,
+            process_start_ticks=_start_ticks(os.getpid()),
             device=device,
         )
 
     @classmethod
     def from_json(cls, text: str) -> LockNote | None:
+        """What this release knows of a note; a later one may say more. None for half a one: the PID alone counts."""
         try:
-            return cls(**json.loads(text))
+            found = json.loads(text)
+            return cls(**{field.name: found[field.name] for field in fields(cls) if field.name in found})
         except (ValueError, TypeError):
-            return None  # another version's, or half of one: the PID alone counts then
+            return None
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -104,20 +106,26 @@ class ProcessState:
     """One living or not yet collected process.
 
     :param started_at: seconds since the epoch; None when the kernel does not tell.
+    :param start_ticks: the same as Linux counts it, in ticks since the machine started: no clock that is set moves it.
     """
 
     name: str
     is_zombie: bool
     started_at: float | None
+    start_ticks: int | None = None
 
     @classmethod
     def of(cls, pid: int) -> ProcessState | None:
         """None when there is no such process."""
+        import psutil  # whoever finds no record asks for no process
+
         try:
             process = psutil.Process(pid)
             with process.oneshot():
                 is_zombie = process.status() in {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}
-                return cls(name=process.name(), is_zombie=is_zombie, started_at=process.create_time())
+                ticks = _start_ticks(pid)
+                started_at = process.create_time() if ticks is None else _time_of(ticks)
+                return cls(name=process.name(), is_zombie=is_zombie, started_at=started_at, start_ticks=ticks)
         except psutil.NoSuchProcess:
             return None
         except psutil.AccessDenied:
@@ -173,9 +181,35 @@ def _staleness_of_process(record: LockRecord, process: ProcessState | None) -> s
         return f"process {record.pid} is not running"
     if process.is_zombie:
         return f"process {record.pid} has ended"
-    if process.started_at is not None and process.started_at > record.written_at + CLOCK_SLACK:
+    noted = None if record.note is None else record.note.process_start_ticks
+    if noted is not None and process.start_ticks is not None:
+        return None if noted == process.start_ticks else f"process {record.pid} is another one that got its number"
+    # Of a foreign record only its time is known. What remains: a process that got the number within that slack of the
+    # writing is taken for the owner, and one whose file server's clock is late by more than it has run is not.
+    slack = CLOCK_SLACK if record.written_at.is_integer() else TICK_SLACK
+    if process.started_at is not None and process.started_at > record.written_at + slack:
         return f"process {record.pid} started after it was written"
     return None
+
+
+def _start_ticks(pid: int) -> int | None:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19])
+    except (OSError, IndexError, ValueError):
+        return None  # not Linux, or gone
+
+
+def _time_of(ticks: int) -> float:
+    """Not by way of psutil, which counts from the machine's start in full seconds."""
+    return _booted_at() + ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _booted_at() -> float:
+    if hasattr(time, "CLOCK_BOOTTIME"):
+        return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    import psutil
+
+    return min(psutil.boot_time(), time.time())
 
 
 @cache
@@ -184,7 +218,7 @@ def _here() -> Machine:
         host=socket.gethostname(),
         boot_id=_text_of("/proc/sys/kernel/random/boot_id"),
         pid_namespace=_pid_namespace(),
-        booted_at=min(psutil.boot_time(), time.time()),
+        booted_at=_booted_at(),
     )
 
 

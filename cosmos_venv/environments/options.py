@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -99,6 +100,13 @@ def parse(words: Iterable[str]) -> Iterator[InstallOption]:
             continue
         follower = next(remaining, None)
         yield InstallOption(name=name, value=follower, words=(word,) if follower is None else (word, follower))
+
+
+def in_requirements(requirements: Iterable[str]) -> Iterator[InstallOption]:
+    """Options among requirements, such as ``-r FILE``."""
+    for text in requirements:
+        if text.lstrip().startswith("-"):
+            yield from parse(shlex.split(text))
 
 
 def _spelt_for_both(word: str) -> str:

@@ -1,75 +1,76 @@
-"""What pip is configured to do on this machine that uv, which reads none of it, would not do."""
+"""What is pip configured to do on this machine? By its variables and its files, for ``pip install``."""
 
 from __future__ import annotations
 
 import configparser
-import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
+
+from cosmos_venv.environments import options
 
 _SECTIONS = ("global", "install")
 
-# pip's setting, and the variables in which uv is told the same.
-_OF_UV = {
-    "index-url": ("UV_DEFAULT_INDEX", "UV_INDEX_URL"),
-    "extra-index-url": ("UV_INDEX", "UV_EXTRA_INDEX_URL"),
-    "find-links": ("UV_FIND_LINKS",),
-    "no-index": (),  # uv takes it as an option and from its configuration file only
-    "proxy": ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"),
-    "cert": ("SSL_CERT_FILE",),
-    "client-cert": ("SSL_CLIENT_CERT",),
-    "trusted-host": ("UV_INSECURE_HOST",),
-    "constraint": ("UV_CONSTRAINT",),
+ROUTES = frozenset({"proxy", "cert", "client-cert", "trusted-host", "keyring-provider"})
+"""Settings that say how an index is reached."""
+
+DECIDING = ROUTES | {
+    *("index-url", "extra-index-url", "find-links", "no-index", "requirement", "requirements-from-script", "group"),
+    *(
+        "editable",
+        "constraint",
+        "build-constraint",
+        "pre",
+        "only-final",
+        "all-releases",
+        "uploaded-prior-to",
+        "isolated",
+    ),
+    *("only-binary", "no-binary", "prefer-binary", "no-deps", "only-deps", "require-hashes", "ignore-requires-python"),
+    *("upgrade", "upgrade-strategy", "ignore-installed", "force-reinstall", "platform", "python-version", "abi"),
+    *("implementation", "no-build-isolation", "check-build-dependencies", "config-settings", "global-option"),
+    *("use-pep517", "no-use-pep517", "use-feature", "use-deprecated", "no-proxy-env"),
 }
-_OFF = {"0", "false", "no", "off"}
-_MOOT_WITHOUT_INDEX = {"no-index", "index-url", "extra-index-url", "proxy", "cert", "client-cert", "trusted-host"}
-_UV_NO_INDEX = re.compile(r"^no-index\s*=\s*true\b", re.MULTILINE)
+"""Settings that say what is installed and from where. A test names the others of pip's, which do not."""
+
+OFF = frozenset({"0", "false", "no", "off"})
 
 
 def read(environ: Mapping[str, str]) -> dict[str, list[str]]:
-    """pip's settings that decide what is installed and from where: its variables, then its files.
+    """The settings that decide what is installed and from where, by their long names; none that is switched off.
 
     :param environ: whose ``PIP_*`` variables, home and configuration folders count.
     """
-    settings: dict[str, list[str]] = {}
-    if environ.get("PIP_CONFIG_FILE") != "/dev/null":
-        for file in _files(environ):
-            settings.update(_settings_of(file))
-    for name in _OF_UV:
-        value = environ.get(f"PIP_{name.upper().replace('-', '_')}", "")
-        if value.strip() and value.strip().lower() not in _OFF:
-            settings[name] = value.split()
+    return {
+        name: value.split()
+        for name, value in sorted(_settings(environ).items())
+        if name in DECIDING and value.strip().lower() not in OFF
+    }
+
+
+def words_against_diversion(environ: Mapping[str, str], directory: Path) -> list[str]:
+    """Words for ``pip install`` into ``directory`` that overrule what would lead it somewhere else."""
+    # An empty prefix or root would be the working directory.
+    home = {"target": "", "prefix": str(directory), "root": "/"}
+    settings = _settings(environ)
+    return [f"--{name}={value}" for name, value in home.items() if name in settings]
+
+
+def _settings(environ: Mapping[str, str]) -> dict[str, str]:
+    sections: dict[str, dict[str, str]] = {section: {} for section in _SECTIONS}
+    for file in _files(environ) if environ.get("PIP_CONFIG_FILE") != "/dev/null" else ():
+        for section, found in _sections_of(file).items():
+            sections[section].update(found)
+    variables = {_long_name(key[4:]): value for key, value in environ.items() if key.startswith("PIP_")}
+    settings: dict[str, str] = {}
+    for layer in [*sections.values(), variables]:  # a section of any file goes before all that is global
+        settings.update({name: value for name, value in layer.items() if value.strip()})
     return settings
 
 
-def unknown_to_uv(
-    settings: Mapping[str, Iterable[str]], environ: Mapping[str, str], *, given: Iterable[str]
-) -> list[str]:
-    """Names of the settings that matter for this installation and that uv is not told.
-
-    :param settings: as ``read`` gives them.
-    :param given: long names of the options of this installation.
-    """
-    given = set(given)
-    unknown = []
-    for name, values in settings.items():
-        is_moot = (name == "index-url" and "--index-url" in given) or (
-            name in _MOOT_WITHOUT_INDEX and ("--no-index" in given or _has_uv_no_index(environ))
-        )
-        told = {word for variable in _OF_UV[name] for word in environ.get(variable, "").replace(",", " ").split()}
-        if not is_moot and not set(values) <= told:
-            unknown.append(name)
-    return sorted(unknown)
-
-
-def _has_uv_no_index(environ: Mapping[str, str]) -> bool:
-    """Whether the configuration file that uv is pointed to switches the index off."""
-    try:
-        text = Path(environ["UV_CONFIG_FILE"]).read_text(encoding="utf-8")
-    except (KeyError, OSError, UnicodeDecodeError):
-        return False
-    return _UV_NO_INDEX.search(text) is not None
+def _long_name(key: str) -> str:
+    """Each second spelling that pip takes is one here."""
+    return next(options.parse([f"--{key.lower().replace('_', '-')}"])).name.removeprefix("--")
 
 
 def _files(environ: Mapping[str, str]) -> list[Path]:
@@ -92,16 +93,14 @@ def _files(environ: Mapping[str, str]) -> list[Path]:
     return files
 
 
-def _settings_of(file: Path) -> dict[str, list[str]]:
+def _sections_of(file: Path) -> dict[str, dict[str, str]]:
     parser = configparser.RawConfigParser()
     try:
         parser.read_string(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, configparser.Error):
         return {}  # pip says so itself, in its own words, when it runs
-    found = {}
-    for section in _SECTIONS:
-        for name, value in parser.items(section) if parser.has_section(section) else ():
-            setting = name.replace("_", "-")
-            if setting in _OF_UV and value.strip() and value.strip().lower() not in _OFF:
-                found[setting] = value.split()
-    return found
+    return {
+        section: {_long_name(key): value or "" for key, value in parser.items(section)}
+        for section in _SECTIONS
+        if parser.has_section(section)
+    }

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from cosmos_venv.environments import leftovers
-from cosmos_venv.environments.inventory import StoredBuild, bytes_of, read_inventory
+from cosmos_venv.environments.inventory import StoredBuild, bytes_of, read_inventory, select
 from cosmos_venv.environments.leftovers import Report
 from cosmos_venv.environments.lock import VirtualenvLock
 from cosmos_venv.environments.store import EnvironmentStore
@@ -16,7 +16,7 @@ from cosmos_venv.environments.trust import refuse_untrusted
 from cosmos_venv.environments.upkeep import DAY, PruneLimits
 from cosmos_venv.guarded import Cancellation
 
-__all__ = ["Removal", "choose", "delete_retired", "prune", "retire_surplus", "surplus"]
+__all__ = ["Removal", "choose", "delete_retired", "named", "prune", "remove", "retire_surplus", "surplus"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,15 +59,20 @@ def prune(
     :raises VirtualenvError: when the directory cannot be read, or somebody else can have written there.
     :raises CommandKilled: when ``cancellation`` was requested.
     """
-    expected = surplus(store, limits, now=now)
-    if all(each.obstacle for each in expected):
-        return expected  # nothing to do, or nothing that may be done: no lock is wanted where nothing is written
-    with store.naming_the_directory():
-        lock = VirtualenvLock(store.directory)
-        with lock.acquire(max_tries=max_tries, cancellation=cancellation, report=report):
-            removals = retire_surplus(store, limits, now=now)
-            leftovers.sweep_links(store, report)
-        return delete_retired(removals)
+    look = partial(surplus, store, limits, now=now)
+    return _remove(store, look, max_tries=max_tries, cancellation=cancellation, report=report)
+
+
+def remove(
+    store: EnvironmentStore, digest: str, *, max_tries: int, cancellation: Cancellation, report: Report
+) -> list[Removal]:
+    """Remove one environment that nobody uses, whatever the limits say. Otherwise as ``prune``.
+
+    :param digest: the first characters of it, or one generation as ``<digest>-<number>``.
+    :raises CosmosValueError: when it fits none, or several.
+    """
+    look = partial(named, store, digest)
+    return _remove(store, look, max_tries=max_tries, cancellation=cancellation, report=report)
 
 
 def surplus(store: EnvironmentStore, limits: PruneLimits, *, now: float) -> list[Removal]:
@@ -75,10 +80,13 @@ def surplus(store: EnvironmentStore, limits: PruneLimits, *, now: float) -> list
 
     :raises VirtualenvError: when the directory cannot be read, or somebody else can have written there.
     """
-    with store.naming_the_directory():
-        # What is deleted is found by names in there.
-        refuse_untrusted([store.directory, store.root, store.builds])
-    return [_permitted(store, each) for each in choose(read_inventory(store), limits, now=now)]
+    return [_permitted(store, each) for each in choose(_trusted_inventory(store), limits, now=now)]
+
+
+def named(store: EnvironmentStore, digest: str) -> list[Removal]:
+    """What ``remove`` would remove now. Writes nothing. Raises what ``remove`` does."""
+    fitting = select(_trusted_inventory(store), digest)
+    return [_permitted(store, _asked_for(each)) for each in fitting]
 
 
 def choose(builds: Sequence[StoredBuild], limits: PruneLimits, *, now: float) -> list[Removal]:
@@ -96,12 +104,48 @@ def retire_surplus(store: EnvironmentStore, limits: PruneLimits, *, now: float) 
 
     Whoever calls this holds the directory's lock.
     """
-    return [_attempt(each, partial(_retire, store)) for each in surplus(store, limits, now=now)]
+    return _retire_each(store, surplus(store, limits, now=now))
 
 
 def delete_retired(removals: Iterable[Removal]) -> list[Removal]:
     """Delete what ``retire_surplus`` has retired. Returns all of them, with what became an obstacle meanwhile."""
     return [_attempt(each, _delete) for each in removals]
+
+
+def _remove(
+    store: EnvironmentStore,
+    look: Callable[[], list[Removal]],
+    *,
+    max_tries: int,
+    cancellation: Cancellation,
+    report: Report,
+) -> list[Removal]:
+    expected = look()
+    if all(each.obstacle for each in expected):
+        return expected  # nothing to do, or nothing that may be done: no lock is wanted where nothing is written
+    with store.naming_the_directory():
+        lock = VirtualenvLock(store.directory)
+        with lock.acquire(max_tries=max_tries, cancellation=cancellation, report=report):
+            removals = _retire_each(store, look())
+            leftovers.sweep_links(store, report)
+            leftovers.mend_launchers(store, report)
+        return delete_retired(removals)
+
+
+def _trusted_inventory(store: EnvironmentStore) -> list[StoredBuild]:
+    with store.naming_the_directory():
+        # What is deleted is found by names in there.
+        refuse_untrusted([store.directory, store.root, store.builds])
+    return read_inventory(store)
+
+
+def _asked_for(stored: StoredBuild) -> Removal:
+    obstacle = ""
+    if stored.state == "building":
+        obstacle = "it is being built"
+    elif stored.is_in_use:
+        obstacle = "it is in use; try again when the tasks that run in it have ended"
+    return Removal(stored=stored, reason="it was asked for", obstacle=obstacle)
 
 
 _UNREACHABLE = {
@@ -157,8 +201,14 @@ def _too_large(builds: Sequence[StoredBuild], limits: PruneLimits, now: float) -
             yield Removal(stored=each, reason=f"there are more than {limits.max_bytes} bytes")
 
 
+def _retire_each(store: EnvironmentStore, going: Iterable[Removal]) -> list[Removal]:
+    return [_attempt(each, partial(_retire, store)) for each in going]
+
+
 def _permitted(store: EnvironmentStore, going: Removal) -> Removal:
     """Before anything is begun: an environment that is out of sight and cannot be deleted would help nobody."""
+    if going.obstacle:
+        return going
     obstacle = ""
     owner = leftovers.owner_of(going.stored.path)
     if not os.access(store.builds, os.W_OK) or not os.access(store.root, os.W_OK):

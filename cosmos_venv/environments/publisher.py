@@ -9,18 +9,19 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cosmos_venv.environments import integrity, leftovers, removal
+from cosmos_venv.environments.activity import Activity
 from cosmos_venv.environments.builder import build_environment
 from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.fitness import refuse_unfit, refuse_unfit_path
 from cosmos_venv.environments.installer import Installer, InstallerPreference, choose_installer
 from cosmos_venv.environments.launchers import write_launchers
-from cosmos_venv.environments.lease import Lease, lease_path
 from cosmos_venv.environments.lock import VirtualenvLock
 from cosmos_venv.environments.pruner import Removal, delete_retired, retire_surplus
+from cosmos_venv.environments.put_off import LONGEST_PAUSE, is_put_off, put_off
 from cosmos_venv.environments.record import write_record
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import BUILD_NAME, EnvironmentStore
@@ -28,6 +29,11 @@ from cosmos_venv.environments.trust import make_directory
 from cosmos_venv.environments.upkeep import Upkeep
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError, VirtualenvError, VirtualenvLockTimeout
 from cosmos_venv.guarded import Cancellation
+from cosmos_venv.lease import Lease, lease_path
+from cosmos_venv.started_guard import started_ahead
+
+# Make it, fill it, write it to the disk, check it.
+_COMMANDS_OF_A_BUILD = 4
 
 
 class Publisher:
@@ -35,6 +41,7 @@ class Publisher:
 
     :param cancellation: ends waiting and building.
     :param report: gets lines for the task's log.
+    :param warn: gets those that somebody should act on; None: ``report`` does.
     :param upkeep: what happens to the other environments afterwards; None: nothing.
     """
 
@@ -45,15 +52,18 @@ class Publisher:
         *,
         cancellation: Cancellation,
         report: Callable[[str], None],
+        warn: Callable[[str], None] | None = None,
         upkeep: Upkeep | None = None,
     ) -> None:
         self._store = store
         self._spec = spec
         self._cancellation = cancellation
         self._report = report
+        self._warn = warn or report
         self._upkeep = upkeep or Upkeep()
         self._said: list[str] = []
         self._retired: list[Removal] = []
+        self._rubbish: list[Path] = []
         self._lock = VirtualenvLock(store.directory, progress=self._progress)
 
     def make_ready(self, *, preference: InstallerPreference, max_tries: int) -> Environment:
@@ -61,50 +71,81 @@ class Publisher:
         store = self._store
         with store.naming_the_directory():
             make_directory(store.directory, store.directory_mode)
-            with self._lock.acquire(max_tries=max_tries, cancellation=self._cancellation, report=self._report):
-                environment = store.find(self._spec) or self._build(preference)
+            with self._locked(max_tries):
+                environment = store.find(self._spec, cancellation=self._cancellation) or self._build(preference)
             # Who waits for the lock need not wait for this.
             self._delete_retired(environment)
             return environment
 
-    def upgrade(self, old: Environment, *, preference: InstallerPreference) -> Environment:
-        """A newer generation, published over ``old``; ``old`` itself while somebody else is building: nobody waits.
+    def upgrade(
+        self, old: Environment, *, preference: InstallerPreference, pause: float = LONGEST_PAUSE
+    ) -> Environment:
+        """A newer generation, published over ``old``.
 
-        ``old`` is closed unless it is what is returned. Raises what ``EnvironmentStore.open`` says.
+        ``old`` itself while somebody else is building (nobody waits), and when the newer one cannot be built: with a
+        warning, and no task tries again for ``pause`` seconds. It is closed unless it is what is returned. Raises
+        what ``EnvironmentStore.open`` says.
         """
         store = self._store
         if not os.access(store.root, os.W_OK):
             self._report(f"{store.root} cannot be written: --upgrade does nothing there.")
             return old
         try:
-            with (
-                store.naming_the_directory(),
-                self._lock.acquire(max_tries=0, cancellation=self._cancellation, report=self._report),
-            ):
-                newer = self._newer_than(old) or self._build(preference)
+            with store.naming_the_directory(), self._locked(max_tries=0):
+                newer = self._newer_than(old) or self._build_newer(old, preference, pause)
         except VirtualenvLockTimeout:
             return old
         except BaseException:
             old.close()
             raise
+        if newer is None:
+            return old
         old.close()
         self._delete_retired(newer)
         return newer
 
+    def _build_newer(self, old: Environment, preference: InstallerPreference, pause: float) -> Environment | None:
+        if is_put_off(old.path, pause=pause):
+            return None  # by a task that had the lock before us
+        try:
+            return self._build(preference)
+        except (VirtualenvBuildError, OSError) as error:
+            self._warn(
+                f"The virtualenv for {self._spec} could not be upgraded: {old.path} is used as it is, and the next "
+                f"attempt is made after {pause:.0f} s. {error}"
+            )
+            with suppress(OSError):  # then the next task tries again
+                put_off(old.path, str(error))
+            return None
+
+    @contextmanager
+    def _locked(self, max_tries: int) -> Iterator[None]:
+        """The directory's lock. What is retired under it is deleted after its release: nobody waits for that."""
+        try:
+            with self._lock.acquire(max_tries=max_tries, cancellation=self._cancellation, report=self._report):
+                yield
+        finally:
+            for build in self._rubbish:
+                with leftovers.going_on(build, self._report):
+                    leftovers.delete(build)
+
     def _newer_than(self, old: Environment) -> Environment | None:
         """What another task has published since ``old`` was found."""
-        found = self._store.find(self._spec)
+        found = self._store.find(self._spec, cancellation=self._cancellation)
         if found is None or found.path != old.path:
             return found
         found.close()
         return None
 
+    @started_ahead(_COMMANDS_OF_A_BUILD)
     def _build(self, preference: InstallerPreference) -> Environment:
-        installer = choose_installer(preference, self._spec.pip_install_options, os.environ)
+        installer = choose_installer(
+            preference, self._spec.pip_install_options, os.environ, requirements=self._spec.requirements
+        )
         refuse_unfit(self._store.directory)
         make_directory(self._store.root, self._store.directory_mode)
         make_directory(self._store.builds, self._store.directory_mode)
-        leftovers.sweep(self._store, self._report)
+        self._rubbish += leftovers.sweep(self._store, self._report)
         build = self._next_build()
         refuse_unfit_path(build, installer=installer.name)
         self._report(f"Creating the virtualenv {build} with {installer.name} ({installer.reason}).")
@@ -123,37 +164,44 @@ class Publisher:
     def _fill_and_publish(self, build: Path, installer: Installer, lease: Lease) -> Environment:
         def report_progress(line: str) -> None:
             lease_path(build).touch()
-            self._lock.renew()
             self._said.append(line)
             self._report(line)
 
+        def look_at_it() -> None:
+            self._lock.renew()
+            if activity.has_gone_on():
+                lease_path(build).touch()
+
+        activity = Activity()
         began = time.monotonic()
-        build_environment(
+        installed = build_environment(
             self._spec,
             build,
             installer,
             cancellation=self._cancellation,
             report=report_progress,
+            on_tick=look_at_it,
             keep_open=lease.descriptors,
+            is_durable=True,
         )
         seconds = time.monotonic() - began
         environment = self._store.environment_of(self._spec, build, lease=lease, was_built=True)
-        write_record(environment.record_file, self._spec, build, installer=installer, seconds=seconds)
+        write_record(environment.record_file, self._spec, installed.pins, installer=installer, seconds=seconds)
         removal.protect(build)
         # Before publishing, so that whoever is killed between the two is made up for by the next build.
-        self._write_launchers(build)
+        self._write_launchers(installed.console_scripts)
         self._publish(build)
         self._report(f"The virtualenv {build} is ready after {seconds:.1f} s.")
         return environment
 
-    def _write_launchers(self, build: Path) -> None:
+    def _write_launchers(self, commands: list[str]) -> None:
         directory = self._store.directory
         if (directory / "pyvenv.cfg").exists():
             self._report(f"{directory} is a virtual environment already: it is left as it is, and not used.")
             return
         try:
             make_directory(directory / "bin", self._store.directory_mode)
-            write_launchers(directory / "bin", self._store.link(self._spec.digest), integrity.console_scripts(build))
+            write_launchers(directory / "bin", self._store.link(self._spec.digest), commands)
         except OSError as error:
             # They are for people at a terminal; no task needs them.
             self._report(f"{directory / 'bin'} does not get the commands of the environment: {error}.")
@@ -176,6 +224,7 @@ class Publisher:
             return
         with self._going_on_unpruned():
             self._retired = retire_surplus(self._store, limits, now=time.time())
+            leftovers.mend_launchers(self._store, self._report)
 
     def _delete_retired(self, environment: Environment) -> None:
         try:
@@ -194,19 +243,19 @@ class Publisher:
             self._report(f"{self._store.root} is not pruned: {error}")
 
     def _clean_up(self, build: Path, error: BaseException) -> None:
-        """Remove what came to nothing, or keep it where that is wanted. The error that ended it is the one to tell."""
+        """Retire what came to nothing, or keep it where that is wanted. The error that ended it is the one to tell."""
         with leftovers.going_on(build, self._report):
             # A signal handler may raise after the publishing too: then others use the build already.
             if self._store.published(self._spec.digest) == build:
                 return
             if self._upkeep.keep_failed and isinstance(error, VirtualenvBuildError):
-                leftovers.keep_failed(self._store, build, [*self._said, str(error)])
+                self._rubbish += leftovers.keep_failed(self._store, build, [*self._said, str(error)])
                 self._report(f"What there is of it is kept in {leftovers.failed_path(build)}.")
             else:
-                leftovers.remove_unused(self._store, build)
+                self._rubbish += leftovers.retire_unused(self._store, build)
 
     def _progress(self) -> object:
-        """What is visible of a build under way: when its installer last spoke, and how much is installed."""
+        """What is visible of a build under way: when its installer last spoke or wrote, and how much is installed."""
         try:
             builds = [build for build in leftovers.unpublished(self._store) if lease_path(build).exists()]
             return [(build, lease_path(build).stat().st_mtime_ns, _installed(build)) for build in builds]

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-import msgspec
-
-from cosmos_venv.environments import integrity
+from cosmos_venv.environments import sources
 from cosmos_venv.environments.installer import Installer
 from cosmos_venv.environments.interpreter import Interpreter
 from cosmos_venv.environments.spec import EnvironmentSpec
 
 
-class RecordedSpec(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, kw_only=True)
+class RecordedSpec:
     """``EnvironmentSpec.redacted``: what was asked for, without any credential."""
 
     requirements: tuple[str, ...]
@@ -24,21 +25,25 @@ class RecordedSpec(msgspec.Struct, frozen=True, kw_only=True):
     system_site_packages: bool
 
 
-class RecordedInstaller(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, kw_only=True)
+class RecordedInstaller:
     name: str
     reason: str
 
 
-class RecordedBuilder(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, kw_only=True)
+class RecordedBuilder:
     pid: int
     uid: int
     host: str
 
 
-class BuildRecord(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, kw_only=True)
+class BuildRecord:
     """The record of one build.
 
     :param pins: version of each distribution that was installed.
+    :param sources: hosts of the indexes, and folders, that the installer was told to take them from.
     :param built_at: ISO 8601, in UTC.
     :param seconds: that the building took.
     """
@@ -50,20 +55,24 @@ class BuildRecord(msgspec.Struct, frozen=True, kw_only=True):
     built_by: RecordedBuilder
     built_at: str
     seconds: float
+    sources: tuple[str, ...] = ()
 
 
-def write_record(file: Path, spec: EnvironmentSpec, path: Path, *, installer: Installer, seconds: float) -> None:
-    """Write down what stands in ``path``. Whatever could hold a credential is masked."""
+def write_record(
+    file: Path, spec: EnvironmentSpec, pins: dict[str, str], *, installer: Installer, seconds: float
+) -> None:
+    """Write down what was built. Whatever could hold a credential is masked."""
     record = BuildRecord(
         digest=spec.digest,
         spec=RecordedSpec(**{**spec.redacted, "interpreter": spec.interpreter}),
-        pins=integrity.pins(path),
+        pins=pins,
         installer=RecordedInstaller(name=installer.name, reason=installer.reason),
         built_by=RecordedBuilder(pid=os.getpid(), uid=os.getuid(), host=socket.gethostname()),
         built_at=datetime.now(tz=timezone.utc).isoformat(timespec="seconds"),
         seconds=round(seconds, 3),
+        sources=sources.hosts(installer.name, spec.pip_install_options, spec.requirements, os.environ),
     )
-    file.write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n")
+    file.write_text(json.dumps(asdict(record), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def read_record(file: Path) -> BuildRecord:
@@ -72,4 +81,6 @@ def read_record(file: Path) -> BuildRecord:
     :raises OSError: when it cannot be read.
     :raises ValueError: saying what is wrong with it.
     """
+    import msgspec
+
     return msgspec.json.decode(file.read_bytes(), type=BuildRecord)

@@ -10,6 +10,7 @@ from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.guarded import Cancellation
 
 PARAMETER = "virtualenv_search_path"
 
@@ -29,10 +30,13 @@ def stores_of(text: str) -> list[EnvironmentStore]:
     return [EnvironmentStore(path, parameter=PARAMETER, is_read_only=True) for path in paths]
 
 
-def find_first(stores: Iterable[EnvironmentStore], spec: EnvironmentSpec) -> Environment | None:
+def find_first(
+    stores: Iterable[EnvironmentStore], spec: EnvironmentSpec, *, cancellation: Cancellation | None = None
+) -> Environment | None:
     """The ready environment of the first store that has one, leased where its mount allows it; the caller closes it.
 
     :raises VirtualenvError: when a store cannot be read, or somebody else can have written there.
+    :raises CommandKilled: when ``cancellation`` was requested meanwhile.
     """
-    found = (store.find(spec) for store in stores)
+    found = (store.find(spec, cancellation=cancellation) for store in stores)
     return next((environment for environment in found if environment is not None), None)

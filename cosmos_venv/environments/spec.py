@@ -11,22 +11,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.specifiers import Specifier
-from packaging.utils import canonicalize_name, canonicalize_version
-
 from cosmos_venv.environments import credentials, options
-from cosmos_venv.environments.content import (
-    ARCHIVES,
-    PATH_AND_REST,
-    canonical_requirements_file,
-    digest_of_path,
-)
+from cosmos_venv.environments.content import canonical_requirements_file, digest_of_path
 from cosmos_venv.environments.interpreter import Interpreter
+from cosmos_venv.environments.local_path import LocalPath, is_url, local_path
 from cosmos_venv.exceptions import CosmosValueError
+
+if TYPE_CHECKING:
+    # Imported where it is used: a builder that is told the digest needs none of it.
+    from packaging.requirements import Requirement
+    from packaging.specifiers import Specifier
 
 _FORM = 1  # raise it when the canonical form changes: environments of the old form are then not found
 
@@ -55,7 +52,7 @@ class EnvironmentSpec:
         refuse_anything_but_strings("py_requirements", self.requirements)
         refuse_anything_but_strings("pip_install_options", self.pip_install_options)
         for text in self.requirements:
-            if not (text.lstrip().startswith("-") or _is_local(text) or _is_url(text)):
+            if not (text.lstrip().startswith("-") or local_path(text) or is_url(text)):
                 _parsed(text)
 
     @cached_property
@@ -94,7 +91,7 @@ class EnvironmentSpec:
     @property
     def redacted(self) -> dict[str, Any]:
         """The spec as it may be shown and stored: without any credential."""
-        shown = self.as_dict()
+        shown = asdict(self)
         del shown["check"]
         for name in ("requirements", "pip_install_options"):
             shown[name] = [credentials.mask(text) for text in shown[name]]
@@ -102,15 +99,18 @@ class EnvironmentSpec:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data from which ``from_dict`` makes an equal spec. May hold credentials: never store it."""
-        return asdict(self)
+        return {**asdict(self), "digest": self.digest}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> EnvironmentSpec:
+        """The same spec in another process, with the digest it had where it was made and checked."""
         known = {field.name: data[field.name] for field in fields(cls)}
         known["requirements"] = tuple(known["requirements"])
         known["pip_install_options"] = tuple(known["pip_install_options"])
         known["interpreter"] = Interpreter(**known["interpreter"])
-        return cls(**known)
+        spec = object.__new__(cls)
+        vars(spec).update(known, digest=data["digest"])
+        return spec
 
     def __repr__(self) -> str:
         return f"EnvironmentSpec({', '.join(f'{name}={value!r}' for name, value in self.redacted.items())})"
@@ -134,20 +134,9 @@ def refuse_anything_but_strings(name: str, given: object) -> None:
             raise CosmosValueError(f"{name}: {text!r} is no string. Write {str(text)!r}.")
 
 
-def _is_url(text: str) -> bool:
-    return "://" in text.split(" ", maxsplit=1)[0]
-
-
-def _is_local(text: str) -> bool:
-    """Whether pip takes it as a path: it has a separator or ends like an archive, and is no URL."""
-    path = PATH_AND_REST.fullmatch(text.strip())
-    if path is None or "@" in text or _is_url(text):
-        return False
-    name = path["path"].strip()
-    return "/" in name or name.startswith(".") or name.endswith(ARCHIVES)
-
-
 def _parsed(text: str) -> Requirement:
+    from packaging.requirements import InvalidRequirement, Requirement
+
     try:
         return Requirement(text)
     except InvalidRequirement as error:
@@ -162,10 +151,12 @@ def _canonical_requirement(text: str) -> str:
     text = text.strip()
     if text.startswith("-"):
         return " ".join(part for option in options.parse(shlex.split(text)) for part in _canonical(option))
-    if _is_local(text):
-        return _canonical_path(text)
-    if _is_url(text):
+    if local := local_path(text):
+        return _canonical_path(local)
+    if is_url(text):
         return _with_content(text)
+    from packaging.utils import canonicalize_name
+
     requirement = _parsed(text)
     extras = ",".join(sorted(canonicalize_name(extra) for extra in requirement.extras))
     source = _with_content(requirement.url) if requirement.url else _canonical_specifiers(requirement)
@@ -178,16 +169,16 @@ def _canonical_specifiers(requirement: Requirement) -> str:
 
 def _canonical_specifier(specifier: Specifier) -> str:
     """``==1.0`` and ``==1.0.0`` mean the same, ``~=1.0`` and ``~=1.0.0`` do not; ``===`` compares texts."""
+    from packaging.utils import canonicalize_version
+
     if specifier.operator == "===" or specifier.version.endswith(".*"):
         return f"{specifier.operator}{specifier.version}"
     version = canonicalize_version(specifier.version, strip_trailing_zero=specifier.operator != "~=")
     return f"{specifier.operator}{version}"
 
 
-def _canonical_path(text: str) -> str:
-    parts = PATH_AND_REST.fullmatch(text)
-    assert parts is not None  # noqa: S101 - _is_local matched the same pattern
-    return f"content {digest_of_path(Path(parts['path'].strip()))} {parts['rest'].strip()}"
+def _canonical_path(local: LocalPath) -> str:
+    return f"content {digest_of_path(Path(local.path))} {local.rest}"
 
 
 def _with_content(url: str) -> str:
@@ -202,9 +193,9 @@ def _canonical(option: options.InstallOption) -> Iterator[str]:
     yield option.name
     if option.value is None:
         return
-    if option.names_requirements_file and not _is_url(option.value):
+    if option.names_requirements_file and not is_url(option.value):
         yield from canonical_requirements_file(Path(option.value))
-    elif option.name in {"", "--editable"} and _is_local(option.value):
-        yield _canonical_path(option.value)
+    elif option.name in {"", "--editable"} and (local := local_path(option.value)):
+        yield _canonical_path(local)
     else:
         yield credentials.remove(option.value)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import time
@@ -15,11 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cosmos_venv.environments.environment import Environment
-from cosmos_venv.environments.lease import Lease
+from cosmos_venv.environments.put_off import LONGEST_PAUSE, is_put_off
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.trust import refuse_untrusted
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 from cosmos_venv.guarded import Cancellation
+from cosmos_venv.kernel_lock import NOBODY_LOCKS
+from cosmos_venv.lease import Lease
 
 if TYPE_CHECKING:
     from cosmos_venv.environments.installer import InstallerPreference
@@ -31,19 +32,8 @@ __all__ = ["BUILD_NAME", "LAYOUT", "EnvironmentStore"]
 LAYOUT = "envs-v1"
 BUILD_NAME = re.compile(r"(?P<digest>[0-9a-f]{64})-(?P<number>\d+)")
 _REMOVAL_IN_PROGRESS = 0.005
-# What a mount answers that cannot be written to, or knows no locks: no lease can be had there by anybody.
-_NOBODY_PRUNES = {
-    *(
-        errno.EROFS,
-        errno.EACCES,
-        errno.EPERM,
-        errno.ENOLCK,
-        errno.ENOSYS,
-        errno.ENOTSUP,
-        errno.EOPNOTSUPP,
-        errno.EINVAL,
-    ),
-}
+# Taking a build out of sight is a matter of milliseconds; a pruner that was stopped in the middle keeps nobody.
+_LONGEST_REMOVAL = 5.0
 
 
 class EnvironmentStore:
@@ -70,13 +60,19 @@ class EnvironmentStore:
         self.root = self.directory / LAYOUT
         self.builds = self.root / "builds"
 
-    def find(self, spec: EnvironmentSpec) -> Environment | None:
+    def find(self, spec: EnvironmentSpec, *, cancellation: Cancellation | None = None) -> Environment | None:
         """The ready environment, leased to the caller (who closes it); None when there is none. Takes no lock.
+
+        None too when it is being removed and that does not come to an end.
 
         :raises CosmosValueError: when ``virtualenv_dir`` is a file.
         :raises VirtualenvError: when it cannot be read, or somebody else can have written there.
+        :raises CommandKilled: when ``cancellation`` was requested meanwhile.
         """
+        deadline = time.monotonic() + _LONGEST_REMOVAL
         while True:
+            if cancellation is not None:
+                cancellation.raise_if_requested()
             build = self.published(spec.digest)
             # After the look at the link: what was missing then may have been planted meanwhile.
             with self.naming_the_directory():
@@ -88,7 +84,7 @@ class EnvironmentStore:
             try:
                 lease = Lease.shared(build, make=not self.is_read_only)
             except OSError as error:
-                if not self.is_read_only and error.errno not in _NOBODY_PRUNES:
+                if not self.is_read_only and error.errno not in NOBODY_LOCKS:
                     with self.naming_the_directory():
                         raise
                 # A read-only store on a mount without locks: nobody prunes it, so nothing needs a lease.
@@ -103,6 +99,8 @@ class EnvironmentStore:
                 return self.environment_of(spec, build, lease=lease)
             if lease is not None:
                 lease.close()
+            if time.monotonic() >= deadline:
+                return None
             time.sleep(_REMOVAL_IN_PROGRESS)
 
     @contextmanager
@@ -115,6 +113,7 @@ class EnvironmentStore:
         upgrade_after: float | None = None,
         cancellation: Cancellation,
         report: Callable[[str], None],
+        warn: Callable[[str], None] | None = None,
         upkeep: Upkeep | None = None,
     ) -> Iterator[Environment]:
         """The environment, built first when it is not there yet, kept for as long as the block runs.
@@ -122,8 +121,10 @@ class EnvironmentStore:
         :param preference: which installer builds it.
         :param max_tries: seconds to wait for another builder that makes no progress.
         :param upgrade_after: age in seconds at which a spec that asks for ``--upgrade`` is resolved anew, into a newer
-            generation, by one task at a time; the others use what is ready. None: never.
+            generation, by one task at a time; the others use what is ready. None: never. When that fails, what is
+            ready is used, and the next attempt is put off for as long, at most an hour.
         :param report: gets lines for the task's log.
+        :param warn: gets those that somebody should act on; None: ``report`` does.
         :param upkeep: what happens to the directory's other environments when this one had to be built.
         :raises CosmosValueError: when ``virtualenv_dir`` is a file.
         :raises VirtualenvBuildError: when it cannot be built.
@@ -131,16 +132,16 @@ class EnvironmentStore:
         :raises VirtualenvError: when the directory cannot be read or written, or somebody else can have written there.
         :raises CommandKilled: when ``cancellation`` was requested.
         """
-        environment = self.find(spec)
+        environment = self.find(spec, cancellation=cancellation)
         if environment is None or _is_outdated(environment, spec, upgrade_after):
             # Its imports are for the one task that builds, not for all that find their environment.
             from cosmos_venv.environments.publisher import Publisher
 
-            publisher = Publisher(self, spec, cancellation=cancellation, report=report, upkeep=upkeep)
+            publisher = Publisher(self, spec, cancellation=cancellation, report=report, warn=warn, upkeep=upkeep)
             if environment is None:
                 environment = publisher.make_ready(preference=preference, max_tries=max_tries)
             else:
-                environment = publisher.upgrade(environment, preference=preference)
+                environment = publisher.upgrade(environment, preference=preference, pause=_pause(upgrade_after))
         try:
             yield environment
         finally:
@@ -213,4 +214,8 @@ def _is_outdated(environment: Environment, spec: EnvironmentSpec, upgrade_after:
     if upgrade_after is None or not spec.asks_for_upgrade:
         return False
     age = environment.age
-    return age is None or age >= upgrade_after
+    return (age is None or age >= upgrade_after) and not is_put_off(environment.path, pause=_pause(upgrade_after))
+
+
+def _pause(upgrade_after: float | None) -> float:
+    return LONGEST_PAUSE if upgrade_after is None else min(upgrade_after, LONGEST_PAUSE)

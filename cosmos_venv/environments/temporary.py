@@ -43,9 +43,10 @@ def temporary_environment(
     from cosmos_venv.environments.installer import choose_installer
     from cosmos_venv.environments.record import write_record
 
-    installer = choose_installer(preference, spec.pip_install_options, os.environ)
+    installer = choose_installer(preference, spec.pip_install_options, os.environ, requirements=spec.requirements)
     try:
-        refuse_unfit(Path(tempfile.gettempdir()), parameter="TMPDIR")
+        with scratch_folder("cosmos-venv-trial-") as trial:
+            refuse_unfit(Path(tempfile.gettempdir()), parameter="TMPDIR", trial=trial)
     except OSError as error:
         raise VirtualenvError(
             f"There is no room for a temporary environment: {error.strerror or error} ({error.filename or 'TMPDIR'}). "
@@ -55,9 +56,11 @@ def temporary_environment(
         keep_open = descriptors_of(path)
         report(f"Creating a temporary virtualenv {path} with {installer.name} ({installer.reason}).")
         began = time.monotonic()
-        build_environment(spec, path, installer, cancellation=cancellation, report=report, keep_open=keep_open)
+        installed = build_environment(
+            spec, path, installer, cancellation=cancellation, report=report, keep_open=keep_open
+        )
         record_file = path / _RECORD_NAME
-        write_record(record_file, spec, path, installer=installer, seconds=time.monotonic() - began)
+        write_record(record_file, spec, installed.pins, installer=installer, seconds=time.monotonic() - began)
         yield Environment(
             path=path,
             digest=spec.digest,

@@ -11,10 +11,10 @@ from pathlib import Path
 from cosmos_venv.environments import integrity
 from cosmos_venv.environments.interpreter import Interpreter
 from cosmos_venv.environments.inventory import StoredBuild
-from cosmos_venv.environments.lease import Lease
 from cosmos_venv.environments.record import BuildRecord
 from cosmos_venv.environments.trust import refuse_untrusted
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
+from cosmos_venv.lease import Lease
 
 
 def verify(stored: StoredBuild) -> list[str]:
@@ -40,7 +40,7 @@ def _record_faults(stored: StoredBuild) -> Iterator[str]:
     if record.digest != stored.digest:
         yield f"the record is of another environment, {record.digest}"
     yield from _interpreter_faults(stored.path, record)
-    yield from _pin_faults(record.pins, integrity.pins(stored.path))
+    yield from _pin_faults(record.pins, integrity.installed(stored.path).pins)
 
 
 def _interpreter_faults(build: Path, record: BuildRecord) -> Iterator[str]:

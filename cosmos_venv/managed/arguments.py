@@ -12,6 +12,7 @@ from cosmos_venv.dbt.check import DBT_CHECK
 from cosmos_venv.environments.interpreter import Interpreter
 from cosmos_venv.environments.spec import EnvironmentSpec, refuse_anything_but_strings
 from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.guarded import Cancellation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,10 +39,11 @@ class VirtualenvArguments:
             py_executable=arguments.get("py_executable"),
         )
 
-    def spec(self) -> EnvironmentSpec:
+    def spec(self, *, cancellation: Cancellation | None = None) -> EnvironmentSpec:
         """What the environment must be.
 
         :raises CosmosValueError: when there are no requirements, or one is none.
+        :raises CommandKilled: when ``cancellation`` was requested while another Python was asked what it is.
         """
         if not self.py_requirements:
             raise CosmosValueError(
@@ -51,7 +53,7 @@ class VirtualenvArguments:
         return EnvironmentSpec(
             requirements=self.py_requirements,
             pip_install_options=self.pip_install_options,
-            interpreter=Interpreter.of(self.py_executable),
+            interpreter=Interpreter.of(self.py_executable, cancellation=cancellation),
             system_site_packages=self.py_system_site_packages,
             check=DBT_CHECK,
         )

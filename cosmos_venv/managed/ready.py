@@ -38,7 +38,7 @@ def managed_environment(
     :raises VirtualenvError: when it cannot be had.
     :raises CosmosValueError: when an argument cannot be what it is.
     """
-    spec = arguments.spec()
+    spec = arguments.spec(cancellation=cancellation)
     with ExitStack() as opened:
 
         def fresh() -> Environment:
@@ -51,7 +51,9 @@ def managed_environment(
             return
         try:
             environment = opened.enter_context(
-                _kept_environment(spec, directory, may_upgrade=True, cancellation=cancellation, report=report)
+                _kept_environment(
+                    spec, directory, may_upgrade=True, cancellation=cancellation, report=report, warn=warn
+                )
             )
         except VirtualenvLockTimeout as error:
             if settings.virtualenv_lock_timeout_action != "private" or foreground_builds.get() is not None:
@@ -61,6 +63,8 @@ def managed_environment(
                 "([cosmos_venv] virtualenv_lock_timeout_action = private)."
             )
             environment = fresh()
+        if not (environment.was_built or environment.is_temporary):
+            report(f"The virtualenv for {spec} is ready: {environment.path}.")
         yield environment
 
 
@@ -102,7 +106,13 @@ def environment_for_parsing(
 
 @contextmanager
 def _kept_environment(
-    spec: EnvironmentSpec, directory: Path, *, may_upgrade: bool, cancellation: Cancellation, report: Report
+    spec: EnvironmentSpec,
+    directory: Path,
+    *,
+    may_upgrade: bool,
+    cancellation: Cancellation,
+    report: Report,
+    warn: Report | None = None,
 ) -> Iterator[Environment]:
     """The environment of the search path, else that of ``directory``, built first where it may be.
 
@@ -111,14 +121,14 @@ def _kept_environment(
     foreground = foreground_builds.get()
     if foreground is not None and foreground.directory is not None:
         directory = foreground.directory
-    elif (ready := _on_search_path(spec)) is not None:
+    elif (ready := _on_search_path(spec, cancellation)) is not None:
         with closing(ready):
             yield ready
         return
     upgrade_after = None
     if may_upgrade and spec.asks_for_upgrade and _may_build():
         upgrade_after = settings.virtualenv_upgrade_interval
-    elif (ready := EnvironmentStore(directory).find(spec)) is not None:
+    elif (ready := EnvironmentStore(directory).find(spec, cancellation=cancellation)) is not None:
         # Most tasks end here, and have not asked how one is built.
         with closing(ready):
             yield ready
@@ -131,6 +141,7 @@ def _kept_environment(
         upgrade_after=upgrade_after,
         cancellation=cancellation,
         report=report,
+        warn=warn,
         # What an image is filled with is used through the search path, which notes no use: nothing there is old.
         upkeep=upkeep() if foreground is None else None,
     ) as environment:
@@ -145,8 +156,8 @@ def seconds_for_a_parse() -> float | None:
     return left / 2 if left else None
 
 
-def _on_search_path(spec: EnvironmentSpec) -> Environment | None:
-    return find_first(stores_of(settings.virtualenv_search_path), spec)
+def _on_search_path(spec: EnvironmentSpec, cancellation: Cancellation | None = None) -> Environment | None:
+    return find_first(stores_of(settings.virtualenv_search_path), spec, cancellation=cancellation)
 
 
 def _may_build() -> bool:

@@ -28,6 +28,7 @@ from cosmos_venv.exceptions import CommandKilled, CosmosLoadDbtException, Cosmos
 from cosmos_venv.guarded import Cancellation
 from cosmos_venv.operators.base import AbstractDbtBase
 from cosmos_venv.operators.outcome import Outcome, require_place_for
+from cosmos_venv.started_guard import started_ahead
 
 DbtResult = FullOutputSubprocessResult | runner.DbtRunnerResult
 
@@ -98,6 +99,7 @@ class LocalRun(AbstractDbtBase):
         require_place_for(self)
         wants_deps = to_boolean(self.install_deps) and has_packages(project_dir)
         with (
+            started_ahead(1 if self._chosen_mode() is InvocationMode.SUBPROCESS else 0),
             self.profile_config.ensure_profile() as (profile, secrets),
             self._dbt_ready(),
             workspace(

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from cosmos_venv import managed, settings
 from cosmos_venv.compat import AirflowException
+from cosmos_venv.environments.lock_files import LOCK_FILENAME
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError, VirtualenvLockTimeout
 from cosmos_venv.guarded import Cancellation
 
 if TYPE_CHECKING:
     from cosmos_venv.environments.lock import VirtualenvLock
 
-LOCK_FILENAME = "cosmos_virtualenv.lock"
+__all__ = ["LOCK_FILENAME", "CosmosVirtualenvLockTimeout", "VirtualenvLockMethods", "depends_on_virtualenv_dir"]
 
 _Result = TypeVar("_Result")
 
@@ -44,7 +45,7 @@ def depends_on_virtualenv_dir(method: Callable[..., _Result]) -> Callable[..., _
 
 
 class VirtualenvLockMethods:
-    """The lock of an operator's ``virtualenv_dir``."""
+    """The lock of an operator's ``virtualenv_dir``. Who has taken it may let the operator build in the same thread."""
 
     virtualenv_dir: str | None
     _cancellation: Cancellation | None
@@ -74,6 +75,8 @@ class VirtualenvLockMethods:
     @depends_on_virtualenv_dir
     def _acquire_venv_lock(self) -> None:
         """Take the lock, and wait for it no longer than ``[cosmos] virtualenv_max_retries_lock`` seconds.
+
+        Until it is released, ``execute`` builds under it when it is called in the same thread.
 
         :raises CosmosValueError: without ``virtualenv_dir``, or when the operator holds it already.
         :raises CosmosVirtualenvLockTimeout: naming the owner, who keeps it.

@@ -6,56 +6,25 @@ reads the table; a warehouse that needs more overrides one small method.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import warnings
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import yaml
-
 from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.profiles.config_vars import DbtProfileConfigVars
+from cosmos_venv.profiles.connections import connection_value, find_connection, mask
+from cosmos_venv.profiles.sealing import env_var_call, seal, without_secrets
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
 
+__all__ = ["MOCK_VALUE", "BaseProfileMapping", "DbtProfileConfigVars"]
+
 MOCK_VALUE = "mock_value"
 _NO_TRACKING = {"DBT_SEND_ANONYMOUS_USAGE_STATS": "False", "DO_NOT_TRACK": "1"}
-_LOG_FORMATS = ("text", "json", "default")
-
-
-@dataclass(kw_only=True)
-class DbtProfileConfigVars:
-    """The ``config:`` block of a profiles.yml: dbt's global settings. None leaves a setting to dbt.
-
-    :raises CosmosValueError: for a value that dbt would refuse.
-    """
-
-    send_anonymous_usage_stats: bool | None = False
-    partial_parse: bool | None = None
-    use_experimental_parser: bool | None = None
-    static_parser: bool | None = None
-    printer_width: int | None = None
-    write_json: bool | None = None
-    warn_error: bool | None = None
-    warn_error_options: dict[str, Any] | None = None
-    log_format: str | None = None
-    debug: bool | None = None
-    version_check: bool | None = None
-
-    def __post_init__(self) -> None:
-        if self.send_anonymous_usage_stats not in (True, False, None):
-            raise CosmosValueError(
-                f"dbt_config_vars: send_anonymous_usage_stats={self.send_anonymous_usage_stats!r} must be a boolean."
-            )
-        if self.log_format is not None and self.log_format not in _LOG_FORMATS:
-            raise CosmosValueError(
-                f"dbt_config_vars: log_format={self.log_format!r} must be one of {', '.join(_LOG_FORMATS)}."
-            )
-
-    def as_dict(self) -> dict[str, Any]:
-        """The settings that were given."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 class BaseProfileMapping:
@@ -64,7 +33,7 @@ class BaseProfileMapping:
     :param conn_id: of the Airflow Connection; it is looked up when the profile is needed, never at parse time.
     :param profile_args: dbt fields that win over the Connection's, and further ones such as ``schema``, ``threads``.
     :param disable_event_tracking: deprecated, use ``dbt_config_vars``.
-    :param dbt_config_vars: the ``config:`` block of the profile.
+    :param dbt_config_vars: dbt's own settings.
     :raises CosmosValueError: when ``profile_args`` names another ``type`` or ``method`` than this class is for, or two
         parameters say whether dbt reports its usage.
     """
@@ -73,15 +42,22 @@ class BaseProfileMapping:
     dbt_profile_type: ClassVar[str]
     dbt_profile_method: ClassVar[str | None] = None
     is_community: ClassVar[bool] = False
-    required_fields: ClassVar[tuple[str, ...]] = ()
-    secret_fields: ClassVar[tuple[str, ...]] = ()
+    required_fields: ClassVar[Sequence[str]] = ()
+    secret_fields: ClassVar[Sequence[str]] = ()
     #: dbt field -> Airflow fields, tried in order: an attribute of the Connection, or ``extra.KEY`` of its JSON.
-    airflow_param_mapping: ClassVar[Mapping[str, str | tuple[str, ...]]] = {}
+    airflow_param_mapping: ClassVar[Mapping[str, str | Sequence[str]]] = {}
     #: dbt field -> what stands there when neither the arguments nor the Connection say anything.
     default_values: ClassVar[Mapping[str, Any]] = {}
-
+    #: dbt field -> what stands there whatever they say.
+    fixed_values: ClassVar[Mapping[str, Any]] = {}
+    #: dbt field -> what the profile for parsing has there; None: the defaults.
+    mock_values: ClassVar[Mapping[str, Any] | None] = None
     #: arguments that parsing needs too: dbt works out where a model will stand.
-    kept_in_mock: ClassVar[tuple[str, ...]] = ()
+    kept_in_mock: ClassVar[Sequence[str]] = ()
+    #: fields without which dbt refuses the profile, although no Connection has them and Cosmos requires none.
+    needed_by_dbt: ClassVar[Sequence[str]] = ()
+    #: Airflow fields that mean another class: with a value in one of them the Connection is not claimed.
+    claims_without: ClassVar[Sequence[str]] = ()
 
     def __init__(
         self,
@@ -91,11 +67,13 @@ class BaseProfileMapping:
         dbt_config_vars: DbtProfileConfigVars | None = None,
     ) -> None:
         self.conn_id = conn_id
-        self.profile_args = dict(profile_args or {})
+        self.profile_args = self._checked(profile_args)
         self.disable_event_tracking = disable_event_tracking
         self.dbt_config_vars = dbt_config_vars
-        self._refuse_other("type", self.dbt_profile_type)
-        self._refuse_other("method", self.dbt_profile_method)
+        if dbt_config_vars is not None and not isinstance(dbt_config_vars, DbtProfileConfigVars):
+            raise CosmosValueError(
+                f"{type(self).__name__}: dbt_config_vars={dbt_config_vars!r} must be a DbtProfileConfigVars(...)."
+            )
         if disable_event_tracking and dbt_config_vars and dbt_config_vars.send_anonymous_usage_stats is not None:
             raise CosmosValueError(
                 "disable_event_tracking and dbt_config_vars.send_anonymous_usage_stats both say whether dbt reports "
@@ -108,13 +86,33 @@ class BaseProfileMapping:
                 stacklevel=2,
             )
 
-    def _refuse_other(self, key: str, own: str | None) -> None:
-        given = self.profile_args.get(key)
-        if given is not None and given != own:
+    @classmethod
+    def _checked(cls, profile_args: Mapping[str, Any] | None) -> dict[str, Any]:
+        if profile_args is not None and not isinstance(profile_args, Mapping):
+            # Its value may be a secret.
+            raise CosmosValueError(f"{cls.__name__}: profile_args must be a dict, not {type(profile_args).__name__}.")
+        given = dict(profile_args or {})
+        for key in cls.contradicted_by(given):
+            own = getattr(cls, f"dbt_profile_{key}")
             raise CosmosValueError(
-                f"profile_args[{key!r}] is {given!r}, but {type(self).__name__} is for {own!r}. "
-                f"Drop the key, or take the mapping class of {given!r}."
+                f"profile_args[{key!r}] is {given[key]!r}, but {cls.__name__} is for {own!r}. "
+                f"Drop the key, or take the mapping class of {given[key]!r}."
             )
+        return given
+
+    @classmethod
+    def contradicted_by(cls, profile_args: Mapping[str, Any]) -> list[str]:
+        """Which of ``type`` and ``method`` the arguments give in another way than this class is for."""
+        own = {"type": cls.dbt_profile_type, "method": cls.dbt_profile_method}
+        return [key for key in own if profile_args.get(key) not in (None, own[key])]
+
+    def __repr__(self) -> str:
+        """Values are left out: one of them may be a password."""
+        return f"{type(self).__name__}(conn_id={self.conn_id!r}, profile_args={sorted(map(str, self.profile_args))})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the Connection: its password travels in no pickle, and a copy may get another ``conn_id``."""
+        return {name: value for name, value in vars(self).items() if name not in ("conn", "credentials")}
 
     @cached_property
     def conn(self) -> Connection:
@@ -122,51 +120,69 @@ class BaseProfileMapping:
 
         :raises CosmosValueError: when Airflow has none of that id.
         """
-        from cosmos_venv.compat import AirflowNotFoundException, get_connection
-
-        try:
-            return get_connection(self.conn_id)
-        except AirflowNotFoundException:
-            raise CosmosValueError(
-                f"{type(self).__name__}: conn_id={self.conn_id!r}: Airflow has no connection of that id. Create it "
-                f"(`airflow connections add {self.conn_id} --conn-type {self.airflow_connection_type} ...`, or the "
-                f"environment variable AIRFLOW_CONN_{self.conn_id.upper()}), or correct conn_id."
-            ) from None
+        return find_connection(self.conn_id, asker=type(self).__name__, conn_type=self.airflow_connection_type)
 
     @property
     def profile(self) -> dict[str, Any]:
         """The dbt output: secrets as ``env_var`` calls, everything else in clear, nothing that is None."""
-        fields = self._identity | dict(self.default_values)
-        fields |= {name: self.get_dbt_value(name) for name in self.airflow_param_mapping if self.get_dbt_value(name)}
-        fields |= self.profile_args
-        fields |= {name: self.get_env_var_format(name) for name in self.secret_fields}
-        return self.filter_null(fields)
+        return self.filter_null(self._sealed()[0])
 
     @property
     def mock_profile(self) -> dict[str, Any]:
         """What is enough for parsing: invented values, no Connection looked up, no secret even if one was given."""
-        given = {name: self.profile_args.get(name) for name in self.required_fields if name not in self.secret_fields}
-        mocked = {name: given.get(name) or MOCK_VALUE for name in self.required_fields}
-        extra = {name: value for name in self.kept_in_mock if (value := self.profile_args.get(name))}
-        return self._identity | dict(self.default_values) | mocked | extra
+        names = (*self.required_fields, *self.kept_in_mock)
+        given = {name: value for name in names if (value := self.profile_args.get(name))}
+        mocked = dict.fromkeys(self.required_fields, MOCK_VALUE)
+        invented = self.default_values if self.mock_values is None else self.mock_values
+        return self.filter_null(
+            {
+                **(self._identity | mocked | without_secrets(given, self.secret_fields)),
+                **invented,
+                **self.fixed_values,
+            }
+        )
 
     @property
     def env_vars(self) -> dict[str, str]:
-        """The environment that the profile's ``env_var`` calls read.
+        """The environment that the profile's ``env_var`` calls read, and dbt's own settings.
+
+        Airflow is told to mask the secrets in the task's log, where dbt might name them.
 
         :raises CosmosValueError: when neither the arguments nor the Connection hold a secret field.
         """
-        found = {self.get_env_var_name(name): self._secret(name) for name in self.secret_fields}
-        return found | (_NO_TRACKING if self.disable_event_tracking else {})
+        for name, value in self.secrets().items():
+            if value is None:
+                way_out = (
+                    " Where the database wants none, say profile_args={'password': ''}." if name == "password" else ""
+                )
+                raise CosmosValueError(self._missing(name) + way_out)
+        variables = {name: str(value) for name, value in self._sealed()[1].items()}
+        mask(variables.values())
+        settings = self.dbt_config_vars.as_env() if self.dbt_config_vars else {}
+        return variables | settings | (_NO_TRACKING if self.disable_event_tracking else {})
 
-    def _secret(self, name: str) -> str:
-        value = self.get_dbt_value(name)
-        if value is None:
-            raise CosmosValueError(
-                f"{type(self).__name__}: neither the connection {self.conn_id!r} nor profile_args has a value for "
-                f"{name!r}. Set the connection's {self._airflow_fields(name)[0]}."
-            )
-        return str(value)
+    @property
+    def mapped_params(self) -> dict[str, Any]:
+        """``type``, ``method`` and every mapped field, None included; secrets in clear, as the fields hold them."""
+        return self._identity | {name: self.get_dbt_value(name) for name in self.airflow_param_mapping}
+
+    def clear_profile(self) -> dict[str, Any]:
+        """The fields with their real values: never to be shown or written, only to be sealed."""
+        fields = {**self.mapped_params, **self.profile_args, **self.secrets(), **self.fixed_values}
+        defaults = {name: value for name, value in self.default_values.items() if fields.get(name) in (None, "")}
+        return fields | defaults
+
+    def secrets(self) -> dict[str, Any]:
+        """The values of the secret fields, None for one that has none.
+
+        An empty text in the arguments counts only here, and only when the Connection has no value: it says that the
+        database wants no password.
+        """
+        found = {name: self.get_dbt_value(name) for name in self.secret_fields}
+        return {name: self.profile_args.get(name) if value is None else value for name, value in found.items()}
+
+    def _sealed(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        return seal(self.clear_profile(), self.secret_fields, self.get_env_var_name)
 
     def validate(self) -> None:
         """See that dbt gets what it needs to log in, before it is started.
@@ -174,53 +190,85 @@ class BaseProfileMapping:
         :raises CosmosValueError: names the required fields for which there is no value. dbt itself would take some
             other database instead, such as DuckDB's in memory, and succeed.
         """
-        profile = self.profile
-        missing = [name for name in self.required_fields if name not in self.secret_fields and not profile.get(name)]
+        missing = [name for name in self.missing_fields(self.needed_by_dbt) if name not in self.secret_fields]
         if missing:
-            wanted = ", ".join(f"{name} (the connection's {self._airflow_fields(name)[0]})" for name in missing)
-            raise CosmosValueError(
-                f"{type(self).__name__}: the connection {self.conn_id!r}, of type {self.conn.conn_type!r}, has no "
-                f"value for {wanted}, and profile_args has none either. Set it in one of the two."
-            )
+            raise CosmosValueError(self._missing(*missing))
         _ = self.env_vars
+
+    def missing_fields(self, further: Sequence[str] = ()) -> list[str]:
+        """The required fields, and those further ones, for which there is no value."""
+        values = self.profile | self.secrets()
+        return [name for name in (*self.required_fields, *further) if not values.get(name)]
+
+    def _missing(self, *names: str) -> str:
+        wanted = ", ".join(f"{name} ({self._place(name)})" for name in names)
+        return (
+            f"{type(self).__name__}: the connection {self.conn_id!r}, of type {self.conn.conn_type!r}, has no "
+            f"value for {wanted}, and profile_args has none either. Set it in one of the two."
+        )
+
+    def _place(self, name: str) -> str:
+        fields = self._airflow_fields(name)
+        return f"the connection's {fields[0]}" if fields else f"only profile_args={{{name!r}: ...}} can have it"
 
     def can_claim_connection(self) -> bool:
         """Whether the Connection is of this class's type and, with the arguments, holds every required field."""
-        if self.conn.conn_type != self.airflow_connection_type:
-            return False
-        profile = self.profile
-        return all(
-            self.get_dbt_value(name) if name in self.secret_fields else profile.get(name)
-            for name in self.required_fields
-        )
+        return self.conn.conn_type == self.airflow_connection_type and not self.why_not_claimed()
+
+    def why_not_claimed(self) -> str:
+        """Why this class does not take a Connection of its type; empty when it does."""
+        for airflow_field in self.claims_without:
+            if self._airflow_value(airflow_field):
+                return f"the connection has {airflow_field}, which is for another class"
+        missing = self.missing_fields()
+        return f"no value for {', '.join(f'{name} ({self._place(name)})' for name in missing)}" if missing else ""
+
+    def version(self, profile_name: str, target_name: str, mock_profile: bool = False) -> str:
+        """A digest of all that the profiles.yml says, for caches: equal for equal files. No secret goes into it."""
+        identity = (self.mock_profile if mock_profile else self.profile) | {
+            "profile_name": profile_name,
+            "target_name": target_name,
+        }
+        if config := self._config():
+            identity["config"] = config
+        if self.disable_event_tracking:
+            identity["disable_event_tracking"] = True
+        return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()
 
     def get_profile_file_contents(
         self, profile_name: str, target_name: str = "cosmos_target", use_mock_values: bool = False
     ) -> str:
         """The text of a profiles.yml with this one profile. Holds no secret."""
-        output = self.mock_profile if use_mock_values else self.profile
+        import yaml
+
+        output = self.filter_null(self.mock_profile if use_mock_values else self.profile)
         profile: dict[str, Any] = {"target": target_name, "outputs": {target_name: output}}
-        if self.dbt_config_vars is not None and (config := self.dbt_config_vars.as_dict()):
+        if config := self._config():
             profile["config"] = config
         return yaml.safe_dump({profile_name: profile}, indent=4)
 
+    def _config(self) -> dict[str, Any]:
+        return {} if self.dbt_config_vars is None else self.dbt_config_vars.as_dict()
+
     def get_dbt_value(self, name: str) -> Any:
-        """The value of a dbt field: from the arguments, else from the first Airflow field that has one, else None."""
+        """The value of a dbt field: from the arguments, else from the first Airflow field that has one, else None.
+
+        A method ``transform_<field>`` of the class makes dbt's value of Airflow's; arguments stay as they are.
+        """
         if argument := self.profile_args.get(name):
             return argument
         for airflow_field in self._airflow_fields(name):
-            if value := self._airflow_value(airflow_field):
-                return value
+            if (value := self._airflow_value(airflow_field)) is not None:
+                transform = getattr(self, f"transform_{name}", None)
+                return transform(value) if transform else value
         return None
 
-    def _airflow_fields(self, name: str) -> tuple[str, ...]:
+    def _airflow_fields(self, name: str) -> Sequence[str]:
         fields = self.airflow_param_mapping.get(name, ())
         return (fields,) if isinstance(fields, str) else fields
 
     def _airflow_value(self, airflow_field: str) -> Any:
-        if airflow_field.startswith(("extra.", "extra__")):
-            return self.conn.extra_dejson.get(airflow_field.removeprefix("extra."))
-        return getattr(self.conn, airflow_field, None)
+        return connection_value(self.conn, airflow_field)
 
     @property
     def _identity(self) -> dict[str, Any]:
@@ -228,9 +276,9 @@ class BaseProfileMapping:
         return {"type": self.dbt_profile_type, **method}
 
     @classmethod
-    def filter_null(cls, fields: Mapping[str, Any]) -> dict[str, Any]:
+    def filter_null(cls, args: Mapping[str, Any]) -> dict[str, Any]:
         """Without the fields that are None."""
-        return {name: value for name, value in fields.items() if value is not None}
+        return {name: value for name, value in args.items() if value is not None}
 
     @classmethod
     def get_env_var_name(cls, name: str) -> str:
@@ -240,4 +288,4 @@ class BaseProfileMapping:
     @classmethod
     def get_env_var_format(cls, name: str) -> str:
         """How the profile asks dbt to read it."""
-        return f"{{{{ env_var('{cls.get_env_var_name(name)}') }}}}"
+        return env_var_call(cls.get_env_var_name(name))

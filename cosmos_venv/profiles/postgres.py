@@ -23,3 +23,4 @@ class PostgresUserPasswordProfileMapping(BaseProfileMapping):
     }
     default_values = {"port": 5432}
     kept_in_mock = ("schema",)
+    needed_by_dbt = ("schema",)

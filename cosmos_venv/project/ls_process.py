@@ -20,6 +20,7 @@ from cosmos_venv.dbt.workspace import artifacts_of, descriptors_of, downloading_
 from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException, VirtualenvError
 from cosmos_venv.guarded import Cancellation
 from cosmos_venv.project.dbt_ls import ls_arguments
+from cosmos_venv.started_guard import started_ahead
 from cosmos_venv.yaml_text import load_yaml
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def run_dbt_ls(graph: DbtGraph) -> list[str]:
     variables = _variables(graph)
     with (
         _installation(graph) as dbt,
+        started_ahead(),
         graph.profile_config.ensure_profile(use_mock_values=graph.render_config.enable_mock_profile) as (
             profile,
             secrets,

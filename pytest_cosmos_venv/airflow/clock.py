@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
@@ -11,8 +11,9 @@ from types import ModuleType
 from typing import Any
 from unittest import mock
 
+from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.airflow.instants import instant_of
-from pytest_cosmos_venv.airflow.time_engines import installed_engine, real_monotonic, real_sleep, replaced, utc
+from pytest_cosmos_venv.airflow.time_engines import installed_engine, replaced, utc
 from pytest_cosmos_venv.errors import ToolkitMisuse
 
 
@@ -43,6 +44,7 @@ class Clock:
         self._moved = 0.0
         # How the engine shows it just now: None while it does not.
         self._shown_standing: bool | None = None
+        self._real_monotonic: Callable[[], float] = real_time.monotonic
 
     @property
     def now(self) -> datetime:
@@ -79,13 +81,13 @@ class Clock:
     def sleep(self, seconds: float) -> None:
         """What ``time.sleep`` is meanwhile: the clock moves, and nobody waits."""
         if _PROCESS.resting:
-            real_sleep(seconds)
+            real_time.sleep(seconds)
             return
         if seconds < 0:
             raise ValueError("sleep length must be non-negative")
         self.move(seconds)
         # Another thread may do what the sleeper waits for.
-        real_sleep(0)
+        real_time.sleep(0)
 
     def _release(self) -> None:
         """Back to the real time."""
@@ -111,18 +113,18 @@ class Clock:
             self._shown_standing = None
 
     def _seconds(self) -> float:
-        return self._engine.real_time() + self._ahead if self._instant is None else self._instant
+        return real_time.now() + self._ahead if self._instant is None else self._instant
 
     def _monotonic(self) -> float:
         """Moved on with the clock and never back; not frozen, since what waits for an event would wait for ever."""
-        return real_monotonic() + self._moved
+        return self._real_monotonic() + self._moved
 
     def _engage(self) -> None:
         if _PROCESS.engaged is not self:
             _PROCESS.engaged = self
             self._engagement.enter_context(replaced("sleep", self.sleep))
             if not self._engine.keeps_monotonic:
-                self._engagement.enter_context(replaced("monotonic", self._monotonic))
+                self._real_monotonic = self._engagement.enter_context(replaced("monotonic", self._monotonic))
         if not _PROCESS.resting:
             self._show()
 

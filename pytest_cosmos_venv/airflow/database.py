@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from pytest_cosmos_venv.airflow.time_engines import real_monotonic
+from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.errors import ToolkitMisuse
 
 _DEADLINE = 30.0
@@ -71,11 +71,11 @@ def put_back(file: Path) -> Iterator[None]:
             connection.backup(before)
         yield
         _close_session()
-        deadline = real_monotonic() + _DEADLINE
+        deadline = real_time.monotonic() + _DEADLINE
 
         def give_up(status: int, *_: int) -> None:
             # Python would try for ever.
-            if status in _LOCKED and real_monotonic() > deadline:
+            if status in _LOCKED and real_time.monotonic() > deadline:
                 raise TimeoutError(f"a connection that the test has left open keeps {file} locked")
 
         with closing(sqlite3.connect(file)) as connection:

@@ -100,6 +100,11 @@ class DagOutcome:
         return {name: task.state for name, task in self.tasks.items()}
 
     @property
+    def exception(self) -> BaseException | None:
+        """What the first task that raised has raised."""
+        return next((task.exception for task in self.tasks.values() if task.exception), None)
+
+    @property
     def assets(self) -> tuple[EmittedAsset, ...]:
         """Those of all tasks."""
         return tuple(asset for task in self.tasks.values() for asset in task.assets)

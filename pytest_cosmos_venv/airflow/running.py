@@ -13,11 +13,11 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 from unittest import mock
 
+from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.airflow import clock
 from pytest_cosmos_venv.airflow.instants import instant_of
 from pytest_cosmos_venv.airflow.outcomes import DagOutcome, EmittedAsset, TaskOutcome, TasksById
 from pytest_cosmos_venv.airflow.task_log import TaskLog, handlers_kept, listening
-from pytest_cosmos_venv.airflow.time_engines import real_monotonic
 from pytest_cosmos_venv.airflow.versions import Airflow, TaskKey, this_airflow
 from pytest_cosmos_venv.errors import ToolkitMisuse
 
@@ -41,37 +41,11 @@ def run_dag(
     logical_date: datetime | str | None = None,
     run_id: str | None = None,
     conf: Mapping[str, Any] | None = None,
-    only: str | None = None,
 ) -> DagOutcome:
-    """Run ``dag`` to its end. Parameters as for the fixture ``cosmos_run_dag``.
-
-    :param only: the id of the one task to run; all others count as successful.
-    """
+    """Run ``dag`` to its end. Parameters as for the fixture ``cosmos_run_dag``."""
     if not hasattr(dag, "test") or not hasattr(dag, "tasks"):
         raise ToolkitMisuse(f"cosmos_run_dag runs a DAG, and this is none: {dag!r}. Of a file, import the DAG.")
-    if conf is not None and not isinstance(conf, Mapping):
-        raise ToolkitMisuse(f"conf={conf!r}: give a dictionary, as dag_run.conf is one.")
-    airflow = this_airflow()
-    when = clock.now() if logical_date is None else instant_of(logical_date, parameter="logical_date")
-    _refuse_an_empty_run(dag, when)
-    if run_id is not None:
-        _refuse_a_second_run(dag.dag_id, run_id)
-    arguments = airflow.test_arguments(when, conf)
-    others = [task_id for task_id in dag.task_ids if task_id != only]
-    if only is not None and others:
-        arguments["mark_success_pattern"] = "|".join(map(re.escape, others))
-    began = real_monotonic()
-    with _surroundings(dag, run_id), _watching(dag, airflow) as tries:
-        airflow.make_known(dag)
-        dag_run = dag.test(**arguments)
-    return DagOutcome(
-        dag_id=dag.dag_id,
-        run_id=dag_run.run_id,
-        logical_date=dag_run.logical_date,
-        state=_state(dag_run),
-        tasks=_task_outcomes(airflow, dag_run, tries),
-        duration=real_monotonic() - began,
-    )
+    return _run(dag, None, logical_date=logical_date, run_id=run_id, conf=conf)
 
 
 def run_task(
@@ -93,8 +67,37 @@ def run_task(
         )
     if not operator.has_dag():
         _dag_around(operator)
-    outcome = run_dag(operator.dag, only=operator.task_id, logical_date=logical_date, run_id=run_id, conf=conf)
+    outcome = _run(operator.dag, operator.task_id, logical_date=logical_date, run_id=run_id, conf=conf)
     return outcome.tasks[operator.task_id]
+
+
+def _run(
+    dag: Any, only: str | None, *, logical_date: datetime | str | None, run_id: str | None, conf: object
+) -> DagOutcome:
+    """Run all its tasks, or only the one of this id: the others count as successful then."""
+    if conf is not None and not isinstance(conf, Mapping):
+        raise ToolkitMisuse(f"conf={conf!r}: give a dictionary, as dag_run.conf is one.")
+    airflow = this_airflow()
+    when = clock.now() if logical_date is None else instant_of(logical_date, parameter="logical_date")
+    _refuse_an_empty_run(dag, when)
+    if run_id is not None:
+        _refuse_a_second_run(dag.dag_id, run_id)
+    arguments = airflow.test_arguments(when, conf)
+    others = [task_id for task_id in dag.task_ids if task_id != only]
+    if only is not None and others:
+        arguments["mark_success_pattern"] = "|".join(map(re.escape, others))
+    began = real_time.monotonic()
+    with _surroundings(dag, run_id), _watching(dag, airflow) as tries:
+        airflow.make_known(dag)
+        dag_run = dag.test(**arguments)
+    return DagOutcome(
+        dag_id=dag.dag_id,
+        run_id=dag_run.run_id,
+        logical_date=dag_run.logical_date,
+        state=_state(dag_run),
+        tasks=_task_outcomes(airflow, dag_run, tries),
+        duration=real_time.monotonic() - began,
+    )
 
 
 def _dag_around(operator: Any) -> None:
@@ -184,7 +187,7 @@ def _watching(dag: Any, airflow: Airflow) -> Iterator[dict[TaskKey, _Try]]:
 
     def watched(*arguments: Any, ti: Any, **options: Any) -> Any:
         seen = tries.setdefault(TaskKey(ti.task_id, ti.map_index), _Try())
-        log, began = TaskLog(), real_monotonic()
+        log, began = TaskLog(), real_time.monotonic()
         seen.error, seen.count = None, seen.count + 1
         try:
             with _variables_kept(), listening(log), airflow.events_into(log.take_event):
@@ -194,7 +197,7 @@ def _watching(dag: Any, airflow: Airflow) -> Iterator[dict[TaskKey, _Try]]:
             seen.error = error
             raise
         finally:
-            seen.seconds += real_monotonic() - began
+            seen.seconds += real_time.monotonic() - began
             seen.texts.append(log.text)
         return returned
 

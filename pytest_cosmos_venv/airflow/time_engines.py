@@ -10,8 +10,6 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Protocol
 
-# A tuple, since freezegun replaces every module's own names for these functions.
-_REAL = (sys.modules["time"].monotonic, sys.modules["time"].sleep)
 _UNTOUCHED = ("_pytest", "pluggy", "xdist", "execnet", "pytest_", "threading", "asyncio")
 
 
@@ -19,9 +17,6 @@ class Engine(Protocol):
     """Shows this process another time between ``start`` and ``stop``."""
 
     keeps_monotonic: bool
-
-    def real_time(self) -> float:
-        """Seconds since the epoch, whatever is shown."""
 
     def start(self, seconds: float, *, stands: bool) -> None:
         """Show this time, which stands or runs on."""
@@ -38,31 +33,23 @@ def installed_engine() -> Engine:
     return _TimeMachine() if find_spec("time_machine") else _Freezegun()
 
 
-def real_monotonic() -> float:
-    """As ``time.monotonic``, whatever is shown."""
-    return float(_REAL[0]())
-
-
-def real_sleep(seconds: float) -> None:
-    """As ``time.sleep``."""
-    _REAL[1](seconds)
-
-
 def utc(seconds: float) -> datetime:
     """The moment so many seconds after the epoch."""
     return datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(seconds=seconds)
 
 
 @contextmanager
-def replaced(name: str, substitute: Callable[..., Any]) -> Iterator[None]:
+def replaced(name: str, substitute: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
     """For the length of the block every module that has ``time.<name>`` under any name of its own has ``substitute``.
+
+    Gives the block the real function.
 
     Modules that are imported within the block and take it by name keep it no longer than that either.
     """
     real = getattr(sys.modules["time"], name)
     _swap(real, substitute)
     try:
-        yield
+        yield real
     finally:
         _swap(substitute, real)
 
@@ -82,10 +69,6 @@ class _TimeMachine:
     def __init__(self) -> None:
         self._time_machine: Any = import_module("time_machine")
 
-    def real_time(self) -> float:
-        hatch = self._time_machine.escape_hatch
-        return float(hatch.time.time() if hatch.is_travelling() else sys.modules["time"].time())
-
     def start(self, seconds: float, *, stands: bool) -> None:
         self._travel = self._time_machine.travel(seconds, tick=not stands)
         self._traveller = self._travel.start()
@@ -104,9 +87,6 @@ class _Freezegun:
         import freezegun.api
 
         self._api: Any = freezegun.api
-
-    def real_time(self) -> float:
-        return float(self._api.real_time())
 
     def start(self, seconds: float, *, stands: bool) -> None:
         self._freezer = self._api.freeze_time(utc(seconds), tick=not stands, real_asyncio=True)

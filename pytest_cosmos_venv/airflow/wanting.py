@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from types import FrameType
@@ -36,7 +36,8 @@ def _names_a_fixture(file: Path) -> bool:
 
 
 def _test_files(config: pytest.Config) -> Iterator[Path]:
-    """Every Python file that this run may collect, and each conftest.py above."""
+    """Every file that this run may collect, and each conftest.py on the way: no other file of a project is read."""
+    wanted: list[str] = [*config.getini("python_files"), "conftest.py"]
     known = config.known_args_namespace.file_or_dir or config.getini("testpaths") or ["."]
     skipped: list[str] = config.getini("norecursedirs")
     for argument in known:
@@ -48,7 +49,15 @@ def _test_files(config: pytest.Config) -> Iterator[Path]:
             names[:] = [name for name in names if not any(fnmatch(name, pattern) for pattern in skipped)]
             if "pyvenv.cfg" in files:
                 names.clear()
-            yield from (Path(folder, file) for file in files if file.endswith(".py"))
+            yield from (Path(folder, file) for file in files if _fits(folder, file, wanted))
+
+
+def _fits(folder: str, file: str, patterns: Sequence[str]) -> bool:
+    """As pytest reads its ``python_files``: a pattern without a slash is one of names, others are of whole paths."""
+    return file.endswith(".py") and any(
+        fnmatch(f"{folder}/{file}", f"*/{pattern}") if "/" in pattern else fnmatch(file, pattern)
+        for pattern in patterns
+    )
 
 
 def importing_file(frame: FrameType | None) -> str | None:

@@ -14,10 +14,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NoReturn
 
+from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.processes.descendants import end_descendants
 from pytest_cosmos_venv.processes.kernel import adopt_orphans, die_with_parent
-from pytest_cosmos_venv.racers.meeting import Ending, Meeting
-from pytest_cosmos_venv.racers.waiting import now, pause
+from pytest_cosmos_venv.racers.meeting import LOOK_AGAIN, Ending, Meeting
 
 _BROKEN = 70  # EX_SOFTWARE: it is not the test that failed
 
@@ -71,7 +71,7 @@ class Keeper:
             self._body(index)
 
     def _wait(self, parent: int) -> None:
-        end = now() + self._timeout
+        end = real_time.monotonic() + self._timeout
         running = dict(self._children)
         while running and os.getppid() == parent and not select.select([self._bell], [], [], 0)[0]:
             for index, pid in list(running.items()):
@@ -80,11 +80,11 @@ class Keeper:
                 if found is not None:
                     del running[index]
                     self._meeting.end(index, _death(found.si_code, found.si_status))
-            if now() > end:
+            if real_time.monotonic() > end:
                 for index in running:
                     self._meeting.end(index, self._too_long())
                 return
-            pause()
+            real_time.sleep(LOOK_AGAIN)
 
     def _too_long(self) -> Ending:
         how = f"was killed because it had not ended after {self._timeout:g} s (cosmos_race(…, timeout=…) allows more)"

@@ -17,7 +17,10 @@ from urllib.parse import quote
 
 import pytest
 
-from pytest_cosmos_venv.racers.waiting import now, pause
+from pytest_cosmos_venv import real_time
+
+LOOK_AGAIN = 0.002
+"""Seconds between two looks of those who wait for other processes."""
 
 
 # pytest gives the class of its own failures no other public name, and types know it under none.
@@ -116,7 +119,7 @@ class Meeting:
         here = self.folder / "places" / quote(place, safe="")
         here.mkdir(parents=True, exist_ok=True)
         (here / str(index)).touch()
-        parent, end = os.getppid(), now() + timeout
+        parent, end = os.getppid(), real_time.monotonic() + timeout
         while True:
             # In this order: who comes and then ends, between two looks, has come.
             ended = {racer: self.ending(racer) for racer in range(self.racers)}
@@ -126,11 +129,11 @@ class Meeting:
             gone = {racer: ending for racer in missing if (ending := ended[racer]) is not None}
             if gone:
                 raise BarrierNotMet(self._gone(gone, what))
-            if now() > end:
+            if real_time.monotonic() > end:
                 raise BarrierNotMet(self._late(missing, what, timeout))
             if os.getppid() != parent:
                 raise BarrierNotMet(f"{self.who(index)} waited at {what} when the process that ran the tests died.")
-            pause()
+            real_time.sleep(LOOK_AGAIN)
 
     def _gone(self, gone: Mapping[int, Ending], what: str) -> str:
         return " ".join(f"{self.who(racer)} {ending.how} and did not come to {what}." for racer, ending in gone.items())

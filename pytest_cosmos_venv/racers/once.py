@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.errors import ToolkitMisuse
-from pytest_cosmos_venv.racers.meeting import publish_json
-from pytest_cosmos_venv.racers.waiting import now, pause
+from pytest_cosmos_venv.racers.meeting import LOOK_AGAIN, publish_json
 
 
 def make_once(folder: Path, name: str, factory: Callable[[], Any], *, timeout: float) -> Any:
@@ -48,14 +48,14 @@ def _packed(name: str, value: Any) -> tuple[str, Any]:
 def _locked(file: Path, name: str, timeout: float) -> Iterator[None]:
     descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        end = now() + timeout
+        end = real_time.monotonic() + timeout
         while not _takes(descriptor):
-            if now() > end:
+            if real_time.monotonic() > end:
                 raise ToolkitMisuse(
                     f"once({name!r}): another racer is still making it after {timeout:g} s. Give it more time: "
                     f"once({name!r}, …, timeout={timeout * 4:g})."
                 )
-            pause()
+            real_time.sleep(LOOK_AGAIN)
         yield
     finally:
         os.close(descriptor)

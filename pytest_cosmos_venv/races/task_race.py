@@ -12,20 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.races.link import MarshalLink
+from pytest_cosmos_venv.races.options import DEADLINE, GRACE, RaceOptions, refuse_unknown
 from pytest_cosmos_venv.races.orders import ModuleAt, RaceOrder, Work
 from pytest_cosmos_venv.races.plan import Plan
 from pytest_cosmos_venv.races.running import RunningRace
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from pytest_cosmos_venv.races.lookalikes import Lookalikes
-    from pytest_cosmos_venv.races.points import Point
     from pytest_cosmos_venv.races.prepared import PreparedProcesses
     from pytest_cosmos_venv.races.result import Race
 
     WorkFunction = Callable[..., Any]
-
-DEADLINE = 60.0
-GRACE = 5.0
 
 
 @dataclass(frozen=True, repr=False)
@@ -44,17 +43,8 @@ class TaskRace:
         self,
         work: WorkFunction | Sequence[WorkFunction],
         *arguments: Any,
-        contenders: int | None = None,
-        prepare: Sequence[str] = (),
-        fresh: bool = False,
-        kill_at: str | Point | None = None,
-        stop_at: str | Point | None = None,
-        continue_at: str | Point | None = None,
-        victim: int | None = None,
-        virtualenv_dir: Path | str | None = None,
-        deadline: float = DEADLINE,
-        grace: float = GRACE,
         check: bool = True,
+        **options: Unpack[RaceOptions],
     ) -> Race:
         """Run a race to its end.
 
@@ -77,51 +67,19 @@ class TaskRace:
         :raises ToolkitMisuse: a race that cannot be run.
         """
         __tracebackhide__ = True
-        with self.start(
-            work,
-            *arguments,
-            contenders=contenders,
-            prepare=prepare,
-            fresh=fresh,
-            kill_at=kill_at,
-            stop_at=stop_at,
-            continue_at=continue_at,
-            victim=victim,
-            virtualenv_dir=virtualenv_dir,
-            deadline=deadline,
-            grace=grace,
-        ) as race:
+        with self.start(work, *arguments, **options) as race:
             return race.finish(check=check)
 
     def start(
-        self,
-        work: WorkFunction | Sequence[WorkFunction],
-        *arguments: Any,
-        contenders: int | None = None,
-        prepare: Sequence[str] = (),
-        fresh: bool = False,
-        kill_at: str | Point | None = None,
-        stop_at: str | Point | None = None,
-        continue_at: str | Point | None = None,
-        victim: int | None = None,
-        virtualenv_dir: Path | str | None = None,
-        deadline: float = DEADLINE,
-        grace: float = GRACE,
+        self, work: WorkFunction | Sequence[WorkFunction], *arguments: Any, **options: Unpack[RaceOptions]
     ) -> RunningRace:
         """A race that the test leads itself: ``with cosmos_task_race.start(...) as race``. Parameters as for a race."""
         __tracebackhide__ = True
-        functions = _functions(work, contenders)
+        refuse_unknown(options)
+        functions = _functions(work, options.get("contenders"))
+        prepare, fresh = options.get("prepare", ()), options.get("fresh", False)
         _require_names(prepare)
-        plan = Plan(
-            kill_at=kill_at,
-            stop_at=stop_at,
-            continue_at=continue_at,
-            victim=victim,
-            virtualenv_dir=None if virtualenv_dir is None else Path(virtualenv_dir),
-            lookalikes=self._find_lookalikes(),
-            deadline=deadline,
-            grace=grace,
-        )
+        plan = self._plan(options)
         plan.check(len(functions))
         order = self._order(Work(functions=functions, arguments=arguments), plan, fresh=fresh)
         _require_parameters(functions, arguments)
@@ -129,6 +87,19 @@ class TaskRace:
         connection = self._prepared.get(imports).fork_marshal(order)
         self._started.append(RunningRace(MarshalLink(connection, len(functions)), order, plan))
         return self._started[-1]
+
+    def _plan(self, options: RaceOptions) -> Plan:
+        directory = options.get("virtualenv_dir")
+        return Plan(
+            kill_at=options.get("kill_at"),
+            stop_at=options.get("stop_at"),
+            continue_at=options.get("continue_at"),
+            victim=options.get("victim"),
+            virtualenv_dir=None if directory is None else Path(directory),
+            lookalikes=self._find_lookalikes(),
+            deadline=options.get("deadline", DEADLINE),
+            grace=options.get("grace", GRACE),
+        )
 
     def _close(self) -> None:
         """End what was started and not left: a race whose ``with`` was forgotten."""

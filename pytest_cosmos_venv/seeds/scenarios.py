@@ -66,26 +66,12 @@ class SeedScenarios:
             execution_mode=execution_mode,
         )
         setup.check(self.workbench.implementation)
-        with_tests = (test_behavior or "").lower() != "none"
-
-        def project_in(folder: Path) -> SeedProject:
-            if project is None:
-                return make_seed_project(folder, seeds, model=model, with_tests=with_tests)
-            if isinstance(project, DbtProject):
-                return use_project(project, folder)
-            return copy_project(Path(project), folder)
-
-        if isinstance(seeds, str):
-            raise ToolkitMisuse(f"seeds={seeds!r}: give a list, such as [{seeds!r}].")
-        if make_dag is None and isinstance(project, (Path, str)):
-            raise ToolkitMisuse(
-                f"project={str(project)!r}: how a project of your own is rendered, your DAG says; give make_dag= too."
-            )
+        _check(seeds, project, make_dag)
         folder = self.workbench.folder / f"seeds-{next(self._numbers)}"
         folder.mkdir()
         return SeedScenario(
             workbench=self.workbench,
-            project=project_in(folder),
+            project=_project_in(folder, project, seeds, model, with_tests=(test_behavior or "").lower() != "none"),
             setup=setup,
             dbt=self.workbench.dbt(execution_mode, folder),
             story=Story(teller=self._teller, sentence=sentence),
@@ -104,3 +90,23 @@ class SeedScenarios:
     def _teller(self) -> str:
         chosen = self.workbench.implementation
         return f"{chosen.import_root} {chosen.version}"
+
+
+def _check(seeds: object, project: object, make_dag: object) -> None:
+    if isinstance(seeds, str):
+        raise ToolkitMisuse(f"seeds={seeds!r}: give a list, such as [{seeds!r}].")
+    if make_dag is None and isinstance(project, (Path, str)):
+        raise ToolkitMisuse(
+            f"project={str(project)!r}: how a project of your own is rendered, your DAG says; give make_dag= too."
+        )
+
+
+def _project_in(
+    folder: Path, project: DbtProject | Path | str | None, seeds: Sequence[str], model: str | None, *, with_tests: bool
+) -> SeedProject:
+    """Made up, taken as it is, or a copy of the author's own."""
+    if project is None:
+        return make_seed_project(folder, seeds, model=model, with_tests=with_tests)
+    if isinstance(project, DbtProject):
+        return use_project(project, folder)
+    return copy_project(Path(project), folder)

@@ -103,6 +103,7 @@ def _accepted_in_its_mode(harbor: SeedScenario) -> None:
 
 
 def _rendered_by_watcher(harbor: SeedScenario) -> None:
+    """Built and not run: what the watcher's one dbt build loads, no test here can show."""
     form = {"always": "task", "render_only": "empty", "none": "absent"}
     rendering = harbor.build().must(form[str(harbor.setup.behavior)])  # type: ignore[arg-type]
     models = [task_id for task_id in rendering.dag.task_ids if MODEL in task_id]

@@ -40,9 +40,15 @@ def test_a_profile_needs_exactly_one_source(tmp_path: Path) -> None:
         ProfileConfig(profile_name="shop", target_name="dev")
     with pytest.raises(CosmosValueError, match=r"exactly one of .*; both are given"):
         ProfileConfig("shop", "dev", tmp_path / "profiles.yml", SecretMapping())
+    changed = of_mapping()
+    changed.profile_mapping = None
+    with pytest.raises(CosmosValueError, match="neither is given"):
+        changed.validate_profile()
 
 
 def test_the_users_own_profile_is_used_where_it_lies(tmp_path: Path) -> None:
+    (tmp_path / "profiles.yml").touch()
+
     with of_file(tmp_path / "profiles.yml").ensure_profile() as (path, env_vars):
         assert (path, env_vars) == (tmp_path / "profiles.yml", {})
 
@@ -63,6 +69,35 @@ def test_the_profile_is_gone_after_an_error_too() -> None:
         raise RuntimeError("dbt broke")
 
     assert not path.parent.exists()
+
+
+def test_a_profile_is_written_where_it_is_wanted_and_nothing_is_overwritten(tmp_path: Path) -> None:
+    wanted = tmp_path / "new" / "profiles.yml"
+
+    with of_mapping().ensure_profile(wanted) as (path, _):
+        assert path == wanted
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert not wanted.exists()
+
+    wanted.write_text("the user's own")
+    with pytest.raises(CosmosValueError, match=r"desired_profile_path=.*profiles\.yml exists"):
+        of_mapping().ensure_profile(desired_profile_path=wanted).__enter__()
+    assert wanted.read_text() == "the user's own"
+
+
+def test_an_own_file_of_another_name_is_the_one_that_dbt_reads(tmp_path: Path) -> None:
+    """dbt is told a folder, and reads the profiles.yml there."""
+    (tmp_path / "profiles.yml").write_text("another")
+    own = tmp_path / "prod.yml"
+    own.write_text("shop: {}")
+
+    with of_file(own).ensure_profile() as (path, _):
+        assert path.name == "profiles.yml"
+        assert path.read_text() == "shop: {}"
+        assert str(path.parent) in of_file(own).flags(path)
+
+    assert not path.parent.exists()
+    assert own.exists()
 
 
 def test_a_mock_profile_needs_no_variables() -> None:
@@ -102,3 +137,5 @@ def test_an_own_profile_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(CosmosValueError, match=r"profiles_yml_filepath: there is no profiles\.yml at .*absent\.yml"):
         config.validate_profiles_yml()
+    with pytest.raises(CosmosValueError, match=r"there is no profiles\.yml at"), config.ensure_profile():
+        pass

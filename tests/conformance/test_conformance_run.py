@@ -53,6 +53,7 @@ def test_the_exit_code_says_whether_there_is_a_verdict(
     assert suite_exit_code(exitstatus, smoke_failed=smoke_failed, deselected=deselected) == expected
 
 
+@pytest.mark.long
 def test_the_smoke_checks_pass_for_this_projects_implementation(pytester: pytest.Pytester) -> None:
     require_airflow()
 

@@ -39,6 +39,15 @@ def wheelhouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def index(tmp_path: Path, wheelhouse: Path) -> Path:
+    """An index that offers ``hello`` 1.0, so far."""
+    folder = tmp_path / "index"
+    folder.mkdir()
+    shutil.copy(next(wheelhouse.glob("hello-1.0*")), folder)
+    return folder
+
+
+@pytest.fixture
 def offline(wheelhouse: Path) -> tuple[str, ...]:
     """Options with which only the wheelhouse counts."""
     return ("--no-index", "--find-links", str(wheelhouse))

@@ -203,8 +203,9 @@ def test_a_builder_that_is_told_to_end_leaves_nothing_and_no_message(
     wait_for_backend()
 
     os.kill(builder_of(asked), signal.SIGTERM)
-    wait_until(lambda: not (directory / "cosmos_virtualenv.lock").exists())
+    wait_until(lambda: not Path("/proc", str(builder_of(asked))).exists())
 
+    assert not (directory / "cosmos_virtualenv.lock").exists()
     assert list((directory / "envs-v1" / "builds").iterdir()) == []
     assert list((directory / "envs-v1" / "detached").glob("*.failed")) == []
 
@@ -276,3 +277,22 @@ def test_a_builder_begins_where_another_user_left_files(tmp_path: Path, make_spe
     ask(tmp_path, spec, wait=None)
 
     assert is_ready(tmp_path, spec)
+
+
+TOLD = """
+import json, sys
+from cosmos_venv.environments.spec import EnvironmentSpec
+import cosmos_venv.environments.detached, cosmos_venv.environments.publisher
+spec = EnvironmentSpec.from_dict(json.loads(sys.argv[1]))
+print(spec.digest, *(name in sys.modules for name in ("packaging", "psutil", "msgspec", "importlib.metadata")))
+"""
+
+
+def test_a_builder_is_told_the_digest_and_imports_nothing_to_work_it_out(
+    make_spec: Spec, start_python: StartPython
+) -> None:
+    spec = make_spec()
+
+    output = start_python(TOLD, json.dumps(spec.as_dict())).communicate()[0]
+
+    assert output.split() == [spec.digest, "False", "False", "False", "False"]

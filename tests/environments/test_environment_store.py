@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.environments.environment import Environment
-from cosmos_venv.environments.lease import Lease
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError, VirtualenvError
+from cosmos_venv.lease import Lease
 
 Spec = Callable[..., EnvironmentSpec]
 MakeReady = Callable[..., Environment]

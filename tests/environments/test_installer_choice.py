@@ -61,7 +61,7 @@ def test_pip_builds_where_uv_would_install_something_else(
     ("given", "variables"),
     [
         pytest.param([], {}, id="nothing-special"),
-        pytest.param(["--no-deps", "-r", "x.txt", "--pre"], {}, id="options-that-both-know"),
+        pytest.param(["--no-deps", "--pre"], {}, id="options-that-both-know"),
         pytest.param(["--index-strategy", "first-index"], {}, id="option-of-uv"),
         pytest.param(["--no-dependencies"], {}, id="spelling-of-pip"),
         pytest.param(["-i", "https://b"], {"PIP_INDEX_URL": "https://a"}, id="index-given"),
@@ -83,7 +83,7 @@ def test_uv_builds_where_it_installs_what_pip_would(
 def test_uv_builds_where_its_own_configuration_knows_no_index_either(path_with_uv: str, tmp_path: Path) -> None:
     config = tmp_path / "uv.toml"
     config.write_text('find-links = ["/wheels"]\nno-index = true\n', encoding="utf-8")
-    environ = no_config(path_with_uv, PIP_NO_INDEX="1", UV_CONFIG_FILE=str(config))
+    environ = no_config(path_with_uv, PIP_NO_INDEX="1", PIP_FIND_LINKS="/wheels", UV_CONFIG_FILE=str(config))
 
     assert choose_installer("auto", [], environ).name == "uv"
     config.write_text("no-index = false\n", encoding="utf-8")

@@ -14,10 +14,10 @@ import pytest
 
 from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.inventory import StoredBuild, bytes_of, read_inventory, select
-from cosmos_venv.environments.lease import Lease, lease_path
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.lease import Lease, lease_path
 
 Spec = Callable[..., EnvironmentSpec]
 MakeReady = Callable[..., Environment]

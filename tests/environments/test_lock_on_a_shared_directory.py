@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.environments import lock
-from cosmos_venv.environments.lock import KERNEL_LOCK_FILENAME, LOCK_FILENAME, NOTE_FILENAME, VirtualenvLock
+from cosmos_venv.environments.lock import VirtualenvLock
+from cosmos_venv.environments.lock_files import KERNEL_LOCK_FILENAME, LOCK_FILENAME, NOTE_FILENAME
 from cosmos_venv.environments.lock_record import LockNote
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
@@ -144,25 +146,36 @@ def test_a_directory_in_which_no_lock_file_can_be_made_is_named_by_the_error(
     )
 
 
-def test_a_build_renews_its_record_as_it_gets_on(
-    tmp_path: Path, make_spec: Callable[..., EnvironmentSpec], monkeypatch: pytest.MonkeyPatch
+def test_a_build_renews_its_record_while_its_installer_is_silent(
+    tmp_path: Path,
+    slow_spec: EnvironmentSpec,
+    gate: Path,
+    wait_for_backend: Callable[[], int],
+    wait_until: Callable[[Callable[[], object]], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """To other hosts a record that is not renewed is that of a dead builder."""
+    """To other hosts a record that is not renewed is that of a dead builder; uv downloads in silence."""
     monkeypatch.setattr(lock, "_RENEW_AFTER", 0.0)
-    record = tmp_path / LOCK_FILENAME
-    ages: list[float] = []
+    directory = tmp_path / "store"
+    files = [directory / LOCK_FILENAME, directory / NOTE_FILENAME]
+    renewed: list[bool] = []
 
-    def age_and_report(_: str) -> None:
-        if record.exists():
-            ages.append(time.time() - record.stat().st_mtime)
-            os.utime(record, times=(0, 0))
+    def age_and_watch() -> None:
+        wait_for_backend()
+        try:
+            for file in files:
+                os.utime(file, times=(0, 0))
+            wait_until(lambda: all(file.stat().st_mtime > 0 for file in files))
+            renewed.append(True)
+        finally:
+            gate.unlink()  # until now the installer waits
 
-    with EnvironmentStore(tmp_path).open(
-        make_spec(), preference="uv", max_tries=1, cancellation=Cancellation(), report=age_and_report
+    watcher = threading.Thread(target=age_and_watch)
+    watcher.start()
+    with EnvironmentStore(directory).open(
+        slow_spec, preference="uv", max_tries=1, cancellation=Cancellation(), report=print
     ):
         pass
+    watcher.join()
 
-    # The first two and the last three lines are of the lock and the store; each between is the installer's, and
-    # comes with a renewal.
-    assert len(ages) > 5
-    assert max(ages[2:-3]) < 3_600
+    assert renewed == [True]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -15,15 +17,17 @@ from cosmos_venv.environments.lock_record import LockNote, LockRecord, Machine, 
 NOW = 1_000_000.0
 OWN_PID = 4711
 HERE = Machine(host="here", boot_id="this-boot", pid_namespace="pid:[1]", booted_at=NOW - 10_000)
-RUNNING = ProcessState(name="python", is_zombie=False, started_at=NOW - 500)
+RUNNING = ProcessState(name="python", is_zombie=False, started_at=NOW - 500.75, start_ticks=5000)
 
 
-def record(text: str = "123", *, age: float = 100, note: LockNote | None = None) -> LockRecord:
+def record(text: str = "123", *, age: float = 100.25, note: LockNote | None = None) -> LockRecord:
     return LockRecord(text=text, age=age, written_at=NOW - age, note=note)
 
 
-def note(*, host: str = "here", boot_id: str = "this-boot", pid_namespace: str = "pid:[1]") -> LockNote:
-    return LockNote(pid=123, host=host, boot_id=boot_id, pid_namespace=pid_namespace, process_started_at=NOW - 500)
+def note(
+    *, host: str = "here", boot_id: str = "this-boot", pid_namespace: str = "pid:[1]", ticks: int | None = 5000
+) -> LockNote:
+    return LockNote(pid=123, host=host, boot_id=boot_id, pid_namespace=pid_namespace, process_start_ticks=ticks)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +39,14 @@ def note(*, host: str = "here", boot_id: str = "this-boot", pid_namespace: str =
         pytest.param(record(), None, True, id="owner-gone"),
         pytest.param(record(), replace(RUNNING, is_zombie=True), True, id="zombie"),
         pytest.param(record(), replace(RUNNING, started_at=NOW - 50), True, id="pid-used-again"),
-        pytest.param(record(), replace(RUNNING, started_at=NOW - 99.5), False, id="within-clock-slack"),
+        pytest.param(record(), replace(RUNNING, started_at=NOW - 100.15), True, id="pid-used-again-within-a-second"),
+        pytest.param(record(), replace(RUNNING, started_at=NOW - 100.23), False, id="within-a-tick"),
+        pytest.param(record(age=100), replace(RUNNING, started_at=NOW - 99.5), False, id="mount-counts-seconds"),
+        pytest.param(record(age=100), replace(RUNNING, started_at=NOW - 98.5), True, id="and-still-younger"),
+        pytest.param(record(note=note()), replace(RUNNING, start_ticks=5001), True, id="another-process-of-that-pid"),
+        pytest.param(record(note=note()), replace(RUNNING, started_at=NOW), False, id="the-very-process"),
+        pytest.param(record(note=note(ticks=None)), RUNNING, False, id="note-without-a-start"),
+        pytest.param(record(note=note(ticks=None)), replace(RUNNING, started_at=NOW), True, id="nor-a-living-owner"),
         pytest.param(record(""), None, True, id="empty"),
         pytest.param(record("", age=0.1), None, False, id="empty-this-moment"),
         pytest.param(record("", age=-100), None, True, id="empty-from-the-future"),
@@ -70,7 +81,18 @@ def test_a_living_process_is_seen_with_its_start() -> None:
 
     assert state is not None
     assert not state.is_zombie
+    assert state.start_ticks == LockNote.of_this_process().process_start_ticks is not None
+
+
+def test_a_start_is_known_to_the_hundredth_of_a_second() -> None:
+    """psutil's is up to a second early: it counts from the full second in which the machine was started."""
+    before = time.time()
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        state = ProcessState.of(process.pid)
+
+    assert state is not None
     assert state.started_at is not None
+    assert before - 0.05 < state.started_at < time.time()
 
 
 def test_a_zombie_is_seen_as_one(wait_until: Callable[[Callable[[], object]], None]) -> None:
@@ -82,10 +104,22 @@ def test_a_zombie_is_seen_as_one(wait_until: Callable[[Callable[[], object]], No
     assert ProcessState.of(process.pid) is None
 
 
-def test_a_note_of_another_version_says_nothing() -> None:
-    assert LockNote.from_json('{"pid": 1, "colour": "red"}') is None
-    assert LockNote.from_json("[") is None
-    assert LockNote.from_json(LockNote.of_this_process().to_json()) == LockNote.of_this_process()
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({}, id="this-release"),
+        pytest.param({"colour": "red"}, id="a-later-release-says-more"),
+    ],
+)
+def test_a_note_says_what_this_release_knows(change: dict[str, object]) -> None:
+    own = LockNote.of_this_process(device=7)
+
+    assert LockNote.from_json(json.dumps({**json.loads(own.to_json()), **change})) == own
+
+
+@pytest.mark.parametrize("text", ["[", "[1]", "1", '{"pid": 1}', '{"colour": "red"}'])
+def test_half_a_note_says_nothing(text: str) -> None:
+    assert LockNote.from_json(text) is None
 
 
 @pytest.mark.parametrize(

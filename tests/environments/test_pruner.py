@@ -14,13 +14,13 @@ import pytest
 
 from cosmos_venv.environments import leftovers
 from cosmos_venv.environments.environment import Environment
-from cosmos_venv.environments.lease import lease_path
 from cosmos_venv.environments.pruner import Removal, prune, surplus
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.environments.upkeep import DAY, PruneLimits, Upkeep
 from cosmos_venv.exceptions import VirtualenvError, VirtualenvLockTimeout
 from cosmos_venv.guarded import Cancellation
+from cosmos_venv.lease import lease_path
 
 Spec = Callable[..., EnvironmentSpec]
 MakeReady = Callable[..., Environment]
@@ -262,6 +262,7 @@ def test_what_a_builder_cannot_prune_is_a_line_and_fails_no_task(
 PRUNE_AS = """
 import os, sys, time
 from pathlib import Path
+import msgspec, psutil
 from cosmos_venv.environments import record
 from cosmos_venv.environments.pruner import prune
 from cosmos_venv.environments.store import EnvironmentStore

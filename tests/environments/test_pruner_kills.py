@@ -86,7 +86,8 @@ def test_a_pruner_killed_before_any_step_costs_a_rebuild_at_most(
 
         if step % 2:
             make_ready(store, spec)
-            assert layout(store) == whole
+            # What is left of a removal is deleted after the next build, which therefore gets another number.
+            assert [name.replace("-2", "-1") for name in layout(store)] == whole
         else:
             again = start_python(PRUNE, store, 0)
             assert again.communicate()[0] == ""

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.lock import KERNEL_LOCK_FILENAME, LOCK_FILENAME, NOTE_FILENAME, VirtualenvLock
+from cosmos_venv.environments.lock import VirtualenvLock
+from cosmos_venv.environments.lock_files import KERNEL_LOCK_FILENAME, LOCK_FILENAME, NOTE_FILENAME
 from cosmos_venv.environments.spec import EnvironmentSpec
 from tests.environments.elsewhere import within
 

@@ -148,7 +148,7 @@ def test_the_task_after_a_builder_killed_before_publishing_succeeds(
     was_built, _ = use_afterwards(tmp_path, make_spec())
 
     assert was_built
-    assert [path.name[-2:] for path in build_directories(tmp_path)] == ["-1"]
+    assert [path.name[-2:] for path in build_directories(tmp_path)] == ["-2"]
 
 
 def test_nothing_that_a_killed_builder_started_lives_on(

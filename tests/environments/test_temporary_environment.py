@@ -94,3 +94,33 @@ def test_what_a_worker_killed_while_installing_left_is_removed_by_the_next_one(
 
     wait_until(is_removed)
     assert len(while_it_dies) == 4  # the environment and the installer's own temporary folder, each with its lease
+
+
+KILLED_WHILE_TRYING = f"""
+import os, signal, sys
+
+def die(event, arguments):
+    if event == "os.symlink" and "trial" in str(arguments):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+sys.addaudithook(die)
+{KILLED}
+"""
+
+
+def test_what_a_worker_killed_while_it_tried_out_the_folder_left_is_removed_by_the_next_one(
+    tmp_path: Path,
+    make_spec: Spec,
+    monkeypatch: pytest.MonkeyPatch,
+    start_python: Callable[..., subprocess.Popen[str]],
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    start_python(KILLED_WHILE_TRYING, json.dumps(make_spec().as_dict())).wait()
+    left = list(tmp_path.glob("*cosmos-venv*"))
+
+    with temporary_environment(make_spec(), preference="uv", cancellation=Cancellation(), report=print):
+        pass
+
+    assert left
+    assert not list(tmp_path.glob("*cosmos-venv*"))

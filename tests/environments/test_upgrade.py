@@ -4,65 +4,26 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.environment import Environment
-from cosmos_venv.environments.interpreter import Interpreter
-from cosmos_venv.environments.lease import Lease
 from cosmos_venv.environments.publisher import Publisher
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
-from cosmos_venv.exceptions import VirtualenvBuildError
 from cosmos_venv.guarded import Cancellation
+from tests.environments.upgrades import HOUR, make_old, release, upgraded, use
 
 OutputOf = Callable[..., str]
 StartPython = Callable[..., "subprocess.Popen[str]"]
 
-HOUR = 3600
-
-
-@pytest.fixture
-def index(tmp_path: Path, wheelhouse: Path) -> Path:
-    """An index that offers ``hello`` 1.0, so far."""
-    folder = tmp_path / "index"
-    folder.mkdir()
-    shutil.copy(next(wheelhouse.glob("hello-1.0*")), folder)
-    return folder
-
 
 @pytest.fixture
 def spec(index: Path) -> EnvironmentSpec:
-    return EnvironmentSpec(
-        requirements=("hello",),
-        pip_install_options=("-U", "--no-index", "--find-links", str(index)),
-        interpreter=Interpreter.of(),
-    )
-
-
-def release(index: Path, wheelhouse: Path) -> None:
-    """The index offers ``hello`` 2.0 too."""
-    shutil.copy(next(wheelhouse.glob("hello-2.0*")), index)
-
-
-def use(directory: Path, spec: EnvironmentSpec, *, upgrade_after: float | None = HOUR) -> Environment:
-    """What a task gets; its lease is given up."""
-    with EnvironmentStore(directory).open(
-        spec, preference="uv", max_tries=0, upgrade_after=upgrade_after, cancellation=Cancellation(), report=print
-    ) as environment:
-        return environment
-
-
-def make_old(environment: Environment, *, seconds: float = 2 * HOUR) -> None:
-    built_at = datetime.now(tz=timezone.utc) - timedelta(seconds=seconds)
-    record = {**environment.record, "built_at": built_at.isoformat(timespec="seconds")}
-    environment.record_file.write_text(json.dumps(record))
+    return upgraded(index)
 
 
 def test_it_is_resolved_anew_once_it_is_old_enough(
@@ -119,24 +80,6 @@ def test_an_environment_of_unknown_age_is_resolved_anew(tmp_path: Path, spec: En
     assert use(tmp_path / "store", spec).was_built
 
 
-def test_a_failing_upgrade_fails_with_the_installers_words_and_leaves_the_old_generation(
-    tmp_path: Path, index: Path, spec: EnvironmentSpec, output_of: OutputOf
-) -> None:
-    first = use(tmp_path / "store", spec)
-    make_old(first)
-    shutil.rmtree(index)
-    index.mkdir()
-
-    with pytest.raises(VirtualenvBuildError, match=r"(?s)could not install hello.*hello was not found"):
-        use(tmp_path / "store", spec)
-
-    assert use(tmp_path / "store", spec, upgrade_after=None).path == first.path
-    assert output_of(first.script("hello")) == "hello 1.0"
-    lease = Lease.exclusive(first.path)
-    assert lease is not None, "the failed task must not keep the old generation"
-    lease.close()
-
-
 def test_a_store_that_cannot_be_written_is_used_as_it_is(
     tmp_path: Path, spec: EnvironmentSpec, start_python: StartPython
 ) -> None:
@@ -166,6 +109,7 @@ from pathlib import Path
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.guarded import Cancellation
+from tests.environments.upgrades import HOUR, make_old, release, upgraded, use
 spec = EnvironmentSpec.from_dict(json.loads(sys.argv[2]))
 print("STARTED", flush=True)
 sys.stdin.readline()

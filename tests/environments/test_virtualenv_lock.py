@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.environments import lock_record
-from cosmos_venv.environments.lock import LOCK_FILENAME, NOTE_FILENAME, VirtualenvLock
+from cosmos_venv.environments.lock import VirtualenvLock
+from cosmos_venv.environments.lock_files import LOCK_FILENAME, NOTE_FILENAME
 from cosmos_venv.exceptions import CommandKilled, VirtualenvLockTimeout
 from cosmos_venv.guarded import Cancellation
 
@@ -58,7 +59,7 @@ def acquire_and_release(directory: Path, *, max_tries: int = 0) -> list[str]:
 
 @pytest.fixture
 def living_pid() -> int:
-    """A process that lives and is older than any record a test writes by more than the slack of clocks."""
+    """A process that lives and is older than any record a test writes."""
     return os.getppid()
 
 

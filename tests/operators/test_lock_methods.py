@@ -85,6 +85,18 @@ def test_it_is_not_taken_twice(operator: Any) -> None:
     operator._release_venv_lock()
 
 
+def test_who_holds_it_does_not_wait_for_itself_to_build(operator: Any, lock: VenvLock) -> None:
+    operator._acquire_venv_lock()
+
+    operator.execute({})
+
+    assert lock.owner == os.getpid()
+    assert not operator._is_lock_available()
+    operator._release_venv_lock()
+    assert lock.owner is None
+    assert list(lock.file.parent.glob("envs-v1/builds/*/bin/dbt"))
+
+
 @pytest.mark.parametrize("method", ["_is_lock_available", "_acquire_venv_lock", "_release_venv_lock"])
 def test_without_a_directory_there_is_no_lock(make_operator: MakeOperator, method: str) -> None:
     with pytest.raises(CosmosValueError, match="relies on value of parameter `virtualenv_dir` which is None"):

@@ -63,6 +63,25 @@ def test_what_the_search_path_lacks_is_built_in_virtualenv_dir_unless_that_is_fo
     assert not list((tmp_path / "image").iterdir())
 
 
+def test_a_task_that_finds_its_environment_says_so_and_asks_nothing_about_building(
+    make_operator: MakeOperator,
+    dbt_calls: Calls,
+    tmp_path: Path,
+    configure: Configure,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    make_operator(virtualenv_dir=tmp_path / "own").execute({})
+    assert "is ready: " not in capsys.readouterr().out  # that one was built
+    # Each would be refused by a task that has to build.
+    configure(virtualenv_prune_max_count=-1, virtualenv_dir_mode="rwx", virtualenv_installer="conda")
+
+    make_operator(virtualenv_dir=tmp_path / "own").execute({})
+
+    prefix = {str(call.prefix) for call in dbt_calls()}
+    assert len(prefix) == 1
+    assert f"is ready: {prefix.pop()}." in capsys.readouterr().out
+
+
 def test_parsing_finds_the_environment_of_the_search_path_without_a_builder(
     make_operator: MakeOperator, kept_directory: Path, tmp_path: Path, configure: Configure
 ) -> None:

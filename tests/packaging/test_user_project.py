@@ -44,6 +44,7 @@ def python(product: Distribution, toolkit: Distribution, tmp_path_factory: pytes
     return python
 
 
+@pytest.mark.long
 def test_the_tests_of_a_dag_author_pass(python: str, tmp_path: Path) -> None:
     project = tmp_path / "fleet"
     shutil.copytree(PROJECT, project, ignore=shutil.ignore_patterns("__pycache__", ".pytest_cache"))

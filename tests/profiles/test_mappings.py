@@ -1,8 +1,9 @@
-"""The mapping classes against recorded samples of the established implementation (``tests/data/profiles.json``)."""
+"""What a mapping promises beside the record: clear errors, settings of dbt's own, the user's own subclasses."""
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,113 +14,9 @@ from airflow.sdk import Connection
 from cosmos_venv import profiles
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.profiles import BaseProfileMapping, DbtProfileConfigVars, PostgresUserPasswordProfileMapping
+from tests.profiles.samples import connect
 
-Sample = dict[str, Any]
-
-DATA = json.loads((Path(__file__).parents[1] / "data" / "profiles.json").read_text(encoding="utf-8"))
-SAMPLES = [
-    pytest.param(getattr(profiles, case["class_name"]), sample, id=sample["id"])
-    for case in DATA["classes"]
-    for sample in case["samples"]
-    if "constructor" not in sample["expected"]
-]
-REFUSED = [
-    pytest.param(getattr(profiles, case["class_name"]), sample, id=sample["id"])
-    for case in DATA["classes"]
-    for sample in case["samples"]
-    if "constructor" in sample["expected"]
-]
-pytestmark = pytest.mark.filterwarnings("ignore:disable_event_tracking:DeprecationWarning")
-
-
-def better_profile(cls: type[BaseProfileMapping], recorded: dict[str, Any]) -> dict[str, Any]:
-    """Cosmos's mappings have a default port that never reaches the profile; here it does."""
-    return {**cls.default_values, **recorded}
-
-
-def better_mock(cls: type[BaseProfileMapping], recorded: dict[str, Any]) -> dict[str, Any]:
-    """A password given as an argument stood in clear in the file that is written for parsing (weak point 4)."""
-    return {**recorded, **dict.fromkeys(cls.secret_fields, "mock_value")}
-
-
-def file_of(output: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
-    return {"prof": {"target": "tgt", "outputs": {"tgt": output}} | ({"config": config} if config else {})}
-
-
-def make(cls: type[BaseProfileMapping], sample: Sample, conn_id: str = "sample") -> BaseProfileMapping:
-    options = dict(sample.get("options") or {})
-    if "dbt_config_vars" in options:
-        options["dbt_config_vars"] = DbtProfileConfigVars(**options["dbt_config_vars"])
-    return cls(conn_id=conn_id, profile_args=sample["profile_args"], **options)
-
-
-@pytest.fixture
-def connected(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The sample's connection, as Airflow finds it."""
-    given = {**sample["connection"], "extra": json.dumps(sample["connection"].get("extra") or {})}
-    monkeypatch.setenv("AIRFLOW_CONN_SAMPLE", json.dumps(given))
-
-
-@pytest.mark.usefixtures("connected")
-@pytest.mark.parametrize(("cls", "sample"), SAMPLES)
-def test_a_connection_becomes_the_recorded_profile(cls: type[BaseProfileMapping], sample: Sample) -> None:
-    mapping = make(cls, sample)
-
-    assert mapping.profile == better_profile(cls, sample["expected"]["profile"])
-    assert mapping.can_claim_connection() is sample["expected"]["can_claim"]
-
-
-@pytest.mark.parametrize(("cls", "sample"), SAMPLES)
-def test_parsing_needs_no_connection(cls: type[BaseProfileMapping], sample: Sample) -> None:
-    mapping = make(cls, sample, conn_id="there_is_none")
-
-    assert mapping.mock_profile == better_mock(cls, sample["expected"]["mock_profile"])
-
-
-@pytest.mark.usefixtures("connected")
-@pytest.mark.parametrize(("cls", "sample"), SAMPLES)
-def test_secrets_reach_dbt_as_environment_variables(cls: type[BaseProfileMapping], sample: Sample) -> None:
-    mapping = make(cls, sample)
-
-    if "error" in sample["expected"]["env_vars"]:
-        with pytest.raises(CosmosValueError, match="has a value for 'password'"):
-            _ = mapping.env_vars
-    else:
-        assert mapping.env_vars == sample["expected"]["env_vars"]
-
-
-@pytest.mark.usefixtures("connected")
-@pytest.mark.parametrize(("cls", "sample"), SAMPLES)
-def test_the_profiles_file_is_the_recorded_one(cls: type[BaseProfileMapping], sample: Sample) -> None:
-    mapping, expected = make(cls, sample), sample["expected"]
-    written = mapping.get_profile_file_contents("prof", "tgt")
-    mocked = mapping.get_profile_file_contents("prof", "tgt", use_mock_values=True)
-
-    profile, mock = (better_profile(cls, expected["profile"]), better_mock(cls, expected["mock_profile"]))
-    config = mapping.dbt_config_vars.as_dict() if mapping.dbt_config_vars else {}
-    assert yaml.safe_load(written) == file_of(profile, config)
-    assert yaml.safe_load(mocked) == file_of(mock, config)
-    if "file" in expected:
-        # Recorded where there is no setting at all: null.
-        assert config == (expected["file"]["prof"].get("config") or {})
-
-
-@pytest.mark.parametrize(("cls", "sample"), REFUSED)
-def test_what_contradicts_itself_is_refused_when_the_mapping_is_made(
-    cls: type[BaseProfileMapping], sample: Sample
-) -> None:
-    with pytest.raises(CosmosValueError, match=r"profile_args|disable_event_tracking"):
-        make(cls, sample)
-
-
-def test_the_profiles_file_holds_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_SAMPLE", "postgres://user:s3cret-word@host/db")
-    mapping = PostgresUserPasswordProfileMapping("sample", {"schema": "s", "password": "s3cret-argument"})
-
-    written = mapping.get_profile_file_contents("p") + mapping.get_profile_file_contents("p", use_mock_values=True)
-
-    assert "s3cret" not in written
-    assert mapping.env_vars == {"COSMOS_CONN_POSTGRES_PASSWORD": "s3cret-argument"}
+SECRET = "s3cret-word"
 
 
 def test_a_connection_that_does_not_exist_is_named_with_the_way_out() -> None:
@@ -150,6 +47,18 @@ def test_config_vars_stand_beside_the_profile_and_two_mappings_do_not_share_them
 def test_a_log_format_that_dbt_does_not_know_is_refused() -> None:
     with pytest.raises(CosmosValueError, match="log_format='xml'"):
         DbtProfileConfigVars(log_format="xml")
+
+
+def test_two_settings_that_dbt_does_not_take_together_are_refused_or_told_apart() -> None:
+    with pytest.raises(CosmosValueError, match=r"warn_error=True and warn_error_options=.* exclude each other"):
+        DbtProfileConfigVars(warn_error=True, warn_error_options={"include": "all"})
+
+    settings = DbtProfileConfigVars(False, warn_error=False, warn_error_options={"include": "all"})
+
+    assert settings.as_env() == {
+        "DBT_SEND_ANONYMOUS_USAGE_STATS": "False",
+        "DBT_WARN_ERROR_OPTIONS": '{"include": "all"}',
+    }
 
 
 def test_the_old_tracking_flag_warns_and_works() -> None:
@@ -200,4 +109,101 @@ def test_a_missing_field_of_any_warehouse_is_named_and_a_given_one_counts(monkey
 
     with pytest.raises(CosmosValueError, match=r"no value for host .*, dbname \(the connection's schema\)"):
         PostgresUserPasswordProfileMapping("sample").validate()
-    PostgresUserPasswordProfileMapping("sample", {"host": "h", "dbname": "d"}).validate()
+    PostgresUserPasswordProfileMapping("sample", {"host": "h", "dbname": "d", "schema": "s"}).validate()
+
+
+def test_what_dbt_needs_and_no_connection_has_is_asked_for_before_dbt_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_SAMPLE", "postgres://u:p@h/d")
+
+    with pytest.raises(CosmosValueError, match=r"Postgres.*'sample'.* no value for schema \(only profile_args"):
+        PostgresUserPasswordProfileMapping("sample").validate()
+
+
+@pytest.mark.parametrize("port", [None, ""])
+def test_a_default_applies_wherever_nothing_is_said(port: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect(monkeypatch, conn_type="generic", port=8443, extra={"clickhouse": "yes"})
+    mapping = profiles.ClickhouseUserPasswordProfileMapping("sample", {"port": port, "secure": True})
+
+    assert (mapping.profile["port"], mapping.profile["secure"]) == (9000, True)
+
+
+def test_a_path_object_is_written_as_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    connect(monkeypatch, conn_type="duckdb")
+    mapping = profiles.DuckDBUserPasswordProfileMapping("sample", {"path": Path("/data/x.duckdb")})
+
+    written = mapping.get_profile_file_contents("p") + mapping.get_profile_file_contents("p", use_mock_values=True)
+
+    assert written.count("path: /data/x.duckdb\n") == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        pytest.param({"profile_args": [SECRET]}, "Postgres.*: profile_args must be a dict, not list", id="args"),
+        pytest.param({"dbt_config_vars": {"debug": True}}, "must be a DbtProfileConfigVars", id="config-vars"),
+    ],
+)
+def test_arguments_of_another_kind_are_refused_without_showing_secrets(arguments: Any, words: str) -> None:
+    with pytest.raises(CosmosValueError, match=words) as raised:
+        PostgresUserPasswordProfileMapping("c", **arguments)
+
+    assert SECRET not in str(raised.value)
+
+
+def test_the_config_vars_are_part_of_the_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_SAMPLE", "postgres://u:p@h/d")
+    settings = [None, DbtProfileConfigVars(), DbtProfileConfigVars(debug=True)]
+
+    versions = {
+        PostgresUserPasswordProfileMapping("sample", dbt_config_vars=each).version("p", "t", mock_profile=is_mock)
+        for each in settings
+        for is_mock in (False, True)
+    }
+
+    assert len(versions) == 6
+
+
+class OwnMapping(BaseProfileMapping):
+    """As users of Cosmos write theirs: lists, a transformation, a profile put together by hand."""
+
+    airflow_connection_type = "own"
+    dbt_profile_type = "own_adapter"
+    required_fields = ["host", "token"]  # noqa: RUF012 - as users write it
+    secret_fields = ["token"]  # noqa: RUF012
+    airflow_param_mapping = {"host": "host", "token": ["password", "extra.token"], "port": "port"}  # noqa: RUF012
+
+    def transform_host(self, host: str) -> str:
+        return host.upper()
+
+    @property
+    def profile(self) -> dict[str, Any]:
+        return {**self.mapped_params, **self.profile_args, "token": self.get_env_var_format("token")}
+
+    @property
+    def mock_profile(self) -> dict[str, Any]:
+        return {"port": 1, **super().mock_profile}
+
+
+def test_a_users_own_class_works_as_it_did(monkeypatch: pytest.MonkeyPatch) -> None:
+    connect(monkeypatch, conn_type="own", host="pier", extra={"token": SECRET})
+    mapping = OwnMapping("sample", {"threads": 2})
+
+    mapping.validate()
+
+    assert mapping.can_claim_connection()
+    assert yaml.safe_load(mapping.get_profile_file_contents("p", "t"))["p"]["outputs"]["t"] == {
+        "type": "own_adapter",
+        "host": "PIER",
+        "threads": 2,
+        "token": "{{ env_var('COSMOS_CONN_OWN_TOKEN') }}",
+    }
+    assert mapping.env_vars == {"COSMOS_CONN_OWN_TOKEN": SECRET}
+    assert mapping.mock_profile == {"port": 1, "type": "own_adapter", "host": "mock_value", "token": "mock_value"}
+
+
+def test_a_missing_provider_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    connect(monkeypatch, conn_type="aws", login="AKIA", password=SECRET)
+    monkeypatch.setitem(sys.modules, "airflow.providers.amazon.aws.hooks.base_aws", None)
+
+    with pytest.raises(CosmosValueError, match=r"Athena.*'sample'.*Install apache-airflow-providers-amazon"):
+        profiles.AthenaAccessKeyProfileMapping("sample").validate()

@@ -25,6 +25,8 @@ dbt_project = venv = frozen_time = wheelhouse = racer = airflow_home
 OVERRIDES = '''
 import pytest
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def cosmos_pids():

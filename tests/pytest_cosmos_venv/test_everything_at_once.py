@@ -11,6 +11,8 @@ import pytest
 from pytest_cosmos_venv.sharing import SharedFolders
 from tests.pytest_cosmos_venv.inner_run import InnerRun, public_fixtures
 
+pytestmark = pytest.mark.long
+
 PARTS = ("dbt_side", "racing", "airflow_side")
 
 

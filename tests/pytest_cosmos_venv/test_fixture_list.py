@@ -43,13 +43,16 @@ def test_the_mark_is_listed_with_all_that_it_takes(pytester: pytest.Pytester) ->
     assert str(result.stdout).count("@pytest.mark.cosmos") == 1
 
 
-def test_all_that_the_plugin_adds_begins_with_cosmos(pytester: pytest.Pytester) -> None:
+def test_all_that_the_plugin_adds_begins_with_cosmos_and_stands_on_its_page(pytester: pytest.Pytester) -> None:
     with_plugin = set(words(str(pytester.runpytest_subprocess("--help").stdout)))
     without = set(words(str(pytester.runpytest_subprocess("--help", "-p", "no:cosmos_venv").stdout)))
 
     added = with_plugin - without
     assert {"--cosmos-cache-dir", "cosmos_cache_dir"} <= added
     assert [word for word in added if not word.startswith(("--cosmos-", "cosmos_"))] == []
+    page = (ROOT / "docs" / "toolkit" / "options.md").read_text(encoding="utf-8")
+    assert {word for word in added if f"`{word}" not in page} == set()
+    assert set(re.findall(r"^\| `(--cosmos-[a-z-]+|cosmos_\w+)", page, re.MULTILINE)) <= added
 
 
 def test_the_index_of_the_pages_names_every_fixture_and_every_page() -> None:

@@ -12,6 +12,8 @@ import pytest
 
 from pytest_cosmos_venv.sharing import SharedFolders
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = Path(__file__).with_name("any_implementation")
 FILE = FOLDER / "test_operator_installs_from_the_wheelhouse.py"

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tools import demo
+from tools.demo_airflow import DemoFailed, Place, set_up
 from tools.demo_display import TaskOutcome, seconds_line, shown_seconds
 
 PLAIN_DAG = """
@@ -82,7 +83,7 @@ def test_a_dag_file_that_cannot_be_imported_makes_the_demo_fail_with_the_traceba
 
 @pytest.mark.parametrize("states", [[], ["upstream_failed"], ["success", "skipped"], ["success", "none"]])
 def test_anything_but_success_of_all_tasks_is_a_failure(states: list[str]) -> None:
-    with pytest.raises(demo.DemoFailed, match="did not succeed"):
+    with pytest.raises(DemoFailed, match="did not succeed"):
         demo.refuse_failures([outcome(state) for state in states], {})
 
 
@@ -93,9 +94,9 @@ def test_success_of_all_tasks_is_none() -> None:
 def test_the_demo_sees_nothing_of_another_airflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "CeleryExecutor")
     monkeypatch.setenv("AIRFLOW_HOME", "/home/someone/airflow")
-    place = demo.Place(folder=tmp_path, dags=tmp_path / "dags", dag_id="harbor")
+    place = Place(folder=tmp_path, dags=tmp_path / "dags", dag_id="harbor")
 
-    demo.set_up(place)
+    set_up(place)
 
     assert "AIRFLOW__CORE__EXECUTOR" not in os.environ
     assert os.environ["AIRFLOW_HOME"] == str(tmp_path / "airflow")

@@ -4,80 +4,17 @@ from __future__ import annotations
 
 import ast
 import os
-import sys
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 import pytest_cosmos_venv
 from pytest_cosmos_venv import AirflowHome, ToolkitMisuse
-from pytest_cosmos_venv.airflow import home
-from pytest_cosmos_venv.airflow.home import airflow_key
 from pytest_cosmos_venv.airflow.wanting import NEED_HOME
+from tests.pytest_cosmos_venv.airflow.standin import USING
 
 pytest_plugins = ["pytester"]
-
-# As much of Airflow as is asked where it lives: it settles when it is imported, and "migrates".
-STAND_IN = {
-    "__init__.py": "",
-    "configuration.py": """
-        import os
-        AIRFLOW_HOME = os.path.expanduser(os.environ.get("AIRFLOW_HOME", "~/airflow"))
-
-        class conf:
-            get = staticmethod(lambda section, name: f"{AIRFLOW_HOME}/dags")
-        """,
-    "settings.py": """
-        from airflow.configuration import AIRFLOW_HOME
-        SQL_ALCHEMY_CONN = f"sqlite:///{AIRFLOW_HOME}/airflow.db"
-
-        class Session:
-            remove = staticmethod(lambda: None)
-        """,
-    "__main__.py": """
-        import os, sqlite3, sys
-        sys.exit("the stand-in is broken") if os.environ.get("BROKEN") else None
-        connection = sqlite3.connect(os.environ["AIRFLOW_HOME"] + "/airflow.db")
-        connection.execute("create table dag_run (id integer)")
-        connection.commit()
-        """,
-}
-
-
-@pytest.fixture
-def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    """A project beside whose tests lies a stand-in for Airflow; its user has a home of his own."""
-    for name, text in STAND_IN.items():
-        file = pytester.path / "library" / "airflow" / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        pytester.makepyfile(**{str(file.relative_to(pytester.path).with_suffix("")): text})
-    monkeypatch.setenv("PYTHONPATH", str(pytester.path / "library"))
-    monkeypatch.setenv("AIRFLOW_HOME", str(pytester.path / "production"))
-    monkeypatch.setenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "postgresql://production")
-    return pytester
-
-
-USING = """
-    import os
-    import airflow.configuration
-
-    def test_home(cosmos_airflow_home):
-        assert airflow.configuration.AIRFLOW_HOME == str(cosmos_airflow_home.path)
-        assert "production" not in str(cosmos_airflow_home.path)
-        assert cosmos_airflow_home.environment == {
-            "AIRFLOW_HOME": str(cosmos_airflow_home.path), "AIRFLOW_CONFIG": f"{cosmos_airflow_home.path}/airflow.cfg"
-        }
-        assert "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN" not in os.environ
-        assert "load_examples = False" in (cosmos_airflow_home.path / "airflow.cfg").read_text()
-        assert cosmos_airflow_home.database.is_file()
-        cosmos_airflow_home.add_dag_file("harbor.py", "    pier = 1\\n")
-        assert (cosmos_airflow_home.dags_folder / "harbor.py").read_text() == "pier = 1\\n"
-
-    def test_the_files_of_another_test_are_gone(cosmos_airflow_home):
-        assert list(cosmos_airflow_home.dags_folder.iterdir()) == []
-"""
 
 # The environment and the homes that are left when pytest has ended.
 CONFTEST = """
@@ -151,21 +88,6 @@ def test_contenders_that_alone_import_airflow_settle_on_a_home_of_the_run(projec
     assert not (project.path / "production").exists()
 
 
-def test_it_is_made_once_for_all_workers_and_runs(
-    project: pytest.Pytester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    project.makepyfile(test_using=USING, test_more=USING)
-
-    project.runpytest_subprocess("-n", "2").assert_outcomes(passed=4)
-    monkeypatch.setenv("BROKEN", "1")
-    project.runpytest_subprocess("-p", "no:xdist", "test_more.py").assert_outcomes(passed=2)
-
-    (database,) = project.path.glob(".pytest_cache/d/cosmos-venv/airflow-home-*/airflow.db")
-    assert database.parent.name.count("-py3.") == 1
-    assert not list(tmp_path.glob("cosmos-airflow-*"))
-
-
 def test_a_run_that_does_not_need_it_is_left_alone(project: pytest.Pytester) -> None:
     project.makepyfile(
         test_mine="""
@@ -180,6 +102,24 @@ def test_a_run_that_does_not_need_it_is_left_alone(project: pytest.Pytester) -> 
     project.makepyfile(**{"sub/test_using": USING})
 
     project.runpytest_subprocess("test_mine.py", "-p", "no:xdist").assert_outcomes(passed=1)
+
+
+def test_only_files_that_may_be_collected_are_asked(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        notes="# cosmos_airflow_home",
+        check_mine="""
+        import airflow.configuration
+
+        def test_mine():
+            assert airflow.configuration.AIRFLOW_HOME.endswith("production")
+        """,
+    )
+    project.makeini("[pytest]\npython_files = check_*.py tests/*.py\n")
+
+    project.runpytest_subprocess("-p", "no:xdist").assert_outcomes(passed=1)
+
+    project.makepyfile(**{"tests/using": USING})
+    project.runpytest_subprocess("tests", "-p", "no:xdist").assert_outcomes(passed=2)
 
 
 def test_a_conftest_that_imports_airflow_first_is_no_hindrance(project: pytest.Pytester) -> None:
@@ -268,29 +208,6 @@ def test_where_airflow_was_imported_too_early_the_file_is_named_and_the_way_out(
     project.runpytest_subprocess("test_it.py", "-p", "no:xdist").assert_outcomes(passed=1)
 
 
-def test_what_airflow_says_when_it_cannot_make_its_database_is_told(
-    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    project.makepyfile(test_broken="def test_broken(cosmos_airflow_home): pass")
-    monkeypatch.setenv("BROKEN", "1")
-
-    result = project.runpytest_subprocess("-p", "no:xdist")
-
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["Airflow could not make its database (airflow db migrate):", "the stand-in is broken"])
-
-
-def test_a_migration_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(home, "DEADLINE", 0.1)
-    stuck = tmp_path / "python"
-    stuck.write_text("#!/bin/sh\nexec sleep 600\n", encoding="utf-8")
-    stuck.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(stuck))
-
-    with pytest.raises(ToolkitMisuse, match="airflow db migrate took more than 0 s"):
-        home.migrate(tmp_path)
-
-
 def test_the_fixtures_that_need_the_home_are_known_by_name() -> None:
     arguments: dict[str, list[str]] = {}
     for file in Path(pytest_cosmos_venv.__file__).parent.glob("fixtures/*.py"):
@@ -305,18 +222,6 @@ def test_the_fixtures_that_need_the_home_are_known_by_name() -> None:
 
     public = [name for name in arguments if name.startswith("cosmos_")]
     assert {name for name in public if needs_home(name)} == set(NEED_HOME)
-
-
-def test_without_airflow_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    def version(distribution: str) -> str:
-        raise metadata.PackageNotFoundError(distribution)
-
-    monkeypatch.setattr(metadata, "version", version)
-
-    with pytest.raises(
-        ToolkitMisuse, match="This fixture runs Airflow, and there is none here: install apache-airflow"
-    ):
-        airflow_key()
 
 
 @pytest.mark.parametrize("name", ["sub/harbor.py", "harbor", "../harbor.py"])

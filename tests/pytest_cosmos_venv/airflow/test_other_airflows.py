@@ -30,6 +30,8 @@ CONFTEST = """
 import os
 import pytest
 
+pytestmark = pytest.mark.long
+
 @pytest.fixture
 def airflow_home(): raise AssertionError("an override of another plugin's fixture, which ours do not use")
 

@@ -222,6 +222,7 @@ def test_work_that_contenders_cannot_find_is_refused(cosmos_task_race: TaskRace)
     ("options", "sentence"),
     [
         ({"contenders": 0}, "contenders=0: a race needs at least one"),
+        ({"contender": 3}, r"contender=…\): there is no such option; there are contenders, prepare, fresh"),
         ({"contenders": "3"}, "contenders='3': give a number"),
         ({"deadline": "3"}, "deadline='3': give seconds"),
         ({"grace": None}, "grace=None: give seconds"),

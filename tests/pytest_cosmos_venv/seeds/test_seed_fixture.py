@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import psutil
 import pytest
 
 from pytest_cosmos_venv.sharing import SharedFolders
@@ -15,6 +16,7 @@ STANDIN = "tests.pytest_cosmos_venv.seeds.standin"
 TESTS = """
 import os
 import sqlite3
+import subprocess
 import pytest
 
 @pytest.fixture(scope="module")
@@ -42,6 +44,15 @@ def test_fails(cosmos_seed_scenario):
 def test_misused(cosmos_seed_scenario):
     cosmos_seed_scenario(behavior="sometimes")
 
+def test_leaves_a_dbt_running_and_another_scripted_in_vain(cosmos_seed_scenario):
+    first, second = (cosmos_seed_scenario(behavior="always", model=None) for _ in range(2))
+    first.dbt.script("seed", hold=True)
+    subprocess.Popen([first.dbt_executable, "seed"], cwd=first.project.path, start_new_session=True)
+    with open("pid", "w") as pid:
+        print(first.dbt.wait_for_call("seed", held=True).pid, file=pid)
+    second.dbt.script("seed", nodes={"nowhere": "error"})
+    subprocess.run([second.dbt_executable, "seed"], cwd=second.project.path)
+
 def test_nothing_is_left(before, _cosmos_airflow_home):
     now = {**before[1], "PYTEST_CURRENT_TEST": os.environ["PYTEST_CURRENT_TEST"]}
     assert rows(_cosmos_airflow_home.database) == before[0]
@@ -49,6 +60,7 @@ def test_nothing_is_left(before, _cosmos_airflow_home):
 """
 
 
+@pytest.mark.long
 def test_a_run_of_a_user(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
@@ -60,9 +72,10 @@ def test_a_run_of_a_user(
     options = [f"--cosmos-cache-dir={shared.root}", f"--cosmos-implementation={STANDIN}"]
     result = pytester.runpytest_subprocess("-W", "ignore", "--show-capture=no", *options)
 
-    result.assert_outcomes(passed=3, failed=2)
+    result.assert_outcomes(passed=4, failed=2, errors=1)
     result.stdout.fnmatch_lines(
         [
+            "dbt was scripted what cannot be: nodes={'nowhere': *",
             '*harbor.run().must("skipped")',
             "E *standin * does not do what is required: piers skipped: its task succeeds, and dbt does not load it",
             "E *What was done and seen:",
@@ -72,3 +85,4 @@ def test_a_run_of_a_user(
             "behavior='sometimes': SeedRenderingBehavior of *standin has always, when_seed_changes, render_only, none.",
         ]
     )
+    assert not psutil.pid_exists(int((pytester.path / "pid").read_text(encoding="utf-8")))

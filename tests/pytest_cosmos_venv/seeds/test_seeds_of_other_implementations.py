@@ -15,6 +15,8 @@ from pytest_cosmos_venv.seeds.sentences import ASSET, BEST_EFFORT, VARIABLE
 from pytest_cosmos_venv.sharing import SharedFolders
 from tests.pytest_cosmos_venv.any_implementation.test_seed_scenarios import FINDINGS, FINDINGS_ON_AIRFLOW_3
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parents[3]
 FILE = Path(__file__).parents[1] / "any_implementation" / "test_seed_scenarios.py"
 DEADLINE = 290.0

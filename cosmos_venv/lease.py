@@ -1,4 +1,7 @@
-"""Who still needs a build: a shared kernel lock on ``<build>.lease`` for as long as somebody uses it."""
+"""Who still needs a directory: a shared kernel lock on ``<directory>.lease`` for as long as somebody uses it.
+
+So it is with the builds of environments, and with the dbt packages that are kept.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import os
 import time
 from pathlib import Path
 
-from cosmos_venv.environments.kernel_lock import open_for_locking
+from cosmos_venv.kernel_lock import is_still, open_for_locking
 
 # Whom the umask lets write there may note a use, too: a store may be shared by a group.
 _NOTED_BY_THE_GROUP = 0o664
@@ -80,12 +83,7 @@ class Lease:
 
     def is_of(self, build: Path) -> bool:
         """Whether the build's lease file is still the one that is locked here."""
-        if self._descriptor is None:
-            return False
-        try:
-            return os.path.samestat(os.fstat(self._descriptor), lease_path(build).stat())
-        except FileNotFoundError:
-            return False
+        return self._descriptor is not None and is_still(self._descriptor, lease_path(build))
 
     @property
     def last_use(self) -> float:

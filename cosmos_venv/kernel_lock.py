@@ -1,0 +1,50 @@
+"""How a file is opened to be locked (``fcntl.flock``) by whoever may reach it, and whether it is still the one.
+
+Always a file, never a directory: on NFS the lock of a directory is one host's own.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+_READABLE_BY_ALL = 0o644
+_NOT_OURS_TO_WRITE = {errno.EACCES, errno.EPERM, errno.EROFS}
+_GONE = {errno.ENOENT, errno.ESTALE}
+NOBODY_LOCKS = {
+    *_NOT_OURS_TO_WRITE,
+    *(errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL),
+}
+"""What a mount answers that cannot be written to, or knows no locks: there nobody removes anything, either."""
+
+
+def open_for_locking(path: Path) -> int:
+    """A descriptor of the file, made when missing, never truncated.
+
+    Another user's file is opened for reading: that is enough for a lock, except on NFS, which asks for writing.
+
+    :raises OSError: when it can be neither made nor read.
+    """
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT, _READABLE_BY_ALL)
+    except OSError as error:
+        if error.errno not in _NOT_OURS_TO_WRITE:
+            raise
+        try:
+            return os.open(path, os.O_RDONLY)
+        except FileNotFoundError:
+            raise error from None
+
+
+def is_still(descriptor: int, path: Path) -> bool:
+    """Whether the open file still has that name: before it was locked, another one may have taken its place.
+
+    :raises OSError: when the name cannot be looked up.
+    """
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except OSError as error:
+        if error.errno in _GONE:  # ESTALE: removed on another host
+            return False
+        raise

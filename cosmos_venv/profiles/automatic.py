@@ -1,0 +1,104 @@
+"""Which mapping class fits a Connection?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.profiles.athena import AthenaAccessKeyProfileMapping
+from cosmos_venv.profiles.base import BaseProfileMapping
+from cosmos_venv.profiles.bigquery import (
+    GoogleCloudOauthProfileMapping,
+    GoogleCloudServiceAccountDictProfileMapping,
+    GoogleCloudServiceAccountFileProfileMapping,
+)
+from cosmos_venv.profiles.clickhouse import ClickhouseUserPasswordProfileMapping
+from cosmos_venv.profiles.connections import find_connection
+from cosmos_venv.profiles.databricks import DatabricksOauthProfileMapping, DatabricksTokenProfileMapping
+from cosmos_venv.profiles.duckdb import DuckDBUserPasswordProfileMapping
+from cosmos_venv.profiles.exasol import ExasolUserPasswordProfileMapping
+from cosmos_venv.profiles.mysql import MysqlUserPasswordProfileMapping
+from cosmos_venv.profiles.oracle import OracleUserPasswordProfileMapping
+from cosmos_venv.profiles.postgres import PostgresUserPasswordProfileMapping
+from cosmos_venv.profiles.redshift import RedshiftUserPasswordProfileMapping
+from cosmos_venv.profiles.snowflake import (
+    SnowflakeEncryptedPrivateKeyFilePemProfileMapping,
+    SnowflakeEncryptedPrivateKeyPemProfileMapping,
+    SnowflakePrivateKeyFilePemProfileMapping,
+    SnowflakePrivateKeyPemProfileMapping,
+    SnowflakeUserPasswordProfileMapping,
+)
+from cosmos_venv.profiles.spark import SparkThriftProfileMapping
+from cosmos_venv.profiles.sqlserver import StandardSQLServerAuth
+from cosmos_venv.profiles.starrocks import StarrocksUserPasswordProfileMapping
+from cosmos_venv.profiles.teradata import TeradataUserPasswordProfileMapping
+from cosmos_venv.profiles.trino import (
+    TrinoCertificateProfileMapping,
+    TrinoJWTProfileMapping,
+    TrinoLDAPProfileMapping,
+)
+from cosmos_venv.profiles.vertica import VerticaUserPasswordProfileMapping
+
+#: In the order in which they are tried; Cosmos's.
+profile_mappings: list[type[BaseProfileMapping]] = [
+    AthenaAccessKeyProfileMapping,
+    ClickhouseUserPasswordProfileMapping,
+    GoogleCloudServiceAccountFileProfileMapping,
+    GoogleCloudServiceAccountDictProfileMapping,
+    GoogleCloudOauthProfileMapping,
+    DatabricksTokenProfileMapping,
+    DatabricksOauthProfileMapping,
+    DuckDBUserPasswordProfileMapping,
+    MysqlUserPasswordProfileMapping,
+    OracleUserPasswordProfileMapping,
+    PostgresUserPasswordProfileMapping,
+    RedshiftUserPasswordProfileMapping,
+    SnowflakeUserPasswordProfileMapping,
+    SnowflakeEncryptedPrivateKeyFilePemProfileMapping,
+    SnowflakeEncryptedPrivateKeyPemProfileMapping,
+    SnowflakePrivateKeyPemProfileMapping,
+    SnowflakePrivateKeyFilePemProfileMapping,
+    StarrocksUserPasswordProfileMapping,
+    SparkThriftProfileMapping,
+    ExasolUserPasswordProfileMapping,
+    TeradataUserPasswordProfileMapping,
+    TrinoLDAPProfileMapping,
+    TrinoCertificateProfileMapping,
+    TrinoJWTProfileMapping,
+    VerticaUserPasswordProfileMapping,
+    StandardSQLServerAuth,
+]
+
+
+def get_automatic_profile_mapping(conn_id: str, profile_args: Mapping[str, Any] | None = None) -> BaseProfileMapping:
+    """The first mapping that can claim the Connection, which is looked up here, once.
+
+    :param profile_args: as of the mapping; ``type`` and ``method`` among them narrow the choice.
+    :raises CosmosValueError: when there is no such Connection, none claims it (with each one's reason), or the key
+        in it is broken: the next class would log in as somebody else.
+    """
+    conn = find_connection(conn_id, asker="get_automatic_profile_mapping", conn_type="...")
+    reasons = []
+    for cls in profile_mappings:
+        if cls.airflow_connection_type != conn.conn_type:
+            continue
+        if contradicted := cls.contradicted_by(profile_args or {}):
+            reasons.append(f"{cls.__name__}: profile_args names another {' and '.join(contradicted)}")
+            continue
+        mapping = cls(conn_id, profile_args)
+        mapping.conn = conn
+        if not (reason := mapping.why_not_claimed()):
+            return mapping
+        reasons.append(f"{cls.__name__}: {reason}")
+    raise CosmosValueError(_none_claims(conn_id, conn.conn_type, reasons))
+
+
+def _none_claims(conn_id: str, conn_type: str | None, reasons: list[str]) -> str:
+    head = f"get_automatic_profile_mapping: no mapping claims the connection {conn_id!r} of type {conn_type!r}. "
+    if not reasons:
+        known = ", ".join(sorted({cls.airflow_connection_type for cls in profile_mappings}))
+        return (
+            f"{head}There are mappings for {known}. Use one of these types, or your own subclass of BaseProfileMapping."
+        )
+    return f"{head}{'; '.join(reasons)}."

@@ -1,0 +1,24 @@
+"""ClickHouse: Airflow has no type of connection for it, so a ``generic`` one says in its extra that it is one."""
+
+from __future__ import annotations
+
+from cosmos_venv.profiles.base import BaseProfileMapping
+
+
+class ClickhouseUserPasswordProfileMapping(BaseProfileMapping):
+    """ClickHouse by user and password, from a ``generic`` Connection with ``{"clickhouse": "True"}`` in its extra."""
+
+    airflow_connection_type = "generic"
+    dbt_profile_type = "clickhouse"
+    is_community = True
+    required_fields = ("host", "user", "schema", "clickhouse")
+    secret_fields = ("password",)
+    airflow_param_mapping = {
+        "host": "host",
+        "user": "login",
+        "password": "password",
+        "port": "port",
+        "schema": "schema",
+        "clickhouse": "extra.clickhouse",
+    }
+    default_values = {"driver": "native", "port": 9000, "secure": False}

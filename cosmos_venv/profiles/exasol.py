@@ -1,0 +1,32 @@
+"""Exasol: dbt wants host and port in one text."""
+
+from __future__ import annotations
+
+from cosmos_venv.profiles.base import BaseProfileMapping
+
+_PORT = 8563
+
+
+class ExasolUserPasswordProfileMapping(BaseProfileMapping):
+    """Exasol by user and password. ``threads`` and ``schema`` come from ``profile_args``."""
+
+    airflow_connection_type = "exasol"
+    dbt_profile_type = "exasol"
+    is_community = True
+    required_fields = ("threads", "dsn", "user", "password", "dbname", "schema")
+    secret_fields = ("password",)
+    airflow_param_mapping = {
+        "dsn": "host",
+        "user": "login",
+        "password": "password",
+        "dbname": "schema",
+        "encryption": "extra.encryption",
+        "compression": "extra.compression",
+        "connection_timeout": "extra.connection_timeout",
+        "socket_timeout": "extra.socket_timeout",
+        "protocol_version": "extra.protocol_version",
+    }
+
+    def transform_dsn(self, host: str) -> str:
+        """With the port, unless the host names one."""
+        return host if ":" in host else f"{host}:{self.conn.port or _PORT}"

@@ -1,0 +1,25 @@
+"""Redshift: the Connection's schema is dbt's ``dbname``; dbt's own ``schema`` comes from ``profile_args``."""
+
+from __future__ import annotations
+
+from cosmos_venv.profiles.base import BaseProfileMapping
+
+
+class RedshiftUserPasswordProfileMapping(BaseProfileMapping):
+    """Amazon Redshift by user and password."""
+
+    airflow_connection_type = "redshift"
+    dbt_profile_type = "redshift"
+    required_fields = ("host", "user", "password", "dbname", "schema")
+    secret_fields = ("password",)
+    airflow_param_mapping = {
+        "host": "host",
+        "user": "login",
+        "password": "password",
+        "port": "port",
+        "dbname": "schema",
+        "timeout": "extra.timeout",
+        "sslmode": "extra.sslmode",
+        "region": "extra.region",
+    }
+    default_values = {"port": 5439}

@@ -1,0 +1,86 @@
+"""Which values of a profile are secrets, and how is the profile written without them?
+
+A mapping class declares its secrets. What users add in ``profile_args``, or a Connection in a field that no class
+declares, is known by its key (``oauth_access_token``, ``secrets: [{secret: ...}]``) or by how it looks
+(``md:harbor?motherduck_token=...``): a needless ``env_var()`` call does no harm, a password in a file does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+_SECRET_KEY = re.compile(
+    r"(?:password|passwd|passphrase|secret|token|secret_key|secret_access_key|api_key|authorization)$"
+    r"|(?:^|_)(?:pass|pwd)$|^private_key$"
+)
+_SECRET_TEXT = re.compile(r"(?i)(?:password|passwd|pwd|token|secret)\w*\s*=\s*\S|://[^/\s:@]*:[^/\s@]+@")
+_CALL = re.compile(r"\{\{.*env_var\s*\(")
+
+
+def seal(
+    fields: Mapping[str, Any], secret_fields: Collection[str], variable_of: Callable[[str], str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The fields with ``env_var()`` calls for the secrets, and the secrets by the names of their variables.
+
+    :param secret_fields: are secrets wherever they stand; at the top also when they are None, to be missed later.
+    :param variable_of: gives the variable of a field; of one inside another field, of both names with ``_`` between.
+    """
+    sealer = _Sealer(secret_fields, variable_of)
+    return {name: sealer.sealed(value, (name,)) for name, value in fields.items()}, sealer.variables
+
+
+def without_secrets(fields: Mapping[str, Any], secret_fields: Collection[str]) -> dict[str, Any]:
+    """Those of the fields that neither are secrets nor hold one."""
+    sealed = {name: seal({name: value}, secret_fields, str) for name, value in fields.items()}
+    return {name: output[name] for name, (output, secrets) in sealed.items() if not secrets}
+
+
+def env_var_call(variable: str) -> str:
+    """How a profile asks dbt to read an environment variable."""
+    return f"{{{{ env_var('{variable}') }}}}"
+
+
+class _Sealer:
+    def __init__(self, secret_fields: Collection[str], variable_of: Callable[[str], str]) -> None:
+        self._secret_fields = secret_fields
+        self._variable_of = variable_of
+        self.variables: dict[str, Any] = {}
+
+    def sealed(self, value: Any, path: tuple[str, ...]) -> Any:
+        if self._is_declared(value, path):
+            return self._call(path[-1], value)
+        if isinstance(value, Mapping):
+            return {key: self.sealed(inner, (*path, str(key))) for key, inner in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.sealed(inner, (*path, str(index))) for index, inner in enumerate(value)]
+        if isinstance(value, os.PathLike):
+            return os.fspath(value)
+        return self._call("_".join(path), value) if _looks_secret(path[-1], value) else value
+
+    def _is_declared(self, value: Any, path: tuple[str, ...]) -> bool:
+        is_declared = path[-1] in self._secret_fields and not _is_call(value)
+        return is_declared and (value is not None or len(path) == 1)
+
+    def _call(self, name: str, value: Any) -> str:
+        variable = re.sub(r"\W", "_", self._variable_of(name))
+        while variable in self.variables and self.variables[variable] != value:
+            variable += "_"
+        self.variables[variable] = json.dumps(value) if isinstance(value, Mapping | list | tuple) else value
+        return env_var_call(variable)
+
+
+def _looks_secret(key: str, value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, str | int) or value == "" or _is_call(value):
+        return False
+    if _SECRET_KEY.search(re.sub(r"[^a-z0-9]+", "_", key.lower())):
+        return True
+    return isinstance(value, str) and "{{" not in value and _SECRET_TEXT.search(value) is not None
+
+
+def _is_call(value: object) -> bool:
+    """Whether the user has put the secret into a variable himself."""
+    return isinstance(value, str) and _CALL.search(value) is not None

@@ -1,0 +1,25 @@
+"""SQL Server: from a ``generic`` Connection, whose extra names database and driver."""
+
+from __future__ import annotations
+
+from cosmos_venv.profiles.base import BaseProfileMapping
+
+
+class StandardSQLServerAuth(BaseProfileMapping):
+    """SQL Server by user and password."""
+
+    airflow_connection_type = "generic"
+    dbt_profile_type = "sqlserver"
+    is_community = True
+    required_fields = ("server", "user", "schema", "database", "driver", "password")
+    secret_fields = ("password",)
+    airflow_param_mapping = {
+        "server": "host",
+        "user": "login",
+        "password": "password",
+        "port": "port",
+        "schema": "schema",
+        "database": "extra.database",
+        "driver": "extra.driver",
+    }
+    default_values = {"port": 1433}

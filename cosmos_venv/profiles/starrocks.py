@@ -1,0 +1,26 @@
+"""StarRocks: speaks MySQL's protocol, and its Airflow Connection is of that type."""
+
+from __future__ import annotations
+
+from cosmos_venv.profiles.base import BaseProfileMapping
+
+
+class StarrocksUserPasswordProfileMapping(BaseProfileMapping):
+    """StarRocks by user and password, from a ``mysql`` Connection with a port.
+
+    The automatic choice takes such a Connection for MySQL, unless ``profile_args={"type": "starrocks"}`` says more.
+    """
+
+    airflow_connection_type = "mysql"
+    dbt_profile_type = "starrocks"
+    is_community = True
+    required_fields = ("host", "username", "password", "port", "schema")
+    secret_fields = ("password",)
+    airflow_param_mapping = {
+        "host": "host",
+        "username": "login",
+        "password": "password",
+        "port": "port",
+        "schema": "schema",
+    }
+    mock_values = {"port": 9030}

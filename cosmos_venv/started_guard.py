@@ -1,0 +1,131 @@
+"""How does a worker start a guard, and hand it a command? The guard may be started before the command is known.
+
+A guard takes some milliseconds to start. Who knows that a command will follow starts it meanwhile (``started_ahead``).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from importlib.util import MAGIC_NUMBER
+from pathlib import Path
+
+from cosmos_venv import guard
+
+_BYTECODE_HEADER = 16
+
+
+class StartedGuard:
+    """A guard that waits for its command. It ends when this process does, or lets go of it.
+
+    ``control`` is the connection to it, ``output`` what its command will write.
+
+    :raises OSError: when it cannot be started.
+    """
+
+    def __init__(self) -> None:
+        self.control, theirs = socket.socketpair()
+        try:
+            self.process = subprocess.Popen(
+                [sys.executable, "-I", "-S", guard_program(), str(theirs.fileno())],
+                # A task's descriptor 0 is Airflow 3's own request channel.
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                pass_fds=[theirs.fileno()],
+                # Airflow 3.3 kills the task's process group; the guard must survive that to do its work.
+                start_new_session=True,
+            )
+        except BaseException:
+            self.control.close()
+            raise
+        finally:
+            theirs.close()
+        assert self.process.stdout is not None  # noqa: S101 - for the type checker: PIPE was asked for
+        self.output = self.process.stdout
+
+    def order(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None,
+        cwd: str | Path | None,
+        keep_open: Sequence[int],
+    ) -> None:
+        """Hand over the command; parameters as for ``GuardedProcess``. A guard that has died says nothing here."""
+        variables = os.environb if env is None else {os.fsencode(name): os.fsencode(env[name]) for name in env}
+        words = [os.fsencode(word) for word in argv]
+        fields = [
+            os.fsencode(cwd or ""),
+            str(len(words)).encode(),
+            *words,
+            *(name + b"=" + value for name, value in variables.items()),
+        ]
+        for text in fields:
+            if b"\0" in text:
+                raise ValueError(f"embedded null byte in {os.fsdecode(text)!r}")
+        text = b"\0".join(fields)
+        message = len(text).to_bytes(guard.LENGTH_BYTES, "big") + text
+        try:
+            sent = socket.send_fds(self.control, [message], list(keep_open))
+            self.control.sendall(message[sent:])
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+
+    def close(self) -> None:
+        """Let go of a guard that got no command: it ends."""
+        self.control.close()
+        self.output.close()
+        self.process.wait()
+
+
+_waiting: ContextVar[tuple[list[StartedGuard], ...]] = ContextVar("cosmos_venv_waiting_guards", default=())
+
+
+@contextmanager
+def started_ahead(count: int = 1) -> Iterator[None]:
+    """Within this block so many commands find their guard started. One that got no command ends with the block."""
+    waiting: list[StartedGuard] = []
+    token = _waiting.set((*_waiting.get(), waiting))
+    try:
+        for _ in range(count):
+            try:
+                waiting.append(StartedGuard())
+            except OSError:
+                break  # told when a command wants one
+        yield
+    finally:
+        _waiting.reset(token)
+        while waiting:
+            waiting.pop().close()
+
+
+def take_guard() -> StartedGuard:
+    """One that was started ahead, else a new one.
+
+    :raises OSError: when it cannot be started.
+    """
+    for waiting in reversed(_waiting.get()):
+        if waiting:
+            return waiting.pop(0)
+    return StartedGuard()
+
+
+def guard_program() -> str:
+    """The file to start a guard from: its bytecode, where Python itself would take that for its source now."""
+    source, compiled = Path(guard.__file__), getattr(guard, "__cached__", None)
+    try:
+        made_from = source.stat()
+        with open(compiled or "", "rb") as bytecode:  # noqa: PTH123 - each task comes by here
+            header = bytecode.read(_BYTECODE_HEADER)
+    except OSError:
+        return str(source)
+    # PEP 552: magic number, flags (0: judged by time and size), time, size.
+    expected = (0, int(made_from.st_mtime) & 0xFFFFFFFF, made_from.st_size & 0xFFFFFFFF)
+    is_current = header == MAGIC_NUMBER + b"".join(number.to_bytes(4, "little") for number in expected)
+    return str(compiled) if is_current else str(source)

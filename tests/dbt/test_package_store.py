@@ -1,0 +1,173 @@
+"""Kept packages: who uses them keeps them, who waits goes on, and what a kill leaves of them goes."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+
+import pytest
+
+from cosmos_venv.guarded import Cancellation
+from cosmos_venv.lease import Lease, lease_path
+from tests.dbt.harbor import DEADLINE, Project, make_store
+
+
+def test_what_a_newer_one_stands_for_is_removed_unless_it_is_used(project: Project) -> None:
+    with project.installed(), project.installed() as used:
+        with project.installed(max_age=0):
+            pass
+        assert (used / "cranes" / "macros.sql").read_text() == "installation 1"
+        assert len(project.kept) == 2
+
+    with project.installed(max_age=0):
+        pass
+
+    assert len(project.kept) == 1
+
+
+def test_a_child_that_has_the_descriptor_keeps_the_packages(project: Project) -> None:
+    with project.installed():
+        pass
+    with project.installed():
+        child = subprocess.Popen(["sleep", "60"], pass_fds=project.keep_open)
+    try:
+        with project.installed(max_age=0):
+            pass
+        assert len(project.kept) == 2
+    finally:
+        child.kill()
+        child.wait()
+
+
+def test_who_uses_packages_locks_a_file_for_a_directory_s_lock_is_unknown_to_other_hosts(project: Project) -> None:
+    with project.installed():
+        pass
+    with project.installed():
+        (descriptor,) = project.keep_open
+
+        assert os.path.samestat(os.fstat(descriptor), lease_path(project.kept[0]).stat())
+        assert stat.S_ISREG(os.fstat(descriptor).st_mode)
+
+
+def test_what_somebody_is_removing_is_not_used(project: Project) -> None:
+    with project.installed():
+        pass
+    removing = Lease.exclusive(project.kept[0])
+    assert removing is not None
+
+    with closing(removing), project.installed():
+        pass
+
+    assert project.installations == 2
+
+
+def test_a_lease_goes_with_its_packages_and_one_that_a_kill_left_goes_alone(project: Project) -> None:
+    store = project.root / "store"
+    store.mkdir()
+    lease_path(store / f"{'a' * 64}.1").touch()
+    for _ in range(2):
+        with project.installed(max_age=0):
+            pass
+
+    assert [path.name for path in store.glob("*.lease")] == [lease_path(project.kept[0]).name]
+
+
+def test_on_a_mount_without_locks_packages_are_used_and_stay(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(descriptor: int, operation: int) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+
+    for max_age in (3600, 3600, 0):
+        with project.installed(max_age=max_age):
+            pass
+
+    assert project.installations == 2
+    assert len(project.kept) == 2
+
+
+def test_half_an_installation_is_not_used_and_goes_in_time(project: Project) -> None:
+    """What a kill leaves in the middle of keeping."""
+    half = project.root / "store" / ".0123"
+    (half / "packages" / "cranes").mkdir(parents=True)
+    os.utime(half, (time.time() - 7200,) * 2)
+
+    with project.installed():
+        pass
+
+    assert project.installations == 1
+    assert not half.exists()
+
+
+TAKE_TURN = """
+import sys, time
+from pathlib import Path
+from cosmos_venv.dbt.package_store import PackageStore
+from cosmos_venv.guarded import Cancellation
+store = PackageStore(folder=Path(sys.argv[1]), make_directory=lambda path: path.mkdir(exist_ok=True), is_trusted=bool)
+assert store.is_usable()
+with store.turn(sys.argv[2], max_wait=30, cancellation=Cancellation(), report=lambda line: None):
+    print("in", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture
+def somebody_installs(project: Project) -> Iterator[Callable[[], subprocess.Popen[str]]]:
+    """A process that has its turn, for the project's packages."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start() -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", TAKE_TURN, str(project.root / "store"), str(project.digest())]
+        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+        assert started[-1].stdout is not None
+        assert started[-1].stdout.readline() == "in\n"
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_who_waits_for_an_installer_that_is_killed_goes_on_itself(
+    project: Project, somebody_installs: Callable[[], subprocess.Popen[str]]
+) -> None:
+    installer = somebody_installs()
+    waiting = project.lines
+
+    class Killing(list[str]):
+        def append(self, line: str) -> None:
+            super().append(line)
+            installer.kill()
+
+    project.lines = Killing(waiting)
+    with project.installed() as packages:
+        assert packages.is_dir()
+
+    assert "Another task installs the same dbt packages" in project.lines[0]
+    assert project.installations == 1
+
+
+def test_two_who_have_waited_do_not_wait_for_each_other(
+    project: Project, somebody_installs: Callable[[], subprocess.Popen[str]]
+) -> None:
+    """A package index that is down takes dbt minutes: one after the other would take that long for each."""
+    store, digest = make_store(project.root / "store"), str(project.digest())
+    installer = somebody_installs()
+    waited: list[str] = []
+
+    def end_it(line: str) -> None:
+        waited.append(line)
+        installer.kill()
+
+    with (
+        store.turn(digest, max_wait=DEADLINE, cancellation=Cancellation(), report=end_it),
+        store.turn(digest, max_wait=DEADLINE, cancellation=Cancellation(), report=pytest.fail),
+    ):
+        assert len(waited) == 1

@@ -1,0 +1,75 @@
+"""What tasks find is on the disk: a power cut leaves no environment with empty files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cosmos_venv.environments import durability
+from cosmos_venv.environments.durability import written_out
+from cosmos_venv.environments.environment import Environment
+from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.exceptions import CommandKilled, VirtualenvBuildError
+from cosmos_venv.guarded import Cancellation
+from tests.environments.unwritten import is_unwritten, require_delayed_allocation
+
+
+@pytest.mark.parametrize("preference", ["uv", "pip"])
+def test_what_is_published_is_on_the_disk(
+    tmp_path: Path,
+    make_spec: Callable[..., EnvironmentSpec],
+    make_ready: Callable[..., Environment],
+    preference: str,
+) -> None:
+    require_delayed_allocation(tmp_path)
+
+    environment = make_ready(tmp_path, make_spec(), preference=preference)
+
+    files = [path for path in environment.path.rglob("*") if path.is_file() and not path.is_symlink()]
+    assert any(path.suffix == ".pyc" for path in files)
+    assert [path for path in files if is_unwritten(path)] == []
+
+
+def never_ending(tmp_path: Path) -> str:
+    """In place of the command that writes out: it waits for ever, as for a disk that does not answer."""
+    os.mkfifo(tmp_path / "disk")
+    return f"open({str(tmp_path / 'disk')!r})"
+
+
+def test_a_disk_that_takes_too_long_is_reported_and_waited_for_no_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(durability, "_WRITE_OUT", never_ending(tmp_path))
+    monkeypatch.setattr(durability, "_LONGEST_WAIT", 0.0)
+    lines: list[str] = []
+
+    with written_out(tmp_path, cancellation=Cancellation(), report=lines.append):
+        pass
+
+    assert lines == [f"The disk of {tmp_path} is busy: what was installed is not yet safe from a power cut."]
+
+
+def test_who_is_told_to_end_waits_for_no_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(durability, "_WRITE_OUT", never_ending(tmp_path))
+    cancellation = Cancellation()
+
+    with pytest.raises(CommandKilled), written_out(tmp_path, cancellation=cancellation, report=print):
+        cancellation.request()
+
+
+def test_what_the_disk_cannot_take_fails_the_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(durability, "_WRITE_OUT", "import sys; sys.exit('Input/output error')")
+
+    with (
+        pytest.raises(VirtualenvBuildError, match=r"cannot be written to the disk of .*: Input/output error\."),
+        written_out(tmp_path, cancellation=Cancellation(), report=print),
+    ):
+        pass
+
+
+def test_the_error_of_the_block_is_the_one_to_be_told(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), written_out(tmp_path, cancellation=Cancellation(), report=print):
+        _ = 1 / 0

@@ -1,0 +1,105 @@
+"""Which requirements are paths: as pip takes them, whether they stand among the requirements or in a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cosmos_venv.environments.interpreter import Interpreter
+from cosmos_venv.environments.local_path import LocalPath, is_url, local_path
+from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.exceptions import CosmosValueError
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory, with files and folders of odd names."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("hello.whl", "at@home.whl", "at@home/hello.whl", "with [one]/hello.whl"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("one")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "rest"),
+    [
+        pytest.param(".", ".", "", id="here"),
+        pytest.param(" ./hello ", "./hello", "", id="blanks"),
+        pytest.param("../hello[extra]", "../hello", "[extra]", id="extras"),
+        pytest.param("/hello ; python_version > '3'", "/hello", "; python_version > '3'", id="marker"),
+        pytest.param("hello/there", "hello/there", "", id="separator"),
+        pytest.param("hello.whl", "hello.whl", "", id="archive"),
+        pytest.param("missing.TAR.xz[a,b];x", "missing.TAR.xz", "[a,b];x", id="archive-that-is-missing"),
+        pytest.param("./with [one]/hello.whl[a]", "./with [one]/hello.whl", "[a]", id="brackets-in-the-path"),
+        pytest.param("./at@nowhere/hello.whl", "./at@nowhere/hello.whl", "", id="at-behind-a-separator"),
+        pytest.param("at@home.whl", "at@home.whl", "", id="at-in-the-name-of-a-file-that-is-there"),
+        pytest.param("at@home", None, "", id="at-in-a-name-without-separator"),
+        pytest.param("at@home/", "at@home/", "", id="at-in-the-name-of-a-folder-that-is-there"),
+        pytest.param("at@nowhere.whl", None, "", id="at-in-the-name-of-a-file-that-is-missing"),
+        pytest.param("hello @ ./hello.whl", None, "", id="name-and-address"),
+        pytest.param("hello@https://host/hello.whl", None, "", id="name-and-url"),
+        pytest.param("https://host/hello.whl", None, "", id="url"),
+        pytest.param("git+https://host/hello.git@v1", None, "", id="url-of-git"),
+        pytest.param("file:/hello.whl", None, "", id="file-url"),
+        pytest.param("hello", None, "", id="name"),
+        pytest.param("hello[extra]==1.0; x", None, "", id="name-with-all"),
+        pytest.param("hello; sys_platform == 'a/b'", None, "", id="separator-in-the-marker"),
+        pytest.param("", None, "", id="nothing"),
+    ],
+)
+def test_what_pip_takes_as_a_path_is_one(place: Path, text: str, path: str | None, rest: str) -> None:
+    assert local_path(text) == (None if path is None else LocalPath(path=path, rest=rest))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("https://host/x", True, id="https"),
+        pytest.param("git+ssh://git@host/x", True, id="git"),
+        pytest.param("FILE:/x", True, id="file"),
+        pytest.param("hello @ https://host/x", False, id="name-and-url"),
+        pytest.param("./https", False, id="path"),
+    ],
+)
+def test_a_url_begins_with_its_scheme(text: str, expected: bool) -> None:
+    assert is_url(text) is expected
+
+
+@pytest.mark.parametrize("text", ["hello.whl", "./at@home/hello.whl", "at@home.whl", "./with [one]/hello.whl[extra]"])
+@pytest.mark.parametrize("where", ["among the requirements", "in a file"])
+def test_what_is_a_path_counts_by_content_wherever_it_stands(place: Path, text: str, where: str) -> None:
+    (place / "all.txt").write_text(f"{text}\n")
+    requirement = text if where == "among the requirements" else "-r all.txt"
+    before = digest_of(requirement)
+
+    (place / text.removesuffix("[extra]")).write_text("two")
+
+    assert digest_of(requirement) != before
+
+
+@pytest.mark.parametrize("form", ["file:{path}", "file://{path}", "hello @ file://{path}", "hello@file://{path}"])
+@pytest.mark.parametrize("where", ["among the requirements", "in a file"])
+def test_a_file_url_counts_by_content_wherever_it_stands(place: Path, form: str, where: str) -> None:
+    text = form.format(path=place / "hello.whl")
+    (place / "all.txt").write_text(f"{text}\n")
+    requirement = text if where == "among the requirements" else "-r all.txt"
+    before = digest_of(requirement)
+
+    (place / "hello.whl").write_text("two")
+
+    assert digest_of(requirement) != before
+
+
+def test_a_missing_path_is_refused_among_the_requirements_and_left_to_the_installer_in_a_file(place: Path) -> None:
+    """There it may hold a variable, or be what only looks like one: pip says what it makes of it."""
+    (place / "all.txt").write_text("./${FOLDER}/hello.whl\n")
+
+    with pytest.raises(CosmosValueError, match=r"py_requirements: gone\.whl cannot be read"):
+        digest_of("gone.whl")
+    assert digest_of("-r all.txt")
+
+
+def digest_of(requirement: str) -> str:
+    return EnvironmentSpec(requirements=(requirement,), interpreter=Interpreter.of()).digest

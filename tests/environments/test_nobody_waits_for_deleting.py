@@ -1,0 +1,101 @@
+"""Under the directory's lock things only go out of sight: who waits for it need not wait for files to be deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cosmos_venv.environments.environment import Environment
+from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.environments.upkeep import Upkeep
+from cosmos_venv.exceptions import VirtualenvBuildError
+from cosmos_venv.guarded import Cancellation
+
+Spec = Callable[..., EnvironmentSpec]
+MakeReady = Callable[..., Environment]
+
+MUTE = "raise SystemExit('hello is mute')"
+
+
+class Watching(list[str]):
+    """Lines of a log that remembers what was there to be deleted when the lock was released."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__()
+        self._builds = directory / "envs-v1" / "builds"
+        self.at_release: list[str] = []
+
+    def append(self, line: str) -> None:
+        super().append(line)
+        if line == "Releasing virtualenv lock":
+            self.at_release = self.endings()
+
+    def endings(self) -> list[str]:
+        return sorted(path.name.partition("-")[2] for path in self._builds.iterdir())
+
+
+def fail(directory: Path, spec: EnvironmentSpec, *, keep_failed: bool) -> Watching:
+    watching = Watching(directory)
+    with (
+        pytest.raises(VirtualenvBuildError, match="hello is mute"),
+        EnvironmentStore(directory).open(
+            spec,
+            preference="uv",
+            max_tries=0,
+            cancellation=Cancellation(),
+            report=watching.append,
+            upkeep=Upkeep(keep_failed=keep_failed),
+        ),
+    ):
+        pytest.fail("it was to fail")
+    return watching
+
+
+def test_a_build_that_failed_is_deleted_after_the_release(tmp_path: Path, make_spec: Spec) -> None:
+    watching = fail(tmp_path, make_spec(check=MUTE), keep_failed=False)
+
+    assert watching.at_release == ["1.rubbish"]
+    assert watching.endings() == []
+
+
+def test_an_older_kept_failure_is_deleted_after_the_release(tmp_path: Path, make_spec: Spec) -> None:
+    fail(tmp_path, make_spec(check=MUTE), keep_failed=True)
+
+    watching = fail(tmp_path, make_spec(check=MUTE), keep_failed=True)
+
+    assert watching.at_release == ["1.rubbish", "2.failed", "2.failed.log"]
+    assert watching.endings() == ["2.failed", "2.failed.log"]
+
+
+def test_what_a_dead_builder_left_is_deleted_after_the_release(
+    tmp_path: Path, make_spec: Spec, make_ready: MakeReady
+) -> None:
+    builds = tmp_path / "envs-v1" / "builds"
+    for left in (f"{'a' * 64}-7", f"{'b' * 64}-8.rubbish"):
+        (builds / left / "lib").mkdir(parents=True)
+        (builds / left / "lib").chmod(0o555)
+    watching = Watching(tmp_path)
+
+    make_ready(tmp_path, make_spec(), lines=watching)
+
+    assert watching.at_release == ["1", "1.json", "1.lease", "7.rubbish", "8.rubbish"]
+    assert watching.endings() == ["1", "1.json", "1.lease"]
+
+
+def test_what_cannot_be_deleted_is_a_line_and_fails_no_task(
+    tmp_path: Path, make_spec: Spec, make_ready: MakeReady
+) -> None:
+    left = tmp_path / "envs-v1" / "builds" / f"{'a' * 64}-7.rubbish"
+    left.parent.mkdir(parents=True)
+    left.write_text("where a directory should be")
+    lines: list[str] = []
+
+    environment = make_ready(tmp_path, make_spec(), lines=lines)
+
+    assert environment.was_built
+    (line,) = [line for line in lines if "cannot be removed" in line]
+    assert line.startswith(f"{left.with_suffix('')} is left over and cannot be removed: [Errno 20] Not a directory")
+    assert lines.index(line) > lines.index("Releasing virtualenv lock")

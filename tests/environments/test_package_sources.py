@@ -1,0 +1,59 @@
+"""The record tells which index an environment's packages came from, and no password of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from cosmos_venv.environments import sources
+from cosmos_venv.environments.environment import Environment
+from cosmos_venv.environments.spec import EnvironmentSpec
+
+A, B = "https://user:s3cret@a.example:8443/simple?token=t0ken", "https://b.example/simple"
+
+
+def hosts(tool: str, *given: str, **variables: str) -> list[str]:
+    environ = {"PIP_CONFIG_FILE": "/dev/null", "UV_NO_CONFIG": "1", **variables}
+    return list(sources.hosts(tool, given, [], environ))
+
+
+@pytest.mark.parametrize(
+    ("tool", "given", "variables", "expected"),
+    [
+        pytest.param("pip", [], {}, ["pypi.org"], id="nothing-said"),
+        pytest.param("uv", [], {"PIP_INDEX_URL": A}, ["pypi.org"], id="the-other-tool-was-told"),
+        pytest.param("pip", [], {"PIP_INDEX_URL": A}, ["a.example:8443"], id="pip"),
+        pytest.param("uv", [], {"UV_INDEX_URL": A}, ["a.example:8443"], id="uv"),
+        pytest.param("uv", ["-i", B], {"UV_DEFAULT_INDEX": A}, ["a.example:8443"], id="default-index"),
+        pytest.param("uv", ["--default-index", B], {"UV_DEFAULT_INDEX": A}, ["b.example"], id="default-index-given"),
+        pytest.param("pip", ["-i", B], {"PIP_EXTRA_INDEX_URL": A}, ["b.example", "a.example:8443"], id="extra"),
+        pytest.param("uv", ["--extra-index-url", A], {}, ["pypi.org", "a.example:8443"], id="extra-given"),
+        pytest.param("pip", ["--no-index", "-f", "/wheels"], {"PIP_INDEX_URL": A}, ["/wheels"], id="no-index"),
+        pytest.param("uv", [], {"UV_FIND_LINKS": "file:///my%20wheels"}, ["pypi.org", "/my wheels"], id="find-links"),
+        pytest.param("airflow", [], {"PIP_INDEX_URL": A}, [], id="nobody-knows"),
+    ],
+)
+def test_sources_are_hosts_and_folders(
+    tool: str, given: list[str], variables: Mapping[str, str], expected: list[str]
+) -> None:
+    assert hosts(tool, *given, **variables) == expected
+
+
+def test_an_index_in_a_requirements_file_counts(tmp_path: Path) -> None:
+    (tmp_path / "wanted.txt").write_text(f"--index-url {A}\nhello\n")
+
+    assert hosts("pip", "-r", str(tmp_path / "wanted.txt")) == ["a.example:8443"]
+
+
+def test_they_are_recorded(
+    tmp_path: Path,
+    wheelhouse: Path,
+    make_spec: Callable[..., EnvironmentSpec],
+    make_ready: Callable[..., Environment],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("UV_FIND_LINKS", raising=False)
+
+    assert make_ready(tmp_path, make_spec()).record["sources"] == [str(wheelhouse)]

@@ -1,0 +1,96 @@
+"""A task that is told to end while it only looks for its environment ends at once."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import psutil
+import pytest
+
+from cosmos_venv.environments import store as store_module
+from cosmos_venv.environments.environment import Environment
+from cosmos_venv.environments.interpreter import Interpreter
+from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.exceptions import CommandKilled
+from cosmos_venv.guarded import Cancellation
+from cosmos_venv.lease import Lease
+
+Spec = Callable[..., EnvironmentSpec]
+MakeReady = Callable[..., Environment]
+
+LOOK = """
+import json, signal, sys
+from pathlib import Path
+from cosmos_venv.environments import store
+from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.exceptions import CommandKilled
+from cosmos_venv.guarded import Cancellation
+
+store._LONGEST_REMOVAL = 30.0
+cancellation = Cancellation()
+signal.signal(signal.SIGTERM, lambda *_: cancellation.request())
+print("LOOKING", flush=True)
+try:
+    print(store.EnvironmentStore(Path(sys.argv[1])).find(
+        EnvironmentSpec.from_dict(json.loads(sys.argv[2])), cancellation=cancellation
+    ))
+except CommandKilled:
+    print("KILLED")
+"""
+
+
+@pytest.fixture
+def stopped_removal(tmp_path: Path, make_spec: Spec, make_ready: MakeReady) -> Lease:
+    """What a pruner holds that was stopped in the middle of a removal."""
+    lease = Lease.exclusive(make_ready(tmp_path, make_spec()).path)
+    assert lease is not None
+    return lease
+
+
+def test_who_waits_for_a_removal_to_end(
+    tmp_path: Path, make_spec: Spec, stopped_removal: Lease, start_python: Callable[..., subprocess.Popen[str]]
+) -> None:
+    with closing(stopped_removal):
+        looking = start_python(LOOK, tmp_path, json.dumps(make_spec().as_dict()))
+        assert looking.stdout is not None
+        assert looking.stdout.readline() == "LOOKING\n"
+        looking.send_signal(signal.SIGTERM)
+
+        assert looking.communicate(timeout=20)[0] == "KILLED\n"
+
+
+def test_a_removal_that_does_not_end_keeps_nobody_for_ever(
+    tmp_path: Path, make_spec: Spec, stopped_removal: Lease, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "_LONGEST_REMOVAL", 0.02)
+
+    with closing(stopped_removal):
+        assert EnvironmentStore(tmp_path).find(make_spec()) is None
+
+
+@pytest.mark.timeout(60)
+def test_who_asks_another_python_what_it_is(tmp_path: Path, wait_until: Callable[[Callable[[], object]], None]) -> None:
+    """A shim that waits for something, with a child of its own."""
+    shim, said = tmp_path / "python3.9", tmp_path / "said"
+    shim.write_text(f'#!/bin/sh\nsleep 600 &\necho "$$ $!" > "{said}.half"\nmv "{said}.half" "{said}"\nwait\n')
+    shim.chmod(0o755)
+    cancellation = Cancellation()
+
+    def end_the_task() -> None:
+        wait_until(said.exists)
+        cancellation.request()
+
+    ending = threading.Thread(target=end_the_task)
+    ending.start()
+    with pytest.raises(CommandKilled):
+        Interpreter.of(str(shim), cancellation=cancellation)
+    ending.join()
+
+    wait_until(lambda: not any(psutil.pid_exists(int(pid)) for pid in said.read_text().split()))

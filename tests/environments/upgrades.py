@@ -1,0 +1,63 @@
+"""An index that grows and shrinks, and a task that wants the newest of it: for tests of ``--upgrade``."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+from cosmos_venv.environments.environment import Environment
+from cosmos_venv.environments.interpreter import Interpreter
+from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.guarded import Cancellation
+
+HOUR = 3600
+
+
+def upgraded(index: Path) -> EnvironmentSpec:
+    """The newest ``hello`` of the index."""
+    return EnvironmentSpec(
+        requirements=("hello",),
+        pip_install_options=("-U", "--no-index", "--find-links", str(index)),
+        interpreter=Interpreter.of(),
+    )
+
+
+def release(index: Path, wheelhouse: Path) -> None:
+    """The index offers ``hello`` 2.0 too."""
+    shutil.copy(next(wheelhouse.glob("hello-2.0*")), index)
+
+
+def use(
+    directory: Path,
+    spec: EnvironmentSpec,
+    *,
+    upgrade_after: float | None = HOUR,
+    warn: Callable[[str], None] | None = None,
+) -> Environment:
+    """What a task gets; its lease is given up."""
+    with EnvironmentStore(directory).open(
+        spec,
+        preference="uv",
+        max_tries=0,
+        upgrade_after=upgrade_after,
+        cancellation=Cancellation(),
+        report=print,
+        warn=warn,
+    ) as environment:
+        return environment
+
+
+def make_old(environment: Environment, *, seconds: float = 2 * HOUR) -> None:
+    built_at = datetime.now(tz=timezone.utc) - timedelta(seconds=seconds)
+    record = {**environment.record, "built_at": built_at.isoformat(timespec="seconds")}
+    environment.record_file.write_text(json.dumps(record))
+
+
+def make_empty(index: Path) -> None:
+    """The index offers nothing any more."""
+    shutil.rmtree(index)
+    index.mkdir()

@@ -1,0 +1,49 @@
+"""As much of Airflow as is asked where it lives, quick to start, and tests of a project that asks."""
+
+from __future__ import annotations
+
+STAND_IN = {
+    "__init__.py": "",
+    "configuration.py": """
+        import os
+        AIRFLOW_HOME = os.path.expanduser(os.environ.get("AIRFLOW_HOME", "~/airflow"))
+
+        class conf:
+            get = staticmethod(lambda section, name: f"{AIRFLOW_HOME}/dags")
+        """,
+    "settings.py": """
+        from airflow.configuration import AIRFLOW_HOME
+        SQL_ALCHEMY_CONN = f"sqlite:///{AIRFLOW_HOME}/airflow.db"
+
+        class Session:
+            remove = staticmethod(lambda: None)
+        """,
+    "__main__.py": """
+        import os, sqlite3, sys
+        sys.exit("the stand-in is broken") if os.environ.get("BROKEN") else None
+        connection = sqlite3.connect(os.environ["AIRFLOW_HOME"] + "/airflow.db")
+        connection.execute("create table dag_run (id integer)")
+        connection.commit()
+        """,
+}
+"""File of the package -> its text. It settles when it is imported, and "migrates"."""
+
+USING = """
+    import os
+    import airflow.configuration
+
+    def test_home(cosmos_airflow_home):
+        assert airflow.configuration.AIRFLOW_HOME == str(cosmos_airflow_home.path)
+        assert "production" not in str(cosmos_airflow_home.path)
+        assert cosmos_airflow_home.environment == {
+            "AIRFLOW_HOME": str(cosmos_airflow_home.path), "AIRFLOW_CONFIG": f"{cosmos_airflow_home.path}/airflow.cfg"
+        }
+        assert "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN" not in os.environ
+        assert "load_examples = False" in (cosmos_airflow_home.path / "airflow.cfg").read_text()
+        assert cosmos_airflow_home.database.is_file()
+        cosmos_airflow_home.add_dag_file("harbor.py", "    pier = 1\\n")
+        assert (cosmos_airflow_home.dags_folder / "harbor.py").read_text() == "pier = 1\\n"
+
+    def test_the_files_of_another_test_are_gone(cosmos_airflow_home):
+        assert list(cosmos_airflow_home.dags_folder.iterdir()) == []
+"""

@@ -1,0 +1,147 @@
+"""A guard gets its command when it has been started, or later: what it makes of it, and when it ends without one."""
+
+from __future__ import annotations
+
+import os
+import py_compile
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from cosmos_venv import guard
+from cosmos_venv.exceptions import CommandKilled
+from cosmos_venv.guarded import Cancellation, run_guarded
+from cosmos_venv.started_guard import StartedGuard, guard_program, started_ahead
+
+DEADLINE = 20.0
+
+
+def test_the_guard_starts_from_its_bytecode_while_that_is_its_sources(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, compiled = tmp_path / "guard.py", tmp_path / "guard.pyc"
+    source.write_text(Path(guard.__file__).read_text(encoding="utf-8"), encoding="utf-8")
+    monkeypatch.setattr(guard, "__file__", str(source))
+    monkeypatch.setattr(guard, "__cached__", str(compiled))
+    assert guard_program() == str(source)
+
+    py_compile.compile(str(source), cfile=str(compiled))
+    assert guard_program() == str(compiled)
+    assert run_guarded([sys.executable, "-c", "print('up')"]).lines == ["up"]
+
+    with source.open("a", encoding="utf-8") as text:
+        text.write("# of another release\n")
+    assert guard_program() == str(source)
+
+
+def test_commands_find_the_guards_that_were_started_ahead_and_those_to_spare_end() -> None:
+    with started_ahead(3):
+        waiting = {child.pid for child in psutil.Process().children()}
+        with started_ahead():
+            used = [int(run_guarded(["sh", "-c", "echo $PPID"]).lines[0]) for _ in range(3)]
+            assert not {child.pid for child in psutil.Process().children()} & set(used)
+
+    assert len(waiting) == 3
+    assert len(set(used) & waiting) == 2  # the first was the inner block's
+    assert not {child.pid for child in psutil.Process().children()} & waiting
+    assert int(run_guarded(["sh", "-c", "echo $PPID"]).lines[0]) not in waiting
+
+
+def test_a_guard_that_was_started_ahead_runs_a_command_as_any_other(tmp_path: Path) -> None:
+    file = os.open(tmp_path, os.O_RDONLY)
+    code = "import os, sys; print(sys.argv[1:], os.environ.get('PIER'), os.getcwd(), os.environ.get('HOME'))"
+    with started_ahead():
+        os.environ["PIER"] = "set after the guard was started"
+        try:
+            inherited = run_guarded(
+                [sys.executable, "-c", code, "", "two words", "\udcff"], cwd=tmp_path, keep_open=[file]
+            )
+        finally:
+            del os.environ["PIER"]
+    given = run_guarded([sys.executable, "-c", code], env={"PIER": "north=1\n2", "PATH": os.defpath})
+    os.close(file)
+
+    home = os.environ.get("HOME")
+    shown = "['', 'two words', '\\udcff'] set after the guard was started"
+    assert inherited.lines == [f"{shown} {tmp_path} {home}"]
+    assert given.lines == ["[] north=1", f"2 {Path.cwd()} None"]
+
+
+def test_an_environment_larger_than_the_connections_buffer_arrives() -> None:
+    env = {**os.environ, **{f"HARBOR_{number}": "x" * 100_000 for number in range(10)}}
+
+    done = run_guarded([sys.executable, "-c", "import os; print(len(os.environ['HARBOR_9']))"], env=env)
+
+    assert done.lines == ["100000"]
+
+
+def test_a_word_that_no_command_can_hold_is_refused_and_nothing_stays() -> None:
+    with pytest.raises(ValueError, match="embedded null byte"):
+        run_guarded(["echo", "a\0b"])
+
+    assert psutil.Process().children() == []
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=re.escape(str(tmp_path / "none"))):
+        run_guarded(["true"], cwd=tmp_path / "none")
+
+
+WAITING = """
+import os, sys, psutil
+from cosmos_venv.started_guard import started_ahead
+with started_ahead():
+    print(*(child.pid for child in psutil.Process().children()), flush=True)
+    if os.fork() == 0:  # it inherits the connection to the guard, and outlives the worker
+        sys.stdin.read()
+        os._exit(0)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("forked_too", [True, False])
+def test_a_guard_without_a_command_ends_with_its_worker(forked_too: bool) -> None:
+    program = WAITING if forked_too else WAITING.replace("os.fork() == 0", "False")
+    worker = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert worker.stdout is not None
+    assert worker.stdin is not None
+    waiting = psutil.Process(int(worker.stdout.readline()))
+
+    worker.kill()
+    worker.wait()
+
+    waiting.wait(DEADLINE)
+    worker.stdin.close()
+    worker.stdout.close()
+
+
+def test_a_stop_while_the_order_is_given_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    cancellation = Cancellation()
+    order = StartedGuard.order
+
+    def interrupted(self: StartedGuard, *args: Any, **options: Any) -> None:
+        order(self, *args, **options)
+        cancellation.request()  # as a signal's handler does
+
+    monkeypatch.setattr(StartedGuard, "order", interrupted)
+
+    with pytest.raises(CommandKilled):
+        run_guarded(["sleep", "600"], cancellation=cancellation)
+
+
+def test_what_a_handler_raises_while_the_order_is_given_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(self: StartedGuard, *args: Any, **options: Any) -> None:
+        self.control.send(bytes(4))  # half of the length
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(StartedGuard, "order", interrupted)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_guarded(["sleep", "600"])
+
+    assert psutil.Process().children() == []
