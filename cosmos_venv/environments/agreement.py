@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from cosmos_venv.environments import pip_config, uv_config
 from cosmos_venv.environments.options import InstallOption
@@ -41,7 +43,12 @@ def why_not_uv(given: Sequence[InstallOption], in_files: Sequence[InstallOption]
     moot = _moot([*given, *in_files], pip, uv)
     if "extra-index-url" not in moot and _has_several_indexes([*given, *in_files], pip, uv):
         return f"uv ranks several indexes in another way than pip (--index-strategy {_BEST_MATCH} makes it pip's)"
-    unlike = {name for name in {*pip, *uv} - {"index-url", "default-index"} if not _agree(name, pip, uv, environ)}
+    # Each is told of these, and names them in its own way.
+    apart = {"index-url", "default-index", "find-links"}
+    unlike = {name for name in {*pip, *uv} - apart if not _agree(name, pip, uv, environ)}
+    places = _places(option.value or "" for option in [*given, *in_files] if option.name == "--find-links")
+    if places | _places(pip.get("find-links", ())) != places | _places(uv.get("find-links", ())):
+        unlike.add("find-links")
     if index_of_pip(given, in_files, pip) != index_of_uv(given, in_files, uv):
         unlike.add("index-url")
     return _reason(sorted(unlike - moot), pip)
@@ -76,6 +83,18 @@ def _agree(name: str, pip: _Settings, uv: _Settings, environ: Mapping[str, str])
 
 def _meaning(words: Iterable[str]) -> set[str]:
     return {"on" if word.lower() in _ON else word.rstrip("/") for word in words}
+
+
+def _places(words: Iterable[str]) -> set[str]:
+    """Folders and pages with links; a folder is the same as the ``file:`` address of it."""
+    return {_place(word) for word in words}
+
+
+def _place(word: str) -> str:
+    url = urlsplit(word)
+    if url.scheme not in {"", "file"}:
+        return word
+    return str(Path(unquote(url.path) if url.scheme else word).resolve())
 
 
 def _reason(unlike: Sequence[str], pip: _Settings) -> str:

@@ -77,6 +77,8 @@ def test_pip_builds(given: list[str], variables: Mapping[str, str], reason: str)
         pytest.param(["--extra-index-url", A, "--index-strategy", "first-index"], {}, id="strategy-given"),
         pytest.param(["--default-index", A, "--index", B], {}, id="words-of-uv"),
         pytest.param([], {"PIP_FIND_LINKS": "/a /b", "UV_FIND_LINKS": "/b,/a"}, id="same-find-links"),
+        pytest.param([], {"PIP_FIND_LINKS": "/a%20b/", "UV_FIND_LINKS": "file:///a%2520b"}, id="same-folder"),
+        pytest.param(["-f", "/w"], {"PIP_FIND_LINKS": "file:///w", "UV_FIND_LINKS": "file:///w"}, id="given-too"),
         pytest.param([], {"PIP_PRE": "true", "UV_PRERELEASE": "allow"}, id="same-pre"),
         pytest.param(["--pre"], {"PIP_PRE": "1"}, id="pre-given"),
         pytest.param([], {"PIP_PRE": "0", "UV_OFFLINE": "false"}, id="switched-off"),
