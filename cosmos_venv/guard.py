@@ -1,7 +1,7 @@
 """A small process that stands between a worker and one command, and lets nothing of it outlive the worker.
 
-Run as ``python -I -S guard.py CONTROL_FD``, in a session of its own. It is imported by no one at run time: the standard
-library only, for every Python, and as little of it as will do, because each dbt command pays for its start.
+Run as ``python -I -S guard.py CONTROL_FD WORKER_PID``, in a session of its own. It is imported by no one at run time:
+the standard library only, for every Python, and as little of it as will do: each dbt command pays for its start.
 
 What it does, and why a signal handler or a parent-death signal in the command itself is not enough:
 
@@ -10,11 +10,10 @@ What it does, and why a signal handler or a parent-death signal in the command i
   it ends every descendant: SIGINT (on which dbt cancels its queries), SIGTERM after 1 s, SIGKILL after 3 s;
 * it keeps the descriptors that it was given open (leases on environments) until the last descendant is gone.
 
-What to run it is told on the control socket, once: eight bytes of length, then working directory, number of words of
-the command, these words, and the environment, with a zero byte between any two; beside the first byte come the
-descriptors to keep. It may wait for that: a worker starts it while it prepares what the command needs.
-
-The word is ``k``, or ``t`` for a ladder without its first step, which begins with SIGTERM.
+What to run it is told on the control socket, once: eight bytes of length, then working directory, whether an end
+begins with SIGINT (1) or with SIGTERM at once (0), number of words of the command, these words, and the environment,
+with a zero byte between any two; beside the first byte come the descriptors to keep. It may wait for that: a worker
+starts it while it prepares what the command needs.
 
 On the control socket it says ``pid N`` once the command runs, then ``exit N`` (negative: ended by that signal), or
 ``error ERRNO`` when the command could not be started at all (``error ERRNO cwd``: not there).
@@ -43,7 +42,7 @@ else:
 
 INTERRUPT_AT, TERMINATE_AT, KILL_AT = 0.0, 1.0, 3.0
 LADDER = ((INTERRUPT_AT, signal.SIGINT), (TERMINATE_AT, signal.SIGTERM), (KILL_AT, signal.SIGKILL))
-STOP, STOP_WITHOUT_INTERRUPT = b"k", b"t"
+STOP = b"k"
 LOOK_AGAIN = 0.05
 PARENT_CHECK = 1.0
 LENGTH_BYTES = 8
@@ -57,19 +56,19 @@ _PR_SET_CHILD_SUBREAPER = 36
 class Ladder:
     """The steps from asking to killing, taken once begun whatever happens to the worker."""
 
-    def __init__(self) -> None:
+    def __init__(self, first_step: float) -> None:
         self._began: float | None = None
-        self._steps = list(LADDER)
+        self._first_step = first_step
+        self._steps = [step for step in LADDER if step[0] >= first_step]
 
     @property
     def has_begun(self) -> bool:
         return self._began is not None
 
-    def begin(self, *, at: float = INTERRUPT_AT) -> None:
-        """Take the first step that is due ``at`` seconds, and the others when their time has come."""
+    def begin(self) -> None:
+        """Take the first step at once, and the others when their time has come."""
         if self._began is None:
-            self._began = time.monotonic() - at
-            self._steps = [step for step in self._steps if step[0] >= at]
+            self._began = time.monotonic() - self._first_step
 
     def climb(self) -> None:
         """Send the signals that are due; from the last step on, SIGKILL whatever is still found."""
@@ -151,17 +150,17 @@ class Order:
     """What the worker wants to be run: a command, its environment, and where."""
 
     def __init__(self, text: bytes) -> None:
-        self.cwd, count, *fields = text.split(b"\0")
+        self.cwd, interrupts, count, *fields = text.split(b"\0")
+        self.first_step = INTERRUPT_AT if interrupts == b"1" else TERMINATE_AT
         self.command = fields[: int(count)]
         self.env = dict(variable.split(b"=", 1) for variable in fields[int(count) :])
 
 
-def take_order(control: int) -> Order | None:
+def take_order(control: int, worker: int) -> Order | None:
     """Wait for what is to be run; None when the worker is gone before it has said it.
 
     The descriptors that come with it stay open in this process, and in no other.
     """
-    worker = os.getppid()
     while not readable([control], PARENT_CHECK):
         if os.getppid() != worker:
             return None
@@ -230,10 +229,8 @@ def reap(child: int) -> tuple[bool, int | None]:
             status = os.waitstatus_to_exitcode(raw)
 
 
-def watch(child: int, control: int, wakeup: int) -> None:
+def watch(child: int, control: int, wakeup: int, *, worker: int, ladder: Ladder) -> None:
     """Report the end of ``child`` on ``control``; end all that is below when told to, or when nobody listens."""
-    ladder = Ladder()
-    worker = os.getppid()
     listening = [control]
     while True:
         anything_left, status = reap(child)
@@ -248,11 +245,9 @@ def watch(child: int, control: int, wakeup: int) -> None:
         if wakeup in ready:
             os.read(wakeup, 4096)
         if control in ready:
-            word = hear(control)
-            if not word:
+            if not hear(control):
                 listening = []  # closed: readable for ever, and nothing more will come
-            # The same word may have come twice.
-            ladder.begin(at=TERMINATE_AT if word.startswith(STOP_WITHOUT_INTERRUPT) else INTERRUPT_AT)
+            ladder.begin()
         if os.getppid() != worker:
             ladder.begin()
 
@@ -273,17 +268,17 @@ def tell(control: int, text: str) -> None:
         pass  # the worker is dead; the work here is to end the command all the same
 
 
-def hear(control: int) -> bytes:
-    """What the worker said; nothing when it is gone."""
+def hear(control: int) -> bool:
+    """Whether the worker said something; False when it is gone."""
     try:
-        return os.read(control, 64)
+        return bool(os.read(control, 64))
     except OSError:
-        return b""
+        return False
 
 
 def main(arguments: list[str]) -> int:
     """Run the command that the worker orders and stay until nothing of it is left."""
-    control = int(arguments[0])
+    control, worker = map(int, arguments)
     os.set_inheritable(control, False)
     prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
@@ -294,7 +289,7 @@ def main(arguments: list[str]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
 
-    order = take_order(control)
+    order = take_order(control, worker)
     if order is None:
         return 0
     child = start(order, control)
@@ -303,7 +298,7 @@ def main(arguments: list[str]) -> int:
     null = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(null, stream)
-    watch(child, control, wakeup)
+    watch(child, control, wakeup, worker=worker, ladder=Ladder(order.first_step))
     return 0
 
 

@@ -12,7 +12,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -89,27 +89,21 @@ class GuardedProcess:
     ) -> None:
         self._argv = list(argv)
         self._cwd = cwd
-        self._stop_word = guard.STOP if interrupts else guard.STOP_WITHOUT_INTERRUPT
-        self._has_order = self._is_stopped = False
+        self._has_order = False
         self._heard = b""
         started = take_guard()
         self._guard, self._control, self.output = started.process, started.control, started.output
         try:
-            started.order(self._argv, env=env, cwd=cwd, keep_open=keep_open)
+            started.order(self._argv, env=env, cwd=cwd, keep_open=keep_open, interrupts=interrupts)
         except BaseException:  # a signal's, or an argument that is no text
             self.close()
             raise
         self._has_order = True
-        if self._is_stopped:
-            self.stop()
 
     def stop(self) -> None:
         """Begin the ladder SIGINT, SIGTERM, SIGKILL and return. May be called again, and from a signal handler."""
-        self._is_stopped = True
-        if not self._has_order:
-            return  # a word in the middle of the order would be part of it
         try:
-            self._control.send(self._stop_word)
+            self._control.send(guard.STOP)
         except OSError:
             pass  # the guard has ended, and with it the command
 
@@ -132,13 +126,21 @@ class GuardedProcess:
 
     def close(self) -> None:
         """Let go: whatever still runs is ended. Waits for that, but no longer than the ladder is."""
-        self.stop()
-        if not self._has_order:
+        if self._has_order:
+            self.stop()
+        else:  # a word in the middle of the order would be part of it
             self._control.shutdown(socket.SHUT_WR)
         self.output.close()
         # A process in uninterruptible sleep cannot be waited for; the guard stays with it.
         if self._guard_ends(within=_END_DEADLINE):
             self._guard.wait()
+        self._control.close()
+
+    def abandon(self) -> None:
+        """Let go without waiting: the guard ends what still runs, as it does when this process dies."""
+        self.output.close()
+        with suppress(OSError):
+            self._control.shutdown(socket.SHUT_WR)
         self._control.close()
 
     def _guard_ends(self, *, within: float) -> bool:

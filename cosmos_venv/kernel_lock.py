@@ -9,7 +9,7 @@ import errno
 import os
 from pathlib import Path
 
-_READABLE_BY_ALL = 0o644
+_FOR_A_GROUP = 0o664
 _NOT_OURS_TO_WRITE = {errno.EACCES, errno.EPERM, errno.EROFS}
 _GONE = {errno.ENOENT, errno.ESTALE}
 NOBODY_LOCKS = {
@@ -27,7 +27,7 @@ def open_for_locking(path: Path) -> int:
     :raises OSError: when it can be neither made nor read.
     """
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT, _READABLE_BY_ALL)
+        return os.open(path, os.O_RDWR | os.O_CREAT, _FOR_A_GROUP)
     except OSError as error:
         if error.errno not in _NOT_OURS_TO_WRITE:
             raise
@@ -35,6 +35,19 @@ def open_for_locking(path: Path) -> int:
             return os.open(path, os.O_RDONLY)
         except FileNotFoundError:
             raise error from None
+
+
+def open_to_ask(path: Path) -> int:
+    """As ``open_for_locking``, of a file that is there: nothing is made.
+
+    :raises OSError: when it is not there, or cannot be read.
+    """
+    try:
+        return os.open(path, os.O_RDWR)
+    except OSError as error:
+        if error.errno not in _NOT_OURS_TO_WRITE:
+            raise
+        return os.open(path, os.O_RDONLY)
 
 
 def is_still(descriptor: int, path: Path) -> bool:

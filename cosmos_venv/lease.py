@@ -10,7 +10,7 @@ import os
 import time
 from pathlib import Path
 
-from cosmos_venv.kernel_lock import is_still, open_for_locking
+from cosmos_venv.kernel_lock import is_still, open_for_locking, open_to_ask
 
 # Whom the umask lets write there may note a use, too: a store may be shared by a group.
 _NOTED_BY_THE_GROUP = 0o664
@@ -104,7 +104,7 @@ def is_in_use(build: Path) -> bool | None:
     Whoever takes a lease in the instant of the question is turned away as by a removal, and looks again.
     """
     try:
-        descriptor = os.open(lease_path(build), os.O_RDONLY)
+        descriptor = open_to_ask(lease_path(build))
     except FileNotFoundError:
         return False
     except OSError:

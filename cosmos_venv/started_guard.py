@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from importlib.util import MAGIC_NUMBER
 from pathlib import Path
@@ -18,6 +18,7 @@ from pathlib import Path
 from cosmos_venv import guard
 
 _BYTECODE_HEADER = 16
+_LONGEST_END = 5.0
 
 
 class StartedGuard:
@@ -32,7 +33,7 @@ class StartedGuard:
         self.control, theirs = socket.socketpair()
         try:
             self.process = subprocess.Popen(
-                [sys.executable, "-I", "-S", guard_program(), str(theirs.fileno())],
+                [sys.executable, "-I", "-S", guard_program(), str(theirs.fileno()), str(os.getpid())],
                 # A task's descriptor 0 is Airflow 3's own request channel.
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -56,12 +57,14 @@ class StartedGuard:
         env: Mapping[str, str] | None,
         cwd: str | Path | None,
         keep_open: Sequence[int],
+        interrupts: bool,
     ) -> None:
         """Hand over the command; parameters as for ``GuardedProcess``. A guard that has died says nothing here."""
         variables = os.environb if env is None else {os.fsencode(name): os.fsencode(env[name]) for name in env}
         words = [os.fsencode(word) for word in argv]
         fields = [
             os.fsencode(cwd or ""),
+            b"1" if interrupts else b"0",
             str(len(words)).encode(),
             *words,
             *(name + b"=" + value for name, value in variables.items()),
@@ -79,9 +82,15 @@ class StartedGuard:
 
     def close(self) -> None:
         """Let go of a guard that got no command: it ends."""
+        # Closing alone would leave the connection to a child that was forked meanwhile.
+        with suppress(OSError):
+            self.control.shutdown(socket.SHUT_WR)
         self.control.close()
         self.output.close()
-        self.process.wait()
+        try:
+            self.process.wait(_LONGEST_END)
+        except subprocess.TimeoutExpired:
+            self.process.kill()  # collected when this process starts its next one
 
 
 _waiting: ContextVar[tuple[list[StartedGuard], ...]] = ContextVar("cosmos_venv_waiting_guards", default=())

@@ -21,6 +21,11 @@ from cosmos_venv.started_guard import StartedGuard, guard_program, started_ahead
 DEADLINE = 20.0
 
 
+def children() -> set[int]:
+    """Of this process; other tests may have left some for later ones."""
+    return {child.pid for child in psutil.Process().children()}
+
+
 def test_the_guard_starts_from_its_bytecode_while_that_is_its_sources(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -40,15 +45,16 @@ def test_the_guard_starts_from_its_bytecode_while_that_is_its_sources(
 
 
 def test_commands_find_the_guards_that_were_started_ahead_and_those_to_spare_end() -> None:
+    before = children()
     with started_ahead(3):
-        waiting = {child.pid for child in psutil.Process().children()}
+        waiting = children() - before
         with started_ahead():
             used = [int(run_guarded(["sh", "-c", "echo $PPID"]).lines[0]) for _ in range(3)]
-            assert not {child.pid for child in psutil.Process().children()} & set(used)
+            assert not children() & set(used)
 
     assert len(waiting) == 3
     assert len(set(used) & waiting) == 2  # the first was the inner block's
-    assert not {child.pid for child in psutil.Process().children()} & waiting
+    assert not children() & waiting
     assert int(run_guarded(["sh", "-c", "echo $PPID"]).lines[0]) not in waiting
 
 
@@ -81,10 +87,12 @@ def test_an_environment_larger_than_the_connections_buffer_arrives() -> None:
 
 
 def test_a_word_that_no_command_can_hold_is_refused_and_nothing_stays() -> None:
+    before = children()
+
     with pytest.raises(ValueError, match="embedded null byte"):
         run_guarded(["echo", "a\0b"])
 
-    assert psutil.Process().children() == []
+    assert children() == before
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
@@ -141,7 +149,64 @@ def test_what_a_handler_raises_while_the_order_is_given_leaves_nothing(monkeypat
 
     monkeypatch.setattr(StartedGuard, "order", interrupted)
 
+    before = children()
+
     with pytest.raises(KeyboardInterrupt):
         run_guarded(["sleep", "600"])
 
-    assert psutil.Process().children() == []
+    assert children() == before
+
+
+FORKED = """
+import os, sys
+from cosmos_venv.started_guard import started_ahead
+with started_ahead():
+    child = os.fork()
+    if child == 0:  # it inherits the connection to the guard, and lives on
+        sys.stdin.read()
+        os._exit(0)
+print("over", flush=True)
+"""
+
+
+def test_who_lets_go_of_a_guard_does_not_wait_for_a_child_that_was_forked_meanwhile() -> None:
+    worker = subprocess.Popen([sys.executable, "-c", FORKED], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert worker.stdout is not None
+    assert worker.stdin is not None
+
+    assert worker.stdout.readline() == "over\n"
+
+    worker.stdin.close()
+    worker.wait(DEADLINE)
+    worker.stdout.close()
+
+
+UNINTERRUPTED = """
+import sys
+from cosmos_venv.guarded import run_guarded
+command = "import signal, time; signal.signal(signal.SIGINT, lambda *_: print('SIGINT', file=open(sys.argv[1], 'a'))); "
+command += "signal.signal(signal.SIGTERM, lambda *_: sys.exit(print('SIGTERM', file=open(sys.argv[1], 'a')))); "
+command += "print('ready', flush=True); time.sleep(600)"
+run_guarded([sys.executable, "-c", "import sys; " + command, sys.argv[1]], interrupts=sys.argv[2] == "True",
+    on_line=lambda line: print(line, flush=True))
+"""
+
+
+@pytest.mark.parametrize(("interrupts", "told"), [(True, ["SIGINT", "SIGTERM"]), (False, ["SIGTERM"])])
+def test_a_command_that_is_not_to_be_interrupted_is_not_when_its_worker_is_killed(
+    tmp_path: Path, interrupts: bool, told: list[str]
+) -> None:
+    signals = tmp_path / "signals"
+    worker = subprocess.Popen(
+        [sys.executable, "-c", UNINTERRUPTED, signals, str(interrupts)], stdout=subprocess.PIPE, text=True
+    )
+    assert worker.stdout is not None
+    assert worker.stdout.readline() == "ready\n"
+    descendants = psutil.Process(worker.pid).children(recursive=True)
+
+    worker.kill()
+    worker.wait()
+
+    psutil.wait_procs(descendants, DEADLINE)
+    worker.stdout.close()
+    assert signals.read_text().split() == told

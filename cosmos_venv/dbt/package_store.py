@@ -165,6 +165,9 @@ class PackageStore:
 
     def _open(self, path: Path) -> KeptPackages | None:
         try:
+            # Before the lease is opened, too: in a folder of others it could be anything.
+            if not self.is_trusted([self.folder.parent, self.folder, path]):
+                return None
             published_at = int(path.suffix[1:]) / 1e9
             lease = self._lease(path)
         except (OSError, ValueError):

@@ -249,6 +249,8 @@ class _Build:
                 cancellation=self.cancellation,
             )
         except OSError as error:
+            if error.filename != command[0]:
+                raise  # of what was done meanwhile
             raise VirtualenvBuildError(f"{failure}: {command[0]} cannot be started ({error.strerror}).") from error
 
     def _failure_message(self, failure: str, completed: CompletedCommand) -> str:

@@ -15,16 +15,21 @@ from cosmos_venv.guarded import Cancellation, GuardedProcess
 _LONGEST_WAIT = 10.0  # a disk that others keep busy is no reason to fail, nor to wait for ever
 _TURN = 0.1
 
-# One call for all files: one for each of 6,000 took 20 s where this took 0.1 s. Off Linux all file systems are asked.
-_WRITE_OUT = """
-import ctypes, errno, os, sys
-library = ctypes.CDLL(None, use_errno=True)
-if not hasattr(library, "syncfs"):
+_DISK_ERROR = 3
+
+# One call for all files: one for each of 6,000 took 20 s where this took 0.1 s. Elsewhere all file systems are asked.
+_WRITE_OUT = f"""
+import errno, os, sys
+try:
+    import ctypes
+    library = ctypes.CDLL(None, use_errno=True)
+    syncfs = library.syncfs
+except (ImportError, AttributeError, OSError):
     os.sync()
-elif library.syncfs(os.open(sys.argv[1], os.O_RDONLY)) and ctypes.get_errno() in (
-    errno.EIO, errno.ENOSPC, errno.EDQUOT
-):
-    sys.exit(os.strerror(ctypes.get_errno()))
+    sys.exit()
+if syncfs(os.open(sys.argv[1], os.O_RDONLY)) and ctypes.get_errno() in (errno.EIO, errno.ENOSPC, errno.EDQUOT):
+    print(os.strerror(ctypes.get_errno()))
+    sys.exit({_DISK_ERROR})
 """
 
 
@@ -42,19 +47,24 @@ def written_out(
     # A process of its own under a guard: nothing interrupts a process that waits for a disk.
     command = [sys.executable, "-I", "-S", "-c", _WRITE_OUT, str(directory)]
     process = GuardedProcess(command, keep_open=keep_open)
+    has_ended = False
     try:
         with cancellation.stopping(process.stop):
             yield
-            if not _ends_in_time(process, cancellation):
+            has_ended = _ends_in_time(process, cancellation)
+            if not has_ended:
                 report(f"The disk of {directory} is busy: what was installed is not yet safe from a power cut.")
                 return
             said = process.output.read().decode(errors="replace").strip()
-            failed = process.wait() != 0
+            failed = process.wait() == _DISK_ERROR
         cancellation.raise_if_requested()
         if failed:
             raise VirtualenvBuildError(f"What was installed cannot be written to the disk of {directory}: {said}.")
     finally:
-        process.close()
+        if has_ended:
+            process.close()
+        else:  # nothing ends a process that waits for a disk, and it changes nothing
+            process.abandon()
 
 
 def _ends_in_time(process: GuardedProcess, cancellation: Cancellation) -> bool:

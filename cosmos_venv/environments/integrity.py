@@ -73,6 +73,6 @@ def _promised(folder: Path) -> dict[str, set[int]]:
 def _fault(path: Path, name: str, sizes: set[int]) -> str:
     try:
         actual = path.stat().st_size
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return f"{name} is missing"
     return "" if actual in sizes else f"{name} has {actual} bytes instead of {' or '.join(map(str, sorted(sizes)))}"

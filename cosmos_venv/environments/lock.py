@@ -23,7 +23,7 @@ from cosmos_venv.environments.lock_record import LockNote, Machine, ProcessState
 from cosmos_venv.environments.lock_wait import LockWait
 from cosmos_venv.exceptions import VirtualenvError
 from cosmos_venv.guarded import Cancellation
-from cosmos_venv.kernel_lock import open_for_locking
+from cosmos_venv.kernel_lock import open_for_locking, open_to_ask
 
 _RENEW_AFTER = 10.0
 
@@ -183,11 +183,15 @@ class VirtualenvLock:
 
     def _is_kernel_locked(self) -> bool:
         try:
-            descriptor = os.open(self.kernel_file, os.O_RDONLY)
+            descriptor = open_to_ask(self.kernel_file)
         except FileNotFoundError:
             return False
         try:
             return not self._try_kernel_lock(descriptor)
+        except OSError as error:
+            if error.errno != errno.EBADF:
+                raise
+            return False  # NFS, and a file that others may write: the record alone can tell
         finally:
             os.close(descriptor)
 

@@ -71,8 +71,14 @@ class Publisher:
         store = self._store
         with store.naming_the_directory():
             make_directory(store.directory, store.directory_mode)
-            with self._locked(max_tries):
-                environment = store.find(self._spec, cancellation=self._cancellation) or self._build(preference)
+            environment = None
+            try:
+                with self._locked(max_tries):
+                    environment = store.find(self._spec, cancellation=self._cancellation) or self._build(preference)
+            except BaseException:
+                if environment is not None:
+                    environment.close()
+                raise
             # Who waits for the lock need not wait for this.
             self._delete_retired(environment)
             return environment
@@ -90,13 +96,15 @@ class Publisher:
         if not os.access(store.root, os.W_OK):
             self._report(f"{store.root} cannot be written: --upgrade does nothing there.")
             return old
+        newer = None
         try:
             with store.naming_the_directory(), self._locked(max_tries=0):
                 newer = self._newer_than(old) or self._build_newer(old, preference, pause)
         except VirtualenvLockTimeout:
             return old
         except BaseException:
-            old.close()
+            for each in filter(None, (old, newer)):
+                each.close()
             raise
         if newer is None:
             return old
@@ -163,13 +171,17 @@ class Publisher:
 
     def _fill_and_publish(self, build: Path, installer: Installer, lease: Lease) -> Environment:
         def report_progress(line: str) -> None:
-            lease_path(build).touch()
+            show_progress()
             self._said.append(line)
             self._report(line)
 
         def look_at_it() -> None:
             self._lock.renew()
             if activity.has_gone_on():
+                show_progress()
+
+        def show_progress() -> None:
+            with suppress(OSError):  # no reason to end the build
                 lease_path(build).touch()
 
         activity = Activity()

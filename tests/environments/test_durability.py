@@ -61,7 +61,7 @@ def test_who_is_told_to_end_waits_for_no_disk(tmp_path: Path, monkeypatch: pytes
 
 
 def test_what_the_disk_cannot_take_fails_the_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(durability, "_WRITE_OUT", "import sys; sys.exit('Input/output error')")
+    monkeypatch.setattr(durability, "_WRITE_OUT", "print('Input/output error'); raise SystemExit(3)")
 
     with (
         pytest.raises(VirtualenvBuildError, match=r"cannot be written to the disk of .*: Input/output error\."),
@@ -73,3 +73,10 @@ def test_what_the_disk_cannot_take_fails_the_build(tmp_path: Path, monkeypatch: 
 def test_the_error_of_the_block_is_the_one_to_be_told(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), written_out(tmp_path, cancellation=Cancellation(), report=print):
         _ = 1 / 0
+
+
+def test_a_python_that_cannot_ask_for_it_fails_no_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(durability, "_WRITE_OUT", "raise ImportError('no ctypes here')")
+
+    with written_out(tmp_path, cancellation=Cancellation(), report=print):
+        pass
