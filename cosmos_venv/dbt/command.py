@@ -129,6 +129,9 @@ def refuse_wrong_flags(parameter: str, flags: object) -> None:
 def _refuse_no_list(parameter: str, flags: object) -> None:
     if flags is not None and (isinstance(flags, str) or not isinstance(flags, Sequence)):
         raise CosmosValueError(f"{parameter}={flags!r} must be a list of texts, such as ['--threads', '4'].")
+    for flag in flags or ():
+        if flag is not None and not isinstance(flag, str):
+            raise CosmosValueError(f"{parameter}={flags!r}: {flag!r} is no text. Write {str(flag)!r}.")
 
 
 def _without_blanks(flags: Sequence[str]) -> list[str]:

@@ -41,6 +41,9 @@ class AbstractDbtBase(BaseOperator):
         *("env", "select", "exclude", "selector", "vars", "models", "dbt_cmd_flags"),
     )
 
+    #: what a class of a user says itself, by Airflow's own attribute.
+    declared_template_fields: ClassVar[Sequence[str] | None] = None
+
     env: dict[str, Any] | None
     append_env: bool
     dbt_executable_path: str
@@ -51,9 +54,22 @@ class AbstractDbtBase(BaseOperator):
         """A class has the template fields and parameters of all its bases: Python would take those of the first."""
         super().__init_subclass__(**kwargs)
         bases = [vars(base) for base in reversed(cls.__mro__)]
-        cls.template_fields = tuple(field for base in bases for field in base.get("own_template_fields", ()))
+        cls.declared_template_fields = vars(cls).get("template_fields")
+        cls.template_fields = cls._all_template_fields()
         own = [base.get("own_parameters", {}) for base in bases]
         cls.own_parameters = {name: default for each in own for name, default in each.items()}
+
+    @classmethod
+    def _all_template_fields(cls) -> tuple[str, ...]:
+        """Those that the class, or the nearest base, declares as Airflow has it, else those of all bases together."""
+        fields: list[str] = []
+        for base in cls.__mro__:
+            declared = vars(base).get("declared_template_fields")
+            own = vars(base).get("own_template_fields", ()) if declared is None else declared
+            fields = [*own, *fields]
+            if declared is not None:
+                break
+        return tuple(dict.fromkeys(fields))
 
     @property
     @abstractmethod

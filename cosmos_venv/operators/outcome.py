@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cosmos_venv import settings
-from cosmos_venv.compat import AirflowException, show_rendered_fields
+from cosmos_venv.compat import show_rendered_fields
 from cosmos_venv.dbt.results import Artifacts, warnings_in
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators.arguments import callables
@@ -116,10 +116,10 @@ class Outcome:
 
     def _push_run_results(self) -> None:
         text = self.artifacts.text("run_results.json")
-        if text is None:
-            raise AirflowException(
-                f"push_run_results_to_xcom: dbt {' '.join(self.operator.base_cmd)} has written no run_results.json."
-            )
+        if text is None:  # dbt ls and source freshness never do, nor does any command with write_json=False
+            command = " ".join(self.operator.base_cmd)
+            self.operator.log.info("dbt %s has written no run_results.json: nothing is pushed as XCom.", command)
+            return
         self.context["ti"].xcom_push(key="run_results", value=base64.b64encode(zlib.compress(text.encode())).decode())
 
     def _call(self, given: Callable[..., object] | str | None) -> None:

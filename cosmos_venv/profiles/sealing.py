@@ -14,10 +14,14 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 _SECRET_KEY = re.compile(
-    r"(?:password|passwd|passphrase|secret|token|secret_key|secret_access_key|api_key|authorization)$"
-    r"|(?:^|_)(?:pass|pwd)$|^private_key$"
+    r"(?:password|passwd|passphrase|secret|token|secret_key|api_?key|authorization|credentials?)$"
+    r"|(?:account|access|encryption|shared|storage)_?key$|^private_key(?:_content|_pem)?$"
+    r"|(?:^|_)(?:pass|pwd|jwt|sas)$"
 )
-_SECRET_TEXT = re.compile(r"(?i)(?:password|passwd|pwd|token|secret)\w*\s*=\s*\S|://[^/\s:@]*:[^/\s@]+@")
+_SECRET_TEXT = re.compile(
+    r"(?i)(?:password|passwd|pwd|token|secret|(?:account|access|api)_?key)\w*\s*=\s*\S"
+    r"|://[^/\s:@]*:[^/\s@]+@|-----BEGIN "
+)
 _CALL = re.compile(r"\{\{.*env_var\s*\(")
 
 

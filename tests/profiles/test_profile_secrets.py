@@ -140,3 +140,35 @@ def test_airflow_masks_a_secret_that_was_given_as_argument(monkeypatch: pytest.M
 
     line = {"event": f"dbt said {' '.join(variables.values())}"}
     assert mask_logs(None, "info", line)["event"] == "dbt said *** abc"
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        {"secrets": [{"type": "azure", "connection_string": "AccountName=a;AccountKey=s3cret"}]},
+        {"attach": [{"path": "other.db", "options": {"ENCRYPTION_KEY": "s3cret"}}]},
+        {"azure_account_key": "s3cret"},
+        {"apikey": "s3cret"},
+        {"credentials": "s3cret"},
+        {"private_key_content": "s3cret"},
+        {"jwt": "s3cret"},
+        {"options": {"dsn": "Server=tcp:x;AccountKey=s3cret"}},
+        {"anything": "-----BEGIN PRIVATE KEY-----s3cret"},
+    ],
+)
+def test_secrets_of_the_usual_forms_are_known(argument: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
+    connect(monkeypatch, conn_type="duckdb", host="/data/harbor.db")
+    mapping = profiles.DuckDBUserPasswordProfileMapping("sample", argument)
+
+    written = mapping.get_profile_file_contents("p") + mapping.get_profile_file_contents("p", use_mock_values=True)
+
+    assert "s3cret" not in written
+    assert "s3cret" in "".join(map(str, mapping.env_vars.values()))
+
+
+def test_what_only_sounds_like_a_secret_stays_readable(monkeypatch: pytest.MonkeyPatch) -> None:
+    connect(monkeypatch, conn_type="duckdb", host="/data/harbor.db")
+    plain = {"auth": "jwt", "private_key_path": "/keys/a.p8", "keepalives_idle": 5, "sslkey": "/keys/b.pem"}
+    mapping = profiles.DuckDBUserPasswordProfileMapping("sample", plain)
+
+    assert mapping.env_vars == {}
