@@ -12,7 +12,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -124,23 +124,19 @@ class GuardedProcess:
             self._heard += more
         return verdict
 
-    def close(self) -> None:
-        """Let go: whatever still runs is ended. Waits for that, but no longer than the ladder is."""
+    def close(self, *, within: float = _END_DEADLINE) -> None:
+        """Let go: whatever still runs is ended. Waits for that, but no longer than so many seconds.
+
+        :param within: the ladder's whole length; less for a command that does no harm while it still runs.
+        """
         if self._has_order:
             self.stop()
         else:  # a word in the middle of the order would be part of it
             self._control.shutdown(socket.SHUT_WR)
         self.output.close()
         # A process in uninterruptible sleep cannot be waited for; the guard stays with it.
-        if self._guard_ends(within=_END_DEADLINE):
+        if self._guard_ends(within=within):
             self._guard.wait()
-        self._control.close()
-
-    def abandon(self) -> None:
-        """Let go without waiting: the guard ends what still runs, as it does when this process dies."""
-        self.output.close()
-        with suppress(OSError):
-            self._control.shutdown(socket.SHUT_WR)
         self._control.close()
 
     def _guard_ends(self, *, within: float) -> bool:

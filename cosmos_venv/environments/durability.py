@@ -13,6 +13,7 @@ from cosmos_venv.exceptions import VirtualenvBuildError
 from cosmos_venv.guarded import Cancellation, GuardedProcess
 
 _LONGEST_WAIT = 10.0  # a disk that others keep busy is no reason to fail, nor to wait for ever
+_LONGEST_END = 1.5
 _TURN = 0.1
 
 _DISK_ERROR = 3
@@ -47,12 +48,10 @@ def written_out(
     # A process of its own under a guard: nothing interrupts a process that waits for a disk.
     command = [sys.executable, "-I", "-S", "-c", _WRITE_OUT, str(directory)]
     process = GuardedProcess(command, keep_open=keep_open)
-    has_ended = False
     try:
         with cancellation.stopping(process.stop):
             yield
-            has_ended = _ends_in_time(process, cancellation)
-            if not has_ended:
+            if not _ends_in_time(process, cancellation):
                 report(f"The disk of {directory} is busy: what was installed is not yet safe from a power cut.")
                 return
             said = process.output.read().decode(errors="replace").strip()
@@ -61,10 +60,8 @@ def written_out(
         if failed:
             raise VirtualenvBuildError(f"What was installed cannot be written to the disk of {directory}: {said}.")
     finally:
-        if has_ended:
-            process.close()
-        else:  # nothing ends a process that waits for a disk, and it changes nothing
-            process.abandon()
+        # Nothing ends a process that waits for a disk, and it changes nothing.
+        process.close(within=_LONGEST_END)
 
 
 def _ends_in_time(process: GuardedProcess, cancellation: Cancellation) -> bool:
