@@ -12,7 +12,7 @@ from cosmos_venv.environments.options import InstallOption
 
 Settings = Mapping[str, Sequence[str]]
 
-_PYPI = "https://pypi.org/simple"
+_DEFAULT_INDEX = "the default index"  # of both tools: the same one
 
 
 def options_in_files(given: Iterable[InstallOption]) -> list[InstallOption]:
@@ -69,7 +69,7 @@ def _last(given: Iterable[InstallOption]) -> str:
 
 
 def _first(*addresses: str) -> str:
-    return next((address.rstrip("/") for address in addresses if address), _PYPI)
+    return next((address.rstrip("/") for address in addresses if address), _DEFAULT_INDEX)
 
 
 def _host(address: str) -> str:

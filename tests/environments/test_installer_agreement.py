@@ -70,7 +70,6 @@ def test_pip_builds(given: list[str], variables: Mapping[str, str], reason: str)
     ("given", "variables"),
     [
         pytest.param([], {"PIP_INDEX_URL": A, "UV_DEFAULT_INDEX": f"{A}/"}, id="same-index"),
-        pytest.param([], {"UV_INDEX_URL": "https://pypi.org/simple/"}, id="the-index-of-everybody"),
         pytest.param(["-i", A], {"UV_DEFAULT_INDEX": A, "PIP_INDEX_URL": B}, id="index-given"),
         pytest.param([], {"PIP_EXTRA_INDEX_URL": A, "UV_INDEX": A, **BEST}, id="ranked-as-pip-does"),
         pytest.param(["--extra-index-url", A], BEST, id="extra-index-given"),

@@ -22,16 +22,18 @@ def hosts(tool: str, *given: str, **variables: str) -> list[str]:
 @pytest.mark.parametrize(
     ("tool", "given", "variables", "expected"),
     [
-        pytest.param("pip", [], {}, ["pypi.org"], id="nothing-said"),
-        pytest.param("uv", [], {"PIP_INDEX_URL": A}, ["pypi.org"], id="the-other-tool-was-told"),
+        pytest.param("pip", [], {}, ["the default index"], id="nothing-said"),
+        pytest.param("uv", [], {"PIP_INDEX_URL": A}, ["the default index"], id="the-other-tool-was-told"),
         pytest.param("pip", [], {"PIP_INDEX_URL": A}, ["a.example:8443"], id="pip"),
         pytest.param("uv", [], {"UV_INDEX_URL": A}, ["a.example:8443"], id="uv"),
         pytest.param("uv", ["-i", B], {"UV_DEFAULT_INDEX": A}, ["a.example:8443"], id="default-index"),
         pytest.param("uv", ["--default-index", B], {"UV_DEFAULT_INDEX": A}, ["b.example"], id="default-index-given"),
         pytest.param("pip", ["-i", B], {"PIP_EXTRA_INDEX_URL": A}, ["b.example", "a.example:8443"], id="extra"),
-        pytest.param("uv", ["--extra-index-url", A], {}, ["pypi.org", "a.example:8443"], id="extra-given"),
+        pytest.param("uv", ["--extra-index-url", A], {}, ["the default index", "a.example:8443"], id="extra-given"),
         pytest.param("pip", ["--no-index", "-f", "/wheels"], {"PIP_INDEX_URL": A}, ["/wheels"], id="no-index"),
-        pytest.param("uv", [], {"UV_FIND_LINKS": "file:///my%20wheels"}, ["pypi.org", "/my wheels"], id="find-links"),
+        pytest.param(
+            "uv", [], {"UV_FIND_LINKS": "file:///my%20wheels"}, ["the default index", "/my wheels"], id="find-links"
+        ),
         pytest.param("airflow", [], {"PIP_INDEX_URL": A}, [], id="nobody-knows"),
     ],
 )
