@@ -11,6 +11,7 @@ from cosmos_venv.constants import InvocationMode
 from cosmos_venv.dbt.command import CommandFlags, Selection
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators.arguments import refuse_no_callbacks, refuse_unknown, refuse_wrong_shapes
+from cosmos_venv.operators.lineage import declare_alias
 from cosmos_venv.operators.local_run import LocalRun
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ class DbtLocalBaseOperator(LocalRun):
     :param should_store_compiled_sql: show compiled SQL and source freshness among the rendered fields of the task.
     :param should_upload_compiled_sql: copy compiled SQL to ``[cosmos] remote_target_path``.
     :param push_run_results_to_xcom: push dbt's run_results.json as the XCom ``run_results`` (base64 of zlib).
-    :param emit_datasets, conn_id, db_name, schema: kept as they are.
+    :param emit_datasets: let Airflow know which assets the nodes that ran have updated (run, build, seed, snapshot).
+    :param conn_id, db_name, schema: kept as they are.
     :raises CosmosValueError: for an argument that the operator does not take, and for a value that cannot be.
     """
 
@@ -118,6 +120,7 @@ class DbtLocalBaseOperator(LocalRun):
             extra_context=_copy(extra_context, {}),
             callback_args=_copy(callback_args, {}),
         )
+        declare_alias(self)
 
 
 def _copy(value: Any, empty: Any) -> Any:
