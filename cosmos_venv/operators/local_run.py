@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from cosmos_venv.dbt.partial_parse import ParsedProject
 
 
-class LocalRun(OpenLineageMethods, AbstractDbtBase):
+class LocalRun(AbstractDbtBase, OpenLineageMethods):  # an operator first: Airflow looks there for a constructor
     """The part of a local operator that runs; its parameters are those of ``DbtLocalBaseOperator``."""
 
     own_template_fields: ClassVar[tuple[str, ...]] = ("compiled_sql", "freshness", "install_deps")
