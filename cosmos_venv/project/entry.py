@@ -32,6 +32,7 @@ class NodeEntry(msgspec.Struct):
     config: dict[str, Any] | None = None
     freshness: dict[str, Any] | None = None
     fqn: list[str] | None = None
+    description: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +80,7 @@ def to_node(entry: NodeEntry, *, unique_id: str, folders: Folders) -> DbtNode | 
         config=config,
         has_freshness=resource_type is DbtResourceType.SOURCE and _has_freshness(entry.freshness),
         fqn=entry.fqn,
+        description=entry.description or "",
     )
 
 
