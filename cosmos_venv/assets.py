@@ -5,6 +5,7 @@ Pure: dbt's artifacts and the profile's fields in, URIs out. Airflow 3 wants sla
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,10 +20,11 @@ Field = Callable[[str], Any]
 
 _BUILT = ("model.", "seed.", "snapshot.")
 _READ = (*_BUILT, "source.")
+# What a host, or the path of a database elsewhere, may have before it: credentials.
+_USER = re.compile(r"(?<=://)[^/@]*@")
 _SPARK_PORTS = {"http": 443, "odbc": 443, "thrift": 10001}
 
-# What stands in braces is a field of the profile, with the adapter's own default behind the bar.
-_PLAIN_NAMESPACES = {
+PLAIN_NAMESPACES = {
     "athena": "awsathena://athena.{region_name}.amazonaws.com",
     "bigquery": "bigquery",
     "clickhouse": "clickhouse://{host}:{port|8123}",
@@ -35,6 +37,7 @@ _PLAIN_NAMESPACES = {
     "trino": "trino://{host}:{port|8080}",
     "watsonx_presto": "presto://{host}:{port|8080}",
 }
+"""By adapter. In braces stands a field of the profile, behind a bar what the adapter takes where it has none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,11 +126,12 @@ def namespace(field: Field) -> str | None:
     :raises CosmosValueError: when the profile lacks a field that is part of it.
     """
     adapter = str(field("type")).lower()
-    special = _SPECIAL_NAMESPACES.get(adapter)
-    if special is not None:
-        return special(field)
-    template = _PLAIN_NAMESPACES.get(adapter)
-    return None if template is None else _filled(template, field)
+    if adapter in _SPECIAL_NAMESPACES:
+        where = _SPECIAL_NAMESPACES[adapter](field)
+    else:
+        template = PLAIN_NAMESPACES.get(adapter)
+        where = None if template is None else _filled(template, field)
+    return None if where is None else _USER.sub("", where)
 
 
 def _filled(template: str, field: Field) -> str:
@@ -188,5 +192,5 @@ _SPECIAL_NAMESPACES: Mapping[str, Callable[[Field], str | None]] = {
     "spark": _spark,
 }
 
-ADAPTERS = tuple(sorted({*_PLAIN_NAMESPACES, *_SPECIAL_NAMESPACES}))
+ADAPTERS = tuple(sorted({*PLAIN_NAMESPACES, *_SPECIAL_NAMESPACES}))
 """The dbt adapters whose relations are given as assets."""

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cosmos_venv.assets import ADAPTERS, Lineage, asset_uri, lineage, namespace
+from cosmos_venv.assets import ADAPTERS, PLAIN_NAMESPACES, Lineage, asset_uri, lineage, namespace
 from cosmos_venv.dbt.profile_fields import profile_fields
 from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.settings import SETTINGS
 
 ROOT = Path(__file__).resolve().parents[1]
 PYTHON = ROOT / ".cache" / "envs" / "openlineage" / "bin" / "python"
@@ -175,10 +177,17 @@ def test_what_a_profile_leaves_to_the_adapter_is_the_adapters_default(
     assert namespace(fields.get) == expected
 
 
-def test_a_token_in_the_path_of_a_database_is_no_part_of_the_uri() -> None:
-    fields = {"type": "duckdb", "path": "md:harbor?motherduck_token=s3cret"}
-
-    assert namespace(fields.get) == "duckdb://md:harbor"
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        pytest.param({"type": "duckdb", "path": "md:harbor?motherduck_token=s3cret"}, "duckdb://md:harbor", id="token"),
+        pytest.param({"type": "duckdb", "path": "pg://me:s3cret@h/db"}, "duckdb://pg://h/db", id="path"),
+        pytest.param({"type": "duckdb", "path": "/data/me@home.duckdb"}, "duckdb:///data/me@home.duckdb", id="file"),
+        pytest.param({"type": "trino", "host": "me:s3cret@h"}, "trino://h:8080", id="host"),
+    ],
+)
+def test_credentials_are_no_part_of_a_uri(fields: dict[str, Any], expected: str) -> None:
+    assert namespace(fields.get) == expected
 
 
 @pytest.mark.parametrize(
@@ -283,3 +292,29 @@ def test_assets_are_those_that_openlineage_names(
 
 def test_every_adapter_that_we_know_is_compared() -> None:
     assert {str(fields.get("type", name)) for name, fields in PROFILES.items()} == set(ADAPTERS)
+
+
+PAGE = (ROOT / "docs" / "assets.md").read_text(encoding="utf-8")
+
+
+def table(head: str) -> dict[str, list[str]]:
+    """The cells of the table in docs/assets.md with this head, by the first one."""
+    rows = [row[2:-2].split(" | ") for row in PAGE.partition(f"| {head}")[2].partition("\n\n")[0].splitlines()[2:]]
+    return {first: rest for first, *rest in rows}
+
+
+def test_every_adapter_is_documented_with_its_namespace() -> None:
+    documented = table("dbt adapter")
+
+    assert set(documented) == set(ADAPTERS)
+    for adapter, template in PLAIN_NAMESPACES.items():
+        defaults = ", ".join(" ".join(pair) for pair in re.findall(r"{(\w+)\|(\w+)}", template))
+        assert documented[adapter] == [f"`{re.sub(r'[|].*?}', '}', template)}`", defaults]
+
+
+def test_every_setting_is_documented_with_its_default() -> None:
+    documented = {name.strip("`"): default for name, (default, _) in table("setting of").items()}
+
+    ours = {name: setting for name, setting in SETTINGS.items() if "dataset" in name or "uri" in name}
+    assert documented == {name: f"`{setting.default}`" for name, setting in ours.items()}
+    assert all(setting.older_name in PAGE for setting in ours.values())

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cosmos_venv.compat import DAG, TaskGroup, asset
+from cosmos_venv.compat import DAG, TaskGroup, add_outlets, asset, asset_alias
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.exceptions import AirflowCompatibilityError
 from cosmos_venv.operators import local
@@ -60,6 +60,19 @@ def test_commands_that_update_relations_give_assets_unless_that_is_not_wanted(ma
 @pytest.mark.parametrize("name", ["Test", "Source", "LS", "Compile", "Docs", "Clone", "RunOperation"])
 def test_other_commands_give_none(make: Make, name: str) -> None:
     assert not gives_assets(make(name, **({"macro_name": "grant"} if name == "RunOperation" else {})))
+
+
+def test_an_outlet_is_added_once_and_not_to_the_list_that_other_tasks_have(make: Make) -> None:
+    """Airflow 2 gives all tasks of a DAG the list that stands in its default_args."""
+    shared = [asset("x://own")]
+    operator = make("Seed")
+    operator.outlets = shared
+
+    for _ in range(2):
+        add_outlets(operator, [asset_alias("load")])
+
+    assert operator.outlets == [asset("x://own"), asset_alias("load")]
+    assert shared == [asset("x://own")]
 
 
 def test_a_mapped_task_has_no_outlets_before_it_runs(make: Make) -> None:
