@@ -6,6 +6,7 @@ Pure: dbt's artifacts and the profile's fields in, URIs out. Airflow 3 wants sla
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -117,7 +118,8 @@ def _parents(node: _Node) -> Iterator[str]:
 def asset_uri(namespace: str, relation: str, *, has_slashes: bool) -> str:
     """The URI of a relation: ``postgres://host:5432/db/schema/table``, or with dots behind the port."""
     name = quote(relation)
-    return f"{namespace}/{name.replace('.', '/') if has_slashes else name}"
+    # Airflow takes ASCII only, and a database may lie in a folder of any name.
+    return f"{quote(namespace, safe=string.printable)}/{name.replace('.', '/') if has_slashes else name}"
 
 
 def namespace(field: Field) -> str | None:

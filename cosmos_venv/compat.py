@@ -17,8 +17,9 @@ import airflow
 AIRFLOW_VERSION: str = airflow.__version__
 _SHORTEST_MASKED = 5
 IS_AIRFLOW_3 = not AIRFLOW_VERSION.startswith("2.")
-PARSES_WITH_ALIASES = not IS_AIRFLOW_3
-"""Whether an asset alias stands among a task's outlets while its DAG is parsed, as Airflow 2 wants it."""
+ASSET_URIS_HAVE_SLASHES = IS_AIRFLOW_3
+ASSETS_NEED_AN_ALIAS = IS_AIRFLOW_3
+"""Whether a running task can give assets through an alias only, which Airflow then learns from the task itself."""
 
 
 def _first(name: str, *modules: str) -> Any:
@@ -46,9 +47,10 @@ else:
 
 __all__ = [
     "AIRFLOW_VERSION",
+    "ASSETS_NEED_AN_ALIAS",
+    "ASSET_URIS_HAVE_SLASHES",
     "DAG",
     "IS_AIRFLOW_3",
-    "PARSES_WITH_ALIASES",
     "AirflowException",
     "AirflowNotFoundException",
     "AirflowSkipException",
@@ -158,9 +160,12 @@ def asset_events(context: Context | Mapping[str, Any], alias: Any) -> Any:
 def _store_alias(name: str) -> None:
     """Airflow 2 fails a task whose alias it does not know: it knows those of parsed DAGs, and no mapped task's."""
     model = import_module("airflow.models.dataset").DatasetAliasModel
-    with import_module("airflow.utils.session").create_session() as session:
-        if session.query(model).filter(model.name == name).first() is None:
-            session.add(model(name=name))
+    try:
+        with import_module("airflow.utils.session").create_session() as session:
+            if session.query(model).filter(model.name == name).first() is None:
+                session.add(model(name=name))
+    except import_module("sqlalchemy.exc").IntegrityError:
+        return  # another task of the same mapping was first
 
 
 def openlineage_namespace() -> str | None:

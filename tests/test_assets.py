@@ -155,6 +155,7 @@ def test_a_manifest_that_does_not_fit_is_told(artifact: str, words: str) -> None
 def test_the_parts_of_a_name_are_parted_as_this_airflow_wants_it() -> None:
     assert asset_uri("postgres://h:5432", "db.sch.my table", has_slashes=True) == "postgres://h:5432/db/sch/my%20table"
     assert asset_uri("postgres://h:5432", "db.sch.é", has_slashes=False) == "postgres://h:5432/db.sch.%C3%A9"
+    assert asset_uri("duckdb:///höfe/%20.db", "a.b", has_slashes=True) == "duckdb:///h%C3%B6fe/%20.db/a/b"
 
 
 @pytest.mark.parametrize(

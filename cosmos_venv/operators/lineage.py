@@ -36,14 +36,14 @@ def alias_name(operator: LocalRun) -> str:
 
 
 def declare_alias(operator: LocalRun) -> None:
-    """While the DAG is parsed: let the alias stand among the task's outlets, where this Airflow wants it there."""
-    if compat.PARSES_WITH_ALIASES and gives_assets(operator) and settings.enable_dataset_alias:
+    """While the DAG is parsed: let the alias stand among the task's outlets, where Airflow wants to know it then."""
+    if not compat.ASSETS_NEED_AN_ALIAS and gives_assets(operator) and settings.enable_dataset_alias:
         compat.add_outlets(operator, [compat.asset_alias(alias_name(operator))])
 
 
 def require_alias(operator: LocalRun) -> None:
     """Before dbt runs: :raises AirflowCompatibilityError: when aliases are turned off where there is no other way."""
-    if compat.IS_AIRFLOW_3 and gives_assets(operator) and not settings.enable_dataset_alias:
+    if compat.ASSETS_NEED_AN_ALIAS and gives_assets(operator) and not settings.enable_dataset_alias:
         raise AirflowCompatibilityError(
             "[cosmos] enable_dataset_alias = False, and Airflow 3 takes assets of a running task by an alias only. "
             "Drop the setting, or say RenderConfig(emit_datasets=False), emit_datasets=False of an operator."
@@ -60,7 +60,7 @@ def tell_of_assets(outcome: Outcome) -> None:
         where = _namespace(outcome) if found.outlets else None
         if where is None:
             return
-        has_slashes = compat.IS_AIRFLOW_3 or settings.enable_dataset_airflow3_uri
+        has_slashes = compat.ASSET_URIS_HAVE_SLASHES or settings.enable_dataset_airflow3_uri
         inlets, outlets = (
             [assets.asset_uri(where, name, has_slashes=has_slashes) for name in names]
             for names in (found.inlets, found.outlets)
@@ -98,15 +98,21 @@ def _namespace(outcome: Outcome) -> str | None:
 
 
 def _give(outcome: Outcome, found: list[Any]) -> None:
-    if settings.enable_dataset_alias:
-        alias = compat.asset_alias(alias_name(outcome.operator))
-        events = compat.asset_events(outcome.context, alias)
-        if events is None:  # the operator was called by hand
-            return
-        compat.add_outlets(outcome.operator, [alias])
-        for asset in found:
-            events.add(asset)
-    else:
+    """Anything that may go wrong comes first, so that what is said of it is true: nothing was given."""
+    if not settings.enable_dataset_alias:
+        _push_uris(outcome, found)
         compat.add_outlets(outcome.operator, found)
+        return
+    alias = compat.asset_alias(alias_name(outcome.operator))
+    events = compat.asset_events(outcome.context, alias)
+    if events is None:  # the operator was called by hand
+        return
+    _push_uris(outcome, found)
+    compat.add_outlets(outcome.operator, [alias])
+    for asset in found:
+        events.add(asset)
+
+
+def _push_uris(outcome: Outcome, found: list[Any]) -> None:
     if settings.enable_uri_xcom and "ti" in outcome.context:
         outcome.context["ti"].xcom_push(key="uri", value=[asset.uri for asset in found])
