@@ -34,17 +34,6 @@ SETTINGS: dict[str, Setting] = {
     "enable_cache_partial_parse": Setting(
         default=True, meaning="Whether dbt's partial_parse.msgpack is kept, so that the next command parses less."
     ),
-    "default_copy_dbt_packages": Setting(
-        default=False,
-        meaning="Whether a project's packages folder is copied for a command instead of linked, where nothing else is "
-        "said and dbt deps does not run.",
-    ),
-    "remote_target_path": Setting(
-        default="", meaning="Where compiled SQL is uploaded to, a path or URL such as s3://bucket/dbt."
-    ),
-    "remote_target_path_conn_id": Setting(
-        default="", meaning="The Airflow connection for remote_target_path; the default of its storage when empty."
-    ),
     "enable_dataset_alias": Setting(
         default=True,
         meaning="Whether the assets of dbt nodes are given by an alias of their task. Airflow 3 has no other way.",
@@ -56,6 +45,17 @@ SETTINGS: dict[str, Setting] = {
     ),
     "enable_uri_xcom": Setting(
         default=False, meaning="Whether a task pushes the URIs of the assets that it gives as the XCom uri."
+    ),
+    "default_copy_dbt_packages": Setting(
+        default=False,
+        meaning="Whether a project's packages folder is copied for a command instead of linked, where nothing else is "
+        "said and dbt deps does not run.",
+    ),
+    "remote_target_path": Setting(
+        default="", meaning="Where compiled SQL is uploaded to, a path or URL such as s3://bucket/dbt."
+    ),
+    "remote_target_path_conn_id": Setting(
+        default="", meaning="The Airflow connection for remote_target_path; the default of its storage when empty."
     ),
     "packages_max_age": Setting(
         default=3600,
@@ -134,10 +134,10 @@ SETTINGS: dict[str, Setting] = {
 cache_dir: str
 enable_cache: bool
 enable_cache_partial_parse: bool
-default_copy_dbt_packages: bool
 enable_dataset_alias: bool
 enable_dataset_airflow3_uri: bool
 enable_uri_xcom: bool
+default_copy_dbt_packages: bool
 remote_target_path: str
 remote_target_path_conn_id: str
 packages_max_age: int

@@ -13,6 +13,7 @@ from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators.arguments import refuse_no_callbacks, refuse_unknown, refuse_wrong_shapes
 from cosmos_venv.operators.lineage import declare_alias
 from cosmos_venv.operators.local_run import LocalRun
+from cosmos_venv.operators.openlineage import OpenLineageMethods
 
 if TYPE_CHECKING:
     from cosmos_venv.config import ProfileConfig
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 _NOT_STORED = frozenset({"self", "kwargs", "task_id", "__class__"})
 
 
-class DbtLocalBaseOperator(LocalRun):
+# An operator first: Airflow looks there for a constructor.
+class DbtLocalBaseOperator(LocalRun, OpenLineageMethods):
     """A dbt command as a process of the worker.
 
     :param project_dir: folder of the dbt project. It is never written to: dbt runs in a folder of links to it.

@@ -27,7 +27,6 @@ from cosmos_venv.dbt.workspace import (
 from cosmos_venv.exceptions import CommandKilled, CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.guarded import Cancellation
 from cosmos_venv.operators.base import AbstractDbtBase
-from cosmos_venv.operators.openlineage import OpenLineageMethods
 from cosmos_venv.operators.outcome import Outcome, require_place_for
 from cosmos_venv.started_guard import started_ahead
 
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
     from cosmos_venv.dbt.partial_parse import ParsedProject
 
 
-class LocalRun(AbstractDbtBase, OpenLineageMethods):  # an operator first: Airflow looks there for a constructor
+class LocalRun(AbstractDbtBase):
     """The part of a local operator that runs; its parameters are those of ``DbtLocalBaseOperator``."""
 
     own_template_fields: ClassVar[tuple[str, ...]] = ("compiled_sql", "freshness", "install_deps")
@@ -52,6 +51,7 @@ class LocalRun(AbstractDbtBase, OpenLineageMethods):  # an operator first: Airfl
     _has_run = False
 
     if TYPE_CHECKING:
+        emit_datasets: bool
         project_dir: str | Path
         profile_config: ProfileConfig
         select: Selection
@@ -72,7 +72,6 @@ class LocalRun(AbstractDbtBase, OpenLineageMethods):  # an operator first: Airfl
         should_store_compiled_sql: bool
         should_upload_compiled_sql: bool | None
         push_run_results_to_xcom: bool
-        emit_datasets: bool
         dbt_runner_callbacks: Sequence[Callable[[Any], object]] | None
         calls_back_without_warnings: bool
         cancel_query_on_kill: bool
