@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from cosmos_venv.compat import ASSET_URIS_HAVE_SLASHES
 from tests.operators.whole_airflow import DBT, ENVIRONMENTS, WholeAirflow
 
 AIRFLOW_2 = ENVIRONMENTS / "airflow2" / "bin" / "python"
@@ -69,7 +70,7 @@ if __name__ == "__main__":
 
 @pytest.fixture(
     params=[
-        pytest.param((Path(sys.executable), "/"), id="airflow-3"),
+        pytest.param((Path(sys.executable), "/" if ASSET_URIS_HAVE_SLASHES else "."), id="this-airflow"),
         pytest.param(
             (AIRFLOW_2, "."),
             id="airflow-2",
@@ -91,8 +92,10 @@ def ran(request: pytest.FixtureRequest, dbt_project: Path, tmp_path: Path) -> Wh
     uri = f"duckdb://{database}/{separator.join(['harbor', 'main', '{}'])}"
     airflow = WholeAirflow(python=python, folder=tmp_path)
     airflow.run_dag_file(DAG_FILE.format(project=str(dbt_project), dbt=str(DBT), uri=uri))
-    if python == AIRFLOW_2:
-        airflow.airflow("dags", "reserialize")  # it links an alias to its assets when it parses the DAG that waits
+    if separator == ".":
+        airflow.airflow(
+            "dags", "reserialize"
+        )  # Airflow 2 links an alias to its assets when it parses the DAG that waits
     airflow.airflow("scheduler", "--num-runs", "5")
     return airflow
 
