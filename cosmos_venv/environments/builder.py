@@ -44,8 +44,6 @@ _QUIET = {
     "PIP_DISABLE_PIP_VERSION_CHECK": "1",
     "UV_NO_PROGRESS": "1",
     "UV_PYTHON_DOWNLOADS": "never",
-    # Else it obeys a uv.toml or pyproject.toml in the worker's working directory or above it: whosever that may be.
-    "UV_PROJECT": "/",
 }
 
 
@@ -53,6 +51,16 @@ def installer_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment variables for an installer: the worker's, without those that would divert it."""
     kept = {name: value for name, value in environ.items() if name not in _DIVERTING}
     return kept | _NEUTRAL | _QUIET | variables_for_lack_of_a_home(environ)
+
+
+def _of_no_project(folder: Path) -> dict[str, str]:
+    """What keeps uv from the ``uv.toml`` or ``pyproject.toml`` of the worker's working directory, and of those above.
+
+    It looks for them upwards from its project's folder, and ends at the first: here at empty ones.
+    """
+    for name in ("uv.toml", "pyproject.toml"):
+        (folder / name).touch()
+    return {"UV_PROJECT": str(folder)}
 
 
 def build_environment(
@@ -83,7 +91,7 @@ def build_environment(
             directory=directory,
             installer=installer,
             arguments=InstallArguments.of(spec, installer.name, pip_config.read(environ)),
-            environ=installer_environment(environ) | {"TMPDIR": str(scratch)},
+            environ=installer_environment(environ) | _of_no_project(scratch) | {"TMPDIR": str(scratch)},
             scratch=scratch,
             cancellation=cancellation,
             report=report,
