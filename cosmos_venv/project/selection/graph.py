@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 
 from cosmos_venv.project.entry import NodeEntry
+from cosmos_venv.project.selection.names import Names
 
 Labels = Callable[[NodeEntry], Iterable[str]]
 
@@ -35,6 +36,10 @@ class SelectionGraph:
     def of_type(self, *types: str) -> Iterator[tuple[str, NodeEntry]]:
         by_type = self.labelled(_resource_type)
         return ((unique_id, self.entries[unique_id]) for each in types for unique_id in by_type.get(each, ()))
+
+    @cached_property
+    def names(self) -> Names:
+        return Names(self.entries)
 
     @cached_property
     def parents(self) -> dict[str, list[str]]:

@@ -10,7 +10,7 @@ from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.project.entry import NodeEntry
 from cosmos_venv.project.selection.criterion import Criterion
 from cosmos_venv.project.selection.graph import Labels, SelectionGraph, path_of
-from cosmos_venv.project.selection.names import is_wild, named
+from cosmos_venv.project.selection.names import is_wild
 from cosmos_venv.project.selection.paths import matching_paths
 
 _RESOURCE_TYPES = (
@@ -87,7 +87,7 @@ def _find_package(graph: SelectionGraph, criterion: Criterion) -> Iterable[str]:
 
 
 def _find_fqn(graph: SelectionGraph, criterion: Criterion) -> Iterable[str]:
-    return named(graph, criterion.value)
+    return graph.names.meant_by(criterion.value)
 
 
 def _find_path(graph: SelectionGraph, criterion: Criterion) -> Iterable[str]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from fnmatch import fnmatchcase
+import re
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase, translate
 
 from cosmos_venv.project.entry import NodeEntry
-from cosmos_venv.project.selection.graph import SelectionGraph
 
 
 def is_wild(value: str) -> bool:
@@ -14,58 +14,68 @@ def is_wild(value: str) -> bool:
     return any(character in value for character in "*?[]")
 
 
-def named(graph: SelectionGraph, value: str) -> Iterable[str]:
-    """Ids of the nodes that the value means: a name, or a pattern."""
-    if is_wild(value):
-        return (unique_id for unique_id, entry in graph.entries.items() if _is_meant(entry, value))
-    # Of the name of a versioned model the last two parts do, joined by a dot or an underscore, whatever is before them.
-    versioned = graph.labelled(_versioned_names).get("_".join(value.split(".")[-2:]), ())
-    return (*graph.labelled(_names).get(value, ()), *versioned)
+class Names:
+    """All names, by their ends and by their folders: there are far fewer folders than names.
 
-
-def _names(entry: NodeEntry) -> Iterable[str]:
-    if not _has_name(entry):
-        return
-    yield _leaf(entry)
-    for parts in _flat_names(entry):
-        yield from (".".join(parts[: length + 1]) for length in range(len(parts)))
-
-
-def _versioned_names(entry: NodeEntry) -> Iterable[str]:
-    return ("_".join((entry.fqn or ())[-2:]),) if _has_name(entry) and entry.version is not None else ()
-
-
-def _is_meant(entry: NodeEntry, pattern: str) -> bool:
-    """From its first part with a wildcard on, the pattern is compared with all the rest of the name.
-
-    A pattern without dots is compared with the name's end too.
+    :param entries: nodes by unique id; sources have no such names.
     """
-    if not _has_name(entry):
-        return False
-    leaf = _leaf(entry)
-    if leaf == pattern or ("." not in pattern and fnmatchcase(leaf, pattern)):
-        return True
-    return any(_fits(parts, pattern.split(".")) for parts in _flat_names(entry))
 
+    def __init__(self, entries: Mapping[str, NodeEntry]) -> None:
+        self._by_end: dict[str, list[str]] = {}
+        self._by_version: dict[str, list[str]] = {}
+        self._by_folder: dict[tuple[str, ...], list[tuple[str, str]]] = {}
+        for unique_id, entry in entries.items():
+            if not entry.fqn or entry.resource_type == "source":
+                continue
+            *folder, last = entry.fqn
+            self._by_folder.setdefault(tuple(folder), []).append((last, unique_id))
+            if entry.version is None or not folder:
+                self._by_end.setdefault(last, []).append(unique_id)
+            else:  # the last part is the version, the one before it the name
+                self._by_end.setdefault(folder[-1], []).append(unique_id)
+                self._by_version.setdefault(f"{folder[-1]}_{last}", []).append(unique_id)
 
-def _fits(parts: list[str], pattern: list[str]) -> bool:
-    if len(parts) < len(pattern):
-        return False
-    plain = next((index for index, part in enumerate(pattern) if is_wild(part)), len(pattern))
-    return parts[:plain] == pattern[:plain] and fnmatchcase(".".join(parts[plain:]), ".".join(pattern[plain:]))
+    def meant_by(self, value: str) -> Iterator[str]:
+        """Ids of the nodes, some of them twice.
 
+        :param value: a name, or a pattern.
+        """
+        yield from self._by_end.get(value, ())
+        if is_wild(value):
+            yield from self._fitting(value)
+            return
+        # The last two parts of the name of a versioned model do, joined by a dot or an underscore, whatever comes before.
+        yield from self._by_version.get("_".join(value.split(".")[-2:]), ())
+        for folder, members in self._folders():
+            name = ".".join(folder)
+            if name and (name == value or name.startswith(f"{value}.")):
+                yield from (unique_id for _, unique_id in members)
+            elif not name or value.startswith(f"{name}."):
+                rest = value.removeprefix(f"{name}.") if name else value
+                yield from (each for last, each in members if last == rest or last.startswith(f"{rest}."))
 
-def _has_name(entry: NodeEntry) -> bool:
-    return bool(entry.fqn) and entry.resource_type != "source"
+    def _fitting(self, pattern: str) -> Iterator[str]:
+        """From its first part with a wildcard on, the pattern is compared with all the rest of the name.
 
+        A pattern without dots is compared with the name's end too.
+        """
+        if "." not in pattern:
+            yield from (each for end, ids in self._by_end.items() if fnmatchcase(end, pattern) for each in ids)
+        parts = pattern.split(".")
+        plain = next(index for index, part in enumerate(parts) if is_wild(part))
+        begin, fits = parts[:plain], re.compile(translate(".".join(parts[plain:]))).match
+        for folder, members in self._folders():
+            flat = [part for segment in folder for part in segment.split(".")]
+            if begin[: len(flat)] != flat[:plain]:
+                continue
+            for last, unique_id in members:
+                name = [*flat, *last.split(".")]
+                if len(name) >= len(parts) and name[:plain] == begin and fits(".".join(name[plain:])):
+                    yield unique_id
 
-def _leaf(entry: NodeEntry) -> str:
-    """The name itself: the last part is the version where there is one."""
-    fqn = entry.fqn or []
-    return fqn[-2] if entry.version is not None and len(fqn) > 1 else fqn[-1]
-
-
-def _flat_names(entry: NodeEntry) -> Iterable[list[str]]:
-    """The parts with the package and without it. Dots in names part them too."""
-    fqn = entry.fqn or []
-    return ([part for segment in each for part in segment.split(".")] for each in (fqn, fqn[1:]))
+    def _folders(self) -> Iterator[tuple[tuple[str, ...], list[tuple[str, str]]]]:
+        """Each with the package and without it."""
+        for folder, members in self._by_folder.items():
+            yield folder, members
+            if folder:
+                yield folder[1:], members
