@@ -44,7 +44,7 @@ class Names:
         if is_wild(value):
             yield from self._fitting(value)
             return
-        # The last two parts of the name of a versioned model do, joined by a dot or an underscore, whatever comes before.
+        # Of a versioned name the last two parts do, joined by a dot or an underscore, whatever comes before them.
         yield from self._by_version.get("_".join(value.split(".")[-2:]), ())
         for folder, members in self._folders():
             name = ".".join(folder)
