@@ -24,6 +24,13 @@ if TYPE_CHECKING:
 __all__ = ["MOCK_VALUE", "BaseProfileMapping", "DbtProfileConfigVars"]
 
 MOCK_VALUE = "mock_value"
+# Names that dbt's adapters take for one another; which of them one knows, that adapter says itself.
+_SYNONYMS = (
+    frozenset({"database", "dbname", "catalog", "project", "target_catalog"}),
+    frozenset({"schema", "dataset", "target_schema"}),
+    frozenset({"user", "username", "UID"}),
+    frozenset({"host", "server"}),
+)
 _NO_TRACKING = {"DBT_SEND_ANONYMOUS_USAGE_STATS": "False", "DO_NOT_TRACK": "1"}
 
 
@@ -56,6 +63,8 @@ class BaseProfileMapping:
     kept_in_mock: ClassVar[Sequence[str]] = ()
     #: fields without which dbt refuses the profile, although no Connection has them and Cosmos requires none.
     needed_by_dbt: ClassVar[Sequence[str]] = ()
+    #: required fields that dbt does without: they tell one class from another, or the adapter has a default.
+    optional_in_dbt: ClassVar[Sequence[str]] = ()
     #: Airflow fields that mean another class: with a value in one of them the Connection is not claimed.
     claims_without: ClassVar[Sequence[str]] = ()
 
@@ -190,15 +199,21 @@ class BaseProfileMapping:
         :raises CosmosValueError: names the required fields for which there is no value. dbt itself would take some
             other database instead, such as DuckDB's in memory, and succeed.
         """
-        missing = [name for name in self.missing_fields(self.needed_by_dbt) if name not in self.secret_fields]
+        missing = self._missing_to_run()
         if missing:
             raise CosmosValueError(self._missing(*missing))
         _ = self.env_vars
 
-    def missing_fields(self, further: Sequence[str] = ()) -> list[str]:
-        """The required fields, and those further ones, for which there is no value."""
+    def _missing_to_run(self) -> list[str]:
+        """What dbt cannot do without and has under none of its names. Secrets are looked at where they are sealed."""
+        needed = [name for name in (*self.required_fields, *self.needed_by_dbt) if name not in self.optional_in_dbt]
+        given = {name for name, value in self.profile.items() if value}
+        return [name for name in needed if name not in self.secret_fields and not given & _names_of(name)]
+
+    def missing_fields(self) -> list[str]:
+        """The required fields for which there is no value: with one of them the Connection is not claimed."""
         values = self.profile | self.secrets()
-        return [name for name in (*self.required_fields, *further) if not values.get(name)]
+        return [name for name in self.required_fields if not values.get(name)]
 
     def _missing(self, *names: str) -> str:
         wanted = ", ".join(f"{name} ({self._place(name)})" for name in names)
@@ -289,3 +304,8 @@ class BaseProfileMapping:
     def get_env_var_format(cls, name: str) -> str:
         """How the profile asks dbt to read it."""
         return env_var_call(cls.get_env_var_name(name))
+
+
+def _names_of(field: str) -> frozenset[str]:
+    """The field and what dbt's adapters call it besides."""
+    return next((names for names in _SYNONYMS if field in names), frozenset({field}))
