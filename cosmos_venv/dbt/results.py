@@ -7,15 +7,16 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
+
+from cosmos_venv.dbt import log_line
 
 FAILED_STATUSES = frozenset({"error", "fail", "runtime error"})
 WARNED = "warn"
 TAIL_LINES = 25
 MOST_ERRORS = 20
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _TEST_WARNED = re.compile(r"(?i)\bwarning\b\W*\s*in test (\S+)")
 _SOURCE_WARNED = re.compile(r"\bWARN freshness of (\S+)")
 # A file's time is that of the kernel's last tick.
@@ -101,8 +102,8 @@ class Artifacts:
         except OSError:
             return []
         text = content[self.log_begins_at :].decode("utf-8", errors="replace")
-        found = (_error(line) for line in text.splitlines() if '"error"' in line)
-        return list(dict.fromkeys(message for message in found if message))[-MOST_ERRORS:]
+        found = (log_line.error(line) for line in text.splitlines() if '"error"' in line)
+        return list(dict.fromkeys(said for said in found if said))[-MOST_ERRORS:]
 
     def warnings(self) -> list[Warned] | None:
         """The nodes that warned; None when no artifact says it."""
@@ -170,13 +171,13 @@ def failure_text(artifacts: Artifacts, *, lines: Sequence[str]) -> str:
     :param lines: everything that dbt wrote.
     """
     reasons = artifacts.failures() or artifacts.errors()
-    tail = [_COLOUR.sub("", line) for line in lines if line.strip()][-TAIL_LINES:]
+    tail = [said for line in lines if (said := log_line.message(line)).strip()][-TAIL_LINES:]
     return "\n".join([*reasons, *(["dbt's last lines:", *tail] if tail else ["dbt wrote nothing."])])
 
 
 def warnings_in(lines: Sequence[str]) -> list[Warned]:
     """The nodes that warned, from dbt's output: for an invocation that wrote no artifacts."""
-    plain = [_COLOUR.sub("", line) for line in lines]
+    plain = [log_line.message(line) for line in lines]
     found = []
     for number, line in enumerate(plain):
         if test := _TEST_WARNED.search(line):
@@ -185,16 +186,6 @@ def warnings_in(lines: Sequence[str]) -> list[Warned]:
         elif source := _SOURCE_WARNED.search(line):
             found.append(Warned(name=source.group(1), message=line.strip()))
     return found
-
-
-def _error(line: str) -> str | None:
-    try:
-        event: Any = json.loads(line)
-        # The stack of dbt's own code says nothing that the message before it does not.
-        is_error = event["info"]["level"] == "error" and event["info"].get("name") != "MainStackTrace"
-        return _COLOUR.sub("", str(event["info"]["msg"])).strip() if is_error else None
-    except (ValueError, KeyError, TypeError):
-        return None  # a line of the text format, or of another program
 
 
 def _name(unique_id: str) -> str:

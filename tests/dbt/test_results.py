@@ -156,3 +156,18 @@ def test_freshness_is_shown_indented_and_a_half_file_as_it_is(tmp_path: Path) ->
 
     (tmp_path / "sources.json").write_text('{"resu')
     assert artifacts.freshness() == '{"resu'
+
+
+def in_json(*messages: str) -> list[str]:
+    """As dbt writes its output with DBT_LOG_FORMAT=json."""
+    return [json.dumps({"data": {}, "info": {"level": "info", "msg": message}}) for message in messages]
+
+
+def test_output_in_json_says_what_output_in_text_says(tmp_path: Path) -> None:
+    said = ["", "Warning in test unique_id (models/schema.yml)", "\x1b[31mGot 3 results\x1b[0m", "Done. WARN=1"]
+
+    assert warnings_in(in_json(*said)) == [Warned(name="unique_id", message="Got 3 results")]
+    assert failure_text(Artifacts(target=tmp_path), lines=in_json(*said)).splitlines() == [
+        "dbt's last lines:",
+        *("Warning in test unique_id (models/schema.yml)", "Got 3 results", "Done. WARN=1"),
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from cosmos_venv.compat import AirflowException
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.operators import local
+from cosmos_venv.profiles import DbtProfileConfigVars, DuckDBUserPasswordProfileMapping
 
 ROOT = Path(__file__).resolve().parents[2]
 DBT = ROOT / ".cache" / "envs" / "dbt111" / "bin" / "dbt"
@@ -50,10 +52,12 @@ def make(dbt_project: Path, tmp_path: Path) -> Make:
         return getattr(local, f"Dbt{name}LocalOperator")(
             task_id="task",
             project_dir=dbt_project,
-            profile_config=ProfileConfig("harbor", "dev", profiles_yml_filepath=dbt_project / "profiles.yml"),
             dbt_executable_path=DBT,
             env={"DBT_SEND_ANONYMOUS_USAGE_STATS": "false"},
-            **arguments,
+            **{
+                "profile_config": ProfileConfig("harbor", "dev", profiles_yml_filepath=dbt_project / "profiles.yml"),
+                **arguments,
+            },
         )
 
     return make
@@ -93,4 +97,29 @@ def test_what_a_real_dbt_says_of_its_failures_heads_the_error(make: Make, dbt_pr
     assert (
         "depends on a node named 'nowhere' which was not found"
         in str(of_the_project.value).partition("dbt's last lines:")[0]
+    )
+
+
+def test_settings_of_the_profile_hide_nothing_that_dbt_says(
+    make: Make, dbt_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With them dbt writes its log to the task in JSON, and no artifacts."""
+    monkeypatch.setenv("AIRFLOW_CONN_HARBOR", json.dumps({"conn_type": "duckdb", "host": f"{tmp_path}/harbor.duckdb"}))
+    settings = DbtProfileConfigVars(log_format="json", write_json=False, printer_width=200)
+    mapping = DuckDBUserPasswordProfileMapping("harbor", dbt_config_vars=settings)
+    given = {"profile_config": ProfileConfig("harbor", "dev", profile_mapping=mapping)}
+    (dbt_project / "models" / "broken.sql").write_text("select nothing from (select 1 as a)")
+    told: list[dict[str, Any]] = []
+
+    with pytest.raises(AirflowException) as failed:
+        make("Run", select="staging broken", **given).execute({})
+    make("Test", select="staging", on_warning_callback=told.append, **given).execute({})
+
+    reasons, _, tail = str(failed.value).partition("dbt's last lines:")
+    assert 'Referenced column "nothing" not found' in reasons
+    assert "Done. PASS=1 WARN=0 ERROR=1" in tail
+    assert '"info"' not in tail
+    assert (told[0]["test_names"], told[0]["test_results"]) == (
+        ["unique_staging_id"],
+        ["Got 1 result, configured to warn if != 0"],
     )
