@@ -81,11 +81,19 @@ class Artifacts:
 
     def text(self, name: str) -> str | None:
         """The content of an artifact, such as ``run_results.json``; None when there is none."""
-        path = self.target / name
         try:
-            return path.read_text(encoding="utf-8") if self._is_new(path) else None
+            content = self.content(name)
+            return None if content is None else content.decode()
         except (OSError, UnicodeDecodeError):
             return None
+
+    def content(self, name: str) -> bytes | None:
+        """The same in bytes.
+
+        :raises OSError: when it is there and cannot be read.
+        """
+        path = self.target / name
+        return path.read_bytes() if self._is_new(path) else None
 
     def failures(self) -> list[str]:
         """Each node that failed, with what dbt says about it and where its compiled SQL is."""

@@ -170,8 +170,8 @@ class DbtVirtualenvBaseOperator(VirtualenvLockMethods, DbtLocalBaseOperator):
             self.log.info("Deleting the Python virtualenv %s", left)
             scratch.remove(left)
 
-    def _which_dbt(self) -> str:
-        return self._environment.digest if self._environment else super()._which_dbt()
+    def _which_dbt(self, executable: str, mode: InvocationMode) -> str:
+        return self._environment.digest if self._environment else super()._which_dbt(executable, mode)
 
     def _packages_directory(self) -> Path | None:
         return self.kept_directory

@@ -1,0 +1,136 @@
+"""One run of a local operator: which dbt it starts, where that writes, what is kept of it, who is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from cosmos_venv.compat import AirflowException
+from cosmos_venv.config import ProfileConfig
+from cosmos_venv.operators.local import DbtRunLocalOperator
+from pytest_cosmos_venv import FakeVenv
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+Make = Callable[..., Any]
+
+
+class ParsingRun(DbtRunLocalOperator):
+    """dbt run, as if the look-alike wrote a parse file."""
+
+    def run_subprocess(self, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any) -> Any:
+        result = super().run_subprocess(command, env, cwd, **kwargs)
+        Path(cwd, "target").mkdir(exist_ok=True)
+        Path(cwd, "target", "partial_parse.msgpack").write_bytes(msgspec.msgpack.encode({"parsed": True}))
+        return result
+
+
+@pytest.fixture
+def make(dbt_project: Path, cosmos_fake_venv: FakeVenv) -> Make:
+    def make(cls: type[DbtRunLocalOperator] = DbtRunLocalOperator, **arguments: Any) -> Any:
+        return cls(
+            **{
+                "task_id": "task",
+                "project_dir": dbt_project,
+                "profile_config": ProfileConfig("harbor", "dev", profiles_yml_filepath=dbt_project / "profiles.yml"),
+                "dbt_executable_path": cosmos_fake_venv.dbt,
+                **arguments,
+            }
+        )
+
+    return make
+
+
+@pytest.mark.parametrize("exit_code", [0, 1], ids=["success", "failure"])
+def test_the_parse_file_is_kept_where_it_is_said_after_a_failure_too(
+    make: Make, cosmos_fake_venv: FakeVenv, tmp_path: Path, exit_code: int
+) -> None:
+    """A failing test or model has been parsed like any other."""
+    if exit_code:
+        cosmos_fake_venv.script("run", exit_code=exit_code)
+    operator = make(ParsingRun, cache_dir=tmp_path / "cache")
+
+    try:
+        operator.execute({})
+    except AirflowException:
+        assert exit_code
+
+    (kept,) = (tmp_path / "cache").rglob("*.msgpack")
+    assert msgspec.msgpack.decode(kept.read_bytes()) == {"parsed": True}
+
+
+def test_another_dbt_at_the_same_path_has_a_parse_file_of_its_own(
+    make: Make, cosmos_fake_venv: FakeVenv, tmp_path: Path
+) -> None:
+    """As after an upgrade in place."""
+    make(ParsingRun, cache_dir=tmp_path / "cache").execute({})
+    (core,) = cosmos_fake_venv.dbt.parents[1].glob("lib/python3*/site-packages/dbt_core-*.dist-info")
+    core.rename(core.with_name("dbt_core-99.0.dist-info"))
+    make(ParsingRun, cache_dir=tmp_path / "cache").execute({})
+
+    assert len(list((tmp_path / "cache").rglob("*.msgpack"))) == 2
+
+
+@pytest.mark.parametrize("by", ["env", "variable", "flag"])
+def test_artifacts_are_found_where_the_user_has_dbt_write_them(
+    make: Make, cosmos_fake_venv: FakeVenv, tmp_path: Path, by: str
+) -> None:
+    cosmos_fake_venv.script("run", nodes={"mart": "error"})
+    mine = tmp_path / "mine"
+    ways: dict[str, dict[str, Any]] = {
+        "env": {"env": {"DBT_TARGET_PATH": str(mine)}},
+        "variable": {"env": {"DBT_ENGINE_TARGET_PATH": str(mine)}},
+        "flag": {"dbt_cmd_flags": ["--target-path", str(mine)]},
+    }
+
+    with pytest.raises(AirflowException, match=r"model\.harbor\.mart: error"):
+        make(**ways[by]).execute({})
+
+    assert (mine / "run_results.json").exists()
+
+
+def test_folders_that_merely_the_worker_names_are_not_those_of_its_tasks(
+    make: Make, cosmos_fake_venv: FakeVenv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All tasks of the worker would write over each other's artifacts, and read them as their own."""
+    for name in ("DBT_TARGET_PATH", "DBT_LOG_PATH"):
+        monkeypatch.setenv(name, str(tmp_path / "of the worker"))
+    cosmos_fake_venv.script("run", nodes={"mart": "error"})
+
+    with pytest.raises(AirflowException, match=r"model\.harbor\.mart: error"):
+        make().execute({})
+
+    assert not (tmp_path / "of the worker").exists()
+
+
+@pytest.mark.parametrize("executable", [None, "dbt", "bin/dbt"])
+def test_dbt_is_the_one_that_the_worker_finds_although_its_path_is_not_handed_on(
+    make: Make, cosmos_fake_venv: FakeVenv, monkeypatch: pytest.MonkeyPatch, executable: str | None
+) -> None:
+    folder = cosmos_fake_venv.dbt.parent
+    monkeypatch.setenv("PATH", str(folder))
+    monkeypatch.chdir(folder.parent)
+
+    make(dbt_executable_path=executable, append_env=False).execute({})
+
+    (call,) = cosmos_fake_venv.calls
+    assert "PATH" not in call.env
+
+
+def test_callbacks_are_called_when_dbt_deps_has_failed(
+    make: Make, cosmos_fake_venv: FakeVenv, dbt_project: Path
+) -> None:
+    """It is a failure like any other: who notifies somebody of one wants this told too."""
+    (dbt_project / "packages.yml").write_text("packages: [{package: dbt-labs/dbt_utils, version: 1.3.0}]\n")
+    cosmos_fake_venv.script("deps", exit_code=2, stdout=["Could not resolve host"])
+    called: list[str] = []
+
+    with pytest.raises(AirflowException, match=r"(?s)exit code 2.*Could not resolve host"):
+        make(callback=lambda project_dir, **_: called.append(project_dir)).execute({})
+
+    assert len(called) == 1
+    assert [call.command for call in cosmos_fake_venv.calls] == ["deps"]
