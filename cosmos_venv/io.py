@@ -94,7 +94,7 @@ def upload_to_cloud_storage(project_dir: str, source_subpath: str = DEFAULT_TARG
     """
     root = _remote_target()
     for key, source in _objects(project_dir, source_subpath, kwargs["context"], use_tarball=False):
-        _write(root / key, Path(str(source)).read_bytes())
+        write_to(root / key, Path(str(source)).read_bytes())
 
 
 def upload_compiled_sql(
@@ -106,11 +106,11 @@ def upload_compiled_sql(
 
     :raises CosmosValueError: when it is not set.
     """
-    root = _remote_target() / "/".join([_identifier(context), str(context["run_id"]), *_map_index(context)])
+    root = _remote_target() / "/".join([_identifier(context), str(context["run_id"]), *map_index(context)])
     for path in artifacts.sql("compiled"):
         place = root / path.relative_to(artifacts.target).as_posix()
         report("Uploading %s to %s", path.relative_to(artifacts.target), place)
-        _write(place, path.read_bytes())
+        write_to(place, path.read_bytes())
 
 
 def optional_hook(module: str, name: str, package: str) -> Any:
@@ -151,9 +151,9 @@ def _is_of_a_project(dag_or_group: Any) -> bool:
     return hasattr(dag_or_group, "tasks_map")
 
 
-def _map_index(context: Mapping[str, Any]) -> list[str]:
+def map_index(context: Mapping[str, Any]) -> list[str]:
     """The index of a mapped task, as a part of a path; nothing for any other."""
-    index = getattr(_task_instance(context), "map_index", None)
+    index = getattr(context.get("ti") or context.get("task_instance"), "map_index", None)
     return [str(index)] if isinstance(index, int) and index >= 0 else []
 
 
@@ -166,7 +166,7 @@ def _objects(
 ) -> Iterator[tuple[str, Path | bytes]]:
     """What to upload, each with its key."""
     ti = _task_instance(context)
-    prefix = "/".join([context["dag"].dag_id, context["run_id"], ti.task_id, *_map_index(context), str(ti.try_number)])
+    prefix = "/".join([context["dag"].dag_id, context["run_id"], ti.task_id, *map_index(context), str(ti.try_number)])
     folder = Path(project_dir) / subpath
     if not folder.is_dir():
         raise AirflowException(f"source_subpath={subpath!r}: dbt has left no such folder in {project_dir}.")
@@ -195,7 +195,8 @@ def _remote_target() -> Any:
     return object_storage_path(settings.remote_target_path, settings.remote_target_path_conn_id or None)
 
 
-def _write(place: Any, content: bytes) -> None:
+def write_to(place: Any, content: bytes) -> None:
+    """Write a file of a local folder or of an object store, with the folders above it."""
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_bytes(content)
 

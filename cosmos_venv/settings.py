@@ -44,6 +44,17 @@ SETTINGS: dict[str, Setting] = {
     "remote_target_path_conn_id": Setting(
         default="", meaning="The Airflow connection for remote_target_path; the default of its storage when empty."
     ),
+    "state_path": Setting(
+        default="",
+        meaning="Where the artifacts of each task's last success are kept that asks for them (state='last_success'), a "
+        "path or URL that all workers see; below cache_dir, which is one worker's own, when empty.",
+        is_also_cosmos=False,
+    ),
+    "state_path_conn_id": Setting(
+        default="",
+        meaning="The Airflow connection for state_path; the default of its storage when empty.",
+        is_also_cosmos=False,
+    ),
     "packages_max_age": Setting(
         default=3600,
         meaning="Seconds for which installed dbt packages are used that no package-lock.yml pins; then dbt deps runs "
@@ -124,6 +135,8 @@ enable_cache_partial_parse: bool
 default_copy_dbt_packages: bool
 remote_target_path: str
 remote_target_path_conn_id: str
+state_path: str
+state_path_conn_id: str
 packages_max_age: int
 virtualenv_max_retries_lock: int
 virtualenv_build: str

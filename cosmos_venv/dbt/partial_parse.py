@@ -73,7 +73,7 @@ class ParsedProject:
             if content is None or not _is_whole(content):
                 return
             make_private(self.kept.parent)
-            if _is_private(self.kept.parent):
+            if is_private(self.kept.parent):
                 apart.write_bytes(content)
                 apart.replace(self.kept)
                 _sweep(self.kept.parent)
@@ -84,7 +84,7 @@ class ParsedProject:
         own = self.project_dir / "target" / PARTIAL_PARSE_FILE
         if own.is_file():
             yield own
-        if self.kept is not None and self.kept.is_file() and _is_private(self.kept.parent):
+        if self.kept is not None and self.kept.is_file() and is_private(self.kept.parent):
             yield self.kept
 
 
@@ -152,7 +152,7 @@ def make_private(folder: Path) -> None:
     folder.mkdir(mode=0o700, exist_ok=True)
 
 
-def _is_private(folder: Path) -> bool:
+def is_private(folder: Path) -> bool:
     """Whether nobody else can put a file into the folder: what is read there decides which SQL runs."""
     try:
         found = [path.lstat() for path in (folder.parent, folder)]

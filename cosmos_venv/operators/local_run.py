@@ -51,7 +51,7 @@ class _Run:
 class LocalRun(DbtInvocation):
     """The part of a local operator that runs; its parameters are those of ``DbtLocalBaseOperator``."""
 
-    own_template_fields: ClassVar[tuple[str, ...]] = ("compiled_sql", "freshness", "install_deps")
+    own_template_fields: ClassVar[tuple[str, ...]] = ("compiled_sql", "freshness", "install_deps", "state")
     template_fields_renderers: ClassVar[dict[str, str]] = {"compiled_sql": "sql", "freshness": "json"}
     #: what dbt made of the selection, for Airflow's page of rendered fields; written by the task.
     compiled_sql = ""
@@ -77,6 +77,10 @@ class LocalRun(DbtInvocation):
         should_store_compiled_sql: bool
         should_upload_compiled_sql: bool | None
         push_run_results_to_xcom: bool
+        state: str | None
+        state_conn_id: str | None
+        defer_to_state: bool | str
+        favor_state: bool | str
         calls_back_without_warnings: bool
 
     def build_and_run_cmd(
@@ -118,7 +122,7 @@ class LocalRun(DbtInvocation):
                 parsed=parsed,
             ) as place:
                 flags = ["--project-dir", str(place), *self.profile_config.flags(profile)]
-                command = [executable, *cmd[1:], *flags]
+                command = [executable, *cmd[1:], *flags, *self._state_flags(context, place)]
                 outputs = Outputs.of(place, self._named_folders(env), command)
                 run = _Run(
                     mode=mode,
@@ -141,6 +145,13 @@ class LocalRun(DbtInvocation):
                     parsed.keep(outcome.artifacts)
                 self._settle(result, outcome)
         return result
+
+    def _state_flags(self, context: Context | Mapping[str, Any], place: Path) -> list[str]:
+        if not (self.state or self.defer_to_state or self.favor_state):
+            return []
+        from cosmos_venv.operators.state import state_flags  # few tasks need it
+
+        return state_flags(self, context, place)
 
     def _named_folders(self, env: Mapping[str, str]) -> dict[str, str]:
         """Where the user wants dbt to write. What merely the worker says would mix the artifacts of its tasks."""
@@ -178,6 +189,10 @@ class LocalRun(DbtInvocation):
         outcome.tell(failed=False)
         self._after_success(outcome)
         outcome.tell_of_warnings(getattr(result, "full_output", ()))
+        if self.state:
+            from cosmos_venv.operators.state import keep_success
+
+            keep_success(self, outcome.context, outcome.artifacts)
 
     def _after_success(self, outcome: Outcome) -> None:
         """What else this command owes its user, while the folder in which dbt ran is still there."""

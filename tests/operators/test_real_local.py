@@ -123,3 +123,26 @@ def test_settings_of_the_profile_hide_nothing_that_dbt_says(
         ["unique_staging_id"],
         ["Got 1 result, configured to warn if != 0"],
     )
+
+
+def test_a_real_dbt_runs_what_has_changed_since_the_last_success(make: Make, dbt_project: Path, tmp_path: Path) -> None:
+    """Each run has a folder of its own, which must not make everything look changed."""
+
+    def run(select: str = "state:modified+", **arguments: Any) -> list[str]:
+        ran: list[str] = []
+
+        def look(project_dir: str, **_: Any) -> None:
+            results = json.loads((Path(project_dir) / "target" / "run_results.json").read_text())["results"]
+            ran.extend(result["unique_id"].split(".")[2] for result in results)
+
+        make("Build", select=select, callback=look, **arguments).execute({})
+        return sorted(ran)
+
+    (dbt_project / "models" / "schema.yml").unlink()
+    given: dict[str, Any] = {"state": "last_success", "defer_to_state": True}
+    first, second = run(**given), run(**given)
+    (dbt_project / "models" / "staging.sql").write_text("select 2 as id\n")
+    third, fourth = run(**given), run(**given)
+
+    assert first == ["mart", "piers", "ships", "staging"]
+    assert (second, third, fourth) == ([], ["mart", "staging"], [])
