@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
+import psutil
 import pytest
 
 from cosmos_venv.compat import AirflowException
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.operators.local import DbtRunLocalOperator
-from pytest_cosmos_venv import FakeVenv
+from cosmos_venv.operators.memory import XCOM_KEY, memory_tracked
+from pytest_cosmos_venv import FakeVenv, RunTask
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -133,3 +140,42 @@ def test_callbacks_are_called_when_dbt_deps_has_failed(
 
     assert len(called) == 1
     assert [call.command for call in cosmos_fake_venv.calls] == ["deps"]
+
+
+@pytest.mark.parametrize("exit_code", [0, 1], ids=["success", "failure"])
+def test_the_memory_of_a_task_is_told_where_the_debug_mode_asks(
+    make: Make,
+    cosmos_fake_venv: FakeVenv,
+    cosmos_run_task: RunTask,
+    monkeypatch: pytest.MonkeyPatch,
+    exit_code: int,
+) -> None:
+    if exit_code:
+        cosmos_fake_venv.script("run", exit_code=exit_code)
+    assert XCOM_KEY not in cosmos_run_task(make()).xcoms
+    monkeypatch.setenv("AIRFLOW__COSMOS__ENABLE_DEBUG_MODE", "True")
+    monkeypatch.setenv("AIRFLOW__COSMOS__DEBUG_MEMORY_POLL_INTERVAL_SECONDS", "0.01")
+
+    ran = cosmos_run_task(make())
+
+    assert ran.xcoms[XCOM_KEY] > 10
+    assert f"Max memory usage (RSS, incl. children): {ran.xcoms[XCOM_KEY]:.2f} MB" in ran.log
+
+
+def test_the_most_that_the_task_and_all_below_it_took_counts_also_when_it_is_given_back(make: Make) -> None:
+    pushed: dict[str, float] = {}
+    ti = SimpleNamespace(xcom_push=lambda key, value: pushed.update({key: value}))
+    hungry = "import sys; block = b'x' * 200_000_000; sys.stdin.read()"
+    before = psutil.Process().memory_info().rss / 1024**2
+    deadline = time.monotonic() + 60
+
+    with (
+        memory_tracked(make(), {"ti": ti}, interval=0.01) as most,
+        subprocess.Popen([sys.executable, "-c", hungry], stdin=subprocess.PIPE) as process,
+    ):
+        while most() < before + 180 and time.monotonic() < deadline:
+            threading.Event().wait(0.01)
+        assert process.stdin is not None
+        process.stdin.close()
+
+    assert pushed[XCOM_KEY] > before + 180
