@@ -112,13 +112,21 @@ class Artifacts:
 
     def errors(self) -> list[str]:
         """The last messages of level error in the log file, each once."""
-        try:
-            content = self.log_file.read_bytes() if self.log_file else b""
-        except OSError:
-            return []
-        text = content[self.log_begins_at :].decode("utf-8", errors="replace")
+        text = self._logged().decode("utf-8", errors="replace")
         found = (log_line.error(line) for line in text.splitlines() if '"error"' in line)
         return list(dict.fromkeys(said for said in found if said))[-MOST_ERRORS:]
+
+    def _logged(self) -> bytes:
+        """What this run has written into the log file; dbt begins a new file where one has become too long."""
+        if self.log_file is None:
+            return b""
+        try:
+            with self.log_file.open("rb") as file:
+                is_same = self.log_file.stat().st_size >= self.log_begins_at
+                file.seek(self.log_begins_at if is_same else 0)
+                return file.read()
+        except OSError:
+            return b""
 
     def warnings(self) -> list[Warned] | None:
         """The nodes that warned; None when no artifact says it."""

@@ -228,3 +228,10 @@ def test_the_compiled_file_is_that_of_the_nodes_package_and_version(tmp_path: Pa
     (failure,) = Artifacts(target=tmp_path).failures()
 
     assert failure.endswith(f"compiled/{file}")
+
+
+def test_a_log_that_dbt_has_begun_anew_is_read_from_its_beginning(tmp_path: Path) -> None:
+    log = tmp_path / "dbt.log"
+    log.write_text(json.dumps({"info": {"level": "error", "msg": "no such macro"}}))
+
+    assert Artifacts(target=tmp_path, log_file=log, log_begins_at=10_000_000).errors() == ["no such macro"]
