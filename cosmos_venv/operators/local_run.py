@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -114,13 +114,7 @@ class LocalRun(DbtInvocation):
         ):
             which_dbt = self._which_dbt(executable, mode)
             parsed = self._parsed_project(profile, which_dbt)
-            with workspace(
-                project_dir,
-                install_deps=wants_deps,
-                copies_packages=managed.copies_packages(self.copy_dbt_packages),
-                manifest=Path(self.manifest_filepath) if self.manifest_filepath else None,
-                parsed=parsed,
-            ) as place:
+            with self._workspace(parsed, wants_deps=wants_deps) as place:
                 flags = ["--project-dir", str(place), *self.profile_config.flags(profile)]
                 command = [executable, *cmd[1:], *flags, *self._state_flags(context, place)]
                 outputs = Outputs.of(place, self._named_folders(env), command)
@@ -145,6 +139,15 @@ class LocalRun(DbtInvocation):
                     parsed.keep(outcome.artifacts)
                 self._settle(result, outcome)
         return result
+
+    def _workspace(self, parsed: ParsedProject | None, *, wants_deps: bool) -> AbstractContextManager[Path]:
+        return workspace(
+            Path(self.project_dir),
+            install_deps=wants_deps,
+            copies_packages=managed.copies_packages(self.copy_dbt_packages),
+            manifest=Path(self.manifest_filepath) if self.manifest_filepath else None,
+            parsed=parsed,
+        )
 
     def _state_flags(self, context: Context | Mapping[str, Any], place: Path) -> list[str]:
         if not (self.state or self.defer_to_state or self.favor_state):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.profiles.config_vars import DbtProfileConfigVars
 from cosmos_venv.profiles.connections import connection_value, find_connection, mask
+from cosmos_venv.profiles.other_names import names_of
 from cosmos_venv.profiles.sealing import env_var_call, seal, without_secrets
 
 if TYPE_CHECKING:
@@ -24,13 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["MOCK_VALUE", "BaseProfileMapping", "DbtProfileConfigVars"]
 
 MOCK_VALUE = "mock_value"
-# Names that dbt's adapters take for one another; which of them one knows, that adapter says itself.
-_SYNONYMS = (
-    frozenset({"database", "dbname", "catalog", "project", "target_catalog"}),
-    frozenset({"schema", "dataset", "target_schema"}),
-    frozenset({"user", "username", "UID"}),
-    frozenset({"host", "server"}),
-)
 _NO_TRACKING = {"DBT_SEND_ANONYMOUS_USAGE_STATS": "False", "DO_NOT_TRACK": "1"}
 
 
@@ -208,7 +202,7 @@ class BaseProfileMapping:
         """What dbt cannot do without and has under none of its names. Secrets are looked at where they are sealed."""
         needed = [name for name in (*self.required_fields, *self.needed_by_dbt) if name not in self.optional_in_dbt]
         given = {name for name, value in self.profile.items() if value}
-        return [name for name in needed if name not in self.secret_fields and not given & _names_of(name)]
+        return [name for name in needed if name not in self.secret_fields and not given & names_of(name)]
 
     def missing_fields(self) -> list[str]:
         """The required fields for which there is no value: with one of them the Connection is not claimed."""
@@ -304,8 +298,3 @@ class BaseProfileMapping:
     def get_env_var_format(cls, name: str) -> str:
         """How the profile asks dbt to read it."""
         return env_var_call(cls.get_env_var_name(name))
-
-
-def _names_of(field: str) -> frozenset[str]:
-    """The field and what dbt's adapters call it besides."""
-    return next((names for names in _SYNONYMS if field in names), frozenset({field}))

@@ -7,7 +7,6 @@ import json
 import zlib
 from collections.abc import Callable
 from contextlib import nullcontext
-from datetime import datetime, timezone
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,9 +14,8 @@ from typing import Any
 import pytest
 
 from cosmos_venv import io
-from cosmos_venv.compat import DAG, AirflowException, AirflowSkipException, TaskGroup
+from cosmos_venv.compat import AirflowException, AirflowSkipException
 from cosmos_venv.config import ProfileConfig
-from cosmos_venv.dbt.results import Artifacts
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators import local
 from pytest_cosmos_venv import FakeVenv, NodeOutcome, RunTask
@@ -331,69 +329,6 @@ def test_uploading_without_a_place_is_an_error_before_dbt_runs_but_not_for_compi
         writing(should_upload_compiled_sql=True).execute({})
 
     assert [call.command for call in cosmos_fake_venv.calls] == ["compile"]
-
-
-def a_dag() -> DAG:
-    return DAG("harbor", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=timezone.utc))
-
-
-@pytest.mark.parametrize(
-    ("group_id", "told", "map_index", "expected"),
-    [
-        pytest.param("pier.staging", None, -1, "harbor__pier/run-1", id="group of a node"),
-        pytest.param("pier", None, -1, "harbor__pier/run-1", id="group of the project"),
-        pytest.param("pier.staging", "harbor__told", -1, "harbor__told/run-1", id="told by the rendering"),
-        pytest.param("pier.staging", None, 0, "harbor__pier/run-1/0", id="mapped"),
-    ],
-)
-def test_compiled_sql_of_a_project_is_below_its_own_group(
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    group_id: str,
-    told: str | None,
-    map_index: int,
-    expected: str,
-) -> None:
-    """A model's group holds the model and its tests, and is not another project."""
-    monkeypatch.setenv("AIRFLOW__COSMOS__REMOTE_TARGET_PATH", f"file://{tmp_path}/remote")
-    write_compiled_sql(str(tmp_path))
-    with a_dag() as dag, TaskGroup("pier") as pier, TaskGroup("staging") as staging:
-        pass
-    vars(pier)["tasks_map"] = {}  # as a DbtTaskGroup has it
-    group = {each.group_id: each for each in (pier, staging)}[group_id]
-    ti = SimpleNamespace(task=SimpleNamespace(task_group=group), map_index=map_index)
-    context = {"dag": dag, "run_id": "run-1", "ti": ti} | ({"dbt_dag_task_group_identifier": told} if told else {})
-
-    io.upload_compiled_sql(Artifacts(target=tmp_path / "target"), context, report=print)
-
-    assert uploaded(tmp_path / "remote") == {f"{expected}/compiled/harbor/mart.sql": "select 1\n"}
-
-
-def test_compiled_sql_of_a_dag_of_one_project_is_below_the_dag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AIRFLOW__COSMOS__REMOTE_TARGET_PATH", f"file://{tmp_path}/remote")
-    write_compiled_sql(str(tmp_path))
-    with a_dag() as dag, TaskGroup("staging") as staging:
-        pass
-    vars(dag)["tasks_map"] = {}  # as a DbtDag has it
-    context = {"dag": dag, "run_id": "run-1", "ti": SimpleNamespace(task=SimpleNamespace(task_group=staging))}
-
-    io.upload_compiled_sql(Artifacts(target=tmp_path / "target"), context, report=print)
-
-    assert uploaded(tmp_path / "remote") == {"harbor/run-1/compiled/harbor/mart.sql": "select 1\n"}
-
-
-def test_uploads_of_mapped_tasks_are_apart(
-    context: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("AIRFLOW__COSMOS__REMOTE_TARGET_PATH", f"file://{tmp_path}/remote")
-    write_compiled_sql(str(tmp_path))
-    for index in (0, 1):
-        context["ti"].map_index = index
-        io.upload_to_cloud_storage(str(tmp_path), context=context)
-
-    assert sorted(uploaded(tmp_path / "remote")) == [
-        f"harbor/run-1/pier.run/{index}/2/target/compiled/harbor/mart.sql" for index in (0, 1)
-    ]
 
 
 UPLOADS = {
