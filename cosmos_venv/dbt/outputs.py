@@ -38,14 +38,21 @@ class Outputs:
     def variables(self, env: Mapping[str, str]) -> dict[str, str]:
         """The variables by which dbt writes there, whatever dbt_project.yml says.
 
-        Its log file is in JSON, unless ``env`` says otherwise, so that errors can be told from the rest. What a
-        workspace offers to be parsed is found there also by a dbt that writes elsewhere.
+        Its log file is in JSON, unless ``env`` says otherwise, so that errors can be told from the rest.
         """
         named = {f"{_PREFIX}{_TARGET}": str(self.target), f"{_PREFIX}{_LOGS}": str(self.logs)}
-        offered = self.place / "target" / PARTIAL_PARSE_FILE
-        elsewhere = {} if self.target == offered.parent else {"DBT_PARTIAL_PARSE_FILE_PATH": str(offered)}
         others = {name: value for name, value in env.items() if name not in FOLDER_VARIABLES}
-        return {"DBT_LOG_FORMAT_FILE": "json", **elsewhere, **others, **named}
+        return {"DBT_LOG_FORMAT_FILE": "json", **self._parse_variables(), **others, **named}
+
+    def _parse_variables(self) -> dict[str, str]:
+        """A dbt that writes elsewhere reads what the workspace offers, or nothing.
+
+        The parse file that it has left there names the folder of another run, which is gone.
+        """
+        offered = self.place / "target" / PARTIAL_PARSE_FILE
+        if self.target == offered.parent:
+            return {}
+        return {"DBT_PARTIAL_PARSE_FILE_PATH": str(offered)} if offered.exists() else {"DBT_PARTIAL_PARSE": "False"}
 
     def artifacts(self) -> Artifacts:
         """What a command that begins now will leave."""

@@ -49,8 +49,12 @@ def test_dbt_is_told_by_the_names_that_every_dbt_knows() -> None:
     assert Outputs.of(PLACE, {}).variables({})["DBT_LOG_FORMAT_FILE"] == "json"
 
 
-def test_what_is_offered_to_be_parsed_is_found_by_a_dbt_that_writes_elsewhere() -> None:
-    variables = Outputs.of(PLACE, {"DBT_TARGET_PATH": "/mine"}).variables({})
+def test_what_is_offered_to_be_parsed_is_found_by_a_dbt_that_writes_elsewhere(tmp_path: Path) -> None:
+    """dbt refuses a path at which there is nothing."""
+    outputs = Outputs.of(tmp_path, {"DBT_TARGET_PATH": "/mine"})
+    without = outputs.variables({})
+    (tmp_path / "target").mkdir()
+    (tmp_path / "target" / "partial_parse.msgpack").touch()
 
-    assert variables["DBT_TARGET_PATH"] == "/mine"
-    assert variables["DBT_PARTIAL_PARSE_FILE_PATH"] == "/run/place/target/partial_parse.msgpack"
+    assert (without["DBT_TARGET_PATH"], without["DBT_PARTIAL_PARSE"]) == ("/mine", "False")
+    assert outputs.variables({})["DBT_PARTIAL_PARSE_FILE_PATH"] == f"{tmp_path}/target/partial_parse.msgpack"

@@ -146,3 +146,13 @@ def test_a_real_dbt_runs_what_has_changed_since_the_last_success(make: Make, dbt
 
     assert first == ["mart", "piers", "ships", "staging"]
     assert (second, third, fourth) == ([], ["mart", "staging"], [])
+
+
+def test_a_target_folder_that_stays_leads_no_later_run_to_a_folder_that_is_gone(make: Make, tmp_path: Path) -> None:
+    """dbt-duckdb loads a seed from the folder that the parse file names, and a dbt that is let alone reads its last."""
+    there = ["--target-path", str(tmp_path / "stays")]
+
+    for _ in range(2):
+        make("Seed", dbt_cmd_flags=there).execute({})
+
+    assert (tmp_path / "stays" / "partial_parse.msgpack").exists()
