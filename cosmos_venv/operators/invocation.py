@@ -44,8 +44,12 @@ class DbtInvocation(AbstractDbtBase):
         return InvocationMode.DBT_RUNNER if is_here else InvocationMode.SUBPROCESS
 
     def _which_dbt(self, executable: str, mode: InvocationMode) -> str:
-        """A text that differs where the dbt may be another one, without starting it."""
-        return installed.in_this_python() if mode is InvocationMode.DBT_RUNNER else installed.identity_of(executable)
+        """A text that differs where the dbt may be another one, without starting it.
+
+        The same for both ways to start one dbt: what ``dbt ls`` has kept while the DAG was parsed is the tasks' too.
+        """
+        is_that = mode is InvocationMode.SUBPROCESS or (shutil.which(executable) and runner.is_same_dbt(executable))
+        return installed.identity_of(executable) if is_that else installed.in_this_python()
 
     def run_dbt_runner(self, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any) -> DbtResult:
         """Run one dbt command in this process.

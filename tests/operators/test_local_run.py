@@ -18,6 +18,7 @@ import pytest
 
 from cosmos_venv.compat import AirflowException
 from cosmos_venv.config import ProfileConfig
+from cosmos_venv.constants import InvocationMode
 from cosmos_venv.operators.local import DbtRunLocalOperator
 from cosmos_venv.operators.memory import XCOM_KEY, memory_tracked
 from pytest_cosmos_venv import FakeVenv, RunTask
@@ -79,6 +80,19 @@ def test_another_dbt_at_the_same_path_has_a_parse_file_of_its_own(
     make(ParsingRun, cache_dir=tmp_path / "cache").execute({})
 
     assert len(list((tmp_path / "cache").rglob("*.msgpack"))) == 2
+
+
+def test_a_dbt_in_the_worker_is_told_from_one_that_stands_elsewhere(
+    make: Make, cosmos_fake_venv: FakeVenv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though one path may have been given for both: what is kept of the one is no use to the other."""
+    operator, elsewhere = make(), str(cosmos_fake_venv.dbt)
+    as_process, in_worker = (operator._which_dbt(elsewhere, mode) for mode in InvocationMode)
+    monkeypatch.setattr("sysconfig.get_path", lambda *_: str(cosmos_fake_venv.dbt.parent))
+
+    assert as_process.startswith(elsewhere)
+    assert in_worker.startswith("in this Python")
+    assert operator._which_dbt(elsewhere, InvocationMode.DBT_RUNNER) == as_process
 
 
 @pytest.mark.parametrize("by", ["env", "variable", "flag"])
