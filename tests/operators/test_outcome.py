@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from cosmos_venv import io
 from cosmos_venv.compat import AirflowException, AirflowSkipException
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.exceptions import CosmosValueError
@@ -347,6 +346,8 @@ def test_an_upload_callback_puts_each_file_below_dag_run_task_and_try(
     provider_calls: list[tuple[str, dict[str, Any]]],
     tmp_path: Path,
 ) -> None:
+    from cosmos_venv import io
+
     bucket, key = UPLOADS[function]
     (tmp_path / "target").mkdir()
     (tmp_path / "target" / "manifest.json").write_text("{}")
@@ -364,6 +365,8 @@ def test_an_upload_callback_puts_each_file_below_dag_run_task_and_try(
 def test_an_upload_callback_goes_wherever_object_storage_leads(
     context: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    from cosmos_venv import io
+
     (tmp_path / "target").mkdir()
     (tmp_path / "target" / "manifest.json").write_text("{}")
     with pytest.raises(CosmosValueError, match="remote_target_path is not set"):
@@ -376,5 +379,7 @@ def test_an_upload_callback_goes_wherever_object_storage_leads(
 
 
 def test_a_provider_that_is_not_installed_is_named(context: dict[str, Any], tmp_path: Path) -> None:
+    from cosmos_venv import io
+
     with pytest.raises(AirflowException, match=r"S3Hook is needed.*Install apache-airflow-providers-amazon"):
         io.upload_to_aws_s3(str(tmp_path), bucket_name="b", context=context)
