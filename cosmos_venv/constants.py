@@ -9,6 +9,8 @@ from cosmos_venv.public_names import name_lookup
 
 DEFAULT_PROFILES_FILE_NAME = "profiles.yml"
 DEFAULT_DBT_TASK_GROUP_ID = "dbt_task_group"
+LAST_SUCCESS = "last_success"
+"""As the ``state`` of an operator: the artifacts of its own last success."""
 
 
 class LoadMode(Enum):

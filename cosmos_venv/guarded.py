@@ -19,7 +19,7 @@ from typing import IO
 
 from cosmos_venv import guard
 from cosmos_venv.exceptions import CommandKilled
-from cosmos_venv.started_guard import take_guard
+from cosmos_venv.started_guard import start_next_guard, take_guard
 
 _END_DEADLINE = guard.KILL_AT + 2.0
 
@@ -99,6 +99,7 @@ class GuardedProcess:
             self.close()
             raise
         self._has_order = True
+        start_next_guard()
 
     def stop(self) -> None:
         """Begin the ladder SIGINT, SIGTERM, SIGKILL and return. May be called again, and from a signal handler."""

@@ -34,6 +34,8 @@ def upload_to_aws_s3(
 ) -> None:
     """Upload a folder of the finished run to S3, below ``dag_id/run_id/task_id/try_number``.
 
+    A mapped task has its index behind its ``task_id``, as a folder of its own.
+
     :param source_subpath: the folder, relative to the one in which dbt ran.
     :param use_tarball: one ``….tar.gz`` instead of each file.
     :param kwargs: ``context``.
@@ -92,7 +94,7 @@ def upload_to_cloud_storage(project_dir: str, source_subpath: str = DEFAULT_TARG
     """
     root = _remote_target()
     for key, source in _objects(project_dir, source_subpath, kwargs["context"], use_tarball=False):
-        _write(root / key, Path(str(source)).read_bytes())
+        write_to(root / key, Path(str(source)).read_bytes())
 
 
 def upload_compiled_sql(
@@ -100,13 +102,15 @@ def upload_compiled_sql(
 ) -> None:
     """Copy compiled SQL to ``[cosmos] remote_target_path``, below the DAG (and group), the run and ``compiled``.
 
+    A mapped task has its index behind the run: it compiles the same models as its siblings, to other SQL.
+
     :raises CosmosValueError: when it is not set.
     """
-    root = _remote_target() / _identifier(context) / str(context["run_id"])
+    root = _remote_target() / "/".join([_identifier(context), str(context["run_id"]), *map_index(context)])
     for path in artifacts.sql("compiled"):
         place = root / path.relative_to(artifacts.target).as_posix()
         report("Uploading %s to %s", path.relative_to(artifacts.target), place)
-        _write(place, path.read_bytes())
+        write_to(place, path.read_bytes())
 
 
 def optional_hook(module: str, name: str, package: str) -> Any:
@@ -121,19 +125,48 @@ def optional_hook(module: str, name: str, package: str) -> Any:
 
 
 def _identifier(context: Mapping[str, Any]) -> str:
-    """The DAG, and the group in which the task stands: the same project may be run by several groups of one DAG."""
-    told = context.get("dbt_dag_task_group_identifier")
-    group = getattr(context["ti"].task, "task_group", None)
-    group_id = getattr(group, "group_id", None)
-    return str(told or "__".join(filter(None, [context["dag"].dag_id, group_id])))
+    """The DAG, and the group that the project makes up: the same one may be run by several groups of one DAG.
+
+    That is the nearest ``DbtTaskGroup``, whatever groups it has made for its nodes; for an operator that stands by
+    itself the group in which it stands.
+    """
+    if told := context.get("dbt_dag_task_group_identifier"):
+        return str(told)
+    dag, groups = context["dag"], list(_groups_of(_task_instance(context).task))
+    whole = [group for group in groups if _is_of_a_project(group)]
+    nearest = whole if whole or _is_of_a_project(dag) else groups
+    return "__".join([str(dag.dag_id), *(str(group.group_id) for group in nearest[:1])])
+
+
+def _groups_of(task: Any) -> Iterator[Any]:
+    """From the innermost on; the DAG's own group, which has no id, is none."""
+    group = getattr(task, "task_group", None)
+    while group is not None and getattr(group, "group_id", None):
+        yield group
+        group = getattr(group, "parent_group", None)
+
+
+def _is_of_a_project(dag_or_group: Any) -> bool:
+    """Whether it is a DbtDag or a DbtTaskGroup, by what only these have."""
+    return hasattr(dag_or_group, "tasks_map")
+
+
+def map_index(context: Mapping[str, Any]) -> list[str]:
+    """The index of a mapped task, as a part of a path; nothing for any other."""
+    index = getattr(context.get("ti") or context.get("task_instance"), "map_index", None)
+    return [str(index)] if isinstance(index, int) and index >= 0 else []
+
+
+def _task_instance(context: Mapping[str, Any]) -> Any:
+    return context["ti"] if "ti" in context else context["task_instance"]
 
 
 def _objects(
     project_dir: str, subpath: str, context: Mapping[str, Any], *, use_tarball: bool
 ) -> Iterator[tuple[str, Path | bytes]]:
     """What to upload, each with its key."""
-    ti = context["ti"] if "ti" in context else context["task_instance"]
-    prefix = f"{context['dag'].dag_id}/{context['run_id']}/{ti.task_id}/{ti.try_number}"
+    ti = _task_instance(context)
+    prefix = "/".join([context["dag"].dag_id, context["run_id"], ti.task_id, *map_index(context), str(ti.try_number)])
     folder = Path(project_dir) / subpath
     if not folder.is_dir():
         raise AirflowException(f"source_subpath={subpath!r}: dbt has left no such folder in {project_dir}.")
@@ -162,7 +195,8 @@ def _remote_target() -> Any:
     return object_storage_path(settings.remote_target_path, settings.remote_target_path_conn_id or None)
 
 
-def _write(place: Any, content: bytes) -> None:
+def write_to(place: Any, content: bytes) -> None:
+    """Write a file of a local folder or of an object store, with the folders above it."""
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_bytes(content)
 

@@ -7,7 +7,7 @@ from typing import Any
 from cosmos_venv import __version__
 from cosmos_venv.settings import SECTION, SETTINGS, Setting
 
-_TYPES = {bool: "boolean", int: "integer", str: "string"}
+_TYPES = {bool: "boolean", int: "integer", float: "float", str: "string"}
 
 
 def get_provider_info() -> dict[str, Any]:

@@ -76,6 +76,14 @@ COSMOS_NAMES: Mapping[str, frozenset[str]] = {
 """The public names of Cosmos 1.15, by module below the package."""
 
 
+_DEPS = (
+    "dbt deps is no task of its own, for what it installs would be gone with it. Each command installs what it needs: "
+    "give install_deps=True (the default) to the operators, or install_dbt_deps=True to ProjectConfig."
+)
+_INSTEAD = {"DbtDepsLocalOperator": _DEPS, "DbtDepsOperator": _DEPS}
+"""What to use instead of a name that Cosmos has, where no other name is meant."""
+
+
 def name_lookup(module: str, homes: Mapping[str, str] | None = None) -> Callable[[str], Any]:
     """The ``__getattr__`` of a public module (PEP 562). Hide it from type checkers, for which every name would exist.
 
@@ -94,6 +102,8 @@ def name_lookup(module: str, homes: Mapping[str, str] | None = None) -> Callable
             return value
         names_of_cosmos = COSMOS_NAMES.get(module.partition(".")[2], frozenset())
         if name in names_of_cosmos:
+            if name in _INSTEAD:
+                raise ImportError(f"cosmos-venv does not have {name}: {_INSTEAD[name]}")
             offered = names_of_cosmos & {*vars(sys.modules[module]), *(homes or ())}
             raise ImportError(f"cosmos-venv does not have {name}. {module} has {', '.join(sorted(offered))}.")
         raise AttributeError(f"module {module!r} has no attribute {name!r}")

@@ -18,7 +18,7 @@ SECTION, COSMOS_SECTION = "cosmos_venv", "cosmos"
 class Setting:
     """One name that can be set."""
 
-    default: bool | int | str
+    default: bool | int | float | str
     meaning: str
     is_also_cosmos: bool = True
     choices: tuple[str, ...] = ()
@@ -56,6 +56,24 @@ SETTINGS: dict[str, Setting] = {
     ),
     "remote_target_path_conn_id": Setting(
         default="", meaning="The Airflow connection for remote_target_path; the default of its storage when empty."
+    ),
+    "state_path": Setting(
+        default="",
+        meaning="Where the artifacts of each task's last success are kept that asks for them (state='last_success'), a "
+        "path or URL that all workers see; below cache_dir, which is one worker's own, when empty.",
+        is_also_cosmos=False,
+    ),
+    "state_path_conn_id": Setting(
+        default="",
+        meaning="The Airflow connection for state_path; the default of its storage when empty.",
+        is_also_cosmos=False,
+    ),
+    "enable_debug_mode": Setting(
+        default=False,
+        meaning="Whether each dbt task tells the most memory that it took, as the XCom cosmos_debug_max_memory_mb.",
+    ),
+    "debug_memory_poll_interval_seconds": Setting(
+        default=0.5, meaning="With enable_debug_mode: seconds between two looks at the memory."
     ),
     "packages_max_age": Setting(
         default=3600,
@@ -140,6 +158,10 @@ enable_uri_xcom: bool
 default_copy_dbt_packages: bool
 remote_target_path: str
 remote_target_path_conn_id: str
+enable_debug_mode: bool
+debug_memory_poll_interval_seconds: float
+state_path: str
+state_path_conn_id: str
 packages_max_age: int
 virtualenv_max_retries_lock: int
 virtualenv_build: str
@@ -162,7 +184,7 @@ def __getattr__(name: str) -> Any:
     return _read(name, setting)
 
 
-def _read(name: str, setting: Setting) -> bool | int | str:
+def _read(name: str, setting: Setting) -> bool | int | float | str:
     from airflow.configuration import conf
 
     for section in (SECTION, COSMOS_SECTION) if setting.is_also_cosmos else (SECTION,):
@@ -173,14 +195,16 @@ def _read(name: str, setting: Setting) -> bool | int | str:
     return setting.default
 
 
-def _convert(section: str, name: str, text: str, setting: Setting) -> bool | int | str:
+def _convert(section: str, name: str, text: str, setting: Setting) -> bool | int | float | str:
     if isinstance(setting.default, bool):
         return _boolean(section, name, text)
-    if isinstance(setting.default, int):
+    if isinstance(setting.default, int | float):
+        kind = type(setting.default)
         try:
-            return int(text)
+            return kind(text)
         except ValueError:
-            raise CosmosValueError(f"[{section}] {name} = {text!r} is no whole number.") from None
+            number = "whole number" if kind is int else "number"
+            raise CosmosValueError(f"[{section}] {name} = {text!r} is no {number}.") from None
     if setting.choices and text not in (setting.default, *setting.choices):
         raise CosmosValueError(f"[{section}] {name} = {text!r}: it can be {' or '.join(setting.choices)}.")
     return text

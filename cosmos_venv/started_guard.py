@@ -1,6 +1,7 @@
 """How does a worker start a guard, and hand it a command? The guard may be started before the command is known.
 
-A guard takes some milliseconds to start. Who knows that a command will follow starts it meanwhile (``started_ahead``).
+A guard takes some milliseconds to start. Who knows that commands will follow has them started meanwhile
+(``started_ahead``).
 """
 
 from __future__ import annotations
@@ -93,25 +94,41 @@ class StartedGuard:
             self.process.kill()  # collected when this process starts its next one
 
 
-_waiting: ContextVar[tuple[list[StartedGuard], ...]] = ContextVar("cosmos_venv_waiting_guards", default=())
+class _Ahead:
+    """Guards that a block of work will want: one is started now, each other when the one before it has its command.
+
+    Starting one costs this process milliseconds that a command would wait for; while a command runs they are free.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._missing = count
+        self.waiting: list[StartedGuard] = []
+
+    def start_next(self) -> None:
+        if not self._missing or self.waiting:
+            return
+        self._missing -= 1
+        try:
+            self.waiting.append(StartedGuard())
+        except OSError:
+            self._missing = 0  # told when a command wants one
+
+
+_blocks: ContextVar[tuple[_Ahead, ...]] = ContextVar("cosmos_venv_guards_ahead", default=())
 
 
 @contextmanager
 def started_ahead(count: int = 1) -> Iterator[None]:
     """Within this block so many commands find their guard started. One that got no command ends with the block."""
-    waiting: list[StartedGuard] = []
-    token = _waiting.set((*_waiting.get(), waiting))
+    ahead = _Ahead(count)
+    token = _blocks.set((*_blocks.get(), ahead))
     try:
-        for _ in range(count):
-            try:
-                waiting.append(StartedGuard())
-            except OSError:
-                break  # told when a command wants one
+        ahead.start_next()
         yield
     finally:
-        _waiting.reset(token)
-        while waiting:
-            waiting.pop().close()
+        _blocks.reset(token)
+        while ahead.waiting:
+            ahead.waiting.pop().close()
 
 
 def take_guard() -> StartedGuard:
@@ -119,10 +136,16 @@ def take_guard() -> StartedGuard:
 
     :raises OSError: when it cannot be started.
     """
-    for waiting in reversed(_waiting.get()):
-        if waiting:
-            return waiting.pop(0)
+    for ahead in reversed(_blocks.get()):
+        if ahead.waiting:
+            return ahead.waiting.pop()
     return StartedGuard()
+
+
+def start_next_guard() -> None:
+    """For the next command of the block of work that this one belongs to, if it will have one."""
+    for ahead in reversed(_blocks.get()):
+        ahead.start_next()
 
 
 def guard_program() -> str:

@@ -44,18 +44,32 @@ def test_the_guard_starts_from_its_bytecode_while_that_is_its_sources(
     assert guard_program() == str(source)
 
 
-def test_commands_find_the_guards_that_were_started_ahead_and_those_to_spare_end() -> None:
+def test_commands_find_their_guard_started_each_while_the_one_before_runs() -> None:
     before = children()
     with started_ahead(3):
-        waiting = children() - before
-        with started_ahead():
-            used = [int(run_guarded(["sh", "-c", "echo $PPID"]).lines[0]) for _ in range(3)]
-            assert not children() & set(used)
+        waiting: list[int] = []
+        used = []
+        for _ in range(2):
+            waiting += children() - before
+            used += [int(run_guarded(["sh", "-c", "echo $PPID"]).lines[0])]
+        to_spare = children() - before
 
-    assert len(waiting) == 3
-    assert len(set(used) & waiting) == 2  # the first was the inner block's
-    assert not children() & waiting
-    assert int(run_guarded(["sh", "-c", "echo $PPID"]).lines[0]) not in waiting
+    assert used == waiting
+    assert len(to_spare) == 1
+    assert children() == before
+
+
+def test_the_guard_of_the_inner_block_is_taken_first() -> None:
+    before = children()
+    with started_ahead():
+        outer = children() - before
+        with started_ahead():
+            inner = children() - before - outer
+            used = [int(run_guarded(["sh", "-c", "echo $PPID"]).lines[0]) for _ in range(3)]
+
+    assert {used[0]} == inner
+    assert {used[1]} == outer
+    assert used[2] not in inner | outer
 
 
 def test_a_guard_that_was_started_ahead_runs_a_command_as_any_other(tmp_path: Path) -> None:

@@ -37,7 +37,8 @@ class ProfileConfig:
 
     :param profile_name: the profile in ``profiles.yml``.
     :param target_name: the target (output) in that profile.
-    :param profiles_yml_filepath: the user's own file; exactly one of this and the next.
+    :param profiles_yml_filepath: the user's own file; exactly one of this and the next. A relative path is one of the
+        working directory of the process that runs dbt: better give the whole path.
     :param profile_mapping: an object of ``cosmos_venv.profiles``.
     :raises CosmosValueError: when neither source is given, or both are.
     """
@@ -128,7 +129,7 @@ class ProfileConfig:
 def _under_the_name_that_dbt_reads(own: Path) -> Iterator[Path]:
     """dbt is told a folder: given ``prod.yml``, it would read the ``profiles.yml`` beside it, or find nothing."""
     if own.name == DEFAULT_PROFILES_FILE_NAME:
-        yield own
+        yield own.absolute()  # dbt runs in another folder
         return
     with scratch_folder(_PREFIX) as folder:
         path = folder / DEFAULT_PROFILES_FILE_NAME

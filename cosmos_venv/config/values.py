@@ -116,7 +116,9 @@ def refuse_no_mapping(parameter: str, value: object) -> None:
 def require(is_there: bool, parameter: str, path: Path, what: str) -> None:
     """:raises CosmosValueError: names parameter and path unless ``what`` is there."""
     if not is_there:
-        raise CosmosValueError(f"{parameter}: there is no {what} at {path}. Correct the path or deploy the file.")
+        raise CosmosValueError(
+            f"{parameter}: there is no {what} at {path.absolute()}. Correct the path or deploy the file."
+        )
 
 
 def deprecated(old: str, new: str, *, stacklevel: int) -> None:

@@ -20,10 +20,13 @@ from pathlib import Path
 
 import msgspec
 
+from cosmos_venv.dbt.results import Artifacts
+
 PARTIAL_PARSE_FILE = "partial_parse.msgpack"
 _LAYOUT = "partial-parse-v1"
 _KEPT_FILES = 50
 _KEPT_SECONDS = 30 * 86_400.0
+_REFRESHED_SECONDS = 86_400.0
 _ABANDONED_SECONDS = 3_600.0
 
 
@@ -45,22 +48,32 @@ class ParsedProject:
         Nothing here is worth failing for: it only saves time.
         """
         try:
-            _, newest = max((source.stat().st_mtime_ns, source) for source in self._sources())
+            written, newest = max((source.stat().st_mtime_ns, source) for source in self._sources())
             content = moved(newest.read_bytes(), place)
             (place / "target").mkdir(exist_ok=True)
-            (place / "target" / PARTIAL_PARSE_FILE).write_bytes(content)
+            offered = place / "target" / PARTIAL_PARSE_FILE
+            offered.write_bytes(content)
+            os.utime(offered, ns=(written, written))  # so that dbt's own can be told from it
+            if newest == self.kept and time.time_ns() - written > _REFRESHED_SECONDS * 1e9:
+                newest.touch()
         except (OSError, ValueError):  # none there (max of nothing), gone meanwhile, or in no shape that we know
             return
 
-    def keep(self, place: Path) -> None:
-        """Keep what dbt has left in ``place``, in one step: other commands read or write the same copy now."""
+    def keep(self, artifacts: Artifacts) -> None:
+        """Keep what dbt has written, in one step: other commands read or write the same copy now.
+
+        Also of a command that failed: dbt writes the file as soon as it has parsed everything. One that was cut short
+        while it wrote is not kept, nor what was only offered.
+        """
         if self.kept is None:
             return
         apart = self.kept.with_name(f".{uuid.uuid4().hex}")
         try:
-            content = (place / "target" / PARTIAL_PARSE_FILE).read_bytes()
+            content = artifacts.content(PARTIAL_PARSE_FILE)
+            if content is None or not _is_whole(content):
+                return
             make_private(self.kept.parent)
-            if _is_private(self.kept.parent):
+            if is_private(self.kept.parent):
                 apart.write_bytes(content)
                 apart.replace(self.kept)
                 _sweep(self.kept.parent)
@@ -71,8 +84,16 @@ class ParsedProject:
         own = self.project_dir / "target" / PARTIAL_PARSE_FILE
         if own.is_file():
             yield own
-        if self.kept is not None and self.kept.is_file() and _is_private(self.kept.parent):
+        if self.kept is not None and self.kept.is_file() and is_private(self.kept.parent):
             yield self.kept
+
+
+def _is_whole(content: bytes) -> bool:
+    try:
+        msgspec.msgpack.decode(content, type=msgspec.Raw)  # looks at it all, and builds nothing
+    except msgspec.DecodeError:
+        return False
+    return True
 
 
 def moved(content: bytes, place: Path) -> bytes:
@@ -131,7 +152,7 @@ def make_private(folder: Path) -> None:
     folder.mkdir(mode=0o700, exist_ok=True)
 
 
-def _is_private(folder: Path) -> bool:
+def is_private(folder: Path) -> bool:
     """Whether nobody else can put a file into the folder: what is read there decides which SQL runs."""
     try:
         found = [path.lstat() for path in (folder.parent, folder)]

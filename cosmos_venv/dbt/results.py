@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
+
+from cosmos_venv.dbt import log_line
 
 FAILED_STATUSES = frozenset({"error", "fail", "runtime error"})
 WARNED = "warn"
 TAIL_LINES = 25
 MOST_ERRORS = 20
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+MOST_FAILURES = 20
+_LONGEST_MESSAGE = 4_000
 _TEST_WARNED = re.compile(r"(?i)\bwarning\b\W*\s*in test (\S+)")
 _SOURCE_WARNED = re.compile(r"\bWARN freshness of (\S+)")
 # A file's time is that of the kernel's last tick.
@@ -80,29 +84,49 @@ class Artifacts:
 
     def text(self, name: str) -> str | None:
         """The content of an artifact, such as ``run_results.json``; None when there is none."""
-        path = self.target / name
         try:
-            return path.read_text(encoding="utf-8") if self._is_new(path) else None
+            content = self.content(name)
+            return None if content is None else content.decode()
         except (OSError, UnicodeDecodeError):
             return None
 
+    def content(self, name: str) -> bytes | None:
+        """The same in bytes.
+
+        :raises OSError: when it is there and cannot be read.
+        """
+        path = self.target / name
+        return path.read_bytes() if self._is_new(path) else None
+
     def failures(self) -> list[str]:
-        """Each node that failed, with what dbt says about it and where its compiled SQL is."""
-        return [
-            f"{result.unique_id}: {result.status}: {_with_path(result, self._compiled(result))}"
-            for result in self._results()
-            if result.status in FAILED_STATUSES
-        ]
+        """The first nodes that failed, each with what dbt says about it and where its compiled SQL is."""
+        failed = [result for result in self._results() if result.status in FAILED_STATUSES]
+        if not failed:
+            return []
+        compiled = {(path.relative_to(self.target).parts[1], path.stem): path for path in self.sql("compiled")}
+        shown = (
+            f"{result.unique_id}: {result.status}: {_with_path(result, _compiled(result, compiled))}"
+            for result in failed[:MOST_FAILURES]
+        )
+        return with_the_rest_counted(list(shown), len(failed))
 
     def errors(self) -> list[str]:
         """The last messages of level error in the log file, each once."""
+        text = self._logged().decode("utf-8", errors="replace")
+        found = (log_line.error(line) for line in text.splitlines() if '"error"' in line)
+        return list(dict.fromkeys(said for said in found if said))[-MOST_ERRORS:]
+
+    def _logged(self) -> bytes:
+        """What this run has written into the log file; dbt begins a new file where one has become too long."""
+        if self.log_file is None:
+            return b""
         try:
-            content = self.log_file.read_bytes() if self.log_file else b""
+            with self.log_file.open("rb") as file:
+                is_same = self.log_file.stat().st_size >= self.log_begins_at
+                file.seek(self.log_begins_at if is_same else 0)
+                return file.read()
         except OSError:
-            return []
-        text = content[self.log_begins_at :].decode("utf-8", errors="replace")
-        found = (_error(line) for line in text.splitlines() if '"error"' in line)
-        return list(dict.fromkeys(message for message in found if message))[-MOST_ERRORS:]
+            return b""
 
     def warnings(self) -> list[Warned] | None:
         """The nodes that warned; None when no artifact says it."""
@@ -153,10 +177,6 @@ class Artifacts:
         except msgspec.DecodeError:
             return None  # in a shape we do not know: dbt's output has to do
 
-    def _compiled(self, result: _Result) -> Path | None:
-        name = result.unique_id.split(".")[2:3]
-        return next((path for path in self.sql("compiled") if [path.stem] == name), None)
-
     def _is_new(self, path: Path) -> bool:
         try:
             return path.stat().st_mtime >= self.began_at - _CLOCK_SLACK
@@ -170,13 +190,20 @@ def failure_text(artifacts: Artifacts, *, lines: Sequence[str]) -> str:
     :param lines: everything that dbt wrote.
     """
     reasons = artifacts.failures() or artifacts.errors()
-    tail = [_COLOUR.sub("", line) for line in lines if line.strip()][-TAIL_LINES:]
+    spoken = (said for line in reversed(lines) if (said := log_line.message(line)).strip())
+    tail = list(islice(spoken, TAIL_LINES))[::-1]
     return "\n".join([*reasons, *(["dbt's last lines:", *tail] if tail else ["dbt wrote nothing."])])
+
+
+def with_the_rest_counted(shown: list[str], total: int) -> list[str]:
+    """The first of many, and a line that says how many more there are: an exception is shown in one piece."""
+    rest = total - MOST_FAILURES
+    return [*shown[:MOST_FAILURES], *([f"... and {rest} more nodes failed."] if rest > 0 else [])]
 
 
 def warnings_in(lines: Sequence[str]) -> list[Warned]:
     """The nodes that warned, from dbt's output: for an invocation that wrote no artifacts."""
-    plain = [_COLOUR.sub("", line) for line in lines]
+    plain = [log_line.message(line) for line in lines]
     found = []
     for number, line in enumerate(plain):
         if test := _TEST_WARNED.search(line):
@@ -185,16 +212,6 @@ def warnings_in(lines: Sequence[str]) -> list[Warned]:
         elif source := _SOURCE_WARNED.search(line):
             found.append(Warned(name=source.group(1), message=line.strip()))
     return found
-
-
-def _error(line: str) -> str | None:
-    try:
-        event: Any = json.loads(line)
-        # The stack of dbt's own code says nothing that the message before it does not.
-        is_error = event["info"]["level"] == "error" and event["info"].get("name") != "MainStackTrace"
-        return _COLOUR.sub("", str(event["info"]["msg"])).strip() if is_error else None
-    except (ValueError, KeyError, TypeError):
-        return None  # a line of the text format, or of another program
 
 
 def _name(unique_id: str) -> str:
@@ -208,8 +225,19 @@ def _age(source: _Freshness) -> str:
     return f"max_loaded_at {source.max_loaded_at}" + (f", warn_after {limit.count} {limit.period}" if limit else "")
 
 
+def _compiled(result: _Result, files: Mapping[tuple[str, str], Path]) -> Path | None:
+    """The file of a node; a version of a model is ``name_v2`` or ``name.v2``, as its file is called."""
+    _, package, name, *version = [*result.unique_id.split("."), "", ""][:4]
+    names = [name, *(f"{name}{mark}{each}" for each in version if each for mark in ("_", "."))]
+    return next((files[package, each] for each in reversed(names) if (package, each) in files), None)
+
+
 def _with_path(result: _Result, compiled: Path | None) -> str:
-    message = (result.message or "").strip()
+    message = _shortened((result.message or "").strip())
     if compiled is None or "compiled code at" in message.lower():
         return message
     return f"{message}\n  compiled code at {'/'.join(compiled.parts[compiled.parts.index('compiled') - 1 :])}"
+
+
+def _shortened(message: str) -> str:
+    return message if len(message) <= _LONGEST_MESSAGE else f"{message[:_LONGEST_MESSAGE]} ..."

@@ -12,11 +12,12 @@ import signal
 import sysconfig
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from cosmos_venv.dbt.results import FAILED_STATUSES, Artifacts
+from cosmos_venv.dbt.results import FAILED_STATUSES, MOST_FAILURES, Artifacts, with_the_rest_counted
 from cosmos_venv.exceptions import CosmosDbtRunError
 from cosmos_venv.guarded import Cancellation
 
@@ -95,11 +96,9 @@ def raise_for(result: DbtRunnerResult, artifacts: Artifacts) -> None:
 def _failures(result: DbtRunnerResult) -> list[str]:
     """For a dbt that was told to write no artifacts."""
     nodes = getattr(result.result, "results", None) or ()
-    return [
-        f"{each.node.unique_id}: {each.status}: {(each.message or '').strip()}"
-        for each in nodes
-        if str(each.status) in FAILED_STATUSES
-    ]
+    failed = [each for each in nodes if str(each.status) in FAILED_STATUSES]
+    shown = (f"{each.node.unique_id}: {each.status}: {(each.message or '').strip()}" for each in failed)
+    return with_the_rest_counted(list(islice(shown, MOST_FAILURES)), len(failed))
 
 
 @contextmanager
@@ -121,12 +120,34 @@ def _set_environment(env: Mapping[str, str]) -> None:
 
 @contextmanager
 def _working_directory(cwd: Path) -> Iterator[None]:
-    with ExitStack() as stack:
-        before = os.open(".", os.O_RDONLY)  # a path may lead elsewhere by then
-        stack.callback(os.close, before)
-        os.chdir(cwd)
-        stack.callback(os.fchdir, before)
+    before = _here()
+    os.chdir(cwd)
+    try:
         yield
+    finally:
+        _return_to(before)
+
+
+def _here() -> int | None:
+    """The working directory as a descriptor: a path may lead elsewhere by then. None where this user may not enter."""
+    try:
+        return os.open(".", getattr(os, "O_PATH", os.O_RDONLY))  # O_PATH reads nothing, and so needs no permission to
+    except OSError:
+        return None
+
+
+def _return_to(before: int | None) -> None:
+    """Back to that directory, or to the root where it is closed to us. dbt has done its work, so no task fails."""
+    try:
+        if before is None:
+            os.chdir("/")
+            return
+        os.fchdir(before)
+    except OSError:
+        os.chdir("/")
+    finally:
+        if before is not None:
+            os.close(before)
 
 
 @contextmanager

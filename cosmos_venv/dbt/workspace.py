@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePath
 
@@ -13,7 +12,6 @@ from cosmos_venv import scratch
 from cosmos_venv.dbt.package_files import LOCK_FILE, outside, read_package_files
 from cosmos_venv.dbt.partial_parse import ParsedProject
 from cosmos_venv.dbt.project_file import read_dbt_project
-from cosmos_venv.dbt.results import Artifacts
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.scratch import scratch_folder
 
@@ -35,7 +33,7 @@ def workspace(
     :param install_deps: ``dbt deps`` will run, so the packages folder is dbt's own instead of a link.
     :param copies_packages: where it will not, the packages folder is a copy and no link.
     :param manifest: a file that dbt finds as ``target/manifest.json``.
-    :param parsed: the parse file to offer dbt and to keep when the block ends well; None: dbt parses everything.
+    :param parsed: the parse file to offer dbt; None: dbt parses everything.
     :raises CosmosValueError: when ``project_dir`` is no dbt project, or the manifest is not there.
     :raises CosmosLoadDbtException: when its dbt_project.yml cannot be read.
     """
@@ -63,8 +61,6 @@ def workspace(
         if parsed is not None:
             parsed.offer(place)
         yield place
-        if parsed is not None:
-            parsed.keep(place)
 
 
 def _link(project_dir: Path, place: Path, folder: PurePath, left_out: set[PurePath]) -> None:
@@ -112,33 +108,6 @@ def descriptors_of(place: Path) -> tuple[int, ...]:
     """What keeps a workspace from being taken for a dead process's: for ``keep_open`` of a command that runs in it."""
     found = (scratch.descriptors_of(folder) for folder in (place, *place.parents))
     return next((descriptors for descriptors in found if descriptors), ())
-
-
-def written_in_place(place: Path, env: Mapping[str, str]) -> dict[str, str]:
-    """The environment variables by which dbt writes into ``place``, whatever dbt_project.yml says; the user's win.
-
-    Its log file is in JSON, so that errors can be told from the rest.
-    """
-    target, logs = str(place / "target"), str(place / "logs")
-    return {"DBT_TARGET_PATH": target, "DBT_LOG_PATH": logs, "DBT_LOG_FORMAT_FILE": "json", **env}
-
-
-def artifacts_of(place: Path, env: Mapping[str, str]) -> Artifacts:
-    """What a dbt that begins now in ``place``, with these variables, will leave."""
-    log_file = place / env.get("DBT_LOG_PATH", "logs") / "dbt.log"
-    return Artifacts(
-        target=place / env.get("DBT_TARGET_PATH", "target"),
-        log_file=log_file,
-        log_begins_at=log_file.stat().st_size if log_file.exists() else 0,
-        began_at=time.time(),
-    )
-
-
-def downloading_in_place(place: Path, env: Mapping[str, str]) -> dict[str, str]:
-    """The environment variables for ``dbt deps``: what it downloads goes with ``place``, also when it is killed."""
-    downloads = place / "target" / "downloads"
-    downloads.mkdir(parents=True, exist_ok=True)
-    return {**env, "TMPDIR": str(downloads)}
 
 
 def require_project(project_dir: Path) -> None:

@@ -9,12 +9,12 @@ import json
 import os
 import site
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from cosmos_venv.environments import disk_space, durability, integrity, pip_config
+from cosmos_venv.environments import byte_code, disk_space, durability, integrity, pip_config
 from cosmos_venv.environments.arguments import InstallArguments
 from cosmos_venv.environments.home import variables_for_lack_of_a_home
 from cosmos_venv.environments.installer import ORDER_VARIABLE, Installer
@@ -23,13 +23,12 @@ from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.exceptions import VirtualenvBuildError
 from cosmos_venv.guarded import Cancellation, CompletedCommand, run_guarded
 from cosmos_venv.scratch import descriptors_of, scratch_folder
+from cosmos_venv.started_guard import started_ahead
 
+_COMMANDS_OF_A_BUILD = 3  # make it, fill it, check it; then it may have to be written to the disk
 _LAST_LINES = 20
 _WORKER_PACKAGES = "cosmos_venv_worker_packages.pth"
 _OLDEST_PIP = "22.3"  # the first that installs into another Python (pip --python)
-
-# What cannot be compiled is no failure: packages bring templates and tests for other Pythons. Nor is it one for pip.
-_COMPILE = "import compileall, sys; [compileall.compile_dir(folder, quiet=2) for folder in sys.argv[1:]]"
 
 # Each would lead the installation somewhere else, or make it an installation of something else.
 _DIVERTING = {
@@ -45,8 +44,6 @@ _QUIET = {
     "PIP_DISABLE_PIP_VERSION_CHECK": "1",
     "UV_NO_PROGRESS": "1",
     "UV_PYTHON_DOWNLOADS": "never",
-    # Else it obeys a uv.toml or pyproject.toml in the worker's working directory or above it: whosever that may be.
-    "UV_PROJECT": "/",
 }
 
 
@@ -54,6 +51,16 @@ def installer_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment variables for an installer: the worker's, without those that would divert it."""
     kept = {name: value for name, value in environ.items() if name not in _DIVERTING}
     return kept | _NEUTRAL | _QUIET | variables_for_lack_of_a_home(environ)
+
+
+def _of_no_project(folder: Path) -> dict[str, str]:
+    """What keeps uv from the ``uv.toml`` or ``pyproject.toml`` of the worker's working directory, and of those above.
+
+    It looks for them upwards from its project's folder, and ends at the first: here at empty ones.
+    """
+    for name in ("uv.toml", "pyproject.toml"):
+        (folder / name).touch()
+    return {"UV_PROJECT": str(folder)}
 
 
 def build_environment(
@@ -77,25 +84,27 @@ def build_environment(
     :raises CommandKilled: when ``cancellation`` was requested; nothing that was started runs any more.
     """
     environ = dict(os.environ)
-    build = _Build(
-        spec=spec,
-        directory=directory,
-        installer=installer,
-        arguments=InstallArguments.of(spec, installer.name, pip_config.read(environ)),
-        environ=installer_environment(environ),
-        cancellation=cancellation,
-        report=report,
-        on_tick=on_tick,
-        keep_open=tuple(keep_open),
-    )
-    if installer.command:
-        build.hand_over()
-    else:
-        build.create()
-        build.install()
-    build.show_worker_packages()
-    with build.written_out() if is_durable else nullcontext():
-        return build.check()
+    # What its tools leave goes with it: a pip that is killed leaves all that it downloaded.
+    with started_ahead(_COMMANDS_OF_A_BUILD + is_durable), scratch_folder("cosmos-venv-build-") as scratch:
+        build = _Build(
+            spec=spec,
+            directory=directory,
+            installer=installer,
+            arguments=InstallArguments.of(spec, installer.name, pip_config.read(environ)),
+            environ=installer_environment(environ) | _of_no_project(scratch) | {"TMPDIR": str(scratch)},
+            scratch=scratch,
+            cancellation=cancellation,
+            report=report,
+            on_tick=on_tick,
+            keep_open=(*keep_open, *descriptors_of(scratch)),
+        )
+        if installer.command:
+            build.hand_over()
+        else:
+            build.create()
+            build.install()
+        build.show_worker_packages()
+        return build.finish(is_durable=is_durable)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +114,7 @@ class _Build:
     installer: Installer
     arguments: InstallArguments
     environ: dict[str, str]
+    scratch: Path
     cancellation: Cancellation
     report: Callable[[str], None]
     on_tick: Callable[[], None] | None
@@ -125,40 +135,38 @@ class _Build:
         self._run([*command, str(self.directory)], failure=f"no virtual environment could be made of {executable}")
 
     def install(self) -> None:
-        """Install the requirements, byte code included."""
+        """Install the requirements."""
         if not self.arguments.asks_for_packages:
             return
-        with self._requirements_file() as from_file:
-            words = [*self.arguments.words, *from_file]
-            if self.installer.name == "uv":
-                command = [self.installer.uv, "pip", "install", "--python", self.python, "--compile-bytecode", *words]
-            else:
-                at_home = pip_config.words_against_diversion(self.environ, self.directory)
-                command = [*self._pip(), "install", *at_home, *words, "--compile"]
-            self._run(
-                command,
-                failure=f"{self.installer.name} could not install {self.spec}",
-                more=self.arguments.variables,
-                meanwhile=_import_what_comes_next,
-            )
+        words = [*self.arguments.words, *self._requirements_file()]
+        if self.installer.name == "uv":
+            command = [self.installer.uv, "pip", "install", "--python", self.python, *words]
+        else:
+            at_home = pip_config.words_against_diversion(self.environ, self.directory)
+            command = [*self._pip(), "install", *at_home, *words, "--no-compile"]
+        self._run(
+            command,
+            failure=f"{self.installer.name} could not install {self.spec}",
+            more=self.arguments.variables,
+            meanwhile=_import_what_comes_next,
+        )
 
     def hand_over(self) -> None:
         """Let the installer that was handed down make the environment and install into it."""
-        with self._requirements_file() as from_file:
-            order = {
-                "directory": str(self.directory),
-                "python": self.spec.interpreter.executable,
-                "system_site_packages": self.spec.system_site_packages,
-                "requirements": [*self.arguments.words, *from_file] if self.arguments.asks_for_packages else [],
-                "sys_path": [entry for entry in sys.path if entry],
-            }
-            self._run(
-                list(self.installer.command),
-                failure=f"{self.installer.name} could not install {self.spec}",
-                more={**self.arguments.variables, ORDER_VARIABLE: json.dumps(order)},
-            )
-        folders = [str(folder) for folder in integrity.site_packages(self.directory)]
-        self._run([self.python, "-I", "-c", _COMPILE, *folders], failure="no byte code could be written")
+        order = {
+            "directory": str(self.directory),
+            "python": self.spec.interpreter.executable,
+            "system_site_packages": self.spec.system_site_packages,
+            "requirements": [*self.arguments.words, *self._requirements_file()]
+            if self.arguments.asks_for_packages
+            else [],
+            "sys_path": [entry for entry in sys.path if entry],
+        }
+        self._run(
+            list(self.installer.command),
+            failure=f"{self.installer.name} could not install {self.spec}",
+            more={**self.arguments.variables, ORDER_VARIABLE: json.dumps(order)},
+        )
 
     def show_worker_packages(self) -> None:
         """Put the worker's own packages behind the environment's. Last, or pip would take them for its own."""
@@ -171,14 +179,8 @@ class _Build:
         for target in integrity.site_packages(self.directory)[:1]:
             (target / _WORKER_PACKAGES).write_text("".join(lines), encoding="utf-8")
 
-    def written_out(self) -> AbstractContextManager[None]:
-        """While the processor checks, the disk takes what was installed."""
-        return durability.written_out(
-            self.directory, cancellation=self.cancellation, report=self.report, keep_open=self.keep_open
-        )
-
-    def check(self) -> Installed:
-        """What is installed; every file is there, and the spec's own check has nothing to say."""
+    def finish(self, *, is_durable: bool) -> Installed:
+        """What is installed: byte code is written, every file is there, and the spec's own check has nothing to say."""
         found: list[Installed] = []
 
         def read() -> None:
@@ -186,13 +188,25 @@ class _Build:
                 raise VirtualenvBuildError(f"The installation of {self.spec} is not complete: {', '.join(faults[:5])}.")
             found.append(integrity.installed(self.directory))
 
-        if self.spec.check:
-            # Both at once: the one is reading here, the other importing there.
-            command = [self.python, "-I", "-c", self.spec.check]
-            self._run(command, failure=f"{self.spec} was installed but does not work", meanwhile=read)
-        else:
-            read()
+        with ExitStack() as until_written_out:
+
+            def hear(line: str) -> None:
+                if line != byte_code.WRITTEN:
+                    self._report(line)
+                elif is_durable:
+                    # The disk takes all that is installed while the processor checks it.
+                    until_written_out.enter_context(self._written_out())
+
+            folders = [str(folder) for folder in integrity.site_packages(self.directory)]
+            command = [self.python, "-I", "-c", byte_code.COMPILE + self.spec.check, *folders]
+            # Both at once: the one is reading here, the other compiling there.
+            self._run(command, failure=f"{self.spec} was installed but does not work", on_line=hear, meanwhile=read)
         return found[0]
+
+    def _written_out(self) -> AbstractContextManager[None]:
+        return durability.written_out(
+            self.directory, cancellation=self.cancellation, report=self.report, keep_open=self.keep_open
+        )
 
     def _pip(self) -> list[str]:
         if _has_usable_pip():
@@ -203,17 +217,15 @@ class _Build:
         )
         return [self.python, "-I", "-m", "pip"]
 
-    @contextmanager
-    def _requirements_file(self) -> Iterator[list[str]]:
+    def _requirements_file(self) -> list[str]:
+        """The words that name it; none where nothing stands in it."""
         lines = self.arguments.file_lines
         if not lines:
-            yield []
-            return
-        with scratch_folder("cosmos-venv-build-") as folder:
-            file = folder / "requirements.txt"
-            file.touch(mode=0o600)
-            file.write_text("\n".join(lines) + "\n", encoding="utf-8")
-            yield ["--requirement", str(file)]
+            return []
+        file = self.scratch / "requirements.txt"
+        file.touch(mode=0o600)
+        file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return ["--requirement", str(file)]
 
     def _run(
         self,
@@ -221,29 +233,15 @@ class _Build:
         *,
         failure: str,
         more: Mapping[str, str] | None = None,
+        on_line: Callable[[str], None] | None = None,
         meanwhile: Callable[[], object] | None = None,
     ) -> None:
-        # What it leaves in its temporary folder goes with it: a pip that is killed leaves all that it downloaded.
-        with scratch_folder("cosmos-venv-build-") as folder:
-            variables = {**(more or {}), "TMPDIR": str(folder)}
-            completed = self._completed(command, failure, variables, folder, meanwhile)
-        if completed.returncode:
-            raise VirtualenvBuildError(self._failure_message(failure, completed))
-
-    def _completed(
-        self,
-        command: list[str],
-        failure: str,
-        more: Mapping[str, str],
-        folder: Path,
-        meanwhile: Callable[[], object] | None,
-    ) -> CompletedCommand:
         try:
-            return run_guarded(
+            completed = run_guarded(
                 command,
-                env={**self.environ, **more},
-                keep_open=(*self.keep_open, *descriptors_of(folder)),
-                on_line=lambda line: self.report(self.arguments.mask(line)),
+                env={**self.environ, **(more or {})},
+                keep_open=self.keep_open,
+                on_line=on_line or self._report,
                 on_tick=self.on_tick,
                 meanwhile=meanwhile,
                 cancellation=self.cancellation,
@@ -252,12 +250,19 @@ class _Build:
             if error.filename != command[0]:
                 raise  # of what was done meanwhile
             raise VirtualenvBuildError(f"{failure}: {command[0]} cannot be started ({error.strerror}).") from error
+        if completed.returncode:
+            raise VirtualenvBuildError(self._failure_message(failure, completed))
+
+    def _report(self, line: str) -> None:
+        self.report(self.arguments.mask(line))
 
     def _failure_message(self, failure: str, completed: CompletedCommand) -> str:
-        last_lines = [self.arguments.mask(line) for line in completed.lines[-_LAST_LINES:]]
+        said = [self.arguments.mask(line) for line in completed.lines if line != byte_code.WRITTEN]
+        last_lines = said[-_LAST_LINES:]
         message = [f"{failure} (exit status {completed.returncode}). It said:", *last_lines]
         if disk_space.is_about_a_full_disk(last_lines):
-            message.append(disk_space.full_disk_message(disk_space.free_space(self.directory, self.environ)))
+            environ = {**self.environ, "TMPDIR": str(self.scratch.parent)}
+            message.append(disk_space.full_disk_message(disk_space.free_space(self.directory, environ)))
         return "\n".join(message)
 
 

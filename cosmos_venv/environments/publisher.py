@@ -30,10 +30,6 @@ from cosmos_venv.environments.upkeep import Upkeep
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError, VirtualenvError, VirtualenvLockTimeout
 from cosmos_venv.guarded import Cancellation
 from cosmos_venv.lease import Lease, lease_path
-from cosmos_venv.started_guard import started_ahead
-
-# Make it, fill it, write it to the disk, check it.
-_COMMANDS_OF_A_BUILD = 4
 
 
 class Publisher:
@@ -145,7 +141,6 @@ class Publisher:
         found.close()
         return None
 
-    @started_ahead(_COMMANDS_OF_A_BUILD)
     def _build(self, preference: InstallerPreference) -> Environment:
         installer = choose_installer(
             preference, self._spec.pip_install_options, os.environ, requirements=self._spec.requirements

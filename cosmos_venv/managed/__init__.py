@@ -7,7 +7,7 @@ Operators, parsing and the command line all ask here, so they find one digest fo
 from __future__ import annotations
 
 from cosmos_venv.managed.arguments import VirtualenvArguments, is_template, kept_directory, without_worker_python
-from cosmos_venv.managed.configured import directory_mode, prune_limits, upkeep
+from cosmos_venv.managed.configured import cache_dir, directory_mode, prune_limits, upkeep
 from cosmos_venv.managed.foreground import building_in_foreground
 from cosmos_venv.managed.kept import copies_packages, parsed_project, project_packages
 from cosmos_venv.managed.ready import environment_for_parsing, managed_environment
@@ -15,6 +15,7 @@ from cosmos_venv.managed.ready import environment_for_parsing, managed_environme
 __all__ = [
     "VirtualenvArguments",
     "building_in_foreground",
+    "cache_dir",
     "copies_packages",
     "directory_mode",
     "environment_for_parsing",

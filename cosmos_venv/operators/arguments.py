@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from cosmos_venv.compat import BaseOperator
+from cosmos_venv.constants import LAST_SUCCESS
 from cosmos_venv.dbt.command import refuse_wrong_flags
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.managed import is_template
@@ -55,6 +56,17 @@ def refuse_wrong_shapes(given: Mapping[str, Any]) -> None:
         if given[name] is not None and not (isinstance(given[name], list | tuple) and all(map(callable, given[name]))):
             raise CosmosValueError(f"{name}={given[name]!r} must be a list of callables.")
     refuse_no_callbacks("callback", given["callback"])
+    _refuse_no_state(given["state"], given["state_conn_id"])
+
+
+def _refuse_no_state(state: object, conn_id: object) -> None:
+    if state is not None and not str(state).strip():
+        raise CosmosValueError(f"state={state!r} is empty. Name a folder, a URL, or {LAST_SUCCESS!r}, or leave it out.")
+    if conn_id is not None and "://" not in str(state) and not is_template(str(state)):
+        raise CosmosValueError(
+            f"state_conn_id={conn_id!r} is for a URL of object storage, and state={state!r} is none. Drop it; for "
+            f"{LAST_SUCCESS!r} there is [cosmos_venv] state_path_conn_id."
+        )
 
 
 def refuse_no_callbacks(parameter: str, value: object) -> None:

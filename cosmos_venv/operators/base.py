@@ -11,8 +11,10 @@ import os
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from cosmos_venv import settings
 from cosmos_venv.compat import BaseOperator, context_variables, to_boolean
 from cosmos_venv.dbt.command import DbtOptions, dbt_command, vars_text
 from cosmos_venv.exceptions import CosmosValueError
@@ -130,7 +132,16 @@ class AbstractDbtBase(BaseOperator):
         :raises AirflowSkipException: when dbt ended with ``skip_exit_code``.
         """
         context.update(self.extra_context)  # type: ignore[typeddict-item]
-        self.build_and_run_cmd(context, **kwargs)
+        with self._debugged(context):
+            self.build_and_run_cmd(context, **kwargs)
+
+    def _debugged(self, context: Context) -> AbstractContextManager[object]:
+        """Within this block the task's memory is looked at, where ``[cosmos] enable_debug_mode`` says so."""
+        if not settings.enable_debug_mode:
+            return nullcontext()
+        from cosmos_venv.operators.memory import memory_tracked  # psutil takes its time
+
+        return memory_tracked(self, context, interval=max(settings.debug_memory_poll_interval_seconds, 0.01))
 
     def build_and_run_cmd(
         self, context: Context | Mapping[str, Any], cmd_flags: Sequence[str] | None = None, **kwargs: Any

@@ -54,6 +54,11 @@ class DbtLocalBaseOperator(LocalRun, OpenLineageMethods):
     :param should_store_compiled_sql: show compiled SQL and source freshness among the rendered fields of the task.
     :param should_upload_compiled_sql: copy compiled SQL to ``[cosmos] remote_target_path``.
     :param push_run_results_to_xcom: push dbt's run_results.json as the XCom ``run_results`` (base64 of zlib).
+    :param state: artifacts of another run, for ``state:`` selectors and deferral: a folder (relative to the project), a
+        URL of object storage, or ``"last_success"``, those of this task's own last success.
+    :param state_conn_id: the Airflow connection for such a URL; None: the default one of that storage.
+    :param defer_to_state: ``--defer``: what is not selected is read where ``state`` has it.
+    :param favor_state: ``--favor-state``: also what is selected, where ``state`` has it.
     :param emit_datasets: let Airflow know which assets the nodes that ran have updated (run, build, seed, snapshot).
     :param conn_id, db_name, schema: kept as they are.
     :raises CosmosValueError: for an argument that the operator does not take, and for a value that cannot be.
@@ -102,6 +107,10 @@ class DbtLocalBaseOperator(LocalRun, OpenLineageMethods):
         should_store_compiled_sql: bool = True,
         should_upload_compiled_sql: bool | None = None,
         push_run_results_to_xcom: bool = False,
+        state: str | Path | None = None,
+        state_conn_id: str | None = None,
+        defer_to_state: bool | str = False,
+        favor_state: bool | str = False,
         **kwargs: Any,
     ) -> None:
         given = {name: value for name, value in locals().items() if name not in _NOT_STORED}
@@ -114,6 +123,7 @@ class DbtLocalBaseOperator(LocalRun, OpenLineageMethods):
         self.__dict__.update(
             given | own,
             env=_copy(env, {}),
+            state=None if state is None else str(state),  # Airflow renders templates in texts, not in Paths
             dbt_executable_path=str(dbt_executable_path or "dbt"),
             dbt_cmd_flags=_copy(dbt_cmd_flags, []),
             dbt_cmd_global_flags=_copy(dbt_cmd_global_flags, []),

@@ -2,52 +2,60 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cosmos_venv import managed, scratch
-from cosmos_venv.compat import AirflowException, AirflowSkipException, to_boolean
+from cosmos_venv.compat import AirflowException, to_boolean
 from cosmos_venv.constants import InvocationMode
-from cosmos_venv.dbt import runner
 from cosmos_venv.dbt.command import CommandFlags, Selection, vars_flags
+from cosmos_venv.dbt.outputs import FOLDER_VARIABLES, Outputs, downloading_in_place
 from cosmos_venv.dbt.package_files import has_packages
-from cosmos_venv.dbt.process import FullOutputSubprocessResult, run_dbt
-from cosmos_venv.dbt.results import Artifacts, failure_text
-from cosmos_venv.dbt.workspace import (
-    artifacts_of,
-    descriptors_of,
-    downloading_in_place,
-    require_project,
-    workspace,
-    written_in_place,
-)
+from cosmos_venv.dbt.workspace import descriptors_of, require_project, workspace
 from cosmos_venv.exceptions import CommandKilled, CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.guarded import Cancellation
-from cosmos_venv.operators.base import AbstractDbtBase
+from cosmos_venv.operators.invocation import DbtInvocation, DbtResult
 from cosmos_venv.operators.outcome import Outcome, require_place_for
 from cosmos_venv.started_guard import started_ahead
-
-DbtResult = FullOutputSubprocessResult | runner.DbtRunnerResult
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from cosmos_venv.config import ProfileConfig
     from cosmos_venv.dbt.partial_parse import ParsedProject
+    from cosmos_venv.dbt.process import FullOutputSubprocessResult
 
 
-class LocalRun(AbstractDbtBase):
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    """What all dbt commands of one task have in common.
+
+    :param mode: how they are started.
+    :param flags: by which dbt finds project and profile.
+    :param keep_open: descriptors that each of them holds.
+    """
+
+    mode: InvocationMode
+    executable: str
+    which_dbt: str
+    place: Path
+    flags: Sequence[str]
+    env: dict[str, str]
+    keep_open: tuple[int, ...]
+
+
+class LocalRun(DbtInvocation):
     """The part of a local operator that runs; its parameters are those of ``DbtLocalBaseOperator``."""
 
-    own_template_fields: ClassVar[tuple[str, ...]] = ("compiled_sql", "freshness", "install_deps")
+    own_template_fields: ClassVar[tuple[str, ...]] = ("compiled_sql", "freshness", "install_deps", "state")
     template_fields_renderers: ClassVar[dict[str, str]] = {"compiled_sql": "sql", "freshness": "json"}
     #: what dbt made of the selection, for Airflow's page of rendered fields; written by the task.
     compiled_sql = ""
     freshness = ""
-    _cancellation: Cancellation | None = None
     _has_run = False
 
     if TYPE_CHECKING:
@@ -59,8 +67,6 @@ class LocalRun(AbstractDbtBase):
         selector: Selection
         models: Selection
         vars: Mapping[str, Any] | str | None
-        output_encoding: str
-        skip_exit_code: int | None
         partial_parse: bool
         cache_dir: str | Path | None
         install_deps: bool | str
@@ -72,10 +78,11 @@ class LocalRun(AbstractDbtBase):
         should_store_compiled_sql: bool
         should_upload_compiled_sql: bool | None
         push_run_results_to_xcom: bool
-        dbt_runner_callbacks: Sequence[Callable[[Any], object]] | None
+        state: str | None
+        state_conn_id: str | None
+        defer_to_state: bool | str
+        favor_state: bool | str
         calls_back_without_warnings: bool
-        cancel_query_on_kill: bool
-        invocation_mode: InvocationMode | None
 
     def build_and_run_cmd(
         self, context: Context | Mapping[str, Any], cmd_flags: Sequence[str] | None = None, **kwargs: Any
@@ -99,39 +106,84 @@ class LocalRun(AbstractDbtBase):
         require_project(project_dir)
         require_place_for(self)
         wants_deps = to_boolean(self.install_deps) and has_packages(project_dir)
+        executable = self._found(cmd[0])
+        mode = self._chosen_mode(executable)
         with (
-            started_ahead(1 if self._chosen_mode() is InvocationMode.SUBPROCESS else 0),
+            started_ahead(1 if mode is InvocationMode.SUBPROCESS else 0),
             self.profile_config.ensure_profile() as (profile, secrets),
             self._dbt_ready(),
-            workspace(
-                project_dir,
-                install_deps=wants_deps,
-                copies_packages=managed.copies_packages(self.copy_dbt_packages),
-                manifest=Path(self.manifest_filepath) if self.manifest_filepath else None,
-                parsed=self._parsed_project(profile),
-            ) as place,
         ):
-            place_flags = ["--project-dir", str(place), *self.profile_config.flags(profile)]
-            env = written_in_place(place, {**env, **secrets})
-            artifacts = artifacts_of(place, env)
-            held = (*descriptors_of(place), *scratch.descriptors_of(profile.parent))
-            deps = [cmd[0], "deps", *place_flags, *vars_flags(self.vars)]
-            with self._packages_installed(deps, env, place, held) if wants_deps else nullcontext(()) as packages:
-                command = [*cmd, *place_flags]
-                result = self._run(command, env, place, keep_open=(*held, *packages))
-            self._settle(
-                result,
-                Outcome(
+            which_dbt = self._which_dbt(executable, mode)
+            parsed = self._parsed_project(profile, which_dbt)
+            with self._workspace(parsed, wants_deps=wants_deps) as place:
+                flags = ["--project-dir", str(place), *self.profile_config.flags(profile)]
+                command = [executable, *cmd[1:], *flags, *self._state_flags(context, place)]
+                outputs = Outputs.of(place, self._named_folders(env), command)
+                run = _Run(
+                    mode=mode,
+                    executable=executable,
+                    which_dbt=which_dbt,
+                    place=place,
+                    flags=flags,
+                    env=outputs.variables({**env, **secrets}),
+                    keep_open=(*descriptors_of(place), *scratch.descriptors_of(profile.parent)),
+                )
+                outcome = Outcome(
                     operator=self,
                     context=context,
                     place=place,
-                    artifacts=artifacts,
+                    artifacts=outputs.artifacts(),
                     profiles_yml=profile,
-                    env=env,
+                    env=run.env,
                     pushes_run_results=bool(kwargs.get("push_run_results_to_xcom")),
-                ),
-            )
+                )
+                result = self._result_of(command, run, outcome, wants_deps=wants_deps)
+                if parsed is not None:
+                    parsed.keep(outcome.artifacts)
+                self._settle(result, outcome)
         return result
+
+    def _workspace(self, parsed: ParsedProject | None, *, wants_deps: bool) -> AbstractContextManager[Path]:
+        return workspace(
+            Path(self.project_dir),
+            install_deps=wants_deps,
+            copies_packages=managed.copies_packages(self.copy_dbt_packages),
+            manifest=Path(self.manifest_filepath) if self.manifest_filepath else None,
+            parsed=parsed,
+        )
+
+    def _state_flags(self, context: Context | Mapping[str, Any], place: Path) -> list[str]:
+        if not (self.state or self.defer_to_state or self.favor_state):
+            return []
+        from cosmos_venv.operators.state import state_flags  # few tasks need it
+
+        return state_flags(self, context, place)
+
+    def _named_folders(self, env: Mapping[str, str]) -> dict[str, str]:
+        """Where the user wants dbt to write. What merely the worker says would mix the artifacts of its tasks."""
+        named = {name: env[name] for name in FOLDER_VARIABLES if name in env}
+        return {
+            name: value for name, value in named.items() if name in (self.env or {}) or os.environ.get(name) != value
+        }
+
+    def _result_of(self, command: list[str], run: _Run, outcome: Outcome, *, wants_deps: bool) -> DbtResult:
+        """What came of the command, with the project's packages there."""
+        if not wants_deps:
+            return self._start(command, run)
+        failed: list[Exception] = []
+        try:
+            with self._packages_installed(run, failed) as packages:
+                return self._start(command, run, keep_open=packages)
+        except Exception as error:
+            # Here, and not where dbt deps has failed: other tasks wait there until it is their turn.
+            if error in failed:
+                outcome.tell(failed=True)
+            raise
+
+    def _start(self, command: list[str], run: _Run, *, keep_open: tuple[int, ...] = ()) -> DbtResult:
+        if run.mode is InvocationMode.SUBPROCESS:
+            return self.run_subprocess(command, run.env, str(run.place), keep_open=(*run.keep_open, *keep_open))
+        return self.run_dbt_runner(command, run.env, str(run.place))
 
     def _settle(self, result: DbtResult, outcome: Outcome) -> None:
         """Do what is left to do after dbt, and fail where it has failed."""
@@ -143,30 +195,40 @@ class LocalRun(AbstractDbtBase):
         outcome.tell(failed=False)
         self._after_success(outcome)
         outcome.tell_of_warnings(getattr(result, "full_output", ()))
+        if self.state:
+            from cosmos_venv.operators.state import keep_success
+
+            keep_success(self, outcome.context, outcome.artifacts)
 
     def _after_success(self, outcome: Outcome) -> None:
         """What else this command owes its user, while the folder in which dbt ran is still there."""
 
     @contextmanager
-    def _packages_installed(
-        self, deps: list[str], env: dict[str, str], place: Path, held: tuple[int, ...]
-    ) -> Iterator[tuple[int, ...]]:
-        """Within this block the project's packages are in ``place``: kept ones, else those that ``deps`` installs."""
+    def _packages_installed(self, run: _Run, failed: list[Exception]) -> Iterator[tuple[int, ...]]:
+        """Within this block the project's packages are in the workspace: kept ones, else ``dbt deps`` installs them.
+
+        :param failed: gets what a ``dbt deps`` that failed raises.
+        """
 
         def install() -> None:
-            env_of_deps = downloading_in_place(place, env)
-            artifacts = artifacts_of(place, env)
-            self.handle_exception(self._run(deps, env_of_deps, place, keep_open=held), artifacts)
+            deps = [run.executable, "deps", *run.flags, *vars_flags(self.vars)]
+            artifacts = Outputs.of(run.place, run.env).artifacts()
+            result = self._start(deps, replace(run, env=downloading_in_place(run.place, run.env)))
+            try:
+                self.handle_exception(result, artifacts)
+            except Exception as error:
+                failed.append(error)
+                raise
 
         packages = managed.project_packages(
             Path(self.project_dir),
             self._packages_directory(),
             variables=self.vars,
-            env=env,
-            which_dbt=self._which_dbt(),
+            env=run.env,
+            which_dbt=run.which_dbt,
         )
         with packages.installed(
-            place, install=install, cancellation=self._cancellation or Cancellation(), report=self.log.info
+            run.place, install=install, cancellation=self._cancellation or Cancellation(), report=self.log.info
         ) as keep_open:
             yield keep_open
 
@@ -179,7 +241,7 @@ class LocalRun(AbstractDbtBase):
         """Within this block there is a dbt to run. Entered after everything that can be known without it."""
         yield
 
-    def _parsed_project(self, profiles_yml: Path) -> ParsedProject | None:
+    def _parsed_project(self, profiles_yml: Path, which_dbt: str) -> ParsedProject | None:
         if not self.partial_parse:
             return None
         return managed.parsed_project(
@@ -187,93 +249,9 @@ class LocalRun(AbstractDbtBase):
             profiles_yml,
             target_name=self.profile_config.target_name,
             variables=self.vars,
-            which_dbt=self._which_dbt(),
+            which_dbt=which_dbt,
             folder=Path(self.cache_dir) if self.cache_dir else None,
         )
-
-    def _which_dbt(self) -> str:
-        """A text that differs where the dbt may be another one."""
-        return self.dbt_executable_path
-
-    def _run(self, command: list[str], env: dict[str, str], place: Path, *, keep_open: tuple[int, ...]) -> DbtResult:
-        if self._chosen_mode() is InvocationMode.SUBPROCESS:
-            return self.run_subprocess(command, env, str(place), keep_open=keep_open)
-        return self.run_dbt_runner(command, env, str(place))
-
-    def _chosen_mode(self) -> InvocationMode:
-        """How dbt is started here: as it was given, else in a way that makes no difference to which dbt it is."""
-        if self.invocation_mode is not None:
-            return self.invocation_mode
-        # Most workers have none, and so need to know nothing else.
-        is_here = runner.is_importable() and runner.is_same_dbt(shutil.which(self.dbt_executable_path))
-        return InvocationMode.DBT_RUNNER if is_here else InvocationMode.SUBPROCESS
-
-    def run_dbt_runner(self, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any) -> DbtResult:
-        """Run one dbt command in this process.
-
-        :param command: its first element, the executable, is not used.
-        :return: dbt's own ``dbtRunnerResult``.
-        :raises CosmosDbtRunError: when dbt cannot be imported.
-        """
-        self.log.info("Running %s in this process", " ".join(["dbt", *command[1:]]))
-        return runner.run_in_process(
-            command[1:],
-            env=env,
-            cwd=Path(cwd),
-            callbacks=self.dbt_runner_callbacks or (),
-            cancellation=self._cancellation,
-        )
-
-    def run_subprocess(
-        self, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any
-    ) -> FullOutputSubprocessResult:
-        """Run one dbt command to its end, its lines streaming into the task's log.
-
-        :param kwargs: ``keep_open``: descriptors held until the last process of the command is gone.
-        :raises AirflowException: when the executable cannot be started.
-        """
-        self.log.info("Running %s", " ".join(command))
-        try:
-            result = run_dbt(
-                command,
-                env=env,
-                cwd=Path(cwd),
-                on_line=self.log.info,
-                cancellation=self._cancellation,
-                encoding=self.output_encoding,
-                cancels_queries=self.cancel_query_on_kill,
-                **kwargs,
-            )
-        except OSError as error:
-            raise AirflowException(
-                f"dbt_executable_path={command[0]!r} cannot be started: {error.strerror}. Install dbt there, name "
-                "another, or use ExecutionMode.VIRTUALENV, which installs dbt itself."
-            ) from error
-        self.log.info("Command exited with return code %s", result.exit_code)
-        return result
-
-    def handle_exception(self, result: DbtResult, artifacts: Artifacts) -> None:
-        """Turn what came of dbt into what Airflow understands.
-
-        :param artifacts: they say which nodes failed, and why.
-        :raises AirflowException: when a dbt process failed.
-        :raises AirflowSkipException: when it ended with ``skip_exit_code``.
-        :raises CosmosDbtRunError: when a dbt in this process failed.
-        """
-        if not isinstance(result, FullOutputSubprocessResult):
-            runner.raise_for(result, artifacts)
-        elif self.skip_exit_code is not None and result.exit_code == self.skip_exit_code:
-            raise AirflowSkipException(f"dbt command returned exit code {self.skip_exit_code}. Skipping.")
-        elif result.exit_code:
-            reason = failure_text(artifacts, lines=result.full_output)
-            raise AirflowException(
-                f"dbt command failed. The command returned a non-zero exit code {result.exit_code}.\n{reason}"
-            )
-
-    def on_kill(self) -> None:
-        """End dbt and all it started: SIGINT (``cancel_query_on_kill``), then SIGTERM, then SIGKILL."""
-        self._cancellation = self._cancellation or Cancellation()
-        self._cancellation.request()
 
     @contextmanager
     def _failing_as_a_task(self) -> Iterator[None]:

@@ -6,7 +6,8 @@ environment is made and shared safely is the business of ``cosmos_venv.environme
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -75,7 +76,8 @@ class DbtVirtualenvBaseOperator(VirtualenvLockMethods, DbtLocalBaseOperator):
     :param virtualenv_dir: where environments are kept and shared; None: a temporary one for each run.
     :param is_virtualenv_dir_temporary: run in a temporary environment although ``virtualenv_dir`` is given.
     :param py_executable: the Python of the environment, a name on PATH or a path; None: the worker's own.
-    :param kwargs: of the local operator. ``invocation_mode`` is always SUBPROCESS, as in Cosmos.
+    :param kwargs: of the local operator. ``invocation_mode`` is always SUBPROCESS and ``dbt_executable_path`` the
+        environment's own dbt, as in Cosmos: another value of the two gives a UserWarning.
     """
 
     own_template_fields: ClassVar[tuple[str, ...]] = ("virtualenv_dir", "is_virtualenv_dir_temporary")
@@ -95,6 +97,7 @@ class DbtVirtualenvBaseOperator(VirtualenvLockMethods, DbtLocalBaseOperator):
         given = {"py_requirements": py_requirements, "pip_install_options": pip_install_options}
         managed.VirtualenvArguments.of(given)  # refuses what cannot be, as does the next
         managed.kept_directory(virtualenv_dir, is_temporary=False)
+        _tell_what_is_ignored(kwargs)
         super().__init__(**{**kwargs, "invocation_mode": InvocationMode.SUBPROCESS})
         self.__dict__.update(
             py_requirements=list(py_requirements or ()),
@@ -170,8 +173,8 @@ class DbtVirtualenvBaseOperator(VirtualenvLockMethods, DbtLocalBaseOperator):
             self.log.info("Deleting the Python virtualenv %s", left)
             scratch.remove(left)
 
-    def _which_dbt(self) -> str:
-        return self._environment.digest if self._environment else super()._which_dbt()
+    def _which_dbt(self, executable: str, mode: InvocationMode) -> str:
+        return self._environment.digest if self._environment else super()._which_dbt(executable, mode)
 
     def _packages_directory(self) -> Path | None:
         return self.kept_directory
@@ -185,6 +188,22 @@ class DbtVirtualenvBaseOperator(VirtualenvLockMethods, DbtLocalBaseOperator):
             raise CosmosVirtualenvLockTimeout(str(error)) from None
         except VirtualenvError as error:
             raise AirflowException(str(error)) from None
+
+
+def _tell_what_is_ignored(arguments: Mapping[str, Any]) -> None:
+    mode = arguments.get("invocation_mode")
+    ignored = {
+        "invocation_mode": None if mode in (InvocationMode.SUBPROCESS, InvocationMode.SUBPROCESS.value) else mode,
+        "dbt_executable_path": arguments.get("dbt_executable_path"),
+    }
+    for name, value in ignored.items():
+        if value is not None:
+            warnings.warn(
+                f"{name}={value!s} is ignored: a virtualenv operator starts the dbt of its own environment as a "
+                "process. Drop it, or take the local operator.",
+                UserWarning,
+                stacklevel=4,
+            )
 
 
 class DbtBuildVirtualenvOperator(DbtVirtualenvBaseOperator, DbtBuildLocalOperator):

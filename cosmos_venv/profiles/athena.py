@@ -20,6 +20,7 @@ class AthenaAccessKeyProfileMapping(BaseProfileMapping):
     required_fields = (
         *("aws_access_key_id", "aws_secret_access_key", "database", "region_name", "s3_staging_dir", "schema"),
     )
+    optional_in_dbt = ("s3_staging_dir",)  # a work group may have a place of its own
     secret_fields = ("aws_secret_access_key", "aws_session_token")
     airflow_param_mapping = {
         "aws_profile_name": "extra.aws_profile_name",

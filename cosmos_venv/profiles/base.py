@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.profiles.config_vars import DbtProfileConfigVars
 from cosmos_venv.profiles.connections import connection_value, find_connection, mask
+from cosmos_venv.profiles.other_names import names_of
 from cosmos_venv.profiles.sealing import env_var_call, seal, without_secrets
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ class BaseProfileMapping:
     kept_in_mock: ClassVar[Sequence[str]] = ()
     #: fields without which dbt refuses the profile, although no Connection has them and Cosmos requires none.
     needed_by_dbt: ClassVar[Sequence[str]] = ()
+    #: required fields that dbt does without: they tell one class from another, or the adapter has a default.
+    optional_in_dbt: ClassVar[Sequence[str]] = ()
     #: Airflow fields that mean another class: with a value in one of them the Connection is not claimed.
     claims_without: ClassVar[Sequence[str]] = ()
 
@@ -190,15 +193,21 @@ class BaseProfileMapping:
         :raises CosmosValueError: names the required fields for which there is no value. dbt itself would take some
             other database instead, such as DuckDB's in memory, and succeed.
         """
-        missing = [name for name in self.missing_fields(self.needed_by_dbt) if name not in self.secret_fields]
+        missing = self._missing_to_run()
         if missing:
             raise CosmosValueError(self._missing(*missing))
         _ = self.env_vars
 
-    def missing_fields(self, further: Sequence[str] = ()) -> list[str]:
-        """The required fields, and those further ones, for which there is no value."""
+    def _missing_to_run(self) -> list[str]:
+        """What dbt cannot do without and has under none of its names. Secrets are looked at where they are sealed."""
+        needed = [name for name in (*self.required_fields, *self.needed_by_dbt) if name not in self.optional_in_dbt]
+        given = {name for name, value in self.profile.items() if value}
+        return [name for name in needed if name not in self.secret_fields and not given & names_of(name)]
+
+    def missing_fields(self) -> list[str]:
+        """The required fields for which there is no value: with one of them the Connection is not claimed."""
         values = self.profile | self.secrets()
-        return [name for name in (*self.required_fields, *further) if not values.get(name)]
+        return [name for name in self.required_fields if not values.get(name)]
 
     def _missing(self, *names: str) -> str:
         wanted = ", ".join(f"{name} ({self._place(name)})" for name in names)

@@ -84,4 +84,5 @@ class GoogleCloudOauthProfileMapping(_Google):
 
     dbt_profile_method = "oauth"
     required_fields = ("project", "dataset")
+    optional_in_dbt = ("project",)  # then it is the default one of whoever the worker is
     airflow_param_mapping = _PLACE

@@ -12,6 +12,7 @@ class ClickhouseUserPasswordProfileMapping(BaseProfileMapping):
     dbt_profile_type = "clickhouse"
     is_community = True
     required_fields = ("host", "user", "schema", "clickhouse")
+    optional_in_dbt = ("clickhouse", "user", "schema")
     secret_fields = ("password",)
     airflow_param_mapping = {
         "host": "host",

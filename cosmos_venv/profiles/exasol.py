@@ -14,6 +14,7 @@ class ExasolUserPasswordProfileMapping(BaseProfileMapping):
     dbt_profile_type = "exasol"
     is_community = True
     required_fields = ("threads", "dsn", "user", "password", "dbname", "schema")
+    optional_in_dbt = ("threads",)
     secret_fields = ("password",)
     airflow_param_mapping = {
         "dsn": "host",

@@ -36,6 +36,7 @@ class SnowflakeBaseProfileMapping(BaseProfileMapping):
     airflow_connection_type = "snowflake"
     dbt_profile_type = "snowflake"
     required_fields: ClassVar[Sequence[str]] = _REQUIRED
+    optional_in_dbt = ("warehouse",)  # then it is the user's default one
     airflow_param_mapping = _PLACE
     default_values = {"threads": 4}
     mock_values = {}

@@ -15,6 +15,7 @@ class StarrocksUserPasswordProfileMapping(BaseProfileMapping):
     dbt_profile_type = "starrocks"
     is_community = True
     required_fields = ("host", "username", "password", "port", "schema")
+    optional_in_dbt = ("port", "schema")
     secret_fields = ("password",)
     airflow_param_mapping = {
         "host": "host",

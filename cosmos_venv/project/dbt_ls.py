@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from cosmos_venv.config import ProjectConfig, RenderConfig
+from cosmos_venv.dbt import log_line
 from cosmos_venv.dbt.project_file import DEFAULT_PACKAGES_FOLDER
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.project.entry import Folders, NodeEntry, to_node
@@ -75,6 +76,8 @@ def parse_dbt_ls_output(
 ) -> dict[str, DbtNode]:
     """Every node that dbt listed, by unique id, in dbt's order. Lines of dbt's log are passed over.
 
+    With ``DBT_LOG_FORMAT=json`` a node is the message of such a line.
+
     :param lines: the output of ``dbt ls --output json``, with or without line ends.
     :param project_path: folder of the project; no file in it is looked at.
     :param root_package: the project's name in dbt; None: every node counts as the project's own.
@@ -84,7 +87,7 @@ def parse_dbt_ls_output(
     folders = Folders(project=project_path, root_package=root_package, packages=packages_folder)
     nodes = {}
     for number, line in enumerate(lines, start=1):
-        node = _node(line, folders, number)
+        node = _node(log_line.message(line), folders, number)
         if node is not None:
             nodes[node.unique_id] = node
     return nodes

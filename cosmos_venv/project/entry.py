@@ -20,6 +20,14 @@ class DependsOn(msgspec.Struct):
     nodes: list[str] | None = None
 
 
+class TestMetadata(msgspec.Struct):
+    """What a generic test has beyond others."""
+
+    __test__ = False  # pytest: no tests in here
+
+    name: str = ""
+
+
 class NodeEntry(msgspec.Struct):
     """The keys of an entry that are read; dbt writes many more, and each release some new ones."""
 
@@ -33,6 +41,14 @@ class NodeEntry(msgspec.Struct):
     freshness: dict[str, Any] | None = None
     fqn: list[str] | None = None
     description: str | None = None
+    # From here on what only a selection asks for, and only a manifest says.
+    name: str | None = None
+    patch_path: str | None = None
+    source_name: str | None = None
+    version: str | float | None = None
+    latest_version: str | float | None = None
+    access: str | None = None
+    test_metadata: TestMetadata | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from cosmos_venv.constants import DbtResourceType
@@ -13,32 +13,26 @@ _TESTS = (DbtResourceType.TEST, DbtResourceType.UNIT_TEST)
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """:param nodes: the selected nodes and their tests, each knowing its tests and what comes after it.
-    :param tests_per_model: ids of the tests of each node that has any, in the project's order.
+    """:param nodes: the selected nodes and tests, each knowing its tests and what comes after it.
+    :param tests_per_model: ids of the selected tests of each node that has any, in the project's order.
     """
 
     nodes: dict[str, DbtNode]
     tests_per_model: dict[str, list[str]]
 
 
-def link(nodes: Mapping[str, DbtNode], selected: Iterable[str]) -> Selection:
-    """Join to the selected nodes every test of which at least one parent is selected, and fill in the relations.
+def link(selected: Mapping[str, DbtNode]) -> Selection:
+    """Fill in the relations between the selected nodes.
 
-    :param nodes: all nodes, in the project's order, which the result keeps.
-    :param selected: unique ids; all must be in ``nodes``.
+    :param selected: the nodes, tests among them, in the project's order, which the result keeps.
     """
-    chosen = set(selected)
     tests_per_model: dict[str, list[str]] = {}
-    joined = set(chosen)
-    for test in nodes.values():
-        if test.resource_type is not DbtResourceType.TEST:
-            continue
-        for parent in dict.fromkeys(test.depends_on):
-            if parent in chosen:
-                tests_per_model.setdefault(parent, []).append(test.unique_id)
-                joined.add(test.unique_id)
-    kept = {unique_id: node for unique_id, node in nodes.items() if unique_id in joined}
-    downstream = _downstream(kept)
+    for test in selected.values():
+        if test.resource_type is DbtResourceType.TEST:
+            for parent in dict.fromkeys(test.depends_on):
+                if parent in selected:
+                    tests_per_model.setdefault(parent, []).append(test.unique_id)
+    downstream = _downstream(selected)
     return Selection(
         nodes={
             unique_id: replace(
@@ -48,7 +42,7 @@ def link(nodes: Mapping[str, DbtNode], selected: Iterable[str]) -> Selection:
                 has_non_detached_test=unique_id in tests_per_model,
                 downstream=downstream.get(unique_id, []),
             )
-            for unique_id, node in kept.items()
+            for unique_id, node in selected.items()
         },
         tests_per_model=tests_per_model,
     )

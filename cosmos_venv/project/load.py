@@ -13,7 +13,7 @@ from cosmos_venv.dbt.project_file import read_dbt_project
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.project.dbt_ls import parse_dbt_ls_output
 from cosmos_venv.project.links import link
-from cosmos_venv.project.manifest import read_manifest
+from cosmos_venv.project.manifest import Manifest
 from cosmos_venv.project.node import DbtNode
 
 logger = logging.getLogger(__name__)
@@ -48,11 +48,19 @@ class DbtGraph:
         :raises CosmosLoadDbtException: when the project cannot be loaded; the text says what is missing or broken.
         """
         self.load_method, reason = self._decide()
-        nodes = self._load_manifest() if self.load_method is LoadMode.DBT_MANIFEST else self._load_dbt_ls()
-        selection = link(nodes, nodes)
-        self.nodes = self.filtered_nodes = selection.nodes
+        if self.load_method is LoadMode.DBT_MANIFEST:
+            self.nodes, selected = self._load_manifest()
+        else:
+            self.nodes = selected = self._load_dbt_ls()
+        selection = link(selected)
+        # The selected ones know their tests and what comes after them.
+        self.nodes = {**self.nodes, **selection.nodes}
+        self.filtered_nodes = selection.nodes
         self.tests_per_model = selection.tests_per_model
-        logger.info("Loaded %d dbt nodes (%s, because %s).", len(self.nodes), self.load_method.value, reason)
+        logger.info(
+            "Loaded %d dbt nodes, of which %d are selected (%s, because %s).",
+            *(len(self.nodes), len(self.filtered_nodes), self.load_method.value, reason),
+        )
 
     @property
     def project_path(self) -> Path:
@@ -85,18 +93,26 @@ class DbtGraph:
             return LoadMode.DBT_MANIFEST, f"there is a manifest at {manifest}"
         return LoadMode.DBT_LS, f"there is no manifest at {manifest}"
 
-    def _load_manifest(self) -> dict[str, DbtNode]:
-        if self.project.manifest_path is None:
+    def _load_manifest(self) -> tuple[dict[str, DbtNode], dict[str, DbtNode]]:
+        """All nodes, and the selected ones."""
+        path, config = self.project.manifest_path, self.render_config
+        if path is None:
             raise CosmosLoadDbtException(
                 "LoadMode.DBT_MANIFEST needs ProjectConfig.manifest_path. Give it, or use LoadMode.DBT_LS."
             )
-        for name in ("select", "exclude", "selector"):
-            if value := getattr(self.render_config, name):
-                raise CosmosLoadDbtException(
-                    f"RenderConfig.{name}={value!r}: selection from a manifest is not there yet; use LoadMode.DBT_LS."
-                )
+        manifest = Manifest(path)
         packages = read_dbt_project(self.project_path).packages_folder
-        return read_manifest(self.project.manifest_path, project_path=self.project_path, packages_folder=packages)
+        nodes = manifest.nodes(project_path=self.project_path, packages_folder=packages)
+        if not (config.select or config.exclude or config.selector):
+            return nodes, nodes
+        ids = manifest.selected(config.select, config.exclude, config.selector)
+        selected = {unique_id: node for unique_id, node in nodes.items() if unique_id in ids}
+        if not selected:
+            logger.warning(
+                "The selection fits nothing in %s: RenderConfig.select=%r, exclude=%r, selector=%r.",
+                *(path, config.select, config.exclude, config.selector),
+            )
+        return nodes, selected
 
     def _load_dbt_ls(self) -> dict[str, DbtNode]:
         from cosmos_venv.project.ls_process import run_dbt_ls

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -13,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 from cosmos_venv import managed
 from cosmos_venv.constants import ExecutionMode
 from cosmos_venv.dbt.command import vars_flags
+from cosmos_venv.dbt.installed import identity_of
+from cosmos_venv.dbt.outputs import Outputs, downloading_in_place
 from cosmos_venv.dbt.package_files import has_packages
 from cosmos_venv.dbt.process import run_dbt
-from cosmos_venv.dbt.results import failure_text
-from cosmos_venv.dbt.workspace import artifacts_of, descriptors_of, downloading_in_place, workspace, written_in_place
+from cosmos_venv.dbt.results import Artifacts, failure_text
+from cosmos_venv.dbt.workspace import descriptors_of, workspace
 from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException, VirtualenvError
 from cosmos_venv.guarded import Cancellation
 from cosmos_venv.project.dbt_ls import ls_arguments
@@ -24,6 +27,7 @@ from cosmos_venv.started_guard import started_ahead
 from cosmos_venv.yaml_text import load_yaml
 
 if TYPE_CHECKING:
+    from cosmos_venv.dbt.partial_parse import ParsedProject
     from cosmos_venv.project.load import DbtGraph
 
 logger = logging.getLogger(__name__)
@@ -62,35 +66,43 @@ def run_dbt_ls(graph: DbtGraph) -> list[str]:
             profile,
             secrets,
         ),
-        workspace(
-            project_dir,
-            install_deps=wants_deps,
-            parsed=managed.parsed_project(
-                project_dir,
-                profile,
-                target_name=graph.profile_config.target_name,
-                variables=variables,
-                which_dbt=dbt.identity,
-            )
-            if graph.project.partial_parse
-            else None,
-        ) as place,
     ):
-        flags = ["--project-dir", str(place), *graph.profile_config.flags(profile)]
-        env = written_in_place(place, _environment(graph, dbt) | secrets)
-        deps = ["deps", *flags, *vars_flags(variables)]
-        arguments = ls_arguments(graph.render_config, graph.project, dbt_vars=variables)
-        packages = managed.project_packages(
-            project_dir, dbt.virtualenv_dir, variables=variables, env=env, which_dbt=dbt.identity
-        )
-        installed = packages.installed(
-            place,
-            install=lambda: _run(dbt, deps, downloading_in_place(place, env), place),
-            cancellation=Cancellation(),
-            report=logger.info,
-        )
-        with installed if wants_deps else nullcontext(()) as keep_open:
-            return _run(dbt, [*arguments, *flags], env, place, keep_open)
+        parsed = _parsed_project(graph, profile, variables, dbt) if graph.project.partial_parse else None
+        with workspace(project_dir, install_deps=wants_deps, parsed=parsed) as place:
+            flags = ["--project-dir", str(place), *graph.profile_config.flags(profile)]
+            env = _environment(graph, dbt) | secrets
+            outputs = Outputs.of(place, env)
+            env = outputs.variables(env)
+            deps = ["deps", *flags, *vars_flags(variables)]
+            arguments = ls_arguments(graph.render_config, graph.project, dbt_vars=variables)
+            packages = managed.project_packages(
+                project_dir, dbt.virtualenv_dir, variables=variables, env=env, which_dbt=dbt.identity
+            )
+            installed = packages.installed(
+                place,
+                install=lambda: _run(dbt, deps, downloading_in_place(place, env), place, outputs.artifacts()),
+                cancellation=Cancellation(),
+                report=logger.info,
+            )
+            with installed if wants_deps else nullcontext(()) as keep_open:
+                artifacts = outputs.artifacts()
+                lines = _run(dbt, [*arguments, *flags], env, place, artifacts, keep_open)
+            if parsed is not None:
+                parsed.keep(artifacts)
+            return lines
+
+
+def _parsed_project(
+    graph: DbtGraph, profiles_yml: Path, variables: Mapping[str, object] | None, dbt: DbtInstallation
+) -> ParsedProject:
+    assert graph.profile_config is not None  # noqa: S101 - as above
+    return managed.parsed_project(
+        graph.project_path,
+        profiles_yml,
+        target_name=graph.profile_config.target_name,
+        variables=variables,
+        which_dbt=dbt.identity,
+    )
 
 
 def _variables(graph: DbtGraph) -> Mapping[str, object] | None:
@@ -102,9 +114,13 @@ def _variables(graph: DbtGraph) -> Mapping[str, object] | None:
 
 
 def _run(
-    dbt: DbtInstallation, arguments: list[str], env: Mapping[str, str], place: Path, keep_open: tuple[int, ...] = ()
+    dbt: DbtInstallation,
+    arguments: list[str],
+    env: Mapping[str, str],
+    place: Path,
+    artifacts: Artifacts,
+    keep_open: tuple[int, ...] = (),
 ) -> list[str]:
-    artifacts = artifacts_of(place, env)
     try:
         result = run_dbt(
             [dbt.executable, *arguments],
@@ -135,7 +151,7 @@ def _installation(graph: DbtGraph) -> Iterator[DbtInstallation]:
     render, execution = graph.render_config, graph.execution_config
     if render.has_own_executable or execution.execution_mode is not ExecutionMode.VIRTUALENV:
         named = render.dbt_executable_path if render.has_own_executable else execution.dbt_executable_path
-        yield DbtInstallation(executable=str(named), identity=str(named))
+        yield DbtInstallation(executable=str(named), identity=identity_of(shutil.which(str(named)) or str(named)))
         return
     directory = _kept_directory(graph)
     try:

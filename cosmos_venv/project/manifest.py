@@ -1,4 +1,4 @@
-"""Which nodes does a ``manifest.json`` hold?
+"""Which nodes does a ``manifest.json`` hold, and which of them are selected?
 
 A typed reader that ignores what it does not need, and names file, entry and fault where it cannot read what it needs.
 """
@@ -6,15 +6,21 @@ A typed reader that ignores what it does not need, and names file, entry and fau
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from cosmos_venv.constants import DbtResourceType
 from cosmos_venv.dbt.project_file import DEFAULT_PACKAGES_FOLDER
-from cosmos_venv.exceptions import CosmosLoadDbtException
+from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.project.entry import Folders, NodeEntry, to_node
 from cosmos_venv.project.node import DbtNode
+from cosmos_venv.project.selection import Definitions, IndirectSelection, SelectionGraph, evaluate, from_lists
+from cosmos_venv.project.selection.tree import Part
 
 OLDEST_SCHEMA = 9
 """The manifest schema of dbt 1.5, the first whose entries are like today's."""
@@ -34,36 +40,115 @@ class _Manifest(msgspec.Struct):
     sources: dict[str, msgspec.Raw] | None = None
     exposures: dict[str, msgspec.Raw] | None = None
     unit_tests: dict[str, msgspec.Raw] | None = None
+    metrics: dict[str, msgspec.Raw] | None = None
+    semantic_models: dict[str, msgspec.Raw] | None = None
+    saved_queries: dict[str, msgspec.Raw] | None = None
+    functions: dict[str, msgspec.Raw] | None = None
+    selectors: dict[str, Any] | None = None
 
-    def entries(self) -> dict[str, msgspec.Raw]:
+    def rendered(self) -> dict[str, msgspec.Raw]:
         return {**self.nodes, **(self.sources or {}), **(self.exposures or {}), **(self.unit_tests or {})}
+
+    def others(self) -> dict[str, msgspec.Raw]:
+        """What no task is made of, but selections lead to and through."""
+        sections = (self.metrics, self.semantic_models, self.saved_queries, self.functions)
+        return {unique_id: raw for section in sections for unique_id, raw in (section or {}).items()}
 
 
 _MANIFEST = msgspec.json.Decoder(_Manifest)
 _ENTRY = msgspec.json.Decoder(NodeEntry)
 
 
-def read_manifest(
-    path: Path, *, project_path: Path, packages_folder: str = DEFAULT_PACKAGES_FOLDER
-) -> dict[str, DbtNode]:
-    """Every enabled node by unique id, in the manifest's order: nodes, sources, exposures, unit tests.
-
-    Analyses are left out, as ``dbt ls`` leaves them out, so that both ways of loading give the same nodes.
+class Manifest:
+    """What a ``manifest.json`` of dbt 1.5 or later says.
 
     :param path: the manifest, a local file.
-    :param project_path: folder of the project that the manifest describes; no file in it is looked at.
-    :param packages_folder: where dbt installs packages, relative to the project.
-    :raises CosmosLoadDbtException: when the file cannot be read as a manifest of dbt 1.5 or later.
+    :raises CosmosLoadDbtException: when the file cannot be read as one.
     """
-    manifest = _decode(path)
-    _refuse_old_schema(path, manifest.metadata.dbt_schema_version)
-    folders = Folders(project=project_path, root_package=manifest.metadata.project_name, packages=packages_folder)
-    nodes = {}
-    for unique_id, raw in manifest.entries().items():
-        node = _node(path, unique_id, raw, folders)
-        if node is not None and node.resource_type is not DbtResourceType.ANALYSIS:
-            nodes[unique_id] = node
-    return nodes
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._content = _decode(path)
+        _refuse_old_schema(path, self._content.metadata.dbt_schema_version)
+
+    @cached_property
+    def _entries(self) -> dict[str, NodeEntry]:
+        return self._decoded(self._content.rendered())
+
+    def nodes(self, *, project_path: Path, packages_folder: str = DEFAULT_PACKAGES_FOLDER) -> dict[str, DbtNode]:
+        """Every enabled node by unique id, in the manifest's order: nodes, sources, exposures, unit tests.
+
+        Analyses are left out, as ``dbt ls`` leaves them out, so that both ways of loading give the same nodes.
+
+        :param project_path: folder of the project that the manifest describes; no file in it is looked at.
+        :param packages_folder: where dbt installs packages, relative to the project.
+        :raises CosmosLoadDbtException: when an entry cannot be read.
+        """
+        root = self._content.metadata.project_name
+        folders = Folders(project=project_path, root_package=root, packages=packages_folder)
+        nodes = {}
+        for unique_id, entry in self._entries.items():
+            with self._naming(unique_id):
+                node = to_node(entry, unique_id=unique_id, folders=folders)
+            if node is not None and node.resource_type is not DbtResourceType.ANALYSIS:
+                nodes[unique_id] = node
+        return nodes
+
+    def selected(
+        self,
+        select: Sequence[str],
+        exclude: Sequence[str],
+        selector: str | None,
+        *,
+        indirect_selection: IndirectSelection = IndirectSelection.EAGER,
+    ) -> set[str]:
+        """Ids of what dbt would select, of every kind that the manifest has.
+
+        :param select: dbt's selection texts; none: everything. Likewise ``exclude``.
+        :param selector: name of a YAML selector; where given, the other two do not count, as in dbt.
+        :param indirect_selection: which tests come with their parents, where the selector says nothing of it.
+        :raises CosmosValueError: when dbt would refuse an item or a definition.
+        :raises CosmosLoadDbtException: when there is no selector of that name, or an entry cannot be read.
+        """
+        if selector:
+            return evaluate(self._graph, self._named(selector, indirect_selection))
+        return evaluate(self._graph, from_lists(select, exclude, indirect_selection))
+
+    @cached_property
+    def _graph(self) -> SelectionGraph:
+        entries = {**self._entries, **self._decoded(self._content.others())}
+        return SelectionGraph(entries, project_name=self._content.metadata.project_name)
+
+    def _named(self, selector: str, indirect_selection: IndirectSelection) -> Part:
+        entries = self._content.selectors or {}
+        if selector not in entries:
+            known = f"It has: {', '.join(sorted(entries))}." if entries else "It has none at all."
+            raise CosmosLoadDbtException(
+                f"RenderConfig.selector={selector!r} is not in {self._path}. {known} Define it in selectors.yml and "
+                "write the manifest anew."
+            )
+        definitions = {
+            name: entry["definition"]
+            for name, entry in entries.items()
+            if isinstance(entry, dict) and "definition" in entry
+        }
+        if selector not in definitions:
+            raise CosmosValueError(f"{self._path}: selector {selector!r} has no definition. {_WAY_OUT}")
+        return Definitions(definitions, indirect_selection).tree(selector)
+
+    def _decoded(self, raw_entries: Mapping[str, msgspec.Raw]) -> dict[str, NodeEntry]:
+        entries = {}
+        for unique_id, raw in raw_entries.items():
+            with self._naming(unique_id):
+                entries[unique_id] = _ENTRY.decode(raw)
+        return entries
+
+    @contextmanager
+    def _naming(self, unique_id: str) -> Iterator[None]:
+        try:
+            yield
+        except (msgspec.DecodeError, ValueError) as error:
+            raise CosmosLoadDbtException(f"{self._path}: entry {unique_id}: {error}. {_WAY_OUT}") from error
 
 
 def _decode(path: Path) -> _Manifest:
@@ -87,13 +172,6 @@ def _read(path: Path) -> bytes:
         raise CosmosLoadDbtException(
             f"ProjectConfig.manifest_path {path} cannot be read: {error.strerror or error}. {_WAY_OUT}"
         ) from error
-
-
-def _node(path: Path, unique_id: str, raw: msgspec.Raw, folders: Folders) -> DbtNode | None:
-    try:
-        return to_node(_ENTRY.decode(raw), unique_id=unique_id, folders=folders)
-    except (msgspec.DecodeError, ValueError) as error:
-        raise CosmosLoadDbtException(f"{path}: entry {unique_id}: {error}. {_WAY_OUT}") from error
 
 
 def _refuse_old_schema(path: Path, version: str) -> None:

@@ -139,3 +139,25 @@ def test_an_own_profile_that_is_not_there_is_refused(tmp_path: Path) -> None:
         config.validate_profiles_yml()
     with pytest.raises(CosmosValueError, match=r"there is no profiles\.yml at"), config.ensure_profile():
         pass
+
+
+@pytest.mark.parametrize("name", ["profiles.yml", "prod.yml"])
+def test_a_relative_path_is_one_of_the_workers_folder(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """dbt runs elsewhere, and would look for the folder there."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dbt").mkdir()
+    (tmp_path / "dbt" / name).write_text("shop: {}")
+
+    with of_file(Path("dbt") / name).ensure_profile() as (path, _):
+        monkeypatch.chdir("/")
+        assert path.is_absolute()
+        assert path.read_text() == "shop: {}"
+
+
+def test_a_relative_path_that_leads_nowhere_is_told_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(CosmosValueError, match=rf"there is no profiles\.yml at {tmp_path}/dbt/profiles\.yml"):
+        of_file(Path("dbt/profiles.yml")).validate_profiles_yml()

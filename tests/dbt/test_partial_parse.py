@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 import pytest
 
+from cosmos_venv.dbt.outputs import Outputs
 from cosmos_venv.dbt.partial_parse import PARTIAL_PARSE_FILE, ParsedProject, kept_file
 from cosmos_venv.dbt.workspace import workspace
 
@@ -61,11 +62,13 @@ def dbt(project: Path) -> Dbt:
 
     def run(parsed: ParsedProject, leaves: str | None = None) -> OneCommand:
         with workspace(project, install_deps=False, parsed=parsed) as place:
+            artifacts = Outputs.of(place, {}).artifacts()
             file = place / "target" / PARTIAL_PARSE_FILE
             found = msgspec.msgpack.decode(file.read_bytes()) if file.exists() else None
             if leaves is not None:
                 file.parent.mkdir(exist_ok=True)
                 file.write_bytes(parse_file(place, leaves))
+            parsed.keep(artifacts)
         roots = {home["path"]["project_root"] for home in found["files"].values()} if found else set()
         roots |= {node["root_path"] for node in found["nodes"].values()} if found else set()
         return OneCommand(offered=found and found["made_for"], roots=roots, place=place)
@@ -82,19 +85,47 @@ def test_what_one_command_leaves_the_next_is_offered(project: Path, kept: Path, 
     assert list(kept.parent.iterdir()) == [kept]
 
 
-def test_a_command_that_fails_leaves_nothing(project: Path, kept: Path) -> None:
+def leave(parsed: ParsedProject, project: Path, content: bytes | None) -> None:
+    """One command that leaves this content, or what it was offered."""
+    with workspace(project, install_deps=False, parsed=parsed) as place:
+        artifacts = Outputs.of(place, {}).artifacts()
+        (place / "target").mkdir(exist_ok=True)
+        if content is not None:
+            (place / "target" / PARTIAL_PARSE_FILE).write_bytes(content)
+        parsed.keep(artifacts)
+
+
+def test_a_file_that_was_cut_short_is_not_kept(project: Path, kept: Path) -> None:
+    """A dbt that is killed by the kernel may leave half of it."""
     parsed = ParsedProject(project_dir=project, kept=kept)
+    whole = parse_file(project, "whole")
 
-    def fail() -> None:
-        with workspace(project, install_deps=False, parsed=parsed) as place:
-            (place / "target").mkdir()
-            (place / "target" / PARTIAL_PARSE_FILE).write_bytes(parse_file(place, "failed"))
-            raise RuntimeError("dbt failed")
+    leave(parsed, project, whole)
+    leave(parsed, project, whole[: len(whole) // 2])
 
-    with pytest.raises(RuntimeError, match="dbt failed"):
-        fail()
+    assert kept.read_bytes() == whole
 
-    assert not kept.exists()
+
+def test_what_dbt_has_not_written_anew_is_not_kept_again(project: Path, kept: Path) -> None:
+    parsed = ParsedProject(project_dir=project, kept=kept)
+    leave(parsed, project, parse_file(project, "first"))
+    os.utime(kept, times=(time.time() - 60,) * 2)
+    before = kept.stat()
+
+    leave(parsed, project, None)
+
+    assert (kept.stat().st_ino, kept.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_a_copy_that_is_still_used_stays_young(project: Path, kept: Path) -> None:
+    """The oldest are removed when there are many."""
+    parsed = ParsedProject(project_dir=project, kept=kept)
+    leave(parsed, project, parse_file(project, "first"))
+    os.utime(kept, times=(time.time() - 2 * 86_400,) * 2)
+
+    leave(parsed, project, None)
+
+    assert time.time() - kept.stat().st_mtime < 3_600
 
 
 @pytest.mark.parametrize("where", ["kept", "shipped"])

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 
-from cosmos_venv.dbt.results import TAIL_LINES, Artifacts, Warned, failure_text, warnings_in
+import pytest
+
+from cosmos_venv.dbt.results import MOST_FAILURES, TAIL_LINES, Artifacts, Warned, failure_text, warnings_in
 
 
 def test_failed_nodes_head_the_text_and_dbts_last_lines_follow(tmp_path: Path) -> None:
@@ -156,3 +159,79 @@ def test_freshness_is_shown_indented_and_a_half_file_as_it_is(tmp_path: Path) ->
 
     (tmp_path / "sources.json").write_text('{"resu')
     assert artifacts.freshness() == '{"resu'
+
+
+def in_json(*messages: str) -> list[str]:
+    """As dbt writes its output with DBT_LOG_FORMAT=json."""
+    return [json.dumps({"data": {}, "info": {"level": "info", "msg": message}}) for message in messages]
+
+
+def test_output_in_json_says_what_output_in_text_says(tmp_path: Path) -> None:
+    said = ["", "Warning in test unique_id (models/schema.yml)", "\x1b[31mGot 3 results\x1b[0m", "Done. WARN=1"]
+
+    assert warnings_in(in_json(*said)) == [Warned(name="unique_id", message="Got 3 results")]
+    assert failure_text(Artifacts(target=tmp_path), lines=in_json(*said)).splitlines() == [
+        "dbt's last lines:",
+        *("Warning in test unique_id (models/schema.yml)", "Got 3 results", "Done. WARN=1"),
+    ]
+
+
+def fail(target: Path, *unique_ids: str, message: str = "no column x") -> None:
+    """Results of a run in which these nodes failed, each with a compiled file of its name."""
+    results = [{"unique_id": each, "status": "error", "message": message} for each in unique_ids]
+    (target / "run_results.json").write_text(json.dumps({"results": results}))
+
+
+def compile_to(target: Path, *paths: str) -> None:
+    for path in paths:
+        (target / "compiled" / path).parent.mkdir(parents=True, exist_ok=True)
+        (target / "compiled" / path).write_text("select 1")
+
+
+def test_of_thousands_of_failures_the_first_are_shown_and_the_rest_is_counted(tmp_path: Path) -> None:
+    names = [f"m{number}" for number in range(1_000)]
+    fail(tmp_path, *(f"model.p.{name}" for name in names))
+    compile_to(tmp_path, *(f"p/models/{name}.sql" for name in names))
+    began = time.process_time()
+
+    failures = Artifacts(target=tmp_path).failures()
+
+    assert time.process_time() - began < 5  # a look at each file for each node is a million of them
+    assert len(failures) == MOST_FAILURES + 1
+    assert failures[-1] == f"... and {1_000 - MOST_FAILURES} more nodes failed."
+
+
+def test_a_message_without_end_is_cut(tmp_path: Path) -> None:
+    fail(tmp_path, "model.p.m", message="x" * 1_000_000)
+
+    assert len(failure_text(Artifacts(target=tmp_path), lines=[])) < 10_000
+
+
+@pytest.mark.parametrize(
+    ("unique_id", "file"),
+    [
+        ("model.p.piers", "p/models/piers.sql"),
+        ("model.p.piers.v2", "p/models/piers_v2.sql"),
+        ("model.p.piers.v3", "p/models/piers.v3.sql"),
+        ("model.p.cranes.v1", "p/models/cranes.sql"),
+        ("model.other.piers", "other/models/piers.sql"),
+        ("test.p.unique_piers_id.1a2b", "p/models/schema.yml/unique_piers_id.sql"),
+    ],
+)
+def test_the_compiled_file_is_that_of_the_nodes_package_and_version(tmp_path: Path, unique_id: str, file: str) -> None:
+    fail(tmp_path, unique_id)
+    compile_to(
+        *(tmp_path, "a/models/piers.sql", "other/models/piers.sql", "p/models/piers.sql", "p/models/piers_v2.sql"),
+        *("p/models/piers.v3.sql", "p/models/cranes.sql", "p/models/schema.yml/unique_piers_id.sql"),
+    )
+
+    (failure,) = Artifacts(target=tmp_path).failures()
+
+    assert failure.endswith(f"compiled/{file}")
+
+
+def test_a_log_that_dbt_has_begun_anew_is_read_from_its_beginning(tmp_path: Path) -> None:
+    log = tmp_path / "dbt.log"
+    log.write_text(json.dumps({"info": {"level": "error", "msg": "no such macro"}}))
+
+    assert Artifacts(target=tmp_path, log_file=log, log_begins_at=10_000_000).errors() == ["no such macro"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.dbt.package_files import has_packages
-from cosmos_venv.dbt.workspace import workspace, written_in_place
+from cosmos_venv.dbt.workspace import workspace
 from cosmos_venv.exceptions import CosmosValueError
 
 
@@ -71,16 +71,6 @@ def test_packages_deep_in_the_project_are_installed_beside_it_not_in_it(project:
         assert (place / "vendor" / "notes.txt").read_text() == "ours"
 
     assert contents(project) == before
-
-
-def test_dbt_is_told_to_write_into_the_workspace_unless_the_user_says_otherwise(tmp_path: Path) -> None:
-    assert written_in_place(tmp_path, {"A": "1"}) == {
-        "A": "1",
-        "DBT_TARGET_PATH": str(tmp_path / "target"),
-        "DBT_LOG_FORMAT_FILE": "json",
-        "DBT_LOG_PATH": str(tmp_path / "logs"),
-    }
-    assert written_in_place(tmp_path, {"DBT_TARGET_PATH": "/mine"})["DBT_TARGET_PATH"] == "/mine"
 
 
 @pytest.mark.parametrize(

@@ -165,7 +165,7 @@ def test_a_full_disk_for_temporary_files_is_told_by_its_name(
     mount_point: Path, tmp_path: Path, make_spec: Spec, start_python: StartPython
 ) -> None:
     # Room for the folder of the installation, and for what pip tries out there: with none it would take /tmp.
-    place = within(setup=tmpfs(mount_point, "nr_inodes=5"), variables=[f"TMPDIR={mount_point}"])
+    place = within(setup=tmpfs(mount_point, "nr_inodes=7"), variables=[f"TMPDIR={mount_point}"])
     make_room, store = remounted(mount_point, "nr_inodes=10000"), tmp_path / "store"
 
     full, with_room = uses_of(start_python(USE, store, "pip", as_json(make_spec()), make_room, within=place))

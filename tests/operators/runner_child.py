@@ -55,13 +55,13 @@ def succeeds() -> dict[str, Any]:
 
 
 def chooses() -> dict[str, Any]:
-    return {"mode": operator()._chosen_mode().name}
+    task = operator()
+    return {"mode": task._chosen_mode(task.dbt_executable_path).name}
 
 
 def chooses_the_executable() -> dict[str, Any]:
     task = operator()
-    task.dbt_executable_path = "/bin/sh"
-    return {"mode": task._chosen_mode().name}
+    return {"mode": task._chosen_mode("/bin/sh").name}
 
 
 def fails() -> dict[str, Any]:

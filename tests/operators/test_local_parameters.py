@@ -313,15 +313,6 @@ def test_packages_are_copied_where_that_is_wanted(
     assert seen == [(is_link, not is_link)]
 
 
-def test_the_parse_file_is_kept_where_it_is_said(make_here: Make, cosmos_fake_venv: FakeVenv, tmp_path: Path) -> None:
-    def parse(project_dir: str, context: object) -> None:
-        (Path(project_dir) / "target" / "partial_parse.msgpack").write_bytes(b"parsed")
-
-    make_here("Run", cache_dir=tmp_path / "cache", callback=parse).execute({})
-
-    assert list((tmp_path / "cache").rglob("*.msgpack"))
-
-
 @pytest.mark.parametrize(("cancels", "expected"), [(True, "SIGINT"), (False, "SIGTERM")])
 def test_a_kill_begins_with_the_signal_that_was_asked_for(
     make_here: Make, cosmos_fake_venv: FakeVenv, cancels: bool, expected: str

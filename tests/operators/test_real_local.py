@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from cosmos_venv.compat import AirflowException
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.operators import local
+from cosmos_venv.profiles import DbtProfileConfigVars, DuckDBUserPasswordProfileMapping
 
 ROOT = Path(__file__).resolve().parents[2]
 DBT = ROOT / ".cache" / "envs" / "dbt111" / "bin" / "dbt"
@@ -50,10 +52,12 @@ def make(dbt_project: Path, tmp_path: Path) -> Make:
         return getattr(local, f"Dbt{name}LocalOperator")(
             task_id="task",
             project_dir=dbt_project,
-            profile_config=ProfileConfig("harbor", "dev", profiles_yml_filepath=dbt_project / "profiles.yml"),
             dbt_executable_path=DBT,
             env={"DBT_SEND_ANONYMOUS_USAGE_STATS": "false"},
-            **arguments,
+            **{
+                "profile_config": ProfileConfig("harbor", "dev", profiles_yml_filepath=dbt_project / "profiles.yml"),
+                **arguments,
+            },
         )
 
     return make
@@ -94,3 +98,61 @@ def test_what_a_real_dbt_says_of_its_failures_heads_the_error(make: Make, dbt_pr
         "depends on a node named 'nowhere' which was not found"
         in str(of_the_project.value).partition("dbt's last lines:")[0]
     )
+
+
+def test_settings_of_the_profile_hide_nothing_that_dbt_says(
+    make: Make, dbt_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With them dbt writes its log to the task in JSON, and no artifacts."""
+    monkeypatch.setenv("AIRFLOW_CONN_HARBOR", json.dumps({"conn_type": "duckdb", "host": f"{tmp_path}/harbor.duckdb"}))
+    settings = DbtProfileConfigVars(log_format="json", write_json=False, printer_width=200)
+    mapping = DuckDBUserPasswordProfileMapping("harbor", dbt_config_vars=settings)
+    given = {"profile_config": ProfileConfig("harbor", "dev", profile_mapping=mapping)}
+    (dbt_project / "models" / "broken.sql").write_text("select nothing from (select 1 as a)")
+    told: list[dict[str, Any]] = []
+
+    with pytest.raises(AirflowException) as failed:
+        make("Run", select="staging broken", **given).execute({})
+    make("Test", select="staging", on_warning_callback=told.append, **given).execute({})
+
+    reasons, _, tail = str(failed.value).partition("dbt's last lines:")
+    assert 'Referenced column "nothing" not found' in reasons
+    assert "Done. PASS=1 WARN=0 ERROR=1" in tail
+    assert '"info"' not in tail
+    assert (told[0]["test_names"], told[0]["test_results"]) == (
+        ["unique_staging_id"],
+        ["Got 1 result, configured to warn if != 0"],
+    )
+
+
+def test_a_real_dbt_runs_what_has_changed_since_the_last_success(make: Make, dbt_project: Path, tmp_path: Path) -> None:
+    """Each run has a folder of its own, which must not make everything look changed."""
+
+    def run(select: str = "state:modified+", **arguments: Any) -> list[str]:
+        ran: list[str] = []
+
+        def look(project_dir: str, **_: Any) -> None:
+            results = json.loads((Path(project_dir) / "target" / "run_results.json").read_text())["results"]
+            ran.extend(result["unique_id"].split(".")[2] for result in results)
+
+        make("Build", select=select, callback=look, **arguments).execute({})
+        return sorted(ran)
+
+    (dbt_project / "models" / "schema.yml").unlink()
+    given: dict[str, Any] = {"state": "last_success", "defer_to_state": True}
+    first, second = run(**given), run(**given)
+    (dbt_project / "models" / "staging.sql").write_text("select 2 as id\n")
+    third, fourth = run(**given), run(**given)
+
+    assert first == ["mart", "piers", "ships", "staging"]
+    assert (second, third, fourth) == ([], ["mart", "staging"], [])
+
+
+def test_a_target_folder_that_stays_leads_no_later_run_to_a_folder_that_is_gone(make: Make, tmp_path: Path) -> None:
+    """dbt-duckdb loads a seed from the folder that the parse file names, and a dbt that is let alone reads its last."""
+    there = ["--target-path", str(tmp_path / "stays")]
+
+    for _ in range(2):
+        make("Seed", dbt_cmd_flags=there).execute({})
+
+    assert (tmp_path / "stays" / "partial_parse.msgpack").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -209,10 +210,24 @@ def test_a_rendered_directory_is_used(make_operator: MakeOperator, dbt_calls: Ca
     assert dbt_calls()[0].prefix.is_relative_to(tmp_path)
 
 
-def test_the_invocation_mode_is_always_a_subprocess(make_operator: MakeOperator) -> None:
-    operator = make_operator(invocation_mode=InvocationMode.DBT_RUNNER)
+def test_the_invocation_mode_is_always_a_subprocess_and_another_is_not_ignored_in_silence(
+    make_operator: MakeOperator,
+) -> None:
+    with pytest.warns(UserWarning, match=r"invocation_mode=.*DBT_RUNNER is ignored.*take the local operator"):
+        operator = make_operator(invocation_mode=InvocationMode.DBT_RUNNER)
 
     assert operator.invocation_mode is InvocationMode.SUBPROCESS
+
+
+def test_a_dbt_of_ones_own_is_not_ignored_in_silence(make_operator: MakeOperator) -> None:
+    with pytest.warns(UserWarning, match=r"dbt_executable_path=/opt/dbt is ignored"):
+        make_operator(dbt_executable_path="/opt/dbt")
+
+
+def test_what_is_no_other_wish_warns_of_nothing(make_operator: MakeOperator) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        make_operator(invocation_mode=InvocationMode.SUBPROCESS, dbt_executable_path=None)
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,43 @@ def test_a_missing_field_of_any_warehouse_is_named_and_a_given_one_counts(monkey
     PostgresUserPasswordProfileMapping("sample", {"host": "h", "dbname": "d", "schema": "s"}).validate()
 
 
+WITHOUT_ALL_THAT_IS_REQUIRED: list[tuple[type[BaseProfileMapping], dict[str, Any], dict[str, Any]]] = [
+    (profiles.ClickhouseUserPasswordProfileMapping, {"conn_type": "generic", "host": "h", "password": "p"}, {}),
+    (
+        profiles.ExasolUserPasswordProfileMapping,
+        {"conn_type": "exasol", "host": "h", "login": "u", "password": "p"},
+        {"schema": "s", "database": "d"},
+    ),
+    (
+        profiles.SnowflakeUserPasswordProfileMapping,
+        {"conn_type": "snowflake", "login": "u", "password": "p", "extra": {"account": "a", "database": "d"}},
+        {"schema": "s"},
+    ),
+    (profiles.PostgresUserPasswordProfileMapping, {"conn_type": "postgres", "host": "h"}, {"database": "d"}),
+    (profiles.TrinoLDAPProfileMapping, {"conn_type": "trino", "host": "h", "port": 8080}, {"catalog": "c"}),
+    (profiles.GoogleCloudOauthProfileMapping, {"conn_type": "google_cloud_platform"}, {}),
+]
+"""Class, Connection and arguments; Postgres, Trino and Google get the same besides, see the test."""
+
+
+@pytest.mark.parametrize(
+    ("cls", "connection", "arguments"), WITHOUT_ALL_THAT_IS_REQUIRED, ids=lambda value: getattr(value, "__name__", "")
+)
+def test_what_dbt_runs_with_is_not_refused(
+    cls: type[BaseProfileMapping],
+    connection: dict[str, Any],
+    arguments: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A field that only tells classes apart, one with a default in dbt, one that goes by dbt's other name for it."""
+    connect(monkeypatch, **{"login": "u", "password": "p"} | connection)
+    mapping = cls("sample", {"dataset" if "Google" in cls.__name__ else "schema": "s"} | arguments)
+
+    mapping.validate()
+
+    assert not mapping.can_claim_connection()
+
+
 def test_what_dbt_needs_and_no_connection_has_is_asked_for_before_dbt_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_SAMPLE", "postgres://u:p@h/d")
 

@@ -62,7 +62,7 @@ def test_a_manifest_that_is_there_is_loaded(method: LoadMode, log: pytest.LogCap
     assert made.tests_per_model["seed.harbor_ops.raw_ports"] == [
         "test.harbor_ops.not_null_raw_ports_port_id.1d4e824298"
     ]
-    assert "Loaded 31 dbt nodes (dbt_manifest, because " in log.text
+    assert "Loaded 31 dbt nodes, of which 31 are selected (dbt_manifest, because " in log.text
 
 
 def test_loading_again_gives_the_same() -> None:
@@ -95,14 +95,54 @@ def test_without_a_manifest_dbt_lists_the_nodes(
     assert "manifest" in log.text
 
 
-@pytest.mark.parametrize("option", [{"select": ["tag:a"]}, {"exclude": ["tag:a"]}, {"selector": "nightly"}])
-def test_selecting_from_a_manifest_is_refused_not_ignored(option: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("option", "expected"),
+    [
+        (
+            {"select": ["raw_ports"]},
+            ["seed.harbor_ops.raw_ports", "test.harbor_ops.not_null_raw_ports_port_id.1d4e824298"],
+        ),
+        ({"select": ["raw_ports"], "exclude": ["test_type:generic"]}, ["seed.harbor_ops.raw_ports"]),
+    ],
+)
+def test_what_dbt_would_select_is_selected_from_a_manifest(option: dict[str, Any], expected: list[str]) -> None:
     made = graph(ProjectConfig(DATA, manifest_path=MANIFEST), RenderConfig(**option))
 
+    made.load()
+
+    assert list(made.filtered_nodes) == expected
+    assert len(made.nodes) == 31
+    assert bool(made.tests_per_model) is (len(expected) > 1)
+    assert made.filtered_nodes["seed.harbor_ops.raw_ports"].has_test is (len(expected) > 1)
+
+
+def test_a_yaml_selector_of_the_manifest_stands_above_select() -> None:
+    made = graph(ProjectConfig(DATA, manifest_path=MANIFEST), RenderConfig(select=["nothing"], selector="only_marts"))
+
+    made.load()
+
+    assert made.filtered_nodes
+    assert len(made.filtered_nodes) < 31
+
+
+def test_a_selector_that_the_manifest_has_not_is_refused_with_those_it_has() -> None:
+    made = graph(ProjectConfig(DATA, manifest_path=MANIFEST), RenderConfig(selector="nightly"))
+
     with pytest.raises(
-        CosmosLoadDbtException, match=r"selection from a manifest is not there yet; use LoadMode\.DBT_LS"
+        CosmosLoadDbtException,
+        match=r"selector='nightly' is not in .*manifest\.json\. It has: only_marts, port_calls_family",
     ):
         made.load()
+
+
+def test_a_selection_that_fits_nothing_says_so(log: pytest.LogCaptureFixture) -> None:
+    made = graph(ProjectConfig(DATA, manifest_path=MANIFEST), RenderConfig(select=["nothing"]))
+
+    made.load()
+
+    assert made.filtered_nodes == {}
+    assert "The selection fits nothing" in log.text
+    assert "select=['nothing']" in log.text
 
 
 def test_the_manifest_mode_needs_a_manifest() -> None:

@@ -109,3 +109,15 @@ def test_a_node_that_cannot_be_read_is_an_error_with_its_line(line: str, words: 
 
 def test_no_output_is_no_node() -> None:
     assert parse_dbt_ls_output([], project_path=PROJECT) == {}
+
+
+def test_nodes_are_found_in_a_log_in_json_too() -> None:
+    """With DBT_LOG_FORMAT=json, of the worker's environment or of the profile, a node is the message of an event."""
+    events = [
+        {"data": {"node_info": {"unique_id": "model.shop.b"}}, "info": {"msg": "Found 1 model", "name": "FoundStats"}},
+        {"data": {"msg": NODE}, "info": {"msg": NODE, "name": "PrintEvent", "level": "info"}},
+    ]
+
+    nodes = parse_dbt_ls_output(map(json.dumps, events), project_path=PROJECT)
+
+    assert list(nodes) == ["model.shop.a"]

@@ -11,7 +11,7 @@ import pytest
 from cosmos_venv.constants import DbtResourceType
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.project.dbt_ls import parse_dbt_ls_output
-from cosmos_venv.project.manifest import read_manifest
+from cosmos_venv.project.manifest import Manifest
 
 PROJECT = Path(__file__).parent.parent / "data" / "rendering-project"
 
@@ -27,7 +27,7 @@ def manifest(tmp_path: Path, nodes: dict[str, Any], **more: Any) -> Path:
 
 
 def test_a_manifest_and_dbt_ls_of_one_project_give_the_same_nodes() -> None:
-    from_manifest = read_manifest(PROJECT / "manifest.json", project_path=PROJECT)
+    from_manifest = Manifest(PROJECT / "manifest.json").nodes(project_path=PROJECT)
     from_ls = parse_dbt_ls_output(
         (PROJECT / "dbt_ls.jsonl").read_text().splitlines(), project_path=PROJECT, root_package="harbor_ops"
     )
@@ -37,14 +37,14 @@ def test_a_manifest_and_dbt_ls_of_one_project_give_the_same_nodes() -> None:
 
 
 def test_unit_tests_are_read_and_analyses_are_not() -> None:
-    types = {node.resource_type for node in read_manifest(PROJECT / "manifest.json", project_path=PROJECT).values()}
+    types = {node.resource_type for node in Manifest(PROJECT / "manifest.json").nodes(project_path=PROJECT).values()}
 
     assert DbtResourceType.UNIT_TEST in types
     assert DbtResourceType.ANALYSIS not in types
 
 
 def test_only_an_age_that_is_set_counts_as_freshness() -> None:
-    nodes = read_manifest(PROJECT / "manifest.json", project_path=PROJECT)
+    nodes = Manifest(PROJECT / "manifest.json").nodes(project_path=PROJECT)
 
     fresh = sorted(node.resource_name for node in nodes.values() if node.has_freshness)
 
@@ -57,7 +57,7 @@ def test_files_of_packages_lie_in_the_packages_folder(tmp_path: Path) -> None:
         {"model.shop.a": entry(package_name="shop"), "model.utils.b": entry(package_name="utils")},
     )
 
-    nodes = read_manifest(path, project_path=tmp_path, packages_folder="vendor")
+    nodes = Manifest(path).nodes(project_path=tmp_path, packages_folder="vendor")
 
     assert nodes["model.shop.a"].file_path == tmp_path / "models/a.sql"
     assert nodes["model.utils.b"].file_path == tmp_path / "vendor/utils/models/a.sql"
@@ -66,19 +66,19 @@ def test_files_of_packages_lie_in_the_packages_folder(tmp_path: Path) -> None:
 def test_paths_written_on_windows_are_understood(tmp_path: Path) -> None:
     path = manifest(tmp_path, {"model.shop.a": entry(original_file_path="models\\sub\\a.sql")})
 
-    assert read_manifest(path, project_path=tmp_path)["model.shop.a"].original_file_path == Path("models/sub/a.sql")
+    assert Manifest(path).nodes(project_path=tmp_path)["model.shop.a"].original_file_path == Path("models/sub/a.sql")
 
 
 def test_nodes_that_no_file_declares_are_left_out(tmp_path: Path) -> None:
     path = manifest(tmp_path, {"model.other.a": entry(original_file_path=""), "model.shop.a": entry()})
 
-    assert list(read_manifest(path, project_path=tmp_path)) == ["model.shop.a"]
+    assert list(Manifest(path).nodes(project_path=tmp_path)) == ["model.shop.a"]
 
 
 def test_unknown_keys_and_types_of_a_newer_dbt_are_no_obstacle(tmp_path: Path) -> None:
     path = manifest(tmp_path, {"wonder.shop.a": entry("wonder", news={"x": 1})}, wonders={"a": {}})
 
-    assert read_manifest(path, project_path=tmp_path)["wonder.shop.a"].resource_type.value == "wonder"
+    assert Manifest(path).nodes(project_path=tmp_path)["wonder.shop.a"].resource_type.value == "wonder"
 
 
 @pytest.mark.parametrize(
@@ -101,13 +101,13 @@ def test_a_file_that_is_no_manifest_is_named_with_fault_and_way_out(tmp_path: Pa
     path.write_bytes(content)
 
     with pytest.raises(CosmosLoadDbtException, match=rf"({words}).*(?s:.*)`dbt parse` or `dbt compile`"):
-        read_manifest(path, project_path=tmp_path)
+        Manifest(path).nodes(project_path=tmp_path)
 
 
 @pytest.mark.parametrize("name", ["absent.json", "."])
 def test_a_manifest_that_cannot_be_opened_is_named(tmp_path: Path, name: str) -> None:
     with pytest.raises(CosmosLoadDbtException, match=r"manifest_path .* cannot be read: (No such file|Is a directory)"):
-        read_manifest(tmp_path / name, project_path=tmp_path)
+        Manifest(tmp_path / name).nodes(project_path=tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_a_broken_entry_is_named(tmp_path: Path, unique_id: str, broken: dict[st
     path = manifest(tmp_path, {"model.shop.good": entry(), unique_id: broken})
 
     with pytest.raises(CosmosLoadDbtException) as refusal:
-        read_manifest(path, project_path=tmp_path)
+        Manifest(path).nodes(project_path=tmp_path)
 
     assert words in str(refusal.value)
 
@@ -141,7 +141,7 @@ def test_manifests_before_dbt_1_5_are_refused(tmp_path: Path, version: int, is_r
     path = manifest(tmp_path, {"model.shop.a": entry()}, metadata=metadata)
 
     if not is_refused:
-        assert list(read_manifest(path, project_path=tmp_path)) == ["model.shop.a"]
+        assert list(Manifest(path).nodes(project_path=tmp_path)) == ["model.shop.a"]
         return
     with pytest.raises(CosmosLoadDbtException, match=r"schema v8; v9 \(dbt 1\.5\) or later is needed"):
-        read_manifest(path, project_path=tmp_path)
+        Manifest(path).nodes(project_path=tmp_path)

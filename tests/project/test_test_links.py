@@ -25,10 +25,10 @@ def full(short: str) -> str:
     return f"{kind}.shop.{name}"
 
 
-def test_a_test_joins_when_one_of_its_parents_is_selected() -> None:
-    nodes = project(model_a=[], model_b=["model_a"], test_both=["model_a", "model_b"], test_other=["model_b"])
+def test_a_test_counts_for_each_of_its_parents_that_is_selected() -> None:
+    nodes = project(model_a=[], test_both=["model_a", "model_b"])
 
-    selection = link(nodes, ["model.shop.a"])
+    selection = link(nodes)
 
     assert list(selection.nodes) == ["model.shop.a", "test.shop.both"]
     assert selection.tests_per_model == {"model.shop.a": ["test.shop.both"]}
@@ -36,27 +36,27 @@ def test_a_test_joins_when_one_of_its_parents_is_selected() -> None:
     assert selection.nodes["model.shop.a"].has_non_detached_test
 
 
-def test_a_test_without_parents_and_a_unit_test_join_nothing() -> None:
-    nodes = project(model_a=[], test_lonely=[], unit_test_a=["model_a"])
+def test_a_node_whose_tests_are_not_selected_has_none() -> None:
+    assert not link(project(model_a=[])).nodes["model.shop.a"].has_test
 
-    selection = link(nodes, ["model.shop.a"])
 
-    assert list(selection.nodes) == ["model.shop.a"]
+def test_a_test_without_parents_and_a_unit_test_count_for_nothing() -> None:
+    selection = link(project(model_a=[], test_lonely=[], unit_test_a=["model_a"]))
+
+    assert list(selection.nodes) == ["model.shop.a", "test.shop.lonely", "unit_test.shop.a"]
     assert not selection.nodes["model.shop.a"].has_test
 
 
 def test_downstream_are_the_selected_children_without_tests() -> None:
-    nodes = project(seed_raw=[], model_a=["seed_raw"], model_b=["seed_raw"], test_t=["seed_raw"])
+    nodes = project(seed_raw=[], model_a=["seed_raw", "model_gone"], test_t=["seed_raw"])
 
-    selection = link(nodes, ["seed.shop.raw", "model.shop.a"])
-
-    assert selection.nodes["seed.shop.raw"].downstream == ["model.shop.a"]
+    assert link(nodes).nodes["seed.shop.raw"].downstream == ["model.shop.a"]
 
 
 def test_a_parent_named_twice_counts_once() -> None:
     nodes = project(model_a=[], model_b=["model_a", "model_a"], test_t=["model_a", "model_a"])
 
-    selection = link(nodes, nodes)
+    selection = link(nodes)
 
     assert selection.tests_per_model == {"model.shop.a": ["test.shop.t"]}
     assert selection.nodes["model.shop.a"].downstream == ["model.shop.b"]
@@ -65,6 +65,6 @@ def test_a_parent_named_twice_counts_once() -> None:
 def test_linking_again_changes_nothing() -> None:
     nodes = project(seed_raw=[], model_a=["seed_raw"], test_t=["model_a"])
 
-    once = link(nodes, nodes)
+    once = link(nodes)
 
-    assert link(once.nodes, once.nodes) == once
+    assert link(once.nodes) == once

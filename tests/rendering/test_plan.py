@@ -38,7 +38,7 @@ def node(unique_id: str, *depends_on: str, **config: Any) -> DbtNode:
 
 def planned(*nodes: DbtNode, render: RenderConfig | None = None, operator_args: dict[str, Any] | None = None) -> Plan:
     by_id = {each.unique_id: each for each in nodes}
-    selection = link(by_id, by_id)
+    selection = link(by_id)
     return plan(
         selection.nodes,
         tests_per_model=selection.tests_per_model,

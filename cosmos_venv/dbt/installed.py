@@ -1,0 +1,57 @@
+"""Which dbt is installed there? Its version and its adapters', read from the files of its environment.
+
+dbt is not started for this: that takes longer than most of what the answer is good for.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+
+def identity_of(executable: str) -> str:
+    """A text that differs where the dbt behind this path may be another one: its place, and every dbt package there.
+
+    For a dbt whose packages are not found beside it, such as a script that starts one elsewhere, it is the script's
+    own time and size: dbt itself then looks whether a parse file is of its version.
+    """
+    real = os.path.realpath(executable)
+    folders = _site_packages(Path(real).parent.parent)
+    return "\n".join([executable, *(_dbt_packages(folders) or _stamp(real))])
+
+
+def in_this_python() -> str:
+    """The same for the dbt that this Python would import."""
+    try:
+        spec = importlib.util.find_spec("dbt")
+    except (ImportError, ValueError):
+        spec = None
+    folders = [Path(folder).parent for folder in (spec.submodule_search_locations or ())] if spec else []
+    return "\n".join(["in this Python", *_dbt_packages(folders)])
+
+
+def _site_packages(environment: Path) -> Iterator[Path]:
+    for lib in ("lib", "lib64"):
+        for python in sorted((environment / lib).glob("python3*")):
+            yield from (python / name for name in ("site-packages", "dist-packages"))
+
+
+def _dbt_packages(folders: Iterable[Path]) -> list[str]:
+    """Such as ``dbt_core-1.11.2.dist-info``."""
+    found: set[str] = set()
+    for folder in folders:
+        try:
+            found.update(name for name in os.listdir(folder) if name.startswith("dbt_") and name.endswith(".dist-info"))  # noqa: PTH208 - names only
+        except OSError:
+            continue
+    return sorted(found)
+
+
+def _stamp(path: str) -> list[str]:
+    try:
+        status = os.stat(path)  # noqa: PTH116 - a text
+    except OSError:
+        return []
+    return [str(status.st_mtime_ns), str(status.st_size)]

@@ -1,0 +1,72 @@
+"""What of an earlier run does dbt compare with and defer to? Its artifacts; those that are kept lie in one file.
+
+One file, because it appears whole in a folder (by a rename) and in object storage (by its upload) alike.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from pathlib import Path
+
+from cosmos_venv.dbt.results import Artifacts
+
+MANIFEST = "manifest.json"
+NAMES = (MANIFEST, "run_results.json", "sources.json")
+"""What dbt reads in a state folder: for ``state:`` and ``--defer``, for ``result:``, for ``source_status:``."""
+
+PACKED_SUFFIX = ".zip"
+# Old enough for every dbt that knows these flags: a newer one reads it too.
+_EMPTY_VERSIONS = {MANIFEST: "manifest/v9", "run_results.json": "run-results/v4", "sources.json": "sources/v3"}
+_NO_NODES = (
+    *("nodes", "sources", "macros", "docs", "exposures", "metrics", "groups", "selectors", "disabled"),
+    *("parent_map", "child_map", "group_map"),
+)
+
+
+def packed(artifacts: Artifacts) -> bytes | None:
+    """The artifacts of a run as one file; None where dbt has written no manifest."""
+    found = {name: content for name in NAMES if (content := artifacts.content(name)) is not None}
+    if MANIFEST not in found:
+        return None
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in found.items():
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+def unpack(content: bytes, folder: Path) -> None:
+    """Write what was packed into the folder, which is made.
+
+    :raises ValueError: when it is no such file, or only a part of one.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            found = {name: archive.read(name) for name in NAMES if name in archive.namelist()}
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, OSError, EOFError) as error:
+        raise ValueError(f"no packed artifacts: {error}") from error
+    if MANIFEST not in found:
+        raise ValueError(f"no packed artifacts: there is no {MANIFEST} among them")
+    write(found, folder)
+
+
+def write(contents: dict[str, bytes], folder: Path) -> None:
+    """Write these artifacts into the folder, which is made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+
+
+def write_empty(folder: Path) -> None:
+    """Write the artifacts of a run of nothing: for dbt every node is new then, and there is none to defer to."""
+    write({name: json.dumps(_empty(name)).encode() for name in NAMES}, folder)
+
+
+def _empty(name: str) -> dict[str, object]:
+    version = f"https://schemas.getdbt.com/dbt/{_EMPTY_VERSIONS[name]}.json"
+    metadata = {"dbt_schema_version": version, "generated_at": "1970-01-01T00:00:00Z", "env": {}}
+    if name == MANIFEST:
+        return {"metadata": metadata, **{each: {} for each in _NO_NODES}}
+    return {"metadata": metadata, "results": [], "elapsed_time": 0.0, "args": {}}

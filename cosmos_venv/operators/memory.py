@@ -1,0 +1,75 @@
+"""How much memory did a task take, its dbt included? Asked for by ``[cosmos] enable_debug_mode``."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from cosmos_venv.compat import BaseOperator
+
+XCOM_KEY = "cosmos_debug_max_memory_mb"
+_MEGABYTE = 1024 * 1024
+
+
+@contextmanager
+def memory_tracked(
+    operator: BaseOperator, context: Context | Mapping[str, Any], *, interval: float
+) -> Iterator[Callable[[], float]]:
+    """Within this block the resident memory of this process and all below it is looked at.
+
+    The most that was seen, in megabytes, is told in the log and pushed as XCom, after a failure too; the block is given
+    a function that says it meanwhile.
+
+    :param interval: seconds between two looks.
+    """
+    seen = [_resident()]
+    is_over = threading.Event()
+
+    def look() -> None:
+        while not is_over.wait(interval):
+            seen[0] = max(seen[0], _resident())
+
+    looking = threading.Thread(target=look, name="cosmos-venv-memory", daemon=True)
+    looking.start()
+    try:
+        yield lambda: seen[0] / _MEGABYTE
+    finally:
+        is_over.set()
+        looking.join()
+        _tell(operator, context, round(max(seen[0], _resident()) / _MEGABYTE, 2))
+
+
+def _tell(operator: BaseOperator, context: Context | Mapping[str, Any], megabytes: float) -> None:
+    operator.log.info("Max memory usage (RSS, incl. children): %.2f MB", megabytes)
+    if "ti" not in context:
+        return
+    try:
+        context["ti"].xcom_push(key=XCOM_KEY, value=megabytes)
+    except Exception:
+        operator.log.warning("The XCom %s could not be pushed.", XCOM_KEY, exc_info=True)
+
+
+def _resident() -> int:
+    this = psutil.Process()
+    return sum(_resident_of(process) for process in (this, *_below(this)))
+
+
+def _below(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return process.children(recursive=True)
+    except psutil.Error:
+        return []
+
+
+def _resident_of(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_info().rss)
+    except psutil.Error:  # gone meanwhile
+        return 0

@@ -1,0 +1,157 @@
+"""One item of a selection: a method and its value, and how far it reaches along the graph. Read as dbt reads it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from cosmos_venv.exceptions import CosmosValueError
+
+METHODS = (
+    *("access", "config", "exposure", "file", "fqn", "group", "metric", "package", "path", "resource_type", "result"),
+    *(
+        "saved_query",
+        "semantic_model",
+        "source",
+        "source_status",
+        "state",
+        "tag",
+        "test_name",
+        "test_type",
+        "unit_test",
+    ),
+    "version",
+)
+
+# What dbt takes for the three parts of an item. Anything else belongs to the value: "++x" asks for a node called "+x".
+_ITEM = re.compile(
+    r"(?P<childrens_parents>@)?"
+    r"(?:(?P<parents>(?P<parents_depth>\d*)\+))?"
+    r"(?:(?P<method>[\w.]+):)?(?P<value>.*?)"
+    r"(?P<children>\+(?P<children_depth>\d*))?"
+)
+_SUFFIXES_OF_FILES = (".sql", ".py", ".csv")
+
+
+class IndirectSelection(str, Enum):
+    """Which tests come with their parents: dbt's ``--indirect-selection``.
+
+    Of a selected node with ``EAGER`` every test; with ``CAUTIOUS`` those whose parents are all selected; with
+    ``BUILDABLE`` those whose parents are selected or come before what is; with ``EMPTY`` none.
+    """
+
+    EAGER = "eager"
+    CAUTIOUS = "cautious"
+    BUILDABLE = "buildable"
+    EMPTY = "empty"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Criterion:
+    """What one item asks for.
+
+    :param method: one of ``METHODS``.
+    :param arguments: what follows the method after dots: the keys of ``config.meta.owner``.
+    :param value: text; in YAML it may be a number or a bool too.
+    :param parents: how many steps to go up; None: as far as there is anything. 0: not at all.
+    :param children: the same down.
+    :param childrens_parents: whether what builds all children comes along (``@``).
+    """
+
+    method: str
+    value: Any
+    arguments: tuple[str, ...] = ()
+    parents: int | None = 0
+    children: int | None = 0
+    childrens_parents: bool = False
+    indirect_selection: IndirectSelection = IndirectSelection.EAGER
+    raw: str = field(default="", compare=False)
+
+    @classmethod
+    def from_text(cls, text: str, indirect_selection: IndirectSelection = IndirectSelection.EAGER) -> Criterion:
+        """An item without blanks and commas: ``@tag:nightly``, ``2+fct_orders``.
+
+        :raises CosmosValueError: when dbt would refuse it, naming the item.
+        """
+        found = _ITEM.fullmatch(text)
+        if found is None:
+            raise CosmosValueError(f"selection item {text!r} has a line break in it: write each item as one word.")
+        parts = found.groupdict()
+        if parts["childrens_parents"] and parts["children"]:
+            raise CosmosValueError(
+                f"selection item {text!r} has an @ before and a + behind: dbt takes one of them. "
+                "The @ selects all children already."
+            )
+        method, arguments = _method(parts["method"], parts["value"], text)
+        return cls(
+            method=method,
+            arguments=arguments,
+            value=parts["value"],
+            parents=_steps(parts["parents"], parts["parents_depth"]),
+            children=_steps(parts["children"], parts["children_depth"]),
+            childrens_parents=bool(parts["childrens_parents"]),
+            indirect_selection=indirect_selection,
+            raw=text,
+        )
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any], indirect_selection: IndirectSelection) -> Criterion:
+        """An item of a YAML selector: ``method`` and ``value`` and what else dbt knows beside them.
+
+        :param indirect_selection: where the mapping says nothing of it.
+        :raises CosmosValueError: when dbt would refuse it, naming the mapping.
+        """
+        shown = dict(mapping)
+        if mapping.get("childrens_parents") and mapping.get("children"):
+            raise CosmosValueError(f"selector item {shown} has childrens_parents and children: dbt takes one of them.")
+        method, arguments = _method(str(mapping["method"]), mapping["value"], str(shown))
+        given = mapping.get("indirect_selection", indirect_selection)
+        try:
+            chosen = IndirectSelection(given)
+        except ValueError:
+            modes = ", ".join(mode.value for mode in IndirectSelection)
+            raise CosmosValueError(
+                f"selector item {shown}: indirect_selection is {given!r}, not one of {modes}."
+            ) from None
+        return cls(
+            method=method,
+            arguments=arguments,
+            value=mapping["value"],
+            parents=_yaml_steps(mapping, "parents"),
+            children=_yaml_steps(mapping, "children"),
+            childrens_parents=bool(mapping.get("childrens_parents")),
+            indirect_selection=chosen,
+            raw=str(shown),
+        )
+
+
+def _method(given: str | None, value: str, item: str) -> tuple[str, tuple[str, ...]]:
+    if given is None:
+        if "/" in value:
+            return "path", ()
+        return ("file" if value.lower().endswith(_SUFFIXES_OF_FILES) else "fqn"), ()
+    method, *arguments = given.split(".")
+    if method not in METHODS:
+        raise CosmosValueError(
+            f"selection item {item!r}: {method!r} is none of dbt's methods. Known are: {', '.join(METHODS)}."
+        )
+    return method, tuple(arguments)
+
+
+def _steps(operator: str | None, depth: str | None) -> int | None:
+    if operator is None:
+        return 0
+    return int(depth) if depth else None
+
+
+def _yaml_steps(mapping: Mapping[str, Any], direction: str) -> int | None:
+    """As dbt has it any true value is a yes, and a depth of 0 is none at all."""
+    depth = mapping.get(f"{direction}_depth")
+    try:
+        steps = int(depth) if depth else None
+    except (TypeError, ValueError):
+        raise CosmosValueError(f"selector item {dict(mapping)}: {direction}_depth is {depth!r}, no number.") from None
+    return steps if mapping.get(direction) else 0

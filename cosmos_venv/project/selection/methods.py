@@ -1,0 +1,237 @@
+"""What does a method find? One function for each of dbt's, over what a manifest says of the nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from fnmatch import fnmatchcase
+from typing import Any
+
+from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.project.entry import NodeEntry
+from cosmos_venv.project.selection.criterion import Criterion
+from cosmos_venv.project.selection.graph import Labels, SelectionGraph, path_of
+from cosmos_venv.project.selection.names import is_wild
+from cosmos_venv.project.selection.paths import matching_paths
+
+_RESOURCE_TYPES = (
+    *("analysis", "doc", "exposure", "fixture", "function", "group", "macro", "metric", "model", "operation", "rpc"),
+    *("saved_query", "seed", "semantic_model", "snapshot", "source", "sql_operation", "test", "unit_test"),
+)
+_APART = ("source", "exposure", "metric", "unit_test", "semantic_model", "saved_query", "function")
+# How a model's version compares with the latest one.
+_VERSIONS = {"latest": 0, "prerelease": 1, "old": -1, "none": None}
+_TEST_TYPES = ("generic", "schema", "data", "singular", "unit")
+
+
+def find(graph: SelectionGraph, criterion: Criterion) -> set[str]:
+    """Ids of the nodes that the criterion names itself, without what it reaches along the graph.
+
+    :raises CosmosValueError: when dbt would refuse the value; the text names the item.
+    """
+    if not isinstance(criterion.value, str) and criterion.method != "config":
+        raise CosmosValueError(f"selection item {criterion.raw}: {criterion.value!r} is no text. Put it in quotes.")
+    try:
+        return set(_FINDERS[criterion.method](graph, criterion))
+    except CosmosValueError as error:
+        raise CosmosValueError(f"selection item {criterion.raw!r}: {error}") from None
+
+
+def _by_label(labels: Labels) -> Callable[[SelectionGraph, Criterion], Iterable[str]]:
+    """A finder that compares the value, wildcards and all, with what ``labels`` gives of each node."""
+
+    def find_labelled(graph: SelectionGraph, criterion: Criterion) -> Iterable[str]:
+        return _labelled(graph, labels, criterion.value)
+
+    return find_labelled
+
+
+def _labelled(graph: SelectionGraph, labels: Labels, value: str) -> Iterable[str]:
+    index = graph.labelled(labels)
+    if not is_wild(value):
+        return index.get(value, ())
+    return (unique_id for label, ids in index.items() if fnmatchcase(label, value) for unique_id in ids)
+
+
+def _tags(entry: NodeEntry) -> Iterable[str]:
+    if entry.tags is not None:
+        return entry.tags
+    tags = (entry.config or {}).get("tags") or ()  # all that unit tests have
+    return (tags,) if isinstance(tags, str) else tags
+
+
+def _group(entry: NodeEntry) -> Iterable[str]:
+    group = (entry.config or {}).get("group")
+    is_groupable = entry.resource_type == "metric" or entry.resource_type not in _APART
+    return (group,) if group and is_groupable else ()
+
+
+def _file_names(entry: NodeEntry) -> Iterable[str]:
+    name = path_of(entry).rpartition("/")[2]
+    stem = name.rpartition(".")[0]
+    return (name, stem or name)
+
+
+def _package_name(entry: NodeEntry) -> Iterable[str]:
+    return (entry.package_name or "",)
+
+
+def _test_names(entry: NodeEntry) -> Iterable[str]:
+    if entry.resource_type == "unit_test":
+        return (entry.name or "",)
+    return (entry.test_metadata.name,) if entry.resource_type == "test" and entry.test_metadata else ()
+
+
+def _find_package(graph: SelectionGraph, criterion: Criterion) -> Iterable[str]:
+    is_root = criterion.value == "this" and graph.project_name is not None
+    return _labelled(graph, _package_name, str(graph.project_name) if is_root else criterion.value)
+
+
+def _find_fqn(graph: SelectionGraph, criterion: Criterion) -> Iterable[str]:
+    return graph.names.meant_by(criterion.value)
+
+
+def _find_path(graph: SelectionGraph, criterion: Criterion) -> Iterable[str]:
+    return matching_paths(graph, criterion.value)
+
+
+def _find_config(graph: SelectionGraph, criterion: Criterion) -> Iterable[str]:
+    value = criterion.value
+    if criterion.arguments == ("severity",):
+        value = _AnyCase(value)
+    for unique_id, entry in graph.entries.items():
+        if entry.resource_type in _APART and entry.resource_type != "source":
+            continue
+        found = _descend(entry.config or {}, criterion.arguments)
+        if any(_is_same(each, value) for each in (found if isinstance(found, list) else [found])):
+            yield unique_id
+
+
+class _AnyCase(str):
+    """Text that equals what differs from it in case only."""
+
+    __slots__ = ()
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return self.lower() == (other.lower() if isinstance(other, str) else other)
+
+
+_NOTHING = object()
+
+
+def _descend(config: Any, keys: Iterable[str]) -> Any:
+    value = config
+    for key in keys:
+        # dbt looks for an attribute first: a key that is called like a method of a mapping is never found.
+        if not isinstance(value, dict) or key not in value or (value is not config and hasattr(value, key)):
+            return _NOTHING
+        value = value[key]
+    return value
+
+
+def _is_same(found: Any, value: Any) -> bool:
+    return bool(value == found) or (isinstance(found, bool) and str(value).lower() == str(found).lower())
+
+
+def _find_resource_type(graph: SelectionGraph, criterion: Criterion) -> Iterable[str]:
+    if criterion.value not in _RESOURCE_TYPES:
+        raise CosmosValueError(f"{criterion.value!r} is no resource type. dbt knows: {', '.join(_RESOURCE_TYPES)}.")
+    return (unique_id for unique_id, _ in graph.of_type(criterion.value))
+
+
+def _find_source(graph: SelectionGraph, criterion: Criterion) -> Iterable[str]:
+    wanted = criterion.value.split(".")
+    if len(wanted) > len(("package", "source", "table")):
+        raise CosmosValueError("write source, source.table or package.source.table.")
+    if len(wanted) == 1:
+        wanted = [*wanted, "*"]
+    package, source, table = wanted if len(wanted) > len(("source", "table")) else ["*", *wanted]
+    for unique_id, entry in graph.of_type("source"):
+        names = (entry.package_name or "", entry.source_name or "", entry.name or "")
+        if all(map(fnmatchcase, names, (package, source, table))):
+            yield unique_id
+
+
+def _by_name(resource_type: str) -> Callable[[SelectionGraph, Criterion], Iterable[str]]:
+    """A finder for kinds of nodes that have a name of their own, in a package."""
+
+    def find_named(graph: SelectionGraph, criterion: Criterion) -> Iterable[str]:
+        package, _, name = criterion.value.rpartition(".")
+        if "." in package:
+            raise CosmosValueError(f"write the name of the {resource_type}, or package.name.")
+        for unique_id, entry in graph.of_type(resource_type):
+            is_in_package = not _ or fnmatchcase(entry.package_name or "", package)
+            if is_in_package and fnmatchcase(entry.name or "", name):
+                yield unique_id
+
+    return find_named
+
+
+def _find_access(graph: SelectionGraph, criterion: Criterion) -> Iterable[str]:
+    return (unique_id for unique_id, entry in graph.of_type("model") if entry.access == criterion.value)
+
+
+def _find_test_type(graph: SelectionGraph, criterion: Criterion) -> Iterable[str]:
+    if criterion.value not in _TEST_TYPES:
+        raise CosmosValueError(f"{criterion.value!r} is no type of tests. dbt knows: {', '.join(_TEST_TYPES)}.")
+    if criterion.value == "unit":
+        return (unique_id for unique_id, _ in graph.of_type("unit_test"))
+    wanted = {"generic": (True,), "schema": (True,), "singular": (False,), "data": (True, False)}[criterion.value]
+    return (unique_id for unique_id, entry in graph.of_type("test") if (entry.test_metadata is not None) in wanted)
+
+
+def _find_version(graph: SelectionGraph, criterion: Criterion) -> Iterable[str]:
+    if criterion.value not in _VERSIONS:
+        raise CosmosValueError(f"{criterion.value!r} is none of what dbt knows of versions: {', '.join(_VERSIONS)}.")
+    for unique_id, entry in graph.of_type("model"):
+        version, latest = entry.version, entry.latest_version
+        if criterion.value == "none":
+            is_found = version is None
+        elif version is None or latest is None:
+            is_found = False
+        else:
+            order = _compare_versions(version, latest)
+            is_found = order == _VERSIONS[criterion.value]
+        if is_found:
+            yield unique_id
+
+
+def _compare_versions(left: str | float, right: str | float) -> int:
+    try:
+        numbers = float(left), float(right)
+    except ValueError:
+        texts = str(left), str(right)
+        return (texts[0] > texts[1]) - (texts[0] < texts[1])
+    return (numbers[0] > numbers[1]) - (numbers[0] < numbers[1])
+
+
+def _refuse(_: SelectionGraph, criterion: Criterion) -> Iterable[str]:
+    raise CosmosValueError(
+        f"{criterion.method} compares with the artifacts of another run, and none are given. "
+        "Let dbt select at run time: give its operators --state."
+    )
+
+
+_FINDERS: dict[str, Callable[[SelectionGraph, Criterion], Iterable[str]]] = {
+    "access": _find_access,
+    "config": _find_config,
+    "exposure": _by_name("exposure"),
+    "file": _by_label(_file_names),
+    "fqn": _find_fqn,
+    "group": _by_label(_group),
+    "metric": _by_name("metric"),
+    "package": _find_package,
+    "path": _find_path,
+    "resource_type": _find_resource_type,
+    "result": _refuse,
+    "saved_query": _by_name("saved_query"),
+    "semantic_model": _by_name("semantic_model"),
+    "source": _find_source,
+    "source_status": _refuse,
+    "state": _refuse,
+    "tag": _by_label(_tags),
+    "test_name": _by_label(_test_names),
+    "test_type": _find_test_type,
+    "unit_test": _by_name("unit_test"),
+    "version": _find_version,
+}

@@ -1,0 +1,195 @@
+"""One run of a local operator: which dbt it starts, where that writes, what is kept of it, who is told."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import psutil
+import pytest
+
+from cosmos_venv.compat import AirflowException
+from cosmos_venv.config import ProfileConfig
+from cosmos_venv.constants import InvocationMode
+from cosmos_venv.operators.local import DbtRunLocalOperator
+from cosmos_venv.operators.memory import XCOM_KEY, memory_tracked
+from pytest_cosmos_venv import FakeVenv, RunTask
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+Make = Callable[..., Any]
+
+
+class ParsingRun(DbtRunLocalOperator):
+    """dbt run, as if the look-alike wrote a parse file."""
+
+    def run_subprocess(self, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any) -> Any:
+        result = super().run_subprocess(command, env, cwd, **kwargs)
+        Path(cwd, "target").mkdir(exist_ok=True)
+        Path(cwd, "target", "partial_parse.msgpack").write_bytes(msgspec.msgpack.encode({"parsed": True}))
+        return result
+
+
+@pytest.fixture
+def make(dbt_project: Path, cosmos_fake_venv: FakeVenv) -> Make:
+    def make(cls: type[DbtRunLocalOperator] = DbtRunLocalOperator, **arguments: Any) -> Any:
+        return cls(
+            **{
+                "task_id": "task",
+                "project_dir": dbt_project,
+                "profile_config": ProfileConfig("harbor", "dev", profiles_yml_filepath=dbt_project / "profiles.yml"),
+                "dbt_executable_path": cosmos_fake_venv.dbt,
+                **arguments,
+            }
+        )
+
+    return make
+
+
+@pytest.mark.parametrize("exit_code", [0, 1], ids=["success", "failure"])
+def test_the_parse_file_is_kept_where_it_is_said_after_a_failure_too(
+    make: Make, cosmos_fake_venv: FakeVenv, tmp_path: Path, exit_code: int
+) -> None:
+    """A failing test or model has been parsed like any other."""
+    if exit_code:
+        cosmos_fake_venv.script("run", exit_code=exit_code)
+    operator = make(ParsingRun, cache_dir=tmp_path / "cache")
+
+    with pytest.raises(AirflowException, match="exit code 1") if exit_code else nullcontext():
+        operator.execute({})
+
+    (kept,) = (tmp_path / "cache").rglob("*.msgpack")
+    assert msgspec.msgpack.decode(kept.read_bytes()) == {"parsed": True}
+
+
+def test_another_dbt_at_the_same_path_has_a_parse_file_of_its_own(
+    make: Make, cosmos_fake_venv: FakeVenv, tmp_path: Path
+) -> None:
+    """As after an upgrade in place."""
+    make(ParsingRun, cache_dir=tmp_path / "cache").execute({})
+    (core,) = cosmos_fake_venv.dbt.parents[1].glob("lib/python3*/site-packages/dbt_core-*.dist-info")
+    core.rename(core.with_name("dbt_core-99.0.dist-info"))
+    make(ParsingRun, cache_dir=tmp_path / "cache").execute({})
+
+    assert len(list((tmp_path / "cache").rglob("*.msgpack"))) == 2
+
+
+def test_a_dbt_in_the_worker_is_told_from_one_that_stands_elsewhere(
+    make: Make, cosmos_fake_venv: FakeVenv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though one path may have been given for both: what is kept of the one is no use to the other."""
+    operator, elsewhere = make(), str(cosmos_fake_venv.dbt)
+    as_process, in_worker = (operator._which_dbt(elsewhere, mode) for mode in InvocationMode)
+    monkeypatch.setattr("sysconfig.get_path", lambda *_: str(cosmos_fake_venv.dbt.parent))
+
+    assert as_process.startswith(elsewhere)
+    assert in_worker.startswith("in this Python")
+    assert operator._which_dbt(elsewhere, InvocationMode.DBT_RUNNER) == as_process
+
+
+@pytest.mark.parametrize("by", ["env", "variable", "flag"])
+def test_artifacts_are_found_where_the_user_has_dbt_write_them(
+    make: Make, cosmos_fake_venv: FakeVenv, tmp_path: Path, by: str
+) -> None:
+    cosmos_fake_venv.script("run", nodes={"mart": "error"})
+    mine = tmp_path / "mine"
+    ways: dict[str, dict[str, Any]] = {
+        "env": {"env": {"DBT_TARGET_PATH": str(mine)}},
+        "variable": {"env": {"DBT_ENGINE_TARGET_PATH": str(mine)}},
+        "flag": {"dbt_cmd_flags": ["--target-path", str(mine)]},
+    }
+
+    with pytest.raises(AirflowException, match=r"model\.harbor\.mart: error"):
+        make(**ways[by]).execute({})
+
+    assert (mine / "run_results.json").exists()
+
+
+def test_folders_that_merely_the_worker_names_are_not_those_of_its_tasks(
+    make: Make, cosmos_fake_venv: FakeVenv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All tasks of the worker would write over each other's artifacts, and read them as their own."""
+    for name in ("DBT_TARGET_PATH", "DBT_LOG_PATH"):
+        monkeypatch.setenv(name, str(tmp_path / "of the worker"))
+    cosmos_fake_venv.script("run", nodes={"mart": "error"})
+
+    with pytest.raises(AirflowException, match=r"model\.harbor\.mart: error"):
+        make().execute({})
+
+    assert not (tmp_path / "of the worker").exists()
+
+
+@pytest.mark.parametrize("executable", [None, "dbt", "bin/dbt"])
+def test_dbt_is_the_one_that_the_worker_finds_although_its_path_is_not_handed_on(
+    make: Make, cosmos_fake_venv: FakeVenv, monkeypatch: pytest.MonkeyPatch, executable: str | None
+) -> None:
+    folder = cosmos_fake_venv.dbt.parent
+    monkeypatch.setenv("PATH", str(folder))
+    monkeypatch.chdir(folder.parent)
+
+    make(dbt_executable_path=executable, append_env=False).execute({})
+
+    (call,) = cosmos_fake_venv.calls
+    assert "PATH" not in call.env
+
+
+def test_callbacks_are_called_when_dbt_deps_has_failed(
+    make: Make, cosmos_fake_venv: FakeVenv, dbt_project: Path
+) -> None:
+    """It is a failure like any other: who notifies somebody of one wants this told too."""
+    (dbt_project / "packages.yml").write_text("packages: [{package: dbt-labs/dbt_utils, version: 1.3.0}]\n")
+    cosmos_fake_venv.script("deps", exit_code=2, stdout=["Could not resolve host"])
+    called: list[str] = []
+
+    with pytest.raises(AirflowException, match=r"(?s)exit code 2.*Could not resolve host"):
+        make(callback=lambda project_dir, **_: called.append(project_dir)).execute({})
+
+    assert len(called) == 1
+    assert [call.command for call in cosmos_fake_venv.calls] == ["deps"]
+
+
+@pytest.mark.parametrize("exit_code", [0, 1], ids=["success", "failure"])
+def test_the_memory_of_a_task_is_told_where_the_debug_mode_asks(
+    make: Make,
+    cosmos_fake_venv: FakeVenv,
+    cosmos_run_task: RunTask,
+    monkeypatch: pytest.MonkeyPatch,
+    exit_code: int,
+) -> None:
+    if exit_code:
+        cosmos_fake_venv.script("run", exit_code=exit_code)
+    assert XCOM_KEY not in cosmos_run_task(make()).xcoms
+    monkeypatch.setenv("AIRFLOW__COSMOS__ENABLE_DEBUG_MODE", "True")
+    monkeypatch.setenv("AIRFLOW__COSMOS__DEBUG_MEMORY_POLL_INTERVAL_SECONDS", "0.01")
+
+    ran = cosmos_run_task(make())
+
+    assert ran.xcoms[XCOM_KEY] > 10
+    assert f"Max memory usage (RSS, incl. children): {ran.xcoms[XCOM_KEY]:.2f} MB" in ran.log
+
+
+def test_the_most_that_the_task_and_all_below_it_took_counts_also_when_it_is_given_back(make: Make) -> None:
+    pushed: dict[str, float] = {}
+    ti = SimpleNamespace(xcom_push=lambda key, value: pushed.update({key: value}))
+    hungry = "import sys; block = b'x' * 200_000_000; sys.stdin.read()"
+    before = psutil.Process().memory_info().rss / 1024**2
+    deadline = time.monotonic() + 60
+
+    with (
+        memory_tracked(make(), {"ti": ti}, interval=0.01) as most,
+        subprocess.Popen([sys.executable, "-c", hungry], stdin=subprocess.PIPE) as process,
+    ):
+        while most() < before + 180 and time.monotonic() < deadline:
+            threading.Event().wait(0.01)
+        assert process.stdin is not None
+        process.stdin.close()
+
+    assert pushed[XCOM_KEY] > before + 180

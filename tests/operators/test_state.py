@@ -1,0 +1,318 @@
+"""What dbt compares with and defers to: a folder, object storage, the last success of the task itself."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import time
+import zipfile
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cosmos_venv.compat import AirflowException
+from cosmos_venv.config import ProfileConfig
+from cosmos_venv.constants import LAST_SUCCESS
+from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.operators.local import DbtRunLocalOperator
+from cosmos_venv.operators.state import kept_place
+from pytest_cosmos_venv import DbtCall, FakeVenv, RunTask
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+Make = Callable[..., Any]
+
+
+class Looking(DbtRunLocalOperator):
+    """dbt run that sees what dbt is shown as the state."""
+
+    seen: list[dict[str, Any]]
+
+    def run_subprocess(self, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any) -> Any:
+        folder = Path(command[command.index("--state") + 1])
+        self.seen.append({path.name: json.loads(path.read_text()) for path in folder.iterdir()})
+        return super().run_subprocess(command, env, cwd, **kwargs)
+
+
+@pytest.fixture
+def make(dbt_project: Path, cosmos_fake_venv: FakeVenv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
+
+    def make(cls: type[DbtRunLocalOperator] = DbtRunLocalOperator, **arguments: Any) -> Any:
+        operator = cls(
+            **{
+                "task_id": "task",
+                "project_dir": dbt_project,
+                "profile_config": ProfileConfig("harbor", "dev", profiles_yml_filepath=dbt_project / "profiles.yml"),
+                "dbt_executable_path": cosmos_fake_venv.dbt,
+                **arguments,
+            }
+        )
+        if isinstance(operator, Looking):
+            vars(operator)["seen"] = []
+        return operator
+
+    return make
+
+
+@pytest.fixture
+def prod(tmp_path: Path) -> Path:
+    """The artifacts of another run."""
+    folder = tmp_path / "prod"
+    folder.mkdir()
+    (folder / "manifest.json").write_text('{"of": "prod"}')
+    (folder / "run_results.json").write_text('{"results": []}')
+    (folder / "index.html").write_text("of no use")
+    return folder
+
+
+def flags(call: DbtCall) -> list[str]:
+    """The last words of a command line: after those of its place."""
+    words = list(call.arguments)
+    return words[words.index("--target") + 2 :]
+
+
+def test_a_folder_is_named_to_dbt_as_it_is(make: Make, cosmos_fake_venv: FakeVenv, prod: Path) -> None:
+    make(state=prod, defer_to_state=True, favor_state="true").execute({})
+    make().execute({})
+
+    first, second = cosmos_fake_venv.calls
+    assert flags(first) == ["--state", str(prod), "--defer", "--favor-state"]
+    assert flags(second) == []
+
+
+def test_a_relative_folder_is_one_of_the_project(
+    make: Make, cosmos_fake_venv: FakeVenv, dbt_project: Path, prod: Path
+) -> None:
+    """Also in its target folder, which dbt is not shown."""
+    (dbt_project / "target").mkdir()
+    prod.rename(dbt_project / "target" / "prod")
+
+    make(state="target/prod").execute({})
+
+    assert flags(cosmos_fake_venv.calls[0]) == ["--state", str(dbt_project / "target" / "prod")]
+
+
+@pytest.mark.parametrize("is_packed", [False, True], ids=["folder", "packed"])
+def test_artifacts_of_an_object_store_are_fetched(
+    make: Make, prod: Path, memory_store: Callable[[Path], str], is_packed: bool
+) -> None:
+    if is_packed:
+        with zipfile.ZipFile(prod / "all.zip", "w") as archive:
+            archive.write(prod / "manifest.json", "manifest.json")
+            archive.write(prod / "index.html", "../index.html")
+    url = memory_store(prod)
+    operator = make(Looking, state=f"{url}/all.zip" if is_packed else url)
+
+    operator.execute({})
+
+    others: dict[str, Any] = {} if is_packed else {"run_results.json": {"results": []}}
+    assert operator.seen == [{"manifest.json": {"of": "prod"}, **others}]
+
+
+@pytest.fixture
+def memory_store() -> Any:
+    """Puts the files of a folder into an object store of Airflow's, and gives the URL."""
+    try:
+        storage = import_module("airflow.sdk.io")
+    except ImportError:  # Airflow 2
+        storage = import_module("airflow.io.store")
+    store = import_module("fsspec.implementations.memory").MemoryFileSystem()
+    storage.attach("memory", fs=store)
+
+    def put(folder: Path) -> str:
+        for path in folder.iterdir():
+            store.pipe(f"/prod/{path.name}", path.read_bytes())
+        return "memory://prod"
+
+    yield put
+    store.store.clear()
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ("nowhere", r"state='nowhere': there is no manifest.json at .*/harbor/nowhere\. .* or 'last_success'"),
+        ("memory://nowhere", r"state='memory://nowhere': there is no manifest.json at memory://nowhere"),
+        ("nosuch://bucket/x", r"state='nosuch://bucket/x' cannot be read: .*install the Airflow provider"),
+        ("file:///nowhere.zip", r"there is no manifest.json at /nowhere\.zip"),
+    ],
+)
+def test_a_state_that_is_not_there_is_told_before_dbt_runs(
+    make: Make, cosmos_fake_venv: FakeVenv, memory_store: object, state: str, words: str
+) -> None:
+    with pytest.raises(AirflowException, match=words):
+        make(state=state).execute({})
+
+    assert cosmos_fake_venv.calls == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"state": " "}, "state=' ' is empty"),
+        ({"state": "folder", "state_conn_id": "c"}, "state_conn_id='c' is for a URL of object storage"),
+        ({"state": LAST_SUCCESS, "state_conn_id": "c"}, "state_path_conn_id"),
+    ],
+)
+def test_what_cannot_be_is_refused_when_the_dag_is_built(make: Make, arguments: dict[str, Any], words: str) -> None:
+    with pytest.raises(CosmosValueError, match=words):
+        make(**arguments)
+
+
+def test_the_first_time_everything_is_new_and_then_the_last_success_is_the_state(make: Make) -> None:
+    operator = make(Looking, state=LAST_SUCCESS)
+
+    operator.execute({})
+    operator.execute({})
+
+    first, second = operator.seen
+    assert first["manifest.json"]["nodes"] == {}
+    assert "model.harbor.mart" in second["manifest.json"]["nodes"]
+    assert [each["status"] for each in second["run_results.json"]["results"]] == ["success", "success"]
+
+
+def test_a_failure_leaves_the_last_success_as_it_was(make: Make, cosmos_fake_venv: FakeVenv) -> None:
+    """Whether dbt fails, or a callback after it: the task has not succeeded."""
+
+    def break_down(project_dir: str, **_: object) -> None:
+        raise LookupError("the pier is closed")
+
+    operator = make(Looking, state=LAST_SUCCESS)
+    operator.execute({})
+    before = kept_place(operator, {}).read_bytes()
+
+    with pytest.raises(LookupError):
+        make(Looking, state=LAST_SUCCESS, callback=break_down).execute({})
+    cosmos_fake_venv.script("run", nodes={"mart": "error"})
+    with pytest.raises(AirflowException):
+        operator.execute({})
+
+    assert kept_place(operator, {}).read_bytes() == before
+
+
+def test_tasks_and_targets_have_a_last_success_each(make: Make, dbt_project: Path) -> None:
+    prod = ProfileConfig("harbor", "prod/eu", profiles_yml_filepath=dbt_project / "profiles.yml")
+    operators = [make(state=LAST_SUCCESS), make(task_id="pier.task"), make(profile_config=prod)]
+
+    places = {kept_place(operator, {}) for operator in operators}
+
+    assert len(places) == 3
+    assert {place.parents[1].name for place in places} == {operators[0].dag_id}
+    assert {place.name for place in places} == {"dev.zip", "prod%2Feu.zip"}
+
+
+def test_the_last_success_of_a_mapped_task_is_that_of_its_index(make: Make) -> None:
+    from types import SimpleNamespace
+
+    contexts: list[dict[str, Any]] = [{"ti": SimpleNamespace(map_index=index)} for index in (-1, 0, 1)]
+
+    places = [kept_place(make(state=LAST_SUCCESS), context) for context in contexts]
+
+    assert [place.parent.name for place in places] == ["task", "0", "1"]
+
+
+def test_workers_share_it_where_a_setting_leads(
+    make: Make, tmp_path: Path, memory_store: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = {"folder": f"{tmp_path}/shared", "file": f"file://{tmp_path}/shared", "store": "memory://shared"}
+    for task_id, state_path in paths.items():
+        monkeypatch.setenv("AIRFLOW__COSMOS_VENV__STATE_PATH", state_path)
+        operator = make(Looking, state=LAST_SUCCESS, task_id=task_id)
+        operator.execute({})
+        operator.execute({})
+
+        assert "model.harbor.mart" in operator.seen[-1]["manifest.json"]["nodes"]
+    assert not (tmp_path / "cache" / "last-success-v1").exists()
+
+
+def test_what_others_could_have_written_is_not_believed(
+    make: Make, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    operator = make(Looking, state=LAST_SUCCESS)
+    operator.execute({})
+    (tmp_path / "cache" / "last-success-v1").chmod(0o777)
+
+    operator.execute({})
+
+    assert operator.seen[-1]["manifest.json"]["nodes"] == {}
+    assert "This success is not kept for the next run: PermissionError" in "".join(capfd.readouterr())
+
+
+def test_half_a_file_is_as_good_as_none(make: Make, capfd: pytest.CaptureFixture[str]) -> None:
+    operator = make(Looking, state=LAST_SUCCESS)
+    operator.execute({})
+    kept = kept_place(operator, {})
+    kept.write_bytes(kept.read_bytes()[:100])
+
+    operator.execute({})
+
+    assert operator.seen[-1]["manifest.json"]["nodes"] == {}
+    assert "is no packed artifacts" in "".join(capfd.readouterr())
+
+
+def test_what_a_killed_task_has_left_of_it_is_removed(make: Make) -> None:
+    operator = make(state=LAST_SUCCESS)
+    kept = kept_place(operator, {})
+    kept.parent.mkdir(parents=True)
+    old, new = kept.with_name(".1.half"), kept.with_name(".2.half")
+    for half in (old, new):
+        half.touch()
+    os.utime(old, times=(time.time() - 7_200,) * 2)
+    for folder in list(kept.parents)[:4]:
+        folder.chmod(0o700)
+
+    operator.execute({})
+
+    assert sorted(kept.parent.iterdir()) == sorted([new, kept])
+
+
+def test_a_command_that_writes_no_manifest_keeps_nothing_and_says_so(
+    make: Make, cosmos_fake_venv: FakeVenv, capfd: pytest.CaptureFixture[str]
+) -> None:
+    cosmos_fake_venv.script("run", artifacts={"manifest.json": None})
+    operator = make(state=LAST_SUCCESS)
+
+    operator.execute({})
+
+    assert not kept_place(operator, {}).exists()
+    assert "this success is not kept for the next run" in "".join(capfd.readouterr())
+
+
+def test_a_template_names_it(make: Make, cosmos_fake_venv: FakeVenv, cosmos_run_task: RunTask, prod: Path) -> None:
+    outcome = cosmos_run_task(make(state=f"{prod.parent}/{{{{ params.of }}}}", params={"of": "prod"}))
+
+    assert outcome.state == "success"
+    assert flags(cosmos_fake_venv.calls[0]) == ["--state", str(prod)]
+
+
+def _publish_again_and_again(kept: Path, content: bytes, rounds: int) -> None:
+    from cosmos_venv.operators import state
+
+    for _ in range(rounds):
+        state._publish(kept, content)
+
+
+def test_a_reader_finds_one_success_or_another_and_never_a_mixture(make: Make, tmp_path: Path) -> None:
+    """Runs of one DAG may overlap: each publishes while others read."""
+    kept = kept_place(make(state=LAST_SUCCESS), {})
+    contents = [bytes([number]) * 200_000 for number in range(3)]
+    _publish_again_and_again(kept, contents[0], 1)
+    spawn = multiprocessing.get_context("spawn")
+    writers = [spawn.Process(target=_publish_again_and_again, args=(kept, content, 100)) for content in contents]
+    for writer in writers:
+        writer.start()
+
+    found = {kept.read_bytes()}
+    while any(writer.is_alive() for writer in writers):
+        found.add(kept.read_bytes())
+    for writer in writers:
+        writer.join()
+
+    assert [writer.exitcode for writer in writers] == [0, 0, 0]
+    assert found <= set(contents)
+    assert list(kept.parent.iterdir()) == [kept]
