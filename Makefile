@@ -55,6 +55,7 @@ pins: ## resolve requirements/*.txt anew
 	$(COMPILE) --upgrade bootstrap.in -o bootstrap.txt && \
 	$(COMPILE) --upgrade airflow2.in -o airflow2.txt && \
 	$(COMPILE) --upgrade airflow3.in -o airflow3.txt && \
+	$(COMPILE) --upgrade openlineage.in -o openlineage.txt && \
 	$(COMPILE) --upgrade dbt.in -o dbt.txt && \
 	$(COMPILE) --upgrade dbt110.in -o dbt110.txt && \
 	$(COMPILE) --upgrade ../pyproject.toml demo.in -o demo.txt && \

@@ -17,6 +17,9 @@ import airflow
 AIRFLOW_VERSION: str = airflow.__version__
 _SHORTEST_MASKED = 5
 IS_AIRFLOW_3 = not AIRFLOW_VERSION.startswith("2.")
+ASSET_URIS_HAVE_SLASHES = IS_AIRFLOW_3
+ASSETS_NEED_AN_ALIAS = IS_AIRFLOW_3
+"""Whether a running task can give assets through an alias only, which Airflow then learns from the task itself."""
 
 
 def _first(name: str, *modules: str) -> Any:
@@ -44,6 +47,8 @@ else:
 
 __all__ = [
     "AIRFLOW_VERSION",
+    "ASSETS_NEED_AN_ALIAS",
+    "ASSET_URIS_HAVE_SLASHES",
     "DAG",
     "IS_AIRFLOW_3",
     "AirflowException",
@@ -52,6 +57,10 @@ __all__ = [
     "BaseOperator",
     "EmptyOperator",
     "TaskGroup",
+    "add_outlets",
+    "asset",
+    "asset_alias",
+    "asset_events",
     "context_variables",
     "dag_arguments",
     "dags_folder",
@@ -60,6 +69,7 @@ __all__ = [
     "let_map",
     "mask_in_logs",
     "object_storage_path",
+    "openlineage_namespace",
     "prepare_virtualenv",
     "show_rendered_fields",
     "to_boolean",
@@ -112,6 +122,63 @@ def show_rendered_fields(operator: BaseOperator, context: Context | Mapping[str,
     if "ti" in context:
         fields = import_module("airflow.models.renderedtifields").RenderedTaskInstanceFields
         fields(ti=context["ti"], render_templates=False).write()
+
+
+def asset(uri: str) -> Any:
+    """The asset (Airflow 2: dataset) of that URI. Airflow 3 keeps the URI as it is given as the asset's name.
+
+    :raises ValueError: when Airflow, or the provider of its scheme, does not take the URI.
+    """
+    if IS_AIRFLOW_3:
+        return import_module("airflow.sdk").Asset(uri)
+    return import_module("airflow.datasets").Dataset(uri)
+
+
+def asset_alias(name: str) -> Any:
+    """The asset alias (Airflow 2: dataset alias) of that name."""
+    if IS_AIRFLOW_3:
+        return import_module("airflow.sdk").AssetAlias(name)
+    return import_module("airflow.datasets").DatasetAlias(name)
+
+
+def add_outlets(operator: BaseOperator, outlets: Iterable[Any]) -> None:
+    """Let the operator have these outlets after its own, each once."""
+    # A new list: tasks of a DAG may have been given the same one.
+    operator.outlets = list(dict.fromkeys([*(operator.outlets or []), *outlets]))
+
+
+def asset_events(context: Context | Mapping[str, Any], alias: Any) -> Any:
+    """Where assets are added that the running task has updated; None where nobody asks for them."""
+    events = context.get("outlet_events")
+    if events is None:
+        return None
+    if not IS_AIRFLOW_3:
+        _store_alias(alias.name)
+    return events[alias]
+
+
+def _store_alias(name: str) -> None:
+    """Airflow 2 fails a task whose alias it does not know: it knows those of parsed DAGs, and no mapped task's."""
+    model = import_module("airflow.models.dataset").DatasetAliasModel
+    try:
+        with import_module("airflow.utils.session").create_session() as session:
+            if session.query(model).filter(model.name == name).first() is None:
+                session.add(model(name=name))
+    except import_module("sqlalchemy.exc").IntegrityError:
+        return  # another task of the same mapping was first
+
+
+def openlineage_namespace() -> str | None:
+    """Under which namespace Airflow's OpenLineage provider tells of tasks; None where it is not active."""
+    from importlib.util import find_spec
+
+    try:
+        if find_spec("airflow.providers.openlineage") is None:
+            return None
+    except ImportError:
+        return None
+    conf = import_module("airflow.providers.openlineage.conf")
+    return None if conf.is_disabled() else str(conf.namespace())
 
 
 def object_storage_path(url: str, conn_id: str | None) -> Any:

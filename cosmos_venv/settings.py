@@ -22,6 +22,7 @@ class Setting:
     meaning: str
     is_also_cosmos: bool = True
     choices: tuple[str, ...] = ()
+    older_name: str = ""
 
 
 SETTINGS: dict[str, Setting] = {
@@ -32,6 +33,18 @@ SETTINGS: dict[str, Setting] = {
     "enable_cache": Setting(default=True, meaning="Whether anything is kept between commands."),
     "enable_cache_partial_parse": Setting(
         default=True, meaning="Whether dbt's partial_parse.msgpack is kept, so that the next command parses less."
+    ),
+    "enable_dataset_alias": Setting(
+        default=True,
+        meaning="Whether the assets of dbt nodes are given by an alias of their task. Airflow 3 has no other way.",
+    ),
+    "enable_dataset_airflow3_uri": Setting(
+        default=False,
+        meaning="Whether the URIs of datasets have slashes on Airflow 2 too, as they have on Airflow 3.",
+        older_name="use_dataset_airflow3_uri_standard",
+    ),
+    "enable_uri_xcom": Setting(
+        default=False, meaning="Whether a task pushes the URIs of the assets that it gives as the XCom uri."
     ),
     "default_copy_dbt_packages": Setting(
         default=False,
@@ -139,6 +152,9 @@ SETTINGS: dict[str, Setting] = {
 cache_dir: str
 enable_cache: bool
 enable_cache_partial_parse: bool
+enable_dataset_alias: bool
+enable_dataset_airflow3_uri: bool
+enable_uri_xcom: bool
 default_copy_dbt_packages: bool
 remote_target_path: str
 remote_target_path_conn_id: str
@@ -172,9 +188,10 @@ def _read(name: str, setting: Setting) -> bool | int | float | str:
     from airflow.configuration import conf
 
     for section in (SECTION, COSMOS_SECTION) if setting.is_also_cosmos else (SECTION,):
-        text = conf.get(section, name, fallback=None)
-        if text is not None:
-            return _convert(section, name, text.strip(), setting)
+        for key in filter(None, (name, setting.older_name)):
+            text = conf.get(section, key, fallback=None)
+            if text is not None:
+                return _convert(section, key, text.strip(), setting)
     return setting.default
 
 

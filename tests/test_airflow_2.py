@@ -119,6 +119,40 @@ def test_local_operators_tell_what_came_of_dbt(tmp_path: Path, dbt_project: Path
     ]
 
 
+ALIAS_SOURCE = """
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from airflow.models.dataset import DatasetAliasModel
+from airflow.utils.db import initdb
+from airflow.utils.session import create_session
+from cosmos_venv.compat import asset_alias, asset_events
+
+initdb()
+barrier = Barrier(4)
+NAMES = [f"harbor__load{number}" for number in range(20)]
+
+def ask(number):
+    found = []
+    for name in NAMES:
+        barrier.wait(20)
+        alias = asset_alias(name)
+        found.append(asset_events(dict(outlet_events={alias: number}), alias))
+    return found
+
+with ThreadPoolExecutor(4) as pool:
+    found = [set(each) for each in pool.map(ask, range(4))]
+with create_session() as session:
+    names = [alias.name for alias in session.query(DatasetAliasModel)]
+assert sorted(names) == sorted(NAMES), names
+assert found == [{0}, {1}, {2}, {3}], found
+"""
+
+
+def test_mapped_tasks_that_give_assets_at_the_same_time_share_one_alias(tmp_path: Path) -> None:
+    """No DAG that was parsed has it: the first of them stores it."""
+    run_on_airflow_2(ALIAS_SOURCE, tmp_path)
+
+
 def run_on_airflow_2(source: str, tmp_path: Path) -> str:
     """What a Python of Airflow 2 prints."""
     done = subprocess.run(

@@ -28,6 +28,14 @@ def test_a_name_that_cosmos_does_not_have_is_not_read_from_its_section(monkeypat
     assert settings.virtualenv_build == "auto"
 
 
+def test_an_older_name_counts_where_the_newer_one_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__COSMOS__USE_DATASET_AIRFLOW3_URI_STANDARD", "True")
+    assert settings.enable_dataset_airflow3_uri is True
+
+    monkeypatch.setenv("AIRFLOW__COSMOS__ENABLE_DATASET_AIRFLOW3_URI", "False")
+    assert settings.enable_dataset_airflow3_uri is False
+
+
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [

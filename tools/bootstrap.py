@@ -78,13 +78,14 @@ DEMO = Environment(path=f".demo/{TAG}/venv", pins=("demo",), projects=(".",))
 TESTS = Environment(path=".venv", pins=("test",), projects=(".", "pytest_cosmos_venv"))
 TOOLKIT = ("pytest_cosmos_venv",)
 # What tests run in a process of its own: plain Airflows, the toolkit beside another implementation and beside other
-# people's plugins, and the real dbts that the look-alike is compared with.
+# people's plugins, Airflow with its OpenLineage provider, and the real dbts that the look-alike is compared with.
 OTHERS = (
     Environment(path=".cache/envs/airflow3", pins=("airflow3",)),
     Environment(path=".cache/envs/airflow2", pins=("airflow2",), below=(3, 13)),
     Environment(path=".cache/envs/cosmos", pins=("cosmos",), projects=TOOLKIT),
     Environment(path=".cache/envs/cosmos2", pins=("cosmos2",), projects=TOOLKIT, below=(3, 13)),
     Environment(path=".cache/envs/crowd", pins=("crowd",), projects=TOOLKIT),
+    Environment(path=".cache/envs/openlineage", pins=("openlineage",)),
     Environment(path=".cache/envs/dbt111", pins=("dbt",)),
     Environment(path=".cache/envs/dbt110", pins=("dbt110",)),
 )

@@ -11,7 +11,9 @@ from cosmos_venv.constants import InvocationMode
 from cosmos_venv.dbt.command import CommandFlags, Selection
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators.arguments import refuse_no_callbacks, refuse_unknown, refuse_wrong_shapes
+from cosmos_venv.operators.lineage import declare_alias
 from cosmos_venv.operators.local_run import LocalRun
+from cosmos_venv.operators.openlineage import OpenLineageMethods
 
 if TYPE_CHECKING:
     from cosmos_venv.config import ProfileConfig
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
 _NOT_STORED = frozenset({"self", "kwargs", "task_id", "__class__"})
 
 
-class DbtLocalBaseOperator(LocalRun):
+# An operator first: Airflow looks there for a constructor.
+class DbtLocalBaseOperator(LocalRun, OpenLineageMethods):
     """A dbt command as a process of the worker.
 
     :param project_dir: folder of the dbt project. It is never written to: dbt runs in a folder of links to it.
@@ -56,7 +59,8 @@ class DbtLocalBaseOperator(LocalRun):
     :param state_conn_id: the Airflow connection for such a URL; None: the default one of that storage.
     :param defer_to_state: ``--defer``: what is not selected is read where ``state`` has it.
     :param favor_state: ``--favor-state``: also what is selected, where ``state`` has it.
-    :param emit_datasets, conn_id, db_name, schema: kept as they are.
+    :param emit_datasets: let Airflow know which assets the nodes that ran have updated (run, build, seed, snapshot).
+    :param conn_id, db_name, schema: kept as they are.
     :raises CosmosValueError: for an argument that the operator does not take, and for a value that cannot be.
     """
 
@@ -128,6 +132,7 @@ class DbtLocalBaseOperator(LocalRun):
             extra_context=_copy(extra_context, {}),
             callback_args=_copy(callback_args, {}),
         )
+        declare_alias(self)
 
 
 def _copy(value: Any, empty: Any) -> Any:

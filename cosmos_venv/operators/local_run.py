@@ -59,6 +59,7 @@ class LocalRun(DbtInvocation):
     _has_run = False
 
     if TYPE_CHECKING:
+        emit_datasets: bool
         project_dir: str | Path
         profile_config: ProfileConfig
         select: Selection
@@ -132,6 +133,8 @@ class LocalRun(DbtInvocation):
                     context=context,
                     place=place,
                     artifacts=outputs.artifacts(),
+                    profiles_yml=profile,
+                    env=run.env,
                     pushes_run_results=bool(kwargs.get("push_run_results_to_xcom")),
                 )
                 result = self._result_of(command, run, outcome, wants_deps=wants_deps)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,8 @@ from cosmos_venv.compat import show_rendered_fields
 from cosmos_venv.dbt.results import Artifacts, warnings_in
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators.arguments import callables
+from cosmos_venv.operators.lineage import require_alias, tell_of_assets
+from cosmos_venv.operators.openlineage import note_events
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -26,12 +28,17 @@ if TYPE_CHECKING:
 
 
 def require_place_for(operator: LocalRun) -> None:
-    """Before dbt runs: :raises CosmosValueError: when its SQL is to be uploaded and nothing says where to."""
+    """Before dbt runs: see that what comes of it can be kept and told.
+
+    :raises CosmosValueError: when its SQL is to be uploaded and nothing says where to.
+    :raises AirflowCompatibilityError: when this Airflow cannot take assets as the settings want it.
+    """
     if operator.should_upload_compiled_sql and not settings.remote_target_path:
         raise CosmosValueError(
             "should_upload_compiled_sql=True, and [cosmos] remote_target_path is not set: it says where compiled SQL "
             "goes, such as s3://bucket/dbt. Set it, or leave the parameter out."
         )
+    require_alias(operator)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +46,8 @@ class Outcome:
     """What came of one dbt command, in the hands of the operator that ran it.
 
     :param place: the folder in which dbt ran.
+    :param profiles_yml: the profile with which it ran.
+    :param env: its environment variables, the profile's secrets among them.
     :param pushes_run_results: also where the operator's own parameter does not say so.
     """
 
@@ -46,6 +55,8 @@ class Outcome:
     context: Context | Mapping[str, Any]
     place: Path
     artifacts: Artifacts
+    profiles_yml: Path
+    env: Mapping[str, str] = field(repr=False)
     pushes_run_results: bool = False
 
     def tell(self, *, failed: bool) -> None:
@@ -53,6 +64,9 @@ class Outcome:
 
         :param failed: dbt has failed: what goes wrong here is a warning then, and never hides dbt's own error.
         """
+        note_events(self)
+        if not failed:
+            tell_of_assets(self)
         for step in self._steps():
             try:
                 step()

@@ -26,6 +26,7 @@ LS_OUTPUT_KEYS = (
     "config",
     "freshness",
     "fqn",
+    "description",
 )
 """What dbt is to write of each node; without ``package_name`` the files of packages could not be found."""
 

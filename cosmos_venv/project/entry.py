@@ -40,6 +40,7 @@ class NodeEntry(msgspec.Struct):
     config: dict[str, Any] | None = None
     freshness: dict[str, Any] | None = None
     fqn: list[str] | None = None
+    description: str | None = None
     # From here on what only a selection asks for, and only a manifest says.
     name: str | None = None
     patch_path: str | None = None
@@ -95,6 +96,7 @@ def to_node(entry: NodeEntry, *, unique_id: str, folders: Folders) -> DbtNode | 
         config=config,
         has_freshness=resource_type is DbtResourceType.SOURCE and _has_freshness(entry.freshness),
         fqn=entry.fqn,
+        description=entry.description or "",
     )
 
 

@@ -28,6 +28,7 @@ class DbtNode:
     :param has_non_detached_test: whether such a test runs in the node's own test task; set after selection.
     :param downstream: unique ids of the selected nodes, tests apart, that depend on this one; set after selection.
     :param fqn: dbt's fully qualified name in parts; empty or None where dbt gave none.
+    :param description: what the project says of the node, in Markdown.
     """
 
     unique_id: str
@@ -43,6 +44,7 @@ class DbtNode:
     has_non_detached_test: bool = False
     downstream: list[str] = field(default_factory=list)
     fqn: list[str] | None = None
+    description: str = ""
 
     @cached_property
     def resource_name(self) -> str:

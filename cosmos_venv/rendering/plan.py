@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
@@ -16,6 +16,7 @@ from cosmos_venv.config.values import folder_name
 from cosmos_venv.constants import DbtResourceType, SeedRenderingBehavior, TestBehavior, TestIndirectSelection
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.project.node import DbtNode
+from cosmos_venv.rendering.described import context_of_node, context_of_tests, document_of_node
 from cosmos_venv.rendering.order import in_order
 from cosmos_venv.rendering.planned import EMPTY, Plan, PlannedTask
 
@@ -96,7 +97,8 @@ class _Planner:
         selection: dict[str, Any] = {"select": f"fqn:{'.'.join(node.fqn)}" if node.fqn else node.resource_name}
         if prefix == "Build":
             selection |= self._exclude() | self._indirect_selection()
-        return self._dbt_task(node, task_id, group, prefix, {**selection, **_own_arguments(node)})
+        task = self._dbt_task(node, task_id, group, prefix, {**selection, **_own_arguments(node)})
+        return replace(task, context=context_of_node(node), document=document_of_node(node))
 
     def _test_task(self, node: DbtNode) -> PlannedTask:
         arguments = {
@@ -132,6 +134,7 @@ class _Planner:
             operator=self._operator(prefix),
             arguments={**arguments, **self._owner(node)},
             profile=node.profile_config_to_override,
+            context=context_of_tests(node),
         )
 
     def _placeholder(self, node: DbtNode, task_id: str, group: str | None) -> PlannedTask:

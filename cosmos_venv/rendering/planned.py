@@ -20,6 +20,8 @@ class PlannedTask:
     :param operator: import path below the package, or ``empty``.
     :param arguments: the operator's own arguments, JSON-like; they go over those that all tasks share.
     :param profile: what the node changes of the profile configuration for this task.
+    :param context: what the task's context says of the node, JSON-like.
+    :param document: what the task's docs say of it, where the user does not say something else there.
     """
 
     task_id: str
@@ -28,6 +30,8 @@ class PlannedTask:
     operator: str
     arguments: dict[str, Any] = field(default_factory=dict)
     profile: dict[str, Any] = field(default_factory=dict)
+    context: dict[str, Any] = field(default_factory=dict)
+    document: str = ""
 
     @property
     def label(self) -> str:

@@ -14,6 +14,7 @@ from cosmos_venv.compat import DAG, BaseOperator, EmptyOperator, TaskGroup
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators.arguments import parameters
+from cosmos_venv.rendering.described import DOCUMENTS, IDENTIFIER
 from cosmos_venv.rendering.planned import Plan, PlannedTask
 
 _ROOT = __name__.partition(".")[0]
@@ -37,7 +38,7 @@ def make_tasks(
         for group_id in plan.groups
     }
     tasks = {
-        task.task_id: _make(task, shared, dag=dag, task_group=groups[task.group] if task.group else task_group)
+        task.task_id: _make(task, shared, dag=dag, task_group=groups.get(task.group or "", task_group), host=task_group)
         for task in plan.tasks
     }
     outer: dict[str, TaskOrGroup] = {**tasks, **groups}
@@ -52,18 +53,47 @@ def make_tasks(
 
 
 def _make(
-    task: PlannedTask, shared: Mapping[str, Any], *, dag: DAG | None, task_group: TaskGroup | None
+    task: PlannedTask,
+    shared: Mapping[str, Any],
+    *,
+    dag: DAG | None,
+    task_group: TaskGroup | None,
+    host: TaskGroup | None,
 ) -> BaseOperator:
+    """:param host: the group of the whole project, in which the task's own group stands."""
     place: dict[str, Any] = {"task_id": task.label, "dag": dag, "task_group": task_group}
     if task.is_placeholder:
         return EmptyOperator(**place, **task.arguments)
     refuse_unknown_arguments(f"operator_kwargs of {task.node_id}", task.arguments)
     cls = _operator_class(task.operator)
     arguments = {**shared, **task.arguments}
+    arguments["extra_context"] = {
+        **(shared.get("extra_context") or {}),
+        **(task.arguments.get("extra_context") or {}),
+        **_with_identifier(task.context, dag, host),
+    }
+    if task.document and not DOCUMENTS & {*arguments, *_default_args(dag, task_group)}:
+        arguments["doc_md"] = task.document
     if task.profile:
         arguments["profile_config"] = _with_changes(arguments["profile_config"], task.profile, task.node_id)
     accepted = parameters(cls)
     return cls(**{name: value for name, value in arguments.items() if name in accepted}, **place)
+
+
+def _with_identifier(context: Mapping[str, Any], dag: DAG | None, host: TaskGroup | None) -> dict[str, Any]:
+    """The context of a node's task, with the place that its project has in Airflow."""
+    if IDENTIFIER not in context:
+        return dict(context)
+    place = (dag.dag_id if dag else None, host.group_id if host else None)
+    return {**context, IDENTIFIER: "__".join(part for part in place if part)}
+
+
+def _default_args(dag: DAG | None, task_group: TaskGroup | None) -> set[str]:
+    found = {*(dag.default_args if dag else ())}
+    while task_group is not None:
+        found |= {*task_group.default_args}
+        task_group = task_group.parent_group
+    return found
 
 
 def _operator_class(path: str) -> type[BaseOperator]:

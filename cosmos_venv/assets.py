@@ -1,0 +1,198 @@
+"""Which assets has a dbt invocation updated, and which has it read? Those that OpenLineage would name.
+
+Pure: dbt's artifacts and the profile's fields in, URIs out. Airflow 3 wants slashes where OpenLineage has dots.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from cosmos_venv.exceptions import CosmosValueError
+
+Field = Callable[[str], Any]
+"""A field of the profile's target by its name; None where it has none."""
+
+_BUILT = ("model.", "seed.", "snapshot.")
+_READ = (*_BUILT, "source.")
+# What a host, or the path of a database elsewhere, may have before it: credentials.
+_USER = re.compile(r"(?<=://)[^/@]*@")
+_SPARK_PORTS = {"http": 443, "odbc": 443, "thrift": 10001}
+
+PLAIN_NAMESPACES = {
+    "athena": "awsathena://athena.{region_name}.amazonaws.com",
+    "bigquery": "bigquery",
+    "clickhouse": "clickhouse://{host}:{port|8123}",
+    "databricks": "databricks://{host}",
+    "dremio": "dremio://{software_host}:{port|443}",
+    "postgres": "postgres://{host}:{port|5432}",
+    "presto": "presto://{host}:{port|8080}",
+    "redshift": "redshift://{host}:{port|5439}",
+    "sqlserver": "mssql://{server}:{port|1433}",
+    "trino": "trino://{host}:{port|8080}",
+    "watsonx_presto": "presto://{host}:{port|8080}",
+}
+"""By adapter. In braces stands a field of the profile, behind a bar what the adapter takes where it has none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lineage:
+    """Names of relations, their parts parted by dots: what the successful nodes read, and what they have written."""
+
+    inlets: tuple[str, ...] = ()
+    outlets: tuple[str, ...] = ()
+
+
+class _Result(msgspec.Struct):
+    unique_id: str
+    status: str
+
+
+class _RunResults(msgspec.Struct):
+    results: list[_Result]
+
+
+class _DependsOn(msgspec.Struct):
+    nodes: list[str] | None = None
+
+
+class _Node(msgspec.Struct):
+    name: str
+    database: str | None = None
+    schema: str | None = None
+    alias: str | None = None
+    depends_on: _DependsOn | None = None
+    config: dict[str, Any] | None = None
+
+    @property
+    def relation(self) -> str:
+        """A source has no alias."""
+        return ".".join(filter(None, (self.database, self.schema, self.alias or self.name)))
+
+    @property
+    def has_relation(self) -> bool:
+        return (self.config or {}).get("materialized") != "ephemeral"
+
+
+class _Manifest(msgspec.Struct):
+    nodes: dict[str, msgspec.Raw]
+    sources: dict[str, msgspec.Raw] | None = None
+
+    def node(self, unique_id: str) -> _Node:
+        raw = self.nodes.get(unique_id) or (self.sources or {}).get(unique_id)
+        if raw is None:
+            raise CosmosValueError(
+                f"manifest.json has no {unique_id}, which run_results.json or one of its nodes names."
+            )
+        return msgspec.json.decode(raw, type=_Node)
+
+
+def lineage(run_results: str, manifest: str) -> Lineage:
+    """What an invocation has read and written, from the text of its artifacts. A node that failed has done neither.
+
+    :raises msgspec.DecodeError: when a text is none of these artifacts.
+    :raises CosmosValueError: when the manifest lacks a node that ran.
+    """
+    results = msgspec.json.decode(run_results, type=_RunResults).results
+    done = [each.unique_id for each in results if each.status == "success" and each.unique_id.startswith(_BUILT)]
+    known = msgspec.json.decode(manifest, type=_Manifest)
+    nodes = [known.node(unique_id) for unique_id in done]
+    parents = [known.node(unique_id) for node in nodes for unique_id in _parents(node)]
+    return Lineage(
+        inlets=tuple(dict.fromkeys(node.relation for node in parents if node.has_relation)),
+        outlets=tuple(dict.fromkeys(node.relation for node in nodes)),
+    )
+
+
+def _parents(node: _Node) -> Iterator[str]:
+    named = (node.depends_on and node.depends_on.nodes) or []
+    return (unique_id for unique_id in named if unique_id.startswith(_READ))
+
+
+def asset_uri(namespace: str, relation: str, *, has_slashes: bool) -> str:
+    """The URI of a relation: ``postgres://host:5432/db/schema/table``, or with dots behind the port."""
+    name = quote(relation)
+    # Airflow takes ASCII only, and a database may lie in a folder of any name.
+    return f"{quote(namespace, safe=string.printable)}/{name.replace('.', '/') if has_slashes else name}"
+
+
+def namespace(field: Field) -> str | None:
+    """Where the relations of this profile are, as OpenLineage says it; None for an adapter that it does not know.
+
+    :raises CosmosValueError: when the profile lacks a field that is part of it.
+    """
+    adapter = str(field("type")).lower()
+    if adapter in _SPECIAL_NAMESPACES:
+        where = _SPECIAL_NAMESPACES[adapter](field)
+    else:
+        template = PLAIN_NAMESPACES.get(adapter)
+        where = None if template is None else _filled(template, field)
+    return None if where is None else _USER.sub("", where)
+
+
+def _filled(template: str, field: Field) -> str:
+    head, *parts = template.split("{")
+    for part in parts:
+        (name, _, default), rest = part.partition("}")[0].partition("|"), part.partition("}")[2]
+        head += f"{_required(field, name, default or None)}{rest}"
+    return head
+
+
+def _required(field: Field, name: str, default: str | None = None) -> str:
+    value = field(name)
+    if value in (None, ""):
+        value = default
+    if value is None:
+        raise CosmosValueError(f"the profile's target, of type {field('type')!r}, has no {name!r}")
+    return str(value)
+
+
+def _snowflake(field: Field) -> str:
+    """An account's locator is completed by region and cloud; the newer organization-account has neither."""
+    parts = _required(field, "account").split(".")
+    if "-" in parts[0]:
+        return f"snowflake://{parts[0]}"
+    region = parts[1] if len(parts) > 1 else "us-west-1"
+    return f"snowflake://{'.'.join([parts[0], region, *(parts[2:] or ['aws'])])}"
+
+
+def _duckdb(field: Field) -> str:
+    # What follows the question mark of a MotherDuck path may be its token.
+    return f"duckdb://{_required(field, 'path', ':memory:').partition('?')[0]}"
+
+
+def _glue(field: Field) -> str:
+    _, _, _, _, of_role, *_ = [*str(field("role_arn") or "").split(":"), "", "", "", "", ""]
+    account = field("account_id") or of_role
+    if not account:
+        raise CosmosValueError("the profile's target, of type 'glue', has neither 'account_id' nor a 'role_arn'")
+    return f"arn:aws:glue:{_required(field, 'region')}:{account}"
+
+
+def _fabric(field: Field) -> str:
+    port = field("port")
+    return f"fabric-warehouse://{_required(field, 'server')}{f':{port}' if port else ''}"
+
+
+def _spark(field: Field) -> str | None:
+    default = _SPARK_PORTS.get(str(field("method")))
+    # A session of its own has no address.
+    return None if default is None else f"spark://{_required(field, 'host')}:{field('port') or default}"
+
+
+_SPECIAL_NAMESPACES: Mapping[str, Callable[[Field], str | None]] = {
+    "duckdb": _duckdb,
+    "fabric": _fabric,
+    "glue": _glue,
+    "snowflake": _snowflake,
+    "spark": _spark,
+}
+
+ADAPTERS = tuple(sorted({*PLAIN_NAMESPACES, *_SPECIAL_NAMESPACES}))
+"""The dbt adapters whose relations are given as assets."""

@@ -1,0 +1,55 @@
+"""What does a ``profiles.yml`` say of a target? Its fields as dbt reads them, ``env_var()`` included.
+
+A field is rendered when it is asked for: most hold nothing that anybody but dbt may see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.yaml_text import load_yaml
+
+_FILTERS = ("as_bool", "as_native", "as_number", "as_text")
+
+
+def profile_fields(
+    profiles_yml: Path, *, profile: str, target: str, environment: Mapping[str, str]
+) -> Callable[[str], Any]:
+    """A function that gives a field of that target by its name, None where there is none.
+
+    :param environment: what ``env_var()`` sees.
+    :raises CosmosValueError: when the file has no such profile or target; from the function, when a field cannot be
+        rendered.
+    """
+    found = load_yaml(profiles_yml.read_text(encoding="utf-8"))
+    for key in (profile, "outputs", target):
+        found = found.get(key) if isinstance(found, dict) else None
+    if not isinstance(found, dict):
+        raise CosmosValueError(f"{profiles_yml.name} has no target {target!r} in a profile {profile!r}")
+    fields: dict[str, Any] = found
+
+    def field(name: str) -> Any:
+        value = fields.get(name)
+        return _rendered(name, value, environment) if isinstance(value, str) and "{" in value else value
+
+    return field
+
+
+def _rendered(name: str, template: str, environment: Mapping[str, str]) -> str:
+    import jinja2.sandbox
+
+    def env_var(variable: str, default: str | None = None) -> str:
+        value = environment.get(variable, default)
+        if value is None:
+            raise CosmosValueError(f"{name} of the profile needs the environment variable {variable}, which is not set")
+        return value
+
+    jinja = jinja2.sandbox.SandboxedEnvironment(undefined=jinja2.StrictUndefined)
+    jinja.filters |= dict.fromkeys(_FILTERS, str)
+    try:
+        return jinja.from_string(template).render(env_var=env_var)
+    except jinja2.TemplateError as error:
+        raise CosmosValueError(f"{name} of the profile cannot be rendered: {error}") from error

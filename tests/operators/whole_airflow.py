@@ -1,0 +1,67 @@
+"""An Airflow in processes and with a home of its own: its commands, one DAG file, its database."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+ENVIRONMENTS = ROOT / ".cache" / "envs"
+DBT = ENVIRONMENTS / "dbt111" / "bin" / "dbt"
+DEADLINE = 240.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class WholeAirflow:
+    """:param folder: everything that it writes goes here.
+    :param variables: further environment variables.
+    """
+
+    python: Path
+    folder: Path
+    variables: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def dag_file(self) -> Path:
+        return self.folder / "airflow" / "dags" / "harbor.py"
+
+    def run_dag_file(self, text: str) -> str:
+        """What the DAG file prints when it is run as a program, its DAGs being known to Airflow."""
+        self.dag_file.parent.mkdir(parents=True)
+        self.dag_file.write_text(text)
+        self.airflow("db", "migrate")
+        self.airflow("dags", "reserialize")
+        return self._run(str(self.dag_file))
+
+    def airflow(self, *arguments: str) -> str:
+        return self._run("-m", "airflow", *arguments)
+
+    def ask(self, statement: str) -> list[Any]:
+        """What the database answers."""
+        with sqlite3.connect(self.folder / "airflow" / "airflow.db") as connection:
+            return connection.execute(statement).fetchall()
+
+    def _run(self, *arguments: str) -> str:
+        done = subprocess.run(
+            [self.python, *arguments],
+            env={
+                **os.environ,
+                "AIRFLOW_HOME": str(self.folder / "airflow"),
+                "AIRFLOW__COSMOS_VENV__CACHE_DIR": str(self.folder / "cache"),
+                "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+                "PYTHONPATH": str(ROOT),
+                "PYTHONWARNINGS": "ignore",
+                **self.variables,
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=DEADLINE,
+        )
+        assert done.returncode == 0, done.stdout
+        return done.stdout

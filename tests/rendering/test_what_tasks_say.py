@@ -1,0 +1,167 @@
+"""What does a task of a dbt node know of it while it runs, and what does Airflow's page of it show?"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cosmos_venv import (
+    DbtDag,
+    DbtTaskGroup,
+    ExecutionConfig,
+    ExecutionMode,
+    LoadMode,
+    ProfileConfig,
+    ProjectConfig,
+    RenderConfig,
+    TestBehavior,
+)
+from cosmos_venv.compat import DAG, TaskGroup
+from cosmos_venv.operators.local import DbtRunLocalOperator
+from pytest_cosmos_venv import FakeVenv, RunDag
+
+RECORDED = Path(__file__).parent.parent / "data" / "rendering-project"
+START = datetime(2026, 1, 1, tzinfo=timezone.utc)
+STG_PORTS = "model.harbor_ops.stg_ports"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """What is looked at of the recorded project when it is loaded from its manifest."""
+    folder = tmp_path / RECORDED.name
+    (folder / "models").mkdir(parents=True)
+    for name in ("dbt_project.yml", "profiles.yml"):
+        shutil.copy(RECORDED / name, folder)
+    manifest = json.loads((RECORDED / "manifest.json").read_text())
+    manifest["nodes"][STG_PORTS]["description"] = "Every port, *once*.\n"
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+def arguments(project: Path, *, after: TestBehavior = TestBehavior.AFTER_EACH, **operator_args: Any) -> dict[str, Any]:
+    return {
+        "project_config": ProjectConfig(project, manifest_path=project / "manifest.json"),
+        "profile_config": ProfileConfig("harbor", "dev", profiles_yml_filepath=project / "profiles.yml"),
+        "execution_config": ExecutionConfig(ExecutionMode.VIRTUALENV),
+        "render_config": RenderConfig(load_method=LoadMode.DBT_MANIFEST, test_behavior=after),
+        "operator_args": {"py_requirements": ["dbt-duckdb"], **operator_args},
+    }
+
+
+def dag_of(project: Path, **given: Any) -> dict[str, Any]:
+    """The tasks of a DAG by id."""
+    default_args = given.pop("default_args", {})
+    return DbtDag(
+        dag_id="harbor", schedule=None, start_date=START, default_args=default_args, **arguments(project, **given)
+    ).task_dict
+
+
+def test_a_task_knows_its_node_its_package_and_its_place(project: Path) -> None:
+    context = dag_of(project)["stg_ports.run"].extra_context
+
+    assert set(context) == {"dbt_node_config", "dbt_dag_task_group_identifier", "package_name"}
+    assert (context["package_name"], context["dbt_dag_task_group_identifier"]) == ("harbor_ops", "harbor")
+    assert {name: value for name, value in context["dbt_node_config"].items() if name != "config"} == {
+        "unique_id": STG_PORTS,
+        "resource_type": "model",
+        "depends_on": ["seed.harbor_ops.raw_ports"],
+        "file_path": f"{project}/models/staging/stg_ports.sql",
+        "original_file_path": "models/staging/stg_ports.sql",
+        "tags": ["staging"],
+        "has_test": True,
+        "has_non_detached_test": True,
+        "resource_name": "stg_ports",
+        "name": "stg_ports",
+        "checksum": None,
+    }
+    assert context["dbt_node_config"]["config"]["materialized"] == "view"
+
+
+def test_a_task_of_tests_knows_the_tested_node_and_one_of_all_tests_none(project: Path) -> None:
+    tests = dag_of(project)["stg_ports.test"].extra_context
+    all_tests = dag_of(project, after=TestBehavior.AFTER_ALL)["rendering-project_test"].extra_context
+
+    assert set(tests) == {"dbt_node_config"}
+    assert tests["dbt_node_config"]["unique_id"] == STG_PORTS
+    assert all_tests == {}
+
+
+def test_the_place_of_a_group_is_its_dag_and_the_whole_id_of_the_group(project: Path) -> None:
+    with DAG("my.dag", schedule=None, start_date=START) as dag, TaskGroup("outer"):
+        DbtTaskGroup("inner", **arguments(project))
+
+    tasks: dict[str, Any] = dag.task_dict
+    places = {
+        each.extra_context.get("dbt_dag_task_group_identifier") for each in tasks.values() if hasattr(each, "env")
+    }
+    assert places == {"my.dag__outer.inner", None}
+
+
+def test_what_a_user_adds_to_the_context_stands_beside_it(project: Path) -> None:
+    context = dag_of(project, extra_context={"team": "harbor", "package_name": "mine"})["stg_ports.run"].extra_context
+
+    assert (context["team"], context["package_name"]) == ("harbor", "harbor_ops")
+
+
+def test_an_operator_by_hand_knows_of_no_node(project: Path) -> None:
+    given = arguments(project)
+
+    operator = DbtRunLocalOperator(task_id="run", project_dir=project, profile_config=given["profile_config"])
+
+    assert (operator.extra_context, operator.doc_md) == ({}, None)
+
+
+def test_the_docs_of_a_task_are_what_the_project_says_of_the_node(project: Path) -> None:
+    tasks = dag_of(project)
+
+    assert tasks["stg_ports.run"].doc_md == (
+        "Every port, *once*.\n\n"
+        f"- dbt node: `{STG_PORTS}`\n"
+        "- file: `models/staging/stg_ports.sql`\n"
+        "- materialized: `view`\n"
+        "- tags: `staging`"
+    )
+    assert tasks["stg_ports.test"].doc_md is None
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param({"doc": "mine"}, id="operator-args"),
+        pytest.param({"default_args": {"doc": "mine"}}, id="default-args"),
+    ],
+)
+def test_docs_of_the_users_own_stay_alone(project: Path, given: dict[str, Any]) -> None:
+    task = dag_of(project, **given)["stg_ports.run"]
+
+    assert (task.doc, task.doc_md) == ("mine", None)
+
+
+def note(project_dir: str, context: dict[str, Any], into: str) -> None:
+    """A callback that writes what the task's context says."""
+    node = context["dbt_node_config"]["unique_id"]
+    Path(into).write_text(f"{context['dbt_dag_task_group_identifier']}: {node} of {context['package_name']}")
+
+
+def test_a_callback_finds_the_node_in_the_context(
+    dbt_project: Path, cosmos_fake_venv: FakeVenv, cosmos_run_dag: RunDag, tmp_path: Path
+) -> None:
+    dag = DbtDag(
+        dag_id="harbor",
+        schedule=None,
+        start_date=START,
+        project_config=ProjectConfig(dbt_project),
+        profile_config=ProfileConfig("harbor", "dev", profiles_yml_filepath=dbt_project / "profiles.yml"),
+        execution_config=ExecutionConfig(dbt_executable_path=cosmos_fake_venv.dbt),
+        render_config=RenderConfig(load_method=LoadMode.DBT_LS, select=["piers"]),
+        operator_args={"callback": note, "callback_args": {"into": str(tmp_path / "said")}},
+    )
+
+    assert cosmos_run_dag(dag).succeeded
+
+    assert (tmp_path / "said").read_text() == "harbor: seed.harbor.piers of harbor"
