@@ -31,6 +31,9 @@ SETTINGS: dict[str, Setting] = {
         meaning="Folder of what is kept between commands; a folder of this user below the temporary folder when empty.",
     ),
     "enable_cache": Setting(default=True, meaning="Whether anything is kept between commands."),
+    "enable_cache_dbt_ls": Setting(
+        default=True, meaning="Whether the answer of dbt ls is kept, so that a project that is unchanged needs no dbt."
+    ),
     "enable_cache_partial_parse": Setting(
         default=True, meaning="Whether dbt's partial_parse.msgpack is kept, so that the next command parses less."
     ),
@@ -151,6 +154,7 @@ SETTINGS: dict[str, Setting] = {
 
 cache_dir: str
 enable_cache: bool
+enable_cache_dbt_ls: bool
 enable_cache_partial_parse: bool
 enable_dataset_alias: bool
 enable_dataset_airflow3_uri: bool

@@ -11,23 +11,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import stat
 import time
-import uuid
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
+from cosmos_venv.dbt.kept_files import KeptFiles, is_private
 from cosmos_venv.dbt.results import Artifacts
 
 PARTIAL_PARSE_FILE = "partial_parse.msgpack"
 _LAYOUT = "partial-parse-v1"
-_KEPT_FILES = 50
-_KEPT_SECONDS = 30 * 86_400.0
 _REFRESHED_SECONDS = 86_400.0
-_ABANDONED_SECONDS = 3_600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,18 +64,10 @@ class ParsedProject:
         """
         if self.kept is None:
             return
-        apart = self.kept.with_name(f".{uuid.uuid4().hex}")
-        try:
+        with suppress(OSError):  # as above
             content = artifacts.content(PARTIAL_PARSE_FILE)
-            if content is None or not _is_whole(content):
-                return
-            make_private(self.kept.parent)
-            if is_private(self.kept.parent):
-                apart.write_bytes(content)
-                apart.replace(self.kept)
-                _sweep(self.kept.parent)
-        except OSError:
-            return  # as above; a half is swept by a later command
+            if content is not None and _is_whole(content):
+                KeptFiles(folder=self.kept.parent, suffix=self.kept.suffix).write(self.kept.stem, content)
 
     def _sources(self) -> Iterator[Path]:
         own = self.project_dir / "target" / PARTIAL_PARSE_FILE
@@ -133,31 +122,3 @@ def kept_file(cache_dir: Path, key: Sequence[str]) -> Path:
 def default_cache_dir(temporary: str) -> Path:
     """The folder of this user below the machine's temporary folder."""
     return Path(temporary) / f"cosmos-venv-{os.getuid()}"
-
-
-def _sweep(folder: Path) -> None:
-    """Keep the newest copies only: variables such as a date make a new one every day."""
-    now = time.time()
-    found = sorted((now - path.stat().st_mtime, path) for path in folder.iterdir())
-    copies = [(age, path) for age, path in found if path.suffix]
-    halves = [path for age, path in found if not path.suffix and age > _ABANDONED_SECONDS]
-    outdated = [path for age, path in copies[:_KEPT_FILES] if age > _KEPT_SECONDS]
-    for path in [*halves, *outdated, *(path for _, path in copies[_KEPT_FILES:])]:
-        path.unlink(missing_ok=True)
-
-
-def make_private(folder: Path) -> None:
-    """Make a folder of this user alone, and the one above it."""
-    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder.mkdir(mode=0o700, exist_ok=True)
-
-
-def is_private(folder: Path) -> bool:
-    """Whether nobody else can put a file into the folder: what is read there decides which SQL runs."""
-    try:
-        found = [path.lstat() for path in (folder.parent, folder)]
-    except OSError:
-        return False
-    return all(
-        stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o022 for status in found
-    )

@@ -9,8 +9,14 @@ from __future__ import annotations
 from cosmos_venv.managed.arguments import VirtualenvArguments, is_template, kept_directory, without_worker_python
 from cosmos_venv.managed.configured import cache_dir, directory_mode, prune_limits, upkeep
 from cosmos_venv.managed.foreground import building_in_foreground
-from cosmos_venv.managed.kept import copies_packages, parsed_project, project_packages
-from cosmos_venv.managed.ready import environment_for_parsing, managed_environment
+from cosmos_venv.managed.kept import (
+    copies_packages,
+    kept_fingerprints,
+    kept_listings,
+    parsed_project,
+    project_packages,
+)
+from cosmos_venv.managed.ready import environment_for_parsing, managed_environment, seconds_for_a_parse
 
 __all__ = [
     "VirtualenvArguments",
@@ -21,10 +27,13 @@ __all__ = [
     "environment_for_parsing",
     "is_template",
     "kept_directory",
+    "kept_fingerprints",
+    "kept_listings",
     "managed_environment",
     "parsed_project",
     "project_packages",
     "prune_limits",
+    "seconds_for_a_parse",
     "upkeep",
     "without_worker_python",
 ]

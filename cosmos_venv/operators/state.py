@@ -17,7 +17,7 @@ from cosmos_venv import managed, settings
 from cosmos_venv.compat import object_storage_path, to_boolean
 from cosmos_venv.constants import LAST_SUCCESS
 from cosmos_venv.dbt import state
-from cosmos_venv.dbt.partial_parse import is_private, make_private
+from cosmos_venv.dbt.kept_files import is_private, make_private
 from cosmos_venv.dbt.results import Artifacts
 from cosmos_venv.environments.credentials import mask
 from cosmos_venv.exceptions import CosmosValueError

@@ -115,7 +115,7 @@ class DbtGraph:
         return nodes, selected
 
     def _load_dbt_ls(self) -> dict[str, DbtNode]:
-        from cosmos_venv.project.ls_process import run_dbt_ls
+        from cosmos_venv.project.listing import list_nodes
 
         if self.profile_config is None:
             raise CosmosLoadDbtException("dbt ls needs a profile: give profile_config, or load a manifest.")
@@ -124,9 +124,12 @@ class DbtGraph:
             raise CosmosLoadDbtException(
                 f"The dbt project folder {folder} does not exist. Correct the path or deploy it."
             )
+        listing = list_nodes(self)
+        if listing.was_kept:
+            self.load_method = LoadMode.DBT_LS_CACHE
         project_file = read_dbt_project(folder)
         nodes = parse_dbt_ls_output(
-            run_dbt_ls(self),
+            listing.lines,
             project_path=folder,
             root_package=project_file.name,
             packages_folder=project_file.packages_folder,

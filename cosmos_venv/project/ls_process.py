@@ -48,48 +48,47 @@ class DbtInstallation:
     virtualenv_dir: Path | None = None
 
 
-def run_dbt_ls(graph: DbtGraph) -> list[str]:
-    """The lines of ``dbt ls`` for the graph's project and selection.
+def wants_deps(graph: DbtGraph) -> bool:
+    """Whether ``dbt deps`` is to install packages first."""
+    given = graph.render_config.dbt_deps
+    return (graph.project.install_dbt_deps if given is None else given) and has_packages(graph.project_path)
 
-    :raises CosmosLoadDbtException: when dbt fails, with its own last lines; when the environment is not ready yet.
+
+def run_dbt_ls(graph: DbtGraph, dbt: DbtInstallation, profile: Path, secrets: Mapping[str, str]) -> list[str]:
+    """The lines of ``dbt ls`` for the graph's project and selection: what dbt says now.
+
+    :param dbt: that of ``installation``.
+    :param profile: the profiles.yml; beside it the variables that it asks for.
+    :raises CosmosLoadDbtException: when dbt fails, with its own last lines.
     :raises CosmosConfigException: when the dbt executable cannot be started.
     """
-    assert graph.profile_config is not None  # noqa: S101 - DbtGraph.load has refused that
+    assert graph.profile_config is not None  # noqa: S101 - as above
     project_dir = graph.project_path
-    asked = graph.render_config.dbt_deps if graph.render_config.dbt_deps is not None else graph.project.install_dbt_deps
-    wants_deps = asked and has_packages(project_dir)
-    variables = _variables(graph)
-    with (
-        _installation(graph) as dbt,
-        started_ahead(),
-        graph.profile_config.ensure_profile(use_mock_values=graph.render_config.enable_mock_profile) as (
-            profile,
-            secrets,
-        ),
-    ):
-        parsed = _parsed_project(graph, profile, variables, dbt) if graph.project.partial_parse else None
-        with workspace(project_dir, install_deps=wants_deps, parsed=parsed) as place:
-            flags = ["--project-dir", str(place), *graph.profile_config.flags(profile)]
-            env = _environment(graph, dbt) | secrets
-            outputs = Outputs.of(place, env)
-            env = outputs.variables(env)
-            deps = ["deps", *flags, *vars_flags(variables)]
-            arguments = ls_arguments(graph.render_config, graph.project, dbt_vars=variables)
-            packages = managed.project_packages(
-                project_dir, dbt.virtualenv_dir, variables=variables, env=env, which_dbt=dbt.identity
-            )
-            installed = packages.installed(
-                place,
-                install=lambda: _run(dbt, deps, downloading_in_place(place, env), place, outputs.artifacts()),
-                cancellation=Cancellation(),
-                report=logger.info,
-            )
-            with installed if wants_deps else nullcontext(()) as keep_open:
-                artifacts = outputs.artifacts()
-                lines = _run(dbt, [*arguments, *flags], env, place, artifacts, keep_open)
-            if parsed is not None:
-                parsed.keep(artifacts)
-            return lines
+    variables = variables_of(graph)
+    has_deps = wants_deps(graph)
+    parsed = _parsed_project(graph, profile, variables, dbt) if graph.project.partial_parse else None
+    with started_ahead(), workspace(project_dir, install_deps=has_deps, parsed=parsed) as place:
+        flags = ["--project-dir", str(place), *graph.profile_config.flags(profile)]
+        env = {**environment_of(graph, dbt), **secrets}
+        outputs = Outputs.of(place, env)
+        env = outputs.variables(env)
+        deps = ["deps", *flags, *vars_flags(variables)]
+        arguments = ls_arguments(graph.render_config, graph.project, dbt_vars=variables)
+        packages = managed.project_packages(
+            project_dir, dbt.virtualenv_dir, variables=variables, env=env, which_dbt=dbt.identity
+        )
+        installed = packages.installed(
+            place,
+            install=lambda: _run(dbt, deps, downloading_in_place(place, env), place, outputs.artifacts()),
+            cancellation=Cancellation(),
+            report=logger.info,
+        )
+        with installed if has_deps else nullcontext(()) as keep_open:
+            artifacts = outputs.artifacts()
+            lines = _run(dbt, [*arguments, *flags], env, place, artifacts, keep_open)
+        if parsed is not None:
+            parsed.keep(artifacts)
+        return lines
 
 
 def _parsed_project(
@@ -105,7 +104,7 @@ def _parsed_project(
     )
 
 
-def _variables(graph: DbtGraph) -> Mapping[str, object] | None:
+def variables_of(graph: DbtGraph) -> Mapping[str, object] | None:
     """What the tasks get too: ``operator_args["vars"]``, a dict or YAML text, before ``ProjectConfig.dbt_vars``."""
     given = graph.operator_args.get("vars")
     if isinstance(given, str):
@@ -140,14 +139,19 @@ def _run(
     return result.full_output
 
 
-def _environment(graph: DbtGraph, dbt: DbtInstallation) -> dict[str, str]:
+def environment_of(graph: DbtGraph, dbt: DbtInstallation) -> dict[str, str]:
+    """The environment variables of ``dbt ls``, without those of the profile."""
     given = graph.render_config.env_vars or graph.project.env_vars or {}
     env = {**os.environ, **{name: str(value) for name, value in given.items()}}
     return managed.without_worker_python(env) if dbt.is_managed else env
 
 
 @contextmanager
-def _installation(graph: DbtGraph) -> Iterator[DbtInstallation]:
+def installation(graph: DbtGraph) -> Iterator[DbtInstallation]:
+    """The dbt that the tasks will use, or the one that was named for parsing.
+
+    :raises CosmosLoadDbtException: when its environment is not ready yet.
+    """
     render, execution = graph.render_config, graph.execution_config
     if render.has_own_executable or execution.execution_mode is not ExecutionMode.VIRTUALENV:
         named = render.dbt_executable_path if render.has_own_executable else execution.dbt_executable_path

@@ -1,0 +1,139 @@
+"""Files that are kept between commands, each under a digest, in a folder of this user alone. They only save time.
+
+So nothing here fails: what cannot be read is not there, and what cannot be written is not kept.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+_ABANDONED_SECONDS = 3_600.0
+_REFRESHED_SECONDS = 86_400.0
+_TURN = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptFiles:
+    """:param folder: where they are; it and the folder above it must be this user's alone, or nothing is read.
+    :param suffix: of their names.
+    :param most: how many are kept, the newest.
+    :param seconds: for how long one is kept that nobody uses.
+    """
+
+    folder: Path
+    suffix: str
+    most: int = 50
+    seconds: float = 30 * 86_400.0
+
+    def path(self, digest: str) -> Path:
+        return self.folder / f"{digest}{self.suffix}"
+
+    def read(self, digest: str, *, max_age: float | None = None) -> bytes | None:
+        """What is kept under the digest; None when there is nothing.
+
+        :param max_age: seconds since it was written after which it does not count; None: however old.
+        """
+        path = self.path(digest)
+        try:
+            age = time.time() - path.stat().st_mtime
+            if not is_private(self.folder) or (max_age is not None and age > max_age):
+                return None
+            content = path.read_bytes()
+            if max_age is None and age > _REFRESHED_SECONDS:
+                path.touch()
+        except OSError:
+            return None
+        return content
+
+    def write(self, digest: str, content: bytes) -> None:
+        """Keep it, in one step: others read or write the same one now."""
+        apart = self.folder / f".{uuid.uuid4().hex}"
+        with suppress(OSError):
+            make_private(self.folder)
+            if is_private(self.folder):
+                try:
+                    apart.write_bytes(content)
+                    apart.replace(self.path(digest))
+                finally:
+                    apart.unlink(missing_ok=True)
+                self._sweep()
+
+    @contextmanager
+    def turn(self, digest: str, *, wait: float | None, report: Callable[[], object]) -> Iterator[bool]:
+        """Within this block nobody else makes what is to be kept under the digest.
+
+        The block is given whether it has the turn: not when another had it for longer than ``wait``.
+
+        :param wait: seconds; None: however long.
+        :param report: called once when somebody else has the turn.
+        """
+        descriptor = self._open_lock(digest)
+        if descriptor is None:  # nothing can be kept, or the mount knows no locks: everybody for himself
+            yield True
+            return
+        try:
+            os.utime(descriptor)  # so that nobody takes it for abandoned
+            yield _is_locked(descriptor, wait, report)
+        finally:
+            os.close(descriptor)
+
+    def _open_lock(self, digest: str) -> int | None:
+        with suppress(OSError):
+            make_private(self.folder)
+            if is_private(self.folder):
+                return os.open(self.folder / f"{digest}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        return None
+
+    def _sweep(self) -> None:
+        """Keep the newest only: variables such as a date make a new one every day."""
+        now = time.time()
+        found = sorted((now - path.stat().st_mtime, path) for path in self.folder.iterdir())
+        copies = [(age, path) for age, path in found if path.suffix == self.suffix]
+        others = [path for age, path in found if path.suffix != self.suffix and age > _ABANDONED_SECONDS]
+        outdated = [path for age, path in copies[: self.most] if age > self.seconds]
+        for path in [*others, *outdated, *(path for _, path in copies[self.most :])]:
+            path.unlink(missing_ok=True)
+
+
+def _is_locked(descriptor: int, wait: float | None, report: Callable[[], object]) -> bool:
+    deadline = None if wait is None else time.monotonic() + wait
+    has_reported = False
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not has_reported:
+                has_reported = True
+                report()
+            if deadline is not None and time.monotonic() >= deadline:
+                return False
+            time.sleep(_TURN)
+        except OSError:  # a mount that knows no locks
+            return True
+        else:
+            return True
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder of this user alone, and the one above it."""
+    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
+
+
+def is_private(folder: Path) -> bool:
+    """Whether nobody else can put a file into the folder: what is read there decides which SQL runs."""
+    try:
+        found = [path.lstat() for path in (folder.parent, folder)]
+    except OSError:
+        return False
+    return all(
+        stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o022 for status in found
+    )

@@ -1,0 +1,297 @@
+"""What ``dbt ls`` has said is kept while nothing that matters has changed, and asked for once by many processes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cosmos_venv.config import ProfileConfig, ProjectConfig, RenderConfig
+from cosmos_venv.constants import InvocationMode, LoadMode
+from cosmos_venv.exceptions import CosmosLoadDbtException
+from cosmos_venv.project.load import DbtGraph
+
+DATA = Path(__file__).parent.parent / "data" / "rendering-project"
+DEADLINE = 30.0
+
+
+class Place:
+    """A project, a dbt that lists its recorded nodes and notes each call, and a cache of their own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.project = Path(shutil.copytree(DATA, folder / "project"))
+        self.write("models/ports.sql", "select 1")
+        self.write("models/berths.yml", "models: []")
+        self.write("seeds/raw_ports.csv", "id\n1\n")
+        self.cache = folder / "cache"
+        self._calls = folder / "calls"
+        self.dbt = folder / "bin" / "dbt"
+        self.dbt.parent.mkdir()
+        self.let_dbt(f"cat '{DATA / 'dbt_ls.jsonl'}'")
+
+    def write(self, name: str, text: str) -> None:
+        path = self.project / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+    def let_dbt(self, command: str) -> None:
+        """As another program under the name of the same one: an older time and its size would be another dbt."""
+        at = self.dbt.stat().st_mtime if self.dbt.exists() else time.time()
+        text = f"#!/bin/sh\necho x >> '{self._calls}'\n{command}\n"
+        self.dbt.write_text(f"{text:<500}\n", encoding="utf-8")
+        self.dbt.chmod(0o755)
+        os.utime(self.dbt, (at, at))
+
+    @property
+    def calls(self) -> int:
+        return len(self._calls.read_text().splitlines()) if self._calls.exists() else 0
+
+    def graph(self, *, target: str = "dev", **render: Any) -> DbtGraph:
+        return DbtGraph(
+            project=ProjectConfig(self.project),
+            render_config=RenderConfig(
+                dbt_executable_path=self.dbt, invocation_mode=InvocationMode.SUBPROCESS, **render
+            ),
+            profile_config=ProfileConfig("harbor", target, profiles_yml_filepath=self.project / "profiles.yml"),
+        )
+
+    def load(self, **more: Any) -> DbtGraph:
+        made = self.graph(**more)
+        made.load()
+        return made
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    made = Place(tmp_path)
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(made.cache))
+    return made
+
+
+def test_an_unchanged_project_needs_no_dbt(place: Place) -> None:
+    first = place.load()
+    second = place.load()
+
+    assert place.calls == 1
+    assert (first.load_method, second.load_method) == (LoadMode.DBT_LS, LoadMode.DBT_LS_CACHE)
+    assert second.nodes == first.nodes
+    assert second.tests_per_model == first.tests_per_model
+
+
+CHANGES: dict[str, Callable[[Place, pytest.MonkeyPatch], object]] = {
+    "a model": lambda place, _: place.write("models/ports.sql", "select 2"),
+    "a file more": lambda place, _: place.write("models/deep/more.sql", "select 3"),
+    "a file less": lambda place, _: (place.project / "models" / "ports.sql").unlink(),
+    "a file elsewhere": lambda place, _: (place.project / "models" / "ports.sql").rename(
+        place.project / "models" / "piers.sql"
+    ),
+    "a seed more": lambda place, _: place.write("seeds/more.csv", "id\n"),
+    "a description": lambda place, _: place.write("models/berths.md", "{% docs berth %}x{% enddocs %}"),
+    "the profile": lambda place, _: (place.project / "profiles.yml").open("a").write("# other\n"),
+    "dbt": lambda place, _: os.utime(place.dbt, (1, 1)),
+    "a variable of dbt": lambda _, env: env.setenv("DBT_FULL_REFRESH", "1"),
+}
+
+
+@pytest.mark.parametrize("change", [pytest.param(change, id=name) for name, change in CHANGES.items()])
+def test_what_matters_is_asked_anew(
+    place: Place, monkeypatch: pytest.MonkeyPatch, change: Callable[[Place, pytest.MonkeyPatch], object]
+) -> None:
+    place.load()
+    change(place, monkeypatch)
+    place.load()
+    place.load()
+
+    assert place.calls == 2
+
+
+@pytest.mark.parametrize(
+    "more", [{"select": ["tag:a"]}, {"exclude": ["a"]}, {"selector": "only_marts"}, {"target": "prod"}]
+)
+def test_another_question_is_another_answer(place: Place, more: dict[str, Any]) -> None:
+    place.load()
+    place.load(**more)
+    place.load()
+    place.load(**more)
+
+    assert place.calls == 2
+
+
+UNIMPORTANT: dict[str, Callable[[Place, pytest.MonkeyPatch], object]] = {
+    "content of a seed": lambda place, _: place.write("seeds/raw_ports.csv", "id\n1\n2\n"),
+    "artifacts": lambda place, _: place.write("target/manifest.json", "{}"),
+    "a database": lambda place, _: place.write("harbor.duckdb", "x"),
+    "a touch": lambda place, _: os.utime(place.project / "models" / "ports.sql", (1, 1)),
+    "a variable": lambda _, env: env.setenv("HARBOR", "1"),
+}
+
+
+@pytest.mark.parametrize("change", [pytest.param(change, id=name) for name, change in UNIMPORTANT.items()])
+def test_what_does_not_matter_costs_nothing(
+    place: Place, monkeypatch: pytest.MonkeyPatch, change: Callable[[Place, pytest.MonkeyPatch], object]
+) -> None:
+    place.load()
+    change(place, monkeypatch)
+    place.load()
+
+    assert place.calls == 1
+
+
+def test_another_checkout_of_the_same_project_is_the_same(place: Place, tmp_path: Path) -> None:
+    place.load()
+    place.project = Path(shutil.move(place.project, tmp_path / "version-2"))
+    profile = tmp_path / "project" / "profiles.yml"
+    profile.parent.mkdir()
+    shutil.copy(place.project / "profiles.yml", profile)
+
+    made = place.load()
+
+    assert place.calls == 1
+    assert {node.path_base for node in made.nodes.values()} == {place.project}
+
+
+@pytest.mark.parametrize("file", ["models/ports.sql", "profiles.yml"])
+def test_a_variable_that_the_project_names_counts(place: Place, monkeypatch: pytest.MonkeyPatch, file: str) -> None:
+    with (place.project / file).open("a") as text:
+        text.write("\n# {{ env_var( 'HARBOR', 'none') }}\n")
+    for value in ("north", "north", "south"):
+        monkeypatch.setenv("HARBOR", value)
+        place.load()
+
+    assert place.calls == 2
+
+
+def test_where_a_variables_name_is_made_up_nothing_is_kept(place: Place) -> None:
+    place.write("models/ports.sql", "select {{ env_var(prefix ~ 'PORT') }}")
+    place.load()
+    place.load()
+
+    assert place.calls == 2
+
+
+@pytest.mark.parametrize("switch", ["ENABLE_CACHE", "ENABLE_CACHE_DBT_LS"])
+def test_it_can_be_switched_off(place: Place, monkeypatch: pytest.MonkeyPatch, switch: str) -> None:
+    monkeypatch.setenv(f"AIRFLOW__COSMOS__{switch}", "False")
+    place.load()
+    place.load()
+
+    assert place.calls == 2
+
+
+def test_a_dbt_that_fails_is_asked_again(place: Place) -> None:
+    place.let_dbt("echo 'no such model'; exit 2")
+    with pytest.raises(CosmosLoadDbtException, match="no such model"):
+        place.load()
+    place.let_dbt(f"cat '{DATA / 'dbt_ls.jsonl'}'")
+
+    assert len(place.load().nodes) == 31
+    assert place.calls == 2
+
+
+def test_a_file_that_has_just_changed_is_looked_into_whatever_its_time_says(place: Place) -> None:
+    """A clock may tick more slowly than files are written."""
+    model = place.project / "models" / "ports.sql"
+    at = model.stat().st_mtime_ns
+    place.load()
+    place.write("models/ports.sql", "select 7")
+    os.utime(model, ns=(at, at))
+    place.load()
+
+    assert place.calls == 2
+
+
+def test_files_that_look_untouched_are_not_read_again(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    for path in place.project.rglob("*"):
+        os.utime(path, (1_000, 1_000))
+    place.load()
+    monkeypatch.setattr("cosmos_venv.project.fingerprint._of_content", None)
+
+    assert place.load().load_method is LoadMode.DBT_LS_CACHE
+
+
+def test_a_folder_that_others_can_write_to_is_not_believed(place: Place) -> None:
+    place.load()
+    place.cache.chmod(0o777)
+    place.load()
+
+    assert place.calls == 2
+
+
+LOAD = """
+import logging, signal, sys
+from pathlib import Path
+logging.basicConfig(stream=sys.stdout, format="%(message)s", level=logging.INFO)
+from tests.project.test_listing import Place
+place = Place.__new__(Place)
+place.project, place.dbt = Path(sys.argv[1]), Path(sys.argv[2])
+if len(sys.argv) > 3:
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, float(sys.argv[3]))
+try:
+    print("nodes:", len(place.load().nodes), flush=True)
+except Exception as error:
+    print(type(error).__name__, error, flush=True)
+"""
+
+
+def loading(place: Place, *more: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", LOAD, str(place.project), str(place.dbt), *more]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def until(process: subprocess.Popen[str], words: str) -> str:
+    assert process.stdout is not None
+    for line in process.stdout:
+        if words in line:
+            return line
+    pytest.fail(f"it ended without a word of {words!r}")
+
+
+def test_of_many_processes_one_asks_dbt_and_the_others_wait_for_its_answer(place: Place, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    place.let_dbt(f"cat '{gate}' > /dev/null; cat '{DATA / 'dbt_ls.jsonl'}'")
+    first = loading(place)
+    with gate.open("w"):  # opens when dbt does
+        others = [loading(place) for _ in range(7)]
+        for other in others:
+            until(other, "Another process is running dbt ls for the same project")
+    outputs = [process.communicate(timeout=DEADLINE)[0] for process in (first, *others)]
+
+    assert ["nodes: 31" in output for output in outputs] == [True] * 8
+    assert place.calls == 1
+
+
+def test_nobody_waits_for_longer_than_airflow_leaves_for_a_dag_file(place: Place, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    place.let_dbt(f"cat '{gate}' > /dev/null; cat '{DATA / 'dbt_ls.jsonl'}'")
+    first = loading(place)
+    with gate.open("w"):
+        said = until(loading(place, "2.0"), "CosmosLoadDbtException")
+    first.communicate(timeout=DEADLINE)
+
+    assert "Another process has been running dbt ls for" in said
+    assert "dagbag_import_timeout" in said
+    assert place.calls == 1
+
+
+def test_the_death_of_who_asks_is_the_next_ones_turn(place: Place, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    place.let_dbt(f"cat '{gate}' > /dev/null; cat '{DATA / 'dbt_ls.jsonl'}'")
+    first = loading(place)
+    with gate.open("w"):
+        second = loading(place)
+        until(second, "Another process is running dbt ls for the same project")
+        first.kill()
+        first.communicate(timeout=DEADLINE)
+        place.let_dbt(f"cat '{DATA / 'dbt_ls.jsonl'}'")
+    assert "nodes: 31" in second.communicate(timeout=DEADLINE)[0]
