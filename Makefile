@@ -58,7 +58,7 @@ pins: ## resolve requirements/*.txt anew
 	$(COMPILE) --upgrade dbt.in -o dbt.txt && \
 	$(COMPILE) --upgrade dbt110.in -o dbt110.txt && \
 	$(COMPILE) --upgrade postgres.in -o postgres.txt && \
-	$(COMPILE) --upgrade --excludes providers-without.in providers.in -o providers.txt && \
+	$(COMPILE) --upgrade --excludes providers-without.in ../pytest_cosmos_venv/pyproject.toml providers.in -o providers.txt && \
 	$(COMPILE) --upgrade ../pyproject.toml demo.in -o demo.txt && \
 	$(COMPILE) --upgrade ../pyproject.toml ../pytest_cosmos_venv/pyproject.toml test.in -o test.txt && \
 	$(COMPILE) --upgrade ../pytest_cosmos_venv/pyproject.toml cosmos.in -o cosmos.txt && \

@@ -92,7 +92,7 @@ OTHERS = (
     Environment(path=".cache/envs/dbt111", pins=("dbt",)),
     Environment(path=".cache/envs/dbt110", pins=("dbt110",)),
     Environment(path=".cache/envs/postgres", pins=("postgres",)),
-    Environment(path=".cache/envs/providers", pins=("providers",), as_pinned=True),
+    Environment(path=".cache/envs/providers", pins=("providers",), projects=TOOLKIT, as_pinned=True),
 )
 WHEELHOUSE = ROOT / ".cache" / "wheelhouse"
 # A file, a download: they may pin different versions of one name.
