@@ -41,8 +41,9 @@ check: test-env ## lint, format, types, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-benchmark: test-env ## what toolkit and environments cost, beside the plain work beneath; stored in benchmarks/results
-	@$(BIN)/python -m benchmarks.toolkit $(ARGS) && $(BIN)/python -m benchmarks.environments $(ARGS)
+benchmark: test-env ## what toolkit, environments and local tasks cost, beside the plain work beneath; stored in benchmarks/results
+	@$(BIN)/python -m benchmarks.toolkit $(ARGS) && $(BIN)/python -m benchmarks.environments $(ARGS) && \
+	$(BIN)/python -m benchmarks.local $(ARGS)
 
 prove-races: test-env ## races across xdist workers, whole runs again and again, beside other plugins
 	@$(BIN)/python -m tools.prove_races $(ARGS)
@@ -58,6 +59,8 @@ pins: ## resolve requirements/*.txt anew
 	$(COMPILE) --upgrade openlineage.in -o openlineage.txt && \
 	$(COMPILE) --upgrade dbt.in -o dbt.txt && \
 	$(COMPILE) --upgrade dbt110.in -o dbt110.txt && \
+	$(COMPILE) --upgrade postgres.in -o postgres.txt && \
+	$(COMPILE) --upgrade --excludes providers-without.in ../pytest_cosmos_venv/pyproject.toml providers.in -o providers.txt && \
 	$(COMPILE) --upgrade ../pyproject.toml demo.in -o demo.txt && \
 	$(COMPILE) --upgrade ../pyproject.toml ../pytest_cosmos_venv/pyproject.toml test.in -o test.txt && \
 	$(COMPILE) --upgrade ../pytest_cosmos_venv/pyproject.toml cosmos.in -o cosmos.txt && \

@@ -54,8 +54,9 @@ class Context(dict[str, Any]):
 
 def main(root: str, answers: int) -> None:
     """Answer ``{"ready": true}``, and then each line of standard input, in JSON."""
-    operators = import_module(f"{root}.operators.virtualenv")
+    operators = {mode: import_module(f"{root}.operators.{mode}") for mode in ("virtualenv", "local")}
     profile_config = import_module(f"{root}.config").ProfileConfig
+    invocation_mode = import_module(f"{root}.constants").InvocationMode
     started: list[list[str]] = []
 
     def watch(event: str, arguments: tuple[Any, ...]) -> None:
@@ -67,19 +68,23 @@ def main(root: str, answers: int) -> None:
         print(json.dumps({"ready": True}), file=output)
         for line in sys.stdin:
             started.clear()
-            answer = run_task(operators, profile_config, json.loads(line))
+            order = json.loads(line)
+            if "invocation_mode" in order["arguments"]:
+                order["arguments"]["invocation_mode"] = invocation_mode(order["arguments"]["invocation_mode"])
+            answer = run_task(operators, profile_config, order)
             answer["installers"] = sum(map(_is_installer, started))
             print(json.dumps(answer), file=output)
 
 
-def run_task(operators: Any, profile_config: Any, order: dict[str, Any]) -> dict[str, Any]:
+def run_task(operators: dict[str, Any], profile_config: Any, order: dict[str, Any]) -> dict[str, Any]:
     """One task, and then dbt alone with as many words.
 
-    :param order: ``project`` and ``arguments`` of the operator; ``alone``: the dbt to run alone, if any.
+    :param order: ``mode``, ``project`` and ``arguments`` of the operator, whose dbt command is ``run``; ``alone``: the
+        dbt to run alone, if any.
     """
-    project = Path(order["project"])
+    project, mode = Path(order["project"]), order["mode"]
     profile = profile_config(profile_name="harbor", target_name="dev", profiles_yml_filepath=project / "profiles.yml")
-    operator = operators.DbtRunVirtualenvOperator(
+    operator = getattr(operators[mode], f"DbtRun{mode.capitalize()}Operator")(
         task_id="run", project_dir=project, profile_config=profile, dag=DAG("harbor"), **order["arguments"]
     )
     error, cpu = None, _cpu_seconds()
@@ -91,10 +96,11 @@ def run_task(operators: Any, profile_config: Any, order: dict[str, Any]) -> dict
     ended = time.time()
     answer = {"began": began, "ended": ended, "cpu": _cpu_seconds() - cpu, "error": error}
     if order.get("alone"):
-        words = ["run", "--project-dir", str(project), "--profiles-dir", str(project)]
-        alone = time.time()
+        selected = ["--select", order["arguments"]["select"]] if "select" in order["arguments"] else []
+        words = ["run", *selected, "--project-dir", str(project), "--profiles-dir", str(project)]
+        alone, cpu = time.time(), _cpu_seconds()
         subprocess.run([order["alone"], *words], cwd=project, stdout=subprocess.DEVNULL, check=False)
-        answer["alone"] = time.time() - alone
+        answer |= {"alone": time.time() - alone, "cpu_alone": _cpu_seconds() - cpu}
     return answer
 
 

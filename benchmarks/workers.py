@@ -47,7 +47,8 @@ COSMOS = ROOT / ".cache" / "envs" / "cosmos" / "bin" / "python"
 class TaskRun:
     """One task; times in seconds since the epoch.
 
-    :param alone: seconds that dbt took alone, right after.
+    :param cpu: seconds that the task and all below it computed.
+    :param alone, cpu_alone: what dbt took alone, right after.
     :param installers: processes of installers that the task's own process started.
     """
 
@@ -57,6 +58,7 @@ class TaskRun:
     installers: int
     error: str | None = None
     alone: float = 0.0
+    cpu_alone: float = 0.0
 
     @property
     def seconds(self) -> float:
@@ -94,10 +96,17 @@ class Worker:
         """Everything is imported."""
         self._answer()
 
-    def start(self, project: Path, arguments: Mapping[str, Any], *, alone: Path | None = None) -> None:
-        """Begin a task."""
+    def start(
+        self, project: Path, arguments: Mapping[str, Any], *, alone: Path | None = None, mode: str = "virtualenv"
+    ) -> None:
+        """Begin a task.
+
+        :param alone: a dbt that is run alone afterwards.
+        :param mode: ``virtualenv`` or ``local``.
+        """
         assert self._process.stdin is not None  # noqa: S101 - for the type checker: PIPE was asked for
-        order = {"project": str(project), "arguments": arguments, "alone": None if alone is None else str(alone)}
+        words = {"project": str(project), "arguments": arguments, "alone": None if alone is None else str(alone)}
+        order = {**words, "mode": mode}
         print(json.dumps(order), file=self._process.stdin, flush=True)
 
     def finish(self) -> TaskRun:
@@ -110,9 +119,11 @@ class Worker:
             raise TaskFailed(run.error)
         return run
 
-    def run(self, project: Path, arguments: Mapping[str, Any], *, alone: Path | None = None) -> TaskRun:
+    def run(
+        self, project: Path, arguments: Mapping[str, Any], *, alone: Path | None = None, mode: str = "virtualenv"
+    ) -> TaskRun:
         """One task from begin to end."""
-        self.start(project, arguments, alone=alone)
+        self.start(project, arguments, alone=alone, mode=mode)
         return self.finish()
 
     def close(self) -> None:

@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pytest_cosmos_venv import Wheelhouse
 from tests.order import long_ones_first
+from tests.postgres import Postgres, started_postgres
 
 # Before anything imports Airflow, which settles on its home then. One for each xdist worker.
 _airflow_home = tempfile.mkdtemp(prefix="cosmos-venv-tests-airflow-")
@@ -88,3 +90,10 @@ def dbt_project(tmp_path: Path) -> Path:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
     return folder
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """A real PostgreSQL on loopback, with an empty database; it ends with the tests."""
+    with started_postgres(tmp_path_factory.mktemp("postgres") / "log") as server:
+        yield server

@@ -45,12 +45,14 @@ class Environment:
     :param pins: files of `requirements/`, without suffix.
     :param projects: folders of the checkout that are installed editable.
     :param below: the first Python that it does not exist for.
+    :param as_pinned: install the pins and nothing that they ask for beside them.
     """
 
     path: str
     pins: tuple[str, ...]
     projects: tuple[str, ...] = ()
     below: tuple[int, int] = (4, 0)
+    as_pinned: bool = False
 
     @property
     def folder(self) -> Path:
@@ -63,8 +65,9 @@ class Environment:
     @property
     def arguments(self) -> list[str]:
         """What follows `pip install`, the same for uv."""
+        options = ["--no-deps"] if self.as_pinned else []
         pins = [argument for name in self.pins for argument in ("-r", str(pins_file(name)))]
-        return pins + [argument for folder in self.projects for argument in ("-e", str(ROOT / folder))]
+        return options + pins + [argument for folder in self.projects for argument in ("-e", str(ROOT / folder))]
 
     @property
     def digest(self) -> str:
@@ -78,7 +81,8 @@ DEMO = Environment(path=f".demo/{TAG}/venv", pins=("demo",), projects=(".",))
 TESTS = Environment(path=".venv", pins=("test",), projects=(".", "pytest_cosmos_venv"))
 TOOLKIT = ("pytest_cosmos_venv",)
 # What tests run in a process of its own: plain Airflows, the toolkit beside another implementation and beside other
-# people's plugins, Airflow with its OpenLineage provider, and the real dbts that the look-alike is compared with.
+# people's plugins, Airflow with its OpenLineage provider, the real dbts that the look-alike is compared with, the
+# programs of a PostgreSQL server, and the providers of the clouds with what stands in for the clouds.
 OTHERS = (
     Environment(path=".cache/envs/airflow3", pins=("airflow3",)),
     Environment(path=".cache/envs/airflow2", pins=("airflow2",), below=(3, 13)),
@@ -88,6 +92,8 @@ OTHERS = (
     Environment(path=".cache/envs/openlineage", pins=("openlineage",)),
     Environment(path=".cache/envs/dbt111", pins=("dbt",)),
     Environment(path=".cache/envs/dbt110", pins=("dbt110",)),
+    Environment(path=".cache/envs/postgres", pins=("postgres",)),
+    Environment(path=".cache/envs/providers", pins=("providers",), projects=TOOLKIT, as_pinned=True),
 )
 WHEELHOUSE = ROOT / ".cache" / "wheelhouse"
 # A file, a download: they may pin different versions of one name.

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -25,6 +26,27 @@ from cosmos_venv.dbt.results import Artifacts
 PARTIAL_PARSE_FILE = "partial_parse.msgpack"
 _LAYOUT = "partial-parse-v1"
 _REFRESHED_SECONDS = 86_400.0
+_OUR_FOLDER = re.compile(r"-[0-9a-f]{16}(?:/|$)")
+
+
+class _Home(msgspec.Struct):
+    project_root: str
+
+
+class _File(msgspec.Struct):
+    project_name: str
+    path: _Home | None = None
+
+
+class _Metadata(msgspec.Struct):
+    project_name: str
+
+
+class _Head(msgspec.Struct):
+    """What says where the project stood."""
+
+    metadata: _Metadata
+    files: dict[str, _File]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +112,10 @@ def moved(content: bytes, place: Path) -> bytes:
 
     :raises ValueError: when it is no parse file as dbt writes it.
     """
+    root = _root(content)
+    if _OUR_FOLDER.search(root) and len(os.fsencode(root)) == len(os.fsencode(place)):
+        # A name like no other, and as long as the new one: nothing else has to be read or written anew.
+        return content.replace(os.fsencode(root), os.fsencode(place))
     parsed = msgspec.msgpack.decode(content)
     try:
         name = parsed["metadata"]["project_name"]
@@ -103,6 +129,12 @@ def moved(content: bytes, place: Path) -> bytes:
     except (AttributeError, KeyError, StopIteration, TypeError) as error:
         raise ValueError(f"no parse file: {error!r}") from error
     return msgspec.msgpack.encode(parsed)
+
+
+def _root(content: bytes) -> str:
+    head = msgspec.msgpack.decode(content, type=_Head)
+    of_project = (file for file in head.files.values() if file.project_name == head.metadata.project_name)
+    return next((file.path.project_root for file in of_project if file.path), "")
 
 
 def _moved(path: str, old: str, place: Path) -> str:

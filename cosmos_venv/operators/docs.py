@@ -91,11 +91,13 @@ class DbtDocsAzureStorageLocalOperator(DbtDocsCloudLocalOperator):
     ui_color = "#007FFF"
 
     def upload(self, file: Path, key: str) -> None:
-        wasb_hook = optional_hook(
-            "airflow.providers.microsoft.azure.hooks.wasb", "WasbHook", "apache-airflow-providers-microsoft-azure"
+        package = "apache-airflow-providers-microsoft-azure"
+        hook = optional_hook("airflow.providers.microsoft.azure.hooks.wasb", "WasbHook", package)(
+            wasb_conn_id=self.connection_id
         )
-        hook = wasb_hook(wasb_conn_id=self.connection_id)
-        hook.load_file(file_path=str(file), container_name=self.bucket_name, blob_name=key, overwrite=True)
+        content = optional_hook("azure.storage.blob", "ContentSettings", package)(content_type=_content_type(file))
+        place = {"container_name": self.bucket_name, "blob_name": key}
+        hook.load_file(file_path=str(file), **place, overwrite=True, content_settings=content)
 
 
 class DbtDocsGCSLocalOperator(DbtDocsCloudLocalOperator):

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from cosmos_venv.dbt.outputs import Outputs
-from cosmos_venv.dbt.partial_parse import PARTIAL_PARSE_FILE, ParsedProject, kept_file
+from cosmos_venv.dbt.partial_parse import PARTIAL_PARSE_FILE, ParsedProject, kept_file, moved
 from cosmos_venv.dbt.workspace import workspace
 
 
@@ -148,6 +148,22 @@ def test_what_is_offered_names_the_folder_of_the_command_that_reads_it(
         str(second.place / "dbt_packages" / "codes"),
         "/env/dbt/include",
     }
+
+
+@pytest.mark.parametrize(
+    "old",
+    [
+        pytest.param("/tmp/cosmos-venv-run-00000000000000aa", id="as-long"),  # noqa: S108
+        pytest.param("/var/tmp/cosmos-venv-run-00000000000000aa", id="longer"),  # noqa: S108
+        pytest.param("/tmp/cosmos-venv-run-00000000000000aa/repo/dbt", id="deeper"),  # noqa: S108
+    ],
+)
+def test_a_file_of_any_folder_is_the_same_but_for_the_folder(old: str) -> None:
+    place = Path("/tmp/cosmos-venv-run-00000000000000bb")  # noqa: S108
+
+    content = moved(parse_file(Path(old), "first"), place)
+
+    assert msgspec.msgpack.decode(content) == msgspec.msgpack.decode(parse_file(place, "first"))
 
 
 def test_the_projects_own_file_is_never_written(project: Path, dbt: Dbt) -> None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
-from typing import Any, ClassVar
+from typing import Any
 
 import psutil
 import pytest
@@ -135,35 +133,3 @@ def dbt_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], l
     """What the look-alike dbt was told in this test."""
     monkeypatch.setenv(RECORD_VARIABLE, str(tmp_path / "calls"))
     return lambda: read_dbt_calls(tmp_path / "calls")
-
-
-class StandInHook:
-    """For a hook of a provider that is not installed: it is told what to upload by keyword."""
-
-    default_conn_name = "the_default"
-    calls: ClassVar[list[tuple[str, dict[str, Any]]]] = []
-
-    def __init__(self, **kwargs: Any) -> None:
-        self.calls.append(("hook", kwargs))
-
-    def __getattr__(self, name: str) -> Callable[..., None]:
-        def called(**kwargs: Any) -> None:
-            source = kwargs.get("filename") or kwargs.get("file_path")
-            self.calls.append((name, kwargs | ({"text": Path(source).read_text()} if source else {})))
-
-        return called
-
-
-@pytest.fixture
-def provider_calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
-    """What the hooks of the three clouds are told: their constructor as ``hook``, their methods by their names."""
-    for module, name in {
-        "airflow.providers.amazon.aws.hooks.s3": "S3Hook",
-        "airflow.providers.google.cloud.hooks.gcs": "GCSHook",
-        "airflow.providers.microsoft.azure.hooks.wasb": "WasbHook",
-    }.items():
-        stand_in = ModuleType(module)
-        vars(stand_in)[name] = StandInHook
-        monkeypatch.setitem(sys.modules, module, stand_in)
-    monkeypatch.setattr(StandInHook, "calls", [])
-    return StandInHook.calls

@@ -330,38 +330,6 @@ def test_uploading_without_a_place_is_an_error_before_dbt_runs_but_not_for_compi
     assert [call.command for call in cosmos_fake_venv.calls] == ["compile"]
 
 
-UPLOADS = {
-    "upload_to_aws_s3": ("bucket_name", "key"),
-    "upload_to_gcp_gs": ("bucket_name", "object_name"),
-    "upload_to_azure_wasb": ("container_name", "blob_name"),
-}
-
-
-@pytest.mark.parametrize("function", UPLOADS)
-@pytest.mark.parametrize("use_tarball", [False, True])
-def test_an_upload_callback_puts_each_file_below_dag_run_task_and_try(
-    function: str,
-    use_tarball: bool,
-    context: dict[str, Any],
-    provider_calls: list[tuple[str, dict[str, Any]]],
-    tmp_path: Path,
-) -> None:
-    from cosmos_venv import io
-
-    bucket, key = UPLOADS[function]
-    (tmp_path / "target").mkdir()
-    (tmp_path / "target" / "manifest.json").write_text("{}")
-
-    getattr(io, function)(str(tmp_path), **{bucket: "b"}, use_tarball=use_tarball, context=context)
-
-    (_, hook), (_, upload) = provider_calls
-    assert list(hook.values()) == ["the_default"]
-    assert upload[bucket] == "b"
-    name = "target.tar.gz" if use_tarball else "target/manifest.json"
-    assert upload[key] == f"harbor/run-1/pier.run/2/{name}"
-    assert upload.get("text") == (None if use_tarball else "{}")
-
-
 def test_an_upload_callback_goes_wherever_object_storage_leads(
     context: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

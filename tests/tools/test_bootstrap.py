@@ -93,6 +93,18 @@ def test_an_environment_for_which_there_is_no_release_is_skipped_with_the_reason
     assert not too_old.folder.exists()
 
 
+@needs_wheelhouse
+@pytest.mark.usefixtures("offline")
+def test_an_environment_can_hold_its_pins_and_nothing_that_they_ask_for(pins: Path, tmp_path: Path) -> None:
+    pins.write_text("jinja2\n", encoding="utf-8")
+    bare = bootstrap.Environment(path=str(tmp_path / "venv"), pins=(str(pins.with_suffix("")),), as_pinned=True)
+
+    bootstrap.make(bare)
+
+    assert list(bare.folder.glob("lib/*/site-packages/jinja2"))
+    assert not installed(bare, "markupsafe")
+
+
 def test_a_failing_installer_is_shown_by_its_command_and_its_last_lines() -> None:
     script = "print('a while ago'); print('x\\n' * 30); print('no such wheel'); raise SystemExit(3)"
 

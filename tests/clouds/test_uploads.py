@@ -1,0 +1,40 @@
+"""The tests of ``uploads.py``, run where Airflow's providers of the clouds are installed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PYTHON = ROOT / ".cache" / "envs" / "providers" / "bin" / "python"
+DEADLINE = 280.0
+
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(
+        not PYTHON.exists() and os.environ.get("CI") != "true",
+        reason="no providers at .cache/envs/providers: make test makes them",
+    ),
+]
+
+
+def test_uploads_go_through_the_providers_own_hooks() -> None:
+    file = Path(__file__).with_name("uploads.py")
+    options = ["-p", "no:cacheprovider", "-q", "--cosmos-implementation=cosmos_venv"]
+
+    done = subprocess.run(
+        [str(PYTHON), "-m", "pytest", *options, str(file)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=DEADLINE,
+    )
+
+    assert done.returncode == 0, done.stdout
+    assert "skipped" not in done.stdout

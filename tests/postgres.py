@@ -1,0 +1,78 @@
+"""A real PostgreSQL for tests: started by them, on loopback, and gone with them."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests import postgres_server
+
+ENVIRONMENT = Path(__file__).resolve().parents[1] / ".cache" / "envs" / "postgres"
+PACKAGES = next(ENVIRONMENT.glob("lib/python3.*/site-packages"), ENVIRONMENT)
+IS_MISSING = not (PACKAGES / postgres_server.WHEEL).is_dir()
+DATABASE = "postgres"
+
+
+@dataclass(frozen=True)
+class Postgres:
+    """A running server with one user, who needs the password."""
+
+    port: int
+    password: str = field(repr=False)
+    user: str = postgres_server.USER
+
+    @property
+    def connection(self) -> str:
+        """The value of an ``AIRFLOW_CONN_…`` variable."""
+        where = {"host": "127.0.0.1", "port": self.port, "schema": DATABASE}
+        return json.dumps({"conn_type": "postgres", "login": self.user, "password": self.password, **where})
+
+    def rows(self, query: str) -> list[list[str]]:
+        """What a query finds, as texts.
+
+        :raises subprocess.CalledProcessError: when it fails.
+        """
+        psql = PACKAGES / postgres_server.WHEEL / "pginstall" / "bin" / "psql"
+        where = ["--host", "127.0.0.1", "--port", str(self.port), "--username", self.user, "--dbname", DATABASE]
+        done = subprocess.run(
+            [psql, *where, "--no-password", "--no-psqlrc", "--csv", "--tuples-only", "--command", query],
+            env={**os.environ, "PGPASSWORD": self.password},
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        return [line.split(",") for line in done.stdout.splitlines()]
+
+
+@contextmanager
+def started_postgres(log: Path) -> Iterator[Postgres]:
+    """A server with an empty database.
+
+    :param log: what the server says.
+    """
+    password = secrets.token_hex(16)
+    with (
+        log.open("w") as said,
+        subprocess.Popen(
+            [sys.executable, "-S", postgres_server.__file__, str(PACKAGES)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=said,
+            text=True,
+            start_new_session=True,  # a Ctrl-C is for the tests, which then end it
+        ) as process,
+    ):
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(f"{password}\n")
+        process.stdin.flush()
+        port = process.stdout.readline()
+        assert port, f"PostgreSQL has not started:\n{log.read_text()}"
+        yield Postgres(int(port), password)
