@@ -7,7 +7,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -225,8 +226,9 @@ def test_a_folder_that_others_can_write_to_is_not_believed(place: Place) -> None
 
 
 LOAD = """
-import logging, signal, sys
+import faulthandler, logging, signal, sys
 from pathlib import Path
+faulthandler.dump_traceback_later(60, exit=True)
 logging.basicConfig(stream=sys.stdout, format="%(message)s", level=logging.INFO)
 from tests.project.test_listing import Place
 place = Place.__new__(Place)
@@ -254,12 +256,31 @@ def until(process: subprocess.Popen[str], words: str) -> str:
     pytest.fail(f"it ended without a word of {words!r}")
 
 
+@contextmanager
+def dbt_before(gate: Path, process: subprocess.Popen[str]) -> Iterator[None]:
+    """Within this block dbt, which the process has started, stands before the gate."""
+    deadline = time.monotonic() + DEADLINE
+    opened = None
+    while opened is None:
+        try:
+            opened = os.open(gate, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:  # nobody is there yet
+            if process.poll() is not None or time.monotonic() > deadline:
+                process.kill()
+                pytest.fail(f"dbt was not started: {process.communicate()[0]}")
+            time.sleep(0.01)
+    try:
+        yield
+    finally:
+        os.close(opened)
+
+
 def test_of_many_processes_one_asks_dbt_and_the_others_wait_for_its_answer(place: Place, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     os.mkfifo(gate)
     place.let_dbt(f"cat '{gate}' > /dev/null; cat '{DATA / 'dbt_ls.jsonl'}'")
     first = loading(place)
-    with gate.open("w"):  # opens when dbt does
+    with dbt_before(gate, first):
         others = [loading(place) for _ in range(7)]
         for other in others:
             until(other, "Another process is running dbt ls for the same project")
@@ -274,7 +295,7 @@ def test_nobody_waits_for_longer_than_airflow_leaves_for_a_dag_file(place: Place
     os.mkfifo(gate)
     place.let_dbt(f"cat '{gate}' > /dev/null; cat '{DATA / 'dbt_ls.jsonl'}'")
     first = loading(place)
-    with gate.open("w"):
+    with dbt_before(gate, first):
         said = until(loading(place, "2.0"), "CosmosLoadDbtException")
     first.communicate(timeout=DEADLINE)
 
@@ -288,7 +309,7 @@ def test_the_death_of_who_asks_is_the_next_ones_turn(place: Place, tmp_path: Pat
     os.mkfifo(gate)
     place.let_dbt(f"cat '{gate}' > /dev/null; cat '{DATA / 'dbt_ls.jsonl'}'")
     first = loading(place)
-    with gate.open("w"):
+    with dbt_before(gate, first):
         second = loading(place)
         until(second, "Another process is running dbt ls for the same project")
         first.kill()
