@@ -14,6 +14,8 @@ from cosmos_venv.dbt.outputs import Outputs
 from cosmos_venv.dbt.partial_parse import PARTIAL_PARSE_FILE, ParsedProject, kept_file, moved
 from cosmos_venv.dbt.workspace import workspace
 
+RUN = Path("/tmp/cosmos-venv-run-0123456789abcdef")  # noqa: S108 - a name only
+
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
@@ -98,7 +100,7 @@ def leave(parsed: ParsedProject, project: Path, content: bytes | None) -> None:
 def test_a_file_that_was_cut_short_is_not_kept(project: Path, kept: Path) -> None:
     """A dbt that is killed by the kernel may leave half of it."""
     parsed = ParsedProject(project_dir=project, kept=kept)
-    whole = parse_file(project, "whole")
+    whole = parse_file(RUN, "whole")
 
     leave(parsed, project, whole)
     leave(parsed, project, whole[: len(whole) // 2])
@@ -108,7 +110,7 @@ def test_a_file_that_was_cut_short_is_not_kept(project: Path, kept: Path) -> Non
 
 def test_what_dbt_has_not_written_anew_is_not_kept_again(project: Path, kept: Path) -> None:
     parsed = ParsedProject(project_dir=project, kept=kept)
-    leave(parsed, project, parse_file(project, "first"))
+    leave(parsed, project, parse_file(RUN, "first"))
     os.utime(kept, times=(time.time() - 60,) * 2)
     before = kept.stat()
 
@@ -120,7 +122,7 @@ def test_what_dbt_has_not_written_anew_is_not_kept_again(project: Path, kept: Pa
 def test_a_copy_that_is_still_used_stays_young(project: Path, kept: Path) -> None:
     """The oldest are removed when there are many."""
     parsed = ParsedProject(project_dir=project, kept=kept)
-    leave(parsed, project, parse_file(project, "first"))
+    leave(parsed, project, parse_file(RUN, "first"))
     os.utime(kept, times=(time.time() - 2 * 86_400,) * 2)
 
     leave(parsed, project, None)
@@ -164,6 +166,16 @@ def test_a_file_of_any_folder_is_the_same_but_for_the_folder(old: str) -> None:
     content = moved(parse_file(Path(old), "first"), place)
 
     assert msgspec.msgpack.decode(content) == msgspec.msgpack.decode(parse_file(place, "first"))
+
+
+def test_a_file_from_elsewhere_is_kept_as_one_that_is_moved_quickly(project: Path, kept: Path, dbt: Dbt) -> None:
+    (project / "target" / PARTIAL_PARSE_FILE).write_bytes(parse_file(project, "shipped"))
+
+    first = dbt(ParsedProject(project_dir=project, kept=kept))
+
+    roots = {file["path"]["project_root"] for file in msgspec.msgpack.decode(kept.read_bytes())["files"].values()}
+    assert str(first.place) in roots
+    assert dbt(ParsedProject(project_dir=project, kept=kept)).offered == "shipped"
 
 
 def test_the_projects_own_file_is_never_written(project: Path, dbt: Dbt) -> None:
