@@ -95,11 +95,11 @@ class GuardedProcess:
         self._guard, self._control, self.output = started.process, started.control, started.output
         try:
             started.order(self._argv, env=env, cwd=cwd, keep_open=keep_open, interrupts=interrupts)
+            self._has_order = True
+            start_next_guard()
         except BaseException:  # a signal's, or an argument that is no text
             self.close()
             raise
-        self._has_order = True
-        start_next_guard()
 
     def stop(self) -> None:
         """Begin the ladder SIGINT, SIGTERM, SIGKILL and return. May be called again, and from a signal handler."""

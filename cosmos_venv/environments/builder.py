@@ -35,7 +35,7 @@ _DIVERTING = {
     *("PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_REQUIRE_VIRTUALENV", "PIP_PYTHON", "PIP_DRY_RUN"),
     *("PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV", "CONDA_PREFIX", "__PYVENV_LAUNCHER__"),
     *("UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_BREAK_SYSTEM_PACKAGES", "UV_VENV_SEED", "UV_VENV_CLEAR"),
-    *("UV_VENV_RELOCATABLE", "UV_WORKING_DIR"),
+    *("UV_VENV_RELOCATABLE", "UV_WORKING_DIR", "UV_COMPILE_BYTECODE"),
 }
 # Removing a variable is not enough where pip.conf says the same.
 _NEUTRAL = {"PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0", "PIP_DRY_RUN": "0"}
@@ -140,16 +140,11 @@ class _Build:
             return
         words = [*self.arguments.words, *self._requirements_file()]
         if self.installer.name == "uv":
-            command = [self.installer.uv, "pip", "install", "--python", self.python, *words]
+            command = [self.installer.uv, "pip", "install", "--python", self.python, "--no-compile-bytecode", *words]
         else:
             at_home = pip_config.words_against_diversion(self.environ, self.directory)
             command = [*self._pip(), "install", *at_home, *words, "--no-compile"]
-        self._run(
-            command,
-            failure=f"{self.installer.name} could not install {self.spec}",
-            more=self.arguments.variables,
-            meanwhile=_import_what_comes_next,
-        )
+        self._run_with_requirements(command, meanwhile=_import_what_comes_next)
 
     def hand_over(self) -> None:
         """Let the installer that was handed down make the environment and install into it."""
@@ -162,11 +157,7 @@ class _Build:
             else [],
             "sys_path": [entry for entry in sys.path if entry],
         }
-        self._run(
-            list(self.installer.command),
-            failure=f"{self.installer.name} could not install {self.spec}",
-            more={**self.arguments.variables, ORDER_VARIABLE: json.dumps(order)},
-        )
+        self._run_with_requirements(list(self.installer.command), more={ORDER_VARIABLE: json.dumps(order)})
 
     def show_worker_packages(self) -> None:
         """Put the worker's own packages behind the environment's. Last, or pip would take them for its own."""
@@ -189,18 +180,28 @@ class _Build:
             found.append(integrity.installed(self.directory))
 
         with ExitStack() as until_written_out:
+            has_begun = False
 
-            def hear(line: str) -> None:
-                if line != byte_code.WRITTEN:
-                    self._report(line)
-                elif is_durable:
-                    # The disk takes all that is installed while the processor checks it.
+            def begin() -> None:
+                # The disk takes all that is installed while the processor checks it.
+                nonlocal has_begun
+                if is_durable and not has_begun:
+                    has_begun = True
                     until_written_out.enter_context(self._written_out())
 
+            def hear(line: str) -> None:
+                if not line.endswith(byte_code.WRITTEN):
+                    self._report(line)
+                    return
+                begin()
+                if before := line.removesuffix(byte_code.WRITTEN):  # what a .pth file says without ending its line
+                    self._report(before)
+
             folders = [str(folder) for folder in integrity.site_packages(self.directory)]
-            command = [self.python, "-I", "-c", byte_code.COMPILE + self.spec.check, *folders]
+            command = [self.python, "-I", "-c", byte_code.COMPILE_AND_CHECK, self.spec.check, *folders]
             # Both at once: the one is reading here, the other compiling there.
             self._run(command, failure=f"{self.spec} was installed but does not work", on_line=hear, meanwhile=read)
+            begin()
         return found[0]
 
     def _written_out(self) -> AbstractContextManager[None]:
@@ -217,12 +218,33 @@ class _Build:
         )
         return [self.python, "-I", "-m", "pip"]
 
+    def _run_with_requirements(
+        self,
+        command: list[str],
+        *,
+        more: Mapping[str, str] | None = None,
+        meanwhile: Callable[[], object] | None = None,
+    ) -> None:
+        try:
+            self._run(
+                command,
+                failure=f"{self.installer.name} could not install {self.spec}",
+                more={**self.arguments.variables, **(more or {})},
+                meanwhile=meanwhile,
+            )
+        finally:  # credentials may stand in it, and the check runs what was installed
+            self._requirements_path.unlink(missing_ok=True)
+
+    @property
+    def _requirements_path(self) -> Path:
+        return self.scratch / "requirements.txt"
+
     def _requirements_file(self) -> list[str]:
         """The words that name it; none where nothing stands in it."""
         lines = self.arguments.file_lines
         if not lines:
             return []
-        file = self.scratch / "requirements.txt"
+        file = self._requirements_path
         file.touch(mode=0o600)
         file.write_text("\n".join(lines) + "\n", encoding="utf-8")
         return ["--requirement", str(file)]
@@ -257,7 +279,7 @@ class _Build:
         self.report(self.arguments.mask(line))
 
     def _failure_message(self, failure: str, completed: CompletedCommand) -> str:
-        said = [self.arguments.mask(line) for line in completed.lines if line != byte_code.WRITTEN]
+        said = [self.arguments.mask(line) for line in completed.lines if not line.endswith(byte_code.WRITTEN)]
         last_lines = said[-_LAST_LINES:]
         message = [f"{failure} (exit status {completed.returncode}). It said:", *last_lines]
         if disk_space.is_about_a_full_disk(last_lines):

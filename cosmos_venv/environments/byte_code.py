@@ -6,15 +6,17 @@ environment anyway does it first, and shares the files with others only where th
 
 from __future__ import annotations
 
-# The line that says that all of it is written; what comes after it is the check's.
+# What ends the output of this part; what comes after it is the check's.
 WRITTEN = "cosmos-venv: byte code written"
 
-# Run with the folders as arguments. What cannot be compiled is no failure (packages bring templates and tests for other
-# Pythons), nor is it one for pip; a disk that takes no more is.
-COMPILE = f"""
+# Run with the source of the check and the folders as arguments. What cannot be read or compiled is no failure (packages
+# bring templates and tests for other Pythons), nor is it one for pip; what cannot be written is.
+COMPILE_AND_CHECK = f"""
+import sys
+
 def compile_all(folders, files_each=150, most=8):
-    import errno, os, py_compile, sys, warnings
-    from importlib.util import cache_from_source
+    import errno, importlib.util, marshal, os, warnings
+    from importlib.machinery import SourceFileLoader
 
     def sources():
         for top in folders:
@@ -23,42 +25,65 @@ def compile_all(folders, files_each=150, most=8):
                     below.remove("__pycache__")
                 yield from (os.path.join(folder, name) for name in names if name.endswith(".py"))
 
+    def compiled(file):
+        loader = SourceFileLoader("byte_code", file)
+        status = os.stat(file)
+        # PEP 552: magic number, flags (0: judged by time and size), time, size.
+        numbers = (0, int(status.st_mtime) & 0xFFFFFFFF, status.st_size & 0xFFFFFFFF)
+        head = importlib.util.MAGIC_NUMBER + b"".join(number.to_bytes(4, "little") for number in numbers)
+        return head + marshal.dumps(loader.source_to_code(loader.get_data(file), file))
+
     def write(files):
         for file in files:
+            target = importlib.util.cache_from_source(file)
+            if os.path.exists(target):
+                continue
             try:
-                if not os.path.exists(cache_from_source(file)):
-                    py_compile.compile(file, doraise=True)
-            except py_compile.PyCompileError:
-                pass
+                content = compiled(file)
+            except Exception:
+                continue
+            apart = f"{{target}}.{{os.getpid()}}"
+            try:
+                os.makedirs(os.path.dirname(target), exist_ok=True)
+                # Not as importlib writes it, which takes a file that was cut short by a full disk for a whole one.
+                with open(apart, "wb") as file_apart:
+                    file_apart.write(content)
+                os.replace(apart, target)
             except OSError as error:
-                if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS):
-                    print(f"byte code cannot be written: {{error}}", flush=True)
-                    return 1
+                if error.errno == errno.ENAMETOOLONG:
+                    continue
+                print(f"byte code cannot be written: {{error}}", flush=True)
+                return 1
         return 0
 
     files = list(sources())
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     shares = max(1, min(processors, most, len(files) // files_each))
-    helpers = []
+    own, helpers = files[::shares], {{}}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for number in range(1, shares):
-            pid = os.fork()
+            try:
+                pid = os.fork()
+            except OSError:  # no process more: it takes longer
+                own = own + files[number::shares]
+                continue
             if not pid:
-                status = 1
+                status = 2
                 try:
                     status = write(files[number::shares])
                 finally:
                     os._exit(status)
-            helpers.append(pid)
-        failed = write(files[::shares])
-    for pid in helpers:
-        failed |= os.waitpid(pid, 0)[1]
-    if failed:
-        sys.exit(1)
+            helpers[pid] = number
+        failed = write(own)
+        for pid, number in helpers.items():
+            status = os.waitpid(pid, 0)[1]
+            if status:  # it has told why, or died: what it has not done is tried here
+                failed |= write(files[number::shares])
+    return failed
 
-import sys
-compile_all(sys.argv[1:])
+if compile_all(sys.argv[2:]):
+    sys.exit(1)
 print({WRITTEN!r}, flush=True)
-del compile_all, sys
+exec(compile(sys.argv[1], "<check>", "exec"), {{"__name__": "__main__"}})
 """

@@ -16,8 +16,10 @@ from cosmos_venv.environments.spec import EnvironmentSpec
 from tests.environments.elsewhere import tmpfs, within
 
 
-def compiled(*folders: Path, before: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-    command = [*before, sys.executable, "-I", "-c", byte_code.COMPILE, *map(str, folders)]
+def compiled(
+    *folders: Path, before: tuple[str, ...] = (), check: str = "", code: str = byte_code.COMPILE_AND_CHECK
+) -> subprocess.CompletedProcess[str]:
+    command = [*before, sys.executable, "-I", "-c", code, check, *map(str, folders)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -74,6 +76,42 @@ def test_a_disk_that_takes_no_more_is_told(tmp_path: Path, count: int) -> None:
     assert byte_code.WRITTEN not in done.stdout
 
 
+def test_no_file_is_cut_short_by_a_disk_that_is_full(tmp_path: Path) -> None:
+    mount, source = tmp_path / "mounted", tmp_path / "source"
+    mount.mkdir()
+    source.mkdir()
+    (source / "berths.py").write_text("BERTHS = (" + ", ".join(f"'berth {n}'" for n in range(1500)) + ")\n")
+    setup = f"{tmpfs(mount, 'size=64k')} && cp {source}/berths.py {mount} && (yes | head -c 28k > {mount}/full || true)"
+
+    done = compiled(mount, before=tuple(within(setup=setup)))
+
+    assert (done.returncode, byte_code.WRITTEN in done.stdout) == (1, False)
+    assert "byte code cannot be written: [Errno 28]" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        pytest.param("pid = os.fork()", "raise OSError(11, 'no process more')", id="no-process-more"),
+        pytest.param("status = write(files[number::shares])", "os.kill(os.getpid(), 9)", id="a-helper-that-is-killed"),
+    ],
+)
+def test_what_helpers_cannot_do_is_done_without_them(tmp_path: Path, old: str, new: str) -> None:
+    write_modules(tmp_path, 400)
+    assert old in byte_code.COMPILE_AND_CHECK
+
+    done = compiled(tmp_path, code=byte_code.COMPILE_AND_CHECK.replace(old, new))
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{byte_code.WRITTEN}\n", "")
+    assert without_byte_code(tmp_path) == set()
+
+
+def test_the_check_is_a_program_of_its_own(tmp_path: Path) -> None:
+    done = compiled(tmp_path, check="from __future__ import annotations\nprint(__name__, 'os' in globals())")
+
+    assert done.stdout.splitlines() == [byte_code.WRITTEN, "__main__ False"]
+
+
 @pytest.mark.parametrize("preference", ["uv", "pip"])
 def test_an_environment_has_all_of_it_and_its_log_says_nothing_of_it(
     tmp_path: Path,
@@ -84,6 +122,7 @@ def test_an_environment_has_all_of_it_and_its_log_says_nothing_of_it(
 ) -> None:
     for variable in ("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX"):
         monkeypatch.setenv(variable, str(tmp_path / "elsewhere"))
+    monkeypatch.setenv("UV_COMPILE_BYTECODE", "1")
     lines: list[str] = []
 
     environment = make_ready(tmp_path / "kept", make_spec(), preference=preference, lines=lines)
