@@ -39,6 +39,21 @@ def python(source: str) -> list[str]:
     return [sys.executable, "-c", textwrap.dedent(source)]
 
 
+def test_a_command_ends_when_the_next_ones_guard_cannot_be_prepared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal handler may raise in the middle of it."""
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cosmos_venv.guarded.start_next_guard", interrupted)
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+
+    with pytest.raises(KeyboardInterrupt):
+        GuardedProcess(["sleep", "600"])
+
+    assert {child.pid for child in psutil.Process().children(recursive=True)} <= before
+
+
 @pytest.fixture
 def gone() -> Iterator[Callable[[int], bool]]:
     """Waits until a process is gone; whatever is still there at the end is killed, so that a failure leaves nothing."""

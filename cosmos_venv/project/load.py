@@ -10,7 +10,7 @@ from pathlib import Path
 from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import LoadMode
 from cosmos_venv.dbt.project_file import read_dbt_project
-from cosmos_venv.exceptions import CosmosLoadDbtException
+from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.project.dbt_ls import parse_dbt_ls_output
 from cosmos_venv.project.links import link
 from cosmos_venv.project.manifest import Manifest
@@ -43,9 +43,10 @@ class DbtGraph:
     """What ``load()`` came to."""
 
     def load(self) -> None:
-        """Read the project, join the tests to their nodes, and say in the log what was done.
+        """Read the project, select, note which tests a node has, and say in the log what was done.
 
         :raises CosmosLoadDbtException: when the project cannot be loaded; the text says what is missing or broken.
+        :raises CosmosValueError: when dbt would refuse the selection, with the item.
         """
         self.load_method, reason = self._decide()
         if self.load_method is LoadMode.DBT_MANIFEST:
@@ -103,14 +104,20 @@ class DbtGraph:
         manifest = Manifest(path)
         packages = read_dbt_project(self.project_path).packages_folder
         nodes = manifest.nodes(project_path=self.project_path, packages_folder=packages)
-        if not (config.select or config.exclude or config.selector):
-            return nodes, nodes
-        ids = manifest.selected(config.select, config.exclude, config.selector)
+        selector = config.selector
+        if not (config.select or config.exclude or selector):
+            if (selector := manifest.default_selector) is None:
+                return nodes, nodes
+            logger.info("Nothing is selected, so the default selector %r counts, as in dbt.", selector)
+        try:
+            ids = manifest.selected(config.select, config.exclude, selector)
+        except CosmosValueError as error:
+            raise CosmosValueError(f"RenderConfig.select, exclude or selector, with {path}: {error}") from None
         selected = {unique_id: node for unique_id, node in nodes.items() if unique_id in ids}
         if not selected:
             logger.warning(
                 "The selection fits nothing in %s: RenderConfig.select=%r, exclude=%r, selector=%r.",
-                *(path, config.select, config.exclude, config.selector),
+                *(path, config.select, config.exclude, selector),
             )
         return nodes, selected
 

@@ -76,7 +76,7 @@ class Manifest:
         return self._decoded(self._content.rendered())
 
     def nodes(self, *, project_path: Path, packages_folder: str = DEFAULT_PACKAGES_FOLDER) -> dict[str, DbtNode]:
-        """Every enabled node by unique id, in the manifest's order: nodes, sources, exposures, unit tests.
+        """Every node by unique id, in the manifest's order: nodes, sources, exposures, unit tests.
 
         Analyses are left out, as ``dbt ls`` leaves them out, so that both ways of loading give the same nodes.
 
@@ -93,6 +93,12 @@ class Manifest:
             if node is not None and node.resource_type is not DbtResourceType.ANALYSIS:
                 nodes[unique_id] = node
         return nodes
+
+    @property
+    def default_selector(self) -> str | None:
+        """The YAML selector that dbt takes where nothing is asked for: the one with ``default: true``."""
+        entries = (self._content.selectors or {}).items()
+        return next((name for name, entry in entries if isinstance(entry, dict) and entry.get("default") is True), None)
 
     def selected(
         self,

@@ -70,6 +70,11 @@ class Criterion:
     indirect_selection: IndirectSelection = IndirectSelection.EAGER
     raw: str = field(default="", compare=False)
 
+    @property
+    def shown(self) -> str:
+        """As it was written."""
+        return self.raw if self.raw.startswith("{") else repr(self.raw)
+
     @classmethod
     def from_text(cls, text: str, indirect_selection: IndirectSelection = IndirectSelection.EAGER) -> Criterion:
         """An item without blanks and commas: ``@tag:nightly``, ``2+fct_orders``.

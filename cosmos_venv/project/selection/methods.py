@@ -29,11 +29,11 @@ def find(graph: SelectionGraph, criterion: Criterion) -> set[str]:
     :raises CosmosValueError: when dbt would refuse the value; the text names the item.
     """
     if not isinstance(criterion.value, str) and criterion.method != "config":
-        raise CosmosValueError(f"selection item {criterion.raw}: {criterion.value!r} is no text. Put it in quotes.")
+        raise CosmosValueError(f"selection item {criterion.shown}: {criterion.value!r} is no text. Put it in quotes.")
     try:
         return set(_FINDERS[criterion.method](graph, criterion))
     except CosmosValueError as error:
-        raise CosmosValueError(f"selection item {criterion.raw!r}: {error}") from None
+        raise CosmosValueError(f"selection item {criterion.shown}: {error}") from None
 
 
 def _by_label(labels: Labels) -> Callable[[SelectionGraph, Criterion], Iterable[str]]:
@@ -187,8 +187,8 @@ def _find_version(graph: SelectionGraph, criterion: Criterion) -> Iterable[str]:
         version, latest = entry.version, entry.latest_version
         if criterion.value == "none":
             is_found = version is None
-        elif version is None or latest is None:
-            is_found = False
+        elif version is None or latest is None or (criterion.value != "latest" and not (version and latest)):
+            is_found = False  # to dbt a version of 0 is neither old nor new
         else:
             order = _compare_versions(version, latest)
             is_found = order == _VERSIONS[criterion.value]
@@ -208,7 +208,7 @@ def _compare_versions(left: str | float, right: str | float) -> int:
 def _refuse(_: SelectionGraph, criterion: Criterion) -> Iterable[str]:
     raise CosmosValueError(
         f"{criterion.method} compares with the artifacts of another run, and none are given. "
-        "Let dbt select at run time: give its operators --state."
+        'Let dbt select at run time: give the operators state="last_success", or a folder (docs/operators.md).'
     )
 
 

@@ -25,11 +25,12 @@ class Names:
         self._by_version: dict[str, list[str]] = {}
         self._by_folder: dict[tuple[str, ...], list[tuple[str, str]]] = {}
         for unique_id, entry in entries.items():
-            if not entry.fqn or entry.resource_type == "source":
+            if entry.resource_type == "source":
                 continue
-            *folder, last = entry.fqn
+            *folder, last = entry.fqn or unique_id.split(".")[1:]
             self._by_folder.setdefault(tuple(folder), []).append((last, unique_id))
-            if entry.version is None or not folder:
+            # The unit tests of a versioned model have its version too.
+            if entry.version is None or entry.resource_type != "model" or not folder:
                 self._by_end.setdefault(last, []).append(unique_id)
             else:  # the last part is the version, the one before it the name
                 self._by_end.setdefault(folder[-1], []).append(unique_id)
@@ -41,11 +42,11 @@ class Names:
         :param value: a name, or a pattern.
         """
         yield from self._by_end.get(value, ())
+        # Of a versioned name the last two parts do, joined by a dot or an underscore, whatever comes before them.
+        yield from self._by_version.get("_".join(value.split(".")[-2:]), ())
         if is_wild(value):
             yield from self._fitting(value)
             return
-        # Of a versioned name the last two parts do, joined by a dot or an underscore, whatever comes before them.
-        yield from self._by_version.get("_".join(value.split(".")[-2:]), ())
         for folder, members in self._folders():
             name = ".".join(folder)
             if name and (name == value or name.startswith(f"{value}.")):

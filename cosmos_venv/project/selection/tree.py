@@ -117,6 +117,11 @@ class Definitions:
         for operation in (Operation.UNION, Operation.INTERSECTION):
             if operation.value in definition:
                 return self._group(operation, definition, within)
+        if set(definition) == {"exclude"}:
+            raise CosmosValueError(
+                "exclude stands alone: dbt's manifest has lost the method and value beside it. Write method first in "
+                "selectors.yml, then value, then exclude."
+            )
         if len(definition) == 1:
             ((method, value),) = definition.items()
             return Criterion.from_mapping({"method": method, "value": value}, self._indirect_selection)
@@ -131,12 +136,18 @@ class Definitions:
         included: list[Any] = []
         excluding: list[Any] = []
         for each in _list_of(definition, operation.value):
-            (excluding if isinstance(each, dict) and "exclude" in each else included).append(each)
+            is_exclude = isinstance(each, dict) and each.get("exclude") and not self._is_reference(each)
+            (excluding if is_exclude else included).append(each)
+        included = [each for each in included if each != {"exclude": []}]
         if len(excluding) > 1:
             raise CosmosValueError(f"{operation.value} has more than one exclude: join them in one list.")
         group = Group(operation, tuple(self._part(each, within) for each in included))
         # As in dbt an item with an exclude is the group's exclude, whatever else the item says.
         return self._without(group, excluding[0], within) if excluding else group
+
+    def _is_reference(self, definition: dict[str, Any]) -> bool:
+        """Whether another selector is meant: dbt writes its whole definition in its place."""
+        return "method" in definition and definition in self._definitions.values()
 
     def _without(self, part: Part, definition: dict[str, Any], within: tuple[str, ...]) -> Part:
         excluded = tuple(self._part(each, within) for each in _list_of(definition, "exclude"))

@@ -70,6 +70,9 @@ def tag(value: Any, **more: Any) -> dict[str, Any]:
         ({"intersection": [{"union": [tag("x"), tag("z")]}, tag("y")]}, "bc"),
         ({"union": [{"union": [tag("x"), {"exclude": [tag("y")]}]}, tag("z")]}, "ac"),
         ({"union": [tag("x"), {"exclude": [{"intersection": [tag("x"), tag("y")]}]}]}, "a"),
+        # A reference, as dbt writes it.
+        ({"union": [tag("x", exclude=[tag("y")]), tag("z")]}, "ac"),
+        ({"union": [{"exclude": []}, tag("x"), {"exclude": [tag("y")]}]}, "a"),
         # dbt takes an item with an exclude for the group's exclude, whatever else the item says.
         ({"union": [tag("x", exclude=[tag("a")]), tag("z")]}, "c"),
         ({"method": "selector", "value": "both"}, "b"),
@@ -77,7 +80,13 @@ def tag(value: Any, **more: Any) -> dict[str, Any]:
     ],
 )
 def test_a_definition_is_evaluated_as_a_tree(graph: SelectionGraph, definition: Any, expected: str) -> None:
-    definitions = Definitions({"asked": definition, "both": {"intersection": ["tag:x", "tag:y"]}})
+    definitions = Definitions(
+        {
+            "asked": definition,
+            "both": {"intersection": ["tag:x", "tag:y"]},
+            "x-without-y": tag("x", exclude=[tag("y")]),
+        }
+    )
 
     assert evaluate(graph, definitions.tree("asked")) == {f"model.shop.{name}" for name in expected}
 
@@ -90,6 +99,7 @@ def test_a_definition_is_evaluated_as_a_tree(graph: SelectionGraph, definition: 
         ({"union": tag("x")}, "union is {'method': 'tag', 'value': 'x'}: write a list"),
         ({"union": [{1: 2}]}, "'1' is none of dbt's methods"),
         ({"union": [["tag:x"]]}, r"\['tag:x'\] is neither a text nor a mapping"),
+        ({"exclude": ["tag:x"]}, "exclude stands alone: dbt's manifest has lost the method"),
         ({"method": "tag"}, "'method' is none of dbt's methods"),
         ({"method": "tag", "exclude": []}, "needs one key, or method and value"),
         ({}, "needs one key, or method and value"),

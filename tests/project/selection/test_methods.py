@@ -32,6 +32,9 @@ ENTRIES = {
     ),
     "saved_query.shop.weekly": entry("saved_query", "weekly", "metric.shop.revenue", config={"group": "money"}),
     "function.shop.cents": entry("function", "cents", "model.shop.off", "model.elsewhere.gone"),
+    "model.shop.bare": NodeEntry(resource_type="model", package_name="shop", original_file_path="models/bare.sql"),
+    "unit_test.shop.texts.adds_up_v2": entry("unit_test", "adds_up_v2", version="b", fqn=["shop", "fin", "adds_up_v2"]),
+    "model.shop.first": entry("model", "first", version=0, latest_version=1, fqn=["shop", "first", "v0"]),
     "unit_test.shop.orders.adds_up": entry("unit_test", "adds_up", "model.shop.orders", config={"tags": "slow"}),
 }
 
@@ -52,12 +55,22 @@ def selected(*items: str) -> list[str]:
         ("group:money", ["metric.shop.revenue"]),  # of saved queries dbt asks no group
         ("tag:k?i", ["metric.shop.revenue"]),
         ("tag:slow", ["unit_test.shop.orders.adds_up"]),
-        ("unit_test:adds_*", ["unit_test.shop.orders.adds_up"]),
+        ("unit_test:adds_*", ["unit_test.shop.orders.adds_up", "unit_test.shop.texts.adds_up_v2"]),
         ("off", []),
         ("+function:", None),
         ("+cents", ["function.shop.cents"]),  # its parents are disabled, or of another project
         ("models/core", ["model.shop.orders", "unit_test.shop.orders.adds_up"]),
         ("version:old", ["model.shop.texts.vb"]),
+        ("adds_up_v2", ["unit_test.shop.texts.adds_up_v2"]),
+        ("adds_up_*", ["unit_test.shop.texts.adds_up_v2"]),
+        ("fin_v2", []),
+        ("bare", ["model.shop.bare"]),
+        (
+            "no*here.texts.vb",
+            [
+                "model.shop.texts.vb",
+            ],
+        ),
         (
             "1+metric:revenue+",
             ["metric.shop.revenue", "saved_query.shop.weekly", "semantic_model.shop.orders"],
