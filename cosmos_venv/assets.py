@@ -162,7 +162,9 @@ def _snowflake(field: Field) -> str:
     return f"snowflake://{'.'.join([parts[0], region, *(parts[2:] or ['aws'])])}"
 
 
-def _duckdb(field: Field) -> str:
+def _duckdb(field: Field) -> str | None:
+    if "=" in str(field("path") or "").partition("?")[0]:
+        return None  # a catalog elsewhere, told by its connection, with its password perhaps
     # What follows the question mark of a MotherDuck path may be its token.
     return f"duckdb://{_required(field, 'path', ':memory:').partition('?')[0]}"
 

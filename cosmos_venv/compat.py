@@ -143,8 +143,9 @@ def asset_alias(name: str) -> Any:
 
 def add_outlets(operator: BaseOperator, outlets: Iterable[Any]) -> None:
     """Let the operator have these outlets after its own, each once."""
-    # A new list: tasks of a DAG may have been given the same one.
-    operator.outlets = list(dict.fromkeys([*(operator.outlets or []), *outlets]))
+    # A new list: tasks of a DAG may have been given the same one. Not by a set: Airflow 2 has entities without a hash.
+    own = list(operator.outlets or [])
+    operator.outlets = [*own, *(outlet for outlet in outlets if outlet not in own)]
 
 
 def asset_events(context: Context | Mapping[str, Any], alias: Any) -> Any:

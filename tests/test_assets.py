@@ -168,6 +168,7 @@ def test_the_parts_of_a_name_are_parted_as_this_airflow_wants_it() -> None:
         pytest.param({"type": "sqlserver", "server": "s"}, "mssql://s:1433", id="sqlserver"),
         pytest.param({"type": "dremio", "software_host": "s"}, "dremio://s:443", id="dremio"),
         pytest.param({"type": "duckdb"}, "duckdb://:memory:", id="duckdb"),
+        pytest.param({"type": "duckdb", "path": "ducklake:postgres:host=h password=x"}, None, id="a-catalog"),
         pytest.param({"type": "oracle", "host": "h"}, None, id="unknown-to-openlineage"),
         pytest.param({"type": "spark", "method": "session", "host": "NA"}, None, id="spark-session"),
     ],

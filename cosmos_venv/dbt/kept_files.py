@@ -48,7 +48,7 @@ class KeptFiles:
                 return None
             content = path.read_bytes()
             if max_age is None and age > _REFRESHED_SECONDS:
-                path.touch()
+                os.utime(path)  # not touch: that would make it anew, and empty, where it has just been removed
         except OSError:
             return None
         return content

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,16 @@ _TARGET, _LOGS = "TARGET_PATH", "LOG_PATH"
 _NEW_PREFIX, _PREFIX = "DBT_ENGINE_", "DBT_"
 FOLDER_VARIABLES = tuple(f"{prefix}{name}" for name in (_TARGET, _LOGS) for prefix in (_NEW_PREFIX, _PREFIX))
 """The environment variables by which dbt is told where to write; dbt 1.11 knows the longer ones, and prefers them."""
+
+
+def named_folders(env: Mapping[str, str], given: Mapping[str, object]) -> dict[str, str]:
+    """Where the user wants dbt to write. What merely the worker says would mix the artifacts of its commands.
+
+    :param env: the variables for dbt, the worker's own among them.
+    :param given: those that the user has given for it.
+    """
+    named = {name: env[name] for name in FOLDER_VARIABLES if name in env}
+    return {name: value for name, value in named.items() if name in given or os.environ.get(name) != value}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -77,7 +77,7 @@ class ParsedProject:
             offered.write_bytes(content)
             os.utime(offered, ns=(written, written))  # so that dbt's own can be told from it
             if newest == self.kept and time.time_ns() - written > _REFRESHED_SECONDS * 1e9:
-                newest.touch()
+                os.utime(newest)
         except (OSError, ValueError):  # none there (max of nothing), gone meanwhile, or in no shape that we know
             return
 

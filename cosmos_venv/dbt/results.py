@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -148,7 +149,10 @@ class Artifacts:
 
     def compiled_sql(self) -> str:
         """All SQL that dbt has compiled and run, each file below a line with its path; empty when there is none."""
-        texts = {path: path.read_text(encoding="utf-8", errors="backslashreplace") for path in self.sql()}
+        texts = {}
+        for path in self.sql():
+            with suppress(FileNotFoundError):  # where other commands write there too
+                texts[path] = path.read_text(encoding="utf-8", errors="backslashreplace")
         return "\n\n".join(f"-- {path.relative_to(self.target)}\n{text.strip()}" for path, text in texts.items())
 
     def freshness(self) -> str:
@@ -163,7 +167,10 @@ class Artifacts:
 
     def sql(self, *folders: str) -> list[Path]:
         """The SQL files in these folders of the target folder."""
-        found = (path for folder in folders or ("compiled", "run") for path in (self.target / folder).rglob("*.sql"))
+        found: list[Path] = []
+        for folder in folders or ("compiled", "run"):
+            with suppress(FileNotFoundError):
+                found += (self.target / folder).rglob("*.sql")
         return sorted(path for path in found if path.is_file() and self._is_new(path))
 
     def _results(self) -> list[_Result]:

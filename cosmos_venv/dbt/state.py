@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+import zlib
 from pathlib import Path
 
 from cosmos_venv.dbt.results import Artifacts
@@ -45,7 +46,7 @@ def unpack(content: bytes, folder: Path) -> None:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             found = {name: archive.read(name) for name in NAMES if name in archive.namelist()}
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, OSError, EOFError) as error:
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, OSError, EOFError, RuntimeError) as error:
         raise ValueError(f"no packed artifacts: {error}") from error
     if MANIFEST not in found:
         raise ValueError(f"no packed artifacts: there is no {MANIFEST} among them")

@@ -77,10 +77,10 @@ def _link(project_dir: Path, place: Path, folder: PurePath, left_out: set[PurePa
 
 
 def _copy_manifest(manifest: Path, target: Path) -> None:
-    """A copy: dbt writes its own over it."""
+    """A copy, as old as the file is: dbt writes its own over it, and that is told from it by its age."""
     target.mkdir(exist_ok=True)
     try:
-        shutil.copyfile(manifest, target / "manifest.json")
+        shutil.copy2(manifest, target / "manifest.json")
     except OSError as error:
         raise CosmosValueError(
             f"manifest_filepath {str(manifest)!r} cannot be read: {error.strerror}. Correct the path, or leave it out."

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,7 +12,7 @@ from cosmos_venv import managed, scratch
 from cosmos_venv.compat import AirflowException, to_boolean
 from cosmos_venv.constants import InvocationMode
 from cosmos_venv.dbt.command import CommandFlags, Selection, vars_flags
-from cosmos_venv.dbt.outputs import FOLDER_VARIABLES, Outputs, downloading_in_place
+from cosmos_venv.dbt.outputs import Outputs, downloading_in_place, named_folders
 from cosmos_venv.dbt.package_files import has_packages
 from cosmos_venv.dbt.workspace import descriptors_of, require_project, workspace
 from cosmos_venv.exceptions import CommandKilled, CosmosLoadDbtException, CosmosValueError
@@ -44,14 +43,17 @@ class _Run:
     which_dbt: str
     place: Path
     flags: Sequence[str]
-    env: dict[str, str]
+    env: dict[str, str] = field(repr=False)  # secrets are in it
     keep_open: tuple[int, ...]
 
 
 class LocalRun(DbtInvocation):
     """The part of a local operator that runs; its parameters are those of ``DbtLocalBaseOperator``."""
 
-    own_template_fields: ClassVar[tuple[str, ...]] = ("compiled_sql", "freshness", "install_deps", "state")
+    own_template_fields: ClassVar[tuple[str, ...]] = (
+        *("compiled_sql", "freshness", "install_deps"),
+        *("state", "defer_to_state", "favor_state"),
+    )
     template_fields_renderers: ClassVar[dict[str, str]] = {"compiled_sql": "sql", "freshness": "json"}
     #: what dbt made of the selection, for Airflow's page of rendered fields; written by the task.
     compiled_sql = ""
@@ -118,7 +120,7 @@ class LocalRun(DbtInvocation):
             with self._workspace(parsed, wants_deps=wants_deps) as place:
                 flags = ["--project-dir", str(place), *self.profile_config.flags(profile)]
                 command = [executable, *cmd[1:], *flags, *self._state_flags(context, place)]
-                outputs = Outputs.of(place, self._named_folders(env), command)
+                outputs = Outputs.of(place, named_folders(env, self.env or {}), command)
                 run = _Run(
                     mode=mode,
                     executable=executable,
@@ -158,13 +160,6 @@ class LocalRun(DbtInvocation):
         from cosmos_venv.operators.state import state_flags  # few tasks need it
 
         return state_flags(self, context, place)
-
-    def _named_folders(self, env: Mapping[str, str]) -> dict[str, str]:
-        """Where the user wants dbt to write. What merely the worker says would mix the artifacts of its tasks."""
-        named = {name: env[name] for name in FOLDER_VARIABLES if name in env}
-        return {
-            name: value for name, value in named.items() if name in (self.env or {}) or os.environ.get(name) != value
-        }
 
     def _result_of(self, command: list[str], run: _Run, outcome: Outcome, *, wants_deps: bool) -> DbtResult:
         """What came of the command, with the project's packages there."""

@@ -106,12 +106,11 @@ class Outcome:
             yield partial(self._call, callback)
 
     def _show(self) -> None:
-        found = {"compiled_sql": self.artifacts.compiled_sql(), "freshness": self.artifacts.freshness()}
-        if not any(found.values()):
-            return
-        vars(self.operator).update(found)
         try:
-            show_rendered_fields(self.operator, self.context)
+            found = {"compiled_sql": self.artifacts.compiled_sql(), "freshness": self.artifacts.freshness()}
+            if any(found.values()):
+                vars(self.operator).update(found)
+                show_rendered_fields(self.operator, self.context)
         except Exception:
             # Nobody has asked for it, and dbt has done its work.
             self.operator.log.warning("Compiled SQL cannot be shown among the rendered fields.", exc_info=True)

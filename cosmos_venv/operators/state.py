@@ -112,13 +112,13 @@ def _fill_with_last_success(operator: LocalRun, context: Context | Mapping[str, 
         kept = kept_place(operator, context)
         content = _read(kept)
     except FileNotFoundError:
-        operator.log.info("No success of this task is kept at %s yet: to dbt everything is new.", kept)
+        operator.log.info("No success of this task is kept at %s yet: to dbt everything is new.", mask(str(kept)))
         state.write_empty(folder)
         return
     except Exception as error:
         raise CosmosValueError(
-            f"state={LAST_SUCCESS!r}: {kept or settings.state_path} cannot be read: {_reason(error)}. Correct "
-            "[cosmos_venv] state_path or state_path_conn_id."
+            f"state={LAST_SUCCESS!r}: {mask(str(kept or settings.state_path))} cannot be read: {_reason(error)}. "
+            "Correct [cosmos_venv] state_path or state_path_conn_id."
         ) from error
     try:
         state.unpack(content, folder)

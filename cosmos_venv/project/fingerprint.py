@@ -8,6 +8,7 @@ import os
 import re
 import time
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +18,9 @@ from cosmos_venv.dbt.kept_files import KeptFiles
 _READ = (".sql", ".py", ".yml", ".yaml", ".md")
 # Of these dbt ls says only that they are there: no CSV is read while a DAG is parsed.
 _NAMED = (".csv",)
-_NEVER_READ = {".git", "__pycache__", "logs", "target"}
-_ENVIRONMENT_VARIABLE = re.compile(rb"""\benv_var\b(?:\s*\(\s*['"]([^'"]+)['"])?""")
+_NEVER_READ = {".git", "__pycache__"}
+_WRITTEN = {"logs", "target"}  # by dbt, beside dbt_project.yml
+_ENVIRONMENT_VARIABLE = re.compile(rb"""\benv_var\b(?:\s*\(\s*['"]([^'"]+)['"]\s*[,)])?""")
 _SETTLED_SECONDS = 2.0  # a file may change again within its clock's last tick, and look the same
 
 
@@ -39,11 +41,13 @@ def fingerprint(project_dir: Path, *, left_out: Collection[str] = (), known: Kep
     :param known: where fingerprints of earlier are kept: files that look untouched are not read again.
     """
     files = sorted(_files(project_dir, {*left_out}))
+    # The times and numbers of files are good for this machine; the digest has nothing of them.
     look = hashlib.sha256(json.dumps([str(project_dir), [file.look for file in files]]).encode()).hexdigest()
     is_settled = max((file.changed for file in files), default=0.0) < time.time() - _SETTLED_SECONDS
     if known is not None and is_settled and (content := known.read(look)) is not None:
-        digest, variables = json.loads(content)
-        return Fingerprint(digest=digest, variables=None if variables is None else tuple(variables))
+        with suppress(ValueError, TypeError):  # cut short: it is not there
+            digest, variables = json.loads(content)
+            return Fingerprint(digest=digest, variables=None if variables is None else tuple(variables))
     found = _of_content(files)
     if known is not None and is_settled:
         known.write(look, json.dumps([found.digest, found.variables]).encode())
@@ -64,16 +68,17 @@ class _File:
     name: str
     path: str
     size: int
-    changed_ns: int
+    times_ns: tuple[int, ...]
+    number: int
     is_read: bool
 
     @property
     def changed(self) -> float:
-        return self.changed_ns / 1e9 if self.is_read else 0.0
+        return max(self.times_ns, default=0) / 1e9
 
     @property
     def look(self) -> list[object]:
-        return [self.name, self.size, self.changed_ns] if self.is_read else [self.name]
+        return [self.name, self.size, self.times_ns, self.number]
 
 
 def _of_content(files: list[_File]) -> Fingerprint:
@@ -93,23 +98,32 @@ def _of_content(files: list[_File]) -> Fingerprint:
 
 
 def _files(project_dir: Path, left_out: Collection[str]) -> Iterator[_File]:
-    seen = set()
     for folder, below, names in os.walk(project_dir, followlinks=True):
         inside = os.path.relpath(folder, project_dir)
         prefix = "" if inside == "." else f"{inside}/"
-        below[:] = [name for name in below if name not in _NEVER_READ and f"{prefix}{name}" not in left_out]
-        real = os.path.realpath(folder)
-        if real in seen:  # a link that leads back
-            below.clear()
-            continue
-        seen.add(real)
+        not_read = _NEVER_READ if prefix else _NEVER_READ | _WRITTEN
+        below[:] = [
+            name
+            for name in below
+            if name not in not_read and f"{prefix}{name}" not in left_out and not _leads_back(f"{folder}/{name}")
+        ]
         for name in names:
             if name.endswith(_READ):
                 try:
                     status = os.stat(f"{folder}/{name}")  # noqa: PTH116 - thousands of them
                 except OSError:
-                    yield _File(f"{prefix}{name}", f"{folder}/{name}", -1, 0, is_read=True)
+                    yield _File(f"{prefix}{name}", f"{folder}/{name}", -1, (), 0, is_read=True)
                 else:
-                    yield _File(f"{prefix}{name}", f"{folder}/{name}", status.st_size, status.st_mtime_ns, is_read=True)
+                    times = (status.st_mtime_ns, status.st_ctime_ns)
+                    yield _File(
+                        f"{prefix}{name}", f"{folder}/{name}", status.st_size, times, status.st_ino, is_read=True
+                    )
             elif name.endswith(_NAMED):
-                yield _File(f"{prefix}{name}", "", 0, 0, is_read=False)
+                yield _File(f"{prefix}{name}", "", 0, (), 0, is_read=False)
+
+
+def _leads_back(folder: str) -> bool:
+    """Whether it is a link to a folder that it lies in."""
+    if not os.path.islink(folder):  # noqa: PTH114 - thousands of them
+        return False
+    return f"{os.path.realpath(os.path.dirname(folder))}/".startswith(f"{os.path.realpath(folder)}/")  # noqa: PTH120

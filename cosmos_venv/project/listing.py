@@ -72,14 +72,21 @@ def list_nodes(graph: DbtGraph) -> Listing:
                     "next parse finds its answer; [core] dagbag_import_timeout says how long a parse may take."
                 )
             lines = run_dbt_ls(graph, dbt, profile, secrets)
-            kept.write(digest, "\n".join(lines).encode(errors="surrogateescape"))
+            text = "\n".join(lines).encode(errors="surrogateescape")
+            kept.write(digest, b"\n".join([_check(text), text]))
             return Listing(lines=lines, was_kept=False)
 
 
 def _kept(kept: KeptFiles, digest: str, graph: DbtGraph) -> Listing | None:
     is_pinned = not wants_deps(graph) or (graph.project_path / LOCK_FILE).is_file()
     content = kept.read(digest, max_age=None if is_pinned else settings.packages_max_age)
-    return None if content is None else Listing(lines=content.decode(errors="replace").splitlines(), was_kept=True)
+    check, _, text = (content or b"").partition(b"\n")
+    # One that was cut short would be a project without nodes.
+    return Listing(lines=text.decode(errors="replace").splitlines(), was_kept=True) if check == _check(text) else None
+
+
+def _check(text: bytes) -> bytes:
+    return hashlib.sha256(text).hexdigest().encode()
 
 
 def _report_waiting() -> None:

@@ -15,7 +15,7 @@ from cosmos_venv import managed
 from cosmos_venv.constants import ExecutionMode
 from cosmos_venv.dbt.command import vars_flags
 from cosmos_venv.dbt.installed import identity_of
-from cosmos_venv.dbt.outputs import Outputs, downloading_in_place
+from cosmos_venv.dbt.outputs import Outputs, downloading_in_place, named_folders
 from cosmos_venv.dbt.package_files import has_packages
 from cosmos_venv.dbt.process import run_dbt
 from cosmos_venv.dbt.results import Artifacts, failure_text
@@ -70,7 +70,7 @@ def run_dbt_ls(graph: DbtGraph, dbt: DbtInstallation, profile: Path, secrets: Ma
     with started_ahead(), workspace(project_dir, install_deps=has_deps, parsed=parsed) as place:
         flags = ["--project-dir", str(place), *graph.profile_config.flags(profile)]
         env = {**environment_of(graph, dbt), **secrets}
-        outputs = Outputs.of(place, env)
+        outputs = Outputs.of(place, named_folders(env, graph.render_config.env_vars or graph.project.env_vars or {}))
         env = outputs.variables(env)
         deps = ["deps", *flags, *vars_flags(variables)]
         arguments = ls_arguments(graph.render_config, graph.project, dbt_vars=variables)

@@ -77,6 +77,17 @@ def test_an_outlet_is_added_once_and_not_to_the_list_that_other_tasks_have(make:
     assert shared == [asset("x://own/data")]
 
 
+def test_an_outlet_without_a_hash_is_kept(make: Make) -> None:
+    """As the files and tables of Airflow 2's own lineage are."""
+    own: list[Any] = [["a file"]]
+    operator = make("Seed")
+    operator.outlets = own
+
+    add_outlets(operator, [asset_alias("load")])
+
+    assert operator.outlets == [["a file"], asset_alias("load")]
+
+
 def test_a_mapped_task_has_no_outlets_before_it_runs(make: Make) -> None:
     """Airflow would take None for a list, were another class than an operator first among the bases of ours."""
     like = make("Seed")

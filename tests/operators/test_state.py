@@ -8,6 +8,7 @@ import os
 import time
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import pytest
 from cosmos_venv.compat import AirflowException
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.constants import LAST_SUCCESS
+from cosmos_venv.dbt import state
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators.local import DbtRunLocalOperator
 from cosmos_venv.operators.state import kept_place
@@ -255,6 +257,17 @@ def test_half_a_file_is_as_good_as_none(make: Make, capfd: pytest.CaptureFixture
     assert "is no packed artifacts" in "".join(capfd.readouterr())
 
 
+def test_a_damaged_file_is_never_more_than_none(make: Make, tmp_path: Path) -> None:
+    operator = make(state=LAST_SUCCESS)
+    operator.execute({})
+    whole = kept_place(operator, {}).read_bytes()
+
+    for at in range(len(whole)):
+        damaged = bytes([*whole[:at], whole[at] ^ 0xFF, *whole[at + 1 :]])
+        with suppress(ValueError):
+            state.unpack(damaged, tmp_path / "unpacked")
+
+
 def test_what_a_killed_task_has_left_of_it_is_removed(make: Make) -> None:
     operator = make(state=LAST_SUCCESS)
     kept = kept_place(operator, {})
@@ -288,6 +301,15 @@ def test_a_template_names_it(make: Make, cosmos_fake_venv: FakeVenv, cosmos_run_
 
     assert outcome.state == "success"
     assert flags(cosmos_fake_venv.calls[0]) == ["--state", str(prod)]
+
+
+def test_whether_to_defer_may_be_a_template(
+    make: Make, cosmos_fake_venv: FakeVenv, cosmos_run_task: RunTask, prod: Path
+) -> None:
+    given = dict.fromkeys(("defer_to_state", "favor_state"), "{{ params.is_wanted }}")
+
+    assert cosmos_run_task(make(state=str(prod), params={"is_wanted": True}, **given)).state == "success"
+    assert flags(cosmos_fake_venv.calls[0]) == ["--state", str(prod), "--defer", "--favor-state"]
 
 
 def _publish_again_and_again(kept: Path, content: bytes, rounds: int) -> None:

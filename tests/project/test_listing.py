@@ -93,6 +93,7 @@ CHANGES: dict[str, Callable[[Place, pytest.MonkeyPatch], object]] = {
     "a file elsewhere": lambda place, _: (place.project / "models" / "ports.sql").rename(
         place.project / "models" / "piers.sql"
     ),
+    "a model in a folder called logs": lambda place, _: place.write("models/logs/more.sql", "select 3"),
     "a seed more": lambda place, _: place.write("seeds/more.csv", "id\n"),
     "a description": lambda place, _: place.write("models/berths.md", "{% docs berth %}x{% enddocs %}"),
     "the profile": lambda place, _: (place.project / "profiles.yml").open("a").write("# other\n"),
@@ -169,8 +170,9 @@ def test_a_variable_that_the_project_names_counts(place: Place, monkeypatch: pyt
     assert place.calls == 2
 
 
-def test_where_a_variables_name_is_made_up_nothing_is_kept(place: Place) -> None:
-    place.write("models/ports.sql", "select {{ env_var(prefix ~ 'PORT') }}")
+@pytest.mark.parametrize("text", ["{{ env_var(prefix ~ 'PORT') }}", "{{ env_var('PORT_' ~ target.name) }}"])
+def test_where_a_variables_name_is_made_up_nothing_is_kept(place: Place, text: str) -> None:
+    place.write("models/ports.sql", text)
     place.load()
     place.load()
 
@@ -209,12 +211,34 @@ def test_a_file_that_has_just_changed_is_looked_into_whatever_its_time_says(plac
 
 
 def test_files_that_look_untouched_are_not_read_again(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    for path in place.project.rglob("*"):
-        os.utime(path, (1_000, 1_000))
+    monkeypatch.setattr("cosmos_venv.project.fingerprint._SETTLED_SECONDS", -60.0)  # whatever their times
     place.load()
     monkeypatch.setattr("cosmos_venv.project.fingerprint._of_content", None)
 
     assert place.load().load_method is LoadMode.DBT_LS_CACHE
+
+
+@pytest.mark.parametrize("kind", ["dbt-ls-v1", "fingerprints-v1"])
+@pytest.mark.parametrize("left", [0, 40])
+def test_what_was_cut_short_is_not_there(place: Place, monkeypatch: pytest.MonkeyPatch, kind: str, left: int) -> None:
+    monkeypatch.setattr("cosmos_venv.project.fingerprint._SETTLED_SECONDS", -60.0)
+    nodes = place.load().nodes
+    for path in (place.cache / kind).iterdir():
+        path.write_bytes(path.read_bytes()[:left])
+
+    assert place.load().nodes == nodes
+
+
+def test_two_links_to_one_folder_are_two_folders(place: Place, tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared" / "more.sql").write_text("select 1")
+    (place.project / "models" / "a").symlink_to(tmp_path / "shared")
+    (place.project / "models" / "loop").symlink_to(place.project)
+    place.load()
+    (place.project / "models" / "b").symlink_to(tmp_path / "shared")
+    place.load()
+
+    assert place.calls == 2
 
 
 def test_a_folder_that_others_can_write_to_is_not_believed(place: Place) -> None:
@@ -234,7 +258,7 @@ from tests.project.test_listing import Place
 place = Place.__new__(Place)
 place.project, place.dbt = Path(sys.argv[1]), Path(sys.argv[2])
 if len(sys.argv) > 3:
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.signal(signal.SIGALRM, signal.SIG_IGN)  # only how much is left of it counts here
     signal.setitimer(signal.ITIMER_REAL, float(sys.argv[3]))
 try:
     print("nodes:", len(place.load().nodes), flush=True)
@@ -296,7 +320,7 @@ def test_nobody_waits_for_longer_than_airflow_leaves_for_a_dag_file(place: Place
     place.let_dbt(f"cat '{gate}' > /dev/null; cat '{DATA / 'dbt_ls.jsonl'}'")
     first = loading(place)
     with dbt_before(gate, first):
-        said = until(loading(place, "2.0"), "CosmosLoadDbtException")
+        said = until(loading(place, "6.0"), "CosmosLoadDbtException")
     first.communicate(timeout=DEADLINE)
 
     assert "Another process has been running dbt ls for" in said
