@@ -208,8 +208,8 @@ def _compare_versions(left: str | float, right: str | float) -> int:
 def _refuse(_: SelectionGraph, criterion: Criterion) -> Iterable[str]:
     raise CosmosValueError(
         f"{criterion.method} compares with the artifacts of another run, and none are given. "
-        'Let dbt select when a task runs: an operator of your own with this item as select, and state="last_success" or '
-        "a folder (docs/operators.md)."
+        "Let dbt select when a task runs: an operator of your own with this item as select, and "
+        'state="last_success" or a folder (docs/operators.md).'
     )
 
 
