@@ -65,7 +65,11 @@ class TestBehavior(Enum):
 
 
 class TestIndirectSelection(Enum):
-    """Which tests dbt adds to selected nodes (dbt's ``--indirect-selection``)."""
+    """Which tests dbt adds to selected nodes (dbt's ``--indirect-selection``).
+
+    Of a selected node with ``EAGER`` every test; with ``CAUTIOUS`` those whose parents are all selected; with
+    ``BUILDABLE`` those whose parents are selected or come before what is; with ``EMPTY`` none.
+    """
 
     __test__ = False  # the name begins with "Test": pytest must not collect it
 

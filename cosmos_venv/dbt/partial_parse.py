@@ -69,8 +69,9 @@ class ParsedProject:
         try:
             written, newest = max((source.stat().st_mtime_ns, source) for source in self._sources())
             found = newest.read_bytes()
-            content = moved(found, place)
-            if self.kept is not None and not _OUR_FOLDER.search(_root(found)):
+            root = root_of(found)
+            content = moved(found, root, place)
+            if self.kept is not None and not _OUR_FOLDER.search(root):
                 self._write(content)  # the next command moves it in a tenth of the time
             (place / "target").mkdir(exist_ok=True)
             offered = place / "target" / PARTIAL_PARSE_FILE
@@ -114,31 +115,31 @@ def _is_whole(content: bytes) -> bool:
     return True
 
 
-def moved(content: bytes, place: Path) -> bytes:
+def moved(content: bytes, root: str, place: Path) -> bytes:
     """A parse file in which the project, and what lies below it, stands in ``place``.
 
+    :param root: where it stands in ``content``.
     :raises ValueError: when it is no parse file as dbt writes it.
     """
-    root = _root(content)
     if _OUR_FOLDER.search(root) and len(os.fsencode(root)) == len(os.fsencode(place)):
         # A name like no other, and as long as the new one: nothing else has to be read or written anew.
         return content.replace(os.fsencode(root), os.fsencode(place))
+    if not root:
+        raise ValueError("no parse file: it does not say where the project stands")
     parsed = msgspec.msgpack.decode(content)
     try:
-        name = parsed["metadata"]["project_name"]
-        files = [file for file in parsed["files"].values() if file.get("path")]
-        old = next(file["path"]["project_root"] for file in files if file["project_name"] == name)
-        for home in (file["path"] for file in files):
-            home["project_root"] = _moved(home["project_root"], old, place)
+        for home in (file["path"] for file in parsed["files"].values() if file.get("path")):
+            home["project_root"] = _moved(home["project_root"], root, place)
         for node in parsed["nodes"].values():
             if node.get("root_path"):
-                node["root_path"] = _moved(node["root_path"], old, place)
-    except (AttributeError, KeyError, StopIteration, TypeError) as error:
+                node["root_path"] = _moved(node["root_path"], root, place)
+    except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"no parse file: {error!r}") from error
     return msgspec.msgpack.encode(parsed)
 
 
-def _root(content: bytes) -> str:
+def root_of(content: bytes) -> str:
+    """Where the project stands in a parse file; empty where it does not say."""
     head = msgspec.msgpack.decode(content, type=_Head)
     of_project = (file for file in head.files.values() if file.project_name == head.metadata.project_name)
     return next((file.path.project_root for file in of_project if file.path), "")

@@ -14,12 +14,12 @@ from typing import Any
 
 import msgspec
 
-from cosmos_venv.constants import DbtResourceType
+from cosmos_venv.constants import DbtResourceType, TestIndirectSelection
 from cosmos_venv.dbt.project_file import DEFAULT_PACKAGES_FOLDER
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.project.entry import Folders, NodeEntry, to_node
 from cosmos_venv.project.node import DbtNode
-from cosmos_venv.project.selection import Definitions, IndirectSelection, SelectionGraph, evaluate, from_lists
+from cosmos_venv.project.selection import Definitions, SelectionGraph, evaluate, from_lists
 from cosmos_venv.project.selection.tree import Part
 
 OLDEST_SCHEMA = 9
@@ -106,7 +106,7 @@ class Manifest:
         exclude: Sequence[str],
         selector: str | None,
         *,
-        indirect_selection: IndirectSelection = IndirectSelection.EAGER,
+        indirect_selection: TestIndirectSelection = TestIndirectSelection.EAGER,
     ) -> set[str]:
         """Ids of what dbt would select, of every kind that the manifest has.
 
@@ -125,7 +125,7 @@ class Manifest:
         entries = {**self._entries, **self._decoded(self._content.others())}
         return SelectionGraph(entries, project_name=self._content.metadata.project_name)
 
-    def _named(self, selector: str, indirect_selection: IndirectSelection) -> Part:
+    def _named(self, selector: str, indirect_selection: TestIndirectSelection) -> Part:
         entries = self._content.selectors or {}
         if selector not in entries:
             known = f"It has: {', '.join(sorted(entries))}." if entries else "It has none at all."

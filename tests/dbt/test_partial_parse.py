@@ -163,7 +163,7 @@ def test_what_is_offered_names_the_folder_of_the_command_that_reads_it(
 def test_a_file_of_any_folder_is_the_same_but_for_the_folder(old: str) -> None:
     place = Path("/tmp/cosmos-venv-run-00000000000000bb")  # noqa: S108
 
-    content = moved(parse_file(Path(old), "first"), place)
+    content = moved(parse_file(Path(old), "first"), old, place)
 
     assert msgspec.msgpack.decode(content) == msgspec.msgpack.decode(parse_file(place, "first"))
 

@@ -5,9 +5,8 @@
 
 from __future__ import annotations
 
-from cosmos_venv.project.selection.criterion import IndirectSelection
 from cosmos_venv.project.selection.evaluate import evaluate
 from cosmos_venv.project.selection.graph import SelectionGraph
 from cosmos_venv.project.selection.tree import Definitions, from_lists
 
-__all__ = ["Definitions", "IndirectSelection", "SelectionGraph", "evaluate", "from_lists"]
+__all__ = ["Definitions", "SelectionGraph", "evaluate", "from_lists"]

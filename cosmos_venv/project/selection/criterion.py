@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import Any
 
+from cosmos_venv.constants import TestIndirectSelection
 from cosmos_venv.exceptions import CosmosValueError
 
 METHODS = (
@@ -36,19 +36,6 @@ _ITEM = re.compile(
 _SUFFIXES_OF_FILES = (".sql", ".py", ".csv")
 
 
-class IndirectSelection(str, Enum):
-    """Which tests come with their parents: dbt's ``--indirect-selection``.
-
-    Of a selected node with ``EAGER`` every test; with ``CAUTIOUS`` those whose parents are all selected; with
-    ``BUILDABLE`` those whose parents are selected or come before what is; with ``EMPTY`` none.
-    """
-
-    EAGER = "eager"
-    CAUTIOUS = "cautious"
-    BUILDABLE = "buildable"
-    EMPTY = "empty"
-
-
 @dataclass(frozen=True, kw_only=True)
 class Criterion:
     """What one item asks for.
@@ -67,7 +54,7 @@ class Criterion:
     parents: int | None = 0
     children: int | None = 0
     childrens_parents: bool = False
-    indirect_selection: IndirectSelection = IndirectSelection.EAGER
+    indirect_selection: TestIndirectSelection = TestIndirectSelection.EAGER
     raw: str = field(default="", compare=False)
 
     @property
@@ -76,7 +63,7 @@ class Criterion:
         return self.raw if self.raw.startswith("{") else repr(self.raw)
 
     @classmethod
-    def from_text(cls, text: str, indirect_selection: IndirectSelection = IndirectSelection.EAGER) -> Criterion:
+    def from_text(cls, text: str, indirect_selection: TestIndirectSelection = TestIndirectSelection.EAGER) -> Criterion:
         """An item without blanks and commas: ``@tag:nightly``, ``2+fct_orders``.
 
         :raises CosmosValueError: when dbt would refuse it, naming the item.
@@ -103,7 +90,7 @@ class Criterion:
         )
 
     @classmethod
-    def from_mapping(cls, mapping: Mapping[str, Any], indirect_selection: IndirectSelection) -> Criterion:
+    def from_mapping(cls, mapping: Mapping[str, Any], indirect_selection: TestIndirectSelection) -> Criterion:
         """An item of a YAML selector: ``method`` and ``value`` and what else dbt knows beside them.
 
         :param indirect_selection: where the mapping says nothing of it.
@@ -115,9 +102,9 @@ class Criterion:
         method, arguments = _method(str(mapping["method"]), mapping["value"], str(shown))
         given = mapping.get("indirect_selection", indirect_selection)
         try:
-            chosen = IndirectSelection(given)
+            chosen = TestIndirectSelection(given)
         except ValueError:
-            modes = ", ".join(mode.value for mode in IndirectSelection)
+            modes = ", ".join(mode.value for mode in TestIndirectSelection)
             raise CosmosValueError(
                 f"selector item {shown}: indirect_selection is {given!r}, not one of {modes}."
             ) from None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from cosmos_venv.project.selection.criterion import Criterion, IndirectSelection
+from cosmos_venv.constants import TestIndirectSelection
+from cosmos_venv.project.selection.criterion import Criterion
 from cosmos_venv.project.selection.graph import SelectionGraph, parents_of
 from cosmos_venv.project.selection.methods import find
 from cosmos_venv.project.selection.tree import Part
@@ -25,9 +26,9 @@ def _evaluate(graph: SelectionGraph, part: Part) -> tuple[set[str], set[str]]:
     both = [_evaluate(graph, each) for each in part.parts]
     selected = part.operation.join([sure for sure, _ in both])
     perhaps = part.operation.join([sure | waiting for sure, waiting in both])
-    if part.indirect_selection in (IndirectSelection.CAUTIOUS, IndirectSelection.BUILDABLE):
+    if part.indirect_selection in (TestIndirectSelection.CAUTIOUS, TestIndirectSelection.BUILDABLE):
         there = selected
-        if part.indirect_selection is IndirectSelection.BUILDABLE:
+        if part.indirect_selection is TestIndirectSelection.BUILDABLE:
             there = selected | graph.ancestors(selected)
         # dbt gives this second chance to data tests only: a unit test has but one parent.
         selected = selected | {
@@ -47,8 +48,8 @@ def _reached(graph: SelectionGraph, criterion: Criterion) -> set[str]:
     return reached | graph.ancestors(found, criterion.parents) | graph.descendants(found, criterion.children)
 
 
-def _with_tests(graph: SelectionGraph, selected: set[str], mode: IndirectSelection) -> tuple[set[str], set[str]]:
-    if mode is IndirectSelection.EMPTY:
+def _with_tests(graph: SelectionGraph, selected: set[str], mode: TestIndirectSelection) -> tuple[set[str], set[str]]:
+    if mode is TestIndirectSelection.EMPTY:
         return selected, set()
     tests = {
         child
@@ -56,10 +57,10 @@ def _with_tests(graph: SelectionGraph, selected: set[str], mode: IndirectSelecti
         for child in graph.children.get(node, ())
         if graph.entries[child].resource_type in _TESTS
     }
-    if mode is IndirectSelection.EAGER:
+    if mode is TestIndirectSelection.EAGER:
         return selected | tests, set()
     there = selected
-    if mode is IndirectSelection.BUILDABLE:
+    if mode is TestIndirectSelection.BUILDABLE:
         sources = {unique_id for unique_id, _ in graph.of_type("source")}
         there = selected | graph.ancestors(selected) | sources
     sure = {test for test in tests if there.issuperset(parents_of(graph.entries[test]))}

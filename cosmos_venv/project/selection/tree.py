@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Union
 
+from cosmos_venv.constants import TestIndirectSelection
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.project.selection.criterion import Criterion, IndirectSelection
+from cosmos_venv.project.selection.criterion import Criterion
 
 
 class Operation(Enum):
@@ -34,7 +35,7 @@ class Group:
 
     operation: Operation
     parts: tuple[Part, ...]
-    indirect_selection: IndirectSelection = IndirectSelection.EAGER
+    indirect_selection: TestIndirectSelection = TestIndirectSelection.EAGER
 
 
 Part = Union[Criterion, Group]  # noqa: UP007 - it is made while Python 3.10 reads the file
@@ -44,7 +45,9 @@ _EVERYTHING = ("fqn:*", "source:*")
 
 
 def from_lists(
-    select: Iterable[str], exclude: Iterable[str], indirect_selection: IndirectSelection = IndirectSelection.EAGER
+    select: Iterable[str],
+    exclude: Iterable[str],
+    indirect_selection: TestIndirectSelection = TestIndirectSelection.EAGER,
 ) -> Part:
     """What ``--select`` and ``--exclude`` say: items are a union, and so are the words of one; commas intersect.
 
@@ -57,7 +60,7 @@ def from_lists(
     return Group(Operation.DIFFERENCE, (included, excluded))
 
 
-def _union(items: Iterable[str], indirect_selection: IndirectSelection) -> Group:
+def _union(items: Iterable[str], indirect_selection: TestIndirectSelection) -> Group:
     words = [word for item in items for word in item.split(" ")]
     parts = tuple(
         Group(
@@ -81,7 +84,7 @@ class Definitions:
     def __init__(
         self,
         definitions: Mapping[str, Any],
-        indirect_selection: IndirectSelection = IndirectSelection.EAGER,
+        indirect_selection: TestIndirectSelection = TestIndirectSelection.EAGER,
     ) -> None:
         self._definitions = definitions
         self._indirect_selection = indirect_selection

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from cosmos_venv.constants import TestIndirectSelection
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.project.manifest import Manifest
-from cosmos_venv.project.selection import IndirectSelection
 
 ROOT = Path(__file__).resolve().parents[3]
 DATA = ROOT / "tests" / "data" / "selection"
@@ -131,7 +131,7 @@ def test_selections_by_chance_come_to_what_dbt_selects(manifest: Manifest, tmp_p
 
 def ours(manifest: Manifest, select: list[str], exclude: list[str], indirect_selection: str) -> list[str] | str:
     try:
-        mode = IndirectSelection(indirect_selection)
+        mode = TestIndirectSelection(indirect_selection)
         return sorted(manifest.selected(select, exclude, None, indirect_selection=mode))
     except CosmosValueError:
         return "refused"

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from cosmos_venv.constants import TestIndirectSelection
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.project.manifest import Manifest
-from cosmos_venv.project.selection import IndirectSelection
 
 CASES = json.loads((Path(__file__).resolve().parents[2] / "data" / "selection" / "cases.json").read_text())
 NOT_LISTED = {"analysis", "operation"}  # by dbt ls, unless asked for
@@ -24,7 +24,7 @@ def flags(case: dict[str, Any], name: str) -> list[str]:
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=case["id"]) for case in CASES])
 def test_a_selection_comes_to_what_dbt_selects(manifest: Manifest, case: dict[str, Any]) -> None:
-    mode = IndirectSelection(next(iter(flags(case, "--indirect-selection")), "eager"))
+    mode = TestIndirectSelection(next(iter(flags(case, "--indirect-selection")), "eager"))
     order = case.get("select", []), case.get("exclude", []), case.get("selector")
 
     if isinstance(case["dbt"], dict):
