@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy as shallow_copy
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -16,6 +17,7 @@ import airflow
 
 AIRFLOW_VERSION: str = airflow.__version__
 _SHORTEST_MASKED = 5
+_COPIED = frozenset({dict, list, set})
 IS_AIRFLOW_3 = not AIRFLOW_VERSION.startswith("2.")
 ASSET_URIS_HAVE_SLASHES = IS_AIRFLOW_3
 ASSETS_NEED_AN_ALIAS = IS_AIRFLOW_3
@@ -61,7 +63,9 @@ __all__ = [
     "asset",
     "asset_alias",
     "asset_events",
+    "can_be_copied",
     "context_variables",
+    "copy_task",
     "dag_arguments",
     "dags_folder",
     "dags_made_by",
@@ -112,6 +116,41 @@ def let_map(cls: type[BaseOperator], names: Iterable[str]) -> None:
     too, and its constructor refuses them.
     """
     cls.__init__._BaseOperatorMeta__param_names |= set(names)  # type: ignore[attr-defined]
+
+
+def can_be_copied(task: BaseOperator) -> bool:
+    """Whether ``copy_task`` makes of this task, in the place where it was made, what its constructor would make.
+
+    Not on Airflow 2, where its outlets hold its own id; not where making it has drawn edges: for an ``XComArg`` among
+    its arguments, or within the block of a setup task.
+    """
+    if not IS_AIRFLOW_3 or task.upstream_task_ids:
+        return False
+    setup = import_module("airflow.sdk.definitions._internal.setup_teardown").SetupTeardownContext
+    return not setup.active
+
+
+def copy_task(task: BaseOperator, label: str, task_group: TaskGroup | None, changes: Mapping[str, Any]) -> BaseOperator:
+    """The task once more, under another id, in the same DAG. No constructor runs, and no edge comes along.
+
+    :param label: its id within its group, which is ``task_group``, or the DAG itself.
+    :param changes: attributes that differ, each an argument of the same name.
+    :raises Exception: those of Airflow for an id that it does not take, or that there is already.
+    """
+    copy: BaseOperator = object.__new__(type(task))
+    state = vars(copy)
+    # Each constructor keeps copies of what it is given: tasks are changed one by one.
+    for name, value in vars(task).items():
+        state[name] = value.copy() if type(value) in _COPIED else value
+    dag = state.pop("_dag")
+    group = task_group or dag.task_group
+    state["_BaseOperator__init_kwargs"].update(changes, task_id=label, task_group=group)
+    state.update(changes, task_id=group.child_id(label), params=shallow_copy(task.params), task_group=None)
+    import_module("airflow.sdk.definitions._internal.node").validate_key(copy.task_id)
+    group.add(copy)
+    state["task_group"] = group  # the group gives its tasks a weak reference, the constructor keeps a whole one
+    copy.dag = dag
+    return copy
 
 
 def show_rendered_fields(operator: BaseOperator, context: Context | Mapping[str, Any]) -> None:

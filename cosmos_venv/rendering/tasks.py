@@ -14,13 +14,13 @@ from cosmos_venv.compat import DAG, BaseOperator, EmptyOperator, TaskGroup
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators.arguments import parameters
+from cosmos_venv.rendering.copies import TaskMaker
 from cosmos_venv.rendering.described import DOCUMENTS, IDENTIFIER
+from cosmos_venv.rendering.edges import TaskOrGroup, draw, draw_outer
 from cosmos_venv.rendering.planned import Plan, PlannedTask
 
 _ROOT = __name__.partition(".")[0]
 _OPERATOR_MODULES = ("operators.local", "operators.virtualenv")
-
-TaskOrGroup = BaseOperator | TaskGroup
 
 
 def make_tasks(
@@ -37,47 +37,33 @@ def make_tasks(
         group_id: TaskGroup(group_id=group_id, dag=dag, parent_group=task_group)  # type: ignore[arg-type]
         for group_id in plan.groups
     }
+    maker = TaskMaker(shared=shared, dag=dag)
     tasks = {
-        task.task_id: _make(task, shared, dag=dag, task_group=groups.get(task.group or "", task_group), host=task_group)
+        task.task_id: _make(task, maker, task_group=groups.get(task.group or "", task_group), host=task_group)
         for task in plan.tasks
     }
     outer: dict[str, TaskOrGroup] = {**tasks, **groups}
-    # First within the groups: an edge between groups goes from the leaves of one to the roots of the other.
-    group_of = {task.task_id: task.group for task in plan.tasks}
-    for before, after in plan.edges:
-        if group_of[before] is not None and group_of[before] == group_of[after]:
-            tasks[before] >> tasks[after]
-    for before, after in plan.outer_edges:
-        outer[before] >> outer[after]
+    draw((tasks[before], tasks[after]) for before, after in plan.edges)
+    draw_outer((outer[before], outer[after]) for before, after in plan.outer_edges)
     return {node_id: outer[task_id] for node_id, task_id in plan.tasks_map.items()}
 
 
-def _make(
-    task: PlannedTask,
-    shared: Mapping[str, Any],
-    *,
-    dag: DAG | None,
-    task_group: TaskGroup | None,
-    host: TaskGroup | None,
-) -> BaseOperator:
+def _make(task: PlannedTask, maker: TaskMaker, *, task_group: TaskGroup | None, host: TaskGroup | None) -> BaseOperator:
     """:param host: the group of the whole project, in which the task's own group stands."""
-    place: dict[str, Any] = {"task_id": task.label, "dag": dag, "task_group": task_group}
     if task.is_placeholder:
-        return EmptyOperator(**place, **task.arguments)
+        return EmptyOperator(task_id=task.label, task_group=task_group, dag=maker.dag, **task.arguments)
     refuse_unknown_arguments(f"operator_kwargs of {task.node_id}", task.arguments)
-    cls = _operator_class(task.operator)
-    arguments = {**shared, **task.arguments}
+    arguments = dict(task.arguments)
     arguments["extra_context"] = {
-        **(shared.get("extra_context") or {}),
+        **(maker.shared.get("extra_context") or {}),
         **(task.arguments.get("extra_context") or {}),
-        **_with_identifier(task.context, dag, host),
+        **_with_identifier(task.context, maker.dag, host),
     }
-    if task.document and not DOCUMENTS & {*arguments, *_default_args(dag, task_group)}:
+    if task.document and not DOCUMENTS & {*maker.shared, *arguments, *_default_args(maker.dag, task_group)}:
         arguments["doc_md"] = task.document
     if task.profile:
-        arguments["profile_config"] = _with_changes(arguments["profile_config"], task.profile, task.node_id)
-    accepted = parameters(cls)
-    return cls(**{name: value for name, value in arguments.items() if name in accepted}, **place)
+        arguments["profile_config"] = _with_changes(maker.shared["profile_config"], task.profile, task.node_id)
+    return maker.make(_operator_class(task.operator), task.label, task_group, arguments)
 
 
 def _with_identifier(context: Mapping[str, Any], dag: DAG | None, host: TaskGroup | None) -> dict[str, Any]:
@@ -96,6 +82,7 @@ def _default_args(dag: DAG | None, task_group: TaskGroup | None) -> set[str]:
     return found
 
 
+@functools.cache
 def _operator_class(path: str) -> type[BaseOperator]:
     module, _, name = f"{_ROOT}.{path}".rpartition(".")
     cls: type[BaseOperator] = getattr(import_module(module), name)
