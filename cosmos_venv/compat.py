@@ -37,7 +37,12 @@ def _first(name: str, *modules: str) -> Any:
 if TYPE_CHECKING:
     from airflow.providers.standard.operators.empty import EmptyOperator
     from airflow.sdk import DAG, BaseOperator, Connection, Context, TaskGroup
-    from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException, AirflowSkipException
+    from airflow.sdk.exceptions import (
+        AirflowException,
+        AirflowNotFoundException,
+        AirflowSkipException,
+        DuplicateTaskIdFound,
+    )
 else:
     DAG = _first("DAG", "airflow.sdk", "airflow.models.dag")
     TaskGroup = _first("TaskGroup", "airflow.sdk", "airflow.utils.task_group")
@@ -46,6 +51,7 @@ else:
     AirflowException = _first("AirflowException", "airflow.sdk.exceptions", "airflow.exceptions")
     AirflowSkipException = _first("AirflowSkipException", "airflow.sdk.exceptions", "airflow.exceptions")
     AirflowNotFoundException = _first("AirflowNotFoundException", "airflow.sdk.exceptions", "airflow.exceptions")
+    DuplicateTaskIdFound = _first("DuplicateTaskIdFound", "airflow.sdk.exceptions", "airflow.exceptions")
 
 __all__ = [
     "AIRFLOW_VERSION",
@@ -57,6 +63,7 @@ __all__ = [
     "AirflowNotFoundException",
     "AirflowSkipException",
     "BaseOperator",
+    "DuplicateTaskIdFound",
     "EmptyOperator",
     "TaskGroup",
     "add_outlets",

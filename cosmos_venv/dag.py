@@ -11,6 +11,7 @@ from cosmos_venv.compat import DAG, TaskGroup, dag_arguments
 from cosmos_venv.constants import DEFAULT_DBT_TASK_GROUP_ID
 from cosmos_venv.project.load import DbtGraph
 from cosmos_venv.rendering.arguments import Configuration
+from cosmos_venv.rendering.converters import Converters
 from cosmos_venv.rendering.plan import plan
 from cosmos_venv.rendering.planned import Plan
 from cosmos_venv.rendering.tasks import make_tasks, refuse_unknown_arguments
@@ -56,8 +57,11 @@ class _RenderedProject:
             execution_config=configuration.execution,
             project_config=configuration.project,
             operator_args=configuration.operator_args,
+            settings=configuration.drawing_settings(),
         )
-        self.tasks_map = make_tasks(self.plan, configuration.shared_arguments(), dag=dag, task_group=task_group)
+        shared = configuration.shared_arguments()
+        converters = Converters(configuration=configuration, nodes=self.dbt_graph.filtered_nodes, shared=shared)
+        self.tasks_map = make_tasks(self.plan, shared, dag=dag, task_group=task_group, converters=converters)
 
 
 class DbtDag(DAG, _RenderedProject):

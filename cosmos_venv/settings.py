@@ -46,6 +46,14 @@ SETTINGS: dict[str, Setting] = {
         meaning="Whether the URIs of datasets have slashes on Airflow 2 too, as they have on Airflow 3.",
         older_name="use_dataset_airflow3_uri_standard",
     ),
+    "enable_hierarchical_naming_for_group_nodes_by_folder": Setting(
+        default=False,
+        meaning="Whether RenderConfig.group_nodes_by_folder knows a folder by its whole path. Else by its bare "
+        "name: of two folders of one name the first one takes in what is in the other.",
+    ),
+    "pre_dbt_fusion": Setting(
+        default=False, meaning="Whether tasks of single nodes name them by --models, as old dbt wants it, not --select."
+    ),
     "enable_uri_xcom": Setting(
         default=False, meaning="Whether a task pushes the URIs of the assets that it gives as the XCom uri."
     ),
@@ -159,6 +167,8 @@ enable_cache_partial_parse: bool
 enable_dataset_alias: bool
 enable_dataset_airflow3_uri: bool
 enable_uri_xcom: bool
+enable_hierarchical_naming_for_group_nodes_by_folder: bool
+pre_dbt_fusion: bool
 default_copy_dbt_packages: bool
 remote_target_path: str
 remote_target_path_conn_id: str

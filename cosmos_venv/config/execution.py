@@ -7,7 +7,8 @@ from dataclasses import InitVar, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cosmos_venv.config.values import as_path, member, refuse_not_yet, refuse_parameters_not_yet, system_dbt
+from cosmos_venv.config.modes import OFFERED
+from cosmos_venv.config.values import as_path, member, refuse_parameters_not_yet, system_dbt
 from cosmos_venv.constants import ExecutionMode, InvocationMode, TestIndirectSelection
 from cosmos_venv.exceptions import CosmosValueError
 
@@ -20,7 +21,8 @@ _INVOCABLE = (ExecutionMode.WATCHER, ExecutionMode.LOCAL, ExecutionMode.VIRTUALE
 class ExecutionConfig:
     """How and where dbt runs.
 
-    :param execution_mode: LOCAL (a dbt that is there) or VIRTUALENV (an environment that is made and kept).
+    :param execution_mode: LOCAL (a dbt that is there) or VIRTUALENV (an environment that is made and kept). The others
+        are taken here and refused when a DAG is built.
     :param invocation_mode: how dbt is started: as a process, or (LOCAL) in the worker's own; None: as the mode's
         operators do.
     :param test_indirect_selection: dbt's ``--indirect-selection`` of test and build tasks.
@@ -52,8 +54,8 @@ class ExecutionConfig:
         if self.invocation_mode is not None:
             self.invocation_mode = member(InvocationMode, self.invocation_mode, f"{owner}.invocation_mode")
         self._check_invocation_mode()
-        refuse_not_yet(f"{owner}.execution_mode", self.execution_mode)
-        refuse_parameters_not_yet(owner, vars(self))
+        if self.execution_mode in OFFERED:  # others are refused themselves, when a DAG is built
+            refuse_parameters_not_yet(owner, vars(self))
         if isinstance(self.virtualenv_dir, str) and not self.virtualenv_dir.strip():
             raise CosmosValueError(
                 f"{owner}.virtualenv_dir={self.virtualenv_dir!r} is empty. Name a folder, or leave it out: each task "

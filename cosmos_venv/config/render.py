@@ -15,6 +15,7 @@ from cosmos_venv.config.values import (
     folder_name,
     member,
     refuse_no_mapping,
+    refuse_not_callable,
     refuse_not_yet,
     refuse_parameters_not_yet,
     system_dbt,
@@ -44,7 +45,20 @@ class RenderConfig:
     :param dbt_executable_path: the dbt that parses; None: the one that runs, of ExecutionConfig or of the environment.
     :param dbt_project_path: the project as the DAG processor sees it, where that differs; kept as ``project_path``.
     :param enable_mock_profile: parse with mock credentials: the connection is not looked up.
-    :param seed_rendering_behavior: whether seeds become tasks.
+    :param group_nodes_by_folder: make a task group of each folder, around the tasks of the nodes in it.
+    :param source_rendering_behavior: whether sources become tasks: a look at their freshness where they declare one,
+        else a placeholder (ALL) or, where they have tests, the same look, which finds nothing to do.
+    :param source_pruning: leave out sources that no selected node or test reads.
+    :param seed_rendering_behavior: whether seeds become tasks. WHEN_SEED_CHANGES tells the task so in its context
+        (``should_run_if_seed_changed``); nothing compares seeds yet, so such a task always runs.
+    :param node_converters: what makes the tasks of a type of nodes: callables, by resource type, that return a task, a
+        task group or None (docs/rendering.md has the keywords that they are called with).
+    :param node_conversion_by_task_group: whether a converter replaces the whole group of a node with tests, or its
+        first task only.
+    :param normalize_task_id: called with the node; gives the id of a task that stands in no group of its node.
+    :param normalize_task_display_name: likewise what Airflow shows instead of the id.
+    :param should_detach_multiple_parents_tests: run each test of more than one node in a task of its own, behind all
+        of them, with TestBehavior.AFTER_EACH and BUILD.
     :param enable_owner_inheritance: whether ``config.meta.owner`` becomes the task's owner.
     :param ephemeral_models_as_empty_operator: draw ephemeral models, for which dbt does nothing, as placeholders.
     :raises CosmosValueError: for a value or combination that cannot be, and for what is not offered yet.
@@ -113,6 +127,9 @@ class RenderConfig:
             setattr(self, name, member(kind, getattr(self, name), f"RenderConfig.{name}"))
         for name in ("select", "exclude"):
             setattr(self, name, texts(getattr(self, name), f"RenderConfig.{name}"))
+        refuse_no_mapping("RenderConfig.node_converters", self.node_converters)
+        if self.node_converters:
+            self.node_converters = {DbtResourceType(kind): each for kind, each in self.node_converters.items()}
 
     def _warn_of_old_names(self) -> None:
         if self.env_vars:
@@ -135,6 +152,9 @@ class RenderConfig:
                 f"RenderConfig.dbt_executable_path {self.dbt_executable_path} does not go with invocation_mode "
                 "DBT_RUNNER, the default. Give invocation_mode=InvocationMode.SUBPROCESS beside it."
             )
-        for name in ("load_method", "seed_rendering_behavior", "source_rendering_behavior"):
-            refuse_not_yet(f"RenderConfig.{name}", getattr(self, name))
+        for name in ("normalize_task_id", "normalize_task_display_name"):
+            refuse_not_callable(f"RenderConfig.{name}", getattr(self, name))
+        for kind, converter in (self.node_converters or {}).items():
+            refuse_not_callable(f"RenderConfig.node_converters[{kind.value!r}]", converter)
+        refuse_not_yet("RenderConfig.load_method", self.load_method)
         refuse_parameters_not_yet("RenderConfig", vars(self))

@@ -10,23 +10,17 @@ from enum import Enum
 from pathlib import Path
 from typing import TypeVar
 
-from cosmos_venv.constants import ExecutionMode, LoadMode, SeedRenderingBehavior, SourceRenderingBehavior
+from cosmos_venv.constants import LoadMode
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.yaml_text import load_yaml
 
 E = TypeVar("E", bound=Enum)
-
-_OFFERED_MODES = (ExecutionMode.LOCAL, ExecutionMode.VIRTUALENV)
 
 # Everything of Cosmos's configuration that this release lacks stands here, so that nothing is taken and then ignored.
 _NOT_YET: dict[Enum, str] = {
     LoadMode.CUSTOM: "LoadMode.DBT_LS or LoadMode.DBT_MANIFEST",
     LoadMode.DBT_LS_FILE: "LoadMode.DBT_LS or LoadMode.DBT_MANIFEST",
     LoadMode.DBT_LS_CACHE: "LoadMode.DBT_LS",
-    SeedRenderingBehavior.WHEN_SEED_CHANGES: "SeedRenderingBehavior.ALWAYS or SeedRenderingBehavior.RENDER_ONLY",
-    SourceRenderingBehavior.ALL: "SourceRenderingBehavior.NONE",
-    SourceRenderingBehavior.WITH_TESTS_OR_FRESHNESS: "SourceRenderingBehavior.NONE",
-    **{mode: "ExecutionMode.VIRTUALENV or ExecutionMode.LOCAL" for mode in ExecutionMode if mode not in _OFFERED_MODES},
 }
 
 # Likewise its parameters, with their defaults: any other value is refused.
@@ -37,13 +31,6 @@ PARAMETERS_NOT_YET: Mapping[str, Mapping[str, object]] = {
         "airflow_vars_to_purge_dbt_ls_cache": [],
         "airflow_vars_to_purge_dbt_yaml_selectors_cache": [],
         "dbt_ls_path": None,
-        "group_nodes_by_folder": False,
-        "node_conversion_by_task_group": True,
-        "node_converters": None,
-        "normalize_task_display_name": None,
-        "normalize_task_id": None,
-        "should_detach_multiple_parents_tests": False,
-        "source_pruning": False,
     },
 }
 
@@ -111,6 +98,12 @@ def refuse_no_mapping(parameter: str, value: object) -> None:
     """:raises CosmosValueError: for anything but a mapping or None."""
     if value is not None and not isinstance(value, Mapping):
         raise CosmosValueError(f"{parameter}={value!r} must be a dict.")
+
+
+def refuse_not_callable(parameter: str, value: object) -> None:
+    """:raises CosmosValueError: for anything but a callable or None."""
+    if value is not None and not callable(value):
+        raise CosmosValueError(f"{parameter}={value!r} cannot be called. Give a function of one node.")
 
 
 def require(is_there: bool, parameter: str, path: Path, what: str) -> None:

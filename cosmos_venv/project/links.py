@@ -21,30 +21,33 @@ class Selection:
     tests_per_model: dict[str, list[str]]
 
 
-def link(selected: Mapping[str, DbtNode]) -> Selection:
+def link(selected: Mapping[str, DbtNode], *, detaching: bool = False) -> Selection:
     """Fill in the relations between the selected nodes.
 
     :param selected: the nodes, tests among them, in the project's order, which the result keeps.
+    :param detaching: whether tests of more than one node run apart from their parents.
     """
     tests_per_model: dict[str, list[str]] = {}
+    with_own_tests: set[str] = set()
     for test in selected.values():
         if test.resource_type is DbtResourceType.TEST:
-            for parent in dict.fromkeys(test.depends_on):
+            parents = dict.fromkeys(test.depends_on)
+            for parent in parents:
                 if parent in selected:
                     tests_per_model.setdefault(parent, []).append(test.unique_id)
+            if not detaching or len(parents) == 1:
+                with_own_tests.update(parents)
     downstream = _downstream(selected)
+
+    def linked(node: DbtNode) -> DbtNode:
+        is_tested, is_tested_here = node.unique_id in tests_per_model, node.unique_id in with_own_tests
+        after = downstream.get(node.unique_id, [])
+        if (is_tested, is_tested_here, after) == (node.has_test, node.has_non_detached_test, node.downstream):
+            return node  # as tests are, which most nodes of a project are
+        return replace(node, has_test=is_tested, has_non_detached_test=is_tested_here, downstream=after)
+
     return Selection(
-        nodes={
-            unique_id: replace(
-                node,
-                has_test=unique_id in tests_per_model,
-                # Tests that run apart from their parents are not offered yet: each runs in its parents' test tasks.
-                has_non_detached_test=unique_id in tests_per_model,
-                downstream=downstream.get(unique_id, []),
-            )
-            for unique_id, node in selected.items()
-        },
-        tests_per_model=tests_per_model,
+        nodes={unique_id: linked(node) for unique_id, node in selected.items()}, tests_per_model=tests_per_model
     )
 
 

@@ -53,7 +53,7 @@ class DbtGraph:
             self.nodes, selected = self._load_manifest()
         else:
             self.nodes = selected = self._load_dbt_ls()
-        selection = link(selected)
+        selection = link(selected, detaching=self.render_config.should_detach_multiple_parents_tests)
         # The selected ones know their tests and what comes after them.
         self.nodes = {**self.nodes, **selection.nodes}
         self.filtered_nodes = selection.nodes

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from cosmos_venv.constants import DbtResourceType, TestIndirectSelection
+from cosmos_venv.constants import TestIndirectSelection
 from cosmos_venv.dbt.project_file import DEFAULT_PACKAGES_FOLDER
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.project.entry import Folders, NodeEntry, to_node
@@ -78,7 +78,7 @@ class Manifest:
     def nodes(self, *, project_path: Path, packages_folder: str = DEFAULT_PACKAGES_FOLDER) -> dict[str, DbtNode]:
         """Every node by unique id, in the manifest's order: nodes, sources, exposures, unit tests.
 
-        Analyses are left out, as ``dbt ls`` leaves them out, so that both ways of loading give the same nodes.
+        Analyses are among them, which ``dbt ls`` leaves out: a node converter may make something of them.
 
         :param project_path: folder of the project that the manifest describes; no file in it is looked at.
         :param packages_folder: where dbt installs packages, relative to the project.
@@ -90,7 +90,7 @@ class Manifest:
         for unique_id, entry in self._entries.items():
             with self._naming(unique_id):
                 node = to_node(entry, unique_id=unique_id, folders=folders)
-            if node is not None and node.resource_type is not DbtResourceType.ANALYSIS:
+            if node is not None:
                 nodes[unique_id] = node
         return nodes
 

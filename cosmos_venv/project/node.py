@@ -105,9 +105,9 @@ class DbtNode:
     def has_ephemeral_materialization(self) -> bool:
         return str(self.config.get("materialized", "")).lower() == "ephemeral"
 
-    @property
+    @cached_property
     def context_dict(self) -> dict[str, Any]:
-        """The node as plain data, for the context of its task."""
+        """The node as plain data, for the context of its tasks: one dict for all of them."""
         return {
             "unique_id": self.unique_id,
             "resource_type": self.resource_type.value,

@@ -13,9 +13,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from cosmos_venv import settings
 from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
+from cosmos_venv.config.modes import refuse_mode
 from cosmos_venv.constants import ExecutionMode
 from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.rendering.own_arguments import DrawingSettings
 
 _OUTPUT_ONLY = ("compiled_sql", "freshness")
 _OF_THE_PLAN = {"dag", "task_group", "task_id"}
@@ -46,7 +49,8 @@ class Configuration:
 
         :raises CosmosValueError: names the parameters that contradict each other or are missing.
         """
-        execution = execution_config or ExecutionConfig()
+        execution, render = execution_config or ExecutionConfig(), render_config or RenderConfig()
+        refuse_mode(execution.execution_mode, render.seed_rendering_behavior)
         if profile_config is None:
             raise CosmosValueError(
                 f"profile_config is missing, and {execution.execution_mode} needs it: dbt runs with a profile. "
@@ -56,7 +60,7 @@ class Configuration:
             project=project_config,
             profile=profile_config,
             execution=execution,
-            render=render_config or RenderConfig(),
+            render=render,
             operator_args=dict(operator_args or {}),
             on_warning_callback=on_warning_callback,
         )
@@ -64,6 +68,13 @@ class Configuration:
         profile_config.validate_profiles_yml()
         configuration._refuse_contradictions()
         return configuration
+
+    def drawing_settings(self) -> DrawingSettings:
+        """What Airflow's configuration says of the drawing, as it is now."""
+        return DrawingSettings(
+            groups_by_path=settings.enable_hierarchical_naming_for_group_nodes_by_folder,
+            uses_models_flag=settings.pre_dbt_fusion,
+        )
 
     def shared_arguments(self) -> dict[str, Any]:
         """What every task gets."""

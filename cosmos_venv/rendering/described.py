@@ -7,7 +7,11 @@ from typing import Any
 from cosmos_venv.project.node import DbtNode
 
 IDENTIFIER = "dbt_dag_task_group_identifier"
-"""In the context of a node's own task: the DAG, and the group of the project in it. Known when the task is made."""
+"""In the context of a node's own task: the DAG, and the group in it that the project or the node's folder is. It is
+known when the task is made."""
+
+ONLY_IF_CHANGED = "should_run_if_seed_changed"
+"""In the context of a seed's task with SeedRenderingBehavior.WHEN_SEED_CHANGES, as in Cosmos."""
 
 DOCUMENTS = frozenset({"doc", "doc_md", "doc_json", "doc_yaml", "doc_rst"})
 """Airflow's arguments with which a user documents a task himself."""
@@ -18,20 +22,23 @@ def context_of_tests(node: DbtNode) -> dict[str, Any]:
     return {"dbt_node_config": node.context_dict}
 
 
-def context_of_node(node: DbtNode) -> dict[str, Any]:
-    """For the task that runs the node."""
-    return {**context_of_tests(node), "package_name": node.package_name, IDENTIFIER: ""}
+def context_of_node(node: DbtNode, *, runs_only_changed: bool = False) -> dict[str, Any]:
+    """For the task that runs the node.
+
+    :param runs_only_changed: whether the node is a seed that is to be loaded only when its content has changed.
+    """
+    context = {**context_of_tests(node), "package_name": node.package_name, IDENTIFIER: ""}
+    if runs_only_changed:
+        context[ONLY_IF_CHANGED] = True
+    return context
 
 
 def document_of_node(node: DbtNode) -> str:
     """The node for people, in Markdown: dbt's description, and where to find it."""
-    facts: dict[str, list[Any]] = {
-        "dbt node": [node.unique_id],
-        "file": [node.original_file_path.as_posix()],
-        "materialized": [node.config.get("materialized")],
-        "tags": node.tags,
-    }
-    lines = [
-        f"- {name}: {', '.join(f'`{value}`' for value in values)}" for name, values in facts.items() if any(values)
-    ]
-    return "\n\n".join(filter(None, [node.description.strip(), "\n".join(lines)]))
+    lines = [f"- dbt node: `{node.unique_id}`", f"- file: `{node.original_file_path.as_posix()}`"]
+    if materialized := node.config.get("materialized"):
+        lines.append(f"- materialized: `{materialized}`")
+    if node.tags:
+        lines.append(f"- tags: {', '.join(f'`{tag}`' for tag in node.tags)}")
+    facts, description = "\n".join(lines), node.description.strip()
+    return f"{description}\n\n{facts}" if description else facts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -11,11 +12,29 @@ EMPTY = "empty"
 
 
 @dataclass(frozen=True, kw_only=True)
+class PlannedGroup:
+    """One group of tasks: a folder, or a node with its tests.
+
+    :param group_id: its id below the root: ``models.marts.port_calls``.
+    :param label: its id within its parent: ``port_calls``.
+    :param parent: id of the group that it stands in; None: at the root.
+    :param order: its place among the groups, from 0; a parent comes before its children.
+    """
+
+    group_id: str
+    label: str
+    parent: str | None
+    order: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlannedTask:
     """One task.
 
     :param task_id: its id below the root, the group's id in front: ``port_calls.run``.
     :param group: id of the group that it stands in, below the root; None: at the root.
+    :param folder: id of the folder's group that its node stands in, where nodes are grouped by folder: ``group``, or
+        the group around it.
     :param node_id: dbt's unique id; None for the one test task of AFTER_ALL.
     :param operator: import path below the package, or ``empty``.
     :param arguments: the operator's own arguments, JSON-like; they go over those that all tasks share.
@@ -26,6 +45,7 @@ class PlannedTask:
 
     task_id: str
     group: str | None = None
+    folder: str | None = None
     node_id: str | None = None
     operator: str
     arguments: dict[str, Any] = field(default_factory=dict)
@@ -44,21 +64,49 @@ class PlannedTask:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PlannedConversion:
+    """One task or group that a converter of the user's makes, under an id that only the converter knows.
+
+    :param key: what edges and ``tasks_map`` call it; no id of Airflow's.
+    :param group: id of the group that it stands in, below the root; None: at the root.
+    :param node_id: dbt's unique id of the node to convert, for tests of a node that of the tested one; None for the one
+        test task of AFTER_ALL.
+    :param resource_type: the key in ``RenderConfig.node_converters``.
+    :param task_id: what the converter is told as ``task_id``.
+    """
+
+    key: str
+    group: str | None = None
+    node_id: str | None = None
+    resource_type: str
+    task_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """All tasks of a dbt project and what comes after what.
 
     :param tasks: in topological order.
-    :param groups: ids of the groups, in the order of their first task.
-    :param edges: upstream and downstream task, sorted: every edge there is.
-    :param outer_edges: those between what stands at the root, a group counting as one: an edge from a group leaves
-        its test and one to a group enters its first task.
-    :param tasks_map: unique id of each node that has tasks to its group's id, else to its task's.
+    :param groups: sorted by id, so that each comes after its parent.
+    :param conversions: what converters make, in topological order.
+    :param edges: upstream and downstream task, sorted: every edge there is between ``tasks``.
+    :param outer_edges: the same as far as they join two nodes, a node with a group of its own counting as one: an edge
+        from a group leaves its test and one to a group enters its first task.
+    :param converted_inner_edges: those within groups for which no task ids are known, since a converter has a hand in
+        one of the ends: keys of conversions and task ids. Which tasks of a group are its first and last ones is known
+        only when these are drawn.
+    :param converted_outer_edges: likewise those that join two nodes: keys of conversions, task ids and group ids.
+    :param tasks_map: unique id of each node that has tasks to its group's id, else to its task's or to the key of its
+        conversion; beside them the one test task of AFTER_ALL under its default id.
     """
 
     tasks: tuple[PlannedTask, ...]
-    groups: tuple[str, ...]
+    groups: tuple[PlannedGroup, ...]
+    conversions: tuple[PlannedConversion, ...] = ()
     edges: tuple[tuple[str, str], ...]
     outer_edges: tuple[tuple[str, str], ...]
+    converted_inner_edges: tuple[tuple[str, str], ...] = ()
+    converted_outer_edges: tuple[tuple[str, str], ...] = ()
     tasks_map: dict[str, str]
 
     def to_dict(self) -> dict[str, Any]:
@@ -68,21 +116,49 @@ class Plan:
 
     def render_tree(self) -> str:
         """The plan as text: groups, their tasks, what runs each, and after what."""
-        upstream: dict[str, list[str]] = {}
-        for before, after in self.edges:
-            upstream.setdefault(after, []).append(before)
-        first_of_group: dict[str, int] = {}
-        for number, task in enumerate(self.tasks):
-            first_of_group.setdefault(task.group or task.task_id, number)
-        lines: list[str] = []
-        opened = None
-        for task in sorted(self.tasks, key=lambda each: first_of_group[each.group or each.task_id]):
-            if task.group and task.group != opened:
-                lines.append(task.group)
-            opened = task.group
-            after = f"  <- {', '.join(upstream[task.task_id])}" if task.task_id in upstream else ""
-            lines.append(f"{'  ' if task.group else ''}{task.label}  {task.operator.rpartition('.')[2]}{after}")
-        return "\n".join(lines)
+        return "\n".join(_Tree(self).lines())
 
     def __str__(self) -> str:
         return self.render_tree()
+
+
+class _Tree:
+    """Groups and tasks as they stand in each other, each where its first task stands in the plan."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._upstream: dict[str, list[str]] = {}
+        for before, after in (*plan.edges, *plan.converted_inner_edges, *plan.converted_outer_edges):
+            self._upstream.setdefault(after, []).append(before)
+        groups = {group.group_id: group for group in plan.groups}
+        self._children: dict[str | None, dict[str, PlannedGroup | PlannedTask | PlannedConversion]] = {}
+        entries: tuple[PlannedTask | PlannedConversion, ...] = (*plan.tasks, *plan.conversions)
+        for task in entries:
+            for group in reversed(list(_chain(task.group, groups))):
+                self._children.setdefault(group.parent, {})[group.group_id] = group
+            self._children.setdefault(task.group, {})[_key(task)] = task
+        for group in plan.groups:  # folders without a task
+            self._children.setdefault(group.parent, {}).setdefault(group.group_id, group)
+
+    def lines(self, parent: str | None = None, depth: int = 0) -> Iterator[str]:
+        indent = "  " * depth
+        for key, child in self._children.get(parent, {}).items():
+            if isinstance(child, PlannedGroup):
+                yield f"{indent}{child.label}"
+                yield from self.lines(key, depth + 1)
+                continue
+            after = f"  <- {', '.join(self._upstream[key])}" if key in self._upstream else ""
+            if isinstance(child, PlannedConversion):
+                yield f"{indent}{child.task_id}  by the converter of {child.resource_type}{after}"
+            else:
+                yield f"{indent}{child.label}  {child.operator.rpartition('.')[2]}{after}"
+
+
+def _chain(group_id: str | None, groups: dict[str, PlannedGroup]) -> Iterator[PlannedGroup]:
+    """The group and those around it, from the inside."""
+    while group_id is not None:
+        yield groups[group_id]
+        group_id = groups[group_id].parent
+
+
+def _key(task: PlannedTask | PlannedConversion) -> str:
+    return task.key if isinstance(task, PlannedConversion) else task.task_id

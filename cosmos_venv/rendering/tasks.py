@@ -14,6 +14,7 @@ from cosmos_venv.compat import DAG, BaseOperator, EmptyOperator, TaskGroup
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators.arguments import parameters
+from cosmos_venv.rendering.converters import Converters
 from cosmos_venv.rendering.copies import TaskMaker
 from cosmos_venv.rendering.described import DOCUMENTS, IDENTIFIER
 from cosmos_venv.rendering.edges import TaskOrGroup, draw, draw_outer
@@ -24,32 +25,48 @@ _OPERATOR_MODULES = ("operators.local", "operators.virtualenv")
 
 
 def make_tasks(
-    plan: Plan, shared: Mapping[str, Any], *, dag: DAG | None, task_group: TaskGroup | None
+    plan: Plan,
+    shared: Mapping[str, Any],
+    *,
+    dag: DAG | None,
+    task_group: TaskGroup | None,
+    converters: Converters,
 ) -> dict[str, TaskOrGroup]:
     """Make the tasks and groups of the plan and put them in order.
 
     :param shared: arguments of every dbt task; the task's own go over them.
     :param task_group: the group that they stand in; None: the DAG itself.
+    :param converters: asked for what the plan leaves to them.
     :return: the task or group of each node that is drawn, by its unique id.
-    :raises CosmosValueError: for an argument of a node that no operator takes.
+    :raises CosmosValueError: for an argument of a node that no operator takes, and for what a converter cannot make.
     """
-    groups = {
-        group_id: TaskGroup(group_id=group_id, dag=dag, parent_group=task_group)  # type: ignore[arg-type]
-        for group_id in plan.groups
-    }
+    groups: dict[str | None, TaskGroup | None] = {None: task_group}
+    for group in plan.groups:
+        groups[group.group_id] = TaskGroup(
+            group_id=group.label,
+            dag=dag,  # type: ignore[arg-type]
+            parent_group=groups[group.parent],
+        )
     maker = TaskMaker(shared=shared, dag=dag)
     tasks = {
-        task.task_id: _make(task, maker, task_group=groups.get(task.group or "", task_group), host=task_group)
-        for task in plan.tasks
+        task.task_id: _make(task, maker, task_group=groups[task.group], host=groups[task.folder]) for task in plan.tasks
     }
-    outer: dict[str, TaskOrGroup] = {**tasks, **groups}
+    outer: dict[str, TaskOrGroup] = {**tasks, **{key: each for key, each in groups.items() if key and each}}
     draw((tasks[before], tasks[after]) for before, after in plan.edges)
     draw_outer((outer[before], outer[after]) for before, after in plan.outer_edges)
-    return {node_id: outer[task_id] for node_id, task_id in plan.tasks_map.items()}
+    for planned in plan.conversions:
+        made = converters.convert(planned, dag=dag, task_group=groups[planned.group])
+        if made is not None:
+            outer[planned.key] = made
+    # Airflow's own way: what a converter has made may be a group, whose first and last tasks only Airflow knows.
+    for before, after in (*plan.converted_inner_edges, *plan.converted_outer_edges):
+        if before in outer and after in outer:  # a converter may have made nothing
+            outer[before] >> outer[after]
+    return {node_id: outer[key] for node_id, key in plan.tasks_map.items() if key in outer}
 
 
 def _make(task: PlannedTask, maker: TaskMaker, *, task_group: TaskGroup | None, host: TaskGroup | None) -> BaseOperator:
-    """:param host: the group of the whole project, in which the task's own group stands."""
+    """:param host: the group of the node's folder, or of the whole project, in which the task's own group stands."""
     if task.is_placeholder:
         return EmptyOperator(task_id=task.label, task_group=task_group, dag=maker.dag, **task.arguments)
     refuse_unknown_arguments(f"operator_kwargs of {task.node_id}", task.arguments)

@@ -32,7 +32,6 @@ WITHOUT_EFFECT = {
     "ProjectConfig.seeds_relative_path": "dbt goes by dbt_project.yml; kept as seeds_path",
     "ProjectConfig.snapshots_relative_path": "dbt goes by dbt_project.yml; kept as snapshots_path",
     "RenderConfig.invocation_mode": "dbt ls always runs as a process; the value allows dbt_executable_path",
-    "RenderConfig.source_rendering_behavior": "only NONE is taken, which is what is drawn anyway",
 }
 
 
@@ -46,7 +45,7 @@ def attributes_read(owner: str) -> set[str]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
                 holder = node.value.attr if isinstance(node.value, ast.Attribute) else getattr(node.value, "id", "")
-                if holder in (short, f"{short}_config"):
+                if holder.lstrip("_") in (short, f"{short}_config"):
                     found.add(node.attr)
     return found
 

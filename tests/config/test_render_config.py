@@ -10,6 +10,7 @@ import pytest
 
 from cosmos_venv.config import ExecutionConfig, RenderConfig
 from cosmos_venv.constants import (
+    DbtResourceType,
     ExecutionMode,
     InvocationMode,
     LoadMode,
@@ -58,21 +59,12 @@ def test_another_text_is_refused_with_all_that_there_is() -> None:
         ({"load_method": LoadMode.CUSTOM}, r"load_method=LoadMode\.CUSTOM: .* use LoadMode\.DBT_LS"),
         ({"load_method": LoadMode.DBT_LS_FILE}, r"load_method=LoadMode\.DBT_LS_FILE"),
         ({"load_method": LoadMode.DBT_LS_CACHE}, r"load_method=LoadMode\.DBT_LS_CACHE"),
-        ({"seed_rendering_behavior": SeedRenderingBehavior.WHEN_SEED_CHANGES}, "seed_rendering_behavior=.* not have"),
-        ({"source_rendering_behavior": SourceRenderingBehavior.ALL}, "source_rendering_behavior=.* not have this yet"),
-        ({"group_nodes_by_folder": True}, "group_nodes_by_folder=True: .* use the default, False"),
-        ({"source_pruning": True}, "source_pruning=True"),
         (
             {"airflow_vars_to_purge_dbt_ls_cache": ["X"]},
             r"airflow_vars_to_purge_dbt_ls_cache=\['X'\]: .* default, \[\]",
         ),
         ({"airflow_vars_to_purge_dbt_yaml_selectors_cache": ["X"]}, "purge_dbt_yaml_selectors_cache="),
         ({"dbt_ls_path": "ls.jsonl"}, "dbt_ls_path=ls.jsonl: .* default, None"),
-        ({"node_conversion_by_task_group": False}, "node_conversion_by_task_group=False: .* default, True"),
-        ({"should_detach_multiple_parents_tests": True}, "should_detach_multiple_parents_tests=True"),
-        ({"normalize_task_id": str}, "normalize_task_id="),
-        ({"normalize_task_display_name": str}, "normalize_task_display_name="),
-        ({"node_converters": {"model": str}}, "node_converters="),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
@@ -85,6 +77,27 @@ def test_an_empty_value_of_what_is_not_offered_yet_says_nothing() -> None:
     config = RenderConfig(node_converters={}, airflow_vars_to_purge_dbt_ls_cache=None)  # type: ignore[arg-type]
 
     assert config.node_converters == {}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"normalize_task_id": "x"}, "normalize_task_id='x' cannot be called"),
+        ({"normalize_task_display_name": 3}, "normalize_task_display_name=3 cannot be called"),
+        ({"node_converters": {"model": "x"}}, r"node_converters\['model'\]='x' cannot be called"),
+        ({"node_converters": [len]}, r"node_converters=.* must be a dict"),
+    ],
+    ids=["normalize_task_id", "normalize_task_display_name", "converter", "converters"],
+)
+def test_a_hook_that_cannot_be_called_is_refused(arguments: dict[str, Any], words: str) -> None:
+    with pytest.raises(CosmosValueError, match=words):
+        RenderConfig(**arguments)
+
+
+def test_converters_may_be_keyed_by_dbts_own_words() -> None:
+    config = RenderConfig(node_converters={"saved_query": len, DbtResourceType.MODEL: str})  # type: ignore[dict-item]
+
+    assert config.node_converters == {DbtResourceType.SAVED_QUERY: len, DbtResourceType.MODEL: str}
 
 
 def test_change_detection_of_seeds_contradicts_dbt_build() -> None:

@@ -18,7 +18,7 @@ from cosmos_venv.project.links import link
 from cosmos_venv.project.node import DbtNode
 from cosmos_venv.rendering.order import in_order
 from cosmos_venv.rendering.plan import plan
-from cosmos_venv.rendering.planned import Plan
+from cosmos_venv.rendering.planned import Plan, PlannedGroup
 
 MANIFEST = Path(__file__).parent.parent / "data" / "rendering-project" / "manifest.json"
 
@@ -38,7 +38,7 @@ def node(unique_id: str, *depends_on: str, **config: Any) -> DbtNode:
 
 def planned(*nodes: DbtNode, render: RenderConfig | None = None, operator_args: dict[str, Any] | None = None) -> Plan:
     by_id = {each.unique_id: each for each in nodes}
-    selection = link(by_id)
+    selection = link(by_id, detaching=bool(render and render.should_detach_multiple_parents_tests))
     return plan(
         selection.nodes,
         tests_per_model=selection.tests_per_model,
@@ -72,7 +72,7 @@ def test_an_edge_from_a_group_leaves_its_test_and_one_to_a_group_enters_its_firs
 
     assert made.edges == (("orders.run", "orders.test"), ("orders.test", "report_run"), ("raw_seed", "orders.run"))
     assert made.outer_edges == (("orders", "report_run"), ("raw_seed", "orders"))
-    assert made.groups == ("orders",)
+    assert made.groups == (PlannedGroup(group_id="orders", label="orders", parent=None, order=0),)
 
 
 def test_a_task_in_a_group_has_a_label_of_its_own() -> None:

@@ -1,0 +1,131 @@
+"""How does what was drawn of single nodes become one plan: which edges, which groups, in which order?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
+from cosmos_venv.rendering.drawing import Drawn, Entry, id_of
+from cosmos_venv.rendering.folders import Folders
+from cosmos_venv.rendering.names import LONGEST_ID
+from cosmos_venv.rendering.order import in_order
+from cosmos_venv.rendering.planned import Plan, PlannedConversion, PlannedGroup, PlannedTask
+
+_Edges = set[tuple[str, str]]
+
+
+class Assembly:
+    """The plan of one project, edge by edge.
+
+    :param drawn: by unique id.
+    :param end: the one test task of AFTER_ALL, behind all leaves.
+    :param folders: the groups of folders, where nodes are grouped by folder.
+    """
+
+    def __init__(self, drawn: Mapping[str, Drawn], *, end: Drawn | None, folders: Folders | None) -> None:
+        self._drawn = drawn
+        self._end = end
+        self._folders = folders
+        self._edges: _Edges = set()
+        self._outer: _Edges = set()
+        self._converted: _Edges = set()
+        self._converted_inner: _Edges = set()
+        self._converted_outer: _Edges = set()
+
+    def plan(self) -> Plan:
+        """:raises CosmosLoadDbtException: when two nodes would have one id, or nodes depend on each other in a circle.
+        :raises CosmosValueError: when an id is too long for Airflow.
+        """
+        self._refuse_bad_ids()
+        self._join_all()
+        entries = {id_of(entry): entry for each in self._everything() for entry in each.entries}
+        ordered = [entries[each] for each in in_order(entries, self._edges | self._converted)]
+        outers = {**{unique_id: each.outer for unique_id, each in self._drawn.items()}, **self._map_of_end()}
+        return Plan(
+            tasks=tuple(each for each in ordered if isinstance(each, PlannedTask)),
+            groups=self._groups(),
+            conversions=tuple(each for each in ordered if isinstance(each, PlannedConversion)),
+            edges=tuple(sorted(self._edges)),
+            outer_edges=tuple(sorted(self._outer)),
+            converted_inner_edges=tuple(sorted(self._converted_inner)),
+            converted_outer_edges=tuple(sorted(self._converted_outer)),
+            tasks_map=dict(sorted(outers.items())),
+        )
+
+    def _everything(self) -> Iterator[Drawn]:
+        yield from self._drawn.values()
+        if self._end is not None:
+            yield self._end
+
+    def _map_of_end(self) -> dict[str, str]:
+        return {self._end.outer: self._end.outer} if self._end is not None else {}
+
+    def _join_all(self) -> None:
+        """Parents and children that both have tasks; a node without any bridges no gap."""
+        parents = set()
+        for child in self._drawn.values():
+            if child.first is not child.last:
+                self._join_tasks(child.first, child.last, self._converted_inner)
+            for parent in child.depends_on:
+                if parent in self._drawn:
+                    parents.add(parent)
+                    self._join(self._drawn[parent], child)
+        if self._end is not None:
+            for unique_id, each in self._drawn.items():
+                if unique_id not in parents:
+                    self._join(each, self._end)
+
+    def _join(self, parent: Drawn, child: Drawn) -> None:
+        pair = (parent.outer, child.outer)
+        if _has_an_id(parent.last) and _has_an_id(child.first):
+            self._edges.add((id_of(parent.last), id_of(child.first)))
+            self._outer.add(pair)
+        else:
+            self._converted.add((id_of(parent.last), id_of(child.first)))
+            self._converted_outer.add(pair)
+
+    def _join_tasks(self, first: Entry, last: Entry, converted: _Edges) -> None:
+        pair = (id_of(first), id_of(last))
+        if _has_an_id(first) and _has_an_id(last):
+            self._edges.add(pair)
+        else:
+            self._converted.add(pair)
+            converted.add(pair)
+
+    def _groups(self) -> tuple[PlannedGroup, ...]:
+        parents = dict(self._folders.parents) if self._folders is not None else {}
+        for each in self._drawn.values():
+            if each.group is not None:
+                parents[each.group] = each.folder
+        return tuple(
+            PlannedGroup(
+                group_id=group_id,
+                label=group_id[len(parent) + 1 :] if (parent := parents[group_id]) else group_id,
+                parent=parent,
+                order=order,
+            )
+            for order, group_id in enumerate(sorted(parents))
+        )
+
+    def _refuse_bad_ids(self) -> None:
+        """Airflow has one name space for tasks and groups; here it can still be said which nodes are meant."""
+        owners = {group_id: f"the folder {group_id}" for group_id in (self._folders.parents if self._folders else ())}
+        for each in self._everything():
+            owner = each.node.unique_id if each.node else "the test task of AFTER_ALL"
+            for used in each.ids:
+                other = owners.setdefault(used, owner)
+                if other != owner:
+                    raise CosmosLoadDbtException(
+                        f"{other} and {owner} would both become {used!r}. Leave one out with RenderConfig.exclude, "
+                        "give each package a DbtTaskGroup of its own with RenderConfig.select, or give them ids of "
+                        "their own with RenderConfig.normalize_task_id."
+                    )
+                if len(used) > LONGEST_ID:
+                    raise CosmosValueError(
+                        f"{owner} would become {used!r}, an id of {len(used)} characters. Airflow takes {LONGEST_ID}: "
+                        "give it a shorter one with RenderConfig.normalize_task_id, or rename it."
+                    )
+
+
+def _has_an_id(entry: Entry) -> bool:
+    return not isinstance(entry, PlannedConversion)

@@ -1,0 +1,48 @@
+"""Which execution modes run, and what is said of the others."""
+
+from __future__ import annotations
+
+import pytest
+
+from cosmos_venv.config.modes import OFFERED, refuse_mode
+from cosmos_venv.constants import ExecutionMode, SeedRenderingBehavior
+from cosmos_venv.exceptions import CosmosValueError
+
+NOT_YET = {
+    ExecutionMode.AIRFLOW_ASYNC,
+    ExecutionMode.WATCHER,
+    ExecutionMode.WATCHER_GCP_GKE,
+    ExecutionMode.WATCHER_KUBERNETES,
+}
+ELSEWHERE = set(ExecutionMode) - NOT_YET - set(OFFERED)
+
+
+@pytest.mark.parametrize("mode", OFFERED)
+@pytest.mark.parametrize("seeds", SeedRenderingBehavior)
+def test_dbt_runs_on_the_worker(mode: ExecutionMode, seeds: SeedRenderingBehavior) -> None:
+    refuse_mode(mode, seeds)
+
+
+@pytest.mark.parametrize("mode", sorted(NOT_YET, key=str))
+def test_some_modes_are_refused_with_a_yet(mode: ExecutionMode) -> None:
+    with pytest.raises(CosmosValueError, match=rf"{mode}: .* does not have this yet\. Use ExecutionMode\.VIRTUALENV"):
+        refuse_mode(mode, SeedRenderingBehavior.ALWAYS)
+
+
+@pytest.mark.parametrize("mode", sorted(ELSEWHERE, key=str))
+def test_containers_and_clouds_are_refused_with_what_there_is_instead(mode: ExecutionMode) -> None:
+    with pytest.raises(
+        CosmosValueError, match=rf"{mode}: .* in no container or cloud service\. Use ExecutionMode\.VIRTUALENV"
+    ):
+        refuse_mode(mode, SeedRenderingBehavior.ALWAYS)
+
+
+@pytest.mark.parametrize("mode", sorted({*NOT_YET, *ELSEWHERE} - {ExecutionMode.AIRFLOW_ASYNC}, key=str))
+def test_what_contradicts_itself_is_said_before_what_is_lacking(mode: ExecutionMode) -> None:
+    with pytest.raises(CosmosValueError, match=rf"WHEN_SEED_CHANGES does not go with .*{mode}, which cannot skip"):
+        refuse_mode(mode, SeedRenderingBehavior.WHEN_SEED_CHANGES)
+
+
+def test_async_tasks_know_changed_seeds_so_only_the_mode_is_refused() -> None:
+    with pytest.raises(CosmosValueError, match="does not have this yet"):
+        refuse_mode(ExecutionMode.AIRFLOW_ASYNC, SeedRenderingBehavior.WHEN_SEED_CHANGES)
