@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from cosmos_venv.constants import DbtResourceType
+from cosmos_venv.garbage import no_collection
 from cosmos_venv.project.node import DbtNode
 
 _TESTS = (DbtResourceType.TEST, DbtResourceType.UNIT_TEST)
@@ -21,6 +22,7 @@ class Selection:
     tests_per_model: dict[str, list[str]]
 
 
+@no_collection()
 def link(selected: Mapping[str, DbtNode]) -> Selection:
     """Fill in the relations between the selected nodes.
 
@@ -35,8 +37,7 @@ def link(selected: Mapping[str, DbtNode]) -> Selection:
     downstream = _downstream(selected)
     return Selection(
         nodes={
-            unique_id: replace(
-                node,
+            unique_id: node.related(
                 has_test=unique_id in tests_per_model,
                 # Tests that run apart from their parents are not offered yet: each runs in its parents' test tasks.
                 has_non_detached_test=unique_id in tests_per_model,
