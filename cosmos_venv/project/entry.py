@@ -70,9 +70,7 @@ class Folders:
     project: Path
     root_package: str | None = None
     packages: str = DEFAULT_PACKAGES_FOLDER
-    # Making a path takes longer than all else of a node, and few are different.
     _of: dict[str, Path] = field(init=False, repr=False, compare=False, default_factory=dict)
-    _files: dict[str, Path] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def of(self, package: str) -> Path:
         """The folder that paths of this package's nodes are relative to."""
@@ -81,13 +79,6 @@ class Folders:
             is_root = self.root_package is None or package == self.root_package
             folder = self._of[package] = self.project if is_root else self.project / self.packages / package
         return folder
-
-    def file(self, written: str) -> Path:
-        """A file as dbt writes it. dbt on Windows writes backslashes, and manifests travel."""
-        path = self._files.get(written)
-        if path is None:
-            path = self._files[written] = Path(written.replace("\\", "/"))
-        return path
 
 
 def to_node(entry: NodeEntry, *, unique_id: str, folders: Folders) -> DbtNode | None:
@@ -103,15 +94,16 @@ def to_node(entry: NodeEntry, *, unique_id: str, folders: Folders) -> DbtNode | 
     resource_type = _resource_type(entry.resource_type)
     package = entry.package_name or unique_id.split(".", 2)[1]
     return DbtNode(
-        unique_id=unique_id,
-        resource_type=resource_type,
-        depends_on=(entry.depends_on and entry.depends_on.nodes) or [],
-        path_base=folders.of(package),
-        original_file_path=folders.file(entry.original_file_path),
-        package_name=package,
-        tags=_tags(config) if entry.tags is None else entry.tags,
-        config=config,
-        has_freshness=resource_type is DbtResourceType.SOURCE and _has_freshness(entry.freshness),
+        unique_id,
+        resource_type,
+        (entry.depends_on and entry.depends_on.nodes) or [],
+        folders.of(package),
+        # dbt on Windows writes backslashes, and manifests travel.
+        entry.original_file_path.replace("\\", "/"),
+        package,
+        _tags(config) if entry.tags is None else entry.tags,
+        config,
+        resource_type is DbtResourceType.SOURCE and _has_freshness(entry.freshness),
         fqn=entry.fqn,
         description=entry.description or "",
     )

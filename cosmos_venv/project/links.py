@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from cosmos_venv.constants import DbtResourceType
@@ -28,32 +28,30 @@ def link(selected: Mapping[str, DbtNode]) -> Selection:
 
     :param selected: the nodes, tests among them, in the project's order, which the result keeps.
     """
-    tests_per_model: dict[str, list[str]] = {}
-    for test in selected.values():
-        if test.resource_type is DbtResourceType.TEST:
-            for parent in dict.fromkeys(test.depends_on):
-                if parent in selected:
-                    tests_per_model.setdefault(parent, []).append(test.unique_id)
-    downstream = _downstream(selected)
-    return Selection(
-        nodes={
-            unique_id: node.related(
-                has_test=unique_id in tests_per_model,
-                # Tests that run apart from their parents are not offered yet: each runs in its parents' test tasks.
-                has_non_detached_test=unique_id in tests_per_model,
-                downstream=downstream.get(unique_id, []),
-            )
-            for unique_id, node in selected.items()
-        },
-        tests_per_model=tests_per_model,
-    )
-
-
-def _downstream(nodes: Mapping[str, DbtNode]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for node in nodes.values():
-        if node.resource_type in _TESTS:
+    tests = _children(node for node in selected.values() if node.resource_type is DbtResourceType.TEST)
+    tests_per_model = {parent: ids for parent, ids in tests.items() if parent in selected}
+    downstream = _children(node for node in selected.values() if node.resource_type not in _TESTS)
+    nodes = dict(selected)
+    for unique_id, node in selected.items():
+        # Most nodes are tests, and nothing depends on these.
+        if not (unique_id in tests_per_model or unique_id in downstream or node.has_test or node.downstream):
             continue
-        for parent in dict.fromkeys(node.depends_on):
-            found.setdefault(parent, []).append(node.unique_id)
+        has_test = unique_id in tests_per_model
+        # Tests that run apart from their parents are not offered yet: each runs in its parents' test tasks.
+        nodes[unique_id] = node.related(
+            has_test=has_test, has_non_detached_test=has_test, downstream=downstream.get(unique_id) or []
+        )
+    return Selection(nodes=nodes, tests_per_model=tests_per_model)
+
+
+def _children(nodes: Iterable[DbtNode]) -> dict[str, list[str]]:
+    """Of each node that one of these depends on, the ids of those that do, each once."""
+    found: dict[str, list[str]] = {}
+    for node in nodes:
+        parents = node.depends_on
+        for parent in parents if len(parents) == 1 else dict.fromkeys(parents):
+            if parent in found:
+                found[parent].append(node.unique_id)
+            else:
+                found[parent] = [node.unique_id]
     return found
