@@ -6,9 +6,9 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from cosmos_venv.collector import paused_collector
 from cosmos_venv.compat import DAG, TaskGroup, dag_arguments
 from cosmos_venv.constants import DEFAULT_DBT_TASK_GROUP_ID
+from cosmos_venv.garbage import no_collection
 from cosmos_venv.project.load import DbtGraph
 from cosmos_venv.rendering.arguments import Configuration
 from cosmos_venv.rendering.converters import Converters
@@ -45,7 +45,7 @@ class _RenderedProject:
             profile_config=configuration.profile,
             operator_args=configuration.operator_args,
         )
-        with paused_collector():
+        with no_collection():
             self._load_and_make(configuration, dag=dag, task_group=task_group)
 
     def _load_and_make(self, configuration: Configuration, *, dag: DAG | None, task_group: TaskGroup | None) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +16,14 @@ from cosmos_venv.dbt.project_file import DEFAULT_PACKAGES_FOLDER
 from cosmos_venv.project.node import DbtNode
 
 
-class DependsOn(msgspec.Struct):
+# Without gc: of what comes out of JSON nothing leads back to where it is kept, so there is nothing to collect.
+class DependsOn(msgspec.Struct, gc=False):
     """What a node reads. Macros are not of interest."""
 
     nodes: list[str] | None = None
 
 
-class TestMetadata(msgspec.Struct):
+class TestMetadata(msgspec.Struct, gc=False):
     """What a generic test has beyond others."""
 
     __test__ = False  # pytest: no tests in here
@@ -28,7 +31,7 @@ class TestMetadata(msgspec.Struct):
     name: str = ""
 
 
-class NodeEntry(msgspec.Struct):
+class NodeEntry(msgspec.Struct, gc=False):
     """The keys of an entry that are read; dbt writes many more, and each release some new ones."""
 
     resource_type: str
@@ -51,6 +54,10 @@ class NodeEntry(msgspec.Struct):
     test_metadata: TestMetadata | None = None
 
 
+_ID = re.compile(r"[^.]+\.[^.]+\.(?s:.)")
+_resource_type = cache(DbtResourceType)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Folders:
     """Where the files of a project and of its packages lie.
@@ -63,12 +70,15 @@ class Folders:
     project: Path
     root_package: str | None = None
     packages: str = DEFAULT_PACKAGES_FOLDER
+    _of: dict[str, Path] = field(init=False, repr=False, compare=False, default_factory=dict)
 
-    def of(self, package: str | None) -> Path:
+    def of(self, package: str) -> Path:
         """The folder that paths of this package's nodes are relative to."""
-        if package is None or self.root_package is None or package == self.root_package:
-            return self.project
-        return self.project / self.packages / package
+        folder = self._of.get(package)
+        if folder is None:
+            is_root = self.root_package is None or package == self.root_package
+            folder = self._of[package] = self.project if is_root else self.project / self.packages / package
+        return folder
 
 
 def to_node(entry: NodeEntry, *, unique_id: str, folders: Folders) -> DbtNode | None:
@@ -78,32 +88,29 @@ def to_node(entry: NodeEntry, *, unique_id: str, folders: Folders) -> DbtNode | 
     """
     if not entry.original_file_path:
         return None
-    parts = unique_id.split(".", 2)
-    if len(parts) < len(("type", "package", "name")) or not all(parts):
+    if not _ID.match(unique_id):
         raise ValueError(f"unique_id {unique_id!r} is not <type>.<package>.<name>")
     config = entry.config or {}
-    resource_type = DbtResourceType(entry.resource_type)
-    package = entry.package_name or parts[1]
+    resource_type = _resource_type(entry.resource_type)
+    package = entry.package_name or unique_id.split(".", 2)[1]
     return DbtNode(
-        unique_id=unique_id,
-        resource_type=resource_type,
-        depends_on=list((entry.depends_on and entry.depends_on.nodes) or []),
-        path_base=folders.of(package),
+        unique_id,
+        resource_type,
+        (entry.depends_on and entry.depends_on.nodes) or [],
+        folders.of(package),
         # dbt on Windows writes backslashes, and manifests travel.
-        original_file_path=Path(entry.original_file_path.replace("\\", "/")),
-        package_name=package,
-        tags=_tags(entry, config),
-        config=config,
-        has_freshness=resource_type is DbtResourceType.SOURCE and _has_freshness(entry.freshness),
+        entry.original_file_path.replace("\\", "/"),
+        package,
+        _tags(config) if entry.tags is None else entry.tags,
+        config,
+        resource_type is DbtResourceType.SOURCE and _has_freshness(entry.freshness),
         fqn=entry.fqn,
         description=entry.description or "",
     )
 
 
-def _tags(entry: NodeEntry, config: Mapping[str, Any]) -> list[str]:
-    """Unit tests have their tags in the configuration only."""
-    if entry.tags is not None:
-        return entry.tags
+def _tags(config: Mapping[str, Any]) -> list[str]:
+    """Unit tests have their tags there only."""
     tags = config.get("tags") or []
     return [tags] if isinstance(tags, str) else list(tags)
 

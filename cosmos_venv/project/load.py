@@ -11,6 +11,7 @@ from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, Re
 from cosmos_venv.constants import LoadMode
 from cosmos_venv.dbt.project_file import read_dbt_project
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
+from cosmos_venv.garbage import no_collection
 from cosmos_venv.project.dbt_ls import parse_dbt_ls_output
 from cosmos_venv.project.links import link
 from cosmos_venv.project.manifest import Manifest
@@ -42,6 +43,7 @@ class DbtGraph:
     load_method: LoadMode = field(init=False, default=LoadMode.AUTOMATIC)
     """What ``load()`` came to."""
 
+    @no_collection()
     def load(self) -> None:
         """Read the project, select, note which tests a node has, and say in the log what was done.
 

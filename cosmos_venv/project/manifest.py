@@ -6,8 +6,7 @@ A typed reader that ignores what it does not need, and names file, entry and fau
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import msgspec
 from cosmos_venv.constants import TestIndirectSelection
 from cosmos_venv.dbt.project_file import DEFAULT_PACKAGES_FOLDER
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
+from cosmos_venv.garbage import no_collection
 from cosmos_venv.project.entry import Folders, NodeEntry, to_node
 from cosmos_venv.project.node import DbtNode
 from cosmos_venv.project.selection import Definitions, SelectionGraph, evaluate, from_lists
@@ -35,18 +35,19 @@ class _Metadata(msgspec.Struct):
 
 
 class _Manifest(msgspec.Struct):
-    nodes: dict[str, msgspec.Raw]
+    nodes: dict[str, NodeEntry]
     metadata: _Metadata = msgspec.field(default_factory=_Metadata)
-    sources: dict[str, msgspec.Raw] | None = None
-    exposures: dict[str, msgspec.Raw] | None = None
-    unit_tests: dict[str, msgspec.Raw] | None = None
+    sources: dict[str, NodeEntry] | None = None
+    exposures: dict[str, NodeEntry] | None = None
+    unit_tests: dict[str, NodeEntry] | None = None
+    # These as they are written: where nothing is selected, nothing of them is of interest.
     metrics: dict[str, msgspec.Raw] | None = None
     semantic_models: dict[str, msgspec.Raw] | None = None
     saved_queries: dict[str, msgspec.Raw] | None = None
     functions: dict[str, msgspec.Raw] | None = None
     selectors: dict[str, Any] | None = None
 
-    def rendered(self) -> dict[str, msgspec.Raw]:
+    def rendered(self) -> dict[str, NodeEntry]:
         return {**self.nodes, **(self.sources or {}), **(self.exposures or {}), **(self.unit_tests or {})}
 
     def others(self) -> dict[str, msgspec.Raw]:
@@ -55,7 +56,18 @@ class _Manifest(msgspec.Struct):
         return {unique_id: raw for section in sections for unique_id, raw in (section or {}).items()}
 
 
+class _Entries(msgspec.Struct):
+    """Of a manifest that cannot be read, to find the entry that is to blame."""
+
+    metadata: _Metadata = msgspec.field(default_factory=_Metadata)
+    nodes: dict[str, msgspec.Raw] | None = None
+    sources: dict[str, msgspec.Raw] | None = None
+    exposures: dict[str, msgspec.Raw] | None = None
+    unit_tests: dict[str, msgspec.Raw] | None = None
+
+
 _MANIFEST = msgspec.json.Decoder(_Manifest)
+_ENTRIES = msgspec.json.Decoder(_Entries)
 _ENTRY = msgspec.json.Decoder(NodeEntry)
 
 
@@ -73,8 +85,9 @@ class Manifest:
 
     @cached_property
     def _entries(self) -> dict[str, NodeEntry]:
-        return self._decoded(self._content.rendered())
+        return self._content.rendered()
 
+    @no_collection()
     def nodes(self, *, project_path: Path, packages_folder: str = DEFAULT_PACKAGES_FOLDER) -> dict[str, DbtNode]:
         """Every node by unique id, in the manifest's order: nodes, sources, exposures, unit tests.
 
@@ -87,11 +100,14 @@ class Manifest:
         root = self._content.metadata.project_name
         folders = Folders(project=project_path, root_package=root, packages=packages_folder)
         nodes = {}
-        for unique_id, entry in self._entries.items():
-            with self._naming(unique_id):
+        unique_id = ""
+        try:
+            for unique_id, entry in self._entries.items():
                 node = to_node(entry, unique_id=unique_id, folders=folders)
-            if node is not None:
-                nodes[unique_id] = node
+                if node is not None:
+                    nodes[unique_id] = node
+        except ValueError as error:
+            raise _blaming(self._path, unique_id, error) from error
         return nodes
 
     @property
@@ -100,6 +116,7 @@ class Manifest:
         entries = (self._content.selectors or {}).items()
         return next((name for name, entry in entries if isinstance(entry, dict) and entry.get("default") is True), None)
 
+    @no_collection()
     def selected(
         self,
         select: Sequence[str],
@@ -122,7 +139,7 @@ class Manifest:
 
     @cached_property
     def _graph(self) -> SelectionGraph:
-        entries = {**self._entries, **self._decoded(self._content.others())}
+        entries = {**self._entries, **_decoded_entries(self._path, self._content.others())}
         return SelectionGraph(entries, project_name=self._content.metadata.project_name)
 
     def _named(self, selector: str, indirect_selection: TestIndirectSelection) -> Part:
@@ -142,21 +159,8 @@ class Manifest:
             raise CosmosValueError(f"{self._path}: selector {selector!r} has no definition. {_WAY_OUT}")
         return Definitions(definitions, indirect_selection).tree(selector)
 
-    def _decoded(self, raw_entries: Mapping[str, msgspec.Raw]) -> dict[str, NodeEntry]:
-        entries = {}
-        for unique_id, raw in raw_entries.items():
-            with self._naming(unique_id):
-                entries[unique_id] = _ENTRY.decode(raw)
-        return entries
 
-    @contextmanager
-    def _naming(self, unique_id: str) -> Iterator[None]:
-        try:
-            yield
-        except (msgspec.DecodeError, ValueError) as error:
-            raise CosmosLoadDbtException(f"{self._path}: entry {unique_id}: {error}. {_WAY_OUT}") from error
-
-
+@no_collection()
 def _decode(path: Path) -> _Manifest:
     content = _read(path)
     if not content.strip():
@@ -164,11 +168,37 @@ def _decode(path: Path) -> _Manifest:
     try:
         return _MANIFEST.decode(content)
     except msgspec.ValidationError as error:
+        _blame_an_entry(path, content)
         # The commonest faults read like this: Expected `object`, got `array`; Object missing required field `nodes`.
         raise CosmosLoadDbtException(f"{path} is JSON but not a dbt manifest: {error}. {_WAY_OUT}") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         what = "is cut off" if "truncated" in str(error) else "is not JSON"
         raise CosmosLoadDbtException(f"{path} {what}: {error}. {_WAY_OUT}") from error
+
+
+def _blame_an_entry(path: Path, content: bytes) -> None:
+    """Raises for the schema, if that is too old, or for the first entry that cannot be read, if it is an entry."""
+    try:
+        manifest = _ENTRIES.decode(content)
+    except msgspec.ValidationError:
+        return
+    _refuse_old_schema(path, manifest.metadata.dbt_schema_version)
+    for section in (manifest.nodes, manifest.sources, manifest.exposures, manifest.unit_tests):
+        _decoded_entries(path, section or {})
+
+
+def _decoded_entries(path: Path, raw_entries: Mapping[str, msgspec.Raw]) -> dict[str, NodeEntry]:
+    entries = {}
+    for unique_id, raw in raw_entries.items():
+        try:
+            entries[unique_id] = _ENTRY.decode(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise _blaming(path, unique_id, error) from error
+    return entries
+
+
+def _blaming(path: Path, unique_id: str, error: ValueError) -> CosmosLoadDbtException:
+    return CosmosLoadDbtException(f"{path}: entry {unique_id}: {error}. {_WAY_OUT}")
 
 
 def _read(path: Path) -> bytes:

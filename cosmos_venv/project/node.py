@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,31 @@ from cosmos_venv.exceptions import CosmosLoadDbtException
 _MIN_ID_PARTS = 3
 
 
-@dataclass(frozen=True)
+class _Path:
+    """A field that is made a path of when it is asked for: of most nodes nobody does, and it takes longer than the node."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, node: Any, owner: type | None = None) -> Any:
+        if node is None:
+            return self
+        path = vars(node)[self._name] = Path(vars(node)[f"_{self._name}"])
+        return path
+
+
+def _path() -> Any:
+    return _Path()
+
+
+@dataclass(frozen=True, init=False)
 class DbtNode:
     """One node of a dbt project. The order of the parameters is Cosmos's, for code that builds nodes itself.
 
     :param unique_id: dbt's id: type, package and name, parted by dots.
     :param depends_on: unique ids of the nodes that this one reads, in dbt's order.
     :param path_base: folder of the project or package that the node belongs to.
-    :param original_file_path: file that declares the node, relative to ``path_base``.
+    :param original_file_path: file that declares the node, relative to ``path_base``; a text becomes a path.
     :param config: dbt's configuration of the node, as dbt writes it.
     :param has_freshness: for a source: whether some age is warned of or refused.
     :param has_test: whether a test of the selection depends on this node; set after selection.
@@ -35,16 +52,68 @@ class DbtNode:
     resource_type: DbtResourceType
     depends_on: list[str]
     path_base: Path
-    original_file_path: Path
-    package_name: str | None = None
-    tags: list[str] = field(default_factory=list)
-    config: dict[str, Any] = field(default_factory=dict)
-    has_freshness: bool = False
-    has_test: bool = False
-    has_non_detached_test: bool = False
-    downstream: list[str] = field(default_factory=list)
-    fqn: list[str] | None = None
-    description: str = ""
+    original_file_path: Path = _path()
+    package_name: str | None
+    tags: list[str]
+    config: dict[str, Any]
+    has_freshness: bool
+    has_test: bool
+    has_non_detached_test: bool
+    downstream: list[str]
+    fqn: list[str] | None
+    description: str
+
+    def __init__(
+        self,
+        unique_id: str,
+        resource_type: DbtResourceType,
+        depends_on: list[str],
+        path_base: Path,
+        original_file_path: Path | str,
+        package_name: str | None = None,
+        tags: list[str] | None = None,
+        config: dict[str, Any] | None = None,
+        has_freshness: bool = False,
+        has_test: bool = False,
+        has_non_detached_test: bool = False,
+        downstream: list[str] | None = None,
+        fqn: list[str] | None = None,
+        description: str = "",
+    ) -> None:
+        # Written out: the constructor that dataclass makes takes three times as long, and there are thousands of nodes.
+        fields = self.__dict__
+        fields["unique_id"] = unique_id
+        fields["resource_type"] = resource_type
+        fields["depends_on"] = depends_on
+        fields["path_base"] = path_base
+        fields["_original_file_path"] = original_file_path
+        fields["package_name"] = package_name
+        fields["tags"] = [] if tags is None else tags
+        fields["config"] = {} if config is None else config
+        fields["has_freshness"] = has_freshness
+        fields["has_test"] = has_test
+        fields["has_non_detached_test"] = has_non_detached_test
+        fields["downstream"] = [] if downstream is None else downstream
+        fields["fqn"] = fqn
+        fields["description"] = description
+
+    def related(self, *, has_test: bool, has_non_detached_test: bool, downstream: list[str]) -> DbtNode:
+        """The node with what its relations to the other selected nodes say; itself where that is what it says already.
+
+        :param has_test, has_non_detached_test, downstream: as those of the class.
+        """
+        if (
+            self.has_test is has_test
+            and self.has_non_detached_test is has_non_detached_test
+            and self.downstream == downstream
+        ):
+            return self
+        # dataclasses.replace takes four times as long.
+        node = object.__new__(DbtNode)
+        node.__dict__.update(
+            self.__dict__, has_test=has_test, has_non_detached_test=has_non_detached_test, downstream=downstream
+        )
+        return node
 
     @cached_property
     def resource_name(self) -> str:

@@ -8,8 +8,6 @@ from cosmos_venv.project.selection.graph import SelectionGraph, parents_of
 from cosmos_venv.project.selection.methods import find
 from cosmos_venv.project.selection.tree import Part
 
-_TESTS = ("test", "unit_test")
-
 
 def evaluate(graph: SelectionGraph, tree: Part) -> set[str]:
     """Ids of all selected nodes, tests among them.
@@ -25,7 +23,9 @@ def _evaluate(graph: SelectionGraph, part: Part) -> tuple[set[str], set[str]]:
         return _with_tests(graph, _reached(graph, part), part.indirect_selection)
     both = [_evaluate(graph, each) for each in part.parts]
     selected = part.operation.join([sure for sure, _ in both])
-    perhaps = part.operation.join([sure | waiting for sure, waiting in both])
+    # Nearly always nothing waits, and sets of all nodes need not be joined twice.
+    has_waiting = any(waiting for _, waiting in both)
+    perhaps = part.operation.join([sure | waiting for sure, waiting in both]) if has_waiting else selected
     if part.indirect_selection in (TestIndirectSelection.CAUTIOUS, TestIndirectSelection.BUILDABLE):
         there = selected
         if part.indirect_selection is TestIndirectSelection.BUILDABLE:
@@ -36,27 +36,23 @@ def _evaluate(graph: SelectionGraph, part: Part) -> tuple[set[str], set[str]]:
             for each in perhaps
             if graph.entries[each].resource_type != "unit_test" and there.issuperset(parents_of(graph.entries[each]))
         }
-    return selected, perhaps
+    return selected, perhaps if has_waiting else set()
 
 
 def _reached(graph: SelectionGraph, criterion: Criterion) -> set[str]:
     found = find(graph, criterion)
-    reached = set(found)
-    if criterion.childrens_parents:
-        below = found | graph.descendants(found)
-        reached |= below | graph.ancestors(below)
-    return reached | graph.ancestors(found, criterion.parents) | graph.descendants(found, criterion.children)
+    reached = graph.with_ancestors(found | graph.descendants(found)) if criterion.childrens_parents else found
+    if criterion.parents != 0:
+        reached = reached | graph.ancestors(found, criterion.parents)
+    if criterion.children != 0:
+        reached = reached | graph.descendants(found, criterion.children)
+    return reached
 
 
 def _with_tests(graph: SelectionGraph, selected: set[str], mode: TestIndirectSelection) -> tuple[set[str], set[str]]:
     if mode is TestIndirectSelection.EMPTY:
         return selected, set()
-    tests = {
-        child
-        for node in selected
-        for child in graph.children.get(node, ())
-        if graph.entries[child].resource_type in _TESTS
-    }
+    tests = {test for node in selected if node in graph.tests for test in graph.tests[node]}
     if mode is TestIndirectSelection.EAGER:
         return selected | tests, set()
     there = selected

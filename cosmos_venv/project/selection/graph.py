@@ -9,6 +9,7 @@ from cosmos_venv.project.entry import NodeEntry
 from cosmos_venv.project.selection.names import Names
 
 Labels = Callable[[NodeEntry], Iterable[str]]
+_TESTS = ("test", "unit_test")
 
 
 class SelectionGraph:
@@ -17,9 +18,10 @@ class SelectionGraph:
     """
 
     def __init__(self, entries: Mapping[str, NodeEntry], *, project_name: str | None = None) -> None:
-        self.entries = {
-            unique_id: entry for unique_id, entry in entries.items() if (entry.config or {}).get("enabled") is not False
-        }
+        self.entries = dict(entries)
+        # dbt itself keeps these apart from the others, so that there are hardly any.
+        for unique_id in [each for each, entry in entries.items() if entry.config and entry.config.get("enabled") is False]:
+            del self.entries[unique_id]
         self.project_name = project_name
         self._labelled: dict[Labels, dict[str, list[str]]] = {}
 
@@ -29,8 +31,10 @@ class SelectionGraph:
         if index is None:
             index = self._labelled[labels] = {}
             for unique_id, entry in self.entries.items():
-                for label in dict.fromkeys(labels(entry)):
-                    index.setdefault(label, []).append(unique_id)
+                for label in labels(entry):
+                    ids = index.setdefault(label, [])
+                    if not ids or ids[-1] is not unique_id:  # it may carry one twice
+                        ids.append(unique_id)
         return index
 
     def of_type(self, *types: str) -> Iterator[tuple[str, NodeEntry]]:
@@ -43,19 +47,32 @@ class SelectionGraph:
 
     @cached_property
     def parents(self) -> dict[str, list[str]]:
-        """Only those that are nodes themselves: what is disabled or of another project is passed over."""
-        return {
-            unique_id: [parent for parent in parents_of(entry) if parent in self.entries]
-            for unique_id, entry in self.entries.items()
+        """Of the nodes that have any. Only those that are nodes themselves: what is disabled or of another project is
+        passed over.
+        """
+        found = {
+            each: entry.depends_on.nodes
+            for each, entry in self.entries.items()
+            if entry.depends_on and entry.depends_on.nodes
         }
+        known = self.entries
+        for unique_id, parents in found.items():
+            for parent in parents:
+                if parent not in known:
+                    found[unique_id] = [each for each in parents if each in known]
+                    break
+        return found
 
     @cached_property
     def children(self) -> dict[str, list[str]]:
-        found: dict[str, list[str]] = {}
-        for unique_id, parents in self.parents.items():
-            for parent in parents:
-                found.setdefault(parent, []).append(unique_id)
-        return found
+        """Of the nodes that have any."""
+        return _turned_round(self.parents.items())
+
+    @cached_property
+    def tests(self) -> dict[str, list[str]]:
+        """Those of the children that are tests."""
+        entries = self.entries
+        return _turned_round(each for each in self.parents.items() if entries[each[0]].resource_type in _TESTS)
 
     def ancestors(self, nodes: Iterable[str], steps: int | None = None) -> set[str]:
         """What comes before them, that many steps up (None: all); of the nodes themselves those that do."""
@@ -64,6 +81,20 @@ class SelectionGraph:
     def descendants(self, nodes: Iterable[str], steps: int | None = None) -> set[str]:
         """What comes after them, that many steps down (None: all); of the nodes themselves those that do."""
         return _walk(self.children, nodes, steps)
+
+    def with_ancestors(self, nodes: set[str]) -> set[str]:
+        """They and all that comes before them, which is less work than to ask which of them do."""
+        found = set(nodes)
+        parents, layer = self.parents, list(nodes)
+        while layer:
+            following = []
+            for node in layer:
+                for parent in parents.get(node, ()):
+                    if parent not in found:
+                        found.add(parent)
+                        following.append(parent)
+            layer = following
+        return found
 
 
 def parents_of(entry: NodeEntry) -> list[str]:
@@ -80,11 +111,27 @@ def _resource_type(entry: NodeEntry) -> Iterable[str]:
     return (entry.resource_type,)
 
 
+def _turned_round(pairs: Iterable[tuple[str, list[str]]]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for unique_id, parents in pairs:
+        for parent in parents:
+            if parent in found:
+                found[parent].append(unique_id)
+            else:
+                found[parent] = [unique_id]
+    return found
+
+
 def _walk(neighbours: Mapping[str, list[str]], nodes: Iterable[str], steps: int | None) -> set[str]:
     found: set[str] = set()
-    layer = set(nodes)
+    layer = list(nodes)
     while layer and (steps is None or steps > 0):
-        layer = {each for node in layer for each in neighbours.get(node, ()) if each not in found}
-        found |= layer
+        following = []
+        for node in layer:
+            for each in neighbours.get(node, ()):
+                if each not in found:
+                    found.add(each)
+                    following.append(each)
+        layer = following
         steps = None if steps is None else steps - 1
     return found

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from fnmatch import fnmatchcase, translate
+from fnmatch import translate
+from functools import cached_property
 
 from cosmos_venv.project.entry import NodeEntry
 
@@ -21,20 +22,23 @@ class Names:
     """
 
     def __init__(self, entries: Mapping[str, NodeEntry]) -> None:
+        self._names = {
+            unique_id: entry.fqn or unique_id.split(".")[1:]
+            for unique_id, entry in entries.items()
+            if entry.resource_type != "source"
+        }
         self._by_end: dict[str, list[str]] = {}
         self._by_version: dict[str, list[str]] = {}
-        self._by_folder: dict[tuple[str, ...], list[tuple[str, str]]] = {}
-        for unique_id, entry in entries.items():
-            if entry.resource_type == "source":
-                continue
-            *folder, last = entry.fqn or unique_id.split(".")[1:]
-            self._by_folder.setdefault(tuple(folder), []).append((last, unique_id))
+        for unique_id, name in self._names.items():
+            entry, end = entries[unique_id], name[-1]
             # The unit tests of a versioned model have its version too.
-            if entry.version is None or entry.resource_type != "model" or not folder:
-                self._by_end.setdefault(last, []).append(unique_id)
-            else:  # the last part is the version, the one before it the name
-                self._by_end.setdefault(folder[-1], []).append(unique_id)
-                self._by_version.setdefault(f"{folder[-1]}_{last}", []).append(unique_id)
+            if entry.version is not None and entry.resource_type == "model" and len(name) > 1:
+                end = name[-2]  # the last part is the version, the one before it the name
+                self._by_version.setdefault(f"{end}_{name[-1]}", []).append(unique_id)
+            if end in self._by_end:
+                self._by_end[end].append(unique_id)
+            else:
+                self._by_end[end] = [unique_id]
 
     def meant_by(self, value: str) -> Iterator[str]:
         """Ids of the nodes, some of them twice.
@@ -50,10 +54,11 @@ class Names:
         for folder, members in self._folders():
             name = ".".join(folder)
             if name and (name == value or name.startswith(f"{value}.")):
-                yield from (unique_id for _, unique_id in members)
+                yield from members
             elif not name or value.startswith(f"{name}."):
                 rest = value.removeprefix(f"{name}.") if name else value
-                yield from (each for last, each in members if last == rest or last.startswith(f"{rest}."))
+                lasts = ((self._names[each][-1], each) for each in members)
+                yield from (each for last, each in lasts if last == rest or last.startswith(f"{rest}."))
 
     def _fitting(self, pattern: str) -> Iterator[str]:
         """From its first part with a wildcard on, the pattern is compared with all the rest of the name.
@@ -61,22 +66,47 @@ class Names:
         A pattern without dots is compared with the name's end too.
         """
         if "." not in pattern:
-            yield from (each for end, ids in self._by_end.items() if fnmatchcase(end, pattern) for each in ids)
+            fits_whole = re.compile(translate(pattern)).match
+            yield from (each for end, ids in self._by_end.items() if fits_whole(end) for each in ids)
         parts = pattern.split(".")
         plain = next(index for index, part in enumerate(parts) if is_wild(part))
-        begin, fits = parts[:plain], re.compile(translate(".".join(parts[plain:]))).match
-        for folder, members in self._folders():
-            flat = [part for segment in folder for part in segment.split(".")]
-            if begin[: len(flat)] != flat[:plain]:
-                continue
-            for last, unique_id in members:
-                name = [*flat, *last.split(".")]
-                if len(name) >= len(parts) and name[:plain] == begin and fits(".".join(name[plain:])):
+        begin, fits = "".join(f"{part}." for part in parts[:plain]), re.compile(translate(".".join(parts[plain:]))).match
+        dots = len(parts) - 1
+        for unique_id, starts, dotted in self._dotted:
+            for start in starts:
+                if (
+                    dotted.startswith(begin, start)
+                    and fits(dotted, start + len(begin))
+                    and dotted.count(".", start) >= dots
+                ):
                     yield unique_id
+                    break
 
-    def _folders(self) -> Iterator[tuple[tuple[str, ...], list[tuple[str, str]]]]:
+    @cached_property
+    def _dotted(self) -> list[tuple[str, tuple[int, ...], str]]:
+        """Each id with the name in one piece, and where in it the name begins: with the package and without it."""
+        return [
+            (unique_id, (0, len(name[0]) + 1) if len(name) > 1 else (0,), ".".join(name))
+            for unique_id, name in self._names.items()
+        ]
+
+    def _folders(self) -> Iterator[tuple[tuple[str, ...], list[str]]]:
         """Each with the package and without it."""
         for folder, members in self._by_folder.items():
             yield folder, members
             if folder:
                 yield folder[1:], members
+
+    @cached_property
+    def _by_folder(self) -> dict[tuple[str, ...], list[str]]:
+        found: dict[tuple[str, ...], list[str]] = {}
+        previous: list[str] | None = None
+        members: list[str] = []
+        for unique_id, name in self._names.items():
+            folder = name[:-1]
+            # Neighbours are often of one folder, and comparing takes less than looking up.
+            if folder != previous:
+                members = found.setdefault(tuple(folder), [])
+                previous = folder
+            members.append(unique_id)
+        return found

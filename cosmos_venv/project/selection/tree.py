@@ -20,10 +20,12 @@ class Operation(Enum):
     DIFFERENCE = "difference"
 
     def join(self, sets: Sequence[set[str]]) -> set[str]:
-        """A new set; of nothing nothing."""
+        """Of one set itself, of nothing nothing; otherwise a new set."""
         if not sets:
             return set()
         first, *others = sets
+        if not others or (self is not Operation.INTERSECTION and not any(others)):
+            return first
         if self is Operation.UNION:
             return first.union(*others)
         return first.intersection(*others) if self is Operation.INTERSECTION else first.difference(*others)

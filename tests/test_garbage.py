@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cosmos_venv.collector import paused_collector
+from cosmos_venv.garbage import no_collection
 
 
 @pytest.fixture(autouse=True)
@@ -18,14 +18,14 @@ def collector_is_on_afterwards() -> Iterator[None]:
 
 
 def test_the_collector_is_off_within_the_block_and_on_again_after_it() -> None:
-    with paused_collector(), paused_collector():
+    with no_collection(), no_collection():
         assert not gc.isenabled()
 
     assert gc.isenabled()
 
 
 def test_it_is_on_again_after_an_error() -> None:
-    with pytest.raises(ValueError, match="broken"), paused_collector():
+    with pytest.raises(ValueError, match="broken"), no_collection():
         raise ValueError("broken")
 
     assert gc.isenabled()
@@ -34,7 +34,7 @@ def test_it_is_on_again_after_an_error() -> None:
 def test_who_has_turned_it_off_finds_it_off() -> None:
     gc.disable()
 
-    with paused_collector():
+    with no_collection():
         pass
 
     assert not gc.isenabled()

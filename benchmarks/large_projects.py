@@ -1,0 +1,128 @@
+"""Which large dbt projects do the benchmarks load? The same ones each time, with manifests as dbt writes them."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pytest_cosmos_venv.projects.profile import make_profile
+from pytest_cosmos_venv.projects.project import DbtProject, make_project
+
+TAG = "t"
+_MODELS_OF_A_TAG = 20
+_PARENTS = 3
+_SUBJECTS = ("billing", "crew", "finance", "fleet", "freight", "harbor", "marketing", "passengers", "safety", "weather")
+_SENTENCE = "What came in during the day, cleaned of what was sent twice, as agreed with the people of that desk. "
+_COLUMNS = 10
+_LINES = 44
+# What is left by somebody who trims manifests by hand.
+_KEPT_KEYS = {
+    *("resource_type", "unique_id", "name", "package_name", "original_file_path", "depends_on", "tags", "fqn"),
+    *("patch_path", "test_metadata"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LargeProject:
+    """A project as far as loading it looks at it.
+
+    :param models: how many it has.
+    :param some_model: name of one that nearly all others come after.
+    """
+
+    name: str
+    folder: Path
+    manifest: Path
+    models: int
+
+    @property
+    def some_model(self) -> str:
+        return _model(self.models // _MODELS_OF_A_TAG)
+
+    @property
+    def megabytes(self) -> float:
+        return self.manifest.stat().st_size / 1e6
+
+
+def with_two_tests(folder: Path, models: int, *, has_files: bool = False) -> LargeProject:
+    """So many models with two tests each and three parents, every twentieth tagged ``t``.
+
+    :param folder: an existing one, in which the project's is made.
+    :param has_files: whether the models lie on the disk too.
+    """
+    project = _empty(folder, f"large_{models}", has_files)
+    _add_models(project, models, tests=2 * models)
+    return _written(project, models, lambda data: data)
+
+
+def as_in_real_life(folder: Path, *, models: int = 740, seeds: int = 130, tests: int = 1070) -> LargeProject:
+    """The shape of a project that is at work somewhere: described, compiled, with columns, 15 MB of text."""
+    project = _empty(folder, "real", False)
+    for number in range(seeds):
+        project.seed(f"seed_{number:05}", "id\n1\n")
+    _add_models(project, models, tests=tests)
+    return _written(project, models, _as_compiled)
+
+
+def trimmed(project: LargeProject) -> LargeProject:
+    """The same project with a manifest that holds little more than what is read of it."""
+    data = json.loads(project.manifest.read_text(encoding="utf-8"))
+    nodes = {unique_id: _trimmed_entry(entry) for unique_id, entry in data["nodes"].items()}
+    path = project.manifest.with_name("trimmed.json")
+    path.write_text(json.dumps({"metadata": data["metadata"], "nodes": nodes, "sources": {}, "exposures": {}}))
+    return LargeProject(name=f"{project.name}_trimmed", folder=project.folder, manifest=path, models=project.models)
+
+
+def _empty(folder: Path, name: str, has_files: bool) -> DbtProject:
+    path = folder / name
+    return make_project(name, path, profile=make_profile(name, path, None), is_on_disk=has_files)
+
+
+def _add_models(project: DbtProject, models: int, *, tests: int) -> None:
+    """:param tests: between one and two for each model."""
+    chosen = random.Random(models)  # noqa: S311 - not for secrets: equal numbers each time
+    for number in range(models):
+        parents = sorted(chosen.sample(range(number), min(_PARENTS, number)))
+        reads = " natural join ".join(f"{{{{ ref('{_model(parent)}') }}}}" for parent in parents)
+        project.model(
+            f"{_SUBJECTS[number % len(_SUBJECTS)]}/{_model(number)}",
+            f"select * from {reads}\n" if parents else "select 1 as id\n",  # noqa: S608 - made of names from here
+            tests={"id": ["not_null", "unique"] if number < tests - models else ["not_null"]},
+            tags=[TAG] if number % _MODELS_OF_A_TAG == 0 else ["daily"],
+        )
+
+
+def _written(project: DbtProject, models: int, change: Callable[[dict[str, Any]], dict[str, Any]]) -> LargeProject:
+    data = change(project.manifest_data())
+    path = project.path / "target" / "manifest.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(data), encoding="utf-8")
+    return LargeProject(name=project.name, folder=project.path, manifest=path, models=models)
+
+
+def _as_compiled(data: dict[str, Any]) -> dict[str, Any]:
+    """With what a compiled and documented project has beyond."""
+    for entry in data["nodes"].values():
+        if entry["resource_type"] == "model":
+            column = entry["columns"]["id"]
+            names = [f"column_{number}" for number in range(_COLUMNS)]
+            entry["columns"] |= {name: {**column, "name": name, "description": _SENTENCE} for name in names}
+            entry["description"] = _SENTENCE * 2
+        if entry["resource_type"] != "seed":
+            lines = "".join(f"    , raw.column_{number} as column_{number}\n" for number in range(_LINES))
+            entry["raw_code"] += lines
+            entry |= {"compiled": True, "compiled_code": entry["raw_code"] + lines, "extra_ctes": []}
+    return data
+
+
+def _trimmed_entry(entry: dict[str, Any]) -> dict[str, Any]:
+    kept = {key: value for key, value in entry.items() if key in _KEPT_KEYS and value is not None}
+    return {**kept, "config": {key: entry["config"][key] for key in ("materialized", "tags", "meta")}}
+
+
+def _model(number: int) -> str:
+    return f"model_{number:05}"
