@@ -5,6 +5,7 @@ Airflow 2.10 and later, and 3.x. Importing this module imports Airflow.
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy as shallow_copy
@@ -77,11 +78,13 @@ __all__ = [
     "dags_folder",
     "dags_made_by",
     "get_connection",
+    "is_mapped",
     "let_map",
     "mask_in_logs",
     "object_storage_path",
     "openlineage_namespace",
     "prepare_virtualenv",
+    "running_task",
     "show_rendered_fields",
     "to_boolean",
     "venv_install_method",
@@ -123,6 +126,27 @@ def let_map(cls: type[BaseOperator], names: Iterable[str]) -> None:
     too, and its constructor refuses them.
     """
     cls.__init__._BaseOperatorMeta__param_names |= set(names)  # type: ignore[attr-defined]
+
+
+def running_task() -> tuple[str, str] | None:
+    """Id of the DAG and of the task in it that Airflow wants to run now, for which it parses a DAG file; else None.
+
+    Airflow says so in environment variables, which it leaves there, also for processes that the task starts. So they
+    count only in a process that Airflow's supervisor has started for a task. Not on Airflow 2, where that process
+    itself looks at the states of the tasks before.
+    """
+    if not IS_AIRFLOW_3:
+        return None
+    runner = sys.modules.get("airflow.sdk.execution_time.task_runner")
+    if getattr(runner, "SUPERVISOR_COMMS", None) is None:
+        return None
+    context = import_module("airflow.sdk.definitions.context").get_parsing_context()
+    return (context.dag_id, context.task_id) if context.dag_id and context.task_id else None
+
+
+def is_mapped(task_group: TaskGroup | None) -> bool:
+    """Whether the group, or one around it, is mapped."""
+    return task_group is not None and next(iter(task_group.iter_mapped_task_groups()), None) is not None
 
 
 def can_be_copied(task: BaseOperator) -> bool:

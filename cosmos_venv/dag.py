@@ -1,4 +1,4 @@
-"""A whole dbt project as an Airflow DAG, or as a group of tasks inside one: load it, plan it, make the tasks."""
+"""A whole dbt project as an Airflow DAG, or as a group of tasks inside one."""
 
 from __future__ import annotations
 
@@ -8,63 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from cosmos_venv.compat import DAG, TaskGroup, dag_arguments
 from cosmos_venv.constants import DEFAULT_DBT_TASK_GROUP_ID
-from cosmos_venv.garbage import no_collection
-from cosmos_venv.project.load import DbtGraph
+from cosmos_venv.rendered import RenderedProject
 from cosmos_venv.rendering.arguments import Configuration
-from cosmos_venv.rendering.converters import Converters
-from cosmos_venv.rendering.plan import plan
-from cosmos_venv.rendering.planned import Plan
-from cosmos_venv.rendering.tasks import make_tasks, refuse_unknown_arguments
 
 if TYPE_CHECKING:
-    from cosmos_venv.compat import BaseOperator
     from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 
 __all__ = ["DbtDag", "DbtTaskGroup"]
 
 
-class _RenderedProject:
-    """What a DbtDag and a DbtTaskGroup both know of their project.
-
-    :ivar dbt_graph: the nodes that were loaded and selected.
-    :ivar plan: the tasks and their order, as data.
-    :ivar tasks_map: the task or group of each rendered node, by the node's unique id.
-    """
-
-    dbt_graph: DbtGraph
-    plan: Plan
-    tasks_map: dict[str, BaseOperator | TaskGroup]
-
-    def _render(self, configuration: Configuration, *, dag: DAG | None, task_group: TaskGroup | None) -> None:
-        # Before dbt is asked: with a misspelt py_requirements it could not be.
-        refuse_unknown_arguments("operator_args", configuration.operator_args)
-        self.dbt_graph = DbtGraph(
-            project=configuration.project,
-            render_config=configuration.render,
-            execution_config=configuration.execution,
-            profile_config=configuration.profile,
-            operator_args=configuration.operator_args,
-        )
-        with no_collection():
-            self._load_and_make(configuration, dag=dag, task_group=task_group)
-
-    def _load_and_make(self, configuration: Configuration, *, dag: DAG | None, task_group: TaskGroup | None) -> None:
-        self.dbt_graph.load()
-        self.plan = plan(
-            self.dbt_graph.filtered_nodes,
-            tests_per_model=self.dbt_graph.tests_per_model,
-            render_config=configuration.render,
-            execution_config=configuration.execution,
-            project_config=configuration.project,
-            operator_args=configuration.operator_args,
-            settings=configuration.drawing_settings(),
-        )
-        shared = configuration.shared_arguments()
-        converters = Converters(configuration=configuration, nodes=self.dbt_graph.filtered_nodes, shared=shared)
-        self.tasks_map = make_tasks(self.plan, shared, dag=dag, task_group=task_group, converters=converters)
-
-
-class DbtDag(DAG, _RenderedProject):
+class DbtDag(DAG, RenderedProject):
     """A dbt project as a DAG of its own.
 
     :param project_config: where the project is.
@@ -98,7 +51,7 @@ class DbtDag(DAG, _RenderedProject):
         self._render(configuration, dag=self, task_group=None)
 
 
-class DbtTaskGroup(TaskGroup, _RenderedProject):
+class DbtTaskGroup(TaskGroup, RenderedProject):
     """A dbt project as one group of tasks, to be put in relation to the other tasks of a DAG.
 
     :param group_id: of the group; its tasks' ids begin with it.

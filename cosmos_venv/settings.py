@@ -37,6 +37,12 @@ SETTINGS: dict[str, Setting] = {
     "enable_cache_partial_parse": Setting(
         default=True, meaning="Whether dbt's partial_parse.msgpack is kept, so that the next command parses less."
     ),
+    "build_only_running_task": Setting(
+        default=True,
+        meaning="Whether a worker of Airflow 3, which parses a DAG file for the one task that it runs, makes that task "
+        "alone of a dbt project that was planned before.",
+        is_also_cosmos=False,
+    ),
     "enable_dataset_alias": Setting(
         default=True,
         meaning="Whether the assets of dbt nodes are given by an alias of their task. Airflow 3 has no other way.",
@@ -164,6 +170,7 @@ cache_dir: str
 enable_cache: bool
 enable_cache_dbt_ls: bool
 enable_cache_partial_parse: bool
+build_only_running_task: bool
 enable_dataset_alias: bool
 enable_dataset_airflow3_uri: bool
 enable_uri_xcom: bool

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 _ABANDONED_SECONDS = 3_600.0
@@ -52,6 +53,19 @@ class KeptFiles:
         except OSError:
             return None
         return content
+
+    def mapped(self, digest: str) -> mmap | None:
+        """What is kept under the digest, without reading it; None when there is nothing."""
+        try:
+            with self.path(digest).open("rb") as file:
+                age = time.time() - os.fstat(file.fileno()).st_mtime
+                if not is_private(self.folder):
+                    return None
+                if age > _REFRESHED_SECONDS:
+                    os.utime(file.fileno())
+                return mmap(file.fileno(), 0, access=ACCESS_READ)
+        except (OSError, ValueError):  # an empty file cannot be mapped
+            return None
 
     def write(self, digest: str, content: bytes) -> None:
         """Keep it, in one step: others read or write the same one now."""

@@ -157,8 +157,3 @@ def kept_file(cache_dir: Path, key: Sequence[str]) -> Path:
     """
     digest = hashlib.sha256(json.dumps(list(key)).encode()).hexdigest()
     return cache_dir / _LAYOUT / f"{digest}.msgpack"
-
-
-def default_cache_dir(temporary: str) -> Path:
-    """The folder of this user below the machine's temporary folder."""
-    return Path(temporary) / f"cosmos-venv-{os.getuid()}"

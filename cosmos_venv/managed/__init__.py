@@ -2,21 +2,32 @@
 
 The one place that wires environments (which know no dbt) with dbt (which knows no environments) and with the settings.
 Operators, parsing and the command line all ask here, so they find one digest for the same arguments.
+
+The names below are imported when they are first used: while a DAG is parsed most of them are not.
 """
 
 from __future__ import annotations
 
-from cosmos_venv.managed.arguments import VirtualenvArguments, is_template, kept_directory, without_worker_python
-from cosmos_venv.managed.configured import cache_dir, directory_mode, prune_limits, upkeep
-from cosmos_venv.managed.foreground import building_in_foreground
-from cosmos_venv.managed.kept import (
-    copies_packages,
-    kept_fingerprints,
-    kept_listings,
-    parsed_project,
-    project_packages,
-)
-from cosmos_venv.managed.ready import environment_for_parsing, managed_environment, seconds_for_a_parse
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cosmos_venv.managed.arguments import VirtualenvArguments, is_template, kept_directory, without_worker_python
+    from cosmos_venv.managed.cache import cache_dir, kept_fingerprints, kept_listings, kept_plans
+    from cosmos_venv.managed.configured import directory_mode, prune_limits, upkeep
+    from cosmos_venv.managed.foreground import building_in_foreground
+    from cosmos_venv.managed.kept import copies_packages, parsed_project, project_packages
+    from cosmos_venv.managed.ready import environment_for_parsing, managed_environment, seconds_for_a_parse
+
+_NAMES = {
+    "arguments": ("VirtualenvArguments", "is_template", "kept_directory", "without_worker_python"),
+    "cache": ("cache_dir", "kept_fingerprints", "kept_listings", "kept_plans"),
+    "configured": ("directory_mode", "prune_limits", "upkeep"),
+    "foreground": ("building_in_foreground",),
+    "kept": ("copies_packages", "parsed_project", "project_packages"),
+    "ready": ("environment_for_parsing", "managed_environment", "seconds_for_a_parse"),
+}
+_HOMES = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = [
     "VirtualenvArguments",
@@ -29,6 +40,7 @@ __all__ = [
     "kept_directory",
     "kept_fingerprints",
     "kept_listings",
+    "kept_plans",
     "managed_environment",
     "parsed_project",
     "project_packages",
@@ -37,3 +49,11 @@ __all__ = [
     "upkeep",
     "without_worker_python",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cosmos_venv import settings
 from cosmos_venv.compat import venv_install_method
-from cosmos_venv.dbt.partial_parse import default_cache_dir
 from cosmos_venv.environments import trust
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.environments.upkeep import DAY, PruneLimits, Upkeep
@@ -60,8 +58,3 @@ def installer() -> InstallerPreference:
 def environment_store(directory: Path) -> EnvironmentStore:
     """The environments below a ``virtualenv_dir``."""
     return EnvironmentStore(directory, directory_mode=directory_mode())
-
-
-def cache_dir() -> Path:
-    """The folder of what is kept between commands."""
-    return Path(settings.cache_dir) if settings.cache_dir else default_cache_dir(tempfile.gettempdir())

@@ -9,7 +9,7 @@ from typing import Any
 
 from cosmos_venv import settings
 from cosmos_venv.dbt.command import vars_text
-from cosmos_venv.dbt.kept_files import KeptFiles, make_private
+from cosmos_venv.dbt.kept_files import make_private
 from cosmos_venv.dbt.package_files import read_package_files
 from cosmos_venv.dbt.package_store import LAYOUT as PACKAGES_LAYOUT
 from cosmos_venv.dbt.package_store import PackageStore
@@ -19,7 +19,8 @@ from cosmos_venv.dbt.project_file import read_dbt_project
 from cosmos_venv.environments import trust
 from cosmos_venv.environments.search_path import stores_of
 from cosmos_venv.exceptions import VirtualenvError
-from cosmos_venv.managed.configured import cache_dir, directory_mode
+from cosmos_venv.managed.cache import cache_dir
+from cosmos_venv.managed.configured import directory_mode
 from cosmos_venv.managed.foreground import foreground_builds
 
 
@@ -45,18 +46,6 @@ def parsed_project(
     profile = profiles_yml.read_text(encoding="utf-8", errors="replace") if profiles_yml.is_file() else ""
     key = [project_name, profile, target_name, vars_text(variables) or "", which_dbt]
     return ParsedProject(project_dir=project_dir, kept=kept_file(folder or cache_dir(), key))
-
-
-def kept_listings() -> KeptFiles | None:
-    """What ``dbt ls`` has said before; None where nothing is to be kept."""
-    if not (settings.enable_cache and settings.enable_cache_dbt_ls):
-        return None
-    return KeptFiles(folder=cache_dir() / "dbt-ls-v1", suffix=".jsonl")
-
-
-def kept_fingerprints() -> KeptFiles:
-    """What is known of the content of projects by the look of their files."""
-    return KeptFiles(folder=cache_dir() / "fingerprints-v1", suffix=".json")
 
 
 def copies_packages(given: bool | None) -> bool:

@@ -21,6 +21,8 @@ _NAMED = (".csv",)
 _NEVER_READ = {".git", "__pycache__"}
 _WRITTEN = {"logs", "target"}  # by dbt, beside dbt_project.yml
 _ENVIRONMENT_VARIABLE = re.compile(rb"""\benv_var\b(?:\s*\(\s*['"]([^'"]+)['"]\s*[,)])?""")
+_HEX_DIGITS = 64
+_BLOCK = 1 << 20
 _SETTLED_SECONDS = 2.0  # a file may change again within its clock's last tick, and look the same
 
 
@@ -52,6 +54,27 @@ def fingerprint(project_dir: Path, *, left_out: Collection[str] = (), known: Kep
     if known is not None and is_settled:
         known.write(look, json.dumps([found.digest, found.variables]).encode())
     return found
+
+
+def digest_of_file(path: Path, *, known: KeptFiles | None = None) -> str:
+    """SHA-256 of a file's content, 64 hex digits.
+
+    :param known: where digests of earlier are kept: a file that looks untouched is not read again.
+    :raises OSError: when it cannot be read.
+    """
+    status = path.stat()
+    facts = [str(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev]
+    look = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+    is_settled = max(status.st_mtime, status.st_ctime) < time.time() - _SETTLED_SECONDS
+    if known is not None and is_settled and len(kept := known.read(look) or b"") == _HEX_DIGITS:
+        return kept.decode("ascii", errors="replace")
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        for block in iter(lambda: file.read(_BLOCK), b""):
+            digest.update(block)
+    if known is not None and is_settled:
+        known.write(look, digest.hexdigest().encode())
+    return digest.hexdigest()
 
 
 def variables_named_in(text: str) -> tuple[str, ...] | None:

@@ -65,6 +65,12 @@ class DbtGraph:
             *(len(self.nodes), len(self.filtered_nodes), self.load_method.value, reason),
         )
 
+    def version(self) -> str | None:
+        """A text that differs where ``load()`` might give other nodes; None where that cannot be told without it."""
+        from cosmos_venv.project.version import version_of
+
+        return version_of(self, self._decide()[0])
+
     @property
     def project_path(self) -> Path:
         """Absolute folder of the project: as tasks see it when a manifest was loaded, else as the parser sees it.

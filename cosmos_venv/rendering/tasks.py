@@ -8,17 +8,21 @@ import difflib
 import functools
 from collections.abc import Iterable, Mapping
 from importlib import import_module
-from typing import Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from cosmos_venv.compat import DAG, BaseOperator, EmptyOperator, TaskGroup
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators.arguments import parameters
-from cosmos_venv.rendering.converters import Converters
 from cosmos_venv.rendering.copies import TaskMaker
 from cosmos_venv.rendering.described import DOCUMENTS, IDENTIFIER
 from cosmos_venv.rendering.edges import TaskOrGroup, draw, draw_outer
-from cosmos_venv.rendering.planned import Plan, PlannedTask
+from cosmos_venv.rendering.planned import Plan, PlannedGroup, PlannedTask
+
+if TYPE_CHECKING:
+    from cosmos_venv.rendering.converters import Converters
+    from cosmos_venv.rendering.kept_plan import KeptTask
 
 _ROOT = __name__.partition(".")[0]
 _OPERATOR_MODULES = ("operators.local", "operators.virtualenv")
@@ -31,25 +35,23 @@ def make_tasks(
     dag: DAG | None,
     task_group: TaskGroup | None,
     converters: Converters,
+    there: Mapping[str, TaskOrGroup] = MappingProxyType({}),
 ) -> dict[str, TaskOrGroup]:
     """Make the tasks and groups of the plan and put them in order.
 
     :param shared: arguments of every dbt task; the task's own go over them.
     :param task_group: the group that they stand in; None: the DAG itself.
     :param converters: asked for what the plan leaves to them.
+    :param there: what ``make_one_task`` has made of the same plan.
     :return: the task or group of each node that is drawn, by its unique id.
     :raises CosmosValueError: for an argument of a node that no operator takes, and for what a converter cannot make.
     """
-    groups: dict[str | None, TaskGroup | None] = {None: task_group}
-    for group in plan.groups:
-        groups[group.group_id] = TaskGroup(
-            group_id=group.label,
-            dag=dag,  # type: ignore[arg-type]
-            parent_group=groups[group.parent],
-        )
+    groups = _make_groups(plan.groups, dag, task_group, there)
     maker = TaskMaker(shared=shared, dag=dag)
-    tasks = {
-        task.task_id: _make(task, maker, task_group=groups[task.group], host=groups[task.folder]) for task in plan.tasks
+    tasks: dict[str, Any] = {
+        task.task_id: there.get(task.task_id)
+        or _make(task, maker, task_group=groups[task.group], host=groups[task.folder])
+        for task in plan.tasks
     }
     outer: dict[str, TaskOrGroup] = {**tasks, **{key: each for key, each in groups.items() if key and each}}
     draw((tasks[before], tasks[after]) for before, after in plan.edges)
@@ -63,6 +65,38 @@ def make_tasks(
         if before in outer and after in outer:  # a converter may have made nothing
             outer[before] >> outer[after]
     return {node_id: outer[key] for node_id, key in plan.tasks_map.items() if key in outer}
+
+
+def make_one_task(
+    kept: KeptTask, shared: Mapping[str, Any], *, dag: DAG, task_group: TaskGroup | None, prefix: str
+) -> dict[str, TaskOrGroup]:
+    """Make one task of a plan and the groups that it stands in.
+
+    It knows the ids of the tasks before it, which are not there. Of those after it it knows none: Airflow follows these
+    to find circles.
+
+    :param prefix: of the ids of all tasks of the plan.
+    :return: what was made, by its id in the plan.
+    """
+    groups = _make_groups(kept.groups, dag, task_group, {})
+    task = kept.task
+    made = _make(task, TaskMaker(shared=shared, dag=dag), task_group=groups[task.group], host=groups[task.folder])
+    made.upstream_task_ids |= {f"{prefix}{task_id}" for task_id in kept.upstream}
+    return {task.task_id: made, **{key: group for key, group in groups.items() if key and group}}
+
+
+def _make_groups(
+    planned: Iterable[PlannedGroup], dag: DAG | None, task_group: TaskGroup | None, there: Mapping[str, TaskOrGroup]
+) -> dict[str | None, Any]:
+    """By id; the group of the whole project, or None for the DAG itself, under None."""
+    groups: dict[str | None, Any] = {None: task_group}
+    for group in planned:  # each after its parent
+        groups[group.group_id] = there.get(group.group_id) or TaskGroup(
+            group_id=group.label,
+            dag=dag,  # type: ignore[arg-type]
+            parent_group=groups[group.parent],
+        )
+    return groups
 
 
 def _make(task: PlannedTask, maker: TaskMaker, *, task_group: TaskGroup | None, host: TaskGroup | None) -> BaseOperator:

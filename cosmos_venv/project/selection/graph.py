@@ -20,7 +20,9 @@ class SelectionGraph:
     def __init__(self, entries: Mapping[str, NodeEntry], *, project_name: str | None = None) -> None:
         self.entries = dict(entries)
         # dbt itself keeps these apart from the others, so that there are hardly any.
-        for unique_id in [each for each, entry in entries.items() if entry.config and entry.config.get("enabled") is False]:
+        for unique_id in [
+            each for each, entry in entries.items() if entry.config and entry.config.get("enabled") is False
+        ]:
             del self.entries[unique_id]
         self.project_name = project_name
         self._labelled: dict[Labels, dict[str, list[str]]] = {}

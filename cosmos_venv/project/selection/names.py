@@ -70,7 +70,10 @@ class Names:
             yield from (each for end, ids in self._by_end.items() if fits_whole(end) for each in ids)
         parts = pattern.split(".")
         plain = next(index for index, part in enumerate(parts) if is_wild(part))
-        begin, fits = "".join(f"{part}." for part in parts[:plain]), re.compile(translate(".".join(parts[plain:]))).match
+        begin, fits = (
+            "".join(f"{part}." for part in parts[:plain]),
+            re.compile(translate(".".join(parts[plain:]))).match,
+        )
         dots = len(parts) - 1
         for unique_id, starts, dotted in self._dotted:
             for start in starts:

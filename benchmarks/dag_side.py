@@ -1,0 +1,192 @@
+"""One measurement of building a DAG, in a process of its own. Prints JSON; ``benchmarks.dags`` starts it.
+
+    python dag_side.py build cosmos_venv PROJECT MANIFEST ROUNDS
+    python dag_side.py parse DAG_FILE DAG_ID TASK_ID ROUNDS
+    python dag_side.py imports cosmos_venv
+
+Runs in the environment of either implementation and imports nothing of this project but by the name it is given.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+KIB = 1024
+
+
+def main(argv: list[str]) -> None:
+    """What the first word says."""
+    os.environ.setdefault("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
+    sides: dict[str, Callable[..., dict[str, Any]]] = {"build": build, "parse": parse, "imports": imports}
+    print(json.dumps(sides[argv[0]](*argv[1:])))
+
+
+def build(what: str, project: str, manifest: str, rounds: str) -> dict[str, Any]:
+    """CPU seconds of building one DAG, the least of the rounds; tasks, groups, edges; memory beyond the start."""
+    import airflow.sdk  # noqa: F401 - what every DAG file has imported
+    import msgspec
+
+    text = Path(manifest).read_bytes()
+    started = time.process_time()
+    entries = msgspec.json.decode(text)
+    parsed = time.process_time() - started
+    if what in ("plain", "direct"):
+        make = plain_dag(shape_of(entries), draws_directly=what == "direct")
+    else:
+        make = dbt_dag(what, project, manifest)
+    del entries, text
+    gc.collect()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    best, dag = float("inf"), None
+    for _ in range(int(rounds)):
+        dag = None
+        gc.collect()
+        started = time.process_time()
+        dag = make()
+        best = min(best, time.process_time() - started)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    return {"seconds": best, "parsed": parsed, "memory": peak * KIB, **counts(dag)}
+
+
+def counts(dag: Any) -> dict[str, int]:
+    """How large a DAG is."""
+    edges = sum(len(task.downstream_task_ids) for task in dag.tasks)
+    groups = sum(hasattr(child, "children") for child in dag.task_group.children.values())
+    return {"tasks": len(dag.tasks), "groups": groups, "edges": edges}
+
+
+def dbt_dag(root: str, project: str, manifest: str) -> Callable[[], Any]:
+    """Builds the project as the implementation builds it, with virtual environments."""
+    package = importlib.import_module(root)
+    profile = package.ProfileConfig(
+        profile_name="large", target_name="dev", profiles_yml_filepath=Path(project, "profiles.yml")
+    )
+
+    def make() -> Any:
+        return package.DbtDag(
+            dag_id="large",
+            project_config=package.ProjectConfig(project, manifest_path=manifest),
+            profile_config=profile,
+            execution_config=package.ExecutionConfig(execution_mode=package.ExecutionMode.VIRTUALENV),
+            render_config=package.RenderConfig(load_method=package.LoadMode.DBT_MANIFEST),
+            operator_args={"py_requirements": ["dbt-duckdb"]},
+        )
+
+    return make
+
+
+Shape = list[tuple[str, bool, list[str]]]
+
+
+def shape_of(manifest: dict[str, Any]) -> Shape:
+    """Of each node that becomes tasks: its name, whether it is tested, and the nodes before it."""
+    nodes = manifest["nodes"]
+    tested = {parent for entry in nodes.values() if entry["resource_type"] == "test" for parent in parents(entry)}
+    drawn = {name: entry for name, entry in nodes.items() if entry["resource_type"] in ("model", "seed", "snapshot")}
+    return [
+        (name.replace(".", "_"), name in tested, [each.replace(".", "_") for each in parents(entry) if each in drawn])
+        for name, entry in drawn.items()
+    ]
+
+
+def parents(entry: dict[str, Any]) -> list[str]:
+    """Unique ids of the nodes before one."""
+    return list(entry.get("depends_on", {}).get("nodes") or [])
+
+
+def plain_dag(shape: Shape, *, draws_directly: bool) -> Callable[[], Any]:
+    """Builds a DAG of empty operators in this shape, its edges with ``>>`` or written straight into the tasks."""
+    from airflow.providers.standard.operators.empty import EmptyOperator
+    from airflow.sdk import DAG, TaskGroup
+
+    def order(before: Any, after: Any) -> None:
+        before.downstream_task_ids.add(after.task_id)
+        after.upstream_task_ids.add(before.task_id)
+
+    def make() -> Any:
+        with DAG("plain") as dag:
+            outer: dict[str, Any] = {}
+            first: dict[str, Any] = {}
+            last: dict[str, Any] = {}
+            for name, is_tested, _ in shape:
+                if not is_tested:
+                    outer[name] = first[name] = last[name] = EmptyOperator(task_id=name)
+                    continue
+                with TaskGroup(name) as outer[name]:
+                    first[name], last[name] = EmptyOperator(task_id="run"), EmptyOperator(task_id="test")
+                    if draws_directly:
+                        order(first[name], last[name])
+                    else:
+                        first[name] >> last[name]
+            for name, _, before in shape:
+                for each in before:
+                    if draws_directly:
+                        order(last[each], first[name])
+                    else:
+                        outer[each] >> outer[name]
+        return dag
+
+    return make
+
+
+def parse(dag_file: str, dag_id: str, task_id: str, rounds: str) -> dict[str, Any]:
+    """Seconds that a worker takes to parse a DAG file for one task: from a process that Airflow has made ready.
+
+    Each round is a fork of it, as each task is.
+    """
+    from airflow.dag_processing.dagbag import DagBag
+    from airflow.sdk.execution_time import task_runner
+
+    os.environ["_AIRFLOW_PARSING_CONTEXT_DAG_ID"] = dag_id
+    os.environ["_AIRFLOW_PARSING_CONTEXT_TASK_ID"] = task_id
+    task_runner.SUPERVISOR_COMMS = object()  # type: ignore[assignment] # in such a process there is one
+
+    def one_round() -> dict[str, float]:
+        wall, cpu = time.perf_counter(), time.process_time()
+        bag = DagBag(dag_folder=dag_file, safe_mode=False, load_op_links=False)
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        dag = bag.dags[dag_id]
+        return {"wall": wall, "cpu": cpu, "made": dict.__len__(dag.task_dict), "found": task_id in dag.task_dict}
+
+    return {"rounds": [in_a_fork(one_round) for _ in range(int(rounds))]}
+
+
+def in_a_fork(run: Callable[[], dict[str, float]]) -> dict[str, float]:
+    """What it gives in a process that is forked for it."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            answer = run()
+            os.write(writing, json.dumps(answer).encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as answers:
+        text = answers.read()
+    os.waitpid(pid, 0)
+    found: dict[str, float] = json.loads(text)
+    return found
+
+
+def imports(root: str) -> dict[str, Any]:
+    """CPU seconds of importing Airflow's SDK with what a DAG file takes of it, and of the implementation's DAG."""
+    started = time.process_time()
+    airflow = importlib.import_module("airflow.sdk")
+    _ = airflow.DAG, airflow.TaskGroup, airflow.BaseOperator
+    sdk = time.process_time() - started
+    _ = importlib.import_module(root).DbtDag
+    return {"sdk": sdk, "both": time.process_time() - started}
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,34 @@
+"""Where is kept what was found out once? In one folder, as files under digests of all that they depend on."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from cosmos_venv import settings
+from cosmos_venv.dbt.kept_files import KeptFiles
+
+
+def cache_dir() -> Path:
+    """The folder of what is kept between commands: the setting's, else one of this user below the temporary folder."""
+    return Path(settings.cache_dir or f"{tempfile.gettempdir()}/cosmos-venv-{os.getuid()}")
+
+
+def kept_listings() -> KeptFiles | None:
+    """What ``dbt ls`` has said before; None where nothing is to be kept."""
+    if not (settings.enable_cache and settings.enable_cache_dbt_ls):
+        return None
+    return KeptFiles(folder=cache_dir() / "dbt-ls-v1", suffix=".jsonl")
+
+
+def kept_plans() -> KeptFiles | None:
+    """The plans of DAGs; None where nothing is to be kept."""
+    if not (settings.enable_cache and settings.build_only_running_task):
+        return None
+    return KeptFiles(folder=cache_dir() / "plans-v1", suffix=".jsonl")
+
+
+def kept_fingerprints() -> KeptFiles:
+    """What is known of the content of projects by the look of their files."""
+    return KeptFiles(folder=cache_dir() / "fingerprints-v1", suffix=".json")

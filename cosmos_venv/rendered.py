@@ -1,0 +1,166 @@
+"""How does a dbt project come into a DAG? Loaded, planned and made; or, in a worker, the one task of it that runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from cosmos_venv import managed
+from cosmos_venv.compat import DAG, TaskGroup, is_mapped, running_task
+from cosmos_venv.garbage import no_collection
+from cosmos_venv.rendering.arguments import Configuration
+from cosmos_venv.rendering.asking import AskingDict
+from cosmos_venv.rendering.edges import TaskOrGroup
+from cosmos_venv.rendering.kept_plan import find, keep, plan_key
+from cosmos_venv.rendering.tasks import make_one_task, make_tasks, refuse_unknown_arguments
+
+if TYPE_CHECKING:
+    from cosmos_venv.compat import BaseOperator
+    from cosmos_venv.dbt.kept_files import KeptFiles
+    from cosmos_venv.project.load import DbtGraph
+    from cosmos_venv.rendering.planned import Plan
+
+_OF_THE_WHOLE = frozenset({"dbt_graph", "plan", "tasks_map"})
+
+
+class RenderedProject:
+    """What a DbtDag and a DbtTaskGroup both know of their project.
+
+    :ivar dbt_graph: the nodes that were loaded and selected.
+    :ivar plan: the tasks and their order, as data.
+    :ivar tasks_map: the task or group of each rendered node, by the node's unique id.
+    """
+
+    if TYPE_CHECKING:
+        dbt_graph: DbtGraph
+        plan: Plan
+        tasks_map: dict[str, BaseOperator | TaskGroup]
+
+    _make_rest: Callable[[], object] | None = None
+
+    def _render(self, configuration: Configuration, *, dag: DAG, task_group: TaskGroup | None) -> None:
+        # Before dbt is asked: with a misspelt py_requirements it could not be.
+        refuse_unknown_arguments("operator_args", configuration.operator_args)
+        rendering = _Rendering(configuration=configuration, dag=dag, task_group=task_group)
+        made = rendering.make_running_task()
+        if made is None:
+            self._make_whole(rendering, {})
+            return
+        self._make_rest = lambda: self._make_whole(rendering, made)
+        _ask_for_more(dag, "task_dict", self._make_all)
+        _ask_for_more(task_group or dag.task_group, "children", self._make_all)
+
+    def _make_whole(self, rendering: _Rendering, there: Mapping[str, TaskOrGroup]) -> None:
+        self.dbt_graph, self.plan, self.tasks_map = rendering.make(there)
+
+    def _make_all(self) -> None:
+        """Make what is not there yet. Whoever asks for it while it is made is answered with what there is."""
+        make, self._make_rest = self._make_rest, None
+        if make is not None:
+            make()
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _OF_THE_WHOLE and self._make_rest is not None:
+            self._make_all()
+            return getattr(self, name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+
+def _ask_for_more(owner: DAG | TaskGroup, name: str, ask: Callable[[], object]) -> None:
+    there = getattr(owner, name)
+    if isinstance(there, AskingDict):  # another dbt group of the same DAG has been here
+        there.also_ask(ask)
+    else:
+        setattr(owner, name, AskingDict(there, ask))
+
+
+@dataclass(kw_only=True)
+class _Rendering:
+    """One project on its way into one DAG, or into one group of it."""
+
+    configuration: Configuration
+    dag: DAG
+    task_group: TaskGroup | None
+
+    def make_running_task(self) -> dict[str, TaskOrGroup] | None:
+        """What the task that this process runs needs of the project, by planned id; None: make all of it.
+
+        Nothing is needed for a task of another dbt project in the same DAG. For a task of the user's own it is: it may
+        look at what comes after it.
+        """
+        running = running_task()
+        if running is None or running[0] != self.dag.dag_id or is_mapped(self.task_group):
+            return None
+        if isinstance(self.dag.task_dict, AskingDict) and dict.__contains__(self.dag.task_dict, running[1]):
+            return {}
+        prefix: str = self.task_group.child_id("") if self.task_group is not None else ""  # type: ignore[no-untyped-call]
+        key = self._key() if running[1].startswith(prefix) else None
+        if self._kept is None or key is None:
+            return None
+        found = find(self._kept, key, running[1].removeprefix(prefix), self._graph.project_path)
+        if found is None:
+            return None
+        return make_one_task(
+            found, self.configuration.shared_arguments(), dag=self.dag, task_group=self.task_group, prefix=prefix
+        )
+
+    def make(self, there: Mapping[str, TaskOrGroup]) -> tuple[DbtGraph, Plan, dict[str, TaskOrGroup]]:
+        """Load the project, plan it and make its tasks.
+
+        :param there: what is made already, by planned id.
+        """
+        with no_collection():
+            key = self._key()
+            self._graph.load()
+            plan = self._plan()
+            self._keep(plan, key)
+            return self._graph, plan, self._tasks(plan, there)
+
+    def _keep(self, plan: Plan, key: str | None) -> None:
+        if self._kept is None or key is None or self._kept.path(key).exists():
+            return
+        if key == self._key():  # the project is still the one that was loaded
+            keep(self._kept, key, plan, self._graph.project_path)
+
+    def _plan(self) -> Plan:
+        from cosmos_venv.rendering.plan import plan
+
+        given, graph = self.configuration, self._graph
+        return plan(
+            graph.filtered_nodes,
+            tests_per_model=graph.tests_per_model,
+            render_config=given.render,
+            execution_config=given.execution,
+            project_config=given.project,
+            operator_args=given.operator_args,
+            settings=given.drawing_settings(),
+        )
+
+    def _tasks(self, plan: Plan, there: Mapping[str, TaskOrGroup]) -> dict[str, TaskOrGroup]:
+        from cosmos_venv.rendering.converters import Converters
+
+        shared = self.configuration.shared_arguments()
+        converters = Converters(configuration=self.configuration, nodes=self._graph.filtered_nodes, shared=shared)
+        return make_tasks(plan, shared, dag=self.dag, task_group=self.task_group, converters=converters, there=there)
+
+    @cached_property
+    def _kept(self) -> KeptFiles | None:
+        return managed.kept_plans()
+
+    @cached_property
+    def _graph(self) -> DbtGraph:
+        from cosmos_venv.project.load import DbtGraph
+
+        given = self.configuration
+        return DbtGraph(
+            project=given.project,
+            render_config=given.render,
+            execution_config=given.execution,
+            profile_config=given.profile,
+            operator_args=given.operator_args,
+        )
+
+    def _key(self) -> str | None:
+        return None if self._kept is None else plan_key(self.configuration, self._graph.version())

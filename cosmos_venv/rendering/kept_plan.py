@@ -1,0 +1,148 @@
+"""Where is a plan kept, so that a worker finds the one task that it runs, however large the plan is?
+
+As lines that are sorted by task id, each with all that is needed to make that task: it is found by halving the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields, replace
+from enum import Enum
+from mmap import mmap
+from pathlib import Path
+from typing import Any
+
+from cosmos_venv.dbt.kept_files import KeptFiles
+from cosmos_venv.release import __version__
+from cosmos_venv.rendering.arguments import Configuration
+from cosmos_venv.rendering.names import project_name
+from cosmos_venv.rendering.planned import Plan, PlannedGroup, PlannedTask
+
+_FORMAT = 1
+_ONLY_FOR_LOADING = frozenset(
+    {
+        *("load_method", "dbt_ls_path", "project_path", "dbt_executable_path", "invocation_mode", "env_vars"),
+        *("enable_mock_profile", "dbt_deps", "emit_datasets"),
+        *("airflow_vars_to_purge_dbt_ls_cache", "airflow_vars_to_purge_dbt_yaml_selectors_cache"),
+    }
+)
+"""What RenderConfig says beside how the plan looks: the version of the loaded nodes stands for it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptTask:
+    """What a plan says of one task.
+
+    :param groups: those that it stands in, from the outermost.
+    :param upstream: ids of the tasks before it.
+    """
+
+    task: PlannedTask
+    groups: tuple[PlannedGroup, ...]
+    upstream: tuple[str, ...]
+
+
+def plan_key(configuration: Configuration, version: str | None) -> str | None:
+    """Under what a plan is kept: 64 hex digits that differ where the plan may; None where that cannot be told.
+
+    It has no path and no time in it, so that every worker and every version of a bundle finds the same.
+
+    :param version: ``DbtGraph.version()``.
+    """
+    render, execution = configuration.render, configuration.execution
+    hooks = (render.node_converters, render.normalize_task_id, render.normalize_task_display_name)
+    if version is None or any(hooks):  # what code of the user's answers can change without any sign
+        return None
+    drawing = {
+        field.name: getattr(render, field.name) for field in fields(render) if field.name not in _ONLY_FOR_LOADING
+    }
+    matters = [
+        *(_FORMAT, __version__, version, drawing),
+        *(execution.execution_mode, execution.test_indirect_selection, configuration.operator_args.get("exclude")),
+        *(project_name(render, execution, configuration.project), asdict(configuration.drawing_settings())),
+    ]
+    try:
+        return hashlib.sha256(json.dumps(matters, default=_as_text, sort_keys=True).encode()).hexdigest()
+    except TypeError:
+        return None
+
+
+def _as_text(value: object) -> Any:
+    if isinstance(value, Enum):
+        return value.value
+    raise TypeError(f"{value!r} is no plain value")
+
+
+def keep(kept: KeptFiles, key: str, plan: Plan, project_dir: Path) -> None:
+    """Keep the plan. Best effort: what cannot be written is not kept.
+
+    :param project_dir: folder of the project that was planned; it is not kept: the next worker may have it elsewhere.
+    """
+    import msgspec
+
+    upstream: dict[str, list[str]] = {}
+    for before, after in plan.edges:
+        upstream.setdefault(after, []).append(before)
+    groups = {group.group_id: group for group in plan.groups}
+    encode = msgspec.json.encode
+    lines = []
+    for task in plan.tasks:
+        planned = replace(task, context=_with_file(task.context, lambda path: os.path.relpath(path, project_dir)))
+        entry = [planned, _chain(task.group, groups), upstream.get(task.task_id, ())]
+        lines.append(b"%b\t%b\n" % (task.task_id.encode(), encode(entry)))
+    lines.sort()
+    kept.write(key, b"".join(lines))
+
+
+def _chain(group_id: str | None, groups: dict[str, PlannedGroup]) -> list[PlannedGroup]:
+    found: list[PlannedGroup] = []
+    while group_id is not None:
+        found.append(groups[group_id])
+        group_id = groups[group_id].parent
+    return found[::-1]
+
+
+def _with_file(context: dict[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
+    node = context.get("dbt_node_config")
+    return {**context, "dbt_node_config": {**node, "file_path": change(node["file_path"])}} if node else context
+
+
+def find(kept: KeptFiles, key: str, task_id: str, project_dir: Path) -> KeptTask | None:
+    """One task of a plan that is kept; None where there is no such plan, or no such task in it.
+
+    :param task_id: as the plan has it, below the root.
+    :param project_dir: folder of the project as it is here.
+    """
+    lines = kept.mapped(key)
+    if lines is None:
+        return None
+    with lines:
+        entry = _look_up(lines, task_id.encode())
+    try:
+        task, groups, upstream = json.loads(entry or b"")
+        context = _with_file(task["context"], lambda path: str(project_dir / path))
+        return KeptTask(
+            task=PlannedTask(**{**task, "context": context}),
+            groups=tuple(PlannedGroup(**group) for group in groups),
+            upstream=tuple(upstream),
+        )
+    except (ValueError, TypeError, KeyError):  # nothing was found, or it is no plan of ours
+        return None
+
+
+def _look_up(lines: mmap, key: bytes) -> bytes | None:
+    low, high = 0, len(lines)
+    while low < high:
+        start = lines.rfind(b"\n", low, (low + high) // 2) + 1 or low
+        end = lines.find(b"\n", start)
+        found, _, entry = lines[start : end if end >= 0 else high].partition(b"\t")
+        if found == key:
+            return entry
+        if found < key:
+            low = start + len(found) + 1 + len(entry) + 1
+        else:
+            high = start
+    return None

@@ -1,0 +1,137 @@
+"""Who looks at a DAG of which one task is made: somebody who needs the rest, or Airflow on its way to that task?"""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Callable
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+
+from cosmos_venv.compat import DAG, BaseOperator, EmptyOperator, TaskGroup
+from cosmos_venv.rendering.asking import AskingDict
+
+START = datetime(2026, 1, 1, tzinfo=timezone.utc)
+
+
+class OneTaskDag:
+    """A DAG with a group of three tasks, of which one is made so far."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.dag = DAG("harbor", start_date=START, schedule=None)
+        self.group = TaskGroup("dbt", dag=self.dag)
+        EmptyOperator(task_id="b", dag=self.dag, task_group=self.group)
+        self.dag.task_dict = AskingDict(self.dag.task_dict, self.make_rest)
+        self.group.children = AskingDict(self.group.children, self.make_rest)
+
+    def make_rest(self) -> None:
+        self.asked += 1
+        if self.asked == 1:
+            for name in ("a", "c"):
+                EmptyOperator(task_id=name, dag=self.dag, task_group=self.group)
+
+
+@pytest.fixture
+def one() -> OneTaskDag:
+    return OneTaskDag()
+
+
+ALL = {"dbt.a", "dbt.b", "dbt.c"}
+
+
+@pytest.mark.parametrize(
+    ("look", "expected"),
+    [
+        (lambda dag: set(dag.task_ids), ALL),
+        (lambda dag: {task.task_id for task in dag.tasks}, ALL),
+        (lambda dag: {task.task_id for task in dag.roots}, ALL),
+        (lambda dag: set(dag.task_dict), ALL),
+        (lambda dag: set(dag.task_dict.keys()), ALL),
+        (lambda dag: {name for name, _ in dag.task_dict.items()}, ALL),
+        (lambda dag: set(dag.task_dict.copy()), ALL),
+        (lambda dag: set(copy.copy(dag.task_dict)), ALL),
+        (lambda dag: len(dag.task_dict), 3),
+        (lambda dag: dag.get_task("dbt.a").task_id, "dbt.a"),
+        (lambda dag: dag.has_task("dbt.c"), True),
+        (lambda dag: "dbt.a" in dag.task_dict, True),
+        (lambda dag: dag.task_dict.get("dbt.a").task_id, "dbt.a"),
+        (lambda dag: {task.task_id for task in dag.task_group}, ALL),
+        (lambda dag: set(dag.task_group.children["dbt"].children), ALL),
+        (lambda dag: {task.task_id for task in dag.task_group.children["dbt"].leaves}, ALL),
+        (lambda dag: set(dag.partial_subset("a", include_upstream=False).task_ids), {"dbt.a"}),
+    ],
+)
+def test_who_looks_through_a_dag_or_for_a_task_that_is_not_there_finds_all(
+    one: OneTaskDag, look: Callable[[Any], object], expected: object
+) -> None:
+    assert look(one.dag) == expected
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda dag: dag.get_task("dbt.b"),
+        lambda dag: "dbt.b" in dag.task_dict,
+        lambda dag: dag.task_group.children["dbt"].children["dbt.b"],
+        hash,
+        lambda dag: dag == dag,
+    ],
+)
+def test_who_looks_at_the_task_that_is_there_has_nothing_made(one: OneTaskDag, look: Callable[[DAG], object]) -> None:
+    look(one.dag)
+
+    assert one.asked == 0
+
+
+def test_putting_the_group_between_other_tasks_has_nothing_made(one: OneTaskDag) -> None:
+    with one.dag:
+        before, after = EmptyOperator(task_id="before"), EmptyOperator(task_id="after")
+        before >> one.group >> after
+        [before] >> one.group
+
+    assert one.asked == 0
+    assert one.dag.get_task("dbt.b").upstream_task_ids == {"before"}
+    assert after.upstream_task_ids == {"dbt.b"}
+
+
+def test_looking_for_a_task_that_will_never_be_there_fails_as_ever(one: OneTaskDag) -> None:
+    with pytest.raises(Exception, match="nowhere"):
+        one.dag.get_task("nowhere")
+    with pytest.raises(KeyError):
+        one.dag.task_dict["nowhere"]
+
+
+def test_airflow_looks_through_the_tasks_of_a_dag_without_having_more_made(one: OneTaskDag) -> None:
+    from airflow.dag_processing import dagbag
+
+    seen: dict[str, Any] = {}
+    as_airflow = {**vars(dagbag), "dag": one.dag}
+    exec("dag.validate(); dag.check_cycle(); names = list(dag.task_dict)", as_airflow, seen)  # noqa: S102
+
+    assert seen["names"] == ["dbt.b"]
+    assert one.asked == 0
+
+
+def test_what_serialises_a_dag_gets_the_whole_of_it(one: OneTaskDag) -> None:
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    serialised = DagSerialization.to_dict(one.dag)
+
+    assert len(serialised["dag"]["tasks"]) == 3
+
+
+def test_a_copy_by_way_of_pickle_is_a_plain_dict_of_everything() -> None:
+    asked = []
+    tasks = AskingDict({"a": 1}, lambda: asked.append(1))
+
+    assert type(pickle.loads(pickle.dumps(tasks))) is dict  # noqa: S301 - our own bytes
+    assert asked == [1]
+
+
+def test_it_is_asked_once(one: OneTaskDag) -> None:
+    tasks: list[BaseOperator] = one.dag.tasks
+    assert [*one.dag.task_ids, *one.dag.task_ids] == [task.task_id for task in tasks] * 2
+    assert one.asked <= 2  # once by the DAG, once by the group
