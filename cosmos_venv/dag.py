@@ -6,9 +6,10 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from cosmos_venv.compat import DAG, TaskGroup, dag_arguments
+from cosmos_venv.compat import DAG, dag_arguments
 from cosmos_venv.constants import DEFAULT_DBT_TASK_GROUP_ID
 from cosmos_venv.rendered import RenderedProject
+from cosmos_venv.rendered_group import RenderedGroup
 from cosmos_venv.rendering.arguments import Configuration
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class DbtDag(DAG, RenderedProject):
         self._render(configuration, dag=self, task_group=None)
 
 
-class DbtTaskGroup(TaskGroup, RenderedProject):
+class DbtTaskGroup(RenderedGroup):
     """A dbt project as one group of tasks, to be put in relation to the other tasks of a DAG.
 
     :param group_id: of the group; its tasks' ids begin with it.

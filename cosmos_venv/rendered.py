@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from cosmos_venv import managed
 from cosmos_venv.compat import DAG, TaskGroup, is_mapped, running_task
 from cosmos_venv.garbage import no_collection
 from cosmos_venv.rendering.arguments import Configuration
-from cosmos_venv.rendering.asking import AskingDict
+from cosmos_venv.rendering.asking import PUTTING_IN_ORDER, AskingDict
 from cosmos_venv.rendering.edges import TaskOrGroup
 from cosmos_venv.rendering.kept_plan import find, keep, plan_key
 from cosmos_venv.rendering.tasks import make_one_task, make_tasks, refuse_unknown_arguments
@@ -38,19 +38,25 @@ class RenderedProject:
         plan: Plan
         tasks_map: dict[str, BaseOperator | TaskGroup]
 
+    _part: PartOfProject | None = None
+    """While there is no more: what the task that this process runs needs."""
     _make_rest: Callable[[], object] | None = None
 
     def _render(self, configuration: Configuration, *, dag: DAG, task_group: TaskGroup | None) -> None:
         # Before dbt is asked: with a misspelt py_requirements it could not be.
         refuse_unknown_arguments("operator_args", configuration.operator_args)
         rendering = _Rendering(configuration=configuration, dag=dag, task_group=task_group)
-        made = rendering.make_running_task()
-        if made is None:
+        part = rendering.make_running_task()
+        if part is None:
             self._make_whole(rendering, {})
             return
-        self._make_rest = lambda: self._make_whole(rendering, made)
-        _ask_for_more(dag, "task_dict", self._make_all)
-        _ask_for_more(task_group or dag.task_group, "children", self._make_all)
+        self._part, self._make_rest = part, lambda: self._make_whole(rendering, part.made)
+        if isinstance(dag.task_dict, AskingDict):  # another dbt group of the same DAG has been here
+            dag.task_dict.also_ask(self._make_all)
+        else:
+            dag.task_dict = AskingDict(dag.task_dict, self._make_all, PUTTING_IN_ORDER)
+        host = task_group or dag.task_group
+        host.children = AskingDict(host.children, self._make_all)
 
     def _make_whole(self, rendering: _Rendering, there: Mapping[str, TaskOrGroup]) -> None:
         self.dbt_graph, self.plan, self.tasks_map = rendering.make(there)
@@ -60,6 +66,7 @@ class RenderedProject:
         make, self._make_rest = self._make_rest, None
         if make is not None:
             make()
+            self._part = None
 
     def __getattr__(self, name: str) -> Any:
         if name in _OF_THE_WHOLE and self._make_rest is not None:
@@ -68,12 +75,17 @@ class RenderedProject:
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
 
-def _ask_for_more(owner: DAG | TaskGroup, name: str, ask: Callable[[], object]) -> None:
-    there = getattr(owner, name)
-    if isinstance(there, AskingDict):  # another dbt group of the same DAG has been here
-        there.also_ask(ask)
-    else:
-        setattr(owner, name, AskingDict(there, ask))
+@dataclass(frozen=True, kw_only=True)
+class PartOfProject:
+    """As much of a project as one task needs.
+
+    :param made: the task and its groups, by planned id; nothing for a task of another project in the same DAG.
+    :param first: those of them before which no task of the project comes; likewise ``last``.
+    """
+
+    made: Mapping[str, TaskOrGroup] = field(default_factory=dict)
+    first: tuple[BaseOperator, ...] = ()
+    last: tuple[BaseOperator, ...] = ()
 
 
 @dataclass(kw_only=True)
@@ -84,8 +96,8 @@ class _Rendering:
     dag: DAG
     task_group: TaskGroup | None
 
-    def make_running_task(self) -> dict[str, TaskOrGroup] | None:
-        """What the task that this process runs needs of the project, by planned id; None: make all of it.
+    def make_running_task(self) -> PartOfProject | None:
+        """What the task that this process runs needs of the project; None: make all of it.
 
         Nothing is needed for a task of another dbt project in the same DAG. For a task of the user's own it is: it may
         look at what comes after it.
@@ -94,7 +106,7 @@ class _Rendering:
         if running is None or running[0] != self.dag.dag_id or is_mapped(self.task_group):
             return None
         if isinstance(self.dag.task_dict, AskingDict) and dict.__contains__(self.dag.task_dict, running[1]):
-            return {}
+            return PartOfProject()
         prefix: str = self.task_group.child_id("") if self.task_group is not None else ""  # type: ignore[no-untyped-call]
         key = self._key() if running[1].startswith(prefix) else None
         if self._kept is None or key is None:
@@ -102,9 +114,11 @@ class _Rendering:
         found = find(self._kept, key, running[1].removeprefix(prefix), self._graph.project_path)
         if found is None:
             return None
-        return make_one_task(
+        made = make_one_task(
             found, self.configuration.shared_arguments(), dag=self.dag, task_group=self.task_group, prefix=prefix
         )
+        task: Any = made[found.task.task_id]
+        return PartOfProject(made=made, first=() if found.upstream else (task,), last=(task,) if found.is_last else ())
 
     def make(self, there: Mapping[str, TaskOrGroup]) -> tuple[DbtGraph, Plan, dict[str, TaskOrGroup]]:
         """Load the project, plan it and make its tasks.

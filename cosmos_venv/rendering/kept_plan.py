@@ -38,11 +38,13 @@ class KeptTask:
 
     :param groups: those that it stands in, from the outermost.
     :param upstream: ids of the tasks before it.
+    :param is_last: whether no task of the plan comes after it.
     """
 
     task: PlannedTask
     groups: tuple[PlannedGroup, ...]
     upstream: tuple[str, ...]
+    is_last: bool
 
 
 def plan_key(configuration: Configuration, version: str | None) -> str | None:
@@ -86,12 +88,14 @@ def keep(kept: KeptFiles, key: str, plan: Plan, project_dir: Path) -> None:
     upstream: dict[str, list[str]] = {}
     for before, after in plan.edges:
         upstream.setdefault(after, []).append(before)
+    followed = {before for before, _ in plan.edges}
     groups = {group.group_id: group for group in plan.groups}
     encode = msgspec.json.encode
     lines = []
     for task in plan.tasks:
         planned = replace(task, context=_with_file(task.context, lambda path: os.path.relpath(path, project_dir)))
-        entry = [planned, _chain(task.group, groups), upstream.get(task.task_id, ())]
+        relations = [upstream.get(task.task_id, ()), task.task_id not in followed]
+        entry = [planned, _chain(task.group, groups), *relations]
         lines.append(b"%b\t%b\n" % (task.task_id.encode(), encode(entry)))
     lines.sort()
     kept.write(key, b"".join(lines))
@@ -122,12 +126,13 @@ def find(kept: KeptFiles, key: str, task_id: str, project_dir: Path) -> KeptTask
     with lines:
         entry = _look_up(lines, task_id.encode())
     try:
-        task, groups, upstream = json.loads(entry or b"")
+        task, groups, upstream, is_last = json.loads(entry or b"")
         context = _with_file(task["context"], lambda path: str(project_dir / path))
         return KeptTask(
             task=PlannedTask(**{**task, "context": context}),
             groups=tuple(PlannedGroup(**group) for group in groups),
             upstream=tuple(upstream),
+            is_last=is_last,
         )
     except (ValueError, TypeError, KeyError):  # nothing was found, or it is no plan of ours
         return None

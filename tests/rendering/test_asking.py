@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from cosmos_venv.compat import DAG, BaseOperator, EmptyOperator, TaskGroup
-from cosmos_venv.rendering.asking import AskingDict
+from cosmos_venv.compat import DAG, EmptyOperator, TaskGroup
+from cosmos_venv.rendering.asking import PUTTING_IN_ORDER, AskingDict
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
@@ -24,7 +24,7 @@ class OneTaskDag:
         self.dag = DAG("harbor", start_date=START, schedule=None)
         self.group = TaskGroup("dbt", dag=self.dag)
         EmptyOperator(task_id="b", dag=self.dag, task_group=self.group)
-        self.dag.task_dict = AskingDict(self.dag.task_dict, self.make_rest)
+        self.dag.task_dict = AskingDict(self.dag.task_dict, self.make_rest, PUTTING_IN_ORDER)
         self.group.children = AskingDict(self.group.children, self.make_rest)
 
     def make_rest(self) -> None:
@@ -86,15 +86,21 @@ def test_who_looks_at_the_task_that_is_there_has_nothing_made(one: OneTaskDag, l
     assert one.asked == 0
 
 
-def test_putting_the_group_between_other_tasks_has_nothing_made(one: OneTaskDag) -> None:
+def test_tasks_beside_it_are_made_and_put_in_order_without_having_more_made(one: OneTaskDag) -> None:
     with one.dag:
         before, after = EmptyOperator(task_id="before"), EmptyOperator(task_id="after")
-        before >> one.group >> after
-        [before] >> one.group
+        before >> one.dag.get_task("dbt.b") >> after
 
     assert one.asked == 0
-    assert one.dag.get_task("dbt.b").upstream_task_ids == {"before"}
     assert after.upstream_task_ids == {"dbt.b"}
+
+
+def test_putting_a_group_in_order_needs_all_of_it(one: OneTaskDag) -> None:
+    with one.dag:
+        before = EmptyOperator(task_id="before")
+        before >> one.group
+
+    assert before.downstream_task_ids == ALL
 
 
 def test_looking_for_a_task_that_will_never_be_there_fails_as_ever(one: OneTaskDag) -> None:
@@ -132,6 +138,6 @@ def test_a_copy_by_way_of_pickle_is_a_plain_dict_of_everything() -> None:
 
 
 def test_it_is_asked_once(one: OneTaskDag) -> None:
-    tasks: list[BaseOperator] = one.dag.tasks
+    tasks: list[Any] = one.dag.tasks
     assert [*one.dag.task_ids, *one.dag.task_ids] == [task.task_id for task in tasks] * 2
     assert one.asked <= 2  # once by the DAG, once by the group

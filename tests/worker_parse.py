@@ -1,0 +1,37 @@
+"""A DAG file as a worker parses it, for one task: in this process, with what Airflow's supervisor leaves in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cosmos_venv.compat import DAG
+
+_CONTEXT = "_AIRFLOW_PARSING_CONTEXT_{}_ID"
+
+
+def parse_in_worker(monkeypatch: pytest.MonkeyPatch, dag_file: Path, dag_id: str, task_id: str) -> Any:
+    """The DAG as the worker has it when it takes its task out of it."""
+    from airflow.sdk.execution_time import task_runner
+
+    with monkeypatch.context() as patch:
+        patch.setattr(task_runner, "SUPERVISOR_COMMS", object(), raising=False)
+        patch.setenv(_CONTEXT.format("DAG"), dag_id)
+        patch.setenv(_CONTEXT.format("TASK"), task_id)
+        return parse(dag_file, dag_id)
+
+
+def parse(dag_file: Path, dag_id: str) -> Any:
+    """The DAG as Airflow's processor of DAG files has it."""
+    from airflow.dag_processing.dagbag import DagBag
+
+    bag = DagBag(dag_folder=dag_file, safe_mode=False, load_op_links=False)
+    assert not bag.import_errors, bag.import_errors
+    return bag.dags[dag_id]
+
+
+def made_of(dag: DAG) -> set[str]:
+    """Ids of the tasks that are made, without having more made by asking."""
+    return {task.task_id for task in dict.values(dag.task_dict)}
