@@ -232,7 +232,7 @@ def test_a_group_made_in_part_stands_between_other_tasks_as_the_whole_does(
     file = dag_file(RELATED.format(relate=relate))
     whole = parse(file, "harbor")
     dag = parse_in_worker(monkeypatch, file, "harbor", task_id)
-    made, task, expected = made_of(dag), dict.get(dag.task_dict, task_id), whole.task_dict[task_id]
+    made, task, expected = made_of(dag), dag.task_dict[task_id], whole.task_dict[task_id]
 
     assert task.downstream_task_ids == expected.downstream_task_ids & made
     assert expected.upstream_task_ids & made <= task.upstream_task_ids <= expected.upstream_task_ids

@@ -13,7 +13,7 @@ from typing import Any
 
 _DEFINITIONS = ("airflow.sdk.definitions", "airflow.sdk.bases", "airflow.models", "cosmos_venv")
 """Where methods of DAGs, groups and tasks are written: whoever calls them is who looks."""
-_MAKING = frozenset({"add_task", "_convert__dag", "add", "_check_for_group_id_collisions"})
+_MAKING = frozenset({"add_task", "_convert__dag", "add", "_check_for_group_id_collisions", "get_unique_task_id"})
 """What looks for a task only to see whether its id is free."""
 PUTTING_IN_ORDER = frozenset({"_set_relatives", "__hash__", "__eq__"})
 """``a >> b`` looks at all ids of the DAG, to find out that both stand in the same one."""

@@ -29,6 +29,19 @@ class WholeAirflow:
     def dag_file(self) -> Path:
         return self.folder / "airflow" / "dags" / "harbor.py"
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment variables of its processes."""
+        return {
+            **os.environ,
+            "AIRFLOW_HOME": str(self.folder / "airflow"),
+            "AIRFLOW__COSMOS_VENV__CACHE_DIR": str(self.folder / "cache"),
+            "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+            "PYTHONPATH": str(ROOT),
+            "PYTHONWARNINGS": "ignore",
+            **self.variables,
+        }
+
     def run_dag_file(self, text: str) -> str:
         """What the DAG file prints when it is run as a program, its DAGs being known to Airflow."""
         self.dag_file.parent.mkdir(parents=True)
@@ -48,15 +61,7 @@ class WholeAirflow:
     def _run(self, *arguments: str) -> str:
         done = subprocess.run(
             [self.python, *arguments],
-            env={
-                **os.environ,
-                "AIRFLOW_HOME": str(self.folder / "airflow"),
-                "AIRFLOW__COSMOS_VENV__CACHE_DIR": str(self.folder / "cache"),
-                "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
-                "PYTHONPATH": str(ROOT),
-                "PYTHONWARNINGS": "ignore",
-                **self.variables,
-            },
+            env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from airflow.sdk import task
+
 from cosmos_venv.compat import DAG, EmptyOperator, TaskGroup
 from cosmos_venv.rendering.asking import PUTTING_IN_ORDER, AskingDict
 
@@ -90,6 +92,11 @@ def test_tasks_beside_it_are_made_and_put_in_order_without_having_more_made(one:
     with one.dag:
         before, after = EmptyOperator(task_id="before"), EmptyOperator(task_id="after")
         before >> one.dag.get_task("dbt.b") >> after
+
+        @task
+        def written_with_a_decorator() -> None: ...
+
+        written_with_a_decorator()
 
     assert one.asked == 0
     assert after.upstream_task_ids == {"dbt.b"}

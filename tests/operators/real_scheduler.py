@@ -1,0 +1,114 @@
+"""Airflow as it runs in earnest: an API server, a scheduler with LocalExecutor, a process for each task."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+
+from tests.operators.whole_airflow import WholeAirflow
+
+DEADLINE = 240.0
+_POLL = 0.25
+
+
+@contextmanager
+def running_scheduler(airflow: WholeAirflow, dag_file: str) -> Iterator[WholeAirflow]:
+    """Within this block triggered DAGs of the file run, two tasks at a time.
+
+    :param airflow: whose database and home are used.
+    :param dag_file: the text of the only DAG file.
+    """
+    port = _free_port()
+    airflow = replace(
+        airflow,
+        variables={
+            **airflow.variables,
+            "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+            "AIRFLOW__CORE__PARALLELISM": "2",
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
+            "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
+            "AIRFLOW__API__HOST": "127.0.0.1",
+            "AIRFLOW__API__PORT": str(port),
+            "AIRFLOW__API__WORKERS": "1",
+            "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
+        },
+    )
+    airflow.dag_file.parent.mkdir(parents=True)
+    airflow.dag_file.write_text(dag_file)
+    airflow.airflow("db", "migrate")
+    airflow.airflow("dags", "reserialize")
+    with ExitStack() as stack:
+        for name in ("api-server", "scheduler"):
+            stack.enter_context(_process(airflow, name))
+        _wait_until(lambda: _accepts(port), "the API server answers", airflow)
+        yield airflow
+
+
+def states_after_run(airflow: WholeAirflow, dag_id: str) -> dict[str, str]:
+    """The states of all tasks of one run from its begin to its end, by task id and, for mapped ones, index."""
+    airflow.airflow("dags", "unpause", dag_id)
+    airflow.airflow("dags", "trigger", dag_id)
+    ended = f"select 1 from dag_run where dag_id = '{dag_id}' and state in ('success', 'failed')"  # noqa: S608 - ours
+    _wait_until(lambda: bool(airflow.ask(ended)), f"the run of {dag_id} ends", airflow)
+    rows = airflow.ask(f"select task_id, map_index, state from task_instance where dag_id = '{dag_id}'")  # noqa: S608
+    return {task_id if index < 0 else f"{task_id}[{index}]": state for task_id, index, state in rows}
+
+
+def logs(airflow: WholeAirflow) -> str:
+    """What the servers and the tasks have logged, for an assertion that fails."""
+    files = sorted((airflow.folder / "airflow").rglob("*.log"))
+    return "\n".join(f"--- {file}\n{file.read_text(errors='replace')[-6000:]}" for file in files)
+
+
+@contextmanager
+def _process(airflow: WholeAirflow, *words: str) -> Iterator[None]:
+    log = airflow.folder / "airflow" / f"{words[0]}.log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [airflow.python, "-m", "airflow", *words],
+            env=airflow.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            yield
+        finally:
+            _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(20)
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _accepts(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _wait_until(has_happened: Callable[[], bool], what: str, airflow: WholeAirflow) -> None:
+    deadline = time.monotonic() + DEADLINE
+    while not has_happened():
+        assert time.monotonic() < deadline, f"{what}: not within {DEADLINE:.0f} s\n{logs(airflow)}"
+        time.sleep(_POLL)
