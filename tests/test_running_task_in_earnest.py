@@ -10,7 +10,7 @@ import pytest
 
 from cosmos_venv.compat import IS_AIRFLOW_3
 from pytest_cosmos_venv import DbtProject, DbtProjects, FakeVenv
-from tests.operators.real_scheduler import logs, running_scheduler, states_after_run
+from tests.operators.real_scheduler import logs, running_scheduler, states_of_only_run
 from tests.operators.whole_airflow import WholeAirflow
 
 pytestmark = [
@@ -26,7 +26,8 @@ from airflow.sdk import DAG, TaskGroup, get_parsing_context, task
 from cosmos_venv import DbtDag, DbtTaskGroup, ExecutionConfig, LoadMode, ProfileConfig, ProjectConfig, RenderConfig
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
-FOLDER, DBT, BROKEN, RECORD = {folder!r}, {dbt!r}, {broken!r}, {record!r}
+FOLDER, RECORD = {folder!r}, {record!r}
+DBT, FLAKY, BROKEN = {dbt!r}, {flaky!r}, {broken!r}
 
 def note(kind, **facts):
     with open(RECORD, "a") as record:
@@ -46,12 +47,12 @@ def dbt(select=(), executable=DBT, **more):
         operator_args={{"install_deps": False, "push_run_results_to_xcom": True, **more}},
     )
 
-whole = DbtDag(dag_id="whole", schedule=None, start_date=START, **dbt(
-    retries=1, retry_delay=timedelta(seconds=0),
+whole = DbtDag(dag_id="whole", schedule="@once", start_date=START, **dbt(
+    executable=FLAKY, retries=1, retry_delay=timedelta(seconds=0),
     on_retry_callback=lambda context: note("retry", task=context["ti"].task_id),
 ))
 
-with DAG("between", schedule=None, start_date=START) as between:
+with DAG("between", schedule="@once", start_date=START) as between:
     @task
     def numbers():
         return [1, 2]
@@ -74,7 +75,7 @@ with DAG("between", schedule=None, start_date=START) as between:
     create.as_setup() >> first >> doubled >> report()
     first >> second >> third >> drop.as_teardown(setups=create)
 
-with DAG("touched", schedule=None, start_date=START) as touched:
+with DAG("touched", schedule="@once", start_date=START) as touched:
     group = DbtTaskGroup("dbt", **dbt())
 
     @task
@@ -103,16 +104,17 @@ def project(cosmos_dbt_project: DbtProjects) -> DbtProject:
 def test_tasks_that_are_made_alone_do_all_that_tasks_do(
     tmp_path: Path, project: DbtProject, cosmos_fake_venv: FakeVenv
 ) -> None:
-    cosmos_fake_venv.script("seed", nth=1, exit_code=1)
-    broken = cosmos_fake_venv(path=tmp_path / "broken")
+    flaky, broken = (cosmos_fake_venv(path=tmp_path / name) for name in ("flaky", "broken"))
+    flaky.script("seed", nth=1, exit_code=1)
     broken.script("run", nodes={"mart": "error"})
     record = tmp_path / "record.jsonl"
+    executables = {"dbt": cosmos_fake_venv.dbt, "flaky": flaky.dbt, "broken": broken.dbt}
     source = DAG_FILE.format(
-        folder=str(project.path), dbt=str(cosmos_fake_venv.dbt), broken=str(broken.dbt), record=str(record)
+        folder=str(project.path), record=str(record), **{name: str(path) for name, path in executables.items()}
     )
 
     with running_scheduler(WholeAirflow(python=Path(sys.executable), folder=tmp_path), source) as airflow:
-        states = {dag_id: states_after_run(airflow, dag_id) for dag_id in ("whole", "between", "touched")}
+        states = {dag_id: states_of_only_run(airflow, dag_id) for dag_id in ("whole", "between", "touched")}
         told = logs(airflow)
 
     facts = [json.loads(line) for line in record.read_text().splitlines()]

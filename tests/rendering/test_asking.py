@@ -9,7 +9,6 @@ from datetime import datetime, timezone
 from typing import Any
 
 import pytest
-
 from airflow.sdk import task
 
 from cosmos_venv.compat import DAG, EmptyOperator, TaskGroup
