@@ -13,6 +13,7 @@ from cosmos_venv.managed.kept import (
     copies_packages,
     kept_fingerprints,
     kept_listings,
+    kept_manifests,
     parsed_project,
     project_packages,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "kept_directory",
     "kept_fingerprints",
     "kept_listings",
+    "kept_manifests",
     "managed_environment",
     "parsed_project",
     "project_packages",

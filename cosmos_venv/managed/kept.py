@@ -54,6 +54,11 @@ def kept_listings() -> KeptFiles | None:
     return KeptFiles(folder=cache_dir() / "dbt-ls-v1", suffix=".jsonl")
 
 
+def kept_manifests() -> KeptFiles | None:
+    """Copies of manifests that lie elsewhere; None where nothing is to be kept."""
+    return KeptFiles(folder=cache_dir() / "manifests-v1", suffix=".copy", most=20) if settings.enable_cache else None
+
+
 def kept_fingerprints() -> KeptFiles:
     """What is known of the content of projects by the look of their files."""
     return KeptFiles(folder=cache_dir() / "fingerprints-v1", suffix=".json")

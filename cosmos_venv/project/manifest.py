@@ -21,6 +21,7 @@ from cosmos_venv.project.entry import Folders, NodeEntry, to_node
 from cosmos_venv.project.node import DbtNode
 from cosmos_venv.project.selection import Definitions, SelectionGraph, evaluate, from_lists
 from cosmos_venv.project.selection.tree import Part
+from cosmos_venv.project.text_file import utf_8
 
 OLDEST_SCHEMA = 9
 """The manifest schema of dbt 1.5, the first whose entries are like today's."""
@@ -63,12 +64,13 @@ class Manifest:
     """What a ``manifest.json`` of dbt 1.5 or later says.
 
     :param path: the manifest, a local file.
+    :param content: of a manifest that lies elsewhere; ``path`` is what it is called in errors then.
     :raises CosmosLoadDbtException: when the file cannot be read as one.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._content = _decode(path)
+    def __init__(self, path: Path | str, content: bytes | None = None) -> None:
+        self.path = path
+        self._content = _decode(path, _read(Path(path)) if content is None else content)
         _refuse_old_schema(path, self._content.metadata.dbt_schema_version)
 
     @cached_property
@@ -130,7 +132,7 @@ class Manifest:
         if selector not in entries:
             known = f"It has: {', '.join(sorted(entries))}." if entries else "It has none at all."
             raise CosmosLoadDbtException(
-                f"RenderConfig.selector={selector!r} is not in {self._path}. {known} Define it in selectors.yml and "
+                f"RenderConfig.selector={selector!r} is not in {self.path}. {known} Define it in selectors.yml and "
                 "write the manifest anew."
             )
         definitions = {
@@ -139,7 +141,7 @@ class Manifest:
             if isinstance(entry, dict) and "definition" in entry
         }
         if selector not in definitions:
-            raise CosmosValueError(f"{self._path}: selector {selector!r} has no definition. {_WAY_OUT}")
+            raise CosmosValueError(f"{self.path}: selector {selector!r} has no definition. {_WAY_OUT}")
         return Definitions(definitions, indirect_selection).tree(selector)
 
     def _decoded(self, raw_entries: Mapping[str, msgspec.Raw]) -> dict[str, NodeEntry]:
@@ -154,13 +156,11 @@ class Manifest:
         try:
             yield
         except (msgspec.DecodeError, ValueError) as error:
-            raise CosmosLoadDbtException(f"{self._path}: entry {unique_id}: {error}. {_WAY_OUT}") from error
+            raise CosmosLoadDbtException(f"{self.path}: entry {unique_id}: {error}. {_WAY_OUT}") from error
 
 
-def _decode(path: Path) -> _Manifest:
-    content = _read(path)
-    if not content.strip():
-        raise CosmosLoadDbtException(f"{path} is empty. {_WAY_OUT}")
+def _decode(path: Path | str, content: bytes) -> _Manifest:
+    content = utf_8(content, str(path), way_out=_WAY_OUT)
     try:
         return _MANIFEST.decode(content)
     except msgspec.ValidationError as error:
@@ -180,7 +180,7 @@ def _read(path: Path) -> bytes:
         ) from error
 
 
-def _refuse_old_schema(path: Path, version: str) -> None:
+def _refuse_old_schema(path: Path | str, version: str) -> None:
     """A manifest that names no version, as hand-made ones do, is taken as it is."""
     found = _VERSION.search(version)
     if found and int(found.group(1)) < OLDEST_SCHEMA:

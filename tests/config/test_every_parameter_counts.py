@@ -31,6 +31,7 @@ WITHOUT_EFFECT = {
     "ProjectConfig.models_relative_path": "read by validate_project: the folder must be there",
     "ProjectConfig.seeds_relative_path": "dbt goes by dbt_project.yml; kept as seeds_path",
     "ProjectConfig.snapshots_relative_path": "dbt goes by dbt_project.yml; kept as snapshots_path",
+    "RenderConfig.airflow_vars_to_purge_dbt_yaml_selectors_cache": "selectors are read from the manifest each time",
     "RenderConfig.invocation_mode": "dbt ls always runs as a process; the value allows dbt_executable_path",
     "RenderConfig.source_rendering_behavior": "only NONE is taken, which is what is drawn anyway",
 }

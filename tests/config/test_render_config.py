@@ -55,19 +55,10 @@ def test_another_text_is_refused_with_all_that_there_is() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"load_method": LoadMode.CUSTOM}, r"load_method=LoadMode\.CUSTOM: .* use LoadMode\.DBT_LS"),
-        ({"load_method": LoadMode.DBT_LS_FILE}, r"load_method=LoadMode\.DBT_LS_FILE"),
-        ({"load_method": LoadMode.DBT_LS_CACHE}, r"load_method=LoadMode\.DBT_LS_CACHE"),
         ({"seed_rendering_behavior": SeedRenderingBehavior.WHEN_SEED_CHANGES}, "seed_rendering_behavior=.* not have"),
         ({"source_rendering_behavior": SourceRenderingBehavior.ALL}, "source_rendering_behavior=.* not have this yet"),
         ({"group_nodes_by_folder": True}, "group_nodes_by_folder=True: .* use the default, False"),
         ({"source_pruning": True}, "source_pruning=True"),
-        (
-            {"airflow_vars_to_purge_dbt_ls_cache": ["X"]},
-            r"airflow_vars_to_purge_dbt_ls_cache=\['X'\]: .* default, \[\]",
-        ),
-        ({"airflow_vars_to_purge_dbt_yaml_selectors_cache": ["X"]}, "purge_dbt_yaml_selectors_cache="),
-        ({"dbt_ls_path": "ls.jsonl"}, "dbt_ls_path=ls.jsonl: .* default, None"),
         ({"node_conversion_by_task_group": False}, "node_conversion_by_task_group=False: .* default, True"),
         ({"should_detach_multiple_parents_tests": True}, "should_detach_multiple_parents_tests=True"),
         ({"normalize_task_id": str}, "normalize_task_id="),
