@@ -16,6 +16,7 @@ from cosmos_venv.managed.kept import (
     kept_manifests,
     parsed_project,
     project_packages,
+    remote_listings,
 )
 from cosmos_venv.managed.ready import environment_for_parsing, managed_environment, seconds_for_a_parse
 
@@ -35,6 +36,7 @@ __all__ = [
     "parsed_project",
     "project_packages",
     "prune_limits",
+    "remote_listings",
     "seconds_for_a_parse",
     "upkeep",
     "without_worker_python",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cosmos_venv import settings
 from cosmos_venv.dbt.command import vars_text
@@ -21,6 +21,9 @@ from cosmos_venv.environments.search_path import stores_of
 from cosmos_venv.exceptions import VirtualenvError
 from cosmos_venv.managed.configured import cache_dir, directory_mode
 from cosmos_venv.managed.foreground import foreground_builds
+
+if TYPE_CHECKING:
+    from cosmos_venv.remote.folder import RemoteFolder
 
 
 def parsed_project(
@@ -52,6 +55,16 @@ def kept_listings() -> KeptFiles | None:
     if not (settings.enable_cache and settings.enable_cache_dbt_ls):
         return None
     return KeptFiles(folder=cache_dir() / "dbt-ls-v1", suffix=".jsonl")
+
+
+def remote_listings() -> RemoteFolder | None:
+    """What ``dbt ls`` has said on other machines; None where nothing is to be kept, or nowhere else."""
+    if not settings.remote_cache_dir or kept_listings() is None:
+        return None
+    from cosmos_venv.remote.folder import RemoteFolder
+
+    url = f"{settings.remote_cache_dir.rstrip('/')}/dbt-ls-v1"
+    return RemoteFolder(url=url, conn_id=settings.remote_cache_dir_conn_id or None)
 
 
 def kept_manifests() -> KeptFiles | None:

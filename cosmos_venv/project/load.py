@@ -180,7 +180,7 @@ class DbtGraph:
             raise CosmosLoadDbtException(
                 f"The dbt project folder {self.project_path} does not exist. Correct the path or deploy it."
             )
-        listing = list_nodes(self)
+        listing = list_nodes(self, only_kept=self.load_method is LoadMode.DBT_LS_CACHE)
         if listing.was_kept:
             self.load_method = LoadMode.DBT_LS_CACHE
         folders = self._folders()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from cosmos_venv import managed
 from cosmos_venv.constants import ExecutionMode
 from cosmos_venv.dbt.command import vars_flags
-from cosmos_venv.dbt.installed import identity_of
+from cosmos_venv.dbt.installed import identity_of, packages_beside
 from cosmos_venv.dbt.outputs import Outputs, downloading_in_place, named_folders
 from cosmos_venv.dbt.package_files import has_packages
 from cosmos_venv.dbt.process import run_dbt
@@ -46,6 +46,11 @@ class DbtInstallation:
     is_managed: bool = False
     identity: str
     virtualenv_dir: Path | None = None
+
+    @property
+    def which(self) -> list[object]:
+        """All by which its answers may differ. A managed one is the same on every machine, wherever it stands."""
+        return [self.identity, packages_beside(self.executable) if self.is_managed else self.executable]
 
 
 def wants_deps(graph: DbtGraph) -> bool:

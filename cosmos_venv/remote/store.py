@@ -60,8 +60,13 @@ def place_of(url: str, conn_id: str | None) -> Any:
             f"Airflow cannot read {scheme}://: {mask(str(error))}. {way_out}", has_answered=True
         ) from error
     except Exception as error:
-        raise _error(error) from error
+        raise error_of(error) from error
     return place
+
+
+def changed_at(info: Mapping[str, Any]) -> object:
+    """When the file was last written, in the storage's own kind of time; None where it does not say."""
+    return next((info[name] for name in _TIMES if info.get(name) is not None), None)
 
 
 def _asked(question: Callable[[Any], T], url: str, conn_id: str | None, seconds: float) -> T:
@@ -72,10 +77,11 @@ def _asked(question: Callable[[Any], T], url: str, conn_id: str | None, seconds:
     except RemoteError:
         raise
     except Exception as error:
-        raise _error(error) from error
+        raise error_of(error) from error
 
 
-def _error(error: Exception) -> RemoteError:
+def error_of(error: Exception) -> RemoteError:
+    """What a storage has raised, in its words but without credentials."""
     has_answered = isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError)
     return RemoteError(f"{type(error).__name__}: {mask(str(error))}", has_answered=has_answered)
 
@@ -92,5 +98,5 @@ def _version(info: Mapping[str, Any]) -> dict[str, str]:
     for name in _VERSIONS:
         if info.get(name):
             return {"version": str(info[name])}
-    changed = next((info[name] for name in _TIMES if info.get(name)), None)
+    changed = changed_at(info)
     return {} if changed is None else {"version": f"{changed} {info.get('size')}"}
