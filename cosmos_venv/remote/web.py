@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _RETRIES = 2
 _MOST_CONNECTING = 3.0
+_LEAST = 1.0
 _REDIRECTS = 5
 _CHUNK = 1 << 20
 # A server that says one of these may well have the file.
@@ -46,24 +47,38 @@ def exists(url: str, conn_id: str | None, *, seconds: float) -> bool:
 def read(url: str, conn_id: str | None, *, known: Mapping[str, str] | None, seconds: float) -> Copy | None:
     """A copy; None where the server says that the known version is its own."""
     deadline = time.monotonic() + seconds
+    conditions = {_CONDITIONS[name]: value for name, value in (known or {}).items() if name in _CONDITIONS}
     with _session(conn_id, url) as session:
-        conditions = {_CONDITIONS[name]: value for name, value in (known or {}).items() if name in _CONDITIONS}
-        with session.get(url, headers=conditions, timeout=_timeout(seconds), stream=True) as response:
-            if conditions and response.status_code == HTTPStatus.NOT_MODIFIED:
-                return None
-            _refuse(response)
-            content = _body(response, deadline, seconds)
+        try:
+            return _copy(session, url, conditions, deadline)
+        except _broken_off():  # which no try of the session's counts
+            return _copy(session, url, conditions, deadline)
+
+
+def _copy(session: requests.Session, url: str, conditions: Mapping[str, str], deadline: float) -> Copy | None:
+    timeout = _timeout(max(deadline - time.monotonic(), _LEAST))
+    with session.get(url, headers=dict(conditions), timeout=timeout, stream=True) as response:
+        if conditions and response.status_code == HTTPStatus.NOT_MODIFIED:
+            return None
+        _refuse(response)
+        content = _body(response, deadline)
         version = {"etag": response.headers.get("ETag"), "last_modified": response.headers.get("Last-Modified")}
         return Copy(content=content, version={name: value for name, value in version.items() if value})
 
 
-def _body(response: requests.Response, deadline: float, seconds: float) -> bytes:
+def _body(response: requests.Response, deadline: float) -> bytes:
     content = bytearray()
     for chunk in response.iter_content(_CHUNK):
         content += chunk
         if time.monotonic() > deadline:
-            raise RemoteError(f"only {len(content):,} bytes of it came within {seconds:.0f} s", has_answered=False)
+            raise RemoteError(f"only {len(content):,} bytes of it came in time", has_answered=False)
     return bytes(content)
+
+
+def _broken_off() -> tuple[type[Exception], ...]:
+    from requests.exceptions import ChunkedEncodingError, ContentDecodingError
+
+    return (ChunkedEncodingError, ContentDecodingError)
 
 
 def _refuse(response: requests.Response) -> None:
@@ -132,13 +147,16 @@ def _reason(error: Exception, url: str) -> str:
 @contextmanager
 def _no_word_of_urllib3() -> Iterator[None]:
     """It logs whole addresses, of which the query may be a signature."""
-    thread, logger = threading.get_ident(), logging.getLogger("urllib3.connectionpool")
+    thread = threading.get_ident()
 
     def is_of_another(record: logging.LogRecord) -> bool:
         return record.thread != thread
 
-    logger.addFilter(is_of_another)
+    loggers = [logging.getLogger(f"urllib3.{name}") for name in ("connectionpool", "util.retry")]
+    for logger in loggers:
+        logger.addFilter(is_of_another)
     try:
         yield
     finally:
-        logger.removeFilter(is_of_another)
+        for logger in loggers:
+            logger.removeFilter(is_of_another)
