@@ -80,7 +80,8 @@ class Manifest:
     def nodes(self, *, project_path: Path, packages_folder: str = DEFAULT_PACKAGES_FOLDER) -> dict[str, DbtNode]:
         """Every node by unique id, in the manifest's order: nodes, sources, exposures, unit tests.
 
-        Analyses are left out, as ``dbt ls`` leaves them out, so that both ways of loading give the same nodes.
+        Analyses and what is disabled are left out, as ``dbt ls`` leaves them out, so that both ways of loading give the
+        same nodes.
 
         :param project_path: folder of the project that the manifest describes; no file in it is looked at.
         :param packages_folder: where dbt installs packages, relative to the project.
@@ -92,8 +93,9 @@ class Manifest:
         for unique_id, entry in self._entries.items():
             with self._naming(unique_id):
                 node = to_node(entry, unique_id=unique_id, folders=folders)
-            if node is not None and node.resource_type is not DbtResourceType.ANALYSIS:
-                nodes[unique_id] = node
+            if node is None or node.resource_type is DbtResourceType.ANALYSIS or node.config.get("enabled") is False:
+                continue
+            nodes[unique_id] = node
         return nodes
 
     @property
