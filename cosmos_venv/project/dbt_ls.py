@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -15,6 +16,10 @@ from cosmos_venv.dbt.project_file import DEFAULT_PACKAGES_FOLDER
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.project.entry import Folders, NodeEntry, to_node
 from cosmos_venv.project.node import DbtNode
+from cosmos_venv.yaml_text import load_yaml
+
+if TYPE_CHECKING:
+    from cosmos_venv.project.load import DbtGraph
 
 LS_OUTPUT_KEYS = (
     "name",
@@ -66,6 +71,14 @@ def ls_arguments(
     if not project_config.partial_parse:
         arguments.append("--no-partial-parse")
     return arguments
+
+
+def variables_of(graph: DbtGraph) -> Mapping[str, object] | None:
+    """What the tasks get too: ``operator_args["vars"]``, a dict or YAML text, before ``ProjectConfig.dbt_vars``."""
+    given = graph.operator_args.get("vars")
+    if isinstance(given, str):
+        given = load_yaml(given)
+    return given if isinstance(given, Mapping) and given else graph.project.dbt_vars or None
 
 
 def parse_dbt_ls_output(

@@ -16,7 +16,7 @@ from cosmos_venv.dbt.package_files import LOCK_FILE, local_package, read_package
 from cosmos_venv.dbt.project_file import read_dbt_project
 from cosmos_venv.dbt.state import NAMES
 from cosmos_venv.exceptions import CosmosLoadDbtException
-from cosmos_venv.project.dbt_ls import ls_arguments
+from cosmos_venv.project.dbt_ls import ls_arguments, variables_of
 from cosmos_venv.project.fingerprint import fingerprint, variables_named_in
 from cosmos_venv.project.kept_listings import KeptListings
 from cosmos_venv.project.ls_process import (
@@ -24,7 +24,6 @@ from cosmos_venv.project.ls_process import (
     environment_of,
     installation,
     run_dbt_ls,
-    variables_of,
     wants_deps,
 )
 

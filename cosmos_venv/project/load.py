@@ -16,6 +16,7 @@ from cosmos_venv.project.entry import Folders
 from cosmos_venv.project.links import link
 from cosmos_venv.project.manifest import Manifest
 from cosmos_venv.project.node import DbtNode
+from cosmos_venv.project.selection import evaluate, from_lists
 from cosmos_venv.remote import shown
 
 logger = logging.getLogger(__name__)
@@ -105,6 +106,7 @@ class DbtGraph:
         ways: dict[LoadMode, Callable[[], _Loaded]] = {
             LoadMode.DBT_MANIFEST: self._load_manifest,
             LoadMode.DBT_LS_FILE: self._load_ls_file,
+            LoadMode.CUSTOM: self._load_custom,
         }
         return ways.get(self.load_method, self._load_dbt_ls)()
 
@@ -146,6 +148,25 @@ class DbtGraph:
             return nodes, nodes
         return self._selected(nodes, path, lambda: file.selected(config.select, config.exclude))
 
+    def _load_custom(self) -> _Loaded:
+        from cosmos_venv.project.custom.load import nodes_of_files
+
+        config = self.render_config
+        self._refuse_selector("the project's files are read without dbt")
+        self._refuse_no_folder()
+        nodes, graph = nodes_of_files(self)
+        if not (config.select or config.exclude):
+            return nodes, nodes
+        return self._selected(
+            nodes, self.project_path, lambda: evaluate(graph, from_lists(config.select, config.exclude))
+        )
+
+    def _refuse_no_folder(self) -> None:
+        if not self.project_path.is_dir():
+            raise CosmosLoadDbtException(
+                f"The dbt project folder {self.project_path} does not exist. Correct the path or deploy it."
+            )
+
     def _selected(self, nodes: dict[str, DbtNode], where: object, select: Callable[[], set[str]]) -> _Loaded:
         config = self.render_config
         try:
@@ -176,10 +197,7 @@ class DbtGraph:
 
         if self.profile_config is None:
             raise CosmosLoadDbtException("dbt ls needs a profile: give profile_config, or load a manifest.")
-        if not self.project_path.is_dir():
-            raise CosmosLoadDbtException(
-                f"The dbt project folder {self.project_path} does not exist. Correct the path or deploy it."
-            )
+        self._refuse_no_folder()
         listing = list_nodes(self, only_kept=self.load_method is LoadMode.DBT_LS_CACHE)
         if listing.was_kept:
             self.load_method = LoadMode.DBT_LS_CACHE

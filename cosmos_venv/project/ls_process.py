@@ -22,9 +22,8 @@ from cosmos_venv.dbt.results import Artifacts, failure_text
 from cosmos_venv.dbt.workspace import descriptors_of, workspace
 from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException, VirtualenvError
 from cosmos_venv.guarded import Cancellation
-from cosmos_venv.project.dbt_ls import ls_arguments
+from cosmos_venv.project.dbt_ls import ls_arguments, variables_of
 from cosmos_venv.started_guard import started_ahead
-from cosmos_venv.yaml_text import load_yaml
 
 if TYPE_CHECKING:
     from cosmos_venv.dbt.partial_parse import ParsedProject
@@ -107,14 +106,6 @@ def _parsed_project(
         variables=variables,
         which_dbt=dbt.identity,
     )
-
-
-def variables_of(graph: DbtGraph) -> Mapping[str, object] | None:
-    """What the tasks get too: ``operator_args["vars"]``, a dict or YAML text, before ``ProjectConfig.dbt_vars``."""
-    given = graph.operator_args.get("vars")
-    if isinstance(given, str):
-        given = load_yaml(given)
-    return given if isinstance(given, Mapping) and given else graph.project.dbt_vars or None
 
 
 def _run(

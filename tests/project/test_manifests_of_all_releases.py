@@ -92,7 +92,7 @@ def entry(resource_type: str = "model", **more: Any) -> dict[str, Any]:
 
 
 def model(name: str, *parents: str, **more: Any) -> tuple[str, dict[str, Any]]:
-    reads = {"depends_on": {"nodes": [f"model.shop.{parent}" for parent in parents], "macros": []}}
+    reads: dict[str, Any] = {"depends_on": {"nodes": [f"model.shop.{parent}" for parent in parents], "macros": []}}
     return f"model.shop.{name}", entry(name=name, fqn=["shop", name], **reads, **more)
 
 
