@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -114,12 +115,20 @@ class DbtGraph:
         config, manifest = self.render_config, self._open_manifest()
         packages = read_dbt_project(self.project_path).packages_folder
         nodes = manifest.nodes(project_path=self.project_path, packages_folder=packages)
+        if (state := self._state()) is not None:
+            manifest.compare_with(state, now=self.project_path / "target")
         selector = config.selector
         if not (config.select or config.exclude or selector):
             if (selector := manifest.default_selector) is None:
                 return nodes, nodes
             logger.info("Nothing is selected, so the default selector %r counts, as in dbt.", selector)
         return self._selected(nodes, manifest.path, lambda: manifest.selected(config.select, config.exclude, selector))
+
+    def _state(self) -> Path | None:
+        """Where the artifacts are that a selection compares with: dbt's own variable names the folder."""
+        env = {**os.environ, **(self.render_config.env_vars or self.project.env_vars or {})}
+        named = env.get("DBT_ENGINE_STATE") or env.get("DBT_STATE")
+        return self.project_path / named if named else None
 
     def _open_manifest(self) -> Manifest:
         path = self.project.manifest_path

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -22,6 +22,9 @@ from cosmos_venv.project.node import DbtNode
 from cosmos_venv.project.selection import Definitions, SelectionGraph, evaluate, from_lists
 from cosmos_venv.project.selection.tree import Part
 from cosmos_venv.project.text_file import utf_8
+
+if TYPE_CHECKING:
+    from cosmos_venv.project.selection.comparison import Comparison
 
 OLDEST_SCHEMA = 9
 """The manifest schema of dbt 1.5, the first whose entries are like today's."""
@@ -70,7 +73,9 @@ class Manifest:
 
     def __init__(self, path: Path | str, content: bytes | None = None) -> None:
         self.path = path
-        self._content = _decode(path, _read(Path(path)) if content is None else content)
+        self._bytes = utf_8(_read(Path(path)) if content is None else content, str(path), way_out=_WAY_OUT)
+        self._content = _decode(path, self._bytes)
+        self._comparison: Comparison | None = None
         _refuse_old_schema(path, self._content.metadata.dbt_schema_version)
 
     @cached_property
@@ -97,6 +102,16 @@ class Manifest:
                 continue
             nodes[unique_id] = node
         return nodes
+
+    def compare_with(self, before: Path, *, now: Path) -> None:
+        """Let selections compare with another run: ``state:``, ``result:``, ``source_status:``.
+
+        :param before: folder with the artifacts of that run; read when a selection asks for it.
+        :param now: folder with the artifacts of this one.
+        """
+        from cosmos_venv.project.selection.comparison import Comparison
+
+        self._comparison = Comparison(before=before, content=self._bytes, now=now)
 
     @property
     def default_selector(self) -> str | None:
@@ -127,7 +142,7 @@ class Manifest:
     @cached_property
     def _graph(self) -> SelectionGraph:
         entries = {**self._entries, **self._decoded(self._content.others())}
-        return SelectionGraph(entries, project_name=self._content.metadata.project_name)
+        return SelectionGraph(entries, project_name=self._content.metadata.project_name, comparison=self._comparison)
 
     def _named(self, selector: str, indirect_selection: TestIndirectSelection) -> Part:
         entries = self._content.selectors or {}
@@ -162,7 +177,6 @@ class Manifest:
 
 
 def _decode(path: Path | str, content: bytes) -> _Manifest:
-    content = utf_8(content, str(path), way_out=_WAY_OUT)
     try:
         return _MANIFEST.decode(content)
     except msgspec.ValidationError as error:

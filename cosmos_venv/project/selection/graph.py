@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from cosmos_venv.project.entry import NodeEntry
 from cosmos_venv.project.selection.names import Names
+
+if TYPE_CHECKING:
+    from cosmos_venv.project.selection.comparison import Comparison
 
 Labels = Callable[[NodeEntry], Iterable[str]]
 
@@ -14,13 +18,21 @@ Labels = Callable[[NodeEntry], Iterable[str]]
 class SelectionGraph:
     """:param entries: every node of the manifest, by unique id, in the project's order.
     :param project_name: the root project's name in dbt.
+    :param comparison: what tells how nodes differ from another run's; None where there is none.
     """
 
-    def __init__(self, entries: Mapping[str, NodeEntry], *, project_name: str | None = None) -> None:
+    def __init__(
+        self,
+        entries: Mapping[str, NodeEntry],
+        *,
+        project_name: str | None = None,
+        comparison: Comparison | None = None,
+    ) -> None:
         self.entries = {
             unique_id: entry for unique_id, entry in entries.items() if (entry.config or {}).get("enabled") is not False
         }
         self.project_name = project_name
+        self.comparison = comparison
         self._labelled: dict[Labels, dict[str, list[str]]] = {}
 
     def labelled(self, labels: Labels) -> dict[str, list[str]]:
