@@ -87,6 +87,7 @@ __all__ = [
     "running_task",
     "show_rendered_fields",
     "to_boolean",
+    "variable",
     "venv_install_method",
 ]
 
@@ -98,6 +99,12 @@ def get_connection(conn_id: str) -> Connection:
     """
     connection: Connection = _first("BaseHook", "airflow.sdk", "airflow.hooks.base").get_connection(conn_id)
     return connection
+
+
+def variable(name: str) -> str | None:
+    """The text of the Airflow Variable of that name; None when there is none."""
+    value: str | None = _first("Variable", "airflow.sdk", "airflow.models").get(name, None)
+    return value
 
 
 def mask_in_logs(secret: str) -> None:

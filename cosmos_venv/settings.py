@@ -34,6 +34,13 @@ SETTINGS: dict[str, Setting] = {
     "enable_cache_dbt_ls": Setting(
         default=True, meaning="Whether the answer of dbt ls is kept, so that a project that is unchanged needs no dbt."
     ),
+    "remote_cache_dir": Setting(
+        default="",
+        meaning="Where answers of dbt ls are kept also, for other machines: a path or URL such as s3://bucket/cosmos.",
+    ),
+    "remote_cache_dir_conn_id": Setting(
+        default="", meaning="The Airflow connection for remote_cache_dir; the default of its storage when empty."
+    ),
     "enable_cache_partial_parse": Setting(
         default=True, meaning="Whether dbt's partial_parse.msgpack is kept, so that the next command parses less."
     ),
@@ -169,6 +176,8 @@ SETTINGS: dict[str, Setting] = {
 cache_dir: str
 enable_cache: bool
 enable_cache_dbt_ls: bool
+remote_cache_dir: str
+remote_cache_dir_conn_id: str
 enable_cache_partial_parse: bool
 build_only_running_task: bool
 enable_dataset_alias: bool

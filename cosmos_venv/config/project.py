@@ -8,12 +8,14 @@ from typing import Any
 from cosmos_venv.config.values import (
     as_path,
     folder_name,
-    local_manifest,
+    local_or_remote,
     refuse_no_mapping,
-    refuse_parameters_not_yet,
     require,
 )
-from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
+from cosmos_venv.remote import RemoteError, RemoteFile
+
+_SECONDS = 10.0
 
 
 class ProjectConfig:
@@ -23,16 +25,17 @@ class ProjectConfig:
     :param install_dbt_deps: run ``dbt deps`` before parsing and running.
     :param copy_dbt_packages: copy the packages folder for each command instead of linking to it, where ``dbt deps``
         does not run; None: as ``[cosmos] default_copy_dbt_packages`` says.
-    :param manifest_conn_id: not offered yet: only the default is taken.
+    :param manifest_conn_id: of the Airflow connection for a manifest that lies elsewhere; None: the default one of its
+        storage.
     :param models_relative_path: folder of the models, relative to the project; it must be there.
     :param seeds_relative_path: kept as ``seeds_path``; dbt itself goes by its ``dbt_project.yml``. Likewise snapshots.
-    :param manifest_path: a ``manifest.json`` on this machine; object storage is not offered yet.
+    :param manifest_path: a ``manifest.json`` on this machine, or its URL: ``https://``, ``s3://``, ``gs://``,
+        ``abfs://``, or of another storage that Airflow knows.
     :param project_name: default: the folder's name, up to a dot.
     :param env_vars: environment variables of every dbt command, text to text.
     :param dbt_vars: dbt's ``--vars``.
     :param partial_parse: False adds ``--no-partial-parse``.
-    :raises CosmosValueError: for a manifest without project path or name, a name without either, and for what is not
-        offered yet.
+    :raises CosmosValueError: for a manifest without project path or name, and for a name without either.
     """
 
     def __init__(
@@ -64,16 +67,15 @@ class ProjectConfig:
         self.models_path = self._below_project(models_relative_path)
         self.seeds_path = self._below_project(seeds_relative_path)
         self.snapshots_path = self._below_project(snapshots_relative_path)
-        self.manifest_path = local_manifest(manifest_path)
+        self.manifest_path = local_or_remote(manifest_path, "ProjectConfig.manifest_path")
         self.manifest_conn_id = manifest_conn_id
         self.project_name = project_name or (folder_name(self.dbt_project_path) if self.dbt_project_path else "")
         self.env_vars = env_vars
         self.dbt_vars = dbt_vars
         self.partial_parse = partial_parse
-        refuse_parameters_not_yet("ProjectConfig", vars(self))
 
     def validate_project(self) -> None:
-        """Nothing is checked when neither path nor manifest was given.
+        """Nothing is checked when neither path nor manifest was given. One that lies elsewhere is not asked for.
 
         :raises CosmosValueError: names the first of project file, models folder and manifest that is not there.
         """
@@ -81,12 +83,21 @@ class ProjectConfig:
             project_file = self.dbt_project_path / "dbt_project.yml"
             require(project_file.is_file(), "ProjectConfig.dbt_project_path", project_file, "dbt_project.yml")
             require(self.models_path.is_dir(), "ProjectConfig.models_relative_path", self.models_path, "models folder")
-        if self.manifest_path is not None:
+        if isinstance(self.manifest_path, Path):
             require(self.is_manifest_available(), "ProjectConfig.manifest_path", self.manifest_path, "manifest")
 
     def is_manifest_available(self) -> bool:
-        """Whether a manifest was given and is there."""
-        return self.manifest_path is not None and self.manifest_path.is_file()
+        """Whether a manifest was given and is there. One that lies elsewhere is asked for, but not read.
+
+        :raises CosmosLoadDbtException: when nobody can say whether it is there.
+        """
+        if not isinstance(self.manifest_path, str):
+            return self.manifest_path is not None and self.manifest_path.is_file()
+        file = RemoteFile(url=self.manifest_path, conn_id=self.manifest_conn_id)
+        try:
+            return file.exists(seconds=_SECONDS)
+        except RemoteError as error:
+            raise CosmosLoadDbtException(f"ProjectConfig.manifest_path {file}: {error}.") from None
 
     def _below_project(self, relative: str | Path) -> Path | None:
         return self.dbt_project_path / relative if self.dbt_project_path else None

@@ -16,7 +16,6 @@ from cosmos_venv.config.values import (
     member,
     refuse_no_mapping,
     refuse_not_callable,
-    refuse_not_yet,
     refuse_parameters_not_yet,
     system_dbt,
     texts,
@@ -38,13 +37,18 @@ class RenderConfig:
 
     :param emit_datasets: handed to every task that runs a node; no assets are emitted yet.
     :param test_behavior: where tests stand in the DAG.
-    :param load_method: where the nodes come from. AUTOMATIC: a manifest if there is one, else ``dbt ls``.
+    :param load_method: where the nodes come from. AUTOMATIC: a manifest if there is one, else ``dbt ls`` if there is a
+        profile, else the project's files.
     :param invocation_mode: accepted for Cosmos's sake; ``dbt ls`` always runs as a process of its own here.
     :param select: dbt selection texts, a list; likewise ``exclude``.
     :param selector: name of a selector in ``selectors.yml``; where given, dbt ignores ``select`` and ``exclude``.
     :param dbt_executable_path: the dbt that parses; None: the one that runs, of ExecutionConfig or of the environment.
     :param dbt_project_path: the project as the DAG processor sees it, where that differs; kept as ``project_path``.
+    :param dbt_ls_path: for DBT_LS_FILE: what ``dbt ls --output json`` has written.
     :param enable_mock_profile: parse with mock credentials: the connection is not looked up.
+    :param airflow_vars_to_purge_dbt_ls_cache: names of Airflow Variables; when the value of one changes, dbt is asked
+        again.
+    :param airflow_vars_to_purge_dbt_yaml_selectors_cache: accepted for Cosmos's sake; no selectors are kept.
     :param group_nodes_by_folder: make a task group of each folder, around the tasks of the nodes in it.
     :param source_rendering_behavior: whether sources become tasks: a look at their freshness where they declare one,
         else a placeholder (ALL) or, where they have tests, the same look, which finds nothing to do.
@@ -97,6 +101,7 @@ class RenderConfig:
         self._warn_of_old_names()
         self._refuse_impossible()
         self.project_path = as_path(dbt_project_path)
+        self.dbt_ls_path = as_path(self.dbt_ls_path)
 
     @property
     def project_name(self) -> str:
@@ -125,7 +130,10 @@ class RenderConfig:
         }
         for name, kind in kinds.items():
             setattr(self, name, member(kind, getattr(self, name), f"RenderConfig.{name}"))
-        for name in ("select", "exclude"):
+        for name in (
+            *("select", "exclude", "airflow_vars_to_purge_dbt_ls_cache"),
+            "airflow_vars_to_purge_dbt_yaml_selectors_cache",
+        ):
             setattr(self, name, texts(getattr(self, name), f"RenderConfig.{name}"))
         refuse_no_mapping("RenderConfig.node_converters", self.node_converters)
         if self.node_converters:
@@ -156,5 +164,4 @@ class RenderConfig:
             refuse_not_callable(f"RenderConfig.{name}", getattr(self, name))
         for kind, converter in (self.node_converters or {}).items():
             refuse_not_callable(f"RenderConfig.node_converters[{kind.value!r}]", converter)
-        refuse_not_yet("RenderConfig.load_method", self.load_method)
         refuse_parameters_not_yet("RenderConfig", vars(self))

@@ -10,28 +10,15 @@ from enum import Enum
 from pathlib import Path
 from typing import TypeVar
 
-from cosmos_venv.constants import LoadMode
 from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.remote import url_of
 from cosmos_venv.yaml_text import load_yaml
 
 E = TypeVar("E", bound=Enum)
 
-# Everything of Cosmos's configuration that this release lacks stands here, so that nothing is taken and then ignored.
-_NOT_YET: dict[Enum, str] = {
-    LoadMode.CUSTOM: "LoadMode.DBT_LS or LoadMode.DBT_MANIFEST",
-    LoadMode.DBT_LS_FILE: "LoadMode.DBT_LS or LoadMode.DBT_MANIFEST",
-    LoadMode.DBT_LS_CACHE: "LoadMode.DBT_LS",
-}
-
-# Likewise its parameters, with their defaults: any other value is refused.
+# Parameters of Cosmos's configuration that this release lacks, with their defaults: any other value is refused.
 PARAMETERS_NOT_YET: Mapping[str, Mapping[str, object]] = {
-    "ProjectConfig": {"manifest_conn_id": None},
     "ExecutionConfig": {"async_py_requirements": None, "setup_operator_args": None},
-    "RenderConfig": {
-        "airflow_vars_to_purge_dbt_ls_cache": [],
-        "airflow_vars_to_purge_dbt_yaml_selectors_cache": [],
-        "dbt_ls_path": None,
-    },
 }
 
 
@@ -43,12 +30,6 @@ def system_dbt() -> str:
 def not_yet(parameter: str, value: object, instead: str) -> CosmosValueError:
     """The error for what Cosmos has and this release lacks."""
     return CosmosValueError(f"{parameter}={value}: cosmos-venv does not have this yet; use {instead}.")
-
-
-def refuse_not_yet(parameter: str, value: Enum) -> None:
-    """:raises CosmosValueError: for a member of one of Cosmos's enums that this release lacks."""
-    if value in _NOT_YET:
-        raise not_yet(parameter, value, _NOT_YET[value])
 
 
 def refuse_parameters_not_yet(owner: str, given: Mapping[str, object]) -> None:
@@ -87,11 +68,15 @@ def folder_name(path: Path) -> str:
     return Path(os.path.abspath(path)).stem  # noqa: PTH100 - pathlib's absolute() keeps dots, its resolve() follows links
 
 
-def local_manifest(value: str | Path | None) -> Path | None:
-    """:raises CosmosValueError: for a URL."""
-    if value and "://" in str(value):
-        raise not_yet("ProjectConfig.manifest_path", value, "the path of a file on this machine")
-    return as_path(value)
+def local_or_remote(value: str | Path | None, parameter: str) -> Path | str | None:
+    """A path on this machine, or a URL as it was given.
+
+    :raises CosmosValueError: for a URL that a ``Path`` was made of.
+    """
+    if not value:
+        return None
+    url = url_of(value, parameter)
+    return Path(str(value).removeprefix("file://")) if url is None else url
 
 
 def refuse_no_mapping(parameter: str, value: object) -> None:

@@ -17,9 +17,12 @@ def identity_of(executable: str) -> str:
     For a dbt whose packages are not found beside it, such as a script that starts one elsewhere, it is the script's
     own time and size: dbt itself then looks whether a parse file is of its version.
     """
-    real = os.path.realpath(executable)
-    folders = _site_packages(Path(real).parent.parent)
-    return "\n".join([executable, *(_dbt_packages(folders) or _stamp(real))])
+    return "\n".join([executable, *(packages_beside(executable) or _stamp(os.path.realpath(executable)))])
+
+
+def packages_beside(executable: str) -> list[str]:
+    """dbt's packages in the environment of this program, each with its version; the same on every machine."""
+    return _dbt_packages(_site_packages(Path(os.path.realpath(executable)).parent.parent))
 
 
 def in_this_python() -> str:

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cosmos_venv.managed.arguments import VirtualenvArguments, is_template, kept_directory, without_worker_python
-    from cosmos_venv.managed.cache import cache_dir, kept_fingerprints, kept_listings, kept_plans
+    from cosmos_venv.managed.cache import (
+        cache_dir,
+        kept_fingerprints,
+        kept_listings,
+        kept_manifests,
+        kept_plans,
+        remote_listings,
+    )
     from cosmos_venv.managed.configured import directory_mode, prune_limits, upkeep
     from cosmos_venv.managed.foreground import building_in_foreground
     from cosmos_venv.managed.kept import copies_packages, parsed_project, project_packages
@@ -21,7 +28,7 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "arguments": ("VirtualenvArguments", "is_template", "kept_directory", "without_worker_python"),
-    "cache": ("cache_dir", "kept_fingerprints", "kept_listings", "kept_plans"),
+    "cache": (*("cache_dir", "kept_fingerprints", "kept_listings", "kept_manifests", "kept_plans", "remote_listings"),),
     "configured": ("directory_mode", "prune_limits", "upkeep"),
     "foreground": ("building_in_foreground",),
     "kept": ("copies_packages", "parsed_project", "project_packages"),
@@ -40,11 +47,13 @@ __all__ = [
     "kept_directory",
     "kept_fingerprints",
     "kept_listings",
+    "kept_manifests",
     "kept_plans",
     "managed_environment",
     "parsed_project",
     "project_packages",
     "prune_limits",
+    "remote_listings",
     "seconds_for_a_parse",
     "upkeep",
     "without_worker_python",

@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cosmos_venv import settings
 from cosmos_venv.dbt.kept_files import KeptFiles
+
+if TYPE_CHECKING:
+    from cosmos_venv.remote.folder import RemoteFolder
 
 
 def cache_dir() -> Path:
@@ -20,6 +24,21 @@ def kept_listings() -> KeptFiles | None:
     if not (settings.enable_cache and settings.enable_cache_dbt_ls):
         return None
     return KeptFiles(folder=cache_dir() / "dbt-ls-v1", suffix=".jsonl")
+
+
+def remote_listings() -> RemoteFolder | None:
+    """What ``dbt ls`` has said on other machines; None where nothing is to be kept, or nowhere else."""
+    if not settings.remote_cache_dir or kept_listings() is None:
+        return None
+    from cosmos_venv.remote.folder import RemoteFolder
+
+    url = f"{settings.remote_cache_dir.rstrip('/')}/dbt-ls-v1"
+    return RemoteFolder(url=url, conn_id=settings.remote_cache_dir_conn_id or None)
+
+
+def kept_manifests() -> KeptFiles | None:
+    """Copies of manifests that lie elsewhere; None where nothing is to be kept."""
+    return KeptFiles(folder=cache_dir() / "manifests-v1", suffix=".copy", most=20) if settings.enable_cache else None
 
 
 def kept_plans() -> KeptFiles | None:

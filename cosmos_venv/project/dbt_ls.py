@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -14,6 +16,10 @@ from cosmos_venv.dbt.project_file import DEFAULT_PACKAGES_FOLDER
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.project.entry import Folders, NodeEntry, to_node
 from cosmos_venv.project.node import DbtNode
+from cosmos_venv.yaml_text import load_yaml
+
+if TYPE_CHECKING:
+    from cosmos_venv.project.load import DbtGraph
 
 LS_OUTPUT_KEYS = (
     "name",
@@ -67,6 +73,14 @@ def ls_arguments(
     return arguments
 
 
+def variables_of(graph: DbtGraph) -> Mapping[str, object] | None:
+    """What the tasks get too: ``operator_args["vars"]``, a dict or YAML text, before ``ProjectConfig.dbt_vars``."""
+    given = graph.operator_args.get("vars")
+    if isinstance(given, str):
+        given = load_yaml(given)
+    return given if isinstance(given, Mapping) and given else graph.project.dbt_vars or None
+
+
 def parse_dbt_ls_output(
     lines: Iterable[str],
     *,
@@ -86,23 +100,58 @@ def parse_dbt_ls_output(
     """
     folders = Folders(project=project_path, root_package=root_package, packages=packages_folder)
     nodes = {}
-    for number, line in enumerate(lines, start=1):
-        node = _node(log_line.message(line), folders, number)
+    for line in node_lines(lines):
+        try:
+            node = to_node(line.entry(), unique_id=line.unique_id, folders=folders)
+        except ValueError as error:
+            raise line.unreadable(error) from error
         if node is not None:
             nodes[node.unique_id] = node
     return nodes
 
 
-def _node(line: str, folders: Folders, number: int) -> DbtNode | None:
-    if not (line.lstrip().startswith("{") and '"unique_id"' in line):
-        return None
-    try:
-        head = _HEAD.decode(line)
-        if head.unique_id is None or head.resource_type is None:
-            return None
-        return to_node(_ENTRY.decode(line), unique_id=head.unique_id, folders=folders)
-    except (msgspec.DecodeError, ValueError) as error:
-        raise CosmosLoadDbtException(
-            f"Line {number} of the output of dbt ls is a node that cannot be read: {error}. "
-            f"The line begins: {line.strip()[:_SHOWN]}"
-        ) from error
+@dataclass(frozen=True, kw_only=True)
+class NodeLine:
+    """A line that is a node.
+
+    :param where: what it is a line of, for errors.
+    """
+
+    number: int
+    text: str
+    where: str
+    unique_id: str = ""
+
+    def entry(self) -> NodeEntry:
+        """What it says of the node.
+
+        :raises CosmosLoadDbtException: when it cannot be read, with the line.
+        """
+        try:
+            return _ENTRY.decode(self.text)
+        except msgspec.DecodeError as error:
+            raise self.unreadable(error) from error
+
+    def unreadable(self, error: Exception) -> CosmosLoadDbtException:
+        """The error for a line that cannot be read."""
+        return CosmosLoadDbtException(
+            f"Line {self.number} of {self.where} is a node that cannot be read: {error}. "
+            f"The line begins: {self.text.strip()[:_SHOWN]}"
+        )
+
+
+def node_lines(lines: Iterable[str], where: str = "the output of dbt ls") -> Iterator[NodeLine]:
+    """The lines that are nodes; those of dbt's log are passed over.
+
+    :raises CosmosLoadDbtException: for a node that is cut off, with the line.
+    """
+    for number, each in enumerate(lines, start=1):
+        text = log_line.message(each)
+        if not (text.lstrip().startswith("{") and '"unique_id"' in text):
+            continue
+        try:
+            head = _HEAD.decode(text)
+        except msgspec.DecodeError as error:
+            raise NodeLine(number=number, text=text, where=where).unreadable(error) from error
+        if head.unique_id is not None and head.resource_type is not None:
+            yield NodeLine(number=number, text=text, where=where, unique_id=head.unique_id)

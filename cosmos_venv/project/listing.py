@@ -5,23 +5,25 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cosmos_venv import managed, settings
-from cosmos_venv.dbt.kept_files import KeptFiles
+from cosmos_venv.compat import variable
 from cosmos_venv.dbt.package_files import LOCK_FILE, local_package, read_package_files
 from cosmos_venv.dbt.project_file import read_dbt_project
+from cosmos_venv.dbt.state import NAMES
 from cosmos_venv.exceptions import CosmosLoadDbtException
-from cosmos_venv.project.dbt_ls import ls_arguments
+from cosmos_venv.project.dbt_ls import ls_arguments, variables_of
 from cosmos_venv.project.fingerprint import fingerprint, variables_named_in
+from cosmos_venv.project.kept_listings import KeptListings
 from cosmos_venv.project.ls_process import (
     DbtInstallation,
     environment_of,
     installation,
     run_dbt_ls,
-    variables_of,
     wants_deps,
 )
 
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from cosmos_venv.project.load import DbtGraph
 
 logger = logging.getLogger(__name__)
+
+_STATES = ("DBT_ENGINE_STATE", "DBT_STATE", "DBT_ENGINE_DEFER_STATE", "DBT_DEFER_STATE")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,13 +45,14 @@ class Listing:
     was_kept: bool
 
 
-def list_nodes(graph: DbtGraph) -> Listing:
+def list_nodes(graph: DbtGraph, *, only_kept: bool = False) -> Listing:
     """What ``dbt ls`` says of the graph's project and selection, or has said while nothing that matters has changed.
 
     Where several processes want to know the same, one asks dbt and the others wait for its answer.
 
+    :param only_kept: take what dbt has said, and never start it.
     :raises CosmosLoadDbtException: when dbt fails, with its own last lines; when the environment is not ready yet, or
-        another process's dbt is not in the time that Airflow leaves for a DAG file.
+        another process's dbt is not in the time that Airflow leaves for a DAG file; when nothing is kept that must be.
     :raises CosmosConfigException: when the dbt executable cannot be started.
     """
     assert graph.profile_config is not None  # noqa: S101 - DbtGraph.load has refused that
@@ -56,37 +61,62 @@ def list_nodes(graph: DbtGraph) -> Listing:
         installation(graph) as dbt,
         graph.profile_config.ensure_profile(use_mock_values=uses_mock) as (profile, secrets),
     ):
-        kept = managed.kept_listings()
-        digest = None if kept is None else _digest(graph, dbt, profile)
-        if kept is None or digest is None:
+        kept = _kept_listings(graph, dbt, profile)
+        if kept is not None and (lines := kept.read()) is not None:
+            return Listing(lines=lines, was_kept=True)
+        if only_kept:
+            lines = None if kept is None else kept.read_elsewhere()
+            if lines is None:
+                raise CosmosLoadDbtException(_nothing_kept(graph, is_kept_at_all=kept is not None))
+            return Listing(lines=lines, was_kept=True)
+        if kept is None:
             return Listing(lines=run_dbt_ls(graph, dbt, profile, secrets), was_kept=False)
-        if (listing := _kept(kept, digest, graph)) is not None:
-            return listing
-        wait = managed.seconds_for_a_parse()
-        with kept.turn(digest, wait=wait, report=_report_waiting) as has_turn:
-            if (listing := _kept(kept, digest, graph)) is not None:
-                return listing
-            if not has_turn:
-                raise CosmosLoadDbtException(
-                    f"Another process has been running dbt ls for {graph.project_path} for more than {wait:.0f} s. The "
-                    "next parse finds its answer; [core] dagbag_import_timeout says how long a parse may take."
-                )
-            lines = run_dbt_ls(graph, dbt, profile, secrets)
-            text = "\n".join(lines).encode(errors="surrogateescape")
-            kept.write(digest, b"\n".join([_check(text), text]))
-            return Listing(lines=lines, was_kept=False)
+        return _in_turn(graph, kept, lambda: run_dbt_ls(graph, dbt, profile, secrets))
 
 
-def _kept(kept: KeptFiles, digest: str, graph: DbtGraph) -> Listing | None:
+def _in_turn(graph: DbtGraph, kept: KeptListings, ask: Callable[[], list[str]]) -> Listing:
+    wait = managed.seconds_for_a_parse()
+    with kept.files.turn(kept.digest, wait=wait, report=_report_waiting) as has_turn:
+        lines = kept.read()
+        if lines is None and not has_turn:
+            raise CosmosLoadDbtException(
+                f"Another process has been running dbt ls for {graph.project_path} for more than {wait:.0f} s. The "
+                "next parse finds its answer; [core] dagbag_import_timeout says how long a parse may take."
+            )
+        if lines is None:
+            lines = kept.read_elsewhere()
+        if lines is not None:
+            return Listing(lines=lines, was_kept=True)
+        lines = ask()
+        kept.write(lines)
+        return Listing(lines=lines, was_kept=False)
+
+
+def _kept_listings(graph: DbtGraph, dbt: DbtInstallation, profile: Path) -> KeptListings | None:
+    """None where nothing is to be kept, or cannot be."""
+    files = managed.kept_listings()
+    digest = None if files is None else _digest(graph, dbt, profile)
+    if files is None or digest is None:
+        return None
     is_pinned = not wants_deps(graph) or (graph.project_path / LOCK_FILE).is_file()
-    content = kept.read(digest, max_age=None if is_pinned else settings.packages_max_age)
-    check, _, text = (content or b"").partition(b"\n")
-    # One that was cut short would be a project without nodes.
-    return Listing(lines=text.decode(errors="replace").splitlines(), was_kept=True) if check == _check(text) else None
+    return KeptListings(
+        digest=digest,
+        files=files,
+        max_age=None if is_pinned else settings.packages_max_age,
+        remote=managed.remote_listings(),
+    )
 
 
-def _check(text: bytes) -> bytes:
-    return hashlib.sha256(text).hexdigest().encode()
+def _nothing_kept(graph: DbtGraph, *, is_kept_at_all: bool) -> str:
+    reason = (
+        "for this content, dbt, profile, target, variables and selection"
+        if is_kept_at_all
+        else "because [cosmos] enable_cache or enable_cache_dbt_ls is off, or a name in the project is made by Jinja"
+    )
+    return (
+        f"LoadMode.DBT_LS_CACHE: no answer of dbt ls for {graph.project_path} is kept {reason}. Load it once with "
+        "LoadMode.DBT_LS, or use that always: it starts no dbt while the answer is kept."
+    )
 
 
 def _report_waiting() -> None:
@@ -112,7 +142,7 @@ def _digest(graph: DbtGraph, dbt: DbtInstallation, profile: Path) -> str | None:
     env = environment_of(graph, dbt)
     names = {name for names in named for name in names or ()} | {name for name in env if name.startswith("DBT_")}
     matters = [
-        [dbt.identity, dbt.executable],
+        dbt.which,
         [content.digest for content in contents],
         written,
         graph.profile_config.profile_name,
@@ -120,5 +150,14 @@ def _digest(graph: DbtGraph, dbt: DbtInstallation, profile: Path) -> str | None:
         ls_arguments(graph.render_config, graph.project, dbt_vars=variables_of(graph)),
         has_deps,
         {name: env[name] for name in sorted(names) if name in env},
+        [[name, variable(name)] for name in graph.render_config.airflow_vars_to_purge_dbt_ls_cache],
+        _state(env, project_dir),
     ]
     return hashlib.sha256(json.dumps(matters).encode()).hexdigest()
+
+
+def _state(env: Mapping[str, str], project_dir: Path) -> list[str]:
+    """What ``state:`` and ``result:`` compare with, of which dbt is told the folder by a variable."""
+    folders = [project_dir / env[name] for name in _STATES if env.get(name)]
+    files = [folder / name for folder in folders for name in NAMES]
+    return [hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from cosmos_venv import managed
 from cosmos_venv.constants import ExecutionMode
 from cosmos_venv.dbt.command import vars_flags
-from cosmos_venv.dbt.installed import identity_of
+from cosmos_venv.dbt.installed import identity_of, packages_beside
 from cosmos_venv.dbt.outputs import Outputs, downloading_in_place, named_folders
 from cosmos_venv.dbt.package_files import has_packages
 from cosmos_venv.dbt.process import run_dbt
@@ -22,9 +22,8 @@ from cosmos_venv.dbt.results import Artifacts, failure_text
 from cosmos_venv.dbt.workspace import descriptors_of, workspace
 from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException, VirtualenvError
 from cosmos_venv.guarded import Cancellation
-from cosmos_venv.project.dbt_ls import ls_arguments
+from cosmos_venv.project.dbt_ls import ls_arguments, variables_of
 from cosmos_venv.started_guard import started_ahead
-from cosmos_venv.yaml_text import load_yaml
 
 if TYPE_CHECKING:
     from cosmos_venv.dbt.partial_parse import ParsedProject
@@ -46,6 +45,11 @@ class DbtInstallation:
     is_managed: bool = False
     identity: str
     virtualenv_dir: Path | None = None
+
+    @property
+    def which(self) -> list[object]:
+        """All by which its answers may differ. A managed one is the same on every machine, wherever it stands."""
+        return [self.identity, packages_beside(self.executable) if self.is_managed else self.executable]
 
 
 def wants_deps(graph: DbtGraph) -> bool:
@@ -102,14 +106,6 @@ def _parsed_project(
         variables=variables,
         which_dbt=dbt.identity,
     )
-
-
-def variables_of(graph: DbtGraph) -> Mapping[str, object] | None:
-    """What the tasks get too: ``operator_args["vars"]``, a dict or YAML text, before ``ProjectConfig.dbt_vars``."""
-    given = graph.operator_args.get("vars")
-    if isinstance(given, str):
-        given = load_yaml(given)
-    return given if isinstance(given, Mapping) and given else graph.project.dbt_vars or None
 
 
 def _run(

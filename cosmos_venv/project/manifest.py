@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -21,6 +21,10 @@ from cosmos_venv.project.entry import Folders, NodeEntry, to_node
 from cosmos_venv.project.node import DbtNode
 from cosmos_venv.project.selection import Definitions, SelectionGraph, evaluate, from_lists
 from cosmos_venv.project.selection.tree import Part
+from cosmos_venv.project.text_file import utf_8
+
+if TYPE_CHECKING:
+    from cosmos_venv.project.selection.comparison import Comparison
 
 OLDEST_SCHEMA = 9
 """The manifest schema of dbt 1.5, the first whose entries are like today's."""
@@ -75,12 +79,15 @@ class Manifest:
     """What a ``manifest.json`` of dbt 1.5 or later says.
 
     :param path: the manifest, a local file.
+    :param content: of a manifest that lies elsewhere; ``path`` is what it is called in errors then.
     :raises CosmosLoadDbtException: when the file cannot be read as one.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._content = _decode(path)
+    def __init__(self, path: Path | str, content: bytes | None = None) -> None:
+        self.path = path
+        self._bytes = utf_8(_read(Path(path)) if content is None else content, str(path), way_out=_WAY_OUT)
+        self._content = _decode(path, self._bytes)
+        self._comparison: Comparison | None = None
         _refuse_old_schema(path, self._content.metadata.dbt_schema_version)
 
     @cached_property
@@ -91,7 +98,8 @@ class Manifest:
     def nodes(self, *, project_path: Path, packages_folder: str = DEFAULT_PACKAGES_FOLDER) -> dict[str, DbtNode]:
         """Every node by unique id, in the manifest's order: nodes, sources, exposures, unit tests.
 
-        Analyses are among them, which ``dbt ls`` leaves out: a node converter may make something of them.
+        Analyses are among them, which ``dbt ls`` leaves out: a node converter may make something of them. What is
+        disabled is left out, as ``dbt ls`` leaves it out.
 
         :param project_path: folder of the project that the manifest describes; no file in it is looked at.
         :param packages_folder: where dbt installs packages, relative to the project.
@@ -104,11 +112,21 @@ class Manifest:
         try:
             for unique_id, entry in self._entries.items():
                 node = to_node(entry, unique_id=unique_id, folders=folders)
-                if node is not None:
+                if node is not None and node.config.get("enabled") is not False:
                     nodes[unique_id] = node
         except ValueError as error:
-            raise _blaming(self._path, unique_id, error) from error
+            raise _blaming(self.path, unique_id, error) from error
         return nodes
+
+    def compare_with(self, before: Path, *, now: Path) -> None:
+        """Let selections compare with another run: ``state:``, ``result:``, ``source_status:``.
+
+        :param before: folder with the artifacts of that run; read when a selection asks for it.
+        :param now: folder with the artifacts of this one.
+        """
+        from cosmos_venv.project.selection.comparison import Comparison
+
+        self._comparison = Comparison(before=before, content=self._bytes, now=now)
 
     @property
     def default_selector(self) -> str | None:
@@ -139,15 +157,15 @@ class Manifest:
 
     @cached_property
     def _graph(self) -> SelectionGraph:
-        entries = {**self._entries, **_decoded_entries(self._path, self._content.others())}
-        return SelectionGraph(entries, project_name=self._content.metadata.project_name)
+        entries = {**self._entries, **_decoded_entries(self.path, self._content.others())}
+        return SelectionGraph(entries, project_name=self._content.metadata.project_name, comparison=self._comparison)
 
     def _named(self, selector: str, indirect_selection: TestIndirectSelection) -> Part:
         entries = self._content.selectors or {}
         if selector not in entries:
             known = f"It has: {', '.join(sorted(entries))}." if entries else "It has none at all."
             raise CosmosLoadDbtException(
-                f"RenderConfig.selector={selector!r} is not in {self._path}. {known} Define it in selectors.yml and "
+                f"RenderConfig.selector={selector!r} is not in {self.path}. {known} Define it in selectors.yml and "
                 "write the manifest anew."
             )
         definitions = {
@@ -156,15 +174,12 @@ class Manifest:
             if isinstance(entry, dict) and "definition" in entry
         }
         if selector not in definitions:
-            raise CosmosValueError(f"{self._path}: selector {selector!r} has no definition. {_WAY_OUT}")
+            raise CosmosValueError(f"{self.path}: selector {selector!r} has no definition. {_WAY_OUT}")
         return Definitions(definitions, indirect_selection).tree(selector)
 
 
 @no_collection()
-def _decode(path: Path) -> _Manifest:
-    content = _read(path)
-    if not content.strip():
-        raise CosmosLoadDbtException(f"{path} is empty. {_WAY_OUT}")
+def _decode(path: Path | str, content: bytes) -> _Manifest:
     try:
         return _MANIFEST.decode(content)
     except msgspec.ValidationError as error:
@@ -176,7 +191,7 @@ def _decode(path: Path) -> _Manifest:
         raise CosmosLoadDbtException(f"{path} {what}: {error}. {_WAY_OUT}") from error
 
 
-def _blame_an_entry(path: Path, content: bytes) -> None:
+def _blame_an_entry(path: Path | str, content: bytes) -> None:
     """Raises for the schema, if that is too old, or for the first entry that cannot be read, if it is an entry."""
     try:
         manifest = _ENTRIES.decode(content)
@@ -187,7 +202,7 @@ def _blame_an_entry(path: Path, content: bytes) -> None:
         _decoded_entries(path, section or {})
 
 
-def _decoded_entries(path: Path, raw_entries: Mapping[str, msgspec.Raw]) -> dict[str, NodeEntry]:
+def _decoded_entries(path: Path | str, raw_entries: Mapping[str, msgspec.Raw]) -> dict[str, NodeEntry]:
     entries = {}
     for unique_id, raw in raw_entries.items():
         try:
@@ -197,7 +212,7 @@ def _decoded_entries(path: Path, raw_entries: Mapping[str, msgspec.Raw]) -> dict
     return entries
 
 
-def _blaming(path: Path, unique_id: str, error: ValueError) -> CosmosLoadDbtException:
+def _blaming(path: Path | str, unique_id: str, error: Exception) -> CosmosLoadDbtException:
     return CosmosLoadDbtException(f"{path}: entry {unique_id}: {error}. {_WAY_OUT}")
 
 
@@ -210,7 +225,7 @@ def _read(path: Path) -> bytes:
         ) from error
 
 
-def _refuse_old_schema(path: Path, version: str) -> None:
+def _refuse_old_schema(path: Path | str, version: str) -> None:
     """A manifest that names no version, as hand-made ones do, is taken as it is."""
     found = _VERSION.search(version)
     if found and int(found.group(1)) < OLDEST_SCHEMA:

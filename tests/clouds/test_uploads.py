@@ -1,4 +1,4 @@
-"""The tests of ``uploads.py``, run where Airflow's providers of the clouds are installed."""
+"""The tests of ``uploads.py`` and ``remote_files.py``, run where Airflow's providers of the clouds are installed."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ pytestmark = [
 ]
 
 
-def test_uploads_go_through_the_providers_own_hooks() -> None:
-    file = Path(__file__).with_name("uploads.py")
+@pytest.mark.parametrize("name", ["uploads", "remote_files"])
+def test_files_go_through_the_providers_own_hooks(name: str) -> None:
+    file = Path(__file__).with_name(f"{name}.py")
     options = ["-p", "no:cacheprovider", "-q", "--cosmos-implementation=cosmos_venv"]
 
     done = subprocess.run(

@@ -75,14 +75,27 @@ def test_a_project_path_that_does_not_exist_is_named(tmp_path: Path) -> None:
         ProjectConfig(tmp_path / "nowhere").validate_project()
 
 
-def test_a_manifest_elsewhere_than_on_this_machine_is_not_offered_yet() -> None:
-    with pytest.raises(CosmosValueError, match=r"manifest_path=s3://b/m\.json: cosmos-venv does not have this yet"):
-        ProjectConfig("shop", manifest_path="s3://b/m.json")
+@pytest.mark.parametrize("url", ["s3://b/m.json", "https://ana:word@docs.example/m.json?sig=abc"])
+def test_a_manifest_elsewhere_is_asked_for_when_it_is_read(url: str) -> None:
+    config = ProjectConfig(manifest_path=url, manifest_conn_id="store", project_name="shop")
+
+    config.validate_project()
+
+    assert (config.manifest_path, config.manifest_conn_id) == (url, "store")
 
 
-def test_what_is_not_offered_yet_is_refused_and_never_ignored() -> None:
-    with pytest.raises(CosmosValueError, match=r"manifest_conn_id=s3: .* use the default, None"):
-        ProjectConfig("shop", manifest_conn_id="s3")
+def test_a_file_url_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text("{}")
+
+    config = ProjectConfig(manifest_path=f"file://{tmp_path}/manifest.json", project_name="shop")
+
+    assert config.manifest_path == tmp_path / "manifest.json"
+    assert config.is_manifest_available()
+
+
+def test_a_url_that_a_path_was_made_of_is_refused() -> None:
+    with pytest.raises(CosmosValueError, match=r"manifest_path=.*s3:/b/m.json.* dropped a slash. Give a text"):
+        ProjectConfig("shop", manifest_path=Path("s3://b/m.json"))
 
 
 @pytest.mark.parametrize("name", ["env_vars", "dbt_vars"])

@@ -53,26 +53,6 @@ def test_another_text_is_refused_with_all_that_there_is() -> None:
         RenderConfig(test_behavior="never")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        ({"load_method": LoadMode.CUSTOM}, r"load_method=LoadMode\.CUSTOM: .* use LoadMode\.DBT_LS"),
-        ({"load_method": LoadMode.DBT_LS_FILE}, r"load_method=LoadMode\.DBT_LS_FILE"),
-        ({"load_method": LoadMode.DBT_LS_CACHE}, r"load_method=LoadMode\.DBT_LS_CACHE"),
-        (
-            {"airflow_vars_to_purge_dbt_ls_cache": ["X"]},
-            r"airflow_vars_to_purge_dbt_ls_cache=\['X'\]: .* default, \[\]",
-        ),
-        ({"airflow_vars_to_purge_dbt_yaml_selectors_cache": ["X"]}, "purge_dbt_yaml_selectors_cache="),
-        ({"dbt_ls_path": "ls.jsonl"}, "dbt_ls_path=ls.jsonl: .* default, None"),
-    ],
-    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
-)
-def test_what_is_not_offered_yet_is_refused_and_never_ignored(arguments: dict[str, Any], words: str) -> None:
-    with pytest.raises(CosmosValueError, match=words):
-        RenderConfig(**arguments)
-
-
 def test_an_empty_value_of_what_is_not_offered_yet_says_nothing() -> None:
     config = RenderConfig(node_converters={}, airflow_vars_to_purge_dbt_ls_cache=None)  # type: ignore[arg-type]
 

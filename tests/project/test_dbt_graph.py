@@ -153,7 +153,7 @@ def test_the_manifest_mode_needs_a_manifest() -> None:
 
 
 def test_dbt_ls_needs_a_profile() -> None:
-    made = graph(ProjectConfig(DATA), profile_config=None)
+    made = graph(ProjectConfig(DATA), RenderConfig(load_method=LoadMode.DBT_LS), profile_config=None)
 
     with pytest.raises(CosmosLoadDbtException, match="dbt ls needs a profile"):
         made.load()

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from cosmos_venv.project.entry import NodeEntry
 from cosmos_venv.project.selection.names import Names
+
+if TYPE_CHECKING:
+    from cosmos_venv.project.selection.comparison import Comparison
 
 Labels = Callable[[NodeEntry], Iterable[str]]
 _TESTS = ("test", "unit_test")
@@ -15,9 +19,16 @@ _TESTS = ("test", "unit_test")
 class SelectionGraph:
     """:param entries: every node of the manifest, by unique id, in the project's order.
     :param project_name: the root project's name in dbt.
+    :param comparison: what tells how nodes differ from another run's; None where there is none.
     """
 
-    def __init__(self, entries: Mapping[str, NodeEntry], *, project_name: str | None = None) -> None:
+    def __init__(
+        self,
+        entries: Mapping[str, NodeEntry],
+        *,
+        project_name: str | None = None,
+        comparison: Comparison | None = None,
+    ) -> None:
         self.entries = dict(entries)
         # dbt itself keeps these apart from the others, so that there are hardly any.
         for unique_id in [
@@ -25,6 +36,7 @@ class SelectionGraph:
         ]:
             del self.entries[unique_id]
         self.project_name = project_name
+        self.comparison = comparison
         self._labelled: dict[Labels, dict[str, list[str]]] = {}
 
     def labelled(self, labels: Labels) -> dict[str, list[str]]:

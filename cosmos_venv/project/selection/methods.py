@@ -205,12 +205,20 @@ def _compare_versions(left: str | float, right: str | float) -> int:
     return (numbers[0] > numbers[1]) - (numbers[0] < numbers[1])
 
 
-def _refuse(_: SelectionGraph, criterion: Criterion) -> Iterable[str]:
-    raise CosmosValueError(
-        f"{criterion.method} compares with the artifacts of another run, and none are given. "
-        "Let dbt select when a task runs: an operator of your own with this item as select, and "
-        'state="last_success" or a folder (docs/operators.md).'
-    )
+def _by_comparison(name: str) -> Callable[[SelectionGraph, Criterion], Iterable[str]]:
+    """A finder that compares with another run."""
+
+    def find_compared(graph: SelectionGraph, criterion: Criterion) -> Iterable[str]:
+        if graph.comparison is None:
+            raise CosmosValueError(
+                f"{criterion.method} compares with the artifacts of another run, and none are given. Name their folder "
+                "as DBT_STATE in ProjectConfig.env_vars. Or let dbt select when a task runs: an operator of your own "
+                'with this item as select, and state="last_success" or a folder (docs/operators.md).'
+            )
+        found: Iterable[str] = getattr(graph.comparison, name)(graph.entries, criterion.value)
+        return found
+
+    return find_compared
 
 
 _FINDERS: dict[str, Callable[[SelectionGraph, Criterion], Iterable[str]]] = {
@@ -224,12 +232,12 @@ _FINDERS: dict[str, Callable[[SelectionGraph, Criterion], Iterable[str]]] = {
     "package": _find_package,
     "path": _find_path,
     "resource_type": _find_resource_type,
-    "result": _refuse,
+    "result": _by_comparison("result"),
     "saved_query": _by_name("saved_query"),
     "semantic_model": _by_name("semantic_model"),
     "source": _find_source,
-    "source_status": _refuse,
-    "state": _refuse,
+    "source_status": _by_comparison("source_status"),
+    "state": _by_comparison("state"),
     "tag": _by_label(_tags),
     "test_name": _by_label(_test_names),
     "test_type": _find_test_type,

@@ -1,6 +1,8 @@
 """dbt's own answer to many selections of one project. Run by a Python that has dbt; orders on stdin, answers on stdout.
 
-    python dbt_side.py PROJECT < orders.json
+    python dbt_side.py PROJECT [STATE] < orders.json
+
+STATE is a folder with the artifacts of another run, relative to the project.
 
 An order is ``{"select": […], "exclude": […], "indirect_selection": "eager"}``, an answer a list of ids or the error's
 name.
@@ -13,21 +15,30 @@ import json
 import os
 import sys
 from argparse import Namespace
+from pathlib import Path
 from typing import Any
 
 from dbt.cli.main import dbtRunner
 from dbt.compilation import Linker
+from dbt.contracts.state import PreviousState
 from dbt.flags import set_from_args
 from dbt.graph import Graph, NodeSelector
 from dbt.graph.cli import parse_difference
 
 
-def answer(graph: Any, manifest: Any, order: dict[str, Any]) -> list[str] | str:
+def answer(graph: Any, manifest: Any, order: dict[str, Any], state: PreviousState | None) -> list[str] | str:
     """Ids, or the name of the error."""
-    set_from_args(Namespace(INDIRECT_SELECTION=order["indirect_selection"], WARN_ERROR=False), {})
+    set_from_args(
+        Namespace(
+            INDIRECT_SELECTION=order["indirect_selection"],
+            WARN_ERROR=False,
+            STATE_MODIFIED_COMPARE_MORE_UNRENDERED_VALUES=False,
+        ),
+        {},
+    )
     try:
         spec = parse_difference(order["select"] or None, order["exclude"] or None)
-        return sorted(NodeSelector(graph, manifest, None, include_empty_nodes=True).get_selected(spec))
+        return sorted(NodeSelector(graph, manifest, state, include_empty_nodes=True).get_selected(spec))
     except Exception as error:  # noqa: BLE001 - whatever it is, it is dbt's answer
         return type(error).__name__
 
@@ -41,7 +52,8 @@ def main() -> None:
         linker = Linker()
         linker.link_graph(manifest)
         graph = Graph(linker.graph)
-        answers = [answer(graph, manifest, order) for order in json.load(sys.stdin)]
+        state = PreviousState(Path(sys.argv[2]), Path("target"), Path.cwd()) if len(sys.argv) > 2 else None
+        answers = [answer(graph, manifest, order, state) for order in json.load(sys.stdin)]
     json.dump(answers, sys.stdout)
 
 

@@ -1,0 +1,10 @@
+"""Which nodes do the files of a project make, read without dbt? ``LoadMode.CUSTOM``.
+
+What follows from Jinja alone is not seen: references inside macros, names made up at run time. dbt knows them.
+"""
+
+from __future__ import annotations
+
+from cosmos_venv.project.custom.parse import parse_project
+
+__all__ = ["parse_project"]

@@ -1,0 +1,118 @@
+"""Which data tests does YAML declare, and how are they called? By the names and ids that dbt gives them."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cosmos_venv.exceptions import CosmosLoadDbtException
+
+# Among the arguments of a test these configure it.
+_CONFIG = (
+    *("severity", "tags", "enabled", "where", "limit", "warn_if", "error_if", "fail_calc", "store_failures"),
+    *("store_failures_as", "meta", "database", "schema", "alias"),
+)
+_HASH_LENGTH = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """What tests are declared on.
+
+    :param shown: as test names have it: ``orders``, ``orders_v2``, ``raw_orders`` for a table of a source.
+    :param call: by which SQL reads it: ``ref('orders')``.
+    """
+
+    shown: str
+    call: str
+    prefix: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenericTest:
+    """:param kind: name of the test that is applied: ``unique``.
+    :param name: of this one: ``unique_orders_id``.
+    :param digest: the end of its id.
+    :param expressions: arguments that may read other nodes.
+    """
+
+    kind: str
+    namespace: str | None
+    name: str
+    digest: str
+    config: dict[str, Any]
+    expressions: tuple[str, ...]
+
+
+def declared_tests(path: Path, target: Target, properties: Mapping[str, Any]) -> Iterator[GenericTest]:
+    """The tests of a node and of its columns, as ``tests`` or ``data_tests``.
+
+    :raises CosmosLoadDbtException: for a test that is none, with the file.
+    """
+    for test in _tests_of(properties):
+        yield _made(path, target, test, None)
+    columns = properties.get("columns") or []
+    for column in columns if isinstance(columns, list) else []:
+        if isinstance(column, dict):
+            for test in _tests_of(column):
+                yield _made(path, target, test, column.get("name"))
+
+
+def _tests_of(properties: Mapping[str, Any]) -> list[Any]:
+    return [*(properties.get("tests") or []), *(properties.get("data_tests") or [])]
+
+
+def _made(path: Path, target: Target, test: Any, column: object) -> GenericTest:
+    given, arguments = _split(path, target, test)
+    if column is not None:
+        arguments["column_name"] = column
+    if isinstance(nested := arguments.pop("arguments", None), dict):
+        arguments |= nested
+    config = {key: arguments.pop(key) for key in _CONFIG if key in arguments} | (arguments.pop("config", None) or {})
+    arguments.pop("description", None)
+    namespace, _, kind = given.rpartition(".")
+    own_name = arguments.pop("name", None)
+    name = str(own_name) if own_name else _name(target, kind, arguments)
+    kwargs = {**arguments, "model": f"{{{{ get_where_subquery({target.call}) }}}}"}
+    metadata = {"kwargs": kwargs, "name": kind, "namespace": namespace or None}
+    digest = hashlib.md5(f"{name}{_texts(metadata)!r}".encode(), usedforsecurity=False).hexdigest()[-_HASH_LENGTH:]
+    expressions = tuple(value for value in arguments.values() if isinstance(value, str) and "(" in value)
+    return GenericTest(
+        kind=kind, namespace=namespace or None, name=name, digest=digest, config=config, expressions=expressions
+    )
+
+
+def _split(path: Path, target: Target, test: Any) -> tuple[str, dict[str, Any]]:
+    """The test's name and its arguments, of the three ways to write them."""
+    if isinstance(test, str):
+        return test, {}
+    if isinstance(test, dict) and isinstance(test.get("test_name"), str):
+        return test["test_name"], {key: value for key, value in test.items() if key != "test_name"}
+    if isinstance(test, dict) and len(test) == 1:
+        ((name, arguments),) = test.items()
+        if isinstance(arguments, dict | None):
+            return str(name), copy.deepcopy(arguments or {})
+    raise CosmosLoadDbtException(
+        f"{path}: {target.shown} has the test {test!r}. Write its name, or its name: arguments."
+    )
+
+
+def _name(target: Target, kind: str, arguments: Mapping[str, Any]) -> str:
+    words = []
+    for key in sorted(arguments):
+        value = arguments[key]
+        parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
+        words += [re.sub("[^0-9a-zA-Z_]+", "_", str(part)) for part in parts]
+    return f"{target.prefix}{kind}_{target.shown}_{'__'.join(words)}"
+
+
+def _texts(data: Any) -> Any:
+    """As dbt writes what its ids are digests of."""
+    if isinstance(data, dict):
+        return {key: _texts(data[key]) for key in sorted(data)}
+    return [_texts(each) for each in data] if isinstance(data, list) else str(data)

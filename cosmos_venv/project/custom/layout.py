@@ -1,0 +1,124 @@
+"""Where are the files of a project or package, and what does its dbt_project.yml configure for them?"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cosmos_venv.exceptions import CosmosLoadDbtException
+from cosmos_venv.project.custom.values import Unknown
+from cosmos_venv.yaml_text import load_yaml
+
+# What stands in a tree of configurations without a plus, and is no folder.
+_WITHOUT_PLUS = ("access", "enabled", "group", "materialized", "schema", "severity")
+_ADDED = ("tags",)
+_MERGED = ("meta",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """:param folder: of the project or package.
+    :param content: its ``dbt_project.yml``.
+    :param render: makes a text of what such a text with Jinja comes to; raises ``Unknown``.
+    """
+
+    folder: Path
+    content: Mapping[str, Any]
+    render: Callable[[str], Any]
+
+    @classmethod
+    def read(cls, folder: Path, render: Callable[[str], Any]) -> Layout:
+        """:raises CosmosLoadDbtException: when there is no ``dbt_project.yml``, or it cannot be read."""
+        path = folder / "dbt_project.yml"
+        content = read_yaml(path)
+        if not content.get("name"):
+            raise CosmosLoadDbtException(f"{path} says no name. It must at least say `name: your_project`.")
+        return cls(folder=folder, content=content, render=render)
+
+    @property
+    def name(self) -> str:
+        return str(self.content["name"])
+
+    def files(self, kind: str, default: Iterable[str], suffixes: tuple[str, ...]) -> Iterator[tuple[Path, Path]]:
+        """The files of a kind, in the order of their names, each with the folder that its path counts from.
+
+        :param kind: as in ``model-paths``.
+        """
+        given = self.content.get(f"{kind}-paths") or list(default)
+        for root in given if isinstance(given, list) else [given]:
+            found = []
+            for folder, below, names in os.walk(self.folder / str(root), followlinks=True):
+                below.sort()
+                found += [Path(folder, name) for name in sorted(names) if name.endswith(suffixes)]
+            yield from ((path, self.folder / str(root)) for path in found)
+
+    def configured(self, section: str, fqn: Iterable[str]) -> dict[str, Any]:
+        """What the section, such as ``models``, says of a node of this name, the whole first.
+
+        Values with Jinja that only dbt can tell are left out.
+        """
+        config: dict[str, Any] = {}
+        level: Any = self.content.get(section)
+        for part in (None, *fqn):
+            if part is not None:
+                level = level.get(part)
+            if not isinstance(level, dict):
+                break
+            merge(config, self._own(level))
+        return config
+
+    def _own(self, level: Mapping[str, Any]) -> dict[str, Any]:
+        own = {}
+        for key, value in level.items():
+            is_marked = str(key).startswith("+")
+            if is_marked or key in _WITHOUT_PLUS or (key in (*_ADDED, *_MERGED) and _is_no_folder(value)):
+                try:
+                    own[str(key).removeprefix("+")] = self.render(value) if isinstance(value, str) else value
+                except Unknown:
+                    continue
+        return own
+
+
+def merge(config: dict[str, Any], more: Mapping[str, Any]) -> None:
+    """Put what is nearer to the node over what is farther, as dbt does: tags are added, meta is merged."""
+    for key, value in more.items():
+        if key in _ADDED:
+            config[key] = list(dict.fromkeys([*config.get(key, []), *texts(value)]))
+        elif key in _MERGED and isinstance(value, dict):
+            config[key] = {**config.get(key, {}), **value}
+        elif value is not None:
+            config[key] = value
+
+
+def texts(value: object) -> list[str]:
+    """A list of texts, from one or from many."""
+    if isinstance(value, list):
+        return [str(each) for each in value]
+    return [] if value is None else [str(value)]
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """What a YAML file says; nothing when it is blank.
+
+    :raises CosmosLoadDbtException: when it cannot be read, or is no mapping.
+    """
+    import yaml
+
+    try:
+        content = load_yaml(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise CosmosLoadDbtException(f"{path} cannot be read: {error.strerror or error}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise CosmosLoadDbtException(f"{path} is not YAML: {error}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise CosmosLoadDbtException(f"{path} holds a {type(content).__name__}, no mapping.")
+    return content
+
+
+def _is_no_folder(value: object) -> bool:
+    return not isinstance(value, dict) or not any(isinstance(each, dict) for each in value.values())

@@ -1,0 +1,282 @@
+"""Which nodes do the files of one package make? Of its code, of its seeds, and of what YAML says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cosmos_venv.exceptions import CosmosLoadDbtException
+from cosmos_venv.project.custom.code import Code, Reader, python_code
+from cosmos_venv.project.custom.drafts import Draft
+from cosmos_venv.project.custom.generic_tests import Target, declared_tests
+from cosmos_venv.project.custom.layout import Layout, merge, read_yaml, texts
+from cosmos_venv.project.custom.values import Unknown
+from cosmos_venv.project.entry import NodeEntry, TestMetadata
+
+_YAML = (".yml", ".yaml")
+_KINDS = ("models", "seeds", "snapshots", "sources", "exposures", "unit_tests")
+_OF_TESTS = {"materialized": "test", "schema": "dbt_test__audit", "severity": "ERROR"}
+_NO_VERSIONS: list[dict[str, Any] | None] = [None]
+
+
+@dataclass(kw_only=True)
+class Package:
+    """:param layout: of the package or project, and ``root`` that of the project that it is installed in.
+    :param folders: of models, seeds and snapshots, unless ``dbt_project.yml`` names them.
+    """
+
+    layout: Layout
+    root: Layout
+    reader: Reader
+    folders: Mapping[str, str]
+    _properties: dict[str, list[tuple[Path, Path, dict[str, Any]]]] = field(default_factory=dict)
+
+    def drafts(self) -> list[Draft]:
+        """Its nodes, in the order of a manifest."""
+        self._properties = self._read_properties()
+        nodes = [*self._models(), *self._seeds(), *self._snapshots(), *self._sources()]
+        return [*nodes, *self._singular_tests(), *self._generic_tests(), *self._exposures(), *self._unit_tests()]
+
+    def _read_properties(self) -> dict[str, list[tuple[Path, Path, dict[str, Any]]]]:
+        found: dict[str, list[tuple[Path, Path, dict[str, Any]]]] = {kind: [] for kind in _KINDS}
+        seen: set[Path] = set()
+        for kind in ("models", "seeds", "snapshots", "tests"):
+            for path, root in self._files(kind, _YAML):
+                content = {} if path in seen else read_yaml(path)
+                seen.add(path)
+                for section in _KINDS:
+                    entries = content.get(section) or []
+                    if not isinstance(entries, list):
+                        raise CosmosLoadDbtException(f"{path}: {section} is {entries!r}. Write a list.")
+                    found[section] += [
+                        (path, root, each) for each in entries if isinstance(each, dict) and "name" in each
+                    ]
+        return found
+
+    def _files(self, kind: str, suffixes: tuple[str, ...]) -> Iterator[tuple[Path, Path]]:
+        singular = kind.removesuffix("s")
+        return self.layout.files(singular, [self.folders.get(kind, kind)], suffixes)
+
+    def _models(self) -> Iterator[Draft]:
+        versions = {stem: told for *_, told in self._properties["models"] for stem in _stems(told)}
+        for path, root in self._files("models", (".sql", ".py")):
+            text = _text(path)
+            code = self.reader.sql(path, text) if path.suffix == ".sql" else python_code(path, text)
+            folders, told = _folders(path, root), versions.get(path.stem)
+            name = path.stem if told is None else str(told["name"])
+            version = None if told is None else _stems(told)[path.stem]
+            fqn = [*folders, name] if version is None else [*folders, name, f"v{version.get('v')}"]
+            properties = self._of("models", name)
+            config = self._config("models", fqn, [properties, version or {}], code, {"materialized": "view"})
+            number = None if version is None else version.get("v")
+            entry = self._entry("model", fqn, path, config, name=name, properties=properties)
+            entry.version = number
+            entry.latest_version = None if told is None else _latest(told)
+            entry.access = str(config.get("access") or properties.get("access") or "protected")
+            suffix = name if number is None else f"{name}.v{number}"
+            yield Draft(unique_id=f"model.{self.layout.name}.{suffix}", entry=entry, path=path, code=code)
+
+    def _seeds(self) -> Iterator[Draft]:
+        for path, root in self._files("seeds", (".csv",)):
+            yield self._simple("seeds", "seed", [*_folders(path, root), path.stem], path, Code())
+
+    def _snapshots(self) -> Iterator[Draft]:
+        for path, root in self._files("snapshots", (".sql",)):
+            for name, code in self.reader.snapshots(path, _text(path)):
+                yield self._simple("snapshots", "snapshot", [*_folders(path, root), path.stem, name], path, code)
+        for path, root, properties in self._properties["snapshots"]:
+            if properties.get("relation"):
+                code = self.reader.expression(path, str(properties["relation"]))
+                yield self._simple(
+                    "snapshots", "snapshot", [*_folders(path, root), str(properties["name"])], path, code
+                )
+
+    def _singular_tests(self) -> Iterator[Draft]:
+        for path, root in self._files("tests", (".sql",)):
+            folders = _folders(path, root)
+            if folders[:1] != ["generic"]:
+                yield self._simple(
+                    "data_tests", "test", [*folders, path.stem], path, self.reader.sql(path, _text(path))
+                )
+
+    def _sources(self) -> Iterator[Draft]:
+        for path, root, source in self._properties["sources"]:
+            for table in _mappings(source.get("tables")):
+                name = str(table["name"])
+                fqn = [*_folders(path, root), str(source["name"]), name]
+                config = self._config("sources", fqn, [source, table], Code(), {})
+                entry = self._entry("source", fqn, path, config, name=name, properties=table)
+                entry.source_name = str(source["name"])
+                entry.freshness = _freshness(source, table)
+                unique_id = f"source.{self.layout.name}.{source['name']}.{name}"
+                yield Draft(unique_id=unique_id, entry=entry, path=path)
+
+    def _generic_tests(self) -> Iterator[Draft]:
+        for kind in ("models", "seeds", "snapshots"):
+            for path, root, properties in self._properties[kind]:
+                name = str(properties["name"])
+                versions = list(_mappings(properties.get("versions"), "v"))
+                for version in versions or _NO_VERSIONS:
+                    node, target = (
+                        f"{kind.removesuffix('s')}.{self.layout.name}.{name}",
+                        Target(shown=name, call=f"ref('{name}')"),
+                    )
+                    told = properties
+                    if version is not None:
+                        number = version["v"]
+                        node = f"{node}.v{number}"
+                        target = Target(shown=f"{name}_v{number}", call=f"ref('{name}', version='{number}')")
+                        told = {**properties, "data_tests": _tests(version) or _tests(properties), "tests": []}
+                    yield from self._tests_on(node, target, told, path, root)
+        for path, root, source in self._properties["sources"]:
+            for table in _mappings(source.get("tables")):
+                name = f"{source['name']}.{table['name']}"
+                call = f"source('{source['name']}', '{table['name']}')"
+                target = Target(shown=name.replace(".", "_"), call=call, prefix="source_")
+                yield from self._tests_on(f"source.{self.layout.name}.{name}", target, table, path, root)
+
+    def _tests_on(
+        self, node: str, target: Target, properties: Mapping[str, Any], path: Path, root: Path
+    ) -> Iterator[Draft]:
+        for test in declared_tests(path, target, properties):
+            fqn = [*_folders(path, root), test.name]
+            config = self._config("data_tests", fqn, [{"config": test.config}], Code(), _OF_TESTS)
+            entry = self._entry("test", fqn, path, config, name=test.name, properties={})
+            entry.test_metadata = TestMetadata(name=test.kind)
+            code = Code()
+            for expression in test.expressions:
+                if expression.lstrip(" {").startswith(("ref(", "source(")):
+                    code.refs += self.reader.expression(path, expression).refs
+                    code.sources += self.reader.expression(path, expression).sources
+            unique_id = f"test.{self.layout.name}.{test.name}.{test.digest}"
+            yield Draft(unique_id=unique_id, entry=entry, path=path, code=code, reads=(node,))
+
+    def _exposures(self) -> Iterator[Draft]:
+        for path, root, exposure in self._properties["exposures"]:
+            code = Code()
+            for each in texts(exposure.get("depends_on")):
+                code.refs += self.reader.expression(path, each).refs
+                code.sources += self.reader.expression(path, each).sources
+            fqn = [*_folders(path, root), str(exposure["name"])]
+            config = self._config("exposures", fqn, [exposure], Code(), {})
+            entry = self._entry("exposure", fqn, path, config, name=fqn[-1], properties=exposure)
+            yield Draft(unique_id=f"exposure.{self.layout.name}.{fqn[-1]}", entry=entry, path=path, code=code)
+
+    def _unit_tests(self) -> Iterator[Draft]:
+        for path, root, test in self._properties["unit_tests"]:
+            code = self.reader.expression(path, f"ref('{test.get('model')}')")
+            fqn = [*_folders(path, root), str(test.get("model")), str(test["name"])]
+            config = self._config("unit_tests", fqn, [test], Code(), {})
+            entry = self._entry("unit_test", fqn, path, config, name=fqn[-1], properties=test)
+            unique_id = f"unit_test.{self.layout.name}.{fqn[-2]}.{fqn[-1]}"
+            yield Draft(unique_id=unique_id, entry=entry, path=path, code=code)
+
+    def _simple(self, section: str, kind: str, fqn: list[str], path: Path, code: Code) -> Draft:
+        properties = self._of(section, fqn[-1])
+        defaults = _OF_TESTS if kind == "test" else {"materialized": kind}
+        config = self._config(section, fqn, [properties], code, defaults)
+        entry = self._entry(kind, fqn, path, config, name=fqn[-1], properties=properties)
+        return Draft(unique_id=f"{kind}.{self.layout.name}.{fqn[-1]}", entry=entry, path=path, code=code)
+
+    def _of(self, section: str, name: str) -> dict[str, Any]:
+        return next((told for *_, told in self._properties.get(section, ()) if str(told["name"]) == name), {})
+
+    def _config(
+        self,
+        section: str,
+        fqn: list[str],
+        properties: list[dict[str, Any]],
+        code: Code,
+        defaults: dict[str, Any],
+    ) -> dict[str, Any]:
+        config: dict[str, Any] = {"enabled": True, "tags": [], "meta": {}, **defaults}
+        sections = [section, "tests"] if section == "data_tests" else [section]
+        for layout in dict.fromkeys([id(self.layout), id(self.root)]):
+            tree = self.layout if layout == id(self.layout) else self.root
+            for each in sections:
+                merge(config, tree.configured(each, [self.layout.name, *fqn]))
+        for told in properties:
+            above: dict[str, Any] = {key: told[key] for key in ("tags", "meta", "enabled", "group") if key in told}
+            merge(config, self._rendered(above))
+            merge(config, self._rendered(told.get("config") or {}))
+        merge(config, code.config)
+        config["enabled"] = _is_true(config["enabled"])
+        return config
+
+    def _rendered(self, told: Mapping[str, Any]) -> dict[str, Any]:
+        rendered = {}
+        for key, value in told.items():
+            try:
+                rendered[key] = self.root.render(value) if isinstance(value, str) else value
+            except Unknown:
+                continue
+        return rendered
+
+    def _entry(
+        self, kind: str, fqn: list[str], path: Path, config: dict[str, Any], *, name: str, properties: Mapping[str, Any]
+    ) -> NodeEntry:
+        return NodeEntry(
+            resource_type=kind,
+            package_name=self.layout.name,
+            original_file_path=path.relative_to(self.layout.folder).as_posix(),
+            tags=config["tags"],
+            config=config,
+            fqn=[self.layout.name, *fqn],
+            name=name,
+            description=str(properties.get("description") or ""),
+        )
+
+
+def _folders(path: Path, root: Path) -> list[str]:
+    return list(path.relative_to(root).parts[:-1])
+
+
+def _mappings(value: Any, key: str = "name") -> Iterator[dict[str, Any]]:
+    return (each for each in value or [] if isinstance(each, dict) and key in each)
+
+
+def _tests(properties: Mapping[str, Any]) -> list[Any]:
+    return [*(properties.get("tests") or []), *(properties.get("data_tests") or [])]
+
+
+def _stems(model: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The names of the files of a model's versions."""
+    versions = _mappings(model.get("versions"), "v")
+    return {str(each.get("defined_in") or f"{model['name']}_v{each['v']}"): each for each in versions}
+
+
+def _latest(model: Mapping[str, Any]) -> Any:
+    given = model.get("latest_version")
+    return (
+        given if given is not None else max((each["v"] for each in _mappings(model.get("versions"), "v")), key=_order)
+    )
+
+
+def _order(version: Any) -> tuple[bool, float, str]:
+    try:
+        return True, float(version), ""
+    except (TypeError, ValueError):
+        return False, 0.0, str(version)
+
+
+def _freshness(*levels: Mapping[str, Any]) -> dict[str, Any] | None:
+    """As the table, else its source, has it, as a property or a configuration."""
+    for level in reversed(levels):
+        for told in (level.get("config") or {}, level):
+            if isinstance(told, dict) and "freshness" in told:
+                found = told["freshness"]
+                return found if isinstance(found, dict) else None
+    return None
+
+
+def _is_true(value: object) -> bool:
+    return value.strip().lower() not in ("false", "0", "no", "") if isinstance(value, str) else bool(value)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CosmosLoadDbtException(f"{path} cannot be read: {error}.") from error

@@ -1,0 +1,77 @@
+"""What has ``dbt ls`` said before? On this machine, or where ``[cosmos] remote_cache_dir`` leads, on another one."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass, field
+
+from cosmos_venv import managed
+from cosmos_venv.dbt.kept_files import KeptFiles
+from cosmos_venv.remote import RemoteError
+from cosmos_venv.remote.folder import SUFFIX, RemoteFolder
+
+logger = logging.getLogger(__name__)
+
+_PATIENCE = 5.0  # it only saves time
+
+
+@dataclass(kw_only=True)
+class KeptListings:
+    """What is kept of one project and selection.
+
+    :param digest: of all that the answer depends on.
+    :param max_age: seconds after which it does not count; None: however old.
+    :param remote: for other machines; where an answer's age counts it is not asked: what it has is of any age.
+    """
+
+    digest: str
+    files: KeptFiles
+    max_age: float | None
+    remote: RemoteFolder | None
+    _is_out: bool = field(default=False, init=False)
+
+    def read(self) -> list[str] | None:
+        """The lines; None when there are none."""
+        content = self.files.read(self.digest, max_age=self.max_age)
+        check, _, text = (content or b"").partition(b"\n")
+        # One that was cut short would be a project without nodes.
+        return text.decode(errors="replace").splitlines() if check == _check(text) else None
+
+    def read_elsewhere(self) -> list[str] | None:
+        """The lines that another machine has kept, which are kept here from now on."""
+        if self.remote is None or self.max_age is not None:
+            return None
+        try:
+            content = self.remote.read(f"{self.digest}{SUFFIX}", seconds=_seconds())
+        except RemoteError as error:
+            self._warn(error)
+            return None
+        if content is None:
+            return None
+        self.files.write(self.digest, content)
+        return self.read()
+
+    def write(self, lines: list[str]) -> None:
+        """Keep them. What goes wrong is at most one warning."""
+        text = "\n".join(lines).encode(errors="surrogateescape")
+        content = b"\n".join([_check(text), text])
+        self.files.write(self.digest, content)
+        if self.remote is None or self.max_age is not None or self._is_out:
+            return
+        try:
+            self.remote.write(f"{self.digest}{SUFFIX}", content, seconds=_seconds())
+        except RemoteError as error:
+            self._warn(error)
+
+    def _warn(self, error: RemoteError) -> None:
+        self._is_out = True
+        logger.warning("[cosmos] remote_cache_dir %s is of no use now: %s.", self.remote, error)
+
+
+def _seconds() -> float:
+    return min(_PATIENCE, managed.seconds_for_a_parse() or _PATIENCE)
+
+
+def _check(text: bytes) -> bytes:
+    return hashlib.sha256(text).hexdigest().encode()

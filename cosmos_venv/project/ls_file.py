@@ -1,0 +1,122 @@
+"""Which nodes does a file hold that somebody has let ``dbt ls --output json`` write, and which of them are selected?
+
+The lines say less of a node than a manifest. A selection that asks for what they do not say is refused: it would find
+nothing, or too little.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import msgspec
+
+from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
+from cosmos_venv.project.dbt_ls import LS_OUTPUT_KEYS, NodeLine, node_lines
+from cosmos_venv.project.entry import Folders, NodeEntry, to_node
+from cosmos_venv.project.node import DbtNode
+from cosmos_venv.project.selection import SelectionGraph, evaluate, from_lists
+from cosmos_venv.project.selection.criterion import Criterion
+from cosmos_venv.project.selection.tree import Part
+from cosmos_venv.project.text_file import read_text
+
+_WRITE_IT = f"dbt --quiet ls --output json --output-keys {' '.join(LS_OUTPUT_KEYS)}"
+_WAY_OUT = f"Write it with `{_WRITE_IT}`, which may be given a selection."
+
+# What a method asks of a node beyond what every line says.
+_ASKS_FOR = {
+    "access": "access",
+    "fqn": "fqn",
+    "test_name": "test_metadata",
+    "test_type": "test_metadata",
+    "version": "version",
+}
+_YAML = (".yml", ".yaml")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LsFile:
+    """:param path: the file.
+    :param folders: of the project; no file in it is looked at.
+    """
+
+    path: Path
+    folders: Folders
+
+    def nodes(self) -> dict[str, DbtNode]:
+        """Every node, by unique id, in the file's order.
+
+        :raises CosmosLoadDbtException: when the file cannot be read or holds no node, or a line is one that cannot be
+            read.
+        """
+        nodes = {}
+        for line in self._lines:
+            try:
+                node = to_node(self._entries[line.unique_id], unique_id=line.unique_id, folders=self.folders)
+            except ValueError as error:
+                raise line.unreadable(error) from error
+            if node is not None:
+                nodes[line.unique_id] = node
+        if not nodes:
+            raise CosmosLoadDbtException(f"RenderConfig.dbt_ls_path {self.path} holds no node. {_WAY_OUT}")
+        return nodes
+
+    def selected(self, select: Sequence[str], exclude: Sequence[str]) -> set[str]:
+        """Ids of what dbt would select of these nodes, as far as the lines say what it asks for.
+
+        :raises CosmosValueError: when dbt would refuse an item, or the lines do not say what it asks for.
+        :raises CosmosLoadDbtException: when the file cannot be read.
+        """
+        tree = from_lists(select, exclude)
+        for criterion in _criteria(tree):
+            self._refuse_unless_said(criterion)
+        return evaluate(SelectionGraph(self._entries, project_name=self.folders.root_package), tree)
+
+    @cached_property
+    def _lines(self) -> list[NodeLine]:
+        text = read_text(self.path, "RenderConfig.dbt_ls_path", way_out=_WAY_OUT)
+        return list(node_lines(text.splitlines(), where=str(self.path)))
+
+    @cached_property
+    def _entries(self) -> Mapping[str, NodeEntry]:
+        entries = {}
+        for line in self._lines:
+            entries[line.unique_id] = line.entry()
+            _complete(entries[line.unique_id], line.unique_id)
+        return entries
+
+    @cached_property
+    def _keys(self) -> frozenset[str]:
+        lines = (msgspec.json.decode(line.text, type=dict[str, msgspec.Raw]) for line in self._lines)
+        return frozenset(key for line in lines for key in line)
+
+    def _refuse_unless_said(self, criterion: Criterion) -> None:
+        key = _ASKS_FOR.get(criterion.method)
+        if criterion.method == "path" and str(criterion.value).endswith(_YAML):
+            key = "patch_path"
+        if key is None or key in self._keys or criterion.value == "*":
+            return
+        raise CosmosValueError(
+            f"selection item {criterion.shown} asks for {key}, which the lines of {self.path} do not say. Add {key} to "
+            "the --output-keys with which the file is written, or let dbt select when it is written."
+        )
+
+
+def _complete(entry: NodeEntry, unique_id: str) -> None:
+    """What a selection by name goes by, and only the id says."""
+    name = unique_id.split(".", 2)[-1]
+    if entry.resource_type == "source" and entry.source_name is None:
+        entry.source_name, _, entry.name = name.partition(".")
+    # The fully qualified name of a versioned model ends as its id does: orders.v2
+    if entry.resource_type == "model" and entry.version is None and name == ".".join((entry.fqn or [])[-2:]):
+        entry.version = name.rpartition(".v")[2]
+
+
+def _criteria(part: Part) -> Iterator[Criterion]:
+    if isinstance(part, Criterion):
+        yield part
+        return
+    for each in part.parts:
+        yield from _criteria(each)

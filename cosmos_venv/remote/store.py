@@ -1,0 +1,102 @@
+"""How is a file of an object store read? Through Airflow's own object storage, and only where it has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from cosmos_venv.compat import get_connection, object_storage_path
+from cosmos_venv.environments.credentials import mask
+from cosmos_venv.remote.copies import Copy, RemoteError, within
+
+T = TypeVar("T")
+
+# The connection that Airflow's hook of that storage takes unless told, and what must be installed.
+_AMAZON = ("aws_default", "apache-airflow-providers-amazon[s3fs]")
+_GOOGLE = ("google_cloud_default", "apache-airflow-providers-google")
+_MICROSOFT = ("wasb_default", "apache-airflow-providers-microsoft-azure")
+_STORAGES = {
+    **dict.fromkeys(("s3", "s3a", "s3n"), _AMAZON),
+    **dict.fromkeys(("gs", "gcs"), _GOOGLE),
+    **dict.fromkeys(("adl", "abfs", "abfss"), _MICROSOFT),
+}
+# What each of them calls it.
+_VERSIONS = ("ETag", "etag", "md5Hash", "content_md5")
+_TIMES = ("LastModified", "last_modified", "updated", "mtime")
+
+
+def exists(url: str, conn_id: str | None, *, seconds: float) -> bool:
+    """Whether the store has it."""
+    return _asked(lambda place: bool(place.exists()), url, conn_id, seconds)
+
+
+def read(url: str, conn_id: str | None, *, known: Mapping[str, str] | None, seconds: float) -> Copy | None:
+    """A copy; None where the store says that the known version is its own."""
+
+    def copy_of(place: Any) -> Copy | None:
+        place.fs.invalidate_cache()  # of what was seen when another DAG file was parsed
+        version = _version(place.fs.info(place.path))
+        if version and version == known:
+            return None
+        return Copy(content=place.read_bytes(), version=version)
+
+    return _asked(copy_of, url, conn_id, seconds)
+
+
+def place_of(url: str, conn_id: str | None) -> Any:
+    """The file or folder as a path of Airflow's, with its connection.
+
+    :raises RemoteError: when Airflow cannot reach such a storage, with what to install.
+    """
+    scheme = urlsplit(url).scheme.lower()
+    connection, package = _STORAGES.get(scheme, (None, None))
+    try:
+        place = object_storage_path(url, conn_id or (connection and _if_there(connection)))
+        place.fs  # noqa: B018 - here a provider that is not installed shows
+    except (ImportError, ValueError) as error:
+        way_out = f"Install {package}" if package else "Install the Airflow provider of that storage"
+        raise RemoteError(
+            f"Airflow cannot read {scheme}://: {mask(str(error))}. {way_out}", has_answered=True
+        ) from error
+    except Exception as error:
+        raise error_of(error) from error
+    return place
+
+
+def changed_at(info: Mapping[str, Any]) -> object:
+    """When the file was last written, in the storage's own kind of time; None where it does not say."""
+    return next((info[name] for name in _TIMES if info.get(name) is not None), None)
+
+
+def _asked(question: Callable[[Any], T], url: str, conn_id: str | None, seconds: float) -> T:
+    # The connection is looked up here: Airflow answers to the thread that parses.
+    place = place_of(url, conn_id)
+    try:
+        return within(seconds, lambda: question(place))
+    except RemoteError:
+        raise
+    except Exception as error:
+        raise error_of(error) from error
+
+
+def error_of(error: Exception) -> RemoteError:
+    """What a storage has raised, in its words but without credentials."""
+    has_answered = isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError)
+    return RemoteError(f"{type(error).__name__}: {mask(str(error))}", has_answered=has_answered)
+
+
+def _if_there(conn_id: str) -> str | None:
+    try:
+        get_connection(conn_id)
+    except Exception:  # noqa: BLE001 - each Airflow has another word for it; the storage's own credentials count then
+        return None
+    return conn_id
+
+
+def _version(info: Mapping[str, Any]) -> dict[str, str]:
+    for name in _VERSIONS:
+        if info.get(name):
+            return {"version": str(info[name])}
+    changed = changed_at(info)
+    return {} if changed is None else {"version": f"{changed} {info.get('size')}"}

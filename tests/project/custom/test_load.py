@@ -1,0 +1,109 @@
+"""A graph loaded from a project's files: when that is chosen, and what is said."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
+from cosmos_venv.constants import LoadMode
+from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
+from cosmos_venv.project.load import DbtGraph
+from cosmos_venv.project.manifest import Manifest
+
+PROJECT = Path(__file__).resolve().parents[2] / "data" / "rendering-project"
+PACKAGES = Path(__file__).resolve().parents[2] / "data" / "selection"
+
+
+@pytest.fixture
+def log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    logger = logging.getLogger("cosmos_venv.project.load")
+    logger.addHandler(caplog.handler)
+    with caplog.at_level(logging.INFO, logger=logger.name):
+        yield caplog
+    logger.removeHandler(caplog.handler)
+
+
+def load(project: Path, method: LoadMode = LoadMode.CUSTOM, **render: Any) -> DbtGraph:
+    made = DbtGraph(project=ProjectConfig(project), render_config=RenderConfig(load_method=method, **render))
+    with pytest.warns(DeprecationWarning, match=r"LoadMode\.CUSTOM reads a project's files without dbt"):
+        made.load()
+    return made
+
+
+def test_where_there_is_neither_manifest_nor_profile_the_files_are_read(log: pytest.LogCaptureFixture) -> None:
+    made = load(PROJECT, LoadMode.AUTOMATIC)
+
+    assert made.load_method is LoadMode.CUSTOM
+    assert made.nodes.keys() == Manifest(PROJECT / "manifest.json").nodes(project_path=PROJECT).keys()
+    assert "(custom, because no ProjectConfig.manifest_path is given, and no profile with which dbt" in log.text
+
+
+def test_a_manifest_that_is_not_there_is_said(tmp_path: Path, log: pytest.LogCaptureFixture) -> None:
+    made = DbtGraph(project=ProjectConfig(PROJECT, manifest_path=tmp_path / "absent.json"))
+    with pytest.warns(DeprecationWarning, match="without dbt"):
+        made.load()
+
+    assert "absent.json, and no profile with which dbt" in log.text
+
+
+def test_a_node_of_a_package_lies_in_the_packages_folder() -> None:
+    node = load(PACKAGES / "project").nodes["model.toolkit.tk_helper"]
+
+    assert node.file_path == PACKAGES / "project" / "vendor_packages" / "toolkit" / "models" / "tk_helper.sql"
+    assert node.file_path.is_file()
+
+
+@pytest.mark.parametrize(
+    ("select", "exclude"),
+    [
+        (["tag:nightly"], []),
+        (["@fct_orders"], ["tag:finance"]),
+        (["fin_forecast", "version:latest", "access:public"], []),
+        (["path:models/marts,config.materialized:table"], []),
+        (["source:raw+1", "exposure:*"], ["test_type:singular", "test_name:unique"]),
+        (["package:toolkit", "group:money"], []),
+        ([], ["+resource_type:snapshot"]),
+    ],
+)
+def test_a_selection_is_what_it_is_in_the_manifest(select: list[str], exclude: list[str]) -> None:
+    manifest = Manifest(PACKAGES / "manifest.json")
+    there = manifest.nodes(project_path=PACKAGES / "project").keys()
+
+    made = load(PACKAGES / "project", select=select, exclude=exclude)
+
+    assert set(made.filtered_nodes) == manifest.selected(select, exclude, None) & there
+    assert made.filtered_nodes
+
+
+def test_an_item_that_dbt_refuses_is_refused() -> None:
+    with pytest.raises(CosmosValueError, match=r"with .*rendering-project: selection item 'nope:x'"):
+        load(PROJECT, select=["nope:x"])
+
+
+def test_a_folder_that_does_not_exist_is_an_error_and_no_empty_dag(tmp_path: Path) -> None:
+    with pytest.raises(CosmosLoadDbtException, match=r"project folder .*nowhere does not exist"):
+        DbtGraph(project=ProjectConfig(tmp_path / "nowhere")).load()
+
+
+@pytest.mark.filterwarnings("ignore:LoadMode.CUSTOM:DeprecationWarning")
+def test_variables_are_those_of_the_tasks(tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "dbt_project.yml").write_text("name: shop\n")
+    (tmp_path / "models" / "a.sql").write_text("{{ config(enabled=var('on'), tags=env_var('HARBOR')) }} select 1")
+    (tmp_path / "models" / "b.sql").write_text("select 1")
+    found = []
+    for given in ({"on": False}, "on: true"):
+        made = DbtGraph(
+            project=ProjectConfig(tmp_path, env_vars={"HARBOR": "north"}),
+            execution_config=ExecutionConfig(),
+            operator_args={"vars": given},
+        )
+        made.load()
+        found.append({name: node.tags for name, node in made.nodes.items()})
+
+    assert found == [{"model.shop.b": []}, {"model.shop.a": ["north"], "model.shop.b": []}]

@@ -1,0 +1,264 @@
+"""A project's files, read without dbt: the nodes are those that dbt makes of them."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cosmos_venv.exceptions import CosmosLoadDbtException
+from cosmos_venv.project.custom import parse_project
+from cosmos_venv.project.entry import NodeEntry
+
+DATA = Path(__file__).resolve().parents[2] / "data"
+# Projects of which dbt has written a manifest.
+RECORDED = {
+    "rendering": (DATA / "rendering-project", DATA / "rendering-project" / "manifest.json"),
+    "selection": (DATA / "selection" / "project", DATA / "selection" / "manifest.json"),
+}
+Write = Callable[[str, str], None]
+
+
+def parsed(project: Path, **variables: object) -> dict[str, NodeEntry]:
+    return parse_project(project, variables=variables, environment={"HARBOR": "north"}, folders={}).entries
+
+
+def told_by_dbt(manifest: Path) -> dict[str, dict[str, Any]]:
+    content = json.loads(manifest.read_text())
+    sections = ("nodes", "sources", "exposures", "unit_tests")
+    entries = {unique_id: entry for section in sections for unique_id, entry in content[section].items()}
+    return {unique_id: entry for unique_id, entry in entries.items() if entry["resource_type"] != "analysis"}
+
+
+def compared(entry: dict[str, Any]) -> dict[str, Any]:
+    config = entry.get("config") or {}
+    names = ("resource_type", "package_name", "original_file_path", "fqn", "name", "source_name", "access", "version")
+    freshness = {
+        key: {part: value for part, value in age.items() if value is not None}
+        for key, age in (entry.get("freshness") or {}).items()
+        if key != "filter" and age
+    }
+    return {
+        **{name: entry.get(name) for name in (*names, "latest_version")},
+        **{name: config.get(name) for name in ("materialized", "group", "schema", "severity")},
+        "meta": config.get("meta") or {},
+        "tags": sorted(entry.get("tags") or config.get("tags") or []),
+        "test": (entry.get("test_metadata") or {}).get("name"),
+        "reads": sorted((entry.get("depends_on") or {}).get("nodes") or []),
+        "freshness": {key: age for key, age in freshness.items() if age},
+    }
+
+
+def as_mapping(entry: NodeEntry) -> dict[str, Any]:
+    told = {name: getattr(entry, name) for name in entry.__struct_fields__}
+    metadata = {"name": entry.test_metadata.name} if entry.test_metadata else None
+    return {**told, "depends_on": {"nodes": entry.depends_on and entry.depends_on.nodes}, "test_metadata": metadata}
+
+
+@pytest.mark.parametrize(("project", "manifest"), RECORDED.values(), ids=RECORDED)
+def test_the_nodes_of_two_projects_are_those_of_dbts_manifest_ids_and_all(project: Path, manifest: Path) -> None:
+    told = told_by_dbt(manifest)
+
+    found = parsed(project)
+
+    assert sorted(found) == sorted(told)
+    for unique_id, entry in told.items():
+        assert {unique_id: compared(as_mapping(found[unique_id]))} == {unique_id: compared(entry)}
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def write(name: str, text: str) -> None:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+    write("dbt_project.yml", "name: shop\n")
+    return write
+
+
+@pytest.fixture
+def log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    logger = logging.getLogger("cosmos_venv.project.custom.drafts")
+    logger.addHandler(caplog.handler)
+    yield caplog
+    logger.removeHandler(caplog.handler)
+
+
+def reads(entries: dict[str, NodeEntry], name: str) -> list[str]:
+    depends_on = entries[f"model.shop.{name}"].depends_on
+    assert depends_on is not None
+    return [each.removeprefix("model.shop.") for each in depends_on.nodes or []]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("select * from {{ ref('a') }}", ["a"]),
+        ("select * from {{ ref('shop', 'a') }}", ["a"]),
+        ("{{ ref('a' ~ '') }} {{ ref('prefix_' + var('which')) }}", ["a", "prefix_x"]),
+        ("{{ ref(var('other', 'a')) }}", ["a"]),
+        ("{{ ref(env_var('NAMED_BY', 'a')) }}", ["a"]),
+        ("{% if is_incremental() %}{{ ref('a') }}{% endif %}", ["a"]),
+        ("{% set these = ['x'] %}{% do these.append(1) %}{{ toolkit.star(from=ref('a')) }}", ["a"]),
+        ("-- depends_on: {{ ref('a') }}", ["a"]),
+        ("{# {{ ref('a') }} #} select 1", []),
+        ("{% raw %}{{ ref('a') }}{% endraw %}", []),
+        ("{{ ref('many') }} {{ ref('many', v=1) }} {{ ref('many', version='1') }}", ["many.v2", "many.v1"]),
+        ("{{ source('raw', 't') }}", ["source.shop.raw.t"]),
+        ("{{ ref('seeded') }} {{ ref('snapped') }}", ["seed.shop.seeded", "snapshot.shop.snapped"]),
+    ],
+)
+def test_what_sql_reads(write: Write, tmp_path: Path, text: str, expected: list[str]) -> None:
+    for name in ("a", "prefix_x", "many_v1", "many_v2"):
+        write(f"models/{name}.sql", "select 1")
+    write(
+        "models/models.yaml",
+        "models: [{name: many, versions: [{v: 1}, {v: 2}]}]\nsources: [{name: raw, tables: [{name: t}]}]",
+    )
+    write("seeds/seeded.csv", "id\n")
+    write("snapshots/s.sql", "{% snapshot snapped %}{{ config(tags='x') }} select 1{% endsnapshot %}")
+    write("models/deep/er/asked.sql", text)
+
+    assert reads(parsed(tmp_path, which="x"), "asked") == expected
+
+
+def test_what_python_reads(write: Write, tmp_path: Path) -> None:
+    write("models/a.sql", "select 1")
+    write(
+        "models/p.py",
+        "def model(dbt, session):\n    dbt.config(materialized='table', tags=['x'])\n    other.ref('b')\n"
+        "    return dbt.ref('a').union(dbt.source('raw', 't'))\n\ndef elsewhere(dbt):\n    dbt.ref('c')\n",
+    )
+
+    entries = parsed(tmp_path)
+
+    assert sorted(reads(entries, "p")) == ["a", "source.shop.raw.t"]
+    assert entries["model.shop.p"].tags == ["x"]
+    assert (entries["model.shop.p"].config or {})["materialized"] == "table"
+
+
+def test_what_is_nearer_to_a_model_configures_it(write: Write, tmp_path: Path) -> None:
+    write(
+        "dbt_project.yml",
+        "name: shop\nmodels:\n  +tags: all\n  shop:\n    +meta: {a: 1, b: 1}\n"
+        '    staging: {materialized: "{{ var(\'kind\') }}", +tags: [staging], +schema: "{{ target.name }}"}\n',
+    )
+    write("models/staging/a.sql", "{{ config(tags=['own'], meta={'b': 2}, materialized=target.name) }} select 1")
+    write("models/staging/b.sql", "select 1")
+    write("models/models.yml", "models: [{name: a, config: {tags: told, meta: {c: 3}}}, {name: b, meta: {d: 4}}]")
+
+    entries = parsed(tmp_path, kind="table")
+    a, b = (entries[f"model.shop.{name}"] for name in "ab")
+
+    assert a.tags == ["all", "staging", "told", "own"]
+    assert b.config == {
+        "enabled": True,
+        "materialized": "table",
+        "tags": ["all", "staging"],
+        "meta": {"a": 1, "b": 1, "d": 4},
+    }
+    assert (a.config or {})["meta"] == {"a": 1, "b": 2, "c": 3}
+    assert (a.config or {})["materialized"] == "table"
+
+
+@pytest.mark.parametrize(
+    ("config", "text"),
+    [
+        ("{}", "{{ config(enabled=false) }} select 1"),
+        ("{}", "{{ config(enabled=var('on')) }} select 1"),
+        ("{+enabled: false}", "select 1"),
+        ("{+enabled: \"{{ var('on') }}\"}", "select 1"),
+    ],
+)
+def test_what_is_disabled_is_left_out_with_its_tests(write: Write, tmp_path: Path, config: str, text: str) -> None:
+    write("dbt_project.yml", f"name: shop\nmodels: {{shop: {{sub: {config}}}}}\n")
+    write("models/sub/a.sql", text)
+    write("models/b.sql", "{{ ref('a') }}")
+    write("models/m.yml", "models: [{name: a, columns: [{name: id, tests: [unique]}]}]")
+
+    assert list(parsed(tmp_path, on=False)) == ["model.shop.b"]
+
+
+@pytest.mark.parametrize("key", ["tests", "data_tests"])
+def test_tests_are_found_however_they_are_written(write: Write, tmp_path: Path, key: str) -> None:
+    write("models/a.sql", "select 1")
+    write("models/b.sql", "select 1")
+    write(
+        "models/m.yaml",
+        f"""models:
+  - name: a
+    {key}: [toolkit.is_small, {{name: own, test_name: is_big}}]
+    columns:
+      - name: id
+        {key}: [unique, {{not_null: {{config: {{tags: [slow]}}}}}}, {{relationships: {{to: ref('b'), field: id}}}}]
+""",
+    )
+
+    tests = {unique_id: entry for unique_id, entry in parsed(tmp_path).items() if entry.resource_type == "test"}
+
+    by_name = {entry.name: (entry.depends_on and entry.depends_on.nodes) for entry in tests.values()}
+    assert by_name == {
+        "is_small_a_": ["model.shop.a"],
+        "own": ["model.shop.a"],
+        "unique_a_id": ["model.shop.a"],
+        "not_null_a_id": ["model.shop.a"],
+        "relationships_a_id__id__ref_b_": ["model.shop.a", "model.shop.b"],
+    }
+    assert [entry.name for entry in tests.values() if entry.tags] == ["not_null_a_id"]
+
+
+def test_what_a_reference_names_that_is_not_there_is_said(
+    write: Write, tmp_path: Path, log: pytest.LogCaptureFixture
+) -> None:
+    write("models/a.sql", "{{ ref('gone') }}\n{{ ref(this.name) }}")
+
+    assert reads(parsed(tmp_path), "a") == []
+    assert "a.sql: ref('gone') names nothing" in log.text
+    assert "a.sql: what ref() in line 2 names is known to dbt only" in log.text
+
+
+def test_folders_are_those_of_dbt_project_or_else_of_the_configuration(write: Write, tmp_path: Path) -> None:
+    write("sql/a.sql", "select 1")
+    write("given/b.sql", "select 1")
+
+    with_folder = parse_project(tmp_path, variables={}, environment={}, folders={"models": "given"}).entries
+    write("dbt_project.yml", "name: shop\nmodel-paths: [sql]\n")
+
+    assert list(with_folder) == ["model.shop.b"]
+    assert list(parsed(tmp_path)) == ["model.shop.a"]
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "words"),
+    [
+        ("models/a.sql", "select\n{{ ref('a' }}", r"models/a\.sql, line 2: unexpected '}'"),
+        ("models/a.py", "def model(dbt, session)\n", r"models/a\.py, line 1: no Python"),
+        ("models/a.yml", "models: [", r"models/a\.yml is not YAML"),
+        ("models/a.yml", "- a\n", r"models/a\.yml holds a list, no mapping"),
+        ("models/a.yml", "models: {name: a}\n", r"models/a\.yml: models is .* Write a list"),
+        ("models/a.yml", "models: [{name: a, tests: [3]}]\n", r"models/a\.yml: a has the test 3\. Write its name"),
+        ("models/a.sql", "\xff", None),
+        ("dbt_project.yml", "version: 1\n", r"dbt_project\.yml says no name"),
+        ("README.md", "nothing else", r"The files of the dbt project .* make no node"),
+    ],
+)
+def test_what_cannot_be_read_is_named_with_its_line(
+    write: Write, tmp_path: Path, file: str, text: str, words: str | None
+) -> None:
+    write(file, text)
+    if words is None:
+        (tmp_path / file).write_bytes(text.encode("latin-1"))
+        words = r"models/a\.sql cannot be read: .*utf-8"
+
+    with pytest.raises(CosmosLoadDbtException, match=words):
+        parsed(tmp_path)
+
+
+def test_no_project_file_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(CosmosLoadDbtException, match=r"dbt_project\.yml cannot be read: No such file"):
+        parsed(tmp_path)

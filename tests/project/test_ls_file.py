@@ -1,0 +1,162 @@
+"""A file of what dbt ls has said: its nodes, what is selected of them, and what is said of files that are none."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cosmos_venv.config import ProjectConfig, RenderConfig
+from cosmos_venv.constants import LoadMode
+from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
+from cosmos_venv.project.entry import Folders
+from cosmos_venv.project.load import DbtGraph
+from cosmos_venv.project.ls_file import LsFile
+from cosmos_venv.project.manifest import Manifest
+
+PROJECT = Path(__file__).parent.parent / "data" / "rendering-project"
+FOLDERS = Folders(project=PROJECT, root_package="harbor_ops")
+
+
+@pytest.fixture
+def listed() -> LsFile:
+    return LsFile(path=PROJECT / "dbt_ls.jsonl", folders=FOLDERS)
+
+
+def graph(path: Path | None, project: Path = PROJECT, **render: Any) -> DbtGraph:
+    return DbtGraph(
+        project=ProjectConfig(project),
+        render_config=RenderConfig(load_method=LoadMode.DBT_LS_FILE, dbt_ls_path=path, **render),
+    )
+
+
+def test_the_nodes_are_those_of_the_manifest_and_no_dbt_is_needed() -> None:
+    made = graph(PROJECT / "dbt_ls.jsonl")
+
+    made.load()
+
+    assert made.load_method is LoadMode.DBT_LS_FILE
+    assert made.nodes.keys() == Manifest(PROJECT / "manifest.json").nodes(project_path=PROJECT).keys()
+    assert made.filtered_nodes == made.nodes
+    assert made.tests_per_model["seed.harbor_ops.raw_ports"]
+
+
+@pytest.mark.parametrize(
+    ("select", "exclude"),
+    [
+        (["port_calls"], []),
+        (["staging"], []),
+        (["+fleet_summary"], ["raw_vessels"]),
+        (["tag:geo", "1+voyages"], []),
+        (["@stg_ports"], []),
+        (["models/staging"], []),
+        (["path:models/marts,config.materialized:table"], []),
+        (["source:tracking.positions+"], []),
+        (["source:tracking", "exposure:*"], []),
+        (["resource_type:test"], ["port_calls"]),
+        ([], ["+voyages"]),
+        (["package:harbor_ops"], ["*_ports"]),
+        (["file:stg_ports.sql"], []),
+    ],
+)
+def test_a_selection_comes_to_what_it_comes_to_in_the_manifest(
+    listed: LsFile, select: list[str], exclude: list[str]
+) -> None:
+    by_manifest = Manifest(PROJECT / "manifest.json").selected(select, exclude, None)
+
+    found = listed.selected(select, exclude)
+
+    assert found
+    assert found == by_manifest & listed.nodes().keys()
+
+
+@pytest.mark.parametrize(
+    ("item", "key"),
+    [
+        ("test_type:generic", "test_metadata"),
+        ("+test_name:unique", "test_metadata"),
+        ("tag:geo,access:public", "access"),
+        ("version:latest", "version"),
+        ("path:models/staging/schema.yml", "patch_path"),
+    ],
+)
+def test_what_the_lines_do_not_say_cannot_be_selected_by(listed: LsFile, item: str, key: str) -> None:
+    with pytest.raises(CosmosValueError, match=rf"asks for {key}, which the lines of .*dbt_ls.jsonl do not say. Add"):
+        listed.selected([], [item])
+
+
+def test_names_of_folders_are_asked_for_where_the_lines_say_them(tmp_path: Path) -> None:
+    """Those that dbt writes unless it is told which keys do not."""
+    line = {"name": "a", "unique_id": "model.shop.a", "resource_type": "model", "original_file_path": "models/a.sql"}
+    path = tmp_path / "ls.jsonl"
+    path.write_text(json.dumps(line))
+    file = LsFile(path=path, folders=FOLDERS)
+
+    with pytest.raises(CosmosValueError, match="'staging' asks for fqn"):
+        file.selected(["staging"], [])
+    assert file.selected([], ["tag:x"]) == {"model.shop.a"}
+
+
+def test_a_selector_is_refused_and_not_ignored() -> None:
+    with pytest.raises(CosmosLoadDbtException, match=r"selector='only_marts' does not go with LoadMode\.DBT_LS_FILE"):
+        graph(PROJECT / "dbt_ls.jsonl", selector="only_marts").load()
+
+
+def test_the_mode_needs_a_file() -> None:
+    with pytest.raises(CosmosLoadDbtException, match=r"needs RenderConfig\.dbt_ls_path"):
+        graph(None).load()
+
+
+def test_the_project_need_not_be_there(tmp_path: Path) -> None:
+    shutil.copy(PROJECT / "dbt_ls.jsonl", tmp_path)
+
+    made = graph(tmp_path / "dbt_ls.jsonl", tmp_path / "nowhere")
+    made.load()
+
+    assert len(made.nodes) == 31
+    assert {node.path_base for node in made.nodes.values()} == {tmp_path / "nowhere"}
+
+
+LINE = (PROJECT / "dbt_ls.jsonl").read_bytes().splitlines()[1]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        pytest.param(b"", r"ls\.jsonl is empty", id="empty"),
+        pytest.param(b" \n", r"ls\.jsonl is empty", id="blank"),
+        pytest.param(b"07:56:14  Nothing to do.\n", r"ls\.jsonl holds no node", id="only-log"),
+        pytest.param(b"[1, 2]\n3\nnull\n{}\n", r"ls\.jsonl holds no node", id="other-json"),
+        pytest.param(b'{"unique_id": "model.shop.a"}', r"ls\.jsonl holds no node", id="no-resource-type"),
+        pytest.param(LINE[:300], r"Line 1 of .*ls\.jsonl is a node that cannot be read: .*truncated", id="cut-off"),
+        pytest.param(
+            b"\n" + LINE.replace(b'"tags": [', b'"tags": [3, '), "Line 2 of .*Expected `str`", id="other-kind"
+        ),
+        pytest.param(LINE.replace(b".harbor_ops.", b"."), "Line 1 of .*is not <type>.<package>.<name>", id="id"),
+        pytest.param(LINE.decode().encode("utf-16"), r"ls\.jsonl is UTF-16", id="utf-16"),
+        pytest.param(LINE.decode().encode("utf-16-le"), r"ls\.jsonl is UTF-16", id="utf-16-without-mark"),
+        pytest.param(b'{"unique_id": "\xff"}', r"ls\.jsonl is not UTF-8", id="not-utf8"),
+    ],
+)
+def test_a_file_that_holds_no_nodes_is_named_with_fault_and_way_out(tmp_path: Path, content: bytes, words: str) -> None:
+    path = tmp_path / "ls.jsonl"
+    path.write_bytes(content)
+
+    with pytest.raises(CosmosLoadDbtException, match=words):
+        LsFile(path=path, folders=FOLDERS).nodes()
+
+
+def test_a_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
+    path = tmp_path / "ls.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf" + LINE)
+
+    assert len(LsFile(path=path, folders=FOLDERS).nodes()) == 1
+
+
+@pytest.mark.parametrize("name", ["absent.jsonl", "."])
+def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path, name: str) -> None:
+    with pytest.raises(CosmosLoadDbtException, match=r"dbt_ls_path .* cannot be read: .*dbt --quiet ls --output json"):
+        LsFile(path=tmp_path / name, folders=FOLDERS).nodes()

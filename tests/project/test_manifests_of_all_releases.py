@@ -1,0 +1,222 @@
+"""Manifests of every dbt that can be had, of the public schemas, of Fusion, and what is wrong with others."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
+from cosmos_venv.exceptions import CosmosLoadDbtException
+from cosmos_venv.project.load import DbtGraph
+from cosmos_venv.project.manifest import Manifest
+from cosmos_venv.rendering.plan import plan
+from cosmos_venv.rendering.planned import Plan
+
+RECORDED = sorted((Path(__file__).parent.parent / "data" / "manifests").glob("*.json"))
+NODES = {
+    "analysis.pier.how_many",
+    "exposure.pier.board",
+    "model.pier.fleet.v1",
+    "model.pier.fleet.v2",
+    "model.pier.stg_boats",
+    "model.pier.trips",
+    "seed.pier.boats",
+    "snapshot.pier.boats_then",
+    "source.pier.raw.trips",
+    "test.pier.no_boat_is_lost",
+    "test.pier.not_null_stg_boats_id",
+    "test.pier.unique_stg_boats_id",
+}
+TASKS = ["boats_seed", "boats_then_snapshot", "fleet_v1_run", "fleet_v2_run", "stg_boats.run", "stg_boats.test"]
+
+
+def without_hash(unique_id: str) -> str:
+    return unique_id.rpartition(".")[0] if unique_id.startswith(("test.pier.not", "test.pier.uni")) else unique_id
+
+
+def planned(path: Path, **render: Any) -> Plan:
+    project = ProjectConfig(path.parent, manifest_path=path)
+    graph = DbtGraph(project=project, render_config=RenderConfig(**render))
+    graph.load()
+    return plan(
+        graph.filtered_nodes,
+        tests_per_model=graph.tests_per_model,
+        render_config=graph.render_config,
+        execution_config=ExecutionConfig(),
+        project_config=project,
+        operator_args={},
+    )
+
+
+def test_all_releases_are_there() -> None:
+    assert [path.stem for path in RECORDED] == ["1.10", "1.11", "1.5", "1.6", "1.7", "1.8", "1.9"]
+
+
+@pytest.mark.parametrize("path", RECORDED, ids=lambda path: str(path.stem))
+def test_each_release_gives_the_same_tasks(path: Path) -> None:
+    made = planned(path)
+
+    assert sorted(task.task_id for task in made.tasks) == sorted([*TASKS, "trips_run"])
+    assert ("stg_boats.test", "fleet_v2_run") in made.edges
+    assert ("trips_run", "fleet_v2_run") in made.edges
+
+
+@pytest.mark.parametrize("path", RECORDED, ids=lambda path: str(path.stem))
+def test_each_release_is_selected_from_alike(path: Path) -> None:
+    manifest = Manifest(path)
+
+    found = {
+        item: {without_hash(each) for each in manifest.selected([item], [], None)}
+        for item in ("tag:nightly", "fleet", "source:raw+", "config.materialized:table", "path:seeds", "fqn:*")
+    }
+
+    assert found["fqn:*"] == NODES - {"source.pier.raw.trips"}
+    assert found["fleet"] == {"model.pier.fleet.v1", "model.pier.fleet.v2"}
+    assert found["source:raw+"] == {
+        *("source.pier.raw.trips", "model.pier.trips", "model.pier.fleet.v2", "exposure.pier.board")
+    } | (found["source:raw+"] & {"analysis.pier.how_many"})
+    assert found["path:seeds"] == {"seed.pier.boats"}
+    assert {"model.pier.stg_boats", "test.pier.unique_stg_boats_id"} <= found["tag:nightly"]
+    assert found["config.materialized:table"] == {"model.pier.trips"}
+    assert manifest.selected([], [], "nightly") == manifest.selected(["tag:nightly"], [], None)
+
+
+def entry(resource_type: str = "model", **more: Any) -> dict[str, Any]:
+    return {"resource_type": resource_type, "original_file_path": "models/a.sql", "package_name": "shop", **more}
+
+
+def model(name: str, *parents: str, **more: Any) -> tuple[str, dict[str, Any]]:
+    reads: dict[str, Any] = {"depends_on": {"nodes": [f"model.shop.{parent}" for parent in parents], "macros": []}}
+    return f"model.shop.{name}", entry(name=name, fqn=["shop", name], **reads, **more)
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., Path]:
+    def write(nodes: dict[str, Any], **more: Any) -> Path:
+        path = tmp_path / "manifest.json"
+        path.write_text(json.dumps({"metadata": {"project_name": "shop"}, "nodes": nodes, **more}))
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("version", [9, 10, 11, 12, 20])
+def test_the_public_schemas_need_no_more_than_they_must_have(write: Callable[..., Path], version: int) -> None:
+    """Trimmed to what each of them requires; 20 is of Fusion, which names no adapter."""
+    metadata = {
+        "dbt_schema_version": f"https://schemas.getdbt.com/dbt/manifest/v{version}.json",
+        "project_name": "shop",
+        "adapter_type": None,
+    }
+    path = write(
+        dict([model("a", checksum={"name": "sha256", "checksum": "x"}), model("b", "a", news=[{"of": "a newer dbt"}])]),
+        metadata=metadata,
+        sources={},
+        macros={"macro.shop.m": {"anything": 1}},
+        disabled={"model.shop.off": [entry()]},
+        unit_tests={},
+        something_else=[1],
+    )
+
+    assert [task.task_id for task in planned(path).tasks] == ["a_run", "b_run"]
+
+
+def test_missing_sections_and_fields_are_no_obstacle(write: Callable[..., Path]) -> None:
+    path = write({"model.shop.a": {"resource_type": "model", "original_file_path": "models/a.sql"}})
+
+    assert [task.task_id for task in planned(path).tasks] == ["a_run"]
+    assert Manifest(path).selected(["a", "package:shop"], [], None) == {"model.shop.a"}
+
+
+def test_nodes_in_a_circle_are_named(write: Callable[..., Path]) -> None:
+    path = write(dict([model("a", "c"), model("b", "a"), model("c", "b"), model("d")]))
+
+    assert Manifest(path).selected(["+a+", "@b"], [], None) == {f"model.shop.{name}" for name in "abc"}
+    with pytest.raises(CosmosLoadDbtException, match=r"(?s)model\.shop\.a|a_run"):
+        planned(path)
+
+
+def test_parents_that_are_not_there_are_passed_over(write: Callable[..., Path]) -> None:
+    path = write(dict([model("a", "gone"), model("b", "a", "disabled")]), disabled={"model.shop.disabled": [entry()]})
+
+    made = planned(path)
+
+    assert made.edges == (("a_run", "b_run"),)
+    assert Manifest(path).selected(["+b"], [], None) == {"model.shop.a", "model.shop.b"}
+
+
+def test_disabled_nodes_have_no_task_wherever_they_stand(write: Callable[..., Path]) -> None:
+    """dbt puts them into a section of their own; hand-made manifests do not."""
+    path = write(dict([model("a"), model("off", config={"enabled": False})]))
+
+    assert Manifest(path).selected(["fqn:*"], [], None) == {"model.shop.a"}
+    assert [task.task_id for task in planned(path).tasks] == ["a_run"]
+
+
+def test_a_type_that_nobody_knows_is_kept_and_has_no_task(write: Callable[..., Path]) -> None:
+    path = write(dict([model("a"), ("wonder.shop.w", entry("wonder"))]))
+    graph = DbtGraph(project=ProjectConfig(path.parent, manifest_path=path))
+
+    graph.load()
+
+    assert set(graph.filtered_nodes) == {"model.shop.a", "wonder.shop.w"}
+    assert [task.task_id for task in planned(path).tasks] == ["a_run"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_utf_16_is_named(write: Callable[..., Path], encoding: str) -> None:
+    path = write({})
+    path.write_bytes(path.read_text().encode(encoding))
+
+    with pytest.raises(CosmosLoadDbtException, match=r"manifest\.json is UTF-16; UTF-8 is needed\. Write it anew"):
+        Manifest(path)
+
+
+def test_a_byte_order_mark_is_no_fault(write: Callable[..., Path]) -> None:
+    path = write(dict([model("a")]))
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+
+    assert [task.task_id for task in planned(path).tasks] == ["a_run"]
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.999])
+@pytest.mark.parametrize("path", RECORDED[-1:], ids=lambda path: str(path.stem))
+def test_wherever_it_is_cut_off_it_is_named(path: Path, share: float, tmp_path: Path) -> None:
+    content = path.read_bytes().rstrip()
+    cut = tmp_path / "manifest.json"
+    cut.write_bytes(content[: int(len(content) * share)])
+
+    with pytest.raises(CosmosLoadDbtException, match=r"manifest\.json is cut off"):
+        Manifest(cut)
+
+
+@pytest.mark.long
+def test_a_hundred_megabytes_are_read_within_their_size(tmp_path: Path) -> None:
+    """SQL is most of it, in one million lines; four times its size is what the text, and all else, may take."""
+    path = tmp_path / "manifest.json"
+    sql = "select one, two, three from somewhere\n" * 130
+    nodes = dict(
+        model(f"m{number:05}", *([f"m{number - 1:05}"] if number else []), raw_code=sql, compiled_code=sql)
+        for number in range(10_000)
+    )
+    path.write_text(json.dumps({"metadata": {"project_name": "shop"}, "nodes": nodes}))
+    code = (
+        "import resource, sys; from pathlib import Path; from cosmos_venv.project.manifest import Manifest\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "manifest = Manifest(Path(sys.argv[1]))\n"
+        "print(len(manifest.nodes(project_path=Path('.'))), len(manifest.selected(['+m09999'], [], None)))\n"
+        "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)
+
+    counts, memory = done.stdout.splitlines()
+    assert path.stat().st_size > 100e6
+    assert counts == "10000 10000"
+    assert int(memory) < 2 * path.stat().st_size

@@ -1,0 +1,276 @@
+"""A manifest behind a URL: copied where it has changed, and what happens where nobody answers."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cosmos_venv.config import ProjectConfig, RenderConfig
+from cosmos_venv.constants import LoadMode
+from cosmos_venv.exceptions import CosmosLoadDbtException
+from cosmos_venv.project.load import DbtGraph
+from pytest_cosmos_venv import HttpManifest
+
+DATA = Path(__file__).parent.parent / "data" / "rendering-project"
+MANIFEST = json.loads((DATA / "manifest.json").read_text())
+PORTS = "seed.harbor_ops.raw_ports"
+Serve = Callable[..., HttpManifest]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def served(cosmos_http_manifest: Serve) -> HttpManifest:
+    return cosmos_http_manifest(MANIFEST)
+
+
+@pytest.fixture
+def log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    """All that is said; also by our own logger when Airflow, imported meanwhile, sets up logging anew."""
+    logger = logging.getLogger("cosmos_venv.project")
+    logger.addHandler(caplog.handler)
+    with caplog.at_level(logging.DEBUG), caplog.at_level(logging.DEBUG, logger="urllib3"):
+        yield caplog
+    logger.removeHandler(caplog.handler)
+
+
+def load(url: str, conn_id: str | None = None, **render: Any) -> DbtGraph:
+    made = DbtGraph(
+        project=ProjectConfig(DATA, manifest_path=url, manifest_conn_id=conn_id), render_config=RenderConfig(**render)
+    )
+    made.load()
+    return made
+
+
+def statuses(served: HttpManifest) -> list[int]:
+    return [request.status for request in served.requests]
+
+
+@pytest.mark.parametrize("method", [LoadMode.AUTOMATIC, LoadMode.DBT_MANIFEST])
+def test_it_is_loaded_in_one_request(served: HttpManifest, method: LoadMode, log: pytest.LogCaptureFixture) -> None:
+    made = load(served.url, load_method=method)
+
+    assert len(made.nodes) == 31
+    assert made.load_method is LoadMode.DBT_MANIFEST
+    assert [(request.method, request.status) for request in served.requests] == [("GET", 200)]
+    assert (f"ProjectConfig.manifest_path names {served.url}" in log.text) is (method is LoadMode.AUTOMATIC)
+
+
+def test_one_that_is_unchanged_is_not_copied_again(served: HttpManifest) -> None:
+    nodes = [load(served.url).nodes for _ in range(3)]
+
+    assert nodes[0] == nodes[1] == nodes[2]
+    assert statuses(served) == [200, 304, 304]
+
+
+def test_one_that_has_changed_is_copied(served: HttpManifest) -> None:
+    load(served.url)
+    served.publish({**MANIFEST, "nodes": {PORTS: MANIFEST["nodes"][PORTS]}, "sources": {}, "exposures": {}})
+
+    made = load(served.url)
+
+    assert PORTS in made.nodes
+    assert len(made.nodes) < 31
+    assert statuses(served) == [200, 200]
+
+
+def test_nothing_is_kept_where_nothing_is_to_be(served: HttpManifest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__COSMOS__ENABLE_CACHE", "False")
+
+    for _ in range(2):
+        load(served.url)
+
+    assert statuses(served) == [200, 200]
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        pytest.param([{"status": 500}], id="error"),
+        pytest.param([{"status": 503}, {"status": 429}], id="busy"),
+        pytest.param([{"truncated": True}], id="broken-off"),
+    ],
+)
+def test_a_server_that_stumbles_is_asked_again(served: HttpManifest, answers: list[dict[str, Any]]) -> None:
+    for answer in answers:
+        served.answer(**answer)
+    served.answer(200)
+
+    assert len(load(served.url).nodes) == 31
+    assert len(served.requests) == len(answers) + 1
+
+
+@pytest.mark.parametrize("answer", [{"status": 503}, {"truncated": True}])
+def test_where_no_answer_comes_the_copy_is_taken_with_one_warning_of_its_age(
+    served: HttpManifest, answer: dict[str, Any], cache: Path, log: pytest.LogCaptureFixture
+) -> None:
+    first = load(served.url)
+    (kept,) = (cache / "manifests-v1").iterdir()
+    os.utime(kept, (time.time() - 3 * 86_400,) * 2)
+    served.publish({**MANIFEST, "nodes": {}})
+    served.answer(**answer)
+
+    for _ in range(2):  # reading the copy does not make it younger
+        assert load(served.url).nodes == first.nodes
+
+    warnings = {record.getMessage() for record in log.records if record.levelno >= logging.WARNING}
+    assert len(warnings) == 1
+    assert "Its copy of 3 days ago is taken." in warnings.pop()
+
+
+def test_a_server_that_is_gone_is_as_one_that_does_not_answer(
+    served: HttpManifest, log: pytest.LogCaptureFixture
+) -> None:
+    url = served.url
+    first = load(url)
+    served.close()
+
+    assert load(url).nodes == first.nodes
+    assert "Connection refused" in log.text
+
+
+def test_without_a_copy_nobody_answering_is_an_error(served: HttpManifest) -> None:
+    url = served.url
+    served.close()
+
+    with pytest.raises(
+        CosmosLoadDbtException, match=rf"manifest_path {url} cannot be read: .*Connection refused.*deploy"
+    ):
+        load(url)
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 410])
+def test_a_server_that_refuses_has_answered(served: HttpManifest, status: int) -> None:
+    load(served.url)
+    served.answer(200).answer(status)
+    load(served.url)
+
+    with pytest.raises(CosmosLoadDbtException, match=rf"cannot be read: the server says {status} \w+"):
+        load(served.url)
+
+
+def test_what_is_no_manifest_is_an_error_and_not_kept(served: HttpManifest, cache: Path) -> None:
+    served.script.body = b"<html>Please sign in</html>"
+
+    for _ in range(2):
+        with pytest.raises(CosmosLoadDbtException, match=rf"{served.url} is not JSON"):
+            load(served.url)
+
+    assert statuses(served) == [200, 200]
+    assert not (cache / "manifests-v1").exists()
+
+
+@pytest.mark.parametrize("left", [0, 20, 5_000])
+def test_a_copy_that_was_cut_short_is_not_there(served: HttpManifest, cache: Path, left: int) -> None:
+    load(served.url)
+    (kept,) = (cache / "manifests-v1").iterdir()
+    kept.write_bytes(kept.read_bytes()[:left])
+
+    assert len(load(served.url).nodes) == 31
+    assert statuses(served) == [200, 200]
+
+
+def test_an_import_has_time_left_when_nobody_answers(
+    served: HttpManifest, monkeypatch: pytest.MonkeyPatch, log: pytest.LogCaptureFixture
+) -> None:
+    """Airflow cuts an import by this very timer."""
+    served.answer(200, after=120)
+    monkeypatch.setattr(signal, "getitimer", lambda _: (4.0, 0.0))
+    began = time.monotonic()
+
+    with pytest.raises(CosmosLoadDbtException, match=r"cannot be read: .*[Tt]ime.*out"):
+        load(served.url)
+
+    assert time.monotonic() - began < 4.0
+
+
+SECRETS = ("w0rd", "s1gnature", "an4")
+
+
+@pytest.mark.parametrize("is_gone", [True, False])
+def test_credentials_of_a_url_are_shown_to_nobody(
+    served: HttpManifest, is_gone: bool, log: pytest.LogCaptureFixture, cache: Path
+) -> None:
+    url = served.url.replace("http://", "http://an4:w0rd@") + "?sig=s1gnature"
+    load(url)
+    served.answer(503)
+    if is_gone:
+        served.close()
+
+    load(url)
+    for path in (cache / "manifests-v1").iterdir():
+        path.unlink()
+    with pytest.raises(CosmosLoadDbtException) as refusal:
+        load(url)
+
+    assert f"{served.url.replace('http://', 'http://****@')}?…" in str(refusal.value)
+    assert not [secret for secret in SECRETS if secret in f"{refusal.value}{log.text}"]
+
+
+def test_user_and_password_go_to_the_server(served: HttpManifest, monkeypatch: pytest.MonkeyPatch) -> None:
+    load(served.url.replace("http://", "http://an4:w0rd@"))
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_DOCS",
+        json.dumps({"conn_type": "http", "login": "an4", "password": "w0rd", "extra": {"X-Team": "port"}}),
+    )
+    load(served.url, "docs")
+
+    assert {request.headers["authorization"] for request in served.requests} == {"Basic YW40OncwcmQ="}
+    assert served.requests[1].headers["x-team"] == "port"
+
+
+def test_a_connection_that_is_not_there_is_named(served: HttpManifest) -> None:
+    with pytest.raises(CosmosLoadDbtException, match=r"connection 'nobody': .*nobody.* manifest_conn_id='nobody'"):
+        load(served.url, "nobody")
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("s3://bucket/manifest.json", r"s3://bucket/manifest.json cannot be read: .*amazon\[s3fs\]"),
+        ("gs://bucket/manifest.json", "Install apache-airflow-providers-google"),
+        ("abfs://box/manifest.json", "Install apache-airflow-providers-microsoft-azure"),
+        ("nowhere://bucket/manifest.json", "Unsupported filesystem: 'nowhere'. Install the Airflow provider of that"),
+        ("https://", "No host|Invalid URL"),
+    ],
+)
+def test_what_nobody_here_can_read_says_what_to_install(url: str, words: str) -> None:
+    with pytest.raises(CosmosLoadDbtException, match=words):
+        load(url)
+
+
+def available(served: HttpManifest) -> bool:
+    return ProjectConfig(manifest_path=served.url, project_name="harbor").is_manifest_available()
+
+
+@pytest.mark.parametrize(("status", "expected"), [(200, True), (404, False), (410, False)])
+def test_whether_it_is_there_is_asked_without_reading_it(served: HttpManifest, status: int, expected: bool) -> None:
+    served.answer(status)
+
+    assert available(served) is expected
+    assert [request.method for request in served.requests] == ["HEAD"]
+
+
+def test_a_server_that_knows_no_head_is_asked_for_the_file(served: HttpManifest) -> None:
+    served.answer(405).answer(200)
+
+    assert available(served)
+
+
+def test_whether_it_is_there_may_be_unknown(served: HttpManifest) -> None:
+    served.answer(403)
+
+    with pytest.raises(CosmosLoadDbtException, match="the server says 403 Forbidden"):
+        available(served)
