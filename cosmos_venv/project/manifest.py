@@ -197,7 +197,7 @@ def _decoded_entries(path: Path, raw_entries: Mapping[str, msgspec.Raw]) -> dict
     return entries
 
 
-def _blaming(path: Path, unique_id: str, error: ValueError) -> CosmosLoadDbtException:
+def _blaming(path: Path, unique_id: str, error: Exception) -> CosmosLoadDbtException:
     return CosmosLoadDbtException(f"{path}: entry {unique_id}: {error}. {_WAY_OUT}")
 
 

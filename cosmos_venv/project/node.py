@@ -6,29 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cosmos_venv.constants import DbtResourceType
 from cosmos_venv.exceptions import CosmosLoadDbtException
 
 _MIN_ID_PARTS = 3
-
-
-class _Path:
-    """A field that is made a path of when it is asked for: of most nodes nobody does, and it takes longer than the node."""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
-    def __get__(self, node: Any, owner: type | None = None) -> Any:
-        if node is None:
-            return self
-        path = vars(node)[self._name] = Path(vars(node)[f"_{self._name}"])
-        return path
-
-
-def _path() -> Any:
-    return _Path()
 
 
 @dataclass(frozen=True, init=False)
@@ -52,7 +35,7 @@ class DbtNode:
     resource_type: DbtResourceType
     depends_on: list[str]
     path_base: Path
-    original_file_path: Path = _path()
+    original_file_path: Path
     package_name: str | None
     tags: list[str]
     config: dict[str, Any]
@@ -97,6 +80,15 @@ class DbtNode:
         fields["fqn"] = fqn
         fields["description"] = description
 
+    if not TYPE_CHECKING:  # or no misspelt attribute would be found
+
+        def __getattr__(self, name: str) -> Path:
+            """The path, made when it is asked for: of most nodes nobody does, and it takes longer than all the rest."""
+            if name != "original_file_path":
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+            path = self.__dict__[name] = Path(self.__dict__["_original_file_path"])
+            return path
+
     def related(self, *, has_test: bool, has_non_detached_test: bool, downstream: list[str]) -> DbtNode:
         """The node with what its relations to the other selected nodes say; itself where that is what it says already.
 
@@ -109,7 +101,7 @@ class DbtNode:
         ):
             return self
         # dataclasses.replace takes four times as long.
-        node = object.__new__(DbtNode)
+        node = object.__new__(type(self))
         node.__dict__.update(
             self.__dict__, has_test=has_test, has_non_detached_test=has_non_detached_test, downstream=downstream
         )
