@@ -97,12 +97,22 @@ def _node(line: str, folders: Folders, number: int) -> DbtNode | None:
     if not (line.lstrip().startswith("{") and '"unique_id"' in line):
         return None
     try:
-        head = _HEAD.decode(line)
-        if head.unique_id is None or head.resource_type is None:
+        if (entry := _entry(line)) is None or entry.unique_id is None:
             return None
-        return to_node(_ENTRY.decode(line), unique_id=head.unique_id, folders=folders)
+        return to_node(entry, unique_id=entry.unique_id, folders=folders)
     except (msgspec.DecodeError, ValueError) as error:
         raise CosmosLoadDbtException(
             f"Line {number} of the output of dbt ls is a node that cannot be read: {error}. "
             f"The line begins: {line.strip()[:_SHOWN]}"
         ) from error
+
+
+def _entry(line: str) -> NodeEntry | None:
+    """None where it is something else; raises what is wrong with one that cannot be read."""
+    try:
+        return _ENTRY.decode(line)
+    except msgspec.ValidationError:
+        head = _HEAD.decode(line)
+        if head.unique_id is None or head.resource_type is None:
+            return None
+        raise
