@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,7 @@ def least_cpu_seconds(calls: Mapping[str, Callable[[], object]], rounds: int) ->
     taken: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
-            taken[name].append(float(in_a_fork(lambda call=call: _cpu_seconds(call))))  # type: ignore[misc]
+            taken[name].append(float(in_a_fork(partial(_cpu_seconds, call))))
     return {name: min(times) for name, times in taken.items()}
 
 
@@ -136,7 +137,9 @@ def parse_without_collector(project: LargeProject) -> object:
 def loads(bench: Bench) -> list[Row]:
     """Loading beside parsing the same text."""
     projects = [*map(bench.project, bench.sizes), as_in_real_life(bench.folder)]
-    names = [f"{models:,} models with two tests each" for models in bench.sizes] + ["740 models, 130 seeds, 1,070 tests"]
+    names = [f"{models:,} models with two tests each" for models in bench.sizes] + [
+        "740 models, 130 seeds, 1,070 tests"
+    ]
     rows = [_load_row(name, project, bench) for name, project in zip(names, projects, strict=True)]
     small = trimmed(bench.project(bench.judged))
     return [*rows, _load_row(f"{bench.judged:,} models, manifest trimmed by hand", small, bench, has_bound=False)]
@@ -144,9 +147,9 @@ def loads(bench: Bench) -> list[Row]:
 
 def _load_row(name: str, project: LargeProject, bench: Bench, *, has_bound: bool = True) -> Row:
     calls: dict[str, Callable[[], object]] = {
-        "load": lambda: load(project),
-        "parse": lambda: parse(project),
-        "bare": lambda: parse_without_collector(project),
+        "load": partial(load, project),
+        "parse": partial(parse, project),
+        "bare": partial(parse_without_collector, project),
     }
     taken = least_cpu_seconds(calls, bench.rounds)
     return Row(
@@ -168,7 +171,7 @@ def selections(bench: Bench) -> list[Row]:
     theirs = json.loads(done.stdout.splitlines()[-1])["selections"]
     rows = []
     for each in chosen:
-        ours = min(float(in_a_fork(lambda each=each: _seconds_of_selecting(project, each))) for _ in range(bench.rounds))
+        ours = min(float(in_a_fork(partial(_seconds_of_selecting, project, each))) for _ in range(bench.rounds))
         rows += _select_rows(each, ours, theirs[each], len(load(project, each).filtered_nodes))
     return rows
 
@@ -199,8 +202,8 @@ def growth(bench: Bench) -> list[Row]:
     calls: dict[str, Callable[[], object]] = {}
     for project in (small, large):
         for name, selection in _selections_of(project).items():
-            calls[f"{name} {project.models}"] = lambda project=project, selection=selection: load(project, *selection)
-        calls[f"json {project.models}"] = lambda project=project: parse_without_collector(project)
+            calls[f"{name} {project.models}"] = partial(load, project, *selection)
+        calls[f"json {project.models}"] = partial(parse_without_collector, project)
     taken = least_cpu_seconds(calls, bench.rounds)
     return [
         _growth_row(name, taken[f"{name} {small.models}"], taken[f"{name} {large.models}"], small.models, large.models)
@@ -267,10 +270,10 @@ def second_parse(bench: Bench) -> list[Row]:
     """With dbt ls, a project that nobody has changed: no dbt, and little else."""
     listed = Listed(bench.folder / "listed", bench.sizes[1])
     os.environ["AIRFLOW__COSMOS_VENV__CACHE_DIR"] = str(bench.folder / "listed" / "cache")
-    first = float(in_a_fork(lambda: _wall_seconds(listed.load)))
+    first = float(in_a_fork(partial(_wall_seconds, listed.load)))
     nodes = int(in_a_fork(lambda: len(listed.load().nodes)))
     listed.forget()
-    later = [float(in_a_fork(lambda: _wall_seconds(listed.load))) for _ in range(bench.rounds)]
+    later = [float(in_a_fork(partial(_wall_seconds, listed.load))) for _ in range(bench.rounds)]
     figures = f"first {first:.1f} s, later {_ms(min(later))} wall time for {nodes:,} nodes; dbt ran: {listed.calls}"
     what = f"second parse of {listed.project.models:,} models with dbt ls"
     return [
