@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -82,29 +82,38 @@ class DbtNode:
 
     if not TYPE_CHECKING:  # or no misspelt attribute would be found
 
-        def __getattr__(self, name: str) -> Path:
-            """The path, made when it is asked for: of most nodes nobody does, and it takes longer than all the rest."""
-            if name != "original_file_path":
+        def __getattr__(self, name: str) -> Any:
+            """What is made when it is asked for: of most nodes nobody does, and it takes longer than all the rest."""
+            fields = self.__dict__
+            if name == "original_file_path":
+                fields[name] = Path(fields["_original_file_path"])
+            elif name == "downstream":
+                fields[name] = fields["_downstream_of"](fields["unique_id"])
+            else:
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
-            path = self.__dict__[name] = Path(self.__dict__["_original_file_path"])
-            return path
+            return fields[name]
 
-    def related(self, *, has_test: bool, has_non_detached_test: bool, downstream: list[str]) -> DbtNode:
-        """The node with what its relations to the other selected nodes say; itself where that is what it says already.
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles: a node alone, without what it would ask."""
+        state = {**self.__dict__, "downstream": self.downstream}
+        state.pop("_downstream_of", None)
+        return state
 
-        :param has_test, has_non_detached_test, downstream: as those of the class.
+    def related(
+        self, *, has_test: bool, has_non_detached_test: bool, downstream_of: Callable[[str], list[str]]
+    ) -> DbtNode:
+        """The node with what it is to the other selected nodes.
+
+        :param has_test, has_non_detached_test: as those of the class.
+        :param downstream_of: gives the ``downstream`` of a unique id, once somebody wants to know.
         """
-        if (
-            self.has_test is has_test
-            and self.has_non_detached_test is has_non_detached_test
-            and self.downstream == downstream
-        ):
-            return self
         # dataclasses.replace takes four times as long.
         node = object.__new__(type(self))
-        node.__dict__.update(
-            self.__dict__, has_test=has_test, has_non_detached_test=has_non_detached_test, downstream=downstream
-        )
+        fields = node.__dict__
+        fields.update(self.__dict__)
+        fields.pop("downstream", None)
+        fields["has_test"], fields["has_non_detached_test"] = has_test, has_non_detached_test
+        fields["_downstream_of"] = downstream_of
         return node
 
     @cached_property

@@ -132,9 +132,17 @@ def test_a_node_keeps_its_kind_when_it_learns_of_its_relations() -> None:
         pass
 
     own = OwnNode("model.shop.a", DbtResourceType.MODEL, [], Path("/srv/shop"), "models/a.sql")
-    related = own.related(has_test=True, has_non_detached_test=False, downstream=["model.shop.b"])
+    related = own.related(has_test=True, has_non_detached_test=False, downstream_of=lambda each: [f"{each}.b"])
 
     assert type(related) is OwnNode
-    assert (related.has_test, related.has_non_detached_test, related.downstream) == (True, False, ["model.shop.b"])
-    assert not own.has_test
-    assert related.related(has_test=True, has_non_detached_test=False, downstream=["model.shop.b"]) is related
+    assert (related.has_test, related.has_non_detached_test, related.downstream) == (True, False, ["model.shop.a.b"])
+    assert (own.has_test, own.downstream) == (False, [])
+
+
+def test_what_comes_after_a_node_goes_with_it_and_not_where_it_was_found() -> None:
+    fresh = node().related(has_test=True, has_non_detached_test=True, downstream_of=lambda each: [f"{each}.b"])
+
+    copies = [copy.copy(fresh), copy.deepcopy(fresh), pickled(fresh), dataclasses.replace(fresh)]
+
+    assert copies == [fresh] * len(copies)
+    assert all("_downstream_of" not in vars(each) for each in copies)
