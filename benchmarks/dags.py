@@ -91,7 +91,9 @@ class Bench:
         home = self.folder / "airflow"
         env = {
             **{name: value for name, value in os.environ.items() if not name.startswith("PYTHONDONTWRITE")},
-            "AIRFLOW_HOME": str(home), "PYTHONPATH": str(ROOT), "DO_NOT_TRACK": "1",
+            "AIRFLOW_HOME": str(home),
+            "PYTHONPATH": str(ROOT),
+            "DO_NOT_TRACK": "1",
             "AIRFLOW__COSMOS_VENV__CACHE_DIR": str(self.folder / "kept"),
             "AIRFLOW__COSMOS__CACHE_DIR": str(self.folder / "kept-cosmos"),
             "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR",

@@ -80,6 +80,7 @@ __all__ = [
     "get_connection",
     "is_mapped",
     "let_map",
+    "looks_for_words",
     "mask_in_logs",
     "object_storage_path",
     "openlineage_namespace",
@@ -281,6 +282,13 @@ def dags_folder() -> Path:
     from airflow.configuration import conf
 
     return Path(conf.get("core", "dags_folder"))
+
+
+def looks_for_words() -> bool:
+    """Whether Airflow looks only into files in which certain words occur: ``[core] dag_discovery_safe_mode``."""
+    from airflow.configuration import conf
+
+    return bool(conf.getboolean("core", "dag_discovery_safe_mode", fallback=True))
 
 
 def venv_install_method() -> Literal["auto", "uv", "pip"]:

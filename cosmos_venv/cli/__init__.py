@@ -1,4 +1,4 @@
-"""The command ``cosmos-venv``: what can be done about managed environments from a shell, a Dockerfile, a script.
+"""The command ``cosmos-venv``: environments, plans and faults, from a shell, a Dockerfile, a script.
 
 Exit codes: 0 all is well, 1 something is wrong, 2 the command was used wrongly.
 """
@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 from rich_argparse import RichHelpFormatter
 
 from cosmos_venv import __version__
+from cosmos_venv.cli.doctor import doctor
 from cosmos_venv.cli.env_build import env_build
 from cosmos_venv.cli.env_prune import env_prune
 from cosmos_venv.cli.env_store import env_inspect, env_list, env_verify
+from cosmos_venv.cli.render import FORMATS, TEST_BEHAVIORS, Options, is_project, render
 from cosmos_venv.environments.upkeep import DAY
 
 __all__ = ["main"]
@@ -42,6 +44,17 @@ _ENV_PRUNE = (
     "virtualenv_prune_...); 0 is no limit. With --digest it removes that one environment and nothing else. Exit "
     "code 1: this user may not remove something that is to go, or the environment that was named is in use."
 )
+_RENDER = (
+    "Shows the tasks, groups and edges that a dbt project becomes: as a tree, as JSON, as a Mermaid or DOT diagram. A "
+    "DAG file is imported as Airflow does and shows its DbtDag or DbtTaskGroup as it is configured; the folder of a "
+    "project (with a target/manifest.json) or a manifest is rendered with the defaults and the options here. No task "
+    "runs; a DAG file that loads with dbt ls runs that. Exit code 1: the file cannot be imported or read, has no dbt "
+    "project or several, the selection is refused, or the output cannot be written."
+)
+_DOCTOR = (
+    "Looks for what goes wrong without a word: a DAG file that Airflow passes over, because the words airflow and dag "
+    "do not occur in it. Nothing is imported or changed. Exit code 1: something was found."
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,6 +73,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_build(actions)
     _add_looks(actions)
     _add_prune(actions)
+    _add_render(subjects)
+    _add_doctor(subjects)
     return parser
 
 
@@ -106,6 +121,49 @@ def _add_prune(actions: _Actions) -> None:
     prune.set_defaults(run=lambda options: _run_prune(prune, options))
 
 
+def _add_render(subjects: _Actions) -> None:
+    parser = _subject(subjects, "render", "show the plan of a DAG file or a dbt project", _RENDER)
+    parser.add_argument(
+        "target", type=Path, metavar="DAGFILE|PROJECT", help="a DAG file, a project's folder, a manifest"
+    )
+    parser.add_argument("--format", choices=FORMATS, default="tree", help="tree unless given")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write there, not to standard output")
+    of_file = parser.add_argument_group("where a DAG file has several")
+    of_file.add_argument("--dag-id", metavar="ID", help="the DAG that is meant")
+    of_file.add_argument("--group", metavar="ID", help="the DbtTaskGroup that is meant, with the groups around it")
+    of_project = parser.add_argument_group("for a project")
+    for name in ("--select", "--exclude"):
+        of_project.add_argument(name, nargs="+", action="extend", default=[], metavar="ITEM", help="as dbt takes it")
+    of_project.add_argument("--selector", metavar="NAME", help="a YAML selector of the manifest")
+    of_project.add_argument("--test-behavior", choices=TEST_BEHAVIORS, help="after_each unless given")
+    parser.set_defaults(run=lambda options: _run_render(parser, options))
+
+
+def _run_render(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    asked = Options(
+        select=options.select, exclude=options.exclude, selector=options.selector, test_behavior=options.test_behavior
+    )
+    if is_project(options.target):
+        if options.dag_id or options.group:
+            parser.error(f"{options.target} is a project: --dag-id and --group say which one of a DAG file is meant")
+    elif asked.given:
+        parser.error(f"{options.target} is a DAG file, and its RenderConfig says what {asked.given[0]} would")
+    return render(
+        options.target,
+        asked,
+        dag_id=options.dag_id,
+        group_id=options.group,
+        form=options.format,
+        output=options.output,
+    )
+
+
+def _add_doctor(subjects: _Actions) -> None:
+    parser = _action(subjects, "doctor", "look for what goes wrong without a word", _DOCTOR)
+    parser.add_argument("dagfiles", nargs="+", type=_existing_file, metavar="DAGFILE", help="a Python file with DAGs")
+    parser.set_defaults(run=lambda options: doctor(options.dagfiles, as_json=options.json))
+
+
 def _run_prune(prune: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     days = options.max_age_days
     limits = (days, options.max_count, options.max_bytes, options.min_age)
@@ -124,10 +182,15 @@ def _run_prune(prune: argparse.ArgumentParser, options: argparse.Namespace) -> i
 
 
 def _action(actions: _Actions, name: str, what: str, description: str) -> argparse.ArgumentParser:
+    parser = _subject(actions, name, what, description)
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    return parser
+
+
+def _subject(actions: _Actions, name: str, what: str, description: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = actions.add_parser(
         name, help=what, description=description, formatter_class=RichHelpFormatter
     )
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
     return parser
 
 

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from cosmos_venv import managed
-from cosmos_venv.compat import dags_folder, dags_made_by
+from cosmos_venv.compat import DAG, dags_folder, dags_made_by
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.managed import VirtualenvArguments
 from cosmos_venv.operators.virtualenv import DbtVirtualenvBaseOperator
@@ -42,13 +42,21 @@ class DagFile:
     problems: tuple[str, ...]
 
 
+def import_dag_file(path: Path) -> list[DAG]:
+    """The DAGs that the file makes, by id. It is imported as Airflow does, by its path, with its folder importable.
+
+    Whatever the file raises passes, ``SystemExit`` included.
+    """
+    return dags_made_by(_new_module(path), lambda module: module.__spec__.loader.exec_module(module))  # type: ignore[union-attr]
+
+
 def read_dag_file(path: Path, *, directory: Path | None = None) -> DagFile:
-    """Import the file as Airflow does, by its path and with its folder importable, and look at the tasks of its DAGs.
+    """Import the file as Airflow does, and look at the tasks of its DAGs.
 
     :param directory: stands for every directory that a task names.
     Whatever the file raises passes, ``SystemExit`` included.
     """
-    dags = dags_made_by(_new_module(path), lambda module: module.__spec__.loader.exec_module(module))  # type: ignore[union-attr]
+    dags = import_dag_file(path)
     wanted: dict[WantedEnvironment, None] = {}
     problems: dict[str, None] = {}
     for dag in dags:

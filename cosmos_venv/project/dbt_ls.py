@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -102,56 +101,58 @@ def parse_dbt_ls_output(
     nodes = {}
     for line in node_lines(lines):
         try:
-            node = to_node(line.entry(), unique_id=line.unique_id, folders=folders)
+            node = to_node(line.entry, unique_id=line.unique_id, folders=folders)
         except ValueError as error:
-            raise line.unreadable(error) from error
+            raise unreadable(line.number, line.text, line.where, error) from error
         if node is not None:
             nodes[node.unique_id] = node
     return nodes
 
 
-@dataclass(frozen=True, kw_only=True)
-class NodeLine:
+class NodeLine(NamedTuple):
     """A line that is a node.
 
     :param where: what it is a line of, for errors.
+    :param entry: what it says of the node.
     """
 
     number: int
     text: str
     where: str
-    unique_id: str = ""
+    entry: NodeEntry
+    unique_id: str
 
-    def entry(self) -> NodeEntry:
-        """What it says of the node.
 
-        :raises CosmosLoadDbtException: when it cannot be read, with the line.
-        """
-        try:
-            return _ENTRY.decode(self.text)
-        except msgspec.DecodeError as error:
-            raise self.unreadable(error) from error
-
-    def unreadable(self, error: Exception) -> CosmosLoadDbtException:
-        """The error for a line that cannot be read."""
-        return CosmosLoadDbtException(
-            f"Line {self.number} of {self.where} is a node that cannot be read: {error}. "
-            f"The line begins: {self.text.strip()[:_SHOWN]}"
-        )
+def unreadable(number: int, text: str, where: str, error: Exception) -> CosmosLoadDbtException:
+    """The error for a line that is a node and cannot be read."""
+    return CosmosLoadDbtException(
+        f"Line {number} of {where} is a node that cannot be read: {error}. The line begins: {text.strip()[:_SHOWN]}"
+    )
 
 
 def node_lines(lines: Iterable[str], where: str = "the output of dbt ls") -> Iterator[NodeLine]:
     """The lines that are nodes; those of dbt's log are passed over.
 
-    :raises CosmosLoadDbtException: for a node that is cut off, with the line.
+    :raises CosmosLoadDbtException: for a node that cannot be read, with the line.
     """
     for number, each in enumerate(lines, start=1):
         text = log_line.message(each)
         if not (text.lstrip().startswith("{") and '"unique_id"' in text):
             continue
         try:
-            head = _HEAD.decode(text)
+            entry = _entry(text)
         except msgspec.DecodeError as error:
-            raise NodeLine(number=number, text=text, where=where).unreadable(error) from error
-        if head.unique_id is not None and head.resource_type is not None:
-            yield NodeLine(number=number, text=text, where=where, unique_id=head.unique_id)
+            raise unreadable(number, text, where, error) from error
+        if entry is not None and entry.unique_id is not None:
+            yield NodeLine(number, text, where, entry, entry.unique_id)
+
+
+def _entry(line: str) -> NodeEntry | None:
+    """None where it is something else; raises what is wrong with one that cannot be read."""
+    try:
+        return _ENTRY.decode(line)
+    except msgspec.ValidationError:
+        head = _HEAD.decode(line)
+        if head.unique_id is None or head.resource_type is None:
+            return None
+        raise

@@ -10,6 +10,7 @@ import time
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
 from cosmos_venv.dbt.kept_files import KeptFiles
@@ -42,7 +43,7 @@ def fingerprint(project_dir: Path, *, left_out: Collection[str] = (), known: Kep
     :param left_out: paths below the project that do not count.
     :param known: where fingerprints of earlier are kept: files that look untouched are not read again.
     """
-    files = sorted(_files(project_dir, {*left_out}))
+    files = sorted(_files(project_dir, {*left_out}), key=attrgetter("name"))
     # The times and numbers of files are good for this machine; the digest has nothing of them.
     look = hashlib.sha256(json.dumps([str(project_dir), [file.look for file in files]]).encode()).hexdigest()
     is_settled = max((file.changed for file in files), default=0.0) < time.time() - _SETTLED_SECONDS
@@ -86,7 +87,7 @@ def _names(found: set[bytes]) -> tuple[str, ...] | None:
     return None if b"" in found else tuple(sorted(os.fsdecode(name) for name in found))
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class _File:
     name: str
     path: str

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
-from cosmos_venv.project.dbt_ls import LS_OUTPUT_KEYS, NodeLine, node_lines
+from cosmos_venv.project.dbt_ls import LS_OUTPUT_KEYS, NodeLine, node_lines, unreadable
 from cosmos_venv.project.entry import Folders, NodeEntry, to_node
 from cosmos_venv.project.node import DbtNode
 from cosmos_venv.project.selection import SelectionGraph, evaluate, from_lists
@@ -56,7 +56,7 @@ class LsFile:
             try:
                 node = to_node(self._entries[line.unique_id], unique_id=line.unique_id, folders=self.folders)
             except ValueError as error:
-                raise line.unreadable(error) from error
+                raise unreadable(line.number, line.text, line.where, error) from error
             if node is not None:
                 nodes[line.unique_id] = node
         if not nodes:
@@ -83,7 +83,7 @@ class LsFile:
     def _entries(self) -> Mapping[str, NodeEntry]:
         entries = {}
         for line in self._lines:
-            entries[line.unique_id] = line.entry()
+            entries[line.unique_id] = line.entry
             _complete(entries[line.unique_id], line.unique_id)
         return entries
 

@@ -2,33 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cosmos_venv.constants import DbtResourceType
 from cosmos_venv.exceptions import CosmosLoadDbtException
 
 _MIN_ID_PARTS = 3
-
-
-class _Path:
-    """A field that is made a path of when it is asked for: of most nodes nobody does, and it takes longer than the node."""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
-    def __get__(self, node: Any, owner: type | None = None) -> Any:
-        if node is None:
-            return self
-        path = vars(node)[self._name] = Path(vars(node)[f"_{self._name}"])
-        return path
-
-
-def _path() -> Any:
-    return _Path()
 
 
 @dataclass(frozen=True, init=False)
@@ -52,7 +35,7 @@ class DbtNode:
     resource_type: DbtResourceType
     depends_on: list[str]
     path_base: Path
-    original_file_path: Path = _path()
+    original_file_path: Path
     package_name: str | None
     tags: list[str]
     config: dict[str, Any]
@@ -97,22 +80,40 @@ class DbtNode:
         fields["fqn"] = fqn
         fields["description"] = description
 
-    def related(self, *, has_test: bool, has_non_detached_test: bool, downstream: list[str]) -> DbtNode:
-        """The node with what its relations to the other selected nodes say; itself where that is what it says already.
+    if not TYPE_CHECKING:  # or no misspelt attribute would be found
 
-        :param has_test, has_non_detached_test, downstream: as those of the class.
+        def __getattr__(self, name: str) -> Any:
+            """What is made when it is asked for: of most nodes nobody does, and it takes longer than all the rest."""
+            fields = self.__dict__
+            if name == "original_file_path":
+                fields[name] = Path(fields["_original_file_path"])
+            elif name == "downstream":
+                fields[name] = fields["_downstream_of"](fields["unique_id"])
+            else:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+            return fields[name]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles: a node alone, without what it would ask."""
+        state = {**self.__dict__, "downstream": self.downstream}
+        state.pop("_downstream_of", None)
+        return state
+
+    def related(
+        self, *, has_test: bool, has_non_detached_test: bool, downstream_of: Callable[[str], list[str]]
+    ) -> DbtNode:
+        """The node with what it is to the other selected nodes.
+
+        :param has_test, has_non_detached_test: as those of the class.
+        :param downstream_of: gives the ``downstream`` of a unique id, once somebody wants to know.
         """
-        if (
-            self.has_test is has_test
-            and self.has_non_detached_test is has_non_detached_test
-            and self.downstream == downstream
-        ):
-            return self
         # dataclasses.replace takes four times as long.
-        node = object.__new__(DbtNode)
-        node.__dict__.update(
-            self.__dict__, has_test=has_test, has_non_detached_test=has_non_detached_test, downstream=downstream
-        )
+        node = object.__new__(type(self))
+        fields = node.__dict__
+        fields.update(self.__dict__)
+        fields.pop("downstream", None)
+        fields["has_test"], fields["has_non_detached_test"] = has_test, has_non_detached_test
+        fields["_downstream_of"] = downstream_of
         return node
 
     @cached_property

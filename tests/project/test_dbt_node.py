@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -81,3 +84,65 @@ def test_the_context_is_plain_data() -> None:
     assert json.loads(json.dumps(context)) == context
     assert context["file_path"] == "/srv/shop/models/orders.sql"
     assert context["checksum"] is None
+
+
+def test_a_file_that_was_given_as_text_is_a_path() -> None:
+    written = DbtNode("model.shop.a", DbtResourceType.MODEL, [], Path("/srv/shop"), "models/a.sql")
+
+    assert written.original_file_path == Path("models/a.sql")
+    assert written.file_path == Path("/srv/shop/models/a.sql")
+    assert written == DbtNode("model.shop.a", DbtResourceType.MODEL, [], Path("/srv/shop"), Path("models/a.sql"))
+
+
+def pickled(given: DbtNode) -> object:
+    return pickle.loads(pickle.dumps(given))  # noqa: S301 - written in the same line
+
+
+def test_a_node_can_be_copied_changed_and_pickled_before_and_after_its_path_was_asked_for() -> None:
+    fresh = DbtNode("model.shop.a", DbtResourceType.MODEL, [], Path("/srv/shop"), "models/a.sql")
+    copies = [copy.copy(fresh), copy.deepcopy(fresh), pickled(fresh), dataclasses.replace(fresh)]
+
+    assert fresh.original_file_path == Path("models/a.sql")
+
+    copies += [copy.copy(fresh), pickled(fresh), dataclasses.replace(fresh)]
+    assert copies == [fresh] * len(copies)
+    assert dataclasses.replace(fresh, tags=["x"]).tags == ["x"]
+
+
+def test_a_node_cannot_be_changed_and_has_no_other_attributes() -> None:
+    fixed = node()
+
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        fixed.tags = []  # type: ignore[misc]
+    with pytest.raises(AttributeError, match="'DbtNode' object has no attribute 'file_paht'"):
+        _ = fixed.file_paht  # type: ignore[attr-defined]
+
+
+def test_nodes_share_no_list_that_was_not_given() -> None:
+    one, other = node(), node()
+
+    one.tags.append("x")
+    one.downstream.append("x")
+
+    assert (other.tags, other.downstream) == ([], [])
+
+
+def test_a_node_keeps_its_kind_when_it_learns_of_its_relations() -> None:
+    class OwnNode(DbtNode):
+        pass
+
+    own = OwnNode("model.shop.a", DbtResourceType.MODEL, [], Path("/srv/shop"), "models/a.sql")
+    related = own.related(has_test=True, has_non_detached_test=False, downstream_of=lambda each: [f"{each}.b"])
+
+    assert type(related) is OwnNode
+    assert (related.has_test, related.has_non_detached_test, related.downstream) == (True, False, ["model.shop.a.b"])
+    assert (own.has_test, own.downstream) == (False, [])
+
+
+def test_what_comes_after_a_node_goes_with_it_and_not_where_it_was_found() -> None:
+    fresh = node().related(has_test=True, has_non_detached_test=True, downstream_of=lambda each: [f"{each}.b"])
+
+    copies = [copy.copy(fresh), copy.deepcopy(fresh), pickled(fresh), dataclasses.replace(fresh)]
+
+    assert copies == [fresh] * len(copies)
+    assert all("_downstream_of" not in vars(each) for each in copies)

@@ -52,7 +52,7 @@ def _reached(graph: SelectionGraph, criterion: Criterion) -> set[str]:
 def _with_tests(graph: SelectionGraph, selected: set[str], mode: TestIndirectSelection) -> tuple[set[str], set[str]]:
     if mode is TestIndirectSelection.EMPTY:
         return selected, set()
-    tests = {test for node in selected if node in graph.tests for test in graph.tests[node]}
+    tests = graph.tests_of(selected)
     if mode is TestIndirectSelection.EAGER:
         return selected | tests, set()
     there = selected

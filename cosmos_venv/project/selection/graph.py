@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cosmos_venv.project.entry import NodeEntry
 from cosmos_venv.project.selection.names import Names
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 Labels = Callable[[NodeEntry], Iterable[str]]
 _TESTS = ("test", "unit_test")
+# A hundredth of the nodes: to go through their children takes less than to go through all tests.
+_FEW = 50
 
 
 class SelectionGraph:
@@ -29,12 +32,9 @@ class SelectionGraph:
         project_name: str | None = None,
         comparison: Comparison | None = None,
     ) -> None:
-        self.entries = dict(entries)
         # dbt itself keeps these apart from the others, so that there are hardly any.
-        for unique_id in [
-            each for each, entry in entries.items() if entry.config and entry.config.get("enabled") is False
-        ]:
-            del self.entries[unique_id]
+        disabled = {each for each, entry in entries.items() if entry.config and entry.config.get("enabled") is False}
+        self.entries = {each: entry for each, entry in entries.items() if each not in disabled} if disabled else entries
         self.project_name = project_name
         self.comparison = comparison
         self._labelled: dict[Labels, dict[str, list[str]]] = {}
@@ -59,34 +59,28 @@ class SelectionGraph:
     def names(self) -> Names:
         return Names(self.entries)
 
-    @cached_property
+    @property
     def parents(self) -> dict[str, list[str]]:
         """Of the nodes that have any. Only those that are nodes themselves: what is disabled or of another project is
         passed over.
         """
-        found = {
-            each: entry.depends_on.nodes
-            for each, entry in self.entries.items()
-            if entry.depends_on and entry.depends_on.nodes
-        }
-        known = self.entries
-        for unique_id, parents in found.items():
-            for parent in parents:
-                if parent not in known:
-                    found[unique_id] = [each for each in parents if each in known]
-                    break
-        return found
+        return self._relations.parents
 
-    @cached_property
+    @property
     def children(self) -> dict[str, list[str]]:
         """Of the nodes that have any."""
-        return _turned_round(self.parents.items())
+        return self._relations.children
 
     @cached_property
-    def tests(self) -> dict[str, list[str]]:
-        """Those of the children that are tests."""
-        entries = self.entries
-        return _turned_round(each for each in self.parents.items() if entries[each[0]].resource_type in _TESTS)
+    def _relations(self) -> _Relations:
+        return _relations(self.entries)
+
+    def tests_of(self, nodes: set[str]) -> set[str]:
+        """The tests that depend on one of them."""
+        tests = self._relations.tests
+        if len(nodes) * _FEW < len(tests):
+            return {child for node in nodes for child in self.children.get(node, ()) if child in tests}
+        return {test for test, parents in tests.items() if not nodes.isdisjoint(parents)}
 
     def ancestors(self, nodes: Iterable[str], steps: int | None = None) -> set[str]:
         """What comes before them, that many steps up (None: all); of the nodes themselves those that do."""
@@ -125,15 +119,30 @@ def _resource_type(entry: NodeEntry) -> Iterable[str]:
     return (entry.resource_type,)
 
 
-def _turned_round(pairs: Iterable[tuple[str, list[str]]]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for unique_id, parents in pairs:
-        for parent in parents:
-            if parent in found:
-                found[parent].append(unique_id)
-            else:
-                found[parent] = [unique_id]
-    return found
+class _Relations(NamedTuple):
+    """``tests``: those with parents, and these."""
+
+    parents: dict[str, list[str]]
+    children: dict[str, list[str]]
+    tests: dict[str, list[str]]
+
+
+def _relations(entries: Mapping[str, NodeEntry]) -> _Relations:
+    """In one go over the entries, which lie about in memory."""
+    parents: dict[str, list[str]] = {}
+    children: defaultdict[str, list[str]] = defaultdict(list)
+    tests: dict[str, list[str]] = {}
+    for unique_id, entry in entries.items():
+        if read := entry.depends_on and entry.depends_on.nodes:
+            parents[unique_id] = read
+            if entry.resource_type in _TESTS:
+                tests[unique_id] = read
+            for parent in read:
+                children[parent].append(unique_id)
+    for unknown in children.keys() - entries.keys():
+        for child in children.pop(unknown):
+            parents[child] = [parent for parent in parents[child] if parent != unknown]
+    return _Relations(parents, dict(children), tests)
 
 
 def _walk(neighbours: Mapping[str, list[str]], nodes: Iterable[str], steps: int | None) -> set[str]:

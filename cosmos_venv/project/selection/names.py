@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import translate
 from functools import cached_property
+from operator import itemgetter
 
 from cosmos_venv.project.entry import NodeEntry
+
+# To index the names takes as long as so many looks through all of them.
+_MANY_LOOKS = 8
 
 
 def is_wild(value: str) -> bool:
@@ -16,7 +21,7 @@ def is_wild(value: str) -> bool:
 
 
 class Names:
-    """All names, by their ends and by their folders: there are far fewer folders than names.
+    """All names. What is asked of them most, which node has this name, needs the least work.
 
     :param entries: nodes by unique id; sources have no such names.
     """
@@ -27,30 +32,36 @@ class Names:
             for unique_id, entry in entries.items()
             if entry.resource_type != "source"
         }
-        self._by_end: dict[str, list[str]] = {}
-        self._by_version: dict[str, list[str]] = {}
-        for unique_id, name in self._names.items():
-            entry, end = entries[unique_id], name[-1]
-            # The unit tests of a versioned model have its version too.
-            if entry.version is not None and entry.resource_type == "model" and len(name) > 1:
-                end = name[-2]  # the last part is the version, the one before it the name
-                self._by_version.setdefault(f"{end}_{name[-1]}", []).append(unique_id)
-            if end in self._by_end:
-                self._by_end[end].append(unique_id)
-            else:
-                self._by_end[end] = [unique_id]
+        # Of these the last part is the version, the one before it the name. The unit tests of one have its version too.
+        self._versioned = {
+            unique_id: self._names[unique_id]
+            for unique_id, entry in entries.items()
+            if entry.version is not None and entry.resource_type == "model" and len(self._names[unique_id]) > 1
+        }
+        self._looks = 0
 
     def meant_by(self, value: str) -> Iterator[str]:
         """Ids of the nodes, some of them twice.
 
         :param value: a name, or a pattern.
         """
-        yield from self._by_end.get(value, ())
+        yield from self._ending_with(value)
         # Of a versioned name the last two parts do, joined by a dot or an underscore, whatever comes before them.
-        yield from self._by_version.get("_".join(value.split(".")[-2:]), ())
+        joined = "_".join(value.split(".")[-2:])
+        yield from (each for each, name in self._versioned.items() if f"{name[-2]}_{name[-1]}" == joined)
         if is_wild(value):
             yield from self._fitting(value)
-            return
+        elif any(f"{value}.".startswith(f"{head}.") or head.startswith(f"{value}.") for head in self._heads):
+            yield from self._in_folders(value)
+
+    def _ending_with(self, value: str) -> Iterable[str]:
+        self._looks += 1
+        if self._looks > _MANY_LOOKS:
+            return self._by_end.get(value, ())
+        ends = (each for each, name in self._names.items() if name[-1] == value and each not in self._versioned)
+        return [*ends, *(each for each, name in self._versioned.items() if name[-2] == value)]
+
+    def _in_folders(self, value: str) -> Iterator[str]:
         for folder, members in self._folders():
             name = ".".join(folder)
             if name and (name == value or name.startswith(f"{value}.")):
@@ -84,6 +95,21 @@ class Names:
                 ):
                     yield unique_id
                     break
+
+    @cached_property
+    def _by_end(self) -> dict[str, list[str]]:
+        ends = {each: name[-1] for each, name in self._names.items()}
+        ends |= {each: name[-2] for each, name in self._versioned.items()}
+        found: defaultdict[str, list[str]] = defaultdict(list)
+        for unique_id, end in ends.items():
+            found[end].append(unique_id)
+        return found
+
+    @cached_property
+    def _heads(self) -> set[str]:
+        """What a name that has folders begins with, with the package and without it."""
+        names = self._names.values()
+        return set(map(itemgetter(0), names)) | {name[1] for name in names if len(name) > 1}
 
     @cached_property
     def _dotted(self) -> list[tuple[str, tuple[int, ...], str]]:

@@ -1,0 +1,56 @@
+"""Does Airflow look into the file at all? In safe mode only where two words occur, in code or in a comment.
+
+:source: Airflow's ``airflow.utils.file.might_contain_dag``; 3.3 takes ``asset`` for ``dag`` too.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+from cosmos_venv.cli.doctor.finding import Examined, Finding
+
+_CHECK = "discovery"
+_WORDS = ("airflow", "dag")
+_PACKAGE = __name__.partition(".")[0]
+_MAKERS = {"DbtDag", "DbtTaskGroup", "*"}
+
+
+def airflow_finds_the_file(examined: Examined) -> Iterator[Finding]:
+    """A finding for each file that makes a dbt DAG and lacks a word that Airflow looks for, or cannot be read."""
+    from cosmos_venv.compat import looks_for_words
+
+    if not looks_for_words():
+        return
+    for path in examined.files:
+        try:
+            content = path.read_bytes()
+            makes_dags = _makes_dags(content)
+        except (OSError, SyntaxError, ValueError) as error:
+            yield _finding(path, f"cannot be read as Python: {error}.", "Correct it.")
+            continue
+        missing = [word for word in _WORDS if word.encode() not in content.lower()]
+        if makes_dags and missing:
+            words = " and ".join(repr(word) for word in missing)
+            yield _finding(
+                path,
+                f"Airflow passes the file over, because {words} does not occur in it.",
+                "Write a comment such as `# an airflow dag`, or set [core] dag_discovery_safe_mode = False.",
+            )
+
+
+def _finding(path: Path, fault: str, way_out: str) -> Finding:
+    return Finding(check=_CHECK, subject=str(path), fault=fault, way_out=way_out)
+
+
+def _makes_dags(content: bytes) -> bool:
+    """Whether a class that makes DAGs or parts of them is imported from here, or the package itself."""
+    for node in ast.walk(ast.parse(content)):
+        if isinstance(node, ast.ImportFrom):
+            is_ours = (node.module or "").partition(".")[0] == _PACKAGE and node.level == 0
+            if is_ours and _MAKERS & {alias.name for alias in node.names}:
+                return True
+        elif isinstance(node, ast.Import) and any(alias.name.partition(".")[0] == _PACKAGE for alias in node.names):
+            return True
+    return False

@@ -1,0 +1,235 @@
+"""What does ``cosmos-venv render`` do? Show the plan of a DAG file or of a dbt project, and run nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.tree import Tree
+
+from cosmos_venv.cli.output import only_the_result_on_stdout
+from cosmos_venv.constants import LoadMode, TestBehavior
+from cosmos_venv.environments import credentials
+from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
+
+if TYPE_CHECKING:
+    from cosmos_venv.rendering.diagrams import Member
+    from cosmos_venv.rendering.planned import Plan
+
+OK, WRONG = 0, 1
+FORMATS = ("tree", "json", "mermaid", "dot")
+TEST_BEHAVIORS = tuple(behavior.value for behavior in TestBehavior)
+_WIDE = 10_000  # columns: rich cuts off the lines of a tree
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What is to be rendered of a project, as dbt's command line says it."""
+
+    select: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+    selector: str | None = None
+    test_behavior: str | None = None
+
+    @property
+    def given(self) -> list[str]:
+        """The options that were used, as they are written."""
+        return [f"--{name.replace('_', '-')}" for name, value in vars(self).items() if value]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rendered:
+    """One dbt project in a DAG.
+
+    :param group_id: None where the DAG is the project.
+    """
+
+    dag_id: str
+    group_id: str | None
+    plan: Plan
+
+    @property
+    def name(self) -> str:
+        return self.dag_id if self.group_id is None else f"{self.dag_id}, group {self.group_id}"
+
+
+def is_project(target: Path) -> bool:
+    """Whether a folder or manifest is meant, and no DAG file."""
+    return target.is_dir() or target.suffix == ".json"
+
+
+def render(
+    target: Path, options: Options, *, dag_id: str | None, group_id: str | None, form: str, output: Path | None
+) -> int:
+    """Show the plan. Returns the exit code, 1 when there is none to show or it cannot be written.
+
+    :param target: a DAG file, the folder of a dbt project, or a manifest.
+    :param options: for a project.
+    :param dag_id, group_id: which one is meant, where a DAG file has several.
+    :param form: one of ``FORMATS``.
+    :param output: file in place of stdout.
+    """
+    try:
+        with only_the_result_on_stdout():
+            rendered = _of_project(target, options) if is_project(target) else _of_file(target, dag_id, group_id)
+        _show(rendered, form, output)
+    except (CosmosLoadDbtException, CosmosValueError, OSError) as error:
+        talk = Console(stderr=True, highlight=False, soft_wrap=True)
+        talk.print(credentials.mask(str(error)), style="red", markup=False)
+        return WRONG
+    return OK
+
+
+def _of_project(target: Path, options: Options) -> Rendered:
+    from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
+    from cosmos_venv.project.load import DbtGraph
+    from cosmos_venv.rendering.plan import plan
+
+    manifest, folder = _manifest_of(target)
+    render_config = RenderConfig(
+        load_method=LoadMode.DBT_MANIFEST,
+        select=list(options.select),
+        exclude=list(options.exclude),
+        selector=options.selector,
+        test_behavior=TestBehavior(options.test_behavior) if options.test_behavior else TestBehavior.AFTER_EACH,
+    )
+    project_config = ProjectConfig(project_name=folder.name, manifest_path=manifest)
+    execution_config = ExecutionConfig(dbt_project_path=folder)
+    graph = DbtGraph(project=project_config, render_config=render_config, execution_config=execution_config)
+    graph.load()
+    planned = plan(
+        graph.filtered_nodes,
+        tests_per_model=graph.tests_per_model,
+        render_config=render_config,
+        execution_config=execution_config,
+        project_config=project_config,
+        operator_args={},
+    )
+    return Rendered(dag_id=folder.name, group_id=None, plan=planned)
+
+
+def _manifest_of(target: Path) -> tuple[Path, Path]:
+    """The manifest, and the folder of its project."""
+    if target.is_dir():
+        manifest = target / "target" / "manifest.json"
+        if not manifest.is_file():
+            raise CosmosValueError(
+                f"{target} has no target/manifest.json. Run `dbt parse` there, or name the manifest itself, or a DAG "
+                "file that loads the project in another way."
+            )
+        return manifest, target
+    if not target.is_file():
+        raise CosmosValueError(f"{target} does not exist. Give a DAG file, the folder of a dbt project or a manifest.")
+    return target, target.parent.parent if target.parent.name == "target" else target.parent
+
+
+def _of_file(target: Path, dag_id: str | None, group_id: str | None) -> Rendered:
+    if not target.is_file():
+        raise CosmosValueError(f"{target} does not exist. Give a DAG file, the folder of a dbt project or a manifest.")
+    from cosmos_venv.cli.dagfile import import_dag_file
+
+    try:
+        dags = import_dag_file(target)
+    # A DAG file may raise anything, and may end the interpreter.
+    except (Exception, SystemExit) as error:
+        raise CosmosValueError(f"{target} cannot be imported: {type(error).__name__}: {error}") from error
+    found = [rendered for dag in dags for rendered in _plans_of(dag)]
+    if not found:
+        raise CosmosValueError(f"{target} makes no DbtDag and no DbtTaskGroup, so that it has no plan.")
+    chosen = [each for each in found if _is_meant(each, dag_id, group_id)]
+    if len(chosen) == 1:
+        return chosen[0]
+    known = "; ".join(each.name for each in found)
+    what = "several of these are meant" if chosen else "none of these is meant"
+    raise CosmosValueError(f"{target} has {known}: {what}. Say which one with --dag-id and --group.")
+
+
+def _is_meant(rendered: Rendered, dag_id: str | None, group_id: str | None) -> bool:
+    return dag_id in (None, rendered.dag_id) and group_id in (None, rendered.group_id)
+
+
+def _plans_of(dag: object) -> list[Rendered]:
+    from cosmos_venv.dag import DbtDag, DbtTaskGroup
+
+    dag_id: str = dag.dag_id  # type: ignore[attr-defined]
+    groups: dict[str, object] = dag.task_group_dict  # type: ignore[attr-defined]
+    found = [Rendered(dag_id=dag_id, group_id=None, plan=dag.plan)] if isinstance(dag, DbtDag) else []
+    for group_id, group in sorted(groups.items(), key=lambda each: each[0] or ""):
+        if isinstance(group, DbtTaskGroup):
+            found.append(Rendered(dag_id=dag_id, group_id=group_id, plan=group.plan))
+    return found
+
+
+def _show(rendered: Rendered, form: str, output: Path | None) -> None:
+    if form == "tree" and output is None:
+        Console(highlight=False, width=_WIDE).print(_tree(rendered))
+        return
+    text = _WRITERS[form](rendered)
+    if output is None:
+        print(text, end="")
+        return
+    output.write_text(text, encoding="utf-8")
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"{output} is written.", style="dim", markup=False)
+
+
+def _tree(rendered: Rendered) -> Tree:
+    from cosmos_venv.rendering.diagrams import outline, upstream_of
+
+    plan = rendered.plan
+    root = Tree(f"[bold]{escape(rendered.name)}[/]  {_counted(plan)}")
+    _grow(root, outline(plan), upstream_of(plan))
+    return root
+
+
+def _grow(tree: Tree, members: Sequence[Member], upstream: dict[str, list[str]]) -> None:
+    from cosmos_venv.rendering.diagrams import Branch, kind_of
+
+    for member in members:
+        if isinstance(member, Branch):
+            _grow(tree.add(f"[bold]{escape(member.group.label)}[/]"), member.members, upstream)
+            continue
+        before = ", ".join(upstream.get(member.task_id, ()))
+        after = f"  [dim]<- {escape(before)}[/]" if before else ""
+        tree.add(f"{escape(member.label)}  [cyan]{escape(kind_of(member))}[/]{after}")
+
+
+def _counted(plan: Plan) -> str:
+    counts = {"task": len(plan.tasks), "group": len(plan.groups), "edge": len(plan.edges)}
+    return ", ".join(f"{count} {name}{'s' * (count != 1)}" for name, count in counts.items())
+
+
+def _tree_text(rendered: Rendered) -> str:
+    console = Console(color_system=None, highlight=False, width=_WIDE)
+    with console.capture() as capture:
+        console.print(_tree(rendered))
+    return capture.get()
+
+
+def _json(rendered: Rendered) -> str:
+    data = {"dag_id": rendered.dag_id, "group_id": rendered.group_id, **rendered.plan.to_dict()}
+    return json.dumps(data, indent=2) + "\n"
+
+
+def _mermaid(rendered: Rendered) -> str:
+    from cosmos_venv.rendering.diagrams import to_mermaid
+
+    return to_mermaid(rendered.plan)
+
+
+def _dot(rendered: Rendered) -> str:
+    from cosmos_venv.rendering.diagrams import to_dot
+
+    return to_dot(rendered.plan, rendered.name)
+
+
+_WRITERS: dict[str, Callable[[Rendered], str]] = {
+    "tree": _tree_text,
+    "json": _json,
+    "mermaid": _mermaid,
+    "dot": _dot,
+}

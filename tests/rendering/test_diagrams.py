@@ -1,0 +1,229 @@
+"""A plan drawn for other tools says the same as the plan, whatever its names are made of."""
+
+from __future__ import annotations
+
+import html
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
+from cosmos_venv.constants import LoadMode
+from cosmos_venv.project.load import DbtGraph
+from cosmos_venv.rendering import diagrams
+from cosmos_venv.rendering.diagrams import Branch, DrawnGroup, Member, outline, to_dot, to_mermaid, upstream_of
+from cosmos_venv.rendering.plan import plan
+from cosmos_venv.rendering.planned import EMPTY, Plan, PlannedTask
+
+PROJECT = Path(__file__).parent.parent / "data" / "rendering-project"
+ODD = 'a "b" [c] {d} <e> #f; `g` | h\\n (i) ü end'
+
+
+@dataclass
+class Drawing:
+    """What a tool reads: labels by the path of groups around them, and edges between labelled things."""
+
+    places: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
+    edges: set[tuple[str, str]] = field(default_factory=set)
+    placeholders: set[str] = field(default_factory=set)
+
+
+MERMAID = {
+    "subgraph": re.compile(r'subgraph (\w+) \["([^"\[\]{}<>`|()\\]*)"\]'),
+    "end": re.compile(r"end"),
+    "edge": re.compile(r"(\w+) --> (\w+)"),
+    "task": re.compile(r'(\w+)\["([^"\[\]{}<>`|()\\]*)"\]'),
+    "placeholder": re.compile(r'(\w+)\(\["([^"\[\]{}<>`|()\\]*)"\]\)'),
+}
+
+
+def read_mermaid(text: str) -> Drawing:
+    """:raises AssertionError: for a line that is no Mermaid of ours."""
+    first, *lines = text.splitlines()
+    assert first == "flowchart LR"
+    drawing, around = Drawing(), []
+    for line in lines:
+        kind, found = next(
+            (kind, found) for kind, each in MERMAID.items() if (found := each.fullmatch(line.strip())) is not None
+        )
+        if kind == "subgraph":
+            around.append(unescaped(found[2]))
+        elif kind == "end":
+            around.pop()
+        elif kind == "edge":
+            drawing.edges.add((found[1], found[2]))
+        else:
+            drawing.labels[found[1]], drawing.places[found[1]] = unescaped(found[2]), tuple(around)
+            drawing.placeholders |= {found[1]} if kind == "placeholder" else set()
+    assert not around
+    return drawing
+
+
+def unescaped(label: str) -> str:
+    """Mermaid writes HTML's entities with # for &#."""
+    return html.unescape(re.sub(r"#(\d+);", r"&#\1;", label))
+
+
+DOT_TOKEN = re.compile(r'\s*(?:"((?:[^"\\]|\\.)*)"|(->|[\[\]{};,=])|(\w+))', re.DOTALL)
+
+
+class DotReader:
+    """The part of Graphviz's grammar that is needed: statements of nodes, edges, attributes and subgraphs."""
+
+    def __init__(self, text: str) -> None:
+        self.tokens: list[tuple[str, str]] = []
+        position = 0
+        while text[position:].strip():
+            found = DOT_TOKEN.match(text, position)
+            assert found is not None, text[position : position + 40]
+            kind = ("text", "sign", "word")[(found.lastindex or 1) - 1]
+            self.tokens.append((kind, found[found.lastindex or 1]))
+            position = found.end()
+        self.drawing = Drawing()
+
+    def read(self) -> Drawing:
+        assert self.take() == ("word", "digraph")
+        assert self.take()[0] == "text"
+        self.block(())
+        assert not self.tokens
+        return self.drawing
+
+    def take(self) -> tuple[str, str]:
+        return self.tokens.pop(0)
+
+    def block(self, around: tuple[str, ...]) -> None:
+        assert self.take() == ("sign", "{")
+        while self.tokens[0] != ("sign", "}"):
+            around = self.statement(around)
+        self.take()
+
+    def statement(self, around: tuple[str, ...]) -> tuple[str, ...]:
+        kind, value = self.take()
+        if (kind, value) == ("word", "subgraph"):
+            assert self.take()[1].startswith("cluster")
+            self.block((*around, ""))
+            return around
+        following = self.tokens[0][1]
+        if following == "=":
+            self.take()
+            given = self.take()[1]
+            around = (*around[:-1], dot_text(given)) if value == "label" else around
+        elif following == "->":
+            self.take()
+            self.drawing.edges.add((dot_text(value), dot_text(self.take()[1])))
+        else:
+            attributes = self.attributes()
+            if kind == "text":
+                node = dot_text(value)
+                self.drawing.labels[node], self.drawing.places[node] = attributes["label"], around
+                self.drawing.placeholders |= {node} if attributes.get("style") == "dashed" else set()
+        assert self.take() == ("sign", ";")
+        return around
+
+    def attributes(self) -> dict[str, str]:
+        assert self.take() == ("sign", "[")
+        found = {}
+        while True:
+            name, sign, value = self.take()[1], self.take()[1], self.take()[1]
+            assert sign == "="
+            found[name] = dot_text(value)
+            if self.take() == ("sign", "]"):
+                return found
+
+
+def dot_text(written: str) -> str:
+    return re.sub(r"\\(.)", lambda escape: "\n" if escape[1] == "n" else escape[1], written)
+
+
+def task(task_id: str, group: str | None = None, operator: str = "operators.local.DbtRunLocalOperator") -> PlannedTask:
+    return PlannedTask(task_id=task_id, group=group, operator=operator)
+
+
+def small(*tasks: PlannedTask, groups: tuple[str, ...] = (), edges: tuple[tuple[str, str], ...] = ()) -> Plan:
+    return Plan(tasks=tasks, groups=groups, edges=edges, outer_edges=(), tasks_map={})
+
+
+@pytest.fixture(scope="module")
+def real() -> Plan:
+    graph = DbtGraph(
+        project=ProjectConfig(manifest_path=PROJECT / "manifest.json", project_name="ops"),
+        render_config=RenderConfig(load_method=LoadMode.DBT_MANIFEST),
+        execution_config=ExecutionConfig(dbt_project_path=PROJECT),
+    )
+    graph.load()
+    return plan(
+        graph.filtered_nodes,
+        tests_per_model=graph.tests_per_model,
+        render_config=graph.render_config,
+        execution_config=graph.execution_config,
+        project_config=graph.project,
+        operator_args={},
+    )
+
+
+def test_mermaid_shows_every_task_in_its_group_and_every_edge(real: Plan) -> None:
+    drawing = read_mermaid(to_mermaid(real))
+
+    of = {f"task_{number}": each for number, each in enumerate(real.tasks)}
+    assert {of[id_].task_id: label for id_, label in drawing.labels.items()} == {t.task_id: t.label for t in real.tasks}
+    assert all(drawing.places[id_] == ((of[id_].group,) if of[id_].group else ()) for id_ in of)
+    assert {(of[before].task_id, of[after].task_id) for before, after in drawing.edges} == set(real.edges)
+    assert {of[id_].task_id for id_ in drawing.placeholders} == {t.task_id for t in real.tasks if t.is_placeholder}
+
+
+def test_dot_shows_every_task_in_its_group_and_every_edge(real: Plan) -> None:
+    drawing = DotReader(to_dot(real, "ops")).read()
+
+    assert drawing.labels == {each.task_id: each.label for each in real.tasks}
+    assert drawing.places == {each.task_id: (each.group,) if each.group else () for each in real.tasks}
+    assert drawing.edges == set(real.edges)
+    assert drawing.placeholders == {each.task_id for each in real.tasks if each.is_placeholder}
+
+
+def test_names_of_any_kind_stay_what_they_are() -> None:
+    odd = small(task(f"{ODD}.{ODD}", group=ODD), task("end", operator=EMPTY), groups=(ODD,))
+    odd = replace(odd, edges=((f"{ODD}.{ODD}", "end"),))
+
+    mermaid, dot = read_mermaid(to_mermaid(odd)), DotReader(to_dot(odd, ODD)).read()
+
+    assert (mermaid.labels["task_0"], mermaid.places["task_0"]) == (ODD, (ODD,))
+    assert mermaid.edges == {("task_0", "task_1")}
+    assert dot.labels == {f"{ODD}.{ODD}": ODD, "end": "end"}
+    assert dot.places[f"{ODD}.{ODD}"] == (ODD,)
+
+
+def shape(members: list[Member] | tuple[Member, ...]) -> list[object]:
+    return [{each.group.id: shape(each.members)} if isinstance(each, Branch) else each.task_id for each in members]
+
+
+def test_groups_stand_in_groups_in_the_order_of_their_first_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    deep = small(task("first"), task("in", group="inner"), task("out", group="outer"), task("last"))
+    groups = [
+        DrawnGroup(id="empty", label="empty"),
+        DrawnGroup(id="outer", label="Outer"),
+        DrawnGroup(id="inner", label="Inner", parent="outer"),
+    ]
+    monkeypatch.setattr(diagrams, "drawn_groups", lambda _: groups)
+
+    assert shape(outline(deep)) == ["first", {"outer": [{"inner": ["in"]}, "out"]}, "last", {"empty": []}]
+    assert read_mermaid(to_mermaid(deep)).places["task_1"] == ("Outer", "Inner")
+    assert DotReader(to_dot(deep)).read().places["in"] == ("Outer", "Inner")
+
+
+def test_what_comes_before_a_task_is_told_in_the_order_of_the_edges() -> None:
+    assert upstream_of(small(edges=(("a", "c"), ("b", "c")))) == {"c": ["a", "b"]}
+
+
+def test_a_plan_of_nothing_is_drawn() -> None:
+    assert read_mermaid(to_mermaid(small())) == Drawing()
+    assert DotReader(to_dot(small())).read() == Drawing()
+
+
+@pytest.mark.skipif(shutil.which("dot") is None, reason="Graphviz is not installed")
+def test_graphviz_takes_it(real: Plan) -> None:
+    subprocess.run(["dot", "-Tcanon"], input=to_dot(real, ODD), text=True, check=True, capture_output=True)

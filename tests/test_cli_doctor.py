@@ -1,0 +1,68 @@
+"""``cosmos-venv doctor``, as a shell sees it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cosmos_venv.cli.doctor.discovery import airflow_finds_the_file
+from cosmos_venv.cli.doctor.finding import Examined
+from tests.command_line import cosmos_venv, write_dag_file
+
+EXAMPLES = sorted((Path(__file__).parents[1] / "examples").rglob("dags/*.py"))
+
+
+@pytest.mark.parametrize(
+    ("source", "missing"),
+    [
+        pytest.param("from cosmos_venv import DbtDag\n", "'airflow'", id="no-airflow"),
+        pytest.param("from cosmos_venv import DbtTaskGroup\n", "'airflow' and 'dag'", id="neither"),
+        pytest.param("def f():\n    import cosmos_venv.config\n", "'airflow' and 'dag'", id="package-within-function"),
+        pytest.param("from cosmos_venv.dag import *\n", "'airflow'", id="star"),
+        pytest.param("# An AirFlow DAG\nfrom cosmos_venv import DbtDag\n", None, id="comment"),
+        pytest.param("from airflow.sdk import DAG\nfrom cosmos_venv import DbtTaskGroup\n", None, id="code"),
+        pytest.param("from cosmos_venv import ProjectConfig\n", None, id="makes-none"),
+        pytest.param("from .cosmos_venv import DbtDag\n", None, id="another-package"),
+        pytest.param("x = 1\n", None, id="not-ours"),
+    ],
+)
+def test_a_file_that_airflow_passes_over_is_found(tmp_path: Path, source: str, missing: str | None) -> None:
+    path = write_dag_file(tmp_path, source)
+
+    found = [(each.subject, each.fault) for each in airflow_finds_the_file(Examined(files=(path,)))]
+
+    fault = f"Airflow passes the file over, because {missing} does not occur in it."
+    assert found == ([] if missing is None else [(str(path), fault)])
+
+
+def test_a_file_that_is_no_python_is_found_and_the_others_are_still_examined(tmp_path: Path) -> None:
+    broken, hidden = tmp_path / "broken.py", tmp_path / "hidden.py"
+    broken.write_text("def")
+    hidden.write_text("from cosmos_venv import DbtDag")
+
+    done = cosmos_venv("doctor", broken, hidden, "--json")
+
+    findings = json.loads(done.stdout)["findings"]
+    assert done.returncode == 1
+    assert [(each["check"], each["subject"]) for each in findings] == [
+        ("discovery", str(broken)),
+        ("discovery", str(hidden)),
+    ]
+    assert "cannot be read as Python" in findings[0]["fault"]
+    assert "# an airflow dag" in findings[1]["way_out"]
+
+
+def test_where_airflow_looks_into_every_file_no_word_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__CORE__DAG_DISCOVERY_SAFE_MODE", "False")
+
+    done = cosmos_venv("doctor", write_dag_file(tmp_path, "from cosmos_venv import DbtDag"))
+
+    assert (done.returncode, done.stdout) == (0, "1 DAG file: nothing found.\n"), done.stderr
+
+
+def test_the_examples_are_found() -> None:
+    done = cosmos_venv("doctor", *EXAMPLES)
+
+    assert (done.returncode, len(EXAMPLES)) == (0, 2), done.stdout

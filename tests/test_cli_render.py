@@ -1,0 +1,168 @@
+"""``cosmos-venv render``, as a shell sees it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from cosmos_venv.cli import main
+from tests.command_line import cosmos_venv, write_dag_file
+
+PROJECT = Path(__file__).parent / "data" / "rendering-project"
+MANIFEST = PROJECT / "manifest.json"
+
+DAGFILE = f"""
+# airflow
+from datetime import datetime, timezone
+from pathlib import Path
+from cosmos_venv import DbtDag, DbtTaskGroup, ExecutionConfig, LoadMode, ProfileConfig, ProjectConfig, RenderConfig
+from cosmos_venv.compat import DAG
+
+print("the file says so")
+PROJECT = Path({str(PROJECT)!r})
+ARGUMENTS = dict(schedule=None, start_date=datetime(2026, 1, 1, tzinfo=timezone.utc))
+
+def configured(*select):
+    return dict(
+        project_config=ProjectConfig(project_name="ops", manifest_path=PROJECT / "manifest.json"),
+        profile_config=ProfileConfig("ops", "dev", profiles_yml_filepath=PROJECT / "profiles.yml"),
+        execution_config=ExecutionConfig(dbt_project_path=PROJECT),
+        render_config=RenderConfig(load_method=LoadMode.DBT_MANIFEST, select=[*select]),
+    )
+
+with DAG("plain", **ARGUMENTS):
+    DbtTaskGroup("ships", **configured("stg_vessels"))
+    DbtTaskGroup("ports", **configured("stg_ports"))
+"""
+WHOLE = """
+whole = DbtDag(dag_id="whole", **configured("port_calls"), **ARGUMENTS)
+"""
+
+
+@pytest.fixture
+def dagfile(tmp_path: Path) -> Path:
+    return write_dag_file(tmp_path, DAGFILE + WHOLE)
+
+
+def test_a_project_is_rendered_with_the_defaults_as_a_tree() -> None:
+    done = cosmos_venv("render", MANIFEST, "--select", "+port_calls")
+
+    assert done.returncode == 0, done.stderr
+    first, *lines = done.stdout.splitlines()
+    assert first.split() == ["rendering-project", "9", "tasks,", "4", "groups,", "9", "edges"]
+    assert lines[-3:] == [
+        "└── port_calls",
+        "    ├── run  DbtRunLocalOperator  <- geo_cells_run, stg_ports.test, stg_positions.test",
+        "    └── test  DbtTestLocalOperator  <- port_calls.run",
+    ]
+
+
+def test_a_folder_is_the_project_whose_manifest_lies_in_its_target(tmp_path: Path) -> None:
+    (tmp_path / "ops" / "target").mkdir(parents=True)
+    missing = cosmos_venv("render", tmp_path / "ops")
+    shutil.copy(MANIFEST, tmp_path / "ops" / "target" / "manifest.json")
+
+    done = cosmos_venv("render", tmp_path / "ops", "--format", "json", "--select", "stg_ports", "--exclude", "tag:none")
+
+    data = json.loads(done.stdout)
+    assert (data["dag_id"], data["group_id"]) == ("ops", None)
+    assert [task["task_id"] for task in data["tasks"]] == ["stg_ports.run", "stg_ports.test"]
+    assert data["tasks"][0]["context"]["dbt_node_config"]["file_path"].startswith(str(tmp_path / "ops"))
+    assert missing.returncode == 1
+    assert "has no target/manifest.json. Run `dbt parse` there" in missing.stderr
+
+
+def test_test_behavior_and_selection_are_those_that_were_asked_for() -> None:
+    done = cosmos_venv("render", MANIFEST, "--format", "json", "--select", "stg_ports", "--test-behavior", "none")
+
+    assert [task["task_id"] for task in json.loads(done.stdout)["tasks"]] == ["stg_ports_run"]
+
+
+@pytest.mark.parametrize(
+    ("words", "task_ids"),
+    [
+        (["--dag-id", "whole"], ["port_calls.run", "port_calls.test"]),
+        (["--group", "ships"], ["stg_vessels_run"]),
+        (["--dag-id", "plain", "--group", "ports"], ["stg_ports.run", "stg_ports.test"]),
+    ],
+)
+def test_of_a_dag_file_with_several_one_is_chosen(dagfile: Path, words: list[str], task_ids: list[str]) -> None:
+    done = cosmos_venv("render", dagfile, "--format", "json", *words)
+
+    assert done.returncode == 0, done.stderr
+    assert [task["task_id"] for task in json.loads(done.stdout)["tasks"]] == task_ids
+    assert "the file says so" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "several of these are meant"),
+        (["--dag-id", "plain"], "several of these are meant"),
+        (["--dag-id", "hole"], "none of these is meant"),
+        (["--dag-id", "whole", "--group", "ships"], "none of these is meant"),
+    ],
+)
+def test_who_does_not_choose_one_is_shown_what_there_is(dagfile: Path, words: list[str], said: str) -> None:
+    done = cosmos_venv("render", dagfile, *words)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"plain, group ports; plain, group ships; whole: {said}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        pytest.param("raise SystemExit(3)", "cannot be imported: SystemExit: 3", id="ends"),
+        pytest.param("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'", id="import"),
+        pytest.param("def", "cannot be imported: SyntaxError", id="syntax"),
+        pytest.param("x = 1", "makes no DbtDag and no DbtTaskGroup", id="none"),
+        pytest.param(
+            DAGFILE + WHOLE.replace("port_calls", "tagg:x"), "CosmosValueError: RenderConfig.select", id="selection"
+        ),
+    ],
+)
+def test_a_file_without_a_plan_is_an_error_without_a_traceback(tmp_path: Path, source: str, said: str) -> None:
+    done = cosmos_venv("render", write_dag_file(tmp_path, source))
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        pytest.param([MANIFEST, "--select", "tagg:x"], 1, "'tagg' is none of dbt's methods", id="selection"),
+        pytest.param([MANIFEST, "--selector", "none"], 1, "RenderConfig.selector='none' is not in", id="selector"),
+        pytest.param([PROJECT / "dbt_ls.json"], 1, "does not exist", id="no-manifest"),
+        pytest.param([PROJECT / "none.py"], 1, "does not exist. Give a DAG file", id="no-file"),
+        pytest.param([MANIFEST, "--dag-id", "x"], 2, "is a project: --dag-id and --group", id="dag-of-a-project"),
+        pytest.param([Path("dag.py"), "--exclude", "x"], 2, "RenderConfig says what --exclude would", id="select-file"),
+        pytest.param([MANIFEST, "--format", "png"], 2, "invalid choice: 'png'", id="format"),
+        pytest.param([MANIFEST, "--output", PROJECT], 1, "Is a directory", id="output"),
+    ],
+)
+def test_wrong_use_is_told(words: list[object], code: int, said: str, capfd: pytest.CaptureFixture[str]) -> None:
+    try:
+        ended = main(["render", *map(str, words)])
+    except SystemExit as exit_:  # as argparse ends
+        ended = int(exit_.code or 0)
+
+    told = capfd.readouterr()
+    assert (ended, told.out) == (code, "")
+    assert said in " ".join(told.err.split())
+
+
+@pytest.mark.parametrize(("form", "begin"), [("mermaid", "flowchart LR"), ("dot", "digraph"), ("tree", "rendering-")])
+def test_what_is_printed_can_be_written_to_a_file(tmp_path: Path, form: str, begin: str) -> None:
+    printed = cosmos_venv("render", MANIFEST, "--format", form)
+    written = cosmos_venv("render", MANIFEST, "--format", form, "--output", tmp_path / "plan")
+
+    assert (printed.returncode, written.returncode) == (0, 0), printed.stderr + written.stderr
+    assert printed.stdout.startswith(begin)
+    assert (tmp_path / "plan").read_text(encoding="utf-8") == printed.stdout
+    assert written.stdout == ""
