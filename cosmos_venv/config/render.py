@@ -137,7 +137,10 @@ class RenderConfig:
             setattr(self, name, texts(getattr(self, name), f"RenderConfig.{name}"))
         refuse_no_mapping("RenderConfig.node_converters", self.node_converters)
         if self.node_converters:
-            self.node_converters = {DbtResourceType(kind): each for kind, each in self.node_converters.items()}
+            where = "RenderConfig.node_converters: the key"
+            self.node_converters = {
+                member(DbtResourceType, kind, where): each for kind, each in self.node_converters.items()
+            }
 
     def _warn_of_old_names(self) -> None:
         if self.env_vars:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +13,7 @@ from cosmos_venv.constants import DbtResourceType
 from cosmos_venv.exceptions import CosmosLoadDbtException
 
 _MIN_ID_PARTS = 3
+_HERE = Path()
 
 
 @dataclass(frozen=True, init=False)
@@ -111,7 +113,8 @@ class DbtNode:
         node = object.__new__(type(self))
         fields = node.__dict__
         fields.update(self.__dict__)
-        fields.pop("downstream", None)
+        for known in ("downstream", "context_dict"):
+            fields.pop(known, None)
         fields["has_test"], fields["has_non_detached_test"] = has_test, has_non_detached_test
         fields["_downstream_of"] = downstream_of
         return node
@@ -141,17 +144,21 @@ class DbtNode:
         """Always None: no file is read while a DAG is built. A seed's content is looked at when its task runs."""
         return None
 
-    @cached_property
+    @property
     def meta(self) -> dict[str, Any]:
         """``config.meta.cosmos``: what the node says to the DAG.
 
         :raises CosmosLoadDbtException: when it is no mapping.
         """
+        if self.config.get("meta") in (None, {}):  # as of most nodes
+            return {}
         return self._mapping(self._dbt_meta, "cosmos", within="config.meta")
 
     @property
     def owner(self) -> str:
         """``config.meta.owner`` as text; empty when there is none."""
+        if self.config.get("meta") in (None, {}):
+            return ""
         owner = self._dbt_meta.get("owner")
         return "" if owner is None else str(owner)
 
@@ -161,7 +168,8 @@ class DbtNode:
 
         :raises CosmosLoadDbtException: when they are no mapping.
         """
-        return self._mapping(self.meta, "operator_kwargs", within="config.meta.cosmos")
+        meta = self.meta
+        return self._mapping(meta, "operator_kwargs", within="config.meta.cosmos") if meta else {}
 
     @property
     def profile_config_to_override(self) -> dict[str, Any]:
@@ -169,7 +177,8 @@ class DbtNode:
 
         :raises CosmosLoadDbtException: when it is no mapping.
         """
-        return self._mapping(self.meta, "profile_config", within="config.meta.cosmos")
+        meta = self.meta
+        return self._mapping(meta, "profile_config", within="config.meta.cosmos") if meta else {}
 
     @property
     def has_ephemeral_materialization(self) -> bool:
@@ -182,7 +191,8 @@ class DbtNode:
             "unique_id": self.unique_id,
             "resource_type": self.resource_type.value,
             "depends_on": self.depends_on,
-            "file_path": str(self.file_path),
+            # As text: a Path costs more than all the rest, once per node.
+            "file_path": os.path.join("" if self.path_base == _HERE else self.path_base, self.original_file_path),  # noqa: PTH118
             "original_file_path": str(self.original_file_path),
             "tags": self.tags,
             "config": self.config,

@@ -26,7 +26,7 @@ _TESTS = (DbtResourceType.TEST, DbtResourceType.UNIT_TEST)
 Entry = PlannedTask | PlannedConversion
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Drawn:
     """What one node became.
 
@@ -70,7 +70,7 @@ def id_of(entry: Entry) -> str:
     return entry.key if isinstance(entry, PlannedConversion) else entry.task_id
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class _Place:
     """Where a node's own task stands: ``group`` is its own group if it has one, else that of its folder."""
 

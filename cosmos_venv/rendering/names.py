@@ -17,7 +17,7 @@ LONGEST_ID = 250
 _AIRFLOW_ID = re.compile(r"[\w.-]+")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TaskName:
     """:param label: the task's id within its group.
     :param display: what Airflow shows instead; None: nothing else.

@@ -11,7 +11,7 @@ EMPTY = "empty"
 """The operator of a task that only holds a place in the drawing."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PlannedGroup:
     """One group of tasks: a folder, or a node with its tests.
 
@@ -27,7 +27,7 @@ class PlannedGroup:
     order: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PlannedTask:
     """One task.
 
@@ -63,7 +63,7 @@ class PlannedTask:
         return self.operator == EMPTY
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PlannedConversion:
     """One task or group that a converter of the user's makes, under an id that only the converter knows.
 
@@ -82,7 +82,7 @@ class PlannedConversion:
     task_id: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
     """All tasks of a dbt project and what comes after what.
 

@@ -66,8 +66,9 @@ def test_an_empty_value_of_what_is_not_offered_yet_says_nothing() -> None:
         ({"normalize_task_display_name": 3}, "normalize_task_display_name=3 cannot be called"),
         ({"node_converters": {"model": "x"}}, r"node_converters\['model'\]='x' cannot be called"),
         ({"node_converters": [len]}, r"node_converters=.* must be a dict"),
+        ({"node_converters": {None: len}}, r"node_converters: the key=None is none of DbtResourceType\.MODEL"),
     ],
-    ids=["normalize_task_id", "normalize_task_display_name", "converter", "converters"],
+    ids=["normalize_task_id", "normalize_task_display_name", "converter", "converters", "key"],
 )
 def test_a_hook_that_cannot_be_called_is_refused(arguments: dict[str, Any], words: str) -> None:
     with pytest.raises(CosmosValueError, match=words):

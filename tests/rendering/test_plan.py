@@ -11,42 +11,14 @@ from typing import Any
 
 import pytest
 
-from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
-from cosmos_venv.constants import DbtResourceType, ExecutionMode, TestBehavior
+from cosmos_venv.config import RenderConfig
+from cosmos_venv.constants import SeedRenderingBehavior, TestBehavior
 from cosmos_venv.exceptions import CosmosLoadDbtException
-from cosmos_venv.project.links import link
-from cosmos_venv.project.node import DbtNode
 from cosmos_venv.rendering.order import in_order
-from cosmos_venv.rendering.plan import plan
 from cosmos_venv.rendering.planned import Plan, PlannedGroup
+from tests.rendering.made import node, planned
 
 MANIFEST = Path(__file__).parent.parent / "data" / "rendering-project" / "manifest.json"
-
-
-def node(unique_id: str, *depends_on: str, **config: Any) -> DbtNode:
-    kind, package, name = unique_id.split(".", 2)
-    return DbtNode(
-        unique_id,
-        DbtResourceType(kind),
-        list(depends_on),
-        Path("/srv/shop"),
-        Path(f"models/{name}.sql"),
-        config=config,
-        fqn=[package, name],
-    )
-
-
-def planned(*nodes: DbtNode, render: RenderConfig | None = None, operator_args: dict[str, Any] | None = None) -> Plan:
-    by_id = {each.unique_id: each for each in nodes}
-    selection = link(by_id, detaching=bool(render and render.should_detach_multiple_parents_tests))
-    return plan(
-        selection.nodes,
-        tests_per_model=selection.tests_per_model,
-        render_config=render or RenderConfig(),
-        execution_config=ExecutionConfig(ExecutionMode.VIRTUALENV),
-        project_config=ProjectConfig("shop"),
-        operator_args=operator_args or {},
-    )
 
 
 RAW = node("seed.shop.raw")
@@ -224,3 +196,35 @@ def test_two_processes_with_other_hash_seeds_make_the_same_plan() -> None:
 
     assert len(outputs) == 1
     assert len(json.loads(outputs.pop())["tasks"]) == 21
+
+
+def test_a_type_without_tasks_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    planned(
+        node("exposure.shop.x"), node("exposure.shop.y"), node("metric.shop.m"), node("unit_test.shop.u"), ORDERS_TEST
+    )
+
+    assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
+        "No task for 2 selected node(s) of type exposure",
+        "No task for 1 selected node(s) of type metric",
+    ]
+
+
+def test_a_seed_that_is_to_be_loaded_when_it_changes_is_told_so() -> None:
+    only_changed = RenderConfig(seed_rendering_behavior=SeedRenderingBehavior.WHEN_SEED_CHANGES)
+
+    told, untold = (
+        {task.task_id: "should_run_if_seed_changed" in task.context for task in planned(RAW, ORDERS, render=each).tasks}
+        for each in (only_changed, None)
+    )
+
+    assert told == {"raw_seed": True, "orders_run": False}
+    assert untold == {"raw_seed": False, "orders_run": False}
+
+
+def test_the_test_of_all_and_a_node_of_one_id_are_refused() -> None:
+    everything = RenderConfig(test_behavior=TestBehavior.AFTER_ALL, normalize_task_id=lambda _: "shop_test")
+
+    with pytest.raises(
+        CosmosLoadDbtException, match=r"model\.shop\.a and the test task of AFTER_ALL would both become"
+    ):
+        planned(node("model.shop.a"), render=everything)

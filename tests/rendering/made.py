@@ -1,0 +1,50 @@
+"""A few nodes and their plan, made by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
+from cosmos_venv.constants import DbtResourceType, ExecutionMode
+from cosmos_venv.project.links import link
+from cosmos_venv.project.node import DbtNode
+from cosmos_venv.rendering.own_arguments import DrawingSettings
+from cosmos_venv.rendering.plan import plan
+from cosmos_venv.rendering.planned import Plan
+
+
+def node(
+    unique_id: str, *depends_on: str, file: str | None = None, has_freshness: bool = False, **config: Any
+) -> DbtNode:
+    """:param file: the file that declares it; None: one of its name in models."""
+    kind, package, name = unique_id.split(".", 2)
+    return DbtNode(
+        unique_id,
+        DbtResourceType(kind),
+        list(depends_on),
+        Path("/srv/shop"),
+        Path(file or f"models/{name}.sql"),
+        config=config,
+        has_freshness=has_freshness,
+        fqn=[package, name],
+    )
+
+
+def planned(
+    *nodes: DbtNode,
+    render: RenderConfig | None = None,
+    operator_args: dict[str, Any] | None = None,
+    settings: DrawingSettings | None = None,
+) -> Plan:
+    by_id = {each.unique_id: each for each in nodes}
+    selection = link(by_id, detaching=bool(render and render.should_detach_multiple_parents_tests))
+    return plan(
+        selection.nodes,
+        tests_per_model=selection.tests_per_model,
+        render_config=render or RenderConfig(),
+        execution_config=ExecutionConfig(ExecutionMode.VIRTUALENV),
+        project_config=ProjectConfig("shop"),
+        operator_args=operator_args or {},
+        settings=settings or DrawingSettings(),
+    )

@@ -1,0 +1,76 @@
+"""Which tests run in tasks of their own, and what is left to their parents' tasks."""
+
+from __future__ import annotations
+
+import pytest
+
+from cosmos_venv.config import RenderConfig
+from cosmos_venv.constants import TestBehavior
+from cosmos_venv.exceptions import CosmosLoadDbtException
+from cosmos_venv.rendering.planned import Plan
+from tests.rendering.made import node, planned
+
+A, B = node("model.shop.a"), node("model.shop.b")
+OF_A = node("test.shop.unique_a.0c", "model.shop.a")
+BOTH = node(
+    "test.shop.rel_a_b.7f", "model.shop.a", "model.shop.b", meta={"cosmos": {"operator_kwargs": {"pool": "qa"}}}
+)
+
+
+def detaching(test_behavior: TestBehavior = TestBehavior.AFTER_EACH, **more: list[str]) -> RenderConfig:
+    return RenderConfig(should_detach_multiple_parents_tests=True, test_behavior=test_behavior, **more)  # type: ignore[arg-type]
+
+
+def arguments(made: Plan) -> dict[str, dict[str, object]]:
+    return {task.task_id: task.arguments for task in made.tasks}
+
+
+def test_a_test_of_two_nodes_comes_behind_both_with_its_own_arguments() -> None:
+    made = planned(A, B, OF_A, BOTH, render=detaching())
+
+    assert made.edges == (("a.run", "a.test"), ("a.test", "rel_a_b_test"), ("b_run", "rel_a_b_test"))
+    assert arguments(made)["rel_a_b_test"] == {"select": "rel_a_b", "emit_datasets": False, "pool": "qa"}
+    assert made.tasks_map["test.shop.rel_a_b.7f"] == "rel_a_b_test"
+
+
+def test_the_tasks_of_its_parents_leave_it_out_and_do_not_hear_what_it_says() -> None:
+    given = arguments(planned(A, B, OF_A, BOTH, render=detaching(exclude=["tag:slow"])))
+
+    assert given["a.test"] == {"select": "a", "exclude": "tag:slow rel_a_b", "emit_datasets": False}
+    assert given["rel_a_b_test"]["exclude"] == "tag:slow"
+
+
+def test_a_build_leaves_it_out_too() -> None:
+    given = arguments(planned(A, B, BOTH, render=detaching(TestBehavior.BUILD)))
+
+    assert [given[f"{name}_model_build"]["exclude"] for name in "ab"] == ["rel_a_b", "rel_a_b"]
+
+
+@pytest.mark.parametrize("behavior", [TestBehavior.NONE, TestBehavior.AFTER_ALL])
+def test_without_tasks_for_tests_nothing_is_detached(behavior: TestBehavior) -> None:
+    made = planned(A, B, BOTH, render=detaching(behavior))
+
+    assert "test.shop.rel_a_b.7f" not in made.tasks_map
+
+
+def test_one_selected_parent_is_enough_and_none_is_not() -> None:
+    made = planned(A, BOTH, node("test.shop.far.1", "model.shop.x", "model.shop.y"), render=detaching())
+
+    assert [task.task_id for task in made.tasks] == ["a_run", "rel_a_b_test"]
+
+
+def test_names_that_are_too_long_are_counted_in_the_order_of_ids() -> None:
+    long = [node(f"test.shop.{letter * 245}.1", "model.shop.a", "model.shop.b") for letter in "qpz"]
+    fits = node(f"test.shop.{'x' * 244}.1", "model.shop.a", "model.shop.b")
+
+    made, again = (planned(A, B, *order, render=detaching()) for order in ([*long, fits], [fits, *reversed(long)]))
+
+    counted = {made.tasks_map[test.unique_id]: test.resource_name[0] for test in long}
+    assert counted == {"detached_0_test": "p", "detached_1_test": "q", "detached_2_test": "z"}
+    assert made.tasks_map[fits.unique_id] == f"{'x' * 244}_test"
+    assert again.tasks_map == made.tasks_map
+
+
+def test_two_tests_of_one_name_are_refused_with_both() -> None:
+    with pytest.raises(CosmosLoadDbtException, match=r"test\.pack\.rel_a_b\.9a and test\.shop\.rel_a_b\.7f would both"):
+        planned(A, B, BOTH, node("test.pack.rel_a_b.9a", "model.shop.a", "model.shop.b"), render=detaching())

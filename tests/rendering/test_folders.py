@@ -1,0 +1,133 @@
+"""Which groups the folders of a project become."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cosmos_venv.config import RenderConfig
+from cosmos_venv.constants import TestBehavior
+from cosmos_venv.exceptions import CosmosLoadDbtException
+from cosmos_venv.rendering.folders import Folders
+from cosmos_venv.rendering.own_arguments import DrawingSettings
+from cosmos_venv.rendering.planned import PlannedGroup
+from tests.rendering.made import node, planned
+
+GROUPING = RenderConfig(group_nodes_by_folder=True)
+BY_PATH = DrawingSettings(groups_by_path=True)
+FOLDERS = [Path(each) for each in ("models/staging/geo/deep", "models/marts/geo", "seeds", ".")]
+
+
+def test_by_its_name_the_first_folder_takes_in_what_is_in_the_others() -> None:
+    folders = Folders(FOLDERS, by_path=False)
+
+    assert folders.parents == {
+        "models": None,
+        "models.marts": "models",
+        "models.marts.geo": "models.marts",
+        "models.staging": "models",
+        "models.marts.geo.deep": "models.marts.geo",
+        "seeds": None,
+    }
+    assert folders.group_of(Path("models/staging/geo/deep")) == "models.marts.geo.deep"
+    assert folders.group_of(Path()) is None
+
+
+def test_by_its_path_each_folder_has_a_group() -> None:
+    folders = Folders(FOLDERS, by_path=True)
+
+    assert folders.group_of(Path("models/staging/geo/deep")) == "models.staging.geo.deep"
+    assert folders.parents["models.staging.geo"] == "models.staging"
+
+
+@pytest.mark.parametrize("by_path", [False, True])
+def test_the_order_of_nodes_does_not_count(by_path: bool) -> None:
+    one, other = (Folders(each, by_path=by_path) for each in (FOLDERS, reversed(FOLDERS)))
+
+    assert one.parents == other.parents
+
+
+def test_a_folder_inside_one_of_its_own_name_is_taken_in_or_stands_apart() -> None:
+    folder = Path("models/geo/models/geo")
+
+    assert Folders([folder], by_path=False).group_of(folder) == "models.geo"
+    assert Folders([folder], by_path=True).group_of(folder) == "models.geo.models.geo"
+
+
+def test_what_airflow_takes_in_no_id_becomes_an_underscore() -> None:
+    folder = Path("models/v1.0 (new)/Übersicht")
+
+    assert Folders([folder], by_path=False).group_of(folder) == "models.v1_0__new_.Übersicht"
+
+
+def test_a_nodes_own_group_stands_in_that_of_its_folder() -> None:
+    made = planned(
+        node("model.shop.orders", file="models/marts/orders.sql"),
+        node("test.shop.t.1", "model.shop.orders", file="models/marts/schema.yml"),
+        node("model.shop.top", file="top.sql"),
+        render=GROUPING,
+    )
+
+    assert made.groups == (
+        PlannedGroup(group_id="models", label="models", parent=None, order=0),
+        PlannedGroup(group_id="models.marts", label="marts", parent="models", order=1),
+        PlannedGroup(group_id="models.marts.orders", label="orders", parent="models.marts", order=2),
+    )
+    places = {task.task_id: (task.label, task.group, task.folder) for task in made.tasks}
+    assert places == {
+        "models.marts.orders.run": ("run", "models.marts.orders", "models.marts"),
+        "models.marts.orders.test": ("test", "models.marts.orders", "models.marts"),
+        "top_run": ("top_run", None, None),
+    }
+
+
+def test_a_detached_test_stands_in_the_folder_of_its_own_file() -> None:
+    made = planned(
+        node("model.shop.a", file="models/a.sql"),
+        node("model.shop.b", file="models/b.sql"),
+        node("test.shop.both", "model.shop.a", "model.shop.b", file="tests/deep/both.sql"),
+        node("exposure.shop.last", file="models/other/exposures.yml"),
+        render=RenderConfig(group_nodes_by_folder=True, should_detach_multiple_parents_tests=True),
+        settings=BY_PATH,
+    )
+
+    assert made.tasks_map["test.shop.both"] == "tests.deep.both_test"
+    assert "models.other" in {group.group_id for group in made.groups}
+
+
+def test_the_test_of_all_stands_at_the_root() -> None:
+    made = planned(
+        node("model.shop.a"),
+        render=RenderConfig(group_nodes_by_folder=True, test_behavior=TestBehavior.AFTER_ALL),
+    )
+
+    assert [(task.task_id, task.group) for task in made.tasks] == [("models.a_run", "models"), ("shop_test", None)]
+    assert made.edges == (("models.a_run", "shop_test"),)
+
+
+def test_a_folder_and_a_node_with_tests_of_one_id_are_refused() -> None:
+    with pytest.raises(CosmosLoadDbtException, match=r"the folder models\.orders and model\.shop\.orders would both"):
+        planned(
+            node("model.shop.orders"),
+            node("test.shop.t.1", "model.shop.orders"),
+            node("model.shop.other", file="models/orders/other.sql"),
+            render=GROUPING,
+        )
+
+
+def test_the_tree_shows_groups_in_groups() -> None:
+    made = planned(
+        node("model.shop.orders", file="models/marts/orders.sql"),
+        node("test.shop.t.1", "model.shop.orders", file="tests/t.sql"),
+        render=GROUPING,
+    )
+
+    assert str(made).splitlines() == [
+        "models",
+        "  marts",
+        "    orders",
+        "      run  DbtRunVirtualenvOperator",
+        "      test  DbtTestVirtualenvOperator  <- models.marts.orders.run",
+        "tests",
+    ]
