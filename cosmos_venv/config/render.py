@@ -16,7 +16,6 @@ from cosmos_venv.config.values import (
     member,
     refuse_no_mapping,
     refuse_not_callable,
-    refuse_parameters_not_yet,
     system_dbt,
     texts,
 )
@@ -167,4 +166,3 @@ class RenderConfig:
             refuse_not_callable(f"RenderConfig.{name}", getattr(self, name))
         for kind, converter in (self.node_converters or {}).items():
             refuse_not_callable(f"RenderConfig.node_converters[{kind.value!r}]", converter)
-        refuse_parameters_not_yet("RenderConfig", vars(self))

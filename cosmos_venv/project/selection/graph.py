@@ -93,7 +93,9 @@ class SelectionGraph:
     def with_ancestors(self, nodes: set[str]) -> set[str]:
         """They and all that comes before them, which is less work than to ask which of them do."""
         found = set(nodes)
-        parents, layer = self.parents, list(nodes)
+        parents = self.parents
+        # In the project's order, in which they lie in memory: half the time where there are many.
+        layer = [node for node in parents if node in found] if len(found) * _FEW > len(parents) else list(found)
         while layer:
             following = []
             for node in layer:
