@@ -13,12 +13,11 @@ from cosmos_venv.garbage import no_collection
 from cosmos_venv.rendering.arguments import Configuration
 from cosmos_venv.rendering.asking import PUTTING_IN_ORDER, AskingDict
 from cosmos_venv.rendering.edges import TaskOrGroup
-from cosmos_venv.rendering.kept_plan import find, keep, plan_key
+from cosmos_venv.rendering.kept_plan import KeptTask, find, keep, plan_key
 from cosmos_venv.rendering.tasks import make_one_task, make_tasks, refuse_unknown_arguments
 
 if TYPE_CHECKING:
     from cosmos_venv.compat import BaseOperator
-    from cosmos_venv.dbt.kept_files import KeptFiles
     from cosmos_venv.project.load import DbtGraph
     from cosmos_venv.rendering.planned import Plan
 
@@ -108,10 +107,7 @@ class _Rendering:
         if isinstance(self.dag.task_dict, AskingDict) and dict.__contains__(self.dag.task_dict, running[1]):
             return PartOfProject()
         prefix: str = self.task_group.child_id("") if self.task_group is not None else ""  # type: ignore[no-untyped-call]
-        key = self._key() if running[1].startswith(prefix) else None
-        if self._kept is None or key is None:
-            return None
-        found = find(self._kept, key, running[1].removeprefix(prefix), self._graph.project_path)
+        found = self._find(running[1].removeprefix(prefix)) if running[1].startswith(prefix) else None
         if found is None:
             return None
         made = make_one_task(
@@ -126,17 +122,15 @@ class _Rendering:
         :param there: what is made already, by planned id.
         """
         with no_collection():
-            key = self._key()
             self._graph.load()
             plan = self._plan()
-            self._keep(plan, key)
+            self._keep(plan)
             return self._graph, plan, self._tasks(plan, there)
 
-    def _keep(self, plan: Plan, key: str | None) -> None:
-        if self._kept is None or key is None or self._kept.path(key).exists():
-            return
-        if key == self._key():  # the project is still the one that was loaded
-            keep(self._kept, key, plan, self._graph.project_path)
+    def _keep(self, plan: Plan) -> None:
+        kept, key = managed.kept_plans(), plan_key(self.configuration, self._graph.loaded_version)
+        if kept is not None and key is not None and not kept.path(key).exists():
+            keep(kept, key, plan, self._graph.project_path)
 
     def _plan(self) -> Plan:
         from cosmos_venv.rendering.plan import plan
@@ -159,9 +153,10 @@ class _Rendering:
         converters = Converters(configuration=self.configuration, nodes=self._graph.filtered_nodes, shared=shared)
         return make_tasks(plan, shared, dag=self.dag, task_group=self.task_group, converters=converters, there=there)
 
-    @cached_property
-    def _kept(self) -> KeptFiles | None:
-        return managed.kept_plans()
+    def _find(self, planned_id: str) -> KeptTask | None:
+        kept = managed.kept_plans()
+        key = None if kept is None else plan_key(self.configuration, self._graph.version())
+        return None if kept is None or key is None else find(kept, key, planned_id, self._graph.project_path)
 
     @cached_property
     def _graph(self) -> DbtGraph:
@@ -175,6 +170,3 @@ class _Rendering:
             profile_config=given.profile,
             operator_args=given.operator_args,
         )
-
-    def _key(self) -> str | None:
-        return None if self._kept is None else plan_key(self.configuration, self._graph.version())

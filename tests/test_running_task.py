@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import pytest
 
 from cosmos_venv.compat import IS_AIRFLOW_3
+from pytest_cosmos_venv import FakeVenv
 from tests.worker_parse import made_of, parse, parse_in_worker
 
 pytestmark = pytest.mark.skipif(not IS_AIRFLOW_3, reason="Airflow 2's worker looks at the states of other tasks itself")
@@ -334,6 +335,44 @@ def test_a_process_that_a_task_starts_sees_the_whole_dag(dag_file: DagFile, monk
     monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_TASK_ID", "stg_vessels_run")
 
     assert len(made_of(parse(file, "harbor"))) > 15
+
+
+BY_DBT_LS = """
+from cosmos_venv import InvocationMode
+
+dag = DbtDag(
+    dag_id="harbor",
+    project_config=ProjectConfig(FOLDER),
+    profile_config=ProfileConfig("harbor", "dev", profiles_yml_filepath=FOLDER + "/profiles.yml"),
+    execution_config=ExecutionConfig(dbt_executable_path={dbt!r}),
+    render_config=RenderConfig(load_method=LoadMode.{mode}, dbt_ls_path={ls_path!r}),
+)
+"""
+
+
+def test_what_dbt_ls_has_said_is_enough_for_the_task_that_runs(
+    dag_file: DagFile, dbt_project: Path, cosmos_fake_venv: FakeVenv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = dag_file(BY_DBT_LS.format(dbt=str(cosmos_fake_venv.dbt), mode="DBT_LS", ls_path=None), dbt_project)
+    whole = parse(file, "harbor")
+
+    dag = parse_in_worker(monkeypatch, file, "harbor", "staging_run")
+
+    assert made_of(dag) == {"staging_run"}
+    assert facts(dag.task_dict["staging_run"]) == facts(whole.task_dict["staging_run"])
+    assert len(cosmos_fake_venv.calls) == 1
+    (dbt_project / "models" / "more.sql").write_text("select 1")
+    assert made_of(parse_in_worker(monkeypatch, file, "harbor", "staging_run")) > {"staging_run", "more_run"}
+
+
+def test_a_file_of_dbt_ls_is_enough_too(
+    dag_file: DagFile, project: Path, cosmos_fake_venv: FakeVenv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ls_path = shutil.copy(RECORDED / "dbt_ls.jsonl", project)
+    file = dag_file(BY_DBT_LS.format(dbt=str(cosmos_fake_venv.dbt), mode="DBT_LS_FILE", ls_path=str(ls_path)))
+    parse(file, "harbor")
+
+    assert made_of(parse_in_worker(monkeypatch, file, "harbor", "stg_vessels_run")) == {"stg_vessels_run"}
 
 
 def test_a_mapped_group_is_made_whole(dag_file: DagFile, monkeypatch: pytest.MonkeyPatch) -> None:

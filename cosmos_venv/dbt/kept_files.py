@@ -54,6 +54,15 @@ class KeptFiles:
             return None
         return content
 
+    def written(self, digest: str, *, max_age: float | None = None) -> int | None:
+        """When what is kept under the digest was written, in nanoseconds; None when ``read`` would find nothing."""
+        try:
+            written = self.path(digest).stat().st_mtime_ns
+        except OSError:
+            return None
+        is_young = max_age is None or time.time() - written / 1e9 <= max_age
+        return written if is_young and is_private(self.folder) else None
+
     def mapped(self, digest: str) -> mmap | None:
         """What is kept under the digest, without reading it; None when there is nothing."""
         try:

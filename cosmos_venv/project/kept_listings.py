@@ -31,6 +31,14 @@ class KeptListings:
     remote: RemoteFolder | None
     _is_out: bool = field(default=False, init=False)
 
+    @property
+    def version(self) -> str | None:
+        """Differs where the lines may; None when there are none that count."""
+        written = self.files.written(self.digest, max_age=self.max_age)
+        if written is None:
+            return None
+        return self.digest if self.max_age is None else f"{self.digest}-{written}"
+
     def read(self) -> list[str] | None:
         """The lines; None when there are none."""
         content = self.files.read(self.digest, max_age=self.max_age)

@@ -39,10 +39,12 @@ _STATES = ("DBT_ENGINE_STATE", "DBT_STATE", "DBT_ENGINE_DEFER_STATE", "DBT_DEFER
 class Listing:
     """:param lines: what ``dbt ls`` has said.
     :param was_kept: whether it had said so before, and no dbt was started.
+    :param version: differs where the lines may; None where that cannot be told.
     """
 
     lines: list[str]
     was_kept: bool
+    version: str | None = None
 
 
 def list_nodes(graph: DbtGraph, *, only_kept: bool = False) -> Listing:
@@ -63,15 +65,27 @@ def list_nodes(graph: DbtGraph, *, only_kept: bool = False) -> Listing:
     ):
         kept = _kept_listings(graph, dbt, profile)
         if kept is not None and (lines := kept.read()) is not None:
-            return Listing(lines=lines, was_kept=True)
+            return Listing(lines=lines, was_kept=True, version=kept.version)
         if only_kept:
             lines = None if kept is None else kept.read_elsewhere()
             if lines is None:
                 raise CosmosLoadDbtException(_nothing_kept(graph, is_kept_at_all=kept is not None))
-            return Listing(lines=lines, was_kept=True)
+            return Listing(lines=lines, was_kept=True, version=kept.version if kept else None)
         if kept is None:
             return Listing(lines=run_dbt_ls(graph, dbt, profile, secrets), was_kept=False)
         return _in_turn(graph, kept, lambda: run_dbt_ls(graph, dbt, profile, secrets))
+
+
+def version_of_listing(graph: DbtGraph) -> str | None:
+    """A text that differs where the kept answer for the graph may; None where none is kept.
+
+    :raises CosmosLoadDbtException: when the environment of its dbt is not ready yet.
+    """
+    assert graph.profile_config is not None  # noqa: S101 - as above
+    uses_mock = graph.render_config.enable_mock_profile
+    with installation(graph) as dbt, graph.profile_config.ensure_profile(use_mock_values=uses_mock) as (profile, _):
+        kept = _kept_listings(graph, dbt, profile)
+        return None if kept is None else kept.version
 
 
 def _in_turn(graph: DbtGraph, kept: KeptListings, ask: Callable[[], list[str]]) -> Listing:
@@ -86,10 +100,10 @@ def _in_turn(graph: DbtGraph, kept: KeptListings, ask: Callable[[], list[str]]) 
         if lines is None:
             lines = kept.read_elsewhere()
         if lines is not None:
-            return Listing(lines=lines, was_kept=True)
+            return Listing(lines=lines, was_kept=True, version=kept.version)
         lines = ask()
         kept.write(lines)
-        return Listing(lines=lines, was_kept=False)
+        return Listing(lines=lines, was_kept=False, version=kept.version)
 
 
 def _kept_listings(graph: DbtGraph, dbt: DbtInstallation, profile: Path) -> KeptListings | None:
