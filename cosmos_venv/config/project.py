@@ -13,7 +13,6 @@ from cosmos_venv.config.values import (
     require,
 )
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
-from cosmos_venv.remote import RemoteError, RemoteFile
 
 _SECONDS = 10.0
 
@@ -93,6 +92,9 @@ class ProjectConfig:
         """
         if not isinstance(self.manifest_path, str):
             return self.manifest_path is not None and self.manifest_path.is_file()
+        from cosmos_venv.remote.copies import RemoteError
+        from cosmos_venv.remote.place import RemoteFile
+
         file = RemoteFile(url=self.manifest_path, conn_id=self.manifest_conn_id)
         try:
             return file.exists(seconds=_SECONDS)

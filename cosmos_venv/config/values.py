@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.remote import url_of
+from cosmos_venv.remote.url import url_of
 from cosmos_venv.yaml_text import load_yaml
 
 E = TypeVar("E", bound=Enum)

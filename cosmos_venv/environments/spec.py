@@ -7,7 +7,7 @@ import json
 import shlex
 import site
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,7 @@ from cosmos_venv.environments import credentials, options
 from cosmos_venv.environments.content import canonical_requirements_file, digest_of_path
 from cosmos_venv.environments.interpreter import Interpreter
 from cosmos_venv.environments.local_path import LocalPath, is_url, local_path
+from cosmos_venv.environments.words import refuse_anything_but_strings
 from cosmos_venv.exceptions import CosmosValueError
 
 if TYPE_CHECKING:
@@ -117,21 +118,6 @@ class EnvironmentSpec:
 
     def __str__(self) -> str:
         return credentials.mask(", ".join(self.requirements)) or "no requirements"
-
-
-def refuse_anything_but_strings(name: str, given: object) -> None:
-    """Lists made of configuration files are not always lists of strings; a string in place of one is its letters.
-
-    :raises CosmosValueError: names the parameter, and the list to write.
-    """
-    if isinstance(given, str):
-        given = credentials.mask(given)
-        # Options are words of a command line; a requirement may hold blanks.
-        meant = given.split() if name == "pip_install_options" else [given]
-        raise CosmosValueError(f"{name}={given!r} is one string where several are meant. Write {meant!r}.")
-    for text in given if isinstance(given, Iterable) else [given]:
-        if not isinstance(text, str):
-            raise CosmosValueError(f"{name}: {text!r} is no string. Write {str(text)!r}.")
 
 
 def _parsed(text: str) -> Requirement:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cosmos_venv.compat import to_boolean
-from cosmos_venv.dbt.check import DBT_CHECK
-from cosmos_venv.environments.interpreter import Interpreter
-from cosmos_venv.environments.spec import EnvironmentSpec, refuse_anything_but_strings
+from cosmos_venv.environments.words import refuse_anything_but_strings
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.guarded import Cancellation
+
+if TYPE_CHECKING:
+    from cosmos_venv.environments.spec import EnvironmentSpec
+    from cosmos_venv.guarded import Cancellation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +46,11 @@ class VirtualenvArguments:
         :raises CosmosValueError: when there are no requirements, or one is none.
         :raises CommandKilled: when ``cancellation`` was requested while another Python was asked what it is.
         """
+        # Not while a DAG is built of thousands of tasks that name their environments and make none.
+        from cosmos_venv.dbt.check import DBT_CHECK
+        from cosmos_venv.environments.interpreter import Interpreter
+        from cosmos_venv.environments.spec import EnvironmentSpec
+
         if not self.py_requirements:
             raise CosmosValueError(
                 "py_requirements is empty, so the environment would have no dbt. Name the dbt adapter to install, "

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from cosmos_venv import managed
 from cosmos_venv.dbt.kept_files import KeptFiles
-from cosmos_venv.remote import RemoteError
+from cosmos_venv.remote.copies import RemoteError
 from cosmos_venv.remote.folder import SUFFIX, RemoteFolder
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from cosmos_venv.constants import LoadMode
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.garbage import no_collection
 from cosmos_venv.project.version import version_of
-from cosmos_venv.remote import shown
+from cosmos_venv.remote.url import shown
 
 if TYPE_CHECKING:
     from cosmos_venv.project.node import DbtNode

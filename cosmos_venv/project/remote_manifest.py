@@ -15,7 +15,8 @@ from cosmos_venv import managed
 from cosmos_venv.dbt.kept_files import KeptFiles
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.project.manifest import Manifest
-from cosmos_venv.remote import Copy, RemoteError, RemoteFile
+from cosmos_venv.remote.copies import Copy, RemoteError
+from cosmos_venv.remote.place import RemoteFile
 
 logger = logging.getLogger(__name__)
 

@@ -2,10 +2,3 @@
 
 What is slow to import is imported where it is used.
 """
-
-from __future__ import annotations
-
-from cosmos_venv.remote.copies import Copy, RemoteError
-from cosmos_venv.remote.place import RemoteFile, shown, url_of
-
-__all__ = ["Copy", "RemoteError", "RemoteFile", "shown", "url_of"]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from cosmos_venv.remote.copies import RemoteError, within
-from cosmos_venv.remote.place import shown
 from cosmos_venv.remote.store import changed_at, error_of, place_of
+from cosmos_venv.remote.url import shown
 
 T = TypeVar("T")
 

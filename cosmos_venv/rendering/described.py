@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cosmos_venv.project.node import DbtNode
+if TYPE_CHECKING:
+    from cosmos_venv.project.node import DbtNode
+
 
 IDENTIFIER = "dbt_dag_task_group_identifier"
 """In the context of a node's own task: the DAG, and the group in it that the project or the node's folder is. It is

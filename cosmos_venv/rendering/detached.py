@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from cosmos_venv.config import RenderConfig
 from cosmos_venv.constants import DbtResourceType, TestBehavior
-from cosmos_venv.project.node import DbtNode
+
+if TYPE_CHECKING:
+    from cosmos_venv.project.node import DbtNode
 
 _DETACHING = (TestBehavior.AFTER_EACH, TestBehavior.BUILD)
 

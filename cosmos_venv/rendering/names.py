@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
 from cosmos_venv.config.values import folder_name
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.project.node import DbtNode
+
+if TYPE_CHECKING:
+    from cosmos_venv.project.node import DbtNode
 
 LONGEST_ID = 250
 """Characters that Airflow takes in the id of a task."""

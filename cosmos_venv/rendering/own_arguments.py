@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cosmos_venv.config import ExecutionConfig, RenderConfig
 from cosmos_venv.constants import DbtResourceType, SeedRenderingBehavior, TestIndirectSelection
 from cosmos_venv.exceptions import CosmosLoadDbtException
-from cosmos_venv.project.node import DbtNode
 from cosmos_venv.rendering.detached import selector_of
+
+if TYPE_CHECKING:
+    from cosmos_venv.project.node import DbtNode
 
 logger = logging.getLogger(__name__)
 

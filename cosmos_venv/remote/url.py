@@ -1,0 +1,31 @@
+"""Is it a URL, and how may it be shown?"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from cosmos_venv.environments.credentials import mask
+from cosmos_venv.exceptions import CosmosValueError
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_SPOILT = re.compile(r"(https?|s3a?|gc?s|adl|abfss?):/(?!/)")
+
+
+def url_of(value: str | Path, parameter: str) -> str | None:
+    """The value as a URL; None for a path on this machine, which ``file://`` leads to also.
+
+    :raises CosmosValueError: for a URL that was made a ``Path`` of, which drops a slash.
+    """
+    text = str(value)
+    if isinstance(value, Path) and _SPOILT.match(text):
+        raise CosmosValueError(f"{parameter}={value!r} is a URL of which Path has dropped a slash. Give a text.")
+    if not _URL.match(text) or text.startswith("file://"):
+        return None
+    return text
+
+
+def shown(url: str) -> str:
+    """The URL as it may be logged: without user, password and query, which may be a signature."""
+    masked, has_query, _ = mask(url).partition("?")
+    return f"{masked}?…" if has_query else masked
