@@ -1,4 +1,7 @@
-"""How is one dbt command started on the worker? As a process under a guard, or inside the worker's own."""
+"""How is one dbt command started on the worker? As a process under a guard, or inside the worker's own.
+
+What only a run needs is imported by the run: a DAG file is parsed far more often.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from cosmos_venv.compat import AirflowException, AirflowSkipException
 from cosmos_venv.constants import InvocationMode
-from cosmos_venv.dbt import installed, runner
-from cosmos_venv.dbt.process import FullOutputSubprocessResult, run_dbt
-from cosmos_venv.dbt.results import Artifacts, failure_text
 from cosmos_venv.guarded import Cancellation
 from cosmos_venv.operators.base import AbstractDbtBase
 
-DbtResult = FullOutputSubprocessResult | runner.DbtRunnerResult
+if TYPE_CHECKING:
+    from cosmos_venv.dbt.process import FullOutputSubprocessResult
+    from cosmos_venv.dbt.results import Artifacts
+    from cosmos_venv.dbt.runner import DbtRunnerResult
+
+    DbtResult = FullOutputSubprocessResult | DbtRunnerResult
 
 
 class DbtInvocation(AbstractDbtBase):
@@ -37,6 +42,8 @@ class DbtInvocation(AbstractDbtBase):
 
     def _chosen_mode(self, executable: str) -> InvocationMode:
         """How dbt is started here: as it was given, else in a way that makes no difference to which dbt it is."""
+        from cosmos_venv.dbt import runner
+
         if self.invocation_mode is not None:
             return self.invocation_mode
         # Most workers have none, and so need to know nothing else.
@@ -48,6 +55,8 @@ class DbtInvocation(AbstractDbtBase):
 
         The same for both ways to start one dbt: what ``dbt ls`` has kept while the DAG was parsed is the tasks' too.
         """
+        from cosmos_venv.dbt import installed, runner
+
         is_that = mode is InvocationMode.SUBPROCESS or (shutil.which(executable) and runner.is_same_dbt(executable))
         return installed.identity_of(executable) if is_that else installed.in_this_python()
 
@@ -58,6 +67,8 @@ class DbtInvocation(AbstractDbtBase):
         :return: dbt's own ``dbtRunnerResult``.
         :raises CosmosDbtRunError: when dbt cannot be imported.
         """
+        from cosmos_venv.dbt import runner
+
         self.log.info("Running %s in this process", " ".join(["dbt", *command[1:]]))
         return runner.run_in_process(
             command[1:],
@@ -75,6 +86,8 @@ class DbtInvocation(AbstractDbtBase):
         :param kwargs: ``keep_open``: descriptors held until the last process of the command is gone.
         :raises AirflowException: when the executable cannot be started.
         """
+        from cosmos_venv.dbt.process import run_dbt
+
         self.log.info("Running %s", " ".join(command))
         try:
             result = run_dbt(
@@ -103,6 +116,10 @@ class DbtInvocation(AbstractDbtBase):
         :raises AirflowSkipException: when it ended with ``skip_exit_code``.
         :raises CosmosDbtRunError: when a dbt in this process failed.
         """
+        from cosmos_venv.dbt import runner
+        from cosmos_venv.dbt.process import FullOutputSubprocessResult
+        from cosmos_venv.dbt.results import failure_text
+
         if not isinstance(result, FullOutputSubprocessResult):
             runner.raise_for(result, artifacts)
         elif self.skip_exit_code is not None and result.exit_code == self.skip_exit_code:

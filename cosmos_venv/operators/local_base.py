@@ -11,7 +11,7 @@ from cosmos_venv.constants import InvocationMode
 from cosmos_venv.dbt.command import CommandFlags, Selection
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators.arguments import refuse_no_callbacks, refuse_unknown, refuse_wrong_shapes
-from cosmos_venv.operators.lineage import declare_alias
+from cosmos_venv.operators.asset_alias import declare_alias
 from cosmos_venv.operators.local_run import LocalRun
 from cosmos_venv.operators.openlineage import OpenLineageMethods
 

@@ -8,18 +8,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from cosmos_venv import managed, scratch
+from cosmos_venv import managed
 from cosmos_venv.compat import AirflowException, to_boolean
 from cosmos_venv.constants import InvocationMode
 from cosmos_venv.dbt.command import CommandFlags, Selection, vars_flags
-from cosmos_venv.dbt.outputs import Outputs, downloading_in_place, named_folders
-from cosmos_venv.dbt.package_files import has_packages
-from cosmos_venv.dbt.workspace import descriptors_of, require_project, workspace
 from cosmos_venv.exceptions import CommandKilled, CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.guarded import Cancellation
-from cosmos_venv.operators.invocation import DbtInvocation, DbtResult
-from cosmos_venv.operators.outcome import Outcome, require_place_for
-from cosmos_venv.started_guard import started_ahead
+from cosmos_venv.operators.invocation import DbtInvocation
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -27,6 +22,8 @@ if TYPE_CHECKING:
     from cosmos_venv.config import ProfileConfig
     from cosmos_venv.dbt.partial_parse import ParsedProject
     from cosmos_venv.dbt.process import FullOutputSubprocessResult
+    from cosmos_venv.operators.invocation import DbtResult
+    from cosmos_venv.operators.outcome import Outcome
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +101,13 @@ class LocalRun(DbtInvocation):
         :param kwargs: ``push_run_results_to_xcom``, as the parameter of the operator.
         :raises AirflowException: when dbt fails.
         """
+        from cosmos_venv import scratch
+        from cosmos_venv.dbt.outputs import Outputs, named_folders
+        from cosmos_venv.dbt.package_files import has_packages
+        from cosmos_venv.dbt.workspace import descriptors_of, require_project
+        from cosmos_venv.operators.outcome import Outcome, require_place_for
+        from cosmos_venv.started_guard import started_ahead
+
         project_dir = Path(self.project_dir)
         require_project(project_dir)
         require_place_for(self)
@@ -146,6 +150,8 @@ class LocalRun(DbtInvocation):
         return result
 
     def _workspace(self, parsed: ParsedProject | None, *, wants_deps: bool) -> AbstractContextManager[Path]:
+        from cosmos_venv.dbt.workspace import workspace
+
         return workspace(
             Path(self.project_dir),
             install_deps=wants_deps,
@@ -204,6 +210,8 @@ class LocalRun(DbtInvocation):
 
         :param failed: gets what a ``dbt deps`` that failed raises.
         """
+
+        from cosmos_venv.dbt.outputs import Outputs, downloading_in_place
 
         def install() -> None:
             deps = [run.executable, "deps", *run.flags, *vars_flags(self.vars)]

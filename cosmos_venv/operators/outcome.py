@@ -18,7 +18,8 @@ from cosmos_venv.compat import show_rendered_fields
 from cosmos_venv.dbt.results import Artifacts, warnings_in
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators.arguments import callables
-from cosmos_venv.operators.lineage import require_alias, tell_of_assets
+from cosmos_venv.operators.asset_alias import require_alias
+from cosmos_venv.operators.lineage import tell_of_assets
 from cosmos_venv.operators.openlineage import note_events
 
 if TYPE_CHECKING:

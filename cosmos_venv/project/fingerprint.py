@@ -14,6 +14,7 @@ from operator import attrgetter
 from pathlib import Path
 
 from cosmos_venv.dbt.kept_files import KeptFiles
+from cosmos_venv.project.file_digest import SETTLED_SECONDS
 
 # What dbt reads of a project; anything else, a database that lies there for instance, may change as it likes.
 _READ = (".sql", ".py", ".yml", ".yaml", ".md")
@@ -22,9 +23,6 @@ _NAMED = (".csv",)
 _NEVER_READ = {".git", "__pycache__"}
 _WRITTEN = {"logs", "target"}  # by dbt, beside dbt_project.yml
 _ENVIRONMENT_VARIABLE = re.compile(rb"""\benv_var\b(?:\s*\(\s*['"]([^'"]+)['"]\s*[,)])?""")
-_HEX_DIGITS = 64
-_BLOCK = 1 << 20
-_SETTLED_SECONDS = 2.0  # a file may change again within its clock's last tick, and look the same
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +44,7 @@ def fingerprint(project_dir: Path, *, left_out: Collection[str] = (), known: Kep
     files = sorted(_files(project_dir, {*left_out}), key=attrgetter("name"))
     # The times and numbers of files are good for this machine; the digest has nothing of them.
     look = hashlib.sha256(json.dumps([str(project_dir), [file.look for file in files]]).encode()).hexdigest()
-    is_settled = max((file.changed for file in files), default=0.0) < time.time() - _SETTLED_SECONDS
+    is_settled = max((file.changed for file in files), default=0.0) < time.time() - SETTLED_SECONDS
     if known is not None and is_settled and (content := known.read(look)) is not None:
         with suppress(ValueError, TypeError):  # cut short: it is not there
             digest, variables = json.loads(content)
@@ -55,27 +53,6 @@ def fingerprint(project_dir: Path, *, left_out: Collection[str] = (), known: Kep
     if known is not None and is_settled:
         known.write(look, json.dumps([found.digest, found.variables]).encode())
     return found
-
-
-def digest_of_file(path: Path, *, known: KeptFiles | None = None) -> str:
-    """SHA-256 of a file's content, 64 hex digits.
-
-    :param known: where digests of earlier are kept: a file that looks untouched is not read again.
-    :raises OSError: when it cannot be read.
-    """
-    status = path.stat()
-    facts = [str(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev]
-    look = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-    is_settled = max(status.st_mtime, status.st_ctime) < time.time() - _SETTLED_SECONDS
-    if known is not None and is_settled and len(kept := known.read(look) or b"") == _HEX_DIGITS:
-        return kept.decode("ascii", errors="replace")
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        for block in iter(lambda: file.read(_BLOCK), b""):
-            digest.update(block)
-    if known is not None and is_settled:
-        known.write(look, digest.hexdigest().encode())
-    return digest.hexdigest()
 
 
 def variables_named_in(text: str) -> tuple[str, ...] | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from cosmos_venv import managed
 from cosmos_venv.constants import LoadMode
-from cosmos_venv.project.fingerprint import digest_of_file
+from cosmos_venv.project.file_digest import digest_of_file
 
 if TYPE_CHECKING:
     from cosmos_venv.project.load import DbtGraph

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import difflib
 import functools
 from collections.abc import Iterable, Mapping
 from importlib import import_module
@@ -173,6 +172,8 @@ def refuse_unknown_arguments(where: str, names: Iterable[str]) -> None:
     known = _known_parameters()
     for name in names:
         if name not in known:
+            import difflib
+
             near = difflib.get_close_matches(name, sorted(known), n=1)
             advice = f"Did you mean {near[0]!r}?" if near else "Drop it, or correct its name."
             raise CosmosValueError(f"{where}: no dbt operator takes {name!r}. {advice}")
