@@ -40,6 +40,7 @@ class RenderedProject:
     _part: PartOfProject | None = None
     """While there is no more: what the task that this process runs needs."""
     _make_rest: Callable[[], object] | None = None
+    _is_making = False
 
     def _render(self, configuration: Configuration, *, dag: DAG, task_group: TaskGroup | None) -> None:
         # Before dbt is asked: with a misspelt py_requirements it could not be.
@@ -50,25 +51,29 @@ class RenderedProject:
             self._make_whole(rendering, {})
             return
         self._part, self._make_rest = part, lambda: self._make_whole(rendering, part.made)
-        if isinstance(dag.task_dict, AskingDict):  # another dbt group of the same DAG has been here
-            dag.task_dict.also_ask(self._make_all)
-        else:
-            dag.task_dict = AskingDict(dag.task_dict, self._make_all, PUTTING_IN_ORDER)
+        if not isinstance(dag.task_dict, AskingDict):
+            dag.task_dict = AskingDict(dag.task_dict, part.running, PUTTING_IN_ORDER)
         host = task_group or dag.task_group
-        host.children = AskingDict(host.children, self._make_all)
+        host.children = AskingDict(host.children, part.running)
+        for asked in (dag.task_dict, host.children):
+            asked.ask(rendering.prefix, self._make_all, claims=bool(part.made))
 
     def _make_whole(self, rendering: _Rendering, there: Mapping[str, TaskOrGroup]) -> None:
         self.dbt_graph, self.plan, self.tasks_map = rendering.make(there)
 
     def _make_all(self) -> None:
         """Make what is not there yet. Whoever asks for it while it is made is answered with what there is."""
-        make, self._make_rest = self._make_rest, None
-        if make is not None:
-            make()
-            self._part = None
+        if self._make_rest is None or self._is_making:
+            return
+        self._is_making = True
+        try:
+            self._make_rest()
+        finally:
+            self._is_making = False
+        self._part = self._make_rest = None
 
     def __getattr__(self, name: str) -> Any:
-        if name in _OF_THE_WHOLE and self._make_rest is not None:
+        if name in _OF_THE_WHOLE and self._make_rest is not None and not self._is_making:
             self._make_all()
             return getattr(self, name)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
@@ -78,10 +83,12 @@ class RenderedProject:
 class PartOfProject:
     """As much of a project as one task needs.
 
-    :param made: the task and its groups, by planned id; nothing for a task of another project in the same DAG.
-    :param first: those of them before which no task of the project comes; likewise ``last``.
+    :param running: id of that task.
+    :param made: the task and its groups, by planned id; nothing for a task that is none of the project's.
+    :param first: the task, if none of the project comes before it; likewise ``last``.
     """
 
+    running: str
     made: Mapping[str, TaskOrGroup] = field(default_factory=dict)
     first: tuple[BaseOperator, ...] = ()
     last: tuple[BaseOperator, ...] = ()
@@ -95,26 +102,34 @@ class _Rendering:
     dag: DAG
     task_group: TaskGroup | None
 
-    def make_running_task(self) -> PartOfProject | None:
-        """What the task that this process runs needs of the project; None: make all of it.
+    @cached_property
+    def prefix(self) -> str:
+        """With which the ids of all its tasks begin."""
+        if self.task_group is None:
+            return ""
+        prefix: str = self.task_group.child_id("")  # type: ignore[no-untyped-call]
+        return prefix
 
-        Nothing is needed for a task of another dbt project in the same DAG. For a task of the user's own it is: it may
-        look at what comes after it.
-        """
-        running = running_task()
-        if running is None or running[0] != self.dag.dag_id or is_mapped(self.task_group):
+    def make_running_task(self) -> PartOfProject | None:
+        """What the task that this process runs needs of the project; None: make all of it."""
+        dag_id, task_id = running_task() or (None, "")
+        if dag_id != self.dag.dag_id or is_mapped(self.task_group) or managed.kept_plans() is None:
             return None
-        if isinstance(self.dag.task_dict, AskingDict) and dict.__contains__(self.dag.task_dict, running[1]):
-            return PartOfProject()
-        prefix: str = self.task_group.child_id("") if self.task_group is not None else ""  # type: ignore[no-untyped-call]
-        found = self._find(running[1].removeprefix(prefix)) if running[1].startswith(prefix) else None
+        if not task_id.startswith(self.prefix):
+            # Of another group, which says so, or of the user's own: then all is made when Airflow takes it.
+            return PartOfProject(running=task_id)
+        found = self._find(task_id.removeprefix(self.prefix))
         if found is None:
             return None
-        made = make_one_task(
-            found, self.configuration.shared_arguments(), dag=self.dag, task_group=self.task_group, prefix=prefix
-        )
+        shared = self.configuration.shared_arguments()
+        made = make_one_task(found, shared, dag=self.dag, task_group=self.task_group, prefix=self.prefix)
         task: Any = made[found.task.task_id]
-        return PartOfProject(made=made, first=() if found.upstream else (task,), last=(task,) if found.is_last else ())
+        return PartOfProject(
+            running=task_id,
+            made=made,
+            first=() if found.upstream else (task,),
+            last=() if found.downstream else (task,),
+        )
 
     def make(self, there: Mapping[str, TaskOrGroup]) -> tuple[DbtGraph, Plan, dict[str, TaskOrGroup]]:
         """Load the project, plan it and make its tasks.
@@ -154,8 +169,7 @@ class _Rendering:
         return make_tasks(plan, shared, dag=self.dag, task_group=self.task_group, converters=converters, there=there)
 
     def _find(self, planned_id: str) -> KeptTask | None:
-        kept = managed.kept_plans()
-        key = None if kept is None else plan_key(self.configuration, self._graph.version())
+        kept, key = managed.kept_plans(), plan_key(self.configuration, self._graph.version())
         return None if kept is None or key is None else find(kept, key, planned_id, self._graph.project_path)
 
     @cached_property

@@ -27,9 +27,10 @@ class RenderedGroup(RenderedProject, TaskGroup):
 
     def _make_all(self) -> None:
         super()._make_all()
-        postponed, self._postponed = self._postponed, ()
-        for relate in postponed:
-            relate()
+        if self._part is None:
+            postponed, self._postponed = self._postponed, ()
+            for relate in postponed:
+                relate()
 
     def _set_relatives(self, task_or_task_list: Any, upstream: bool = False, edge_modifier: Any = None) -> None:
         """Whatever comes before or after the group by its own methods."""

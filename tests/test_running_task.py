@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import pytest
 
 from cosmos_venv.compat import IS_AIRFLOW_3
+from cosmos_venv.exceptions import CosmosLoadDbtException
 from pytest_cosmos_venv import FakeVenv
 from tests.worker_parse import made_of, parse, parse_in_worker
 
@@ -103,7 +104,32 @@ def test_a_worker_makes_the_task_that_it_runs_and_no_other(
     assert made_of(dag) == {task_id}
     assert facts(dag.task_dict[task_id]) == facts(whole.task_dict[task_id])
     assert dag.task_dict[task_id].upstream_task_ids == whole.task_dict[task_id].upstream_task_ids
+    assert dag.task_dict[task_id].downstream_task_ids == whole.task_dict[task_id].downstream_task_ids
     assert made_of(dag) == {task_id}
+
+
+def test_a_running_task_knows_all_that_comes_after_it(dag_file: DagFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = dag_file(WHOLE)
+    whole = parse(file, "harbor")
+    expected = whole.task_dict["stg_vessels_run"].get_flat_relative_ids(upstream=False)
+
+    task = parse_in_worker(monkeypatch, file, "harbor", "stg_vessels_run").task_dict["stg_vessels_run"]
+
+    assert len(expected) > 2
+    assert task.get_flat_relative_ids(upstream=False) == expected
+
+
+def test_what_cannot_be_made_any_more_is_an_error_each_time(
+    dag_file: DagFile, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = dag_file(WHOLE)
+    parse(file, "harbor")
+    dag = parse_in_worker(monkeypatch, file, "harbor", "stg_vessels_run")
+    (project / "manifest.json").unlink()
+
+    for look in (lambda: len(dag.tasks), lambda: len(dag.tasks), lambda: dag.plan):
+        with pytest.raises(CosmosLoadDbtException, match=r"manifest\.json"):
+            look()
 
 
 def test_the_first_worker_makes_all_and_keeps_what_the_next_one_needs(
@@ -117,24 +143,16 @@ def test_the_first_worker_makes_all_and_keeps_what_the_next_one_needs(
     assert made_of(second) == {"stg_vessels_run"}
 
 
-@pytest.mark.parametrize(
-    ("task_id", "made"),
-    [
-        ("outer.first.port_calls.test", {"pre", "post", "outer.first.port_calls.test"}),
-        # Before it is known to be another group's, it might be the user's own, which may look at all of the first.
-        ("second.fleet_summary.test", {"pre", "post", "second.fleet_summary.test", *(f"outer.first.{name}" for name in (
-            "stg_ports.run", "stg_ports.test", "port_calls.run", "port_calls.test"))}),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize("task_id", ["outer.first.port_calls.test", "second.fleet_summary.test"])
 def test_of_several_groups_only_what_is_needed_is_made(
-    dag_file: DagFile, monkeypatch: pytest.MonkeyPatch, task_id: str, made: set[str]
+    dag_file: DagFile, monkeypatch: pytest.MonkeyPatch, task_id: str
 ) -> None:
     file = dag_file(BETWEEN)
     whole = parse(file, "harbor")
 
     dag = parse_in_worker(monkeypatch, file, "harbor", task_id)
 
-    assert made_of(dag) == made
+    assert made_of(dag) == {"pre", "post", task_id}
     assert facts(dag.task_dict[task_id]) == facts(whole.task_dict[task_id])
 
 
@@ -235,7 +253,7 @@ def test_a_group_made_in_part_stands_between_other_tasks_as_the_whole_does(
     dag = parse_in_worker(monkeypatch, file, "harbor", task_id)
     made, task, expected = made_of(dag), dag.task_dict[task_id], whole.task_dict[task_id]
 
-    assert task.downstream_task_ids == expected.downstream_task_ids & made
+    assert expected.downstream_task_ids & made <= task.downstream_task_ids <= expected.downstream_task_ids
     assert expected.upstream_task_ids & made <= task.upstream_task_ids <= expected.upstream_task_ids
     assert {each.task_id for each in dag.tasks} == made_of(whole)
     assert edges_of(dag) == edges_of(whole)

@@ -8,53 +8,104 @@ has been seen to need only the tasks that are there; nor does what happens while
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Collection, Iterator
+from typing import Any, NamedTuple
 
 _DEFINITIONS = ("airflow.sdk.definitions", "airflow.sdk.bases", "airflow.models", "cosmos_venv")
 """Where methods of DAGs, groups and tasks are written: whoever calls them is who looks."""
-_MAKING = frozenset({"add_task", "_convert__dag", "add", "_check_for_group_id_collisions", "get_unique_task_id"})
+_MAKING = frozenset({"add_task", "_convert__dag", "add", "_check_for_group_id_collisions"})
 """What looks for a task only to see whether its id is free."""
+_NAMING = "get_unique_task_id"
+"""Looks whether the id of a decorated function is free, and gives it another one if not."""
 PUTTING_IN_ORDER = frozenset({"_set_relatives", "__hash__", "__eq__"})
 """``a >> b`` looks at all ids of the DAG, to find out that both stand in the same one."""
-_ONLY_LOOKING = ("airflow.dag_processing", "airflow.utils.dag_cycle_tester", "airflow.sdk.execution_time")
-"""What of Airflow looks through the tasks of a DAG on the way to the one that it runs."""
+_BAG, _RUNNER = ("airflow.dag_processing", "airflow.utils.dag_cycle_tester"), "airflow.sdk.execution_time.task_runner"
+_RUNNING = frozenset({"parse", "_register_deserialization_allowed_classes", "_push_xcom_if_needed"})
+"""What of Airflow's task runner looks through a DAG, each on the way to the task that it runs or to mapped ones."""
+
+
+class Looker(NamedTuple):
+    """Who called into a DAG, a group or a task."""
+
+    module: str
+    function: str
+
+    @property
+    def only_looks(self) -> bool:
+        """Whether it is what of Airflow needs no more than the task that runs."""
+        return _is_one_of(self.module, _BAG) or (self.module == _RUNNER and self.function in _RUNNING)
+
+
+class NotMade:
+    """In place of a task that is not there, for who follows tasks to find circles: none comes after it."""
+
+    def get_direct_relative_ids(self) -> set[str]:
+        """As a task's."""
+        return set()
 
 
 class AskingDict(dict[str, Any]):
     """A dict of tasks, or of tasks and groups, that lacks some and can have them made.
 
-    :param ask: makes the rest; called at most once.
+    :param running: id of the task that this process runs.
     :param but_for: functions of Airflow that look and do not count.
     """
 
-    def __init__(self, there: dict[str, Any], ask: Callable[[], object], but_for: frozenset[str] = frozenset()) -> None:
+    def __init__(self, there: dict[str, Any], running: str, but_for: Collection[str] = ()) -> None:
         super().__init__(there)
-        self._asks = [ask]
-        self._but_for = _MAKING | but_for
+        self.running = running
+        self.is_claimed = False
+        self._but_for = _MAKING | {*but_for}
+        self._asks: list[tuple[str, Callable[[], object]]] = []
+        self._is_asking = False
 
-    def also_ask(self, ask: Callable[[], object]) -> None:
-        """Let more be made, too: a DAG may have several dbt groups."""
-        self._asks.append(ask)
+    def ask(self, prefix: str, make: Callable[[], object], *, claims: bool) -> None:
+        """Have these made, too, when somebody looks.
+
+        :param prefix: with which the ids of all that it makes begin.
+        :param make: makes them; who asks while they are made gets what is there.
+        :param claims: whether the running task is one of these: of another project it needs nothing then, while a task
+            of the user's own may look at all that comes after it.
+        """
+        self._asks.append((prefix, make))
+        self.is_claimed |= claims
 
     def _look_through(self) -> None:
-        if self._asks and (caller := who_looks(self._but_for)) is not None and not _is_one_of(caller, _ONLY_LOOKING):
+        if not self._asks or self._is_asking:
+            return
+        looker = who_looks(self._but_for, self._may_be_taken)
+        if looker is not None and not looker.only_looks:
             self._have_made()
 
     def _look_for(self, key: object) -> None:
-        if self._asks and not dict.__contains__(self, key) and who_looks(self._but_for) is not None:
+        if not self._asks or self._is_asking:
+            return
+        is_there = dict.__contains__(self, key)
+        if is_there and (self.is_claimed or key != self.running):
+            return
+        looker = who_looks(self._but_for, self._may_be_taken)
+        if looker is not None and (not is_there or looker.module == _RUNNER):
             self._have_made()
 
+    def _may_be_taken(self, task_id: str) -> bool:
+        return any(task_id.startswith(prefix) for prefix, _ in self._asks)
+
     def _have_made(self) -> None:
-        asks, self._asks = self._asks, []
-        for ask in asks:
-            ask()
+        self._is_asking = True
+        try:
+            for _, make in self._asks:
+                make()
+            self._asks = []
+        finally:  # what has failed is asked for once more
+            self._is_asking = False
 
     def __contains__(self, key: object) -> bool:
         self._look_for(key)
         return super().__contains__(key)
 
     def __getitem__(self, key: str) -> Any:
+        if self._asks and sys._getframe(1).f_code.co_name == "check_cycle" and not dict.__contains__(self, key):
+            return NotMade()
         self._look_for(key)
         return super().__getitem__(key)
 
@@ -62,13 +113,35 @@ class AskingDict(dict[str, Any]):
         self._look_for(key)
         return super().get(key, default)
 
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        self._look_for(key)
+        return super().setdefault(key, default)
+
+    def pop(self, key: str, *default: Any) -> Any:
+        self._look_for(key)
+        return super().pop(key, *default)
+
+    def popitem(self) -> tuple[str, Any]:
+        self._look_through()
+        return super().popitem()
+
     def __iter__(self) -> Iterator[str]:
         self._look_through()
         return super().__iter__()
 
+    def __reversed__(self) -> Iterator[str]:
+        self._look_through()
+        return super().__reversed__()
+
     def __len__(self) -> int:
         self._look_through()
         return super().__len__()
+
+    def __eq__(self, other: object) -> bool:
+        self._look_through()
+        return super().__eq__(other)
+
+    __hash__ = None  # as of any dict
 
     def keys(self) -> Any:
         self._look_through()
@@ -89,17 +162,22 @@ class AskingDict(dict[str, Any]):
         return dict, (self.copy(),)
 
 
-def who_looks(but_for: frozenset[str]) -> str | None:
-    """The module that called into a DAG, a group or a task; None where one of these functions of theirs did."""
+def who_looks(but_for: Collection[str], may_be_taken: Callable[[str], bool] = bool) -> Looker | None:
+    """Who called into a DAG, a group or a task; None where one of these functions of theirs did.
+
+    :param may_be_taken: whether a task that is not there may have this id.
+    """
     frame = sys._getframe(2)
     while frame is not None:
-        module = str(frame.f_globals.get("__name__", ""))
+        module, function = str(frame.f_globals.get("__name__", "")), frame.f_code.co_name
         if not _is_one_of(module, _DEFINITIONS):
-            return module
-        if frame.f_code.co_name in but_for:
+            return Looker(module, function)
+        if function in but_for:
+            return None
+        if function == _NAMING and not may_be_taken(str(frame.f_locals.get("tg_task_id", ""))):
             return None
         frame = frame.f_back  # type: ignore[assignment]
-    return ""
+    return Looker("", "")
 
 
 def _is_one_of(module: str, packages: tuple[str, ...]) -> bool:

@@ -37,14 +37,13 @@ class KeptTask:
     """What a plan says of one task.
 
     :param groups: those that it stands in, from the outermost.
-    :param upstream: ids of the tasks before it.
-    :param is_last: whether no task of the plan comes after it.
+    :param upstream: ids of the tasks before it; likewise ``downstream``.
     """
 
     task: PlannedTask
     groups: tuple[PlannedGroup, ...]
     upstream: tuple[str, ...]
-    is_last: bool
+    downstream: tuple[str, ...]
 
 
 def plan_key(configuration: Configuration, version: str | None) -> str | None:
@@ -86,15 +85,16 @@ def keep(kept: KeptFiles, key: str, plan: Plan, project_dir: Path) -> None:
     import msgspec
 
     upstream: dict[str, list[str]] = {}
+    downstream: dict[str, list[str]] = {}
     for before, after in plan.edges:
         upstream.setdefault(after, []).append(before)
-    followed = {before for before, _ in plan.edges}
+        downstream.setdefault(before, []).append(after)
     groups = {group.group_id: group for group in plan.groups}
     encode = msgspec.json.encode
     lines = []
     for task in plan.tasks:
         planned = replace(task, context=_with_file(task.context, lambda path: os.path.relpath(path, project_dir)))
-        relations = [upstream.get(task.task_id, ()), task.task_id not in followed]
+        relations = [each.get(task.task_id, ()) for each in (upstream, downstream)]
         entry = [planned, _chain(task.group, groups), *relations]
         lines.append(b"%b\t%b\n" % (task.task_id.encode(), encode(entry)))
     lines.sort()
@@ -126,13 +126,13 @@ def find(kept: KeptFiles, key: str, task_id: str, project_dir: Path) -> KeptTask
     with lines:
         entry = _look_up(lines, task_id.encode())
     try:
-        task, groups, upstream, is_last = json.loads(entry or b"")
+        task, groups, upstream, downstream = json.loads(entry or b"")
         context = _with_file(task["context"], lambda path: str(project_dir / path))
         return KeptTask(
             task=PlannedTask(**{**task, "context": context}),
             groups=tuple(PlannedGroup(**group) for group in groups),
             upstream=tuple(upstream),
-            is_last=is_last,
+            downstream=tuple(downstream),
         )
     except (ValueError, TypeError, KeyError):  # nothing was found, or it is no plan of ours
         return None

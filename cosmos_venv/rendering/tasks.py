@@ -71,8 +71,7 @@ def make_one_task(
 ) -> dict[str, TaskOrGroup]:
     """Make one task of a plan and the groups that it stands in.
 
-    It knows the ids of the tasks before it, which are not there. Of those after it it knows none: Airflow follows these
-    to find circles.
+    It knows the ids of the tasks before and after it, which are not there.
 
     :param prefix: of the ids of all tasks of the plan.
     :return: what was made, by its id in the plan.
@@ -81,6 +80,7 @@ def make_one_task(
     task = kept.task
     made = _make(task, TaskMaker(shared=shared, dag=dag), task_group=groups[task.group], host=groups[task.folder])
     made.upstream_task_ids |= {f"{prefix}{task_id}" for task_id in kept.upstream}
+    made.downstream_task_ids |= {f"{prefix}{task_id}" for task_id in kept.downstream}
     return {task.task_id: made, **{key: group for key, group in groups.items() if key and group}}
 
 

@@ -25,8 +25,10 @@ class OneTaskDag:
         self.dag = DAG("harbor", start_date=START, schedule=None)
         self.group = TaskGroup("dbt", dag=self.dag)
         EmptyOperator(task_id="b", dag=self.dag, task_group=self.group)
-        self.dag.task_dict = AskingDict(self.dag.task_dict, self.make_rest, PUTTING_IN_ORDER)
-        self.group.children = AskingDict(self.group.children, self.make_rest)
+        tasks = self.dag.task_dict = AskingDict(self.dag.task_dict, "dbt.b", PUTTING_IN_ORDER)
+        children = self.group.children = AskingDict(self.group.children, "dbt.b")
+        for each in (tasks, children):
+            each.ask("dbt.", self.make_rest, claims=True)
 
     def make_rest(self) -> None:
         self.asked += 1
@@ -58,6 +60,11 @@ ALL = {"dbt.a", "dbt.b", "dbt.c"}
         (lambda dag: dag.get_task("dbt.a").task_id, "dbt.a"),
         (lambda dag: dag.has_task("dbt.c"), True),
         (lambda dag: "dbt.a" in dag.task_dict, True),
+        (lambda dag: {*reversed(dag.task_dict)}, ALL),
+        (lambda dag: dag.task_dict.pop("dbt.a").task_id, "dbt.a"),
+        (lambda dag: dag.task_dict.setdefault("dbt.c", None).task_id, "dbt.c"),
+        (lambda dag: len([dag.task_dict.popitem(), *dag.task_dict]), 3),
+        (lambda dag: dag.task_dict == {}, False),
         (lambda dag: dag.task_dict.get("dbt.a").task_id, "dbt.a"),
         (lambda dag: {task.task_id for task in dag.task_group}, ALL),
         (lambda dag: set(dag.task_group.children["dbt"].children), ALL),
@@ -137,7 +144,8 @@ def test_what_serialises_a_dag_gets_the_whole_of_it(one: OneTaskDag) -> None:
 
 def test_a_copy_by_way_of_pickle_is_a_plain_dict_of_everything() -> None:
     asked = []
-    tasks = AskingDict({"a": 1}, lambda: asked.append(1))
+    tasks = AskingDict({"a": 1}, "a")
+    tasks.ask("", lambda: asked.append(1), claims=True)
 
     assert type(pickle.loads(pickle.dumps(tasks))) is dict  # noqa: S301 - our own bytes
     assert asked == [1]
@@ -147,3 +155,27 @@ def test_it_is_asked_once(one: OneTaskDag) -> None:
     tasks: list[Any] = one.dag.tasks
     assert [*one.dag.task_ids, *one.dag.task_ids] == [task.task_id for task in tasks] * 2
     assert one.asked <= 2  # once by the DAG, once by the group
+
+
+def test_what_fails_to_be_made_is_asked_for_again(one: OneTaskDag) -> None:
+    def fail() -> None:
+        raise ValueError("the manifest is gone")
+
+    tasks = AskingDict({"dbt.b": 1}, "dbt.b")
+    tasks.ask("dbt.", fail, claims=True)
+
+    for _ in range(2):
+        with pytest.raises(ValueError, match="the manifest is gone"):
+            len(tasks)
+
+
+def test_the_id_of_a_decorated_function_may_be_taken_by_a_task_that_is_not_made(one: OneTaskDag) -> None:
+    with one.dag, TaskGroup("dbt2"):
+        pass
+    with one.dag, one.group:
+
+        @task(task_id="a")
+        def mine() -> None: ...
+
+        assert mine().operator.task_id == "dbt.a__1"
+    assert one.asked
