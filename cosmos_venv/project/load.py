@@ -15,7 +15,7 @@ from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.garbage import no_collection
 from cosmos_venv.project.dbt_ls import parse_dbt_ls_output
 from cosmos_venv.project.entry import Folders
-from cosmos_venv.project.links import link
+from cosmos_venv.project.links import link, tests_of
 from cosmos_venv.project.manifest import Manifest
 from cosmos_venv.project.node import DbtNode
 from cosmos_venv.project.selection import evaluate, from_lists
@@ -43,7 +43,10 @@ class DbtGraph:
     nodes: dict[str, DbtNode] = field(init=False, default_factory=dict)
     """All nodes that were loaded, by unique id."""
     filtered_nodes: dict[str, DbtNode] = field(init=False, default_factory=dict)
-    """The selected ones and their tests. With dbt ls, where dbt selects, these are all."""
+    """The selected ones and all their tests, excluded ones too: ``exclude`` is passed on to the commands that test.
+
+    With dbt ls, where dbt selects, and with a YAML selector these are dbt's, so that a node may lack tests.
+    """
     tests_per_model: dict[str, list[str]] = field(init=False, default_factory=dict)
     """Ids of the tests of each node that has any."""
     load_method: LoadMode = field(init=False, default=LoadMode.AUTOMATIC)
@@ -190,6 +193,8 @@ class DbtGraph:
             ids = select()
         except CosmosValueError as error:
             raise CosmosValueError(f"RenderConfig.select, exclude or selector, with {where}: {error}") from None
+        if config.exclude and not config.selector:
+            ids = ids | tests_of(ids, nodes)
         selected = {unique_id: node for unique_id, node in nodes.items() if unique_id in ids}
         if not selected:
             logger.warning(

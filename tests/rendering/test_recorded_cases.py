@@ -63,14 +63,8 @@ SELECTED_BY_DBT = {
         *("geo_cells_run", "port_calls_run", "rendering-project_test", "stg_ports_run", "stg_positions_run"),
     ],
 }
-# Selected is what dbt selects, from a manifest too: a test of a model that is left out is left out, and a model whose
-# tests are all left out needs no task for them. Cosmos has dbt's answer with dbt ls; from a manifest it gives such a
-# model a group with a test task that finds nothing to do. What names this model is not compared.
-SELECTED_AS_DBT = {
-    "operator_args_exclude_after_each": "fleet_summary",
-    "test_after_all_with_selection": "fleet_summary",
-    "test_after_each_excluding": "fleet_summary",
-}
+# Selected is what dbt selects, from a manifest too: a test of a model that is left out is left out with it.
+SELECTED_AS_DBT = {"test_after_all_with_selection": "fleet_summary"}
 # No tasks, but nodes: unit tests as with dbt ls, from a manifest too; analyses, of which dbt ls says nothing.
 NOT_COMPARED = ("unit_test.", "analysis.")
 
@@ -144,14 +138,6 @@ def test_a_configuration_selects_and_says_what_was_recorded(case: dict[str, Any]
     assert built.host.dbt_graph.load_method.value == expected["load_method"]
     assert set(expected["warnings"]) <= built.warnings
     assert sorted(built.hooks.converter_arguments) == expected.get("converter_arguments", [])
-
-
-@pytest.mark.parametrize("name", ["operator_args_exclude_after_each", "test_after_each_excluding"])
-def test_a_model_whose_tests_are_all_excluded_has_no_task_for_them(name: str, tmp_path: Path) -> None:
-    built = build(BY_NAME[name], tmp_path)
-
-    assert [each for each in built.tasks if "fleet_summary" in each] == ["fleet_summary_run"]
-    assert built.tasks["fleet_summary_run"].upstream_task_ids == {"stg_vessels_run", "voyages_v2.test"}
 
 
 @pytest.mark.parametrize("case", params([BY_NAME[name] for name in SELECTED_BY_DBT]))
