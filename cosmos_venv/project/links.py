@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -48,6 +48,19 @@ def link(selected: Mapping[str, DbtNode], *, detaching: bool = False) -> Selecti
             downstream_of=downstream_of,
         )
     return Selection(nodes=nodes, tests_per_model=tests_per_model)
+
+
+def tests_of(selected: Container[str], nodes: Mapping[str, DbtNode]) -> set[str]:
+    """Ids of the tests of which a parent is selected.
+
+    :param selected: unique ids.
+    :param nodes: all nodes of the project by unique id.
+    """
+    return {
+        unique_id
+        for unique_id, node in nodes.items()
+        if node.resource_type is DbtResourceType.TEST and any(parent in selected for parent in node.depends_on)
+    }
 
 
 def _with_own_tests(tests: Iterable[DbtNode]) -> set[str]:

@@ -38,7 +38,10 @@ class DbtGraph:
     nodes: dict[str, DbtNode] = field(init=False, default_factory=dict)
     """All nodes that were loaded, by unique id."""
     filtered_nodes: dict[str, DbtNode] = field(init=False, default_factory=dict)
-    """The selected ones and their tests. With dbt ls, where dbt selects, these are all."""
+    """The selected ones and all their tests, excluded ones too: ``exclude`` is passed on to the commands that test.
+
+    With dbt ls, where dbt selects, and with a YAML selector these are dbt's, so that a node may lack tests.
+    """
     tests_per_model: dict[str, list[str]] = field(init=False, default_factory=dict)
     """Ids of the tests of each node that has any."""
     load_method: LoadMode = field(init=False, default=LoadMode.AUTOMATIC)

@@ -12,6 +12,7 @@ from cosmos_venv.dbt.project_file import read_dbt_project
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.project.dbt_ls import parse_dbt_ls_output
 from cosmos_venv.project.entry import Folders
+from cosmos_venv.project.links import tests_of
 from cosmos_venv.project.manifest import Manifest
 from cosmos_venv.project.node import DbtNode
 from cosmos_venv.project.selection import evaluate, from_lists
@@ -105,6 +106,8 @@ def _selected(graph: DbtGraph, nodes: dict[str, DbtNode], where: object, select:
         ids = select()
     except CosmosValueError as error:
         raise CosmosValueError(f"RenderConfig.select, exclude or selector, with {where}: {error}") from None
+    if config.exclude and not config.selector:
+        ids = ids | tests_of(ids, nodes)
     selected = {unique_id: node for unique_id, node in nodes.items() if unique_id in ids}
     if not selected:
         logger.warning(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from cosmos_venv.project.load import DbtGraph
 
 DATA = Path(__file__).parent.parent / "data" / "rendering-project"
 MANIFEST = DATA / "manifest.json"
+SEED_AND_ITS_TEST = ["seed.harbor_ops.raw_ports", "test.harbor_ops.not_null_raw_ports_port_id.1d4e824298"]
 
 
 def graph(project: ProjectConfig, render: RenderConfig | None = None, **more: Any) -> DbtGraph:
@@ -95,25 +97,43 @@ def test_without_a_manifest_dbt_lists_the_nodes(
     assert "manifest" in log.text
 
 
-@pytest.mark.parametrize(
-    ("option", "expected"),
-    [
-        (
-            {"select": ["raw_ports"]},
-            ["seed.harbor_ops.raw_ports", "test.harbor_ops.not_null_raw_ports_port_id.1d4e824298"],
-        ),
-        ({"select": ["raw_ports"], "exclude": ["test_type:generic"]}, ["seed.harbor_ops.raw_ports"]),
-    ],
-)
-def test_what_dbt_would_select_is_selected_from_a_manifest(option: dict[str, Any], expected: list[str]) -> None:
-    made = graph(ProjectConfig(DATA, manifest_path=MANIFEST), RenderConfig(**option))
+def test_what_dbt_would_select_is_selected_from_a_manifest() -> None:
+    made = graph(ProjectConfig(DATA, manifest_path=MANIFEST), RenderConfig(select=["raw_ports"]))
 
     made.load()
 
-    assert list(made.filtered_nodes) == expected
+    assert list(made.filtered_nodes) == SEED_AND_ITS_TEST
     assert len(made.nodes) == 32
-    assert bool(made.tests_per_model) is (len(expected) > 1)
-    assert made.filtered_nodes["seed.harbor_ops.raw_ports"].has_test is (len(expected) > 1)
+    assert list(made.tests_per_model) == SEED_AND_ITS_TEST[:1]
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        pytest.param({"load_method": LoadMode.DBT_MANIFEST}, id="manifest"),
+        pytest.param({"load_method": LoadMode.DBT_LS_FILE, "dbt_ls_path": DATA / "dbt_ls.jsonl"}, id="file"),
+        pytest.param({"load_method": LoadMode.CUSTOM}, id="custom"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:LoadMode.CUSTOM:DeprecationWarning")
+def test_an_excluded_test_of_a_selected_node_stays_for_its_command_to_exclude(way: dict[str, Any]) -> None:
+    """So the node has a test task whatever is excluded, as in Cosmos: excluding a test renames no task."""
+    excluding = RenderConfig(select=["raw_ports"], exclude=["resource_type:test"], **way)
+    made = graph(ProjectConfig(DATA, manifest_path=MANIFEST), excluding)
+
+    made.load()
+
+    assert list(made.filtered_nodes) == SEED_AND_ITS_TEST
+    assert made.tests_per_model == {SEED_AND_ITS_TEST[0]: SEED_AND_ITS_TEST[1:]}
+    assert made.filtered_nodes[SEED_AND_ITS_TEST[0]].has_test
+
+
+def test_what_an_excluded_node_alone_had_as_tests_stays_away() -> None:
+    made = graph(ProjectConfig(DATA, manifest_path=MANIFEST), RenderConfig(exclude=["raw_ports"]))
+
+    made.load()
+
+    assert set(made.nodes) - set(made.filtered_nodes) == set(SEED_AND_ITS_TEST)
 
 
 def test_a_yaml_selector_of_the_manifest_stands_above_select() -> None:
@@ -122,7 +142,22 @@ def test_a_yaml_selector_of_the_manifest_stands_above_select() -> None:
     made.load()
 
     assert made.filtered_nodes
-    assert len(made.filtered_nodes) < 31
+    assert len(made.filtered_nodes) < 32
+
+
+def test_a_yaml_selector_says_itself_which_tests_are_selected(tmp_path: Path) -> None:
+    manifest = json.loads(MANIFEST.read_text())
+    exclude = {"method": "resource_type", "value": "test"}
+    manifest["selectors"] = {
+        "seeds": {"definition": {"union": [{"method": "fqn", "value": "raw_ports"}, {"exclude": [exclude]}]}},
+    }
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    render = RenderConfig(selector="seeds", exclude=["nothing"])
+    made = graph(ProjectConfig(DATA, manifest_path=tmp_path / "manifest.json"), render)
+
+    made.load()
+
+    assert list(made.filtered_nodes) == SEED_AND_ITS_TEST[:1]
 
 
 def test_a_selector_that_the_manifest_has_not_is_refused_with_those_it_has() -> None:

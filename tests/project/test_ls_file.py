@@ -39,7 +39,8 @@ def test_the_nodes_are_those_of_the_manifest_and_no_dbt_is_needed() -> None:
     made.load()
 
     assert made.load_method is LoadMode.DBT_LS_FILE
-    assert made.nodes.keys() == Manifest(PROJECT / "manifest.json").nodes(project_path=PROJECT).keys()
+    by_manifest = Manifest(PROJECT / "manifest.json").nodes(project_path=PROJECT)
+    assert set(made.nodes) == set(by_manifest) - {"analysis.harbor_ops.busiest_port"}
     assert made.filtered_nodes == made.nodes
     assert made.tests_per_model["seed.harbor_ops.raw_ports"]
 

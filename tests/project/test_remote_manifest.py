@@ -62,7 +62,7 @@ def statuses(served: HttpManifest) -> list[int]:
 def test_it_is_loaded_in_one_request(served: HttpManifest, method: LoadMode, log: pytest.LogCaptureFixture) -> None:
     made = load(served.url, load_method=method)
 
-    assert len(made.nodes) == 31
+    assert len(made.nodes) == 32
     assert made.load_method is LoadMode.DBT_MANIFEST
     assert [(request.method, request.status) for request in served.requests] == [("GET", 200)]
     assert (f"ProjectConfig.manifest_path names {served.url}" in log.text) is (method is LoadMode.AUTOMATIC)
@@ -82,7 +82,7 @@ def test_one_that_has_changed_is_copied(served: HttpManifest) -> None:
     made = load(served.url)
 
     assert PORTS in made.nodes
-    assert len(made.nodes) < 31
+    assert len(made.nodes) < 32
     assert statuses(served) == [200, 200]
 
 
@@ -108,7 +108,7 @@ def test_a_server_that_stumbles_is_asked_again(served: HttpManifest, answers: li
         served.answer(**answer)
     served.answer(200)
 
-    assert len(load(served.url).nodes) == 31
+    assert len(load(served.url).nodes) == 32
     assert len(served.requests) == len(answers) + 1
 
 
@@ -178,7 +178,7 @@ def test_a_copy_that_was_cut_short_is_not_there(served: HttpManifest, cache: Pat
     (kept,) = (cache / "manifests-v1").iterdir()
     kept.write_bytes(kept.read_bytes()[:left])
 
-    assert len(load(served.url).nodes) == 31
+    assert len(load(served.url).nodes) == 32
     assert statuses(served) == [200, 200]
 
 

@@ -128,7 +128,7 @@ class Built:
         return {key: self._attributes_of(task) for key, task in self.tasks.items()}
 
     def _attributes_of(self, task: Any) -> dict[str, Any]:
-        plain = {**PLAIN, **(OF_PACKAGES if any(self.case["config"].get("files", {}).values()) else {})}
+        plain = {**PLAIN, **(OF_PACKAGES if self._has_packages else {})}
         given: dict[str, Any] = {name: self._plain(getattr(task, name)) for name in plain if hasattr(task, name)}
         # What says nothing is written as {} or None by one, as a default by the other.
         shown = {name: value for name, value in given.items() if value != plain[name] and value not in (None, {})}
@@ -144,6 +144,11 @@ class Built:
         if task.outlets:
             shown["outlets"] = task.outlets
         return shown
+
+    @property
+    def _has_packages(self) -> bool:
+        files = self.case["config"].get("files", {})
+        return any(files.get(name) for name in ("packages.yml", "dependencies.yml"))
 
     def _plain(self, value: Any) -> Any:
         if isinstance(value, Enum):

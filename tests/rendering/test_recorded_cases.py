@@ -17,19 +17,6 @@ from tests.rendering.recorded import CASES, Built, build
 
 BY_NAME = {case["name"]: case for case in CASES}
 
-# loading: pending. Each is held to the recording as soon as its line goes.
-LOADING_PENDING = {
-    "after_all_render_and_execution_paths",
-    "load_custom",
-    "load_custom_after_all",
-    "load_custom_no_tests",
-    "load_custom_old_style_tests",
-    "load_custom_selected",
-    "load_custom_selector_refused",
-    "load_ls_file",
-    "load_ls_file_absent",
-    "load_ls_file_no_tests",
-}
 # Refused here as well or here only, by an error that says more than Cosmos's.
 OWN_ERRORS = {
     "converter_model_whole_group": "CosmosValueError",  # names the converter, the node and the way out
@@ -38,13 +25,33 @@ OWN_ERRORS = {
     "node_same_name_two_packages": "CosmosLoadDbtException",  # names both nodes
     "operator_args_unknown_key": "CosmosValueError",  # a typing error would vanish without a word
 }
-# Rendered here, where Cosmos trips over an attribute that ProjectConfig() lacks.
-RENDERED_HERE = {"after_all_render_and_execution_paths"}
-
+# Held to the recording of another configuration, which says what is expected, since
+# - the files of a project are read as dbt reads them: models that are disabled are not seen, tests, versions, and
+#   snapshots that YAML makes are; a node is called by dbt's unique id, in tasks_map too; the test task of AFTER_ALL
+#   comes after all others, where Cosmos leaves it unconnected;
+# - Cosmos trips over an attribute that ProjectConfig() lacks.
+EXPECTED_OF = {
+    "after_all_render_and_execution_paths": "test_after_all",
+    "load_custom": "load_ls_file",
+    "load_custom_after_all": "test_after_all",
+    "load_custom_no_tests": "load_ls_file_no_tests",
+    "load_custom_old_style_tests": "load_ls_file",
+    "load_custom_selected": "select_path",
+}
+# What the parser of files sees otherwise than Cosmos's: node that it leaves out, and node that it adds.
+DISABLED, MADE_BY_YAML = "legacy_report", "snap_vessels"
 # The recording changed where we differ on purpose: by what, and why.
 RENAMED = {
     # A detached test stands in the folder of its own file, not in that of whatever node came last.
     "folders_detached_build": {"models.marts.assert_calls_have_known_port": "tests.assert_calls_have_known_port"},
+    # The recording that it is held to has an exclude, of nothing.
+    "load_custom_selected": {'"exclude": "tag:nothing", ': ""},
+}
+ADDED_TESTS = {
+    # Its configuration has a file more, which repeats a test and adds one.
+    "load_custom_old_style_tests": {
+        "model.harbor_ops.stg_ports": "test.harbor_ops.relationships_stg_ports_port_id__x.7a3f90e0cc",
+    },
 }
 ADDED_ATTRIBUTES = {
     # What default_args say reaches every operator that takes it.
@@ -56,16 +63,15 @@ SELECTED_BY_DBT = {
         *("geo_cells_run", "port_calls_run", "rendering-project_test", "stg_ports_run", "stg_positions_run"),
     ],
 }
-# Selected is what dbt selects, from a manifest too: a test of a model that is left out is left out, and a model whose
-# tests are all left out needs no task for them. Cosmos has dbt's answer with dbt ls; from a manifest it gives such a
-# model a group with a test task that finds nothing to do. What names this model is not compared.
-SELECTED_AS_DBT = {
-    "operator_args_exclude_after_each": "fleet_summary",
-    "test_after_all_with_selection": "fleet_summary",
-    "test_after_each_excluding": "fleet_summary",
-}
-# Unit tests count as nodes, as with dbt ls; they have no tasks.
-UNIT_TEST = "unit_test."
+# Selected is what dbt selects, from a manifest too: a test of a model that is left out is left out with it.
+SELECTED_AS_DBT = {"test_after_all_with_selection": "fleet_summary"}
+# No tasks, but nodes: unit tests as with dbt ls, from a manifest too; analyses, of which dbt ls says nothing.
+NOT_COMPARED = ("unit_test.", "analysis.")
+
+
+def expected_result(case: dict[str, Any]) -> dict[str, Any]:
+    result: dict[str, Any] = BY_NAME[EXPECTED_OF.get(case["name"], case["name"])]["result"]
+    return result
 
 
 def mode_of(case: dict[str, Any]) -> str:
@@ -74,17 +80,14 @@ def mode_of(case: dict[str, Any]) -> str:
 
 
 OFFERED = [case for case in CASES if mode_of(case) in ("LOCAL", "VIRTUALENV")]
-RENDERED = [case for case in OFFERED if "error" not in case["result"] and case["name"] not in OWN_ERRORS]
-REFUSED = [case for case in OFFERED if "error" in case["result"] or case["name"] in OWN_ERRORS]
+REFUSED = [case for case in OFFERED if case["name"] in OWN_ERRORS or "error" in expected_result(case)]
+RENDERED = [case for case in OFFERED if case not in REFUSED]
+FROM_FILES = [case for case in RENDERED if case["name"].startswith("load_custom")]
 OTHER_MODES = [case for case in CASES if case not in OFFERED]
 
 
 def params(cases: list[dict[str, Any]]) -> list[Any]:
-    pending = pytest.mark.xfail(reason="loading: pending")
-    return [
-        pytest.param(case, id=case["name"], marks=[pending] if case["name"] in LOADING_PENDING else [])
-        for case in cases
-    ]
+    return [pytest.param(case, id=case["name"]) for case in cases]
 
 
 @pytest.fixture
@@ -95,9 +98,9 @@ def built(case: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_no_case_vanishes_unnoticed() -> None:
-    assert (len(RENDERED), len(REFUSED), len(OTHER_MODES)) == (132, 29, 36)
-    named = {*LOADING_PENDING, *OWN_ERRORS, *RENDERED_HERE, *RENAMED}
-    named |= {*ADDED_ATTRIBUTES, *SELECTED_BY_DBT, *SELECTED_AS_DBT}
+    assert (len(RENDERED), len(REFUSED), len(OTHER_MODES)) == (133, 28, 36)
+    named = {*OWN_ERRORS, *EXPECTED_OF, *EXPECTED_OF.values(), *RENAMED}
+    named |= {*ADDED_TESTS, *ADDED_ATTRIBUTES, *SELECTED_BY_DBT, *SELECTED_AS_DBT}
     assert named <= set(BY_NAME)
 
 
@@ -126,20 +129,15 @@ def test_a_configuration_selects_and_says_what_was_recorded(case: dict[str, Any]
     expected = expected_of(case)
 
     compared = without(SELECTED_AS_DBT.get(case["name"]))
-    nodes = [each for each in built.filtered_nodes if not each.startswith(UNIT_TEST)]
-    assert compared(nodes) == compared(expected["filtered_nodes"])
+    nodes, of_dbt = (
+        [each for each in found if not each.startswith(NOT_COMPARED)]
+        for found in (built.filtered_nodes, expected["filtered_nodes"])
+    )
+    assert compared(nodes) == compared(of_dbt)
     assert compared(built.tests_per_model) == compared(expected["tests_per_model"])
     assert built.host.dbt_graph.load_method.value == expected["load_method"]
-    assert set(expected.get("warnings", ())) <= built.warnings
+    assert set(expected["warnings"]) <= built.warnings
     assert sorted(built.hooks.converter_arguments) == expected.get("converter_arguments", [])
-
-
-@pytest.mark.parametrize("name", ["operator_args_exclude_after_each", "test_after_each_excluding"])
-def test_a_model_whose_tests_are_all_excluded_has_no_task_for_them(name: str, tmp_path: Path) -> None:
-    built = build(BY_NAME[name], tmp_path)
-
-    assert [each for each in built.tasks if "fleet_summary" in each] == ["fleet_summary_run"]
-    assert built.tasks["fleet_summary_run"].upstream_task_ids == {"stg_vessels_run", "voyages_v2.test"}
 
 
 @pytest.mark.parametrize("case", params([BY_NAME[name] for name in SELECTED_BY_DBT]))
@@ -150,7 +148,7 @@ def test_a_selector_that_dbt_reads_otherwise_than_cosmos_renders_what_dbt_select
     assert case["result"]["task_ids"] == []
 
 
-@pytest.mark.parametrize("case", params([case for case in REFUSED if case["name"] not in RENDERED_HERE]))
+@pytest.mark.parametrize("case", params(REFUSED))
 def test_a_configuration_is_refused_with_the_recorded_kind_of_error(case: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(Exception) as refusal:  # noqa: PT011 - the type is the case's, compared below
         build(case, tmp_path)
@@ -159,9 +157,16 @@ def test_a_configuration_is_refused_with_the_recorded_kind_of_error(case: dict[s
     assert type(refusal.value).__name__ == OWN_ERRORS.get(case["name"], recorded)
 
 
-@pytest.mark.parametrize("case", params([BY_NAME[name] for name in sorted(RENDERED_HERE)]))
-def test_what_cosmos_trips_over_is_rendered(case: dict[str, Any], built: Built) -> None:
-    assert "rendering-project_test" in built.tasks
+@pytest.mark.parametrize("case", params(FROM_FILES))
+def test_the_parser_of_files_sees_what_cosmoss_sees_but_disabled_models_and_snapshots_made_by_yaml(
+    case: dict[str, Any], built: Built
+) -> None:
+    recorded = {*case["result"]["tasks_map"]}
+
+    seen = {built.host.dbt_graph.nodes[key].name if "." in key else key for key in built.tasks_map}
+    added = set() if case["config"]["render"].get("select") else {MADE_BY_YAML}
+    assert DISABLED in recorded
+    assert seen == recorded - {DISABLED} | added
 
 
 @pytest.mark.parametrize("case", params(OTHER_MODES))
@@ -196,10 +201,18 @@ def test_an_error_of_our_own_names_what_is_wrong(name: str, words: str, tmp_path
 
 def expected_of(case: dict[str, Any]) -> dict[str, Any]:
     """The recording, with the names that we give on purpose."""
-    text = json.dumps(case["result"])
+    text = json.dumps(expected_result(case))
     for theirs, ours in RENAMED.get(case["name"], {}).items():
         text = text.replace(theirs, ours)
     expected: dict[str, Any] = json.loads(text)
+    way = case["config"]["render"].get("load_method", "").partition(".")[2].lower()
+    expected["load_method"] = case["result"].get("load_method", way)
+    expected["warnings"] = case["result"].get("warnings", [])
+    for model, added in ADDED_TESTS.get(case["name"], {}).items():
+        expected["filtered_nodes"].append(added)
+        expected["tests_per_model"][model].append(added)
+    for found in (expected["filtered_nodes"], *expected["tests_per_model"].values()):
+        found.sort()
     for name in ("task_ids", "edges"):
         expected[name].sort()
     for task_id, attributes in expected["attributes"].items():
