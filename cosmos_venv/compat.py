@@ -75,10 +75,12 @@ __all__ = [
     "context_variables",
     "copy_task",
     "dag_arguments",
+    "dag_of",
     "dags_folder",
     "dags_made_by",
     "get_connection",
     "is_mapped",
+    "is_task_or_group",
     "let_map",
     "looks_for_words",
     "mask_in_logs",
@@ -150,6 +152,22 @@ def running_task() -> tuple[str, str] | None:
         return None
     context = import_module("airflow.sdk.definitions.context").get_parsing_context()
     return (context.dag_id, context.task_id) if context.dag_id and context.task_id else None
+
+
+def is_task_or_group(value: object) -> bool:
+    """Whether it can stand in a DAG: a task, mapped or not, a group, or what a decorated function gives."""
+    mapped = _first("MappedOperator", "airflow.sdk.definitions.mappedoperator", "airflow.models.mappedoperator")
+    argument = _first("XComArg", "airflow.sdk.definitions.xcom_arg", "airflow.models.xcom_arg")
+    return isinstance(value, (BaseOperator, TaskGroup, mapped, argument))
+
+
+def dag_of(value: Any) -> DAG | None:
+    """The DAG in which such a thing stands; None where it stands in none."""
+    if isinstance(value, TaskGroup):
+        return value.dag
+    task = getattr(value, "operator", value)
+    dag: DAG | None = task.get_dag()
+    return dag
 
 
 def is_mapped(task_group: TaskGroup | None) -> bool:

@@ -18,10 +18,9 @@ from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, Re
 from cosmos_venv.config.modes import refuse_mode
 from cosmos_venv.constants import ExecutionMode
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.rendering.own_arguments import DrawingSettings
+from cosmos_venv.rendering.own_arguments import OF_THE_PLAN, DrawingSettings
 
 _OUTPUT_ONLY = ("compiled_sql", "freshness")
-_OF_THE_PLAN = {"dag", "task_group", "task_id"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,11 +116,19 @@ class Configuration:
     def _refuse_contradictions(self) -> None:
         self._refuse_two_project_paths()
         self._refuse_two_environments()
-        for name in sorted(_OF_THE_PLAN & set(self.operator_args)):
+        for name in sorted(OF_THE_PLAN & set(self.operator_args)):
             raise CosmosValueError(f"operator_args[{name!r}] is decided for each task by the project. Drop it.")
         for name in _OUTPUT_ONLY:
             if name in self.operator_args:
                 raise CosmosValueError(f"operator_args[{name!r}] is written by the task and cannot be given. Drop it.")
+        if not isinstance(self.operator_args.get("extra_context") or {}, Mapping):
+            raise CosmosValueError(
+                f"operator_args['extra_context']={self.operator_args['extra_context']!r} must be a mapping."
+            )
+        if not isinstance(self.operator_args.get("exclude") or "", str | list | tuple):
+            raise CosmosValueError(
+                f"operator_args['exclude']={self.operator_args['exclude']!r} must be a text or a list of texts."
+            )
         if "schema" in self.operator_args:
             _deprecated("operator_args['schema']", "profile_args of the profile mapping")
         if "install_deps" in self.operator_args:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.rendering.drawing import Drawn, Entry, id_of
 from cosmos_venv.rendering.folders import Folders
-from cosmos_venv.rendering.names import LONGEST_ID
+from cosmos_venv.rendering.names import LONGEST_GROUP_LABEL, LONGEST_ID, is_airflow_id
 from cosmos_venv.rendering.order import in_order
 from cosmos_venv.rendering.planned import Plan, PlannedConversion, PlannedGroup, PlannedTask
 
@@ -120,11 +120,26 @@ class Assembly:
                         "give each package a DbtTaskGroup of its own with RenderConfig.select, or give them ids of "
                         "their own with RenderConfig.normalize_task_id."
                     )
-                if len(used) > LONGEST_ID:
-                    raise CosmosValueError(
-                        f"{owner} would become {used!r}, an id of {len(used)} characters. Airflow takes {LONGEST_ID}: "
-                        "give it a shorter one with RenderConfig.normalize_task_id, or rename it."
-                    )
+                _refuse_bad_id(used, owner)
+            if each.group is not None and len(each.group.rpartition(".")[2]) > LONGEST_GROUP_LABEL:
+                raise CosmosValueError(
+                    f"{owner} would have the group {each.group!r}, whose name is longer than the {LONGEST_GROUP_LABEL} "
+                    "characters that Airflow takes for a group. Rename it, or choose TestBehavior.AFTER_ALL."
+                )
+
+
+def _refuse_bad_id(used: str, owner: str) -> None:
+    if len(used) > LONGEST_ID:
+        raise CosmosValueError(
+            f"{owner} would become {used!r}, an id of {len(used)} characters. Airflow takes {LONGEST_ID}: "
+            "give it a shorter one with RenderConfig.normalize_task_id, or rename it."
+        )
+    if not is_airflow_id(used):
+        raise CosmosValueError(
+            f"{owner} would become {used!r}. Airflow takes letters, digits, dots, dashes and underscores in an id: "
+            "rename it (the project's folder, for the test task of AFTER_ALL), or give it another id with "
+            "RenderConfig.normalize_task_id."
+        )
 
 
 def _has_an_id(entry: Entry) -> bool:

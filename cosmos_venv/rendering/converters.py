@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from cosmos_venv.compat import DAG, BaseOperator, DuplicateTaskIdFound, TaskGroup
+from cosmos_venv.compat import DAG, BaseOperator, DuplicateTaskIdFound, TaskGroup, dag_of, is_task_or_group
 from cosmos_venv.constants import DbtResourceType
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.project.node import DbtNode
@@ -33,7 +33,7 @@ class Converters:
     shared: Mapping[str, Any]
 
     def convert(
-        self, planned: PlannedConversion, *, dag: DAG | None, task_group: TaskGroup | None
+        self, planned: PlannedConversion, *, dag: DAG, task_group: TaskGroup | None
     ) -> BaseOperator | TaskGroup | None:
         """What the converter makes of the node: a task, a group, or None, which is no task at all.
 
@@ -59,13 +59,19 @@ class Converters:
                 f"({error}). It was told task_id={planned.task_id!r}; node.name is unlike for each node. With "
                 "node_conversion_by_task_group=False it makes one task within the node's own group."
             ) from error
-        # A task, a group, or what a decorated function gives.
-        if made is not None and not callable(getattr(made, "set_upstream", None)):
+        if made is None:
+            return None
+        if not is_task_or_group(made):
             raise CosmosValueError(
                 f"RenderConfig.node_converters: {name} gave {made!r} for {planned.key}. It must return a task, a task "
                 "group, or None for no task."
             )
-        result: BaseOperator | TaskGroup | None = made
+        if dag_of(made) is not dag:
+            raise CosmosValueError(
+                f"RenderConfig.node_converters: {name} made {made!r} for {planned.key} outside of the DAG. Pass "
+                "dag=dag and task_group=task_group on to what it makes."
+            )
+        result: BaseOperator | TaskGroup = made
         return result
 
     @cached_property

@@ -25,7 +25,7 @@ class TaskMaker:
     """
 
     shared: Mapping[str, Any]
-    dag: DAG | None
+    dag: DAG
     _made: dict[Hashable, BaseOperator] = field(default_factory=dict)
 
     def make(

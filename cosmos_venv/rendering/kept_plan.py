@@ -97,6 +97,8 @@ def keep(kept: KeptFiles, key: str, plan: Plan, project_dir: Path) -> None:
         relations = [each.get(task.task_id, ()) for each in (upstream, downstream)]
         entry = [planned, _chain(task.group, groups), *relations]
         lines.append(b"%b\t%b\n" % (task.task_id.encode(), encode(entry)))
+        if planned.context and _file_of(planned).startswith(".."):  # true of this folder alone
+            return
     lines.sort()
     kept.write(key, b"".join(lines))
 
@@ -107,6 +109,10 @@ def _chain(group_id: str | None, groups: dict[str, PlannedGroup]) -> list[Planne
         found.append(groups[group_id])
         group_id = groups[group_id].parent
     return found[::-1]
+
+
+def _file_of(task: PlannedTask) -> str:
+    return str(task.context.get("dbt_node_config", {}).get("file_path", ""))
 
 
 def _with_file(context: dict[str, Any], change: Callable[[str], str]) -> dict[str, Any]:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 LONGEST_ID = 250
 """Characters that Airflow takes in the id of a task."""
 
+LONGEST_GROUP_LABEL = 200
+"""Likewise in the id of a group within its parent."""
+
 _AIRFLOW_ID = re.compile(r"[\w.-]+")
 
 
@@ -64,8 +67,13 @@ def _asked(hook: str, function: Callable[..., object], node: DbtNode) -> str:
     return answer
 
 
+def is_airflow_id(text: str) -> bool:
+    """Whether Airflow takes these characters in an id."""
+    return _AIRFLOW_ID.fullmatch(text) is not None
+
+
 def _refuse_bad_id(label: str, node: DbtNode) -> None:
-    if not _AIRFLOW_ID.fullmatch(label):
+    if not is_airflow_id(label):
         raise CosmosValueError(
             f"RenderConfig.normalize_task_id gave {label!r} for {node.unique_id}. Airflow takes letters, digits, dots, "
             "dashes and underscores in an id; normalize_task_display_name may show anything."

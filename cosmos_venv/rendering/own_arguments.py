@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+OF_THE_PLAN = frozenset({"dag", "task_group", "task_id"})
+"""Arguments of an operator that nobody gives: they say where the task stands."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DrawingSettings:
@@ -144,13 +147,23 @@ class OwnArguments:
 def arguments_of(node: DbtNode) -> dict[str, Any]:
     """What ``config.meta.cosmos.operator_kwargs`` of the node gives to its task.
 
-    :raises CosmosLoadDbtException: when it is no mapping, or sets ``task_id``.
+    :raises CosmosLoadDbtException: when it is no mapping, or sets what a node cannot.
     """
     arguments = node.operator_kwargs_to_override
-    if "task_id" in arguments:
+    for name in OF_THE_PLAN & arguments.keys():
         raise CosmosLoadDbtException(
-            f"{node.unique_id}: config.meta.cosmos.operator_kwargs sets task_id, which follows from the node's name. "
-            "Drop it; task_display_name changes what is shown."
+            f"{node.unique_id}: config.meta.cosmos.operator_kwargs sets {name}, which is decided for each task by the "
+            "project. Drop it; task_display_name changes what is shown."
+        )
+    if "profile_config" in arguments:
+        raise CosmosLoadDbtException(
+            f"{node.unique_id}: config.meta.cosmos.operator_kwargs sets profile_config. Write it beside "
+            "operator_kwargs, as config.meta.cosmos.profile_config."
+        )
+    if not isinstance(arguments.get("extra_context") or {}, Mapping):
+        raise CosmosLoadDbtException(
+            f"{node.unique_id}: config.meta.cosmos.operator_kwargs.extra_context={arguments['extra_context']!r} must "
+            "be a mapping."
         )
     return arguments
 

@@ -1,4 +1,4 @@
-"""How does a plan become Airflow tasks? The only file of the rendering that knows Airflow."""
+"""How does a plan become Airflow tasks?"""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from cosmos_venv.rendering.edges import TaskOrGroup, draw, draw_outer
 from cosmos_venv.rendering.planned import Plan, PlannedGroup, PlannedTask
 
 if TYPE_CHECKING:
+    from cosmos_venv.config.profile import ProfileMapping
     from cosmos_venv.rendering.converters import Converters
     from cosmos_venv.rendering.kept_plan import KeptTask
 
@@ -31,7 +32,7 @@ def make_tasks(
     plan: Plan,
     shared: Mapping[str, Any],
     *,
-    dag: DAG | None,
+    dag: DAG,
     task_group: TaskGroup | None,
     converters: Converters,
     there: Mapping[str, TaskOrGroup] = MappingProxyType({}),
@@ -85,14 +86,14 @@ def make_one_task(
 
 
 def _make_groups(
-    planned: Iterable[PlannedGroup], dag: DAG | None, task_group: TaskGroup | None, there: Mapping[str, TaskOrGroup]
+    planned: Iterable[PlannedGroup], dag: DAG, task_group: TaskGroup | None, there: Mapping[str, TaskOrGroup]
 ) -> dict[str | None, Any]:
     """By id; the group of the whole project, or None for the DAG itself, under None."""
     groups: dict[str | None, Any] = {None: task_group}
     for group in planned:  # each after its parent
         groups[group.group_id] = there.get(group.group_id) or TaskGroup(
             group_id=group.label,
-            dag=dag,  # type: ignore[arg-type]
+            dag=dag,
             parent_group=groups[group.parent],
         )
     return groups
@@ -113,19 +114,24 @@ def _make(task: PlannedTask, maker: TaskMaker, *, task_group: TaskGroup | None, 
         arguments["doc_md"] = task.document
     if task.profile:
         arguments["profile_config"] = _with_changes(maker.shared["profile_config"], task.profile, task.node_id)
-    return maker.make(_operator_class(task.operator), task.label, task_group, arguments)
+    try:
+        return maker.make(_operator_class(task.operator), task.label, task_group, arguments)
+    except (TypeError, ValueError) as error:
+        if task.node_id is None or isinstance(error, CosmosValueError):
+            raise
+        raise CosmosValueError(f"{task.node_id} cannot become the task {task.task_id!r}: {error}") from error
 
 
-def _with_identifier(context: Mapping[str, Any], dag: DAG | None, host: TaskGroup | None) -> dict[str, Any]:
+def _with_identifier(context: Mapping[str, Any], dag: DAG, host: TaskGroup | None) -> dict[str, Any]:
     """The context of a node's task, with the place that its project has in Airflow."""
     if IDENTIFIER not in context:
         return dict(context)
-    place = (dag.dag_id if dag else None, host.group_id if host else None)
+    place = (dag.dag_id, host.group_id if host else None)
     return {**context, IDENTIFIER: "__".join(part for part in place if part)}
 
 
-def _default_args(dag: DAG | None, task_group: TaskGroup | None) -> set[str]:
-    found = {*(dag.default_args if dag else ())}
+def _default_args(dag: DAG, task_group: TaskGroup | None) -> set[str]:
+    found = {*dag.default_args}
     while task_group is not None:
         found |= {*task_group.default_args}
         task_group = task_group.parent_group
@@ -150,8 +156,26 @@ def _with_changes(profile: ProfileConfig, changes: Mapping[str, Any], node_id: s
             )
     changed = dataclasses.replace(profile, **fields)
     if mapping_changes := changes.get("profile_mapping"):
-        changed.profile_mapping = copy.copy(profile.profile_mapping)
-        vars(changed.profile_mapping).update(mapping_changes)
+        changed.profile_mapping = _with_mapping_changes(profile.profile_mapping, mapping_changes, node_id)
+    return changed
+
+
+def _with_mapping_changes(mapping: ProfileMapping | None, changes: object, node_id: str | None) -> ProfileMapping:
+    where = f"{node_id}: meta.cosmos.profile_config.profile_mapping"
+    if not isinstance(changes, dict):
+        raise CosmosValueError(f"{where}={changes!r} must be a mapping of attributes to values.")
+    if mapping is None:
+        raise CosmosValueError(
+            f"{where} changes a profile mapping, and this DAG's ProfileConfig has a profiles_yml_filepath. Give it a "
+            "profile_mapping, or change profile_name or target_name for the node."
+        )
+    changed = copy.copy(mapping)
+    for name in changes:
+        if name not in vars(changed):
+            raise CosmosValueError(
+                f"{where} names {name!r}; {type(mapping).__name__} has {', '.join(sorted(vars(changed)))}."
+            )
+    vars(changed).update(changes)
     return changed
 
 

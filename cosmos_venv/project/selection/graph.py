@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
+from itertools import chain, repeat
+from operator import attrgetter, methodcaller
 from typing import TYPE_CHECKING, NamedTuple
 
 from cosmos_venv.project.entry import NodeEntry
@@ -32,9 +34,7 @@ class SelectionGraph:
         project_name: str | None = None,
         comparison: Comparison | None = None,
     ) -> None:
-        # dbt itself keeps these apart from the others, so that there are hardly any.
-        disabled = {each for each, entry in entries.items() if entry.config and entry.config.get("enabled") is False}
-        self.entries = {each: entry for each, entry in entries.items() if each not in disabled} if disabled else entries
+        self.entries = _without_disabled(entries)
         self.project_name = project_name
         self.comparison = comparison
         self._labelled: dict[Labels, dict[str, list[str]]] = {}
@@ -93,17 +93,13 @@ class SelectionGraph:
     def with_ancestors(self, nodes: set[str]) -> set[str]:
         """They and all that comes before them, which is less work than to ask which of them do."""
         found = set(nodes)
-        parents = self.parents
-        # In the project's order, in which they lie in memory: half the time where there are many.
-        layer = [node for node in parents if node in found] if len(found) * _FEW > len(parents) else list(found)
+        layer: Iterable[str] = nodes
+        if len(nodes) * _FEW > len(self.parents):
+            # In the project's order, in which they lie in memory: half the time where there are many.
+            layer = [node for node in self.parents if node in nodes]
         while layer:
-            following = []
-            for node in layer:
-                for parent in parents.get(node, ()):
-                    if parent not in found:
-                        found.add(parent)
-                        following.append(parent)
-            layer = following
+            layer = _neighbours(self.parents, layer) - found
+            found |= layer
         return found
 
 
@@ -119,6 +115,14 @@ def path_of(entry: NodeEntry) -> str:
 
 def _resource_type(entry: NodeEntry) -> Iterable[str]:
     return (entry.resource_type,)
+
+
+def _without_disabled(entries: Mapping[str, NodeEntry]) -> Mapping[str, NodeEntry]:
+    """Itself where none is, as nearly always: dbt keeps these apart from the others."""
+    configs = filter(None, map(attrgetter("config"), entries.values()))
+    if False not in map(methodcaller("get", "enabled"), configs):
+        return entries
+    return {each: entry for each, entry in entries.items() if (entry.config or {}).get("enabled") is not False}
 
 
 class _Relations(NamedTuple):
@@ -149,14 +153,13 @@ def _relations(entries: Mapping[str, NodeEntry]) -> _Relations:
 
 def _walk(neighbours: Mapping[str, list[str]], nodes: Iterable[str], steps: int | None) -> set[str]:
     found: set[str] = set()
-    layer = list(nodes)
+    layer = set(nodes)
     while layer and (steps is None or steps > 0):
-        following = []
-        for node in layer:
-            for each in neighbours.get(node, ()):
-                if each not in found:
-                    found.add(each)
-                    following.append(each)
-        layer = following
+        layer = _neighbours(neighbours, layer) - found
+        found |= layer
         steps = None if steps is None else steps - 1
     return found
+
+
+def _neighbours(neighbours: Mapping[str, list[str]], nodes: Iterable[str]) -> set[str]:
+    return set(chain.from_iterable(map(neighbours.get, nodes, repeat(()))))

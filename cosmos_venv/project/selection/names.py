@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import translate
 from functools import cached_property
+from itertools import compress
 from operator import itemgetter
 
 from cosmos_venv.project.entry import NodeEntry
@@ -58,8 +59,9 @@ class Names:
         self._looks += 1
         if self._looks > _MANY_LOOKS:
             return self._by_end.get(value, ())
-        ends = (each for each, name in self._names.items() if name[-1] == value and each not in self._versioned)
-        return [*ends, *(each for each, name in self._versioned.items() if name[-2] == value)]
+        ends = map(value.__eq__, map(itemgetter(-1), self._names.values()))
+        unversioned = (each for each in compress(self._names, ends) if each not in self._versioned)
+        return [*unversioned, *(each for each, name in self._versioned.items() if name[-2] == value)]
 
     def _in_folders(self, value: str) -> Iterator[str]:
         for folder, members in self._folders():
@@ -109,7 +111,7 @@ class Names:
     def _heads(self) -> set[str]:
         """What a name that has folders begins with, with the package and without it."""
         names = self._names.values()
-        return set(map(itemgetter(0), names)) | {name[1] for name in names if len(name) > 1}
+        return set(map(itemgetter(0), names)) | set(map(itemgetter(1), filter(itemgetter(slice(1, 2)), names)))
 
     @cached_property
     def _dotted(self) -> list[tuple[str, tuple[int, ...], str]]:
