@@ -113,6 +113,29 @@ def test_who_does_not_choose_one_is_shown_what_there_is(dagfile: Path, words: li
     assert f"plain, group ports; plain, group ships; whole: {said}" in done.stderr
 
 
+def test_folders_stand_in_folders_and_what_converters_make_is_shown_as_such(tmp_path: Path) -> None:
+    configured = DAGFILE.replace("select=[*select]", "group_nodes_by_folder=True, node_converters=CONVERTERS")
+    converters = 'CONVERTERS = {DbtResourceType.EXPOSURE: lambda **given: None, "test": lambda **given: None}\n'
+    source = "from cosmos_venv.constants import DbtResourceType\n" + converters.replace(
+        '"test"', "DbtResourceType.TEST"
+    )
+    file = write_dag_file(tmp_path, source + configured.split("with DAG")[0] + WHOLE.replace('"port_calls"', ""))
+
+    tree, data = cosmos_venv("render", file), cosmos_venv("render", file, "--format", "json")
+
+    assert tree.returncode == 0, tree.stderr
+    lines = tree.stdout.splitlines()
+    at = lines.index("│       ├── port_calls  <- models.staging.stg_ports, models.staging.stg_positions")
+    assert lines[1] == "├── models"
+    assert "│   └── marts" in lines[:at]
+    assert lines[at + 2] == (
+        "│       │   └── test  by the converter of test for model.harbor_ops.port_calls  <- models.marts.port_calls.run"
+    )
+    assert "── ops_dashboard_exposure  by the converter of exposure for exposure.harbor_ops" in tree.stdout
+    conversions = {each["node_id"] for each in json.loads(data.stdout)["conversions"]}
+    assert {"exposure.harbor_ops.ops_dashboard", "model.harbor_ops.port_calls"} <= conversions
+
+
 @pytest.mark.parametrize(
     ("source", "said"),
     [

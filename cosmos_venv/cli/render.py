@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -186,20 +186,22 @@ def _tree(rendered: Rendered) -> Tree:
     return root
 
 
-def _grow(tree: Tree, members: Sequence[Member], upstream: dict[str, list[str]]) -> None:
-    from cosmos_venv.rendering.diagrams import Branch, kind_of
+def _grow(tree: Tree, members: Sequence[Member], upstream: Mapping[str, list[str]]) -> None:
+    from cosmos_venv.rendering.diagrams import Branch, key_of, kind_of, label_of
 
     for member in members:
-        if isinstance(member, Branch):
-            _grow(tree.add(f"[bold]{escape(member.group.label)}[/]"), member.members, upstream)
-            continue
-        before = ", ".join(upstream.get(member.task_id, ()))
+        before = ", ".join(upstream.get(key_of(member), ()))
         after = f"  [dim]<- {escape(before)}[/]" if before else ""
-        tree.add(f"{escape(member.label)}  [cyan]{escape(kind_of(member))}[/]{after}")
+        if isinstance(member, Branch):
+            _grow(tree.add(f"[bold]{escape(label_of(member))}[/]{after}"), member.members, upstream)
+        else:
+            tree.add(f"{escape(label_of(member))}  [cyan]{escape(kind_of(member))}[/]{after}")
 
 
 def _counted(plan: Plan) -> str:
-    counts = {"task": len(plan.tasks), "group": len(plan.groups), "edge": len(plan.edges)}
+    from cosmos_venv.rendering.diagrams import edges_of
+
+    counts = {"task": len(plan.tasks) + len(plan.conversions), "group": len(plan.groups), "edge": len(edges_of(plan))}
     return ", ".join(f"{count} {name}{'s' * (count != 1)}" for name, count in counts.items())
 
 

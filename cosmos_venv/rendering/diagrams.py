@@ -1,131 +1,198 @@
-"""How is a plan drawn, for people and for the tools that they draw with? As Mermaid, as DOT, and as an outline."""
+"""How is a plan drawn, for people and for the tools that they draw with? As text, as Mermaid, as DOT, as an outline."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Union
 
-from cosmos_venv.rendering.planned import Plan, PlannedTask
+from cosmos_venv.rendering.planned import Plan, PlannedConversion, PlannedGroup, PlannedTask
 
 _INDENT = "    "
-
-
-@dataclass(frozen=True, kw_only=True)
-class DrawnGroup:
-    """A group of tasks.
-
-    :param parent: id of the group that it stands in; None: at the root.
-    """
-
-    id: str
-    label: str
-    parent: str | None = None
+Entry = Union[PlannedTask, PlannedConversion]  # noqa: UP007 - as Member
+_Edge = tuple[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Branch:
     """A group with what stands in it, in the order of the plan."""
 
-    group: DrawnGroup
+    group: PlannedGroup
     members: tuple[Member, ...]
 
 
-Member = Union[Branch, PlannedTask]  # noqa: UP007 - it is made while Python 3.10 reads the file
+Member = Union[Branch, PlannedTask, PlannedConversion]  # noqa: UP007 - it is made while Python 3.10 reads the file
 
 
-def drawn_groups(plan: Plan) -> list[DrawnGroup]:
-    """The groups of a plan, a group before those that stand in it."""
-    return [DrawnGroup(id=group.group_id, label=group.label, parent=group.parent) for group in plan.groups]
+def outline(plan: Plan) -> list[Member]:
+    """What stands at the root: tasks, what converters make, and branches, each where its first task stands.
 
-
-def outline(plan: Plan, groups: Sequence[DrawnGroup] | None = None) -> list[Member]:
-    """What stands at the root: tasks and branches, in the order of their first tasks.
-
-    :param groups: default: those of the plan.
+    What converters make comes after the tasks beside it; groups without anything come last.
     """
-    groups = drawn_groups(plan) if groups is None else groups
-    first = {task.task_id: number for number, task in reversed([*enumerate(plan.tasks)])}
+    entries: tuple[Entry, ...] = (*plan.tasks, *plan.conversions)
     inside: dict[str | None, list[tuple[int, Member]]] = {}
-    for task in plan.tasks:
-        inside.setdefault(task.group, []).append((first[task.task_id], task))
-    for group in reversed(groups):  # whose members are known by now
-        members = sorted(inside.pop(group.id, []), key=lambda each: each[0])
-        place = members[0][0] if members else len(plan.tasks)
+    for number, entry in enumerate(entries):
+        inside.setdefault(entry.group, []).append((number, entry))
+    for group in reversed(plan.groups):  # whose members are known by now
+        members = sorted(inside.pop(group.group_id, []), key=_place)
+        place = members[0][0] if members else len(entries)
         branch = Branch(group=group, members=tuple(member for _, member in members))
         inside.setdefault(group.parent, []).append((place, branch))
-    return [member for _, member in sorted(inside.get(None, []), key=lambda each: each[0])]
+    return [member for _, member in sorted(inside.get(None, []), key=_place)]
+
+
+def _place(numbered: tuple[int, Member]) -> int:
+    return numbered[0]
+
+
+def edges_of(plan: Plan) -> list[_Edge]:
+    """Every edge, those of what converters make among them: from and to task ids, keys of conversions, group ids."""
+    return [*plan.edges, *plan.converted_inner_edges, *plan.converted_outer_edges]
 
 
 def upstream_of(plan: Plan) -> dict[str, list[str]]:
-    """Ids of the tasks that come right before each task which any come before."""
+    """What comes right before each task, conversion or group that anything comes before, as ``edges_of`` calls them."""
     found: dict[str, list[str]] = {}
-    for before, after in plan.edges:
+    for before, after in edges_of(plan):
         found.setdefault(after, []).append(before)
     return found
 
 
-def kind_of(task: PlannedTask) -> str:
-    """What runs the task, in a word: the operator's class, or ``empty``."""
-    return task.operator.rpartition(".")[2]
+def key_of(member: Member) -> str:
+    """What ``edges_of`` calls it."""
+    if isinstance(member, Branch):
+        return member.group.group_id
+    return member.key if isinstance(member, PlannedConversion) else member.task_id
+
+
+def label_of(member: Member) -> str:
+    """What it is called within its group."""
+    return member.group.label if isinstance(member, Branch) else member.label
+
+
+def kind_of(member: Member) -> str:
+    """What runs it, in a few words: the operator's class, ``empty``, which converter makes it; nothing for a group."""
+    if isinstance(member, Branch):
+        return ""
+    if isinstance(member, PlannedConversion):
+        return f"by the converter of {member.resource_type}" + (f" for {member.node_id}" if member.node_id else "")
+    return member.operator.rpartition(".")[2]
+
+
+def to_text(plan: Plan) -> str:
+    """The plan as lines of text, indented: groups, what stands in them, what runs each, and after what."""
+    return "\n".join(_lines(outline(plan), upstream_of(plan)))
+
+
+def _lines(members: Sequence[Member], upstream: Mapping[str, list[str]], depth: int = 0) -> Iterator[str]:
+    for member in members:
+        before = ", ".join(upstream.get(key_of(member), ()))
+        parts = (label_of(member), kind_of(member), f"<- {before}" if before else "")
+        yield "  " * depth + "  ".join(part for part in parts if part)
+        if isinstance(member, Branch):
+            yield from _lines(member.members, upstream, depth + 1)
 
 
 def to_mermaid(plan: Plan) -> str:
-    """The plan as a Mermaid flowchart, groups as subgraphs.
+    """The plan as a Mermaid flowchart, groups as subgraphs, what converters make as hexagons.
 
     Ids are made of numbers, as Mermaid has words of its own and takes few characters; what people read is in labels.
     """
-    tasks = {task.task_id: f"task_{number}" for number, task in enumerate(plan.tasks)}
-    groups = {group.id: f"group_{number}" for number, group in enumerate(drawn_groups(plan))}
+    ids = {task.task_id: f"task_{number}" for number, task in enumerate(plan.tasks)}
+    ids |= {made.key: f"made_{number}" for number, made in enumerate(plan.conversions)}
+    ids |= {group.group_id: f"group_{number}" for number, group in enumerate(plan.groups)}
 
-    def opened(group: DrawnGroup) -> str:
-        return f'subgraph {groups[group.id]} ["{_for_mermaid(group.label)}"]'
+    def opened(group: PlannedGroup) -> str:
+        return f'subgraph {ids[group.group_id]} ["{_for_mermaid(group.label)}"]'
 
-    def drawn(task: PlannedTask) -> str:
-        begin, end = ("([", "])") if task.is_placeholder else ("[", "]")
-        return f'{tasks[task.task_id]}{begin}"{_for_mermaid(task.label)}"{end}'
+    def drawn(entry: Entry) -> str:
+        begin, end = ("{{", "}}") if isinstance(entry, PlannedConversion) else ("[", "]")
+        if _is_placeholder(entry):
+            begin, end = "([", "])"
+        return f'{ids[key_of(entry)]}{begin}"{_for_mermaid(_text_of(entry))}"{end}'
 
     lines = [*_nested(outline(plan), opened, drawn, closed="end")]
-    lines += [f"{_INDENT}{tasks[before]} --> {tasks[after]}" for before, after in plan.edges]
+    lines += [f"{_INDENT}{ids[before]} --> {ids[after]}" for before, after in edges_of(plan)]
     return "\n".join(["flowchart LR", *lines]) + "\n"
 
 
 def to_dot(plan: Plan, name: str = "dag") -> str:
-    """The plan in Graphviz's language, groups as clusters. Nodes are called by the ids of their tasks.
+    """The plan in Graphviz's language, groups as clusters, what converters make as hexagons.
+
+    Nodes are called by the ids of their tasks, or by the keys of their conversions.
 
     :param name: of the graph.
     """
 
-    def opened(group: DrawnGroup) -> str:
+    def opened(group: PlannedGroup) -> str:
         # Only what is called cluster... gets a frame.
-        return f"subgraph {_for_dot(f'cluster_{group.id}')} {{ label={_for_dot(group.label)};"
+        return f"subgraph {_for_dot(_cluster(group.group_id))} {{ label={_for_dot(group.label)};"
 
-    def drawn(task: PlannedTask) -> str:
-        style = ", style=dashed" if task.is_placeholder else ""
-        return f"{_for_dot(task.task_id)} [label={_for_dot(task.label)}, tooltip={_for_dot(kind_of(task))}{style}];"
+    def drawn(entry: Entry) -> str:
+        style = ", style=dashed" if _is_placeholder(entry) else ""
+        style += ", shape=hexagon" if isinstance(entry, PlannedConversion) else ""
+        return (
+            f"{_for_dot(key_of(entry))} [label={_for_dot(_text_of(entry))}, tooltip={_for_dot(kind_of(entry))}{style}];"
+        )
 
-    lines = [f"digraph {_for_dot(name)} {{", f"{_INDENT}rankdir=LR;", f"{_INDENT}node [shape=box];"]
-    lines += _nested(outline(plan), opened, drawn, closed="}")
-    lines += [f"{_INDENT}{_for_dot(before)} -> {_for_dot(after)};" for before, after in plan.edges]
+    members = outline(plan)
+    lines = [f"digraph {_for_dot(name)} {{", f"{_INDENT}rankdir=LR;", f"{_INDENT}compound=true;"]
+    lines += [f"{_INDENT}node [shape=box];", *_nested(members, opened, drawn, closed="}")]
+    inside = dict(_entries_of_groups(members))
+    lines += [f"{_INDENT}{_dot_edge(before, after, inside)};" for before, after in edges_of(plan)]
     return "\n".join([*lines, "}"]) + "\n"
+
+
+def _dot_edge(before: str, after: str, inside: Mapping[str, Sequence[str]]) -> str:
+    """Graphviz draws an edge between nodes only, and lets it end at the frames around them.
+
+    :param inside: keys of what stands in each group.
+    """
+    begin, end = inside[before][-1] if before in inside else before, inside[after][0] if after in inside else after
+    frames = [f"ltail={_for_dot(_cluster(before))}"] if before in inside else []
+    frames += [f"lhead={_for_dot(_cluster(after))}"] if after in inside else []
+    return f"{_for_dot(begin)} -> {_for_dot(end)}" + (f" [{', '.join(frames)}]" if frames else "")
+
+
+def _entries_of_groups(members: Sequence[Member]) -> Iterator[tuple[str, list[str]]]:
+    for member in members:
+        if isinstance(member, Branch):
+            deeper = dict(_entries_of_groups(member.members))
+            yield from deeper.items()
+            within = [inner.group.group_id for inner in member.members if isinstance(inner, Branch)]
+            own = [key_of(each) for each in member.members if not isinstance(each, Branch)]
+            yield key_of(member), own + [key for group in within for key in deeper[group]]
+
+
+def _cluster(group_id: str) -> str:
+    return f"cluster_{group_id}"
+
+
+def _text_of(entry: Entry) -> str:
+    """Several converted nodes may be told the same id: only their converter tells them apart."""
+    return f"{entry.label} {kind_of(entry)}" if isinstance(entry, PlannedConversion) else entry.label
+
+
+def _is_placeholder(entry: Entry) -> bool:
+    return isinstance(entry, PlannedTask) and entry.is_placeholder
 
 
 def _nested(
     members: Sequence[Member],
-    opened: Callable[[DrawnGroup], str],
-    drawn: Callable[[PlannedTask], str],
+    opened: Callable[[PlannedGroup], str],
+    drawn: Callable[[Entry], str],
     *,
     closed: str,
     depth: int = 1,
 ) -> Iterator[str]:
     indent = _INDENT * depth
     for member in members:
-        if isinstance(member, PlannedTask):
-            yield indent + drawn(member)
-        else:
+        if isinstance(member, Branch):
             yield indent + opened(member.group)
             yield from _nested(member.members, opened, drawn, closed=closed, depth=depth + 1)
             yield indent + closed
+        else:
+            yield indent + drawn(member)
 
 
 def _for_mermaid(text: str) -> str:

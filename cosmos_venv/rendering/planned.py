@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -81,6 +80,11 @@ class PlannedConversion:
     resource_type: str
     task_id: str
 
+    @property
+    def label(self) -> str:
+        """What it is called for people: no id."""
+        return self.task_id
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
@@ -115,50 +119,10 @@ class Plan:
         return data
 
     def render_tree(self) -> str:
-        """The plan as text: groups, their tasks, what runs each, and after what."""
-        return "\n".join(_Tree(self).lines())
+        """The plan as text: groups, what stands in them, what runs each task, and after what."""
+        from cosmos_venv.rendering.diagrams import to_text
+
+        return to_text(self)
 
     def __str__(self) -> str:
         return self.render_tree()
-
-
-class _Tree:
-    """Groups and tasks as they stand in each other, each where its first task stands in the plan."""
-
-    def __init__(self, plan: Plan) -> None:
-        self._upstream: dict[str, list[str]] = {}
-        for before, after in (*plan.edges, *plan.converted_inner_edges, *plan.converted_outer_edges):
-            self._upstream.setdefault(after, []).append(before)
-        groups = {group.group_id: group for group in plan.groups}
-        self._children: dict[str | None, dict[str, PlannedGroup | PlannedTask | PlannedConversion]] = {}
-        entries: tuple[PlannedTask | PlannedConversion, ...] = (*plan.tasks, *plan.conversions)
-        for task in entries:
-            for group in reversed(list(_chain(task.group, groups))):
-                self._children.setdefault(group.parent, {})[group.group_id] = group
-            self._children.setdefault(task.group, {})[_key(task)] = task
-        for group in plan.groups:  # folders without a task
-            self._children.setdefault(group.parent, {}).setdefault(group.group_id, group)
-
-    def lines(self, parent: str | None = None, depth: int = 0) -> Iterator[str]:
-        indent = "  " * depth
-        for key, child in self._children.get(parent, {}).items():
-            if isinstance(child, PlannedGroup):
-                yield f"{indent}{child.label}"
-                yield from self.lines(key, depth + 1)
-                continue
-            after = f"  <- {', '.join(self._upstream[key])}" if key in self._upstream else ""
-            if isinstance(child, PlannedConversion):
-                yield f"{indent}{child.task_id}  by the converter of {child.resource_type}{after}"
-            else:
-                yield f"{indent}{child.label}  {child.operator.rpartition('.')[2]}{after}"
-
-
-def _chain(group_id: str | None, groups: dict[str, PlannedGroup]) -> Iterator[PlannedGroup]:
-    """The group and those around it, from the inside."""
-    while group_id is not None:
-        yield groups[group_id]
-        group_id = groups[group_id].parent
-
-
-def _key(task: PlannedTask | PlannedConversion) -> str:
-    return task.key if isinstance(task, PlannedConversion) else task.task_id

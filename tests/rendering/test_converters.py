@@ -300,6 +300,6 @@ def test_the_plan_holds_no_converter_and_says_in_words_what_is_left_to_one() -> 
     assert str(made).splitlines() == [
         "orders",
         "  run  DbtRunVirtualenvOperator",
-        "  test  by the converter of test  <- orders.run",
-        "board_exposure  by the converter of exposure  <- orders",
+        "  test  by the converter of test for model.shop.orders  <- orders.run",
+        "board_exposure  by the converter of exposure for exposure.shop.board  <- orders",
     ]

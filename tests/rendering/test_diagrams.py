@@ -14,10 +14,9 @@ import pytest
 from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import LoadMode
 from cosmos_venv.project.load import DbtGraph
-from cosmos_venv.rendering import diagrams
-from cosmos_venv.rendering.diagrams import Branch, DrawnGroup, Member, outline, to_dot, to_mermaid, upstream_of
+from cosmos_venv.rendering.diagrams import Branch, Member, key_of, outline, to_dot, to_mermaid, upstream_of
 from cosmos_venv.rendering.plan import plan
-from cosmos_venv.rendering.planned import EMPTY, Plan, PlannedTask
+from cosmos_venv.rendering.planned import EMPTY, Plan, PlannedConversion, PlannedGroup, PlannedTask
 
 PROJECT = Path(__file__).parent.parent / "data" / "rendering-project"
 ODD = 'a "b" [c] {d} <e> #f; `g` | h\\n (i) ü end'
@@ -31,6 +30,8 @@ class Drawing:
     labels: dict[str, str] = field(default_factory=dict)
     edges: set[tuple[str, str]] = field(default_factory=set)
     placeholders: set[str] = field(default_factory=set)
+    converted: set[str] = field(default_factory=set)
+    frames: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
 
 
 MERMAID = {
@@ -38,6 +39,7 @@ MERMAID = {
     "end": re.compile(r"end"),
     "edge": re.compile(r"(\w+) --> (\w+)"),
     "task": re.compile(r'(\w+)\["([^"\[\]{}<>`|()\\]*)"\]'),
+    "converted": re.compile(r'(\w+)\{\{"([^"\[\]{}<>`|()\\]*)"\}\}'),
     "placeholder": re.compile(r'(\w+)\(\["([^"\[\]{}<>`|()\\]*)"\]\)'),
 }
 
@@ -60,6 +62,7 @@ def read_mermaid(text: str) -> Drawing:
         else:
             drawing.labels[found[1]], drawing.places[found[1]] = unescaped(found[2]), tuple(around)
             drawing.placeholders |= {found[1]} if kind == "placeholder" else set()
+            drawing.converted |= {found[1]} if kind == "converted" else set()
     assert not around
     return drawing
 
@@ -115,13 +118,17 @@ class DotReader:
             around = (*around[:-1], dot_text(given)) if value == "label" else around
         elif following == "->":
             self.take()
-            self.drawing.edges.add((dot_text(value), dot_text(self.take()[1])))
+            edge = (dot_text(value), dot_text(self.take()[1]))
+            self.drawing.edges.add(edge)
+            if self.tokens[0] == ("sign", "["):
+                self.drawing.frames[edge] = self.attributes()
         else:
             attributes = self.attributes()
             if kind == "text":
                 node = dot_text(value)
                 self.drawing.labels[node], self.drawing.places[node] = attributes["label"], around
                 self.drawing.placeholders |= {node} if attributes.get("style") == "dashed" else set()
+                self.drawing.converted |= {node} if attributes.get("shape") == "hexagon" else set()
         assert self.take() == ("sign", ";")
         return around
 
@@ -144,7 +151,11 @@ def task(task_id: str, group: str | None = None, operator: str = "operators.loca
     return PlannedTask(task_id=task_id, group=group, operator=operator)
 
 
-def small(*tasks: PlannedTask, groups: tuple[str, ...] = (), edges: tuple[tuple[str, str], ...] = ()) -> Plan:
+def group(group_id: str, label: str | None = None, parent: str | None = None) -> PlannedGroup:
+    return PlannedGroup(group_id=group_id, label=label or group_id, parent=parent, order=0)
+
+
+def small(*tasks: PlannedTask, groups: tuple[PlannedGroup, ...] = (), edges: tuple[tuple[str, str], ...] = ()) -> Plan:
     return Plan(tasks=tasks, groups=groups, edges=edges, outer_edges=(), tasks_map={})
 
 
@@ -186,7 +197,7 @@ def test_dot_shows_every_task_in_its_group_and_every_edge(real: Plan) -> None:
 
 
 def test_names_of_any_kind_stay_what_they_are() -> None:
-    odd = small(task(f"{ODD}.{ODD}", group=ODD), task("end", operator=EMPTY), groups=(ODD,))
+    odd = small(task(f"{ODD}.{ODD}", group=ODD), task("end", operator=EMPTY), groups=(group(ODD),))
     odd = replace(odd, edges=((f"{ODD}.{ODD}", "end"),))
 
     mermaid, dot = read_mermaid(to_mermaid(odd)), DotReader(to_dot(odd, ODD)).read()
@@ -198,21 +209,69 @@ def test_names_of_any_kind_stay_what_they_are() -> None:
 
 
 def shape(members: list[Member] | tuple[Member, ...]) -> list[object]:
-    return [{each.group.id: shape(each.members)} if isinstance(each, Branch) else each.task_id for each in members]
+    return [{each.group.label: shape(each.members)} if isinstance(each, Branch) else key_of(each) for each in members]
 
 
-def test_groups_stand_in_groups_in_the_order_of_their_first_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
-    deep = small(task("first"), task("in", group="inner"), task("out", group="outer"), task("last"))
-    groups = [
-        DrawnGroup(id="empty", label="empty"),
-        DrawnGroup(id="outer", label="Outer"),
-        DrawnGroup(id="inner", label="Inner", parent="outer"),
-    ]
-    monkeypatch.setattr(diagrams, "drawn_groups", lambda _: groups)
+def test_groups_stand_in_groups_in_the_order_of_their_first_tasks() -> None:
+    deep = small(
+        *(task("first"), task("outer.inner.in", group="outer.inner"), task("outer.out", group="outer"), task("last")),
+        groups=(group("empty"), group("outer", "Outer"), group("outer.inner", "Inner", "outer")),
+    )
 
-    assert shape(outline(deep)) == ["first", {"outer": [{"inner": ["in"]}, "out"]}, "last", {"empty": []}]
+    inner = {"Inner": ["outer.inner.in"]}
+    assert shape(outline(deep)) == ["first", {"Outer": [inner, "outer.out"]}, "last", {"empty": []}]
     assert read_mermaid(to_mermaid(deep)).places["task_1"] == ("Outer", "Inner")
-    assert DotReader(to_dot(deep)).read().places["in"] == ("Outer", "Inner")
+    assert DotReader(to_dot(deep)).read().places["outer.inner.in"] == ("Outer", "Inner")
+
+
+@pytest.fixture
+def converted() -> Plan:
+    """A model with a converted test in a group, and a converted exposure after the group."""
+    orders = "model.shop.orders"
+    made = PlannedConversion(key=f"{orders}:test", group="orders", node_id=orders, resource_type="test", task_id="test")
+    board = PlannedConversion(key="exposure.shop.board", resource_type="exposure", task_id="board_exposure")
+    plain = small(task("orders.run", group="orders"), groups=(group("orders"),))
+    inner, outer = (("orders.run", made.key),), (("orders", board.key),)
+    return replace(plain, conversions=(made, board), converted_inner_edges=inner, converted_outer_edges=outer)
+
+
+def test_what_a_converter_makes_stands_in_the_outline_after_the_tasks_beside_it(converted: Plan) -> None:
+    inside = ["orders.run", "model.shop.orders:test"]
+
+    assert shape(outline(converted)) == [{"orders": inside}, "exposure.shop.board"]
+    assert upstream_of(converted) == {"exposure.shop.board": ["orders"], "model.shop.orders:test": ["orders.run"]}
+
+
+def test_mermaid_shows_what_a_converter_makes_and_joins_it_to_groups(converted: Plan) -> None:
+    drawing = read_mermaid(to_mermaid(converted))
+
+    assert drawing.converted == {"made_0", "made_1"}
+    assert drawing.labels["made_0"] == "test by the converter of test for model.shop.orders"
+    assert (drawing.places["made_0"], drawing.places["made_1"]) == (("orders",), ())
+    assert drawing.edges == {("task_0", "made_0"), ("group_0", "made_1")}
+
+
+def test_dot_shows_what_a_converter_makes_and_joins_it_to_the_frames_of_groups(converted: Plan) -> None:
+    turned = replace(converted, converted_outer_edges=(("exposure.shop.board", "orders"),))
+
+    drawing, back = DotReader(to_dot(converted)).read(), DotReader(to_dot(turned)).read()
+
+    assert drawing.converted == {"model.shop.orders:test", "exposure.shop.board"}
+    assert drawing.labels["exposure.shop.board"] == "board_exposure by the converter of exposure"
+    assert drawing.edges == {
+        *(("orders.run", "model.shop.orders:test"), ("model.shop.orders:test", "exposure.shop.board"))
+    }
+    assert drawing.frames == {("model.shop.orders:test", "exposure.shop.board"): {"ltail": "cluster_orders"}}
+    assert back.frames == {("exposure.shop.board", "orders.run"): {"lhead": "cluster_orders"}}
+
+
+def test_text_says_which_converter_makes_what(converted: Plan) -> None:
+    assert str(converted).splitlines() == [
+        "orders",
+        "  run  DbtRunLocalOperator",
+        "  test  by the converter of test for model.shop.orders  <- orders.run",
+        "board_exposure  by the converter of exposure  <- orders",
+    ]
 
 
 def test_what_comes_before_a_task_is_told_in_the_order_of_the_edges() -> None:
