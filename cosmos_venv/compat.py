@@ -87,10 +87,10 @@ __all__ = [
     "openlineage_namespace",
     "prepare_virtualenv",
     "running_task",
-    "show_rendered_fields",
-    "to_boolean",
     "set_variable",
+    "show_rendered_fields",
     "stored_variables",
+    "to_boolean",
     "variable",
     "venv_install_method",
 ]

@@ -13,8 +13,6 @@ LAST_SUCCESS = "last_success"
 """As the ``state`` of an operator: the artifacts of its own last success."""
 ONLY_IF_CHANGED = "should_run_if_seed_changed"
 """In the context of a seed's task with SeedRenderingBehavior.WHEN_SEED_CHANGES, as in Cosmos."""
-SEED_SCOPE = "dbt_seed_scope"
-"""Beside it, for whom the seed is remembered: id of the DAG, and of the DbtTaskGroup or None. Folders do not count."""
 
 
 class LoadMode(Enum):

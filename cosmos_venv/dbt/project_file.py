@@ -1,4 +1,4 @@
-"""What is read of ``dbt_project.yml``: the project's name in dbt, where its packages are installed, its seeds' folders."""
+"""What is read of ``dbt_project.yml``: the project's name in dbt, and where its packages and its seeds are."""
 
 from __future__ import annotations
 

@@ -87,9 +87,8 @@ def _below(folder: Path, project: DbtProjectFile, path: PurePath) -> Path:
     found = [each for each in below if each.name == path.name]
     if len(found) == 1:
         return found[0]
-    raise CosmosLoadDbtException(
-        f"{path} is in none of the seed-paths of {folder / 'dbt_project.yml'}, which are {', '.join(project.seed_paths)}"
-    )
+    roots = ", ".join(project.seed_paths)
+    raise CosmosLoadDbtException(f"{path} is in none of the seed-paths of {folder / 'dbt_project.yml'}: {roots}")
 
 
 def refuse_endless(path: Path) -> None:
@@ -115,7 +114,7 @@ def read_content(path: Path, *, pause: Callable[[], None] = lambda: None) -> See
     refuse_endless(path)
     # Should a named pipe take the file's place just now, opening it does not wait for its writer.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(descriptor, "rb", buffering=0) as file:
+    with os.fdopen(descriptor, "rb", buffering=0) as file:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise IsADirectoryError(f"{path} is no file")

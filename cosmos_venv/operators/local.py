@@ -85,7 +85,7 @@ class DbtSeedLocalOperator(DbtSeedMixin, DbtLocalBaseOperator):
             return run()
         from cosmos_venv.operators.seeds import run_if_changed  # other tasks need nothing of it
 
-        return run_if_changed(self, cmd, env, context, run)
+        return run_if_changed(self, cmd, env, dict(context), run)
 
 
 class DbtSnapshotLocalOperator(DbtSnapshotMixin, DbtLocalBaseOperator):

@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cosmos_venv.compat import set_variable, variable
-from cosmos_venv.constants import SEED_SCOPE
+from cosmos_venv.io import map_index
+
+if TYPE_CHECKING:
+    from airflow.sdk._shared.logging.types import Logger
+
+    from cosmos_venv.compat import BaseOperator
 
 PREFIX = "cosmos_venv_seed__"
 ALGORITHM = "sha256"
@@ -41,14 +45,14 @@ class Scope:
     map_index: int | None = None
 
     @classmethod
-    def of(cls, context: Mapping[str, Any], seed: str, dag_id: str) -> Scope:
-        """Of a running task.
-
-        :param dag_id: for a task that nobody has rendered.
-        """
-        dag, group = context.get(SEED_SCOPE) or (dag_id, None)
-        index = getattr(context.get("ti"), "map_index", None)
-        return cls(dag_id=dag, group_id=group, seed=seed, map_index=index if index is not None and index >= 0 else None)
+    def of(cls, operator: BaseOperator, context: Mapping[str, Any], seed: str) -> Scope:
+        """Of a running task. Groups in its DbtDag or DbtTaskGroup, such as those of folders, do not count."""
+        group: Any = operator.task_group
+        while group is not None and not getattr(group, "holds_dbt_project", False):
+            group = group.parent_group
+        group_id = None if group is None else group.group_id
+        indices = map_index(context)
+        return cls(dag_id=operator.dag_id, group_id=group_id, seed=seed, map_index=int(indices[0]) if indices else None)
 
     @property
     def key(self) -> str:
@@ -115,7 +119,7 @@ def fields_of(text: str) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def recall(scope: Scope, log: logging.Logger) -> Remembered | None:
+def recall(scope: Scope, log: Logger) -> Remembered | None:
     """What is remembered; None where there is nothing, or it cannot be read."""
     try:
         text = variable(scope.key)
@@ -128,14 +132,16 @@ def recall(scope: Scope, log: logging.Logger) -> Remembered | None:
     return found
 
 
-def remember(scope: Scope, checksum: str | None, run_id: str | None, log: logging.Logger) -> None:
+def remember(scope: Scope, checksum: str | None, run_id: str | None, log: Logger) -> None:
     """Write down what was loaded just now.
 
     :param checksum: None: it is not certain.
     """
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
     value = encoded(scope, Remembered(checksum=checksum, run_id=run_id, time=now))
-    description = f"cosmos-venv: what {scope.seed} held when {scope.place} loaded it last. Without it, it is loaded anew."
+    description = (
+        f"cosmos-venv: what {scope.seed} held when {scope.place} loaded it last. Without it, it is loaded anew."
+    )
     try:
         set_variable(scope.key, value, description)
     except Exception as error:  # noqa: BLE001 - whatever a store raises

@@ -19,8 +19,6 @@ from cosmos_venv.guarded import Cancellation
 from cosmos_venv.operators.seed_memory import Remembered, Scope, recall, remember
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
-
     from cosmos_venv.operators.local_run import LocalRun
 
 
@@ -28,7 +26,7 @@ def run_if_changed(
     operator: LocalRun,
     command: Sequence[str],
     env: Mapping[str, str],
-    context: Context | Mapping[str, Any],
+    context: Mapping[str, Any],
     run: Callable[[], FullOutputSubprocessResult],
 ) -> FullOutputSubprocessResult:
     """Load the seed, unless it is known that its content is what was loaded last.
@@ -47,7 +45,11 @@ def run_if_changed(
         return run()
     content = load.read(path)
     seen = recall(load.scope, operator.log)
-    decision = decide(seen=seen and seen.checksum, now=content and content.checksum, full_refresh=False)
+    decision = decide(
+        seen=None if seen is None else seen.checksum,
+        now=None if content is None else content.checksum,
+        full_refresh=False,
+    )
     load.tell(decision, content, seen)
     if not decision.runs:
         return FullOutputSubprocessResult(0, "", [])
@@ -60,11 +62,11 @@ def run_if_changed(
 class _Load:
     """One seed in the hands of its task."""
 
-    def __init__(self, operator: LocalRun, context: Context | Mapping[str, Any]) -> None:
+    def __init__(self, operator: LocalRun, context: Mapping[str, Any]) -> None:
         self._operator, self._context = operator, context
         self._node: Mapping[str, Any] = context.get("dbt_node_config") or {}
         self.seed = str(self._node.get("unique_id"))
-        self.scope = Scope.of(context, self.seed, operator.dag_id)
+        self.scope = Scope.of(operator, context, self.seed)
 
     def find(self, env: Mapping[str, str]) -> Path | None:
         """The file that dbt is about to load; None where that cannot be known."""

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from cosmos_venv.compat import DAG, BaseOperator, EmptyOperator, TaskGroup
 from cosmos_venv.config import ProfileConfig
-from cosmos_venv.constants import ONLY_IF_CHANGED, SEED_SCOPE
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators.arguments import parameters
 from cosmos_venv.rendering.copies import TaskMaker
@@ -51,7 +50,7 @@ def make_tasks(
     maker = TaskMaker(shared=shared, dag=dag)
     tasks: dict[str, Any] = {
         task.task_id: there.get(task.task_id)
-        or _make(task, maker, groups)
+        or _make(task, maker, task_group=groups[task.group], host=groups[task.folder])
         for task in plan.tasks
     }
     outer: dict[str, TaskOrGroup] = {**tasks, **{key: each for key, each in groups.items() if key and each}}
@@ -81,7 +80,7 @@ def make_one_task(
     """
     groups = _make_groups(kept.groups, dag, task_group, {})
     task = kept.task
-    made = _make(task, TaskMaker(shared=shared, dag=dag), groups)
+    made = _make(task, TaskMaker(shared=shared, dag=dag), task_group=groups[task.group], host=groups[task.folder])
     made.upstream_task_ids |= {f"{prefix}{task_id}" for task_id in kept.upstream}
     return {task.task_id: made, **{key: group for key, group in groups.items() if key and group}}
 
@@ -100,9 +99,8 @@ def _make_groups(
     return groups
 
 
-def _make(task: PlannedTask, maker: TaskMaker, groups: Mapping[str | None, Any]) -> BaseOperator:
-    """:param groups: by id; that of the whole project under None."""
-    task_group = groups[task.group]
+def _make(task: PlannedTask, maker: TaskMaker, *, task_group: TaskGroup | None, host: TaskGroup | None) -> BaseOperator:
+    """:param host: the group of the node's folder, or of the whole project, in which the task's own group stands."""
     if task.is_placeholder:
         return EmptyOperator(task_id=task.label, task_group=task_group, dag=maker.dag, **task.arguments)
     refuse_unknown_arguments(f"operator_kwargs of {task.node_id}", task.arguments)
@@ -110,7 +108,7 @@ def _make(task: PlannedTask, maker: TaskMaker, groups: Mapping[str | None, Any])
     arguments["extra_context"] = {
         **(maker.shared.get("extra_context") or {}),
         **(task.arguments.get("extra_context") or {}),
-        **_with_place(task.context, maker.dag, host=groups[task.folder], project=groups[None]),
+        **_with_identifier(task.context, maker.dag, host),
     }
     if task.document and not DOCUMENTS & {*maker.shared, *arguments, *_default_args(maker.dag, task_group)}:
         arguments["doc_md"] = task.document
@@ -119,19 +117,12 @@ def _make(task: PlannedTask, maker: TaskMaker, groups: Mapping[str | None, Any])
     return maker.make(_operator_class(task.operator), task.label, task_group, arguments)
 
 
-def _with_place(
-    context: Mapping[str, Any], dag: DAG | None, *, host: TaskGroup | None, project: TaskGroup | None
-) -> dict[str, Any]:
-    """The context of a node's task, with the place that its project has in Airflow.
-
-    :param host: the group of the node's folder, or of the whole project, in which the task's own group stands.
-    """
+def _with_identifier(context: Mapping[str, Any], dag: DAG | None, host: TaskGroup | None) -> dict[str, Any]:
+    """The context of a node's task, with the place that its project has in Airflow."""
     if IDENTIFIER not in context:
         return dict(context)
-    dag_id = dag.dag_id if dag else None
-    place = (dag_id, host.group_id if host else None)
-    scope = {SEED_SCOPE: (dag_id, project.group_id if project else None)} if ONLY_IF_CHANGED in context else {}
-    return {**context, IDENTIFIER: "__".join(part for part in place if part), **scope}
+    place = (dag.dag_id if dag else None, host.group_id if host else None)
+    return {**context, IDENTIFIER: "__".join(part for part in place if part)}
 
 
 def _default_args(dag: DAG | None, task_group: TaskGroup | None) -> set[str]:
