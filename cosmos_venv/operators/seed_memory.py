@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
@@ -17,8 +17,6 @@ from cosmos_venv.compat import set_variable, variable
 from cosmos_venv.io import map_index
 
 if TYPE_CHECKING:
-    from airflow.sdk._shared.logging.types import Logger
-
     from cosmos_venv.compat import BaseOperator
 
 PREFIX = "cosmos_venv_seed__"
@@ -119,20 +117,23 @@ def fields_of(text: str) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def recall(scope: Scope, log: Logger) -> Remembered | None:
-    """What is remembered; None where there is nothing, or it cannot be read."""
+def recall(scope: Scope, warn: Callable[..., object]) -> Remembered | None:
+    """What is remembered; None where there is nothing, or it cannot be read.
+
+    :param warn: of a logger.
+    """
     try:
         text = variable(scope.key)
         found = decoded(text)
     except Exception as error:  # noqa: BLE001 - whatever a store raises
-        log.warning("The Variable %s cannot be read: %s: %s", scope.key, type(error).__name__, error)
+        warn("The Variable %s cannot be read: %s: %s", scope.key, type(error).__name__, error)
         return None
     if found is None and text is not None:
-        log.warning("The Variable %s holds no checksum. It is written anew after the seed is loaded.", scope.key)
+        warn("The Variable %s holds no checksum. It is written anew after the seed is loaded.", scope.key)
     return found
 
 
-def remember(scope: Scope, checksum: str | None, run_id: str | None, log: Logger) -> None:
+def remember(scope: Scope, checksum: str | None, run_id: str | None, warn: Callable[..., object]) -> None:
     """Write down what was loaded just now.
 
     :param checksum: None: it is not certain.
@@ -145,7 +146,7 @@ def remember(scope: Scope, checksum: str | None, run_id: str | None, log: Logger
     try:
         set_variable(scope.key, value, description)
     except Exception as error:  # noqa: BLE001 - whatever a store raises
-        log.warning("The Variable %s cannot be written: %s: %s", scope.key, type(error).__name__, error)
+        warn("The Variable %s cannot be written: %s: %s", scope.key, type(error).__name__, error)
 
 
 def _text(value: object) -> str | None:

@@ -44,7 +44,7 @@ def run_if_changed(
         operator.log.info("dbt loads %s, whatever is remembered of it: this is a full refresh.", load.seed)
         return run()
     content = load.read(path)
-    seen = recall(load.scope, operator.log)
+    seen = recall(load.scope, operator.log.warning)
     decision = decide(
         seen=None if seen is None else seen.checksum,
         now=None if content is None else content.checksum,
@@ -110,7 +110,7 @@ class _Load:
     def keep(self, content: SeedContent, seen: Remembered | None) -> None:
         """Remember what was loaded; where that is not certain, see that nothing older is taken for it."""
         log = self._operator.log
-        meanwhile = recall(self.scope, log)
+        meanwhile = recall(self.scope, log.warning)
         if not content.is_still_there():
             log.info("%s was changed while dbt ran: the next run loads it again.", content.path)
             checksum = None
@@ -121,7 +121,7 @@ class _Load:
         else:
             checksum = content.checksum
         if checksum is not None or meanwhile is not None:
-            remember(self.scope, checksum, self._run_id(), log)
+            remember(self.scope, checksum, self._run_id(), log.warning)
 
     def _run_id(self) -> str | None:
         run_id = self._context.get("run_id") or getattr(self._context.get("dag_run"), "run_id", None)

@@ -12,7 +12,7 @@ from pytest_cosmos_venv import Variables
 
 ZEROS = "0" * 64
 SEED = "seed.harbor.piers"
-LOG = logging.getLogger(__name__)
+WARN = logging.getLogger(__name__).warning
 
 
 def scope(dag: str, group: str | None = None, seed: str = SEED, index: int | None = None) -> Scope:
@@ -64,24 +64,30 @@ def test_a_value_says_what_run_has_loaded_what_and_when() -> None:
     text = encoded(scope("x", "y"), Remembered(checksum=ZEROS, run_id="night", time="2026-01-01T00:00:00+00:00"))
 
     assert json.loads(text) == {
-        **{"algorithm": "sha256", "checksum": ZEROS, "run_id": "night", "time": "2026-01-01T00:00:00+00:00"},
-        **{"dag_id": "x", "group_id": "y", "map_index": None, "seed": SEED},
+        "algorithm": "sha256",
+        "checksum": ZEROS,
+        "run_id": "night",
+        "time": "2026-01-01T00:00:00+00:00",
+        "dag_id": "x",
+        "group_id": "y",
+        "map_index": None,
+        "seed": SEED,
     }
 
 
 def test_what_is_remembered_is_recalled(cosmos_variables: Variables) -> None:
-    remember(scope("x"), ZEROS, "night", LOG)
+    remember(scope("x"), ZEROS, "night", WARN)
 
-    found = recall(scope("x"), LOG)
+    found = recall(scope("x"), WARN)
     assert found is not None
     assert (found.checksum, found.run_id) == (ZEROS, "night")
-    assert recall(scope("y"), LOG) is None
+    assert recall(scope("y"), WARN) is None
 
 
 def test_an_outage_of_the_store_is_a_warning(cosmos_variables: Variables, caplog: pytest.LogCaptureFixture) -> None:
     with cosmos_variables.outage(), caplog.at_level("WARNING"):
-        remember(scope("x"), ZEROS, "night", LOG)
-        assert recall(scope("x"), LOG) is None
+        remember(scope("x"), ZEROS, "night", WARN)
+        assert recall(scope("x"), WARN) is None
 
     assert f"The Variable {scope('x').key} cannot be written" in caplog.text
 
@@ -98,7 +104,7 @@ def test_whatever_a_store_raises_is_a_warning(
     monkeypatch.setattr("airflow.sdk.Variable.get", fail)
     monkeypatch.setattr("airflow.sdk.Variable.set", fail)
 
-    remember(scope("x"), ZEROS, "night", LOG)
+    remember(scope("x"), ZEROS, "night", WARN)
 
-    assert recall(scope("x"), LOG) is None
+    assert recall(scope("x"), WARN) is None
     assert caplog.text.count(f"{error.__name__}: ") == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -65,27 +66,24 @@ def test_what_was_loaded_is_remembered_with_its_run(load: Load, dbt_project: Pat
 
 
 def test_a_task_says_in_one_line_why_it_does_what(
-    load: Load, dbt_project: Path, caplog: pytest.LogCaptureFixture
+    load: Load, dbt_project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path, before = dbt_project / "seeds" / "piers.csv", digest(dbt_project)
 
     def said() -> list[str]:
-        lines = [line for line in caplog.messages if line.startswith("dbt ")]
-        caplog.clear()
-        return lines
+        return re.findall(r"\] (dbt .*?) +\[", capsys.readouterr().out)
 
-    with caplog.at_level("INFO"):
-        load("first")
-        assert said() == [f"dbt runs: {path} has the SHA-256 {before}, and no earlier one is remembered."]
-        load("second")
-        (line,) = said()
-        assert line.startswith(f"dbt does not run: {path} has the SHA-256 {before}, unchanged since run first (20")
-        path.write_text("id\n2\n")
-        load("third")
-        (line,) = said()
-        assert line.startswith(f"dbt runs: {path} has the SHA-256 {digest(dbt_project)}, and had {before} since run f")
-        load("fourth", full_refresh=True)
-        assert said() == ["dbt loads seed.harbor.piers, whatever is remembered of it: this is a full refresh."]
+    load("first")
+    assert said() == [f"dbt runs: {path} has the SHA-256 {before}, and no earlier one is remembered."]
+    load("second")
+    (line,) = said()
+    assert line.startswith(f"dbt does not run: {path} has the SHA-256 {before}, unchanged since run first (20")
+    path.write_text("id\n2\n")
+    load("third")
+    (line,) = said()
+    assert line.startswith(f"dbt runs: {path} has the SHA-256 {digest(dbt_project)}, and had {before} since run f")
+    load("fourth", full_refresh=True)
+    assert said() == ["dbt loads seed.harbor.piers, whatever is remembered of it: this is a full refresh."]
 
 
 @pytest.mark.parametrize(
@@ -113,9 +111,12 @@ def test_a_full_refresh_runs_and_leaves_what_is_remembered_alone(
 
 
 def test_what_interceptors_change_counts(load: Load, cosmos_fake_venv: FakeVenv) -> None:
+    def refresh(context: Any, operator: Any) -> None:
+        operator.full_refresh = True
+
     load()
 
-    load(interceptors=[lambda context, operator: vars(operator).update(full_refresh=True)])
+    load(interceptors=[refresh])
 
     assert len(cosmos_fake_venv.calls) == 2
 
@@ -174,7 +175,11 @@ def test_dbt_is_not_started_on_a_named_pipe(
 
 
 def test_a_directory_in_its_place_is_a_warning_and_runs_dbt(
-    load: Load, dbt_project: Path, cosmos_fake_venv: FakeVenv, cosmos_variables: Variables, caplog: Any
+    load: Load,
+    dbt_project: Path,
+    cosmos_fake_venv: FakeVenv,
+    cosmos_variables: Variables,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     (dbt_project / "seeds" / "piers.csv").unlink()
     (dbt_project / "seeds" / "piers.csv").mkdir()
@@ -183,7 +188,7 @@ def test_a_directory_in_its_place_is_a_warning_and_runs_dbt(
 
     assert len(cosmos_fake_venv.calls) == 1
     assert not cosmos_variables.values
-    assert [each.levelname for each in caplog.records if "piers.csv cannot be read" in each.message] == ["WARNING"]
+    assert re.search(r"\[warning *\] The seed .*piers\.csv cannot be read: ", capsys.readouterr().out)
 
 
 class Changing(DbtSeedLocalOperator):
