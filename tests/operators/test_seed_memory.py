@@ -24,6 +24,8 @@ def test_no_two_scopes_share_a_key() -> None:
         *(scope("x", "y__z"), scope("x__y", "z"), scope("x.y", "z"), scope("x", "y.z")),
         *(scope("x__y"), scope("x", "y"), scope("x.y"), scope("x", ""), scope("x"), scope("X")),
         *(scope("x", seed="seed.a.piers"), scope("x", seed="seed.b.piers"), scope("x", index=0), scope("x", index=1)),
+        # Equal in what a person sees, and as a joined text.
+        *(scope(f"{'d' * 60}__{'g' * 60}", f"{'g' * 60}h"), scope("d" * 60, f"{'g' * 60}__{'g' * 60}h")),
         *(scope("d" * 249 + last, "g" * 249, "seed.p." + "s" * 240) for last in "ab"),
     ]
 
