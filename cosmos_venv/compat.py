@@ -78,6 +78,7 @@ __all__ = [
     "dag_of",
     "dags_folder",
     "dags_made_by",
+    "delete_variables",
     "get_connection",
     "is_mapped",
     "is_task_or_group",
@@ -88,7 +89,9 @@ __all__ = [
     "openlineage_namespace",
     "prepare_virtualenv",
     "running_task",
+    "set_variable",
     "show_rendered_fields",
+    "stored_variables",
     "to_boolean",
     "variable",
     "venv_install_method",
@@ -108,6 +111,29 @@ def variable(name: str) -> str | None:
     """The text of the Airflow Variable of that name; None when there is none."""
     value: str | None = _first("Variable", "airflow.sdk", "airflow.models").get(name, None)
     return value
+
+
+def set_variable(name: str, text: str, description: str) -> None:
+    """Set the Airflow Variable of that name. Raises whatever Airflow and what stands behind it raise."""
+    _first("Variable", "airflow.sdk", "airflow.models").set(name, text, description=description)
+
+
+def stored_variables(prefix: str) -> dict[str, str | None]:
+    """The Variables of Airflow's own store whose names begin so, by name; None for one that cannot be decrypted.
+
+    Not for a running task: on Airflow 3 it has no database.
+    """
+    model = import_module("airflow.models").Variable
+    with import_module("airflow.utils.session").create_session() as session:
+        found = session.query(model).filter(model.key.startswith(prefix, autoescape=True)).order_by(model.key)
+        return {each.key: each.val for each in found}
+
+
+def delete_variables(names: Iterable[str]) -> None:
+    """Delete these Variables of Airflow's own store. Not for a running task, as ``stored_variables``."""
+    model = import_module("airflow.models").Variable
+    with import_module("airflow.utils.session").create_session() as session:
+        session.query(model).filter(model.key.in_(list(names))).delete(synchronize_session=False)
 
 
 def mask_in_logs(secret: str) -> None:

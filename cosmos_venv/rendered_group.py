@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 class RenderedGroup(RenderedProject, TaskGroup):
     """A TaskGroup that may be there in part only. All methods are those of Airflow's TaskGroup."""
 
+    #: tells it, to the tasks in it, from the groups of its folders and tests.
+    holds_dbt_project = True
     _postponed: tuple[Callable[[], object], ...] = ()
 
     def _make_all(self) -> None:

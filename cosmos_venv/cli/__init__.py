@@ -1,4 +1,4 @@
-"""The command ``cosmos-venv``: environments, plans and faults, from a shell, a Dockerfile, a script.
+"""The command ``cosmos-venv``: environments, plans, seeds and faults, from a shell, a Dockerfile, a script.
 
 Exit codes: 0 all is well, 1 something is wrong, 2 the command was used wrongly.
 """
@@ -18,6 +18,7 @@ from cosmos_venv.cli.env_build import env_build
 from cosmos_venv.cli.env_prune import env_prune
 from cosmos_venv.cli.env_store import env_inspect, env_list, env_verify
 from cosmos_venv.cli.render import FORMATS, TEST_BEHAVIORS, Options, is_project, render
+from cosmos_venv.cli.seeds import seeds_forget, seeds_list
 from cosmos_venv.environments.upkeep import DAY
 
 __all__ = ["main"]
@@ -51,6 +52,14 @@ _RENDER = (
     "runs; a DAG file that loads with dbt ls runs that. Exit code 1: the file cannot be imported or read, has no dbt "
     "project or several, the selection is refused, or the output cannot be written."
 )
+_SEEDS_LIST = (
+    "Lists what a DAG remembers of its seeds with SeedRenderingBehavior.WHEN_SEED_CHANGES: the content that was loaded "
+    "last, by which run. Reads Airflow's database; changes nothing."
+)
+_SEEDS_FORGET = (
+    "Forgets what a DAG remembers of its seeds, or of one, so that the next run loads them: after a table was dropped, "
+    "for example. Exit code 1: nothing was remembered of the seed that was named, or the database cannot be reached."
+)
 _DOCTOR = (
     "Looks for what goes wrong without a word: a DAG file that Airflow passes over, because the words airflow and dag "
     "do not occur in it. Nothing is imported or changed. Exit code 1: something was found."
@@ -74,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_looks(actions)
     _add_prune(actions)
     _add_render(subjects)
+    _add_seeds(subjects)
     _add_doctor(subjects)
     return parser
 
@@ -156,6 +166,18 @@ def _run_render(parser: argparse.ArgumentParser, options: argparse.Namespace) ->
         form=options.format,
         output=options.output,
     )
+
+
+def _add_seeds(subjects: _Actions) -> None:
+    seeds = subjects.add_parser("seeds", help="what DAGs remember of their seeds", formatter_class=RichHelpFormatter)
+    actions = seeds.add_subparsers(title="actions", required=True, metavar="ACTION")
+    listing = _action(actions, "list", "list what a DAG remembers", _SEEDS_LIST)
+    forget = _action(actions, "forget", "have the next run load seeds", _SEEDS_FORGET)
+    for action in (listing, forget):
+        action.add_argument("dag_id", metavar="DAG", help="id of a DAG")
+    forget.add_argument("seed", metavar="SEED", nargs="?", help="only this one: its name, or dbt's unique id")
+    listing.set_defaults(run=lambda options: seeds_list(options.dag_id, as_json=options.json))
+    forget.set_defaults(run=lambda options: seeds_forget(options.dag_id, options.seed, as_json=options.json))
 
 
 def _add_doctor(subjects: _Actions) -> None:

@@ -53,7 +53,7 @@ class RenderConfig:
         else a placeholder (ALL) or, where they have tests, the same look, which finds nothing to do.
     :param source_pruning: leave out sources that no selected node or test reads.
     :param seed_rendering_behavior: whether seeds become tasks. WHEN_SEED_CHANGES tells the task so in its context
-        (``should_run_if_seed_changed``); nothing compares seeds yet, so such a task always runs.
+        (``should_run_if_seed_changed``), which then loads only content that it has not loaded last.
     :param node_converters: what makes the tasks of a type of nodes: callables, by resource type, that return a task, a
         task group or None (docs/rendering.md has the keywords that they are called with).
     :param node_conversion_by_task_group: whether a converter replaces the whole group of a node with tests, or its

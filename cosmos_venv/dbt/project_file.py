@@ -1,4 +1,4 @@
-"""What is read of ``dbt_project.yml``: the project's name in dbt, and where its packages are installed."""
+"""What is read of ``dbt_project.yml``: the project's name in dbt, and where its packages and its seeds are."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.yaml_text import load_yaml
 
 DEFAULT_PACKAGES_FOLDER = "dbt_packages"
+DEFAULT_SEED_PATHS = ("seeds",)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DbtProjectFile:
-    """:param name: None where the file names none."""
+    """:param name: None where the file names none.
+    :param seed_paths: the folders in which dbt looks for seeds, relative to the project; None where only dbt can tell.
+    """
 
     name: str | None = None
     packages_folder: str = DEFAULT_PACKAGES_FOLDER
+    seed_paths: tuple[str, ...] | None = DEFAULT_SEED_PATHS
 
 
 def read_dbt_project(project_path: Path, *, environment: Mapping[str, str] | None = None) -> DbtProjectFile:
@@ -39,7 +43,17 @@ def read_dbt_project(project_path: Path, *, environment: Mapping[str, str] | Non
     return DbtProjectFile(
         name=str(name) if name else None,
         packages_folder=_render(path, str(packages), environment) if packages else DEFAULT_PACKAGES_FOLDER,
+        seed_paths=_seed_paths(content.get("seed-paths")),
     )
+
+
+def _seed_paths(given: object) -> tuple[str, ...] | None:
+    """Jinja in them may ask for ``var()``, which is known to dbt alone; and whatever is no list is dbt's to refuse."""
+    if given is None:
+        return DEFAULT_SEED_PATHS
+    if not isinstance(given, list) or any("{" in str(each) for each in given):
+        return None
+    return tuple(str(each) for each in given)
 
 
 def _parse(path: Path, text: str) -> dict[str, object]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from cosmos_venv.compat import let_map
+from cosmos_venv.constants import ONLY_IF_CHANGED
 from cosmos_venv.operators.base import (
     DbtBuildMixin,
     DbtCloneMixin,
@@ -26,6 +29,11 @@ from cosmos_venv.operators.docs import (
 )
 from cosmos_venv.operators.local_base import DbtLocalBaseOperator
 from cosmos_venv.public_names import name_lookup
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from cosmos_venv.dbt.process import FullOutputSubprocessResult
 
 __all__ = [
     "AbstractDbtLocalBase",
@@ -64,7 +72,20 @@ class DbtLSLocalOperator(DbtLSMixin, DbtLocalBaseOperator):
 
 
 class DbtSeedLocalOperator(DbtSeedMixin, DbtLocalBaseOperator):
-    """``dbt seed`` on the worker. Parameter of its own: ``full_refresh``, a boolean or a template of one."""
+    """``dbt seed`` on the worker. Parameter of its own: ``full_refresh``, a boolean or a template of one.
+
+    Rendered with SeedRenderingBehavior.WHEN_SEED_CHANGES, it runs dbt only for content that it has not loaded last.
+    """
+
+    def run_command(
+        self, cmd: list[str], env: dict[str, str], context: Context | Mapping[str, Any], **kwargs: Any
+    ) -> FullOutputSubprocessResult:
+        run = partial(super().run_command, cmd, env, context, **kwargs)
+        if not context.get(ONLY_IF_CHANGED):
+            return run()
+        from cosmos_venv.operators.seeds import run_if_changed  # other tasks need nothing of it
+
+        return run_if_changed(self, cmd, env, dict(context), run)
 
 
 class DbtSnapshotLocalOperator(DbtSnapshotMixin, DbtLocalBaseOperator):

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cosmos_venv.constants import ONLY_IF_CHANGED
+
 if TYPE_CHECKING:
     from cosmos_venv.project.node import DbtNode
-
 
 IDENTIFIER = "dbt_dag_task_group_identifier"
 """In the context of a node's own task: the DAG, and the group in it that the project or the node's folder is. It is
 known when the task is made."""
-
-ONLY_IF_CHANGED = "should_run_if_seed_changed"
-"""In the context of a seed's task with SeedRenderingBehavior.WHEN_SEED_CHANGES, as in Cosmos."""
 
 DOCUMENTS = frozenset({"doc", "doc_md", "doc_json", "doc_yaml", "doc_rst"})
 """Airflow's arguments with which a user documents a task himself."""

@@ -36,7 +36,7 @@ FINDINGS_ON_AIRFLOW_3: Mapping[str, Mapping[str, str]] = {
 }
 
 
-SENTRIES = ("unchanged-is-skipped", "watcher-renders-always")
+SENTRIES = ("watcher-renders-always",)
 """Of what cosmos_venv does not have yet these are played all the same, to tell when it has."""
 
 
@@ -77,7 +77,6 @@ def _not_yet(scenario: SeedStory) -> str | None:
     """What cosmos_venv does not have yet."""
     if scenario.options.get("execution_mode") == "watcher":
         return "cosmos_venv has no watcher yet"
-    remembers = scenario.options.get("behavior") == "when_seed_changes"
-    if remembers and scenario.options.get("test_behavior") != "build":
-        return "cosmos_venv has no when_seed_changes yet"
+    if scenario.id == "accepted-in-airflow_async":
+        return "cosmos_venv has no AIRFLOW_ASYNC yet"
     return None

@@ -1,0 +1,129 @@
+"""Which CSV is dbt about to load for a seed, and what is in it?
+
+Found as dbt finds it, from the project's files as they are now: a manifest may be older than they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from cosmos_venv.dbt.package_files import local_package, read_package_files
+from cosmos_venv.dbt.project_file import DbtProjectFile, read_dbt_project
+from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
+
+_CHUNK = 256 * 1024  # what fits into the processor's own memory is hashed fastest
+_KINDS = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedContent:
+    """What a seed's file held when it was read.
+
+    :param checksum: SHA-256 of its bytes, 64 hex digits.
+    :param identity: device, inode, size, and times of the last change of content and status, in nanoseconds.
+    """
+
+    path: Path
+    checksum: str
+    identity: tuple[int, ...]
+
+    def is_still_there(self) -> bool:
+        """Whether nobody has replaced or written the file since it was read."""
+        try:
+            return _identity(self.path.stat()) == self.identity
+        except OSError:
+            return False
+
+
+def find_seed(
+    project_dir: Path,
+    original_file_path: str,
+    *,
+    package: str | None,
+    installs_packages: bool,
+    environment: Mapping[str, str] | None = None,
+) -> Path:
+    """The file that dbt loads; it may not be there.
+
+    :param original_file_path: of the node, relative to its project or package.
+    :param package: the node's; None: the project's own.
+    :param installs_packages: ``dbt deps`` runs before the seed is loaded.
+    :param environment: what ``env_var()`` in ``dbt_project.yml`` sees; None: this process's environment.
+    :raises CosmosLoadDbtException: when it cannot be known before dbt runs, with the reason.
+    """
+    project = read_dbt_project(project_dir, environment=environment)
+    if package is None or project.name in (None, package):
+        return _below(project_dir, project, PurePath(original_file_path))
+    folder = _installed(project_dir, package) if installs_packages else project_dir / project.packages_folder / package
+    return _below(folder, read_dbt_project(folder, environment=environment), PurePath(original_file_path))
+
+
+def _installed(project_dir: Path, package: str) -> Path:
+    """Where a local package stands, to which ``dbt deps`` makes a link."""
+    for path in read_package_files(project_dir).local:
+        folder = local_package(project_dir, path)
+        if read_dbt_project(folder).name == package:
+            return folder
+    raise CosmosLoadDbtException(
+        f"the package {package!r} is no local one, and `dbt deps` installs it only when the task runs (install_deps)"
+    )
+
+
+def _below(folder: Path, project: DbtProjectFile, path: PurePath) -> Path:
+    """The file in the folders in which dbt looks for seeds now."""
+    if project.seed_paths is None or any(path.is_relative_to(os.path.normpath(root)) for root in project.seed_paths):
+        return folder / path
+    below = (each for root in project.seed_paths for each in (folder / root).rglob("*.csv"))
+    found = [each for each in below if each.name == path.name]
+    if len(found) == 1:
+        return found[0]
+    roots = ", ".join(project.seed_paths)
+    raise CosmosLoadDbtException(f"{path} is in none of the seed-paths of {folder / 'dbt_project.yml'}: {roots}")
+
+
+def refuse_endless(path: Path) -> None:
+    """Refuse what nobody can read to its end. It is looked at and not opened, which would wait for its writer.
+
+    :raises CosmosValueError: when the path leads to a named pipe, a socket or a device.
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return
+    if kind := _KINDS.get(stat.S_IFMT(mode)):
+        raise CosmosValueError(f"The seed {path} is {kind}, which dbt would wait for. Put a CSV file there.")
+
+
+def read_content(path: Path, *, pause: Callable[[], None] = lambda: None) -> SeedContent:
+    """Read the file piece by piece.
+
+    :param pause: called between the pieces; what it raises ends the reading.
+    :raises OSError: when it is not there or cannot be read; IsADirectoryError for a directory.
+    :raises CosmosValueError: as ``refuse_endless``.
+    """
+    refuse_endless(path)
+    # Should a named pipe take the file's place just now, opening it does not wait for its writer.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb", buffering=0) as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise IsADirectoryError(f"{path} is no file")
+        digest, piece = hashlib.sha256(), memoryview(bytearray(_CHUNK))
+        while size := file.readinto(piece):
+            digest.update(piece[:size])
+            pause()
+    return SeedContent(path=path, checksum=digest.hexdigest(), identity=_identity(status))
+
+
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)

@@ -1,0 +1,128 @@
+"""How does a task load a seed only if it has changed? It looks at the file, asks the memory, and runs dbt or does not.
+
+The file is hashed when the task runs, and what dbt has loaded is remembered only if the file is still that one then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cosmos_venv.compat import to_boolean
+from cosmos_venv.dbt.package_files import has_packages
+from cosmos_venv.dbt.process import FullOutputSubprocessResult
+from cosmos_venv.dbt.seed_change import Decision, decide, wants_full_refresh
+from cosmos_venv.dbt.seed_file import SeedContent, find_seed, read_content, refuse_endless
+from cosmos_venv.exceptions import CosmosLoadDbtException
+from cosmos_venv.guarded import Cancellation
+from cosmos_venv.operators.seed_memory import Remembered, Scope, recall, remember
+
+if TYPE_CHECKING:
+    from cosmos_venv.operators.local_run import LocalRun
+
+
+def run_if_changed(
+    operator: LocalRun,
+    command: Sequence[str],
+    env: Mapping[str, str],
+    context: Mapping[str, Any],
+    run: Callable[[], FullOutputSubprocessResult],
+) -> FullOutputSubprocessResult:
+    """Load the seed, unless it is known that its content is what was loaded last.
+
+    :param command, env: as dbt would get them: interceptors have been called.
+    :param run: runs dbt; what it raises passes, and nothing is remembered then.
+    :return: of a seed that is not loaded: exit code 0, no output.
+    :raises CosmosValueError: when the seed's file is one that nobody can read to its end.
+    """
+    load = _Load(operator, context)
+    path = load.find(env)
+    if wants_full_refresh(command, env):
+        if path is not None:
+            refuse_endless(path)
+        operator.log.info("dbt loads %s, whatever is remembered of it: this is a full refresh.", load.seed)
+        return run()
+    content = load.read(path)
+    seen = recall(load.scope, operator.log.warning)
+    decision = decide(
+        seen=None if seen is None else seen.checksum,
+        now=None if content is None else content.checksum,
+        full_refresh=False,
+    )
+    load.tell(decision, content, seen)
+    if not decision.runs:
+        return FullOutputSubprocessResult(0, "", [])
+    result = run()
+    if content is not None:
+        load.keep(content, seen)
+    return result
+
+
+class _Load:
+    """One seed in the hands of its task."""
+
+    def __init__(self, operator: LocalRun, context: Mapping[str, Any]) -> None:
+        self._operator, self._context = operator, context
+        self._node: Mapping[str, Any] = context.get("dbt_node_config") or {}
+        self.seed = str(self._node.get("unique_id"))
+        self.scope = Scope.of(operator, context, self.seed)
+
+    def find(self, env: Mapping[str, str]) -> Path | None:
+        """The file that dbt is about to load; None where that cannot be known."""
+        project_dir = Path(self._operator.project_dir).absolute()
+        try:
+            return find_seed(
+                project_dir,
+                str(self._node["original_file_path"]),
+                package=self._context.get("package_name"),
+                installs_packages=to_boolean(self._operator.install_deps) and has_packages(project_dir),
+                environment=env,
+            )
+        except (CosmosLoadDbtException, KeyError, OSError) as error:
+            self._operator.log.warning("The file of %s is not known before dbt runs: %s", self.seed, error)
+            return None
+
+    def read(self, path: Path | None) -> SeedContent | None:
+        if path is None:
+            return None
+        cancellation = self._operator._cancellation or Cancellation()
+        try:
+            content = read_content(path, pause=cancellation.raise_if_requested)
+        except OSError as error:
+            self._operator.log.warning("The seed %s cannot be read: %s", path, error)
+            return None
+        cancellation.raise_if_requested()
+        return content
+
+    def tell(self, decision: Decision, content: SeedContent | None, seen: Remembered | None) -> None:
+        """Say in one line whether dbt runs, and why."""
+        log, path, now = self._operator.log, content and content.path, content and content.checksum
+        if decision is Decision.UNCHANGED and seen is not None:
+            log.info("dbt does not run: %s has the SHA-256 %s, unchanged %s.", path, now, seen.since)
+        elif decision is Decision.CHANGED and seen is not None:
+            log.info("dbt runs: %s has the SHA-256 %s, and had %s %s.", path, now, seen.checksum, seen.since)
+        elif decision is Decision.FIRST:
+            log.info("dbt runs: %s has the SHA-256 %s, and no earlier one is remembered.", path, now)
+        else:
+            log.info("dbt runs: whether %s has changed is not known.", self.seed)
+
+    def keep(self, content: SeedContent, seen: Remembered | None) -> None:
+        """Remember what was loaded; where that is not certain, see that nothing older is taken for it."""
+        log = self._operator.log
+        meanwhile = recall(self.scope, log.warning)
+        if not content.is_still_there():
+            log.info("%s was changed while dbt ran: the next run loads it again.", content.path)
+            checksum = None
+        elif meanwhile is not None and meanwhile != seen and meanwhile.checksum != content.checksum:
+            # Which of the two wrote the table last, only the warehouse knows.
+            log.info("Run %s has loaded other content meanwhile: the next run loads it again.", meanwhile.run_id)
+            checksum = None
+        else:
+            checksum = content.checksum
+        if checksum is not None or meanwhile is not None:
+            remember(self.scope, checksum, self._run_id(), log.warning)
+
+    def _run_id(self) -> str | None:
+        run_id = self._context.get("run_id") or getattr(self._context.get("dag_run"), "run_id", None)
+        return None if run_id is None else str(run_id)

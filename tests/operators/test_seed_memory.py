@@ -1,0 +1,112 @@
+"""What is remembered of a seed, under which key, and what a Variable of any content comes to."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import pytest
+
+from cosmos_venv.operators.seed_memory import Remembered, Scope, decoded, encoded, recall, remember
+from pytest_cosmos_venv import Variables
+
+ZEROS = "0" * 64
+SEED = "seed.harbor.piers"
+WARN = logging.getLogger(__name__).warning
+
+
+def scope(dag: str, group: str | None = None, seed: str = SEED, index: int | None = None) -> Scope:
+    return Scope(dag_id=dag, group_id=group, seed=seed, map_index=index)
+
+
+def test_no_two_scopes_share_a_key() -> None:
+    scopes = [
+        *(scope("x", "y__z"), scope("x__y", "z"), scope("x.y", "z"), scope("x", "y.z")),
+        *(scope("x__y"), scope("x", "y"), scope("x.y"), scope("x", ""), scope("x"), scope("X")),
+        *(scope("x", seed="seed.a.piers"), scope("x", seed="seed.b.piers"), scope("x", index=0), scope("x", index=1)),
+        # Equal in what a person sees, and as a joined text.
+        *(scope(f"{'d' * 60}__{'g' * 60}", f"{'g' * 60}h"), scope("d" * 60, f"{'g' * 60}__{'g' * 60}h")),
+        *(scope("d" * 249 + last, "g" * 249, "seed.p." + "s" * 240) for last in "ab"),
+    ]
+
+    assert len({each.key for each in scopes}) == len(scopes)
+
+
+def test_a_key_fits_into_airflows_table_and_says_whose_it_is() -> None:
+    assert scope("nightly", "port.north").key.startswith("cosmos_venv_seed__nightly.port.north.piers__")
+    assert len(scope("d" * 250, "g" * 250, "seed.p." + "s" * 250, 10**6).key) <= 250
+    assert scope("häfen/ö").key.isascii()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param(None, None, id="nothing"),
+        pytest.param(ZEROS, Remembered(checksum=ZEROS), id="bare"),
+        pytest.param(f" {'AB' * 32}\n", Remembered(checksum="ab" * 32), id="bare-by-hand"),
+        pytest.param(encoded(scope("x"), Remembered(checksum=ZEROS)), Remembered(checksum=ZEROS), id="json"),
+        pytest.param(encoded(scope("x"), Remembered(checksum=None)), Remembered(checksum=None), id="uncertain"),
+        *(
+            pytest.param(text, None, id=f"damaged-{number}")
+            for number, text in enumerate(
+                [
+                    *("", "junk", "x" * 5000, "0" * 63, "0" * 65, "null", "[]", "17", '{"checksum": null}'),
+                    *('{"algorithm": "sha256"}', f'{{"algorithm": "md5", "checksum": "{ZEROS}"}}'),
+                    *('{"algorithm": "sha256", "checksum": 17}', '{"algorithm": "sha256", "checksum": ["a"]}'),
+                ]
+            )
+        ),
+    ],
+)
+def test_a_value_is_read_or_as_good_as_nothing(text: str | None, expected: Remembered | None) -> None:
+    assert decoded(text) == expected
+
+
+def test_a_value_says_what_run_has_loaded_what_and_when() -> None:
+    text = encoded(scope("x", "y"), Remembered(checksum=ZEROS, run_id="night", time="2026-01-01T00:00:00+00:00"))
+
+    assert json.loads(text) == {
+        "algorithm": "sha256",
+        "checksum": ZEROS,
+        "run_id": "night",
+        "time": "2026-01-01T00:00:00+00:00",
+        "dag_id": "x",
+        "group_id": "y",
+        "map_index": None,
+        "seed": SEED,
+    }
+
+
+def test_what_is_remembered_is_recalled(cosmos_variables: Variables) -> None:
+    remember(scope("x"), ZEROS, "night", WARN)
+
+    found = recall(scope("x"), WARN)
+    assert found is not None
+    assert (found.checksum, found.run_id) == (ZEROS, "night")
+    assert recall(scope("y"), WARN) is None
+
+
+def test_an_outage_of_the_store_is_a_warning(cosmos_variables: Variables, caplog: pytest.LogCaptureFixture) -> None:
+    with cosmos_variables.outage(), caplog.at_level("WARNING"):
+        remember(scope("x"), ZEROS, "night", WARN)
+        assert recall(scope("x"), WARN) is None
+
+    assert f"The Variable {scope('x').key} cannot be written" in caplog.text
+
+
+@pytest.mark.parametrize("error", [ConnectionError, KeyError, RecursionError, MemoryError, ValueError])
+def test_whatever_a_store_raises_is_a_warning(
+    error: type[Exception], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A secrets backend may be of anybody's making."""
+
+    def fail(*arguments: object, **named: object) -> None:
+        raise error("down")
+
+    monkeypatch.setattr("airflow.sdk.Variable.get", fail)
+    monkeypatch.setattr("airflow.sdk.Variable.set", fail)
+
+    remember(scope("x"), ZEROS, "night", WARN)
+
+    assert recall(scope("x"), WARN) is None
+    assert caplog.text.count(f"{error.__name__}: ") == 2

@@ -1,0 +1,243 @@
+"""A task that loads its seed only if it has changed: what it does, leaves alone, remembers and says."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cosmos_venv.compat import AirflowException
+from cosmos_venv.config import ProfileConfig
+from cosmos_venv.operators.local import DbtSeedLocalOperator
+from cosmos_venv.operators.virtualenv import DbtSeedVirtualenvOperator
+from pytest_cosmos_venv import FakeVenv, Variables
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+Load = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def load(dbt_project: Path, cosmos_fake_venv: FakeVenv, cosmos_variables: Variables) -> Load:
+    """Runs the task of the seed once more, in a run of this name. Gives the context."""
+
+    def load(run_id: str = "night", cls: type[Any] = DbtSeedLocalOperator, **arguments: Any) -> dict[str, Any]:
+        operator = cls(
+            **{
+                "task_id": "piers_seed",
+                "project_dir": dbt_project,
+                "profile_config": ProfileConfig("harbor", "dev", profiles_yml_filepath=dbt_project / "profiles.yml"),
+                "extra_context": {
+                    "dbt_node_config": {"unique_id": "seed.harbor.piers", "original_file_path": "seeds/piers.csv"},
+                    "package_name": "harbor",
+                    "should_run_if_seed_changed": True,
+                },
+                **({"dbt_executable_path": cosmos_fake_venv.dbt} if cls is DbtSeedLocalOperator else {}),
+                **arguments,
+            }
+        )
+        context = {"run_id": run_id}
+        operator.execute(context)
+        return context
+
+    return load
+
+
+def stored(variables: Variables) -> list[dict[str, Any]]:
+    return [json.loads(value) for value in variables.values.values()]
+
+
+def digest(project: Path) -> str:
+    return hashlib.sha256((project / "seeds" / "piers.csv").read_bytes()).hexdigest()
+
+
+def test_what_was_loaded_is_remembered_with_its_run(load: Load, dbt_project: Path, cosmos_variables: Variables) -> None:
+    load("first")
+
+    (value,) = stored(cosmos_variables)
+    assert (value["checksum"], value["run_id"], value["seed"]) == (digest(dbt_project), "first", "seed.harbor.piers")
+
+
+def test_a_task_says_in_one_line_why_it_does_what(
+    load: Load, dbt_project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, before = dbt_project / "seeds" / "piers.csv", digest(dbt_project)
+
+    def said() -> list[str]:
+        return re.findall(r"\] (dbt .*?) +\[", capsys.readouterr().out)
+
+    load("first")
+    assert said() == [f"dbt runs: {path} has the SHA-256 {before}, and no earlier one is remembered."]
+    load("second")
+    (line,) = said()
+    assert line.startswith(f"dbt does not run: {path} has the SHA-256 {before}, unchanged since run first (20")
+    path.write_text("id\n2\n")
+    load("third")
+    (line,) = said()
+    assert line.startswith(f"dbt runs: {path} has the SHA-256 {digest(dbt_project)}, and had {before} since run f")
+    load("fourth", full_refresh=True)
+    assert said() == ["dbt loads seed.harbor.piers, whatever is remembered of it: this is a full refresh."]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"full_refresh": True},
+        {"full_refresh": " True "},
+        {"dbt_cmd_flags": ["--full-refresh"]},
+        {"dbt_cmd_flags": ["-f"]},
+        {"dbt_cmd_flags": {"seed": ["-f"]}},
+        {"env": {"DBT_FULL_REFRESH": "1"}},
+    ],
+    ids=str,
+)
+def test_a_full_refresh_runs_and_leaves_what_is_remembered_alone(
+    arguments: dict[str, Any], load: Load, cosmos_fake_venv: FakeVenv, cosmos_variables: Variables
+) -> None:
+    load()
+    before = dict(cosmos_variables.values)
+
+    load("later", **arguments)
+
+    assert len(cosmos_fake_venv.calls) == 2
+    assert dict(cosmos_variables.values) == before
+
+
+def test_what_interceptors_change_counts(load: Load, cosmos_fake_venv: FakeVenv) -> None:
+    def refresh(context: Any, operator: Any) -> None:
+        operator.full_refresh = True
+
+    load()
+
+    load(interceptors=[refresh])
+
+    assert len(cosmos_fake_venv.calls) == 2
+
+
+def test_flags_of_other_commands_are_no_full_refresh(load: Load, cosmos_fake_venv: FakeVenv) -> None:
+    load()
+
+    load(dbt_cmd_flags={"run": ["--full-refresh"]})
+
+    assert len(cosmos_fake_venv.calls) == 1
+
+
+def test_a_skip_makes_no_environment_and_takes_no_lock(load: Load, tmp_path: Path, monkeypatch: Any) -> None:
+    load()
+    monkeypatch.setenv("PATH", "")
+
+    load(cls=DbtSeedVirtualenvOperator, py_requirements=["dbt-core==404"], virtualenv_dir=tmp_path / "environments")
+
+    assert not (tmp_path / "environments").exists()
+
+
+def test_a_task_that_was_not_told_so_always_runs(
+    load: Load, cosmos_fake_venv: FakeVenv, cosmos_variables: Variables
+) -> None:
+    for _ in range(2):
+        load(extra_context={})
+
+    assert len(cosmos_fake_venv.calls) == 2
+    assert not cosmos_variables.values
+
+
+@pytest.mark.parametrize("exit_code", [1, 99])
+def test_what_dbt_did_not_load_is_not_remembered(
+    exit_code: int, load: Load, cosmos_fake_venv: FakeVenv, cosmos_variables: Variables
+) -> None:
+    cosmos_fake_venv.script("seed", exit_code=exit_code)
+
+    with pytest.raises(AirflowException):
+        load()
+
+    assert not cosmos_variables.values
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("full_refresh", [False, True])
+def test_dbt_is_not_started_on_a_named_pipe(
+    full_refresh: bool, load: Load, dbt_project: Path, cosmos_fake_venv: FakeVenv
+) -> None:
+    (dbt_project / "seeds" / "piers.csv").unlink()
+    os.mkfifo(dbt_project / "seeds" / "piers.csv")
+
+    with pytest.raises(AirflowException, match=r"piers\.csv is a named pipe, which dbt would wait for. Put a CSV"):
+        load(full_refresh=full_refresh)
+
+    assert not cosmos_fake_venv.calls
+
+
+def test_a_directory_in_its_place_is_a_warning_and_runs_dbt(
+    load: Load,
+    dbt_project: Path,
+    cosmos_fake_venv: FakeVenv,
+    cosmos_variables: Variables,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (dbt_project / "seeds" / "piers.csv").unlink()
+    (dbt_project / "seeds" / "piers.csv").mkdir()
+
+    load()
+
+    assert len(cosmos_fake_venv.calls) == 1
+    assert not cosmos_variables.values
+    assert re.search(r"\[warning *\] The seed .*piers\.csv cannot be read: ", capsys.readouterr().out)
+
+
+class Changing(DbtSeedLocalOperator):
+    """Its seed is changed while dbt runs."""
+
+    def run_subprocess(self, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any) -> Any:
+        Path(self.project_dir, "seeds", "piers.csv").write_text("id\n3\n")
+        return super().run_subprocess(command, env, cwd, **kwargs)
+
+
+@pytest.mark.parametrize("later", ["id\n1\n", "id\n2\n", "id\n3\n"], ids=["before", "hashed", "meanwhile"])
+def test_after_a_change_in_the_middle_of_dbt_any_content_is_loaded(
+    later: str, load: Load, dbt_project: Path, cosmos_fake_venv: FakeVenv
+) -> None:
+    """The table may hold what was hashed or what came then, and surely not what was remembered before."""
+    path = dbt_project / "seeds" / "piers.csv"
+    path.write_text("id\n1\n")
+    load("first")
+    path.write_text("id\n2\n")
+    load("second", Changing, dbt_executable_path=cosmos_fake_venv.dbt)
+    path.write_text(later)
+
+    load("third")
+    load("fourth")
+
+    assert len(cosmos_fake_venv.calls) == 3
+
+
+class Overtaken(DbtSeedLocalOperator):
+    """Another run loads other content while this one's dbt runs, and the file comes back."""
+
+    other: Callable[[], object]
+
+    def run_subprocess(self, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any) -> Any:
+        self.other()
+        return super().run_subprocess(command, env, cwd, **kwargs)
+
+
+def test_of_two_runs_at_once_with_different_content_neither_is_believed(
+    load: Load, dbt_project: Path, cosmos_fake_venv: FakeVenv, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Which of them wrote the table last is not known. Here the other worker has another copy of the project."""
+    other = tmp_path / "other"
+    shutil.copytree(dbt_project, other)
+    (other / "seeds" / "piers.csv").write_text("id\n2\n")
+    monkeypatch.setattr(Overtaken, "other", staticmethod(lambda: load("other", project_dir=other)), raising=False)
+
+    load("one", Overtaken, dbt_executable_path=cosmos_fake_venv.dbt)
+    load("next")
+    load("last")
+
+    assert len(cosmos_fake_venv.calls) == 3

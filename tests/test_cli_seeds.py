@@ -1,0 +1,109 @@
+"""What ``cosmos-venv seeds list`` and ``forget`` say and do, as a shell sees it, with Airflow's own store behind it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from importlib import import_module
+
+import pytest
+
+from cosmos_venv.compat import delete_variables, stored_variables
+from cosmos_venv.operators.seed_memory import PREFIX, Remembered, Scope, encoded
+from pytest_cosmos_venv import AirflowHome
+from tests.command_line import cosmos_venv
+
+A, B = "a" * 64, "b" * 64
+
+
+def seeds(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return cosmos_venv("seeds", *arguments)
+
+
+def scope(dag: str, group: str | None, name: str) -> Scope:
+    return Scope(dag_id=dag, group_id=group, seed=f"seed.shop.{name}")
+
+
+def set_variable(key: str, value: str) -> None:
+    """As Airflow's page of Variables does it: no task is running here."""
+    import_module("airflow.models").Variable.set(key, value)
+
+
+@pytest.fixture(autouse=True)
+def remembered(cosmos_airflow_home: AirflowHome) -> Iterator[dict[str, str | None]]:
+    """Two seeds of ``port``, one of a DAG whose id begins likewise, and one that a person has written for ``port``."""
+    for each, checksum in (
+        (scope("port", "north", "piers"), A),
+        (scope("port", "north", "old_piers"), None),
+        (scope("port2", None, "piers"), B),
+    ):
+        value = encoded(each, Remembered(checksum=checksum, run_id="night", time="2026-01-01T00:00:00+00:00"))
+        set_variable(each.key, value)
+    set_variable(scope("port", None, "ships").key, B)
+    set_variable("cosmos_venv", "of somebody else")
+    yield stored_variables(PREFIX)
+    delete_variables(["cosmos_venv", *stored_variables(PREFIX)])
+
+
+def test_list_shows_what_a_dag_remembers() -> None:
+    done = seeds("list", "port")
+
+    assert done.returncode == 0, done.stderr
+    assert sorted(done.stdout.splitlines()) == sorted(
+        [
+            "port/north: seed.shop.old_piers, nothing certain: the next run loads it",
+            "port/north: seed.shop.piers, aaaaaaaaaaaa…, run night, 2026-01-01T00:00:00+00:00",
+            f"{scope('port', None, 'ships').key}, bbbbbbbbbbbb…, no run named",
+        ]
+    )
+
+
+def test_list_as_json_is_for_programs() -> None:
+    data = json.loads(seeds("list", "port2", "--json").stdout)
+
+    assert data == {
+        "dag_id": "port2",
+        "seeds": [
+            {
+                "key": scope("port2", None, "piers").key,
+                "place": "port2",
+                "seed": "seed.shop.piers",
+                "checksum": B,
+                "run_id": "night",
+                "time": "2026-01-01T00:00:00+00:00",
+            }
+        ],
+    }
+
+
+def test_a_dag_that_remembers_nothing_is_no_failure() -> None:
+    done = seeds("list", "elsewhere")
+
+    assert (done.returncode, done.stdout) == (0, "Nothing is remembered of seeds of the DAG 'elsewhere'.\n")
+
+
+@pytest.mark.parametrize(
+    ("named", "forgotten"),
+    [
+        pytest.param(["piers"], {"piers"}, id="name"),
+        pytest.param(["seed.shop.piers"], {"piers"}, id="unique-id"),
+        pytest.param(["ships"], {"ships"}, id="written-by-hand"),
+        pytest.param([], {"piers", "old_piers", "ships"}, id="all"),
+    ],
+)
+def test_forget_takes_away_what_is_named_and_nothing_else(
+    named: list[str], forgotten: set[str], remembered: dict[str, str | None]
+) -> None:
+    done = seeds("forget", "port", *named)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(": forgotten\n") == len(forgotten)
+    gone = remembered.keys() - stored_variables("cosmos_venv").keys()
+    assert gone == {scope("port", None if each == "ships" else "north", each).key for each in forgotten}
+
+
+def test_a_seed_of_which_nothing_is_remembered_is_told() -> None:
+    done = seeds("forget", "port", "cranes")
+
+    assert (done.returncode, done.stdout) == (1, "Nothing was remembered of 'cranes' of the DAG 'port'.\n")

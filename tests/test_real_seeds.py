@@ -1,0 +1,191 @@
+"""The page "Managing seeds" with real dbt on DuckDB: what stands in the table proves whether dbt has run.
+
+Between two runs the table is changed behind dbt's back: a row that is still there afterwards was not loaded over.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from cosmos_venv import (
+    DbtDag,
+    DbtTaskGroup,
+    ExecutionConfig,
+    InvocationMode,
+    LoadMode,
+    ProfileConfig,
+    ProjectConfig,
+    RenderConfig,
+    SeedRenderingBehavior,
+    TestBehavior,
+)
+from cosmos_venv.compat import DAG
+from pytest_cosmos_venv import RunDag, Variables
+from tests.operators.test_dbt_runner import DBT, site_packages_of
+
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(
+        site_packages_of(DBT) is None and os.environ.get("CI") != "true",
+        reason="no dbt 1.11 of this Python at .cache/envs/dbt111: make test makes it",
+    ),
+]
+
+MARK = 99
+PROFILE = "harbor: {{target: dev, outputs: {{dev: {{type: duckdb, path: '{path}'}}}}}}\n"
+
+
+class Harbor:
+    """A project, its DAG, and the table of its seed."""
+
+    def __init__(self, project: Path, run_dag: RunDag) -> None:
+        self.project, self._run_dag = project, run_dag
+        self.csv = project / "seeds" / "piers.csv"
+        self._database = project.parent / "harbor.duckdb"
+        (project / "profiles.yml").write_text(PROFILE.format(path=self._database))
+
+    def run(self, dag_id: str = "harbor", group: str | None = None, **given: Any) -> bool:
+        """One run of the whole DAG. Whether it loaded the seed."""
+        self._mark()
+        assert self._run_dag(self._dag(dag_id, group, given)).succeeded
+        with duckdb.connect(str(self._database)) as database:
+            rows = database.execute("select id from piers").fetchall()
+        return (MARK,) not in rows
+
+    def _mark(self) -> None:
+        if not self._database.exists():
+            return
+        with duckdb.connect(str(self._database)) as database:
+            database.execute("insert into piers (id) values (?)", [MARK])
+
+    def _dag(self, dag_id: str, group: str | None, given: dict[str, Any]) -> DAG:
+        outer: dict[str, Any] = {"schedule": None, "start_date": datetime(2026, 1, 1, tzinfo=timezone.utc)}
+        behavior = given.pop("behavior", SeedRenderingBehavior.WHEN_SEED_CHANGES)
+        inner: dict[str, Any] = {
+            "project_config": ProjectConfig(self.project),
+            "profile_config": ProfileConfig("harbor", "dev", profiles_yml_filepath=self.project / "profiles.yml"),
+            "execution_config": ExecutionConfig(
+                dbt_executable_path=DBT / "bin" / "dbt", invocation_mode=InvocationMode.SUBPROCESS
+            ),
+            "render_config": RenderConfig(
+                seed_rendering_behavior=behavior,
+                load_method=given.pop("load_method", LoadMode.CUSTOM),
+                group_nodes_by_folder=given.pop("group_nodes_by_folder", False),
+                test_behavior=TestBehavior.NONE,
+                select=given.pop("select", ["path:seeds"]),
+            ),
+            "operator_args": given,
+        }
+        if group is None:
+            return DbtDag(dag_id=dag_id, **outer, **inner)
+        with DAG(dag_id, **outer) as dag:
+            DbtTaskGroup(group, **inner)
+        return dag
+
+
+@pytest.fixture
+def harbor(dbt_project: Path, cosmos_run_dag: RunDag, cosmos_variables: Variables) -> Harbor:
+    return Harbor(dbt_project, cosmos_run_dag)
+
+
+def test_a_seed_is_loaded_when_its_content_has_changed_and_only_then(harbor: Harbor) -> None:
+    text = harbor.csv.read_bytes()
+
+    assert harbor.run()
+    assert not harbor.run()
+    harbor.csv.touch()
+    assert not harbor.run()
+    harbor.csv.write_bytes(text + b"2,South\n")
+    assert harbor.run()
+    assert not harbor.run()
+    harbor.csv.unlink()
+    harbor.csv.write_bytes(text + b"2,South\n")
+    assert not harbor.run()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda content: b"\xef\xbb\xbf" + content, id="byte-order-mark"),
+        pytest.param(lambda content: content.replace(b"\n", b"\r\n"), id="crlf"),
+        pytest.param(lambda content: content.rstrip(b"\n"), id="no-final-newline"),
+    ],
+)
+def test_every_byte_is_a_change(change: Callable[[bytes], bytes], harbor: Harbor) -> None:
+    assert harbor.run()
+    harbor.csv.write_bytes(change(harbor.csv.read_bytes()))
+
+    assert harbor.run()
+    assert not harbor.run()
+
+
+def test_a_full_refresh_loads_each_time_and_the_next_run_skips_what_was_remembered_before(harbor: Harbor) -> None:
+    assert harbor.run()
+    assert harbor.run(full_refresh=True)
+    assert harbor.run(full_refresh="{{ 1 == 1 }}")
+    assert harbor.run(dbt_cmd_flags=["-f"])
+    assert not harbor.run()
+    assert not harbor.run(full_refresh="{{ 1 == 2 }}")
+
+
+def test_all_ways_of_loading_agree_and_folders_do_not_count(harbor: Harbor) -> None:
+    assert harbor.run(group="north")
+
+    assert not harbor.run(group="north", load_method=LoadMode.DBT_LS)
+    assert not harbor.run(group="north", group_nodes_by_folder=True)
+
+
+def test_a_renamed_dag_starts_afresh_and_a_group_remembers_for_itself(harbor: Harbor) -> None:
+    assert harbor.run("harbor")
+    assert harbor.run("port")
+    assert harbor.run("port", group="north")
+
+    assert not harbor.run("harbor")
+    assert not harbor.run("port")
+    assert not harbor.run("port", group="north")
+
+
+def test_a_seed_that_always_runs_is_loaded_each_time_and_remembers_nothing(
+    harbor: Harbor, cosmos_variables: Variables
+) -> None:
+    assert harbor.run(behavior=SeedRenderingBehavior.ALWAYS)
+    assert harbor.run(behavior=SeedRenderingBehavior.ALWAYS)
+
+    assert not cosmos_variables.values
+
+
+def test_a_seed_that_is_only_shown_is_never_loaded(harbor: Harbor) -> None:
+    assert harbor.run(behavior=SeedRenderingBehavior.ALWAYS)
+
+    assert not harbor.run(behavior=SeedRenderingBehavior.RENDER_ONLY)
+
+
+def test_a_seed_in_another_folder_is_compared(harbor: Harbor) -> None:
+    (harbor.project / "dbt_project.yml").write_text("name: harbor\nprofile: harbor\nseed-paths: [data]\n")
+    harbor.csv = harbor.csv.parent.rename(harbor.project / "data") / "piers.csv"
+
+    assert harbor.run(select=["path:data"])
+    assert not harbor.run(select=["path:data"])
+    harbor.csv.write_text("id,name\n2,South\n")
+    assert harbor.run(select=["path:data"])
+
+
+def test_a_seed_of_a_local_package_is_compared(harbor: Harbor, tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    (shared / "seeds").mkdir(parents=True)
+    (shared / "dbt_project.yml").write_text("name: ports\nversion: '1.0'\n")
+    (harbor.project / "packages.yml").write_text("packages:\n  - local: ../shared\n")
+    harbor.csv = harbor.csv.rename(shared / "seeds" / "piers.csv")
+    of_package: dict[str, Any] = {"load_method": LoadMode.DBT_LS, "select": ["package:ports"]}
+
+    assert harbor.run(**of_package)
+    assert not harbor.run(**of_package)
+    harbor.csv.write_text("id,name\n2,South\n")
+    assert harbor.run(**of_package)
