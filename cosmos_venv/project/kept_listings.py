@@ -44,7 +44,7 @@ class KeptListings:
         content = self.files.read(self.digest, max_age=self.max_age)
         check, _, text = (content or b"").partition(b"\n")
         # One that was cut short would be a project without nodes.
-        return text.decode(errors="replace").splitlines() if check == _check(text) else None
+        return _lines(text.decode(errors="replace")) if check == _check(text) else None
 
     def read_elsewhere(self) -> list[str] | None:
         """The lines that another machine has kept, which are kept here from now on."""
@@ -75,6 +75,11 @@ class KeptListings:
     def _warn(self, error: RemoteError) -> None:
         self._is_out = True
         logger.warning("[cosmos] remote_cache_dir %s is of no use now: %s.", self.remote, error)
+
+
+def _lines(text: str) -> list[str]:
+    # Not splitlines(): that breaks at the line separators of Unicode, which JSON leaves as they are in a text.
+    return text.split("\n") if text else []
 
 
 def _seconds() -> float:

@@ -73,7 +73,12 @@ def list_nodes(graph: DbtGraph, *, only_kept: bool = False) -> Listing:
             return Listing(lines=lines, was_kept=True, version=kept.version if kept else None)
         if kept is None:
             return Listing(lines=run_dbt_ls(graph, dbt, profile, secrets), was_kept=False)
-        return _in_turn(graph, kept, lambda: run_dbt_ls(graph, dbt, profile, secrets))
+        return _in_turn(
+            graph,
+            kept,
+            ask=lambda: run_dbt_ls(graph, dbt, profile, secrets),
+            digest=lambda: _digest(graph, dbt, profile),
+        )
 
 
 def version_of_listing(graph: DbtGraph) -> str | None:
@@ -88,7 +93,9 @@ def version_of_listing(graph: DbtGraph) -> str | None:
         return None if kept is None else kept.version
 
 
-def _in_turn(graph: DbtGraph, kept: KeptListings, ask: Callable[[], list[str]]) -> Listing:
+def _in_turn(
+    graph: DbtGraph, kept: KeptListings, *, ask: Callable[[], list[str]], digest: Callable[[], str | None]
+) -> Listing:
     wait = managed.seconds_for_a_parse()
     with kept.files.turn(kept.digest, wait=wait, report=_report_waiting) as has_turn:
         lines = kept.read()
@@ -102,6 +109,9 @@ def _in_turn(graph: DbtGraph, kept: KeptListings, ask: Callable[[], list[str]]) 
         if lines is not None:
             return Listing(lines=lines, was_kept=True, version=kept.version)
         lines = ask()
+        if digest() != kept.digest:  # a deployment in between: nobody knows which of the two dbt has read
+            logger.info("The project has changed while dbt ls ran; its answer is not kept.")
+            return Listing(lines=lines, was_kept=False)
         kept.write(lines)
         return Listing(lines=lines, was_kept=False, version=kept.version)
 

@@ -77,7 +77,7 @@ class LsFile:
     @cached_property
     def _lines(self) -> list[NodeLine]:
         text = read_text(self.path, "RenderConfig.dbt_ls_path", way_out=_WAY_OUT)
-        return list(node_lines(text.splitlines(), where=str(self.path)))
+        return list(node_lines(text.split("\n"), where=str(self.path)))
 
     @cached_property
     def _entries(self) -> Mapping[str, NodeEntry]:

@@ -156,6 +156,14 @@ def test_a_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
     assert len(LsFile(path=path, folders=FOLDERS).nodes()) == 1
 
 
+def test_a_line_separator_in_a_text_ends_no_line(tmp_path: Path) -> None:
+    path = tmp_path / "ls.jsonl"
+    path.write_bytes(LINE.replace(b"{", '{"description": "a\u2028b",'.encode(), 1))
+
+    (node,) = LsFile(path=path, folders=FOLDERS).nodes().values()
+    assert "a\u2028b" in node.description
+
+
 @pytest.mark.parametrize("name", ["absent.jsonl", "."])
 def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path, name: str) -> None:
     with pytest.raises(CosmosLoadDbtException, match=r"dbt_ls_path .* cannot be read: .*dbt --quiet ls --output json"):
