@@ -90,7 +90,7 @@ def _of_project(target: Path, options: Options) -> Rendered:
     from cosmos_venv.project.load import DbtGraph
     from cosmos_venv.rendering.plan import plan
 
-    manifest, folder = _manifest_of(target)
+    manifest, folder = _manifest_of(target.absolute())  # "." has no name
     render_config = RenderConfig(
         load_method=LoadMode.DBT_MANIFEST,
         select=list(options.select),
