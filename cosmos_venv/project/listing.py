@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from cosmos_venv.dbt.project_file import read_dbt_project
 from cosmos_venv.dbt.state import NAMES
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.project.dbt_ls import ls_arguments, variables_of
+from cosmos_venv.project.file_digest import digest_of_file
 from cosmos_venv.project.fingerprint import fingerprint, variables_named_in
 from cosmos_venv.project.kept_listings import KeptListings
 from cosmos_venv.project.ls_process import (
@@ -28,6 +29,7 @@ from cosmos_venv.project.ls_process import (
 )
 
 if TYPE_CHECKING:
+    from cosmos_venv.dbt.kept_files import KeptFiles
     from cosmos_venv.project.load import DbtGraph
 
 logger = logging.getLogger(__name__)
@@ -164,7 +166,10 @@ def _digest(graph: DbtGraph, dbt: DbtInstallation, profile: Path) -> str | None:
         logger.info("dbt ls runs at each parse: the name of an environment variable or of a package is made by Jinja.")
         return None
     env = environment_of(graph, dbt)
-    names = {name for names in named for name in names or ()} | {name for name in env if name.startswith("DBT_")}
+    # What is given counts whoever reads it: what packages that dbt deps installs ask for cannot be known before.
+    given = graph.render_config.env_vars or graph.project.env_vars or {}
+    names = {*given, *(name for names in named for name in names or ())}
+    names |= {name for name in env if name.startswith("DBT_")}
     matters = [
         dbt.which,
         [content.digest for content in contents],
@@ -175,13 +180,22 @@ def _digest(graph: DbtGraph, dbt: DbtInstallation, profile: Path) -> str | None:
         has_deps,
         {name: env[name] for name in sorted(names) if name in env},
         [[name, variable(name)] for name in graph.render_config.airflow_vars_to_purge_dbt_ls_cache],
-        _state(env, project_dir),
+        _state(env, project_dir, folders, known),
     ]
     return hashlib.sha256(json.dumps(matters).encode()).hexdigest()
 
 
-def _state(env: Mapping[str, str], project_dir: Path) -> list[str]:
-    """What ``state:`` and ``result:`` compare with, of which dbt is told the folder by a variable."""
+def _state(env: Mapping[str, str], project_dir: Path, projects: Sequence[Path], known: KeptFiles | None) -> list[str]:
+    """What ``state:`` and ``result:`` compare, with what: dbt is told the folder of the other run by a variable.
+
+    It compares the content of seeds then, and what was found of sources last, both of which nothing else asks for.
+
+    :param projects: folders of the project and of its local packages.
+    """
     folders = [project_dir / env[name] for name in _STATES if env.get(name)]
+    if not folders:
+        return []
     files = [folder / name for folder in folders for name in NAMES]
-    return [hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()]
+    files.append(project_dir / (env.get("DBT_TARGET_PATH") or "target") / "sources.json")
+    files += sorted(seed for folder in projects for seed in folder.rglob("*.csv"))
+    return [digest_of_file(file, known=known) if file.is_file() else "" for file in files]

@@ -82,6 +82,17 @@ def test_other_artifacts_to_compare_with_ask_anew(
     assert place.calls == 2
 
 
+@pytest.mark.parametrize("name", ["seeds/raw_ports.csv", "target/sources.json"])
+def test_what_is_compared_with_another_run_asks_anew(place: Place, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("DBT_STATE", "state")
+    place.write("state/manifest.json", "{}")
+    for content in ("1", "1", "22"):
+        place.write(name, content)
+        place.load(select=["state:modified"])
+
+    assert place.calls == 2
+
+
 class Elsewhere:
     """Two machines, of which each has a cache of its own, and one place for both."""
 

@@ -55,9 +55,9 @@ class Place:
     def calls(self) -> int:
         return len(self._calls.read_text().splitlines()) if self._calls.exists() else 0
 
-    def graph(self, *, target: str = "dev", **render: Any) -> DbtGraph:
+    def graph(self, *, target: str = "dev", given: dict[str, str] | None = None, **render: Any) -> DbtGraph:
         return DbtGraph(
-            project=ProjectConfig(self.project),
+            project=ProjectConfig(self.project, env_vars=given),
             render_config=RenderConfig(
                 dbt_executable_path=self.dbt, invocation_mode=InvocationMode.SUBPROCESS, **render
             ),
@@ -123,6 +123,14 @@ def test_another_question_is_another_answer(place: Place, more: dict[str, Any]) 
     place.load(**more)
     place.load()
     place.load(**more)
+
+    assert place.calls == 2
+
+
+def test_a_variable_that_is_given_counts_whoever_reads_it(place: Place) -> None:
+    """A package that dbt deps installs may."""
+    for value in ("1", "1", "2"):
+        place.load(given={"ELEMENTARY": value})
 
     assert place.calls == 2
 
