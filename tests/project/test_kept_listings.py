@@ -128,6 +128,30 @@ def test_what_another_machine_was_told_is_taken_and_kept(place: Place, elsewhere
     assert second.load_method is LoadMode.DBT_LS_CACHE
 
 
+def test_a_folder_that_others_may_write_to_is_one_warning(place: Place, log: pytest.LogCaptureFixture) -> None:
+    (place.cache / "dbt-ls-v1").mkdir(parents=True)
+    place.cache.chmod(0o775)
+    for _ in range(2):
+        place.load()
+
+    said = {id(record): record.getMessage() for record in log.records if "others may write" in record.getMessage()}
+    assert len(said) == 1
+    assert str(place.cache) in next(iter(said.values()))
+    assert "cache_dir" in next(iter(said.values()))
+
+
+def test_what_comes_from_elsewhere_is_taken_where_nothing_can_be_kept_here(place: Place, elsewhere: Elsewhere) -> None:
+    elsewhere.go_to("north")
+    first = place.load()
+    elsewhere.go_to("south")
+    south = elsewhere.shared.parent / "south"
+    south.mkdir()
+    south.chmod(0o775)
+
+    assert place.load().nodes == first.nodes
+    assert place.calls == 1
+
+
 def test_what_was_cut_short_elsewhere_is_not_there(place: Place, elsewhere: Elsewhere) -> None:
     elsewhere.go_to("north")
     nodes = place.load().nodes
