@@ -47,6 +47,21 @@ def dagfile(tmp_path: Path) -> Path:
     return write_dag_file(tmp_path, DAGFILE + WHOLE)
 
 
+@pytest.mark.parametrize("target", [".", "target/manifest.json", "target/../target/manifest.json"])
+def test_a_project_is_rendered_from_within(
+    tmp_path: Path, target: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "harbor" / "target").mkdir(parents=True)
+    shutil.copy(MANIFEST, tmp_path / "harbor" / "target")
+    shutil.copy(PROJECT / "dbt_project.yml", tmp_path / "harbor")
+    monkeypatch.chdir(tmp_path / "harbor")
+
+    code = main(["render", target, "--select", "port_calls"])
+
+    assert code == 0
+    assert "harbor" in capsys.readouterr().out.splitlines()[0]
+
+
 def test_a_project_is_rendered_with_the_defaults_as_a_tree() -> None:
     done = cosmos_venv("render", MANIFEST, "--select", "+port_calls")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,7 +91,7 @@ def _of_project(target: Path, options: Options) -> Rendered:
     from cosmos_venv.project.load import DbtGraph
     from cosmos_venv.rendering.plan import plan
 
-    manifest, folder = _manifest_of(target)
+    manifest, folder = _manifest_of(Path(os.path.abspath(target)))  # noqa: PTH100 - "." and ".." have no name, a link has its own
     render_config = RenderConfig(
         load_method=LoadMode.DBT_MANIFEST,
         select=list(options.select),

@@ -17,7 +17,7 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 _ABANDONED_SECONDS = 3_600.0
-_REFRESHED_SECONDS = 86_400.0
+_REFRESHED_SECONDS = 300.0  # what is used must look newer than what nobody uses, and a parse must not write
 _TURN = 0.05
 
 
@@ -25,7 +25,7 @@ _TURN = 0.05
 class KeptFiles:
     """:param folder: where they are; it and the folder above it must be this user's alone, or nothing is read.
     :param suffix: of their names.
-    :param most: how many are kept, the newest.
+    :param most: how many are kept: those that were written or, where no age counts, read last.
     :param seconds: for how long one is kept that nobody uses.
     """
 

@@ -10,6 +10,10 @@ from typing import TYPE_CHECKING
 from cosmos_venv import settings
 from cosmos_venv.dbt.kept_files import KeptFiles
 
+# More than a deployment has: of fewer, files that are parsed one after another would push each other out for ever.
+_MOST_DAGS = 500
+_MOST_FINGERPRINTS = 4_000  # of projects, manifests and all that they once were
+
 if TYPE_CHECKING:
     from cosmos_venv.remote.folder import RemoteFolder
 
@@ -23,7 +27,7 @@ def kept_listings() -> KeptFiles | None:
     """What ``dbt ls`` has said before; None where nothing is to be kept."""
     if not (settings.enable_cache and settings.enable_cache_dbt_ls):
         return None
-    return KeptFiles(folder=cache_dir() / "dbt-ls-v1", suffix=".jsonl")
+    return KeptFiles(folder=cache_dir() / "dbt-ls-v1", suffix=".jsonl", most=_MOST_DAGS)
 
 
 def remote_listings() -> RemoteFolder | None:
@@ -45,9 +49,11 @@ def kept_plans() -> KeptFiles | None:
     """The plans of DAGs; None where nothing is to be kept."""
     if not (settings.enable_cache and settings.build_only_running_task):
         return None
-    return KeptFiles(folder=cache_dir() / "plans-v1", suffix=".jsonl")
+    return KeptFiles(folder=cache_dir() / "plans-v1", suffix=".jsonl", most=_MOST_DAGS)
 
 
-def kept_fingerprints() -> KeptFiles:
-    """What is known of the content of projects by the look of their files."""
-    return KeptFiles(folder=cache_dir() / "fingerprints-v1", suffix=".json")
+def kept_fingerprints() -> KeptFiles | None:
+    """What is known of the content of projects by the look of their files; None where nothing is to be kept."""
+    if not settings.enable_cache:
+        return None
+    return KeptFiles(folder=cache_dir() / "fingerprints-v1", suffix=".json", most=_MOST_FINGERPRINTS)

@@ -22,6 +22,7 @@ _READ = (".sql", ".py", ".yml", ".yaml", ".md")
 _NAMED = (".csv",)
 _NEVER_READ = {".git", "__pycache__"}
 _WRITTEN = {"logs", "target"}  # by dbt, beside dbt_project.yml
+_OF_THE_USER = ".user.yml"  # which dbt writes beside profiles.yml the first time
 _ENVIRONMENT_VARIABLE = re.compile(rb"""\benv_var\b(?:\s*\(\s*['"]([^'"]+)['"]\s*[,)])?""")
 
 
@@ -109,6 +110,8 @@ def _files(project_dir: Path, left_out: Collection[str]) -> Iterator[_File]:
             if name not in not_read and f"{prefix}{name}" not in left_out and not _leads_back(f"{folder}/{name}")
         ]
         for name in names:
+            if name == _OF_THE_USER:
+                continue
             if name.endswith(_READ):
                 try:
                     status = os.stat(f"{folder}/{name}")  # noqa: PTH116 - thousands of them

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import logging
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 
 from cosmos_venv import managed
-from cosmos_venv.dbt.kept_files import KeptFiles
+from cosmos_venv.dbt.kept_files import KeptFiles, is_private
 from cosmos_venv.remote.copies import RemoteError
 from cosmos_venv.remote.folder import SUFFIX, RemoteFolder
 
@@ -42,9 +44,7 @@ class KeptListings:
     def read(self) -> list[str] | None:
         """The lines; None when there are none."""
         content = self.files.read(self.digest, max_age=self.max_age)
-        check, _, text = (content or b"").partition(b"\n")
-        # One that was cut short would be a project without nodes.
-        return text.decode(errors="replace").splitlines() if check == _check(text) else None
+        return None if content is None else _unpacked(content)
 
     def read_elsewhere(self) -> list[str] | None:
         """The lines that another machine has kept, which are kept here from now on."""
@@ -57,14 +57,16 @@ class KeptListings:
             return None
         if content is None:
             return None
-        self.files.write(self.digest, content)
-        return self.read()
+        lines = _unpacked(content)
+        if lines is not None:
+            self._keep(content)
+        return lines
 
     def write(self, lines: list[str]) -> None:
         """Keep them. What goes wrong is at most one warning."""
         text = "\n".join(lines).encode(errors="surrogateescape")
         content = b"\n".join([_check(text), text])
-        self.files.write(self.digest, content)
+        self._keep(content)
         if self.remote is None or self.max_age is not None or self._is_out:
             return
         try:
@@ -72,9 +74,36 @@ class KeptListings:
         except RemoteError as error:
             self._warn(error)
 
+    def _keep(self, content: bytes) -> None:
+        self.files.write(self.digest, content)
+        folder = self.files.folder
+        if folder.is_dir() and not is_private(folder):
+            _warn_of_others(folder)
+
     def _warn(self, error: RemoteError) -> None:
         self._is_out = True
         logger.warning("[cosmos] remote_cache_dir %s is of no use now: %s.", self.remote, error)
+
+
+@cache  # once in a process, which may parse hundreds of DAG files
+def _warn_of_others(folder: Path) -> None:
+    logger.warning(
+        "Nothing is kept in %s, so that dbt ls runs at each parse: others may write there, or in the folder above, or "
+        "it is another user's. Take their right away (chmod go-w), or set [cosmos_venv] cache_dir to a folder of the "
+        "user who runs Airflow alone.",
+        folder,
+    )
+
+
+def _unpacked(content: bytes) -> list[str] | None:
+    """The lines; None where it was cut short, which would be a project without nodes."""
+    check, _, text = content.partition(b"\n")
+    return _lines(text.decode(errors="replace")) if check == _check(text) else None
+
+
+def _lines(text: str) -> list[str]:
+    # Not splitlines(): that breaks at the line separators of Unicode, which JSON leaves as they are in a text.
+    return text.split("\n") if text else []
 
 
 def _seconds() -> float:

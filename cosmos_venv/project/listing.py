@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from cosmos_venv.dbt.project_file import read_dbt_project
 from cosmos_venv.dbt.state import NAMES
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.project.dbt_ls import ls_arguments, variables_of
+from cosmos_venv.project.file_digest import digest_of_file
 from cosmos_venv.project.fingerprint import fingerprint, variables_named_in
 from cosmos_venv.project.kept_listings import KeptListings
 from cosmos_venv.project.ls_process import (
@@ -28,6 +29,7 @@ from cosmos_venv.project.ls_process import (
 )
 
 if TYPE_CHECKING:
+    from cosmos_venv.dbt.kept_files import KeptFiles
     from cosmos_venv.project.load import DbtGraph
 
 logger = logging.getLogger(__name__)
@@ -73,7 +75,12 @@ def list_nodes(graph: DbtGraph, *, only_kept: bool = False) -> Listing:
             return Listing(lines=lines, was_kept=True, version=kept.version if kept else None)
         if kept is None:
             return Listing(lines=run_dbt_ls(graph, dbt, profile, secrets), was_kept=False)
-        return _in_turn(graph, kept, lambda: run_dbt_ls(graph, dbt, profile, secrets))
+        return _in_turn(
+            graph,
+            kept,
+            ask=lambda: run_dbt_ls(graph, dbt, profile, secrets),
+            digest=lambda: _digest(graph, dbt, profile),
+        )
 
 
 def version_of_listing(graph: DbtGraph) -> str | None:
@@ -88,7 +95,9 @@ def version_of_listing(graph: DbtGraph) -> str | None:
         return None if kept is None else kept.version
 
 
-def _in_turn(graph: DbtGraph, kept: KeptListings, ask: Callable[[], list[str]]) -> Listing:
+def _in_turn(
+    graph: DbtGraph, kept: KeptListings, *, ask: Callable[[], list[str]], digest: Callable[[], str | None]
+) -> Listing:
     wait = managed.seconds_for_a_parse()
     with kept.files.turn(kept.digest, wait=wait, report=_report_waiting) as has_turn:
         lines = kept.read()
@@ -102,6 +111,9 @@ def _in_turn(graph: DbtGraph, kept: KeptListings, ask: Callable[[], list[str]]) 
         if lines is not None:
             return Listing(lines=lines, was_kept=True, version=kept.version)
         lines = ask()
+        if digest() != kept.digest:  # a deployment in between: nobody knows which of the two dbt has read
+            logger.info("The project has changed while dbt ls ran; its answer is not kept.")
+            return Listing(lines=lines, was_kept=False)
         kept.write(lines)
         return Listing(lines=lines, was_kept=False, version=kept.version)
 
@@ -154,7 +166,10 @@ def _digest(graph: DbtGraph, dbt: DbtInstallation, profile: Path) -> str | None:
         logger.info("dbt ls runs at each parse: the name of an environment variable or of a package is made by Jinja.")
         return None
     env = environment_of(graph, dbt)
-    names = {name for names in named for name in names or ()} | {name for name in env if name.startswith("DBT_")}
+    # What is given counts whoever reads it: what packages that dbt deps installs ask for cannot be known before.
+    given = graph.render_config.env_vars or graph.project.env_vars or {}
+    names = {*given, *(name for names in named for name in names or ())}
+    names |= {name for name in env if name.startswith("DBT_")}
     matters = [
         dbt.which,
         [content.digest for content in contents],
@@ -165,13 +180,22 @@ def _digest(graph: DbtGraph, dbt: DbtInstallation, profile: Path) -> str | None:
         has_deps,
         {name: env[name] for name in sorted(names) if name in env},
         [[name, variable(name)] for name in graph.render_config.airflow_vars_to_purge_dbt_ls_cache],
-        _state(env, project_dir),
+        _state(env, project_dir, folders, known),
     ]
     return hashlib.sha256(json.dumps(matters).encode()).hexdigest()
 
 
-def _state(env: Mapping[str, str], project_dir: Path) -> list[str]:
-    """What ``state:`` and ``result:`` compare with, of which dbt is told the folder by a variable."""
+def _state(env: Mapping[str, str], project_dir: Path, projects: Sequence[Path], known: KeptFiles | None) -> list[str]:
+    """What ``state:`` and ``result:`` compare, with what: dbt is told the folder of the other run by a variable.
+
+    It compares the content of seeds then, and what was found of sources last, both of which nothing else asks for.
+
+    :param projects: folders of the project and of its local packages.
+    """
     folders = [project_dir / env[name] for name in _STATES if env.get(name)]
+    if not folders:
+        return []
     files = [folder / name for folder in folders for name in NAMES]
-    return [hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()]
+    files.append(project_dir / (env.get("DBT_TARGET_PATH") or "target") / "sources.json")
+    files += sorted(seed for folder in projects for seed in folder.rglob("*.csv"))
+    return [digest_of_file(file, known=known) if file.is_file() else "" for file in files]

@@ -25,14 +25,18 @@ from cosmos_venv.project.text_file import read_text
 _WRITE_IT = f"dbt --quiet ls --output json --output-keys {' '.join(LS_OUTPUT_KEYS)}"
 _WAY_OUT = f"Write it with `{_WRITE_IT}`, which may be given a selection."
 
-# What a method asks of a node beyond what every line says.
+# What a method asks of a node beyond what every line says or its id tells; any of these keys is enough.
 _ASKS_FOR = {
-    "access": "access",
-    "fqn": "fqn",
-    "test_name": "test_metadata",
-    "test_type": "test_metadata",
-    "version": "version",
+    "access": ("access",),
+    "config": ("config",),
+    "fqn": ("fqn",),
+    "group": ("config",),
+    "tag": ("tags", "config"),
+    "test_name": ("test_metadata",),
+    "test_type": ("test_metadata",),
+    "version": ("version",),
 }
+_WITHOUT_PARENTS = ("seed", "source")
 _YAML = (".yml", ".yaml")
 
 
@@ -48,8 +52,8 @@ class LsFile:
     def nodes(self) -> dict[str, DbtNode]:
         """Every node, by unique id, in the file's order.
 
-        :raises CosmosLoadDbtException: when the file cannot be read or holds no node, or a line is one that cannot be
-            read.
+        :raises CosmosLoadDbtException: when the file cannot be read or holds no node, a line is one that cannot be
+            read, or no line says what its node depends on.
         """
         nodes = {}
         for line in self._lines:
@@ -61,6 +65,7 @@ class LsFile:
                 nodes[line.unique_id] = node
         if not nodes:
             raise CosmosLoadDbtException(f"RenderConfig.dbt_ls_path {self.path} holds no node. {_WAY_OUT}")
+        self._refuse_without_edges()
         return nodes
 
     def selected(self, select: Sequence[str], exclude: Sequence[str]) -> set[str]:
@@ -77,7 +82,9 @@ class LsFile:
     @cached_property
     def _lines(self) -> list[NodeLine]:
         text = read_text(self.path, "RenderConfig.dbt_ls_path", way_out=_WAY_OUT)
-        return list(node_lines(text.splitlines(), where=str(self.path)))
+        lines = text.split("\n")
+        self._refuse_cut_off(lines)
+        return list(node_lines(lines, where=str(self.path)))
 
     @cached_property
     def _entries(self) -> Mapping[str, NodeEntry]:
@@ -92,23 +99,45 @@ class LsFile:
         lines = (msgspec.json.decode(line.text, type=dict[str, msgspec.Raw]) for line in self._lines)
         return frozenset(key for line in lines for key in line)
 
+    def _refuse_cut_off(self, lines: list[str]) -> None:
+        """A line that ends before its id would be a node less, and no fault."""
+        for number, text in enumerate(lines, start=1):
+            if text.lstrip().startswith("{") and '"unique_id"' not in text:
+                try:
+                    msgspec.json.decode(text)
+                except msgspec.DecodeError as error:
+                    raise unreadable(number, text, str(self.path), error) from error
+
+    def _refuse_without_edges(self) -> None:
+        entries = [entry for entry in self._entries.values() if entry.resource_type not in _WITHOUT_PARENTS]
+        if entries and all(entry.depends_on is None for entry in entries):
+            raise CosmosLoadDbtException(
+                f"RenderConfig.dbt_ls_path {self.path} does not say depends_on of any node: its tasks would have no "
+                f"order. {_WAY_OUT}"
+            )
+
     def _refuse_unless_said(self, criterion: Criterion) -> None:
-        key = _ASKS_FOR.get(criterion.method)
+        keys = _ASKS_FOR.get(criterion.method, ())
         if criterion.method == "path" and str(criterion.value).endswith(_YAML):
-            key = "patch_path"
-        if key is None or key in self._keys or criterion.value == "*":
+            keys = ("patch_path",)
+        names_all = criterion.method == "fqn" and criterion.value == "*"
+        if not keys or names_all or not self._keys.isdisjoint(keys):
             return
         raise CosmosValueError(
-            f"selection item {criterion.shown} asks for {key}, which the lines of {self.path} do not say. Add {key} to "
-            "the --output-keys with which the file is written, or let dbt select when it is written."
+            f"selection item {criterion.shown} asks for {keys[0]}, which the lines of {self.path} do not say. Add "
+            f"{keys[0]} to the --output-keys with which the file is written, or let dbt select when it is written."
         )
 
 
 def _complete(entry: NodeEntry, unique_id: str) -> None:
     """What a selection by name goes by, and only the id says."""
     name = unique_id.split(".", 2)[-1]
+    if entry.package_name is None:
+        entry.package_name = unique_id.split(".", 2)[1] if unique_id.count(".") > 1 else None
     if entry.resource_type == "source" and entry.source_name is None:
         entry.source_name, _, entry.name = name.partition(".")
+    elif entry.name is None:
+        entry.name = name.rpartition(".")[2]
     # The fully qualified name of a versioned model ends as its id does: orders.v2
     if entry.resource_type == "model" and entry.version is None and name == ".".join((entry.fqn or [])[-2:]):
         entry.version = name.rpartition(".v")[2]

@@ -82,6 +82,17 @@ def test_other_artifacts_to_compare_with_ask_anew(
     assert place.calls == 2
 
 
+@pytest.mark.parametrize("name", ["seeds/raw_ports.csv", "target/sources.json"])
+def test_what_is_compared_with_another_run_asks_anew(place: Place, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("DBT_STATE", "state")
+    place.write("state/manifest.json", "{}")
+    for content in ("1", "1", "22"):
+        place.write(name, content)
+        place.load(select=["state:modified"])
+
+    assert place.calls == 2
+
+
 class Elsewhere:
     """Two machines, of which each has a cache of its own, and one place for both."""
 
@@ -115,6 +126,30 @@ def test_what_another_machine_was_told_is_taken_and_kept(place: Place, elsewhere
     assert place.calls == 1
     assert first.nodes == second.nodes == third.nodes
     assert second.load_method is LoadMode.DBT_LS_CACHE
+
+
+def test_a_folder_that_others_may_write_to_is_one_warning(place: Place, log: pytest.LogCaptureFixture) -> None:
+    (place.cache / "dbt-ls-v1").mkdir(parents=True)
+    place.cache.chmod(0o775)
+    for _ in range(2):
+        place.load()
+
+    said = {id(record): record.getMessage() for record in log.records if "others may write" in record.getMessage()}
+    assert len(said) == 1
+    assert str(place.cache) in next(iter(said.values()))
+    assert "cache_dir" in next(iter(said.values()))
+
+
+def test_what_comes_from_elsewhere_is_taken_where_nothing_can_be_kept_here(place: Place, elsewhere: Elsewhere) -> None:
+    elsewhere.go_to("north")
+    first = place.load()
+    elsewhere.go_to("south")
+    south = elsewhere.shared.parent / "south"
+    south.mkdir()
+    south.chmod(0o775)
+
+    assert place.load().nodes == first.nodes
+    assert place.calls == 1
 
 
 def test_what_was_cut_short_elsewhere_is_not_there(place: Place, elsewhere: Elsewhere) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -54,9 +55,9 @@ class Place:
     def calls(self) -> int:
         return len(self._calls.read_text().splitlines()) if self._calls.exists() else 0
 
-    def graph(self, *, target: str = "dev", **render: Any) -> DbtGraph:
+    def graph(self, *, target: str = "dev", given: dict[str, str] | None = None, **render: Any) -> DbtGraph:
         return DbtGraph(
-            project=ProjectConfig(self.project),
+            project=ProjectConfig(self.project, env_vars=given),
             render_config=RenderConfig(
                 dbt_executable_path=self.dbt, invocation_mode=InvocationMode.SUBPROCESS, **render
             ),
@@ -126,6 +127,14 @@ def test_another_question_is_another_answer(place: Place, more: dict[str, Any]) 
     assert place.calls == 2
 
 
+def test_a_variable_that_is_given_counts_whoever_reads_it(place: Place) -> None:
+    """A package that dbt deps installs may."""
+    for value in ("1", "1", "2"):
+        place.load(given={"ELEMENTARY": value})
+
+    assert place.calls == 2
+
+
 UNIMPORTANT: dict[str, Callable[[Place, pytest.MonkeyPatch], object]] = {
     "content of a seed": lambda place, _: place.write("seeds/raw_ports.csv", "id\n1\n2\n"),
     "artifacts": lambda place, _: place.write("target/manifest.json", "{}"),
@@ -188,6 +197,32 @@ def test_it_can_be_switched_off(place: Place, monkeypatch: pytest.MonkeyPatch, s
     assert place.calls == 2
 
 
+def test_what_dbt_said_of_a_project_that_changed_meanwhile_is_not_kept(place: Place) -> None:
+    """A deployment and its roll-back: nobody knows which of the two dbt has read."""
+    said = f"cat '{DATA / 'dbt_ls.jsonl'}'"
+    place.let_dbt(f"{said}; echo 'select 2' > '{place.project}/models/piers.sql'")
+    first = place.load()
+    place.let_dbt(said)
+    (place.project / "models" / "piers.sql").unlink()
+    second = place.load()
+
+    assert first.loaded_version is None
+    assert second.loaded_version is not None
+    assert place.calls == 2
+
+
+def test_a_line_separator_in_a_text_ends_no_line(place: Place) -> None:
+    text = (DATA / "dbt_ls.jsonl").read_text(encoding="utf-8")
+    lines = re.sub("^{", '{"description": "a\u2028b\x85",', text, flags=re.MULTILINE)
+    (place.cache.parent / "lines").write_text(lines, encoding="utf-8")
+    place.let_dbt(f"cat '{place.cache.parent / 'lines'}'")
+    first = place.load()
+
+    assert "a\u2028b\x85" in "".join(node.description for node in first.nodes.values())
+    assert place.load().nodes == first.nodes
+    assert place.calls == 1
+
+
 def test_a_dbt_that_fails_is_asked_again(place: Place) -> None:
     place.let_dbt("echo 'no such model'; exit 2")
     with pytest.raises(CosmosLoadDbtException, match="no such model"):
@@ -211,7 +246,7 @@ def test_a_file_that_has_just_changed_is_looked_into_whatever_its_time_says(plac
 
 
 def test_files_that_look_untouched_are_not_read_again(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cosmos_venv.project.fingerprint._SETTLED_SECONDS", -60.0)  # whatever their times
+    monkeypatch.setattr("cosmos_venv.project.fingerprint.SETTLED_SECONDS", -60.0)  # whatever their times
     place.load()
     monkeypatch.setattr("cosmos_venv.project.fingerprint._of_content", None)
 
@@ -221,7 +256,7 @@ def test_files_that_look_untouched_are_not_read_again(place: Place, monkeypatch:
 @pytest.mark.parametrize("kind", ["dbt-ls-v1", "fingerprints-v1"])
 @pytest.mark.parametrize("left", [0, 40])
 def test_what_was_cut_short_is_not_there(place: Place, monkeypatch: pytest.MonkeyPatch, kind: str, left: int) -> None:
-    monkeypatch.setattr("cosmos_venv.project.fingerprint._SETTLED_SECONDS", -60.0)
+    monkeypatch.setattr("cosmos_venv.project.fingerprint.SETTLED_SECONDS", -60.0)
     nodes = place.load().nodes
     for path in (place.cache / kind).iterdir():
         path.write_bytes(path.read_bytes()[:left])

@@ -89,12 +89,43 @@ def test_what_the_lines_do_not_say_cannot_be_selected_by(listed: LsFile, item: s
         listed.selected([], [item])
 
 
+def of_model(folder: Path, **more: Any) -> LsFile:
+    """A file of one model, with what each line must say, and more."""
+    line = {"name": "a", "unique_id": "model.shop.a", "resource_type": "model", "original_file_path": "models/a.sql"}
+    path = folder / "ls.jsonl"
+    path.write_text(json.dumps({**line, **more}))
+    return LsFile(path=path, folders=FOLDERS)
+
+
+@pytest.mark.parametrize(
+    ("item", "key"),
+    [
+        ("tag:nightly", "tags"),
+        ("tag:*", "tags"),
+        ("config.materialized:view", "config"),
+        ("group:finance", "config"),
+        ("access:*", "access"),
+    ],
+)
+def test_an_exclusion_that_cannot_be_answered_is_refused_and_no_empty_one(tmp_path: Path, item: str, key: str) -> None:
+    with pytest.raises(CosmosValueError, match=f"asks for {key}, which the lines"):
+        of_model(tmp_path, depends_on={}).selected([], [item])
+
+
+def test_what_an_id_tells_need_not_be_said(tmp_path: Path) -> None:
+    file = of_model(tmp_path, config={"tags": ["nightly"]})
+
+    assert file.selected(["package:shop"], []) == file.selected(["tag:nightly"], []) == {"model.shop.a"}
+
+
+def test_a_file_without_edges_is_refused_and_no_dag_without_order(tmp_path: Path) -> None:
+    with pytest.raises(CosmosLoadDbtException, match=r"does not say depends_on .*--output-keys name .*depends_on"):
+        of_model(tmp_path).nodes()
+
+
 def test_names_of_folders_are_asked_for_where_the_lines_say_them(tmp_path: Path) -> None:
     """Those that dbt writes unless it is told which keys do not."""
-    line = {"name": "a", "unique_id": "model.shop.a", "resource_type": "model", "original_file_path": "models/a.sql"}
-    path = tmp_path / "ls.jsonl"
-    path.write_text(json.dumps(line))
-    file = LsFile(path=path, folders=FOLDERS)
+    file = of_model(tmp_path, tags=[])
 
     with pytest.raises(CosmosValueError, match="'staging' asks for fqn"):
         file.selected(["staging"], [])
@@ -133,6 +164,7 @@ LINE = (PROJECT / "dbt_ls.jsonl").read_bytes().splitlines()[1]
         pytest.param(b"[1, 2]\n3\nnull\n{}\n", r"ls\.jsonl holds no node", id="other-json"),
         pytest.param(b'{"unique_id": "model.shop.a"}', r"ls\.jsonl holds no node", id="no-resource-type"),
         pytest.param(LINE[:300], r"Line 1 of .*ls\.jsonl is a node that cannot be read: .*truncated", id="cut-off"),
+        pytest.param(LINE + b"\n" + LINE[:20], r"Line 2 of .*truncated", id="cut-off-before-its-id"),
         pytest.param(
             b"\n" + LINE.replace(b'"tags": [', b'"tags": [3, '), "Line 2 of .*Expected `str`", id="other-kind"
         ),
@@ -155,6 +187,14 @@ def test_a_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
     path.write_bytes(b"\xef\xbb\xbf" + LINE)
 
     assert len(LsFile(path=path, folders=FOLDERS).nodes()) == 1
+
+
+def test_a_line_separator_in_a_text_ends_no_line(tmp_path: Path) -> None:
+    path = tmp_path / "ls.jsonl"
+    path.write_bytes(LINE.replace(b"{", '{"description": "a\u2028b",'.encode(), 1))
+
+    (node,) = LsFile(path=path, folders=FOLDERS).nodes().values()
+    assert "a\u2028b" in node.description
 
 
 @pytest.mark.parametrize("name", ["absent.jsonl", "."])

@@ -1,0 +1,63 @@
+"""What is kept stays for who uses it, however many use the folder."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from cosmos_venv import managed
+from cosmos_venv.dbt.kept_files import KeptFiles
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> KeptFiles:
+    return KeptFiles(folder=tmp_path / "cache" / "kept", suffix=".txt", most=3)
+
+
+def _write_before(kept: KeptFiles, digest: str, seconds: float) -> None:
+    kept.write(digest, b"x")
+    at = time.time() - seconds
+    os.utime(kept.path(digest), (at, at))
+
+
+@pytest.mark.parametrize("is_mapped", [True, False])
+def test_what_is_used_stays_and_the_least_used_goes(kept: KeptFiles, is_mapped: bool) -> None:
+    for number, digest in enumerate(["used", "idle", "other"]):
+        _write_before(kept, digest, 1_200 - number)
+
+    assert (kept.mapped if is_mapped else kept.read)("used")
+    kept.write("new", b"x")
+
+    assert kept.read("used") is not None
+    assert kept.read("idle") is None
+
+
+def test_reading_leaves_the_time_where_an_age_counts_and_where_it_was_set_just_now(kept: KeptFiles) -> None:
+    _write_before(kept, "young", 60)
+    _write_before(kept, "dated", 1_200)
+    before = [kept.written("young"), kept.written("dated")]
+
+    kept.read("young")
+    kept.read("dated", max_age=10_000)
+
+    assert [kept.written("young"), kept.written("dated")] == before
+
+
+def test_more_dags_than_fifty_do_not_push_each_other_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("AIRFLOW__COSMOS__ENABLE_CACHE", "True")
+
+    for files in (managed.kept_listings(), managed.kept_plans(), managed.kept_fingerprints()):
+        assert files is not None
+        for number in range(120):
+            files.write(str(number), b"x")
+        assert all(files.read(str(number)) == b"x" for number in range(120))
+
+
+def test_nothing_is_kept_where_the_cache_is_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__COSMOS__ENABLE_CACHE", "False")
+
+    assert managed.kept_fingerprints() is None
