@@ -66,8 +66,10 @@ def list_nodes(graph: DbtGraph, *, only_kept: bool = False) -> Listing:
         graph.profile_config.ensure_profile(use_mock_values=uses_mock) as (profile, secrets),
     ):
         kept = _kept_listings(graph, dbt, profile)
+        # Before the lines: an answer that is newer than its version is merely not found under it.
+        version = None if kept is None else kept.version
         if kept is not None and (lines := kept.read()) is not None:
-            return Listing(lines=lines, was_kept=True, version=kept.version)
+            return Listing(lines=lines, was_kept=True, version=version)
         if only_kept:
             lines = None if kept is None else kept.read_elsewhere()
             if lines is None:
