@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from datetime import datetime, timezone
+from typing import Any
 
 from cosmos_venv import (
     DbtDag,
@@ -27,7 +28,7 @@ def main(folder: str) -> None:
     """A DAG of the project's own, and one with two groups that select parts of it."""
     profile = ProfileConfig("harbor", "dev", profiles_yml_filepath=f"{folder}/profiles.yml")
 
-    def dbt(**render: object) -> dict[str, object]:
+    def dbt(**render: Any) -> dict[str, Any]:
         return {
             "project_config": ProjectConfig(folder, manifest_path=f"{folder}/manifest.json"),
             "profile_config": profile,
@@ -38,7 +39,7 @@ def main(folder: str) -> None:
                 load_method=LoadMode.DBT_MANIFEST,
                 emit_datasets=False,  # Airflow 2 would look for the aliases in its database
                 **render,
-            ),  # type: ignore[arg-type]
+            ),
             "operator_args": {"py_requirements": ["dbt-duckdb"]},
         }
 
@@ -51,10 +52,10 @@ def main(folder: str) -> None:
             should_detach_multiple_parents_tests=True,
             source_rendering_behavior=SourceRenderingBehavior.ALL,
         ),
-    )  # type: ignore[arg-type]
+    )
     with DAG("parts", schedule=None, start_date=START) as parts:
-        marts = DbtTaskGroup("marts", **dbt(select=["path:models/marts", "+port_calls"], exclude=["tag:slow_test"]))  # type: ignore[arg-type]
-        staging = DbtTaskGroup("staging", **dbt(selector="only_marts"))  # type: ignore[arg-type]
+        marts = DbtTaskGroup("marts", **dbt(select=["path:models/marts", "+port_calls"], exclude=["tag:slow_test"]))
+        staging = DbtTaskGroup("staging", **dbt(selector="only_marts"))
         EmptyOperator(task_id="pre") >> [marts, staging]
     print(json.dumps([to_dict(whole), to_dict(parts)], sort_keys=False))
 

@@ -177,5 +177,6 @@ def test_the_id_of_a_decorated_function_may_be_taken_by_a_task_that_is_not_made(
         @task(task_id="a")
         def mine() -> None: ...
 
-        assert mine().operator.task_id == "dbt.a__1"
+        made: Any = mine()
+        assert made.operator.task_id == "dbt.a__1"
     assert one.asked
