@@ -15,6 +15,7 @@ from jinja2 import nodes
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.project.custom.values import Unknown
 
+_DECIDING = ("enabled", "materialized", "tags")  # of tasks: a line in the log where only dbt knows them
 _SNAPSHOT = re.compile(r"{%-?\s*snapshot\s+(\w+)\s*-?%}(.*?){%-?\s*endsnapshot\s*-?%}", re.DOTALL)
 _ENVIRONMENT = jinja2.Environment(extensions=["jinja2.ext.do"], autoescape=False)  # noqa: S701 - nothing is rendered
 
@@ -90,7 +91,10 @@ class Reader:
 
     def _note(self, code: Code, function: str, call: nodes.Call) -> None:
         if function == "config":
-            code.called(function, self._known([call.args[0]]) if call.args else [], self._known_options(call))
+            known = self._known_options(call)
+            code.called(function, self._known([call.args[0]]) if call.args else [], known)
+            unknown = [each.key for each in call.kwargs if each.key in _DECIDING and each.key not in known]
+            code.unknown += [f"config({key}=…) in line {call.lineno}" for key in unknown]
             return
         try:
             arguments = [self._value(each) for each in call.args]

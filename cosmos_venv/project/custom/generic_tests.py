@@ -54,17 +54,28 @@ def declared_tests(path: Path, target: Target, properties: Mapping[str, Any]) ->
 
     :raises CosmosLoadDbtException: for a test that is none, with the file.
     """
-    for test in _tests_of(properties):
+    for test in tests_of(path, target.shown, properties):
         yield _made(path, target, test, None)
     columns = properties.get("columns") or []
     for column in columns if isinstance(columns, list) else []:
         if isinstance(column, dict):
-            for test in _tests_of(column):
+            for test in tests_of(path, f"{target.shown}.{column.get('name')}", column):
                 yield _made(path, target, test, column.get("name"))
 
 
-def _tests_of(properties: Mapping[str, Any]) -> list[Any]:
-    return [*(properties.get("tests") or []), *(properties.get("data_tests") or [])]
+def tests_of(path: Path, shown: str, properties: Mapping[str, Any]) -> list[Any]:
+    """What stands under ``tests`` and ``data_tests`` of a node, a version or a column.
+
+    :param shown: of which it is, for errors.
+    :raises CosmosLoadDbtException: where it is no list; the letters of a text would be tests.
+    """
+    found: list[Any] = []
+    for key in ("tests", "data_tests"):
+        given = properties.get(key) or []
+        if not isinstance(given, list):
+            raise CosmosLoadDbtException(f"{path}: {key} of {shown} is {given!r}. Write a list.")
+        found += given
+    return found
 
 
 def _made(path: Path, target: Target, test: Any, column: object) -> GenericTest:

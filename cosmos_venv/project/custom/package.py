@@ -10,7 +10,7 @@ from typing import Any
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.project.custom.code import Code, Reader, python_code
 from cosmos_venv.project.custom.drafts import Draft
-from cosmos_venv.project.custom.generic_tests import Target, declared_tests
+from cosmos_venv.project.custom.generic_tests import Target, declared_tests, tests_of
 from cosmos_venv.project.custom.layout import Layout, merge, read_yaml, texts
 from cosmos_venv.project.custom.values import Unknown
 from cosmos_venv.project.entry import NodeEntry, TestMetadata
@@ -128,7 +128,11 @@ class Package:
                         number = version["v"]
                         node = f"{node}.v{number}"
                         target = Target(shown=f"{name}_v{number}", call=f"ref('{name}', version='{number}')")
-                        told = {**properties, "data_tests": _tests(version) or _tests(properties), "tests": []}
+                        told = {
+                            **properties,
+                            "data_tests": tests_of(path, target.shown, version) or tests_of(path, name, properties),
+                            "tests": [],
+                        }
                     yield from self._tests_on(node, target, told, path, root)
         for path, root, source in self._properties["sources"]:
             for table in _mappings(source.get("tables")):
@@ -235,10 +239,6 @@ def _folders(path: Path, root: Path) -> list[str]:
 
 def _mappings(value: Any, key: str = "name") -> Iterator[dict[str, Any]]:
     return (each for each in value or [] if isinstance(each, dict) and key in each)
-
-
-def _tests(properties: Mapping[str, Any]) -> list[Any]:
-    return [*(properties.get("tests") or []), *(properties.get("data_tests") or [])]
 
 
 def _stems(model: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -48,7 +48,8 @@ def parse_project(
     for layout in layouts:
         named = {**variables_of(layout, layout.name), **variables_of(root, layout.name), **variables}
         reader = Reader(functions=functions(named, environment))
-        drafts += Package(layout=layout, root=root, reader=reader, folders=folders).drafts()
+        own_folders = folders if layout is root else {}  # those of the configuration are the project's
+        drafts += Package(layout=layout, root=root, reader=reader, folders=own_folders).drafts()
     entries = resolved(drafts)
     if not entries:
         raise CosmosLoadDbtException(

@@ -12,7 +12,7 @@ import pytest
 
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.project.custom import parse_project
-from cosmos_venv.project.entry import NodeEntry
+from cosmos_venv.project.entry import DependsOn, NodeEntry
 
 DATA = Path(__file__).resolve().parents[2] / "data"
 # Projects of which dbt has written a manifest.
@@ -129,6 +129,7 @@ def test_what_sql_reads(write: Write, tmp_path: Path, text: str, expected: list[
 
 def test_what_python_reads(write: Write, tmp_path: Path) -> None:
     write("models/a.sql", "select 1")
+    write("models/s.yml", "sources: [{name: raw, tables: [{name: t}]}]")
     write(
         "models/p.py",
         "def model(dbt, session):\n    dbt.config(materialized='table', tags=['x'])\n    other.ref('b')\n"
@@ -222,6 +223,53 @@ def test_what_a_reference_names_that_is_not_there_is_said(
     assert "a.sql: what ref() in line 2 names is known to dbt only" in log.text
 
 
+def test_an_option_that_only_dbt_knows_is_said(write: Write, tmp_path: Path, log: pytest.LogCaptureFixture) -> None:
+    write("models/a.sql", "select 1\n{{ config(enabled=target.name == 'prod', pre_hook=this.x()) }}")
+
+    assert list(parsed(tmp_path)) == ["model.shop.a"]
+    assert "a.sql: what config(enabled=…) in line 2 names is known to dbt only" in log.text
+    assert "pre_hook" not in log.text
+
+
+def test_a_source_is_looked_for_at_home_then_in_the_project_then_in_packages(
+    write: Write, tmp_path: Path, log: pytest.LogCaptureFixture
+) -> None:
+    declared = "sources: [{name: raw, tables: [{name: %s}, {name: both}]}]\n"
+    text = "{{ source('raw', 'both') }} {{ source('raw', 'own') }} {{ source('raw', 'theirs') }}"
+    write("models/s.yml", declared % "own")
+    write("models/a.sql", text)
+    write("dbt_packages/kit/dbt_project.yml", "name: kit\n")
+    write("dbt_packages/kit/models/s.yml", declared % "theirs")
+    write("dbt_packages/kit/models/b.sql", text + "{{ source('raw', 'gone') }}")
+
+    entries = parsed(tmp_path)
+
+    others = ["source.shop.raw.own", "source.kit.raw.theirs"]
+    assert reads(entries, "a") == ["source.shop.raw.both", *others]
+    assert entries["model.kit.b"].depends_on == DependsOn(nodes=["source.kit.raw.both", *others])
+    assert "b.sql: source('raw', 'gone') names nothing" in log.text
+
+
+def test_two_files_of_one_node_are_refused_unless_one_is_disabled(write: Write, tmp_path: Path) -> None:
+    write("models/x/a.sql", "select 1")
+    write("models/y/a.sql", "select 2")
+    with pytest.raises(CosmosLoadDbtException, match=r"x/a\.sql and .*y/a\.sql both make model\.shop\.a"):
+        parsed(tmp_path)
+
+    write("models/y/a.sql", "{{ config(enabled=false) }}")
+    assert list(parsed(tmp_path)) == ["model.shop.a"]
+
+
+def test_folders_of_the_configuration_are_not_those_of_packages(write: Write, tmp_path: Path) -> None:
+    write("given/b.sql", "select 1")
+    write("dbt_packages/kit/dbt_project.yml", "name: kit\n")
+    write("dbt_packages/kit/models/c.sql", "select 1")
+
+    found = parse_project(tmp_path, variables={}, environment={}, folders={"models": "given"}).entries
+
+    assert list(found) == ["model.shop.b", "model.kit.c"]
+
+
 def test_folders_are_those_of_dbt_project_or_else_of_the_configuration(write: Write, tmp_path: Path) -> None:
     write("sql/a.sql", "select 1")
     write("given/b.sql", "select 1")
@@ -242,6 +290,21 @@ def test_folders_are_those_of_dbt_project_or_else_of_the_configuration(write: Wr
         ("models/a.yml", "- a\n", r"models/a\.yml holds a list, no mapping"),
         ("models/a.yml", "models: {name: a}\n", r"models/a\.yml: models is .* Write a list"),
         ("models/a.yml", "models: [{name: a, tests: [3]}]\n", r"models/a\.yml: a has the test 3\. Write its name"),
+        (
+            "models/a.yml",
+            "models: [{name: a, tests: unique}]\n",
+            r"models/a\.yml: tests of a is 'unique'\. Write a list",
+        ),
+        (
+            "models/a.yml",
+            "models: [{name: a, columns: [{name: id, data_tests: {unique: {}}}]}]\n",
+            r"models/a\.yml: data_tests of a\.id is .*Write a list",
+        ),
+        (
+            "models/a.yml",
+            "models: [{name: a, versions: [{v: 1, tests: unique}]}]\n",
+            r"models/a\.yml: tests of a_v1 is 'unique'\. Write a list",
+        ),
         ("models/a.sql", "\xff", None),
         ("dbt_project.yml", "version: 1\n", r"dbt_project\.yml says no name"),
         ("README.md", "nothing else", r"The files of the dbt project .* make no node"),
