@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING
 
 from cosmos_venv.constants import LoadMode
@@ -89,8 +88,9 @@ def _load_custom(graph: DbtGraph) -> Loaded:
     nodes, selectable = nodes_of_files(graph)
     if not (config.select or config.exclude):
         return nodes, nodes
-    select = partial(evaluate, selectable, from_lists(config.select, config.exclude))
-    return _selected(graph, nodes, graph.project_path, select)
+    return _selected(
+        graph, nodes, graph.project_path, lambda: evaluate(selectable, from_lists(config.select, config.exclude))
+    )
 
 
 def _refuse_no_folder(graph: DbtGraph) -> None:
