@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from cosmos_venv.environments.credentials import mask
 from cosmos_venv.exceptions import CosmosValueError
@@ -22,6 +23,10 @@ def url_of(value: str | Path, parameter: str) -> str | None:
         raise CosmosValueError(f"{parameter}={value!r} is a URL of which Path has dropped a slash. Give a text.")
     if not _URL.match(text) or text.startswith("file://"):
         return None
+    try:
+        urlsplit(text).port  # noqa: B018 - as far as a URL is checked here
+    except ValueError as error:
+        raise CosmosValueError(f"{parameter}={shown(text)!r} is no URL: {error}. Correct it.") from None
     return text
 
 

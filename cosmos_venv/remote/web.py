@@ -98,6 +98,7 @@ def _session(conn_id: str | None, url: str) -> Iterator[requests.Session]:
     """A session with tries of its own; what goes wrong within this block becomes a RemoteError."""
     import requests
     from requests.adapters import HTTPAdapter
+    from urllib3.exceptions import HTTPError
     from urllib3.util.retry import Retry
 
     retry = Retry(
@@ -118,6 +119,8 @@ def _session(conn_id: str | None, url: str) -> Iterator[requests.Session]:
         except requests.RequestException as error:
             # A ValueError is about the URL itself.
             raise RemoteError(_reason(error, url), has_answered=isinstance(error, ValueError)) from None
+        except (UnicodeError, HTTPError) as error:  # of a host that is none, which requests lets through
+            raise RemoteError(_reason(error, url), has_answered=True) from None
 
 
 def _authorise(session: requests.Session, conn_id: str | None) -> None:

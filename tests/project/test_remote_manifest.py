@@ -15,7 +15,7 @@ import pytest
 
 from cosmos_venv.config import ProjectConfig, RenderConfig
 from cosmos_venv.constants import LoadMode
-from cosmos_venv.exceptions import CosmosLoadDbtException
+from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.project.load import DbtGraph
 from pytest_cosmos_venv import HttpManifest
 
@@ -274,3 +274,9 @@ def test_whether_it_is_there_may_be_unknown(served: HttpManifest) -> None:
 
     with pytest.raises(CosmosLoadDbtException, match="the server says 403 Forbidden"):
         available(served)
+
+
+@pytest.mark.parametrize("url", ["https://[x/m.json", "http://a..b/m.json", "http://host:port/m.json"])
+def test_a_url_that_is_none_is_named(url: str) -> None:
+    with pytest.raises((CosmosLoadDbtException, CosmosValueError), match="manifest_path"):
+        load(url)

@@ -100,7 +100,8 @@ class Comparison:
 
     @cached_property
     def _previous(self) -> Entry:
-        return _artifact(self.before / "manifest.json", "dbt parse or any other command")
+        path = self.before / "manifest.json"
+        return _checked(path, _artifact(path, "dbt parse or any other command"))
 
     @cached_property
     def _modified_macros(self) -> set[str]:
@@ -243,8 +244,21 @@ def _entries(manifest: Entry) -> dict[str, Entry]:
     return {unique_id: entry for section in _SECTIONS for unique_id, entry in (manifest.get(section) or {}).items()}
 
 
+def _checked(path: Path, manifest: Entry) -> Entry:
+    """With sections that are mappings of mappings, as everything after this takes them."""
+    for section in (*_SECTIONS, "macros"):
+        given = {} if manifest.get(section) is None else manifest[section]
+        if not isinstance(given, dict) or not all(isinstance(entry, dict) for entry in given.values()):
+            raise CosmosLoadDbtException(
+                f"{path} is compared with and is no manifest of dbt: {section} is no mapping of entries."
+            )
+    return manifest
+
+
 def _results(path: Path, made_by: str) -> list[Entry]:
     results = _artifact(path, made_by).get("results") or []
+    if not isinstance(results, list):
+        raise CosmosLoadDbtException(f"{path} is compared with and is no artifact of dbt: results is no list.")
     return [result for result in results if isinstance(result, dict)]
 
 
@@ -252,8 +266,17 @@ def _loaded(path: Path) -> dict[str, datetime.datetime]:
     found = {}
     for result in _results(path, "dbt source freshness"):
         if isinstance(at := result.get("max_loaded_at"), str):
-            found[str(result.get("unique_id"))] = datetime.datetime.fromisoformat(at.replace("Z", "+00:00"))
+            found[str(result.get("unique_id"))] = _time(path, at)
     return found
+
+
+def _time(path: Path, text: str) -> datetime.datetime:
+    """One without a zone is UTC, as dbt has it."""
+    try:
+        found = datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError as error:
+        raise CosmosLoadDbtException(f"{path} is compared with and has max_loaded_at {text!r}: {error}.") from None
+    return found if found.tzinfo else found.replace(tzinfo=datetime.timezone.utc)
 
 
 def _artifact(path: Path, made_by: str) -> Entry:

@@ -285,5 +285,23 @@ def test_an_artifact_that_is_none_is_named(project: Path, content: str) -> None:
         selected(project, "result:error", env_vars={"DBT_STATE": "state"})
 
 
+@pytest.mark.parametrize(
+    ("name", "item", "content"),
+    [
+        ("manifest.json", "state:modified", '{"nodes": []}'),
+        ("manifest.json", "state:modified", '{"nodes": {"model.p.a": 3}}'),
+        ("manifest.json", "state:modified", '{"macros": {"macro.p.m": 3}}'),
+        ("run_results.json", "result:error", '{"results": 3}'),
+        ("sources.json", "source_status:fresher", '{"results": [{"unique_id": "a", "max_loaded_at": "soon"}]}'),
+    ],
+)
+def test_an_artifact_of_another_shape_is_named(project: Path, name: str, item: str, content: str) -> None:
+    (project / "state").mkdir(exist_ok=True)
+    (project / "state" / name).write_text(content)
+
+    with pytest.raises(CosmosLoadDbtException, match=rf"{name} is compared with and"):
+        selected(project, item, env_vars={"DBT_STATE": "state"})
+
+
 def test_what_nobody_asks_for_is_not_read(project: Path) -> None:
     assert selected(project, "a", env_vars={"DBT_STATE": "nowhere"}) == {"model.shop.a", "model.shop.b"}
