@@ -50,11 +50,13 @@ def dbt(select=(), executable=DBT, **more):
 whole = DbtDag(dag_id="whole", schedule="@once", start_date=START, **dbt(
     executable=FLAKY, retries=1, retry_delay=timedelta(seconds=0),
     on_retry_callback=lambda context: note("retry", task=context["ti"].task_id),
+    on_success_callback=lambda context: note("success", made=dict.__len__(context["dag"].task_dict)),
 ))
 
 with DAG("between", schedule="@once", start_date=START) as between:
     @task
-    def numbers():
+    def numbers(**context):
+        note("inside", made=dict.__len__(context["dag"].task_dict))
         return [1, 2]
 
     @task
@@ -118,7 +120,10 @@ def test_tasks_that_are_made_alone_do_all_that_tasks_do(
         told = logs(airflow)
 
     facts = [json.loads(line) for line in record.read_text().splitlines()]
-    of = {kind: [fact for fact in facts if fact["kind"] == kind] for kind in ("parse", "retry", "report", "failure")}
+    of = {
+        kind: [fact for fact in facts if fact["kind"] == kind]
+        for kind in ("parse", "retry", "report", "failure", "inside", "success")
+    }
     assert states["whole"] == dict.fromkeys(["piers_seed", "staging.run", "staging.test", "mart_run"], "success"), told
     assert states["between"] == {
         **dict.fromkeys(["numbers", "double[0]", "double[1]", "report", "create", "drop"], "success"),
@@ -135,7 +140,10 @@ def test_tasks_that_are_made_alone_do_all_that_tasks_do(
     made = {(fact["dag"], fact["asked"]): fact["made"][fact["dag"]] for fact in of["parse"] if fact["asked"]}
     # The DAG of the project's own has nothing but its task; the user's own tasks stand beside those of a group.
     assert {made["whole", task_id] for task_id in states["whole"]} == {1}
-    own = 6  # numbers, double, report, create, drop, and the one that runs
-    assert made["between", "first.staging.run"] == own
-    assert made["between", "numbers"] == len(failure["tasks"])
+    assert {fact["made"] for fact in of["success"]} == {1}  # nothing of Airflow has asked for more while it ran
+    own = 5  # numbers, double, report, create, drop
+    assert made["between", "first.staging.run"] == own + 1
+    # For a task of the user's own all is made, when Airflow takes the task.
+    assert made["between", "numbers"] == own
+    assert [fact["made"] for fact in of["inside"]] == [len(failure["tasks"])]
     assert made["touched", "dbt.staging.run"] == len(states["touched"])

@@ -13,6 +13,7 @@ from cosmos_venv.config.values import (
     as_path,
     deprecated,
     folder_name,
+    local_or_remote,
     member,
     refuse_no_mapping,
     refuse_not_callable,
@@ -100,6 +101,11 @@ class RenderConfig:
         self._warn_of_old_names()
         self._refuse_impossible()
         self.project_path = as_path(dbt_project_path)
+        if isinstance(local_or_remote(self.dbt_ls_path, "RenderConfig.dbt_ls_path"), str):
+            raise CosmosValueError(
+                f"RenderConfig.dbt_ls_path={str(self.dbt_ls_path)!r} is a URL. Only a file of this machine can be "
+                "read: deploy it beside the project, or load a manifest, which may lie elsewhere."
+            )
         self.dbt_ls_path = as_path(self.dbt_ls_path)
 
     @property

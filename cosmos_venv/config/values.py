@@ -76,7 +76,22 @@ def local_or_remote(value: str | Path | None, parameter: str) -> Path | str | No
     if not value:
         return None
     url = url_of(value, parameter)
-    return Path(str(value).removeprefix("file://")) if url is None else url
+    return _local_path(str(value), parameter) if url is None else url
+
+
+def _local_path(value: str, parameter: str) -> Path:
+    """A path, or what ``file://`` leads to."""
+    if not value.lower().startswith("file://"):
+        return Path(value)
+    from urllib.parse import unquote, urlsplit
+
+    parts = urlsplit(value)
+    if parts.netloc not in ("", "localhost"):
+        raise CosmosValueError(
+            f"{parameter}={value!r} names the host {parts.netloc!r}, and file:// leads to this machine. Give the path "
+            "alone, or a URL of a web server or an object store."
+        )
+    return Path(unquote(parts.path))
 
 
 def refuse_no_mapping(parameter: str, value: object) -> None:

@@ -21,7 +21,7 @@ def url_of(value: str | Path, parameter: str) -> str | None:
     text = str(value)
     if isinstance(value, Path) and _SPOILT.match(text):
         raise CosmosValueError(f"{parameter}={value!r} is a URL of which Path has dropped a slash. Give a text.")
-    if not _URL.match(text) or text.startswith("file://"):
+    if not _URL.match(text) or text.lower().startswith("file://"):
         return None
     try:
         urlsplit(text).port  # noqa: B018 - as far as a URL is checked here

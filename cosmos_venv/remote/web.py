@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -14,19 +13,20 @@ from urllib.parse import urlsplit
 
 from cosmos_venv.compat import get_connection
 from cosmos_venv.environments.credentials import mask
-from cosmos_venv.remote.copies import Copy, RemoteError
+from cosmos_venv.remote.copies import Copy, RemoteError, within
 
 if TYPE_CHECKING:
     import requests
 
 _RETRIES = 2
 _MOST_CONNECTING = 3.0
-_LEAST = 1.0
 _REDIRECTS = 5
-_CHUNK = 1 << 20
 # A server that says one of these may well have the file.
 _BUSY = (429, 500, 502, 503, 504)
 _CONDITIONS = {"etag": "If-None-Match", "last_modified": "If-Modified-Since"}
+# What Airflow's HttpHook takes among the extras as options of requests, and as its own.
+_OPTIONS = frozenset({"verify", "cert", "proxies", "trust_env", "max_redirects"})
+_NO_HEADERS = frozenset({"timeout", "allow_redirects", "stream", "check_response"})
 _OBJECT = re.compile(r"<[^<>]*>: ?|\w*Connection(Pool)?\(host='[^']*', port=\w+\): ?")
 
 
@@ -46,33 +46,27 @@ def exists(url: str, conn_id: str | None, *, seconds: float) -> bool:
 
 def read(url: str, conn_id: str | None, *, known: Mapping[str, str] | None, seconds: float) -> Copy | None:
     """A copy; None where the server says that the known version is its own."""
-    deadline = time.monotonic() + seconds
     conditions = {_CONDITIONS[name]: value for name, value in (known or {}).items() if name in _CONDITIONS}
-    with _session(conn_id, url) as session:
-        try:
-            return _copy(session, url, conditions, deadline)
-        except _broken_off():  # which no try of the session's counts
-            return _copy(session, url, conditions, deadline)
+
+    def ask() -> Copy | None:
+        with _session(conn_id, url) as session:
+            try:
+                return _copy(session, url, conditions, seconds)
+            except _broken_off():  # which no try of the session's counts
+                return _copy(session, url, conditions, seconds)
+
+    # A server that sends a byte now and then keeps every time-out of a single read.
+    return within(seconds, ask)
 
 
-def _copy(session: requests.Session, url: str, conditions: Mapping[str, str], deadline: float) -> Copy | None:
-    timeout = _timeout(max(deadline - time.monotonic(), _LEAST))
-    with session.get(url, headers=dict(conditions), timeout=timeout, stream=True) as response:
+def _copy(session: requests.Session, url: str, conditions: Mapping[str, str], seconds: float) -> Copy | None:
+    with session.get(url, headers=dict(conditions), timeout=_timeout(seconds), stream=True) as response:
         if conditions and response.status_code == HTTPStatus.NOT_MODIFIED:
             return None
         _refuse(response)
-        content = _body(response, deadline)
+        content = response.content
         version = {"etag": response.headers.get("ETag"), "last_modified": response.headers.get("Last-Modified")}
         return Copy(content=content, version={name: value for name, value in version.items() if value})
-
-
-def _body(response: requests.Response, deadline: float) -> bytes:
-    content = bytearray()
-    for chunk in response.iter_content(_CHUNK):
-        content += chunk
-        if time.monotonic() > deadline:
-            raise RemoteError(f"only {len(content):,} bytes of it came in time", has_answered=False)
-    return bytes(content)
 
 
 def _broken_off() -> tuple[type[Exception], ...]:
@@ -133,8 +127,28 @@ def _authorise(session: requests.Session, conn_id: str | None) -> None:
         raise RemoteError(f"connection {conn_id!r}: {mask(str(error))}", has_answered=True) from error
     if connection.login:
         session.auth = (connection.login, connection.password or "")
-    extras = connection.extra_dejson or {}
-    session.headers.update({name: value for name, value in extras.items() if isinstance(value, str)})
+    extras = dict(connection.extra_dejson or {})
+    for name in _OPTIONS & extras.keys():
+        setattr(session, name, extras.pop(name))
+    for name in _NO_HEADERS:
+        extras.pop(name, None)
+    headers = {name: value for name, value in extras.items() if isinstance(value, str)}
+    session.headers.update(headers)
+    _keep_at_home(session, headers)
+
+
+def _keep_at_home(session: requests.Session, names: Iterable[str]) -> None:
+    """Send these headers to the host that the connection is for: not to another one to which it redirects."""
+    own: Any = session
+    rebuild = own.rebuild_auth
+
+    def rebuild_auth(request: Any, response: Any) -> None:
+        if own.should_strip_auth(response.request.url, request.url):
+            for name in names:
+                request.headers.pop(name, None)
+        rebuild(request, response)
+
+    own.rebuild_auth = rebuild_auth
 
 
 def _reason(error: Exception, url: str) -> str:

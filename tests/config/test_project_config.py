@@ -104,3 +104,20 @@ def test_variables_that_are_no_dict_are_refused(name: str) -> None:
 
     with pytest.raises(CosmosValueError, match=rf"ProjectConfig\.{name}=\['A=1'\] must be a dict"):
         ProjectConfig("shop", **arguments)
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("file:///tmp/a%20b.json", "/tmp/a b.json"),  # noqa: S108 - nothing is written
+        ("FILE:///tmp/m.json", "/tmp/m.json"),  # noqa: S108
+        ("file://localhost/tmp/m.json", "/tmp/m.json"),  # noqa: S108
+    ],
+)
+def test_a_file_url_is_a_path_of_this_machine(url: str, path: str) -> None:
+    assert ProjectConfig(manifest_path=url, project_name="shop").manifest_path == Path(path)
+
+
+def test_a_file_url_of_another_host_is_refused() -> None:
+    with pytest.raises(CosmosValueError, match="names the host 'far'"):
+        ProjectConfig(manifest_path="file://far/m.json", project_name="shop")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -131,3 +132,9 @@ def test_configuring_and_planning_import_no_airflow(module: str) -> None:
     completed = subprocess.run([sys.executable, "-c", code], check=False)
 
     assert completed.returncode == 0
+
+
+@pytest.mark.parametrize("path", ["s3://bucket/ls.jsonl", "https://host/ls.jsonl", Path("s3://bucket/ls.jsonl")])
+def test_a_file_of_dbt_ls_is_one_of_this_machine(path: Any) -> None:
+    with pytest.raises(CosmosValueError, match=r"RenderConfig\.dbt_ls_path=.* URL"):
+        RenderConfig(load_method=LoadMode.DBT_LS_FILE, dbt_ls_path=path)

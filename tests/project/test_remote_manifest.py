@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -280,3 +283,68 @@ def test_whether_it_is_there_may_be_unknown(served: HttpManifest) -> None:
 def test_a_url_that_is_none_is_named(url: str) -> None:
     with pytest.raises((CosmosLoadDbtException, CosmosValueError), match="manifest_path"):
         load(url)
+
+
+class _Answers(BaseHTTPRequestHandler):
+    """Redirects to another name of this machine, or answers byte by byte."""
+
+    seen: ClassVar[list[dict[str, str]]] = []
+
+    def do_GET(self) -> None:
+        type(self).seen.append(dict(self.headers))
+        if self.path == "/moved.json":
+            self.send_response(302)
+            port = self.headers["Host"].rpartition(":")[2]
+            self.send_header("Location", f"http://localhost:{port}/manifest.json")
+            self.end_headers()
+            return
+        body = json.dumps(MANIFEST).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.path == "/manifest.json":
+            self.wfile.write(body)
+            return
+        with contextlib.suppress(OSError):
+            for number in range(len(body)):
+                self.wfile.write(body[number : number + 1])
+                if self.server.is_over.wait(0.05):  # type: ignore[attr-defined]
+                    return
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    _Answers.seen.clear()
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Answers) as found:
+        found.is_over = threading.Event()  # type: ignore[attr-defined]
+        thread = threading.Thread(target=found.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{found.server_address[1]}"
+        found.is_over.set()  # type: ignore[attr-defined]
+        found.shutdown()
+        thread.join()
+
+
+def test_headers_of_a_connection_stay_with_its_host(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    extra = {"PRIVATE-TOKEN": "sekret", "verify": "/ca.pem", "timeout": "3"}
+    connection = {"conn_type": "http", "login": "me", "password": "word", "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_GITLAB", json.dumps(connection))
+
+    load(f"{server}/moved.json", "gitlab")
+
+    first, second = _Answers.seen
+    assert (first["PRIVATE-TOKEN"], "Authorization" in first, "verify" in first, "timeout" in first) == (
+        *("sekret", True, False, False),
+    )
+    assert "sekret" not in str(second)
+    assert "Authorization" not in second
+
+
+def test_a_server_that_sends_byte_by_byte_is_not_waited_for(server: str) -> None:
+    from cosmos_venv.remote.copies import RemoteError
+    from cosmos_venv.remote.place import RemoteFile
+
+    with pytest.raises(RemoteError, match="no answer within 1 s"):
+        RemoteFile(url=f"{server}/slow.json").read(seconds=1.0)

@@ -13,13 +13,21 @@ from cosmos_venv.config.modes import OFFERED
 from cosmos_venv.constants import ExecutionMode
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "rendering.md").read_text(encoding="utf-8")
-CONVERTER, MAPPED = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+CONFIGURED, CONVERTER, MAPPED = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 PROJECT = Path(__file__).parent.parent / "data" / "rendering-project"
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 CONFIGURATION: dict[str, Any] = {
     "project_config": ProjectConfig(PROJECT, manifest_path=PROJECT / "manifest.json"),
     "profile_config": ProfileConfig("harbor", "dev", profiles_yml_filepath=PROJECT / "profiles.yml"),
 }
+
+
+def test_the_configuration_of_the_page_is_one() -> None:
+    names: dict[str, Any] = {}
+
+    exec(CONFIGURED, names)  # noqa: S102 - as a user copies it
+
+    assert names["render_config"].group_nodes_by_folder
 
 
 def test_the_converter_of_the_page_makes_a_task_of_an_exposure() -> None:

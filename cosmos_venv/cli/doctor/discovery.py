@@ -32,10 +32,10 @@ def airflow_finds_the_file(examined: Examined) -> Iterator[Finding]:
             continue
         missing = [word for word in _WORDS if word.encode() not in content.lower()]
         if makes_dags and missing:
-            words = " and ".join(repr(word) for word in missing)
+            words = " and ".join(repr(word) for word in missing) + (" does" if len(missing) == 1 else " do")
             yield _finding(
                 path,
-                f"Airflow passes the file over, because {words} does not occur in it.",
+                f"Airflow passes the file over, because {words} not occur in it.",
                 "Write a comment such as `# an airflow dag`, or set [core] dag_discovery_safe_mode = False.",
             )
 
@@ -45,12 +45,17 @@ def _finding(path: Path, fault: str, way_out: str) -> Finding:
 
 
 def _makes_dags(content: bytes) -> bool:
-    """Whether a class that makes DAGs or parts of them is imported from here, or the package itself."""
-    for node in ast.walk(ast.parse(content)):
-        if isinstance(node, ast.ImportFrom):
-            is_ours = (node.module or "").partition(".")[0] == _PACKAGE and node.level == 0
+    """Whether a class that makes DAGs or parts of them is taken from here."""
+    nodes = list(ast.walk(ast.parse(content)))
+    imports_us = any(
+        isinstance(node, ast.Import) and any(alias.name.partition(".")[0] == _PACKAGE for alias in node.names)
+        for node in nodes
+    )
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom) and node.level == 0:
+            is_ours = (node.module or "").partition(".")[0] == _PACKAGE
             if is_ours and _MAKERS & {alias.name for alias in node.names}:
                 return True
-        elif isinstance(node, ast.Import) and any(alias.name.partition(".")[0] == _PACKAGE for alias in node.names):
+        elif imports_us and isinstance(node, ast.Attribute) and node.attr in _MAKERS:
             return True
     return False
