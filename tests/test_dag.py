@@ -118,7 +118,10 @@ def test_a_dag_from_a_manifest_touches_no_directory_and_starts_no_process(
     assert not started
 
 
-def test_dbt_ls_runs_in_the_managed_environment(ls_arguments: dict[str, Any]) -> None:
+def test_dbt_ls_runs_in_the_managed_environment(
+    ls_arguments: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))  # no test before has asked dbt
     dag = DbtDag(dag_id="harbor", schedule=None, start_date=START, **ls_arguments)
 
     assert sorted(dag.task_ids) == ["mart_run", "piers_seed", "staging_run"]

@@ -82,7 +82,7 @@ def test_a_manifest_is_read_once_until_it_changes(cloud: S3, asked: list[str], c
     assert asked.count("GetObject") == 1
     put(cloud, b'{"nodes": {}}')
 
-    assert len(nodes[0]) == 31
+    assert len(nodes[0]) == 32
     assert nodes[0] == nodes[1]
     assert load(conn_id).nodes == {}
     assert asked.count("GetObject") == 2
