@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import import_module
 
 import pytest
 
+from cosmos_venv.cli import main
 from cosmos_venv.compat import delete_variables, stored_variables
 from cosmos_venv.operators.seed_memory import PREFIX, Remembered, Scope, encoded
 from pytest_cosmos_venv import AirflowHome
-from tests.command_line import cosmos_venv
 
 A, B = "a" * 64, "b" * 64
 
 
-def seeds(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return cosmos_venv("seeds", *arguments)
+Seeds = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def seeds(capfd: pytest.CaptureFixture[str]) -> Seeds:
+    """``cosmos-venv seeds``, in this process: another one at the same SQLite file is not what is tested here."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        capfd.readouterr()
+        code = main(["seeds", *arguments])
+        return subprocess.CompletedProcess(arguments, code, *capfd.readouterr())
+
+    return run
 
 
 def scope(dag: str, group: str | None, name: str) -> Scope:
@@ -46,7 +57,7 @@ def remembered(cosmos_airflow_home: AirflowHome) -> Iterator[dict[str, str | Non
     delete_variables(["cosmos_venv", *stored_variables(PREFIX)])
 
 
-def test_list_shows_what_a_dag_remembers() -> None:
+def test_list_shows_what_a_dag_remembers(seeds: Seeds) -> None:
     done = seeds("list", "port")
 
     assert done.returncode == 0, done.stderr
@@ -59,7 +70,7 @@ def test_list_shows_what_a_dag_remembers() -> None:
     )
 
 
-def test_list_as_json_is_for_programs() -> None:
+def test_list_as_json_is_for_programs(seeds: Seeds) -> None:
     data = json.loads(seeds("list", "port2", "--json").stdout)
 
     assert data == {
@@ -77,7 +88,7 @@ def test_list_as_json_is_for_programs() -> None:
     }
 
 
-def test_a_dag_that_remembers_nothing_is_no_failure() -> None:
+def test_a_dag_that_remembers_nothing_is_no_failure(seeds: Seeds) -> None:
     done = seeds("list", "elsewhere")
 
     assert (done.returncode, done.stdout) == (0, "Nothing is remembered of seeds of the DAG 'elsewhere'.\n")
@@ -93,7 +104,7 @@ def test_a_dag_that_remembers_nothing_is_no_failure() -> None:
     ],
 )
 def test_forget_takes_away_what_is_named_and_nothing_else(
-    named: list[str], forgotten: set[str], remembered: dict[str, str | None]
+    named: list[str], forgotten: set[str], remembered: dict[str, str | None], seeds: Seeds
 ) -> None:
     done = seeds("forget", "port", *named)
 
@@ -103,7 +114,7 @@ def test_forget_takes_away_what_is_named_and_nothing_else(
     assert gone == {scope("port", None if each == "ships" else "north", each).key for each in forgotten}
 
 
-def test_a_seed_of_which_nothing_is_remembered_is_told() -> None:
+def test_a_seed_of_which_nothing_is_remembered_is_told(seeds: Seeds) -> None:
     done = seeds("forget", "port", "cranes")
 
     assert (done.returncode, done.stdout) == (1, "Nothing was remembered of 'cranes' of the DAG 'port'.\n")
