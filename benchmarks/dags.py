@@ -131,7 +131,12 @@ class Bench:
 
 @cache
 def _project(folder: Path, size: int) -> LargeProject:
-    return with_two_tests(folder, size) if size else as_in_real_life(folder)
+    made = with_two_tests(folder, size) if size else as_in_real_life(folder)
+    # What is looked at of a project that is loaded from its manifest.
+    (made.folder / "models").mkdir(parents=True, exist_ok=True)
+    (made.folder / "dbt_project.yml").write_text("name: large\nprofile: large\n")
+    (made.folder / "profiles.yml").write_text("large: {target: dev, outputs: {dev: {type: duckdb}}}\n")
+    return made
 
 
 def _called(size: int) -> str:
