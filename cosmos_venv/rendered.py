@@ -143,7 +143,8 @@ class _Rendering:
             return self._graph, plan, self._tasks(plan, there)
 
     def _keep(self, plan: Plan) -> None:
-        kept, key = managed.kept_plans(), plan_key(self.configuration, self._graph.loaded_version)
+        kept = managed.kept_plans()
+        key = None if kept is None else plan_key(self.configuration, self._graph.loaded_version)
         if kept is not None and key is not None and not kept.path(key).exists():
             keep(kept, key, plan, self._graph.project_path)
 
@@ -169,7 +170,8 @@ class _Rendering:
         return make_tasks(plan, shared, dag=self.dag, task_group=self.task_group, converters=converters, there=there)
 
     def _find(self, planned_id: str) -> KeptTask | None:
-        kept, key = managed.kept_plans(), plan_key(self.configuration, self._graph.version())
+        kept = managed.kept_plans()
+        key = None if kept is None else plan_key(self.configuration, self._graph.version())
         return None if kept is None or key is None else find(kept, key, planned_id, self._graph.project_path)
 
     @cached_property

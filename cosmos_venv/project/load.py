@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cosmos_venv import managed
 from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import LoadMode
 from cosmos_venv.exceptions import CosmosLoadDbtException
@@ -47,7 +48,7 @@ class DbtGraph:
     load_method: LoadMode = field(init=False, default=LoadMode.AUTOMATIC)
     """What ``load()`` came to."""
     loaded_version: str | None = field(init=False, default=None)
-    """The ``version()`` of what was loaded; None where that cannot be told."""
+    """The ``version()`` of what was loaded; None where that cannot be told, or no plan is kept under it."""
 
     @no_collection()
     def load(self) -> None:
@@ -61,7 +62,8 @@ class DbtGraph:
         from cosmos_venv.project.ways import load_nodes
 
         self.load_method, reason = self._decide()
-        before = version_of(self, only_files=True)
+        # Of use for keeping a plan alone: where none is kept, a manifest would be hashed twice for nothing.
+        before = None if managed.kept_plans() is None else version_of(self, only_files=True)
         self.nodes, selected = load_nodes(self)
         if before is not None and before == version_of(self, only_files=True):
             self.loaded_version = before
