@@ -26,7 +26,7 @@ PREFIX = "cosmos-venv"
 """What the names of all these folders begin with."""
 
 # tempfile's names end in 8 characters: none of them looks like one of these.
-_LEASE_NAME = re.compile(rf"{PREFIX}(?:-[a-z-]+-)?[0-9a-f]{{16}}\.lease")
+_LEASE_NAME = rf"{PREFIX}(?:-[a-z-]+-)?[0-9a-f]{{16}}\.lease"
 _PRIVATE_FOLDER, _PRIVATE_FILE = 0o700, 0o600
 
 _held: dict[Path, int] = {}
@@ -107,7 +107,7 @@ def _remove_leavings(parent: Path) -> None:
     except OSError:
         return
     for name in names:
-        if _LEASE_NAME.fullmatch(name):
+        if re.fullmatch(_LEASE_NAME, name):
             try:
                 _remove_unless_held(parent / name)
             except OSError:

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 from cosmos_venv.environments.credentials import mask
 from cosmos_venv.exceptions import CosmosValueError
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-_SPOILT = re.compile(r"(https?|s3a?|gc?s|adl|abfss?):/(?!/)")
+_URL = r"[A-Za-z][A-Za-z0-9+.-]*://"
+_SPOILT = r"(https?|s3a?|gc?s|adl|abfss?):/(?!/)"
 
 
 def url_of(value: str | Path, parameter: str) -> str | None:
@@ -19,9 +19,9 @@ def url_of(value: str | Path, parameter: str) -> str | None:
     :raises CosmosValueError: for a URL that was made a ``Path`` of, which drops a slash.
     """
     text = str(value)
-    if isinstance(value, Path) and _SPOILT.match(text):
+    if isinstance(value, Path) and re.match(_SPOILT, text):
         raise CosmosValueError(f"{parameter}={value!r} is a URL of which Path has dropped a slash. Give a text.")
-    if not _URL.match(text) or text.lower().startswith("file://"):
+    if not re.match(_URL, text) or text.lower().startswith("file://"):
         return None
     try:
         urlsplit(text).port  # noqa: B018 - as far as a URL is checked here

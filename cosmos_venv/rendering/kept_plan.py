@@ -9,11 +9,13 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields
 from enum import Enum
 from mmap import mmap
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from cosmos_venv.dbt.kept_files import KeptFiles
 from cosmos_venv.release import __version__
@@ -32,8 +34,7 @@ _ONLY_FOR_LOADING = frozenset(
 """What RenderConfig says beside how the plan looks: the version of the loaded nodes stands for it."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class KeptTask:
+class KeptTask(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """What a plan says of one task.
 
     :param groups: those that it stands in, from the outermost.
@@ -82,8 +83,6 @@ def keep(kept: KeptFiles, key: str, plan: Plan, project_dir: Path) -> None:
 
     :param project_dir: folder of the project that was planned; it is not kept: the next worker may have it elsewhere.
     """
-    import msgspec
-
     upstream: dict[str, list[str]] = {}
     downstream: dict[str, list[str]] = {}
     for before, after in plan.edges:
@@ -93,9 +92,13 @@ def keep(kept: KeptFiles, key: str, plan: Plan, project_dir: Path) -> None:
     encode = msgspec.json.encode
     lines = []
     for task in plan.tasks:
-        planned = replace(task, context=_with_file(task.context, lambda path: os.path.relpath(path, project_dir)))
-        relations = [each.get(task.task_id, ()) for each in (upstream, downstream)]
-        entry = [planned, _chain(task.group, groups), *relations]
+        planned = _with_file(task, lambda path: os.path.relpath(path, project_dir))
+        entry = KeptTask(
+            task=planned,
+            groups=_chain(task.group, groups),
+            upstream=tuple(upstream.get(task.task_id, ())),
+            downstream=tuple(downstream.get(task.task_id, ())),
+        )
         lines.append(b"%b\t%b\n" % (task.task_id.encode(), encode(entry)))
         if planned.context and _file_of(planned).startswith(".."):  # true of this folder alone
             return
@@ -103,21 +106,24 @@ def keep(kept: KeptFiles, key: str, plan: Plan, project_dir: Path) -> None:
     kept.write(key, b"".join(lines))
 
 
-def _chain(group_id: str | None, groups: dict[str, PlannedGroup]) -> list[PlannedGroup]:
+def _chain(group_id: str | None, groups: dict[str, PlannedGroup]) -> tuple[PlannedGroup, ...]:
     found: list[PlannedGroup] = []
     while group_id is not None:
         found.append(groups[group_id])
         group_id = groups[group_id].parent
-    return found[::-1]
+    return tuple(found[::-1])
 
 
 def _file_of(task: PlannedTask) -> str:
     return str(task.context.get("dbt_node_config", {}).get("file_path", ""))
 
 
-def _with_file(context: dict[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
-    node = context.get("dbt_node_config")
-    return {**context, "dbt_node_config": {**node, "file_path": change(node["file_path"])}} if node else context
+def _with_file(task: PlannedTask, change: Callable[[str], str]) -> PlannedTask:
+    node = task.context.get("dbt_node_config")
+    if not node:
+        return task
+    context = {**task.context, "dbt_node_config": {**node, "file_path": change(node["file_path"])}}
+    return msgspec.structs.replace(task, context=context)
 
 
 def find(kept: KeptFiles, key: str, task_id: str, project_dir: Path) -> KeptTask | None:
@@ -132,16 +138,10 @@ def find(kept: KeptFiles, key: str, task_id: str, project_dir: Path) -> KeptTask
     with lines:
         entry = _look_up(lines, task_id.encode())
     try:
-        task, groups, upstream, downstream = json.loads(entry or b"")
-        context = _with_file(task["context"], lambda path: str(project_dir / path))
-        return KeptTask(
-            task=PlannedTask(**{**task, "context": context}),
-            groups=tuple(PlannedGroup(**group) for group in groups),
-            upstream=tuple(upstream),
-            downstream=tuple(downstream),
-        )
-    except (ValueError, TypeError, KeyError):  # nothing was found, or it is no plan of ours
+        found = msgspec.json.decode(entry or b"", type=KeptTask)
+    except msgspec.DecodeError:  # nothing was found, or it is no plan of ours
         return None
+    return msgspec.structs.replace(found, task=_with_file(found.task, lambda path: str(project_dir / path)))
 
 
 def _look_up(lines: mmap, key: bytes) -> bytes | None:

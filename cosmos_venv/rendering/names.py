@@ -20,7 +20,7 @@ LONGEST_ID = 250
 LONGEST_GROUP_LABEL = 200
 """Likewise in the id of a group within its parent."""
 
-_AIRFLOW_ID = re.compile(r"[\w.-]+")
+_AIRFLOW_ID = r"[\w.-]+"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,7 +69,7 @@ def _asked(hook: str, function: Callable[..., object], node: DbtNode) -> str:
 
 def is_airflow_id(text: str) -> bool:
     """Whether Airflow takes these characters in an id."""
-    return _AIRFLOW_ID.fullmatch(text) is not None
+    return re.fullmatch(_AIRFLOW_ID, text) is not None
 
 
 def _refuse_bad_id(label: str, node: DbtNode) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -179,25 +179,29 @@ def _with_mapping_changes(mapping: ProfileMapping | None, changes: object, node_
     return changed
 
 
-@functools.cache
-def _known_parameters() -> frozenset[str]:
-    """What at least one operator of any mode takes: one DAG's arguments may serve several modes."""
-    modules = [import_module(f"{_ROOT}.{name}") for name in _OPERATOR_MODULES]
-    classes = [value for module in modules for value in vars(module).values() if _is_dbt_operator(value)]
-    return frozenset().union(*(parameters(cls) for cls in classes))
-
-
-def _is_dbt_operator(value: object) -> bool:
-    return isinstance(value, type) and issubclass(value, BaseOperator) and value is not BaseOperator
-
-
 def refuse_unknown_arguments(where: str, names: Iterable[str]) -> None:
-    """Raises CosmosValueError for a name that no operator of any mode takes, with the nearest one that does."""
-    known = _known_parameters()
-    for name in names:
-        if name not in known:
-            import difflib
+    """Raises CosmosValueError for a name that no operator of any mode takes, with the nearest one that does.
 
-            near = difflib.get_close_matches(name, sorted(known), n=1)
-            advice = f"Did you mean {near[0]!r}?" if near else "Drop it, or correct its name."
-            raise CosmosValueError(f"{where}: no dbt operator takes {name!r}. {advice}")
+    One DAG's arguments may serve several modes.
+    """
+    left = dict.fromkeys(names)
+    known: set[str] = set()
+    for cls in _operator_classes() if left else ():
+        known |= parameters(cls)
+        left = {name: None for name in left if name not in known}
+        if not left:
+            return
+    for name in left:
+        import difflib
+
+        near = difflib.get_close_matches(name, sorted(known), n=1)
+        advice = f"Did you mean {near[0]!r}?" if near else "Drop it, or correct its name."
+        raise CosmosValueError(f"{where}: no dbt operator takes {name!r}. {advice}")
+
+
+def _operator_classes() -> Iterator[type[BaseOperator]]:
+    for name in _OPERATOR_MODULES:
+        for value in vars(import_module(f"{_ROOT}.{name}")).values():
+            # Not issubclass: Airflow's operators are ABCs, which ask all their subclasses.
+            if isinstance(value, type) and BaseOperator in value.__mro__[1:]:
+                yield value
