@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cosmos_venv import managed
 from cosmos_venv.compat import DAG, TaskGroup, is_mapped, running_task
-from cosmos_venv.garbage import no_collection
+from cosmos_venv.garbage import give_back, no_collection
 from cosmos_venv.rendering.arguments import Configuration
 from cosmos_venv.rendering.asking import PUTTING_IN_ORDER, AskingDict
 from cosmos_venv.rendering.edges import TaskOrGroup
@@ -138,6 +138,7 @@ class _Rendering:
         """
         with no_collection():
             self._graph.load()
+            give_back()
             plan = self._plan()
             self._keep(plan)
             return self._graph, plan, self._tasks(plan, there)

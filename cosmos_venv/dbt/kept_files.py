@@ -10,7 +10,7 @@ import os
 import stat
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from mmap import ACCESS_READ, mmap
@@ -76,14 +76,18 @@ class KeptFiles:
         except (OSError, ValueError):  # an empty file cannot be mapped
             return None
 
-    def write(self, digest: str, content: bytes) -> None:
-        """Keep it, in one step: others read or write the same one now."""
+    def write(self, digest: str, content: bytes | Iterable[bytes]) -> None:
+        """Keep it, in one step: others read or write the same one now.
+
+        :param content: in one piece or in several; what making them raises passes, and nothing is kept.
+        """
         apart = self.folder / f".{uuid.uuid4().hex}"
         with suppress(OSError):
             make_private(self.folder)
             if is_private(self.folder):
                 try:
-                    apart.write_bytes(content)
+                    with apart.open("wb") as file:
+                        file.writelines([content] if isinstance(content, bytes) else content)
                     apart.replace(self.path(digest))
                 finally:
                     apart.unlink(missing_ok=True)

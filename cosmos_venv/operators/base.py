@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _OPTION_NAMES = tuple(DbtOptions.__dataclass_fields__)
 
+_SHARED = (type(None), bool, int, str)
+
 REQUIRED: Any = object()
 """In ``own_parameters``: there is no default."""
 
@@ -60,6 +62,24 @@ class AbstractDbtBase(BaseOperator):
         cls.template_fields = cls._all_template_fields()
         own = [base.get("own_parameters", {}) for base in bases]
         cls.own_parameters = {name: default for each in own for name, default in each.items()}
+        cls._have_defaults()
+
+    @classmethod
+    def _have_defaults(cls) -> None:
+        """The class itself has the default of each parameter, as far as it can be shared by all tasks.
+
+        Most of a task's 50 parameters are never given. A task with all of them would need half as much memory again.
+        """
+        constructor = vars(cls).get("__init__")
+        defaults = {**(getattr(constructor, "__kwdefaults__", None) or {}), **cls.own_parameters}
+        for name, default in defaults.items():
+            if isinstance(default, _SHARED) and not hasattr(cls, name):
+                setattr(cls, name, default)
+
+    def _store(self, values: Mapping[str, Any]) -> None:
+        """Have these as attributes: in one update, since Airflow checks every attribute that is assigned."""
+        cls = type(self)
+        self.__dict__.update({name: value for name, value in values.items() if getattr(cls, name, values) is not value})
 
     @classmethod
     def _all_template_fields(cls) -> tuple[str, ...]:

@@ -119,19 +119,18 @@ class DbtLocalBaseOperator(LocalRun, OpenLineageMethods):
         refuse_wrong_shapes(given)
         refuse_no_callbacks("on_warning_callback", own.get("on_warning_callback"))
         super().__init__(task_id=task_id, **kwargs)
-        # One update instead of an assignment each: Airflow checks every attribute that is assigned.
-        self.__dict__.update(
-            given | own,
-            env=_copy(env, {}),
-            state=None if state is None else str(state),  # Airflow renders templates in texts, not in Paths
-            dbt_executable_path=str(dbt_executable_path or "dbt"),
-            dbt_cmd_flags=_copy(dbt_cmd_flags, []),
-            dbt_cmd_global_flags=_copy(dbt_cmd_global_flags, []),
-            invocation_mode=_invocation_mode(invocation_mode, dbt_runner_callbacks),
-            interceptors=_copy(interceptors, []),
-            extra_context=_copy(extra_context, {}),
-            callback_args=_copy(callback_args, {}),
-        )
+        kept = {
+            "env": _copy(env, {}),
+            "state": None if state is None else str(state),  # Airflow renders templates in texts, not in Paths
+            "dbt_executable_path": str(dbt_executable_path or "dbt"),
+            "dbt_cmd_flags": _copy(dbt_cmd_flags, []),
+            "dbt_cmd_global_flags": _copy(dbt_cmd_global_flags, []),
+            "invocation_mode": _invocation_mode(invocation_mode, dbt_runner_callbacks),
+            "interceptors": _copy(interceptors, []),
+            "extra_context": _copy(extra_context, {}),
+            "callback_args": _copy(callback_args, {}),
+        }
+        self._store(given | own | kept)
         declare_alias(self)
 
 

@@ -13,7 +13,7 @@ from cosmos_venv.config import ProjectConfig, RenderConfig
 from cosmos_venv.dbt import log_line
 from cosmos_venv.dbt.project_file import DEFAULT_PACKAGES_FOLDER
 from cosmos_venv.exceptions import CosmosLoadDbtException
-from cosmos_venv.project.entry import Folders, NodeEntry, to_node
+from cosmos_venv.project.entry import Folders, NodeEntry, PlainEntry, to_node
 from cosmos_venv.project.node import DbtNode
 from cosmos_venv.yaml_text import load_yaml
 
@@ -44,7 +44,7 @@ class _Head(msgspec.Struct):
 
 
 _HEAD = msgspec.json.Decoder(_Head)
-_ENTRY = msgspec.json.Decoder(NodeEntry)
+_ENTRY = msgspec.json.Decoder(PlainEntry)
 _SHOWN = 200
 
 

@@ -17,7 +17,7 @@ from cosmos_venv.constants import TestIndirectSelection
 from cosmos_venv.dbt.project_file import DEFAULT_PACKAGES_FOLDER
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.garbage import no_collection
-from cosmos_venv.project.entry import Folders, NodeEntry, to_node
+from cosmos_venv.project.entry import Folders, NodeEntry, WrittenEntry, to_node
 from cosmos_venv.project.node import DbtNode
 from cosmos_venv.project.selection import Definitions, SelectionGraph, evaluate, from_lists
 from cosmos_venv.project.selection.tree import Part
@@ -39,11 +39,11 @@ class _Metadata(msgspec.Struct):
 
 
 class _Manifest(msgspec.Struct):
-    nodes: dict[str, NodeEntry]
+    nodes: dict[str, WrittenEntry]
     metadata: _Metadata = msgspec.field(default_factory=_Metadata)
-    sources: dict[str, NodeEntry] | None = None
-    exposures: dict[str, NodeEntry] | None = None
-    unit_tests: dict[str, NodeEntry] | None = None
+    sources: dict[str, WrittenEntry] | None = None
+    exposures: dict[str, WrittenEntry] | None = None
+    unit_tests: dict[str, WrittenEntry] | None = None
     # These as they are written: where nothing is selected, nothing of them is of interest.
     metrics: dict[str, msgspec.Raw] | None = None
     semantic_models: dict[str, msgspec.Raw] | None = None
@@ -72,7 +72,7 @@ class _Entries(msgspec.Struct):
 
 _MANIFEST = msgspec.json.Decoder(_Manifest)
 _ENTRIES = msgspec.json.Decoder(_Entries)
-_ENTRY = msgspec.json.Decoder(NodeEntry)
+_ENTRY = msgspec.json.Decoder(WrittenEntry)
 
 
 class Manifest:
@@ -112,7 +112,7 @@ class Manifest:
         try:
             for unique_id, entry in self._entries.items():
                 node = to_node(entry, unique_id=unique_id, folders=folders)
-                if node is not None and node.config.get("enabled") is not False:
+                if node is not None and (entry.config or {}).get("enabled") is not False:
                     nodes[unique_id] = node
         except ValueError as error:
             raise _blaming(self.path, unique_id, error) from error
@@ -203,7 +203,7 @@ def _blame_an_entry(path: Path | str, content: bytes) -> None:
 
 
 def _decoded_entries(path: Path | str, raw_entries: Mapping[str, msgspec.Raw]) -> dict[str, NodeEntry]:
-    entries = {}
+    entries: dict[str, NodeEntry] = {}
     for unique_id, raw in raw_entries.items():
         try:
             entries[unique_id] = _ENTRY.decode(raw)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ _MIN_ID_PARTS = 3
 _HERE = Path()
 
 
-@dataclass(frozen=True, init=False)
+@dataclass(frozen=True, init=False, slots=True)
 class DbtNode:
     """One node of a dbt project. The order of the parameters is Cosmos's, for code that builds nodes itself.
 
@@ -31,6 +31,9 @@ class DbtNode:
     :param downstream: unique ids of the selected nodes, tests apart, that depend on this one; set after selection.
     :param fqn: dbt's fully qualified name in parts; empty or None where dbt gave none.
     :param description: what the project says of the node, in Markdown.
+    :ivar resource_name: the id after its second dot: ``voyages.v1``, ``raw.orders``, a test's name with its hash. A
+        ValueError when the id has fewer than three parts.
+    :ivar context_dict: the node as plain data, for the context of its tasks: one dict for all of them.
     """
 
     unique_id: str
@@ -47,6 +50,12 @@ class DbtNode:
     downstream: list[str]
     fqn: list[str] | None
     description: str
+    # What others are made of, and what is made once: no parameters.
+    resource_name: str = field(init=False, repr=False, compare=False)
+    context_dict: dict[str, Any] = field(init=False, repr=False, compare=False)
+    _file: Path | str = field(init=False, repr=False, compare=False)
+    _shared_config: Mapping[str, Any] = field(init=False, repr=False, compare=False)
+    _downstream_of: Callable[[str], list[str]] = field(init=False, repr=False, compare=False)
 
     def __init__(
         self,
@@ -66,40 +75,37 @@ class DbtNode:
         description: str = "",
     ) -> None:
         # Written out: the constructor that dataclass makes takes three times as long, and there are thousands of nodes.
-        fields = self.__dict__
-        fields["unique_id"] = unique_id
-        fields["resource_type"] = resource_type
-        fields["depends_on"] = depends_on
-        fields["path_base"] = path_base
-        fields["_original_file_path"] = original_file_path
-        fields["package_name"] = package_name
-        fields["tags"] = [] if tags is None else tags
-        fields["config"] = {} if config is None else config
-        fields["has_freshness"] = has_freshness
-        fields["has_test"] = has_test
-        fields["has_non_detached_test"] = has_non_detached_test
-        fields["downstream"] = [] if downstream is None else downstream
-        fields["fqn"] = fqn
-        fields["description"] = description
+        keep = object.__setattr__
+        keep(self, "unique_id", unique_id)
+        keep(self, "resource_type", resource_type)
+        keep(self, "depends_on", depends_on)
+        keep(self, "path_base", path_base)
+        keep(self, "_file", original_file_path)
+        keep(self, "package_name", package_name)
+        keep(self, "tags", [] if tags is None else tags)
+        keep(self, "_shared_config", {} if config is None else config)
+        keep(self, "has_freshness", has_freshness)
+        keep(self, "has_test", has_test)
+        keep(self, "has_non_detached_test", has_non_detached_test)
+        if downstream is not None:
+            keep(self, "downstream", downstream)
+        keep(self, "fqn", fqn)
+        keep(self, "description", description)
 
     if not TYPE_CHECKING:  # or no misspelt attribute would be found
 
         def __getattr__(self, name: str) -> Any:
             """What is made when it is asked for: of most nodes nobody does, and it takes longer than all the rest."""
-            fields = self.__dict__
-            if name == "original_file_path":
-                fields[name] = Path(fields["_original_file_path"])
-            elif name == "downstream":
-                fields[name] = fields["_downstream_of"](fields["unique_id"])
-            else:
+            make = _MADE_LATER.get(name)
+            if make is None:
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
-            return fields[name]
+            made = make(self)
+            object.__setattr__(self, name, made)
+            return made
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __reduce__(self) -> tuple[Any, ...]:
         """For copies and pickles: a node alone, without what it would ask."""
-        state = {**self.__dict__, "downstream": self.downstream}
-        state.pop("_downstream_of", None)
-        return state
+        return type(self), tuple(getattr(self, each.name) for each in fields(self) if each.init)
 
     def related(
         self, *, has_test: bool, has_non_detached_test: bool, downstream_of: Callable[[str], list[str]]
@@ -110,25 +116,14 @@ class DbtNode:
         :param downstream_of: gives the ``downstream`` of a unique id, once somebody wants to know.
         """
         # dataclasses.replace takes ten times as long, and there are thousands of nodes.
-        fields = self.__dict__.copy()
-        for known in ("downstream", "context_dict"):
-            fields.pop(known, None)
-        fields["has_test"], fields["has_non_detached_test"] = has_test, has_non_detached_test
-        fields["_downstream_of"] = downstream_of
         node = object.__new__(type(self))
-        object.__setattr__(node, "__dict__", fields)
+        keep = object.__setattr__
+        for name in _COPIED:
+            keep(node, name, getattr(self, name))
+        keep(node, "has_test", has_test)
+        keep(node, "has_non_detached_test", has_non_detached_test)
+        keep(node, "_downstream_of", downstream_of)
         return node
-
-    @cached_property
-    def resource_name(self) -> str:
-        """The id after its second dot: ``voyages.v1``, ``raw.orders``, a test's name with its hash.
-
-        :raises ValueError: when the id has fewer than three parts.
-        """
-        parts = self.unique_id.split(".", _MIN_ID_PARTS - 1)
-        if len(parts) < _MIN_ID_PARTS or not all(parts):
-            raise ValueError(f"unique_id {self.unique_id!r} is not <type>.<package>.<name>")
-        return parts[-1]
 
     @property
     def name(self) -> str:
@@ -150,14 +145,14 @@ class DbtNode:
 
         :raises CosmosLoadDbtException: when it is no mapping.
         """
-        if self.config.get("meta") in (None, {}):  # as of most nodes
+        if self._shared_config.get("meta") in (None, {}):  # as of most nodes
             return {}
         return self._mapping(self._dbt_meta, "cosmos", within="config.meta")
 
     @property
     def owner(self) -> str:
         """``config.meta.owner`` as text; empty when there is none."""
-        if self.config.get("meta") in (None, {}):
+        if self._shared_config.get("meta") in (None, {}):
             return ""
         owner = self._dbt_meta.get("owner")
         return "" if owner is None else str(owner)
@@ -181,31 +176,17 @@ class DbtNode:
         return self._mapping(meta, "profile_config", within="config.meta.cosmos") if meta else {}
 
     @property
-    def has_ephemeral_materialization(self) -> bool:
-        return str(self.config.get("materialized", "")).lower() == "ephemeral"
+    def materialized(self) -> str:
+        """``config.materialized`` as text; empty when there is none."""
+        return str(self._shared_config.get("materialized") or "")
 
-    @cached_property
-    def context_dict(self) -> dict[str, Any]:
-        """The node as plain data, for the context of its tasks: one dict for all of them."""
-        return {
-            "unique_id": self.unique_id,
-            "resource_type": self.resource_type.value,
-            "depends_on": self.depends_on,
-            # As text: a Path costs more than all the rest, once per node.
-            "file_path": os.path.join("" if self.path_base == _HERE else self.path_base, self.original_file_path),  # noqa: PTH118
-            "original_file_path": str(self.original_file_path),
-            "tags": self.tags,
-            "config": self.config,
-            "has_test": self.has_test,
-            "has_non_detached_test": self.has_non_detached_test,
-            "resource_name": self.resource_name,
-            "name": self.name,
-            "checksum": self.checksum,
-        }
+    @property
+    def has_ephemeral_materialization(self) -> bool:
+        return self.materialized.lower() == "ephemeral"
 
     @property
     def _dbt_meta(self) -> dict[str, Any]:
-        return self._mapping(self.config, "meta", within="config")
+        return self._mapping(self._shared_config, "meta", within="config")
 
     def _mapping(self, mapping: Mapping[str, Any], key: str, *, within: str) -> dict[str, Any]:
         value = mapping.get(key)
@@ -217,3 +198,46 @@ class DbtNode:
                 f"Write a mapping there, in {self.original_file_path} or in dbt_project.yml."
             )
         return value
+
+
+def _resource_name(node: DbtNode) -> str:
+    parts = node.unique_id.split(".", _MIN_ID_PARTS - 1)
+    if len(parts) < _MIN_ID_PARTS or not all(parts):
+        raise ValueError(f"unique_id {node.unique_id!r} is not <type>.<package>.<name>")
+    return parts[-1]
+
+
+def _context_dict(node: DbtNode) -> dict[str, Any]:
+    file = str(node._file)
+    return {
+        "unique_id": node.unique_id,
+        "resource_type": node.resource_type.value,
+        "depends_on": node.depends_on,
+        # As text: a Path costs more than all the rest, once per node.
+        "file_path": os.path.join("" if node.path_base == _HERE else node.path_base, file),  # noqa: PTH118
+        "original_file_path": file,
+        "tags": node.tags,
+        "config": node._shared_config,
+        "has_test": node.has_test,
+        "has_non_detached_test": node.has_non_detached_test,
+        "resource_name": node.resource_name,
+        "name": node.name,
+        "checksum": node.checksum,
+    }
+
+
+def _nothing(_: str) -> list[str]:
+    return []
+
+
+_MADE_LATER: dict[str, Callable[[DbtNode], Any]] = {
+    "original_file_path": lambda node: Path(node._file),
+    "config": lambda node: copy.deepcopy(node._shared_config),  # a node's own, which its user may change
+    "downstream": lambda node: node._downstream_of(node.unique_id),
+    "_downstream_of": lambda _: _nothing,
+    "resource_name": _resource_name,
+    "context_dict": _context_dict,
+}
+_COPIED = tuple(
+    each.name for each in fields(DbtNode) if each.name not in {*_MADE_LATER, "has_test", "has_non_detached_test"}
+)

@@ -38,6 +38,6 @@ def utf_8(content: bytes, shown: str, *, way_out: str) -> bytes:
     if content.startswith(_UTF_16) or content[:2] in (b"{\0", b"\0{"):
         raise CosmosLoadDbtException(f"{shown} is UTF-16; UTF-8 is needed. {way_out}")
     content = content.removeprefix(codecs.BOM_UTF8)
-    if not content.strip():
+    if not content or content.isspace():
         raise CosmosLoadDbtException(f"{shown} is empty. {way_out}")
     return content

@@ -35,8 +35,8 @@ def context_of_node(node: DbtNode, *, runs_only_changed: bool = False) -> dict[s
 
 def document_of_node(node: DbtNode) -> str:
     """The node for people, in Markdown: dbt's description, and where to find it."""
-    lines = [f"- dbt node: `{node.unique_id}`", f"- file: `{node.original_file_path.as_posix()}`"]
-    if materialized := node.config.get("materialized"):
+    lines = [f"- dbt node: `{node.unique_id}`", f"- file: `{node.context_dict['original_file_path']}`"]
+    if materialized := node.materialized:
         lines.append(f"- materialized: `{materialized}`")
     if node.tags:
         lines.append(f"- tags: {', '.join(f'`{tag}`' for tag in node.tags)}")

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, fields
 from enum import Enum
 from mmap import mmap
@@ -89,9 +90,8 @@ def keep(kept: KeptFiles, key: str, plan: Plan, project_dir: Path) -> None:
         upstream.setdefault(after, []).append(before)
         downstream.setdefault(before, []).append(after)
     groups = {group.group_id: group for group in plan.groups}
-    encode = msgspec.json.encode
-    lines = []
-    for task in plan.tasks:
+
+    def line(task: PlannedTask) -> bytes:
         planned = _with_file(task, lambda path: os.path.relpath(path, project_dir))
         entry = KeptTask(
             task=planned,
@@ -99,11 +99,17 @@ def keep(kept: KeptFiles, key: str, plan: Plan, project_dir: Path) -> None:
             upstream=tuple(upstream.get(task.task_id, ())),
             downstream=tuple(downstream.get(task.task_id, ())),
         )
-        lines.append(b"%b\t%b\n" % (task.task_id.encode(), encode(entry)))
-        if planned.context and _file_of(planned).startswith(".."):  # true of this folder alone
-            return
-    lines.sort()
-    kept.write(key, b"".join(lines))
+        if planned.context and _file_of(planned).startswith(".."):
+            raise _TrueOfThisFolderAlone
+        return b"%b\t%b\n" % (task.task_id.encode(), msgspec.json.encode(entry))
+
+    # One after the other: all of them are as much text as the manifest.
+    with suppress(_TrueOfThisFolderAlone):
+        kept.write(key, map(line, sorted(plan.tasks, key=lambda task: task.task_id.encode())))
+
+
+class _TrueOfThisFolderAlone(Exception):
+    """A file of the project lies outside its folder."""
 
 
 def _chain(group_id: str | None, groups: dict[str, PlannedGroup]) -> tuple[PlannedGroup, ...]:

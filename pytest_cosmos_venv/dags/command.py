@@ -18,6 +18,7 @@ from pytest_cosmos_venv.dags.dag_file import DagFileError, airflow_of_its_own, p
 from pytest_cosmos_venv.dags.shape import dag_shape, known_fields
 from pytest_cosmos_venv.errors import ToolkitMisuse
 
+_VALUES = (type(None), bool, int, str)
 _NEARLY = 0.8
 UNCHANGED, CHANGED, BROKEN = 0, 1, 2
 """Exit codes: nothing to say; a shape is another than the kept one; a file not parsed or a field misspelt."""
@@ -84,10 +85,16 @@ def refuse_misspelt(dags: Sequence[Any], fields: Sequence[str]) -> None:
     known = {name for dag in dags for name in known_fields(dag, fields)}
     tasks = [task for dag in dags for task in dag.task_dict.values()]
     there = {name for task in tasks for name in (*vars(task), *getattr(task, "partial_kwargs", ()))}
+    there |= {name for kind in {type(task) for task in tasks} for name in _values_of(kind)}
     for field in fields:
         close = difflib.get_close_matches(field, there, n=1, cutoff=_NEARLY)
         if field not in known and close:
             raise ToolkitMisuse(f"--field {field}: no task has it. Did you mean {close[0]}?")
+
+
+def _values_of(kind: type) -> set[str]:
+    """Names of the values that an operator's class has for all its tasks: a field may be kept there."""
+    return {name for base in kind.__mro__ for name, value in vars(base).items() if isinstance(value, _VALUES)}
 
 
 def compare(file: Path, now: str, *, is_update: bool) -> int:

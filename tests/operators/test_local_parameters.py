@@ -372,3 +372,18 @@ def test_a_task_of_airflow_renders_and_runs_it(
     (call,) = cosmos_fake_venv.calls
     assert call.arguments[:4] == ("seed", "--select", "piers", "--full-refresh")
     assert call.env["AIRFLOW_CTX_TASK_ID"] == "task"
+
+
+def test_a_parameter_that_is_not_given_has_its_default_though_a_class_of_a_user_says_otherwise() -> None:
+    class Quiet(local.DbtRunLocalOperator):
+        quiet = True
+
+    task = Quiet(
+        task_id="run",
+        project_dir="p",
+        profile_config=ProfileConfig(profile_name="p", target_name="t", profiles_yml_filepath="profiles.yml"),
+    )
+
+    assert task.quiet is False
+    assert "skip_exit_code" not in vars(task)
+    assert task.skip_exit_code == 99

@@ -140,9 +140,26 @@ def test_a_node_keeps_its_kind_when_it_learns_of_its_relations() -> None:
 
 
 def test_what_comes_after_a_node_goes_with_it_and_not_where_it_was_found() -> None:
-    fresh = node().related(has_test=True, has_non_detached_test=True, downstream_of=lambda each: [f"{each}.b"])
+    asked = []
+
+    def downstream_of(unique_id: str) -> list[str]:
+        asked.append(unique_id)
+        return [f"{unique_id}.b"]
+
+    fresh = node().related(has_test=True, has_non_detached_test=True, downstream_of=downstream_of)
 
     copies = [copy.copy(fresh), copy.deepcopy(fresh), pickled(fresh), dataclasses.replace(fresh)]
 
     assert copies == [fresh] * len(copies)
-    assert all("_downstream_of" not in vars(each) for each in copies)
+    assert asked == [fresh.unique_id]
+
+
+def test_who_changes_the_configuration_of_a_node_does_not_change_that_of_others() -> None:
+    shared: dict[str, Any] = {"materialized": "view", "meta": {"owner": "ops"}}
+    first, second = (dataclasses.replace(node(), config=shared) for _ in range(2))
+
+    first.config["meta"]["owner"] = "me"
+    first.config["materialized"] = "table"
+
+    assert second.config == {"materialized": "view", "meta": {"owner": "ops"}}
+    assert (second.owner, second.materialized) == ("ops", "view")

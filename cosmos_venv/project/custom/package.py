@@ -13,7 +13,7 @@ from cosmos_venv.project.custom.drafts import Draft
 from cosmos_venv.project.custom.generic_tests import Target, declared_tests, tests_of
 from cosmos_venv.project.custom.layout import Layout, merge, read_yaml, texts
 from cosmos_venv.project.custom.values import Unknown
-from cosmos_venv.project.entry import NodeEntry, TestMetadata
+from cosmos_venv.project.entry import NodeEntry, PlainEntry, TestMetadata
 
 _YAML = (".yml", ".yaml")
 _KINDS = ("models", "seeds", "snapshots", "sources", "exposures", "unit_tests")
@@ -221,7 +221,7 @@ class Package:
     def _entry(
         self, kind: str, fqn: list[str], path: Path, config: dict[str, Any], *, name: str, properties: Mapping[str, Any]
     ) -> NodeEntry:
-        return NodeEntry(
+        return PlainEntry(
             resource_type=kind,
             package_name=self.layout.name,
             original_file_path=path.relative_to(self.layout.folder).as_posix(),
