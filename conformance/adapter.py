@@ -1,21 +1,16 @@
 """How does the suite speak to an implementation? Through public names with Cosmos's import layout, and nothing else.
 
-An implementation with another layout derives from ``Adapter`` and overrides the hooks.
+An implementation with another layout derives from ``Adapter`` and overrides the hooks, most of all ``perform``.
 """
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any
-
-from . import process
-from .airflow_home import AirflowHome
+from typing import Any, ClassVar
 
 OPERATOR_CLASSES = {
     "build": "DbtBuildVirtualenvOperator",
@@ -31,36 +26,77 @@ OPERATOR_CLASSES = {
 }
 """dbt command -> the operator's public name."""
 
+CAPABILITIES: Mapping[str, str] = {
+    "operator_classes": "its operators are classes under IMPORT_ROOT.operators.virtualenv",
+    "lock_methods": "operators have the lock methods that the documentation names",
+    "templates": "virtualenv_dir and is_virtualenv_dir_temporary are Jinja templates",
+    "pid_lock_file": "cosmos_virtualenv.lock in virtualenv_dir holds the owner's PID",
+    "retry_count_lock": "a setting says how many seconds a task waits for the lock",
+    "variable_seed_store": "what is remembered of seeds stands in Airflow Variables",
+    "dags": "it makes DAGs and task groups of dbt projects",
+    "manifest": "a project can be loaded from a manifest.json",
+    "dbt_ls": "a project can be loaded by dbt ls",
+    "dbt_ls_managed": "in virtualenv mode dbt ls needs no dbt beside Airflow",
+    "custom_parser": "a project can be loaded without dbt and without a manifest",
+    "local_mode": "it has an execution mode that runs a dbt which is there already",
+    "profile_mappings": "profiles can be made of Airflow Connections",
+    "assets": "tasks tell Airflow which assets they have updated",
+    "deps": "tasks run dbt deps",
+    "watcher": "it has the execution mode WATCHER",
+    "airflow_async": "it has the execution mode AIRFLOW_ASYNC",
+}
+"""What an implementation may lack as long as its adapter says so, and what each means."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """One operator and what it is constructed with, as plain data: it is built in the process that runs it.
 
     :param command: a key of ``OPERATOR_CLASSES``.
-    :param profile: arguments of ``ProfileConfig``.
-    :param arguments: the operator's other arguments, as JSON knows them.
+    :param profile: arguments of ``ProfileConfig``; ``profile_mapping`` is a pair: name of the class, its arguments.
+    :param arguments: the operator's other arguments.
+    :param under_airflow: run it as Airflow runs a task, with a database, templates, XComs and assets; otherwise the
+        operator is executed alone, which is enough for most, and many can at once.
     """
 
     command: str
-    profile: Mapping[str, str]
-    arguments: Mapping[str, object]
+    profile: Mapping[str, Any]
+    arguments: Mapping[str, Any]
+    under_airflow: bool = False
+
+    def with_arguments(self, **arguments: Any) -> Task:
+        """The same task with other arguments beside its own."""
+        return Task(
+            command=self.command,
+            profile=self.profile,
+            arguments={**self.arguments, **arguments},
+            under_airflow=self.under_airflow,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """What came of a task.
 
-    :param state: ``success`` or ``failed``, in Airflow's words.
+    :param state: ``success``, ``failed`` or ``skipped``, in Airflow's words.
     :param exception: type and text of what the operator raised, or None.
-    :param log: all that the task's process wrote, from its first line.
+    :param log: all that the task's process and its children wrote.
+    :param xcoms: name -> value, under Airflow alone.
+    :param assets: URIs of the assets that it told Airflow of, under Airflow alone.
     """
 
     state: str
-    exception: str | None
-    log: str
+    exception: str | None = None
+    log: str = field(default="", repr=False)
+    xcoms: Mapping[str, Any] = field(default_factory=dict)
+    assets: tuple[str, ...] = ()
+
+    @property
+    def succeeded(self) -> bool:
+        return self.state == "success"
 
     def __str__(self) -> str:
-        return f"state {self.state}, exception {self.exception}; its log:\n{self.log}"
+        return f"state {self.state}, exception {self.exception}; the end of its log:\n{self.log[-4000:]}"
 
 
 class Adapter:
@@ -71,6 +107,12 @@ class Adapter:
     """
 
     import_root: str
+    absent: ClassVar[frozenset[str]] = frozenset()
+    """Capabilities that the implementation does not have: their requirements do not apply."""
+    differs: ClassVar[Mapping[str, str]] = {}
+    """Requirement id -> why the implementation does otherwise on purpose."""
+    beyond: ClassVar[frozenset[str]] = frozenset()
+    """Ids of BEYOND requirements that the implementation is held to as to a MUST."""
 
     def __init__(self, import_root: str | None = None) -> None:
         if import_root is not None:
@@ -80,45 +122,75 @@ class Adapter:
     def named(self) -> str:
         """How another process gets the same adapter: ``open_adapter(named)``."""
         kind = type(self)
-        return self.import_root if kind is Adapter else f"{kind.__module__}:{kind.__qualname__}"
+        is_ours = kind is KNOWN_ADAPTERS.get(self.import_root, Adapter)
+        return self.import_root if is_ours else f"{kind.__module__}:{kind.__qualname__}"
+
+    def modules(self) -> Sequence[str]:
+        """What a process imports before tasks are forked from it: no threads, no connections may come of it."""
+        return [self.import_root, f"{self.import_root}.operators.virtualenv", f"{self.import_root}.config"]
 
     def operators(self) -> ModuleType:
         """The module with the ten operators. Imports the implementation into this process."""
         return import_module(f"{self.import_root}.operators.virtualenv")
 
-    def make_task(self, task: Task) -> Any:
-        """The Airflow operator, constructed. Imports the implementation into this process."""
-        config = import_module(f"{self.import_root}.config")
-        profile = config.ProfileConfig(**task.profile)
-        operator = getattr(self.operators(), OPERATOR_CLASSES[task.command])
-        return operator(task_id="task", profile_config=profile, **task.arguments)
+    def make_task(self, task: Task, **arguments: Any) -> Any:
+        """The Airflow operator, constructed. Imports the implementation into this process.
 
-    def import_all(self, folder: Path) -> process.Finished:
-        """Import the package, its operators and its configuration in a process of its own, started in ``folder``."""
-        names = [self.import_root, f"{self.import_root}.operators.virtualenv", f"{self.import_root}.config"]
-        return process.run([sys.executable, "-c", f"import {', '.join(names)}"], cwd=folder)
-
-    def run_task(self, task: Task, home: AirflowHome, *, environment: Mapping[str, str] | None = None) -> Outcome:
-        """Run a task to its end under Airflow, in a process of its own.
-
-        :param home: used for this task alone; it holds the DAG file and Airflow's database afterwards.
-        :param environment: added to the variables of the process.
+        :param arguments: of every operator, such as ``dag``.
         """
-        from .task_process import write_dag_file
+        operator = getattr(self.operators(), OPERATOR_CLASSES[task.command])
+        return operator(task_id="task", profile_config=self.profile(task.profile), **{**task.arguments, **arguments})
 
-        answer = home.path / "outcome.json"
-        dag_file = write_dag_file(home.dags, self.named, task, answer)
-        variables = {**home.environment, **(environment or {})}
-        finished = process.run([sys.executable, str(dag_file)], environment=variables, cwd=home.path)
-        if not answer.exists():
-            return Outcome(state="failed", exception="The task's process ended early.", log=str(finished))
-        return Outcome(**json.loads(answer.read_text(encoding="utf-8")), log=finished.output)
+    def profile(self, arguments: Mapping[str, Any]) -> Any:
+        """The implementation's own configuration of a profile."""
+        given = dict(arguments)
+        if "profile_mapping" in given:
+            name, own = given["profile_mapping"]
+            given["profile_mapping"] = getattr(import_module(f"{self.import_root}.profiles"), name)(**own)
+        return import_module(f"{self.import_root}.config").ProfileConfig(**given)
+
+    def perform(self, task: Task) -> Outcome:
+        """Run a task to its end, in this process, which is the task's own.
+
+        It is told to end as Airflow tells a task: by SIGTERM. What an implementation does about it is part of this.
+        """
+        from .task_process import run_operator
+
+        return run_operator(self, task)
+
+    def setting(self, name: str, value: object) -> Mapping[str, str]:
+        """Environment variables that set one of the implementation's settings, for a process that starts with them."""
+        return {f"AIRFLOW__COSMOS__{name.upper()}": str(value)}
+
+    def foreign_host_record(self, virtualenv_dir: Path) -> bool:  # noqa: ARG002 - for those who override it
+        """Let it look as if a task of another host held the lock.
+
+        :return: False where the implementation has no such record.
+        """
+        return False
 
 
 def open_adapter(named: str) -> Adapter:
     """The adapter of an import root, or the one that ``module:Adapter`` names."""
     module, _, name = named.partition(":")
     if not name:
-        return Adapter(named)
+        return KNOWN_ADAPTERS.get(named, Adapter)(named)
     adapter: Adapter = getattr(import_module(module), name)()
     return adapter
+
+
+class CosmosAdapter(Adapter):
+    """astronomer-cosmos. What it lacks is what its documentation says of this mode."""
+
+    absent: ClassVar[frozenset[str]] = frozenset({"dbt_ls_managed"})
+
+
+class CosmosVenvAdapter(Adapter):
+    """cosmos-venv."""
+
+    absent: ClassVar[frozenset[str]] = frozenset({"watcher", "airflow_async"})
+    beyond: ClassVar[frozenset[str]] = frozenset()
+
+
+KNOWN_ADAPTERS: Mapping[str, type[Adapter]] = {"cosmos": CosmosAdapter, "cosmos_venv": CosmosVenvAdapter}
+"""Import root -> what is declared of an implementation that needs no adapter of its own."""

@@ -1,4 +1,4 @@
-"""How does a run of the suite begin and end? Its header, its fixtures, and what its exit code means.
+"""How does a run of the suite begin and end? Its header, what is left out, and what its exit code means.
 
 Loaded as a plugin into the suite's own pytest process, which reads no conftest.py.
 """
@@ -8,22 +8,31 @@ from __future__ import annotations
 import argparse
 import platform
 import shutil
+from collections.abc import Generator
+from fnmatch import fnmatchcase
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pytest_cosmos_venv import Implementation, ImplementationError, SuiteExit, find_implementation
+from pytest_cosmos_venv import ImplementationError, SuiteExit, find_implementation
 
 from . import SPECIFICATION_VERSION, SUITE_VERSION
-from .adapter import Adapter
-from .airflow_home import AirflowHome, make_airflow_home
+from .fixtures import EVIDENCE, IMPLEMENTATION, adapter, adapter_of, bench, evidence
+from .judging import Judgement, Seen, Verdict, counts_against, judge
+from .known_failures import KnownFailures, KnownFailuresError, read_known_failures
+from .requirements import MARK, Level, Requirement, read_specification
+from .terminal import print_judgements
+
+__all__ = ["adapter", "bench", "evidence"]
 
 _SMOKE_FILE = "test_smoke.py"
-_IMPLEMENTATION = pytest.StashKey[Implementation]()
+_REQUIREMENT, _VERDICT = "cosmos_requirement", "cosmos_verdict"
 _FAILED_SMOKE_CHECKS = pytest.StashKey[list[str]]()
 _DESELECTED = pytest.StashKey[int]()
+_KNOWN = pytest.StashKey[KnownFailures]()
+_SPECIFICATION = pytest.StashKey[dict[str, Requirement]]()
+_SEEN = pytest.StashKey[list[Seen]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -34,19 +43,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Choose the implementation before anything is collected.
 
-    :raises pytest.UsageError: when none can be chosen (exit code 4).
+    :raises pytest.UsageError: when none can be chosen, or an option cannot be obeyed (exit code 4).
     """
     config.stash[_FAILED_SMOKE_CHECKS] = []
     config.stash[_DESELECTED] = 0
+    config.stash[_SEEN] = []
+    specification = config.stash[_SPECIFICATION] = read_specification()
     try:
-        config.stash[_IMPLEMENTATION] = find_implementation(config.getoption("cosmos_implementation"))
-    except ImplementationError as error:
+        config.stash[IMPLEMENTATION] = find_implementation(config.getoption("cosmos_implementation"))
+        config.stash[_KNOWN] = read_known_failures(config.getoption("cosmos_known_failures"), specification)
+        _level(config)
+    except (ImplementationError, KnownFailuresError) as error:
         raise pytest.UsageError(str(error)) from None
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
     """What is judged, with what, and what of the user's configuration has no say."""
-    implementation = config.stash[_IMPLEMENTATION]
+    implementation = config.stash[IMPLEMENTATION]
     installer = "uv" if shutil.which("uv") else "pip"
     header = [
         f"implementation: {implementation.import_root} {implementation.version}",
@@ -57,26 +70,42 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     return [*header, f"set aside: {set_aside}"] if set_aside else header
 
 
-@pytest.fixture(scope="session")
-def adapter(pytestconfig: pytest.Config) -> Adapter:
-    """The judged implementation."""
-    implementation = pytestconfig.stash[_IMPLEMENTATION]
-    if implementation.adapter_class is None:
-        return Adapter(implementation.import_root)
-    made: Adapter = implementation.adapter()
-    return made
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Each test knows its requirement; what is not asked for goes, what does not apply is not run."""
+    wanted = [each for each in (config.getoption("cosmos_requirement") or "").split(",") if each]
+    left_out = [item for item in items if wanted and not _is_wanted(item, wanted)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+    implementation, known = adapter_of(config), config.stash[_KNOWN]
+    for item in items:
+        one = _requirement_of(item)
+        if one is None:
+            continue
+        item.user_properties.append((_REQUIREMENT, one.id))
+        missing = [each for each in one.needs if each in implementation.absent]
+        if missing:
+            _leave_out(item, Verdict.NOT_APPLICABLE, f"{', '.join(missing)}: declared absent")
+        elif one.id in implementation.differs:
+            _leave_out(item, Verdict.DIFFERS, implementation.differs[one.id])
+        elif one.id in known:
+            item.add_marker(pytest.mark.xfail(reason=known[one.id].reason, strict=False))
 
 
-@pytest.fixture(scope="session")
-def airflow_home_template(tmp_path_factory: pytest.TempPathFactory) -> AirflowHome:
-    """A home with a migrated database, to be copied."""
-    return make_airflow_home(tmp_path_factory.mktemp("airflow") / "template")
+def _leave_out(item: pytest.Item, verdict: Verdict, reason: str) -> None:
+    item.user_properties.append((_VERDICT, verdict.value))
+    item.add_marker(pytest.mark.skip(reason=f"{verdict.value}: {reason}"))
 
 
-@pytest.fixture
-def airflow_home(airflow_home_template: AirflowHome, tmp_path: Path) -> AirflowHome:
-    """A home for one task."""
-    return airflow_home_template.copy_to(tmp_path / "airflow")
+def _requirement_of(item: pytest.Item) -> Requirement | None:
+    mark = item.get_closest_marker(MARK)
+    return None if mark is None else item.config.stash[_SPECIFICATION][mark.args[0]]
+
+
+def _is_wanted(item: pytest.Item, wanted: list[str]) -> bool:
+    one = _requirement_of(item)
+    return one is None or any(fnmatchcase(one.id, pattern.strip()) for pattern in wanted)
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:
@@ -85,22 +114,74 @@ def pytest_deselected(items: list[pytest.Item]) -> None:
         items[0].config.stash[_DESELECTED] += len(items)
 
 
-class SmokeFirst:
-    """Ends the run at the first smoke check that fails: what comes after it would blame the wrong one."""
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,  # noqa: ARG001 - pytest hands it over by this name
+    call: pytest.CallInfo[None],
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """An exception that is no failed assertion is the suite's own fault, not the implementation's."""
+    report = yield
+    error = call.excinfo
+    judged = (AssertionError, pytest.fail.Exception, pytest.skip.Exception)
+    if error is not None and report.failed and (call.when != "call" or not error.errisinstance(judged)):
+        report.user_properties.append((_VERDICT, Verdict.HARNESS_ERROR.value))
+    return report
+
+
+class Gathering:
+    """Takes the results, under pytest-xdist in the process that gathers them; ends the run where smoke checks fail."""
 
     def __init__(self, session: pytest.Session) -> None:
         self._session = session
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Look at a result, under pytest-xdist in the process that gathers them."""
+        """Look at a result."""
+        stash = self._session.config.stash
         if report.failed and report.nodeid.startswith(_SMOKE_FILE):
-            self._session.config.stash[_FAILED_SMOKE_CHECKS].append(report.nodeid)
+            stash[_FAILED_SMOKE_CHECKS].append(report.nodeid)
             self._session.shouldstop = "a smoke check failed"
+        seen = _seen(report)
+        if seen is not None:
+            stash[_SEEN].append(seen)
+
+
+def _seen(report: pytest.TestReport) -> Seen | None:
+    properties = dict(report.user_properties)
+    one = properties.get(_REQUIREMENT)
+    # A test is over with its call, or with whatever comes before or after it and goes wrong.
+    if one is None or (report.when != "call" and report.passed):
+        return None
+    return Seen(
+        test=report.nodeid,
+        requirement=str(one),
+        verdict=_verdict_of(report, properties),
+        evidence=_evidence(report, properties),
+        seconds=report.duration,
+    )
+
+
+def _verdict_of(report: pytest.TestReport, properties: dict[str, object]) -> Verdict:
+    if _VERDICT in properties:
+        return Verdict(str(properties[_VERDICT]))
+    if hasattr(report, "wasxfail"):
+        return Verdict.UNEXPECTED_PASS if report.passed else Verdict.KNOWN_FAILURE
+    if report.skipped:
+        return Verdict.NOT_RUN
+    return Verdict.PASSED if report.passed else Verdict.FAILED
+
+
+def _evidence(report: pytest.TestReport, properties: dict[str, object]) -> str:
+    told = str(properties.get(EVIDENCE, ""))
+    if report.skipped and isinstance(report.longrepr, tuple):
+        return str(report.longrepr[2])
+    crash = getattr(report.longrepr, "reprcrash", None)
+    said = str(crash.message) if crash is not None else str(report.longrepr or "")
+    return "\n".join(filter(None, [told, said]))
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Watch the results from the first on."""
-    session.config.pluginmanager.register(SmokeFirst(session))
+    session.config.pluginmanager.register(Gathering(session))
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -110,11 +191,34 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if workeroutput is not None:
         workeroutput["cosmos_deselected"] = session.config.stash[_DESELECTED]
         return
+    config = session.config
     session.exitstatus = suite_exit_code(
         exitstatus,
-        smoke_failed=bool(session.config.stash[_FAILED_SMOKE_CHECKS]),
-        deselected=session.config.stash[_DESELECTED],
+        smoke_failed=bool(config.stash[_FAILED_SMOKE_CHECKS]),
+        deselected=config.stash[_DESELECTED],
+        failed=any(_counts(config, each) for each in judgements(config)),
+        is_broken=any(each.verdict is Verdict.HARNESS_ERROR for each in judgements(config)),
     )
+
+
+def judgements(config: pytest.Config) -> list[Judgement]:
+    """What the run has come to so far."""
+    specification, seen = config.stash[_SPECIFICATION], config.stash[_SEEN]
+    return judge(specification, seen)
+
+
+def _counts(config: pytest.Config, judgement: Judgement) -> bool:
+    strict = bool(config.getoption("cosmos_strict"))
+    return counts_against(judgement, level=_level(config), beyond=adapter_of(config).beyond, strict=strict)
+
+
+def _level(config: pytest.Config) -> Level:
+    named = str(config.getoption("cosmos_level") or Level.MUST.value)
+    try:
+        return Level(named.upper())
+    except ValueError:
+        choices = "|".join(level.value.lower() for level in Level)
+        raise pytest.UsageError(f"--cosmos-level={named}: give one of {choices}.") from None
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -127,15 +231,21 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say in words what the exit code says."""
-    stash = terminalreporter.config.stash
-    failed, deselected = stash[_FAILED_SMOKE_CHECKS], stash[_DESELECTED]
+    """The verdicts, and in words what the exit code says."""
+    config = terminalreporter.config
+    failed, deselected = config.stash[_FAILED_SMOKE_CHECKS], config.stash[_DESELECTED]
     if failed:
         terminalreporter.section("conformance: nothing was judged", red=True)
         terminalreporter.line(
             f"The smoke check {failed[0]} failed, so the environment or the adapter is at fault, not a requirement. "
             f"Repair it and run again (exit code {SuiteExit.SMOKE_FAILED:d})."
         )
+        return
+    found = judgements(config)
+    print_judgements(terminalreporter, found, implementation=config.stash[IMPLEMENTATION].import_root)
+    if any(each.verdict is Verdict.HARNESS_ERROR for each in found):
+        terminalreporter.section("conformance: incomplete", red=True)
+        terminalreporter.line(f"The suite itself failed: no verdict (exit code {SuiteExit.INCOMPLETE:d}).")
     elif deselected:
         terminalreporter.section("conformance: incomplete", yellow=True)
         terminalreporter.line(
@@ -143,19 +253,25 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         )
 
 
-def suite_exit_code(exitstatus: int, *, smoke_failed: bool, deselected: int) -> int:
+def suite_exit_code(
+    exitstatus: int, *, smoke_failed: bool, deselected: int, failed: bool = False, is_broken: bool = False
+) -> int:
     """The exit code of a run: pytest's own, unless the run says nothing about the implementation.
 
     :param exitstatus: pytest's.
     :param deselected: how many checks the user's options left out.
+    :param failed: whether a requirement failed that counts at the level which was asked for.
+    :param is_broken: whether the suite itself failed somewhere.
     """
     if smoke_failed:
         return SuiteExit.SMOKE_FAILED
-    if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
+    if exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED):
+        return int(exitstatus)
+    if failed:
+        return int(pytest.ExitCode.TESTS_FAILED)
+    if is_broken or deselected or exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
         return SuiteExit.INCOMPLETE
-    if exitstatus == pytest.ExitCode.OK and deselected:
-        return SuiteExit.INCOMPLETE
-    return int(exitstatus)
+    return int(pytest.ExitCode.OK)
 
 
 def _airflow_version() -> str:

@@ -1,70 +1,87 @@
-"""What happens in the process in which one task runs? Airflow's own ``dag.test()`` of a DAG with that task alone.
-
-Airflow 3 runs only what it finds as a file in its DAGs folder, so the task is written there as a DAG file, which is
-three lines that call this module.
-"""
+"""What happens in the process of one task? The operator is made and run there, and told to end as Airflow does it."""
 
 from __future__ import annotations
 
-import json
+import itertools
+import os
+import signal
+import sys
 from collections.abc import Mapping
-from datetime import datetime, timezone
-from pathlib import Path
-from typing import Any
+from importlib import import_module
+from types import FrameType
+from typing import TYPE_CHECKING, Any
 
-from .adapter import Task, open_adapter
+from pytest_cosmos_venv import Contender, RunTask
 
-# The file is imported twice, as the script and by Airflow; this module once. Failures of either land here.
-_FAILURES: list[str] = []
+from .adapter import Adapter, Outcome, Task, open_adapter
 
-_DAG_FILE = """\
-# A DAG for Airflow, written by the conformance suite.
-from {module} import make_dag, run_dag
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
-dag = make_dag({adapter!r}, {request!r})
-if __name__ == "__main__":
-    run_dag(dag, {answer!r})
-"""
+_CONTEXT = {"run_id": "conformance"}
 
 
-def write_dag_file(dags: Path, adapter: str, task: Task, answer: Path) -> Path:
-    """Write the task as a DAG file into ``dags``. Run as a script it leaves the outcome in the file ``answer``.
+def work(contender: Contender, adapter: str, tasks: Sequence[Task], variables: Mapping[str, str]) -> Outcome:
+    """What a contender does: its own task of these, to its end.
 
     :param adapter: as ``open_adapter`` takes it.
+    :param tasks: one for each contender; it runs them one after the other where there are more than contenders.
+    :param variables: of the environment, for all of them.
     """
-    request = dags.parent / "task.json"
-    request.write_text(
-        json.dumps({"command": task.command, "profile": dict(task.profile), "arguments": dict(task.arguments)}),
-        encoding="utf-8",
-    )
-    file = dags / "conformance.py"
-    text = _DAG_FILE.format(module=__name__, adapter=adapter, request=str(request), answer=str(answer))
-    file.write_text(text, encoding="utf-8")
-    return file
+    os.environ.update(variables)
+    mine = list(itertools.islice(tasks, contender.index, None, contender.count))
+    outcomes = [open_adapter(adapter).perform(task) for task in mine]
+    return next((outcome for outcome in outcomes if not outcome.succeeded), outcomes[-1])
 
 
-def make_dag(adapter: str, request: str) -> Any:
-    """The Airflow DAG with the one task that ``request`` describes."""
-    from airflow import DAG
+def ask(_: Contender, adapter: str, question: str, arguments: Mapping[str, Any]) -> Any:
+    """What a contender does that answers a question about the implementation: a method of its adapter, plain data back.
 
-    task = Task(**json.loads(Path(request).read_text(encoding="utf-8")))
-    with DAG(
-        dag_id="conformance",
-        schedule=None,
-        start_date=datetime(2024, 1, 1, tzinfo=timezone.utc),
-        default_args={"on_failure_callback": _remember},
-    ) as dag:
-        open_adapter(adapter).make_task(task)
-    return dag
+    :param question: name of a function in ``questions``.
+    """
+    from . import questions
+
+    return getattr(questions, question)(open_adapter(adapter), **arguments)
 
 
-def run_dag(dag: Any, answer: str) -> None:
-    """Run the DAG to its end; what it wrote about itself stands in the standard streams."""
-    state = str(dag.test().state.value)
-    outcome = {"state": state, "exception": _FAILURES[0] if _FAILURES else None}
-    Path(answer).write_text(json.dumps(outcome), encoding="utf-8")
+def run_operator(adapter: Adapter, task: Task) -> Outcome:
+    """Make the operator and run it; SIGTERM meanwhile does what Airflow does with it."""
+    try:
+        operator = adapter.make_task(task)
+    except Exception as error:  # noqa: BLE001 - whatever an implementation raises is what is looked for
+        return Outcome(state="failed", exception=_in_words(error))
+    _obey(operator)
+    if task.under_airflow:
+        seen = RunTask([])(operator)
+        return Outcome(
+            state=seen.state,
+            exception=None if seen.exception is None else _in_words(seen.exception),
+            log=seen.log,
+            xcoms=seen.xcoms,
+            assets=tuple(asset.uri for asset in seen.assets),
+        )
+    try:
+        operator.execute(dict(_CONTEXT))
+    except BaseException as error:  # noqa: BLE001 - as above; on Airflow 2 a kill arrives as an exception of its own
+        name = type(error).__name__
+        return Outcome(state="skipped" if name == "AirflowSkipException" else "failed", exception=_in_words(error))
+    return Outcome(state="success")
 
 
-def _remember(context: Mapping[str, Any]) -> None:
-    error = context.get("exception")
-    _FAILURES.append(f"{type(error).__name__}: {error}")
+def _obey(operator: Any) -> None:
+    """Airflow 3 calls ``on_kill`` in the middle of anything, and goes on; Airflow 2 raises after it."""
+    import airflow
+
+    raises = airflow.__version__.startswith("2.")
+
+    def on_term(_signal: int, _frame: FrameType | None) -> None:
+        print("Task was told to end by SIGTERM.", file=sys.stderr, flush=True)
+        operator.on_kill()
+        if raises:
+            raise import_module("airflow.exceptions").AirflowException("Task received SIGTERM signal")
+
+    signal.signal(signal.SIGTERM, on_term)
+
+
+def _in_words(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"

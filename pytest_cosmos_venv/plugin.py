@@ -23,6 +23,31 @@ _VALUES = (
         "Default: the one that is installed.",
     ),
     (
+        "cosmos-level",
+        "must|should|beyond",
+        "Conformance: requirements of this level and above it decide the exit code. Default: must.",
+    ),
+    (
+        "cosmos-requirement",
+        "IDS",
+        "Conformance: judge only these, such as LOCK-003,SEED-*.",
+    ),
+    (
+        "cosmos-known-failures",
+        "FILE",
+        "Conformance: the implementation's own list of requirements that it fails, which do not count.",
+    ),
+    (
+        "cosmos-report",
+        "DIR",
+        "Conformance: write report.json, report.html and a badge there.",
+    ),
+    (
+        "cosmos-profile",
+        "quick|full",
+        "Conformance: how many free rounds races have, 25 or 200. Default: quick.",
+    ),
+    (
         "cosmos-cache-dir",
         "DIR",
         "Where wheels and databases are kept between runs, relative to the root directory. Default: in pytest's cache.",
@@ -48,6 +73,14 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     for name, metavar, text in _VALUES:
         group.addoption(f"--{name}", metavar=metavar, help=text)
         parser.addini(name.replace("-", "_"), f"As --{name}. {text}")
+    group.addoption(
+        "--cosmos-strict", action="store_true", help="Conformance: a known failure that passes makes the run fail."
+    )
+    group.addoption(
+        "--cosmos-update-known-failures",
+        action="store_true",
+        help="Conformance: write the file of --cosmos-known-failures anew from what failed.",
+    )
     group.addoption(
         "--cosmos-cache-key",
         action="store_true",

@@ -1,0 +1,50 @@
+"""What do the suite's tests ask for? The implementation's adapter and the bench on which it is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pytest_cosmos_venv import AirflowHome, Implementation, TaskRace, Wheelhouse
+
+from .adapter import Adapter, open_adapter
+from .bench import Bench
+
+IMPLEMENTATION = pytest.StashKey[Implementation]()
+EVIDENCE = "cosmos_evidence"
+"""Name of the property under which a test tells what it has seen."""
+
+
+def adapter_of(config: pytest.Config) -> Adapter:
+    """The adapter of the judged implementation."""
+    implementation = config.stash[IMPLEMENTATION]
+    if implementation.adapter_class is None:
+        return open_adapter(implementation.import_root)
+    made: Adapter = implementation.adapter()
+    return made
+
+
+@pytest.fixture(scope="session")
+def adapter(pytestconfig: pytest.Config) -> Adapter:
+    """The judged implementation."""
+    return adapter_of(pytestconfig)
+
+
+@pytest.fixture
+def bench(
+    adapter: Adapter,
+    cosmos_airflow_home: AirflowHome,  # noqa: ARG001 - its database is there for tasks, and put back after them
+    cosmos_wheelhouse: Wheelhouse,
+    cosmos_task_race: TaskRace,
+    tmp_path: Path,
+) -> Bench:
+    """A project, packages, and processes for tasks of the implementation."""
+    return Bench(adapter=adapter, folder=tmp_path, wheelhouse=cosmos_wheelhouse, race=cosmos_task_race)
+
+
+@pytest.fixture
+def evidence(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Tell what was seen, also where the requirement holds: ``evidence("0 of 25 rounds showed two installers")``."""
+    return lambda text: record_property(EVIDENCE, text)

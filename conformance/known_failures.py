@@ -1,0 +1,105 @@
+"""Which failures does an implementation own up to? A text file of its own, a requirement a line.
+
+# id      | reason                      | link                    | until
+LOCK-017  | tasks queue behind dbt      | https://…/issues/12     | 2027-01-31
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from .judging import Judgement, Verdict
+from .requirements import Requirement
+
+KnownFailures = Mapping[str, "KnownFailure"]
+_HEAD = "# requirement | reason | link | until (optional)\n"
+
+
+class KnownFailuresError(Exception):
+    """The file cannot be obeyed; the text names file, line and way out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownFailure:
+    """One line.
+
+    :param until: the last day on which it counts; None: for good.
+    """
+
+    requirement: str
+    reason: str
+    link: str = ""
+    until: date | None = None
+
+    def __str__(self) -> str:
+        words = [self.requirement, self.reason, self.link, "" if self.until is None else self.until.isoformat()]
+        return " | ".join(words).rstrip(" |")
+
+
+def read_known_failures(
+    file: str | None, specification: Mapping[str, Requirement], *, today: date | None = None
+) -> dict[str, KnownFailure]:
+    """The known failures by id.
+
+    :param file: None: there is none.
+    :raises KnownFailuresError: the file cannot be read, or a line of it names no requirement, one twice, no reason, or
+        a day that is over.
+    """
+    if file is None:
+        return {}
+    path = Path(file)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise KnownFailuresError(f"--cosmos-known-failures={file} cannot be read: {error.strerror or error}.") from None
+    found: dict[str, KnownFailure] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        one = _line(f"{file}, line {number}", line)
+        _refuse(one, f"{file}, line {number}", specification, found, today or date.today())  # noqa: DTZ011 - a day
+        found[one.requirement] = one
+    return found
+
+
+def _line(where: str, text: str) -> KnownFailure:
+    words = [word.strip() for word in text.split("|")]
+    requirement, reason, link, until = (*words, "", "", "")[:4]
+    try:
+        day = date.fromisoformat(until) if until else None
+    except ValueError:
+        raise KnownFailuresError(f"{where}: {until!r} is no day: write it as 2027-01-31.") from None
+    return KnownFailure(requirement=requirement, reason=reason, link=link, until=day)
+
+
+def _refuse(
+    one: KnownFailure,
+    where: str,
+    specification: Mapping[str, Requirement],
+    found: Mapping[str, KnownFailure],
+    today: date,
+) -> None:
+    known = specification.get(one.requirement)
+    if known is None or known.level is None:
+        raise KnownFailuresError(
+            f"{where}: {one.requirement!r} is no requirement of this specification. Drop the line."
+        )
+    if one.requirement in found:
+        raise KnownFailuresError(f"{where}: {one.requirement} stands there twice. Drop one of the lines.")
+    if not one.reason:
+        raise KnownFailuresError(f"{where}: {one.requirement} has no reason. Write one after a |.")
+    if one.until is not None and one.until < today:
+        raise KnownFailuresError(
+            f"{where}: {one.requirement} was to be mended until {one.until}. Mend it, or choose another day."
+        )
+
+
+def write_known_failures(file: Path, judgements: Iterable[Judgement], known: KnownFailures) -> None:
+    """Write the file anew: what failed in a run, with the reasons that stood there; what passed is gone."""
+    ill = (Verdict.FAILED, Verdict.KNOWN_FAILURE)
+    failed = [each.requirement.id for each in judgements if each.verdict in ill]
+    lines = [str(known.get(each) or KnownFailure(requirement=each, reason="not looked into yet")) for each in failed]
+    file.write_text(_HEAD + "".join(f"{line}\n" for line in lines), encoding="utf-8")

@@ -1,0 +1,137 @@
+"""What is required? ``SPEC.md``, read: each requirement's id, level, sentence, sources and needs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SPECIFICATION = Path(__file__).with_name("SPEC.md")
+MARK = "cosmos_requirement"
+
+_HEAD = re.compile(r"### (?P<id>[A-Z]+-\d{3}) \((?P<level>MUST|SHOULD|BEYOND|withdrawn)\)")
+_FACT = re.compile(r"- (?P<name>source|needs|depends on): (?P<text>.+)")
+
+
+class Level(str, Enum):
+    """How binding a requirement is. The order is that of the option ``--cosmos-level``."""
+
+    MUST = "MUST"
+    SHOULD = "SHOULD"
+    BEYOND = "BEYOND"
+
+    @property
+    def rank(self) -> int:
+        return list(Level).index(self)
+
+
+class SpecificationError(Exception):
+    """``SPEC.md`` contradicts itself; the text names the line's requirement and what is wrong."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Requirement:
+    """One numbered sentence that is true or false of an implementation.
+
+    :param level: None: it is withdrawn, and its sentence says why.
+    :param sources: what it follows from, as Markdown, each with a quoted sentence.
+    :param needs: capabilities without which it does not apply.
+    :param depends_on: ids; where one of them failed, a failure of this one is listed under it.
+    """
+
+    id: str
+    level: Level | None
+    sentence: str
+    sources: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    depends_on: tuple[str, ...] = ()
+
+    @property
+    def area(self) -> str:
+        return self.id.partition("-")[0]
+
+
+def requirement(requirement_id: str) -> Callable[..., pytest.MarkDecorator]:
+    """Mark a test as one that shows whether this requirement holds.
+
+    :param requirement_id: such as ``LOCK-003``.
+    """
+    mark: Callable[..., pytest.MarkDecorator] = getattr(pytest.mark, MARK)(requirement_id)
+    return mark
+
+
+def read_specification(text: str | None = None) -> dict[str, Requirement]:
+    """All requirements by id, withdrawn ones too, in the order of the document.
+
+    :param text: a document; that of this suite without one.
+    :raises SpecificationError: an id stands there twice, or a requirement lacks its sentence or its source, or depends
+        on one that there is not.
+    """
+    document = SPECIFICATION.read_text(encoding="utf-8") if text is None else text
+    found: dict[str, Requirement] = {}
+    for one in map(_read, _blocks(document)):
+        if one.id in found:
+            raise SpecificationError(f"{one.id} stands there twice: an id is for ever, and one requirement's.")
+        found[one.id] = one
+    _check(found.values(), found)
+    return found
+
+
+def _blocks(document: str) -> Iterable[list[str]]:
+    block: list[str] | None = None
+    for line in document.splitlines():
+        if line.startswith("#"):
+            if block is not None:
+                yield block
+            block = [line] if _HEAD.fullmatch(line) else None
+        elif block is not None:
+            block.append(line)
+    if block is not None:
+        yield block
+
+
+def _read(block: list[str]) -> Requirement:
+    head = _HEAD.fullmatch(block[0])
+    assert head is not None
+    facts: dict[str, list[str]] = {"source": [], "needs": [], "depends on": []}
+    sentence: list[str] = []
+    into = sentence
+    for line in block[1:]:
+        if fact := _FACT.fullmatch(line):
+            into = facts[fact["name"]]
+            into.append(fact["text"])
+        elif line.startswith("  ") and into is not sentence:
+            into[-1] += f" {line.strip()}"
+        elif line.strip():
+            into.append(line.strip())
+    return Requirement(
+        id=head["id"],
+        level=None if head["level"] == "withdrawn" else Level(head["level"]),
+        sentence=" ".join(sentence),
+        sources=tuple(facts["source"]),
+        needs=_words(facts["needs"]),
+        depends_on=_words(facts["depends on"]),
+    )
+
+
+def _words(lines: list[str]) -> tuple[str, ...]:
+    return tuple(word.strip("` ") for line in lines for word in line.split(",") if word.strip("` "))
+
+
+def _check(found: Iterable[Requirement], known: Mapping[str, Requirement]) -> None:
+    for one in found:
+        if not one.sentence:
+            raise SpecificationError(f"{one.id} has no sentence.")
+        if one.level is not None and not one.sources:
+            raise SpecificationError(f"{one.id} has no source: say what it follows from.")
+        strange = [each for each in one.depends_on if each not in known]
+        if strange:
+            raise SpecificationError(f"{one.id} depends on {', '.join(strange)}, which there is not.")
