@@ -4,6 +4,10 @@
 
 CPU seconds of a process that has imported everything and does nothing else, the least of the rounds; what is compared
 takes turns. No Airflow object is made. The table is stored, but for ``--only`` and ``--quick``.
+
+Each model has two tests and three parents among the 1,500 models before it, every twentieth has the tag ``t``, and
+``x`` is one that nearly all others come after: the shape of which astronomer-cosmos 1.15 was seen to take ten seconds
+each for ``@x`` and ``tag:t+1`` of 5,000 models.
 """
 
 from __future__ import annotations
