@@ -25,6 +25,7 @@ from cosmos_venv.guarded import Cancellation
 class ProjectPackages:
     """The packages of one project for one dbt.
 
+    :param environment: what ``env_var()`` in ``dbt_project.yml`` sees; None: this process's environment.
     :param digest: equal where ``dbt deps`` would install the same; None: nothing is kept.
     :param stores: where installations are looked for, in this order; the first that can be used gets new ones.
     :param max_age: seconds for which an installation without a ``package-lock.yml`` is used.
@@ -32,6 +33,7 @@ class ProjectPackages:
     """
 
     project_dir: Path
+    environment: Mapping[str, str] | None = None
     digest: str | None = None
     stores: tuple[PackageStore, ...] = ()
     max_age: float = 0.0
@@ -52,7 +54,7 @@ class ProjectPackages:
         :param report: gets lines for the task's log.
         :raises CommandKilled: when ``cancellation`` was requested while another task installed.
         """
-        folder = place / read_dbt_project(self.project_dir).packages_folder
+        folder = place / read_dbt_project(self.project_dir, environment=self.environment).packages_folder
         # An absolute packages-install-path is the user's own place: dbt installs there, and nothing is linked.
         if self.digest is None or not self.stores or not folder.is_relative_to(place):
             install()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -23,6 +22,7 @@ from cosmos_venv.dbt.workspace import descriptors_of, workspace
 from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException, VirtualenvError
 from cosmos_venv.guarded import Cancellation
 from cosmos_venv.project.dbt_ls import ls_arguments, variables_of
+from cosmos_venv.project.environment import environment_of, given_env_vars
 from cosmos_venv.started_guard import started_ahead
 
 if TYPE_CHECKING:
@@ -71,10 +71,10 @@ def run_dbt_ls(graph: DbtGraph, dbt: DbtInstallation, profile: Path, secrets: Ma
     variables = variables_of(graph)
     has_deps = wants_deps(graph)
     parsed = _parsed_project(graph, profile, variables, dbt) if graph.project.partial_parse else None
-    with started_ahead(), workspace(project_dir, install_deps=has_deps, parsed=parsed) as place:
+    env = {**environment_of_dbt(graph, dbt), **secrets}
+    with started_ahead(), workspace(project_dir, install_deps=has_deps, parsed=parsed, environment=env) as place:
         flags = ["--project-dir", str(place), *graph.profile_config.flags(profile)]
-        env = {**environment_of(graph, dbt), **secrets}
-        outputs = Outputs.of(place, named_folders(env, graph.render_config.env_vars or graph.project.env_vars or {}))
+        outputs = Outputs.of(place, named_folders(env, given_env_vars(graph)))
         env = outputs.variables(env)
         deps = ["deps", *flags, *vars_flags(variables)]
         arguments = ls_arguments(graph.render_config, graph.project, dbt_vars=variables)
@@ -104,6 +104,7 @@ def _parsed_project(
         profiles_yml,
         target_name=graph.profile_config.target_name,
         variables=variables,
+        env=environment_of(graph),
         which_dbt=dbt.identity,
     )
 
@@ -135,10 +136,9 @@ def _run(
     return result.full_output
 
 
-def environment_of(graph: DbtGraph, dbt: DbtInstallation) -> dict[str, str]:
+def environment_of_dbt(graph: DbtGraph, dbt: DbtInstallation) -> dict[str, str]:
     """The environment variables of ``dbt ls``, without those of the profile."""
-    given = graph.render_config.env_vars or graph.project.env_vars or {}
-    env = {**os.environ, **{name: str(value) for name, value in given.items()}}
+    env = environment_of(graph)
     return managed.without_worker_python(env) if dbt.is_managed else env
 
 
