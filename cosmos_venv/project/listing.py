@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from cosmos_venv import managed, settings
 from cosmos_venv.compat import variable
 from cosmos_venv.dbt.env_vars import env_vars_named_in
-from cosmos_venv.dbt.package_files import LOCK_FILE, local_package, read_package_files
+from cosmos_venv.dbt.package_files import local_package, read_package_files
 from cosmos_venv.dbt.project_file import read_dbt_project
 from cosmos_venv.dbt.state import NAMES
 from cosmos_venv.exceptions import CosmosLoadDbtException
@@ -26,6 +26,7 @@ from cosmos_venv.project.fingerprint import fingerprint
 from cosmos_venv.project.kept_listings import KeptListings
 from cosmos_venv.project.ls_process import (
     DbtInstallation,
+    Said,
     environment_of_dbt,
     installation,
     run_dbt_ls,
@@ -72,7 +73,7 @@ def list_nodes(graph: DbtGraph, *, only_kept: bool = False) -> Listing:
                 raise CosmosLoadDbtException(_nothing_kept(graph, is_kept_at_all=kept is not None))
             return Listing(lines=lines, was_kept=True, version=kept.version if kept else None)
         if kept is None:
-            return Listing(lines=ask(), was_kept=False)
+            return Listing(lines=ask().lines, was_kept=False)
         return _in_turn(graph, kept, ask=ask, digest=digest)
 
 
@@ -86,7 +87,7 @@ def version_of_listing(graph: DbtGraph) -> str | None:
 
 
 @contextmanager
-def _asked(graph: DbtGraph) -> Iterator[tuple[Callable[[], list[str]], Callable[[], str | None], KeptListings | None]]:
+def _asked(graph: DbtGraph) -> Iterator[tuple[Callable[[], Said], Callable[[], str | None], KeptListings | None]]:
     """Within this block dbt and its profile are there: what asks it, what its answer depends on, and what is kept."""
     assert graph.profile_config is not None  # noqa: S101 - DbtGraph.load has refused that
     uses_mock = graph.render_config.enable_mock_profile
@@ -99,7 +100,7 @@ def _asked(graph: DbtGraph) -> Iterator[tuple[Callable[[], list[str]], Callable[
 
 
 def _in_turn(
-    graph: DbtGraph, kept: KeptListings, *, ask: Callable[[], list[str]], digest: Callable[[], str | None]
+    graph: DbtGraph, kept: KeptListings, *, ask: Callable[[], Said], digest: Callable[[], str | None]
 ) -> Listing:
     wait = managed.seconds_for_a_parse()
     with kept.files.turn(kept.digest, wait=wait, report=_report_waiting) as has_turn:
@@ -113,12 +114,12 @@ def _in_turn(
             lines = kept.read_elsewhere()
         if lines is not None:
             return Listing(lines=lines, was_kept=True, version=kept.version)
-        lines = ask()
+        said = ask()
         if digest() != kept.digest:  # a deployment in between: nobody knows which of the two dbt has read
             logger.info("The project has changed while dbt ls ran; its answer is not kept.")
-            return Listing(lines=lines, was_kept=False)
-        kept.write(lines)
-        return Listing(lines=lines, was_kept=False, version=kept.version)
+            return Listing(lines=said.lines, was_kept=False)
+        kept.write(said.lines, is_pinned=said.is_pinned)
+        return Listing(lines=said.lines, was_kept=False, version=kept.version)
 
 
 def _kept_listings(graph: DbtGraph, dbt: DbtInstallation, profile: Path) -> KeptListings | None:
@@ -127,11 +128,10 @@ def _kept_listings(graph: DbtGraph, dbt: DbtInstallation, profile: Path) -> Kept
     digest = None if files is None else _digest(graph, dbt, profile)
     if files is None or digest is None:
         return None
-    is_pinned = not wants_deps(graph) or (graph.project_path / LOCK_FILE).is_file()
     return KeptListings(
         digest=digest,
         files=files,
-        max_age=None if is_pinned else settings.packages_max_age,
+        max_age=settings.packages_max_age if wants_deps(graph) else None,
         remote=managed.remote_listings(),
     )
 

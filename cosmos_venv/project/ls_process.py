@@ -15,7 +15,8 @@ from cosmos_venv.constants import ExecutionMode
 from cosmos_venv.dbt.command import vars_flags
 from cosmos_venv.dbt.installed import identity_of, packages_beside
 from cosmos_venv.dbt.outputs import Outputs, downloading_in_place, named_folders
-from cosmos_venv.dbt.package_files import has_packages
+from cosmos_venv.dbt.package_files import LOCK_FILE, has_packages
+from cosmos_venv.dbt.packages import is_pinned
 from cosmos_venv.dbt.process import run_dbt
 from cosmos_venv.dbt.results import Artifacts, failure_text
 from cosmos_venv.dbt.workspace import descriptors_of, workspace
@@ -52,13 +53,23 @@ class DbtInstallation:
         return [self.identity, packages_beside(self.executable) if self.is_managed else self.executable]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    """:param lines: what dbt has written.
+    :param is_pinned: whether it would say so tomorrow too: no packages were installed but those that a lock file pins.
+    """
+
+    lines: list[str]
+    is_pinned: bool
+
+
 def wants_deps(graph: DbtGraph) -> bool:
     """Whether ``dbt deps`` is to install packages first."""
     given = graph.render_config.dbt_deps
     return (graph.project.install_dbt_deps if given is None else given) and has_packages(graph.project_path)
 
 
-def run_dbt_ls(graph: DbtGraph, dbt: DbtInstallation, profile: Path, secrets: Mapping[str, str]) -> list[str]:
+def run_dbt_ls(graph: DbtGraph, dbt: DbtInstallation, profile: Path, secrets: Mapping[str, str]) -> Said:
     """The lines of ``dbt ls`` for the graph's project and selection: what dbt says now.
 
     :param dbt: that of ``installation``.
@@ -92,7 +103,7 @@ def run_dbt_ls(graph: DbtGraph, dbt: DbtInstallation, profile: Path, secrets: Ma
             lines = _run(dbt, [*arguments, *flags], env, place, artifacts, keep_open)
         if parsed is not None:
             parsed.keep(artifacts)
-        return lines
+        return Said(lines=lines, is_pinned=not has_deps or is_pinned(project_dir, place / LOCK_FILE))
 
 
 def _parsed_project(
