@@ -22,6 +22,8 @@ _READ = (".sql", ".py", ".yml", ".yaml", ".md")
 _NAMED = (".csv",)
 _NEVER_READ = {".git", "__pycache__"}
 _WRITTEN = {"logs", "target"}  # by dbt, beside dbt_project.yml
+NOT_READ = frozenset(_NEVER_READ | _WRITTEN)
+"""Folders of the project of which nothing counts."""
 _OF_THE_USER = ".user.yml"  # which dbt writes beside profiles.yml the first time
 
 
@@ -94,7 +96,7 @@ def _files(project_dir: Path, left_out: Collection[str]) -> Iterator[_File]:
     for folder, below, names in os.walk(project_dir, followlinks=True):
         inside = os.path.relpath(folder, project_dir)
         prefix = "" if inside == "." else f"{inside}/"
-        not_read = _NEVER_READ if prefix else _NEVER_READ | _WRITTEN
+        not_read = _NEVER_READ if prefix else NOT_READ
         below[:] = [
             name
             for name in below

@@ -29,6 +29,8 @@ def version_of(graph: DbtGraph, *, only_files: bool = False) -> str | None:
     method = graph.load_method
     if method in (LoadMode.DBT_LS, LoadMode.DBT_LS_CACHE):
         return None if only_files else _version_of_listing(graph)
+    if method is LoadMode.CUSTOM:
+        return _version_of_files(graph)
     read = {LoadMode.DBT_MANIFEST: graph.project.manifest_path, LoadMode.DBT_LS_FILE: graph.render_config.dbt_ls_path}
     path = read.get(method)
     # What lies elsewhere would have to be asked for, and the artifacts of another run count as well.
@@ -46,6 +48,17 @@ def _version_of_listing(graph: DbtGraph) -> str | None:
     from cosmos_venv.project.listing import version_of_listing
 
     return version_of_listing(graph) if graph.profile_config is not None and graph.project_path.is_dir() else None
+
+
+def _version_of_files(graph: DbtGraph) -> str | None:
+    from cosmos_venv.project.files_version import facts_of_files
+
+    facts = facts_of_files(graph)
+    return (
+        None
+        if facts is None
+        else hashlib.sha256(json.dumps([LoadMode.CUSTOM.value, *facts], default=str).encode()).hexdigest()
+    )
 
 
 def _content(path: Path) -> bytes:
