@@ -40,10 +40,7 @@ CHANGES: dict[str, Callable[[Path, pytest.MonkeyPatch], object]] = {
     "a model": lambda project, _: append(project / "models" / "asking.sql", "-- x"),
     "a property": lambda project, _: (project / "models" / "more.yaml").write_text("models: []"),
     "a seed more": lambda project, _: (project / "seeds" / "more.csv").write_text("id"),
-    "a package": lambda project, _: (
-        (project / "dbt_packages" / "more").mkdir(parents=True)
-        or (project / "dbt_packages" / "more" / "dbt_project.yml").write_text("name: more")
-    ),
+    "a package": lambda project, _: append(project / "dbt_packages" / "more" / "dbt_project.yml", "name: more"),
     "dbt_project.yml": lambda project, _: append(project / "dbt_project.yml", "\n# x\n"),
     "a variable that is asked for": lambda _, env: env.setenv("HARBOR", "north"),
 }
@@ -80,9 +77,8 @@ UNTOLD: dict[str, Callable[[Path], object]] = {
     "packages beside the project": lambda project: append(
         project / "dbt_project.yml", "\npackages-install-path: ../packages\n"
     ),
-    "a package with models elsewhere": lambda project: (
-        (project / "dbt_packages" / "more").mkdir(parents=True)
-        or (project / "dbt_packages" / "more" / "dbt_project.yml").write_text("name: more\nmodel-paths:\n  - /shared\n")
+    "a package with models elsewhere": lambda project: append(
+        project / "dbt_packages" / "more" / "dbt_project.yml", "name: more\nmodel-paths:\n  - /shared\n"
     ),
 }
 
