@@ -39,23 +39,26 @@ def _evaluate(graph: SelectionGraph, part: Part) -> tuple[set[int], set[int]]:
 def _reached(graph: SelectionGraph, criterion: Criterion) -> set[int]:
     relations = graph.relations
     found = relations.numbers_of(find(graph, criterion))
-    reached = found
+    reached = set(found)
     if criterion.childrens_parents:
-        reached = relations.with_ancestors(found | relations.descendants(found))
+        reached |= relations.descendants(found)
+        relations.add_ancestors(reached)
     if criterion.parents != 0:
-        reached = reached | relations.ancestors(found, criterion.parents)
+        reached |= relations.ancestors(found, criterion.parents)
     if criterion.children != 0:
-        reached = reached | relations.descendants(found, criterion.children)
+        reached |= relations.descendants(found, criterion.children)
     return reached
 
 
 def _with_tests(graph: SelectionGraph, selected: set[int], mode: TestIndirectSelection) -> tuple[set[int], set[int]]:
+    """:param selected: gets the tests, for it may be large."""
     if mode is TestIndirectSelection.EMPTY:
         return selected, set()
     relations = graph.relations
     tests = relations.tests_of(selected)
     if mode is TestIndirectSelection.EAGER:
-        return selected | tests, set()
+        selected |= tests
+        return selected, set()
     there = selected
     if mode is TestIndirectSelection.BUILDABLE:
         sources = relations.numbers_of(unique_id for unique_id, _ in graph.of_type("source"))

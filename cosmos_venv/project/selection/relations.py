@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import accumulate, chain, pairwise
 from typing import cast
@@ -58,24 +59,24 @@ class Relations:
 
     def ancestors(self, nodes: Iterable[int], steps: int | None = None) -> set[int]:
         """What comes before them, that many steps up (None: all); of the nodes themselves those that do."""
-        return _walk(self._parents, nodes, steps)
+        return _walk(self._parents.__getitem__, nodes, steps)
 
     def descendants(self, nodes: Iterable[int], steps: int | None = None) -> set[int]:
         """What comes after them, that many steps down (None: all); of the nodes themselves those that do."""
-        return _walk(self._children, nodes, steps)
+        return _walk(self._children.get, nodes, steps)
 
-    def with_ancestors(self, nodes: set[int]) -> set[int]:
-        """They and all that comes before them, which is less work than to ask which of them do."""
-        found = set(nodes)
+    def add_ancestors(self, nodes: set[int]) -> None:
+        """Put all that comes before them among them, which is less work than to ask which of them do."""
         layer = nodes
         while layer:
-            layer = _neighbours(self._parents, layer) - found
-            found |= layer
-        return found
+            layer = _neighbours(self._parents.__getitem__, layer)
+            layer -= nodes
+            nodes |= layer
 
     @cached_property
-    def _children(self) -> list[list[int]]:
-        children: list[list[int]] = [[] for _ in self._ids]
+    def _children(self) -> dict[int, list[int]]:
+        """Of those that have any."""
+        children: defaultdict[int, list[int]] = defaultdict(list)
         for child, parents in enumerate(self._parents):
             for parent in parents:
                 children[parent].append(child)
@@ -86,15 +87,17 @@ def _without_none(parts: Iterable[Iterable[int | None]]) -> list[list[int]]:
     return [[number for number in part if number is not None] for part in parts]
 
 
-def _walk(neighbours: Sequence[list[int]], nodes: Iterable[int], steps: int | None) -> set[int]:
+def _walk(neighbours: Callable[[int], list[int] | None], nodes: Iterable[int], steps: int | None) -> set[int]:
     found: set[int] = set()
     layer = set(nodes)
     while layer and (steps is None or steps > 0):
-        layer = _neighbours(neighbours, layer) - found
+        # In place: a copy of a large set is a megabyte that the kernel gives page by page.
+        layer = _neighbours(neighbours, layer)
+        layer -= found
         found |= layer
         steps = None if steps is None else steps - 1
     return found
 
 
-def _neighbours(neighbours: Sequence[list[int]], nodes: Iterable[int]) -> set[int]:
-    return set(chain.from_iterable(map(neighbours.__getitem__, nodes)))
+def _neighbours(neighbours: Callable[[int], list[int] | None], nodes: Iterable[int]) -> set[int]:
+    return set(chain.from_iterable(filter(None, map(neighbours, nodes))))
