@@ -1,9 +1,10 @@
 """What does it cost to load a dbt project and to select from it, beside its JSON and astronomer-cosmos? Prints a table.
 
-    .venv/bin/python -m benchmarks.loading [--only growth] [--rounds 20] [--quick]
+    .venv/bin/python -m benchmarks.loading [--only growth] [--rounds 10] [--quick]
 
 CPU seconds of a process that has imported everything and does nothing else, the least of the rounds; what is compared
-takes turns. No Airflow object is made. The table is stored, but for ``--only`` and ``--quick``.
+takes turns. No Airflow object is made. It takes some seven minutes. The table is stored, but for ``--only`` and
+``--quick``.
 
 Each model has two tests and three parents among the 1,500 models before it, every twentieth has the tag ``t``, and
 ``x`` is one that nearly all others come after: the shape of which astronomer-cosmos 1.15 was seen to take ten seconds
@@ -265,7 +266,7 @@ MEASUREMENTS: dict[str, Callable[[Bench], list[Row]]] = {
 def main() -> int:
     """Measure, print, store; 1 when a promise is not kept."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=20, help="how often each figure is taken (default 20)")
+    parser.add_argument("--rounds", type=int, default=10, help="how often each figure is taken (default 10)")
     parser.add_argument("--only", choices=MEASUREMENTS, help="this measurement alone; nothing is stored then")
     parser.add_argument(
         "--quick", action="store_true", help="few rounds of small projects, to see that it runs; nothing is stored"
