@@ -393,6 +393,22 @@ def test_a_file_of_dbt_ls_is_enough_too(
     assert made_of(parse_in_worker(monkeypatch, file, "harbor", "stg_vessels_run")) == {"stg_vessels_run"}
 
 
+@pytest.mark.filterwarnings("ignore:LoadMode.CUSTOM")
+def test_the_files_of_a_project_that_have_not_changed_are_enough_too(
+    dag_file: DagFile, tmp_path: Path, cosmos_fake_venv: FakeVenv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(shutil.copytree(RECORDED, tmp_path / "files" / RECORDED.name))
+    file = dag_file(BY_DBT_LS.format(dbt=str(cosmos_fake_venv.dbt), mode="CUSTOM", ls_path=None), folder)
+    whole = parse(file, "harbor")
+
+    dag = parse_in_worker(monkeypatch, file, "harbor", "stg_vessels_run")
+
+    assert made_of(dag) == {"stg_vessels_run"}
+    assert facts(dag.task_dict["stg_vessels_run"]) == facts(whole.task_dict["stg_vessels_run"])
+    (folder / "models" / "more.sql").write_text("select 1")
+    assert made_of(parse_in_worker(monkeypatch, file, "harbor", "stg_vessels_run")) > {"stg_vessels_run", "more_run"}
+
+
 def test_a_mapped_group_is_made_whole(dag_file: DagFile, monkeypatch: pytest.MonkeyPatch) -> None:
     file = dag_file("""
         from airflow.sdk import task_group

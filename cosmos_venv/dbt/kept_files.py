@@ -63,14 +63,17 @@ class KeptFiles:
         is_young = max_age is None or time.time() - written / 1e9 <= max_age
         return written if is_young and is_private(self.folder) else None
 
-    def mapped(self, digest: str) -> mmap | None:
-        """What is kept under the digest, without reading it; None when there is nothing."""
+    def mapped(self, digest: str, *, max_age: float | None = None) -> mmap | None:
+        """What is kept under the digest, without reading it; None when there is nothing.
+
+        :param max_age: as for ``read``.
+        """
         try:
             with self.path(digest).open("rb") as file:
                 age = time.time() - os.fstat(file.fileno()).st_mtime
-                if not is_private(self.folder):
+                if not is_private(self.folder) or (max_age is not None and age > max_age):
                     return None
-                if age > _REFRESHED_SECONDS:
+                if max_age is None and age > _REFRESHED_SECONDS:
                     os.utime(file.fileno())
                 return mmap(file.fileno(), 0, access=ACCESS_READ)
         except (OSError, ValueError):  # an empty file cannot be mapped

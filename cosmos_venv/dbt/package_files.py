@@ -8,18 +8,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from cosmos_venv.dbt.env_vars import env_vars_named_in
 from cosmos_venv.yaml_text import load_yaml
 
 PACKAGE_FILES = ("packages.yml", "dependencies.yml")
 LOCK_FILE = "package-lock.yml"
 
-_ENV_VAR = re.compile(r"\benv_var\b")
-_NAMED_ENV_VAR = re.compile(r"""\benv_var\(\s*(['"])([^'"]+)\1""")
 # Credentials, in dbt's own convention. Another password installs the same packages.
 _UNCOUNTED_PREFIX = "DBT_ENV_SECRET"
 _HUB = "DBT_PACKAGE_HUB_URL"
@@ -45,8 +43,8 @@ class PackageFiles:
         :param env: what ``env_var()`` sees; the variables that the files name count, except dbt's secret ones.
         """
         text = "\n".join(content for path, content in self.contents.items() if not path.endswith("dbt_project.yml"))
-        named = [name for _, name in _NAMED_ENV_VAR.findall(text)]
-        if not self.is_known or len(named) != len(_ENV_VAR.findall(text)):
+        named = env_vars_named_in(text.encode())
+        if not self.is_known or named is None:
             return None
         counting = sorted({_HUB, *(name for name in named if not name.startswith(_UNCOUNTED_PREFIX))})
         key = [

@@ -25,6 +25,7 @@ from cosmos_venv.guarded import Cancellation
 class ProjectPackages:
     """The packages of one project for one dbt.
 
+    :param environment: what ``env_var()`` in ``dbt_project.yml`` sees; None: this process's environment.
     :param digest: equal where ``dbt deps`` would install the same; None: nothing is kept.
     :param stores: where installations are looked for, in this order; the first that can be used gets new ones.
     :param max_age: seconds for which an installation without a ``package-lock.yml`` is used.
@@ -32,6 +33,7 @@ class ProjectPackages:
     """
 
     project_dir: Path
+    environment: Mapping[str, str] | None = None
     digest: str | None = None
     stores: tuple[PackageStore, ...] = ()
     max_age: float = 0.0
@@ -52,7 +54,7 @@ class ProjectPackages:
         :param report: gets lines for the task's log.
         :raises CommandKilled: when ``cancellation`` was requested while another task installed.
         """
-        folder = place / read_dbt_project(self.project_dir).packages_folder
+        folder = place / read_dbt_project(self.project_dir, environment=self.environment).packages_folder
         # An absolute packages-install-path is the user's own place: dbt installs there, and nothing is linked.
         if self.digest is None or not self.stores or not folder.is_relative_to(place):
             install()
@@ -106,14 +108,7 @@ class ProjectPackages:
     def _is_current(self, began: float, kept: KeptPackages) -> bool:
         """Whether it is pinned, young, or was installed while we waited: ours would be no newer then."""
         age = time.time() - kept.published_at
-        return abs(age) < self.max_age or kept.published_at >= began or self._is_pinned(kept)
-
-    def _is_pinned(self, kept: KeptPackages) -> bool:
-        """Whether dbt has taken the project's lock file as it is. One that does not fit packages.yml it writes anew."""
-        try:
-            return (self.project_dir / LOCK_FILE).read_bytes() == kept.lock_file.read_bytes()
-        except OSError:
-            return False
+        return abs(age) < self.max_age or kept.published_at >= began or is_pinned(self.project_dir, kept.lock_file)
 
     def _publish(self, digest: str, store: PackageStore, place: Path, folder: Path) -> None:
         paths = {local_package(place, path): path for path in read_package_files(self.project_dir).local}
@@ -121,6 +116,17 @@ class ProjectPackages:
         if set(links.values()) != set(paths):
             return  # dbt has done something with local packages that we do not know
         store.publish(digest, folder, place / LOCK_FILE, _as_written(links, paths))
+
+
+def is_pinned(project_dir: Path, lock_file: Path) -> bool:
+    """Whether dbt has taken the project's lock file as it is. One that does not fit packages.yml it writes anew.
+
+    :param lock_file: as ``dbt deps`` has left it where it ran.
+    """
+    try:
+        return (project_dir / LOCK_FILE).read_bytes() == lock_file.read_bytes()
+    except OSError:
+        return False
 
 
 def _as_written(links: Mapping[str, Path], paths: Mapping[Path, str]) -> dict[str, str]:

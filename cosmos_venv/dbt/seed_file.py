@@ -64,15 +64,17 @@ def find_seed(
     project = read_dbt_project(project_dir, environment=environment)
     if package is None or project.name in (None, package):
         return _below(project_dir, project, PurePath(original_file_path))
-    folder = _installed(project_dir, package) if installs_packages else project_dir / project.packages_folder / package
+    folder = project_dir / project.packages_folder / package
+    if installs_packages:
+        folder = _installed(project_dir, package, environment)
     return _below(folder, read_dbt_project(folder, environment=environment), PurePath(original_file_path))
 
 
-def _installed(project_dir: Path, package: str) -> Path:
+def _installed(project_dir: Path, package: str, environment: Mapping[str, str] | None) -> Path:
     """Where a local package stands, to which ``dbt deps`` makes a link."""
     for path in read_package_files(project_dir).local:
         folder = local_package(project_dir, path)
-        if read_dbt_project(folder).name == package:
+        if read_dbt_project(folder, environment=environment).name == package:
             return folder
     raise CosmosLoadDbtException(
         f"the package {package!r} is no local one, and `dbt deps` installs it only when the task runs (install_deps)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePath
 
@@ -27,6 +27,7 @@ def workspace(
     copies_packages: bool = False,
     manifest: Path | None = None,
     parsed: ParsedProject | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[Path]:
     """A folder that is the project for one invocation, gone afterwards.
 
@@ -34,6 +35,7 @@ def workspace(
     :param copies_packages: where it will not, the packages folder is a copy and no link.
     :param manifest: a file that dbt finds as ``target/manifest.json``.
     :param parsed: the parse file to offer dbt; None: dbt parses everything.
+    :param environment: what ``env_var()`` in ``dbt_project.yml`` sees; None: this process's environment.
     :raises CosmosValueError: when ``project_dir`` is no dbt project, or the manifest is not there.
     :raises CosmosLoadDbtException: when its dbt_project.yml cannot be read.
     """
@@ -42,7 +44,7 @@ def workspace(
     neighbours: list[Path] = []
     packages_folder = ""
     if install_deps or copies_packages:
-        packages_folder = os.path.normpath(read_dbt_project(project_dir).packages_folder)
+        packages_folder = os.path.normpath(read_dbt_project(project_dir, environment=environment).packages_folder)
         left_out.add(PurePath(packages_folder))
     if install_deps:
         local = read_package_files(project_dir).local

@@ -30,11 +30,13 @@ def parsed_project(
     *,
     target_name: str,
     variables: Mapping[str, Any] | str | None,
+    env: Mapping[str, str],
     which_dbt: str,
     folder: Path | None = None,
 ) -> ParsedProject:
     """The parse file that a command of this project is offered and leaves to the next one.
 
+    :param env: the environment variables of the dbt command.
     :param which_dbt: a text that differs where the dbt may be another one.
     :param folder: where it is kept, instead of below the cache folder.
     :raises CosmosLoadDbtException: when the project's dbt_project.yml cannot be read.
@@ -42,7 +44,7 @@ def parsed_project(
     if not (settings.enable_cache and settings.enable_cache_partial_parse):
         return ParsedProject(project_dir=project_dir)
     # The project's name and not its path: Airflow 3 gives each version of a bundle another one.
-    project_name = read_dbt_project(project_dir).name or project_dir.name
+    project_name = read_dbt_project(project_dir, environment=env).name or project_dir.name
     profile = profiles_yml.read_text(encoding="utf-8", errors="replace") if profiles_yml.is_file() else ""
     key = [project_name, profile, target_name, vars_text(variables) or "", which_dbt]
     return ParsedProject(project_dir=project_dir, kept=kept_file(folder or cache_dir(), key))
@@ -69,13 +71,14 @@ def project_packages(
     :param which_dbt: a text that differs where the dbt may be another one.
     """
     if not settings.enable_cache:
-        return ProjectPackages(project_dir=project_dir)
+        return ProjectPackages(project_dir=project_dir, environment=env)
     foreground = foreground_builds.get()
     if foreground is not None and foreground.directory is not None:
         virtualenv_dir = foreground.directory
     files = read_package_files(project_dir)
     return ProjectPackages(
         project_dir=project_dir,
+        environment=env,
         digest=files.digest(variables=vars_text(variables) or "", env=env, which_dbt=which_dbt),
         stores=_package_stores(virtualenv_dir),
         max_age=settings.packages_max_age,

@@ -120,8 +120,8 @@ class LocalRun(DbtInvocation):
             self._dbt_ready(),
         ):
             which_dbt = self._which_dbt(executable, mode)
-            parsed = self._parsed_project(profile, which_dbt)
-            with self._workspace(parsed, wants_deps=wants_deps) as place:
+            parsed = self._parsed_project(profile, env, which_dbt)
+            with self._workspace(parsed, env, wants_deps=wants_deps) as place:
                 flags = ["--project-dir", str(place), *self.profile_config.flags(profile)]
                 command = [executable, *cmd[1:], *flags, *self._state_flags(context, place)]
                 outputs = Outputs.of(place, named_folders(env, self.env or {}), command)
@@ -149,7 +149,9 @@ class LocalRun(DbtInvocation):
                 self._settle(result, outcome)
         return result
 
-    def _workspace(self, parsed: ParsedProject | None, *, wants_deps: bool) -> AbstractContextManager[Path]:
+    def _workspace(
+        self, parsed: ParsedProject | None, env: Mapping[str, str], *, wants_deps: bool
+    ) -> AbstractContextManager[Path]:
         from cosmos_venv.dbt.workspace import workspace
 
         return workspace(
@@ -158,6 +160,7 @@ class LocalRun(DbtInvocation):
             copies_packages=managed.copies_packages(self.copy_dbt_packages),
             manifest=Path(self.manifest_filepath) if self.manifest_filepath else None,
             parsed=parsed,
+            environment=env,
         )
 
     def _state_flags(self, context: Context | Mapping[str, Any], place: Path) -> list[str]:
@@ -244,7 +247,7 @@ class LocalRun(DbtInvocation):
         """Within this block there is a dbt to run. Entered after everything that can be known without it."""
         yield
 
-    def _parsed_project(self, profiles_yml: Path, which_dbt: str) -> ParsedProject | None:
+    def _parsed_project(self, profiles_yml: Path, env: Mapping[str, str], which_dbt: str) -> ParsedProject | None:
         if not self.partial_parse:
             return None
         return managed.parsed_project(
@@ -252,6 +255,7 @@ class LocalRun(DbtInvocation):
             profiles_yml,
             target_name=self.profile_config.target_name,
             variables=self.vars,
+            env=env,
             which_dbt=which_dbt,
             folder=Path(self.cache_dir) if self.cache_dir else None,
         )

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
+from operator import attrgetter, methodcaller
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +84,14 @@ class WrittenEntry(NodeEntry, gc=False):
 @lru_cache(maxsize=1024)
 def _config(text: bytes) -> dict[str, Any] | None:
     return msgspec.json.decode(text, type=dict[str, Any] | None)
+
+
+def without_disabled(entries: dict[str, NodeEntry]) -> dict[str, NodeEntry]:
+    """Itself where none is, as nearly always: dbt keeps these apart from the others."""
+    configs = filter(None, map(attrgetter("config"), entries.values()))
+    if False not in map(methodcaller("get", "enabled"), configs):
+        return entries
+    return {each: entry for each, entry in entries.items() if (entry.config or {}).get("enabled") is not False}
 
 
 _ID = re.compile(r"[^.]+\.[^.]+\.(?s:.)")

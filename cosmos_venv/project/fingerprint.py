@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import time
 from collections.abc import Collection, Iterator
 from contextlib import suppress
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
 
+from cosmos_venv.dbt.env_vars import env_vars_named_in
 from cosmos_venv.dbt.kept_files import KeptFiles
 from cosmos_venv.project.file_digest import SETTLED_SECONDS
 
@@ -22,8 +22,9 @@ _READ = (".sql", ".py", ".yml", ".yaml", ".md")
 _NAMED = (".csv",)
 _NEVER_READ = {".git", "__pycache__"}
 _WRITTEN = {"logs", "target"}  # by dbt, beside dbt_project.yml
+NOT_READ = frozenset(_NEVER_READ | _WRITTEN)
+"""Folders of the project of which nothing counts."""
 _OF_THE_USER = ".user.yml"  # which dbt writes beside profiles.yml the first time
-_ENVIRONMENT_VARIABLE = re.compile(rb"""\benv_var\b(?:\s*\(\s*['"]([^'"]+)['"]\s*[,)])?""")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,15 +57,6 @@ def fingerprint(project_dir: Path, *, left_out: Collection[str] = (), known: Kep
     return found
 
 
-def variables_named_in(text: str) -> tuple[str, ...] | None:
-    """The environment variables that a text with Jinja asks for; None where it makes up a name."""
-    return _names(set(_ENVIRONMENT_VARIABLE.findall(text.encode())))
-
-
-def _names(found: set[bytes]) -> tuple[str, ...] | None:
-    return None if b"" in found else tuple(sorted(os.fsdecode(name) for name in found))
-
-
 @dataclass(frozen=True)
 class _File:
     name: str
@@ -85,7 +77,7 @@ class _File:
 
 def _of_content(files: list[_File]) -> Fingerprint:
     digest = hashlib.sha256()
-    variables: set[bytes] = set()
+    variables: set[str] | None = set()
     for file in files:
         content = b""
         if file.is_read:
@@ -93,17 +85,18 @@ def _of_content(files: list[_File]) -> Fingerprint:
                 content = Path(file.path).read_bytes()
             except OSError:  # dangling, or not ours to read: dbt will say so
                 content = b"unreadable"
-            variables.update(_ENVIRONMENT_VARIABLE.findall(content))
+            named = env_vars_named_in(content)
+            variables = None if variables is None or named is None else variables | named
         digest.update(f"{file.name}\0{len(content)}\0".encode(errors="surrogateescape"))
         digest.update(content)
-    return Fingerprint(digest=digest.hexdigest(), variables=_names(variables))
+    return Fingerprint(digest=digest.hexdigest(), variables=None if variables is None else tuple(sorted(variables)))
 
 
 def _files(project_dir: Path, left_out: Collection[str]) -> Iterator[_File]:
     for folder, below, names in os.walk(project_dir, followlinks=True):
         inside = os.path.relpath(folder, project_dir)
         prefix = "" if inside == "." else f"{inside}/"
-        not_read = _NEVER_READ if prefix else _NEVER_READ | _WRITTEN
+        not_read = _NEVER_READ if prefix else NOT_READ
         below[:] = [
             name
             for name in below

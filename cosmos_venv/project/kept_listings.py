@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
+from mmap import mmap
 from pathlib import Path
 
 from cosmos_venv import managed
@@ -23,8 +25,8 @@ class KeptListings:
     """What is kept of one project and selection.
 
     :param digest: of all that the answer depends on.
-    :param max_age: seconds after which it does not count; None: however old.
-    :param remote: for other machines; where an answer's age counts it is not asked: what it has is of any age.
+    :param max_age: seconds after which what hangs on packages that nothing pins does not count; None: there are none.
+    :param remote: for other machines; there is nothing whose age counts.
     """
 
     digest: str
@@ -36,19 +38,31 @@ class KeptListings:
     @property
     def version(self) -> str | None:
         """Differs where the lines may; None when there are none that count."""
-        written = self.files.written(self.digest, max_age=self.max_age)
-        if written is None:
-            return None
-        return self.digest if self.max_age is None else f"{self.digest}-{written}"
+        for key, max_age in self._places:
+            if (written := self.files.written(key, max_age=max_age)) is not None:
+                return key if max_age is None else f"{key}-{written}"
+        return None
 
     def read(self) -> list[str] | None:
         """The lines; None when there are none."""
-        content = self.files.read(self.digest, max_age=self.max_age)
-        return None if content is None else _unpacked(content)
+        for key, max_age in self._places:
+            if (content := self.files.mapped(key, max_age=max_age)) is not None:
+                return _unpacked(content)
+        return None
+
+    @property
+    def _places(self) -> list[tuple[str, float | None]]:
+        """Under what they may be kept, and for how long: whether packages were pinned shows when dbt has run."""
+        pinned: tuple[str, float | None] = (self.digest, None)
+        return [pinned] if self.max_age is None else [pinned, (self._unpinned, self.max_age)]
+
+    @property
+    def _unpinned(self) -> str:
+        return f"{self.digest}-unpinned"
 
     def read_elsewhere(self) -> list[str] | None:
         """The lines that another machine has kept, which are kept here from now on."""
-        if self.remote is None or self.max_age is not None:
+        if self.remote is None:
             return None
         try:
             content = self.remote.read(f"{self.digest}{SUFFIX}", seconds=_seconds())
@@ -59,23 +73,26 @@ class KeptListings:
             return None
         lines = _unpacked(content)
         if lines is not None:
-            self._keep(content)
+            self._keep(self.digest, content)
         return lines
 
-    def write(self, lines: list[str]) -> None:
-        """Keep them. What goes wrong is at most one warning."""
+    def write(self, lines: list[str], *, is_pinned: bool) -> None:
+        """Keep them. What goes wrong is at most one warning.
+
+        :param is_pinned: whether they count however old they are.
+        """
         text = "\n".join(lines).encode(errors="surrogateescape")
         content = b"\n".join([_check(text), text])
-        self._keep(content)
-        if self.remote is None or self.max_age is not None or self._is_out:
+        self._keep(self.digest if is_pinned else self._unpinned, content)
+        if self.remote is None or not is_pinned or self._is_out:
             return
         try:
             self.remote.write(f"{self.digest}{SUFFIX}", content, seconds=_seconds())
         except RemoteError as error:
             self._warn(error)
 
-    def _keep(self, content: bytes) -> None:
-        self.files.write(self.digest, content)
+    def _keep(self, key: str, content: bytes) -> None:
+        self.files.write(key, content)
         folder = self.files.folder
         if folder.is_dir() and not is_private(folder):
             _warn_of_others(folder)
@@ -95,20 +112,27 @@ def _warn_of_others(folder: Path) -> None:
     )
 
 
-def _unpacked(content: bytes) -> list[str] | None:
+def _unpacked(content: bytes | mmap) -> list[str] | None:
     """The lines; None where it was cut short, which would be a project without nodes."""
-    check, _, text = content.partition(b"\n")
-    return _lines(text.decode(errors="replace")) if check == _check(text) else None
+    end = content.find(b"\n")
+    with memoryview(content) as view, view[end + 1 :] as text:
+        is_whole = content[: max(end, 0)] == _check(text)
+    return list(_lines(content, end + 1)) if is_whole else None
 
 
-def _lines(text: str) -> list[str]:
+def _lines(content: bytes | mmap, start: int) -> Iterator[str]:
+    """Line by line: for copies of the whole the kernel gives memory page by page, which takes longer than the rest."""
     # Not splitlines(): that breaks at the line separators of Unicode, which JSON leaves as they are in a text.
-    return text.split("\n") if text else []
+    while (end := content.find(b"\n", start)) >= 0:
+        yield content[start:end].decode(errors="replace")
+        start = end + 1
+    if start < len(content):
+        yield content[start:].decode(errors="replace")
 
 
 def _seconds() -> float:
     return min(_PATIENCE, managed.seconds_for_a_parse() or _PATIENCE)
 
 
-def _check(text: bytes) -> bytes:
+def _check(text: bytes | memoryview) -> bytes:
     return hashlib.sha256(text).hexdigest().encode()

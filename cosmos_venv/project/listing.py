@@ -5,24 +5,29 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cosmos_venv import managed, settings
 from cosmos_venv.compat import variable
-from cosmos_venv.dbt.package_files import LOCK_FILE, local_package, read_package_files
+from cosmos_venv.dbt.env_vars import env_vars_named_in
+from cosmos_venv.dbt.package_files import local_package, read_package_files
 from cosmos_venv.dbt.project_file import read_dbt_project
 from cosmos_venv.dbt.state import NAMES
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.project.dbt_ls import ls_arguments, variables_of
+from cosmos_venv.project.environment import given_env_vars, state_folders
 from cosmos_venv.project.file_digest import digest_of_file
-from cosmos_venv.project.fingerprint import fingerprint, variables_named_in
+from cosmos_venv.project.fingerprint import fingerprint
 from cosmos_venv.project.kept_listings import KeptListings
 from cosmos_venv.project.ls_process import (
     DbtInstallation,
-    environment_of,
+    Said,
+    environment_of_dbt,
     installation,
     run_dbt_ls,
     wants_deps,
@@ -33,8 +38,6 @@ if TYPE_CHECKING:
     from cosmos_venv.project.load import DbtGraph
 
 logger = logging.getLogger(__name__)
-
-_STATES = ("DBT_ENGINE_STATE", "DBT_STATE", "DBT_ENGINE_DEFER_STATE", "DBT_DEFER_STATE")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,13 +62,7 @@ def list_nodes(graph: DbtGraph, *, only_kept: bool = False) -> Listing:
         another process's dbt is not in the time that Airflow leaves for a DAG file; when nothing is kept that must be.
     :raises CosmosConfigException: when the dbt executable cannot be started.
     """
-    assert graph.profile_config is not None  # noqa: S101 - DbtGraph.load has refused that
-    uses_mock = graph.render_config.enable_mock_profile
-    with (
-        installation(graph) as dbt,
-        graph.profile_config.ensure_profile(use_mock_values=uses_mock) as (profile, secrets),
-    ):
-        kept = _kept_listings(graph, dbt, profile)
+    with _asked(graph) as (ask, digest, kept):
         # Before the lines: an answer that is newer than its version is merely not found under it.
         version = None if kept is None else kept.version
         if kept is not None and (lines := kept.read()) is not None:
@@ -76,13 +73,8 @@ def list_nodes(graph: DbtGraph, *, only_kept: bool = False) -> Listing:
                 raise CosmosLoadDbtException(_nothing_kept(graph, is_kept_at_all=kept is not None))
             return Listing(lines=lines, was_kept=True, version=kept.version if kept else None)
         if kept is None:
-            return Listing(lines=run_dbt_ls(graph, dbt, profile, secrets), was_kept=False)
-        return _in_turn(
-            graph,
-            kept,
-            ask=lambda: run_dbt_ls(graph, dbt, profile, secrets),
-            digest=lambda: _digest(graph, dbt, profile),
-        )
+            return Listing(lines=ask().lines, was_kept=False)
+        return _in_turn(graph, kept, ask=ask, digest=digest)
 
 
 def version_of_listing(graph: DbtGraph) -> str | None:
@@ -90,15 +82,25 @@ def version_of_listing(graph: DbtGraph) -> str | None:
 
     :raises CosmosLoadDbtException: when the environment of its dbt is not ready yet.
     """
-    assert graph.profile_config is not None  # noqa: S101 - as above
-    uses_mock = graph.render_config.enable_mock_profile
-    with installation(graph) as dbt, graph.profile_config.ensure_profile(use_mock_values=uses_mock) as (profile, _):
-        kept = _kept_listings(graph, dbt, profile)
+    with _asked(graph) as (_, _, kept):
         return None if kept is None else kept.version
 
 
+@contextmanager
+def _asked(graph: DbtGraph) -> Iterator[tuple[Callable[[], Said], Callable[[], str | None], KeptListings | None]]:
+    """Within this block dbt and its profile are there: what asks it, what its answer depends on, and what is kept."""
+    assert graph.profile_config is not None  # noqa: S101 - DbtGraph.load has refused that
+    uses_mock = graph.render_config.enable_mock_profile
+    with (
+        installation(graph) as dbt,
+        graph.profile_config.ensure_profile(use_mock_values=uses_mock) as (profile, secrets),
+    ):
+        ask = partial(run_dbt_ls, graph, dbt, profile, secrets)
+        yield ask, partial(_digest, graph, dbt, profile), _kept_listings(graph, dbt, profile)
+
+
 def _in_turn(
-    graph: DbtGraph, kept: KeptListings, *, ask: Callable[[], list[str]], digest: Callable[[], str | None]
+    graph: DbtGraph, kept: KeptListings, *, ask: Callable[[], Said], digest: Callable[[], str | None]
 ) -> Listing:
     wait = managed.seconds_for_a_parse()
     with kept.files.turn(kept.digest, wait=wait, report=_report_waiting) as has_turn:
@@ -112,12 +114,12 @@ def _in_turn(
             lines = kept.read_elsewhere()
         if lines is not None:
             return Listing(lines=lines, was_kept=True, version=kept.version)
-        lines = ask()
+        said = ask()
         if digest() != kept.digest:  # a deployment in between: nobody knows which of the two dbt has read
             logger.info("The project has changed while dbt ls ran; its answer is not kept.")
-            return Listing(lines=lines, was_kept=False)
-        kept.write(lines)
-        return Listing(lines=lines, was_kept=False, version=kept.version)
+            return Listing(lines=said.lines, was_kept=False)
+        kept.write(said.lines, is_pinned=said.is_pinned)
+        return Listing(lines=said.lines, was_kept=False, version=kept.version)
 
 
 def _kept_listings(graph: DbtGraph, dbt: DbtInstallation, profile: Path) -> KeptListings | None:
@@ -126,11 +128,10 @@ def _kept_listings(graph: DbtGraph, dbt: DbtInstallation, profile: Path) -> Kept
     digest = None if files is None else _digest(graph, dbt, profile)
     if files is None or digest is None:
         return None
-    is_pinned = not wants_deps(graph) or (graph.project_path / LOCK_FILE).is_file()
     return KeptListings(
         digest=digest,
         files=files,
-        max_age=None if is_pinned else settings.packages_max_age,
+        max_age=settings.packages_max_age if wants_deps(graph) else None,
         remote=managed.remote_listings(),
     )
 
@@ -157,20 +158,19 @@ def _digest(graph: DbtGraph, dbt: DbtInstallation, profile: Path) -> str | None:
     project_dir = graph.project_path
     # Packages that dbt deps installs follow from the project's files, but for local ones.
     has_deps = wants_deps(graph)
-    left_out = {read_dbt_project(project_dir).packages_folder} if has_deps else set()
+    env = environment_of_dbt(graph, dbt)
+    left_out = {read_dbt_project(project_dir, environment=env).packages_folder} if has_deps else set()
     packages = read_package_files(project_dir)
     folders = [project_dir, *(local_package(project_dir, path) for path in packages.local)]
     known = managed.kept_fingerprints()
     contents = [fingerprint(folder, left_out=left_out, known=known) for folder in folders]
     written = profile.read_text(encoding="utf-8", errors="replace")
-    named = [variables_named_in(written), *(content.variables for content in contents)]
+    named = [env_vars_named_in(written.encode()), *(content.variables for content in contents)]
     if None in named or not packages.is_known:
         logger.info("dbt ls runs at each parse: the name of an environment variable or of a package is made by Jinja.")
         return None
-    env = environment_of(graph, dbt)
     # What is given counts whoever reads it: what packages that dbt deps installs ask for cannot be known before.
-    given = graph.render_config.env_vars or graph.project.env_vars or {}
-    names = {*given, *(name for names in named for name in names or ())}
+    names = {*given_env_vars(graph), *(name for names in named for name in names or ())}
     names |= {name for name in env if name.startswith("DBT_")}
     matters = [
         dbt.which,
@@ -194,7 +194,7 @@ def _state(env: Mapping[str, str], project_dir: Path, projects: Sequence[Path], 
 
     :param projects: folders of the project and of its local packages.
     """
-    folders = [project_dir / env[name] for name in _STATES if env.get(name)]
+    folders = state_folders(project_dir, env)
     if not folders:
         return []
     files = [folder / name for folder in folders for name in NAMES]

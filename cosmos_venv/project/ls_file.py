@@ -6,7 +6,7 @@ nothing, or too little.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,7 @@ import msgspec
 
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.project.dbt_ls import LS_OUTPUT_KEYS, NodeLine, node_lines, unreadable
-from cosmos_venv.project.entry import Folders, NodeEntry, to_node
+from cosmos_venv.project.entry import Folders, NodeEntry, to_node, without_disabled
 from cosmos_venv.project.node import DbtNode
 from cosmos_venv.project.selection import SelectionGraph, evaluate, from_lists
 from cosmos_venv.project.selection.criterion import Criterion
@@ -77,7 +77,7 @@ class LsFile:
         tree = from_lists(select, exclude)
         for criterion in _criteria(tree):
             self._refuse_unless_said(criterion)
-        return evaluate(SelectionGraph(self._entries, project_name=self.folders.root_package), tree)
+        return evaluate(SelectionGraph(without_disabled(self._entries), project_name=self.folders.root_package), tree)
 
     @cached_property
     def _lines(self) -> list[NodeLine]:
@@ -87,7 +87,7 @@ class LsFile:
         return list(node_lines(lines, where=str(self.path)))
 
     @cached_property
-    def _entries(self) -> Mapping[str, NodeEntry]:
+    def _entries(self) -> dict[str, NodeEntry]:
         entries = {}
         for line in self._lines:
             entries[line.unique_id] = line.entry

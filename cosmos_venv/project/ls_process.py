@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -16,13 +15,15 @@ from cosmos_venv.constants import ExecutionMode
 from cosmos_venv.dbt.command import vars_flags
 from cosmos_venv.dbt.installed import identity_of, packages_beside
 from cosmos_venv.dbt.outputs import Outputs, downloading_in_place, named_folders
-from cosmos_venv.dbt.package_files import has_packages
+from cosmos_venv.dbt.package_files import LOCK_FILE, has_packages
+from cosmos_venv.dbt.packages import is_pinned
 from cosmos_venv.dbt.process import run_dbt
 from cosmos_venv.dbt.results import Artifacts, failure_text
 from cosmos_venv.dbt.workspace import descriptors_of, workspace
 from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException, VirtualenvError
 from cosmos_venv.guarded import Cancellation
 from cosmos_venv.project.dbt_ls import ls_arguments, variables_of
+from cosmos_venv.project.environment import environment_of, given_env_vars
 from cosmos_venv.started_guard import started_ahead
 
 if TYPE_CHECKING:
@@ -52,13 +53,23 @@ class DbtInstallation:
         return [self.identity, packages_beside(self.executable) if self.is_managed else self.executable]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    """:param lines: what dbt has written.
+    :param is_pinned: whether it would say so tomorrow too: no packages were installed but those that a lock file pins.
+    """
+
+    lines: list[str]
+    is_pinned: bool
+
+
 def wants_deps(graph: DbtGraph) -> bool:
     """Whether ``dbt deps`` is to install packages first."""
     given = graph.render_config.dbt_deps
     return (graph.project.install_dbt_deps if given is None else given) and has_packages(graph.project_path)
 
 
-def run_dbt_ls(graph: DbtGraph, dbt: DbtInstallation, profile: Path, secrets: Mapping[str, str]) -> list[str]:
+def run_dbt_ls(graph: DbtGraph, dbt: DbtInstallation, profile: Path, secrets: Mapping[str, str]) -> Said:
     """The lines of ``dbt ls`` for the graph's project and selection: what dbt says now.
 
     :param dbt: that of ``installation``.
@@ -71,10 +82,10 @@ def run_dbt_ls(graph: DbtGraph, dbt: DbtInstallation, profile: Path, secrets: Ma
     variables = variables_of(graph)
     has_deps = wants_deps(graph)
     parsed = _parsed_project(graph, profile, variables, dbt) if graph.project.partial_parse else None
-    with started_ahead(), workspace(project_dir, install_deps=has_deps, parsed=parsed) as place:
+    env = {**environment_of_dbt(graph, dbt), **secrets}
+    with started_ahead(), workspace(project_dir, install_deps=has_deps, parsed=parsed, environment=env) as place:
         flags = ["--project-dir", str(place), *graph.profile_config.flags(profile)]
-        env = {**environment_of(graph, dbt), **secrets}
-        outputs = Outputs.of(place, named_folders(env, graph.render_config.env_vars or graph.project.env_vars or {}))
+        outputs = Outputs.of(place, named_folders(env, given_env_vars(graph)))
         env = outputs.variables(env)
         deps = ["deps", *flags, *vars_flags(variables)]
         arguments = ls_arguments(graph.render_config, graph.project, dbt_vars=variables)
@@ -92,7 +103,7 @@ def run_dbt_ls(graph: DbtGraph, dbt: DbtInstallation, profile: Path, secrets: Ma
             lines = _run(dbt, [*arguments, *flags], env, place, artifacts, keep_open)
         if parsed is not None:
             parsed.keep(artifacts)
-        return lines
+        return Said(lines=lines, is_pinned=not has_deps or is_pinned(project_dir, place / LOCK_FILE))
 
 
 def _parsed_project(
@@ -104,6 +115,7 @@ def _parsed_project(
         profiles_yml,
         target_name=graph.profile_config.target_name,
         variables=variables,
+        env=environment_of(graph),
         which_dbt=dbt.identity,
     )
 
@@ -135,10 +147,9 @@ def _run(
     return result.full_output
 
 
-def environment_of(graph: DbtGraph, dbt: DbtInstallation) -> dict[str, str]:
+def environment_of_dbt(graph: DbtGraph, dbt: DbtInstallation) -> dict[str, str]:
     """The environment variables of ``dbt ls``, without those of the profile."""
-    given = graph.render_config.env_vars or graph.project.env_vars or {}
-    env = {**os.environ, **{name: str(value) for name, value in given.items()}}
+    env = environment_of(graph)
     return managed.without_worker_python(env) if dbt.is_managed else env
 
 

@@ -17,7 +17,7 @@ from cosmos_venv.constants import TestIndirectSelection
 from cosmos_venv.dbt.project_file import DEFAULT_PACKAGES_FOLDER
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.garbage import no_collection
-from cosmos_venv.project.entry import Folders, NodeEntry, WrittenEntry, to_node
+from cosmos_venv.project.entry import Folders, NodeEntry, WrittenEntry, to_node, without_disabled
 from cosmos_venv.project.node import DbtNode
 from cosmos_venv.project.selection import Definitions, SelectionGraph, evaluate, from_lists
 from cosmos_venv.project.selection.tree import Part
@@ -92,7 +92,13 @@ class Manifest:
 
     @cached_property
     def _entries(self) -> dict[str, NodeEntry]:
-        return self._content.rendered()
+        entries: dict[str, NodeEntry] = {**self._content.rendered()}
+        try:
+            return without_disabled(entries)
+        except ValueError:
+            for unique_id, entry in entries.items():
+                _refuse_unreadable_config(self.path, unique_id, entry)
+            raise
 
     @no_collection()
     def nodes(self, *, project_path: Path, packages_folder: str = DEFAULT_PACKAGES_FOLDER) -> dict[str, DbtNode]:
@@ -112,7 +118,7 @@ class Manifest:
         try:
             for unique_id, entry in self._entries.items():
                 node = to_node(entry, unique_id=unique_id, folders=folders)
-                if node is not None and (entry.config or {}).get("enabled") is not False:
+                if node is not None:
                     nodes[unique_id] = node
         except ValueError as error:
             raise _blaming(self.path, unique_id, error) from error
@@ -157,7 +163,9 @@ class Manifest:
 
     @cached_property
     def _graph(self) -> SelectionGraph:
-        entries = {**self._entries, **_decoded_entries(self.path, self._content.others())}
+        entries = self._entries
+        if others := self._content.others():
+            entries = {**entries, **without_disabled(_decoded_entries(self.path, others))}
         return SelectionGraph(entries, project_name=self._content.metadata.project_name, comparison=self._comparison)
 
     def _named(self, selector: str, indirect_selection: TestIndirectSelection) -> Part:
@@ -210,6 +218,13 @@ def _decoded_entries(path: Path | str, raw_entries: Mapping[str, msgspec.Raw]) -
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise _blaming(path, unique_id, error) from error
     return entries
+
+
+def _refuse_unreadable_config(path: Path | str, unique_id: str, entry: NodeEntry) -> None:
+    try:
+        _ = entry.config
+    except ValueError as error:
+        raise _blaming(path, unique_id, error) from error
 
 
 def _blaming(path: Path | str, unique_id: str, error: Exception) -> CosmosLoadDbtException:

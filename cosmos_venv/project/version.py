@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cosmos_venv import managed
 from cosmos_venv.constants import LoadMode
+from cosmos_venv.dbt.project_file import read_dbt_project
+from cosmos_venv.project.environment import environment_of, state_folder
 from cosmos_venv.project.file_digest import digest_of_file
 
 if TYPE_CHECKING:
     from cosmos_venv.project.load import DbtGraph
 
 _PROJECT_FILE = "dbt_project.yml"
+_PACKAGES_KEY, _ENV_VAR = b"packages-install-path", b"env_var"
 
 
 def version_of(graph: DbtGraph, *, only_files: bool = False) -> str | None:
@@ -27,26 +29,43 @@ def version_of(graph: DbtGraph, *, only_files: bool = False) -> str | None:
     method = graph.load_method
     if method in (LoadMode.DBT_LS, LoadMode.DBT_LS_CACHE):
         return None if only_files else _version_of_listing(graph)
+    if method is LoadMode.CUSTOM:
+        return _version_of_files(graph)
     read = {LoadMode.DBT_MANIFEST: graph.project.manifest_path, LoadMode.DBT_LS_FILE: graph.render_config.dbt_ls_path}
     path = read.get(method)
     # What lies elsewhere would have to be asked for, and the artifacts of another run count as well.
-    if not isinstance(path, Path) or state_folder(graph) is not None:
+    environment = environment_of(graph)
+    if not isinstance(path, Path) or state_folder(graph.project_path, environment) is not None:
         return None
-    digests = [_digest(file) for file in (path, graph.project_path / _PROJECT_FILE)]
-    return hashlib.sha256(json.dumps([method.value, *digests]).encode()).hexdigest()
-
-
-def state_folder(graph: DbtGraph) -> Path | None:
-    """Where the artifacts are that a selection compares with: dbt's own variable names the folder."""
-    env = {**os.environ, **(graph.render_config.env_vars or graph.project.env_vars or {})}
-    named = env.get("DBT_ENGINE_STATE") or env.get("DBT_STATE")
-    return graph.project_path / named if named else None
+    project_file = _content(graph.project_path / _PROJECT_FILE)
+    facts = [method.value, _digest(path), hashlib.sha256(project_file).hexdigest()]
+    if _PACKAGES_KEY in project_file and _ENV_VAR in project_file:  # to read YAML takes as long as all the rest
+        facts.append(read_dbt_project(graph.project_path, environment=environment).packages_folder)
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
 def _version_of_listing(graph: DbtGraph) -> str | None:
     from cosmos_venv.project.listing import version_of_listing
 
     return version_of_listing(graph) if graph.profile_config is not None and graph.project_path.is_dir() else None
+
+
+def _version_of_files(graph: DbtGraph) -> str | None:
+    from cosmos_venv.project.files_version import facts_of_files
+
+    facts = facts_of_files(graph)
+    return (
+        None
+        if facts is None
+        else hashlib.sha256(json.dumps([LoadMode.CUSTOM.value, *facts], default=str).encode()).hexdigest()
+    )
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:  # as below
+        return b""
 
 
 def _digest(path: Path) -> str:

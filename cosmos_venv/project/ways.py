@@ -11,11 +11,11 @@ from cosmos_venv.dbt.project_file import read_dbt_project
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.project.dbt_ls import parse_dbt_ls_output
 from cosmos_venv.project.entry import Folders
+from cosmos_venv.project.environment import environment_of, state_folder
 from cosmos_venv.project.links import tests_of
 from cosmos_venv.project.manifest import Manifest
 from cosmos_venv.project.node import DbtNode
 from cosmos_venv.project.selection import evaluate, from_lists
-from cosmos_venv.project.version import state_folder
 
 if TYPE_CHECKING:
     from cosmos_venv.project.load import DbtGraph
@@ -38,9 +38,10 @@ def load_nodes(graph: DbtGraph) -> Loaded:
 
 def _load_manifest(graph: DbtGraph) -> Loaded:
     config, manifest = graph.render_config, _open_manifest(graph)
-    packages = read_dbt_project(graph.project_path).packages_folder
+    environment = environment_of(graph)
+    packages = read_dbt_project(graph.project_path, environment=environment).packages_folder
     nodes = manifest.nodes(project_path=graph.project_path, packages_folder=packages)
-    if (state := state_folder(graph)) is not None:
+    if (state := state_folder(graph.project_path, environment)) is not None:
         manifest.compare_with(state, now=graph.project_path / "target")
     selector = config.selector
     if not (config.select or config.exclude or selector):
@@ -126,7 +127,7 @@ def _refuse_selector(graph: DbtGraph, reason: str) -> None:
 
 
 def _folders(graph: DbtGraph) -> Folders:
-    project_file = read_dbt_project(graph.project_path)
+    project_file = read_dbt_project(graph.project_path, environment=environment_of(graph))
     return Folders(project=graph.project_path, root_package=project_file.name, packages=project_file.packages_folder)
 
 

@@ -220,3 +220,41 @@ def test_parser_and_tasks_may_see_the_project_in_different_folders(tmp_path: Pat
 
     assert (before, made.project_path) == (tmp_path / "parser", tmp_path / "worker")
     assert made.nodes["seed.harbor_ops.raw_ports"].path_base == tmp_path / "worker"
+
+
+@pytest.fixture
+def vendored(tmp_path: Path) -> Path:
+    """A project whose packages folder is named by a variable."""
+    project = Path(shutil.copytree(DATA, tmp_path / "vendored"))
+    with (project / "dbt_project.yml").open("a", encoding="utf-8") as file:
+        file.write("\npackages-install-path: \"{{ env_var('VENDOR') }}\"\n")
+    (project / "packages.yml").write_text("packages: [{local: macros}]\n")
+    return project
+
+
+@pytest.mark.parametrize("method", [LoadMode.DBT_MANIFEST, LoadMode.DBT_LS, LoadMode.DBT_LS_FILE, LoadMode.CUSTOM])
+@pytest.mark.filterwarnings("ignore:LoadMode.CUSTOM")
+def test_a_variable_of_the_configuration_alone_may_name_the_packages_folder(
+    vendored: Path, fake_dbt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: LoadMode
+) -> None:
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
+    project = ProjectConfig(vendored, manifest_path=MANIFEST, env_vars={"VENDOR": "vendor"}, install_dbt_deps=True)
+    made = graph(project, parsing_with(fake_dbt, load_method=method, dbt_ls_path=DATA / "dbt_ls.jsonl"))
+
+    made.load()
+
+    assert len(made.nodes) > 10
+
+
+def test_another_packages_folder_is_another_version_and_a_variable_nobody_reads_is_not(
+    vendored: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def version(vendor: str) -> str | None:
+        return graph(ProjectConfig(vendored, manifest_path=MANIFEST, env_vars={"VENDOR": vendor})).version()
+
+    first = version("vendor")
+    monkeypatch.setenv("UNASKED", "1")
+
+    assert first is not None
+    assert version("vendor") == first
+    assert version("elsewhere") != first

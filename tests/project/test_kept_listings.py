@@ -15,7 +15,7 @@ import pytest
 from cosmos_venv.constants import LoadMode
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from pytest_cosmos_venv import Variables
-from tests.project.test_listing import Place
+from tests.project.test_listing import DATA, Place
 
 
 @pytest.fixture
@@ -169,6 +169,31 @@ def test_where_the_age_of_an_answer_counts_none_comes_from_elsewhere(place: Plac
     place.load()
 
     assert not elsewhere.shared.exists()
+
+
+@pytest.mark.parametrize(
+    ("deps", "more_calls"),
+    [
+        pytest.param("true", 0, id="taken-as-it-is"),
+        pytest.param("echo other > package-lock.yml", 2, id="written-anew"),
+        pytest.param("rm package-lock.yml", 2, id="lost"),
+    ],
+)
+def test_an_answer_lasts_only_where_dbt_has_taken_the_lock_file_as_it_is(
+    place: Place, elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch, deps: str, more_calls: int
+) -> None:
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__PACKAGES_MAX_AGE", "0")
+    place.write("packages.yml", "packages:\n  - package: dbt-labs/dbt_utils\n    version: '>=1.0.0'\n")
+    place.write("package-lock.yml", "packages: [{package: dbt-labs/dbt_utils, version: 1.0.0}]\n")
+    place.let_dbt(f"case $1 in deps) {deps};; *) cat '{DATA / 'dbt_ls.jsonl'}';; esac")
+    elsewhere.go_to("north")
+    place.load()
+    first = place.calls
+
+    place.load()
+
+    assert place.calls - first == more_calls
+    assert elsewhere.shared.exists() is (more_calls == 0)
 
 
 def test_only_the_newest_are_kept_elsewhere(place: Place, elsewhere: Elsewhere) -> None:

@@ -66,18 +66,19 @@ class Reader:
     def sql(self, path: Path, text: str) -> Code:
         """Of a file of SQL, or of one expression in YAML.
 
-        :raises CosmosLoadDbtException: when it is not Jinja, with the line.
+        :raises CosmosLoadDbtException: when it is not Jinja, or a call's arguments come to nothing, with the line.
         """
         try:
             tree = _ENVIRONMENT.parse(text)
         except jinja2.TemplateSyntaxError as error:
-            raise CosmosLoadDbtException(
-                f"{path}, line {error.lineno}: {error.message}. Correct it, or load the project by dbt ls or manifest."
-            ) from error
+            raise _refusal(path, error.lineno, str(error.message)) from error
         code = Code()
         for call in tree.find_all(nodes.Call):
             if isinstance(call.node, nodes.Name) and call.node.name in ("ref", "source", "config"):
-                self._note(code, call.node.name, call)
+                try:
+                    self._note(code, call.node.name, call)
+                except (TypeError, ValueError, LookupError, ArithmeticError) as error:
+                    raise _refusal(path, call.lineno, f"{call.node.name}(): {error}") from error
         return code
 
     def snapshots(self, path: Path, text: str) -> Iterator[tuple[str, Code]]:
@@ -127,6 +128,12 @@ class Reader:
             except nodes.Impossible:
                 pass
         raise Unknown
+
+
+def _refusal(path: Path, line: int, reason: str) -> CosmosLoadDbtException:
+    return CosmosLoadDbtException(
+        f"{path}, line {line}: {reason.rstrip('.')}. Correct it, or load the project by dbt ls or manifest."
+    )
 
 
 def python_code(path: Path, text: str) -> Code:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cosmos_venv.exceptions import CosmosLoadDbtException
+from cosmos_venv.project.custom.properties import refuse_other_shapes
 
 # Among the arguments of a test these configure it.
 _CONFIG = (
@@ -80,6 +81,7 @@ def tests_of(path: Path, shown: str, properties: Mapping[str, Any]) -> list[Any]
 
 def _made(path: Path, target: Target, test: Any, column: object) -> GenericTest:
     given, arguments = _split(path, target, test)
+    refuse_other_shapes(path, f"the test {given} of {target.shown}", {"config": arguments.get("config")})
     if column is not None:
         arguments["column_name"] = column
     if isinstance(nested := arguments.pop("arguments", None), dict):
@@ -106,7 +108,7 @@ def _split(path: Path, target: Target, test: Any) -> tuple[str, dict[str, Any]]:
         return test["test_name"], {key: value for key, value in test.items() if key != "test_name"}
     if isinstance(test, dict) and len(test) == 1:
         ((name, arguments),) = test.items()
-        if isinstance(arguments, dict | None):
+        if isinstance(arguments, dict | None) and all(isinstance(each, str) for each in arguments or ()):
             return str(name), copy.deepcopy(arguments or {})
     raise CosmosLoadDbtException(
         f"{path}: {target.shown} has the test {test!r}. Write its name, or its name: arguments."

@@ -11,6 +11,7 @@ from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.project.custom.parse import ParsedFiles, parse_project
 from cosmos_venv.project.dbt_ls import variables_of
 from cosmos_venv.project.entry import Folders, to_node
+from cosmos_venv.project.environment import environment_of
 from cosmos_venv.project.node import DbtNode
 from cosmos_venv.project.selection import SelectionGraph
 
@@ -30,7 +31,7 @@ def nodes_of_files(graph: DbtGraph) -> tuple[dict[str, DbtNode], SelectionGraph]
         stacklevel=2,
     )
     parsed = _parsed(graph)
-    packages = read_dbt_project(graph.project_path).packages_folder
+    packages = read_dbt_project(graph.project_path, environment=environment_of(graph)).packages_folder
     folders = Folders(project=graph.project_path, root_package=parsed.name, packages=packages)
     nodes = {}
     for unique_id, entry in parsed.entries.items():
@@ -46,10 +47,9 @@ def nodes_of_files(graph: DbtGraph) -> tuple[dict[str, DbtNode], SelectionGraph]
 def _parsed(graph: DbtGraph) -> ParsedFiles:
     project = graph.project
     paths = {"models": project.models_path, "seeds": project.seeds_path, "snapshots": project.snapshots_path}
-    own = graph.render_config.env_vars or project.env_vars or {}
     return parse_project(
         graph.project_path,
         variables=variables_of(graph) or {},
-        environment={**os.environ, **own},
+        environment=environment_of(graph),
         folders={kind: os.path.relpath(path, project.dbt_project_path) for kind, path in paths.items() if path},
     )

@@ -12,6 +12,7 @@ from cosmos_venv.project.custom.code import Code, Reader, python_code
 from cosmos_venv.project.custom.drafts import Draft
 from cosmos_venv.project.custom.generic_tests import Target, declared_tests, tests_of
 from cosmos_venv.project.custom.layout import Layout, merge, read_yaml, texts
+from cosmos_venv.project.custom.properties import listed
 from cosmos_venv.project.custom.values import Unknown
 from cosmos_venv.project.entry import NodeEntry, PlainEntry, TestMetadata
 
@@ -47,12 +48,7 @@ class Package:
                 content = {} if path in seen else read_yaml(path)
                 seen.add(path)
                 for section in _KINDS:
-                    entries = content.get(section) or []
-                    if not isinstance(entries, list):
-                        raise CosmosLoadDbtException(f"{path}: {section} is {entries!r}. Write a list.")
-                    found[section] += [
-                        (path, root, each) for each in entries if isinstance(each, dict) and "name" in each
-                    ]
+                    found[section] += [(path, root, each) for each in listed(path, content, section)]
         return found
 
     def _files(self, kind: str, suffixes: tuple[str, ...]) -> Iterator[tuple[Path, Path]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cosmos_venv.constants import TestIndirectSelection
 from cosmos_venv.project.selection.criterion import Criterion
-from cosmos_venv.project.selection.graph import SelectionGraph, parents_of
+from cosmos_venv.project.selection.graph import SelectionGraph
 from cosmos_venv.project.selection.methods import find
 from cosmos_venv.project.selection.tree import Part
 
@@ -14,10 +14,10 @@ def evaluate(graph: SelectionGraph, tree: Part) -> set[str]:
 
     :raises CosmosValueError: when dbt would refuse an item.
     """
-    return _evaluate(graph, tree)[0]
+    return graph.relations.ids_of(_evaluate(graph, tree)[0])
 
 
-def _evaluate(graph: SelectionGraph, part: Part) -> tuple[set[str], set[str]]:
+def _evaluate(graph: SelectionGraph, part: Part) -> tuple[set[int], set[int]]:
     """What is selected, and beside it the tests of which only some parents are: others may bring the rest."""
     if isinstance(part, Criterion):
         return _with_tests(graph, _reached(graph, part), part.indirect_selection)
@@ -29,35 +29,39 @@ def _evaluate(graph: SelectionGraph, part: Part) -> tuple[set[str], set[str]]:
     if part.indirect_selection in (TestIndirectSelection.CAUTIOUS, TestIndirectSelection.BUILDABLE):
         there = selected
         if part.indirect_selection is TestIndirectSelection.BUILDABLE:
-            there = selected | graph.ancestors(selected)
+            there = selected | graph.relations.ancestors(selected)
         # dbt gives this second chance to data tests only: a unit test has but one parent.
-        selected = selected | {
-            each
-            for each in perhaps
-            if graph.entries[each].resource_type != "unit_test" and there.issuperset(parents_of(graph.entries[each]))
-        }
+        waited = {each for each in perhaps - selected if graph.relations.has_all_parents(each, there)}
+        selected = selected | {each for each in waited if not graph.relations.is_unit_test(each)}
     return selected, perhaps if has_waiting else set()
 
 
-def _reached(graph: SelectionGraph, criterion: Criterion) -> set[str]:
-    found = find(graph, criterion)
-    reached = graph.with_ancestors(found | graph.descendants(found)) if criterion.childrens_parents else found
+def _reached(graph: SelectionGraph, criterion: Criterion) -> set[int]:
+    relations = graph.relations
+    found = relations.numbers_of(find(graph, criterion))
+    reached = set(found)
+    if criterion.childrens_parents:
+        reached |= relations.descendants(found)
+        relations.add_ancestors(reached)
     if criterion.parents != 0:
-        reached = reached | graph.ancestors(found, criterion.parents)
+        reached |= relations.ancestors(found, criterion.parents)
     if criterion.children != 0:
-        reached = reached | graph.descendants(found, criterion.children)
+        reached |= relations.descendants(found, criterion.children)
     return reached
 
 
-def _with_tests(graph: SelectionGraph, selected: set[str], mode: TestIndirectSelection) -> tuple[set[str], set[str]]:
+def _with_tests(graph: SelectionGraph, selected: set[int], mode: TestIndirectSelection) -> tuple[set[int], set[int]]:
+    """:param selected: gets the tests, for it may be large."""
     if mode is TestIndirectSelection.EMPTY:
         return selected, set()
-    tests = graph.tests_of(selected)
+    relations = graph.relations
+    tests = relations.tests_of(selected)
     if mode is TestIndirectSelection.EAGER:
-        return selected | tests, set()
+        selected |= tests
+        return selected, set()
     there = selected
     if mode is TestIndirectSelection.BUILDABLE:
-        sources = {unique_id for unique_id, _ in graph.of_type("source")}
-        there = selected | graph.ancestors(selected) | sources
-    sure = {test for test in tests if there.issuperset(parents_of(graph.entries[test]))}
+        sources = relations.numbers_of(unique_id for unique_id, _ in graph.of_type("source"))
+        there = selected | relations.ancestors(selected) | sources
+    sure = {test for test in tests if relations.has_all_parents(test, there)}
     return selected | sure, tests - sure

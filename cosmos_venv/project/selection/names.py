@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import translate
 from functools import cached_property
 from itertools import compress
-from operator import itemgetter
 
 from cosmos_venv.project.entry import NodeEntry
 
@@ -28,17 +27,25 @@ class Names:
     """
 
     def __init__(self, entries: Mapping[str, NodeEntry]) -> None:
-        self._names = {
-            unique_id: entry.fqn or unique_id.split(".")[1:]
-            for unique_id, entry in entries.items()
-            if entry.resource_type != "source"
-        }
+        names: dict[str, list[str]] = {}
         # Of these the last part is the version, the one before it the name. The unit tests of one have its version too.
-        self._versioned = {
-            unique_id: self._names[unique_id]
-            for unique_id, entry in entries.items()
-            if entry.version is not None and entry.resource_type == "model" and len(self._names[unique_id]) > 1
-        }
+        versioned: dict[str, list[str]] = {}
+        ends: list[str] = []
+        heads: set[str] = set()
+        # All in one go: the entries lie about in memory, and to come to them is most of the work.
+        for unique_id, entry in entries.items():
+            if entry.resource_type == "source":
+                continue
+            names[unique_id] = name = entry.fqn or unique_id.split(".")[1:]
+            heads.update(name[:2])
+            if entry.version is not None and entry.resource_type == "model" and len(name) > 1:
+                versioned[unique_id] = name
+                ends.append(name[-2])
+            else:
+                ends.append(name[-1])
+        self._names, self._versioned = names, versioned
+        # What each is called by, and what those that lie in folders begin with, with the package and without it.
+        self._ends, self._heads = ends, heads
         self._looks = 0
 
     def meant_by(self, value: str) -> Iterator[str]:
@@ -59,9 +66,8 @@ class Names:
         self._looks += 1
         if self._looks > _MANY_LOOKS:
             return self._by_end.get(value, ())
-        ends = map(value.__eq__, map(itemgetter(-1), self._names.values()))
-        unversioned = (each for each in compress(self._names, ends) if each not in self._versioned)
-        return [*unversioned, *(each for each, name in self._versioned.items() if name[-2] == value)]
+        # Nothing is faster than count() where there is nothing, as of most folders and wildcards.
+        return compress(self._names, map(value.__eq__, self._ends)) if self._ends.count(value) else ()
 
     def _in_folders(self, value: str) -> Iterator[str]:
         for folder, members in self._folders():
@@ -100,18 +106,10 @@ class Names:
 
     @cached_property
     def _by_end(self) -> dict[str, list[str]]:
-        ends = {each: name[-1] for each, name in self._names.items()}
-        ends |= {each: name[-2] for each, name in self._versioned.items()}
         found: defaultdict[str, list[str]] = defaultdict(list)
-        for unique_id, end in ends.items():
+        for unique_id, end in zip(self._names, self._ends, strict=True):
             found[end].append(unique_id)
         return found
-
-    @cached_property
-    def _heads(self) -> set[str]:
-        """What a name that has folders begins with, with the package and without it."""
-        names = self._names.values()
-        return set(map(itemgetter(0), names)) | set(map(itemgetter(1), filter(itemgetter(slice(1, 2)), names)))
 
     @cached_property
     def _dotted(self) -> list[tuple[str, tuple[int, ...], str]]:

@@ -19,7 +19,7 @@ class Operation(Enum):
     INTERSECTION = "intersection"
     DIFFERENCE = "difference"
 
-    def join(self, sets: Sequence[set[str]]) -> set[str]:
+    def join(self, sets: Sequence[set[int]]) -> set[int]:
         """Of one set itself, of nothing nothing; otherwise a new set."""
         if not sets:
             return set()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.project.entry import DependsOn, NodeEntry, PlainEntry
+from cosmos_venv.project.entry import DependsOn, NodeEntry, PlainEntry, without_disabled
 from cosmos_venv.project.selection import SelectionGraph, evaluate, from_lists
 
 
@@ -40,7 +40,7 @@ ENTRIES = {
 
 
 def selected(*items: str) -> list[str]:
-    return sorted(evaluate(SelectionGraph(ENTRIES, project_name="shop"), from_lists(items, [])))
+    return sorted(evaluate(SelectionGraph(without_disabled(ENTRIES), project_name="shop"), from_lists(items, [])))
 
 
 @pytest.mark.parametrize(

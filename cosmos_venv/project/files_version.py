@@ -1,0 +1,67 @@
+"""Would the files of a project make the same nodes as another time, read without dbt? ``LoadMode.CUSTOM``."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cosmos_venv import managed
+from cosmos_venv.dbt.project_file import read_dbt_project
+from cosmos_venv.exceptions import CosmosLoadDbtException
+from cosmos_venv.project.dbt_ls import variables_of
+from cosmos_venv.project.environment import environment_of
+from cosmos_venv.project.fingerprint import NOT_READ, fingerprint
+from cosmos_venv.yaml_text import load_yaml
+
+if TYPE_CHECKING:
+    from cosmos_venv.project.load import DbtGraph
+
+_PROJECT_FILE = "dbt_project.yml"
+_KINDS = ("model", "seed", "snapshot", "test")
+# Of a package: any value that may be a path to somewhere else.
+_LEADS_OUT = re.compile(rb"""\.\.|(?:-|\[|,|:)\s*['"]?/""")
+
+
+def facts_of_files(graph: DbtGraph) -> list[Any] | None:
+    """Plain data that differs where the nodes may; None where that cannot be told from the project's folder alone."""
+    project_dir = graph.project_path
+    environment = environment_of(graph)
+    try:
+        packages = read_dbt_project(project_dir, environment=environment).packages_folder
+        content = load_yaml((project_dir / _PROJECT_FILE).read_text(encoding="utf-8-sig"))
+        installed = [path.read_bytes() for path in (project_dir / packages).glob(f"*/{_PROJECT_FILE}")]
+    except (OSError, UnicodeDecodeError, CosmosLoadDbtException):  # loading it will say so
+        return None
+    folders = _folders(graph)
+    if any(map(_LEADS_OUT.search, installed)) or not all(
+        map(_is_read, [packages, *folders.values(), *_named(content)])
+    ):
+        return None
+    found = fingerprint(project_dir, known=managed.kept_fingerprints())
+    if found.variables is None:
+        return None
+    values = {name: environment.get(name) for name in found.variables}
+    return [found.digest, packages, folders, variables_of(graph), values]
+
+
+def _folders(graph: DbtGraph) -> dict[str, str]:
+    project = graph.project
+    paths = {"models": project.models_path, "seeds": project.seeds_path, "snapshots": project.snapshots_path}
+    base = project.dbt_project_path
+    return {kind: os.path.relpath(path, base) for kind, path in paths.items() if path and base}
+
+
+def _named(content: Mapping[str, Any]) -> Iterator[str]:
+    """The folders of files by ``dbt_project.yml``."""
+    for kind in _KINDS:
+        given = content.get(f"{kind}-paths") or []
+        yield from map(str, given if isinstance(given, list) else [given])
+
+
+def _is_read(folder: str) -> bool:
+    """Whether it is one of those of which the fingerprint is made."""
+    path = Path(os.path.normpath(folder))
+    return not path.is_absolute() and path.parts[:1] != ("..",) and NOT_READ.isdisjoint(path.parts)
