@@ -1,0 +1,112 @@
+"""SPEC.md and the suite: nothing is required that nobody looks at, and nothing looked at that is not required."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from conformance import SPECIFICATION_VERSION
+from conformance.adapter import CAPABILITIES
+from conformance.requirements import SPECIFICATION, Level, SpecificationError, read_specification
+
+SUITE = SPECIFICATION.parent
+TEST_FILES = sorted(file for file in SUITE.glob("test_*.py") if file.name != "test_smoke.py")
+
+
+def marked(file: Path) -> Iterator[str]:
+    """Ids in ``requirement("…")``, wherever it stands: above a test, or in the marks of a parameter."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "requirement":
+            value = node.args[0]
+            assert isinstance(value, ast.Constant), f"{file.name}: requirement() takes an id, written out"
+            yield str(value.value)
+
+
+def functions_of(file: Path) -> Iterator[ast.FunctionDef]:
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    yield from (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"))
+
+
+def test_each_requirement_has_a_test_and_each_mark_a_requirement() -> None:
+    specification = read_specification()
+    binding = {unique for unique, one in specification.items() if one.level is not None}
+
+    marks = {unique for file in TEST_FILES for unique in marked(file)}
+
+    assert marks == binding, (
+        f"without a test: {sorted(binding - marks)}; without a requirement: {sorted(marks - binding)}"
+    )
+
+
+def test_each_test_names_its_requirement() -> None:
+    nameless = [
+        f"{file.name}::{test.name}"
+        for file in TEST_FILES
+        for test in functions_of(file)
+        if not any("requirement(" in ast.unparse(mark) for mark in test.decorator_list)
+    ]
+
+    assert nameless == []
+
+
+def test_what_a_requirement_needs_is_something_that_an_adapter_can_declare() -> None:
+    needs = {each for one in read_specification().values() for each in one.needs}
+
+    assert needs <= set(CAPABILITIES), f"unknown: {sorted(needs - set(CAPABILITIES))}"
+
+
+def test_the_document_says_its_version() -> None:
+    assert f"Specification {SPECIFICATION_VERSION}," in SPECIFICATION.read_text(encoding="utf-8")
+
+
+DOCUMENT = """
+# A specification
+
+### LOCK-001 (MUST)
+While a process holds the lock,
+no other installs.
+- source: Operator page, "ensures that concurrent operators sharing the same virtualenv directory do not
+  corrupt it"
+- source: Mode page
+- needs: `pid_lock_file`, templates
+
+### LOCK-002 (withdrawn)
+Said by LOCK-001.
+
+### LOCK-003 (BEYOND)
+Nobody waits.
+- source: what users expect
+- depends on: LOCK-001
+
+## Another chapter
+
+Text that belongs to nothing.
+"""
+
+
+def test_requirements_are_read_from_the_document() -> None:
+    first, second, third = read_specification(DOCUMENT).values()
+
+    assert (first.id, first.area, first.level) == ("LOCK-001", "LOCK", Level.MUST)
+    assert first.sentence == "While a process holds the lock, no other installs."
+    assert first.sources[0].endswith('virtualenv directory do not corrupt it"')
+    assert (first.sources[1], first.needs) == ("Mode page", ("pid_lock_file", "templates"))
+    assert (second.level, second.sentence) == (None, "Said by LOCK-001.")
+    assert (third.sentence, third.depends_on) == ("Nobody waits.", ("LOCK-001",))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param(DOCUMENT.replace("LOCK-003 (", "LOCK-001 ("), "LOCK-001 stands there twice", id="twice"),
+        pytest.param(DOCUMENT.replace("Nobody waits.\n", ""), "LOCK-003 has no sentence", id="no-sentence"),
+        pytest.param(DOCUMENT.replace("- source: what users expect\n", ""), "LOCK-003 has no source", id="no-source"),
+        pytest.param(DOCUMENT.replace("on: LOCK-001", "on: LOCK-009"), "depends on LOCK-009, which", id="no-such-root"),
+    ],
+)
+def test_a_document_that_contradicts_itself_is_refused(text: str, message: str) -> None:
+    with pytest.raises(SpecificationError, match=message):
+        read_specification(text)
