@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_cosmos_venv import AirflowHome, Implementation, TaskRace, Wheelhouse
+from pytest_cosmos_venv import AirflowHome, Implementation, TaskRace, Timeline, Wheelhouse
 
 from .adapter import Adapter, open_adapter
 from .bench import Bench
@@ -15,6 +15,8 @@ from .bench import Bench
 IMPLEMENTATION = pytest.StashKey[Implementation]()
 EVIDENCE = "cosmos_evidence"
 """Name of the property under which a test tells what it has seen."""
+PICTURE = "cosmos_picture"
+"""Likewise for a picture of it, an SVG."""
 
 
 def adapter_of(config: pytest.Config) -> Adapter:
@@ -48,3 +50,9 @@ def bench(
 def evidence(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
     """Tell what was seen, also where the requirement holds: ``evidence("0 of 25 rounds showed two installers")``."""
     return lambda text: record_property(EVIDENCE, text)
+
+
+@pytest.fixture
+def picture(record_property: Callable[[str, object], None]) -> Callable[[Timeline, str], None]:
+    """Show who did what when: ``picture(finished.timeline, "two tasks at one environment")``."""
+    return lambda timeline, title: record_property(PICTURE, timeline.to_svg(title=title))

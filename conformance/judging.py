@@ -42,6 +42,7 @@ class Seen:
     :param requirement: id.
     :param evidence: what was required and what was seen, or why it was not judged.
     :param seconds: that it took.
+    :param pictures: of what happened, each an SVG.
     """
 
     test: str
@@ -49,6 +50,7 @@ class Seen:
     verdict: Verdict
     evidence: str = ""
     seconds: float = 0.0
+    pictures: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

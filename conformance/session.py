@@ -9,8 +9,10 @@ import argparse
 import platform
 import shutil
 from collections.abc import Generator
+from datetime import datetime, timezone
 from fnmatch import fnmatchcase
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,13 +20,14 @@ import pytest
 from pytest_cosmos_venv import ImplementationError, SuiteExit, find_implementation
 
 from . import SPECIFICATION_VERSION, SUITE_VERSION
-from .fixtures import EVIDENCE, IMPLEMENTATION, adapter, adapter_of, bench, evidence
+from .fixtures import EVIDENCE, IMPLEMENTATION, PICTURE, adapter, adapter_of, bench, evidence, picture
 from .judging import Judgement, Seen, Verdict, counts_against, judge
-from .known_failures import KnownFailures, KnownFailuresError, read_known_failures
+from .known_failures import KnownFailures, KnownFailuresError, read_known_failures, write_known_failures
+from .report import report, write_report
 from .requirements import MARK, Level, Requirement, read_specification
 from .terminal import print_judgements
 
-__all__ = ["adapter", "bench", "evidence"]
+__all__ = ["adapter", "bench", "evidence", "picture"]
 
 _SMOKE_FILE = "test_smoke.py"
 _REQUIREMENT, _VERDICT = "cosmos_requirement", "cosmos_verdict"
@@ -33,6 +36,7 @@ _DESELECTED = pytest.StashKey[int]()
 _KNOWN = pytest.StashKey[KnownFailures]()
 _SPECIFICATION = pytest.StashKey[dict[str, Requirement]]()
 _SEEN = pytest.StashKey[list[Seen]]()
+_STARTED = pytest.StashKey[datetime]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -48,6 +52,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_FAILED_SMOKE_CHECKS] = []
     config.stash[_DESELECTED] = 0
     config.stash[_SEEN] = []
+    config.stash[_STARTED] = datetime.now(timezone.utc)
     specification = config.stash[_SPECIFICATION] = read_specification()
     try:
         config.stash[IMPLEMENTATION] = find_implementation(config.getoption("cosmos_implementation"))
@@ -157,6 +162,7 @@ def _seen(report: pytest.TestReport) -> Seen | None:
         verdict=_verdict_of(report, properties),
         evidence=_evidence(report, properties),
         seconds=report.duration,
+        pictures=tuple(str(value) for name, value in report.user_properties if name == PICTURE),
     )
 
 
@@ -171,7 +177,7 @@ def _verdict_of(report: pytest.TestReport, properties: dict[str, object]) -> Ver
 
 
 def _evidence(report: pytest.TestReport, properties: dict[str, object]) -> str:
-    told = str(properties.get(EVIDENCE, ""))
+    told = "\n".join(str(value) for name, value in report.user_properties if name == EVIDENCE)
     if report.skipped and isinstance(report.longrepr, tuple):
         return str(report.longrepr[2])
     crash = getattr(report.longrepr, "reprcrash", None)
@@ -191,14 +197,39 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if workeroutput is not None:
         workeroutput["cosmos_deselected"] = session.config.stash[_DESELECTED]
         return
-    config = session.config
+    config, found = session.config, judgements(session.config)
     session.exitstatus = suite_exit_code(
         exitstatus,
         smoke_failed=bool(config.stash[_FAILED_SMOKE_CHECKS]),
         deselected=config.stash[_DESELECTED],
-        failed=any(_counts(config, each) for each in judgements(config)),
-        is_broken=any(each.verdict is Verdict.HARNESS_ERROR for each in judgements(config)),
+        failed=any(_counts(config, each) for each in found),
+        is_broken=any(each.verdict is Verdict.HARNESS_ERROR for each in found),
     )
+    _leave_behind(config, found, exit_code=int(session.exitstatus))
+
+
+def _leave_behind(config: pytest.Config, found: list[Judgement], *, exit_code: int) -> None:
+    """What the options ask for: a report, the list of known failures."""
+    if folder := config.getoption("cosmos_report"):
+        names = ("cosmos_level", "cosmos_profile", "cosmos_requirement", "cosmos_known_failures", "cosmos_strict")
+        implementation = config.stash[IMPLEMENTATION]
+        written = report(
+            found,
+            implementation=implementation.import_root,
+            version=implementation.version,
+            airflow=_airflow_version(),
+            options={name.removeprefix("cosmos_"): config.getoption(name) for name in names},
+            started=config.stash[_STARTED],
+            is_complete=exit_code in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+            and not config.stash[_DESELECTED]
+            and all(each.verdict is not Verdict.NOT_RUN for each in found),
+            exit_code=exit_code,
+        )
+        write_report(Path(folder), written)
+    if config.getoption("cosmos_update_known_failures"):
+        file = config.getoption("cosmos_known_failures")
+        if file is not None:
+            write_known_failures(Path(file), found, config.stash[_KNOWN])
 
 
 def judgements(config: pytest.Config) -> list[Judgement]:

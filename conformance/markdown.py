@@ -1,0 +1,33 @@
+"""What does a job of a CI show of a run? A table, and the failures, as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .judging import Verdict
+from .requirements import Level
+
+_ILL = (Verdict.FAILED.value, Verdict.HARNESS_ERROR.value)
+
+
+def summary(report: Mapping[str, Any]) -> str:
+    """The report in half a page."""
+    one, where = report["implementation"], report["environment"]
+    lines = [
+        f"## Conformance of {one['name']} {one['version']}",
+        "",
+        f"Specification {report['specification']}, Airflow {where['airflow']}, Python {where['python']}, "
+        f"{where['installer']}, {report['closing']['seconds']:.0f} s"
+        f"{'' if report['closing']['is_complete'] else ', **incomplete**'}",
+        "",
+        f"| | {' | '.join(verdict.value for verdict in Verdict)} |",
+        f"|---|{'---:|' * len(Verdict)}",
+    ]
+    for level in Level:
+        found = report["closing"]["counts"][level.value]
+        lines.append(f"| {level.value} | {' | '.join(str(found.get(verdict.value, '')) for verdict in Verdict)} |")
+    failed = [each for each in report["requirements"] if each["verdict"] in _ILL]
+    if failed:
+        lines += ["", *(f"- **{each['id']}** {each['level']}: {each['sentence']}" for each in failed)]
+    return "\n".join(lines) + "\n"
