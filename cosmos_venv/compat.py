@@ -79,6 +79,7 @@ __all__ = [
     "dags_folder",
     "dags_made_by",
     "delete_variables",
+    "forget_variable",
     "get_connection",
     "is_mapped",
     "is_task_or_group",
@@ -116,6 +117,11 @@ def variable(name: str) -> str | None:
 def set_variable(name: str, text: str, description: str) -> None:
     """Set the Airflow Variable of that name. Raises whatever Airflow and what stands behind it raise."""
     _first("Variable", "airflow.sdk", "airflow.models").set(name, text, description=description)
+
+
+def forget_variable(name: str) -> None:
+    """Delete the Airflow Variable of that name, in a running task. Raises whatever Airflow raises."""
+    _first("Variable", "airflow.sdk", "airflow.models").delete(name)
 
 
 def stored_variables(prefix: str) -> dict[str, str | None]:

@@ -1,4 +1,4 @@
-"""A seed that has not changed, with real dbt in an environment of its own and in the task's process; what comes after."""
+"""An unchanged seed, with real dbt in an environment of its own and in the task's process; what comes after it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """How does a task load a seed only if it has changed? It looks at the file, asks the memory, and runs dbt or does not.
 
 The file is hashed when the task runs, and what dbt has loaded is remembered only if the file is still that one then.
+What was remembered before is forgotten first: a dbt that fails or is killed may have written the table.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cosmos_venv import managed
 from cosmos_venv.compat import to_boolean
 from cosmos_venv.dbt.package_files import has_packages
 from cosmos_venv.dbt.process import FullOutputSubprocessResult
@@ -16,7 +18,8 @@ from cosmos_venv.dbt.seed_change import Decision, decide, wants_full_refresh
 from cosmos_venv.dbt.seed_file import SeedContent, find_seed, read_content, refuse_endless
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.guarded import Cancellation
-from cosmos_venv.operators.seed_memory import Remembered, Scope, recall, remember
+from cosmos_venv.operators.seed_memory import Remembered, Scope, forget, recall, remember
+from cosmos_venv.operators.seed_turn import own_turn
 
 if TYPE_CHECKING:
     from cosmos_venv.operators.local_run import LocalRun
@@ -53,9 +56,12 @@ def run_if_changed(
     load.tell(decision, content, seen)
     if not decision.runs:
         return FullOutputSubprocessResult(0, "", [])
+    if seen is not None and seen.checksum is not None:
+        forget(load.scope, operator.log.warning)
     result = run()
     if content is not None:
-        load.keep(content, seen)
+        with own_turn(managed.cache_dir(), load.scope.key):
+            load.keep(content, seen)
     return result
 
 
