@@ -100,8 +100,7 @@ def refuse_endless(path: Path) -> None:
         mode = path.stat().st_mode
     except OSError:
         return
-    if kind := _KINDS.get(stat.S_IFMT(mode)):
-        raise CosmosValueError(f"The seed {path} is {kind}, which dbt would wait for. Put a CSV file there.")
+    _refuse_endless(path, mode)
 
 
 def read_content(path: Path, *, pause: Callable[[], None] = lambda: None) -> SeedContent:
@@ -112,10 +111,11 @@ def read_content(path: Path, *, pause: Callable[[], None] = lambda: None) -> See
     :raises CosmosValueError: as ``refuse_endless``.
     """
     refuse_endless(path)
-    # Should a named pipe take the file's place just now, opening it does not wait for its writer.
+    # Should a named pipe take the file's place just now: opening it like this does not wait for its writer.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb", buffering=0) as file:
         status = os.fstat(descriptor)
+        _refuse_endless(path, status.st_mode)
         if not stat.S_ISREG(status.st_mode):
             raise IsADirectoryError(f"{path} is no file")
         digest, piece = hashlib.sha256(), memoryview(bytearray(_CHUNK))
@@ -123,6 +123,11 @@ def read_content(path: Path, *, pause: Callable[[], None] = lambda: None) -> See
             digest.update(piece[:size])
             pause()
     return SeedContent(path=path, checksum=digest.hexdigest(), identity=_identity(status))
+
+
+def _refuse_endless(path: Path, mode: int) -> None:
+    if kind := _KINDS.get(stat.S_IFMT(mode)):
+        raise CosmosValueError(f"The seed {path} is {kind}, which dbt would wait for. Put a CSV file there.")
 
 
 def _identity(status: os.stat_result) -> tuple[int, ...]:

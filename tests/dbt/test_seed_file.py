@@ -6,6 +6,8 @@ import hashlib
 import os
 import subprocess
 import sys
+import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -112,6 +114,39 @@ def test_a_named_pipe_is_refused_without_waiting_for_its_writer(tmp_path: Path) 
 
     with pytest.raises(CosmosValueError, match=r"pipe\.csv is a named pipe, which dbt would wait for"):
         read_content(tmp_path / "pipe.csv")
+
+
+ENOUGH = 10_000
+SWAPPING = """
+import os, sys
+path = sys.argv[1]
+while True:
+    for kind in ("pipe", "file"):
+        os.symlink(kind, path + ".new")
+        os.replace(path + ".new", path)
+"""
+
+
+@pytest.mark.timeout(60)
+def test_a_named_pipe_that_takes_the_files_place_at_any_moment_is_refused(tmp_path: Path) -> None:
+    """Another process puts it there and takes it away as fast as it can: also between looking and opening."""
+    path = tmp_path / "piers.csv"
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "file").write_text("id\n1\n")
+    path.symlink_to("file")
+    came: Counter[str] = Counter()
+    with subprocess.Popen([sys.executable, "-c", SWAPPING, path]) as swapping:
+        try:
+            deadline = time.monotonic() + 30
+            while min(came["a pipe"], came["a file"]) < ENOUGH and time.monotonic() < deadline:
+                try:
+                    came["a file"] += bool(read_content(path))
+                except CosmosValueError:
+                    came["a pipe"] += 1
+        finally:
+            swapping.kill()
+
+    assert min(came["a pipe"], came["a file"]) >= ENOUGH
 
 
 def test_a_device_is_refused_and_not_read_to_its_end(tmp_path: Path) -> None:
