@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from cosmos_venv import LoadMode, SeedRenderingBehavior
 from pytest_cosmos_venv import RunDag, Variables
 from tests.real_seeds import Harbor, needs_real_dbt
+from tests.test_real_packages import git
 
 pytestmark = [pytest.mark.long, needs_real_dbt]
 
@@ -115,3 +117,30 @@ def test_a_seed_of_a_local_package_is_compared(harbor: Harbor, tmp_path: Path) -
     assert not harbor.run(**of_package)
     harbor.csv.write_text("id,name\n2,South\n")
     assert harbor.run(**of_package)
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git packages need git")
+def test_a_seed_of_an_installed_package_is_compared_once_the_package_is_kept(
+    harbor: Harbor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loading the DAG by dbt ls installs it before any task runs."""
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
+    ports = tmp_path / "remote" / "ports"
+    (ports / "seeds").mkdir(parents=True)
+    (ports / "dbt_project.yml").write_text("name: ports\nversion: '1.0'\n")
+    harbor.csv = harbor.csv.rename(ports / "seeds" / "piers.csv")
+    git(ports, "init", "-q", "-b", "main")
+    git(ports, "add", ".")
+    git(ports, "commit", "-q", "-m", "one")
+    (harbor.project / "packages.yml").write_text(f"packages:\n  - git: file://{ports}\n    revision: main\n")
+    of_package: dict[str, Any] = {"load_method": LoadMode.DBT_LS, "select": ["package:ports"]}
+
+    assert harbor.run(**of_package)
+    assert not harbor.run(**of_package)
+    harbor.csv.write_text("id,name\n2,South\n")
+    git(ports, "commit", "-q", "-a", "-m", "two")
+    assert not harbor.run(**of_package), "an installation is used for an hour"
+    shutil.rmtree(tmp_path / "cache" / "packages-v1")
+    assert harbor.run(**of_package), "this dbt is the one that installs it"
+    assert harbor.run(**of_package), "so what that was is known from now on"
+    assert not harbor.run(**of_package)

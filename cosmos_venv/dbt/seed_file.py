@@ -51,6 +51,7 @@ def find_seed(
     *,
     package: str | None,
     installs_packages: bool,
+    installed: Callable[[], Path | None] = lambda: None,
     environment: Mapping[str, str] | None = None,
 ) -> Path:
     """The file that dbt loads; it may not be there.
@@ -58,22 +59,30 @@ def find_seed(
     :param original_file_path: of the node, relative to its project or package.
     :param package: the node's; None: the project's own.
     :param installs_packages: ``dbt deps`` runs before the seed is loaded.
+    :param installed: gives the folder of packages that ``dbt deps`` has installed before, with which this dbt will run;
+        None: it will install them. Called only for one that is no local one.
     :param environment: what ``env_var()`` in ``dbt_project.yml`` sees; None: this process's environment.
     :raises CosmosLoadDbtException: when it cannot be known before dbt runs, with the reason.
     """
     project = read_dbt_project(project_dir, environment=environment)
     if package is None or project.name in (None, package):
         return _below(project_dir, project, PurePath(original_file_path))
-    folder = _installed(project_dir, package) if installs_packages else project_dir / project.packages_folder / package
+    if installs_packages:
+        folder = _local(project_dir, package) or _installed(installed(), package)
+    else:
+        folder = project_dir / project.packages_folder / package
     return _below(folder, read_dbt_project(folder, environment=environment), PurePath(original_file_path))
 
 
-def _installed(project_dir: Path, package: str) -> Path:
+def _local(project_dir: Path, package: str) -> Path | None:
     """Where a local package stands, to which ``dbt deps`` makes a link."""
-    for path in read_package_files(project_dir).local:
-        folder = local_package(project_dir, path)
-        if read_dbt_project(folder).name == package:
-            return folder
+    folders = (local_package(project_dir, path) for path in read_package_files(project_dir).local)
+    return next((folder for folder in folders if read_dbt_project(folder).name == package), None)
+
+
+def _installed(packages: Path | None, package: str) -> Path:
+    if packages is not None and (packages / package).is_dir():
+        return packages / package
     raise CosmosLoadDbtException(
         f"the package {package!r} is no local one, and `dbt deps` installs it only when the task runs (install_deps)"
     )

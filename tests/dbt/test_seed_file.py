@@ -22,8 +22,10 @@ def configure(project: Path, text: str) -> None:
     (project / "dbt_project.yml").write_text(f"name: harbor\n{text}")
 
 
-def found(project: Path, path: str = PIERS, *, package: str = "harbor", installs: bool = False) -> Path:
-    return find_seed(project, path, package=package, installs_packages=installs)
+def found(
+    project: Path, path: str = PIERS, *, package: str = "harbor", installs: bool = False, kept: Path | None = None
+) -> Path:
+    return find_seed(project, path, package=package, installs_packages=installs, installed=lambda: kept)
 
 
 def test_the_projects_own_seed_is_found_below_it(dbt_project: Path) -> None:
@@ -72,6 +74,18 @@ def test_the_seed_of_a_package_that_is_yet_to_be_installed_is_not_known(dbt_proj
 
     with pytest.raises(CosmosLoadDbtException, match="'ports' is no local one, and `dbt deps` installs it only when"):
         found(dbt_project, package="ports", installs=True)
+
+
+def test_the_seed_of_a_package_that_is_installed_already_is_found_in_it(dbt_project: Path, tmp_path: Path) -> None:
+    (dbt_project / "packages.yml").write_text("packages:\n  - {package: a/ports, version: 1.0.0}\n")
+    (tmp_path / "kept" / "ports").mkdir(parents=True)
+    (tmp_path / "kept" / "ports" / "dbt_project.yml").write_text("name: ports\nseed-paths: [data]\n")
+
+    where = found(dbt_project, "data/x.csv", package="ports", installs=True, kept=tmp_path / "kept")
+
+    assert where == tmp_path / "kept" / "ports" / "data" / "x.csv"
+    with pytest.raises(CosmosLoadDbtException, match="'ships' is no local one"):
+        found(dbt_project, package="ships", installs=True, kept=tmp_path / "kept")
 
 
 @pytest.mark.parametrize("content", [b"", b"id\n1\n", b"id\r\n1\r\n", b"\xef\xbb\xbfid\n1", b"x" * (2**20 + 1)])
