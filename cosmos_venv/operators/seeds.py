@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cosmos_venv import managed
-from cosmos_venv.compat import to_boolean
+from cosmos_venv.compat import count, to_boolean
 from cosmos_venv.dbt.package_files import has_packages
 from cosmos_venv.dbt.process import FullOutputSubprocessResult
 from cosmos_venv.dbt.seed_change import Decision, decide, wants_full_refresh
@@ -45,7 +45,9 @@ def run_if_changed(
     if wants_full_refresh(command, env):
         load.refuse_endless()
         operator.log.info("dbt loads %s, whatever is remembered of it: this is a full refresh.", load.seed)
-        return run()
+        result = run()
+        load.count("run")
+        return result
     content = load.read()
     seen = recall(load.scope, operator.log.warning)
     decision = decide(
@@ -55,10 +57,12 @@ def run_if_changed(
     )
     load.tell(decision, content, seen)
     if not decision.runs:
+        load.count("skipped")
         return FullOutputSubprocessResult(0, "", [])
     if seen is not None and seen.checksum is not None:
         forget(load.scope, operator.log.warning)
     result = run()
+    load.count("run")
     if content is not None:
         with own_turn(managed.cache_dir(), load.scope.key):
             load.keep(content, seen)
@@ -142,6 +146,10 @@ class _Load:
             log.info("dbt runs: %s has the SHA-256 %s, and no earlier one is remembered.", path, now)
         else:
             log.info("dbt runs: whether %s has changed is not known.", self.seed)
+
+    def count(self, what: str) -> None:
+        """:param what: ``run`` or ``skipped``; docs/metrics.md says what that means."""
+        count(f"cosmos_venv.seeds.{what}", {"dag_id": self.scope.dag_id, "task_id": self._operator.task_id})
 
     def keep(self, content: SeedContent, seen: Remembered | None) -> None:
         """Remember what was loaded; where that is not certain, see that nothing older is taken for it."""

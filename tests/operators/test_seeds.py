@@ -9,6 +9,7 @@ import re
 import shutil
 from collections.abc import Callable
 from datetime import datetime, timezone
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -316,3 +317,73 @@ def test_of_two_runs_at_once_with_different_content_neither_is_believed(
     load("last")
 
     assert len(cosmos_fake_venv.calls) == 3
+
+
+def test_packages_that_are_installed_anew_meanwhile_are_loaded_again(
+    make_task: MakeTask,
+    dbt_project: Path,
+    cosmos_fake_venv: FakeVenv,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """dbt may have run with either of the two."""
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
+    (dbt_project / "packages.yml").write_text("packages:\n  - package: port/ports\n")
+    (tmp_path / "installed" / "ports" / "seeds").mkdir(parents=True)
+    (tmp_path / "installed" / "ports" / "dbt_project.yml").write_text("name: ports\n")
+    (tmp_path / "installed" / "ports" / "seeds" / "piers.csv").write_text("id\n1\n")
+    node = {"unique_id": "seed.ports.piers", "original_file_path": "seeds/piers.csv"}
+    of_package = {"dbt_node_config": node, "package_name": "ports", "should_run_if_seed_changed": True}
+
+    def publish() -> None:
+        packages = operator.packages_before_dbt(str(cosmos_fake_venv.dbt), {})
+        store = packages.stores[-1]
+        assert store.is_usable()
+        store.publish(packages.digest, tmp_path / "installed", tmp_path / "no-lock-file", {})
+
+    monkeypatch.setattr(Overtaken, "other", staticmethod(publish), raising=False)
+    operator = make_task(Overtaken, extra_context=of_package, dbt_executable_path=cosmos_fake_venv.dbt)
+    publish()
+
+    operator.execute({"run_id": "first"})
+    for run_id in ("second", "third"):
+        make_task(extra_context=of_package).execute({"run_id": run_id})
+
+    assert [call.command for call in cosmos_fake_venv.calls] == ["seed", "seed"]
+
+
+def airflows_stats() -> Any:
+    try:
+        return import_module("airflow.sdk.observability.stats").Stats
+    except ImportError:  # before Airflow 3.2
+        return import_module("airflow.stats").Stats
+
+
+def test_loads_and_skips_are_counted_in_airflows_metrics(
+    load: Load, dbt_project: Path, cosmos_fake_venv: FakeVenv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[tuple[str, dict[str, str]]] = []
+    monkeypatch.setattr(airflows_stats(), "incr", lambda name, tags: counted.append((name, tags)))
+
+    load()
+    load()
+    load(full_refresh=True)
+    cosmos_fake_venv.script("seed", exit_code=1)
+    with pytest.raises(AirflowException):
+        load(full_refresh=True)
+
+    tags = {"dag_id": "adhoc_airflow", "task_id": "piers_seed"}
+    assert counted == [(f"cosmos_venv.seeds.{what}", tags) for what in ("run", "skipped", "run")]
+
+
+def test_a_backend_of_metrics_that_fails_fails_no_task(
+    load: Load, cosmos_fake_venv: FakeVenv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object, **named: object) -> None:
+        raise OSError("no such host")
+
+    monkeypatch.setattr(airflows_stats(), "incr", fail)
+
+    load()
+
+    assert len(cosmos_fake_venv.calls) == 1
