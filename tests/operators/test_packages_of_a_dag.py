@@ -121,13 +121,13 @@ def test_a_task_knows_before_its_dbt_is_ready_with_which_packages_it_will_run(
     where: str, harbor: Path, cosmos_wheelhouse: Wheelhouse, cosmos_fake_venv: FakeVenv, tmp_path: Path
 ) -> None:
     cls: Any = DbtRunLocalOperator if where == "local" else DbtRunVirtualenvOperator
-    given: dict[str, Any] = {
+    arguments: dict[str, dict[str, Any]] = {
         "local": {"dbt_executable_path": cosmos_fake_venv.dbt},
         "virtualenv": {"py_requirements": ["dbt-core"], "virtualenv_dir": tmp_path / "environments"},
         "temporary": {"py_requirements": ["dbt-core"]},
-    }[where]
+    }
     profile = ProfileConfig("harbor", "dev", profiles_yml_filepath=harbor / "profiles.yml")
-    operator = cls(task_id="run", project_dir=harbor, profile_config=profile, **given)
+    operator = cls(task_id="run", project_dir=harbor, profile_config=profile, **arguments[where])
     command, env = operator.build_cmd({})
     before = operator.packages_before_dbt(command[0], env).find()
 
