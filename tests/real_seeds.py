@@ -55,7 +55,7 @@ class Harbor:
     def run(self, dag_id: str = "harbor", group: str | None = None, **given: Any) -> bool:
         """One run of the whole DAG, which succeeds. Whether it loaded the seed."""
         assert self.outcome(dag_id, group, **given).succeeded
-        return not self.is_marked("piers")
+        return not self.marks("piers")
 
     def outcome(self, dag_id: str = "harbor", group: str | None = None, **given: Any) -> DagOutcome:
         """What came of one run of the whole DAG."""
@@ -63,10 +63,10 @@ class Harbor:
         self._mark()
         return self._run_dag(self._dag(dag_id, group, given))
 
-    def is_marked(self, table: str) -> bool:
-        """Whether the row is there that dbt knows nothing of."""
+    def marks(self, table: str) -> int:
+        """How many of the rows are there that dbt knows nothing of: one for each run since the seed was loaded."""
         with duckdb.connect(str(self.database)) as database:
-            return (MARK,) in database.execute(f"select id from {table}").fetchall()  # noqa: S608 - a table's name
+            return database.execute(f"select id from {table}").fetchall().count((MARK,))  # noqa: S608 - a table's name
 
     def make_manifest(self) -> Path:
         """The project's manifest, by dbt itself."""
