@@ -71,9 +71,9 @@ def test_a_task_without_a_database_remembers_and_goes_on_where_it_cannot(
 ) -> None:
     database = tmp_path / "airflow" / "airflow.db"
     source = DAG_FILE.format(project=str(dbt_project), database=str(database), dbt=str(cosmos_fake_venv.dbt))
-    whole = WholeAirflow(
-        python=Path(sys.executable), folder=tmp_path, variables={"AIRFLOW__WORKERS__EXECUTION_API_RETRIES": "1"}
-    )
+    # More than one: SQLite may be locked for a moment. Fewer than Airflow's own five, which wait for a minute.
+    retries = {"AIRFLOW__WORKERS__EXECUTION_API_RETRIES": "3", "AIRFLOW__WORKERS__EXECUTION_API_RETRY_WAIT_MAX": "1"}
+    whole = WholeAirflow(python=Path(sys.executable), folder=tmp_path, variables=retries)
 
     with running_scheduler(whole, source) as airflow:
         states = states_of_only_run(airflow, "harbor")
