@@ -41,9 +41,10 @@ check: test-env ## lint, format, types, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-benchmark: test-env ## what toolkit, environments, local tasks and loading cost, beside the plain work beneath; stored in benchmarks/results
+benchmark: test-env ## what toolkit, environments, local tasks, loading and seeds cost, beside the plain work beneath; stored in benchmarks/results
 	@$(BIN)/python -m benchmarks.toolkit $(ARGS) && $(BIN)/python -m benchmarks.environments $(ARGS) && \
-	$(BIN)/python -m benchmarks.local $(ARGS) && $(BIN)/python -m benchmarks.loading $(ARGS)
+	$(BIN)/python -m benchmarks.local $(ARGS) && $(BIN)/python -m benchmarks.loading $(ARGS) && \
+	$(BIN)/python -m benchmarks.seeds $(ARGS)
 
 prove-races: test-env ## races across xdist workers, whole runs again and again, beside other plugins
 	@$(BIN)/python -m tools.prove_races $(ARGS)

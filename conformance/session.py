@@ -160,7 +160,7 @@ def _seen(report: pytest.TestReport) -> Seen | None:
         test=report.nodeid,
         requirement=str(one),
         verdict=_verdict_of(report, properties),
-        evidence=_evidence(report, properties),
+        evidence=_evidence(report),
         seconds=report.duration,
         pictures=tuple(str(value) for name, value in report.user_properties if name == PICTURE),
     )
@@ -176,7 +176,7 @@ def _verdict_of(report: pytest.TestReport, properties: dict[str, object]) -> Ver
     return Verdict.PASSED if report.passed else Verdict.FAILED
 
 
-def _evidence(report: pytest.TestReport, properties: dict[str, object]) -> str:
+def _evidence(report: pytest.TestReport) -> str:
     told = "\n".join(str(value) for name, value in report.user_properties if name == EVIDENCE)
     if report.skipped and isinstance(report.longrepr, tuple):
         return str(report.longrepr[2])

@@ -184,6 +184,81 @@ def test_what_cosmos_was_seen_to_render_is_rendered_on_airflow_2_too(tmp_path: P
     run_on_airflow_2(RECORDED_SOURCE.format(names=names, number=len(names), scratch=str(tmp_path)), tmp_path)
 
 
+SEEDS_SOURCE = """
+import contextlib, io, json, pathlib
+from datetime import datetime, timezone
+from airflow.models import Variable
+from airflow.utils.db import initdb
+from airflow.utils.session import create_session
+from cosmos_venv import (
+    DbtDag, ExecutionConfig, InvocationMode, LoadMode, ProfileConfig, ProjectConfig, RenderConfig,
+    SeedRenderingBehavior, TestBehavior
+)
+from cosmos_venv.cli import main
+
+initdb()
+project = pathlib.Path({project!r})
+runs = []
+
+def run():
+    dag = DbtDag(
+        dag_id="harbor",
+        schedule=None,
+        start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
+        project_config=ProjectConfig(project),
+        profile_config=ProfileConfig("harbor", "dev", profiles_yml_filepath=project / "profiles.yml"),
+        execution_config=ExecutionConfig(dbt_executable_path={dbt!r}, invocation_mode=InvocationMode.SUBPROCESS),
+        render_config=RenderConfig(
+            load_method=LoadMode.CUSTOM,
+            select=["path:seeds"],
+            seed_rendering_behavior=SeedRenderingBehavior.WHEN_SEED_CHANGES,
+            test_behavior=TestBehavior.NONE,
+        ),
+    )
+    done = dag.test()
+    assert done.state == "success", done
+    runs.append(done.run_id)
+
+def seeds(*words):
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        code = main(["seeds", *words, "--json"])
+    return [code, json.loads(said.getvalue())]
+
+run()
+run()
+(project / "seeds" / "piers.csv").write_text("id,name\\n2,South\\n")
+run()
+run()
+with create_session() as session:
+    (stored,) = session.query(Variable)
+    description = stored.description
+listed = seeds("list", "harbor")
+forgotten = [seeds("forget", "harbor", "piers"), seeds("forget", "harbor", "piers")]
+run()
+with create_session() as session:
+    session.query(Variable).update(dict(val="junk", is_encrypted=False))
+run()
+run()
+print("RESULT", json.dumps(dict(runs=runs, description=description, listed=listed, forgotten=forgotten)))
+"""
+
+
+def test_seeds_are_remembered_in_the_database_of_airflow_2(
+    tmp_path: Path, dbt_project: Path, cosmos_fake_venv: FakeVenv
+) -> None:
+    """What is damaged is repaired, and the command lists and forgets it."""
+    output = run_on_airflow_2(SEEDS_SOURCE.format(project=str(dbt_project), dbt=str(cosmos_fake_venv.dbt)), tmp_path)
+
+    result = json.loads(output.rpartition("RESULT")[2])
+    loading = [result["runs"].index(call.env["AIRFLOW_CTX_DAG_RUN_ID"]) for call in cosmos_fake_venv.calls]
+    assert loading == [0, 2, 4, 5]
+    code, listed = result["listed"]
+    ((seed,), ((again, taken), (nothing, none))) = listed["seeds"], result["forgotten"]
+    assert (code, seed["seed"], seed["place"], seed["run_id"]) == (0, "seed.harbor.piers", "harbor", result["runs"][2])
+    assert (again, taken["forgotten"], nothing, none["forgotten"]) == (0, [seed], 1, [])
+    assert result["description"].startswith("cosmos-venv: what seed.harbor.piers held when harbor loaded it last.")
+
+
 def run_on_airflow_2(source: str, tmp_path: Path) -> str:
     """What a Python of Airflow 2 prints."""
     done = subprocess.run(

@@ -118,3 +118,28 @@ def test_a_seed_of_which_nothing_is_remembered_is_told(seeds: Seeds) -> None:
     done = seeds("forget", "port", "cranes")
 
     assert (done.returncode, done.stdout) == (1, "Nothing was remembered of 'cranes' of the DAG 'port'.\n")
+
+
+def test_forget_as_json_says_what_was_forgotten(seeds: Seeds) -> None:
+    done = seeds("forget", "port", "seed.shop.piers", "--json")
+
+    data = json.loads(done.stdout)
+    assert (data["dag_id"], [each["key"] for each in data["forgotten"]]) == (
+        "port",
+        [scope("port", "north", "piers").key],
+    )
+
+
+@pytest.mark.parametrize("arguments", [["list", "port"], ["list", "port", "--json"], ["forget", "port"]], ids=" ".join)
+def test_a_database_that_cannot_be_read_is_told(
+    arguments: list[str], seeds: Seeds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise ConnectionError("nobody listens there")
+
+    monkeypatch.setattr("airflow.utils.session.create_session", fail)
+
+    done = seeds(*arguments)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Airflow's Variables cannot be read: ConnectionError: nobody listens there" in done.stderr

@@ -1,93 +1,20 @@
-"""The page "Managing seeds" with real dbt on DuckDB: what stands in the table proves whether dbt has run.
-
-Between two runs the table is changed behind dbt's back: a row that is still there afterwards was not loaded over.
-"""
+"""The page "Managing seeds" with real dbt on DuckDB: what stands in the table proves whether dbt has run."""
 
 from __future__ import annotations
 
-import os
+import shutil
 from collections.abc import Callable
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pytest
 
-from cosmos_venv import (
-    DbtDag,
-    DbtTaskGroup,
-    ExecutionConfig,
-    InvocationMode,
-    LoadMode,
-    ProfileConfig,
-    ProjectConfig,
-    RenderConfig,
-    SeedRenderingBehavior,
-    TestBehavior,
-)
-from cosmos_venv.compat import DAG
+from cosmos_venv import LoadMode, SeedRenderingBehavior
 from pytest_cosmos_venv import RunDag, Variables
-from tests.operators.test_dbt_runner import DBT, site_packages_of
+from tests.real_seeds import Harbor, needs_real_dbt
+from tests.test_real_packages import git
 
-pytestmark = [
-    pytest.mark.long,
-    pytest.mark.skipif(
-        site_packages_of(DBT) is None and os.environ.get("CI") != "true",
-        reason="no dbt 1.11 of this Python at .cache/envs/dbt111: make test makes it",
-    ),
-]
-
-MARK = 99
-PROFILE = "harbor: {{target: dev, outputs: {{dev: {{type: duckdb, path: '{path}'}}}}}}\n"
-
-
-class Harbor:
-    """A project, its DAG, and the table of its seed."""
-
-    def __init__(self, project: Path, run_dag: RunDag) -> None:
-        self.project, self._run_dag = project, run_dag
-        self.csv = project / "seeds" / "piers.csv"
-        self._database = project.parent / "harbor.duckdb"
-        (project / "profiles.yml").write_text(PROFILE.format(path=self._database))
-
-    def run(self, dag_id: str = "harbor", group: str | None = None, **given: Any) -> bool:
-        """One run of the whole DAG. Whether it loaded the seed."""
-        self._mark()
-        assert self._run_dag(self._dag(dag_id, group, given)).succeeded
-        with duckdb.connect(str(self._database)) as database:
-            rows = database.execute("select id from piers").fetchall()
-        return (MARK,) not in rows
-
-    def _mark(self) -> None:
-        if not self._database.exists():
-            return
-        with duckdb.connect(str(self._database)) as database:
-            database.execute("insert into piers (id) values (?)", [MARK])
-
-    def _dag(self, dag_id: str, group: str | None, given: dict[str, Any]) -> DAG:
-        outer: dict[str, Any] = {"schedule": None, "start_date": datetime(2026, 1, 1, tzinfo=timezone.utc)}
-        behavior = given.pop("behavior", SeedRenderingBehavior.WHEN_SEED_CHANGES)
-        inner: dict[str, Any] = {
-            "project_config": ProjectConfig(self.project),
-            "profile_config": ProfileConfig("harbor", "dev", profiles_yml_filepath=self.project / "profiles.yml"),
-            "execution_config": ExecutionConfig(
-                dbt_executable_path=DBT / "bin" / "dbt", invocation_mode=InvocationMode.SUBPROCESS
-            ),
-            "render_config": RenderConfig(
-                seed_rendering_behavior=behavior,
-                load_method=given.pop("load_method", LoadMode.CUSTOM),
-                group_nodes_by_folder=given.pop("group_nodes_by_folder", False),
-                test_behavior=TestBehavior.NONE,
-                select=given.pop("select", ["path:seeds"]),
-            ),
-            "operator_args": given,
-        }
-        if group is None:
-            return DbtDag(dag_id=dag_id, **outer, **inner)
-        with DAG(dag_id, **outer) as dag:
-            DbtTaskGroup(group, **inner)
-        return dag
+pytestmark = [pytest.mark.long, needs_real_dbt]
 
 
 @pytest.fixture
@@ -140,6 +67,7 @@ def test_all_ways_of_loading_agree_and_folders_do_not_count(harbor: Harbor) -> N
 
     assert not harbor.run(group="north", load_method=LoadMode.DBT_LS)
     assert not harbor.run(group="north", group_nodes_by_folder=True)
+    assert not harbor.run(group="north", load_method=LoadMode.DBT_MANIFEST, manifest=harbor.make_manifest())
 
 
 def test_a_renamed_dag_starts_afresh_and_a_group_remembers_for_itself(harbor: Harbor) -> None:
@@ -189,3 +117,30 @@ def test_a_seed_of_a_local_package_is_compared(harbor: Harbor, tmp_path: Path) -
     assert not harbor.run(**of_package)
     harbor.csv.write_text("id,name\n2,South\n")
     assert harbor.run(**of_package)
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git packages need git")
+def test_a_seed_of_an_installed_package_is_compared_once_the_package_is_kept(
+    harbor: Harbor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loading the DAG by dbt ls installs it before any task runs."""
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
+    ports = tmp_path / "remote" / "ports"
+    (ports / "seeds").mkdir(parents=True)
+    (ports / "dbt_project.yml").write_text("name: ports\nversion: '1.0'\n")
+    harbor.csv = harbor.csv.rename(ports / "seeds" / "piers.csv")
+    git(ports, "init", "-q", "-b", "main")
+    git(ports, "add", ".")
+    git(ports, "commit", "-q", "-m", "one")
+    (harbor.project / "packages.yml").write_text(f"packages:\n  - git: file://{ports}\n    revision: main\n")
+    of_package: dict[str, Any] = {"load_method": LoadMode.DBT_LS, "select": ["package:ports"]}
+
+    assert harbor.run(**of_package)
+    assert not harbor.run(**of_package)
+    harbor.csv.write_text("id,name\n2,South\n")
+    git(ports, "commit", "-q", "-a", "-m", "two")
+    assert not harbor.run(**of_package), "an installation is used for an hour"
+    shutil.rmtree(tmp_path / "cache" / "packages-v1")
+    assert harbor.run(**of_package), "this dbt is the one that installs it"
+    assert harbor.run(**of_package), "so what that was is known from now on"
+    assert not harbor.run(**of_package)

@@ -54,7 +54,7 @@ _RENDER = (
 )
 _SEEDS_LIST = (
     "Lists what a DAG remembers of its seeds with SeedRenderingBehavior.WHEN_SEED_CHANGES: the content that was loaded "
-    "last, by which run. Reads Airflow's database; changes nothing."
+    "last, by which run. Reads Airflow's database; changes nothing. Exit code 1: it cannot be reached."
 )
 _SEEDS_FORGET = (
     "Forgets what a DAG remembers of its seeds, or of one, so that the next run loads them: after a table was dropped, "

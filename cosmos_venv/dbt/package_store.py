@@ -42,6 +42,11 @@ class KeptPackages:
     _lease: Lease | None = field(repr=False)
 
     @property
+    def packages(self) -> Path:
+        """The folder of the packages, each under its name. A local one is a link that leads nowhere."""
+        return self.path / _PACKAGES
+
+    @property
     def lock_file(self) -> Path:
         """``package-lock.yml`` as ``dbt deps`` left it; an older dbt leaves none."""
         return self.path / LOCK_FILE
@@ -57,7 +62,7 @@ class KeptPackages:
         :param local_package: where the local package of that path stands now.
         """
         folder.mkdir(parents=True)
-        for package in sorted((self.path / _PACKAGES).iterdir()):
+        for package in sorted(self.packages.iterdir()):
             is_local = package.is_symlink()
             (folder / package.name).symlink_to(local_package(os.readlink(package)) if is_local else package)  # noqa: PTH115 - a Path would lose "./"
 

@@ -73,6 +73,13 @@ class ProjectPackages:
         finally:
             kept.close()
 
+    def find(self) -> KeptPackages | None:
+        """What a command that begins now gets without installing; None: it would install. The caller closes it."""
+        folder = Path(read_dbt_project(self.project_dir, environment=self.environment).packages_folder)
+        if self.digest is None or folder.is_absolute():
+            return None
+        return self._find(self.digest, time.time())
+
     def _find_or_install(
         self,
         digest: str,

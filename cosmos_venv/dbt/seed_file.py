@@ -51,6 +51,7 @@ def find_seed(
     *,
     package: str | None,
     installs_packages: bool,
+    installed: Callable[[], Path | None] = lambda: None,
     environment: Mapping[str, str] | None = None,
 ) -> Path:
     """The file that dbt loads; it may not be there.
@@ -58,24 +59,31 @@ def find_seed(
     :param original_file_path: of the node, relative to its project or package.
     :param package: the node's; None: the project's own.
     :param installs_packages: ``dbt deps`` runs before the seed is loaded.
+    :param installed: gives the folder of packages that ``dbt deps`` has installed before, with which this dbt will run;
+        None: it will install them. Called only for one that is no local one.
     :param environment: what ``env_var()`` in ``dbt_project.yml`` sees; None: this process's environment.
     :raises CosmosLoadDbtException: when it cannot be known before dbt runs, with the reason.
     """
     project = read_dbt_project(project_dir, environment=environment)
     if package is None or project.name in (None, package):
         return _below(project_dir, project, PurePath(original_file_path))
-    folder = project_dir / project.packages_folder / package
     if installs_packages:
-        folder = _installed(project_dir, package, environment)
+        folder = _local(project_dir, package, environment) or _installed(installed(), package)
+    else:
+        folder = project_dir / project.packages_folder / package
     return _below(folder, read_dbt_project(folder, environment=environment), PurePath(original_file_path))
 
 
-def _installed(project_dir: Path, package: str, environment: Mapping[str, str] | None) -> Path:
+def _local(project_dir: Path, package: str, environment: Mapping[str, str] | None) -> Path | None:
     """Where a local package stands, to which ``dbt deps`` makes a link."""
-    for path in read_package_files(project_dir).local:
-        folder = local_package(project_dir, path)
-        if read_dbt_project(folder, environment=environment).name == package:
-            return folder
+    folders = (local_package(project_dir, path) for path in read_package_files(project_dir).local)
+    names = ((folder, read_dbt_project(folder, environment=environment).name) for folder in folders)
+    return next((folder for folder, name in names if name == package), None)
+
+
+def _installed(packages: Path | None, package: str) -> Path:
+    if packages is not None and (packages / package).is_dir():
+        return packages / package
     raise CosmosLoadDbtException(
         f"the package {package!r} is no local one, and `dbt deps` installs it only when the task runs (install_deps)"
     )
@@ -102,8 +110,7 @@ def refuse_endless(path: Path) -> None:
         mode = path.stat().st_mode
     except OSError:
         return
-    if kind := _KINDS.get(stat.S_IFMT(mode)):
-        raise CosmosValueError(f"The seed {path} is {kind}, which dbt would wait for. Put a CSV file there.")
+    _refuse_endless(path, mode)
 
 
 def read_content(path: Path, *, pause: Callable[[], None] = lambda: None) -> SeedContent:
@@ -114,10 +121,11 @@ def read_content(path: Path, *, pause: Callable[[], None] = lambda: None) -> See
     :raises CosmosValueError: as ``refuse_endless``.
     """
     refuse_endless(path)
-    # Should a named pipe take the file's place just now, opening it does not wait for its writer.
+    # Should a named pipe take the file's place just now: opening it like this does not wait for its writer.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb", buffering=0) as file:
         status = os.fstat(descriptor)
+        _refuse_endless(path, status.st_mode)
         if not stat.S_ISREG(status.st_mode):
             raise IsADirectoryError(f"{path} is no file")
         digest, piece = hashlib.sha256(), memoryview(bytearray(_CHUNK))
@@ -125,6 +133,11 @@ def read_content(path: Path, *, pause: Callable[[], None] = lambda: None) -> See
             digest.update(piece[:size])
             pause()
     return SeedContent(path=path, checksum=digest.hexdigest(), identity=_identity(status))
+
+
+def _refuse_endless(path: Path, mode: int) -> None:
+    if kind := _KINDS.get(stat.S_IFMT(mode)):
+        raise CosmosValueError(f"The seed {path} is {kind}, which dbt would wait for. Put a CSV file there.")
 
 
 def _identity(status: os.stat_result) -> tuple[int, ...]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from cosmos_venv.config import ProfileConfig
+    from cosmos_venv.dbt.packages import ProjectPackages
     from cosmos_venv.dbt.partial_parse import ParsedProject
     from cosmos_venv.dbt.process import FullOutputSubprocessResult
     from cosmos_venv.operators.invocation import DbtResult
@@ -226,17 +227,28 @@ class LocalRun(DbtInvocation):
                 failed.append(error)
                 raise
 
-        packages = managed.project_packages(
-            Path(self.project_dir),
-            self._packages_directory(),
-            variables=self.vars,
-            env=run.env,
-            which_dbt=run.which_dbt,
-        )
-        with packages.installed(
+        with self._packages(run.env, run.which_dbt).installed(
             run.place, install=install, cancellation=self._cancellation or Cancellation(), report=self.log.info
         ) as keep_open:
             yield keep_open
+
+    def packages_before_dbt(self, executable: str, env: Mapping[str, str]) -> ProjectPackages | None:
+        """The packages that a command gets which is about to begin; None where its dbt is not known yet.
+
+        :param env: as dbt will get it, but for what its profile adds.
+        """
+        which_dbt = self._which_dbt_will_run(executable)
+        return None if which_dbt is None else self._packages(env, which_dbt)
+
+    def _packages(self, env: Mapping[str, str], which_dbt: str) -> ProjectPackages:
+        return managed.project_packages(
+            Path(self.project_dir), self._packages_directory(), variables=self.vars, env=env, which_dbt=which_dbt
+        )
+
+    def _which_dbt_will_run(self, executable: str) -> str | None:
+        """As ``_which_dbt``, before it is ready; None where only a process could tell."""
+        found = self._found(executable)
+        return self._which_dbt(found, self._chosen_mode(found))
 
     def _packages_directory(self) -> Path | None:
         """Where installed packages are kept; None: below the cache folder."""

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from cosmos_venv.compat import set_variable, variable
+from cosmos_venv.compat import forget_variable, set_variable, variable
 from cosmos_venv.io import map_index
 
 if TYPE_CHECKING:
@@ -147,6 +147,14 @@ def remember(scope: Scope, checksum: str | None, run_id: str | None, warn: Calla
         set_variable(scope.key, value, description)
     except Exception as error:  # noqa: BLE001 - whatever a store raises
         warn("The Variable %s cannot be written: %s: %s", scope.key, type(error).__name__, error)
+
+
+def forget(scope: Scope, warn: Callable[..., object]) -> None:
+    """Take away what is remembered, before something else is loaded."""
+    try:
+        forget_variable(scope.key)
+    except Exception as error:  # noqa: BLE001 - whatever a store raises
+        warn("The Variable %s cannot be deleted: %s: %s", scope.key, type(error).__name__, error)
 
 
 def _text(value: object) -> str | None:

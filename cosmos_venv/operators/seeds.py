@@ -1,22 +1,27 @@
 """How does a task load a seed only if it has changed? It looks at the file, asks the memory, and runs dbt or does not.
 
 The file is hashed when the task runs, and what dbt has loaded is remembered only if the file is still that one then.
+What was remembered before is forgotten first: a dbt that fails or is killed may have written the table.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cosmos_venv.compat import to_boolean
+from cosmos_venv import managed
+from cosmos_venv.compat import count, to_boolean
 from cosmos_venv.dbt.package_files import has_packages
 from cosmos_venv.dbt.process import FullOutputSubprocessResult
 from cosmos_venv.dbt.seed_change import Decision, decide, wants_full_refresh
 from cosmos_venv.dbt.seed_file import SeedContent, find_seed, read_content, refuse_endless
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.guarded import Cancellation
-from cosmos_venv.operators.seed_memory import Remembered, Scope, recall, remember
+from cosmos_venv.operators.seed_memory import Remembered, Scope, forget, recall, remember
+from cosmos_venv.operators.seed_turn import own_turn
 
 if TYPE_CHECKING:
     from cosmos_venv.operators.local_run import LocalRun
@@ -36,14 +41,14 @@ def run_if_changed(
     :return: of a seed that is not loaded: exit code 0, no output.
     :raises CosmosValueError: when the seed's file is one that nobody can read to its end.
     """
-    load = _Load(operator, context)
-    path = load.find(env)
+    load = _Load(operator, context, command, env)
     if wants_full_refresh(command, env):
-        if path is not None:
-            refuse_endless(path)
+        load.refuse_endless()
         operator.log.info("dbt loads %s, whatever is remembered of it: this is a full refresh.", load.seed)
-        return run()
-    content = load.read(path)
+        result = run()
+        load.count("run")
+        return result
+    content = load.read()
     seen = recall(load.scope, operator.log.warning)
     decision = decide(
         seen=None if seen is None else seen.checksum,
@@ -52,24 +57,44 @@ def run_if_changed(
     )
     load.tell(decision, content, seen)
     if not decision.runs:
+        load.count("skipped")
         return FullOutputSubprocessResult(0, "", [])
+    if seen is not None and seen.checksum is not None:
+        forget(load.scope, operator.log.warning)
     result = run()
+    load.count("run")
     if content is not None:
-        load.keep(content, seen)
+        with own_turn(managed.cache_dir(), load.scope.key):
+            load.keep(content, seen)
     return result
 
 
 class _Load:
     """One seed in the hands of its task."""
 
-    def __init__(self, operator: LocalRun, context: Mapping[str, Any]) -> None:
-        self._operator, self._context = operator, context
+    def __init__(
+        self, operator: LocalRun, context: Mapping[str, Any], command: Sequence[str], env: Mapping[str, str]
+    ) -> None:
+        self._operator, self._context, self._executable, self._env = operator, context, command[0], env
+        self._packages: Path | None = None
         self._node: Mapping[str, Any] = context.get("dbt_node_config") or {}
         self.seed = str(self._node.get("unique_id"))
         self.scope = Scope.of(operator, context, self.seed)
 
-    def find(self, env: Mapping[str, str]) -> Path | None:
-        """The file that dbt is about to load; None where that cannot be known."""
+    def refuse_endless(self) -> None:
+        with ExitStack() as held:
+            path = self._find(held)
+            if path is not None:
+                refuse_endless(path)
+
+    def read(self) -> SeedContent | None:
+        """What the file holds that dbt is about to load; None where that cannot be known."""
+        with ExitStack() as held:
+            path = self._find(held)
+            return None if path is None else self._read(path)
+
+    def _find(self, held: ExitStack) -> Path | None:
+        """:param held: what keeps it there."""
         project_dir = Path(self._operator.project_dir).absolute()
         try:
             return find_seed(
@@ -77,15 +102,30 @@ class _Load:
                 str(self._node["original_file_path"]),
                 package=self._context.get("package_name"),
                 installs_packages=to_boolean(self._operator.install_deps) and has_packages(project_dir),
-                environment=env,
+                installed=partial(self._installed_packages, held),
+                environment=self._env,
             )
         except (CosmosLoadDbtException, KeyError, OSError) as error:
             self._operator.log.warning("The file of %s is not known before dbt runs: %s", self.seed, error)
             return None
 
-    def read(self, path: Path | None) -> SeedContent | None:
-        if path is None:
+    def _installed_packages(self, held: ExitStack) -> Path | None:
+        packages = self._operator.packages_before_dbt(self._executable, self._env)
+        kept = None if packages is None else packages.find()
+        if kept is None:
             return None
+        held.callback(kept.close)
+        self._packages = kept.packages
+        return kept.packages
+
+    def _has_same_packages(self) -> bool:
+        """Whether dbt has run with the packages in which the file was found, and nobody has installed newer ones."""
+        if self._packages is None:
+            return True
+        with ExitStack() as held:
+            return self._packages == self._installed_packages(held)
+
+    def _read(self, path: Path) -> SeedContent | None:
         cancellation = self._operator._cancellation or Cancellation()
         try:
             content = read_content(path, pause=cancellation.raise_if_requested)
@@ -107,11 +147,15 @@ class _Load:
         else:
             log.info("dbt runs: whether %s has changed is not known.", self.seed)
 
+    def count(self, what: str) -> None:
+        """:param what: ``run`` or ``skipped``; docs/metrics.md says what that means."""
+        count(f"cosmos_venv.seeds.{what}", {"dag_id": self.scope.dag_id, "task_id": self._operator.task_id})
+
     def keep(self, content: SeedContent, seen: Remembered | None) -> None:
         """Remember what was loaded; where that is not certain, see that nothing older is taken for it."""
         log = self._operator.log
         meanwhile = recall(self.scope, log.warning)
-        if not content.is_still_there():
+        if not (content.is_still_there() and self._has_same_packages()):
             log.info("%s was changed while dbt ran: the next run loads it again.", content.path)
             checksum = None
         elif meanwhile is not None and meanwhile != seen and meanwhile.checksum != content.checksum:

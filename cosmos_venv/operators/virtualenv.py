@@ -176,6 +176,10 @@ class DbtVirtualenvBaseOperator(VirtualenvLockMethods, DbtLocalBaseOperator):
     def _which_dbt(self, executable: str, mode: InvocationMode) -> str:
         return self._environment.digest if self._environment else super()._which_dbt(executable, mode)
 
+    def _which_dbt_will_run(self, executable: str) -> str | None:
+        # Another Python would have to be asked what it is.
+        return None if self.py_executable else managed.VirtualenvArguments.of(vars(self)).spec().digest
+
     def _packages_directory(self) -> Path | None:
         return self.kept_directory
 

@@ -38,6 +38,7 @@ class OwnArguments:
 
     :param nodes: the selected nodes, tests among them.
     :param operator_args: what the user gives to all tasks; only its ``exclude`` is read.
+    :ivar dropped: what seeds that are only shown have said of a task, and by which of it nothing is shown.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class OwnArguments:
         operator_args: Mapping[str, object],
         settings: DrawingSettings,
     ) -> None:
+        self.dropped: set[str] = set()
         self._nodes = nodes
         self._render = render
         self._selecting = "models" if settings.uses_models_flag else "select"
@@ -109,7 +111,10 @@ class OwnArguments:
 
     def of_placeholder(self, node: DbtNode, given: Mapping[str, Any]) -> dict[str, Any]:
         """It runs nothing, so of what the node says only how it is shown is of use."""
-        shown = {key: value for key, value in arguments_of(node).items() if key == "task_display_name"}
+        said = arguments_of(node)
+        shown = {key: value for key, value in said.items() if key == "task_display_name"}
+        if node.resource_type is DbtResourceType.SEED:
+            self.dropped |= said.keys() - shown.keys()
         # A source has no owner in Cosmos; other placeholders have.
         owner = {} if node.resource_type is DbtResourceType.SOURCE else self.owner_of(node)
         return {**given, **shown, **owner}

@@ -47,14 +47,15 @@ def plan(
     folders = None
     if render_config.group_nodes_by_folder:
         folders = Folders((each.original_file_path.parent for each in nodes.values()), by_path=settings.groups_by_path)
+    arguments = OwnArguments(
+        nodes, render=render_config, execution=execution_config, operator_args=operator_args, settings=settings
+    )
     drawing = Drawing(
         nodes,
         tests_per_model=tests_per_model,
         render=render_config,
         execution=execution_config,
-        arguments=OwnArguments(
-            nodes, render=render_config, execution=execution_config, operator_args=operator_args, settings=settings
-        ),
+        arguments=arguments,
         folders=folders,
     )
     drawn = {node.unique_id: done for node in nodes.values() if (done := drawing.draw(node)) is not None}
@@ -63,6 +64,12 @@ def plan(
         logger.warning(
             "No task for %d selected node(s) of type %s: RenderConfig.node_converters can make some.",
             *(number, kind.value),
+        )
+    if arguments.dropped:
+        logger.info(
+            "Seeds are only shown (SeedRenderingBehavior.RENDER_ONLY) and run nothing. Of their operator_kwargs are "
+            "dropped: %s.",
+            ", ".join(sorted(arguments.dropped)),
         )
     end = None
     if render_config.test_behavior is TestBehavior.AFTER_ALL and drawn:

@@ -6,6 +6,8 @@ import hashlib
 import os
 import subprocess
 import sys
+import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -20,8 +22,10 @@ def configure(project: Path, text: str) -> None:
     (project / "dbt_project.yml").write_text(f"name: harbor\n{text}")
 
 
-def found(project: Path, path: str = PIERS, *, package: str = "harbor", installs: bool = False) -> Path:
-    return find_seed(project, path, package=package, installs_packages=installs)
+def found(
+    project: Path, path: str = PIERS, *, package: str = "harbor", installs: bool = False, kept: Path | None = None
+) -> Path:
+    return find_seed(project, path, package=package, installs_packages=installs, installed=lambda: kept)
 
 
 def test_the_projects_own_seed_is_found_below_it(dbt_project: Path) -> None:
@@ -72,6 +76,18 @@ def test_the_seed_of_a_package_that_is_yet_to_be_installed_is_not_known(dbt_proj
         found(dbt_project, package="ports", installs=True)
 
 
+def test_the_seed_of_a_package_that_is_installed_already_is_found_in_it(dbt_project: Path, tmp_path: Path) -> None:
+    (dbt_project / "packages.yml").write_text("packages:\n  - {package: a/ports, version: 1.0.0}\n")
+    (tmp_path / "kept" / "ports").mkdir(parents=True)
+    (tmp_path / "kept" / "ports" / "dbt_project.yml").write_text("name: ports\nseed-paths: [data]\n")
+
+    where = found(dbt_project, "data/x.csv", package="ports", installs=True, kept=tmp_path / "kept")
+
+    assert where == tmp_path / "kept" / "ports" / "data" / "x.csv"
+    with pytest.raises(CosmosLoadDbtException, match="'ships' is no local one"):
+        found(dbt_project, package="ships", installs=True, kept=tmp_path / "kept")
+
+
 @pytest.mark.parametrize("content", [b"", b"id\n1\n", b"id\r\n1\r\n", b"\xef\xbb\xbfid\n1", b"x" * (2**20 + 1)])
 def test_every_byte_of_the_file_counts(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.csv").write_bytes(content)
@@ -112,6 +128,39 @@ def test_a_named_pipe_is_refused_without_waiting_for_its_writer(tmp_path: Path) 
 
     with pytest.raises(CosmosValueError, match=r"pipe\.csv is a named pipe, which dbt would wait for"):
         read_content(tmp_path / "pipe.csv")
+
+
+ENOUGH = 10_000
+SWAPPING = """
+import os, sys
+path = sys.argv[1]
+while True:
+    for kind in ("pipe", "file"):
+        os.symlink(kind, path + ".new")
+        os.replace(path + ".new", path)
+"""
+
+
+@pytest.mark.timeout(60)
+def test_a_named_pipe_that_takes_the_files_place_at_any_moment_is_refused(tmp_path: Path) -> None:
+    """Another process puts it there and takes it away as fast as it can: also between looking and opening."""
+    path = tmp_path / "piers.csv"
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "file").write_text("id\n1\n")
+    path.symlink_to("file")
+    came: Counter[str] = Counter()
+    with subprocess.Popen([sys.executable, "-c", SWAPPING, path]) as swapping:
+        try:
+            deadline = time.monotonic() + 30
+            while min(came["a pipe"], came["a file"]) < ENOUGH and time.monotonic() < deadline:
+                try:
+                    came["a file"] += bool(read_content(path))
+                except CosmosValueError:
+                    came["a pipe"] += 1
+        finally:
+            swapping.kill()
+
+    assert min(came["a pipe"], came["a file"]) >= ENOUGH
 
 
 def test_a_device_is_refused_and_not_read_to_its_end(tmp_path: Path) -> None:

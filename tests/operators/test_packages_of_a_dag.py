@@ -20,6 +20,7 @@ from cosmos_venv import (
     managed,
 )
 from cosmos_venv.operators.local import DbtRunLocalOperator
+from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
 from pytest_cosmos_venv import FakeVenv, Wheelhouse
 
 
@@ -113,3 +114,39 @@ def test_packages_are_looked_for_where_environments_are_and_built_where_they_are
         assert folders(tmp_path / "mine") == ["image", "cache"]
     searched = managed.project_packages(harbor, tmp_path / "mine", variables=None, env={}, which_dbt="1").stores[0]
     assert (searched.folder, searched.is_read_only) == (tmp_path / "image" / "packages-v1", True)
+
+
+@pytest.mark.parametrize("where", ["local", "virtualenv", "temporary"])
+def test_a_task_knows_before_its_dbt_is_ready_with_which_packages_it_will_run(
+    where: str, harbor: Path, cosmos_wheelhouse: Wheelhouse, cosmos_fake_venv: FakeVenv, tmp_path: Path
+) -> None:
+    cls: Any = DbtRunLocalOperator if where == "local" else DbtRunVirtualenvOperator
+    arguments: dict[str, dict[str, Any]] = {
+        "local": {"dbt_executable_path": cosmos_fake_venv.dbt},
+        "virtualenv": {"py_requirements": ["dbt-core"], "virtualenv_dir": tmp_path / "environments"},
+        "temporary": {"py_requirements": ["dbt-core"]},
+    }
+    profile = ProfileConfig("harbor", "dev", profiles_yml_filepath=harbor / "profiles.yml")
+    operator = cls(task_id="run", project_dir=harbor, profile_config=profile, **arguments[where])
+    command, env = operator.build_cmd({})
+    before = operator.packages_before_dbt(command[0], env).find()
+
+    operator.execute({})
+
+    packages = operator.packages_before_dbt(command[0], env).find()
+    assert before is None
+    assert (packages.packages / "cranes").is_dir()
+    packages.close()
+
+
+def test_another_python_is_not_started_to_know_it(harbor: Path, other_python: str) -> None:
+    profile = ProfileConfig("harbor", "dev", profiles_yml_filepath=harbor / "profiles.yml")
+    operator = DbtRunVirtualenvOperator(
+        task_id="run",
+        project_dir=harbor,
+        profile_config=profile,
+        py_requirements=["dbt-core"],
+        py_executable=other_python,
+    )
+
+    assert operator.packages_before_dbt("dbt", {}) is None

@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from cosmos_venv.operators.seed_memory import Remembered, Scope, decoded, encoded, recall, remember
+from cosmos_venv.operators.seed_memory import Remembered, Scope, decoded, encoded, forget, recall, remember
 from pytest_cosmos_venv import Variables
 
 ZEROS = "0" * 64
@@ -84,14 +84,18 @@ def test_what_is_remembered_is_recalled(cosmos_variables: Variables) -> None:
     assert found is not None
     assert (found.checksum, found.run_id) == (ZEROS, "night")
     assert recall(scope("y"), WARN) is None
+    forget(scope("x"), WARN)
+    assert recall(scope("x"), WARN) is None
 
 
 def test_an_outage_of_the_store_is_a_warning(cosmos_variables: Variables, caplog: pytest.LogCaptureFixture) -> None:
     with cosmos_variables.outage(), caplog.at_level("WARNING"):
         remember(scope("x"), ZEROS, "night", WARN)
         assert recall(scope("x"), WARN) is None
+        forget(scope("x"), WARN)
 
-    assert f"The Variable {scope('x').key} cannot be written" in caplog.text
+    for what in ("written", "deleted"):
+        assert f"The Variable {scope('x').key} cannot be {what}" in caplog.text
 
 
 @pytest.mark.parametrize("error", [ConnectionError, KeyError, RecursionError, MemoryError, ValueError])
@@ -105,8 +109,10 @@ def test_whatever_a_store_raises_is_a_warning(
 
     monkeypatch.setattr("airflow.sdk.Variable.get", fail)
     monkeypatch.setattr("airflow.sdk.Variable.set", fail)
+    monkeypatch.setattr("airflow.sdk.Variable.delete", fail)
 
     remember(scope("x"), ZEROS, "night", WARN)
+    forget(scope("x"), WARN)
 
     assert recall(scope("x"), WARN) is None
-    assert caplog.text.count(f"{error.__name__}: ") == 2
+    assert caplog.text.count(f"{error.__name__}: ") == 3

@@ -8,28 +8,31 @@ import os
 import re
 import shutil
 from collections.abc import Callable
+from datetime import datetime, timezone
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cosmos_venv.compat import AirflowException
+from cosmos_venv.compat import DAG, AirflowException
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.operators.local import DbtSeedLocalOperator
 from cosmos_venv.operators.virtualenv import DbtSeedVirtualenvOperator
-from pytest_cosmos_venv import FakeVenv, Variables
+from pytest_cosmos_venv import FakeVenv, RunDag, Variables
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 Load = Callable[..., dict[str, Any]]
+MakeTask = Callable[..., Any]
 
 
 @pytest.fixture
-def load(dbt_project: Path, cosmos_fake_venv: FakeVenv, cosmos_variables: Variables) -> Load:
-    """Runs the task of the seed once more, in a run of this name. Gives the context."""
+def make_task(dbt_project: Path, cosmos_fake_venv: FakeVenv, cosmos_variables: Variables) -> MakeTask:
+    """The task of the seed."""
 
-    def load(run_id: str = "night", cls: type[Any] = DbtSeedLocalOperator, **arguments: Any) -> dict[str, Any]:
-        operator = cls(
+    def make_task(cls: type[Any] = DbtSeedLocalOperator, **arguments: Any) -> Any:
+        return cls(
             **{
                 "task_id": "piers_seed",
                 "project_dir": dbt_project,
@@ -43,8 +46,17 @@ def load(dbt_project: Path, cosmos_fake_venv: FakeVenv, cosmos_variables: Variab
                 **arguments,
             }
         )
+
+    return make_task
+
+
+@pytest.fixture
+def load(make_task: MakeTask) -> Load:
+    """Runs the task of the seed once more, in a run of this name. Gives the context."""
+
+    def load(run_id: str = "night", cls: type[Any] = DbtSeedLocalOperator, **arguments: Any) -> dict[str, Any]:
         context = {"run_id": run_id}
-        operator.execute(context)
+        make_task(cls, **arguments).execute(context)
         return context
 
     return load
@@ -160,6 +172,70 @@ def test_what_dbt_did_not_load_is_not_remembered(
     assert not cosmos_variables.values
 
 
+def fail(project_dir: str, **_: Any) -> None:
+    raise LookupError("the callback is at fault")
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "arguments"),
+    [pytest.param(1, {}, id="dbt-fails"), pytest.param(0, {"callback": fail}, id="the-task-fails-after-dbt")],
+)
+def test_after_a_failure_the_content_before_is_loaded_again(
+    exit_code: int, arguments: dict[str, Any], load: Load, dbt_project: Path, cosmos_fake_venv: FakeVenv
+) -> None:
+    """Of a table that a dbt has begun to load, nobody knows what it holds."""
+    path = dbt_project / "seeds" / "piers.csv"
+    before = path.read_text()
+    load("first")
+    path.write_text("id\n2\n")
+    cosmos_fake_venv.script("seed", nth=1, exit_code=exit_code)
+    with pytest.raises((AirflowException, LookupError)):
+        load("second", **arguments)
+    path.write_text(before)
+
+    load("third")
+    load("fourth")
+
+    assert len(cosmos_fake_venv.calls) == 3
+
+
+def test_what_cannot_be_read_is_loaded_and_the_content_before_again(
+    load: Load, dbt_project: Path, cosmos_fake_venv: FakeVenv
+) -> None:
+    path = dbt_project / "seeds" / "piers.csv"
+    load("first")
+    path.rename(path.with_suffix(".away"))
+    load("second")
+    path.with_suffix(".away").rename(path)
+
+    load("third")
+
+    assert len(cosmos_fake_venv.calls) == 3
+
+
+def test_a_cleared_task_is_skipped_as_that_of_any_later_run(load: Load, cosmos_fake_venv: FakeVenv) -> None:
+    load("night")
+
+    load("night")
+
+    assert len(cosmos_fake_venv.calls) == 1
+
+
+def test_a_task_that_is_tried_again_loads_what_its_first_try_did_not(
+    make_task: MakeTask, cosmos_run_dag: RunDag, cosmos_fake_venv: FakeVenv
+) -> None:
+    cosmos_fake_venv.script("seed", nth=1, exit_code=1)
+    with DAG("harbor", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=timezone.utc)) as dag:
+        make_task(retries=1)
+
+    nights = [cosmos_run_dag(dag), cosmos_run_dag(dag)]
+
+    assert [(night.states, night.tasks["piers_seed"].tries) for night in nights] == [
+        ({"piers_seed": "success"}, tries) for tries in (2, 1)
+    ]
+    assert len(cosmos_fake_venv.calls) == 2
+
+
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("full_refresh", [False, True])
 def test_dbt_is_not_started_on_a_named_pipe(
@@ -241,3 +317,73 @@ def test_of_two_runs_at_once_with_different_content_neither_is_believed(
     load("last")
 
     assert len(cosmos_fake_venv.calls) == 3
+
+
+def test_packages_that_are_installed_anew_meanwhile_are_loaded_again(
+    make_task: MakeTask,
+    dbt_project: Path,
+    cosmos_fake_venv: FakeVenv,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """dbt may have run with either of the two."""
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
+    (dbt_project / "packages.yml").write_text("packages:\n  - package: port/ports\n")
+    (tmp_path / "installed" / "ports" / "seeds").mkdir(parents=True)
+    (tmp_path / "installed" / "ports" / "dbt_project.yml").write_text("name: ports\n")
+    (tmp_path / "installed" / "ports" / "seeds" / "piers.csv").write_text("id\n1\n")
+    node = {"unique_id": "seed.ports.piers", "original_file_path": "seeds/piers.csv"}
+    of_package = {"dbt_node_config": node, "package_name": "ports", "should_run_if_seed_changed": True}
+
+    def publish() -> None:
+        packages = operator.packages_before_dbt(str(cosmos_fake_venv.dbt), {})
+        store = packages.stores[-1]
+        assert store.is_usable()
+        store.publish(packages.digest, tmp_path / "installed", tmp_path / "no-lock-file", {})
+
+    monkeypatch.setattr(Overtaken, "other", staticmethod(publish), raising=False)
+    operator = make_task(Overtaken, extra_context=of_package, dbt_executable_path=cosmos_fake_venv.dbt)
+    publish()
+
+    operator.execute({"run_id": "first"})
+    for run_id in ("second", "third"):
+        make_task(extra_context=of_package).execute({"run_id": run_id})
+
+    assert [call.command for call in cosmos_fake_venv.calls] == ["seed", "seed"]
+
+
+def airflows_stats() -> Any:
+    try:
+        return import_module("airflow.sdk.observability.stats").Stats
+    except ImportError:  # before Airflow 3.2
+        return import_module("airflow.stats").Stats
+
+
+def test_loads_and_skips_are_counted_in_airflows_metrics(
+    load: Load, dbt_project: Path, cosmos_fake_venv: FakeVenv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[tuple[str, dict[str, str]]] = []
+    monkeypatch.setattr(airflows_stats(), "incr", lambda name, tags: counted.append((name, tags)))
+
+    load()
+    load()
+    load(full_refresh=True)
+    cosmos_fake_venv.script("seed", exit_code=1)
+    with pytest.raises(AirflowException):
+        load(full_refresh=True)
+
+    tags = {"dag_id": "adhoc_airflow", "task_id": "piers_seed"}
+    assert counted == [(f"cosmos_venv.seeds.{what}", tags) for what in ("run", "skipped", "run")]
+
+
+def test_a_backend_of_metrics_that_fails_fails_no_task(
+    load: Load, cosmos_fake_venv: FakeVenv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object, **named: object) -> None:
+        raise OSError("no such host")
+
+    monkeypatch.setattr(airflows_stats(), "incr", fail)
+
+    load()
+
+    assert len(cosmos_fake_venv.calls) == 1

@@ -89,6 +89,23 @@ def test_a_placeholder_of_a_source_has_no_owner_and_one_of_a_model_has() -> None
     }
 
 
+def test_what_is_dropped_of_seeds_that_are_only_shown_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    said = [{"retries": 3, "pool": "heavy"}, {"pool": "light", "task_display_name": "Ships"}, {}]
+    seeds = [
+        node(f"seed.shop.raw{number}", meta={"cosmos": {"operator_kwargs": each}}) for number, each in enumerate(said)
+    ]
+
+    with caplog.at_level("INFO"):
+        made = planned(*seeds, render=RenderConfig(seed_rendering_behavior=SeedRenderingBehavior.RENDER_ONLY))
+        planned(*seeds)
+
+    assert [record.message for record in caplog.records] == [
+        "Seeds are only shown (SeedRenderingBehavior.RENDER_ONLY) and run nothing. Of their operator_kwargs are "
+        "dropped: pool, retries."
+    ]
+    assert [task.arguments for task in made.tasks] == [{}, {"task_display_name": "Ships"}, {}]
+
+
 @pytest.mark.parametrize(
     ("behavior", "expected"),
     [

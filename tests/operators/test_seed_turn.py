@@ -1,0 +1,109 @@
+"""Runs of one DAG at once, each in a process of its own: is what is remembered ever not what the table holds?"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cosmos_venv.config import ProfileConfig
+from cosmos_venv.operators.local import DbtSeedLocalOperator
+from cosmos_venv.operators.seed_memory import Scope, decoded
+from cosmos_venv.operators.seed_turn import own_turn
+from pytest_cosmos_venv import Contender, Racer, TaskRace
+from tests.operators.file_variables import variables_below
+
+ROUNDS = 50
+SEED = "seed.harbor.piers"
+
+# Loads a seed: what it is told to load is what the table holds afterwards, whole.
+LOADER = """#!/bin/sh
+while [ "$1" != --project-dir ]; do shift; done
+cat "$2/seeds/piers.csv" > "$TABLE.$$" && mv "$TABLE.$$" "$TABLE"
+"""
+
+
+def seed_task(project: Path, dbt: Path, **arguments: Any) -> DbtSeedLocalOperator:
+    return DbtSeedLocalOperator(
+        task_id="piers_seed",
+        project_dir=project,
+        profile_config=ProfileConfig("harbor", "dev", profiles_yml_filepath=project / "profiles.yml"),
+        dbt_executable_path=dbt,
+        extra_context={
+            "dbt_node_config": {"unique_id": SEED, "original_file_path": "seeds/piers.csv"},
+            "package_name": "harbor",
+            "should_run_if_seed_changed": True,
+        },
+        **arguments,
+    )
+
+
+def remembered(variables: Path, operator: DbtSeedLocalOperator) -> str | None:
+    """The checksum; None where there is none, or it is not certain."""
+    path = variables / Scope.of(operator, {}, SEED).key
+    found = decoded(path.read_text() if path.exists() else None)
+    return None if found is None else found.checksum
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.cosmos_race(racers=2)
+def test_of_two_runs_at_once_none_is_remembered_whose_content_was_loaded_over(
+    cosmos_racer: Racer, dbt_project: Path
+) -> None:
+    """Each has a copy of the project, as two versions of a bundle are, and content of its own in each round."""
+    shared, index = cosmos_racer.shared, cosmos_racer.index
+    table, variables = shared / "table", shared / "variables"
+    variables.mkdir(exist_ok=True)
+    loader = shared / f"dbt-{index}"
+    loader.write_text(LOADER)
+    loader.chmod(0o755)
+    project = Path(shutil.copytree(dbt_project, shared / f"project-{index}"))
+    operator = seed_task(project, loader, env={"TABLE": str(table)})
+    uncertain = 0
+    for number in range(ROUNDS):
+        (project / "seeds" / "piers.csv").write_text(f"id\n{number}\n{index}\n")
+        cosmos_racer.barrier("start")
+        with variables_below(variables):
+            operator.execute({"run_id": f"run-{index}-{number}"})
+        cosmos_racer.barrier("end")
+
+        found = remembered(variables, operator)
+        uncertain += found is None
+        assert found in (None, hashlib.sha256(table.read_bytes()).hexdigest()), f"round {number}"
+        cosmos_racer.barrier("seen")
+    assert uncertain, "the two never met"
+
+
+def take_turn(contender: Contender, folder: Path) -> None:
+    with own_turn(folder, "piers__3f"), contender.span("turn"):
+        threading.Event().wait(0.02)  # as long as two calls of Airflow's API
+
+
+def test_the_tasks_of_a_machine_take_turns(cosmos_task_race: TaskRace, tmp_path: Path) -> None:
+    race = cosmos_task_race(take_turn, tmp_path / "cache", contenders=4)
+
+    race.timeline.assert_count("turn", 4)
+    race.timeline.assert_max_concurrent("turn", 1)
+
+
+def hold_turn(contender: Contender, folder: Path) -> None:
+    with own_turn(folder, "piers__3f"):
+        contender.point("held")
+        threading.Event().wait(60)
+
+
+def test_a_task_that_is_killed_in_its_turn_leaves_it(cosmos_task_race: TaskRace, tmp_path: Path) -> None:
+    race = cosmos_task_race([hold_turn, take_turn], tmp_path / "cache", kill_at="held", victim=0)
+
+    race.timeline.assert_count("turn", 1)
+
+
+def test_where_nothing_can_be_locked_a_task_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("no folder")
+
+    with own_turn(tmp_path / "cache", "piers__3f"):
+        pass

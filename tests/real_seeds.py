@@ -1,0 +1,104 @@
+"""A project on DuckDB whose seed a real dbt loads or does not: what stands in the table afterwards proves which.
+
+Before each run a row is written into the table behind dbt's back. If it is still there afterwards, dbt did not load.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from cosmos_venv import (
+    DbtDag,
+    DbtTaskGroup,
+    ExecutionConfig,
+    InvocationMode,
+    LoadMode,
+    ProfileConfig,
+    ProjectConfig,
+    RenderConfig,
+    SeedRenderingBehavior,
+    TestBehavior,
+)
+from cosmos_venv.compat import DAG
+from pytest_cosmos_venv import DagOutcome, RunDag
+from tests.operators.test_dbt_runner import DBT, site_packages_of
+
+MARK = 99
+
+needs_real_dbt = pytest.mark.skipif(
+    site_packages_of(DBT) is None and os.environ.get("CI") != "true",
+    reason="no dbt 1.11 of this Python at .cache/envs/dbt111: make test makes it",
+)
+
+_PROFILE = "harbor: {{target: dev, outputs: {{dev: {{type: duckdb, path: '{path}'}}}}}}\n"
+
+
+class Harbor:
+    """A project, its DAG, and the tables of its seed and its models.
+
+    :param run_dag: None: it is run by somebody else.
+    """
+
+    def __init__(self, project: Path, run_dag: RunDag | None = None) -> None:
+        self.project, self._run_dag = project, run_dag
+        self.csv = project / "seeds" / "piers.csv"
+        self.database = project.parent / "harbor.duckdb"
+        (project / "profiles.yml").write_text(_PROFILE.format(path=self.database))
+
+    def run(self, dag_id: str = "harbor", group: str | None = None, **given: Any) -> bool:
+        """One run of the whole DAG, which succeeds. Whether it loaded the seed."""
+        assert self.outcome(dag_id, group, **given).succeeded
+        return not self.marks("piers")
+
+    def outcome(self, dag_id: str = "harbor", group: str | None = None, **given: Any) -> DagOutcome:
+        """What came of one run of the whole DAG."""
+        assert self._run_dag is not None
+        self._mark()
+        return self._run_dag(self._dag(dag_id, group, given))
+
+    def marks(self, table: str) -> int:
+        """How many of the rows are there that dbt knows nothing of: one for each run since the seed was loaded."""
+        with duckdb.connect(str(self.database)) as database:
+            return database.execute(f"select id from {table}").fetchall().count((MARK,))  # noqa: S608 - a table's name
+
+    def make_manifest(self) -> Path:
+        """The project's manifest, by dbt itself."""
+        words = ["parse", "--no-partial-parse", "--profiles-dir", ".", "--target-path", "parsed"]
+        subprocess.run([DBT / "bin" / "dbt", *words], cwd=self.project, check=True, capture_output=True)
+        return self.project / "parsed" / "manifest.json"
+
+    def _mark(self) -> None:
+        if not self.database.exists():
+            return
+        with duckdb.connect(str(self.database)) as database:
+            database.execute("insert into piers (id) values (?)", [MARK])
+
+    def _dag(self, dag_id: str, group: str | None, given: dict[str, Any]) -> DAG:
+        outer: dict[str, Any] = {"schedule": None, "start_date": datetime(2026, 1, 1, tzinfo=timezone.utc)}
+        local = ExecutionConfig(dbt_executable_path=DBT / "bin" / "dbt", invocation_mode=InvocationMode.SUBPROCESS)
+        inner: dict[str, Any] = {
+            "project_config": ProjectConfig(self.project, manifest_path=given.pop("manifest", None)),
+            "profile_config": ProfileConfig("harbor", "dev", profiles_yml_filepath=self.project / "profiles.yml"),
+            "execution_config": given.pop("execution", local),
+            "render_config": RenderConfig(
+                seed_rendering_behavior=given.pop("behavior", SeedRenderingBehavior.WHEN_SEED_CHANGES),
+                load_method=given.pop("load_method", LoadMode.CUSTOM),
+                group_nodes_by_folder=given.pop("group_nodes_by_folder", False),
+                test_behavior=given.pop("test_behavior", TestBehavior.NONE),
+                select=given.pop("select", ["path:seeds"]),
+            ),
+            "on_warning_callback": given.pop("on_warning_callback", None),
+            "operator_args": given,
+        }
+        if group is None:
+            return DbtDag(dag_id=dag_id, **outer, **inner)
+        with DAG(dag_id, **outer) as dag:
+            DbtTaskGroup(group, **inner)
+        return dag
