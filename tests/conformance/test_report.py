@@ -1,0 +1,159 @@
+"""What a run leaves behind: the report in its forms, and the comparison of several."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conformance.badge import badge
+from conformance.command import main, table
+from conformance.html_page import page
+from conformance.judging import Judgement, Seen, Verdict
+from conformance.markdown import summary
+from conformance.report import read_report, redacted, report, write_report
+from conformance.requirements import Level, Requirement
+
+PICTURE = '<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
+
+
+def judged(
+    unique: str, level: Level, verdict: Verdict, *, evidence: str = "", needs: tuple[str, ...] = (), picture: str = ""
+) -> Judgement:
+    one = Requirement(
+        id=unique, level=level, sentence=f"{unique} <holds> & how.", sources=("Operator page",), needs=needs
+    )
+    seen = Seen(
+        test=f"/somewhere/conformance/test_x.py::test_{unique}",
+        requirement=unique,
+        verdict=verdict,
+        evidence=evidence,
+        pictures=(picture,) if picture else (),
+    )
+    return Judgement(requirement=one, verdict=verdict, seen=(seen,))
+
+
+def reported(*judgements: Judgement, name: str = "cosmos_venv", is_complete: bool = True) -> dict[str, Any]:
+    return report(
+        judgements,
+        implementation=name,
+        version="1.2",
+        airflow="3.3.2",
+        options={"level": "must"},
+        started=datetime.now(timezone.utc) - timedelta(seconds=90),
+        is_complete=is_complete,
+        exit_code=0,
+    )
+
+
+SOUND = (
+    judged("LOCK-001", Level.MUST, Verdict.PASSED, picture=PICTURE),
+    judged("LOCK-002", Level.SHOULD, Verdict.FAILED, evidence="It must wait; seen: <b>two</b> installers"),
+    judged("SEED-001", Level.BEYOND, Verdict.NOT_APPLICABLE, needs=("watcher",)),
+)
+
+
+def test_a_report_is_read_back_as_it_was_written(tmp_path: Path) -> None:
+    written = reported(*SOUND)
+
+    files = write_report(tmp_path / "new" / "folder", written)
+
+    assert sorted(file.name for file in files) == ["badge.svg", "report.html", "report.json", "summary.md"]
+    assert read_report(tmp_path / "new" / "folder" / "report.json") == written
+    assert written["closing"]["counts"]["MUST"] == {"passed": 1}
+    assert written["requirements"][0]["tests"][0]["name"] == "test_x.py::test_LOCK-001"
+    assert written["requirements"][1]["again"].endswith("--cosmos-requirement=LOCK-002")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        pytest.param(lambda text: text[: len(text) // 2], "is no JSON, or was cut off", id="cut-off"),
+        pytest.param(lambda text: text.replace('"closing"', '"end"'), "is no report of this suite", id="no-closing"),
+        pytest.param(lambda text: text.replace('"passed",', '"fine",'), "requirements/0", id="unknown-verdict"),
+    ],
+)
+def test_what_is_no_report_is_refused_with_the_place(tmp_path: Path, spoil: Any, message: str) -> None:
+    file = tmp_path / "report.json"
+    file.write_text(spoil(json.dumps(reported(*SOUND))))
+
+    with pytest.raises(ValueError, match=message):
+        read_report(file)
+
+
+def test_no_home_and_no_credential_stands_in_a_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    said = "in /home/me/dbt: https://user:pass@host/simple, DBT_PASSWORD=hunter22 and api_key: 'abcdef'"
+
+    assert redacted(said) == "in ~/dbt: https://****@host/simple, DBT_PASSWORD=**** and api_key: '****'"
+
+
+def test_the_page_shows_evidence_as_text_and_pictures_as_images_and_asks_nobody() -> None:
+    text = page([reported(*SOUND)])
+
+    assert "seen: &lt;b&gt;two&lt;/b&gt; installers" in text
+    assert "alert(1)" not in text
+    assert "data:image/svg+xml;base64," in text
+    assert not re.findall(r"""(?:src|href)=["'](?!data:|#)""", text)
+
+
+@pytest.mark.parametrize(
+    ("judgements", "is_complete", "words"),
+    [
+        pytest.param(SOUND, True, "MUST (without watcher)", id="a-should-fails"),
+        pytest.param(SOUND[:1], True, "BEYOND", id="all-passed"),
+        pytest.param(SOUND, False, "incomplete", id="incomplete"),
+        pytest.param([judged("A-001", Level.MUST, Verdict.KNOWN_FAILURE)], True, "not reached", id="a-known-failure"),
+        pytest.param([judged("A-001", Level.MUST, Verdict.NOT_RUN)], True, "not reached", id="a-must-was-not-run"),
+    ],
+)
+def test_the_badge_claims_a_level_of_which_all_holds(
+    judgements: list[Judgement], is_complete: bool, words: str
+) -> None:
+    assert f"<title>conformance 0.1: {words}</title>" in badge(reported(*judgements, is_complete=is_complete))
+
+
+def test_the_summary_names_what_failed() -> None:
+    text = summary(reported(*SOUND, is_complete=False))
+
+    assert "90 s, **incomplete**" in text
+    assert "- **LOCK-002** SHOULD: LOCK-002 <holds> & how." in text
+
+
+def test_a_comparison_shows_where_implementations_differ_and_calls_no_should_a_failure() -> None:
+    ours, theirs = reported(*SOUND), reported(*SOUND, name="cosmos")
+    theirs = copy.deepcopy(theirs)
+    theirs["requirements"][0]["verdict"] = "failed"
+    theirs["requirements"].pop()
+
+    lines = table([ours, theirs])
+
+    assert [line.split() for line in lines[:3]] == [
+        ["cosmos_venv", "1.2", "cosmos", "1.2"],
+        ["LOCK-001", "MUST", "passed", "failed"],
+        ["SEED-001", "BEYOND", "not", "applicable", "not", "in", "it"],
+    ]
+    assert lines[-1].startswith("(1 requirements")
+    assert any("differs" in line for line in table([ours, theirs], shows_all=True))
+
+
+def test_the_command_writes_a_page_of_several_reports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("cosmos_venv", "cosmos"):
+        write_report(tmp_path / name, reported(*SOUND, name=name))
+    reports = [str(tmp_path / name / "report.json") for name in ("cosmos_venv", "cosmos")]
+
+    code = main(["compare", *reports, "--html", str(tmp_path / "both.html")])
+
+    assert code == 0
+    assert "cosmos_venv 1.2" in capsys.readouterr().out
+    assert "<title>Conformance of cosmos_venv, cosmos</title>" in (tmp_path / "both.html").read_text()
+
+
+def test_the_command_says_which_file_is_no_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", str(tmp_path / "missing.json")]) == 2
+    assert "missing.json cannot be read: No such file" in capsys.readouterr().err
