@@ -30,7 +30,7 @@ demo-ui: ## open the same DAG in Airflow's own UI, on loopback
 	@$(PYTHON) -m tools.bootstrap demo && $(DEMO_PYTHON) -m tools.demo --ui
 
 test-env:
-	@$(PYTHON) -m tools.bootstrap test
+	@$(PYTHON) -m tools.bootstrap test && $(PYTHON) -m tools.browser
 
 test: test-env ## run the tests, offline after the install step; ARGS="-k lock -x" goes to pytest
 	@$(OFFLINE) $(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)

@@ -1,0 +1,49 @@
+"""How does the suite speak to a command line? By one hook: how a task is performed."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from pytest_cosmos_venv.conformance.adapter import CAPABILITIES, Adapter, Outcome, Task
+
+_FLAGS = {"select": "--select", "exclude": "--exclude", "vars": "--vars"}
+
+
+class TinyAdapter(Adapter):
+    """Judges ``python -m tiny``."""
+
+    import_root = "tiny"
+    absent: ClassVar[frozenset[str]] = frozenset(CAPABILITIES)
+
+    def modules(self) -> Sequence[str]:
+        return ["tiny"]
+
+    def perform(self, task: Task) -> Outcome:
+        with tempfile.TemporaryFile() as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "tiny", *self._words(task)], stdout=output, stderr=subprocess.STDOUT
+            )
+            signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+            code = process.wait()
+            output.seek(0)
+            log = output.read().decode(errors="backslashreplace")
+        return Outcome(state="failed" if code else "success", exception=f"exit code {code}" if code else None, log=log)
+
+    def _words(self, task: Task) -> list[str]:
+        given = task.arguments
+        words = [word for need in given.get("py_requirements") or () for word in ("--need", str(need))]
+        words += [f"--pip={option}" for option in given.get("pip_install_options") or ()]
+        if given.get("virtualenv_dir") and not given.get("is_virtualenv_dir_temporary"):
+            words += ["--keep", str(given["virtualenv_dir"])]
+        profiles = Path(str(task.profile["profiles_yml_filepath"])).parent
+        return [*words, str(given["project_dir"]), str(profiles), *task.command.split(), *_flags(given)]
+
+
+def _flags(given: Mapping[str, object]) -> list[str]:
+    return [word for name, flag in _FLAGS.items() if given.get(name) for word in (flag, str(given[name]))]
