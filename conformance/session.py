@@ -20,22 +20,20 @@ import pytest
 from pytest_cosmos_venv import ImplementationError, SuiteExit, find_implementation
 
 from . import SPECIFICATION_VERSION, SUITE_VERSION
-from .fixtures import EVIDENCE, IMPLEMENTATION, PICTURE, adapter, adapter_of, bench, evidence, picture
-from .judging import Judgement, Seen, Verdict, counts_against, judge
-from .known_failures import KnownFailures, KnownFailuresError, read_known_failures, write_known_failures
+from .asked import asked_level, known_failures, refuse_wrong_options, wanted_patterns
+from .fixtures import IMPLEMENTATION, adapter, adapter_of, bench, evidence, picture
+from .gathering import FAILED_SMOKE_CHECKS, REQUIREMENT, SEEN, VERDICT, Gathering
+from .judging import Judgement, Verdict, counts_against, judge
+from .known_failures import KnownFailures, KnownFailuresError, write_known_failures
 from .report import report, write_report
-from .requirements import MARK, Level, Requirement, read_specification
+from .requirements import MARK, Requirement, read_specification
 from .terminal import print_judgements
 
 __all__ = ["adapter", "bench", "evidence", "picture"]
 
-_SMOKE_FILE = "test_smoke.py"
-_REQUIREMENT, _VERDICT = "cosmos_requirement", "cosmos_verdict"
-_FAILED_SMOKE_CHECKS = pytest.StashKey[list[str]]()
 _DESELECTED = pytest.StashKey[int]()
 _KNOWN = pytest.StashKey[KnownFailures]()
 _SPECIFICATION = pytest.StashKey[dict[str, Requirement]]()
-_SEEN = pytest.StashKey[list[Seen]]()
 _STARTED = pytest.StashKey[datetime]()
 
 
@@ -49,15 +47,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
     :raises pytest.UsageError: when none can be chosen, or an option cannot be obeyed (exit code 4).
     """
-    config.stash[_FAILED_SMOKE_CHECKS] = []
+    config.stash[FAILED_SMOKE_CHECKS] = []
     config.stash[_DESELECTED] = 0
-    config.stash[_SEEN] = []
+    config.stash[SEEN] = []
     config.stash[_STARTED] = datetime.now(timezone.utc)
     specification = config.stash[_SPECIFICATION] = read_specification()
     try:
         config.stash[IMPLEMENTATION] = find_implementation(config.getoption("cosmos_implementation"))
-        config.stash[_KNOWN] = read_known_failures(config.getoption("cosmos_known_failures"), specification)
-        _level(config)
+        config.stash[_KNOWN] = known_failures(config, specification)
+        refuse_wrong_options(config, specification)
     except (ImplementationError, KnownFailuresError) as error:
         raise pytest.UsageError(str(error)) from None
 
@@ -78,7 +76,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Each test knows its requirement; what is not asked for goes, what does not apply is not run."""
-    wanted = [each for each in (config.getoption("cosmos_requirement") or "").split(",") if each]
+    wanted = wanted_patterns(config)
     left_out = [item for item in items if wanted and not _is_wanted(item, wanted)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
@@ -88,7 +86,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         one = _requirement_of(item)
         if one is None:
             continue
-        item.user_properties.append((_REQUIREMENT, one.id))
+        item.user_properties.append((REQUIREMENT, one.id))
         missing = [each for each in one.needs if each in implementation.absent]
         if missing:
             _leave_out(item, Verdict.NOT_APPLICABLE, f"{', '.join(missing)}: declared absent")
@@ -99,7 +97,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _leave_out(item: pytest.Item, verdict: Verdict, reason: str) -> None:
-    item.user_properties.append((_VERDICT, verdict.value))
+    item.user_properties.append((VERDICT, verdict.value))
     item.add_marker(pytest.mark.skip(reason=f"{verdict.value}: {reason}"))
 
 
@@ -110,7 +108,7 @@ def _requirement_of(item: pytest.Item) -> Requirement | None:
 
 def _is_wanted(item: pytest.Item, wanted: list[str]) -> bool:
     one = _requirement_of(item)
-    return one is None or any(fnmatchcase(one.id, pattern.strip()) for pattern in wanted)
+    return one is None or any(fnmatchcase(one.id, pattern) for pattern in wanted)
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:
@@ -129,60 +127,8 @@ def pytest_runtest_makereport(
     error = call.excinfo
     judged = (AssertionError, pytest.fail.Exception, pytest.skip.Exception)
     if error is not None and report.failed and (call.when != "call" or not error.errisinstance(judged)):
-        report.user_properties.append((_VERDICT, Verdict.HARNESS_ERROR.value))
+        report.user_properties.append((VERDICT, Verdict.HARNESS_ERROR.value))
     return report
-
-
-class Gathering:
-    """Takes the results, under pytest-xdist in the process that gathers them; ends the run where smoke checks fail."""
-
-    def __init__(self, session: pytest.Session) -> None:
-        self._session = session
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Look at a result."""
-        stash = self._session.config.stash
-        if report.failed and report.nodeid.startswith(_SMOKE_FILE):
-            stash[_FAILED_SMOKE_CHECKS].append(report.nodeid)
-            self._session.shouldstop = "a smoke check failed"
-        seen = _seen(report)
-        if seen is not None:
-            stash[_SEEN].append(seen)
-
-
-def _seen(report: pytest.TestReport) -> Seen | None:
-    properties = dict(report.user_properties)
-    one = properties.get(_REQUIREMENT)
-    # A test is over with its call, or with whatever comes before or after it and goes wrong.
-    if one is None or (report.when != "call" and report.passed):
-        return None
-    return Seen(
-        test=report.nodeid,
-        requirement=str(one),
-        verdict=_verdict_of(report, properties),
-        evidence=_evidence(report),
-        seconds=report.duration,
-        pictures=tuple(str(value) for name, value in report.user_properties if name == PICTURE),
-    )
-
-
-def _verdict_of(report: pytest.TestReport, properties: dict[str, object]) -> Verdict:
-    if _VERDICT in properties:
-        return Verdict(str(properties[_VERDICT]))
-    if hasattr(report, "wasxfail"):
-        return Verdict.UNEXPECTED_PASS if report.passed else Verdict.KNOWN_FAILURE
-    if report.skipped:
-        return Verdict.NOT_RUN
-    return Verdict.PASSED if report.passed else Verdict.FAILED
-
-
-def _evidence(report: pytest.TestReport) -> str:
-    told = "\n".join(str(value) for name, value in report.user_properties if name == EVIDENCE)
-    if report.skipped and isinstance(report.longrepr, tuple):
-        return str(report.longrepr[2])
-    crash = getattr(report.longrepr, "reprcrash", None)
-    said = str(crash.message) if crash is not None else str(report.longrepr or "")
-    return "\n".join(filter(None, [told, said]))
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -200,7 +146,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     config, found = session.config, judgements(session.config)
     session.exitstatus = suite_exit_code(
         exitstatus,
-        smoke_failed=bool(config.stash[_FAILED_SMOKE_CHECKS]),
+        smoke_failed=bool(config.stash[FAILED_SMOKE_CHECKS]),
         deselected=config.stash[_DESELECTED],
         failed=any(_counts(config, each) for each in found),
         is_broken=any(each.verdict is Verdict.HARNESS_ERROR for each in found),
@@ -227,29 +173,18 @@ def _leave_behind(config: pytest.Config, found: list[Judgement], *, exit_code: i
         )
         write_report(Path(folder), written)
     if config.getoption("cosmos_update_known_failures"):
-        file = config.getoption("cosmos_known_failures")
-        if file is not None:
-            write_known_failures(Path(file), found, config.stash[_KNOWN])
+        write_known_failures(Path(config.getoption("cosmos_known_failures")), found, config.stash[_KNOWN])
 
 
 def judgements(config: pytest.Config) -> list[Judgement]:
     """What the run has come to so far."""
-    specification, seen = config.stash[_SPECIFICATION], config.stash[_SEEN]
+    specification, seen = config.stash[_SPECIFICATION], config.stash[SEEN]
     return judge(specification, seen)
 
 
 def _counts(config: pytest.Config, judgement: Judgement) -> bool:
     strict = bool(config.getoption("cosmos_strict"))
-    return counts_against(judgement, level=_level(config), beyond=adapter_of(config).beyond, strict=strict)
-
-
-def _level(config: pytest.Config) -> Level:
-    named = str(config.getoption("cosmos_level") or Level.MUST.value)
-    try:
-        return Level(named.upper())
-    except ValueError:
-        choices = "|".join(level.value.lower() for level in Level)
-        raise pytest.UsageError(f"--cosmos-level={named}: give one of {choices}.") from None
+    return counts_against(judgement, level=asked_level(config), beyond=adapter_of(config).beyond, strict=strict)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -264,7 +199,7 @@ def pytest_testnodedown(node: Any) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """The verdicts, and in words what the exit code says."""
     config = terminalreporter.config
-    failed, deselected = config.stash[_FAILED_SMOKE_CHECKS], config.stash[_DESELECTED]
+    failed, deselected = config.stash[FAILED_SMOKE_CHECKS], config.stash[_DESELECTED]
     if failed:
         terminalreporter.section("conformance: nothing was judged", red=True)
         terminalreporter.line(

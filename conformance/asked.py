@@ -1,0 +1,56 @@
+"""What does whoever starts the suite ask for? Its options, read and refused where they cannot be obeyed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import pytest
+
+from .known_failures import KnownFailures, read_known_failures
+from .requirements import Level, Requirement
+
+PROFILES = ("quick", "full")
+
+
+def refuse_wrong_options(config: pytest.Config, specification: Mapping[str, Requirement]) -> None:
+    """:raises pytest.UsageError: for an option that cannot be obeyed; with what can be given."""
+    asked_level(config)
+    profile = config.getoption("cosmos_profile")
+    if profile not in (None, *PROFILES):
+        raise pytest.UsageError(f"--cosmos-profile={profile}: give {' or '.join(PROFILES)}.")
+    for pattern in wanted_patterns(config):
+        if not any(fnmatchcase(unique, pattern) for unique in specification):
+            raise pytest.UsageError(
+                f"--cosmos-requirement={pattern}: no requirement is called so. Give ids such as LOCK-003, or LOCK-*."
+            )
+    if config.getoption("cosmos_update_known_failures") and not config.getoption("cosmos_known_failures"):
+        raise pytest.UsageError("--cosmos-update-known-failures needs --cosmos-known-failures=FILE, which it writes.")
+
+
+def known_failures(config: pytest.Config, specification: Mapping[str, Requirement]) -> KnownFailures:
+    """Those of the file that an option names.
+
+    :raises KnownFailuresError: as ``read_known_failures``; not for a file that is to be written and is not there yet.
+    """
+    file = config.getoption("cosmos_known_failures")
+    if file and config.getoption("cosmos_update_known_failures") and not Path(file).exists():
+        return {}
+    return read_known_failures(file, specification)
+
+
+def wanted_patterns(config: pytest.Config) -> list[str]:
+    """Patterns of the ids that are to be judged; none: all are."""
+    words = (config.getoption("cosmos_requirement") or "").split(",")
+    return [word.strip() for word in words if word.strip()]
+
+
+def asked_level(config: pytest.Config) -> Level:
+    """The level whose failures, with those above it, decide the exit code."""
+    named = str(config.getoption("cosmos_level") or Level.MUST.value)
+    try:
+        return Level(named.upper())
+    except ValueError:
+        choices = "|".join(level.value.lower() for level in Level)
+        raise pytest.UsageError(f"--cosmos-level={named}: give one of {choices}.") from None
