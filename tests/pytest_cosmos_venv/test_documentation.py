@@ -70,8 +70,6 @@ def test_the_examples_of_all_pages_pass(
     # As where its environment is activated; astronomer-cosmos would report each run to its makers.
     monkeypatch.setenv("PATH", os.pathsep.join([str(python.parent), os.environ["PATH"]]))
     monkeypatch.setenv("DO_NOT_TRACK", "1")
-    # A budget takes what the first parse keeps for what each parse writes.
-    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__BUILD_ONLY_RUNNING_TASK", "False")
     # Made once for all runs.
     kept = f"--cosmos-cache-dir={ROOT / '.cache' / 'toolkit'}"
     result = pytester.run(python, "-m", "pytest", kept, "-W", "error::pytest.PytestUnknownMarkWarning")

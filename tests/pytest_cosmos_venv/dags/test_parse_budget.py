@@ -187,6 +187,19 @@ def test_each_deed_can_be_allowed(name: str, folder: Path) -> None:
         ACTS[name].do(folder)
 
 
+def test_what_only_the_first_parse_does_for_the_next_ones_is_free(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+
+    def build() -> DAG:
+        if not kept.exists():
+            kept.write_text("a plan", encoding="utf-8")
+        return DAG("harbor", schedule=None, start_date=START)
+
+    budget(build)
+
+    assert kept.exists()
+
+
 def test_what_changes_nothing_is_free(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("VALUE = 1\n", encoding="utf-8")
     (tmp_path / "read").write_text("x", encoding="utf-8")
