@@ -46,8 +46,10 @@ def kept_manifests() -> KeptFiles | None:
 
 
 def kept_plans() -> KeptFiles | None:
-    """The plans of DAGs; None where nothing is to be kept."""
-    if not (settings.enable_cache and settings.build_only_running_task):
+    """The plans of DAGs; None where nothing is to be kept, and on Airflow 2, where no worker reads them."""
+    from cosmos_venv.compat import IS_AIRFLOW_3
+
+    if not (settings.enable_cache and settings.build_only_running_task and IS_AIRFLOW_3):
         return None
     return KeptFiles(folder=cache_dir() / "plans-v1", suffix=".jsonl", most=_MOST_DAGS)
 
