@@ -6,7 +6,9 @@ Always a file, never a directory: on NFS the lock of a directory is one host's o
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
 _FOR_A_GROUP = 0o664
@@ -48,6 +50,23 @@ def open_to_ask(path: Path) -> int:
         if error.errno not in _NOT_OURS_TO_WRITE:
             raise
         return os.open(path, os.O_RDONLY)
+
+
+def is_locked_or_lockless(descriptor: int) -> bool:
+    """Whether it is locked now for this process alone; also where the mount knows no locks: then nobody waits there."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def unlock(descriptor: int) -> None:
+    """Give the lock back. Closing alone would leave it to a child that was forked meanwhile."""
+    with suppress(OSError):  # a mount that knows no locks
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 def is_still(descriptor: int, path: Path) -> bool:

@@ -6,7 +6,6 @@ uses one holds its lease, ``<digest>.<nanoseconds>.lease``, which dies with the 
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -21,7 +20,7 @@ from pathlib import Path
 from cosmos_venv.dbt.package_files import LOCK_FILE
 from cosmos_venv.dbt.package_sweep import sweep
 from cosmos_venv.guarded import Cancellation
-from cosmos_venv.kernel_lock import NOBODY_LOCKS, open_for_locking
+from cosmos_venv.kernel_lock import NOBODY_LOCKS, is_locked_or_lockless, open_for_locking, unlock
 from cosmos_venv.lease import Lease
 
 LAYOUT = "packages-v1"
@@ -148,18 +147,18 @@ class PackageStore:
         """
         descriptor = self._lock_descriptor(digest)
         try:
-            if descriptor is not None and not _lock(descriptor):
+            if descriptor is not None and not is_locked_or_lockless(descriptor):
                 report(f"Another task installs the same dbt packages into {self.folder}. Waiting for it.")
                 until = time.monotonic() + max_wait
-                while time.monotonic() < until and not _lock(descriptor):
+                while time.monotonic() < until and not is_locked_or_lockless(descriptor):
                     cancellation.raise_if_requested()
                     time.sleep(_TURN)
-                _unlock(descriptor)
+                unlock(descriptor)
             yield
         finally:
             if descriptor is not None:
                 # Closing alone would leave it to a child that was forked meanwhile.
-                _unlock(descriptor)
+                unlock(descriptor)
                 os.close(descriptor)
 
     def _lock_descriptor(self, digest: str) -> int | None:
@@ -228,19 +227,3 @@ def _sizes(folder: Path) -> dict[str, int]:
             if not stat.S_ISDIR(status.st_mode):
                 found[os.path.relpath(os.path.join(place, name), folder)] = status.st_size  # noqa: PTH118 - as above
     return found
-
-
-def _unlock(descriptor: int) -> None:
-    with suppress(OSError):  # a mount that knows no locks
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
-
-
-def _lock(descriptor: int) -> bool:
-    """Whether nobody else holds it; also where the mount knows no locks: then nobody waits there."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-    return True

@@ -5,15 +5,14 @@ A Variable cannot be exchanged in one step. Between tasks of several machines th
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from cosmos_venv.dbt.kept_files import make_private
-from cosmos_venv.kernel_lock import open_for_locking
+from cosmos_venv.kernel_lock import is_locked_or_lockless, open_for_locking, unlock
 
 LAYOUT = "seeds-v1"
 _MAX_WAIT = 10.0  # seconds: two calls of Airflow's API are waited for, and nobody for ever
@@ -29,14 +28,12 @@ def own_turn(cache_dir: Path, key: str) -> Iterator[None]:
     descriptor = _open(cache_dir / LAYOUT, key)
     try:
         until = time.monotonic() + _MAX_WAIT
-        while descriptor is not None and not _lock(descriptor) and time.monotonic() < until:
+        while descriptor is not None and not is_locked_or_lockless(descriptor) and time.monotonic() < until:
             time.sleep(_TURN)
         yield
     finally:
         if descriptor is not None:
-            # Closing alone would leave it to a child that was forked meanwhile.
-            with suppress(OSError):
-                fcntl.flock(descriptor, fcntl.LOCK_UN)
+            unlock(descriptor)
             os.close(descriptor)
 
 
@@ -47,14 +44,3 @@ def _open(folder: Path, key: str) -> int | None:
         return open_for_locking(folder / f"{key[-2:]}.flock")
     except OSError:
         return None
-
-
-def _lock(descriptor: int) -> bool:
-    """Whether nobody else holds it; also where the mount knows no locks."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-    return True
