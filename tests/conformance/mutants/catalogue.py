@@ -1,0 +1,5 @@
+"""All mutants, so that one import knows them."""
+
+from __future__ import annotations
+
+from mutants import api  # noqa: F401 - each module registers its own

@@ -1,0 +1,57 @@
+"""What is a mutant? The sound implementation with one fault, put in where the suite speaks to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+
+from pytest_cosmos_venv.conformance.adapter import CosmosVenvAdapter, Task
+
+CATALOGUE = "mutants.catalogue"
+MUTANTS: dict[str, type[Mutant]] = {}
+"""Name of the class -> the class, in the order in which they are defined."""
+
+
+class Mutant(CosmosVenvAdapter):
+    """A class for each fault; its docstring is the fault's story, and ``kills`` the requirement that must catch it.
+
+    The requirements that depend on that one may catch it too; no other of its area may.
+    """
+
+    import_root = "cosmos_venv"
+    kills: ClassVar[str]
+    # A plain adapter's declarations, so that what is found is the fault's doing.
+    differs: ClassVar[Mapping[str, str]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if hasattr(cls, "kills"):
+            MUTANTS[cls.__name__] = cls
+
+    @property
+    def named(self) -> str:
+        return f"{type(self).__module__}:{type(self).__qualname__}"
+
+    def modules(self) -> Sequence[str]:
+        """Those of all mutants alike, so that their tasks fork from one process."""
+        return [*super().modules(), CATALOGUE]
+
+    def make_task(self, task: Task, **arguments: Any) -> Any:
+        operator = super().make_task(self.change(task), **arguments)
+        self.spoil(operator)
+        return operator
+
+    def change(self, task: Task) -> Task:
+        """What the operator is made with, where the fault lies there."""
+        return task
+
+    def spoil(self, operator: Any) -> None:
+        """Put the fault into the operator."""
+
+
+def around(operator: Any, method: str, wrapped: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+    """Replace a public method of one operator.
+
+    :param wrapped: takes the sound method and returns the faulty one.
+    """
+    vars(operator)[method] = wrapped(getattr(operator, method))

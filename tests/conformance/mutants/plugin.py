@@ -1,0 +1,115 @@
+"""How are all mutants judged in one run? Each test of a mutant's area is run once for each mutant.
+
+pytest --cosmos-conformance --cosmos-implementation=cosmos_venv -p mutants.plugin [--mutants=NAMES]
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mutants import catalogue  # noqa: F401 - registers them
+from mutants.mutant import MUTANTS, Mutant
+from pytest_cosmos_venv.conformance.gathering import REQUIREMENT
+from pytest_cosmos_venv.conformance.requirements import MARK, read_specification
+
+NAMES = "MUTANTS"
+"""Variable with patterns of the mutants' names, parted by commas; all without it. An option of a plugin that is named
+on the command line of the suite would be unknown to the process that starts it."""
+TABLE = "MUTANTS_TABLE"
+"""Variable with the file that the table is written to."""
+_FOUND = pytest.StashKey[dict[str, dict[str, set[str]]]]()
+
+
+def chosen() -> list[type[Mutant]]:
+    patterns = os.environ.get(NAMES, "*").split(",")
+    return [cls for name, cls in MUTANTS.items() if any(fnmatchcase(name, pattern) for pattern in patterns)]
+
+
+@pytest.fixture(scope="session")
+def adapter(request: pytest.FixtureRequest) -> Mutant:
+    """A mutant instead of the implementation."""
+    mutant: Mutant = MUTANTS[request.param]()
+    return mutant
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Each test that asks for the implementation gets each mutant."""
+    if "adapter" in metafunc.fixturenames and metafunc.definition.path.name != "test_smoke.py":
+        names = [cls.__name__ for cls in chosen()]
+        metafunc.parametrize("adapter", names, indirect=True, scope="session")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A mutant meets the requirements of its own area."""
+    items[:] = [item for item in items if _is_met(item)]
+
+
+def _is_met(item: pytest.Item) -> bool:
+    mutant, mark = _mutant_of(item), item.get_closest_marker(MARK)
+    return mutant is None or mark is None or _area(mark.args[0]) == _area(MUTANTS[mutant].kills)
+
+
+def _mutant_of(item: pytest.Item) -> str | None:
+    callspec: Any = getattr(item, "callspec", None)
+    return callspec.params.get("adapter") if callspec else None
+
+
+def _area(requirement: str) -> str:
+    return requirement.partition("-")[0]
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Gather what each mutant fails."""
+    session.config.stash[_FOUND] = defaultdict(lambda: defaultdict(set))
+    session.config.pluginmanager.register(_Gathering(session.config))
+
+
+class _Gathering:
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        requirement = dict(report.user_properties).get(REQUIREMENT)
+        _, _, parameters = report.nodeid.rpartition("[")
+        mutant = next((name for name in MUTANTS if name in parameters), None)
+        if requirement is not None and mutant is not None and (report.when == "call" or not report.passed):
+            self._config.stash[_FOUND][mutant][report.outcome].add(str(requirement))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """The run succeeds when each mutant was caught, by the right requirement alone."""
+    if getattr(session.config, "workeroutput", None) is None:
+        session.exitstatus = 0 if all(line.endswith("caught") for line in _lines(session.config)) else 1
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the kill table."""
+    terminalreporter.section("mutants")
+    lines = _lines(terminalreporter.config)
+    for line in lines:
+        terminalreporter.line(line)
+    if file := os.environ.get(TABLE):
+        Path(file).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _lines(config: pytest.Config) -> list[str]:
+    specification = read_specification()
+    lines = []
+    for cls in chosen():
+        failed = config.stash[_FOUND][cls.__name__]["failed"]
+        following = {unique for unique, one in specification.items() if cls.kills in one.depends_on}
+        others = failed - following - {cls.kills}
+        story = " ".join((cls.__doc__ or "").split())
+        verdict = (
+            "NOT CAUGHT" if cls.kills not in failed else f"ALSO {', '.join(sorted(others))}" if others else "caught"
+        )
+        lines.append(f"{cls.kills:<10} {cls.__name__:<32} {story}  {verdict}")
+    return lines
