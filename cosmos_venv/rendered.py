@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cosmos_venv.project.load import DbtGraph
     from cosmos_venv.rendering.planned import Plan
 
+_MANY_NODES = 2000
 _OF_THE_WHOLE = frozenset({"dbt_graph", "plan", "tasks_map"})
 
 
@@ -138,7 +139,8 @@ class _Rendering:
         """
         with no_collection():
             self._graph.load()
-            give_back()
+            if len(self._graph.nodes) > _MANY_NODES:
+                give_back()
             plan = self._plan()
             self._keep(plan)
             return self._graph, plan, self._tasks(plan, there)

@@ -69,3 +69,28 @@ def test_what_was_made_meanwhile_counts_as_old_unless_somebody_has_frozen_what_t
     during, counts_as_old, is_as_frozen = done.stdout.rsplit(" ", 2)
     assert (during, is_as_frozen.strip()) == ("[]", "True")
     assert counts_as_old == str(is_old)
+
+
+def test_memory_that_nothing_stands_in_goes_back_to_the_system() -> None:
+    told = subprocess.run([sys.executable, "-c", GIVES_BACK], capture_output=True, text=True, check=True)
+
+    before, after = map(int, told.stdout.split())
+    assert after < before - 20_000
+
+
+GIVES_BACK = """
+import re
+from pathlib import Path
+from cosmos_venv.garbage import give_back
+
+def resident():
+    return int(re.search(r"VmRSS:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+
+once = b"x" * 31_000_000
+del once  # from here on the C library keeps pieces of that size
+text, wall = b"x" * 30_000_000, [bytes(2000) for _ in range(1000)]
+del text
+before = resident()
+give_back()
+print(before, resident())
+"""

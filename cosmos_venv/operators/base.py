@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _OPTION_NAMES = tuple(DbtOptions.__dataclass_fields__)
 
+_PACKAGE = __name__.partition(".")[0]
 _SHARED = (type(None), bool, int, str)
 
 REQUIRED: Any = object()
@@ -70,6 +71,8 @@ class AbstractDbtBase(BaseOperator):
 
         Most of a task's 50 parameters are never given. A task with all of them would need half as much memory again.
         """
+        if cls.__module__.partition(".")[0] != _PACKAGE:
+            return  # a user's class may have methods and properties of such names from a base that comes later
         constructor = vars(cls).get("__init__")
         defaults = {**(getattr(constructor, "__kwdefaults__", None) or {}), **cls.own_parameters}
         for name, default in defaults.items():

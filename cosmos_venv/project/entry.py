@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache, lru_cache
+from functools import cache
 from operator import attrgetter, methodcaller
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,21 +69,35 @@ class PlainEntry(NodeEntry, gc=False):
 
 
 class WrittenEntry(NodeEntry, gc=False):
-    """An entry of a manifest. Those that are configured alike, as nearly all tests are, share one ``config``.
+    """An entry of a manifest, whose ``config`` is there once ``read_config`` has been called.
 
     Its 30 keys are most of what a node takes, in memory and in time.
     """
 
     written_config: msgspec.Raw = msgspec.field(default=msgspec.Raw(b"null"), name="config")
+    known_config: dict[str, Any] | None = msgspec.field(default=None, name=" config")  # no key of dbt's
 
     @property
     def config(self) -> dict[str, Any] | None:
-        return _config(bytes(self.written_config))
+        return self.known_config
+
+    def read_config(self, shared: dict[bytes, dict[str, Any] | None]) -> None:
+        """Read it. Tests that are configured alike, as nearly all are, have one dict together.
+
+        :param shared: those of the manifest's tests by their text, to which this one's is added.
+        :raises ValueError: where it is no mapping.
+        """
+        if self.resource_type != _TEST:
+            self.known_config = _CONFIG.decode(self.written_config)
+            return
+        text = bytes(self.written_config)
+        if text not in shared:
+            shared[text] = _CONFIG.decode(text)
+        self.known_config = shared[text]
 
 
-@lru_cache(maxsize=1024)
-def _config(text: bytes) -> dict[str, Any] | None:
-    return msgspec.json.decode(text, type=dict[str, Any] | None)
+_TEST = DbtResourceType.TEST.value
+_CONFIG = msgspec.json.Decoder(dict[str, Any] | None)
 
 
 def without_disabled(entries: dict[str, NodeEntry]) -> dict[str, NodeEntry]:
@@ -146,6 +160,7 @@ def to_node(entry: NodeEntry, *, unique_id: str, folders: Folders) -> DbtNode | 
         resource_type is DbtResourceType.SOURCE and _has_freshness(entry.freshness),
         fqn=entry.fqn,
         description=entry.description or "",
+        shares_config=resource_type is DbtResourceType.TEST,
     )
 
 

@@ -51,7 +51,7 @@ class _Manifest(msgspec.Struct):
     functions: dict[str, msgspec.Raw] | None = None
     selectors: dict[str, Any] | None = None
 
-    def rendered(self) -> dict[str, NodeEntry]:
+    def rendered(self) -> dict[str, WrittenEntry]:
         return {**self.nodes, **(self.sources or {}), **(self.exposures or {}), **(self.unit_tests or {})}
 
     def others(self) -> dict[str, msgspec.Raw]:
@@ -92,13 +92,7 @@ class Manifest:
 
     @cached_property
     def _entries(self) -> dict[str, NodeEntry]:
-        entries: dict[str, NodeEntry] = {**self._content.rendered()}
-        try:
-            return without_disabled(entries)
-        except ValueError:
-            for unique_id, entry in entries.items():
-                _refuse_unreadable_config(self.path, unique_id, entry)
-            raise
+        return without_disabled(_with_configs(self.path, self._content.rendered()))
 
     @no_collection()
     def nodes(self, *, project_path: Path, packages_folder: str = DEFAULT_PACKAGES_FOLDER) -> dict[str, DbtNode]:
@@ -211,24 +205,28 @@ def _blame_an_entry(path: Path | str, content: bytes) -> None:
 
 
 def _decoded_entries(path: Path | str, raw_entries: Mapping[str, msgspec.Raw]) -> dict[str, NodeEntry]:
-    entries: dict[str, NodeEntry] = {}
+    entries: dict[str, WrittenEntry] = {}
     for unique_id, raw in raw_entries.items():
         try:
             entries[unique_id] = _ENTRY.decode(raw)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise _blaming(path, unique_id, error) from error
-    return entries
+    return _with_configs(path, entries)
 
 
-def _refuse_unreadable_config(path: Path | str, unique_id: str, entry: NodeEntry) -> None:
-    try:
-        _ = entry.config
-    except ValueError as error:
-        raise _blaming(path, unique_id, error) from error
+def _with_configs(path: Path | str, entries: Mapping[str, WrittenEntry]) -> dict[str, NodeEntry]:
+    shared: dict[bytes, dict[str, Any] | None] = {}
+    for unique_id, entry in entries.items():
+        try:
+            entry.read_config(shared)
+        except ValueError as error:
+            raise _blaming(path, unique_id, error, at="$.config") from error
+    return {**entries}
 
 
-def _blaming(path: Path | str, unique_id: str, error: Exception) -> CosmosLoadDbtException:
-    return CosmosLoadDbtException(f"{path}: entry {unique_id}: {error}. {_WAY_OUT}")
+def _blaming(path: Path | str, unique_id: str, error: Exception, *, at: str = "") -> CosmosLoadDbtException:
+    where = f" - at `{at}`" if at and at not in str(error) else ""
+    return CosmosLoadDbtException(f"{path}: entry {unique_id}: {error}{where}. {_WAY_OUT}")
 
 
 def _read(path: Path) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ _MIN_ID_PARTS = 3
 _HERE = Path()
 
 
-@dataclass(frozen=True, init=False, slots=True)
+@dataclass(frozen=True, init=False)
 class DbtNode:
     """One node of a dbt project. The order of the parameters is Cosmos's, for code that builds nodes itself.
 
@@ -31,6 +31,7 @@ class DbtNode:
     :param downstream: unique ids of the selected nodes, tests apart, that depend on this one; set after selection.
     :param fqn: dbt's fully qualified name in parts; empty or None where dbt gave none.
     :param description: what the project says of the node, in Markdown.
+    :param shares_config: ``config`` is other nodes' as well; who asks for it gets a copy.
     :ivar resource_name: the id after its second dot: ``voyages.v1``, ``raw.orders``, a test's name with its hash. A
         ValueError when the id has fewer than three parts.
     :ivar context_dict: the node as plain data, for the context of its tasks: one dict for all of them.
@@ -50,12 +51,18 @@ class DbtNode:
     downstream: list[str]
     fqn: list[str] | None
     description: str
-    # What others are made of, and what is made once: no parameters.
-    resource_name: str = field(init=False, repr=False, compare=False)
-    context_dict: dict[str, Any] = field(init=False, repr=False, compare=False)
-    _file: Path | str = field(init=False, repr=False, compare=False)
-    _shared_config: Mapping[str, Any] = field(init=False, repr=False, compare=False)
-    _downstream_of: Callable[[str], list[str]] = field(init=False, repr=False, compare=False)
+    if TYPE_CHECKING:  # no parameters: what others are made of, and what is made once
+        resource_name: str
+        context_dict: dict[str, Any]
+        _file: Path | str
+        _known_config: dict[str, Any]
+        _downstream_of: Callable[[str], list[str]]
+
+    __slots__ = (
+        *("unique_id", "resource_type", "depends_on", "path_base", "original_file_path", "package_name", "tags"),
+        *("config", "has_freshness", "has_test", "has_non_detached_test", "downstream", "fqn", "description"),
+        *("resource_name", "context_dict", "_file", "_known_config", "_downstream_of"),
+    )
 
     def __init__(
         self,
@@ -73,6 +80,8 @@ class DbtNode:
         downstream: list[str] | None = None,
         fqn: list[str] | None = None,
         description: str = "",
+        *,
+        shares_config: bool = False,
     ) -> None:
         # Written out: the constructor that dataclass makes takes three times as long, and there are thousands of nodes.
         keep = object.__setattr__
@@ -83,7 +92,9 @@ class DbtNode:
         keep(self, "_file", original_file_path)
         keep(self, "package_name", package_name)
         keep(self, "tags", [] if tags is None else tags)
-        keep(self, "_shared_config", {} if config is None else config)
+        keep(self, "_known_config", {} if config is None else config)
+        if not shares_config:
+            keep(self, "config", self._known_config)
         keep(self, "has_freshness", has_freshness)
         keep(self, "has_test", has_test)
         keep(self, "has_non_detached_test", has_non_detached_test)
@@ -120,6 +131,7 @@ class DbtNode:
         keep = object.__setattr__
         for name in _COPIED:
             keep(node, name, getattr(self, name))
+        keep(node, "config", self.config)
         keep(node, "has_test", has_test)
         keep(node, "has_non_detached_test", has_non_detached_test)
         keep(node, "_downstream_of", downstream_of)
@@ -145,14 +157,14 @@ class DbtNode:
 
         :raises CosmosLoadDbtException: when it is no mapping.
         """
-        if self._shared_config.get("meta") in (None, {}):  # as of most nodes
+        if self._known_config.get("meta") in (None, {}):  # as of most nodes
             return {}
         return self._mapping(self._dbt_meta, "cosmos", within="config.meta")
 
     @property
     def owner(self) -> str:
         """``config.meta.owner`` as text; empty when there is none."""
-        if self._shared_config.get("meta") in (None, {}):
+        if self._known_config.get("meta") in (None, {}):
             return ""
         owner = self._dbt_meta.get("owner")
         return "" if owner is None else str(owner)
@@ -178,7 +190,7 @@ class DbtNode:
     @property
     def materialized(self) -> str:
         """``config.materialized`` as text; empty when there is none."""
-        return str(self._shared_config.get("materialized") or "")
+        return str(self._known_config.get("materialized") or "")
 
     @property
     def has_ephemeral_materialization(self) -> bool:
@@ -186,7 +198,7 @@ class DbtNode:
 
     @property
     def _dbt_meta(self) -> dict[str, Any]:
-        return self._mapping(self._shared_config, "meta", within="config")
+        return self._mapping(self._known_config, "meta", within="config")
 
     def _mapping(self, mapping: Mapping[str, Any], key: str, *, within: str) -> dict[str, Any]:
         value = mapping.get(key)
@@ -217,7 +229,7 @@ def _context_dict(node: DbtNode) -> dict[str, Any]:
         "file_path": os.path.join("" if node.path_base == _HERE else node.path_base, file),  # noqa: PTH118
         "original_file_path": file,
         "tags": node.tags,
-        "config": node._shared_config,
+        "config": node.config,
         "has_test": node.has_test,
         "has_non_detached_test": node.has_non_detached_test,
         "resource_name": node.resource_name,
@@ -226,18 +238,23 @@ def _context_dict(node: DbtNode) -> dict[str, Any]:
     }
 
 
+def _own_config(node: DbtNode) -> dict[str, Any]:
+    """Of a node that shares it, for those that may change it."""
+    own = copy.deepcopy(node._known_config)
+    object.__setattr__(node, "_known_config", own)
+    return own
+
+
 def _nothing(_: str) -> list[str]:
     return []
 
 
 _MADE_LATER: dict[str, Callable[[DbtNode], Any]] = {
     "original_file_path": lambda node: Path(node._file),
-    "config": lambda node: copy.deepcopy(node._shared_config),  # a node's own, which its user may change
+    "config": _own_config,
     "downstream": lambda node: node._downstream_of(node.unique_id),
     "_downstream_of": lambda _: _nothing,
     "resource_name": _resource_name,
     "context_dict": _context_dict,
 }
-_COPIED = tuple(
-    each.name for each in fields(DbtNode) if each.name not in {*_MADE_LATER, "has_test", "has_non_detached_test"}
-)
+_COPIED = tuple(name for name in DbtNode.__slots__ if name not in {*_MADE_LATER, "has_test", "has_non_detached_test"})

@@ -145,9 +145,9 @@ def find(kept: KeptFiles, key: str, task_id: str, project_dir: Path) -> KeptTask
         entry = _look_up(lines, task_id.encode())
     try:
         found = msgspec.json.decode(entry or b"", type=KeptTask)
-    except msgspec.DecodeError:  # nothing was found, or it is no plan of ours
+        return msgspec.structs.replace(found, task=_with_file(found.task, lambda path: str(project_dir / path)))
+    except (ValueError, KeyError):  # nothing was found, or it is no plan of ours
         return None
-    return msgspec.structs.replace(found, task=_with_file(found.task, lambda path: str(project_dir / path)))
 
 
 def _look_up(lines: mmap, key: bytes) -> bytes | None:

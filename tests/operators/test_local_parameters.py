@@ -387,3 +387,21 @@ def test_a_parameter_that_is_not_given_has_its_default_though_a_class_of_a_user_
     assert task.quiet is False
     assert "skip_exit_code" not in vars(task)
     assert task.skip_exit_code == 99
+
+
+def test_a_parameter_of_a_users_class_does_not_hide_what_one_of_its_bases_has() -> None:
+    class Notifies:
+        def notify(self) -> str:
+            return "told"
+
+    class Mine(local.DbtRunLocalOperator, Notifies):
+        def __init__(self, *, notify: bool = False, **kwargs: Any) -> None:  # noqa: ARG002 - what may hide it
+            super().__init__(**kwargs)
+
+    task = Mine(
+        task_id="run",
+        project_dir="p",
+        profile_config=ProfileConfig(profile_name="p", target_name="t", profiles_yml_filepath="profiles.yml"),
+    )
+
+    assert task.notify() == "told"

@@ -156,7 +156,10 @@ def test_what_comes_after_a_node_goes_with_it_and_not_where_it_was_found() -> No
 
 def test_who_changes_the_configuration_of_a_node_does_not_change_that_of_others() -> None:
     shared: dict[str, Any] = {"materialized": "view", "meta": {"owner": "ops"}}
-    first, second = (dataclasses.replace(node(), config=shared) for _ in range(2))
+    first, second = (
+        DbtNode("model.shop.a", DbtResourceType.MODEL, [], Path(), "a.sql", config=shared, shares_config=True)
+        for _ in range(2)
+    )
 
     first.config["meta"]["owner"] = "me"
     first.config["materialized"] = "table"

@@ -145,3 +145,28 @@ def test_manifests_before_dbt_1_5_are_refused(tmp_path: Path, version: int, is_r
         return
     with pytest.raises(CosmosLoadDbtException, match=r"schema v8; v9 \(dbt 1\.5\) or later is needed"):
         Manifest(path).nodes(project_path=tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["model", "test"])
+def test_who_changes_what_a_node_says_changes_no_other_node_and_no_later_load(tmp_path: Path, kind: str) -> None:
+    config = {"enabled": True, "meta": {"owner": "ops"}}
+    path = manifest(tmp_path, {f"{kind}.shop.{name}": entry(kind, config=config) for name in "ab"})
+    nodes = Manifest(path).nodes(project_path=tmp_path)
+
+    for told in (nodes[f"{kind}.shop.a"].context_dict["config"], nodes[f"{kind}.shop.a"].config):
+        told["enabled"] = False
+        told["meta"]["owner"] = "me"
+
+    assert nodes[f"{kind}.shop.a"].owner == "me"
+    assert nodes[f"{kind}.shop.b"].config == config
+    assert Manifest(path).nodes(project_path=tmp_path).keys() == nodes.keys()
+
+
+def test_a_configuration_that_is_none_is_told_with_its_entry_wherever_it_stands(tmp_path: Path) -> None:
+    broken = {"metric.shop.m": entry("metric", config=[1])}
+    path = manifest(tmp_path, {"model.shop.a": entry()}, metrics=broken)
+
+    with pytest.raises(
+        CosmosLoadDbtException, match=r"entry metric\.shop\.m: Expected `object \| null`.*at `\$\.config`"
+    ):
+        Manifest(path).selected(["a"], [], None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import ModuleType, SimpleNamespace
 from typing import Any, cast
 
-from mutants.mutant import Mutant
+from .mutant import Mutant
 
 
 class ForgetsAnOperator(Mutant):

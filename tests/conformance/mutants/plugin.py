@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from mutants import catalogue  # noqa: F401 - registers them
-from mutants.mutant import MUTANTS, Mutant
 from pytest_cosmos_venv.conformance.gathering import REQUIREMENT
 from pytest_cosmos_venv.conformance.requirements import MARK, read_specification
+
+from . import catalogue  # noqa: F401 - registers them
+from .mutant import MUTANTS, Mutant
 
 NAMES = "MUTANTS"
 """Variable with patterns of the mutants' names, parted by commas; all without it. An option of a plugin that is named
@@ -67,7 +68,8 @@ def _area(requirement: str) -> str:
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Gather what each mutant fails."""
-    session.config.stash[_FOUND] = defaultdict(lambda: defaultdict(set))
+    found: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    session.config.stash[_FOUND] = found
     session.config.pluginmanager.register(_Gathering(session.config))
 
 

@@ -1,0 +1,68 @@
+"""A plan that is kept, and what is there in its place: a worker then makes all of the DAG."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cosmos_venv.dbt.kept_files import KeptFiles
+from cosmos_venv.rendering.kept_plan import find, keep
+from cosmos_venv.rendering.planned import Plan, PlannedTask
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> KeptFiles:
+    return KeptFiles(folder=tmp_path / "cache" / "plans", suffix=".jsonl")
+
+
+def plan(folder: Path, *task_ids: str) -> Plan:
+    tasks = tuple(
+        PlannedTask(
+            task_id=each,
+            operator="empty",
+            context={"dbt_node_config": {"file_path": str(folder / f"{each}.sql"), "unique_id": each}},
+        )
+        for each in task_ids
+    )
+    return Plan(tasks=tasks, groups=(), edges=((task_ids[0], task_ids[-1]),), outer_edges=(), tasks_map={})
+
+
+def test_a_task_is_found_with_its_neighbours_where_the_project_is_now(kept: KeptFiles, tmp_path: Path) -> None:
+    keep(kept, "key", plan(tmp_path / "then", "a", "a.b", "aé", "z"), tmp_path / "then")
+
+    found = find(kept, "key", "a", tmp_path / "now")
+
+    assert found is not None
+    assert (found.upstream, found.downstream) == ((), ("z",))
+    assert found.task.context["dbt_node_config"]["file_path"] == str(tmp_path / "now" / "a.sql")
+    assert [find(kept, "key", each, tmp_path) is not None for each in ("a.b", "aé", "z", "b")] == [
+        True,
+        True,
+        True,
+        False,
+    ]
+
+
+def test_a_plan_with_a_file_outside_the_project_is_not_kept_and_leaves_nothing(kept: KeptFiles, tmp_path: Path) -> None:
+    keep(kept, "key", plan(tmp_path / "elsewhere", "a", "b"), tmp_path / "project")
+
+    assert find(kept, "key", "a", tmp_path / "project") is None
+    assert list(kept.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param(b'a\t[{"task_id":"a"', id="cut-off"),
+        pytest.param(b'a\t[{"task_id":"\xff","operator":"empty"},[],[],[]]\n', id="no-utf-8"),
+        pytest.param(
+            b'a\t[{"task_id":"a","operator":"empty","context":{"dbt_node_config":{"x":1}}},[],[],[]]\n', id="other"
+        ),
+        pytest.param(b"a\t[]\n", id="empty"),
+    ],
+)
+def test_what_is_damaged_is_no_plan(kept: KeptFiles, tmp_path: Path, line: bytes) -> None:
+    kept.write("key", line)
+
+    assert find(kept, "key", "a", tmp_path) is None
