@@ -309,10 +309,12 @@ def loading(place: Place, *more: str) -> subprocess.Popen[str]:
 
 def until(process: subprocess.Popen[str], words: str) -> str:
     assert process.stdout is not None
+    said = []
     for line in process.stdout:
+        said.append(line)
         if words in line:
             return line
-    pytest.fail(f"it ended without a word of {words!r}")
+    pytest.fail(f"it ended without a word of {words!r}: {''.join(said)}")
 
 
 @contextmanager
