@@ -29,9 +29,10 @@ def adapter_of(config: pytest.Config) -> Adapter:
 
 
 @pytest.fixture(scope="session")
-def adapter(pytestconfig: pytest.Config) -> Adapter:
-    """The judged implementation."""
-    return adapter_of(pytestconfig)
+def adapter(request: pytest.FixtureRequest) -> Adapter:
+    """The judged implementation; where a plugin has parametrised the tests with names of adapters, that one."""
+    named: str | None = getattr(request, "param", None)
+    return adapter_of(request.config) if named is None else open_adapter(named)
 
 
 @pytest.fixture

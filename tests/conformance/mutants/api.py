@@ -26,7 +26,7 @@ class DefaultsToTheWorkersPackages(Mutant):
     def operators(self) -> ModuleType:
         module = super().operators()
 
-        class DbtVirtualenvBaseOperator:
+        class DbtVirtualenvBaseOperator(module.DbtVirtualenvBaseOperator):  # type: ignore[misc, name-defined] # as imported
             def __init__(
                 self,
                 py_requirements: list[str] | None = None,

@@ -32,18 +32,12 @@ def chosen() -> list[type[Mutant]]:
     return [cls for name, cls in MUTANTS.items() if any(fnmatchcase(name, pattern) for pattern in patterns)]
 
 
-@pytest.fixture(scope="session")
-def adapter(request: pytest.FixtureRequest) -> Mutant:
-    """A mutant instead of the implementation."""
-    mutant: Mutant = MUTANTS[request.param]()
-    return mutant
-
-
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Each test that asks for the implementation gets each mutant."""
     if "adapter" in metafunc.fixturenames and metafunc.definition.path.name != "test_smoke.py":
-        names = [cls.__name__ for cls in chosen()]
-        metafunc.parametrize("adapter", names, indirect=True, scope="session")
+        mutants = chosen()
+        names = [f"{cls.__module__}:{cls.__qualname__}" for cls in mutants]
+        metafunc.parametrize("adapter", names, indirect=True, scope="session", ids=[cls.__name__ for cls in mutants])
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -59,7 +53,8 @@ def _is_met(item: pytest.Item) -> bool:
 
 def _mutant_of(item: pytest.Item) -> str | None:
     callspec: Any = getattr(item, "callspec", None)
-    return callspec.params.get("adapter") if callspec else None
+    named: str | None = callspec.params.get("adapter") if callspec else None
+    return named and named.rpartition(":")[2]
 
 
 def _area(requirement: str) -> str:
