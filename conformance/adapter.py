@@ -99,6 +99,37 @@ class Outcome:
         return f"state {self.state}, exception {self.exception}; the end of its log:\n{self.log[-4000:]}"
 
 
+@dataclass(frozen=True, kw_only=True)
+class DagPlan:
+    """What a DAG file says of a dbt project, as plain data: it is built in the process that is asked about it.
+
+    An argument that takes a member of an enum has the member's value, such as ``virtualenv``.
+
+    :param project: arguments of ``ProjectConfig``.
+    :param profile: as of a ``Task``.
+    :param execution: arguments of ``ExecutionConfig``.
+    :param render: arguments of ``RenderConfig``.
+    :param operator_args: of all its operators.
+    :param dag: arguments of the DAG.
+    :param group: id of a ``DbtTaskGroup`` in an ordinary DAG; None: the DAG is a ``DbtDag``.
+    """
+
+    project: Mapping[str, Any]
+    profile: Mapping[str, Any]
+    execution: Mapping[str, Any] = field(default_factory=dict)
+    render: Mapping[str, Any] = field(default_factory=dict)
+    operator_args: Mapping[str, Any] = field(default_factory=dict)
+    dag: Mapping[str, Any] = field(default_factory=dict)
+    group: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderedTask(Task):
+    """The task of a DAG whose operator runs ``command``; profile and arguments are those of the DAG."""
+
+    plan: DagPlan
+
+
 class Adapter:
     """The hooks of an implementation that follows Cosmos's import layout.
 
@@ -138,6 +169,10 @@ class Adapter:
 
         :param arguments: of every operator, such as ``dag``.
         """
+        if isinstance(task, RenderedTask):
+            mode = str(task.plan.execution.get("execution_mode", "local")).title()
+            name = OPERATOR_CLASSES[task.command].replace("Virtualenv", mode)
+            return next(each for each in self.make_dag(task.plan).tasks if type(each).__name__ == name)
         operator = getattr(self.operators(), OPERATOR_CLASSES[task.command])
         return operator(task_id="task", profile_config=self.profile(task.profile), **{**task.arguments, **arguments})
 
@@ -148,6 +183,12 @@ class Adapter:
             name, own = given["profile_mapping"]
             given["profile_mapping"] = getattr(import_module(f"{self.import_root}.profiles"), name)(**own)
         return import_module(f"{self.import_root}.config").ProfileConfig(**given)
+
+    def make_dag(self, plan: DagPlan) -> Any:
+        """The Airflow DAG, built. Imports the implementation into this process."""
+        from .dag_building import build_dag
+
+        return build_dag(self, plan)
 
     def perform(self, task: Task) -> Outcome:
         """Run a task to its end, in this process, which is the task's own.

@@ -9,18 +9,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from dataclasses import replace as with_changes
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_cosmos_venv import DbtCall, Point, Sighting, TaskRace, Timeline, Wheelhouse
 
-from .adapter import Adapter, Outcome, Task
+from .adapter import Adapter, DagPlan, Outcome, Task
 from .task_process import ask, work
 
 if TYPE_CHECKING:
     from pytest_cosmos_venv import RunningRace
 
 REQUIREMENTS = ("dbt-core", "dbt-duckdb")
+START_DATE = datetime(2026, 1, 1, tzinfo=timezone.utc)
 DEADLINE = 60.0
 """Seconds that one task may take; a sound one takes two on a slow machine."""
 GRACE = 5.0
@@ -168,6 +170,33 @@ class Bench:
     def kept_task(self, command: str = "run", **arguments: Any) -> Task:
         """The same in ``virtualenv_dir``."""
         return self.task(command, **{"virtualenv_dir": str(self.virtualenv_dir), **arguments})
+
+    def dag_plan(self, manifest: Path, *, group: str | None = None, **arguments: Any) -> DagPlan:
+        """A DAG of a project in virtualenv mode, loaded from its manifest.
+
+        :param manifest: in the ``target`` folder of the project.
+        :param group: as of ``DagPlan``.
+        :param arguments: ``execution``, ``render``, ``operator_args``, ``dag``: over what stands here.
+        """
+        project = manifest.parent.parent
+        profile = {"profile_name": project.name, "target_name": "dev"}
+        execution = {"execution_mode": "virtualenv", **arguments.get("execution", {})}
+        return DagPlan(
+            project={"dbt_project_path": str(project), "manifest_path": str(manifest), "project_name": project.name},
+            profile={**profile, "profiles_yml_filepath": str(project / "profiles.yml")},
+            execution=execution,
+            render={
+                **{"load_method": "dbt_manifest", "test_behavior": "none", "emit_datasets": False},
+                **arguments.get("render", {}),
+            },
+            operator_args={
+                "py_requirements": list(REQUIREMENTS),
+                "pip_install_options": self.wheelhouse.pip_install_options,
+                **arguments.get("operator_args", {}),
+            },
+            dag={"dag_id": "harbor", "schedule": None, "start_date": START_DATE, **arguments.get("dag", {})},
+            group=group,
+        )
 
     def run(self, *tasks: Task, variables: Mapping[str, str] | None = None, deadline: float = DEADLINE) -> Outcome:
         """Run one task after the other, in one process, to their ends.
