@@ -6,7 +6,7 @@ An implementation with another layout derives from ``Adapter`` and overrides the
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -57,21 +57,20 @@ class Task:
     :param arguments: the operator's other arguments.
     :param under_airflow: run it as Airflow runs a task, with a database, templates, XComs and assets; otherwise the
         operator is executed alone, which is enough for most, and many can at once.
+    :param standard_input: what the task's process could read there, from a pipe that stays open.
+    :param place: what the task finds at a path, such as ``{"read-only": folder}``: see ``places``.
     """
 
     command: str
     profile: Mapping[str, Any]
     arguments: Mapping[str, Any]
     under_airflow: bool = False
+    standard_input: str | None = None
+    place: Mapping[str, str] = field(default_factory=dict)
 
     def with_arguments(self, **arguments: Any) -> Task:
         """The same task with other arguments beside its own."""
-        return Task(
-            command=self.command,
-            profile=self.profile,
-            arguments={**self.arguments, **arguments},
-            under_airflow=self.under_airflow,
-        )
+        return replace(self, arguments={**self.arguments, **arguments})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,9 +13,12 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from pytest_cosmos_venv import DbtCall, Point, Sighting, TaskRace, Timeline, Wheelhouse
 
 from .adapter import Adapter, DagPlan, Outcome, Task
+from .places import PlaceError
 from .task_process import ask, work
 
 if TYPE_CHECKING:
@@ -28,6 +31,7 @@ DEADLINE = 60.0
 GRACE = 5.0
 """Seconds between SIGTERM and SIGKILL, as Airflow 3 has them."""
 _LOOK_AGAIN = 0.005
+_RENDER = {"load_method": "dbt_manifest", "test_behavior": "none", "emit_datasets": False}
 
 
 class HarnessError(Exception):
@@ -112,6 +116,8 @@ def _outcome(contender: Any) -> Outcome:
         log = contender.output if len(contender.output) > len(contender.value.log) else contender.value.log
         return with_changes(contender.value, log=log)
     if contender.exception is not None:
+        if contender.exception.startswith(PlaceError.__name__):
+            pytest.skip(contender.exception)
         raise HarnessError(f"{contender.in_words}\n{contender.traceback}")
     return Outcome(state="failed", exception=contender.in_words, log=contender.output)
 
@@ -152,20 +158,38 @@ class Bench:
             "profiles_yml_filepath": str(self.project / "profiles.yml"),
         }
 
-    def task(self, command: str = "run", *, under_airflow: bool = False, **arguments: Any) -> Task:
+    @property
+    def _environment_arguments(self) -> dict[str, list[str]]:
+        return {"py_requirements": list(REQUIREMENTS), "pip_install_options": self.wheelhouse.pip_install_options}
+
+    def task(
+        self,
+        command: str = "run",
+        *,
+        under_airflow: bool = False,
+        standard_input: str | None = None,
+        place: Mapping[str, str] | None = None,
+        **arguments: Any,
+    ) -> Task:
         """A task with a sound project, profile and requirements; in a temporary environment unless it is told one.
 
         :param arguments: of the operator, beside or instead of these.
         """
         given: dict[str, Any] = {
             "project_dir": str(self.project),
-            "py_requirements": list(REQUIREMENTS),
-            "pip_install_options": self.wheelhouse.pip_install_options,
+            **self._environment_arguments,
             **({"macro_name": "grant"} if command == "run-operation" else {}),
             **({} if under_airflow else {"emit_datasets": False}),
         }
         profile = arguments.pop("profile", self.profile)
-        return Task(command=command, profile=profile, arguments=given | arguments, under_airflow=under_airflow)
+        return Task(
+            command=command,
+            profile=profile,
+            arguments=given | arguments,
+            under_airflow=under_airflow,
+            standard_input=standard_input,
+            place=place or {},
+        )
 
     def kept_task(self, command: str = "run", **arguments: Any) -> Task:
         """The same in ``virtualenv_dir``."""
@@ -185,13 +209,9 @@ class Bench:
             project={"dbt_project_path": str(project), "manifest_path": str(manifest), "project_name": project.name},
             profile={**profile, "profiles_yml_filepath": str(project / "profiles.yml")},
             execution=execution,
-            render={
-                **{"load_method": "dbt_manifest", "test_behavior": "none", "emit_datasets": False},
-                **arguments.get("render", {}),
-            },
+            render=_RENDER | arguments.get("render", {}),
             operator_args={
-                "py_requirements": list(REQUIREMENTS),
-                "pip_install_options": self.wheelhouse.pip_install_options,
+                **(self._environment_arguments if execution["execution_mode"] == "virtualenv" else {}),
                 **arguments.get("operator_args", {}),
             },
             dag={"dag_id": "harbor", "schedule": None, "start_date": START_DATE, **arguments.get("dag", {})},

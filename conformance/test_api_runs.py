@@ -20,25 +20,20 @@ def test_run_command_returns_what_dbt_said(bench: Bench) -> None:
 
 
 @requirement("API-013")
-def test_a_template_of_the_directory_is_rendered(bench: Bench) -> None:
+def test_templates_of_directory_and_flag_are_rendered(bench: Bench) -> None:
     bench.virtualenv_dir.mkdir()
-    task = bench.task(under_airflow=True, virtualenv_dir=f"{bench.virtualenv_dir}/{{{{ 'north' }}}}")
+    named = bench.task(under_airflow=True, virtualenv_dir=f"{bench.virtualenv_dir}/{{{{ 'north' }}}}")
+    flagged = named.with_arguments(
+        virtualenv_dir=str(bench.virtualenv_dir / "south"), is_virtualenv_dir_temporary="{{ 1 > 2 }}"
+    )
 
-    outcome = bench.run(task)
+    outcome = bench.run(named, flagged)
 
-    assert outcome.succeeded, f"a task whose virtualenv_dir is a template must succeed; seen: {outcome}"
-    seen = [entry.name for entry in bench.virtualenv_dir.iterdir()]
-    assert seen == ["north"], f"the environment must be kept in the rendered directory, north; seen: {seen}"
-
-
-@requirement("API-013")
-def test_a_template_of_the_flag_that_renders_to_false_is_false(bench: Bench) -> None:
-    task = bench.kept_task(under_airflow=True, is_virtualenv_dir_temporary="{{ 1 > 2 }}")
-
-    outcome = bench.run(task)
-
-    assert outcome.succeeded, f"a task whose is_virtualenv_dir_temporary is a template must succeed; seen: {outcome}"
-    prefixes = [str(call.prefix) for call in bench.calls("run")]
-    assert all(prefix.startswith(str(bench.virtualenv_dir.resolve())) for prefix in prefixes), (
-        f"with is_virtualenv_dir_temporary rendered to False, dbt must run in {bench.virtualenv_dir}; seen: {prefixes}"
+    assert outcome.succeeded, f"tasks with templates must succeed; seen: {outcome}"
+    places = [str(call.prefix) for call in bench.calls("run")]
+    assert places[0].startswith(f"{bench.virtualenv_dir.resolve()}/north"), (
+        f"virtualenv_dir='…/{{{{ 'north' }}}}' must lead to an environment in …/north; seen: {places[0]}"
+    )
+    assert places[1].startswith(f"{bench.virtualenv_dir.resolve()}/south"), (
+        f"is_virtualenv_dir_temporary that renders to False must leave the environment in …/south; seen: {places[1]}"
     )
