@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
-from pytest_cosmos_venv import DbtCall
+from pytest_cosmos_venv import DbtCall, DbtProjects
 
-from .adapter import Task
+from .adapter import RenderedTask, Task
 from .bench import Bench
 from .message_pack import packed
 from .requirements import requirement
@@ -96,11 +97,19 @@ def profile_output(call: DbtCall) -> dict[str, str]:
     return {name: resolved(value) for name, value in output.items()}
 
 
-@requirement("CMD-013")
-def test_a_parse_file_of_the_project_is_used(bench: Bench) -> None:
-    put_parse_file(bench.project)
+@pytest.mark.parametrize(
+    "place",
+    [pytest.param("DbtDag", marks=requirement("CMD-013")), pytest.param("operator", marks=requirement("CMD-021"))],
+)
+def test_a_parse_file_of_the_project_is_used(bench: Bench, cosmos_dbt_project: DbtProjects, place: str) -> None:
+    project = cosmos_dbt_project("harbor")
+    project.model("orders", "select 1 as id")
+    plan = bench.dag_plan(project.manifest())
+    rendered = RenderedTask(command="run", profile={}, arguments={}, plan=plan)
+    task = rendered if place == "DbtDag" else bench.task(project_dir=str(project.path), profile=plan.profile)
+    put_parse_file(project.path)
 
-    with dbt_running(bench, bench.task()) as call:
+    with dbt_running(bench, task) as call:
         folder = target_folder(call)
         seen = sorted(file.name for file in folder.iterdir()) if folder.is_dir() else []
 
@@ -123,9 +132,9 @@ def test_partial_parsing_can_be_turned_off(bench: Bench) -> None:
 def put_parse_file(project: Path) -> None:
     """A parse file as dbt leaves it, as far as others look into it."""
     home = {"searched_path": "models", "relative_path": "orders.sql", "project_root": str(project)}
-    files = {"shop://models/orders.sql": {"path": home, "project_name": "shop"}}
-    content = {"metadata": {"project_name": "shop"}, "nodes": {}, "macros": {}, "files": files}
-    (project / "target").mkdir()
+    files = {f"{project.name}://models/orders.sql": {"path": home, "project_name": project.name}}
+    content = {"metadata": {"project_name": project.name}, "nodes": {}, "macros": {}, "files": files}
+    (project / "target").mkdir(exist_ok=True)
     (project / "target" / PARSED).write_bytes(packed(content))
 
 
