@@ -75,6 +75,13 @@ class RunningTasks:
         __tracebackhide__ = True
         return self._race.wait_for(point, deadline=deadline)
 
+    def wait_for_one_of(self, *points: str, deadline: float | None = None) -> Sighting:
+        """The same for several, whichever is reached first."""
+        __tracebackhide__ = True
+        looks = [self._race.point(name).look for name in points]
+        either = Point(" or ".join(points), lambda: next((seen for look in looks if (seen := look())), None))
+        return self._race.wait_for(either, deadline=deadline)
+
     def stop(self, index: int = 0) -> None:
         """Let it stand still, with all that it started, until ``resume``."""
         self._race.stop(index)

@@ -77,6 +77,17 @@ def result_of_run_command(adapter: Adapter, task: Task, command: list[str]) -> d
     return {"type": type(result).__name__, **{name: getattr(result, name) for name in names}}
 
 
+def kill_before_start(adapter: Adapter, task: Task) -> dict[str, Any] | None:
+    """What ``on_kill`` raises of an operator that has not begun, as when Airflow ends a task that has just started."""
+    return _error_of(adapter.make_task(task).on_kill)
+
+
+def executed_twice(adapter: Adapter, task: Task) -> dict[str, Any] | None:
+    """What is raised when one operator object is executed and then executed again."""
+    operator = adapter.make_task(task)
+    return _error_of(lambda: [operator.execute({"run_id": name}) for name in ("conformance", "again")])
+
+
 def error_of_dag(adapter: Adapter, plan: DagPlan) -> dict[str, Any] | None:
     """What building the DAG raises, its configuration included."""
     return _error_of(lambda: adapter.make_dag(plan))

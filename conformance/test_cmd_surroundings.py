@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +12,11 @@ import yaml
 
 from pytest_cosmos_venv import DbtCall, DbtProjects
 
-from .adapter import RenderedTask, Task
+from .adapter import RenderedTask
 from .bench import Bench
 from .message_pack import packed
 from .requirements import requirement
+from .runs import dbt_running
 
 PARSED = "partial_parse.msgpack"
 TRICKY = "two words, 'single' and \"double\" quotes, $HOME `tide` \\ %s {{ jinja }}\nsecond line: ünïcødé 港"
@@ -40,18 +39,6 @@ PROFILE = {
 }
 """What dbt calls the same; the schema is an argument of the mapping."""
 _ENVIRONMENT_VARIABLE = re.compile(r"\{\{\s*env_var\(\s*['\"](\w+)['\"]\s*\)[^}]*\}\}")
-
-
-@contextmanager
-def dbt_running(bench: Bench, task: Task, **variables: str) -> Iterator[DbtCall]:
-    """The call of a dbt run that is in the middle of its work; afterwards the task goes on to its end."""
-    held = bench.wheelhouse.script("run", hold=True)
-    with bench.start(task, variables=variables) as running:
-        running.wait_for("running")
-        yield bench.calls("run")[0]
-        held.release()
-        outcome = running.finish().outcomes[0]
-    assert outcome.succeeded, f"the task must succeed; seen: {outcome}"
 
 
 def after(option: str, call: DbtCall) -> str | None:
