@@ -145,7 +145,7 @@ def test_nothing_changes_under_a_running_dbt(bench: Bench) -> None:
 
     changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
     assert not changed, (
-        f"no file of an environment may change while its dbt runs and another task wants another version; seen: {changed}"
+        f"no file of an environment may change while its dbt runs (another task wants another version); seen: {changed}"
     )
 
 

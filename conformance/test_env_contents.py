@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -135,15 +136,35 @@ def test_two_tasks_run_two_versions(bench: Bench, place: str) -> None:
 @requirement("ENV-021")
 @pytest.mark.parametrize("name", ["PYTHONPATH", "PYTHONHOME"])
 def test_the_workers_python_does_not_reach_dbt(bench: Bench, name: str) -> None:
-    (bench.folder / "poison" / "dbt").mkdir(parents=True)
-    (bench.folder / "poison" / "dbt" / "__init__.py").write_text("raise ImportError('a dbt of the worker')\n")
-    value = {"PYTHONPATH": str(bench.folder / "poison"), "PYTHONHOME": f"{sys.base_prefix}:{sys.base_exec_prefix}"}[
-        name
-    ]
+    make = {"PYTHONPATH": module_path_with_a_broken_dbt, "PYTHONHOME": home_in_which_no_dbt_starts}[name]
 
-    outcome = bench.run(bench.task(), variables={name: value})
+    outcome = bench.run(bench.task(), variables={name: str(make(bench.folder / "worker"))})
 
     assert outcome.succeeded, f"{name} of the worker must not reach the environment's dbt; seen: {outcome}"
+
+
+def module_path_with_a_broken_dbt(folder: Path) -> Path:
+    """A folder for PYTHONPATH."""
+    (folder / "dbt").mkdir(parents=True)
+    (folder / "dbt" / "__init__.py").write_text("raise ImportError('this is the dbt of the worker')\n")
+    return folder
+
+
+def home_in_which_no_dbt_starts(folder: Path) -> Path:
+    """A folder for PYTHONHOME: all of this Python's library, and an end for whatever is called dbt."""
+    library = Path(sysconfig.get_path("stdlib", vars={"installed_base": sys.base_prefix, "base": sys.base_prefix}))
+    own = folder / "lib" / library.name
+    own.mkdir(parents=True)
+    for entry in library.iterdir():
+        if entry.name not in ("site-packages", "sitecustomize.py", "__pycache__"):
+            (own / entry.name).symlink_to(entry)
+    (own / "sitecustomize.py").write_text(
+        "import os, sys\n"
+        "if any(os.path.basename(word) == 'dbt' for word in sys.orig_argv):\n"
+        "    os.write(2, b'this dbt has the PYTHONHOME of the worker')\n"
+        "    os._exit(3)\n"
+    )
+    return folder
 
 
 @requirement("ENV-025")
