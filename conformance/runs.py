@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pytest_cosmos_venv import DbtCall
+from pytest_cosmos_venv import DbtCall, Point, Sighting
 
 from .adapter import Task
 from .bench import Bench
@@ -34,12 +35,23 @@ def dbt_running(bench: Bench, task: Task, **variables: str) -> Iterator[DbtCall]
     before = len(bench.calls("run"))
     held = bench.wheelhouse.script("run", hold=True)
     with bench.start(task, variables=variables) as running:
-        running.wait_for("running")
+        running.wait_for(run_begins(bench))
         held.take_back()
         yield bench.calls("run")[before]
         held.release()
         outcome = running.finish().outcomes[0]
     assert outcome.succeeded, f"the task must succeed; seen: {outcome}"
+
+
+def run_begins(bench: Bench) -> Point:
+    """One more ``dbt run`` has begun; other commands of dbt do not count."""
+    before = len(bench.calls("run"))
+
+    def look() -> Sighting | None:
+        calls = bench.calls("run")[before:]
+        return Sighting(at=calls[0].started_at, pid=calls[0].pid, what="dbt run") if calls else None
+
+    return Point("dbt run", look)
 
 
 def comes_true(is_so: Callable[[], bool], *, deadline: float) -> bool:
@@ -89,9 +101,11 @@ def damage(prefix: Path) -> list[str]:
 
 def files_in(folder: Path) -> dict[str, tuple[int, int, int]]:
     """Inode, time (ns) and size of each file in a folder, byte code apart."""
-    status = {
-        str(file.relative_to(folder)): file.lstat()
-        for file in sorted(folder.rglob("*"))
-        if "__pycache__" not in file.parts and not file.is_dir()
-    }
-    return {name: (each.st_ino, each.st_mtime_ns, each.st_size) for name, each in status.items()}
+    found = {}
+    # Others may be at work there: this passes over what vanishes meanwhile.
+    for place, _, names in os.walk(folder):
+        for file in (Path(place, name) for name in names if Path(place).name != "__pycache__"):
+            with suppress(FileNotFoundError):
+                status = file.lstat()
+                found[str(file.relative_to(folder))] = (status.st_ino, status.st_mtime_ns, status.st_size)
+    return found

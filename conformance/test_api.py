@@ -59,6 +59,7 @@ def test_the_base_class_takes_the_documented_parameters(bench: Bench) -> None:
 
 @requirement("API-003")
 def test_the_directory_is_a_template_in_every_operator(bench: Bench, classes: dict[str, dict[str, list[str]]]) -> None:
+    assert BASE in classes, f"operators.virtualenv must have {BASE}; it has {', '.join(classes)}"
     inherited = bench.ask("local_base_template_fields")
     own = ["virtualenv_dir", "is_virtualenv_dir_temporary"]
 

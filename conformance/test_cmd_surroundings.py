@@ -16,7 +16,7 @@ from .adapter import RenderedTask
 from .bench import Bench
 from .message_pack import packed
 from .requirements import requirement
-from .runs import dbt_running
+from .runs import dbt_running, ran
 
 PARSED = "partial_parse.msgpack"
 TRICKY = "two words, 'single' and \"double\" quotes, $HOME `tide` \\ %s {{ jinja }}\nsecond line: ünïcødé 港"
@@ -75,8 +75,12 @@ def profile_output(call: DbtCall) -> dict[str, str]:
     folder = after("--profiles-dir", call) or call.env.get("DBT_PROFILES_DIR") or str(call.cwd)
     profiles = Path(folder, "profiles.yml")
     assert profiles.is_file(), f"dbt must be led to a profiles.yml; seen: {call.arguments}"
-    profile = yaml.safe_load(profiles.read_text(encoding="utf-8"))[str(after("--profile", call))]
-    output: dict[str, Any] = profile["outputs"][str(after("--target", call) or profile["target"])]
+    read = from_yaml(profiles.read_text(encoding="utf-8"))
+    try:
+        profile = read[str(after("--profile", call))]
+        output: dict[str, Any] = profile["outputs"][str(after("--target", call) or profile["target"])]
+    except (KeyError, TypeError):
+        raise AssertionError(f"profiles.yml must have dbt's profile and target; seen: {read}") from None
 
     def resolved(value: object) -> str:
         return _ENVIRONMENT_VARIABLE.sub(lambda found: call.env.get(found[1], f"({found[1]} is not set)"), str(value))
@@ -116,6 +120,14 @@ def test_partial_parsing_can_be_turned_off(bench: Bench) -> None:
     assert not is_there, f"partial_parse=False must keep the project's {PARSED} from dbt; seen: it is there"
 
 
+def from_yaml(text: str) -> Any:
+    """What a text says that dbt reads as YAML."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise AssertionError(f"what dbt is given must be YAML; seen: {text!r}: {error}") from None
+
+
 def put_parse_file(project: Path) -> None:
     """A parse file as dbt leaves it, as far as others look into it."""
     home = {"searched_path": "models", "relative_path": "orders.sql", "project_root": str(project)}
@@ -127,19 +139,15 @@ def put_parse_file(project: Path) -> None:
 
 @requirement("CMD-016")
 def test_variables_reach_dbt_unchanged(bench: Bench) -> None:
-    outcome = bench.run(bench.task(env={"TIDE": TRICKY}, vars={"tide": TRICKY, "depth": 7}))
+    call = ran(bench, bench.task(env={"TIDE": TRICKY}, vars={"tide": TRICKY, "depth": 7}))
 
-    assert outcome.succeeded, f"the task must succeed; seen: {outcome}"
-    call = bench.calls("run")[0]
     assert call.env.get("TIDE") == TRICKY, f"env must reach dbt unchanged: {TRICKY!r}; seen: {call.env.get('TIDE')!r}"
-    seen = yaml.safe_load(after("--vars", call) or "")
+    seen = from_yaml(after("--vars", call) or "")
     assert seen == {"tide": TRICKY, "depth": 7}, f"vars must reach dbt unchanged: {TRICKY!r}; seen: {seen!r}"
 
 
 @requirement("CMD-020")
 def test_dbt_has_nothing_on_its_standard_input(bench: Bench) -> None:
-    outcome = bench.run(bench.task(standard_input="the supervisor's answer\n"))
+    call = ran(bench, bench.task(standard_input="the supervisor's answer\n"))
 
-    assert outcome.succeeded, f"the task must succeed; seen: {outcome}"
-    call = bench.calls("run")[0]
     assert call.stdin == "", f"dbt must find nothing on its standard input, and its end; seen: {call.stdin!r}"

@@ -12,7 +12,7 @@ from pytest_cosmos_venv import DbtCall
 from . import process
 from .bench import Bench
 from .requirements import requirement
-from .runs import comes_true, dbt_running, files_in, installed, is_below, ran, unpacked
+from .runs import comes_true, dbt_running, files_in, installed, is_below, ran, run_begins, unpacked
 
 if TYPE_CHECKING:
     from pytest_cosmos_venv import PackageIndex
@@ -55,7 +55,7 @@ def test_a_temporary_environment_is_gone_after_a_kill(bench: Bench) -> None:
     bench.wheelhouse.script("run", hold=True)
 
     with bench.start(bench.task()) as running:
-        running.wait_for("running")
+        running.wait_for(run_begins(bench))
         home = temporary_home(bench.calls("run")[0])
         running.terminate()
         is_gone = comes_true(lambda: not home.exists(), deadline=SOON)

@@ -33,6 +33,7 @@ def test_system_site_packages_are_visible_when_they_are_wanted(bench: Bench, is_
     code = "import sys; print([p for p in sys.path if p.endswith('-packages') and not p.startswith(sys.prefix)])"
     answer = said_by_python(prefix, code, cwd=bench.folder)
 
+    assert answer.succeeded, f"the Python of the environment must answer; seen: {answer}"
     assert ("[]" not in answer.output) == is_visible, (
         f"py_system_site_packages={is_visible} must decide whether packages outside the environment can be imported; "
         f"seen: {answer}"
