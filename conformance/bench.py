@@ -31,6 +31,8 @@ DEADLINE = 60.0
 GRACE = 5.0
 """Seconds between SIGTERM and SIGKILL, as Airflow 3 has them."""
 _LOOK_AGAIN = 0.005
+_ALONE = {"emit_datasets": False, "should_store_compiled_sql": False}
+"""Without Airflow around it an operator has nobody to tell of assets, and no rendered fields to write to."""
 _RENDER = {"load_method": "dbt_manifest", "test_behavior": "none", "emit_datasets": False}
 
 
@@ -186,7 +188,7 @@ class Bench:
             "project_dir": str(self.project),
             **self._environment_arguments,
             **({"macro_name": "grant"} if command == "run-operation" else {}),
-            **({} if under_airflow else {"emit_datasets": False}),
+            **({} if under_airflow else _ALONE),
         }
         profile = arguments.pop("profile", self.profile)
         return Task(
@@ -219,6 +221,7 @@ class Bench:
             render=_RENDER | arguments.get("render", {}),
             operator_args={
                 **(self._environment_arguments if execution["execution_mode"] == "virtualenv" else {}),
+                "should_store_compiled_sql": False,
                 **arguments.get("operator_args", {}),
             },
             dag={"dag_id": "harbor", "schedule": None, "start_date": START_DATE, **arguments.get("dag", {})},
