@@ -14,6 +14,7 @@ from typing import Any
 
 from .adapter import OPERATOR_CLASSES, Adapter, DagPlan, Task
 from .dag_building import plain_dag
+from .task_process import context_of
 
 
 def operator_classes(adapter: Adapter) -> dict[str, dict[str, Any]]:
@@ -72,7 +73,7 @@ def error_of_method(adapter: Adapter, task: Task, method: str) -> dict[str, Any]
 def result_of_run_command(adapter: Adapter, task: Task, command: list[str]) -> dict[str, Any]:
     """What is in the result of ``run_command``."""
     operator = adapter.make_task(task)
-    result = operator.run_command(cmd=command, env=dict(os.environ), context={"run_id": "conformance"})
+    result = operator.run_command(cmd=command, env=dict(os.environ), context=context_of(operator))
     names = [name for name in ("exit_code", "output", "full_output") if hasattr(result, name)]
     return {"type": type(result).__name__, **{name: getattr(result, name) for name in names}}
 
@@ -85,7 +86,7 @@ def kill_before_start(adapter: Adapter, task: Task) -> dict[str, Any] | None:
 def executed_twice(adapter: Adapter, task: Task) -> dict[str, Any] | None:
     """What is raised when one operator object is executed and then executed again."""
     operator = adapter.make_task(task)
-    return _error_of(lambda: [operator.execute({"run_id": name}) for name in ("conformance", "again")])
+    return _error_of(lambda: [operator.execute(context_of(operator)) for _ in range(2)])
 
 
 def error_of_dag(adapter: Adapter, plan: DagPlan) -> dict[str, Any] | None:

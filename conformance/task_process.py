@@ -66,11 +66,21 @@ def run_operator(adapter: Adapter, task: Task) -> Outcome:
             assets=tuple(asset.uri for asset in seen.assets),
         )
     try:
-        operator.execute(dict(_CONTEXT))
+        operator.execute(context_of(operator))
     except BaseException as error:  # noqa: BLE001 - as above; on Airflow 2 a kill arrives as an exception of its own
         name = type(error).__name__
         return Outcome(state="skipped" if name == "AirflowSkipException" else "failed", exception=_in_words(error))
     return Outcome(state="success")
+
+
+def context_of(operator: Any) -> dict[str, Any]:
+    """What an operator without Airflow around it is told of its run; on Airflow 2 that has a task instance."""
+    import airflow
+
+    if not airflow.__version__.startswith("2."):
+        return dict(_CONTEXT)
+    made = import_module("airflow.models").TaskInstance(operator, **_CONTEXT)
+    return {**_CONTEXT, "task_instance": made, "ti": made}
 
 
 def _offer(text: str) -> None:

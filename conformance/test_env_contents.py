@@ -141,7 +141,7 @@ def test_the_workers_python_does_not_reach_dbt(bench: Bench, name: str) -> None:
 
     outcome = bench.run(bench.task(), variables={name: str(make(bench.folder / "worker"))})
 
-    assert outcome.succeeded, f"{name} of the worker must not reach the environment's dbt; seen: {outcome}"
+    assert outcome.succeeded, f"{name} of the worker must not reach the environment or its dbt; seen: {outcome}"
 
 
 def module_path_with_a_broken_dbt(folder: Path) -> Path:
