@@ -6,7 +6,7 @@ An implementation with another layout derives from ``Adapter`` and overrides the
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -57,21 +57,20 @@ class Task:
     :param arguments: the operator's other arguments.
     :param under_airflow: run it as Airflow runs a task, with a database, templates, XComs and assets; otherwise the
         operator is executed alone, which is enough for most, and many can at once.
+    :param standard_input: what the task's process could read there, from a pipe that stays open.
+    :param place: what the task finds at a path, such as ``{"read-only": folder}``: see ``places``.
     """
 
     command: str
     profile: Mapping[str, Any]
     arguments: Mapping[str, Any]
     under_airflow: bool = False
+    standard_input: str | None = None
+    place: Mapping[str, str] = field(default_factory=dict)
 
     def with_arguments(self, **arguments: Any) -> Task:
         """The same task with other arguments beside its own."""
-        return Task(
-            command=self.command,
-            profile=self.profile,
-            arguments={**self.arguments, **arguments},
-            under_airflow=self.under_airflow,
-        )
+        return replace(self, arguments={**self.arguments, **arguments})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +96,37 @@ class Outcome:
 
     def __str__(self) -> str:
         return f"state {self.state}, exception {self.exception}; the end of its log:\n{self.log[-4000:]}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DagPlan:
+    """What a DAG file says of a dbt project, as plain data: it is built in the process that is asked about it.
+
+    An argument that takes a member of an enum has the member's value, such as ``virtualenv``.
+
+    :param project: arguments of ``ProjectConfig``.
+    :param profile: as of a ``Task``.
+    :param execution: arguments of ``ExecutionConfig``.
+    :param render: arguments of ``RenderConfig``.
+    :param operator_args: of all its operators.
+    :param dag: arguments of the DAG.
+    :param group: id of a ``DbtTaskGroup`` in an ordinary DAG; None: the DAG is a ``DbtDag``.
+    """
+
+    project: Mapping[str, Any]
+    profile: Mapping[str, Any]
+    execution: Mapping[str, Any] = field(default_factory=dict)
+    render: Mapping[str, Any] = field(default_factory=dict)
+    operator_args: Mapping[str, Any] = field(default_factory=dict)
+    dag: Mapping[str, Any] = field(default_factory=dict)
+    group: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderedTask(Task):
+    """The task of a DAG whose operator runs ``command``; profile and arguments are those of the DAG."""
+
+    plan: DagPlan
 
 
 class Adapter:
@@ -138,6 +168,10 @@ class Adapter:
 
         :param arguments: of every operator, such as ``dag``.
         """
+        if isinstance(task, RenderedTask):
+            mode = str(task.plan.execution.get("execution_mode", "local")).title()
+            name = OPERATOR_CLASSES[task.command].replace("Virtualenv", mode)
+            return next(each for each in self.make_dag(task.plan).tasks if type(each).__name__ == name)
         operator = getattr(self.operators(), OPERATOR_CLASSES[task.command])
         return operator(task_id="task", profile_config=self.profile(task.profile), **{**task.arguments, **arguments})
 
@@ -148,6 +182,12 @@ class Adapter:
             name, own = given["profile_mapping"]
             given["profile_mapping"] = getattr(import_module(f"{self.import_root}.profiles"), name)(**own)
         return import_module(f"{self.import_root}.config").ProfileConfig(**given)
+
+    def make_dag(self, plan: DagPlan) -> Any:
+        """The Airflow DAG, built. Imports the implementation into this process."""
+        from .dag_building import build_dag
+
+        return build_dag(self, plan)
 
     def perform(self, task: Task) -> Outcome:
         """Run a task to its end, in this process, which is the task's own.

@@ -9,23 +9,31 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from dataclasses import replace as with_changes
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from pytest_cosmos_venv import DbtCall, Point, Sighting, TaskRace, Timeline, Wheelhouse
 
-from .adapter import Adapter, Outcome, Task
+from .adapter import Adapter, DagPlan, Outcome, Task
+from .places import PlaceError
 from .task_process import ask, work
 
 if TYPE_CHECKING:
     from pytest_cosmos_venv import RunningRace
 
 REQUIREMENTS = ("dbt-core", "dbt-duckdb")
+START_DATE = datetime(2026, 1, 1, tzinfo=timezone.utc)
 DEADLINE = 60.0
 """Seconds that one task may take; a sound one takes two on a slow machine."""
 GRACE = 5.0
 """Seconds between SIGTERM and SIGKILL, as Airflow 3 has them."""
 _LOOK_AGAIN = 0.005
+_ALONE = {"emit_datasets": False, "should_store_compiled_sql": False}
+"""Without Airflow around it an operator has nobody to tell of assets, and no rendered fields to write to."""
+_RENDER = {"load_method": "dbt_manifest", "test_behavior": "none", "emit_datasets": False}
 
 
 class HarnessError(Exception):
@@ -69,6 +77,13 @@ class RunningTasks:
         __tracebackhide__ = True
         return self._race.wait_for(point, deadline=deadline)
 
+    def wait_for_one_of(self, *points: str, deadline: float | None = None) -> Sighting:
+        """The same for several, whichever is reached first."""
+        __tracebackhide__ = True
+        looks = [self._race.point(name).look for name in points]
+        either = Point(" or ".join(points), lambda: next((seen for look in looks if (seen := look())), None))
+        return self._race.wait_for(either, deadline=deadline)
+
     def stop(self, index: int = 0) -> None:
         """Let it stand still, with all that it started, until ``resume``."""
         self._race.stop(index)
@@ -110,6 +125,8 @@ def _outcome(contender: Any) -> Outcome:
         log = contender.output if len(contender.output) > len(contender.value.log) else contender.value.log
         return with_changes(contender.value, log=log)
     if contender.exception is not None:
+        if contender.exception.startswith(PlaceError.__name__):
+            pytest.skip(contender.exception)
         raise HarnessError(f"{contender.in_words}\n{contender.traceback}")
     return Outcome(state="failed", exception=contender.in_words, log=contender.output)
 
@@ -150,24 +167,66 @@ class Bench:
             "profiles_yml_filepath": str(self.project / "profiles.yml"),
         }
 
-    def task(self, command: str = "run", *, under_airflow: bool = False, **arguments: Any) -> Task:
+    @property
+    def _environment_arguments(self) -> dict[str, list[str]]:
+        return {"py_requirements": list(REQUIREMENTS), "pip_install_options": self.wheelhouse.pip_install_options}
+
+    def task(
+        self,
+        command: str = "run",
+        *,
+        under_airflow: bool = False,
+        standard_input: str | None = None,
+        place: Mapping[str, str] | None = None,
+        **arguments: Any,
+    ) -> Task:
         """A task with a sound project, profile and requirements; in a temporary environment unless it is told one.
 
         :param arguments: of the operator, beside or instead of these.
         """
         given: dict[str, Any] = {
             "project_dir": str(self.project),
-            "py_requirements": list(REQUIREMENTS),
-            "pip_install_options": self.wheelhouse.pip_install_options,
+            **self._environment_arguments,
             **({"macro_name": "grant"} if command == "run-operation" else {}),
-            **({} if under_airflow else {"emit_datasets": False}),
+            **({} if under_airflow else _ALONE),
         }
         profile = arguments.pop("profile", self.profile)
-        return Task(command=command, profile=profile, arguments=given | arguments, under_airflow=under_airflow)
+        return Task(
+            command=command,
+            profile=profile,
+            arguments=given | arguments,
+            under_airflow=under_airflow,
+            standard_input=standard_input,
+            place=place or {},
+        )
 
     def kept_task(self, command: str = "run", **arguments: Any) -> Task:
         """The same in ``virtualenv_dir``."""
         return self.task(command, **{"virtualenv_dir": str(self.virtualenv_dir), **arguments})
+
+    def dag_plan(self, manifest: Path, *, group: str | None = None, **arguments: Any) -> DagPlan:
+        """A DAG of a project in virtualenv mode, loaded from its manifest.
+
+        :param manifest: in the ``target`` folder of the project.
+        :param group: as of ``DagPlan``.
+        :param arguments: ``execution``, ``render``, ``operator_args``, ``dag``: over what stands here.
+        """
+        project = manifest.parent.parent
+        profile = {"profile_name": project.name, "target_name": "dev"}
+        execution = {"execution_mode": "virtualenv", **arguments.get("execution", {})}
+        return DagPlan(
+            project={"dbt_project_path": str(project), "manifest_path": str(manifest), "project_name": project.name},
+            profile={**profile, "profiles_yml_filepath": str(project / "profiles.yml")},
+            execution=execution,
+            render=_RENDER | arguments.get("render", {}),
+            operator_args={
+                **(self._environment_arguments if execution["execution_mode"] == "virtualenv" else {}),
+                "should_store_compiled_sql": False,
+                **arguments.get("operator_args", {}),
+            },
+            dag={"dag_id": "harbor", "schedule": None, "start_date": START_DATE, **arguments.get("dag", {})},
+            group=group,
+        )
 
     def run(self, *tasks: Task, variables: Mapping[str, str] | None = None, deadline: float = DEADLINE) -> Outcome:
         """Run one task after the other, in one process, to their ends.

@@ -14,6 +14,10 @@ DEADLINE = 180.0
 """Seconds that any single command may take: far more than a sound one needs on a slow machine."""
 
 
+_NOT_STARTED = 127
+"""As a shell has it of a command that is not there."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Finished:
     """What came of a command.
@@ -49,15 +53,18 @@ def run(
     """
     # Into a file: whatever the command leaves running may hold a pipe open for ever.
     with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(
-            command,
-            env={**os.environ, **(environment or {})},
-            cwd=cwd,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        try:
+            process = subprocess.Popen(
+                command,
+                env={**os.environ, **(environment or {})},
+                cwd=cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except OSError as error:  # what an implementation should have left there, say
+            return Finished(command=command, exit_code=_NOT_STARTED, output=str(error))
         exit_code = _wait(process, deadline)
         output.seek(0)
         text = output.read().decode(errors="backslashreplace")

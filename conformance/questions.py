@@ -6,10 +6,15 @@ A function here takes the adapter first; ``Bench.ask`` names it.
 from __future__ import annotations
 
 import inspect
+import os
+import sys
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
-from .adapter import OPERATOR_CLASSES, Adapter, Task
+from .adapter import OPERATOR_CLASSES, Adapter, DagPlan, Task
+from .dag_building import plain_dag
+from .task_process import context_of
 
 
 def operator_classes(adapter: Adapter) -> dict[str, dict[str, Any]]:
@@ -44,3 +49,112 @@ def attributes_of(adapter: Adapter, task: Task, names: list[str]) -> dict[str, s
     """What an operator has under these names after it was constructed, as text."""
     operator = adapter.make_task(task)
     return {name: str(getattr(operator, name)) for name in names}
+
+
+def local_base_template_fields(adapter: Adapter) -> list[str]:
+    """The template fields of the local base class."""
+    bases = adapter.operators().DbtVirtualenvBaseOperator.__mro__
+    return list(next(base for base in bases if base.__name__ == "DbtLocalBaseOperator").template_fields)
+
+
+def base_methods(adapter: Adapter, names: list[str]) -> dict[str, list[str]]:
+    """Of each public method that the base class has: the names of its parameters, ``self`` apart."""
+    base = adapter.operators().DbtVirtualenvBaseOperator
+    there = {name: getattr(base, name) for name in names if callable(getattr(base, name, None))}
+    return {name: list(inspect.signature(method).parameters)[1:] for name, method in there.items()}
+
+
+def error_of_method(adapter: Adapter, task: Task, method: str) -> dict[str, Any] | None:
+    """What a method of the operator raises that is called without arguments."""
+    operator = adapter.make_task(task)
+    return _error_of(getattr(operator, method))
+
+
+def result_of_run_command(adapter: Adapter, task: Task, command: list[str]) -> dict[str, Any]:
+    """What is in the result of ``run_command``."""
+    operator = adapter.make_task(task)
+    result = operator.run_command(cmd=command, env=dict(os.environ), context=context_of(operator))
+    names = [name for name in ("exit_code", "output", "full_output") if hasattr(result, name)]
+    return {"type": type(result).__name__, **{name: getattr(result, name) for name in names}}
+
+
+def kill_before_start(adapter: Adapter, task: Task) -> dict[str, Any] | None:
+    """What ``on_kill`` raises of an operator that has not begun, as when Airflow ends a task that has just started."""
+    return _error_of(adapter.make_task(task).on_kill)
+
+
+def executed_twice(adapter: Adapter, task: Task) -> dict[str, Any] | None:
+    """What is raised when one operator object is executed and then executed again."""
+    operator = adapter.make_task(task)
+    return _error_of(lambda: [operator.execute(context_of(operator)) for _ in range(2)])
+
+
+def error_of_dag(adapter: Adapter, plan: DagPlan) -> dict[str, Any] | None:
+    """What building the DAG raises, its configuration included."""
+    return _error_of(lambda: adapter.make_dag(plan))
+
+
+def dag_facts(adapter: Adapter, plan: DagPlan | None = None, dag: Mapping[str, Any] | None = None) -> dict[str, str]:
+    """What an Airflow DAG says of itself and of one of its tasks, as text.
+
+    :param dag: arguments of an ordinary DAG with one task, in place of a plan.
+    """
+    if plan is not None:
+        made = adapter.make_dag(plan)
+    else:
+        with plain_dag(dag or {}) as made:
+            _empty_operator()(task_id="task")
+    return {
+        "dag_id": made.dag_id,
+        "schedule": f"{type(made.timetable).__name__} {vars(made.timetable)}",
+        "start_date": str(made.start_date),
+        "catchup": str(made.catchup),
+        **{f"a task's {name}": str(getattr(made.tasks[0], name)) for name in made.default_args},
+    }
+
+
+def traces_of(adapter: Adapter, make: Task | DagPlan) -> list[str]:
+    """What happens to files, and which processes start, while an operator is constructed or a DAG is built."""
+    # What is imported on first use may read and write as it likes.
+    _make(adapter, make)
+    traces: list[str] = []
+    is_over = False
+
+    def listen(event: str, arguments: tuple[Any, ...]) -> None:
+        if not is_over and (trace := _trace(event, arguments)):
+            traces.append(trace)
+
+    sys.addaudithook(listen)
+    _make(adapter, make)
+    is_over = True
+    return traces
+
+
+def _empty_operator() -> Any:
+    try:
+        return import_module("airflow.providers.standard.operators.empty").EmptyOperator
+    except ModuleNotFoundError:  # Airflow 2 alone
+        return import_module("airflow.operators.empty").EmptyOperator
+
+
+def _make(adapter: Adapter, make: Task | DagPlan) -> Any:
+    return adapter.make_dag(make) if isinstance(make, DagPlan) else adapter.make_task(make)
+
+
+def _trace(event: str, arguments: tuple[Any, ...]) -> str | None:
+    if event in ("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.exec", "os.system"):
+        return f"process: {event} {arguments[:2]}"
+    if event in ("os.mkdir", "os.remove", "os.rmdir", "os.rename", "os.link", "os.symlink", "shutil.rmtree"):
+        return f"file: {event} {arguments[:2]}"
+    writes = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+    if event == "open" and isinstance(arguments[2], int) and arguments[2] & writes:
+        return f"file: open for writing {arguments[0]}"
+    return None
+
+
+def _error_of(function: Callable[[], Any]) -> dict[str, Any] | None:
+    try:
+        function()
+    except Exception as error:  # noqa: BLE001 - whatever an implementation raises is what is looked for
+        return {"kinds": [kind.__name__ for kind in type(error).__mro__], "text": f"{type(error).__name__}: {error}"}
+    return None

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_cosmos_venv import Contender, RunTask
 
 from .adapter import Adapter, Outcome, Task, open_adapter
+from .places import enter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,6 +47,10 @@ def ask(_: Contender, adapter: str, question: str, arguments: Mapping[str, Any])
 
 def run_operator(adapter: Adapter, task: Task) -> Outcome:
     """Make the operator and run it; SIGTERM meanwhile does what Airflow does with it."""
+    if task.standard_input is not None:
+        _offer(task.standard_input)
+    for kind, path in task.place.items():
+        enter(kind, path)
     try:
         operator = adapter.make_task(task)
     except Exception as error:  # noqa: BLE001 - whatever an implementation raises is what is looked for
@@ -61,11 +66,28 @@ def run_operator(adapter: Adapter, task: Task) -> Outcome:
             assets=tuple(asset.uri for asset in seen.assets),
         )
     try:
-        operator.execute(dict(_CONTEXT))
+        operator.execute(context_of(operator))
     except BaseException as error:  # noqa: BLE001 - as above; on Airflow 2 a kill arrives as an exception of its own
         name = type(error).__name__
         return Outcome(state="skipped" if name == "AirflowSkipException" else "failed", exception=_in_words(error))
     return Outcome(state="success")
+
+
+def context_of(operator: Any) -> dict[str, Any]:
+    """What an operator without Airflow around it is told of its run; on Airflow 2 that has a task instance."""
+    import airflow
+
+    if not airflow.__version__.startswith("2."):
+        return dict(_CONTEXT)
+    made = import_module("airflow.models").TaskInstance(operator, **_CONTEXT)
+    return {**_CONTEXT, "task_instance": made, "ti": made}
+
+
+def _offer(text: str) -> None:
+    """Let it be read from standard input, which does not end: so is the channel to Airflow 3's supervisor."""
+    reading, writing = os.pipe()
+    os.write(writing, text.encode())
+    os.dup2(reading, 0)
 
 
 def _obey(operator: Any) -> None:

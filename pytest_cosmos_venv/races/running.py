@@ -104,6 +104,10 @@ class RunningRace:
             raise self._failure(f"All contenders have ended, and none has reached {name!r}{self._others()}.")
         return self._sightings[name]
 
+    def point(self, name: str) -> Point:
+        """What ``wait_for(name)`` looks for: with it, one can wait for one of several."""
+        return self._points.get(name) or own_point(self._order, name)
+
     def kill(self, index: int, *, tree: bool = False) -> None:
         """End a contender by SIGKILL; it is dead when this returns.
 
@@ -212,7 +216,7 @@ class RunningRace:
         """At every point that somebody waits for and that has not been reached."""
         for name, act in list(self._watched.items()):
             if name not in self._sightings:
-                sighting = (self._points.get(name) or own_point(self._order, name)).look()
+                sighting = self.point(name).look()
                 if sighting is not None:
                     self._sightings[name] = self._with_actor(sighting)
                     if not is_own(name) or name in self._points:

@@ -1,0 +1,86 @@
+"""API: what DbtDag and DbtTaskGroup take in virtualenv mode, and what becomes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from .adapter import RenderedTask
+from .bench import Bench
+from .requirements import requirement
+
+if TYPE_CHECKING:
+    from pytest_cosmos_venv import DbtProjects
+
+
+@pytest.fixture
+def manifest(cosmos_dbt_project: DbtProjects) -> Path:
+    """Of a project with one model."""
+    project = cosmos_dbt_project("harbor")
+    project.model("orders", "select 1 as id")
+    return project.manifest()
+
+
+@requirement("API-005")
+@pytest.mark.parametrize("group", [None, "shop"], ids=["DbtDag", "DbtTaskGroup"])
+def test_dbt_runner_is_refused_in_virtualenv_mode(bench: Bench, manifest: Path, group: str | None) -> None:
+    plan = bench.dag_plan(manifest, group=group, execution={"invocation_mode": "dbt_runner"})
+
+    error = bench.ask("error_of_dag", plan=plan)
+
+    kinds = error["kinds"] if error else []
+    assert "CosmosValueError" in kinds, (
+        "ExecutionConfig(execution_mode=VIRTUALENV, invocation_mode=DBT_RUNNER), or at the latest the DAG built with "
+        f"it, must raise CosmosValueError; seen: {error}"
+    )
+
+
+@requirement("API-007")
+@pytest.mark.parametrize("group", [None, "shop"], ids=["DbtDag", "DbtTaskGroup"])
+@pytest.mark.parametrize("place", ["operator_args", "execution"])
+def test_a_dag_in_virtualenv_mode_keeps_its_environment_where_it_is_told(
+    bench: Bench, manifest: Path, place: str, group: str | None
+) -> None:
+    plan = bench.dag_plan(manifest, group=group, **{place: {"virtualenv_dir": str(bench.virtualenv_dir)}})
+
+    outcome = bench.run(RenderedTask(command="run", profile={}, arguments={}, plan=plan))
+
+    assert outcome.succeeded, f"the model's task must succeed; seen: {outcome}"
+    prefixes = [call.prefix for call in bench.calls("run")]
+    assert len(prefixes) == 1, f"the model's task must run dbt once; seen: {bench.calls()}"
+    assert bench.virtualenv_dir.resolve() in (prefixes[0], *prefixes[0].parents), (
+        f"dbt must run from an environment in {bench.virtualenv_dir}, named in {place}; seen: {prefixes[0]}"
+    )
+
+
+@requirement("API-008")
+@pytest.mark.parametrize("what", ["operator", "dag"])
+def test_building_makes_nothing(bench: Bench, manifest: Path, what: str) -> None:
+    kept = {"virtualenv_dir": str(bench.virtualenv_dir)}
+    make = bench.kept_task() if what == "operator" else bench.dag_plan(manifest, operator_args=kept)
+
+    traces = bench.ask("traces_of", make=make)
+
+    ours = [trace for trace in traces if trace.startswith("process:") or str(bench.folder) in trace]
+    assert not ours, f"making the {what} must start no process and change nothing in {bench.folder}; seen: {ours}"
+    assert not bench.virtualenv_dir.exists(), f"making the {what} must not make virtualenv_dir; seen: it is there"
+
+
+@requirement("API-012")
+def test_ordinary_dag_parameters_reach_the_dag_and_its_tasks(bench: Bench, manifest: Path) -> None:
+    ordinary: Mapping[str, Any] = {
+        "dag_id": "nightly",
+        "schedule": "@daily",
+        "start_date": datetime(2023, 1, 1, tzinfo=timezone.utc),
+        "catchup": False,
+        "default_args": {"retries": 2, "owner": "harbor"},
+    }
+
+    seen = bench.ask("dag_facts", plan=bench.dag_plan(manifest, dag=ordinary))
+
+    required = bench.ask("dag_facts", dag=ordinary)
+    assert seen == required, f"a DbtDag must take the parameters of a DAG as a DAG does: {required}; seen: {seen}"

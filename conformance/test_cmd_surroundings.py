@@ -1,0 +1,153 @@
+"""CMD: what dbt finds around it: profile, variables, parse file, standard input."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pytest_cosmos_venv import DbtCall, DbtProjects
+
+from .adapter import RenderedTask
+from .bench import Bench
+from .message_pack import packed
+from .requirements import requirement
+from .runs import dbt_running, ran
+
+PARSED = "partial_parse.msgpack"
+TRICKY = "two words, 'single' and \"double\" quotes, $HOME `tide` \\ %s {{ jinja }}\nsecond line: ünïcødé 港"
+CONNECTION = {
+    "conn_type": "postgres",
+    "host": "pier.example",
+    "port": 5433,
+    "login": "harbor",
+    "password": "s3cret t1de",
+    "schema": "shop",
+}
+PROFILE = {
+    "type": "postgres",
+    "host": "pier.example",
+    "port": "5433",
+    "user": "harbor",
+    "password": "s3cret t1de",
+    "dbname": "shop",
+    "schema": "marts",
+}
+"""What dbt calls the same; the schema is an argument of the mapping."""
+_ENVIRONMENT_VARIABLE = re.compile(r"\{\{\s*env_var\(\s*['\"](\w+)['\"]\s*\)[^}]*\}\}")
+
+
+def after(option: str, call: DbtCall) -> str | None:
+    """The value of an option of dbt's command line."""
+    given = call.arguments
+    return given[given.index(option) + 1] if option in given[:-1] else None
+
+
+def target_folder(call: DbtCall) -> Path:
+    """Where this dbt keeps its artifacts."""
+    project = Path(after("--project-dir", call) or call.cwd)
+    return project / (after("--target-path", call) or call.env.get("DBT_TARGET_PATH") or "target")
+
+
+@requirement("CMD-012")
+def test_the_profile_comes_from_the_connection(bench: Bench) -> None:
+    mapping = {"conn_id": "warehouse", "profile_args": {"schema": "marts"}}
+    profile = {
+        "profile_name": "shop",
+        "target_name": "dev",
+        "profile_mapping": ("PostgresUserPasswordProfileMapping", mapping),
+    }
+    task = bench.task(profile=profile, py_requirements=["dbt-core", "dbt-postgres"])
+
+    with dbt_running(bench, task, AIRFLOW_CONN_WAREHOUSE=json.dumps(CONNECTION)) as call:
+        output = profile_output(call)
+
+    seen = {name: output.get(name, output.get("pass") if name == "password" else None) for name in PROFILE}
+    assert seen == PROFILE, f"the profile that dbt is led to must say {PROFILE}; seen: {seen}"
+
+
+def profile_output(call: DbtCall) -> dict[str, str]:
+    """What the profile of a running dbt says of its target; variables are resolved as dbt does it."""
+    folder = after("--profiles-dir", call) or call.env.get("DBT_PROFILES_DIR") or str(call.cwd)
+    profiles = Path(folder, "profiles.yml")
+    assert profiles.is_file(), f"dbt must be led to a profiles.yml; seen: {call.arguments}"
+    read = from_yaml(profiles.read_text(encoding="utf-8"))
+    try:
+        profile = read[str(after("--profile", call))]
+        output: dict[str, Any] = profile["outputs"][str(after("--target", call) or profile["target"])]
+    except (KeyError, TypeError):
+        raise AssertionError(f"profiles.yml must have dbt's profile and target; seen: {read}") from None
+
+    def resolved(value: object) -> str:
+        return _ENVIRONMENT_VARIABLE.sub(lambda found: call.env.get(found[1], f"({found[1]} is not set)"), str(value))
+
+    return {name: resolved(value) for name, value in output.items()}
+
+
+@pytest.mark.parametrize(
+    "place",
+    [pytest.param("DbtDag", marks=requirement("CMD-013")), pytest.param("operator", marks=requirement("CMD-021"))],
+)
+def test_a_parse_file_of_the_project_is_used(bench: Bench, cosmos_dbt_project: DbtProjects, place: str) -> None:
+    project = cosmos_dbt_project("harbor")
+    project.model("orders", "select 1 as id")
+    plan = bench.dag_plan(project.manifest())
+    rendered = RenderedTask(command="run", profile={}, arguments={}, plan=plan)
+    task = rendered if place == "DbtDag" else bench.task(project_dir=str(project.path), profile=plan.profile)
+    put_parse_file(project.path)
+
+    with dbt_running(bench, task) as call:
+        folder = target_folder(call)
+        seen = sorted(file.name for file in folder.iterdir()) if folder.is_dir() else []
+
+    assert PARSED in seen, f"the project's {PARSED} must lie in dbt's target folder, {folder}; seen there: {seen}"
+
+
+@requirement("CMD-019")
+def test_partial_parsing_can_be_turned_off(bench: Bench) -> None:
+    put_parse_file(bench.project)
+
+    with dbt_running(bench, bench.task(partial_parse=False)) as call:
+        is_there = (target_folder(call) / PARSED).exists()
+
+    assert "--no-partial-parse" in call.arguments, (
+        f"partial_parse=False must lead to --no-partial-parse; seen: {call.arguments}"
+    )
+    assert not is_there, f"partial_parse=False must keep the project's {PARSED} from dbt; seen: it is there"
+
+
+def from_yaml(text: str) -> Any:
+    """What a text says that dbt reads as YAML."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise AssertionError(f"what dbt is given must be YAML; seen: {text!r}: {error}") from None
+
+
+def put_parse_file(project: Path) -> None:
+    """A parse file as dbt leaves it, as far as others look into it."""
+    home = {"searched_path": "models", "relative_path": "orders.sql", "project_root": str(project)}
+    files = {f"{project.name}://models/orders.sql": {"path": home, "project_name": project.name}}
+    content = {"metadata": {"project_name": project.name}, "nodes": {}, "macros": {}, "files": files}
+    (project / "target").mkdir(exist_ok=True)
+    (project / "target" / PARSED).write_bytes(packed(content))
+
+
+@requirement("CMD-016")
+def test_variables_reach_dbt_unchanged(bench: Bench) -> None:
+    call = ran(bench, bench.task(env={"TIDE": TRICKY}, vars={"tide": TRICKY, "depth": 7}))
+
+    assert call.env.get("TIDE") == TRICKY, f"env must reach dbt unchanged: {TRICKY!r}; seen: {call.env.get('TIDE')!r}"
+    seen = from_yaml(after("--vars", call) or "")
+    assert seen == {"tide": TRICKY, "depth": 7}, f"vars must reach dbt unchanged: {TRICKY!r}; seen: {seen!r}"
+
+
+@requirement("CMD-020")
+def test_dbt_has_nothing_on_its_standard_input(bench: Bench) -> None:
+    call = ran(bench, bench.task(standard_input="the supervisor's answer\n"))
+
+    assert call.stdin == "", f"dbt must find nothing on its standard input, and its end; seen: {call.stdin!r}"
