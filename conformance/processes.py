@@ -56,18 +56,24 @@ def lives(pid: int) -> bool:
 
 
 def watch_until_rest(
-    pids: Sequence[int], is_over: Callable[[], object], *, seconds: float = REST, deadline: float = DEADLINE
+    pids: Sequence[int],
+    is_over: Callable[[], object],
+    *,
+    seconds: float = REST,
+    with_children: bool = True,
+    deadline: float = DEADLINE,
 ) -> bool:
     """Wait until these processes and all that they have started do next to nothing for a while, or it is over.
 
     :param is_over: asked again and again; what it notices ends the wait.
     :param seconds: how long they have to rest.
+    :param with_children: whether what they have started counts too.
     :return: whether they came to rest.
     """
     end = time.monotonic() + deadline
-    since, spent = time.monotonic(), _seconds_of_work(pids)
+    since, spent = time.monotonic(), _seconds_of_work(pids, with_children=with_children)
     while not is_over() and time.monotonic() < end:
-        now, spent_now = time.monotonic(), _seconds_of_work(pids)
+        now, spent_now = time.monotonic(), _seconds_of_work(pids, with_children=with_children)
         if spent_now is None or spent is None or spent_now - spent > _BUSY_SHARE * seconds * len(pids):
             since, spent = now, spent_now
         elif now - since >= seconds:
@@ -107,12 +113,13 @@ def environment_of_build(pid: int) -> tuple[int, Path] | None:
     return None
 
 
-def _seconds_of_work(pids: Sequence[int]) -> float | None:
+def _seconds_of_work(pids: Sequence[int], *, with_children: bool) -> float | None:
     """Of processor, by the processes and all below them; None when one of them wants to work at this moment."""
     total = 0.0
     for pid in pids:
         try:
-            family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+            process = psutil.Process(pid)
+            family = [process, *(process.children(recursive=True) if with_children else [])]
         except psutil.NoSuchProcess:
             continue
         for process in family:
