@@ -85,6 +85,7 @@ class Outcome:
     :param log: all that the task's process and its children wrote.
     :param xcoms: name -> value, under Airflow alone.
     :param assets: URIs of the assets that it told Airflow of, under Airflow alone.
+    :param fields: the operator's template fields after the run, as text: what Airflow shows as rendered.
     """
 
     state: str
@@ -92,6 +93,7 @@ class Outcome:
     log: str = field(default="", repr=False)
     xcoms: Mapping[str, Any] = field(default_factory=dict)
     assets: tuple[str, ...] = ()
+    fields: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def succeeded(self) -> bool:
