@@ -107,19 +107,23 @@ def test_the_lock_is_free_after_a_task_though_its_process_lives(
 
 
 @requirement("LOCK-013")
-def test_the_lock_is_free_after_a_kill(bench: Bench, lock: VenvLock) -> None:
-    held = bench.wheelhouse.script("run", hold=True)
+@pytest.mark.parametrize("point", ["installing", "running"])
+def test_the_lock_is_free_after_a_kill(bench: Bench, lock: VenvLock, point: str) -> None:
+    sdist = bench.wheelhouse.add_sdist("dbt-core", hold=point == "installing")
+    script = bench.wheelhouse.script("run", hold=point == "running")
 
     with bench.start(bench.kept_task()) as running:
-        running.wait_for("running")
+        running.wait_for(point)
         running.terminate()
         killed = running.finish().outcomes[0]
     text, is_named = text_of(lock.file), names_live(text_of(lock.file))
-    held.release()
+    sdist.release()
+    script.release()
     outcome = bench.run(bench.kept_task(), deadline=30.0)
 
-    assert not is_named, f"after a kill the lock file must name no live process; seen: {text!r}. {killed}"
-    assert outcome.succeeded, f"after a kill the next task must succeed within 30 s; seen: {outcome}"
+    said = f"after a task was killed at the point {point!r}"
+    assert not is_named, f"{said} the lock file must name no live process; seen: {text!r}. {killed}"
+    assert outcome.succeeded, f"{said} the next one must succeed within 30 s; seen: {outcome}"
 
 
 @requirement("LOCK-014")
