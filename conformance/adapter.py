@@ -5,6 +5,7 @@ An implementation with another layout derives from ``Adapter`` and overrides the
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
@@ -31,6 +32,7 @@ CAPABILITIES: Mapping[str, str] = {
     "lock_methods": "operators have the lock methods that the documentation names",
     "templates": "virtualenv_dir and is_virtualenv_dir_temporary are Jinja templates",
     "pid_lock_file": "cosmos_virtualenv.lock in virtualenv_dir holds the owner's PID",
+    "foreign_hosts": "the lock says on which host its owner is",
     "retry_count_lock": "a setting says how many seconds a task waits for the lock",
     "variable_seed_store": "what is remembered of seeds stands in Airflow Variables",
     "dags": "it makes DAGs and task groups of dbt projects",
@@ -82,6 +84,7 @@ class Outcome:
     :param log: all that the task's process and its children wrote.
     :param xcoms: name -> value, under Airflow alone.
     :param assets: URIs of the assets that it told Airflow of, under Airflow alone.
+    :param fields: the operator's template fields after the run, as text: what Airflow shows as rendered.
     """
 
     state: str
@@ -89,6 +92,7 @@ class Outcome:
     log: str = field(default="", repr=False)
     xcoms: Mapping[str, Any] = field(default_factory=dict)
     assets: tuple[str, ...] = ()
+    fields: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def succeeded(self) -> bool:
@@ -203,7 +207,9 @@ class Adapter:
         return {f"AIRFLOW__COSMOS__{name.upper()}": str(value)}
 
     def foreign_host_record(self, virtualenv_dir: Path) -> bool:  # noqa: ARG002 - for those who override it
-        """Let it look as if a task of another host held the lock.
+        """Let it look as if a live task of another host held the lock, by a record that is fresh.
+
+        :param virtualenv_dir: an existing directory.
 
         :return: False where the implementation has no such record.
         """
@@ -222,7 +228,7 @@ def open_adapter(named: str) -> Adapter:
 class CosmosAdapter(Adapter):
     """astronomer-cosmos. What it lacks is what its documentation says of this mode."""
 
-    absent: ClassVar[frozenset[str]] = frozenset({"dbt_ls_managed"})
+    absent: ClassVar[frozenset[str]] = frozenset({"dbt_ls_managed", "foreign_hosts"})
 
 
 class CosmosVenvAdapter(Adapter):
@@ -230,6 +236,14 @@ class CosmosVenvAdapter(Adapter):
 
     absent: ClassVar[frozenset[str]] = frozenset({"watcher", "airflow_async"})
     beyond: ClassVar[frozenset[str]] = frozenset()
+
+    def foreign_host_record(self, virtualenv_dir: Path) -> bool:
+        """Its note beside the lock file says on which host the owner is."""
+        pid = 2**22 - 1  # the highest that Linux gives out; it is not looked up here
+        note = {"pid": pid, "host": "another-host", "boot_id": "", "pid_namespace": ""}
+        (virtualenv_dir / "cosmos_virtualenv.lock.json").write_text(json.dumps(note), encoding="ascii")
+        (virtualenv_dir / "cosmos_virtualenv.lock").write_text(str(pid), encoding="ascii")
+        return True
 
 
 KNOWN_ADAPTERS: Mapping[str, type[Adapter]] = {"cosmos": CosmosAdapter, "cosmos_venv": CosmosVenvAdapter}

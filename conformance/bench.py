@@ -250,11 +250,11 @@ class Bench:
     ) -> Iterator[RunningTasks]:
         """Start tasks at the same instant, each in a process of its own; leaving the block ends what is left.
 
-        :param contenders: how many processes, where not one for each task.
+        :param contenders: how many processes, where not one for each task; one task is run by each of them.
         :param options: of ``cosmos_task_race``: ``kill_at``, ``stop_at``, ``continue_at``, ``victim``, ``grace`` ...
         """
         __tracebackhide__ = True
-        several = [tasks] if isinstance(tasks, Task) else list(tasks)
+        several = [tasks] * (contenders or 1) if isinstance(tasks, Task) else list(tasks)
         environment = {**self.wheelhouse.environment, **(variables or {})}
         with self.race.start(
             work,

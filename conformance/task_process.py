@@ -64,13 +64,18 @@ def run_operator(adapter: Adapter, task: Task) -> Outcome:
             log=seen.log,
             xcoms=seen.xcoms,
             assets=tuple(asset.uri for asset in seen.assets),
+            fields=_fields(operator),
         )
     try:
         operator.execute(context_of(operator))
     except BaseException as error:  # noqa: BLE001 - as above; on Airflow 2 a kill arrives as an exception of its own
-        name = type(error).__name__
-        return Outcome(state="skipped" if name == "AirflowSkipException" else "failed", exception=_in_words(error))
-    return Outcome(state="success")
+        state = "skipped" if type(error).__name__ == "AirflowSkipException" else "failed"
+        return Outcome(state=state, exception=_in_words(error), fields=_fields(operator))
+    return Outcome(state="success", fields=_fields(operator))
+
+
+def _fields(operator: Any) -> dict[str, str]:
+    return {name: str(getattr(operator, name, None)) for name in operator.template_fields}
 
 
 def context_of(operator: Any) -> dict[str, Any]:

@@ -1,0 +1,170 @@
+"""LOCK: what the lock file says while a task installs, and after."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pytest_cosmos_venv import VenvLock, VenvLocks
+
+from .bench import Bench
+from .processes import comes_true, environment_of_build, lives
+from .requirements import requirement
+
+LIVE = os.getpid()
+LOCK_FILE = "cosmos_virtualenv.lock"
+
+
+@pytest.fixture
+def lock(bench: Bench, cosmos_venv_lock: VenvLocks) -> VenvLock:
+    return cosmos_venv_lock(bench.virtualenv_dir)
+
+
+def text_of(file: Path) -> str | None:
+    try:
+        return file.read_text(encoding="ascii", errors="replace")
+    except FileNotFoundError:
+        return None
+
+
+def pid_in(text: str | None) -> int | None:
+    """The number that a lock file holds, if it does."""
+    return int(text) if text is not None and text.isascii() and text.strip().isdigit() else None
+
+
+def names_live(text: str | None) -> bool:
+    pid = pid_in(text)
+    return pid is not None and lives(pid)
+
+
+def family_of(pid: int) -> set[int]:
+    return {pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))}
+
+
+@requirement("LOCK-001")
+def test_the_lock_file_names_the_task_that_installs(bench: Bench, lock: VenvLock) -> None:
+    held = bench.wheelhouse.add_sdist("dbt-core", hold=True)
+
+    with bench.start(bench.kept_task()) as running:
+        running.wait_for("installing")
+        text, family = text_of(lock.file), family_of(running.pids[0])
+        held.release()
+        outcome = running.finish().outcomes[0]
+
+    said = f"while an installer builds a package, {lock.file} must hold the PID of a live process of the task as text"
+    pid = pid_in(text)
+    assert pid in family, f"{said}, so one of {sorted(family)}; seen: {'no file' if text is None else repr(text)}"
+    gone_at = [owner.until for owner in lock.history if owner.pid == pid][-1]
+    built_at = held.builds[0].ended_at
+    too_early = 0 if gone_at is None or built_at is None else built_at - gone_at
+    assert too_early <= 0, f"{said} to the end; seen: it was gone {too_early:.3f} s before the build's end. {outcome}"
+
+
+def nothing_fails(_: Bench) -> None:
+    """The installation and dbt do what they should."""
+
+
+def dbt_fails(bench: Bench) -> None:
+    bench.wheelhouse.script("run", exit_code=1)
+
+
+def installation_fails(bench: Bench) -> None:
+    bench.wheelhouse.add_sdist("dbt-core", fails_with="It fails for the test's sake.")
+
+
+@pytest.mark.parametrize(
+    ("prepare", "runs", "when"),
+    [
+        pytest.param(nothing_fails, [0], "a task has succeeded", marks=requirement("LOCK-010"), id="success"),
+        pytest.param(dbt_fails, [1], "its dbt has failed", marks=requirement("LOCK-011"), id="dbt-fails"),
+        pytest.param(installation_fails, [], "its installer has failed", marks=requirement("LOCK-012"), id="install"),
+    ],
+)
+def test_the_lock_is_free_after_a_task_though_its_process_lives(
+    bench: Bench, lock: VenvLock, prepare: Callable[[Bench], None], runs: list[int], when: str
+) -> None:
+    prepare(bench)
+    keeps_alive = bench.wheelhouse.add_sdist("dbt-harbor", requires=(), hold=True)
+    first = bench.kept_task()
+    then = bench.task(virtualenv_dir=str(bench.folder / "elsewhere"), py_requirements=["dbt-harbor"])
+
+    with bench.start([first, then], contenders=1) as running:
+        comes_true(lambda: keeps_alive.builds or not running.running, deadline=60.0)
+        text, is_named = text_of(lock.file), names_live(text_of(lock.file))
+        goes_on = bool(keeps_alive.builds)
+        running.kill()
+        outcome = running.finish().outcomes[0]
+
+    said = f"when {when}, the lock file must name no live process, though the task's own process lives"
+    ends = [call.exit_code for call in bench.calls("run")]
+    assert ends == runs, f"dbt run must end with {runs or 'nothing, since it never begins'}; seen: {ends}. {outcome}"
+    assert not is_named, f"{said}; seen: {text!r}. {outcome}"
+    assert goes_on, f"{said}, and goes on with another task; seen: it does not. {outcome}"
+
+
+@requirement("LOCK-013")
+@pytest.mark.parametrize("point", ["installing", "running"])
+def test_the_lock_is_free_after_a_kill(bench: Bench, lock: VenvLock, point: str) -> None:
+    sdist = bench.wheelhouse.add_sdist("dbt-core", hold=point == "installing")
+    script = bench.wheelhouse.script("run", hold=point == "running")
+
+    with bench.start(bench.kept_task()) as running:
+        running.wait_for(point)
+        running.terminate()
+        killed = running.finish().outcomes[0]
+    text, is_named = text_of(lock.file), names_live(text_of(lock.file))
+    sdist.release()
+    script.release()
+    outcome = bench.run(bench.kept_task(), deadline=30.0)
+
+    said = f"after a task was killed at the point {point!r}"
+    assert not is_named, f"{said} the lock file must name no live process; seen: {text!r}. {killed}"
+    assert outcome.succeeded, f"{said} the next one must succeed within 30 s; seen: {outcome}"
+
+
+@requirement("LOCK-014")
+def test_a_task_leaves_alone_a_lock_that_went_to_another_process(bench: Bench, lock: VenvLock) -> None:
+    held = bench.wheelhouse.add_sdist("dbt-core", hold=True)
+
+    with bench.start(bench.kept_task()) as running:
+        running.wait_for("installing")
+        lock.held_by(LIVE)
+        held.release()
+        outcome = running.finish().outcomes[0]
+
+    text = text_of(lock.file)
+    assert text == str(LIVE), (
+        f"a task that releases its lock must leave a lock file alone that names another live process ({LIVE}); "
+        f"seen: {'no file' if text is None else repr(text)}. {outcome}"
+    )
+
+
+@requirement("LOCK-020")
+def test_no_lock_is_taken_in_a_temporary_environment(bench: Bench) -> None:
+    held = bench.wheelhouse.add_sdist("dbt-core", hold=True)
+    script = bench.wheelhouse.script("run", hold=True)
+
+    with bench.start(bench.task()) as running:
+        running.wait_for("installing")
+        _, target = environment_of_build(held.builds[0].pid) or (0, None)
+        found = locks_around(target)
+        held.release()
+        running.wait_for("running")
+        found += locks_around(bench.calls("run")[0].prefix)
+        script.release()
+        outcome = running.finish().outcomes[0]
+
+    assert not found, f"without virtualenv_dir no lock must be taken; seen: {found[0]}"
+    assert outcome.succeeded, f"without virtualenv_dir a task must succeed; seen: {outcome}"
+
+
+def locks_around(environment: Path | None) -> list[Path]:
+    """Lock files in an environment, and in the directory in which it was made for this task alone."""
+    if environment is None:
+        return []
+    beside = environment.parent / LOCK_FILE
+    return [*environment.rglob(LOCK_FILE), *([beside] if beside.exists() else [])]

@@ -1,0 +1,154 @@
+"""LOCK: several tasks want one environment at the same moment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pytest_cosmos_venv import Sdist, VenvLocks
+
+from .bench import Bench, RunningTasks
+from .gate import gate_before_writing
+from .processes import Installer, comes_true, installers_below, two_into_one, watch_until_rest
+from .requirements import requirement
+
+CONTENDERS = 8
+ROUNDS = {"quick": 25, "full": 200}
+SAID = "two tasks must not install into one environment at the same moment"
+
+
+@pytest.fixture
+def held(bench: Bench) -> Sdist:
+    """What each environment of these tests needs built; the installer waits there until it is released."""
+    return bench.wheelhouse.add_sdist("dbt-core", hold=True)
+
+
+REST_OF_TWO = 3.0
+"""Seconds: a task that could go on would do so earlier."""
+REST_OF_MANY = 0.15
+"""Seconds: where eight tasks share few processors, who has work to do is either at it or in the queue for it."""
+
+
+class Watch:
+    """Looks for two installers that work on one environment, in a directory."""
+
+    def __init__(self, running: RunningTasks, directory: Path) -> None:
+        self._running = running
+        self._directory = directory
+        self.seen: set[int] = set()
+        """PIDs of the tasks whose installers were seen."""
+        self.offence: tuple[Installer, Installer] | None = None
+
+    def look(self) -> bool:
+        """Whether two were seen, or all tasks have ended."""
+        found = installers_below(self._directory, self._running.pids)
+        self.seen |= {each.task for each in found}
+        self.offence = self.offence or two_into_one(found)
+        return self.offence is not None or not self._running.running
+
+    @property
+    def has_offence(self) -> bool:
+        return self.offence is not None
+
+    @property
+    def in_words(self) -> str:
+        if self.offence is None:
+            return "no two at once"
+        one, other = self.offence
+        return f"{one} and {other}, both for {one.target}"
+
+    def until_others_rest(self) -> None:
+        """Wait until one task installs, and those that do not have come to rest or to their ends."""
+        comes_true(lambda: self.look() or self.seen)
+        waiting = [pid for at, pid in enumerate(self._running.pids) if at in self._running.running]
+        others = [pid for pid in waiting if pid not in self.seen]
+        watch_until_rest(others, self.look, seconds=REST_OF_MANY, with_children=False)
+
+
+@requirement("LOCK-002")
+def test_two_tasks_that_both_find_a_stale_lock_do_not_both_install(
+    bench: Bench, cosmos_venv_lock: VenvLocks, held: Sdist
+) -> None:
+    lock = cosmos_venv_lock(bench.virtualenv_dir)
+    lock.stale()
+
+    with gate_before_writing(lock.file) as gate, bench.start(bench.kept_task(), contenders=2) as running:
+        comes_true(lambda: gate.has_somebody or held.builds or not running.running)
+        # Who writes into the record that it found is halted there. The other one gets time to come as far.
+        watch_until_rest(running.pids, lambda: held.builds or not running.running)
+        gate.open()
+        watch = Watch(running, bench.virtualenv_dir)
+        watch.until_others_rest()
+
+    assert not watch.has_offence, (
+        f"{SAID}, also when both have found the lock of a dead process; seen: {watch.in_words}"
+    )
+
+
+@requirement("LOCK-002")
+@pytest.mark.usefixtures("held")
+def test_a_task_that_comes_during_an_installation_does_not_install_too(bench: Bench) -> None:
+    with bench.start(bench.kept_task()) as first:
+        first.wait_for("installing")
+        with bench.start(bench.kept_task()) as second:
+            watch = Watch(second, bench.virtualenv_dir)
+            watch_until_rest(second.pids, watch.look)
+
+    assert not watch.has_offence, f"{SAID}; seen: {watch.in_words}"
+
+
+@requirement("LOCK-002")
+@pytest.mark.usefixtures("held")
+def test_no_two_of_eight_tasks_install_at_once(
+    bench: Bench, pytestconfig: pytest.Config, evidence: Callable[[str], None]
+) -> None:
+    rounds = ROUNDS[pytestconfig.getoption("cosmos_profile") or "quick"]
+
+    for number in range(1, rounds + 1):
+        directory = bench.folder / f"virtualenvs-{number}"
+        with bench.start(bench.task(virtualenv_dir=str(directory)), contenders=CONTENDERS) as running:
+            watch = Watch(running, directory)
+            watch.until_others_rest()
+        assert not watch.has_offence, f"{SAID}; seen in 1 of {number} rounds of {CONTENDERS} tasks: {watch.in_words}"
+    evidence(f"two installers at once were seen in 0 of {rounds} rounds of {CONTENDERS} tasks")
+
+
+@requirement("LOCK-017")
+def test_two_tasks_run_dbt_in_one_environment_at_once(bench: Bench) -> None:
+    script = bench.wheelhouse.script("run", hold=True)
+
+    with bench.start(bench.kept_task(), contenders=2) as running:
+        watch_until_rest(running.pids, lambda: len(bench.calls("run")) == 2, seconds=REST_OF_TWO)
+        at_once = len(bench.calls("run"))
+        script.release()
+        finished = running.finish()
+
+    assert at_once == 2, (
+        f"two tasks that share a virtualenv_dir must be able to run dbt at the same moment; seen: {at_once} dbt at a "
+        f"time, the other task waits.\n{finished.timeline}"
+    )
+
+
+@requirement("LOCK-019")
+@pytest.mark.parametrize("point", ["creating", "installing", "running"])
+def test_a_killed_task_does_not_fail_the_others(bench: Bench, held: Sdist, point: str) -> None:
+    bench.virtualenv_dir.mkdir()
+    if point == "running":
+        bench.wheelhouse.script("run", nth=1, hold=True)
+        held.release()
+
+    with bench.start(bench.kept_task(), virtualenv_dir=bench.virtualenv_dir) as victim:
+        victim.wait_for(point)
+        with bench.start(bench.kept_task(), contenders=2) as others:
+            watch_until_rest(others.pids, lambda: not others.running)
+            victim.kill()
+            held.release()
+            finished = others.finish()
+
+    failed = [str(outcome) for outcome in finished.outcomes if not outcome.succeeded]
+    assert not failed, (
+        f"when a task is killed at the point {point!r}, the two others that share its virtualenv_dir must succeed; "
+        f"seen: {len(failed)} failed: {failed[0] if failed else ''}"
+    )
