@@ -44,3 +44,23 @@ def attributes_of(adapter: Adapter, task: Task, names: list[str]) -> dict[str, s
     """What an operator has under these names after it was constructed, as text."""
     operator = adapter.make_task(task)
     return {name: str(getattr(operator, name)) for name in names}
+
+
+def unfulfilled_seed_stories(adapter: Adapter, **arguments: Any) -> dict[str, str]:
+    """As ``seed_stories.play``."""
+    from .seed_stories import play
+
+    return play(adapter, **arguments)
+
+
+def memory_for_a_large_seed(adapter: Adapter, **arguments: Any) -> int | str:
+    """As ``seed_stories.measure_large``."""
+    from .seed_stories import measure_large
+
+    return measure_large(adapter, **arguments)
+
+
+def enum_values(adapter: Adapter, name: str) -> list[str] | None:
+    """The values of an enum of its ``constants``, in their order; None where there is none of that name."""
+    enum = getattr(import_module(f"{adapter.import_root}.constants"), name, None)
+    return None if enum is None else [str(member.value) for member in enum]
