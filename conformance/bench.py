@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_cosmos_venv import DbtCall, Point, Sighting, TaskRace, Timeline, Wheelhouse
 
-from .adapter import Adapter, Outcome, Task
+from .adapter import Adapter, Outcome, Rendering, Shape, Task
 from .task_process import ask, work
 
 if TYPE_CHECKING:
@@ -217,6 +217,31 @@ class Bench:
         __tracebackhide__ = True
         race = self.race(ask, self.adapter.named, question, arguments, contenders=1, prepare=self._prepared)
         return race.values[0]
+
+    def rendering(self, **parts: Any) -> Rendering:
+        """A DAG of the project in virtualenv mode.
+
+        :param parts: of ``Rendering``, instead of these; ``project``, ``execution`` and ``operator_args`` beside them.
+        """
+        beside = ("project", "execution", "operator_args")
+        given: dict[str, Mapping[str, Any]] = {name: parts.pop(name, {}) for name in beside}
+        arguments = {"py_requirements": list(REQUIREMENTS), "pip_install_options": self.wheelhouse.pip_install_options}
+        return Rendering(
+            project={"dbt_project_path": str(self.project), **given["project"]},
+            profile=parts.pop("profile", None) or self.profile,
+            execution={"execution_mode": "virtualenv", **given["execution"]},
+            operator_args={**arguments, **given["operator_args"]},
+            **parts,
+        )
+
+    def render(self, rendering: Rendering) -> Shape:
+        """Build a DAG, in a process of its own.
+
+        :raises AssertionError: there is no answer; with what happened instead.
+        """
+        __tracebackhide__ = True
+        shape: Shape = self.ask("render", rendering=rendering)
+        return shape
 
     @property
     def _prepared(self) -> list[str]:

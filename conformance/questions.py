@@ -9,7 +9,7 @@ import inspect
 from importlib import import_module
 from typing import Any
 
-from .adapter import OPERATOR_CLASSES, Adapter, Task
+from .adapter import OPERATOR_CLASSES, Adapter, Rendering, Shape, Task
 
 
 def operator_classes(adapter: Adapter) -> dict[str, dict[str, Any]]:
@@ -64,3 +64,8 @@ def enum_values(adapter: Adapter, name: str) -> list[str] | None:
     """The values of an enum of its ``constants``, in their order; None where there is none of that name."""
     enum = getattr(import_module(f"{adapter.import_root}.constants"), name, None)
     return None if enum is None else [str(member.value) for member in enum]
+
+
+def render(adapter: Adapter, rendering: Rendering) -> Shape:
+    """What becomes of a dbt project in a DAG."""
+    return adapter.render(rendering)
