@@ -221,13 +221,13 @@ class Bench:
     def rendering(self, **parts: Any) -> Rendering:
         """A DAG of the project in virtualenv mode.
 
-        :param parts: of ``Rendering``, instead of these; ``project``, ``execution`` and ``operator_args`` beside them.
+        :param parts: of ``Rendering``, instead of these; ``execution`` and ``operator_args`` beside them.
         """
         beside = ("project", "execution", "operator_args")
         given: dict[str, Mapping[str, Any]] = {name: parts.pop(name, {}) for name in beside}
         arguments = {"py_requirements": list(REQUIREMENTS), "pip_install_options": self.wheelhouse.pip_install_options}
         return Rendering(
-            project={"dbt_project_path": str(self.project), **given["project"]},
+            project=given["project"] or {"dbt_project_path": str(self.project)},
             profile=parts.pop("profile", None) or self.profile,
             execution={"execution_mode": "virtualenv", **given["execution"]},
             operator_args={**arguments, **given["operator_args"]},

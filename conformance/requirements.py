@@ -7,12 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 SPECIFICATION = Path(__file__).with_name("SPEC.md")
 MARK = "cosmos_requirement"
@@ -59,12 +55,12 @@ class Requirement:
         return self.id.partition("-")[0]
 
 
-def requirement(requirement_id: str) -> Callable[..., pytest.MarkDecorator]:
+def requirement(requirement_id: str) -> pytest.MarkDecorator:
     """Mark a test as one that shows whether this requirement holds.
 
     :param requirement_id: such as ``LOCK-003``.
     """
-    mark: Callable[..., pytest.MarkDecorator] = getattr(pytest.mark, MARK)(requirement_id)
+    mark: pytest.MarkDecorator = getattr(pytest.mark, MARK)(requirement_id)
     return mark
 
 
