@@ -127,7 +127,7 @@ class Rendering:
 class RenderedTask:
     """One task of a DAG.
 
-    :param operator: name of its class.
+    :param operator: name of its class; where it runs dbt, that of ``OPERATOR_CLASSES`` or the same of another mode.
     :param group: id of the group that it stands in, or None.
     :param downstream: ids of the tasks right after it, in order.
     """

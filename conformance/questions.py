@@ -60,10 +60,10 @@ def memory_for_a_large_seed(adapter: Adapter, **arguments: Any) -> int | str:
     return measure_large(adapter, **arguments)
 
 
-def enum_values(adapter: Adapter, name: str) -> list[str] | None:
-    """The values of an enum of its ``constants``, in their order; None where there is none of that name."""
+def enum_members(adapter: Adapter, name: str) -> dict[str, str] | None:
+    """Name -> value of an enum of its ``constants``, aliases too; None where there is none of that name."""
     enum = getattr(import_module(f"{adapter.import_root}.constants"), name, None)
-    return None if enum is None else [str(member.value) for member in enum]
+    return None if enum is None else {name: str(member.value) for name, member in enum.__members__.items()}
 
 
 def render(adapter: Adapter, rendering: Rendering) -> Shape:

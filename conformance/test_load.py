@@ -9,6 +9,7 @@ import pytest
 from pytest_cosmos_venv import FakeVenv
 
 from .adapter import Adapter, Shape
+from .bench import Bench
 from .harbor import MODELS, Harbor, harbor, tasks_of
 from .requirements import requirement
 
@@ -89,3 +90,12 @@ def test_dbt_ls_needs_no_dbt_beside_airflow(harbor: Harbor) -> None:
 
     require_all_models(seen, how="by dbt ls in virtualenv mode, without dbt")
     assert bench.calls("ls"), f"The dbt of the managed environment must be asked; seen: no dbt ls; {seen}"
+
+
+@requirement("LOAD-006")
+def test_load_mode_has_the_documented_names(bench: Bench) -> None:
+    seen = bench.ask("enum_members", name="LoadMode") or {}
+
+    for name in ("DBT_LS", "DBT_MANIFEST", "MANIFEST"):
+        assert name in seen, f"LoadMode must have {name}, as the documentation spells it; seen: {', '.join(seen)}"
+    assert seen["MANIFEST"] == seen["DBT_MANIFEST"], f"MANIFEST must mean DBT_MANIFEST; seen: {seen}"
