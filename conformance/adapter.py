@@ -127,10 +127,71 @@ class DagPlan:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RenderedTask(Task):
+class TaskOfDag(Task):
     """The task of a DAG whose operator runs ``command``; profile and arguments are those of the DAG."""
 
     plan: DagPlan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rendering:
+    """A dbt project in a DAG, as plain data: it is built in the process that asks about it.
+
+    :param project: arguments of ``ProjectConfig``; here and below enums are given by their values.
+    :param profile: as for ``Task``.
+    :param execution: arguments of ``ExecutionConfig``.
+    :param render: arguments of ``RenderConfig``.
+    :param operator_args: of every task.
+    :param groups: ids of DbtTaskGroups, each between two ordinary tasks ``before`` and ``after``; none: a DbtDag.
+    :param dag: arguments of the DAG, or of the DbtDag.
+    :param variables: of the environment of the process that builds it.
+    """
+
+    project: Mapping[str, Any]
+    profile: Mapping[str, Any]
+    execution: Mapping[str, Any] = field(default_factory=dict)
+    render: Mapping[str, Any] = field(default_factory=dict)
+    operator_args: Mapping[str, Any] = field(default_factory=dict)
+    groups: tuple[str, ...] = ()
+    dag: Mapping[str, Any] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderedTask:
+    """One task of a DAG.
+
+    :param operator: name of its class; where it runs dbt, that of ``OPERATOR_CLASSES`` or the same of another mode.
+    :param group: id of the group that it stands in, or None.
+    :param downstream: ids of the tasks right after it, in order.
+    """
+
+    operator: str
+    group: str | None = None
+    downstream: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """What became of a rendering.
+
+    :param tasks: by their ids.
+    :param exception: type and text of what building the DAG raised, or None.
+    """
+
+    tasks: Mapping[str, RenderedTask] = field(default_factory=dict)
+    exception: str | None = None
+
+    @property
+    def edges(self) -> frozenset[tuple[str, str]]:
+        """Every pair of a task and one right after it."""
+        return frozenset((name, after) for name, task in self.tasks.items() for after in task.downstream)
+
+    def __str__(self) -> str:
+        if self.exception is not None:
+            return self.exception
+        told = (f"{name} ({task.operator}) before {list(task.downstream)}" for name, task in self.tasks.items())
+        return f"{len(self.tasks)} tasks: {', '.join(told)}"
 
 
 class Adapter:
@@ -172,7 +233,7 @@ class Adapter:
 
         :param arguments: of every operator, such as ``dag``.
         """
-        if isinstance(task, RenderedTask):
+        if isinstance(task, TaskOfDag):
             mode = str(task.plan.execution.get("execution_mode", "local")).title()
             name = OPERATOR_CLASSES[task.command].replace("Virtualenv", mode)
             return next(each for each in self.make_dag(task.plan).tasks if type(each).__name__ == name)
@@ -201,6 +262,12 @@ class Adapter:
         from .task_process import run_operator
 
         return run_operator(self, task)
+
+    def render(self, rendering: Rendering) -> Shape:
+        """Build a DAG as its file does, in this process; what that raises is part of the answer."""
+        from .rendering import shape_of
+
+        return shape_of(self, rendering)
 
     def setting(self, name: str, value: object) -> Mapping[str, str]:
         """Environment variables that set one of the implementation's settings, for a process that starts with them."""

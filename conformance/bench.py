@@ -17,7 +17,7 @@ import pytest
 
 from pytest_cosmos_venv import DbtCall, Point, Sighting, TaskRace, Timeline, Wheelhouse
 
-from .adapter import Adapter, DagPlan, Outcome, Task
+from .adapter import Adapter, DagPlan, Outcome, Rendering, Shape, Task
 from .places import PlaceError
 from .task_process import ask, work
 
@@ -262,7 +262,7 @@ class Bench:
             several,
             environment,
             contenders=contenders or len(several),
-            prepare=list(self.adapter.modules()),
+            prepare=self._prepared,
             deadline=deadline,
             **options,
         ) as race:
@@ -274,10 +274,38 @@ class Bench:
         :raises AssertionError: the implementation cannot be asked; with what it raised.
         """
         __tracebackhide__ = True
-        race = self.race(
-            ask, self.adapter.named, question, arguments, contenders=1, prepare=list(self.adapter.modules())
-        )
+        race = self.race(ask, self.adapter.named, question, arguments, contenders=1, prepare=self._prepared)
         return race.values[0]
+
+    def rendering(self, **parts: Any) -> Rendering:
+        """A DAG of the project in virtualenv mode.
+
+        :param parts: of ``Rendering``, instead of these; ``execution`` and ``operator_args`` beside them.
+        """
+        beside = ("project", "execution", "operator_args")
+        given: dict[str, Mapping[str, Any]] = {name: parts.pop(name, {}) for name in beside}
+        arguments = {"py_requirements": list(REQUIREMENTS), "pip_install_options": self.wheelhouse.pip_install_options}
+        return Rendering(
+            project=given["project"] or {"dbt_project_path": str(self.project)},
+            profile=parts.pop("profile", None) or self.profile,
+            execution={"execution_mode": "virtualenv", **given["execution"]},
+            operator_args={**arguments, **given["operator_args"]},
+            **parts,
+        )
+
+    def render(self, rendering: Rendering) -> Shape:
+        """Build a DAG, in a process of its own.
+
+        :raises AssertionError: there is no answer; with what happened instead.
+        """
+        __tracebackhide__ = True
+        shape: Shape = self.ask("render", rendering=rendering)
+        return shape
+
+    @property
+    def _prepared(self) -> list[str]:
+        """What the process has imported that tasks are forked from; the same each time, so that one is enough."""
+        return [*self.adapter.modules(), f"{__package__}.prepared_airflow"]
 
     def calls(self, command: str | None = None) -> list[DbtCall]:
         """What installed look-alikes of dbt were told, in order; version questions apart.

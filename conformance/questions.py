@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
-from .adapter import OPERATOR_CLASSES, Adapter, DagPlan, Task
+from .adapter import OPERATOR_CLASSES, Adapter, DagPlan, Rendering, Shape, Task
 from .dag_building import plain_dag
 from .task_process import context_of
 
@@ -158,3 +158,28 @@ def _error_of(function: Callable[[], Any]) -> dict[str, Any] | None:
     except Exception as error:  # noqa: BLE001 - whatever an implementation raises is what is looked for
         return {"kinds": [kind.__name__ for kind in type(error).__mro__], "text": f"{type(error).__name__}: {error}"}
     return None
+
+
+def unfulfilled_seed_stories(adapter: Adapter, **arguments: Any) -> dict[str, str]:
+    """As ``seed_stories.play``."""
+    from .seed_stories import play
+
+    return play(adapter, **arguments)
+
+
+def memory_for_a_large_seed(adapter: Adapter, **arguments: Any) -> int | str:
+    """As ``seed_stories.measure_large``."""
+    from .seed_stories import measure_large
+
+    return measure_large(adapter, **arguments)
+
+
+def enum_members(adapter: Adapter, name: str) -> dict[str, str] | None:
+    """Name -> value of an enum of its ``constants``, aliases too; None where there is none of that name."""
+    enum = getattr(import_module(f"{adapter.import_root}.constants"), name, None)
+    return None if enum is None else {name: str(member.value) for name, member in enum.__members__.items()}
+
+
+def render(adapter: Adapter, rendering: Rendering) -> Shape:
+    """What becomes of a dbt project in a DAG."""
+    return adapter.render(rendering)

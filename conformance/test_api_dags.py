@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .adapter import RenderedTask
+from .adapter import TaskOfDag
 from .bench import Bench
 from .requirements import requirement
 
@@ -47,7 +47,7 @@ def test_a_dag_in_virtualenv_mode_keeps_its_environment_where_it_is_told(
 ) -> None:
     plan = bench.dag_plan(manifest, group=group, **{place: {"virtualenv_dir": str(bench.virtualenv_dir)}})
 
-    outcome = bench.run(RenderedTask(command="run", profile={}, arguments={}, plan=plan))
+    outcome = bench.run(TaskOfDag(command="run", profile={}, arguments={}, plan=plan))
 
     assert outcome.succeeded, f"the model's task must succeed; seen: {outcome}"
     prefixes = [call.prefix for call in bench.calls("run")]

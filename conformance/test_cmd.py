@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .adapter import OPERATOR_CLASSES, RenderedTask
+from .adapter import OPERATOR_CLASSES, TaskOfDag
 from .bench import Bench
 from .requirements import requirement
 
@@ -103,7 +103,7 @@ def test_local_mode_runs_the_dbt_that_is_named(
     execution = {"execution_mode": "local", "dbt_executable_path": str(cosmos_fake_venv.dbt)}
     plan = bench.dag_plan(project.manifest(), execution={**execution, "invocation_mode": "subprocess"})
 
-    outcome = bench.run(RenderedTask(command="run", profile={}, arguments={}, plan=plan))
+    outcome = bench.run(TaskOfDag(command="run", profile={}, arguments={}, plan=plan))
 
     assert outcome.succeeded, f"a task in local mode must succeed; seen: {outcome}"
     seen = [(call.command, call.argv[0]) for call in cosmos_fake_venv.calls if call.command != "--version"]

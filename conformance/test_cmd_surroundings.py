@@ -12,7 +12,7 @@ import yaml
 
 from pytest_cosmos_venv import DbtCall, DbtProjects
 
-from .adapter import RenderedTask
+from .adapter import TaskOfDag
 from .bench import Bench
 from .message_pack import packed
 from .requirements import requirement
@@ -96,7 +96,7 @@ def test_a_parse_file_of_the_project_is_used(bench: Bench, cosmos_dbt_project: D
     project = cosmos_dbt_project("harbor")
     project.model("orders", "select 1 as id")
     plan = bench.dag_plan(project.manifest())
-    rendered = RenderedTask(command="run", profile={}, arguments={}, plan=plan)
+    rendered = TaskOfDag(command="run", profile={}, arguments={}, plan=plan)
     task = rendered if place == "DbtDag" else bench.task(project_dir=str(project.path), profile=plan.profile)
     put_parse_file(project.path)
 

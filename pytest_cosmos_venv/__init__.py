@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from pytest_cosmos_venv.seeds.scenarios import SeedScenarios
     from pytest_cosmos_venv.seeds.seed_file import SeedFile
     from pytest_cosmos_venv.seeds.seed_story import SeedStory
+    from pytest_cosmos_venv.seeds.stage import seed_scenarios
     from pytest_cosmos_venv.suite import SuiteExit
 
 __all__ = [
@@ -132,6 +133,7 @@ __all__ = [
     "first_file_under",
     "lock_taken",
     "read_dbt_calls",
+    "seed_scenarios",
     "serve_manifest",
     "serve_wheelhouse",
     "write_wheel",
@@ -209,6 +211,7 @@ _HOME = {
     "first_file_under": "races.points",
     "lock_taken": "races.points",
     "read_dbt_calls": "environments.dbt_record",
+    "seed_scenarios": "seeds.stage",
     "serve_manifest": "projects.http_manifest",
     "serve_wheelhouse": "environments.package_index",
     "write_wheel": "environments.wheel",

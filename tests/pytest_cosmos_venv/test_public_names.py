@@ -78,6 +78,7 @@ def test_the_public_names_are_pinned() -> None:
         "first_file_under",
         "lock_taken",
         "read_dbt_calls",
+        "seed_scenarios",
         "serve_manifest",
         "serve_wheelhouse",
         "write_wheel",

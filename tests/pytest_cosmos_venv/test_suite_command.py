@@ -26,7 +26,9 @@ def test_the_suite_is_handed_over_as_the_files_beside_the_plugin(tmp_path: Path)
     command = suite_run(tmp_path).command
 
     suite = Path(pytest_cosmos_venv.__file__).parent / "conformance"
-    assert command[-1] == str(suite / "test_smoke.py")
+    files = [word for word in command if word.endswith(".py")]
+    assert files[0] == str(suite / "test_smoke.py")
+    assert set(files) == {str(file) for file in suite.glob("test_*.py")}
 
 
 def test_variables_of_the_project_and_of_airflow_stay_outside(tmp_path: Path) -> None:
@@ -49,5 +51,6 @@ def test_variables_of_the_project_and_of_airflow_stay_outside(tmp_path: Path) ->
     assert {name: environment[name] for name in environment if name not in own} == {
         "PATH": "/bin",
         "PYTHONPATH": "/mine",
+        "DO_NOT_TRACK": "1",
     }
     assert {Path(environment[name]).parent for name in own} == {tmp_path}

@@ -1,0 +1,93 @@
+"""Which dbt project do DAGs show? A seed and four models, two of which have tests, with its manifest."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_cosmos_venv import DbtProject, DbtProjects
+
+from .adapter import Rendering, Shape
+from .bench import Bench
+
+MODELS = ("arrivals", "berths", "crossings", "departures")
+PARENTS = {("arrivals", "crossings"), ("berths", "crossings"), ("crossings", "departures")}
+"""Pairs of a model and one that reads it."""
+_TESTS: dict[str | None, list[str]] = {"id": ["unique", "not_null"]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Harbor:
+    """The project.
+
+    :param manifest: its own, outside its folder.
+    """
+
+    bench: Bench
+    project: DbtProject
+    manifest: Path
+
+    def rendering(self, *, load: str = "dbt_manifest", **parts: Any) -> Rendering:
+        """It in a DAG, in virtualenv mode and without tests unless it is said otherwise.
+
+        :param load: value of ``LoadMode``.
+        :param parts: of ``Rendering``; those that are mappings beside what stands here.
+        """
+        given: dict[str, Mapping[str, Any]] = {name: parts.pop(name, {}) for name in ("project", "render", "variables")}
+        manifest = {"manifest_path": str(self.manifest)} if load == "dbt_manifest" else {}
+        return self.bench.rendering(
+            project={"dbt_project_path": str(self.project.path), **manifest, **given["project"]},
+            profile={
+                "profile_name": "harbor",
+                "target_name": "dev",
+                "profiles_yml_filepath": str(self.project.profiles_yml),
+            },
+            render={"load_method": load, "test_behavior": "none", **given["render"]},
+            variables={"PATH": path_without_dbt(), **given["variables"]},
+            **parts,
+        )
+
+    def render(self, **parts: Any) -> Shape:
+        """As ``rendering``, built."""
+        __tracebackhide__ = True
+        return self.bench.render(self.rendering(**parts))
+
+
+@pytest.fixture
+def harbor(bench: Bench, cosmos_dbt_project: DbtProjects) -> Harbor:
+    """A project that reads its models in the order of ``PARENTS``."""
+    project = cosmos_dbt_project("harbor")
+    project.seed("piers", "id,name\n1,north\n")
+    project.model("arrivals", "select * from {{ ref('piers') }}", tests=_TESTS)
+    project.model("berths", "select 1 as id")
+    project.model("crossings", "select id from {{ ref('arrivals') }} join {{ ref('berths') }} using (id)", tests=_TESTS)
+    project.model("departures", "select * from {{ ref('crossings') }}")
+    return Harbor(bench=bench, project=project, manifest=project.manifest(bench.folder / "harbor-manifest.json"))
+
+
+def path_without_dbt() -> str:
+    """PATH without the folders in which a dbt lies."""
+    folders = os.environ.get("PATH", "").split(os.pathsep)
+    return os.pathsep.join(folder for folder in folders if not Path(folder, "dbt").exists())
+
+
+def tasks_of(shape: Shape, node: str, *, operator: str = "Run") -> list[str]:
+    """Ids of tasks for this node whose operator's class has this word in its name."""
+    word = re.compile(rf"(?:^|[._]){re.escape(node)}(?:[._]|$)")
+    return [name for name, task in shape.tasks.items() if word.search(name) and operator in task.operator]
+
+
+def comes_before(shape: Shape, first: str, then: str) -> bool:
+    """Whether a path leads from one task to the other."""
+    reached, to_look_at = set[str](), [first]
+    while to_look_at:
+        new = set(shape.tasks[to_look_at.pop()].downstream) - reached
+        reached |= new
+        to_look_at.extend(new)
+    return then in reached

@@ -1,0 +1,114 @@
+"""Do seeds do as the documentation says? Ready-made stories, played in a process of their own on whole DAGs."""
+
+from __future__ import annotations
+
+import resource
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_cosmos_venv import SEED_SCENARIOS, find_implementation, seed_scenarios
+
+if TYPE_CHECKING:
+    from pytest_cosmos_venv import Implementation, SeedScenarios, SeedStory, Wheelhouse
+
+    from .adapter import Adapter
+    from .bench import Bench
+
+STORIES: Mapping[str, SeedStory] = {story.id: story for story in SEED_SCENARIOS}
+_NEEDS = {"dbt_ls": "dbt_ls", "airflow_async": "airflow_async", "watcher": "watcher"}
+"""Option of a story -> capability without which it is not played."""
+_LARGE = 2**30
+_SHOWN_FRAMES = 6
+
+
+def require(bench: Bench, *stories: str) -> None:
+    """Fail with all that was done and seen unless each of these stories comes out as it has to.
+
+    :param stories: ids of ``SEED_SCENARIOS``; one that needs what the implementation lacks is left out.
+    """
+    __tracebackhide__ = True
+    played = [name for name in stories if not _lacks(bench.adapter, STORIES[name])]
+    failures = bench.ask("unfulfilled_seed_stories", stories=played, **_stage(bench))
+    if failures:
+        raise AssertionError("\n\n".join(failures.values()))
+
+
+def memory_for_a_large_seed(bench: Bench) -> int:
+    """Bytes that a run with a seed of 1 GiB needs more than one with a small seed.
+
+    :raises AssertionError: one of the runs does not do what is required.
+    """
+    __tracebackhide__ = True
+    answer: int | str = bench.ask("memory_for_a_large_seed", **_stage(bench))
+    assert isinstance(answer, int), answer
+    return answer
+
+
+def _stage(bench: Bench) -> dict[str, object]:
+    return {"folder": bench.folder / "seeds", "wheelhouse": bench.wheelhouse}
+
+
+def _lacks(adapter: Adapter, story: SeedStory) -> bool:
+    needs = {_NEEDS[value] for value in map(str, story.options.values()) if value in _NEEDS}
+    is_refused = story.id.startswith("refused")
+    return not is_refused and not needs.isdisjoint(adapter.absent)
+
+
+def play(adapter: Adapter, *, stories: Sequence[str], folder: Path, wheelhouse: Wheelhouse) -> dict[str, str]:
+    """Play stories one after the other, in this process.
+
+    :param folder: it does not exist.
+    :return: id -> what was required and what was seen, of those that did not come out so.
+    """
+    implementation = find_implementation(adapter.named)
+    failures: dict[str, str] = {}
+    modes = {mode.value for mode in implementation.module("constants").ExecutionMode}
+    for name in stories:
+        story = STORIES[name]
+        if story.options.get("execution_mode", "local") in modes:
+            text = _seen_instead(implementation, folder / name, wheelhouse, partial(_play, story))
+            failures |= {name: text} if text else {}
+    return failures
+
+
+def _play(story: SeedStory, stage: SeedScenarios) -> None:
+    stage.play(story)
+
+
+def measure_large(adapter: Adapter, *, folder: Path, wheelhouse: Wheelhouse) -> int | str:
+    """As ``memory_for_a_large_seed``, in this process; a text where something else was seen than required."""
+    peaks: list[int] = []
+
+    def grow(stage: SeedScenarios) -> None:
+        harbor = stage(behavior="when_seed_changes", model=None)
+        harbor.run().must("ran")
+        harbor.run().must("skipped")
+        peaks.append(_peak())
+        harbor.grow(size=_LARGE)
+        harbor.run().must("ran")
+        harbor.run().must("skipped")
+        peaks.append(_peak())
+
+    text = _seen_instead(find_implementation(adapter.named), folder, wheelhouse, grow)
+    return text or peaks[1] - peaks[0]
+
+
+def _peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _seen_instead(
+    implementation: Implementation, folder: Path, wheelhouse: Wheelhouse, act: Callable[[SeedScenarios], object]
+) -> str | None:
+    folder.mkdir(parents=True)
+    with seed_scenarios(implementation, folder, wheelhouse=lambda: wheelhouse) as stage:
+        try:
+            act(stage)
+        except AssertionError as error:
+            return str(error)
+        except Exception:  # noqa: BLE001 - what an implementation raises, or leaves out so that a story cannot go on
+            return f"{folder.name} must come to its end; seen:\n{traceback.format_exc(-_SHOWN_FRAMES)}"
+    return None
