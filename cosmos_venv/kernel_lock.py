@@ -63,6 +63,21 @@ def is_locked_or_lockless(descriptor: int) -> bool:
     return True
 
 
+def is_locked_by_another(descriptor: int) -> bool:
+    """Whether another open file has it for itself alone; False where the mount knows no locks.
+
+    It is asked with a shared lock, so that two who ask at once do not take each other for its owner.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    unlock(descriptor)
+    return False
+
+
 def unlock(descriptor: int) -> None:
     """Give the lock back. Closing alone would leave it to a child that was forked meanwhile."""
     with suppress(OSError):  # a mount that knows no locks

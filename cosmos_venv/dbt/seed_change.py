@@ -18,6 +18,7 @@ class Decision(Enum):
     UNKNOWN = "the content is not known"
     FIRST = "nothing is remembered"
     CHANGED = "the content has changed"
+    BROKEN_OFF = "the content is the same, and a load of it has broken off since"
     UNCHANGED = "the content is the same"
 
     @property
@@ -27,14 +28,15 @@ class Decision(Enum):
     @property
     def is_remembered(self) -> bool:
         """Whether the content is remembered after dbt has loaded it."""
-        return self in (Decision.FIRST, Decision.CHANGED)
+        return self in (Decision.FIRST, Decision.CHANGED, Decision.BROKEN_OFF)
 
 
-def decide(*, seen: str | None, now: str | None, full_refresh: bool) -> Decision:
+def decide(*, seen: str | None, now: str | None, full_refresh: bool, broken_off: bool = False) -> Decision:
     """Unchanged only where that is known.
 
     :param seen: checksum of the content that was loaded last; None: nothing usable is remembered.
     :param now: checksum of the content now; None: it cannot be had.
+    :param broken_off: a load has begun that did not end well, and none has ended well after it.
     """
     if full_refresh:
         return Decision.FULL_REFRESH
@@ -42,7 +44,9 @@ def decide(*, seen: str | None, now: str | None, full_refresh: bool) -> Decision
         return Decision.UNKNOWN
     if seen is None:
         return Decision.FIRST
-    return Decision.UNCHANGED if seen == now else Decision.CHANGED
+    if seen != now:
+        return Decision.CHANGED
+    return Decision.BROKEN_OFF if broken_off else Decision.UNCHANGED
 
 
 def wants_full_refresh(command: Sequence[str], env: Mapping[str, str]) -> bool:

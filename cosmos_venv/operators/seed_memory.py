@@ -149,12 +149,14 @@ def remember(scope: Scope, checksum: str | None, run_id: str | None, warn: Calla
         warn("The Variable %s cannot be written: %s: %s", scope.key, type(error).__name__, error)
 
 
-def forget(scope: Scope, warn: Callable[..., object]) -> None:
-    """Take away what is remembered, before something else is loaded."""
+def forget(scope: Scope, warn: Callable[..., object]) -> bool:
+    """Take away what is remembered, before something else is loaded. Returns whether it is gone."""
     try:
         forget_variable(scope.key)
     except Exception as error:  # noqa: BLE001 - whatever a store raises
         warn("The Variable %s cannot be deleted: %s: %s", scope.key, type(error).__name__, error)
+        return False
+    return True
 
 
 def _text(value: object) -> str | None:

@@ -1,7 +1,8 @@
 """How does a task load a seed only if it has changed? It looks at the file, asks the memory, and runs dbt or does not.
 
 The file is hashed when the task runs, and what dbt has loaded is remembered only if the file is still that one then.
-What was remembered before is forgotten first: a dbt that fails or is killed may have written the table.
+What was remembered before is forgotten first, and if dbt fails, what others have remembered meanwhile: it may have
+written the table. Of a task that is killed a file is left, which the next one finds.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from cosmos_venv.dbt.seed_change import Decision, decide, wants_full_refresh
 from cosmos_venv.dbt.seed_file import SeedContent, find_seed, read_content, refuse_endless
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.guarded import Cancellation
+from cosmos_venv.operators.seed_loads import OwnLoad, SeedLoads
 from cosmos_venv.operators.seed_memory import Remembered, Scope, forget, recall, remember
 from cosmos_venv.operators.seed_turn import own_turn
 
@@ -54,18 +56,33 @@ def run_if_changed(
         seen=None if seen is None else seen.checksum,
         now=None if content is None else content.checksum,
         full_refresh=False,
+        broken_off=bool(load.loads.broken_off()),
     )
     load.tell(decision, content, seen)
     if not decision.runs:
         load.count("skipped")
         return FullOutputSubprocessResult(0, "", [])
-    if seen is not None and seen.checksum is not None:
-        forget(load.scope, operator.log.warning)
-    result = run()
-    load.count("run")
-    if content is not None:
-        with own_turn(managed.cache_dir(), load.scope.key):
-            load.keep(content, seen)
+    return _loaded(load, content, seen, run)
+
+
+def _loaded(
+    load: _Load,
+    content: SeedContent | None,
+    seen: Remembered | None,
+    run: Callable[[], FullOutputSubprocessResult],
+) -> FullOutputSubprocessResult:
+    with load.loads.own() as own:
+        has_forgotten = load.forget(seen)
+        try:
+            result = run()
+        except BaseException:
+            load.break_off(own, has_forgotten=has_forgotten)
+            raise
+        load.count("run")
+        if content is None:  # to others it is as if dbt had not succeeded
+            load.break_off(own, has_forgotten=has_forgotten)
+        else:
+            load.end(own, content, seen)
     return result
 
 
@@ -80,6 +97,7 @@ class _Load:
         self._node: Mapping[str, Any] = context.get("dbt_node_config") or {}
         self.seed = str(self._node.get("unique_id"))
         self.scope = Scope.of(operator, context, self.seed)
+        self.loads = SeedLoads(cache_dir=managed.cache_dir(), key=self.scope.key)
 
     def refuse_endless(self) -> None:
         with ExitStack() as held:
@@ -142,6 +160,8 @@ class _Load:
             log.info("dbt does not run: %s has the SHA-256 %s, unchanged %s.", path, now, seen.since)
         elif decision is Decision.CHANGED and seen is not None:
             log.info("dbt runs: %s has the SHA-256 %s, and had %s %s.", path, now, seen.checksum, seen.since)
+        elif decision is Decision.BROKEN_OFF:
+            log.info("dbt runs: %s has the SHA-256 %s, unchanged, but a load of it has broken off since.", path, now)
         elif decision is Decision.FIRST:
             log.info("dbt runs: %s has the SHA-256 %s, and no earlier one is remembered.", path, now)
         else:
@@ -151,21 +171,47 @@ class _Load:
         """:param what: ``run`` or ``skipped``; docs/metrics.md says what that means."""
         count(f"cosmos_venv.seeds.{what}", {"dag_id": self.scope.dag_id, "task_id": self._operator.task_id})
 
-    def keep(self, content: SeedContent, seen: Remembered | None) -> None:
+    def forget(self, seen: Remembered | None) -> bool:
+        """Whether nothing is remembered any more, as far as that is known."""
+        return seen is None or seen.checksum is None or forget(self.scope, self._operator.log.warning)
+
+    def break_off(self, own: OwnLoad, *, has_forgotten: bool) -> None:
+        """Forget what others have remembered while dbt was at work: nobody knows what it has left in the table."""
+        with own_turn(self.loads.cache_dir, self.loads.key):
+            meanwhile = recall(self.scope, self._operator.log.warning)
+            has_forgotten = self.forget(meanwhile) and (has_forgotten or meanwhile is not None)
+            own.break_off(is_forgotten=has_forgotten)
+
+    def end(self, own: OwnLoad, content: SeedContent, seen: Remembered | None) -> None:
+        """dbt has succeeded with this content, as far as is known."""
+        with own_turn(self.loads.cache_dir, self.loads.key):
+            self._keep(content, seen, is_undisturbed=own.is_undisturbed())
+            own.end_well()
+
+    def _keep(self, content: SeedContent, seen: Remembered | None, *, is_undisturbed: bool) -> None:
         """Remember what was loaded; where that is not certain, see that nothing older is taken for it."""
-        log = self._operator.log
-        meanwhile = recall(self.scope, log.warning)
-        if not (content.is_still_there() and self._has_same_packages()):
-            log.info("%s was changed while dbt ran: the next run loads it again.", content.path)
-            checksum = None
-        elif meanwhile is not None and meanwhile != seen and meanwhile.checksum != content.checksum:
+        meanwhile = recall(self.scope, self._operator.log.warning)
+        doubt = self._doubt(content, seen, meanwhile, is_undisturbed=is_undisturbed)
+        if doubt is not None:
+            self._operator.log.info("%s: the next run loads it again.", doubt)
+        if doubt is None or meanwhile is not None:
+            checksum = content.checksum if doubt is None else None
+            remember(self.scope, checksum, self._run_id(), self._operator.log.warning)
+
+    def _doubt(
+        self, content: SeedContent, seen: Remembered | None, meanwhile: Remembered | None, *, is_undisturbed: bool
+    ) -> str | None:
+        """Why it is not certain that the table holds this content; None: it is."""
+        if not content.is_still_there():
+            return f"{content.path} was changed while dbt ran"
+        if not self._has_same_packages():
+            return f"The installed packages that have {content.path} were replaced or got too old while dbt ran"
+        if not is_undisturbed:
+            return f"Another load of {self.seed} has broken off meanwhile"
+        if meanwhile is not None and meanwhile != seen and meanwhile.checksum != content.checksum:
             # Which of the two wrote the table last, only the warehouse knows.
-            log.info("Run %s has loaded other content meanwhile: the next run loads it again.", meanwhile.run_id)
-            checksum = None
-        else:
-            checksum = content.checksum
-        if checksum is not None or meanwhile is not None:
-            remember(self.scope, checksum, self._run_id(), log.warning)
+            return f"Run {meanwhile.run_id} has loaded other content meanwhile"
+        return None
 
     def _run_id(self) -> str | None:
         run_id = self._context.get("run_id") or getattr(self._context.get("dag_run"), "run_id", None)

@@ -30,6 +30,25 @@ def test_a_seed_is_loaded_unless_its_content_is_known_to_be_unchanged(
 
 
 @pytest.mark.parametrize(
+    ("seen", "now", "full_refresh", "expected"),
+    [
+        pytest.param("a", "a", False, Decision.BROKEN_OFF, id="unchanged"),
+        pytest.param("a", "b", False, Decision.CHANGED, id="changed"),
+        pytest.param(None, "a", False, Decision.FIRST, id="first-run"),
+        pytest.param("a", None, False, Decision.UNKNOWN, id="unreadable"),
+        pytest.param("a", "a", True, Decision.FULL_REFRESH, id="full-refresh-wins"),
+    ],
+)
+def test_after_a_load_that_broke_off_a_seed_is_loaded_in_any_case(
+    seen: str | None, now: str | None, full_refresh: bool, expected: Decision
+) -> None:
+    decision = decide(seen=seen, now=now, full_refresh=full_refresh, broken_off=True)
+
+    assert decision is expected
+    assert decision.runs
+
+
+@pytest.mark.parametrize(
     ("words", "env", "expected"),
     [
         pytest.param(["seed"], {}, False, id="plain"),

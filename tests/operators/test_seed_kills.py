@@ -1,7 +1,8 @@
-"""A task that is killed while it hashes a large seed: over in Airflow's five seconds, and nothing is remembered."""
+"""A task that is killed: what is remembered of its seed afterwards, and does the next one load it?"""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import time
@@ -9,9 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from cosmos_venv import managed
+from cosmos_venv.operators.seed_loads import SeedLoads
+from cosmos_venv.operators.seed_memory import Scope
 from pytest_cosmos_venv import Contender, FakeVenv, Point, Sighting, TaskRace
 from tests.operators.file_variables import variables_below
-from tests.operators.test_seed_turn import seed_task
+from tests.operators.test_seed_turn import SEED, remembered, seed_task
 
 LARGE = 2**40  # bytes, of which none is on the disk: nobody hashes it to its end
 
@@ -57,12 +61,16 @@ def being_read(path: Path, pid: int) -> Point:
         pytest.param("killed", "killed by SIGKILL", id="killed"),
     ],
 )
-def test_a_task_that_is_killed_while_it_hashes_ends_and_remembers_nothing(
+def test_a_task_that_is_killed_while_it_hashes_ends_and_leaves_what_is_remembered(
     way: str, end: str, cosmos_task_race: TaskRace, cosmos_fake_venv: FakeVenv, dbt_project: Path, tmp_path: Path
 ) -> None:
+    """In Airflow's five seconds. dbt has not begun, so the table still holds what was remembered."""
     csv, variables = dbt_project / "seeds" / "piers.csv", tmp_path / "variables"
-    os.truncate(csv, LARGE)
+    before, operator = csv.read_bytes(), seed_task(dbt_project, cosmos_fake_venv.dbt)
     variables.mkdir()
+    with variables_below(variables):
+        operator.execute({"run_id": "evening"})
+    os.truncate(csv, LARGE)
     arguments = (way, dbt_project, cosmos_fake_venv.dbt, variables)
 
     with cosmos_task_race.start(load, *arguments, contenders=1) as race:
@@ -74,5 +82,39 @@ def test_a_task_that_is_killed_while_it_hashes_ends_and_remembers_nothing(
     assert time.monotonic() - began < 5
     assert killed.outcomes[0].in_words == end
     assert killed.left_behind == ()
-    assert not cosmos_fake_venv.calls
-    assert not list(variables.iterdir())
+    assert remembered(variables, operator) == hashlib.sha256(before).hexdigest()
+    csv.write_bytes(before)
+    with variables_below(variables):
+        operator.execute({"run_id": "next"})
+    assert len(cosmos_fake_venv.calls) == 1
+
+
+def load_unless_killed(contender: Contender, project: Path, dbt: Path, variables: Path) -> None:
+    with variables_below(variables):
+        seed_task(project, dbt).execute({"run_id": "night"})
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_after_a_task_that_was_killed_with_its_dbt_the_seed_is_loaded_whatever_others_remember(
+    cosmos_task_race: TaskRace, cosmos_fake_venv: FakeVenv, dbt_project: Path, tmp_path: Path
+) -> None:
+    """Two runs load the same content at once. One succeeds; the other is killed, and half of the table is its own."""
+    variables, operator = tmp_path / "variables", seed_task(dbt_project, cosmos_fake_venv.dbt)
+    variables.mkdir()
+    held = cosmos_fake_venv.script("seed", hold=True)
+    with cosmos_task_race.start(load_unless_killed, dbt_project, cosmos_fake_venv.dbt, variables, contenders=1) as race:
+        cosmos_fake_venv.wait_for_call("seed", held=True)
+        held.take_back()
+        with variables_below(variables):
+            operator.execute({"run_id": "other"})
+        os.kill(race.pids[0], signal.SIGKILL)
+        race.finish(check=False)
+    remembers = remembered(variables, operator)
+
+    with variables_below(variables):
+        for run_id in ("next", "last"):
+            operator.execute({"run_id": run_id})
+
+    assert remembers is not None
+    assert len(cosmos_fake_venv.calls) == 3
+    assert not SeedLoads(cache_dir=managed.cache_dir(), key=Scope.of(operator, {}, SEED).key).broken_off()

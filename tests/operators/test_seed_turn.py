@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import shutil
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cosmos_venv.compat import AirflowException
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.operators.local import DbtSeedLocalOperator
 from cosmos_venv.operators.seed_memory import Scope, decoded
@@ -20,11 +22,19 @@ from tests.operators.file_variables import variables_below
 ROUNDS = 50
 SEED = "seed.harbor.piers"
 
-# Loads a seed: what it is told to load is what the table holds afterwards, whole.
+# Loads a seed: what it is told to load is what the table holds afterwards, whole; where it fails, half.
 LOADER = """#!/bin/sh
 while [ "$1" != --project-dir ]; do shift; done
+if [ -e "$2/fails" ]; then head -c 3 "$2/seeds/piers.csv" > "$TABLE.$$" && mv "$TABLE.$$" "$TABLE"; exit 1; fi
 cat "$2/seeds/piers.csv" > "$TABLE.$$" && mv "$TABLE.$$" "$TABLE"
 """
+
+
+@pytest.fixture
+def one_machine(cosmos_racer: Racer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The racers have one Airflow and one folder for what is kept, as the tasks of a worker."""
+    monkeypatch.setenv("AIRFLOW_HOME", str(cosmos_racer.shared))
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(cosmos_racer.shared / "cache"))
 
 
 def seed_task(project: Path, dbt: Path, **arguments: Any) -> DbtSeedLocalOperator:
@@ -50,6 +60,7 @@ def remembered(variables: Path, operator: DbtSeedLocalOperator) -> str | None:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.usefixtures("one_machine")
 @pytest.mark.cosmos_race(racers=2)
 def test_of_two_runs_at_once_none_is_remembered_whose_content_was_loaded_over(
     cosmos_racer: Racer, dbt_project: Path
@@ -76,6 +87,35 @@ def test_of_two_runs_at_once_none_is_remembered_whose_content_was_loaded_over(
         assert found in (None, hashlib.sha256(table.read_bytes()).hexdigest()), f"round {number}"
         cosmos_racer.barrier("seen")
     assert uncertain, "the two never met"
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.usefixtures("one_machine")
+@pytest.mark.cosmos_race(racers=2)
+def test_of_two_runs_at_once_of_which_one_fails_none_is_remembered_that_was_loaded_over(
+    cosmos_racer: Racer, dbt_project: Path
+) -> None:
+    """Both load the same content, of which nothing is remembered. One of them leaves half of it."""
+    shared, index = cosmos_racer.shared, cosmos_racer.index
+    table, variables = shared / "table", shared / "variables"
+    variables.mkdir(exist_ok=True)
+    loader = shared / f"dbt-{index}"
+    loader.write_text(LOADER)
+    loader.chmod(0o755)
+    project = Path(shutil.copytree(dbt_project, shared / f"project-{index}"))
+    operator = seed_task(project, loader, env={"TABLE": str(table)})
+    if index:
+        (project / "fails").touch()
+    for number in range(ROUNDS):
+        (project / "seeds" / "piers.csv").write_text(f"id\n{number}\n")
+        cosmos_racer.barrier("start")
+        with variables_below(variables), pytest.raises(AirflowException) if index else nullcontext():
+            operator.execute({"run_id": f"run-{index}-{number}"})
+        cosmos_racer.barrier("end")
+
+        found = remembered(variables, operator)
+        assert found in (None, hashlib.sha256(table.read_bytes()).hexdigest()), f"round {number}"
+        cosmos_racer.barrier("seen")
 
 
 def take_turn(contender: Contender, folder: Path) -> None:

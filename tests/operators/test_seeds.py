@@ -15,9 +15,12 @@ from typing import Any
 
 import pytest
 
+from cosmos_venv import managed
 from cosmos_venv.compat import DAG, AirflowException
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.operators.local import DbtSeedLocalOperator
+from cosmos_venv.operators.seed_loads import SeedLoads
+from cosmos_venv.operators.seed_memory import Scope
 from cosmos_venv.operators.virtualenv import DbtSeedVirtualenvOperator
 from pytest_cosmos_venv import FakeVenv, RunDag, Variables
 
@@ -277,7 +280,7 @@ class Changing(DbtSeedLocalOperator):
 
 @pytest.mark.parametrize("later", ["id\n1\n", "id\n2\n", "id\n3\n"], ids=["before", "hashed", "meanwhile"])
 def test_after_a_change_in_the_middle_of_dbt_any_content_is_loaded(
-    later: str, load: Load, dbt_project: Path, cosmos_fake_venv: FakeVenv
+    later: str, load: Load, dbt_project: Path, cosmos_fake_venv: FakeVenv, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The table may hold what was hashed or what came then, and surely not what was remembered before."""
     path = dbt_project / "seeds" / "piers.csv"
@@ -285,6 +288,7 @@ def test_after_a_change_in_the_middle_of_dbt_any_content_is_loaded(
     load("first")
     path.write_text("id\n2\n")
     load("second", Changing, dbt_executable_path=cosmos_fake_venv.dbt)
+    assert f"{path} was changed while dbt ran: the next run loads it again." in capsys.readouterr().out
     path.write_text(later)
 
     load("third")
@@ -319,12 +323,96 @@ def test_of_two_runs_at_once_with_different_content_neither_is_believed(
     assert len(cosmos_fake_venv.calls) == 3
 
 
+@pytest.mark.parametrize("before", [None, "id\n0\n"], ids=["nothing", "other-content"])
+def test_what_another_run_has_loaded_is_forgotten_by_one_that_fails_after_it(
+    before: str | None,
+    load: Load,
+    dbt_project: Path,
+    cosmos_fake_venv: FakeVenv,
+    monkeypatch: pytest.MonkeyPatch,
+    cosmos_variables: Variables,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Both have the same content. Of the table one half may be of the one that failed."""
+    path = dbt_project / "seeds" / "piers.csv"
+    now = path.read_text()
+    if before is not None:
+        path.write_text(before)
+        load("before")
+        path.write_text(now)
+    calls = len(cosmos_fake_venv.calls)
+    monkeypatch.setattr(Overtaken, "other", staticmethod(lambda: load("other")), raising=False)
+    cosmos_fake_venv.script("seed", nth=2, exit_code=1)
+
+    with pytest.raises(AirflowException):
+        load("one", Overtaken, dbt_executable_path=cosmos_fake_venv.dbt)
+    assert not cosmos_variables.values
+    load("next")
+    load("last")
+
+    assert len(cosmos_fake_venv.calls) == calls + 3
+
+
+def test_a_run_during_which_another_one_fails_is_not_believed(
+    load: Load,
+    cosmos_fake_venv: FakeVenv,
+    monkeypatch: pytest.MonkeyPatch,
+    cosmos_variables: Variables,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail() -> None:
+        with pytest.raises(AirflowException):
+            load("other")
+
+    monkeypatch.setattr(Overtaken, "other", staticmethod(fail), raising=False)
+    cosmos_fake_venv.script("seed", nth=1, exit_code=1)
+
+    load("one", Overtaken, dbt_executable_path=cosmos_fake_venv.dbt)
+    assert not cosmos_variables.values
+    assert (
+        "Another load of seed.harbor.piers has broken off meanwhile: the next run loads it" in capsys.readouterr().out
+    )
+    load("next")
+    load("last")
+
+    assert len(cosmos_fake_venv.calls) == 3
+
+
+def test_a_run_during_which_unknown_content_is_loaded_is_not_believed(
+    load: Load, dbt_project: Path, cosmos_fake_venv: FakeVenv, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    other = Path(shutil.copytree(dbt_project, tmp_path / "other"))
+    (other / "seeds" / "piers.csv").unlink()
+    monkeypatch.setattr(Overtaken, "other", staticmethod(lambda: load("other", project_dir=other)), raising=False)
+
+    load("one", Overtaken, dbt_executable_path=cosmos_fake_venv.dbt)
+    load("next")
+    load("last")
+
+    assert len(cosmos_fake_venv.calls) == 3
+
+
+def test_a_load_that_broke_off_is_why_dbt_runs(
+    load: Load, make_task: MakeTask, cosmos_fake_venv: FakeVenv, capsys: pytest.CaptureFixture[str]
+) -> None:
+    load("first")
+    with SeedLoads(cache_dir=managed.cache_dir(), key=Scope.of(make_task(), {}, "seed.harbor.piers").key).own():
+        pass
+
+    load("second")
+    load("third")
+
+    assert "unchanged, but a load of it has broken off since." in capsys.readouterr().out
+    assert len(cosmos_fake_venv.calls) == 2
+
+
 def test_packages_that_are_installed_anew_meanwhile_are_loaded_again(
     make_task: MakeTask,
     dbt_project: Path,
     cosmos_fake_venv: FakeVenv,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """dbt may have run with either of the two."""
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
@@ -346,6 +434,11 @@ def test_packages_that_are_installed_anew_meanwhile_are_loaded_again(
     publish()
 
     operator.execute({"run_id": "first"})
+    said = capsys.readouterr().out
+    assert re.search(
+        r"The installed packages that have .*piers\.csv were replaced or got too old while dbt ran: ", said
+    )
+    assert "was changed while dbt ran" not in said
     for run_id in ("second", "third"):
         make_task(extra_context=of_package).execute({"run_id": run_id})
 
