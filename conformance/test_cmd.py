@@ -19,7 +19,18 @@ LAST_WORDS = "Database Error: the harbor is closed"
 
 @pytest.mark.parametrize(
     "command",
-    [pytest.param(each, marks=requirement(f"CMD-{at:03d}")) for at, each in enumerate(OPERATOR_CLASSES, start=1)],
+    [
+        pytest.param("build", marks=requirement("CMD-001")),
+        pytest.param("ls", marks=requirement("CMD-002")),
+        pytest.param("seed", marks=requirement("CMD-003")),
+        pytest.param("snapshot", marks=requirement("CMD-004")),
+        pytest.param("source freshness", marks=requirement("CMD-005")),
+        pytest.param("run", marks=requirement("CMD-006")),
+        pytest.param("test", marks=requirement("CMD-007")),
+        pytest.param("run-operation", marks=requirement("CMD-008")),
+        pytest.param("docs generate", marks=requirement("CMD-009")),
+        pytest.param("clone", marks=requirement("CMD-010")),
+    ],
 )
 def test_each_operator_runs_its_command(bench: Bench, command: str) -> None:
     name = OPERATOR_CLASSES[command]

@@ -46,7 +46,7 @@ def test_each_test_names_its_requirement() -> None:
         f"{file.name}::{test.name}"
         for file in TEST_FILES
         for test in functions_of(file)
-        if not any("requirement(" in ast.unparse(mark) for mark in test.decorator_list)
+        if not any("requirement(" in ast.unparse(mark) for mark in test.decorator_list)  # or in those of its parameters
     ]
 
     assert nameless == []
