@@ -107,13 +107,14 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
         return pytest.ExitCode.OK
     if not config.option.cosmos_conformance:
         return None
+    from pytest_cosmos_venv.fixtures.session import named_option
     from pytest_cosmos_venv.suite import run_suite
 
     arguments = list(config.invocation_params.args)
     _refuse_paths(config, arguments)
     return run_suite(
-        [argument for argument in arguments if argument != _CONFORMANCE],
-        implementation=config.option.cosmos_implementation,
+        [argument for argument in arguments if argument != _CONFORMANCE] + _of_the_ini_file(config),
+        implementation=named_option(config, "cosmos_implementation"),
         set_aside=_set_aside(config),
     )
 
@@ -166,6 +167,14 @@ def _refuse_paths(config: pytest.Config, arguments: list[str]) -> None:
     paths = [path for path in config.option.file_or_dir if path in arguments]
     if paths:
         raise pytest.UsageError(f"{_CONFORMANCE} runs the suite and nothing else: leave out {' '.join(paths)}.")
+
+
+def _of_the_ini_file(config: pytest.Config) -> list[str]:
+    """The suite's options that stand there and were not named on the command line: it reads an ini file of its own."""
+    others = ("cosmos-implementation", "cosmos-cache-dir")
+    names = [name.replace("-", "_") for name, _, _ in _VALUES if name not in others]
+    said = {name: config.getini(name) for name in names if getattr(config.option, name) is None}
+    return [f"--{name.replace('_', '-')}={value}" for name, value in said.items() if value]
 
 
 def _set_aside(config: pytest.Config) -> list[str]:

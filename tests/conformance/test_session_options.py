@@ -54,6 +54,16 @@ def test_a_wrong_option_is_refused_before_anything_runs(
     result.stderr.fnmatch_lines([message])
 
 
+def test_options_of_the_suite_may_stand_in_the_ini_file_and_the_command_line_wins(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\ncosmos_level = most\ncosmos_implementation = tiny.adapter:TinyAdapter\n")
+
+    told = pytester.runpytest_subprocess("--cosmos-conformance")
+    overruled = pytester.runpytest_subprocess("--cosmos-conformance", "--cosmos-level=more")
+
+    told.stderr.fnmatch_lines(["*--cosmos-level=most: give one of *"])
+    overruled.stderr.fnmatch_lines(["*--cosmos-level=more: give one of *"])
+
+
 @pytest.mark.long
 @pytest.mark.timeout(300)
 def test_an_implementation_of_another_shape_is_judged_and_what_it_declares_absent_is_counted_apart(
