@@ -409,6 +409,24 @@ def test_the_files_of_a_project_that_have_not_changed_are_enough_too(
     assert made_of(parse_in_worker(monkeypatch, file, "harbor", "stg_vessels_run")) > {"stg_vessels_run", "more_run"}
 
 
+@pytest.mark.filterwarnings("ignore:LoadMode.CUSTOM")
+def test_dates_and_numbers_in_the_files_are_the_same_arguments_in_a_worker(
+    dag_file: DagFile, tmp_path: Path, cosmos_fake_venv: FakeVenv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(shutil.copytree(RECORDED, tmp_path / "files" / RECORDED.name))
+    variables = "{cosmos: {operator_kwargs: {vars: {day: 2024-01-01, 7: seven}}}}"
+    with (folder / "dbt_project.yml").open("a") as file_of_project:
+        file_of_project.write(f"seeds:\n  +meta: {variables}\n")
+    file = dag_file(BY_DBT_LS.format(dbt=str(cosmos_fake_venv.dbt), mode="CUSTOM", ls_path=None), folder)
+    whole = parse(file, "harbor")
+
+    dag = parse_in_worker(monkeypatch, file, "harbor", "raw_ports.seed")
+
+    assert made_of(dag) == {"raw_ports.seed"}
+    told = [made.task_dict["raw_ports.seed"].vars for made in (whole, dag)]
+    assert told == [{"day": "2024-01-01", "7": "seven"}] * 2
+
+
 def test_a_mapped_group_is_made_whole(dag_file: DagFile, monkeypatch: pytest.MonkeyPatch) -> None:
     file = dag_file("""
         from airflow.sdk import task_group

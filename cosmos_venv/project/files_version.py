@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,24 +19,22 @@ if TYPE_CHECKING:
 
 _PROJECT_FILE = "dbt_project.yml"
 _KINDS = ("model", "seed", "snapshot", "test")
-# Of a package: any value that may be a path to somewhere else.
-_LEADS_OUT = re.compile(rb"""\.\.|(?:-|\[|,|:)\s*['"]?/""")
 
 
 def facts_of_files(graph: DbtGraph) -> list[Any] | None:
     """Plain data that differs where the nodes may; None where that cannot be told from the project's folder alone."""
+    import yaml
+
     project_dir = graph.project_path
     environment = environment_of(graph)
     try:
         packages = read_dbt_project(project_dir, environment=environment).packages_folder
-        content = load_yaml((project_dir / _PROJECT_FILE).read_text(encoding="utf-8-sig"))
-        installed = [path.read_bytes() for path in (project_dir / packages).glob(f"*/{_PROJECT_FILE}")]
-    except (OSError, UnicodeDecodeError, CosmosLoadDbtException):  # loading it will say so
+        own = _named(project_dir / _PROJECT_FILE)
+        of_packages = [each for path in (project_dir / packages).glob(f"*/{_PROJECT_FILE}") for each in _named(path)]
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, CosmosLoadDbtException):  # loading it will say so
         return None
     folders = _folders(graph)
-    if any(map(_LEADS_OUT.search, installed)) or not all(
-        map(_is_read, [packages, *folders.values(), *_named(content)])
-    ):
+    if not all(map(_is_read, [packages, *folders.values(), *own])) or not all(map(_is_below, of_packages)):
         return None
     found = fingerprint(project_dir, known=managed.kept_fingerprints())
     if found.variables is None:
@@ -54,14 +50,21 @@ def _folders(graph: DbtGraph) -> dict[str, str]:
     return {kind: os.path.relpath(path, base) for kind, path in paths.items() if path and base}
 
 
-def _named(content: Mapping[str, Any]) -> Iterator[str]:
-    """The folders of files by ``dbt_project.yml``."""
-    for kind in _KINDS:
-        given = content.get(f"{kind}-paths") or []
-        yield from map(str, given if isinstance(given, list) else [given])
+def _named(project_file: Path) -> list[str]:
+    """The folders of files by a ``dbt_project.yml``."""
+    content = load_yaml(project_file.read_text(encoding="utf-8-sig"))
+    if not isinstance(content, dict):
+        raise CosmosLoadDbtException(f"{project_file} holds no mapping.")
+    given = [content.get(f"{kind}-paths") or [] for kind in _KINDS]
+    return [str(each) for paths in given for each in (paths if isinstance(paths, list) else [paths])]
 
 
 def _is_read(folder: str) -> bool:
-    """Whether it is one of those of which the fingerprint is made."""
+    """Whether it is one of those of which the fingerprint is made, whole: the project's own folder is not."""
+    parts = Path(os.path.normpath(folder)).parts
+    return _is_below(folder) and bool(parts) and NOT_READ.isdisjoint(parts)
+
+
+def _is_below(folder: str) -> bool:
     path = Path(os.path.normpath(folder))
-    return not path.is_absolute() and path.parts[:1] != ("..",) and NOT_READ.isdisjoint(path.parts)
+    return not path.is_absolute() and path.parts[:1] != ("..",)

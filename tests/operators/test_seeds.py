@@ -69,6 +69,10 @@ def stored(variables: Variables) -> list[dict[str, Any]]:
     return [json.loads(value) for value in variables.values.values()]
 
 
+def loads_of(operator: Any) -> SeedLoads:
+    return SeedLoads(cache_dir=managed.cache_dir(), key=Scope.of(operator, {}, "seed.harbor.piers").key)
+
+
 def digest(project: Path) -> str:
     return hashlib.sha256((project / "seeds" / "piers.csv").read_bytes()).hexdigest()
 
@@ -165,7 +169,7 @@ def test_a_task_that_was_not_told_so_always_runs(
 
 @pytest.mark.parametrize("exit_code", [1, 99])
 def test_what_dbt_did_not_load_is_not_remembered(
-    exit_code: int, load: Load, cosmos_fake_venv: FakeVenv, cosmos_variables: Variables
+    exit_code: int, load: Load, make_task: MakeTask, cosmos_fake_venv: FakeVenv, cosmos_variables: Variables
 ) -> None:
     cosmos_fake_venv.script("seed", exit_code=exit_code)
 
@@ -173,6 +177,7 @@ def test_what_dbt_did_not_load_is_not_remembered(
         load()
 
     assert not cosmos_variables.values
+    assert not loads_of(make_task()).broken_off(), "nobody has to be told"
 
 
 def fail(project_dir: str, **_: Any) -> None:
@@ -396,7 +401,7 @@ def test_a_load_that_broke_off_is_why_dbt_runs(
     load: Load, make_task: MakeTask, cosmos_fake_venv: FakeVenv, capsys: pytest.CaptureFixture[str]
 ) -> None:
     load("first")
-    with SeedLoads(cache_dir=managed.cache_dir(), key=Scope.of(make_task(), {}, "seed.harbor.piers").key).own():
+    with loads_of(make_task()).own():
         pass
 
     load("second")

@@ -73,6 +73,9 @@ UNTOLD: dict[str, Callable[[Path], object]] = {
     "a name made by Jinja": lambda project: append(project / "models" / "asking.sql", "{{ env_var(name) }}"),
     "models beside the project": lambda project: append(project / "dbt_project.yml", "\nseed-paths: [../shared]\n"),
     "models anywhere": lambda project: append(project / "dbt_project.yml", "\nseed-paths: /shared\n"),
+    "models in the project's own folder, which has target": lambda project: append(
+        project / "dbt_project.yml", "\nseed-paths: ['.']\n"
+    ),
     "models in target": lambda project: append(project / "dbt_project.yml", "\nseed-paths: [target/seeds]\n"),
     "packages beside the project": lambda project: append(
         project / "dbt_project.yml", "\npackages-install-path: ../packages\n"
@@ -80,7 +83,29 @@ UNTOLD: dict[str, Callable[[Path], object]] = {
     "a package with models elsewhere": lambda project: append(
         project / "dbt_packages" / "more" / "dbt_project.yml", "name: more\nmodel-paths:\n  - /shared\n"
     ),
+    "a package with models elsewhere, in a text of several lines": lambda project: append(
+        project / "dbt_packages" / "more" / "dbt_project.yml", "name: more\nmodel-paths:\n  - >\n    /shared\n"
+    ),
+    "a package beside the packages": lambda project: append(
+        project / "dbt_packages" / "more" / "dbt_project.yml", "name: more\nmodel-paths: [models/../../../shared]\n"
+    ),
+    "a package that is no YAML": lambda project: append(
+        project / "dbt_packages" / "more" / "dbt_project.yml", "name: [more\n"
+    ),
+    "a package that is no mapping": lambda project: append(
+        project / "dbt_packages" / "more" / "dbt_project.yml", "- more\n"
+    ),
 }
+
+
+def test_a_package_may_name_folders_of_its_own_and_addresses(project: Path) -> None:
+    package = project / "dbt_packages" / "more"
+    append(package / "dbt_project.yml", "# https://docs.example\nname: more\nmodel-paths: ['.', target]\n")
+    before = version(project)
+    append(package / "target" / "more.sql", "select 1")
+
+    assert before is not None
+    assert version(project) not in (before, None)
 
 
 @pytest.mark.parametrize("change", [pytest.param(change, id=name) for name, change in UNTOLD.items()])

@@ -12,6 +12,7 @@ from cosmos_venv.project.custom.code import Code, Reader, python_code
 from cosmos_venv.project.custom.drafts import Draft
 from cosmos_venv.project.custom.generic_tests import Target, declared_tests, tests_of
 from cosmos_venv.project.custom.layout import Layout, merge, read_yaml, texts
+from cosmos_venv.project.custom.plain import as_in_manifest
 from cosmos_venv.project.custom.properties import listed
 from cosmos_venv.project.custom.values import Unknown
 from cosmos_venv.project.entry import NodeEntry, PlainEntry, TestMetadata
@@ -217,12 +218,15 @@ class Package:
     def _entry(
         self, kind: str, fqn: list[str], path: Path, config: dict[str, Any], *, name: str, properties: Mapping[str, Any]
     ) -> NodeEntry:
+        plain = as_in_manifest(path, f"{kind} {name}", config)
+        folder = self.layout.folder
         return PlainEntry(
             resource_type=kind,
             package_name=self.layout.name,
-            original_file_path=path.relative_to(self.layout.folder).as_posix(),
-            tags=config["tags"],
-            config=config,
+            # As in a manifest: model-paths may name a folder anywhere by its whole path.
+            original_file_path=(path.relative_to(folder) if path.is_relative_to(folder) else path).as_posix(),
+            tags=plain["tags"],
+            config=plain,
             fqn=[self.layout.name, *fqn],
             name=name,
             description=str(properties.get("description") or ""),

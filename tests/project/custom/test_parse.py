@@ -281,6 +281,61 @@ def test_folders_are_those_of_dbt_project_or_else_of_the_configuration(write: Wr
     assert list(parsed(tmp_path)) == ["model.shop.a"]
 
 
+def test_values_are_those_that_dbt_writes_into_a_manifest(write: Write, tmp_path: Path) -> None:
+    """Dates are texts, and so are keys. Compared with what dbt 1.10 and 1.11 write of these files."""
+    write("models/a.sql", "{{ config(meta={'keys': {2: 'x', none: 1, 1.5: 2, true: 3}, 'several': (1, 2)}) }} select 1")
+    write("models/b.sql", "select 1")
+    write(
+        "models/b.yml",
+        "models: [{name: b, config: {meta: {day: 2024-01-01, at: 2024-01-01 10:00:00, z: 2024-01-01T10:00:00Z, "
+        "in: {7: seven}}}}]",
+    )
+
+    entries = parsed(tmp_path)
+
+    assert [(entries[f"model.shop.{name}"].config or {})["meta"] for name in "ab"] == [
+        {"keys": {"2": "x", "null": 1, "1.5": 2, "true": 3}, "several": [1, 2]},
+        {
+            "day": "2024-01-01",
+            "at": "2024-01-01T10:00:00",
+            "z": "2024-01-01T10:00:00+00:00",
+            "in": {"7": "seven"},
+        },
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (".nan", r"hold: .*not JSON compliant.*\. Write texts, numbers, lists and mappings"),
+        ("!!set {y}", r"hold: \{'y'\} is a set\."),
+        ("{2024-05-05: y}", r"hold: keys must be .* not .*date"),
+    ],
+)
+def test_a_value_that_dbt_writes_into_no_manifest_is_refused(
+    write: Write, tmp_path: Path, value: str, words: str
+) -> None:
+    write("models/a.sql", "select 1")
+    write("models/b.yml", f"models: [{{name: a, config: {{meta: {{x: {value}}}}}}}]")
+
+    with pytest.raises(CosmosLoadDbtException, match=rf"models/a\.sql: the configuration of model a has .* {words}"):
+        parsed(tmp_path)
+
+
+def test_a_folder_anywhere_may_be_named_by_its_whole_path(
+    write: Write, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """As dbt has it: the file's path is then whole in a manifest, too."""
+    beside = tmp_path_factory.mktemp("beside")
+    (beside / "a.sql").write_text("select 1")
+    write("models/b.sql", "select 1")
+    write("dbt_project.yml", f"name: shop\nmodel-paths: ['{beside}', models]\n")
+
+    paths = {name: entry.original_file_path for name, entry in parsed(tmp_path).items()}
+
+    assert paths == {"model.shop.a": str(beside / "a.sql"), "model.shop.b": "models/b.sql"}
+
+
 @pytest.mark.parametrize(
     ("file", "text", "words"),
     [
