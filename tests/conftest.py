@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from pytest_cosmos_venv import Wheelhouse
+from pytest_cosmos_venv import AirflowHome, Wheelhouse
 from tests.order import long_ones_first
 from tests.postgres import Postgres, started_postgres
 
@@ -97,3 +99,29 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
     """A real PostgreSQL on loopback, with an empty database; it ends with the tests."""
     with started_postgres(tmp_path_factory.mktemp("postgres") / "log") as server:
         yield server
+
+
+class HomeApart(AirflowHome):
+    """One that no variable of this process leads to."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            **super().environment,
+            "AIRFLOW__CORE__DAGS_FOLDER": str(self.dags_folder),
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.database}",
+        }
+
+
+@pytest.fixture
+def airflow_apart(cosmos_airflow_home: AirflowHome, tmp_path: Path) -> AirflowHome:
+    """A home for a process of its own. Two processes at one SQLite file, of which one puts it back, have spoilt it."""
+    home = tmp_path / "airflow-apart"
+    (home / "dags").mkdir(parents=True)
+    apart = HomeApart(path=home, dags_folder=home / "dags", database=home / "airflow.db")
+    with (
+        closing(sqlite3.connect(cosmos_airflow_home.database)) as there,
+        closing(sqlite3.connect(apart.database)) as own,
+    ):
+        there.backup(own)
+    return apart

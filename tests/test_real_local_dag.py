@@ -85,14 +85,14 @@ harbor = DbtDag(
 
 
 def test_one_dag_runs_dbt_in_its_tasks_and_beside_them(
-    dbt_project: Path, cosmos_airflow_home: AirflowHome, tmp_path: Path
+    dbt_project: Path, airflow_apart: AirflowHome, tmp_path: Path
 ) -> None:
     for name, text in PROJECT.items():
         (dbt_project / name).write_text(text)
     (tmp_path / "temp").mkdir()
     told, database, dbt = tmp_path / "told", tmp_path / "harbor.duckdb", DBT_ENVIRONMENT / "bin" / "dbt"
     source = DAG.format(told=told, project=dbt_project, dbt=dbt)
-    cosmos_airflow_home.add_dag_file("harbor.py", source)
+    airflow_apart.add_dag_file("harbor.py", source)
     # dbt is installed beside Airflow, so to speak: its packages come after Airflow's own.
     packages = str(site_packages_of(DBT_ENVIRONMENT))
     start = f"import sys; sys.path.append({packages!r}); from airflow.__main__ import main; main()"
@@ -101,7 +101,7 @@ def test_one_dag_runs_dbt_in_its_tasks_and_beside_them(
         [sys.executable, "-W", "ignore", "-c", start, "dags", "test", "harbor"],
         env={
             **os.environ,
-            **cosmos_airflow_home.environment,
+            **airflow_apart.environment,
             "AIRFLOW_CONN_HARBOR": json.dumps({"conn_type": "duckdb", "host": str(database)}),
             "AIRFLOW__COSMOS_VENV__CACHE_DIR": str(tmp_path / "cache"),
             "OF_THE_WORKER": SECRET,
@@ -117,7 +117,7 @@ def test_one_dag_runs_dbt_in_its_tasks_and_beside_them(
 
     witnessed = [json.loads(line) for line in told.read_text().splitlines()]
     assert done.returncode == 0, done.stdout
-    assert states(cosmos_airflow_home) == dict.fromkeys(TASKS, "success")
+    assert states(airflow_apart) == dict.fromkeys(TASKS, "success")
     assert [done.stdout.count(words) for words in ("in this process", f"Running {dbt} ")] == [2, 2]
     with duckdb.connect(str(database), config={"http_proxy_password": "another"}) as connection:
         assert connection.execute("from staging union all from mart").fetchall() == [(len(SECRET),)] * 2
@@ -125,7 +125,7 @@ def test_one_dag_runs_dbt_in_its_tasks_and_beside_them(
     nowhere = {"profiles": 1, "holding": [], "in_profile": False, "in_environment": ["OF_THE_WORKER"]}
     assert witnessed == [nowhere] * len(TASKS)
     assert SECRET not in done.stdout
-    assert files_with(SECRET, tmp_path / "temp", tmp_path / "cache", cosmos_airflow_home.path)[0] == []
+    assert files_with(SECRET, tmp_path / "temp", tmp_path / "cache", airflow_apart.path)[0] == []
     assert not list((tmp_path / "temp").iterdir())
 
 

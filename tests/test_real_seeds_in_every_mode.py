@@ -125,19 +125,19 @@ harbor = DbtDag(
 
 
 def test_in_the_tasks_own_process_what_comes_after_a_skipped_seed_runs(
-    project: Path, cosmos_airflow_home: AirflowHome, tmp_path: Path
+    project: Path, airflow_apart: AirflowHome, tmp_path: Path
 ) -> None:
     """In a DbtDag, loaded from dbt's manifest, with all tests at the end and Airflow's own store of Variables."""
     harbor, packages = Harbor(project), str(site_packages_of(DBT))
     manifest = str(harbor.make_manifest())
-    cosmos_airflow_home.add_dag_file("harbor.py", DAG.format(project=str(project), manifest=manifest))
+    airflow_apart.add_dag_file("harbor.py", DAG.format(project=str(project), manifest=manifest))
 
     done = subprocess.run(
         [
             *(sys.executable, "-W", "ignore", "-c"),
             TWO_RUNS.format(packages=packages, database=str(harbor.database), mark=MARK),
         ],
-        env={**os.environ, **cosmos_airflow_home.environment, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, **airflow_apart.environment, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -42,12 +42,12 @@ with DAG("harbor", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=timezon
 if __name__ == "__main__":
     before = dict(os.environ)
     run = dag.test()
-    print("RESULT", json.dumps(dict(
+    sys.stdout.write("RESULT " + json.dumps(dict(
         states={{ti.task_id: ti.state for ti in run.get_task_instances()}},
         imported=sorted(name for name in sys.modules if name.startswith("openlineage.common")),
         changed=sorted(name for name in {{*before, *os.environ}}
             if before.get(name) != os.environ.get(name) and not name.startswith("AIRFLOW_CTX_")),
-    )))
+    )) + "\\n")  # at once: other threads log
 """
 
 

@@ -16,7 +16,14 @@ def test_the_options_stand_in_one_group_of_the_help(pytester: pytest.Pytester) -
     assert re.findall(r"^  (--\S+)", group, re.MULTILINE) == [
         "--cosmos-conformance",
         "--cosmos-implementation=IMPORT_ROOT|module:Adapter",
+        "--cosmos-level=must|should|beyond",
+        "--cosmos-requirement=IDS",
+        "--cosmos-known-failures=FILE",
+        "--cosmos-report=DIR",
+        "--cosmos-profile=quick|full",
         "--cosmos-cache-dir=DIR",
+        "--cosmos-strict",
+        "--cosmos-update-known-failures",
         "--cosmos-cache-key",
     ]
 
