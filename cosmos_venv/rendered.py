@@ -43,6 +43,8 @@ class RenderedProject:
     _make_rest: Callable[[], object] | None = None
     _is_making = False
 
+    # A worker is forked from a process that has imported all of Airflow: looking through that once takes 150 ms.
+    @no_collection()
     def _render(self, configuration: Configuration, *, dag: DAG, task_group: TaskGroup | None) -> None:
         # Before dbt is asked: with a misspelt py_requirements it could not be.
         refuse_unknown_arguments("operator_args", configuration.operator_args)
