@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from pytest_cosmos_venv import DbtCall, Point, Sighting, TaskRace, Timeline, Whe
 
 from .adapter import Adapter, DagPlan, Outcome, Rendering, Shape, Task
 from .places import PlaceError
+from .processes import comes_true
 from .task_process import ask, work
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ DEADLINE = 60.0
 """Seconds that one task may take; a sound one takes two on a slow machine."""
 GRACE = 5.0
 """Seconds between SIGTERM and SIGKILL, as Airflow 3 has them."""
-_LOOK_AGAIN = 0.005
 _ALONE = {"emit_datasets": False, "should_store_compiled_sql": False}
 """Without Airflow around it an operator has nobody to tell of assets, and no rendered fields to write to."""
 _RENDER = {"load_method": "dbt_manifest", "test_behavior": "none", "emit_datasets": False}
@@ -97,13 +96,10 @@ class RunningTasks:
         :return: whether SIGTERM was enough.
         """
         os.kill(self._race.pids[index], signal.SIGTERM)
-        end = time.monotonic() + GRACE
-        while index in self._race.running:
-            if time.monotonic() > end:
-                self._race.kill(index)
-                return False
-            time.sleep(_LOOK_AGAIN)
-        return True
+        if comes_true(lambda: index not in self._race.running, deadline=GRACE):
+            return True
+        self._race.kill(index)
+        return False
 
     def kill(self, index: int = 0) -> None:
         """End its process alone by SIGKILL, as the kernel does it that is short of memory."""

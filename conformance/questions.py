@@ -14,6 +14,7 @@ from typing import Any
 
 from .adapter import OPERATOR_CLASSES, Adapter, DagPlan, Rendering, Shape, Task
 from .dag_building import plain_dag
+from .rendering import empty_operator
 from .task_process import context_of
 
 
@@ -103,7 +104,7 @@ def dag_facts(adapter: Adapter, plan: DagPlan | None = None, dag: Mapping[str, A
         made = adapter.make_dag(plan)
     else:
         with plain_dag(dag or {}) as made:
-            _empty_operator()(task_id="task")
+            empty_operator()(task_id="task")
     return {
         "dag_id": made.dag_id,
         "schedule": f"{type(made.timetable).__name__} {vars(made.timetable)}",
@@ -128,13 +129,6 @@ def traces_of(adapter: Adapter, make: Task | DagPlan) -> list[str]:
     _make(adapter, make)
     is_over = True
     return traces
-
-
-def _empty_operator() -> Any:
-    try:
-        return import_module("airflow.providers.standard.operators.empty").EmptyOperator
-    except ModuleNotFoundError:  # Airflow 2 alone
-        return import_module("airflow.operators.empty").EmptyOperator
 
 
 def _make(adapter: Adapter, make: Task | DagPlan) -> Any:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_cosmos_venv import dag_shape
 
 if TYPE_CHECKING:
-    from .adapter import Adapter, Rendering, Shape
+    from .adapter import Adapter, DagPlan, Rendering, Shape
 
 BEFORE, AFTER = "before", "after"
 """Ids of the ordinary tasks around task groups."""
@@ -56,17 +56,18 @@ def build(adapter: Adapter, rendering: Rendering) -> Any:
     root = import_module(adapter.import_root)
     dag = {"dag_id": "conformance", "schedule": None, "start_date": _START, **rendering.dag}
     if not rendering.groups:
-        return root.DbtDag(**_arguments(adapter, rendering), **dag)
+        return root.DbtDag(**configurations(adapter, rendering), **dag)
     dag_class: Any = import_module("airflow").DAG
     with dag_class(**dag) as made:
-        before, after = (_empty_operator()(task_id=task_id) for task_id in (BEFORE, AFTER))
+        before, after = (empty_operator()(task_id=task_id) for task_id in (BEFORE, AFTER))
         for group_id in rendering.groups:
-            group = root.DbtTaskGroup(group_id=group_id, **_arguments(adapter, rendering))
+            group = root.DbtTaskGroup(group_id=group_id, **configurations(adapter, rendering))
             before >> group >> after
     return made
 
 
-def _arguments(adapter: Adapter, rendering: Rendering) -> dict[str, Any]:
+def configurations(adapter: Adapter, rendering: Rendering | DagPlan) -> dict[str, Any]:
+    """The arguments of a DbtDag or DbtTaskGroup, its own configuration classes made of plain data."""
     config = import_module(f"{adapter.import_root}.config")
     return {
         "project_config": config.ProjectConfig(**_typed(adapter, rendering.project)),
@@ -89,7 +90,8 @@ def _member(constants: Any, parameter: str, value: Any) -> Any:
     return enum(value)
 
 
-def _empty_operator() -> Any:
+def empty_operator() -> Any:
+    """Airflow's EmptyOperator, wherever this Airflow has it."""
     try:
         return import_module("airflow.providers.standard.operators.empty").EmptyOperator
     except ImportError:  # Airflow 2

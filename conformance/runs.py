@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -13,8 +12,6 @@ from pytest_cosmos_venv import DbtCall, Point, Sighting
 
 from .adapter import Task
 from .bench import Bench
-
-_LOOK_AGAIN = 0.01
 
 
 def ran(bench: Bench, task: Task, variables: Mapping[str, str] | None = None) -> DbtCall:
@@ -52,16 +49,6 @@ def run_begins(bench: Bench) -> Point:
         return Sighting(at=calls[0].started_at, pid=calls[0].pid, what="dbt run") if calls else None
 
     return Point("dbt run", look)
-
-
-def comes_true(is_so: Callable[[], bool], *, deadline: float) -> bool:
-    """Whether it is so before the deadline, in seconds."""
-    end = time.monotonic() + deadline
-    while not is_so():
-        if time.monotonic() > end:
-            return False
-        time.sleep(_LOOK_AGAIN)
-    return True
 
 
 def is_below(place: Path, folder: Path) -> bool:

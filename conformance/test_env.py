@@ -11,8 +11,9 @@ from pytest_cosmos_venv import DbtCall
 
 from . import process
 from .bench import Bench
+from .processes import comes_true
 from .requirements import requirement
-from .runs import comes_true, dbt_running, files_in, installed, is_below, ran, run_begins, unpacked
+from .runs import dbt_running, files_in, installed, is_below, ran, run_begins, unpacked
 
 if TYPE_CHECKING:
     from pytest_cosmos_venv import PackageIndex

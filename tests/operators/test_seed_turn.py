@@ -52,6 +52,17 @@ def seed_task(project: Path, dbt: Path, **arguments: Any) -> DbtSeedLocalOperato
     )
 
 
+def task_of_a_run(racer: Racer, dbt_project: Path) -> tuple[Path, DbtSeedLocalOperator]:
+    """This racer's copy of the project, and the task that loads its seed into the one table."""
+    shared, index = racer.shared, racer.index
+    (shared / "variables").mkdir(exist_ok=True)
+    loader = shared / f"dbt-{index}"
+    loader.write_text(LOADER)
+    loader.chmod(0o755)
+    project = Path(shutil.copytree(dbt_project, shared / f"project-{index}"))
+    return project, seed_task(project, loader, env={"TABLE": str(shared / "table")})
+
+
 def remembered(variables: Path, operator: DbtSeedLocalOperator) -> str | None:
     """The checksum; None where there is none, or it is not certain."""
     path = variables / Scope.of(operator, {}, SEED).key
@@ -66,14 +77,8 @@ def test_of_two_runs_at_once_none_is_remembered_whose_content_was_loaded_over(
     cosmos_racer: Racer, dbt_project: Path
 ) -> None:
     """Each has a copy of the project, as two versions of a bundle are, and content of its own in each round."""
-    shared, index = cosmos_racer.shared, cosmos_racer.index
-    table, variables = shared / "table", shared / "variables"
-    variables.mkdir(exist_ok=True)
-    loader = shared / f"dbt-{index}"
-    loader.write_text(LOADER)
-    loader.chmod(0o755)
-    project = Path(shutil.copytree(dbt_project, shared / f"project-{index}"))
-    operator = seed_task(project, loader, env={"TABLE": str(table)})
+    index, table, variables = cosmos_racer.index, cosmos_racer.shared / "table", cosmos_racer.shared / "variables"
+    project, operator = task_of_a_run(cosmos_racer, dbt_project)
     uncertain = 0
     for number in range(ROUNDS):
         (project / "seeds" / "piers.csv").write_text(f"id\n{number}\n{index}\n")
@@ -96,14 +101,8 @@ def test_of_two_runs_at_once_of_which_one_fails_none_is_remembered_that_was_load
     cosmos_racer: Racer, dbt_project: Path
 ) -> None:
     """Both load the same content, of which nothing is remembered. One of them leaves half of it."""
-    shared, index = cosmos_racer.shared, cosmos_racer.index
-    table, variables = shared / "table", shared / "variables"
-    variables.mkdir(exist_ok=True)
-    loader = shared / f"dbt-{index}"
-    loader.write_text(LOADER)
-    loader.chmod(0o755)
-    project = Path(shutil.copytree(dbt_project, shared / f"project-{index}"))
-    operator = seed_task(project, loader, env={"TABLE": str(table)})
+    index, table, variables = cosmos_racer.index, cosmos_racer.shared / "table", cosmos_racer.shared / "variables"
+    project, operator = task_of_a_run(cosmos_racer, dbt_project)
     if index:
         (project / "fails").touch()
     for number in range(ROUNDS):
