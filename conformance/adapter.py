@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
+
+from .dags import DagPlan, Shape, TaskOfDag
+from .tasks import Outcome, Task
+
+__all__ = ["CAPABILITIES", "OPERATOR_CLASSES", "Adapter", "DagPlan", "Outcome", "Shape", "Task", "TaskOfDag"]
 
 OPERATOR_CLASSES = {
     "build": "DbtBuildVirtualenvOperator",
@@ -48,150 +52,6 @@ CAPABILITIES: Mapping[str, str] = {
     "airflow_async": "it has the execution mode AIRFLOW_ASYNC",
 }
 """What an implementation may lack as long as its adapter says so, and what each means."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """One operator and what it is constructed with, as plain data: it is built in the process that runs it.
-
-    :param command: a key of ``OPERATOR_CLASSES``.
-    :param profile: arguments of ``ProfileConfig``; ``profile_mapping`` is a pair: name of the class, its arguments.
-    :param arguments: the operator's other arguments.
-    :param under_airflow: run it as Airflow runs a task, with a database, templates, XComs and assets; otherwise the
-        operator is executed alone, which is enough for most, and many can at once.
-    :param standard_input: what the task's process could read there, from a pipe that stays open.
-    :param place: what the task finds at a path, such as ``{"read-only": folder}``: see ``places``.
-    """
-
-    command: str
-    profile: Mapping[str, Any]
-    arguments: Mapping[str, Any]
-    under_airflow: bool = False
-    standard_input: str | None = None
-    place: Mapping[str, str] = field(default_factory=dict)
-
-    def with_arguments(self, **arguments: Any) -> Task:
-        """The same task with other arguments beside its own."""
-        return replace(self, arguments={**self.arguments, **arguments})
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What came of a task.
-
-    :param state: ``success``, ``failed`` or ``skipped``, in Airflow's words.
-    :param exception: type and text of what the operator raised, or None.
-    :param log: all that the task's process and its children wrote.
-    :param xcoms: name -> value, under Airflow alone.
-    :param assets: URIs of the assets that it told Airflow of, under Airflow alone.
-    :param fields: the operator's template fields after the run, as text: what Airflow shows as rendered.
-    """
-
-    state: str
-    exception: str | None = None
-    log: str = field(default="", repr=False)
-    xcoms: Mapping[str, Any] = field(default_factory=dict)
-    assets: tuple[str, ...] = ()
-    fields: Mapping[str, str] = field(default_factory=dict, repr=False)
-
-    @property
-    def succeeded(self) -> bool:
-        return self.state == "success"
-
-    def __str__(self) -> str:
-        return f"state {self.state}, exception {self.exception}; the end of its log:\n{self.log[-4000:]}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class DagPlan:
-    """What a DAG file says of a dbt project, as plain data: it is built in the process that is asked about it.
-
-    An argument that takes a member of an enum has the member's value, such as ``virtualenv``.
-
-    :param project: arguments of ``ProjectConfig``.
-    :param profile: as of a ``Task``.
-    :param execution: arguments of ``ExecutionConfig``.
-    :param render: arguments of ``RenderConfig``.
-    :param operator_args: of all its operators.
-    :param dag: arguments of the DAG.
-    :param group: id of a ``DbtTaskGroup`` in an ordinary DAG; None: the DAG is a ``DbtDag``.
-    """
-
-    project: Mapping[str, Any]
-    profile: Mapping[str, Any]
-    execution: Mapping[str, Any] = field(default_factory=dict)
-    render: Mapping[str, Any] = field(default_factory=dict)
-    operator_args: Mapping[str, Any] = field(default_factory=dict)
-    dag: Mapping[str, Any] = field(default_factory=dict)
-    group: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class TaskOfDag(Task):
-    """The task of a DAG whose operator runs ``command``; profile and arguments are those of the DAG."""
-
-    plan: DagPlan
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rendering:
-    """A dbt project in a DAG, as plain data: it is built in the process that asks about it.
-
-    :param project: arguments of ``ProjectConfig``; here and below enums are given by their values.
-    :param profile: as for ``Task``.
-    :param execution: arguments of ``ExecutionConfig``.
-    :param render: arguments of ``RenderConfig``.
-    :param operator_args: of every task.
-    :param groups: ids of DbtTaskGroups, each between two ordinary tasks ``before`` and ``after``; none: a DbtDag.
-    :param dag: arguments of the DAG, or of the DbtDag.
-    :param variables: of the environment of the process that builds it.
-    """
-
-    project: Mapping[str, Any]
-    profile: Mapping[str, Any]
-    execution: Mapping[str, Any] = field(default_factory=dict)
-    render: Mapping[str, Any] = field(default_factory=dict)
-    operator_args: Mapping[str, Any] = field(default_factory=dict)
-    groups: tuple[str, ...] = ()
-    dag: Mapping[str, Any] = field(default_factory=dict)
-    variables: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class RenderedTask:
-    """One task of a DAG.
-
-    :param operator: name of its class; where it runs dbt, that of ``OPERATOR_CLASSES`` or the same of another mode.
-    :param group: id of the group that it stands in, or None.
-    :param downstream: ids of the tasks right after it, in order.
-    """
-
-    operator: str
-    group: str | None = None
-    downstream: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shape:
-    """What became of a rendering.
-
-    :param tasks: by their ids.
-    :param exception: type and text of what building the DAG raised, or None.
-    """
-
-    tasks: Mapping[str, RenderedTask] = field(default_factory=dict)
-    exception: str | None = None
-
-    @property
-    def edges(self) -> frozenset[tuple[str, str]]:
-        """Every pair of a task and one right after it."""
-        return frozenset((name, after) for name, task in self.tasks.items() for after in task.downstream)
-
-    def __str__(self) -> str:
-        if self.exception is not None:
-            return self.exception
-        told = (f"{name} ({task.operator}) before {list(task.downstream)}" for name, task in self.tasks.items())
-        return f"{len(self.tasks)} tasks: {', '.join(told)}"
 
 
 class Adapter:
@@ -263,11 +123,11 @@ class Adapter:
 
         return run_operator(self, task)
 
-    def render(self, rendering: Rendering) -> Shape:
+    def render(self, plan: DagPlan) -> Shape:
         """Build a DAG as its file does, in this process; what that raises is part of the answer."""
-        from .rendering import shape_of
+        from .dag_building import shape_of
 
-        return shape_of(self, rendering)
+        return shape_of(self, plan)
 
     def setting(self, name: str, value: object) -> Mapping[str, str]:
         """Environment variables that set one of the implementation's settings, for a process that starts with them."""

@@ -2,129 +2,27 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from dataclasses import replace as with_changes
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import pytest
+from pytest_cosmos_venv import DbtCall, TaskRace, Wheelhouse
 
-from pytest_cosmos_venv import DbtCall, Point, Sighting, TaskRace, Timeline, Wheelhouse
-
-from .adapter import Adapter, DagPlan, Outcome, Rendering, Shape, Task
-from .places import PlaceError
-from .processes import comes_true
+from .adapter import Adapter
+from .dags import DagPlan, Shape
+from .running import RunningTasks
 from .task_process import ask, work
-
-if TYPE_CHECKING:
-    from pytest_cosmos_venv import RunningRace
+from .tasks import Outcome, Task
 
 REQUIREMENTS = ("dbt-core", "dbt-duckdb")
 START_DATE = datetime(2026, 1, 1, tzinfo=timezone.utc)
 DEADLINE = 60.0
 """Seconds that one task may take; a sound one takes two on a slow machine."""
-GRACE = 5.0
-"""Seconds between SIGTERM and SIGKILL, as Airflow 3 has them."""
 _ALONE = {"emit_datasets": False, "should_store_compiled_sql": False}
 """Without Airflow around it an operator has nobody to tell of assets, and no rendered fields to write to."""
-_RENDER = {"load_method": "dbt_manifest", "test_behavior": "none", "emit_datasets": False}
-
-
-class HarnessError(Exception):
-    """The suite itself has failed: nothing is said about the implementation."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finished:
-    """Tasks that have ended, each in a process of its own.
-
-    :param outcomes: in the order of the contenders; of one that was killed the state is ``failed``.
-    :param timeline: who did what when.
-    :param left_behind: processes that were there seconds after the last task had ended, in words.
-    """
-
-    outcomes: tuple[Outcome, ...]
-    timeline: Timeline
-    left_behind: tuple[str, ...]
-
-
-class RunningTasks:
-    """Tasks that run, each in a process of its own."""
-
-    def __init__(self, race: RunningRace) -> None:
-        self._race = race
-
-    @property
-    def pids(self) -> tuple[int, ...]:
-        return self._race.pids
-
-    @property
-    def running(self) -> tuple[int, ...]:
-        """Indexes of those that have not ended."""
-        return self._race.running
-
-    def wait_for(self, point: str | Point, *, deadline: float | None = None) -> Sighting:
-        """Wait until one of them is there: ``creating``, ``locked``, ``waiting``, ``installing``, ``running``, a Point.
-
-        :raises RaceFailure: nobody comes there in time.
-        """
-        __tracebackhide__ = True
-        return self._race.wait_for(point, deadline=deadline)
-
-    def wait_for_one_of(self, *points: str, deadline: float | None = None) -> Sighting:
-        """The same for several, whichever is reached first."""
-        __tracebackhide__ = True
-        looks = [self._race.point(name).look for name in points]
-        either = Point(" or ".join(points), lambda: next((seen for look in looks if (seen := look())), None))
-        return self._race.wait_for(either, deadline=deadline)
-
-    def stop(self, index: int = 0) -> None:
-        """Let it stand still, with all that it started, until ``resume``."""
-        self._race.stop(index)
-
-    def resume(self, index: int = 0) -> None:
-        self._race.resume(index)
-
-    def terminate(self, index: int = 0) -> bool:
-        """End it as Airflow does: SIGTERM, and SIGKILL for the task's process where it has not ended 5 s later.
-
-        :return: whether SIGTERM was enough.
-        """
-        os.kill(self._race.pids[index], signal.SIGTERM)
-        if comes_true(lambda: index not in self._race.running, deadline=GRACE):
-            return True
-        self._race.kill(index)
-        return False
-
-    def kill(self, index: int = 0) -> None:
-        """End its process alone by SIGKILL, as the kernel does it that is short of memory."""
-        self._race.kill(index)
-
-    def finish(self) -> Finished:
-        """Wait until all have ended, and for what they have left."""
-        __tracebackhide__ = True
-        race = self._race.finish(check=False)
-        return Finished(
-            outcomes=tuple(_outcome(each) for each in race.outcomes),
-            timeline=race.timeline,
-            left_behind=race.left_behind,
-        )
-
-
-def _outcome(contender: Any) -> Outcome:
-    if isinstance(contender.value, Outcome):
-        log = contender.output if len(contender.output) > len(contender.value.log) else contender.value.log
-        return with_changes(contender.value, log=log)
-    if contender.exception is not None:
-        if contender.exception.startswith(PlaceError.__name__):
-            pytest.skip(contender.exception)
-        raise HarnessError(f"{contender.in_words}\n{contender.traceback}")
-    return Outcome(state="failed", exception=contender.in_words, log=contender.output)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,29 +98,34 @@ class Bench:
         """The same in ``virtualenv_dir``."""
         return self.task(command, **{"virtualenv_dir": str(self.virtualenv_dir), **arguments})
 
-    def dag_plan(self, manifest: Path, *, group: str | None = None, **arguments: Any) -> DagPlan:
-        """A DAG of a project in virtualenv mode, loaded from its manifest.
+    def dag_plan(self, project: Path | None = None, *, load: str = "dbt_manifest", **parts: Any) -> DagPlan:
+        """A DAG of a project in virtualenv mode, without tests unless it is said otherwise.
 
-        :param manifest: in the ``target`` folder of the project.
-        :param group: as of ``DagPlan``.
-        :param arguments: ``execution``, ``render``, ``operator_args``, ``dag``: over what stands here.
+        :param project: folder with a ``profiles.yml``, whose profile has the folder's name; without it the bench's.
+        :param load: value of ``LoadMode``; a manifest is looked for in the project's ``target`` folder.
+        :param parts: of ``DagPlan``; those that are mappings beside what stands here.
         """
-        project = manifest.parent.parent
-        profile = {"profile_name": project.name, "target_name": "dev"}
-        execution = {"execution_mode": "virtualenv", **arguments.get("execution", {})}
-        return DagPlan(
-            project={"dbt_project_path": str(project), "manifest_path": str(manifest), "project_name": project.name},
-            profile={**profile, "profiles_yml_filepath": str(project / "profiles.yml")},
-            execution=execution,
-            render=_RENDER | arguments.get("render", {}),
-            operator_args={
-                **(self._environment_arguments if execution["execution_mode"] == "virtualenv" else {}),
-                "should_store_compiled_sql": False,
-                **arguments.get("operator_args", {}),
+        folder = project or self.project
+        given: dict[str, Any] = self._plan_of(folder, load)
+        execution = parts["execution"] = {"execution_mode": "virtualenv", **parts.get("execution", {})}
+        if execution["execution_mode"] == "virtualenv":
+            given["operator_args"] |= self._environment_arguments
+        given = {**parts, **{name: {**own, **parts.get(name, {})} for name, own in given.items()}}
+        return DagPlan(**given)
+
+    def _plan_of(self, folder: Path, load: str) -> dict[str, dict[str, Any]]:
+        manifest = {"manifest_path": str(folder / "target/manifest.json")} if load == "dbt_manifest" else {}
+        return {
+            "project": {"dbt_project_path": str(folder), **manifest},
+            "profile": {
+                "profile_name": folder.name,
+                "target_name": "dev",
+                "profiles_yml_filepath": str(folder / "profiles.yml"),
             },
-            dag={"dag_id": "harbor", "schedule": None, "start_date": START_DATE, **arguments.get("dag", {})},
-            group=group,
-        )
+            "render": {"load_method": load, "test_behavior": "none", "emit_datasets": False},
+            "operator_args": {"should_store_compiled_sql": False},
+            "dag": {"dag_id": "harbor", "schedule": None, "start_date": START_DATE},
+        }
 
     def run(self, *tasks: Task, variables: Mapping[str, str] | None = None, deadline: float = DEADLINE) -> Outcome:
         """Run one task after the other, in one process, to their ends.
@@ -273,29 +176,13 @@ class Bench:
         race = self.race(ask, self.adapter.named, question, arguments, contenders=1, prepare=self._prepared)
         return race.values[0]
 
-    def rendering(self, **parts: Any) -> Rendering:
-        """A DAG of the project in virtualenv mode.
-
-        :param parts: of ``Rendering``, instead of these; ``execution`` and ``operator_args`` beside them.
-        """
-        beside = ("project", "execution", "operator_args")
-        given: dict[str, Mapping[str, Any]] = {name: parts.pop(name, {}) for name in beside}
-        arguments = {"py_requirements": list(REQUIREMENTS), "pip_install_options": self.wheelhouse.pip_install_options}
-        return Rendering(
-            project=given["project"] or {"dbt_project_path": str(self.project)},
-            profile=parts.pop("profile", None) or self.profile,
-            execution={"execution_mode": "virtualenv", **given["execution"]},
-            operator_args={**arguments, **given["operator_args"]},
-            **parts,
-        )
-
-    def render(self, rendering: Rendering) -> Shape:
+    def render(self, plan: DagPlan) -> Shape:
         """Build a DAG, in a process of its own.
 
         :raises AssertionError: there is no answer; with what happened instead.
         """
         __tracebackhide__ = True
-        shape: Shape = self.ask("render", rendering=rendering)
+        shape: Shape = self.ask("render", plan=plan)
         return shape
 
     @property

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,8 @@ import pytest
 
 from pytest_cosmos_venv import DbtProject, DbtProjects
 
-from .adapter import Rendering, Shape
 from .bench import Bench
+from .dags import Shape
 
 MODELS = ("arrivals", "berths", "crossings", "departures")
 PARENTS = {("arrivals", "crossings"), ("berths", "crossings"), ("crossings", "departures")}
@@ -33,30 +32,17 @@ class Harbor:
     project: DbtProject
     manifest: Path
 
-    def rendering(self, *, load: str = "dbt_manifest", **parts: Any) -> Rendering:
-        """It in a DAG, in virtualenv mode and without tests unless it is said otherwise.
+    def render(self, *, load: str = "dbt_manifest", **parts: Any) -> Shape:
+        """It in a DAG, in virtualenv mode, built where no dbt is on PATH.
 
         :param load: value of ``LoadMode``.
-        :param parts: of ``Rendering``; those that are mappings beside what stands here.
+        :param parts: as of ``Bench.dag_plan``.
         """
-        given: dict[str, Mapping[str, Any]] = {name: parts.pop(name, {}) for name in ("project", "render", "variables")}
-        manifest = {"manifest_path": str(self.manifest)} if load == "dbt_manifest" else {}
-        return self.bench.rendering(
-            project={"dbt_project_path": str(self.project.path), **manifest, **given["project"]},
-            profile={
-                "profile_name": "harbor",
-                "target_name": "dev",
-                "profiles_yml_filepath": str(self.project.profiles_yml),
-            },
-            render={"load_method": load, "test_behavior": "none", **given["render"]},
-            variables={"PATH": path_without_dbt(), **given["variables"]},
-            **parts,
-        )
-
-    def render(self, **parts: Any) -> Shape:
-        """As ``rendering``, built."""
         __tracebackhide__ = True
-        return self.bench.render(self.rendering(**parts))
+        manifest = {"manifest_path": str(self.manifest)} if load == "dbt_manifest" else {}
+        parts["project"] = {**manifest, **parts.get("project", {})}
+        parts["variables"] = {"PATH": path_without_dbt(), **parts.get("variables", {})}
+        return self.bench.render(self.bench.dag_plan(self.project.path, load=load, **parts))
 
 
 @pytest.fixture

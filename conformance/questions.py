@@ -12,10 +12,11 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
-from .adapter import OPERATOR_CLASSES, Adapter, DagPlan, Rendering, Shape, Task
-from .dag_building import plain_dag
-from .rendering import empty_operator
+from .adapter import OPERATOR_CLASSES, Adapter
+from .dag_building import empty_operator, plain_dag
+from .dags import BEFORE, DagPlan, Shape
 from .task_process import context_of
+from .tasks import Task
 
 
 def operator_classes(adapter: Adapter) -> dict[str, dict[str, Any]]:
@@ -105,12 +106,13 @@ def dag_facts(adapter: Adapter, plan: DagPlan | None = None, dag: Mapping[str, A
     else:
         with plain_dag(dag or {}) as made:
             empty_operator()(task_id="task")
+    task = next(each for each in made.tasks if each.task_id != BEFORE)
     return {
         "dag_id": made.dag_id,
         "schedule": f"{type(made.timetable).__name__} {vars(made.timetable)}",
         "start_date": str(made.start_date),
         "catchup": str(made.catchup),
-        **{f"a task's {name}": str(getattr(made.tasks[0], name)) for name in made.default_args},
+        **{f"a task's {name}": str(getattr(task, name)) for name in made.default_args},
     }
 
 
@@ -174,6 +176,6 @@ def enum_members(adapter: Adapter, name: str) -> dict[str, str] | None:
     return None if enum is None else {name: str(member.value) for name, member in enum.__members__.items()}
 
 
-def render(adapter: Adapter, rendering: Rendering) -> Shape:
+def render(adapter: Adapter, plan: DagPlan) -> Shape:
     """What becomes of a dbt project in a DAG."""
-    return adapter.render(rendering)
+    return adapter.render(plan)

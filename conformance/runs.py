@@ -10,8 +10,8 @@ from pathlib import Path
 
 from pytest_cosmos_venv import DbtCall, Point, Sighting
 
-from .adapter import Task
 from .bench import Bench
+from .tasks import Task
 
 
 def ran(bench: Bench, task: Task, variables: Mapping[str, str] | None = None) -> DbtCall:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_cosmos_venv import Contender, RunTask
 
-from .adapter import Adapter, Outcome, Task, open_adapter
+from .adapter import Adapter, open_adapter
 from .places import enter
+from .tasks import Outcome, Task
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .adapter import TaskOfDag
 from .bench import Bench
+from .dags import TaskOfDag
 from .requirements import requirement
 
 if TYPE_CHECKING:
@@ -18,17 +18,18 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def manifest(cosmos_dbt_project: DbtProjects) -> Path:
-    """Of a project with one model."""
-    project = cosmos_dbt_project("harbor")
-    project.model("orders", "select 1 as id")
-    return project.manifest()
+def project(cosmos_dbt_project: DbtProjects) -> Path:
+    """One with a model and a manifest."""
+    made = cosmos_dbt_project("harbor")
+    made.model("orders", "select 1 as id")
+    made.manifest()
+    return made.path
 
 
 @requirement("API-005")
-@pytest.mark.parametrize("group", [None, "shop"], ids=["DbtDag", "DbtTaskGroup"])
-def test_dbt_runner_is_refused_in_virtualenv_mode(bench: Bench, manifest: Path, group: str | None) -> None:
-    plan = bench.dag_plan(manifest, group=group, execution={"invocation_mode": "dbt_runner"})
+@pytest.mark.parametrize("groups", [(), ("shop",)], ids=["DbtDag", "DbtTaskGroup"])
+def test_dbt_runner_is_refused_in_virtualenv_mode(bench: Bench, project: Path, groups: tuple[str, ...]) -> None:
+    plan = bench.dag_plan(project, groups=groups, execution={"invocation_mode": "dbt_runner"})
 
     error = bench.ask("error_of_dag", plan=plan)
 
@@ -40,14 +41,15 @@ def test_dbt_runner_is_refused_in_virtualenv_mode(bench: Bench, manifest: Path, 
 
 
 @requirement("API-007")
-@pytest.mark.parametrize("group", [None, "shop"], ids=["DbtDag", "DbtTaskGroup"])
+@pytest.mark.parametrize("groups", [(), ("shop",)], ids=["DbtDag", "DbtTaskGroup"])
 @pytest.mark.parametrize("place", ["operator_args", "execution"])
 def test_a_dag_in_virtualenv_mode_keeps_its_environment_where_it_is_told(
-    bench: Bench, manifest: Path, place: str, group: str | None
+    bench: Bench, project: Path, place: str, groups: tuple[str, ...]
 ) -> None:
-    plan = bench.dag_plan(manifest, group=group, **{place: {"virtualenv_dir": str(bench.virtualenv_dir)}})
+    kept: dict[str, Any] = {place: {"virtualenv_dir": str(bench.virtualenv_dir)}}
+    plan = bench.dag_plan(project, groups=groups, **kept)
 
-    outcome = bench.run(TaskOfDag(command="run", profile={}, arguments={}, plan=plan))
+    outcome = bench.run(TaskOfDag(command="run", plan=plan))
 
     assert outcome.succeeded, f"the model's task must succeed; seen: {outcome}"
     prefixes = [call.prefix for call in bench.calls("run")]
@@ -59,9 +61,9 @@ def test_a_dag_in_virtualenv_mode_keeps_its_environment_where_it_is_told(
 
 @requirement("API-008")
 @pytest.mark.parametrize("what", ["operator", "dag"])
-def test_building_makes_nothing(bench: Bench, manifest: Path, what: str) -> None:
+def test_building_makes_nothing(bench: Bench, project: Path, what: str) -> None:
     kept = {"virtualenv_dir": str(bench.virtualenv_dir)}
-    make = bench.kept_task() if what == "operator" else bench.dag_plan(manifest, operator_args=kept)
+    make = bench.kept_task() if what == "operator" else bench.dag_plan(project, operator_args=kept)
 
     traces = bench.ask("traces_of", make=make)
 
@@ -71,7 +73,7 @@ def test_building_makes_nothing(bench: Bench, manifest: Path, what: str) -> None
 
 
 @requirement("API-012")
-def test_ordinary_dag_parameters_reach_the_dag_and_its_tasks(bench: Bench, manifest: Path) -> None:
+def test_ordinary_dag_parameters_reach_the_dag_and_its_tasks(bench: Bench, project: Path) -> None:
     ordinary: Mapping[str, Any] = {
         "dag_id": "nightly",
         "schedule": "@daily",
@@ -80,7 +82,7 @@ def test_ordinary_dag_parameters_reach_the_dag_and_its_tasks(bench: Bench, manif
         "default_args": {"retries": 2, "owner": "harbor"},
     }
 
-    seen = bench.ask("dag_facts", plan=bench.dag_plan(manifest, dag=ordinary))
+    seen = bench.ask("dag_facts", plan=bench.dag_plan(project, dag=ordinary))
 
     required = bench.ask("dag_facts", dag=ordinary)
     assert seen == required, f"a DbtDag must take the parameters of a DAG as a DAG does: {required}; seen: {seen}"

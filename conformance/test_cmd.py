@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .adapter import OPERATOR_CLASSES, TaskOfDag
+from .adapter import OPERATOR_CLASSES
 from .bench import Bench
+from .dags import TaskOfDag
 from .requirements import requirement
 
 if TYPE_CHECKING:
@@ -112,9 +113,10 @@ def test_local_mode_runs_the_dbt_that_is_named(
     project = cosmos_dbt_project("harbor")
     project.model("orders", "select 1 as id")
     execution = {"execution_mode": "local", "dbt_executable_path": str(cosmos_fake_venv.dbt)}
-    plan = bench.dag_plan(project.manifest(), execution={**execution, "invocation_mode": "subprocess"})
+    project.manifest()
+    plan = bench.dag_plan(project.path, execution={**execution, "invocation_mode": "subprocess"})
 
-    outcome = bench.run(TaskOfDag(command="run", profile={}, arguments={}, plan=plan))
+    outcome = bench.run(TaskOfDag(command="run", plan=plan))
 
     assert outcome.succeeded, f"a task in local mode must succeed; seen: {outcome}"
     seen = [(call.command, call.argv[0]) for call in cosmos_fake_venv.calls if call.command != "--version"]

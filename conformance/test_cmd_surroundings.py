@@ -12,8 +12,8 @@ import yaml
 
 from pytest_cosmos_venv import DbtCall, DbtProjects
 
-from .adapter import TaskOfDag
 from .bench import Bench
+from .dags import TaskOfDag
 from .message_pack import packed
 from .requirements import requirement
 from .runs import dbt_running, ran
@@ -95,8 +95,9 @@ def profile_output(call: DbtCall) -> dict[str, str]:
 def test_a_parse_file_of_the_project_is_used(bench: Bench, cosmos_dbt_project: DbtProjects, place: str) -> None:
     project = cosmos_dbt_project("harbor")
     project.model("orders", "select 1 as id")
-    plan = bench.dag_plan(project.manifest())
-    rendered = TaskOfDag(command="run", profile={}, arguments={}, plan=plan)
+    project.manifest()
+    plan = bench.dag_plan(project.path)
+    rendered = TaskOfDag(command="run", plan=plan)
     task = rendered if place == "DbtDag" else bench.task(project_dir=str(project.path), profile=plan.profile)
     put_parse_file(project.path)
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from .adapter import Task
 from .harbor import MODELS, Harbor, harbor, tasks_of
 from .requirements import requirement
+from .tasks import Task
 
 __all__ = ["harbor"]
 

@@ -10,9 +10,10 @@ from contextlib import contextmanager
 
 from pytest_cosmos_venv import DbtCall, VenvLocks
 
-from .bench import Bench, HarnessError, RunningTasks
+from .bench import Bench
 from .processes import comes_true, environment_of_build, lives, watch_until_rest
 from .requirements import requirement
+from .running import HarnessError, RunningTasks
 
 POLITE = 10.0
 """Seconds for a dbt that obeys signals."""

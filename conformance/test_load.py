@@ -8,8 +8,9 @@ import pytest
 
 from pytest_cosmos_venv import FakeVenv
 
-from .adapter import Adapter, Shape
+from .adapter import Adapter
 from .bench import Bench
+from .dags import Shape
 from .harbor import MODELS, Harbor, harbor, tasks_of
 from .requirements import requirement
 

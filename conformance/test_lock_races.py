@@ -9,10 +9,11 @@ import pytest
 
 from pytest_cosmos_venv import Sdist, VenvLocks
 
-from .bench import Bench, RunningTasks
+from .bench import Bench
 from .gate import gate_before_writing
 from .processes import Installer, comes_true, installers_below, two_into_one, watch_until_rest
 from .requirements import requirement
+from .running import RunningTasks
 
 CONTENDERS = 8
 ROUNDS = {"quick": 25, "full": 200}

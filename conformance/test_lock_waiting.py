@@ -9,10 +9,11 @@ import pytest
 
 from pytest_cosmos_venv import Sdist, VenvLock, VenvLocks
 
-from .bench import Bench, RunningTasks
+from .bench import Bench
 from .gate import reader_of
 from .processes import comes_true, watch_until_rest
 from .requirements import requirement
+from .running import RunningTasks
 
 TRIES = 3
 AT_MOST_AFTER = 30.0

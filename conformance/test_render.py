@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from .adapter import OPERATOR_CLASSES, Shape
+from .adapter import OPERATOR_CLASSES
 from .bench import Bench
+from .dags import AFTER, BEFORE, Shape
 from .harbor import MODELS, PARENTS, Harbor, comes_before, harbor, tasks_of
-from .rendering import AFTER, BEFORE
 from .requirements import requirement
 
 __all__ = ["harbor"]
@@ -143,14 +143,10 @@ def require_recorded(bench: Bench, name: str) -> None:
     __tracebackhide__ = True
     case = recorded(name)
     seen = bench.render(
-        bench.rendering(
-            project=_project(bench.folder / FOLDER),
-            profile={
-                "profile_name": "harbor",
-                "target_name": "dev",
-                "profiles_yml_filepath": str(bench.folder / FOLDER / "profiles.yml"),
-            },
-            render={"load_method": "dbt_manifest", **case["render"]},
+        bench.dag_plan(
+            _project(bench.folder / FOLDER),
+            profile={"profile_name": "harbor"},
+            render={"test_behavior": "after_each", **case["render"]},
             groups=(case["group"],) if "group" in case else (),
         )
     )
@@ -178,11 +174,12 @@ def _holds_tasks(group: str, tasks: Mapping[str, str]) -> bool:
     return any(name.rpartition(".")[0] == group for name in tasks)
 
 
-def _project(folder: Path) -> dict[str, str]:
+def _project(folder: Path) -> Path:
     """What an implementation looks for of the project that was recorded."""
-    (folder / "models").mkdir(parents=True)
+    for name in ("models", "target"):
+        (folder / name).mkdir(parents=True)
     (folder / "dbt_project.yml").write_text("name: harbor_ops\nversion: '1.0'\nprofile: harbor\n", encoding="utf-8")
     outputs = ", ".join(f"{target}: {{type: duckdb, path: {target}.duckdb}}" for target in ("dev", "prod"))
     (folder / "profiles.yml").write_text(f"harbor: {{target: dev, outputs: {{{outputs}}}}}\n", encoding="utf-8")
-    shutil.copy(DATA / "manifest.json", folder / "manifest.json")
-    return {"dbt_project_path": str(folder), "manifest_path": str(folder / "manifest.json")}
+    shutil.copy(DATA / "manifest.json", folder / "target/manifest.json")
+    return folder

@@ -14,10 +14,10 @@ import pytest
 
 from pytest_cosmos_venv import PackageIndex
 
-from .adapter import Task
 from .bench import Bench
 from .requirements import requirement
 from .secrets_on_disk import directories, files_with, places, readable_by_others
+from .tasks import Task
 
 CONNECTION = "AIRFLOW_CONN_WAREHOUSE"
 
