@@ -84,6 +84,9 @@ class Adapter:
         """What a process imports before tasks are forked from it: no threads, no connections may come of it."""
         return [self.import_root, f"{self.import_root}.operators.virtualenv", f"{self.import_root}.config"]
 
+    def begin(self) -> None:
+        """Called first in each process in which the implementation is to do something: for what it needs there."""
+
     def operators(self) -> ModuleType:
         """The module with the ten operators. Imports the implementation into this process."""
         return import_module(f"{self.import_root}.operators.virtualenv")

@@ -32,7 +32,9 @@ def work(contender: Contender, adapter: str, tasks: Sequence[Task], variables: M
     """
     os.environ.update(variables)
     mine = list(itertools.islice(tasks, contender.index, None, contender.count))
-    outcomes = [open_adapter(adapter).perform(task) for task in mine]
+    opened = open_adapter(adapter)
+    opened.begin()
+    outcomes = [opened.perform(task) for task in mine]
     return next((outcome for outcome in outcomes if not outcome.succeeded), outcomes[-1])
 
 
@@ -43,7 +45,9 @@ def ask(_: Contender, adapter: str, question: str, arguments: Mapping[str, Any])
     """
     from . import questions
 
-    return getattr(questions, question)(open_adapter(adapter), **arguments)
+    opened = open_adapter(adapter)
+    opened.begin()
+    return getattr(questions, question)(opened, **arguments)
 
 
 def run_operator(adapter: Adapter, task: Task) -> Outcome:

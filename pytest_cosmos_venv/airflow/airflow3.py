@@ -64,6 +64,10 @@ class Airflow3:
             if tee in processors:
                 processors.remove(tee)
 
+    def context_alone(self, task: Any, run_id: str) -> dict[str, Any]:  # noqa: ARG002 - the interface is for both
+        """Only the task runner has task instances."""
+        return {"run_id": run_id}
+
     def xcoms(self, dag_id: str, run_id: str) -> Sequence[tuple[TaskKey, str, Any]]:
         from airflow.models.xcom import XComModel
         from airflow.sdk.execution_time.xcom import XCom

@@ -148,7 +148,7 @@ def _surroundings(dag: Any, run_id: str | None) -> Iterator[None]:
 
 
 @contextmanager
-def _variables_kept() -> Iterator[None]:
+def variables_kept() -> Iterator[None]:
     """What a task puts into its environment ends with its process; this one goes on.
 
     ``AIRFLOW_CTX_*``, and the password that Cosmos hands to dbt, which the next test must not find there.
@@ -190,7 +190,7 @@ def _watching(dag: Any, airflow: Airflow) -> Iterator[dict[TaskKey, _Try]]:
         log, began = TaskLog(), real_time.monotonic()
         seen.error, seen.count = None, seen.count + 1
         try:
-            with _variables_kept(), listening(log), airflow.events_into(log.take_event):
+            with variables_kept(), listening(log), airflow.events_into(log.take_event):
                 returned = run_one(*arguments, ti=ti, **options)
             seen.error = airflow.error_of(returned) or log.logged_exception
         except BaseException as error:

@@ -78,7 +78,7 @@ class DagFile:
     def _render(self) -> dict[str, Any]:
         setup = self.setup
         load = "dbt_manifest" if setup.load == "manifest" else "dbt_ls"
-        given: dict[str, Any] = {"load_method": self._member("LoadMode", load, "load")}
+        given: dict[str, Any] = {"load_method": self._member("LoadMode", load, "load"), **self.dbt.render}
         if setup.load == "dbt_ls" and self.dbt.executable is not None:
             given["dbt_executable_path"] = str(self.dbt.executable)
             given["invocation_mode"] = self._member("InvocationMode", "subprocess", "invocation_mode")

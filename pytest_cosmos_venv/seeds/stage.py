@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def seed_scenarios(
-    implementation: Implementation, folder: Path, *, wheelhouse: Callable[[], Wheelhouse]
+    implementation: Implementation, folder: Path, *, wheelhouse: Callable[[], Wheelhouse], under_airflow: bool = True
 ) -> Iterator[SeedScenarios]:
     """``cosmos_seed_scenario`` without a test around it, such as in a contender of a race.
 
@@ -27,7 +27,10 @@ def seed_scenarios(
 
     :param folder: an empty one for projects and environments.
     :param wheelhouse: asked for one by a scenario that installs a real environment.
+    :param under_airflow: False: tasks are executed with nothing of Airflow around them, in a tenth of the time; then
+        there are no assets.
     """
+    from pytest_cosmos_venv.airflow.alone import run_alone
     from pytest_cosmos_venv.airflow.running import run_dag
     from pytest_cosmos_venv.airflow.variables import Variables, VariableStore
     from pytest_cosmos_venv.airflow.versions import this_airflow
@@ -42,7 +45,8 @@ def seed_scenarios(
         variables=Variables(store),
         fake_venv=lambda place: fake_venv(place, venvs),
         wheelhouse=wheelhouse,
-        run_dag=run_dag,
+        run_dag=run_dag if under_airflow else run_alone,
+        under_airflow=under_airflow,
     )
     with (
         ExitStack() as to_close,

@@ -10,8 +10,8 @@ from pytest_cosmos_venv.seeds.sentences import BEST_EFFORT, SCOPED, SHA256, VARI
 if TYPE_CHECKING:
     from pytest_cosmos_venv.seeds.scenario import SeedScenario
 
-BROKEN_TEXTS = ("", "junk", "x" * 5000)
-BROKEN_JSON = ("null", "[]", "17", '{"checksum": null}', '{"algorithm": "sha256"}')
+BROKEN_TEXTS = ("", "junk")
+BROKEN_JSON = ("null", "[]", '{"checksum": null}', '{"algorithm": "sha256"}')
 
 _CHAPTER = Chapter(behavior="when_seed_changes", model=None)
 STORIES = _CHAPTER.stories
@@ -95,7 +95,6 @@ def two_dags_remember_apart(harbor: SeedScenario) -> None:
     harbor.run("port").must("ran")
     harbor.edit()
     harbor.run("harbor").must("ran")
-    harbor.run("harbor").must("skipped")
     harbor.run("port").must("ran")
 
 
@@ -103,8 +102,6 @@ def two_dags_remember_apart(harbor: SeedScenario) -> None:
 def two_groups_of_a_dag_remember_apart(harbor: SeedScenario) -> None:
     harbor.run().must("ran", place="port/north").must("ran", place="port/south")
     harbor.run().must("skipped", place="port/north").must("skipped", place="port/south")
-    harbor.edit()
-    harbor.run().must("ran", place="port/north").must("ran", place="port/south")
 
 
 def _two_that_remember_apart(harbor: SeedScenario) -> None:

@@ -52,8 +52,6 @@ def render_only_leaves_an_empty_operator(harbor: SeedScenario) -> None:
     after = harbor.build().must("empty")
     harbor.require(after.edges == before.edges, "the edges are those of always", f"{set(after.edges ^ before.edges)}")
     harbor.run().must("empty").must_call("run")
-    harbor.edit()
-    harbor.run().must("empty")
 
 
 @_CHAPTER.story(RENDER_ONLY, behavior="render_only", places=("port/north",), load="dbt_ls", model=None)

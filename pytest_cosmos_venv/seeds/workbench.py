@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from pytest_cosmos_venv.implementation import Implementation
 
 ADAPTER = "duckdb"
+_ALONE = {"should_store_compiled_sql": False}
+_MUTE = {"emit_datasets": False}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,12 +26,14 @@ class Dbt:
     :param scripted: its script and its record.
     :param executable: for modes that run one that is there.
     :param execution: arguments of ``ExecutionConfig`` that it takes beside the mode.
+    :param render: likewise of ``RenderConfig``.
     :param operator_args: of each task.
     """
 
     scripted: ScriptedDbt
     executable: Path | None = None
     execution: Mapping[str, Any] = field(default_factory=dict)
+    render: Mapping[str, Any] = field(default_factory=dict)
     operator_args: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -41,6 +45,7 @@ class Workbench:
     :param fake_venv: makes a fake environment in a folder.
     :param wheelhouse: builds the wheelhouse, or gives the one that is there.
     :param run_dag: runs a DAG to its end.
+    :param under_airflow: whether tasks find Airflow around them, to tell it of assets and of rendered fields.
     """
 
     folder: Path
@@ -49,9 +54,14 @@ class Workbench:
     fake_venv: Callable[[Path], FakeVenv]
     wheelhouse: Callable[[], Wheelhouse]
     run_dag: Callable[[Any], Any]
+    under_airflow: bool = True
 
     def dbt(self, execution_mode: str, folder: Path) -> Dbt:
         """The dbt of this mode; ``folder`` exists."""
+        dbt = self._dbt(execution_mode, folder)
+        return dbt if self.under_airflow else replace(dbt, operator_args={**dbt.operator_args, **_ALONE}, render=_MUTE)
+
+    def _dbt(self, execution_mode: str, folder: Path) -> Dbt:
         if execution_mode.lower() == "local":
             fake = self.fake_venv(folder / "venv")
             return Dbt(scripted=fake, executable=fake.dbt)

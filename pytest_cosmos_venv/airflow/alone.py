@@ -1,0 +1,58 @@
+"""How is a DAG run with nothing of Airflow around its tasks? Each is executed in this process, after those before it.
+
+This costs a tenth of ``dag.test()``. What Airflow itself makes of a task is not to be had: rendered templates, XComs,
+assets, retries. Of its states there are those that follow from how the tasks end, as with the rule ``all_success``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from typing import Any
+
+from pytest_cosmos_venv import real_time
+from pytest_cosmos_venv.airflow.outcomes import DagOutcome, TaskOutcome, TasksById
+from pytest_cosmos_venv.airflow.running import variables_kept
+from pytest_cosmos_venv.airflow.task_log import TaskLog, listening
+from pytest_cosmos_venv.airflow.versions import this_airflow
+
+_NUMBERS = itertools.count(1)
+
+
+def run_alone(dag: Any) -> DagOutcome:
+    """Execute its tasks one after the other."""
+    began, run_id = real_time.monotonic(), f"alone-{next(_NUMBERS)}"
+    tasks = TasksById()
+    for task in dag.topological_sort():
+        before = {tasks[task_id].state for task_id in task.upstream_task_ids} - {"success"}
+        if before:
+            state = "skipped" if before == {"skipped"} else "upstream_failed"
+            tasks[task.task_id] = TaskOutcome(task_id=task.task_id, state=state)
+        else:
+            tasks[task.task_id] = _execute(task, run_id)
+    state = "success" if all(each.state in ("success", "skipped") for each in tasks.values()) else "failed"
+    duration = real_time.monotonic() - began
+    return DagOutcome(
+        dag_id=dag.dag_id, run_id=run_id, logical_date=None, state=state, tasks=tasks, duration=duration
+    )
+
+
+def _execute(task: Any, run_id: str) -> TaskOutcome:
+    airflow, log, began = this_airflow(), TaskLog(), real_time.monotonic()
+    error: BaseException | None = None
+    with variables_kept(), listening(log), airflow.events_into(log.take_event):
+        names = {"DAG_ID": task.dag_id, "TASK_ID": task.task_id, "DAG_RUN_ID": run_id}
+        os.environ.update({f"AIRFLOW_CTX_{name}": value for name, value in names.items()})
+        try:
+            task.execute(airflow.context_alone(task, run_id))
+        except Exception as raised:  # noqa: BLE001 - whatever a task raises is what came of it
+            error = raised
+    is_skipped = error is not None and type(error).__name__ == "AirflowSkipException"
+    return TaskOutcome(
+        task_id=task.task_id,
+        state="success" if error is None else "skipped" if is_skipped else "failed",
+        exception=None if is_skipped else error,
+        log=f"{log.text}{'' if error is None else f'{type(error).__name__}: {error}'}",
+        tries=1,
+        duration=real_time.monotonic() - began,
+    )
