@@ -165,6 +165,7 @@ def _leave_behind(config: pytest.Config, found: list[Judgement], *, exit_code: i
         written = report(
             found,
             implementation=implementation.import_root,
+            named=adapter_of(config).named,
             version=implementation.version,
             airflow=_airflow_version(),
             options={name: config.getoption(f"cosmos_{name}") for name in _TOLD},
@@ -211,7 +212,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         )
         return
     found = judgements(config)
-    print_judgements(terminalreporter, found, implementation=config.stash[IMPLEMENTATION].import_root)
+    print_judgements(terminalreporter, found, implementation=adapter_of(config).named)
     if any(each.verdict is Verdict.HARNESS_ERROR for each in found):
         terminalreporter.section("conformance: incomplete", red=True)
         terminalreporter.line(f"The suite itself failed: no verdict (exit code {SuiteExit.INCOMPLETE:d}).")

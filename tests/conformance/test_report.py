@@ -42,6 +42,7 @@ def reported(*judgements: Judgement, name: str = "cosmos_venv", is_complete: boo
     return report(
         judgements,
         implementation=name,
+        named=name,
         version="1.2",
         airflow="3.3.2",
         options={"level": "must"},
