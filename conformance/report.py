@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import platform
 import re
-import shutil
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -35,6 +34,7 @@ def report(
     named: str,
     version: str,
     airflow: str,
+    installer: str,
     options: Mapping[str, object],
     started: datetime,
     is_complete: bool,
@@ -57,7 +57,7 @@ def report(
             "airflow": airflow,
             "python": platform.python_version(),
             "platform": f"{platform.system()} {platform.machine()}",
-            "installer": "uv" if shutil.which("uv") else "pip",
+            "installer": installer,
             "pytest": metadata.version("pytest"),
         },
         "options": dict(options),
