@@ -34,8 +34,15 @@ def work(contender: Contender, adapter: str, tasks: Sequence[Task], variables: M
     mine = list(itertools.islice(tasks, contender.index, None, contender.count))
     opened = open_adapter(adapter)
     opened.begin()
-    outcomes = [opened.perform(task) for task in mine]
+    outcomes = [_performed(opened, task) for task in mine]
     return next((outcome for outcome in outcomes if not outcome.succeeded), outcomes[-1])
+
+
+def _performed(adapter: Adapter, task: Task) -> Outcome:
+    outcome: object = adapter.perform(task)
+    if not isinstance(outcome, Outcome):
+        raise TypeError(f"{type(adapter).__name__}.perform must return an Outcome, not {type(outcome).__name__}.")
+    return outcome
 
 
 def ask(_: Contender, adapter: str, question: str, arguments: Mapping[str, Any]) -> Any:

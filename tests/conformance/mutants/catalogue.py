@@ -3,3 +3,4 @@
 from __future__ import annotations
 
 from . import api  # noqa: F401 - each module registers its own
+from . import seed, seed_changes, seed_memory  # noqa: F401

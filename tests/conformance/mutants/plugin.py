@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from pytest_cosmos_venv.conformance.gathering import REQUIREMENT
-from pytest_cosmos_venv.conformance.requirements import MARK, read_specification
+from pytest_cosmos_venv.conformance.requirements import MARK, Requirement, read_specification
 
 from . import catalogue  # noqa: F401 - registers them
 from .mutant import MUTANTS, Mutant
@@ -97,12 +98,20 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         Path(file).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
+def following_from(root: str, specification: Mapping[str, Requirement]) -> set[str]:
+    """Ids of the requirements that depend on one, or on those that do."""
+    found: set[str] = {root}
+    while more := {name for name, one in specification.items() if found.intersection(one.depends_on)} - found:
+        found |= more
+    return found - {root}
+
+
 def _lines(config: pytest.Config) -> list[str]:
     specification = read_specification()
     lines = []
     for cls in chosen():
         failed = config.stash[_FOUND][cls.__name__]["failed"]
-        following = {unique for unique, one in specification.items() if cls.kills in one.depends_on}
+        following = following_from(cls.kills, specification)
         others = failed - following - {cls.kills}
         story = " ".join((cls.__doc__ or "").split())
         verdict = (

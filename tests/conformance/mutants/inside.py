@@ -1,0 +1,23 @@
+"""How is a fault put into cosmos_venv itself? A function or class is replaced, in a process that ends with its test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+
+def part(module: str = "") -> Any:
+    """A module of cosmos_venv; imported here, since a mutant is known to processes that must not import Airflow."""
+    return import_module(f"cosmos_venv.{module}" if module else "cosmos_venv")
+
+
+def instead_of(module: str, name: str, faulty: Callable[..., Any]) -> None:
+    """Replace a function or class. For ``Adapter.begin``.
+
+    :param module: below cosmos_venv, in which the name is looked up by those who use it.
+    :param faulty: called with the sound one before all arguments.
+    """
+    home = part(module)
+    setattr(home, name, partial(faulty, getattr(home, name)))

@@ -1,0 +1,146 @@
+"""Faults in what is remembered of a seed: where, as what, for whom, and what happens if it is lost."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from .inside import instead_of, part
+from .mutant import Mutant
+from .seeding import ConfiguresOtherwise, ReadsOtherwise, ScopesOtherwise
+
+
+class TakesAFasterHash(ReadsOtherwise):
+    """Takes BLAKE2, whose digests look the same."""
+
+    kills = "SEED-008"
+
+    def read(self, sound: Callable[..., Any], path: Path, **options: Any) -> Any:
+        digest = hashlib.blake2s()
+        with path.open("rb") as file:
+            while piece := file.read(2**20):
+                digest.update(piece)
+        return replace(sound(path, **options), checksum=digest.hexdigest())
+
+
+class RemembersInAFile(Mutant):
+    """Keeps what it remembers beside its caches, where workers find it faster than a Variable."""
+
+    kills = "SEED-009"
+
+    def begin(self) -> None:
+        kept: dict[str, Any] = {}
+        memory = part("operators.seed_memory")
+
+        def remember(_: Any, scope: Any, checksum: str, *__: Any) -> None:
+            kept[scope.key] = memory.Remembered(checksum=checksum)
+
+        instead_of("operators.seeds", "recall", lambda _, scope, __: kept.get(scope.key))
+        instead_of("operators.seeds", "remember", remember)
+        instead_of("operators.seeds", "forget", lambda _, scope, __: kept.pop(scope.key, None) is not None)
+
+
+class RemembersForTheProject(ScopesOtherwise):
+    """Remembers what a DbtDag has loaded for the project: it has one DAG, mostly."""
+
+    kills = "SEED-010"
+
+    def scope(self, sound: Any) -> Any:
+        return replace(sound, dag_id="") if sound.group_id is None else sound
+
+
+class RemembersForTheDag(ScopesOtherwise):
+    """Remembers for the DAG what one of its groups has loaded."""
+
+    kills = "SEED-011"
+
+    def scope(self, sound: Any) -> Any:
+        return replace(sound, group_id=None)
+
+
+class RemembersOneSeed(ScopesOtherwise):
+    """Has one Variable for the seeds of a project."""
+
+    kills = "SEED-012"
+
+    def scope(self, sound: Any) -> Any:
+        return replace(sound, seed="seeds")
+
+
+class JoinsIds(ScopesOtherwise):
+    """Joins the ids of DAG and groups by two underscores."""
+
+    kills = "SEED-029"
+
+    def scope(self, sound: Any) -> Any:
+        joined = "__".join([sound.dag_id, *(sound.group_id or "").split(".")]).rstrip("_")
+        return replace(sound, dag_id=joined, group_id=None)
+
+
+class LetsNoReadFail(Mutant):
+    """Asks Airflow's supervisor itself, and lets its error pass: then something is wrong, and the task had better fail."""
+
+    kills = "SEED-014"
+
+    def begin(self) -> None:
+        execution: Any = import_module("airflow.sdk.execution_time.task_runner")
+        question: Any = import_module("airflow.sdk.execution_time.comms").GetVariable
+
+        def recall(_: Any, scope: Any, __: Any) -> Any:
+            answer = execution.SUPERVISOR_COMMS.send(question(key=scope.key))
+            return part("operators.seed_memory").decoded(getattr(answer, "value", None))
+
+        instead_of("operators.seeds", "recall", recall)
+
+
+class FailsWhenItCannotRemember(Mutant):
+    """Writes the Variable as any other, and lets the error pass."""
+
+    kills = "SEED-015"
+
+    def begin(self) -> None:
+        memory = part("operators.seed_memory")
+
+        def remember(_: Any, scope: Any, checksum: str, *__: Any) -> None:
+            value = memory.encoded(scope, memory.Remembered(checksum=checksum))
+            part("compat").set_variable(scope.key, value, "")
+
+        instead_of("operators.seeds", "remember", remember)
+
+
+class TrustsWhatItReads(Mutant):
+    """Reads the Variable as the JSON that it has written itself."""
+
+    kills = "SEED-016"
+
+    def begin(self) -> None:
+        memory = part("operators.seed_memory")
+
+        def recall(_: Any, scope: Any, __: Any) -> Any:
+            text = part("compat").variable(scope.key)
+            return None if text is None else memory.Remembered(checksum=json.loads(text)["checksum"])
+
+        instead_of("operators.seeds", "recall", recall)
+
+
+class RemembersByTheWayItWasLoaded(ScopesOtherwise, ConfiguresOtherwise):
+    """Has another key for a seed of dbt ls than for one of a manifest."""
+
+    kills = "SEED-023"
+    _load = ""
+
+    def begin(self) -> None:
+        ScopesOtherwise.begin(self)
+        ConfiguresOtherwise.begin(self)
+
+    def change_config(self, name: str, given: dict[str, Any]) -> dict[str, Any]:
+        self._load = str(given.get("load_method", self._load))
+        return given
+
+    def scope(self, sound: Any) -> Any:
+        return replace(sound, seed=f"{self._load}.{sound.seed}")

@@ -1,0 +1,125 @@
+"""What does a fault of seeds need? The moment in which a task decides whether dbt loads its seed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .inside import instead_of, part
+from .mutant import Mutant
+
+WHEN_CHANGED = "when_seed_changes"
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A task that is about to load its seed, or not.
+
+    :param sound: what cosmos_venv does now.
+    :param run: runs dbt.
+    """
+
+    sound: Callable[..., Any]
+    operator: Any
+    command: Sequence[str]
+    env: Mapping[str, str]
+    context: Mapping[str, Any]
+    run: Callable[[], Any]
+
+    @property
+    def file(self) -> Path:
+        return Path(self.operator.project_dir, self.context["dbt_node_config"]["original_file_path"])
+
+    @property
+    def checksum(self) -> str:
+        return hashlib.sha256(self.file.read_bytes()).hexdigest()
+
+    @property
+    def is_full_refresh(self) -> bool:
+        return "--full-refresh" in self.command
+
+    @property
+    def is_known(self) -> bool:
+        """Whether what is in the file is what was loaded last."""
+        seen = part("operators.seed_memory").recall(self.scope, self.operator.log.warning)
+        return seen is not None and seen.checksum == self.checksum
+
+    def do(self, run: Callable[[], Any] | None = None) -> Any:
+        """What cosmos_venv does."""
+        return self.sound(self.operator, self.command, self.env, self.context, run or self.run)
+
+    def skip(self) -> Any:
+        """Succeed without dbt."""
+        return part("dbt.process").FullOutputSubprocessResult(0, "", [])
+
+    def remember(self) -> None:
+        """Say that what is in the file now was loaded."""
+        if self.file.is_file():
+            part("operators.seed_memory").remember(self.scope, self.checksum, None, self.operator.log.warning)
+
+    @property
+    def scope(self) -> Any:
+        """For whom it is remembered."""
+        seed = self.context["dbt_node_config"]["unique_id"]
+        return part("operators.seed_memory").Scope.of(self.operator, self.context, seed)
+
+
+class DecidesOtherwise(Mutant):
+    """Does something else in that moment."""
+
+    def begin(self) -> None:
+        instead_of("operators.seeds", "run_if_changed", lambda sound, *given: self.load(Turn(sound, *given)))
+
+    def load(self, turn: Turn) -> Any:
+        """What the task does."""
+        raise NotImplementedError
+
+
+class ReadsOtherwise(Mutant):
+    """Finds something else in the file of a seed."""
+
+    def begin(self) -> None:
+        instead_of("operators.seeds", "read_content", self.read)
+
+    def read(self, sound: Callable[..., Any], path: Path, **options: Any) -> Any:
+        """What is in the file.
+
+        :raises OSError: it cannot be read.
+        """
+        raise NotImplementedError
+
+
+class ScopesOtherwise(Mutant):
+    """Remembers a seed for somebody else."""
+
+    def begin(self) -> None:
+        scope = part("operators.seed_memory").Scope
+        sound = scope.of
+        scope.of = lambda *given: self.scope(sound(*given))
+
+    def scope(self, sound: Any) -> Any:
+        """For whom it is remembered."""
+        raise NotImplementedError
+
+
+class ConfiguresOtherwise(Mutant):
+    """Takes what a DAG file says for something else."""
+
+    def begin(self) -> None:
+        for name in ("RenderConfig", "ExecutionConfig"):
+            instead_of("", name, lambda sound, name=name, **given: sound(**self.change_config(name, given)))
+
+    def change_config(self, name: str, given: dict[str, Any]) -> dict[str, Any]:
+        """The arguments of a configuration.
+
+        :param name: of its class.
+        """
+        raise NotImplementedError
+
+
+def behavior_of(given: Mapping[str, Any]) -> str:
+    """The ``SeedRenderingBehavior`` among the arguments of a configuration, as text; empty where there is none."""
+    return str(getattr(given.get("seed_rendering_behavior"), "value", ""))
