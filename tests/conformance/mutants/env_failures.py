@@ -1,0 +1,73 @@
+"""Faults in what becomes of an environment that cannot be made, or whose maker dies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pytest_cosmos_venv.conformance.adapter import Task
+
+from .doing import DoesOtherwise
+from .inside import instead_of
+from .mutant import Mutant
+
+
+class HasRequirementsOfItsOwn(Mutant):
+    """Installs dbt-duckdb where nothing is said, so that the first steps are easy."""
+
+    kills = "ENV-009"
+
+    def change(self, task: Task) -> Task:
+        return task if task.arguments["py_requirements"] else task.with_arguments(py_requirements=["dbt-duckdb"])
+
+
+class TellsTheFirstLine(DoesOtherwise):
+    """Keeps errors short: what the installer has said is in the log."""
+
+    kills = "ENV-010"
+
+    def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:  # noqa: ARG002
+        try:
+            return sound(*args, **kwargs)
+        except Exception as error:
+            raise type(error)(str(error).partition("\n")[0]) from None
+
+
+class PublishesBeforeItInstalls(Mutant):
+    """Sets the link to a new environment when it begins to make it."""
+
+    kills = "ENV-011"
+
+    def begin(self) -> None:
+        instead_of("environments.publisher", "build_environment", self._build)
+
+    def _build(self, sound: Callable[..., Any], spec: Any, directory: Path, *args: Any, **options: Any) -> Any:
+        link = directory.parents[1] / spec.digest
+        if not link.is_symlink():
+            link.symlink_to(directory.relative_to(link.parent))
+        return sound(spec, directory, *args, **options)
+
+
+class NamesNoDirectory(DoesOtherwise):
+    """Leaves paths out of its errors, since they differ from worker to worker."""
+
+    kills = "ENV-016"
+
+    def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        try:
+            return sound(*args, **kwargs)
+        except Exception as error:
+            raise type(error)(str(error).replace(str(operator.virtualenv_dir), "virtualenv_dir")) from None
+
+
+class NotesItsUse(DoesOtherwise):
+    """Writes down when virtualenv_dir was used last, before it looks what is there."""
+
+    kills = "ENV-024"
+
+    def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if operator.kept_directory is not None:
+            operator.kept_directory.mkdir(parents=True, exist_ok=True)
+            (operator.kept_directory / "last-used").touch()
+        return sound(*args, **kwargs)
