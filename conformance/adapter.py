@@ -167,6 +167,15 @@ class CosmosVenvAdapter(Adapter):
     absent: ClassVar[frozenset[str]] = frozenset({"watcher", "airflow_async"})
     beyond: ClassVar[frozenset[str]] = frozenset()
 
+    def modules(self) -> Sequence[str]:
+        """Also what a task or a DAG imports when it comes to it: a third of the time that either takes."""
+        later = (
+            *("dag", "project.load", "project.manifest", "rendering.plan", "rendering.assembly", "rendered"),
+            *("rendering.converters", "environments.publisher", "environments.temporary", "managed.ready"),
+            *("managed.kept", "dbt.check", "dbt.runner", "operators.lineage", "operators.seeds"),
+        )
+        return [*super().modules(), *(f"{self.import_root}.{name}" for name in later), "packaging.requirements"]
+
     def foreign_host_record(self, virtualenv_dir: Path) -> bool:
         """Its note beside the lock file says on which host the owner is."""
         pid = 2**22 - 1  # the highest that Linux gives out; it is not looked up here

@@ -29,7 +29,7 @@ def enter(kind: str, path: str) -> None:
         _mount(path, path, "", _BIND)
         _mount(path, path, "", _BIND | _REMOUNT | _READ_ONLY)
     elif kind == "full":
-        _mount("tmpfs", path, "tmpfs", 0, f"size={_A_PAGE},nr_inodes=1000")
+        _mount("tmpfs", path, "tmpfs", 0, f"size={_A_PAGE},nr_inodes=1000,mode=755")
         Path(path, "ballast").write_bytes(bytes(_A_PAGE))
     else:
         raise PlaceError(f"There is no place {kind!r}: give read-only or full.")

@@ -1,4 +1,4 @@
-"""What has a process imported from which tasks are forked? The parts of Airflow that each run would build again.
+"""What has a process imported from which tasks are forked? Parts of Airflow, and of this, that each would build again.
 
 A task under Airflow 3 spends five seconds of CPU on building Airflow's API before it begins; here they are spent once.
 Nothing is started and nothing connected. What a version of Airflow does not have is left to the runs themselves.
@@ -16,8 +16,20 @@ _MODULES = (
     "airflow.dag_processing.bundles.manager",
     "airflow.models.dagrun",
     "airflow.providers.standard.operators.empty",
+    "airflow.sdk.definitions.connection",
+    "airflow.sdk.execution_time.cache",
     "airflow.sdk.execution_time.task_runner",
+    "airflow.sdk.observability.stats",
     "airflow.serialization.serialized_objects",
+    "pytest_cosmos_venv.airflow.alone",
+    "pytest_cosmos_venv.airflow.variables",
+    "pytest_cosmos_venv.environments.fake_venv",
+    "pytest_cosmos_venv.projects.manifest",
+    "pytest_cosmos_venv.seeds.ready_made",
+    "pytest_cosmos_venv.seeds.stage",
+    "pytest_cosmos_venv.seeds.workbench",
+    f"{__package__}.questions",
+    f"{__package__}.seed_stories",
 )
 
 
