@@ -45,7 +45,8 @@ class Airflow2:
         """Here every task knows its task instance."""
         from airflow.models import TaskInstance
 
-        made: Any = TaskInstance(task, run_id=run_id)
+        instance: Any = TaskInstance
+        made = instance(task, run_id=run_id)
         return {"run_id": run_id, "task_instance": made, "ti": made}
 
     def xcoms(self, dag_id: str, run_id: str) -> Sequence[tuple[TaskKey, str, Any]]:

@@ -32,9 +32,7 @@ def run_alone(dag: Any) -> DagOutcome:
             tasks[task.task_id] = _execute(task, run_id)
     state = "success" if all(each.state in ("success", "skipped") for each in tasks.values()) else "failed"
     duration = real_time.monotonic() - began
-    return DagOutcome(
-        dag_id=dag.dag_id, run_id=run_id, logical_date=None, state=state, tasks=tasks, duration=duration
-    )
+    return DagOutcome(dag_id=dag.dag_id, run_id=run_id, logical_date=None, state=state, tasks=tasks, duration=duration)
 
 
 def _execute(task: Any, run_id: str) -> TaskOutcome:

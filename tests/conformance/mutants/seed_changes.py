@@ -174,7 +174,12 @@ class HashesWhenDbtIsDone(DecidesOtherwise):
 
     def load(self, turn: Turn) -> Any:
         ran: list[Any] = []
-        result = turn.do(lambda: ran.append(turn.run()) or ran[-1])
+
+        def run() -> Any:
+            ran.append(turn.run())
+            return ran[-1]
+
+        result = turn.do(run)
         if ran and not turn.is_full_refresh:
             turn.remember()
         return result

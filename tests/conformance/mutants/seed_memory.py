@@ -83,7 +83,7 @@ class JoinsIds(ScopesOtherwise):
 
 
 class LetsNoReadFail(Mutant):
-    """Asks Airflow's supervisor itself, and lets its error pass: then something is wrong, and the task had better fail."""
+    """Asks Airflow's supervisor itself, and lets its error pass."""
 
     kills = "SEED-014"
 
@@ -138,7 +138,7 @@ class RemembersByTheWayItWasLoaded(ScopesOtherwise, ConfiguresOtherwise):
         ScopesOtherwise.begin(self)
         ConfiguresOtherwise.begin(self)
 
-    def change_config(self, name: str, given: dict[str, Any]) -> dict[str, Any]:
+    def change_config(self, name: str, given: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
         self._load = str(given.get("load_method", self._load))
         return given
 
