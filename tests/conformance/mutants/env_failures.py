@@ -30,7 +30,7 @@ class TellsTheFirstLine(DoesOtherwise):
     def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:  # noqa: ARG002
         try:
             return sound(*args, **kwargs)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is
             raise type(error)(str(error).partition("\n")[0]) from None
 
 
@@ -57,7 +57,7 @@ class NamesNoDirectory(DoesOtherwise):
     def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         try:
             return sound(*args, **kwargs)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is
             raise type(error)(str(error).replace(str(operator.virtualenv_dir), "virtualenv_dir")) from None
 
 
