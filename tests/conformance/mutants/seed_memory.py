@@ -12,7 +12,7 @@ from typing import Any
 
 from .inside import instead_of, part
 from .mutant import Mutant
-from .seeding import ConfiguresOtherwise, ReadsOtherwise, ScopesOtherwise
+from .seeding import ConfiguresOtherwise, DecidesOtherwise, ReadsOtherwise, ScopesOtherwise, Turn
 
 
 class TakesAFasterHash(ReadsOtherwise):
@@ -28,21 +28,27 @@ class TakesAFasterHash(ReadsOtherwise):
         return replace(sound(path, **options), checksum=digest.hexdigest())
 
 
-class RemembersInAFile(Mutant):
-    """Keeps what it remembers beside its caches, where workers find it faster than a Variable."""
+class RemembersInAFile(DecidesOtherwise):
+    """Keeps what it remembers beside the project, where workers find it faster than a Variable."""
 
     kills = "SEED-009"
+    _project = ""
 
     def begin(self) -> None:
-        kept: dict[str, Any] = {}
+        super().begin()
+        kept: dict[tuple[str, str], Any] = {}
         memory = part("operators.seed_memory")
 
         def remember(_: Any, scope: Any, checksum: str, *__: Any) -> None:
-            kept[scope.key] = memory.Remembered(checksum=checksum)
+            kept[self._project, scope.key] = memory.Remembered(checksum=checksum)
 
-        instead_of("operators.seeds", "recall", lambda _, scope, __: kept.get(scope.key))
+        instead_of("operators.seeds", "recall", lambda _, scope, __: kept.get((self._project, scope.key)))
         instead_of("operators.seeds", "remember", remember)
-        instead_of("operators.seeds", "forget", lambda _, scope, __: kept.pop(scope.key, None) is not None)
+        instead_of("operators.seeds", "forget", lambda _, scope, __: bool(kept.pop((self._project, scope.key), None)))
+
+    def load(self, turn: Turn) -> Any:
+        self._project = str(turn.operator.project_dir)
+        return turn.do()
 
 
 class RemembersForTheProject(ScopesOtherwise):

@@ -35,7 +35,11 @@ class Turn:
 
     @property
     def checksum(self) -> str:
-        return hashlib.sha256(self.file.read_bytes()).hexdigest()
+        digest = hashlib.sha256()
+        with self.file.open("rb") as file:
+            while piece := file.read(2**20):
+                digest.update(piece)
+        return digest.hexdigest()
 
     @property
     def is_full_refresh(self) -> bool:
