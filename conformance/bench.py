@@ -98,7 +98,7 @@ class Bench:
         """The same in ``virtualenv_dir``."""
         return self.task(command, **{"virtualenv_dir": str(self.virtualenv_dir), **arguments})
 
-    def dag_plan(self, project: Path | None = None, *, load: str = "dbt_manifest", **parts: Any) -> DagPlan:
+    def dag_plan(self, project: Path | None = None, /, *, load: str = "dbt_manifest", **parts: Any) -> DagPlan:
         """A DAG of a project in virtualenv mode, without tests unless it is said otherwise.
 
         :param project: folder with a ``profiles.yml``, whose profile has the folder's name; without it the bench's.
