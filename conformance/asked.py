@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -17,6 +18,7 @@ PROFILES = ("quick", "full")
 def refuse_wrong_options(config: pytest.Config, specification: Mapping[str, Requirement]) -> None:
     """:raises pytest.UsageError: for an option that cannot be obeyed; with what can be given."""
     asked_level(config)
+    asked_deadline(config)
     profile = config.getoption("cosmos_profile")
     if profile not in (None, *PROFILES):
         raise pytest.UsageError(f"--cosmos-profile={profile}: give {' or '.join(PROFILES)}.")
@@ -27,6 +29,18 @@ def refuse_wrong_options(config: pytest.Config, specification: Mapping[str, Requ
             )
     if config.getoption("cosmos_update_known_failures") and not config.getoption("cosmos_known_failures"):
         raise pytest.UsageError("--cosmos-update-known-failures needs --cosmos-known-failures=FILE, which it writes.")
+
+
+def asked_deadline(config: pytest.Config) -> float | None:
+    """Seconds that one task may take; None: as the machine has it."""
+    named = config.getoption("cosmos_deadline")
+    try:
+        seconds = None if named is None else float(named)
+    except ValueError:
+        seconds = 0.0
+    if seconds is not None and not 0 < seconds < math.inf:
+        raise pytest.UsageError(f"--cosmos-deadline={named}: give seconds, such as 300.")
+    return seconds
 
 
 def known_failures(config: pytest.Config, specification: Mapping[str, Requirement]) -> KnownFailures:

@@ -13,14 +13,13 @@ from pytest_cosmos_venv import DbtCall, TaskRace, Wheelhouse
 
 from .adapter import Adapter
 from .dags import DagPlan, Shape
+from .pace import DEADLINE
 from .running import RunningTasks
 from .task_process import ask, work
 from .tasks import Outcome, Task
 
 REQUIREMENTS = ("dbt-core", "dbt-duckdb")
 START_DATE = datetime(2026, 1, 1, tzinfo=timezone.utc)
-DEADLINE = 60.0
-"""Seconds that one task may take; a sound one takes two on a slow machine."""
 _ALONE = {"emit_datasets": False, "should_store_compiled_sql": False}
 """Without Airflow around it an operator has nobody to tell of assets, and no rendered fields to write to."""
 
@@ -32,12 +31,14 @@ class Bench:
     :param adapter: the implementation.
     :param folder: empty, for this test alone.
     :param wheelhouse: where environments are installed from; what its dbt is to do, and what it was told.
+    :param deadline: seconds that one task may take.
     """
 
     adapter: Adapter
     folder: Path
     wheelhouse: Wheelhouse
     race: TaskRace
+    deadline: float = DEADLINE
 
     @property
     def project(self) -> Path:
@@ -127,7 +128,7 @@ class Bench:
             "dag": {"dag_id": "harbor", "schedule": None, "start_date": START_DATE},
         }
 
-    def run(self, *tasks: Task, variables: Mapping[str, str] | None = None, deadline: float = DEADLINE) -> Outcome:
+    def run(self, *tasks: Task, variables: Mapping[str, str] | None = None, deadline: float | None = None) -> Outcome:
         """Run one task after the other, in one process, to their ends.
 
         :return: the first outcome that is no success, or the last.
@@ -144,7 +145,7 @@ class Bench:
         *,
         contenders: int | None = None,
         variables: Mapping[str, str] | None = None,
-        deadline: float = DEADLINE,
+        deadline: float | None = None,
         **options: Any,
     ) -> Iterator[RunningTasks]:
         """Start tasks at the same instant, each in a process of its own; leaving the block ends what is left.
@@ -162,7 +163,7 @@ class Bench:
             environment,
             contenders=contenders or len(several),
             prepare=self._prepared,
-            deadline=deadline,
+            deadline=self.deadline if deadline is None else deadline,
             **options,
         ) as race:
             yield RunningTasks(race)

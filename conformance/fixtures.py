@@ -11,6 +11,7 @@ from pytest_cosmos_venv import AirflowHome, Implementation, TaskRace, Timeline, 
 
 from .adapter import Adapter, open_adapter
 from .bench import Bench
+from .pace import deadline
 
 IMPLEMENTATION = pytest.StashKey[Implementation]()
 EVIDENCE = "cosmos_evidence"
@@ -37,6 +38,7 @@ def adapter(request: pytest.FixtureRequest) -> Adapter:
 
 @pytest.fixture
 def bench(
+    request: pytest.FixtureRequest,
     adapter: Adapter,
     cosmos_airflow_home: AirflowHome,  # noqa: ARG001 - its database is there for tasks, and put back after them
     cosmos_wheelhouse: Wheelhouse,
@@ -44,7 +46,13 @@ def bench(
     tmp_path: Path,
 ) -> Bench:
     """A project, packages, and processes for tasks of the implementation."""
-    return Bench(adapter=adapter, folder=tmp_path, wheelhouse=cosmos_wheelhouse, race=cosmos_task_race)
+    return Bench(
+        adapter=adapter,
+        folder=tmp_path,
+        wheelhouse=cosmos_wheelhouse,
+        race=cosmos_task_race,
+        deadline=deadline(request.config),
+    )
 
 
 @pytest.fixture

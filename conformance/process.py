@@ -12,8 +12,8 @@ from pathlib import Path
 
 DEADLINE = 180.0
 """Seconds that any single command may take: far more than a sound one needs on a slow machine."""
-
-
+_LONGEST_ANSWER = 0.5
+"""Seconds after which nobody waits for a stack any more."""
 _NOT_STARTED = 127
 """As a shell has it of a command that is not there."""
 
@@ -75,10 +75,20 @@ def _wait(process: subprocess.Popen[bytes], deadline: float) -> int | None:
     try:
         return process.wait(timeout=deadline)
     except subprocess.TimeoutExpired:
+        _ask_where(process)
         return None
     finally:  # also when the user interrupts the suite, whose terminal does not reach this session
         _kill_group(process.pid)
         process.wait()
+
+
+def _ask_where(process: subprocess.Popen[bytes]) -> None:
+    """Let it write its stack, if it is prepared to do so at this signal; others end by it, which they would anyway."""
+    process.send_signal(signal.SIGQUIT)
+    try:
+        process.wait(timeout=_LONGEST_ANSWER)
+    except subprocess.TimeoutExpired:
+        pass
 
 
 def _kill_group(leader: int) -> None:

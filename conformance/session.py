@@ -25,12 +25,15 @@ from .fixtures import IMPLEMENTATION, adapter, adapter_of, bench, evidence, pict
 from .gathering import FAILED_SMOKE_CHECKS, REQUIREMENT, SEEN, VERDICT, Gathering
 from .judging import Judgement, Verdict, counts_against, judge
 from .known_failures import KnownFailures, KnownFailuresError, write_known_failures
+from .pace import Pace
 from .report import report, write_report
 from .requirements import MARK, Requirement, read_specification
 from .terminal import print_judgements
 
 __all__ = ["adapter", "bench", "evidence", "picture"]
 
+_TOLD = ("level", "profile", "deadline", "requirement", "known_failures", "strict")
+"""Options that a report names."""
 _DESELECTED = pytest.StashKey[int]()
 _KNOWN = pytest.StashKey[KnownFailures]()
 _SPECIFICATION = pytest.StashKey[dict[str, Requirement]]()
@@ -134,6 +137,7 @@ def pytest_runtest_makereport(
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Watch the results from the first on."""
     session.config.pluginmanager.register(Gathering(session))
+    session.config.pluginmanager.register(Pace(session.config))
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -157,14 +161,13 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 def _leave_behind(config: pytest.Config, found: list[Judgement], *, exit_code: int) -> None:
     """What the options ask for: a report, the list of known failures."""
     if folder := config.getoption("cosmos_report"):
-        names = ("cosmos_level", "cosmos_profile", "cosmos_requirement", "cosmos_known_failures", "cosmos_strict")
         implementation = config.stash[IMPLEMENTATION]
         written = report(
             found,
             implementation=implementation.import_root,
             version=implementation.version,
             airflow=_airflow_version(),
-            options={name.removeprefix("cosmos_"): config.getoption(name) for name in names},
+            options={name: config.getoption(f"cosmos_{name}") for name in _TOLD},
             started=config.stash[_STARTED],
             is_complete=exit_code in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
             and not config.stash[_DESELECTED]

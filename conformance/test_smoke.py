@@ -14,7 +14,9 @@ from .bench import REQUIREMENTS, Bench
 
 
 def test_the_implementation_imports(adapter: Adapter, tmp_path: Path) -> None:
-    code = f"import {', '.join(adapter.modules())}"
+    modules = ", ".join(adapter.modules())
+    # Asked at the deadline where it is.
+    code = f"import faulthandler, signal; faulthandler.register(signal.SIGQUIT); import {modules}"
 
     finished = process.run([sys.executable, "-c", code], cwd=tmp_path)
 

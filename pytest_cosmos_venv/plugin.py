@@ -48,6 +48,11 @@ _VALUES = (
         "Conformance: how many free rounds races have, 25 or 200. Default: quick.",
     ),
     (
+        "cosmos-deadline",
+        "SECONDS",
+        "Conformance: how long one task may take. Default: 60, or 40 times what the smoke check's task took.",
+    ),
+    (
         "cosmos-cache-dir",
         "DIR",
         "Where wheels and databases are kept between runs, relative to the root directory. Default: in pytest's cache.",

@@ -40,6 +40,8 @@ def _tiny_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
             "*--cosmos-requirement=LOKC-[*]: no requirement is called so*",
             id="no-such-id",
         ),
+        pytest.param(["--cosmos-deadline=1m"], "*--cosmos-deadline=1m: give seconds, such as 300.", id="deadline"),
+        pytest.param(["--cosmos-deadline=nan"], "*--cosmos-deadline=nan: give seconds, such as 300.", id="no-number"),
         pytest.param(["--cosmos-profile=fast"], "*--cosmos-profile=fast: give quick or full.", id="profile"),
     ],
 )

@@ -1,0 +1,58 @@
+"""How long may a task take on this machine, and how long will the run take? The smoke check's own task tells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from .asked import asked_deadline
+
+DEADLINE = 60.0
+"""Seconds that one task may take at the least; a sound one takes two on a slow machine."""
+_TIMES = 40
+"""So many times what the smoke check took may any other task take."""
+_SHARE = 0.4
+"""Of the smoke check, by a check on average: many ask a process that is there already."""
+_KEPT = "cosmos/seconds_of_a_task"
+"""In pytest's cache, which all workers of a run share, and no two runs of the suite."""
+_SMOKE_TASK = "test_one_operator_runs_to_its_end"
+
+
+def deadline(config: pytest.Config) -> float:
+    """Seconds that one task may take."""
+    asked = asked_deadline(config)
+    return asked or max(DEADLINE, _TIMES * float(config.cache.get(_KEPT, 0.0)))
+
+
+class Pace:
+    """Listens for the smoke check, and says how long the run will take."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._checks = 0
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Count, in one process."""
+        self._checks = len(session.items)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, node: Any, ids: Sequence[str]) -> None:  # noqa: ARG002 - xdist's
+        """Count, under pytest-xdist."""
+        self._checks = len(ids)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keep what the smoke check's task has taken."""
+        if report.when == "call" and report.passed and report.nodeid.endswith(_SMOKE_TASK):
+            self._config.cache.set(_KEPT, report.duration)
+            self._tell(report.duration)
+
+    def _tell(self, seconds: float) -> None:
+        terminal: Any = self._config.pluginmanager.get_plugin("terminalreporter")
+        if terminal is not None:
+            workers = self._config.getoption("numprocesses", None) or 1
+            minutes = self._checks * seconds * _SHARE / workers / 60
+            about = f"{minutes:.0f} minutes" if minutes >= 1.5 else "a minute" if minutes > 0.5 else "half a minute"
+            terminal.ensure_newline()
+            terminal.write_line(f"One task took {seconds:.1f} s: {self._checks} checks will take about {about}.")

@@ -1,0 +1,1 @@
+"""Implementations that misbehave so badly that a judge could fall over them."""
