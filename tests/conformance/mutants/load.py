@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from types import ModuleType, SimpleNamespace
-from typing import Any, cast
+from functools import partial
+from types import ModuleType
+from typing import Any
 
 from pytest_cosmos_venv.conformance.adapter import DagPlan
 from pytest_cosmos_venv.conformance.dag_building import plain_dag
 
 from .dags import MutantOfDags, without
-from .mutant import Mutant
+from .mutant import Mutant, with_names
 
 
 class AsksForDbtFirst(MutantOfDags):
@@ -82,5 +83,6 @@ class SpellsTheManifestInOneWay(Mutant):
 
     def constants(self) -> ModuleType:
         sound = super().constants()
-        modes = {name: mode for name, mode in sound.LoadMode.__members__.items() if name != "MANIFEST"}
-        return cast("ModuleType", SimpleNamespace(**{**vars(sound), "LoadMode": SimpleNamespace(__members__=modes)}))
+        load_mode: Any = partial(sound.LoadMode)
+        load_mode.__members__ = {name: mode for name, mode in sound.LoadMode.__members__.items() if name != "MANIFEST"}
+        return with_names(sound, LoadMode=load_mode)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from types import ModuleType, SimpleNamespace
+from typing import Any, ClassVar, cast
 
 from pytest_cosmos_venv.conformance.adapter import CosmosVenvAdapter, Task
 
@@ -55,3 +56,8 @@ def around(operator: Any, method: str, wrapped: Callable[[Callable[..., Any]], C
     :param wrapped: takes the sound method and returns the faulty one.
     """
     vars(operator)[method] = wrapped(getattr(operator, method))
+
+
+def with_names(module: ModuleType, **names: Any) -> ModuleType:
+    """A module with other names beside its own, or with others in their place."""
+    return cast("ModuleType", SimpleNamespace(**{**vars(module), **names}))
