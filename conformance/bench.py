@@ -30,12 +30,14 @@ class Bench:
 
     :param adapter: the implementation.
     :param folder: empty, for this test alone.
+    :param shared_directory: a ``virtualenv_dir`` for all tests of the implementation that judge nothing of it.
     :param wheelhouse: where environments are installed from; what its dbt is to do, and what it was told.
     :param deadline: seconds that one task may take.
     """
 
     adapter: Adapter
     folder: Path
+    shared_directory: Path
     wheelhouse: Wheelhouse
     race: TaskRace
     deadline: float = DEADLINE
@@ -98,6 +100,10 @@ class Bench:
     def kept_task(self, command: str = "run", **arguments: Any) -> Task:
         """The same in ``virtualenv_dir``."""
         return self.task(command, **{"virtualenv_dir": str(self.virtualenv_dir), **arguments})
+
+    def shared_task(self, command: str = "run", **arguments: Any) -> Task:
+        """The same where the environment is built by whichever test comes first: for what is not about environments."""
+        return self.task(command, **{"virtualenv_dir": str(self.shared_directory), **arguments})
 
     def dag_plan(self, project: Path | None = None, /, *, load: str = "dbt_manifest", **parts: Any) -> DagPlan:
         """A DAG of a project in virtualenv mode, without tests unless it is said otherwise.

@@ -21,7 +21,7 @@ from pytest_cosmos_venv import ImplementationError, SuiteExit, find_implementati
 
 from . import SPECIFICATION_VERSION, SUITE_VERSION
 from .asked import asked_level, known_failures, refuse_wrong_options, wanted_patterns
-from .fixtures import IMPLEMENTATION, adapter, adapter_of, bench, evidence, picture
+from .fixtures import IMPLEMENTATION, adapter, adapter_of, bench, evidence, picture, shared_directory
 from .gathering import FAILED_SMOKE_CHECKS, REQUIREMENT, SEEN, VERDICT, Gathering
 from .judging import Judgement, Verdict, counts_against, judge
 from .known_failures import KnownFailures, KnownFailuresError, write_known_failures
@@ -30,7 +30,7 @@ from .report import report, write_report
 from .requirements import MARK, Requirement, read_specification
 from .terminal import print_judgements
 
-__all__ = ["adapter", "bench", "evidence", "picture"]
+__all__ = ["adapter", "bench", "evidence", "picture", "shared_directory"]
 
 _TOLD = ("level", "profile", "deadline", "requirement", "known_failures", "strict")
 """Options that a report names."""

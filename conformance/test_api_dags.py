@@ -74,15 +74,16 @@ def test_building_makes_nothing(bench: Bench, project: Path, what: str) -> None:
 
 @requirement("API-012")
 def test_ordinary_dag_parameters_reach_the_dag_and_its_tasks(bench: Bench, project: Path) -> None:
-    ordinary: Mapping[str, Any] = {
-        "dag_id": "nightly",
-        "schedule": "@daily",
-        "start_date": datetime(2023, 1, 1, tzinfo=timezone.utc),
-        "catchup": False,
-        "default_args": {"retries": 2, "owner": "harbor"},
-    }
+    for catchup in (False, True):  # one of them is this Airflow's default
+        ordinary: Mapping[str, Any] = {
+            "dag_id": "nightly",
+            "schedule": "@daily",
+            "start_date": datetime(2023, 1, 1, tzinfo=timezone.utc),
+            "catchup": catchup,
+            "default_args": {"retries": 2, "owner": "harbor"},
+        }
 
-    seen = bench.ask("dag_facts", plan=bench.dag_plan(project, dag=ordinary))
+        seen = bench.ask("dag_facts", plan=bench.dag_plan(project, dag=ordinary))
 
-    required = bench.ask("dag_facts", dag=ordinary)
-    assert seen == required, f"a DbtDag must take the parameters of a DAG as a DAG does: {required}; seen: {seen}"
+        required = bench.ask("dag_facts", dag=ordinary)
+        assert seen == required, f"a DbtDag must take the parameters of a DAG as a DAG does: {required}; seen: {seen}"

@@ -10,7 +10,7 @@ from .requirements import requirement
 def test_run_command_returns_what_dbt_said(bench: Bench) -> None:
     bench.wheelhouse.script("run", stdout=["the tide comes in", "the tide goes out"], stderr=["a gull cries"])
 
-    seen = bench.ask("result_of_run_command", task=bench.task(), command=["dbt", "run"])
+    seen = bench.ask("result_of_run_command", task=bench.shared_task(), command=["dbt", "run"])
 
     assert seen.get("exit_code") == 0, f"the result of run_command must have exit_code 0; seen: {seen}"
     lines = [str(line).strip() for line in seen.get("full_output") or ()]

@@ -10,7 +10,7 @@ from typing import Any, cast
 from pytest_cosmos_venv.conformance.adapter import DagPlan, Task, TaskOfDag
 
 from .dags import MutantOfDags, without
-from .mutant import Mutant, around, with_names
+from .mutant import Mutant, OtherClass, around, with_names
 
 
 class ForgetsAnOperator(Mutant):
@@ -23,20 +23,7 @@ class ForgetsAnOperator(Mutant):
         return cast("ModuleType", SimpleNamespace(**names))
 
 
-class OtherBaseClass(Mutant):
-    """Has another base class; its operators are the sound ones."""
-
-    def operators(self) -> ModuleType:
-        sound = super().operators()
-        base = sound.DbtVirtualenvBaseOperator
-        return with_names(sound, DbtVirtualenvBaseOperator=type("DbtVirtualenvBaseOperator", (base,), self.names(base)))
-
-    def names(self, sound: Any) -> dict[str, Any]:
-        """What the class has beside what it inherits."""
-        raise NotImplementedError
-
-
-class DefaultsToTheWorkersPackages(OtherBaseClass):
+class DefaultsToTheWorkersPackages(OtherClass):
     """Sees the worker's packages unless told otherwise: it made a first version work."""
 
     kills = "API-002"
@@ -55,7 +42,7 @@ class DefaultsToTheWorkersPackages(OtherBaseClass):
         return {"__init__": __init__}
 
 
-class RendersTheDirectoryAlone(OtherBaseClass):
+class RendersTheDirectoryAlone(OtherClass):
     """Takes the flag for a plain bool, which no template can be."""
 
     kills = "API-003"
@@ -69,8 +56,10 @@ class ObeysTheInvocationMode(Mutant):
 
     kills = "API-004"
 
-    def spoil(self, operator: Any) -> None:
-        operator.invocation_mode = "dbt_runner"
+    def make_task(self, task: Task, **arguments: Any) -> Any:
+        operator = super().make_task(task, **arguments)
+        operator.invocation_mode = task.arguments.get("invocation_mode", operator.invocation_mode)
+        return operator
 
 
 class PassesOverTheInvocationMode(MutantOfDags):
@@ -111,7 +100,7 @@ class MakesItsDirectoryAtOnce(Mutant):
         return task
 
 
-class NamesAParameterOtherwise(OtherBaseClass):
+class NamesAParameterOtherwise(OtherClass):
     """Calls the command of run_subprocess `cmd`, as run_command does."""
 
     kills = "API-009"
@@ -133,17 +122,18 @@ class ReadsTheSettingAsText(Mutant):
         return with_names(sound, virtualenv_max_retries_lock=str(sound.virtualenv_max_retries_lock))
 
 
-class KeepsNoErrors(Mutant):
-    """Logs what dbt writes to its standard error, and returns what it wrote to its output."""
+class ReturnsTheLastLine(OtherClass):
+    """Logs what dbt says, and returns the last line of it: nobody was to read the rest again."""
 
     kills = "API-011"
+    of_class = "DbtRunVirtualenvOperator"
 
-    def spoil(self, operator: Any) -> None:
-        around(operator, "run_command", lambda sound: lambda *given, **named: _without_errors(sound(*given, **named)))
+    def names(self, sound: Any) -> dict[str, Any]:
+        def run_command(self: Any, *given: Any, **named: Any) -> Any:
+            result = sound.run_command(self, *given, **named)
+            return result._replace(full_output=[result.output])
 
-
-def _without_errors(result: Any) -> Any:
-    return result._replace(full_output=[line for line in result.full_output if "gull" not in line])
+        return {"run_command": run_command}
 
 
 class KnowsDagParametersByName(MutantOfDags):
@@ -155,17 +145,15 @@ class KnowsDagParametersByName(MutantOfDags):
         return without(plan, dag="default_args")
 
 
-class TakesTextForTrue(Mutant):
+class TakesTextForTrue(OtherClass):
     """Takes what a template renders to for a bool: "False" is a text, and not empty."""
 
     kills = "API-013"
+    of_class = "DbtRunVirtualenvOperator"
 
-    def operators(self) -> ModuleType:
-        sound = super().operators()
+    def names(self, sound: Any) -> dict[str, Any]:
+        def execute(self: Any, context: Any, **kwargs: Any) -> Any:
+            self.is_virtualenv_dir_temporary = bool(self.is_virtualenv_dir_temporary)
+            return sound.execute(self, context, **kwargs)
 
-        class DbtRunVirtualenvOperator(sound.DbtRunVirtualenvOperator):  # type: ignore[misc, name-defined] # as imported
-            def execute(self, context: Any, **kwargs: Any) -> Any:
-                self.is_virtualenv_dir_temporary = bool(self.is_virtualenv_dir_temporary)
-                return super().execute(context, **kwargs)
-
-        return with_names(sound, DbtRunVirtualenvOperator=DbtRunVirtualenvOperator)
+        return {"execute": execute}

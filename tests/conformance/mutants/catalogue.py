@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-from . import api, cmd, err, load, render  # noqa: F401 - each module registers its own
+from . import api, cmd, cmd_surroundings, err, load, render  # noqa: F401 - each module registers its own

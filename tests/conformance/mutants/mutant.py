@@ -50,6 +50,24 @@ class Mutant(CosmosVenvAdapter):
         """Put the fault into the operator."""
 
 
+class OtherClass(Mutant):
+    """One of its operators' classes is another; where Airflow copies an operator, the fault goes with it.
+
+    Those that derive from a base class are the sound ones.
+    """
+
+    of_class = "DbtVirtualenvBaseOperator"
+
+    def operators(self) -> ModuleType:
+        sound = super().operators()
+        base = getattr(sound, self.of_class)
+        return with_names(sound, **{self.of_class: type(base)(self.of_class, (base,), self.names(base))})
+
+    def names(self, sound: Any) -> dict[str, Any]:
+        """What the class has beside what it inherits, or in its place."""
+        raise NotImplementedError
+
+
 def around(operator: Any, method: str, wrapped: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
     """Replace a public method of one operator.
 
