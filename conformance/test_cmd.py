@@ -89,7 +89,9 @@ def test_the_error_has_dbts_last_words(bench: Bench) -> None:
 @requirement("CMD-017")
 @pytest.mark.parametrize("install_deps", [True, False])
 def test_packages_are_installed_by_the_dbt_of_the_environment(bench: Bench, install_deps: bool) -> None:
-    (bench.project / "packages.yml").write_text("packages:\n- package: harbor/tides\n  version: 1.0.0\n")
+    # Of its own for each test: an implementation may keep what dbt deps has installed.
+    listed = f"# {bench.folder}\npackages:\n- package: harbor/tides\n  version: 1.0.0\n"
+    (bench.project / "packages.yml").write_text(listed, encoding="utf-8")
     if not install_deps:  # dbt refuses a project whose packages are not there
         folder = bench.project / "dbt_packages" / "tides"
         folder.mkdir(parents=True)

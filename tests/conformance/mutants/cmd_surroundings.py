@@ -34,7 +34,7 @@ class ParsesWholeInDags(Mutant):
 
     def change(self, task: Task) -> Task:
         if isinstance(task, TaskOfDag) and task.plan.execution["execution_mode"] == "virtualenv":
-            return replace(task, plan=saying(task.plan, operator_args={"partial_parse": False}))
+            return replace(task, plan=saying(task.plan, project={"partial_parse": False}))
         return task
 
 
