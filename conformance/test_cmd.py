@@ -11,6 +11,7 @@ from .adapter import OPERATOR_CLASSES
 from .bench import Bench
 from .dags import TaskOfDag
 from .requirements import requirement
+from .runs import is_below
 
 if TYPE_CHECKING:
     from pytest_cosmos_venv import DbtProjects, FakeVenv
@@ -53,14 +54,14 @@ def test_each_operator_runs_its_command(bench: Bench, command: str) -> None:
 def test_the_dbt_of_the_environment_runs(bench: Bench, cosmos_fake_venv: FakeVenv) -> None:
     path = f"{cosmos_fake_venv.dbt.parent}{os.pathsep}{os.environ['PATH']}"
 
-    outcome = bench.run(bench.kept_task(), variables={"PATH": path})
+    outcome = bench.run(bench.shared_task(), variables={"PATH": path})
 
     assert not cosmos_fake_venv.calls, f"the dbt on PATH must not run; seen: {cosmos_fake_venv.calls}"
     assert outcome.succeeded, f"the task must succeed beside another dbt on PATH; seen: {outcome}"
     prefixes = [call.prefix for call in bench.calls("run")]
-    kept = bench.virtualenv_dir.resolve()
+    kept = bench.shared_directory
     assert len(prefixes) == 1, f"dbt run must be called once; seen: {bench.calls()}"
-    assert kept in (prefixes[0], *prefixes[0].parents), f"dbt must run from below {kept}; seen: {prefixes[0]}"
+    assert is_below(prefixes[0], kept), f"dbt must run from below {kept}; seen: {prefixes[0]}"
 
 
 @requirement("CMD-014")
@@ -68,7 +69,7 @@ def test_the_dbt_of_the_environment_runs(bench: Bench, cosmos_fake_venv: FakeVen
 def test_a_dbt_that_fails_fails_the_task(bench: Bench, exit_code: int) -> None:
     bench.wheelhouse.script("run", exit_code=exit_code)
 
-    outcome = bench.run(bench.task())
+    outcome = bench.run(bench.shared_task())
 
     codes = [call.exit_code for call in bench.calls("run")]
     assert codes == [exit_code], f"dbt run must be called once, and end with {exit_code}; seen: {codes}, {outcome}"
@@ -79,7 +80,7 @@ def test_a_dbt_that_fails_fails_the_task(bench: Bench, exit_code: int) -> None:
 def test_the_error_has_dbts_last_words(bench: Bench) -> None:
     bench.wheelhouse.script("run", exit_code=2, stdout=["Running with dbt=1.10.0", LAST_WORDS])
 
-    outcome = bench.run(bench.task())
+    outcome = bench.run(bench.shared_task())
 
     assert LAST_WORDS in str(outcome.exception), (
         f"the error must have what dbt said last ({LAST_WORDS}); seen: {outcome.exception}"

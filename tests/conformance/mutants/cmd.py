@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from typing import Any
 
-from pytest_cosmos_venv.conformance.adapter import Task, TaskOfDag
+from pytest_cosmos_venv.conformance.adapter import Task
 
 from .dags import without
 from .mutant import Mutant, around
@@ -154,7 +154,7 @@ class TakesTheFirstDbtOnPath(Mutant):
                 found = shutil.which("dbt", path=env.get("PATH"))
                 if found is None:
                     return sound(line, env, cwd, **named)
-                local = super(self.operators().DbtVirtualenvBaseOperator, operator)
+                local: Any = super(self.operators().DbtVirtualenvBaseOperator, operator)
                 return local.run_subprocess([found, *line[1:]], env, cwd, **named)
 
             return run_subprocess
@@ -184,7 +184,7 @@ class SaysThatDbtFailed(Mutant):
             def execute(context: Any, **kwargs: Any) -> Any:
                 try:
                     return sound(context, **kwargs)
-                except Exception:
+                except Exception:  # noqa: BLE001 - as such a fault has it
                     raise RuntimeError("dbt failed: see the log.") from None
 
             return execute

@@ -1,4 +1,4 @@
-"""What is a mutant whose fault lies in how DAGs are built? It changes what the plan says, or the DAG that came of it."""
+"""What is a mutant whose fault lies in how DAGs are built? It changes the plan, or the DAG that came of it."""
 
 from __future__ import annotations
 
@@ -39,12 +39,14 @@ class MutantOfDags(Mutant):
 
 def saying(plan: DagPlan, **parts: Mapping[str, Any]) -> DagPlan:
     """The plan with other arguments of its configurations beside those that it has."""
-    return replace(plan, **{name: {**getattr(plan, name), **part} for name, part in parts.items()})
+    changed: dict[str, Any] = {name: {**getattr(plan, name), **part} for name, part in parts.items()}
+    return replace(plan, **changed)
 
 
 def without(plan: DagPlan, **parts: str) -> DagPlan:
     """The plan without one argument of each of these configurations."""
-    return replace(plan, **{part: _all_but(getattr(plan, part), name) for part, name in parts.items()})
+    changed: dict[str, Any] = {part: _all_but(getattr(plan, part), name) for part, name in parts.items()}
+    return replace(plan, **changed)
 
 
 def _all_but(arguments: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from pytest_cosmos_venv.conformance.dag_building import plain_dag
 from .dags import MutantOfDags
 from .mutant import Mutant
 
-
 DBT_S_OWN = "shop: {target: dev, outputs: {dev: {type: duckdb, path: shop.duckdb}}}\n"
 
 

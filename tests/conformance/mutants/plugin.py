@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pytest_cosmos_venv.conformance.gathering import REQUIREMENT
-from pytest_cosmos_venv.conformance.requirements import MARK, read_specification
+from pytest_cosmos_venv.conformance.gathering import REQUIREMENT, VERDICT
+from pytest_cosmos_venv.conformance.judging import Verdict
+from pytest_cosmos_venv.conformance.requirements import MARK, Requirement, read_specification
 
 from . import catalogue  # noqa: F401 - registers them
 from .mutant import MUTANTS, Mutant
@@ -73,11 +75,12 @@ class _Gathering:
         self._config = config
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        requirement = dict(report.user_properties).get(REQUIREMENT)
+        properties = dict(report.user_properties)
+        requirement, verdict = properties.get(REQUIREMENT), properties.get(VERDICT, report.outcome)
         _, _, parameters = report.nodeid.rpartition("[")
         mutant = next((name for name in MUTANTS if name in parameters), None)
         if requirement is not None and mutant is not None and (report.when == "call" or not report.passed):
-            self._config.stash[_FOUND][mutant][report.outcome].add(str(requirement))
+            self._config.stash[_FOUND][mutant][str(verdict)].add(str(requirement))
 
 
 @pytest.hookimpl(trylast=True)
@@ -101,12 +104,17 @@ def _lines(config: pytest.Config) -> list[str]:
     specification = read_specification()
     lines = []
     for cls in chosen():
-        failed = config.stash[_FOUND][cls.__name__]["failed"]
-        following = {unique for unique, one in specification.items() if cls.kills in one.depends_on}
-        others = failed - following - {cls.kills}
+        verdict = _verdict(cls.kills, config.stash[_FOUND][cls.__name__], specification)
         story = " ".join((cls.__doc__ or "").split())
-        verdict = (
-            "NOT CAUGHT" if cls.kills not in failed else f"ALSO {', '.join(sorted(others))}" if others else "caught"
-        )
         lines.append(f"{cls.kills:<10} {cls.__name__:<32} {story}  {verdict}")
     return lines
+
+
+def _verdict(kills: str, found: Mapping[str, set[str]], specification: Mapping[str, Requirement]) -> str:
+    failed, broken = found.get("failed", set()), found.get(Verdict.HARNESS_ERROR.value)
+    others = {each for each in failed - {kills} if kills not in specification[each].depends_on}
+    if broken:
+        return f"HARNESS ERROR {', '.join(sorted(broken))}"
+    if kills not in failed:
+        return "NOT CAUGHT"
+    return f"ALSO {', '.join(sorted(others))}" if others else "caught"
