@@ -16,7 +16,7 @@ COMPILE = uv pip compile --quiet --universal --python-version 3.10 --no-emit-ind
           --annotation-style line --custom-compile-command "make pins"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-ui test test-env check conformance mutants benchmark prove-races prove-environments pins clean
+.PHONY: help demo demo-ui test test-env check conformance judge prove-verdicts mutants benchmark prove-races prove-environments pins clean
 
 help: ## this list
 	@echo "make TARGET [PYTHON=python3.12]   (Python 3.10 to 3.13)"
@@ -43,6 +43,12 @@ check: test-env ## lint, format, types, import contracts
 
 conformance: test-env ## judge cosmos-venv by the conformance suite; ARGS="--cosmos-report=DIR" and the like go to pytest
 	@cd "$$(mktemp -d)" && "$(CURDIR)/$(BIN)/python" -m pytest --cosmos-conformance --cosmos-implementation=cosmos_venv -n 2 $(ARGS)
+
+judge: ## judge this and other implementations, keep the reports in docs/conformance; ARGS="NAME ..." judges only these
+	@$(PYTHON) -m tools.bootstrap judge && $(BIN)/python -m tools.judge $(ARGS)
+
+prove-verdicts: test-env ## does the suite say the same each time? ARGS="--runs 10 --busy-runs 10 cosmos_venv"
+	@$(BIN)/python -m tools.prove_verdicts $(ARGS)
 
 mutants: test-env ## does the suite catch each faulty implementation, by the right requirement? prints the table
 	@cd "$$(mktemp -d)" && PYTHONPATH="$(CURDIR)/tests/conformance" "$(CURDIR)/$(BIN)/python" -m pytest \
@@ -73,6 +79,7 @@ pins: ## resolve requirements/*.txt anew
 	$(COMPILE) --upgrade ../pyproject.toml demo.in -o demo.txt && \
 	$(COMPILE) --upgrade ../pyproject.toml ../pytest_cosmos_venv/pyproject.toml test.in -o test.txt && \
 	$(COMPILE) --upgrade ../pytest_cosmos_venv/pyproject.toml cosmos.in -o cosmos.txt && \
+	$(COMPILE) --upgrade ../pytest_cosmos_venv/pyproject.toml cosmos114.in -o cosmos114.txt && \
 	$(COMPILE) --upgrade ../pytest_cosmos_venv/pyproject.toml cosmos2.in -o cosmos2.txt && \
 	$(COMPILE) --upgrade ../pytest_cosmos_venv/pyproject.toml crowd.in -o crowd.txt && \
 	$(COMPILE) --upgrade ../pytest_cosmos_venv/pyproject.toml wheelhouse.in -o wheelhouse.txt

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from .installer import AUTO, INSTALLERS
 from .known_failures import KnownFailures, read_known_failures
 from .requirements import Level, Requirement
 
@@ -19,6 +20,7 @@ def refuse_wrong_options(config: pytest.Config, specification: Mapping[str, Requ
     """:raises pytest.UsageError: for an option that cannot be obeyed; with what can be given."""
     asked_level(config)
     asked_deadline(config)
+    asked_installer(config)
     profile = config.getoption("cosmos_profile")
     if profile not in (None, *PROFILES):
         raise pytest.UsageError(f"--cosmos-profile={profile}: give {' or '.join(PROFILES)}.")
@@ -41,6 +43,14 @@ def asked_deadline(config: pytest.Config) -> float | None:
     if seconds is not None and not 0 < seconds < math.inf:
         raise pytest.UsageError(f"--cosmos-deadline={named}: give seconds, such as 300.")
     return seconds
+
+
+def asked_installer(config: pytest.Config) -> str:
+    """One of ``INSTALLERS``."""
+    named = str(config.getoption("cosmos_installer") or AUTO)
+    if named not in INSTALLERS:
+        raise pytest.UsageError(f"--cosmos-installer={named}: give one of {'|'.join(INSTALLERS)}.")
+    return named
 
 
 def known_failures(config: pytest.Config, specification: Mapping[str, Requirement]) -> KnownFailures:

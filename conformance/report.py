@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import platform
 import re
-import shutil
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -32,8 +31,10 @@ def report(
     judgements: Sequence[Judgement],
     *,
     implementation: str,
+    named: str,
     version: str,
     airflow: str,
+    installer: str,
     options: Mapping[str, object],
     started: datetime,
     is_complete: bool,
@@ -41,7 +42,8 @@ def report(
 ) -> dict[str, Any]:
     """The report of a run, JSON-like; ``report.schema.json`` says what stands in it.
 
-    :param implementation: as ``--cosmos-implementation`` takes it.
+    :param implementation: its import root.
+    :param named: the same or its adapter, as ``--cosmos-implementation`` takes it.
     :param options: those that decide what was judged, and how hard.
     :param is_complete: whether nothing was left out or cut off, and the suite itself did not fail.
     """
@@ -55,12 +57,12 @@ def report(
             "airflow": airflow,
             "python": platform.python_version(),
             "platform": f"{platform.system()} {platform.machine()}",
-            "installer": "uv" if shutil.which("uv") else "pip",
+            "installer": installer,
             "pytest": metadata.version("pytest"),
         },
         "options": dict(options),
         "started": started.isoformat(timespec="seconds"),
-        "requirements": [_record(each, implementation) for each in judgements],
+        "requirements": [_record(each, named) for each in judgements],
         # Last: a report without it was cut off.
         "closing": {
             "ended": now.isoformat(timespec="seconds"),
@@ -81,7 +83,7 @@ def counts(judgements: Sequence[Judgement]) -> dict[str, dict[str, int]]:
     }
 
 
-def _record(judgement: Judgement, implementation: str) -> dict[str, Any]:
+def _record(judgement: Judgement, named: str) -> dict[str, Any]:
     one = judgement.requirement
     return {
         "id": one.id,
@@ -98,7 +100,7 @@ def _record(judgement: Judgement, implementation: str) -> dict[str, Any]:
             {"name": each.test.rpartition("/")[2], "verdict": each.verdict.value, "seconds": round(each.seconds, 2)}
             for each in judgement.seen
         ],
-        "again": again(one.id, implementation),
+        "again": again(one.id, named),
     }
 
 

@@ -6,8 +6,8 @@ Loaded as a plugin into the suite's own pytest process, which reads no conftest.
 from __future__ import annotations
 
 import argparse
+import os
 import platform
-import shutil
 from collections.abc import Generator
 from datetime import datetime, timezone
 from fnmatch import fnmatchcase
@@ -20,9 +20,12 @@ import pytest
 from pytest_cosmos_venv import ImplementationError, SuiteExit, find_implementation
 
 from . import SPECIFICATION_VERSION, SUITE_VERSION
-from .asked import asked_level, known_failures, refuse_wrong_options, wanted_patterns
+from .asked import asked_installer, asked_level, known_failures, refuse_wrong_options, wanted_patterns
 from .fixtures import IMPLEMENTATION, adapter, adapter_of, bench, evidence, picture, shared_directory
 from .gathering import FAILED_SMOKE_CHECKS, REQUIREMENT, SEEN, VERDICT, Gathering
+from .installer import InstallerError
+from .installer import in_words as installer_in_words
+from .installer import prepare as prepare_installer
 from .judging import Judgement, Verdict, counts_against, judge
 from .known_failures import KnownFailures, KnownFailuresError, write_known_failures
 from .pace import Pace
@@ -32,7 +35,7 @@ from .terminal import print_judgements
 
 __all__ = ["adapter", "bench", "evidence", "picture", "shared_directory"]
 
-_TOLD = ("level", "profile", "deadline", "requirement", "known_failures", "strict")
+_TOLD = ("level", "profile", "installer", "deadline", "requirement", "known_failures", "strict")
 """Options that a report names."""
 _DESELECTED = pytest.StashKey[int]()
 _KNOWN = pytest.StashKey[KnownFailures]()
@@ -59,14 +62,15 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[IMPLEMENTATION] = find_implementation(config.getoption("cosmos_implementation"))
         config.stash[_KNOWN] = known_failures(config, specification)
         refuse_wrong_options(config, specification)
-    except (ImplementationError, KnownFailuresError) as error:
+        prepare_installer(os.environ, asked_installer(config))
+    except (ImplementationError, KnownFailuresError, InstallerError) as error:
         raise pytest.UsageError(str(error)) from None
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
     """What is judged, with what, and what of the user's configuration has no say."""
     implementation = config.stash[IMPLEMENTATION]
-    installer = "uv" if shutil.which("uv") else "pip"
+    installer = installer_in_words(asked_installer(config))
     header = [
         f"implementation: {implementation.import_root} {implementation.version}",
         f"environment: Airflow {_airflow_version()}, Python {platform.python_version()}, installer {installer}",
@@ -165,8 +169,10 @@ def _leave_behind(config: pytest.Config, found: list[Judgement], *, exit_code: i
         written = report(
             found,
             implementation=implementation.import_root,
+            named=adapter_of(config).named,
             version=implementation.version,
             airflow=_airflow_version(),
+            installer=installer_in_words(asked_installer(config)),
             options={name: config.getoption(f"cosmos_{name}") for name in _TOLD},
             started=config.stash[_STARTED],
             is_complete=exit_code in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
@@ -211,7 +217,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         )
         return
     found = judgements(config)
-    print_judgements(terminalreporter, found, implementation=config.stash[IMPLEMENTATION].import_root)
+    print_judgements(terminalreporter, found, implementation=adapter_of(config).named)
     if any(each.verdict is Verdict.HARNESS_ERROR for each in found):
         terminalreporter.section("conformance: incomplete", red=True)
         terminalreporter.line(f"The suite itself failed: no verdict (exit code {SuiteExit.INCOMPLETE:d}).")

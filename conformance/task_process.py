@@ -32,8 +32,15 @@ def work(contender: Contender, adapter: str, tasks: Sequence[Task], variables: M
     """
     os.environ.update(variables)
     mine = list(itertools.islice(tasks, contender.index, None, contender.count))
-    outcomes = [open_adapter(adapter).perform(task) for task in mine]
+    outcomes = [_performed(open_adapter(adapter), task) for task in mine]
     return next((outcome for outcome in outcomes if not outcome.succeeded), outcomes[-1])
+
+
+def _performed(adapter: Adapter, task: Task) -> Outcome:
+    outcome: object = adapter.perform(task)
+    if not isinstance(outcome, Outcome):
+        raise TypeError(f"{type(adapter).__name__}.perform must return an Outcome, not {type(outcome).__name__}.")
+    return outcome
 
 
 def ask(_: Contender, adapter: str, question: str, arguments: Mapping[str, Any]) -> Any:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from pytest_cosmos_venv import Wheelhouse
 
 from . import process
 from .adapter import Adapter
+from .asked import asked_installer
 from .bench import REQUIREMENTS, Bench
+from .installer import command_of_uv
+from .pace import TASK_SECONDS
 
 
 def test_the_implementation_imports(adapter: Adapter, tmp_path: Path) -> None:
@@ -23,10 +28,12 @@ def test_the_implementation_imports(adapter: Adapter, tmp_path: Path) -> None:
     assert finished.succeeded, f"The implementation must import; seen: {finished}"
 
 
-def test_the_look_alike_wheel_installs(cosmos_wheelhouse: Wheelhouse, tmp_path: Path) -> None:
+def test_the_look_alike_wheel_installs(
+    cosmos_wheelhouse: Wheelhouse, tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
     environment = tmp_path / "environment"
 
-    for command in install_commands(environment, cosmos_wheelhouse):
+    for command in install_commands(environment, cosmos_wheelhouse, command_of_uv(asked_installer(pytestconfig))):
         finished = process.run(command, environment=cosmos_wheelhouse.environment, cwd=tmp_path)
         assert finished.succeeded, f"The look-alike dbt must install without network; seen: {finished}"
     answer = process.run([str(environment / "bin" / "dbt"), "--version"], cwd=tmp_path)
@@ -35,8 +42,11 @@ def test_the_look_alike_wheel_installs(cosmos_wheelhouse: Wheelhouse, tmp_path: 
     assert "duckdb" in answer.output, f"The installed look-alike must know its adapter; seen: {answer}"
 
 
-def test_one_operator_runs_to_its_end(bench: Bench) -> None:
-    outcome = bench.run(bench.task(under_airflow=True))
+def test_one_operator_runs_to_its_end(bench: Bench, record_property: Callable[[str, object], None]) -> None:
+    with bench.start(bench.task(under_airflow=True)) as running:
+        finished = running.finish()
+    outcome = finished.outcomes[0]
+    record_property(TASK_SECONDS, finished.timeline.spans("task")[0].seconds)
 
     assert outcome.succeeded, f"The operator must run to its end; seen: {outcome}"
     runs = bench.calls("run")
@@ -44,9 +54,9 @@ def test_one_operator_runs_to_its_end(bench: Bench) -> None:
     assert runs[0].exit_code == 0, f"dbt run must end with 0; dbt's own record says: {runs[0]}"
 
 
-def install_commands(environment: Path, wheelhouse: Wheelhouse) -> list[list[str]]:
-    """Make an environment and install into it, with uv where it is on PATH, else with venv and pip."""
-    python, uv = str(environment / "bin" / "python"), shutil.which("uv")
+def install_commands(environment: Path, wheelhouse: Wheelhouse, uv: str | None) -> list[list[str]]:
+    """Make an environment and install into it, with uv where it is given, else with venv and pip."""
+    python = str(environment / "bin" / "python")
     install = ["pip", "install", *wheelhouse.pip_install_options]
     if uv:
         make, installer = [uv, "venv", "--python", sys.executable, str(environment)], [uv, *install, "--python", python]

@@ -48,6 +48,11 @@ _VALUES = (
         "Conformance: how many free rounds races have, 25 or 200. Default: quick.",
     ),
     (
+        "cosmos-installer",
+        "auto|uv|pip",
+        "Conformance: what tasks install with, as Airflow's setting venv_install_method says. Default: auto.",
+    ),
+    (
         "cosmos-deadline",
         "SECONDS",
         "Conformance: how long one task may take. Default: 60, or 40 times what the smoke check's task took.",

@@ -95,6 +95,8 @@ OTHERS = (
     Environment(path=".cache/envs/postgres", pins=("postgres",)),
     Environment(path=".cache/envs/providers", pins=("providers",), projects=TOOLKIT, as_pinned=True),
 )
+# What `make judge` compares beside what tests need.
+PEERS = (Environment(path=".cache/envs/cosmos114", pins=("cosmos114",), projects=TOOLKIT),)
 WHEELHOUSE = ROOT / ".cache" / "wheelhouse"
 # A file, a download: they may pin different versions of one name.
 WHEELHOUSE_PINS = ("wheelhouse", "dbt", "dbt110")
@@ -239,6 +241,9 @@ def steps(target: str) -> Iterator[Callable[[], None]]:
     if target == "test":
         for environment in (TESTS, *OTHERS):
             yield partial(make, environment)
+    if target == "judge":
+        for environment in (TESTS, *OTHERS, *PEERS):
+            yield partial(make, environment)
     if target in ("test", "wheelhouse"):
         for pins in WHEELHOUSE_PINS:
             yield partial(fill_wheelhouse, pins)
@@ -247,7 +252,7 @@ def steps(target: str) -> Iterator[Callable[[], None]]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make what the target needs; 1 with the failed command's last lines when that cannot be."""
     parser = argparse.ArgumentParser(description="Make the environments of this project, from a bare Python.")
-    parser.add_argument("target", choices=["demo", "test", "tools", "wheelhouse"])
+    parser.add_argument("target", choices=["demo", "test", "judge", "tools", "wheelhouse"])
     target = parser.parse_args(arguments).target
     try:
         make_tools()

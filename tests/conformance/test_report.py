@@ -42,8 +42,10 @@ def reported(*judgements: Judgement, name: str = "cosmos_venv", is_complete: boo
     return report(
         judgements,
         implementation=name,
+        named=name,
         version="1.2",
         airflow="3.3.2",
+        installer="uv",
         options={"level": "must"},
         started=datetime.now(timezone.utc) - timedelta(seconds=90),
         is_complete=is_complete,

@@ -12,7 +12,13 @@ from typing import ClassVar
 
 from pytest_cosmos_venv.conformance.adapter import CAPABILITIES, Adapter, Outcome, Task
 
-_FLAGS = {"select": "--select", "exclude": "--exclude", "vars": "--vars"}
+_FLAGS = {
+    "select": "--select",
+    "exclude": "--exclude",
+    "vars": "--vars",
+    "profile_name": "--profile",
+    "target_name": "--target",
+}
 
 
 class TinyAdapter(Adapter):
@@ -42,7 +48,9 @@ class TinyAdapter(Adapter):
         if given.get("virtualenv_dir") and not given.get("is_virtualenv_dir_temporary"):
             words += ["--keep", str(given["virtualenv_dir"])]
         profiles = Path(str(task.profile["profiles_yml_filepath"])).parent
-        return [*words, str(given["project_dir"]), str(profiles), *task.command.split(), *_flags(given)]
+        macro = [str(given["macro_name"])] if "macro_name" in given else []
+        command = [*task.command.split(), *macro, *_flags(given), *_flags(task.profile)]
+        return [*words, str(given["project_dir"]), str(profiles), *command]
 
 
 def _flags(given: Mapping[str, object]) -> list[str]:

@@ -1,1 +1,0 @@
-"""Implementations that misbehave so badly that a judge could fall over them."""
