@@ -102,7 +102,7 @@ class Bench:
         return self.task(command, **{"virtualenv_dir": str(self.virtualenv_dir), **arguments})
 
     def shared_task(self, command: str = "run", **arguments: Any) -> Task:
-        """The same where the environment is built by whichever test comes first: for what is not about environments."""
+        """The same in ``shared_directory``, where whichever test comes first has the environment built."""
         return self.task(command, **{"virtualenv_dir": str(self.shared_directory), **arguments})
 
     def dag_plan(self, project: Path | None = None, /, *, load: str = "dbt_manifest", **parts: Any) -> DagPlan:

@@ -69,7 +69,7 @@ class OtherClass(Mutant):
 
 
 def around(operator: Any, method: str, wrapped: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
-    """Replace a public method of one operator.
+    """Replace a public method of one operator. What Airflow runs is a copy of it: see ``OtherClass`` for that.
 
     :param wrapped: takes the sound method and returns the faulty one.
     """
