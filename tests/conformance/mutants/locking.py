@@ -1,0 +1,110 @@
+"""With what are faults of the lock told? What a task does before it looks at the lock, and while it holds it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from pytest_cosmos_venv.conformance.processes import lives
+
+from .doing import DoesOtherwise
+from .mutant import Mutant
+
+Sound = partial[AbstractContextManager[None]]
+"""How the lock should be held, its options ``max_tries``, ``cancellation`` and ``report`` given."""
+
+PATIENCE = 0.5
+"""Seconds for which a faulty task waits that has no tries left."""
+
+
+def lock_file_of(operator: Any) -> Path | None:
+    """None for an operator without ``virtualenv_dir``."""
+    return None if operator.virtualenv_dir is None else Path(operator.virtualenv_dir, "cosmos_virtualenv.lock")
+
+
+def text_of(file: Path) -> str | None:
+    """None when there is no such file."""
+    try:
+        return file.read_text(encoding="ascii", errors="replace")
+    except FileNotFoundError:
+        return None
+
+
+def pid_in(text: str | None) -> int:
+    """0 when it holds none."""
+    return int(text) if text is not None and text.isdigit() else 0
+
+
+def has_the_lock(file: Path) -> bool:
+    """Whether another process that lives stands in the lock file."""
+    owner = pid_in(text_of(file))
+    return owner not in (0, os.getpid()) and lives(owner)
+
+
+def began_after(pid: int, file: Path) -> bool:
+    """Whether the process lives, and is younger than the file."""
+    return lives(pid) and psutil.Process(pid).create_time() > file.stat().st_mtime + 1.0
+
+
+def write_own_number(file: Path | None) -> None:
+    """As one who holds the lock."""
+    if file is not None:
+        file.write_text(str(os.getpid()), encoding="ascii")
+
+
+class LooksFirst(DoesOtherwise):
+    """Whoever is about to run looks at the lock file before all else."""
+
+    def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if (file := lock_file_of(operator)) is not None:
+            self.look(file)
+        return sound(*args, **kwargs)
+
+    def look(self, file: Path) -> None:
+        """Find what stands there, and do wrong."""
+        raise NotImplementedError
+
+
+class WaitsFor(LooksFirst):
+    """Whoever finds a record that he respects waits for its end, and gives up soon."""
+
+    def look(self, file: Path) -> None:
+        end = time.monotonic() + PATIENCE
+        while (text := text_of(file)) is not None and self.respects(text, file):
+            if time.monotonic() > end:
+                raise TimeoutError(f"{file} ({text!r}) is still there.")
+            time.sleep(0.02)
+
+    def respects(self, text: str, file: Path) -> bool:
+        """Whether it is waited for what stands in the lock file."""
+        raise NotImplementedError
+
+
+class HoldsTheLock(Mutant):
+    """Whoever builds holds the lock in another way."""
+
+    def spoil(self, operator: Any) -> None:  # noqa: ARG002 - all locks of this process are meant
+        from cosmos_venv.environments.lock import VirtualenvLock
+
+        sound, held = VirtualenvLock.acquire, self.held
+
+        def acquire(lock: VirtualenvLock, **options: Any) -> AbstractContextManager[None]:
+            return held(lock, partial(sound, lock, **options))
+
+        VirtualenvLock.acquire = acquire  # type: ignore[method-assign] # in the process of this task alone
+
+    @contextmanager
+    def held(self, lock: Any, sound: Sound) -> Iterator[None]:
+        """Within this block the lock is held, or so it is thought.
+
+        :param sound: how it should be held; takes options that are to be others.
+        """
+        raise NotImplementedError
+        yield
