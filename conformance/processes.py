@@ -111,9 +111,13 @@ def environment_of_build(pid: int) -> tuple[int, Path] | None:
     None where its command line names none.
     """
     for process in _and_parents(pid):
-        for word in _command(process):
+        program, *words = _command(process) or [""]
+        if not _is_installer([program, *words]):
+            continue
+        # The program last: an installer may stand in an environment itself, the worker's.
+        for word in (*words, program):
             target = _environment_around(Path(word.partition("=")[2] or word))
-            if target is not None and _is_installer(_command(process)):
+            if target is not None:
                 return process.pid, target
     return None
 

@@ -54,7 +54,8 @@ class KeepsTheLockAfterSuccess(DoesOtherwise):
 
     def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         result = sound(*args, **kwargs)
-        write_own_number(lock_file_of(operator))
+        if (file := lock_file_of(operator)) is not None and not has_the_lock(file):
+            write_own_number(file)
         return result
 
 
@@ -78,14 +79,13 @@ class KeepsTheLockWhenInstallingFails(HoldsTheLock):
 
     @contextmanager
     def held(self, lock: Any, sound: Sound) -> Iterator[None]:
-        with sound():
-            try:
+        try:
+            with sound():
                 yield
-            except Exception:
-                lock.note_file.unlink()
-                lock.file.unlink()
-                write_own_number(lock.file)  # another file, which the release leaves alone
-                raise
+        except Exception:
+            if not has_the_lock(lock.file):
+                write_own_number(lock.file)
+            raise
 
 
 class LeavesTheLockToItsCleaner(DoesOtherwise):

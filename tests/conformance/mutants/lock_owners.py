@@ -52,12 +52,13 @@ class TriesTenTimesASecond(Mutant):
 
 
 class RespectsTheDead(WaitsFor):
-    """Waits for a process that is not to be found: it may be one of another container."""
+    """Waits for a process that is not to be found, as if it might not be asked."""
 
     kills = "LOCK-006"
 
-    def respects(self, text: str, file: Path) -> bool:  # noqa: ARG002
-        return text.isdigit() and not psutil.pid_exists(int(text))
+    def respects(self, text: str, file: Path) -> bool:
+        is_of_another_host = file.with_name(f"{file.name}.json").exists()
+        return text.isdigit() and not psutil.pid_exists(int(text)) and not is_of_another_host
 
 
 class RespectsZombies(WaitsFor):

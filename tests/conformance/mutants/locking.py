@@ -94,10 +94,13 @@ class HoldsTheLock(Mutant):
         from cosmos_venv.environments.lock import VirtualenvLock
 
         sound, held = VirtualenvLock.acquire, self.held
+        if hasattr(sound, "is_faulty"):  # an earlier task of this process has come by here
+            return
 
         def acquire(lock: VirtualenvLock, **options: Any) -> AbstractContextManager[None]:
             return held(lock, partial(sound, lock, **options))
 
+        acquire.is_faulty = True  # type: ignore[attr-defined]
         VirtualenvLock.acquire = acquire  # type: ignore[method-assign] # in the process of this task alone
 
     @contextmanager
