@@ -34,6 +34,15 @@ class WritesAfterLooking(HoldsTheLock):
 
     kills = "LOCK-002"
 
+    def spoil(self, operator: Any) -> None:
+        from cosmos_venv import settings
+        from cosmos_venv.environments import leftovers
+
+        super().spoil(operator)
+        # Each environment has one directory, as most have it, and pip does not mind what stands there.
+        leftovers.build_names = lambda _: {}
+        settings.virtualenv_installer = "pip"
+
     @contextmanager
     def held(self, lock: Any, sound: Sound) -> Iterator[None]:
         from cosmos_venv.environments.lock_wait import LockWait
