@@ -17,7 +17,7 @@ from .running import RunningTasks
 
 CONTENDERS = 8
 ROUNDS = {"brief": 2, "quick": 25, "full": 200}
-"""Brief is for faulty implementations: what must catch them are the tests beside this one, which leave nothing to luck."""
+"""Brief is for faulty implementations: the tests beside this one must catch them, which leave nothing to luck."""
 SAID = "two tasks must not install into one environment at the same moment"
 
 

@@ -43,7 +43,7 @@ class GuardsBadly(Mutant):
     is_of_dbt: ClassVar[bool] = True
     """Whether it is dbt that is ended badly, or whatever else runs."""
 
-    def spoil(self, operator: Any) -> None:  # noqa: ARG002 - all commands of this process
+    def spoil(self, operator: Any) -> None:
         from cosmos_venv import guard, started_guard
 
         lines = "\n".join(f"    {line}" for line in self.fault.strip().splitlines())

@@ -40,7 +40,7 @@ class WritesAfterLooking(HoldsTheLock):
 
         super().spoil(operator)
         # Each environment has one directory, as most have it, and pip does not mind what stands there.
-        leftovers.build_names = lambda _: {}
+        leftovers.build_names = lambda store: {}
         settings.virtualenv_installer = "pip"
 
     @contextmanager

@@ -45,7 +45,7 @@ class TriesTenTimesASecond(Mutant):
 
     kills = "LOCK-005"
 
-    def spoil(self, operator: Any) -> None:  # noqa: ARG002 - whoever waits in this process
+    def spoil(self, operator: Any) -> None:
         from cosmos_venv.environments import lock_wait
 
         lock_wait.TRY_SECONDS = 0.1
@@ -66,7 +66,7 @@ class RespectsZombies(WaitsFor):
 
     kills = "LOCK-007"
 
-    def respects(self, text: str, file: Path) -> bool:  # noqa: ARG002
+    def respects(self, text: str, file: Path) -> bool:
         return psutil.pid_exists(pid_in(text) or -1) and not lives(pid_in(text))
 
 
@@ -75,7 +75,7 @@ class WaitsForTheWriter(WaitsFor):
 
     kills = "LOCK-008"
 
-    def respects(self, text: str, file: Path) -> bool:  # noqa: ARG002
+    def respects(self, text: str, file: Path) -> bool:
         return text == ""
 
 
@@ -84,7 +84,7 @@ class WaitsForANumber(WaitsFor):
 
     kills = "LOCK-009"
 
-    def respects(self, text: str, file: Path) -> bool:  # noqa: ARG002
+    def respects(self, text: str, file: Path) -> bool:
         return text != "" and not text.isdigit()
 
 
@@ -129,7 +129,7 @@ class OverridesAtFirstSight(Mutant):
 
     kills = "LOCK-021"
 
-    def spoil(self, operator: Any) -> None:  # noqa: ARG002 - whoever looks in this process
+    def spoil(self, operator: Any) -> None:
         from cosmos_venv.environments import lock_record
 
         lock_record.UNFINISHED_GRACE = 0.0
@@ -140,5 +140,5 @@ class WaitsForItself(WaitsFor):
 
     kills = "LOCK-022"
 
-    def respects(self, text: str, file: Path) -> bool:  # noqa: ARG002
+    def respects(self, text: str, file: Path) -> bool:
         return pid_in(text) == os.getpid()

@@ -90,18 +90,19 @@ class WaitsFor(LooksFirst):
 class HoldsTheLock(Mutant):
     """Whoever builds holds the lock in another way."""
 
-    def spoil(self, operator: Any) -> None:  # noqa: ARG002 - all locks of this process are meant
+    def spoil(self, operator: Any) -> None:
         from cosmos_venv.environments.lock import VirtualenvLock
 
-        sound, held = VirtualenvLock.acquire, self.held
+        lock_class: Any = VirtualenvLock  # that of this task's own process
+        sound, held = lock_class.acquire, self.held
         if hasattr(sound, "is_faulty"):  # an earlier task of this process has come by here
             return
 
         def acquire(lock: VirtualenvLock, **options: Any) -> AbstractContextManager[None]:
             return held(lock, partial(sound, lock, **options))
 
-        acquire.is_faulty = True  # type: ignore[attr-defined]
-        VirtualenvLock.acquire = acquire  # type: ignore[method-assign] # in the process of this task alone
+        lock_class.acquire = acquire
+        lock_class.acquire.is_faulty = True
 
     @contextmanager
     def held(self, lock: Any, sound: Sound) -> Iterator[None]:

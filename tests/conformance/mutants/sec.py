@@ -40,7 +40,7 @@ class KeepsTheVariables(RunsDbtBadly):
 
     kills = "SEC-001"
 
-    def spread(self, operator: Any, command: list[str], env: dict[str, str]) -> list[str]:  # noqa: ARG002
+    def spread(self, operator: Any, command: list[str], env: dict[str, str]) -> list[str]:
         file = Path(tempfile.mkdtemp(), "variables.json")
         file.write_text(json.dumps(secrets_in(env)), encoding="utf-8")
         return command
@@ -76,7 +76,7 @@ class GivesThePasswordAsAnArgument(RunsDbtBadly):
 
     kills = "SEC-002"
 
-    def spread(self, operator: Any, command: list[str], env: dict[str, str]) -> list[str]:  # noqa: ARG002
+    def spread(self, operator: Any, command: list[str], env: dict[str, str]) -> list[str]:
         return [*command, "--vars", json.dumps(secrets_in(env))]
 
 
@@ -85,7 +85,7 @@ class SetsTheVariablesOfTheWorker(RunsDbtBadly):
 
     kills = "SEC-002"
 
-    def spread(self, operator: Any, command: list[str], env: dict[str, str]) -> list[str]:  # noqa: ARG002
+    def spread(self, operator: Any, command: list[str], env: dict[str, str]) -> list[str]:
         os.environ.update(secrets_in(env))
         return command
 
@@ -118,7 +118,7 @@ class TellsTheInstallOptions(DoesOtherwise):
     def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         try:
             return sound(*args, **kwargs)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - what goes wrong is told anew
             raise RuntimeError(f"{operator.pip_install_options}: {error}") from None
 
 
