@@ -14,7 +14,7 @@ from typing import Any
 from pytest_cosmos_venv.conformance.processes import lives
 
 from .doing import DoesOtherwise
-from .locking import HoldsTheLock, Sound, has_the_lock, lock_file_of, pid_in, text_of, write_own_number
+from .locking import HoldsTheLock, Sound, lock_file_of, owner_of, pid_in, text_of, write_own_number
 
 
 class ReleasesBeforeInstalling(HoldsTheLock):
@@ -63,7 +63,7 @@ class KeepsTheLockAfterSuccess(DoesOtherwise):
 
     def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         result = sound(*args, **kwargs)
-        if (file := lock_file_of(operator)) is not None and not has_the_lock(file):
+        if (file := lock_file_of(operator)) is not None and not owner_of(file):
             write_own_number(file)
         return result
 
@@ -92,7 +92,7 @@ class KeepsTheLockWhenInstallingFails(HoldsTheLock):
             with sound():
                 yield
         except Exception:
-            if not has_the_lock(lock.file):
+            if not owner_of(lock.file):
                 write_own_number(lock.file)
             raise
 
@@ -143,9 +143,9 @@ class FailsWithTheOwner(HoldsTheLock):
 
     @contextmanager
     def held(self, lock: Any, sound: Sound) -> Iterator[None]:
-        owner, was_held = pid_in(text_of(lock.file)), has_the_lock(lock.file)
+        owner = owner_of(lock.file)
         with sound():
-            if was_held and not lives(owner):
+            if owner is not None and not lives(owner):
                 raise RuntimeError(f"Process {owner}, which was to build the environment, is dead.")
             yield
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import psutil
 
 from pytest_cosmos_venv.conformance.processes import lives
 
-from .locking import HoldsTheLock, LooksFirst, Sound, WaitsFor, began_after, has_the_lock, pid_in, text_of
+from .locking import HoldsTheLock, LooksFirst, Sound, WaitsFor, began_after, owner_of, pid_in
 from .mutant import Mutant
 
 
@@ -22,8 +22,10 @@ class RespectsSiblingsAlone(LooksFirst):
     kills = "LOCK-003"
 
     def look(self, file: Path) -> None:
-        if has_the_lock(file) and psutil.Process(pid_in(text_of(file))).ppid() != os.getppid():
-            file.unlink()
+        owner = owner_of(file)
+        with suppress(psutil.NoSuchProcess):
+            if owner is not None and psutil.Process(owner).ppid() != os.getppid():
+                file.unlink(missing_ok=True)
 
 
 class FailsWhenItHasWaited(HoldsTheLock):
@@ -33,9 +35,9 @@ class FailsWhenItHasWaited(HoldsTheLock):
 
     @contextmanager
     def held(self, lock: Any, sound: Sound) -> Iterator[None]:
-        owner, was_held = pid_in(text_of(lock.file)), has_the_lock(lock.file)
+        owner = owner_of(lock.file)
         with sound():
-            if was_held and lives(owner):
+            if owner is not None and lives(owner):
                 raise FileNotFoundError(lock.file)
             yield
 

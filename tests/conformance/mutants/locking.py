@@ -42,10 +42,13 @@ def pid_in(text: str | None) -> int:
     return int(text) if text is not None and text.isdigit() else 0
 
 
-def has_the_lock(file: Path) -> bool:
-    """Whether another process that lives stands in the lock file."""
+def owner_of(file: Path) -> int | None:
+    """PID of the other process that has the lock: it stands in the file, lives, and is older than the file."""
     owner = pid_in(text_of(file))
-    return owner not in (0, os.getpid()) and lives(owner)
+    try:
+        return None if owner == os.getpid() or not lives(owner) or began_after(owner, file) else owner
+    except (FileNotFoundError, psutil.NoSuchProcess):
+        return None
 
 
 def began_after(pid: int, file: Path) -> bool:
