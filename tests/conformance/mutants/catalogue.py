@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-from . import api  # noqa: F401 - each module registers its own
+from . import api, kill, lock, lock_owners, sec  # noqa: F401 - each module registers its own
