@@ -1,5 +1,16 @@
-"""All mutants, so that one import knows them."""
+"""All mutants, so that one import knows them: each module registers its own."""
 
 from __future__ import annotations
 
-from . import api, cmd, cmd_surroundings, err, load, render  # noqa: F401 - each module registers its own
+from . import (  # noqa: F401
+    api,
+    cmd,
+    cmd_surroundings,
+    err,
+    kill,
+    load,
+    lock,
+    lock_owners,
+    render,
+    sec,
+)

@@ -64,7 +64,8 @@ def _area(requirement: str) -> str:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Gather what each mutant fails."""
+    """Gather what each mutant fails; where luck may catch one, it gets little time for it."""
+    session.config.option.cosmos_profile = "brief"
     found: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     session.config.stash[_FOUND] = found
     session.config.pluginmanager.register(_Gathering(session.config))

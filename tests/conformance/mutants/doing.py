@@ -1,0 +1,25 @@
+"""How is a fault told that lies in one public method of the operator?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, ClassVar
+
+from .mutant import Mutant, around
+
+
+class DoesOtherwise(Mutant):
+    """One method of the operator does something beside what it should, or instead of it."""
+
+    method: ClassVar[str] = "execute"
+
+    def spoil(self, operator: Any) -> None:
+        around(operator, self.method, lambda sound: partial(self.do, operator, sound))
+
+    def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """What the method does.
+
+        :param sound: what it should do.
+        """
+        raise NotImplementedError
