@@ -28,7 +28,7 @@ class DefaultsToTheWorkersPackages(OtherClass):
 
     kills = "API-002"
 
-    def names(self, sound: Any) -> dict[str, Any]:  # noqa: ARG002 - as the others
+    def names(self, sound: Any) -> dict[str, Any]:
         def __init__(  # noqa: N807 - it is one
             self: Any,
             py_requirements: list[str] | None = None,
