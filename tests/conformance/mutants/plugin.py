@@ -1,6 +1,6 @@
 """How are all mutants judged in one run? Each test of a mutant's area is run once for each mutant.
 
-pytest --cosmos-conformance --cosmos-implementation=cosmos_venv -p mutants.plugin [--mutants=NAMES]
+pytest --cosmos-conformance --cosmos-implementation=cosmos_venv -p mutants.plugin
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ NAMES = "MUTANTS"
 on the command line of the suite would be unknown to the process that starts it."""
 TABLE = "MUTANTS_TABLE"
 """Variable with the file that the table is written to."""
+FULL = "MUTANTS_MEET_ALL"
+"""Variable that is set where each mutant meets all requirements and not its own area's alone."""
 _FOUND = pytest.StashKey[dict[str, dict[str, set[str]]]]()
 
 
@@ -50,7 +52,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _is_met(item: pytest.Item) -> bool:
     mutant, mark = _mutant_of(item), item.get_closest_marker(MARK)
-    return mutant is None or mark is None or _area(mark.args[0]) == _area(MUTANTS[mutant].kills)
+    is_of_area = mutant is None or mark is None or _area(mark.args[0]) == _area(MUTANTS[mutant].kills)
+    return is_of_area or bool(os.environ.get(FULL))
 
 
 def _mutant_of(item: pytest.Item) -> str | None:
@@ -105,13 +108,17 @@ def _lines(config: pytest.Config) -> list[str]:
     specification = read_specification()
     lines = []
     for cls in chosen():
-        verdict = _verdict(cls.kills, config.stash[_FOUND][cls.__name__], specification)
+        verdict = verdict_on(cls.kills, config.stash[_FOUND][cls.__name__], specification)
         story = " ".join((cls.__doc__ or "").split())
         lines.append(f"{cls.kills:<10} {cls.__name__:<32} {story}  {verdict}")
     return lines
 
 
-def _verdict(kills: str, found: Mapping[str, set[str]], specification: Mapping[str, Requirement]) -> str:
+def verdict_on(kills: str, found: Mapping[str, set[str]], specification: Mapping[str, Requirement]) -> str:
+    """The last words of a mutant's line.
+
+    :param found: what its tests came to -> ids of their requirements.
+    """
     failed, broken = found.get("failed", set()), found.get(Verdict.HARNESS_ERROR.value)
     others = {each for each in failed - {kills} if kills not in specification[each].depends_on}
     if broken:
