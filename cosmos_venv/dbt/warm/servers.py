@@ -1,0 +1,352 @@
+"""Which servers are there, where does a task find that of its environment, and how is one started, asked, ended?"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import signal
+import socket
+import stat
+import struct
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cosmos_venv import guard
+from cosmos_venv.dbt.warm import facts
+from cosmos_venv.exceptions import NotWarm
+from cosmos_venv.release import __version__
+
+LONGEST_START = 20.0
+LONGEST_WORD = 5.0
+_LAYOUT = "1"
+_LONGEST_SOCKET_PATH = 107
+_LONGEST_REFUSAL = 3_600.0
+_CREDENTIALS = struct.Struct("iII")
+_KEY_LENGTH = 20
+_LONGEST_HEAD = 8192
+# A path that is too long for the first line stands in the second, behind a shell's exec.
+_INTERPRETER = re.compile(
+    r"""#!(?:(?P<short>/\S*python[\d.]*)[ \t]*\n|/bin/sh\n'''exec' (['"]?)(?P<long>/[^\n]*python[\d.]*)\2 "\$0" "\$@")"""
+)
+# Its folder never enters sys.path, and no byte code of another Python is written into ours.
+_BOOTSTRAP = """
+import sys, types
+if sys.path[:1] == [""]: del sys.path[0]
+writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+package = types.ModuleType("cosmos_venv"); package.__path__ = [sys.argv[1]]; sys.modules["cosmos_venv"] = package
+from cosmos_venv.dbt.warm import server
+sys.dont_write_bytecode = writes
+server.main(sys.argv[2])
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """What a server serves.
+
+    :param environment: folder of the Python environment, its real path.
+    :param script: the program that commands run, a Python script of that environment.
+    :param python: its interpreter; None: the one that the script names.
+    :param modules: imported beforehand, by name, with whether each must be there.
+    :param packages: of whose inner packages each is imported that can be.
+    """
+
+    environment: Path
+    script: Path
+    python: Path | None = None
+    modules: Mapping[str, bool]
+    packages: tuple[str, ...] = ()
+
+    @property
+    def interpreter(self) -> Path:
+        """Raises NotWarm where the script is no Python program."""
+        if self.python is not None:
+            return self.python
+        with self.script.open("rb") as file:
+            head = os.fsdecode(file.read(_LONGEST_HEAD))
+        found = _INTERPRETER.match(head)
+        if found is None:
+            raise NotWarm("binary", f"{self.script} is no Python program")
+        return Path(found["short"] or found["long"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where the files of one server are: ``<folder>/<key>.sock`` and its like."""
+
+    folder: Path
+    key: str
+
+    @property
+    def socket(self) -> Path:
+        return self.folder / f"{self.key}.sock"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / f"{self.key}.log"
+
+    @property
+    def seen(self) -> Path:
+        return self.folder / f"{self.key}.seen"
+
+    def note(self) -> dict[str, Any]:
+        """What the server says of itself; empty when there is none."""
+        return _note(self.folder / f"{self.key}.lock") or {}
+
+    def refusal(self) -> NotWarm | None:
+        """Why this environment has had no server a while ago."""
+        path = self.folder / f"{self.key}.refused"
+        try:
+            if time.time() - path.stat().st_mtime > _LONGEST_REFUSAL:
+                return None
+            said = json.loads(path.read_text(encoding="utf-8"))
+            return NotWarm(said["word"], said["text"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def was_seen(self, seconds: float) -> bool:
+        """Whether a task has come by here so many seconds ago or less; this one is noted."""
+        try:
+            before = self.seen.stat().st_mtime
+        except FileNotFoundError:
+            before = 0.0
+        descriptor = os.open(self.seen, os.O_WRONLY | os.O_CREAT, 0o600)
+        try:
+            os.utime(descriptor)
+        finally:
+            os.close(descriptor)
+        return time.time() - before <= seconds
+
+
+def place_of(program: Program, env: Mapping[str, str]) -> tuple[Place, list[list[int]]]:
+    """Where the server of a program is, or would be, for commands with these environment variables; and its identity.
+
+    :raises NotWarm: where there cannot be one.
+    """
+    try:
+        identity = facts.identity(str(program.environment), str(program.script))
+        code = [(path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in _code_files()]
+    except OSError as error:
+        raise NotWarm("files", f"{error.filename} cannot be looked at: {error.strerror}") from None
+    parts = [
+        *(_LAYOUT, __version__, code, str(program.environment), str(program.script), identity),
+        *(sorted(program.modules.items()), program.packages, sorted(facts.startup_variables(env).items())),
+        *(os.getresuid(), os.getresgid()),
+    ]
+    key = hashlib.sha256(json.dumps(parts).encode("utf-8", "surrogatepass")).hexdigest()[:_KEY_LENGTH]
+    return Place(folder=_folder_for(key), key=key), identity
+
+
+def _code_files() -> list[Path]:
+    here = Path(__file__).parent
+    return [Path(guard.__file__), *(here / f"{name}.py" for name in ("child", "facts", "imports", "keeper", "server"))]
+
+
+def folders() -> Iterator[Path]:
+    """Where servers of this user may have their files, the first choice first. None need exist."""
+    for parent in (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir()):
+        if parent and Path(parent).is_absolute():
+            yield Path(parent) / f"cosmos-venv-warm-{os.geteuid()}"
+
+
+def _folder_for(key: str) -> Path:
+    problem = "there is no folder for its socket"
+    for folder in folders():
+        if len(os.fsencode(folder / f"{key}.sock")) > _LONGEST_SOCKET_PATH:
+            problem = f"the path of {folder} is too long for a socket"
+            continue
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+            status = folder.lstat()
+        except OSError as error:
+            problem = f"{folder} cannot be made: {error.strerror}"
+            continue
+        if _is_private(status) and os.access(folder, os.W_OK | os.X_OK):
+            return folder
+        problem = f"{folder} is not this user's alone, or cannot be written to"
+    raise NotWarm("folder", problem)
+
+
+def _is_private(status: os.stat_result) -> bool:
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o077
+
+
+def connect(place: Place, *, within: float) -> socket.socket | None:
+    """A connection to the server; None when nobody is there.
+
+    :param within: seconds that each word on it may take.
+    :raises NotWarm: when somebody else is there, or it takes no more connections.
+    """
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.settimeout(within)
+        connection.connect(str(place.socket))
+        _, uid = _peer(connection)
+        if uid != os.geteuid():
+            raise NotWarm("peer", f"{place.socket} is served by user id {uid}")
+    except (FileNotFoundError, ConnectionRefusedError):
+        connection.close()
+        return None
+    except BlockingIOError:
+        connection.close()
+        raise NotWarm("hung", "its server takes no more connections") from None
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def start(place: Place, program: Program, identity: object, env: Mapping[str, str], *, idle: float, most: int) -> None:
+    """Start a server; returns when it listens, while it still imports.
+
+    It gets none of this process's descriptors, and of its environment only what an interpreter obeys while it starts.
+
+    :raises NotWarm: when it cannot be started.
+    :raises OSError: when its log cannot be written.
+    """
+    config = {
+        "folder": str(place.folder),
+        "key": place.key,
+        "environment": str(program.environment),
+        "script": str(program.script),
+        "identity": identity,
+        "modules": dict(program.modules),
+        "packages": list(program.packages),
+        "idle": idle,
+        "most": most,
+    }
+    root = str(Path(guard.__file__).parent)
+    log = os.open(place.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        process = subprocess.Popen(
+            [str(program.interpreter), "-c", _BOOTSTRAP, root, json.dumps(config)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env=facts.startup_variables(env),
+            cwd="/",
+            start_new_session=True,
+        )
+    finally:
+        os.close(log)
+    said = _first_line(process)
+    if said == "listening":
+        return
+    word, _, text = said.removeprefix("refused ").partition(" ")
+    if word != "there":
+        raise NotWarm(word or "start", text or f"its server did not start: {_last_line(place.log)}")
+
+
+def _first_line(process: subprocess.Popen[bytes]) -> str:
+    """What the server says once, before it lets go of us."""
+    assert process.stdout is not None  # noqa: S101 - for the type checker: PIPE was asked for
+    deadline = time.monotonic() + LONGEST_START
+    said = b""
+    try:
+        with process.stdout as pipe:
+            while b"\n" not in said and (left := deadline - time.monotonic()) > 0:
+                if guard.readable([pipe.fileno()], left):
+                    more = os.read(pipe.fileno(), 4096)
+                    if not more:
+                        break
+                    said += more
+    finally:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(LONGEST_WORD)
+    return said.decode("utf-8", "replace").partition("\n")[0]
+
+
+def _last_line(log: Path) -> str:
+    with suppress(OSError):
+        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return lines[-1] if lines else "it said nothing"
+    return "it said nothing"
+
+
+def _peer(connection: socket.socket) -> tuple[int, int]:
+    pid, uid, _ = _CREDENTIALS.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    return pid, uid
+
+
+def end_hung(connection: socket.socket) -> None:
+    """Kill the process that listens at the other end: it has not answered. What it has forked lives on."""
+    pid, _ = _peer(connection)
+    try:
+        process = os.pidfd_open(pid)
+    except OSError:
+        return
+    try:
+        # While the connection stands that number is the listener's: it has not ended, so nobody else has got it.
+        if not guard.readable([connection.fileno()], 0):
+            signal.pidfd_send_signal(process, signal.SIGKILL)
+    except OSError:
+        return
+    finally:
+        os.close(process)
+
+
+def servers() -> list[Place]:
+    """All servers of this user that live."""
+    return [
+        Place(folder=folder, key=path.stem)
+        for folder in folders()
+        for path in (sorted(folder.glob("*.lock")) if folder.is_dir() and _is_private(folder.lstat()) else ())
+        if _note(path) is not None
+    ]
+
+
+def state_of(place: Place) -> dict[str, Any] | None:
+    """What a server says of itself: pid, environment, commands served, running, idle seconds, memory in bytes; None
+    when it does not answer."""
+    return ask(place, "state")
+
+
+def stop(place: Place) -> bool:
+    """Let a server end; commands that run are not touched. Whether it has taken the word."""
+    return ask(place, "stop") is not None
+
+
+def ask(place: Place, question: str) -> dict[str, Any] | None:
+    """What a server answers; None when it does not."""
+    try:
+        connection = connect(place, within=LONGEST_WORD)
+        if connection is None:
+            return None
+        with closing(connection):
+            text = json.dumps({"ask": question}).encode()
+            connection.sendall(len(text).to_bytes(guard.LENGTH_BYTES, "big") + text)
+            with connection.makefile("r", encoding="utf-8") as lines:
+                lines.readline()  # its greeting
+                answer: dict[str, Any] = json.loads(lines.readline())
+                return answer
+    except (OSError, ValueError, NotWarm):
+        return None
+
+
+def _note(lock: Path) -> dict[str, Any] | None:
+    """What the server whose lock this is has written there; None when none holds it."""
+    try:
+        descriptor = os.open(lock, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        with suppress(ValueError):
+            note: dict[str, Any] = json.loads(os.pread(descriptor, 65_536, 0))
+            return note
+        return {}
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    return None
