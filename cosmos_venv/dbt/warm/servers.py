@@ -35,7 +35,8 @@ _KEY_LENGTH = 20
 _LONGEST_HEAD = 8192
 # A path that is too long for the first line stands in the second, behind a shell's exec.
 _INTERPRETER = re.compile(
-    r"""#!(?:(?P<short>/\S*python[\d.]*)[ \t]*\n|/bin/sh\n'''exec' (['"]?)(?P<long>/[^\n]*python[\d.]*)\2 "\$0" "\$@")"""
+    r"#!(?P<short>/\S*python[\d.]*)[ \t]*\n"
+    r"|#!/bin/sh\n'''exec' (['\"]?)(?P<long>/[^\n]*python[\d.]*)\2 \"\$0\" \"\$@\""
 )
 # Its folder never enters sys.path, and no byte code of another Python is written into ours.
 _BOOTSTRAP = """
