@@ -19,7 +19,7 @@ from typing import Any
 
 from cosmos_venv import guard
 from cosmos_venv.dbt.warm import facts, servers
-from cosmos_venv.dbt.warm.servers import Place, Program
+from cosmos_venv.dbt.warm.place import Place, Program, place_of
 from cosmos_venv.exceptions import NotWarm
 from cosmos_venv.guarded import Cancellation, GuardedProcess, WatchedProcess
 
@@ -118,7 +118,7 @@ class WarmStart:
             **_inherited(),
         }
         try:
-            place, identity = servers.place_of(self.program, env)
+            place, identity = place_of(self.program, env)
             connection, word = self._connected(place, identity, env)
             return self._agreed(connection, word, order, keep_open)
         except OSError as error:

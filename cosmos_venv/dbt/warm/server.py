@@ -7,7 +7,6 @@ than those that are proven harmless.
 
 from __future__ import annotations
 
-import fcntl
 import gc
 import json
 import os
@@ -17,32 +16,22 @@ import struct
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from cosmos_venv import guard
 from cosmos_venv.dbt.warm import facts, keeper
 from cosmos_venv.dbt.warm.imports import import_all, unproven_threads, variables_read
+from cosmos_venv.dbt.warm.post import Post, Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-WAITING = 128
 LOOK_AGAIN = 5.0
 _CREDENTIALS = struct.Struct("iII")
-_TURN, _LONGEST_TURN = 0.01, 2.0
 _MEMORY_FACTOR, _MEMORY_SPARE = 1.5, 64 << 20
-
-
-class Refused(Exception):
-    """This environment cannot be served, or not now: a word, and a text for people."""
-
-    def __init__(self, word: str, text: str) -> None:
-        super().__init__(text)
-        self.word = word
 
 
 def main(text: str) -> None:
@@ -58,13 +47,13 @@ def main(text: str) -> None:
     status = 1
     try:
         config = json.loads(text)
-        server = Server(config)
         try:
-            server.listen()
-            _say("listening")
+            post = Post(config)
         except Refused as refused:
             _say(f"refused {refused.word} {refused}")
-            os._exit(0)
+            return
+        _say("listening")
+        server = Server(config, post)
         server.prepare()
         server.serve()
         status = 0
@@ -81,89 +70,18 @@ def _say(text: str) -> None:
 
 
 class Server:
-    """:param config: ``folder`` and ``key`` say where its files are, ``environment``, ``script``, ``identity``,
-    ``modules``, ``packages`` what is imported, ``idle`` (seconds) and ``most`` how long it lives, and beside how many.
+    """:param config: ``environment``, ``script``, ``identity``, ``modules`` and ``packages`` say what is imported,
+    ``idle`` for how many seconds it waits for the next command.
     """
 
-    def __init__(self, config: Mapping[str, Any]) -> None:
+    def __init__(self, config: Mapping[str, Any], post: Post) -> None:
         self.config = config
-        self.folder = Path(config["folder"])
-        self.path = self.folder / config["key"]
-        self.started = time.time()
+        self.post = post
         self.last_used = time.monotonic()
         self.commands = 0
         self.children: set[int] = set()
         self.is_told_to_end = False
         self.memory = 0
-
-    # -- its files ---------------------------------------------------------------------------------------------
-
-    def listen(self) -> None:
-        """Take the place of this environment's server; from now on tasks may connect, and wait.
-
-        :raises Refused: when it is taken, or there are enough.
-        """
-        with self._turn():
-            self.lock = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
-            if not _locks(self.lock):
-                raise Refused("there", "another one has just been started")
-            if self._others() >= self.config["most"]:
-                _remove(f"{self.path}.lock")
-                raise Refused("enough", f"there are {self.config['most']} servers of other environments already")
-            _remove(f"{self.path}.sock", f"{self.path}.refused")
-            self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            self.listener.bind(f"{self.path}.sock")
-            self.listener.listen(WAITING)
-            self.listener.setblocking(False)
-            self._note(is_ready=False)
-
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
-        """Who makes and removes files in the folder does it alone, but waits for nobody who was stopped there."""
-        turn = os.open(self.folder / "turn", os.O_RDWR | os.O_CREAT, 0o600)
-        deadline = time.monotonic() + _LONGEST_TURN
-        while not _locks(turn) and time.monotonic() < deadline:
-            time.sleep(_TURN)
-        try:
-            yield
-        finally:
-            os.close(turn)
-
-    def _others(self) -> int:
-        """How many servers there are; the files of dead ones are removed."""
-        count = 0
-        for lock in self.folder.glob("*.lock"):
-            path = lock.with_suffix("")
-            if path == self.path:
-                continue
-            descriptor = os.open(lock, os.O_RDWR)
-            if _locks(descriptor):
-                _remove(f"{path}.sock", f"{path}.lock", f"{path}.log")
-            else:
-                count += 1
-            os.close(descriptor)
-        return count
-
-    def _note(self, *, is_ready: bool) -> None:
-        """Who this is, for whoever lists the servers."""
-        note = {
-            "pid": os.getpid(),
-            "environment": self.config["environment"],
-            "started": self.started,
-            "is_ready": is_ready,
-            "import_seconds": time.time() - self.started,
-        }
-        text = json.dumps(note).encode()
-        os.pwrite(self.lock, text, 0)
-        os.ftruncate(self.lock, len(text))
-
-    def leave(self) -> None:
-        """Remove what leads here."""
-        with self._turn():
-            if _is_still(self.lock, f"{self.path}.lock"):
-                _remove(f"{self.path}.sock", f"{self.path}.lock", f"{self.path}.log")
-
-    # -- its imports -------------------------------------------------------------------------------------------
 
     def prepare(self) -> None:
         """Import all that commands will want. Whatever is in the way of a fork ends this process, with a note."""
@@ -172,19 +90,18 @@ class Server:
         except BaseException as error:  # a package may raise anything, SystemExit too
             word = error.word if isinstance(error, Refused) else "import"
             text = str(error) if isinstance(error, Refused) else f"{type(error).__name__}: {error}"
-            Path(f"{self.path}.refused").write_text(json.dumps({"word": word, "text": text}), encoding="utf-8")
-            self.leave()
+            self.post.refuse(word, text)
             raise
         self.handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
         self._attend()
         gc.collect()
         gc.freeze()  # or looking for rubbish would copy all pages of the imports into each child
         self.memory = _resident()
-        self._note(is_ready=True)
+        self.post.note(is_ready=True)
         null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, 2)
         os.close(null)
-        _remove(f"{self.path}.log")
+        self.post.drop_log()
 
     def _prepare(self) -> None:
         script = self.config["script"]
@@ -202,8 +119,6 @@ class Server:
                 "threads", f"importing dbt starts threads ({', '.join(threads)}), which do not live on in a fork"
             )
 
-    # -- its work ----------------------------------------------------------------------------------------------
-
     def _attend(self) -> None:
         self.wakeup, write_end = os.pipe()
         self.used, self.use = os.pipe()
@@ -217,9 +132,9 @@ class Server:
 
         def close() -> None:
             signal.set_wakeup_fd(-1)
-            for descriptor in (self.lock, self.wakeup, write_end, self.used):
+            for descriptor in (self.post.lock, self.wakeup, write_end, self.used):
                 os.close(descriptor)
-            self.listener.close()
+            self.post.listener.close()
 
         self.kept = keeper.Kept(self.code, self.handlers, self.read, self.use, self._answer, close)
 
@@ -230,24 +145,24 @@ class Server:
         """Fork for each connection, until there is no more use for it."""
         while not self._has_served():
             pause = min(LOOK_AGAIN, self.last_used + self.config["idle"] - time.monotonic())
-            ready = guard.readable([self.listener.fileno(), self.wakeup, self.used], max(pause, 0.0))
+            ready = guard.readable([self.post.listener.fileno(), self.wakeup, self.used], max(pause, 0.0))
             if self.wakeup in ready:
                 os.read(self.wakeup, 4096)
             self._collect()
             if self.used in ready:
                 self.commands += len(os.read(self.used, 4096))
                 self.last_used = time.monotonic()
-            if self.listener.fileno() in ready and not self._are_files_changed():
+            if self.post.listener.fileno() in ready and not self._are_files_changed():
                 self._accept()
-        self.leave()
+        self.post.leave()
         # Who has connected meanwhile is told by the end of the connection.
-        self.listener.close()
+        self.post.listener.close()
 
     def _has_served(self) -> bool:
         return (
             self.is_told_to_end
             or time.monotonic() >= self.last_used + float(self.config["idle"])
-            or not Path(f"{self.path}.sock").exists()
+            or not self.post.is_there
             or self._are_files_changed()
             or _resident() > self.memory * _MEMORY_FACTOR + _MEMORY_SPARE
         )
@@ -272,7 +187,7 @@ class Server:
 
     def _accept(self) -> None:
         try:
-            connection, _ = self.listener.accept()
+            connection, _ = self.post.listener.accept()
         except OSError:
             return  # it has given up
         with connection:
@@ -306,7 +221,7 @@ class Server:
         answer = {
             "pid": server,
             "environment": self.config["environment"],
-            "started": self.started,
+            "started": self.post.started,
             "commands": self.commands,
             "running": len(self.children),
             "idle_seconds": time.monotonic() - self.last_used,
@@ -320,29 +235,6 @@ def _fork() -> int:
         # Python 3.12 warns of threads, which have been looked at.
         warnings.simplefilter("ignore", DeprecationWarning)
         return os.fork()
-
-
-def _locks(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _is_still(descriptor: int, path: str) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), Path(path).stat())
-    except OSError:
-        return False
-
-
-def _remove(*paths: str) -> None:
-    for path in paths:
-        try:
-            Path(path).unlink()
-        except OSError:
-            continue
 
 
 def _resident(pid: int | str = "self") -> int:

@@ -15,8 +15,8 @@ import psutil
 import pytest
 
 from cosmos_venv.dbt.warm import servers
+from cosmos_venv.dbt.warm.place import Program
 from cosmos_venv.dbt.warm.process import WarmStart
-from cosmos_venv.dbt.warm.servers import Program
 from cosmos_venv.guarded import Cancellation, CompletedCommand, run_guarded
 
 DEADLINE = 20.0

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cosmos_venv.dbt.warm import servers
+from cosmos_venv.dbt.warm import place, servers
 from cosmos_venv.exceptions import NotWarm
 from tests.dbt.warm.conftest import DEADLINE, TOOL, Tool
 
@@ -33,13 +33,13 @@ def long_path(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def folder_of_all(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
-    (folder,) = servers.folders()
+    (folder,) = place.folders()
     folder.mkdir(mode=0o777)
     folder.chmod(0o777)
 
 
 def link_in_its_place(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
-    (folder,) = servers.folders()
+    (folder,) = place.folders()
     folder.symlink_to(tool.folder)
 
 
@@ -187,9 +187,9 @@ def test_a_hung_server_is_given_up_and_the_next_command_has_a_new_one(
 
 def test_somebody_elses_socket_in_its_place_is_given_up(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(servers, "LONGEST_START", 0.5)
-    place, _ = servers.place_of(tool.program, os.environ)
+    found, _ = place.place_of(tool.program, os.environ)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-        listener.bind(str(place.socket))
+        listener.bind(str(found.socket))
         listener.listen()
 
         done = tool.run("exit", "3", options=AT_ONCE)
