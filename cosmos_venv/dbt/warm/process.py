@@ -109,15 +109,15 @@ class WarmStart:
             raise NotWarm(*self.refuses)
         if not (sys.platform.startswith("linux") and hasattr(os, "pidfd_open")):
             raise NotWarm("system", "only Linux is served")
-        order = {
-            "argv": [str(self.program.script), *argv[1:]],
-            "python": str(self.program.interpreter),
-            "env": env,
-            "cwd": str(Path.cwd() / (cwd or "")),
-            "interrupts": interrupts,
-            **_inherited(),
-        }
         try:
+            order = {
+                "argv": [str(self.program.script), *argv[1:]],
+                "python": str(self.program.interpreter),
+                "env": env,
+                "cwd": str(Path.cwd() / (cwd or "")),
+                "interrupts": interrupts,
+                **_inherited(),
+            }
             place, identity = place_of(self.program, env)
             connection, word = self._connected(place, identity, env)
             return self._agreed(connection, word, order, keep_open)
