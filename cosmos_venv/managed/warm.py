@@ -64,4 +64,6 @@ def _why_not(environment: Environment, *, runs_as_another: bool) -> tuple[str, s
         return "user", "the task has a run_as_user"
     if os.environ.get(_POD_OF_ONE_TASK):
         return "pod", "this pod runs no other task"
+    if settings.enable_debug_mode:
+        return "debug", "enable_debug_mode measures the processes below the task, and a warm dbt is none of them"
     return None

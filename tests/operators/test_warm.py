@@ -101,9 +101,19 @@ def in_a_pod(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return {}
 
 
+def with_its_memory_measured(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    monkeypatch.setenv("AIRFLOW__COSMOS__ENABLE_DEBUG_MODE", "True")
+    return {}
+
+
 @pytest.mark.parametrize(
     ("prepare", "reason"),
-    [(in_a_temporary_environment, "temporary"), (as_another_user, "user"), (in_a_pod, "pod")],
+    [
+        (in_a_temporary_environment, "temporary"),
+        (as_another_user, "user"),
+        (in_a_pod, "pod"),
+        (with_its_memory_measured, "debug"),
+    ],
 )
 def test_where_nobody_would_profit_dbt_starts_as_ever(
     make_operator: MakeOperator,
