@@ -106,11 +106,12 @@ from pathlib import Path
 from cosmos_venv.guarded import Cancellation, run_guarded
 from tests.dbt.warm.conftest import Tool
 tool = Tool(folder=Path({folder!r}))
-child = os.fork() if {forks} else 1
-if child == 0:
-    time.sleep(600)
-print(child, flush=True)
-tool.run("leave", {fifo!r}, on_line=lambda line: print(line, flush=True))
+def on_line(line):
+    child = os.fork() if {forks} else 0
+    if {forks} and child == 0:
+        time.sleep(600)  # holds the worker's end of the connection
+    print(child, line, flush=True)
+tool.run("leave", {fifo!r}, on_line=on_line)
 """
 
 
@@ -121,8 +122,7 @@ def test_a_command_dies_with_its_worker(tool: Tool, tmp_path: Path, gone: Gone, 
     source = textwrap.dedent(WORKER).format(folder=str(tool.folder), fifo=str(fifo), forks=forks)
     worker = subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE, text=True)
     assert worker.stdout is not None
-    child = int(worker.stdout.readline())
-    pids = [int(word) for word in worker.stdout.readline().split()]
+    child, *pids = (int(word) for word in worker.stdout.readline().split())
 
     worker.kill()
     worker.wait(DEADLINE)
