@@ -16,7 +16,7 @@ COMPILE = uv pip compile --quiet --universal --python-version 3.10 --no-emit-ind
           --annotation-style line --custom-compile-command "make pins"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-ui test test-env check conformance judge prove-verdicts mutants benchmark prove-races prove-environments pins clean
+.PHONY: help demo demo-ui test test-env check conformance judge prove-verdicts mutants mutants-full benchmark prove-races prove-environments pins clean
 
 help: ## this list
 	@echo "make TARGET [PYTHON=python3.12]   (Python 3.10 to 3.13)"
@@ -52,12 +52,16 @@ prove-verdicts: test-env ## does the suite say the same each time? ARGS="--runs 
 
 mutants: test-env ## does the suite catch each faulty implementation, by the right requirement? prints the table
 	@cd "$$(mktemp -d)" && PYTHONPATH="$(CURDIR)/tests/conformance" "$(CURDIR)/$(BIN)/python" -m pytest \
-	--cosmos-conformance --cosmos-implementation=cosmos_venv -p mutants.plugin -n 2 -q --tb=line $(ARGS)
+	--cosmos-conformance --cosmos-implementation=cosmos_venv -p mutants.plugin -n 3 -q --tb=line $(ARGS)
+
+mutants-full: ## the same against all requirements and not those of its area alone: hours
+	@MUTANTS_MEET_ALL=1 MUTANTS_TABLE="$(CURDIR)/docs/conformance/mutants-full.txt" $(MAKE) mutants
 
 benchmark: test-env ## what each part costs, beside the plain work beneath; stored in benchmarks/results
 	@$(BIN)/python -m benchmarks.toolkit $(ARGS) && $(BIN)/python -m benchmarks.environments $(ARGS) && \
 	$(BIN)/python -m benchmarks.local $(ARGS) && $(BIN)/python -m benchmarks.loading $(ARGS) && \
 	$(BIN)/python -m benchmarks.dags $(ARGS) && \
+	$(BIN)/python -m benchmarks.warm $(ARGS) && \
 	$(BIN)/python -m benchmarks.seeds $(ARGS)
 
 prove-races: test-env ## races across xdist workers, whole runs again and again, beside other plugins

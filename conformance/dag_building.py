@@ -91,7 +91,7 @@ def _configurations(adapter: Adapter, plan: DagPlan) -> dict[str, Any]:
 
 
 def _typed(adapter: Adapter, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    constants = import_module(f"{adapter.import_root}.constants")
+    constants = adapter.constants()
     return {name: _member(constants, name, value) for name, value in arguments.items()}
 
 

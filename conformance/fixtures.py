@@ -36,6 +36,12 @@ def adapter(request: pytest.FixtureRequest) -> Adapter:
     return adapter_of(request.config) if named is None else open_adapter(named)
 
 
+@pytest.fixture(scope="session")
+def shared_directory(adapter: Adapter, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: ARG001 - one for each
+    """A ``virtualenv_dir`` that tests share to which it is no matter."""
+    return tmp_path_factory.mktemp("shared") / "virtualenvs"
+
+
 @pytest.fixture
 def bench(
     request: pytest.FixtureRequest,
@@ -43,12 +49,14 @@ def bench(
     cosmos_airflow_home: AirflowHome,  # noqa: ARG001 - its database is there for tasks, and put back after them
     cosmos_wheelhouse: Wheelhouse,
     cosmos_task_race: TaskRace,
+    shared_directory: Path,
     tmp_path: Path,
 ) -> Bench:
     """A project, packages, and processes for tasks of the implementation."""
     return Bench(
         adapter=adapter,
         folder=tmp_path,
+        shared_directory=shared_directory,
         wheelhouse=cosmos_wheelhouse,
         race=cosmos_task_race,
         deadline=deadline(request.config),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
@@ -15,6 +16,10 @@ REST = 0.6
 DEADLINE = 20.0
 """Seconds after which a wait is given up: a sound task is ready with everything by then."""
 _BUSY_SHARE = 0.15
+"""Of the time that it is watched: who spends more of it at work does not wait."""
+_BUSY_LOOKS = 0.3
+"""Of the looks at it: who wants to work at more of them is at work, or in the queue for it."""
+_WANTS_TO_WORK = {psutil.STATUS_RUNNING, psutil.STATUS_DISK_SLEEP}
 _LOOK_AGAIN = 0.02
 _INSTALLERS = {"pip", "pip3", "uv", "venv", "virtualenv", "ensurepip"}
 _ENDED = {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}
@@ -71,12 +76,12 @@ def watch_until_rest(
     :return: whether they came to rest.
     """
     end = time.monotonic() + deadline
-    since, spent = time.monotonic(), _seconds_of_work(pids, with_children=with_children)
+    looks = [_look(pids, with_children=with_children)]
     while not is_over() and time.monotonic() < end:
-        now, spent_now = time.monotonic(), _seconds_of_work(pids, with_children=with_children)
-        if spent_now is None or spent is None or spent_now - spent > _BUSY_SHARE * seconds * len(pids):
-            since, spent = now, spent_now
-        elif now - since >= seconds:
+        looks.append(_look(pids, with_children=with_children))
+        while len(looks) > 1 and looks[-1].at - looks[1].at >= seconds:
+            looks.pop(0)
+        if looks[-1].at - looks[0].at >= seconds and not any(_is_busy(pid, looks) for pid in pids):
             return True
         time.sleep(_LOOK_AGAIN)
     return False
@@ -106,31 +111,53 @@ def environment_of_build(pid: int) -> tuple[int, Path] | None:
     None where its command line names none.
     """
     for process in _and_parents(pid):
-        for word in _command(process):
+        program, *words = _command(process) or [""]
+        if not _is_installer([program, *words]):
+            continue
+        # The program last: an installer may stand in an environment itself, the worker's.
+        for word in (*words, program):
             target = _environment_around(Path(word.partition("=")[2] or word))
-            if target is not None and _is_installer(_command(process)):
+            if target is not None:
                 return process.pid, target
     return None
 
 
-def _seconds_of_work(pids: Sequence[int], *, with_children: bool) -> float | None:
-    """Of processor, by the processes and all below them; None when one of them wants to work at this moment."""
-    total = 0.0
+@dataclass(frozen=True)
+class _Look:
+    """What processes and all below them had done at one moment.
+
+    :param spent: PID -> seconds of processor.
+    :param wanting: PIDs of those that wanted to work at this moment; also where something below had just ended.
+    """
+
+    at: float
+    spent: Mapping[int, float]
+    wanting: frozenset[int]
+
+
+def _look(pids: Sequence[int], *, with_children: bool) -> _Look:
+    spent, wanting = {}, set()
     for pid in pids:
         try:
             process = psutil.Process(pid)
             family = [process, *(process.children(recursive=True) if with_children else [])]
+            times = [each.cpu_times() for each in family]
+            if any(each.status() in _WANTS_TO_WORK for each in family):
+                wanting.add(pid)
         except psutil.NoSuchProcess:
+            if psutil.pid_exists(pid):
+                wanting.add(pid)
             continue
-        for process in family:
-            try:
-                if process.status() in {psutil.STATUS_RUNNING, psutil.STATUS_DISK_SLEEP}:
-                    return None
-                times = process.cpu_times()
-            except psutil.NoSuchProcess:
-                return None
-            total += times.user + times.system
-    return total
+        spent[pid] = sum(each.user + each.system for each in times)
+    return _Look(time.monotonic(), spent, frozenset(wanting))
+
+
+def _is_busy(pid: int, looks: Sequence[_Look]) -> bool:
+    """Whether it did more than who looks now and then whether it may go on: that one is seen at it, too."""
+    spent = [look.spent[pid] for look in looks if pid in look.spent]
+    worked = sum(max(after - before, 0.0) for before, after in pairwise(spent))
+    wanted = sum(pid in look.wanting for look in looks)
+    return worked > _BUSY_SHARE * (looks[-1].at - looks[0].at) or wanted > _BUSY_LOOKS * len(looks)
 
 
 def _installer(process: psutil.Process, directory: Path, tasks: Sequence[int]) -> Iterator[Installer]:

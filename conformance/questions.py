@@ -172,7 +172,7 @@ def memory_for_a_large_seed(adapter: Adapter, **arguments: Any) -> int | str:
 
 def enum_members(adapter: Adapter, name: str) -> dict[str, str] | None:
     """Name -> value of an enum of its ``constants``, aliases too; None where there is none of that name."""
-    enum = getattr(import_module(f"{adapter.import_root}.constants"), name, None)
+    enum = getattr(adapter.constants(), name, None)
     return None if enum is None else {name: str(member.value) for name, member in enum.__members__.items()}
 
 

@@ -22,7 +22,7 @@ from pytest_cosmos_venv import ImplementationError, SuiteExit, find_implementati
 from . import SPECIFICATION_VERSION, SUITE_VERSION
 from .adapter import Adapter, open_adapter
 from .asked import asked_installer, asked_level, known_failures, refuse_wrong_options, wanted_patterns
-from .fixtures import IMPLEMENTATION, adapter, adapter_of, bench, evidence, picture
+from .fixtures import IMPLEMENTATION, adapter, adapter_of, bench, evidence, picture, shared_directory
 from .gathering import FAILED_SMOKE_CHECKS, REQUIREMENT, SEEN, VERDICT, Gathering
 from .installer import InstallerError
 from .installer import in_words as installer_in_words
@@ -34,7 +34,7 @@ from .report import report, write_report
 from .requirements import MARK, Requirement, read_specification
 from .terminal import print_judgements
 
-__all__ = ["adapter", "bench", "evidence", "picture"]
+__all__ = ["adapter", "bench", "evidence", "picture", "shared_directory"]
 
 _TOLD = ("level", "profile", "installer", "deadline", "requirement", "known_failures", "strict")
 """Options that a report names."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from . import process
-from .adapter import OPERATOR_CLASSES, Adapter
+from .adapter import OPERATOR_CLASSES, Adapter, open_adapter
 from .bench import Bench
 from .requirements import requirement
 
@@ -107,8 +107,8 @@ def test_the_base_class_has_the_documented_methods(bench: Bench) -> None:
 @requirement("API-010")
 def test_the_retries_of_the_lock_are_a_setting_of_airflow(adapter: Adapter, tmp_path: Path) -> None:
     (tmp_path / "airflow.cfg").write_text("[cosmos]\nvirtualenv_max_retries_lock = 7\n", encoding="utf-8")
-    name = f"{adapter.import_root}.settings"
-    code = f"import importlib; print('seen:', repr(importlib.import_module({name!r}).virtualenv_max_retries_lock))"
+    opened = f"from {open_adapter.__module__} import open_adapter; opened = open_adapter({adapter.named!r})"
+    code = f"{opened}; print('seen:', repr(opened.settings().virtualenv_max_retries_lock))"
     home = {"AIRFLOW_HOME": str(tmp_path), "AIRFLOW_CONFIG": str(tmp_path / "airflow.cfg")}
 
     finished = process.run([sys.executable, "-c", code], environment=home, cwd=tmp_path)

@@ -96,9 +96,9 @@ def test_a_parse_file_of_the_project_is_used(bench: Bench, cosmos_dbt_project: D
     project = cosmos_dbt_project("harbor")
     project.model("orders", "select 1 as id")
     project.manifest()
-    plan = bench.dag_plan(project.path)
+    plan = bench.dag_plan(project.path, operator_args={"virtualenv_dir": str(bench.shared_directory)})
     rendered = TaskOfDag(command="run", plan=plan)
-    task = rendered if place == "DbtDag" else bench.task(project_dir=str(project.path), profile=plan.profile)
+    task = rendered if place == "DbtDag" else bench.shared_task(project_dir=str(project.path), profile=plan.profile)
     put_parse_file(project.path)
 
     with dbt_running(bench, task) as call:
@@ -112,7 +112,7 @@ def test_a_parse_file_of_the_project_is_used(bench: Bench, cosmos_dbt_project: D
 def test_partial_parsing_can_be_turned_off(bench: Bench) -> None:
     put_parse_file(bench.project)
 
-    with dbt_running(bench, bench.task(partial_parse=False)) as call:
+    with dbt_running(bench, bench.shared_task(partial_parse=False)) as call:
         is_there = (target_folder(call) / PARSED).exists()
 
     assert "--no-partial-parse" in call.arguments, (
@@ -140,7 +140,7 @@ def put_parse_file(project: Path) -> None:
 
 @requirement("CMD-016")
 def test_variables_reach_dbt_unchanged(bench: Bench) -> None:
-    call = ran(bench, bench.task(env={"TIDE": TRICKY}, vars={"tide": TRICKY, "depth": 7}))
+    call = ran(bench, bench.shared_task(env={"TIDE": TRICKY}, vars={"tide": TRICKY, "depth": 7}))
 
     assert call.env.get("TIDE") == TRICKY, f"env must reach dbt unchanged: {TRICKY!r}; seen: {call.env.get('TIDE')!r}"
     seen = from_yaml(after("--vars", call) or "")
@@ -149,6 +149,6 @@ def test_variables_reach_dbt_unchanged(bench: Bench) -> None:
 
 @requirement("CMD-020")
 def test_dbt_has_nothing_on_its_standard_input(bench: Bench) -> None:
-    call = ran(bench, bench.task(standard_input="the supervisor's answer\n"))
+    call = ran(bench, bench.shared_task(standard_input="the supervisor's answer\n"))
 
     assert call.stdin == "", f"dbt must find nothing on its standard input, and its end; seen: {call.stdin!r}"

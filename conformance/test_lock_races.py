@@ -16,7 +16,8 @@ from .requirements import requirement
 from .running import RunningTasks
 
 CONTENDERS = 8
-ROUNDS = {"quick": 25, "full": 200}
+ROUNDS = {"brief": 2, "quick": 25, "full": 200}
+"""Brief is for faulty implementations: the tests beside this one must catch them, which leave nothing to luck."""
 SAID = "two tasks must not install into one environment at the same moment"
 
 

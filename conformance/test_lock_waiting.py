@@ -15,7 +15,7 @@ from .processes import comes_true, watch_until_rest
 from .requirements import requirement
 from .running import RunningTasks
 
-TRIES = 3
+TRIES = 2
 AT_MOST_AFTER = 30.0
 """Seconds that a task may take to stop waiting, once its tries are over."""
 LIVE = os.getpid()

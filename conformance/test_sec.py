@@ -144,25 +144,23 @@ def test_directories_are_not_writable_by_others(bench: Bench, is_kept: bool) -> 
     with bench.start(bench.kept_task() if is_kept else bench.task()) as running:
         running.wait_for("running")
         made = [*directories(bench.virtualenv_dir), *(each for each in directories(temporary) if each not in before)]
-        writable = [each for each in made if is_open(each)]
+        writable = [f"{each}, mode {mode:o}" for each in made if (mode := mode_if_open(each)) is not None]
         script.release()
         outcome = running.finish().outcomes[0]
 
-    assert not writable, (
-        f"a directory that a task makes must be closed to whom the umask excludes; seen: {writable[0]}, "
-        f"mode {stat.S_IMODE(writable[0].stat().st_mode):o}"
-    )
+    assert not writable, f"a directory that a task makes must be closed to whom the umask excludes; seen: {writable[0]}"
     assert outcome.succeeded, f"the task must succeed; seen: {outcome}"
 
 
-def is_open(directory: Path) -> bool:
-    """Whether more may write to it than the umask lets, and than a parent that is shared with a group does."""
+def mode_if_open(directory: Path) -> int | None:
+    """Its permissions, where more may write to it than the umask lets, and than a parent shared with a group does."""
     try:
         mode, above = directory.stat().st_mode, directory.parent.stat().st_mode
     except FileNotFoundError:
-        return False
+        return None
     shared = stat.S_IWGRP if above & stat.S_IWGRP and above & stat.S_ISGID else 0
-    return bool(mode & (stat.S_IWGRP | stat.S_IWOTH) & current_umask() & ~shared)
+    is_open = mode & (stat.S_IWGRP | stat.S_IWOTH) & current_umask() & ~shared
+    return stat.S_IMODE(mode) if is_open else None
 
 
 def current_umask() -> int:

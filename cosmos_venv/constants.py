@@ -11,6 +11,8 @@ DEFAULT_PROFILES_FILE_NAME = "profiles.yml"
 DEFAULT_DBT_TASK_GROUP_ID = "dbt_task_group"
 LAST_SUCCESS = "last_success"
 """As the ``state`` of an operator: the artifacts of its own last success."""
+NODE_CONFIG = "dbt_node_config"
+"""In the context of a task: its dbt node as plain data."""
 ONLY_IF_CHANGED = "should_run_if_seed_changed"
 """In the context of a seed's task with SeedRenderingBehavior.WHEN_SEED_CHANGES, as in Cosmos."""
 

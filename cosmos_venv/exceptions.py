@@ -34,6 +34,17 @@ class CommandKilled(Exception):
     """The task was told to end while it waited or while a command of its ran."""
 
 
+class NotWarm(Exception):
+    """A command cannot be forked from a process that has imported its program. Nothing of it has run.
+
+    :ivar reason: one word, for metrics.
+    """
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
 class VirtualenvError(Exception):
     """A managed environment cannot be had. The text says which, why, and what to do."""
 

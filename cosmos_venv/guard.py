@@ -30,6 +30,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
     import socket
+    from collections.abc import Callable
 else:
     # ``signal`` and ``socket`` import enum and all that needs, as ``ctypes`` does below: without them the guard starts
     # twice as fast.
@@ -49,7 +50,7 @@ LENGTH_BYTES = 8
 MOST_DESCRIPTORS = 253  # that Linux hands over in one go
 DESCRIPTOR_BYTES = 4
 
-_PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -157,25 +158,32 @@ class Order:
 
 
 def take_order(control: int, worker: int) -> Order | None:
-    """Wait for what is to be run; None when the worker is gone before it has said it.
-
-    The descriptors that come with it stay open in this process, and in no other.
-    """
+    """Wait for what is to be run; None when the worker is gone before it has said it."""
     while not readable([control], PARENT_CHECK):
         if os.getppid() != worker:
             return None
+    text, _ = receive(control)
+    return None if text is None else Order(text)
+
+
+def receive(control: int) -> tuple[bytes | None, list[int]]:
+    """The next message, None when it ends before; and the descriptors beside it, open in this process and no other."""
     connection = socket.socket(fileno=control)
     try:
         space = socket.CMSG_SPACE(MOST_DESCRIPTORS * DESCRIPTOR_BYTES)
         received, handed_over, _, _ = connection.recvmsg(LENGTH_BYTES, space)
     finally:
         connection.detach()
-    for _, _, descriptors in handed_over:
-        for at in range(0, len(descriptors), DESCRIPTOR_BYTES):
-            os.set_inheritable(int.from_bytes(descriptors[at : at + DESCRIPTOR_BYTES], sys.byteorder), False)
+    descriptors = [
+        int.from_bytes(numbers[at : at + DESCRIPTOR_BYTES], sys.byteorder)
+        for _, _, numbers in handed_over
+        for at in range(0, len(numbers), DESCRIPTOR_BYTES)
+    ]
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, False)
     length = read_exactly(control, LENGTH_BYTES - len(received), received) if received else None
     text = None if length is None else read_exactly(control, int.from_bytes(length, "big"))
-    return None if text is None else Order(text)
+    return text, descriptors
 
 
 def read_exactly(descriptor: int, missing: int, text: bytes = b"") -> bytes | None:
@@ -201,7 +209,7 @@ def start(order: Order, report: int) -> int:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
         # Should the guard itself be killed, dbt goes with it; the worker ends the rest of the session.
-        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() == me:
             if order.cwd:
                 what = " cwd"
@@ -229,8 +237,11 @@ def reap(child: int) -> tuple[bool, int | None]:
             status = os.waitstatus_to_exitcode(raw)
 
 
-def watch(child: int, control: int, wakeup: int, *, worker: int, ladder: Ladder) -> None:
-    """Report the end of ``child`` on ``control``; end all that is below when told to, or when nobody listens."""
+def watch(child: int, control: int, wakeup: int, *, is_worker_gone: Callable[[], bool], ladder: Ladder) -> None:
+    """Report the end of ``child`` on ``control``; end all that is below when told to, or when nobody listens.
+
+    :param is_worker_gone: asked now and then: a child that the worker forked may keep the connection open.
+    """
     listening = [control]
     while True:
         anything_left, status = reap(child)
@@ -248,7 +259,7 @@ def watch(child: int, control: int, wakeup: int, *, worker: int, ladder: Ladder)
             if not hear(control):
                 listening = []  # closed: readable for ever, and nothing more will come
             ladder.begin()
-        if os.getppid() != worker:
+        if is_worker_gone():
             ladder.begin()
 
 
@@ -276,18 +287,23 @@ def hear(control: int) -> bool:
         return False
 
 
-def main(arguments: list[str]) -> int:
-    """Run the command that the worker orders and stay until nothing of it is left."""
-    control, worker = map(int, arguments)
-    os.set_inheritable(control, False)
+def stand_guard() -> tuple[int, int]:
+    """Become the parent of all that is left behind below, deaf to signals. A pipe that tells of each child's end."""
     prctl(_PR_SET_CHILD_SUBREAPER, 1)
-
     wakeup, write_end = os.pipe()
     os.set_blocking(write_end, False)
     signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    return wakeup, write_end
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command that the worker orders and stay until nothing of it is left."""
+    control, worker = map(int, arguments)
+    os.set_inheritable(control, False)
+    wakeup, _ = stand_guard()
 
     order = take_order(control, worker)
     if order is None:
@@ -298,7 +314,8 @@ def main(arguments: list[str]) -> int:
     null = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(null, stream)
-    watch(child, control, wakeup, worker=worker, ladder=Ladder(order.first_step))
+    ladder = Ladder(order.first_step)
+    watch(child, control, wakeup, is_worker_gone=lambda: os.getppid() != worker, ladder=ladder)
     return 0
 
 

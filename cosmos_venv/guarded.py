@@ -67,39 +67,24 @@ class CompletedCommand:
     lines: list[str] = field(default_factory=list)
 
 
-class GuardedProcess:
-    """One running command under a guard.
+class WatchedProcess:
+    """One command that runs below a process which watches over it: what the worker hears of it, and can tell it.
 
-    :param argv: the command; element 0 is looked up on the PATH of ``env`` when it holds no slash.
-    :param env: its whole environment; None: this process's.
-    :param cwd: its working directory.
-    :param keep_open: descriptors that the guard holds until the last descendant is gone (leases).
-    :param interrupts: whether ``stop`` begins with SIGINT, or with SIGTERM at once.
-    :raises OSError: when the command cannot be started, with its name and the reason.
+    :param name: of the command, for messages.
+    :param leader: PID of the process that watches; it leads the command's session.
+    :param control: the connection to that process.
+    :param output: what the command writes.
     """
 
     def __init__(
-        self,
-        argv: Sequence[str],
-        *,
-        env: Mapping[str, str] | None = None,
-        cwd: str | Path | None = None,
-        keep_open: Sequence[int] = (),
-        interrupts: bool = True,
+        self, name: str, *, leader: int, control: socket.socket, output: IO[bytes], cwd: str | Path | None = None
     ) -> None:
-        self._argv = list(argv)
+        self._name = name
+        self._leader = leader
+        self._control = control
+        self.output = output
         self._cwd = cwd
-        self._has_order = False
         self._heard = b""
-        started = take_guard()
-        self._guard, self._control, self.output = started.process, started.control, started.output
-        try:
-            started.order(self._argv, env=env, cwd=cwd, keep_open=keep_open, interrupts=interrupts)
-            self._has_order = True
-            start_next_guard()
-        except BaseException:  # a signal's, or an argument that is no text
-            self.close()
-            raise
 
     def stop(self) -> None:
         """Begin the ladder SIGINT, SIGTERM, SIGKILL and return. May be called again, and from a signal handler."""
@@ -121,7 +106,7 @@ class GuardedProcess:
                 more = b""
             if not more:
                 self._end_session()
-                raise CommandKilled(f"The guard of {self._argv[0]} was killed; its command was ended.")
+                raise CommandKilled(f"The guard of {self._name} was killed; its command was ended.")
             self._heard += more
         return verdict
 
@@ -130,15 +115,15 @@ class GuardedProcess:
 
         :param within: the ladder's whole length; less for a command that does no harm while it still runs.
         """
-        if self._has_order:
-            self.stop()
-        else:  # a word in the middle of the order would be part of it
-            self._control.shutdown(socket.SHUT_WR)
+        self.stop()
         self.output.close()
         # A process in uninterruptible sleep cannot be waited for; the guard stays with it.
         if self._guard_ends(within=within):
-            self._guard.wait()
+            self._collect()
         self._control.close()
+
+    def _collect(self) -> None:
+        """Called when the process that watches has ended."""
 
     def _guard_ends(self, *, within: float) -> bool:
         """Whether its end of the connection closes in time. Popen.wait with a timeout would look for it in naps."""
@@ -162,18 +147,62 @@ class GuardedProcess:
                 return int(number)
             if word == "error":
                 code = int(number)
-                raise OSError(code, os.strerror(code), str(self._cwd) if where else self._argv[0])
+                raise OSError(code, os.strerror(code), str(self._cwd) if where else self._name)
         return None
 
     def _end_session(self) -> None:
         """Kill what is left of the session that the guard led. Only for a guard that was killed from outside."""
         for pid in guard.parents():
             try:
-                if os.getsid(pid) == self._guard.pid:
+                if os.getsid(pid) == self._leader:
                     os.kill(pid, signal.SIGKILL)
             except OSError as error:
                 if error.errno not in (errno.ESRCH, errno.EPERM):
                     raise
+
+
+class GuardedProcess(WatchedProcess):
+    """One running command under a guard.
+
+    :param argv: the command; element 0 is looked up on the PATH of ``env`` when it holds no slash.
+    :param env: its whole environment; None: this process's.
+    :param cwd: its working directory.
+    :param keep_open: descriptors that the guard holds until the last descendant is gone (leases).
+    :param interrupts: whether ``stop`` begins with SIGINT, or with SIGTERM at once.
+    :raises OSError: when the command cannot be started, with its name and the reason.
+    """
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str | Path | None = None,
+        keep_open: Sequence[int] = (),
+        interrupts: bool = True,
+    ) -> None:
+        started = take_guard()
+        super().__init__(
+            str(argv[0]), leader=started.process.pid, control=started.control, output=started.output, cwd=cwd
+        )
+        self._guard = started.process
+        self._has_order = False
+        try:
+            started.order(argv, env=env, cwd=cwd, keep_open=keep_open, interrupts=interrupts)
+            self._has_order = True
+            start_next_guard()
+        except BaseException:  # a signal's, or an argument that is no text
+            self.close()
+            raise
+
+    def stop(self) -> None:
+        if self._has_order:
+            super().stop()
+        else:  # a word in the middle of the order would be part of it
+            self._control.shutdown(socket.SHUT_WR)
+
+    def _collect(self) -> None:
+        self._guard.wait()
 
 
 def run_guarded(
@@ -189,6 +218,7 @@ def run_guarded(
     cancellation: Cancellation | None = None,
     encoding: str = "utf-8",
     interrupts: bool = True,
+    start: Callable[..., WatchedProcess] = GuardedProcess,
 ) -> CompletedCommand:
     """Run a command to its end; each line of its output (stdout and stderr in order) goes to ``on_line`` as it comes.
 
@@ -197,12 +227,13 @@ def run_guarded(
     :param meanwhile: called once, as soon as the command has been started: what can be done while it runs.
     :param encoding: of the output; what does not decode becomes backslash escapes.
     :param interrupts: whether a stop begins with SIGINT, or with SIGTERM at once.
+    :param start: starts it; takes what ``GuardedProcess`` takes.
     :raises OSError: when the command cannot be started.
     :raises CommandKilled: when ``cancellation`` was requested; the command and all below it are gone by then.
     """
     cancellation = cancellation or Cancellation()
     cancellation.raise_if_requested()
-    process = GuardedProcess(argv, env=env, cwd=cwd, keep_open=keep_open, interrupts=interrupts)
+    process = start(argv, env=env, cwd=cwd, keep_open=keep_open, interrupts=interrupts)
     lines = []
     try:
         with cancellation.stopping(process.stop):

@@ -171,6 +171,23 @@ SETTINGS: dict[str, Setting] = {
         meaning="Seconds after which an environment with --upgrade among its pip options is resolved anew.",
         is_also_cosmos=False,
     ),
+    "virtualenv_warm_dbt": Setting(
+        default="off",
+        meaning="Whether dbt of a kept environment is forked from a process that has imported it: off, auto (a plain "
+        "process where that cannot be), or require (the task fails then).",
+        is_also_cosmos=False,
+        choices=("auto", "off", "require"),
+    ),
+    "virtualenv_warm_dbt_idle": Setting(
+        default=600,
+        meaning="Seconds after which such a process ends that no command has used.",
+        is_also_cosmos=False,
+    ),
+    "virtualenv_warm_dbt_max": Setting(
+        default=4,
+        meaning="Such processes that one user has on one host at most: one for each environment.",
+        is_also_cosmos=False,
+    ),
 }
 
 cache_dir: str
@@ -205,6 +222,9 @@ virtualenv_lock_timeout_action: str
 virtualenv_dir_mode: str
 virtualenv_installer: str
 virtualenv_upgrade_interval: int
+virtualenv_warm_dbt: str
+virtualenv_warm_dbt_idle: int
+virtualenv_warm_dbt_max: int
 
 
 def __getattr__(name: str) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from cosmos_venv.guarded import Cancellation, run_guarded
+from cosmos_venv.guarded import Cancellation, GuardedProcess, WatchedProcess, run_guarded
 
 
 class FullOutputSubprocessResult(NamedTuple):
@@ -32,11 +32,13 @@ def run_dbt(
     cancellation: Cancellation | None = None,
     encoding: str = "utf-8",
     cancels_queries: bool = True,
+    start: Callable[..., WatchedProcess] | None = None,
 ) -> FullOutputSubprocessResult:
     """Run dbt to its end, whatever its exit code.
 
     :param keep_open: descriptors of leases, held until the last process of the command is gone.
     :param cancels_queries: whether a kill begins with SIGINT, on which dbt cancels its queries, or with SIGTERM.
+    :param start: what starts it; None: a guard.
     :raises OSError: when it cannot be started.
     :raises CommandKilled: when ``cancellation`` was requested; dbt and its children are gone by then.
     """
@@ -49,5 +51,6 @@ def run_dbt(
         cancellation=cancellation,
         encoding=encoding,
         interrupts=cancels_queries,
+        start=start or GuardedProcess,
     )
     return FullOutputSubprocessResult(done.returncode, done.lines[-1] if done.lines else "", done.lines)

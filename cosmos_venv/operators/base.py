@@ -7,6 +7,7 @@ own: Airflow wraps every constructor of an operator's ancestry, and a DAG of tho
 
 from __future__ import annotations
 
+import copy
 import os
 import warnings
 from abc import abstractmethod
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from cosmos_venv import settings
 from cosmos_venv.compat import BaseOperator, context_variables, to_boolean
+from cosmos_venv.constants import NODE_CONFIG
 from cosmos_venv.dbt.command import DbtOptions, dbt_command, vars_text
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.public_names import name_lookup
@@ -154,7 +156,9 @@ class AbstractDbtBase(BaseOperator):
         :raises AirflowException: when dbt failed, with its own last lines.
         :raises AirflowSkipException: when dbt ended with ``skip_exit_code``.
         """
-        context.update(self.extra_context)  # type: ignore[typeddict-item]
+        # Nodes that are configured alike share their configuration while the DAG stands: here the task gets its own.
+        node = copy.deepcopy({name: each for name, each in self.extra_context.items() if name == NODE_CONFIG})
+        context.update({**self.extra_context, **node})  # type: ignore[typeddict-item]
         with self._debugged(context):
             self.build_and_run_cmd(context, **kwargs)
 

@@ -83,7 +83,8 @@ class DbtInvocation(AbstractDbtBase):
     ) -> FullOutputSubprocessResult:
         """Run one dbt command to its end, its lines streaming into the task's log.
 
-        :param kwargs: ``keep_open``: descriptors held until the last process of the command is gone.
+        :param kwargs: ``keep_open``: descriptors held until the last process of the command is gone; ``start``: what
+            starts it, instead of a guard.
         :raises AirflowException: when the executable cannot be started.
         """
         from cosmos_venv.dbt.process import run_dbt

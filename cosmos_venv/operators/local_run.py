@@ -116,7 +116,7 @@ class LocalRun(DbtInvocation):
         executable = self._found(cmd[0])
         mode = self._chosen_mode(executable)
         with (
-            started_ahead(1 if mode is InvocationMode.SUBPROCESS else 0),
+            started_ahead(1 if mode is InvocationMode.SUBPROCESS and not self._starts_warm() else 0),
             self.profile_config.ensure_profile() as (profile, secrets),
             self._dbt_ready(),
         ):
@@ -149,6 +149,10 @@ class LocalRun(DbtInvocation):
                     parsed.keep(outcome.artifacts)
                 self._settle(result, outcome)
         return result
+
+    def _starts_warm(self) -> bool:
+        """Whether commands may need no guard."""
+        return False
 
     def _workspace(
         self, parsed: ParsedProject | None, env: Mapping[str, str], *, wants_deps: bool

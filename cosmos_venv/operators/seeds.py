@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from cosmos_venv import managed
 from cosmos_venv.compat import count, to_boolean
+from cosmos_venv.constants import NODE_CONFIG
 from cosmos_venv.dbt.package_files import has_packages
 from cosmos_venv.dbt.process import FullOutputSubprocessResult
 from cosmos_venv.dbt.seed_change import Decision, decide, wants_full_refresh
@@ -94,7 +95,7 @@ class _Load:
     ) -> None:
         self._operator, self._context, self._executable, self._env = operator, context, command[0], env
         self._packages: Path | None = None
-        self._node: Mapping[str, Any] = context.get("dbt_node_config") or {}
+        self._node: Mapping[str, Any] = context.get(NODE_CONFIG) or {}
         self.seed = str(self._node.get("unique_id"))
         self.scope = Scope.of(operator, context, self.seed)
         self.loads = SeedLoads(cache_dir=managed.cache_dir(), key=self.scope.key)

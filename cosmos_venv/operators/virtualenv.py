@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cosmos_venv import managed, scratch
-from cosmos_venv.compat import AirflowException
+from cosmos_venv.compat import AirflowException, count
 from cosmos_venv.constants import InvocationMode
-from cosmos_venv.exceptions import VirtualenvError, VirtualenvLockTimeout
+from cosmos_venv.exceptions import NotWarm, VirtualenvError, VirtualenvLockTimeout
 from cosmos_venv.guarded import Cancellation
 from cosmos_venv.operators.local import (
     DbtBuildLocalOperator,
@@ -76,6 +76,8 @@ class DbtVirtualenvBaseOperator(VirtualenvLockMethods, DbtLocalBaseOperator):
     :param virtualenv_dir: where environments are kept and shared; None: a temporary one for each run.
     :param is_virtualenv_dir_temporary: run in a temporary environment although ``virtualenv_dir`` is given.
     :param py_executable: the Python of the environment, a name on PATH or a path; None: the worker's own.
+    :param warm_dbt: whether dbt may be forked from a process that has imported it: ``auto``, ``off`` or ``require``;
+        None: as ``[cosmos_venv] virtualenv_warm_dbt`` says.
     :param kwargs: of the local operator. ``invocation_mode`` is always SUBPROCESS and ``dbt_executable_path`` the
         environment's own dbt, as in Cosmos: another value of the two gives a UserWarning.
     """
@@ -92,11 +94,14 @@ class DbtVirtualenvBaseOperator(VirtualenvLockMethods, DbtLocalBaseOperator):
         virtualenv_dir: Path | str | None = None,
         is_virtualenv_dir_temporary: bool | str = False,
         py_executable: str | None = None,
+        warm_dbt: str | None = None,
         **kwargs: Any,
     ) -> None:
         given = {"py_requirements": py_requirements, "pip_install_options": pip_install_options}
         managed.VirtualenvArguments.of(given)  # refuses what cannot be, as does the next
         managed.kept_directory(virtualenv_dir, is_temporary=False)
+        if warm_dbt is not None:
+            managed.warm_choice(warm_dbt)
         _tell_what_is_ignored(kwargs)
         super().__init__(**{**kwargs, "invocation_mode": InvocationMode.SUBPROCESS})
         self.__dict__.update(
@@ -107,6 +112,7 @@ class DbtVirtualenvBaseOperator(VirtualenvLockMethods, DbtLocalBaseOperator):
             virtualenv_dir=None if virtualenv_dir is None else str(virtualenv_dir),
             is_virtualenv_dir_temporary=is_virtualenv_dir_temporary,
             py_executable=py_executable,
+            warm_dbt=warm_dbt,
         )
         if not py_requirements:
             self.log.error("Cosmos virtualenv operators require the `py_requirements` parameter")
@@ -116,6 +122,7 @@ class DbtVirtualenvBaseOperator(VirtualenvLockMethods, DbtLocalBaseOperator):
         pip_install_options: list[str]
         py_system_site_packages: bool
         py_executable: str | None
+        warm_dbt: str | None
         virtualenv_dir: str | None
         is_virtualenv_dir_temporary: bool | str
 
@@ -148,13 +155,44 @@ class DbtVirtualenvBaseOperator(VirtualenvLockMethods, DbtLocalBaseOperator):
             raise AirflowException("run_subprocess needs the environment that run_command prepares: call run_command.")
         keep_open = (*self._environment.keep_open, *kwargs.pop("keep_open", ()))
         self.log.info("Using Python binary from virtualenv: %s", self._environment.python)
-        return super().run_subprocess(
-            [str(self._environment.script("dbt")), *command[1:]],
-            managed.without_worker_python(env),
-            cwd,
-            keep_open=keep_open,
-            **kwargs,
+        try:
+            return super().run_subprocess(
+                [str(self._environment.script("dbt")), *command[1:]],
+                managed.without_worker_python(env),
+                cwd,
+                keep_open=keep_open,
+                **self._warm_start(self._environment),
+                **kwargs,
+            )
+        except NotWarm as error:
+            raise AirflowException(
+                f"dbt cannot start warm: {error}, and warm_dbt or [cosmos_venv] virtualenv_warm_dbt is 'require'. "
+                "With 'auto' it starts as a plain process then."
+            ) from None
+
+    def _starts_warm(self) -> bool:
+        return self.kept_directory is not None and managed.warm_choice(self.warm_dbt) != "off"
+
+    def _warm_start(self, environment: Environment) -> dict[str, Any]:
+        choice = managed.warm_choice(self.warm_dbt)
+        if choice == "off":
+            return {}  # most tasks need to know no more of it
+        start = managed.warm_start(
+            environment,
+            choice=choice,
+            runs_as_another=bool(self.run_as_user),
+            cancellation=self._cancellation or Cancellation(),
+            report=self.log.info,
+            count=self._count_start,
         )
+        return {"start": start}
+
+    def _count_start(self, how: str) -> None:
+        tags = {"dag_id": self.dag_id, "task_id": self.task_id}
+        if how == "warm":
+            count("cosmos_venv.dbt.warm", tags)
+        else:
+            count("cosmos_venv.dbt.cold", {**tags, "reason": how})
 
     def execute(self, context: Context, **kwargs: Any) -> Any:
         """Run the command to its end; a temporary environment is gone then.

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from operator import attrgetter, methodcaller
 from pathlib import Path
+from sys import intern
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -82,21 +83,17 @@ class WrittenEntry(NodeEntry, gc=False):
         return self.known_config
 
     def read_config(self, shared: dict[bytes, dict[str, Any] | None]) -> None:
-        """Read it. Tests that are configured alike, as nearly all are, have one dict together.
+        """Read it. Nodes that are configured alike, as most are, have one dict together.
 
-        :param shared: those of the manifest's tests by their text, to which this one's is added.
+        :param shared: those of the manifest by their text, to which this one's is added.
         :raises ValueError: where it is no mapping.
         """
-        if self.resource_type != _TEST:
-            self.known_config = _CONFIG.decode(self.written_config)
-            return
         text = bytes(self.written_config)
         if text not in shared:
             shared[text] = _CONFIG.decode(text)
         self.known_config = shared[text]
 
 
-_TEST = DbtResourceType.TEST.value
 _CONFIG = msgspec.json.Decoder(dict[str, Any] | None)
 
 
@@ -146,11 +143,12 @@ def to_node(entry: NodeEntry, *, unique_id: str, folders: Folders) -> DbtNode | 
         raise ValueError(f"unique_id {unique_id!r} is not <type>.<package>.<name>")
     config = entry.config or {}
     resource_type = _resource_type(entry.resource_type)
-    package = entry.package_name or unique_id.split(".", 2)[1]
+    package = intern(entry.package_name or unique_id.split(".", 2)[1])
+    # Once in memory each: the ids stand with all that read the node, the parts of a name in each name.
     return DbtNode(
-        unique_id,
+        intern(unique_id),
         resource_type,
-        (entry.depends_on and entry.depends_on.nodes) or [],
+        [*map(intern, (entry.depends_on and entry.depends_on.nodes) or ())],
         folders.of(package),
         # dbt on Windows writes backslashes, and manifests travel.
         entry.original_file_path.replace("\\", "/"),
@@ -158,9 +156,9 @@ def to_node(entry: NodeEntry, *, unique_id: str, folders: Folders) -> DbtNode | 
         _tags(config) if entry.tags is None else entry.tags,
         config,
         resource_type is DbtResourceType.SOURCE and _has_freshness(entry.freshness),
-        fqn=entry.fqn,
+        fqn=entry.fqn and [*map(intern, entry.fqn)],
         description=entry.description or "",
-        shares_config=resource_type is DbtResourceType.TEST,
+        shares_config=isinstance(entry, WrittenEntry),
     )
 
 

@@ -131,7 +131,6 @@ class DbtNode:
         keep = object.__setattr__
         for name in _COPIED:
             keep(node, name, getattr(self, name))
-        keep(node, "config", self.config)
         keep(node, "has_test", has_test)
         keep(node, "has_non_detached_test", has_non_detached_test)
         keep(node, "_downstream_of", downstream_of)
@@ -229,7 +228,7 @@ def _context_dict(node: DbtNode) -> dict[str, Any]:
         "file_path": os.path.join("" if node.path_base == _HERE else node.path_base, file),  # noqa: PTH118
         "original_file_path": file,
         "tags": node.tags,
-        "config": node.config,
+        "config": node._known_config,  # a task's process has this node alone
         "has_test": node.has_test,
         "has_non_detached_test": node.has_non_detached_test,
         "resource_name": node.resource_name,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cosmos_venv.constants import ONLY_IF_CHANGED
+from cosmos_venv.constants import NODE_CONFIG, ONLY_IF_CHANGED
 
 if TYPE_CHECKING:
     from cosmos_venv.project.node import DbtNode
@@ -19,7 +19,7 @@ DOCUMENTS = frozenset({"doc", "doc_md", "doc_json", "doc_yaml", "doc_rst"})
 
 def context_of_tests(node: DbtNode) -> dict[str, Any]:
     """For the task of a node's tests."""
-    return {"dbt_node_config": node.context_dict}
+    return {NODE_CONFIG: node.context_dict}
 
 
 def context_of_node(node: DbtNode, *, runs_only_changed: bool = False) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from cosmos_venv.constants import NODE_CONFIG
 from cosmos_venv.dbt.kept_files import KeptFiles
 from cosmos_venv.release import __version__
 from cosmos_venv.rendering.arguments import Configuration
@@ -121,14 +122,14 @@ def _chain(group_id: str | None, groups: dict[str, PlannedGroup]) -> tuple[Plann
 
 
 def _file_of(task: PlannedTask) -> str:
-    return str(task.context.get("dbt_node_config", {}).get("file_path", ""))
+    return str(task.context.get(NODE_CONFIG, {}).get("file_path", ""))
 
 
 def _with_file(task: PlannedTask, change: Callable[[str], str]) -> PlannedTask:
-    node = task.context.get("dbt_node_config")
+    node = task.context.get(NODE_CONFIG)
     if not node:
         return task
-    context = {**task.context, "dbt_node_config": {**node, "file_path": change(node["file_path"])}}
+    context = {**task.context, NODE_CONFIG: {**node, "file_path": change(node["file_path"])}}
     return msgspec.structs.replace(task, context=context)
 
 

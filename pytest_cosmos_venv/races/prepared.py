@@ -1,4 +1,4 @@
-"""Which process do contenders fork from? One for each set of imports and Airflow settings, the last one kept."""
+"""Which process do contenders fork from? One for each set of imports and Airflow settings, the last two kept."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from pytest_cosmos_venv.races.server import START_SERVER
 DEADLINE = 120.0
 """Seconds that the imports may take."""
 _ENDS_SOON = 5.0
+_MOST = 2
 
 
 class PreparedProcess:
@@ -91,7 +92,7 @@ class PreparedProcess:
 
 @dataclass
 class PreparedProcesses:
-    """The prepared process that was used last: an Airflow costs seconds to import and much memory to keep.
+    """The prepared processes that were used last: an Airflow costs seconds to import and much memory to keep.
 
     :param folder: an existing one for logs.
     :param changes: asked before each race: what differs from this process's environment; None: is unset.
@@ -99,8 +100,7 @@ class PreparedProcesses:
 
     folder: Path
     changes: Callable[[], Mapping[str, str | None]]
-    _kept: PreparedProcess | None = None
-    _key: object = None
+    _kept: dict[object, PreparedProcess] = field(default_factory=dict)
     _count: int = field(default=0)
 
     def get(self, modules: tuple[ModuleAt, ...]) -> PreparedProcess:
@@ -110,12 +110,18 @@ class PreparedProcesses:
         settings = tuple(sorted((name, value) for name, value in variables.items() if name.startswith("AIRFLOW")))
         written_at = tuple(Path(module.file).stat().st_mtime_ns for module in modules if module.file is not None)
         key = (modules, settings, tuple(sys.path), written_at)
-        if self._kept is None or self._key != key or not self._kept.is_alive:
-            self.close()
+        kept = self._kept.pop(key, None)
+        if kept is not None and not kept.is_alive:
+            kept.close()
+            kept = None
+        if kept is None:
+            # Tests with a setting of their own are few and stand among others: those find theirs again.
+            while len(self._kept) >= _MOST:
+                self._kept.pop(next(iter(self._kept))).close()
             self._count += 1
-            self._kept = PreparedProcess(modules, self.folder / f"prepared-{self._count}.log", variables)
-            self._key = key
-        return self._kept
+            kept = PreparedProcess(modules, self.folder / f"prepared-{self._count}.log", variables)
+        self._kept[key] = kept
+        return kept
 
     def variables(self) -> dict[str, str]:
         """All of a contender's environment."""
@@ -123,7 +129,6 @@ class PreparedProcesses:
         return {name: value for name, value in given.items() if value is not None}
 
     def close(self) -> None:
-        """End it."""
-        if self._kept is not None:
-            self._kept.close()
-            self._kept = None
+        """End them."""
+        while self._kept:
+            self._kept.popitem()[1].close()

@@ -263,6 +263,16 @@ def test_the_extra_context_is_merged_for_every_operator(make_here: Make, name: s
     assert context["team"] == "harbor"
 
 
+def test_what_a_task_changes_of_its_node_it_changes_for_itself(make_here: Make) -> None:
+    node = {"config": {"meta": {"owner": "ops"}}}
+    context: dict[str, Any] = {}
+
+    make_here("Run", extra_context={"dbt_node_config": node}).execute(context)
+    context["dbt_node_config"]["config"]["meta"]["owner"] = "me"
+
+    assert node == {"config": {"meta": {"owner": "ops"}}}
+
+
 def test_the_manifest_is_there_when_dbt_begins_and_is_not_written_to(
     make_here: Make, cosmos_fake_venv: FakeVenv, tmp_path: Path
 ) -> None:

@@ -153,9 +153,9 @@ def test_who_changes_what_a_node_says_changes_no_other_node_and_no_later_load(tm
     path = manifest(tmp_path, {f"{kind}.shop.{name}": entry(kind, config=config) for name in "ab"})
     nodes = Manifest(path).nodes(project_path=tmp_path)
 
-    for told in (nodes[f"{kind}.shop.a"].context_dict["config"], nodes[f"{kind}.shop.a"].config):
-        told["enabled"] = False
-        told["meta"]["owner"] = "me"
+    told = nodes[f"{kind}.shop.a"].config
+    told["enabled"] = False
+    told["meta"]["owner"] = "me"
 
     assert nodes[f"{kind}.shop.a"].owner == "me"
     assert nodes[f"{kind}.shop.b"].config == config

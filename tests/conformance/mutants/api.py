@@ -1,11 +1,16 @@
-"""Faults in classes and parameters."""
+"""Faults in classes, parameters, methods and settings."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, cast
 
-from .mutant import Mutant
+from pytest_cosmos_venv.conformance.adapter import DagPlan, Task, TaskOfDag
+
+from .dags import MutantOfDags, without
+from .mutant import Mutant, OtherClass, around, with_names
 
 
 class ForgetsAnOperator(Mutant):
@@ -18,27 +23,32 @@ class ForgetsAnOperator(Mutant):
         return cast("ModuleType", SimpleNamespace(**names))
 
 
-class DefaultsToTheWorkersPackages(Mutant):
+class DefaultsToTheWorkersPackages(OtherClass):
     """Sees the worker's packages unless told otherwise: it made a first version work."""
 
     kills = "API-002"
 
-    def operators(self) -> ModuleType:
-        module = super().operators()
+    def names(self, sound: Any) -> dict[str, Any]:
+        def __init__(  # noqa: N807 - it is one
+            self: Any,
+            py_requirements: list[str] | None = None,
+            pip_install_options: list[str] | None = None,
+            py_system_site_packages: bool = True,
+            virtualenv_dir: object = None,
+            is_virtualenv_dir_temporary: bool = False,
+            **kwargs: Any,
+        ) -> None: ...
 
-        class DbtVirtualenvBaseOperator(module.DbtVirtualenvBaseOperator):  # type: ignore[misc, name-defined] # as imported
-            def __init__(
-                self,
-                py_requirements: list[str] | None = None,
-                pip_install_options: list[str] | None = None,
-                py_system_site_packages: bool = True,
-                virtualenv_dir: object = None,
-                is_virtualenv_dir_temporary: bool = False,
-                **kwargs: Any,
-            ) -> None: ...
+        return {"__init__": __init__}
 
-        names = {**vars(module), "DbtVirtualenvBaseOperator": DbtVirtualenvBaseOperator}
-        return cast("ModuleType", SimpleNamespace(**names))
+
+class RendersTheDirectoryAlone(OtherClass):
+    """Takes the flag for a plain bool, which no template can be."""
+
+    kills = "API-003"
+
+    def names(self, sound: Any) -> dict[str, Any]:
+        return {"template_fields": tuple(each for each in sound.template_fields if "temporary" not in each)}
 
 
 class ObeysTheInvocationMode(Mutant):
@@ -46,5 +56,104 @@ class ObeysTheInvocationMode(Mutant):
 
     kills = "API-004"
 
+    def make_task(self, task: Task, **arguments: Any) -> Any:
+        operator = super().make_task(task, **arguments)
+        operator.invocation_mode = task.arguments.get("invocation_mode", operator.invocation_mode)
+        return operator
+
+
+class PassesOverTheInvocationMode(MutantOfDags):
+    """Looks at ExecutionConfig.invocation_mode in local mode alone, where it makes a difference."""
+
+    kills = "API-005"
+
+    def replan(self, plan: DagPlan) -> DagPlan:
+        return without(plan, execution="invocation_mode")
+
+
+class LocksNothing(Mutant):
+    """Finds that what needs no lock is not locked."""
+
+    kills = "API-006"
+
     def spoil(self, operator: Any) -> None:
-        operator.invocation_mode = "dbt_runner"
+        around(operator, "_is_lock_available", lambda _: lambda: True)
+
+
+class ReadsOperatorArgumentsAlone(MutantOfDags):
+    """Knows the directory of `operator_args`, and not that of ExecutionConfig, which came later."""
+
+    kills = "API-007"
+
+    def replan(self, plan: DagPlan) -> DagPlan:
+        return without(plan, execution="virtualenv_dir")
+
+
+class MakesItsDirectoryAtOnce(Mutant):
+    """Makes `virtualenv_dir` when it is constructed, so that the first task need not."""
+
+    kills = "API-008"
+
+    def change(self, task: Task) -> Task:
+        if not isinstance(task, TaskOfDag) and "virtualenv_dir" in task.arguments:
+            Path(task.arguments["virtualenv_dir"]).mkdir(parents=True, exist_ok=True)
+        return task
+
+
+class NamesAParameterOtherwise(OtherClass):
+    """Calls the command of run_subprocess `cmd`, as run_command does."""
+
+    kills = "API-009"
+
+    def names(self, sound: Any) -> dict[str, Any]:
+        def run_subprocess(self: Any, cmd: list[str], env: Mapping[str, str], cwd: str, **kwargs: Any) -> Any:
+            return sound.run_subprocess(self, cmd, env, cwd, **kwargs)
+
+        return {run_subprocess.__name__: run_subprocess}
+
+
+class ReadsTheSettingAsText(Mutant):
+    """Takes the setting out of Airflow's configuration as it is written there."""
+
+    kills = "API-010"
+
+    def settings(self) -> ModuleType:
+        sound = super().settings()
+        return with_names(sound, virtualenv_max_retries_lock=str(sound.virtualenv_max_retries_lock))
+
+
+class ReturnsTheLastLine(OtherClass):
+    """Logs what dbt says, and returns the last line of it: nobody was to read the rest again."""
+
+    kills = "API-011"
+    of_class = "DbtRunVirtualenvOperator"
+
+    def names(self, sound: Any) -> dict[str, Any]:
+        def run_command(self: Any, *given: Any, **named: Any) -> Any:
+            result = sound.run_command(self, *given, **named)
+            return result._replace(full_output=[result.output])
+
+        return {"run_command": run_command}
+
+
+class KnowsDagParametersByName(MutantOfDags):
+    """Hands on the parameters of a DAG that it knows by name: `default_args` is not among them."""
+
+    kills = "API-012"
+
+    def replan(self, plan: DagPlan) -> DagPlan:
+        return without(plan, dag="default_args")
+
+
+class TakesTextForTrue(OtherClass):
+    """Takes what a template renders to for a bool: "False" is a text, and not empty."""
+
+    kills = "API-013"
+    of_class = "DbtRunVirtualenvOperator"
+
+    def names(self, sound: Any) -> dict[str, Any]:
+        def execute(self: Any, context: Any, **kwargs: Any) -> Any:
+            self.is_virtualenv_dir_temporary = bool(self.is_virtualenv_dir_temporary)
+            return sound.execute(self, context, **kwargs)
+
+        return {"execute": execute}

@@ -49,7 +49,7 @@ class EndsInAHurry(DoesOtherwise):
     def begin(self) -> None:
         instead_of("scratch", "remove", lambda sound, folder: None if self._is_told else sound(folder))
 
-    def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:  # noqa: ARG002
+    def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         self._is_told = True
         return sound(*args, **kwargs)
 

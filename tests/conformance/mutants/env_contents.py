@@ -102,7 +102,7 @@ class AsksTheInstaller(DoesOtherwise):
 
     kills = "ENV-015"
 
-    def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:  # noqa: ARG002
+    def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         result = sound(*args, **kwargs)
         subprocess.run(["uv", "--version"], check=False, capture_output=True)
         return result

@@ -27,7 +27,7 @@ class TellsTheFirstLine(DoesOtherwise):
 
     kills = "ENV-010"
 
-    def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:  # noqa: ARG002
+    def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         try:
             return sound(*args, **kwargs)
         except Exception as error:  # noqa: BLE001 - whatever it is

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from types import ModuleType, SimpleNamespace
+from typing import Any, ClassVar, cast
 
 from pytest_cosmos_venv.conformance.adapter import CosmosVenvAdapter, Task
 
@@ -49,9 +50,32 @@ class Mutant(CosmosVenvAdapter):
         """Put the fault into the operator."""
 
 
+class OtherClass(Mutant):
+    """One of its operators' classes is another; where Airflow copies an operator, the fault goes with it.
+
+    Those that derive from a base class are the sound ones.
+    """
+
+    of_class = "DbtVirtualenvBaseOperator"
+
+    def operators(self) -> ModuleType:
+        sound = super().operators()
+        base = getattr(sound, self.of_class)
+        return with_names(sound, **{self.of_class: type(base)(self.of_class, (base,), self.names(base))})
+
+    def names(self, sound: Any) -> dict[str, Any]:
+        """What the class has beside what it inherits, or in its place."""
+        raise NotImplementedError
+
+
 def around(operator: Any, method: str, wrapped: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
-    """Replace a public method of one operator.
+    """Replace a public method of one operator. What Airflow runs is a copy of it: see ``OtherClass`` for that.
 
     :param wrapped: takes the sound method and returns the faulty one.
     """
     vars(operator)[method] = wrapped(getattr(operator, method))
+
+
+def with_names(module: ModuleType, **names: Any) -> ModuleType:
+    """A module with other names beside its own, or with others in their place."""
+    return cast("ModuleType", SimpleNamespace(**{**vars(module), **names}))

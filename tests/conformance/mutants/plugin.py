@@ -1,6 +1,6 @@
 """How are all mutants judged in one run? Each test of a mutant's area is run once for each mutant.
 
-pytest --cosmos-conformance --cosmos-implementation=cosmos_venv -p mutants.plugin [--mutants=NAMES]
+pytest --cosmos-conformance --cosmos-implementation=cosmos_venv -p mutants.plugin
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from pytest_cosmos_venv.conformance.gathering import REQUIREMENT
+from pytest_cosmos_venv.conformance.gathering import REQUIREMENT, VERDICT
+from pytest_cosmos_venv.conformance.judging import Verdict
 from pytest_cosmos_venv.conformance.requirements import MARK, Requirement, read_specification
 
 from . import catalogue  # noqa: F401 - registers them
@@ -25,6 +26,8 @@ NAMES = "MUTANTS"
 on the command line of the suite would be unknown to the process that starts it."""
 TABLE = "MUTANTS_TABLE"
 """Variable with the file that the table is written to."""
+FULL = "MUTANTS_MEET_ALL"
+"""Variable that is set where each mutant meets all requirements and not its own area's alone."""
 _FOUND = pytest.StashKey[dict[str, dict[str, set[str]]]]()
 
 
@@ -49,7 +52,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _is_met(item: pytest.Item) -> bool:
     mutant, mark = _mutant_of(item), item.get_closest_marker(MARK)
-    return mutant is None or mark is None or _area(mark.args[0]) == _area(MUTANTS[mutant].kills)
+    is_of_area = mutant is None or mark is None or _area(mark.args[0]) == _area(MUTANTS[mutant].kills)
+    return is_of_area or bool(os.environ.get(FULL))
 
 
 def _mutant_of(item: pytest.Item) -> str | None:
@@ -63,7 +67,8 @@ def _area(requirement: str) -> str:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Gather what each mutant fails."""
+    """Gather what each mutant fails; where luck may catch one, it gets little time for it."""
+    session.config.option.cosmos_profile = "brief"
     found: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     session.config.stash[_FOUND] = found
     session.config.pluginmanager.register(_Gathering(session.config))
@@ -74,11 +79,12 @@ class _Gathering:
         self._config = config
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        requirement = dict(report.user_properties).get(REQUIREMENT)
+        properties = dict(report.user_properties)
+        requirement, verdict = properties.get(REQUIREMENT), properties.get(VERDICT, report.outcome)
         _, _, parameters = report.nodeid.rpartition("[")
         mutant = next((name for name in MUTANTS if name in parameters), None)
         if requirement is not None and mutant is not None and (report.when == "call" or not report.passed):
-            self._config.stash[_FOUND][mutant][report.outcome].add(str(requirement))
+            self._config.stash[_FOUND][mutant][str(verdict)].add(str(requirement))
 
 
 @pytest.hookimpl(trylast=True)
@@ -110,12 +116,21 @@ def _lines(config: pytest.Config) -> list[str]:
     specification = read_specification()
     lines = []
     for cls in chosen():
-        failed = config.stash[_FOUND][cls.__name__]["failed"]
-        following = following_from(cls.kills, specification)
-        others = failed - following - {cls.kills}
+        verdict = verdict_on(cls.kills, config.stash[_FOUND][cls.__name__], specification)
         story = " ".join((cls.__doc__ or "").split())
-        verdict = (
-            "NOT CAUGHT" if cls.kills not in failed else f"ALSO {', '.join(sorted(others))}" if others else "caught"
-        )
         lines.append(f"{cls.kills:<10} {cls.__name__:<32} {story}  {verdict}")
     return lines
+
+
+def verdict_on(kills: str, found: Mapping[str, set[str]], specification: Mapping[str, Requirement]) -> str:
+    """The last words of a mutant's line.
+
+    :param found: what its tests came to -> ids of their requirements.
+    """
+    failed, broken = found.get("failed", set()), found.get(Verdict.HARNESS_ERROR.value)
+    others = failed - following_from(kills, specification) - {kills}
+    if broken:
+        return f"HARNESS ERROR {', '.join(sorted(broken))}"
+    if kills not in failed:
+        return "NOT CAUGHT"
+    return f"ALSO {', '.join(sorted(others))}" if others else "caught"

@@ -23,7 +23,7 @@ class LeavesOutWhatDoesNothing(ConfiguresOtherwise):
 
     kills = "SEED-002"
 
-    def change_config(self, name: str, given: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+    def change_config(self, name: str, given: dict[str, Any]) -> dict[str, Any]:
         return {**given, "seed_rendering_behavior": "none"} if behavior_of(given) == "render_only" else given
 
 
@@ -32,7 +32,7 @@ class KeepsAPlaceForWhatIsLeftOut(ConfiguresOtherwise):
 
     kills = "SEED-003"
 
-    def change_config(self, name: str, given: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+    def change_config(self, name: str, given: dict[str, Any]) -> dict[str, Any]:
         return {**given, "seed_rendering_behavior": "render_only"} if behavior_of(given) == "none" else given
 
 
@@ -41,7 +41,7 @@ class TakesAWatcherForAnythingElse(ConfiguresOtherwise):
 
     kills = "SEED-021"
 
-    def change_config(self, name: str, given: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+    def change_config(self, name: str, given: dict[str, Any]) -> dict[str, Any]:
         is_watcher = "watcher" in str(getattr(given.get("execution_mode"), "value", ""))
         return {**given, "execution_mode": "local"} if is_watcher else given
 
@@ -51,7 +51,7 @@ class BuildsWhatHasNotChanged(ConfiguresOtherwise):
 
     kills = "SEED-022"
 
-    def change_config(self, name: str, given: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+    def change_config(self, name: str, given: dict[str, Any]) -> dict[str, Any]:
         test = getattr(given.get("test_behavior"), "value", "")
         is_both = (behavior_of(given), test) == (WHEN_CHANGED, "build")
         return {**given, "seed_rendering_behavior": "always"} if is_both else given

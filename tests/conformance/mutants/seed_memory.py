@@ -144,7 +144,7 @@ class RemembersByTheWayItWasLoaded(ScopesOtherwise, ConfiguresOtherwise):
         ScopesOtherwise.begin(self)
         ConfiguresOtherwise.begin(self)
 
-    def change_config(self, name: str, given: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+    def change_config(self, name: str, given: dict[str, Any]) -> dict[str, Any]:
         self._load = str(given.get("load_method", self._load))
         return given
 

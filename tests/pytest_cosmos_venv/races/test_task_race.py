@@ -286,5 +286,11 @@ def test_one_prepared_process_serves_equal_races_and_no_others(
     first = preparing_process()
     assert preparing_process() == first
     monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", "another")
-    assert preparing_process() != first
-    assert not psutil.pid_exists(first)
+    second = preparing_process()
+    assert second != first
+    monkeypatch.delenv("AIRFLOW__CORE__FERNET_KEY")
+    assert preparing_process() == first  # the last two are kept
+    monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", "a third")
+    assert preparing_process() not in {first, second}
+    assert psutil.pid_exists(first)
+    assert not psutil.pid_exists(second)

@@ -1,0 +1,72 @@
+"""What must a worker and a server have in common, so that a command may be forked instead of started?
+
+Runs on both sides. What a process can change for itself (limits, umask, folder, signals) is no part of it: the child
+sets it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+# Only a new interpreter obeys them, or what it loads while it starts.
+STARTUP_NAMES = frozenset({"HOME", "PATH", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TEMP", "TMP"})
+STARTUP_PREFIXES = (
+    *("PYTHON", "LD_", "LC_", "MALLOC_", "GLIBC_", "OPENSSL_"),
+    *("OMP_", "OPENBLAS_", "GOTO_", "MKL_", "KMP_", "BLIS_", "ARROW_", "GRPC_"),
+    # networkx looks for its own among all of them when it is imported, so nobody sees what it has not found.
+    "NETWORKX_",
+)
+
+_STATUS = frozenset(
+    {
+        *("Uid", "Gid", "Groups", "NoNewPrivs", "Seccomp", "Seccomp_filters"),
+        *("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "Cpus_allowed", "Mems_allowed"),
+    }
+)
+_FILES = ("cgroup", "oom_score_adj", "personality", "loginuid", "timerslack_ns", "coredump_filter", "attr/current")
+
+
+def startup_variables(env: Mapping[str, str]) -> dict[str, str]:
+    """Those of the environment variables that the child of a running process cannot be given."""
+    return {name: value for name, value in env.items() if name in STARTUP_NAMES or name.startswith(STARTUP_PREFIXES)}
+
+
+def situation() -> dict[str, str]:
+    """Where this process stands: user, rights, namespaces, control group, priority; by name, as text."""
+    found = {name: _read(f"/proc/self/{name}") for name in _FILES}
+    for line in _read("/proc/self/status").splitlines():
+        name, _, value = line.partition(":")
+        if name in _STATUS:
+            found[name] = value.strip()
+    for link in Path("/proc/self/ns").iterdir():
+        found[f"{link.name} namespace"] = str(link.readlink())
+    root = Path("/").stat()
+    found["root"] = f"{root.st_dev} {root.st_ino}"
+    found["nice value"] = str(os.getpriority(os.PRIO_PROCESS, 0))
+    found["scheduler"] = str(os.sched_getscheduler(0))
+    return found
+
+
+def difference(one: Mapping[str, str], other: Mapping[str, str]) -> str | None:
+    """The first name under which the two differ; None when they are equal."""
+    return next((name for name in sorted({*one, *other}) if one.get(name) != other.get(name)), None)
+
+
+def identity(environment: str, script: str) -> list[list[int]]:
+    """What changes when the files of an environment do: folder, configuration, packages, the script.
+
+    :raises OSError: when one of them is gone.
+    """
+    folder = Path(environment)
+    paths = [folder, Path(script), *sorted(folder.glob("lib/python3*/site-packages")), *folder.glob("pyvenv.cfg")]
+    states = [path.stat() for path in paths]
+    return [[each.st_dev, each.st_ino, each.st_mtime_ns, each.st_size] for each in states]
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:  # not every kernel has each of them
+        return ""

@@ -1,0 +1,236 @@
+"""How does a worker run one command by a server? Find it or start it, agree, say go; else start a plain process, once.
+
+Before ``go`` everything may fail, and a plain process takes over. After it nothing does: no command runs twice.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cosmos_venv import guard
+from cosmos_venv.dbt.warm import facts, servers
+from cosmos_venv.dbt.warm.place import Place, Program, place_of
+from cosmos_venv.exceptions import NotWarm
+from cosmos_venv.guarded import Cancellation, GuardedProcess, WatchedProcess
+
+__all__ = ["DBT", "Program", "WarmStart", "dbt_program"]
+
+GO = b"g"
+_LONGEST_LINE = 4096
+_TRIES = 2
+# What dbt's commands import when they begin; a release that lacks one does without.
+_TASKS = ("run", "test", "seed", "build", "snapshot", "compile", "list", "freshness", "clone", "docs.generate")
+_LATER = (
+    *(f"dbt.task.{task}" for task in (*_TASKS, "run_operation", "deps", "retry", "show")),
+    *("dbt.adapters.factory", "dbt.parser.manifest", "dbt.adapters.duckdb.environments.local"),
+    *("dbt_common.clients.agate_helper", "agate", "babel.dates", "google.protobuf.descriptor_pb2"),
+    *("_strptime", "multiprocessing.dummy", "multiprocessing.resource_tracker", "multiprocessing.synchronize"),
+)
+DBT: dict[str, bool] = {"dbt.cli.main": True, **dict.fromkeys(_LATER, False)}
+"""What a server of dbt imports, with whether it must be there."""
+
+
+def dbt_program(environment: Path, script: Path) -> Program:
+    """The dbt of an environment, with its adapters."""
+    return Program(
+        environment=Path(os.path.realpath(environment)), script=script, modules=DBT, packages=("dbt.adapters",)
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarmStart:
+    """Starts commands of one program as a server's children where it can, and else as processes of their own.
+
+    :param refuses: why no server is to be used, a word and a text; None: one may.
+    :param idle: seconds after which a server ends that nobody uses. One is started only when another command came by
+        within this time before.
+    :param most: servers that this user may have on this host.
+    :param is_required: a command that cannot start warm fails; a server is started for the first one already.
+    :param report: gets one line for the task's log.
+    :param count: gets ``warm``, or the reason why not.
+    """
+
+    program: Program
+    idle: float
+    most: int
+    cancellation: Cancellation
+    report: Callable[[str], None]
+    count: Callable[[str], None]
+    refuses: tuple[str, str] | None = None
+    is_required: bool = False
+
+    def __call__(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str | Path | None = None,
+        keep_open: Sequence[int] = (),
+        interrupts: bool = True,
+    ) -> WatchedProcess:
+        """Parameters as for ``GuardedProcess``.
+
+        :raises NotWarm: where that is required and cannot be.
+        :raises CommandKilled: when ``cancellation`` was requested.
+        """
+        variables = dict(os.environ) if env is None else dict(env)
+        try:
+            process = self._warm(argv, env=variables, cwd=cwd, keep_open=keep_open, interrupts=interrupts)
+        except NotWarm as error:
+            self.cancellation.raise_if_requested()
+            self.count(error.reason)
+            if self.is_required:
+                raise
+            self.report(f"dbt starts as a plain process: {error}.")
+            return GuardedProcess(argv, env=env, cwd=cwd, keep_open=keep_open, interrupts=interrupts)
+        self.count("warm")
+        return process
+
+    def _warm(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        cwd: str | Path | None,
+        keep_open: Sequence[int],
+        interrupts: bool,
+    ) -> WatchedProcess:
+        if self.refuses is not None:
+            raise NotWarm(*self.refuses)
+        if not (sys.platform.startswith("linux") and hasattr(os, "pidfd_open")):
+            raise NotWarm("system", "only Linux is served")
+        try:
+            order = {
+                "argv": [str(self.program.script), *argv[1:]],
+                "python": str(self.program.interpreter),
+                "env": env,
+                "cwd": str(Path.cwd() / (cwd or "")),
+                "interrupts": interrupts,
+                **_inherited(),
+            }
+            place, identity = place_of(self.program, env)
+            connection, word = self._connected(place, identity, env)
+            return self._agreed(connection, word, order, keep_open)
+        except OSError as error:
+            raise NotWarm("connection", f"its server does not answer: {error}") from None
+
+    def _connected(self, place: Place, identity: object, env: Mapping[str, str]) -> tuple[socket.socket, str]:
+        """A connection to a keeper that awaits an order, and its first word."""
+        was_seen = place.was_seen(self.idle)
+        for _ in range(_TRIES):
+            connection = servers.connect(place, within=servers.LONGEST_WORD)
+            if connection is not None:
+                return connection, self._greeting(connection, place)
+            if (refusal := place.refusal()) is not None:
+                raise refusal
+            if not (was_seen or self.is_required):
+                raise NotWarm("first", f"no other command of this environment ran within the last {self.idle:.0f} s")
+            self.cancellation.raise_if_requested()
+            servers.start(place, self.program, identity, env, idle=self.idle, most=self.most)
+        raise NotWarm("start", "its server ended at once")
+
+    def _greeting(self, connection: socket.socket, place: Place) -> str:
+        """What the keeper says first. A server that still imports is waited for."""
+        is_ready = bool(place.note().get("is_ready"))
+        connection.settimeout(servers.LONGEST_WORD if is_ready else servers.LONGEST_START)
+        try:
+            with self.cancellation.stopping(lambda: _hang_up(connection)):
+                word = _line(connection)
+        except TimeoutError:
+            if place.note().get("is_ready"):
+                servers.end_hung(connection)
+            connection.close()
+            raise NotWarm("hung", "its server does not answer in time") from None
+        except BaseException:
+            connection.close()
+            raise
+        if not word:
+            connection.close()
+            raise place.refusal() or NotWarm("ended", "its server has just ended")
+        connection.settimeout(servers.LONGEST_WORD)
+        return word
+
+    def _agreed(
+        self, connection: socket.socket, word: str, order: Mapping[str, Any], keep_open: Sequence[int]
+    ) -> WatchedProcess:
+        """The command runs, from the last line of this on."""
+        keeper = int(word.split()[1])
+        read_end, write_end = os.pipe()
+        output = open(read_end, "rb")  # noqa: PTH123, SIM115 - closed with the process
+        try:
+            try:
+                with self.cancellation.stopping(lambda: _hang_up(connection)):
+                    _send(connection, json.dumps(order).encode(), [write_end, *keep_open])
+                    _refuse_refusal(_line(connection))
+            finally:
+                os.close(write_end)
+            self.cancellation.raise_if_requested()
+            process = WatchedProcess(order["argv"][0], leader=keeper, control=connection, output=output)
+            connection.settimeout(None)
+            connection.sendall(GO)  # an error says that nobody has heard it
+        except BaseException:
+            connection.close()
+            output.close()
+            raise
+        return process
+
+
+def _hang_up(connection: socket.socket) -> None:
+    try:
+        connection.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass  # the other side was faster
+
+
+def _inherited() -> dict[str, Any]:
+    """What a plain process would inherit from this one beside environment variables and folder."""
+    limits = {getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")}
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return {
+        "umask": umask,
+        "limits": {str(number): resource.getrlimit(number) for number in sorted(limits)},
+        "ignored": sorted(n for n in signal.valid_signals() if signal.getsignal(n) == signal.SIG_IGN),
+        "blocked": sorted(signal.pthread_sigmask(signal.SIG_BLOCK, [])),
+        "situation": facts.situation(),
+    }
+
+
+def _send(connection: socket.socket, text: bytes, descriptors: Sequence[int]) -> None:
+    message = len(text).to_bytes(guard.LENGTH_BYTES, "big") + text
+    sent = socket.send_fds(connection, [message], list(descriptors))
+    connection.sendall(message[sent:])
+
+
+def _line(connection: socket.socket) -> str:
+    """The next line, without reading on; empty when the connection ends before."""
+    deadline = time.monotonic() + (connection.gettimeout() or 0.0)
+    line = b""
+    while not line.endswith(b"\n") and len(line) < _LONGEST_LINE:
+        try:
+            byte = connection.recv(1)
+        except ConnectionResetError:  # it has ended before it took this connection
+            byte = b""
+        if not byte or time.monotonic() > deadline:
+            return ""
+        line += byte
+    return line.decode("utf-8", "replace").strip()
+
+
+def _refuse_refusal(line: str) -> None:
+    """Raises NotWarm unless the keeper has said that all is ready."""
+    word, _, text = line.partition(" ")
+    if word == "ready":
+        return
+    reason, _, text = text.partition(" ")
+    raise NotWarm(reason or "ended", text or "its keeper has just ended")

@@ -1,0 +1,245 @@
+"""Who imports dbt once and forks for each command? One process for each environment, user and host.
+
+Started by ``servers.start`` on the environment's own Python. It holds no connection, file or lock of a command: what it
+accepts it hands to a keeper that it forks, unread. It forks from its main thread, in a process without other threads
+than those that are proven harmless.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import signal
+import socket
+import struct
+import sys
+import time
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cosmos_venv import guard
+from cosmos_venv.dbt.warm import facts, keeper
+from cosmos_venv.dbt.warm.imports import import_all, unproven_threads, variables_read
+from cosmos_venv.dbt.warm.post import Post, Refused
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+LOOK_AGAIN = 5.0
+_CREDENTIALS = struct.Struct("iII")
+_MEMORY_FACTOR, _MEMORY_SPARE = 1.5, 64 << 20
+
+
+def main(text: str) -> None:
+    """Become a server of its own; returns in the process that was started, at once.
+
+    :param text: the configuration, as ``servers.start`` writes it.
+    """
+    if os.fork():
+        return
+    os.setsid()
+    os.umask(0o077)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    status = 1
+    try:
+        config = json.loads(text)
+        try:
+            post = Post(config)
+        except Refused as refused:
+            _say(f"refused {refused.word} {refused}")
+            return
+        _say("listening")
+        server = Server(config, post)
+        server.prepare()
+        server.serve()
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def _say(text: str) -> None:
+    """To the task that waits for it; nothing of that task is held afterwards."""
+    guard.tell(1, text + "\n")
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 1)
+    os.close(null)
+
+
+class Server:
+    """:param config: ``environment``, ``script``, ``identity``, ``modules`` and ``packages`` say what is imported,
+    ``idle`` for how many seconds it waits for the next command.
+    """
+
+    def __init__(self, config: Mapping[str, Any], post: Post) -> None:
+        self.config = config
+        self.post = post
+        self.last_used = time.monotonic()
+        self.commands = 0
+        self.children: set[int] = set()
+        self.is_told_to_end = False
+        self.memory = 0
+
+    def prepare(self) -> None:
+        """Import all that commands will want. Whatever is in the way of a fork ends this process, with a note."""
+        try:
+            self._prepare()
+        except BaseException as error:  # a package may raise anything, SystemExit too
+            word = error.word if isinstance(error, Refused) else "import"
+            text = str(error) if isinstance(error, Refused) else f"{type(error).__name__}: {error}"
+            self.post.refuse(word, text)
+            raise
+        self.handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
+        self._attend()
+        gc.collect()
+        gc.freeze()  # or looking for rubbish would copy all pages of the imports into each child
+        self.memory = _resident()
+        self.post.note(is_ready=True)
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, 2)
+        os.close(null)
+        self.post.drop_log()
+
+    def _prepare(self) -> None:
+        script = self.config["script"]
+        try:
+            self.code = compile(Path(script).read_bytes(), script, "exec")
+        except (SyntaxError, ValueError):
+            raise Refused("binary", f"{script} is no Python program") from None
+        if not getattr(sys.flags, "safe_path", False):
+            sys.path.insert(0, str(Path(script).resolve().parent))
+        with variables_read() as self.read:
+            import_all(self.config["modules"], self.config["packages"])
+        threads = unproven_threads()
+        if threads:
+            raise Refused(
+                "threads", f"importing dbt starts threads ({', '.join(threads)}), which do not live on in a fork"
+            )
+
+    def _attend(self) -> None:
+        self.wakeup, write_end = os.pipe()
+        self.used, self.use = os.pipe()
+        for descriptor in (self.wakeup, write_end, self.used, self.use):
+            os.set_blocking(descriptor, False)
+        signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGTERM, self._told)
+        for number in (signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+
+        def close() -> None:
+            signal.set_wakeup_fd(-1)
+            for descriptor in (self.post.lock, self.wakeup, write_end, self.used):
+                os.close(descriptor)
+            self.post.listener.close()
+
+        self.kept = keeper.Kept(self.code, self.handlers, self.read, self.use, self._answer, close)
+
+    def _told(self, *_: object) -> None:
+        self.is_told_to_end = True
+
+    def serve(self) -> None:
+        """Fork for each connection, until there is no more use for it."""
+        while not self._has_served():
+            pause = min(LOOK_AGAIN, self.last_used + self.config["idle"] - time.monotonic())
+            ready = guard.readable([self.post.listener.fileno(), self.wakeup, self.used], max(pause, 0.0))
+            if self.wakeup in ready:
+                os.read(self.wakeup, 4096)
+            self._collect()
+            if self.used in ready:
+                self.commands += len(os.read(self.used, 4096))
+                self.last_used = time.monotonic()
+            if self.post.listener.fileno() in ready and not self._are_files_changed():
+                self._accept()
+        self.post.leave()
+        # Who has connected meanwhile is told by the end of the connection.
+        self.post.listener.close()
+
+    def _has_served(self) -> bool:
+        return (
+            self.is_told_to_end
+            or time.monotonic() >= self.last_used + float(self.config["idle"])
+            or not self.post.is_there
+            or self._are_files_changed()
+            or _resident() > self.memory * _MEMORY_FACTOR + _MEMORY_SPARE
+        )
+
+    def _are_files_changed(self) -> bool:
+        try:
+            now = facts.identity(self.config["environment"], self.config["script"])
+        except OSError:
+            return True
+        return bool(now != self.config["identity"])
+
+    def _collect(self) -> None:
+        while self.children:
+            try:
+                pid, _ = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                self.children.clear()
+                return
+            if pid == 0:
+                return
+            self.children.discard(pid)
+
+    def _accept(self) -> None:
+        try:
+            connection, _ = self.post.listener.accept()
+        except OSError:
+            return  # it has given up
+        with connection:
+            connection.setblocking(True)
+            size = _CREDENTIALS.size
+            pid, uid, _ = _CREDENTIALS.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
+            if uid != os.geteuid():
+                return
+            try:
+                child = _fork()
+            except OSError:
+                return  # told by the end of the connection
+            if child:
+                self.children.add(child)
+                return
+            self._become_keeper(connection, pid)
+
+    def _become_keeper(self, connection: socket.socket, worker: int) -> NoReturn:
+        status = 1
+        try:
+            keeper.keep(connection, worker, self.kept)
+            status = 0
+        finally:
+            os._exit(status)
+
+    def _answer(self, question: str) -> str:
+        """To somebody who asks for the server's state, or for its end. Runs in a keeper."""
+        server = os.getppid()
+        if question == "stop":
+            os.kill(server, signal.SIGTERM)
+        answer = {
+            "pid": server,
+            "environment": self.config["environment"],
+            "started": self.post.started,
+            "commands": self.commands,
+            "running": len(self.children),
+            "idle_seconds": time.monotonic() - self.last_used,
+            "memory_bytes": _resident(server),
+        }
+        return json.dumps(answer) + "\n"
+
+
+def _fork() -> int:
+    with warnings.catch_warnings():
+        # Python 3.12 warns of threads, which have been looked at.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
+
+
+def _resident(pid: int | str = "self") -> int:
+    """Bytes of memory that the process has."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0

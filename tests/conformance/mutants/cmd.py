@@ -1,0 +1,210 @@
+"""Faults in which dbt command runs, by which dbt, and what becomes of its exit code."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+from pytest_cosmos_venv.conformance.adapter import Task
+
+from .dags import without
+from .mutant import Mutant, around
+
+
+class OtherCommandLine(Mutant):
+    """One of its operators gives dbt another command line."""
+
+    of_class: str
+
+    def spoil(self, operator: Any) -> None:
+        if type(operator).__name__ == self.of_class:
+            around(
+                operator,
+                "run_subprocess",
+                lambda sound: lambda line, *rest, **named: self.run(sound, line, *rest, **named),
+            )
+
+    def run(self, sound: Any, line: list[str], *rest: Any, **named: Any) -> Any:
+        """Run dbt as it has it.
+
+        :param line: the sound one: the executable, the words of the command, its flags.
+        """
+        return sound(self.line(line), *rest, **named)
+
+    def line(self, sound: list[str]) -> list[str]:
+        """The other command line."""
+        raise NotImplementedError
+
+
+def without_target(line: list[str]) -> list[str]:
+    """The same for the target that the profile itself names."""
+    at = line.index("--target")
+    return [*line[:at], *line[at + 2 :]]
+
+
+class BuildsWithoutTests(OtherCommandLine):
+    """Builds by `dbt run`: seeds and tests have operators of their own."""
+
+    kills = "CMD-001"
+    of_class = "DbtBuildVirtualenvOperator"
+
+    def line(self, sound: list[str]) -> list[str]:
+        return [sound[0], "run", *sound[2:]]
+
+
+class ListsTwice(OtherCommandLine):
+    """Lists the nodes once to count them, and once more to show them."""
+
+    kills = "CMD-002"
+    of_class = "DbtLSVirtualenvOperator"
+
+    def run(self, sound: Any, line: list[str], *rest: Any, **named: Any) -> Any:
+        sound(line, *rest, **named)
+        return sound(line, *rest, **named)
+
+
+class LoadsSeedsIntoTheDefaultTarget(OtherCommandLine):
+    """Hands the profile on to dbt seed and forgets the target."""
+
+    kills = "CMD-003"
+    of_class = "DbtSeedVirtualenvOperator"
+
+    def line(self, sound: list[str]) -> list[str]:
+        return without_target(sound)
+
+
+class TakesSnapshotsByBuilding(OtherCommandLine):
+    """Takes snapshots by `dbt build`, in which they are contained."""
+
+    kills = "CMD-004"
+    of_class = "DbtSnapshotVirtualenvOperator"
+
+    def line(self, sound: list[str]) -> list[str]:
+        return [sound[0], "build", *sound[2:]]
+
+
+class AsksForFreshnessByItsOldName(OtherCommandLine):
+    """Calls it `dbt source snapshot-freshness`, as it was called before dbt 0.21."""
+
+    kills = "CMD-005"
+    of_class = "DbtSourceVirtualenvOperator"
+
+    def line(self, sound: list[str]) -> list[str]:
+        return [*sound[:2], "snapshot-freshness", *sound[3:]]
+
+
+class RunsInTheDefaultTarget(OtherCommandLine):
+    """Was written when a profile had one target, and hands none on to dbt run."""
+
+    kills = "CMD-006"
+    of_class = "DbtRunVirtualenvOperator"
+
+    def line(self, sound: list[str]) -> list[str]:
+        return without_target(sound) if "--target" in sound else sound
+
+
+class TestsByBuilding(OtherCommandLine):
+    """Tests by `dbt build`, so that what is tested is fresh."""
+
+    kills = "CMD-007"
+    of_class = "DbtTestVirtualenvOperator"
+
+    def line(self, sound: list[str]) -> list[str]:
+        return [sound[0], "build", *sound[2:]]
+
+
+class RunsTheMacroOfItsTask(OtherCommandLine):
+    """Takes the task's id for the name of the macro."""
+
+    kills = "CMD-008"
+    of_class = "DbtRunOperationVirtualenvOperator"
+
+    def line(self, sound: list[str]) -> list[str]:
+        return ["task" if word == "grant" else word for word in sound]
+
+
+class MakesDocsByCompiling(OtherCommandLine):
+    """Makes do with `dbt compile`, which writes a manifest as well."""
+
+    kills = "CMD-009"
+    of_class = "DbtDocsVirtualenvOperator"
+
+    def line(self, sound: list[str]) -> list[str]:
+        return [sound[0], "compile", *sound[3:]]
+
+
+class ClonesByRunning(OtherCommandLine):
+    """Came before dbt 1.6, which brought `dbt clone`, and runs the models in its place."""
+
+    kills = "CMD-010"
+    of_class = "DbtCloneVirtualenvOperator"
+
+    def line(self, sound: list[str]) -> list[str]:
+        return [sound[0], "run", *sound[2:]]
+
+
+class TakesTheFirstDbtOnPath(Mutant):
+    """Starts `dbt` by its bare name, the environment's folder last on PATH."""
+
+    kills = "CMD-011"
+
+    def spoil(self, operator: Any) -> None:
+        def wrapped(sound: Any) -> Any:
+            def run_subprocess(line: list[str], env: dict[str, str], cwd: str, **named: Any) -> Any:
+                found = shutil.which("dbt", path=env.get("PATH"))
+                if found is None:
+                    return sound(line, env, cwd, **named)
+                local: Any = super(self.operators().DbtVirtualenvBaseOperator, operator)
+                return local.run_subprocess([found, *line[1:]], env, cwd, **named)
+
+            return run_subprocess
+
+        around(operator, "run_subprocess", wrapped)
+
+
+class PassesOverAFailedNode(Mutant):
+    """Fails for dbt's exit code 2 alone: 1 says that dbt has done its work, and some nodes have not."""
+
+    kills = "CMD-014"
+
+    def spoil(self, operator: Any) -> None:
+        def wrapped(sound: Any) -> Any:
+            return lambda result, artifacts: None if result.exit_code == 1 else sound(result, artifacts)
+
+        around(operator, "handle_exception", wrapped)
+
+
+class SaysThatDbtFailed(Mutant):
+    """Says that dbt has failed, and leaves the rest to the log."""
+
+    kills = "CMD-015"
+
+    def spoil(self, operator: Any) -> None:
+        def wrapped(sound: Any) -> Any:
+            def execute(context: Any, **kwargs: Any) -> Any:
+                try:
+                    return sound(context, **kwargs)
+                except Exception:  # noqa: BLE001 - as such a fault has it
+                    raise RuntimeError("dbt failed: see the log.") from None
+
+            return execute
+
+        around(operator, "execute", wrapped)
+
+
+class InstallsPackagesAlways(Mutant):
+    """Runs `dbt deps` wherever a project lists packages: it does no harm."""
+
+    kills = "CMD-017"
+
+    def change(self, task: Task) -> Task:
+        return task.with_arguments(install_deps=True)
+
+
+class LooksForTheLocalDbtOnPath(Mutant):
+    """Takes `dbt_executable_path` for dbt ls alone, and lets local tasks run the dbt on PATH."""
+
+    kills = "CMD-018"
+
+    def make_dag(self, plan: Any) -> Any:
+        return super().make_dag(without(plan, execution="dbt_executable_path"))

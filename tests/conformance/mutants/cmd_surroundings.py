@@ -1,0 +1,78 @@
+"""Faults in what dbt finds around it: profile, variables, parse file, standard input."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from pytest_cosmos_venv.conformance.adapter import Outcome, Task, TaskOfDag
+
+from .dags import saying
+from .mutant import Mutant, with_names
+
+
+class TakesTheUsualPort(Mutant):
+    """Writes the port that Postgres has by default, whichever the connection says."""
+
+    kills = "CMD-012"
+
+    def profile(self, arguments: Mapping[str, Any]) -> Any:
+        if "profile_mapping" not in arguments:
+            return super().profile(arguments)
+        name, given = arguments["profile_mapping"]
+        own = {**given, "profile_args": {**given["profile_args"], "port": 5432}}
+        return super().profile({**arguments, "profile_mapping": (name, own)})
+
+
+class ParsesWholeInDags(Mutant):
+    """Lets each task of a DAG parse the whole project, for fear that two of them write one parse file."""
+
+    kills = "CMD-013"
+
+    def change(self, task: Task) -> Task:
+        if isinstance(task, TaskOfDag) and task.plan.execution["execution_mode"] == "virtualenv":
+            return replace(task, plan=saying(task.plan, project={"partial_parse": False}))
+        return task
+
+
+class ParsesWholeOutsideOfDags(Mutant):
+    """Has a place for parse files for each DAG, and so none for an operator without one."""
+
+    kills = "CMD-021"
+
+    def change(self, task: Task) -> Task:
+        return task if isinstance(task, TaskOfDag) else task.with_arguments(partial_parse=False)
+
+
+class ParsesPartiallyAlways(Mutant):
+    """Knows no reason to turn partial parsing off."""
+
+    kills = "CMD-019"
+
+    def change(self, task: Task) -> Task:
+        return task.with_arguments(partial_parse=True)
+
+
+class QuotesForAShell(Mutant):
+    """Quotes the values of variables for a shell, which does not come."""
+
+    kills = "CMD-016"
+
+    def change(self, task: Task) -> Task:
+        env = task.arguments.get("env") or {}
+        return task.with_arguments(env={name: shlex.quote(value) for name, value in env.items()})
+
+
+class SharesItsStandardInput(Mutant):
+    """Starts dbt with the standard input that the task itself has."""
+
+    kills = "CMD-020"
+
+    def perform(self, task: Task) -> Outcome:
+        from cosmos_venv import started_guard
+
+        vars(started_guard)["subprocess"] = with_names(subprocess, DEVNULL=None)
+        return super().perform(task)

@@ -1,0 +1,52 @@
+"""How is a fault told that lies in the process which ends dbt, or an installer? By what that one does otherwise.
+
+cosmos_venv starts it as a file of its own, in which the faults are put as text.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any, ClassVar
+
+from .mutant import Mutant
+
+_PROGRAM = """
+import os, sys
+from importlib.util import module_from_spec, spec_from_file_location
+
+spec = spec_from_file_location("guard", {path!r})
+guard = module_from_spec(spec)
+spec.loader.exec_module(guard)
+take, hear = guard.take_order, guard.hear
+
+def take_order(control, worker):
+    order = take(control, worker)
+    if order is not None and (os.path.basename(order.command[0]) == b"dbt") is {is_of_dbt}:
+        spoil()
+    return order
+
+guard.take_order = take_order
+
+def spoil():
+{fault}
+
+os._exit(guard.main(sys.argv[1:]))
+"""
+
+
+class GuardsBadly(Mutant):
+    """What runs a command for a task ends it badly."""
+
+    fault: ClassVar[str]
+    """Lines of Python, in which ``guard`` is the sound module."""
+    is_of_dbt: ClassVar[bool] = True
+    """Whether it is dbt that is ended badly, or whatever else runs."""
+
+    def spoil(self, operator: Any) -> None:
+        from cosmos_venv import guard, started_guard
+
+        lines = "\n".join(f"    {line}" for line in self.fault.strip().splitlines())
+        program = Path(tempfile.gettempdir(), f"{type(self).__name__}.py")
+        program.write_text(_PROGRAM.format(path=guard.__file__, is_of_dbt=self.is_of_dbt, fault=lines))
+        started_guard.guard_program = lambda: str(program)

@@ -1,0 +1,88 @@
+"""Faults on the way from a project to its nodes."""
+
+from __future__ import annotations
+
+import shutil
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+from pytest_cosmos_venv.conformance.adapter import DagPlan
+from pytest_cosmos_venv.conformance.dag_building import plain_dag
+
+from .dags import MutantOfDags, without
+from .mutant import Mutant, with_names
+
+
+class AsksForDbtFirst(MutantOfDags):
+    """Asks dbt for its version before it looks at how the project is loaded."""
+
+    kills = "LOAD-001"
+
+    def replan(self, plan: DagPlan) -> DagPlan:
+        if plan.render["load_method"] == "dbt_manifest" and shutil.which("dbt") is None:
+            raise OSError("dbt --version: no such file or directory")
+        return plan
+
+
+class ListsByTheManagedDbt(MutantOfDags):
+    """In virtualenv mode asks the dbt of its own environment, whichever it is told."""
+
+    kills = "LOAD-002"
+
+    def replan(self, plan: DagPlan) -> DagPlan:
+        is_managed = plan.execution["execution_mode"] == "virtualenv"
+        return without(plan, render="dbt_executable_path") if is_managed else plan
+
+
+class ShowsNoTasksWithoutDbt(MutantOfDags):
+    """Logs that dbt ls cannot run, and goes on with a project without nodes: other DAGs are to be shown."""
+
+    kills = "LOAD-003"
+
+    def make_dag(self, plan: DagPlan) -> Any:
+        try:
+            return super().make_dag(plan)
+        except Exception as error:
+            if plan.render["load_method"] != "dbt_ls":
+                raise
+            print("dbt ls:", error)
+            return plain_dag(plan.dag)
+
+
+class NeedsADbtBesideAirflow(MutantOfDags):
+    """Looks for dbt on PATH in virtualenv mode, too: the environment is for tasks."""
+
+    kills = "LOAD-004"
+
+    def replan(self, plan: DagPlan) -> DagPlan:
+        is_told = "dbt_executable_path" in plan.render or plan.render["load_method"] != "dbt_ls"
+        if not is_told and shutil.which("dbt") is None:
+            raise FileNotFoundError("dbt")
+        return plan
+
+
+class SaysNothingOfTheWayOut(MutantOfDags):
+    """Hands on what the operating system says of a dbt that is not there."""
+
+    kills = "LOAD-005"
+
+    def make_dag(self, plan: DagPlan) -> Any:
+        try:
+            return super().make_dag(plan)
+        except Exception as error:
+            if plan.render["load_method"] != "dbt_ls":
+                raise
+            raise FileNotFoundError(2, "No such file or directory") from error
+
+
+class SpellsTheManifestInOneWay(Mutant):
+    """Has DBT_MANIFEST, and not the shorter name that the documentation uses as well."""
+
+    kills = "LOAD-006"
+
+    def constants(self) -> ModuleType:
+        sound = super().constants()
+        load_mode: Any = partial(sound.LoadMode)
+        load_mode.__members__ = {name: mode for name, mode in sound.LoadMode.__members__.items() if name != "MANIFEST"}
+        return with_names(sound, LoadMode=load_mode)

@@ -1,0 +1,161 @@
+"""Faults in the lock: whom its file names, and when it is taken and released."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pytest_cosmos_venv.conformance.processes import lives
+
+from .doing import DoesOtherwise
+from .locking import HoldsTheLock, Sound, lock_file_of, owner_of, pid_in, text_of, write_own_number
+
+
+class ReleasesBeforeInstalling(HoldsTheLock):
+    """Removes the lock file as soon as it is decided who installs."""
+
+    kills = "LOCK-001"
+
+    @contextmanager
+    def held(self, lock: Any, sound: Sound) -> Iterator[None]:
+        with sound():
+            lock.file.unlink()
+            yield
+
+
+class WritesAfterLooking(HoldsTheLock):
+    """Looks whether the lock is free, and then writes it."""
+
+    kills = "LOCK-002"
+
+    def spoil(self, operator: Any) -> None:
+        from cosmos_venv import settings
+        from cosmos_venv.environments import leftovers
+
+        super().spoil(operator)
+        # Each environment has one directory, as most have it, and pip does not mind what stands there.
+        leftovers.build_names = lambda store: {}
+        settings.virtualenv_installer = "pip"
+
+    @contextmanager
+    def held(self, lock: Any, sound: Sound) -> Iterator[None]:
+        from cosmos_venv.environments.lock_wait import LockWait
+
+        LockWait(lock, **sound.keywords).until(lambda: lock.is_available(report=sound.keywords["report"]))
+        write_own_number(lock.file)
+        try:
+            yield
+        finally:
+            if pid_in(text_of(lock.file)) == os.getpid():
+                lock.file.unlink()
+
+
+class KeepsTheLockAfterSuccess(DoesOtherwise):
+    """Releases the lock where an error is handled, and forgets it where there is none."""
+
+    kills = "LOCK-010"
+
+    def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        result = sound(*args, **kwargs)
+        if (file := lock_file_of(operator)) is not None and not owner_of(file):
+            write_own_number(file)
+        return result
+
+
+class KeepsTheLockWhenDbtFails(DoesOtherwise):
+    """Releases the lock in the line after dbt, which its failure passes over."""
+
+    kills = "LOCK-011"
+    method = "run_subprocess"
+
+    def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        result = sound(*args, **kwargs)
+        if result.exit_code:
+            write_own_number(lock_file_of(operator))
+        return result
+
+
+class KeepsTheLockWhenInstallingFails(HoldsTheLock):
+    """Releases the lock in the line after the installer, which its failure passes over."""
+
+    kills = "LOCK-012"
+
+    @contextmanager
+    def held(self, lock: Any, sound: Sound) -> Iterator[None]:
+        try:
+            with sound():
+                yield
+        except Exception:
+            if not owner_of(lock.file):
+                write_own_number(lock.file)
+            raise
+
+
+class LeavesTheLockToItsCleaner(DoesOtherwise):
+    """Hands the lock, when it is killed, to a process that cleans up and takes its time."""
+
+    kills = "LOCK-013"
+    method = "on_kill"
+
+    def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        sound()
+        if (file := lock_file_of(operator)) is not None:
+            cleaner = subprocess.Popen(["sleep", "30"], start_new_session=True)
+            file.write_text(str(cleaner.pid), encoding="ascii")
+
+
+class ReleasesAnybodysLock(HoldsTheLock):
+    """Removes the lock file when the work is done, whoever stands in it by then."""
+
+    kills = "LOCK-014"
+
+    @contextmanager
+    def held(self, lock: Any, sound: Sound) -> Iterator[None]:
+        with sound():
+            yield
+            lock.file.unlink(missing_ok=True)
+
+
+class HoldsTheLockWhileDbtRuns(DoesOtherwise):
+    """Takes one lock for all that is done with the environment, and dbt is run with it."""
+
+    kills = "LOCK-017"
+    method = "run_subprocess"
+
+    def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if operator.virtualenv_dir is None:
+            return sound(*args, **kwargs)
+        with Path(operator.virtualenv_dir, "dbt.lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            return sound(*args, **kwargs)
+
+
+class FailsWithTheOwner(HoldsTheLock):
+    """Waits for the environment that another task builds, and takes that task's death for a build that has failed."""
+
+    kills = "LOCK-019"
+
+    @contextmanager
+    def held(self, lock: Any, sound: Sound) -> Iterator[None]:
+        owner = owner_of(lock.file)
+        with sound():
+            if owner is not None and not lives(owner):
+                raise RuntimeError(f"Process {owner}, which was to build the environment, is dead.")
+            yield
+
+
+class LocksATemporaryDirectory(DoesOtherwise):
+    """Gives a task without virtualenv_dir a fresh one, and treats it like any other."""
+
+    kills = "LOCK-020"
+
+    def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        with tempfile.TemporaryDirectory() as folder:
+            operator.virtualenv_dir = operator.virtualenv_dir or folder
+            return sound(*args, **kwargs)

@@ -1,0 +1,235 @@
+"""Whatever is in the way of a warm start: the command runs as a plain process, once, and one line says why."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from cosmos_venv.dbt.warm import place, servers
+from cosmos_venv.exceptions import NotWarm
+from tests.dbt.warm.conftest import DEADLINE, TOOL, Tool
+
+AT_ONCE = {"is_required": False, "idle": 1e12}  # every command is taken for the second one
+
+
+def no_folder(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocked = tool.folder / "file"
+    blocked.touch()
+    monkeypatch.setattr(tempfile, "tempdir", str(blocked))
+
+
+def long_path(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tool.folder / ("x" * 100)))
+
+
+def folder_of_all(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder,) = place.folders()
+    folder.mkdir(mode=0o777)
+    folder.chmod(0o777)
+
+
+def link_in_its_place(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder,) = place.folders()
+    folder.symlink_to(tool.folder)
+
+
+def import_that_fails(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool.modules = {"harbor_tool": True, "no_such_module": True}
+
+
+def import_that_leaves(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool.write(TOOL + "\nif not sys.argv[1:2] or 'cosmos_venv' in sys.argv[1]: sys.exit('not here')\n")
+
+
+def threads(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool.write(TOOL + "\nthreading.Thread(target=time.sleep, args=(2,), name='poller', daemon=True).start()\n")
+
+
+def native_threads(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool.write(TOOL + "\nimport _thread; _thread.start_new_thread(time.sleep, (2,))\n")
+
+
+def variable(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool.write(TOOL + "\nHUB = os.environ.get('HUB_OF_HARBORS')\n")
+    monkeypatch.setenv("HUB_OF_HARBORS", "elsewhere")
+
+
+def binary(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As dbt 2 is one. Here it still is a program of this machine."""
+    tool.script.write_bytes(Path("/bin/echo").read_bytes())
+
+
+def no_program(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool.script.write_text("#!/bin/sh\nexec echo no python\n")
+
+
+def enough(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = Tool(folder=tool.folder.parent / "other")
+    other.write()
+    other.run("importer")
+    tool.most = 1
+
+
+def no_peer(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+
+
+@pytest.mark.parametrize(
+    ("prepare", "reason", "words"),
+    [
+        pytest.param(no_folder, "folder", "Not a directory", id="no-folder"),
+        pytest.param(long_path, "folder", "too long for a socket", id="long-path"),
+        pytest.param(folder_of_all, "folder", "not this user's alone", id="folder-of-all"),
+        pytest.param(link_in_its_place, "folder", "not this user's alone", id="link"),
+        pytest.param(import_that_fails, "import", "no_such_module", id="import"),
+        pytest.param(import_that_leaves, "import", "not here", id="import-that-leaves"),
+        pytest.param(threads, "threads", "poller", id="threads"),
+        pytest.param(native_threads, "threads", "do not live on in a fork", id="native-threads"),
+        pytest.param(variable, "variable", "HUB_OF_HARBORS", id="variable"),
+        pytest.param(binary, "binary", "no Python program", id="binary"),
+        pytest.param(no_program, "binary", "no Python program", id="no-python"),
+        pytest.param(enough, "enough", "1 servers", id="enough"),
+        pytest.param(no_peer, "folder", "not this user's alone", id="another-user"),
+    ],
+)
+def test_the_command_runs_once_all_the_same(
+    tool: Tool,
+    prepare: Callable[[Tool, pytest.MonkeyPatch], None],
+    reason: str,
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    prepare(tool, monkeypatch)
+    note = tmp_path / "note"
+
+    done = tool.run("exit", "4", env={"NOTE": str(note), "ID": "7"}, options=AT_ONCE)
+
+    assert tool.starts == [reason]
+    assert len(tool.told) == 1
+    assert words in tool.told[0]
+    if reason != "binary":
+        assert done.returncode == 4
+        assert note.read_text() == "7\n"
+    with pytest.raises(NotWarm, match=words):
+        tool.run("exit", "4", env={"NOTE": str(note), "ID": "7"})
+
+
+def test_an_environment_that_cannot_be_served_is_not_tried_again(tool: Tool) -> None:
+    tool.write(f"open({str(tool.folder.parent / 'imports')!r}, 'a').write('x')\n" + TOOL)
+    tool.modules = {"harbor_tool": True, "no_such_module": True}
+
+    for _ in range(3):
+        tool.run("exit", "0", options=AT_ONCE)
+
+    assert tool.starts == ["import"] * 3
+    assert (tool.folder.parent / "imports").read_text() == "x" * 4  # three plain ones, and the server's
+
+
+def test_the_first_command_of_an_environment_starts_no_server(tool: Tool) -> None:
+    for _ in range(3):
+        tool.run("exit", "0", options={"is_required": False})
+
+    assert tool.starts == ["first", "warm", "warm"]
+    assert "within the last 60 s" in tool.told[0]
+
+
+def test_what_refuses_from_outside_is_said(tool: Tool) -> None:
+    tool.run("exit", "0", options={**AT_ONCE, "refuses": ("pod", "this pod runs one task only")})
+
+    assert tool.starts == ["pod"]
+    assert tool.told == ["dbt starts as a plain process: this pod runs one task only."]
+    assert servers.servers() == []
+
+
+def test_a_worker_that_stands_elsewhere_is_refused(tool: Tool) -> None:
+    tool.run("importer")
+    os.sched_setaffinity(0, all_processors := os.sched_getaffinity(0))
+    if len(all_processors) == 1:
+        pytest.skip("one processor only")
+    os.sched_setaffinity(0, {min(all_processors)})
+    try:
+        tool.run("importer", options=AT_ONCE)
+    finally:
+        os.sched_setaffinity(0, all_processors)
+
+    assert tool.starts == ["warm", "situation"]
+    assert "Cpus_allowed" in tool.told[0]
+
+
+def test_a_hung_server_is_given_up_and_the_next_command_has_a_new_one(
+    tool: Tool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(servers, "LONGEST_WORD", 0.5)
+    tool.run("importer")
+    hung = tool.server()
+    hung.suspend()
+
+    done = tool.run("exit", "3", options=AT_ONCE)
+    psutil.wait_procs([hung], timeout=DEADLINE)
+    monkeypatch.setattr(servers, "LONGEST_WORD", 5.0)
+    tool.run("importer")
+
+    assert done.returncode == 3
+    assert tool.starts == ["warm", "hung", "warm"]
+    assert tool.server().pid != hung.pid
+
+
+def test_somebody_elses_socket_in_its_place_is_given_up(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servers, "LONGEST_START", 0.5)
+    found, _ = place.place_of(tool.program, os.environ)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(str(found.socket))
+        listener.listen()
+
+        done = tool.run("exit", "3", options=AT_ONCE)
+
+    assert done.returncode == 3
+    assert tool.starts == ["hung"]
+
+
+def test_limits_that_cannot_be_given_are_refused(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool.run("importer")
+    monkeypatch.setattr("cosmos_venv.dbt.warm.process._inherited", impossible_limits)
+
+    done = tool.run("exit", "3", options=AT_ONCE)
+
+    assert done.returncode == 3
+    assert tool.starts == ["warm", "limits"]
+
+
+def impossible_limits() -> dict[str, object]:
+    from cosmos_venv.dbt.warm import facts
+
+    most = {str(resource.RLIMIT_NOFILE): (2**60, 2**60)}
+    return {"umask": 0o22, "limits": most, "ignored": [], "blocked": [], "situation": facts.situation()}
+
+
+def test_there_is_nothing_to_be_had_off_linux(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+
+    with pytest.raises(NotWarm, match="only Linux"):
+        tool.run("importer")
+
+
+def test_a_leftover_of_a_killed_server_is_replaced(tool: Tool) -> None:
+    tool.run("importer")
+    os.kill(tool.server().pid, signal.SIGKILL)
+    deadline = time.monotonic() + DEADLINE
+    while servers.servers() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+    tool.run("importer")
+
+    assert tool.starts == ["warm", "warm"]
+    assert len(servers.servers()) == 1

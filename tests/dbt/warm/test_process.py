@@ -1,0 +1,186 @@
+"""Commands that are forked from a process which has imported their program: what comes of them, and how they end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import psutil
+import pytest
+
+from cosmos_venv.exceptions import CommandKilled
+from cosmos_venv.guarded import Cancellation
+from tests.dbt.warm.conftest import DEADLINE, Tool
+
+Gone = Callable[[Sequence[int]], bool]
+
+
+def test_the_program_is_imported_once_for_all_commands(tool: Tool) -> None:
+    answers = [tool.run("importer").lines[0].split() for _ in range(3)]
+
+    importers, commands = {each[0] for each in answers}, {each[1] for each in answers}
+    assert importers == {str(tool.server().pid)}
+    assert len(commands) == 3
+    assert tool.starts == ["warm"] * 3
+    assert tool.told == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(["exit", "0"], id="success"),
+        pytest.param(["exit", "3"], id="failure"),
+        pytest.param(["exit", "256"], id="large"),
+        pytest.param(["signal", "9"], id="killed"),
+        pytest.param(["signal", "15"], id="terminated"),
+        pytest.param(["signal", "11"], id="crashed"),
+        pytest.param(["text"], id="text"),
+        pytest.param(["raise"], id="exception"),
+        pytest.param(["interrupt"], id="interrupted"),
+        pytest.param(["signal", "2"], id="told-to-stop"),
+        pytest.param(["thread"], id="thread"),
+        pytest.param(["atexit"], id="at-exit"),
+        pytest.param(["say", "one", "two", "three"], id="both-streams"),
+    ],
+)
+def test_a_command_ends_and_speaks_as_a_plain_one(tool: Tool, words: list[str]) -> None:
+    warm, plain = tool.run(*words), tool.run_plain(*words)
+
+    assert warm == plain
+    assert tool.starts == ["warm"]
+
+
+def test_lines_arrive_while_the_command_runs(tool: Tool, tmp_path: Path) -> None:
+    fifo = tmp_path / "go-on"
+    os.mkfifo(fifo)
+    seen: list[str] = []
+
+    def on_line(line: str) -> None:
+        seen.append(line)
+        if len(seen) == 1:  # the command waits for this: it is still running
+            fifo.write_text("gone on")
+
+    done = tool.run("wait", str(fifo), on_line=on_line)
+
+    assert done.lines[1] == "gone on"
+    assert seen == done.lines
+
+
+def test_two_commands_draw_different_numbers(tool: Tool) -> None:
+    assert tool.run("draw").lines != tool.run("draw").lines
+
+
+def test_a_kill_reaches_all_that_a_command_has_started(tool: Tool, tmp_path: Path, gone: Gone) -> None:
+    fifo = tmp_path / "never"
+    os.mkfifo(fifo)
+    cancellation = Cancellation()
+    pids: list[int] = []
+
+    def on_line(line: str) -> None:
+        pids.extend(map(int, line.split()))
+        cancellation.request()
+
+    with pytest.raises(CommandKilled):
+        tool.run("leave", str(fifo), cancellation=cancellation, on_line=on_line)
+
+    assert len(pids) == 3
+    assert gone(pids)
+    assert tool.server().is_running()
+
+
+@pytest.mark.parametrize(("interrupts", "number"), [(True, signal.SIGINT), (False, signal.SIGTERM)])
+def test_a_kill_is_polite_first(tool: Tool, interrupts: bool, number: int) -> None:
+    cancellation = Cancellation()
+    lines: list[str] = []
+
+    def on_line(line: str) -> None:
+        lines.append(line)
+        cancellation.request()
+
+    with pytest.raises(CommandKilled):
+        tool.run("polite", cancellation=cancellation, on_line=on_line, interrupts=interrupts)
+
+    assert lines[1:] == [f"told {int(number)}"]
+
+
+def test_what_a_command_leaves_behind_is_ended(tool: Tool, gone: Gone) -> None:
+    done = tool.run("leave", "")
+
+    assert done.returncode == 0
+    assert gone([int(pid) for pid in done.lines[0].split()])
+
+
+def test_a_kill_while_the_server_imports_is_not_waited_for(tool: Tool) -> None:
+    tool.write("import time\ntime.sleep(600)\n")
+    cancellation = Cancellation()
+    threading.Timer(0.5, cancellation.request).start()
+
+    with pytest.raises(CommandKilled):
+        tool.run("importer", cancellation=cancellation)
+
+
+def test_a_command_that_was_killed_before_it_began_has_not_run(tool: Tool, tmp_path: Path) -> None:
+    cancellation = Cancellation()
+    cancellation.request()
+
+    with pytest.raises(CommandKilled):
+        tool.run("importer", env={"NOTE": str(tmp_path / "note"), "ID": "1"}, cancellation=cancellation)
+
+    assert not (tmp_path / "note").exists()
+
+
+def test_a_lease_is_held_until_the_last_process_of_the_command_is_gone(tool: Tool, tmp_path: Path) -> None:
+    fifo, lease = tmp_path / "fifo", tmp_path / "lease"
+    os.mkfifo(fifo)
+    descriptor = os.open(lease, os.O_RDWR | os.O_CREAT)
+    holders: list[bool] = []
+
+    def on_line(line: str) -> None:
+        if not holders:
+            command = psutil.Process(int(line))
+            keeper = command.parent()
+            assert keeper is not None
+            held = {file.path for file in keeper.open_files()}
+            holders.append(str(lease) in held)
+            holders.append(str(lease) in {file.path for file in command.open_files()})
+            holders.append(str(lease) in {file.path for file in tool.server().open_files()})
+            fifo.write_text("on")
+
+    tool.run("wait", str(fifo), keep_open=[descriptor], on_line=on_line)
+    os.close(descriptor)
+
+    assert holders == [True, False, False]
+
+
+def test_an_environment_larger_than_the_connections_buffer_arrives(tool: Tool) -> None:
+    env = {f"HARBOR_{number}": "x" * 100_000 for number in range(10)}
+
+    assert tool.run("importer", env=env).returncode == 0
+    assert tool.starts == ["warm"]
+
+
+def test_a_folder_that_is_not_there_is_named_as_by_a_plain_command(tool: Tool, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="none"):
+        tool.run("importer", cwd=tmp_path / "none", options={"is_required": False, "idle": 1e12})
+
+    assert tool.starts == ["folder"]
+
+
+def test_many_commands_at_once(tool: Tool) -> None:
+    statuses: list[int] = []
+    threads = [
+        threading.Thread(target=lambda number=number: statuses.append(tool.run("exit", str(number)).returncode))
+        for number in range(12)
+    ]
+
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(DEADLINE)
+
+    assert sorted(statuses) == list(range(12))
+    assert tool.starts == ["warm"] * 12
+    assert tool.server().is_running()

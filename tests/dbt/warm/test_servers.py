@@ -1,0 +1,189 @@
+"""Who the servers are, what they say of themselves, and when they end."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from cosmos_venv.dbt.warm import servers
+from tests.dbt.warm.conftest import DEADLINE, TOOL, Tool
+
+
+def ends(process: psutil.Process) -> bool:
+    deadline = time.monotonic() + DEADLINE
+    while time.monotonic() < deadline:
+        try:
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def test_a_server_says_what_it_is(tool: Tool) -> None:
+    for _ in range(3):
+        tool.run("importer")
+
+    (place,) = servers.servers()
+    state = servers.state_of(place)
+
+    assert state is not None
+    assert state["pid"] == tool.server().pid
+    assert state["environment"] == str(tool.folder)
+    assert state["commands"] == 3
+    assert 0 <= state["idle_seconds"] < DEADLINE
+    assert state["memory_bytes"] == pytest.approx(tool.server().memory_info().rss, rel=0.2)
+    assert place.folder.stat().st_mode & 0o777 == 0o700
+    assert place.socket.stat().st_mode & 0o077 == 0
+
+
+def test_a_server_ends_on_request_and_leaves_no_socket(tool: Tool) -> None:
+    tool.run("importer")
+    (place,), process = servers.servers(), tool.server()
+
+    assert servers.stop(place)
+
+    assert ends(process)
+    assert {path.suffix for path in place.folder.iterdir()} <= {".seen", ""}
+    assert servers.servers() == []
+    assert servers.state_of(place) is None
+    assert not servers.stop(place)
+
+
+def test_a_server_that_is_stopped_lets_its_commands_run_on(tool: Tool, tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+
+    def on_line(line: str) -> None:
+        if line.isdigit():
+            (place,), process = servers.servers(), tool.server()
+            servers.stop(place)
+            assert ends(process)
+            fifo.write_text("on")
+
+    assert tool.run("wait", str(fifo), on_line=on_line).lines[1] == "on"
+
+
+def test_a_server_ends_after_an_idle_time(tool: Tool) -> None:
+    tool.idle = 0.5
+    tool.run("importer")
+
+    assert ends(tool.server())
+
+
+def touch_packages(tool: Tool) -> None:
+    os.utime(tool.script, (1, 1))
+
+
+def remove_environment(tool: Tool) -> None:
+    tool.folder.rename(tool.folder.with_name("rubbish"))
+
+
+def remove_socket(tool: Tool) -> None:
+    (place,) = servers.servers()
+    place.socket.unlink()
+
+
+@pytest.mark.parametrize("change", [touch_packages, remove_environment, remove_socket])
+def test_a_server_ends_with_its_files(
+    tool: Tool, change: Callable[[Tool], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tool.run("importer")
+    process = tool.server()
+
+    change(tool)
+
+    assert ends(process)
+
+
+def test_an_environment_that_has_changed_gets_a_new_server_at_once(tool: Tool) -> None:
+    first = tool.run("importer").lines[0].split()[0]
+
+    tool.write(TOOL + "\n# of another release\n")
+    os.utime(tool.script, (1, 1))
+    second = tool.run("importer").lines[0].split()[0]
+
+    assert first != second
+    assert tool.starts == ["warm", "warm"]
+
+
+def test_a_server_ends_when_it_has_grown(tool: Tool) -> None:
+    """It grows by itself here, whenever it forks."""
+    tool.write(TOOL + "\nGROWN = []\nos.register_at_fork(before=lambda: GROWN.append(bytearray(200 << 20)))\n")
+    server = int(tool.run("importer").lines[0].split()[0])
+
+    assert not psutil.pid_exists(server) or ends(psutil.Process(server))
+
+
+def test_workers_that_come_at_once_start_one_server(tool: Tool) -> None:
+    tool.write("import time; time.sleep(0.5)\n" + TOOL)
+    source = f"""
+from pathlib import Path
+from tests.dbt.warm.conftest import Tool
+tool = Tool(folder=Path({str(tool.folder)!r}))
+print(*tool.run("importer").lines, *tool.starts)
+"""
+    workers = [subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE, text=True) for _ in range(5)]
+    said = [worker.communicate(timeout=DEADLINE * 3)[0].split() for worker in workers]
+
+    assert {each[0] for each in said} == {str(tool.server().pid)}
+    assert [each[2] for each in said] == ["warm"] * 5
+    assert len(servers.servers()) == 1
+
+
+def test_a_server_of_which_its_first_customer_was_killed_serves_the_next(tool: Tool) -> None:
+    tool.write("import time; time.sleep(1.0)\n" + TOOL)
+    source = f"""
+from pathlib import Path
+from tests.dbt.warm.conftest import Tool
+Tool(folder=Path({str(tool.folder)!r})).run("importer")
+"""
+    worker = subprocess.Popen([sys.executable, "-c", source])
+    deadline = time.monotonic() + DEADLINE
+    while not servers.servers() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    worker.kill()
+    worker.wait(DEADLINE)
+
+    tool.run("importer")
+
+    assert tool.starts == ["warm"]
+
+
+def has_no_child_left(server: psutil.Process) -> bool:
+    deadline = time.monotonic() + DEADLINE
+    while server.children() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return not server.children()
+
+
+@pytest.mark.long
+def test_nothing_grows(tool: Tool) -> None:
+    """Memory and descriptors of the server, its children, and those of the task's own process."""
+
+    def state() -> tuple[int, int, int, int]:
+        server = tool.server()
+        return server.num_fds(), len(server.children()), psutil.Process().num_fds(), threading.active_count()
+
+    for _ in range(10):
+        tool.run("exit", "0")
+    assert has_no_child_left(tool.server())
+    before, memory = state(), tool.server().memory_info().rss
+
+    for _ in range(200):
+        assert tool.run("exit", "0").returncode == 0
+
+    assert has_no_child_left(tool.server())
+    assert state() == before
+    assert tool.server().memory_info().rss <= memory + (1 << 20)
+    assert tool.starts == ["warm"] * 210
+    assert len(servers.servers()) == 1

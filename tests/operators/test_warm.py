@@ -1,0 +1,174 @@
+"""Virtualenv operators that let dbt start warm: when they do, what is counted, who is refused."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from cosmos_venv.compat import AirflowException
+from cosmos_venv.dbt.warm import servers
+from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.operators import virtualenv
+from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
+from pytest_cosmos_venv import DbtCall
+from tests.dbt.warm.conftest import end_all_servers
+
+MakeOperator = Callable[..., DbtRunVirtualenvOperator]
+Calls = Callable[[], list[DbtCall]]
+Counted = list[tuple[str, dict[str, str]]]
+
+
+@pytest.fixture(autouse=True)
+def short_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Servers of this test alone, which end with it."""
+    with tempfile.TemporaryDirectory(prefix="cv-", dir="/tmp") as folder:
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+        yield
+        end_all_servers()
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> Counted:
+    """What has been counted in Airflow's metrics."""
+    seen: Counted = []
+    monkeypatch.setattr(virtualenv, "count", lambda metric, tags: seen.append((metric, dict(tags))))
+    return seen
+
+
+def started(counted: Counted) -> list[str]:
+    return [tags.get("reason", "warm") for _, tags in counted]
+
+
+def test_a_task_starts_no_server_unless_it_is_asked_to(make_operator: MakeOperator, counted: Counted) -> None:
+    for _ in range(2):
+        make_operator().execute({})
+
+    assert servers.servers() == []
+    assert counted == []
+
+
+def test_the_second_task_of_an_environment_starts_a_server_and_all_later_ones_use_it(
+    make_operator: MakeOperator, dbt_calls: Calls, counted: Counted
+) -> None:
+    for _ in range(4):
+        make_operator(warm_dbt="auto").execute({})
+
+    (place,) = servers.servers()
+    state = servers.state_of(place)
+    assert state is not None
+    assert state["commands"] == 3
+    assert started(counted) == ["first", "warm", "warm", "warm"]
+    assert counted[-1][0] == "cosmos_venv.dbt.warm"
+    assert counted[-1][1]["task_id"] == "run"
+    assert len(dbt_calls()) == 4
+    assert len({tuple(call.arguments[:2]) for call in dbt_calls()}) == 1
+
+
+def test_the_setting_counts_where_the_operator_says_nothing(
+    make_operator: MakeOperator, counted: Counted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_WARM_DBT", "require")
+
+    make_operator().execute({})
+    make_operator(warm_dbt="off").execute({})
+
+    assert started(counted) == ["warm"]
+
+
+def test_another_word_is_refused_when_the_dag_is_built(make_operator: MakeOperator) -> None:
+    with pytest.raises(CosmosValueError, match="warm_dbt='always': it can be auto, off, require"):
+        make_operator(warm_dbt="always")
+
+
+def in_a_temporary_environment(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    return {"is_virtualenv_dir_temporary": True}
+
+
+def as_another_user(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    return {"run_as_user": "harbor"}
+
+
+def in_a_pod(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    monkeypatch.setenv("AIRFLOW_IS_K8S_EXECUTOR_POD", "True")
+    return {}
+
+
+def with_its_memory_measured(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    monkeypatch.setenv("AIRFLOW__COSMOS__ENABLE_DEBUG_MODE", "True")
+    return {}
+
+
+@pytest.mark.parametrize(
+    ("prepare", "reason"),
+    [
+        (in_a_temporary_environment, "temporary"),
+        (as_another_user, "user"),
+        (in_a_pod, "pod"),
+        (with_its_memory_measured, "debug"),
+    ],
+)
+def test_where_nobody_would_profit_dbt_starts_as_ever(
+    make_operator: MakeOperator,
+    dbt_calls: Calls,
+    counted: Counted,
+    prepare: Callable[[pytest.MonkeyPatch], dict[str, Any]],
+    reason: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    arguments = prepare(monkeypatch)
+
+    for _ in range(2):
+        make_operator(warm_dbt="auto", **arguments).execute({})
+    with pytest.raises(AirflowException, match="dbt cannot start warm: "):
+        make_operator(warm_dbt="require", **arguments).execute({})
+
+    assert started(counted) == [reason] * 3
+    assert len(dbt_calls()) == 2
+    assert servers.servers() == []
+
+
+def test_a_failing_dbt_fails_the_task_with_its_words(make_operator: MakeOperator) -> None:
+    with pytest.raises(AirflowException, match="column yesterdya does not exist") as raised:
+        make_operator(py_requirements=["dbt-core==9.1"], warm_dbt="require").execute({})
+
+    assert "non-zero exit code 2" in str(raised.value)
+
+
+def test_on_kill_ends_a_warm_dbt_that_ignores_signals_and_its_child(
+    make_operator: MakeOperator, dbt_processes: Callable[[], list[psutil.Process]]
+) -> None:
+    operator = make_operator(py_requirements=["dbt-core==9.2"], warm_dbt="require")
+    running: list[psutil.Process] = []
+
+    def kill_once_it_runs() -> None:
+        running.extend(dbt_processes())
+        operator.on_kill()
+
+    killer = threading.Thread(target=kill_once_it_runs, daemon=True)
+    killer.start()
+    with pytest.raises(AirflowException, match="Task run was killed"):
+        operator.execute({})
+    killer.join()
+
+    assert len(running) == 2
+    assert not [process for process in running if process.is_running()]
+    assert len(servers.servers()) == 1
+
+
+def test_a_password_of_the_profile_is_not_in_the_server(make_operator: MakeOperator) -> None:
+    make_operator(warm_dbt="require", env={"PASSWORD": "s3cret-word"}).execute({})
+
+    (place,) = servers.servers()
+    variables = Path(f"/proc/{place.note()['pid']}/environ").read_bytes()
+    assert b"s3cret-word" not in variables
+    assert not {name.encode() for name in os.environ if name.startswith("AIRFLOW")} & {
+        each.partition(b"=")[0] for each in variables.split(b"\0")
+    }
