@@ -6,6 +6,7 @@ import itertools
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Mapping
 from importlib import import_module
 from types import FrameType
@@ -31,6 +32,7 @@ def work(contender: Contender, adapter: str, tasks: Sequence[Task], variables: M
     :param variables: of the environment, for all of them.
     """
     os.environ.update(variables)
+    tempfile.tempdir = None  # a process that starts with these variables asks where it is, and this one asks again
     mine = list(itertools.islice(tasks, contender.index, None, contender.count))
     opened = open_adapter(adapter)
     opened.begin()

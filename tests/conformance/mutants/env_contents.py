@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -53,6 +54,7 @@ class RemembersRequirements(Mutant):
         file = Path(f"{folder}.requirements")
         known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
         wanted = self.choose(known, list(task.arguments["py_requirements"]))
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(wanted), encoding="utf-8")
         return task.with_arguments(py_requirements=wanted)
 
@@ -104,7 +106,8 @@ class AsksTheInstaller(DoesOtherwise):
 
     def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         result = sound(*args, **kwargs)
-        subprocess.run(["uv", "--version"], check=False, capture_output=True)
+        if uv := shutil.which("uv"):
+            subprocess.run([uv, "--version"], check=False, capture_output=True)
         return result
 
 
