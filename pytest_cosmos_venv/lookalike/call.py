@@ -152,7 +152,11 @@ class Call:
         if self._command in _FRESHNESS:
             self._artifacts.write_sources(run.results, run.seconds)
             return
-        args = {"invocation_command": " ".join(["dbt", *sys.argv[1:]]), "project_dir": str(self._folder.absolute())}
+        args = {
+            "invocation_command": " ".join(["dbt", *sys.argv[1:]]),
+            "project_dir": str(self._folder.absolute()),
+            "profiles_dir": str(self._profiles_folder),
+        }
         self._artifacts.write_run_results(run.results, self._command, run.seconds, args)
 
     def _do_without_nodes(self) -> None:
@@ -205,12 +209,17 @@ class Call:
         return project
 
     @property
+    def _profiles_folder(self) -> Path:
+        return Path(setting(self._invocation, "--profiles-dir", default=str(self._folder)))
+
+    @property
     def _adapter(self) -> str:
         """The installed one that the profiles name first."""
         installed = [name for name in self._installed if name != "core"]
-        folder = Path(setting(self._invocation, "--profiles-dir", default=str(self._folder)))
         try:
-            named = re.findall(r"\btype:\s*['\"]?(\w+)", (folder / "profiles.yml").read_text(encoding="utf-8"))
+            named = re.findall(
+                r"\btype:\s*['\"]?(\w+)", (self._profiles_folder / "profiles.yml").read_text(encoding="utf-8")
+            )
         except OSError:
             named = []
         return next((name for name in [*named, *installed] if name in installed), "")

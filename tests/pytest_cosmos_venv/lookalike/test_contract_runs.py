@@ -98,6 +98,17 @@ def test_models_that_succeed_read_the_same_without_a_script(real: RealRuns, fake
     assert answer.exit_code == real(*arguments).answer.exit_code == 0
 
 
+def test_run_results_name_the_folders_of_the_run(real: RealRuns, real_dbt: Dbt, fake_dbt: Dbt) -> None:
+    arguments = ("run", "-s", "orders", "totals", "piers_copy")
+
+    fake_dbt.run(*arguments)
+
+    for dbt, artifacts in ((real_dbt, real(*arguments).artifacts), (fake_dbt, artifacts_of(fake_dbt))):
+        args = artifacts["run_results.json"]["args"]
+        named = {name: (dbt.project / args[name]).resolve() for name in ("project_dir", "profiles_dir")}
+        assert named == dict.fromkeys(named, dbt.project.resolve()), dbt.executable
+
+
 def test_exit_code_1_fails_the_node_and_skips_what_lies_below(
     real: RealRuns, fake_dbt: Dbt, cosmos_fake_venv: FakeVenv
 ) -> None:
