@@ -6,5 +6,5 @@ relatively, since the package has two names, and from the plugin only what ``pyt
 
 from __future__ import annotations
 
-SPECIFICATION_VERSION = "0.1"
-SUITE_VERSION = "0.1"
+SPECIFICATION_VERSION = "1.0"
+SUITE_VERSION = "1.0"

@@ -68,7 +68,7 @@ def test_the_smoke_checks_pass_for_this_projects_implementation(pytester: pytest
         [
             "implementation: cosmos_venv *",
             "environment: Airflow *, Python *, installer *",
-            "conformance: specification 0.1, suite 0.1",
+            "conformance: specification 1.0, suite 1.0",
         ]
     )
 

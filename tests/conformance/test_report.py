@@ -117,7 +117,7 @@ def test_the_page_shows_evidence_as_text_and_pictures_as_images_and_asks_nobody(
 def test_the_badge_claims_a_level_of_which_all_holds(
     judgements: list[Judgement], is_complete: bool, words: str
 ) -> None:
-    assert f"<title>conformance 0.1: {words}</title>" in badge(reported(*judgements, is_complete=is_complete))
+    assert f"<title>conformance 1.0: {words}</title>" in badge(reported(*judgements, is_complete=is_complete))
 
 
 def test_the_summary_names_what_failed() -> None:
