@@ -170,7 +170,10 @@ class WarmStart:
         try:
             try:
                 with self.cancellation.stopping(lambda: _hang_up(connection)):
-                    _send(connection, json.dumps(order).encode(), [write_end, *keep_open])
+                    try:
+                        _send(connection, json.dumps(order).encode(), [write_end, *keep_open])
+                    except (BrokenPipeError, ConnectionResetError):
+                        pass  # it has refused before it has read all: why stands in its word
                     _refuse_refusal(_line(connection))
             finally:
                 os.close(write_end)
