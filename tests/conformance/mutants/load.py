@@ -35,10 +35,8 @@ class ListsByTheManagedDbt(MutantOfDags):
         return without(plan, render="dbt_executable_path") if is_managed else plan
 
 
-class ShowsNoTasksWithoutDbt(MutantOfDags):
-    """Logs that dbt ls cannot run, and goes on with a project without nodes: other DAGs are to be shown."""
-
-    kills = "LOAD-003"
+class _MeetsNoDbt(MutantOfDags):
+    """Does otherwise where dbt ls cannot run."""
 
     def make_dag(self, plan: DagPlan) -> Any:
         try:
@@ -46,8 +44,20 @@ class ShowsNoTasksWithoutDbt(MutantOfDags):
         except Exception as error:
             if plan.render["load_method"] != "dbt_ls":
                 raise
-            print("dbt ls:", error)
-            return plain_dag(plan.dag)
+            return self.instead(plan, error)
+
+    def instead(self, plan: DagPlan, error: Exception) -> Any:
+        raise NotImplementedError
+
+
+class ShowsNoTasksWithoutDbt(_MeetsNoDbt):
+    """Logs that dbt ls cannot run, and goes on with a project without nodes: other DAGs are to be shown."""
+
+    kills = "LOAD-003"
+
+    def instead(self, plan: DagPlan, error: Exception) -> Any:
+        print("dbt ls:", error)
+        return plain_dag(plan.dag)
 
 
 class NeedsADbtBesideAirflow(MutantOfDags):
@@ -62,18 +72,13 @@ class NeedsADbtBesideAirflow(MutantOfDags):
         return plan
 
 
-class SaysNothingOfTheWayOut(MutantOfDags):
+class SaysNothingOfTheWayOut(_MeetsNoDbt):
     """Hands on what the operating system says of a dbt that is not there."""
 
     kills = "LOAD-005"
 
-    def make_dag(self, plan: DagPlan) -> Any:
-        try:
-            return super().make_dag(plan)
-        except Exception as error:
-            if plan.render["load_method"] != "dbt_ls":
-                raise
-            raise FileNotFoundError(2, "No such file or directory") from error
+    def instead(self, plan: DagPlan, error: Exception) -> Any:
+        raise FileNotFoundError(2, "No such file or directory") from error
 
 
 class SpellsTheManifestInOneWay(Mutant):
