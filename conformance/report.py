@@ -13,6 +13,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import pytest_cosmos_venv
+
 from . import SPECIFICATION_VERSION, SUITE_VERSION
 from .judging import Judgement, Verdict
 from .requirements import Level
@@ -21,6 +23,7 @@ from .terminal import again
 SCHEMA_FILE = Path(__file__).with_name("report.schema.json")
 FORMAT = 1
 _LONGEST_EVIDENCE = 8000
+_TOOLKIT = str(Path(pytest_cosmos_venv.__file__).parent)
 _CREDENTIALS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)[^/\s@]*@")
 _SECRETS = re.compile(
     r"(?i)(?P<name>[\w-]*(?:token|password|secret|api[_-]?key)[\w-]*['\"]?\s*[=:]\s*['\"]?)[^\s'\"]{4,}"
@@ -108,7 +111,7 @@ def redacted(text: str) -> str:
     """The text without this user's home, and without credentials as far as they can be told."""
     home = str(Path.home())
     text = text.replace(home, "~") if len(home) > 1 else text
-    text = text.replace(sys.prefix, "ENVIRONMENT")
+    text = text.replace(sys.prefix, "ENVIRONMENT").replace(_TOOLKIT, Path(_TOOLKIT).name)
     text = _CREDENTIALS.sub(r"\g<scheme>****@", text)
     return _SECRETS.sub(r"\g<name>****", text)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import pytest_cosmos_venv
 from conformance.badge import badge
 from conformance.command import main, table
 from conformance.html_page import page
@@ -86,6 +87,12 @@ def test_what_is_no_report_is_refused_with_the_place(tmp_path: Path, spoil: Any,
 
     with pytest.raises(ValueError, match=message):
         read_report(file)
+
+
+def test_no_place_of_the_suite_stands_in_a_report() -> None:
+    suite = Path(pytest_cosmos_venv.__file__).parent / "conformance" / "bench.py"
+
+    assert redacted(f'File "{suite}", line 12') == 'File "pytest_cosmos_venv/conformance/bench.py", line 12'
 
 
 def test_no_home_and_no_credential_stands_in_a_report(monkeypatch: pytest.MonkeyPatch) -> None:
