@@ -115,7 +115,8 @@ def _adapted(named: str) -> Implementation:
         raise ImplementationError(f"{said}: module {module} has no {name}.") from None
     except Exception as error:
         raise ImplementationError(
-            f"{said}: module {module} cannot be imported here ({type(error).__name__}: {error})."
+            f"{said}: module {module} cannot be imported here ({type(error).__name__}: {error}). "
+            "Install it, or name its folder: PYTHONPATH=/its/folder. The current directory is not looked through."
         ) from error
     import_root = getattr(adapter, "import_root", None)
     if not isinstance(adapter, type) or not isinstance(import_root, str):
@@ -130,9 +131,11 @@ def _require_import_root(import_root: str, *, said: str) -> None:
     if not _is_dotted(import_root):
         raise ImplementationError(f"{said} is no import root: give {_FORMS}.")
     if not _is_importable(import_root):
+        package, _, last = import_root.rpartition(".")
+        hint = f" An adapter is named with a colon, {package}:{last}." if package else ""
         raise ImplementationError(
             f"{said}: no package {import_root} can be imported here; install it into the environment that runs "
-            "pytest, or name another one."
+            f"pytest, or name another one.{hint}"
         )
 
 

@@ -7,6 +7,7 @@ standard library and pytest only; everything else on first use.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Generator
 
 import pytest
@@ -83,6 +84,12 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     for name, metavar, text in _VALUES:
         group.addoption(f"--{name}", metavar=metavar, help=text)
         parser.addini(name.replace("-", "_"), f"As --{name}. {text}")
+    parser.addini(
+        "cosmos_services",
+        "Processes that an implementation leaves running by design, one a line: their names or command lines, as "
+        "patterns such as dbt-warm-server. Races tell them apart from what was left behind.",
+        type="linelist",
+    )
     group.addoption(
         "--cosmos-strict", action="store_true", help="Conformance: a known failure that passes makes the run fail."
     )
@@ -118,8 +125,10 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     if not config.option.cosmos_conformance:
         return None
     from pytest_cosmos_venv.fixtures.session import named_option
-    from pytest_cosmos_venv.suite import run_suite
+    from pytest_cosmos_venv.suite import run_suite, why_not_on
 
+    if reason := why_not_on(sys.platform):
+        raise pytest.UsageError(reason)
     arguments = list(config.invocation_params.args)
     _refuse_paths(config, arguments)
     return run_suite(

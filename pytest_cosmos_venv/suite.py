@@ -70,9 +70,25 @@ class SuiteRun:
     def environment(self, outer: Mapping[str, str]) -> dict[str, str]:
         """The variables of the run, made from those of the process that starts it."""
         kept = {name: value for name, value in outer.items() if not name.startswith(_PREFIXES_LEFT_BEHIND)}
+        if path := kept.get("PYTHONPATH"):
+            # Tasks start in folders of their own, where a relative one would be another.
+            kept["PYTHONPATH"] = os.pathsep.join(str(Path(each).absolute()) for each in path.split(os.pathsep) if each)
         own = {"AIRFLOW_HOME": "airflow", "TMPDIR": "tmp", "PIP_CACHE_DIR": "pip", "UV_CACHE_DIR": "uv"}
         # Implementations that tell their makers about each run ask for their host, which a run offline waits for.
         return {**kept, "DO_NOT_TRACK": "1", **{name: str(self.root / folder) for name, folder in own.items()}}
+
+
+def why_not_on(platform: str) -> str | None:
+    """Why the suite cannot run there; None where it can.
+
+    :param platform: as ``sys.platform`` names it.
+    """
+    if platform not in ("win32", "cygwin"):
+        return None
+    return (
+        "--cosmos-conformance runs on Linux, and on macOS as far as it can: what it judges are POSIX signals, process "
+        f"groups and forks, which {platform} has not. Run it in WSL or in a container."
+    )
 
 
 def suite_files() -> list[Path]:

@@ -54,6 +54,14 @@ class DbtCall:
         return self.argv[1:]
 
     @property
+    def words(self) -> tuple[str, ...]:
+        """Neither options nor values of them: ``("run-operation", "grant")``; none where dbt would have refused it."""
+        try:
+            return tuple(Invocation(list(self.arguments)).words)
+        except UsageError:
+            return ()
+
+    @property
     def command(self) -> str | None:
         """``run``, ``docs generate``, ``--version``, ...; None where dbt would have refused the command line."""
         try:

@@ -57,7 +57,8 @@ class Account:
             outcomes=self.outcomes,
             timeline=self.timeline,
             sightings=dict(sightings),
-            left_behind=self.link.left_behind,
+            left_behind=self.link.remains.left_behind,
+            services=self.link.remains.services,
             start_spread=max(starts) - min(starts) if starts else 0.0,
         )
 

@@ -8,6 +8,7 @@ from multiprocessing.connection import Connection
 from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.races import marshal
+from pytest_cosmos_venv.races.services import Remains
 
 _LONGEST_FAREWELL = 20.0
 _GONE = "The process that looks after the contenders of this race is gone: something has killed it."
@@ -28,7 +29,7 @@ class MarshalLink:
         self.has_begun = False
         self.is_gone = False
         self.deaths: dict[int, tuple[int, float]] = {}  # index -> exit code (negative: signal), when
-        self.left_behind: tuple[str, ...] = ()
+        self.remains = Remains()
         self._is_over = False
 
     @property
@@ -109,5 +110,5 @@ class MarshalLink:
             index, exit_code, at = rest
             self.deaths[index] = (exit_code, at)  # type: ignore[index, assignment]
         elif word == marshal.FINISHED:
-            self.left_behind = tuple(rest[0])  # type: ignore[arg-type]
+            (self.remains,) = rest  # type: ignore[assignment]
             self._is_over = True

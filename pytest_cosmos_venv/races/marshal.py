@@ -13,13 +13,12 @@ from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, NoReturn
 
 from pytest_cosmos_venv import real_time
-from pytest_cosmos_venv.processes.descendants import descendants, end_descendants, send
+from pytest_cosmos_venv.processes.descendants import descendants, end_descendants, send, stop_tree
 from pytest_cosmos_venv.processes.kernel import adopt_orphans, die_with_parent
 from pytest_cosmos_venv.races.contender import START_INTERPRETER, compete
+from pytest_cosmos_venv.races.services import Remains, sort_out
 
 if TYPE_CHECKING:
-    import psutil
-
     from pytest_cosmos_venv.races.orders import RaceOrder
 
 # What the test's process says, and what it is told; each a tuple that begins with one of these.
@@ -137,28 +136,28 @@ class Marshal:
 
     def _signal(self, index: int, number: int, tree: int) -> None:
         """Here, not in the test's process: a PID that has not been reaped yet cannot have gone to another process."""
+        import psutil
+
         for pid in [pid for pid, running in self._running.items() if running == index]:
-            if tree:
+            if tree and number != signal.SIGCONT:
                 # Before its children are looked up: a dead process has none any more, a running one gets others.
-                os.kill(pid, signal.SIGSTOP)
+                stop_tree(psutil.Process(pid))
             for process in descendants(pid) if tree else []:
                 send(process, number)
             os.kill(pid, number)
 
-    def _tidy_up(self, *, grace: float) -> list[str]:
-        """What is still running when the grace is over, in words; it does not run any longer."""
+    def _tidy_up(self, *, grace: float) -> Remains:
+        """What is still running when the grace is over; it does not run any longer. Services are not waited for."""
         end = real_time.monotonic() + grace
         while self._reap() and real_time.monotonic() < end:
+            # All processes of the machine are looked through for it, so only where it can make a difference.
+            if self._order.services and not self._remains().left_behind:
+                break
             real_time.sleep(_LOOK_AGAIN)
-        left = [_in_words(process) for process in descendants(os.getpid()) if process.pid not in self._running]
+        remains = self._remains()
         end_descendants()
-        return left
+        return remains
 
-
-def _in_words(process: psutil.Process) -> str:
-    import psutil
-
-    try:
-        return f"PID {process.pid}: {' '.join(process.cmdline()) or process.name()}"
-    except psutil.Error:
-        return f"PID {process.pid}"
+    def _remains(self) -> Remains:
+        others = [process for process in descendants(os.getpid()) if process.pid not in self._running]
+        return sort_out(others, self._order.services)

@@ -26,6 +26,7 @@ class RaceOptions(TypedDict, total=False):
     virtualenv_dir: Path | str | None
     deadline: float
     grace: float
+    services: Sequence[str] | None
 
 
 def refuse_unknown(options: RaceOptions) -> None:

@@ -13,6 +13,8 @@ from typing import Any
 
 EVENTS = "events"
 """Folder of the race's ``EventLog``."""
+RUNTIME_VARIABLE = "XDG_RUNTIME_DIR"
+"""Names the folder in which services of a user keep their sockets."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +61,7 @@ class RaceOrder:
     :param modules: that define the work, imported before it is unpickled.
     :param work: pickled ``Work``.
     :param acts: name of a contender's own point -> what happens there.
+    :param services: patterns of processes that stay by design.
     """
 
     folder: Path
@@ -70,6 +73,7 @@ class RaceOrder:
     modules: tuple[ModuleAt, ...]
     work: bytes
     acts: Mapping[str, Act]
+    services: tuple[str, ...] = ()
 
     def output_of(self, index: int) -> Path:
         """What the contender writes to its standard streams."""

@@ -76,6 +76,8 @@ class Race:
     :param sightings: name of a point the race waited for -> when and who.
     :param left_behind: processes that the contenders had left running and that did not end by themselves in the time
         of grace, in words. They were killed.
+    :param services: processes that stay by design (``services=...``, or ``cosmos_services`` in the ini file), in words.
+        Nobody waited for them; they were killed too.
     :param start_spread: seconds between the first and the last start.
     """
 
@@ -83,6 +85,7 @@ class Race:
     timeline: Timeline
     sightings: Mapping[str, Sighting]
     left_behind: tuple[str, ...]
+    services: tuple[str, ...]
     start_spread: float
 
     @property

@@ -13,7 +13,7 @@ from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.races.account import Account
 from pytest_cosmos_venv.races.contender import WHERE, WHERE_ARE_YOU
 from pytest_cosmos_venv.races.link import MarshalLink
-from pytest_cosmos_venv.races.orders import RaceOrder
+from pytest_cosmos_venv.races.orders import RUNTIME_VARIABLE, RaceOrder
 from pytest_cosmos_venv.races.plan import Plan, is_own, is_stopped, known_names, name_of, own_point
 from pytest_cosmos_venv.races.points import LOOK_AGAIN, Point, Sighting
 from pytest_cosmos_venv.races.result import Race, RaceFailure, failure_message
@@ -77,6 +77,16 @@ class RunningRace:
         """Indexes of the contenders that have not ended."""
         self._link.listen(0.0)
         return self._link.running
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing of it runs any more."""
+        return self._link.is_over()
+
+    @property
+    def folder_for_sockets(self) -> Path:
+        """The ``XDG_RUNTIME_DIR`` of its contenders."""
+        return Path(self._order.variables[RUNTIME_VARIABLE])
 
     @property
     def timeline(self) -> Timeline:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import pickle
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.races.link import MarshalLink
 from pytest_cosmos_venv.races.options import DEADLINE, GRACE, RaceOptions, refuse_unknown
-from pytest_cosmos_venv.races.orders import ModuleAt, RaceOrder, Work
+from pytest_cosmos_venv.races.orders import RUNTIME_VARIABLE, ModuleAt, RaceOrder, Work
 from pytest_cosmos_venv.races.plan import Plan
 from pytest_cosmos_venv.races.running import RunningRace
+from pytest_cosmos_venv.races.services import require_patterns
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -34,6 +37,8 @@ class TaskRace:
     _prepared: PreparedProcesses
     _new_folder: Callable[[], Path]
     _find_lookalikes: Callable[[], Lookalikes]
+    _services: tuple[str, ...] = ()
+    _sockets: list[Path] = field(default_factory=list)
     _started: list[RunningRace] = field(default_factory=list)
 
     def __repr__(self) -> str:
@@ -62,6 +67,8 @@ class TaskRace:
         :param virtualenv_dir: the directory that they share, for ``creating`` and ``locked``.
         :param deadline: seconds for all of it.
         :param grace: seconds for processes that the contenders leave behind to end by themselves.
+        :param services: processes that stay by design, as patterns of names or command lines (``dbt-server*``): told
+            in ``race.services`` instead of ``left_behind``. Without it what ``cosmos_services`` in the ini file says.
         :param check: raise when a contender has failed that the race did not kill.
         :raises RaceFailure: a contender failed, nobody came to a point, or the deadline was over.
         :raises ToolkitMisuse: a race that cannot be run.
@@ -81,7 +88,8 @@ class TaskRace:
         _require_names(prepare)
         plan = self._plan(options)
         plan.check(len(functions))
-        order = self._order(Work(functions=functions, arguments=arguments), plan, fresh=fresh)
+        services = self._services_of(options)
+        order = self._order(Work(functions=functions, arguments=arguments), plan, fresh=fresh, services=services)
         _require_parameters(functions, arguments)
         imports = () if fresh else (*order.modules, *(ModuleAt(name=name, file=None) for name in prepare))
         connection = self._prepared.get(imports).fork_marshal(order)
@@ -105,18 +113,35 @@ class TaskRace:
         """End what was started and not left: a race whose ``with`` was forgotten."""
         for race in self._started:
             race.close()
+        for folder in self._sockets:
+            shutil.rmtree(folder, ignore_errors=True)
 
-    def _order(self, work: Work, plan: Plan, *, fresh: bool) -> RaceOrder:
+    def _folder_for_sockets(self) -> Path:
+        """No race uses what another one has started, which ends with that one. Races that follow each other share the
+        folder, so that a task may find what an earlier one has noted there. Short: a socket's path has 107 bytes."""
+        in_use = {race.folder_for_sockets for race in self._started if not race.is_over}
+        free = next((folder for folder in self._sockets if folder not in in_use), None)
+        if free is None:
+            free = Path(tempfile.mkdtemp(prefix="cosmos-race-"))
+            self._sockets.append(free)
+        return free
+
+    def _services_of(self, options: RaceOptions) -> tuple[str, ...]:
+        given = options.get("services")
+        return self._services if given is None else require_patterns(given, "services")
+
+    def _order(self, work: Work, plan: Plan, *, fresh: bool, services: tuple[str, ...]) -> RaceOrder:
         order = RaceOrder(
             folder=self._new_folder(),
             names=tuple(f"contender-{index}" for index in range(len(work.functions))),
             sys_path=tuple(sys.path),
             directory=str(Path.cwd()),
-            variables=self._prepared.variables(),
+            variables={**self._prepared.variables(), RUNTIME_VARIABLE: str(self._folder_for_sockets())},
             fresh=fresh,
             modules=tuple(dict.fromkeys(map(_module_of, work.functions))),
             work=_pickled(work),
             acts=plan.acts,
+            services=services,
         )
         if fresh:
             order.save()

@@ -61,7 +61,9 @@ def member(implementation: Implementation, enum: str, text: str, *, parameter: s
     :param parameter: of the fixture, for the error.
     :raises ToolkitMisuse: the implementation has none of that name.
     """
-    members: type[Enum] = getattr(implementation.module("constants"), enum)
+    members: type[Enum] | None = getattr(implementation.module("constants"), enum, None)
+    if members is None:
+        raise ToolkitMisuse(f"{parameter}={text!r}: {implementation.import_root}.constants has no {enum}.")
     found = next((one for one in members if text.lower() in (one.name.lower(), str(one.value).lower())), None)
     if found is None:
         raise ToolkitMisuse(

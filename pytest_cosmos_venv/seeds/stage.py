@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 
 @contextmanager
 def seed_scenarios(
-    implementation: Implementation, folder: Path, *, wheelhouse: Callable[[], Wheelhouse], under_airflow: bool = True
+    implementation: Implementation,
+    folder: Path,
+    *,
+    wheelhouse: Callable[[], Wheelhouse],
+    virtualenv_dir: Path | None = None,
+    under_airflow: bool = True,
 ) -> Iterator[SeedScenarios]:
     """``cosmos_seed_scenario`` without a test around it, such as in a contender of a race.
 
@@ -27,6 +32,7 @@ def seed_scenarios(
 
     :param folder: an empty one for projects and environments.
     :param wheelhouse: asked for one by a scenario that installs a real environment.
+    :param virtualenv_dir: where scenarios of virtualenv mode keep their environments; None: each has its own.
     :param under_airflow: False: tasks are executed with nothing of Airflow around them, in a tenth of the time; then
         there are no assets.
     """
@@ -45,6 +51,7 @@ def seed_scenarios(
         variables=Variables(store),
         fake_venv=lambda place: fake_venv(place, venvs),
         wheelhouse=wheelhouse,
+        virtualenv_dir=virtualenv_dir,
         run_dag=run_dag if under_airflow else run_alone,
         under_airflow=under_airflow,
     )

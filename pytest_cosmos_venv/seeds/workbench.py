@@ -45,6 +45,7 @@ class Workbench:
     :param fake_venv: makes a fake environment in a folder.
     :param wheelhouse: builds the wheelhouse, or gives the one that is there.
     :param run_dag: runs a DAG to its end.
+    :param virtualenv_dir: where tasks of virtualenv mode keep their environments; None: each scenario has its own.
     :param under_airflow: whether tasks find Airflow around them, to tell it of assets and of rendered fields.
     """
 
@@ -54,6 +55,7 @@ class Workbench:
     fake_venv: Callable[[Path], FakeVenv]
     wheelhouse: Callable[[], Wheelhouse]
     run_dag: Callable[[Any], Any]
+    virtualenv_dir: Path | None = None
     under_airflow: bool = True
 
     def dbt(self, execution_mode: str, folder: Path) -> Dbt:
@@ -71,7 +73,7 @@ class Workbench:
         wheelhouse = self.wheelhouse()
         return Dbt(
             scripted=wheelhouse,
-            execution={"virtualenv_dir": folder / "virtualenv"},
+            execution={"virtualenv_dir": self.virtualenv_dir or folder / "virtualenv"},
             operator_args={
                 "py_requirements": ["dbt-core", f"dbt-{ADAPTER}"],
                 "pip_install_options": wheelhouse.pip_install_options,

@@ -46,6 +46,25 @@ def test_a_run_that_needs_it_gets_a_home_which_is_gone_afterwards(
     assert not (project.path / "production").exists()
 
 
+def test_what_tasks_keep_running_is_of_this_run_alone(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And finds its socket gone when the run ends."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(project.path))
+    project.makepyfile(
+        """
+        import os, stat
+
+        def test_it(cosmos_airflow_home):
+            folder = os.environ["XDG_RUNTIME_DIR"]
+            assert folder == str(cosmos_airflow_home.path)
+            assert stat.S_IMODE(os.stat(folder).st_mode) == 0o700
+        """
+    )
+
+    project.runpytest_subprocess("-p", "no:xdist").assert_outcomes(passed=1)
+
+
 def test_a_worker_that_crashes_leaves_no_home(
     project: pytest.Pytester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

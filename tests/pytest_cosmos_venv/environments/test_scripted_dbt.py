@@ -34,6 +34,23 @@ def test_everything_about_a_call_is_on_record(dbt: Any, cosmos_fake_venv: FakeVe
 
 
 @pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        pytest.param("--quiet run-operation --args {} grant --target dev", ("run-operation", "grant"), id="a-macro"),
+        pytest.param("docs generate --select a b --no-compile", ("docs", "generate"), id="options-of-many-values"),
+        pytest.param("run-operation --target-path grant fly", ("run-operation", "fly"), id="a-value-is-no-word"),
+        pytest.param("run --target", (), id="what-dbt-refuses"),
+    ],
+)
+def test_words_are_told_from_options_and_their_values(
+    dbt: Any, cosmos_fake_venv: FakeVenv, line: str, words: tuple[str, ...]
+) -> None:
+    dbt(*line.split())
+
+    assert cosmos_fake_venv.calls[0].words == words
+
+
+@pytest.mark.parametrize(
     ("options", "stdin"),
     [
         pytest.param({"stdin": subprocess.DEVNULL}, "", id="dev-null"),

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -184,6 +185,46 @@ def test_a_test_can_lead_the_race_by_hand(cosmos_task_race: TaskRace) -> None:
             race.kill(2)
 
     assert not [pid for pid in (*race.pids, *children) if psutil.pid_exists(pid)]
+
+
+def spawn_slowly(contender: Contender, pipe: Path) -> None:
+    """Stand in the kernel, as whoever starts a program does, until the child has opened the pipe and runs it."""
+    opening = (os.POSIX_SPAWN_OPEN, 0, str(pipe), os.O_RDONLY, 0)
+    child = os.posix_spawn("/bin/sleep", ["sleep", "600"], os.environ, file_actions=[opening])
+    os.waitpid(child, 0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the signals that wait for a process are read from /proc")
+def test_who_is_starting_a_program_is_stopped_when_that_runs(cosmos_task_race: TaskRace, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+
+    with cosmos_task_race.start(spawn_slowly, pipe, contenders=1) as race:
+        (parent,) = race.pids
+        children = Point("a child", lambda: Sighting(at=0) if psutil.Process(parent).children() else None)
+        children.wait(deadline=10)
+        opener = threading.Thread(target=open_when_told_to_stop, args=(parent, pipe))
+        opener.start()
+
+        race.stop(0)
+
+        opener.join()
+        assert psutil.Process(parent).status() == psutil.STATUS_STOPPED
+        (child,) = psutil.Process(parent).children()
+        wait_for_status(child.pid, psutil.STATUS_STOPPED)
+        assert child.name() == "sleep"
+
+
+def open_when_told_to_stop(pid: int, pipe: Path) -> None:
+    def is_told() -> Sighting | None:
+        lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
+        pending = [int(line.split()[1], 16) for line in lines if line.startswith(("SigPnd", "ShdPnd"))]
+        return Sighting(at=0) if any(each >> (signal.SIGSTOP - 1) & 1 for each in pending) else None
+
+    Point("told to stop", is_told).wait(deadline=10)
+    # The chance of whoever would stop the child first: it holds its parent for ever then.
+    psutil.wait_procs(psutil.Process(pid).children(), timeout=0.5)
+    pipe.open("wb").close()
 
 
 def wait_for_children(pids: tuple[int, ...]) -> list[int]:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from pytest_cosmos_venv import SeedScenarios, ToolkitMisuse
+from tests.pytest_cosmos_venv.seeds.standin import constants
 
 
 def test_nothing_can_happen_while_dbt_does_not_run(cosmos_seed_scenario: SeedScenarios) -> None:
@@ -44,6 +45,15 @@ def test_what_cannot_be_is_refused_in_a_sentence(
     with pytest.raises(ToolkitMisuse, match=message):
         cosmos_seed_scenario(**given)
     assert cosmos_seed_scenario().project.seeds == ("piers",)
+
+
+def test_an_implementation_that_knows_no_behaviors_is_named(
+    cosmos_seed_scenario: SeedScenarios, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(constants, "SeedRenderingBehavior")
+
+    with pytest.raises(ToolkitMisuse, match=r"^behavior=.always.: .*\.constants has no SeedRenderingBehavior\.$"):
+        cosmos_seed_scenario(behavior="always")
 
 
 def test_names_that_are_not_there_are_refused(cosmos_seed_scenario: SeedScenarios) -> None:

@@ -1,0 +1,115 @@
+"""Is what stays by design told apart from what was left behind, and does it end with the race all the same?"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pytest_cosmos_venv import Contender, TaskRace, ToolkitMisuse
+
+pytest_plugins = ["pytester"]
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux hands orphans to a process of ours")
+
+# Gives itself a name as servers do, says that it is there, and starts a child that has the same command line.
+SERVER = """
+import os, pathlib, sys, time
+pathlib.Path("/proc/self/comm").write_text("harbor-server")
+child = os.fork() if len(sys.argv) > 2 else None
+if child == 0:
+    pathlib.Path("/proc/self/comm").write_text("forgotten")
+pathlib.Path(sys.argv[1] + ("-child" if child == 0 else "")).write_text(str(os.getpid()))
+time.sleep(600)
+"""
+
+
+def keep_a_server(contender: Contender, folder: Path, *more: str) -> None:
+    place = folder / "server"
+    subprocess.Popen([sys.executable, "-c", SERVER, str(place), *more], start_new_session=True)
+    for each in (place, *([Path(f"{place}-child")] if more else [])):
+        while not each.exists() or not each.read_text():
+            pass
+
+
+def test_a_service_is_none_of_what_was_left_behind(cosmos_task_race: TaskRace, tmp_path: Path) -> None:
+    race = cosmos_task_race(keep_a_server, tmp_path, contenders=1, grace=600, services=["harbor-s*"])
+
+    pid = int((tmp_path / "server").read_text())
+    assert race.left_behind == ()
+    (words,) = race.services
+    assert words.startswith(f"PID {pid}: harbor-server: {sys.executable} -c ")
+    assert not psutil.pid_exists(pid), "it ends with the race"
+
+
+def test_without_a_word_a_service_was_left_behind(cosmos_task_race: TaskRace, tmp_path: Path) -> None:
+    race = cosmos_task_race(keep_a_server, tmp_path, contenders=1, grace=0.1)
+
+    assert race.services == ()
+    assert "harbor-server" in race.left_behind[0]
+
+
+def test_a_service_may_be_named_by_its_command_line(cosmos_task_race: TaskRace, tmp_path: Path) -> None:
+    race = cosmos_task_race(keep_a_server, tmp_path, contenders=1, services=[f"*python* -c *{tmp_path}/server"])
+
+    assert (len(race.left_behind), len(race.services)) == (0, 1)
+
+
+def test_what_a_service_has_started_is_no_service(cosmos_task_race: TaskRace, tmp_path: Path) -> None:
+    race = cosmos_task_race(keep_a_server, tmp_path, "more", contenders=1, grace=0.1, services=["harbor-server"])
+
+    (left,) = race.left_behind
+    assert left.startswith(f"PID {(tmp_path / 'server-child').read_text()}: forgotten: ")
+    assert len(race.services) == 1
+
+
+@pytest.mark.parametrize("services", ["harbor", ["*"], ["? *"], [""], [1]])
+def test_what_names_no_service_is_refused(cosmos_task_race: TaskRace, tmp_path: Path, services: list[str]) -> None:
+    with pytest.raises(ToolkitMisuse, match="services"):
+        cosmos_task_race(keep_a_server, tmp_path, services=services)
+
+
+def test_the_ini_file_names_them_for_all_races(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\ncosmos_services =\n    harbor-server\n")
+    pytester.makepyfile(
+        f"""
+        import pathlib, subprocess, sys
+
+        def work(contender, place):
+            subprocess.Popen([sys.executable, "-c", {SERVER!r}, str(place)], start_new_session=True)
+            while not place.exists() or not place.read_text():
+                pass
+
+        def test_it(cosmos_task_race, tmp_path):
+            race = cosmos_task_race(work, tmp_path / "one", contenders=1)
+            assert (race.left_behind, len(race.services)) == ((), 1)
+
+        def test_a_race_of_its_own(cosmos_task_race, tmp_path):
+            race = cosmos_task_race(work, tmp_path / "two", contenders=1, services=[], grace=0.1)
+            assert (len(race.left_behind), race.services) == (1, ())
+        """
+    )
+
+    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=2)
+
+
+def say_where(contender: Contender) -> str:
+    return os.environ["XDG_RUNTIME_DIR"]
+
+
+def test_races_at_one_time_have_folders_for_sockets_of_their_own(cosmos_task_race: TaskRace) -> None:
+    outer = os.environ.get("XDG_RUNTIME_DIR")
+
+    with cosmos_task_race.start(say_where, contenders=2) as race:
+        meanwhile = cosmos_task_race(say_where, contenders=1).values
+        first = race.finish().values
+    later = cosmos_task_race(say_where, contenders=1).values
+
+    assert len(set(first)) == 1
+    assert len({outer, *first, *meanwhile}) == 3
+    assert later[0] == first[0], "what a task has noted there is found by the tasks of the next race"
+    assert Path(first[0]).stat().st_mode & 0o777 == 0o700
