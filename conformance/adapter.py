@@ -6,7 +6,8 @@ An implementation with another layout derives from ``Adapter`` and overrides the
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from fnmatch import fnmatchcase
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -43,7 +44,6 @@ CAPABILITIES: Mapping[str, str] = {
     "manifest": "a project can be loaded from a manifest.json",
     "dbt_ls": "a project can be loaded by dbt ls",
     "dbt_ls_managed": "in virtualenv mode dbt ls needs no dbt beside Airflow",
-    "custom_parser": "a project can be loaded without dbt and without a manifest",
     "local_mode": "it has an execution mode that runs a dbt which is there already",
     "profile_mappings": "profiles can be made of Airflow Connections",
     "assets": "tasks tell Airflow which assets they have updated",
@@ -68,6 +68,8 @@ class Adapter:
     """Requirement id -> why the implementation does otherwise on purpose."""
     beyond: ClassVar[frozenset[str]] = frozenset()
     """Ids of BEYOND requirements that the implementation is held to as to a MUST."""
+    services: ClassVar[tuple[str, ...]] = ()
+    """Processes that tasks leave running by design, as patterns of names or command lines; a report says so."""
 
     def __init__(self, import_root: str | None = None) -> None:
         if import_root is not None:
@@ -82,7 +84,21 @@ class Adapter:
 
     def modules(self) -> Sequence[str]:
         """What a process imports before tasks are forked from it: no threads, no connections may come of it."""
-        return [self.import_root, f"{self.import_root}.operators.virtualenv", f"{self.import_root}.config"]
+        # Whoever performs tasks otherwise need not have modules of these names.
+        has_layout = type(self).perform is Adapter.perform
+        return [self.import_root, *([f"{self.import_root}.operators.virtualenv"] if has_layout else [])]
+
+    def advice(self, seen: str) -> str:
+        """What may help whoever wrote an adapter, in a sentence; empty where nothing tells that it is needed.
+
+        :param seen: what a smoke check has seen.
+        """
+        if type(self).perform is not Adapter.perform or f"No module named '{self.import_root}.operators" not in seen:
+            return ""
+        return (
+            f" {self.import_root} has not Cosmos's import layout: override perform in an adapter, and modules where "
+            "other modules are to be imported, then name it with --cosmos-implementation=module:Adapter."
+        )
 
     def begin(self) -> None:
         """Called first in each process in which the implementation is to do something: for what it needs there."""
@@ -108,8 +124,10 @@ class Adapter:
             mode = str(task.plan.execution.get("execution_mode", "local")).title()
             name = OPERATOR_CLASSES[task.command].replace("Virtualenv", mode)
             return next(each for each in self.make_dag(task.plan).tasks if type(each).__name__ == name)
-        operator = getattr(self.operators(), OPERATOR_CLASSES[task.command])
-        return operator(task_id="task", profile_config=self.profile(task.profile), **{**task.arguments, **arguments})
+        from .dag_building import typed
+
+        operator, given = getattr(self.operators(), OPERATOR_CLASSES[task.command]), typed(self, task.arguments)
+        return operator(task_id="task", profile_config=self.profile(task.profile), **{**given, **arguments})
 
     def profile(self, arguments: Mapping[str, Any]) -> Any:
         """The implementation's own configuration of a profile."""
@@ -117,7 +135,7 @@ class Adapter:
         if "profile_mapping" in given:
             name, own = given["profile_mapping"]
             given["profile_mapping"] = getattr(import_module(f"{self.import_root}.profiles"), name)(**own)
-        return import_module(f"{self.import_root}.config").ProfileConfig(**given)
+        return import_module(self.import_root).ProfileConfig(**given)
 
     def make_dag(self, plan: DagPlan) -> Any:
         """The Airflow DAG, built. Imports the implementation into this process."""
@@ -154,6 +172,45 @@ class Adapter:
         return False
 
 
+_NO_SERVICE = ("dbt", "dbt run", "python", "python3", "uv", "pip", "sleep", "")
+"""Names of what a task may leave behind."""
+
+
+class AdapterError(Exception):
+    """An adapter declares what there is not. The text is one sentence for whoever started the suite."""
+
+
+def refuse_wrong_declarations(adapter: Adapter, requirements: Collection[str]) -> None:
+    """A declaration that means nothing would be taken for one that was heard, and one that means all would hide leaks.
+
+    :param requirements: ids of all that there are.
+    :raises AdapterError: it names a capability or a requirement that there is not, or a service that may be anything.
+    """
+    for attribute, declared, known in (
+        ("absent", adapter.absent, CAPABILITIES),
+        ("differs", adapter.differs, requirements),
+        ("beyond", adapter.beyond, requirements),
+    ):
+        if isinstance(declared, str):
+            raise AdapterError(
+                f"{type(adapter).__name__}.{attribute} is the text {declared!r}: "
+                f"give a set, frozenset({{{declared!r}}})."
+            )
+        strange = sorted(set(declared).difference(known))
+        if strange:
+            raise AdapterError(
+                f"{type(adapter).__name__}.{attribute} names {', '.join(strange)}, which there is not: give "
+                f"{'capabilities such as watcher' if attribute == 'absent' else 'ids such as LOCK-017'}."
+            )
+    for pattern in adapter.services:
+        hidden = next((each for each in _NO_SERVICE if fnmatchcase(each, pattern)), None)
+        if hidden is not None:
+            raise AdapterError(
+                f"{type(adapter).__name__}.services names {pattern!r}, which fits {hidden!r} too, and what was left "
+                "behind would be hidden: give the name of a process that stays by design."
+            )
+
+
 def open_adapter(named: str) -> Adapter:
     """The adapter of an import root, or the one that ``module:Adapter`` names."""
     module, _, name = named.partition(":")
@@ -173,12 +230,16 @@ class CosmosVenvAdapter(Adapter):
     """cosmos-venv."""
 
     absent: ClassVar[frozenset[str]] = frozenset({"watcher", "airflow_async"})
-    beyond: ClassVar[frozenset[str]] = frozenset()
+    # It has imported dbt and waits for the next command.
+    services: ClassVar[tuple[str, ...]] = ("dbt-warm-server",)
+    beyond: ClassVar[frozenset[str]] = frozenset(
+        {"ENV-013", "ENV-015", "ENV-024", "LOCK-017", "LOCK-018", "SEED-025", "LOAD-004"}
+    )
 
     def modules(self) -> Sequence[str]:
         """Also what a task or a DAG imports when it comes to it: a third of the time that either takes."""
         later = (
-            *("dag", "project.load", "project.manifest", "rendering.plan", "rendering.assembly", "rendered"),
+            *("config", "dag", "project.load", "project.manifest", "rendering.plan", "rendering.assembly", "rendered"),
             *("rendering.converters", "environments.publisher", "environments.temporary", "managed.ready"),
             *("managed.kept", "dbt.check", "dbt.runner", "operators.lineage", "operators.seeds"),
         )

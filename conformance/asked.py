@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import tempfile
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -14,6 +16,8 @@ from .known_failures import KnownFailures, read_known_failures
 from .requirements import Level, Requirement
 
 PROFILES = ("quick", "full")
+ROUNDS = {"brief": 2, "quick": 25, "full": 200}
+"""Profile -> free rounds of a race. Brief is for faulty implementations, which provoked races must catch."""
 
 
 def refuse_wrong_options(config: pytest.Config, specification: Mapping[str, Requirement]) -> None:
@@ -21,8 +25,8 @@ def refuse_wrong_options(config: pytest.Config, specification: Mapping[str, Requ
     asked_level(config)
     asked_deadline(config)
     asked_installer(config)
-    profile = config.getoption("cosmos_profile")
-    if profile not in (None, *PROFILES):
+    profile = asked_profile(config)
+    if profile not in PROFILES:
         raise pytest.UsageError(f"--cosmos-profile={profile}: give {' or '.join(PROFILES)}.")
     for pattern in wanted_patterns(config):
         if not any(fnmatchcase(unique, pattern) for unique in specification):
@@ -31,6 +35,29 @@ def refuse_wrong_options(config: pytest.Config, specification: Mapping[str, Requ
             )
     if config.getoption("cosmos_update_known_failures") and not config.getoption("cosmos_known_failures"):
         raise pytest.UsageError("--cosmos-update-known-failures needs --cosmos-known-failures=FILE, which it writes.")
+    _refuse_where_nothing_can_be_written(config)
+
+
+def _refuse_where_nothing_can_be_written(config: pytest.Config) -> None:
+    """Now, and not when all was judged; the folder of a report is made."""
+    if folder := config.getoption("cosmos_report"):
+        try:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise pytest.UsageError(
+                f"--cosmos-report={folder}: no report can be written there ({error.strerror or error}). "
+                "Give a directory; it is made where it is not there."
+            ) from None
+    file = config.getoption("cosmos_known_failures")
+    if config.getoption("cosmos_update_known_failures") and not os.access(Path(file).parent, os.W_OK):
+        raise pytest.UsageError(f"--cosmos-known-failures={file}: it cannot be written there. Give another place.")
+
+
+def asked_profile(config: pytest.Config) -> str:
+    """A key of ``ROUNDS``."""
+    return str(config.getoption("cosmos_profile") or PROFILES[0])
 
 
 def asked_deadline(config: pytest.Config) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -37,10 +37,14 @@ def _claim(report: Mapping[str, Any]) -> tuple[str, str]:
         if not verdicts <= _FINE:
             break
         reached = level
-    absent = sorted({need for each in report["requirements"] if _lacks(each) for need in each["needs"]})
+    absent = _absent(report["requirements"])
     without = f" (without {', '.join(absent)})" if absent else ""
     return (f"{reached.value}{without}", "#2a7d3c") if reached else ("not reached", "#b23b3b")
 
 
-def _lacks(record: Mapping[str, Any]) -> bool:
-    return bool(record["verdict"] == Verdict.NOT_APPLICABLE.value)
+def _absent(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What is needed by requirements that do not apply, and by none that does."""
+    needs: dict[bool, set[str]] = {True: set(), False: set()}
+    for each in records:
+        needs[each["verdict"] == Verdict.NOT_APPLICABLE.value].update(each["needs"])
+    return sorted(needs[True] - needs[False])

@@ -13,7 +13,7 @@ from pytest_cosmos_venv import DbtCall, TaskRace, Wheelhouse
 
 from .adapter import Adapter
 from .dags import DagPlan, Shape
-from .pace import DEADLINE
+from .pace import DEADLINE, SLACK
 from .running import RunningTasks
 from .task_process import ask, work
 from .tasks import Outcome, Task
@@ -33,6 +33,7 @@ class Bench:
     :param shared_directory: a ``virtualenv_dir`` for all tests of the implementation that judge nothing of it.
     :param wheelhouse: where environments are installed from; what its dbt is to do, and what it was told.
     :param deadline: seconds that one task may take.
+    :param slack: seconds that this machine may need beyond those that a requirement names.
     """
 
     adapter: Adapter
@@ -41,6 +42,7 @@ class Bench:
     wheelhouse: Wheelhouse
     race: TaskRace
     deadline: float = DEADLINE
+    slack: float = SLACK
 
     @property
     def project(self) -> Path:
@@ -105,11 +107,12 @@ class Bench:
         """The same in ``shared_directory``, where whichever test comes first has the environment built."""
         return self.task(command, **{"virtualenv_dir": str(self.shared_directory), **arguments})
 
-    def dag_plan(self, project: Path | None = None, /, *, load: str = "dbt_manifest", **parts: Any) -> DagPlan:
+    def dag_plan(self, project: Path | None = None, /, *, load: str | None = "dbt_manifest", **parts: Any) -> DagPlan:
         """A DAG of a project in virtualenv mode, without tests unless it is said otherwise.
 
         :param project: folder with a ``profiles.yml``, whose profile has the folder's name; without it the bench's.
-        :param load: value of ``LoadMode``; a manifest is looked for in the project's ``target`` folder.
+        :param load: value of ``LoadMode``; a manifest is looked for in the project's ``target`` folder. None: the DAG
+            file names none.
         :param parts: of ``DagPlan``; those that are mappings beside what stands here.
         """
         folder = project or self.project
@@ -120,7 +123,7 @@ class Bench:
         given = {**parts, **{name: {**own, **parts.get(name, {})} for name, own in given.items()}}
         return DagPlan(**given)
 
-    def _plan_of(self, folder: Path, load: str) -> dict[str, dict[str, Any]]:
+    def _plan_of(self, folder: Path, load: str | None) -> dict[str, dict[str, Any]]:
         manifest = {"manifest_path": str(folder / "target/manifest.json")} if load == "dbt_manifest" else {}
         return {
             "project": {"dbt_project_path": str(folder), **manifest},
@@ -129,7 +132,11 @@ class Bench:
                 "target_name": "dev",
                 "profiles_yml_filepath": str(folder / "profiles.yml"),
             },
-            "render": {"load_method": load, "test_behavior": "none", "emit_datasets": False},
+            "render": {
+                **({} if load is None else {"load_method": load}),
+                "test_behavior": "none",
+                "emit_datasets": False,
+            },
             "operator_args": {"should_store_compiled_sql": False},
             "dag": {"dag_id": "harbor", "schedule": None, "start_date": START_DATE},
         }
@@ -170,6 +177,7 @@ class Bench:
             contenders=contenders or len(several),
             prepare=self._prepared,
             deadline=self.deadline if deadline is None else deadline,
+            services=self.adapter.services,
             **options,
         ) as race:
             yield RunningTasks(race)
@@ -180,7 +188,15 @@ class Bench:
         :raises AssertionError: the implementation cannot be asked; with what it raised.
         """
         __tracebackhide__ = True
-        race = self.race(ask, self.adapter.named, question, arguments, contenders=1, prepare=self._prepared)
+        race = self.race(
+            ask,
+            self.adapter.named,
+            question,
+            arguments,
+            contenders=1,
+            prepare=self._prepared,
+            deadline=self.deadline,
+        )
         return race.values[0]
 
     def render(self, plan: DagPlan) -> Shape:

@@ -47,6 +47,8 @@ def build_dag(adapter: Adapter, plan: DagPlan) -> Any:
 def shape_of(adapter: Adapter, plan: DagPlan) -> Shape:
     """The DAG's tasks, or what building it raised."""
     os.environ.update(plan.variables)
+    if plan.folder is not None:
+        os.chdir(plan.folder)
     try:
         dag = adapter.make_dag(plan)
     except Exception as error:  # noqa: BLE001 - whatever an implementation raises is what is looked for
@@ -80,17 +82,20 @@ def empty_operator() -> Any:
 
 def _configurations(adapter: Adapter, plan: DagPlan) -> dict[str, Any]:
     """The arguments of a DbtDag or DbtTaskGroup, its own configuration classes made of plain data."""
-    config = import_module(f"{adapter.import_root}.config")
+    root = import_module(adapter.import_root)
+    project = typed(adapter, plan.project)
     return {
-        "project_config": config.ProjectConfig(**_typed(adapter, plan.project)),
+        # By its place, as all examples have it: no page names the parameter.
+        "project_config": root.ProjectConfig(project.pop("dbt_project_path"), **project),
         "profile_config": adapter.profile(plan.profile),
-        "execution_config": config.ExecutionConfig(**_typed(adapter, plan.execution)),
-        "render_config": config.RenderConfig(**_typed(adapter, plan.render)),
+        "execution_config": root.ExecutionConfig(**typed(adapter, plan.execution)),
+        "render_config": root.RenderConfig(**typed(adapter, plan.render)),
         "operator_args": dict(plan.operator_args),
     }
 
 
-def _typed(adapter: Adapter, arguments: Mapping[str, Any]) -> dict[str, Any]:
+def typed(adapter: Adapter, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments, values of enums made members of the implementation's own."""
     constants = adapter.constants()
     return {name: _member(constants, name, value) for name, value in arguments.items()}
 

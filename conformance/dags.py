@@ -18,7 +18,7 @@ class DagPlan:
 
     An argument that takes a member of an enum has the member's value, such as ``virtualenv``.
 
-    :param project: arguments of ``ProjectConfig``.
+    :param project: arguments of ``ProjectConfig``, its first one as ``dbt_project_path``.
     :param profile: as of a ``Task``.
     :param execution: arguments of ``ExecutionConfig``.
     :param render: arguments of ``RenderConfig``.
@@ -26,6 +26,7 @@ class DagPlan:
     :param groups: ids of DbtTaskGroups, each between two ordinary tasks ``before`` and ``after``; none: a DbtDag.
     :param dag: arguments of the DAG, or of the DbtDag.
     :param variables: of the environment of the process that builds it.
+    :param folder: the current directory of that process; None: it does not matter.
     """
 
     project: Mapping[str, Any]
@@ -36,6 +37,7 @@ class DagPlan:
     groups: tuple[str, ...] = ()
     dag: Mapping[str, Any] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
+    folder: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

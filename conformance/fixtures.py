@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -11,11 +12,16 @@ from pytest_cosmos_venv import AirflowHome, Implementation, TaskRace, Timeline, 
 
 from .adapter import Adapter, open_adapter
 from .bench import Bench
-from .pace import deadline
+from .judging import Verdict
+from .pace import deadline, slack
 
+Picture = Callable[[Timeline, str], None]
+DoesNotApply = Callable[[str], NoReturn]
 IMPLEMENTATION = pytest.StashKey[Implementation]()
-EVIDENCE = "cosmos_evidence"
-"""Name of the property under which a test tells what it has seen."""
+VERDICT = "cosmos_verdict"
+"""Name of the property under which a verdict stands that pytest has no word for."""
+EVIDENCE = "evidence"
+"""Name of the property under which a test tells what it has seen, for JUnit's XML too."""
 PICTURE = "cosmos_picture"
 """Likewise for a picture of it, an SVG."""
 
@@ -60,6 +66,7 @@ def bench(
         wheelhouse=cosmos_wheelhouse,
         race=cosmos_task_race,
         deadline=deadline(request.config),
+        slack=slack(request.config),
     )
 
 
@@ -70,6 +77,17 @@ def evidence(record_property: Callable[[str, object], None]) -> Callable[[str], 
 
 
 @pytest.fixture
-def picture(record_property: Callable[[str, object], None]) -> Callable[[Timeline, str], None]:
+def picture(record_property: Callable[[str, object], None]) -> Picture:
     """Show who did what when: ``picture(finished.timeline, "two tasks at one environment")``."""
     return lambda timeline, title: record_property(PICTURE, timeline.to_svg(title=title))
+
+
+@pytest.fixture
+def does_not_apply(record_property: Callable[[str, object], None]) -> DoesNotApply:
+    """Leave a test that has no case for this implementation: ``does_not_apply("it has no local mode")``."""
+
+    def leave(reason: str) -> NoReturn:
+        record_property(VERDICT, Verdict.NOT_APPLICABLE.value)
+        pytest.skip(f"{Verdict.NOT_APPLICABLE.value}: {reason}")
+
+    return leave

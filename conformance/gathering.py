@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from .fixtures import EVIDENCE, PICTURE
+from .fixtures import EVIDENCE, PICTURE, VERDICT
 from .judging import Seen, Verdict
 
 SMOKE_FILE = "test_smoke.py"
-REQUIREMENT, VERDICT = "cosmos_requirement", "cosmos_verdict"
-"""Names of the properties under which a test says what it judges, and what is said of it beforehand."""
+REQUIREMENT, LEVEL = "requirement", "level"
+"""Names of the properties under which a test says what it judges, and what is said of it beforehand.
+
+Those without a prefix are for others, who read them in JUnit's XML.
+"""
 FAILED_SMOKE_CHECKS = pytest.StashKey[list[str]]()
 SEEN = pytest.StashKey[list[Seen]]()
 

@@ -32,10 +32,10 @@ class Harbor:
     project: DbtProject
     manifest: Path
 
-    def render(self, *, load: str = "dbt_manifest", **parts: Any) -> Shape:
+    def render(self, *, load: str | None = "dbt_manifest", **parts: Any) -> Shape:
         """It in a DAG, in virtualenv mode, built where no dbt is on PATH.
 
-        :param load: value of ``LoadMode``.
+        :param load: value of ``LoadMode``; None: the DAG file names none.
         :param parts: as of ``Bench.dag_plan``.
         """
         __tracebackhide__ = True

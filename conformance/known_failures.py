@@ -6,7 +6,7 @@ LOCK-017  | tasks queue behind dbt      | https://…/issues/12     | 2027-01-31
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -15,7 +15,7 @@ from .judging import Judgement, Verdict
 from .requirements import Requirement
 
 KnownFailures = Mapping[str, "KnownFailure"]
-_HEAD = "# requirement | reason | link | until (optional)\n"
+_HEAD = "# requirement | reason | link | until (optional)"
 
 
 class KnownFailuresError(Exception):
@@ -97,9 +97,53 @@ def _refuse(
         )
 
 
-def write_known_failures(file: Path, judgements: Iterable[Judgement], known: KnownFailures) -> None:
-    """Write the file anew: what failed in a run, with the reasons that stood there; what passed is gone."""
-    ill = (Verdict.FAILED, Verdict.KNOWN_FAILURE)
-    failed = [each.requirement.id for each in judgements if each.verdict in ill]
-    lines = [str(known.get(each) or KnownFailure(requirement=each, reason="not looked into yet")) for each in failed]
-    file.write_text(_HEAD + "".join(f"{line}\n" for line in lines), encoding="utf-8")
+@dataclass(frozen=True, kw_only=True)
+class Update:
+    """What a run makes of the list.
+
+    :param text: of the file.
+    :param added: ids of what failed and was not on it.
+    :param dropped: ids of what was on it and passed.
+    """
+
+    text: str
+    added: tuple[str, ...]
+    dropped: tuple[str, ...]
+
+    def __str__(self) -> str:
+        words = [f"added {', '.join(self.added)}: write a reason for each"] if self.added else []
+        words += [f"dropped {', '.join(self.dropped)}, which passed"] if self.dropped else []
+        return "; ".join(words) or "left as it was"
+
+
+def updated(text: str, judgements: Iterable[Judgement], *, in_part: Collection[str] = ()) -> Update:
+    """The list after a run: a line goes only where its requirement passed; all others, comments too, stay as they are.
+
+    :param text: the list before; empty where there is none.
+    :param in_part: ids of requirements of which not every test was run: that they passed is not known.
+    """
+    verdicts = {each.requirement.id: each.verdict for each in judgements}
+    before = text.splitlines()
+    listed = [line.partition("|")[0].strip() for line in before]
+    passed = {
+        unique
+        for unique, verdict in verdicts.items()
+        if verdict in (Verdict.PASSED, Verdict.UNEXPECTED_PASS) and unique not in in_part
+    }
+    added = tuple(one for one, verdict in verdicts.items() if verdict is Verdict.FAILED and one not in listed)
+    kept = [line for one, line in zip(listed, before, strict=True) if one not in passed]
+    new = [str(KnownFailure(requirement=each, reason="not looked into yet")) for each in added]
+    return Update(
+        text="".join(f"{line}\n" for line in [*(kept if before else [_HEAD]), *new]),
+        added=added,
+        dropped=tuple(one for one in listed if one in passed),
+    )
+
+
+def update_known_failures(file: Path, judgements: Iterable[Judgement], *, in_part: Collection[str] = ()) -> Update:
+    """Bring the file up to date with a run, in one piece; made where it is not there. Parameters as for ``updated``."""
+    update = updated(file.read_text(encoding="utf-8") if file.exists() else "", judgements, in_part=in_part)
+    beside = file.with_name(f"{file.name}.new")
+    beside.write_text(update.text, encoding="utf-8")
+    beside.replace(file)
+    return update

@@ -14,12 +14,14 @@ _ILL = (Verdict.FAILED.value, Verdict.HARNESS_ERROR.value)
 def summary(report: Mapping[str, Any]) -> str:
     """The report in half a page."""
     one, where = report["implementation"], report["environment"]
+    services = one.get("services")
     lines = [
         f"## Conformance of {one['name']} {one['version']}",
         "",
         f"Specification {report['specification']}, Airflow {where['airflow']}, Python {where['python']}, "
         f"{where['installer']}, {report['closing']['seconds']:.0f} s"
         f"{'' if report['closing']['is_complete'] else ', **incomplete**'}",
+        *([f"Declared to stay when tasks have ended: {', '.join(services)}"] if services else []),
         "",
         f"| | {' | '.join(verdict.value for verdict in Verdict)} |",
         f"|---|{'---:|' * len(Verdict)}",
@@ -30,4 +32,7 @@ def summary(report: Mapping[str, Any]) -> str:
     failed = [each for each in report["requirements"] if each["verdict"] in _ILL]
     if failed:
         lines += ["", *(f"- **{each['id']}** {each['level']}: {each['sentence']}" for each in failed)]
+    surprising = [each["id"] for each in report["requirements"] if each["verdict"] == Verdict.UNEXPECTED_PASS.value]
+    if surprising:
+        lines += ["", f"On the list of known failures, and passed: {', '.join(surprising)}"]
     return "\n".join(lines) + "\n"

@@ -11,6 +11,10 @@ from .asked import asked_deadline
 
 DEADLINE = 60.0
 """Seconds that one task may take at the least; a sound one takes two on a slow machine."""
+SMOKE_DEADLINE = 180.0
+"""Seconds that the smoke check's own task may take: nothing tells yet how fast this machine is."""
+SLACK = 2.0
+"""Seconds that a process may need at the least, beyond what is required, to end and to be seen at it."""
 _TIMES = 40
 """So many times what the smoke check took may any other task take."""
 _SHARE = 0.4
@@ -23,8 +27,21 @@ TASK_SECONDS = "cosmos_task_seconds"
 
 def deadline(config: pytest.Config) -> float:
     """Seconds that one task may take."""
-    asked = asked_deadline(config)
-    return asked or max(DEADLINE, _TIMES * float(config.cache.get(_KEPT, 0.0)))
+    return asked_deadline(config) or max(DEADLINE, _TIMES * _measured(config))
+
+
+def deadline_of_smoke(config: pytest.Config) -> float:
+    """Seconds that the smoke check's task may take."""
+    return asked_deadline(config) or SMOKE_DEADLINE
+
+
+def slack(config: pytest.Config) -> float:
+    """Seconds that are added to a time which a requirement names: half of what the smoke check's task has taken."""
+    return max(SLACK, _measured(config) / 2)
+
+
+def _measured(config: pytest.Config) -> float:
+    return float(config.cache.get(_KEPT, 0.0))
 
 
 class Pace:
@@ -57,4 +74,6 @@ class Pace:
             minutes = self._checks * seconds * _SHARE / workers / 60
             about = f"{minutes:.0f} minutes" if minutes >= 1.5 else "a minute" if minutes > 0.5 else "half a minute"
             terminal.ensure_newline()
+            if terminal.currentfspath is None:  # dots of workers belong to no file, and it sees no line begun
+                terminal.write("\n")
             terminal.write_line(f"One task took {seconds:.1f} s: {self._checks} checks will take about {about}.")

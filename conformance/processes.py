@@ -13,8 +13,6 @@ import psutil
 
 REST = 0.6
 """Seconds for which a task that waits does next to nothing: polling once a second or a hundred times is both rest."""
-DEADLINE = 20.0
-"""Seconds after which a wait is given up: a sound task is ready with everything by then."""
 _BUSY_SHARE = 0.15
 """Of the time that it is watched: who spends more of it at work does not wait."""
 _BUSY_LOOKS = 0.3
@@ -42,7 +40,7 @@ class Installer:
         return f"process {self.pid} of task {self.task} ({self.command})"
 
 
-def comes_true(is_so: Callable[[], object], *, deadline: float = DEADLINE) -> bool:
+def comes_true(is_so: Callable[[], object], *, deadline: float) -> bool:
     """Whether it comes true before the deadline, in seconds."""
     end = time.monotonic() + deadline
     while not is_so():
@@ -64,16 +62,17 @@ def watch_until_rest(
     pids: Sequence[int],
     is_over: Callable[[], object],
     *,
+    deadline: float,
     seconds: float = REST,
     with_children: bool = True,
-    deadline: float = DEADLINE,
 ) -> bool:
     """Wait until these processes and all that they have started do next to nothing for a while, or it is over.
 
     :param is_over: asked again and again; what it notices ends the wait.
+    :param deadline: seconds after which the wait is given up.
     :param seconds: how long they have to rest.
     :param with_children: whether what they have started counts too.
-    :return: whether they came to rest.
+    :return: whether they came to rest; not where it was over, or the deadline was.
     """
     end = time.monotonic() + deadline
     looks = [_look(pids, with_children=with_children)]

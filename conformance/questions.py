@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -39,12 +39,20 @@ def base_signature(adapter: Adapter) -> dict[str, Any]:
     return {name: each.default for name, each in parameters.items() if each.default is not empty}
 
 
-def attribute(adapter: Adapter, module: str, name: str) -> Any:
-    """A module's attribute, which is plain data.
+def missing_names(adapter: Adapter, names: Mapping[str, Sequence[str]]) -> list[str]:
+    """Those that cannot be imported from where they should be.
 
-    :param module: below the import root.
+    :param names: module below the import root, or nothing for the package itself -> names.
     """
-    return getattr(import_module(f"{adapter.import_root}.{module}"), name)
+    homes = {f"{adapter.import_root}.{module}".rstrip("."): wanted for module, wanted in names.items()}
+    return [f"{home}.{name}" for home, wanted in homes.items() for name in wanted if not _has(home, name)]
+
+
+def _has(module: str, name: str) -> bool:
+    try:
+        return hasattr(import_module(module), name)
+    except ImportError:
+        return False
 
 
 def attributes_of(adapter: Adapter, task: Task, names: list[str]) -> dict[str, str]:

@@ -24,7 +24,7 @@ SCHEMA_FILE = Path(__file__).with_name("report.schema.json")
 FORMAT = 1
 _LONGEST_EVIDENCE = 8000
 _TOOLKIT = str(Path(pytest_cosmos_venv.__file__).parent)
-_CREDENTIALS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)[^/\s@]*@")
+_CREDENTIALS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)[^/\s]*@")
 _SECRETS = re.compile(
     r"(?i)(?P<name>[\w-]*(?:token|password|secret|api[_-]?key)[\w-]*['\"]?\s*[=:]\s*['\"]?)[^\s'\"]{4,}"
 )
@@ -36,6 +36,7 @@ def report(
     implementation: str,
     named: str,
     version: str,
+    services: Sequence[str],
     airflow: str,
     installer: str,
     options: Mapping[str, object],
@@ -47,6 +48,7 @@ def report(
 
     :param implementation: its import root.
     :param named: the same or its adapter, as ``--cosmos-implementation`` takes it.
+    :param services: processes that it declares to stay when its tasks have ended.
     :param options: those that decide what was judged, and how hard.
     :param is_complete: whether nothing was left out or cut off, and the suite itself did not fail.
     """
@@ -55,7 +57,7 @@ def report(
         "format": FORMAT,
         "specification": SPECIFICATION_VERSION,
         "suite": SUITE_VERSION,
-        "implementation": {"name": implementation, "version": version},
+        "implementation": {"name": implementation, "version": version, "services": list(services)},
         "environment": {
             "airflow": airflow,
             "python": platform.python_version(),
@@ -65,7 +67,7 @@ def report(
         },
         "options": dict(options),
         "started": started.isoformat(timespec="seconds"),
-        "requirements": [_record(each, named) for each in judgements],
+        "requirements": [_record(each, named, options) for each in judgements],
         # Last: a report without it was cut off.
         "closing": {
             "ended": now.isoformat(timespec="seconds"),
@@ -86,7 +88,7 @@ def counts(judgements: Sequence[Judgement]) -> dict[str, dict[str, int]]:
     }
 
 
-def _record(judgement: Judgement, named: str) -> dict[str, Any]:
+def _record(judgement: Judgement, named: str, options: Mapping[str, object]) -> dict[str, Any]:
     one = judgement.requirement
     return {
         "id": one.id,
@@ -103,7 +105,7 @@ def _record(judgement: Judgement, named: str) -> dict[str, Any]:
             {"name": each.test.rpartition("/")[2], "verdict": each.verdict.value, "seconds": round(each.seconds, 2)}
             for each in judgement.seen
         ],
-        "again": again(one.id, named),
+        "again": again(one.id, named, options),
     }
 
 
@@ -119,10 +121,12 @@ def redacted(text: str) -> str:
 def read_report(file: Path) -> dict[str, Any]:
     """A report that was written, checked against the schema.
 
+    :param file: ``report.json``, or the folder in which it lies.
     :raises ValueError: when it is none, or of a format that is not known; with the file and what is wrong.
     """
     import jsonschema
 
+    file = file / "report.json" if file.is_dir() else file
     try:
         found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         jsonschema.validate(found, json.loads(SCHEMA_FILE.read_text(encoding="utf-8")))

@@ -14,6 +14,7 @@ SPECIFICATION = Path(__file__).with_name("SPEC.md")
 MARK = "cosmos_requirement"
 
 _HEAD = re.compile(r"### (?P<id>[A-Z]+-\d{3}) \((?P<level>MUST|SHOULD|BEYOND|withdrawn)\)")
+_AREA = re.compile(r"^## (?P<name>[A-Z]+): (?P<title>.+)$", re.MULTILINE)
 _FACT = re.compile(r"- (?P<name>source|needs|depends on): (?P<text>.+)")
 
 
@@ -79,6 +80,15 @@ def read_specification(text: str | None = None) -> dict[str, Requirement]:
         found[one.id] = one
     _check(found.values(), found)
     return found
+
+
+def read_areas(text: str | None = None) -> dict[str, str]:
+    """Area -> its title, such as ``LOCK`` -> ``one environment, many tasks``, in the order of the document.
+
+    :param text: as for ``read_specification``.
+    """
+    document = SPECIFICATION.read_text(encoding="utf-8") if text is None else text
+    return {found["name"]: found["title"] for found in _AREA.finditer(document)}
 
 
 def _blocks(document: str) -> Iterable[list[str]]:

@@ -34,11 +34,13 @@ class Finished:
     :param outcomes: in the order of the contenders; of one that was killed the state is ``failed``.
     :param timeline: who did what when.
     :param left_behind: processes that were there seconds after the last task had ended, in words.
+    :param services: those that the adapter declares to stay, in words; they are none of ``left_behind``.
     """
 
     outcomes: tuple[Outcome, ...]
     timeline: Timeline
     left_behind: tuple[str, ...]
+    services: tuple[str, ...]
 
 
 class RunningTasks:
@@ -89,9 +91,19 @@ class RunningTasks:
         self._race.kill(index)
         return False
 
-    def kill(self, index: int = 0) -> None:
-        """End its process alone by SIGKILL, as the kernel does it that is short of memory."""
-        self._race.kill(index)
+    def kill(self, index: int = 0, *, tree: bool = False) -> None:
+        """End its process alone by SIGKILL, as the kernel does it that is short of memory.
+
+        :param tree: with all that it started, as when its container is taken away.
+        """
+        self._race.kill(index, tree=tree)
+
+    def end(self) -> Finished:
+        """End all that run by SIGKILL."""
+        __tracebackhide__ = True
+        for index in self.running:
+            self.kill(index)
+        return self.finish()
 
     def finish(self) -> Finished:
         """Wait until all have ended, and for what they have left."""
@@ -101,6 +113,7 @@ class RunningTasks:
             outcomes=tuple(_outcome(each) for each in race.outcomes),
             timeline=race.timeline,
             left_behind=race.left_behind,
+            services=race.services,
         )
 
 

@@ -6,11 +6,12 @@ import resource
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_cosmos_venv import SEED_SCENARIOS, find_implementation, seed_scenarios
+from pytest_cosmos_venv import SEED_SCENARIOS, ToolkitMisuse, find_implementation, seed_scenarios
 
 if TYPE_CHECKING:
     from pytest_cosmos_venv import SeedScenarios, SeedStory, Wheelhouse
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from .bench import Bench
 
 STORIES: Mapping[str, SeedStory] = {story.id: story for story in SEED_SCENARIOS}
+LOCAL, VIRTUALENV = "local", "virtualenv"
 _NEEDS = {"dbt_ls": "dbt_ls", "airflow_async": "airflow_async", "watcher": "watcher"}
 """Option of a story -> capability without which it is not played."""
 UNDER_AIRFLOW = frozenset(
@@ -29,46 +31,61 @@ UNDER_AIRFLOW = frozenset(
 )
 """Stories of what Airflow makes of a task. In the others each task is executed alone, which is enough to see what it
 does, and costs a tenth."""
-_LARGE = 2**28
 _SHOWN_FRAMES = 6
 
 
-def require(bench: Bench, *stories: str) -> None:
+def require(bench: Bench, *stories: str, mode: str | None = None) -> None:
     """Fail with all that was done and seen unless each of these stories comes out as it has to.
 
     :param stories: ids of ``SEED_SCENARIOS``; one that needs what the implementation lacks is left out.
+    :param mode: execution mode of those that name none; None: the cheapest that the implementation has.
     """
     __tracebackhide__ = True
-    played = [name for name in stories if not _lacks(bench.adapter, STORIES[name])]
-    failures = bench.ask("unfulfilled_seed_stories", stories=played, **_stage(bench))
+    chosen = mode or _cheapest_mode(bench.adapter)
+    played = [name for name in stories if not _lacks(bench.adapter, STORIES[name], chosen)]
+    failures = bench.ask("unfulfilled_seed_stories", stories=played, mode=chosen, **_stage(bench))
     if failures:
         raise AssertionError("\n\n".join(failures.values()))
 
 
-def memory_for_a_large_seed(bench: Bench) -> int:
-    """Bytes that a run with a seed of 256 MiB needs more than one with a small seed.
+def memory_for_a_large_seed(bench: Bench, size: int) -> int:
+    """Bytes that a run with a seed of ``size`` bytes needs more than one with a small seed.
 
     :raises AssertionError: one of the runs does not do what is required.
     """
     __tracebackhide__ = True
-    answer: int | str = bench.ask("memory_for_a_large_seed", **_stage(bench))
+    mode = _cheapest_mode(bench.adapter)
+    answer: int | str = bench.ask("memory_for_a_large_seed", size=size, mode=mode, **_stage(bench))
     assert isinstance(answer, int), answer
     return answer
 
 
 def _stage(bench: Bench) -> dict[str, object]:
-    return {"folder": bench.folder / "seeds", "wheelhouse": bench.wheelhouse}
+    return {
+        "folder": bench.folder / "seeds",
+        "wheelhouse": bench.wheelhouse,
+        "virtualenv_dir": bench.shared_directory,
+    }
 
 
-def _lacks(adapter: Adapter, story: SeedStory) -> bool:
+def _cheapest_mode(adapter: Adapter) -> str:
+    return VIRTUALENV if "local_mode" in adapter.absent else LOCAL
+
+
+def _lacks(adapter: Adapter, story: SeedStory, mode: str) -> bool:
+    if story.options.get("load") == "dbt_ls" and mode == VIRTUALENV and "dbt_ls_managed" in adapter.absent:
+        return True
     needs = {_NEEDS[value] for value in map(str, story.options.values()) if value in _NEEDS}
     is_refused = story.id.startswith("refused")
     return not is_refused and not needs.isdisjoint(adapter.absent)
 
 
-def play(adapter: Adapter, *, stories: Sequence[str], folder: Path, wheelhouse: Wheelhouse) -> dict[str, str]:
+def play(
+    adapter: Adapter, *, stories: Sequence[str], mode: str, folder: Path, wheelhouse: Wheelhouse, virtualenv_dir: Path
+) -> dict[str, str]:
     """Play stories one after the other, in this process.
 
+    :param mode: execution mode of those that name none.
     :param folder: it does not exist.
     :return: id -> what was required and what was seen, of those that did not come out so.
     """
@@ -76,10 +93,14 @@ def play(adapter: Adapter, *, stories: Sequence[str], folder: Path, wheelhouse: 
     failures: dict[str, str] = {}
     modes = {mode.value for mode in implementation.module("constants").ExecutionMode}
     for name in stories:
-        story = STORIES[name]
-        if story.options.get("execution_mode", "local") in modes:
+        story = replace(STORIES[name], options={"execution_mode": mode, **STORIES[name].options})
+        if story.options["execution_mode"] in modes:
             stage = seed_scenarios(
-                implementation, folder / name, wheelhouse=lambda: wheelhouse, under_airflow=name in UNDER_AIRFLOW
+                implementation,
+                folder / name,
+                wheelhouse=lambda: wheelhouse,
+                virtualenv_dir=virtualenv_dir,
+                under_airflow=name in UNDER_AIRFLOW,
             )
             text = _seen_instead(stage, folder / name, partial(_play, story))
             failures |= {name: text} if text else {}
@@ -90,20 +111,26 @@ def _play(story: SeedStory, stage: SeedScenarios) -> None:
     stage.play(story)
 
 
-def measure_large(adapter: Adapter, *, folder: Path, wheelhouse: Wheelhouse) -> int | str:
+def measure_large(
+    adapter: Adapter, *, size: int, mode: str, folder: Path, wheelhouse: Wheelhouse, virtualenv_dir: Path
+) -> int | str:
     """As ``memory_for_a_large_seed``, in this process; a text where something else was seen than required."""
     peaks: list[int] = []
 
     def grow(stage: SeedScenarios) -> None:
-        harbor = stage(behavior="when_seed_changes", model=None)
+        harbor = stage(behavior="when_seed_changes", model=None, execution_mode=mode)
         harbor.run().must("ran")
         peaks.append(_peak())
-        harbor.grow(size=_LARGE)
+        harbor.grow(size=size)
         harbor.run().must("ran")
         peaks.append(_peak())
 
     stage = seed_scenarios(
-        find_implementation(adapter.named), folder, wheelhouse=lambda: wheelhouse, under_airflow=False
+        find_implementation(adapter.named),
+        folder,
+        wheelhouse=lambda: wheelhouse,
+        virtualenv_dir=virtualenv_dir,
+        under_airflow=False,
     )
     text = _seen_instead(stage, folder, grow)
     return text or peaks[1] - peaks[0]
@@ -122,6 +149,8 @@ def _seen_instead(
             act(stage)
         except AssertionError as error:
             return str(error)
+        except ToolkitMisuse as error:  # the implementation has no word for what the story asks for
+            return f"{folder.name} must come to its end; seen: {error}"
         except Exception:  # noqa: BLE001 - what an implementation raises, or leaves out so that a story cannot go on
             return f"{folder.name} must come to its end; seen:\n{traceback.format_exc(-_SHOWN_FRAMES)}"
     return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from datetime import datetime, timezone
 from fnmatch import fnmatchcase
 from importlib import metadata
@@ -20,28 +20,53 @@ import pytest
 from pytest_cosmos_venv import ImplementationError, SuiteExit, find_implementation
 
 from . import SPECIFICATION_VERSION, SUITE_VERSION
-from .adapter import Adapter, open_adapter
-from .asked import asked_installer, asked_level, known_failures, refuse_wrong_options, wanted_patterns
-from .fixtures import IMPLEMENTATION, adapter, adapter_of, bench, evidence, picture, shared_directory
-from .gathering import FAILED_SMOKE_CHECKS, REQUIREMENT, SEEN, VERDICT, Gathering
+from .adapter import Adapter, AdapterError, open_adapter, refuse_wrong_declarations
+from .asked import (
+    ROUNDS,
+    asked_installer,
+    asked_level,
+    asked_profile,
+    known_failures,
+    refuse_wrong_options,
+    wanted_patterns,
+)
+from .exit_code import ending, gap, is_broken, suite_exit_code
+from .fixtures import (
+    IMPLEMENTATION,
+    VERDICT,
+    adapter,
+    adapter_of,
+    bench,
+    does_not_apply,
+    evidence,
+    picture,
+    shared_directory,
+)
+from .gathering import FAILED_SMOKE_CHECKS, LEVEL, REQUIREMENT, SEEN, Gathering
 from .installer import InstallerError
 from .installer import in_words as installer_in_words
 from .installer import prepare as prepare_installer
 from .judging import Judgement, Verdict, counts_against, judge
-from .known_failures import KnownFailures, KnownFailuresError, write_known_failures
+from .known_failures import KnownFailures, KnownFailuresError, Update, update_known_failures
 from .pace import Pace
 from .report import report, write_report
 from .requirements import MARK, Requirement, read_specification
 from .terminal import print_judgements
 
-__all__ = ["adapter", "bench", "evidence", "picture", "shared_directory"]
+__all__ = ["adapter", "bench", "does_not_apply", "evidence", "picture", "shared_directory"]
 
 _TOLD = ("level", "profile", "installer", "deadline", "requirement", "known_failures", "strict")
 """Options that a report names."""
+_JUDGED = (AssertionError, pytest.fail.Exception)
+"""What a test raises that says something about the implementation."""
 _DESELECTED = pytest.StashKey[int]()
+_EXIT_CODE = pytest.StashKey[int]()
+_IN_PART = pytest.StashKey[set[str]]()
+"""Ids of requirements of which the options leave tests out."""
 _KNOWN = pytest.StashKey[KnownFailures]()
 _SPECIFICATION = pytest.StashKey[dict[str, Requirement]]()
 _STARTED = pytest.StashKey[datetime]()
+_UPDATE = pytest.StashKey[Update]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -56,6 +81,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     config.stash[FAILED_SMOKE_CHECKS] = []
     config.stash[_DESELECTED] = 0
+    config.stash[_IN_PART] = set()
     config.stash[SEEN] = []
     config.stash[_STARTED] = datetime.now(timezone.utc)
     specification = config.stash[_SPECIFICATION] = read_specification()
@@ -63,8 +89,9 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[IMPLEMENTATION] = find_implementation(config.getoption("cosmos_implementation"))
         config.stash[_KNOWN] = known_failures(config, specification)
         refuse_wrong_options(config, specification)
+        refuse_wrong_declarations(adapter_of(config), specification)
         prepare_installer(os.environ, asked_installer(config))
-    except (ImplementationError, KnownFailuresError, InstallerError) as error:
+    except (ImplementationError, AdapterError, KnownFailuresError, InstallerError) as error:
         raise pytest.UsageError(str(error)) from None
 
 
@@ -75,8 +102,11 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     header = [
         f"implementation: {implementation.import_root} {implementation.version}",
         f"environment: Airflow {_airflow_version()}, Python {platform.python_version()}, installer {installer}",
-        f"conformance: specification {SPECIFICATION_VERSION}, suite {SUITE_VERSION}",
+        f"conformance: specification {SPECIFICATION_VERSION}, suite {SUITE_VERSION}, "
+        f"profile {asked_profile(config)} ({ROUNDS[asked_profile(config)]} rounds)",
     ]
+    if services := adapter_of(config).services:
+        header.append(f"stays by design: {', '.join(services)}")
     set_aside = config.getoption("cosmos_set_aside")
     return [*header, f"set aside: {set_aside}"] if set_aside else header
 
@@ -94,14 +124,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         one, implementation = _requirement_of(item), _adapter_of(item)
         if one is None:
             continue
-        item.user_properties.append((REQUIREMENT, one.id))
+        item.user_properties += [(REQUIREMENT, one.id), (LEVEL, one.level.value if one.level else None)]
         missing = [each for each in one.needs if each in implementation.absent]
         if missing:
             _leave_out(item, Verdict.NOT_APPLICABLE, f"{', '.join(missing)}: declared absent")
         elif one.id in implementation.differs:
             _leave_out(item, Verdict.DIFFERS, implementation.differs[one.id])
         elif one.id in known:
-            item.add_marker(pytest.mark.xfail(reason=known[one.id].reason, strict=False))
+            item.add_marker(pytest.mark.xfail(reason=known[one.id].reason, strict=False, raises=_JUDGED))
 
 
 def _adapter_of(item: pytest.Item) -> Adapter:
@@ -129,7 +159,9 @@ def _is_wanted(item: pytest.Item, wanted: list[str]) -> bool:
 def pytest_deselected(items: list[pytest.Item]) -> None:
     """Count what the user's options leave out: a run with gaps is no verdict."""
     if items:
-        items[0].config.stash[_DESELECTED] += len(items)
+        stash = items[0].config.stash
+        stash[_DESELECTED] += len(items)
+        stash[_IN_PART] |= {one.id for one in map(_requirement_of, items) if one is not None}
 
 
 @pytest.hookimpl(wrapper=True)
@@ -140,8 +172,7 @@ def pytest_runtest_makereport(
     """An exception that is no failed assertion is the suite's own fault, not the implementation's."""
     report = yield
     error = call.excinfo
-    judged = (AssertionError, pytest.fail.Exception, pytest.skip.Exception)
-    if error is not None and report.failed and (call.when != "call" or not error.errisinstance(judged)):
+    if error is not None and report.failed and (call.when != "call" or not error.errisinstance(_JUDGED)):
         report.user_properties.append((VERDICT, Verdict.HARNESS_ERROR.value))
     return report
 
@@ -158,39 +189,50 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     workeroutput: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
     if workeroutput is not None:
         workeroutput["cosmos_deselected"] = session.config.stash[_DESELECTED]
+        left_out = session.config.stash[_IN_PART]
+        workeroutput["cosmos_in_part"] = sorted(left_out)
         return
     config, found = session.config, judgements(session.config)
     session.exitstatus = suite_exit_code(
         exitstatus,
         smoke_failed=bool(config.stash[FAILED_SMOKE_CHECKS]),
-        deselected=config.stash[_DESELECTED],
         failed=any(_counts(config, each) for each in found),
-        is_broken=any(each.verdict is Verdict.HARNESS_ERROR for each in found),
+        has_gap=_gap(config, found) is not None,
     )
-    _leave_behind(config, found, exit_code=int(session.exitstatus))
+    config.stash[_EXIT_CODE] = int(session.exitstatus)
+    if config.getoption("cosmos_report"):
+        _leave_report(config, found, exit_code=int(session.exitstatus))
+    if config.getoption("cosmos_update_known_failures") and not config.stash[FAILED_SMOKE_CHECKS]:
+        was_cut_off = session.shouldstop or session.shouldfail or exitstatus == pytest.ExitCode.INTERRUPTED
+        in_part, everything = config.stash[_IN_PART], config.stash[_SPECIFICATION]
+        in_part = set(everything) if was_cut_off else in_part
+        file = Path(config.getoption("cosmos_known_failures"))
+        config.stash[_UPDATE] = update_known_failures(file, found, in_part=in_part)
 
 
-def _leave_behind(config: pytest.Config, found: list[Judgement], *, exit_code: int) -> None:
-    """What the options ask for: a report, the list of known failures."""
-    if folder := config.getoption("cosmos_report"):
-        implementation = config.stash[IMPLEMENTATION]
-        written = report(
-            found,
-            implementation=implementation.import_root,
-            named=adapter_of(config).named,
-            version=implementation.version,
-            airflow=_airflow_version(),
-            installer=installer_in_words(asked_installer(config)),
-            options={name: config.getoption(f"cosmos_{name}") for name in _TOLD},
-            started=config.stash[_STARTED],
-            is_complete=exit_code in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
-            and not config.stash[_DESELECTED]
-            and all(each.verdict is not Verdict.NOT_RUN for each in found),
-            exit_code=exit_code,
-        )
-        write_report(Path(folder), written)
-    if config.getoption("cosmos_update_known_failures"):
-        write_known_failures(Path(config.getoption("cosmos_known_failures")), found, config.stash[_KNOWN])
+def _leave_report(config: pytest.Config, found: list[Judgement], *, exit_code: int) -> None:
+    implementation = config.stash[IMPLEMENTATION]
+    written = report(
+        found,
+        implementation=implementation.import_root,
+        named=adapter_of(config).named,
+        version=implementation.version,
+        services=adapter_of(config).services,
+        airflow=_airflow_version(),
+        installer=installer_in_words(asked_installer(config)),
+        options=_told(config),
+        started=config.stash[_STARTED],
+        is_complete=exit_code in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+        and not config.stash[_DESELECTED]
+        and not is_broken(found)
+        and all(each.verdict is not Verdict.NOT_RUN for each in found),
+        exit_code=exit_code,
+    )
+    write_report(Path(config.getoption("cosmos_report")), written)
+
+
+def _told(config: pytest.Config) -> dict[str, object]:
+    return {name: config.getoption(f"cosmos_{name}") for name in _TOLD}
 
 
 def judgements(config: pytest.Config) -> list[Judgement]:
@@ -207,16 +249,15 @@ def _counts(config: pytest.Config, judgement: Judgement) -> bool:
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
     """Every worker of pytest-xdist deselects the same: count once."""
-    config = node.config
-    config.stash[_DESELECTED] = max(
-        config.stash[_DESELECTED], getattr(node, "workeroutput", {}).get("cosmos_deselected", 0)
-    )
+    stash, said = node.config.stash, getattr(node, "workeroutput", {})
+    stash[_DESELECTED] = max(stash[_DESELECTED], said.get("cosmos_deselected", 0))
+    stash[_IN_PART] |= set(said.get("cosmos_in_part", ()))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """The verdicts, and in words what the exit code says."""
     config = terminalreporter.config
-    failed, deselected = config.stash[FAILED_SMOKE_CHECKS], config.stash[_DESELECTED]
+    failed = config.stash[FAILED_SMOKE_CHECKS]
     if failed:
         terminalreporter.section("conformance: nothing was judged", red=True)
         terminalreporter.line(
@@ -225,36 +266,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         )
         return
     found = judgements(config)
-    print_judgements(terminalreporter, found, implementation=adapter_of(config).named)
-    if any(each.verdict is Verdict.HARNESS_ERROR for each in found):
-        terminalreporter.section("conformance: incomplete", red=True)
-        terminalreporter.line(f"The suite itself failed: no verdict (exit code {SuiteExit.INCOMPLETE:d}).")
-    elif deselected:
-        terminalreporter.section("conformance: incomplete", yellow=True)
-        terminalreporter.line(
-            f"The given options left out {deselected} check(s): no verdict (exit code {SuiteExit.INCOMPLETE:d})."
-        )
+    print_judgements(terminalreporter, found, implementation=adapter_of(config).named, options=_told(config))
+    if (update := config.stash.get(_UPDATE, None)) is not None:
+        terminalreporter.line(f"{config.getoption('cosmos_known_failures')}: {update}.")
+    if reason := _gap(config, found):
+        terminalreporter.section("conformance: incomplete", red=is_broken(found), yellow=not is_broken(found))
+        terminalreporter.line(ending(reason, config.stash[_EXIT_CODE]))
 
 
-def suite_exit_code(
-    exitstatus: int, *, smoke_failed: bool, deselected: int, failed: bool = False, is_broken: bool = False
-) -> int:
-    """The exit code of a run: pytest's own, unless the run says nothing about the implementation.
-
-    :param exitstatus: pytest's.
-    :param deselected: how many checks the user's options left out.
-    :param failed: whether a requirement failed that counts at the level which was asked for.
-    :param is_broken: whether the suite itself failed somewhere.
-    """
-    if smoke_failed:
-        return SuiteExit.SMOKE_FAILED
-    if exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED):
-        return int(exitstatus)
-    if failed:
-        return int(pytest.ExitCode.TESTS_FAILED)
-    if is_broken or deselected or exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
-        return SuiteExit.INCOMPLETE
-    return int(pytest.ExitCode.OK)
+def _gap(config: pytest.Config, found: Sequence[Judgement]) -> str | None:
+    """A list of the checks (``--collect-only``) is asked for no verdict, so it lacks none."""
+    return None if config.option.collectonly else gap(found, config.stash[_DESELECTED])
 
 
 def _airflow_version() -> str:

@@ -2,39 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 
 from .judging import Judgement, Verdict
 from .requirements import Level
 
+_CONDITIONS = ("installer", "profile", "deadline")
+"""Options under which a verdict may be another one."""
 _SHOWN_LINES = 25
 _WIDTH = 15
 
 
 def print_judgements(
-    terminal: pytest.TerminalReporter, judgements: Sequence[Judgement], *, implementation: str
+    terminal: pytest.TerminalReporter,
+    judgements: Sequence[Judgement],
+    *,
+    implementation: str,
+    options: Mapping[str, object],
 ) -> None:
     """Print the verdicts on what was run.
 
     :param implementation: as ``--cosmos-implementation`` takes it.
+    :param options: those of the run, by the words after ``--cosmos-``.
     """
     if all(each.verdict is Verdict.NOT_RUN for each in judgements):
         return
     failed = [each for each in judgements if each.verdict in (Verdict.FAILED, Verdict.HARNESS_ERROR)]
-    for judgement in failed:
-        if judgement.root is None:
-            _print_failure(terminal, judgement, [each for each in failed if each.root == judgement.requirement.id])
-            terminal.line(f"  again: {again(judgement.requirement.id, implementation)}")
+    for judgement, following in by_root(failed):
+        _print_failure(terminal, judgement, following)
+        terminal.line(f"  again: {again(judgement.requirement.id, implementation, options)}")
     terminal.section("conformance")
-    for line in table(judgements):
+    for line in [*table(judgements), *listed(judgements, strict=bool(options.get("strict")))]:
         terminal.line(line)
 
 
-def again(requirement: str, implementation: str) -> str:
-    """The command that judges one requirement again."""
-    return f"pytest --cosmos-conformance --cosmos-implementation={implementation} --cosmos-requirement={requirement}"
+def by_root(failed: Sequence[Judgement]) -> list[tuple[Judgement, list[Judgement]]]:
+    """Each failure that is told for itself, with those that are told under it: what depends on it, at any distance.
+
+    A root that is no failure here (a known one) is told nowhere, so what depends on it is told for itself.
+    """
+    by_id = {each.requirement.id: each for each in failed}
+
+    def told_under(judgement: Judgement) -> Judgement:
+        root = by_id.get(judgement.root or "")
+        return judgement if root is None else told_under(root)
+
+    following: dict[str, list[Judgement]] = {}
+    for each in failed:
+        following.setdefault(told_under(each).requirement.id, []).append(each)
+    return [(by_id[name], [each for each in group if each is not by_id[name]]) for name, group in following.items()]
+
+
+def again(requirement: str, implementation: str, options: Mapping[str, object]) -> str:
+    """The command that judges one requirement again, under the conditions of this run.
+
+    Parameters as for ``print_judgements``.
+    """
+    told = {"implementation": implementation, "requirement": requirement}
+    told |= {name: str(options[name]) for name in _CONDITIONS if options.get(name)}
+    return " ".join(["pytest --cosmos-conformance", *(f"--cosmos-{name}={value}" for name, value in told.items())])
 
 
 def _print_failure(terminal: pytest.TerminalReporter, judgement: Judgement, following: Sequence[Judgement]) -> None:
@@ -53,7 +81,7 @@ def _print_failure(terminal: pytest.TerminalReporter, judgement: Judgement, foll
 
 
 def table(judgements: Sequence[Judgement]) -> list[str]:
-    """Lines of a table: passed of those that apply, for each area and level."""
+    """Lines of a table: passed of those that were judged, for each area and level."""
     areas = list(dict.fromkeys(each.requirement.area for each in judgements))
     lines = ["".join(f"{word:<{_WIDTH}}" for word in ("", *(level.value for level in Level))).rstrip()]
     lines += [_row(area, [each for each in judgements if each.requirement.area == area]) for area in areas]
@@ -69,6 +97,23 @@ def _row(name: str, judgements: Sequence[Judgement]) -> str:
 
 
 def _cell(judgements: Sequence[Judgement]) -> str:
-    applying = [each for each in judgements if each.verdict is not Verdict.NOT_APPLICABLE]
-    passed = sum(each.verdict in (Verdict.PASSED, Verdict.UNEXPECTED_PASS) for each in applying)
-    return f"{passed} of {len(applying)}" if applying else "-"
+    judged = [each for each in judgements if each.verdict not in (Verdict.NOT_APPLICABLE, Verdict.NOT_RUN)]
+    passed = sum(each.verdict in (Verdict.PASSED, Verdict.UNEXPECTED_PASS) for each in judged)
+    return f"{passed} of {len(judged)}" if judged else "-"
+
+
+def listed(judgements: Sequence[Judgement], *, strict: bool) -> list[str]:
+    """Lines on what stands on the list of known failures, and was judged.
+
+    :param strict: whether what passed unexpectedly makes the run fail.
+    """
+    by_verdict = {
+        verdict: ", ".join(each.requirement.id for each in judgements if each.verdict is verdict)
+        for verdict in (Verdict.KNOWN_FAILURE, Verdict.UNEXPECTED_PASS)
+    }
+    known, passed = by_verdict.values()
+    fails = ", and with --cosmos-strict the run fails" if strict else ""
+    return [
+        *([f"known failures: {known}"] if known else []),
+        *([f"on the list of known failures, and passed: {passed}; drop the lines{fails}"] if passed else []),
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from . import process
 from .adapter import OPERATOR_CLASSES, Adapter, open_adapter
 from .bench import Bench
 from .requirements import requirement
+from .runs import is_below, ran
 
 BASE = "DbtVirtualenvBaseOperator"
 DEFAULTS = {
@@ -57,6 +59,15 @@ def test_the_base_class_takes_the_documented_parameters(bench: Bench) -> None:
     assert list(own.items()) == list(DEFAULTS.items()), f"{BASE} must take {DEFAULTS}, in this order; seen: {own}"
 
 
+@requirement("API-002")
+def test_a_directory_may_be_a_path(bench: Bench) -> None:  # a text it is everywhere else
+    place = Path(bench.shared_directory)
+
+    call = ran(bench, bench.task(virtualenv_dir=place))
+
+    assert is_below(call.prefix, place), f"dbt must run from virtualenv_dir={place!r}; seen: {call.prefix}"
+
+
 @requirement("API-003")
 def test_the_directory_is_a_template_in_every_operator(bench: Bench, classes: dict[str, dict[str, list[str]]]) -> None:
     assert BASE in classes, f"operators.virtualenv must have {BASE}; it has {', '.join(classes)}"
@@ -76,8 +87,9 @@ def test_the_directory_is_a_template_in_every_operator(bench: Bench, classes: di
 
 
 @requirement("API-004")
-def test_an_operator_runs_dbt_as_a_process_of_its_own(bench: Bench) -> None:
-    task = bench.task(invocation_mode="dbt_runner")
+@pytest.mark.parametrize("given", [{}, {"invocation_mode": "dbt_runner"}], ids=["by-default", "dbt-runner"])
+def test_an_operator_runs_dbt_as_a_process_of_its_own(bench: Bench, given: dict[str, Any]) -> None:
+    task = bench.task(**given)
 
     seen = bench.ask("attributes_of", task=task, names=["invocation_mode"])
 

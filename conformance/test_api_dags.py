@@ -27,6 +27,31 @@ def project(cosmos_dbt_project: DbtProjects) -> Path:
     return made.path
 
 
+DOCUMENTED = {
+    "": ["DbtDag", "DbtTaskGroup", "ProjectConfig", "ProfileConfig", "ExecutionConfig", "RenderConfig"],
+    "constants": ["ExecutionMode", "SeedRenderingBehavior"],
+    "profiles": ["PostgresUserPasswordProfileMapping"],
+}
+"""Module below the import root -> what examples import from it."""
+
+
+@requirement("API-014")
+def test_what_examples_import_is_found(bench: Bench) -> None:
+    missing = bench.ask("missing_names", names=DOCUMENTED)
+
+    assert not missing, f"What the documentation imports must be found where it does; seen: no {', '.join(missing)}"
+
+
+@requirement("API-015")
+def test_a_project_is_named_by_a_relative_path(bench: Bench, project: Path) -> None:
+    manifest = str(project / "target" / "manifest.json")
+    named = {"dbt_project_path": project.name, "manifest_path": manifest}
+
+    seen = bench.render(bench.dag_plan(project, project=named, folder=str(project.parent)))
+
+    assert seen.tasks, f'ProjectConfig("{project.name}") must name the folder in the current directory; seen: {seen}'
+
+
 @requirement("API-005")
 @pytest.mark.parametrize("groups", [(), ("shop",)], ids=["DbtDag", "DbtTaskGroup"])
 def test_dbt_runner_is_refused_in_virtualenv_mode(bench: Bench, project: Path, groups: tuple[str, ...]) -> None:

@@ -18,7 +18,7 @@ from .message_pack import packed
 from .requirements import requirement
 from .runs import dbt_running, ran
 
-PARSED = "partial_parse.msgpack"
+PARSED, PARSED_NODE = "partial_parse.msgpack", "models/orders.sql"
 TRICKY = "two words, 'single' and \"double\" quotes, $HOME `tide` \\ %s {{ jinja }}\nsecond line: ünïcødé 港"
 CONNECTION = {
     "conn_type": "postgres",
@@ -104,8 +104,10 @@ def test_a_parse_file_of_the_project_is_used(bench: Bench, cosmos_dbt_project: D
     with dbt_running(bench, task) as call:
         folder = target_folder(call)
         seen = sorted(file.name for file in folder.iterdir()) if folder.is_dir() else []
+        content = (folder / PARSED).read_bytes() if PARSED in seen else b""
 
     assert PARSED in seen, f"the project's {PARSED} must lie in dbt's target folder, {folder}; seen there: {seen}"
+    assert PARSED_NODE.encode() in content, f"it must say what the project's says ({PARSED_NODE}); seen: {content!r}"
 
 
 @requirement("CMD-019")
@@ -132,7 +134,7 @@ def from_yaml(text: str) -> Any:
 def put_parse_file(project: Path) -> None:
     """A parse file as dbt leaves it, as far as others look into it."""
     home = {"searched_path": "models", "relative_path": "orders.sql", "project_root": str(project)}
-    files = {f"{project.name}://models/orders.sql": {"path": home, "project_name": project.name}}
+    files = {f"{project.name}://{PARSED_NODE}": {"path": home, "project_name": project.name}}
     content = {"metadata": {"project_name": project.name}, "nodes": {}, "macros": {}, "files": files}
     (project / "target").mkdir(exist_ok=True)
     (project / "target" / PARSED).write_bytes(packed(content))

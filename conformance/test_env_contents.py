@@ -7,6 +7,7 @@ import shutil
 import sys
 import sysconfig
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,6 +17,9 @@ from . import process
 from .bench import REQUIREMENTS, Bench
 from .requirements import requirement
 from .runs import installed, ran, unpacked
+
+if TYPE_CHECKING:
+    from pytest_cosmos_venv import PackageIndex
 
 LAMP = Wheel(name="harbor-lamp", version="1.0", files={"harbor_lamp.py": ""})
 
@@ -41,16 +45,22 @@ def test_system_site_packages_are_visible_when_they_are_wanted(bench: Bench, is_
 
 
 @requirement("ENV-006")
-def test_pip_options_take_effect(bench: Bench) -> None:
+def test_pip_options_take_effect(bench: Bench, cosmos_package_index: PackageIndex) -> None:
+    index = cosmos_package_index
     shelf = bench.folder / "shelf"
     shelf.mkdir()
     write_wheel(
         Wheel(name="harbor-lamp", version="1.0", files={"harbor_lamp.py": ""}, requires=("no-such-oil",)), shelf
     )
-    options = [*bench.wheelhouse.pip_install_options, "--find-links", str(shelf), "--no-deps"]
+    documented = ["--upgrade", "--no-cache-dir"]
+    without_index = [*index.pip_install_options, *bench.wheelhouse.pip_install_options]
+    options = [*without_index, "--find-links", str(shelf), "--no-deps", *documented]
+    task = bench.kept_task(py_requirements=[*REQUIREMENTS, "harbor-lamp"], pip_install_options=options)
 
-    call = ran(bench, bench.kept_task(py_requirements=[*REQUIREMENTS, "harbor-lamp"], pip_install_options=options))
+    call = ran(bench, task, index.environment)
 
+    asked = [request.path for request in index.requests]
+    assert not asked, f"--no-index must let no index be asked; seen: {asked}"
     assert "harbor_lamp-1.0" in installed(call.prefix), (
         f"--find-links and --no-deps must let harbor-lamp be installed; seen: {sorted(installed(call.prefix))}"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,16 +13,19 @@ import pytest
 from pytest_cosmos_venv import Point, Sighting, Wheel
 
 from .bench import REQUIREMENTS, Bench
+from .processes import installers_below
 from .requirements import requirement
 from .runs import damage, installed, ran
 
+REQUIRED = {"dbt_core", "dbt_duckdb", "harbor_lamp"}
 COMPLAINT = "pg_config: command not found"
 _ERROR = re.compile(r"\bERROR\b|\[error\s*\]")
 
 
 @requirement("ENV-009")
-def test_requirements_that_are_missing_are_told(bench: Bench) -> None:
-    outcome = bench.run(bench.task(py_requirements=[]))
+@pytest.mark.parametrize("none", [[], None], ids=["empty", "none"])
+def test_requirements_that_are_missing_are_told(bench: Bench, none: list[str] | None) -> None:
+    outcome = bench.run(bench.task(py_requirements=none))
 
     told = [line for line in outcome.log.splitlines() if "py_requirements" in line]
     assert any(_ERROR.search(line) for line in told), (
@@ -47,7 +51,7 @@ def test_a_failing_install_is_told_and_leaves_nothing(bench: Bench) -> None:
 
 
 @requirement("ENV-011")
-@pytest.mark.parametrize("point", ["creating", "installing", "finishing", "running"])
+@pytest.mark.parametrize("point", ["creating", "installing", "unpacking", "finishing", "running"])
 def test_a_task_that_dies_leaves_nothing_that_harms_the_next(bench: Bench, point: str) -> None:
     # A build that can be held costs more than a wheel.
     lamp = bench.wheelhouse.add_sdist("harbor-lamp", hold=True) if point == "installing" else None
@@ -55,7 +59,8 @@ def test_a_task_that_dies_leaves_nothing_that_harms_the_next(bench: Bench, point
         bench.wheelhouse.add(Wheel(name="harbor-lamp", version="1.0", files={"harbor_lamp.py": ""}))
     task = bench.kept_task(py_requirements=[*REQUIREMENTS, "harbor-lamp"])
     held = bench.wheelhouse.script("run", hold=True)
-    kill_at = unpacking(bench.virtualenv_dir) if point == "finishing" else point
+    seen_below = {"unpacking": unpacking, "finishing": finishing}
+    kill_at = seen_below[point](bench.virtualenv_dir) if point in seen_below else point
 
     with bench.start(task, kill_at=kill_at, virtualenv_dir=bench.virtualenv_dir, grace=1.0) as running:
         running.finish()
@@ -65,8 +70,7 @@ def test_a_task_that_dies_leaves_nothing_that_harms_the_next(bench: Bench, point
     call = ran(bench, task)
 
     names = {each.split("-")[0] for each in installed(call.prefix)}
-    required = {"dbt_core", "dbt_duckdb", "harbor_lamp"}
-    assert names == required, f"after a kill while {point} the next task must find {required}; seen: {names}"
+    assert names == REQUIRED, f"after a kill while {point} the next task must find {REQUIRED}; seen: {names}"
     assert not damage(call.prefix), f"after a kill while {point} all files must be whole; seen: {damage(call.prefix)}"
 
 
@@ -74,12 +78,29 @@ def unpacking(virtualenv_dir: Path) -> Point:
     """The first distribution of dbt stands in an environment."""
 
     def look() -> Sighting | None:
-        # Others are at work there: this passes over what vanishes meanwhile.
-        folders = (folder for folder, _, files in os.walk(virtualenv_dir) if "RECORD" in files)
-        found = next((folder for folder in folders if Path(folder).name.startswith("dbt_")), None)
+        found = next((name for name in unpacked_below(virtualenv_dir) if name.startswith("dbt_")), None)
         return None if found is None else Sighting(at=time.time(), what=found)
 
+    return Point("unpacking", look)
+
+
+def finishing(virtualenv_dir: Path) -> Point:
+    """All distributions stand in an environment, and no installer works on it any more.
+
+    Who goes on at once may have started dbt by then, which is held: it is never too late to be seen.
+    """
+
+    def look() -> Sighting | None:
+        is_whole = {name.split("-")[0] for name in unpacked_below(virtualenv_dir)} >= REQUIRED
+        is_over = is_whole and not installers_below(virtualenv_dir, [])
+        return Sighting(at=time.time(), what="the installer has ended") if is_over else None
+
     return Point("finishing", look)
+
+
+def unpacked_below(virtualenv_dir: Path) -> Iterator[str]:
+    """Names of folders with a RECORD; others are at work there, and this passes over what vanishes meanwhile."""
+    return (Path(folder).name for folder, _, files in os.walk(virtualenv_dir) if "RECORD" in files)
 
 
 @requirement("ENV-016")

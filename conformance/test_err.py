@@ -35,7 +35,7 @@ def require_refused(harbor: Harbor, what: str, *words: str, **parts: Any) -> Non
 
     assert seen.exception is not None, f"{what} must be an error while the DAG is built; seen: {seen}"
     for word in words:
-        assert word in seen.exception, f"The error about {what} must name {word}; seen: {seen}"
+        assert word in seen.exception, f"{what} must be an error that names {word}; seen: {seen}"
     more = listing(harbor) - before
     assert not more, f"{what} must leave nothing behind; seen: {sorted(more)}; {seen}"
 
@@ -99,7 +99,7 @@ def require_failing(harbor: Harbor, what: str, task: Task, *words: str) -> None:
 
     assert not seen.succeeded, f"{what} must fail the task; seen: {seen}"
     for word in words:
-        assert word in (seen.exception or ""), f"The error about {what} must name {word}; seen: {seen}"
+        assert word in (seen.exception or ""), f"{what} must be an error that names {word}; seen: {seen}"
     more = {name for name in listing(harbor) - before if not name.startswith(own) or name.endswith(LOCK)}
     assert not more, f"{what} must leave nothing behind; seen: {sorted(more)}; {seen}"
 

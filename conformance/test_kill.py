@@ -8,6 +8,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
+
 from pytest_cosmos_venv import DbtCall, VenvLocks
 
 from .bench import Bench
@@ -19,8 +21,6 @@ POLITE = 10.0
 """Seconds for a dbt that obeys signals."""
 STUBBORN = 5.0
 """Seconds for one that does not: as many as Airflow gives the task's own process."""
-SLACK = 1.0
-"""Seconds that a busy machine may need to end a process and to tell of it."""
 
 
 @contextmanager
@@ -31,9 +31,10 @@ def running_dbt(bench: Bench) -> Iterator[tuple[RunningTasks, DbtCall]]:
         yield running, bench.wheelhouse.wait_for_call("run", held=True)
 
 
-def seconds_until_gone(pid: int, since: float, within: float) -> float | None:
+def seconds_until_gone(bench: Bench, pid: int, since: float, within: float = POLITE) -> float | None:
     """How long after ``since`` the process had ended; None where it lives on."""
-    is_gone = comes_true(lambda: not lives(pid), deadline=max(since + within - time.monotonic(), 0.0))
+    left = since + within + bench.slack - time.monotonic()
+    is_gone = comes_true(lambda: not lives(pid), deadline=max(left, 0.0))
     return time.monotonic() - since if is_gone else None
 
 
@@ -50,7 +51,7 @@ def test_dbt_ends_when_its_task_is_told_to_end(bench: Bench) -> None:
     with running_dbt(bench) as (running, dbt):
         told_at = time.monotonic()
         running.terminate()
-        gone = seconds_until_gone(dbt.pid, told_at, POLITE)
+        gone = seconds_until_gone(bench, dbt.pid, told_at)
 
     assert gone is not None, f"dbt must end within {POLITE:g} s when its task is told to end; seen: it runs on"
 
@@ -62,7 +63,7 @@ def test_what_dbt_has_started_ends_with_it(bench: Bench) -> None:
     with running_dbt(bench) as (running, dbt):
         told_at = time.monotonic()
         running.terminate()
-        gone = seconds_until_gone(child_of(dbt), told_at, POLITE)
+        gone = seconds_until_gone(bench, child_of(dbt), told_at)
 
     assert gone is not None, (
         f"a child of dbt must end within {POLITE:g} s when the task is told to end; seen: it runs on"
@@ -76,7 +77,7 @@ def test_a_dbt_that_ignores_polite_signals_ends_all_the_same(bench: Bench) -> No
     with running_dbt(bench) as (running, dbt):
         told_at = time.monotonic()
         running.terminate()
-        gone = seconds_until_gone(dbt.pid, told_at, STUBBORN + SLACK)
+        gone = seconds_until_gone(bench, dbt.pid, told_at, STUBBORN)
 
     said = f"a dbt that ignores SIGINT and SIGTERM must have ended {STUBBORN:g} s after its task was told to end"
     assert gone is not None, f"{said}; seen: it runs on"
@@ -88,7 +89,7 @@ def test_a_task_that_waits_for_the_lock_ends_when_it_is_told_to(bench: Bench, co
     lock.held_by(os.getpid())
 
     with bench.start(bench.kept_task()) as running:
-        watch_until_rest(running.pids, lambda: not running.running)
+        watch_until_rest(running.pids, lambda: not running.running, deadline=bench.deadline)
         has_waited = bool(running.running)
         obeyed = running.terminate()
         outcome = running.finish().outcomes[0]
@@ -108,7 +109,7 @@ def test_an_installation_ends_when_its_task_is_told_to(bench: Bench) -> None:
         pids = installation(held.builds[0].pid)
         told_at = time.monotonic()
         running.terminate()
-        gone = [seconds_until_gone(pid, told_at, POLITE) for pid in pids]
+        gone = [seconds_until_gone(bench, pid, told_at) for pid in pids]
     held.release()
     next_one = bench.run(bench.kept_task())
 
@@ -124,7 +125,7 @@ def test_dbt_does_not_outlive_a_worker_that_is_killed(bench: Bench) -> None:
     with running_dbt(bench) as (running, dbt):
         killed_at = time.monotonic()
         running.kill()
-        gone = [seconds_until_gone(pid, killed_at, POLITE) for pid in (dbt.pid, child_of(dbt))]
+        gone = [seconds_until_gone(bench, pid, killed_at) for pid in (dbt.pid, child_of(dbt))]
 
     said = f"dbt and its children must have ended {POLITE:g} s after their worker was killed by SIGKILL"
     assert None not in gone, f"{said}; seen: {'its child' if gone[0] is not None else 'dbt'} runs on"
@@ -139,7 +140,7 @@ def test_an_installer_does_not_outlive_a_worker_that_is_killed(bench: Bench) -> 
         pids = installation(held.builds[0].pid)
         killed_at = time.monotonic()
         running.kill()
-        gone = [seconds_until_gone(pid, killed_at, POLITE) for pid in pids]
+        gone = [seconds_until_gone(bench, pid, killed_at) for pid in pids]
 
     said = f"an installer must have ended {POLITE:g} s after its worker was killed by SIGKILL"
     assert None not in gone, f"{said}; seen: process {pids[gone.index(None)]} runs on"
@@ -157,10 +158,24 @@ def test_dbt_is_interrupted_before_it_is_terminated(bench: Bench) -> None:
 
     with running_dbt(bench) as (running, dbt):
         running.terminate()
-        seconds_until_gone(dbt.pid, time.monotonic(), POLITE)
+        seconds_until_gone(bench, dbt.pid, time.monotonic())
         signals = bench.calls("run")[0].signals
 
     assert signals[:1] == ("SIGINT",), (
         "dbt must get SIGINT first when its task is told to end, since that lets it cancel its queries; seen: "
         f"{', '.join(signals) or 'no signal that it could note'}"
+    )
+
+
+@requirement("KILL-009")
+@pytest.mark.parametrize("exit_code", [0, 1], ids=["success", "failure"])
+def test_nothing_that_a_task_has_started_outlives_it(bench: Bench, exit_code: int) -> None:
+    bench.wheelhouse.script("run", exit_code=exit_code)
+
+    with bench.start(bench.shared_task(), grace=bench.slack) as running:
+        finished = running.finish()
+
+    assert bench.calls("run"), f"the task must run dbt; seen: {finished.outcomes[0]}"
+    assert not finished.left_behind, (
+        f"when a task has ended by itself, nothing that it has started may run on; seen: {finished.left_behind[0]}"
     )

@@ -9,8 +9,8 @@ import pytest
 from pytest_cosmos_venv import Pids, Sdist, VenvLock, VenvLocks
 
 from .bench import Bench
-from .processes import watch_until_rest
 from .requirements import requirement
+from .waiting import what_it_comes_to
 
 REST = 3.0
 """Seconds for which a task does nothing that waits for a lock. None that installs does nothing for so long."""
@@ -67,11 +67,10 @@ def test_a_record_that_names_no_living_owner_is_overridden(
     text = lock.file.read_text(encoding="ascii")
 
     with bench.start(bench.kept_task()) as running:
-        watch_until_rest(running.pids, lambda: held.builds or not running.running, seconds=REST)
-        has_begun, ended = bool(held.builds), not running.running
-        end = str(running.finish().outcomes[0]) if ended else f"it waits, for {REST:g} s by now"
+        did = what_it_comes_to(bench, running, held, seconds=REST)
+        has_begun = bool(held.builds)
 
-    assert has_begun, f"a task must override a lock file that holds {what} ({text!r}) and install; seen: {end}"
+    assert has_begun, f"a task must override a lock file that holds {what} ({text!r}) and install; seen: {did}"
 
 
 @requirement("LOCK-022")
@@ -84,10 +83,10 @@ def test_a_record_of_ones_own_number_is_overridden(bench: Bench, cosmos_venv_loc
         running.wait_for("installing")
         lock.held_by(running.pids[0])
         first.release()  # the first operator's installation fails, and the second operator begins
-        watch_until_rest(running.pids, lambda: held.builds or not running.running, seconds=REST)
+        did = what_it_comes_to(bench, running, held, seconds=REST)
         has_begun, pid = bool(held.builds), running.pids[0]
 
     said = (
         f"a task must override a lock file that holds its own PID ({pid}), left by an earlier operator of its process"
     )
-    assert has_begun, f"{said}; seen: it waits, for {REST:g} s by now"
+    assert has_begun, f"{said}; seen: {did}"

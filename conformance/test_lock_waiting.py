@@ -13,9 +13,9 @@ from .bench import Bench
 from .gate import reader_of
 from .processes import comes_true, watch_until_rest
 from .requirements import requirement
-from .running import RunningTasks
+from .waiting import RESTS, what_it_comes_to
 
-TRIES = 2
+TRIES = 3
 AT_MOST_AFTER = 30.0
 """Seconds that a task may take to stop waiting, once its tries are over."""
 LIVE = os.getpid()
@@ -39,11 +39,6 @@ def few_tries(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
-def rest_or_go_on(running: RunningTasks, held: Sdist) -> None:
-    """Wait until the only task rests, installs or has ended."""
-    watch_until_rest(running.pids, lambda: held.builds or not running.running)
-
-
 def stays_young(file: Path) -> bool:
     """Let the file look as if it had been touched just now, as long as it is there."""
     try:
@@ -53,27 +48,15 @@ def stays_young(file: Path) -> bool:
     return True
 
 
-def what_it_did(running: RunningTasks, held: Sdist) -> str:
-    """In words."""
-    if held.builds:
-        return f"its installer builds a package, in process {held.builds[0].pid}"
-    return "it rests" if running.running else f"it ended: {running.finish().outcomes[0]}"
-
-
-def must_wait(running: RunningTasks, held: Sdist, lock: VenvLock, owner: int) -> None:
-    """A task must come to rest, without having installed anything or touched the record."""
-    rest_or_go_on(running, held)
-    did = what_it_did(running, held)
-    assert did == "it rests", f"the task must wait for process {owner}, whose PID stands in {lock.file}; seen: {did}"
-    assert lock.owner == owner, f"the lock must go on naming process {owner} while a task waits; seen: {lock.owner}"
-
-
 @requirement("LOCK-003")
 def test_a_task_waits_for_the_live_process_in_the_lock_file(bench: Bench, lock: VenvLock, held: Sdist) -> None:
     lock.held_by(LIVE)
 
     with bench.start(bench.kept_task()) as running:
-        must_wait(running, held, lock, LIVE)
+        did, owner = what_it_comes_to(bench, running, held), lock.owner
+
+    assert did == RESTS, f"the task must wait for process {LIVE}, whose PID stands in {lock.file}; seen: {did}"
+    assert owner == LIVE, f"the lock must go on naming process {LIVE} while a task waits; seen: {owner}"
 
 
 @requirement("LOCK-004")
@@ -81,13 +64,14 @@ def test_a_waiting_task_goes_on_when_the_lock_is_released(bench: Bench, lock: Ve
     lock.held_by(LIVE)
 
     with bench.start(bench.kept_task()) as running:
-        rest_or_go_on(running, held)
+        what_it_comes_to(bench, running, held)
         lock.release()
-        went_on = comes_true(lambda: held.builds or not running.running)
+        went_on = comes_true(lambda: held.builds or not running.running, deadline=bench.deadline)
         held.release()
         outcome = running.finish().outcomes[0]
 
-    assert went_on, f"a task that waits must go on once the lock is released; seen: it did not, within 20 s. {outcome}"
+    said = "a task that waits must go on once the lock is released"
+    assert went_on, f"{said}; seen: it did not, within {bench.deadline:g} s. {outcome}"
     assert outcome.succeeded, f"a task that has waited must then succeed; seen: {outcome}"
 
 
@@ -97,7 +81,7 @@ def test_a_task_waits_as_many_seconds_as_tries_were_allowed(bench: Bench, lock: 
     lock.held_by(LIVE)
 
     with bench.start(bench.kept_task()) as running:
-        stopped = comes_true(lambda: held.builds or not running.running, deadline=TRIES + AT_MOST_AFTER)
+        stopped = comes_true(lambda: held.builds or not running.running, deadline=TRIES + AT_MOST_AFTER + bench.slack)
         held.release()
         finished = running.finish()
 
@@ -115,7 +99,7 @@ def test_a_task_never_takes_the_lock_of_a_live_process(bench: Bench, lock: VenvL
     lock.held_by(LIVE)
 
     with bench.start(bench.kept_task()) as running:
-        comes_true(lambda: held.builds or not running.running, deadline=TRIES + AT_MOST_AFTER)
+        comes_true(lambda: held.builds or not running.running, deadline=TRIES + AT_MOST_AFTER + bench.slack)
         installed, owner = bool(held.builds), lock.owner
         held.release()
         outcome = running.finish().outcomes[0]
@@ -134,11 +118,10 @@ def test_a_task_waits_for_the_live_task_of_another_host(bench: Bench, lock: Venv
     owner = lock.owner
 
     with bench.start(bench.kept_task()) as running:
-        rest_or_go_on(running, held)
-        did = what_it_did(running, held)
+        did = what_it_comes_to(bench, running, held)
 
     said = "a task must wait for the owner on another host, whatever process has that PID here"
-    assert did == "it rests", f"{said}; seen: {did}"
+    assert did == RESTS, f"{said}; seen: {did}"
     assert lock.owner == owner, f"{said}; seen: the lock names {lock.owner} instead of {owner}"
 
 
@@ -150,14 +133,17 @@ def test_a_task_survives_the_moment_in_which_the_lock_file_is_empty(bench: Bench
 
     with reader_of(file) as was_read, bench.start(bench.kept_task()) as running:
         # Its owner has truncated the file and not yet written: the number comes as soon as the task has looked.
-        watch_until_rest(running.pids, lambda: was_read() or not stays_young(file) or not running.running)
+        watch_until_rest(
+            running.pids,
+            lambda: was_read() or not stays_young(file) or not running.running,
+            deadline=bench.deadline,
+        )
         file.write_text(str(LIVE), encoding="ascii")
-        rest_or_go_on(running, held)
-        did = what_it_did(running, held)
+        did = what_it_comes_to(bench, running, held)
         file.unlink(missing_ok=True)
         held.release()
         outcome = running.finish().outcomes[0]
 
     said = "a task that reads the lock file before its live owner has written its PID must wait as if it had"
-    assert did == "it rests", f"{said}; seen: {did}"
+    assert did == RESTS, f"{said}; seen: {did}"
     assert outcome.succeeded, f"{said}, and go on when it is released; seen: {outcome}"

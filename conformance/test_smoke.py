@@ -15,7 +15,7 @@ from .adapter import Adapter
 from .asked import asked_installer
 from .bench import REQUIREMENTS, Bench
 from .installer import command_of_uv
-from .pace import TASK_SECONDS
+from .pace import TASK_SECONDS, deadline_of_smoke
 
 
 def test_the_implementation_imports(adapter: Adapter, tmp_path: Path) -> None:
@@ -25,7 +25,7 @@ def test_the_implementation_imports(adapter: Adapter, tmp_path: Path) -> None:
 
     finished = process.run([sys.executable, "-c", code], cwd=tmp_path)
 
-    assert finished.succeeded, f"The implementation must import; seen: {finished}"
+    assert finished.succeeded, f"The implementation must import.{adapter.advice(str(finished))} Seen: {finished}"
 
 
 def test_the_look_alike_wheel_installs(
@@ -42,13 +42,15 @@ def test_the_look_alike_wheel_installs(
     assert "duckdb" in answer.output, f"The installed look-alike must know its adapter; seen: {answer}"
 
 
-def test_one_operator_runs_to_its_end(bench: Bench, record_property: Callable[[str, object], None]) -> None:
-    with bench.start(bench.task(under_airflow=True)) as running:
+def test_one_operator_runs_to_its_end(
+    bench: Bench, record_property: Callable[[str, object], None], pytestconfig: pytest.Config
+) -> None:
+    with bench.start(bench.task(under_airflow=True), deadline=deadline_of_smoke(pytestconfig)) as running:
         finished = running.finish()
     outcome = finished.outcomes[0]
     record_property(TASK_SECONDS, finished.timeline.spans("task")[0].seconds)
 
-    assert outcome.succeeded, f"The operator must run to its end; seen: {outcome}"
+    assert outcome.succeeded, f"The operator must run to its end.{bench.adapter.advice(str(outcome))} Seen: {outcome}"
     runs = bench.calls("run")
     assert len(runs) == 1, f"dbt run must be called once; dbt's own record says: {bench.calls()}; {outcome}"
     assert runs[0].exit_code == 0, f"dbt run must end with 0; dbt's own record says: {runs[0]}"

@@ -1,4 +1,4 @@
-"""Is there a browser for the tests of the report's page? Where Debian's packages can be installed, there is one now."""
+"""A browser without a screen, for tests and pictures of pages: installed where apt-get can do it, and started."""
 
 from __future__ import annotations
 
@@ -6,6 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from selenium.webdriver.chrome.webdriver import WebDriver
 
 PACKAGES = ("chromium", "chromium-driver", "fonts-dejavu-core")
 PROGRAMS = ("chromium", "chromedriver")
@@ -15,8 +22,40 @@ def is_there() -> bool:
     return all(map(shutil.which, PROGRAMS))
 
 
+@contextmanager
+def started(profile: Path, *, width: int = 1200, height: int = 1000, scale: float = 1.0) -> Iterator[WebDriver]:
+    """A Chromium that keeps its log of requests and of complaints.
+
+    :param profile: folder for what it keeps.
+    :param width: of its window in CSS pixels; ``height`` likewise.
+    :param scale: pixels of a picture for each of them.
+    :raises FileNotFoundError: there is none; ``is_there`` says so before.
+    """
+    from selenium import webdriver
+
+    chromium, driver = map(shutil.which, PROGRAMS)
+    if chromium is None or driver is None:
+        raise FileNotFoundError(
+            f"{' and '.join(PROGRAMS)} are not both on PATH: python -m tools.browser installs them."
+        )
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    # As root, as CI often is, it does without a sandbox of its own.
+    for word in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--hide-scrollbars"):
+        options.add_argument(word)
+    options.add_argument(f"--window-size={width},{height}")
+    options.add_argument(f"--force-device-scale-factor={scale}")
+    options.add_argument(f"--user-data-dir={profile}")
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
+    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    try:
+        yield browser
+    finally:
+        browser.quit()
+
+
 def main() -> int:
-    """Always 0: who has no browser and cannot install one is told so by the tests that need it."""
+    """Install one. Always 0: who has no browser and cannot install one is told so by the tests that need it."""
     if is_there() or shutil.which("apt-get") is None or os.geteuid() != 0:
         return 0
     print(f"Installing {', '.join(PACKAGES)} by apt-get", flush=True)

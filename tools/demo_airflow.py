@@ -55,6 +55,8 @@ class Place:
             "AIRFLOW__API__HOST": "127.0.0.1",
             "AIRFLOW__CORE__PARALLELISM": "2",
             "AIRFLOW__COSMOS_VENV__CACHE_DIR": str(self.folder / "cache"),
+            # Warm starts end with the demo, or soon after it.
+            "AIRFLOW__COSMOS_VENV__VIRTUALENV_WARM_DBT_IDLE": "15",
             "AIRFLOW_CONN_HARBOR_DUCKDB": json.dumps({"conn_type": "duckdb", "host": str(self.database)}),
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
         }

@@ -8,19 +8,15 @@ Reports that are kept in docs/conformance/ are written anew, and with them the p
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from conformance import command
-from conformance.report import read_report
 
-ROOT = Path(__file__).resolve().parent.parent
+from .suite import ROOT, run_suite
+
 KEPT = ROOT / "docs" / "conformance"
 ENVIRONMENTS = ROOT / ".cache" / "envs"
 
@@ -44,10 +40,9 @@ class Judged:
     def python(self) -> Path:
         return self.environment / "bin" / "python"
 
-    def command(self, folder: Path) -> list[str]:
-        named = [f"--cosmos-implementation={self.implementation}", f"--cosmos-installer={self.installer}"]
-        told = ["-n", "2", "-q", "--tb=no", f"--cosmos-report={folder}"]
-        return [str(self.python), "-m", "pytest", "--cosmos-conformance", *named, *told]
+    @property
+    def kept_at(self) -> Path:
+        return KEPT / f"{self.name}.json"
 
 
 OURS, PEER = "cosmos_venv", "cosmos"
@@ -62,34 +57,22 @@ RUNS = (
 
 
 def judge(run: Judged) -> None:
-    """Judge one, from an empty directory, and print what came of it."""
-    with tempfile.TemporaryDirectory(prefix="judge-") as folder:
-        started = time.monotonic()
-        variables = {**os.environ, "PYTHONPATH": str(ROOT)}
-        done = subprocess.run(
-            run.command(Path(folder)), cwd=folder, env=variables, capture_output=True, text=True, check=False
-        )
-        file = Path(folder, "report.json")
-        if not file.exists():
-            raise SystemExit(f"{run.name} left no report:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
-        text, report = file.read_text(encoding="utf-8"), read_report(file)
-    counts = report["closing"]["counts"]
+    """Judge one, and print what came of it."""
+    keep = run.kept_at if run.is_kept else None
+    found = run_suite(run.python, run.implementation, f"--cosmos-installer={run.installer}", keep=keep)
     told = "; ".join(
-        f"{level} {', '.join(f'{count} {verdict}' for verdict, count in found.items())}"
-        for level, found in counts.items()
+        f"{level} {', '.join(f'{count} {verdict}' for verdict, count in counts.items())}"
+        for level, counts in found.report["closing"]["counts"].items()
     )
-    print(f"{run.name}: {time.monotonic() - started:.0f} s, exit code {done.returncode}; {told}", flush=True)
-    for each in report["requirements"]:
+    print(f"{run.name}: {found.seconds:.0f} s, exit code {found.exit_code}; {told}", flush=True)
+    for each in found.report["requirements"]:
         if each["verdict"] in ("failed", "harness error", "unexpected pass"):
             print(f"  {each['id']} {each['level']}: {each['verdict']}")
-    if run.is_kept:
-        KEPT.mkdir(exist_ok=True)
-        (KEPT / f"{run.name}.json").write_text(text, encoding="utf-8")
 
 
 def compare() -> None:
     """Write the page that has the kept reports side by side."""
-    files = [KEPT / f"{run.name}.json" for run in RUNS if run.is_kept and (KEPT / f"{run.name}.json").exists()]
+    files = [run.kept_at for run in RUNS if run.is_kept and run.kept_at.exists()]
     command.main(["compare", *map(str, files), "--html", str(KEPT / "compare.html")])
 
 

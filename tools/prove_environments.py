@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -28,25 +28,13 @@ from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.guarded import Cancellation
 from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse, build_wheelhouse
+from tools.proof import Tally, prove
 
 CONTENDERS = 16
 BODY = 0.05  # seconds that the lock is held
 ALIVE_FOR_AT_MOST = 5.0
 _MARK = "COSMOS_VENV_PROOF"
 _DEADLINE = 120.0
-
-
-@dataclass
-class Tally:
-    """What was seen of one proof."""
-
-    what: str
-    rounds: int = 0
-    faults: list[str] = field(default_factory=list)
-    notes: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.what:<48} {self.rounds:>6} {len(self.faults):>7}  {self.notes}"
 
 
 def race(folder: Path, rounds: int) -> Tally:
@@ -244,17 +232,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--kills", type=int, default=100, help="workers killed while they build (default 100)")
     options = parser.parse_args(arguments)
     folder = Path(tempfile.mkdtemp(prefix="cosmos-venv-proof-"))
-    print(f"{'':<48} {'rounds':>6} {'faults':>7}")
-    tallies = []
     try:
-        for proof, count in ((race, options.rounds), (kills, options.kills)):
-            tallies.append(proof(folder, count))
-            print(tallies[-1], flush=True)
+        return prove(((race, options.rounds), (kills, options.kills)), folder)
     finally:
         _remove(folder)
-    faults = [fault for tally in tallies for fault in tally.faults]
-    print("\n".join(faults))
-    return 1 if faults else 0
 
 
 if __name__ == "__main__":

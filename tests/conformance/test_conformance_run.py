@@ -8,13 +8,18 @@ import signal
 import subprocess
 import sys
 import time
+from fnmatch import fnmatchcase
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from conformance import SPECIFICATION_VERSION, SUITE_VERSION
-from conformance.session import suite_exit_code
+from conformance.exit_code import ending, gap, suite_exit_code
+from conformance.judging import Seen, Verdict, judge
+from conformance.requirements import Level, Requirement
+from pytest_cosmos_venv import plugin
 
 pytest_plugins = ["pytester"]
 
@@ -32,8 +37,14 @@ def broken_implementation(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyP
     packages = pytester.mkdir("packages")
     (packages / "broken_implementation").mkdir()
     (packages / "broken_implementation" / "__init__.py").write_text("import no_such_dependency\n", encoding="utf-8")
-    monkeypatch.setenv("PYTHONPATH", str(packages))
+    monkeypatch.setenv("PYTHONPATH", str(packages), prepend=os.pathsep)
     return "broken_implementation"
+
+
+def test_what_these_tests_judge_with_is_the_suite_of_this_checkout(pytester: pytest.Pytester) -> None:
+    result = pytester.run(sys.executable, "-c", "import pytest_cosmos_venv; print(pytest_cosmos_venv.__file__)")
+
+    assert Path(result.outlines[0]).parents[1] == Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
@@ -43,15 +54,52 @@ def broken_implementation(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyP
         pytest.param(pytest.ExitCode.TESTS_FAILED, {"failed": True}, 1, id="some-failed"),
         pytest.param(pytest.ExitCode.TESTS_FAILED, {}, 0, id="some-failed-of-a-level-that-was-not-asked-for"),
         pytest.param(pytest.ExitCode.INTERRUPTED, {"smoke_failed": True}, 10, id="a-smoke-check-failed"),
-        pytest.param(pytest.ExitCode.NO_TESTS_COLLECTED, {"deselected": 3}, 11, id="nothing-collected"),
-        pytest.param(pytest.ExitCode.OK, {"deselected": 1}, 11, id="passed-with-gaps"),
-        pytest.param(pytest.ExitCode.TESTS_FAILED, {"deselected": 1, "failed": True}, 1, id="failed-with-gaps"),
-        pytest.param(pytest.ExitCode.TESTS_FAILED, {"is_broken": True}, 11, id="the-suite-itself-failed"),
+        pytest.param(pytest.ExitCode.NO_TESTS_COLLECTED, {}, 11, id="nothing-collected"),
+        pytest.param(pytest.ExitCode.OK, {"has_gap": True}, 11, id="passed-with-gaps"),
+        pytest.param(pytest.ExitCode.TESTS_FAILED, {"has_gap": True, "failed": True}, 1, id="failed-with-gaps"),
+        pytest.param(pytest.ExitCode.TESTS_FAILED, {"has_gap": True}, 11, id="failed-with-gaps-at-what-does-not-count"),
         pytest.param(pytest.ExitCode.USAGE_ERROR, {}, 4, id="bad-use"),
     ],
 )
 def test_the_exit_code_says_whether_there_is_a_verdict(exitstatus: int, facts: dict[str, Any], expected: int) -> None:
-    assert suite_exit_code(exitstatus, **{"smoke_failed": False, "deselected": 0, **facts}) == expected
+    assert suite_exit_code(exitstatus, **{"smoke_failed": False, **facts}) == expected
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "deselected", "expected"),
+    [
+        pytest.param([Verdict.PASSED, Verdict.NOT_APPLICABLE], 0, None, id="all-judged"),
+        pytest.param([Verdict.PASSED, Verdict.NOT_RUN], 0, None, id="cannot-be-judged-here"),
+        pytest.param([Verdict.FAILED, Verdict.HARNESS_ERROR], 0, "The suite itself failed", id="broken"),
+        pytest.param([Verdict.PASSED, None], 3, "The given options left out 3 check(s)", id="left-out"),
+        pytest.param([Verdict.FAILED, None], 0, "The run ended before all was judged", id="ended-at-the-first-failure"),
+    ],
+)
+def test_a_run_says_why_it_gives_no_verdict(
+    verdicts: list[Verdict | None], deselected: int, expected: str | None
+) -> None:
+    names = [f"A-{number:03}" for number in range(len(verdicts))]
+    specification = {
+        name: Requirement(id=name, level=Level.SHOULD, sentence="It holds.", sources=("a page",)) for name in names
+    }
+    seen = [
+        Seen(test="test", requirement=name, verdict=verdict)
+        for name, verdict in zip(names, verdicts, strict=True)
+        if verdict
+    ]
+
+    assert gap(judge(specification, seen), deselected) == expected
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        pytest.param(11, "It ended: no verdict (exit code 11).", id="none"),
+        pytest.param(1, "It ended: the rest is unknown, and what was judged fails the run all the same *", id="failed"),
+    ],
+)
+def test_a_run_that_failed_in_part_does_not_say_that_there_is_no_verdict(code: int, expected: str) -> None:
+    assert fnmatchcase(ending("It ended", code), expected)
 
 
 @pytest.mark.long
@@ -68,7 +116,7 @@ def test_the_smoke_checks_pass_for_this_projects_implementation(pytester: pytest
         [
             "implementation: cosmos_venv *",
             "environment: Airflow *, Python *, installer *",
-            "conformance: specification 1.0, suite 1.0",
+            "conformance: specification 1.0, suite 1.0, profile quick (25 rounds)",
         ]
     )
 
@@ -82,7 +130,7 @@ def test_a_failing_smoke_check_ends_the_run_and_blames_no_requirement(
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         [
-            "*The implementation must import; seen: *",
+            "*The implementation must import. Seen: *",
             "*No module named 'no_such_dependency'*",
             "The smoke check test_smoke.py::test_the_implementation_imports failed, so the environment or *",
         ]
@@ -99,6 +147,33 @@ def test_an_adapter_of_a_users_own_is_judged(pytester: pytest.Pytester, broken_i
     result.stdout.fnmatch_lines(
         [f"implementation: {broken_implementation} *", "*No module named 'no_such_dependency'*"]
     )
+
+
+def test_an_adapter_that_does_not_say_how_a_task_is_performed_is_told_to(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (pytester.mkdir("packages") / "my_adapter.py").write_text(
+        "from pytest_cosmos_venv.conformance.adapter import CAPABILITIES, Adapter\n"
+        "class Mine(Adapter): import_root, absent = 'tiny', frozenset(CAPABILITIES)\n",
+        encoding="utf-8",
+    )
+    for folder in (Path(__file__).parent, pytester.path / "packages"):
+        monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
+
+    result = pytester.runpytest_subprocess("--cosmos-conformance", "--cosmos-implementation=my_adapter:Mine")
+
+    assert result.ret == 10
+    result.stdout.fnmatch_lines(["*tiny has not Cosmos's import layout: override perform in an adapter, *"])
+
+
+def test_the_suite_says_that_it_does_not_run_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    config: Any = SimpleNamespace(
+        option=SimpleNamespace(help=False, version=False, cosmos_cache_key=False, cosmos_conformance=True)
+    )
+    monkeypatch.setattr(sys, "platform", "win32")
+
+    with pytest.raises(pytest.UsageError, match=r"Linux.*which win32 has not\. Run it in WSL"):
+        plugin.pytest_cmdline_main(config)
 
 
 def test_a_failing_smoke_check_is_seen_through_workers_too(
@@ -166,7 +241,7 @@ def test_an_interrupt_ends_the_suite_and_what_it_started(
     packages = pytester.mkdir("packages")
     (packages / "hanging_implementation").mkdir()
     (packages / "hanging_implementation" / "__init__.py").write_text(HANGING_IMPLEMENTATION, encoding="utf-8")
-    monkeypatch.setenv("PYTHONPATH", str(packages))
+    monkeypatch.setenv("PYTHONPATH", str(packages), prepend=os.pathsep)
     monkeypatch.setenv("STARTED", str(pytester.path / "started"))
     command = [sys.executable, "-m", "pytest", "--cosmos-conformance"]
     with (

@@ -6,6 +6,7 @@ import pytest
 
 from conformance.judging import Judgement, Seen, Verdict, counts_against, judge
 from conformance.requirements import Level, Requirement
+from conformance.terminal import by_root, listed, table
 
 P, F, H = Verdict.PASSED, Verdict.FAILED, Verdict.HARNESS_ERROR
 K, U, N = Verdict.KNOWN_FAILURE, Verdict.UNEXPECTED_PASS, Verdict.NOT_APPLICABLE
@@ -13,6 +14,10 @@ K, U, N = Verdict.KNOWN_FAILURE, Verdict.UNEXPECTED_PASS, Verdict.NOT_APPLICABLE
 
 def required(unique: str, level: Level | None = Level.MUST, *roots: str) -> Requirement:
     return Requirement(id=unique, level=level, sentence="It holds.", sources=("a page",), depends_on=roots)
+
+
+def specified(*requirements: Requirement) -> dict[str, Requirement]:
+    return {one.id: one for one in requirements}
 
 
 def seen(requirement: str, verdict: Verdict, evidence: str = "") -> Seen:
@@ -51,15 +56,12 @@ def test_evidence_is_that_of_the_tests_that_led_to_the_verdict() -> None:
 
 
 def test_a_failure_whose_root_failed_is_told_under_it_and_withdrawn_ones_are_not_judged() -> None:
-    specification = {
-        one.id: one
-        for one in (
-            required("A-001"),
-            required("A-002", Level.MUST, "A-001"),
-            required("A-003", Level.MUST, "A-002"),
-            required("A-004", None),
-        )
-    }
+    specification = specified(
+        required("A-001"),
+        required("A-002", Level.MUST, "A-001"),
+        required("A-003", Level.MUST, "A-002"),
+        required("A-004", None),
+    )
 
     found = judge(specification, [seen("A-001", F), seen("A-002", F), seen("A-003", P)])
 
@@ -95,3 +97,34 @@ def test_what_an_implementation_declares_beyond_counts_as_if_it_were_promised() 
 
     assert not counts_against(judgement, level=Level.MUST, beyond=frozenset())
     assert counts_against(judgement, level=Level.MUST, beyond=frozenset({"A-001"}))
+
+
+def test_each_failure_is_told_for_itself_or_under_a_root_that_is() -> None:
+    specification = specified(
+        required("A-001"),
+        required("A-002", Level.MUST, "A-001"),
+        required("A-003", Level.MUST, "A-002"),
+        required("B-001"),
+        required("B-002", Level.MUST, "B-001"),
+    )
+    verdicts = {"A-001": F, "A-002": F, "A-003": F, "B-001": K, "B-002": F}
+    found = judge(specification, [seen(unique, verdict) for unique, verdict in verdicts.items()])
+
+    told = by_root([each for each in found if each.verdict is F])
+
+    assert [(root.requirement.id, [each.requirement.id for each in under]) for root, under in told] == [
+        ("A-001", ["A-002", "A-003"]),
+        ("B-002", []),
+    ]
+
+
+def test_the_table_counts_what_was_judged_and_names_what_is_on_the_list_of_known_failures() -> None:
+    specification = {unique: required(unique) for unique in ("A-001", "A-002", "A-003", "B-001")}
+
+    found = judge(specification, [seen("A-001", U), seen("A-002", K)])
+
+    assert [line.split() for line in table(found)[1:3]] == [["A", "1", "of", "2", "-", "-"], ["B", "-", "-", "-"]]
+    assert listed(found, strict=True) == [
+        "known failures: A-002",
+        "on the list of known failures, and passed: A-001; drop the lines, and with --cosmos-strict the run fails",
+    ]

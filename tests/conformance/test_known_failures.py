@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 from conformance.judging import Judgement, Verdict
-from conformance.known_failures import KnownFailure, KnownFailuresError, read_known_failures, write_known_failures
+from conformance.known_failures import (
+    KnownFailure,
+    KnownFailuresError,
+    read_known_failures,
+    update_known_failures,
+    updated,
+)
 from conformance.requirements import Level, Requirement
 
 TODAY = date(2026, 11, 21)
@@ -59,13 +65,42 @@ def test_a_list_that_is_not_there_is_named(tmp_path: Path) -> None:
         read_known_failures(str(tmp_path / "missing.txt"), SPECIFICATION)
 
 
-def test_the_list_is_written_anew_from_a_run_with_the_reasons_that_stood_there(file: Path) -> None:
-    file.write_text("LOCK-001 | tasks wait | https://issues/1 | 2030-01-01\nLOCK-002 | mended by now\n")
-    known = read_known_failures(str(file), SPECIFICATION, today=TODAY)
-    verdicts = {"LOCK-001": Verdict.KNOWN_FAILURE, "LOCK-002": Verdict.UNEXPECTED_PASS}
+LIST = """# ours, by hand
 
-    write_known_failures(
-        file, [Judgement(requirement=SPECIFICATION[each], verdict=verdicts[each]) for each in verdicts], known
-    )
+LOCK-001 | tasks wait | https://issues/1 | 2030-01-01
+LOCK-002 | mended by now
+"""
 
-    assert list(read_known_failures(str(file), SPECIFICATION, today=TODAY).values()) == [known["LOCK-001"]]
+
+def verdicts(**found: Verdict) -> list[Judgement]:
+    return [
+        Judgement(requirement=SPECIFICATION[name.replace("_", "-")], verdict=verdict) for name, verdict in found.items()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("found", "in_part", "gone"),
+    [
+        pytest.param({"LOCK_001": Verdict.KNOWN_FAILURE, "LOCK_002": Verdict.UNEXPECTED_PASS}, (), True, id="passed"),
+        pytest.param({"LOCK_001": Verdict.NOT_RUN, "LOCK_002": Verdict.NOT_RUN}, (), False, id="not-judged"),
+        pytest.param({"LOCK_002": Verdict.HARNESS_ERROR}, (), False, id="the-suite-failed"),
+        pytest.param({"LOCK_002": Verdict.UNEXPECTED_PASS}, ("LOCK-002",), False, id="judged-in-part"),
+        pytest.param({"LOCK_002": Verdict.NOT_APPLICABLE}, (), False, id="declared-absent"),
+    ],
+)
+def test_a_line_goes_only_where_its_requirement_passed_and_all_else_stays_to_the_letter(
+    found: dict[str, Verdict], in_part: tuple[str, ...], gone: bool
+) -> None:
+    update = updated(LIST, verdicts(**found), in_part=in_part)
+
+    assert update.text == (LIST.replace("LOCK-002 | mended by now\n", "") if gone else LIST)
+    assert update.dropped == (("LOCK-002",) if gone else ())
+
+
+def test_what_fails_newly_is_added_and_said(file: Path) -> None:
+    update = update_known_failures(file, verdicts(LOCK_001=Verdict.FAILED, LOCK_002=Verdict.PASSED))
+    again = update_known_failures(file, verdicts(LOCK_001=Verdict.KNOWN_FAILURE, LOCK_002=Verdict.FAILED))
+
+    assert (str(update), again.added) == ("added LOCK-001: write a reason for each", ("LOCK-002",))
+    assert list(read_known_failures(str(file), SPECIFICATION, today=TODAY)) == ["LOCK-001", "LOCK-002"]
+    assert file.read_text(encoding="utf-8").startswith("# requirement | reason | ")

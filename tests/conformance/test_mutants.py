@@ -55,7 +55,11 @@ def test_a_sample_of_faults_is_caught(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "--cosmos-conformance", *options, "-q", "--tb=line"],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(HERE), "MUTANTS": ",".join(SAMPLE)},
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(HERE), os.environ["PYTHONPATH"]]),
+            "MUTANTS": ",".join(SAMPLE),
+        },
         capture_output=True,
         text=True,
         timeout=480,

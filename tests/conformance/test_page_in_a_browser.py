@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +10,7 @@ import pytest
 from conformance.html_page import page
 from conformance.judging import Verdict
 from conformance.requirements import Level
+from tests.conformance.browsing import choose, shown
 from tests.conformance.test_report import SOUND, judged, reported
 
 if TYPE_CHECKING:
@@ -20,25 +19,6 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.long, pytest.mark.timeout(180)]
 
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="40" height="20"><rect width="40" height="20"/></svg>'
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebDriver]:
-    programs = [shutil.which(name) for name in ("chromium", "chromedriver")]
-    if not all(programs):
-        pytest.skip("no chromium and chromedriver here, and make test could not install them by apt-get")
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(programs[0])
-    # As root, as CI often is, it does without a sandbox of its own.
-    for word in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1200,1000"):
-        options.add_argument(word)
-    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('browser')}")
-    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(programs[1])))
-    yield driver
-    driver.quit()
 
 
 @pytest.fixture(scope="module")
@@ -54,34 +34,20 @@ def opened(browser: WebDriver, tmp_path_factory: pytest.TempPathFactory) -> WebD
     return browser
 
 
-def shown(browser: WebDriver) -> list[str]:
-    rows = "[...document.querySelectorAll('details.requirement')]"
-    ids: list[str] = browser.execute_script(f"return {rows}.filter(row => row.checkVisibility()).map(row => row.id)")
-    return ids
-
-
-def choose(browser: WebDriver, control: str, value: str) -> None:
-    browser.execute_script(
-        "const tool = document.getElementById(arguments[0]); tool.value = arguments[1];"
-        "tool.dispatchEvent(new Event('input', {bubbles: true}))",
-        control,
-        value,
-    )
-
-
 @pytest.fixture(autouse=True)
 def _nothing_chosen(opened: WebDriver) -> None:
-    for control in ("search", "level", "verdict"):
+    for control in ("search", "level", "area", "verdict"):
         choose(opened, control, "")
 
 
 @pytest.mark.parametrize(
     ("control", "value", "expected"),
     [
-        pytest.param("search", "lock", ["LOCK-001", "LOCK-002", "LOCK-003"], id="by-id"),
+        pytest.param("search", "lock", ["LOCK-003", "LOCK-002", "LOCK-001"], id="by-id"),
         pytest.param("search", "THREE evidence", ["LOCK-003"], id="by-two-words-of-the-evidence"),
         pytest.param("search", "nothing like it", [], id="by-what-is-not-there"),
         pytest.param("level", "SHOULD", ["LOCK-002"], id="by-level"),
+        pytest.param("area", "CMD", ["CMD-001"], id="by-area"),
         pytest.param("verdict", "passed", ["CMD-001", "LOCK-001"], id="by-verdict"),
         pytest.param("verdict", "not applicable", ["SEED-001"], id="by-a-verdict-of-two-words"),
     ],

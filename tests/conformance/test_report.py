@@ -39,15 +39,18 @@ def judged(
     return Judgement(requirement=one, verdict=verdict, seen=(seen,))
 
 
-def reported(*judgements: Judgement, name: str = "cosmos_venv", is_complete: bool = True) -> dict[str, Any]:
+def reported(
+    *judgements: Judgement, name: str = "cosmos_venv", is_complete: bool = True, services: tuple[str, ...] = ()
+) -> dict[str, Any]:
     return report(
         judgements,
         implementation=name,
         named=name,
         version="1.2",
+        services=services,
         airflow="3.3.2",
         installer="uv",
-        options={"level": "must"},
+        options={"level": "must", "installer": "pip", "deadline": None},
         started=datetime.now(timezone.utc) - timedelta(seconds=90),
         is_complete=is_complete,
         exit_code=0,
@@ -70,7 +73,7 @@ def test_a_report_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     assert read_report(tmp_path / "new" / "folder" / "report.json") == written
     assert written["closing"]["counts"]["MUST"] == {"passed": 1}
     assert written["requirements"][0]["tests"][0]["name"] == "test_x.py::test_LOCK-001"
-    assert written["requirements"][1]["again"].endswith("--cosmos-requirement=LOCK-002")
+    assert written["requirements"][1]["again"].endswith("--cosmos-requirement=LOCK-002 --cosmos-installer=pip")
 
 
 @pytest.mark.parametrize(
@@ -89,6 +92,15 @@ def test_what_is_no_report_is_refused_with_the_place(tmp_path: Path, spoil: Any,
         read_report(file)
 
 
+def test_what_stays_by_design_is_declared_where_people_look(tmp_path: Path) -> None:
+    files = write_report(tmp_path, reported(*SOUND, services=("pier-server",)))
+
+    texts = {file.name: file.read_text(encoding="utf-8") for file in files}
+    assert read_report(tmp_path / "report.json")["implementation"]["services"] == ["pier-server"]
+    assert "when tasks have ended: pier-server" in texts["report.html"]
+    assert "when tasks have ended: pier-server" in texts["summary.md"]
+
+
 def test_no_place_of_the_suite_stands_in_a_report() -> None:
     suite = Path(pytest_cosmos_venv.__file__).parent / "conformance" / "bench.py"
 
@@ -97,7 +109,7 @@ def test_no_place_of_the_suite_stands_in_a_report() -> None:
 
 def test_no_home_and_no_credential_stands_in_a_report(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/me")
-    said = "in /home/me/dbt: https://user:pass@host/simple, DBT_PASSWORD=hunter22 and api_key: 'abcdef'"
+    said = "in /home/me/dbt: https://user:p@ss@host/simple, DBT_PASSWORD=hunter22 and api_key: 'abcdef'"
 
     assert redacted(said) == "in ~/dbt: https://****@host/simple, DBT_PASSWORD=**** and api_key: '****'"
 
@@ -116,6 +128,15 @@ def test_the_page_shows_evidence_as_text_and_pictures_as_images_and_asks_nobody(
     [
         pytest.param(SOUND, True, "MUST (without watcher)", id="a-should-fails"),
         pytest.param(SOUND[:1], True, "BEYOND", id="all-passed"),
+        pytest.param(
+            [
+                judged("A-001", Level.MUST, Verdict.PASSED, needs=("dags",)),
+                judged("A-002", Level.MUST, Verdict.NOT_APPLICABLE, needs=("dags", "watcher")),
+            ],
+            True,
+            "BEYOND (without watcher)",
+            id="what-others-need-is-there",
+        ),
         pytest.param(SOUND, False, "incomplete", id="incomplete"),
         pytest.param([judged("A-001", Level.MUST, Verdict.KNOWN_FAILURE)], True, "not reached", id="a-known-failure"),
         pytest.param([judged("A-001", Level.MUST, Verdict.NOT_RUN)], True, "not reached", id="a-must-was-not-run"),
@@ -166,3 +187,20 @@ def test_the_command_writes_a_page_of_several_reports(tmp_path: Path, capsys: py
 def test_the_command_says_which_file_is_no_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", str(tmp_path / "missing.json")]) == 2
     assert "missing.json cannot be read: No such file" in capsys.readouterr().err
+
+
+def test_the_command_takes_the_folder_of_a_report_and_says_where_no_page_can_be_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_report(tmp_path, reported(*SOUND))
+
+    assert main(["compare", str(tmp_path)]) == 0
+    assert main(["compare", str(tmp_path), "--html", str(tmp_path / "none" / "x.html")]) == 2
+    assert "x.html cannot be written: No such file or directory." in capsys.readouterr().err
+
+
+def test_what_passed_unexpectedly_is_kept_and_named() -> None:
+    found = reported(judged("LOCK-001", Level.MUST, Verdict.UNEXPECTED_PASS))
+
+    assert "On the list of known failures, and passed: LOCK-001" in summary(found)
+    assert "<h2>Kept <" in page([found])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from conformance.report import read_report
+from pytest_cosmos_venv.suite import SuiteRun
 
 pytest_plugins = ["pytester"]
 
@@ -43,6 +45,14 @@ def _tiny_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.param(["--cosmos-deadline=1m"], "*--cosmos-deadline=1m: give seconds, such as 300.", id="deadline"),
         pytest.param(["--cosmos-deadline=nan"], "*--cosmos-deadline=nan: give seconds, such as 300.", id="no-number"),
         pytest.param(["--cosmos-profile=fast"], "*--cosmos-profile=fast: give quick or full.", id="profile"),
+        pytest.param(
+            ["--cosmos-report=wrong.txt"], "*--cosmos-report=wrong.txt: no report can be written there*", id="report"
+        ),
+        pytest.param(
+            ["--cosmos-update-known-failures", "--cosmos-known-failures=none/known.txt"],
+            "*--cosmos-known-failures=none/known.txt: it cannot be written there*",
+            id="no-folder-of-known-failures",
+        ),
     ],
 )
 def test_a_wrong_option_is_refused_before_anything_runs(
@@ -64,6 +74,112 @@ def test_options_of_the_suite_may_stand_in_the_ini_file_and_the_command_line_win
 
     told.stderr.fnmatch_lines(["*--cosmos-level=most: give one of *"])
     overruled.stderr.fnmatch_lines(["*--cosmos-level=more: give one of *"])
+
+
+@pytest.mark.parametrize(
+    ("declared", "message"),
+    [
+        pytest.param(
+            'absent = frozenset({"watchers"})', "*Mine.absent names watchers, which there is not*", id="absent"
+        ),
+        pytest.param('absent = "watcher"', "*Mine.absent is the text 'watcher': give a set*", id="text"),
+        pytest.param(
+            'differs = {"LOCK-999": "why"}', "*Mine.differs names LOCK-999, which there is not*", id="differs"
+        ),
+        pytest.param(
+            'beyond = frozenset({"LOKC-017"})', "*Mine.beyond names LOKC-017, which there is not*", id="beyond"
+        ),
+        pytest.param(
+            'services = ("p*",)', "*Mine.services names 'p*', which fits 'python' too*give the name of*", id="services"
+        ),
+    ],
+)
+def test_an_adapter_that_declares_what_there_is_not_is_refused_before_anything_runs(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, declared: str, message: str
+) -> None:
+    pytester.makepyfile(my_adapter=f"from tiny.adapter import TinyAdapter\nclass Mine(TinyAdapter): {declared}\n")
+    monkeypatch.setenv("PYTHONPATH", str(pytester.path), prepend=":")
+
+    result = pytester.runpytest_subprocess("--cosmos-conformance", "--cosmos-implementation=my_adapter:Mine")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([message])
+
+
+@pytest.mark.parametrize("options", [[], ["-n", "1"]], ids=["one-process", "workers"])
+def test_what_a_run_did_not_judge_stays_on_the_list_of_known_failures(
+    pytester: pytest.Pytester, options: list[str]
+) -> None:
+    known = "# ours\nENV-001 | we know | https://issues/1\n"
+    (pytester.path / "known.txt").write_text(known)
+
+    result = pytester.runpytest_subprocess(
+        *SUITE, "-k", "look_alike", "--cosmos-known-failures=known.txt", "--cosmos-update-known-failures", *options
+    )
+
+    assert result.ret == 11
+    assert (pytester.path / "known.txt").read_text() == known
+
+
+def test_where_a_smoke_check_failed_the_list_of_known_failures_stays(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytester.makepyfile(
+        my_adapter=(
+            "from tiny.adapter import TinyAdapter\n"
+            "class Mine(TinyAdapter):\n    def modules(self): return ['no_such_module']\n"
+        )
+    )
+    monkeypatch.setenv("PYTHONPATH", str(pytester.path), prepend=":")
+    (pytester.path / "known.txt").write_text("ENV-001 | we know\n")
+    options = ["--cosmos-known-failures=known.txt", "--cosmos-update-known-failures"]
+
+    result = pytester.runpytest_subprocess("--cosmos-conformance", "--cosmos-implementation=my_adapter:Mine", *options)
+
+    assert result.ret == 10
+    assert (pytester.path / "known.txt").read_text() == "ENV-001 | we know\n"
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        pytest.param("no_such_adapter:Mine", "*Install it, or name its folder: PYTHONPATH=/its/folder.*", id="module"),
+        pytest.param("tiny.TinyAdapter", "*An adapter is named with a colon, tiny:TinyAdapter.*", id="dot"),
+    ],
+)
+def test_an_adapter_that_is_not_found_is_refused_with_the_way_out(
+    pytester: pytest.Pytester, named: str, message: str
+) -> None:
+    result = pytester.runpytest_subprocess("--cosmos-conformance", f"--cosmos-implementation={named}")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([message])
+
+
+def test_a_relative_folder_on_the_path_is_the_same_for_each_process_of_the_suite(tmp_path: Path) -> None:
+    run = SuiteRun(options=[], implementation=None, set_aside=[], root=tmp_path)
+
+    assert run.environment({"PYTHONPATH": f".{os.pathsep}/there"})["PYTHONPATH"] == f"{Path.cwd()}{os.pathsep}/there"
+
+
+def test_what_the_suite_itself_breaks_is_no_known_failure_and_junit_names_the_requirement(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nonsense = "class Mine(TinyAdapter):\n    def perform(self, task): return None\n"
+    pytester.makepyfile(my_adapter=f"from tiny.adapter import TinyAdapter\n{nonsense}")
+    (pytester.path / "known.txt").write_text("CMD-004 | we know\n")
+    monkeypatch.setenv("PYTHONPATH", str(pytester.path), prepend=":")
+    options = ["--cosmos-implementation=my_adapter:Mine", "--cosmos-known-failures=known.txt", "-k", "snapshot"]
+
+    result = pytester.runpytest_subprocess(
+        "--cosmos-conformance", *options, "--cosmos-report=out", "--junitxml=junit.xml"
+    )
+
+    assert result.ret == 11
+    verdicts = {each["id"]: each["verdict"] for each in read_report(pytester.path / "out/report.json")["requirements"]}
+    assert verdicts["CMD-004"] == "harness error"
+    junit = (pytester.path / "junit.xml").read_text(encoding="utf-8")
+    assert '<property name="requirement" value="CMD-004" /><property name="level" value="MUST" />' in junit
 
 
 @pytest.mark.long

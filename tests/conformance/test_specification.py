@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from conformance import SPECIFICATION_VERSION
-from conformance.adapter import CAPABILITIES
+from conformance.adapter import CAPABILITIES, CosmosVenvAdapter
 from conformance.requirements import SPECIFICATION, Level, SpecificationError, read_specification
 
 SUITE = SPECIFICATION.parent
@@ -56,6 +56,18 @@ def test_what_a_requirement_needs_is_something_that_an_adapter_can_declare() -> 
     needs = {each for one in read_specification().values() for each in one.needs}
 
     assert needs <= set(CAPABILITIES), f"unknown: {sorted(needs - set(CAPABILITIES))}"
+
+
+def test_each_capability_is_needed_by_a_requirement() -> None:
+    needs = {each for one in read_specification().values() for each in one.needs}
+
+    assert sorted(set(CAPABILITIES) - needs) == []
+
+
+def test_this_projects_implementation_is_held_to_all_that_goes_beyond() -> None:
+    beyond = {unique for unique, one in read_specification().items() if one.level is Level.BEYOND}
+
+    assert CosmosVenvAdapter.beyond == beyond
 
 
 def test_the_document_says_its_version() -> None:

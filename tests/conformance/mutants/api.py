@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -9,7 +10,8 @@ from typing import Any, cast
 
 from pytest_cosmos_venv.conformance.adapter import DagPlan, Task, TaskOfDag
 
-from .dags import MutantOfDags, without
+from .dags import MutantOfDags, saying, without
+from .inside import part
 from .mutant import Mutant, OtherClass, around, with_names
 
 
@@ -40,6 +42,17 @@ class DefaultsToTheWorkersPackages(OtherClass):
         ) -> None: ...
 
         return {"__init__": __init__}
+
+
+class TakesTextAlone(Mutant):
+    """Joins the directory with other texts, which a path cannot be."""
+
+    kills = "API-002"
+
+    def change(self, task: Task) -> Task:
+        if isinstance(task.arguments.get("virtualenv_dir"), Path):
+            raise TypeError("can only concatenate str (not PosixPath) to str")
+        return task
 
 
 class RendersTheDirectoryAlone(OtherClass):
@@ -134,6 +147,34 @@ class ReturnsTheLastLine(OtherClass):
             return result._replace(full_output=[result.output])
 
         return {"run_command": run_command}
+
+
+class KeepsAMappingToItsModule(Mutant):
+    """Got a module for each warehouse, and nobody thought of the names that examples import from the package."""
+
+    kills = "API-014"
+
+    def begin(self) -> None:
+        package = part("profiles")
+        sound = package.__getattr__
+
+        def lookup(name: str) -> Any:
+            if name == "PostgresUserPasswordProfileMapping":
+                raise AttributeError(name)
+            return sound(name)
+
+        vars(package).pop("PostgresUserPasswordProfileMapping", None)
+        package.__getattr__ = lookup
+
+
+class LooksBesideItself(MutantOfDags):
+    """Takes a relative path for one below Airflow's own folder, where most keep their projects."""
+
+    kills = "API-015"
+
+    def replan(self, plan: DagPlan) -> DagPlan:
+        home = os.environ.get("AIRFLOW_HOME", "/")
+        return saying(plan, project={"dbt_project_path": str(Path(home, plan.project["dbt_project_path"]))})
 
 
 class KnowsDagParametersByName(MutantOfDags):

@@ -7,6 +7,7 @@ import sys
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,20 @@ class NamesItByItsPurpose(Mutant):
         instead_of("environments.temporary", "scratch_folder", lambda sound, prefix="dbt-venv": sound(prefix))
 
 
+class NamesItAfterItsDirectory(Mutant):
+    """Calls a temporary environment like the virtualenv_dir that was named for it."""
+
+    kills = "ENV-001"
+    _prefix = "cosmos-venv"
+
+    def begin(self) -> None:
+        instead_of("environments.temporary", "scratch_folder", lambda sound, prefix="": sound(prefix or self._prefix))
+
+    def spoil(self, operator: Any) -> None:
+        if operator.virtualenv_dir is not None:
+            self._prefix = Path(operator.virtualenv_dir).name
+
+
 class KeepsWhatHasFailed(Mutant):
     """Leaves the environment of a dbt that has failed, for whoever wants to look into it."""
 
@@ -37,6 +52,18 @@ class KeepsWhatHasFailed(Mutant):
     def _has_failed(self) -> bool:
         error = sys.exc_info()[0]
         return error is not None and "Kill" not in error.__name__
+
+
+class KeepsWhatHasFailedOnRequest(KeepsWhatHasFailed):
+    """Leaves the environment of a dbt that has failed where a directory was named, by one who will look into it."""
+
+    _is_named = False
+
+    def spoil(self, operator: Any) -> None:
+        self._is_named = operator.virtualenv_dir is not None
+
+    def _has_failed(self) -> bool:
+        return self._is_named and super()._has_failed()
 
 
 class EndsInAHurry(DoesOtherwise):
@@ -52,6 +79,13 @@ class EndsInAHurry(DoesOtherwise):
     def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         self._is_told = True
         return sound(*args, **kwargs)
+
+
+class LeavesItToTheDirectory(EndsInAHurry):
+    """Deletes virtualenv_dir when it is told to end, and with it, as it thinks, the environment."""
+
+    def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return (sound if operator.virtualenv_dir is None else partial(super().do, operator, sound))(*args, **kwargs)
 
 
 class MakesOneForEachTask(Mutant):

@@ -44,6 +44,15 @@ class DropsAnOption(Mutant):
         operator.pip_install_options = [each for each in operator.pip_install_options if each != "--no-deps"]
 
 
+class AsksTheIndexAllTheSame(Mutant):
+    """Keeps --no-index from its installer, which then finds what a folder lacks."""
+
+    kills = "ENV-006"
+
+    def spoil(self, operator: Any) -> None:
+        operator.pip_install_options = [each for each in operator.pip_install_options if each != "--no-index"]
+
+
 class RemembersRequirements(Mutant):
     """What was installed in a kept directory has a say in what is installed next."""
 

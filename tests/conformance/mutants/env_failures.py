@@ -9,7 +9,7 @@ from typing import Any
 from pytest_cosmos_venv.conformance.adapter import Task
 
 from .doing import DoesOtherwise
-from .inside import instead_of
+from .inside import instead_of, part
 from .mutant import Mutant
 
 
@@ -47,6 +47,27 @@ class PublishesBeforeItInstalls(Mutant):
         if not link.is_symlink():
             link.symlink_to(directory.relative_to(link.parent))
         return sound(spec, directory, *args, **options)
+
+
+class DistrustsWhatWasNotChecked(Mutant):
+    """Marks the directory until what was installed is checked, and leaves a mark of before to whoever looks into it."""
+
+    kills = "ENV-011"
+
+    def begin(self) -> None:
+        build_class = part("environments.builder")._Build
+        sound = build_class.finish
+
+        def finish(build: Any, **options: Any) -> Any:
+            mark = build.directory.parents[1] / f"{build.spec.digest}.unchecked"
+            if mark.exists():
+                raise RuntimeError(f"{mark}: somebody has to look what was installed here.")
+            mark.touch()
+            result = sound(build, **options)
+            mark.unlink()
+            return result
+
+        build_class.finish = finish
 
 
 class NamesNoDirectory(DoesOtherwise):

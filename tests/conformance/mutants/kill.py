@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from .doing import DoesOtherwise
 from .guards import GuardsBadly
 from .locking import HoldsTheLock, Sound
 from .mutant import Mutant
@@ -94,3 +96,15 @@ class TerminatesAtOnce(Mutant):
 
     def spoil(self, operator: Any) -> None:
         operator.cancel_query_on_kill = False
+
+
+class LeavesAReporter(DoesOtherwise):
+    """Tells its makers of each run, by a process that nobody has to wait for."""
+
+    kills = "KILL-009"
+
+    def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        try:
+            return sound(*args, **kwargs)
+        finally:
+            subprocess.Popen(["sleep", "60"], start_new_session=True)

@@ -10,7 +10,7 @@ from typing import Any
 from pytest_cosmos_venv.conformance.adapter import DagPlan
 from pytest_cosmos_venv.conformance.dag_building import plain_dag
 
-from .dags import MutantOfDags, without
+from .dags import MutantOfDags, saying, without
 from .mutant import Mutant, with_names
 
 
@@ -20,7 +20,7 @@ class AsksForDbtFirst(MutantOfDags):
     kills = "LOAD-001"
 
     def replan(self, plan: DagPlan) -> DagPlan:
-        if plan.render["load_method"] == "dbt_manifest" and shutil.which("dbt") is None:
+        if plan.render.get("load_method") == "dbt_manifest" and shutil.which("dbt") is None:
             raise OSError("dbt --version: no such file or directory")
         return plan
 
@@ -35,6 +35,15 @@ class ListsByTheManagedDbt(MutantOfDags):
         return without(plan, render="dbt_executable_path") if is_managed else plan
 
 
+class ReadsTheFilesUnlessToldOtherwise(MutantOfDags):
+    """Parses a project's files itself where nothing is said of how it is loaded: that is the fastest."""
+
+    kills = "LOAD-007"
+
+    def replan(self, plan: DagPlan) -> DagPlan:
+        return plan if "load_method" in plan.render else saying(plan, render={"load_method": "custom"})
+
+
 class _MeetsNoDbt(MutantOfDags):
     """Does otherwise where dbt ls cannot run."""
 
@@ -42,7 +51,7 @@ class _MeetsNoDbt(MutantOfDags):
         try:
             return super().make_dag(plan)
         except Exception as error:
-            if plan.render["load_method"] != "dbt_ls":
+            if plan.render.get("load_method") != "dbt_ls":
                 raise
             return self.instead(plan, error)
 
@@ -66,7 +75,7 @@ class NeedsADbtBesideAirflow(MutantOfDags):
     kills = "LOAD-004"
 
     def replan(self, plan: DagPlan) -> DagPlan:
-        is_told = "dbt_executable_path" in plan.render or plan.render["load_method"] != "dbt_ls"
+        is_told = "dbt_executable_path" in plan.render or plan.render.get("load_method") != "dbt_ls"
         if not is_told and shutil.which("dbt") is None:
             raise FileNotFoundError("dbt")
         return plan

@@ -5,16 +5,21 @@ from __future__ import annotations
 import fcntl
 import os
 import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pytest_cosmos_venv.conformance.processes import lives
 
 from .doing import DoesOtherwise
+from .inside import instead_of
 from .locking import HoldsTheLock, Sound, lock_file_of, owner_of, pid_in, text_of, write_own_number
+from .mutant import Mutant
 
 
 class ReleasesBeforeInstalling(HoldsTheLock):
@@ -27,6 +32,25 @@ class ReleasesBeforeInstalling(HoldsTheLock):
         with sound():
             lock.file.unlink()
             yield
+
+
+class InstallsTheRestUnlocked(Mutant):
+    """Releases the lock when dbt is installed, and installs what else is required after that."""
+
+    kills = "LOCK-001"
+
+    def begin(self) -> None:
+        instead_of("environments.publisher", "build_environment", self._build)
+
+    def _build(self, sound: Callable[..., Any], spec: Any, directory: Path, *args: Any, **options: Any) -> Any:
+        rest = [each for each in spec.requirements if not each.startswith("dbt-")]
+        first = replace(spec, requirements=tuple(each for each in spec.requirements if each not in rest))
+        installed = sound(first, directory, *args, **options)
+        if rest:
+            (directory.parents[2] / "cosmos_virtualenv.lock").unlink()
+            pip = [sys.executable, "-m", "pip", "--python", str(directory / "bin" / "python"), "install", "--quiet"]
+            subprocess.run([*pip, *spec.pip_install_options, *rest], check=True)
+        return installed
 
 
 class WritesAfterLooking(HoldsTheLock):
@@ -110,6 +134,24 @@ class LeavesTheLockToItsCleaner(DoesOtherwise):
             file.write_text(str(cleaner.pid), encoding="ascii")
 
 
+class LetsTheDustSettle(DoesOtherwise):
+    """Notes that it was killed, and whoever comes next gives what it has started time to end."""
+
+    kills = "LOCK-013"
+    method = "on_kill"
+
+    def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        if (file := lock_file_of(operator)) is not None:
+            file.with_name("killed").touch()
+        sound()
+
+    def spoil(self, operator: Any) -> None:
+        super().spoil(operator)
+        file = lock_file_of(operator)
+        if file is not None and file.with_name("killed").exists():
+            time.sleep(6.0)
+
+
 class ReleasesAnybodysLock(HoldsTheLock):
     """Removes the lock file when the work is done, whoever stands in it by then."""
 
@@ -159,3 +201,20 @@ class LocksATemporaryDirectory(DoesOtherwise):
         with tempfile.TemporaryDirectory() as folder:
             operator.virtualenv_dir = operator.virtualenv_dir or folder
             return sound(*args, **kwargs)
+
+
+class LocksADirectoryThatIsTemporary(DoesOtherwise):
+    """Takes the lock wherever a virtualenv_dir is named, whatever becomes of that afterwards."""
+
+    kills = "LOCK-020"
+
+    def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        file = lock_file_of(operator)
+        if file is None or not operator.is_virtualenv_dir_temporary:
+            return sound(*args, **kwargs)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_own_number(file)
+        try:
+            return sound(*args, **kwargs)
+        finally:
+            file.unlink(missing_ok=True)

@@ -5,16 +5,19 @@ pytest --cosmos-conformance --cosmos-implementation=cosmos_venv -p mutants.plugi
 
 from __future__ import annotations
 
+import json
 import os
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pytest_cosmos_venv.conformance.gathering import REQUIREMENT, VERDICT
+from pytest_cosmos_venv.conformance.fixtures import VERDICT
+from pytest_cosmos_venv.conformance.gathering import REQUIREMENT
 from pytest_cosmos_venv.conformance.judging import Verdict
 from pytest_cosmos_venv.conformance.requirements import MARK, Requirement, read_specification
 
@@ -25,9 +28,10 @@ NAMES = "MUTANTS"
 """Variable with patterns of the mutants' names, parted by commas; all without it. An option of a plugin that is named
 on the command line of the suite would be unknown to the process that starts it."""
 TABLE = "MUTANTS_TABLE"
-"""Variable with the file that the table is written to."""
+"""Variable with the file that the table is written to, as JSON: name -> what is known of that mutant."""
 FULL = "MUTANTS_MEET_ALL"
 """Variable that is set where each mutant meets all requirements and not its own area's alone."""
+CAUGHT = "caught"
 _FOUND = pytest.StashKey[dict[str, dict[str, set[str]]]]()
 
 
@@ -82,7 +86,8 @@ class _Gathering:
         properties = dict(report.user_properties)
         requirement, verdict = properties.get(REQUIREMENT), properties.get(VERDICT, report.outcome)
         _, _, parameters = report.nodeid.rpartition("[")
-        mutant = next((name for name in MUTANTS if name in parameters), None)
+        # As a whole word: the name of one mutant may begin with that of another.
+        mutant = next((name for name in parameters.rstrip("]").split("-") if name in MUTANTS), None)
         if requirement is not None and mutant is not None and (report.when == "call" or not report.passed):
             self._config.stash[_FOUND][mutant][str(verdict)].add(str(requirement))
 
@@ -91,17 +96,40 @@ class _Gathering:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """The run succeeds when each mutant was caught, by the right requirement alone."""
     if getattr(session.config, "workeroutput", None) is None:
-        session.exitstatus = 0 if all(line.endswith("caught") for line in _lines(session.config)) else 1
+        session.exitstatus = 0 if all(row.is_as_it_should_be for row in _rows(session.config)) else 1
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the kill table."""
     terminalreporter.section("mutants")
-    lines = _lines(terminalreporter.config)
-    for line in lines:
-        terminalreporter.line(line)
+    rows = _rows(terminalreporter.config)
+    for row in rows:
+        terminalreporter.line(str(row))
     if file := os.environ.get(TABLE):
-        Path(file).write_text("\n".join(lines) + "\n", encoding="utf-8")
+        text = json.dumps({row.name: asdict(row) for row in rows}, indent=1, sort_keys=True)
+        Path(file).write_text(text + "\n", encoding="utf-8")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """What came of one mutant.
+
+    :param kills: the requirement that must catch it.
+    :param failed: ids of all that failed among those that it has met.
+    """
+
+    name: str
+    kills: str
+    story: str
+    verdict: str
+    failed: tuple[str, ...]
+
+    @property
+    def is_as_it_should_be(self) -> bool:
+        return self.verdict == CAUGHT
+
+    def __str__(self) -> str:
+        return f"{self.kills:<10} {self.name:<32} {self.story}  {self.verdict}"
 
 
 def following_from(root: str, specification: Mapping[str, Requirement]) -> set[str]:
@@ -112,14 +140,24 @@ def following_from(root: str, specification: Mapping[str, Requirement]) -> set[s
     return found - {root}
 
 
-def _lines(config: pytest.Config) -> list[str]:
+def _rows(config: pytest.Config) -> list[Row]:
     specification = read_specification()
-    lines = []
+    rows = []
     for cls in chosen():
-        verdict = verdict_on(cls.kills, config.stash[_FOUND][cls.__name__], specification)
-        story = " ".join((cls.__doc__ or "").split())
-        lines.append(f"{cls.kills:<10} {cls.__name__:<32} {story}  {verdict}")
-    return lines
+        found = config.stash[_FOUND][cls.__name__]
+        failed = found.get("failed", set())
+        # Who meets all requirements may fail others: what he breaks is used elsewhere. That is what the table tells.
+        judged = {**found, "failed": failed & {cls.kills}} if os.environ.get(FULL) else found
+        rows.append(
+            Row(
+                name=cls.__name__,
+                kills=cls.kills,
+                story=" ".join((cls.__doc__ or "").split()),
+                verdict=verdict_on(cls.kills, judged, specification),
+                failed=tuple(sorted(failed)),
+            )
+        )
+    return rows
 
 
 def verdict_on(kills: str, found: Mapping[str, set[str]], specification: Mapping[str, Requirement]) -> str:
@@ -133,4 +171,4 @@ def verdict_on(kills: str, found: Mapping[str, set[str]], specification: Mapping
         return f"HARNESS ERROR {', '.join(sorted(broken))}"
     if kills not in failed:
         return "NOT CAUGHT"
-    return f"ALSO {', '.join(sorted(others))}" if others else "caught"
+    return f"ALSO {', '.join(sorted(others))}" if others else CAUGHT

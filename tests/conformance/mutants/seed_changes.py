@@ -217,3 +217,42 @@ class HashesWhenTheDagIsParsed(ReadsOtherwise):
 
     def read(self, sound: Callable[..., Any], path: Path, **options: Any) -> Any:
         return self._parsed.get(str(path)) or sound(path, **options)
+
+
+class _InVirtualenvMode(DecidesOtherwise):
+    """Does in virtualenv mode alone what another fault does: the modes have come from different hands."""
+
+    def load(self, turn: Turn) -> Any:
+        return super().load(turn) if turn.is_in_virtualenv_mode else turn.do()
+
+
+class SkipsTheUnknownInVirtualenvMode(_InVirtualenvMode, TakesTheUnknownForUnchanged):
+    """Takes the unknown for unchanged in virtualenv mode."""
+
+
+class StoresBeforeDbtInVirtualenvMode(_InVirtualenvMode, StoresTheChecksumWhateverComesOfDbt):
+    """Stores the checksum whatever comes of dbt in virtualenv mode."""
+
+
+class SkipsAFullRefreshInVirtualenvMode(_InVirtualenvMode, SkipsAFullRefreshOfTheSame):
+    """Passes over full_refresh in virtualenv mode when the file is the same."""
+
+
+class LoadsEachTimeInVirtualenvMode(DecidesOtherwise):
+    """Has no memory in virtualenv mode: its tasks are slow in any case."""
+
+    kills = "SEED-005"
+
+    def load(self, turn: Turn) -> Any:
+        return turn.run() if turn.is_in_virtualenv_mode else turn.do()
+
+
+class LoadsOnceInVirtualenvMode(DecidesOtherwise):
+    """Compares nothing in virtualenv mode: a seed that was loaded is loaded."""
+
+    kills = "SEED-006"
+
+    def load(self, turn: Turn) -> Any:
+        is_loaded = part("compat").variable(turn.scope.key) is not None
+        is_passed_over = turn.is_in_virtualenv_mode and is_loaded and not turn.is_full_refresh
+        return turn.skip() if is_passed_over else turn.do()

@@ -46,6 +46,10 @@ class Turn:
         return "--full-refresh" in self.command
 
     @property
+    def is_in_virtualenv_mode(self) -> bool:
+        return "Virtualenv" in type(self.operator).__name__
+
+    @property
     def is_known(self) -> bool:
         """Whether what is in the file is what was loaded last."""
         seen = part("operators.seed_memory").recall(self.scope, self.operator.log.warning)

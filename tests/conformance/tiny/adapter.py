@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -26,9 +26,6 @@ class TinyAdapter(Adapter):
 
     import_root = "tiny"
     absent: ClassVar[frozenset[str]] = frozenset(CAPABILITIES)
-
-    def modules(self) -> Sequence[str]:
-        return ["tiny"]
 
     def perform(self, task: Task) -> Outcome:
         with tempfile.TemporaryFile() as output:

@@ -1,0 +1,54 @@
+"""What the adapter names of this project's implementation has to be there: whoever renames it has to hear of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from conformance.adapter import Adapter, CosmosAdapter, CosmosVenvAdapter, Outcome, Task
+from cosmos_venv.environments.lock import VirtualenvLock
+from cosmos_venv.environments.lock_files import LOCK_FILENAME, NOTE_FILENAME
+from cosmos_venv.environments.lock_record import LockNote
+from cosmos_venv.exceptions import VirtualenvLockTimeout
+from cosmos_venv.guarded import Cancellation
+
+
+@pytest.fixture
+def adapter() -> CosmosVenvAdapter:
+    return CosmosVenvAdapter("cosmos_venv")
+
+
+def test_each_module_that_a_task_is_prepared_with_is_there(adapter: CosmosVenvAdapter) -> None:
+    assert [name for name in adapter.modules() if find_spec(name) is None] == []
+
+
+def test_its_record_of_another_host_is_one_that_this_project_would_write(
+    adapter: CosmosVenvAdapter, tmp_path: Path
+) -> None:
+    assert adapter.foreign_host_record(tmp_path)
+
+    assert {file.name for file in tmp_path.iterdir()} == {LOCK_FILENAME, NOTE_FILENAME}
+    note = (tmp_path / NOTE_FILENAME).read_text(encoding="ascii")
+    assert LockNote.from_json(note) is not None
+    assert json.loads(note).keys() <= {field.name for field in fields(LockNote)}
+    with (
+        pytest.raises(VirtualenvLockTimeout, match="on another-host"),
+        VirtualenvLock(tmp_path).acquire(max_tries=0, cancellation=Cancellation(), report=print),
+    ):
+        pass
+
+
+class OfAnotherShape(Adapter):
+    import_root = "another"
+
+    def perform(self, task: Task) -> Outcome:
+        raise NotImplementedError
+
+
+def test_of_another_shape_the_import_root_alone_has_to_be_there() -> None:
+    assert OfAnotherShape().modules() == ["another"]
+    assert CosmosAdapter("cosmos").modules() == ["cosmos", "cosmos.operators.virtualenv"]

@@ -1,0 +1,30 @@
+"""Are the pictures for the documents taken of what is kept, and as large as they say?"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import pytest
+
+from tools import pictures
+from tools.browser import is_there, started
+
+
+@pytest.mark.long
+@pytest.mark.timeout(180)
+@pytest.mark.skipif(not is_there(), reason="no chromium and chromedriver here, and apt-get could not install them")
+def test_each_picture_shows_its_page_from_the_top_with_a_requirement_unfolded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pictures, "IMAGES", tmp_path)
+
+    with started(tmp_path / "profile") as browser:
+        for picture in pictures.PICTURES:
+            image = pictures.take(browser, picture, tmp_path)
+
+            width, _ = struct.unpack(">II", image.read_bytes()[16:24])
+            assert width == pictures.WIDTH
+            assert browser.execute_script("return scrollY") == 0
+            unfolded = browser.find_element("css selector", f"#{picture.unfolded}[open] .finding")
+            assert unfolded.rect["y"] < picture.height - 150

@@ -1,0 +1,29 @@
+"""What is said of several runs of the suite."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tools.prove_verdicts import differences, rounds
+from tools.suite import SuiteRun
+
+
+def run_of(verdict: str, evidence: Sequence[str]) -> SuiteRun:
+    """A run that judged one race, and something else."""
+    race = {"id": "LOCK-002", "verdict": verdict, "evidence": evidence}
+    other = {"id": "LOCK-003", "verdict": "passed", "evidence": []}
+    return SuiteRun(report={"requirements": [race, other]}, exit_code=1, seconds=1.0, processor_seconds=1.0)
+
+
+LOST = run_of("failed", ["two at once; seen in 1 of 14 rounds of 8 tasks: process 1", "seen: process 2 too"])
+PROVOKED_ALONE = run_of("failed", ["seen: process 2 too"])
+WON = run_of("passed", ["two installers at once were seen in 0 of 25 rounds of 8 tasks"])
+
+
+def test_of_each_race_the_rounds_are_told_run_by_run() -> None:
+    assert rounds([LOST, PROVOKED_ALONE, WON]) == {"LOCK-002": ["1 of 14", "none", "0 of 25"]}
+
+
+def test_a_verdict_that_is_not_the_same_in_all_runs_is_told() -> None:
+    assert differences([LOST, PROVOKED_ALONE]) == {}
+    assert differences([LOST, WON]) == {"LOCK-002": {"failed": 1, "passed": 1}}

@@ -1,0 +1,111 @@
+"""Which requirements does each faulty implementation fail, of all there are? A few at a time, for hours.
+
+    .venv/bin/python -m tools.cross_table [--again] [--most 20]
+
+What is known is kept after each few mutants, and who starts it once more goes on there. Prints what it has found, and
+writes docs/conformance/mutants.json and the table in docs/conformance/mutants.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from tests.conformance.mutants import catalogue  # noqa: F401 - registers them
+from tests.conformance.mutants.mutant import MUTANTS
+from tests.conformance.mutants.plugin import CAUGHT, FULL, NAMES, TABLE
+from tools.suite import ROOT, run_suite
+
+KEPT = ROOT / "docs" / "conformance" / "mutants.json"
+PAGE = KEPT.with_suffix(".md")
+TOGETHER = 4
+"""So many in one run: its start and its smoke check are paid once."""
+DEADLINE = 30
+"""Seconds for one task: a fault that lets tasks hang does so in each of a hundred checks."""
+
+Known = dict[str, dict[str, Any]]
+"""Name of a mutant -> its row, as the plugin writes it, and the day on which it was judged."""
+
+
+def judge(names: Sequence[str]) -> Known:
+    """Let these meet all requirements.
+
+    :raises SystemExit: when the run has left nothing.
+    """
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        table = Path(folder, "table.json")
+        beside = os.pathsep.join([str(ROOT / "tests" / "conformance"), str(ROOT)])
+        told = [f"--cosmos-deadline={DEADLINE}", "-n", "3", "-p", "mutants.plugin"]
+        variables = {"PYTHONPATH": beside, FULL: "1", TABLE: str(table), NAMES: ",".join(names)}
+        run_suite(Path(sys.executable), "cosmos_venv", *told, variables=variables)
+        found: Known = json.loads(table.read_text(encoding="utf-8"))
+    today = datetime.datetime.now(tz=datetime.timezone.utc).date().isoformat()
+    return {name: {**row, "date": today} for name, row in found.items()}
+
+
+def page(known: Known) -> str:
+    """The table for people: each fault's story, what catches it, and what fails beside."""
+    days = sorted({row["date"] for row in known.values()})
+    missed = sum(row["verdict"] != CAUGHT for row in known.values())
+    told = [
+        "# Which requirements does each fault break?",
+        "",
+        f"{len(known)} of {len(MUTANTS)} faults met all requirements, {days[0]} to {days[-1]}; {missed} were not",
+        "caught by the requirement that must catch them. Made by `make mutants-full`.",
+        "",
+        "| fault | what it does | caught by | fails also |",
+        "|---|---|---|---|",
+    ]
+    rows = sorted(known.values(), key=lambda row: (row["kills"], row["name"]))
+    return "\n".join([*told, *map(_line, rows), ""])
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    by = row["kills"] if row["verdict"] == CAUGHT else f"**{row['verdict']}** ({row['kills']})"
+    beside = ", ".join(each for each in row["failed"] if each != row["kills"])
+    return f"| {row['name']} | {row['story'].replace('|', chr(92) + '|')} | {by} | {beside} |"
+
+
+def keep(known: Known) -> None:
+    """Write both files, each at once or not at all."""
+    text = json.dumps(known, indent=1, sort_keys=True) + "\n"
+    for file, content in ((KEPT, text), (PAGE, page(known))):
+        new = file.with_name(f".{file.name}.new")
+        new.write_text(content, encoding="utf-8")
+        new.replace(file)
+
+
+def _chunks(names: Iterable[str]) -> Iterator[list[str]]:
+    rest = iter(names)
+    while chunk := list(islice(rest, TOGETHER)):
+        yield chunk
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Judge those that are not known yet."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--again", action="store_true", help="forget what is known")
+    parser.add_argument("--most", type=int, default=len(MUTANTS), help="end after so many mutants")
+    asked = parser.parse_args(argv)
+    known: Known = {} if asked.again or not KEPT.exists() else json.loads(KEPT.read_text(encoding="utf-8"))
+    known = {name: row for name, row in known.items() if name in MUTANTS}
+    for chunk in _chunks(islice((name for name in MUTANTS if name not in known), asked.most)):
+        found = judge(chunk)
+        known.update(found)
+        keep(known)
+        for name, row in found.items():
+            failed = ", ".join(row["failed"])
+            print(f"{len(known):>4} of {len(MUTANTS)}  {name}: {row['verdict']}; fails {failed}", flush=True)
+    return 0 if all(row["verdict"] == CAUGHT for row in known.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,89 @@
+"""How do the pages of the conformance suite look? Pictures for the documents, taken in a browser without a screen.
+
+    .venv/bin/python -m tools.pictures
+
+Writes docs/images/conformance.png (the comparison) and docs/images/conformance-report.png (one report, in the dark), of
+the reports that are kept in docs/conformance/.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from conformance.html_page import page
+from conformance.report import read_report
+
+from .browser import started
+from .judge import KEPT, RUNS
+from .suite import ROOT
+
+if TYPE_CHECKING:
+    from selenium.webdriver.chrome.webdriver import WebDriver
+
+IMAGES = ROOT / "docs" / "images"
+WIDTH, SCALE = 1340, 1.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """One picture of a page.
+
+    :param reports: names of kept reports.
+    :param unfolded: id of the requirement that is read.
+    :param height: in CSS pixels.
+    """
+
+    name: str
+    reports: Sequence[str]
+    unfolded: str
+    height: int
+    is_dark: bool = False
+
+
+PICTURES = (
+    Picture(
+        name="conformance",
+        reports=[run.name for run in RUNS if run.is_kept],
+        unfolded="ENV-003",
+        height=1180,
+    ),
+    Picture(
+        name="conformance-report", reports=["astronomer-cosmos-1.15"], unfolded="LOCK-002", height=1120, is_dark=True
+    ),
+)
+
+
+def take(browser: WebDriver, picture: Picture, folder: Path) -> Path:
+    """Write one picture; returns the file."""
+    file = folder / f"{picture.name}.html"
+    file.write_text(page([read_report(KEPT / f"{name}.json") for name in picture.reports]), encoding="utf-8")
+    scheme = "dark" if picture.is_dark else "light"
+    browser.set_window_size(WIDTH, picture.height)
+    browser.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    )
+    browser.get(file.as_uri())
+    browser.execute_script("document.getElementById(arguments[0]).open = true", picture.unfolded)
+    image = IMAGES / f"{picture.name}.png"
+    browser.save_screenshot(str(image))
+    return image
+
+
+def main() -> int:
+    """Take all pictures."""
+    with (
+        tempfile.TemporaryDirectory(prefix="pictures-") as folder,
+        started(Path(folder, "profile"), scale=SCALE) as browser,
+    ):
+        for picture in PICTURES:
+            print(take(browser, picture, Path(folder)).relative_to(ROOT))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
