@@ -16,7 +16,7 @@ COMPILE = uv pip compile --quiet --universal --python-version 3.10 --no-emit-ind
           --annotation-style line --custom-compile-command "make pins"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-ui test test-env check conformance judge prove-verdicts mutants mutants-full benchmark prove-races prove-environments pins clean
+.PHONY: help demo demo-ui test test-env check conformance judge pictures prove-verdicts mutants mutants-full benchmark prove-races prove-environments prove-warm pins clean
 
 help: ## this list
 	@echo "make TARGET [PYTHON=python3.12]   (Python 3.10 to 3.13)"
@@ -47,6 +47,9 @@ conformance: test-env ## judge cosmos-venv by the conformance suite; ARGS="--cos
 judge: ## judge this and other implementations, keep the reports in docs/conformance; ARGS="NAME ..." judges only these
 	@$(PYTHON) -m tools.bootstrap judge && $(BIN)/python -m tools.judge $(ARGS)
 
+pictures: test-env ## take the pictures of the conformance pages anew, from the reports that are kept
+	@$(BIN)/python -m tools.pictures
+
 prove-verdicts: test-env ## does the suite say the same each time? ARGS="--runs 10 --busy-runs 10 cosmos_venv"
 	@$(BIN)/python -m tools.prove_verdicts $(ARGS)
 
@@ -54,8 +57,8 @@ mutants: test-env ## does the suite catch each faulty implementation, by the rig
 	@cd "$$(mktemp -d)" && PYTHONPATH="$(CURDIR)/tests/conformance" "$(CURDIR)/$(BIN)/python" -m pytest \
 	--cosmos-conformance --cosmos-implementation=cosmos_venv -p mutants.plugin -n 3 -q --tb=line $(ARGS)
 
-mutants-full: ## the same against all requirements and not those of its area alone: hours
-	@MUTANTS_MEET_ALL=1 MUTANTS_TABLE="$(CURDIR)/docs/conformance/mutants-full.txt" $(MAKE) mutants
+mutants-full: test-env ## the same against all requirements, kept in docs/conformance/mutants.md: hours; goes on where it was stopped
+	@$(BIN)/python -m tools.cross_table $(ARGS)
 
 benchmark: test-env ## what each part costs, beside the plain work beneath; stored in benchmarks/results
 	@$(BIN)/python -m benchmarks.toolkit $(ARGS) && $(BIN)/python -m benchmarks.environments $(ARGS) && \
@@ -70,12 +73,17 @@ prove-races: test-env ## races across xdist workers, whole runs again and again,
 prove-environments: test-env ## locks under a crowd, killed builders, a shared directory, pruning: again and again
 	@$(BIN)/python -m tools.prove_environments && $(BIN)/python -m tools.prove_sharing && $(BIN)/python -m tools.prove_pruning
 
+prove-warm: test-env ## warm starts of dbt: servers and keepers killed again and again, many commands of one server
+	@$(BIN)/python -m tools.prove_warm $(ARGS)
+
 pins: ## resolve requirements/*.txt anew
 	@$(PYTHON) -m tools.bootstrap tools && cd requirements && PATH="$(CURDIR)/.cache/tools/$(TAG)/bin:$$PATH" && set -x && \
 	$(COMPILE) --upgrade bootstrap.in -o bootstrap.txt && \
 	$(COMPILE) --upgrade airflow2.in -o airflow2.txt && \
 	$(COMPILE) --upgrade airflow3.in -o airflow3.txt && \
 	$(COMPILE) --upgrade openlineage.in -o openlineage.txt && \
+	$(COMPILE) --upgrade celery3.in -o celery3.txt && \
+	$(COMPILE) --upgrade celery2.in -o celery2.txt && \
 	$(COMPILE) --upgrade dbt.in -o dbt.txt && \
 	$(COMPILE) --upgrade dbt110.in -o dbt110.txt && \
 	$(COMPILE) --upgrade postgres.in -o postgres.txt && \

@@ -77,19 +77,21 @@ class Contestant:
     def name(self) -> str:
         return f"{self.root} {self.mode}"
 
-    def task(self, bench: Bench, project: Path) -> TaskRun:
-        """One task, in a worker of its own."""
+    def task(
+        self, bench: Bench, project: Path, *, select: str = MODEL, alone: Path | None = DBT / "bin" / "dbt"
+    ) -> TaskRun:
+        """One task, in a worker of its own; right after it that dbt alone."""
         python = OURS if self.root == "cosmos_venv" else COSMOS
         implementation = Implementation(root=self.root, python=python, installer="uv")
         variables = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(self._beside(bench))])}
         arguments = {
-            "select": MODEL,
+            "select": select,
             "install_deps": False,
             "dbt_executable_path": str(DBT / "bin" / "dbt"),
             "invocation_mode": self.mode,
         }
         with workers(implementation, variables, bench.folder) as (worker,):
-            return worker.run(project, arguments, alone=DBT / "bin" / "dbt", mode="local")
+            return worker.run(project, arguments, alone=alone, mode="local")
 
     def _beside(self, bench: Bench) -> Path:
         """A folder on the path whose start-up file lets a worker find dbt's packages behind its own."""

@@ -5,6 +5,8 @@ Airflow 2.10 and later, and 3.x. Importing this module imports Airflow.
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,6 +21,7 @@ import airflow
 AIRFLOW_VERSION: str = airflow.__version__
 _SHORTEST_MASKED = 5
 _COPIED = frozenset({dict, list, set})
+_SOURCE_OF_OPTION = re.compile("_(?:cmd|secret)$")  # where the value comes from, behind the option's name
 IS_AIRFLOW_3 = not AIRFLOW_VERSION.startswith("2.")
 ASSET_URIS_HAVE_SLASHES = IS_AIRFLOW_3
 ASSETS_NEED_AN_ALIAS = IS_AIRFLOW_3
@@ -72,10 +75,12 @@ __all__ = [
     "asset_alias",
     "asset_events",
     "can_be_copied",
+    "configured_options",
     "context_variables",
     "copy_task",
     "count",
     "dag_arguments",
+    "dag_files_below",
     "dag_of",
     "dags_folder",
     "dags_made_by",
@@ -346,6 +351,24 @@ def dags_folder() -> Path:
     from airflow.configuration import conf
 
     return Path(conf.get("core", "dags_folder"))
+
+
+def dag_files_below(folder: Path) -> list[Path]:
+    """The files in which Airflow would look for DAGs: none of ``.airflowignore``, in safe mode by their words."""
+    # Airflow 2 adds its examples unless it is told.
+    more = {} if IS_AIRFLOW_3 else {"include_examples": False}
+    listed = import_module("airflow.utils.file").list_py_file_paths(str(folder), safe_mode=looks_for_words(), **more)
+    return sorted(map(Path, listed))
+
+
+def configured_options(section: str) -> list[str]:
+    """Names of the options of a section that are set, in the configuration file or by variables of the environment."""
+    from airflow.configuration import conf
+
+    # A section that no file and no provider names is nothing to Airflow, although it reads its variables.
+    prefix = f"AIRFLOW__{section.upper()}__"
+    by_variables = [name[len(prefix) :].lower() for name in os.environ if name.startswith(prefix)]
+    return [_SOURCE_OF_OPTION.sub("", name) for name in (*(conf.getsection(section) or {}), *by_variables)]
 
 
 def looks_for_words() -> bool:

@@ -120,6 +120,34 @@ def is_in_use(build: Path) -> bool | None:
     return False
 
 
+def users_of(build: Path) -> list[int]:
+    """Process ids that have the build's lease open, so far as this process may see them (Linux; empty elsewhere)."""
+    try:
+        lease = lease_path(build).stat()
+    except OSError:
+        return []
+    return sorted(pid for pid in _pids() if pid != os.getpid() and _has_open(pid, lease))
+
+
+def _pids() -> list[int]:
+    proc = Path("/proc/self").parent
+    return [int(entry.name) for entry in proc.iterdir() if entry.name.isdigit()] if proc.is_dir() else []
+
+
+def _has_open(pid: int, file: os.stat_result) -> bool:
+    try:
+        return any(_leads_to(descriptor, file) for descriptor in Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return False  # it has ended, or is another user's
+
+
+def _leads_to(descriptor: Path, file: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(descriptor.stat(), file)
+    except OSError:
+        return False
+
+
 def _note_use(descriptor: int) -> None:
     try:
         if time.time() - os.fstat(descriptor).st_mtime > _NOTE_AGAIN_AFTER:

@@ -172,9 +172,9 @@ SETTINGS: dict[str, Setting] = {
         is_also_cosmos=False,
     ),
     "virtualenv_warm_dbt": Setting(
-        default="off",
-        meaning="Whether dbt of a kept environment is forked from a process that has imported it: off, auto (a plain "
-        "process where that cannot be), or require (the task fails then).",
+        default="auto",
+        meaning="Whether dbt of a kept environment is forked from a process that has imported it: auto (from the "
+        "second task on; a plain process where that cannot be), off, or require (the task fails then).",
         is_also_cosmos=False,
         choices=("auto", "off", "require"),
     ),

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from cosmos_venv.dbt.warm import servers
 from pytest_cosmos_venv import AirflowHome, Wheelhouse
 from tests.order import long_ones_first
 from tests.postgres import Postgres, started_postgres
@@ -26,6 +27,8 @@ os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 for name in [name for name in os.environ if name.startswith(("AIRFLOW__COSMOS", "AIRFLOW_CONN_"))]:
     del os.environ[name]
 os.environ["AIRFLOW__COSMOS_VENV__CACHE_DIR"] = str(Path(_airflow_home, "cache"))
+# Servers of warm dbts are of this process's tests alone, and end with them.
+os.environ["XDG_RUNTIME_DIR"] = _airflow_home
 # Where both are there, uv: a tenth of the time. Builds with pip have tests of their own.
 os.environ.setdefault("AIRFLOW__STANDARD__VENV_INSTALL_METHOD", "uv")
 
@@ -37,6 +40,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish() -> None:
     """Not at exit, and not when pytest is unconfigured: workers of pytest-xdist are ended before."""
+    for place in servers.servers():
+        if place.folder.is_relative_to(_airflow_home):
+            servers.stop(place)
     shutil.rmtree(_airflow_home, ignore_errors=True)
 
 

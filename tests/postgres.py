@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tests import postgres_server
@@ -27,12 +27,23 @@ class Postgres:
     port: int
     password: str = field(repr=False)
     user: str = postgres_server.USER
+    database: str = DATABASE
 
     @property
     def connection(self) -> str:
         """The value of an ``AIRFLOW_CONN_…`` variable."""
-        where = {"host": "127.0.0.1", "port": self.port, "schema": DATABASE}
+        where = {"host": "127.0.0.1", "port": self.port, "schema": self.database}
         return json.dumps({"conn_type": "postgres", "login": self.user, "password": self.password, **where})
+
+    @property
+    def address(self) -> str:
+        """Of its database, as SQLAlchemy reads it, without the driver."""
+        return f"{self.user}:{self.password}@127.0.0.1:{self.port}/{self.database}"
+
+    def apart(self, name: str) -> Postgres:
+        """A new, empty database on the same server."""
+        self.rows(f"create database {name}")
+        return replace(self, database=name)
 
     def rows(self, query: str) -> list[list[str]]:
         """What a query finds, as texts.
@@ -40,7 +51,7 @@ class Postgres:
         :raises subprocess.CalledProcessError: when it fails.
         """
         psql = PACKAGES / postgres_server.WHEEL / "pginstall" / "bin" / "psql"
-        where = ["--host", "127.0.0.1", "--port", str(self.port), "--username", self.user, "--dbname", DATABASE]
+        where = ["--host", "127.0.0.1", "--port", str(self.port), "--username", self.user, "--dbname", self.database]
         done = subprocess.run(
             [psql, *where, "--no-password", "--no-psqlrc", "--csv", "--tuples-only", "--command", query],
             env={**os.environ, "PGPASSWORD": self.password},

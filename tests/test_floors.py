@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections import Counter
 from importlib import import_module
 from pathlib import Path
 
@@ -45,3 +46,10 @@ def test_every_room_stands_on_its_floor(package: str, heading: str) -> None:
 
     assert floors.keys() == set(layers)
     assert [floors[name] for name in layers] == sorted(floors.values(), reverse=True)
+
+
+def test_no_two_test_files_have_one_name() -> None:
+    """pytest imports them by it, as folders of tests are no packages here."""
+    names = Counter(file.name for file in (ROOT / "tests").rglob("test_*.py"))
+
+    assert [name for name, count in names.items() if count > 1] == []

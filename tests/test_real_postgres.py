@@ -168,7 +168,9 @@ def test_a_project_is_built_and_the_password_is_nowhere_to_be_read(
     assert "compiled/harbor/models/staging.sql" in rendered
     assert postgres.password not in rendered
     assert [line for line in witness.command_lines if postgres.password in line] == []
-    assert {"seed", "run", "test"} <= {word for line in witness.command_lines for word in line.split()}
+    # The first task of a kept environment starts dbt; those after it are forked, and have no command line of their own.
+    started = {"seed", "run", "test"} if mode is ExecutionMode.LOCAL else {"seed"}
+    assert started <= {word for line in witness.command_lines for word in line.split()}
     assert "Completed successfully" in said
     assert postgres.password not in said
     assert "COSMOS_CONN_POSTGRES_PASSWORD" not in os.environ

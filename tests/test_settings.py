@@ -12,6 +12,7 @@ from cosmos_venv.exceptions import CosmosValueError
 def test_without_configuration_there_are_defaults() -> None:
     assert settings.virtualenv_max_retries_lock == 120
     assert settings.virtualenv_build == "auto"
+    assert settings.virtualenv_warm_dbt == "auto"
 
 
 def test_our_section_wins_over_cosmoss(monkeypatch: pytest.MonkeyPatch) -> None:

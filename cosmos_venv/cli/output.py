@@ -1,11 +1,76 @@
-"""What may a command write to standard output? Its result alone: with ``--json`` a program reads it."""
+"""What may a command write, and where? Its result to standard output, all else to standard error.
+
+With ``--json`` a program reads the result: one JSON value, of a shape that docs/cli.md shows for each command.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+OK, WRONG = 0, 1
+INTERRUPTED = 130  # what a shell makes of SIGINT
+NO_READER = 141  # likewise of SIGPIPE
+
+_WIDE = 10_000  # columns in a pipe: no line of a table is cut there
+_WORTH_A_BAR = 1.0  # seconds
+
+
+def print_json(data: object) -> None:
+    """Print the result for a program."""
+    print(json.dumps(data, indent=2))
+
+
+def print_lines(lines: Sequence[str]) -> None:
+    """Print as it is, each on a line of its own."""
+    # Not by rich, which ends the program by its own code when the reader has gone; likewise below.
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+
+
+def print_marked(marked: Sequence[tuple[str, str, str]]) -> None:
+    """Print lines that begin with a word in color.
+
+    :param marked: word, color, rest of the line.
+    """
+    show = Console(highlight=False, soft_wrap=True)
+    with show.capture() as capture:
+        for word, color, text in marked:
+            show.print(f"{word:<8}", style=color, end="")
+            show.print(text, markup=False)
+    sys.stdout.write(capture.get())
+
+
+def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print columns, under headings. In a pipe no text is wrapped or cut."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, show_edge=False)
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = _WIDE
+    with console.capture() as capture:
+        console.print(table)
+    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in capture.get().splitlines()))
+
+
+def tell(text: str, style: str = "red") -> None:
+    """Say what is wrong, or how it goes, on standard error."""
+    Console(stderr=True, highlight=False, soft_wrap=True).print(text, style=style, markup=False)
 
 
 @contextmanager
@@ -20,3 +85,66 @@ def only_the_result_on_stdout() -> Iterator[None]:
         sys.stdout.flush()
         os.dup2(stdout, 1)
         os.close(stdout)
+
+
+class Steps:
+    """What is done one after another, and how far that has come."""
+
+    def __init__(self, bar: Progress | None, task: Any) -> None:
+        self._bar, self._task = bar, task
+
+    def begin(self, what: str) -> None:
+        """Say what is done now."""
+        if self._bar is not None:
+            from rich.markup import escape
+
+            self._bar.update(self._task, description=escape(what))
+
+    def end(self) -> None:
+        """One more is done."""
+        if self._bar is not None:
+            self._bar.advance(self._task)
+
+    def say(self, line: str) -> None:
+        """A line of its own, above the bar where there is one."""
+        if self._bar is None:
+            tell(line, "dim")
+        else:
+            self._bar.console.print(line, style="dim", markup=False, soft_wrap=True)
+
+
+@contextmanager
+def steps(what: str, count: int | None = None, *, as_json: bool) -> Iterator[Steps]:
+    """Within this block people who wait longer than a second see a bar, which goes with it.
+
+    None is drawn in a pipe, on a terminal that knows no cursor, or with ``--json``.
+
+    :param count: how many steps there are; None: nobody knows.
+    """
+    console = Console(stderr=True, highlight=False)
+    if as_json or console.is_dumb_terminal or not (console.is_terminal and sys.stdout.isatty()):
+        yield Steps(None, None)
+        return
+    # Not before: importing it takes as long as a short command.
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = [SpinnerColumn(), TextColumn("{task.description}")]
+    counted = [] if count is None else [BarColumn(), MofNCompleteColumn()]
+    bar = Progress(
+        *columns,
+        *counted,
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
+    task = bar.add_task(what, total=count)
+    patience = threading.Timer(_WORTH_A_BAR, bar.start)
+    patience.start()
+    try:
+        yield Steps(bar, task)
+    finally:
+        patience.cancel()
+        patience.join()
+        bar.stop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,19 +14,28 @@ from rich.console import Console
 from rich.markup import escape
 from rich.tree import Tree
 
-from cosmos_venv.cli.output import only_the_result_on_stdout
+from cosmos_venv.cli.output import OK, only_the_result_on_stdout, tell
+from cosmos_venv.cli.parsing import add_action
 from cosmos_venv.constants import LoadMode, TestBehavior
-from cosmos_venv.environments import credentials
-from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
+from cosmos_venv.exceptions import CosmosValueError
 
 if TYPE_CHECKING:
+    import argparse
+
+    from cosmos_venv.cli.parsing import Actions
     from cosmos_venv.rendering.diagrams import Member
     from cosmos_venv.rendering.planned import Plan
 
-OK, WRONG = 0, 1
 FORMATS = ("tree", "json", "mermaid", "dot")
 TEST_BEHAVIORS = tuple(behavior.value for behavior in TestBehavior)
 _WIDE = 10_000  # columns: rich cuts off the lines of a tree
+_DESCRIPTION = (
+    "Shows the tasks, groups and edges that a dbt project becomes: as a tree, as JSON, as a Mermaid or DOT diagram. A "
+    "DAG file is imported as Airflow does and shows its DbtDag or DbtTaskGroup as it is configured; the folder of a "
+    "project (with a target/manifest.json) or a manifest is rendered with the defaults and the options here. No task "
+    "runs; a DAG file that loads with dbt ls runs that. Exit code 1: the file cannot be imported or read, has no dbt "
+    "project or several, the selection is refused, or the output cannot be written."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +69,41 @@ class Rendered:
         return self.dag_id if self.group_id is None else f"{self.dag_id}, group {self.group_id}"
 
 
+def add_to(subjects: Actions) -> None:
+    """Add ``cosmos-venv render``."""
+    parser = add_action(subjects, "render", "show the plan of a DAG file or a dbt project", _DESCRIPTION)
+    parser.add_argument(
+        "target", type=Path, metavar="DAGFILE|PROJECT", help="a DAG file, a project's folder, a manifest"
+    )
+    parser.add_argument("--format", choices=FORMATS, help="tree unless given; --json is --format json")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write there, not to standard output")
+    of_file = parser.add_argument_group("Where a DAG file has several")
+    of_file.add_argument("--dag-id", metavar="ID", help="the DAG that is meant")
+    of_file.add_argument("--group", metavar="ID", help="the DbtTaskGroup that is meant, with the groups around it")
+    of_project = parser.add_argument_group("For a project")
+    for name in ("--select", "--exclude"):
+        of_project.add_argument(name, nargs="+", action="extend", default=[], metavar="ITEM", help="as dbt takes it")
+    of_project.add_argument("--selector", metavar="NAME", help="a YAML selector of the manifest")
+    of_project.add_argument("--test-behavior", choices=TEST_BEHAVIORS, help="after_each unless given")
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    asked = Options(
+        select=options.select, exclude=options.exclude, selector=options.selector, test_behavior=options.test_behavior
+    )
+    target = options.target
+    if options.json and options.format not in (None, "json"):
+        options.parser.error(f"--json and --format {options.format} are two formats: give one")
+    if is_project(target):
+        if options.dag_id or options.group:
+            options.parser.error(f"{target} is a project: --dag-id and --group say which one of a DAG file is meant")
+    elif asked.given:
+        options.parser.error(f"{target} is a DAG file, and its RenderConfig says what {asked.given[0]} would")
+    form = "json" if options.json else options.format or "tree"
+    return render(target, asked, dag_id=options.dag_id, group_id=options.group, form=form, output=options.output)
+
+
 def is_project(target: Path) -> bool:
     """Whether a folder or manifest is meant, and no DAG file."""
     return target.is_dir() or target.suffix == ".json"
@@ -67,22 +112,24 @@ def is_project(target: Path) -> bool:
 def render(
     target: Path, options: Options, *, dag_id: str | None, group_id: str | None, form: str, output: Path | None
 ) -> int:
-    """Show the plan. Returns the exit code, 1 when there is none to show or it cannot be written.
+    """Show the plan. Returns the exit code.
 
     :param target: a DAG file, the folder of a dbt project, or a manifest.
     :param options: for a project.
     :param dag_id, group_id: which one is meant, where a DAG file has several.
     :param form: one of ``FORMATS``.
     :param output: file in place of stdout.
+    :raises CosmosValueError: when there is none to show, or it cannot be written.
+    :raises CosmosLoadDbtException: when the project cannot be loaded.
     """
     try:
         with only_the_result_on_stdout():
             rendered = _of_project(target, options) if is_project(target) else _of_file(target, dag_id, group_id)
         _show(rendered, form, output)
-    except (CosmosLoadDbtException, CosmosValueError, OSError) as error:
-        talk = Console(stderr=True, highlight=False, soft_wrap=True)
-        talk.print(credentials.mask(str(error)), style="red", markup=False)
-        return WRONG
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise CosmosValueError(str(error)) from error
     return OK
 
 
@@ -168,14 +215,17 @@ def _plans_of(dag: object) -> list[Rendered]:
 
 def _show(rendered: Rendered, form: str, output: Path | None) -> None:
     if form == "tree" and output is None:
-        Console(highlight=False, width=_WIDE).print(_tree(rendered))
+        console = Console(highlight=False, width=_WIDE)
+        with console.capture() as capture:
+            console.print(_tree(rendered))
+        sys.stdout.write(capture.get())
         return
     text = _WRITERS[form](rendered)
     if output is None:
         print(text, end="")
         return
     output.write_text(text, encoding="utf-8")
-    Console(stderr=True, highlight=False, soft_wrap=True).print(f"{output} is written.", style="dim", markup=False)
+    tell(f"{output} is written.", "dim")
 
 
 def _tree(rendered: Rendered) -> Tree:

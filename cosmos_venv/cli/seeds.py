@@ -1,17 +1,41 @@
-"""What do ``cosmos-venv seeds list`` and ``forget`` do? Show what a DAG remembers of its seeds, and make it forget."""
+"""What do ``cosmos-venv seeds list`` and ``forget`` do? Show what a DAG remembers of its seeds, and make it forget.
+
+Airflow is imported only when one of them runs: whoever asks for another command, or for help, does not wait for it.
+"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from cosmos_venv.cli.output import OK, WRONG, only_the_result_on_stdout, print_json, print_lines
+from cosmos_venv.cli.parsing import add_action, add_actions
+from cosmos_venv.exceptions import CosmosValueError
 
-from cosmos_venv.cli.env_store import OK, WRONG, print_lines
-from cosmos_venv.cli.output import only_the_result_on_stdout
-from cosmos_venv.operators.seed_memory import PREFIX, decoded, fields_of, readable
+if TYPE_CHECKING:
+    from cosmos_venv.cli.parsing import Actions
+
+_LIST = (
+    "Lists what a DAG remembers of its seeds with SeedRenderingBehavior.WHEN_SEED_CHANGES: the content that was loaded "
+    "last, by which run. Reads Airflow's database; changes nothing. Exit code 1: it cannot be reached."
+)
+_FORGET = (
+    "Forgets what a DAG remembers of its seeds, or of one, so that the next run loads them: after a table was dropped, "
+    "for example. Exit code 1: nothing was remembered of the seed that was named, or the database cannot be reached."
+)
+
+
+def add_to(subjects: Actions) -> None:
+    """Add ``cosmos-venv seeds`` and its actions."""
+    actions = add_actions(subjects, "seeds", "what DAGs remember of their seeds")
+    listing = add_action(actions, "list", "list what a DAG remembers", _LIST)
+    forget = add_action(actions, "forget", "have the next run load seeds", _FORGET)
+    for action in (listing, forget):
+        action.add_argument("dag_id", metavar="DAG", help="id of a DAG")
+    forget.add_argument("seed", metavar="SEED", nargs="?", help="only this one: its name, or dbt's unique id")
+    listing.set_defaults(run=lambda options: seeds_list(options.dag_id, as_json=options.json))
+    forget.set_defaults(run=lambda options: seeds_forget(options.dag_id, options.seed, as_json=options.json))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +56,8 @@ class StoredSeed:
 
     @classmethod
     def of(cls, key: str, text: str | None) -> StoredSeed:
+        from cosmos_venv.operators.seed_memory import decoded, fields_of
+
         fields, remembered = fields_of(text or ""), decoded(text)
         places = [fields.get("dag_id"), fields.get("group_id")]
         return cls(
@@ -45,6 +71,8 @@ class StoredSeed:
 
     def is_named(self, name: str) -> bool:
         """Whether it is that seed: by its unique id, or by its name alone."""
+        from cosmos_venv.operators.seed_memory import PREFIX, readable
+
         if self.seed is None:
             shown = readable(name.rpartition(".")[2]).removeprefix(PREFIX)
             return self.key.rpartition("__")[0].endswith((f".{shown}", f"__{shown}"))
@@ -61,10 +89,8 @@ class StoredSeed:
 def seeds_list(dag_id: str, *, as_json: bool) -> int:
     """Show what is remembered of the seeds of a DAG. Returns the exit code."""
     found = _found(dag_id, None)
-    if found is None:
-        return WRONG
     if as_json:
-        print(json.dumps({"dag_id": dag_id, "seeds": [vars(each) for each in found]}, indent=2))
+        print_json({"dag_id": dag_id, "seeds": [vars(each) for each in found]})
     else:
         print_lines([each.line for each in found] or [f"Nothing is remembered of seeds of the DAG {dag_id!r}."])
     return OK
@@ -76,36 +102,35 @@ def seeds_forget(dag_id: str, seed: str | None, *, as_json: bool) -> int:
     :param seed: its unique id or its name; None: all of the DAG.
     """
     found = _found(dag_id, seed)
-    if found is None:
-        return WRONG
     with only_the_result_on_stdout():
         from cosmos_venv.compat import delete_variables
 
         delete_variables([each.key for each in found])
     which = f"the DAG {dag_id!r}" if seed is None else f"{seed!r} of the DAG {dag_id!r}"
     if as_json:
-        print(json.dumps({"dag_id": dag_id, "forgotten": [vars(each) for each in found]}, indent=2))
+        print_json({"dag_id": dag_id, "forgotten": [vars(each) for each in found]})
     else:
         print_lines([f"{each.line}: forgotten" for each in found] or [f"Nothing was remembered of {which}."])
     return OK if found or seed is None else WRONG
 
 
-def _found(dag_id: str, seed: str | None) -> list[StoredSeed] | None:
-    """Those of the DAG; None where Airflow's store cannot be read, which is told."""
+def _found(dag_id: str, seed: str | None) -> list[StoredSeed]:
+    """Those of the DAG. Raises CosmosValueError where Airflow's store cannot be read."""
     try:
         with only_the_result_on_stdout():
             from cosmos_venv.compat import stored_variables
+            from cosmos_venv.operators.seed_memory import PREFIX
 
             stored: Mapping[str, str | None] = stored_variables(PREFIX)
-    except Exception as error:  # noqa: BLE001 - whatever its database raises
-        talk = Console(stderr=True, highlight=False, soft_wrap=True)
-        talk.print(f"Airflow's Variables cannot be read: {type(error).__name__}: {error}", style="red", markup=False)
-        return None
+    except Exception as error:  # whatever its database raises
+        raise CosmosValueError(f"Airflow's Variables cannot be read: {type(error).__name__}: {error}") from error
     of_dag = [StoredSeed.of(key, text) for key, text in stored.items() if _is_of(dag_id, key, text)]
     return [each for each in of_dag if seed is None or each.is_named(seed)]
 
 
 def _is_of(dag_id: str, key: str, text: str | None) -> bool:
     """By what the value says; where it says nothing, as one that a person has written, by the look of its key."""
+    from cosmos_venv.operators.seed_memory import fields_of, readable
+
     fields: dict[str, Any] = fields_of(text or "")
     return bool(fields["dag_id"] == dag_id) if "dag_id" in fields else key.startswith(f"{readable(dag_id)}.")

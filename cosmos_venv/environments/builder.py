@@ -53,7 +53,7 @@ def installer_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return kept | _NEUTRAL | _QUIET | variables_for_lack_of_a_home(environ)
 
 
-def _of_no_project(folder: Path) -> dict[str, str]:
+def of_no_project(folder: Path) -> dict[str, str]:
     """What keeps uv from the ``uv.toml`` or ``pyproject.toml`` of the worker's working directory, and of those above.
 
     It looks for them upwards from its project's folder, and ends at the first: here at empty ones.
@@ -91,7 +91,7 @@ def build_environment(
             directory=directory,
             installer=installer,
             arguments=InstallArguments.of(spec, installer.name, pip_config.read(environ)),
-            environ=installer_environment(environ) | _of_no_project(scratch) | {"TMPDIR": str(scratch)},
+            environ=installer_environment(environ) | of_no_project(scratch) | {"TMPDIR": str(scratch)},
             scratch=scratch,
             cancellation=cancellation,
             report=report,
@@ -210,7 +210,7 @@ class _Build:
         )
 
     def _pip(self) -> list[str]:
-        if _has_usable_pip():
+        if has_usable_pip():
             return [sys.executable, "-I", "-m", "pip", "--python", self.python]
         self._run(
             [self.python, "-I", "-m", "ensurepip", "--default-pip"],
@@ -293,7 +293,7 @@ def _import_what_comes_next() -> None:
     import importlib.metadata  # noqa: F401
 
 
-def _has_usable_pip() -> bool:
+def has_usable_pip() -> bool:
     """Whether this Python has a pip that fills other environments, and sees it when run isolated (-I)."""
     import importlib.metadata
     import importlib.util

@@ -110,7 +110,7 @@ class BuilderFiles:
             by = "by a process that has just started"
         return (
             f"The virtualenv for {what} is being built {by}, log file {self.log}; the next parse will find it. "
-            "cosmos-venv env build DAGFILE builds it beforehand."
+            "cosmos-venv env warm DAGFILE builds it beforehand."
         )
 
     def sweep(self) -> None:

@@ -95,7 +95,7 @@ def unfit_message(directory: Path, fault: str, *, parameter: str = "virtualenv_d
     return (
         f"{parameter} {directory}: its file system {fault}. Use a directory on a local disk or on a network file "
         "system such as NFS 4, mounted with exec; a mounted object store (S3, GCS, Azure Blob) is none. "
-        "For environments that come with the image, run cosmos-venv env build when it is made."
+        "For environments that come with the image, run cosmos-venv env warm when it is made."
     )
 
 

@@ -12,7 +12,7 @@ _OURS = "# Made by cosmos-venv:"
 _HALF = ".cosmos-venv-"
 _GONE = (
     "{name}: the environment {link} is gone. "
-    "Run a task that needs it, or cosmos-venv env build DAGFILE: whoever builds here makes this command anew."
+    "Run a task that needs it, or cosmos-venv env warm DAGFILE: whoever builds here makes this command anew."
 )
 # The build is resolved once: through the link a running process would import the rest of its modules from the
 # generation that is published next. (readlink -f is not everywhere; cd -P is POSIX.)

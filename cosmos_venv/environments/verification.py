@@ -1,4 +1,4 @@
-"""Is a build still what its record says? Read from its files; nothing of what is installed in it is run."""
+"""Is a build still what its record says, and does what is installed in it work?"""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import errno
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from cosmos_venv.environments import integrity
@@ -14,22 +15,60 @@ from cosmos_venv.environments.inventory import StoredBuild
 from cosmos_venv.environments.record import BuildRecord
 from cosmos_venv.environments.trust import refuse_untrusted
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
+from cosmos_venv.guarded import run_guarded
 from cosmos_venv.lease import Lease
 
 
-def verify(stored: StoredBuild) -> list[str]:
-    """What is wrong with a build, one sentence each; empty when it is as it was made.
+@dataclass(frozen=True, kw_only=True)
+class Verified:
+    """:param faults: what is wrong, one sentence each; empty when it is as it was made.
+    :param has_run: whether the check was run that was asked for.
+    """
 
-    It is in use for as long as that takes, and counts as no more used than before. An interpreter that belongs to
-    another user than this one and root is not asked for its version.
+    faults: list[str]
+    has_run: bool = False
+
+
+def verify(stored: StoredBuild, *, check: str | None = None) -> Verified:
+    """Hold a build against its record, and let its own Python run a check.
+
+    It is in use for as long as that takes, and counts as no more used than before. What another user than this one
+    and root could have written is not run, and its interpreter is not asked for its version.
+
+    :param check: Python source, which ends with an error where something does not work; None: nothing is run.
     """
     with _kept(stored.path) as is_kept:
         if not is_kept or not stored.path.is_dir():
-            return ["it has been removed"]
+            return Verified(faults=["it has been removed"])
         try:
-            return [*_record_faults(stored), *integrity.faults(stored.path)]
+            faults = [*_record_faults(stored), *integrity.faults(stored.path)]
         except (OSError, ValueError) as error:
-            return [f"it cannot be read: {error}"]
+            return Verified(faults=[f"it cannot be read: {error}"])
+        if check is None or not _may_be_run(stored.path):
+            return Verified(faults=faults)
+        return Verified(faults=[*faults, *_check_faults(stored.path, check)], has_run=True)
+
+
+def _may_be_run(build: Path) -> bool:
+    try:
+        refuse_untrusted([build.parent, build, build / "bin" / "python"])
+    except (VirtualenvError, OSError):
+        return False
+    return True
+
+
+def _check_faults(build: Path, check: str) -> Iterator[str]:
+    python = build / "bin" / "python"
+    if not python.exists():
+        return  # told already
+    try:
+        # It may not write byte code: who verifies changes nothing.
+        done = run_guarded([str(python), "-I", "-B", "-c", check], cwd="/")
+    except OSError as error:
+        yield f"its Python cannot be started: {error}"
+        return
+    if done.returncode:
+        yield f"it does not work: {done.lines[-1] if done.lines else f'exit code {done.returncode}'}"
 
 
 def _record_faults(stored: StoredBuild) -> Iterator[str]:

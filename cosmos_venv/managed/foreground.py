@@ -1,4 +1,4 @@
-"""Is this process here to build environments (``cosmos-venv env build``), and where?"""
+"""Is this process here to build environments (``cosmos-venv env warm``), and where?"""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ foreground_builds: ContextVar[Foreground | None] = ContextVar("foreground_builds
 
 @contextmanager
 def building_in_foreground(directory: Path | None = None) -> Iterator[set[Path]]:
-    """Within this block DAG files that are imported build their environments themselves (``cosmos-venv env build``).
+    """Within this block DAG files that are imported build their environments themselves (``cosmos-venv env warm``).
 
     :param directory: where, whatever ``virtualenv_dir`` says; the search path does not count then.
     """

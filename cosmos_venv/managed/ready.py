@@ -172,5 +172,5 @@ def _refuse_to_build(spec: EnvironmentSpec, directory: Path) -> None:
     raise VirtualenvError(
         f"virtualenv_dir={str(directory)!r} holds no environment for {spec}"
         + (f", nor does virtualenv_search_path={searched!r}" if searched else "")
-        + ", and [cosmos_venv] virtualenv_build is never. Build it beforehand: cosmos-venv env build DAGFILE"
+        + ", and [cosmos_venv] virtualenv_build is never. Build it beforehand: cosmos-venv env warm DAGFILE"
     )

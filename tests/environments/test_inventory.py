@@ -90,7 +90,7 @@ def test_looking_is_no_use(tmp_path: Path, make_spec: Spec, make_ready: MakeRead
     set_age(lease, 1000)
     before = lease.stat().st_mtime
 
-    assert verify(inventory(tmp_path)[0]) == []
+    assert verify(inventory(tmp_path)[0]).faults == []
     assert lease.stat().st_mtime == before
 
 
@@ -205,7 +205,7 @@ store = EnvironmentStore(Path(sys.argv[1]))
 for each in read_inventory(store):
     verify(each)  # imports what the other user cannot read
 os.setuid(int(sys.argv[2]))
-looked = [[each.state, each.is_in_use, verify(each)] for each in read_inventory(store)]
+looked = [[each.state, each.is_in_use, verify(each).faults] for each in read_inventory(store)]
 limits = PruneLimits(max_count=1, min_age=0)
 pruned = prune(store, limits, now=4e9, max_tries=0, cancellation=Cancellation(), report=print)
 print(json.dumps([looked, [each.obstacle for each in pruned]]))

@@ -33,7 +33,7 @@ def built(tmp_path: Path, make_spec: Spec, make_ready: MakeReady) -> Environment
 
 def faults(directory: Path) -> list[str]:
     (stored,) = read_inventory(EnvironmentStore(directory))
-    return verify(stored)
+    return verify(stored).faults
 
 
 def change_record(environment: Environment, **changes: Any) -> None:
@@ -116,7 +116,7 @@ def test_a_build_that_is_being_removed_is_told_so(tmp_path: Path, built: Environ
     removing = Lease.exclusive(built.path)
     assert removing is not None
 
-    found = verify(stored)
+    found = verify(stored).faults
     removing.close()
 
     assert found == ["it has been removed"]

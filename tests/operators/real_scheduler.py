@@ -1,4 +1,4 @@
-"""Airflow as it runs in earnest: an API server, a scheduler with LocalExecutor, a process for each task."""
+"""Airflow as it runs in earnest: an API server, a scheduler with an executor, a process for each task."""
 
 from __future__ import annotations
 
@@ -9,28 +9,37 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
+from typing import TypeVar
 
 from tests.operators.whole_airflow import WholeAirflow
 
+Airflow = TypeVar("Airflow", bound=WholeAirflow)
+
 DEADLINE = 240.0
-_POLL = 0.25
+POLL = 0.25
 
 
 @contextmanager
 def running_scheduler(airflow: WholeAirflow, dag_file: str) -> Iterator[WholeAirflow]:
-    """Within this block the DAGs of the file run as they are scheduled, two tasks at a time.
+    """Within this block the DAGs of the file run as they are scheduled, by LocalExecutor, two tasks at a time.
 
-    :param airflow: whose database and home are used.
+    :param airflow: whose database and home are used; an Airflow 3.
     :param dag_file: the text of the only DAG file.
     """
-    port = _free_port()
+    airflow = prepared(airflow, dag_file, executor="LocalExecutor")
+    with api_server(airflow), running(airflow, "scheduler"):
+        yield airflow
+
+
+def prepared(airflow: Airflow, dag_file: str, *, executor: str) -> Airflow:
+    """The same with a database that knows the DAGs of the file, for up to two tasks at a time."""
+    port = free_port()
     airflow = replace(
         airflow,
         variables={
-            **airflow.variables,
-            "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+            "AIRFLOW__CORE__EXECUTOR": executor,
             "AIRFLOW__CORE__PARALLELISM": "2",
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
@@ -40,26 +49,34 @@ def running_scheduler(airflow: WholeAirflow, dag_file: str) -> Iterator[WholeAir
             "AIRFLOW__API__PORT": str(port),
             "AIRFLOW__API__WORKERS": "1",
             "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
+            # Airflow 2 would read the DAG file again and again.
+            "AIRFLOW__SCHEDULER__STANDALONE_DAG_PROCESSOR": "True",
+            **airflow.variables,
         },
     )
     airflow.dag_file.parent.mkdir(parents=True)
     airflow.dag_file.write_text(dag_file)
     airflow.airflow("db", "migrate")
     airflow.airflow("dags", "reserialize")
-    with ExitStack() as stack:
-        # One after the other: a task that cannot reach the server when it begins has lost one of its tries.
-        stack.enter_context(_process(airflow, "api-server"))
-        _wait_until(lambda: _accepts(port), "the API server answers", airflow)
-        stack.enter_context(_process(airflow, "scheduler"))
-        yield airflow
+    return airflow
+
+
+@contextmanager
+def api_server(airflow: WholeAirflow) -> Iterator[None]:
+    """Through which the tasks of Airflow 3 speak to the database. A task that cannot reach it when it begins has lost
+    one of its tries: it answers before the block begins."""
+    with running(airflow, "api-server"):
+        port = int(airflow.variables["AIRFLOW__API__PORT"])
+        wait_until(lambda: accepts(port), "the API server answers", airflow)
+        yield
 
 
 def states_of_only_run(airflow: WholeAirflow, dag_id: str) -> dict[str, str]:
     """The states of all tasks of the DAG's first run, when it has ended, by task id and, for mapped ones, index."""
     ended = f"select 1 from dag_run where dag_id = '{dag_id}' and state in ('success', 'failed')"  # noqa: S608 - ours
-    _wait_until(lambda: bool(airflow.ask(ended)), f"the run of {dag_id} ends", airflow)
+    wait_until(lambda: bool(airflow.ask(ended)), f"the run of {dag_id} ends", airflow)
     rows = airflow.ask(f"select task_id, map_index, state from task_instance where dag_id = '{dag_id}'")  # noqa: S608
-    return {task_id if index < 0 else f"{task_id}[{index}]": state for task_id, index, state in rows}
+    return {task_id if int(index) < 0 else f"{task_id}[{index}]": state for task_id, index, state in rows}
 
 
 def logs(airflow: WholeAirflow) -> str:
@@ -69,9 +86,10 @@ def logs(airflow: WholeAirflow) -> str:
 
 
 @contextmanager
-def _process(airflow: WholeAirflow, *words: str) -> Iterator[None]:
+def running(airflow: WholeAirflow, *words: str) -> Iterator[subprocess.Popen[bytes]]:
+    """One of Airflow's processes, until the block ends."""
     log = airflow.folder / "airflow" / f"{words[0]}.log"
-    with log.open("w") as output:
+    with log.open("a") as output:
         process = subprocess.Popen(
             [airflow.python, "-m", "airflow", *words],
             env=airflow.environment,
@@ -81,7 +99,7 @@ def _process(airflow: WholeAirflow, *words: str) -> Iterator[None]:
             start_new_session=True,
         )
         try:
-            yield
+            yield process
         finally:
             _end(process)
 
@@ -95,20 +113,20 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait(20)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
         return port
 
 
-def _accepts(port: int) -> bool:
+def accepts(port: int) -> bool:
     with socket.socket() as client:
         return client.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _wait_until(has_happened: Callable[[], bool], what: str, airflow: WholeAirflow) -> None:
+def wait_until(has_happened: Callable[[], bool], what: str, airflow: WholeAirflow) -> None:
     deadline = time.monotonic() + DEADLINE
     while not has_happened():
         assert time.monotonic() < deadline, f"{what}: not within {DEADLINE:.0f} s\n{logs(airflow)}"
-        time.sleep(_POLL)
+        time.sleep(POLL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -60,7 +61,7 @@ def place(misbehaving_wheelhouse: Wheelhouse, dbt_project: Path) -> Iterator[Pat
 
 
 def run_task(place: Path, virtualenv_dir: Path | str, *, within: Sequence[str]) -> str:
-    """The task's last word."""
+    """How the task ended, in all its words."""
     done = subprocess.run(
         [*within, sys.executable, "-c", TASK, str(place), str(virtualenv_dir)],
         capture_output=True,
@@ -73,9 +74,9 @@ def run_task(place: Path, virtualenv_dir: Path | str, *, within: Sequence[str]) 
             RECORD_VARIABLE: str(place / "own" / "calls"),
         },
     )
-    words = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "SUCCEEDED"))]
-    assert words, done.stdout + done.stderr
-    return words[-1]
+    found = re.search(r"^(FAILED|SUCCEEDED).*", done.stdout, flags=re.MULTILINE | re.DOTALL)
+    assert found, done.stdout + done.stderr
+    return found.group().rstrip()
 
 
 @pytest.mark.parametrize("is_kept", [True, False])

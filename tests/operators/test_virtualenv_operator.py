@@ -194,7 +194,7 @@ def test_where_building_is_forbidden_the_error_names_the_command_that_builds(
 ) -> None:
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_BUILD", "never")
 
-    with pytest.raises(AirflowException, match="cosmos-venv env build DAGFILE"):
+    with pytest.raises(AirflowException, match="cosmos-venv env warm DAGFILE"):
         make_operator(virtualenv_dir=tmp_path / "new").execute({})
 
     assert not (tmp_path / "new").exists()

@@ -47,9 +47,17 @@ def started(counted: Counted) -> list[str]:
     return [tags.get("reason", "warm") for _, tags in counted]
 
 
-def test_a_task_starts_no_server_unless_it_is_asked_to(make_operator: MakeOperator, counted: Counted) -> None:
+def test_the_second_task_starts_a_server_by_itself(make_operator: MakeOperator, counted: Counted) -> None:
     for _ in range(2):
         make_operator().execute({})
+
+    assert len(servers.servers()) == 1
+    assert started(counted) == ["first", "warm"]
+
+
+def test_a_task_that_wants_none_starts_no_server(make_operator: MakeOperator, counted: Counted) -> None:
+    for _ in range(2):
+        make_operator(warm_dbt="off").execute({})
 
     assert servers.servers() == []
     assert counted == []

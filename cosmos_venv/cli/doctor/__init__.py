@@ -1,44 +1,143 @@
-"""What does ``cosmos-venv doctor`` do? Look for what goes wrong in silence, and say how to put it right.
+"""What does ``cosmos-venv doctor`` do? Try what the product relies on, and say how to put right what does not work.
 
-A check is a function of what is examined that gives a finding for each fault. It has a module of its own here, and
-stands in ``CHECKS``.
+A check is a function of what is examined that gives findings. It stands in ``CHECKS`` under its name.
 """
 
 from __future__ import annotations
 
-import json
+import argparse
+import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-
+from cosmos_venv.cli.doctor.configuration import airflow_is_supported, settings_are_known_and_possible
+from cosmos_venv.cli.doctor.directories import directories_can_hold_environments, temporary_files_can_be_run
 from cosmos_venv.cli.doctor.discovery import airflow_finds_the_file
 from cosmos_venv.cli.doctor.finding import Examined, Finding
+from cosmos_venv.cli.doctor.installers import index_answers
+from cosmos_venv.cli.doctor.locks import join, locks_lock, open_to_peer
+from cosmos_venv.cli.doctor.warm import environments_can_be_served, sockets_can_be_made
+from cosmos_venv.cli.output import OK, WRONG, only_the_result_on_stdout, print_json, print_marked, steps, tell
+from cosmos_venv.cli.parsing import absolute_path, add_action, existing_file, whole_number
+from cosmos_venv.exceptions import CosmosValueError
 
-OK, WRONG = 0, 1
+if TYPE_CHECKING:
+    from cosmos_venv.cli.parsing import Actions
 
-CHECKS: tuple[Callable[[Examined], Iterable[Finding]], ...] = (airflow_finds_the_file,)
+_DESCRIPTION = (
+    "Tries what cosmos-venv relies on, and says what to do about what does not work: the Airflow and its settings, the "
+    "directories of environments (owner, permissions, file system, room), their locks (with two processes, or with "
+    "--peer from two hosts), the installer and its index, the sockets of warm servers, and DAG files that Airflow "
+    "passes over. Nothing is imported of a DAG file; what is made for a trial is removed. Exit code 1: something "
+    "failed; a warning is no failure."
+)
+_Check = Callable[[Examined], Iterable[Finding]]
+CHECKS: dict[str, tuple[_Check, ...]] = {
+    "airflow": (airflow_is_supported,),
+    "settings": (settings_are_known_and_possible,),
+    "directory": (directories_can_hold_environments, temporary_files_can_be_run),
+    "locks": (locks_lock,),
+    "index": (index_answers,),
+    "sockets": (sockets_can_be_made, environments_can_be_served),
+    "discovery": (airflow_finds_the_file,),
+}
+_COLORS = {"ok": "green", "warning": "yellow", "failed": "red"}
+_PATIENCE = 300
 
 
-def doctor(files: Sequence[Path], *, as_json: bool) -> int:
-    """Make all checks. Returns the exit code, 1 when one of them has found something.
+def add_to(subjects: Actions) -> None:
+    """Add ``cosmos-venv doctor``."""
+    parser = add_action(subjects, "doctor", "try what cosmos-venv relies on", _DESCRIPTION)
+    parser.add_argument("dagfiles", nargs="*", type=existing_file, metavar="DAGFILE", help="a Python file with DAGs")
+    parser.add_argument(
+        "--dir",
+        action="append",
+        default=[],
+        type=absolute_path,
+        metavar="DIR",
+        help="a virtualenv_dir; may be given again. Those of [cosmos_venv] virtualenv_search_path are looked at anyway",
+    )
+    parser.add_argument(
+        "--only", action="append", choices=CHECKS, metavar="CHECK", help=f"one of {', '.join(CHECKS)}; may be repeated"
+    )
+    between = parser.add_argument_group("Between two hosts that share the directory")
+    between.add_argument("--peer", metavar="HOST", help="try locks with that host; shows the command to run there")
+    between.add_argument(
+        "--wait", type=whole_number, metavar="SECONDS", default=_PATIENCE, help="for it; 300 if not given"
+    )
+    between.add_argument("--join", metavar="TOKEN", help="be the other host: part of the command that --peer shows")
+    parser.set_defaults(run=_run)
 
+
+def _run(options: argparse.Namespace) -> int:
+    if (options.peer or options.join) and len(options.dir) != 1:
+        options.parser.error("--peer and --join try one directory: give it with --dir")
+    if options.peer and options.join:
+        options.parser.error("--peer is for the first host, --join for the second: give one")
+    if options.join or options.peer:
+        return _meet(options)
+    only = dict.fromkeys(options.only or CHECKS)
+    return doctor(options.dagfiles, options.dir, only=tuple(only), as_json=options.json)
+
+
+def doctor(files: Sequence[Path], directories: Sequence[Path], *, only: Sequence[str], as_json: bool) -> int:
+    """Make checks. Returns the exit code, 1 when one has failed.
+
+    :param directories: beside those of the search path.
+    :param only: names of ``CHECKS``.
     :param as_json: whether stdout gets ``{"findings": [...]}`` in place of lines to read.
     """
-    examined = Examined(files=tuple(files))
-    findings = [finding for check in CHECKS for finding in check(examined)]
+    findings: list[Finding] = []
+    with steps("examining", len(only), as_json=as_json) as step, only_the_result_on_stdout():
+        examined = _examined(files, directories)
+        for name in only:
+            step.begin(name)
+            findings += [finding for check in CHECKS[name] for finding in check(examined)]
+            step.end()
+    return _told(findings, as_json)
+
+
+def _meet(options: argparse.Namespace) -> int:
+    (directory,) = options.dir
+    if options.join:
+        with steps("meeting the other host", as_json=options.json):
+            findings = join(directory, options.join)
+        return _told(findings, options.json)
+    with steps(f"waiting for {options.peer}", as_json=options.json) as step:
+
+        def invite(command: str) -> None:
+            step.say(f"On {options.peer}, where the directory may have another path, run within {options.wait} s:")
+            step.say(f"    {command}")
+
+        findings = open_to_peer(
+            directory, options.peer, patience=options.wait, invite=invite, token=secrets.token_hex(4)
+        )
+    return _told(findings, options.json)
+
+
+def _examined(files: Sequence[Path], directories: Sequence[Path]) -> Examined:
+    from cosmos_venv import settings
+    from cosmos_venv.environments.search_path import stores_of
+
+    try:
+        searched = [store.directory for store in stores_of(settings.virtualenv_search_path)]
+    except CosmosValueError:
+        searched = []  # told by a check
+    named = dict.fromkeys([*directories, *searched])
+    return Examined(files=tuple(files), directories=tuple(named), searched=frozenset(searched) - set(directories))
+
+
+def _told(findings: Sequence[Finding], as_json: bool) -> int:
     if as_json:
-        print(json.dumps({"findings": [asdict(finding) for finding in findings]}, indent=2))
+        print_json({"findings": [asdict(each) for each in findings]})
     else:
-        _show(findings, examined)
-    return WRONG if findings else OK
+        print_marked([(each.outcome, _COLORS[each.outcome], _line(each)) for each in findings])
+        counts = {mark: sum(each.outcome == mark for each in findings) for mark in _COLORS}
+        tell(", ".join(f"{count} {mark}" for mark, count in counts.items() if count) or "nothing to examine", "dim")
+    return WRONG if any(each.outcome == "failed" for each in findings) else OK
 
 
-def _show(findings: Sequence[Finding], examined: Examined) -> None:
-    show = Console(highlight=False, soft_wrap=True)
-    for finding in findings:
-        show.print(f"{finding.subject}: {finding.fault} {finding.way_out}", markup=False)
-    if not findings:
-        count = len(examined.files)
-        show.print(f"{count} DAG file{'s' * (count != 1)}: nothing found.", markup=False)
+def _line(finding: Finding) -> str:
+    return f"{finding.check}  {finding.subject}: {finding.text} {finding.way_out}".rstrip()

@@ -9,7 +9,7 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-from cosmos_venv.cli.doctor.finding import Examined, Finding
+from cosmos_venv.cli.doctor.finding import Examined, Finding, Outcome
 
 _CHECK = "discovery"
 _WORDS = ("airflow", "dag")
@@ -18,12 +18,15 @@ _MAKERS = {"DbtDag", "DbtTaskGroup", "*"}
 
 
 def airflow_finds_the_file(examined: Examined) -> Iterator[Finding]:
-    """A finding for each file that makes a dbt DAG and lacks a word that Airflow looks for, or cannot be read."""
+    """A finding for each file: failed where it makes a dbt DAG and lacks a word that Airflow looks for, or cannot be
+    read."""
     from cosmos_venv.compat import looks_for_words
 
-    if not looks_for_words():
-        return
+    looks = looks_for_words()
     for path in examined.files:
+        if not looks:
+            yield _finding(path, "Airflow looks into every file.")
+            continue
         try:
             content = path.read_bytes()
             makes_dags = _makes_dags(content)
@@ -38,10 +41,13 @@ def airflow_finds_the_file(examined: Examined) -> Iterator[Finding]:
                 f"Airflow passes the file over, because {words} not occur in it.",
                 "Write a comment such as `# an airflow dag`, or set [core] dag_discovery_safe_mode = False.",
             )
+        else:
+            yield _finding(path, "Airflow looks into it." if not missing else "It makes no dbt DAG.")
 
 
-def _finding(path: Path, fault: str, way_out: str) -> Finding:
-    return Finding(check=_CHECK, subject=str(path), fault=fault, way_out=way_out)
+def _finding(path: Path, text: str, way_out: str = "") -> Finding:
+    outcome: Outcome = "failed" if way_out else "ok"
+    return Finding(check=_CHECK, subject=str(path), outcome=outcome, text=text, way_out=way_out)
 
 
 def _makes_dags(content: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""What is imported before commands come, and is it safe to fork afterwards?"""
+"""What is imported before commands come, and which environment variables does that look at?"""
 
 from __future__ import annotations
 
@@ -6,13 +6,9 @@ import importlib
 import os
 import pkgutil
 import sys
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
-
-HARMLESS_THREADS = frozenset({"jemalloc_bg_thd"})  # it is stopped before a fork and started anew after it
 
 
 def import_all(modules: Mapping[str, bool], packages: list[str]) -> None:
@@ -59,13 +55,3 @@ def variables_read() -> Iterator[dict[str, str | None]]:
         yield looked_at
     finally:
         kind.__getitem__ = before
-
-
-def unproven_threads() -> list[str]:
-    """The threads beside the main one of which nobody has shown that a fork does them no harm; by name."""
-    python = [each.name for each in threading.enumerate() if each is not threading.main_thread()]
-    native = []
-    for entry in Path("/proc/self/task").iterdir():
-        if int(entry.name) != os.getpid():
-            native.append((entry / "comm").read_text(encoding="utf-8", errors="replace").strip())
-    return python or [name for name in native if name not in HARMLESS_THREADS]

@@ -13,11 +13,14 @@ import socket
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from cosmos_venv import guard
 from cosmos_venv.dbt.warm import child, facts
 
+NAME = "dbt-warm-keeper"
+"""Of its process until a command begins, whose name it has then."""
 GO = b"g"
 _PREPARED = b"prepared"
 _LONGEST_REFUSAL = 4096
@@ -49,6 +52,7 @@ def keep(control: socket.socket, worker: int, kept: Kept) -> None:
     :param worker: its PID, by the word of the kernel.
     """
     kept.close()
+    child.take_name(NAME)
     os.setsid()  # as the guard of a plain command leads one
     wakeup, write_end = guard.stand_guard()
     try:
@@ -131,6 +135,8 @@ def _run(
         guard.tell(kept.used, "u")
         step.sendall(GO)
         guard.tell(control.fileno(), f"pid {pid}\n")
+        # Who lists the servers is told by it what runs. The words that follow may be secret.
+        child.take_name(" ".join([Path(order["argv"][0]).name, *order["argv"][1:2]]))
     step.close()  # without the word the process ends by itself
     os.close(kept.used)
     first_step = guard.INTERRUPT_AT if order["interrupts"] else guard.TERMINATE_AT

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -17,15 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from cosmos_venv import guard
-from cosmos_venv.dbt.warm import facts
+from cosmos_venv.dbt.warm import facts, life
 from cosmos_venv.exceptions import NotWarm
 from cosmos_venv.release import __version__
 
-_LAYOUT = "1"
+_LAYOUT = "2"
 _LONGEST_SOCKET_PATH = 107
 _LONGEST_REFUSAL = 3_600.0
 _KEY_LENGTH = 20
 _LONGEST_HEAD = 8192
+_OF_A_SERVER = ("child", "facts", "first_use", "forking", "imports", "json_text", "keeper", "life", "post", "server")
 # A path that is too long for the first line stands in the second, behind a shell's exec.
 _INTERPRETER = re.compile(
     r"#!(?P<short>/\S*python[\d.]*)[ \t]*\n"
@@ -127,15 +127,12 @@ def place_of(program: Program, env: Mapping[str, str]) -> tuple[Place, list[list
         *(os.getresuid(), os.getresgid()),
     ]
     key = hashlib.sha256(json.dumps(parts).encode("utf-8", "surrogatepass")).hexdigest()[:_KEY_LENGTH]
-    return Place(folder=_folder_for(key), key=key), identity
+    return Place(folder=folder_for(key), key=key), identity
 
 
 def _code_files() -> list[Path]:
     here = Path(__file__).parent
-    return [
-        Path(guard.__file__),
-        *(here / f"{name}.py" for name in ("child", "facts", "imports", "keeper", "post", "server")),
-    ]
+    return [Path(guard.__file__), *(here / f"{name}.py" for name in _OF_A_SERVER)]
 
 
 def folders() -> Iterator[Path]:
@@ -145,7 +142,8 @@ def folders() -> Iterator[Path]:
             yield Path(parent) / f"cosmos-venv-warm-{os.geteuid()}"
 
 
-def _folder_for(key: str) -> Path:
+def folder_for(key: str) -> Path:
+    """The folder for a server's files, made where it is missing. Raises NotWarm where there cannot be one."""
     problem = "there is no folder for its socket"
     for folder in folders():
         if len(os.fsencode(folder / f"{key}.sock")) > _LONGEST_SOCKET_PATH:
@@ -163,8 +161,10 @@ def _folder_for(key: str) -> Path:
     raise NotWarm("folder", problem)
 
 
-def is_private(status: os.stat_result) -> bool:
-    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o077
+def is_private(status: os.stat_result, *, uid: int | None = None) -> bool:
+    """Whether it is a folder of a user alone: of this one, where no other is named."""
+    owner = os.geteuid() if uid is None else uid
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == owner and not status.st_mode & 0o077
 
 
 def note_in(lock: Path) -> dict[str, Any] | None:
@@ -174,8 +174,8 @@ def note_in(lock: Path) -> dict[str, Any] | None:
     except OSError:
         return None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
+        if not life.is_claimed(descriptor):
+            return None
         with suppress(ValueError):
             note: dict[str, Any] = json.loads(os.pread(descriptor, 65_536, 0))
             return note
@@ -184,4 +184,3 @@ def note_in(lock: Path) -> dict[str, Any] | None:
         return None
     finally:
         os.close(descriptor)
-    return None

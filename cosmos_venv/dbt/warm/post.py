@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import socket
@@ -11,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from cosmos_venv.dbt.warm import life
 
 WAITING = 128
 _TURN, _LONGEST_TURN = 0.01, 2.0
@@ -39,7 +40,7 @@ class Post:
         self._path = self._folder / config["key"]
         with self._turn():
             self.lock = os.open(f"{self._path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
-            if not _locks(self.lock):
+            if not life.claim(self.lock):
                 raise Refused("there", "another one has just been started")
             if self._others() >= self._most:
                 remove(f"{self._path}.lock")
@@ -89,7 +90,7 @@ class Post:
         """Who makes and removes files in the folder does it alone, but waits for nobody who was stopped there."""
         turn = os.open(self._folder / "turn", os.O_RDWR | os.O_CREAT, 0o600)
         deadline = time.monotonic() + _LONGEST_TURN
-        while not _locks(turn) and time.monotonic() < deadline:
+        while not life.claim(turn) and time.monotonic() < deadline:
             time.sleep(_TURN)
         try:
             yield
@@ -113,24 +114,16 @@ class Post:
 def _is_alive(path: Path) -> bool:
     """Whether there is a server of that name; if not, its files are removed."""
     try:
-        descriptor = os.open(f"{path}.lock", os.O_RDWR)
+        descriptor = os.open(f"{path}.lock", os.O_RDONLY)
     except FileNotFoundError:
         return False
     try:
-        if not _locks(descriptor):
+        if life.is_claimed(descriptor):
             return True
         remove(f"{path}.sock", f"{path}.lock", f"{path}.log")
         return False
     finally:
         os.close(descriptor)
-
-
-def _locks(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _is_still(descriptor: int, path: str) -> bool:

@@ -28,6 +28,7 @@ __all__ = ["DBT", "Program", "WarmStart", "dbt_program"]
 GO = b"g"
 _LONGEST_LINE = 4096
 _TRIES = 2
+_SHORTEST_WAIT = 0.1
 # What dbt's commands import when they begin; a release that lacks one does without.
 _TASKS = ("run", "test", "seed", "build", "snapshot", "compile", "list", "freshness", "clone", "docs.generate")
 _LATER = (
@@ -141,16 +142,13 @@ class WarmStart:
 
     def _greeting(self, connection: socket.socket, place: Place) -> str:
         """What the keeper says first. A server that still imports is waited for."""
-        is_ready = bool(place.note().get("is_ready"))
-        connection.settimeout(servers.LONGEST_WORD if is_ready else servers.LONGEST_START)
+        note = place.note()
+        connection.settimeout(servers.LONGEST_WORD if note.get("is_ready") else self._longest_import(note))
         try:
             with self.cancellation.stopping(lambda: _hang_up(connection)):
                 word = _line(connection)
         except TimeoutError:
-            if place.note().get("is_ready"):
-                servers.end_hung(connection)
-            connection.close()
-            raise NotWarm("hung", "its server does not answer in time") from None
+            raise _silence(connection, note) from None
         except BaseException:
             connection.close()
             raise
@@ -159,6 +157,14 @@ class WarmStart:
             raise place.refusal() or NotWarm("ended", "its server has just ended")
         connection.settimeout(servers.LONGEST_WORD)
         return word
+
+    def _longest_import(self, note: Mapping[str, Any]) -> float:
+        """Seconds that are left to a server for its imports."""
+        if self.is_required:
+            return servers.LONGEST_START
+        now = time.time()
+        age = now - float(note.get("started", now))
+        return max(servers.LONGEST_IMPORT - age, _SHORTEST_WAIT)
 
     def _agreed(
         self, connection: socket.socket, word: str, order: Mapping[str, Any], keep_open: Sequence[int]
@@ -186,6 +192,21 @@ class WarmStart:
             output.close()
             raise
         return process
+
+
+def _silence(connection: socket.socket, note: Mapping[str, Any]) -> NotWarm:
+    """What it means that a server has said nothing; one that will not speak any more is ended.
+
+    :param note: as it was before: by now it may have become ready.
+    """
+    is_importing = note.get("is_ready") is False
+    age = time.time() - note.get("started", 0.0)
+    if note.get("is_ready") or (is_importing and age > servers.LONGEST_START):
+        servers.end_hung(connection)
+    connection.close()
+    if is_importing:
+        return NotWarm("importing", f"its server, started {age:.0f} s ago, still imports it")
+    return NotWarm("hung", "its server does not answer in time")
 
 
 def _hang_up(connection: socket.socket) -> None:

@@ -15,20 +15,22 @@ import socket
 import struct
 import sys
 import time
-import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from cosmos_venv import guard
-from cosmos_venv.dbt.warm import facts, keeper
-from cosmos_venv.dbt.warm.imports import import_all, unproven_threads, variables_read
+from cosmos_venv.dbt.warm import child, facts, first_use, json_text, keeper
+from cosmos_venv.dbt.warm.forking import fork, unproven_threads
+from cosmos_venv.dbt.warm.imports import import_all, variables_read
 from cosmos_venv.dbt.warm.post import Post, Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
+NAME = "dbt-warm-server"
+"""Of its process, as ``ps -e`` shows it. What it forks has names of its own."""
 LOOK_AGAIN = 5.0
 _CREDENTIALS = struct.Struct("iII")
 _MEMORY_FACTOR, _MEMORY_SPARE = 1.5, 64 << 20
@@ -43,6 +45,7 @@ def main(text: str) -> None:
         return
     os.setsid()
     os.umask(0o077)
+    child.take_name(NAME)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     status = 1
     try:
@@ -82,6 +85,7 @@ class Server:
         self.children: set[int] = set()
         self.is_told_to_end = False
         self.memory = 0
+        self.steps: Iterator[first_use.Step] | None = None
 
     def prepare(self) -> None:
         """Import all that commands will want. Whatever is in the way of a fork ends this process, with a note."""
@@ -94,9 +98,8 @@ class Server:
             raise
         self.handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
         self._attend()
-        gc.collect()
-        gc.freeze()  # or looking for rubbish would copy all pages of the imports into each child
-        self.memory = _resident()
+        self._settle()
+        self.steps = first_use.steps()
         self.post.note(is_ready=True)
         null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, 2)
@@ -113,11 +116,13 @@ class Server:
             sys.path.insert(0, str(Path(script).resolve().parent))
         with variables_read() as self.read:
             import_all(self.config["modules"], self.config["packages"])
-        threads = unproven_threads()
-        if threads:
-            raise Refused(
-                "threads", f"importing dbt starts threads ({', '.join(threads)}), which do not live on in a fork"
-            )
+        json_text.make_in_one_piece()
+        _refuse_threads()
+
+    def _settle(self) -> None:
+        gc.collect()
+        gc.freeze()  # or looking for rubbish would copy all pages of the imports into each child
+        self.memory = _resident()
 
     def _attend(self) -> None:
         self.wakeup, write_end = os.pipe()
@@ -145,7 +150,8 @@ class Server:
         """Fork for each connection, until there is no more use for it."""
         while not self._has_served():
             pause = min(LOOK_AGAIN, self.last_used + self.config["idle"] - time.monotonic())
-            ready = guard.readable([self.post.listener.fileno(), self.wakeup, self.used], max(pause, 0.0))
+            pause = 0.0 if self._takes_step() else max(pause, 0.0)
+            ready = guard.readable([self.post.listener.fileno(), self.wakeup, self.used], pause)
             if self.wakeup in ready:
                 os.read(self.wakeup, 4096)
             self._collect()
@@ -157,6 +163,25 @@ class Server:
         self.post.leave()
         # Who has connected meanwhile is told by the end of the connection.
         self.post.listener.close()
+
+    def _takes_step(self) -> bool:
+        """Make a piece of what commands would make. Between commands: the first one, which waits, would pay for all."""
+        if self.steps is None:
+            return False
+        with variables_read() as read:
+            step = next(self.steps, None)
+            if step is not None:
+                first_use.take(step)
+        self.read.update(read)
+        try:
+            _refuse_threads()
+        except Refused as refused:
+            self.post.refuse(refused.word, str(refused))
+            raise
+        if step is None:
+            self.steps = None
+            self._settle()
+        return step is not None
 
     def _has_served(self) -> bool:
         return (
@@ -197,7 +222,7 @@ class Server:
             if uid != os.geteuid():
                 return
             try:
-                child = _fork()
+                child = fork()
             except OSError:
                 return  # told by the end of the connection
             if child:
@@ -226,15 +251,15 @@ class Server:
             "running": len(self.children),
             "idle_seconds": time.monotonic() - self.last_used,
             "memory_bytes": _resident(server),
+            "is_prepared": self.steps is None,
         }
         return json.dumps(answer) + "\n"
 
 
-def _fork() -> int:
-    with warnings.catch_warnings():
-        # Python 3.12 warns of threads, which have been looked at.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return os.fork()
+def _refuse_threads() -> None:
+    threads = unproven_threads()
+    if threads:
+        raise Refused("threads", f"importing dbt starts threads ({', '.join(threads)}), which do not live on in a fork")
 
 
 def _resident(pid: int | str = "self") -> int:

@@ -9,7 +9,7 @@ import socket
 import struct
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,10 @@ from cosmos_venv.dbt.warm import facts
 from cosmos_venv.dbt.warm.place import Place, Program, folders, is_private, note_in
 from cosmos_venv.exceptions import NotWarm
 
-LONGEST_START = 20.0
+LONGEST_START = 60.0
+LONGEST_IMPORT = 5.0  # for whom a plain process would do: about what that one would import for itself
 LONGEST_WORD = 5.0
+_WORDS = 5
 _CREDENTIALS = struct.Struct("iII")
 # Its folder never enters sys.path, and no byte code of another Python is written into ours.
 _BOOTSTRAP = """
@@ -100,6 +102,12 @@ def start(place: Place, program: Program, identity: object, env: Mapping[str, st
         raise NotWarm(word or "start", text or f"its server did not start: {_last_line(place.log)}")
 
 
+def is_command_of_a_server(words: Sequence[str]) -> bool:
+    """Whether a process was started as ``start`` does it, by this release or another; so are all that it forks. The
+    last word is its configuration."""
+    return len(words) == _WORDS and words[1] == "-c" and "cosmos_venv.dbt.warm import server" in words[2]
+
+
 def _first_line(process: subprocess.Popen[bytes]) -> str:
     """What the server says once, before it lets go of us."""
     assert process.stdout is not None  # noqa: S101 - for the type checker: PIPE was asked for
@@ -159,8 +167,8 @@ def servers() -> list[Place]:
 
 
 def state_of(place: Place) -> dict[str, Any] | None:
-    """What a server says of itself: pid, environment, commands served, running, idle seconds, memory in bytes; None
-    when it does not answer."""
+    """What a server says of itself: pid, environment, commands served, running, idle seconds, memory in bytes, whether
+    it has made all that it makes between commands; None when it does not answer."""
     return ask(place, "state")
 
 

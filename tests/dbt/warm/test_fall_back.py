@@ -185,8 +185,38 @@ def test_a_hung_server_is_given_up_and_the_next_command_has_a_new_one(
     assert tool.server().pid != hung.pid
 
 
-def test_somebody_elses_socket_in_its_place_is_given_up(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
+IMPORTS_FOR_EVER = "\nif 'cosmos_venv' in sys.argv[1]: time.sleep(600)\n"
+
+
+def test_a_server_that_imports_for_long_is_left_to_it(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servers, "LONGEST_IMPORT", 0.3)
+    tool.write(TOOL + IMPORTS_FOR_EVER)
+
+    statuses = [tool.run("exit", "3", options=AT_ONCE).returncode for _ in range(3)]
+
+    assert statuses == [3, 3, 3]
+    assert tool.starts == ["importing"] * 3
+    assert "still imports" in tool.told[0]
+    assert tool.server().is_running()
+
+
+def test_a_server_that_imports_for_ever_is_ended(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servers, "LONGEST_IMPORT", 0.3)
+    tool.write(TOOL + IMPORTS_FOR_EVER)
+    tool.run("exit", "3", options=AT_ONCE)
     monkeypatch.setattr(servers, "LONGEST_START", 0.5)
+
+    with pytest.raises(NotWarm, match="still imports"):
+        tool.run("exit", "3")
+
+    deadline = time.monotonic() + DEADLINE
+    while servers.servers() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert servers.servers() == []
+
+
+def test_somebody_elses_socket_in_its_place_is_given_up(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servers, "LONGEST_IMPORT", 0.5)
     found, _ = place.place_of(tool.program, os.environ)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(str(found.socket))

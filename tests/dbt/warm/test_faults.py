@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import itertools
 import os
 import random
 import signal
@@ -23,7 +24,7 @@ from tests.dbt.warm.conftest import DEADLINE, Tool
 
 Gone = Callable[[Sequence[int]], bool]
 
-COMMANDS = 120
+COMMANDS, KILLS = 120, 30
 AT_ONCE = {"is_required": False, "idle": 1e12}
 
 
@@ -37,8 +38,10 @@ def test_servers_are_killed_at_random_and_every_command_runs_once(tool: Tool, tm
     results: dict[int, int] = {}
 
     def work(first: int) -> None:
-        for number in range(first, COMMANDS, 2):
-            done = tool.run("exit", str(number), env={"NOTE": str(note), "ID": str(number)}, options=AT_ONCE)
+        for number in itertools.count(first, 2):
+            if number >= COMMANDS and len(killed) >= KILLS:  # a quick machine runs more of them meanwhile
+                return
+            done = tool.run("exit", str(number % 100), env={"NOTE": str(note), "ID": str(number)}, options=AT_ONCE)
             results[number] = done.returncode
 
     workers = [threading.Thread(target=work, args=(first,)) for first in range(2)]
@@ -49,10 +52,9 @@ def test_servers_are_killed_at_random_and_every_command_runs_once(tool: Tool, tm
     is_over.set()
     killer.join()
 
-    assert results == {number: number for number in range(COMMANDS)}
+    assert results == {number: number % 100 for number in results}
     ran = collections.Counter(note.read_text().split())
-    assert ran == {str(number): 1 for number in range(COMMANDS)}
-    assert len(killed) >= COMMANDS / 4
+    assert ran == {str(number): 1 for number in results}
     assert tool.starts.count("warm") >= COMMANDS / 4
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from cosmos_venv.exceptions import CommandKilled
 from cosmos_venv.guarded import Cancellation
-from tests.dbt.warm.conftest import DEADLINE, Tool
+from tests.dbt.warm.conftest import DEADLINE, TOOL, Tool
 
 Gone = Callable[[Sequence[int]], bool]
 
@@ -67,6 +67,30 @@ def test_lines_arrive_while_the_command_runs(tool: Tool, tmp_path: Path) -> None
 
     assert done.lines[1] == "gone on"
     assert seen == done.lines
+
+
+POOL = """
+def end_before_fork():
+    if not IS_OVER.is_set():
+        IS_OVER.set()
+        ENDED.acquire()
+
+IS_OVER, ENDED = threading.Event(), threading.Lock()
+ENDED.acquire()
+os.register_at_fork(before=end_before_fork)
+"""
+NATIVE_THREAD = "\nimport _thread; _thread.start_new_thread(lambda: (IS_OVER.wait(), ENDED.release()), ())\n"
+THREAD = "\nthreading.Thread(target=lambda: (IS_OVER.wait(), ENDED.release()), daemon=True).start()\n"
+
+
+@pytest.mark.parametrize("thread", [NATIVE_THREAD, THREAD], ids=["native", "python"])
+def test_a_thread_that_ends_before_a_fork_is_not_in_the_way(tool: Tool, thread: str) -> None:
+    """As those of OpenBLAS, which begin anew when there is something to compute."""
+    tool.write(TOOL + POOL + thread)
+
+    assert [tool.run("exit", "3").returncode for _ in range(2)] == [3, 3]
+    assert tool.starts == ["warm", "warm"]
+    assert tool.server().num_threads() == 1
 
 
 def test_two_commands_draw_different_numbers(tool: Tool) -> None:
@@ -153,6 +177,37 @@ def test_a_lease_is_held_until_the_last_process_of_the_command_is_gone(tool: Too
     os.close(descriptor)
 
     assert holders == [True, False, False]
+
+
+def test_nobody_but_the_command_can_write_its_output(tool: Tool, tmp_path: Path) -> None:
+    """Whoever else could would keep its reader waiting after its end."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    writers: list[int] = []
+
+    def on_line(line: str) -> None:
+        if not writers:
+            output = Path(f"/proc/{line}/fd/1").readlink()
+            writers.extend(process.pid for process in psutil.process_iter() if output in ends_to_write(process.pid))
+            writers.append(-int(line))
+            fifo.write_text("on")
+
+    tool.run("wait", str(fifo), on_line=on_line)
+
+    assert sum(writers) == 0
+    assert len(writers) == 2
+
+
+def ends_to_write(pid: int) -> list[Path]:
+    """The files that a process holds open for writing alone."""
+    found = []
+    for descriptor in Path(f"/proc/{pid}/fd").glob("*"):
+        try:
+            if not descriptor.lstat().st_mode & 0o400:
+                found.append(descriptor.readlink())
+        except OSError:
+            continue
+    return found
 
 
 def test_an_environment_larger_than_the_connections_buffer_arrives(tool: Tool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import resource
@@ -46,7 +47,8 @@ def stream(each):
             each.name, each.mode]
 
 def handler(number):
-    return getattr(signal.getsignal(number), "__name__", str(signal.getsignal(number)))
+    found = signal.getsignal(number)
+    return str(int(found)) if isinstance(found, int) else getattr(found, "__name__", str(found))
 
 def relations():
     with open("/proc/self/stat") as file:
@@ -78,6 +80,10 @@ def do_tell(*words):
                              errors="backslashreplace").stdout.splitlines(),
     )
     print(json.dumps(here))
+
+def do_threshold():
+    import gc
+    print(gc.isenabled(), gc.get_threshold()[0])
 """
 )
 
@@ -111,6 +117,12 @@ def test_a_process_cannot_tell_that_it_was_forked(tool: Tool, tmp_path: Path) ->
     warm, plain = both(tool, "two words", "", "\udcff", env=env, cwd=tmp_path)
 
     assert warm == plain
+
+
+def test_only_its_garbage_is_collected_less_often(tool: Tool) -> None:
+    (warm,), (plain,) = (run("threshold").lines for run in (tool.run, tool.run_plain))
+
+    assert (warm, plain) == ("True 50000", f"True {gc.get_threshold()[0]}")
 
 
 @pytest.fixture
@@ -168,6 +180,47 @@ def test_variables_of_an_interpreter_get_a_server_of_their_own(tool: Tool) -> No
     ):
         warm, plain = both(tool, env=env)
         assert warm == plain
+
+
+ROUTES = (
+    TOOL
+    + """
+import ctypes, ssl, urllib.request
+import requests
+
+def do_routes():
+    found = requests.Session().merge_environment_settings("https://harbor.example/", {}, None, None, None)
+    getenv = ctypes.CDLL(None).getenv
+    getenv.restype = ctypes.c_char_p
+    print(urllib.request.getproxies(), found["proxies"], found["verify"], *ssl.get_default_verify_paths()[:2],
+          getenv(b"SSL_CERT_FILE"), requests.utils.should_bypass_proxies("https://a.example", None))
+"""
+)
+
+
+def test_a_command_takes_its_own_proxy_and_trusts_its_own_certificates(tool: Tool, tmp_path: Path) -> None:
+    """Whoever connects looks for them at that time: one server does for all values."""
+    tool.write(ROUTES)
+    (tmp_path / "authorities.pem").touch()
+    found = []
+    for env in (
+        {},
+        {"https_proxy": "http://one.example:1", "NO_PROXY": "a.example", "SSL_CERT_FILE": str(tmp_path / "one.pem")},
+        {
+            "HTTPS_PROXY": "http://two.example:2",
+            "ALL_PROXY": "socks5://two.example:3",
+            "REQUESTS_CA_BUNDLE": str(tmp_path / "authorities.pem"),
+            "SSL_CERT_DIR": str(tmp_path),
+        },
+        {"CURL_CA_BUNDLE": str(tmp_path / "authorities.pem"), "SSL_CERT_FILE": str(tmp_path / "authorities.pem")},
+    ):
+        warm, plain = tool.run("routes", env=env), tool.run_plain("routes", env=env)
+        assert warm == plain
+        found += warm.lines
+
+    assert len(set(found)) == 4
+    assert tool.starts == ["warm"] * 4
+    assert tool.server().is_running()
 
 
 def test_the_server_has_no_descriptor_and_no_variable_of_the_task_that_started_it(tool: Tool, tmp_path: Path) -> None:

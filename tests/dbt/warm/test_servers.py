@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from cosmos_venv.dbt.warm import servers
+from cosmos_venv.dbt.warm.post import Post
 from tests.dbt.warm.conftest import DEADLINE, TOOL, Tool
 
 
@@ -157,6 +158,47 @@ Tool(folder=Path({str(tool.folder)!r})).run("importer")
     tool.run("importer")
 
     assert tool.starts == ["warm"]
+
+
+def test_who_looks_for_servers_keeps_none_from_beginning(tool: Tool) -> None:
+    """It once took a server's lock for a moment, and one that began just then took it for another server's."""
+    folder = tool.folder.parent / f"cosmos-venv-warm-{os.geteuid()}"
+    folder.mkdir(mode=0o700)
+    ends = threading.Event()
+
+    def look() -> None:
+        while not ends.is_set():
+            servers.servers()
+
+    lookers = [threading.Thread(target=look) for _ in range(3)]
+    for looker in lookers:
+        looker.start()
+    try:
+        for number in range(100):
+            post = Post({"environment": str(tool.folder), "most": 4, "folder": str(folder), "key": f"k{number}"})
+            assert [place.key for place in servers.servers()] == [f"k{number}"]
+            post.leave()
+            post.listener.close()
+            os.close(post.lock)
+    finally:
+        ends.set()
+        for looker in lookers:
+            looker.join()
+
+
+def test_a_server_and_what_it_forks_have_names_of_their_own(tool: Tool, tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    names: list[str] = []
+    os.mkfifo(fifo)
+
+    def on_line(line: str) -> None:
+        if line.isdigit():
+            names.extend(each.name() for each in (tool.server(), *tool.server().children(recursive=True)))
+            fifo.write_text("on")
+
+    tool.run("wait", str(fifo), on_line=on_line)
+
+    assert names == ["dbt-warm-server", "tool wait", "tool"]
 
 
 def has_no_child_left(server: psutil.Process) -> bool:

@@ -1,4 +1,4 @@
-"""``cosmos-venv doctor``, as a shell sees it."""
+"""Which files ``cosmos-venv doctor`` finds that Airflow passes over."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cosmos_venv.cli.doctor.discovery import airflow_finds_the_file
 from cosmos_venv.cli.doctor.finding import Examined
 from tests.command_line import cosmos_venv, write_dag_file
 
-EXAMPLES = sorted((Path(__file__).parents[1] / "examples").rglob("dags/*.py"))
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples").rglob("dags/*.py"))
 
 
 @pytest.mark.parametrize(
@@ -34,11 +34,12 @@ EXAMPLES = sorted((Path(__file__).parents[1] / "examples").rglob("dags/*.py"))
 def test_a_file_that_airflow_passes_over_is_found(tmp_path: Path, source: str, missing: str | None) -> None:
     path = write_dag_file(tmp_path, source)
 
-    found = [(each.subject, each.fault) for each in airflow_finds_the_file(Examined(files=(path,)))]
+    (found,) = airflow_finds_the_file(Examined(files=(path,)))
 
     verb = "do" if missing and " and " in missing else "does"
     fault = f"Airflow passes the file over, because {missing} {verb} not occur in it."
-    assert found == ([] if missing is None else [(str(path), fault)])
+    assert found.subject == str(path)
+    assert (found.outcome == "ok") if missing is None else (found.outcome, found.text) == ("failed", fault)
 
 
 def test_a_file_that_is_no_python_is_found_and_the_others_are_still_examined(tmp_path: Path) -> None:
@@ -46,7 +47,7 @@ def test_a_file_that_is_no_python_is_found_and_the_others_are_still_examined(tmp
     broken.write_text("def")
     hidden.write_text("from cosmos_venv import DbtDag")
 
-    done = cosmos_venv("doctor", broken, hidden, "--json")
+    done = cosmos_venv("doctor", "--only", "discovery", broken, hidden, "--json")
 
     findings = json.loads(done.stdout)["findings"]
     assert done.returncode == 1
@@ -54,19 +55,20 @@ def test_a_file_that_is_no_python_is_found_and_the_others_are_still_examined(tmp
         ("discovery", str(broken)),
         ("discovery", str(hidden)),
     ]
-    assert "cannot be read as Python" in findings[0]["fault"]
+    assert "cannot be read as Python" in findings[0]["text"]
     assert "# an airflow dag" in findings[1]["way_out"]
 
 
 def test_where_airflow_looks_into_every_file_no_word_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__CORE__DAG_DISCOVERY_SAFE_MODE", "False")
 
-    done = cosmos_venv("doctor", write_dag_file(tmp_path, "from cosmos_venv import DbtDag"))
+    done = cosmos_venv("doctor", "--only", "discovery", write_dag_file(tmp_path, "from cosmos_venv import DbtDag"))
 
-    assert (done.returncode, done.stdout) == (0, "1 DAG file: nothing found.\n"), done.stderr
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"ok      discovery  {tmp_path}/dag.py: Airflow looks into every file.\n"
 
 
 def test_the_examples_are_found() -> None:
-    done = cosmos_venv("doctor", *EXAMPLES)
+    done = cosmos_venv("doctor", "--only", "discovery", *EXAMPLES)
 
     assert (done.returncode, len(EXAMPLES)) == (0, 2), done.stdout

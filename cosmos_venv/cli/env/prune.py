@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
-from cosmos_venv.cli.env_store import OK, WRONG, print_lines, title
-from cosmos_venv.cli.output import only_the_result_on_stdout
+from cosmos_venv.cli.env.look import title
+from cosmos_venv.cli.output import OK, WRONG, Steps, only_the_result_on_stdout, print_json, print_lines, steps
 from cosmos_venv.environments.pruner import Removal, named, prune, remove, surplus
 from cosmos_venv.environments.store import EnvironmentStore
-from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 from cosmos_venv.guarded import Cancellation
 
 
@@ -25,44 +21,39 @@ def env_prune(directory: Path, *, digest: str | None = None, dry_run: bool, as_j
     :param digest: remove this environment instead, whatever the limits say; 1 is returned too when it is in use.
     :param dry_run: only say what would be removed.
     :param limits: fields of ``PruneLimits``; None: as configured for Airflow.
+    :raises VirtualenvError: when the directory cannot be read, or its lock is not to be had.
+    :raises CosmosValueError: when it is none, or the digest fits nothing.
     """
-    talk = Console(stderr=True, highlight=False, soft_wrap=True)
-    try:
-        with only_the_result_on_stdout():
-            store = EnvironmentStore(directory)
-            removals = (
-                _surplus(store, limits, dry_run, talk) if digest is None else _named(store, digest, dry_run, talk)
-            )
-    except (VirtualenvError, CosmosValueError) as error:
-        talk.print(str(error), style="red", markup=False)
-        return WRONG
+    with steps(f"pruning {directory}", as_json=as_json) as step, only_the_result_on_stdout():
+        store = EnvironmentStore(directory)
+        removals = _surplus(store, limits, dry_run, step) if digest is None else _named(store, digest, dry_run, step)
     if as_json:
-        print(json.dumps(_as_data(removals, directory, dry_run), indent=2))
+        print_json(_as_data(removals, directory, dry_run))
     else:
         print_lines([_line(each, dry_run) for each in removals] or ["Nothing is beyond the limits."])
     return WRONG if any(each.is_forbidden or (digest and each.obstacle) for each in removals) else OK
 
 
-def _named(store: EnvironmentStore, digest: str, dry_run: bool, talk: Console) -> list[Removal]:
-    return named(store, digest) if dry_run else remove(store, digest, **_waiting(talk))
+def _named(store: EnvironmentStore, digest: str, dry_run: bool, step: Steps) -> list[Removal]:
+    return named(store, digest) if dry_run else remove(store, digest, **_waiting(step))
 
 
-def _surplus(store: EnvironmentStore, given: dict[str, int | None], dry_run: bool, talk: Console) -> list[Removal]:
+def _surplus(store: EnvironmentStore, given: dict[str, int | None], dry_run: bool, step: Steps) -> list[Removal]:
     from cosmos_venv import managed
 
     limits = replace(managed.prune_limits(), **{name: value for name, value in given.items() if value is not None})
     if dry_run:
         return surplus(store, limits, now=time.time())
-    return prune(store, limits, now=time.time(), **_waiting(talk))
+    return prune(store, limits, now=time.time(), **_waiting(step))
 
 
-def _waiting(talk: Console) -> dict[str, Any]:
+def _waiting(step: Steps) -> dict[str, Any]:
     from cosmos_venv import settings
 
     return {
         "max_tries": settings.virtualenv_max_retries_lock,
         "cancellation": Cancellation(),
-        "report": lambda line: talk.print(line, style="dim", markup=False),
+        "report": step.say,
     }
 
 

@@ -11,7 +11,7 @@ import pytest
 from cosmos_venv.cli import main
 from tests.command_line import cosmos_venv, write_dag_file
 
-PROJECT = Path(__file__).parent / "data" / "rendering-project"
+PROJECT = Path(__file__).parents[1] / "data" / "rendering-project"
 MANIFEST = PROJECT / "manifest.json"
 
 DAGFILE = f"""

@@ -45,7 +45,7 @@ def write_dagfile(folder: Path, project: Path, wheelhouse: Wheelhouse, requireme
 
 
 def test_env_build_builds_in_the_foreground_what_a_dag_file_needs(dagfile: Path, tmp_path: Path) -> None:
-    first, second = cosmos_venv("env", "build", str(dagfile), "--json"), cosmos_venv("env", "build", str(dagfile))
+    first, second = cosmos_venv("env", "warm", str(dagfile), "--json"), cosmos_venv("env", "warm", str(dagfile))
 
     (built,) = json.loads(first.stdout)["environments"]
     assert built["was_built"]
@@ -61,7 +61,7 @@ def test_env_build_builds_although_tasks_may_not(
 ) -> None:
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_BUILD", "never")
 
-    done = cosmos_venv("env", "build", str(dagfile))
+    done = cosmos_venv("env", "warm", str(dagfile))
 
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "environments" / "bin" / "dbt").exists()
@@ -72,13 +72,13 @@ def test_what_cannot_be_built_is_said_with_exit_code_1(
 ) -> None:
     dagfile = write_dagfile(tmp_path, dbt_project, lookalike_dbt, ["dbt-nosuchwarehouse"])
 
-    done = cosmos_venv("env", "build", str(dagfile), "--json")
+    done = cosmos_venv("env", "warm", str(dagfile), "--json")
 
     assert done.returncode == 1
     assert "dbt-nosuchwarehouse" in json.loads(done.stdout)["failures"][0]
 
 
-@pytest.mark.parametrize("arguments", [[], ["env"], ["env", "build"], ["env", "build", "no-such-file.py"]])
+@pytest.mark.parametrize("arguments", [[], ["env"], ["env", "warm"], ["env", "warm", "no-such-file.py"]])
 def test_wrong_use_has_exit_code_2(arguments: list[str]) -> None:
     done = cosmos_venv(*arguments)
 

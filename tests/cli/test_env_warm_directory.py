@@ -1,4 +1,4 @@
-"""``cosmos-venv env build --dir``: what an image is filled with, found by tasks on ``virtualenv_search_path``."""
+"""``cosmos-venv env warm --dir``: what an image is filled with, found by tasks on ``virtualenv_search_path``."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ with DAG("templated", schedule=None, start_date=START):
 
 
 def env_build(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return cosmos_venv("env", "build", *arguments, "--json")
+    return cosmos_venv("env", "warm", *arguments, "--json")
 
 
 @pytest.fixture

@@ -1,9 +1,10 @@
-"""What ``cosmos-venv env list``, ``inspect``, ``verify`` and ``prune`` say, as a shell sees it."""
+"""What ``cosmos-venv env list``, ``show``, ``verify`` and ``prune`` say, as a shell sees it."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import time
 from collections.abc import Callable
@@ -57,7 +58,8 @@ def test_list_shows_what_stands_there(store: Path) -> None:
     shown, data = env("list", store), json.loads(env("list", store, "--json").stdout)
 
     assert shown.returncode == 0, shown.stderr
-    assert shown.stdout.count("-1  no requirements, ready, last used 20") == 2
+    assert shown.stdout.splitlines()[0].split("  ")[0] == "environment"
+    assert len(re.findall(r"^[0-9a-f]{12}-1 +ready +20\S+ +\S+ kB +no requirements$", shown.stdout, re.M)) == 2
     assert "on disk together" in shown.stdout
     assert data["virtualenv_dir"] == str(store)
     assert {each["state"] for each in data["builds"]} == {"ready"}
@@ -74,11 +76,11 @@ def test_list_of_an_empty_directory_and_of_none(tmp_path: Path) -> None:
     assert f"there is no directory {tmp_path}/nowhere" in none.stderr
 
 
-def test_inspect_tells_all_of_one(store: Path) -> None:
+def test_show_tells_all_of_one(store: Path) -> None:
     first, _ = json.loads(env("list", store, "--json").stdout)["builds"]
 
-    shown = env("inspect", store, first["digest"][:10])
-    (data,) = json.loads(env("inspect", store, first["digest"], "--json").stdout)["builds"]
+    shown = env("show", store, first["digest"][:10])
+    (data,) = json.loads(env("show", store, first["digest"], "--json").stdout)["builds"]
 
     assert shown.returncode == 0, shown.stderr
     assert f"  path        {first['path']}\n" in shown.stdout
@@ -88,7 +90,7 @@ def test_inspect_tells_all_of_one(store: Path) -> None:
 
 
 def test_a_digest_that_fits_nothing_is_said_with_exit_code_1(store: Path) -> None:
-    for command in ("inspect", "verify"):
+    for command in ("show", "verify"):
         done = env(command, store, "xyz")
 
         assert (done.returncode, done.stdout) == (1, "")
@@ -104,7 +106,8 @@ def test_verify_has_exit_code_1_when_something_differs(store: Path) -> None:
     assert (before.returncode, before.stdout.count("as it was built")) == (0, 2)
     assert after.returncode == one.returncode == 1
     assert [each["faults"] for each in json.loads(after.stdout)["builds"]] == [["there is no record"], []]
-    assert one.stdout == f"{damaged['digest'][:12]}-1: there is no record\n"
+    assert one.stdout == f"{damaged['digest'][:12]}-1: there is no record\nlock: free\n"
+    assert json.loads(after.stdout)["lock"] == {"state": "free", "detail": None}
 
 
 def test_prune_says_what_it_would_do_and_does_it(store: Path) -> None:
@@ -187,7 +190,7 @@ def test_what_may_not_be_removed_has_exit_code_1(store: Path) -> None:
     assert done.stdout.count("-1  no requirements: may not go (it was last used ") == 2
 
 
-@pytest.mark.parametrize("arguments", [["list"], ["inspect", "."], ["prune", ".", "--max-count", "-1"]])
+@pytest.mark.parametrize("arguments", [["list"], ["show", "."], ["prune", ".", "--max-count", "-1"]])
 def test_wrong_use_has_exit_code_2(arguments: list[str]) -> None:
     done = env(*arguments)
 

@@ -1,4 +1,4 @@
-"""What ``cosmos-venv env build`` finds in a DAG file, and what it says of what it cannot find out."""
+"""What ``cosmos-venv env warm`` finds in a DAG file, and what it says of what it cannot find out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from pytest_cosmos_venv import Wheelhouse
 from tests.command_line import cosmos_venv, write_dag_file
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 AIRFLOW_2 = ROOT / ".cache" / "envs" / "airflow2" / "bin" / "python"
 
 # What a task says of its environment, for DAG files that are made of operators.
@@ -108,7 +108,7 @@ def test_a_task_is_found_wherever_airflow_finds_it(
 def test_tasks_that_keep_no_environment_are_no_failure(tmp_path: Path, options: str) -> None:
     source = 'with DAG("harbor", **ARGUMENTS):\n    DbtRunVirtualenvOperator(**PLAIN, py_requirements=["dbt-duckdb"])\n'
 
-    done = cosmos_venv("env", "build", str(write_dag_file(tmp_path, TASK + source)))
+    done = cosmos_venv("env", "warm", str(write_dag_file(tmp_path, TASK + source)))
 
     assert done.returncode == 0, done.stderr
     assert "No task of these DAG files (1 DAG) keeps a managed environment" in done.stdout
@@ -158,7 +158,7 @@ def test_what_cannot_be_found_out_is_said_with_exit_code_1(
 ) -> None:
     monkeypatch.chdir(tmp_path)
 
-    done = cosmos_venv("env", "build", str(write_dag_file(tmp_path, source)), "--json")
+    done = cosmos_venv("env", "warm", str(write_dag_file(tmp_path, source)), "--json")
 
     (failure,) = json.loads(done.stdout)["failures"]
     assert done.returncode == 1
@@ -171,7 +171,7 @@ def test_a_file_without_dag_beside_dag_files_is_only_mentioned(tmp_path: Path, o
     (tmp_path / "common.py").write_text("ONE = 1\n")
     dagfile = write_dag_file(tmp_path, TASK + 'with DAG("harbor", **ARGUMENTS):\n    pass\n')
 
-    done = cosmos_venv("env", "build", str(dagfile), str(tmp_path / "common.py"))
+    done = cosmos_venv("env", "warm", str(dagfile), str(tmp_path / "common.py"))
 
     assert done.returncode == 0, done.stderr
     assert "common.py makes no DAG" in done.stderr
@@ -188,7 +188,7 @@ with DAG("harbor", **ARGUMENTS):
     DbtRunVirtualenvOperator(**PLAIN, **INSTALLED)
 """
 
-    done = cosmos_venv("env", "build", str(write_dag_file(tmp_path, TASK + source)), *form)
+    done = cosmos_venv("env", "warm", str(write_dag_file(tmp_path, TASK + source)), *form)
 
     assert done.returncode == 1
     assert "https://****@index.invalid" in done.stdout
@@ -196,7 +196,7 @@ with DAG("harbor", **ARGUMENTS):
 
 
 def test_a_password_in_the_line_that_fails_is_not_shown(tmp_path: Path) -> None:
-    done = cosmos_venv("env", "build", str(write_dag_file(tmp_path, 'int("https://user:s3cret@index.invalid")\n')))
+    done = cosmos_venv("env", "warm", str(write_dag_file(tmp_path, 'int("https://user:s3cret@index.invalid")\n')))
 
     assert "invalid literal for int() with base 10: 'https://****@index.invalid'" in done.stderr
     assert "s3cret" not in done.stderr
@@ -205,6 +205,6 @@ def test_a_password_in_the_line_that_fails_is_not_shown(tmp_path: Path) -> None:
 def test_a_long_message_is_one_line_wherever_it_is_shown(tmp_path: Path) -> None:
     dagfile = write_dag_file(tmp_path, f"raise ValueError({'word ' * 40!r})\n")
 
-    done = cosmos_venv("env", "build", str(dagfile))
+    done = cosmos_venv("env", "warm", str(dagfile))
 
     assert f"ValueError: {'word ' * 39}word" in done.stderr

@@ -141,5 +141,7 @@ def test_a_database_that_cannot_be_read_is_told(
 
     done = seeds(*arguments)
 
-    assert (done.returncode, done.stdout) == (1, "")
-    assert "Airflow's Variables cannot be read: ConnectionError: nobody listens there" in done.stderr
+    text = "Airflow's Variables cannot be read: ConnectionError: nobody listens there"
+    assert done.returncode == 1
+    assert done.stdout == (json.dumps({"error": text}, indent=2) + "\n" if "--json" in arguments else "")
+    assert text in done.stderr

@@ -1,0 +1,102 @@
+"""Can environments be kept where they are to be? Owner, permissions, file system, room."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from cosmos_venv.cli.doctor.finding import Examined, Finding, Outcome
+from cosmos_venv.cli.doctor.trial import trial_folder, why_no_trial
+from cosmos_venv.environments.disk_space import FreeSpace
+from cosmos_venv.environments.fitness import refuse_unfit
+from cosmos_venv.environments.inventory import read_inventory
+from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.environments.trust import refuse_untrusted
+from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
+
+_ROOM = 500.0  # MB: what an environment with dbt and a large adapter takes
+
+
+def directories_can_hold_environments(examined: Examined) -> Iterator[Finding]:
+    """At least one finding for each directory."""
+    for directory in examined.directories:
+        if not directory.exists():
+            yield _of_none(directory, is_searched=directory in examined.searched)
+            continue
+        try:
+            ready = _ready(directory)
+        except (VirtualenvError, CosmosValueError) as error:
+            yield _finding(directory, "failed", str(error), "Give a directory that this user may read and write.")
+            continue
+        faults = [*_untrusted(directory), *_unfit(directory, is_searched=directory in examined.searched)]
+        yield from faults
+        if not any(each.outcome == "failed" for each in faults):
+            yield _finding(directory, "ok", f"{ready} ready environment{'s' * (ready != 1)}, {_room(directory)} free.")
+
+
+def temporary_files_can_be_run(_: Examined) -> Iterator[Finding]:
+    """One finding: whether the temporary folder can hold the environment of a task that keeps none."""
+    folder = Path(tempfile.gettempdir())
+    try:
+        refuse_unfit(folder, parameter="TMPDIR")
+    except (VirtualenvError, OSError) as error:
+        text, way_out = str(error), "Set TMPDIR, or give every task a virtualenv_dir."
+        yield Finding(check="directory", subject=str(folder), outcome="warning", text=text, way_out=way_out)
+        return
+    room = FreeSpace.at(folder)
+    yield Finding(
+        check="directory",
+        subject=str(folder),
+        outcome="ok",
+        text=f"Temporary environments can stand here; {room} free.",
+    )
+
+
+def _of_none(directory: Path, *, is_searched: bool) -> Finding:
+    if is_searched:
+        text = "It is on virtualenv_search_path and does not exist, so nothing is found there."
+        return _finding(directory, "warning", text, "Build it with cosmos-venv env warm --dir, or remove it.")
+    parent = next(each for each in directory.parents if each.exists())
+    if os.access(parent, os.W_OK | os.X_OK) and parent.is_dir():
+        return _finding(directory, "ok", "It does not exist yet; the first build makes it. Nothing was tried there.")
+    text = f"It does not exist, and user id {os.geteuid()} may not make it in {parent}."
+    return _finding(directory, "failed", text, f"Make it, owned by user id {os.geteuid()}.")
+
+
+def _ready(directory: Path) -> int:
+    return sum(each.state == "ready" for each in read_inventory(EnvironmentStore(directory)))
+
+
+def _untrusted(directory: Path) -> Iterator[Finding]:
+    store = EnvironmentStore(directory)
+    try:
+        refuse_untrusted([store.directory, store.root, store.builds])
+    except (VirtualenvError, OSError) as error:
+        yield _finding(directory, "failed", str(error), "Let it belong to the user of the tasks, and to nobody else.")
+
+
+def _unfit(directory: Path, *, is_searched: bool) -> Iterator[Finding]:
+    reason = why_no_trial(directory)
+    if reason:
+        outcome: Outcome = "ok" if is_searched else "warning"
+        way_out = "" if is_searched else "Right for virtualenv_search_path; a virtualenv_dir must be writable."
+        yield _finding(directory, outcome, f"{reason}: what stands there is used, and nothing is built.", way_out)
+        return
+    try:
+        with trial_folder(directory) as trial:
+            refuse_unfit(directory, trial=trial)
+    except (VirtualenvError, OSError) as error:
+        yield _finding(directory, "failed", str(error), "Use another directory.")
+    if FreeSpace.at(directory).megabytes < _ROOM:
+        text = f"Only {_room(directory)} are free, and an environment takes some {_ROOM:.0f} MB."
+        yield _finding(directory, "warning", text, "Make room: cosmos-venv env prune.")
+
+
+def _room(directory: Path) -> str:
+    return str(FreeSpace.at(directory))
+
+
+def _finding(directory: Path, outcome: Outcome, text: str, way_out: str = "") -> Finding:
+    return Finding(check="directory", subject=str(directory), outcome=outcome, text=text, way_out=way_out)

@@ -1,0 +1,81 @@
+"""Could dbt start warm on this host? The system, a folder for sockets, and a socket in it that answers."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from cosmos_venv.cli.doctor.finding import Examined, Finding, Outcome
+from cosmos_venv.exceptions import CosmosValueError, NotWarm, VirtualenvError
+
+_PROBE = "doctor-0123456789ab"  # as long as the name of a server's socket, or nearly
+
+
+def sockets_can_be_made(_: Examined) -> Iterator[Finding]:
+    """One finding: whether a server could stand here."""
+    from cosmos_venv.dbt.warm.place import folder_for
+
+    choice = _choice()
+    if not (sys.platform.startswith("linux") and hasattr(os, "pidfd_open")):
+        yield _finding(sys.platform, choice, "Only Linux starts dbt warm.", "Leave virtualenv_warm_dbt off.")
+        return
+    try:
+        folder = folder_for(_PROBE)
+        _connect_in(folder)
+    except (NotWarm, OSError) as error:
+        way_out = "Set XDG_RUNTIME_DIR or TMPDIR to a short path of a folder that is this user's alone (mode 0700)."
+        yield _finding("sockets", choice, f"No server could stand here: {error}.", way_out)
+        return
+    text = f"A server could stand here; virtualenv_warm_dbt is {choice}."
+    yield Finding(check="sockets", subject=str(folder), outcome="ok", text=text)
+
+
+def environments_can_be_served(examined: Examined) -> Iterator[Finding]:
+    """A finding for each ready environment whose dbt cannot start warm, where that is asked for."""
+    from cosmos_venv.dbt.warm.process import dbt_program
+    from cosmos_venv.environments.inventory import read_inventory
+    from cosmos_venv.environments.store import EnvironmentStore
+
+    choice = _choice()
+    for directory in examined.directories if choice != "off" else ():
+        try:
+            builds = read_inventory(EnvironmentStore(directory))
+        except (VirtualenvError, CosmosValueError):
+            continue  # told by another check
+        for each in builds:
+            try:
+                if each.state == "ready":
+                    _ = dbt_program(each.path, each.path / "bin" / "dbt").interpreter
+            except (NotWarm, OSError) as error:
+                yield _finding(str(each.path), choice, f"Its dbt starts plain: {error}.", "Set warm_dbt='off' for it.")
+
+
+def _choice() -> str:
+    from cosmos_venv import settings
+
+    try:
+        return settings.virtualenv_warm_dbt
+    except CosmosValueError:
+        return "off"  # told by another check
+
+
+def _connect_in(folder: Path) -> None:
+    path = folder / f"{_PROBE}.sock"
+    with closing(socket.socket(socket.AF_UNIX)) as listener, closing(socket.socket(socket.AF_UNIX)) as client:
+        path.unlink(missing_ok=True)
+        listener.bind(str(path))
+        try:
+            listener.listen(1)
+            client.connect(str(path))
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _finding(subject: str, choice: str, text: str, way_out: str) -> Finding:
+    """As grave as the setting takes it."""
+    outcomes: dict[str, Outcome] = {"require": "failed", "auto": "warning"}
+    return Finding(check="sockets", subject=subject, outcome=outcomes.get(choice, "ok"), text=text, way_out=way_out)

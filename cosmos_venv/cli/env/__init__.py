@@ -1,0 +1,148 @@
+"""``cosmos-venv env``: build, look at, hold against their records and remove managed environments."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cosmos_venv.cli.env.look import env_list, env_show
+from cosmos_venv.cli.env.prune import env_prune
+from cosmos_venv.cli.env.verify import env_verify
+from cosmos_venv.cli.env.warm import env_warm
+from cosmos_venv.cli.parsing import absolute_path, add_action, add_actions, existing_path, whole_number
+from cosmos_venv.environments.upkeep import DAY
+
+if TYPE_CHECKING:
+    from cosmos_venv.cli.parsing import Actions
+
+_WARM = (
+    "Builds, in the foreground, before the first task needs them: of a DAG file (it is imported), or of all DAG files "
+    "below a folder, the environment of each virtualenv task that keeps one; of a requirements file, or of a dbt "
+    "project with a requirements.txt, the one for py_requirements=['-r FILE']; of --requirement, the one for these. "
+    "What is ready stays as it is. Exit code 1: a file cannot be imported, an environment cannot be built, or is known "
+    "only when its task runs (virtualenv_dir is a template, or mapped), or nothing makes a DAG. A file without DAG "
+    "beside others that make some is only mentioned, so that dags/*.py may be given; tasks that keep no environment "
+    "are no failure."
+)
+_LIST = "Lists every build of a virtualenv_dir: ready, old, building, left over or failed. Writes nothing."
+_SHOW = (
+    "Tells all of an environment: what is installed, of what it was made, by whom, when, which processes use it now, "
+    "and its warm servers. Writes nothing."
+)
+_VERIFY = (
+    "Holds finished environments against their records: every file is there with its size, the same versions are "
+    "installed, the interpreter is there and of the same version; and lets each import dbt and its adapters, unless "
+    "another user could have changed it. Says who has the directory's lock. Writes nothing. Exit code 1: something "
+    "differs, or cannot be imported."
+)
+_PRUNE = (
+    "Removes what nobody can find any more, then the environments that were used longest ago, until the limits are "
+    "kept; never one in use. A limit that is not given is the one of Airflow's configuration ([cosmos_venv] "
+    "virtualenv_prune_...); 0 is no limit. With --digest it removes that one environment and nothing else. Exit "
+    "code 1: this user may not remove something that is to go, or the environment that was named is in use."
+)
+_NAME = "first characters of its digest, or DIGEST-GENERATION"
+
+
+def add_to(subjects: Actions) -> None:
+    """Add ``cosmos-venv env`` and its actions."""
+    actions = add_actions(subjects, "env", "managed environments")
+    _add_warm(actions)
+    _add_looks(actions)
+    _add_prune(actions)
+
+
+def _add_warm(actions: Actions) -> None:
+    warm = add_action(actions, "warm", "build environments before tasks need them", _WARM, aliases=("build",))
+    warm.add_argument(
+        "sources",
+        nargs="*",
+        type=existing_path,
+        metavar="SOURCE",
+        help="a DAG file, a folder of DAG files, a requirements file, a dbt project with a requirements.txt",
+    )
+    warm.add_argument(
+        "--dir",
+        type=absolute_path,
+        metavar="DIR",
+        help="build there, whatever virtualenv_dir says: a directory of an image, for [cosmos_venv] "
+        "virtualenv_search_path. What no DAG file says needs it",
+    )
+    given = warm.add_argument_group("Without a DAG file, as the arguments of an operator say it")
+    given.add_argument(
+        "--requirement", action="append", default=[], metavar="REQ", help="one of py_requirements; may be given again"
+    )
+    given.add_argument(
+        "--pip-option", action="append", default=[], metavar="OPTION", help="one of pip_install_options; likewise"
+    )
+    given.add_argument("--python", metavar="PYTHON", help="py_executable")
+    given.add_argument("--system-site-packages", action="store_true", help="py_system_site_packages")
+    warm.set_defaults(run=_run_warm)
+
+
+def _run_warm(options: argparse.Namespace) -> int:
+    if not (options.sources or options.requirement):
+        options.parser.error("give a DAG file, a folder, a requirements file, or --requirement")
+    return env_warm(
+        options.sources,
+        directory=options.dir,
+        as_json=options.json,
+        py_requirements=options.requirement,
+        pip_install_options=options.pip_option,
+        py_executable=options.python,
+        py_system_site_packages=options.system_site_packages,
+    )
+
+
+def _add_looks(actions: Actions) -> None:
+    listing = add_action(actions, "list", "list what stands in a directory", _LIST)
+    show = add_action(actions, "show", "tell all that is known of an environment", _SHOW, aliases=("inspect",))
+    verify = add_action(actions, "verify", "find out whether environments are whole", _VERIFY)
+    for action in (listing, show, verify):
+        _add_directory(action)
+    show.add_argument("name", metavar="NAME", help=_NAME)
+    verify.add_argument("name", metavar="NAME", nargs="?", help=f"only this one: {_NAME}")
+    verify.add_argument("--no-import", action="store_true", help="run nothing of what is installed")
+    listing.set_defaults(run=lambda options: env_list(options.directory, as_json=options.json))
+    show.set_defaults(run=lambda options: env_show(options.directory, options.name, as_json=options.json))
+    verify.set_defaults(
+        run=lambda options: env_verify(
+            options.directory, options.name, imports=not options.no_import, as_json=options.json
+        )
+    )
+
+
+def _add_prune(actions: Actions) -> None:
+    prune = add_action(actions, "prune", "remove what a directory holds beyond its limits", _PRUNE)
+    _add_directory(prune)
+    prune.add_argument("--dry-run", action="store_true", help="only say what would be removed")
+    prune.add_argument("--digest", metavar="NAME", help=f"remove this environment, whatever its age: {_NAME}")
+    prune.add_argument("--max-age-days", type=whole_number, metavar="DAYS", help="days since the last use")
+    prune.add_argument("--max-count", type=whole_number, metavar="N", help="environments to keep")
+    prune.add_argument("--max-bytes", type=whole_number, metavar="BYTES", help="bytes on disk to keep")
+    prune.add_argument(
+        "--min-age", type=whole_number, metavar="SECONDS", help="what was used within as many seconds stays in any case"
+    )
+    prune.set_defaults(run=_run_prune)
+
+
+def _run_prune(options: argparse.Namespace) -> int:
+    days = options.max_age_days
+    limits = (days, options.max_count, options.max_bytes, options.min_age)
+    if options.digest is not None and any(limit is not None for limit in limits):
+        options.parser.error("--digest removes one environment whatever the limits say: leave them out")
+    return env_prune(
+        options.directory,
+        digest=options.digest,
+        dry_run=options.dry_run,
+        as_json=options.json,
+        max_age=None if days is None else days * DAY,
+        max_count=options.max_count,
+        max_bytes=options.max_bytes,
+        min_age=options.min_age,
+    )
+
+
+def _add_directory(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("directory", type=Path, metavar="DIR", help="a virtualenv_dir")

