@@ -11,13 +11,14 @@ import os
 import signal
 import socket
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cosmos_venv import guard
-from cosmos_venv.dbt.warm import child, facts
+from cosmos_venv.dbt.warm import child, facts, offers, parsed
+from cosmos_venv.dbt.warm.kept_project import KeptProject
 
 NAME = "dbt-warm-keeper"
 """Of its process until a command begins, whose name it has then."""
@@ -34,6 +35,8 @@ class Kept:
     :param handlers: of signals, as the imports have left them.
     :param read: environment variables that the imports have looked at, with what they found.
     :param used: a pipe to the server: one byte for each command that begins.
+    :param projects: for commands that may use them.
+    :param offers: the way on which the server hears what such a command has read.
     :param tell: answers a question about the server.
     :param close: closes what is the server's alone.
     """
@@ -42,6 +45,8 @@ class Kept:
     handlers: child.Handlers
     read: Mapping[str, str | None]
     used: int
+    projects: Sequence[KeptProject]
+    offers: offers.Offers
     tell: Callable[[str], str]
     close: Callable[[], None]
 
@@ -72,6 +77,7 @@ def keep(control: socket.socket, worker: int, kept: Kept) -> None:
         guard.tell(control.fileno(), f"refused {reason}\n")
         return
     ours, theirs = socket.socketpair()
+    report = offers.new_report() if order.get("keeps_project") else None
     pid = os.fork()
     if pid == 0:
         for descriptor in (wakeup, write_end, alive, *handed_over[1:]):
@@ -79,10 +85,13 @@ def keep(control: socket.socket, worker: int, kept: Kept) -> None:
         for connection in (control, ours):
             connection.close()
         os.close(kept.used)
-        _become_dbt(theirs, os.getppid(), order, handed_over[0], kept)
+        kept.offers.close()
+        _become_dbt(theirs, os.getppid(), order, handed_over[0], kept, report)
     theirs.close()
     os.close(handed_over[0])  # or the worker would wait for this process's end too
     _run(pid, ours, control, order, kept, alive=alive, wakeup=wakeup)
+    if report is not None:
+        kept.offers.hand_over(report)
 
 
 def why_not(order: Mapping[str, Any], read: Mapping[str, str | None]) -> str | None:
@@ -96,7 +105,9 @@ def why_not(order: Mapping[str, Any], read: Mapping[str, str | None]) -> str | N
     return None
 
 
-def _become_dbt(step: socket.socket, keeper: int, order: Mapping[str, Any], output: int, kept: Kept) -> None:
+def _become_dbt(
+    step: socket.socket, keeper: int, order: Mapping[str, Any], output: int, kept: Kept, report: int | None
+) -> None:
     try:
         guard.prctl(guard.PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != keeper:
@@ -106,6 +117,8 @@ def _become_dbt(step: socket.socket, keeper: int, order: Mapping[str, Any], outp
         if step.recv(1) != GO:
             return
         step.close()
+        if report is not None:
+            parsed.install(kept.projects, report)
         child.run(order, kept.code)
     except child.CannotBecome as error:
         step.sendall(f"limits {error}".encode())

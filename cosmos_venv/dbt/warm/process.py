@@ -56,6 +56,7 @@ class WarmStart:
     :param idle: seconds after which a server ends that nobody uses. One is started only when another command came by
         within this time before.
     :param most: servers that this user may have on this host.
+    :param keeps_project: whether its commands may use what the server keeps of a parsed project, and let it keep more.
     :param is_required: a command that cannot start warm fails; a server is started for the first one already.
     :param report: gets one line for the task's log.
     :param count: gets ``warm``, or the reason why not.
@@ -69,6 +70,7 @@ class WarmStart:
     count: Callable[[str], None]
     refuses: tuple[str, str] | None = None
     is_required: bool = False
+    keeps_project: bool = False
 
     def __call__(
         self,
@@ -117,6 +119,7 @@ class WarmStart:
                 "env": env,
                 "cwd": str(Path.cwd() / (cwd or "")),
                 "interrupts": interrupts,
+                "keeps_project": self.keeps_project,
                 **_inherited(),
             }
             place, identity = place_of(self.program, env)

@@ -23,6 +23,8 @@ from cosmos_venv import guard
 from cosmos_venv.dbt.warm import child, facts, first_use, json_text, keeper
 from cosmos_venv.dbt.warm.forking import fork, unproven_threads
 from cosmos_venv.dbt.warm.imports import import_all, variables_read
+from cosmos_venv.dbt.warm.kept_project import KeptProjects
+from cosmos_venv.dbt.warm.offers import Offers
 from cosmos_venv.dbt.warm.post import Post, Refused
 
 TYPE_CHECKING = False
@@ -86,6 +88,8 @@ class Server:
         self.is_told_to_end = False
         self.memory = 0
         self.steps: Iterator[first_use.Step] | None = None
+        self.projects = KeptProjects()
+        self.offers = Offers()
 
     def prepare(self) -> None:
         """Import all that commands will want. Whatever is in the way of a fork ends this process, with a note."""
@@ -120,8 +124,7 @@ class Server:
         _refuse_threads()
 
     def _settle(self) -> None:
-        gc.collect()
-        gc.freeze()  # or looking for rubbish would copy all pages of the imports into each child
+        _freeze()
         self.memory = _resident()
 
     def _attend(self) -> None:
@@ -140,8 +143,11 @@ class Server:
             for descriptor in (self.post.lock, self.wakeup, write_end, self.used):
                 os.close(descriptor)
             self.post.listener.close()
+            self.offers.close_readers()
 
-        self.kept = keeper.Kept(self.code, self.handlers, self.read, self.use, self._answer, close)
+        self.kept = keeper.Kept(
+            self.code, self.handlers, self.read, self.use, self.projects.ready, self.offers, self._answer, close
+        )
 
     def _told(self, *_: object) -> None:
         self.is_told_to_end = True
@@ -151,13 +157,15 @@ class Server:
         while not self._has_served():
             pause = min(LOOK_AGAIN, self.last_used + self.config["idle"] - time.monotonic())
             pause = 0.0 if self._takes_step() else max(pause, 0.0)
-            ready = guard.readable([self.post.listener.fileno(), self.wakeup, self.used], pause)
+            ready = guard.readable([self.post.listener.fileno(), self.wakeup, self.used, self.offers.fileno()], pause)
             if self.wakeup in ready:
                 os.read(self.wakeup, 4096)
             self._collect()
             if self.used in ready:
                 self.commands += len(os.read(self.used, 4096))
                 self.last_used = time.monotonic()
+            if self.offers.fileno() in ready:
+                self.offers.take(self.projects)
             if self.post.listener.fileno() in ready and not self._are_files_changed():
                 self._accept()
         self.post.leave()
@@ -167,7 +175,7 @@ class Server:
     def _takes_step(self) -> bool:
         """Make a piece of what commands would make. Between commands: the first one, which waits, would pay for all."""
         if self.steps is None:
-            return False
+            return self._keeps_more()
         with variables_read() as read:
             step = next(self.steps, None)
             if step is not None:
@@ -183,13 +191,24 @@ class Server:
             self._settle()
         return step is not None
 
+    def _keeps_more(self) -> bool:
+        """Make a piece of what is kept of a project."""
+        try:
+            if self.projects.forget_unused(float(self.config["idle"])):
+                _freeze()
+            return self.projects.take_step()
+        except StopIteration:
+            _refuse_threads()
+            _freeze()
+            return False
+
     def _has_served(self) -> bool:
         return (
             self.is_told_to_end
             or time.monotonic() >= self.last_used + float(self.config["idle"])
             or not self.post.is_there
             or self._are_files_changed()
-            or _resident() > self.memory * _MEMORY_FACTOR + _MEMORY_SPARE
+            or _resident() > self.memory * _MEMORY_FACTOR + _MEMORY_SPARE + self.projects.memory
         )
 
     def _are_files_changed(self) -> bool:
@@ -251,9 +270,16 @@ class Server:
             "running": len(self.children),
             "idle_seconds": time.monotonic() - self.last_used,
             "memory_bytes": _resident(server),
-            "is_prepared": self.steps is None,
+            "is_prepared": self.steps is None and not self.projects.is_making,
+            "kept_bytes": self.projects.size,
         }
         return json.dumps(answer) + "\n"
+
+
+def _freeze() -> None:
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()  # or looking for rubbish would copy all pages of the imports into each child
 
 
 def _refuse_threads() -> None:

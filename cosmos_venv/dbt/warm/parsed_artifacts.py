@@ -1,0 +1,174 @@
+"""What does a command take from its server of what dbt makes of a manifest that it has loaded unchanged?
+
+The flat graph, the texts of ``manifest.json``, the graph and what is written of it. Until nodes run nothing in dbt
+changes a manifest, so what is asked for first is given as it is kept. Afterwards each piece of text is looked at: one
+whose nodes do not pickle to the same bytes is made anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from cosmos_venv.dbt.warm import artifact_texts, dbt_parts
+from cosmos_venv.dbt.warm.artifact_texts import Piece
+from cosmos_venv.dbt.warm.kept_project import KeptProject
+
+_LOADED, _FLAT, _WRITTEN, _LINKED = range(4)
+
+
+class Artifacts:
+    """Of one command.
+
+    :param root: where its project stands.
+    :param manifest: what its loader gave out.
+    """
+
+    def __init__(self, project: KeptProject, root: bytes, manifest: Any) -> None:
+        self.project = project
+        self.root = root
+        self.manifest = manifest
+        self.is_moved = root != project.root
+        self.state = _LOADED
+        self.linker: Any = None
+        self.has_test_edges = False
+
+    def install(self) -> None:
+        """Put ours in the place of dbt's functions, of which each is called where ours does not fit."""
+        manifest, linker = dbt_parts.manifest_class(), dbt_parts.linker_class()
+        manifest.build_flat_graph = self._flattening(manifest.build_flat_graph)
+        manifest.write = self._writing(manifest.write)
+        linker.link_graph = self._linking(linker.link_graph)
+        linker.add_test_edges = self._adding_test_edges(linker.add_test_edges)
+        linker.get_graph_summary = self._summing_up(linker.get_graph_summary)
+        linker.write_graph = self._writing_graph(linker.write_graph)
+
+    def _flattening(self, build: Callable[[Any], None]) -> Callable[[Any], None]:
+        def build_flat_graph(manifest: Any) -> None:
+            if manifest is self.manifest and self.state == _LOADED:
+                self.state = _FLAT
+                manifest.flat_graph = self.project.flat_graph
+            else:
+                build(manifest)
+
+        return build_flat_graph
+
+    def _writing(self, write: Callable[[Any, str], None]) -> Callable[[Any, str], None]:
+        def writing(manifest: Any, path: str) -> None:
+            if manifest is not self.manifest or self.state == _LOADED:
+                write(manifest, path)
+                return
+            is_as_loaded = self.state == _FLAT
+            self.state = max(self.state, _WRITTEN)
+            try:
+                writable = self._writable(is_as_loaded=is_as_loaded)
+            except Exception:  # noqa: BLE001 - dbt knows better what to say of it
+                write(manifest, path)
+                return
+            manifest.writable_manifest = lambda: writable
+            try:
+                write(manifest, path)
+            finally:
+                del manifest.writable_manifest
+
+        return writing
+
+    def _writable(self, *, is_as_loaded: bool) -> Any:
+        """What dbt writes, without the maps; they come from the pieces when it is written."""
+        manifest, project = self.manifest, self.project
+        if is_as_loaded:
+            for name, (before, _) in project.edges.items():
+                setattr(manifest, name, before)
+        else:
+            manifest.build_parent_and_child_maps()
+            manifest.build_group_map()
+        small = project.manifest_like({name: {} for name in project.maps})
+        small.metadata, small.selectors = manifest.metadata, manifest.selectors
+        writable = small.writable_manifest()
+        texts: dict[str, list[bytes]] = {}
+        for name in project.texts:
+            texts[name] = [b"{", *artifact_texts.joined(self._texts(name, is_as_loaded=is_as_loaded)), b"}"]
+        for name, (before, text) in project.edges.items():
+            now = getattr(manifest, name)
+            texts[name] = [text if now == before else artifact_texts.json_of(now)]
+        found = writable.to_dict(omit_none=False, context={"artifact": True})
+        lines = {name: texts.get(name) or [artifact_texts.json_of(value)] for name, value in found.items()}
+        writable.write = lambda path: _write(path, lines)
+        return writable
+
+    def _texts(self, name: str, *, is_as_loaded: bool) -> list[bytes]:
+        """Of each piece of one map."""
+        found, pieces = getattr(self.manifest, name), self.project.texts[name]
+        if tuple(found) != self.project.keys[name]:
+            text = artifact_texts.text_of(name, found)
+            return [text] if text else []
+        return [self._text(name, found, piece, is_as_loaded=is_as_loaded) for piece in pieces]
+
+    def _text(self, name: str, found: dict[str, Any], piece: Piece, *, is_as_loaded: bool) -> bytes:
+        is_same = is_as_loaded and not (self.is_moved and piece.names_root)
+        if is_same:
+            return piece.text
+        some = {key: found[key] for key in piece.keys}
+        return piece.text if artifact_texts.state_of(some) == piece.state else artifact_texts.text_of(name, some)
+
+    def _linking(self, link: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
+        def link_graph(linker: Any, manifest: Any) -> None:
+            is_kept = manifest is self.manifest and self.state in (_FLAT, _WRITTEN) and not len(linker.graph)
+            self.state = _LINKED
+            if is_kept and all(tuple(getattr(manifest, name)) == keys for name, keys in self.project.keys.items()):
+                self.linker, linker.graph = linker, self.project.graph
+            else:
+                link(linker, manifest)
+
+        return link_graph
+
+    def _adding_test_edges(self, add: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
+        def add_test_edges(linker: Any, manifest: Any) -> None:
+            self.has_test_edges = True
+            add(linker, manifest)
+
+        return add_test_edges
+
+    def _summing_up(self, sum_up: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+        def get_graph_summary(linker: Any, manifest: Any) -> Any:
+            if linker is not self.linker or manifest is not self.manifest:
+                return sum_up(linker, manifest)
+            graph, types = linker.graph, self.project.types
+            numbers = {name: number for number, name in enumerate(graph)}
+            summary: dict[int, dict[str, Any]] = {}
+            for name, number in numbers.items():
+                summary[number] = {"name": name, "type": types[name]}
+                successors = [numbers[each] for each in graph.successors(name)]
+                if successors:
+                    summary[number]["succ"] = successors
+            return summary
+
+        return get_graph_summary
+
+    def _writing_graph(self, write: Callable[[Any, str, Any], None]) -> Callable[[Any, str, Any], None]:
+        def write_graph(linker: Any, outfile: str, manifest: Any) -> None:
+            if linker is not self.linker or manifest is not self.manifest or self.has_test_edges:
+                write(linker, outfile, manifest)
+                return
+            content = self.project.pickled_graph
+            Path(outfile).write_bytes(content.replace(self.project.root, self.root) if self.is_moved else content)
+
+        return write_graph
+
+
+def _write(path: str, texts: dict[str, list[bytes]]) -> None:
+    """As dbt writes JSON, from pieces of text."""
+    path = dbt_parts.part("dbt_common.clients.system", "convert_path")(path)
+    target = Path(path)
+    dbt_parts.part("dbt_common.clients.system", "make_directory")(str(target.parent))
+    with target.open("wb") as file:
+        file.writelines(_lines(texts))
+
+
+def _lines(texts: dict[str, list[bytes]]) -> Iterator[bytes]:
+    yield b"{"
+    for number, (name, text) in enumerate(texts.items()):
+        yield (artifact_texts.SEPARATOR if number else b"") + artifact_texts.json_of(name) + b": "
+        yield from text
+    yield b"}"
