@@ -183,6 +183,12 @@ SETTINGS: dict[str, Setting] = {
         meaning="Seconds after which such a process ends that no command has used.",
         is_also_cosmos=False,
     ),
+    "virtualenv_warm_dbt_keeps_project": Setting(
+        default=False,
+        meaning="Whether such a process keeps what dbt has parsed of a project, for the next command that finds it "
+        "unchanged.",
+        is_also_cosmos=False,
+    ),
     "virtualenv_warm_dbt_max": Setting(
         default=4,
         meaning="Such processes that one user has on one host at most: one for each environment.",
@@ -224,6 +230,7 @@ virtualenv_installer: str
 virtualenv_upgrade_interval: int
 virtualenv_warm_dbt: str
 virtualenv_warm_dbt_idle: int
+virtualenv_warm_dbt_keeps_project: bool
 virtualenv_warm_dbt_max: int
 
 

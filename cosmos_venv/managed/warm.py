@@ -31,6 +31,7 @@ def warm_start(
     environment: Environment,
     *,
     choice: str,
+    keeps_project: bool | None = None,
     runs_as_another: bool,
     cancellation: Cancellation,
     report: Callable[[str], None],
@@ -39,6 +40,7 @@ def warm_start(
     """What starts the commands of a task in this environment; None: plain processes.
 
     :param choice: as ``warm_choice`` gives it.
+    :param keeps_project: whether its server may keep the parsed project; None: as the settings say.
     :param runs_as_another: whether the task has a ``run_as_user``.
     :param report: gets a line where a command does not start warm.
     :param count: gets ``warm``, or the reason why not.
@@ -54,6 +56,7 @@ def warm_start(
         count=count,
         refuses=_why_not(environment, runs_as_another=runs_as_another),
         is_required=choice == "require",
+        keeps_project=settings.virtualenv_warm_dbt_keeps_project if keeps_project is None else keeps_project,
     )
 
 

@@ -78,6 +78,8 @@ class DbtVirtualenvBaseOperator(VirtualenvLockMethods, DbtLocalBaseOperator):
     :param py_executable: the Python of the environment, a name on PATH or a path; None: the worker's own.
     :param warm_dbt: whether dbt may be forked from a process that has imported it: ``auto``, ``off`` or ``require``;
         None: as ``[cosmos_venv] virtualenv_warm_dbt`` says.
+    :param warm_dbt_keeps_project: whether that process may keep the parsed project between commands; None: as
+        ``[cosmos_venv] virtualenv_warm_dbt_keeps_project`` says.
     :param kwargs: of the local operator. ``invocation_mode`` is always SUBPROCESS and ``dbt_executable_path`` the
         environment's own dbt, as in Cosmos: another value of the two gives a UserWarning.
     """
@@ -95,6 +97,7 @@ class DbtVirtualenvBaseOperator(VirtualenvLockMethods, DbtLocalBaseOperator):
         is_virtualenv_dir_temporary: bool | str = False,
         py_executable: str | None = None,
         warm_dbt: str | None = None,
+        warm_dbt_keeps_project: bool | None = None,
         **kwargs: Any,
     ) -> None:
         given = {"py_requirements": py_requirements, "pip_install_options": pip_install_options}
@@ -113,6 +116,7 @@ class DbtVirtualenvBaseOperator(VirtualenvLockMethods, DbtLocalBaseOperator):
             is_virtualenv_dir_temporary=is_virtualenv_dir_temporary,
             py_executable=py_executable,
             warm_dbt=warm_dbt,
+            warm_dbt_keeps_project=warm_dbt_keeps_project,
         )
         if not py_requirements:
             self.log.error("Cosmos virtualenv operators require the `py_requirements` parameter")
@@ -123,6 +127,7 @@ class DbtVirtualenvBaseOperator(VirtualenvLockMethods, DbtLocalBaseOperator):
         py_system_site_packages: bool
         py_executable: str | None
         warm_dbt: str | None
+        warm_dbt_keeps_project: bool | None
         virtualenv_dir: str | None
         is_virtualenv_dir_temporary: bool | str
 
@@ -180,6 +185,7 @@ class DbtVirtualenvBaseOperator(VirtualenvLockMethods, DbtLocalBaseOperator):
         start = managed.warm_start(
             environment,
             choice=choice,
+            keeps_project=self.warm_dbt_keeps_project,
             runs_as_another=bool(self.run_as_user),
             cancellation=self._cancellation or Cancellation(),
             report=self.log.info,

@@ -202,6 +202,8 @@ class KeptProjects:
 
     def __init__(self) -> None:
         self.ready: list[KeptProject] = []
+        self.uses = 0
+        """Commands that have used one."""
         self._offered: bytes | None = None
         self._making: tuple[KeptProject, Iterator[None]] | None = None
 
@@ -229,6 +231,7 @@ class KeptProjects:
 
     def use(self, digest: bytes) -> None:
         """A command has used the project of this digest."""
+        self.uses += 1
         for each in self.ready:
             if each.digest == digest:
                 each.used = time.monotonic()

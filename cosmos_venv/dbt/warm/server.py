@@ -272,6 +272,7 @@ class Server:
             "memory_bytes": _resident(server),
             "is_prepared": self.steps is None and not self.projects.is_making,
             "kept_bytes": self.projects.size,
+            "kept_uses": self.projects.uses,
         }
         return json.dumps(answer) + "\n"
 
