@@ -14,6 +14,7 @@ import pytest
 
 from cosmos_venv.compat import AirflowException
 from cosmos_venv.dbt.warm import servers
+from cosmos_venv.environments.environment import Environment
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators import virtualenv
 from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
@@ -89,6 +90,32 @@ def test_the_setting_counts_where_the_operator_says_nothing(
     make_operator(warm_dbt="off").execute({})
 
     assert started(counted) == ["warm"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "argument", "expected"),
+    [
+        pytest.param(None, None, False, id="off-by-default"),
+        pytest.param("True", None, True, id="setting"),
+        pytest.param("True", False, False, id="argument-wins"),
+        pytest.param(None, True, True, id="argument"),
+    ],
+)
+def test_a_server_keeps_projects_where_operator_or_setting_says_so(
+    setting: str | None,
+    argument: bool | None,
+    expected: bool,
+    make_operator: MakeOperator,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if setting is not None:
+        monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_WARM_DBT_KEEPS_PROJECT", setting)
+    environment = Environment(path=tmp_path, digest="0", record_file=tmp_path / "record", was_built=False)
+
+    start = make_operator(warm_dbt_keeps_project=argument)._warm_start(environment)["start"]
+
+    assert start.keeps_project is expected
 
 
 def test_another_word_is_refused_when_the_dag_is_built(make_operator: MakeOperator) -> None:

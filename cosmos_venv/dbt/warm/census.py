@@ -52,6 +52,7 @@ class WarmServer:
     :param idle: seconds since a command began; None when it was not asked, or does not answer. Likewise ``commands``.
     :param commands: that it has served.
     :param memory_bytes: resident.
+    :param kept_bytes: of the parse files of projects that it keeps; None as for ``idle``.
     """
 
     place: Place
@@ -64,6 +65,7 @@ class WarmServer:
     commands: int | None
     memory_bytes: int
     running: tuple[RunningCommand, ...]
+    kept_bytes: int | None = None
 
 
 def census(*, below: Path | None = None) -> list[WarmServer]:
@@ -149,6 +151,7 @@ def _seen(place: Place, below: Path | None) -> WarmServer | None:
         commands=said["commands"] if said else None,
         memory_bytes=memory,
         running=running,
+        kept_bytes=said["kept_bytes"] if said else None,
     )
 
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,11 @@ import duckdb
 import psutil
 import pytest
 
-from cosmos_venv.dbt.partial_parse import PARTIAL_PARSE_FILE, moved, root_of
+from cosmos_venv.dbt.outputs import Outputs
+from cosmos_venv.dbt.partial_parse import PARTIAL_PARSE_FILE, ParsedProject, kept_file, moved, root_of
 from cosmos_venv.dbt.warm import servers
 from cosmos_venv.dbt.warm.process import WarmStart, dbt_program
+from cosmos_venv.dbt.workspace import workspace
 from cosmos_venv.guarded import Cancellation, CompletedCommand, run_guarded
 from tests.dbt.warm.conftest import end_all_servers
 
@@ -156,16 +159,23 @@ class Kept:
             return dict(zip([column[0] for column in answer.description], row, strict=True))
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """For projects; servers of this test alone end with it."""
-    with tempfile.TemporaryDirectory(prefix="cv-", dir="/tmp") as short:
-        monkeypatch.setattr(tempfile, "tempdir", short)
-        monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+@pytest.fixture(scope="module")
+def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One for all tests of a worker: each start takes as long as a test."""
+    tmp_path_factory.getbasetemp()  # or it would be made inside of the next, whose path is to be short
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(prefix="cv-", dir="/tmp") as short:
+        patch.setattr(tempfile, "tempdir", short)
+        patch.delenv("XDG_RUNTIME_DIR", raising=False)
         try:
-            yield tmp_path
+            yield
         finally:
             end_all_servers()
+
+
+@pytest.fixture
+def folder(_server: None, tmp_path: Path) -> Path:
+    """For projects."""
+    return tmp_path
 
 
 @pytest.fixture
@@ -239,9 +249,9 @@ def test_each_command_leaves_the_same_behind_letter_by_letter(harbor: Kept, tmp_
         text=True,
         check=True,
     ).stdout
-    shown = _CREATED.sub("-", shown).splitlines()
-    assert len(shown) >= 2 * (len(COMMANDS) - 3)
-    assert shown[::2] == shown[1::2]
+    lines = _CREATED.sub("-", shown).splitlines()
+    assert len(lines) >= 2 * (len(COMMANDS) - 3)
+    assert lines[::2] == lines[1::2]
 
 
 def change(kept: Kept, name: str, old: str, new: str) -> None:
@@ -349,6 +359,27 @@ def test_a_project_is_kept_whatever_its_folder_and_each_command_reads_its_own(pi
     assert all(os.fsencode(other.folder) in each and os.fsencode(pier.folder) not in each for each in named)
 
 
+def test_it_is_used_in_the_folders_that_tasks_make_and_a_change_is_seen(pier: Kept) -> None:
+    parsed = ParsedProject(project_dir=pier.folder, kept=kept_file(pier.folder.parent / "cache", ["pier"]))
+    uses, numbers = [], []
+
+    for is_changed in (False, False, False, False, True):
+        if is_changed:
+            change(pier, "models/pier.sql", "1 as number", "2 as number")
+        with workspace(pier.folder, install_deps=False, parsed=parsed) as place:
+            shutil.copy(pier.folder / "profiles.yml", place)
+            task = Kept(place, [])
+            artifacts = Outputs.of(place, {}).artifacts()
+            done = task.run("build")
+            assert done.returncode == 0, done.lines
+            parsed.keep(artifacts)
+            uses.append(task.state()["kept_uses"])
+            numbers.append(task.row()["number"])
+
+    assert numbers == [1, 1, 1, 1, 2]
+    assert [after - before for before, after in pairwise(uses)] == [0, 1, 1, 0]
+
+
 def test_a_command_that_was_killed_with_the_lock_holds_up_no_other(pier: Kept) -> None:
     pier.write(
         "models/thief.py",
@@ -357,7 +388,8 @@ def test_a_command_that_was_killed_with_the_lock_holds_up_no_other(pier: Kept) -
         "    from dbt.adapters.factory import FACTORY\n"
         "    for adapter in FACTORY.adapters.values():\n"
         "        adapter.get_macro_resolver()._lock.acquire()\n"
-        "    os.kill(os.getpid(), signal.SIGKILL)\n",
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return session.sql('select 1 as id')\n",
     )
     pier.keep("build", "--exclude", "thief")
 
@@ -378,6 +410,9 @@ def test_two_commands_at_once_share_what_is_kept(pier: Kept) -> None:
     assert {tuple(each.lines) for each in done} == {tuple(done[0].lines)}
     assert "pier.pier" in done[0].lines
     assert pier.state()["kept_uses"] == before + 6
+    (place,) = servers.servers()
+    # Python starts a process that minds semaphores for whoever makes one that other processes may open.
+    assert {each.name() for each in psutil.Process(place.note()["pid"]).children()} <= {"dbt-warm-keeper"}
 
 
 def test_a_parse_file_of_another_release_is_not_used(pier: Kept) -> None:
@@ -395,7 +430,8 @@ def test_a_parse_file_of_another_release_is_not_used(pier: Kept) -> None:
     assert pier.state()["kept_uses"] == before
 
 
-def test_where_it_is_switched_off_nothing_is_kept(pier: Kept) -> None:
+def test_where_it_is_switched_off_nothing_is_kept(short_folder: Path, pier: Kept) -> None:
+    """With a server of its own."""
     pier.run("build", keeps=False)
     before = pier.state()
 
@@ -405,5 +441,3 @@ def test_where_it_is_switched_off_nothing_is_kept(pier: Kept) -> None:
     after = pier.state()
     assert (after["kept_bytes"], after["kept_uses"]) == (0, 0)
     assert after["memory_bytes"] - before["memory_bytes"] < 2 << 20
-    (place,) = servers.servers()
-    assert not psutil.Process(place.note()["pid"]).children()

@@ -1,0 +1,188 @@
+"""What a server makes of a parse file is what dbt reads from it, and needs nothing of a command or of the project."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cosmos_venv import guard
+from cosmos_venv.dbt.warm.process import DBT
+
+ROOT = Path(__file__).resolve().parents[3]
+EXAMPLE = ROOT / "examples" / "dbt" / "harbor"
+ENVIRONMENTS = ROOT / ".cache" / "envs"
+RELEASES = ["dbt111", "dbt110"]
+
+BEGIN = """
+import json, multiprocessing.synchronize, multiprocessing.resource_tracker as tracker, os, sys, types
+package = types.ModuleType("cosmos_venv"); package.__path__ = [sys.argv[1]]; sys.modules["cosmos_venv"] = package
+from cosmos_venv.dbt.warm import artifact_texts, dbt_parts, imports, kept_project
+imports.import_all(dict.fromkeys(sys.argv[2].split(","), False), ["dbt.adapters"])
+from dbt.adapters.factory import FACTORY
+with open(sys.argv[3], "rb") as file:
+    content = file.read()
+
+def made(projects, content):
+    projects.offer(content)
+    try:
+        while projects.take_step():
+            pass
+    except StopIteration:
+        pass
+    return len(projects.ready)
+"""
+
+READ = (
+    BEGIN
+    + """
+projects = kept_project.KeptProjects()
+with imports.variables_read() as read:
+    made(projects, content)
+(project,) = projects.ready
+started = tracker._resource_tracker._pid
+from dbt_common.events import functions
+of_a_process = [functions.metadata_vars, *FACTORY.adapters, *FACTORY.plugins]
+
+Manifest, decoder = dbt_parts.manifest_class(), dbt_parts.decoder()
+other = project.root[:-1] + b"X"
+elsewhere = content.replace(project.root, other)
+found = {}
+for name, content, root in (("same", content, project.root), ("moved", elsewhere, project.moved_root(elsewhere))):
+    required = Manifest.from_msgpack(content, decoder=decoder)
+    given = Manifest.from_msgpack(b"", decoder=lambda _: project.rest)
+    project.hand_over(given, root)
+    is_same = given.to_msgpack() == required.to_msgpack()
+    required.build_flat_graph()
+    found[name] = [
+        is_same,
+        project.flat_graph == required.flat_graph,
+        given._lock is not required._lock,
+        root.decode(),
+    ]
+print(json.dumps({"read": sorted(read), "tracker": started, "of_a_process": of_a_process, "found": found,
+                  "strange": [project.moved_root(each) for each in (content + b"x", content[:-1], b"")],
+                  "root": project.root.decode()}))
+"""
+)
+
+REFUSE = (
+    BEGIN
+    + """
+import msgpack
+parts = dbt_parts.decoder()(content)
+def packed(**changed):
+    from dbt.parser.manifest import extended_mashumaro_encoder
+    return extended_mashumaro_encoder({**parts, **changed})
+numbers = {}
+def tried(name, content):
+    projects = kept_project.KeptProjects()
+    numbers[name] = made(projects, content)
+tried("whole", packed())
+tried("cut short", content[:-100])
+tried("no parse file", msgpack.packb([1, 2]))
+metadata = dict(parts["metadata"]); del metadata["invocation_id"]
+tried("no invocation", packed(metadata=metadata))
+tried("strange nodes", packed(nodes={"model.a.b": {"name": 1}}))
+kept_project.LARGEST = len(content) - 1
+tried("too large", content)
+kept_project.LARGEST = 2 * len(content)
+projects = kept_project.KeptProjects()
+for number in range(4):
+    made(projects, packed(selectors={"number": number}))
+numbers["four projects"] = len(projects.ready)
+numbers["known before"] = projects.uses
+newest = [each.rest["selectors"]["number"] for each in projects.ready]
+projects.forget_unused(0.0)
+numbers["forgotten"] = len(projects.ready)
+import dbt.version
+before, dbt.version.__version__ = dbt.version.__version__, "1.12.0"
+tried("newer release", content)
+dbt.version.__version__ = before
+dbt_parts.linker_class().link_graph = lambda self, manifest, other: None
+tried("other function", content)
+print(json.dumps({"numbers": numbers, "newest": newest}))
+"""
+)
+
+# The root stands in a description too: whether that is meant to move nobody knows.
+MEANT = (
+    BEGIN
+    + """
+projects = kept_project.KeptProjects()
+made(projects, content)
+(project,) = projects.ready
+print(json.dumps([project.root.decode(), project.moved_root(content) is not None]))
+"""
+)
+
+
+def _parsed(release: str, folder: Path, description: str = "") -> Path:
+    """A parse file of the example project, as that release writes it."""
+    if not (ENVIRONMENTS / release / "bin" / "dbt").exists() and os.environ.get("CI") != "true":
+        pytest.skip(f"no {release} at .cache/envs: make test makes it")
+    project = folder / "harbor"
+    shutil.copytree(EXAMPLE, project, ignore=shutil.ignore_patterns("target", "logs"))
+    (project / "profiles.yml").write_text("harbor: {target: dev, outputs: {dev: {type: duckdb, path: h.duckdb}}}\n")
+    (project / "models" / "more.md").write_text("{% docs more %}" + description + " {% enddocs %}\n")
+    words = [str(ENVIRONMENTS / release / "bin" / "dbt"), "parse", "--profiles-dir", "."]
+    env = {**os.environ, "DBT_SEND_ANONYMOUS_USAGE_STATS": "false"}
+    subprocess.run(words, cwd=project, env=env, check=True, stdout=subprocess.DEVNULL)
+    return project / "target" / "partial_parse.msgpack"
+
+
+def _said(release: str, code: str, file: Path) -> Any:
+    words = [str(Path(guard.__file__).parent), ",".join(DBT), str(file)]
+    done = subprocess.run(
+        [ENVIRONMENTS / release / "bin" / "python", "-Bc", code, *words], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_what_is_kept_is_what_dbt_reads_wherever_the_project_stands(release: str, tmp_path: Path) -> None:
+    file = _parsed(release, tmp_path)
+
+    said = _said(release, READ, file)
+
+    root = str(tmp_path / "harbor")
+    assert said["root"] == root
+    assert said["found"] == {"same": [True, True, True, root], "moved": [True, True, True, root[:-1] + "X"]}
+    assert said["strange"] == [None, None, None]
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_making_it_asks_for_no_variable_and_makes_no_lock_or_adapter(release: str, tmp_path: Path) -> None:
+    file = _parsed(release, tmp_path)
+
+    said = _said(release, READ, file)
+
+    assert said["read"] == []
+    assert said["tracker"] is None
+    assert said["of_a_process"] == [None]
+
+
+def test_what_cannot_be_read_or_is_not_known_is_not_kept(tmp_path: Path) -> None:
+    file = _parsed("dbt111", tmp_path)
+
+    said = _said("dbt111", REFUSE, file)
+
+    assert said["numbers"] == {
+        **dict.fromkeys(("cut short", "no parse file", "no invocation", "strange nodes", "too large"), 0),
+        **dict.fromkeys(("known before", "forgotten", "newer release", "other function"), 0),
+        "whole": 1,
+        "four projects": 2,
+    }
+    assert said["newest"] == [2, 3]
+
+
+def test_a_file_that_names_its_folder_elsewhere_too_is_kept_for_that_folder_alone(tmp_path: Path) -> None:
+    file = _parsed("dbt111", tmp_path, description=str(tmp_path / "harbor"))
+
+    assert _said("dbt111", MEANT, file) == ["", True]
