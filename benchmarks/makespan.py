@@ -144,13 +144,14 @@ def main() -> int:
     parser.add_argument("--with-pip", action="store_true", help="Cosmos with pip beside, which takes minutes more")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # Airflows end with it
-    load, airflow = os.getloadavg()[0], airflow_version()
+    airflow = airflow_version()
+    before = os.getloadavg()[0]
     chosen = {name: each for name, each in CONTESTANTS.items() if options.with_pip or name != PIP}
     with tempfile.TemporaryDirectory(prefix="cosmos-benchmark-") as folder:
         makespans = measured(Path(folder), options.rounds, chosen)
-    found = rows(makespans)
+    found, load = rows(makespans), [before, os.getloadavg()[0]]
     machine = f"Python {platform.python_version()}, {platform.system()}, {os.cpu_count()} cores, Airflow {airflow}"
-    words = f"Medians of {options.rounds} rounds; load of the machine before: {load:.1f}. {READING}"
+    words = f"Medians of {options.rounds} rounds; load before {load[0]:.1f}, after {load[1]:.1f}. {READING}"
     text = f"# What a whole DAG takes\n\n{machine}. {words}\n\n{table(found)}\n"
     print(text)
     (RESULTS / "makespan.md").write_text(text, encoding="utf-8")
