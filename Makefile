@@ -65,6 +65,7 @@ benchmark: test-env ## what each part costs, beside the plain work beneath; stor
 	$(BIN)/python -m benchmarks.local $(ARGS) && $(BIN)/python -m benchmarks.loading $(ARGS) && \
 	$(BIN)/python -m benchmarks.dags $(ARGS) && \
 	$(BIN)/python -m benchmarks.warm $(ARGS) && \
+	$(BIN)/python -m benchmarks.makespan $(ARGS) && \
 	$(BIN)/python -m benchmarks.seeds $(ARGS)
 
 prove-races: test-env ## races across xdist workers, whole runs again and again, beside other plugins

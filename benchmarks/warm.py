@@ -182,7 +182,7 @@ MEASUREMENTS: dict[str, Callable[[Bench], list[Row]]] = {"small": small, "large"
 
 
 @contextmanager
-def _own_servers() -> Iterator[None]:
+def own_servers() -> Iterator[None]:
     """Servers of this run alone, which end with it."""
     with tempfile.TemporaryDirectory(prefix="cv-") as folder:
         os.environ.pop("XDG_RUNTIME_DIR", None)
@@ -201,7 +201,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=8, help="how often each figure is taken (default 8)")
     parser.add_argument("--only", choices=MEASUREMENTS, help="this measurement alone; nothing is stored then")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="cosmos-benchmark-") as folder, _own_servers():
+    with tempfile.TemporaryDirectory(prefix="cosmos-benchmark-") as folder, own_servers():
         bench = Bench(folder=Path(folder), rounds=options.rounds)
         rows = [row for name in ([options.only] if options.only else MEASUREMENTS) for row in MEASUREMENTS[name](bench)]
     machine = f"Python {platform.python_version()}, {platform.system()}, {os.cpu_count()} cores"

@@ -68,8 +68,13 @@ class Judgement:
 
     @property
     def evidence(self) -> tuple[str, ...]:
-        """What was seen by the tests that led to the verdict."""
-        return tuple(each.evidence for each in self.seen if each.verdict is self.verdict and each.evidence)
+        """What was seen by the tests that led to the verdict, then what the others told where they passed.
+
+        A provoked race that fails says more with the number of free rounds that did not.
+        """
+        leading = [each for each in self.seen if each.verdict is self.verdict]
+        passed = [each for each in self.seen if each not in leading and each.verdict is Verdict.PASSED]
+        return tuple(each.evidence for each in (*leading, *passed) if each.evidence)
 
 
 def judge(specification: Mapping[str, Requirement], seen: Iterable[Seen]) -> list[Judgement]:

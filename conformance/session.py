@@ -200,6 +200,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         has_gap=_gap(config, found) is not None,
     )
     config.stash[_EXIT_CODE] = int(session.exitstatus)
+    if config.option.tbstyle == "auto" and not (config.stash[FAILED_SMOKE_CHECKS] or is_broken(found)):
+        config.option.tbstyle = "no"  # each failure is told with its requirement; ``--tb`` shows where in the suite too
     if config.getoption("cosmos_report"):
         _leave_report(config, found, exit_code=int(session.exitstatus))
     if config.getoption("cosmos_update_known_failures") and not config.stash[FAILED_SMOKE_CHECKS]:

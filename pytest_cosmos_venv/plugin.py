@@ -15,6 +15,8 @@ import pytest
 FIXTURES = ("pytest_cosmos_venv.fixtures", "pytest_cosmos_venv.fixtures.racers")
 
 _CONFORMANCE = "--cosmos-conformance"
+_SUITE = "pytest_cosmos_venv.conformance.session"
+_OF_THE_SUITE = "Conformance:"
 # Options with a value; each may stand in the ini file too, under its name with underscores.
 _VALUES = (
     (
@@ -64,6 +66,10 @@ _VALUES = (
         "Where wheels and databases are kept between runs, relative to the root directory. Default: in pytest's cache.",
     ),
 )
+_SWITCHES = {
+    "cosmos-strict": "Conformance: a known failure that passes makes the run fail.",
+    "cosmos-update-known-failures": "Conformance: write the file of --cosmos-known-failures anew from what failed.",
+}
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
@@ -90,14 +96,8 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
         "patterns such as dbt-warm-server. Races tell them apart from what was left behind.",
         type="linelist",
     )
-    group.addoption(
-        "--cosmos-strict", action="store_true", help="Conformance: a known failure that passes makes the run fail."
-    )
-    group.addoption(
-        "--cosmos-update-known-failures",
-        action="store_true",
-        help="Conformance: write the file of --cosmos-known-failures anew from what failed.",
-    )
+    for name, text in _SWITCHES.items():
+        group.addoption(f"--{name}", action="store_true", help=text)
     group.addoption(
         "--cosmos-cache-key",
         action="store_true",
@@ -123,6 +123,7 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
         print(cache_key())
         return pytest.ExitCode.OK
     if not config.option.cosmos_conformance:
+        _refuse_options_of_the_suite(config)
         return None
     from pytest_cosmos_venv.fixtures.session import named_option
     from pytest_cosmos_venv.suite import run_suite, why_not_on
@@ -140,7 +141,7 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
 
 def pytest_report_header(config: pytest.Config) -> str | None:
     """Which implementation is used, where that can be told without looking for it."""
-    if config.pluginmanager.hasplugin("pytest_cosmos_venv.conformance.session"):  # which says it itself
+    if config.pluginmanager.hasplugin(_SUITE):  # which says it itself
         return None
     from pytest_cosmos_venv.fixtures.session import named_option
     from pytest_cosmos_venv.implementation import describe_choice
@@ -180,6 +181,16 @@ def _watch_for_airflow(parser: pytest.Parser, pluginmanager: pytest.PytestPlugin
         default=None,
     )
     pluginmanager.register(Settling(), NAME)
+
+
+def _refuse_options_of_the_suite(config: pytest.Config) -> None:
+    """In a run of something else they would do nothing, and whoever named them waits for a report."""
+    if config.pluginmanager.hasplugin(_SUITE):
+        return
+    named = [name for name, _, text in _VALUES if text.startswith(_OF_THE_SUITE)]
+    given = [f"--{name}" for name in (*named, *_SWITCHES) if getattr(config.option, name.replace("-", "_"))]
+    if given:
+        raise pytest.UsageError(f"{', '.join(given)}: give {_CONFORMANCE} too, which runs the suite, or leave it out.")
 
 
 def _refuse_paths(config: pytest.Config, arguments: list[str]) -> None:

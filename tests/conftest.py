@@ -58,6 +58,15 @@ def _is_long(item: pytest.Item) -> bool:
     return item.get_closest_marker("long") is not None
 
 
+@pytest.fixture(autouse=True)
+def _leaves_the_environment_as_it_was() -> Iterator[None]:
+    """A variable that one test leaves behind makes another one fail, in one order of a hundred."""
+    before = dict(os.environ)
+    yield
+    changed = {name for name, _ in before.items() ^ os.environ.items()} - {"PYTEST_CURRENT_TEST"}
+    assert not changed, f"the test has left environment variables changed: {', '.join(sorted(changed))}"
+
+
 @pytest.fixture(scope="session")
 def kept_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A ``virtualenv_dir`` that the tests of one worker share: what is built once is ready for all."""

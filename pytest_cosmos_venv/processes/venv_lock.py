@@ -90,7 +90,7 @@ class VenvLock:
         if host == socket.gethostname():
             raise ToolkitMisuse(f"other_host({host!r}): that is this host; name another one.")
         pid = self._pids.dead()
-        note = {"pid": pid, "host": host, "boot_id": "", "pid_namespace": "", "process_started_at": None}
+        note = {"pid": pid, "host": host, "boot_id": "", "pid_namespace": "", "process_start_ticks": None}
         self._write(str(pid), age, note=json.dumps(note))
         return pid
 

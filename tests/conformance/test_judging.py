@@ -47,12 +47,12 @@ def test_the_worst_of_its_tests_is_the_verdict_on_a_requirement(verdicts: list[V
     assert judgement.verdict is expected
 
 
-def test_evidence_is_that_of_the_tests_that_led_to_the_verdict() -> None:
-    tests = [seen("A-001", P, "fine here"), seen("A-001", F, "seen: two installers"), seen("A-001", F)]
+def test_evidence_begins_with_that_of_the_tests_that_led_to_the_verdict() -> None:
+    tests = [seen("A-001", P, "in 0 of 25 rounds"), seen("A-001", F, "seen: two installers"), seen("A-001", F)]
 
     (judgement,) = judge({"A-001": required("A-001")}, tests)
 
-    assert judgement.evidence == ("seen: two installers",)
+    assert judgement.evidence == ("seen: two installers", "in 0 of 25 rounds")
 
 
 def test_a_failure_whose_root_failed_is_told_under_it_and_withdrawn_ones_are_not_judged() -> None:

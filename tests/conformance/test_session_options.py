@@ -66,6 +66,19 @@ def test_a_wrong_option_is_refused_before_anything_runs(
     result.stderr.fnmatch_lines([message])
 
 
+@pytest.mark.parametrize("option", ["--cosmos-report=out", "--cosmos-level=should", "--cosmos-strict"])
+@pytest.mark.parametrize("workers", [[], ["-n", "1"]], ids=["one-process", "workers"])
+def test_an_option_of_the_suite_is_refused_in_a_run_of_something_else(
+    pytester: pytest.Pytester, option: str, workers: list[str]
+) -> None:
+    pytester.makepyfile("def test_mine(): pass")
+
+    result = pytester.runpytest_subprocess(option, *workers)
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*{option.partition('=')[0]}: give --cosmos-conformance too*"])
+
+
 def test_options_of_the_suite_may_stand_in_the_ini_file_and_the_command_line_wins(pytester: pytest.Pytester) -> None:
     pytester.makeini("[pytest]\ncosmos_level = most\ncosmos_implementation = tiny.adapter:TinyAdapter\n")
 
@@ -180,6 +193,21 @@ def test_what_the_suite_itself_breaks_is_no_known_failure_and_junit_names_the_re
     assert verdicts["CMD-004"] == "harness error"
     junit = (pytester.path / "junit.xml").read_text(encoding="utf-8")
     assert '<property name="requirement" value="CMD-004" /><property name="level" value="MUST" />' in junit
+
+
+def test_a_failure_is_told_once(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs_another = "def perform(self, task): return super().perform(dataclasses.replace(task, command='run'))"
+    pytester.makepyfile(
+        my_adapter=f"import dataclasses\nfrom tiny.adapter import TinyAdapter\n"
+        f"class Mine(TinyAdapter):\n    {runs_another}\n"
+    )
+    options = ["--cosmos-implementation=my_adapter:Mine", "--cosmos-requirement=CMD-004"]
+
+    result = pytester.runpytest_subprocess("--cosmos-conformance", *options)
+
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["*CMD-004 MUST: failed*", "  again: pytest --cosmos-conformance *=CMD-004"])
+    result.stdout.no_fnmatch_line("*= FAILURES =*")
 
 
 @pytest.mark.long

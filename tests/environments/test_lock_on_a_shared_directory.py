@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,7 @@ from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import VirtualenvLockTimeout
 from cosmos_venv.guarded import Cancellation
+from pytest_cosmos_venv import VenvLock
 
 StartPython = Callable[..., "subprocess.Popen[str]"]
 SetAge = Callable[[Path, float], None]
@@ -47,6 +48,17 @@ def test_a_record_of_another_host_with_our_number_is_left_alone(tmp_path: Path) 
 
     assert (tmp_path / LOCK_FILENAME).read_text() == str(os.getpid())
     assert json.loads((tmp_path / NOTE_FILENAME).read_text())["host"] == "another-host"
+
+
+def test_the_toolkit_s_record_of_another_host_is_such_a_one(
+    cosmos_venv_lock: Callable[[Path], VenvLock], tmp_path: Path
+) -> None:
+    pid = cosmos_venv_lock(tmp_path).other_host()
+
+    with pytest.raises(VirtualenvLockTimeout, match=rf"is still held by process {pid} on another-host after"):
+        acquire_once(tmp_path)
+    written = json.loads((tmp_path / NOTE_FILENAME).read_text())
+    assert set(written) == {field.name for field in fields(LockNote)} - {"device"}
 
 
 def test_a_record_with_our_number_that_replaced_ours_is_left_alone(tmp_path: Path) -> None:

@@ -168,7 +168,7 @@ def _described(stored: StoredBuild) -> list[str]:
         f"  state       {', '.join(filter(None, [stored.state, _IN_USE[stored.is_in_use]]))}",
         *(f"  used by     process {each['pid']} ({each['name']}) of {each['user']}" for each in _users(stored)),
         *(f"  server      {server_line(each)}" for each in _servers_of(stored)),
-        f"  last used   {_instant(stored.last_used)}",
+        f"  last used   {_instant(stored.last_used) or 'never'}",
         f"  on disk     {decimal(bytes_of([stored]))}",
     ]
     if stored.state == "failed":

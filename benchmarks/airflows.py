@@ -1,0 +1,148 @@
+"""How does a benchmark have whole DAGs run? By Airflows in earnest: API server, scheduler, LocalExecutor of two slots.
+
+Each stands in an environment of its own, on loopback and SQLite, and reads the DAG files of its own folder once.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tests.operators.real_scheduler import api_server, logs, prepared, running
+from tests.operators.whole_airflow import WholeAirflow
+
+LONGEST_RUN = 900.0
+LONGEST_ANSWER = 60.0
+LOOK_AGAIN = 0.5
+LONGEST_END = 20.0
+
+
+class RunFailed(Exception):
+    """A DAG run did not succeed, so that there is nothing to measure; with what Airflow has logged."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskInstance:
+    """One task of a run, as Airflow's database has it; times are None where it did not begin or end."""
+
+    task_id: str
+    state: str | None
+    began: datetime | None
+    ended: datetime | None
+
+    @classmethod
+    def of_row(cls, row: Sequence[Any]) -> TaskInstance:
+        """:param row: task id, state, and both times as SQLite's texts."""
+        began, ended = (None if text is None else datetime.fromisoformat(text) for text in row[2:4])
+        return cls(task_id=row[0], state=row[1], began=began, ended=ended)
+
+
+def makespan(instances: Sequence[TaskInstance]) -> float:
+    """Seconds from the first task's begin to the last one's end.
+
+    :raises RunFailed: unless there are tasks and all of them succeeded.
+    """
+    unsuccessful = {each.task_id: each.state for each in instances if each.state != "success"}
+    if unsuccessful or not instances:
+        raise RunFailed(f"not all tasks succeeded: {unsuccessful or 'there are none'}")
+    began = [each.began for each in instances if each.began is not None]
+    ended = [each.ended for each in instances if each.ended is not None]
+    return (max(ended) - min(began)).total_seconds()
+
+
+class RunningAirflow:
+    """An Airflow that takes DAG runs."""
+
+    def __init__(self, airflow: WholeAirflow) -> None:
+        self.airflow = airflow
+        self._token = self._ask("GET", "/auth/token")["access_token"]
+
+    def run(self, dag_id: str, run_id: str) -> float:
+        """A run of a DAG to its end: its makespan in seconds.
+
+        :raises RunFailed: when it does not succeed, or takes longer than ``LONGEST_RUN``.
+        """
+        self._ask("POST", f"/api/v2/dags/{dag_id}/dagRuns", {"dag_run_id": run_id, "logical_date": None})
+        ended = (
+            f"select 1 from dag_run where dag_id = '{dag_id}' and run_id = '{run_id}' "  # noqa: S608 - ours
+            "and state in ('success', 'failed')"
+        )
+        deadline = time.monotonic() + LONGEST_RUN
+        while not self.airflow.ask(ended):
+            if time.monotonic() > deadline:
+                raise RunFailed(f"{dag_id} runs for longer than {LONGEST_RUN:.0f} s\n{logs(self.airflow)}")
+            time.sleep(LOOK_AGAIN)
+        try:
+            return makespan(self.instances(dag_id, run_id))
+        except RunFailed as failure:
+            raise RunFailed(f"{dag_id}: {failure}\n{logs(self.airflow)}") from None
+
+    def instances(self, dag_id: str, run_id: str) -> list[TaskInstance]:
+        """The tasks of a run."""
+        asked = "select task_id, state, start_date, end_date from task_instance"
+        rows = self.airflow.ask(f"{asked} where dag_id = '{dag_id}' and run_id = '{run_id}'")
+        return [TaskInstance.of_row(row) for row in rows]
+
+    def _ask(self, method: str, path: str, body: object = None) -> dict[str, Any]:
+        port = int(self.airflow.variables["AIRFLOW__API__PORT"])
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=LONGEST_ANSWER)
+        headers = {"Content-Type": "application/json"}
+        if method == "POST":
+            headers["Authorization"] = f"Bearer {self._token}"
+        try:
+            connection.request(method, path, None if body is None else json.dumps(body), headers)
+            answer = connection.getresponse()
+            text = answer.read()
+        finally:
+            connection.close()
+        if answer.status >= http.client.BAD_REQUEST:
+            raise RunFailed(f"{method} {path}: {answer.status} {text.decode(errors='replace')}")
+        found: dict[str, Any] = json.loads(text)
+        return found
+
+
+@contextmanager
+def running_airflow(python: Path, folder: Path, variables: dict[str, str]) -> Iterator[RunningAirflow]:
+    """Within this block the DAGs in ``folder/dags`` can be run.
+
+    :param python: of the environment that Airflow is in.
+    :param folder: for all its files.
+    """
+    airflow = WholeAirflow(
+        python=python,
+        folder=folder,
+        variables={
+            "AIRFLOW__CORE__DAGS_FOLDER": str(folder / "dags"),
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+            "DO_NOT_TRACK": "1",
+            "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}",
+            **variables,
+        },
+    )
+    airflow = prepared(airflow, "", executor="LocalExecutor")
+    with api_server(airflow), scheduler(airflow):
+        yield RunningAirflow(airflow)
+
+
+@contextmanager
+def scheduler(airflow: WholeAirflow) -> Iterator[None]:
+    """With it end its tasks, which have sessions of their own. Its server of logs would listen on every address."""
+    with running(airflow, "scheduler", "--skip-serve-logs") as process:
+        try:
+            yield
+        finally:
+            below = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+            process.terminate()
+            for each in psutil.wait_procs(below, LONGEST_END)[1]:
+                with suppress(psutil.NoSuchProcess):
+                    each.kill()
