@@ -171,6 +171,13 @@ SETTINGS: dict[str, Setting] = {
         meaning="Seconds after which an environment with --upgrade among its pip options is resolved anew.",
         is_also_cosmos=False,
     ),
+    "local_warm_dbt": Setting(
+        default="off",
+        meaning="Whether the dbt of dbt_executable_path, in a virtual environment, is forked from a process that has "
+        "imported it: auto, off or require, as virtualenv_warm_dbt.",
+        is_also_cosmos=False,
+        choices=("auto", "off", "require"),
+    ),
     "virtualenv_warm_dbt": Setting(
         default="auto",
         meaning="Whether dbt of a kept environment is forked from a process that has imported it: auto (from the "
@@ -228,6 +235,7 @@ virtualenv_lock_timeout_action: str
 virtualenv_dir_mode: str
 virtualenv_installer: str
 virtualenv_upgrade_interval: int
+local_warm_dbt: str
 virtualenv_warm_dbt: str
 virtualenv_warm_dbt_idle: int
 virtualenv_warm_dbt_keeps_project: bool

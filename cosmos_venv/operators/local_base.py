@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cosmos_venv import managed
 from cosmos_venv.config.values import member
 from cosmos_venv.constants import InvocationMode
 from cosmos_venv.dbt.command import CommandFlags, Selection
@@ -59,6 +60,10 @@ class DbtLocalBaseOperator(LocalRun, OpenLineageMethods):
     :param state_conn_id: the Airflow connection for such a URL; None: the default one of that storage.
     :param defer_to_state: ``--defer``: what is not selected is read where ``state`` has it.
     :param favor_state: ``--favor-state``: also what is selected, where ``state`` has it.
+    :param warm_dbt: whether dbt may be forked from a process that has imported it: ``auto``, ``off`` or ``require``;
+        None: as ``[cosmos_venv] local_warm_dbt`` says. DBT_RUNNER has imported it anyway.
+    :param warm_dbt_keeps_project: whether that process may keep the parsed project between commands; None: as
+        ``[cosmos_venv] virtualenv_warm_dbt_keeps_project`` says.
     :param emit_datasets: let Airflow know which assets the nodes that ran have updated (run, build, seed, snapshot).
     :param conn_id, db_name, schema: kept as they are.
     :raises CosmosValueError: for an argument that the operator does not take, and for a value that cannot be.
@@ -111,12 +116,16 @@ class DbtLocalBaseOperator(LocalRun, OpenLineageMethods):
         state_conn_id: str | None = None,
         defer_to_state: bool | str = False,
         favor_state: bool | str = False,
+        warm_dbt: str | None = None,
+        warm_dbt_keeps_project: bool | None = None,
         **kwargs: Any,
     ) -> None:
         given = {name: value for name, value in locals().items() if name not in _NOT_STORED}
         own = self.take_own_parameters(kwargs)
         refuse_unknown(type(self), kwargs)
         refuse_wrong_shapes(given)
+        if warm_dbt is not None:
+            managed.warm_choice(warm_dbt)
         refuse_no_callbacks("on_warning_callback", own.get("on_warning_callback"))
         super().__init__(task_id=task_id, **kwargs)
         kept = {

@@ -14,7 +14,7 @@ from cosmos_venv.constants import InvocationMode
 from cosmos_venv.dbt.command import CommandFlags, Selection, vars_flags
 from cosmos_venv.exceptions import CommandKilled, CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.guarded import Cancellation
-from cosmos_venv.operators.invocation import DbtInvocation
+from cosmos_venv.operators.warm_starts import WarmStarts
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -45,7 +45,7 @@ class _Run:
     keep_open: tuple[int, ...]
 
 
-class LocalRun(DbtInvocation):
+class LocalRun(WarmStarts):
     """The part of a local operator that runs; its parameters are those of ``DbtLocalBaseOperator``."""
 
     own_template_fields: ClassVar[tuple[str, ...]] = (
@@ -150,10 +150,6 @@ class LocalRun(DbtInvocation):
                 self._settle(result, outcome)
         return result
 
-    def _starts_warm(self) -> bool:
-        """Whether commands may need no guard."""
-        return False
-
     def _workspace(
         self, parsed: ParsedProject | None, env: Mapping[str, str], *, wants_deps: bool
     ) -> AbstractContextManager[Path]:
@@ -191,7 +187,10 @@ class LocalRun(DbtInvocation):
 
     def _start(self, command: list[str], run: _Run, *, keep_open: tuple[int, ...] = ()) -> DbtResult:
         if run.mode is InvocationMode.SUBPROCESS:
-            return self.run_subprocess(command, run.env, str(run.place), keep_open=(*run.keep_open, *keep_open))
+            held = (*run.keep_open, *keep_open)
+            start = self._how_to_start(run.executable)
+            with self._saying_who_wants_it_warm():
+                return self.run_subprocess(command, run.env, str(run.place), keep_open=held, **start)
         return self.run_dbt_runner(command, run.env, str(run.place))
 
     def _settle(self, result: DbtResult, outcome: Outcome) -> None:

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cosmos_venv import managed, scratch
-from cosmos_venv.compat import AirflowException, count
+from cosmos_venv.compat import AirflowException
 from cosmos_venv.constants import InvocationMode
-from cosmos_venv.exceptions import NotWarm, VirtualenvError, VirtualenvLockTimeout
+from cosmos_venv.exceptions import VirtualenvError, VirtualenvLockTimeout
 from cosmos_venv.guarded import Cancellation
 from cosmos_venv.operators.local import (
     DbtBuildLocalOperator,
@@ -76,15 +76,13 @@ class DbtVirtualenvBaseOperator(VirtualenvLockMethods, DbtLocalBaseOperator):
     :param virtualenv_dir: where environments are kept and shared; None: a temporary one for each run.
     :param is_virtualenv_dir_temporary: run in a temporary environment although ``virtualenv_dir`` is given.
     :param py_executable: the Python of the environment, a name on PATH or a path; None: the worker's own.
-    :param warm_dbt: whether dbt may be forked from a process that has imported it: ``auto``, ``off`` or ``require``;
-        None: as ``[cosmos_venv] virtualenv_warm_dbt`` says.
-    :param warm_dbt_keeps_project: whether that process may keep the parsed project between commands; None: as
-        ``[cosmos_venv] virtualenv_warm_dbt_keeps_project`` says.
     :param kwargs: of the local operator. ``invocation_mode`` is always SUBPROCESS and ``dbt_executable_path`` the
-        environment's own dbt, as in Cosmos: another value of the two gives a UserWarning.
+        environment's own dbt, as in Cosmos: another value of the two gives a UserWarning. Where ``warm_dbt`` is None,
+        ``[cosmos_venv] virtualenv_warm_dbt`` counts.
     """
 
     own_template_fields: ClassVar[tuple[str, ...]] = ("virtualenv_dir", "is_virtualenv_dir_temporary")
+    warm_setting: ClassVar[str] = "virtualenv_warm_dbt"
     _environment: Environment | None = None
     _temporary: Path | None = None
 
@@ -96,15 +94,11 @@ class DbtVirtualenvBaseOperator(VirtualenvLockMethods, DbtLocalBaseOperator):
         virtualenv_dir: Path | str | None = None,
         is_virtualenv_dir_temporary: bool | str = False,
         py_executable: str | None = None,
-        warm_dbt: str | None = None,
-        warm_dbt_keeps_project: bool | None = None,
         **kwargs: Any,
     ) -> None:
         given = {"py_requirements": py_requirements, "pip_install_options": pip_install_options}
         managed.VirtualenvArguments.of(given)  # refuses what cannot be, as does the next
         managed.kept_directory(virtualenv_dir, is_temporary=False)
-        if warm_dbt is not None:
-            managed.warm_choice(warm_dbt)
         _tell_what_is_ignored(kwargs)
         super().__init__(**{**kwargs, "invocation_mode": InvocationMode.SUBPROCESS})
         self.__dict__.update(
@@ -115,8 +109,6 @@ class DbtVirtualenvBaseOperator(VirtualenvLockMethods, DbtLocalBaseOperator):
             virtualenv_dir=None if virtualenv_dir is None else str(virtualenv_dir),
             is_virtualenv_dir_temporary=is_virtualenv_dir_temporary,
             py_executable=py_executable,
-            warm_dbt=warm_dbt,
-            warm_dbt_keeps_project=warm_dbt_keeps_project,
         )
         if not py_requirements:
             self.log.error("Cosmos virtualenv operators require the `py_requirements` parameter")
@@ -126,8 +118,6 @@ class DbtVirtualenvBaseOperator(VirtualenvLockMethods, DbtLocalBaseOperator):
         pip_install_options: list[str]
         py_system_site_packages: bool
         py_executable: str | None
-        warm_dbt: str | None
-        warm_dbt_keeps_project: bool | None
         virtualenv_dir: str | None
         is_virtualenv_dir_temporary: bool | str
 
@@ -160,45 +150,20 @@ class DbtVirtualenvBaseOperator(VirtualenvLockMethods, DbtLocalBaseOperator):
             raise AirflowException("run_subprocess needs the environment that run_command prepares: call run_command.")
         keep_open = (*self._environment.keep_open, *kwargs.pop("keep_open", ()))
         self.log.info("Using Python binary from virtualenv: %s", self._environment.python)
-        try:
-            return super().run_subprocess(
-                [str(self._environment.script("dbt")), *command[1:]],
-                managed.without_worker_python(env),
-                cwd,
-                keep_open=keep_open,
-                **self._warm_start(self._environment),
-                **kwargs,
-            )
-        except NotWarm as error:
-            raise AirflowException(
-                f"dbt cannot start warm: {error}, and warm_dbt or [cosmos_venv] virtualenv_warm_dbt is 'require'. "
-                "With 'auto' it starts as a plain process then."
-            ) from None
+        return super().run_subprocess(
+            [str(self._environment.script("dbt")), *command[1:]],
+            managed.without_worker_python(env),
+            cwd,
+            keep_open=keep_open,
+            **kwargs,
+        )
 
     def _starts_warm(self) -> bool:
-        return self.kept_directory is not None and managed.warm_choice(self.warm_dbt) != "off"
+        return self.kept_directory is not None and super()._starts_warm()
 
-    def _warm_start(self, environment: Environment) -> dict[str, Any]:
-        choice = managed.warm_choice(self.warm_dbt)
-        if choice == "off":
-            return {}  # most tasks need to know no more of it
-        start = managed.warm_start(
-            environment,
-            choice=choice,
-            keeps_project=self.warm_dbt_keeps_project,
-            runs_as_another=bool(self.run_as_user),
-            cancellation=self._cancellation or Cancellation(),
-            report=self.log.info,
-            count=self._count_start,
-        )
-        return {"start": start}
-
-    def _count_start(self, how: str) -> None:
-        tags = {"dag_id": self.dag_id, "task_id": self.task_id}
-        if how == "warm":
-            count("cosmos_venv.dbt.warm", tags)
-        else:
-            count("cosmos_venv.dbt.cold", {**tags, "reason": how})
+    def _served(self, executable: str) -> managed.Served:
+        environment = self._environment
+        return managed.Served.of_environment(environment) if environment else super()._served(executable)
 
     def execute(self, context: Context, **kwargs: Any) -> Any:
         """Run the command to its end; a temporary environment is gone then.

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,33 +13,23 @@ import pytest
 
 from cosmos_venv.compat import AirflowException
 from cosmos_venv.dbt.warm import servers
-from cosmos_venv.environments.environment import Environment
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.operators import virtualenv
+from cosmos_venv.operators import warm_starts
 from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
 from pytest_cosmos_venv import DbtCall
-from tests.dbt.warm.conftest import end_all_servers
+
+pytestmark = pytest.mark.usefixtures("short_folder")
 
 MakeOperator = Callable[..., DbtRunVirtualenvOperator]
 Calls = Callable[[], list[DbtCall]]
 Counted = list[tuple[str, dict[str, str]]]
 
 
-@pytest.fixture(autouse=True)
-def short_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Servers of this test alone, which end with it."""
-    with tempfile.TemporaryDirectory(prefix="cv-", dir="/tmp") as folder:
-        monkeypatch.setattr(tempfile, "tempdir", folder)
-        monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
-        yield
-        end_all_servers()
-
-
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> Counted:
     """What has been counted in Airflow's metrics."""
     seen: Counted = []
-    monkeypatch.setattr(virtualenv, "count", lambda metric, tags: seen.append((metric, dict(tags))))
+    monkeypatch.setattr(warm_starts, "count", lambda metric, tags: seen.append((metric, dict(tags))))
     return seen
 
 
@@ -111,9 +100,8 @@ def test_a_server_keeps_projects_where_operator_or_setting_says_so(
 ) -> None:
     if setting is not None:
         monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_WARM_DBT_KEEPS_PROJECT", setting)
-    environment = Environment(path=tmp_path, digest="0", record_file=tmp_path / "record", was_built=False)
 
-    start = make_operator(warm_dbt_keeps_project=argument)._warm_start(environment)["start"]
+    start = make_operator(warm_dbt_keeps_project=argument)._how_to_start(str(tmp_path / "dbt"))["start"]
 
     assert start.keeps_project is expected
 
