@@ -57,7 +57,7 @@ print(json.dumps([number, different[:5], relation.deep_merge is not before, cont
 def test_merged_dictionaries_are_those_of_dbt(release: str) -> None:
     if not (ENVIRONMENTS / release / "bin" / "dbt").exists() and os.environ.get("CI") != "true":
         pytest.skip(f"no {release} at .cache/envs: make test makes it")
-    words = [ENVIRONMENTS / release / "bin" / "python", "-Bc", MERGE, str(Path(guard.__file__).parent)]
+    words = [str(ENVIRONMENTS / release / "bin" / "python"), "-Bc", MERGE, str(Path(guard.__file__).parent)]
 
     done = subprocess.run(words, capture_output=True, text=True, check=True)
 
