@@ -19,7 +19,7 @@ from cosmos_venv.dbt.warm import artifact_texts, dbt_parts
 from cosmos_venv.dbt.warm.artifact_texts import LENGTH, Piece
 
 MOST = 2
-LARGEST = 64 << 20
+LARGEST = 32 << 20
 """Bytes of a parse file beyond which nothing is kept."""
 MEMORY_FACTOR = 24
 """Bytes of memory for one of the parse file, at most, while it is made."""
@@ -73,6 +73,11 @@ class KeptProject:
                 each[name] = each[name].replace(old, new)
             else:
                 setattr(each, name, getattr(each, name).replace(old, new))
+
+    def hand_over_edges(self, manifest: Any) -> None:
+        """Put child, parent and group map into a manifest in which nothing has changed since."""
+        for name, (found, _) in self.edges.items():
+            setattr(manifest, name, found)
 
     def make(self) -> Iterator[None]:
         """Make it all, a piece at each step.

@@ -40,6 +40,8 @@ class _Command:
         """Of the parse file, where dbt has read it itself."""
         self.project: KeptProject | None = None
         self.root = b""
+        self.loader: Any = None
+        """While it loads."""
         self.is_modified = False
 
     def install(self) -> None:
@@ -47,6 +49,7 @@ class _Command:
         manifest.from_msgpack = classmethod(self._reading(manifest, manifest.from_msgpack.__func__))
         loader.load = self._loading(loader.load)
         loader.inject_external_nodes = self._injecting(loader.inject_external_nodes)
+        manifest.build_parent_and_child_maps = self._mapping(manifest.build_parent_and_child_maps)
 
     def _reading(self, manifest: Any, read: Callable[..., Any]) -> Callable[..., Any]:
         def from_msgpack(cls: Any, data: bytes, *words: Any, **options: Any) -> Any:
@@ -65,7 +68,11 @@ class _Command:
 
     def _loading(self, load: Callable[[Any], Any]) -> Callable[[Any], Any]:
         def loading(loader: Any) -> Any:
-            manifest = load(loader)
+            self.loader = loader
+            try:
+                manifest = load(loader)
+            finally:
+                self.loader = None
             is_first, content = manifest is self.manifest, self.content
             self.content = b""
             if is_first and loader.skip_parsing and not self.is_modified:
@@ -85,6 +92,17 @@ class _Command:
             return is_modified
 
         return inject_external_nodes
+
+    def _mapping(self, build: Callable[[Any], None]) -> Callable[[Any], None]:
+        def build_parent_and_child_maps(manifest: Any) -> None:
+            # The loader asks for them twice where it has found nothing changed; before and later they may differ.
+            is_unchanged = self.loader is not None and bool(self.loader.skip_parsing) and not self.is_modified
+            if is_unchanged and self.project is not None and manifest is self.manifest:
+                self.project.hand_over_edges(manifest)
+            else:
+                build(manifest)
+
+        return build_parent_and_child_maps
 
     def _tell(self, words: bytes) -> None:
         """Read when this process has ended."""

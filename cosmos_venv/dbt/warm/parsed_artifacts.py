@@ -78,8 +78,7 @@ class Artifacts:
         """What dbt writes, without the maps; they come from the pieces when it is written."""
         manifest, project = self.manifest, self.project
         if is_as_loaded:
-            for name, (before, _) in project.edges.items():
-                setattr(manifest, name, before)
+            project.hand_over_edges(manifest)
         else:
             manifest.build_parent_and_child_maps()
             manifest.build_group_map()

@@ -26,8 +26,8 @@ _LONGEST_REFUSAL = 3_600.0
 _KEY_LENGTH = 20
 _LONGEST_HEAD = 8192
 _OF_A_SERVER = (
-    *("artifact_texts", "child", "dbt_parts", "facts", "first_use", "forking", "imports", "json_text", "keeper"),
-    *("kept_project", "life", "offers", "parsed", "parsed_artifacts", "post", "server"),
+    *("artifact_texts", "child", "dbt_parts", "facts", "first_use", "flat_merge", "forking", "imports"),
+    *("json_text", "keeper", "kept_project", "life", "offers", "parsed", "parsed_artifacts", "post", "server"),
 )
 # A path that is too long for the first line stands in the second, behind a shell's exec.
 _INTERPRETER = re.compile(

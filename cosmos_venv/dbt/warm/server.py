@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from cosmos_venv import guard
-from cosmos_venv.dbt.warm import child, facts, first_use, json_text, keeper
+from cosmos_venv.dbt.warm import child, facts, first_use, flat_merge, json_text, keeper
 from cosmos_venv.dbt.warm.forking import fork, unproven_threads
 from cosmos_venv.dbt.warm.imports import import_all, variables_read
 from cosmos_venv.dbt.warm.kept_project import KeptProjects
@@ -121,6 +121,7 @@ class Server:
         with variables_read() as self.read:
             import_all(self.config["modules"], self.config["packages"])
         json_text.make_in_one_piece()
+        flat_merge.make_flat()
         _refuse_threads()
 
     def _settle(self) -> None:
