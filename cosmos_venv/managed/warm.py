@@ -43,11 +43,12 @@ class Served:
         """
         script = Path(os.path.realpath(executable))
         environment = script.parent.parent
-        stands_alone = not (environment / "pyvenv.cfg").is_file()
-        return cls(
-            program=dbt_program(environment, script),
-            refuses=("place", f"{script} stands in no virtual environment") if stands_alone else None,
-        )
+        refuses = None
+        if not script.is_file():
+            refuses = "files", f"there is no {script}"
+        elif not (environment / "pyvenv.cfg").is_file():
+            refuses = "place", f"{script} stands in no virtual environment"
+        return cls(program=dbt_program(environment, script), refuses=refuses)
 
 
 def warm_choice(given: str | None, *, setting: str = "virtualenv_warm_dbt") -> str:

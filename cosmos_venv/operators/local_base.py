@@ -61,7 +61,7 @@ class DbtLocalBaseOperator(LocalRun, OpenLineageMethods):
     :param defer_to_state: ``--defer``: what is not selected is read where ``state`` has it.
     :param favor_state: ``--favor-state``: also what is selected, where ``state`` has it.
     :param warm_dbt: whether dbt may be forked from a process that has imported it: ``auto``, ``off`` or ``require``;
-        None: as ``[cosmos_venv] local_warm_dbt`` says. DBT_RUNNER has imported it anyway.
+        None: as ``[cosmos_venv] local_warm_dbt`` says. With DBT_RUNNER each task imports dbt itself.
     :param warm_dbt_keeps_project: whether that process may keep the parsed project between commands; None: as
         ``[cosmos_venv] virtualenv_warm_dbt_keeps_project`` says.
     :param emit_datasets: let Airflow know which assets the nodes that ran have updated (run, build, seed, snapshot).

@@ -191,6 +191,7 @@ class LocalRun(WarmStarts):
             start = self._how_to_start(run.executable)
             with self._saying_who_wants_it_warm():
                 return self.run_subprocess(command, run.env, str(run.place), keep_open=held, **start)
+        self._tell_that_dbt_is_imported_here()
         return self.run_dbt_runner(command, run.env, str(run.place))
 
     def _settle(self, result: DbtResult, outcome: Outcome) -> None:

@@ -47,6 +47,19 @@ class WarmStarts(DbtInvocation):
         )
         return {"start": start}
 
+    def _tell_that_dbt_is_imported_here(self) -> None:
+        """With DBT_RUNNER each task pays the import, in its own process.
+
+        :raises AirflowException: where dbt is required to start warm.
+        """
+        choice = managed.warm_choice(self.warm_dbt, setting=self.warm_setting)
+        if choice == "off":
+            return
+        self._count_start("runner")
+        if choice == "require":
+            with self._saying_who_wants_it_warm():
+                raise NotWarm("runner", "with DBT_RUNNER the task imports dbt itself; SUBPROCESS can start warm")
+
     def _count_start(self, how: str) -> None:
         tags = {"dag_id": self.dag_id, "task_id": self.task_id}
         if how == "warm":

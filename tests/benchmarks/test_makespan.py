@@ -51,6 +51,7 @@ def test_a_run_in_which_not_all_succeeded_has_no_makespan(tasks: list[TaskInstan
         pytest.param([10.0, 8.0], 0.30, id="the-shorter-is-ours"),
         pytest.param([10.0, 30.0], 0.50, id="the-longer-is-the-other-ones"),
         pytest.param([10.0, 50.0], float("inf"), id="nothing-is-left-of-the-other"),
+        pytest.param([20.0], float("inf"), id="nothing-is-left-of-ours"),
     ],
 )
 def test_airflows_share_is_taken_in_the_way_that_suits_ours_least(shares: list[float], expected: float) -> None:

@@ -269,13 +269,15 @@ def test_an_index_that_has_dbt_is_asked_as_a_build_would_ask(lookalike_dbt: Whee
 
 
 @pytest.mark.parametrize(("choice", "outcome"), [("off", "ok"), ("auto", "warning"), ("require", "failed")])
-def test_a_socket_that_cannot_be_made_is_as_grave_as_the_setting_takes_it(
-    choice: str, outcome: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("setting", ["VIRTUALENV_WARM_DBT", "LOCAL_WARM_DBT"])
+def test_a_socket_that_cannot_be_made_is_as_grave_as_the_graver_setting_takes_it(
+    setting: str, choice: str, outcome: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     long = tmp_path / ("long" * 30)
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
     monkeypatch.setattr(tempfile, "tempdir", str(long))
-    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_WARM_DBT", choice)
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_WARM_DBT", "off")
+    monkeypatch.setenv(f"AIRFLOW__COSMOS_VENV__{setting}", choice)
 
     (found,) = sockets_can_be_made(Examined())
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from cosmos_venv.cli.doctor.finding import Examined, Finding, Outcome
 from cosmos_venv.exceptions import CosmosValueError, NotWarm, VirtualenvError
 
+_GRAVITY = ("off", "auto", "require")
 _PROBE = "doctor-0123456789ab"  # as long as the name of a server's socket, or nearly
 
 
@@ -19,9 +20,10 @@ def sockets_can_be_made(_: Examined) -> Iterator[Finding]:
     """One finding: whether a server could stand here."""
     from cosmos_venv.dbt.warm.place import folder_for
 
-    choice = _choice()
+    choices = _choices()
+    choice = max(choices.values(), key=_GRAVITY.index)
     if not (sys.platform.startswith("linux") and hasattr(os, "pidfd_open")):
-        yield _finding(sys.platform, choice, "Only Linux starts dbt warm.", "Leave virtualenv_warm_dbt off.")
+        yield _finding(sys.platform, choice, "Only Linux starts dbt warm.", f"Set {' and '.join(choices)} to off.")
         return
     try:
         folder = folder_for(_PROBE)
@@ -30,7 +32,7 @@ def sockets_can_be_made(_: Examined) -> Iterator[Finding]:
         way_out = "Set XDG_RUNTIME_DIR or TMPDIR to a short path of a folder that is this user's alone (mode 0700)."
         yield _finding("sockets", choice, f"No server could stand here: {error}.", way_out)
         return
-    text = f"A server could stand here; virtualenv_warm_dbt is {choice}."
+    text = f"A server could stand here; {', '.join(f'{name} is {each}' for name, each in choices.items())}."
     yield Finding(check="sockets", subject=str(folder), outcome="ok", text=text)
 
 
@@ -40,7 +42,7 @@ def environments_can_be_served(examined: Examined) -> Iterator[Finding]:
     from cosmos_venv.environments.inventory import read_inventory
     from cosmos_venv.environments.store import EnvironmentStore
 
-    choice = _choice()
+    choice = _choices()["virtualenv_warm_dbt"]
     for directory in examined.directories if choice != "off" else ():
         try:
             builds = read_inventory(EnvironmentStore(directory))
@@ -54,13 +56,17 @@ def environments_can_be_served(examined: Examined) -> Iterator[Finding]:
                 yield _finding(str(each.path), choice, f"Its dbt starts plain: {error}.", "Set warm_dbt='off' for it.")
 
 
-def _choice() -> str:
+def _choices() -> dict[str, str]:
+    """What each of the settings says."""
     from cosmos_venv import settings
 
-    try:
-        return settings.virtualenv_warm_dbt
-    except CosmosValueError:
-        return "off"  # told by another check
+    found = {}
+    for name in ("virtualenv_warm_dbt", "local_warm_dbt"):
+        try:
+            found[name] = str(getattr(settings, name))
+        except CosmosValueError:
+            found[name] = "off"  # told by another check
+    return found
 
 
 def _connect_in(folder: Path) -> None:

@@ -55,14 +55,27 @@ def difference(one: Mapping[str, str], other: Mapping[str, str]) -> str | None:
 
 
 def identity(environment: str, script: str) -> list[list[int]]:
-    """What changes when the files of an environment do: folder, configuration, packages, the script.
+    """What changes when the files of an environment do: folder, configuration, packages, the script; packages of the
+    Python it was made from too, where it sees them.
 
     :raises OSError: when one of them is gone.
     """
     folder = Path(environment)
     paths = [folder, Path(script), *sorted(folder.glob("lib/python3*/site-packages")), *folder.glob("pyvenv.cfg")]
+    paths += _packages_beside(folder / "pyvenv.cfg")
     states = [path.stat() for path in paths]
     return [[each.st_dev, each.st_ino, each.st_mtime_ns, each.st_size] for each in states]
+
+
+def _packages_beside(config: Path) -> list[Path]:
+    """Folders with packages of the Python below an environment that sees them (PEP 405)."""
+    lines = [line.partition("=") for line in _read(str(config)).splitlines()]
+    said = {name.strip().lower(): value.strip() for name, _, value in lines}
+    if said.get("include-system-site-packages", "").lower() != "true" or "home" not in said:
+        return []
+    prefix = Path(said["home"]).parent
+    prefixes = [prefix, prefix / "local"]  # the second is Debian's, as is dist-packages
+    return sorted(path for each in prefixes for path in each.glob("lib/python3*/*-packages"))
 
 
 def _read(path: str) -> str:

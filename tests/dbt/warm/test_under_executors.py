@@ -28,6 +28,8 @@ STACKS = [
 ]
 TITLES = ("airflow task runner", "airflow worker --")  # of the processes of tasks, in Airflow 2 and 3
 # DAGs of one task, whose dbt stands at a gate until somebody opens it.
+OWN_SOCKETS = 3
+"""Of a server: the one that tasks connect to, and both ends of the way from its keepers."""
 GATES = ("victim", "other", "marked", "warned", "ended")
 
 DAG_FILE = """
@@ -208,8 +210,8 @@ def steady(scene: Scene, server: psutil.Process) -> int:
     """How many descriptors it has when nobody is connected."""
 
     def is_alone() -> bool:
-        listening = [end for end in ends_held_by(server) if end.startswith("socket:")]
-        return len(listening) == 1 and not server.children()
+        sockets = [end for end in ends_held_by(server) if end.startswith("socket:")]
+        return len(sockets) == OWN_SOCKETS and not server.children()
 
     scene.wait(is_alone, "nobody is connected to the server")
     return server.num_fds()
