@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     asked = parser.parse_args(argv)
     runs: list[SuiteRun] = []
     for is_busy in [False] * asked.runs + [True] * asked.busy_runs:
-        runs.append(judge(asked.python, asked.implementation, is_busy=is_busy, options=asked.options))
+        runs.append(judge(asked.python.absolute(), asked.implementation, is_busy=is_busy, options=asked.options))
         print(f"{len(runs):>3}  {in_words(runs[-1], is_busy=is_busy)}", flush=True)
     differing = differences(runs)
     for unique, counts in differing.items():

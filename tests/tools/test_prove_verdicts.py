@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
+import pytest
+
+from tools import prove_verdicts
 from tools.prove_verdicts import differences, rounds
 from tools.suite import SuiteRun
 
@@ -27,3 +31,17 @@ def test_of_each_race_the_rounds_are_told_run_by_run() -> None:
 def test_a_verdict_that_is_not_the_same_in_all_runs_is_told() -> None:
     assert differences([LOST, PROVOKED_ALONE]) == {}
     assert differences([LOST, WON]) == {"LOCK-002": {"failed": 1, "passed": 1}}
+
+
+def test_a_python_is_named_from_here_whatever_the_folder_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Path] = []
+
+    def judge(python: Path, *_: object, **__: object) -> SuiteRun:
+        asked.append(python)
+        return WON
+
+    monkeypatch.setattr(prove_verdicts, "judge", judge)
+
+    prove_verdicts.main(["--python", ".venv/bin/python", "--runs", "1", "--busy-runs", "0", "cosmos"])
+
+    assert asked == [Path.cwd() / ".venv" / "bin" / "python"]
