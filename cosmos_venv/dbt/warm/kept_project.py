@@ -153,7 +153,7 @@ class KeptProject:
         for name in dbt_parts.maps():
             if name in dbt_parts.written_class().__dataclass_fields__:
                 self.texts[name], self.keys[name] = [], tuple(self.maps[name])
-                for piece in artifact_texts.pieces(name, self.maps[name], moving):
+                for piece in artifact_texts.pieces(name, self.maps[name], moving, self.root.decode()):
                     self.texts[name].append(piece)
                     yield
         manifest = self.manifest_like(self.maps)

@@ -20,12 +20,18 @@ from tests.dbt.warm.kept.project import MARKS, Kept, change, made_pier
 pytestmark = MARKS
 
 
-def test_a_project_is_kept_whatever_its_folder_and_each_command_reads_its_own(pier: Kept) -> None:
-    pier.keep("build")
+def _moved(pier: Kept) -> Kept:
+    """The same project in another folder, with its parse file."""
     other = made_pier(pier.folder.with_name("pier-fedcba9876543210"))
     shutil.copytree(pier.folder, other.folder, dirs_exist_ok=True)
     content = (pier.folder / "target" / PARTIAL_PARSE_FILE).read_bytes()
     (other.folder / "target" / PARTIAL_PARSE_FILE).write_bytes(moved(content, root_of(content), other.folder))
+    return other
+
+
+def test_a_project_is_kept_whatever_its_folder_and_each_command_reads_its_own(pier: Kept) -> None:
+    pier.keep("build")
+    other = _moved(pier)
     shutil.rmtree(pier.folder / "seeds")
     before = pier.state()["kept_uses"]
 
@@ -35,6 +41,22 @@ def test_a_project_is_kept_whatever_its_folder_and_each_command_reads_its_own(pi
     assert other.state()["kept_uses"] == before + 2
     named = [(other.folder / "target" / name).read_bytes() for name in ("manifest.json", "graph.gpickle")]
     assert all(os.fsencode(other.folder) in each and os.fsencode(pier.folder) not in each for each in named)
+
+
+def test_a_manifest_names_no_other_task_s_folder_for_a_seed_that_is_switched_off(pier: Kept) -> None:
+    pier.write("seeds/spare.csv", "id\n1\n")
+    pier.write("seeds/spare.yml", "seeds: [{name: spare, config: {enabled: false}}]\n")
+    pier.keep("ls")
+    other = _moved(pier)
+    before = pier.state()["kept_uses"]
+
+    assert other.run("ls").returncode == 0
+
+    assert other.state()["kept_uses"] == before + 1
+    text = (other.folder / "target" / "manifest.json").read_text()
+    assert '"seed.pier.spare": [{' in text
+    assert str(other.folder) in text
+    assert str(pier.folder) not in text
 
 
 def test_it_is_used_in_the_folders_that_tasks_make_and_a_change_is_seen(pier: Kept) -> None:
