@@ -10,7 +10,7 @@ import os
 import socket
 from collections.abc import Callable
 
-from cosmos_venv.dbt.warm.kept_project import LARGEST, KeptProjects
+from cosmos_venv.dbt.warm.kept_projects import LARGEST, KeptProjects
 from cosmos_venv.dbt.warm.parsed import OFFERED, USED
 
 _NAME = "dbt-warm-parsed"

@@ -14,6 +14,7 @@ from typing import Any
 
 from cosmos_venv.dbt.warm import dbt_parts
 from cosmos_venv.dbt.warm.kept_project import KeptProject
+from cosmos_venv.dbt.warm.kept_projects import LARGEST
 from cosmos_venv.dbt.warm.parsed_artifacts import Artifacts
 
 OFFERED, USED = b"o", b"u"
@@ -79,7 +80,7 @@ class _Command:
                 if self.project is not None:
                     self._tell(USED + self.project.digest)
                     Artifacts(self.project, self.root, manifest).install()
-                elif content:
+                elif 0 < len(content) <= LARGEST:
                     self._tell(OFFERED + content)
             return manifest
 

@@ -23,7 +23,7 @@ from cosmos_venv import guard
 from cosmos_venv.dbt.warm import child, facts, first_use, flat_merge, json_text, keeper
 from cosmos_venv.dbt.warm.forking import fork, unproven_threads
 from cosmos_venv.dbt.warm.imports import import_all, variables_read
-from cosmos_venv.dbt.warm.kept_project import KeptProjects
+from cosmos_venv.dbt.warm.kept_projects import KeptProjects
 from cosmos_venv.dbt.warm.offers import Offers
 from cosmos_venv.dbt.warm.post import Post, Refused
 
@@ -274,6 +274,7 @@ class Server:
             "is_prepared": self.steps is None and not self.projects.is_making,
             "kept_bytes": self.projects.size,
             "kept_uses": self.projects.uses,
+            "kept_refused": self.projects.reasons,
         }
         return json.dumps(answer) + "\n"
 
