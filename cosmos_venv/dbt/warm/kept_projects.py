@@ -27,6 +27,7 @@ class KeptProjects:
         self._offered: bytes | None = None
         self._making: tuple[KeptProject, Iterator[None]] | None = None
         self._refused: list[tuple[Likeness, str]] = []
+        self._given_up: str | None = None
 
     @property
     def memory(self) -> int:
@@ -47,12 +48,24 @@ class KeptProjects:
     @property
     def reasons(self) -> list[str]:
         """Why the last of those that cannot be kept cannot, the oldest first."""
-        return [reason for _, reason in self._refused]
+        return [*(reason for _, reason in self._refused), *([self._given_up] if self._given_up else [])]
 
     def offer(self, content: bytes) -> None:
         """A parse file that dbt has just read, and found to fit the project."""
-        if len(content) <= LARGEST and not self._has_seen(content) and dbt_parts.is_known():
+        if self._given_up or len(content) > LARGEST or self._has_seen(content):
+            return
+        if dbt_parts.is_known():
             self._offered = content
+
+    def give_up(self, reason: str) -> None:
+        """Drop all, and keep nothing from now on."""
+        self._given_up = reason
+        self.drop()
+
+    def drop(self) -> None:
+        """Forget all that is kept, or about to be."""
+        self.ready.clear()
+        self._offered = self._making = None
 
     def _has_seen(self, content: bytes) -> bool:
         """Whether to make it would give nothing new: it is there, or about to be, or cannot be kept."""

@@ -1,0 +1,83 @@
+"""What a server does when keeping a project has started a thread or takes too much memory. It says why it ends."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[3]
+# A server without connections, in a process whose threads and memory are known.
+BEGIN = """
+import json, os, threading, time, types
+from cosmos_venv.dbt.warm import kept_projects, memory, server
+from cosmos_venv.dbt.warm.post import Refused
+
+said = []
+made = server.Server({"idle": 60}, types.SimpleNamespace(refuse=lambda *words: said.append(words)))
+made.memory = memory.resident()
+
+def has_grown():
+    return memory.has_grown(made.memory, made.projects)
+
+class Steps:
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        threading.Thread(target=time.sleep, args=(60,), name="poller", daemon=True).start()
+        raise StopIteration
+
+def kept(ballast):
+    return types.SimpleNamespace(content=b"", used=time.monotonic(), ballast=ballast)
+"""
+THREAD = (
+    BEGIN
+    + """
+made.projects._making = kept(None), Steps()
+try:
+    made._takes_step()
+except Refused as refused:
+    said.append(refused.word)
+print(json.dumps(said), flush=True)
+os._exit(0)
+"""
+)
+MEMORY = (
+    BEGIN
+    + """
+made.projects.ready.append(kept(b"x" * (256 << 20)))
+made.projects._making = kept(None), Steps()
+said.append([has_grown(), len(made.projects.ready), made.projects.is_making, made.projects.reasons])
+kept_projects.dbt_parts.is_known = lambda: True
+made.projects.offer(b"more")
+said.append([made.projects.is_making, has_grown()])
+elsewhere = b"x" * (256 << 20)
+said.append(has_grown())
+print(json.dumps(said))
+"""
+)
+
+
+def _said(code: str) -> Any:
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_server_that_has_got_a_thread_by_keeping_a_project_says_so_and_ends() -> None:
+    (word, text), ended = _said(THREAD)
+
+    assert (word, ended) == ("threads", "threads")
+    assert "poller" in text
+
+
+def test_beyond_its_memory_a_server_first_drops_its_projects_for_ever_and_goes_on() -> None:
+    dropped, later, without = _said(MEMORY)
+
+    assert dropped[:3] == [False, 0, False]
+    assert "memory" in dropped[3][0]
+    assert later == [False, False]
+    assert without is True
