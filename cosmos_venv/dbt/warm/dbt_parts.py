@@ -58,6 +58,18 @@ def _has(owner: Any, method: str, wanted: set[str]) -> bool:
         return False
 
 
+def replace(*replaced: tuple[Any, str, Any]) -> None:
+    """Put ours in the place of parts of dbt: an owner, a name and ours. All of them or, where that fails, none."""
+    before = [(owner, name, inspect.getattr_static(owner, name)) for owner, name, _ in replaced]
+    try:
+        for owner, name, ours in replaced:
+            setattr(owner, name, ours)
+    except Exception:
+        for owner, name, theirs in before:
+            setattr(owner, name, theirs)
+        raise
+
+
 def part(module: str, name: str) -> Any:
     """A class or function of dbt, None where there is none."""
     return getattr(sys.modules.get(module), name, None)

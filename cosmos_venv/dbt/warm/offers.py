@@ -57,9 +57,12 @@ class Offers:
                 os.close(report)
 
 
-def new_report() -> int:
-    """A file in memory, for what a command has to tell."""
-    return os.memfd_create(_NAME)
+def new_report() -> int | None:
+    """A file in memory, for what a command has to tell; None where there can be none."""
+    try:
+        return os.memfd_create(_NAME)
+    except OSError:
+        return None
 
 
 def _tell(report: int, projects: KeptProjects) -> None:

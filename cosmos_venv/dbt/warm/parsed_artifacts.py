@@ -37,12 +37,14 @@ class Artifacts:
     def install(self) -> None:
         """Put ours in the place of dbt's functions, of which each is called where ours does not fit."""
         manifest, linker = dbt_parts.manifest_class(), dbt_parts.linker_class()
-        manifest.build_flat_graph = self._flattening(manifest.build_flat_graph)
-        manifest.write = self._writing(manifest.write)
-        linker.link_graph = self._linking(linker.link_graph)
-        linker.add_test_edges = self._adding_test_edges(linker.add_test_edges)
-        linker.get_graph_summary = self._summing_up(linker.get_graph_summary)
-        linker.write_graph = self._writing_graph(linker.write_graph)
+        dbt_parts.replace(
+            (manifest, "build_flat_graph", self._flattening(manifest.build_flat_graph)),
+            (manifest, "write", self._writing(manifest.write)),
+            (linker, "link_graph", self._linking(linker.link_graph)),
+            (linker, "add_test_edges", self._adding_test_edges(linker.add_test_edges)),
+            (linker, "get_graph_summary", self._summing_up(linker.get_graph_summary)),
+            (linker, "write_graph", self._writing_graph(linker.write_graph)),
+        )
 
     def _flattening(self, build: Callable[[Any], None]) -> Callable[[Any], None]:
         def build_flat_graph(manifest: Any) -> None:

@@ -1,4 +1,4 @@
-"""What a server does when keeping a project has started a thread or takes too much memory. It says why it ends."""
+"""What comes of a server that gets a thread or too much memory by what it keeps, and of commands that cannot use it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+from tests.dbt.warm.conftest import TOOL, Tool
 
 ROOT = Path(__file__).resolve().parents[3]
 # A server without connections, in a process whose threads and memory are known.
@@ -59,6 +61,33 @@ said.append(has_grown())
 print(json.dumps(said))
 """
 )
+STRANGE_RELEASE = """
+import types
+
+class Release:
+    def __str__(self):
+        raise LookupError("no release")
+
+sys.modules["dbt.version"] = types.SimpleNamespace(__version__=Release())
+"""
+NO_PLACE = """
+import json
+from cosmos_venv.dbt.warm import dbt_parts
+
+class Harbor:
+    name = "theirs"
+
+try:
+    dbt_parts.replace((Harbor, "name", "ours"), (int, "real", "ours"))
+except TypeError:
+    print(json.dumps(Harbor.name))
+"""
+NO_FILE = """
+import json, os, resource
+from cosmos_venv.dbt.warm import offers
+resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
+print(json.dumps(offers.new_report()))
+"""
 
 
 def _said(code: str) -> Any:
@@ -81,3 +110,21 @@ def test_beyond_its_memory_a_server_first_drops_its_projects_for_ever_and_goes_o
     assert "memory" in dropped[3][0]
     assert later == [False, False]
     assert without is True
+
+
+def test_a_command_runs_where_nothing_can_be_said_about_its_project(tool: Tool) -> None:
+    """As with a release whose parts cannot even be looked at."""
+    tool.write(TOOL + STRANGE_RELEASE)
+
+    done = tool.run("say", "one", options={"keeps_project": True})
+
+    assert (done.returncode, done.lines) == (0, ["one"])
+    assert tool.starts == ["warm"]
+
+
+def test_without_a_file_for_its_report_a_command_has_none() -> None:
+    assert _said(NO_FILE) is None
+
+
+def test_of_what_is_put_in_the_place_of_dbt_s_all_is_there_or_nothing() -> None:
+    assert _said(NO_PLACE) == "theirs"

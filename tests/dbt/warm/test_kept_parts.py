@@ -244,6 +244,7 @@ def test_a_file_that_names_its_folder_elsewhere_too_is_kept_for_that_folder_alon
 @pytest.mark.parametrize(("beyond", "told"), [(0, kept_projects.LARGEST + 1), (1, 0)])
 def test_a_parse_file_that_is_too_large_is_not_told_at_all(beyond: int, told: int) -> None:
     report = offers.new_report()
+    assert report is not None
     try:
         command = parsed._Command([], report)
         command.manifest, command.content = object(), bytes(kept_projects.LARGEST + beyond)
