@@ -100,6 +100,12 @@ def maps() -> tuple[str, ...]:
     return tuple(name for name in _MAPS if name in manifest_class().__dataclass_fields__)
 
 
+def has_plugins() -> bool:
+    """Whether somebody's plugin of dbt gets a manifest, which it may change, or that cannot be known."""
+    hooks = getattr(part("dbt.plugins", "PLUGIN_MANAGER"), "hooks", None)
+    return hooks is None or bool(hooks)
+
+
 def mixin() -> Any:
     return part("dbt_common.dataclass_schema", "dbtClassMixin")
 

@@ -111,7 +111,8 @@ class _Command:
 
     def _install_artifacts(self, project: KeptProject) -> None:
         with suppress(Exception):
-            Artifacts(project, self.root, self.manifest).install()
+            if not dbt_parts.has_plugins():
+                Artifacts(project, self.root, self.manifest).install()
 
     def _tell(self, words: bytes) -> None:
         """Read when this process has ended."""

@@ -1,8 +1,8 @@
 """What does a command take from its server of what dbt makes of a manifest that it has loaded unchanged?
 
 The flat graph, the texts of ``manifest.json``, the graph and what is written of it. Until nodes run nothing in dbt
-changes a manifest, so what is asked for first is given as it is kept. Afterwards each piece of text is looked at: one
-whose nodes do not pickle to the same bytes is made anew.
+but a plugin changes a manifest, so what is asked for first is given as it is kept; with plugins there is nothing of
+this. Afterwards each piece of text is looked at: one whose nodes do not pickle to the same bytes is made anew.
 """
 
 from __future__ import annotations
