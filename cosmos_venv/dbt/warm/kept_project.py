@@ -11,7 +11,7 @@ import dataclasses
 import hashlib
 import pickle
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -49,6 +49,7 @@ class KeptProject:
         self.graph: Any = None
         self.types: dict[str, Any] = {}
         self.pickled_graph = b""
+        self.is_graph_movable = False
 
     def moved_root(self, content: bytes) -> bytes | None:
         """Where the project stands in a parse file that is this one but for that; None when it is another one."""
@@ -167,15 +168,23 @@ class KeptProject:
         linker.link_graph(SimpleNamespace(**self.maps))
         yield
         manifest = self.manifest_like(self.maps)
-        written = linker.graph.copy()
+        written, places = linker.graph.copy(), []
         for number, key in enumerate(linker.graph):
             data = manifest.expect(key).to_dict(omit_none=True)
             self.types[key] = data["resource_type"]
             written.add_node(key, **data)
+            places.append(data.get("root_path") or "")
             if number % LENGTH == 0:
                 yield
         self.pickled_graph = pickle.dumps(written, protocol=pickle.HIGHEST_PROTOCOL)
+        self.is_graph_movable = is_named_in_these_alone(self.pickled_graph, self.root, places)
         self.graph = linker.graph
+
+
+def is_named_in_these_alone(pickled: bytes, root: bytes, texts: Iterable[str]) -> bool:
+    """Whether a pickle names a folder as often as these texts in it do, of which one object is written once."""
+    written = {id(text): text for text in texts}.values()
+    return bool(root) and pickled.count(root) == sum(text.encode().count(root) for text in written)
 
 
 def _place_in(found: dict[str, Any]) -> str:

@@ -149,7 +149,8 @@ class Artifacts:
 
     def _writing_graph(self, write: Callable[[Any, str, Any], None]) -> Callable[[Any, str, Any], None]:
         def write_graph(linker: Any, outfile: str, manifest: Any) -> None:
-            if linker is not self.linker or manifest is not self.manifest or self.has_test_edges:
+            is_kept = linker is self.linker and manifest is self.manifest and not self.has_test_edges
+            if not is_kept or (self.is_moved and not self.project.is_graph_movable):
                 write(linker, outfile, manifest)
                 return
             content = self.project.pickled_graph

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import shutil
 import subprocess
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 from cosmos_venv import guard
 from cosmos_venv.dbt.warm import kept_projects, offers, parsed
+from cosmos_venv.dbt.warm.kept_project import is_named_in_these_alone
 from cosmos_venv.dbt.warm.process import DBT
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -79,7 +81,7 @@ for name, content, root in (("same", content, project.root), ("moved", elsewhere
     ]
 print(json.dumps({"read": sorted(read), "tracker": started, "of_a_process": of_a_process, "found": found,
                   "strange": [project.moved_root(each) for each in (content + b"x", content[:-1], b"")],
-                  "root": project.root.decode()}))
+                  "root": project.root.decode(), "is_graph_movable": project.is_graph_movable}))
 """
 )
 
@@ -196,6 +198,7 @@ def test_what_is_kept_is_what_dbt_reads_wherever_the_project_stands(release: str
     assert said["root"] == root
     assert said["found"] == {"same": [True, True, True, root], "moved": [True, True, True, root[:-1] + "X"]}
     assert said["strange"] == [None, None, None]
+    assert said["is_graph_movable"]
 
 
 @pytest.mark.parametrize("release", RELEASES)
@@ -254,3 +257,19 @@ def test_a_parse_file_that_is_too_large_is_not_told_at_all(beyond: int, told: in
         assert os.fstat(report).st_size == told
     finally:
         os.close(report)
+
+
+def test_a_graph_is_moved_where_its_folder_is_named_in_the_known_fields_alone() -> None:
+    place, other = "/srv/pier", "".join(["/srv", "/pier"])  # two objects, of which a pickle writes each once
+    nodes: list[dict[str, str | None]] = [
+        {"root_path": place},
+        {"root_path": other},
+        {"root_path": place},
+        {"root_path": None},
+    ]
+    texts = [node["root_path"] or "" for node in nodes]
+    named, root = [*nodes, {"description": "stands in /srv/pier"}], place.encode()
+
+    assert is_named_in_these_alone(pickle.dumps(nodes), root, texts)
+    assert not is_named_in_these_alone(pickle.dumps(named), root, texts)
+    assert not is_named_in_these_alone(pickle.dumps(nodes), b"", texts)
