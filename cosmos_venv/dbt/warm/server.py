@@ -145,7 +145,7 @@ class Server:
             self.offers.close_readers()
 
         self.kept = keeper.Kept(
-            self.code, self.handlers, self.read, self.use, self.projects.ready, self.offers, self._answer, close
+            self.code, self.handlers, self.read, self.use, self.projects, self.offers, self._answer, close
         )
 
     def _told(self, *_: object) -> None:

@@ -127,3 +127,28 @@ def test_where_it_is_switched_off_nothing_is_kept(short_folder: Path, pier: Kept
     after = pier.state()
     assert (after["kept_bytes"], after["kept_uses"]) == (0, 0)
     assert after["memory_bytes"] - before["memory_bytes"] < 2 << 20
+
+
+def test_a_command_that_may_not_use_what_is_kept_does_not_have_it_either(pier: Kept) -> None:
+    pier.write(
+        "models/spy.py",
+        "import sys\n"
+        "def model(dbt, session):\n"
+        "    seen = -1\n"
+        "    for frame in sys._current_frames().values():\n"
+        "        while frame:\n"
+        "            kept = getattr(frame.f_locals.get('kept'), 'projects', None)\n"
+        "            if kept is not None:\n"
+        "                seen = len(getattr(kept, 'ready', kept))\n"
+        "            frame = frame.f_back\n"
+        "    return session.sql(f'select {seen} > 0 as has_some, {seen} as seen')\n",
+    )
+    pier.keep("build")
+
+    seen = []
+    for keeps in (True, False):
+        assert pier.run("run", "--select", "spy", keeps=keeps).returncode == 0
+        seen.append(pier.row("main.spy"))
+
+    assert seen[0]["has_some"] is True
+    assert seen[1] == {"has_some": False, "seen": 0}
