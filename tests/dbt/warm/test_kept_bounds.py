@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from cosmos_venv.dbt.warm import place
 from tests.dbt.warm.conftest import TOOL, Tool
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -128,3 +129,14 @@ def test_without_a_file_for_its_report_a_command_has_none() -> None:
 
 def test_of_what_is_put_in_the_place_of_dbt_s_all_is_there_or_nothing() -> None:
     assert _said(NO_PLACE) == "theirs"
+
+
+def test_whoever_looks_for_a_server_knows_all_modules_of_which_it_consists() -> None:
+    """A server of other code is another server."""
+    loaded = _said(
+        "import json, sys, cosmos_venv.dbt.warm.server\n"
+        "names = [each.rpartition('.')[2] for each in sys.modules if each.startswith('cosmos_venv.dbt.warm.')]\n"
+        "print(json.dumps(sorted(names)))"
+    )
+
+    assert loaded == sorted(place._OF_A_SERVER)
