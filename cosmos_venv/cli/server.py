@@ -114,6 +114,8 @@ def server_data(server: WarmServer) -> dict[str, Any]:
         "commands": server.commands,
         "memory_bytes": server.memory_bytes,
         "kept_bytes": server.kept_bytes,
+        "kept_uses": server.kept_uses,
+        "kept_refused": None if server.kept_refused is None else list(server.kept_refused),
         "socket": str(server.place.socket),
         "running": [
             {

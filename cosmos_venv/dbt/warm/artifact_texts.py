@@ -35,15 +35,20 @@ class Piece:
     names_root: bool
 
 
-def pieces(name: str, found: Mapping[str, Any], moving: set[int]) -> Iterator[Piece]:
+def pieces(name: str, found: Mapping[str, Any], moving: set[int], root: str) -> Iterator[Piece]:
     """The pieces of one map, one at a time.
 
     :param moving: identities of the nodes that say where the project stands.
+    :param root: that place; empty when nothing of it is given out for another one.
     """
+    named = json_of(root)[1:-1]
     for keys in _in_pieces(tuple(found)):
         some = {key: found[key] for key in keys}
-        names_root = any(id(node) in moving for node in some.values())
-        yield Piece(keys, text_of(name, some), state_of(some), names_root)
+        text = text_of(name, some)
+        # The nodes that are switched off stand in lists, by their ids.
+        nodes = (each for node in some.values() for each in (node if isinstance(node, list) else [node]))
+        names_root = any(id(node) in moving for node in nodes) or (bool(root) and named in text)
+        yield Piece(keys, text, state_of(some), names_root)
 
 
 def _in_pieces(keys: tuple[str, ...]) -> Iterator[tuple[str, ...]]:

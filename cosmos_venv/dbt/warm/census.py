@@ -53,6 +53,8 @@ class WarmServer:
     :param commands: that it has served.
     :param memory_bytes: resident.
     :param kept_bytes: of the parse files of projects that it keeps; None as for ``idle``.
+    :param kept_uses: commands that have used one; None as for ``idle``.
+    :param kept_refused: why the last projects that it cannot keep cannot be kept; None as for ``idle``.
     """
 
     place: Place
@@ -66,6 +68,8 @@ class WarmServer:
     memory_bytes: int
     running: tuple[RunningCommand, ...]
     kept_bytes: int | None = None
+    kept_uses: int | None = None
+    kept_refused: tuple[str, ...] | None = None
 
 
 def census(*, below: Path | None = None) -> list[WarmServer]:
@@ -152,6 +156,9 @@ def _seen(place: Place, below: Path | None) -> WarmServer | None:
         memory_bytes=memory,
         running=running,
         kept_bytes=said["kept_bytes"] if said else None,
+        # A server of the release before says neither.
+        kept_uses=said.get("kept_uses") if said else None,
+        kept_refused=tuple(said.get("kept_refused", ())) if said else None,
     )
 
 

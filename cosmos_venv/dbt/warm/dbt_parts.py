@@ -58,6 +58,18 @@ def _has(owner: Any, method: str, wanted: set[str]) -> bool:
         return False
 
 
+def replace(*replaced: tuple[Any, str, Any]) -> None:
+    """Put ours in the place of parts of dbt: an owner, a name and ours. All of them or, where that fails, none."""
+    before = [(owner, name, inspect.getattr_static(owner, name)) for owner, name, _ in replaced]
+    try:
+        for owner, name, ours in replaced:
+            setattr(owner, name, ours)
+    except Exception:
+        for owner, name, theirs in before:
+            setattr(owner, name, theirs)
+        raise
+
+
 def part(module: str, name: str) -> Any:
     """A class or function of dbt, None where there is none."""
     return getattr(sys.modules.get(module), name, None)
@@ -86,6 +98,12 @@ def decoder() -> Any:
 def maps() -> tuple[str, ...]:
     """Names of those parts in this release."""
     return tuple(name for name in _MAPS if name in manifest_class().__dataclass_fields__)
+
+
+def has_plugins() -> bool:
+    """Whether somebody's plugin of dbt gets a manifest, which it may change, or that cannot be known."""
+    hooks = getattr(part("dbt.plugins", "PLUGIN_MANAGER"), "hooks", None)
+    return hooks is None or bool(hooks)
 
 
 def mixin() -> Any:

@@ -11,14 +11,14 @@ import os
 import signal
 import socket
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cosmos_venv import guard
 from cosmos_venv.dbt.warm import child, facts, offers, parsed
-from cosmos_venv.dbt.warm.kept_project import KeptProject
+from cosmos_venv.dbt.warm.kept_projects import KeptProjects
 
 NAME = "dbt-warm-keeper"
 """Of its process until a command begins, whose name it has then."""
@@ -45,7 +45,7 @@ class Kept:
     handlers: child.Handlers
     read: Mapping[str, str | None]
     used: int
-    projects: Sequence[KeptProject]
+    projects: KeptProjects
     offers: offers.Offers
     tell: Callable[[str], str]
     close: Callable[[], None]
@@ -117,8 +117,10 @@ def _become_dbt(
         if step.recv(1) != GO:
             return
         step.close()
-        if report is not None:
-            parsed.install(kept.projects, report)
+        if report is None:
+            kept.projects.drop()  # of other projects, perhaps: no line of this one shall find it
+        else:
+            parsed.install(kept.projects.ready, report)
         child.run(order, kept.code)
     except child.CannotBecome as error:
         step.sendall(f"limits {error}".encode())

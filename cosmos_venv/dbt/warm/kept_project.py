@@ -11,18 +11,14 @@ import dataclasses
 import hashlib
 import pickle
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
 from cosmos_venv.dbt.warm import artifact_texts, dbt_parts
 from cosmos_venv.dbt.warm.artifact_texts import LENGTH, Piece
+from cosmos_venv.dbt.warm.likeness import Likeness
 
-MOST = 2
-LARGEST = 32 << 20
-"""Bytes of a parse file beyond which nothing is kept."""
-MEMORY_FACTOR = 24
-"""Bytes of memory for one of the parse file, at most, while it is made."""
 # With one of these missing dbt would look for it in the environment of this process.
 _METADATA = {"dbt_version", "generated_at", "invocation_id", "invocation_started_at", "env"}
 
@@ -36,8 +32,10 @@ class KeptProject:
     def __init__(self, content: bytes) -> None:
         self.content = content
         self.digest = hashlib.sha256(content).digest()
+        self.likeness = Likeness.of(content)
         self.used = time.monotonic()
         self.root = b""
+        """Where it stands; empty when it may be given out for no other place."""
         self.rest: dict[str, Any] = {}
         """What a command reads for itself: all but the maps."""
         self.maps: dict[str, dict[str, Any]] = {}
@@ -51,6 +49,7 @@ class KeptProject:
         self.graph: Any = None
         self.types: dict[str, Any] = {}
         self.pickled_graph = b""
+        self.is_graph_movable = False
 
     def moved_root(self, content: bytes) -> bytes | None:
         """Where the project stands in a parse file that is this one but for that; None when it is another one."""
@@ -88,11 +87,13 @@ class KeptProject:
         yield
         if _METADATA - {*found["metadata"]}:
             raise ValueError("metadata that is not complete")
+        place = _place_in(found)
+        self.likeness = Likeness.of(self.content, place.encode())
         names = dbt_parts.maps()
         self.rest = {name: value for name, value in found.items() if name not in names}
         yield from self._unpack({name: found.get(name) or {} for name in names})
         del found
-        self._look_for_root()
+        self._look_for_root(place)
         yield
         yield from self._flatten()
         yield from self._write()
@@ -109,14 +110,12 @@ class KeptProject:
                 self.maps[name].update(getattr(read, name))
                 yield
 
-    def _look_for_root(self) -> None:
+    def _look_for_root(self, root: str) -> None:
         """It can be moved when each place where the folder is named in the file is one that we know."""
-        project = self.rest["metadata"].get("project_name")
-        homes = [(file, getattr(file, "path", None)) for file in self.maps["files"].values()]
-        root = next((home.project_root for file, home in homes if home and file.project_name == project), "")
         if not root:
             return
-        self.moving = [(home, "project_root") for _, home in homes if root in getattr(home, "project_root", "")]
+        homes = [getattr(file, "path", None) for file in self.maps["files"].values()]
+        self.moving = [(home, "project_root") for home in homes if root in getattr(home, "project_root", "")]
         nodes = [*self.maps["nodes"].values(), *(each for some in self.maps["disabled"].values() for each in some)]
         self.moving += [(node, "root_path") for node in nodes if root in (getattr(node, "root_path", None) or "")]
         named = sum(getattr(each, name).count(root) for each, name in self.moving)
@@ -153,7 +152,7 @@ class KeptProject:
         for name in dbt_parts.maps():
             if name in dbt_parts.written_class().__dataclass_fields__:
                 self.texts[name], self.keys[name] = [], tuple(self.maps[name])
-                for piece in artifact_texts.pieces(name, self.maps[name], moving):
+                for piece in artifact_texts.pieces(name, self.maps[name], moving, self.root.decode()):
                     self.texts[name].append(piece)
                     yield
         manifest = self.manifest_like(self.maps)
@@ -169,15 +168,30 @@ class KeptProject:
         linker.link_graph(SimpleNamespace(**self.maps))
         yield
         manifest = self.manifest_like(self.maps)
-        written = linker.graph.copy()
+        written, places = linker.graph.copy(), []
         for number, key in enumerate(linker.graph):
             data = manifest.expect(key).to_dict(omit_none=True)
             self.types[key] = data["resource_type"]
             written.add_node(key, **data)
+            places.append(data.get("root_path") or "")
             if number % LENGTH == 0:
                 yield
         self.pickled_graph = pickle.dumps(written, protocol=pickle.HIGHEST_PROTOCOL)
+        self.is_graph_movable = is_named_in_these_alone(self.pickled_graph, self.root, places)
         self.graph = linker.graph
+
+
+def is_named_in_these_alone(pickled: bytes, root: bytes, texts: Iterable[str]) -> bool:
+    """Whether a pickle names a folder as often as these texts in it do, of which one object is written once."""
+    written = {id(text): text for text in texts}.values()
+    return bool(root) and pickled.count(root) == sum(text.encode().count(root) for text in written)
+
+
+def _place_in(found: dict[str, Any]) -> str:
+    """Where a project stands, by what its parse file says."""
+    name = found["metadata"].get("project_name")
+    files = (file for file in (found.get("files") or {}).values() if file.get("project_name") == name)
+    return next((file["path"].get("project_root") or "" for file in files if file.get("path")), "")
 
 
 def _is_text(found: bytes) -> bool:
@@ -200,72 +214,3 @@ def _maps_class() -> Any:
         ]
         _maps.append(dataclasses.make_dataclass("Maps", made, bases=(dbt_parts.mixin(),)))
     return _maps[0]
-
-
-class KeptProjects:
-    """The few that one server keeps: those that were used last."""
-
-    def __init__(self) -> None:
-        self.ready: list[KeptProject] = []
-        self.uses = 0
-        """Commands that have used one."""
-        self._offered: bytes | None = None
-        self._making: tuple[KeptProject, Iterator[None]] | None = None
-
-    @property
-    def memory(self) -> int:
-        """Bytes that they may take, what is being made included."""
-        making = len(self._making[0].content) if self._making else 0
-        return MEMORY_FACTOR * (making + sum(len(each.content) for each in self.ready))
-
-    @property
-    def size(self) -> int:
-        """Bytes of their parse files."""
-        return sum(len(each.content) for each in self.ready)
-
-    @property
-    def is_making(self) -> bool:
-        """Whether something of one is yet to be made."""
-        return self._making is not None or self._offered is not None
-
-    def offer(self, content: bytes) -> None:
-        """A parse file that dbt has just read, and found to fit the project."""
-        is_kept = any(each.moved_root(content) is not None for each in self.ready)
-        if not is_kept and len(content) <= LARGEST and dbt_parts.is_known():
-            self._offered = content
-
-    def use(self, digest: bytes) -> None:
-        """A command has used the project of this digest."""
-        self.uses += 1
-        for each in self.ready:
-            if each.digest == digest:
-                each.used = time.monotonic()
-
-    def forget_unused(self, seconds: float) -> bool:
-        """Whether one was dropped that no command has used for so long."""
-        left = [each for each in self.ready if time.monotonic() - each.used <= seconds]
-        has_dropped = len(left) < len(self.ready)
-        self.ready[:] = left
-        return has_dropped
-
-    def take_step(self) -> bool:
-        """Make a piece of what was offered. Whether there was something to make.
-
-        :raises StopIteration: when all of one was made, or cannot be.
-        """
-        if self._making is None:
-            if self._offered is None:
-                return False
-            project, self._offered = KeptProject(self._offered), None
-            self._making = project, project.make()
-        project, steps = self._making
-        try:
-            next(steps)
-        except StopIteration:
-            self._making = None
-            self.ready[:] = [*sorted(self.ready, key=lambda each: each.used)[-(MOST - 1) :], project]
-            raise
-        except Exception:  # noqa: BLE001 - dbt then says itself what is wrong with it
-            self._making = None
-            raise StopIteration from None
-        return True

@@ -10,7 +10,7 @@ import os
 import socket
 from collections.abc import Callable
 
-from cosmos_venv.dbt.warm.kept_project import LARGEST, KeptProjects
+from cosmos_venv.dbt.warm.kept_projects import LARGEST, KeptProjects
 from cosmos_venv.dbt.warm.parsed import OFFERED, USED
 
 _NAME = "dbt-warm-parsed"
@@ -57,9 +57,12 @@ class Offers:
                 os.close(report)
 
 
-def new_report() -> int:
-    """A file in memory, for what a command has to tell."""
-    return os.memfd_create(_NAME)
+def new_report() -> int | None:
+    """A file in memory, for what a command has to tell; None where there can be none."""
+    try:
+        return os.memfd_create(_NAME)
+    except OSError:
+        return None
 
 
 def _tell(report: int, projects: KeptProjects) -> None:

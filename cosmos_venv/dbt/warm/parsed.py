@@ -9,23 +9,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from cosmos_venv.dbt.warm import dbt_parts
 from cosmos_venv.dbt.warm.kept_project import KeptProject
+from cosmos_venv.dbt.warm.kept_projects import LARGEST
 from cosmos_venv.dbt.warm.parsed_artifacts import Artifacts
 
 OFFERED, USED = b"o", b"u"
 
 
 def install(projects: Sequence[KeptProject], report: int) -> None:
-    """Let dbt in this process use them.
+    """Let dbt in this process use them. Where that cannot be, dbt goes on as it is: no command fails for it.
 
     :param report: a file for what the server is told afterwards.
     """
-    if dbt_parts.is_known():
-        _Command(projects, report).install()
+    with suppress(Exception):
+        if dbt_parts.is_known():
+            _Command(projects, report).install()
 
 
 class _Command:
@@ -46,10 +49,12 @@ class _Command:
 
     def install(self) -> None:
         manifest, loader = dbt_parts.manifest_class(), dbt_parts.loader_class()
-        manifest.from_msgpack = classmethod(self._reading(manifest, manifest.from_msgpack.__func__))
-        loader.load = self._loading(loader.load)
-        loader.inject_external_nodes = self._injecting(loader.inject_external_nodes)
-        manifest.build_parent_and_child_maps = self._mapping(manifest.build_parent_and_child_maps)
+        dbt_parts.replace(
+            (manifest, "from_msgpack", classmethod(self._reading(manifest, manifest.from_msgpack.__func__))),
+            (loader, "load", self._loading(loader.load)),
+            (loader, "inject_external_nodes", self._injecting(loader.inject_external_nodes)),
+            (manifest, "build_parent_and_child_maps", self._mapping(manifest.build_parent_and_child_maps)),
+        )
 
     def _reading(self, manifest: Any, read: Callable[..., Any]) -> Callable[..., Any]:
         def from_msgpack(cls: Any, data: bytes, *words: Any, **options: Any) -> Any:
@@ -78,8 +83,8 @@ class _Command:
             if is_first and loader.skip_parsing and not self.is_modified:
                 if self.project is not None:
                     self._tell(USED + self.project.digest)
-                    Artifacts(self.project, self.root, manifest).install()
-                elif content:
+                    self._install_artifacts(self.project)
+                elif 0 < len(content) <= LARGEST:
                     self._tell(OFFERED + content)
             return manifest
 
@@ -103,6 +108,11 @@ class _Command:
                 build(manifest)
 
         return build_parent_and_child_maps
+
+    def _install_artifacts(self, project: KeptProject) -> None:
+        with suppress(Exception):
+            if not dbt_parts.has_plugins():
+                Artifacts(project, self.root, self.manifest).install()
 
     def _tell(self, words: bytes) -> None:
         """Read when this process has ended."""

@@ -1,8 +1,8 @@
 """What does a command take from its server of what dbt makes of a manifest that it has loaded unchanged?
 
 The flat graph, the texts of ``manifest.json``, the graph and what is written of it. Until nodes run nothing in dbt
-changes a manifest, so what is asked for first is given as it is kept. Afterwards each piece of text is looked at: one
-whose nodes do not pickle to the same bytes is made anew.
+but a plugin changes a manifest, so what is asked for first is given as it is kept; with plugins there is nothing of
+this. Afterwards each piece of text is looked at: one whose nodes do not pickle to the same bytes is made anew.
 """
 
 from __future__ import annotations
@@ -37,12 +37,14 @@ class Artifacts:
     def install(self) -> None:
         """Put ours in the place of dbt's functions, of which each is called where ours does not fit."""
         manifest, linker = dbt_parts.manifest_class(), dbt_parts.linker_class()
-        manifest.build_flat_graph = self._flattening(manifest.build_flat_graph)
-        manifest.write = self._writing(manifest.write)
-        linker.link_graph = self._linking(linker.link_graph)
-        linker.add_test_edges = self._adding_test_edges(linker.add_test_edges)
-        linker.get_graph_summary = self._summing_up(linker.get_graph_summary)
-        linker.write_graph = self._writing_graph(linker.write_graph)
+        dbt_parts.replace(
+            (manifest, "build_flat_graph", self._flattening(manifest.build_flat_graph)),
+            (manifest, "write", self._writing(manifest.write)),
+            (linker, "link_graph", self._linking(linker.link_graph)),
+            (linker, "add_test_edges", self._adding_test_edges(linker.add_test_edges)),
+            (linker, "get_graph_summary", self._summing_up(linker.get_graph_summary)),
+            (linker, "write_graph", self._writing_graph(linker.write_graph)),
+        )
 
     def _flattening(self, build: Callable[[Any], None]) -> Callable[[Any], None]:
         def build_flat_graph(manifest: Any) -> None:
@@ -147,7 +149,8 @@ class Artifacts:
 
     def _writing_graph(self, write: Callable[[Any, str, Any], None]) -> Callable[[Any, str, Any], None]:
         def write_graph(linker: Any, outfile: str, manifest: Any) -> None:
-            if linker is not self.linker or manifest is not self.manifest or self.has_test_edges:
+            is_kept = linker is self.linker and manifest is self.manifest and not self.has_test_edges
+            if not is_kept or (self.is_moved and not self.project.is_graph_movable):
                 write(linker, outfile, manifest)
                 return
             content = self.project.pickled_graph

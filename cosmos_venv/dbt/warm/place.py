@@ -27,7 +27,8 @@ _KEY_LENGTH = 20
 _LONGEST_HEAD = 8192
 _OF_A_SERVER = (
     *("artifact_texts", "child", "dbt_parts", "facts", "first_use", "flat_merge", "forking", "imports"),
-    *("json_text", "keeper", "kept_project", "life", "offers", "parsed", "parsed_artifacts", "post", "server"),
+    *("json_text", "keeper", "kept_project", "kept_projects", "life", "likeness", "memory", "offers", "parsed"),
+    *("parsed_artifacts", "post", "server"),
 )
 # A path that is too long for the first line stands in the second, behind a shell's exec.
 _INTERPRETER = re.compile(

@@ -7,7 +7,6 @@ than those that are proven harmless.
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import signal
@@ -20,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from cosmos_venv import guard
-from cosmos_venv.dbt.warm import child, facts, first_use, flat_merge, json_text, keeper
+from cosmos_venv.dbt.warm import child, facts, first_use, flat_merge, json_text, keeper, memory
 from cosmos_venv.dbt.warm.forking import fork, unproven_threads
 from cosmos_venv.dbt.warm.imports import import_all, variables_read
-from cosmos_venv.dbt.warm.kept_project import KeptProjects
+from cosmos_venv.dbt.warm.kept_projects import KeptProjects
 from cosmos_venv.dbt.warm.offers import Offers
 from cosmos_venv.dbt.warm.post import Post, Refused
 
@@ -35,7 +34,6 @@ NAME = "dbt-warm-server"
 """Of its process, as ``ps -e`` shows it. What it forks has names of its own."""
 LOOK_AGAIN = 5.0
 _CREDENTIALS = struct.Struct("iII")
-_MEMORY_FACTOR, _MEMORY_SPARE = 1.5, 64 << 20
 
 
 def main(text: str) -> None:
@@ -125,8 +123,8 @@ class Server:
         _refuse_threads()
 
     def _settle(self) -> None:
-        _freeze()
-        self.memory = _resident()
+        memory.freeze()
+        self.memory = memory.resident()
 
     def _attend(self) -> None:
         self.wakeup, write_end = os.pipe()
@@ -147,7 +145,7 @@ class Server:
             self.offers.close_readers()
 
         self.kept = keeper.Kept(
-            self.code, self.handlers, self.read, self.use, self.projects.ready, self.offers, self._answer, close
+            self.code, self.handlers, self.read, self.use, self.projects, self.offers, self._answer, close
         )
 
     def _told(self, *_: object) -> None:
@@ -182,11 +180,7 @@ class Server:
             if step is not None:
                 first_use.take(step)
         self.read.update(read)
-        try:
-            _refuse_threads()
-        except Refused as refused:
-            self.post.refuse(refused.word, str(refused))
-            raise
+        self._end_for_threads()
         if step is None:
             self.steps = None
             self._settle()
@@ -196,12 +190,20 @@ class Server:
         """Make a piece of what is kept of a project."""
         try:
             if self.projects.forget_unused(float(self.config["idle"])):
-                _freeze()
+                memory.freeze()
             return self.projects.take_step()
         except StopIteration:
-            _refuse_threads()
-            _freeze()
+            self._end_for_threads()
+            memory.freeze()
             return False
+
+    def _end_for_threads(self) -> None:
+        """Where what was made between commands has started one, with a word: no task would know why it ended."""
+        try:
+            _refuse_threads()
+        except Refused as refused:
+            self.post.refuse(refused.word, str(refused))
+            raise
 
     def _has_served(self) -> bool:
         return (
@@ -209,7 +211,7 @@ class Server:
             or time.monotonic() >= self.last_used + float(self.config["idle"])
             or not self.post.is_there
             or self._are_files_changed()
-            or _resident() > self.memory * _MEMORY_FACTOR + _MEMORY_SPARE + self.projects.memory
+            or memory.has_grown(self.memory, self.projects)
         )
 
     def _are_files_changed(self) -> bool:
@@ -270,29 +272,16 @@ class Server:
             "commands": self.commands,
             "running": len(self.children),
             "idle_seconds": time.monotonic() - self.last_used,
-            "memory_bytes": _resident(server),
+            "memory_bytes": memory.resident(server),
             "is_prepared": self.steps is None and not self.projects.is_making,
             "kept_bytes": self.projects.size,
             "kept_uses": self.projects.uses,
+            "kept_refused": self.projects.reasons,
         }
         return json.dumps(answer) + "\n"
-
-
-def _freeze() -> None:
-    gc.unfreeze()
-    gc.collect()
-    gc.freeze()  # or looking for rubbish would copy all pages of the imports into each child
 
 
 def _refuse_threads() -> None:
     threads = unproven_threads()
     if threads:
         raise Refused("threads", f"importing dbt starts threads ({', '.join(threads)}), which do not live on in a fork")
-
-
-def _resident(pid: int | str = "self") -> int:
-    """Bytes of memory that the process has."""
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return 0

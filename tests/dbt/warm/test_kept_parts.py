@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import shutil
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from cosmos_venv import guard
+from cosmos_venv.dbt.warm import kept_projects, offers, parsed
+from cosmos_venv.dbt.warm.kept_project import is_named_in_these_alone
 from cosmos_venv.dbt.warm.process import DBT
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -22,7 +26,7 @@ RELEASES = ["dbt111", "dbt110"]
 BEGIN = """
 import json, multiprocessing.synchronize, multiprocessing.resource_tracker as tracker, os, sys, types
 package = types.ModuleType("cosmos_venv"); package.__path__ = [sys.argv[1]]; sys.modules["cosmos_venv"] = package
-from cosmos_venv.dbt.warm import artifact_texts, dbt_parts, imports, kept_project
+from cosmos_venv.dbt.warm import artifact_texts, dbt_parts, imports, kept_project, kept_projects
 imports.import_all(dict.fromkeys(sys.argv[2].split(","), False), ["dbt.adapters"])
 from dbt.adapters.factory import FACTORY
 with open(sys.argv[3], "rb") as file:
@@ -30,18 +34,28 @@ with open(sys.argv[3], "rb") as file:
 
 def made(projects, content):
     projects.offer(content)
+    return finished(projects)
+
+def finished(projects):
+    while projects.is_making:
+        step(projects)
+    return len(projects.ready)
+
+def step(projects):
     try:
-        while projects.take_step():
-            pass
+        projects.take_step()
     except StopIteration:
         pass
-    return len(projects.ready)
+
+def packed(parts, **changed):
+    from dbt.parser.manifest import extended_mashumaro_encoder
+    return extended_mashumaro_encoder({**parts, **changed})
 """
 
 READ = (
     BEGIN
     + """
-projects = kept_project.KeptProjects()
+projects = kept_projects.KeptProjects()
 with imports.variables_read() as read:
     made(projects, content)
 (project,) = projects.ready
@@ -67,21 +81,19 @@ for name, content, root in (("same", content, project.root), ("moved", elsewhere
     ]
 print(json.dumps({"read": sorted(read), "tracker": started, "of_a_process": of_a_process, "found": found,
                   "strange": [project.moved_root(each) for each in (content + b"x", content[:-1], b"")],
-                  "root": project.root.decode()}))
+                  "root": project.root.decode(), "is_graph_movable": project.is_graph_movable}))
 """
 )
 
 REFUSE = (
     BEGIN
     + """
-import msgpack
+import functools, msgpack
 parts = dbt_parts.decoder()(content)
-def packed(**changed):
-    from dbt.parser.manifest import extended_mashumaro_encoder
-    return extended_mashumaro_encoder({**parts, **changed})
+packed = functools.partial(packed, parts)
 numbers = {}
 def tried(name, content):
-    projects = kept_project.KeptProjects()
+    projects = kept_projects.KeptProjects()
     numbers[name] = made(projects, content)
 tried("whole", packed())
 tried("cut short", content[:-100])
@@ -89,10 +101,10 @@ tried("no parse file", msgpack.packb([1, 2]))
 metadata = dict(parts["metadata"]); del metadata["invocation_id"]
 tried("no invocation", packed(metadata=metadata))
 tried("strange nodes", packed(nodes={"model.a.b": {"name": 1}}))
-kept_project.LARGEST = len(content) - 1
+kept_projects.LARGEST = len(content) - 1
 tried("too large", content)
-kept_project.LARGEST = 2 * len(content)
-projects = kept_project.KeptProjects()
+kept_projects.LARGEST = 2 * len(content)
+projects = kept_projects.KeptProjects()
 for number in range(4):
     made(projects, packed(selectors={"number": number}))
 numbers["four projects"] = len(projects.ready)
@@ -110,11 +122,42 @@ print(json.dumps({"numbers": numbers, "newest": newest}))
 """
 )
 
+# Each content is offered three times: at first, while it is made, and for another folder.
+OFFERED_AGAIN = (
+    BEGIN
+    + """
+parts = dbt_parts.decoder()(content)
+strange = {**parts["nodes"], "model.a.b": {"name": 1}}
+first, again, broken = packed(parts, selectors={"number": 1}), packed(parts, selectors={"number": 2}), packed(
+    parts, nodes=strange)
+root = sys.argv[4].encode()
+projects, seen = kept_projects.KeptProjects(), []
+made(projects, first)
+for each in (again, broken):
+    projects.offer(each)
+    projects.offer(each.replace(root, root[:-1] + b"X"))
+    for _ in range(2):
+        step(projects)
+        projects.offer(each)
+        projects.offer(each.replace(root, root[:-1] + b"X"))
+    finished(projects)
+    projects.offer(each)
+    projects.offer(each.replace(root, root[:-1] + b"X"))
+    seen.append([projects.is_making, [project.rest["selectors"]["number"] for project in projects.ready]])
+    seen[-1].append(len(projects.reasons))
+    finished(projects)
+for number in range(20):
+    made(projects, content + bytes([number]))
+print(json.dumps({"seen": seen, "reasons": len(projects.reasons), "longest": max(map(len, projects.reasons)),
+                  "large": len(projects.ready)}))
+"""
+)
+
 # The root stands in a description too: whether that is meant to move nobody knows.
 MEANT = (
     BEGIN
     + """
-projects = kept_project.KeptProjects()
+projects = kept_projects.KeptProjects()
 made(projects, content)
 (project,) = projects.ready
 print(json.dumps([project.root.decode(), project.moved_root(content) is not None]))
@@ -137,7 +180,7 @@ def _parsed(release: str, folder: Path, description: str = "") -> Path:
 
 
 def _said(release: str, code: str, file: Path) -> Any:
-    words = [str(Path(guard.__file__).parent), ",".join(DBT), str(file)]
+    words = [str(Path(guard.__file__).parent), ",".join(DBT), str(file), str(file.parents[1])]
     done = subprocess.run(
         [ENVIRONMENTS / release / "bin" / "python", "-Bc", code, *words], capture_output=True, text=True, check=False
     )
@@ -155,6 +198,7 @@ def test_what_is_kept_is_what_dbt_reads_wherever_the_project_stands(release: str
     assert said["root"] == root
     assert said["found"] == {"same": [True, True, True, root], "moved": [True, True, True, root[:-1] + "X"]}
     assert said["strange"] == [None, None, None]
+    assert said["is_graph_movable"]
 
 
 @pytest.mark.parametrize("release", RELEASES)
@@ -182,7 +226,50 @@ def test_what_cannot_be_read_or_is_not_known_is_not_kept(tmp_path: Path) -> None
     assert said["newest"] == [2, 3]
 
 
+@pytest.mark.parametrize("description", ["", "named"])
+def test_what_is_offered_again_is_made_once_and_drops_no_other_project(tmp_path: Path, description: str) -> None:
+    """Also where the file may be given out for its own folder alone, as it is named in a description."""
+    file = _parsed("dbt111", tmp_path, description=str(tmp_path / "harbor") if description else "")
+
+    said = _said("dbt111", OFFERED_AGAIN, file)
+
+    assert said["seen"] == [[False, [1, 2], 0], [False, [1, 2], 1]]
+    assert (said["reasons"], said["large"]) == (8, 2)
+    assert said["longest"] <= 200
+
+
 def test_a_file_that_names_its_folder_elsewhere_too_is_kept_for_that_folder_alone(tmp_path: Path) -> None:
     file = _parsed("dbt111", tmp_path, description=str(tmp_path / "harbor"))
 
     assert _said("dbt111", MEANT, file) == ["", True]
+
+
+@pytest.mark.parametrize(("beyond", "told"), [(0, kept_projects.LARGEST + 1), (1, 0)])
+def test_a_parse_file_that_is_too_large_is_not_told_at_all(beyond: int, told: int) -> None:
+    report = offers.new_report()
+    assert report is not None
+    try:
+        command = parsed._Command([], report)
+        command.manifest, command.content = object(), bytes(kept_projects.LARGEST + beyond)
+
+        command._loading(lambda _: command.manifest)(SimpleNamespace(skip_parsing=True))
+
+        assert os.fstat(report).st_size == told
+    finally:
+        os.close(report)
+
+
+def test_a_graph_is_moved_where_its_folder_is_named_in_the_known_fields_alone() -> None:
+    place, other = "/srv/pier", "".join(["/srv", "/pier"])  # two objects, of which a pickle writes each once
+    nodes: list[dict[str, str | None]] = [
+        {"root_path": place},
+        {"root_path": other},
+        {"root_path": place},
+        {"root_path": None},
+    ]
+    texts = [node["root_path"] or "" for node in nodes]
+    named, root = [*nodes, {"description": "stands in /srv/pier"}], place.encode()
+
+    assert is_named_in_these_alone(pickle.dumps(nodes), root, texts)
+    assert not is_named_in_these_alone(pickle.dumps(named), root, texts)
+    assert not is_named_in_these_alone(pickle.dumps(nodes), b"", texts)

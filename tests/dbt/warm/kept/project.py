@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import time
@@ -117,6 +118,10 @@ class Kept:
         """Without what is of one command alone."""
         text = (self.folder / "target" / "manifest.json").read_text()
         return _RENDERED.sub("-", OF_A_COMMAND.sub("-", text))
+
+    def artifact(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.folder / "target" / f"{name}.json").read_text())
+        return found
 
     def row(self, table: str = "main.pier") -> dict[str, Any]:
         with duckdb.connect(str(self.folder / "harbor.duckdb"), read_only=True) as database:

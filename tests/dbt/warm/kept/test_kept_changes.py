@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -80,6 +81,34 @@ def test_after_a_change_the_sql_is_that_of_the_change(pier: Kept, name: str) -> 
         assert {key: pier.row()[key] for key in AT_FIRST} == AT_FIRST
 
 
+# A plugin of dbt gets the manifest after it was written for the first time, and may change it.
+PLUGIN = """
+from dbt.plugins import dbtPlugin, dbt_hook
+
+class Marks(dbtPlugin):
+    @dbt_hook
+    def get_manifest_artifacts(self, manifest):
+        manifest.nodes["model.pier.pier"].description = "marked by a plugin"
+        manifest.nodes["model.pier.pier"].depends_on.nodes.append("model.pier.old")
+        return {}
+
+plugins = [Marks]
+"""
+
+
+def test_what_a_plugin_of_dbt_changes_is_written(short_folder: Path, pier: Kept) -> None:
+    """With a server of its own, which finds the plugin."""
+    pier.write("plugin/dbt_marks.py", PLUGIN)
+    env = {"PYTHONPATH": str(pier.folder / "plugin")}
+    pier.run("build", env=env)
+    pier.keep("run", env=env)
+
+    graph = (pier.folder / "target" / "graph.gpickle").read_bytes()
+    assert b"marked by a plugin" in graph
+    (old,) = [node for node in pier.artifact("graph_summary")["linked"].values() if node["name"] == "model.pier.old"]
+    assert len(old["succ"]) == 1
+
+
 def test_a_file_that_is_gone_is_no_model_any_more(pier: Kept) -> None:
     pier.keep("build")
     assert "pier.old" in pier.run("ls", "--quiet").lines
@@ -93,12 +122,20 @@ def test_time_and_id_are_those_of_each_command(pier: Kept) -> None:
     pier.keep("build")
     before = pier.row()
 
-    pier.keep("run")
+    uses, began = pier.state()["kept_uses"], datetime.now(timezone.utc)
+    pier.run("run")
+    ended = datetime.now(timezone.utc)
 
-    after, manifest = pier.row(), json.loads((pier.folder / "target" / "manifest.json").read_text())
+    assert pier.state()["kept_uses"] == uses + 1
+    after, metadata = pier.row(), [pier.artifact(name)["metadata"] for name in ("manifest", "run_results")]
     assert after["began"] > before["began"]
     assert after["invocation"] != before["invocation"]
-    assert manifest["metadata"]["invocation_id"] == after["invocation"]
+    assert {each["invocation_id"] for each in metadata} == {after["invocation"]}
+    assert pier.artifact("graph_summary")["_invocation_id"] == after["invocation"]
+    # dbt itself keeps the manifest's invocation_started_at of the command that has parsed.
+    said = [after["began"], *(each["generated_at"] for each in metadata), metadata[1]["invocation_started_at"]]
+    times = [datetime.fromisoformat(each.replace("Z", "+00:00")) for each in said]
+    assert all(began <= each <= ended for each in times), f"{began} {ended} {said}"
 
 
 def test_a_parse_file_of_another_release_is_not_used(pier: Kept) -> None:

@@ -20,12 +20,18 @@ from tests.dbt.warm.kept.project import MARKS, Kept, change, made_pier
 pytestmark = MARKS
 
 
-def test_a_project_is_kept_whatever_its_folder_and_each_command_reads_its_own(pier: Kept) -> None:
-    pier.keep("build")
+def _moved(pier: Kept) -> Kept:
+    """The same project in another folder, with its parse file."""
     other = made_pier(pier.folder.with_name("pier-fedcba9876543210"))
     shutil.copytree(pier.folder, other.folder, dirs_exist_ok=True)
     content = (pier.folder / "target" / PARTIAL_PARSE_FILE).read_bytes()
     (other.folder / "target" / PARTIAL_PARSE_FILE).write_bytes(moved(content, root_of(content), other.folder))
+    return other
+
+
+def test_a_project_is_kept_whatever_its_folder_and_each_command_reads_its_own(pier: Kept) -> None:
+    pier.keep("build")
+    other = _moved(pier)
     shutil.rmtree(pier.folder / "seeds")
     before = pier.state()["kept_uses"]
 
@@ -35,6 +41,22 @@ def test_a_project_is_kept_whatever_its_folder_and_each_command_reads_its_own(pi
     assert other.state()["kept_uses"] == before + 2
     named = [(other.folder / "target" / name).read_bytes() for name in ("manifest.json", "graph.gpickle")]
     assert all(os.fsencode(other.folder) in each and os.fsencode(pier.folder) not in each for each in named)
+
+
+def test_a_manifest_names_no_other_task_s_folder_for_a_seed_that_is_switched_off(pier: Kept) -> None:
+    pier.write("seeds/spare.csv", "id\n1\n")
+    pier.write("seeds/spare.yml", "seeds: [{name: spare, config: {enabled: false}}]\n")
+    pier.keep("ls")
+    other = _moved(pier)
+    before = pier.state()["kept_uses"]
+
+    assert other.run("ls").returncode == 0
+
+    assert other.state()["kept_uses"] == before + 1
+    text = (other.folder / "target" / "manifest.json").read_text()
+    assert '"seed.pier.spare": [{' in text
+    assert str(other.folder) in text
+    assert str(pier.folder) not in text
 
 
 def test_it_is_used_in_the_folders_that_tasks_make_and_a_change_is_seen(pier: Kept) -> None:
@@ -105,3 +127,28 @@ def test_where_it_is_switched_off_nothing_is_kept(short_folder: Path, pier: Kept
     after = pier.state()
     assert (after["kept_bytes"], after["kept_uses"]) == (0, 0)
     assert after["memory_bytes"] - before["memory_bytes"] < 2 << 20
+
+
+def test_a_command_that_may_not_use_what_is_kept_does_not_have_it_either(pier: Kept) -> None:
+    pier.write(
+        "models/spy.py",
+        "import sys\n"
+        "def model(dbt, session):\n"
+        "    seen = -1\n"
+        "    for frame in sys._current_frames().values():\n"
+        "        while frame:\n"
+        "            kept = getattr(frame.f_locals.get('kept'), 'projects', None)\n"
+        "            if kept is not None:\n"
+        "                seen = len(getattr(kept, 'ready', kept))\n"
+        "            frame = frame.f_back\n"
+        "    return session.sql(f'select {seen} > 0 as has_some, {seen} as seen')\n",
+    )
+    pier.keep("build")
+
+    seen = []
+    for keeps in (True, False):
+        assert pier.run("run", "--select", "spy", keeps=keeps).returncode == 0
+        seen.append(pier.row("main.spy"))
+
+    assert seen[0]["has_some"] is True
+    assert seen[1] == {"has_some": False, "seen": 0}

@@ -1,0 +1,114 @@
+"""Which projects does a server keep? The few that were used last; what cannot be kept is not tried again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from cosmos_venv.dbt.warm import dbt_parts
+from cosmos_venv.dbt.warm.kept_project import KeptProject
+from cosmos_venv.dbt.warm.likeness import Likeness
+
+MOST = 2
+LARGEST = 16 << 20
+"""Bytes of a parse file beyond which nothing is kept: what takes longer to make in one step was not measured."""
+MEMORY_FACTOR = 24
+"""Bytes of memory for one of the parse file, at most, while it is made."""
+_MOST_REFUSED, _LONGEST_REASON = 8, 200
+
+
+class KeptProjects:
+    """Those of one server."""
+
+    def __init__(self) -> None:
+        self.ready: list[KeptProject] = []
+        self.uses = 0
+        """Commands that have used one."""
+        self._offered: bytes | None = None
+        self._making: tuple[KeptProject, Iterator[None]] | None = None
+        self._refused: list[tuple[Likeness, str]] = []
+        self._given_up: str | None = None
+
+    @property
+    def memory(self) -> int:
+        """Bytes that they may take, what is being made included."""
+        making = len(self._making[0].content) if self._making else 0
+        return MEMORY_FACTOR * (making + sum(len(each.content) for each in self.ready))
+
+    @property
+    def size(self) -> int:
+        """Bytes of their parse files."""
+        return sum(len(each.content) for each in self.ready)
+
+    @property
+    def is_making(self) -> bool:
+        """Whether something of one is yet to be made."""
+        return self._making is not None or self._offered is not None
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why the last of those that cannot be kept cannot, the oldest first."""
+        return [*(reason for _, reason in self._refused), *([self._given_up] if self._given_up else [])]
+
+    def offer(self, content: bytes) -> None:
+        """A parse file that dbt has just read, and found to fit the project."""
+        if self._given_up or len(content) > LARGEST or self._has_seen(content):
+            return
+        if dbt_parts.is_known():
+            self._offered = content
+
+    def give_up(self, reason: str) -> None:
+        """Drop all, and keep nothing from now on."""
+        self._given_up = reason
+        self.drop()
+
+    def drop(self) -> None:
+        """Forget all that is kept, or about to be."""
+        self.ready.clear()
+        self._offered = self._making = None
+
+    def _has_seen(self, content: bytes) -> bool:
+        """Whether to make it would give nothing new: it is there, or about to be, or cannot be kept."""
+        making = [self._making[0]] if self._making else []
+        seen = [*(each.likeness for each in (*self.ready, *making)), *(likeness for likeness, _ in self._refused)]
+        return any(each.is_of(content) for each in seen)
+
+    def use(self, digest: bytes) -> None:
+        """A command has used the project of this digest."""
+        self.uses += 1
+        for each in self.ready:
+            if each.digest == digest:
+                each.used = time.monotonic()
+
+    def forget_unused(self, seconds: float) -> bool:
+        """Whether one was dropped that no command has used for so long."""
+        left = [each for each in self.ready if time.monotonic() - each.used <= seconds]
+        has_dropped = len(left) < len(self.ready)
+        self.ready[:] = left
+        return has_dropped
+
+    def take_step(self) -> bool:
+        """Make a piece of what was offered. Whether there was something to make.
+
+        :raises StopIteration: when all of one was made, or cannot be.
+        """
+        if self._making is None:
+            content, self._offered = self._offered, None
+            # What was made since it was offered may be the same, which was not known to be like it before.
+            if content is None or self._has_seen(content):
+                return False
+            project = KeptProject(content)
+            self._making = project, project.make()
+        project, steps = self._making
+        try:
+            next(steps)
+        except StopIteration:
+            self._making = None
+            self.ready[:] = [*sorted(self.ready, key=lambda each: each.used)[-(MOST - 1) :], project]
+            raise
+        except Exception as error:  # noqa: BLE001 - dbt then says itself what is wrong with it
+            self._making = None
+            reason = f"{type(error).__name__}: {error}"[:_LONGEST_REASON]
+            self._refused[:] = [*self._refused[-(_MOST_REFUSED - 1) :], (project.likeness, reason)]
+            raise StopIteration from None
+        return True
