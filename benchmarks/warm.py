@@ -147,11 +147,15 @@ def _children_seconds() -> float:
 
 def _processor_seconds() -> float:
     """Of all that the server has forked, when nothing of it is left."""
-    server = _server()
+    times = _alone(_server()).cpu_times()
+    return float(times.children_user + times.children_system)
+
+
+def _alone(server: psutil.Process) -> psutil.Process:
+    """It, when nothing that it has forked is left: pages that it shares with one are not counted as its own."""
     while server.children():
         time.sleep(LOOK_AGAIN)
-    times = server.cpu_times()
-    return float(times.children_user + times.children_system)
+    return server
 
 
 def _server(*, keeps_project: bool = False) -> psutil.Process:
@@ -190,7 +194,7 @@ def large(bench: Bench) -> list[Row]:
 def memory(bench: Bench) -> list[Row]:
     """What an idle server takes, and what a dbt that has imported the same; pages of its own alone (USS)."""
     _seconds(["--help"], bench.folder, start=_warm())
-    server = _server().memory_full_info().uss
+    server = _alone(_server()).memory_full_info().uss
     same, less = _imported(IMPORTED_ALL, *DBT_MODULES), _imported(IMPORTED)
     figures = (
         f"{server / 1e6:.0f} MB; a dbt that has imported the same {same / 1e6:.0f} MB, "
