@@ -23,7 +23,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.workers import COSMOS, OURS, ROOT, Implementation, TaskRun, Worker, workers, write_project
+from benchmarks.workers import ROOT, Implementation, TaskRun, Worker, workers, write_project
 from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse, build_wheelhouse
 
 RESULTS = Path(__file__).parent / "results"
@@ -67,7 +67,7 @@ class Bench:
 
     def implementation(self, root: str, installer: str) -> Implementation:
         """Ours in this environment, astronomer-cosmos in its own."""
-        return Implementation(root=root, python=OURS if root == "cosmos_venv" else COSMOS, installer=installer)
+        return Implementation(root=root, installer=installer)
 
     def arguments(self, directory: Path, requirements: Sequence[str] = FAKE) -> dict[str, Any]:
         """Of an operator that keeps its environment."""

@@ -26,7 +26,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.environments import Row, table
-from benchmarks.workers import COSMOS, OURS, ROOT, Implementation, TaskRun, workers
+from benchmarks.workers import ROOT, Implementation, TaskRun, workers
 from cosmos_venv.dbt.kept_files import make_private
 from cosmos_venv.dbt.partial_parse import PARTIAL_PARSE_FILE, ParsedProject
 from cosmos_venv.dbt.workspace import workspace
@@ -81,8 +81,7 @@ class Contestant:
         self, bench: Bench, project: Path, *, select: str = MODEL, alone: Path | None = DBT / "bin" / "dbt"
     ) -> TaskRun:
         """One task, in a worker of its own; right after it that dbt alone."""
-        python = OURS if self.root == "cosmos_venv" else COSMOS
-        implementation = Implementation(root=self.root, python=python, installer="uv")
+        implementation = Implementation(root=self.root, installer="uv")
         variables = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(self._beside(bench))])}
         arguments = {
             "select": select,

@@ -29,11 +29,10 @@ from benchmarks.environments import Row, table
 from benchmarks.local import RESULTS
 from benchmarks.makespan_dags import Contestant, Harbor, written
 from benchmarks.warm import own_servers
-from benchmarks.workers import COSMOS, OURS
+from benchmarks.workers import COSMOS, PYTHONS
 from tests.postgres import IS_MISSING, started_postgres
 
 VIRTUALENV_BOUND, LOCAL_BOUND = 0.35, 0.5
-PYTHONS = {"cosmos_venv": OURS, "cosmos": COSMOS}
 WARM, UV, PIP = "VIRTUALENV, warm", "Cosmos VIRTUALENV with uv", "Cosmos VIRTUALENV with pip"
 RUNNER, SUBPROCESS = "Cosmos LOCAL, dbt_runner", "Cosmos LOCAL, subprocess"
 SHARES = {

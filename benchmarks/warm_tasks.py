@@ -14,7 +14,7 @@ from statistics import median
 
 from benchmarks.environments import REAL, REAL_WHEELS, Row
 from benchmarks.local import DBT, Bench, Contestant
-from benchmarks.workers import COSMOS, OURS, ROOT, Implementation, TaskRun, workers
+from benchmarks.workers import ROOT, Implementation, TaskRun, workers
 
 OURS_WARM = "cosmos_venv virtualenv, warm"
 COSMOS_UV = "cosmos virtualenv with uv"
@@ -34,8 +34,7 @@ class VirtualenvContestant:
 
     def task(self, bench: Bench, project: Path, *, select: str, alone: Path | None = None) -> TaskRun:
         """One task, in a worker of its own; right after it that dbt alone."""
-        python = OURS if self.root == "cosmos_venv" else COSMOS
-        implementation = Implementation(root=self.root, python=python, installer=self.installer)
+        implementation = Implementation(root=self.root, installer=self.installer)
         directory = bench.folder / f"kept-{self.root}-{self.installer}"
         arguments = {
             "select": select,

@@ -25,12 +25,15 @@ class Implementation:
     """One implementation in its own environment, with one installer.
 
     :param root: what is imported.
-    :param python: the interpreter that has it and Airflow.
     """
 
     root: str
-    python: Path
     installer: str
+
+    @property
+    def python(self) -> Path:
+        """The interpreter that has it and Airflow."""
+        return PYTHONS[self.root]
 
     @property
     def name(self) -> str:
@@ -41,6 +44,8 @@ class Implementation:
 WORKER = Path(__file__).with_name("worker.py")
 OURS = Path(sys.executable)
 COSMOS = ROOT / ".cache" / "envs" / "cosmos" / "bin" / "python"
+PYTHONS = {"cosmos_venv": OURS, "cosmos": COSMOS}
+"""By what is imported."""
 
 
 @dataclass(frozen=True, kw_only=True)

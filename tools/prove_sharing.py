@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.workers import COSMOS, OURS, Implementation, TaskFailed, Worker, workers, write_project
+from benchmarks.workers import Implementation, TaskFailed, Worker, workers, write_project
 from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse, build_wheelhouse
 
 VERSIONS = ("1.9.0", "1.10.0", "1.11.0")
@@ -53,8 +53,8 @@ def share(folder: Path, installer: str, turns: int, *, at_once: bool) -> Tally:
         wheelhouse.add_dbt(version)
     project, directory = write_project(folder / "harbor"), folder / "kept"
     tally = Tally(what=f"{installer}, {'at once' if at_once else 'in turns'}")
-    ours = Implementation(root="cosmos_venv", python=OURS, installer=installer)
-    theirs = Implementation(root="cosmos", python=COSMOS, installer=installer)
+    ours = Implementation(root="cosmos_venv", installer=installer)
+    theirs = Implementation(root="cosmos", installer=installer)
     with (
         workers(ours, wheelhouse.environment, folder) as (our_worker,),
         workers(theirs, wheelhouse.environment, folder) as (their_worker,),
