@@ -16,7 +16,6 @@ FIXTURES = ("pytest_cosmos_venv.fixtures", "pytest_cosmos_venv.fixtures.racers")
 
 _CONFORMANCE = "--cosmos-conformance"
 _SUITE = "pytest_cosmos_venv.conformance.session"
-_OF_THE_SUITE = "Conformance:"
 # Options with a value; each may stand in the ini file too, under its name with underscores.
 _VALUES = (
     (
@@ -66,6 +65,9 @@ _VALUES = (
         "Where wheels and databases are kept between runs, relative to the root directory. Default: in pytest's cache.",
     ),
 )
+# The others are the suite's, as the switches are.
+_OF_EVERY_RUN = ("cosmos-implementation", "cosmos-cache-dir")
+_OF_THE_SUITE = tuple(name for name, _, _ in _VALUES if name not in _OF_EVERY_RUN)
 _SWITCHES = {
     "cosmos-strict": "Conformance: a known failure that passes makes the run fail.",
     "cosmos-update-known-failures": "Conformance: write the file of --cosmos-known-failures anew from what failed.",
@@ -187,8 +189,7 @@ def _refuse_options_of_the_suite(config: pytest.Config) -> None:
     """In a run of something else they would do nothing, and whoever named them waits for a report."""
     if config.pluginmanager.hasplugin(_SUITE):
         return
-    named = [name for name, _, text in _VALUES if text.startswith(_OF_THE_SUITE)]
-    given = [f"--{name}" for name in (*named, *_SWITCHES) if getattr(config.option, name.replace("-", "_"))]
+    given = [f"--{name}" for name in (*_OF_THE_SUITE, *_SWITCHES) if getattr(config.option, name.replace("-", "_"))]
     if given:
         raise pytest.UsageError(f"{', '.join(given)}: give {_CONFORMANCE} too, which runs the suite, or leave it out.")
 
@@ -201,8 +202,7 @@ def _refuse_paths(config: pytest.Config, arguments: list[str]) -> None:
 
 def _of_the_ini_file(config: pytest.Config) -> list[str]:
     """The suite's options that stand there and were not named on the command line: it reads an ini file of its own."""
-    others = ("cosmos-implementation", "cosmos-cache-dir")
-    names = [name.replace("-", "_") for name, _, _ in _VALUES if name not in others]
+    names = [name.replace("-", "_") for name in _OF_THE_SUITE]
     said = {name: config.getini(name) for name in names if getattr(config.option, name) is None}
     return [f"--{name.replace('_', '-')}={value}" for name, value in said.items() if value]
 
