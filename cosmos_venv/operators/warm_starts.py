@@ -23,9 +23,12 @@ class WarmStarts(DbtInvocation):
         warm_dbt: str | None
         warm_dbt_keeps_project: bool | None
 
+    def _warm_choice(self) -> str:
+        return managed.warm_choice(self.warm_dbt, setting=self.warm_setting)
+
     def _starts_warm(self) -> bool:
         """Whether commands may need no guard."""
-        return managed.warm_choice(self.warm_dbt, setting=self.warm_setting) != "off"
+        return self._warm_choice() != "off"
 
     def _served(self, executable: str) -> managed.Served:
         """What a server for this command would import."""
@@ -33,7 +36,7 @@ class WarmStarts(DbtInvocation):
 
     def _how_to_start(self, executable: str) -> dict[str, Any]:
         """For ``run_subprocess``; nothing where commands are plain processes."""
-        choice = managed.warm_choice(self.warm_dbt, setting=self.warm_setting)
+        choice = self._warm_choice()
         if choice == "off":
             return {}  # most tasks need to know no more of it
         start = managed.warm_start(
@@ -52,7 +55,7 @@ class WarmStarts(DbtInvocation):
 
         :raises AirflowException: where dbt is required to start warm.
         """
-        choice = managed.warm_choice(self.warm_dbt, setting=self.warm_setting)
+        choice = self._warm_choice()
         if choice == "off":
             return
         self._count_start("runner")

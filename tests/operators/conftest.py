@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,7 +22,9 @@ from pytest_cosmos_venv import (
     read_dbt_calls,
     write_wheel,
 )
-from tests.dbt.warm.conftest import end_all_servers
+from tests.dbt.warm.conftest import short_folder
+
+__all__ = ["short_folder"]
 
 MakeOperator = Callable[..., DbtRunVirtualenvOperator]
 
@@ -62,16 +63,6 @@ MISBEHAVIOUR = {
             time.sleep(0.01)
     """,
 }
-
-
-@pytest.fixture
-def short_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Servers of this test alone, which end with it."""
-    with tempfile.TemporaryDirectory(prefix="cv-", dir="/tmp") as folder:
-        monkeypatch.setattr(tempfile, "tempdir", folder)
-        monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
-        yield
-        end_all_servers()
 
 
 @pytest.fixture(scope="session")

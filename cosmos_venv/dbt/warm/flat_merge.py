@@ -11,21 +11,22 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-_MERGE = ("dbt_common.utils.dict", "deep_merge")
+from cosmos_venv.dbt.warm.dbt_parts import part
+
+_MERGE = "deep_merge"
 _CALLERS = ("dbt.adapters.base.relation", "dbt.adapters.contracts.relation")
 _NEEDS_NO_COPY = frozenset({bool, int, float, str, type(None)})
 
 
 def make_flat() -> None:
     """Let dbt's relations do so from now on, where they use dbt's function."""
-    merge = getattr(sys.modules.get(_MERGE[0]), _MERGE[1], None)
+    merge = part("dbt_common.utils.dict", _MERGE)
     if merge is None:
         return
     ours = _flat(merge)
     for name in _CALLERS:
-        caller = sys.modules.get(name)
-        if caller is not None and getattr(caller, _MERGE[1], None) is merge:
-            setattr(caller, _MERGE[1], ours)
+        if part(name, _MERGE) is merge:
+            setattr(sys.modules[name], _MERGE, ours)
 
 
 def _flat(merge: Callable[..., Any]) -> Callable[..., Any]:

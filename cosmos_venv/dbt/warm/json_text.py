@@ -8,16 +8,15 @@ same encoder (CPython, ``Lib/json/encoder.py``: ``_one_shot``), in as much more 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from typing import Any
 
-_ENCODER = ("dbt_common.utils.encoding", "JSONEncoder")
+from cosmos_venv.dbt.warm import dbt_parts
 
 
 def make_in_one_piece() -> None:
     """Let dbt's encoder do so from now on, where it is one as we know it."""
-    encoder = getattr(sys.modules.get(_ENCODER[0]), _ENCODER[1], None)
+    encoder = dbt_parts.encoder()
     if encoder is not None and encoder.iterencode is json.JSONEncoder.iterencode:
         encoder.iterencode = _in_one_piece
 

@@ -8,7 +8,6 @@ for a file of the same bytes, but for the folder in which the project stands.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import pickle
 import time
 from collections.abc import Iterable, Iterator
@@ -31,8 +30,8 @@ class KeptProject:
 
     def __init__(self, content: bytes) -> None:
         self.content = content
-        self.digest = hashlib.sha256(content).digest()
         self.likeness = Likeness.of(content)
+        self.digest = self.likeness.digest
         self.used = time.monotonic()
         self.root = b""
         """Where it stands; empty when it may be given out for no other place."""

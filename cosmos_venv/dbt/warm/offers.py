@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
+from contextlib import suppress
 
 from cosmos_venv.dbt.warm.kept_projects import LARGEST, KeptProjects
 from cosmos_venv.dbt.warm.parsed import OFFERED, USED
@@ -51,10 +51,8 @@ class Offers:
         except OSError:
             return
         for report in found:
-            try:
-                _tell(report, projects)
-            finally:
-                os.close(report)
+            with suppress(OSError), open(report, "rb") as file:  # noqa: PTH123 - a descriptor
+                _tell(file.read(LARGEST + 2), projects)
 
 
 def new_report() -> int | None:
@@ -65,22 +63,12 @@ def new_report() -> int | None:
         return None
 
 
-def _tell(report: int, projects: KeptProjects) -> None:
-    try:
-        size = os.fstat(report).st_size
-        if not 1 < size <= LARGEST + 1:
-            return
-        content = _read(lambda at: os.pread(report, size - at, at), size)
-    except OSError:
+def _tell(words: bytes, projects: KeptProjects) -> None:
+    """:param words: one more than may be told, where there are too many."""
+    kind, content = words[:1], words[1:]
+    if not content or len(content) > LARGEST:
         return
-    if content[:1] == USED:
-        projects.use(content[1:])
-    elif content[:1] == OFFERED:
-        projects.offer(content[1:])
-
-
-def _read(read: Callable[[int], bytes], size: int) -> bytes:
-    found = b""
-    while len(found) < size and (more := read(len(found))):
-        found += more
-    return found
+    if kind == USED:
+        projects.use(content)
+    elif kind == OFFERED:
+        projects.offer(content)
