@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
@@ -192,10 +192,14 @@ def large(bench: Bench) -> list[Row]:
 
 
 def memory(bench: Bench) -> list[Row]:
-    """What an idle server takes, and what a dbt that has imported the same; pages of its own alone (USS)."""
+    """What an idle server takes, and what a dbt that has imported the same; pages of its own alone (USS).
+
+    One after the other: pages of libraries are nobody's own while two have loaded them.
+    """
+    _end_servers()
+    same, less = _imported(IMPORTED_ALL, *DBT_MODULES), _imported(IMPORTED)
     _seconds(["--help"], bench.folder, start=_warm())
     server = _alone(_server()).memory_full_info().uss
-    same, less = _imported(IMPORTED_ALL, *DBT_MODULES), _imported(IMPORTED)
     figures = (
         f"{server / 1e6:.0f} MB; a dbt that has imported the same {same / 1e6:.0f} MB, "
         f"its entry point and adapters alone {less / 1e6:.0f} MB"
@@ -253,9 +257,16 @@ def own_servers() -> Iterator[None]:
         try:
             yield
         finally:
-            for place in servers.servers():
-                servers.stop(place)
+            _end_servers()
             tempfile.tempdir = before
+
+
+def _end_servers() -> None:
+    for place in servers.servers():
+        state = servers.state_of(place)
+        if state is not None and servers.stop(place):
+            with suppress(psutil.NoSuchProcess):
+                psutil.Process(state["pid"]).wait(LONGEST_PREPARATION)
 
 
 def main() -> int:
