@@ -71,6 +71,27 @@ def test_what_was_made_meanwhile_counts_as_old_unless_somebody_has_frozen_what_t
     assert counts_as_old == str(is_old)
 
 
+def test_for_little_nobody_asks_what_is_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes longer than looking through what was made; in Airflow's DAG processor, for each DAG file."""
+    asked: list[bool] = []
+
+    def get_freeze_count() -> int:
+        asked.append(True)
+        return 0
+
+    monkeypatch.setattr(gc, "get_freeze_count", get_freeze_count)
+    gc.enable()
+    gc.collect()
+
+    with no_collection():
+        made = [[each] for each in range(1000)]
+    assert (len(made), asked) == (1000, [])
+
+    with no_collection():
+        made = [[each] for each in range(100_000)]
+    assert (len(made), asked) == (100_000, [True])
+
+
 def test_memory_that_nothing_stands_in_goes_back_to_the_system() -> None:
     told = subprocess.run([sys.executable, "-c", GIVES_BACK], capture_output=True, text=True, check=True)
 

@@ -7,6 +7,7 @@ over a failing import, hands on no ``sys.path`` before Python 3.13, and cannot e
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import traceback
@@ -46,7 +47,14 @@ def _prepare(modules: Sequence[ModuleAt]) -> str | None:
         except BaseException as error:  # noqa: BLE001 - also what pytest raises to skip
             traceback.print_exc()
             return f"importing {module.name} failed with {type(error).__name__}: {error}"
+    _settle()
     return _forbids_fork(before)
+
+
+def _settle() -> None:
+    """Looking for rubbish among the imports would copy all their pages into each contender."""
+    gc.collect()
+    gc.freeze()
 
 
 def _fork_marshal(connection: Connection, handle: int, order: RaceOrder) -> None:
