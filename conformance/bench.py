@@ -159,11 +159,14 @@ class Bench:
         contenders: int | None = None,
         variables: Mapping[str, str] | None = None,
         deadline: float | None = None,
+        prepares_airflow: bool = True,
         **options: Any,
     ) -> Iterator[RunningTasks]:
         """Start tasks at the same instant, each in a process of its own; leaving the block ends what is left.
 
         :param contenders: how many processes, where not one for each task; one task is run by each of them.
+        :param prepares_airflow: whether the process that they are forked from has built what only tasks under Airflow
+            need. Where a test has settings of its own, that process is made for it alone, and this is most of its time.
         :param options: of ``cosmos_task_race``: ``kill_at``, ``stop_at``, ``continue_at``, ``victim``, ``grace`` ...
         """
         __tracebackhide__ = True
@@ -175,7 +178,7 @@ class Bench:
             several,
             environment,
             contenders=contenders or len(several),
-            prepare=self._prepared,
+            prepare=self._prepared if prepares_airflow else self.adapter.modules(),
             deadline=self.deadline if deadline is None else deadline,
             services=self.adapter.services,
             **options,
@@ -196,6 +199,7 @@ class Bench:
             contenders=1,
             prepare=self._prepared,
             deadline=self.deadline,
+            services=self.adapter.services,
         )
         return race.values[0]
 

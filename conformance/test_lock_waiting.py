@@ -80,7 +80,7 @@ def test_a_waiting_task_goes_on_when_the_lock_is_released(bench: Bench, lock: Ve
 def test_a_task_waits_as_many_seconds_as_tries_were_allowed(bench: Bench, lock: VenvLock, held: Sdist) -> None:
     lock.held_by(LIVE)
 
-    with bench.start(bench.kept_task()) as running:
+    with bench.start(bench.kept_task(), prepares_airflow=False) as running:
         stopped = comes_true(lambda: held.builds or not running.running, deadline=TRIES + AT_MOST_AFTER + bench.slack)
         held.release()
         finished = running.finish()
@@ -98,7 +98,7 @@ def test_a_task_waits_as_many_seconds_as_tries_were_allowed(bench: Bench, lock: 
 def test_a_task_never_takes_the_lock_of_a_live_process(bench: Bench, lock: VenvLock, held: Sdist) -> None:
     lock.held_by(LIVE)
 
-    with bench.start(bench.kept_task()) as running:
+    with bench.start(bench.kept_task(), prepares_airflow=False) as running:
         comes_true(lambda: held.builds or not running.running, deadline=TRIES + AT_MOST_AFTER + bench.slack)
         installed, owner = bool(held.builds), lock.owner
         held.release()
