@@ -196,7 +196,6 @@ def memory(bench: Bench) -> list[Row]:
 
     One after the other: pages of libraries are nobody's own while two have loaded them.
     """
-    _end_servers()
     same, less = _imported(IMPORTED_ALL, *DBT_MODULES), _imported(IMPORTED)
     _seconds(["--help"], bench.folder, start=_warm())
     server = _alone(_server()).memory_full_info().uss
@@ -277,7 +276,11 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="cosmos-benchmark-") as folder, own_servers():
         bench = Bench(folder=Path(folder), rounds=options.rounds)
-        rows = [row for name in ([options.only] if options.only else MEASUREMENTS) for row in MEASUREMENTS[name](bench)]
+        rows = []
+        for name in [options.only] if options.only else MEASUREMENTS:
+            rows += MEASUREMENTS[name](bench)
+            _end_servers()  # or the next one would ask servers of other environments too
+            print(f"measured: {name}", file=sys.stderr, flush=True)
     machine = f"Python {platform.python_version()}, {platform.system()}, {os.cpu_count()} cores"
     text = f"# What a warm dbt costs\n\n{machine}. Medians of {options.rounds} rounds; wall time.\n\n{table(rows)}\n"
     print(text)

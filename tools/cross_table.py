@@ -43,7 +43,7 @@ def judge(names: Sequence[str]) -> Known:
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         table = Path(folder, "table.json")
         beside = os.pathsep.join([str(ROOT / "tests" / "conformance"), str(ROOT)])
-        told = [f"--cosmos-deadline={DEADLINE}", "-n", "3", "-p", "mutants.plugin"]
+        told = ["--cosmos-installer=uv", f"--cosmos-deadline={DEADLINE}", "-n", "3", "-p", "mutants.plugin"]
         variables = {"PYTHONPATH": beside, FULL: "1", TABLE: str(table), NAMES: ",".join(names)}
         run_suite(Path(sys.executable), "cosmos_venv", *told, variables=variables)
         found: Known = json.loads(table.read_text(encoding="utf-8"))
