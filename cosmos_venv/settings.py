@@ -22,6 +22,7 @@ class Setting:
     meaning: str
     is_also_cosmos: bool = True
     choices: tuple[str, ...] = ()
+    least: int | None = None
     older_name: str = ""
 
 
@@ -189,6 +190,7 @@ SETTINGS: dict[str, Setting] = {
         default=600,
         meaning="Seconds after which such a process ends that no command has used.",
         is_also_cosmos=False,
+        least=1,
     ),
     "virtualenv_warm_dbt_keeps_project": Setting(
         default=False,
@@ -200,6 +202,7 @@ SETTINGS: dict[str, Setting] = {
         default=4,
         meaning="Such processes that one user has on one host at most: one for each environment.",
         is_also_cosmos=False,
+        least=1,
     ),
 }
 
@@ -264,15 +267,22 @@ def _convert(section: str, name: str, text: str, setting: Setting) -> bool | int
     if isinstance(setting.default, bool):
         return _boolean(section, name, text)
     if isinstance(setting.default, int | float):
-        kind = type(setting.default)
-        try:
-            return kind(text)
-        except ValueError:
-            number = "whole number" if kind is int else "number"
-            raise CosmosValueError(f"[{section}] {name} = {text!r} is no {number}.") from None
+        return _number(section, name, text, setting)
     if setting.choices and text not in (setting.default, *setting.choices):
         raise CosmosValueError(f"[{section}] {name} = {text!r}: it can be {' or '.join(setting.choices)}.")
     return text
+
+
+def _number(section: str, name: str, text: str, setting: Setting) -> int | float:
+    kind = int if isinstance(setting.default, int) else float
+    try:
+        found = kind(text)
+    except ValueError:
+        number = "whole number" if kind is int else "number"
+        raise CosmosValueError(f"[{section}] {name} = {text!r} is no {number}.") from None
+    if setting.least is not None and found < setting.least:
+        raise CosmosValueError(f"[{section}] {name} = {text!r}: it must be at least {setting.least}.")
+    return found
 
 
 def _boolean(section: str, name: str, text: str) -> bool:

@@ -47,6 +47,8 @@ def test_an_older_name_counts_where_the_newer_one_says_nothing(monkeypatch: pyte
             r"\[cosmos_venv\] virtualenv_max_retries_lock = 'many' is no whole number",
         ),
         ("VIRTUALENV_BUILD", "perhaps", r"virtualenv_build = 'perhaps': it can be auto or never"),
+        ("VIRTUALENV_WARM_DBT_IDLE", "-1", r"virtualenv_warm_dbt_idle = '-1': it must be at least 1"),
+        ("VIRTUALENV_WARM_DBT_MAX", "0", r"virtualenv_warm_dbt_max = '0': it must be at least 1"),
     ],
 )
 def test_a_value_that_cannot_be_is_named(monkeypatch: pytest.MonkeyPatch, key: str, value: str, message: str) -> None:

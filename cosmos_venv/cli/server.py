@@ -40,14 +40,23 @@ def add_to(subjects: Actions) -> None:
         "names",
         nargs="*",
         metavar="NAME",
-        help="a process id, the first characters of an environment's digest, or the path of an environment",
+        help=f"a process id, at least {_FEWEST} first characters of an environment's digest, or an environment's path",
     )
-    stop.add_argument("--all", action="store_true", help="all of this user, for root of all users")
+    stop.add_argument(
+        "--all", action="store_true", help="all of this user, those of other projects too; for root those of all users"
+    )
     stop.set_defaults(run=_run_stop)
     for action in (status, stop):
         action.add_argument(
-            "--dir", type=absolute_path, metavar="DIR", help="only servers of environments in this virtualenv_dir"
+            "--dir", type=_existing, metavar="DIR", help="only servers of environments in this virtualenv_dir"
         )
+
+
+def _existing(text: str) -> Path:
+    path = absolute_path(text)
+    if not path.is_dir():
+        raise argparse.ArgumentTypeError(f"there is no directory {path}")
+    return path
 
 
 def _run_stop(options: argparse.Namespace) -> int:
@@ -68,7 +77,7 @@ def server_status(directory: Path | None, *, as_json: bool) -> int:
     if as_json:
         print_json({"servers": [server_data(each) for each in found]})
     elif not found:
-        print_lines(["No such warm server runs on this host."])
+        print_lines([_none(directory)])
     else:
         print_table(_HEADINGS, [_row(each) for each in found])
     return OK
@@ -96,10 +105,12 @@ def server_stop(names: Sequence[str], directory: Path | None, *, as_json: bool) 
     if as_json:
         print_json({"servers": [{**server_data(each), "has_ended": has_ended} for each, has_ended in ended]})
     else:
-        print_lines(
-            [_outcome(each, has_ended) for each, has_ended in ended] or ["No such warm server runs on this host."]
-        )
+        print_lines([_outcome(each, has_ended) for each, has_ended in ended] or [_none(directory)])
     return OK if all(has_ended for _, has_ended in ended) else WRONG
+
+
+def _none(directory: Path | None) -> str:
+    return "No warm server runs on this host" + (f" for an environment in {directory}." if directory else ".")
 
 
 def server_data(server: WarmServer) -> dict[str, Any]:

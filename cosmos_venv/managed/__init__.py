@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cosmos_venv.managed.foreground import building_in_foreground
     from cosmos_venv.managed.kept import copies_packages, parsed_project, project_packages
     from cosmos_venv.managed.ready import environment_for_parsing, managed_environment, seconds_for_a_parse
-    from cosmos_venv.managed.warm import Served, warm_choice, warm_start
+    from cosmos_venv.managed.warm import Served, refuse_wrong_warm_choices, warm_choice, warm_start
 
 _NAMES = {
     "arguments": ("VirtualenvArguments", "is_template", "kept_directory", "without_worker_python"),
@@ -34,7 +34,7 @@ _NAMES = {
     "foreground": ("building_in_foreground",),
     "kept": ("copies_packages", "parsed_project", "project_packages"),
     "ready": ("environment_for_parsing", "managed_environment", "seconds_for_a_parse"),
-    "warm": ("Served", "warm_choice", "warm_start"),
+    "warm": ("Served", "refuse_wrong_warm_choices", "warm_choice", "warm_start"),
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}
 
@@ -56,6 +56,7 @@ __all__ = [
     "parsed_project",
     "project_packages",
     "prune_limits",
+    "refuse_wrong_warm_choices",
     "remote_listings",
     "seconds_for_a_parse",
     "upkeep",

@@ -51,7 +51,7 @@ class Served:
         return cls(program=dbt_program(environment, script), refuses=refuses)
 
 
-def warm_choice(given: str | None, *, setting: str = "virtualenv_warm_dbt") -> str:
+def warm_choice(given: object, *, setting: str = "virtualenv_warm_dbt") -> str:
     """``auto``, ``off`` or ``require``: the operator's word, else that of the settings.
 
     :param setting: the name of the one that counts.
@@ -59,9 +59,23 @@ def warm_choice(given: str | None, *, setting: str = "virtualenv_warm_dbt") -> s
     """
     if given is None:
         return str(getattr(settings, setting))
-    if given not in CHOICES:
+    if not isinstance(given, str) or given not in CHOICES:
         raise CosmosValueError(f"warm_dbt={given!r}: it can be {', '.join(CHOICES)}, or None for the setting.")
     return given
+
+
+def refuse_wrong_warm_choices(warm_dbt: object, keeps_project: object) -> None:
+    """What can be known about both arguments of an operator while the DAG is built.
+
+    :raises CosmosValueError: names the argument, and what it can be.
+    """
+    if warm_dbt is not None:
+        warm_choice(warm_dbt)
+    # A text that says no would be taken for a yes.
+    if keeps_project not in (None, True, False):
+        raise CosmosValueError(
+            f"warm_dbt_keeps_project={keeps_project!r}: it can be True, False, or None for the setting."
+        )
 
 
 def warm_start(

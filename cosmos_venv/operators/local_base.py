@@ -124,8 +124,8 @@ class DbtLocalBaseOperator(LocalRun, OpenLineageMethods):
         own = self.take_own_parameters(kwargs)
         refuse_unknown(type(self), kwargs)
         refuse_wrong_shapes(given)
-        if warm_dbt is not None:
-            managed.warm_choice(warm_dbt)
+        if warm_dbt is not None or warm_dbt_keeps_project is not None:
+            managed.refuse_wrong_warm_choices(warm_dbt, warm_dbt_keeps_project)
         refuse_no_callbacks("on_warning_callback", own.get("on_warning_callback"))
         super().__init__(task_id=task_id, **kwargs)
         kept = {

@@ -66,6 +66,7 @@ class WarmStarts(DbtInvocation):
     def _count_start(self, how: str) -> None:
         tags = {"dag_id": self.dag_id, "task_id": self.task_id}
         if how == "warm":
+            self.log.info("dbt starts warm: it is forked from a process that has imported it.")
             count("cosmos_venv.dbt.warm", tags)
         else:
             count("cosmos_venv.dbt.cold", {**tags, "reason": how})

@@ -285,6 +285,14 @@ def test_a_socket_that_cannot_be_made_is_as_grave_as_the_graver_setting_takes_it
     assert "is too long for a socket" in found.text
 
 
+def test_a_setting_that_cannot_be_is_not_told_to_be_off(short_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_WARM_DBT", "perhaps")
+
+    (found,) = sockets_can_be_made(Examined())
+
+    assert found.text.endswith("virtualenv_warm_dbt is set to what it cannot be, local_warm_dbt is off.")
+
+
 def test_a_socket_is_made_and_reached(short_folder: Path) -> None:
     (found,) = sockets_can_be_made(Examined())
 

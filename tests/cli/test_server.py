@@ -38,7 +38,7 @@ def run(capfd: pytest.CaptureFixture[str], short_folder: Path) -> Run:
 def test_where_no_server_runs_that_is_said(short_folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     code = main(["server", "status", "--dir", str(short_folder)])
 
-    assert (code, capfd.readouterr().out) == (0, "No such warm server runs on this host.\n")
+    assert (code, capfd.readouterr().out) == (0, f"No warm server runs on this host for an environment in {short_folder}.\n")
 
 
 def test_status_tells_of_a_server_and_of_what_it_runs(tool: Tool, run: Run, tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_a_name_that_fits_no_server_is_an_error_in_both_forms(
     assert (printed.out, printed.err) == ("", f"{data['error']}\n")
 
 
-@pytest.mark.parametrize("arguments", [["stop"], ["stop", "--all", "123"], []])
+@pytest.mark.parametrize("arguments", [["stop"], ["stop", "--all", "123"], [], ["status", "--dir", "/nowhere"]])
 def test_wrong_use_has_exit_code_2(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["server", *arguments])

@@ -111,6 +111,23 @@ def test_another_word_is_refused_when_the_dag_is_built(make_operator: MakeOperat
         make_operator(warm_dbt="always")
 
 
+@pytest.mark.parametrize("given", ["no", "yes", "True", 2])
+def test_a_word_is_not_taken_for_a_yes(make_operator: MakeOperator, given: object) -> None:
+    """Who keeps projects apart says no."""
+    with pytest.raises(CosmosValueError, match=f"warm_dbt_keeps_project={given!r}: it can be True, False, or None"):
+        make_operator(warm_dbt_keeps_project=given)
+
+
+def test_the_log_says_how_dbt_has_started(make_operator: MakeOperator, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    for _ in range(2):
+        make_operator().execute({})
+
+    first, second = [text for text in caplog.messages if text.startswith("dbt starts")]
+    assert "no other command of this environment ran within the last 600 s, with the same PATH" in first
+    assert second == "dbt starts warm: it is forked from a process that has imported it."
+
+
 def in_a_temporary_environment(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return {"is_virtualenv_dir_temporary": True}
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from cosmos_venv.cli.doctor.finding import Examined, Finding, Outcome
 from cosmos_venv.exceptions import CosmosValueError, NotWarm, VirtualenvError
 
-_GRAVITY = ("off", "auto", "require")
+_IMPOSSIBLE = "set to what it cannot be"
+_GRAVITY = (_IMPOSSIBLE, "off", "auto", "require")
 _PROBE = "doctor-0123456789ab"  # as long as the name of a server's socket, or nearly
 
 
@@ -43,7 +44,7 @@ def environments_can_be_served(examined: Examined) -> Iterator[Finding]:
     from cosmos_venv.environments.store import EnvironmentStore
 
     choice = _choices()["virtualenv_warm_dbt"]
-    for directory in examined.directories if choice != "off" else ():
+    for directory in examined.directories if choice in ("auto", "require") else ():
         try:
             builds = read_inventory(EnvironmentStore(directory))
         except (VirtualenvError, CosmosValueError):
@@ -65,7 +66,7 @@ def _choices() -> dict[str, str]:
         try:
             found[name] = str(getattr(settings, name))
         except CosmosValueError:
-            found[name] = "off"  # told by another check
+            found[name] = _IMPOSSIBLE  # what it can be says another check
     return found
 
 

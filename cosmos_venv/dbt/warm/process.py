@@ -28,6 +28,8 @@ __all__ = ["DBT", "Program", "WarmStart", "dbt_program"]
 GO = b"g"
 _LONGEST_LINE = 4096
 _TRIES = 2
+_ALIKE = "PATH, HOME, TZ, PYTHON… and locale variables"
+"""For people: what facts.startup_variables takes."""
 _SHORTEST_WAIT = 0.1
 # What dbt's commands import when they begin; a release that lacks one does without.
 _TASKS = ("run", "test", "seed", "build", "snapshot", "compile", "list", "freshness", "clone", "docs.generate")
@@ -138,7 +140,8 @@ class WarmStart:
             if (refusal := place.refusal()) is not None:
                 raise refusal
             if not (was_seen or self.is_required):
-                raise NotWarm("first", f"no other command of this environment ran within the last {self.idle:.0f} s")
+                others = "no other command of this environment ran within the last"
+                raise NotWarm("first", f"{others} {self.idle:.0f} s, with the same {_ALIKE}")
             self.cancellation.raise_if_requested()
             servers.start(place, self.program, identity, env, idle=self.idle, most=self.most)
         raise NotWarm("start", "its server ended at once")
