@@ -27,6 +27,7 @@ __all__ = ["DBT", "Program", "WarmStart", "dbt_program"]
 
 GO = b"g"
 _LONGEST_LINE = 4096
+_LONGEST_NUMBER = 20
 _TRIES = 2
 _SHORTEST_WAIT = 0.1
 # What dbt's commands import when they begin; a release that lacks one does without.
@@ -173,7 +174,7 @@ class WarmStart:
         self, connection: socket.socket, word: str, order: Mapping[str, Any], keep_open: Sequence[int]
     ) -> WatchedProcess:
         """The command runs, from the last line of this on."""
-        keeper = int(word.split()[1])
+        keeper = _keeper_in(word, connection)
         read_end, write_end = os.pipe()
         output = open(read_end, "rb")  # noqa: PTH123, SIM115 - closed with the process
         try:
@@ -195,6 +196,15 @@ class WarmStart:
             output.close()
             raise
         return process
+
+
+def _keeper_in(word: str, connection: socket.socket) -> int:
+    """The PID that its first word tells; raises NotWarm when it tells none."""
+    hello, _, number = word.partition(" ")
+    if hello == "hello" and number.isascii() and number.isdigit() and len(number) < _LONGEST_NUMBER:
+        return int(number)
+    connection.close()
+    raise NotWarm("connection", "its server does not answer as one")
 
 
 def _silence(connection: socket.socket, note: Mapping[str, Any]) -> NotWarm:
