@@ -22,10 +22,14 @@ _OTHER_MOUNT = (
 
 
 def locks_lock(examined: Examined) -> Iterator[Finding]:
-    """A finding for each directory that can be written to."""
+    """A finding for each directory that was asked for, and for each other one that can be written to."""
     for directory in examined.directories:
-        if not directory.is_dir() or why_no_trial(directory):
-            continue  # told by another check
+        reason = why_no_trial(directory) if directory.is_dir() else "There is no such directory"
+        if reason:
+            if directory not in examined.searched:
+                way_out = "Make it, writable for the user of the tasks, and run this again."
+                yield _finding("locks", directory, "warning", f"{reason}, so no lock was tried.", way_out)
+            continue
         try:
             with trial_folder(directory) as folder:
                 seen = meet_here(folder, patience=_PATIENCE_HERE)

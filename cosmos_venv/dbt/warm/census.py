@@ -130,13 +130,16 @@ def _seen(place: Place, below: Path | None) -> WarmServer | None:
     import psutil
 
     note = place.note()
-    if below is not None and not Path(note.get("environment", "/")).is_relative_to(below):
-        return None
     try:
+        environment, started = Path(note["environment"]), float(note["started"])
+        if below is not None and not environment.is_relative_to(below):
+            return None
         process = psutil.Process(note["pid"])
+        if not _is_server_of(process, place):
+            return None
         uid = process.uids().effective
         memory, running = process.memory_info().rss, tuple(_running(process))
-    except (psutil.Error, KeyError):
+    except (psutil.Error, OSError, ValueError, KeyError, TypeError, OverflowError):
         return None
     state: ServerState = "ready" if note.get("is_ready") else "importing"
     said = None
@@ -148,9 +151,9 @@ def _seen(place: Place, below: Path | None) -> WarmServer | None:
         place=place,
         pid=process.pid,
         uid=uid,
-        environment=Path(note["environment"]),
+        environment=environment,
         state=state,
-        age=time.time() - note["started"],
+        age=time.time() - started,
         idle=said["idle_seconds"] if said else None,
         commands=said["commands"] if said else None,
         memory_bytes=memory,
@@ -160,6 +163,16 @@ def _seen(place: Place, below: Path | None) -> WarmServer | None:
         kept_uses=said.get("kept_uses") if said else None,
         kept_refused=tuple(said.get("kept_refused", ())) if said else None,
     )
+
+
+def _is_server_of(process: psutil.Process, place: Place) -> bool:
+    """Whether a process was started to be the server of that place. Its note may name any other: written by a user for
+    whom root looks, or in a container with process ids of its own that shares the folder."""
+    words = process.cmdline()
+    if process.uids().effective != place.folder.lstat().st_uid or not servers.is_command_of_a_server(words):
+        return False
+    config = json.loads(words[-1])
+    return (config["folder"], config["key"]) == (str(place.folder), place.key)
 
 
 def _running(server: psutil.Process) -> Iterator[RunningCommand]:

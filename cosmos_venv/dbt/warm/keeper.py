@@ -94,6 +94,22 @@ def keep(control: socket.socket, worker: int, kept: Kept) -> None:
         kept.offers.hand_over(report)
 
 
+def end_parent(parent: int) -> None:
+    """Signal the parent of this process as long as it is that one. Who adopts it then may be the first process of a
+    container, of the same user."""
+    try:
+        process = os.pidfd_open(parent)
+    except OSError:
+        return
+    try:
+        if os.getppid() == parent:
+            signal.pidfd_send_signal(process, signal.SIGTERM)
+    except OSError:
+        return
+    finally:
+        os.close(process)
+
+
 def why_not(order: Mapping[str, Any], read: Mapping[str, str | None]) -> str | None:
     """A word and a sentence why the command must be started instead of forked; None when it need not."""
     name = facts.difference(order["situation"], facts.situation())

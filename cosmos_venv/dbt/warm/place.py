@@ -174,15 +174,15 @@ def is_private(status: os.stat_result, *, uid: int | None = None) -> bool:
 def note_in(lock: Path) -> dict[str, Any] | None:
     """What the server whose lock this is has written there; None when none holds it."""
     try:
-        descriptor = os.open(lock, os.O_RDONLY)
+        descriptor = os.open(lock, os.O_RDONLY | os.O_NONBLOCK)  # nobody waits for who else opens a pipe
     except OSError:
         return None
     try:
         if not life.is_claimed(descriptor):
             return None
         with suppress(ValueError):
-            note: dict[str, Any] = json.loads(os.pread(descriptor, 65_536, 0))
-            return note
+            note = json.loads(os.pread(descriptor, 65_536, 0))
+            return note if isinstance(note, dict) else {}
         return {}
     except OSError:
         return None

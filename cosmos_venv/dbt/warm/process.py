@@ -27,6 +27,7 @@ __all__ = ["DBT", "Program", "WarmStart", "dbt_program"]
 
 GO = b"g"
 _LONGEST_LINE = 4096
+_LONGEST_NUMBER = 20
 _TRIES = 2
 _ALIKE = "PATH, HOME, TZ, PYTHON… and locale variables"
 """For people: what facts.startup_variables takes."""
@@ -126,9 +127,11 @@ class WarmStart:
             }
             place, identity = place_of(self.program, env)
             connection, word = self._connected(place, identity, env)
-            return self._agreed(connection, word, order, keep_open)
+            process = self._agreed(connection, word, order, keep_open)
         except OSError as error:
             raise NotWarm("connection", f"its server does not answer: {error}") from None
+        _go(connection, process)
+        return process
 
     def _connected(self, place: Place, identity: object, env: Mapping[str, str]) -> tuple[socket.socket, str]:
         """A connection to a keeper that awaits an order, and its first word."""
@@ -175,8 +178,8 @@ class WarmStart:
     def _agreed(
         self, connection: socket.socket, word: str, order: Mapping[str, Any], keep_open: Sequence[int]
     ) -> WatchedProcess:
-        """The command runs, from the last line of this on."""
-        keeper = int(word.split()[1])
+        """The command is ready, and waits for the word."""
+        keeper = _keeper_in(word, connection)
         read_end, write_end = os.pipe()
         output = open(read_end, "rb")  # noqa: PTH123, SIM115 - closed with the process
         try:
@@ -190,14 +193,34 @@ class WarmStart:
             finally:
                 os.close(write_end)
             self.cancellation.raise_if_requested()
-            process = WatchedProcess(order["argv"][0], leader=keeper, control=connection, output=output)
             connection.settimeout(None)
-            connection.sendall(GO)  # an error says that nobody has heard it
+            return WatchedProcess(order["argv"][0], leader=keeper, control=connection, output=output)
         except BaseException:
             connection.close()
             output.close()
             raise
-        return process
+
+
+def _go(connection: socket.socket, process: WatchedProcess) -> None:
+    """The command runs from here on, and no other error than that nobody has heard it may start it anew: a handler of
+    signals can raise any, an OSError too."""
+    try:
+        connection.sendall(GO)
+    except BaseException as error:
+        connection.close()
+        process.output.close()
+        if isinstance(error, (BrokenPipeError, ConnectionResetError)):
+            raise NotWarm("connection", f"its server does not answer: {error}") from None
+        raise
+
+
+def _keeper_in(word: str, connection: socket.socket) -> int:
+    """The PID that its first word tells; raises NotWarm when it tells none."""
+    hello, _, number = word.partition(" ")
+    if hello == "hello" and number.isascii() and number.isdigit() and len(number) < _LONGEST_NUMBER:
+        return int(number)
+    connection.close()
+    raise NotWarm("connection", "its server does not answer as one")
 
 
 def _silence(connection: socket.socket, note: Mapping[str, Any]) -> NotWarm:

@@ -80,6 +80,7 @@ class Server:
     def __init__(self, config: Mapping[str, Any], post: Post) -> None:
         self.config = config
         self.post = post
+        self.pid = os.getpid()
         self.last_used = time.monotonic()
         self.commands = 0
         self.children: set[int] = set()
@@ -262,9 +263,9 @@ class Server:
 
     def _answer(self, question: str) -> str:
         """To somebody who asks for the server's state, or for its end. Runs in a keeper."""
-        server = os.getppid()
+        server = self.pid
         if question == "stop":
-            os.kill(server, signal.SIGTERM)
+            keeper.end_parent(server)
         answer = {
             "pid": server,
             "environment": self.config["environment"],

@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -226,6 +227,22 @@ def test_somebody_elses_socket_in_its_place_is_given_up(tool: Tool, monkeypatch:
 
     assert done.returncode == 3
     assert tool.starts == ["hung"]
+
+
+@pytest.mark.parametrize("words", [b"ahoy\n", b"hello harbor\n", b"\xff\n", b"hello " + 5000 * b"1"])
+def test_who_answers_what_no_server_says_is_given_up(tool: Tool, words: bytes) -> None:
+    found, _ = place.place_of(tool.program, os.environ)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(str(found.socket))
+        listener.listen()
+        teller = threading.Thread(target=lambda: listener.accept()[0].sendall(words))
+        teller.start()
+
+        done = tool.run("exit", "3", options=AT_ONCE)
+
+        teller.join()
+    assert done.returncode == 3
+    assert tool.starts == ["connection"]
 
 
 def test_limits_that_cannot_be_given_are_refused(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:

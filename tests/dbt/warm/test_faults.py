@@ -12,6 +12,7 @@ import sys
 import textwrap
 import threading
 import time
+import types
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -240,3 +241,22 @@ def test_a_command_that_does_not_get_on_before_go_is_given_up(
     assert done.returncode == 3
     assert note.read_text() == "1\n"
     assert tool.starts == ["warm", "connection"]
+
+
+def test_what_a_signal_raises_once_go_was_said_starts_nothing_anew(tool: Tool) -> None:
+    """Such as a TimeoutError of the user's own alarm, which is an OSError."""
+    tool.run("importer")
+
+    def alarm(frame: types.FrameType, event: str, called: object) -> None:
+        if event == "c_return" and getattr(called, "__name__", "") == "sendall" and "GO" in frame.f_code.co_names:
+            sys.setprofile(None)
+            raise TimeoutError("the user's time is over")
+
+    sys.setprofile(alarm)
+    try:
+        with pytest.raises(TimeoutError, match="the user's time is over"):
+            tool.run("exit", "0", options={"is_required": False})
+    finally:
+        sys.setprofile(None)
+
+    assert tool.starts == ["warm"]

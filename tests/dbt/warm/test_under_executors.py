@@ -23,6 +23,7 @@ from tests.postgres import Postgres
 EXAMPLE = ROOT / "examples" / "dbt" / "harbor"
 STACKS = [
     Stack(release=3, executor="CeleryExecutor"),
+    Stack(release=3, executor="LocalExecutor"),
     Stack(release=2, executor="CeleryExecutor"),
     Stack(release=2, executor="LocalExecutor"),
 ]

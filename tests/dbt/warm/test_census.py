@@ -1,0 +1,136 @@
+"""Who looks for servers, and ends them, must not believe what a file says: its owner can write there what he likes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from cosmos_venv.dbt.warm import life, place, servers
+from cosmos_venv.dbt.warm.census import census
+from tests.dbt.warm.conftest import Tool
+
+NOTE = {"environment": "/harbor", "started": 0.0, "is_ready": True}
+
+
+@pytest.fixture
+def bystander() -> Iterator[int]:
+    """The PID of a process that is no server."""
+    process = subprocess.Popen(["sleep", "600"])
+    try:
+        yield process.pid
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def lock(short_folder: Path) -> Iterator[int]:
+    """The lock of a server, as the user writes it who holds it."""
+    folder = next(place.folders())
+    folder.mkdir(mode=0o700)
+    descriptor = os.open(folder / "harbor.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    assert life.claim(descriptor)
+    yield descriptor
+    os.close(descriptor)
+
+
+def places_below(folder: Path) -> list[Path]:
+    return [each.place.folder for each in census() if each.place.folder.is_relative_to(folder)]
+
+
+def test_a_process_that_a_note_names_is_no_server_for_that(lock: int, bystander: int, short_folder: Path) -> None:
+    os.pwrite(lock, json.dumps({**NOTE, "pid": bystander}).encode(), 0)
+
+    assert len(servers.servers()) == 1
+    assert places_below(short_folder) == []
+
+
+def test_a_server_is_not_shown_for_the_note_of_another_place(tool: Tool, lock: int, short_folder: Path) -> None:
+    tool.run("importer")
+    (pid,) = {place.note()["pid"] for place in servers.servers() if place.note()}
+    os.pwrite(lock, json.dumps({**NOTE, "pid": pid}).encode(), 0)
+
+    assert len(servers.servers()) == 2
+    assert [each.place.key != "harbor" for each in census(below=tool.folder)] == [True]
+    assert len(places_below(short_folder)) == 1
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        pytest.param(["harbor"], id="no-dictionary"),
+        pytest.param({"pid": "harbor"}, id="no-number"),
+        pytest.param({"pid": -1, "environment": 3}, id="no-path"),
+        pytest.param({**NOTE, "pid": 2**70}, id="no-pid"),
+    ],
+)
+def test_a_note_that_no_server_writes_is_passed_over(lock: int, note: Any, short_folder: Path) -> None:
+    os.pwrite(lock, json.dumps(note).encode(), 0)
+
+    assert places_below(short_folder) == []
+    assert census(below=short_folder) == []
+
+
+def test_a_note_without_its_parts_is_passed_over(tool: Tool) -> None:
+    tool.run("importer")
+    (found,) = servers.servers()
+    note = found.note()
+    descriptor = os.open(found.folder / f"{found.key}.lock", os.O_WRONLY | os.O_TRUNC)
+    os.write(descriptor, json.dumps({"pid": note["pid"]}).encode())
+    os.close(descriptor)
+
+    try:
+        assert places_below(found.folder) == []
+    finally:
+        psutil.Process(note["pid"]).kill()
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_in_the_place_of_a_lock_holds_nobody_up(short_folder: Path) -> None:
+    folder = next(place.folders())
+    folder.mkdir(mode=0o700)
+    os.mkfifo(folder / "harbor.lock")
+
+    assert place.note_in(folder / "harbor.lock") is None
+
+
+# Says when it was told to end. Whoever loses his parent below it becomes its child.
+ADOPTING = """
+import ctypes, os, signal, subprocess, sys, time
+from pathlib import Path
+from cosmos_venv.dbt.warm import process, servers
+from cosmos_venv.guarded import Cancellation
+from tests.dbt.warm.conftest import Tool
+
+signal.signal(signal.SIGTERM, lambda *_: (print("told to end", flush=True), os._exit(3)))
+ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
+tool = Tool(folder=Path(sys.argv[1]))
+tool.run("importer")
+(place,) = servers.servers()
+server = tool.server()
+connection = servers.connect(place, within=10.0)
+keeper = int(connection.makefile("r").readline().split()[1])
+server.kill()
+os.waitpid(server.pid, 0)
+text = b'{"ask": "stop"}'
+connection.sendall(len(text).to_bytes(8, "big") + text)
+os.waitpid(keeper, 0)
+print("nobody told", flush=True)
+"""
+
+
+def test_a_stop_that_its_server_does_not_live_to_hear_ends_nobody_else(tool: Tool) -> None:
+    """In a container the parent of an orphan is often the container's first process, of the same user."""
+    done = subprocess.run(
+        [sys.executable, "-c", ADOPTING, str(tool.folder)], capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert (done.stdout, done.returncode) == ("nobody told\n", 0), done.stderr
