@@ -38,7 +38,10 @@ def run(capfd: pytest.CaptureFixture[str], short_folder: Path) -> Run:
 def test_where_no_server_runs_that_is_said(short_folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     code = main(["server", "status", "--dir", str(short_folder)])
 
-    assert (code, capfd.readouterr().out) == (0, f"No warm server runs on this host for an environment in {short_folder}.\n")
+    assert (code, capfd.readouterr().out) == (
+        0,
+        f"No warm server runs on this host for an environment in {short_folder}.\n",
+    )
 
 
 def test_status_tells_of_a_server_and_of_what_it_runs(tool: Tool, run: Run, tmp_path: Path) -> None:
