@@ -28,6 +28,14 @@ def test_the_program_is_imported_once_for_all_commands(tool: Tool) -> None:
     assert tool.told == []
 
 
+def test_nobody_sets_another_umask_for_a_moment(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other threads of the task would make files with it."""
+    monkeypatch.setattr(os, "umask", lambda mask: pytest.fail(f"umask {mask:o} was set"))
+
+    assert tool.run("exit", "0").returncode == 0
+    assert tool.starts == ["warm"]
+
+
 @pytest.mark.parametrize(
     "words",
     [
