@@ -71,6 +71,14 @@ def absolute_path(text: str) -> Path:
     return Path(text).absolute()
 
 
+def existing_directory(text: str) -> Path:
+    """The same of a folder that is there."""
+    path = absolute_path(text)
+    if not path.is_dir():
+        raise argparse.ArgumentTypeError(f"there is no directory {path}")
+    return path
+
+
 def whole_number(text: str) -> int:
     """A number that is not negative."""
     if not text.isdecimal():

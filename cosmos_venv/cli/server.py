@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.filesize import decimal
 
 from cosmos_venv.cli.output import OK, WRONG, print_json, print_lines, print_table, steps
-from cosmos_venv.cli.parsing import absolute_path, add_action, add_actions
+from cosmos_venv.cli.parsing import add_action, add_actions, existing_directory
 from cosmos_venv.exceptions import CosmosValueError
 
 if TYPE_CHECKING:
@@ -48,15 +48,8 @@ def add_to(subjects: Actions) -> None:
     stop.set_defaults(run=_run_stop)
     for action in (status, stop):
         action.add_argument(
-            "--dir", type=_existing, metavar="DIR", help="only servers of environments in this virtualenv_dir"
+            "--dir", type=existing_directory, metavar="DIR", help="only servers of environments in this virtualenv_dir"
         )
-
-
-def _existing(text: str) -> Path:
-    path = absolute_path(text)
-    if not path.is_dir():
-        raise argparse.ArgumentTypeError(f"there is no directory {path}")
-    return path
 
 
 def _run_stop(options: argparse.Namespace) -> int:

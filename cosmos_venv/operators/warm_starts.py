@@ -46,7 +46,7 @@ class WarmStarts(DbtInvocation):
             runs_as_another=bool(self.run_as_user),
             cancellation=self._cancellation or Cancellation(),
             report=self.log.info,
-            count=self._count_start,
+            count=self._tell_start,
         )
         return {"start": start}
 
@@ -58,12 +58,13 @@ class WarmStarts(DbtInvocation):
         choice = self._warm_choice()
         if choice == "off":
             return
-        self._count_start("runner")
+        self._tell_start("runner")
         if choice == "require":
             with self._saying_who_wants_it_warm():
                 raise NotWarm("runner", "with DBT_RUNNER the task imports dbt itself; SUBPROCESS can start warm")
 
-    def _count_start(self, how: str) -> None:
+    def _tell_start(self, how: str) -> None:
+        """By Airflow's metrics; a warm one in the log too, where a cold one stands already with its reason."""
         tags = {"dag_id": self.dag_id, "task_id": self.task_id}
         if how == "warm":
             self.log.info("dbt starts warm: it is forked from a process that has imported it.")

@@ -143,8 +143,8 @@ class WarmStart:
             if (refusal := place.refusal()) is not None:
                 raise refusal
             if not (was_seen or self.is_required):
-                others = "no other command of this environment ran within the last"
-                raise NotWarm("first", f"{others} {self.idle:.0f} s, with the same {_ALIKE}")
+                seconds = f"{self.idle:.0f} s, with the same {_ALIKE}"
+                raise NotWarm("first", f"no other command of this environment ran within the last {seconds}")
             self.cancellation.raise_if_requested()
             servers.start(place, self.program, identity, env, idle=self.idle, most=self.most)
         raise NotWarm("start", "its server ended at once")
