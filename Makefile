@@ -54,8 +54,7 @@ prove-verdicts: test-env ## does the suite say the same each time? ARGS="--runs 
 	@$(BIN)/python -m tools.prove_verdicts $(ARGS)
 
 mutants: test-env ## does the suite catch each faulty implementation, by the right requirement? prints the table
-	@cd "$$(mktemp -d)" && PYTHONPATH="$(CURDIR)/tests/conformance" "$(CURDIR)/$(BIN)/python" -m pytest \
-	--cosmos-conformance --cosmos-implementation=cosmos_venv --cosmos-installer=uv -p mutants.plugin -n 3 -q --tb=line $(ARGS)
+	@$(BIN)/python -m tools.mutants $(ARGS)
 
 mutants-full: test-env ## the same against all requirements, kept in docs/conformance/mutants.md: hours; goes on where it was stopped
 	@$(BIN)/python -m tools.cross_table $(ARGS)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
-import os
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ from typing import Any
 from tests.conformance.mutants import catalogue  # noqa: F401 - registers them
 from tests.conformance.mutants.mutant import MUTANTS
 from tests.conformance.mutants.plugin import CAUGHT, FULL, NAMES, TABLE
+from tools.mutants import PATH, TOLD, roomy_folder
 from tools.suite import ROOT, run_suite
 
 KEPT = ROOT / "docs" / "conformance" / "mutants.json"
@@ -40,12 +40,10 @@ def judge(names: Sequence[str]) -> Known:
 
     :raises SystemExit: when the run has left nothing.
     """
-    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+    with tempfile.TemporaryDirectory(prefix="mutants-", dir=roomy_folder()) as folder:
         table = Path(folder, "table.json")
-        beside = os.pathsep.join([str(ROOT / "tests" / "conformance"), str(ROOT)])
-        told = ["--cosmos-installer=uv", f"--cosmos-deadline={DEADLINE}", "-n", "3", "-p", "mutants.plugin"]
-        variables = {"PYTHONPATH": beside, FULL: "1", TABLE: str(table), NAMES: ",".join(names)}
-        run_suite(Path(sys.executable), "cosmos_venv", *told, variables=variables)
+        variables = {"PYTHONPATH": PATH, "TMPDIR": folder, FULL: "1", TABLE: str(table), NAMES: ",".join(names)}
+        run_suite(Path(sys.executable), "cosmos_venv", *TOLD, f"--cosmos-deadline={DEADLINE}", variables=variables)
         found: Known = json.loads(table.read_text(encoding="utf-8"))
     today = datetime.datetime.now(tz=datetime.timezone.utc).date().isoformat()
     return {name: {**row, "date": today} for name, row in found.items()}

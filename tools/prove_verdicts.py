@@ -1,6 +1,6 @@
 """Does the conformance suite say the same of an implementation, every time? Whole runs, quiet and beside burners.
 
-    .venv/bin/python -m tools.prove_verdicts [--python PYTHON] [--runs 10] [--busy-runs 10] IMPLEMENTATION
+    .venv/bin/python -m tools.prove_verdicts [--python PYTHON] [--runs 10] [--busy-runs 10] [--keep FOLDER] NAME
 
 Prints a table, each requirement whose verdict was not the same in all runs, and of each race in how many free rounds of
 each run it was lost; 1 where a verdict differs.
@@ -24,10 +24,12 @@ _BURN = "while True: pass"
 _ROUNDS = re.compile(r"in (\d+ of \d+) rounds")
 
 
-def judge(python: Path, implementation: str, *, is_busy: bool, options: Sequence[str]) -> SuiteRun:
-    """Run the suite once."""
+def judge(
+    python: Path, implementation: str, *, is_busy: bool, options: Sequence[str], keep: Path | None = None
+) -> SuiteRun:
+    """Run the suite once; ``keep`` is the file for its report."""
     with _burners(os.cpu_count() or 1 if is_busy else 0):
-        return run_suite(python, implementation, *options)
+        return run_suite(python, implementation, *options, keep=keep)
 
 
 def in_words(run: SuiteRun, *, is_busy: bool) -> str:
@@ -77,11 +79,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--python", type=Path, default=Path(sys.executable), help="of the implementation's environment")
     parser.add_argument("--runs", type=int, default=10, help="quiet ones (default 10)")
     parser.add_argument("--busy-runs", type=int, default=10, help="beside a burner for each processor (default 10)")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="for the report of each run: 1.json, 2.json")
     parser.add_argument("options", nargs="*", help="of the suite, after --")
     asked = parser.parse_args(argv)
     runs: list[SuiteRun] = []
-    for is_busy in [False] * asked.runs + [True] * asked.busy_runs:
-        runs.append(judge(asked.python.absolute(), asked.implementation, is_busy=is_busy, options=asked.options))
+    for number, is_busy in enumerate([False] * asked.runs + [True] * asked.busy_runs, start=1):
+        keep = asked.keep and asked.keep.absolute() / f"{number}.json"
+        python = asked.python.absolute()
+        runs.append(judge(python, asked.implementation, is_busy=is_busy, options=asked.options, keep=keep))
         print(f"{len(runs):>3}  {in_words(runs[-1], is_busy=is_busy)}", flush=True)
     differing = differences(runs)
     for unique, counts in differing.items():

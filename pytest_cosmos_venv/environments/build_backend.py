@@ -1,7 +1,8 @@
 """What does the build backend of a wheelhouse's sdist do? It tells that it runs, waits or fails as ordered, and builds.
 
-Becomes part of each sdist word for word, with ``wheel.py`` beside it: the standard library only, so that a build needs
-nothing from an index, isolated or not. The hooks are those of PEP 517.
+Becomes part of each sdist word for word, with its orders and the wheel that it builds beside it: the standard library
+only, so that a build needs nothing from an index, isolated or not, and little of that, since installers start a Python
+for each hook. The hooks are those of PEP 517.
 """
 
 from __future__ import annotations
@@ -16,8 +17,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .wheel import Wheel, write_wheel
-
 _LOOK_AGAIN = 0.01
 
 
@@ -26,10 +25,10 @@ def prepare_metadata_for_build_wheel(
     config_settings: object = None,  # noqa: ARG001 - a frontend passes it
 ) -> str:
     """The metadata, which no order keeps from being read."""
-    wheel = _wheel()
-    folder = Path(metadata_directory, wheel.info_folder)
+    wheel = _orders()["wheel"]
+    folder = Path(metadata_directory, wheel["info_folder"])
     folder.mkdir()
-    for name, text in wheel.info.items():
+    for name, text in wheel["info"].items():
         (folder / name).write_text(text, encoding="utf-8")
     return folder.name
 
@@ -46,16 +45,14 @@ def build_wheel(
             _wait_for_release(Path(orders["builds"]), orders["deadline"])
         if orders["fails_with"] is not None:
             sys.exit(orders["fails_with"])
-        return write_wheel(_wheel(), Path(wheel_directory)).name
+        wheel = Path(__file__).with_name(orders["wheel"]["filename"])
+        Path(wheel_directory, wheel.name).write_bytes(wheel.read_bytes())
+        return wheel.name
 
 
 def _orders() -> dict[str, Any]:
     orders: dict[str, Any] = json.loads(Path(__file__).with_name("orders.json").read_text(encoding="utf-8"))
     return orders
-
-
-def _wheel() -> Wheel:
-    return Wheel(**_orders()["wheel"])
 
 
 @contextmanager

@@ -10,11 +10,11 @@ import os
 import signal
 import tarfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_cosmos_venv import real_time
-from pytest_cosmos_venv.environments.wheel import Wheel
+from pytest_cosmos_venv.environments.wheel import Wheel, wheel_bytes
 from pytest_cosmos_venv.errors import ToolkitMisuse
 
 DEADLINE = 30.0
@@ -113,30 +113,29 @@ def write_sdist(
     :param fails_with: the last words of a build that fails; None builds.
     :param hold: whether a build waits for ``release()``, at most ``deadline`` seconds.
     """
-    orders = {"wheel": asdict(wheel), "builds": str(builds), "fails_with": fails_with, "hold": hold}
-    here = Path(__file__).parent
+    told = {"filename": wheel.filename, "info_folder": wheel.info_folder, "info": wheel.info}
+    orders = {"wheel": told, "builds": str(builds), "fails_with": fails_with, "hold": hold, "deadline": deadline}
     files = {
-        "PKG-INFO": wheel.metadata,
-        "pyproject.toml": _PYPROJECT,
-        f"{_PACKAGE}/__init__.py": "",
-        f"{_PACKAGE}/build_backend.py": (here / "build_backend.py").read_text(encoding="utf-8"),
-        f"{_PACKAGE}/orders.json": json.dumps({**orders, "deadline": deadline}),
-        f"{_PACKAGE}/wheel.py": (here / "wheel.py").read_text(encoding="utf-8"),
+        "PKG-INFO": wheel.metadata.encode(),
+        "pyproject.toml": _PYPROJECT.encode(),
+        f"{_PACKAGE}/__init__.py": b"",
+        f"{_PACKAGE}/build_backend.py": Path(__file__).with_name("build_backend.py").read_bytes(),
+        f"{_PACKAGE}/orders.json": json.dumps(orders).encode(),
+        f"{_PACKAGE}/{wheel.filename}": wheel_bytes(wheel),
     }
     path = folder / f"{wheel.stem}.tar.gz"
-    path.write_bytes(_archive({f"{wheel.stem}/{name}": text for name, text in files.items()}))
+    path.write_bytes(_archive({f"{wheel.stem}/{name}": content for name, content in files.items()}))
     return Sdist(path=path, _builds=builds)
 
 
-def _archive(files: dict[str, str]) -> bytes:
-    """Equal texts make equal bytes: no time stands in it."""
+def _archive(files: dict[str, bytes]) -> bytes:
+    """Equal files make equal bytes: no time stands in it."""
     packed = io.BytesIO()
     with (
         gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as stream,
         tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive,
     ):
-        for name, text in files.items():
-            content = text.encode()
+        for name, content in files.items():
             entry = tarfile.TarInfo(name)
             entry.size = len(content)
             archive.addfile(entry, io.BytesIO(content))

@@ -1,7 +1,4 @@
-"""How is a wheel written without a build backend? The format is a zip file with four well-known texts in it.
-
-The sdists of a wheelhouse carry this file along for their own build backend: the standard library only.
-"""
+"""How is a wheel written without a build backend? The format is a zip file with four well-known texts in it."""
 
 from __future__ import annotations
 

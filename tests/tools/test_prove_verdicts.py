@@ -45,3 +45,17 @@ def test_a_python_is_named_from_here_whatever_the_folder_of_a_run(monkeypatch: p
     prove_verdicts.main(["--python", ".venv/bin/python", "--runs", "1", "--busy-runs", "0", "cosmos"])
 
     assert asked == [Path.cwd() / ".venv" / "bin" / "python"]
+
+
+def test_the_report_of_each_run_can_be_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[Path] = []
+
+    def judge(*_: object, keep: Path, **__: object) -> SuiteRun:
+        kept.append(keep)
+        return WON
+
+    monkeypatch.setattr(prove_verdicts, "judge", judge)
+
+    prove_verdicts.main(["--runs", "1", "--busy-runs", "1", "--keep", str(tmp_path), "cosmos"])
+
+    assert kept == [tmp_path / "1.json", tmp_path / "2.json"]

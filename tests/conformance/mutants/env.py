@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 import uuid
 from collections.abc import Callable
@@ -98,14 +99,16 @@ class MakesOneForEachTask(Mutant):
         return task if folder is None else task.with_arguments(virtualenv_dir=f"{folder}/{uuid.uuid4().hex}")
 
 
-class KeepsWhatItHasMade(Mutant):
-    """Takes a directory that it has made itself for one that is to be kept."""
+class PreparesTheDirectoryAllTheSame(DoesOtherwise):
+    """Runs dbt from a temporary environment, when it has made one where virtualenv_dir is named."""
 
     kills = "ENV-007"
 
-    def spoil(self, operator: Any) -> None:
-        if operator.virtualenv_dir is not None and not Path(operator.virtualenv_dir).exists():
-            operator.is_virtualenv_dir_temporary = False
+    def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        place = operator.virtualenv_dir and Path(operator.virtualenv_dir)
+        if place and operator.is_virtualenv_dir_temporary and not place.exists():
+            subprocess.run([sys.executable, "-m", "venv", "--without-pip", place], check=True)
+        return sound(*args, **kwargs)
 
 
 class DeletesWhatItWasGiven(DoesOtherwise):

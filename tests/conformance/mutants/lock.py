@@ -87,7 +87,8 @@ class KeepsTheLockAfterSuccess(DoesOtherwise):
 
     def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         result = sound(*args, **kwargs)
-        if (file := lock_file_of(operator)) is not None and not owner_of(file):
+        file = operator.kept_directory and lock_file_of(operator)
+        if file is not None and not owner_of(file):
             write_own_number(file)
         return result
 
@@ -171,9 +172,9 @@ class HoldsTheLockWhileDbtRuns(DoesOtherwise):
     method = "run_subprocess"
 
     def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        if operator.virtualenv_dir is None:
+        if operator.kept_directory is None:
             return sound(*args, **kwargs)
-        with Path(operator.virtualenv_dir, "dbt.lock").open("w") as file:
+        with (operator.kept_directory / "dbt.lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             return sound(*args, **kwargs)
 

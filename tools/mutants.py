@@ -1,0 +1,48 @@
+"""Does the suite catch each faulty implementation, by the right requirement? Each meets the requirements of its area.
+
+    .venv/bin/python -m tools.mutants [OPTIONS OF PYTEST]
+
+Prints the table; 1 where one was not caught, or something failed with it. MUTANTS=LocksNothing,Keeps* chooses some.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from .suite import ROOT
+
+_IN_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in it
+_ROOM = 4 << 30
+TOLD = ("--cosmos-installer=uv", "-p", "mutants.plugin", "-n", "3")
+"""Options of each run that judges mutants."""
+PATH = os.pathsep.join([str(ROOT / "tests" / "conformance"), str(ROOT)])
+"""Where ``mutants.plugin`` and the suite are imported from."""
+
+
+def roomy_folder() -> Path | None:
+    """A file system in memory, for thousands of environments that live for a second; None where none will do."""
+    try:
+        system = os.statvfs(_IN_MEMORY)
+    except OSError:
+        return None
+    # In a container it is often small, and nothing in it can be run.
+    will_do = system.f_bavail * system.f_frsize >= _ROOM and not system.f_flag & os.ST_NOEXEC
+    return _IN_MEMORY if will_do and os.access(_IN_MEMORY, os.W_OK) else None
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run all; what pytest returns."""
+    suite = [sys.executable, "-m", "pytest", "--cosmos-conformance", "--cosmos-implementation=cosmos_venv"]
+    given = sys.argv[1:] if argv is None else argv
+    with tempfile.TemporaryDirectory(prefix="mutants-", dir=roomy_folder()) as folder:
+        variables = {**os.environ, "PYTHONPATH": PATH, "TMPDIR": folder}
+        return subprocess.call([*suite, *TOLD, "-q", "--tb=line", *given], cwd=folder, env=variables)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
