@@ -76,3 +76,6 @@ class SharesItsStandardInput(Mutant):
 
         vars(started_guard)["subprocess"] = with_names(subprocess, DEVNULL=None)
         return super().perform(task)
+
+    def spoil(self, operator: Any) -> None:
+        operator.warm_dbt = "off"  # what is forked warm has its server's

@@ -50,3 +50,4 @@ class GuardsBadly(Mutant):
         program = Path(tempfile.gettempdir(), f"{type(self).__name__}.py")
         program.write_text(_PROGRAM.format(path=guard.__file__, is_of_dbt=self.is_of_dbt, fault=lines))
         started_guard.guard_program = lambda: str(program)
+        operator.warm_dbt = "off"  # what is forked warm has no guard

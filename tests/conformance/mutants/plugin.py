@@ -5,6 +5,7 @@ pytest --cosmos-conformance --cosmos-implementation=cosmos_venv -p mutants.plugi
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from collections import defaultdict
@@ -52,6 +53,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A mutant meets the requirements of its own area."""
     items[:] = [item for item in items if _is_met(item)]
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of items live to the end: the garbage collector need not look at them again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 def _is_met(item: pytest.Item) -> bool:
