@@ -1,4 +1,4 @@
-"""Does the suite catch each faulty implementation, by the right requirement? Each meets the requirements of its area.
+"""Does the suite catch each faulty implementation, by the right requirement? Each meets those of its area.
 
     .venv/bin/python -m tools.mutants [OPTIONS OF PYTEST]
 
@@ -18,8 +18,8 @@ from .suite import ROOT
 
 _IN_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in it
 _ROOM = 4 << 30
-TOLD = ("--cosmos-installer=uv", "-p", "mutants.plugin", "-n", "3")
-"""Options of each run that judges mutants."""
+TOLD = ("--cosmos-installer=uv", "-p", "mutants.plugin", "-n", "4")
+"""Options of each run that judges mutants. More processes than processors: many checks wait for seconds to pass."""
 PATH = os.pathsep.join([str(ROOT / "tests" / "conformance"), str(ROOT)])
 """Where ``mutants.plugin`` and the suite are imported from."""
 

@@ -51,8 +51,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A mutant meets the requirements of its own area."""
-    items[:] = [item for item in items if _is_met(item)]
+    """A mutant meets its own requirement in all its cases, and one case of each test of the others of its area."""
+    if not os.environ.get(FULL):
+        met: set[tuple[str, str, str]] = set()
+        items[:] = [item for item in items if _is_met(item, met)]
 
 
 def pytest_collection_finish() -> None:
@@ -61,10 +63,14 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-def _is_met(item: pytest.Item) -> bool:
+def _is_met(item: pytest.Item, met: set[tuple[str, str, str]]) -> bool:
     mutant, mark = _mutant_of(item), item.get_closest_marker(MARK)
-    is_of_area = mutant is None or mark is None or _area(mark.args[0]) == _area(MUTANTS[mutant].kills)
-    return is_of_area or bool(os.environ.get(FULL))
+    if mutant is None or mark is None or mark.args[0] == MUTANTS[mutant].kills:
+        return True
+    case = (mutant, mark.args[0], item.location[2].partition("[")[0])
+    is_first = case not in met
+    met.add(case)
+    return is_first and _area(mark.args[0]) == _area(MUTANTS[mutant].kills)
 
 
 def _mutant_of(item: pytest.Item) -> str | None:
