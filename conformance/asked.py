@@ -16,8 +16,10 @@ from .known_failures import KnownFailures, read_known_failures
 from .requirements import Level, Requirement
 
 PROFILES = ("quick", "full")
-ROUNDS = {"brief": 2, "quick": 25, "full": 200}
-"""Profile -> free rounds of a race. Brief is for faulty implementations, which provoked races must catch."""
+BRIEF = "brief"
+"""For faulty implementations, which provoked races must catch; nobody can ask for it."""
+ROUNDS = {BRIEF: 2, "quick": 25, "full": 200}
+"""Profile -> free rounds of a race."""
 
 
 def refuse_wrong_options(config: pytest.Config, specification: Mapping[str, Requirement]) -> None:

@@ -34,6 +34,7 @@ class Bench:
     :param wheelhouse: where environments are installed from; what its dbt is to do, and what it was told.
     :param deadline: seconds that one task may take.
     :param slack: seconds that this machine may need beyond those that a requirement names.
+    :param is_brief: whether what another check shows too is left out: for faulty implementations.
     """
 
     adapter: Adapter
@@ -43,6 +44,7 @@ class Bench:
     race: TaskRace
     deadline: float = DEADLINE
     slack: float = SLACK
+    is_brief: bool = False
 
     @property
     def project(self) -> Path:
@@ -56,6 +58,14 @@ class Bench:
     def virtualenv_dir(self) -> Path:
         """A directory that does not exist."""
         return self.folder / "virtualenvs"
+
+    @property
+    def own_temporary(self) -> dict[str, str]:
+        """Variables of tasks with a temporary directory for them alone, since the next task in the same place may
+        remove what one has left; empty before the first of them."""
+        folder = self.folder / "temporary"
+        folder.mkdir(exist_ok=True)
+        return {"TMPDIR": str(folder)}
 
     @property
     def profile(self) -> dict[str, Any]:

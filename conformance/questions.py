@@ -15,7 +15,7 @@ from typing import Any
 from .adapter import OPERATOR_CLASSES, Adapter
 from .dag_building import empty_operator, plain_dag
 from .dags import BEFORE, DagPlan, Shape
-from .task_process import context_of
+from .task_process import context_of, take_variables
 from .tasks import Task
 
 
@@ -93,8 +93,9 @@ def kill_before_start(adapter: Adapter, task: Task) -> dict[str, Any] | None:
     return _error_of(adapter.make_task(task).on_kill)
 
 
-def executed_twice(adapter: Adapter, task: Task) -> dict[str, Any] | None:
+def executed_twice(adapter: Adapter, task: Task, variables: Mapping[str, str]) -> dict[str, Any] | None:
     """What is raised when one operator object is executed and then executed again."""
+    take_variables(variables)
     operator = adapter.make_task(task)
     return _error_of(lambda: [operator.execute(context_of(operator)) for _ in range(2)])
 

@@ -31,13 +31,18 @@ def work(contender: Contender, adapter: str, tasks: Sequence[Task], variables: M
     :param tasks: one for each contender; it runs them one after the other where there are more than contenders.
     :param variables: of the environment, for all of them.
     """
-    os.environ.update(variables)
-    tempfile.tempdir = None  # a process that starts with these variables asks where it is, and this one asks again
+    take_variables(variables)
     mine = list(itertools.islice(tasks, contender.index, None, contender.count))
     opened = open_adapter(adapter)
     opened.begin()
     outcomes = [_performed(opened, task) for task in mine]
     return next((outcome for outcome in outcomes if not outcome.succeeded), outcomes[-1])
+
+
+def take_variables(variables: Mapping[str, str]) -> None:
+    """As if this process had started with them."""
+    os.environ.update(variables)
+    tempfile.tempdir = None  # a process that starts asks where it is, and this one asks again
 
 
 def _performed(adapter: Adapter, task: Task) -> Outcome:

@@ -41,7 +41,7 @@ def temporary_home(call: DbtCall) -> Path:
 @requirement("ENV-001")
 @each_temporary_place
 def test_a_temporary_environment_is_used_and_gone_after_success(bench: Bench, place: str) -> None:
-    with dbt_running(bench, temporary_task(bench, place)) as call:
+    with dbt_running(bench, temporary_task(bench, place), **bench.own_temporary) as call:
         home, there = temporary_home(call), sorted(installed(call.prefix))
 
     for name in ("dbt_core", "dbt_duckdb"):
@@ -54,7 +54,7 @@ def test_a_temporary_environment_is_used_and_gone_after_success(bench: Bench, pl
 def test_a_temporary_environment_is_gone_after_failure(bench: Bench, place: str) -> None:
     bench.wheelhouse.script("run", exit_code=1)
 
-    outcome = bench.run(temporary_task(bench, place))
+    outcome = bench.run(temporary_task(bench, place), variables=bench.own_temporary)
 
     calls = bench.calls("run")
     assert calls, f"the task must run dbt; seen: {outcome}"
@@ -66,11 +66,8 @@ def test_a_temporary_environment_is_gone_after_failure(bench: Bench, place: str)
 @each_temporary_place
 def test_a_temporary_environment_is_gone_after_a_kill(bench: Bench, place: str) -> None:
     bench.wheelhouse.script("run", hold=True)
-    # Its own: the next task in the same place may remove what this one has left.
-    temporary = bench.folder / "temporary"
-    temporary.mkdir()
 
-    with bench.start(temporary_task(bench, place), variables={"TMPDIR": str(temporary)}) as running:
+    with bench.start(temporary_task(bench, place), variables=bench.own_temporary) as running:
         running.wait_for(run_begins(bench))
         home = temporary_home(bench.calls("run")[0])
         told_at = time.monotonic()
@@ -168,7 +165,7 @@ def test_nothing_changes_under_a_running_dbt(bench: Bench) -> None:
 
 @requirement("ENV-017")
 def test_an_operator_that_is_executed_again_leaves_nothing(bench: Bench) -> None:
-    error = bench.ask("executed_twice", task=bench.task())
+    error = bench.ask("executed_twice", task=bench.task(), variables=bench.own_temporary)
 
     calls = bench.calls("run")
     assert error is None, f"an operator must be executed twice without an error; seen: {error}"

@@ -137,13 +137,11 @@ def test_credentials_of_an_index_are_nowhere_to_be_read(
 @pytest.mark.parametrize("is_kept", [pytest.param(True, id="kept"), pytest.param(False, id="temporary")])
 def test_directories_are_not_writable_by_others(bench: Bench, is_kept: bool) -> None:
     script = bench.wheelhouse.script("run", hold=True)
-    # Its own: what tasks of other tests make is for those to judge.
-    temporary = bench.folder / "temporary"
-    temporary.mkdir()
+    own = bench.own_temporary
 
-    with bench.start(bench.kept_task() if is_kept else bench.task(), variables={"TMPDIR": str(temporary)}) as running:
+    with bench.start(bench.kept_task() if is_kept else bench.task(), variables=own) as running:
         running.wait_for("running")
-        made = [*directories(bench.virtualenv_dir), *directories(temporary)]
+        made = [*directories(bench.virtualenv_dir), *directories(Path(own["TMPDIR"]))]
         writable = [f"{each}, mode {mode:o}" for each in made if (mode := mode_if_open(each)) is not None]
         script.release()
         outcome = running.finish().outcomes[0]

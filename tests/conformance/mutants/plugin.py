@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from pytest_cosmos_venv.conformance.asked import BRIEF
 from pytest_cosmos_venv.conformance.fixtures import VERDICT
 from pytest_cosmos_venv.conformance.gathering import REQUIREMENT
 from pytest_cosmos_venv.conformance.judging import Verdict
@@ -85,7 +86,7 @@ def _area(requirement: str) -> str:
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Gather what each mutant fails; where luck may catch one, it gets little time for it."""
-    session.config.option.cosmos_profile = "brief"
+    session.config.option.cosmos_profile = BRIEF
     found: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     session.config.stash[_FOUND] = found
     session.config.pluginmanager.register(_Gathering(session.config))
