@@ -16,9 +16,10 @@ from .known_failures import KnownFailures, read_known_failures
 from .requirements import Level, Requirement
 
 PROFILES = ("quick", "full")
-BRIEF = "brief"
-"""For faulty implementations, which provoked races must catch; nobody can ask for it."""
-ROUNDS = {BRIEF: 2, "quick": 25, "full": 200}
+BRIEF, GLANCE = "brief", "glance"
+"""For faulty implementations, which provoked races must catch; the other for what is not to catch them. Nobody can ask
+for either."""
+ROUNDS = {GLANCE: 2, BRIEF: 2, "quick": 25, "full": 200}
 """Profile -> free rounds of a race."""
 
 

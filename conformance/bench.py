@@ -34,7 +34,7 @@ class Bench:
     :param wheelhouse: where environments are installed from; what its dbt is to do, and what it was told.
     :param deadline: seconds that one task may take.
     :param slack: seconds that this machine may need beyond those that a requirement names.
-    :param is_brief: whether what another check shows too is left out: for faulty implementations.
+    :param is_glance: whether of several cases within one check the first is enough.
     """
 
     adapter: Adapter
@@ -44,7 +44,7 @@ class Bench:
     race: TaskRace
     deadline: float = DEADLINE
     slack: float = SLACK
-    is_brief: bool = False
+    is_glance: bool = False
 
     @property
     def project(self) -> Path:

@@ -11,7 +11,7 @@ import pytest
 from pytest_cosmos_venv import AirflowHome, Implementation, TaskRace, Timeline, Wheelhouse
 
 from .adapter import Adapter, open_adapter
-from .asked import BRIEF, asked_profile
+from .asked import GLANCE, asked_profile
 from .bench import Bench
 from .judging import Verdict
 from .pace import deadline, slack
@@ -68,7 +68,7 @@ def bench(
         race=cosmos_task_race,
         deadline=deadline(request.config),
         slack=slack(request.config),
-        is_brief=asked_profile(request.config) == BRIEF,
+        is_glance=asked_profile(request.config) == GLANCE,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 import traceback
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
@@ -31,7 +31,6 @@ UNDER_AIRFLOW = frozenset(
 )
 """Stories of what Airflow makes of a task. In the others each task is executed alone, which is enough to see what it
 does, and costs a tenth."""
-UNDER_AIRFLOW_WHEN_BRIEF = frozenset(story for story in UNDER_AIRFLOW if story.endswith("asset"))
 _SHOWN_FRAMES = 6
 
 
@@ -44,9 +43,9 @@ def require(bench: Bench, *stories: str, mode: str | None = None) -> None:
     __tracebackhide__ = True
     chosen = mode or _cheapest_mode(bench.adapter)
     played = [name for name in stories if not _lacks(bench.adapter, STORIES[name], chosen)]
-    under_airflow = UNDER_AIRFLOW_WHEN_BRIEF if bench.is_brief else UNDER_AIRFLOW
-    told = {"stories": played, "mode": chosen, "under_airflow": under_airflow.intersection(played)}
-    failures = bench.ask("unfulfilled_seed_stories", **told, **_stage(bench))
+    if bench.is_glance:
+        played = played[:1]
+    failures = bench.ask("unfulfilled_seed_stories", stories=played, mode=chosen, **_stage(bench))
     if failures:
         raise AssertionError("\n\n".join(failures.values()))
 
@@ -87,7 +86,6 @@ def play(
     adapter: Adapter,
     *,
     stories: Sequence[str],
-    under_airflow: Collection[str],
     mode: str,
     folder: Path,
     wheelhouse: Wheelhouse,
@@ -95,7 +93,6 @@ def play(
 ) -> dict[str, str]:
     """Play stories one after the other, in this process.
 
-    :param under_airflow: those whose tasks Airflow runs.
     :param mode: execution mode of those that name none.
     :param folder: it does not exist.
     :return: id -> what was required and what was seen, of those that did not come out so.
@@ -111,7 +108,7 @@ def play(
                 folder / name,
                 wheelhouse=lambda: wheelhouse,
                 virtualenv_dir=virtualenv_dir,
-                under_airflow=name in under_airflow,
+                under_airflow=name in UNDER_AIRFLOW,
             )
             text = _seen_instead(stage, folder / name, partial(_play, story))
             failures |= {name: text} if text else {}

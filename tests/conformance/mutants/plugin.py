@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from pytest_cosmos_venv.conformance.asked import BRIEF
+from pytest_cosmos_venv.conformance.asked import BRIEF, GLANCE
 from pytest_cosmos_venv.conformance.fixtures import VERDICT
 from pytest_cosmos_venv.conformance.gathering import REQUIREMENT
 from pytest_cosmos_venv.conformance.judging import Verdict
@@ -64,9 +64,21 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Where luck may catch a mutant, it gets little time for it; where others than its own may, one case is enough."""
+    is_glance = not (_is_own(item) or os.environ.get(FULL))
+    item.config.option.cosmos_profile = GLANCE if is_glance else BRIEF
+
+
+def _is_own(item: pytest.Item) -> bool:
+    mutant, mark = _mutant_of(item), item.get_closest_marker(MARK)
+    return mutant is None or mark is None or mark.args[0] == MUTANTS[mutant].kills
+
+
 def _is_met(item: pytest.Item, met: set[tuple[str, str, str]]) -> bool:
     mutant, mark = _mutant_of(item), item.get_closest_marker(MARK)
-    if mutant is None or mark is None or mark.args[0] == MUTANTS[mutant].kills:
+    if mutant is None or mark is None or _is_own(item):
         return True
     case = (mutant, mark.args[0], item.location[2].partition("[")[0])
     is_first = case not in met
@@ -85,8 +97,7 @@ def _area(requirement: str) -> str:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Gather what each mutant fails; where luck may catch one, it gets little time for it."""
-    session.config.option.cosmos_profile = BRIEF
+    """Gather what each mutant fails."""
     found: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     session.config.stash[_FOUND] = found
     session.config.pluginmanager.register(_Gathering(session.config))

@@ -14,6 +14,8 @@ from uv import find_uv_bin
 
 from pytest_cosmos_venv import Wheelhouse, build_wheelhouse
 
+pytest_plugins = ["pytester"]
+
 UV = find_uv_bin()
 # Whoever would ask an index after all finds nobody there.
 NO_NETWORK = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), "http://127.0.0.1:9") | {"UV_HTTP_RETRIES": "0"}
@@ -168,3 +170,26 @@ def run(command: Sequence[str], *, env: Mapping[str, str] | None = None) -> subp
         check=False,
         timeout=120,
     )
+
+
+def test_uv_asks_what_an_interpreter_is_once_for_all_tests(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import os, subprocess, sys
+        from pathlib import Path
+        from uv import find_uv_bin
+
+        def known():
+            return list(Path(os.environ["UV_CACHE_DIR"]).glob("interpreter-*/*/*.msgpack"))
+
+        def test_the_first(cosmos_wheelhouse, tmp_path):
+            assert not known()
+            subprocess.run([find_uv_bin(), "venv", "--python", sys.executable, tmp_path / "venv"], check=True)
+            assert known()
+
+        def test_the_second(cosmos_wheelhouse):
+            assert known()
+        """
+    )
+
+    pytester.runpytest_subprocess("-p", "no:randomly").assert_outcomes(passed=2)
