@@ -83,13 +83,7 @@ def _lacks(adapter: Adapter, story: SeedStory, mode: str) -> bool:
 
 
 def play(
-    adapter: Adapter,
-    *,
-    stories: Sequence[str],
-    mode: str,
-    folder: Path,
-    wheelhouse: Wheelhouse,
-    virtualenv_dir: Path,
+    adapter: Adapter, *, stories: Sequence[str], mode: str, folder: Path, wheelhouse: Wheelhouse, virtualenv_dir: Path
 ) -> dict[str, str]:
     """Play stories one after the other, in this process.
 

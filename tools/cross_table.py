@@ -21,7 +21,7 @@ from typing import Any
 from tests.conformance.mutants import catalogue  # noqa: F401 - registers them
 from tests.conformance.mutants.mutant import MUTANTS
 from tests.conformance.mutants.plugin import CAUGHT, FULL, NAMES, TABLE
-from tools.mutants import PATH, TOLD, roomy_folder
+from tools.mutants import TOLD, VARIABLES, roomy_folder
 from tools.suite import ROOT, run_suite
 
 KEPT = ROOT / "docs" / "conformance" / "mutants.json"
@@ -42,7 +42,8 @@ def judge(names: Sequence[str]) -> Known:
     """
     with tempfile.TemporaryDirectory(prefix="mutants-", dir=roomy_folder()) as folder:
         table = Path(folder, "table.json")
-        variables = {"PYTHONPATH": PATH, "TMPDIR": folder, FULL: "1", TABLE: str(table), NAMES: ",".join(names)}
+        told = {FULL: "1", TABLE: str(table), NAMES: ",".join(names)}
+        variables = {**VARIABLES, "TMPDIR": folder, **told}
         run_suite(Path(sys.executable), "cosmos_venv", *TOLD, f"--cosmos-deadline={DEADLINE}", variables=variables)
         found: Known = json.loads(table.read_text(encoding="utf-8"))
     today = datetime.datetime.now(tz=datetime.timezone.utc).date().isoformat()

@@ -18,10 +18,15 @@ from .suite import ROOT
 
 _IN_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in it
 _ROOM = 4 << 30
+VARIABLES = {
+    # Where ``mutants.plugin`` and the suite are imported from.
+    "PYTHONPATH": os.pathsep.join([str(ROOT / "tests" / "conformance"), str(ROOT)]),
+    # Empty is unset: without bytecode each of the thousands of look-alike dbt that it starts would be compiled.
+    "PYTHONDONTWRITEBYTECODE": "",
+}
+"""Of each run that judges mutants."""
 TOLD = ("--cosmos-installer=uv", "-p", "mutants.plugin", "-n", "4")
-"""Options of each run that judges mutants. More processes than processors: many checks wait for seconds to pass."""
-PATH = os.pathsep.join([str(ROOT / "tests" / "conformance"), str(ROOT)])
-"""Where ``mutants.plugin`` and the suite are imported from."""
+"""Options of the same. More processes than processors: many checks wait for seconds to pass."""
 
 
 def roomy_folder() -> Path | None:
@@ -40,9 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     suite = [sys.executable, "-m", "pytest", "--cosmos-conformance", "--cosmos-implementation=cosmos_venv"]
     given = sys.argv[1:] if argv is None else argv
     with tempfile.TemporaryDirectory(prefix="mutants-", dir=roomy_folder()) as folder:
-        # Without bytecode each of the thousands of look-alike dbt that it starts would be compiled.
-        inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-        variables = {**inherited, "PYTHONPATH": PATH, "TMPDIR": folder}
+        variables = {**os.environ, **VARIABLES, "TMPDIR": folder}
         return subprocess.call([*suite, *TOLD, "-q", "--tb=line", *given], cwd=folder, env=variables)
 
 

@@ -82,10 +82,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="for the report of each run: 1.json, 2.json")
     parser.add_argument("options", nargs="*", help="of the suite, after --")
     asked = parser.parse_args(argv)
+    python = asked.python.absolute()
     runs: list[SuiteRun] = []
     for number, is_busy in enumerate([False] * asked.runs + [True] * asked.busy_runs, start=1):
         keep = asked.keep and asked.keep.absolute() / f"{number}.json"
-        python = asked.python.absolute()
         runs.append(judge(python, asked.implementation, is_busy=is_busy, options=asked.options, keep=keep))
         print(f"{len(runs):>3}  {in_words(runs[-1], is_busy=is_busy)}", flush=True)
     differing = differences(runs)

@@ -67,23 +67,26 @@ def pytest_collection_finish() -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Where luck may catch a mutant, it gets little time for it; where others than its own may, one case is enough."""
-    is_glance = not (_is_own(item) or os.environ.get(FULL))
+    is_glance = _beside(item) is not None and not os.environ.get(FULL)
     item.config.option.cosmos_profile = GLANCE if is_glance else BRIEF
 
 
-def _is_own(item: pytest.Item) -> bool:
-    mutant, mark = _mutant_of(item), item.get_closest_marker(MARK)
-    return mutant is None or mark is None or mark.args[0] == MUTANTS[mutant].kills
-
-
 def _is_met(item: pytest.Item, met: set[tuple[str, str, str]]) -> bool:
-    mutant, mark = _mutant_of(item), item.get_closest_marker(MARK)
-    if mutant is None or mark is None or _is_own(item):
+    if (pair := _beside(item)) is None:
         return True
-    case = (mutant, mark.args[0], item.location[2].partition("[")[0])
+    mutant, requirement = pair
+    case = (mutant, requirement, item.location[2].partition("[")[0])
     is_first = case not in met
     met.add(case)
-    return is_first and _area(mark.args[0]) == _area(MUTANTS[mutant].kills)
+    return is_first and _area(requirement) == _area(MUTANTS[mutant].kills)
+
+
+def _beside(item: pytest.Item) -> tuple[str, str] | None:
+    """A mutant and a requirement that it meets without being to break it; None where it is to, or there is none."""
+    mutant, mark = _mutant_of(item), item.get_closest_marker(MARK)
+    if mutant is None or mark is None or mark.args[0] == MUTANTS[mutant].kills:
+        return None
+    return mutant, mark.args[0]
 
 
 def _mutant_of(item: pytest.Item) -> str | None:

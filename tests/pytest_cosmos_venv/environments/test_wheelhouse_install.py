@@ -159,19 +159,6 @@ def configure_machine(folder: Path, elsewhere: Wheelhouse, monkeypatch: pytest.M
         monkeypatch.setenv(name, str(constraints))
 
 
-def run(command: Sequence[str], *, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """Its output joined."""
-    return subprocess.run(
-        command,
-        env={**os.environ, **NO_NETWORK, **(env or {})},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-
-
 def test_uv_asks_what_an_interpreter_is_once_for_all_tests(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
@@ -193,3 +180,16 @@ def test_uv_asks_what_an_interpreter_is_once_for_all_tests(pytester: pytest.Pyte
     )
 
     pytester.runpytest_subprocess("-p", "no:randomly").assert_outcomes(passed=2)
+
+
+def run(command: Sequence[str], *, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Its output joined."""
+    return subprocess.run(
+        command,
+        env={**os.environ, **NO_NETWORK, **(env or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=120,
+    )
