@@ -1,0 +1,5 @@
+"""All variants, so that one import knows them: each module registers its own."""
+
+from __future__ import annotations
+
+from . import cmd  # noqa: F401
