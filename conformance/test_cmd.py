@@ -43,9 +43,9 @@ def test_each_operator_runs_its_command(bench: Bench, command: str) -> None:
     calls = [call for call in bench.calls() if call.command not in ("deps", "--version")]
     assert [call.command for call in calls] == [command], f"{name} must run dbt {command}, once; seen: {calls}"
     arguments = calls[0].arguments
-    for option, value in (("--profile", "shop"), ("--target", "dev")):
-        given = arguments[arguments.index(option) + 1] if option in arguments else None
-        assert given == value, f"{name} must hand {option} {value} on to dbt; seen: {arguments}"
+    for option, value in ((("--profile",), "shop"), (("--target", "-t"), "dev")):
+        given = calls[0].option(*option)
+        assert given == value, f"{name} must hand {option[0]} {value} on to dbt; seen: {arguments}"
     # dbt takes the macro before and after options, and never as the value of one.
     words = (*command.split(), *(["grant"] if command == "run-operation" else []))
     assert calls[0].words == words, f"{name} must run dbt {' '.join(words)}; seen: {arguments}"

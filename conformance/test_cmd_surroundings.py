@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from jinja2 import Environment
 
 from pytest_cosmos_venv import DbtCall, DbtProjects
 
@@ -38,19 +38,16 @@ PROFILE = {
     "schema": "marts",
 }
 """What dbt calls the same; the schema is an argument of the mapping."""
-_ENVIRONMENT_VARIABLE = re.compile(r"\{\{\s*env_var\(\s*['\"](\w+)['\"]\s*\)[^}]*\}\}")
-
-
-def after(option: str, call: DbtCall) -> str | None:
-    """The value of an option of dbt's command line."""
-    given = call.arguments
-    return given[given.index(option) + 1] if option in given[:-1] else None
+ALSO_CALLED = {"password": "pass", "dbname": "database"}
+"""Names of the same that dbt's adapter takes too."""
+_FILTERS_OF_DBT = ("as_native", "as_bool", "as_number", "as_text")
+"""They change the type of a value, and no letter of it."""
 
 
 def target_folder(call: DbtCall) -> Path:
     """Where this dbt keeps its artifacts."""
-    project = Path(after("--project-dir", call) or call.cwd)
-    return project / (after("--target-path", call) or call.env.get("DBT_TARGET_PATH") or "target")
+    project = Path(call.option("--project-dir") or call.cwd)
+    return project / (call.option("--target-path") or call.env.get("DBT_TARGET_PATH") or "target")
 
 
 @requirement("CMD-012")
@@ -66,26 +63,28 @@ def test_the_profile_comes_from_the_connection(bench: Bench) -> None:
     with dbt_running(bench, task, AIRFLOW_CONN_WAREHOUSE=json.dumps(CONNECTION)) as call:
         output = profile_output(call)
 
-    seen = {name: output.get(name, output.get("pass") if name == "password" else None) for name in PROFILE}
+    seen = {name: output.get(name, output.get(ALSO_CALLED.get(name, ""))) for name in PROFILE}
     assert seen == PROFILE, f"the profile that dbt is led to must say {PROFILE}; seen: {seen}"
 
 
 def profile_output(call: DbtCall) -> dict[str, str]:
     """What the profile of a running dbt says of its target; variables are resolved as dbt does it."""
-    folder = after("--profiles-dir", call) or call.env.get("DBT_PROFILES_DIR") or str(call.cwd)
+    folder = call.option("--profiles-dir") or call.env.get("DBT_PROFILES_DIR") or str(call.cwd)
     profiles = Path(folder, "profiles.yml")
     assert profiles.is_file(), f"dbt must be led to a profiles.yml; seen: {call.arguments}"
     read = from_yaml(profiles.read_text(encoding="utf-8"))
     try:
-        profile = read[str(after("--profile", call))]
-        output: dict[str, Any] = profile["outputs"][str(after("--target", call) or profile["target"])]
+        profile = read[str(call.option("--profile"))]
+        output: dict[str, Any] = profile["outputs"][str(call.option("--target", "-t") or profile["target"])]
     except (KeyError, TypeError):
         raise AssertionError(f"profiles.yml must have dbt's profile and target; seen: {read}") from None
 
-    def resolved(value: object) -> str:
-        return _ENVIRONMENT_VARIABLE.sub(lambda found: call.env.get(found[1], f"({found[1]} is not set)"), str(value))
+    def env_var(name: str, default: str | None = None) -> str:
+        return call.env.get(name, f"({name} is not set)" if default is None else default)
 
-    return {name: resolved(value) for name, value in output.items()}
+    jinja = Environment(autoescape=False)  # noqa: S701 - YAML is what it makes
+    jinja.filters.update(dict.fromkeys(_FILTERS_OF_DBT, str))
+    return {name: jinja.from_string(str(value)).render(env_var=env_var) for name, value in output.items()}
 
 
 @pytest.mark.parametrize(
@@ -145,7 +144,7 @@ def test_variables_reach_dbt_unchanged(bench: Bench) -> None:
     call = ran(bench, bench.shared_task(env={"TIDE": TRICKY}, vars={"tide": TRICKY, "depth": 7}))
 
     assert call.env.get("TIDE") == TRICKY, f"env must reach dbt unchanged: {TRICKY!r}; seen: {call.env.get('TIDE')!r}"
-    seen = from_yaml(after("--vars", call) or "")
+    seen = from_yaml(call.option("--vars") or "")
     assert seen == {"tide": TRICKY, "depth": 7}, f"vars must reach dbt unchanged: {TRICKY!r}; seen: {seen!r}"
 
 

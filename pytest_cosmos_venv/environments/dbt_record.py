@@ -61,6 +61,19 @@ class DbtCall:
         except UsageError:
             return ()
 
+    def option(self, *names: str) -> str | None:
+        """The value of an option under any of its names, whether it is spelt ``--target dev`` or ``--target=dev``.
+
+        :param names: such as ``"--target"``, ``"-t"``.
+        :return: where it is there several times the last, as dbt takes it; None where it is not there, has no value, or
+            dbt would have refused the command line.
+        """
+        try:
+            values = Invocation(list(self.arguments)).all(*names)
+        except UsageError:
+            return None
+        return values[-1] if values else None
+
     @property
     def command(self) -> str | None:
         """``run``, ``docs generate``, ``--version``, ...; None where dbt would have refused the command line."""

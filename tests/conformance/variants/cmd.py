@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
-from ..mutants.mutant import around
 from .variant import Variant
+
+_IN_ONE_WORD = {"--profile", "--target"}
+
+
+class _Equals:
+    def run_subprocess(self, command: list[str], *args: Any, **kwargs: Any) -> Any:
+        run: Any = super()
+        return run.run_subprocess(joined(command), *args, **kwargs)
 
 
 class SpellsOptionsWithEquals(Variant):
-    """Hands each option on as one word, `--target=dev`, which dbt takes as well."""
+    """Hands an option and its value on as one word, `--target=dev`, which dbt takes as well."""
 
     keeps = ("CMD-00*", "CMD-010")
-
-    def spoil(self, operator: Any) -> None:
-        around(
-            operator, "run_subprocess", lambda sound: lambda line, *rest, **named: sound(joined(line), *rest, **named)
-        )
+    methods: ClassVar[type] = _Equals
 
 
-def joined(line: list[str]) -> list[str]:
+def joined(command: list[str]) -> list[str]:
     """The same with profile and target, each with its value, in one word."""
-    options = {"--profile", "--target"}
-    words = [f"{word}={value}" if word in options else word for word, value in pairwise([*line, ""])]
-    return [word for before, word in pairwise(["", *words]) if before.partition("=")[0] not in options]
+    pairs = pairwise(["", *command, ""])
+    spelt = [(before, word) for before, word in pairs if before not in _IN_ONE_WORD]
+    values = dict(pairwise(command))
+    return [f"{word}={values[word]}" if word in _IN_ONE_WORD else word for _, word in spelt if word]

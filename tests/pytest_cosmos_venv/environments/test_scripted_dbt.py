@@ -51,6 +51,27 @@ def test_words_are_told_from_options_and_their_values(
 
 
 @pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        pytest.param("run --target dev", "dev", id="two-words"),
+        pytest.param("run --target=dev", "dev", id="one-word"),
+        pytest.param("run -t dev --select orders", "dev", id="its-short-name"),
+        pytest.param("run --target test --target dev", "dev", id="of-two-the-last"),
+        pytest.param("run --select --target", None, id="without-a-value"),
+        pytest.param("run --profile --target", None, id="a-value-that-looks-like-it"),
+        pytest.param("run", None, id="not-there"),
+        pytest.param("run --target", None, id="what-dbt-refuses"),
+    ],
+)
+def test_the_value_of_an_option_is_found_however_it_is_spelt(
+    dbt: Any, cosmos_fake_venv: FakeVenv, line: str, value: str | None
+) -> None:
+    dbt(*line.split())
+
+    assert cosmos_fake_venv.calls[0].option("--target", "-t") == value
+
+
+@pytest.mark.parametrize(
     ("options", "stdin"),
     [
         pytest.param({"stdin": subprocess.DEVNULL}, "", id="dev-null"),
