@@ -111,8 +111,14 @@ def test_a_directory_that_is_temporary_is_not_there_afterwards(bench: Bench, que
     assert not left, f"is_virtualenv_dir_temporary=True must leave nothing at {place} ({question}); seen: {left}"
 
 
-@requirement("ENV-008")
-@pytest.mark.parametrize("end", ["success", "killed before it begins"])
+@pytest.mark.parametrize(
+    "end",
+    [
+        pytest.param("success", marks=requirement("ENV-008")),
+        pytest.param("killed while it installs", marks=requirement("ENV-008")),
+        pytest.param("killed before it begins", marks=requirement("ENV-026")),
+    ],
+)
 def test_what_stood_in_a_temporary_directory_before_still_stands(bench: Bench, end: str) -> None:
     treasure = bench.virtualenv_dir / "north" / "treasure.txt"
     treasure.parent.mkdir(parents=True)
@@ -122,8 +128,14 @@ def test_what_stood_in_a_temporary_directory_before_still_stands(bench: Bench, e
 
     if end == "success":
         ran(bench, task)
-    else:
+    elif end == "killed before it begins":
         bench.ask("kill_before_start", task=task)
+    else:
+        bench.wheelhouse.add_sdist("dbt-core", hold=True)
+        with bench.start(task) as running:
+            running.wait_for("installing")
+            running.terminate()
+            running.finish()
 
     now = files_in(bench.virtualenv_dir) if bench.virtualenv_dir.exists() else {}
     assert now == before, f"what stood in virtualenv_dir before must still stand ({end}); seen: {now} of {before}"

@@ -13,7 +13,7 @@ import pytest
 from pytest_cosmos_venv import Point, Sighting, Wheel
 
 from .bench import REQUIREMENTS, Bench
-from .processes import installers_below
+from .installing import installers_below
 from .requirements import requirement
 from .runs import damage, installed, ran
 

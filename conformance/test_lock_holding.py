@@ -13,7 +13,8 @@ import pytest
 from pytest_cosmos_venv import VenvLock, VenvLocks
 
 from .bench import REQUIREMENTS, Bench
-from .processes import comes_true, environment_of_build, lives, watch_until_rest
+from .installing import environment_of_build
+from .processes import comes_true, lives, watch_until_rest
 from .requirements import requirement
 from .running import RunningTasks
 

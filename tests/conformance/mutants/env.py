@@ -16,7 +16,7 @@ from pytest_cosmos_venv.conformance.adapter import Task
 
 from .doing import DoesOtherwise
 from .inside import instead_of
-from .mutant import Mutant
+from .mutant import Mutant, around
 
 
 class NamesItByItsPurpose(Mutant):
@@ -121,6 +121,28 @@ class DeletesWhatItWasGiven(DoesOtherwise):
         if operator.is_virtualenv_dir_temporary:
             shutil.rmtree(operator.virtualenv_dir, ignore_errors=True)
         return sound(*args, **kwargs)
+
+
+class DeletesWhatItWasToUse(Mutant):
+    """Deletes virtualenv_dir when it is told to end and knows of no environment that it has made, to be on the safe
+    side."""
+
+    kills = "ENV-026"
+
+    def spoil(self, operator: Any) -> None:
+        begun = []
+
+        def execute(sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+            begun.append(operator)
+            return sound(*args, **kwargs)
+
+        def on_kill(sound: Callable[..., Any]) -> Any:
+            if operator.is_virtualenv_dir_temporary and not begun:
+                shutil.rmtree(operator.virtualenv_dir, ignore_errors=True)
+            return sound()
+
+        around(operator, "execute", lambda sound: partial(execute, sound))
+        around(operator, "on_kill", lambda sound: partial(on_kill, sound))
 
 
 class RewritesAllThatItFinds(DoesOtherwise):
