@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pytest_cosmos_venv.implementation import Implementation, ImplementationError, find_implementation
     from pytest_cosmos_venv.lookalike import RECORD_VARIABLE, VERIFIED_DBT_VERSIONS
     from pytest_cosmos_venv.lookalike.rules import NodeOutcome
+    from pytest_cosmos_venv.processes.lock_history import LockOwner
     from pytest_cosmos_venv.processes.pids import Pids
     from pytest_cosmos_venv.processes.process_table import ProcessTable
     from pytest_cosmos_venv.processes.venv_lock import VenvLock, VenvLocks
@@ -84,6 +85,7 @@ __all__ = [
     "Implementation",
     "ImplementationError",
     "IndexRequest",
+    "LockOwner",
     "ManifestRequest",
     "NodeOutcome",
     "OverBudget",
@@ -159,6 +161,7 @@ _HOME = {
     "Implementation": "implementation",
     "ImplementationError": "implementation",
     "IndexRequest": "environments.package_index",
+    "LockOwner": "processes.lock_history",
     "ManifestRequest": "projects.answers",
     "NodeOutcome": "lookalike.rules",
     "OverBudget": "dags.budget",

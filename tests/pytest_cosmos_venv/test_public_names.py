@@ -29,6 +29,7 @@ def test_the_public_names_are_pinned() -> None:
         "Implementation",
         "ImplementationError",
         "IndexRequest",
+        "LockOwner",
         "ManifestRequest",
         "NodeOutcome",
         "OverBudget",

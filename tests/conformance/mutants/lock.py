@@ -34,10 +34,8 @@ class ReleasesBeforeInstalling(HoldsTheLock):
             yield
 
 
-class InstallsTheRestUnlocked(Mutant):
-    """Releases the lock when dbt is installed, and installs what else is required after that."""
-
-    kills = "LOCK-001"
+class InstallsInTwoSteps(Mutant):
+    """Installs dbt first, and then what else is required."""
 
     def begin(self) -> None:
         instead_of("environments.publisher", "build_environment", self._build)
@@ -47,10 +45,35 @@ class InstallsTheRestUnlocked(Mutant):
         first = replace(spec, requirements=tuple(each for each in spec.requirements if each not in rest))
         installed = sound(first, directory, *args, **options)
         if rest:
-            (directory.parents[2] / "cosmos_virtualenv.lock").unlink()
+            self.between(directory.parents[2] / "cosmos_virtualenv.lock")
             pip = [sys.executable, "-m", "pip", "--python", str(directory / "bin" / "python"), "install", "--quiet"]
             subprocess.run([*pip, *spec.pip_install_options, *rest], check=True)
         return installed
+
+    def between(self, lock_file: Path) -> None:
+        """What it does when dbt is installed and the rest is not."""
+        raise NotImplementedError
+
+
+class InstallsTheRestUnlocked(InstallsInTwoSteps):
+    """Releases the lock when dbt is installed, and installs what else is required after that."""
+
+    kills = "LOCK-001"
+
+    def between(self, lock_file: Path) -> None:
+        lock_file.unlink()
+
+
+class LetsOthersBetween(InstallsInTwoSteps):
+    """Takes the lock for dbt, and once more for what else is required."""
+
+    kills = "LOCK-001"
+
+    def between(self, lock_file: Path) -> None:
+        text = lock_file.read_text(encoding="ascii")
+        lock_file.unlink()
+        time.sleep(0.3)
+        lock_file.write_text(text, encoding="ascii")
 
 
 class WritesAfterLooking(HoldsTheLock):
