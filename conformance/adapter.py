@@ -40,7 +40,7 @@ CAPABILITIES: Mapping[str, str] = {
     "foreign_hosts": "the lock says on which host its owner is",
     "retry_count_lock": "a setting says how many seconds a task waits for the lock",
     "variable_seed_store": "what is remembered of seeds stands in Airflow Variables",
-    "dags": "it makes DAGs and task groups of dbt projects",
+    "dags": "it makes DAGs and task groups of dbt projects, by classes with Cosmos's names and arguments",
     "manifest": "a project can be loaded from a manifest.json",
     "dbt_ls": "a project can be loaded by dbt ls",
     "dbt_ls_managed": "in virtualenv mode dbt ls needs no dbt beside Airflow",

@@ -80,13 +80,14 @@ class RunningTasks:
     def resume(self, index: int = 0) -> None:
         self._race.resume(index)
 
-    def terminate(self, index: int = 0) -> bool:
+    def terminate(self, index: int = 0, *, slack: float = 0.0) -> bool:
         """End it as Airflow does: SIGTERM, and SIGKILL for the task's process where it has not ended 5 s later.
 
+        :param slack: seconds beyond those, where SIGTERM has to be enough and the machine may be busy.
         :return: whether SIGTERM was enough.
         """
         os.kill(self._race.pids[index], signal.SIGTERM)
-        if comes_true(lambda: index not in self._race.running, deadline=GRACE):
+        if comes_true(lambda: index not in self._race.running, deadline=GRACE + slack):
             return True
         self._race.kill(index)
         return False

@@ -92,7 +92,7 @@ def test_a_task_that_waits_for_the_lock_ends_when_it_is_told_to(bench: Bench, co
     with bench.start(bench.kept_task()) as running:
         watch_until_rest(running.pids, lambda: not running.running, deadline=bench.deadline)
         has_waited = bool(running.running)
-        obeyed = running.terminate()
+        obeyed = running.terminate(slack=bench.slack)
         outcome = running.finish().outcomes[0]
 
     said = "a task that waits for the lock must end within 5 s of SIGTERM, before SIGKILL comes"
