@@ -124,6 +124,8 @@ def test_what_stood_in_a_temporary_directory_before_still_stands(bench: Bench, e
     treasure.parent.mkdir(parents=True)
     treasure.write_text("gold", encoding="utf-8")
     before = files_in(bench.virtualenv_dir)
+    if end == "killed while it installs":
+        bench.wheelhouse.add_sdist("dbt-core", hold=True)
     task = bench.kept_task(is_virtualenv_dir_temporary=True)
 
     if end == "success":
@@ -131,7 +133,6 @@ def test_what_stood_in_a_temporary_directory_before_still_stands(bench: Bench, e
     elif end == "killed before it begins":
         bench.ask("kill_before_start", task=task)
     else:
-        bench.wheelhouse.add_sdist("dbt-core", hold=True)
         with bench.start(task) as running:
             running.wait_for("installing")
             running.terminate()

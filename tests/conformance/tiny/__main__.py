@@ -53,7 +53,7 @@ def install(folder: Path, needs: Sequence[str], words: Sequence[str]) -> None:
     if ready.exists() and ready.read_text() == told:
         return
     ready.unlink(missing_ok=True)
-    run([sys.executable, "-m", "uv", "venv", "--quiet", "--clear", str(folder)])
+    run([sys.executable, "-m", "venv", "--without-pip", "--clear", str(folder)])
     run([sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", str(folder), *words, *needs])
     ready.write_text(told)
 
