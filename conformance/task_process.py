@@ -21,8 +21,6 @@ from .tasks import Outcome, Task
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_CONTEXT = {"run_id": "conformance"}
-
 
 def work(contender: Contender, adapter: str, tasks: Sequence[Task], variables: Mapping[str, str]) -> Outcome:
     """What a contender does: its own task of these, to its end.
@@ -98,13 +96,10 @@ def _fields(operator: Any) -> dict[str, str]:
 
 
 def context_of(operator: Any) -> dict[str, Any]:
-    """What an operator without Airflow around it is told of its run; on Airflow 2 that has a task instance."""
-    import airflow
+    """What an operator without Airflow around it is told of itself and of its run: as much as Airflow tells it."""
+    from pytest_cosmos_venv.airflow.told import context_alone
 
-    if not airflow.__version__.startswith("2."):
-        return dict(_CONTEXT)
-    made = import_module("airflow.models").TaskInstance(operator, **_CONTEXT)
-    return {**_CONTEXT, "task_instance": made, "ti": made}
+    return context_alone(operator, "conformance")
 
 
 def _offer(text: str) -> None:
