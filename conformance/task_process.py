@@ -72,7 +72,7 @@ def run_operator(adapter: Adapter, task: Task) -> Outcome:
         operator = adapter.make_task(task)
     except Exception as error:  # noqa: BLE001 - whatever an implementation raises is what is looked for
         return Outcome(state="failed", exception=_in_words(error))
-    _obey(operator)
+    obey(operator)
     if task.under_airflow:
         seen = RunTask([])(operator)
         return Outcome(
@@ -109,19 +109,36 @@ def _offer(text: str) -> None:
     os.dup2(reading, 0)
 
 
-def _obey(operator: Any) -> None:
-    """Airflow 3 calls ``on_kill`` in the middle of anything, and goes on; Airflow 2 raises after it."""
-    import airflow
+def obey(operator: Any) -> None:
+    """Let SIGTERM do to this process what it does to a task's: call ``on_kill`` in the middle of anything.
 
-    raises = airflow.__version__.startswith("2.")
+    Airflow 3 then goes on as if nothing had happened. Airflow 2 raises what no ``except Exception`` catches. A child
+    that the task has forked of itself has the same handler: there Airflow 3 does nothing, and Airflow 2 ends it.
+    """
+    task, termination = os.getpid(), _termination()
 
     def on_term(_signal: int, _frame: FrameType | None) -> None:
+        if os.getpid() != task:
+            if termination is not None:
+                os._exit(1)
+            return
         print("Task was told to end by SIGTERM.", file=sys.stderr, flush=True)
         operator.on_kill()
-        if raises:
-            raise import_module("airflow.exceptions").AirflowException("Task received SIGTERM signal")
+        if termination is not None:
+            raise termination("Task received SIGTERM signal")
 
     signal.signal(signal.SIGTERM, on_term)
+
+
+def _termination() -> type[BaseException] | None:
+    """What this Airflow raises in a task that is told to end."""
+    import airflow
+
+    if not airflow.__version__.startswith("2."):
+        return None
+    errors = import_module("airflow.exceptions")
+    kind: type[BaseException] = getattr(errors, "AirflowTaskTerminated", errors.AirflowException)
+    return kind
 
 
 def _in_words(error: BaseException) -> str:
