@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
+from types import FrameType
 from typing import Any
 
 from .adapter import OPERATOR_CLASSES, Adapter
@@ -17,6 +18,9 @@ from .dag_building import empty_operator, plain_dag
 from .dags import BEFORE, DagPlan, Shape
 from .task_process import context_of, take_variables
 from .tasks import Task
+
+_IMPORTER = "<frozen importlib._bootstrap>"
+"""File of the frames between an import and the module that it runs."""
 
 
 def operator_classes(adapter: Adapter) -> dict[str, dict[str, Any]]:
@@ -126,20 +130,39 @@ def dag_facts(adapter: Adapter, plan: DagPlan | None = None, dag: Mapping[str, A
 
 
 def traces_of(adapter: Adapter, make: Task | DagPlan) -> list[str]:
-    """What happens to files, and which processes start, while an operator is constructed or a DAG is built."""
-    # What is imported on first use may read and write as it likes.
-    _make(adapter, make)
+    """What happens to files, and which processes start, while an operator is constructed or a DAG is built.
+
+    The first time counts: Airflow parses each file in a process of its own, which has built nothing before. It is made
+    again, for what is put off until then.
+    """
+    # What Airflow itself does once, for a DAG of its own too.
+    with plain_dag({"dag_id": "plain"}):
+        empty_operator()(task_id="task")
     traces: list[str] = []
     is_over = False
+    here = sys._getframe()
 
     def listen(event: str, arguments: tuple[Any, ...]) -> None:
-        if not is_over and (trace := _trace(event, arguments)):
+        if is_over or (trace := _trace(event, arguments)) is None:
+            return
+        # What is imported on first use may read and write as it likes.
+        if not _imports(sys._getframe(1), up_to=here):
             traces.append(trace)
 
     sys.addaudithook(listen)
-    _make(adapter, make)
+    for _ in range(2):
+        _make(adapter, make)
     is_over = True
-    return traces
+    return list(dict.fromkeys(traces))
+
+
+def _imports(frame: FrameType | None, *, up_to: FrameType) -> bool:
+    """Whether this is done by a module that is being imported, or for its sake."""
+    while frame is not None and frame is not up_to:
+        if frame.f_code.co_filename == _IMPORTER:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _make(adapter: Adapter, make: Task | DagPlan) -> Any:

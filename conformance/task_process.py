@@ -21,8 +21,6 @@ from .tasks import Outcome, Task
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_CONTEXT = {"run_id": "conformance"}
-
 
 def work(contender: Contender, adapter: str, tasks: Sequence[Task], variables: Mapping[str, str]) -> Outcome:
     """What a contender does: its own task of these, to its end.
@@ -74,7 +72,7 @@ def run_operator(adapter: Adapter, task: Task) -> Outcome:
         operator = adapter.make_task(task)
     except Exception as error:  # noqa: BLE001 - whatever an implementation raises is what is looked for
         return Outcome(state="failed", exception=_in_words(error))
-    _obey(operator)
+    obey(operator)
     if task.under_airflow:
         seen = RunTask([])(operator)
         return Outcome(
@@ -98,13 +96,10 @@ def _fields(operator: Any) -> dict[str, str]:
 
 
 def context_of(operator: Any) -> dict[str, Any]:
-    """What an operator without Airflow around it is told of its run; on Airflow 2 that has a task instance."""
-    import airflow
+    """What an operator without Airflow around it is told of itself and of its run: as much as Airflow tells it."""
+    from pytest_cosmos_venv.airflow.told import context_alone
 
-    if not airflow.__version__.startswith("2."):
-        return dict(_CONTEXT)
-    made = import_module("airflow.models").TaskInstance(operator, **_CONTEXT)
-    return {**_CONTEXT, "task_instance": made, "ti": made}
+    return context_alone(operator, "conformance")
 
 
 def _offer(text: str) -> None:
@@ -114,19 +109,36 @@ def _offer(text: str) -> None:
     os.dup2(reading, 0)
 
 
-def _obey(operator: Any) -> None:
-    """Airflow 3 calls ``on_kill`` in the middle of anything, and goes on; Airflow 2 raises after it."""
-    import airflow
+def obey(operator: Any) -> None:
+    """Let SIGTERM do to this process what it does to a task's: call ``on_kill`` in the middle of anything.
 
-    raises = airflow.__version__.startswith("2.")
+    Airflow 3 then goes on as if nothing had happened. Airflow 2 raises what no ``except Exception`` catches. A child
+    that the task has forked of itself has the same handler: there Airflow 3 does nothing, and Airflow 2 ends it.
+    """
+    task, termination = os.getpid(), _termination()
 
     def on_term(_signal: int, _frame: FrameType | None) -> None:
+        if os.getpid() != task:
+            if termination is not None:
+                os._exit(1)
+            return
         print("Task was told to end by SIGTERM.", file=sys.stderr, flush=True)
         operator.on_kill()
-        if raises:
-            raise import_module("airflow.exceptions").AirflowException("Task received SIGTERM signal")
+        if termination is not None:
+            raise termination("Task received SIGTERM signal")
 
     signal.signal(signal.SIGTERM, on_term)
+
+
+def _termination() -> type[BaseException] | None:
+    """What this Airflow raises in a task that is told to end."""
+    import airflow
+
+    if not airflow.__version__.startswith("2."):
+        return None
+    errors = import_module("airflow.exceptions")
+    kind: type[BaseException] = getattr(errors, "AirflowTaskTerminated", errors.AirflowException)
+    return kind
 
 
 def _in_words(error: BaseException) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from unittest import mock
 
 from pytest_cosmos_venv.airflow.outcomes import EmittedAsset
@@ -41,13 +41,25 @@ class Airflow2:
         """Everything goes through Python's logging."""
         return nullcontext()
 
-    def context_alone(self, task: Any, run_id: str) -> dict[str, Any]:
-        """Here every task knows its task instance."""
+    def instance_alone(self, task: Any, run_id: str, when: datetime) -> tuple[Any, Any]:
+        """Rows that no database has seen."""
         from airflow.models import TaskInstance
+        from airflow.models.dagrun import DagRun
 
-        instance: Any = TaskInstance
-        made = instance(task, run_id=run_id)
-        return {"run_id": run_id, "task_instance": made, "ti": made}
+        instance, run = cast("Any", TaskInstance)(task, run_id=run_id, state="running"), cast("Any", DagRun)
+        instance.try_number, instance.start_date = 1, when
+        instance.dag_run = run(
+            task.dag_id,
+            run_id,
+            execution_date=when,
+            start_date=when,
+            external_trigger=True,
+            conf={},
+            state="running",
+            run_type="manual",
+            data_interval=(when, when),
+        )
+        return instance, instance.dag_run
 
     def xcoms(self, dag_id: str, run_id: str) -> Sequence[tuple[TaskKey, str, Any]]:
         from airflow.models.xcom import XCom

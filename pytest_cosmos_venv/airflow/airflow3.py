@@ -64,9 +64,26 @@ class Airflow3:
             if tee in processors:
                 processors.remove(tee)
 
-    def context_alone(self, task: Any, run_id: str) -> dict[str, Any]:  # noqa: ARG002 - the interface is for both
-        """Only the task runner has task instances."""
-        return {"run_id": run_id}
+    def instance_alone(self, task: Any, run_id: str, when: datetime) -> tuple[Any, Any]:
+        """Only the task runner has them: these are stand-ins."""
+        from pytest_cosmos_venv.airflow.told import TaskInstanceAlone
+
+        run = SimpleNamespace(
+            dag_id=task.dag_id,
+            run_id=run_id,
+            logical_date=when,
+            run_after=when,
+            start_date=when,
+            end_date=None,
+            data_interval_start=when,
+            data_interval_end=when,
+            run_type="manual",
+            state="running",
+            conf={},
+            clear_number=0,
+            consumed_asset_events=[],
+        )
+        return TaskInstanceAlone(task=task, run_id=run_id, start_date=when), run
 
     def xcoms(self, dag_id: str, run_id: str) -> Sequence[tuple[TaskKey, str, Any]]:
         from airflow.models.xcom import XComModel

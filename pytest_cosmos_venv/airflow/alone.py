@@ -14,6 +14,7 @@ from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.airflow.outcomes import DagOutcome, TaskOutcome, TasksById
 from pytest_cosmos_venv.airflow.running import variables_kept
 from pytest_cosmos_venv.airflow.task_log import TaskLog, listening
+from pytest_cosmos_venv.airflow.told import context_alone
 from pytest_cosmos_venv.airflow.versions import this_airflow
 
 _NUMBERS = itertools.count(1)
@@ -42,7 +43,7 @@ def _execute(task: Any, run_id: str) -> TaskOutcome:
         names = {"DAG_ID": task.dag_id, "TASK_ID": task.task_id, "DAG_RUN_ID": run_id}
         os.environ.update({f"AIRFLOW_CTX_{name}": value for name, value in names.items()})
         try:
-            task.execute(airflow.context_alone(task, run_id))
+            task.execute(context_alone(task, run_id))
         except Exception as raised:  # noqa: BLE001 - whatever a task raises is what came of it
             error = raised
     is_skipped = error is not None and type(error).__name__ == "AirflowSkipException"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import itertools
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -18,11 +17,11 @@ from pytest_cosmos_venv.airflow import clock
 from pytest_cosmos_venv.airflow.instants import instant_of
 from pytest_cosmos_venv.airflow.outcomes import DagOutcome, EmittedAsset, TaskOutcome, TasksById
 from pytest_cosmos_venv.airflow.task_log import TaskLog, handlers_kept, listening
+from pytest_cosmos_venv.airflow.told import dag_around
 from pytest_cosmos_venv.airflow.versions import Airflow, TaskKey, this_airflow
 from pytest_cosmos_venv.errors import ToolkitMisuse
 
 _FAILED = ("failed", "up_for_retry")
-_NUMBERS = itertools.count(1)
 
 
 @dataclass
@@ -66,7 +65,7 @@ def run_task(
             f"cosmos_run_task runs one task, and {operator.task_id!r} is mapped into several: use cosmos_run_dag."
         )
     if not operator.has_dag():
-        _dag_around(operator)
+        dag_around(operator)
     outcome = _run(operator.dag, operator.task_id, logical_date=logical_date, run_id=run_id, conf=conf)
     return outcome.tasks[operator.task_id]
 
@@ -98,14 +97,6 @@ def _run(
         tasks=_task_outcomes(airflow, dag_run, tries),
         duration=real_time.monotonic() - began,
     )
-
-
-def _dag_around(operator: Any) -> None:
-    from airflow import DAG
-
-    dag_class: Any = DAG
-    dag_id = f"cosmos_run_task_{next(_NUMBERS)}"
-    dag_class(dag_id, schedule=None, start_date=datetime(1970, 1, 2, tzinfo=timezone.utc)).add_task(operator)
 
 
 def _refuse_an_empty_run(dag: Any, when: datetime | None) -> None:

@@ -41,8 +41,8 @@ class Airflow(Protocol):
     def events_into(self, take: Callable[[str, dict[str, Any]], None]) -> AbstractContextManager[None]:
         """For the length of the block: log events that do not go through Python's logging also go to ``take``."""
 
-    def context_alone(self, task: Any, run_id: str) -> dict[str, Any]:
-        """What a task is told that is executed with nothing of Airflow around it."""
+    def instance_alone(self, task: Any, run_id: str, when: datetime) -> tuple[Any, Any]:
+        """Task instance and DAG run of a task that is executed with nothing of Airflow around it."""
 
     def xcoms(self, dag_id: str, run_id: str) -> Sequence[tuple[TaskKey, str, Any]]:
         """Task, key and value of each XCom of a run."""

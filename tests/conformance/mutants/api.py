@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, cast
@@ -111,6 +113,21 @@ class MakesItsDirectoryAtOnce(Mutant):
         if not isinstance(task, TaskOfDag) and "virtualenv_dir" in task.arguments:
             Path(task.arguments["virtualenv_dir"]).mkdir(parents=True, exist_ok=True)
         return task
+
+
+class AsksItsInstallerOnce(Mutant):
+    """Asks the installer for its version when the first operator is made, and remembers it: once cannot cost much."""
+
+    kills = "API-008"
+
+    def change(self, task: Task) -> Task:
+        version_of_the_installer()
+        return task
+
+
+@cache
+def version_of_the_installer() -> str:
+    return subprocess.run(["pip", "--version"], stdout=subprocess.PIPE, text=True, check=False).stdout
 
 
 class NamesAParameterOtherwise(OtherClass):

@@ -1,0 +1,99 @@
+"""Is a task with nothing of Airflow around it told what Airflow tells each? On Airflow 2 and 3."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Any
+
+from airflow import DAG
+
+from pytest_cosmos_venv import Clock, RunTask
+from pytest_cosmos_venv.airflow.told import context_alone
+
+try:
+    from airflow.providers.standard.operators.python import PythonOperator
+except ImportError:  # Airflow 2
+    from airflow.operators.python import PythonOperator  # type: ignore[import-not-found, no-redef]
+
+try:
+    from airflow.sdk.execution_time.context import context_to_airflow_vars
+except ImportError:  # Airflow 2
+    from airflow.utils.operator_helpers import context_to_airflow_vars  # type: ignore[attr-defined, no-redef]
+
+
+def made(**arguments: Any) -> Any:
+    return PythonOperator(task_id="load", python_callable=print, **arguments)
+
+
+def test_it_is_told_which_task_of_which_run_it_is() -> None:
+    with DAG("harbor", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=timezone.utc)) as dag:
+        operator = made(params={"pier": "north"}, retries=2)
+
+    told = context_alone(operator, "by-hand")
+
+    ti = told["ti"]
+    assert told["task_instance"] is ti
+    assert (told["dag"], told["task"], ti.task) == (dag, operator, operator)
+    assert (ti.dag_id, ti.task_id, ti.run_id, ti.try_number, ti.map_index) == ("harbor", "load", "by-hand", 1, -1)
+    assert (told["dag_run"].dag_id, told["dag_run"].run_id, told["run_id"]) == ("harbor", "by-hand", "by-hand")
+    assert ti.max_tries == 2
+    assert told["params"] == {"pier": "north"}
+    assert ti.get_template_context() is told
+
+
+def test_an_operator_without_a_dag_gets_one() -> None:
+    operator = made()
+
+    told = context_alone(operator, "by-hand")
+
+    assert told["dag"] is operator.dag
+    assert told["ti"].dag_id == told["dag_run"].dag_id == operator.dag_id
+
+
+def test_it_is_told_the_time_that_the_test_shows(cosmos_clock: Clock) -> None:
+    cosmos_clock.freeze("2026-03-04T05:06:07")
+
+    told = context_alone(made(), "by-hand")
+
+    assert (told["ds"], told["ts"]) == ("2026-03-04", "2026-03-04T05:06:07+00:00")
+    assert (told["ds_nodash"], told["ts_nodash"]) == ("20260304", "20260304T050607")
+    assert told["logical_date"] == told["dag_run"].logical_date == datetime(2026, 3, 4, 5, 6, 7, tzinfo=timezone.utc)
+
+
+def test_airflow_exports_of_it_what_it_exports_of_every_task() -> None:
+    exported = context_to_airflow_vars(context_alone(made(owner="harbor"), "by-hand"), in_env_var_format=True)
+
+    assert exported["AIRFLOW_CTX_TASK_ID"] == "load"
+    assert exported["AIRFLOW_CTX_DAG_RUN_ID"] == "by-hand"
+    assert exported["AIRFLOW_CTX_DAG_OWNER"] == "harbor"
+    assert exported["AIRFLOW_CTX_TRY_NUMBER"] == "1"
+
+
+def test_what_it_pushes_it_can_pull() -> None:
+    ti = context_alone(made(), "by-hand")["ti"]
+
+    ti.xcom_push(key="boats", value=3)
+
+    assert ti.xcom_pull(key="boats") == 3
+    assert ti.xcom_pull(task_ids="load", key="boats") == 3
+    assert ti.xcom_pull(task_ids="another", key="boats") is None
+    assert ti.xcom_pull(["load", "another"], key="boats") == [3, None]
+    assert ti.xcom_pull(key="piers", default="none") == "none"
+
+
+def test_airflow_tells_all_that_is_told(cosmos_run_task: RunTask) -> None:
+    """Nobody may come to rely on what is a stand-in's alone."""
+    seen: dict[str, Any] = {}
+    operator = PythonOperator(task_id="look", python_callable=lambda **context: seen.update(names_in(context)))
+
+    outcome = cosmos_run_task(operator)
+
+    assert outcome.succeeded, outcome
+    beyond = {name: each - seen[name] for name, each in names_in(context_alone(made(), "by-hand")).items()}
+    assert not any(beyond.values()), beyond
+
+
+def names_in(context: Any) -> dict[str, set[str]]:
+    """Its own, and those of its task instance and its run."""
+    public = {each: {name for name in dir(context[each]) if not name.startswith("_")} for each in ("ti", "dag_run")}
+    return {"context": set(context), **public}
