@@ -225,9 +225,7 @@ def _leave_report(config: pytest.Config, found: list[Judgement], *, exit_code: i
         options=_told(config),
         started=config.stash[_STARTED],
         is_complete=exit_code in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
-        and not config.stash[_DESELECTED]
-        and not is_broken(found)
-        and all(each.verdict is not Verdict.NOT_RUN for each in found),
+        and gap(found, config.stash[_DESELECTED]) is None,
         exit_code=exit_code,
     )
     write_report(Path(config.getoption("cosmos_report")), written)
