@@ -22,6 +22,13 @@ REQUIREMENTS = ("dbt-core", "dbt-duckdb")
 START_DATE = datetime(2026, 1, 1, tzinfo=timezone.utc)
 _ALONE = {"emit_datasets": False, "should_store_compiled_sql": False}
 """Without Airflow around it an operator has nobody to tell of assets, and no rendered fields to write to."""
+_IN_A_HOME = {
+    "XDG_CACHE_HOME": ".cache",
+    "XDG_CONFIG_HOME": ".config",
+    "XDG_DATA_HOME": ".local/share",
+    "XDG_STATE_HOME": ".local/state",
+}
+"""Variables of folders that a user may have put elsewhere, and where they are without."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +73,14 @@ class Bench:
         folder = self.folder / "temporary"
         folder.mkdir(exist_ok=True)
         return {"TMPDIR": str(folder)}
+
+    @property
+    def own_home(self) -> dict[str, str]:
+        """Variables of tasks with a home for them alone, where whatever they leave is seen, and nobody else's file is
+        touched; empty before the first of them. What installers keep lies elsewhere: they are as fast as ever."""
+        folder = self.folder / "home"
+        folder.mkdir(exist_ok=True)
+        return {"HOME": str(folder), **{name: str(folder / below) for name, below in _IN_A_HOME.items()}}
 
     @property
     def profile(self) -> dict[str, Any]:

@@ -25,7 +25,7 @@ def gap(found: Sequence[Judgement], deselected: int) -> str | None:
         return "The suite itself failed"
     if deselected:
         return f"The given options left out {deselected} check(s)"
-    # What cannot be judged on this machine was come to all the same.
+    # What this machine cannot judge was come to all the same: it is named, and the run is whole but for it.
     return None if all(each.seen for each in found) else "The run ended before all was judged"
 
 

@@ -43,7 +43,7 @@ LOOKS: Mapping[str, Look] = {
     Verdict.UNEXPECTED_PASS.value: Look("+", "odd", "on that list, and passed"),
     Verdict.NOT_APPLICABLE.value: Look("○", "none", "declared absent"),
     Verdict.DIFFERS.value: Look("◇", "none", "declared, with a reason"),
-    Verdict.NOT_RUN.value: Look("·", "none", "left out, or the run ended before"),
+    Verdict.NOT_RUN.value: Look("·", "none", "left out, cut off, or not to be judged on that machine"),
     Verdict.HARNESS_ERROR.value: Look("!", "bad", "the suite failed, not the implementation"),
     NOT_IN_IT: Look("-", "none", "the report knows no such requirement"),
 }

@@ -67,6 +67,11 @@ class Judgement:
     root: str | None = None
 
     @property
+    def cannot_be_judged_here(self) -> bool:
+        """Whether the run came to it, and this machine cannot make what it needs: nothing was left out or cut off."""
+        return self.verdict is Verdict.NOT_RUN and bool(self.seen)
+
+    @property
     def evidence(self) -> tuple[str, ...]:
         """What was seen by the tests that led to the verdict, then what the others told where they passed.
 

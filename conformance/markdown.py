@@ -32,7 +32,19 @@ def summary(report: Mapping[str, Any]) -> str:
     failed = [each for each in report["requirements"] if each["verdict"] in _ILL]
     if failed:
         lines += ["", *(f"- **{each['id']}** {each['level']}: {each['sentence']}" for each in failed)]
+    if here := [each for each in report["requirements"] if _cannot_be_judged(each)]:
+        lines += ["", f"{len(here)} that cannot be judged here:", ""]
+        lines += [f"- {each['id']} {each['level']}: {'; '.join(map(_reason, each['evidence']))}" for each in here]
     surprising = [each["id"] for each in report["requirements"] if each["verdict"] == Verdict.UNEXPECTED_PASS.value]
     if surprising:
         lines += ["", f"On the list of known failures, and passed: {', '.join(surprising)}"]
     return "\n".join(lines) + "\n"
+
+
+def _cannot_be_judged(record: Mapping[str, Any]) -> bool:
+    """As ``Judgement.cannot_be_judged_here``."""
+    return record["verdict"] == Verdict.NOT_RUN.value and bool(record["tests"])
+
+
+def _reason(evidence: str) -> str:
+    return evidence.removeprefix("Skipped: ").rstrip(".")

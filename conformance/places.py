@@ -1,38 +1,102 @@
 """In which places can a task find its directory? On a file system that is read-only, or full.
 
-These are mounts of its own process: one holds for it and what it starts, and is gone with them.
+These are mounts of its own process: one holds for it and what it starts, and is gone with them. Where a machine lets
+nobody mount, permissions do for what is read-only, as long as they bind whoever runs the tests.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+KINDS = ("read-only", "full")
 _NEW_MOUNTS, _NEW_USER = 0x00020000, 0x10000000
 _READ_ONLY, _REMOUNT, _BIND, _PRIVATE = 1, 32, 4096, 1 << 18 | 1 << 14
 _A_PAGE = 4096
+_WRITE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 
 
 class PlaceError(Exception):
     """This machine does not let the suite make the place: nothing is said about the implementation."""
 
 
-def enter(kind: str, path: str) -> None:
-    """Let this process find a directory that is ``read-only``, with all that is in it, or ``full``, with nothing in it.
+@contextmanager
+def within(places: Mapping[str, str]) -> Iterator[None]:
+    """In this block the process finds directories that are ``read-only``, with all that is in them, or ``full``, with
+    nothing in them. A mount stays until the process ends.
 
-    :param path: an existing directory.
-    :raises PlaceError: the kernel refuses.
+    :param places: one of ``KINDS`` -> an existing directory.
+    :raises PlaceError: neither mounts nor permissions make it.
     """
+    with ExitStack() as permissions:
+        for kind, path in places.items():
+            if kind not in KINDS:
+                raise ValueError(f"There is no place {kind!r}: give {' or '.join(KINDS)}.")
+            if (refusal := _refusal(kind, path)) is None:
+                _mount_place(kind, path)
+            elif kind == "read-only" and os.geteuid() != 0:
+                permissions.enter_context(_closed(Path(path)))
+            else:
+                whom = "permissions do not bind root" if kind == "read-only" else "permissions cannot make it"
+                raise PlaceError(f"a directory that is {kind} cannot be had here: {refusal}, and {whom}.")
+        yield
+
+
+def _refusal(kind: str, path: str) -> str | None:
+    """Why a process of this machine may not mount it; None where it may.
+
+    Tried in another process: some systems let it get half of the way, from where there is none back.
+    """
+    reading, writing = os.pipe()
+    if (pid := os.fork()) == 0:
+        try:
+            _mount_place(kind, path)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told
+            os.write(writing, str(error).encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with open(reading, encoding="utf-8") as answer:  # noqa: PTH123 - a descriptor
+        told = answer.read()
+    os.waitpid(pid, 0)
+    return told or None
+
+
+def _mount_place(kind: str, path: str) -> None:
     _of_its_own()
     if kind == "read-only":
         _mount(path, path, "", _BIND)
         _mount(path, path, "", _BIND | _REMOUNT | _READ_ONLY)
-    elif kind == "full":
+    else:
         _mount("tmpfs", path, "tmpfs", 0, f"size={_A_PAGE},nr_inodes=1000,mode=755")
         Path(path, "ballast").write_bytes(bytes(_A_PAGE))
-    else:
-        raise PlaceError(f"There is no place {kind!r}: give read-only or full.")
+
+
+@contextmanager
+def _closed(folder: Path) -> Iterator[None]:
+    """Nobody may write to the folder, nor to what is below it."""
+    modes = {each: each.lstat().st_mode for each in _of_its_own_inode(folder)}
+    try:
+        for each, mode in modes.items():
+            each.chmod(stat.S_IMODE(mode) & ~_WRITE)
+        yield
+    finally:
+        for each, mode in modes.items():
+            if each.exists():
+                each.chmod(stat.S_IMODE(mode))
+
+
+def _of_its_own_inode(folder: Path) -> Iterator[Path]:
+    """It, folders, and files: not those that an installer has linked to its cache, which others use meanwhile."""
+    for place, _, names in os.walk(folder):
+        yield Path(place)
+        for file in (Path(place, name) for name in names):
+            if stat.S_ISREG(file.lstat().st_mode) and file.lstat().st_nlink == 1:
+                yield file
 
 
 def _of_its_own() -> None:
@@ -53,5 +117,4 @@ def _mount(source: str, target: str, kind: str, flags: int, data: str = "") -> N
 
 def _call(name: str, *arguments: object) -> None:
     if getattr(ctypes.CDLL(None, use_errno=True), name)(*arguments):
-        number = ctypes.get_errno()
-        raise PlaceError(f"{name}{arguments}: {os.strerror(number)}")
+        raise PlaceError(f"{name}: {os.strerror(ctypes.get_errno())}")

@@ -50,7 +50,8 @@ def report(
     :param named: the same or its adapter, as ``--cosmos-implementation`` takes it.
     :param services: processes that it declares to stay when its tasks have ended.
     :param options: those that decide what was judged, and how hard.
-    :param is_complete: whether nothing was left out or cut off, and the suite itself did not fail.
+    :param is_complete: whether nothing was left out or cut off, and the suite itself did not fail. What this machine
+        cannot judge leaves it so: it is *not run* with a test and a reason.
     """
     now = datetime.now(timezone.utc)
     return {

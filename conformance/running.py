@@ -124,6 +124,6 @@ def _outcome(contender: Any) -> Outcome:
         return with_changes(contender.value, log=log)
     if contender.exception is not None:
         if contender.exception.startswith(PlaceError.__name__):
-            pytest.skip(contender.exception)
+            pytest.skip(contender.exception.removeprefix(f"{PlaceError.__name__}: "))
         raise HarnessError(f"{contender.in_words}\n{contender.traceback}")
     return Outcome(state="failed", exception=contender.in_words, log=contender.output)

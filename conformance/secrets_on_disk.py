@@ -10,13 +10,14 @@ from pathlib import Path
 
 from .bench import Bench
 
-_OF_THE_SUITE = ("cosmos-wheelhouse", "cosmos-race", "cosmos-prepared")
-"""Folders in which the suite keeps what it knows itself, such as the variables that dbt was given."""
+_OF_THE_SUITE = "cosmos-wheelhouse"
+"""Folder in which the look-alike keeps what it was told, such as its variables."""
 _MOST = 20_000_000
 
 
 def places(bench: Bench) -> list[Path]:
-    """Where a task may leave something: the test's folder, the temporary directory, Airflow's home."""
+    """Where a task may leave something: the test's folder, where a home for it may lie; the temporary directory, with
+    the folder for sockets; Airflow's home."""
     return [bench.folder, Path(tempfile.gettempdir()), Path(os.environ["AIRFLOW_HOME"])]
 
 
@@ -37,13 +38,13 @@ def readable_by_others(file: Path, roots: Sequence[Path]) -> bool:
 
 
 def directories(root: Path) -> Iterator[Path]:
-    """All directories below ``root``."""
-    return (Path(folder, name) for folder, names, _ in os.walk(root) for name in names)
+    """``root`` and all directories below it; none where it is not there."""
+    return (Path(folder) for folder, _, _ in os.walk(root))
 
 
 def _files(root: Path) -> Iterator[Path]:
     for folder, names, files in os.walk(root):
-        names[:] = [name for name in names if not name.startswith(_OF_THE_SUITE)]
+        names[:] = [name for name in names if name != _OF_THE_SUITE]
         yield from (Path(folder, name) for name in files)
 
 

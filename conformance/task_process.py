@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_cosmos_venv import Contender, RunTask
 
 from .adapter import Adapter, open_adapter
-from .places import enter
+from .places import within
 from .tasks import Outcome, Task
 
 if TYPE_CHECKING:
@@ -44,7 +44,11 @@ def take_variables(variables: Mapping[str, str]) -> None:
 
 
 def _performed(adapter: Adapter, task: Task) -> Outcome:
-    outcome: object = adapter.perform(task)
+    """What came of it, where it finds what it is to find: also under an adapter that performs tasks its own way."""
+    if task.standard_input is not None:
+        _offer(task.standard_input)
+    with within(task.place):
+        outcome: object = adapter.perform(task)
     if not isinstance(outcome, Outcome):
         raise TypeError(f"{type(adapter).__name__}.perform must return an Outcome, not {type(outcome).__name__}.")
     return outcome
@@ -64,10 +68,6 @@ def ask(_: Contender, adapter: str, question: str, arguments: Mapping[str, Any])
 
 def run_operator(adapter: Adapter, task: Task) -> Outcome:
     """Make the operator and run it; SIGTERM meanwhile does what Airflow does with it."""
-    if task.standard_input is not None:
-        _offer(task.standard_input)
-    for kind, path in task.place.items():
-        enter(kind, path)
     try:
         operator = adapter.make_task(task)
     except Exception as error:  # noqa: BLE001 - whatever an implementation raises is what is looked for

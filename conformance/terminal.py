@@ -34,7 +34,8 @@ def print_judgements(
         _print_failure(terminal, judgement, following)
         terminal.line(f"  again: {again(judgement.requirement.id, implementation, options)}")
     terminal.section("conformance")
-    for line in [*table(judgements), *listed(judgements, strict=bool(options.get("strict")))]:
+    lines = [*table(judgements), *listed(judgements, strict=bool(options.get("strict"))), *not_judged_here(judgements)]
+    for line in lines:
         terminal.line(line)
 
 
@@ -117,3 +118,14 @@ def listed(judgements: Sequence[Judgement], *, strict: bool) -> list[str]:
         *([f"known failures: {known}"] if known else []),
         *([f"on the list of known failures, and passed: {passed}; drop the lines{fails}"] if passed else []),
     ]
+
+
+def not_judged_here(judgements: Sequence[Judgement]) -> list[str]:
+    """Lines on what this machine cannot judge, each reason with the requirements that it keeps from being judged."""
+    by_reason: dict[str, list[str]] = {}
+    for each in judgements:
+        for reason in dict.fromkeys(each.evidence) if each.cannot_be_judged_here else ():
+            by_reason.setdefault(reason.removeprefix("Skipped: "), []).append(each.requirement.id)
+    count = sum(each.cannot_be_judged_here for each in judgements)
+    told = [f"  {', '.join(names)}: {reason}" for reason, names in by_reason.items()]
+    return [f"{count} that cannot be judged here:", *told] if count else []

@@ -46,7 +46,7 @@ def test_a_password_is_in_no_file_that_is_left_or_that_others_may_read(
     script = bench.wheelhouse.script("run", hold=True)
     roots = places(bench)
 
-    with bench.start(task_with_connection(bench), variables=variables) as running:
+    with bench.start(task_with_connection(bench), variables={**variables, **bench.own_home}) as running:
         running.wait_for("running")
         during = [file for file in files_with(password, roots) if readable_by_others(file, roots)]
         script.release()

@@ -6,7 +6,7 @@ import pytest
 
 from conformance.judging import Judgement, Seen, Verdict, counts_against, judge
 from conformance.requirements import Level, Requirement
-from conformance.terminal import by_root, listed, table
+from conformance.terminal import by_root, listed, not_judged_here, table
 
 P, F, H = Verdict.PASSED, Verdict.FAILED, Verdict.HARNESS_ERROR
 K, U, N = Verdict.KNOWN_FAILURE, Verdict.UNEXPECTED_PASS, Verdict.NOT_APPLICABLE
@@ -128,3 +128,17 @@ def test_the_table_counts_what_was_judged_and_names_what_is_on_the_list_of_known
         "known failures: A-002",
         "on the list of known failures, and passed: A-001; drop the lines, and with --cosmos-strict the run fails",
     ]
+
+
+def test_what_this_machine_cannot_judge_is_named_once_for_each_reason_and_what_was_left_out_is_not() -> None:
+    specification = {unique: required(unique) for unique in ("A-001", "A-002", "A-003")}
+    skipped = [
+        Seen(test=f"test[{case}]", requirement=unique, verdict=Verdict.NOT_RUN, evidence="Skipped: nobody may mount")
+        for unique in ("A-001", "A-002")
+        for case in ("full", "read-only")
+    ]
+
+    found = judge(specification, skipped)
+
+    assert not_judged_here(found) == ["2 that cannot be judged here:", "  A-001, A-002: nobody may mount"]
+    assert not_judged_here(judge(specification, [])) == []

@@ -155,6 +155,16 @@ def test_the_summary_names_what_failed() -> None:
     assert "- **LOCK-002** SHOULD: LOCK-002 <holds> & how." in text
 
 
+def test_what_that_machine_cannot_judge_is_named_with_its_reason_and_no_level_is_claimed_for_it() -> None:
+    refused = judged("LOCK-002", Level.SHOULD, Verdict.NOT_RUN, evidence="Skipped: a mount: Operation not permitted.")
+    found = reported(SOUND[0], refused)
+
+    assert found["closing"]["is_complete"]
+    assert "<title>conformance 1.0: MUST</title>" in badge(found)
+    assert "\n1 that cannot be judged here:\n\n- LOCK-002 SHOULD: a mount: Operation not permitted\n" in summary(found)
+    assert "cannot be judged here" not in summary(reported(*SOUND))
+
+
 def test_a_comparison_shows_where_implementations_differ_and_calls_no_should_a_failure() -> None:
     ours, theirs = reported(*SOUND), reported(*SOUND, name="cosmos")
     theirs = copy.deepcopy(theirs)

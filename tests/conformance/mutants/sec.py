@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -59,6 +60,31 @@ class LetsOthersReadTheProfile(DoesOtherwise):
             Path(folder).chmod(0o755)
             Path(folder, "profiles.yml").write_text(json.dumps(secrets_in(env)), encoding="utf-8")
             return sound(command, env, cwd, **kwargs)
+
+
+class KeepsTheProfileAtHome(RunsDbtBadly):
+    """Writes what dbt needs where dbt looks for profiles by itself, and leaves it there for the next time."""
+
+    kills = "SEC-001"
+
+    def spread(self, operator: Any, command: list[str], env: dict[str, str]) -> list[str]:
+        file = Path.home() / ".dbt" / "profiles.yml"
+        # Others meet it too, in the home of whoever runs the mutants.
+        if Path.home() != Path(pwd.getpwuid(os.getuid()).pw_dir):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(json.dumps(secrets_in(env)), encoding="utf-8")
+        return command
+
+
+class KeepsTheVariablesWhereSocketsAre(RunsDbtBadly):
+    """Writes what dbt was given into the user's folder for sockets, where the next task may find it."""
+
+    kills = "SEC-001"
+
+    def spread(self, operator: Any, command: list[str], env: dict[str, str]) -> list[str]:
+        file = Path(os.environ["XDG_RUNTIME_DIR"], "variables.json")
+        file.write_text(json.dumps(secrets_in(env)), encoding="utf-8")
+        return command
 
 
 class LogsTheVariables(RunsDbtBadly):
@@ -130,3 +156,20 @@ class IgnoresTheUmask(DoesOtherwise):
     def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         os.umask(0)
         return sound(*args, **kwargs)
+
+
+class OpensTheDirectoryToAll(DoesOtherwise):
+    """Opens `virtualenv_dir` to everybody while dbt runs, which may run as another user."""
+
+    kills = "SEC-004"
+    method = "run_subprocess"
+
+    def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if operator.virtualenv_dir is None:
+            return sound(*args, **kwargs)
+        folder = Path(operator.virtualenv_dir)
+        folder.chmod(0o777)
+        try:
+            return sound(*args, **kwargs)
+        finally:
+            folder.chmod(0o755)  # as cosmos-venv wants it of one that it is to use again
