@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -54,7 +55,8 @@ def install(folder: Path, needs: Sequence[str], words: Sequence[str]) -> None:
         return
     ready.unlink(missing_ok=True)
     run([sys.executable, "-m", "venv", "--without-pip", "--clear", str(folder)])
-    run([sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", str(folder), *words, *needs])
+    uv = shutil.which("uv") or str(Path(sys.executable).with_name("uv"))
+    run([uv, "pip", "install", "--quiet", "--python", str(folder), *words, *needs])
     ready.write_text(told)
 
 
