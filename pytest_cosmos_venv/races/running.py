@@ -291,8 +291,10 @@ class RunningRace:
         return ", ".join(self._order.names[index] for index in self._link.running) or "The contenders"
 
     def _failure(self, sentence: str) -> RaceFailure:
-        running = [self._account.outcomes[index] for index in self._link.running if index < len(self._link.pids)]
-        return RaceFailure(failure_message(sentence, running, self.timeline))
+        """With what came of each: the ones that still run first, then the others, one of which may be the cause."""
+        running = set(self._link.running)
+        outcomes = sorted(enumerate(self._account.outcomes), key=lambda each: each[0] not in running)
+        return RaceFailure(failure_message(sentence, [outcome for _, outcome in outcomes], self.timeline))
 
 
 def _says_where(output: Path) -> bool:

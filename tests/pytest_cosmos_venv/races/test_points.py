@@ -54,6 +54,42 @@ def test_waiting_for_a_point_has_a_deadline(cosmos_task_race: TaskRace) -> None:
         race.wait_for("never", deadline=0.2)
 
 
+def say_and_fail(contender: Contender) -> None:
+    print("no room at the quay", flush=True)
+    raise LookupError("no such pier")
+
+
+def say_and_return(contender: Contender) -> str:
+    print("moored", flush=True)
+    return "somewhere else"
+
+
+def test_who_has_ended_before_a_point_says_how(cosmos_task_race: TaskRace) -> None:
+    with (
+        pytest.raises(RaceFailure, match="none has reached 'running'") as failure,
+        cosmos_task_race.start([say_and_fail, say_and_return]) as race,
+    ):
+        race.wait_for(Point("running", lambda: None))
+
+    told = str(failure.value)
+    assert "LookupError: no such pier" in told
+    assert "its output:\nno room at the quay" in told
+    assert "returned 'somewhere else'" in told
+    assert "its output:\nmoored" in told
+
+
+def test_who_has_ended_says_how_when_another_does_not_come_in_time(cosmos_task_race: TaskRace) -> None:
+    with cosmos_task_race.start([say_and_fail, wait_for_ever]) as race:
+        while 0 in race.running:
+            time.sleep(0.01)
+        with pytest.raises(RaceFailure, match="contender-1 have not reached 'never'") as failure:
+            race.wait_for("never", deadline=0.2)
+
+    told = str(failure.value)
+    assert told.index("threading.py") < told.index("LookupError: no such pier")
+    assert "its output:\nno room at the quay" in told
+
+
 def come_by(contender: Contender, folder: Path) -> None:
     contender.point("here")
     (folder / contender.name).touch()
