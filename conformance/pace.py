@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,10 +22,24 @@ _TIMES = 40
 """So many times what the smoke check took may any other task take."""
 _SHARE = 0.4
 """Of the smoke check, by a check on average: many ask a process that is there already."""
-_KEPT = "cosmos/seconds_of_a_task"
-"""In pytest's cache, which all workers of a run share, and no two runs of the suite."""
+_KEPT = pytest.StashKey[Path]()
+"""A file that all workers of a run share, and no two runs: not pytest's cache, which may be turned off."""
+_TOLD = "cosmos_pace"
+"""Under which workers are told of it."""
 TASK_SECONDS = "cosmos_task_seconds"
 """Name of the property under which the smoke check says what its task has taken."""
+
+
+def keep_pace(config: pytest.Config) -> None:
+    """Know where it is kept: where a worker is told, else in a folder of this run's temporary directory."""
+    told: dict[str, Any] = getattr(config, "workerinput", {})
+    file = told.get(_TOLD) or Path(tempfile.mkdtemp(prefix="cosmos-pace-"), "seconds")
+    config.stash[_KEPT] = Path(file)
+
+
+def tell_worker(config: pytest.Config, workerinput: dict[str, Any]) -> None:
+    """Tell a worker of pytest-xdist where it is kept."""
+    workerinput[_TOLD] = str(config.stash[_KEPT])
 
 
 def deadline(config: pytest.Config) -> float:
@@ -41,7 +58,19 @@ def slack(config: pytest.Config) -> float:
 
 
 def _measured(config: pytest.Config) -> float:
-    return float(config.cache.get(_KEPT, 0.0))
+    """Seconds of the smoke check's task; 0 before it has ended."""
+    try:
+        return float(config.stash[_KEPT].read_text(encoding="ascii"))
+    except FileNotFoundError:
+        return 0.0
+
+
+def _keep(config: pytest.Config, seconds: float) -> None:
+    """In one piece: a worker may look at any moment."""
+    file = config.stash[_KEPT]
+    beside = file.with_name(f"{file.name}.{os.getpid()}")
+    beside.write_text(str(seconds), encoding="ascii")
+    beside.replace(file)
 
 
 class Pace:
@@ -64,7 +93,7 @@ class Pace:
         """Keep what the smoke check's task has taken."""
         took = dict(report.user_properties).get(TASK_SECONDS)
         if report.when == "call" and isinstance(took, float):
-            self._config.cache.set(_KEPT, took)
+            _keep(self._config, took)
             self._tell(took)
 
     def _tell(self, seconds: float) -> None:

@@ -10,7 +10,6 @@ import os
 import platform
 from collections.abc import Generator, Sequence
 from datetime import datetime, timezone
-from fnmatch import fnmatchcase
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ import pytest
 from pytest_cosmos_venv import ImplementationError, SuiteExit, find_implementation
 
 from . import SPECIFICATION_VERSION, SUITE_VERSION
-from .adapter import Adapter, AdapterError, open_adapter, refuse_wrong_declarations
+from .adapter import AdapterError, refuse_wrong_declarations
 from .asked import (
     ROUNDS,
     asked_installer,
@@ -28,7 +27,15 @@ from .asked import (
     asked_profile,
     known_failures,
     refuse_wrong_options,
-    wanted_patterns,
+)
+from .collecting import (
+    JUDGED,
+    KNOWN,
+    SPECIFICATION,
+    leave_out_what_is_not_wanted,
+    requirement_of,
+    smoke_first,
+    tell_requirements,
 )
 from .exit_code import ending, gap, is_broken, suite_exit_code
 from .fixtures import (
@@ -42,29 +49,25 @@ from .fixtures import (
     picture,
     shared_directory,
 )
-from .gathering import FAILED_SMOKE_CHECKS, LEVEL, REQUIREMENT, SEEN, Gathering
+from .gathering import FAILED_SMOKE_CHECKS, SEEN, Gathering
 from .installer import InstallerError
 from .installer import in_words as installer_in_words
 from .installer import prepare as prepare_installer
 from .judging import Judgement, Verdict, counts_against, judge
-from .known_failures import KnownFailures, KnownFailuresError, Update, update_known_failures
-from .pace import Pace
+from .known_failures import KnownFailuresError, Update, update_known_failures
+from .pace import Pace, keep_pace, tell_worker
 from .report import report, write_report
-from .requirements import MARK, Requirement, read_specification
+from .requirements import read_specification
 from .terminal import print_judgements
 
 __all__ = ["adapter", "bench", "does_not_apply", "evidence", "picture", "shared_directory"]
 
 _TOLD = ("level", "profile", "installer", "deadline", "requirement", "known_failures", "strict")
 """Options that a report names."""
-_JUDGED = (AssertionError, pytest.fail.Exception)
-"""What a test raises that says something about the implementation."""
 _DESELECTED = pytest.StashKey[int]()
 _EXIT_CODE = pytest.StashKey[int]()
 _IN_PART = pytest.StashKey[set[str]]()
 """Ids of requirements of which the options leave tests out."""
-_KNOWN = pytest.StashKey[KnownFailures]()
-_SPECIFICATION = pytest.StashKey[dict[str, Requirement]]()
 _STARTED = pytest.StashKey[datetime]()
 _UPDATE = pytest.StashKey[Update]()
 
@@ -84,10 +87,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_IN_PART] = set()
     config.stash[SEEN] = []
     config.stash[_STARTED] = datetime.now(timezone.utc)
-    specification = config.stash[_SPECIFICATION] = read_specification()
+    keep_pace(config)
+    specification = config.stash[SPECIFICATION] = read_specification()
     try:
         config.stash[IMPLEMENTATION] = find_implementation(config.getoption("cosmos_implementation"))
-        config.stash[_KNOWN] = known_failures(config, specification)
+        config.stash[KNOWN] = known_failures(config, specification)
         refuse_wrong_options(config, specification)
         refuse_wrong_declarations(adapter_of(config), specification)
         prepare_installer(os.environ, asked_installer(config))
@@ -111,49 +115,13 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     return [*header, f"set aside: {set_aside}"] if set_aside else header
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Each test knows its requirement; what is not asked for goes, what does not apply is not run."""
-    wanted = wanted_patterns(config)
-    left_out = [item for item in items if wanted and not _is_wanted(item, wanted)]
-    if left_out:
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
-    known = config.stash[_KNOWN]
-    for item in items:
-        one, implementation = _requirement_of(item), _adapter_of(item)
-        if one is None:
-            continue
-        item.user_properties += [(REQUIREMENT, one.id), (LEVEL, one.level.value if one.level else None)]
-        missing = [each for each in one.needs if each in implementation.absent]
-        if missing:
-            _leave_out(item, Verdict.NOT_APPLICABLE, f"{', '.join(missing)}: declared absent")
-        elif one.id in implementation.differs:
-            _leave_out(item, Verdict.DIFFERS, implementation.differs[one.id])
-        elif one.id in known:
-            item.add_marker(pytest.mark.xfail(reason=known[one.id].reason, strict=False, raises=_JUDGED))
-
-
-def _adapter_of(item: pytest.Item) -> Adapter:
-    """The implementation's; where a plugin has parametrised the tests with names of adapters, that one."""
-    callspec: Any = getattr(item, "callspec", None)
-    named: str | None = callspec.params.get("adapter") if callspec else None
-    return adapter_of(item.config) if named is None else open_adapter(named)
-
-
-def _leave_out(item: pytest.Item, verdict: Verdict, reason: str) -> None:
-    item.user_properties.append((VERDICT, verdict.value))
-    item.add_marker(pytest.mark.skip(reason=f"{verdict.value}: {reason}"))
-
-
-def _requirement_of(item: pytest.Item) -> Requirement | None:
-    mark = item.get_closest_marker(MARK)
-    return None if mark is None else item.config.stash[_SPECIFICATION][mark.args[0]]
-
-
-def _is_wanted(item: pytest.Item, wanted: list[str]) -> bool:
-    one = _requirement_of(item)
-    return one is None or any(fnmatchcase(one.id, pattern) for pattern in wanted)
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None, None, None]:
+    """When all other plugins have had their say, those that shuffle too."""
+    yield
+    smoke_first(items)
+    leave_out_what_is_not_wanted(config, items)
+    tell_requirements(config, items)
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:
@@ -161,7 +129,7 @@ def pytest_deselected(items: list[pytest.Item]) -> None:
     if items:
         stash = items[0].config.stash
         stash[_DESELECTED] += len(items)
-        stash[_IN_PART] |= {one.id for one in map(_requirement_of, items) if one is not None}
+        stash[_IN_PART] |= {one.id for one in map(requirement_of, items) if one is not None}
 
 
 @pytest.hookimpl(wrapper=True)
@@ -172,7 +140,7 @@ def pytest_runtest_makereport(
     """An exception that is no failed assertion is the suite's own fault, not the implementation's."""
     report = yield
     error = call.excinfo
-    if error is not None and report.failed and (call.when != "call" or not error.errisinstance(_JUDGED)):
+    if error is not None and report.failed and (call.when != "call" or not error.errisinstance(JUDGED)):
         report.user_properties.append((VERDICT, Verdict.HARNESS_ERROR.value))
     return report
 
@@ -206,7 +174,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         _leave_report(config, found, exit_code=int(session.exitstatus))
     if config.getoption("cosmos_update_known_failures") and not config.stash[FAILED_SMOKE_CHECKS]:
         was_cut_off = session.shouldstop or session.shouldfail or exitstatus == pytest.ExitCode.INTERRUPTED
-        in_part, everything = config.stash[_IN_PART], config.stash[_SPECIFICATION]
+        in_part, everything = config.stash[_IN_PART], config.stash[SPECIFICATION]
         in_part = set(everything) if was_cut_off else in_part
         file = Path(config.getoption("cosmos_known_failures"))
         config.stash[_UPDATE] = update_known_failures(file, found, in_part=in_part)
@@ -237,13 +205,19 @@ def _told(config: pytest.Config) -> dict[str, object]:
 
 def judgements(config: pytest.Config) -> list[Judgement]:
     """What the run has come to so far."""
-    specification, seen = config.stash[_SPECIFICATION], config.stash[SEEN]
+    specification, seen = config.stash[SPECIFICATION], config.stash[SEEN]
     return judge(specification, seen)
 
 
 def _counts(config: pytest.Config, judgement: Judgement) -> bool:
     strict = bool(config.getoption("cosmos_strict"))
     return counts_against(judgement, level=asked_level(config), beyond=adapter_of(config).beyond, strict=strict)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """What a worker of pytest-xdist has to know before it begins."""
+    tell_worker(node.config, node.workerinput)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -61,11 +61,17 @@ class SuiteRun:
             *self.options,
             *["-p", "cosmos_venv", "-p", "pytest_cosmos_venv.conformance.session"],
             *["-c", str(SUITE / "pytest.ini"), f"--rootdir={SUITE}", "--noconftest"],
-            *[f"--basetemp={self.root / 'pytest'}", f"--override-ini=cache_dir={self.root / 'cache'}"],
+            *[f"--basetemp={self.root / 'pytest'}", *self._cache],
             *implementation,
             *set_aside,
             *map(str, suite_files()),
         ]
+
+    @property
+    def _cache(self) -> list[str]:
+        """Where pytest's cache is, unless the user has turned it off, and nobody knows this setting."""
+        is_off = any("no:cacheprovider" in option for option in self.options)
+        return [] if is_off else [f"--override-ini=cache_dir={self.root / 'cache'}"]
 
     def environment(self, outer: Mapping[str, str]) -> dict[str, str]:
         """The variables of the run, made from those of the process that starts it."""

@@ -186,6 +186,33 @@ def test_a_failing_smoke_check_is_seen_through_workers_too(
     assert result.ret == 10
 
 
+def test_smoke_checks_go_first_whatever_a_plugin_does_to_the_order(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytester.makepyfile(
+        shuffling=(
+            "import pytest\n\n@pytest.hookimpl(trylast=True)\n"
+            "def pytest_collection_modifyitems(items): items.reverse()\n"
+        )
+    )
+    monkeypatch.setenv("PYTHONPATH", str(pytester.path), prepend=os.pathsep)
+    options = ["--cosmos-implementation=cosmos_venv", "-p", "shuffling", "--collect-only", "-q"]
+
+    result = pytester.runpytest_subprocess("--cosmos-conformance", *options)
+
+    files = [line.partition("::")[0] for line in result.outlines if "::" in line]
+    assert files[:4] == ["test_smoke.py"] * 3 + ["test_seed.py"]
+
+
+@pytest.mark.parametrize("options", [[], ["-n", "1"]], ids=["one-process", "workers"])
+def test_the_suite_runs_without_pytests_cache(pytester: pytest.Pytester, options: list[str]) -> None:
+    arguments = ["--cosmos-implementation=cosmos_venv", "-p", "no:cacheprovider", "-k", "look_alike", *options]
+
+    result = pytester.runpytest_subprocess("--cosmos-conformance", *arguments)
+
+    assert (result.ret, result.parseoutcomes()["passed"]) == (11, 1)
+
+
 @pytest.mark.parametrize("options", [[], ["-n", "1"]], ids=["one-process", "workers"])
 def test_a_run_with_something_left_out_gives_no_verdict(pytester: pytest.Pytester, options: list[str]) -> None:
     arguments = ["--cosmos-implementation=cosmos_venv", "-k", "look_alike", *options]

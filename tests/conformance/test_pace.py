@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,30 +18,61 @@ BUSY = "while True: pass"
 IDLE = "import signal; signal.pause()"
 
 
-def config(*, asked: str | None = None, took: float = 0.0) -> Any:
-    """A run's.
+def config(*, asked: str | None = None, **more: Any) -> Any:
+    """A run's, which knows where the pace is kept.
 
     :param asked: for a deadline.
-    :param took: the smoke check's task, in seconds.
     """
-    return SimpleNamespace(getoption=lambda _: asked, cache=SimpleNamespace(get=lambda *_: took))
+    made: Any = SimpleNamespace(getoption=lambda *_: asked, stash=pytest.Stash(), **more)
+    pace.keep_pace(made)
+    return made
+
+
+def tell(of_run: Any, took: float) -> None:
+    """The smoke check's task has taken so many seconds."""
+    report: Any = SimpleNamespace(when="call", user_properties=[(pace.TASK_SECONDS, took)])
+    pace.Pace(of_run).pytest_runtest_logreport(report)
+
+
+@pytest.fixture(autouse=True)
+def _temporary_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+
+@pytest.fixture
+def manager() -> Any:
+    return SimpleNamespace(get_plugin=lambda _: None)
 
 
 @pytest.mark.parametrize(
-    ("given", "deadline", "smoke", "slack"),
+    ("asked", "took", "deadline", "smoke", "slack"),
     [
-        pytest.param({}, 60.0, 180.0, 2.0, id="nothing-is-known"),
-        pytest.param({"took": 1.5}, 60.0, 180.0, 2.0, id="a-fast-machine"),
-        pytest.param({"took": 20.0}, 800.0, 180.0, 10.0, id="a-slow-machine"),
-        pytest.param({"asked": "30", "took": 20.0}, 30.0, 30.0, 10.0, id="asked-for"),
+        pytest.param(None, None, 60.0, 180.0, 2.0, id="nothing-is-known"),
+        pytest.param(None, 1.5, 60.0, 180.0, 2.0, id="a-fast-machine"),
+        pytest.param(None, 20.0, 800.0, 180.0, 10.0, id="a-slow-machine"),
+        pytest.param("30", 20.0, 30.0, 30.0, 10.0, id="asked-for"),
     ],
 )
 def test_time_is_given_as_the_machine_needs_it(
-    given: dict[str, Any], deadline: float, smoke: float, slack: float
+    manager: Any, asked: str | None, took: float | None, deadline: float, smoke: float, slack: float
 ) -> None:
-    of_run = config(**given)
+    of_run = config(asked=asked, pluginmanager=manager)
+    if took is not None:
+        tell(of_run, took)
 
     assert (pace.deadline(of_run), pace.deadline_of_smoke(of_run), pace.slack(of_run)) == (deadline, smoke, slack)
+
+
+def test_all_workers_of_a_run_know_what_one_has_found_out_and_another_run_does_not(manager: Any) -> None:
+    run = config(pluginmanager=manager)
+    of_workers: list[dict[str, Any]] = [{}, {}]
+    for workerinput in of_workers:
+        pace.tell_worker(run, workerinput)
+    first, second = (config(pluginmanager=manager, workerinput=each) for each in of_workers)
+
+    tell(first, 20.0)
+
+    assert [pace.slack(each) for each in (run, first, second, config())] == [10.0, 10.0, 10.0, 2.0]
 
 
 @pytest.mark.parametrize(
@@ -67,11 +100,7 @@ def test_how_long_it_will_take_is_told_on_a_line_of_its_own_also_among_the_dots_
         write_line=lambda text: told.append(f"{text}\n"),
     )
     manager = SimpleNamespace(get_plugin=lambda _: terminal)
-    of_run: Any = SimpleNamespace(
-        pluginmanager=manager, getoption=lambda *_: None, cache=SimpleNamespace(set=lambda *_: None)
-    )
-    report: Any = SimpleNamespace(when="call", user_properties=[(pace.TASK_SECONDS, 10.3)])
 
-    pace.Pace(of_run).pytest_runtest_logreport(report)
+    tell(config(pluginmanager=manager), 10.3)
 
     assert "".join(told).startswith("...\nOne task took 10.3 s")
