@@ -212,12 +212,28 @@ def refuse_wrong_declarations(adapter: Adapter, requirements: Collection[str]) -
 
 
 def open_adapter(named: str) -> Adapter:
-    """The adapter of an import root, or the one that ``module:Adapter`` names."""
+    """The adapter of an import root, or the one that ``module:Adapter`` names.
+
+    :raises AdapterError: as ``require_adapter``.
+    """
     module, _, name = named.partition(":")
     if not name:
         return KNOWN_ADAPTERS.get(named, Adapter)(named)
-    adapter: Adapter = getattr(import_module(module), name)()
-    return adapter
+    return require_adapter(getattr(import_module(module), name)())
+
+
+def require_adapter(made: object) -> Adapter:
+    """The same, of which the suite can ask whatever it asks of an adapter.
+
+    :raises AdapterError: its class does not derive from ``Adapter``.
+    """
+    if isinstance(made, Adapter):
+        return made
+    kind = type(made)
+    raise AdapterError(
+        f"{kind.__module__}:{kind.__qualname__} is no adapter: derive the class from Adapter, which answers what it "
+        f"does not say itself (from {Adapter.__module__} import Adapter)."
+    )
 
 
 class CosmosAdapter(Adapter):
