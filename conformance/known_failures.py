@@ -63,14 +63,13 @@ def read_known_failures(
 def _text_of(file: Path) -> str:
     """Without the mark that some editors put at the beginning."""
     try:
-        content = file.read_bytes()
-        return content.decode("utf-8-sig")
+        return file.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise KnownFailuresError(f"--cosmos-known-failures={file} cannot be read: {error.strerror or error}.") from None
     except UnicodeDecodeError as error:
-        number = content.count(b"\n", 0, error.start) + 1
+        number = error.object.count(b"\n", 0, error.start) + 1
         raise KnownFailuresError(
-            f"{file}, line {number}: byte 0x{content[error.start]:02x} is no UTF-8. Save the file as UTF-8."
+            f"{file}, line {number}: byte 0x{error.object[error.start]:02x} is no UTF-8. Save the file as UTF-8."
         ) from None
 
 
