@@ -212,12 +212,28 @@ def refuse_wrong_declarations(adapter: Adapter, requirements: Collection[str]) -
 
 
 def open_adapter(named: str) -> Adapter:
-    """The adapter of an import root, or the one that ``module:Adapter`` names."""
+    """The adapter of an import root, or the one that ``module:Adapter`` names.
+
+    :raises AdapterError: as ``require_adapter``.
+    """
     module, _, name = named.partition(":")
     if not name:
         return KNOWN_ADAPTERS.get(named, Adapter)(named)
-    adapter: Adapter = getattr(import_module(module), name)()
-    return adapter
+    return require_adapter(getattr(import_module(module), name)())
+
+
+def require_adapter(made: object) -> Adapter:
+    """The same, of which the suite can ask whatever it asks of an adapter.
+
+    :raises AdapterError: its class does not derive from ``Adapter``.
+    """
+    if isinstance(made, Adapter):
+        return made
+    kind = type(made)
+    raise AdapterError(
+        f"{kind.__module__}:{kind.__qualname__} is no adapter: derive the class from Adapter, which answers what it "
+        f"does not say itself (from {Adapter.__module__} import Adapter)."
+    )
 
 
 class CosmosAdapter(Adapter):
@@ -237,13 +253,8 @@ class CosmosVenvAdapter(Adapter):
     )
 
     def modules(self) -> Sequence[str]:
-        """Also what a task or a DAG imports when it comes to it: a third of the time that either takes."""
-        later = (
-            *("config", "dag", "project.load", "project.manifest", "rendering.plan", "rendering.assembly", "rendered"),
-            *("rendering.converters", "environments.publisher", "environments.temporary", "managed.ready"),
-            *("managed.kept", "dbt.check", "dbt.runner", "operators.lineage", "operators.seeds"),
-        )
-        return [*super().modules(), *(f"{self.import_root}.{name}" for name in later), "packaging.requirements"]
+        """Also what a task or a DAG imports when it comes to it, as far as this version has it."""
+        return [*super().modules(), f"{__package__}.prepared_cosmos_venv"]
 
     def foreign_host_record(self, virtualenv_dir: Path) -> bool:
         """Its note beside the lock file says on which host the owner is."""

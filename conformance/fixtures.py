@@ -10,7 +10,7 @@ import pytest
 
 from pytest_cosmos_venv import AirflowHome, Implementation, TaskRace, Timeline, Wheelhouse
 
-from .adapter import Adapter, open_adapter
+from .adapter import Adapter, open_adapter, require_adapter
 from .asked import GLANCE, asked_profile
 from .bench import Bench
 from .judging import Verdict
@@ -32,8 +32,7 @@ def adapter_of(config: pytest.Config) -> Adapter:
     implementation = config.stash[IMPLEMENTATION]
     if implementation.adapter_class is None:
         return open_adapter(implementation.import_root)
-    made: Adapter = implementation.adapter()
-    return made
+    return require_adapter(implementation.adapter())
 
 
 @pytest.fixture(scope="session")

@@ -45,24 +45,32 @@ def read_known_failures(
     """The known failures by id.
 
     :param file: None: there is none.
-    :raises KnownFailuresError: the file cannot be read, or a line of it names no requirement, one twice, no reason, or
-        a day that is over.
+    :raises KnownFailuresError: the file cannot be read, is no UTF-8, or a line of it names no requirement, one twice,
+        no reason, or a day that is over.
     """
     if file is None:
         return {}
-    path = Path(file)
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise KnownFailuresError(f"--cosmos-known-failures={file} cannot be read: {error.strerror or error}.") from None
     found: dict[str, KnownFailure] = {}
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(_text_of(Path(file)).splitlines(), start=1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         one = _line(f"{file}, line {number}", line)
         _refuse(one, f"{file}, line {number}", specification, found, today or date.today())  # noqa: DTZ011 - a day
         found[one.requirement] = one
     return found
+
+
+def _text_of(file: Path) -> str:
+    """Without the mark that some editors put at the beginning."""
+    try:
+        return file.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise KnownFailuresError(f"--cosmos-known-failures={file} cannot be read: {error.strerror or error}.") from None
+    except UnicodeDecodeError as error:
+        number = error.object.count(b"\n", 0, error.start) + 1
+        raise KnownFailuresError(
+            f"{file}, line {number}: byte 0x{error.object[error.start]:02x} is no UTF-8. Save the file as UTF-8."
+        ) from None
 
 
 def _line(where: str, text: str) -> KnownFailure:
@@ -142,7 +150,7 @@ def updated(text: str, judgements: Iterable[Judgement], *, in_part: Collection[s
 
 def update_known_failures(file: Path, judgements: Iterable[Judgement], *, in_part: Collection[str] = ()) -> Update:
     """Bring the file up to date with a run, in one piece; made where it is not there. Parameters as for ``updated``."""
-    update = updated(file.read_text(encoding="utf-8") if file.exists() else "", judgements, in_part=in_part)
+    update = updated(_text_of(file) if file.exists() else "", judgements, in_part=in_part)
     beside = file.with_name(f"{file.name}.new")
     beside.write_text(update.text, encoding="utf-8")
     beside.replace(file)

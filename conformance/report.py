@@ -66,7 +66,7 @@ def report(
             "installer": installer,
             "pytest": metadata.version("pytest"),
         },
-        "options": dict(options),
+        "options": {name: redacted(value) if isinstance(value, str) else value for name, value in options.items()},
         "started": started.isoformat(timespec="seconds"),
         "requirements": [_record(each, named, options) for each in judgements],
         # Last: a report without it was cut off.

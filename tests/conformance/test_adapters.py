@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import fields
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from conformance.adapter import Adapter, CosmosAdapter, CosmosVenvAdapter, Outcome, Task
+from conformance.prepared_cosmos_venv import MODULES
 from cosmos_venv.environments.lock import VirtualenvLock
 from cosmos_venv.environments.lock_files import LOCK_FILENAME, NOTE_FILENAME
 from cosmos_venv.environments.lock_record import LockNote
@@ -23,7 +27,28 @@ def adapter() -> CosmosVenvAdapter:
 
 
 def test_each_module_that_a_task_is_prepared_with_is_there(adapter: CosmosVenvAdapter) -> None:
-    assert [name for name in adapter.modules() if find_spec(name) is None] == []
+    names = [*adapter.modules(), *(f"cosmos_venv.{name}" for name in MODULES)]
+
+    assert [name for name in names if find_spec(name) is None] == []
+
+
+def test_a_private_module_that_another_version_has_not_is_no_reason_to_judge_nothing(
+    adapter: CosmosVenvAdapter, tmp_path: Path
+) -> None:
+    for name in ("cosmos_venv", "cosmos_venv/operators"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").touch()
+    (tmp_path / "cosmos_venv" / "operators" / "virtualenv.py").touch()
+    # As in the smoke check; the root of this checkout comes second.
+    code = f"import {', '.join(adapter.modules())}, cosmos_venv; print(cosmos_venv.__file__)"
+    path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])
+
+    environment = {**os.environ, "PYTHONPATH": path}
+    told = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+
+    assert told.stdout.strip() == str(tmp_path / "cosmos_venv" / "__init__.py")
 
 
 def test_its_record_of_another_host_is_one_that_this_project_would_write(

@@ -65,6 +65,27 @@ def test_a_list_that_is_not_there_is_named(tmp_path: Path) -> None:
         read_known_failures(str(tmp_path / "missing.txt"), SPECIFICATION)
 
 
+@pytest.mark.parametrize(
+    ("content", "line", "byte"),
+    [
+        pytest.param("LOCK-001 | why\nLOCK-002 | spät".encode("latin-1"), 2, "0xe4", id="latin-1"),
+        pytest.param("LOCK-001 | why".encode("utf-16"), 1, "0xff", id="utf-16"),
+    ],
+)
+def test_a_list_in_another_encoding_is_refused_with_its_line(file: Path, content: bytes, line: int, byte: str) -> None:
+    file.write_bytes(content)
+
+    with pytest.raises(KnownFailuresError, match=rf"known-failures\.txt, line {line}: byte {byte} is no UTF-8\. Save"):
+        read_known_failures(str(file), SPECIFICATION, today=TODAY)
+
+
+def test_a_mark_at_the_beginning_belongs_to_no_line(file: Path) -> None:
+    file.write_bytes("LOCK-001 | why\n".encode("utf-8-sig"))
+
+    assert list(read_known_failures(str(file), SPECIFICATION, today=TODAY)) == ["LOCK-001"]
+    assert update_known_failures(file, verdicts(LOCK_001=Verdict.FAILED)).added == ()
+
+
 LIST = """# ours, by hand
 
 LOCK-001 | tasks wait | https://issues/1 | 2030-01-01

@@ -23,7 +23,7 @@ def config(*, asked: str | None = None, **more: Any) -> Any:
 
     :param asked: for a deadline.
     """
-    made = SimpleNamespace(getoption=lambda *_: asked, stash=pytest.Stash(), **more)
+    made: Any = SimpleNamespace(getoption=lambda *_: asked, stash=pytest.Stash(), **more)
     pace.keep_pace(made)
     return made
 
@@ -64,7 +64,8 @@ def test_time_is_given_as_the_machine_needs_it(
 
 
 def test_all_workers_of_a_run_know_what_one_has_found_out_and_another_run_does_not(manager: Any) -> None:
-    run, of_workers = config(pluginmanager=manager), ({}, {})
+    run = config(pluginmanager=manager)
+    of_workers: list[dict[str, Any]] = [{}, {}]
     for workerinput in of_workers:
         pace.tell_worker(run, workerinput)
     first, second = (config(pluginmanager=manager, workerinput=each) for each in of_workers)

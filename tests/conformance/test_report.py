@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from conformance.markdown import summary
 from conformance.report import read_report, redacted, report, write_report
 from conformance.requirements import Level, Requirement
 
+OPTIONS: Mapping[str, object] = {"level": "must", "installer": "pip", "deadline": None}
 PICTURE = '<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
 
 
@@ -40,7 +42,11 @@ def judged(
 
 
 def reported(
-    *judgements: Judgement, name: str = "cosmos_venv", is_complete: bool = True, services: tuple[str, ...] = ()
+    *judgements: Judgement,
+    name: str = "cosmos_venv",
+    is_complete: bool = True,
+    services: tuple[str, ...] = (),
+    options: Mapping[str, object] = OPTIONS,
 ) -> dict[str, Any]:
     return report(
         judgements,
@@ -50,7 +56,7 @@ def reported(
         services=services,
         airflow="3.3.2",
         installer="uv",
-        options={"level": "must", "installer": "pip", "deadline": None},
+        options=options,
         started=datetime.now(timezone.utc) - timedelta(seconds=90),
         is_complete=is_complete,
         exit_code=0,
@@ -112,6 +118,14 @@ def test_no_home_and_no_credential_stands_in_a_report(monkeypatch: pytest.Monkey
     said = "in /home/me/dbt: https://user:p@ss@host/simple, DBT_PASSWORD=hunter22 and api_key: 'abcdef'"
 
     assert redacted(said) == "in ~/dbt: https://****@host/simple, DBT_PASSWORD=**** and api_key: '****'"
+
+
+def test_options_that_name_a_file_at_home_do_not_say_whose_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+
+    found = reported(*SOUND, options={"known_failures": "/home/me/known.txt", "strict": True})
+
+    assert found["options"] == {"known_failures": "~/known.txt", "strict": True}
 
 
 def test_the_page_shows_evidence_as_text_and_pictures_as_images_and_asks_nobody() -> None:

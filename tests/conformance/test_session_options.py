@@ -119,6 +119,23 @@ def test_an_adapter_that_declares_what_there_is_not_is_refused_before_anything_r
     result.stderr.fnmatch_lines([message])
 
 
+def test_an_adapter_that_derives_from_nothing_is_refused_with_the_way_out(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytester.makepyfile(my_adapter="class Mine: import_root = 'tiny'\n")
+    monkeypatch.setenv("PYTHONPATH", str(pytester.path), prepend=":")
+
+    result = pytester.runpytest_subprocess("--cosmos-conformance", "--cosmos-implementation=my_adapter:Mine")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        [
+            "*my_adapter:Mine is no adapter: derive the class from Adapter, *"
+            "(from pytest_cosmos_venv.conformance.adapter import Adapter)."
+        ]
+    )
+
+
 @pytest.mark.parametrize("options", [[], ["-n", "1"]], ids=["one-process", "workers"])
 def test_what_a_run_did_not_judge_stays_on_the_list_of_known_failures(
     pytester: pytest.Pytester, options: list[str]

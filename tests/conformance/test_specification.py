@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -68,6 +70,17 @@ def test_this_projects_implementation_is_held_to_all_that_goes_beyond() -> None:
     beyond = {unique for unique, one in read_specification().items() if one.level is Level.BEYOND}
 
     assert CosmosVenvAdapter.beyond == beyond
+
+
+def test_the_table_that_users_are_shown_has_as_many_as_there_are() -> None:
+    page = SPECIFICATION.parents[1] / "docs" / "conformance.md"
+    shown = re.findall(r"^    ([A-Z]+) +(.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    counts = Counter((one.area, one.level) for one in read_specification().values())
+
+    said = {area: [int(each.partition(" of ")[2] or 0) for each in re.split(r"  +", cells)] for area, cells in shown}
+
+    assert said
+    assert said == {area: [counts[area, level] for level in Level] for area in said}
 
 
 def test_the_document_says_its_version() -> None:
