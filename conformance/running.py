@@ -59,19 +59,14 @@ class RunningTasks:
         return self._race.running
 
     def wait_for(self, point: str | Point, *, deadline: float | None = None) -> Sighting:
-        """Wait until one of them is there: ``creating``, ``locked``, ``waiting``, ``installing``, ``running``, a Point.
+        """Wait until one of them is there: ``creating``, ``locked``, ``installing``, ``running``, a Point.
+
+        Not ``waiting``, which is known by words of Cosmos's log: ``watch_until_rest`` sees who waits in silence.
 
         :raises RaceFailure: nobody comes there in time.
         """
         __tracebackhide__ = True
         return self._race.wait_for(point, deadline=deadline)
-
-    def wait_for_one_of(self, *points: str, deadline: float | None = None) -> Sighting:
-        """The same for several, whichever is reached first."""
-        __tracebackhide__ = True
-        looks = [self._race.point(name).look for name in points]
-        either = Point(" or ".join(points), lambda: next((seen for look in looks if (seen := look())), None))
-        return self._race.wait_for(either, deadline=deadline)
 
     def stop(self, index: int = 0) -> None:
         """Let it stand still, with all that it started, until ``resume``."""
