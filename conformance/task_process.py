@@ -96,10 +96,15 @@ def _fields(operator: Any) -> dict[str, str]:
 
 
 def context_of(operator: Any) -> dict[str, Any]:
-    """What an operator without Airflow around it is told of itself and of its run: as much as Airflow tells it."""
-    from pytest_cosmos_venv.airflow.told import context_alone
+    """What an operator without Airflow around it is told of itself and of its run: as much as Airflow tells it.
 
-    return context_alone(operator, "conformance")
+    This process's environment tells it too.
+    """
+    from pytest_cosmos_venv.airflow.told import context_alone, export
+
+    context = context_alone(operator, "conformance")
+    export(context)
+    return context
 
 
 def _offer(text: str) -> None:

@@ -7,14 +7,13 @@ assets, retries. Of its states there are those that follow from how the tasks en
 from __future__ import annotations
 
 import itertools
-import os
 from typing import Any
 
 from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.airflow.outcomes import DagOutcome, TaskOutcome, TasksById
 from pytest_cosmos_venv.airflow.running import variables_kept
 from pytest_cosmos_venv.airflow.task_log import TaskLog, listening
-from pytest_cosmos_venv.airflow.told import context_alone
+from pytest_cosmos_venv.airflow.told import context_alone, export
 from pytest_cosmos_venv.airflow.versions import this_airflow
 
 _NUMBERS = itertools.count(1)
@@ -40,10 +39,10 @@ def _execute(task: Any, run_id: str) -> TaskOutcome:
     airflow, log, began = this_airflow(), TaskLog(), real_time.monotonic()
     error: BaseException | None = None
     with variables_kept(), listening(log), airflow.events_into(log.take_event):
-        names = {"DAG_ID": task.dag_id, "TASK_ID": task.task_id, "DAG_RUN_ID": run_id}
-        os.environ.update({f"AIRFLOW_CTX_{name}": value for name, value in names.items()})
+        context = context_alone(task, run_id)
+        export(context)
         try:
-            task.execute(context_alone(task, run_id))
+            task.execute(context)
         except Exception as raised:  # noqa: BLE001 - whatever a task raises is what came of it
             error = raised
     is_skipped = error is not None and type(error).__name__ == "AirflowSkipException"

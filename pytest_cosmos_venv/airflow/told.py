@@ -7,7 +7,8 @@ nor are Variables, connections, and who asks for assets. XComs stay with the tas
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
@@ -63,6 +64,15 @@ def context_alone(operator: Any, run_id: str) -> dict[str, Any]:
     }
     instance.get_template_context = lambda *_, **__: context
     return context
+
+
+def export(context: Mapping[str, Any]) -> None:
+    """Put what Airflow exports of a context, ``AIRFLOW_CTX_DAG_ID`` and so on, into this process's environment."""
+    try:
+        from airflow.sdk.execution_time.context import context_to_airflow_vars
+    except ImportError:  # Airflow 2
+        from airflow.utils.operator_helpers import context_to_airflow_vars  # type: ignore[attr-defined, no-redef]
+    os.environ.update(context_to_airflow_vars(context, in_env_var_format=True))
 
 
 @dataclass

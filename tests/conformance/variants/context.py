@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from ..mutants.inside import part
@@ -31,7 +32,8 @@ class ReadsItsTaskFromTheContext(Variant):
 def say(operator: Any, context: Any) -> None:
     """Of what Airflow documents to be in a context."""
     ti, run, task = context["ti"], context["dag_run"], context["task"]
-    dags = {ti.dag_id, context["task_instance"].dag_id, context["dag"].dag_id, task.dag_id, run.dag_id}
+    dags = {context["task_instance"].dag_id, context["dag"].dag_id, os.environ["AIRFLOW_CTX_DAG_ID"]}
+    dags |= {ti.dag_id, task.dag_id, run.dag_id}
     if len(dags) != 1 or not task.task_id == ti.task.task_id == ti.task_id == operator.task_id:
         raise LookupError(f"{context} knows not which task {operator.task_id} is.")
     whole = f"{ti.dag_id}.{ti.task_id}[{ti.map_index}] of {run.run_id}, try {ti.try_number}, {context['ds']}"

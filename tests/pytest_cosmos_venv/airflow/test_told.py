@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime, timezone
 from typing import Any
 
 from airflow import DAG
 
 from pytest_cosmos_venv import Clock, RunTask
-from pytest_cosmos_venv.airflow.told import context_alone
+from pytest_cosmos_venv.airflow.running import variables_kept
+from pytest_cosmos_venv.airflow.told import context_alone, export
 
 try:
     from airflow.providers.standard.operators.python import PythonOperator
 except ImportError:  # Airflow 2
     from airflow.operators.python import PythonOperator  # type: ignore[import-not-found, no-redef]
-
-try:
-    from airflow.sdk.execution_time.context import context_to_airflow_vars
-except ImportError:  # Airflow 2
-    from airflow.utils.operator_helpers import context_to_airflow_vars  # type: ignore[attr-defined, no-redef]
 
 
 def made(**arguments: Any) -> Any:
@@ -61,7 +58,9 @@ def test_it_is_told_the_time_that_the_test_shows(cosmos_clock: Clock) -> None:
 
 
 def test_airflow_exports_of_it_what_it_exports_of_every_task() -> None:
-    exported = context_to_airflow_vars(context_alone(made(owner="harbor"), "by-hand"), in_env_var_format=True)
+    with variables_kept():
+        export(context_alone(made(owner="harbor"), "by-hand"))
+        exported = {name: value for name, value in os.environ.items() if name.startswith("AIRFLOW_CTX_")}
 
     assert exported["AIRFLOW_CTX_TASK_ID"] == "load"
     assert exported["AIRFLOW_CTX_DAG_RUN_ID"] == "by-hand"
