@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-KINDS = ("read-only", "full")
+KINDS = ("read-only", "mounted read-only", "full")
 _NEW_MOUNTS, _NEW_USER = 0x00020000, 0x10000000
 _READ_ONLY, _REMOUNT, _BIND, _PRIVATE = 1, 32, 4096, 1 << 18 | 1 << 14
 _A_PAGE = 4096
@@ -29,19 +29,22 @@ def within(places: Mapping[str, str]) -> Iterator[None]:
     """In this block the process finds directories that are ``read-only``, with all that is in them, or ``full``, with
     nothing in them. A mount stays until the process ends.
 
+    ``mounted read-only`` is by a mount alone: permissions let the owner of a file set its time, which is enough where a
+    task has to fail, and shows too little where it has to succeed.
+
     :param places: one of ``KINDS`` -> an existing directory.
     :raises PlaceError: neither mounts nor permissions make it.
     """
     with ExitStack() as permissions:
         for kind, path in places.items():
             if kind not in KINDS:
-                raise ValueError(f"There is no place {kind!r}: give {' or '.join(KINDS)}.")
+                raise ValueError(f"There is no place {kind!r}: give one of {', '.join(KINDS)}.")
             if (refusal := _refusal(kind, path)) is None:
                 _mount_place(kind, path)
             elif kind == "read-only" and os.geteuid() != 0:
                 permissions.enter_context(_closed(Path(path)))
             else:
-                whom = "permissions do not bind root" if kind == "read-only" else "permissions cannot make it"
+                whom = "permissions do not bind root" if kind == "read-only" else "permissions do not make it"
                 raise PlaceError(f"a directory that is {kind} cannot be had here: {refusal}, and {whom}.")
         yield
 
@@ -68,7 +71,7 @@ def _refusal(kind: str, path: str) -> str | None:
 
 def _mount_place(kind: str, path: str) -> None:
     _of_its_own()
-    if kind == "read-only":
+    if kind != "full":
         _mount(path, path, "", _BIND)
         _mount(path, path, "", _BIND | _REMOUNT | _READ_ONLY)
     else:

@@ -120,7 +120,7 @@ def test_a_directory_that_takes_nothing_is_named(bench: Bench, kind: str) -> Non
 def test_a_ready_environment_is_used_where_it_is_read_only(bench: Bench) -> None:
     ready = ran(bench, bench.kept_task())
 
-    call = ran(bench, bench.kept_task(place={"read-only": str(bench.virtualenv_dir)}))
+    call = ran(bench, bench.kept_task(place={"mounted read-only": str(bench.virtualenv_dir)}))
 
     assert call.prefix == ready.prefix, (
         f"a ready environment on a read-only file system must be used, {ready.prefix}; seen: dbt in {call.prefix}"

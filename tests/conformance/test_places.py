@@ -47,7 +47,9 @@ def _nobody_may_mount(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(places, "_call", refuse)
 
 
-@pytest.mark.parametrize(("kind", "error"), [("read-only", READ_ONLY), ("full", FULL)])
+@pytest.mark.parametrize(
+    ("kind", "error"), [("read-only", READ_ONLY), ("mounted read-only", READ_ONLY), ("full", FULL)]
+)
 def test_a_task_finds_its_place_also_under_an_adapter_that_performs_it_its_own_way(
     tmp_path: Path, kind: str, error: str
 ) -> None:
@@ -85,7 +87,8 @@ def test_where_nobody_may_mount_permissions_make_it_read_only_for_an_ordinary_us
     ("kind", "user", "reason"),
     [
         pytest.param("read-only", 0, "permissions do not bind root", id="root"),
-        pytest.param("full", 1000, "permissions cannot make it", id="full"),
+        pytest.param("full", 1000, "permissions do not make it", id="full"),
+        pytest.param("mounted read-only", 1000, "permissions do not make it", id="where-a-task-has-to-succeed"),
     ],
 )
 def test_what_permissions_cannot_make_is_said_with_what_the_kernel_refused(
@@ -101,5 +104,7 @@ def test_what_permissions_cannot_make_is_said_with_what_the_kernel_refused(
 
 
 def test_a_place_that_there_is_not_is_no_reason_to_judge_nothing(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="give read-only or full"), within({"wet": str(tmp_path)}):
+    given = {"wet": str(tmp_path)}
+
+    with pytest.raises(ValueError, match="give one of read-only, mounted read-only, full"), within(given):
         pass
