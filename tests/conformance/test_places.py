@@ -47,7 +47,9 @@ def _nobody_may_mount(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(places, "_call", refuse)
 
 
-@pytest.mark.parametrize(("kind", "error"), [("read-only", READ_ONLY), ("mounted read-only", READ_ONLY), ("full", FULL)])
+@pytest.mark.parametrize(
+    ("kind", "error"), [("read-only", READ_ONLY), ("mounted read-only", READ_ONLY), ("full", FULL)]
+)
 def test_a_task_finds_its_place_also_under_an_adapter_that_performs_it_its_own_way(
     tmp_path: Path, kind: str, error: str
 ) -> None:
@@ -102,5 +104,7 @@ def test_what_permissions_cannot_make_is_said_with_what_the_kernel_refused(
 
 
 def test_a_place_that_there_is_not_is_no_reason_to_judge_nothing(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="give one of read-only, mounted read-only, full"), within({"wet": str(tmp_path)}):
+    given = {"wet": str(tmp_path)}
+
+    with pytest.raises(ValueError, match="give one of read-only, mounted read-only, full"), within(given):
         pass
