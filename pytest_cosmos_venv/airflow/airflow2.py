@@ -61,6 +61,14 @@ class Airflow2:
         )
         return instance, instance.dag_run
 
+    def exported(self, context: Mapping[str, Any]) -> Mapping[str, str]:
+        from airflow.utils import operator_helpers
+
+        variables: Mapping[str, str] = cast("Any", operator_helpers).context_to_airflow_vars(
+            context, in_env_var_format=True
+        )
+        return variables
+
     def xcoms(self, dag_id: str, run_id: str) -> Sequence[tuple[TaskKey, str, Any]]:
         from airflow.models.xcom import XCom
         from airflow.utils.session import create_session

@@ -85,6 +85,11 @@ class Airflow3:
         )
         return TaskInstanceAlone(task=task, run_id=run_id, start_date=when), run
 
+    def exported(self, context: Mapping[str, Any]) -> Mapping[str, str]:
+        from airflow.sdk.execution_time.context import context_to_airflow_vars
+
+        return context_to_airflow_vars(context, in_env_var_format=True)
+
     def xcoms(self, dag_id: str, run_id: str) -> Sequence[tuple[TaskKey, str, Any]]:
         from airflow.models.xcom import XComModel
         from airflow.sdk.execution_time.xcom import XCom

@@ -68,11 +68,7 @@ def context_alone(operator: Any, run_id: str) -> dict[str, Any]:
 
 def export(context: Mapping[str, Any]) -> None:
     """Put what Airflow exports of a context, ``AIRFLOW_CTX_DAG_ID`` and so on, into this process's environment."""
-    try:
-        from airflow.sdk.execution_time.context import context_to_airflow_vars
-    except ImportError:  # Airflow 2
-        from airflow.utils.operator_helpers import context_to_airflow_vars  # type: ignore[attr-defined, no-redef]
-    os.environ.update(context_to_airflow_vars(context, in_env_var_format=True))
+    os.environ.update(this_airflow().exported(context))
 
 
 @dataclass
