@@ -45,7 +45,7 @@ class Airflow(Protocol):
         """Task instance and DAG run of a task that is executed with nothing of Airflow around it."""
 
     def exported(self, context: Mapping[str, Any]) -> Mapping[str, str]:
-        """The variables that Airflow puts into the environment of a task with this context: ``AIRFLOW_CTX_DAG_ID`` ..."""
+        """What Airflow puts into the environment of a task with this context: ``AIRFLOW_CTX_DAG_ID`` and so on."""
 
     def xcoms(self, dag_id: str, run_id: str) -> Sequence[tuple[TaskKey, str, Any]]:
         """Task, key and value of each XCom of a run."""
