@@ -18,6 +18,8 @@ from .mutant import Mutant
 class MutantOfDags(Mutant):
     """Its fault lies in one of these three."""
 
+    needed = "dags"
+
     def make_dag(self, plan: DagPlan) -> Any:
         with self.read(plan) as understood:
             dag = super().make_dag(self.replan(understood))

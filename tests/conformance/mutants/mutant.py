@@ -21,6 +21,8 @@ class Mutant(CosmosVenvAdapter):
 
     import_root = "cosmos_venv"
     kills: ClassVar[str]
+    needed: ClassVar[str | None] = None
+    """A capability: requirements that do not need it do nothing in which the fault lies."""
     # A plain adapter's declarations, so that what is found is the fault's doing.
     differs: ClassVar[Mapping[str, str]] = {}
 

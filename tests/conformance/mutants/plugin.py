@@ -52,10 +52,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A mutant meets its own requirement in all its cases, and one case of each test of the others of its area."""
-    if not os.environ.get(FULL):
-        met: set[tuple[str, str, str]] = set()
-        items[:] = [item for item in items if _is_met(item, met)]
+    """A mutant meets its own requirement in all its cases, and one case of each test of the others."""
+    met: set[tuple[str, str, str]] = set()
+    specification = read_specification()
+    items[:] = [item for item in items if _is_met(item, met, specification)]
 
 
 def pytest_collection_finish() -> None:
@@ -67,18 +67,18 @@ def pytest_collection_finish() -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Where luck may catch a mutant, it gets little time for it; where others than its own may, one case is enough."""
-    is_glance = _beside(item) is not None and not os.environ.get(FULL)
-    item.config.option.cosmos_profile = GLANCE if is_glance else BRIEF
+    item.config.option.cosmos_profile = BRIEF if _beside(item) is None else GLANCE
 
 
-def _is_met(item: pytest.Item, met: set[tuple[str, str, str]]) -> bool:
+def _is_met(item: pytest.Item, met: set[tuple[str, str, str]], specification: Mapping[str, Requirement]) -> bool:
     if (pair := _beside(item)) is None:
         return True
-    mutant, requirement = pair
-    case = (mutant, requirement, item.location[2].partition("[")[0])
+    name, requirement = pair
+    case, mutant = (name, requirement, item.location[2].partition("[")[0]), MUTANTS[name]
     is_first = case not in met
     met.add(case)
-    return is_first and _area(requirement) == _area(MUTANTS[mutant].kills)
+    is_touched = mutant.needed is None or mutant.needed in specification[requirement].needs
+    return is_first and is_touched and (bool(os.environ.get(FULL)) or _area(requirement) == _area(mutant.kills))
 
 
 def _beside(item: pytest.Item) -> tuple[str, str] | None:
