@@ -60,9 +60,14 @@ def requirement_of(item: pytest.Item) -> Requirement | None:
 
 def _adapter_of(item: pytest.Item) -> Adapter:
     """The implementation's; where a plugin has parametrised the tests with names of adapters, that one."""
-    callspec: Any = getattr(item, "callspec", None)
-    named: str | None = callspec.params.get("adapter") if callspec else None
+    named = named_adapter(item)
     return adapter_of(item.config) if named is None else open_adapter(named)
+
+
+def named_adapter(item: pytest.Item) -> str | None:
+    """The adapter with which a plugin has parametrised the test, as ``open_adapter`` takes it; None where none has."""
+    callspec: Any = getattr(item, "callspec", None)
+    return callspec.params.get("adapter") if callspec else None
 
 
 def _leave_out(item: pytest.Item, verdict: Verdict, reason: str) -> None:

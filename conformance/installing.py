@@ -113,8 +113,7 @@ def _task_of(process: psutil.Process, tasks: Sequence[int]) -> int:
     known = next((each.pid for each in family if each.pid in tasks), None)
     if known is not None:
         return known
-    installers = [each.pid for each in family if _is_installer(_command(each))]
-    return installers[-1] if installers else process.pid
+    return [process.pid, *(each.pid for each in family if _is_installer(_command(each)))][-1]
 
 
 def _and_parents(pid: int) -> list[psutil.Process]:

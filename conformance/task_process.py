@@ -8,7 +8,6 @@ import signal
 import sys
 import tempfile
 from collections.abc import Mapping
-from importlib import import_module
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -120,7 +119,9 @@ def obey(operator: Any) -> None:
     Airflow 3 then goes on as if nothing had happened. Airflow 2 raises what no ``except Exception`` catches. A child
     that the task has forked of itself has the same handler: there Airflow 3 does nothing, and Airflow 2 ends it.
     """
-    task, termination = os.getpid(), _termination()
+    from pytest_cosmos_venv.airflow.versions import this_airflow
+
+    task, termination = os.getpid(), this_airflow().termination()
 
     def on_term(_signal: int, _frame: FrameType | None) -> None:
         if os.getpid() != task:
@@ -133,17 +134,6 @@ def obey(operator: Any) -> None:
             raise termination("Task received SIGTERM signal")
 
     signal.signal(signal.SIGTERM, on_term)
-
-
-def _termination() -> type[BaseException] | None:
-    """What this Airflow raises in a task that is told to end."""
-    import airflow
-
-    if not airflow.__version__.startswith("2."):
-        return None
-    errors = import_module("airflow.exceptions")
-    kind: type[BaseException] = getattr(errors, "AirflowTaskTerminated", errors.AirflowException)
-    return kind
 
 
 def _in_words(error: BaseException) -> str:

@@ -59,25 +59,23 @@ def family_of(pid: int) -> set[int]:
 
 @requirement("LOCK-001")
 def test_the_lock_file_names_the_task_that_installs(bench: Bench, lock: VenvLock) -> None:
-    sdists = [
-        bench.wheelhouse.add_sdist("dbt-core", hold=True),
-        bench.wheelhouse.add_sdist("harbor-lamp", requires=(), hold=True),
-    ]
-    text, family = None, set[int]()
+    held = bench.wheelhouse.add_sdist("dbt-core", hold=True)
+    lamp = bench.wheelhouse.add_sdist("harbor-lamp", requires=(), hold=True)
 
     with bench.start(bench.kept_task(py_requirements=[*REQUIREMENTS, "harbor-lamp"])) as running:
-        for sdist in sdists:
-            comes_true(lambda: sdist.builds or not running.running, deadline=bench.deadline)  # noqa: B023 - called now
-            text = text_of(lock.file) if sdist is sdists[0] else text
-            family |= family_of(running.pids[0])
-            sdist.release()
+        comes_true(lambda: held.builds or not running.running, deadline=bench.deadline)
+        text, family = text_of(lock.file), family_of(running.pids[0])
+        held.release()
+        comes_true(lambda: lamp.builds or not running.running, deadline=bench.deadline)
+        family |= family_of(running.pids[0])
+        lamp.release()
         outcome = running.finish().outcomes[0]
 
     said = f"while an installer builds a package, {lock.file} must hold the PID of a live process of the task as text"
     pid = pid_in(text)
     assert pid in family, f"{said}, so one of {sorted(family)}; seen: {'no file' if text is None else repr(text)}"
-    builds = [build for sdist in sdists for build in sdist.builds]
-    assert sdists[1].builds, f"each required package must be installed; seen: no build of harbor-lamp. {outcome}"
+    builds = [*held.builds, *lamp.builds]
+    assert lamp.builds, f"each required package must be installed; seen: no build of harbor-lamp. {outcome}"
     ends = [build.ended_at for build in builds if build.ended_at is not None]
     begun, ended = min(build.started_at for build in builds), max(ends, default=0)
     gap = longest_gap([owner for owner in lock.history if owner.pid in family], begun, ended)

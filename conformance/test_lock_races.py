@@ -107,11 +107,11 @@ def test_two_tasks_that_both_find_a_stale_lock_do_not_both_install(
         gate_before_writing(lock.file) as gate,
         bench.start(bench.kept_task(), contenders=2, deadline=waits * bench.deadline) as running,
     ):
+        watch = Watch(running, bench.virtualenv_dir, held, deadline=bench.deadline)
         comes_true(lambda: gate.has_somebody or held.builds or not running.running, deadline=bench.deadline)
         # Who writes into the record that it found is halted there. The other one gets time to come as far.
         watch_until_rest(running.pids, lambda: held.builds or not running.running, deadline=bench.deadline)
         gate.open()
-        watch = Watch(running, bench.virtualenv_dir, held, deadline=bench.deadline)
         watch.until_others_rest()
         picture(running.end().timeline, "two tasks that both find the lock of a dead process")
 

@@ -61,6 +61,14 @@ class Airflow2:
         )
         return instance, instance.dag_run
 
+    def termination(self) -> type[BaseException] | None:
+        """No ``except Exception`` catches it, but in the releases that have no class for it."""
+        from airflow import exceptions
+
+        errors: Any = exceptions
+        kind: type[BaseException] = getattr(errors, "AirflowTaskTerminated", errors.AirflowException)
+        return kind
+
     def exported(self, context: Mapping[str, Any]) -> Mapping[str, str]:
         from airflow.utils import operator_helpers
 

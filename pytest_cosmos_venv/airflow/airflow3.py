@@ -85,6 +85,9 @@ class Airflow3:
         )
         return TaskInstanceAlone(task=task, run_id=run_id, start_date=when), run
 
+    def termination(self) -> type[BaseException] | None:
+        return None
+
     def exported(self, context: Mapping[str, Any]) -> Mapping[str, str]:
         from airflow.sdk.execution_time.context import context_to_airflow_vars
 

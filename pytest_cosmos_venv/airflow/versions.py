@@ -44,6 +44,9 @@ class Airflow(Protocol):
     def instance_alone(self, task: Any, run_id: str, when: datetime) -> tuple[Any, Any]:
         """Task instance and DAG run of a task that is executed with nothing of Airflow around it."""
 
+    def termination(self) -> type[BaseException] | None:
+        """What it raises in a task that is told to end by SIGTERM; None where the task goes on."""
+
     def exported(self, context: Mapping[str, Any]) -> Mapping[str, str]:
         """What Airflow puts into the environment of a task with this context: ``AIRFLOW_CTX_DAG_ID`` and so on."""
 

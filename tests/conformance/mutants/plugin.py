@@ -13,15 +13,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pytest_cosmos_venv.conformance.asked import BRIEF, GLANCE
+from pytest_cosmos_venv.conformance.collecting import SPECIFICATION, named_adapter
 from pytest_cosmos_venv.conformance.fixtures import VERDICT
 from pytest_cosmos_venv.conformance.gathering import REQUIREMENT
 from pytest_cosmos_venv.conformance.judging import Verdict
-from pytest_cosmos_venv.conformance.requirements import MARK, Requirement, read_specification
+from pytest_cosmos_venv.conformance.requirements import MARK, Requirement
 
 from . import catalogue  # noqa: F401 - registers them
 from .mutant import MUTANTS, Mutant
@@ -51,10 +51,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """A mutant meets its own requirement in all its cases, and one case of each test of the others."""
     met: set[tuple[str, str, str]] = set()
-    specification = read_specification()
+    specification = config.stash[SPECIFICATION]
     items[:] = [item for item in items if _is_met(item, met, specification)]
 
 
@@ -90,8 +90,7 @@ def _beside(item: pytest.Item) -> tuple[str, str] | None:
 
 
 def _mutant_of(item: pytest.Item) -> str | None:
-    callspec: Any = getattr(item, "callspec", None)
-    named: str | None = callspec.params.get("adapter") if callspec else None
+    named = named_adapter(item)
     return named and named.rpartition(":")[2]
 
 
@@ -169,7 +168,7 @@ def following_from(root: str, specification: Mapping[str, Requirement]) -> set[s
 
 
 def _rows(config: pytest.Config) -> list[Row]:
-    specification = read_specification()
+    specification = config.stash[SPECIFICATION]
     rows = []
     for cls in chosen():
         found = config.stash[_FOUND][cls.__name__]

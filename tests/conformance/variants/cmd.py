@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import Any
 
+from ..mutants.inside import part
 from .variant import Variant
 
 _IN_ONE_WORD = {"--profile", "--target"}
-
-
-class _Equals:
-    def run_subprocess(self, command: list[str], *args: Any, **kwargs: Any) -> Any:
-        run: Any = super()
-        return run.run_subprocess(joined(command), *args, **kwargs)
 
 
 class SpellsOptionsWithEquals(Variant):
     """Hands an option and its value on as one word, `--target=dev`, which dbt takes as well."""
 
     keeps = ("CMD-00*", "CMD-010")
-    methods: ClassVar[type] = _Equals
+
+    def begin(self) -> None:
+        base = part("operators.virtualenv").DbtVirtualenvBaseOperator
+        sound = base.run_subprocess
+
+        def run_subprocess(operator: Any, command: list[str], *args: Any, **kwargs: Any) -> Any:
+            return sound(operator, joined(command), *args, **kwargs)
+
+        base.run_subprocess = run_subprocess
 
 
 def joined(command: list[str]) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import new_class
 from typing import Any, ClassVar
 
 from pytest_cosmos_venv.conformance.adapter import CosmosVenvAdapter
@@ -23,20 +22,11 @@ class Variant(Mutant):
     """
 
     keeps: ClassVar[tuple[str, ...]]
-    methods: ClassVar[type] = object
-    """A class with methods that its operators have in place of the sound ones, which they call by ``super()``; also
-    where Airflow runs a copy of the operator."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if hasattr(cls, "keeps"):
             VARIANTS[cls.__name__] = cls
-
-    def spoil(self, operator: Any) -> None:
-        if self.methods is object:
-            return
-        sound = type(operator)
-        operator.__class__ = new_class(sound.__name__, (self.methods, sound))
 
     def modules(self) -> Sequence[str]:
         """Those of all variants alike, so that their tasks fork from one process."""
