@@ -16,7 +16,6 @@ import os
 import platform
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -27,6 +26,7 @@ from typing import Any
 from benchmarks.environments import Row, table
 from benchmarks.large_projects import LargeProject, as_in_real_life, with_two_tests
 from benchmarks.workers import COSMOS, OURS, ROOT
+from pytest_cosmos_venv.throwaway import throwaway_folder
 
 RESULTS = Path(__file__).parent / "results"
 SIDE = Path(__file__).with_name("dag_side.py")
@@ -275,9 +275,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", choices=MEASUREMENTS, help="this measurement alone; nothing is stored then")
     parser.add_argument("--sizes", type=int, nargs="+", help="in models, 0 as in real life; nothing is stored then")
     options = parser.parse_args(argv)
-    with tempfile.TemporaryDirectory(prefix="cosmos-benchmark-") as folder:
+    with throwaway_folder("cosmos-benchmark-") as folder:
         sizes = tuple(options.sizes or (*SIZES, REAL))
-        bench = Bench(folder=Path(folder), rounds=options.rounds, sizes=sizes)
+        bench = Bench(folder=folder, rounds=options.rounds, sizes=sizes)
         rows = [row for name, measure in MEASUREMENTS.items() if options.only in (None, name) for row in measure(bench)]
     machine = f"Python {platform.python_version()}, {platform.system()}, {os.cpu_count()} cores"
     head = f"# What a DAG of a dbt project costs\n\n{machine}. CPU seconds, the least of {options.rounds} rounds."

@@ -25,6 +25,7 @@ from typing import Any
 
 from benchmarks.workers import ROOT, Implementation, TaskRun, Worker, workers, write_project
 from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse, build_wheelhouse
+from pytest_cosmos_venv.throwaway import throwaway_folder
 
 RESULTS = Path(__file__).parent / "results"
 FAKE = ("dbt-core==1.10.0", "dbt-duckdb")
@@ -263,8 +264,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=20, help="how often each figure is taken (default 20)")
     parser.add_argument("--only", choices=MEASUREMENTS, help="this measurement alone; nothing is stored then")
     options = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="cosmos-benchmark-"))
-    try:
+    with throwaway_folder("cosmos-benchmark-") as folder:
         bench = Bench(
             folder=folder,
             rounds=options.rounds,
@@ -273,9 +273,6 @@ def main() -> int:
         )
         chosen = [options.only] if options.only else list(MEASUREMENTS)
         rows = [row for name in chosen for row in MEASUREMENTS[name](bench)]
-    finally:
-        subprocess.run(["chmod", "-R", "u+w", str(folder)], check=False)
-        shutil.rmtree(folder, ignore_errors=True)
     machine = f"Python {platform.python_version()}, {platform.system()}, {os.cpu_count()} cores"
     head = f"# What managed environments cost\n\n{machine}. Wall time, medians of {options.rounds} rounds."
     text = f"{head}\n\n{table(rows)}\n"

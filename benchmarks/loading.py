@@ -22,7 +22,6 @@ import os
 import platform
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -42,6 +41,7 @@ from cosmos_venv.constants import LoadMode
 from cosmos_venv.project.listing import list_nodes
 from cosmos_venv.project.load import DbtGraph
 from cosmos_venv.project.manifest import Manifest
+from pytest_cosmos_venv.throwaway import throwaway_folder
 
 RESULTS = Path(__file__).parent / "results"
 SELECTING = Path(__file__).with_name("cosmos_loading.py")
@@ -273,10 +273,10 @@ def main() -> int:
     )
     options = parser.parse_args()
     logging.disable(logging.CRITICAL)
-    with tempfile.TemporaryDirectory(prefix="cosmos-benchmark-") as folder:
-        bench = Bench(folder=Path(folder), rounds=options.rounds)
+    with throwaway_folder("cosmos-benchmark-") as folder:
+        bench = Bench(folder=folder, rounds=options.rounds)
         if options.quick:
-            bench = Bench(folder=Path(folder), rounds=2, sizes=(20, 50, 200, 1000))
+            bench = Bench(folder=folder, rounds=2, sizes=(20, 50, 200, 1000))
         # Imports what is imported late.
         load(with_two_tests(bench.folder, 10), "model_00000")
         chosen: Sequence[str] = [options.only] if options.only else list(MEASUREMENTS)

@@ -17,7 +17,6 @@ import platform
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -30,6 +29,7 @@ from benchmarks.workers import ROOT, Implementation, TaskRun, workers
 from cosmos_venv.dbt.kept_files import make_private
 from cosmos_venv.dbt.partial_parse import PARTIAL_PARSE_FILE, ParsedProject
 from cosmos_venv.dbt.workspace import workspace
+from pytest_cosmos_venv.throwaway import throwaway_folder
 
 RESULTS = Path(__file__).parent / "results"
 EXAMPLE = ROOT / "examples" / "dbt" / "harbor"
@@ -207,8 +207,8 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=8, help="how often each figure is taken (default 8)")
     parser.add_argument("--only", choices=MEASUREMENTS, help="this measurement alone; nothing is stored then")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="cosmos-benchmark-") as folder:
-        bench = Bench(folder=Path(folder), rounds=options.rounds)
+    with throwaway_folder("cosmos-benchmark-") as folder:
+        bench = Bench(folder=folder, rounds=options.rounds)
         chosen = [options.only] if options.only else list(MEASUREMENTS)
         rows = [row for name in chosen for row in MEASUREMENTS[name](bench)]
     machine = f"Python {platform.python_version()}, {platform.system()}, {os.cpu_count()} cores"

@@ -30,6 +30,7 @@ from benchmarks.local import RESULTS
 from benchmarks.makespan_dags import Contestant, Harbor, written
 from benchmarks.warm import own_servers
 from benchmarks.workers import COSMOS, PYTHONS
+from pytest_cosmos_venv.throwaway import throwaway_folder
 from tests.postgres import IS_MISSING, started_postgres
 
 VIRTUALENV_BOUND, LOCAL_BOUND = 0.35, 0.5
@@ -147,8 +148,8 @@ def main() -> int:
     airflow = airflow_version()
     before = os.getloadavg()[0]
     chosen = {name: each for name, each in CONTESTANTS.items() if options.with_pip or name != PIP}
-    with tempfile.TemporaryDirectory(prefix="cosmos-benchmark-") as folder:
-        makespans = measured(Path(folder), options.rounds, chosen)
+    with throwaway_folder("cosmos-benchmark-") as folder:
+        makespans = measured(folder, options.rounds, chosen)
     found, load = rows(makespans), [before, os.getloadavg()[0]]
     machine = f"Python {platform.python_version()}, {platform.system()}, {os.cpu_count()} cores, Airflow {airflow}"
     words = f"Medians of {options.rounds} rounds; load before {load[0]:.1f}, after {load[1]:.1f}. {READING}"

@@ -13,13 +13,13 @@ import platform
 import resource
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from benchmarks.environments import Row, table
+from pytest_cosmos_venv.throwaway import throwaway_folder
 
 MEBIBYTE = 2**20
 MEMORY = """
@@ -52,9 +52,9 @@ def main() -> int:
         "--quick", action="store_true", help="a small file, to see that it runs; nothing is stored then"
     )
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="cosmos-venv-benchmark-") as folder:
-        found = hashing(Path(folder), 64 if options.quick else 1024, options.rounds)
-        found |= skipping(Path(folder), options.rounds)
+    with throwaway_folder("cosmos-venv-benchmark-") as folder:
+        found = hashing(folder, 64 if options.quick else 1024, options.rounds)
+        found |= skipping(folder, options.rounds)
     rows = judged(found)
     machine = f"Python {platform.python_version()}, {platform.system()}, {os.cpu_count()} cores"
     words = f"The least of {options.rounds} rounds, in CPU time; the file lies in the page cache."

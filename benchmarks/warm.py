@@ -32,6 +32,7 @@ from cosmos_venv.dbt.warm import servers
 from cosmos_venv.dbt.warm.process import DBT as DBT_MODULES
 from cosmos_venv.dbt.warm.process import WarmStart, dbt_program
 from cosmos_venv.guarded import Cancellation, run_guarded
+from pytest_cosmos_venv.throwaway import throwaway_folder
 
 SMALL_BOUND, LARGE_BOUND, KEPT_BOUND, MEMORY_BOUND = 0.30, 0.40, 0.12, 1.2
 SMALL_TASK_BOUNDS = (0.30, 0.20, 0.27)
@@ -250,9 +251,9 @@ MEASUREMENTS: dict[str, Callable[[Bench], list[Row]]] = {"small": small, "large"
 @contextmanager
 def own_servers() -> Iterator[None]:
     """Servers of this run alone, which end with it."""
-    with tempfile.TemporaryDirectory(prefix="cv-") as folder:
+    with throwaway_folder("cv-") as folder:
         os.environ.pop("XDG_RUNTIME_DIR", None)
-        before, tempfile.tempdir = tempfile.tempdir, folder
+        before, tempfile.tempdir = tempfile.tempdir, str(folder)
         try:
             yield
         finally:
@@ -274,8 +275,8 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=8, help="how often each figure is taken (default 8)")
     parser.add_argument("--only", choices=MEASUREMENTS, help="this measurement alone; nothing is stored then")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="cosmos-benchmark-") as folder, own_servers():
-        bench = Bench(folder=Path(folder), rounds=options.rounds)
+    with throwaway_folder("cosmos-benchmark-") as folder, own_servers():
+        bench = Bench(folder=folder, rounds=options.rounds)
         rows = []
         for name in [options.only] if options.only else MEASUREMENTS:
             rows += MEASUREMENTS[name](bench)

@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
+
+from pytest_cosmos_venv.throwaway import throwaway_folder
 
 SUITE = Path(__file__).parent / "conformance"
 """The suite beside the plugin's own file: ``import conformance`` could find a user's folder of that name."""
@@ -107,8 +108,8 @@ def run_suite(options: Sequence[str], *, implementation: str | None, set_aside: 
 
     Parameters as for ``SuiteRun``. Ends with 11 when that process was killed.
     """
-    with tempfile.TemporaryDirectory(prefix="cosmos-conformance-", ignore_cleanup_errors=True) as root:
-        run = SuiteRun(options=options, implementation=implementation, set_aside=set_aside, root=Path(root))
+    with throwaway_folder("cosmos-conformance-") as root:
+        run = SuiteRun(options=options, implementation=implementation, set_aside=set_aside, root=root)
         (run.root / "tmp").mkdir()
         with subprocess.Popen(run.command, env=run.environment(os.environ)) as process:
             code = _wait(process)

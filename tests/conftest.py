@@ -140,3 +140,12 @@ def airflow_apart(cosmos_airflow_home: AirflowHome, tmp_path: Path) -> AirflowHo
     ):
         there.backup(own)
     return apart
+
+
+@pytest.fixture
+def everybodys_directory() -> Iterator[Path]:
+    """A directory that every user may reach and write to; those of pytest are their owner's alone."""
+    path = Path(tempfile.mkdtemp(prefix="cosmos-venv-tests-"))
+    path.chmod(0o777)
+    yield path
+    shutil.rmtree(path)

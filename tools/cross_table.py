@@ -12,12 +12,12 @@ import argparse
 import datetime
 import json
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from pytest_cosmos_venv.throwaway import throwaway_folder
 from tests.conformance.mutants import catalogue  # noqa: F401 - registers them
 from tests.conformance.mutants.mutant import MUTANTS
 from tests.conformance.mutants.plugin import CAUGHT, FULL, NAMES, TABLE
@@ -40,10 +40,10 @@ def judge(names: Sequence[str]) -> Known:
 
     :raises SystemExit: when the run has left nothing.
     """
-    with tempfile.TemporaryDirectory(prefix="mutants-", dir=roomy_folder()) as folder:
-        table = Path(folder, "table.json")
+    with throwaway_folder("mutants-", within=roomy_folder()) as folder:
+        table = folder / "table.json"
         told = {FULL: "1", TABLE: str(table), NAMES: ",".join(names)}
-        variables = {**VARIABLES, "TMPDIR": folder, **told}
+        variables = {**VARIABLES, "TMPDIR": str(folder), **told}
         run_suite(Path(sys.executable), "cosmos_venv", *TOLD, f"--cosmos-deadline={DEADLINE}", variables=variables)
         found: Known = json.loads(table.read_text(encoding="utf-8"))
     today = datetime.datetime.now(tz=datetime.timezone.utc).date().isoformat()

@@ -10,9 +10,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+
+from pytest_cosmos_venv.throwaway import throwaway_folder
 
 from .suite import ROOT
 
@@ -44,8 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run all; what pytest returns."""
     suite = [sys.executable, "-m", "pytest", "--cosmos-conformance", "--cosmos-implementation=cosmos_venv"]
     given = sys.argv[1:] if argv is None else argv
-    with tempfile.TemporaryDirectory(prefix="mutants-", dir=roomy_folder()) as folder:
-        variables = {**os.environ, **VARIABLES, "TMPDIR": folder}
+    with throwaway_folder("mutants-", within=roomy_folder()) as folder:
+        variables = {**os.environ, **VARIABLES, "TMPDIR": str(folder)}
         return subprocess.call([*suite, *TOLD, "-q", "--tb=line", *given], cwd=folder, env=variables)
 
 

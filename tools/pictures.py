@@ -9,7 +9,6 @@ the reports that are kept in docs/conformance/.
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from conformance.html_page import page
 from conformance.report import read_report
+from pytest_cosmos_venv.throwaway import throwaway_folder
 
 from .browser import started
 from .judge import KEPT, RUNS
@@ -77,11 +77,11 @@ def take(browser: WebDriver, picture: Picture, folder: Path) -> Path:
 def main() -> int:
     """Take all pictures."""
     with (
-        tempfile.TemporaryDirectory(prefix="pictures-") as folder,
-        started(Path(folder, "profile"), scale=SCALE) as browser,
+        throwaway_folder("pictures-") as folder,
+        started(folder / "profile", scale=SCALE) as browser,
     ):
         for picture in PICTURES:
-            print(take(browser, picture, Path(folder)).relative_to(ROOT))
+            print(take(browser, picture, folder).relative_to(ROOT))
     return 0
 
 

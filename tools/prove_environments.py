@@ -10,11 +10,9 @@ from __future__ import annotations
 import argparse
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,12 +20,14 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
+from cosmos_venv.environments import removal
 from cosmos_venv.environments.interpreter import Interpreter
 from cosmos_venv.environments.lock import VirtualenvLock
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.guarded import Cancellation
 from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse, build_wheelhouse
+from pytest_cosmos_venv.throwaway import throwaway_folder
 from tools.proof import Tally, prove
 
 CONTENDERS = 16
@@ -81,7 +81,7 @@ def kills(folder: Path, count: int) -> Tally:
         except Exception as error:  # noqa: BLE001 - each is a line of the table
             tally.faults.append(f"kill {number} ({kill_at}): {type(error).__name__}: {error}")
         tally.rounds += 1
-        _remove(directory)
+        removal.remove(directory)
     tally.notes = (
         f"next task {median(next_ones):.2f} s (at most {max(next_ones):.2f}), a build undisturbed "
         f"{median(undisturbed):.2f} s; all gone within {max(survivors):.2f} s"
@@ -159,7 +159,7 @@ def _build_undisturbed(directory: Path, wheelhouse: Wheelhouse) -> float:
     began = time.monotonic()
     _use(directory, wheelhouse)
     seconds = time.monotonic() - began
-    _remove(directory)
+    removal.remove(directory)
     return seconds
 
 
@@ -216,11 +216,6 @@ def _forked(work: Callable[[], int]) -> int:
         os._exit(status)
 
 
-def _remove(directory: Path) -> None:
-    subprocess.run(["chmod", "-R", "u+w", str(directory)], stderr=subprocess.DEVNULL, check=False)
-    shutil.rmtree(directory, ignore_errors=True)
-
-
 def _silently(line: str) -> None:
     del line
 
@@ -231,11 +226,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=200, help="of each contender (default 200)")
     parser.add_argument("--kills", type=int, default=100, help="workers killed while they build (default 100)")
     options = parser.parse_args(arguments)
-    folder = Path(tempfile.mkdtemp(prefix="cosmos-venv-proof-"))
-    try:
+    with throwaway_folder("cosmos-venv-proof-") as folder:
         return prove(((race, options.rounds), (kills, options.kills)), folder)
-    finally:
-        _remove(folder)
 
 
 if __name__ == "__main__":

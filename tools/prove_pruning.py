@@ -13,7 +13,6 @@ import os
 import random
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -24,7 +23,6 @@ from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
-from cosmos_venv.environments import removal
 from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.interpreter import Interpreter
 from cosmos_venv.environments.pruner import prune
@@ -32,6 +30,7 @@ from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.environments.upkeep import PruneLimits
 from cosmos_venv.guarded import Cancellation
+from pytest_cosmos_venv.throwaway import throwaway_folder
 
 USERS = 16
 ROUNDS = 10_000
@@ -71,9 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--users", type=int, default=USERS, help="processes that use environments")
     options = parser.parse_args(arguments)
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="cosmos-prove-pruning-", ignore_cleanup_errors=True) as folder:
-        tally = prove(Path(folder), users=options.users, rounds=options.rounds)
-        removal.remove(Path(folder, "store"))
+    with throwaway_folder("cosmos-prove-pruning-") as folder:
+        tally = prove(folder, users=options.users, rounds=options.rounds)
     print(f"{'users':>6} {'rounds':>7} {'absent':>7} {'removed':>8} {'built':>6} {'vanished or failed':>19} {'s':>7}")
     print(
         f"{options.users:>6} {tally.rounds:>7} {tally.absent:>7} {tally.removed:>8} {tally.built:>6} "

@@ -11,7 +11,6 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -19,6 +18,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+
+from pytest_cosmos_venv.throwaway import throwaway_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 CROWD = ROOT / ".cache" / "envs" / "crowd" / "bin" / "python"
@@ -150,8 +151,8 @@ def row(mode: Mode, tally: Tally) -> str:
 
 def prove(mode: Mode, tally: Tally) -> None:
     """Run the tests once in that mode, and write down what was seen."""
-    with tempfile.TemporaryDirectory(prefix="cosmos-prove-races-") as folder:
-        project, log = Path(folder, "project"), Path(folder, "log")
+    with throwaway_folder("cosmos-prove-races-") as folder:
+        project, log = folder / "project", folder / "log"
         project.mkdir()
         log.mkdir()
         (project / "test_races.py").write_text(TESTS, encoding="utf-8")

@@ -9,16 +9,14 @@ failed, a file of a build that we had published changed, or two installers worke
 from __future__ import annotations
 
 import argparse
-import shutil
-import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.workers import Implementation, TaskFailed, Worker, workers, write_project
 from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse, build_wheelhouse
+from pytest_cosmos_venv.throwaway import throwaway_folder
 
 VERSIONS = ("1.9.0", "1.10.0", "1.11.0")
 LOCK = "cosmos_virtualenv.lock"
@@ -114,12 +112,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tallies = []
     for installer in ("uv", "pip"):
         for at_once in (False, True):
-            folder = Path(tempfile.mkdtemp(prefix="cosmos-venv-sharing-"))
-            try:
+            with throwaway_folder("cosmos-venv-sharing-") as folder:
                 tallies.append(share(folder, installer, turns, at_once=at_once))
-            finally:
-                subprocess.run(["chmod", "-R", "u+w", str(folder)], check=False)
-                shutil.rmtree(folder, ignore_errors=True)
             print(tallies[-1], flush=True)
     for tally in tallies:
         print("\n".join([*tally.faults, *tally.theirs]))

@@ -12,9 +12,10 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
+
+from pytest_cosmos_venv.throwaway import throwaway_folder
 
 RELEASES = ("1.5", "1.6", "1.7", "1.8", "1.9", "1.10", "1.11")
 DATA = Path(__file__).resolve().parents[1] / "tests" / "data" / "manifests"
@@ -74,8 +75,8 @@ def main(releases: list[str]) -> None:
     """Write a manifest for each of the releases."""
     DATA.mkdir(parents=True, exist_ok=True)
     for release in releases or RELEASES:
-        with tempfile.TemporaryDirectory(prefix="record-manifests-") as folder:
-            content = trimmed(manifest_of(release, Path(folder)))
+        with throwaway_folder("record-manifests-") as folder:
+            content = trimmed(manifest_of(release, folder))
         path = DATA / f"{release}.json"
         path.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
         print(f"{path.name}: {content['metadata']['dbt_version']}, {len(content['nodes'])} nodes")

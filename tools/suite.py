@@ -6,7 +6,6 @@ import os
 import resource
 import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from conformance.report import read_report
+from pytest_cosmos_venv.throwaway import throwaway_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 DEADLINE = 3600.0
@@ -61,7 +61,7 @@ def run_suite(
     :raises subprocess.TimeoutExpired: it did not end in an hour.
     """
     command = [str(python), "-m", "pytest", "--cosmos-conformance", f"--cosmos-implementation={implementation}"]
-    with tempfile.TemporaryDirectory(prefix="suite-") as folder:
+    with throwaway_folder("suite-") as folder:
         started, used = time.monotonic(), _processor_seconds()
         done = subprocess.run(
             [*command, "-n", "2", "-q", "--tb=no", "--cosmos-report=out", *options],

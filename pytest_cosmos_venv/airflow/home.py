@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 from pytest_cosmos_venv.airflow.settling import CONFIG_VARIABLE, HOME_VARIABLE, OPTION
 from pytest_cosmos_venv.airflow_release import installed_airflow
 from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.throwaway import throwaway_folder
 
 if TYPE_CHECKING:
     import pytest
@@ -122,14 +122,13 @@ def migrate(folder: Path) -> None:
     :raises ToolkitMisuse: when Airflow cannot do it; with the end of what it said.
     """
     outer = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
-    with tempfile.TemporaryDirectory(prefix="cosmos-airflow-") as scratch:
-        home = Path(scratch)
+    with throwaway_folder("cosmos-airflow-") as home:
         write_config(home)
         try:
             done = subprocess.run(
                 [sys.executable, "-W", "ignore", "-m", "airflow", "db", "migrate"],
-                env={**outer, HOME_VARIABLE: scratch, CONFIG_VARIABLE: str(home / "airflow.cfg")},
-                cwd=scratch,
+                env={**outer, HOME_VARIABLE: str(home), CONFIG_VARIABLE: str(home / "airflow.cfg")},
+                cwd=home,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from pytest_cosmos_venv.dags.airflow_names import first_of
+from pytest_cosmos_venv.throwaway import throwaway_folder
 
 # Wins over what the user's own airflow.cfg says; what he set in the environment wins over these.
 _DEFAULTS = {
@@ -30,8 +30,8 @@ def airflow_of_its_own(dags_folder: Path) -> Iterator[None]:
 
     :param dags_folder: from which DAG files import each other.
     """
-    with tempfile.TemporaryDirectory(prefix="cosmos-dag-shape-") as home:
-        os.environ["AIRFLOW_HOME"] = home
+    with throwaway_folder("cosmos-dag-shape-") as home:
+        os.environ["AIRFLOW_HOME"] = str(home)
         os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = str(dags_folder)
         for name, value in _DEFAULTS.items():
             os.environ.setdefault(name, value)

@@ -206,12 +206,3 @@ def everybodys_folder() -> Iterator[Path]:
     for below in [folder, *(path for path in folder.rglob("*") if path.is_dir() and not path.is_symlink())]:
         below.chmod(0o755)
     shutil.rmtree(folder)
-
-
-@pytest.fixture
-def everybodys_directory() -> Iterator[Path]:
-    """A directory that every user may reach and write to; those of pytest are their owner's alone."""
-    path = Path(tempfile.mkdtemp(prefix="cosmos-venv-tests-"))
-    path.chmod(0o777)
-    yield path
-    shutil.rmtree(path)

@@ -116,7 +116,15 @@ def open_to_everybody(paths: Iterable[Path], aside: Path) -> str:
         commands.append(f"mount -t tmpfs -o mode=0755 tmpfs {private}")
         for number, path in enumerate(kept):
             commands.append(f"mkdir -p {path}; mount --move {aside}/{number} {path}")
-    return "\n".join(commands)
+    return "\n".join([*commands, *_open_interpreter(aside)])
+
+
+def _open_interpreter(aside: Path) -> list[str]:
+    """The interpreter itself may be its owner's alone, too: a profiler or a clean-up has closed it."""
+    program = Path(sys.executable).resolve()
+    if program.stat().st_mode & 0o005 == 0o005:
+        return []
+    return [f"install -m 755 {program} {aside}/python", f"mount --bind {aside}/python {program}"]
 
 
 def own_python() -> list[Path]:

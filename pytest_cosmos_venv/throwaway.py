@@ -1,0 +1,43 @@
+"""Where does what is gone afterwards lie, when environments may be among it? Removed without a step through a link."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def throwaway_folder(prefix: str, *, within: Path | str | None = None) -> Iterator[Path]:
+    """A new folder, removed at the end with all below it, folders included that nobody may write to.
+
+    Not ``tempfile.TemporaryDirectory``: before Python 3.10.14, 3.11.8 and 3.12.1 (CVE-2023-6597) that one makes what it
+    may not delete mode 0700, through links too. In an environment that is closed to writing, that is ``bin/python``,
+    and so the Python of the user, which nobody else can start from then on.
+
+    :param prefix: what its name begins with.
+    :param within: the folder to make it in; by default that of ``tempfile``.
+    :raises OSError: it cannot be made. What cannot be removed is left.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=within))
+    try:
+        yield folder
+    finally:
+        _open(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _open(folder: Path) -> None:
+    """Let the user write to each folder that is his. Each opens before it is listed: top-down, past links."""
+    for place, names, _ in os.walk(folder):
+        for below in (Path(place, name) for name in names):
+            try:
+                mode = below.lstat().st_mode
+                if stat.S_ISDIR(mode) and mode & stat.S_IRWXU != stat.S_IRWXU:
+                    below.chmod(stat.S_IMODE(mode) | stat.S_IRWXU)
+            except OSError:
+                continue  # somebody else's, or gone: removing it says the same
