@@ -16,8 +16,14 @@ _FILLERS = {"pip", "uv"}
 _VERBS = {"install", "uninstall", "sync", "venv"}
 """What they do to an environment: who asks for a list does nothing to it."""
 _IS_MODULE = re.compile("-[a-zA-Z]*m")
-_TARGETS = ("VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT", "UV_PYTHON", "PIP_PYTHON", "PIP_PREFIX", "PIP_TARGET")
-"""Variables that tell an installer which environment it is to fill."""
+_WITH_VALUE = {"-W", "-X"}
+"""Options of Python that another word belongs to."""
+_TARGETS = {
+    "uv": ("VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT", "UV_PYTHON"),
+    "pip": ("PIP_PYTHON", "PIP_PREFIX", "PIP_TARGET"),
+}
+"""Variables that tell an installer which environment it is to fill. Every activated shell sets ``VIRTUAL_ENV``, which
+pip does not ask for."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,7 @@ def environment_of_build(pid: int) -> tuple[int, Path] | None:
             continue
         # The program last: an installer may stand in an environment itself, the worker's.
         program, *words = command
-        for word in (*words, *_targets_of(process), program):
+        for word in (*words, *_targets_of(process, command), program):
             target = _environment_around(Path(word.partition("=")[2] or word))
             if target is not None:
                 return process.pid, target
@@ -78,7 +84,7 @@ def _installer(process: psutil.Process, directory: Path, tasks: Sequence[int]) -
     command = _command(process)
     if not _is_installer(command):
         return
-    for word in (*command, *_targets_of(process)):
+    for word in (*command, *_targets_of(process, command)):
         _, found, rest = word.partition(str(directory))
         target = _environment_around(Path(found + rest)) if found else None
         if target is not None and target.is_relative_to(directory):
@@ -87,19 +93,25 @@ def _installer(process: psutil.Process, directory: Path, tasks: Sequence[int]) -
 
 
 def _is_installer(command: Sequence[str]) -> bool:
-    modules = [module for option, module in pairwise(command) if _IS_MODULE.fullmatch(option)]
-    scripts = [word for word in command[1:] if not word.startswith("-")][:1]
-    programs = {PurePath(word).name.rstrip("0123456789.") for word in (*command[:1], *scripts, *modules)}
+    programs = _programs(command)
     return not programs.isdisjoint(_MAKERS) or (not programs.isdisjoint(_FILLERS) and not _VERBS.isdisjoint(command))
 
 
-def _targets_of(process: psutil.Process) -> list[str]:
+def _programs(command: Sequence[str]) -> set[str]:
+    """Names of what runs: the program, and where that is Python its script or its module."""
+    modules = [module for option, module in pairwise(command) if _IS_MODULE.fullmatch(option)]
+    words = [word for option, word in pairwise(command) if not word.startswith("-") and option not in _WITH_VALUE]
+    return {PurePath(word).name.rstrip("0123456789.") for word in (*command[:1], *words[:1], *modules)}
+
+
+def _targets_of(process: psutil.Process, command: Sequence[str]) -> list[str]:
     """What its variables name; they are another process's, and it may be gone."""
     try:
         variables = process.environ()
     except psutil.Error:
         return []
-    return [variables[name] for name in _TARGETS if name in variables]
+    asked = [name for program in _programs(command) for name in _TARGETS.get(program, ())]
+    return [variables[name] for name in asked if name in variables]
 
 
 def _environment_around(path: Path) -> Path | None:

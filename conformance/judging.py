@@ -68,17 +68,19 @@ class Judgement:
 
     @property
     def cannot_be_judged_here(self) -> bool:
-        """Whether the run came to it, and this machine cannot make what it needs: nothing was left out or cut off."""
+        """Whether the run came to it, and what it needs cannot be made or seen here. It was not left out or cut off."""
         return self.verdict is Verdict.NOT_RUN and bool(self.seen)
 
     @property
     def evidence(self) -> tuple[str, ...]:
         """What was seen by the tests that led to the verdict, then what the others told where they passed.
 
-        A provoked race that fails says more with the number of free rounds that did not.
+        A provoked race that fails says more with the number of free rounds that did not; why nothing was judged says no
+        more with it.
         """
         leading = [each for each in self.seen if each.verdict is self.verdict]
-        passed = [each for each in self.seen if each not in leading and each.verdict is Verdict.PASSED]
+        told = self.verdict is not Verdict.NOT_RUN
+        passed = [each for each in self.seen if told and each not in leading and each.verdict is Verdict.PASSED]
         return tuple(each.evidence for each in (*leading, *passed) if each.evidence)
 
 

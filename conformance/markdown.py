@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .judging import Verdict
@@ -34,7 +34,7 @@ def summary(report: Mapping[str, Any]) -> str:
         lines += ["", *(f"- **{each['id']}** {each['level']}: {each['sentence']}" for each in failed)]
     if here := [each for each in report["requirements"] if _cannot_be_judged(each)]:
         lines += ["", f"{len(here)} that cannot be judged here:", ""]
-        lines += [f"- {each['id']} {each['level']}: {'; '.join(map(_reason, each['evidence']))}" for each in here]
+        lines += [f"- {each['id']} {each['level']}: {_reasons(each['evidence'])}" for each in here]
     surprising = [each["id"] for each in report["requirements"] if each["verdict"] == Verdict.UNEXPECTED_PASS.value]
     if surprising:
         lines += ["", f"On the list of known failures, and passed: {', '.join(surprising)}"]
@@ -46,5 +46,5 @@ def _cannot_be_judged(record: Mapping[str, Any]) -> bool:
     return record["verdict"] == Verdict.NOT_RUN.value and bool(record["tests"])
 
 
-def _reason(evidence: str) -> str:
-    return evidence.removeprefix("Skipped: ").rstrip(".")
+def _reasons(evidence: Iterable[str]) -> str:
+    return "; ".join(dict.fromkeys(each.removeprefix("Skipped: ").rstrip(".") for each in evidence))

@@ -16,6 +16,8 @@ from pathlib import Path
 KINDS = ("read-only", "mounted read-only", "full")
 _NEW_MOUNTS, _NEW_USER = 0x00020000, 0x10000000
 _READ_ONLY, _REMOUNT, _BIND, _PRIVATE = 1, 32, 4096, 1 << 18 | 1 << 14
+_LOCKED = 2 | 4 | 8
+"""nosuid, nodev, noexec: what a file system is mounted with, nobody takes from it in a namespace of users."""
 _A_PAGE = 4096
 _WRITE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 
@@ -73,7 +75,7 @@ def _mount_place(kind: str, path: str) -> None:
     _of_its_own()
     if kind != "full":
         _mount(path, path, "", _BIND)
-        _mount(path, path, "", _BIND | _REMOUNT | _READ_ONLY)
+        _mount(path, path, "", _BIND | _REMOUNT | _READ_ONLY | os.statvfs(path).f_flag & _LOCKED)
     else:
         _mount("tmpfs", path, "tmpfs", 0, f"size={_A_PAGE},nr_inodes=1000,mode=755")
         Path(path, "ballast").write_bytes(bytes(_A_PAGE))
@@ -81,16 +83,32 @@ def _mount_place(kind: str, path: str) -> None:
 
 @contextmanager
 def _closed(folder: Path) -> Iterator[None]:
-    """Nobody may write to the folder, nor to what is below it."""
+    """Nobody may write to the folder, nor to what is below it.
+
+    :raises PlaceError: in this block somebody put another folder in its place, or opened it: it is his, and so is what
+        it lies in. On a file system that is read-only he could not.
+    """
     modes = {each: each.lstat().st_mode for each in _of_its_own_inode(folder)}
     try:
         for each, mode in modes.items():
             each.chmod(stat.S_IMODE(mode) & ~_WRITE)
+        closed = _identity(folder)
         yield
+        if _identity(folder) != closed:
+            raise PlaceError(f"{folder} was read-only by its permissions alone, and that was got round.")
     finally:
         for each, mode in modes.items():
             if each.exists():
                 each.chmod(stat.S_IMODE(mode))
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """Which folder it is, and what may be done to it; None where there is none."""
+    try:
+        status = folder.lstat()
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_mode
 
 
 def _of_its_own_inode(folder: Path) -> Iterator[Path]:

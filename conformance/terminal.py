@@ -121,7 +121,7 @@ def listed(judgements: Sequence[Judgement], *, strict: bool) -> list[str]:
 
 
 def not_judged_here(judgements: Sequence[Judgement]) -> list[str]:
-    """Lines on what this machine cannot judge, each reason with the requirements that it keeps from being judged."""
+    """Lines on what cannot be judged here, each reason with the requirements that it keeps from being judged."""
     by_reason: dict[str, list[str]] = {}
     for each in judgements:
         for reason in dict.fromkeys(each.evidence) if each.cannot_be_judged_here else ():

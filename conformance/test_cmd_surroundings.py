@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from jinja2 import Environment
+from jinja2 import Environment, TemplateError
 
 from pytest_cosmos_venv import DbtCall, DbtProjects
 
@@ -84,7 +84,10 @@ def profile_output(call: DbtCall) -> dict[str, str]:
 
     jinja = Environment(autoescape=False)  # noqa: S701 - YAML is what it makes
     jinja.filters.update(dict.fromkeys(_FILTERS_OF_DBT, str))
-    return {name: jinja.from_string(str(value)).render(env_var=env_var) for name, value in output.items()}
+    try:
+        return {name: jinja.from_string(str(value)).render(env_var=env_var) for name, value in output.items()}
+    except TemplateError as error:
+        raise AssertionError(f"profiles.yml must be one that dbt can render: {error}; seen: {output}") from None
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,8 @@ def test_what_stood_in_a_temporary_directory_before_still_stands(bench: Bench, e
             running.finish()
 
     now = files_in(bench.virtualenv_dir) if bench.virtualenv_dir.exists() else {}
-    assert now == before, f"what stood in virtualenv_dir before must still stand ({end}); seen: {now} of {before}"
+    lost = {name: now.get(name, "gone") for name, was in before.items() if now.get(name) != was}
+    assert not lost, f"what stood in virtualenv_dir before must still stand ({end}); seen: {lost} of {before}"
 
 
 @requirement("ENV-022")

@@ -38,6 +38,7 @@ class Invocation:
     def __init__(self, arguments: list[str]) -> None:
         self.words: list[str] = []
         self.options: dict[str, list[str]] = {}
+        self._values: list[tuple[str, str]] = []
         # Each option with the number of words that stand before it.
         self._places: list[tuple[int, str]] = []
         rest = list(arguments)
@@ -72,8 +73,8 @@ class Invocation:
         return values[-1] if values else default
 
     def all(self, *names: str) -> list[str]:
-        """Every value of an option under any of its names."""
-        return [value for name in names for value in self.options.get(name, [])]
+        """Every value of an option under any of its names, in the order of the command line."""
+        return [value for name, value in self._values if name in names]
 
     def check(self, dbt_version: str) -> None:
         """Refuse what a dbt of this version refuses, as it does.
@@ -128,7 +129,7 @@ class Invocation:
             return
         name, has_value, value = word.partition("=")
         self._places.append((len(self.words), name))
-        values = self.options.setdefault(name, [])
+        values = []
         if has_value:
             values.append(value)
         elif name in ONE_VALUE:
@@ -138,6 +139,8 @@ class Invocation:
         elif name in MANY_VALUES:
             while rest and not rest[0].startswith("-"):
                 values.append(rest.pop(0))
+        self.options.setdefault(name, []).extend(values)
+        self._values.extend((name, value) for value in values)
 
 
 def variable(name: str) -> str | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.environments.elsewhere import require_namespaces
 from tools.suite import run_suite
 
 HERE = Path(__file__).parent
@@ -35,6 +36,7 @@ LACKS = {
 @pytest.mark.long
 @pytest.mark.timeout(900)
 def test_a_command_line_of_another_shape_fails_for_what_it_lacks_and_nothing_else() -> None:
+    require_namespaces()
     path = os.pathsep.join([str(HERE), os.environ["PYTHONPATH"]])
 
     run = run_suite(Path(sys.executable), "tiny.adapter:TinyAdapter", variables={"PYTHONPATH": path})

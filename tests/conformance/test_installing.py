@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from conformance.installing import Installer, installers_below, two_into_one
+from conformance.installing import Installer, environment_of_build, installers_below, two_into_one
 from conformance.processes import comes_true
 
 _LINGERS = "import sys; print(flush=True); sys.stdin.read()"
@@ -57,6 +57,8 @@ def start() -> Iterator[Start]:
         pytest.param(["{other}/uv", "pip", "install", "dbt"], {"VIRTUAL_ENV": "{env}"}, True, id="uv-told-by-variable"),
         pytest.param(["{other}/uv", "venv", "{env}"], {}, True, id="uv-venv"),
         pytest.param(["{other}/virtualenv", "{env}"], {}, True, id="virtualenv"),
+        pytest.param(["-W", "ignore", "{bin}/pip", "install", "dbt"], {}, True, id="pip-behind-an-option"),
+        pytest.param(["{other}/pip", "install", "dbt"], {"VIRTUAL_ENV": "{env}"}, False, id="pip-told-what-uv-is"),
         pytest.param(["{bin}/pip", "list"], {}, False, id="pip-that-lists"),
         pytest.param(["{other}/uv", "pip", "freeze"], {"VIRTUAL_ENV": "{env}"}, False, id="uv-that-lists"),
         pytest.param(["{bin}/dbt", "run", "--target-path", "{env}/pip"], {}, False, id="dbt"),
@@ -73,7 +75,7 @@ def test_an_installer_is_told_by_what_it_does_and_where(
 ) -> None:
     other = tmp_path / "programs"
     other.mkdir()
-    for name in ("uv", "virtualenv"):
+    for name in ("pip", "uv", "virtualenv"):
         (other / name).write_text(_LINGERS, encoding="utf-8")
     places = {"env": environment, "bin": environment / "bin", "other": other}
 
@@ -83,6 +85,22 @@ def test_an_installer_is_told_by_what_it_does_and_where(
 
     found = [(each.pid, each.target) for each in installers_below(environment.parent, [])]
     assert found == ([(pid, environment)] if expected else [])
+
+
+@pytest.mark.parametrize("module", ["pip", "uv"])
+def test_only_uv_fills_the_environment_of_an_activated_shell(environment: Path, tmp_path: Path, module: str) -> None:
+    activated = tmp_path / "worker"
+    activated.mkdir()
+    (activated / "pyvenv.cfg").touch()
+    (tmp_path / f"{module}.py").write_text(_LINGERS, encoding="utf-8")
+    python = environment / "bin" / "python"
+    python.symlink_to(sys.executable)
+    variables = {"PYTHONPATH": str(tmp_path), "VIRTUAL_ENV": str(activated)}
+
+    with subprocess.Popen([python, "-m", module, "install"], stdin=subprocess.PIPE, env=variables) as installer:
+        found = environment_of_build(installer.pid)
+
+    assert found == (installer.pid, environment if module == "pip" else activated)
 
 
 def test_what_an_installer_has_started_belongs_to_it_whoever_has_started_that(environment: Path, start: Start) -> None:

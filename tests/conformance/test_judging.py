@@ -55,6 +55,14 @@ def test_evidence_begins_with_that_of_the_tests_that_led_to_the_verdict() -> Non
     assert judgement.evidence == ("seen: two installers", "in 0 of 25 rounds")
 
 
+def test_what_keeps_it_from_being_judged_is_not_told_beside_what_passed() -> None:
+    tests = [seen("A-001", P, "in 0 of 25 rounds"), seen("A-001", Verdict.NOT_RUN, "Skipped: nobody may mount")]
+
+    (judgement,) = judge({"A-001": required("A-001")}, tests)
+
+    assert judgement.evidence == ("Skipped: nobody may mount",)
+
+
 def test_a_failure_whose_root_failed_is_told_under_it_and_withdrawn_ones_are_not_judged() -> None:
     specification = specified(
         required("A-001"),

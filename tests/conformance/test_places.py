@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from conformance import places
 from conformance.places import PlaceError, within
+from tests.environments.elsewhere import REPOSITORY, open_to_everybody, own_python, require_root, tmpfs
+from tests.environments.elsewhere import within as elsewhere_within
 
 WRITES = """
 import sys
@@ -36,6 +39,7 @@ try:
 except PlaceError as error:
     print(error)
 """
+SOMEBODY = 51_234
 FULL, READ_ONLY = "No space left on device", "Read-only file system"
 
 
@@ -80,6 +84,47 @@ def test_where_nobody_may_mount_permissions_make_it_read_only_for_an_ordinary_us
 
     assert closed == [*(mode & 0o555 for mode in before[:-1]), before[-1]]
     assert [each.stat().st_mode & 0o777 for each in found] == before
+
+
+def renamed(folder: Path) -> None:
+    folder.with_name("made").mkdir()
+    folder.with_name("made").replace(folder)
+
+
+def opened(folder: Path) -> None:
+    folder.chmod(0o755)
+
+
+@pytest.mark.usefixtures("_nobody_may_mount")
+@pytest.mark.parametrize("get_round", [renamed, opened])
+def test_permissions_that_were_got_round_were_no_read_only_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, get_round: Callable[[Path], None]
+) -> None:
+    folder = tmp_path / "virtualenvs"
+    folder.mkdir()
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+
+    with pytest.raises(PlaceError, match="by its permissions alone"), within({"read-only": str(folder)}):
+        get_round(folder)
+
+    assert folder.stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.parametrize("kind", ["read-only", "mounted read-only"])
+def test_an_ordinary_user_mounts_read_only_what_is_mounted_without_devices(
+    everybodys_directory: Path, kind: str
+) -> None:
+    require_root("only root may become another user")
+    directory = everybodys_directory / "shm"
+    directory.mkdir()
+    mounted = f"{tmpfs(directory, 'nosuid,nodev')}\nchmod 777 {directory}"
+    somebody = elsewhere_within(setup=f"{open_to_everybody(own_python(), directory)}\n{mounted}", user=SOMEBODY)
+    variables = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    command = [*somebody, sys.executable, "-c", WRITES, str(directory), kind]
+
+    told = subprocess.run(command, capture_output=True, text=True, check=True, env=variables).stdout
+
+    assert READ_ONLY in told
 
 
 @pytest.mark.usefixtures("_nobody_may_mount")

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import fcntl
+import subprocess
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ..mutants.inside import instead_of
 from ..mutants.mutant import around
 from .variant import Variant
 
@@ -29,3 +33,21 @@ def alone_in(directory: Path, sound: Callable[..., Any]) -> Callable[..., Any]:
             return sound(*given, **named)
 
     return execute
+
+
+class InstallsDbtLast(Variant):
+    """Installs what is required beside dbt first, and then dbt, under one lock."""
+
+    keeps = ("LOCK-001",)
+
+    def begin(self) -> None:
+        instead_of("environments.publisher", "build_environment", dbt_last)
+
+
+def dbt_last(sound: Callable[..., Any], spec: Any, directory: Path, *given: Any, **options: Any) -> Any:
+    dbt = [each for each in spec.requirements if each.startswith("dbt-")]
+    rest = replace(spec, requirements=tuple(each for each in spec.requirements if each not in dbt))
+    installed = sound(rest, directory, *given, **options)
+    pip = [sys.executable, "-m", "pip", "--python", str(directory / "bin" / "python"), "install", "--quiet"]
+    subprocess.run([*pip, *spec.pip_install_options, *dbt], check=True)
+    return installed

@@ -57,6 +57,7 @@ def test_words_are_told_from_options_and_their_values(
         pytest.param("run --target=dev", "dev", id="one-word"),
         pytest.param("run -t dev --select orders", "dev", id="its-short-name"),
         pytest.param("run --target test --target dev", "dev", id="of-two-the-last"),
+        pytest.param("run -t prod --target dev", "dev", id="the-last-of-two-names"),
         pytest.param("run --select --target", None, id="without-a-value"),
         pytest.param("run --profile --target", None, id="a-value-that-looks-like-it"),
         pytest.param("run", None, id="not-there"),
