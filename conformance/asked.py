@@ -36,6 +36,10 @@ def refuse_wrong_options(config: pytest.Config, specification: Mapping[str, Requ
             raise pytest.UsageError(
                 f"--cosmos-requirement={pattern}: no requirement is called so. Give ids such as LOCK-003, or LOCK-*."
             )
+    if config.getoption("cosmos_requirement") is not None and not wanted_patterns(config):
+        raise pytest.UsageError("--cosmos-requirement= names none: give ids such as LOCK-003 or LOCK-*.")
+    if config.getoption("cosmos_strict") and not config.getoption("cosmos_known_failures"):
+        raise pytest.UsageError("--cosmos-strict needs --cosmos-known-failures=FILE: it is about what passes of those.")
     if config.getoption("cosmos_update_known_failures") and not config.getoption("cosmos_known_failures"):
         raise pytest.UsageError("--cosmos-update-known-failures needs --cosmos-known-failures=FILE, which it writes.")
     _refuse_where_nothing_can_be_written(config)

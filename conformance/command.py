@@ -8,16 +8,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .comparing import labels, rows
+from .comparing import Row, labels, rows
 from .html_page import page
 from .report import read_report
 
 _BAD_USE = 2
+_WHAT = "Compare conformance reports, of several implementations or of several versions."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Compare reports; 0, or 2 when one of them is none."""
-    parser = argparse.ArgumentParser(prog="cosmos-conformance", description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="cosmos-conformance",
+        description=_WHAT,
+    )
     compare = parser.add_subparsers(dest="command", required=True).add_parser(
         "compare", help="one table of several reports"
     )
@@ -36,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(line)
     if options.html is not None:
         try:
+            options.html.parent.mkdir(parents=True, exist_ok=True)
             options.html.write_text(page(reports), encoding="utf-8")
         except OSError as error:
             print(f"--html {options.html} cannot be written: {error.strerror or error}.", file=sys.stderr)
@@ -54,5 +59,16 @@ def table(reports: Sequence[Mapping[str, Any]], *, shows_all: bool = False) -> l
     lines = [["", "", *labels(reports)], *([row.id, row.level.value, *row.words] for row in shown)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     told = ["  ".join(f"{word:<{width}}" for word, width in zip(line, widths, strict=True)).rstrip() for line in lines]
-    alike = len(found) - len(shown)
-    return [*told, f"({alike} requirements with one verdict in all of them; --all shows them)"] if alike else told
+    left_out = [row for row in found if row.is_alike] if not shows_all else []
+    return [*told, f"({_in_words(left_out)}; --all shows them)"] if left_out else told
+
+
+def _in_words(left_out: Sequence[Row]) -> str:
+    partly = sum(len(set(row.words)) > 1 for row in left_out)
+    alike = len(left_out) - partly
+    return ", ".join(
+        [
+            *([f"{alike} requirements with one verdict in all of them"] if alike else []),
+            *([f"{partly} that were not run in all of them, and else have one verdict"] if partly else []),
+        ]
+    )

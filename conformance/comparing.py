@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .judging import Verdict
+from .judging import DECIDED, Verdict
 from .requirements import Level
 
 Report = Mapping[str, Any]
@@ -23,7 +23,7 @@ WORDS = (
 )
 """All that may be said of a requirement, the best first."""
 KEPT = WORDS[:2]
-_NOT_JUDGED = (Verdict.NOT_APPLICABLE.value, Verdict.NOT_RUN.value, NOT_IN_IT)
+_UNDECIDED = {verdict.value for verdict in Verdict}.difference(verdict.value for verdict in DECIDED) | {NOT_IN_IT}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +90,11 @@ class Tally:
 
     @property
     def applying(self) -> int:
-        return sum(count for word, count in self.counts.items() if word not in _NOT_JUDGED)
+        return sum(count for word, count in self.counts.items() if word not in _UNDECIDED)
+
+    @property
+    def applies_to_nothing(self) -> bool:
+        return set(self.counts) <= {Verdict.NOT_APPLICABLE.value}
 
 
 def rows(reports: Sequence[Report]) -> list[Row]:

@@ -22,6 +22,8 @@ class Verdict(str, Enum):
     HARNESS_ERROR = "harness error"
 
 
+DECIDED = (Verdict.PASSED, Verdict.UNEXPECTED_PASS, Verdict.FAILED, Verdict.KNOWN_FAILURE)
+"""Those that say whether a sentence is true of the implementation: the others are in no "2 of 3"."""
 _WORST_FIRST = (
     Verdict.HARNESS_ERROR,
     Verdict.FAILED,

@@ -31,7 +31,10 @@ def summary(report: Mapping[str, Any]) -> str:
         lines.append(f"| {level.value} | {' | '.join(str(found.get(verdict.value, '')) for verdict in Verdict)} |")
     failed = [each for each in report["requirements"] if each["verdict"] in _ILL]
     if failed:
-        lines += ["", *(f"- **{each['id']}** {each['level']}: {each['sentence']}" for each in failed)]
+        lines += [
+            "",
+            *(f"- **{each['id']}** {each['level']}: {_sentence(each)}" for each in failed),
+        ]
     if here := [each for each in report["requirements"] if _cannot_be_judged(each)]:
         lines += ["", f"{len(here)} that cannot be judged here:", ""]
         lines += [f"- {each['id']} {each['level']}: {_reasons(each['evidence'])}" for each in here]
@@ -44,6 +47,11 @@ def summary(report: Mapping[str, Any]) -> str:
 def _cannot_be_judged(record: Mapping[str, Any]) -> bool:
     """As ``Judgement.cannot_be_judged_here``."""
     return record["verdict"] == Verdict.NOT_RUN.value and bool(record["tests"])
+
+
+def _sentence(record: Mapping[str, Any]) -> str:
+    is_ours = record["verdict"] == Verdict.HARNESS_ERROR.value
+    return f"{'harness error, which says nothing about: ' if is_ours else ''}{record['sentence']}"
 
 
 def _reasons(evidence: Iterable[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 from dataclasses import dataclass
 from dataclasses import replace as with_changes
 from typing import TYPE_CHECKING, Any
@@ -78,10 +79,14 @@ class RunningTasks:
     def terminate(self, index: int = 0, *, slack: float = 0.0) -> bool:
         """End it as Airflow does: SIGTERM, and SIGKILL for the task's process where it has not ended 5 s later.
 
+        One that has ended is told nothing: its number may be another's by now.
+
         :param slack: seconds beyond those, where SIGTERM has to be enough and the machine may be busy.
-        :return: whether SIGTERM was enough.
+        :return: whether SIGKILL was not needed.
         """
-        os.kill(self._race.pids[index], signal.SIGTERM)
+        if index in self._race.running:
+            with suppress(ProcessLookupError):
+                os.kill(self._race.pids[index], signal.SIGTERM)
         if comes_true(lambda: index not in self._race.running, deadline=GRACE + slack):
             return True
         self._race.kill(index)

@@ -240,7 +240,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         )
         return
     found = judgements(config)
-    print_judgements(terminalreporter, found, implementation=adapter_of(config).named, options=_told(config))
+    options = {**_told(config), "update_known_failures": config.getoption("cosmos_update_known_failures")}
+    print_judgements(terminalreporter, found, implementation=adapter_of(config).named, options=options)
     if (update := config.stash.get(_UPDATE, None)) is not None:
         terminalreporter.line(f"{config.getoption('cosmos_known_failures')}: {update}.")
     if reason := _gap(config, found):

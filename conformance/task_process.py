@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_cosmos_venv import Contender, RunTask
 
-from .adapter import Adapter, open_adapter
+from .adapter import Adapter, AdapterError, open_adapter
 from .places import within
-from .tasks import Outcome, Task
+from .tasks import STATES, Outcome, Task
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +32,7 @@ def work(contender: Contender, adapter: str, tasks: Sequence[Task], variables: M
     mine = list(itertools.islice(tasks, contender.index, None, contender.count))
     opened = open_adapter(adapter)
     opened.begin()
-    outcomes = [_performed(opened, task) for task in mine]
+    outcomes = [performed(opened, task) for task in mine]
     return next((outcome for outcome in outcomes if not outcome.succeeded), outcomes[-1])
 
 
@@ -42,14 +42,34 @@ def take_variables(variables: Mapping[str, str]) -> None:
     tempfile.tempdir = None  # a process that starts asks where it is, and this one asks again
 
 
-def _performed(adapter: Adapter, task: Task) -> Outcome:
+def performed(adapter: Adapter, task: Task) -> Outcome:
     """What came of it, where it finds what it is to find: also under an adapter that performs tasks its own way."""
     if task.standard_input is not None:
         _offer(task.standard_input)
+    hook = f"{type(adapter).__name__}.perform"
     with within(task.place):
-        outcome: object = adapter.perform(task)
+        try:
+            outcome: object = adapter.perform(task)
+        except Exception as error:
+            raise AdapterError(
+                f"{hook} raised {_in_words(error)}. A task that fails is told by what it returns: "
+                'Outcome(state="failed", exception="ValueError: what was wrong").'
+            ) from error
+    return _plain(outcome, hook)
+
+
+def _plain(outcome: object, hook: str) -> Outcome:
+    """The same, of which every requirement may ask what it asks.
+
+    :raises AdapterError: it is none, or has a field that means nothing.
+    """
     if not isinstance(outcome, Outcome):
-        raise TypeError(f"{type(adapter).__name__}.perform must return an Outcome, not {type(outcome).__name__}.")
+        raise AdapterError(f"{hook} must return an Outcome, not {type(outcome).__name__}.")
+    if outcome.state not in STATES:
+        raise AdapterError(f"{hook} returned an Outcome with state={outcome.state!r}: give one of {', '.join(STATES)}.")
+    for name, given in (("exception", outcome.exception or ""), ("log", outcome.log)):
+        if not isinstance(given, str):
+            raise AdapterError(f"{hook} returned an Outcome whose {name} is of {type(given)}: give one text.")
     return outcome
 
 

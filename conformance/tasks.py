@@ -32,12 +32,16 @@ class Task:
         return replace(self, arguments={**self.arguments, **arguments})
 
 
+STATES = ("success", "failed", "skipped")
+"""How a task ends, in Airflow's words."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """What came of a task.
 
-    :param state: ``success``, ``failed`` or ``skipped``, in Airflow's words.
-    :param exception: type and text of what the operator raised, or None.
+    :param state: one of ``STATES``.
+    :param exception: type and text of what the operator raised, in one text (``ValueError: what``), or None.
     :param log: all that the task's process and its children wrote.
     :param xcoms: name -> value, under Airflow alone.
     :param assets: URIs of the assets that it told Airflow of, under Airflow alone.

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from .judging import Judgement, Verdict
+from .judging import DECIDED, Judgement, Verdict
 from .requirements import Level
 
 _CONDITIONS = ("installer", "profile", "deadline")
@@ -34,7 +34,9 @@ def print_judgements(
         _print_failure(terminal, judgement, following)
         terminal.line(f"  again: {again(judgement.requirement.id, implementation, options)}")
     terminal.section("conformance")
-    lines = [*table(judgements), *listed(judgements, strict=bool(options.get("strict"))), *not_judged_here(judgements)]
+    strict, is_updated = bool(options.get("strict")), bool(options.get("update_known_failures"))
+    known = listed(judgements, strict=strict, is_updated=is_updated)
+    lines = [*table(judgements), *known, *not_judged_here(judgements)]
     for line in lines:
         terminal.line(line)
 
@@ -98,25 +100,27 @@ def _row(name: str, judgements: Sequence[Judgement]) -> str:
 
 
 def _cell(judgements: Sequence[Judgement]) -> str:
-    judged = [each for each in judgements if each.verdict not in (Verdict.NOT_APPLICABLE, Verdict.NOT_RUN)]
+    judged = [each for each in judgements if each.verdict in DECIDED]
     passed = sum(each.verdict in (Verdict.PASSED, Verdict.UNEXPECTED_PASS) for each in judged)
     return f"{passed} of {len(judged)}" if judged else "-"
 
 
-def listed(judgements: Sequence[Judgement], *, strict: bool) -> list[str]:
+def listed(judgements: Sequence[Judgement], *, strict: bool, is_updated: bool = False) -> list[str]:
     """Lines on what stands on the list of known failures, and was judged.
 
     :param strict: whether what passed unexpectedly makes the run fail.
+    :param is_updated: whether the run brings the list up to date itself.
     """
     by_verdict = {
         verdict: ", ".join(each.requirement.id for each in judgements if each.verdict is verdict)
         for verdict in (Verdict.KNOWN_FAILURE, Verdict.UNEXPECTED_PASS)
     }
     known, passed = by_verdict.values()
+    advice = "" if is_updated else "; drop the lines"
     fails = ", and with --cosmos-strict the run fails" if strict else ""
     return [
         *([f"known failures: {known}"] if known else []),
-        *([f"on the list of known failures, and passed: {passed}; drop the lines{fails}"] if passed else []),
+        *([f"on the list of known failures, and passed: {passed}{advice}{fails}"] if passed else []),
     ]
 
 

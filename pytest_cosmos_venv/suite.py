@@ -7,12 +7,16 @@ on what was named on the command line.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
+from types import FrameType
 
 from pytest_cosmos_venv.throwaway import throwaway_folder
 
@@ -106,14 +110,35 @@ def suite_files() -> list[Path]:
 def run_suite(options: Sequence[str], *, implementation: str | None, set_aside: Sequence[str]) -> int:
     """Run the suite to its end in a directory that is gone afterwards; returns the exit code of its pytest.
 
-    Parameters as for ``SuiteRun``. Ends with 11 when that process was killed.
+    Parameters as for ``SuiteRun``. Ends with 11 when that process was killed. SIGTERM interrupts it, as Ctrl-C does.
     """
-    with throwaway_folder("cosmos-conformance-") as root:
+    started: list[subprocess.Popen[bytes]] = []
+    with _told_to_end(started), throwaway_folder("cosmos-conformance-") as root:
         run = SuiteRun(options=options, implementation=implementation, set_aside=set_aside, root=root)
         (run.root / "tmp").mkdir()
         with subprocess.Popen(run.command, env=run.environment(os.environ)) as process:
+            started.append(process)
             code = _wait(process)
     return code if code >= 0 else SuiteExit.INCOMPLETE
+
+
+@contextmanager
+def _told_to_end(started: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
+    """In this block SIGTERM, which a supervisor sends to this process alone, interrupts what was started."""
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        if not started:
+            raise KeyboardInterrupt
+        started[0].send_signal(signal.SIGINT)  # does nothing where it has ended
+
+    if threading.current_thread() is not threading.main_thread():  # which alone may ask for signals
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _wait(process: subprocess.Popen[bytes]) -> int:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from fnmatch import fnmatchcase
 from pathlib import Path
 from types import SimpleNamespace
@@ -262,9 +263,20 @@ def test_nothing_is_left_behind(
     assert sorted(path.name for path in pytester.path.iterdir() if path.name not in ("stdout", "stderr")) == before
 
 
-def test_an_interrupt_ends_the_suite_and_what_it_started(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "tell",
+    [
+        # A session of its own stands for the terminal, whose Ctrl-C goes to the whole foreground group.
+        pytest.param(lambda pid: os.killpg(pid, signal.SIGINT), id="a-terminal"),
+        pytest.param(lambda pid: os.kill(pid, signal.SIGTERM), id="a-supervisor"),
+    ],
+)
+@pytest.mark.parametrize("workers", [[], ["-n", "1"]], ids=["one-process", "xdist"])
+def test_who_interrupts_the_suite_ends_it_and_what_it_started(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tell: Callable[[int], None], workers: list[str]
 ) -> None:
+    temporary = pytester.mkdir("temporary")
+    monkeypatch.setenv("TMPDIR", str(temporary))
     packages = pytester.mkdir("packages")
     (packages / "hanging_implementation").mkdir()
     (packages / "hanging_implementation" / "__init__.py").write_text(HANGING_IMPLEMENTATION, encoding="utf-8")
@@ -273,19 +285,19 @@ def test_an_interrupt_ends_the_suite_and_what_it_started(
     command = [sys.executable, "-m", "pytest", "--cosmos-conformance"]
     with (
         (pytester.path / "output").open("wb") as output,
-        # A session of its own stands for the terminal, whose Ctrl-C goes to the whole foreground group.
         subprocess.Popen(
-            [*command, "--cosmos-implementation=hanging_implementation"],
+            [*command, "--cosmos-implementation=hanging_implementation", *workers],
             stdout=output,
             start_new_session=True,
         ) as outer,
     ):
         hanging = int(wait_for_text(pytester.path / "started"))
 
-        os.killpg(outer.pid, signal.SIGINT)
+        tell(outer.pid)
 
         assert outer.wait(timeout=60) == pytest.ExitCode.INTERRUPTED
         assert not Path(f"/proc/{hanging}").exists()
+        assert list(temporary.glob("cosmos-conformance-*")) == []
 
 
 def test_the_specification_carries_the_versions_that_a_run_prints() -> None:

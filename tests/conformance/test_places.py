@@ -21,7 +21,7 @@ from pathlib import Path
 
 from pytest_cosmos_venv.conformance.adapter import Adapter, Outcome, Task
 from pytest_cosmos_venv.conformance.places import PlaceError
-from pytest_cosmos_venv.conformance.task_process import _performed
+from pytest_cosmos_venv.conformance.task_process import performed
 
 class Writes(Adapter):
     import_root = "another"
@@ -35,7 +35,7 @@ class Writes(Adapter):
 
 try:
     task = Task(command="run", profile={}, arguments={}, place={sys.argv[2]: sys.argv[1]})
-    print(_performed(Writes(), task))
+    print(performed(Writes(), task))
 except PlaceError as error:
     print(error)
 """

@@ -219,8 +219,41 @@ def test_the_command_takes_the_folder_of_a_report_and_says_where_no_page_can_be_
     write_report(tmp_path, reported(*SOUND))
 
     assert main(["compare", str(tmp_path)]) == 0
-    assert main(["compare", str(tmp_path), "--html", str(tmp_path / "none" / "x.html")]) == 2
-    assert "x.html cannot be written: No such file or directory." in capsys.readouterr().err
+    assert main(["compare", str(tmp_path), "--html", str(tmp_path / "made" / "x.html")]) == 0
+    assert main(["compare", str(tmp_path), "--html", str(tmp_path / "report.json" / "x.html")]) == 2
+    assert "x.html cannot be written: " in capsys.readouterr().err
+
+
+def test_what_was_not_run_everywhere_is_counted_apart() -> None:
+    part = copy.deepcopy(reported(*SOUND))
+    for record in part["requirements"][1:]:
+        record["verdict"] = "not run"
+
+    (*_, counted) = table([reported(*SOUND), part])
+
+    alike = "1 requirements with one verdict in all of them"
+    assert counted == f"({alike}, 2 that were not run in all of them, and else have one verdict; --all shows them)"
+
+
+def test_what_the_suite_failed_to_judge_and_what_is_otherwise_on_purpose_is_neither_kept_nor_not_kept() -> None:
+    broken = judged("LOCK-001", Level.MUST, Verdict.HARNESS_ERROR)
+    declared = judged("LOCK-002", Level.MUST, Verdict.DIFFERS)
+
+    found = reported(broken, declared)
+
+    shown = page([found])
+    assert re.findall(r"<h2>(.+?) <", shown) == ["The suite itself failed", "Different on purpose"]
+    assert "none judged" in shown
+    assert "none applies" not in shown
+    assert "- **LOCK-001** MUST: harness error, which says nothing about: LOCK-001" in summary(found)
+
+
+@pytest.mark.parametrize(("exit_code", "words"), [(1, ">!</span>incomplete</span>"), (11, "incomplete: no verdict")])
+def test_an_incomplete_run_that_failed_all_the_same_has_a_verdict(exit_code: int, words: str) -> None:
+    found = copy.deepcopy(reported(*SOUND, is_complete=False))
+    found["closing"]["exit_code"] = exit_code
+
+    assert words in page([found])
 
 
 def test_what_passed_unexpectedly_is_kept_and_named() -> None:

@@ -42,6 +42,8 @@ def _tiny_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
             "*--cosmos-requirement=LOKC-[*]: no requirement is called so*",
             id="no-such-id",
         ),
+        pytest.param(["--cosmos-requirement="], "*--cosmos-requirement= names none: give ids*", id="no-id"),
+        pytest.param(["--cosmos-strict"], "*--cosmos-strict needs --cosmos-known-failures=FILE*", id="strict-of-what"),
         pytest.param(["--cosmos-deadline=1m"], "*--cosmos-deadline=1m: give seconds, such as 300.", id="deadline"),
         pytest.param(["--cosmos-deadline=nan"], "*--cosmos-deadline=nan: give seconds, such as 300.", id="no-number"),
         pytest.param(["--cosmos-profile=fast"], "*--cosmos-profile=fast: give quick or full.", id="profile"),

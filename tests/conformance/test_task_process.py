@@ -6,8 +6,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from conformance.adapter import Adapter, AdapterError
+from conformance.task_process import performed
+from conformance.tasks import Outcome, Task
 
 ROOT = Path(__file__).parents[2]
 AIRFLOW_2 = ROOT / ".cache" / "envs" / "cosmos2" / "bin" / "python"
@@ -75,3 +80,36 @@ def test_a_task_is_told_to_end_as_airflow_does_it(tmp_path: Path, python: Path, 
 
     seen = [line.removeprefix("seen: ") for line in done.stdout.splitlines() if line.startswith("seen: ")]
     assert seen == [f"child left with {child}", "on_kill of the task", then]
+
+
+class Answers(Adapter):
+    """Performs a task by an answer, or by raising it."""
+
+    import_root = "another"
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+    def perform(self, task: Task) -> Outcome:  # noqa: ARG002 - it answers all alike
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer  # type: ignore[no-any-return] # whatever it is
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        pytest.param(None, "must return an Outcome, not NoneType", id="nothing"),
+        pytest.param(OSError("no dbt"), r"raised OSError: no dbt\. A task that fails is told by what it", id="raised"),
+        pytest.param(Outcome(state="done"), "state='done': give one of success, failed, skipped", id="state"),
+        pytest.param(
+            Outcome(state="failed", exception=OSError()),  # type: ignore[arg-type]
+            "whose exception is of <class 'OSError'>: give one text",
+            id="exception",
+        ),
+        pytest.param(Outcome(state="success", log=["a"]), "whose log is of <class 'list'>", id="log"),  # type: ignore[arg-type]
+    ],
+)
+def test_what_an_adapter_says_of_a_task_is_read_with_its_name(answer: Any, said: str) -> None:
+    with pytest.raises(AdapterError, match=rf"Answers\.perform .*{said}"):
+        performed(Answers(answer), Task(command="run", profile={}, arguments={}))
