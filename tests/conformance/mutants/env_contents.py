@@ -140,6 +140,8 @@ class RunsWhatRunsAlready(Mutant):
     kills = "ENV-019"
 
     def perform(self, task: Task) -> Outcome:
+        if not {"project_dir", "py_requirements"} <= set(task.arguments):
+            return super().perform(task)
         shared = Path(task.arguments["project_dir"]).with_name("requirements.json")
         own = shared.with_name(f"{os.getpid()}.json")
         own.write_text(json.dumps(task.arguments["py_requirements"]), encoding="utf-8")
