@@ -18,10 +18,7 @@ _WHAT = "Compare conformance reports, of several implementations or of several v
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Compare reports; 0, or 2 when one of them is none."""
-    parser = argparse.ArgumentParser(
-        prog="cosmos-conformance",
-        description=_WHAT,
-    )
+    parser = argparse.ArgumentParser(prog="cosmos-conformance", description=_WHAT)
     compare = parser.add_subparsers(dest="command", required=True).add_parser(
         "compare", help="one table of several reports"
     )
@@ -59,16 +56,14 @@ def table(reports: Sequence[Mapping[str, Any]], *, shows_all: bool = False) -> l
     lines = [["", "", *labels(reports)], *([row.id, row.level.value, *row.words] for row in shown)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     told = ["  ".join(f"{word:<{width}}" for word, width in zip(line, widths, strict=True)).rstrip() for line in lines]
-    left_out = [row for row in found if row.is_alike] if not shows_all else []
+    left_out = [] if shows_all else [row for row in found if row.is_alike]
     return [*told, f"({_in_words(left_out)}; --all shows them)"] if left_out else told
 
 
 def _in_words(left_out: Sequence[Row]) -> str:
     partly = sum(len(set(row.words)) > 1 for row in left_out)
-    alike = len(left_out) - partly
-    return ", ".join(
-        [
-            *([f"{alike} requirements with one verdict in all of them"] if alike else []),
-            *([f"{partly} that were not run in all of them, and else have one verdict"] if partly else []),
-        ]
-    )
+    counts = {
+        "requirements with one verdict in all of them": len(left_out) - partly,
+        "that were not run in all of them, and else have one verdict": partly,
+    }
+    return ", ".join(f"{count} {words}" for words, count in counts.items() if count)

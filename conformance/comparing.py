@@ -23,7 +23,7 @@ WORDS = (
 )
 """All that may be said of a requirement, the best first."""
 KEPT = WORDS[:2]
-_UNDECIDED = {verdict.value for verdict in Verdict}.difference(verdict.value for verdict in DECIDED) | {NOT_IN_IT}
+_DECIDED = {DIFFERS, *(verdict.value for verdict in DECIDED)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +90,7 @@ class Tally:
 
     @property
     def applying(self) -> int:
-        return sum(count for word, count in self.counts.items() if word not in _UNDECIDED)
+        return sum(count for word, count in self.counts.items() if word in _DECIDED)
 
     @property
     def applies_to_nothing(self) -> bool:

@@ -117,21 +117,21 @@ def page(reports: Sequence[Report]) -> str:
 
 def _sections(found: Sequence[Row], *, is_comparison: bool) -> list[Section]:
     """What a reader looks for comes first."""
-    unlike = [row for row in found if not row.is_alike]
-    alike = [row for row in found if row.is_alike]
     apart = {Verdict.HARNESS_ERROR.value: "The suite itself failed", Verdict.DIFFERS.value: "Different on purpose"}
-    kept = [row for row in alike if row.word in KEPT]
-    ill = [row for row in alike if row.word not in (*KEPT, *apart) and LOOKS[row.word].tone in ("bad", "odd")]
-    other = [row for row in alike if row.word not in apart and LOOKS[row.word].tone == "none"]
-    named = [Section(title=title, rows=[row for row in alike if row.word == word]) for word, title in apart.items()]
     titles = ("Kept by none", "Judged in none", "Kept by all") if is_comparison else ("Not kept", "Not judged", "Kept")
-    return [
-        Section(title="Where they differ", rows=unlike),
-        Section(title=titles[0], rows=ill),
-        *named,
-        Section(title=titles[1], rows=other),
-        Section(title=titles[2], rows=kept),
-    ]
+    unlike, (ill, other, kept) = "Where they differ", titles
+
+    def title_of(row: Row) -> str:
+        if not row.is_alike:
+            return unlike
+        if row.word in KEPT:
+            return kept
+        return apart.get(row.word, other if LOOKS[row.word].tone == "none" else ill)
+
+    groups: dict[str, list[Row]] = {title: [] for title in (unlike, ill, *apart.values(), other, kept)}
+    for row in found:
+        groups[title_of(row)].append(row)
+    return [Section(title=title, rows=each) for title, each in groups.items()]
 
 
 def _in_order(found: Mapping[str, Sequence[Tally]]) -> dict[str, Sequence[Tally]]:

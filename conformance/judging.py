@@ -81,8 +81,8 @@ class Judgement:
         more with it.
         """
         leading = [each for each in self.seen if each.verdict is self.verdict]
-        told = self.verdict is not Verdict.NOT_RUN
-        passed = [each for each in self.seen if told and each not in leading and each.verdict is Verdict.PASSED]
+        beside = () if self.verdict in (Verdict.PASSED, Verdict.NOT_RUN) else (Verdict.PASSED,)
+        passed = [each for each in self.seen if each.verdict in beside]
         return tuple(each.evidence for each in (*leading, *passed) if each.evidence)
 
 

@@ -31,10 +31,7 @@ def summary(report: Mapping[str, Any]) -> str:
         lines.append(f"| {level.value} | {' | '.join(str(found.get(verdict.value, '')) for verdict in Verdict)} |")
     failed = [each for each in report["requirements"] if each["verdict"] in _ILL]
     if failed:
-        lines += [
-            "",
-            *(f"- **{each['id']}** {each['level']}: {_sentence(each)}" for each in failed),
-        ]
+        lines += ["", *(f"- **{each['id']}** {each['level']}: {_sentence(each)}" for each in failed)]
     if here := [each for each in report["requirements"] if _cannot_be_judged(each)]:
         lines += ["", f"{len(here)} that cannot be judged here:", ""]
         lines += [f"- {each['id']} {each['level']}: {_reasons(each['evidence'])}" for each in here]

@@ -27,8 +27,13 @@ def throwaway_folder(prefix: str, *, within: Path | str | None = None) -> Iterat
     try:
         yield folder
     finally:
-        _open(folder)
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_folder(folder)
+
+
+def remove_folder(folder: Path) -> None:
+    """Delete a folder and all below it that this user may delete, folders included that nobody may write to."""
+    _open(folder)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _open(folder: Path) -> None:

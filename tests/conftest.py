@@ -17,6 +17,7 @@ import pytest
 
 from cosmos_venv.dbt.warm import servers
 from pytest_cosmos_venv import AirflowHome, Wheelhouse
+from pytest_cosmos_venv.throwaway import throwaway_folder
 from tests.order import long_ones_first
 from tests.postgres import Postgres, started_postgres
 
@@ -145,7 +146,6 @@ def airflow_apart(cosmos_airflow_home: AirflowHome, tmp_path: Path) -> AirflowHo
 @pytest.fixture
 def everybodys_directory() -> Iterator[Path]:
     """A directory that every user may reach and write to; those of pytest are their owner's alone."""
-    path = Path(tempfile.mkdtemp(prefix="cosmos-venv-tests-"))
-    path.chmod(0o777)
-    yield path
-    shutil.rmtree(path)
+    with throwaway_folder("cosmos-venv-tests-") as path:
+        path.chmod(0o777)
+        yield path

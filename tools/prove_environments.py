@@ -20,14 +20,13 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from cosmos_venv.environments import removal
 from cosmos_venv.environments.interpreter import Interpreter
 from cosmos_venv.environments.lock import VirtualenvLock
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.guarded import Cancellation
 from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse, build_wheelhouse
-from pytest_cosmos_venv.throwaway import throwaway_folder
+from pytest_cosmos_venv.throwaway import remove_folder, throwaway_folder
 from tools.proof import Tally, prove
 
 CONTENDERS = 16
@@ -81,7 +80,7 @@ def kills(folder: Path, count: int) -> Tally:
         except Exception as error:  # noqa: BLE001 - each is a line of the table
             tally.faults.append(f"kill {number} ({kill_at}): {type(error).__name__}: {error}")
         tally.rounds += 1
-        removal.remove(directory)
+        remove_folder(directory)
     tally.notes = (
         f"next task {median(next_ones):.2f} s (at most {max(next_ones):.2f}), a build undisturbed "
         f"{median(undisturbed):.2f} s; all gone within {max(survivors):.2f} s"
@@ -159,7 +158,7 @@ def _build_undisturbed(directory: Path, wheelhouse: Wheelhouse) -> float:
     began = time.monotonic()
     _use(directory, wheelhouse)
     seconds = time.monotonic() - began
-    removal.remove(directory)
+    remove_folder(directory)
     return seconds
 
 

@@ -38,9 +38,8 @@ class Invocation:
     def __init__(self, arguments: list[str]) -> None:
         self.words: list[str] = []
         self.options: dict[str, list[str]] = {}
-        self._values: list[tuple[str, str]] = []
-        # Each option with the number of words that stand before it.
-        self._places: list[tuple[int, str]] = []
+        # Each option as it stands there, with its values and the number of words before it.
+        self._given: list[tuple[int, str, list[str]]] = []
         rest = list(arguments)
         while rest:
             self._take(rest)
@@ -74,7 +73,7 @@ class Invocation:
 
     def all(self, *names: str) -> list[str]:
         """Every value of an option under any of its names, in the order of the command line."""
-        return [value for name, value in self._values if name in names]
+        return [value for _, name, values in self._given if name in names for value in values]
 
     def check(self, dbt_version: str) -> None:
         """Refuse what a dbt of this version refuses, as it does.
@@ -105,7 +104,7 @@ class Invocation:
 
     def _check_options(self, dbt_version: str) -> None:
         in_group = self.words[:1] and self.words[0] in COMMAND_GROUPS
-        for position, name in self._places:
+        for position, name, _ in self._given:
             if position == 0:
                 known, of = BEFORE_THE_COMMAND, ""
             elif position == 1 and in_group:
@@ -128,8 +127,8 @@ class Invocation:
             self.words.append(word)
             return
         name, has_value, value = word.partition("=")
-        self._places.append((len(self.words), name))
-        values = []
+        values: list[str] = []
+        self._given.append((len(self.words), name, values))
         if has_value:
             values.append(value)
         elif name in ONE_VALUE:
@@ -140,7 +139,6 @@ class Invocation:
             while rest and not rest[0].startswith("-"):
                 values.append(rest.pop(0))
         self.options.setdefault(name, []).extend(values)
-        self._values.extend((name, value) for value in values)
 
 
 def variable(name: str) -> str | None:

@@ -221,7 +221,7 @@ def test_the_command_takes_the_folder_of_a_report_and_says_where_no_page_can_be_
     assert main(["compare", str(tmp_path)]) == 0
     assert main(["compare", str(tmp_path), "--html", str(tmp_path / "made" / "x.html")]) == 0
     assert main(["compare", str(tmp_path), "--html", str(tmp_path / "report.json" / "x.html")]) == 2
-    assert "x.html cannot be written: " in capsys.readouterr().err
+    assert "x.html cannot be written: File exists." in capsys.readouterr().err
 
 
 def test_what_was_not_run_everywhere_is_counted_apart() -> None:

@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.guarded import Cancellation
 from pytest_cosmos_venv import Wheel, write_wheel
+from pytest_cosmos_venv.throwaway import throwaway_folder
 
 Spec = Callable[..., EnvironmentSpec]
 StartPython = Callable[..., "subprocess.Popen[str]"]
@@ -200,9 +200,6 @@ def set_age() -> Callable[[Path, float], None]:
 @pytest.fixture
 def everybodys_folder() -> Iterator[Path]:
     """A folder that other users can reach, as those of ``tmp_path`` are not."""
-    folder = Path(tempfile.mkdtemp(prefix="cosmos-venv-tests-"))
-    folder.chmod(0o755)
-    yield folder
-    for below in [folder, *(path for path in folder.rglob("*") if path.is_dir() and not path.is_symlink())]:
-        below.chmod(0o755)
-    shutil.rmtree(folder)
+    with throwaway_folder("cosmos-venv-tests-") as folder:
+        folder.chmod(0o755)
+        yield folder

@@ -7,13 +7,13 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from pytest_cosmos_venv import RECORD_VARIABLE, Wheelhouse, read_dbt_calls
+from pytest_cosmos_venv.throwaway import throwaway_folder
 from tests.environments.elsewhere import REPOSITORY, open_to_everybody, own_python, require_root, tmpfs, within
 
 SOMEBODY = 51_234
@@ -49,15 +49,14 @@ else:
 @pytest.fixture
 def place(misbehaving_wheelhouse: Wheelhouse, dbt_project: Path) -> Iterator[Path]:
     """Project and wheels where every user can read them; those of pytest are their owner's alone."""
-    path = Path(tempfile.mkdtemp(prefix="cosmos-venv-tests-"))
-    shutil.copytree(dbt_project, path / "project")
-    shutil.copytree(misbehaving_wheelhouse.path, path / "wheels")
-    (path / "own").mkdir()
-    (path / "aside").mkdir()
-    for folder in (path, *path.iterdir()):
-        folder.chmod(0o755)
-    yield path
-    shutil.rmtree(path)
+    with throwaway_folder("cosmos-venv-tests-") as path:
+        shutil.copytree(dbt_project, path / "project")
+        shutil.copytree(misbehaving_wheelhouse.path, path / "wheels")
+        (path / "own").mkdir()
+        (path / "aside").mkdir()
+        for folder in (path, *path.iterdir()):
+            folder.chmod(0o755)
+        yield path
 
 
 def run_task(place: Path, virtualenv_dir: Path | str, *, within: Sequence[str]) -> str:

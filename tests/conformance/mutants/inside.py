@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 
@@ -21,3 +24,9 @@ def instead_of(module: str, name: str, faulty: Callable[..., Any]) -> None:
     """
     home = part(module)
     setattr(home, name, partial(faulty, getattr(home, name)))
+
+
+def install_more(spec: Any, environment: Path, requirements: Sequence[str]) -> None:
+    """Install into an environment that stands, as ``spec`` says where packages come from."""
+    pip = [sys.executable, "-m", "pip", "--python", str(environment / "bin" / "python"), "install", "--quiet"]
+    subprocess.run([*pip, *spec.pip_install_options, *requirements], check=True)

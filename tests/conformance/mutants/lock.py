@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +16,7 @@ from typing import Any
 from pytest_cosmos_venv.conformance.processes import lives
 
 from .doing import DoesOtherwise
-from .inside import instead_of
+from .inside import install_more, instead_of
 from .locking import HoldsTheLock, Sound, lock_file_of, owner_of, pid_in, text_of, write_own_number
 from .mutant import Mutant
 
@@ -46,8 +45,7 @@ class InstallsInTwoSteps(Mutant):
         installed = sound(first, directory, *args, **options)
         if rest:
             self.between(directory.parents[2] / "cosmos_virtualenv.lock")
-            pip = [sys.executable, "-m", "pip", "--python", str(directory / "bin" / "python"), "install", "--quiet"]
-            subprocess.run([*pip, *spec.pip_install_options, *rest], check=True)
+            install_more(spec, directory, rest)
         return installed
 
     def between(self, lock_file: Path) -> None:

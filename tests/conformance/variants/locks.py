@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import fcntl
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..mutants.inside import instead_of
+from ..mutants.inside import install_more, instead_of
 from ..mutants.mutant import around
 from .variant import Variant
 
@@ -48,6 +46,5 @@ def dbt_last(sound: Callable[..., Any], spec: Any, directory: Path, *given: Any,
     dbt = [each for each in spec.requirements if each.startswith("dbt-")]
     rest = replace(spec, requirements=tuple(each for each in spec.requirements if each not in dbt))
     installed = sound(rest, directory, *given, **options)
-    pip = [sys.executable, "-m", "pip", "--python", str(directory / "bin" / "python"), "install", "--quiet"]
-    subprocess.run([*pip, *spec.pip_install_options, *dbt], check=True)
+    install_more(spec, directory, dbt)
     return installed
