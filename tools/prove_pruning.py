@@ -34,6 +34,7 @@ from pytest_cosmos_venv.throwaway import throwaway_folder
 
 USERS = 16
 ROUNDS = 10_000
+REMOVALS = 100
 # With fewer, somebody always uses each; with more, each is a rare sight.
 ENVIRONMENTS = 8
 PATIENCE = 60  # seconds without progress after which waiting for the directory's lock is a fault
@@ -64,32 +65,40 @@ class Tally:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 1 when a single round was not as it has to be, or nothing was removed, which proves nothing."""
+    """Exit code 1 when a single round was not as it has to be, or too little was done, which proves nothing."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="uses of an environment, of all users together")
     parser.add_argument("--users", type=int, default=USERS, help="processes that use environments")
+    parser.add_argument("--removals", type=int, default=REMOVALS, help="the users go on until so many were removed")
     options = parser.parse_args(arguments)
     began = time.monotonic()
     with throwaway_folder("cosmos-prove-pruning-") as folder:
-        tally = prove(folder, users=options.users, rounds=options.rounds)
+        tally = prove(folder, users=options.users, rounds=options.rounds, removals=options.removals)
     print(f"{'users':>6} {'rounds':>7} {'absent':>7} {'removed':>8} {'built':>6} {'vanished or failed':>19} {'s':>7}")
     print(
         f"{options.users:>6} {tally.rounds:>7} {tally.absent:>7} {tally.removed:>8} {tally.built:>6} "
         f"{len(tally.faults):>19} {time.monotonic() - began:>7.1f}"
     )
     print("\n".join(tally.faults[:20]))
-    return 1 if tally.faults or not tally.removed or tally.rounds < options.rounds else 0
+    is_enough = tally.rounds >= options.rounds and tally.removed >= options.removals
+    return 0 if is_enough and not tally.faults else 1
 
 
-def prove(folder: Path, *, users: int, rounds: int) -> Tally:
-    """Let them all loose on one store until each user has had its rounds."""
+def prove(folder: Path, *, users: int, rounds: int, removals: int) -> Tally:
+    """Let them all loose on one store until each user has had its rounds, and the pruner its removals.
+
+    Where others keep the processors busy, all environments are in use nearly always: rounds alone may end with few.
+    """
     specs, store = make_specs(), folder / "store"
     context = multiprocessing.get_context("spawn")
-    is_over = context.Event()
+    is_over, has_removed = context.Event(), context.Event()
     shares = [rounds // users + (number < rounds % users) for number in range(users)]
     # The publisher's first turn is what the users begin with.
-    others = [start(context, publish, store, specs, is_over), start(context, remove, store, is_over)]
-    using = [start(context, use, store, specs, share) for share in shares]
+    others = [
+        start(context, publish, store, specs, is_over),
+        start(context, remove, store, removals, has_removed, is_over),
+    ]
+    using = [start(context, use, store, specs, share, has_removed) for share in shares]
     tally = Tally()
     for process, answer in using:
         tally.add(result(process, answer))
@@ -111,10 +120,10 @@ def make_specs() -> list[EnvironmentSpec]:
     ]
 
 
-def use(store: Path, specs: list[EnvironmentSpec], rounds: int) -> Tally:
+def use(store: Path, specs: list[EnvironmentSpec], rounds: int, has_removed: Event) -> Tally:
     """A user: as a task, which finds its environment and starts dbt in it."""
     tally = Tally()
-    while tally.rounds < rounds:
+    while tally.rounds < rounds or not has_removed.is_set():
         environment = EnvironmentStore(store).find(random.choice(specs))  # noqa: S311 - which one does not matter
         if environment is None:
             tally.absent += 1
@@ -154,24 +163,36 @@ def publish(store: Path, specs: list[EnvironmentSpec], is_over: Event) -> Tally:
     return tally
 
 
-def remove(store: Path, is_over: Event) -> Tally:
+def remove(store: Path, removals: int, has_removed: Event, is_over: Event) -> Tally:
     """The pruner: removes all that nobody uses at that instant, again and again."""
     tally = Tally()
-    while not is_over.is_set():
-        time.sleep(0.001)  # else it alone keeps a processor busy
-        if not store.is_dir():
-            continue
-        removals = prune(
-            EnvironmentStore(store),
-            EVERYTHING,
-            now=time.time() + 1,
-            max_tries=PATIENCE,
-            cancellation=Cancellation(),
-            report=ignore,
-        )
-        tally.removed += sum(not each.obstacle for each in removals)
-        tally.faults += [each.describe() for each in removals if each.is_forbidden]
+    try:
+        while not is_over.is_set():
+            time.sleep(0.001)  # else it alone keeps a processor busy
+            if not store.is_dir():
+                continue
+            tally.add(remove_unused(EnvironmentStore(store)))
+            if tally.removed >= removals:
+                has_removed.set()
+    finally:
+        has_removed.set()  # nobody waits for a pruner that has failed
     return tally
+
+
+def remove_unused(store: EnvironmentStore) -> Tally:
+    """Remove what nobody uses at this instant."""
+    removed = prune(
+        store,
+        EVERYTHING,
+        now=time.time() + 1,
+        max_tries=PATIENCE,
+        cancellation=Cancellation(),
+        report=ignore,
+    )
+    return Tally(
+        removed=sum(not each.obstacle for each in removed),
+        faults=[each.describe() for each in removed if each.is_forbidden],
+    )
 
 
 def ignore(_line: str) -> None:
