@@ -92,7 +92,7 @@ class LocksNothing(Mutant):
     kills = "API-006"
 
     def spoil(self, operator: Any) -> None:
-        around(operator, "_is_lock_available", lambda _: lambda: True)
+        around(operator, "_is_lock_available", lambda *_: True)
 
 
 class ReadsOperatorArgumentsAlone(MutantOfDags):

@@ -8,6 +8,7 @@ from typing import Any
 from pytest_cosmos_venv.conformance.adapter import Task
 
 from .dags import without
+from .doing import DoesOtherwise
 from .mutant import Mutant, around
 
 
@@ -18,13 +19,9 @@ class OtherCommandLine(Mutant):
 
     def spoil(self, operator: Any) -> None:
         if type(operator).__name__ == self.of_class:
-            around(
-                operator,
-                "run_subprocess",
-                lambda sound: lambda line, *rest, **named: self.run(sound, line, *rest, **named),
-            )
+            around(operator, "run_subprocess", self.run)
 
-    def run(self, sound: Any, line: list[str], *rest: Any, **named: Any) -> Any:
+    def run(self, _: Any, sound: Any, line: list[str], *rest: Any, **named: Any) -> Any:
         """Run dbt as it has it.
 
         :param line: the sound one: the executable, the words of the command, its flags.
@@ -58,7 +55,7 @@ class ListsTwice(OtherCommandLine):
     kills = "CMD-002"
     of_class = "DbtLSVirtualenvOperator"
 
-    def run(self, sound: Any, line: list[str], *rest: Any, **named: Any) -> Any:
+    def run(self, _: Any, sound: Any, line: list[str], *rest: Any, **named: Any) -> Any:
         sound(line, *rest, **named)
         return sound(line, *rest, **named)
 
@@ -149,17 +146,15 @@ class TakesTheFirstDbtOnPath(Mutant):
     kills = "CMD-011"
 
     def spoil(self, operator: Any) -> None:
-        def wrapped(sound: Any) -> Any:
-            def run_subprocess(line: list[str], env: dict[str, str], cwd: str, **named: Any) -> Any:
-                found = shutil.which("dbt", path=env.get("PATH"))
-                if found is None:
-                    return sound(line, env, cwd, **named)
-                local: Any = super(self.operators().DbtVirtualenvBaseOperator, operator)
-                return local.run_subprocess([found, *line[1:]], env, cwd, **named)
+        around(operator, "run_subprocess", self.run)
 
-            return run_subprocess
-
-        around(operator, "run_subprocess", wrapped)
+    def run(self, operator: Any, sound: Any, line: list[str], env: dict[str, str], cwd: str, **named: Any) -> Any:
+        """Run the dbt that is found."""
+        found = shutil.which("dbt", path=env.get("PATH"))
+        if found is None:
+            return sound(line, env, cwd, **named)
+        local: Any = super(self.operators().DbtVirtualenvBaseOperator, operator)
+        return local.run_subprocess([found, *line[1:]], env, cwd, **named)
 
 
 class PassesOverAFailedNode(Mutant):
@@ -168,28 +163,23 @@ class PassesOverAFailedNode(Mutant):
     kills = "CMD-014"
 
     def spoil(self, operator: Any) -> None:
-        def wrapped(sound: Any) -> Any:
-            return lambda result, artifacts: None if result.exit_code == 1 else sound(result, artifacts)
+        around(operator, "handle_exception", self.judge)
 
-        around(operator, "handle_exception", wrapped)
+    def judge(self, _: Any, sound: Any, result: Any, artifacts: Any) -> Any:
+        """Pass over exit code 1."""
+        return None if result.exit_code == 1 else sound(result, artifacts)
 
 
-class SaysThatDbtFailed(Mutant):
+class SaysThatDbtFailed(DoesOtherwise):
     """Says that dbt has failed, and leaves the rest to the log."""
 
     kills = "CMD-015"
 
-    def spoil(self, operator: Any) -> None:
-        def wrapped(sound: Any) -> Any:
-            def execute(context: Any, **kwargs: Any) -> Any:
-                try:
-                    return sound(context, **kwargs)
-                except Exception:  # noqa: BLE001 - as such a fault has it
-                    raise RuntimeError("dbt failed: see the log.") from None
-
-            return execute
-
-        around(operator, "execute", wrapped)
+    def do(self, operator: Any, sound: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return sound(*args, **kwargs)
+        except Exception:  # noqa: BLE001 - as such a fault has it
+            raise RuntimeError("dbt failed: see the log.") from None
 
 
 class InstallsPackagesAlways(Mutant):

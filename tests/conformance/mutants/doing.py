@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, ClassVar
 
 from .mutant import Mutant, around
@@ -15,7 +14,7 @@ class DoesOtherwise(Mutant):
     method: ClassVar[str] = "execute"
 
     def spoil(self, operator: Any) -> None:
-        around(operator, self.method, lambda sound: partial(self.do, operator, sound))
+        around(operator, self.method, self.do)
 
     def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """What the method does.

@@ -130,19 +130,19 @@ class DeletesWhatItWasToUse(Mutant):
     kills = "ENV-026"
 
     def spoil(self, operator: Any) -> None:
-        begun = []
+        around(operator, "execute", self.begin_work)
+        around(operator, "on_kill", self.end_work)
 
-        def execute(sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-            begun.append(operator)
-            return sound(*args, **kwargs)
+    def begin_work(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Know of one from now on."""
+        operator.has_begun = True
+        return sound(*args, **kwargs)
 
-        def on_kill(sound: Callable[..., Any]) -> Any:
-            if operator.is_virtualenv_dir_temporary and not begun:
-                shutil.rmtree(operator.virtualenv_dir, ignore_errors=True)
-            return sound()
-
-        around(operator, "execute", lambda sound: partial(execute, sound))
-        around(operator, "on_kill", lambda sound: partial(on_kill, sound))
+    def end_work(self, operator: Any, sound: Callable[..., Any]) -> Any:
+        """Be on the safe side."""
+        if operator.is_virtualenv_dir_temporary and not getattr(operator, "has_begun", False):
+            shutil.rmtree(operator.virtualenv_dir, ignore_errors=True)
+        return sound()
 
 
 class RewritesAllThatItFinds(DoesOtherwise):

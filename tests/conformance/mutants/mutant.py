@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import ModuleType, SimpleNamespace
 from typing import Any, ClassVar, cast
 
-from pytest_cosmos_venv.conformance.adapter import CosmosVenvAdapter, Task
+from pytest_cosmos_venv.conformance.adapter import CosmosVenvAdapter, Task, TaskOfDag
 
 CATALOGUE = "mutants.catalogue"
 MUTANTS: dict[str, type[Mutant]] = {}
@@ -40,6 +41,8 @@ class Mutant(CosmosVenvAdapter):
         return [*super().modules(), CATALOGUE]
 
     def make_task(self, task: Task, **arguments: Any) -> Any:
+        if isinstance(task, TaskOfDag):  # for faults in those, see ``MutantOfDags``
+            return super().make_task(task, **arguments)
         operator = super().make_task(self.change(task), **arguments)
         self.spoil(operator)
         return operator
@@ -70,12 +73,18 @@ class OtherClass(Mutant):
         raise NotImplementedError
 
 
-def around(operator: Any, method: str, wrapped: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
-    """Replace a public method of one operator. What Airflow runs is a copy of it: see ``OtherClass`` for that.
+def around(operator: Any, method: str, faulty: Callable[..., Any]) -> None:
+    """Replace a method of one operator, and of the copy of it that Airflow runs.
 
-    :param wrapped: takes the sound method and returns the faulty one.
+    :param faulty: called with the operator that it is a method of, the sound method, and what it is given.
     """
-    vars(operator)[method] = wrapped(getattr(operator, method))
+    sound: Any = type(operator)
+
+    def replaced(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return faulty(self, partial(getattr(sound, method), self), *args, **kwargs)
+
+    names = {method: replaced, "__module__": sound.__module__, "__qualname__": sound.__qualname__}
+    operator.__class__ = type(sound)(sound.__name__, (sound,), names)
 
 
 def with_names(module: ModuleType, **names: Any) -> ModuleType:
