@@ -65,7 +65,8 @@ benchmark: test-env ## what each part costs, beside the plain work beneath; stor
 	$(BIN)/python -m benchmarks.dags $(ARGS) && \
 	$(BIN)/python -m benchmarks.warm $(ARGS) && \
 	$(BIN)/python -m benchmarks.makespan $(ARGS) && \
-	$(BIN)/python -m benchmarks.seeds $(ARGS)
+	$(BIN)/python -m benchmarks.seeds $(ARGS) && \
+	$(BIN)/python -m benchmarks.conformance $(ARGS)
 
 prove-races: test-env ## races across xdist workers, whole runs again and again, beside other plugins
 	@$(BIN)/python -m tools.prove_races $(ARGS)

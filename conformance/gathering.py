@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 
 from .fixtures import EVIDENCE, PICTURE, VERDICT
@@ -13,8 +15,22 @@ REQUIREMENT, LEVEL = "requirement", "level"
 
 Those without a prefix are for others, who read them in JUnit's XML.
 """
-FAILED_SMOKE_CHECKS = pytest.StashKey[list[str]]()
 SEEN = pytest.StashKey[list[Seen]]()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmokeFailure:
+    """A smoke check that failed.
+
+    :param check: its node id.
+    :param said: what it found; empty where the suite itself failed, whose traceback tells it.
+    """
+
+    check: str
+    said: str
+
+
+FAILED_SMOKE_CHECKS = pytest.StashKey[list[SmokeFailure]]()
 
 
 class Gathering:
@@ -27,7 +43,9 @@ class Gathering:
         """Look at a result."""
         stash = self._session.config.stash
         if report.failed and report.nodeid.startswith(SMOKE_FILE):
-            stash[FAILED_SMOKE_CHECKS].append(report.nodeid)
+            is_suites_own = VERDICT in dict(report.user_properties)
+            said = "" if is_suites_own else _evidence(report).removeprefix("AssertionError: ")
+            stash[FAILED_SMOKE_CHECKS].append(SmokeFailure(check=report.nodeid, said=said))
             self._session.shouldstop = "a smoke check failed"
         seen = _seen(report)
         if seen is not None:

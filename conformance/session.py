@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from pytest_cosmos_venv import ImplementationError, SuiteExit, find_implementation
+from pytest_cosmos_venv import ImplementationError, find_implementation
 
 from . import SPECIFICATION_VERSION, SUITE_VERSION
 from .adapter import AdapterError, refuse_wrong_declarations
@@ -58,7 +58,7 @@ from .known_failures import KnownFailuresError, Update, update_known_failures
 from .pace import Pace, keep_pace, tell_worker
 from .report import report, write_report
 from .requirements import read_specification
-from .terminal import print_judgements
+from .terminal import print_judgements, print_smoke_failure
 
 __all__ = ["adapter", "bench", "does_not_apply", "evidence", "picture", "shared_directory"]
 
@@ -168,7 +168,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         has_gap=_gap(config, found) is not None,
     )
     config.stash[_EXIT_CODE] = int(session.exitstatus)
-    if config.option.tbstyle == "auto" and not (config.stash[FAILED_SMOKE_CHECKS] or is_broken(found)):
+    if config.option.tbstyle == "auto" and not _has_failed_itself(config, found):
         config.option.tbstyle = "no"  # each failure is told with its requirement; ``--tb`` shows where in the suite too
     if config.getoption("cosmos_report"):
         _leave_report(config, found, exit_code=int(session.exitstatus))
@@ -197,6 +197,10 @@ def _leave_report(config: pytest.Config, found: list[Judgement], *, exit_code: i
         exit_code=exit_code,
     )
     write_report(Path(config.getoption("cosmos_report")), written)
+
+
+def _has_failed_itself(config: pytest.Config, found: Sequence[Judgement]) -> bool:
+    return is_broken(found) or not all(failure.said for failure in config.stash[FAILED_SMOKE_CHECKS])
 
 
 def _told(config: pytest.Config) -> dict[str, object]:
@@ -229,16 +233,18 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """The verdicts, and in words what the exit code says."""
+    """The verdicts, in words what the exit code says, and where the report is."""
     config = terminalreporter.config
-    failed = config.stash[FAILED_SMOKE_CHECKS]
-    if failed:
-        terminalreporter.section("conformance: nothing was judged", red=True)
-        terminalreporter.line(
-            f"The smoke check {failed[0]} failed, so the environment or the adapter is at fault, not a requirement. "
-            f"Repair it and run again (exit code {SuiteExit.SMOKE_FAILED:d})."
-        )
-        return
+    if failures := config.stash[FAILED_SMOKE_CHECKS]:
+        print_smoke_failure(terminalreporter, failures[0])
+    else:
+        _print_verdicts(terminalreporter)
+    if folder := config.getoption("cosmos_report"):
+        terminalreporter.line(f"report: {Path(folder, 'report.html')}")
+
+
+def _print_verdicts(terminalreporter: pytest.TerminalReporter) -> None:
+    config = terminalreporter.config
     found = judgements(config)
     options = {**_told(config), "update_known_failures": config.getoption("cosmos_update_known_failures")}
     print_judgements(terminalreporter, found, implementation=adapter_of(config).named, options=options)

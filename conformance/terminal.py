@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
+from pytest_cosmos_venv import SuiteExit
+
+from .gathering import SmokeFailure
 from .judging import DECIDED, Judgement, Verdict
 from .requirements import Level
 
@@ -39,6 +42,17 @@ def print_judgements(
     lines = [*table(judgements), *known, *not_judged_here(judgements)]
     for line in lines:
         terminal.line(line)
+
+
+def print_smoke_failure(terminal: pytest.TerminalReporter, failure: SmokeFailure) -> None:
+    """Say that nothing was judged, and why."""
+    terminal.section("conformance: nothing was judged", red=True)
+    for line in failure.said.splitlines():
+        terminal.line(line)
+    terminal.line(
+        f"The smoke check {failure.check} failed, so the environment or the adapter is at fault, not a requirement. "
+        f"Repair it and run again (exit code {SuiteExit.SMOKE_FAILED:d})."
+    )
 
 
 def by_root(failed: Sequence[Judgement]) -> list[tuple[Judgement, list[Judgement]]]:

@@ -114,9 +114,15 @@ def _adapted(named: str) -> Implementation:
     except AttributeError:
         raise ImplementationError(f"{said}: module {module} has no {name}.") from None
     except Exception as error:
+        absent = error.name if isinstance(error, ModuleNotFoundError) else None
+        is_found = absent is None or not f"{module}.".startswith(f"{absent}.")
+        way_out = (
+            "It is there: mend what keeps it from being imported."
+            if is_found
+            else "Install it, or name its folder: PYTHONPATH=/its/folder. The current directory is not looked through."
+        )
         raise ImplementationError(
-            f"{said}: module {module} cannot be imported here ({type(error).__name__}: {error}). "
-            "Install it, or name its folder: PYTHONPATH=/its/folder. The current directory is not looked through."
+            f"{said}: module {module} cannot be imported here ({type(error).__name__}: {error}). {way_out}"
         ) from error
     import_root = getattr(adapter, "import_root", None)
     if not isinstance(adapter, type) or not isinstance(import_root, str):

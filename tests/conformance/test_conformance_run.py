@@ -131,11 +131,13 @@ def test_a_failing_smoke_check_ends_the_run_and_blames_no_requirement(
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         [
-            "*The implementation must import. Seen: *",
+            "*= conformance: nothing was judged =*",
+            "The implementation must import. Seen: *",
             "*No module named 'no_such_dependency'*",
             "The smoke check test_smoke.py::test_the_implementation_imports failed, so the environment or *",
         ]
     )
+    assert "def test_the_implementation_imports" not in result.stdout.str(), "the suite's source tells a user nothing"
 
 
 def test_an_adapter_of_a_users_own_is_judged(pytester: pytest.Pytester, broken_implementation: str) -> None:

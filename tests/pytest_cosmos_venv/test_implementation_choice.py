@@ -100,8 +100,9 @@ function = len
 
 @pytest.fixture
 def adapters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A module of adapters, one that breaks, and the implementation that they are for."""
-    for name, text in {"adapted": "", "some_adapters": ADAPTERS, "breaking_adapters": "1 / 0\n"}.items():
+    """A module of adapters, two that break, and the implementation that they are for."""
+    breaking = {"breaking_adapters": "1 / 0\n", "lacking_adapters": "import no_such_dependency\n"}
+    for name, text in {"adapted": "", "some_adapters": ADAPTERS, **breaking}.items():
         (tmp_path / f"{name}.py").write_text(text, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     for name in ("adapted", "some_adapters"):
@@ -133,6 +134,20 @@ def test_an_adapter_stands_for_its_implementation(adapters: None) -> None:
 )
 def test_what_is_no_adapter_is_refused_in_a_sentence(named: str, words: str, adapters: None) -> None:
     with pytest.raises(ImplementationError, match=f"^--cosmos-implementation={named}.*{re.escape(words)}"):
+        find_implementation(named)
+
+
+@pytest.mark.parametrize(
+    ("named", "way_out"),
+    [
+        pytest.param("no_such_module:Adapter", "Install it, or name its folder: PYTHONPATH=/its/folder.", id="absent"),
+        pytest.param("no_such.module:Adapter", "Install it, or name its folder: PYTHONPATH=/its/folder.", id="inside"),
+        pytest.param("breaking_adapters:Sound", "It is there: mend what keeps it from being imported.", id="broken"),
+        pytest.param("lacking_adapters:Sound", "It is there: mend what keeps it from being imported.", id="lacking"),
+    ],
+)
+def test_who_cannot_import_an_adapter_is_told_what_to_do(named: str, way_out: str, adapters: None) -> None:
+    with pytest.raises(ImplementationError, match=re.escape(way_out)):
         find_implementation(named)
 
 
