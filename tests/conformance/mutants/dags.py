@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from pytest_cosmos_venv.conformance.adapter import DagPlan
@@ -16,20 +12,14 @@ from .mutant import Mutant
 
 
 class MutantOfDags(Mutant):
-    """Its fault lies in one of these three."""
+    """Its fault lies in one of these two."""
 
     needed = "dags"
 
     def make_dag(self, plan: DagPlan) -> Any:
-        with self.read(plan) as understood:
-            dag = super().make_dag(self.replan(understood))
+        dag = super().make_dag(self.replan(plan))
         self.rewire(dag, plan)
         return dag
-
-    @contextmanager
-    def read(self, plan: DagPlan) -> Iterator[DagPlan]:
-        """What it takes the project for."""
-        yield plan
 
     def replan(self, plan: DagPlan) -> DagPlan:
         """What it takes the DAG file for."""
@@ -53,17 +43,6 @@ def without(plan: DagPlan, **parts: str) -> DagPlan:
 
 def _all_but(arguments: Mapping[str, Any], name: str) -> dict[str, Any]:
     return {each: value for each, value in arguments.items() if each != name}
-
-
-@contextmanager
-def other_manifest(plan: DagPlan, change: Callable[[dict[str, Any]], object]) -> Iterator[DagPlan]:
-    """The plan with a changed copy of its manifest."""
-    document = json.loads(Path(plan.project["manifest_path"]).read_text(encoding="utf-8"))
-    change(document)
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder, "manifest.json")
-        copy.write_text(json.dumps(document), encoding="utf-8")
-        yield saying(plan, project={"manifest_path": str(copy)})
 
 
 def tasks_of(dag: Any, operator: str) -> list[Any]:

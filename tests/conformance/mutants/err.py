@@ -103,9 +103,9 @@ class MakesWayForItsDirectory(Mutant):
     kills = "ERR-007"
 
     def change(self, task: Task) -> Task:
-        place = Path(task.arguments["virtualenv_dir"])
-        if place.is_file():
-            place.unlink()
+        place = task.arguments.get("virtualenv_dir")
+        if place is not None and Path(place).is_file():
+            Path(place).unlink()
         return task
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from pytest_cosmos_venv.conformance.adapter import DagPlan
 from pytest_cosmos_venv.conformance.dags import BEFORE
 
-from .dags import MutantOfDags, other_manifest, part, saying, tasks_of, without
+from .dags import MutantOfDags, part, saying, tasks_of, without
 
 
 class ForgetsWhatIsSelected(MutantOfDags):
@@ -26,14 +24,10 @@ class WaitsForTheFirstParent(MutantOfDags):
 
     kills = "RENDER-002"
 
-    @contextmanager
-    def read(self, plan: DagPlan) -> Iterator[DagPlan]:
-        def keep_first(document: dict[str, Any]) -> None:
-            for node in document["nodes"].values():
-                node["depends_on"]["nodes"] = node["depends_on"].get("nodes", [])[:1]
-
-        with other_manifest(plan, keep_first) as read:
-            yield read
+    def rewire(self, dag: Any, plan: DagPlan) -> None:
+        for model in tasks_of(dag, "Run"):
+            for other in sorted(model.upstream_list, key=lambda parent: parent.task_id)[1:]:
+                part(other, model)
 
 
 class DetachesInBuildAlone(MutantOfDags):
