@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, cast
 
-from pytest_cosmos_venv.conformance.adapter import DagPlan, Task, TaskOfDag
+from pytest_cosmos_venv.conformance.adapter import DagPlan, Task
 
 from .dags import MutantOfDags, saying, without
 from .inside import part
@@ -110,7 +110,7 @@ class MakesItsDirectoryAtOnce(Mutant):
     kills = "API-008"
 
     def change(self, task: Task) -> Task:
-        if not isinstance(task, TaskOfDag) and "virtualenv_dir" in task.arguments:
+        if "virtualenv_dir" in task.arguments:
             Path(task.arguments["virtualenv_dir"]).mkdir(parents=True, exist_ok=True)
         return task
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import shlex
 import subprocess
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
-from pytest_cosmos_venv.conformance.adapter import Outcome, Task, TaskOfDag
+from pytest_cosmos_venv.conformance.adapter import DagPlan, Outcome, Task
 
-from .dags import saying
+from .dags import MutantOfDags, saying
 from .mutant import Mutant, with_names
 
 
@@ -27,15 +26,14 @@ class TakesTheUsualPort(Mutant):
         return super().profile({**arguments, "profile_mapping": (name, own)})
 
 
-class ParsesWholeInDags(Mutant):
+class ParsesWholeInDags(MutantOfDags):
     """Lets each task of a DAG parse the whole project, for fear that two of them write one parse file."""
 
     kills = "CMD-013"
 
-    def change(self, task: Task) -> Task:
-        if isinstance(task, TaskOfDag) and task.plan.execution["execution_mode"] == "virtualenv":
-            return replace(task, plan=saying(task.plan, project={"partial_parse": False}))
-        return task
+    def replan(self, plan: DagPlan) -> DagPlan:
+        is_managed = plan.execution["execution_mode"] == "virtualenv"
+        return saying(plan, project={"partial_parse": False}) if is_managed else plan
 
 
 class ParsesWholeOutsideOfDags(Mutant):
@@ -44,7 +42,7 @@ class ParsesWholeOutsideOfDags(Mutant):
     kills = "CMD-021"
 
     def change(self, task: Task) -> Task:
-        return task if isinstance(task, TaskOfDag) else task.with_arguments(partial_parse=False)
+        return task.with_arguments(partial_parse=False)
 
 
 class ParsesPartiallyAlways(Mutant):
