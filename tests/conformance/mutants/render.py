@@ -25,6 +25,8 @@ class WaitsForTheFirstParent(MutantOfDags):
     kills = "RENDER-002"
 
     def rewire(self, dag: Any, plan: DagPlan) -> None:
+        if plan.groups:  # in which who loses what comes after it would come loose from what comes after the group too
+            return
         for model in tasks_of(dag, "Run"):
             for other in sorted(model.upstream_list, key=lambda parent: parent.task_id)[1:]:
                 part(other, model)
