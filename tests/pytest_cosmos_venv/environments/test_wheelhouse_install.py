@@ -159,27 +159,41 @@ def configure_machine(folder: Path, elsewhere: Wheelhouse, monkeypatch: pytest.M
         monkeypatch.setenv(name, str(constraints))
 
 
-def test_uv_asks_what_an_interpreter_is_once_for_all_tests(pytester: pytest.Pytester) -> None:
+def test_uv_asks_what_an_interpreter_is_in_two_tests_and_not_in_each(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
         import os, subprocess, sys
         from pathlib import Path
         from uv import find_uv_bin
 
+        LASTING = Path(__file__).parent / "lasting"
+
+        def ask(*words):
+            subprocess.run([find_uv_bin(), *words], check=True)
+
         def known():
-            return list(Path(os.environ["UV_CACHE_DIR"]).glob("interpreter-*/*/*.msgpack"))
+            files = Path(os.environ["UV_CACHE_DIR"]).glob("interpreter-*/*/*.msgpack")
+            return [name for file in files for name in ("lasting", "passing") if name in str(file.read_bytes())]
 
-        def test_the_first(cosmos_wheelhouse, tmp_path):
-            assert not known()
-            subprocess.run([find_uv_bin(), "venv", "--python", sys.executable, tmp_path / "venv"], check=True)
-            assert known()
+        def test_the_first(cosmos_wheelhouse):
+            ask("venv", "--python", sys.executable, LASTING)
 
-        def test_the_second(cosmos_wheelhouse):
-            assert known()
+        def test_the_second(cosmos_wheelhouse, tmp_path):
+            ask("venv", "--python", sys.executable, tmp_path / "passing")
+            ask("pip", "list", "--python", tmp_path / "passing" / "bin" / "python")
+            ask("pip", "list", "--python", LASTING / "bin" / "python")
+            assert sorted(known()) == ["lasting", "passing"]
+
+        def test_the_third(cosmos_wheelhouse):
+            assert known() == []
+            ask("pip", "list", "--python", LASTING / "bin" / "python")
+
+        def test_the_fourth(cosmos_wheelhouse):
+            assert known() == ["lasting"]
         """
     )
 
-    pytester.runpytest_subprocess("-p", "no:randomly").assert_outcomes(passed=2)
+    pytester.runpytest_subprocess("-p", "no:randomly").assert_outcomes(passed=4)
 
 
 def run(command: Sequence[str], *, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
