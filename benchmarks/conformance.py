@@ -10,9 +10,7 @@ busy machine is busy for both, and the least of the rounds counts.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -22,16 +20,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from uv import find_uv_bin
+
+from benchmarks.storing import MACHINE, store
 from conformance.test_smoke import install_commands
 from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse, build_wheelhouse
 from pytest_cosmos_venv.throwaway import throwaway_folder
-from tools.suite import SuiteRun, run_suite
+from tools.suite import WORKERS, SuiteRun, run_suite
 
-RESULTS = Path(__file__).parent / "results"
 BOUNDS = {"uv": 90.0, "pip": 180.0}
 """Seconds that a whole run may take at the most on two cores, by its installer."""
-WORKERS = 2
-"""As ``run_suite`` has it."""
 BARE_ROUNDS = 3
 """Environments before each run, and after it."""
 
@@ -90,8 +88,7 @@ def measure(rounds: int) -> list[Row]:
 
 def bare_environments(installer: str, wheelhouse: Wheelhouse, folder: Path) -> list[float]:
     """Seconds for each of a few, one after the other."""
-    beside_python = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    uv = shutil.which("uv", path=beside_python) if installer == "uv" else None
+    uv = find_uv_bin() if installer == "uv" else None
     variables = {**os.environ, **wheelhouse.environment}
     taken = []
     for _ in range(BARE_ROUNDS):
@@ -132,14 +129,10 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3, help="whole runs with each installer (default 3)")
     rounds: int = parser.parse_args().rounds
     rows = measure(rounds)
-    machine = f"Python {platform.python_version()}, {platform.system()}, {os.cpu_count()} cores"
     how = f"Wall time, the least of {rounds} runs with {WORKERS} processes; by uv and by pip in turns."
-    text = f"# What a run of the conformance suite takes\n\n{machine}. {how}\n\n{table(rows)}\n"
+    text = f"# What a run of the conformance suite takes\n\n{MACHINE}. {how}\n\n{table(rows)}\n"
     print(text)
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "conformance.md").write_text(text, encoding="utf-8")
-    stored = {"machine": machine, "rows": [row.as_dict() for row in rows]}
-    (RESULTS / "conformance.json").write_text(json.dumps(stored, indent=2) + "\n", encoding="utf-8")
+    store("conformance", text, {"machine": MACHINE, "rows": [row.as_dict() for row in rows]})
     return 0 if all(row.is_kept for row in rows) else 1
 
 

@@ -13,7 +13,6 @@ import argparse
 import json
 import math
 import os
-import platform
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -25,10 +24,10 @@ from typing import Any
 
 from benchmarks.environments import Row, table
 from benchmarks.large_projects import LargeProject, as_in_real_life, with_two_tests
+from benchmarks.storing import MACHINE, store
 from benchmarks.workers import COSMOS, OURS, ROOT
 from pytest_cosmos_venv.throwaway import throwaway_folder
 
-RESULTS = Path(__file__).parent / "results"
 SIDE = Path(__file__).with_name("dag_side.py")
 SIZES = (100, 1000, 5000, 20000)
 REAL = 0  # in place of a size
@@ -279,14 +278,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         sizes = tuple(options.sizes or (*SIZES, REAL))
         bench = Bench(folder=folder, rounds=options.rounds, sizes=sizes)
         rows = [row for name, measure in MEASUREMENTS.items() if options.only in (None, name) for row in measure(bench)]
-    machine = f"Python {platform.python_version()}, {platform.system()}, {os.cpu_count()} cores"
-    head = f"# What a DAG of a dbt project costs\n\n{machine}. CPU seconds, the least of {options.rounds} rounds."
+    head = f"# What a DAG of a dbt project costs\n\n{MACHINE}. CPU seconds, the least of {options.rounds} rounds."
     text = f"{head}\n\n{table(rows)}\n"
     print(text)
     if not (options.only or options.sizes):
-        (RESULTS / "dags.md").write_text(text, encoding="utf-8")
-        stored: dict[str, Any] = {"machine": machine, "rows": [asdict(row) | {"is_kept": row.is_kept} for row in rows]}
-        (RESULTS / "dags.json").write_text(json.dumps(stored, indent=2) + "\n", encoding="utf-8")
+        store("dags", text, {"machine": MACHINE, "rows": [asdict(row) | {"is_kept": row.is_kept} for row in rows]})
     return 0 if all(row.is_kept for row in rows) else 1
 
 

@@ -9,9 +9,7 @@ to do; what is compared is measured in turns.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -23,11 +21,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.storing import MACHINE, store
 from benchmarks.workers import ROOT, Implementation, TaskRun, Worker, workers, write_project
 from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse, build_wheelhouse
 from pytest_cosmos_venv.throwaway import throwaway_folder
 
-RESULTS = Path(__file__).parent / "results"
 FAKE = ("dbt-core==1.10.0", "dbt-duckdb")
 REAL = ("dbt-core==1.11.16", "dbt-duckdb==1.11.1")
 REAL_WHEELS = ROOT / ".cache" / "wheelhouse"
@@ -273,15 +271,13 @@ def main() -> int:
         )
         chosen = [options.only] if options.only else list(MEASUREMENTS)
         rows = [row for name in chosen for row in MEASUREMENTS[name](bench)]
-    machine = f"Python {platform.python_version()}, {platform.system()}, {os.cpu_count()} cores"
-    head = f"# What managed environments cost\n\n{machine}. Wall time, medians of {options.rounds} rounds."
+    head = f"# What managed environments cost\n\n{MACHINE}. Wall time, medians of {options.rounds} rounds."
     text = f"{head}\n\n{table(rows)}\n"
     print(text)
     if not options.only:
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / "environments.md").write_text(text, encoding="utf-8")
-        stored = {"machine": machine, "rows": [asdict(row) | {"is_kept": row.is_kept} for row in rows]}
-        (RESULTS / "environments.json").write_text(json.dumps(stored, indent=2) + "\n", encoding="utf-8")
+        store(
+            "environments", text, {"machine": MACHINE, "rows": [asdict(row) | {"is_kept": row.is_kept} for row in rows]}
+        )
     return 0 if all(row.is_kept for row in rows) else 1
 
 

@@ -19,7 +19,6 @@ import json
 import logging
 import math
 import os
-import platform
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -35,6 +34,7 @@ from benchmarks.environments import Row, table
 from benchmarks.forks import cpu_seconds, in_a_fork, least_cpu_seconds, wall_seconds
 from benchmarks.large_projects import TAG, LargeProject, as_in_real_life, trimmed, with_two_tests
 from benchmarks.listed import Listed
+from benchmarks.storing import MACHINE, store
 from benchmarks.workers import COSMOS
 from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import LoadMode
@@ -43,7 +43,6 @@ from cosmos_venv.project.load import DbtGraph
 from cosmos_venv.project.manifest import Manifest
 from pytest_cosmos_venv.throwaway import throwaway_folder
 
-RESULTS = Path(__file__).parent / "results"
 SELECTING = Path(__file__).with_name("cosmos_loading.py")
 AT_ONCE = 8
 NO_BOUND = float("inf")
@@ -281,14 +280,11 @@ def main() -> int:
         load(with_two_tests(bench.folder, 10), "model_00000")
         chosen: Sequence[str] = [options.only] if options.only else list(MEASUREMENTS)
         rows = [row for name in chosen for row in MEASUREMENTS[name](bench)]
-    machine = f"Python {platform.python_version()}, {platform.system()}, {os.cpu_count()} cores"
     words = f"CPU time but where a line says otherwise, the least of {bench.rounds} rounds."
-    text = f"# What loading and selecting cost\n\n{machine}. {words}\n\n{table(rows)}\n"
+    text = f"# What loading and selecting cost\n\n{MACHINE}. {words}\n\n{table(rows)}\n"
     print(text)
     if not (options.only or options.quick):
-        (RESULTS / "loading.md").write_text(text, encoding="utf-8")
-        stored: dict[str, Any] = {"machine": machine, "rows": [asdict(row) | {"is_kept": row.is_kept} for row in rows]}
-        (RESULTS / "loading.json").write_text(json.dumps(stored, indent=2) + "\n", encoding="utf-8")
+        store("loading", text, {"machine": MACHINE, "rows": [asdict(row) | {"is_kept": row.is_kept} for row in rows]})
     return 0 if all(row.is_kept for row in rows) else 1
 
 

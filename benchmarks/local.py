@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -25,13 +24,13 @@ from statistics import median
 from typing import Any
 
 from benchmarks.environments import Row, table
+from benchmarks.storing import MACHINE, store
 from benchmarks.workers import ROOT, Implementation, TaskRun, workers
 from cosmos_venv.dbt.kept_files import make_private
 from cosmos_venv.dbt.partial_parse import PARTIAL_PARSE_FILE, ParsedProject
 from cosmos_venv.dbt.workspace import workspace
 from pytest_cosmos_venv.throwaway import throwaway_folder
 
-RESULTS = Path(__file__).parent / "results"
 EXAMPLE = ROOT / "examples" / "dbt" / "harbor"
 DBT = ROOT / ".cache" / "envs" / "dbt111"
 MODEL = "stg_vessels"
@@ -211,15 +210,12 @@ def main() -> int:
         bench = Bench(folder=folder, rounds=options.rounds)
         chosen = [options.only] if options.only else list(MEASUREMENTS)
         rows = [row for name in chosen for row in MEASUREMENTS[name](bench)]
-    machine = f"Python {platform.python_version()}, {platform.system()}, {os.cpu_count()} cores"
     words = f"Medians of {options.rounds} rounds; what is judged is wall time."
-    head = f"# What a LOCAL task costs\n\n{machine}. {words}"
+    head = f"# What a LOCAL task costs\n\n{MACHINE}. {words}"
     text = f"{head}\n\n{table(rows)}\n"
     print(text)
     if not options.only:
-        (RESULTS / "local.md").write_text(text, encoding="utf-8")
-        stored: dict[str, Any] = {"machine": machine, "rows": [asdict(row) | {"is_kept": row.is_kept} for row in rows]}
-        (RESULTS / "local.json").write_text(json.dumps(stored, indent=2) + "\n", encoding="utf-8")
+        store("local", text, {"machine": MACHINE, "rows": [asdict(row) | {"is_kept": row.is_kept} for row in rows]})
     return 0 if all(row.is_kept for row in rows) else 1
 
 

@@ -11,9 +11,7 @@ Airflow's own share.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 import signal
 import subprocess
 import sys
@@ -26,8 +24,8 @@ from statistics import median
 
 from benchmarks.airflows import RunningAirflow, running_airflow
 from benchmarks.environments import Row, table
-from benchmarks.local import RESULTS
 from benchmarks.makespan_dags import Contestant, Harbor, written
+from benchmarks.storing import MACHINE, store
 from benchmarks.warm import own_servers
 from benchmarks.workers import COSMOS, PYTHONS
 from pytest_cosmos_venv.throwaway import throwaway_folder
@@ -151,14 +149,12 @@ def main() -> int:
     with throwaway_folder("cosmos-benchmark-") as folder:
         makespans = measured(folder, options.rounds, chosen)
     found, load = rows(makespans), [before, os.getloadavg()[0]]
-    machine = f"Python {platform.python_version()}, {platform.system()}, {os.cpu_count()} cores, Airflow {airflow}"
+    machine = f"{MACHINE}, Airflow {airflow}"
     words = f"Medians of {options.rounds} rounds; load before {load[0]:.1f}, after {load[1]:.1f}. {READING}"
     text = f"# What a whole DAG takes\n\n{machine}. {words}\n\n{table(found)}\n"
     print(text)
-    (RESULTS / "makespan.md").write_text(text, encoding="utf-8")
     judged = [asdict(row) | {"is_kept": row.is_kept} for row in found]
-    stored = {"machine": machine, "load": load, "makespans": makespans, "rows": judged}
-    (RESULTS / "makespan.json").write_text(json.dumps(stored, indent=2) + "\n", encoding="utf-8")
+    store("makespan", text, {"machine": machine, "load": load, "makespans": makespans, "rows": judged})
     return 0 if all(row.is_kept for row in found) else 1
 
 

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import os
-import platform
 import resource
 import subprocess
 import sys
@@ -19,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.environments import Row, table
+from benchmarks.storing import MACHINE, store
 from pytest_cosmos_venv.throwaway import throwaway_folder
 
 MEBIBYTE = 2**20
@@ -41,7 +40,6 @@ operator = unchanged_seed(Path(sys.argv[1]))
 variable("none")  # the store of Variables apart: a task's process has it loaded
 print("SECONDS", cpu_seconds(lambda: operator.execute({})))
 """
-RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> int:
@@ -56,14 +54,11 @@ def main() -> int:
         found = hashing(folder, 64 if options.quick else 1024, options.rounds)
         found |= skipping(folder, options.rounds)
     rows = judged(found)
-    machine = f"Python {platform.python_version()}, {platform.system()}, {os.cpu_count()} cores"
     words = f"The least of {options.rounds} rounds, in CPU time; the file lies in the page cache."
-    text = f"# What it costs to find a seed unchanged\n\n{machine}. {words}\n\n{table(rows)}\n"
+    text = f"# What it costs to find a seed unchanged\n\n{MACHINE}. {words}\n\n{table(rows)}\n"
     print(text)
     if not options.quick:
-        (RESULTS / "seeds.md").write_text(text, encoding="utf-8")
-        stored = {"machine": machine, "found": found, "is_kept": {row.what: row.is_kept for row in rows}}
-        (RESULTS / "seeds.json").write_text(json.dumps(stored, indent=2) + "\n", encoding="utf-8")
+        store("seeds", text, {"machine": MACHINE, "found": found, "is_kept": {row.what: row.is_kept for row in rows}})
     return 0 if all(row.is_kept for row in rows) else 1
 
 

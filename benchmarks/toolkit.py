@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import resource
 import shutil
 import subprocess
@@ -27,12 +26,12 @@ from statistics import quantiles
 from typing import Any
 from xml.etree import ElementTree
 
+from benchmarks.storing import MACHINE, store
 from pytest_cosmos_venv.environments.fake_venv import fake_venv
 from pytest_cosmos_venv.environments.wheel import Wheel, write_wheel
 from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse, build_wheelhouse
 from pytest_cosmos_venv.projects.projects import DbtProjects
 
-RESULTS = Path(__file__).parent / "results"
 USER_PROJECT = Path(__file__).parents[1] / "examples" / "user_project"
 AFTER_THE_FIRST = (
     "test_the_password_reaches_dbt_by_its_environment_only",
@@ -292,15 +291,11 @@ def main() -> int:
         large_manifest(max(3, rounds // 4)),
         testing_a_dag(max(2, rounds // 5)),
     ]
-    machine = f"Python {platform.python_version()}, {platform.system()}, {os.cpu_count()} cores"
     how = f"CPU time but where a line says otherwise, the least of {rounds} rounds, both sides in turns."
-    head = f"# What the toolkit costs\n\n{machine}. {how}"
+    head = f"# What the toolkit costs\n\n{MACHINE}. {how}"
     text = f"{head}\n\n{table(rows)}\n"
     print(text)
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "toolkit.md").write_text(text, encoding="utf-8")
-    stored = {"machine": machine, "rows": [row.as_dict() for row in rows]}
-    (RESULTS / "toolkit.json").write_text(json.dumps(stored, indent=2) + "\n", encoding="utf-8")
+    store("toolkit", text, {"machine": MACHINE, "rows": [row.as_dict() for row in rows]})
     return 0 if all(row.is_kept for row in rows) else 1
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -26,7 +25,8 @@ from typing import Any
 import psutil
 
 from benchmarks.environments import Row, table
-from benchmarks.local import DBT, MODEL, RESULTS, Bench, large_project
+from benchmarks.local import DBT, MODEL, Bench, large_project
+from benchmarks.storing import MACHINE, store
 from benchmarks.warm_tasks import beside_cosmos
 from cosmos_venv.dbt.warm import servers
 from cosmos_venv.dbt.warm.process import DBT as DBT_MODULES
@@ -282,13 +282,10 @@ def main() -> int:
             rows += MEASUREMENTS[name](bench)
             _end_servers()  # or the next one would ask servers of other environments too
             print(f"measured: {name}", file=sys.stderr, flush=True)
-    machine = f"Python {platform.python_version()}, {platform.system()}, {os.cpu_count()} cores"
-    text = f"# What a warm dbt costs\n\n{machine}. Medians of {options.rounds} rounds; wall time.\n\n{table(rows)}\n"
+    text = f"# What a warm dbt costs\n\n{MACHINE}. Medians of {options.rounds} rounds; wall time.\n\n{table(rows)}\n"
     print(text)
     if not options.only:
-        (RESULTS / "warm.md").write_text(text, encoding="utf-8")
-        stored = {"machine": machine, "rows": [asdict(row) | {"is_kept": row.is_kept} for row in rows]}
-        (RESULTS / "warm.json").write_text(json.dumps(stored, indent=2) + "\n", encoding="utf-8")
+        store("warm", text, {"machine": MACHINE, "rows": [asdict(row) | {"is_kept": row.is_kept} for row in rows]})
     return 0 if all(row.is_kept for row in rows) else 1
 
 

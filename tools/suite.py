@@ -19,6 +19,8 @@ from pytest_cosmos_venv.throwaway import throwaway_folder
 ROOT = Path(__file__).resolve().parent.parent
 DEADLINE = 3600.0
 """Seconds for one run: longer is a hang."""
+WORKERS = 2
+"""Processes in which a run's checks lie side by side."""
 _SHOWN = 3000
 """Characters of either stream that are shown of a run without a report."""
 
@@ -64,7 +66,7 @@ def run_suite(
     with throwaway_folder("suite-") as folder:
         started, used = time.monotonic(), _processor_seconds()
         done = subprocess.run(
-            [*command, "-n", "2", "-q", "--tb=no", "--cosmos-report=out", *options],
+            [*command, "-n", str(WORKERS), "-q", "--tb=no", "--cosmos-report=out", *options],
             cwd=folder,
             env={**os.environ, "PYTHONPATH": str(ROOT), **variables},
             capture_output=True,
