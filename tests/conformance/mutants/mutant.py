@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import ModuleType, SimpleNamespace
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Concatenate, cast
 
 from pytest_cosmos_venv.conformance.adapter import CosmosVenvAdapter, Task, TaskOfDag
 
@@ -73,7 +73,7 @@ class OtherClass(Mutant):
         raise NotImplementedError
 
 
-def around(operator: Any, method: str, faulty: Callable[..., Any]) -> None:
+def around(operator: Any, method: str, faulty: Callable[Concatenate[Any, Callable[..., Any], ...], Any]) -> None:
     """Replace a method of one operator, and of the copy of it that Airflow runs.
 
     :param faulty: called with the operator that it is a method of, the sound method, and what it is given.

@@ -20,17 +20,15 @@ class WaitsWithoutAWord(Variant):
 
     def spoil(self, operator: Any) -> None:
         if operator.virtualenv_dir is not None:
-            around(operator, "execute", lambda sound: alone_in(Path(operator.virtualenv_dir), sound))
+            around(operator, "execute", self.alone)
 
-
-def alone_in(directory: Path, sound: Callable[..., Any]) -> Callable[..., Any]:
-    def execute(*given: Any, **named: Any) -> Any:
+    def alone(self, operator: Any, sound: Callable[..., Any], *given: Any, **named: Any) -> Any:
+        """Do the work while nobody else is in the directory."""
+        directory = Path(operator.virtualenv_dir)
         directory.mkdir(parents=True, exist_ok=True)
         with (directory / "silent.lock").open("a") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             return sound(*given, **named)
-
-    return execute
 
 
 class InstallsDbtLast(Variant):
