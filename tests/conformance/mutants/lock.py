@@ -18,7 +18,7 @@ from pytest_cosmos_venv.conformance.processes import lives
 from .doing import DoesOtherwise
 from .inside import install_more, instead_of
 from .locking import HoldsTheLock, Sound, lock_file_of, owner_of, pid_in, text_of, write_own_number
-from .mutant import Mutant
+from .mutant import Mutant, around
 
 
 class ReleasesBeforeInstalling(HoldsTheLock):
@@ -186,18 +186,33 @@ class ReleasesAnybodysLock(HoldsTheLock):
             lock.file.unlink(missing_ok=True)
 
 
-class HoldsTheLockWhileDbtRuns(DoesOtherwise):
-    """Takes one lock for all that is done with the environment, and dbt is run with it."""
+class HoldsTheLockWhileDbtRuns(Mutant):
+    """Asks before its work who is in the environment, says so itself when its dbt runs, and lets two in by this that
+    come at once."""
 
     kills = "LOCK-017"
-    method = "run_subprocess"
 
-    def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        if operator.kept_directory is None:
-            return sound(*args, **kwargs)
-        with (operator.kept_directory / "dbt.lock").open("w") as file:
+    def spoil(self, operator: Any) -> None:
+        if operator.virtualenv_dir is not None and not operator.is_virtualenv_dir_temporary:
+            around(operator, "execute", self.ask)
+            around(operator, "run_subprocess", self.run)
+
+    def ask(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Wait until no dbt runs there."""
+        Path(operator.virtualenv_dir).mkdir(parents=True, exist_ok=True)
+        with lock_of_dbt(operator).open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
+        return sound(*args, **kwargs)
+
+    def run(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Run dbt, and say so."""
+        with lock_of_dbt(operator).open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_SH)
             return sound(*args, **kwargs)
+
+
+def lock_of_dbt(operator: Any) -> Path:
+    return Path(operator.virtualenv_dir) / "dbt.lock"
 
 
 class FailsWithTheOwner(HoldsTheLock):
