@@ -77,6 +77,7 @@ def test_the_example_runs_end_to_end_with_two_dbts_and_none_in_airflows_environm
     assert subprocess.run([sys.executable, "-c", "import dbt.cli"], capture_output=True, check=False).returncode != 0
 
 
+@pytest.mark.long
 def test_a_parse_file_that_was_made_elsewhere_does_not_lead_dbt_there(
     harbor: dict[str, Any], kept_directory: Path, tmp_path: Path
 ) -> None:

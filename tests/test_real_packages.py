@@ -124,6 +124,7 @@ def test_the_second_task_installs_nothing_and_a_local_package_is_used_as_it_is_n
     assert not [name for name in ("vendor", "dbt_packages", "package-lock.yml") if (moved / "harbor" / name).exists()]
 
 
+@pytest.mark.long
 def test_a_branch_is_followed_once_the_installation_is_too_old_and_a_lock_file_pins_it(
     make_run: Callable[..., DbtRunLocalOperator],
     output: Output,

@@ -214,6 +214,7 @@ def test_what_the_suite_itself_breaks_is_no_known_failure_and_junit_names_the_re
     assert '<property name="requirement" value="CMD-004" /><property name="level" value="MUST" />' in junit
 
 
+@pytest.mark.long
 def test_a_failure_is_told_once(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     runs_another = "def perform(self, task): return super().perform(dataclasses.replace(task, command='run'))"
     pytester.makepyfile(

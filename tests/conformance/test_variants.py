@@ -13,6 +13,7 @@ from tests.conformance.variants.variant import VARIANTS, Variant
 from tools.suite import run_suite
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS)
 def test_a_sound_variant_is_not_taken_for_a_faulty_one(variant: type[Variant]) -> None:

@@ -125,6 +125,7 @@ def test_settings_of_the_profile_hide_nothing_that_dbt_says(
     )
 
 
+@pytest.mark.long
 def test_a_real_dbt_runs_what_has_changed_since_the_last_success(make: Make, dbt_project: Path, tmp_path: Path) -> None:
     """Each run has a folder of its own, which must not make everything look changed."""
 

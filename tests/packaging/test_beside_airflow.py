@@ -25,6 +25,7 @@ from tests.packaging.distributions import (
 ENVIRONMENTS = REPOSITORY / ".cache" / "envs"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "airflow",
     [

@@ -52,6 +52,7 @@ def outcome(state: str) -> TaskOutcome:
     return TaskOutcome(task_id="load", operator="PythonOperator", dbt="dbt-core", state=state, seconds=1.0)
 
 
+@pytest.mark.long
 def test_a_run_in_which_every_task_succeeds_ends_with_a_table_and_exit_code_0(tmp_path: Path) -> None:
     done = run_demo(tmp_path, PLAIN_DAG.format(check="pass"))
 

@@ -101,6 +101,7 @@ class Chance:
         return self._random.choice(patterns)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(
     not PYTHON.exists() and os.environ.get("CI") != "true",
     reason="no real dbt at .cache/envs/dbt111: make test makes it",

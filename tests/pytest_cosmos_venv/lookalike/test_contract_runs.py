@@ -232,6 +232,7 @@ def test_what_looks_at_no_node_reads_the_same(arguments: list[str], real: RealRu
     assert answer.stderr == expected.stderr
 
 
+@pytest.mark.long
 def test_deps_installs_the_same_and_a_run_without_it_is_refused_in_the_same_words(
     real_dbt: Dbt, fake_dbt: Dbt, tmp_path: Path
 ) -> None:
