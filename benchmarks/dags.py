@@ -16,7 +16,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from statistics import median
@@ -282,7 +282,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     text = f"{head}\n\n{table(rows)}\n"
     print(text)
     if not (options.only or options.sizes):
-        store("dags", text, {"machine": MACHINE, "rows": [asdict(row) | {"is_kept": row.is_kept} for row in rows]})
+        store("dags", text, {"machine": MACHINE, "rows": [row.as_dict() for row in rows]})
     return 0 if all(row.is_kept for row in rows) else 1
 
 

@@ -50,6 +50,10 @@ class Row:
     def is_kept(self) -> bool:
         return self.judged <= self.bound
 
+    def as_dict(self) -> dict[str, Any]:
+        """As it is stored."""
+        return asdict(self) | {"is_kept": self.is_kept}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
@@ -275,9 +279,7 @@ def main() -> int:
     text = f"{head}\n\n{table(rows)}\n"
     print(text)
     if not options.only:
-        store(
-            "environments", text, {"machine": MACHINE, "rows": [asdict(row) | {"is_kept": row.is_kept} for row in rows]}
-        )
+        store("environments", text, {"machine": MACHINE, "rows": [row.as_dict() for row in rows]})
     return 0 if all(row.is_kept for row in rows) else 1
 
 

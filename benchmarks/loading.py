@@ -22,7 +22,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -284,7 +284,7 @@ def main() -> int:
     text = f"# What loading and selecting cost\n\n{MACHINE}. {words}\n\n{table(rows)}\n"
     print(text)
     if not (options.only or options.quick):
-        store("loading", text, {"machine": MACHINE, "rows": [asdict(row) | {"is_kept": row.is_kept} for row in rows]})
+        store("loading", text, {"machine": MACHINE, "rows": [row.as_dict() for row in rows]})
     return 0 if all(row.is_kept for row in rows) else 1
 
 

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -215,7 +215,7 @@ def main() -> int:
     text = f"{head}\n\n{table(rows)}\n"
     print(text)
     if not options.only:
-        store("local", text, {"machine": MACHINE, "rows": [asdict(row) | {"is_kept": row.is_kept} for row in rows]})
+        store("local", text, {"machine": MACHINE, "rows": [row.as_dict() for row in rows]})
     return 0 if all(row.is_kept for row in rows) else 1
 
 

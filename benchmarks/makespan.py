@@ -18,7 +18,6 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 
@@ -153,7 +152,7 @@ def main() -> int:
     words = f"Medians of {options.rounds} rounds; load before {load[0]:.1f}, after {load[1]:.1f}. {READING}"
     text = f"# What a whole DAG takes\n\n{machine}. {words}\n\n{table(found)}\n"
     print(text)
-    judged = [asdict(row) | {"is_kept": row.is_kept} for row in found]
+    judged = [row.as_dict() for row in found]
     store("makespan", text, {"machine": machine, "load": load, "makespans": makespans, "rows": judged})
     return 0 if all(row.is_kept for row in found) else 1
 

@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -285,7 +285,7 @@ def main() -> int:
     text = f"# What a warm dbt costs\n\n{MACHINE}. Medians of {options.rounds} rounds; wall time.\n\n{table(rows)}\n"
     print(text)
     if not options.only:
-        store("warm", text, {"machine": MACHINE, "rows": [asdict(row) | {"is_kept": row.is_kept} for row in rows]})
+        store("warm", text, {"machine": MACHINE, "rows": [row.as_dict() for row in rows]})
     return 0 if all(row.is_kept for row in rows) else 1
 
 
