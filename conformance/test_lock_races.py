@@ -145,6 +145,13 @@ def test_no_two_of_eight_tasks_install_at_once(
     evidence(f"two installers at once were seen in 0 of {rounds} rounds of {CONTENDERS} tasks")
 
 
+def until_the_first(tasks: RunningTasks, is_there: Callable[[], object], *, deadline: float) -> None:
+    """Wait until the first of them is there, or waits itself, or has ended."""
+    watch_until_rest(
+        tasks.pids[:1], lambda: is_there() or 0 not in tasks.running, seconds=REST_OF_TWO, deadline=deadline
+    )
+
+
 @requirement("LOCK-017")
 def test_two_tasks_run_dbt_in_one_environment_at_once(bench: Bench, picture: Picture) -> None:
     script = bench.wheelhouse.script("run", hold=True)
@@ -153,12 +160,7 @@ def test_two_tasks_run_dbt_in_one_environment_at_once(bench: Bench, picture: Pic
         # Two that begin together may get past a broken lock together, and prove nothing: so the second one stands still
         # until the first has its dbt.
         running.stop(1)
-        watch_until_rest(
-            running.pids[:1],
-            lambda: bool(bench.calls("run")) or 0 not in running.running,
-            seconds=REST_OF_TWO,
-            deadline=bench.deadline,
-        )
+        until_the_first(running, lambda: bench.calls("run"), deadline=bench.deadline)
         running.resume(1)
         watch_until_rest(
             running.pids, lambda: len(bench.calls("run")) == 2, seconds=REST_OF_TWO, deadline=bench.deadline
@@ -192,12 +194,7 @@ def test_a_killed_task_does_not_fail_the_others(bench: Bench, held: Sdist, point
             # and LOCK-021: so the second one stands still until the first has taken the lock, or has ended.
             others.stop(1)
             victim.kill(tree=True)
-            watch_until_rest(
-                others.pids[:1],
-                lambda: len(held.builds) > begun or 0 not in others.running,
-                seconds=REST_OF_TWO,
-                deadline=bench.deadline,
-            )
+            until_the_first(others, lambda: len(held.builds) > begun, deadline=bench.deadline)
             others.resume(1)
             held.release()
             finished = others.finish()

@@ -193,26 +193,22 @@ class HoldsTheLockWhileDbtRuns(Mutant):
     kills = "LOCK-017"
 
     def spoil(self, operator: Any) -> None:
-        if operator.virtualenv_dir is not None and not operator.is_virtualenv_dir_temporary:
+        if operator.kept_directory is not None:
             around(operator, "execute", self.ask)
             around(operator, "run_subprocess", self.run)
 
     def ask(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Wait until no dbt runs there."""
-        Path(operator.virtualenv_dir).mkdir(parents=True, exist_ok=True)
-        with lock_of_dbt(operator).open("w") as file:
+        operator.kept_directory.mkdir(parents=True, exist_ok=True)
+        with (operator.kept_directory / "dbt.lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
         return sound(*args, **kwargs)
 
     def run(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Run dbt, and say so."""
-        with lock_of_dbt(operator).open("w") as file:
+        with (operator.kept_directory / "dbt.lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_SH)
             return sound(*args, **kwargs)
-
-
-def lock_of_dbt(operator: Any) -> Path:
-    return Path(operator.virtualenv_dir) / "dbt.lock"
 
 
 class FailsWithTheOwner(HoldsTheLock):
