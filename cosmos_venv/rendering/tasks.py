@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 from types import MappingProxyType
@@ -21,8 +22,11 @@ from cosmos_venv.rendering.planned import Plan, PlannedGroup, PlannedTask
 
 if TYPE_CHECKING:
     from cosmos_venv.config.profile import ProfileMapping
+    from cosmos_venv.profiles import DbtProfileConfigVars
     from cosmos_venv.rendering.converters import Converters
     from cosmos_venv.rendering.kept_plan import KeptTask
+
+logger = logging.getLogger(__name__)
 
 _ROOT = __name__.partition(".")[0]
 _OPERATOR_MODULES = ("operators.local", "operators.virtualenv")
@@ -46,6 +50,7 @@ def make_tasks(
     :return: the task or group of each node that is drawn, by its unique id.
     :raises CosmosValueError: for an argument of a node that no operator takes, and for what a converter cannot make.
     """
+    _tell_of_lost_changes(plan, shared["profile_config"])
     groups = _make_groups(plan.groups, dag, task_group, there)
     maker = TaskMaker(shared=shared, dag=dag)
     tasks: dict[str, Any] = {
@@ -154,29 +159,64 @@ def _with_changes(profile: ProfileConfig, changes: Mapping[str, Any], node_id: s
             raise CosmosValueError(
                 f"{node_id}: meta.cosmos.profile_config names {name!r}; it can name {', '.join(sorted(names))}."
             )
-    changed = dataclasses.replace(profile, **fields)
+    mapping = profile.profile_mapping
     if mapping_changes := changes.get("profile_mapping"):
-        changed.profile_mapping = _with_mapping_changes(profile.profile_mapping, mapping_changes, node_id)
-    return changed
+        mapping = _with_mapping_changes(mapping, mapping_changes, node_id)
+    if fields.get("profiles_yml_filepath"):
+        mapping = None
+    return dataclasses.replace(profile, **fields, profile_mapping=mapping)
 
 
-def _with_mapping_changes(mapping: ProfileMapping | None, changes: object, node_id: str | None) -> ProfileMapping:
-    where = f"{node_id}: meta.cosmos.profile_config.profile_mapping"
-    if not isinstance(changes, dict):
-        raise CosmosValueError(f"{where}={changes!r} must be a mapping of attributes to values.")
-    if mapping is None:
-        raise CosmosValueError(
-            f"{where} changes a profile mapping, and this DAG's ProfileConfig has a profiles_yml_filepath. Give it a "
-            "profile_mapping, or change profile_name or target_name for the node."
+def _tell_of_lost_changes(plan: Plan, profile: ProfileConfig) -> None:
+    if profile.profile_mapping is not None:
+        return
+    nodes = sorted({task.node_id for task in plan.tasks if task.node_id and task.profile.get("profile_mapping")})
+    if nodes:
+        logger.info(
+            "meta.cosmos.profile_config.profile_mapping of %s has no effect: this DAG's profile is a file, %s.",
+            *(", ".join(nodes), profile.profiles_yml_filepath),
         )
+
+
+def _with_mapping_changes(
+    mapping: ProfileMapping | None, changes: object, node_id: str | None
+) -> ProfileMapping | None:
+    """A copy with these attributes; any other name is a field of the profile, such as ``threads``.
+
+    Cosmos makes an attribute of such a name too, which nothing reads, and does nothing where there is no mapping.
+    """
+    where = f"{node_id}: meta.cosmos.profile_config.profile_mapping"
+    if not isinstance(changes, Mapping):
+        raise CosmosValueError(f"{where}={changes!r} must be a mapping of fields to values.")
+    if mapping is None:
+        return None
     changed = copy.copy(mapping)
-    for name in changes:
-        if name not in vars(changed):
+    attributes = vars(changed)
+    fields = {}
+    for name, value in changes.items():
+        if name in attributes:
+            attributes[name] = value
+        elif hasattr(type(mapping), name):
             raise CosmosValueError(
-                f"{where} names {name!r}; {type(mapping).__name__} has {', '.join(sorted(vars(changed)))}."
+                f"{where} names {name!r}, which belongs to the class {type(mapping).__name__}. Name a field of the "
+                f"profile, or one of {', '.join(sorted(attributes))}."
             )
-    vars(changed).update(changes)
+        else:
+            fields[name] = value
+    if isinstance(settings := attributes.get("dbt_config_vars"), Mapping):  # YAML has no other way to write them
+        attributes["dbt_config_vars"] = _config_vars(where, settings)
+    if fields:
+        attributes["profile_args"] = {**(attributes.get("profile_args") or {}), **fields}
     return changed
+
+
+def _config_vars(where: str, settings: Mapping[str, Any]) -> DbtProfileConfigVars:
+    from cosmos_venv.profiles import DbtProfileConfigVars  # hardly a node says anything of them
+
+    try:
+        return DbtProfileConfigVars(**settings)
+    except TypeError as error:
+        raise CosmosValueError(f"{where}.dbt_config_vars={settings!r}: {error}.") from error
 
 
 def refuse_unknown_arguments(where: str, names: Iterable[str]) -> None:

@@ -73,8 +73,7 @@ def edit(project: Path, change: Callable[[dict[str, Any]], object]) -> None:
             {"operator_kwargs": {"retries": "abc"}},
             "cannot become the task 'stg_vessels_run': 'retries' type must be int",
         ),
-        ({"profile_config": {"profile_mapping": {"a": 1}}}, "this DAG's ProfileConfig has a profiles_yml_filepath"),
-        ({"profile_config": {"profile_mapping": ["a"]}}, "must be a mapping of attributes"),
+        ({"profile_config": {"profile_mapping": ["a"]}}, "must be a mapping of fields"),
         ({"profile_config": {"target": "x"}}, "names 'target'; it can name"),
     ],
 )

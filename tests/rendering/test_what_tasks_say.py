@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from cosmos_venv import (
     DbtDag,
@@ -22,12 +24,15 @@ from cosmos_venv import (
     TestBehavior,
 )
 from cosmos_venv.compat import DAG, TaskGroup
+from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators.local import DbtRunLocalOperator
+from cosmos_venv.profiles import DbtProfileConfigVars, PostgresUserPasswordProfileMapping
 from pytest_cosmos_venv import FakeVenv, RunDag
 
 RECORDED = Path(__file__).parent.parent / "data" / "rendering-project"
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 STG_PORTS = "model.harbor_ops.stg_ports"
+SEALED = "{{ env_var('COSMOS_CONN_POSTGRES_PASSWORD') }}"
 
 
 @pytest.fixture
@@ -43,10 +48,17 @@ def project(tmp_path: Path) -> Path:
     return folder
 
 
-def arguments(project: Path, *, after: TestBehavior = TestBehavior.AFTER_EACH, **operator_args: Any) -> dict[str, Any]:
+def arguments(
+    project: Path,
+    *,
+    after: TestBehavior = TestBehavior.AFTER_EACH,
+    profile_config: ProfileConfig | None = None,
+    **operator_args: Any,
+) -> dict[str, Any]:
+    own_file = ProfileConfig("harbor", "dev", profiles_yml_filepath=project / "profiles.yml")
     return {
         "project_config": ProjectConfig(project, manifest_path=project / "manifest.json"),
-        "profile_config": ProfileConfig("harbor", "dev", profiles_yml_filepath=project / "profiles.yml"),
+        "profile_config": profile_config or own_file,
         "execution_config": ExecutionConfig(ExecutionMode.VIRTUALENV),
         "render_config": RenderConfig(load_method=LoadMode.DBT_MANIFEST, test_behavior=after),
         "operator_args": {"py_requirements": ["dbt-duckdb"], **operator_args},
@@ -165,3 +177,87 @@ def test_a_callback_finds_the_node_in_the_context(
     assert cosmos_run_dag(dag).succeeded
 
     assert (tmp_path / "said").read_text() == "harbor: seed.harbor.piers of harbor"
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        pytest.param({"threads": 2}, {"threads": 2, "schema": "fleet", "host": "h"}, id="field"),
+        pytest.param({"profile_args": {"schema": "own"}}, {"threads": None, "schema": "own"}, id="attribute"),
+        pytest.param({"conn_id": "other", "sslmode": "x"}, {"host": "h2", "sslmode": "x", "threads": 4}, id="both"),
+        pytest.param({"password": "s3cret"}, {"password": SEALED}, id="secret"),
+    ],
+)
+def test_a_node_changes_the_profile_of_its_own_tasks(
+    project: Path, changes: dict[str, Any], expected: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", "postgres://u:p@h:5432/db")
+    monkeypatch.setenv("AIRFLOW_CONN_OTHER", "postgres://u:p@h2:5432/db")
+    shared = PostgresUserPasswordProfileMapping("warehouse", {"schema": "fleet", "threads": 4})
+    say_of_profile(project, {"profile_mapping": changes, "target_name": "night"})
+
+    tasks = dag_of(project, profile_config=ProfileConfig("harbor", "dev", profile_mapping=shared))
+
+    for task_id in ("stg_ports.run", "stg_ports.test"):
+        with tasks[task_id].profile_config.ensure_profile() as (path, _):
+            output = yaml.safe_load(path.read_text())["harbor"]["outputs"]["night"]
+        assert {name: output.get(name) for name in expected} == expected
+    others = tasks["raw_ports.seed"].profile_config
+    assert (others.target_name, others.profile_mapping) == ("dev", shared)
+    assert shared.profile_args == {"schema": "fleet", "threads": 4}
+
+
+def test_a_node_may_have_a_profiles_yml_instead_of_the_mapping(project: Path) -> None:
+    mapping = PostgresUserPasswordProfileMapping("warehouse")
+    own = str(project / "profiles.yml")
+    say_of_profile(project, {"profiles_yml_filepath": own, "profile_mapping": {"threads": 2}})
+
+    task = dag_of(project, profile_config=ProfileConfig("harbor", "dev", profile_mapping=mapping))["stg_ports.run"]
+
+    assert (task.profile_config.profiles_yml_filepath, task.profile_config.profile_mapping) == (own, None)
+
+
+def test_changes_of_a_mapping_beside_a_profiles_yml_are_said_to_have_no_effect(
+    project: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    say_of_profile(project, {"profile_mapping": {"threads": 2}, "target_name": "prod"})
+
+    with caplog.at_level(logging.INFO, logger="cosmos_venv.rendering.tasks"):
+        task = dag_of(project)["stg_ports.run"]
+
+    assert (task.profile_config.target_name, task.profile_config.profile_mapping) == ("prod", None)
+    (line,) = [each.getMessage() for each in caplog.records if "has no effect" in each.getMessage()]
+    assert line.startswith(f"meta.cosmos.profile_config.profile_mapping of {STG_PORTS} has no effect")
+
+
+def test_dbts_settings_in_the_changes_are_those_of_the_class(project: Path) -> None:
+    mapping = PostgresUserPasswordProfileMapping("warehouse")
+    profile = ProfileConfig("harbor", "dev", profile_mapping=mapping)
+    say_of_profile(project, {"profile_mapping": {"dbt_config_vars": {"debug": True}}})
+
+    changed = dag_of(project, profile_config=profile)["stg_ports.run"].profile_config.profile_mapping
+
+    assert changed.dbt_config_vars == DbtProfileConfigVars(debug=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"secret_fields": []}, "names 'secret_fields', which belongs to the class PostgresUserPasswordProfileMapping"),
+        ({"conn": "x"}, "names 'conn', which belongs"),
+        ({"dbt_config_vars": {"debugg": True}}, "dbt_config_vars={'debugg': True}: .*unexpected keyword"),
+    ],
+)
+def test_what_no_profile_can_have_is_refused_with_the_node(project: Path, changes: dict[str, Any], words: str) -> None:
+    profile = ProfileConfig("harbor", "dev", profile_mapping=PostgresUserPasswordProfileMapping("warehouse"))
+    say_of_profile(project, {"profile_mapping": changes})
+
+    with pytest.raises(CosmosValueError, match=f"^{STG_PORTS}: meta.cosmos.profile_config.profile_mapping.*{words}"):
+        dag_of(project, profile_config=profile)
+
+
+def say_of_profile(project: Path, changes: dict[str, Any]) -> None:
+    """Let the node change its profile."""
+    manifest = json.loads((project / "manifest.json").read_text())
+    manifest["nodes"][STG_PORTS]["config"]["meta"] = {"cosmos": {"profile_config": changes}}
+    (project / "manifest.json").write_text(json.dumps(manifest))
