@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +12,11 @@ import yaml
 from cosmos_venv.exceptions import CosmosValueError
 
 Selection = str | Sequence[str] | None
-CommandFlags = Sequence[str] | Mapping[str, Sequence[str]] | None
-"""Flags for every dbt command, or a list for each: ``{"run": ["--threads", "4"]}``."""
+Flag = str | os.PathLike[str] | int | float | None
+"""One word of a command line, which gets its text; nothing for None or a blank text."""
+Flags = Sequence[Flag]
+CommandFlags = Flags | Mapping[str, Flags] | None
+"""Flags for every dbt command, or a list for each: ``{"run": ["--threads", 4]}``."""
 
 DBT_COMMANDS = (
     *("build", "clone", "compile", "docs generate", "ls", "run", "run-operation", "seed", "snapshot"),
@@ -37,25 +41,24 @@ class DbtOptions:
     warn_error: bool = False
     partial_parse: bool = True
     dbt_cmd_flags: CommandFlags = ()
-    dbt_cmd_global_flags: Sequence[str] = ()
+    dbt_cmd_global_flags: Flags | None = ()
 
 
-def dbt_command(
-    executable: str, base_cmd: Sequence[str], options: DbtOptions, *, own_flags: Sequence[str] = ()
-) -> list[str]:
+def dbt_command(executable: str, base_cmd: Sequence[str], options: DbtOptions, *, own_flags: Flags = ()) -> list[str]:
     """The command line of one invocation, without the flags of its place.
 
     :param base_cmd: such as ``["source", "freshness"]``.
     :param own_flags: of this sub-command only, such as ``["--full-refresh"]``.
+    :raises CosmosValueError: for flags that ``flag_texts`` refuses.
     """
     return [
         executable,
-        *_without_blanks(options.dbt_cmd_global_flags),
+        *_without_blanks(flag_texts("dbt_cmd_global_flags", options.dbt_cmd_global_flags)),
         *([] if options.partial_parse else ["--no-partial-parse"]),
         *base_cmd,
         *_valued(options),
         *_switches(options),
-        *own_flags,
+        *(flag for flag in flag_texts("cmd_flags", own_flags) if flag is not None),
         *flags_of_command(options.dbt_cmd_flags, base_cmd),
     ]
 
@@ -98,41 +101,58 @@ def vars_flags(variables: Mapping[str, Any] | str | None) -> list[str]:
 
 
 def flags_of_command(flags: CommandFlags, base_cmd: Sequence[str]) -> list[str]:
-    """Those of the flags that this command gets.
+    """Those of the flags that this command gets, as texts.
 
     :param base_cmd: such as ``["source", "freshness"]``.
-    :raises CosmosValueError: for anything but a list of texts, or a dict of such lists by dbt command.
+    :raises CosmosValueError: as ``command_flag_texts``.
     """
-    refuse_wrong_flags("dbt_cmd_flags", flags)
-    if isinstance(flags, Mapping):
-        flags = next((own for name, own in flags.items() if list(base_cmd[: len(name.split())]) == name.split()), ())
-    return _without_blanks(flags or ())
+    texts = command_flag_texts("dbt_cmd_flags", flags)
+    if isinstance(texts, Mapping):
+        texts = next((own for name, own in texts.items() if list(base_cmd[: len(name.split())]) == name.split()), [])
+    return _without_blanks(texts)
 
 
-def refuse_wrong_flags(parameter: str, flags: object) -> None:
-    """Looks at the shape, and at the names of commands.
+def command_flag_texts(parameter: str, flags: CommandFlags) -> list[str | None] | dict[str, list[str | None]]:
+    """The flags with a text for each path and number.
 
-    :raises CosmosValueError: for anything but a list of texts, or a dict of such lists by dbt command.
+    :param parameter: the name of the flags, for errors.
+    :raises CosmosValueError: for anything but a list of texts, paths and numbers, or a dict of such lists by command.
     """
-    for name, own in flags.items() if isinstance(flags, Mapping) else ():
+    if not isinstance(flags, Mapping):
+        return flag_texts(parameter, flags)
+    for name in flags:
         if name not in DBT_COMMANDS:
             import difflib
 
             near = difflib.get_close_matches(str(name), DBT_COMMANDS, n=1, cutoff=0.4)
             advice = f"Did you mean {near[0]!r}?" if near else "Drop it."
             raise CosmosValueError(f"{parameter} names the command {name!r}; {advice} (of {', '.join(DBT_COMMANDS)})")
-        _refuse_no_list(f"{parameter}[{name!r}]", own)
-    if not isinstance(flags, Mapping):
-        _refuse_no_list(parameter, flags)
+    return {name: flag_texts(f"{parameter}[{name!r}]", own) for name, own in flags.items()}
 
 
-def _refuse_no_list(parameter: str, flags: object) -> None:
+def flag_texts(parameter: str, flags: Flags | None) -> list[str | None]:
+    """The flags of one list with a text for each path and number; an empty list for None.
+
+    :param parameter: the name of the list, for errors.
+    :raises CosmosValueError: for anything but a list of texts, paths and numbers.
+    """
     if flags is not None and (isinstance(flags, str) or not isinstance(flags, Sequence)):
         raise CosmosValueError(f"{parameter}={flags!r} must be a list of texts, such as ['--threads', '4'].")
-    for flag in flags or ():
+    texts = [word_text(flag) for flag in flags or ()]
+    for flag in texts:
         if flag is not None and not isinstance(flag, str):
-            raise CosmosValueError(f"{parameter}={flags!r}: {flag!r} is no text. Write {str(flag)!r}.")
+            raise CosmosValueError(
+                f"{parameter}={flags!r}: {flag!r} is neither a text nor a path nor a number. Write {str(flag)!r}."
+            )
+    return texts
 
 
-def _without_blanks(flags: Sequence[str]) -> list[str]:
+def word_text(word: Any) -> Any:
+    """The text of a path or a number as a word of a command line; anything else as it is, a boolean too."""
+    if isinstance(word, os.PathLike):
+        return os.fsdecode(word)
+    return str(word) if isinstance(word, int | float) and not isinstance(word, bool) else word
+
+
+def _without_blanks(flags: Sequence[str | None]) -> list[str]:
     return [flag for flag in flags if flag and flag.strip()]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cosmos_venv.compat import to_boolean
+from cosmos_venv.dbt.command import word_text
 from cosmos_venv.environments.words import refuse_anything_but_strings
 from cosmos_venv.exceptions import CosmosValueError
 
@@ -29,13 +30,16 @@ class VirtualenvArguments:
     def of(cls, arguments: Mapping[str, Any]) -> VirtualenvArguments:
         """From ``operator_args`` or an operator's attributes; what does not matter here is ignored.
 
-        :raises CosmosValueError: for anything but lists of texts.
+        :raises CosmosValueError: for anything but lists of texts, paths and numbers.
         """
+        words = {}
         for name in ("py_requirements", "pip_install_options"):
-            refuse_anything_but_strings(name, arguments.get(name) or ())
+            given = arguments.get(name) or ()
+            words[name] = tuple(map(word_text, given)) if isinstance(given, list | tuple) else given
+            refuse_anything_but_strings(name, words[name])
         return cls(
-            py_requirements=tuple(arguments.get("py_requirements") or ()),
-            pip_install_options=tuple(arguments.get("pip_install_options") or ()),
+            py_requirements=tuple(words["py_requirements"]),
+            pip_install_options=tuple(words["pip_install_options"]),
             py_system_site_packages=bool(arguments.get("py_system_site_packages")),
             py_executable=arguments.get("py_executable"),
         )

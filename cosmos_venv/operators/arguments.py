@@ -9,7 +9,7 @@ from typing import Any
 
 from cosmos_venv.compat import BaseOperator
 from cosmos_venv.constants import LAST_SUCCESS
-from cosmos_venv.dbt.command import refuse_wrong_flags
+from cosmos_venv.dbt.command import command_flag_texts, flag_texts
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.managed import is_template
 
@@ -52,17 +52,25 @@ def refuse_wrong_shapes(given: Mapping[str, Any]) -> None:
 
     :raises CosmosValueError: names the parameter and what it must be.
     """
-    flags = given["dbt_cmd_flags"]
-    # Only a running task knows what a template renders to, or what another task returns.
-    if isinstance(flags, Mapping | list | tuple) or (isinstance(flags, str) and not is_template(flags)):
-        refuse_wrong_flags("dbt_cmd_flags", flags)
-    if isinstance(given["dbt_cmd_global_flags"], str):
-        refuse_wrong_flags("dbt_cmd_global_flags", given["dbt_cmd_global_flags"])
     for name in _CALLABLES:
         if given[name] is not None and not (isinstance(given[name], list | tuple) and all(map(callable, given[name]))):
             raise CosmosValueError(f"{name}={given[name]!r} must be a list of callables.")
     refuse_no_callbacks("callback", given["callback"])
     _refuse_no_state(given["state"], given["state_conn_id"])
+
+
+def flags_as_texts(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The flags of an operator in its own hands, a text for each path and number: Airflow renders and shows texts.
+
+    What only a running task knows stays as it is: a template, or what another task returns.
+
+    :raises CosmosValueError: names the parameter and what it must be.
+    """
+    flags = [] if given["dbt_cmd_flags"] in (None, "") else given["dbt_cmd_flags"]
+    if isinstance(flags, Mapping | list | tuple) or (isinstance(flags, str) and not is_template(flags)):
+        flags = command_flag_texts("dbt_cmd_flags", flags)
+    global_flags = flag_texts("dbt_cmd_global_flags", given["dbt_cmd_global_flags"] or None)
+    return {"dbt_cmd_flags": flags, "dbt_cmd_global_flags": global_flags}
 
 
 def _refuse_no_state(state: object, conn_id: object) -> None:

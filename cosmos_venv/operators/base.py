@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from cosmos_venv import settings
 from cosmos_venv.compat import BaseOperator, context_variables, to_boolean
 from cosmos_venv.constants import NODE_CONFIG
-from cosmos_venv.dbt.command import DbtOptions, dbt_command, vars_text
+from cosmos_venv.dbt.command import DbtOptions, Flags, dbt_command, vars_text
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.public_names import name_lookup
 
@@ -125,7 +125,7 @@ class AbstractDbtBase(BaseOperator):
         return []
 
     def build_cmd(
-        self, context: Context | Mapping[str, Any], cmd_flags: Sequence[str] | None = None
+        self, context: Context | Mapping[str, Any], cmd_flags: Flags | None = None
     ) -> tuple[list[str], dict[str, str]]:
         """The command line, without the flags of the place where it runs, and the environment of the process.
 
@@ -171,7 +171,7 @@ class AbstractDbtBase(BaseOperator):
         return memory_tracked(self, context, interval=max(settings.debug_memory_poll_interval_seconds, 0.01))
 
     def build_and_run_cmd(
-        self, context: Context | Mapping[str, Any], cmd_flags: Sequence[str] | None = None, **kwargs: Any
+        self, context: Context | Mapping[str, Any], cmd_flags: Flags | None = None, **kwargs: Any
     ) -> FullOutputSubprocessResult:
         """Build the command and run it; what ``execute`` does. Interceptors come first: they may change the operator.
 

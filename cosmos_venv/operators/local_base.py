@@ -9,9 +9,14 @@ from typing import TYPE_CHECKING, Any
 from cosmos_venv import managed
 from cosmos_venv.config.values import member
 from cosmos_venv.constants import InvocationMode
-from cosmos_venv.dbt.command import CommandFlags, Selection
+from cosmos_venv.dbt.command import CommandFlags, Flags, Selection
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.operators.arguments import refuse_no_callbacks, refuse_unknown, refuse_wrong_shapes
+from cosmos_venv.operators.arguments import (
+    flags_as_texts,
+    refuse_no_callbacks,
+    refuse_unknown,
+    refuse_wrong_shapes,
+)
 from cosmos_venv.operators.asset_alias import declare_alias
 from cosmos_venv.operators.local_run import LocalRun
 from cosmos_venv.operators.openlineage import OpenLineageMethods
@@ -37,8 +42,9 @@ class DbtLocalBaseOperator(LocalRun, OpenLineageMethods):
     :param partial_parse: False adds ``--no-partial-parse``, and no parse file is kept.
     :param cache_dir: where the parse file is kept; None: below ``[cosmos] cache_dir``.
     :param dbt_executable_path: the dbt to run; None: the first on PATH.
-    :param dbt_cmd_flags: further flags, last of the command: a list, or lists by command (``{"run": ["--empty"]}``).
-    :param dbt_cmd_global_flags: flags before the sub-command.
+    :param dbt_cmd_flags: further flags, last of the command: a list of texts, paths and numbers, or such a list by
+        command (``{"run": ["--threads", 4]}``).
+    :param dbt_cmd_global_flags: flags before the sub-command: a list of texts, paths and numbers.
     :param install_deps: run ``dbt deps`` before the command where the project lists packages.
     :param copy_dbt_packages: copy the project's packages folder instead of linking to it, where ``dbt deps`` does not
         run; None: as ``[cosmos] default_copy_dbt_packages`` says.
@@ -98,7 +104,7 @@ class DbtLocalBaseOperator(LocalRun, OpenLineageMethods):
         cache_dir: str | Path | None = None,
         dbt_executable_path: str | Path | None = None,
         dbt_cmd_flags: CommandFlags = None,
-        dbt_cmd_global_flags: Sequence[str] | None = None,
+        dbt_cmd_global_flags: Flags | None = None,
         install_deps: bool | str = True,
         copy_dbt_packages: bool | None = None,
         manifest_filepath: str | Path = "",
@@ -132,8 +138,7 @@ class DbtLocalBaseOperator(LocalRun, OpenLineageMethods):
             "env": _copy(env, {}),
             "state": None if state is None else str(state),  # Airflow renders templates in texts, not in Paths
             "dbt_executable_path": str(dbt_executable_path or "dbt"),
-            "dbt_cmd_flags": _copy(dbt_cmd_flags, []),
-            "dbt_cmd_global_flags": _copy(dbt_cmd_global_flags, []),
+            **flags_as_texts(given),
             "invocation_mode": _invocation_mode(invocation_mode, dbt_runner_callbacks),
             "interceptors": _copy(interceptors, []),
             "extra_context": _copy(extra_context, {}),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from cosmos_venv import managed
 from cosmos_venv.compat import AirflowException, to_boolean
 from cosmos_venv.constants import InvocationMode
-from cosmos_venv.dbt.command import CommandFlags, Selection, vars_flags
+from cosmos_venv.dbt.command import CommandFlags, Flags, Selection, vars_flags
 from cosmos_venv.exceptions import CommandKilled, CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.guarded import Cancellation
 from cosmos_venv.operators.warm_starts import WarmStarts
@@ -85,7 +85,7 @@ class LocalRun(WarmStarts):
         calls_back_without_warnings: bool
 
     def build_and_run_cmd(
-        self, context: Context | Mapping[str, Any], cmd_flags: Sequence[str] | None = None, **kwargs: Any
+        self, context: Context | Mapping[str, Any], cmd_flags: Flags | None = None, **kwargs: Any
     ) -> FullOutputSubprocessResult:
         # A kill before the first run counts: Airflow may kill while it still renders templates. After one it is late.
         if self._has_run or self._cancellation is None:

@@ -97,13 +97,13 @@ class DbtVirtualenvBaseOperator(VirtualenvLockMethods, DbtLocalBaseOperator):
         **kwargs: Any,
     ) -> None:
         given = {"py_requirements": py_requirements, "pip_install_options": pip_install_options}
-        managed.VirtualenvArguments.of(given)  # refuses what cannot be, as does the next
+        arguments = managed.VirtualenvArguments.of(given)  # refuses what cannot be, as does the next
         managed.kept_directory(virtualenv_dir, is_temporary=False)
         _tell_what_is_ignored(kwargs)
         super().__init__(**{**kwargs, "invocation_mode": InvocationMode.SUBPROCESS})
         self.__dict__.update(
-            py_requirements=list(py_requirements or ()),
-            pip_install_options=list(pip_install_options or ()),
+            py_requirements=list(arguments.py_requirements),
+            pip_install_options=list(arguments.pip_install_options),
             py_system_site_packages=py_system_site_packages,
             # Airflow renders templates in texts, not in Paths.
             virtualenv_dir=None if virtualenv_dir is None else str(virtualenv_dir),

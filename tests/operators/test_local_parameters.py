@@ -53,7 +53,7 @@ PLACES: list[tuple[dict[str, Any], list[str], str]] = [
     ({"fail_fast": True}, ["--fail-fast"], OWN),
     ({"quiet": True}, ["--quiet"], OWN),
     ({"warn_error": True}, ["--warn-error"], OWN),
-    ({"dbt_cmd_flags": ["--threads", "4", "", " "]}, ["--threads", "4"], AFTER),
+    ({"dbt_cmd_flags": ["--threads", "4", "", " ", None]}, ["--threads", "4"], AFTER),
 ]
 WITHOUT_FLAG: dict[str, Any] = {
     "emit_datasets": False,
@@ -164,8 +164,51 @@ def test_flags_by_command_can_be_templates(make: Make) -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "texts"),
+    [
+        ({"dbt_cmd_flags": ["--state", Path("/prod"), "--threads", 4]}, ["--state", "/prod", "--threads", "4"]),
+        ({"dbt_cmd_flags": {"run": ("--sample", 0.5, "--retries", 0)}}, ["--sample", "0.5", "--retries", "0"]),
+        ({"dbt_cmd_global_flags": ["--log-path", Path("/logs")]}, ["--log-path", "/logs"]),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("mode", ["Local", "Virtualenv"])
+def test_a_path_or_a_number_among_flags_is_its_text(
+    make: Make, mode: str, given: dict[str, Any], texts: list[str]
+) -> None:
+    (name, flags), *_ = given.items()
+    as_texts = {name: {"run": texts} if isinstance(flags, dict) else texts}
+
+    one, other = (make(mode, "Run", **each) for each in (given, as_texts))
+
+    assert set(texts) <= set(one.build_cmd({})[0])
+    assert one.build_cmd({})[0] == other.build_cmd({})[0]
+    assert getattr(one, name) == getattr(other, name)  # the same bytes in a serialised DAG
+
+
+def test_flags_that_come_while_the_task_runs_may_be_paths_and_numbers(make: Make) -> None:
+    operator = make("Local", "Run")
+    operator.dbt_cmd_flags.append(Path("/x"))
+    operator.dbt_cmd_global_flags += ["--log-level", 3]
+
+    assert operator.build_cmd({}, cmd_flags=["--threads", 4])[0] == [
+        *("dbt", "--log-level", "3", "run", "--threads", "4", "/x")
+    ]
+
+
+def test_a_path_or_a_number_among_requirements_and_options_of_pip_is_its_text(make: Make) -> None:
+    operator = make("Virtualenv", "Run", py_requirements=[Path("/w/a.whl")], pip_install_options=["--timeout", 60])
+
+    assert (operator.py_requirements, operator.pip_install_options) == (["/w/a.whl"], ["--timeout", "60"])
+
+
+@pytest.mark.parametrize(
     ("name", "value", "words"),
     [
+        ("dbt_cmd_flags", ["--threads", True], "True is neither a text nor a path nor a number"),
+        ("dbt_cmd_flags", {"run": [["--empty"]]}, r"dbt_cmd_flags\['run'\].*\['--empty'\] is neither a text"),
+        ("dbt_cmd_global_flags", [b"--debug"], "dbt_cmd_global_flags=.*b'--debug' is neither a text"),
+        ("dbt_cmd_global_flags", {"--debug"}, "dbt_cmd_global_flags=.* must be a list of texts"),
         ("dbt_cmd_flags", {"runn": ["--empty"]}, r"dbt_cmd_flags names the command 'runn'; Did you mean 'run'\?"),
         ("dbt_cmd_flags", {"source": ["-o"]}, "Did you mean 'source freshness'"),
         ("dbt_cmd_flags", {"run": "--empty"}, r"dbt_cmd_flags\['run'\]='--empty' must be a list of texts"),
