@@ -162,3 +162,28 @@ def test_a_failing_installation_fails_the_task_in_dbts_words_and_is_not_kept(
         make_run().execute({})
 
     assert not kept(tmp_path)
+
+
+@pytest.mark.long
+def test_a_project_inside_a_package_uses_the_package_around_it_and_folders_beside_it(
+    make_run: Callable[..., DbtRunLocalOperator], output: Output, cranes: Path
+) -> None:
+    """As ``integration_tests`` of published packages do."""
+    inside = cranes / "integration_tests"
+    (cranes / "models").mkdir()
+    (cranes / "models" / "crane.sql").write_text("select 1 as id\n")
+    for folder, name in ((inside / "models", "uses"), (cranes.parent / "shared" / "models", "far")):
+        folder.mkdir(parents=True)
+        (folder / f"{name}.sql").write_text("select {{ cranes.height() }} as h from {{ ref('crane') }}\n")
+    (inside / "dbt_project.yml").write_text(
+        "name: tests\nversion: '1.0'\nprofile: harbor\nmodel-paths: [models, ../../shared/models]\n"
+    )
+    (inside / "packages.yml").write_text("packages:\n  - local: ../\n")
+    before = sorted(cranes.parent.rglob("*"))
+
+    first, second = (output(make_run(project_dir=inside, select="+uses far")) for _ in range(2))
+
+    assert "Installed from <local" in first
+    assert "The dbt packages are there" in second
+    assert all("PASS=3" in log for log in (first, second))
+    assert sorted(cranes.parent.rglob("*")) == before

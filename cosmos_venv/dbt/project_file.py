@@ -1,11 +1,12 @@
-"""What is read of ``dbt_project.yml``: the project's name in dbt, and where its packages and its seeds are."""
+"""What is read of ``dbt_project.yml``: the project's name in dbt, and where its packages and its files are."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.yaml_text import load_yaml
@@ -18,11 +19,13 @@ DEFAULT_SEED_PATHS = ("seeds",)
 class DbtProjectFile:
     """:param name: None where the file names none.
     :param seed_paths: the folders in which dbt looks for seeds, relative to the project; None where only dbt can tell.
+    :param paths_outside: those of all its folders (``macro-paths`` and so on) that lead out of the project, as written.
     """
 
     name: str | None = None
     packages_folder: str = DEFAULT_PACKAGES_FOLDER
     seed_paths: tuple[str, ...] | None = DEFAULT_SEED_PATHS
+    paths_outside: tuple[str, ...] = ()
 
 
 def read_dbt_project(project_path: Path, *, environment: Mapping[str, str] | None = None) -> DbtProjectFile:
@@ -42,8 +45,11 @@ def read_dbt_project(project_path: Path, *, environment: Mapping[str, str] | Non
     name, packages = content.get("name"), content.get("packages-install-path")
     return DbtProjectFile(
         name=str(name) if name else None,
-        packages_folder=_render(path, str(packages), environment) if packages else DEFAULT_PACKAGES_FOLDER,
+        packages_folder=_render(path, "packages-install-path", str(packages), environment)
+        if packages
+        else DEFAULT_PACKAGES_FOLDER,
         seed_paths=_seed_paths(content.get("seed-paths")),
+        paths_outside=tuple(_paths_outside(path, content, environment)) if ".." in text else (),
     )
 
 
@@ -54,6 +60,17 @@ def _seed_paths(given: object) -> tuple[str, ...] | None:
     if not isinstance(given, list) or any("{" in str(each) for each in given):
         return None
     return tuple(str(each) for each in given)
+
+
+def _paths_outside(path: Path, content: Mapping[str, object], environment: Mapping[str, str] | None) -> Iterator[str]:
+    for key, given in content.items():
+        if not (str(key).endswith("-paths") and isinstance(given, list)):
+            continue
+        for each in map(str, given):
+            with suppress(CosmosLoadDbtException):  # Jinja that asks for more than env_var() is dbt's to render
+                rendered = _render(path, str(key), each, environment)
+                if PurePath(os.path.normpath(rendered)).parts[:1] == ("..",):
+                    yield rendered
 
 
 def _parse(path: Path, text: str) -> dict[str, object]:
@@ -68,8 +85,8 @@ def _parse(path: Path, text: str) -> dict[str, object]:
     return content
 
 
-def _render(path: Path, template: str, environment: Mapping[str, str] | None) -> str:
-    """dbt renders this file with ``env_var()`` alone."""
+def _render(path: Path, key: str, template: str, environment: Mapping[str, str] | None) -> str:
+    """The value of a key, which dbt renders with ``env_var()`` and its own ``var()``."""
     if "{{" not in template:
         return template
     import jinja2.sandbox
@@ -80,7 +97,7 @@ def _render(path: Path, template: str, environment: Mapping[str, str] | None) ->
         value = variables.get(name, default)
         if value is None:
             raise CosmosLoadDbtException(
-                f"{path}: packages-install-path {template!r} needs the environment variable {name}. "
+                f"{path}: {key} {template!r} needs the environment variable {name}. "
                 "Set it where DAGs are parsed, or give env_var() a default."
             )
         return value
@@ -88,4 +105,4 @@ def _render(path: Path, template: str, environment: Mapping[str, str] | None) ->
     try:
         return jinja2.sandbox.SandboxedEnvironment().from_string(template).render(env_var=env_var)
     except jinja2.TemplateError as error:
-        raise CosmosLoadDbtException(f"{path}: packages-install-path {template!r}: {error}") from error
+        raise CosmosLoadDbtException(f"{path}: {key} {template!r}: {error}") from error

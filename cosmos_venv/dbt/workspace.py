@@ -11,7 +11,7 @@ from pathlib import Path, PurePath
 from cosmos_venv import scratch
 from cosmos_venv.dbt.package_files import LOCK_FILE, outside, read_package_files
 from cosmos_venv.dbt.partial_parse import ParsedProject
-from cosmos_venv.dbt.project_file import read_dbt_project
+from cosmos_venv.dbt.project_file import DbtProjectFile, read_dbt_project
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.scratch import scratch_folder
 
@@ -32,7 +32,7 @@ def workspace(
     """A folder that is the project for one invocation, gone afterwards.
 
     :param install_deps: ``dbt deps`` will run, so the packages folder is dbt's own instead of a link.
-    :param copies_packages: where it will not, the packages folder is a copy and no link.
+    :param copies_packages: where it will not, the packages folder is a copy and no link; local packages stay links.
     :param manifest: a file that dbt finds as ``target/manifest.json``.
     :param parsed: the parse file to offer dbt; None: dbt parses everything.
     :param environment: what ``env_var()`` in ``dbt_project.yml`` sees; None: this process's environment.
@@ -41,21 +41,22 @@ def workspace(
     """
     require_project(project_dir)
     left_out = {PurePath(name) for name in _NOT_LINKED}
-    neighbours: list[Path] = []
-    packages_folder = ""
+    # Most projects keep to their folder, and most commands have their packages: these need no YAML.
+    is_simple = not (install_deps or copies_packages) and b".." not in (project_dir / "dbt_project.yml").read_bytes()
+    project_file = DbtProjectFile() if is_simple else read_dbt_project(project_dir, environment=environment)
+    beside = project_file.paths_outside
+    packages_folder = os.path.normpath(project_file.packages_folder)
     if install_deps or copies_packages:
-        packages_folder = os.path.normpath(read_dbt_project(project_dir, environment=environment).packages_folder)
         left_out.add(PurePath(packages_folder))
     if install_deps:
-        local = read_package_files(project_dir).local
-        neighbours = outside((*local, packages_folder))
+        beside = (*beside, *read_package_files(project_dir).local, packages_folder)
+    neighbours = outside(beside)
     with scratch_folder("cosmos-venv-run-") as folder:
         place = _place(folder, project_dir, neighbours)
         _link(project_dir, place, PurePath(), left_out)
-        if install_deps:
-            _link_neighbours(place, project_dir, [path for path in neighbours if PurePath(path) not in left_out])
-        elif copies_packages and (project_dir / packages_folder).is_dir():
-            shutil.copytree(project_dir / packages_folder, place / packages_folder, dirs_exist_ok=True)
+        _link_neighbours(place, project_dir, neighbours, left_out)
+        if copies_packages and not install_deps and (project_dir / packages_folder).is_dir():
+            _copy_packages(project_dir / packages_folder, place / packages_folder)
         if (install_deps or copies_packages) and (lock := project_dir / LOCK_FILE).exists():
             shutil.copy(lock, place)  # a copy: dbt deps writes it
         if manifest is not None:
@@ -78,6 +79,19 @@ def _link(project_dir: Path, place: Path, folder: PurePath, left_out: set[PurePa
             (place / inner).symlink_to(child.absolute())
 
 
+def _copy_packages(packages: Path, copies: Path) -> None:
+    """Copy installed packages. A local one stays a link: it may hold the project, and with it this very folder."""
+    copies.mkdir(parents=True, exist_ok=True)
+    for package in packages.iterdir():
+        copy = copies / package.name
+        if package.is_symlink():
+            copy.symlink_to(package.resolve())
+        elif package.is_dir():
+            shutil.copytree(package, copy)
+        else:
+            shutil.copy2(package, copy)
+
+
 def _copy_manifest(manifest: Path, target: Path) -> None:
     """A copy, as old as the file is: dbt writes its own over it, and that is told from it by its age."""
     target.mkdir(exist_ok=True)
@@ -92,18 +106,30 @@ def _copy_manifest(manifest: Path, target: Path) -> None:
 def _place(folder: Path, project_dir: Path, neighbours: list[Path]) -> Path:
     """Where dbt runs below ``folder``: as deep as the relative paths lead out of the project (``../shared``)."""
     depth = max((path.parts.count("..") for path in neighbours), default=0)
-    place = folder.joinpath(*project_dir.resolve().parts[1:][-depth:]) if depth else folder
+    above = project_dir.resolve().parts[1:][-depth:] if depth else ()
+    # A path may climb beyond the root of the file system; here it must not climb out of the folder.
+    place = folder.joinpath(*["up"] * (depth - len(above)), *above)
     place.mkdir(parents=True, exist_ok=True)
     return place
 
 
-def _link_neighbours(place: Path, project_dir: Path, neighbours: list[Path]) -> None:
-    """Link what the project names beside itself, so that the same relative paths lead there."""
-    for path in neighbours:
-        link = Path(os.path.normpath(place / path))
+def _link_neighbours(place: Path, project_dir: Path, neighbours: list[Path], left_out: set[PurePath]) -> None:
+    """Link what the project names beside itself, so that the same relative paths lead there.
+
+    A neighbour that holds the project, such as the package whose ``integration_tests`` it is, is made of links around
+    ``place``. A link to the whole would show dbt the project a second time, and its ``logs`` and ``target``.
+    """
+    project_dir = project_dir.resolve()
+    paths = {Path(os.path.normpath(place / path)): path for path in neighbours if PurePath(path) not in left_out}
+    if around := [path for path in paths if place.is_relative_to(path)]:
+        highest = min(around, key=lambda path: len(path.parts))  # it holds the others
+        made_by_dbt = {Path(os.path.normpath(place / path)) for path in left_out}
+        inner = {path.relative_to(highest) for path in (place, *made_by_dbt) if path.is_relative_to(highest)}
+        _link(Path(os.path.normpath(project_dir / paths[highest])), highest, PurePath(), {*map(PurePath, inner)})
+    for link, path in paths.items():
         if not link.exists():
             link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to(os.path.normpath(project_dir.resolve() / path))
+            link.symlink_to(os.path.normpath(project_dir / path))
 
 
 def descriptors_of(place: Path) -> tuple[int, ...]:

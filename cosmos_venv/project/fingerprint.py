@@ -96,7 +96,8 @@ def _files(project_dir: Path, left_out: Collection[str]) -> Iterator[_File]:
     for folder, below, names in os.walk(project_dir, followlinks=True):
         inside = os.path.relpath(folder, project_dir)
         prefix = "" if inside == "." else f"{inside}/"
-        not_read = _NEVER_READ if prefix else NOT_READ
+        # A package may hold other projects, each with what dbt has written there.
+        not_read = NOT_READ if not prefix or "dbt_project.yml" in names else _NEVER_READ
         below[:] = [
             name
             for name in below

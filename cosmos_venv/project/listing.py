@@ -159,11 +159,13 @@ def _digest(graph: DbtGraph, dbt: DbtInstallation, profile: Path) -> str | None:
     # Packages that dbt deps installs follow from the project's files, but for local ones.
     has_deps = wants_deps(graph)
     env = environment_of_dbt(graph, dbt)
-    left_out = {read_dbt_project(project_dir, environment=env).packages_folder} if has_deps else set()
+    project_file = read_dbt_project(project_dir, environment=env)
+    left_out = {project_file.packages_folder} if has_deps else set()
     packages = read_package_files(project_dir)
-    folders = [project_dir, *(local_package(project_dir, path) for path in packages.local)]
+    beside = dict.fromkeys((*packages.local, *project_file.paths_outside))
+    folders = [project_dir, *(local_package(project_dir, path) for path in beside)]
     known = managed.kept_fingerprints()
-    contents = [fingerprint(folder, left_out=left_out, known=known) for folder in folders]
+    contents = [fingerprint(folder, left_out=left_out | _inner(project_dir, folder), known=known) for folder in folders]
     written = profile.read_text(encoding="utf-8", errors="replace")
     named = [env_vars_named_in(written.encode()), *(content.variables for content in contents)]
     if None in named or not packages.is_known:
@@ -185,6 +187,16 @@ def _digest(graph: DbtGraph, dbt: DbtInstallation, profile: Path) -> str | None:
         _state(env, project_dir, folders, known),
     ]
     return hashlib.sha256(json.dumps(matters).encode()).hexdigest()
+
+
+def _inner(project_dir: Path, package: Path) -> set[str]:
+    """Where the project stands in a package that holds it, as ``integration_tests`` do: it counts by itself.
+
+    Seen as a part of the package it would count with what dbt writes, and no answer would ever be found again.
+    """
+    project_dir = project_dir.resolve()
+    is_inside = project_dir != package and project_dir.is_relative_to(package)
+    return {str(project_dir.relative_to(package))} if is_inside else set()
 
 
 def _state(env: Mapping[str, str], project_dir: Path, projects: Sequence[Path], known: KeptFiles | None) -> list[str]:

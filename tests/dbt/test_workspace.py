@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from cosmos_venv.dbt.package_files import has_packages
+from cosmos_venv.dbt.package_files import has_packages, local_package
 from cosmos_venv.dbt.workspace import workspace
 from cosmos_venv.exceptions import CosmosValueError
 
@@ -71,6 +72,98 @@ def test_packages_deep_in_the_project_are_installed_beside_it_not_in_it(project:
         assert (place / "vendor" / "notes.txt").read_text() == "ours"
 
     assert contents(project) == before
+
+
+def write(folder: Path, **texts: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in texts.items():
+        (folder / name.replace("__", ".")).write_text(text)
+
+
+@pytest.mark.parametrize("inside", ["tests", "deep/tests"])
+@pytest.mark.parametrize("local", ["{up}", "{up}/", "./{up}", "{up}/../cranes", "{up}/../../port/cranes/"])
+def test_a_package_that_holds_the_project_is_found_as_it_is_written(tmp_path: Path, inside: str, local: str) -> None:
+    """As the ``integration_tests`` of a dbt package: its ``packages.yml`` says ``local: ../``."""
+    package = tmp_path / "port" / "cranes"
+    project = package / inside
+    write(package, dbt_project__yml="name: cranes\n")
+    write(package / "macros", height__sql="{% macro height() %}1{% endmacro %}")
+    write(package / "deep", note__md="beside it")
+    path = local.format(up="/".join(".." for _ in project.relative_to(package).parts))
+    write(
+        project,
+        dbt_project__yml="name: tests\npackages-install-path: ../vendor\n",
+        packages__yml=f"packages:\n  - local: ../../{inside}/../nowhere\n  - local: {path}\n",
+    )
+    write(project / "logs", dbt__log="of another run")
+    write(package / "vendor" / "old", dbt_project__yml="name: old\n")
+    before = contents(tmp_path)
+
+    with workspace(project, install_deps=True) as place:
+        seen = local_package(place, path)
+        (place / "target").mkdir()
+        (place / ".." / "vendor").mkdir(parents=True, exist_ok=True)
+        (place / ".." / "vendor" / "cranes").symlink_to(seen)
+
+        assert (seen / "dbt_project.yml").read_text() == "name: cranes\n"
+        assert (seen / "macros" / "height.sql").is_file()
+        assert (seen / "deep" / "note.md").read_text() == "beside it"
+        assert seen / inside == place
+        assert (place / "dbt_project.yml").read_text().startswith("name: tests\n")
+        assert not (place / "logs").exists()
+
+    assert contents(tmp_path) == before
+
+
+def test_of_two_packages_that_hold_the_project_both_are_found(tmp_path: Path) -> None:
+    project = tmp_path / "port" / "cranes" / "tests"
+    for folder in (project, project.parent, project.parent.parent):
+        write(folder, dbt_project__yml=f"name: {folder.name}\n")
+    write(tmp_path / "port" / "shared", dbt_project__yml="name: shared\n")
+    write(project, packages__yml="packages: [{local: ../../shared}, {local: ..}, {local: ../..}]\n")
+
+    with workspace(project, install_deps=True) as place:
+        found = [(place / path / "dbt_project.yml").read_text() for path in (".", "..", "../..", "../../shared")]
+
+    assert found == [f"name: {name}\n" for name in ("tests", "cranes", "port", "shared")]
+
+
+def test_a_copy_of_the_packages_holds_the_local_ones_as_links(project: Path) -> None:
+    """One of them may hold the project, and a copy of it the copy."""
+    packages = project / "dbt_packages"
+    write(packages / "codes" / "macros", m__sql="ours")
+    (packages / "around").symlink_to("../..")
+
+    with workspace(project, install_deps=False, copies_packages=True) as place:
+        assert (place / "dbt_packages" / "around").readlink() == project.parent.resolve()
+        assert not (place / "dbt_packages" / "codes").is_symlink()
+        assert (place / "dbt_packages" / "codes" / "macros" / "m.sql").read_text() == "ours"
+
+
+def test_folders_of_files_that_lie_beside_the_project_are_found(project: Path, tmp_path: Path) -> None:
+    """dbt passes over a folder that is not there: models would be missing without a word."""
+    (project / "dbt_project.yml").write_text(
+        "name: harbor\nmodel-paths: [models, ../shared/models]\nmacro-paths: [\"{{ env_var('MACROS') }}\"]\n"
+    )
+    write(tmp_path / "shared" / "models", b__sql="select 2")
+    write(tmp_path / "macros", m__sql="{% macro m() %}1{% endmacro %}")
+
+    with workspace(project, install_deps=False, environment={"MACROS": "../macros"}) as place:
+        assert (place / "../shared/models/b.sql").read_text() == "select 2"
+        assert (place / "../macros/m.sql").is_file()
+        assert (place / "models" / "a.sql").is_file()
+
+
+def test_a_path_beyond_the_root_of_the_file_system_makes_nothing_beside_the_workspace(project: Path) -> None:
+    name = f"nowhere-{os.getpid()}"
+    up = "../" * len(project.resolve().parts)  # one more than there are folders above the project
+    (project / "packages.yml").write_text(f"packages:\n  - local: {up}{name}/inner\n")
+
+    with workspace(project, install_deps=True) as place:
+        scratch = next(folder for folder in place.parents if folder.name.startswith("cosmos-venv-run-"))
+
+        assert (place / "dbt_project.yml").is_file()
+        assert not (scratch.parent / name).exists()
 
 
 @pytest.mark.parametrize(

@@ -55,9 +55,11 @@ class Place:
     def calls(self) -> int:
         return len(self._calls.read_text().splitlines()) if self._calls.exists() else 0
 
-    def graph(self, *, target: str = "dev", given: dict[str, str] | None = None, **render: Any) -> DbtGraph:
+    def graph(
+        self, *, target: str = "dev", given: dict[str, str] | None = None, has_deps: bool = True, **render: Any
+    ) -> DbtGraph:
         return DbtGraph(
-            project=ProjectConfig(self.project, env_vars=given),
+            project=ProjectConfig(self.project, env_vars=given, install_dbt_deps=has_deps),
             render_config=RenderConfig(
                 dbt_executable_path=self.dbt, invocation_mode=InvocationMode.SUBPROCESS, **render
             ),
@@ -272,6 +274,37 @@ def test_two_links_to_one_folder_are_two_folders(place: Place, tmp_path: Path) -
     place.load()
     (place.project / "models" / "b").symlink_to(tmp_path / "shared")
     place.load()
+
+    assert place.calls == 2
+
+
+def test_a_package_that_holds_the_project_counts_without_what_dbt_writes(place: Place) -> None:
+    package = place.project.parent
+    place.write("packages.yml", "packages:\n  - local: ../\n")
+    (package / "macros").mkdir()
+    (package / "other").mkdir()
+    for folder in (package, package / "other"):
+        (folder / "dbt_project.yml").write_text("name: cranes\n")
+
+    place.load(has_deps=False)
+    for written in (place.project, package, package / "other"):
+        (written / "target" / "compiled").mkdir(parents=True)
+        (written / "target" / "compiled" / "m.sql").write_text("select 1")
+    place.load(has_deps=False)
+    assert place.calls == 1
+    (package / "macros" / "height.sql").write_text("{% macro height() %}1{% endmacro %}")
+    place.load(has_deps=False)
+    assert place.calls == 2
+
+
+def test_folders_of_files_that_lie_beside_the_project_count(place: Place) -> None:
+    with (place.project / "dbt_project.yml").open("a") as file:
+        file.write("\nmacro-paths: [../shared]\n")
+    shared = place.project.parent / "shared"
+    shared.mkdir()
+    for number in (1, 1, 2):
+        (shared / "m.sql").write_text(f"{{% macro m() %}}{number}{{% endmacro %}}")
+        place.load()
 
     assert place.calls == 2
 
