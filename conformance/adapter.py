@@ -13,6 +13,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
 
+from pytest_cosmos_venv import declared_services
+
 from .dags import DagPlan, Shape, TaskOfDag
 from .tasks import Outcome, Task
 
@@ -69,7 +71,8 @@ class Adapter:
     beyond: ClassVar[frozenset[str]] = frozenset()
     """Ids of BEYOND requirements that the implementation is held to as to a MUST."""
     services: ClassVar[tuple[str, ...]] = ()
-    """Processes that tasks leave running by design, as patterns of names or command lines; a report says so."""
+    """Processes that tasks leave running by design, as patterns of names or command lines, beside those that the
+    implementation declares itself by entry points; a report names all of them."""
 
     def __init__(self, import_root: str | None = None) -> None:
         if import_root is not None:
@@ -81,6 +84,14 @@ class Adapter:
         kind = type(self)
         is_ours = kind is KNOWN_ADAPTERS.get(self.import_root, Adapter)
         return self.import_root if is_ours else f"{kind.__module__}:{kind.__qualname__}"
+
+    @property
+    def all_services(self) -> tuple[str, ...]:
+        """``services``, and those that the implementation declares itself: see ``declared_services``.
+
+        :raises ImplementationError: a declaration cannot be read.
+        """
+        return tuple(dict.fromkeys([*declared_services(self.import_root), *self.services]))
 
     def modules(self) -> Sequence[str]:
         """What a process imports before tasks are forked from it: no threads, no connections may come of it."""
@@ -202,12 +213,13 @@ def refuse_wrong_declarations(adapter: Adapter, requirements: Collection[str]) -
                 f"{type(adapter).__name__}.{attribute} names {', '.join(strange)}, which there is not: give "
                 f"{'capabilities such as watcher' if attribute == 'absent' else 'ids such as LOCK-017'}."
             )
-    for pattern in adapter.services:
+    for pattern in adapter.all_services:
         hidden = next((each for each in _NO_SERVICE if fnmatchcase(each, pattern)), None)
         if hidden is not None:
             raise AdapterError(
-                f"{type(adapter).__name__}.services names {pattern!r}, which fits {hidden!r} too, and what was left "
-                "behind would be hidden: give the name of a process that stays by design."
+                f"{type(adapter).__name__}.{'services' if pattern in adapter.services else 'all_services'} names "
+                f"{pattern!r}, which fits {hidden!r} too, and what was left behind would be hidden: give the name of a "
+                "process that stays by design."
             )
 
 
@@ -246,8 +258,6 @@ class CosmosVenvAdapter(Adapter):
     """cosmos-venv."""
 
     absent: ClassVar[frozenset[str]] = frozenset({"watcher", "airflow_async"})
-    # It has imported dbt and waits for the next command.
-    services: ClassVar[tuple[str, ...]] = ("dbt-warm-server",)
     beyond: ClassVar[frozenset[str]] = frozenset(
         {"ENV-013", "ENV-015", "ENV-024", "LOCK-017", "LOCK-018", "SEED-025", "LOAD-004"}
     )

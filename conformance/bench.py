@@ -205,7 +205,7 @@ class Bench:
             contenders=contenders or len(several),
             prepare=self._prepared if prepares_airflow else self.adapter.modules(),
             deadline=self.deadline if deadline is None else deadline,
-            services=self.adapter.services,
+            services=self.adapter.all_services,
             **options,
         ) as race:
             yield RunningTasks(race)
@@ -224,7 +224,7 @@ class Bench:
             contenders=1,
             prepare=self._prepared,
             deadline=self.deadline,
-            services=self.adapter.services,
+            services=self.adapter.all_services,
         )
         return race.values[0]
 

@@ -109,7 +109,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
         f"conformance: specification {SPECIFICATION_VERSION}, suite {SUITE_VERSION}, "
         f"profile {asked_profile(config)} ({ROUNDS[asked_profile(config)]} rounds)",
     ]
-    if services := adapter_of(config).services:
+    if services := adapter_of(config).all_services:
         header.append(f"stays by design: {', '.join(services)}")
     set_aside = config.getoption("cosmos_set_aside")
     return [*header, f"set aside: {set_aside}"] if set_aside else header
@@ -187,7 +187,7 @@ def _leave_report(config: pytest.Config, found: list[Judgement], *, exit_code: i
         implementation=implementation.import_root,
         named=adapter_of(config).named,
         version=implementation.version,
-        services=adapter_of(config).services,
+        services=adapter_of(config).all_services,
         airflow=_airflow_version(),
         installer=installer_in_words(asked_installer(config)),
         options=_told(config),

@@ -26,7 +26,12 @@ if TYPE_CHECKING:
     from pytest_cosmos_venv.environments.wheel import Wheel, write_wheel
     from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse, build_wheelhouse
     from pytest_cosmos_venv.errors import ToolkitMisuse
-    from pytest_cosmos_venv.implementation import Implementation, ImplementationError, find_implementation
+    from pytest_cosmos_venv.implementation import (
+        Implementation,
+        ImplementationError,
+        declared_services,
+        find_implementation,
+    )
     from pytest_cosmos_venv.lookalike import RECORD_VARIABLE, VERIFIED_DBT_VERSIONS
     from pytest_cosmos_venv.lookalike.rules import NodeOutcome
     from pytest_cosmos_venv.processes.lock_history import LockOwner
@@ -130,6 +135,7 @@ __all__ = [
     "build_wheelhouse",
     "dag_shape",
     "dbt_reported",
+    "declared_services",
     "file_appears",
     "find_implementation",
     "first_file_under",
@@ -209,6 +215,7 @@ _HOME = {
     "build_wheelhouse": "environments.wheelhouse",
     "dag_shape": "dags.shape",
     "dbt_reported": "races.points",
+    "declared_services": "implementation",
     "file_appears": "races.points",
     "find_implementation": "implementation",
     "first_file_under": "races.points",

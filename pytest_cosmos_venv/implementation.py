@@ -12,6 +12,9 @@ from typing import Any
 KNOWN_IMPLEMENTATIONS = {"cosmos": "astronomer-cosmos", "cosmos_venv": "cosmos-venv"}
 """Import root -> distribution of what is looked for where nothing is named."""
 
+SERVICES = "cosmos_services"
+"""Group of the entry points by which an implementation declares the processes that stay by design."""
+
 _OPTION = "--cosmos-implementation"
 _FORMS = "a package name such as cosmos_venv, or module:Adapter"
 
@@ -85,6 +88,28 @@ def describe_choice(named: str | None) -> str | None:
     return installed[0] if len(installed) == 1 else None
 
 
+def declared_services(named: str | None) -> tuple[str, ...]:
+    """The processes that an implementation leaves running by design, as it declares them itself.
+
+    It declares them with entry points of the group ``cosmos_services``. Each leads to an object of the implementation's
+    own package: a pattern of process names or command lines, or a list of such patterns. Only the module of that object
+    is imported. An adapter declares more with its attribute ``services``.
+
+    :param named: as for ``find_implementation``; None takes every installed distribution that declares something.
+    :return: patterns as for file names, each once.
+    :raises ImplementationError: a declaration cannot be loaded, or is no pattern; or ``module:Adapter`` cannot be had.
+    """
+    adapter = None if named is None or ":" not in named else _adapted(named)
+    root = named if adapter is None else adapter.import_root
+    found = [
+        pattern
+        for entry_point in metadata.entry_points(group=SERVICES)
+        if root is None or f"{entry_point.module}.".startswith(f"{root}.")
+        for pattern in _patterns_of(entry_point)
+    ]
+    return tuple(dict.fromkeys([*found, *getattr(adapter and adapter.adapter_class, "services", ())]))
+
+
 def only_one(installed: Sequence[str]) -> str:
     """The import root to use where none was named.
 
@@ -131,6 +156,18 @@ def _adapted(named: str) -> Implementation:
         )
     _require_import_root(import_root, said=f"{said}: its import_root {import_root!r}")
     return Implementation(import_root=import_root, version=_version(import_root), adapter_class=adapter)
+
+
+def _patterns_of(entry_point: metadata.EntryPoint) -> Sequence[str]:
+    said = f"Entry point {entry_point.name} = {entry_point.value} of the group {SERVICES}"
+    try:
+        declared = entry_point.load()
+    except Exception as error:
+        raise ImplementationError(f"{said} cannot be loaded ({type(error).__name__}: {error}).") from error
+    patterns = [declared] if isinstance(declared, str) else declared
+    if not isinstance(patterns, (list, tuple)) or not all(isinstance(each, str) for each in patterns):
+        raise ImplementationError(f"{said} leads to {declared!r}: it has to be a pattern of names, or a list of them.")
+    return patterns
 
 
 def _require_import_root(import_root: str, *, said: str) -> None:

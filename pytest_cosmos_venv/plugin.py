@@ -94,8 +94,8 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
         parser.addini(name.replace("-", "_"), f"As --{name}. {text}")
     parser.addini(
         "cosmos_services",
-        "Processes that an implementation leaves running by design, one a line: their names or command lines, as "
-        "patterns such as dbt-warm-server. Races tell them apart from what was left behind.",
+        "Processes that stay when a task has ended, by design, one a line: their names or command lines, as patterns "
+        "such as harbor-server*. Races tell them apart from what was left behind. The implementation declares its own.",
         type="linelist",
     )
     for name, text in _SWITCHES.items():
@@ -171,6 +171,18 @@ def pytest_runtest_makereport(
     if line is not None:
         report.sections.append(("cosmos: used wrongly here", line))
     return report
+
+
+def pytest_assertrepr_compare(left: object, right: object) -> list[str] | None:
+    """A test that expected nothing to be left behind is told how processes are declared that are meant to stay."""
+    services = sys.modules.get("pytest_cosmos_venv.races.services")
+    if services is None:
+        return None
+    for found, other in ((left, right), (right, left)):
+        if isinstance(found, services.LeftBehind):
+            lines: list[str] = found.explanation(other)
+            return lines
+    return None
 
 
 def _watch_for_airflow(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:

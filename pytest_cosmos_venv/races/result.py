@@ -75,9 +75,9 @@ class Race:
     :param timeline: their tasks, spans and points, points seen from outside, and the calls of a look-alike dbt.
     :param sightings: name of a point the race waited for -> when and who.
     :param left_behind: processes that the contenders had left running and that did not end by themselves in the time
-        of grace, in words. They were killed.
-    :param services: processes that stay by design (``services=...``, or ``cosmos_services`` in the ini file), in words.
-        Nobody waited for them; they were killed too.
+        of grace, in words. They were killed. A failed comparison with ``()`` tells how such a process is declared.
+    :param services: processes that stay by design, in words: declared by the implementation, by ``cosmos_services`` in
+        the ini file, or by ``services=...``. Nobody waited for them; they were killed too.
     :param start_spread: seconds between the first and the last start.
     """
 

@@ -1,8 +1,8 @@
-"""Which processes stay by design? Those that a tester has named; all else that a race leaves was left behind."""
+"""The processes that run on when a race is over: services, which stay by design, and what was left behind."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -17,15 +17,51 @@ OPTION = "cosmos_services"
 """In the ini file."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Remains:
-    """What runs on when all contenders have ended, each process in words.
+class LeftBehind(tuple[str, ...]):
+    """The processes that nobody has declared to stay, in words: a tuple, whose failed comparison tells the way out.
 
-    :param left_behind: what nobody has named.
-    :param services: what stays by design.
+    :param names: the names that such processes have given themselves, by which they can be declared.
     """
 
-    left_behind: tuple[str, ...] = ()
+    names: tuple[str, ...]
+
+    def __new__(cls, processes: Iterable[str] = (), *, names: Iterable[str] = ()) -> LeftBehind:
+        made = super().__new__(cls, processes)
+        made.names = tuple(dict.fromkeys(names))
+        return made
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _left_behind, (tuple(self), self.names)
+
+    def __repr__(self) -> str:
+        # `assert not race.left_behind` shows this, cut in its middle; a comparison shows `explanation`.
+        return f"{tuple(self)!r}{f' ({self._advice})' if self else ''}"
+
+    def explanation(self, expected: object) -> list[str]:
+        """The lines that pytest shows where it was compared with something else."""
+        count = f"{len(self)} process{'' if len(self) == 1 else 'es'}" if self else "No process"
+        # The advice first: pytest shows some six hundred characters, and a command line may be longer.
+        return [f"{count} left behind, {expected!r} expected", *([f"({self._advice})"] if self else []), *self]
+
+    @property
+    def _advice(self) -> str:
+        name = self.names[0] if self.names else "NAME"
+        return f"declare what is meant to stay: {OPTION} = {name} in the ini file, or services=[{name!r}]"
+
+
+def _left_behind(processes: tuple[str, ...], names: tuple[str, ...]) -> LeftBehind:
+    return LeftBehind(processes, names=names)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remains:
+    """The processes that run on when all contenders have ended, in words.
+
+    :param left_behind: those that nobody has declared.
+    :param services: those that stay by design.
+    """
+
+    left_behind: LeftBehind = LeftBehind()  # noqa: RUF009 - it cannot be changed
     services: tuple[str, ...] = ()
 
 
@@ -38,6 +74,7 @@ def sort_out(processes: Sequence[psutil.Process], services: Sequence[str]) -> Re
 
     left: list[str] = []
     stay: list[str] = []
+    names: list[str] = []
     for process in processes:
         try:
             name, command = process.name(), process.cmdline()
@@ -47,7 +84,9 @@ def sort_out(processes: Sequence[psutil.Process], services: Sequence[str]) -> Re
             name, command = "", []
         is_service = any(fnmatchcase(text, pattern) for pattern in services for text in (name, " ".join(command)))
         (stay if is_service else left).append(_in_words(process.pid, name, command))
-    return Remains(left_behind=tuple(left), services=tuple(stay))
+        if not is_service and _is_own_name(name, command):
+            names.append(name)
+    return Remains(left_behind=LeftBehind(left, names=names), services=tuple(stay))
 
 
 def require_patterns(services: Sequence[str], of: str) -> tuple[str, ...]:
@@ -66,5 +105,8 @@ def require_patterns(services: Sequence[str], of: str) -> tuple[str, ...]:
 def _in_words(pid: int, name: str, command: Sequence[str]) -> str:
     """With its name where it has given itself one: by that it can be declared."""
     line = " ".join(command)
-    has_own_name = name and not (command and Path(command[0]).name.startswith(name))
-    return f"PID {pid}: {f'{name}: {line}' if line and has_own_name else line or name}"
+    return f"PID {pid}: {f'{name}: {line}' if line and _is_own_name(name, command) else line or name}"
+
+
+def _is_own_name(name: str, command: Sequence[str]) -> bool:
+    return bool(name) and not (command and Path(command[0]).name.startswith(name))

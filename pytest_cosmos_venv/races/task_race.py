@@ -37,7 +37,7 @@ class TaskRace:
     _prepared: PreparedProcesses
     _new_folder: Callable[[], Path]
     _find_lookalikes: Callable[[], Lookalikes]
-    _services: tuple[str, ...] = ()
+    _services: Callable[[], tuple[str, ...]] = tuple
     _sockets: list[Path] = field(default_factory=list)
     _started: list[RunningRace] = field(default_factory=list)
 
@@ -68,7 +68,8 @@ class TaskRace:
         :param deadline: seconds for all of it.
         :param grace: seconds for processes that the contenders leave behind to end by themselves.
         :param services: processes that stay by design, as patterns of names or command lines (``dbt-server*``): told
-            in ``race.services`` instead of ``left_behind``. Without it what ``cosmos_services`` in the ini file says.
+            in ``race.services`` instead of ``left_behind``. They come on top of those that the implementation declares
+            and of ``cosmos_services`` in the ini file; an empty list means that none of all these counts.
         :param check: raise when a contender has failed that the race did not kill.
         :raises RaceFailure: a contender failed, nobody came to a point, or the deadline was over.
         :raises ToolkitMisuse: a race that cannot be run.
@@ -128,7 +129,9 @@ class TaskRace:
 
     def _services_of(self, options: RaceOptions) -> tuple[str, ...]:
         given = options.get("services")
-        return self._services if given is None else require_patterns(given, "services")
+        own = () if given is None else require_patterns(given, "services")
+        # Before a process is started: a declaration that cannot be read is told, whatever the race would show.
+        return () if given is not None and not own else tuple(dict.fromkeys([*self._services(), *own]))
 
     def _order(self, work: Work, plan: Plan, *, fresh: bool, services: tuple[str, ...]) -> RaceOrder:
         order = RaceOrder(

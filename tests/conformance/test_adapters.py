@@ -32,6 +32,11 @@ def test_each_module_that_a_task_is_prepared_with_is_there(adapter: CosmosVenvAd
     assert [name for name in names if find_spec(name) is None] == []
 
 
+def test_the_processes_that_stay_are_those_that_the_implementation_declares(adapter: CosmosVenvAdapter) -> None:
+    assert adapter.services == ()
+    assert adapter.all_services == ("dbt-warm-server",)
+
+
 def test_a_private_module_that_another_version_has_not_is_no_reason_to_judge_nothing(
     adapter: CosmosVenvAdapter, tmp_path: Path
 ) -> None:

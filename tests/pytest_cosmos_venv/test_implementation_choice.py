@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from pytest_cosmos_venv import Implementation, ImplementationError, find_implementation
+from pytest_cosmos_venv import Implementation, ImplementationError, declared_services, find_implementation
 from pytest_cosmos_venv.implementation import describe_choice, only_one
 
 
@@ -79,6 +80,7 @@ def test_a_choice_is_described_without_importing_it(tmp_path: Path, monkeypatch:
 ADAPTERS = """
 class Sound:
     import_root = "adapted"
+    services = ("sounder",)
 
 class Greedy:
     import_root = "adapted"
@@ -171,3 +173,58 @@ def with_version(folder: Path, distribution: str, version: str) -> None:
     (information / "METADATA").write_text(
         f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n", encoding="utf-8"
     )
+
+
+@pytest.fixture
+def declare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Makes a distribution with the packages ``harbor`` and ``pier`` declare services by these entry points."""
+    for name in ("harbor", "pier"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("import sys; sys.modules[__name__].imported = True", "utf-8")
+        (tmp_path / name / "server.py").write_text(f"ONE, MANY, WRONG = '{name}-s*', ('a', 'b'), 5", encoding="utf-8")
+        for module in (name, f"{name}.server"):
+            monkeypatch.delitem(sys.modules, module, raising=False)
+    (tmp_path / "some_adapters.py").write_text(ADAPTERS.replace('"adapted"', '"harbor"', 1), encoding="utf-8")
+    monkeypatch.delitem(sys.modules, "some_adapters", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def declare(text: str) -> None:
+        information = tmp_path / "some_distribution-3.1.dist-info"
+        information.mkdir()
+        (information / "METADATA").write_text("Metadata-Version: 2.1\nName: some-distribution\nVersion: 3.1\n", "utf-8")
+        (information / "entry_points.txt").write_text(f"[cosmos_services]\n{text}\n", encoding="utf-8")
+
+    return declare
+
+
+def test_an_implementation_declares_its_services(declare: Callable[[str], None]) -> None:
+    declare("one = harbor.server:ONE\nmany = harbor.server:MANY\nother = pier.server:ONE")
+
+    assert declared_services("harbor") == ("harbor-s*", "a", "b")
+    assert declared_services("pier") == ("pier-s*",)
+    assert declared_services("harb") == ()
+    assert {"harbor-s*", "pier-s*"} < set(declared_services(None)), "none is named: those of all count"
+
+
+def test_an_adapter_declares_services_beside_its_implementation(declare: Callable[[str], None]) -> None:
+    declare("one = harbor.server:ONE")
+
+    assert declared_services("some_adapters:Sound") == ("harbor-s*", "sounder")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("one = harbor.server:NONE", "one = harbor.server:NONE of the group cosmos_services cannot be loaded (Attr"),
+        ("one = harbor.no_such:ONE", "cannot be loaded (ModuleNotFoundError: No module named 'harbor.no_such')"),
+        ("one = harbor.server:WRONG", "leads to 5: it has to be a pattern of names, or a list of them."),
+    ],
+)
+def test_a_declaration_that_is_none_is_told_with_its_entry_point(
+    declare: Callable[[str], None], text: str, words: str
+) -> None:
+    declare(text)
+
+    with pytest.raises(ImplementationError, match=re.escape(words)):
+        declared_services("harbor")
+    assert declared_services("pier") == ()

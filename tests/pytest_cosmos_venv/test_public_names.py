@@ -74,6 +74,7 @@ def test_the_public_names_are_pinned() -> None:
         "build_wheelhouse",
         "dag_shape",
         "dbt_reported",
+        "declared_services",
         "file_appears",
         "find_implementation",
         "first_file_under",

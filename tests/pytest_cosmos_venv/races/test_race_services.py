@@ -1,4 +1,4 @@
-"""Is what stays by design told apart from what was left behind, and does it end with the race all the same?"""
+"""What stays by design is told apart from what was left behind, and ends with the race all the same."""
 
 from __future__ import annotations
 
@@ -73,28 +73,87 @@ def test_what_names_no_service_is_refused(cosmos_task_race: TaskRace, tmp_path: 
         cosmos_task_race(keep_a_server, tmp_path, services=services)
 
 
+WORK = f"""
+import pathlib, subprocess, sys
+
+def work(contender, place):
+    subprocess.Popen([sys.executable, "-c", {SERVER!r}, str(place)], start_new_session=True)
+    while not place.exists() or not place.read_text():
+        pass
+"""
+
+
 def test_the_ini_file_names_them_for_all_races(pytester: pytest.Pytester) -> None:
     pytester.makeini("[pytest]\ncosmos_services =\n    harbor-server\n")
     pytester.makepyfile(
-        f"""
-        import pathlib, subprocess, sys
+        WORK
+        + """
+def test_it(cosmos_task_race, tmp_path):
+    race = cosmos_task_race(work, tmp_path / "one", contenders=1)
+    assert (race.left_behind, len(race.services)) == ((), 1)
 
-        def work(contender, place):
-            subprocess.Popen([sys.executable, "-c", {SERVER!r}, str(place)], start_new_session=True)
-            while not place.exists() or not place.read_text():
-                pass
+def test_another_one_comes_on_top(cosmos_task_race, tmp_path):
+    race = cosmos_task_race(work, tmp_path / "two", contenders=1, services=["pier-server"])
+    assert (race.left_behind, len(race.services)) == ((), 1)
 
-        def test_it(cosmos_task_race, tmp_path):
-            race = cosmos_task_race(work, tmp_path / "one", contenders=1)
-            assert (race.left_behind, len(race.services)) == ((), 1)
-
-        def test_a_race_of_its_own(cosmos_task_race, tmp_path):
-            race = cosmos_task_race(work, tmp_path / "two", contenders=1, services=[], grace=0.1)
-            assert (len(race.left_behind), race.services) == (1, ())
-        """
+def test_a_race_without_any(cosmos_task_race, tmp_path):
+    race = cosmos_task_race(work, tmp_path / "three", contenders=1, services=[], grace=0.1)
+    assert (len(race.left_behind), race.services) == (1, ())
+"""
     )
 
-    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=2)
+    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=3)
+
+
+def test_the_implementation_declares_its_own(pytester: pytest.Pytester) -> None:
+    information = pytester.mkdir("some_distribution-3.1.dist-info")
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: some-distribution\nVersion: 3.1\n", "utf-8")
+    (information / "entry_points.txt").write_text(
+        "[cosmos_services]\nserver = harbor:SERVER\nother = pier:SERVER\n", encoding="utf-8"
+    )
+    pytester.makepyfile(harbor="SERVER = 'harbor-server'", pier="SERVER = 'pier-server'")
+    pytester.makepyfile(
+        test_services=WORK
+        + """
+def test_out_of_the_box(cosmos_task_race, tmp_path):
+    race = cosmos_task_race(work, tmp_path / "one", contenders=1, grace=0.5)
+    assert race.left_behind == ()
+"""
+    )
+
+    run = ("-p", "no:cacheprovider", "-rN")
+    pytester.runpytest_subprocess(*run).assert_outcomes(passed=1)
+    pytester.runpytest_subprocess(*run, "--cosmos-implementation=harbor").assert_outcomes(passed=1)
+    pytester.runpytest_subprocess(*run, "--cosmos-implementation=pier").assert_outcomes(failed=1)
+    pytester.makepyfile(harbor="SERVER = ['*']")
+    result = pytester.runpytest_subprocess(*run)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["The entry points cosmos_services: '[*]' fits every process, so that nothing would *"])
+
+
+@pytest.mark.parametrize("expected", ["race.left_behind == ()", "not race.left_behind"])
+def test_what_was_left_behind_tells_how_it_is_declared(pytester: pytest.Pytester, expected: str) -> None:
+    pytester.makepyfile(
+        WORK
+        + f"""
+def test_it(cosmos_task_race, tmp_path):
+    race = cosmos_task_race(work, tmp_path / "one", contenders=1, grace=0.1)
+    assert {expected}
+"""
+    )
+
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "E *1 process left behind, () expected",
+            "E *(declare what is meant to stay: cosmos_services = harbor-server in the ini file, or services=[[]'harb*",
+            "E * PID [0-9]*: harbor-server: *",
+        ]
+        if "==" in expected
+        else ["E *PID [0-9]*: harbor-server: *cosmos_services = harbor-server in the ini file, or services=[[]'harbor*"]
+    )
 
 
 def say_where(contender: Contender) -> str:
