@@ -263,12 +263,15 @@ def watch(child: int, control: int, wakeup: int, *, is_worker_gone: Callable[[],
             ladder.begin()
 
 
-def readable(descriptors: list[int], seconds: float) -> set[int]:
-    """Those that can be read from, as soon as there is one. Not by select: it knows no descriptor above 1023."""
+def readable(descriptors: list[int], seconds: float | None) -> set[int]:
+    """Those that can be read from, as soon as there is one. Not by select: it knows no descriptor above 1023.
+
+    :param seconds: to wait for one at most; None: without an end.
+    """
     poll = select.poll()
     for descriptor in descriptors:
         poll.register(descriptor, select.POLLIN)
-    return {descriptor for descriptor, _ in poll.poll(seconds * 1000)}
+    return {descriptor for descriptor, _ in poll.poll(None if seconds is None else seconds * 1000)}
 
 
 def tell(control: int, text: str) -> None:

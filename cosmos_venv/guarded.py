@@ -6,9 +6,7 @@ that returns into the middle of anything, Airflow 2 raises from it: so asking ta
 
 from __future__ import annotations
 
-import errno
 import os
-import signal
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,11 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from cosmos_venv import guard
+from cosmos_venv import guard, scratch
 from cosmos_venv.exceptions import CommandKilled
+from cosmos_venv.orphans import Session
 from cosmos_venv.started_guard import start_next_guard, take_guard
 
 _END_DEADLINE = guard.KILL_AT + 2.0
+_CHUNK = 65_536
 
 
 class Cancellation:
@@ -74,41 +74,124 @@ class WatchedProcess:
     :param leader: PID of the process that watches; it leads the command's session.
     :param control: the connection to that process.
     :param output: what the command writes.
+    :param keep_open: the descriptors that the process that watches holds. In a lease of a scratch folder the session is
+        noted: should this process be killed together with the one that watches, whoever removes the folder ends what
+        is left.
     """
 
     def __init__(
-        self, name: str, *, leader: int, control: socket.socket, output: IO[bytes], cwd: str | Path | None = None
+        self,
+        name: str,
+        *,
+        leader: int,
+        control: socket.socket,
+        output: IO[bytes],
+        cwd: str | Path | None = None,
+        keep_open: Sequence[int] = (),
     ) -> None:
         self._name = name
-        self._leader = leader
+        self._session = Session.of(leader)
         self._control = control
         self.output = output
         self._cwd = cwd
         self._heard = b""
+        self._status: int | None = None
+        self._error: OSError | None = None
+        self._is_watched = True
+        self._folders = scratch.note_session(keep_open, self._session)
 
     def stop(self) -> None:
         """Begin the ladder SIGINT, SIGTERM, SIGKILL and return. May be called again, and from a signal handler."""
         try:
             self._control.send(guard.STOP)
-        except OSError:
-            pass  # the guard has ended, and with it the command
+        except OSError:  # the process that watches has ended, with its command or without
+            if not self._has_ended:
+                self._session.kill(folders=self._folders)
+
+    def lines(self, on_tick: Callable[[], None] | None = None, tick: float = 1.0) -> Iterator[bytes]:
+        """The lines of the output as they come, until its end or until nobody watches over the command any more.
+
+        A child that the command leaves may keep the output open for ever: where the process that watches was killed,
+        its session is ended here.
+
+        :param on_tick: called every ``tick`` seconds between the lines, and while none comes.
+        """
+        line: list[bytes] = []  # in pieces: each is copied once, also those of a line of many megabytes
+        next_tick = time.monotonic() + tick
+        while True:
+            pause = None if on_tick is None else max(next_tick - time.monotonic(), 0.0)
+            if on_tick is not None and not pause:
+                on_tick()
+                next_tick = time.monotonic() + tick
+                continue
+            more = self._more_output(pause)
+            if more is None:
+                continue
+            if not more:
+                break
+            first, *others = more.split(b"\n")
+            line.append(first)
+            for each in others:
+                yield b"".join(line) + b"\n"
+                line = [each]
+        if rest := b"".join(line):
+            yield rest
+
+    def _more_output(self, pause: float | None) -> bytes | None:
+        """What the command has written since; nothing where no more will come, None where more may come.
+
+        :param pause: seconds to wait for it; None: as long as it takes.
+        """
+        output = self.output.fileno()
+        if self._is_watched:
+            ready = guard.readable([output, self._control.fileno()], pause)
+            if output in ready:
+                return os.read(output, _CHUNK)
+            if ready:
+                self._listen()
+            return None
+        # Nothing that the guard watched over lives any more. Whoever else has got the output is not waited for.
+        return os.read(output, _CHUNK) if guard.readable([output], 0) else b""
 
     def wait(self) -> int:
         """The command's status, as subprocess gives it.
 
         :raises OSError: when the command could not be started.
-        :raises CommandKilled: when the guard itself was killed, so that nobody knows.
+        :raises CommandKilled: when the process that watches was killed, so that nobody knows.
         """
-        while (verdict := self._verdict()) is None:
-            try:
-                more = self._control.recv(4096)
-            except ConnectionResetError:  # it died with a word of ours unread
-                more = b""
-            if not more:
-                self._end_session()
+        while not self._has_ended:
+            if not self._is_watched:
                 raise CommandKilled(f"The guard of {self._name} was killed; its command was ended.")
-            self._heard += more
-        return verdict
+            self._listen()
+        if self._error is not None:
+            raise self._error
+        assert self._status is not None  # noqa: S101 - for the type checker: it has ended
+        return self._status
+
+    @property
+    def _has_ended(self) -> bool:
+        """Whether the process that watches has told the command's end."""
+        return self._status is not None or self._error is not None
+
+    def _listen(self) -> None:
+        """Take what the process that watches says next. Where it says nothing more and has told no end, it was killed:
+        then what it has left behind is ended."""
+        try:
+            more = self._control.recv(4096)
+        except ConnectionResetError:  # it died with a word of ours unread
+            more = b""
+        *lines, self._heard = (self._heard + more).split(b"\n")
+        for line in lines:
+            word, number, *where = line.decode("ascii").split()
+            if word == "exit":
+                self._status = int(number)
+            elif word == "error":
+                code = int(number)
+                self._error = OSError(code, os.strerror(code), str(self._cwd) if where else self._name)
+        if not more:
+            self._is_watched = False
+            if not self._has_ended:
+                self._session.end(output=self.output.fileno(), folders=self._folders)
 
     def close(self, *, within: float = _END_DEADLINE) -> None:
         """Let go: whatever still runs is ended. Waits for that, but no longer than so many seconds.
@@ -139,27 +222,6 @@ class WatchedProcess:
             return True
         return False
 
-    def _verdict(self) -> int | None:
-        whole_lines, _, self._heard = self._heard.rpartition(b"\n")
-        for line in whole_lines.decode("ascii").splitlines():
-            word, number, *where = line.split()
-            if word == "exit":
-                return int(number)
-            if word == "error":
-                code = int(number)
-                raise OSError(code, os.strerror(code), str(self._cwd) if where else self._name)
-        return None
-
-    def _end_session(self) -> None:
-        """Kill what is left of the session that the guard led. Only for a guard that was killed from outside."""
-        for pid in guard.parents():
-            try:
-                if os.getsid(pid) == self._leader:
-                    os.kill(pid, signal.SIGKILL)
-            except OSError as error:
-                if error.errno not in (errno.ESRCH, errno.EPERM):
-                    raise
-
 
 class GuardedProcess(WatchedProcess):
     """One running command under a guard.
@@ -183,7 +245,12 @@ class GuardedProcess(WatchedProcess):
     ) -> None:
         started = take_guard()
         super().__init__(
-            str(argv[0]), leader=started.process.pid, control=started.control, output=started.output, cwd=cwd
+            str(argv[0]),
+            leader=started.process.pid,
+            control=started.control,
+            output=started.output,
+            cwd=cwd,
+            keep_open=keep_open,
         )
         self._guard = started.process
         self._has_order = False
@@ -239,7 +306,7 @@ def run_guarded(
         with cancellation.stopping(process.stop):
             if meanwhile is not None:
                 meanwhile()
-            for raw in process.output if on_tick is None else _ticking(process.output, on_tick, tick):
+            for raw in process.lines(on_tick, tick):
                 line = raw.decode(encoding, errors="backslashreplace").rstrip("\r\n")
                 lines.append(line)
                 if on_line is not None:
@@ -249,22 +316,3 @@ def run_guarded(
         process.close()
     cancellation.raise_if_requested()
     return CompletedCommand(returncode=returncode, lines=lines)
-
-
-def _ticking(output: IO[bytes], on_tick: Callable[[], None], tick: float) -> Iterator[bytes]:
-    """The lines of the output as they come; between them, and while none comes, ``on_tick`` is called."""
-    rest = b""
-    next_tick = time.monotonic() + tick
-    while True:
-        pause = next_tick - time.monotonic()
-        if pause <= 0:
-            on_tick()
-            next_tick = time.monotonic() + tick
-        elif guard.readable([output.fileno()], pause):
-            more = os.read(output.fileno(), 65536)
-            *lines, rest = (rest + more).split(b"\n")
-            yield from (line + b"\n" for line in lines)
-            if not more:
-                break
-    if rest:
-        yield rest

@@ -14,13 +14,14 @@ import secrets
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cosmos_venv.kernel_lock import is_still
+from cosmos_venv.orphans import Session
 
-__all__ = ["PREFIX", "descriptors_of", "remove", "scratch_folder"]
+__all__ = ["PREFIX", "descriptors_of", "note_session", "remove", "scratch_folder"]
 
 PREFIX = "cosmos-venv"
 """What the names of all these folders begin with."""
@@ -28,6 +29,7 @@ PREFIX = "cosmos-venv"
 # tempfile's names end in 8 characters: none of them looks like one of these.
 _LEASE_NAME = rf"{PREFIX}(?:-[a-z-]+-)?[0-9a-f]{{16}}\.lease"
 _PRIVATE_FOLDER, _PRIVATE_FILE = 0o700, 0o600
+_LONGEST_NOTE = 65_536
 
 _held: dict[Path, int] = {}
 
@@ -62,6 +64,22 @@ def descriptors_of(folder: Path) -> tuple[int, ...]:
     """The descriptor whose lock keeps the folder: for ``keep_open`` of a guarded command that works in it."""
     descriptor = _held.get(folder)
     return () if descriptor is None else (descriptor,)
+
+
+def note_session(descriptors: Sequence[int], session: Session) -> tuple[Path, ...]:
+    """Write into the leases of scratch folders which session works there. Returns the folders.
+
+    Whoever removes a folder because nobody holds its lease ends first what is left of that session: its guard was
+    killed, and what the guard should have ended lives on.
+
+    :param descriptors: those that the leader of the session holds; other files among them are left alone.
+    """
+    held = {folder: descriptor for folder, descriptor in _held.items() if descriptor in descriptors}
+    line = f"{session.to_json()}\n".encode()
+    for descriptor in held.values():
+        with suppress(OSError):  # a full disk: no reason to run no command
+            os.pwrite(descriptor, line, os.fstat(descriptor).st_size)
+    return tuple(held)
 
 
 def remove(folder: Path) -> None:
@@ -121,6 +139,9 @@ def _remove_unless_held(path: Path) -> None:
         status = os.fstat(descriptor)
         is_ours = stat.S_ISREG(status.st_mode) and _is_own(status) and _is_own_or_missing(folder)
         if is_ours and _lock(descriptor) and is_still(descriptor, path):
+            for line in os.pread(descriptor, _LONGEST_NOTE, 0).splitlines():
+                if (session := Session.from_json(line)) is not None:
+                    session.end_what_works_in(folder)
             remove(folder)
     finally:
         os.close(descriptor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import resource
@@ -17,7 +18,9 @@ import psutil
 import pytest
 
 from cosmos_venv.exceptions import CommandKilled
+from cosmos_venv.guard import readable
 from cosmos_venv.guarded import Cancellation, CompletedCommand, GuardedProcess, run_guarded
+from cosmos_venv.scratch import descriptors_of, scratch_folder
 
 DEADLINE = 20.0
 
@@ -56,26 +59,41 @@ def test_a_command_ends_when_the_next_ones_guard_cannot_be_prepared(monkeypatch:
 
 @pytest.fixture
 def gone() -> Iterator[Callable[[int], bool]]:
-    """Waits until a process is gone; whatever is still there at the end is killed, so that a failure leaves nothing."""
-    asked: list[psutil.Process] = []
+    """Waits until a process has ended; what has not is killed at the end, so that a failure leaves nothing."""
+    left: list[int] = []
 
     def wait(pid: int) -> bool:
         try:
-            process = psutil.Process(pid)
-            asked.append(process)
-            process.wait(DEADLINE)
-        except psutil.NoSuchProcess:
+            process = os.pidfd_open(pid)
+        except ProcessLookupError:
             return True
-        except psutil.TimeoutExpired:
-            return False
-        return True
+        try:
+            has_ended = bool(readable([process], DEADLINE))  # not when its parent has collected it, some time later
+        finally:
+            os.close(process)
+        left.extend([] if has_ended else [pid])
+        return has_ended
 
     yield wait
-    for process in asked:
-        try:
-            process.kill()
-        except psutil.NoSuchProcess:
-            continue
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def pids() -> Iterator[list[int]]:
+    """Those of a test; what still runs at its end is killed, so that a failure leaves nothing."""
+    started: list[int] = []
+    yield started
+    for pid in started:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    return tmp_path
 
 
 def test_lines_of_both_streams_arrive_in_order_while_the_command_runs(tmp_path: Path) -> None:
@@ -289,17 +307,158 @@ def test_a_command_survives_the_thread_that_started_it() -> None:
     processes[0].close()
 
 
-def test_a_killed_guard_takes_its_command_along_and_says_so(gone: Callable[[int], bool]) -> None:
-    pids: list[int] = []
+# Each says the PIDs of all that it has started, its own first; then it lives on.
+CHILDREN = {
+    "alone": "echo $$; exec sleep 600",
+    "a child that has the output": "sleep 600 & echo $$ $!; wait",
+    "a child without the output": "sleep 600 > /dev/null 2>&1 & echo $$ $!; wait",
+    "a grandchild without a parent": "exec 3>&1; echo $$ $(sh -c 'sleep 600 >&3 & echo $!'); exec sleep 600",
+    "a child in a session of its own that has the output": f"exec {sys.executable} -c '{STUBBORN}'",
+    "a silent command": "sleep 600 & echo $$ $!; exec >/dev/null 2>&1; wait",
+}
+
+# One of its own session that writes elsewhere: only its environment variables tell that it is of this command.
+DAEMON = """
+import os, subprocess, time
+null = subprocess.DEVNULL
+child = subprocess.Popen(["sleep", "600"], start_new_session=True, stdin=null, stdout=null, stderr=null)
+print(os.getpid(), child.pid, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("on_tick", [None, lambda: None], ids=["waiting", "ticking"])
+@pytest.mark.parametrize("script", CHILDREN.values(), ids=CHILDREN)
+def test_a_guard_that_is_killed_alone_takes_along_all_that_its_command_has_started(
+    gone: Callable[[int], bool], pids: list[int], script: str, on_tick: Callable[[], None] | None
+) -> None:
+    """A child that lives on keeps the output open: whoever reads it to its end waits for that child."""
 
     def on_line(line: str) -> None:
-        pids.append(int(line))
+        pids.extend(int(word) for word in line.split())
         os.kill(psutil.Process(pids[0]).ppid(), signal.SIGKILL)
 
     with pytest.raises(CommandKilled, match="guard of sh was killed"):
-        run_guarded(["sh", "-c", "echo $$; exec sleep 600"], on_line=on_line)
+        run_guarded(["sh", "-c", script], on_line=on_line, on_tick=on_tick)
 
+    assert all(gone(pid) for pid in pids)
+
+
+def test_a_guard_that_is_killed_alone_takes_along_a_daemon_that_knows_the_commands_folder(
+    temporary_folder: Path, gone: Callable[[int], bool], pids: list[int]
+) -> None:
+    def on_line(line: str) -> None:
+        pids.extend(int(word) for word in line.split())
+        os.kill(psutil.Process(pids[0]).ppid(), signal.SIGKILL)
+
+    with scratch_folder("cosmos-venv-run-") as folder:
+        env = {**os.environ, "DBT_TARGET_PATH": f"{folder}/target"}
+        with pytest.raises(CommandKilled):
+            run_guarded(python(DAEMON), env=env, keep_open=descriptors_of(folder), on_line=on_line)
+
+    assert all(gone(pid) for pid in pids)
+
+
+def test_a_request_after_the_guard_was_killed_ends_what_it_has_left(
+    gone: Callable[[int], bool], pids: list[int]
+) -> None:
+    """The task may be in a callback of its user's when its guard is killed, and does not look at its dbt then."""
+    cancellation = Cancellation()
+    was_gone: list[bool] = []
+
+    def on_line(line: str) -> None:
+        pids.extend(int(word) for word in line.split())
+        guard = psutil.Process(psutil.Process(pids[0]).ppid())
+        guard.kill()
+        gone(guard.pid)
+        cancellation.request()
+        was_gone.append(gone(pids[1]))
+
+    with pytest.raises(CommandKilled):
+        run_guarded(["sh", "-c", CHILDREN["a child without the output"]], on_line=on_line, cancellation=cancellation)
+
+    assert was_gone == [True]
+
+
+def test_a_child_of_this_process_that_has_the_output_lives_on(pids: list[int]) -> None:
+    """What this process forks while a guard starts may get the guard's end of the pipe."""
+
+    def on_line(line: str) -> None:
+        output = os.open(f"/proc/{line}/fd/1", os.O_WRONLY)
+        child = subprocess.Popen(["sleep", "600"], pass_fds=[output])
+        os.close(output)
+        pids.append(child.pid)
+        os.kill(psutil.Process(int(line)).ppid(), signal.SIGKILL)
+
+    with pytest.raises(CommandKilled):
+        run_guarded(["sh", "-c", CHILDREN["alone"]], on_line=on_line)
+
+    assert psutil.Process(pids[0]).status() != psutil.STATUS_ZOMBIE
+
+
+def test_a_command_has_ended_although_a_stranger_keeps_its_output_open(tmp_path: Path) -> None:
+    go_on = tmp_path / "go-on"
+    os.mkfifo(go_on)
+    strangers: list[int] = []
+
+    def on_line(line: str) -> None:
+        if line.isdigit():
+            strangers.append(os.open(f"/proc/{line}/fd/1", os.O_WRONLY))
+            go_on.write_text("go")
+
+    done = run_guarded(["sh", "-c", f'echo $$; read word < "{go_on}"; echo last'], on_line=on_line)
+    os.close(strangers[0])
+
+    assert done.lines[1:] == ["last"]
+
+
+def test_a_line_of_many_pieces_arrives_whole() -> None:
+    done = run_guarded(python("print('ab' * 4_000_000); print('short')"))
+
+    assert [len(line) for line in done.lines] == [8_000_000, 5]
+
+
+WORKER_WITH_A_CHILD = """
+import os, sys
+from cosmos_venv.guarded import run_guarded
+from cosmos_venv.scratch import descriptors_of, scratch_folder
+with scratch_folder("cosmos-venv-run-") as folder:
+    run_guarded(sys.argv[1:], cwd=folder, keep_open=descriptors_of(folder),
+        env={**os.environ, "TARGET": f"{folder}/target"}, on_line=lambda line: print(folder, line, flush=True))
+"""
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(["sh", "-c", CHILDREN["a child that has the output"]], id="a child that has the output"),
+        pytest.param(["sh", "-c", CHILDREN["a child without the output"]], id="a child without the output"),
+        pytest.param([sys.executable, "-c", DAEMON], id="a daemon"),
+    ],
+)
+def test_what_a_worker_and_a_guard_leave_that_are_killed_at_once_is_ended_by_the_next(
+    temporary_folder: Path, gone: Callable[[int], bool], pids: list[int], command: list[str]
+) -> None:
+    worker = subprocess.Popen([sys.executable, "-c", WORKER_WITH_A_CHILD, *command], stdout=subprocess.PIPE, text=True)
+    assert worker.stdout is not None
+    folder, *words = worker.stdout.readline().split()
+    pids += map(int, words)
+    guard = psutil.Process(pids[0]).parent()
+    assert guard is not None
+
+    for number in (signal.SIGSTOP, signal.SIGKILL):  # so that neither sees the other's end
+        for each in (guard.pid, worker.pid):
+            os.kill(each, number)
+    worker.wait(DEADLINE)
+    worker.stdout.close()
+    assert gone(guard.pid)
     assert gone(pids[0])
+    assert psutil.pid_exists(pids[1])
+    with scratch_folder():
+        pass
+
+    assert gone(pids[1])
+    assert not Path(folder).exists()
 
 
 def test_a_lease_is_held_until_the_last_descendant_is_gone(tmp_path: Path, gone: Callable[[int], bool]) -> None:

@@ -54,7 +54,7 @@ def written_out(
             if not _ends_in_time(process, cancellation):
                 report(f"The disk of {directory} is busy: what was installed is not yet safe from a power cut.")
                 return
-            said = process.output.read().decode(errors="replace").strip()
+            said = b"".join(process.lines()).decode(errors="replace").strip()
             failed = process.wait() == _DISK_ERROR
         cancellation.raise_if_requested()
         if failed:

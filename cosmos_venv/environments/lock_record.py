@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, fields
 from functools import cache
 from pathlib import Path
 
+from cosmos_venv.orphans import start_ticks
+
 # Some file systems keep times of files in full seconds, and a kernel tells its own start in them.
 CLOCK_SLACK = 1.0
 # Others are as exact as the kernel's ticks, which start times of processes count: a hundredth of a second.
@@ -62,7 +64,7 @@ class LockNote:
             host=machine.host,
             boot_id=machine.boot_id,
             pid_namespace=machine.pid_namespace,
-            process_start_ticks=_start_ticks(os.getpid()),
+            process_start_ticks=start_ticks(os.getpid()),
             device=device,
         )
 
@@ -123,7 +125,7 @@ class ProcessState:
             process = psutil.Process(pid)
             with process.oneshot():
                 is_zombie = process.status() in {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}
-                ticks = _start_ticks(pid)
+                ticks = start_ticks(pid)
                 started_at = process.create_time() if ticks is None else _time_of(ticks)
                 return cls(name=process.name(), is_zombie=is_zombie, started_at=started_at, start_ticks=ticks)
         except psutil.NoSuchProcess:
@@ -190,13 +192,6 @@ def _staleness_of_process(record: LockRecord, process: ProcessState | None) -> s
     if process.started_at is not None and process.started_at > record.written_at + slack:
         return f"process {record.pid} started after it was written"
     return None
-
-
-def _start_ticks(pid: int) -> int | None:
-    try:
-        return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19])
-    except (OSError, IndexError, ValueError):
-        return None  # not Linux, or gone
 
 
 def _time_of(ticks: int) -> float:

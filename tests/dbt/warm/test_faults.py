@@ -21,6 +21,7 @@ import pytest
 
 from cosmos_venv.dbt.warm import servers
 from cosmos_venv.exceptions import CommandKilled
+from cosmos_venv.scratch import scratch_folder
 from tests.dbt.warm.conftest import DEADLINE, Tool
 
 Gone = Callable[[Sequence[int]], bool]
@@ -84,7 +85,10 @@ def test_a_command_survives_its_server(tool: Tool, tmp_path: Path) -> None:
     assert done.lines[1] == "alone"
 
 
-def test_a_command_goes_with_its_keeper_and_the_task_fails(tool: Tool, tmp_path: Path, gone: Gone) -> None:
+@pytest.mark.parametrize("command", ["wait", pytest.param("leave", id="with-children-that-have-the-output")])
+def test_a_command_goes_with_its_keeper_and_the_task_fails(
+    tool: Tool, tmp_path: Path, gone: Gone, command: str
+) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     pids: list[int] = []
@@ -97,10 +101,46 @@ def test_a_command_goes_with_its_keeper_and_the_task_fails(tool: Tool, tmp_path:
         keeper.kill()
 
     with pytest.raises(CommandKilled, match="The guard of "):
-        tool.run("wait", str(fifo), on_line=on_line)
+        tool.run(command, str(fifo), on_line=on_line)
 
     assert gone(pids)
     assert tool.starts == ["warm"]
+
+
+WORKER_IN_A_FOLDER = """
+from pathlib import Path
+from cosmos_venv.scratch import descriptors_of, scratch_folder
+from tests.dbt.warm.conftest import Tool
+with scratch_folder("cosmos-venv-run-") as folder:
+    Tool(folder=Path({folder!r})).run("leave", {fifo!r}, cwd=folder, keep_open=descriptors_of(folder),
+        env={{"TARGET": str(folder / "target")}}, on_line=lambda line: print(line, flush=True))
+"""
+
+
+def test_what_a_worker_and_a_keeper_leave_that_are_killed_at_once_is_ended_by_the_next(
+    tool: Tool, tmp_path: Path, gone: Gone
+) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    source = WORKER_IN_A_FOLDER.format(folder=str(tool.folder), fifo=str(fifo))
+    worker = subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE, text=True)
+    assert worker.stdout is not None
+    pid, *children = (int(word) for word in worker.stdout.readline().split())
+    keeper = psutil.Process(pid).parent()
+    assert keeper is not None
+
+    for number in (signal.SIGSTOP, signal.SIGKILL):  # so that neither sees the other's end
+        for each in (keeper.pid, worker.pid):
+            os.kill(each, number)
+    worker.wait(DEADLINE)
+    worker.stdout.close()
+    assert gone([keeper.pid, pid])
+    were_left = all(psutil.pid_exists(child) for child in children)
+    with scratch_folder():
+        pass
+
+    assert were_left
+    assert gone(children)
 
 
 WORKER = """
