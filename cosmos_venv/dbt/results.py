@@ -9,28 +9,42 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from cosmos_venv.dbt import log_line
 
-FAILED_STATUSES = frozenset({"error", "fail", "runtime error"})
+FAILED_STATUSES = frozenset({"error", "fail", "partial success", "runtime error"})
 WARNED = "warn"
 TAIL_LINES = 25
 MOST_ERRORS = 20
 MOST_FAILURES = 20
+MOST_BATCHES = 5
 _LONGEST_MESSAGE = 4_000
 _TEST_WARNED = re.compile(r"(?i)\bwarning\b\W*\s*in test (\S+)")
+_COMPILED = "compiled code at "
+_OF_A_THREAD = "Exception on worker thread. "
+_BATCH = re.compile(r"batch (\S+) of ")
+# All that dbt has to say of a model of which batches failed.
+_NO_MESSAGE = re.compile(r"(ERROR|SKIPPED|PARTIAL SUCCESS.*)?")
 _SOURCE_WARNED = re.compile(r"\bWARN freshness of (\S+)")
 # A file's time is that of the kernel's last tick.
 _CLOCK_SLACK = 0.1
+
+
+class _BatchResults(msgspec.Struct):
+    """Begin and end of each batch of a microbatch model."""
+
+    successful: list[Any] = []
+    failed: list[Any] = []
 
 
 class _Result(msgspec.Struct):
     unique_id: str
     status: str
     message: str | None = None
+    batch_results: _BatchResults | None = None
 
 
 class _RunResults(msgspec.Struct):
@@ -66,6 +80,16 @@ class Warned:
 
     name: str
     message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Batch:
+    """:param name: its beginning, as short as dbt writes it: ``2026-01-31``.
+    :param words: what dbt or the database said; empty where the batch was not run after another one had failed.
+    """
+
+    name: str
+    words: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,17 +129,40 @@ class Artifacts:
         if not failed:
             return []
         compiled = {(path.relative_to(self.target).parts[1], path.stem): path for path in self.sql("compiled")}
-        shown = (
-            f"{result.unique_id}: {result.status}: {_with_path(result, _compiled(result, compiled))}"
-            for result in failed[:MOST_FAILURES]
-        )
-        return with_the_rest_counted(list(shown), len(failed))
+        shown = failed[:MOST_FAILURES]
+        batches = self._failed_batches() if any(result.batch_results for result in shown) else {}
+        texts = [
+            f"{each.unique_id}: {each.status}: {_reason(each, compiled, batches.get(each.unique_id, []))}"
+            for each in shown
+        ]
+        return with_the_rest_counted(texts, len(failed))
+
+    def _failed_batches(self) -> dict[str, list[_Batch]]:
+        """The batches that failed, by their model: what the database said of each stands in the log file alone."""
+        said: dict[tuple[str, str], str] = {}
+        found: dict[str, list[_Batch]] = {}
+        for line in self._log_lines():
+            if '"exc"' not in line and '"LogBatchResult"' not in line:
+                continue
+            event = log_line.node_event(line)
+            if event is None:
+                continue
+            place = (event.thread, event.unique_id)
+            if event.name != "LogBatchResult":
+                said[place] = str(event.data.get("exc") or "").removeprefix(_OF_A_THREAD)
+            elif (words := said.pop(place, "")) or event.data.get("status") in (*FAILED_STATUSES, "skipped"):
+                name = _BATCH.match(str(event.data.get("description")))
+                batch = _Batch(name=name.group(1) if name else "", words=words)
+                found.setdefault(event.unique_id, []).append(batch)
+        return found
 
     def errors(self) -> list[str]:
         """The last messages of level error in the log file, each once."""
-        text = self._logged().decode("utf-8", errors="replace")
-        found = (log_line.error(line) for line in text.splitlines() if '"error"' in line)
+        found = (log_line.error(line) for line in self._log_lines() if '"error"' in line)
         return list(dict.fromkeys(said for said in found if said))[-MOST_ERRORS:]
+
+    def _log_lines(self) -> list[str]:
+        return self._logged().decode("utf-8", errors="replace").splitlines()
 
     def _logged(self) -> bytes:
         """What this run has written into the log file; dbt begins a new file where one has become too long."""
@@ -194,12 +241,25 @@ class Artifacts:
 def failure_text(artifacts: Artifacts, *, lines: Sequence[str]) -> str:
     """Why dbt failed, in its own words: the nodes that failed, else the errors of its log, then its last lines.
 
+    Each line once, and without colours: an exception is shown where no terminal makes colours of them.
+
     :param lines: everything that dbt wrote.
     """
-    reasons = artifacts.failures() or artifacts.errors()
-    spoken = (said for line in reversed(lines) if (said := log_line.message(line)).strip())
-    tail = list(islice(spoken, TAIL_LINES))[::-1]
-    return "\n".join([*reasons, *(["dbt's last lines:", *tail] if tail else ["dbt wrote nothing."])])
+    reasons = "\n".join(artifacts.failures() or artifacts.errors())
+    spoken = (said for line in reversed(lines) if log_line.bare(said := log_line.message(line)))
+    tail = [line for line in list(islice(spoken, TAIL_LINES))[::-1] if not _is_said(line, reasons)]
+    told = [*([reasons] if reasons else []), *(["dbt's last lines:", *tail] if tail else [])]
+    return log_line.without_colour("\n".join(told or ["dbt wrote nothing."]))
+
+
+def _is_said(line: str, text: str) -> bool:
+    """Whether a line of the text says it, behind the name of a node perhaps, or names the same file."""
+    words = log_line.bare(line)
+    _, is_path, path = words.partition(_COMPILED)
+    said = [log_line.bare(each) for each in text.splitlines()]
+    if is_path:
+        return any(each.startswith(_COMPILED) and path.endswith(each.removeprefix(_COMPILED)) for each in said)
+    return any(each == words or each.endswith(f": {words}") for each in said)
 
 
 def with_the_rest_counted(shown: list[str], total: int) -> list[str]:
@@ -239,11 +299,41 @@ def _compiled(result: _Result, files: Mapping[tuple[str, str], Path]) -> Path | 
     return next((files[package, each] for each in reversed(names) if (package, each) in files), None)
 
 
-def _with_path(result: _Result, compiled: Path | None) -> str:
-    message = _shortened((result.message or "").strip())
-    if compiled is None or "compiled code at" in message.lower():
+def _reason(result: _Result, compiled: Mapping[tuple[str, str], Path], batches: Sequence[_Batch]) -> str:
+    message = _shortened(log_line.without_colour(result.message or "").replace("\r\n", "\n").strip())
+    if result.batch_results is not None and _NO_MESSAGE.fullmatch(message):
+        return _batches_text(result, result.batch_results, compiled, batches)
+    return _with_path(message, _compiled(result, compiled))
+
+
+def _batches_text(
+    result: _Result,
+    told: _BatchResults,
+    compiled: Mapping[tuple[str, str], Path],
+    batches: Sequence[_Batch],
+) -> str:
+    """How many batches of a model failed; those that failed alike stand in one line with what was said of them."""
+    by_words: dict[str, list[str]] = {}
+    for batch in batches:
+        by_words.setdefault(_shortened(log_line.without_colour(batch.words).strip()), []).append(batch.name)
+    if not batches:  # the log file is in no JSON
+        by_words[""] = [str(each[0]) if isinstance(each, list) and each else str(each) for each in told.failed]
+    lines = [f"{len(told.failed)} of {len(told.failed) + len(told.successful)} batches failed"]
+    _, package, name, *_ = [*result.unique_id.split("."), "", ""]
+    for words, names in list(by_words.items())[:MOST_BATCHES]:
+        path = compiled.get((package, f"{name}_{names[0]}"))
+        more = f" and {len(names) - MOST_BATCHES} more" if len(names) > MOST_BATCHES else ""
+        is_skipped = bool(batches) and not words
+        text = f"batch {', '.join(names[:MOST_BATCHES])}{more}{': not run' if is_skipped else ''}"
+        lines += _with_path(f"{text}: {words}" if words else text, path).splitlines()
+    rest = [each for names in list(by_words.values())[MOST_BATCHES:] for each in names]
+    return "\n  ".join([*lines, *([f"... and {len(rest)} more batches"] if rest else [])])
+
+
+def _with_path(message: str, compiled: Path | None) -> str:
+    if compiled is None or _COMPILED in message.lower():
         return message
-    return f"{message}\n  compiled code at {'/'.join(compiled.parts[compiled.parts.index('compiled') - 1 :])}"
+    return f"{message}\n  {_COMPILED}{'/'.join(compiled.parts[compiled.parts.index('compiled') - 1 :])}"
 
 
 def _shortened(message: str) -> str:

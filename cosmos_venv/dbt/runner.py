@@ -17,6 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from cosmos_venv.dbt.log_line import without_colour
 from cosmos_venv.dbt.results import FAILED_STATUSES, MOST_FAILURES, Artifacts, with_the_rest_counted
 from cosmos_venv.exceptions import CosmosDbtRunError
 from cosmos_venv.guarded import Cancellation
@@ -87,10 +88,13 @@ def raise_for(result: DbtRunnerResult, artifacts: Artifacts) -> None:
     if result.success:
         return
     if result.exception is not None:
-        said = [f"dbt invocation did not complete with unhandled error: {result.exception}", *artifacts.errors()]
-        raise CosmosDbtRunError("\n".join(dict.fromkeys(said)))
-    failed = artifacts.failures() or _failures(result) or artifacts.errors()
-    raise CosmosDbtRunError("\n".join(["dbt invocation completed with errors:", *failed]))
+        reason = without_colour(str(result.exception)).strip()
+        others = [error for error in artifacts.errors() if reason not in error]  # dbt logs it too
+        said = [f"dbt invocation did not complete with unhandled error: {reason}", *others]
+    else:
+        failed = artifacts.failures() or _failures(result) or artifacts.errors()
+        said = ["dbt invocation completed with errors:", *failed]
+    raise CosmosDbtRunError(without_colour("\n".join(said)))
 
 
 def _failures(result: DbtRunnerResult) -> list[str]:

@@ -12,16 +12,21 @@ from .log import Log, now
 from .project import Node
 
 ARTIFACTS = ("manifest.json", "run_results.json", "sources.json")
-FAILED = ("error", "fail", "runtime error")
-STATUSES = (*FAILED, "success", "skipped", "partial success", "no-op", "pass", "warn")
+PARTIAL = "partial success"
+"""Of a microbatch model of which some batches have failed; dbt fails with it."""
+FAILED = ("error", "fail", PARTIAL, "runtime error")
+STATUSES = (*FAILED, "success", "skipped", "no-op", "pass", "warn")
 _OF_A_TEST = ("error", "fail", "pass", "skipped", "warn")
-_OF_A_NODE = ("error", "no-op", "partial success", "skipped", "success")
+_OF_A_NODE = ("error", "no-op", "skipped", "success")
 _STATUSES_OF = {
     "test": _OF_A_TEST,
     "unit_test": _OF_A_TEST,
     "source": ("error", "pass", "runtime error", "warn"),
-    **dict.fromkeys(("model", "seed", "snapshot"), _OF_A_NODE),
+    "model": (*_OF_A_NODE, PARTIAL),
+    **dict.fromkeys(("seed", "snapshot"), _OF_A_NODE),
 }
+_DAYS = [f"2026-01-0{day}T00:00:00+00:00" for day in (1, 2, 3)]
+_BATCHES = {"successful": [_DAYS[:2]], "failed": [_DAYS[1:]]}
 
 _SCHEMAS = {"manifest": "v12", "run-results": "v6", "sources": "v3", "catalog": "v1"}
 _MANIFEST_KEYS = (
@@ -155,7 +160,7 @@ def _run_result(result: Result) -> dict[str, Any]:
         "compiled": None if node.kind == "seed" else ran,
         "compiled_code": None if node.kind == "seed" or not ran else "",
         "relation_name": None if node.kind in ("test", "unit_test") else f'"dev"."main"."{node.name}"',
-        "batch_results": None,
+        "batch_results": _BATCHES if result.status == PARTIAL else None,
     }
 
 

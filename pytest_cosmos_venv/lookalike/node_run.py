@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from .artifacts import Result
+from .artifacts import FAILED, PARTIAL, Result
 from .log import Log, aligned, counted, now
 from .project import Node
 from .script import Interrupted, Script
@@ -64,15 +64,16 @@ class NodeRun:
 
     def say_summary(self) -> None:
         """How it went: the failures and warnings in full, and the line of sums."""
-        failed = [result for result in self.results if result.has_failed]
+        failed = [result for result in self.results if result.has_failed and result.status != PARTIAL]
+        partial = [result for result in self.results if result.status == PARTIAL]
         warned = [result for result in self.results if result.status == "warn"]
         self._log.say()
         self._log.say(
-            _completed(len(failed), len(warned)),
+            _completed(len(failed), len(partial), len(warned)),
             name="EndOfRunSummary",
             num_errors=len(failed),
             num_warnings=len(warned),
-            num_partial_success=0,
+            num_partial_success=len(partial),
             keyboard_interrupt=False,
         )
         for result in failed + warned:
@@ -87,7 +88,7 @@ class NodeRun:
         if scripted is None:
             scripted = {"status": _default_status(node, self._script.exit_code == 1)}
         outcome = {"message": None, "failures": None, **scripted}
-        if outcome["status"] in ("skipped", "error", "fail", "runtime error"):
+        if outcome["status"] in ("skipped", *FAILED):
             self._lost.add(node.unique_id)
         return _filled(outcome, node)
 
@@ -123,6 +124,9 @@ class NodeRun:
 
     def _end(self, place: str, position: int, node: Node, outcome: dict[str, Any]) -> None:
         seconds = self.seconds
+        if outcome["status"] == PARTIAL:
+            self._say_failed_batch(node, outcome["message"])
+            outcome = {**outcome, "message": "PARTIAL SUCCESS (1/2)"}
         result = Result(node, outcome["status"], outcome["message"], outcome["failures"], now(), seconds)
         self.results.append(result)
         common: dict[str, Any] = {
@@ -136,11 +140,27 @@ class NodeRun:
             self._log.say(line, name="SkippingDetails", **common, **schema)
             return
         what, status = _words(result)
-        level = "error" if result.has_failed else "warn" if result.status == "warn" else "info"
+        level = {"warn": "warn", PARTIAL: "info"}.get(result.status, "error" if result.has_failed else "info")
         name = {"test": "LogTestResult", "source": "LogFreshnessResult"}.get(node.kind, "LogModelResult")
         line = aligned(f"{place} {what}", f"{status} in {seconds:.2f}s")
-        common["status"] = result.message if result.status == "success" else result.status
+        common["status"] = result.message if result.status in ("success", PARTIAL) else result.status
         self._log.say(line, name=name, level=level, description=node.label, execution_time=seconds, **common)
+
+    def _say_failed_batch(self, node: Node, message: str) -> None:
+        """What the database says of a batch stands in the log alone, as dbt has it."""
+        info = _node_info(node, "error")
+        say = self._log.say
+        say(
+            f"Unhandled error while executing\n{message}",
+            name="GenericExceptionOnRun",
+            level="error",
+            exc=message,
+            node_info=info,
+        )
+        what = f"batch 2026-01-02 of main.{node.name}"
+        batch = {"batch_index": 2, "total_batches": 2, "description": what, "status": "error"}
+        line = aligned(f"Batch 2 of 2 ERROR creating {what}", f"ERROR in {self.seconds:.2f}s")
+        say(line, name="LogBatchResult", level="error", node_info=info, execution_time=self.seconds, **batch)
 
     def _say_trouble(self, result: Result) -> None:
         node, is_failure = result.node, result.has_failed
@@ -205,7 +225,7 @@ def _message(status: str, failures: int | None, node: Node) -> str | None:
         return "INSERT 1" if node.kind == "seed" else "OK"
     if status in ("fail", "warn"):
         return f"Got {counted(failures or 1, 'result')}, configured to {status} if != 0"
-    if status in ("error", "runtime error"):
+    if status in ("error", PARTIAL, "runtime error"):
         return f"Runtime Error in {node.kind} {node.name} ({node.path})\n  Scripted Error: a test wants it so"
     return None
 
@@ -218,15 +238,18 @@ def _words(result: Result) -> tuple[str, str]:
     if node.kind in ("test", "unit_test"):
         word = {"fail": f"FAIL {count}", "warn": f"WARN {count}"}.get(result.status, result.status.upper())
         return f"{word} {node.name}", word
+    if result.status == PARTIAL:
+        return f"PARTIALLY created {node.label}", str(result.message)
     if result.has_failed:
         return f"{_BROKEN.get(node.kind, 'ERROR')} {node.label}", "ERROR"
     return f"{_DONE.get(node.kind, 'OK')} {node.label.replace('snapshot ', '')}", str(result.message)
 
 
-def _completed(errors: int, warnings: int) -> str:
-    if errors:
-        return f"Completed with {counted(errors, 'error')}, 0 partial successes, and {counted(warnings, 'warning')}:"
-    return f"Completed with {counted(warnings, 'warning')}:" if warnings else "Completed successfully"
+def _completed(errors: int, partial: int, warnings: int) -> str:
+    if not errors and not partial:
+        return f"Completed with {counted(warnings, 'warning')}:" if warnings else "Completed successfully"
+    parts = (counted(errors, "error"), counted(partial, "partial success"), counted(warnings, "warning"))
+    return "Completed with {}, {}, and {}:".format(*parts)
 
 
 def _sorted_nouns(nouns: list[str]) -> list[str]:

@@ -38,9 +38,10 @@ _KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
 class NodeOutcome:
     """How one node ends.
 
-    :param status: ``success``, ``error``, ``skipped``, ... for models, seeds and snapshots; ``pass``, ``fail``,
-        ``warn`` for tests.
-    :param message: in dbt's log and in ``run_results.json``; None writes what dbt writes for such a status.
+    :param status: ``success``, ``error``, ``skipped``, ... for models, seeds and snapshots; ``partial success`` for a
+        microbatch model of which a batch fails; ``pass``, ``fail``, ``warn`` for tests.
+    :param message: in dbt's log and in ``run_results.json`` (of a ``partial success`` in the log alone, as dbt has it);
+        None writes what dbt writes for such a status.
     :param failures: rows that a test found.
     """
 

@@ -6,6 +6,7 @@ import json
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,6 +79,128 @@ def test_where_dbt_ended_before_its_results_the_errors_of_its_log_head_the_text(
         *("Compilation Error in model bad", "  unknown macro"),
         *("dbt's last lines:", "Encountered an error"),
     ]
+
+
+def test_what_the_reasons_have_said_dbts_last_lines_do_not_say_again(tmp_path: Path) -> None:
+    compiled = tmp_path / "target" / "compiled" / "p" / "models" / "bad.sql"
+    compiled.parent.mkdir(parents=True)
+    compiled.write_text("select 1")
+    message = "Runtime Error in model bad (models/bad.sql)\n  Binder Error: no column x"
+    result = {"unique_id": "model.p.bad", "status": "error", "message": message}
+    (tmp_path / "target" / "run_results.json").write_text(json.dumps({"results": [result]}))
+    lines = [
+        *(
+            "12:00:00  1 of 1 ERROR creating bad",
+            "12:00:01  ",
+            "",
+            "12:00:01    Runtime Error in model bad (models/bad.sql)",
+        ),
+        *("  Binder Error: no column x", f"12:00:01    compiled code at {compiled}", "12:00:01  Done. ERROR=1"),
+    ]
+
+    text = failure_text(Artifacts(target=tmp_path / "target"), lines=lines)
+
+    assert text.splitlines() == [
+        "model.p.bad: error: Runtime Error in model bad (models/bad.sql)",
+        "  Binder Error: no column x",
+        "  compiled code at target/compiled/p/models/bad.sql",
+        "dbt's last lines:",
+        "12:00:00  1 of 1 ERROR creating bad",
+        "12:00:01  Done. ERROR=1",
+    ]
+
+
+def test_where_the_reasons_have_said_all_there_are_no_last_lines(tmp_path: Path) -> None:
+    log = tmp_path / "dbt.log"
+    log.write_text(json.dumps({"info": {"level": "error", "msg": "Encountered an error:\nParsing Error\n  bad.yml"}}))
+
+    text = failure_text(
+        Artifacts(target=tmp_path, log_file=log),
+        lines=["12:00:00  Encountered an error:", "Parsing Error", "  bad.yml"],
+    )
+
+    assert text == "Encountered an error:\nParsing Error\n  bad.yml"
+
+
+def test_colours_of_a_terminal_are_in_no_error(tmp_path: Path) -> None:
+    """dbt colours what differs in a unit test, in its artifact too."""
+    message = "\x1b[32mactual\x1b[0m differs from \x1b[31mexpected\x1b[0m:\n\n\x1b[0;1m@@\x1b[0m,n\r\n+++,1"
+    result = {"unique_id": "unit_test.p.m.one", "status": "fail", "message": message}
+    (tmp_path / "run_results.json").write_text(json.dumps({"results": [result]}))
+
+    text = failure_text(Artifacts(target=tmp_path), lines=["\x1b[31mDone.\x1b[0m"])
+
+    assert text == ("unit_test.p.m.one: fail: actual differs from expected:\n\n@@,n\n+++,1\ndbt's last lines:\nDone.")
+
+
+def batch_event(name: str, day: str, thread: str = "Thread-1", **data: Any) -> str:
+    node = {"unique_id": "model.p.pings"}
+    told = {"node_info": node, "description": f"batch {day} of main.pings", **data}
+    return json.dumps({"info": {"name": name, "thread": thread, "msg": "m", "level": "error"}, "data": told})
+
+
+def microbatch(target: Path, *, failed: list[str], successful: int, status: str, message: str) -> None:
+    batches = {"failed": [[day, day] for day in failed], "successful": [["a", "b"]] * successful}
+    result = {"unique_id": "model.p.pings", "status": status, "message": message, "batch_results": batches}
+    (target / "run_results.json").write_text(json.dumps({"results": [result]}))
+
+
+def test_of_a_microbatch_model_the_failed_batches_are_named_with_what_the_database_said(tmp_path: Path) -> None:
+    """dbt's message is PARTIAL SUCCESS, or ERROR, alone; batches that run at once differ by their thread."""
+    days = ["2026-01-02", "2026-01-03", "2026-01-04", "2026-01-05"]
+    microbatch(tmp_path, failed=days, successful=2, status="partial success", message="PARTIAL SUCCESS (2/6)")
+    compiled = tmp_path / "compiled" / "p" / "models" / "pings" / "pings_2026-01-02.sql"
+    compiled.parent.mkdir(parents=True)
+    compiled.write_text("select 1")
+    log = tmp_path / "dbt.log"
+    events = [
+        batch_event(
+            "GenericExceptionOnRun", "2026-01-02", exc="Exception on worker thread. no \x1b[31mcolumn\x1b[0m x"
+        ),
+        batch_event("CatchableExceptionOnRun", "2026-01-03", thread="Thread-2", exc="Compilation Error\n  bad day"),
+        batch_event("LogBatchResult", "2026-01-03", thread="Thread-2", status="error"),
+        batch_event("LogBatchResult", "2026-01-02", status="error"),
+        batch_event("LogBatchResult", "2026-01-01", status="OK"),
+        batch_event("CatchableExceptionOnRun", "2026-01-04", exc="Compilation Error\n  bad day"),
+        batch_event("LogBatchResult", "2026-01-04", status="error"),
+        batch_event("LogBatchResult", "2026-01-05", status="skipped"),
+    ]
+    log.write_text("\n".join(events))
+
+    (text,) = Artifacts(target=tmp_path, log_file=log).failures()
+
+    assert text.splitlines() == [
+        "model.p.pings: partial success: 4 of 6 batches failed",
+        "  batch 2026-01-03, 2026-01-04: Compilation Error",
+        "    bad day",
+        "  batch 2026-01-02: no column x",
+        f"    compiled code at {tmp_path.name}/compiled/p/models/pings/pings_2026-01-02.sql",
+        "  batch 2026-01-05: not run",
+    ]
+
+
+def test_without_a_log_in_json_the_failed_batches_are_named_all_the_same(tmp_path: Path) -> None:
+    days = [f"2026-01-0{day}T00:00:00+00:00" for day in range(1, 8)]
+    microbatch(tmp_path, failed=days, successful=0, status="error", message="ERROR")
+
+    (text,) = Artifacts(target=tmp_path).failures()
+
+    assert text == (f"model.p.pings: error: 7 of 7 batches failed\n  batch {', '.join(days[:5])} and 2 more")
+
+
+def test_of_many_batches_that_failed_apart_the_first_are_shown_and_the_rest_is_counted(tmp_path: Path) -> None:
+    days = [f"2026-01-{day:02}" for day in range(1, 20)]
+    microbatch(tmp_path, failed=days, successful=0, status="error", message="ERROR")
+    log = tmp_path / "dbt.log"
+    pairs = [
+        (batch_event("E", day, exc=f"of {day}"), batch_event("LogBatchResult", day, status="error")) for day in days
+    ]
+    log.write_text("\n".join(line for pair in pairs for line in pair))
+
+    (text,) = Artifacts(target=tmp_path, log_file=log).failures()
+
+    assert text.splitlines()[0] == "model.p.pings: error: 19 of 19 batches failed"
+    assert text.splitlines()[-2:] == ["  batch 2026-01-05: of 2026-01-05", "  ... and 14 more batches"]
 
 
 def test_what_lay_there_before_is_not_of_this_run(tmp_path: Path) -> None:

@@ -40,6 +40,22 @@ sources:
 Make = Callable[..., Any]
 
 
+# Of its three batches the second fails in the database.
+PINGS = """
+{{ config(materialized="incremental", incremental_strategy="microbatch", event_time="day", batch_size="day",
+          begin="2026-01-01") }}
+{%- set start = model.batch.event_time_start if execute and model.batch else none %}
+select date '2026-01-01' as day, {{ "nothing" if start and start.day == 2 else "1" }} as n
+"""
+COUNTED = """
+unit_tests:
+  - name: one
+    model: counted
+    given: [{input: ref('staging'), rows: [{id: 1}]}]
+    expect: {rows: [{n: 5}]}
+"""
+
+
 @pytest.fixture
 def make(dbt_project: Path, tmp_path: Path) -> Make:
     (dbt_project / "models" / "schema.yml").write_text(SCHEMA)
@@ -80,24 +96,33 @@ def test_warnings_sql_and_freshness_of_a_real_dbt(make: Make) -> None:
 
 
 def test_what_a_real_dbt_says_of_its_failures_heads_the_error(make: Make, dbt_project: Path) -> None:
-    (dbt_project / "models" / "broken.sql").write_text("select nothing from (select 1 as a)")
-    with pytest.raises(AirflowException) as of_a_model:
-        make("Run", select="broken").execute({})
-    (dbt_project / "models" / "broken.sql").write_text("select * from {{ ref('nowhere') }}")
+    models = dbt_project / "models"
+    (models / "broken.sql").write_text("select nothing from (select 1 as a)")
+    (models / "pings.sql").write_text(PINGS)
+    (models / "counted.sql").write_text("select count(*) as n from {{ ref('staging') }}")
+    (models / "counted.yml").write_text(COUNTED)
+    period = ["--event-time-start", "2026-01-01", "--event-time-end", "2026-01-04"]
+    with pytest.raises(AirflowException) as of_models:
+        make("Build", select="staging broken pings counted", dbt_cmd_flags=period).execute({})
+    (models / "broken.sql").write_text("select * from {{ ref('nowhere') }}")
     with pytest.raises(AirflowException) as of_the_project:
         make("Run", select="staging").execute({})
 
-    head, node, *rest = str(of_a_model.value).splitlines()
+    head, *lines = str(of_models.value).splitlines()
+    reasons = lines[: lines.index("dbt's last lines:")]
     assert head == "dbt command failed. The command returned a non-zero exit code 1."
-    assert node.startswith("model.harbor.broken: error: ")
-    assert any("compiled code at target/" in line for line in rest)
-    head, first, *_ = str(of_the_project.value).splitlines()
+    assert any(line.startswith("model.harbor.broken: error: Runtime Error in model broken") for line in reasons)
+    assert "  compiled code at target/compiled/harbor/models/broken.sql" in reasons
+    pings = reasons.index("model.harbor.pings: partial success: 1 of 3 batches failed")
+    assert reasons[pings + 1].startswith("  batch 2026-01-02: ")
+    assert 'Referenced column "nothing"' in reasons[pings + 2]
+    unit_test = reasons.index("unit_test.harbor.counted.one: fail: actual differs from expected:")
+    assert "---,5" in reasons[unit_test:]
+    assert "\x1b" not in str(of_models.value)
+    head, first, *rest = str(of_the_project.value).splitlines()
     assert head == "dbt command failed. The command returned a non-zero exit code 2."
     assert first == "Encountered an error:"
-    assert (
-        "depends on a node named 'nowhere' which was not found"
-        in str(of_the_project.value).partition("dbt's last lines:")[0]
-    )
+    assert sum("depends on a node named 'nowhere' which was not found" in line for line in rest) == 1
 
 
 def test_settings_of_the_profile_hide_nothing_that_dbt_says(

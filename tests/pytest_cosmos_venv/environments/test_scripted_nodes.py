@@ -44,6 +44,25 @@ def test_nodes_end_as_scripted_and_what_lies_below_is_skipped(
     assert done.stdout.splitlines()[-1].endswith("Done. PASS=1 WARN=1 ERROR=1 SKIP=2 NO-OP=0 TOTAL=5")
 
 
+def test_a_microbatch_model_of_which_a_batch_fails_fails_dbt(
+    dbt: Any, cosmos_fake_venv: FakeVenv, project: Path
+) -> None:
+    partial = NodeOutcome(status="partial success", message="Conversion Error: no number")
+    cosmos_fake_venv.script("run", nodes={"orders": partial})
+
+    done = dbt("run", "--select", "orders totals")
+
+    assert done.returncode == 1
+    assert statuses(project) == {"orders": "partial success", "totals": "skipped"}
+    (orders, _) = json.loads((project / "target" / "run_results.json").read_text())["results"]
+    assert orders["message"] == "PARTIAL SUCCESS (1/2)"
+    assert {name: len(batches) for name, batches in orders["batch_results"].items()} == {"successful": 1, "failed": 1}
+    assert "\nConversion Error: no number\n" in done.stdout
+    assert "PARTIALLY created sql view model main.orders" in done.stdout
+    assert "Completed with 0 errors, 1 partial success, and 0 warnings:" in done.stdout
+    assert done.stdout.splitlines()[-1].endswith("Done. PASS=0 WARN=0 ERROR=1 SKIP=1 NO-OP=0 TOTAL=2")
+
+
 @pytest.mark.parametrize(
     ("selection", "names"),
     [
