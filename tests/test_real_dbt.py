@@ -124,7 +124,7 @@ def test_a_failing_model_heads_the_error_in_dbts_own_words(harbor: dict[str, Any
 def test_modules_that_are_gone_are_installed_again_and_dbt_runs_once(
     harbor: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """dbt 1.11 imports them before it begins, with the profile, and after it has parsed the project."""
+    """dbt 1.11 imports the one before it begins, the other when it has parsed the project: only its log tells that."""
     operator = DbtSeedVirtualenvOperator(
         **harbor,
         py_requirements=["dbt-core~=1.11.0", "dbt-duckdb"],
@@ -133,7 +133,7 @@ def test_modules_that_are_gone_are_installed_again_and_dbt_runs_once(
     )
     operator.execute({})
 
-    for generation, module in enumerate(("click/core.py", "dbt/adapters/duckdb/connections.py", "dbt/task/seed.py"), 1):
+    for generation, module in enumerate(("click/core.py", "dbt/task/seed.py"), 1):
         (lost,) = (tmp_path / "environments").glob(f"envs-v1/builds/*-{generation}/lib/python*/site-packages/{module}")
         lost.parent.chmod(0o755)
         lost.unlink()
