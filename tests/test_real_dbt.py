@@ -119,6 +119,34 @@ def test_a_failing_model_heads_the_error_in_dbts_own_words(harbor: dict[str, Any
     assert "nothing_of_that_name" in str(raised.value)
 
 
+@pytest.mark.long
+@pytest.mark.timeout(DEADLINE)
+def test_modules_that_are_gone_are_installed_again_and_dbt_runs_once(
+    harbor: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """dbt 1.11 imports the one before it begins, the other when it has parsed the project: only its log tells that."""
+    operator = DbtSeedVirtualenvOperator(
+        **harbor,
+        py_requirements=["dbt-core~=1.11.0", "dbt-duckdb"],
+        virtualenv_dir=tmp_path / "environments",
+        warm_dbt="off",
+    )
+    operator.execute({})
+
+    for generation, module in enumerate(("click/core.py", "dbt/task/seed.py"), 1):
+        (lost,) = (tmp_path / "environments").glob(f"envs-v1/builds/*-{generation}/lib/python*/site-packages/{module}")
+        lost.parent.chmod(0o755)
+        lost.unlink()
+        capfd.readouterr()
+
+        result = operator.run_command(*operator.build_cmd({}), {})
+
+        said = "".join(capfd.readouterr())
+        assert result.exit_code == 0
+        assert f"is damaged: {module} is missing. It is built anew. This dbt had not begun its work" in said
+        assert said.count("Completed successfully") == 1
+
+
 def test_a_postgres_password_reaches_dbt_by_its_environment_only(
     harbor: dict[str, Any], kept_directory: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from cosmos_venv import __version__
+from cosmos_venv import __version__, os_errors
 from cosmos_venv.cli import doctor, env, render, seeds, server
 from cosmos_venv.cli.output import INTERRUPTED, NO_READER, WRONG, print_json, tell
 from cosmos_venv.cli.parsing import EXIT_CODES, HelpFormatter
@@ -35,8 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     try:
         code: int = options.run(options)
-    except (VirtualenvError, CosmosValueError, CosmosLoadDbtException) as error:
-        text = credentials.mask(str(error))
+    except (VirtualenvError, CosmosValueError, CosmosLoadDbtException, OSError) as error:
+        told = os_errors.shortage(error) if isinstance(error, OSError) else str(error)
+        if told is None:
+            raise
+        text = credentials.mask(told)
         tell(text)
         if options.json:
             print_json({"error": text})

@@ -12,6 +12,7 @@ from typing import Protocol
 from cosmos_venv.config.values import require, yaml_file
 from cosmos_venv.constants import DEFAULT_PROFILES_FILE_NAME
 from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.os_errors import naming
 from cosmos_venv.scratch import scratch_folder
 
 _PREFIX = "cosmos-venv-profile-"
@@ -157,5 +158,6 @@ def _place(desired: Path | None) -> Iterator[Path]:
 
 
 def _write_privately(path: Path, contents: str) -> None:
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with naming(path), os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(contents)

@@ -19,6 +19,7 @@ from pathlib import Path
 _ABANDONED_SECONDS = 3_600.0
 _REFRESHED_SECONDS = 300.0  # what is used must look newer than what nobody uses, and a parse must not write
 _TURN = 0.05
+_PRIVATE = 0o600
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +90,10 @@ class KeptFiles:
             make_private(self.folder)
             if is_private(self.folder):
                 try:
-                    with apart.open("wb") as file:
+                    # The values of variables that a project asks for stand in a parse file; the folder may be open to
+                    # readers.
+                    descriptor = os.open(apart, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, _PRIVATE)
+                    with os.fdopen(descriptor, "wb") as file:
                         file.writelines([content] if isinstance(content, bytes) else content)
                     apart.replace(self.path(digest))
                 finally:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from cosmos_venv.exceptions import CosmosLoadDbtException
+from cosmos_venv.os_errors import told
 from cosmos_venv.yaml_text import load_yaml
 
 DEFAULT_PACKAGES_FOLDER = "dbt_packages"
@@ -39,7 +40,9 @@ def read_dbt_project(project_path: Path, *, environment: Mapping[str, str] | Non
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return DbtProjectFile()
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise CosmosLoadDbtException(f"{path} cannot be read: {told(error)}") from error
+    except UnicodeDecodeError as error:
         raise CosmosLoadDbtException(f"{path} cannot be read: {error}") from error
     content = _parse(path, text)
     name, packages = content.get("name"), content.get("packages-install-path")

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from cosmos_venv.dbt import log_line
+from cosmos_venv.os_errors import advice_for_a_tool
 
 FAILED_STATUSES = frozenset({"error", "fail", "partial success", "runtime error"})
 WARNED = "warn"
@@ -29,6 +30,16 @@ _BATCH = re.compile(r"batch (\S+) of ")
 # All that dbt has to say of a model of which batches failed.
 _NO_MESSAGE = re.compile(r"(ERROR|SKIPPED|PARTIAL SUCCESS.*)?")
 _SOURCE_WARNED = re.compile(r"\bWARN freshness of (\S+)")
+_ALL = ("manifest.json", "run_results.json", "sources.json")
+# Events of dbt, from 1.5 on, in a log file in JSON. The first is of level debug, as is each connection: a file without
+# it may leave those out.
+_TELLS_EVERYTHING = re.compile(rb'"name": ?"MainReportArgs"')
+_AT_WORK = re.compile(rb'"name": ?"(\w*Connection\w*|ConcurrencyLine|Log\w*Line|NodeStart|SQLQuery)"')
+_BROKEN_CODE = re.compile(
+    r"Traceback \(most recent call last\)|\bImportError\b|\bModuleNotFoundError\b|No module named|SyntaxError"
+    r"|Could not find adapter type|shared object|shared libraries"
+)
+_AT_IMPORT = re.compile(r"(from|import)\s")
 # A file's time is that of the kernel's last tick.
 _CLOCK_SLACK = 0.1
 
@@ -176,6 +187,22 @@ class Artifacts:
         except OSError:
             return b""
 
+    @property
+    def are_none(self) -> bool:
+        """Whether this run has left nothing, neither a line in its log nor a file."""
+        return not self._logged() and not any(self._is_new(self.target / name) for name in _ALL)
+
+    @property
+    def show_no_work(self) -> bool:
+        """Whether the log tells everything, and nothing of a connection to a database or of a node."""
+        logged = self._logged()
+        return _TELLS_EVERYTHING.search(logged) is not None and _AT_WORK.search(logged) is None
+
+    @property
+    def show_nodes(self) -> bool:
+        """Whether dbt came to the end of its nodes, and says what came of each."""
+        return any(self._is_new(self.target / name) for name in ("run_results.json", "sources.json"))
+
     def warnings(self) -> list[Warned] | None:
         """The nodes that warned; None when no artifact says it."""
         sources = self._decoded("sources.json", _Sources)
@@ -238,6 +265,38 @@ class Artifacts:
             return False
 
 
+def may_lack_files(exit_code: int, artifacts: Artifacts, *, lines: Sequence[str]) -> bool:
+    """Whether a run may have failed because files of dbt's own installation are gone: it ended as a whole, or names
+    code; or it has done nothing at all, without an error, as a program does that was cut off behind its first line.
+
+    :param lines: everything that dbt wrote.
+    """
+    if exit_code == 0:
+        return not lines and artifacts.are_none
+    return tells_of_code(exit_code, lines=lines) or not artifacts.show_nodes
+
+
+def tells_of_code(exit_code: int, *, lines: Sequence[str]) -> bool:
+    """Whether a run ended with an error of dbt's code, and not of a project: by a signal, a traceback, an import."""
+    return exit_code <= 0 or any(_BROKEN_CODE.search(line) for line in lines)
+
+
+def did_nothing(artifacts: Artifacts, *, lines: Sequence[str], has_broken_script: bool) -> bool:
+    """Whether it is certain that a run which failed has opened no connection and begun no node. False also where that
+    cannot be known, because the log file is switched off or tells less than everything.
+
+    :param lines: everything that dbt wrote.
+    :param has_broken_script: whether ``bin/dbt`` itself is not what was installed.
+    """
+    if not artifacts.are_none:
+        return artifacts.show_no_work
+    if has_broken_script and (not lines or lines[-1].startswith("SyntaxError")):
+        return True
+    # The traceback begins with the script; there the line that imports dbt stands before the one that calls it.
+    begins = max((number for number, line in enumerate(lines) if line.startswith("Traceback (")), default=len(lines))
+    return _AT_IMPORT.match("".join(lines[begins + 2 : begins + 3]).strip()) is not None
+
+
 def failure_text(artifacts: Artifacts, *, lines: Sequence[str]) -> str:
     """Why dbt failed, in its own words: the nodes that failed, else the errors of its log, then its last lines.
 
@@ -248,8 +307,9 @@ def failure_text(artifacts: Artifacts, *, lines: Sequence[str]) -> str:
     reasons = "\n".join(artifacts.failures() or artifacts.errors())
     spoken = (said for line in reversed(lines) if log_line.bare(said := log_line.message(line)))
     tail = [line for line in list(islice(spoken, TAIL_LINES))[::-1] if not _is_said(line, reasons)]
-    told = [*([reasons] if reasons else []), *(["dbt's last lines:", *tail] if tail else [])]
-    return log_line.without_colour("\n".join(told or ["dbt wrote nothing."]))
+    told = [*([reasons] if reasons else []), *(["dbt's last lines:", *tail] if tail else [])] or ["dbt wrote nothing."]
+    advice = advice_for_a_tool(lines[-TAIL_LINES:], artifacts.target)
+    return log_line.without_colour("\n".join([*told, *([advice] if advice else [])]))
 
 
 def _is_said(line: str, text: str) -> bool:

@@ -13,6 +13,7 @@ from cosmos_venv.dbt.package_files import LOCK_FILE, outside, read_package_files
 from cosmos_venv.dbt.partial_parse import ParsedProject
 from cosmos_venv.dbt.project_file import DbtProjectFile, read_dbt_project
 from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.os_errors import naming, shortage
 from cosmos_venv.scratch import scratch_folder
 
 # dbt writes the first three; profiles.yml would win over the profile that we write.
@@ -52,17 +53,18 @@ def workspace(
         beside = (*beside, *read_package_files(project_dir).local, packages_folder)
     neighbours = outside(beside)
     with scratch_folder("cosmos-venv-run-") as folder:
-        place = _place(folder, project_dir, neighbours)
-        _link(project_dir, place, PurePath(), left_out)
-        _link_neighbours(place, project_dir, neighbours, left_out)
-        if copies_packages and not install_deps and (project_dir / packages_folder).is_dir():
-            _copy_packages(project_dir / packages_folder, place / packages_folder)
-        if (install_deps or copies_packages) and (lock := project_dir / LOCK_FILE).exists():
-            shutil.copy(lock, place)  # a copy: dbt deps writes it
-        if manifest is not None:
-            _copy_manifest(manifest, place / "target")
-        if parsed is not None:
-            parsed.offer(place)
+        with naming(folder):  # a copy that does not fit names no file, or the one that it was made of
+            place = _place(folder, project_dir, neighbours)
+            _link(project_dir, place, PurePath(), left_out)
+            _link_neighbours(place, project_dir, neighbours, left_out)
+            if copies_packages and not install_deps and (project_dir / packages_folder).is_dir():
+                _copy_packages(project_dir / packages_folder, place / packages_folder)
+            if (install_deps or copies_packages) and (lock := project_dir / LOCK_FILE).exists():
+                shutil.copy(lock, place)  # a copy: dbt deps writes it
+            if manifest is not None:
+                _copy_manifest(manifest, place / "target")
+            if parsed is not None:
+                parsed.offer(place)
         yield place
 
 
@@ -98,6 +100,8 @@ def _copy_manifest(manifest: Path, target: Path) -> None:
     try:
         shutil.copy2(manifest, target / "manifest.json")
     except OSError as error:
+        if shortage(error):
+            raise
         raise CosmosValueError(
             f"manifest_filepath {str(manifest)!r} cannot be read: {error.strerror}. Correct the path, or leave it out."
         ) from error

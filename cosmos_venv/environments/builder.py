@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from cosmos_venv import os_errors
 from cosmos_venv.environments import byte_code, disk_space, durability, integrity, pip_config
 from cosmos_venv.environments.arguments import InstallArguments
 from cosmos_venv.environments.home import variables_for_lack_of_a_home
@@ -45,6 +46,11 @@ _QUIET = {
     "UV_NO_PROGRESS": "1",
     "UV_PYTHON_DOWNLOADS": "never",
 }
+_WITHOUT_CACHES = {"UV_NO_CACHE": "1", "PIP_NO_CACHE_DIR": "1"}
+
+
+class IncompleteInstallation(VirtualenvBuildError):
+    """An installer has said that all is well, and files are missing or not those of the packages."""
 
 
 def installer_environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -73,6 +79,7 @@ def build_environment(
     on_tick: Callable[[], None] | None = None,
     keep_open: Sequence[int] = (),
     is_durable: bool = False,
+    uses_caches: bool = True,
 ) -> Installed:
     """Make the environment in ``directory``, which does not exist yet or is empty; what is installed in it then.
 
@@ -80,10 +87,14 @@ def build_environment(
     :param on_tick: called every second while a tool is at work: uv downloads for minutes without a word.
     :param keep_open: descriptors (leases) that live as long as anything the installer starts.
     :param is_durable: whether it is to survive a power cut.
+    :param uses_caches: False: everything comes from the index. uv links files from its cache: what is spoilt in an
+        environment is spoilt there.
+    :raises IncompleteInstallation: when files of what was installed are missing or of another size.
     :raises VirtualenvBuildError: with the tool's last lines, when a step fails or what was installed does not work.
     :raises CommandKilled: when ``cancellation`` was requested; nothing that was started runs any more.
     """
     environ = dict(os.environ)
+    caches = {} if uses_caches else _WITHOUT_CACHES
     # What its tools leave goes with it: a pip that is killed leaves all that it downloaded.
     with started_ahead(_COMMANDS_OF_A_BUILD + is_durable), scratch_folder("cosmos-venv-build-") as scratch:
         build = _Build(
@@ -91,7 +102,7 @@ def build_environment(
             directory=directory,
             installer=installer,
             arguments=InstallArguments.of(spec, installer.name, pip_config.read(environ)),
-            environ=installer_environment(environ) | of_no_project(scratch) | {"TMPDIR": str(scratch)},
+            environ=installer_environment(environ) | of_no_project(scratch) | {"TMPDIR": str(scratch)} | caches,
             scratch=scratch,
             cancellation=cancellation,
             report=report,
@@ -176,7 +187,8 @@ class _Build:
 
         def read() -> None:
             if faults := integrity.faults(self.directory):
-                raise VirtualenvBuildError(f"The installation of {self.spec} is not complete: {', '.join(faults[:5])}.")
+                what = f"The installation of {self.spec} is not complete"
+                raise IncompleteInstallation(f"{what}: {', '.join(faults[:5])}.")
             found.append(integrity.installed(self.directory))
 
         with ExitStack() as until_written_out:
@@ -246,7 +258,8 @@ class _Build:
             return []
         file = self._requirements_path
         file.touch(mode=0o600)
-        file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        with os_errors.naming(file):
+            file.write_text("\n".join(lines) + "\n", encoding="utf-8")
         return ["--requirement", str(file)]
 
     def _run(
@@ -282,9 +295,11 @@ class _Build:
         said = [self.arguments.mask(line) for line in completed.lines if not line.endswith(byte_code.WRITTEN)]
         last_lines = said[-_LAST_LINES:]
         message = [f"{failure} (exit status {completed.returncode}). It said:", *last_lines]
-        if disk_space.is_about_a_full_disk(last_lines):
+        if os_errors.is_about_a_full_disk(last_lines):
             environ = {**self.environ, "TMPDIR": str(self.scratch.parent)}
             message.append(disk_space.full_disk_message(disk_space.free_space(self.directory, environ)))
+        if os_errors.is_about_too_many_files(last_lines):
+            message.append(os_errors.too_many_files_message())
         return "\n".join(message)
 
 

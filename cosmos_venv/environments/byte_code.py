@@ -87,3 +87,26 @@ if compile_all(sys.argv[2:]):
 print({WRITTEN!r}, flush=True)
 exec(compile(sys.argv[1], "<check>", "exec"), {{"__name__": "__main__"}})
 """
+
+# Run with folders as arguments: names each file of byte code that Python would take for its source's and cannot read. A
+# broken one is an error of the import, whatever its source.
+CHECK = """
+import importlib.util, marshal, os, sys
+
+for top in sys.argv[1:]:
+    for folder, _, names in os.walk(top):
+        for name in names:
+            path = os.path.join(folder, name)
+            if not path.endswith("." + sys.implementation.cache_tag + ".pyc"):
+                continue
+            try:
+                with open(path, "rb") as file:
+                    content = file.read()
+                # What is shorter than its head, or begins with another Python's, is written anew by an import.
+                if len(content) >= 16 and content[:4] == importlib.util.MAGIC_NUMBER:
+                    marshal.loads(content[16:])
+            except OSError as error:
+                print(os.path.relpath(path, top), "cannot be read:", error.strerror)
+            except Exception as error:
+                print(os.path.relpath(path, top), "is broken:", error)
+"""

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from cosmos_venv import os_errors
 from cosmos_venv.environments import credentials, options
 from cosmos_venv.environments.local_path import is_url, local_path
 from cosmos_venv.exceptions import CosmosValueError
@@ -124,6 +125,6 @@ def _is_content(name: str) -> bool:
 
 def _unreadable(path: Path, error: OSError) -> CosmosValueError:
     return CosmosValueError(
-        f"py_requirements: {path} cannot be read ({error.strerror or error}). "
-        "Give a path that exists on every worker, or a requirement from an index."
+        f"py_requirements: {path} cannot be read: "
+        + os_errors.told(error, "Give a path that exists on every worker, or a requirement from an index.")
     )

@@ -18,8 +18,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cosmos_venv import os_errors
 from cosmos_venv.environments import credentials
 from cosmos_venv.environments.builder_files import BuilderFiles
+from cosmos_venv.environments.environment import Damaged
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.environments.upkeep import Upkeep
@@ -69,6 +71,7 @@ def build_detached(
     wait: float | None,
     report: Callable[[str], None],
     upkeep: Upkeep | None = None,
+    instead_of: Damaged | None = None,
 ) -> None:
     """Return once the environment is ready; see to it that a builder process of its own is at work until then.
 
@@ -76,13 +79,14 @@ def build_detached(
     :param directory_mode: permissions of directories that are made.
     :param wait: seconds to wait at most; None: until the builder has ended.
     :param upkeep: what the builder does to the directory's other environments afterwards.
+    :param instead_of: a build that is not ready, although it is published.
     :raises VirtualenvBeingBuilt: when the time is over. The builder goes on.
     :raises VirtualenvBuildError: with the builder's message, when it failed now or less than a minute ago.
     :raises CosmosValueError: when ``virtualenv_dir`` is a file.
     :raises VirtualenvError: when it cannot be written.
     """
     store = EnvironmentStore(directory, directory_mode=directory_mode)
-    if _is_ready(store, spec):
+    if _is_ready(store, spec, instead_of):
         return
     request = _BuildRequest(
         directory=str(store.directory),
@@ -91,6 +95,7 @@ def build_detached(
         preference=preference,
         max_tries=max_tries,
         upkeep=upkeep or Upkeep(),
+        instead_of=instead_of,
     )
     with store.naming_the_directory():
         files = BuilderFiles.of(store, spec.digest)
@@ -110,7 +115,7 @@ def _wait_for_builder(
     while True:
         with files.claim() as claim:
             if claim is not None:
-                if _is_ready(store, spec):
+                if _is_ready(store, spec, request.instead_of):
                     return
                 files.raise_recent_failure()
                 if has_started:
@@ -137,19 +142,22 @@ class _BuildRequest:
     preference: InstallerPreference
     max_tries: int
     upkeep: Upkeep
+    instead_of: Damaged | None
 
     @property
     def store(self) -> EnvironmentStore:
         return EnvironmentStore(Path(self.directory), directory_mode=self.directory_mode)
 
     def to_json(self) -> str:
-        return json.dumps({**asdict(self), "spec": self.spec.as_dict()})
+        return json.dumps({**asdict(self), "spec": self.spec.as_dict()}, default=str)  # a path
 
     @classmethod
     def from_json(cls, text: str) -> _BuildRequest:
         data = json.loads(text)
         data["spec"] = EnvironmentSpec.from_dict(data["spec"])
         data["upkeep"] = Upkeep.from_dict(data["upkeep"])
+        if damaged := data["instead_of"]:
+            data["instead_of"] = Damaged(path=Path(damaged["path"]), faults=tuple(damaged["faults"]))
         if isinstance(handed_down := data["preference"], dict):
             from cosmos_venv.environments.installer import OtherInstaller
 
@@ -172,7 +180,9 @@ def _start_builder(files: BuilderFiles, claim: int, request: _BuildRequest) -> N
             start_new_session=True,
         )
     except OSError as error:
-        raise VirtualenvBuildError(f"No builder can be started with {sys.executable!r}: {error.strerror}.") from error
+        raise VirtualenvBuildError(
+            f"No builder can be started with {sys.executable!r}: {os_errors.told(error)}"
+        ) from error
     finally:
         os.close(log)
     with starter:
@@ -188,8 +198,8 @@ def _hand_over(starter: subprocess.Popen[bytes], request: bytes) -> None:
         pass  # the builder has ended already; whoever looks next finds no environment, and its log
 
 
-def _is_ready(store: EnvironmentStore, spec: EnvironmentSpec) -> bool:
-    environment = store.find(spec)
+def _is_ready(store: EnvironmentStore, spec: EnvironmentSpec, instead_of: Damaged | None) -> bool:
+    environment = store.find(spec, instead_of=instead_of)
     if environment is not None:
         environment.close()
     return environment is not None
@@ -202,6 +212,7 @@ def _build(request: _BuildRequest, cancellation: Cancellation) -> str:
             request.spec,
             preference=request.preference,
             max_tries=request.max_tries,
+            instead_of=request.instead_of,
             cancellation=cancellation,
             report=_say,
             upkeep=request.upkeep,

@@ -11,6 +11,25 @@ from typing import Any
 
 from cosmos_venv.lease import Lease
 
+_SHOWN_FAULTS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Damaged:
+    """A build that is published and does not serve any more: another one is to be built and takes its place.
+
+    :param path: the build's own directory.
+    :param faults: what is wrong with it, one clause each.
+    """
+
+    path: Path
+    faults: tuple[str, ...]
+
+    def __str__(self) -> str:
+        shown = "; ".join(self.faults[:_SHOWN_FAULTS])
+        rest = len(self.faults) - _SHOWN_FAULTS
+        return f"The virtualenv {self.path} is damaged: {shown}" + (f"; and {rest} more." if rest > 0 else ".")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Environment:

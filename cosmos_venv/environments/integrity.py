@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 import csv
+import hashlib
+import os
+import stat
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-_RECORDS = "*.dist-info/RECORD"
+from cosmos_venv.os_errors import OF_THIS_PROCESS
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution
+
+_PART = 1 << 20
 _NOT_AS_PROMISED = (".pyc", ".dist-info/RECORD")
 
 
@@ -38,41 +49,111 @@ def installed(environment: Path) -> Installed:
         if entry_point.group == "console_scripts"
     }
     return Installed(
-        pins=dict(sorted((each.metadata["Name"], each.version) for each in found)),
+        pins=dict(sorted(pin for each in found if (pin := _pin(each)))),
         console_scripts=sorted(name for name in commands if (environment / "bin" / name).is_file()),
     )
 
 
-def faults(environment: Path) -> list[str]:
-    """Files that a RECORD promises and that are missing or of another size.
-
-    Scripts are apart (installers write them anew, with another size), and so are byte code and the RECORD itself (uv
-    adds its own files to it and repeats what the wheel's RECORD said of its size). A file that several
-    distributions bring has the size of any one of them: dbt-core, dbt-adapters and each adapter all bring a
-    ``dbt/__init__.py``, and the one installed last has overwritten the others'.
-    """
-    return [
-        fault
-        for folder in site_packages(environment)
-        for name, sizes in sorted(_promised(folder).items())
-        if (fault := _fault(folder / name, name, sizes))
-    ]
-
-
-def _promised(folder: Path) -> dict[str, set[int]]:
-    """Each file that some RECORD names, with the sizes that are given for it."""
-    promised: dict[str, set[int]] = {}
-    for record in folder.glob(_RECORDS):
-        with record.open(encoding="utf-8", newline="") as lines:
-            for name, _, size in csv.reader(lines):
-                if size and not name.startswith("../") and not name.endswith(_NOT_AS_PROMISED):
-                    promised.setdefault(name, set()).add(int(size))
-    return promised
-
-
-def _fault(path: Path, name: str, sizes: set[int]) -> str:
+def _pin(distribution: Distribution) -> tuple[str, str] | None:
+    """Name and version; None where its METADATA is lost or damaged."""
     try:
-        actual = path.stat().st_size
+        name, version = distribution.metadata["Name"], distribution.metadata["Version"]
+    except (TypeError, KeyError, AttributeError, ValueError, OSError, ImportError):  # as this Python has it
+        return None
+    return (name, version) if name and version else None
+
+
+def faults(environment: Path, *, content: bool = False) -> list[str]:
+    """What is missing or changed of the files that were installed, one clause each.
+
+    Looked at are all files that a RECORD names. Byte code and the RECORD files themselves are promised by nobody (uv
+    adds its own files to a RECORD and repeats what the wheel's said of its size). The size of a command in ``bin``
+    counts only as part of its content: some installers write the size that it had before they wrote it anew. A file
+    that several distributions bring is as any one of them has it: dbt-core, dbt-adapters and each adapter all bring a
+    ``dbt/__init__.py``, and the one installed last has overwritten the others'.
+
+    :param content: whether each file is read, and its hash compared with that in the RECORD.
+    :raises OSError: when this process may open no more files.
+    """
+    found: list[str] = []
+    commands = environment / "bin"
+    for folder in site_packages(environment):
+        promised: dict[str, list[_Promise]] = {}
+        for distribution in sorted(folder.glob("*.dist-info")):
+            try:
+                for promise in _promises(distribution / "RECORD"):
+                    promised.setdefault(promise.name, []).append(promise)
+            except FileNotFoundError:
+                found.append(f"{distribution.name}/RECORD is missing")
+            except (OSError, ValueError, csv.Error) as error:
+                if isinstance(error, OSError) and error.errno in OF_THIS_PROCESS:
+                    raise
+                found.append(f"{distribution.name}/RECORD cannot be read: {error}")
+        for name, promises in sorted(promised.items()):
+            is_command = name.startswith("../") and Path(os.path.normpath(folder / name)).parent == commands
+            path = os.path.join(folder, name)  # noqa: PTH118 - a Path for each of some thousand files takes longer
+            if fault := _fault(path, promises, is_command=is_command, content=content):
+                found.append(f"bin/{Path(name).name} {fault}" if is_command else f"{name} {fault}")
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Promise:
+    """What a RECORD says of one file; None where it says nothing."""
+
+    name: str
+    hash: str | None
+    size: int | None
+
+
+def _promises(record: Path) -> Iterator[_Promise]:
+    with record.open(encoding="utf-8", newline="") as lines:
+        for name, hash_, size in csv.reader(lines):
+            if not name.endswith(_NOT_AS_PROMISED):
+                yield _Promise(name=name, hash=hash_ or None, size=int(size) if size else None)
+
+
+def _fault(path: str, promises: Sequence[_Promise], *, is_command: bool, content: bool) -> str:
+    try:
+        status = os.stat(path)  # noqa: PTH116 - as above
     except (FileNotFoundError, NotADirectoryError):
-        return f"{name} is missing"
-    return "" if actual in sizes else f"{name} has {actual} bytes instead of {' or '.join(map(str, sorted(sizes)))}"
+        return f"leads to {Path(path).readlink()}, which is missing" if Path(path).is_symlink() else "is missing"
+    except OSError as error:
+        return f"cannot be looked at: {error.strerror}"
+    if not stat.S_ISREG(status.st_mode):
+        return "is no file"
+    sizes = {promise.size for promise in promises}
+    if is_command and not status.st_size and 0 not in sizes:
+        return "is empty"
+    if not is_command and None not in sizes and status.st_size not in sizes:
+        return f"has {status.st_size} bytes instead of {' or '.join(map(str, sorted(filter(None, sizes))))}"
+    if not os.access(path, os.R_OK):
+        return f"may not be read by user id {os.geteuid()}"
+    if is_command and not os.access(path, os.X_OK):
+        return "may not be executed"
+    try:
+        is_same = not content or _has_content(path, promises)
+    except OSError as error:
+        if error.errno in OF_THIS_PROCESS:
+            raise
+        return f"cannot be read: {error.strerror}"
+    return "" if is_same else "has another content than was installed"
+
+
+def _has_content(path: str, promises: Sequence[_Promise]) -> bool:
+    """Whether it is what some RECORD says; True where one says nothing, or names a hash that cannot be had here."""
+    hashes = {promise.hash for promise in promises}
+    if None in hashes:
+        return True
+    with open(path, "rb") as file:  # noqa: PTH123 - as above
+        for algorithm in sorted({each.partition("=")[0] for each in hashes if each is not None}):
+            try:
+                digest = hashlib.new(algorithm)
+            except ValueError:  # a host that allows no md5
+                return True
+            file.seek(0)
+            while part := file.read(_PART):
+                digest.update(part)
+            if f"{algorithm}={base64.urlsafe_b64encode(digest.digest()).rstrip(b'=').decode()}" in hashes:
+                return True
+    return False

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv import os_errors
+from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 from cosmos_venv.guarded import Cancellation, CompletedCommand, run_guarded
 
 _ANSWER_TIMEOUT = 30.0
@@ -96,6 +97,8 @@ def _ask(name: str, search_path: str, cancellation: Cancellation | None) -> Inte
         # Whatever else it or a shim before it says comes first.
         executable, version, implementation, its_platform = json.loads(completed.lines[-1] if completed.lines else "")
     except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and (words := os_errors.shortage(error)):
+            raise VirtualenvError(words) from error
         raise CosmosValueError(
             f"py_executable: {name!r} ({found}) does not answer as a Python interpreter does: {error}. "
             "Give the path of an executable Python 3."

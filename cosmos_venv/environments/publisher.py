@@ -14,8 +14,8 @@ from pathlib import Path
 
 from cosmos_venv.environments import integrity, leftovers, removal
 from cosmos_venv.environments.activity import Activity
-from cosmos_venv.environments.builder import build_environment
-from cosmos_venv.environments.environment import Environment
+from cosmos_venv.environments.builder import IncompleteInstallation, build_environment
+from cosmos_venv.environments.environment import Damaged, Environment
 from cosmos_venv.environments.fitness import refuse_unfit, refuse_unfit_path
 from cosmos_venv.environments.installer import Installer, InstallerPreference, choose_installer
 from cosmos_venv.environments.launchers import write_launchers
@@ -35,6 +35,7 @@ from cosmos_venv.lease import Lease, lease_path
 class Publisher:
     """Makes one environment of a store ready.
 
+    :param instead_of: a build that is not ready, although it is published.
     :param cancellation: ends waiting and building.
     :param report: gets lines for the task's log.
     :param warn: gets those that somebody should act on; None: ``report`` does.
@@ -46,6 +47,7 @@ class Publisher:
         store: EnvironmentStore,
         spec: EnvironmentSpec,
         *,
+        instead_of: Damaged | None = None,
         cancellation: Cancellation,
         report: Callable[[str], None],
         warn: Callable[[str], None] | None = None,
@@ -53,6 +55,7 @@ class Publisher:
     ) -> None:
         self._store = store
         self._spec = spec
+        self._instead_of = instead_of
         self._cancellation = cancellation
         self._report = report
         self._warn = warn or report
@@ -70,7 +73,7 @@ class Publisher:
             environment = None
             try:
                 with self._locked(max_tries):
-                    environment = store.find(self._spec, cancellation=self._cancellation) or self._build(preference)
+                    environment = self._found() or self._build(preference)
             except BaseException:
                 if environment is not None:
                     environment.close()
@@ -135,13 +138,25 @@ class Publisher:
 
     def _newer_than(self, old: Environment) -> Environment | None:
         """What another task has published since ``old`` was found."""
-        found = self._store.find(self._spec, cancellation=self._cancellation)
+        found = self._found()
         if found is None or found.path != old.path:
             return found
         found.close()
         return None
 
+    def _found(self) -> Environment | None:
+        return self._store.find(self._spec, instead_of=self._instead_of, cancellation=self._cancellation)
+
     def _build(self, preference: InstallerPreference) -> Environment:
+        try:
+            return self._built(preference, uses_caches=True)
+        except VirtualenvBuildError as error:
+            if self._instead_of is None and not isinstance(error, IncompleteInstallation):
+                raise
+            self._report(f"{error} The installer's cache may be damaged: the virtualenv is built once more without it.")
+        return self._built(preference, uses_caches=False)
+
+    def _built(self, preference: InstallerPreference, *, uses_caches: bool) -> Environment:
         installer = choose_installer(
             preference, self._spec.pip_install_options, os.environ, requirements=self._spec.requirements
         )
@@ -156,7 +171,7 @@ class Publisher:
         if lease is None:
             raise VirtualenvError(f"{lease_path(build)} is locked by a process that does not build. Remove it.")
         try:
-            environment = self._fill_and_publish(build, installer, lease)
+            environment = self._fill_and_publish(build, installer, lease, uses_caches=uses_caches)
             self._retire_surplus()
             return environment
         except BaseException as error:
@@ -164,7 +179,7 @@ class Publisher:
             self._clean_up(build, error)
             raise
 
-    def _fill_and_publish(self, build: Path, installer: Installer, lease: Lease) -> Environment:
+    def _fill_and_publish(self, build: Path, installer: Installer, lease: Lease, *, uses_caches: bool) -> Environment:
         def report_progress(line: str) -> None:
             show_progress()
             self._said.append(line)
@@ -190,10 +205,21 @@ class Publisher:
             on_tick=look_at_it,
             keep_open=lease.descriptors,
             is_durable=True,
+            uses_caches=uses_caches,
         )
+        flaws = () if self._instead_of is None else _flaws(build)
+        if flaws and uses_caches:
+            raise IncompleteInstallation(f"The installation of {self._spec} is not sound: {', '.join(flaws[:5])}.")
         seconds = time.monotonic() - began
         environment = self._store.environment_of(self._spec, build, lease=lease, was_built=True)
-        write_record(environment.record_file, self._spec, installed.pins, installer=installer, seconds=seconds)
+        write_record(
+            environment.record_file,
+            self._spec,
+            installed.pins,
+            installer=installer,
+            seconds=seconds,
+            flaws=flaws,
+        )
         removal.protect(build)
         # Before publishing, so that whoever is killed between the two is made up for by the next build.
         self._write_launchers(installed.console_scripts)
@@ -268,6 +294,12 @@ class Publisher:
             return [(build, lease_path(build).stat().st_mtime_ns, _installed(build)) for build in builds]
         except OSError:
             return None  # published or removed while we looked
+
+
+def _flaws(build: Path) -> tuple[str, ...]:
+    from cosmos_venv.environments.verification import file_faults  # few builds take the place of a damaged one
+
+    return tuple(file_faults(build, content=True))
 
 
 def _installed(build: Path) -> int:

@@ -46,6 +46,8 @@ class BuildRecord:
     :param sources: hosts of the indexes, and folders, that the installer was told to take them from.
     :param built_at: ISO 8601, in UTC.
     :param seconds: that the building took.
+    :param flaws: what does not fit its RECORD files since it was built. It is looked for where a build takes the place
+        of a damaged one.
     """
 
     digest: str
@@ -56,10 +58,17 @@ class BuildRecord:
     built_at: str
     seconds: float
     sources: tuple[str, ...] = ()
+    flaws: tuple[str, ...] = ()
 
 
 def write_record(
-    file: Path, spec: EnvironmentSpec, pins: dict[str, str], *, installer: Installer, seconds: float
+    file: Path,
+    spec: EnvironmentSpec,
+    pins: dict[str, str],
+    *,
+    installer: Installer,
+    seconds: float,
+    flaws: tuple[str, ...] = (),
 ) -> None:
     """Write down what was built. Whatever could hold a credential is masked."""
     record = BuildRecord(
@@ -71,6 +80,7 @@ def write_record(
         built_at=datetime.now(tz=timezone.utc).isoformat(timespec="seconds"),
         seconds=round(seconds, 3),
         sources=sources.hosts(installer.name, spec.pip_install_options, spec.requirements, os.environ),
+        flaws=flaws,
     )
     file.write_text(json.dumps(asdict(record), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 

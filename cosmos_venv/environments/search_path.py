@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from cosmos_venv.environments.environment import Environment
+from cosmos_venv.environments.environment import Damaged, Environment
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import CosmosValueError
@@ -31,12 +31,17 @@ def stores_of(text: str) -> list[EnvironmentStore]:
 
 
 def find_first(
-    stores: Iterable[EnvironmentStore], spec: EnvironmentSpec, *, cancellation: Cancellation | None = None
+    stores: Iterable[EnvironmentStore],
+    spec: EnvironmentSpec,
+    *,
+    instead_of: Damaged | None = None,
+    cancellation: Cancellation | None = None,
 ) -> Environment | None:
     """The ready environment of the first store that has one, leased where its mount allows it; the caller closes it.
 
+    :param instead_of: a build that counts as none.
     :raises VirtualenvError: when a store cannot be read, or somebody else can have written there.
     :raises CommandKilled: when ``cancellation`` was requested meanwhile.
     """
-    found = (store.find(spec, cancellation=cancellation) for store in stores)
+    found = (store.find(spec, instead_of=instead_of, cancellation=cancellation) for store in stores)
     return next((environment for environment in found if environment is not None), None)

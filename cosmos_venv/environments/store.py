@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import time
@@ -13,7 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cosmos_venv.environments.environment import Environment
+from cosmos_venv import os_errors
+from cosmos_venv.environments.environment import Damaged, Environment
 from cosmos_venv.environments.put_off import LONGEST_PAUSE, is_put_off
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.trust import refuse_untrusted
@@ -31,6 +33,8 @@ __all__ = ["BUILD_NAME", "LAYOUT", "EnvironmentStore"]
 # The layout's version is in its name: releases share a directory without reading each other's entries.
 LAYOUT = "envs-v1"
 BUILD_NAME = re.compile(r"(?P<digest>[0-9a-f]{64})-(?P<number>\d+)")
+_ANOTHER = "or choose another directory."
+_OF_A_DISK = {*os_errors.FULL, errno.EROFS}
 _REMOVAL_IN_PROGRESS = 0.005
 # Taking a build out of sight is a matter of milliseconds; a pruner that was stopped in the middle keeps nobody.
 _LONGEST_REMOVAL = 5.0
@@ -60,11 +64,18 @@ class EnvironmentStore:
         self.root = self.directory / LAYOUT
         self.builds = self.root / "builds"
 
-    def find(self, spec: EnvironmentSpec, *, cancellation: Cancellation | None = None) -> Environment | None:
+    def find(
+        self,
+        spec: EnvironmentSpec,
+        *,
+        instead_of: Damaged | None = None,
+        cancellation: Cancellation | None = None,
+    ) -> Environment | None:
         """The ready environment, leased to the caller (who closes it); None when there is none. Takes no lock.
 
         None too when it is being removed and that does not come to an end.
 
+        :param instead_of: a build that counts as none.
         :raises CosmosValueError: when ``virtualenv_dir`` is a file.
         :raises VirtualenvError: when it cannot be read, or somebody else can have written there.
         :raises CommandKilled: when ``cancellation`` was requested meanwhile.
@@ -79,7 +90,7 @@ class EnvironmentStore:
                 refuse_untrusted(
                     [self.directory, self.root, self.builds, self.link(spec.digest)], parameter=self.parameter
                 )
-            if build is None or not self._is_whole(build):
+            if build is None or (instead_of is not None and build == instead_of.path) or not self._is_whole(build):
                 return None
             try:
                 lease = Lease.shared(build, make=not self.is_read_only)
@@ -111,6 +122,7 @@ class EnvironmentStore:
         preference: InstallerPreference = "auto",
         max_tries: int,
         upgrade_after: float | None = None,
+        instead_of: Damaged | None = None,
         cancellation: Cancellation,
         report: Callable[[str], None],
         warn: Callable[[str], None] | None = None,
@@ -123,6 +135,8 @@ class EnvironmentStore:
         :param upgrade_after: age in seconds at which a spec that asks for ``--upgrade`` is resolved anew, into a newer
             generation, by one task at a time; the others use what is ready. None: never. When that fails, what is
             ready is used, and the next attempt is put off for as long, at most an hour.
+        :param instead_of: a build that counts as missing: unless another one has taken its place already, a newer
+            generation is built and published over it. Tasks that use it keep it.
         :param report: gets lines for the task's log.
         :param warn: gets those that somebody should act on; None: ``report`` does.
         :param upkeep: what happens to the directory's other environments when this one had to be built.
@@ -132,12 +146,14 @@ class EnvironmentStore:
         :raises VirtualenvError: when the directory cannot be read or written, or somebody else can have written there.
         :raises CommandKilled: when ``cancellation`` was requested.
         """
-        environment = self.find(spec, cancellation=cancellation)
+        environment = self.find(spec, instead_of=instead_of, cancellation=cancellation)
         if environment is None or _is_outdated(environment, spec, upgrade_after):
             # Its imports are for the one task that builds, not for all that find their environment.
             from cosmos_venv.environments.publisher import Publisher
 
-            publisher = Publisher(self, spec, cancellation=cancellation, report=report, warn=warn, upkeep=upkeep)
+            publisher = Publisher(
+                self, spec, instead_of=instead_of, cancellation=cancellation, report=report, warn=warn, upkeep=upkeep
+            )
             if environment is None:
                 environment = publisher.make_ready(preference=preference, max_tries=max_tries)
             else:
@@ -198,16 +214,25 @@ class EnvironmentStore:
         )
 
     def _unusable(self, error: OSError) -> VirtualenvError:
+        place = os_errors.place_of(error)
+        is_ours = place is None or place.is_relative_to(self.directory)
+        if error.errno not in _OF_A_DISK or not is_ours:
+            # A directory below the temporary folder is named all the same: it can be chosen.
+            words = os_errors.shortage(error)
+            if words is not None:
+                return VirtualenvError(words)
         where = f" ({error.filename})" if error.filename else ""
-        return VirtualenvError(
-            f"{self.parameter} {self.directory} cannot be used: {error.strerror or error}{where}. "
-            + (
-                f"Make it readable for user id {os.getuid()}, or leave it out."
-                if self.is_read_only
-                else f"Make it readable and writable for user id {os.getuid()} and see that the disk has room, "
-                "or choose another directory."
+        what = f"{self.parameter} {self.directory} cannot be used: {error.strerror or error}{where}. "
+        if self.is_read_only:
+            return VirtualenvError(f"{what}Make it readable for user id {os.getuid()}, or leave it out.")
+        if error.errno in os_errors.FULL:
+            room = os_errors.FreeSpace.at(self.directory)
+            return VirtualenvError(f"{what}Make room there ({room} free; cosmos-venv env prune), {_ANOTHER}")
+        if error.errno == errno.EROFS:
+            return VirtualenvError(
+                f"{what}Mount it writable, {_ANOTHER} What is built into an image is found by virtualenv_search_path."
             )
-        )
+        return VirtualenvError(f"{what}Make it readable and writable for user id {os.getuid()}, {_ANOTHER}")
 
 
 def _is_outdated(environment: Environment, spec: EnvironmentSpec, upgrade_after: float | None) -> bool:

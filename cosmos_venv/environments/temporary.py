@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cosmos_venv import os_errors
 from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.exceptions import VirtualenvError
@@ -48,9 +49,11 @@ def temporary_environment(
         with scratch_folder("cosmos-venv-trial-") as trial:
             refuse_unfit(Path(tempfile.gettempdir()), parameter="TMPDIR", trial=trial)
     except OSError as error:
+        place = error.filename or os_errors.temporary_folder()
+        way_out = f"Let user id {os.geteuid()} write to {place}, or set TMPDIR to another folder."
         raise VirtualenvError(
-            f"There is no room for a temporary environment: {error.strerror or error} ({error.filename or 'TMPDIR'}). "
-            "Make room, set TMPDIR to another directory, or keep environments in a virtualenv_dir."
+            f"There can be no temporary environment. {os_errors.told(error, way_out)} "
+            "Environments that are kept stand in a virtualenv_dir."
         ) from error
     with scratch_folder() as path:
         keep_open = descriptors_of(path)
@@ -60,7 +63,8 @@ def temporary_environment(
             spec, path, installer, cancellation=cancellation, report=report, keep_open=keep_open
         )
         record_file = path / _RECORD_NAME
-        write_record(record_file, spec, installed.pins, installer=installer, seconds=time.monotonic() - began)
+        with os_errors.naming(record_file):
+            write_record(record_file, spec, installed.pins, installer=installer, seconds=time.monotonic() - began)
         yield Environment(
             path=path,
             digest=spec.digest,

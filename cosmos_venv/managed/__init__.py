@@ -24,7 +24,14 @@ if TYPE_CHECKING:
     from cosmos_venv.managed.configured import directory_mode, prune_limits, upkeep
     from cosmos_venv.managed.foreground import building_in_foreground
     from cosmos_venv.managed.kept import copies_packages, parsed_project, project_packages
-    from cosmos_venv.managed.ready import environment_for_parsing, managed_environment, seconds_for_a_parse
+    from cosmos_venv.managed.ready import (
+        advice_about,
+        damage_of,
+        environment_for_parsing,
+        managed_environment,
+        seconds_for_a_parse,
+        why_not_started,
+    )
     from cosmos_venv.managed.warm import Served, refuse_wrong_warm_choices, warm_choice, warm_start
 
 _NAMES = {
@@ -33,7 +40,10 @@ _NAMES = {
     "configured": ("directory_mode", "prune_limits", "upkeep"),
     "foreground": ("building_in_foreground",),
     "kept": ("copies_packages", "parsed_project", "project_packages"),
-    "ready": ("environment_for_parsing", "managed_environment", "seconds_for_a_parse"),
+    "ready": (
+        *("advice_about", "damage_of", "environment_for_parsing", "managed_environment"),
+        *("seconds_for_a_parse", "why_not_started"),
+    ),
     "warm": ("Served", "refuse_wrong_warm_choices", "warm_choice", "warm_start"),
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}
@@ -41,9 +51,11 @@ _HOMES = {name: module for module, names in _NAMES.items() for name in names}
 __all__ = [
     "Served",
     "VirtualenvArguments",
+    "advice_about",
     "building_in_foreground",
     "cache_dir",
     "copies_packages",
+    "damage_of",
     "directory_mode",
     "environment_for_parsing",
     "is_template",
@@ -62,6 +74,7 @@ __all__ = [
     "upkeep",
     "warm_choice",
     "warm_start",
+    "why_not_started",
     "without_worker_python",
 ]
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from cosmos_venv import settings
 from cosmos_venv.dbt.kept_files import KeptFiles
+from cosmos_venv.os_errors import temporary_folder
 
 # More than a deployment has: of fewer, files that are parsed one after another would push each other out for ever.
 _MOST_DAGS = 500
@@ -20,7 +21,13 @@ if TYPE_CHECKING:
 
 def cache_dir() -> Path:
     """The folder of what is kept between commands: the setting's, else one of this user below the temporary folder."""
-    return Path(settings.cache_dir or f"{tempfile.gettempdir()}/cosmos-venv-{os.getuid()}")
+    if settings.cache_dir:
+        return Path(settings.cache_dir)
+    try:
+        folder = tempfile.gettempdir()
+    except FileNotFoundError:  # all are full: nothing is kept then, and a worker that has room for its task runs it
+        folder = str(temporary_folder())
+    return Path(f"{folder}/cosmos-venv-{os.getuid()}")
 
 
 def kept_listings() -> KeptFiles | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from cosmos_venv import settings
-from cosmos_venv.environments.environment import Environment
+from cosmos_venv.environments.environment import Damaged, Environment
 from cosmos_venv.environments.search_path import find_first, stores_of
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
@@ -30,11 +31,13 @@ def managed_environment(
     cancellation: Cancellation,
     report: Report,
     warn: Report | None = None,
+    instead_of: Damaged | None = None,
 ) -> Iterator[Environment]:
     """The environment for a task: found ready, else built in ``directory``; a fresh one when that is None.
 
     :param report: takes lines for the task's log.
     :param warn: takes those that somebody should act on; None: ``report`` does.
+    :param instead_of: one that was found so and is damaged: another one takes its place.
     :raises VirtualenvError: when it cannot be had.
     :raises CosmosValueError: when an argument cannot be what it is.
     """
@@ -52,7 +55,13 @@ def managed_environment(
         try:
             environment = opened.enter_context(
                 _kept_environment(
-                    spec, directory, may_upgrade=True, cancellation=cancellation, report=report, warn=warn
+                    spec,
+                    directory,
+                    may_upgrade=True,
+                    instead_of=instead_of,
+                    cancellation=cancellation,
+                    report=report,
+                    warn=warn,
                 )
             )
         except VirtualenvLockTimeout as error:
@@ -70,17 +79,19 @@ def managed_environment(
 
 @contextmanager
 def environment_for_parsing(
-    arguments: VirtualenvArguments, directory: Path, *, report: Report
+    arguments: VirtualenvArguments, directory: Path, *, report: Report, instead_of: Damaged | None = None
 ) -> Iterator[Environment]:
     """The environment for ``dbt ls`` while a DAG file is imported, which Airflow cuts after 30 s.
 
     Where it is missing, a detached builder makes it; this parse waits for no more than half of what is left.
 
+    :param instead_of: one that was found so and is damaged: another one takes its place.
     :raises VirtualenvBeingBuilt: when it is not ready in time; a later parse will find it.
     """
     spec = arguments.spec()
     if foreground_builds.get() is None:
-        if (ready := _on_search_path(spec) or EnvironmentStore(directory).find(spec)) is not None:
+        ready = _on_search_path(spec, instead_of) or EnvironmentStore(directory).find(spec, instead_of=instead_of)
+        if ready is not None:
             with closing(ready):
                 yield ready
             return
@@ -97,9 +108,10 @@ def environment_for_parsing(
             wait=seconds_for_a_parse(),
             report=report,
             upkeep=upkeep(),
+            instead_of=instead_of,
         )
     with _kept_environment(
-        spec, directory, may_upgrade=False, cancellation=Cancellation(), report=report
+        spec, directory, may_upgrade=False, instead_of=instead_of, cancellation=Cancellation(), report=report
     ) as environment:
         yield environment
 
@@ -110,6 +122,7 @@ def _kept_environment(
     directory: Path,
     *,
     may_upgrade: bool,
+    instead_of: Damaged | None,
     cancellation: Cancellation,
     report: Report,
     warn: Report | None = None,
@@ -121,14 +134,16 @@ def _kept_environment(
     foreground = foreground_builds.get()
     if foreground is not None and foreground.directory is not None:
         directory = foreground.directory
-    elif (ready := _on_search_path(spec, cancellation)) is not None:
+    elif (ready := _on_search_path(spec, instead_of, cancellation)) is not None:
         with closing(ready):
             yield ready
         return
     upgrade_after = None
     if may_upgrade and spec.asks_for_upgrade and _may_build():
         upgrade_after = settings.virtualenv_upgrade_interval
-    elif (ready := EnvironmentStore(directory).find(spec, cancellation=cancellation)) is not None:
+    elif (
+        ready := EnvironmentStore(directory).find(spec, instead_of=instead_of, cancellation=cancellation)
+    ) is not None:
         # Most tasks end here, and have not asked how one is built.
         with closing(ready):
             yield ready
@@ -139,6 +154,7 @@ def _kept_environment(
         preference=installer(),
         max_tries=settings.virtualenv_max_retries_lock,
         upgrade_after=upgrade_after,
+        instead_of=instead_of,
         cancellation=cancellation,
         report=report,
         warn=warn,
@@ -150,14 +166,52 @@ def _kept_environment(
         yield environment
 
 
+def damage_of(environment: Environment, *, content: bool) -> Damaged | None:
+    """What an environment has lost since it was built; None when nothing, or when that was a moment ago.
+
+    :param content: whether its files are read, where each is there and has its size.
+    """
+    if environment.was_built:
+        return None
+    from cosmos_venv.environments.verification import damage  # for a task that has failed
+
+    faults = damage(environment, content=content)
+    return Damaged(path=environment.path, faults=tuple(faults)) if faults else None
+
+
+def advice_about(damaged: Damaged, directory: Path) -> str:
+    """What is done about a damaged environment, as a sentence for the log."""
+    if damaged.path.is_relative_to(EnvironmentStore(directory).builds):
+        return "It is built anew."
+    return (
+        "It stands in virtualenv_search_path, where nothing is ever written: fill that store anew "
+        f"(cosmos-venv env warm). Until then a task that finds it so takes one of virtualenv_dir {directory} instead."
+    )
+
+
+def why_not_started(environment: Environment, error: OSError) -> str:
+    """What a user reads where the dbt of an environment that has all its files cannot be started."""
+    dbt = environment.script("dbt")
+    why = f"The dbt of the environment cannot be started: {dbt}: {error.strerror}. "
+    if not dbt.exists():
+        return why + "Nothing in py_requirements brings it: name dbt-core, or an adapter that requires it."
+    return why + (
+        "Its files are as they were installed: see whether their file system is mounted noexec now, and whether user "
+        f"id {os.geteuid()} may execute the Python that the first line of {dbt.name} names."
+    )
+
+
 def seconds_for_a_parse() -> float | None:
     """Half of what Airflow's import time-out leaves; None where none runs (``dag.test()``, pytest, a script)."""
     left, _ = signal.getitimer(signal.ITIMER_REAL)
     return left / 2 if left else None
 
 
-def _on_search_path(spec: EnvironmentSpec, cancellation: Cancellation | None = None) -> Environment | None:
-    return find_first(stores_of(settings.virtualenv_search_path), spec, cancellation=cancellation)
+def _on_search_path(
+    spec: EnvironmentSpec, instead_of: Damaged | None, cancellation: Cancellation | None = None
+) -> Environment | None:
+    stores = stores_of(settings.virtualenv_search_path)
+    return find_first(stores, spec, instead_of=instead_of, cancellation=cancellation)
 
 
 def _may_build() -> bool:

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     DbtResult = FullOutputSubprocessResult | DbtRunnerResult
 
 
+class DbtNotStarted(AirflowException):
+    """No dbt could be started, so nothing of the command has run."""
+
+
 class DbtInvocation(AbstractDbtBase):
     """The part of a local operator that starts dbt and judges how it ended."""
 
@@ -85,7 +89,7 @@ class DbtInvocation(AbstractDbtBase):
 
         :param kwargs: ``keep_open``: descriptors held until the last process of the command is gone; ``start``: what
             starts it, instead of a guard.
-        :raises AirflowException: when the executable cannot be started.
+        :raises DbtNotStarted: when the executable cannot be started.
         """
         from cosmos_venv.dbt.process import run_dbt
 
@@ -102,12 +106,17 @@ class DbtInvocation(AbstractDbtBase):
                 **kwargs,
             )
         except OSError as error:
-            raise AirflowException(
-                f"dbt_executable_path={command[0]!r} cannot be started: {error.strerror}. Install dbt there, name "
-                "another, or use ExecutionMode.VIRTUALENV, which installs dbt itself."
-            ) from error
+            if error.filename != command[0]:  # of the guard, the worker or the folder
+                raise
+            raise DbtNotStarted(self._why_not_started(command[0], error)) from error
         self.log.info("Command exited with return code %s", result.exit_code)
         return result
+
+    def _why_not_started(self, executable: str, error: OSError) -> str:
+        return (
+            f"dbt_executable_path={executable!r} cannot be started: {error.strerror}. Install dbt there, name "
+            "another, or use ExecutionMode.VIRTUALENV, which installs dbt itself."
+        )
 
     def handle_exception(self, result: DbtResult, artifacts: Artifacts) -> None:
         """Turn what came of dbt into what Airflow understands.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from cosmos_venv import managed
+from cosmos_venv import managed, os_errors
 from cosmos_venv.compat import AirflowException, to_boolean
 from cosmos_venv.constants import InvocationMode
 from cosmos_venv.dbt.command import CommandFlags, Flags, Selection, vars_flags
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Run:
+class Run:
     """What all dbt commands of one task have in common.
 
     :param mode: how they are started.
@@ -126,7 +126,7 @@ class LocalRun(WarmStarts):
                 flags = ["--project-dir", str(place), *self.profile_config.flags(profile)]
                 command = [executable, *cmd[1:], *flags, *self._state_flags(context, place)]
                 outputs = Outputs.of(place, named_folders(env, self.env or {}), command)
-                run = _Run(
+                run = Run(
                     mode=mode,
                     executable=executable,
                     which_dbt=which_dbt,
@@ -171,7 +171,7 @@ class LocalRun(WarmStarts):
 
         return state_flags(self, context, place)
 
-    def _result_of(self, command: list[str], run: _Run, outcome: Outcome, *, wants_deps: bool) -> DbtResult:
+    def _result_of(self, command: list[str], run: Run, outcome: Outcome, *, wants_deps: bool) -> DbtResult:
         """What came of the command, with the project's packages there."""
         if not wants_deps:
             return self._start(command, run)
@@ -185,7 +185,7 @@ class LocalRun(WarmStarts):
                 outcome.tell(failed=True)
             raise
 
-    def _start(self, command: list[str], run: _Run, *, keep_open: tuple[int, ...] = ()) -> DbtResult:
+    def _start(self, command: list[str], run: Run, *, keep_open: tuple[int, ...] = ()) -> DbtResult:
         if run.mode is InvocationMode.SUBPROCESS:
             held = (*run.keep_open, *keep_open)
             start = self._how_to_start(run.executable)
@@ -213,7 +213,7 @@ class LocalRun(WarmStarts):
         """What else this command owes its user, while the folder in which dbt ran is still there."""
 
     @contextmanager
-    def _packages_installed(self, run: _Run, failed: list[Exception]) -> Iterator[tuple[int, ...]]:
+    def _packages_installed(self, run: Run, failed: list[Exception]) -> Iterator[tuple[int, ...]]:
         """Within this block the project's packages are in the workspace: kept ones, else ``dbt deps`` installs them.
 
         :param failed: gets what a ``dbt deps`` that failed raises.
@@ -285,3 +285,8 @@ class LocalRun(WarmStarts):
             raise AirflowException(f"Task {self.task_id} was killed; its dbt was ended.") from error
         except (CosmosValueError, CosmosLoadDbtException) as error:
             raise AirflowException(str(error)) from None  # the text says it all, and twice would bury it
+        except OSError as error:
+            words = os_errors.shortage(error)
+            if words is None:
+                raise
+            raise AirflowException(words) from error

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from cosmos_venv import managed, scratch
 from cosmos_venv.compat import AirflowException
 from cosmos_venv.constants import InvocationMode
 from cosmos_venv.exceptions import VirtualenvError, VirtualenvLockTimeout
 from cosmos_venv.guarded import Cancellation
+from cosmos_venv.operators.invocation import DbtNotStarted
 from cosmos_venv.operators.local import (
     DbtBuildLocalOperator,
     DbtCloneLocalOperator,
@@ -42,7 +43,9 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from cosmos_venv.dbt.process import FullOutputSubprocessResult
-    from cosmos_venv.environments.environment import Environment
+    from cosmos_venv.environments.environment import Damaged, Environment
+    from cosmos_venv.operators.invocation import DbtResult
+    from cosmos_venv.operators.local_run import Run
 
 __all__ = [
     "LOCK_FILENAME",
@@ -84,6 +87,8 @@ class DbtVirtualenvBaseOperator(VirtualenvLockMethods, DbtLocalBaseOperator):
     own_template_fields: ClassVar[tuple[str, ...]] = ("virtualenv_dir", "is_virtualenv_dir_temporary")
     warm_setting: ClassVar[str] = "virtualenv_warm_dbt"
     _environment: Environment | None = None
+    _environments: ExitStack | None = None
+    _was_replaced = False
     _temporary: Path | None = None
 
     def __init__(
@@ -128,19 +133,76 @@ class DbtVirtualenvBaseOperator(VirtualenvLockMethods, DbtLocalBaseOperator):
 
     @contextmanager
     def _dbt_ready(self) -> Iterator[None]:
-        with managed.managed_environment(
-            managed.VirtualenvArguments.of(vars(self)),
-            self.kept_directory,
-            cancellation=self._cancellation or Cancellation(),
-            report=self.log.info,
-            warn=self.log.warning,
-        ) as environment:
-            self._environment = environment
-            self._temporary = environment.path if environment.is_temporary else None
+        with ExitStack() as environments:
+            self._environments = environments
+            self._was_replaced = False
+            self._take_environment()
             try:
                 yield
             finally:
-                self._environment = None
+                self._environment = self._environments = None
+
+    def _take_environment(self, *, instead_of: Damaged | None = None) -> None:
+        """Have an environment until ``_dbt_ready`` ends."""
+        assert self._environments is not None  # noqa: S101 - set by the only caller of this and of what calls it
+        self._environment = self._environments.enter_context(
+            managed.managed_environment(
+                managed.VirtualenvArguments.of(vars(self)),
+                self.kept_directory,
+                cancellation=self._cancellation or Cancellation(),
+                report=self.log.info,
+                warn=self.log.warning,
+                instead_of=instead_of,
+            )
+        )
+        self._temporary = self._environment.path if self._environment.is_temporary else None
+
+    def _start(self, command: list[str], run: Run, *, keep_open: tuple[int, ...] = ()) -> DbtResult:
+        """As for the local operator. Where dbt fails for files that its environment has lost, another one is built.
+
+        dbt then starts again there, unless it may have done something already: no command runs twice.
+        """
+        from cosmos_venv.dbt.outputs import Outputs
+        from cosmos_venv.dbt.results import did_nothing, may_lack_files, tells_of_code
+
+        artifacts = Outputs.of(run.place, run.env, command).artifacts()
+        try:
+            result = super()._start(command, run, keep_open=keep_open)
+        except DbtNotStarted:
+            if (damaged := self._damage(content=True)) is None:
+                raise
+            self._replace(damaged, "dbt starts there.")
+            return super()._start(command, run, keep_open=keep_open)
+        result = cast("FullOutputSubprocessResult", result)  # its mode is always SUBPROCESS
+        code, lines = result.exit_code, result.full_output
+        if not may_lack_files(code, artifacts, lines=lines):
+            return result
+        if (damaged := self._damage(content=tells_of_code(code, lines=lines))) is None:
+            return result
+        has_broken_script = any(fault.startswith("bin/dbt ") for fault in damaged.faults)
+        if not did_nothing(artifacts, lines=lines, has_broken_script=has_broken_script):
+            self._replace(damaged, "This dbt had begun its work, so the task's next try is the first one there.")
+            return result
+        self._replace(damaged, "This dbt had not begun its work, so it starts there once more.")
+        return super()._start(command, run, keep_open=keep_open)
+
+    def _damage(self, *, content: bool) -> Damaged | None:
+        """What the environment has lost; None when nothing, or when another one has taken its place already."""
+        if self._environment is None or self._was_replaced or self.kept_directory is None:
+            return None
+        return managed.damage_of(self._environment, content=content)
+
+    def _replace(self, damaged: Damaged, then: str) -> None:
+        """:param then: a sentence that says what becomes of dbt.
+        :raises VirtualenvError: when no other environment can be had.
+        """
+        assert self.kept_directory is not None  # noqa: S101 - what is temporary is never damaged
+        self._was_replaced = True
+        self.log.warning("%s %s %s", damaged, managed.advice_about(damaged, self.kept_directory), then)
+        try:
+            self._take_environment(instead_of=damaged)
+        except VirtualenvError as error:
+            raise type(error)(f"{damaged} No other one can be had. {error}") from error
 
     def run_subprocess(
         self, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any
@@ -156,6 +218,12 @@ class DbtVirtualenvBaseOperator(VirtualenvLockMethods, DbtLocalBaseOperator):
             cwd,
             keep_open=keep_open,
             **kwargs,
+        )
+
+    def _why_not_started(self, executable: str, error: OSError) -> str:
+        environment = self._environment
+        return (
+            managed.why_not_started(environment, error) if environment else super()._why_not_started(executable, error)
         )
 
     def _starts_warm(self) -> bool:

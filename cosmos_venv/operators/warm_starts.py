@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cosmos_venv import managed
-from cosmos_venv.compat import AirflowException, count
+from cosmos_venv.compat import count
 from cosmos_venv.exceptions import NotWarm
 from cosmos_venv.guarded import Cancellation
-from cosmos_venv.operators.invocation import DbtInvocation
+from cosmos_venv.operators.invocation import DbtInvocation, DbtNotStarted
 
 
 class WarmStarts(DbtInvocation):
@@ -53,7 +53,7 @@ class WarmStarts(DbtInvocation):
     def _tell_that_dbt_is_imported_here(self) -> None:
         """With DBT_RUNNER each task pays the import, in its own process.
 
-        :raises AirflowException: where dbt is required to start warm.
+        :raises DbtNotStarted: where dbt is required to start warm.
         """
         choice = self._warm_choice()
         if choice == "off":
@@ -77,7 +77,7 @@ class WarmStarts(DbtInvocation):
         try:
             yield
         except NotWarm as error:
-            raise AirflowException(
+            raise DbtNotStarted(
                 f"dbt cannot start warm: {error}, and warm_dbt or [cosmos_venv] {self.warm_setting} is 'require'. "
                 "With 'auto' it starts as a plain process then."
             ) from None

@@ -13,6 +13,7 @@ from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, Re
 from cosmos_venv.constants import LoadMode
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.garbage import no_collection
+from cosmos_venv.os_errors import shortage
 from cosmos_venv.project.version import version_of
 from cosmos_venv.remote.url import shown
 
@@ -64,7 +65,13 @@ class DbtGraph:
         self.load_method, reason = self._decide()
         # Of use for keeping a plan alone: where none is kept, a manifest would be hashed twice for nothing.
         before = None if managed.kept_plans() is None else version_of(self, only_files=True)
-        self.nodes, selected = load_nodes(self)
+        try:
+            self.nodes, selected = load_nodes(self)
+        except OSError as error:
+            words = shortage(error)
+            if words is None:
+                raise
+            raise CosmosLoadDbtException(words) from error
         if before is not None and before == version_of(self, only_files=True):
             self.loaded_version = before
         selection = link(selected, detaching=self.render_config.should_detach_multiple_parents_tests)

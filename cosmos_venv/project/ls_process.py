@@ -17,8 +17,8 @@ from cosmos_venv.dbt.installed import identity_of, packages_beside
 from cosmos_venv.dbt.outputs import Outputs, downloading_in_place, named_folders
 from cosmos_venv.dbt.package_files import LOCK_FILE, has_packages
 from cosmos_venv.dbt.packages import is_pinned
-from cosmos_venv.dbt.process import run_dbt
-from cosmos_venv.dbt.results import Artifacts, failure_text
+from cosmos_venv.dbt.process import FullOutputSubprocessResult, run_dbt
+from cosmos_venv.dbt.results import Artifacts, failure_text, may_lack_files, tells_of_code
 from cosmos_venv.dbt.workspace import descriptors_of, workspace
 from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException, VirtualenvError
 from cosmos_venv.guarded import Cancellation
@@ -28,6 +28,7 @@ from cosmos_venv.started_guard import started_ahead
 
 if TYPE_CHECKING:
     from cosmos_venv.dbt.partial_parse import ParsedProject
+    from cosmos_venv.environments.environment import Damaged, Environment
     from cosmos_venv.project.load import DbtGraph
 
 logger = logging.getLogger(__name__)
@@ -39,13 +40,22 @@ class DbtInstallation:
 
     :param identity: differs where the dbt may be another one.
     :param virtualenv_dir: where its environment is kept; None for a dbt that is not ours.
+    :param environment: likewise.
     """
 
     executable: str
-    keep_open: tuple[int, ...] = ()
-    is_managed: bool = False
     identity: str
     virtualenv_dir: Path | None = None
+    environment: Environment | None = None
+
+    @property
+    def is_managed(self) -> bool:
+        return self.environment is not None
+
+    @property
+    def keep_open(self) -> tuple[int, ...]:
+        """Descriptors that its commands hold."""
+        return () if self.environment is None else self.environment.keep_open
 
     @property
     def which(self) -> list[object]:
@@ -72,9 +82,11 @@ def wants_deps(graph: DbtGraph) -> bool:
 def run_dbt_ls(graph: DbtGraph, dbt: DbtInstallation, profile: Path, secrets: Mapping[str, str]) -> Said:
     """The lines of ``dbt ls`` for the graph's project and selection: what dbt says now.
 
+    Where its environment has lost files, another one is built, which is asked then.
+
     :param dbt: that of ``installation``.
     :param profile: the profiles.yml; beside it the variables that it asks for.
-    :raises CosmosLoadDbtException: when dbt fails, with its own last lines.
+    :raises CosmosLoadDbtException: when dbt fails, with its own last lines; when the other environment is not ready.
     :raises CosmosConfigException: when the dbt executable cannot be started.
     """
     assert graph.profile_config is not None  # noqa: S101 - as above
@@ -94,13 +106,13 @@ def run_dbt_ls(graph: DbtGraph, dbt: DbtInstallation, profile: Path, secrets: Ma
         )
         installed = packages.installed(
             place,
-            install=lambda: _run(dbt, deps, downloading_in_place(place, env), place, outputs.artifacts()),
+            install=lambda: _run(graph, dbt, deps, downloading_in_place(place, env), place, outputs.artifacts()),
             cancellation=Cancellation(),
             report=logger.info,
         )
         with installed if has_deps else nullcontext(()) as keep_open:
             artifacts = outputs.artifacts()
-            lines = _run(dbt, [*arguments, *flags], env, place, artifacts, keep_open)
+            lines = _run(graph, dbt, [*arguments, *flags], env, place, artifacts, keep_open)
         if parsed is not None:
             parsed.keep(artifacts)
         return Said(lines=lines, is_pinned=not has_deps or is_pinned(project_dir, place / LOCK_FILE))
@@ -121,6 +133,7 @@ def _parsed_project(
 
 
 def _run(
+    graph: DbtGraph,
     dbt: DbtInstallation,
     arguments: list[str],
     env: Mapping[str, str],
@@ -128,23 +141,53 @@ def _run(
     artifacts: Artifacts,
     keep_open: tuple[int, ...] = (),
 ) -> list[str]:
-    try:
-        result = run_dbt(
-            [dbt.executable, *arguments],
-            env=env,
-            cwd=place,
-            keep_open=(*dbt.keep_open, *descriptors_of(place), *keep_open),
-        )
-    except OSError as error:
-        raise CosmosConfigException(
-            f"The dbt executable {dbt.executable!r} cannot be started: {error.strerror}. Install dbt there, name "
-            "another as dbt_executable_path, use ExecutionMode.VIRTUALENV with a virtualenv_dir, or load a manifest "
-            "with LoadMode.DBT_MANIFEST, which needs no dbt."
-        ) from error
+    result = _result_of(dbt, arguments, env, place, keep_open)
+    damaged = _damage(dbt, result, artifacts)
+    if damaged is not None and dbt.virtualenv_dir is not None:
+        logger.warning("%s %s", damaged, managed.advice_about(damaged, dbt.virtualenv_dir))
+        with installation(graph, instead_of=damaged) as another:
+            result = _result_of(another, arguments, env, place, keep_open)
+    if isinstance(result, OSError):
+        raise CosmosConfigException(_why_not_started(dbt, result)) from result
     if result.exit_code:
         reason = failure_text(artifacts, lines=result.full_output)
         raise CosmosLoadDbtException(f"dbt {arguments[0]} ended with exit code {result.exit_code}.\n{reason}")
     return result.full_output
+
+
+def _result_of(
+    dbt: DbtInstallation, arguments: list[str], env: Mapping[str, str], place: Path, keep_open: tuple[int, ...]
+) -> FullOutputSubprocessResult | OSError:
+    """What came of a command, or why it could not be started."""
+    keep_open = (*dbt.keep_open, *descriptors_of(place), *keep_open)
+    try:
+        return run_dbt([dbt.executable, *arguments], env=env, cwd=place, keep_open=keep_open)
+    except OSError as error:
+        if error.filename != dbt.executable:  # of the guard, this process or the folder
+            raise
+        return error
+
+
+def _damage(dbt: DbtInstallation, result: FullOutputSubprocessResult | OSError, artifacts: Artifacts) -> Damaged | None:
+    """What the environment has lost, where that may be why dbt failed."""
+    if dbt.environment is None:
+        return None
+    if isinstance(result, OSError):
+        return managed.damage_of(dbt.environment, content=True)
+    code, lines = result.exit_code, result.full_output
+    if not may_lack_files(code, artifacts, lines=lines):
+        return None
+    return managed.damage_of(dbt.environment, content=tells_of_code(code, lines=lines))
+
+
+def _why_not_started(dbt: DbtInstallation, error: OSError) -> str:
+    if dbt.environment is not None:
+        return managed.why_not_started(dbt.environment, error)
+    return (
+        f"The dbt executable {dbt.executable!r} cannot be started: {error.strerror}. Install dbt there, name "
+        "another as dbt_executable_path, use ExecutionMode.VIRTUALENV with a virtualenv_dir, or load a manifest "
+        "with LoadMode.DBT_MANIFEST, which needs no dbt."
+    )
 
 
 def environment_of_dbt(graph: DbtGraph, dbt: DbtInstallation) -> dict[str, str]:
@@ -154,9 +197,10 @@ def environment_of_dbt(graph: DbtGraph, dbt: DbtInstallation) -> dict[str, str]:
 
 
 @contextmanager
-def installation(graph: DbtGraph) -> Iterator[DbtInstallation]:
+def installation(graph: DbtGraph, *, instead_of: Damaged | None = None) -> Iterator[DbtInstallation]:
     """The dbt that the tasks will use, or the one that was named for parsing.
 
+    :param instead_of: its environment, which is damaged: another one takes its place.
     :raises CosmosLoadDbtException: when its environment is not ready yet.
     """
     render, execution = graph.render_config, graph.execution_config
@@ -167,14 +211,13 @@ def installation(graph: DbtGraph) -> Iterator[DbtInstallation]:
     directory = _kept_directory(graph)
     try:
         with managed.environment_for_parsing(
-            managed.VirtualenvArguments.of(graph.operator_args), directory, report=logger.info
+            managed.VirtualenvArguments.of(graph.operator_args), directory, report=logger.info, instead_of=instead_of
         ) as environment:
             yield DbtInstallation(
                 executable=str(environment.script("dbt")),
-                keep_open=environment.keep_open,
-                is_managed=True,
                 identity=environment.digest,
                 virtualenv_dir=directory,
+                environment=environment,
             )
     except VirtualenvError as error:
         raise CosmosLoadDbtException(str(error)) from None  # the text says it all, and twice would bury it

@@ -17,6 +17,7 @@ from cosmos_venv.constants import TestIndirectSelection
 from cosmos_venv.dbt.project_file import DEFAULT_PACKAGES_FOLDER
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.garbage import no_collection
+from cosmos_venv.os_errors import told
 from cosmos_venv.project.entry import Folders, NodeEntry, WrittenEntry, to_node, without_disabled
 from cosmos_venv.project.node import DbtNode
 from cosmos_venv.project.selection import Definitions, SelectionGraph, evaluate, from_lists
@@ -234,7 +235,7 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise CosmosLoadDbtException(
-            f"ProjectConfig.manifest_path {path} cannot be read: {error.strerror or error}. {_WAY_OUT}"
+            f"ProjectConfig.manifest_path {path} cannot be read: {told(error, _WAY_OUT)}"
         ) from error
 
 

@@ -6,6 +6,7 @@ import codecs
 from pathlib import Path
 
 from cosmos_venv.exceptions import CosmosLoadDbtException
+from cosmos_venv.os_errors import told
 
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
@@ -19,9 +20,7 @@ def read_text(path: Path, parameter: str, *, way_out: str) -> str:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise CosmosLoadDbtException(
-            f"{parameter} {path} cannot be read: {error.strerror or error}. {way_out}"
-        ) from error
+        raise CosmosLoadDbtException(f"{parameter} {path} cannot be read: {told(error, way_out)}") from error
     content = utf_8(content, f"{parameter} {path}", way_out=way_out)
     try:
         return content.decode()

@@ -103,7 +103,7 @@ def test_verify_has_exit_code_1_when_something_differs(store: Path) -> None:
     Path(f"{damaged['path']}.json").unlink()
     after, one = env("verify", store, "--json"), env("verify", store, damaged["digest"])
 
-    assert (before.returncode, before.stdout.count("as it was built")) == (0, 2)
+    assert (before.returncode, before.stdout.count("sizes of all files are as installed")) == (0, 2)
     assert after.returncode == one.returncode == 1
     assert [each["faults"] for each in json.loads(after.stdout)["builds"]] == [["there is no record"], []]
     assert one.stdout == f"{damaged['digest'][:12]}-1: there is no record\nlock: free\n"

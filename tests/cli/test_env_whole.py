@@ -108,13 +108,18 @@ def test_verify_finds_a_dbt_that_cannot_be_imported_though_every_file_has_its_si
     main.write_bytes(b"0/0".ljust(len(content), b"\n"))
     os.utime(main, (0, 0))  # or Python takes the bytecode of a file with this size and this second
 
-    broken, unread = env("verify", tmp_path / "store"), env("verify", tmp_path / "store", "--no-import")
+    broken, unread, read = (
+        env("verify", tmp_path / "store", *options) for options in ((), ("--no-import",), ("--no-import", "--content"))
+    )
 
     assert whole.returncode == 0, whole.stdout
     assert [(each["was_run"], each["faults"]) for each in json.loads(whole.stdout)["builds"]] == [(True, [])]
-    assert (broken.returncode, unread.returncode) == (1, 0)
+    assert (broken.returncode, unread.returncode, read.returncode) == (1, 0, 1)
     (found,) = json.loads(broken.stdout)["builds"]
     assert found["faults"] == ["it does not work: ZeroDivisionError: division by zero"]
+    assert [(each["was_run"], each["was_read"], each["faults"]) for each in json.loads(read.stdout)["builds"]] == [
+        (False, True, ["dbt/cli/main.py has another content than was installed"])
+    ]
 
 
 @pytest.mark.parametrize("text", ["{", '{"digest": 1}', ""])

@@ -61,3 +61,15 @@ def test_nothing_is_kept_where_the_cache_is_off(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("AIRFLOW__COSMOS__ENABLE_CACHE", "False")
 
     assert managed.kept_fingerprints() is None
+
+
+def test_what_is_kept_is_for_its_user_alone_in_a_folder_that_others_may_read(kept: KeptFiles) -> None:
+    """A parse file holds the values of variables that a project asks for."""
+    kept.folder.mkdir(parents=True, mode=0o755)
+    umask = os.umask(0o022)
+    try:
+        kept.write("parsed", b"x")
+    finally:
+        os.umask(umask)
+
+    assert kept.path("parsed").stat().st_mode & 0o777 == 0o600

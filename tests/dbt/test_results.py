@@ -10,7 +10,17 @@ from typing import Any
 
 import pytest
 
-from cosmos_venv.dbt.results import MOST_FAILURES, TAIL_LINES, Artifacts, Warned, failure_text, warnings_in
+from cosmos_venv.dbt.results import (
+    MOST_FAILURES,
+    TAIL_LINES,
+    Artifacts,
+    Warned,
+    did_nothing,
+    failure_text,
+    may_lack_files,
+    tells_of_code,
+    warnings_in,
+)
 
 
 def test_failed_nodes_head_the_text_and_dbts_last_lines_follow(tmp_path: Path) -> None:
@@ -358,3 +368,77 @@ def test_a_log_that_dbt_has_begun_anew_is_read_from_its_beginning(tmp_path: Path
     log.write_text(json.dumps({"info": {"level": "error", "msg": "no such macro"}}))
 
     assert Artifacts(target=tmp_path, log_file=log, log_begins_at=10_000_000).errors() == ["no such macro"]
+
+
+AT_IMPORT = """Traceback (most recent call last):
+  File "/envs/bin/dbt", line 4, in <module>
+    from dbt.cli.main import cli
+  File "/envs/lib/python3.11/site-packages/dbt/cli/__init__.py", line 1, in <module>
+    from .main import cli as dbt_cli  # noqa
+    ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+ModuleNotFoundError: No module named 'agate.table'"""
+IN_THE_RUN = """Traceback (most recent call last):
+  File "/envs/bin/dbt", line 10, in <module>
+    sys.exit(cli())
+             ^^^^^
+ModuleNotFoundError: No module named 'dbt.task.run'"""
+BEGUN = ("MainReportVersion", "MainReportArgs", "AdapterRegistered", "ArtifactWritten")
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "said", "events", "files", "is_suspect", "is_code", "is_unused"),
+    [
+        pytest.param(1, AT_IMPORT, (), (), True, True, True, id="an import of the script fails"),
+        pytest.param(1, IN_THE_RUN, (), (), True, True, False, id="a later import fails, without a log file"),
+        pytest.param(2, IN_THE_RUN, BEGUN, (), True, True, True, id="a later import fails, nothing was connected"),
+        pytest.param(2, IN_THE_RUN, (*BEGUN, "NewConnection"), (), True, True, False, id="it was connected"),
+        pytest.param(2, IN_THE_RUN, (*BEGUN, "LogHookStartLine"), (), True, True, False, id="a hook has run"),
+        pytest.param(2, IN_THE_RUN, ("MainReportVersion",), (), True, True, False, id="the log leaves out details"),
+        pytest.param(2, IN_THE_RUN, (), ("manifest.json",), True, True, False, id="no log, and an artifact"),
+        pytest.param(2, "Compilation Error", BEGUN, (), True, False, True, id="an error of the project"),
+        pytest.param(1, "1 of 1 ERROR", (*BEGUN, "SQLQuery"), ("run_results.json",), False, False, False, id="a node"),
+        pytest.param(1, "stale", (*BEGUN, "SQLQuery"), ("sources.json",), False, False, False, id="a source"),
+        pytest.param(1, IN_THE_RUN, (*BEGUN, "SQLQuery"), ("run_results.json",), True, True, False, id="both"),
+        pytest.param(-7, "", (), (), True, True, False, id="a signal, such as that of a file that is too short"),
+        pytest.param(0, "", (), (), True, True, False, id="nothing at all"),
+        pytest.param(0, "Done.", (), (), False, True, False, id="success"),
+        pytest.param(0, "", BEGUN, (), False, True, True, id="a quiet success"),
+        pytest.param(0, "", (), ("run_results.json",), False, True, False, id="a silent success"),
+    ],
+)
+def test_which_failures_may_be_those_of_lost_files_and_which_of_these_have_done_nothing(
+    tmp_path: Path,
+    exit_code: int,
+    said: str,
+    events: tuple[str, ...],
+    files: tuple[str, ...],
+    is_suspect: bool,
+    is_code: bool,
+    is_unused: bool,
+) -> None:
+    log = tmp_path / "dbt.log"
+    log.write_text("".join(json.dumps({"data": {}, "info": {"name": name}}) + "\n" for name in events))
+    for name in files:
+        (tmp_path / name).write_text("{}")
+    artifacts, lines = Artifacts(target=tmp_path, log_file=log), said.splitlines()
+
+    assert may_lack_files(exit_code, artifacts, lines=lines) is is_suspect
+    assert tells_of_code(exit_code, lines=lines) is is_code
+    assert did_nothing(artifacts, lines=lines, has_broken_script=False) is is_unused
+
+
+@pytest.mark.parametrize(
+    ("lines", "has_broken_script", "expected"),
+    [
+        pytest.param([], True, True, id="a script of one line"),
+        pytest.param(['  File "/envs/bin/dbt", line 3', "SyntaxError: unterminated"], True, True, id="half a script"),
+        pytest.param(["SyntaxError: invalid syntax"], False, False, id="of a model in Python"),
+        pytest.param(["Done."], True, False, id="a script that somebody has written anew"),
+    ],
+)
+def test_a_broken_script_that_leaves_nothing_has_done_nothing(
+    tmp_path: Path, lines: list[str], has_broken_script: bool, expected: bool
+) -> None:
+    artifacts = Artifacts(target=tmp_path)
+
+    assert did_nothing(artifacts, lines=lines, has_broken_script=has_broken_script) is expected

@@ -209,7 +209,8 @@ def test_a_disk_without_room_for_the_lock_is_told_too(
     full, with_room = uses_of(start_python(USE, mount_point, "uv", as_json(make_spec()), make_room, within=place))
 
     assert re.search(
-        rf"VirtualenvError: virtualenv_dir {mount_point} cannot be used: No space left on device.*has room", full.error
+        rf"VirtualenvError: virtualenv_dir {mount_point} cannot be used: No space left on device.*Make room there",
+        full.error,
     )
     assert full.left == ["cosmos_virtualenv.flock", "filler"]
     assert (with_room.said, with_room.error) == (["hello 2.0", "hello 2.0"], "")

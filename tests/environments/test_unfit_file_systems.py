@@ -151,6 +151,8 @@ def test_a_temporary_directory_without_any_room_is_told(
 
     output = start_python(TEMPORARY, json.dumps(make_spec().as_dict()), within=place).communicate()[0]
 
-    assert output.startswith("There is no room for a temporary environment: No space left on device (")
-    assert "Make room, set TMPDIR to another directory" in output
+    assert output.startswith(
+        f"There can be no temporary environment. The folder for temporary files, {tmp_path}, is full"
+    )
+    assert "or set TMPDIR in the worker's environment" in output
     assert output.splitlines()[-1] == "LEFT [] SAID 0"

@@ -15,7 +15,7 @@ from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.inventory import read_inventory
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
-from cosmos_venv.environments.verification import verify
+from cosmos_venv.environments.verification import damage, verify
 from cosmos_venv.lease import Lease, lease_path
 
 Spec = Callable[..., EnvironmentSpec]
@@ -25,15 +25,18 @@ MakeReady = Callable[..., Environment]
 @pytest.fixture
 def built(tmp_path: Path, make_spec: Spec, make_ready: MakeReady) -> Environment:
     """An environment of hello 1.0 whose directories may be written to."""
-    environment = make_ready(tmp_path, make_spec("hello==1.0"))
+    return writable(make_ready(tmp_path, make_spec("hello==1.0")))
+
+
+def writable(environment: Environment) -> Environment:
     for folder in [environment.path, *(path for path in environment.path.rglob("*") if path.is_dir())]:
         folder.chmod(0o755)
     return environment
 
 
-def faults(directory: Path) -> list[str]:
+def faults(directory: Path, *, content: bool = False) -> list[str]:
     (stored,) = read_inventory(EnvironmentStore(directory))
-    return verify(stored).faults
+    return verify(stored, content=content).faults
 
 
 def change_record(environment: Environment, **changes: Any) -> None:
@@ -48,10 +51,104 @@ def test_a_build_as_it_was_made_has_no_fault(tmp_path: Path, built: Environment)
     assert faults(tmp_path) == []
 
 
-def test_a_missing_file_is_named(tmp_path: Path, built: Environment) -> None:
-    (site_packages(built) / "hello" / "__init__.py").unlink()
+def replace(path: Path, content: bytes) -> None:
+    """Not in its place: uv's cache has the same file."""
+    mode = path.stat().st_mode
+    path.unlink()
+    path.write_bytes(content)
+    path.chmod(mode)
 
-    assert faults(tmp_path) == ["hello/__init__.py is missing"]
+
+def link_to_nowhere(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("nowhere")
+
+
+def make_a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+LOSSES: dict[str, tuple[str, Callable[[Path], object], str]] = {
+    "no module": ("{packages}/hello/__init__.py", Path.unlink, "hello/__init__.py is missing"),
+    "no command": ("bin/hello", Path.unlink, "bin/hello is missing"),
+    "an empty command": ("bin/hello", lambda path: replace(path, b""), "bin/hello is empty"),
+    "no permission to run": ("bin/hello", lambda path: path.chmod(0o644), "bin/hello may not be executed"),
+    "a folder as command": ("bin/hello", make_a_folder, "bin/hello is no file"),
+    "a link that leads nowhere": (
+        "{packages}/hello/__init__.py",
+        link_to_nowhere,
+        "hello/__init__.py leads to nowhere, which is missing",
+    ),
+    "a link of the interpreter": (
+        "bin/python3",
+        link_to_nowhere,
+        "bin/python3 leads to nowhere, which is missing",
+    ),
+    "no configuration": ("pyvenv.cfg", Path.unlink, "pyvenv.cfg is missing"),
+    "empty configuration": ("pyvenv.cfg", lambda path: replace(path, b""), "pyvenv.cfg is empty"),
+    "no list of files": ("{packages}/hello-1.0.dist-info/RECORD", Path.unlink, "hello-1.0.dist-info/RECORD is missing"),
+    "no name": (
+        "{packages}/hello-1.0.dist-info/METADATA",
+        Path.unlink,
+        "hello is not installed instead of 1.0; hello-1.0.dist-info/METADATA is missing",
+    ),
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_what_is_lost_is_named(tmp_path: Path, built: Environment, loss: str) -> None:
+    name, lose, expected = LOSSES[loss]
+
+    lose(built.path / name.format(packages=site_packages(built)))
+
+    assert "; ".join(faults(tmp_path)) == expected
+
+
+def test_what_pip_has_built_is_held_against_the_same(tmp_path: Path, make_spec: Spec, make_ready: MakeReady) -> None:
+    built = writable(make_ready(tmp_path, make_spec("hello==1.0"), preference="pip"))
+
+    before = faults(tmp_path, content=True)
+    (built.path / "bin" / "hello").chmod(0o644)
+
+    assert (before, faults(tmp_path)) == ([], ["bin/hello may not be executed"])
+
+
+def test_a_link_of_bin_that_the_installer_did_not_note_counts_too(tmp_path: Path, built: Environment) -> None:
+    (built.path / "bin" / "own").symlink_to("nowhere")
+
+    assert faults(tmp_path) == ["bin/own leads to nowhere, which is missing"]
+
+
+def test_what_keeps_its_size_is_found_by_its_content_alone(tmp_path: Path, built: Environment) -> None:
+    module, command = site_packages(built) / "hello" / "__init__.py", built.path / "bin" / "hello"
+    (compiled,) = (module.parent / "__pycache__").iterdir()
+    for path in (module, command):
+        replace(path, bytes(path.stat().st_size))
+    replace(compiled, compiled.read_bytes()[:40])
+
+    looked_at, read = faults(tmp_path), faults(tmp_path, content=True)
+
+    assert looked_at == []
+    assert read[:2] == [
+        "bin/hello has another content than was installed",
+        "hello/__init__.py has another content than was installed",
+    ]
+    assert read[2].startswith(f"hello/__pycache__/{compiled.name} is broken: ")
+
+
+def test_damage_that_was_there_when_an_environment_was_built_in_the_place_of_another_does_not_count(
+    tmp_path: Path, built: Environment
+) -> None:
+    """Else a package with a wrong RECORD would be built again by each task that fails for another reason."""
+    module = site_packages(built) / "hello" / "__init__.py"
+    replace(module, bytes(module.stat().st_size))
+
+    found = damage(built, content=True)
+    change_record(built, flaws=found)
+
+    assert found == ["hello/__init__.py has another content than was installed"]
+    assert damage(built, content=False) == damage(built, content=True) == []
 
 
 def test_what_was_installed_later_and_what_is_gone_is_named(tmp_path: Path, built: Environment) -> None:
@@ -59,6 +156,7 @@ def test_what_was_installed_later_and_what_is_gone_is_named(tmp_path: Path, buil
     added = site_packages(built) / "added-3.0.dist-info"
     added.mkdir()
     (added / "METADATA").write_text("Metadata-Version: 2.1\nName: added\nVersion: 3.0\n")
+    (added / "RECORD").touch()
     shutil.rmtree(installed)
 
     assert faults(tmp_path) == ["added is 3.0 instead of absent", "hello is not installed instead of 1.0"]

@@ -30,6 +30,7 @@ MakeOperator = Callable[..., DbtRunVirtualenvOperator]
 
 PIDS_VARIABLE = "DBT_TELL_PIDS"
 MEETING_VARIABLE = "DBT_MEETING"
+BEGUN_VARIABLE = "DBT_HAS_BEGUN"
 
 # The dbt-core of these versions does this instead of what dbt does.
 MISBEHAVIOUR = {
@@ -62,7 +63,16 @@ MISBEHAVIOUR = {
                 raise SystemExit("waited alone")
             time.sleep(0.01)
     """,
+    # Does something, and imports what it needs for the rest afterwards.
+    "9.5": f"""
+        import os, pathlib
+        with pathlib.Path(os.environ["{BEGUN_VARIABLE}"]).open("a") as note:
+            note.write("begun ")
+        import dbt.later
+    """,
+    "9.6": "pass",
 }
+WITHOUT_A_COMMAND = "9.6"
 
 
 @pytest.fixture(scope="session")
@@ -76,11 +86,10 @@ def misbehaving_wheelhouse(tmp_path_factory: pytest.TempPathFactory) -> Wheelhou
             "dbt/cli/__init__.py": "",
             "dbt/cli/main.py": f"def cli():\n{body}\n",
             "dbt/adapters/__init__.py": "",
+            "dbt/later.py": "",
         }
-        write_wheel(
-            Wheel(name="dbt-core", version=version, files=files, console_scripts={"dbt": "dbt.cli.main:cli"}),
-            wheelhouse.path,
-        )
+        scripts = {} if version == WITHOUT_A_COMMAND else {"dbt": "dbt.cli.main:cli"}
+        write_wheel(Wheel(name="dbt-core", version=version, files=files, console_scripts=scripts), wheelhouse.path)
     return wheelhouse
 
 

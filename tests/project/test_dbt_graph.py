@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import resource
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -258,3 +260,16 @@ def test_another_packages_folder_is_another_version_and_a_variable_nobody_reads_
     assert first is not None
     assert version("vendor") == first
     assert version("elsewhere") != first
+
+
+def test_too_many_open_files_are_told_as_such(fake_dbt: Path) -> None:
+    made = graph(ProjectConfig(DATA), parsing_with(fake_dbt, load_method=LoadMode.DBT_LS))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    opened = os.open(os.devnull, os.O_RDONLY)
+    os.close(opened)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (opened + 1, hard))  # one more
+    try:
+        with pytest.raises(CosmosLoadDbtException, match="ulimit -n"):
+            made.load()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

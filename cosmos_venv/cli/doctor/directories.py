@@ -9,12 +9,12 @@ from pathlib import Path
 
 from cosmos_venv.cli.doctor.finding import Examined, Finding, Outcome
 from cosmos_venv.cli.doctor.trial import trial_folder, why_no_trial
-from cosmos_venv.environments.disk_space import FreeSpace
 from cosmos_venv.environments.fitness import refuse_unfit
 from cosmos_venv.environments.inventory import read_inventory
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.environments.trust import refuse_untrusted
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
+from cosmos_venv.os_errors import FreeSpace
 
 _ROOM = 500.0  # MB: what an environment with dbt and a large adapter takes
 

@@ -31,10 +31,10 @@ _SHOW = (
     "and its warm servers. Writes nothing."
 )
 _VERIFY = (
-    "Holds finished environments against their records: every file is there with its size, the same versions are "
-    "installed, the interpreter is there and of the same version; and lets each import dbt and its adapters, unless "
-    "another user could have changed it. Says who has the directory's lock. Writes nothing. Exit code 1: something "
-    "differs, or cannot be imported."
+    "Holds finished environments against their records: every file is there with its size and can be read, commands "
+    "can be executed, no link leads nowhere, the same versions are installed, the interpreter is of the same version; "
+    "and lets each import dbt and its adapters, unless another user could have changed it. Says who has the "
+    "directory's lock. Writes nothing. Exit code 1: something differs, or cannot be imported."
 )
 _PRUNE = (
     "Removes what nobody can find any more, then the environments that were used longest ago, until the limits are "
@@ -104,11 +104,20 @@ def _add_looks(actions: Actions) -> None:
     show.add_argument("name", metavar="NAME", help=_NAME)
     verify.add_argument("name", metavar="NAME", nargs="?", help=f"only this one: {_NAME}")
     verify.add_argument("--no-import", action="store_true", help="run nothing of what is installed")
+    verify.add_argument(
+        "--content",
+        action="store_true",
+        help="read every file, and compare it with the hash that its installer has noted; a second for 150 MB",
+    )
     listing.set_defaults(run=lambda options: env_list(options.directory, as_json=options.json))
     show.set_defaults(run=lambda options: env_show(options.directory, options.name, as_json=options.json))
     verify.set_defaults(
         run=lambda options: env_verify(
-            options.directory, options.name, imports=not options.no_import, as_json=options.json
+            options.directory,
+            options.name,
+            imports=not options.no_import,
+            content=options.content,
+            as_json=options.json,
         )
     )
 

@@ -18,11 +18,12 @@ from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 _Found = Sequence[tuple[StoredBuild, Verified]]
 
 
-def env_verify(directory: Path, name: str | None, *, imports: bool, as_json: bool) -> int:
+def env_verify(directory: Path, name: str | None, *, imports: bool, content: bool, as_json: bool) -> int:
     """Verify finished builds. Returns the exit code, 1 when something is wrong with one.
 
     :param name: only these, as for ``env_show``; None: all.
     :param imports: whether each is to import dbt and its adapters.
+    :param content: whether every file is read and compared with the hash that its installer has noted.
     :raises VirtualenvError: when the directory cannot be read.
     :raises CosmosValueError: when it is none, or the name fits nothing that was finished.
     """
@@ -35,13 +36,17 @@ def env_verify(directory: Path, name: str | None, *, imports: bool, as_json: boo
     with steps("verifying", len(wanted), as_json=as_json) as step:
         for each in wanted:
             step.begin(f"verifying {name_of(each)}")
-            found.append((each, verify(each, check=DBT_CHECK if imports and _has_dbt(each) else None)))
+            check = DBT_CHECK if imports and _has_dbt(each) else None
+            found.append((each, verify(each, check=check, content=content)))
             step.end()
     lock = _state_of_lock(store)
     if as_json:
-        print_json({"virtualenv_dir": str(directory), "lock": lock, "builds": _as_data(found)})
+        print_json({"virtualenv_dir": str(directory), "lock": lock, "builds": _as_data(found, was_read=content)})
     else:
-        lines = [f"{title(each)}: {'; '.join(verified.faults) or _whole(verified)}" for each, verified in found]
+        lines = [
+            f"{title(each)}: {'; '.join(verified.faults) or _whole(verified, was_read=content)}"
+            for each, verified in found
+        ]
         print_lines([*lines, f"lock: {lock['state']}" + (f" ({lock['detail']})" if lock["detail"] else "")])
     return WRONG if any(verified.faults for _, verified in found) else OK
 
@@ -51,11 +56,14 @@ def _has_dbt(stored: StoredBuild) -> bool:
     return stored.record is not None and "dbt-core" in dbt_of(stored.record.pins)
 
 
-def _whole(verified: Verified) -> str:
-    return "as it was built" + (", dbt can be imported" if verified.has_run else "")
+def _whole(verified: Verified, *, was_read: bool) -> str:
+    looked_at = (
+        "links, commands and the content of all files" if was_read else "links, commands and the sizes of all files"
+    )
+    return f"{looked_at} are as installed" + (", dbt can be imported" if verified.has_run else "")
 
 
-def _as_data(found: _Found) -> list[dict[str, Any]]:
+def _as_data(found: _Found, *, was_read: bool) -> list[dict[str, Any]]:
     return [
         {
             "name": name_of(each),
@@ -63,6 +71,7 @@ def _as_data(found: _Found) -> list[dict[str, Any]]:
             "generation": each.generation,
             "path": str(each.path),
             "was_run": verified.has_run,
+            "was_read": was_read,
             "faults": verified.faults,
         }
         for each, verified in found

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import signal
 import socket
 import struct
@@ -119,6 +120,8 @@ class Server:
             sys.path.insert(0, str(Path(script).resolve().parent))
         with variables_read() as self.read:
             import_all(self.config["modules"], self.config["packages"])
+            # Asked for by dbt's packages: it starts a program, to which each command would hand its variables.
+            platform.processor()
         json_text.make_in_one_piece()
         flat_merge.make_flat()
         _refuse_threads()

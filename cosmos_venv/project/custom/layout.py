@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cosmos_venv.exceptions import CosmosLoadDbtException
+from cosmos_venv.os_errors import told
 from cosmos_venv.project.custom.values import Unknown
 from cosmos_venv.yaml_text import load_yaml
 
@@ -110,7 +111,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         content = load_yaml(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
-        raise CosmosLoadDbtException(f"{path} cannot be read: {error.strerror or error}.") from error
+        raise CosmosLoadDbtException(f"{path} cannot be read: {told(error)}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise CosmosLoadDbtException(f"{path} is not YAML: {error}") from error
     if content is None:

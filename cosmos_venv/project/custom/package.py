@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cosmos_venv import os_errors
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.project.custom.code import Code, Reader, python_code
 from cosmos_venv.project.custom.drafts import Draft
@@ -278,5 +279,7 @@ def _is_true(value: object) -> bool:
 def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise CosmosLoadDbtException(f"{path} cannot be read: {os_errors.told(error)}") from error
+    except UnicodeDecodeError as error:
         raise CosmosLoadDbtException(f"{path} cannot be read: {error}.") from error

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
+from cosmos_venv.os_errors import told
 
 Entry = Mapping[str, Any]
 Check = Callable[["Comparison", "Entry | None", Entry], bool]
@@ -284,8 +285,8 @@ def _artifact(path: Path, made_by: str) -> Entry:
         content = msgspec.json.decode(path.read_bytes())
     except OSError as error:
         raise CosmosValueError(
-            f"{path} is compared with and cannot be read: {error.strerror or error}. Put there what {made_by} has "
-            "written, or correct DBT_STATE."
+            f"{path} is compared with and cannot be read: "
+            + told(error, f"Put there what {made_by} has written, or correct DBT_STATE.")
         ) from error
     except msgspec.DecodeError as error:
         raise CosmosLoadDbtException(f"{path} is compared with and is not JSON: {error}") from error

@@ -84,6 +84,17 @@ def do_draw():
     import random, uuid
     print(random.random(), uuid.uuid4())
 
+def do_lock():
+    """Says what Python's process for semaphores shows of this one's environment."""
+    import multiprocessing
+    from multiprocessing import resource_tracker
+    lock = multiprocessing.get_context("spawn").Lock()
+    shown = ""
+    while "PATH=" not in shown:  # it may not have begun
+        with open("/proc/%d/environ" % resource_tracker._resource_tracker._pid) as file:
+            shown = file.read()
+    print("PIER_SECRET=" in shown, flush=True)
+
 def do_polite():
     def told(number, _):
         print("told", number, flush=True)

@@ -264,3 +264,12 @@ def memory_holds(pid: int, word: bytes) -> bool:
             except (OSError, OverflowError, ValueError):
                 continue
     return False
+
+
+def test_no_process_of_a_warm_command_shows_its_variables(tool: Tool) -> None:
+    """Python counts semaphores in a program of its own, which lives as long as the command."""
+    tool.modules["multiprocessing.resource_tracker"] = True
+
+    shown = [tool.run("lock", env={"PIER_SECRET": "s3cret"}).lines for _ in range(2)]
+
+    assert shown == [["False"]] * 2

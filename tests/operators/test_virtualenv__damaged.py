@@ -1,0 +1,267 @@
+"""An environment that lost files after it was published: the task whose dbt fails for it has another one built."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from cosmos_venv.compat import AirflowException
+from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
+from cosmos_venv.constants import ExecutionMode, LoadMode
+from cosmos_venv.dbt.warm import servers
+from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
+from cosmos_venv.project.load import DbtGraph
+from pytest_cosmos_venv import DbtCall
+from tests.operators.conftest import BEGUN_VARIABLE
+
+MakeOperator = Callable[..., DbtRunVirtualenvOperator]
+Calls = Callable[[], list[DbtCall]]
+
+
+def build_of(directory: Path) -> Path:
+    """The one that is published."""
+    (link,) = (entry for entry in (directory / "envs-v1").iterdir() if entry.is_symlink())
+    return link.resolve()
+
+
+def main_of(build: Path) -> Path:
+    return next(build.glob("lib/python*/site-packages/dbt/cli/main.py"))
+
+
+def let_write(folder: Path) -> None:
+    for each in [folder, *(path for path in folder.rglob("*") if path.is_dir())]:
+        each.chmod(0o755)
+
+
+def lose_the_module(build: Path) -> None:
+    shutil.rmtree(main_of(build).parent)
+
+
+def lose_the_package(build: Path) -> None:
+    for path in [main_of(build).parent, *build.glob("lib/*/*/dbt_core*")]:
+        shutil.rmtree(path)
+
+
+def spoil_the_module(build: Path) -> None:
+    """As a disk does it: size and time stay, and so does the byte code; another task's Python would write that anew."""
+    main = main_of(build)
+    main.write_bytes(bytes(main.stat().st_size))
+    shutil.rmtree(main.parent / "__pycache__")
+
+
+def spoil_the_byte_code(build: Path) -> None:
+    (compiled,) = (main_of(build).parent / "__pycache__").glob("main.*.pyc")
+    compiled.write_bytes(compiled.read_bytes()[:100])
+
+
+def cut_the_command(build: Path) -> None:
+    """Python runs what is left, and all is well."""
+    command = build / "bin" / "dbt"
+    command.write_bytes(command.read_bytes().splitlines(keepends=True)[0])
+
+
+DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no command": (lambda build: (build / "bin" / "dbt").unlink(), "bin/dbt is missing"),
+    "an empty command": (lambda build: (build / "bin" / "dbt").write_bytes(b""), "bin/dbt is empty"),
+    "a command without permission": (
+        lambda build: (build / "bin" / "dbt").chmod(0o644),
+        "bin/dbt may not be executed",
+    ),
+    "a command of one line": (cut_the_command, "bin/dbt has another content than was installed"),
+    "a module that is gone": (lose_the_module, "dbt/cli/__init__.py is missing"),
+    "a module of zeros": (spoil_the_module, "dbt/cli/main.py has another content than was installed"),
+    "byte code that is cut": (spoil_the_byte_code, "main.cpython-"),
+    "a package that is gone with its record": (
+        lose_the_package,
+        "dbt-core is not installed instead of 1.10.0",
+    ),
+}
+
+
+@pytest.fixture
+def kept_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Not the one that all tests share, nor their uv's cache, whose files are those of the environments: others need
+    what is damaged here."""
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv-cache"))
+    return tmp_path / "environments"
+
+
+@pytest.fixture
+def warned(capfd: pytest.CaptureFixture[str]) -> Callable[[], list[str]]:
+    """What was told about damaged environments since it was last asked for."""
+    return lambda: re.findall(r"The virtualenv \S+ is damaged.*", "".join(capfd.readouterr()))
+
+
+@pytest.fixture
+def build(make_operator: MakeOperator, kept_directory: Path) -> Path:
+    """One that a task has used, of which anything may be taken away."""
+    make_operator().execute({})
+    made = build_of(kept_directory)
+    let_write(made)
+    return made
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_an_environment_is_built_anew_that_lost_what_starts_dbt_and_dbt_runs_once(
+    make_operator: MakeOperator,
+    dbt_calls: Calls,
+    build: Path,
+    kept_directory: Path,
+    warned: Callable[[], list[str]],
+    damage: str,
+) -> None:
+    break_it, fault = DAMAGES[damage]
+    break_it(build)
+    before = len(dbt_calls())
+
+    make_operator(warm_dbt="off").execute({})
+
+    (line,) = warned()
+    assert line.startswith(f"The virtualenv {build} is damaged: ")
+    assert fault in line
+    assert "It is built anew." in line
+    assert len(dbt_calls()) == before + 1
+    assert build_of(kept_directory) != build
+
+
+@pytest.mark.usefixtures("short_folder")
+@pytest.mark.parametrize("warm", ["require", "auto"])
+@pytest.mark.parametrize("damage", ["an empty command", "a command of one line", "a module that is gone"])
+def test_a_damaged_environment_that_should_start_warm_is_built_anew(
+    make_operator: MakeOperator, dbt_calls: Calls, build: Path, kept_directory: Path, warm: str, damage: str
+) -> None:
+    DAMAGES[damage][0](build)
+
+    make_operator(warm_dbt=warm).execute({})
+
+    assert build_of(kept_directory) != build
+    assert len(dbt_calls()) == 2
+    assert len(servers.servers()) <= 2
+
+
+def test_dbt_deps_too_finds_an_environment_that_lost_files(
+    make_operator: MakeOperator, dbt_calls: Calls, dbt_project: Path, build: Path, kept_directory: Path
+) -> None:
+    (dbt_project / "packages.yml").write_text("packages: [{package: harbor/piers, version: 1.0.0}]\n")
+    lose_the_module(build)
+
+    make_operator(install_deps=True).execute({})
+
+    assert [call.arguments[0] for call in dbt_calls()[1:]] == ["deps", "run"]
+    assert build_of(kept_directory) != build
+
+
+def test_tasks_that_meet_a_damaged_environment_at_the_same_time_build_one(
+    make_operator: MakeOperator, dbt_calls: Calls, build: Path, kept_directory: Path
+) -> None:
+    lose_the_module(build)
+    operators = [make_operator(task_id=f"task_{number}") for number in range(4)]
+
+    with ThreadPoolExecutor() as pool:
+        for done in [pool.submit(operator.execute, {}) for operator in operators]:
+            done.result()
+
+    assert len(dbt_calls()) == 5
+    assert build_of(kept_directory).name == f"{build.name[:-2]}-2"
+
+
+def test_a_dbt_that_had_begun_is_not_started_again_and_the_next_try_has_a_whole_environment(
+    make_operator: MakeOperator, kept_directory: Path, tmp_path: Path, warned: Callable[[], list[str]]
+) -> None:
+    begun = tmp_path / "begun"
+    operator = make_operator(py_requirements=["dbt-core==9.5"], env={BEGUN_VARIABLE: str(begun)})
+    operator.execute({})
+    build = build_of(kept_directory)
+    let_write(build)
+    for path in main_of(build).parent.parent.glob("**/later*"):
+        path.unlink()
+
+    with pytest.raises(AirflowException, match=r"No module named 'dbt\.later'"):
+        operator.execute({})
+    after_the_failure = begun.read_text().count("begun")
+    operator.execute({})
+
+    (line,) = warned()
+    assert "dbt/later.py is missing" in line
+    assert "had begun its work" in line
+    assert (after_the_failure, begun.read_text().count("begun")) == (2, 3)
+    assert build_of(kept_directory) != build
+
+
+def test_an_error_of_the_users_own_is_told_as_ever(
+    make_operator: MakeOperator, kept_directory: Path, warned: Callable[[], list[str]]
+) -> None:
+    for _ in range(2):
+        with pytest.raises(AirflowException, match="column yesterdya does not exist"):
+            make_operator(py_requirements=["dbt-core==9.1"]).execute({})
+
+    assert warned() == []
+    assert build_of(kept_directory).name.endswith("-1")
+
+
+def test_a_damaged_environment_of_the_search_path_is_told_and_one_of_the_virtualenv_dir_taken(
+    make_operator: MakeOperator,
+    dbt_calls: Calls,
+    build: Path,
+    kept_directory: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    warned: Callable[[], list[str]],
+) -> None:
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_SEARCH_PATH", str(kept_directory))
+    lose_the_module(build)
+
+    for name in ("second", "third"):
+        make_operator(task_id=name, virtualenv_dir=tmp_path / "own").execute({})
+
+    assert [line.count("It stands in virtualenv_search_path") for line in warned()] == [1, 1]
+    assert len(dbt_calls()) == 3
+    assert build_of(kept_directory) == build
+    assert build_of(tmp_path / "own").name.endswith("-1")
+
+
+@pytest.mark.parametrize("damage", ["no command", "a command of one line", "a module that is gone"])
+def test_a_parse_whose_environment_lost_files_has_another_one_built_and_asks_that(
+    make_operator: MakeOperator,
+    dbt_calls: Calls,
+    build: Path,
+    kept_directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    damage: str,
+) -> None:
+    monkeypatch.setenv("AIRFLOW__COSMOS__ENABLE_CACHE_DBT_LS", "False")
+    DAMAGES[damage][0](build)
+    operator = make_operator()
+    graph = DbtGraph(
+        project=ProjectConfig(operator.project_dir, install_dbt_deps=False),
+        profile_config=operator.profile_config,
+        execution_config=ExecutionConfig(execution_mode=ExecutionMode.VIRTUALENV, virtualenv_dir=kept_directory),
+        render_config=RenderConfig(load_method=LoadMode.DBT_LS),
+        operator_args={name: getattr(operator, name) for name in ("py_requirements", "pip_install_options")},
+    )
+
+    graph.load()
+
+    assert graph.nodes
+    assert [call.arguments[0] for call in dbt_calls()[1:]] == ["ls"]
+    assert build_of(kept_directory) != build
+
+
+def test_where_building_is_forbidden_both_reasons_are_told(
+    make_operator: MakeOperator, build: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_BUILD", "never")
+    (build / "bin" / "dbt").unlink()
+
+    with pytest.raises(AirflowException, match=r"(?s)is damaged: bin/dbt is missing.*virtualenv_build is never"):
+        make_operator().execute({})
+
+
+def test_a_command_that_requirements_do_not_bring_is_told_so(make_operator: MakeOperator) -> None:
+    with pytest.raises(AirflowException, match=r"bin/dbt: No such file.*Nothing in py_requirements brings it"):
+        make_operator(py_requirements=["dbt-core==9.6"]).execute({})
