@@ -13,6 +13,7 @@ from cosmos_venv.dbt.package_files import LOCK_FILE, outside, read_package_files
 from cosmos_venv.dbt.partial_parse import ParsedProject
 from cosmos_venv.dbt.project_file import read_dbt_project
 from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.limits import ANY_SIZE, refuse_unfit
 from cosmos_venv.scratch import scratch_folder
 
 # dbt writes the first three; profiles.yml would win over the profile that we write.
@@ -56,7 +57,7 @@ def workspace(
             _link_neighbours(place, project_dir, [path for path in neighbours if PurePath(path) not in left_out])
         elif copies_packages and (project_dir / packages_folder).is_dir():
             shutil.copytree(project_dir / packages_folder, place / packages_folder, dirs_exist_ok=True)
-        if (install_deps or copies_packages) and (lock := project_dir / LOCK_FILE).exists():
+        if (install_deps or copies_packages) and (lock := project_dir / LOCK_FILE).is_file():
             shutil.copy(lock, place)  # a copy: dbt deps writes it
         if manifest is not None:
             _copy_manifest(manifest, place / "target")
@@ -82,6 +83,7 @@ def _copy_manifest(manifest: Path, target: Path) -> None:
     """A copy, as old as the file is: dbt writes its own over it, and that is told from it by its age."""
     target.mkdir(exist_ok=True)
     try:
+        refuse_unfit(manifest, ANY_SIZE)
         shutil.copy2(manifest, target / "manifest.json")
     except OSError as error:
         raise CosmosValueError(
