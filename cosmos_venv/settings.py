@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.limits import CONFIGURATION_FILE, MEBIBYTE, Limit
 
 SECTION, COSMOS_SECTION = "cosmos_venv", "cosmos"
 
@@ -44,6 +45,19 @@ SETTINGS: dict[str, Setting] = {
     ),
     "enable_cache_partial_parse": Setting(
         default=True, meaning="Whether dbt's partial_parse.msgpack is kept, so that the next command parses less."
+    ),
+    "artifact_max_bytes": Setting(
+        default=1024 * MEBIBYTE,
+        meaning="Bytes that a manifest, another artifact of dbt or a file of what dbt ls has said may have, wherever "
+        "it lies, on the wire and unpacked; 0: any number.",
+        is_also_cosmos=False,
+        least=0,
+    ),
+    "project_file_max_bytes": Setting(
+        default=CONFIGURATION_FILE.most,
+        meaning="Bytes that one file of a project may have that is read without dbt (LoadMode.CUSTOM); 0: any number.",
+        is_also_cosmos=False,
+        least=0,
     ),
     "build_only_running_task": Setting(
         default=True,
@@ -206,6 +220,8 @@ SETTINGS: dict[str, Setting] = {
     ),
 }
 
+artifact_max_bytes: int
+project_file_max_bytes: int
 cache_dir: str
 enable_cache: bool
 enable_cache_dbt_ls: bool
@@ -250,6 +266,14 @@ def __getattr__(name: str) -> Any:
     if setting is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(sorted(SETTINGS))}")
     return _read(name, setting)
+
+
+def limit(name: str) -> Limit:
+    """How many bytes are read of what this setting is about.
+
+    :param name: such as ``artifact_max_bytes``.
+    """
+    return Limit(most=int(__getattr__(name)), setting=name)
 
 
 def _read(name: str, setting: Setting) -> bool | int | float | str:

@@ -12,6 +12,7 @@ from typing import Protocol
 from cosmos_venv.config.values import require, yaml_file
 from cosmos_venv.constants import DEFAULT_PROFILES_FILE_NAME
 from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.limits import refuse_unfit
 from cosmos_venv.os_errors import naming
 from cosmos_venv.scratch import scratch_folder
 
@@ -62,10 +63,17 @@ class ProfileConfig:
             )
 
     def validate_profiles_yml(self) -> None:
-        """:raises CosmosValueError: when the user's own file was given and is not there."""
+        """:raises CosmosValueError: when the user's own file was given and is not there, or is too long."""
         if self.profiles_yml_filepath:
             path = Path(self.profiles_yml_filepath)
             require(path.is_file(), "ProfileConfig.profiles_yml_filepath", path, "profiles.yml")
+            try:
+                refuse_unfit(path)
+            except OSError as error:
+                reason = error.strerror or error
+                raise CosmosValueError(
+                    f"ProfileConfig.profiles_yml_filepath {path} cannot be read: {reason}."
+                ) from error
 
     def get_profile_type(self) -> str:
         """The name of the dbt adapter, such as ``duckdb``: the mapping's, or what the file's target says.

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.limits import read_file
 from cosmos_venv.remote.url import url_of
 from cosmos_venv.yaml_text import load_yaml
 
@@ -120,10 +121,12 @@ def deprecated(old: str, new: str, *, stacklevel: int) -> None:
 
 
 def yaml_file(path: Path) -> object:
-    """:raises CosmosValueError: when the file is not YAML."""
+    """:raises CosmosValueError: when the file cannot be read, as YAML too."""
     import yaml
 
     try:
-        return load_yaml(path.read_text(encoding="utf-8"))
+        return load_yaml(read_file(path).decode())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise CosmosValueError(f"{path} is not YAML: {error}") from error
+        raise CosmosValueError(f"{path} cannot be read as YAML: {error}") from error
+    except OSError as error:
+        raise CosmosValueError(f"{path} cannot be read: {error.strerror or error}.") from error

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from cosmos_venv.limits import decoded
+
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _TIME = re.compile(r"\d\d:\d\d:\d\d(\.\d+)?(?=\s|$)")
 
@@ -69,7 +71,7 @@ def _event(line: str) -> dict[str, Any] | None:
     if not line.startswith("{") or '"info"' not in line:
         return None
     try:
-        event = json.loads(line)
+        event = decoded(line, json.loads)
         info = event["info"]
     except (ValueError, KeyError, TypeError):
         return None  # of another program, or a node that dbt ls lists

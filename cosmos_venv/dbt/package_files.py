@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cosmos_venv.dbt.env_vars import env_vars_named_in
+from cosmos_venv.limits import UnfitFileError, read_file
 from cosmos_venv.yaml_text import load_yaml
 
 PACKAGE_FILES = ("packages.yml", "dependencies.yml")
@@ -71,8 +72,12 @@ def read_package_files(project_dir: Path) -> PackageFiles:
         package = todo.pop(0)
         folder = local_package(project_dir, package)
         for name in (*PACKAGE_FILES, "dbt_project.yml" if package else LOCK_FILE):
-            text = _text(folder / name)
-            if text is None:
+            try:
+                text = read_file(folder / name).decode("utf-8", errors="backslashreplace")
+            except UnfitFileError:
+                is_known = False
+                continue
+            except OSError:
                 continue
             contents[os.path.join(package, name)] = text  # noqa: PTH118 - a name, and no path of this machine
             found = _local_paths(text) if name in PACKAGE_FILES else []
@@ -92,13 +97,6 @@ def outside(paths: tuple[str, ...]) -> list[Path]:
     """Those of the relative paths that lead out of the project (``../shared``), shortest first, as dbt sees them."""
     relative = {Path(os.path.normpath(path)) for path in paths if not path.startswith(("~", "/"))}
     return sorted((path for path in relative if path.parts[:1] == ("..",)), key=lambda path: (len(path.parts), path))
-
-
-def _text(file: Path) -> str | None:
-    try:
-        return file.read_bytes().decode("utf-8", errors="backslashreplace")
-    except OSError:
-        return None
 
 
 def _local_paths(text: str) -> list[str] | None:

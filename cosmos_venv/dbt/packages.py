@@ -19,6 +19,7 @@ from cosmos_venv.dbt.package_files import LOCK_FILE, local_package, read_package
 from cosmos_venv.dbt.package_store import KeptPackages, PackageStore
 from cosmos_venv.dbt.project_file import read_dbt_project
 from cosmos_venv.guarded import Cancellation
+from cosmos_venv.limits import read_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +132,7 @@ def is_pinned(project_dir: Path, lock_file: Path) -> bool:
     :param lock_file: as ``dbt deps`` has left it where it ran.
     """
     try:
-        return (project_dir / LOCK_FILE).read_bytes() == lock_file.read_bytes()
+        return read_file(project_dir / LOCK_FILE) == read_file(lock_file)
     except OSError:
         return False
 

@@ -22,10 +22,12 @@ import msgspec
 
 from cosmos_venv.dbt.kept_files import KeptFiles, is_private
 from cosmos_venv.dbt.results import Artifacts
+from cosmos_venv.limits import MEBIBYTE, Limit, decoded, read_file
 
 PARTIAL_PARSE_FILE = "partial_parse.msgpack"
 _LAYOUT = "partial-parse-v1"
 _REFRESHED_SECONDS = 86_400.0
+_LARGEST = Limit(most=1024 * MEBIBYTE)  # 5,000 models make some 50
 _OUR_FOLDER = re.compile(r"-[0-9a-f]{16}(?:/|$)")
 
 
@@ -68,7 +70,7 @@ class ParsedProject:
         """
         try:
             written, newest = max((source.stat().st_mtime_ns, source) for source in self._sources())
-            found = newest.read_bytes()
+            found = read_file(newest, _LARGEST)
             root = root_of(found)
             content = moved(found, root, place)
             if self.kept is not None and not _OUR_FOLDER.search(root):
@@ -109,7 +111,7 @@ class ParsedProject:
 
 def _is_whole(content: bytes) -> bool:
     try:
-        msgspec.msgpack.decode(content, type=msgspec.Raw)  # looks at it all, and builds nothing
+        decoded(content, msgspec.msgpack.Decoder(msgspec.Raw).decode)  # looks at it all, and builds nothing
     except msgspec.DecodeError:
         return False
     return True
@@ -126,7 +128,7 @@ def moved(content: bytes, root: str, place: Path) -> bytes:
         return content.replace(os.fsencode(root), os.fsencode(place))
     if not root:
         raise ValueError("no parse file: it does not say where the project stands")
-    parsed = msgspec.msgpack.decode(content)
+    parsed = decoded(content, msgspec.msgpack.decode)
     try:
         for home in (file["path"] for file in parsed["files"].values() if file.get("path")):
             home["project_root"] = _moved(home["project_root"], root, place)
@@ -140,7 +142,7 @@ def moved(content: bytes, root: str, place: Path) -> bytes:
 
 def root_of(content: bytes) -> str:
     """Where the project stands in a parse file; empty where it does not say."""
-    head = msgspec.msgpack.decode(content, type=_Head)
+    head = decoded(content, msgspec.msgpack.Decoder(_Head).decode)
     of_project = (file for file in head.files.values() if file.project_name == head.metadata.project_name)
     return next((file.path.project_root for file in of_project if file.path), "")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.limits import read_file
 from cosmos_venv.yaml_text import load_yaml
 
 _FILTERS = ("as_bool", "as_native", "as_number", "as_text")
@@ -24,7 +25,7 @@ def profile_fields(
     :raises CosmosValueError: when the file has no such profile or target; from the function, when a field cannot be
         rendered.
     """
-    found = load_yaml(profiles_yml.read_text(encoding="utf-8"))
+    found = load_yaml(read_file(profiles_yml).decode())
     for key in (profile, "outputs", target):
         found = found.get(key) if isinstance(found, dict) else None
     if not isinstance(found, dict):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from cosmos_venv.exceptions import CosmosLoadDbtException
+from cosmos_venv.limits import read_file
 from cosmos_venv.os_errors import told
 from cosmos_venv.yaml_text import load_yaml
 
@@ -37,7 +38,7 @@ def read_dbt_project(project_path: Path, *, environment: Mapping[str, str] | Non
     """
     path = project_path / "dbt_project.yml"
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_file(path).decode()
     except FileNotFoundError:
         return DbtProjectFile()
     except OSError as error:
@@ -82,7 +83,7 @@ def _parse(path: Path, text: str) -> dict[str, object]:
     try:
         content = load_yaml(text)
     except yaml.YAMLError as error:
-        raise CosmosLoadDbtException(f"{path} is not YAML: {error}") from error
+        raise CosmosLoadDbtException(f"{path} cannot be read as YAML: {error}") from error
     if not isinstance(content, dict):
         raise CosmosLoadDbtException(f"{path} holds no mapping. It must at least say `name: your_project`.")
     return content

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from cosmos_venv.dbt import log_line
+from cosmos_venv.limits import ANY_SIZE, decoded, read_file
 from cosmos_venv.os_errors import advice_for_a_tool
 
 FAILED_STATUSES = frozenset({"error", "fail", "partial success", "runtime error"})
@@ -132,7 +133,7 @@ class Artifacts:
         :raises OSError: when it is there and cannot be read.
         """
         path = self.target / name
-        return path.read_bytes() if self._is_new(path) else None
+        return read_file(path, ANY_SIZE) if self._is_new(path) else None
 
     def failures(self) -> list[str]:
         """The first nodes that failed, each with what dbt says about it and where its compiled SQL is."""
@@ -235,7 +236,7 @@ class Artifacts:
         if text is None:
             return ""
         try:
-            return json.dumps(json.loads(text), indent=4)
+            return json.dumps(decoded(text, json.loads), indent=4)
         except ValueError:
             return text
 
@@ -254,7 +255,7 @@ class Artifacts:
     def _decoded(self, name: str, shape: type[_Shape]) -> _Shape | None:
         text = self.text(name)
         try:
-            return None if text is None else msgspec.json.decode(text, type=shape)
+            return None if text is None else decoded(text, msgspec.json.Decoder(shape).decode)
         except msgspec.DecodeError:
             return None  # in a shape we do not know: dbt's output has to do
 

@@ -15,14 +15,9 @@ from pathlib import Path, PurePath
 from cosmos_venv.dbt.package_files import local_package, read_package_files
 from cosmos_venv.dbt.project_file import DbtProjectFile, read_dbt_project
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
+from cosmos_venv.limits import kind_of
 
 _CHUNK = 256 * 1024  # what fits into the processor's own memory is hashed fastest
-_KINDS = {
-    stat.S_IFIFO: "a named pipe",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +131,7 @@ def read_content(path: Path, *, pause: Callable[[], None] = lambda: None) -> See
 
 
 def _refuse_endless(path: Path, mode: int) -> None:
-    if kind := _KINDS.get(stat.S_IFMT(mode)):
+    if kind := kind_of(mode):
         raise CosmosValueError(f"The seed {path} is {kind}, which dbt would wait for. Put a CSV file there.")
 
 

@@ -12,6 +12,7 @@ import zlib
 from pathlib import Path
 
 from cosmos_venv.dbt.results import Artifacts
+from cosmos_venv.limits import Limit, UnfitFileError, read_pieces
 
 MANIFEST = "manifest.json"
 NAMES = (MANIFEST, "run_results.json", "sources.json")
@@ -38,19 +39,28 @@ def packed(artifacts: Artifacts) -> bytes | None:
     return file.getvalue()
 
 
-def unpack(content: bytes, folder: Path) -> None:
+def unpack(content: bytes, folder: Path, limit: Limit) -> None:
     """Write what was packed into the folder, which is made.
 
+    :param limit: of each artifact, unpacked.
     :raises ValueError: when it is no such file, or only a part of one.
+    :raises UnfitFileError: when an artifact is longer than the limit.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            found = {name: archive.read(name) for name in NAMES if name in archive.namelist()}
+            found = {name: _read(archive, name, limit) for name in NAMES if name in archive.namelist()}
+    except UnfitFileError:
+        raise
     except (zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, OSError, EOFError, RuntimeError) as error:
         raise ValueError(f"no packed artifacts: {error}") from error
     if MANIFEST not in found:
         raise ValueError(f"no packed artifacts: there is no {MANIFEST} among them")
     write(found, folder)
+
+
+def _read(archive: zipfile.ZipFile, name: str, limit: Limit) -> bytes:
+    with archive.open(name) as file:
+        return read_pieces(file.read, expected=archive.getinfo(name).file_size, limit=limit, where=name)
 
 
 def write(contents: dict[str, bytes], folder: Path) -> None:

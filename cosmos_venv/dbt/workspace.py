@@ -13,6 +13,7 @@ from cosmos_venv.dbt.package_files import LOCK_FILE, outside, read_package_files
 from cosmos_venv.dbt.partial_parse import ParsedProject
 from cosmos_venv.dbt.project_file import DbtProjectFile, read_dbt_project
 from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.limits import ANY_SIZE, read_file, refuse_unfit
 from cosmos_venv.os_errors import naming, shortage
 from cosmos_venv.scratch import scratch_folder
 
@@ -43,7 +44,7 @@ def workspace(
     require_project(project_dir)
     left_out = {PurePath(name) for name in _NOT_LINKED}
     # Most projects keep to their folder, and most commands have their packages: these need no YAML.
-    is_simple = not (install_deps or copies_packages) and b".." not in (project_dir / "dbt_project.yml").read_bytes()
+    is_simple = not (install_deps or copies_packages) and b".." not in read_file(project_dir / "dbt_project.yml")
     project_file = DbtProjectFile() if is_simple else read_dbt_project(project_dir, environment=environment)
     beside = project_file.paths_outside
     packages_folder = os.path.normpath(project_file.packages_folder)
@@ -59,7 +60,7 @@ def workspace(
             _link_neighbours(place, project_dir, neighbours, left_out)
             if copies_packages and not install_deps and (project_dir / packages_folder).is_dir():
                 _copy_packages(project_dir / packages_folder, place / packages_folder)
-            if (install_deps or copies_packages) and (lock := project_dir / LOCK_FILE).exists():
+            if (install_deps or copies_packages) and (lock := project_dir / LOCK_FILE).is_file():
                 shutil.copy(lock, place)  # a copy: dbt deps writes it
             if manifest is not None:
                 _copy_manifest(manifest, place / "target")
@@ -98,6 +99,7 @@ def _copy_manifest(manifest: Path, target: Path) -> None:
     """A copy, as old as the file is: dbt writes its own over it, and that is told from it by its age."""
     target.mkdir(exist_ok=True)
     try:
+        refuse_unfit(manifest, ANY_SIZE)
         shutil.copy2(manifest, target / "manifest.json")
     except OSError as error:
         if shortage(error):

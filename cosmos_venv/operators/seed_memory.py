@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from cosmos_venv.compat import forget_variable, set_variable, variable
 from cosmos_venv.io import map_index
+from cosmos_venv.limits import decoded as decoded_json
 
 if TYPE_CHECKING:
     from cosmos_venv.compat import BaseOperator
@@ -111,7 +112,7 @@ def decoded(text: str | None) -> Remembered | None:
 def fields_of(text: str) -> dict[str, Any]:
     """The fields of a value that is a JSON object; none for any other."""
     try:
-        content = json.loads(text)
+        content = decoded_json(text, json.loads)
     except ValueError:
         return {}
     return content if isinstance(content, dict) else {}

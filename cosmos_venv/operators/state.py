@@ -22,6 +22,8 @@ from cosmos_venv.dbt.results import Artifacts
 from cosmos_venv.environments.credentials import mask
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.io import map_index, write_to
+from cosmos_venv.limits import Limit, UnfitFileError, read_file
+from cosmos_venv.remote.store import content_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -116,26 +118,32 @@ def _fill_with_last_success(operator: LocalRun, context: Context | Mapping[str, 
         state.write_empty(folder)
         return
     except Exception as error:
-        raise CosmosValueError(
-            f"state={LAST_SUCCESS!r}: {mask(str(kept or settings.state_path))} cannot be read: {_reason(error)}. "
-            "Correct [cosmos_venv] state_path or state_path_conn_id."
-        ) from error
+        raise _unreadable(kept, error) from error
     try:
-        state.unpack(content, folder)
+        state.unpack(content, folder, _limit())
+    except UnfitFileError as error:
+        raise _unreadable(kept, error) from error
     except ValueError as error:
         operator.log.warning("The last success of this task at %s is %s: to dbt everything is new.", kept, error)
         state.write_empty(folder)
 
 
+def _unreadable(kept: Any, error: Exception) -> CosmosValueError:
+    return CosmosValueError(
+        f"state={LAST_SUCCESS!r}: {mask(str(kept or settings.state_path))} cannot be read: {_reason(error)}. "
+        "Correct [cosmos_venv] state_path or state_path_conn_id."
+    )
+
+
 def _fetch(place: Any, folder: Path) -> None:
     """Copy the artifacts that are there into the folder. :raises FileNotFoundError: when there is no manifest."""
     if PurePath(place.name).suffix == state.PACKED_SUFFIX:
-        state.unpack(place.read_bytes(), folder)
+        state.unpack(_content(place), folder, _limit())
         return
-    found = {state.MANIFEST: (place / state.MANIFEST).read_bytes()}
+    found = {state.MANIFEST: _content(place / state.MANIFEST)}
     for name in state.NAMES[1:]:
         try:
-            found[name] = (place / name).read_bytes()
+            found[name] = _content(place / name)
         except FileNotFoundError:
             continue
     state.write(found, folder)
@@ -144,8 +152,15 @@ def _fetch(place: Any, folder: Path) -> None:
 def _read(kept: Any) -> bytes:
     if isinstance(kept, Path) and not settings.state_path and not is_private(_root(kept)):
         raise FileNotFoundError(kept)  # whoever else can write there decides what dbt leaves out
-    content: bytes = kept.read_bytes()
-    return content
+    return _content(kept)
+
+
+def _content(place: Any) -> bytes:
+    return read_file(place, _limit()) if isinstance(place, Path) else content_of(place, _limit())
+
+
+def _limit() -> Limit:
+    return settings.limit("artifact_max_bytes")
 
 
 def _publish(kept: Path, content: bytes) -> None:
@@ -185,4 +200,6 @@ def _nothing_there(given: str, place: str) -> str:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, UnfitFileError):
+        return str(error.strerror)
     return mask(f"{type(error).__name__}: {error}")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.limits import decoded
 from cosmos_venv.profiles.base import BaseProfileMapping
 
 # Airflow 2.2 and older wrote the extra of a Google connection with this prefix; such connections live on.
@@ -61,7 +62,7 @@ class GoogleCloudServiceAccountDictProfileMapping(_Google):
 
     def _key(self, value: Any) -> dict[str, Any]:
         try:
-            key = json.loads(value) if isinstance(value, str) else value
+            key = decoded(value, json.loads) if isinstance(value, str) else value
         except ValueError:
             key = None  # and not its text into an error
         if not isinstance(key, Mapping):

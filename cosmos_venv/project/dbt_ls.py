@@ -13,6 +13,7 @@ from cosmos_venv.config import ProjectConfig, RenderConfig
 from cosmos_venv.dbt import log_line
 from cosmos_venv.dbt.project_file import DEFAULT_PACKAGES_FOLDER
 from cosmos_venv.exceptions import CosmosLoadDbtException
+from cosmos_venv.limits import decoded
 from cosmos_venv.project.entry import Folders, NodeEntry, PlainEntry, to_node
 from cosmos_venv.project.node import DbtNode
 from cosmos_venv.yaml_text import load_yaml
@@ -150,9 +151,9 @@ def node_lines(lines: Iterable[str], where: str = "the output of dbt ls") -> Ite
 def _entry(line: str) -> NodeEntry | None:
     """None where it is something else; raises what is wrong with one that cannot be read."""
     try:
-        return _ENTRY.decode(line)
+        return decoded(line, _ENTRY.decode)
     except msgspec.ValidationError:
-        head = _HEAD.decode(line)
+        head = decoded(line, _HEAD.decode)
         if head.unique_id is None or head.resource_type is None:
             return None
         raise

@@ -15,6 +15,7 @@ import msgspec
 
 from cosmos_venv.constants import DbtResourceType
 from cosmos_venv.dbt.project_file import DEFAULT_PACKAGES_FOLDER
+from cosmos_venv.limits import decoded
 from cosmos_venv.project.node import DbtNode
 
 
@@ -90,7 +91,7 @@ class WrittenEntry(NodeEntry, gc=False):
         """
         text = bytes(self.written_config)
         if text not in shared:
-            shared[text] = _CONFIG.decode(text)
+            shared[text] = decoded(text, _CONFIG.decode)
         self.known_config = shared[text]
 
 

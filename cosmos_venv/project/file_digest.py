@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cosmos_venv.limits import ANY_SIZE, refuse_unfit
+
 if TYPE_CHECKING:
     from cosmos_venv.dbt.kept_files import KeptFiles
 
@@ -24,6 +26,7 @@ def digest_of_file(path: Path, *, known: KeptFiles | None = None) -> str:
     :param known: where digests of earlier are kept: a file that looks untouched is not read again.
     :raises OSError: when it cannot be read.
     """
+    refuse_unfit(path, ANY_SIZE)
     status = path.stat()
     facts = [str(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev]
     look = hashlib.sha256(json.dumps(facts).encode()).hexdigest()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cosmos_venv import managed
 from cosmos_venv.dbt.project_file import read_dbt_project
 from cosmos_venv.exceptions import CosmosLoadDbtException
+from cosmos_venv.limits import read_file
 from cosmos_venv.project.dbt_ls import variables_of
 from cosmos_venv.project.environment import environment_of
 from cosmos_venv.project.fingerprint import NOT_READ, fingerprint
@@ -52,7 +53,7 @@ def _folders(graph: DbtGraph) -> dict[str, str]:
 
 def _named(project_file: Path) -> list[str]:
     """The folders of files by a ``dbt_project.yml``."""
-    content = load_yaml(project_file.read_text(encoding="utf-8-sig"))
+    content = load_yaml(read_file(project_file).decode("utf-8-sig"))
     if not isinstance(content, dict):
         raise CosmosLoadDbtException(f"{project_file} holds no mapping.")
     given = [content.get(f"{kind}-paths") or [] for kind in _KINDS]

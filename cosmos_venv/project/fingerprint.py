@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from cosmos_venv.dbt.env_vars import env_vars_named_in
 from cosmos_venv.dbt.kept_files import KeptFiles
+from cosmos_venv.limits import MEBIBYTE, Limit, read_file, walk
 from cosmos_venv.project.file_digest import SETTLED_SECONDS
 
 # What dbt reads of a project; anything else, a database that lies there for instance, may change as it likes.
@@ -24,6 +26,7 @@ _NEVER_READ = {".git", "__pycache__"}
 _WRITTEN = {"logs", "target"}  # by dbt, beside dbt_project.yml
 NOT_READ = frozenset(_NEVER_READ | _WRITTEN)
 """Folders of the project of which nothing counts."""
+_LARGEST = Limit(most=1024 * MEBIBYTE)
 _OF_THE_USER = ".user.yml"  # which dbt writes beside profiles.yml the first time
 
 
@@ -82,9 +85,11 @@ def _of_content(files: list[_File]) -> Fingerprint:
         content = b""
         if file.is_read:
             try:
-                content = Path(file.path).read_bytes()
-            except OSError:  # dangling, or not ours to read: dbt will say so
+                content = read_file(file.path, _LARGEST)
+            except OSError as error:  # dangling, not ours to read, a named pipe: dbt will say so, if it looks there
                 content = b"unreadable"
+                if error.errno == errno.EFBIG:  # it may change and look the same
+                    variables = None
             named = env_vars_named_in(content)
             variables = None if variables is None or named is None else variables | named
         digest.update(f"{file.name}\0{len(content)}\0".encode(errors="surrogateescape"))
@@ -93,16 +98,12 @@ def _of_content(files: list[_File]) -> Fingerprint:
 
 
 def _files(project_dir: Path, left_out: Collection[str]) -> Iterator[_File]:
-    for folder, below, names in os.walk(project_dir, followlinks=True):
+    for folder, below, names in walk(project_dir):
         inside = os.path.relpath(folder, project_dir)
         prefix = "" if inside == "." else f"{inside}/"
         # A package may hold other projects, each with what dbt has written there.
         not_read = NOT_READ if not prefix or "dbt_project.yml" in names else _NEVER_READ
-        below[:] = [
-            name
-            for name in below
-            if name not in not_read and f"{prefix}{name}" not in left_out and not _leads_back(f"{folder}/{name}")
-        ]
+        below[:] = [name for name in below if name not in not_read and f"{prefix}{name}" not in left_out]
         for name in names:
             if name == _OF_THE_USER:
                 continue
@@ -118,10 +119,3 @@ def _files(project_dir: Path, left_out: Collection[str]) -> Iterator[_File]:
                     )
             elif name.endswith(_NAMED):
                 yield _File(f"{prefix}{name}", "", 0, (), 0, is_read=False)
-
-
-def _leads_back(folder: str) -> bool:
-    """Whether it is a link to a folder that it lies in."""
-    if not os.path.islink(folder):  # noqa: PTH114 - thousands of them
-        return False
-    return f"{os.path.realpath(os.path.dirname(folder))}/".startswith(f"{os.path.realpath(folder)}/")  # noqa: PTH120

@@ -10,7 +10,7 @@ from functools import cache
 from mmap import mmap
 from pathlib import Path
 
-from cosmos_venv import managed
+from cosmos_venv import managed, settings
 from cosmos_venv.dbt.kept_files import KeptFiles, is_private
 from cosmos_venv.remote.copies import RemoteError
 from cosmos_venv.remote.folder import SUFFIX, RemoteFolder
@@ -65,7 +65,9 @@ class KeptListings:
         if self.remote is None:
             return None
         try:
-            content = self.remote.read(f"{self.digest}{SUFFIX}", seconds=_seconds())
+            content = self.remote.read(
+                f"{self.digest}{SUFFIX}", seconds=_seconds(), limit=settings.limit("artifact_max_bytes")
+            )
         except RemoteError as error:
             self._warn(error)
             return None

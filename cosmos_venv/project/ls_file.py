@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
+from cosmos_venv.limits import decoded
 from cosmos_venv.project.dbt_ls import LS_OUTPUT_KEYS, NodeLine, node_lines, unreadable
 from cosmos_venv.project.entry import Folders, NodeEntry, to_node, without_disabled
 from cosmos_venv.project.node import DbtNode
@@ -104,7 +105,7 @@ class LsFile:
         for number, text in enumerate(lines, start=1):
             if text.lstrip().startswith("{") and '"unique_id"' not in text:
                 try:
-                    msgspec.json.decode(text)
+                    decoded(text, msgspec.json.decode)
                 except msgspec.DecodeError as error:
                     raise unreadable(number, text, str(self.path), error) from error
 

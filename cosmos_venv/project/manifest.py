@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from cosmos_venv import settings
 from cosmos_venv.constants import TestIndirectSelection
 from cosmos_venv.dbt.project_file import DEFAULT_PACKAGES_FOLDER
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.garbage import no_collection
+from cosmos_venv.limits import decoded, read_file
 from cosmos_venv.os_errors import told
 from cosmos_venv.project.entry import Folders, NodeEntry, WrittenEntry, to_node, without_disabled
 from cosmos_venv.project.node import DbtNode
@@ -184,7 +186,7 @@ class Manifest:
 @no_collection()
 def _decode(path: Path | str, content: bytes) -> _Manifest:
     try:
-        return _MANIFEST.decode(content)
+        return decoded(content, _MANIFEST.decode)
     except msgspec.ValidationError as error:
         _blame_an_entry(path, content)
         # The commonest faults read like this: Expected `object`, got `array`; Object missing required field `nodes`.
@@ -197,7 +199,7 @@ def _decode(path: Path | str, content: bytes) -> _Manifest:
 def _blame_an_entry(path: Path | str, content: bytes) -> None:
     """Raises for the schema, if that is too old, or for the first entry that cannot be read, if it is an entry."""
     try:
-        manifest = _ENTRIES.decode(content)
+        manifest = decoded(content, _ENTRIES.decode)
     except msgspec.ValidationError:
         return
     _refuse_old_schema(path, manifest.metadata.dbt_schema_version)
@@ -209,7 +211,7 @@ def _decoded_entries(path: Path | str, raw_entries: Mapping[str, msgspec.Raw]) -
     entries: dict[str, WrittenEntry] = {}
     for unique_id, raw in raw_entries.items():
         try:
-            entries[unique_id] = _ENTRY.decode(raw)
+            entries[unique_id] = decoded(raw, _ENTRY.decode)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise _blaming(path, unique_id, error) from error
     return _with_configs(path, entries)
@@ -232,7 +234,7 @@ def _blaming(path: Path | str, unique_id: str, error: Exception, *, at: str = ""
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_file(path, settings.limit("artifact_max_bytes"))
     except OSError as error:
         raise CosmosLoadDbtException(
             f"ProjectConfig.manifest_path {path} cannot be read: {told(error, _WAY_OUT)}"

@@ -11,7 +11,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 
-from cosmos_venv import managed
+from cosmos_venv import managed, settings
 from cosmos_venv.dbt.kept_files import KeptFiles
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.project.manifest import Manifest
@@ -42,7 +42,9 @@ class _Elsewhere:
         known = self._kept_copy()
         try:
             copy = self.file.read(
-                known=known.version if known else None, seconds=managed.seconds_for_a_parse() or _PATIENCE
+                known=known.version if known else None,
+                seconds=managed.seconds_for_a_parse() or _PATIENCE,
+                limit=settings.limit("artifact_max_bytes"),
             )
         except RemoteError as error:
             if known is None or error.has_answered:

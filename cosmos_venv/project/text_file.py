@@ -5,7 +5,9 @@ from __future__ import annotations
 import codecs
 from pathlib import Path
 
+from cosmos_venv import settings
 from cosmos_venv.exceptions import CosmosLoadDbtException
+from cosmos_venv.limits import read_file
 from cosmos_venv.os_errors import told
 
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -15,10 +17,10 @@ def read_text(path: Path, parameter: str, *, way_out: str) -> str:
     """The file's text, without a byte order mark.
 
     :param parameter: that names the file, and ``way_out`` a sentence, both for errors.
-    :raises CosmosLoadDbtException: when it cannot be read, is not UTF-8, or is blank.
+    :raises CosmosLoadDbtException: when it cannot be read, is too long, is not UTF-8, or is blank.
     """
     try:
-        content = path.read_bytes()
+        content = read_file(path, settings.limit("artifact_max_bytes"))
     except OSError as error:
         raise CosmosLoadDbtException(f"{parameter} {path} cannot be read: {told(error, way_out)}") from error
     content = utf_8(content, f"{parameter} {path}", way_out=way_out)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from cosmos_venv import managed
 from cosmos_venv.constants import LoadMode
 from cosmos_venv.dbt.project_file import read_dbt_project
+from cosmos_venv.limits import read_file
 from cosmos_venv.project.environment import environment_of, state_folder
 from cosmos_venv.project.file_digest import digest_of_file
 
@@ -63,7 +64,7 @@ def _version_of_files(graph: DbtGraph) -> str | None:
 
 def _content(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_file(path)
     except OSError:  # as below
         return b""
 

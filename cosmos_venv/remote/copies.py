@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+from cosmos_venv.limits import NO_ROOM
+
 T = TypeVar("T")
 
 
@@ -65,6 +67,8 @@ def within(seconds: float, work: Callable[[], T]) -> T:
     thread.start()
     thread.join(seconds)
     if errors:
+        if isinstance(errors[0], MemoryError):
+            raise RemoteError(NO_ROOM, has_answered=True)
         raise errors[0]
     if not results:
         raise RemoteError(f"there was no answer within {seconds:.0f} s", has_answered=False)

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from cosmos_venv.limits import Limit
 from cosmos_venv.remote.copies import RemoteError, within
-from cosmos_venv.remote.store import changed_at, error_of, place_of
+from cosmos_venv.remote.store import changed_at, content_of, error_of, place_of
 from cosmos_venv.remote.url import shown
 
 T = TypeVar("T")
@@ -29,16 +30,16 @@ class RemoteFolder:
     def __str__(self) -> str:
         return shown(self.url)
 
-    def read(self, name: str, *, seconds: float) -> bytes | None:
+    def read(self, name: str, *, seconds: float, limit: Limit) -> bytes | None:
         """The file's content; None when there is none.
 
-        :raises RemoteError: when nothing can be said within that time.
+        :raises RemoteError: when nothing can be said within that time, or it is longer than the limit.
         """
 
         def content(folder: Any) -> bytes | None:
             folder.fs.invalidate_cache()
             try:
-                return bytes((folder / name).read_bytes())
+                return content_of(folder / name, limit)
             except FileNotFoundError:
                 return None
 

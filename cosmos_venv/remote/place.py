@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from cosmos_venv.limits import Limit
 from cosmos_venv.remote.copies import Copy
 from cosmos_venv.remote.url import shown
 
@@ -34,17 +35,18 @@ class RemoteFile:
             return web.exists(self.url, self.conn_id, seconds=seconds)
         return store.exists(self.url, self.conn_id, seconds=seconds)
 
-    def read(self, *, known: Mapping[str, str] | None = None, seconds: float) -> Copy | None:
+    def read(self, *, known: Mapping[str, str] | None = None, seconds: float, limit: Limit) -> Copy | None:
         """A copy of it; None where it is still of the known version.
 
         :param seconds: within which all of it must be here.
+        :param limit: on the wire, and when it is unpacked.
         :raises RemoteError: when it is not.
         """
         from cosmos_venv.remote import store, web
 
         if self._is_web:
-            return web.read(self.url, self.conn_id, known=known, seconds=seconds)
-        return store.read(self.url, self.conn_id, known=known, seconds=seconds)
+            return web.read(self.url, self.conn_id, known=known, seconds=seconds, limit=limit)
+        return store.read(self.url, self.conn_id, known=known, seconds=seconds, limit=limit)
 
     @property
     def _is_web(self) -> bool:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from cosmos_venv.compat import get_connection, object_storage_path
 from cosmos_venv.environments.credentials import mask
+from cosmos_venv.limits import Limit, UnfitFileError, read_pieces
 from cosmos_venv.remote.copies import Copy, RemoteError, within
 
 T = TypeVar("T")
@@ -31,17 +32,32 @@ def exists(url: str, conn_id: str | None, *, seconds: float) -> bool:
     return _asked(lambda place: bool(place.exists()), url, conn_id, seconds)
 
 
-def read(url: str, conn_id: str | None, *, known: Mapping[str, str] | None, seconds: float) -> Copy | None:
+def read(
+    url: str, conn_id: str | None, *, known: Mapping[str, str] | None, seconds: float, limit: Limit
+) -> Copy | None:
     """A copy; None where the store says that the known version is its own."""
 
     def copy_of(place: Any) -> Copy | None:
         place.fs.invalidate_cache()  # of what was seen when another DAG file was parsed
-        version = _version(place.fs.info(place.path))
+        info = place.fs.info(place.path)
+        version = _version(info)
         if version and version == known:
             return None
-        return Copy(content=place.read_bytes(), version=version)
+        return Copy(content=content_of(place, limit, info), version=version)
 
     return _asked(copy_of, url, conn_id, seconds)
+
+
+def content_of(place: Any, limit: Limit, info: Mapping[str, Any] | None = None) -> bytes:
+    """All of a file of an object store.
+
+    :param place: a path of Airflow's, and ``info`` what its file system has said of it now.
+    :raises UnfitFileError: when it is longer than the limit, packed or unpacked by the storage.
+    """
+    size = (place.fs.info(place.path) if info is None else info).get("size")
+    with place.fs.open(place.path, "rb") as file:
+        expected = size if isinstance(size, int) else 0
+        return read_pieces(lambda length: bytes(file.read(length)), expected=expected, limit=limit, where=str(place))
 
 
 def place_of(url: str, conn_id: str | None) -> Any:
@@ -82,6 +98,8 @@ def _asked(question: Callable[[Any], T], url: str, conn_id: str | None, seconds:
 
 def error_of(error: Exception) -> RemoteError:
     """What a storage has raised, in its words but without credentials."""
+    if isinstance(error, UnfitFileError):
+        return RemoteError(str(error.strerror), has_answered=True)
     has_answered = isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError)
     return RemoteError(f"{type(error).__name__}: {mask(str(error))}", has_answered=has_answered)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import re
 import threading
+import time
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -13,6 +15,7 @@ from urllib.parse import urlsplit
 
 from cosmos_venv.compat import get_connection
 from cosmos_venv.environments.credentials import mask
+from cosmos_venv.limits import Limit
 from cosmos_venv.remote.copies import Copy, RemoteError, within
 
 if TYPE_CHECKING:
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
 
 _RETRIES = 2
 _MOST_CONNECTING = 3.0
+_PIECE = 256 * 1024
+_GZIP = ("gzip", "x-gzip")
+_WITH_GZIP_HEADER = 16 + zlib.MAX_WBITS
 _REDIRECTS = 5
 # A server that says one of these may well have the file.
 _BUSY = (429, 500, 502, 503, 504)
@@ -44,29 +50,109 @@ def exists(url: str, conn_id: str | None, *, seconds: float) -> bool:
         return True
 
 
-def read(url: str, conn_id: str | None, *, known: Mapping[str, str] | None, seconds: float) -> Copy | None:
+def read(
+    url: str, conn_id: str | None, *, known: Mapping[str, str] | None, seconds: float, limit: Limit
+) -> Copy | None:
     """A copy; None where the server says that the known version is its own."""
+    end = time.monotonic() + seconds
     conditions = {_CONDITIONS[name]: value for name, value in (known or {}).items() if name in _CONDITIONS}
 
     def ask() -> Copy | None:
         with _session(conn_id, url) as session:
             try:
-                return _copy(session, url, conditions, seconds)
+                return _copy(session, url, conditions, end=end, limit=limit)
             except _broken_off():  # which no try of the session's counts
-                return _copy(session, url, conditions, seconds)
+                return _copy(session, url, conditions, end=end, limit=limit)
 
     # A server that sends a byte now and then keeps every time-out of a single read.
     return within(seconds, ask)
 
 
-def _copy(session: requests.Session, url: str, conditions: Mapping[str, str], seconds: float) -> Copy | None:
+def _copy(
+    session: requests.Session, url: str, conditions: Mapping[str, str], *, end: float, limit: Limit
+) -> Copy | None:
+    seconds = max(end - time.monotonic(), 0.1)
     with session.get(url, headers=dict(conditions), timeout=_timeout(seconds), stream=True) as response:
         if conditions and response.status_code == HTTPStatus.NOT_MODIFIED:
             return None
         _refuse(response)
-        content = response.content
+        content = _content(response, end=end, limit=limit)
         version = {"etag": response.headers.get("ETag"), "last_modified": response.headers.get("Last-Modified")}
         return Copy(content=content, version={name: value for name, value in version.items() if value})
+
+
+def _content(response: requests.Response, *, end: float, limit: Limit) -> bytes:
+    """The body, unpacked here: requests would unpack whatever a server says that it sends, gzip in gzip in gzip too."""
+    from requests.exceptions import ContentDecodingError
+
+    encoding = response.headers.get("Content-Encoding", "").strip().lower()
+    if encoding not in ("", "identity", *_GZIP):
+        raise RemoteError(f"the server sends it as {encoding!r}, and only gzip is unpacked", has_answered=True)
+    pieces, size = [], 0
+    packed = _body(response, end=end, limit=limit)
+    try:
+        for piece in _unpacked(packed) if encoding in _GZIP else packed:
+            pieces.append(piece)
+            size += len(piece)
+            if limit.is_exceeded_by(size):
+                raise RemoteError(limit.refusal(), has_answered=True)
+    except (zlib.error, EOFError) as error:
+        raise ContentDecodingError(f"it is no whole gzip: {error}") from None
+    return b"".join(pieces)
+
+
+def _body(response: requests.Response, *, end: float, limit: Limit) -> Iterator[bytes]:
+    """What comes over the wire, piece by piece.
+
+    The thread that reads ends with its time, too: nobody else ends it when the parse has gone on without it.
+    """
+    import requests
+    from urllib3.exceptions import HTTPError, ProtocolError
+
+    length = response.headers.get("Content-Length", "")
+    declared = int(length) if length.isdecimal() else 0
+    if limit.is_exceeded_by(declared):
+        raise RemoteError(limit.refusal(declared), has_answered=True)
+    size = 0
+    try:
+        for piece in response.raw.stream(_PIECE, decode_content=False):
+            size += len(piece)
+            if limit.is_exceeded_by(size):
+                raise RemoteError(limit.refusal(), has_answered=True)
+            if time.monotonic() > end:
+                raise RemoteError("it did not come in time", has_answered=False)
+            yield piece
+    except ProtocolError as error:
+        raise requests.exceptions.ChunkedEncodingError(error) from None
+    except HTTPError as error:
+        raise requests.ConnectionError(error) from None
+    if size < declared:  # urllib3 1 does not count
+        raise requests.exceptions.ChunkedEncodingError(f"{size} of {declared} bytes have come")
+
+
+def _unpacked(packed: Iterable[bytes]) -> Iterator[bytes]:
+    """The content of one gzip after another, in pieces of a bounded size.
+
+    Raises zlib.error for anything else, and EOFError where it is cut short.
+    """
+    member, ended = zlib.decompressobj(_WITH_GZIP_HEADER), 0
+    for piece in packed:
+        left, is_full = piece, False
+        while left or is_full:
+            if member.eof:
+                member = zlib.decompressobj(_WITH_GZIP_HEADER)
+            try:
+                unpacked = member.decompress(left, _PIECE)
+            except zlib.error:
+                if ended:  # what stands behind the last one is nobody's, as for requests
+                    return
+                raise
+            yield unpacked
+            ended += member.eof
+            left = member.unused_data if member.eof else member.unconsumed_tail
+            is_full = len(unpacked) == _PIECE and not member.eof  # there may be more of what it has taken
+    if not ended:
+        raise EOFError("it ends too early")
 
 
 def _broken_off() -> tuple[type[Exception], ...]:
@@ -105,6 +191,7 @@ def _session(conn_id: str | None, url: str) -> Iterator[requests.Session]:
     )
     with requests.Session() as session, _no_word_of_urllib3():
         session.max_redirects = _REDIRECTS
+        session.headers["Accept-Encoding"] = "gzip"
         for scheme in ("http://", "https://"):
             session.mount(scheme, HTTPAdapter(max_retries=retry))
         _authorise(session, conn_id)

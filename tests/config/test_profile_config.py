@@ -121,7 +121,7 @@ def test_the_profile_type_is_the_mappings_or_the_files(tmp_path: Path) -> None:
         pytest.param("other: {}", r"no key 'shop' \(it has: other\)", id="profile-absent"),
         pytest.param("shop: text", "no key 'outputs'", id="no-mapping"),
         pytest.param("shop: {outputs: {prod: {}}}", "no key 'type'", id="type-absent"),
-        pytest.param("a: [", r"profiles\.yml is not YAML", id="not-yaml"),
+        pytest.param("a: [", r"profiles\.yml cannot be read as YAML", id="not-yaml"),
     ],
 )
 def test_a_profile_type_that_cannot_be_found_is_a_clear_error(tmp_path: Path, text: str, words: str) -> None:

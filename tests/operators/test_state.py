@@ -20,6 +20,7 @@ from cosmos_venv.config import ProfileConfig
 from cosmos_venv.constants import LAST_SUCCESS
 from cosmos_venv.dbt import state
 from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.limits import ANY_SIZE
 from cosmos_venv.operators.local import DbtRunLocalOperator
 from cosmos_venv.operators.state import kept_place
 from pytest_cosmos_venv import DbtCall, FakeVenv, RunTask
@@ -265,7 +266,20 @@ def test_a_damaged_file_is_never_more_than_none(make: Make, tmp_path: Path) -> N
     for at in range(len(whole)):
         damaged = bytes([*whole[:at], whole[at] ^ 0xFF, *whole[at + 1 :]])
         with suppress(ValueError):
-            state.unpack(damaged, tmp_path / "unpacked")
+            state.unpack(damaged, tmp_path / "unpacked", ANY_SIZE)
+
+
+@pytest.mark.parametrize("name", ["", "/bomb.zip"], ids=["folder", "packed"])
+def test_an_artifact_that_is_too_long_is_told_with_the_setting(
+    make: Make, prod: Path, memory_store: Callable[[Path], str], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with zipfile.ZipFile(prod / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("manifest.json", b" " * 3_000_000)
+    (prod / "manifest.json").write_bytes(b" " * 3_000_000)
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__ARTIFACT_MAX_BYTES", "10000")
+
+    with pytest.raises(AirflowException, match=r"^state='memory.* it has 3,000,000 bytes, more than .* artifact_max_b"):
+        make(state=f"{memory_store(prod)}{name}").execute({})
 
 
 def test_what_a_killed_task_has_left_of_it_is_removed(make: Make) -> None:

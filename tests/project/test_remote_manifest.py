@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import logging
 import os
@@ -11,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,6 +21,7 @@ import pytest
 from cosmos_venv.config import ProjectConfig, RenderConfig
 from cosmos_venv.constants import LoadMode
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
+from cosmos_venv.limits import ANY_SIZE
 from cosmos_venv.project.load import DbtGraph
 from pytest_cosmos_venv import HttpManifest
 
@@ -285,8 +288,11 @@ def test_a_url_that_is_none_is_named(url: str) -> None:
         load(url)
 
 
+BOMB = gzip.compress(b" " * 100_000_000)
+
+
 class _Answers(BaseHTTPRequestHandler):
-    """Redirects to another name of this machine, or answers byte by byte."""
+    """Redirects to another name of this machine, or answers byte by byte, without end, or packed."""
 
     seen: ClassVar[list[dict[str, str]]] = []
 
@@ -299,11 +305,28 @@ class _Answers(BaseHTTPRequestHandler):
             self.end_headers()
             return
         body = json.dumps(MANIFEST).encode()
+        headers = {"/declared.json": {"Content-Length": "5000000000"}, "/endless.json": {}}
+        packed = {
+            "/packed.json": gzip.compress(body[:100]) + gzip.compress(body[100:]),
+            "/bomb.json": BOMB,
+            "/cut.json": gzip.compress(body)[:-20],
+            "/twice.json": gzip.compress(gzip.compress(body)),
+        }.get(self.path.partition("?")[0])
+        if packed is not None:
+            encoding = "gzip, gzip" if self.path == "/twice.json" else "gzip"
+            headers[self.path] = {"Content-Encoding": encoding, "Content-Length": str(len(packed))}
+            body = packed
         self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
+        for name, value in headers.get(self.path, {"Content-Length": str(len(body))}).items():
+            self.send_header(name, value)
         self.end_headers()
-        if self.path == "/manifest.json":
+        if packed is not None or self.path == "/manifest.json":
             self.wfile.write(body)
+            return
+        if self.path == "/endless.json":
+            with contextlib.suppress(OSError):
+                while not self.server.is_over.is_set():  # type: ignore[attr-defined]
+                    self.wfile.write(b" " * 65_536)
             return
         with contextlib.suppress(OSError):
             for number in range(len(body)):
@@ -347,4 +370,48 @@ def test_a_server_that_sends_byte_by_byte_is_not_waited_for(server: str) -> None
     from cosmos_venv.remote.place import RemoteFile
 
     with pytest.raises(RemoteError, match="no answer within 1 s"):
-        RemoteFile(url=f"{server}/slow.json").read(seconds=1.0)
+        RemoteFile(url=f"{server}/slow.json").read(seconds=1.0, limit=ANY_SIZE)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("bomb.json?sig=s3cret", "it has too many bytes, more than [cosmos_venv] artifact_max_bytes = 1000000 ("),
+        ("endless.json", "it has too many bytes, more than [cosmos_venv] artifact_max_bytes = 1000000 ("),
+        ("declared.json", "it has 5,000,000,000 bytes, more than [cosmos_venv] artifact_max_bytes = 1000000 ("),
+        ("cut.json", "it is no whole gzip: it ends too early"),
+        ("twice.json", "the server sends it as 'gzip, gzip', and only gzip is unpacked"),
+    ],
+)
+def test_what_is_too_long_or_packed_in_another_way_is_refused_in_one_sentence(
+    server: str, path: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__ARTIFACT_MAX_BYTES", "1000000")
+
+    with pytest.raises(CosmosLoadDbtException) as refused:
+        load(f"{server}/{path}")
+
+    assert str(refused.value).startswith(f"ProjectConfig.manifest_path {server}/{path.partition('?')[0]}")
+    assert words in str(refused.value)
+    assert "s3cret" not in str(refused.value)
+
+
+def test_what_is_packed_is_unpacked_one_gzip_after_another(server: str) -> None:
+    assert len(load(f"{server}/packed.json").nodes) == 32
+
+
+def test_a_file_of_an_object_store_that_is_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = import_module("airflow.sdk.io")
+    store = import_module("fsspec.implementations.memory").MemoryFileSystem()
+    storage.attach("memory", fs=store)
+    store.pipe("/long/manifest.json", json.dumps(MANIFEST).encode())
+
+    assert len(load("memory://long/manifest.json").nodes) == 32
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__ARTIFACT_MAX_BYTES", "1000")
+    monkeypatch.setenv("AIRFLOW__COSMOS__ENABLE_CACHE", "False")
+    with pytest.raises(
+        CosmosLoadDbtException, match=r"^ProjectConfig.manifest_path memory://long/manifest.json cannot"
+    ):
+        load("memory://long/manifest.json")
+    store.store.clear()

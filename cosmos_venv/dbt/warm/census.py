@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal
 from cosmos_venv import guard
 from cosmos_venv.dbt.warm import servers
 from cosmos_venv.dbt.warm.place import Place, is_private
+from cosmos_venv.limits import decoded
 
 if TYPE_CHECKING:
     import psutil
@@ -116,7 +117,7 @@ def _places_of_processes() -> Iterator[Place]:
             uid, words = process.uids().effective, process.cmdline()
             if os.geteuid() not in (0, uid) or not servers.is_command_of_a_server(words):
                 continue
-            config = json.loads(words[-1])
+            config = decoded(words[-1], json.loads)
             folder = Path(config["folder"])
             # Another user's process can say what it likes.
             if is_private(folder.lstat(), uid=uid):
@@ -171,7 +172,7 @@ def _is_server_of(process: psutil.Process, place: Place) -> bool:
     words = process.cmdline()
     if process.uids().effective != place.folder.lstat().st_uid or not servers.is_command_of_a_server(words):
         return False
-    config = json.loads(words[-1])
+    config = decoded(words[-1], json.loads)
     return (config["folder"], config["key"]) == (str(place.folder), place.key)
 
 

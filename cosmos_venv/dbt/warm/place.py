@@ -18,6 +18,7 @@ from typing import Any
 from cosmos_venv import guard
 from cosmos_venv.dbt.warm import facts, life
 from cosmos_venv.exceptions import NotWarm
+from cosmos_venv.limits import decoded
 from cosmos_venv.release import __version__
 
 _LAYOUT = "2"
@@ -96,7 +97,7 @@ class Place:
         try:
             if time.time() - path.stat().st_mtime > _LONGEST_REFUSAL:
                 return None
-            said = json.loads(path.read_text(encoding="utf-8"))
+            said = decoded(path.read_text(encoding="utf-8"), json.loads)
             return NotWarm(said["word"], said["text"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
@@ -181,7 +182,7 @@ def note_in(lock: Path) -> dict[str, Any] | None:
         if not life.is_claimed(descriptor):
             return None
         with suppress(ValueError):
-            note = json.loads(os.pread(descriptor, 65_536, 0))
+            note = decoded(os.pread(descriptor, 65_536, 0), json.loads)
             return note if isinstance(note, dict) else {}
         return {}
     except OSError:

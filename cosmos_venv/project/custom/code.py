@@ -72,13 +72,16 @@ class Reader:
             tree = _ENVIRONMENT.parse(text)
         except jinja2.TemplateSyntaxError as error:
             raise _refusal(path, error.lineno, str(error.message)) from error
+        except RecursionError:
+            raise _refusal(path, 1, "it is nested too deeply") from None
         code = Code()
         for call in tree.find_all(nodes.Call):
             if isinstance(call.node, nodes.Name) and call.node.name in ("ref", "source", "config"):
                 try:
                     self._note(code, call.node.name, call)
-                except (TypeError, ValueError, LookupError, ArithmeticError) as error:
-                    raise _refusal(path, call.lineno, f"{call.node.name}(): {error}") from error
+                except (TypeError, ValueError, LookupError, ArithmeticError, MemoryError, RecursionError) as error:
+                    reason = f"{call.node.name}(): {str(error) or type(error).__name__}"
+                    raise _refusal(path, call.lineno, reason) from error
         return code
 
     def snapshots(self, path: Path, text: str) -> Iterator[tuple[str, Code]]:
@@ -122,12 +125,20 @@ class Reader:
             return self.functions[node.node.name](*(self._value(each) for each in node.args))
         if isinstance(node, nodes.Name) and node.name in ("none", "None"):
             return None
-        if isinstance(node, nodes.Expr):
+        if isinstance(node, nodes.Expr) and _is_small(node):
             try:
                 return node.as_const()
             except nodes.Impossible:
                 pass
         raise Unknown
+
+
+def _is_small(node: nodes.Expr) -> bool:
+    """Whether its value is no larger than its text promises: ``9**9**9`` and ``'a' * 10**9`` do not end."""
+    if node.find(nodes.Pow):
+        return False
+    factors = [each for product in node.find_all(nodes.Mul) for each in product.find_all(nodes.Literal)]
+    return all(isinstance(each, nodes.Const) and not isinstance(each.value, str) for each in factors)
 
 
 def _refusal(path: Path, line: int, reason: str) -> CosmosLoadDbtException:
@@ -143,9 +154,10 @@ def python_code(path: Path, text: str) -> Code:
     """
     try:
         tree = ast.parse(text)
-    except (SyntaxError, ValueError) as error:
+    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         line = getattr(error, "lineno", None)
-        raise CosmosLoadDbtException(f"{path}{f', line {line}' if line else ''}: no Python: {error}") from error
+        reason = error if isinstance(error, SyntaxError | ValueError) else "it is nested too deeply"
+        raise CosmosLoadDbtException(f"{path}{f', line {line}' if line else ''}: no Python: {reason}") from error
     code = Code()
     for function in tree.body:
         if isinstance(function, ast.FunctionDef) and function.name == "model" and function.args.args:
@@ -162,7 +174,7 @@ def _note_calls(code: Code, function: ast.FunctionDef, dbt: str) -> None:
         try:
             arguments = [ast.literal_eval(each) for each in call.args]
             options = {each.arg: ast.literal_eval(each.value) for each in call.keywords if each.arg}
-        except ValueError:
+        except (ValueError, MemoryError, RecursionError):
             code.unknown.append(f"{call.func.attr}() in line {call.lineno}")
         else:
             code.called(call.func.attr, arguments, options)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cosmos_venv import settings
 from cosmos_venv.exceptions import CosmosLoadDbtException
+from cosmos_venv.limits import read_file, walk
 from cosmos_venv.os_errors import told
 from cosmos_venv.project.custom.values import Unknown
 from cosmos_venv.yaml_text import load_yaml
@@ -51,7 +52,7 @@ class Layout:
         given = self.content.get(f"{kind}-paths") or list(default)
         for root in given if isinstance(given, list) else [given]:
             found = []
-            for folder, below, names in os.walk(self.folder / str(root), followlinks=True):
+            for folder, below, names in walk(self.folder / str(root)):
                 below.sort()
                 found += [Path(folder, name) for name in sorted(names) if name.endswith(suffixes)]
             yield from ((path, self.folder / str(root)) for path in found)
@@ -109,11 +110,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        content = load_yaml(path.read_text(encoding="utf-8-sig"))
+        content = load_yaml(read_file(path, settings.limit("project_file_max_bytes")).decode("utf-8-sig"))
     except OSError as error:
         raise CosmosLoadDbtException(f"{path} cannot be read: {told(error)}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise CosmosLoadDbtException(f"{path} is not YAML: {error}") from error
+        raise CosmosLoadDbtException(f"{path} cannot be read as YAML: {error}") from error
     if content is None:
         return {}
     if not isinstance(content, dict):

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cosmos_venv import os_errors
+from cosmos_venv import os_errors, settings
 from cosmos_venv.exceptions import CosmosLoadDbtException
+from cosmos_venv.limits import read_file
 from cosmos_venv.project.custom.code import Code, Reader, python_code
 from cosmos_venv.project.custom.drafts import Draft
 from cosmos_venv.project.custom.generic_tests import Target, declared_tests, tests_of
@@ -278,7 +279,7 @@ def _is_true(value: object) -> bool:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return read_file(path, settings.limit("project_file_max_bytes")).decode("utf-8-sig")
     except OSError as error:
         raise CosmosLoadDbtException(f"{path} cannot be read: {os_errors.told(error)}") from error
     except UnicodeDecodeError as error:

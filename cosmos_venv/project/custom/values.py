@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 import jinja2.sandbox
+from jinja2 import nodes
 
 from cosmos_venv.yaml_text import load_yaml
 
@@ -46,15 +47,28 @@ def _looked_up(known: Mapping[str, Any], name: str, *default: Any) -> Any:
     raise Unknown
 
 
+class _Sandbox(jinja2.sandbox.SandboxedEnvironment):
+    """Multiplies numbers alone: ``9**9**9`` and ``'a' * 10**9`` do not end."""
+
+    intercepted_binops = frozenset({"*", "**"})
+
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:  # noqa: ARG002 - Jinja's
+        if operator == "*" and isinstance(left, int | float) and isinstance(right, int | float):
+            return left * right
+        raise Unknown
+
+
 def renderer(variables: Mapping[str, object], environment: Mapping[str, str]) -> Callable[[str], Any]:
     """For texts in YAML: those with Jinja come to what ``var`` and ``env_var`` make of them."""
-    jinja = jinja2.sandbox.SandboxedEnvironment(undefined=jinja2.StrictUndefined)
+    jinja = _Sandbox(undefined=jinja2.StrictUndefined)
     known = functions(variables, {**os.environ, **environment})
 
     def render(text: str) -> Any:
         if "{{" not in text and "{%" not in text:
             return text
         try:
+            if jinja.parse(text).find(nodes.For):  # loops in loops take as long as they like
+                raise Unknown
             return load_yaml(jinja.from_string(text).render(**known))
         except Exception as error:
             raise Unknown from error

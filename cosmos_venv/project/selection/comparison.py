@@ -14,7 +14,9 @@ from typing import Any
 
 import msgspec
 
+from cosmos_venv import settings
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
+from cosmos_venv.limits import decoded, read_file
 from cosmos_venv.os_errors import told
 
 Entry = Mapping[str, Any]
@@ -88,7 +90,10 @@ class Comparison:
 
     @cached_property
     def _current(self) -> Entry:
-        content: Entry = msgspec.json.decode(self.content)
+        try:
+            content: Entry = decoded(self.content, msgspec.json.decode)
+        except msgspec.DecodeError as error:
+            raise CosmosLoadDbtException(f"The manifest that is compared cannot be read as a whole: {error}") from error
         return content
 
     @cached_property
@@ -282,7 +287,7 @@ def _time(path: Path, text: str) -> datetime.datetime:
 
 def _artifact(path: Path, made_by: str) -> Entry:
     try:
-        content = msgspec.json.decode(path.read_bytes())
+        content = decoded(read_file(path, settings.limit("artifact_max_bytes")), msgspec.json.decode)
     except OSError as error:
         raise CosmosValueError(
             f"{path} is compared with and cannot be read: "

@@ -341,7 +341,7 @@ def test_a_folder_anywhere_may_be_named_by_its_whole_path(
     [
         ("models/a.sql", "select\n{{ ref('a' }}", r"models/a\.sql, line 2: unexpected '}'"),
         ("models/a.py", "def model(dbt, session)\n", r"models/a\.py, line 1: no Python"),
-        ("models/a.yml", "models: [", r"models/a\.yml is not YAML"),
+        ("models/a.yml", "models: [", r"models/a\.yml cannot be read as YAML"),
         ("models/a.yml", "- a\n", r"models/a\.yml holds a list, no mapping"),
         ("models/a.yml", "models: {name: a}\n", r"models/a\.yml: models is .* Write a list"),
         ("models/a.yml", "models: [{name: a, tests: [3]}]\n", r"models/a\.yml: a has the test 3\. Write its name"),

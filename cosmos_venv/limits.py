@@ -1,0 +1,170 @@
+"""Limits on what others have written: which files are read, how many bytes of them, and how deep JSON may be nested.
+
+A DAG file is parsed in a process that parses others too, again and again. A link to ``/dev/zero``, a named pipe that
+nobody writes to, and two megabytes that unpack to four gigabytes are refused with one sentence, before they cost
+anything.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+C = TypeVar("C")
+
+MEBIBYTE = 1024 * 1024
+
+NO_ROOM = "there is not the memory that it takes"
+
+_PIECE = MEBIBYTE
+_KINDS = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limit:
+    """How many bytes are read of one text.
+
+    :param most: bytes; 0: any number.
+    :param setting: the name in ``[cosmos_venv]`` that says so; empty where nothing can be set.
+    """
+
+    most: int
+    setting: str = ""
+
+    def is_exceeded_by(self, size: int) -> bool:
+        """Whether so many bytes are too many."""
+        return 0 < self.most < size
+
+    def refusal(self, size: int | None = None) -> str:
+        """Why it is not read, to be put behind its name and a colon.
+
+        :param size: in bytes; None where reading ended at the limit.
+        """
+        found = f"it has {'too many' if size is None else f'{size:,}'} bytes"
+        if not self.setting:
+            return f"{found}, and at most {self.most:,} are read of such a file"
+        return f"{found}, more than [cosmos_venv] {self.setting} = {self.most} (raise that if the file is right)"
+
+
+CONFIGURATION_FILE = Limit(most=32 * MEBIBYTE)
+"""Of one ``dbt_project.yml``, ``packages.yml``, ``profiles.yml``. PyYAML takes half a minute for as much."""
+
+ANY_SIZE = Limit(most=0)
+"""Of what our own dbt has just written."""
+
+
+class UnfitFileError(OSError):
+    """A file that is not read, although it could be opened; ``strerror`` says why."""
+
+
+def read_file(path: Path | str, limit: Limit = CONFIGURATION_FILE) -> bytes:
+    """The content of a regular file, however the path leads to it.
+
+    :raises UnfitFileError: when it is none, such as a named pipe, a device or a socket, or is longer than the limit.
+    :raises OSError: when it cannot be read; IsADirectoryError for a directory.
+    """
+    # Looked at first: opening a device may already do something.
+    _refuse_unfit(path, os.stat(path), limit)  # noqa: PTH116 - each parse reads thousands
+    # Should a named pipe take the file's place just now: opening it like this does not wait for its writer.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        _refuse_unfit(path, status, limit)
+        return read_pieces(file.read, expected=status.st_size, limit=limit, where=str(path))
+
+
+def read_pieces(read: Callable[[int], bytes], *, expected: int, limit: Limit, where: str) -> bytes:
+    """Everything that a stream gives, which may be more than it has promised.
+
+    :param read: gives so many bytes or less, and none at the end.
+    :param expected: how many bytes there are by the look of it; most often they come in one piece then.
+    :param where: what it is the content of, for the error's ``filename``.
+    :raises UnfitFileError: when there are too many.
+    """
+    if limit.is_exceeded_by(expected):
+        raise UnfitFileError(errno.EFBIG, limit.refusal(expected), where)
+    pieces, size = [], 0
+    try:
+        piece = read(expected + 1)
+        while piece:
+            pieces.append(piece)
+            size += len(piece)
+            if limit.is_exceeded_by(size):
+                raise UnfitFileError(errno.EFBIG, limit.refusal(), where)
+            piece = read(_PIECE)
+        return b"".join(pieces)
+    except MemoryError:
+        raise UnfitFileError(errno.ENOMEM, NO_ROOM, where) from None
+
+
+def refuse_unfit(path: Path | str, limit: Limit = CONFIGURATION_FILE) -> None:
+    """Look at a file that is read later, by dbt too, and do not open it.
+
+    :raises UnfitFileError: as ``read_file``.
+    :raises OSError: when there is none, or it is a directory.
+    """
+    _refuse_unfit(path, os.stat(path), limit)  # noqa: PTH116 - as above
+
+
+def kind_of(mode: int) -> str | None:
+    """What a file is that has no end, or may keep its reader waiting; None for files, directories and links."""
+    return _KINDS.get(stat.S_IFMT(mode))
+
+
+def _refuse_unfit(path: Path | str, status: os.stat_result, limit: Limit) -> None:
+    if kind := kind_of(status.st_mode):
+        raise UnfitFileError(errno.EINVAL, f"it is {kind}, and no file that has an end", str(path))
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if limit.is_exceeded_by(status.st_size):
+        raise UnfitFileError(errno.EFBIG, limit.refusal(status.st_size), str(path))
+
+
+def decoded(content: C, decode: Callable[[C], T]) -> T:
+    """What a decoder of JSON or MessagePack makes of a text.
+
+    Whoever catches what the decoder raises, a ValueError, catches these too.
+
+    :raises ValueError: a ``msgspec.DecodeError`` where the text is nested deeper than Python follows, or takes more
+        memory than there is.
+    """
+    try:
+        return decode(content)
+    except RecursionError:
+        reason = "it is nested too deeply"
+    except MemoryError:
+        reason = NO_ROOM
+    import msgspec  # of those who decode with json, few have it imported
+
+    raise msgspec.DecodeError(reason)
+
+
+def walk(folder: Path | str) -> Iterator[tuple[str, list[str], list[str]]]:
+    """As ``os.walk`` from the top down, with the folders that links lead to, but for links back to where they lie in.
+
+    Two such links in one folder are a million paths to it: each is gone until the kernel follows no more than 40.
+    """
+    inside: dict[str, frozenset[tuple[int, int]]] = {}
+    for here, below, names in os.walk(folder, followlinks=True):
+        above = inside.pop(here, frozenset())
+        try:
+            status = os.stat(here)  # noqa: PTH116 - thousands of them
+        except OSError:
+            continue
+        this = (status.st_dev, status.st_ino)
+        if this in above:
+            below.clear()
+            continue
+        yield here, below, names
+        inside |= {os.path.join(here, name): above | {this} for name in below}  # noqa: PTH118
