@@ -24,7 +24,12 @@ if TYPE_CHECKING:
     from cosmos_venv.managed.configured import directory_mode, prune_limits, upkeep
     from cosmos_venv.managed.foreground import building_in_foreground
     from cosmos_venv.managed.kept import copies_packages, parsed_project, project_packages
-    from cosmos_venv.managed.ready import environment_for_parsing, managed_environment, seconds_for_a_parse
+    from cosmos_venv.managed.ready import (
+        environment_for_parsing,
+        import_time_out_paused,
+        managed_environment,
+        seconds_for_a_parse,
+    )
     from cosmos_venv.managed.warm import Served, refuse_wrong_warm_choices, warm_choice, warm_start
 
 _NAMES = {
@@ -33,7 +38,7 @@ _NAMES = {
     "configured": ("directory_mode", "prune_limits", "upkeep"),
     "foreground": ("building_in_foreground",),
     "kept": ("copies_packages", "parsed_project", "project_packages"),
-    "ready": ("environment_for_parsing", "managed_environment", "seconds_for_a_parse"),
+    "ready": ("environment_for_parsing", "import_time_out_paused", "managed_environment", "seconds_for_a_parse"),
     "warm": ("Served", "refuse_wrong_warm_choices", "warm_choice", "warm_start"),
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}
@@ -46,6 +51,7 @@ __all__ = [
     "copies_packages",
     "directory_mode",
     "environment_for_parsing",
+    "import_time_out_paused",
     "is_template",
     "kept_directory",
     "kept_fingerprints",

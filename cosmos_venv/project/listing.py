@@ -126,6 +126,7 @@ def _ask(graph: DbtGraph, question: LsQuestion, kept: KeptListings | None, reaso
     # A dbt that is not there is told at once.
     if wait is not None and shutil.which(question.dbt.executable, path=question.env.get("PATH")):
         return _ask_detached(order, kept, wait)
+    logger.info("dbt ls of %s runs: no answer is kept for the project as it is.", question.project_dir)
     lines, was_kept = ask_in_turn(order, kept, profiles_yml=question.profiles_yml, report=logger.info)
     return Listing(lines=lines, was_kept=was_kept, version=kept.version)
 
