@@ -13,13 +13,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy as shallow_copy
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 import airflow
 
 AIRFLOW_VERSION: str = airflow.__version__
 _SHORTEST_MASKED = 5
+_NAME_OF_A_DAG_FILE = "unusual_prefix_"  # Airflow imports a DAG file under a name that begins so
+_TYPED_FOR_A_DAG = {
+    *(("dags", name) for name in ("test", "show", "next-execution", "backfill")),
+    *(("tasks", name) for name in ("test", "render", "list")),
+}
 _COPIED = frozenset({dict, list, set})
 _SOURCE_OF_OPTION = re.compile("_(?:cmd|secret)$")  # where the value comes from, behind the option's name
 IS_AIRFLOW_3 = not AIRFLOW_VERSION.startswith("2.")
@@ -89,11 +94,13 @@ __all__ = [
     "get_connection",
     "is_mapped",
     "is_task_or_group",
+    "is_typed_for",
     "let_map",
     "looks_for_words",
     "mask_in_logs",
     "object_storage_path",
     "openlineage_namespace",
+    "parsed_file",
     "prepare_virtualenv",
     "running_task",
     "set_variable",
@@ -201,6 +208,28 @@ def running_task() -> tuple[str, str] | None:
         return None
     context = import_module("airflow.sdk.definitions.context").get_parsing_context()
     return (context.dag_id, context.task_id) if context.dag_id and context.task_id else None
+
+
+def is_typed_for(dag_id: str) -> bool:
+    """Whether this process is a command such as ``airflow dags test DAG``, which somebody has typed and waits for.
+
+    These commands import DAG files in their own process, under the same time-out as the DAG processor. Commands that
+    Airflow itself starts (``tasks run``, ``scheduler``, ``dag-processor``, ``celery worker``) are none of them.
+    """
+    program, *words = sys.argv or [""]
+    name = Path(program)
+    is_airflow = name.name == "airflow" or name == Path(airflow.__file__).with_name("__main__.py")
+    return is_airflow and tuple(words[:2]) in _TYPED_FOR_A_DAG and dag_id in words[2:]
+
+
+def parsed_file() -> Path | None:
+    """The DAG file that Airflow imports now; None where it imports none."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if str(frame.f_globals.get("__name__", "")).startswith(_NAME_OF_A_DAG_FILE):
+            return Path(frame.f_code.co_filename)
+        frame = frame.f_back
+    return None
 
 
 def is_task_or_group(value: object) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from cosmos_venv import managed
-from cosmos_venv.compat import DAG, TaskGroup, is_mapped, running_task
+from cosmos_venv.compat import DAG, TaskGroup, is_mapped, is_typed_for, running_task
 from cosmos_venv.garbage import give_back, no_collection
 from cosmos_venv.rendering.arguments import Configuration
 from cosmos_venv.rendering.asking import PUTTING_IN_ORDER, AskingDict
@@ -140,7 +141,10 @@ class _Rendering:
         :param there: what is made already, by planned id.
         """
         with no_collection():
-            self._graph.load()
+            # Whoever types "airflow dags test" wants this DAG, and may end the wait; others have more files to parse.
+            is_awaited = is_typed_for(self.dag.dag_id)
+            with managed.import_time_out_paused() if is_awaited else nullcontext():
+                self._graph.load()
             if len(self._graph.nodes) > _MANY_NODES:
                 give_back()
             plan = self._plan()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 MOST_LEVELS = 100
 MOST_ALIASED = 8_000_000
@@ -11,6 +11,19 @@ MOST_ALIASED = 8_000_000
 
 _WEIGHT = 8  # of a value beside its characters
 _LONGEST_NUMBER = 4_300  # as Python reads digits; those on base 60 (1:59:59) take the square of their length
+
+
+class Scalar(NamedTuple):
+    """A value in a YAML text that is no list and no mapping.
+
+    :ivar keys: the keys that lead to it; places in lists are left out.
+    :ivar line: number of its first line, from 1.
+    :ivar text: without YAML's quotes.
+    """
+
+    keys: tuple[str, ...]
+    line: int
+    text: str
 
 
 def load_yaml(text: str) -> Any:
@@ -21,12 +34,45 @@ def load_yaml(text: str) -> Any:
     """
     import yaml
 
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    loader = _loader()
     _refuse_bombs(text, loader)
     try:
         return yaml.load(text, Loader=loader)  # noqa: S506 - both are safe loaders
     except ValueError as error:  # of a date that is none, such as 2026-02-30
         raise yaml.YAMLError(f"it has a value that cannot be: {error}") from error
+
+
+def scalars(text: str) -> list[Scalar] | None:
+    """The values of a YAML text, each once, wherever it is repeated by an alias; None when it is no YAML."""
+    import yaml
+
+    try:
+        _refuse_bombs(text, _loader())
+        root = yaml.compose(text, Loader=_loader())
+    except yaml.YAMLError:
+        return None
+    found: list[Scalar] = []
+    seen: set[int] = set()
+    todo: list[tuple[tuple[str, ...], Any]] = [] if root is None else [((), root)]
+    while todo:
+        keys, node = todo.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            todo += [((*keys, str(key.value)), value) for key, value in node.value]
+        elif isinstance(node, yaml.SequenceNode):
+            todo += [(keys, value) for value in node.value]
+        else:
+            # The text of a block begins below its mark.
+            found.append(Scalar(keys, node.start_mark.line + 1 + (node.style in ("|", ">")), node.value))
+    return sorted(found, key=lambda scalar: scalar.line)
+
+
+def _loader() -> Any:
+    import yaml
+
+    return getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def _refuse_bombs(text: str, loader: Any) -> None:

@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 
 from cosmos_venv.compat import AirflowException
-from cosmos_venv.config import ProfileConfig
+from cosmos_venv.config import ProfileConfig, ProjectConfig, RenderConfig
+from cosmos_venv.constants import InvocationMode, LoadMode
 from cosmos_venv.operators.local import DbtRunLocalOperator
+from cosmos_venv.project.load import DbtGraph
 
 ROOT = Path(__file__).resolve().parents[1]
 DBT = ROOT / ".cache" / "envs" / "dbt111" / "bin" / "dbt"
@@ -187,3 +189,41 @@ def test_a_project_inside_a_package_uses_the_package_around_it_and_folders_besid
     assert "The dbt packages are there" in second
     assert all("PASS=3" in log for log in (first, second))
     assert sorted(cranes.parent.rglob("*")) == before
+
+
+@pytest.mark.long
+def test_what_a_macro_of_a_package_reads_under_a_name_that_it_makes_up_counts_for_what_is_kept_of_dbt_ls(
+    cranes: Path, dbt_project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("DBT_SEND_ANONYMOUS_USAGE_STATS", "false")
+    for name, what in (("height", "TAG"), ("own", "MORE")):
+        macros = (cranes if name == "height" else dbt_project) / "macros"
+        macros.mkdir(exist_ok=True)
+        (macros / f"{name}.sql").write_text(
+            f"{{% macro {name}(kind) %}}{{{{ return(env_var('{what}_' ~ kind, 'no {what}')) }}}}{{% endmacro %}}"
+        )
+    git(cranes, "commit", "-q", "-a", "-m", "reads a variable")
+    (dbt_project / "packages.yml").write_text(f"packages:\n  - git: file://{cranes}\n    revision: main\n")
+    model = "{{ config(tags=[cranes.height('MODEL'), own('MODEL')]) }} select 1 as id\n"
+    (dbt_project / "models" / "uses.sql").write_text(model)
+
+    def load() -> tuple[LoadMode, list[str]]:
+        graph = DbtGraph(
+            project=ProjectConfig(dbt_project),
+            render_config=RenderConfig(dbt_executable_path=DBT, invocation_mode=InvocationMode.SUBPROCESS),
+            profile_config=ProfileConfig("harbor", "dev", profiles_yml_filepath=dbt_project / "profiles.yml"),
+        )
+        graph.load()
+        return graph.load_method, sorted(graph.nodes["model.harbor.uses"].tags)
+
+    asked, kept = LoadMode.DBT_LS, LoadMode.DBT_LS_CACHE
+    assert load() == (asked, ["no MORE", "no TAG"])
+    monkeypatch.setenv("TAG_OTHER", "north")
+    assert load() == (kept, ["no MORE", "no TAG"])
+    monkeypatch.setenv("TAG_MODEL", "north")
+    monkeypatch.setenv("MORE_MODEL", "south")
+    assert load() == (asked, ["north", "south"])
+    monkeypatch.delenv("TAG_MODEL")
+    monkeypatch.delenv("MORE_MODEL")
+    assert load() == (kept, ["no MORE", "no TAG"])

@@ -1,4 +1,4 @@
-"""Which packages does a project ask for, and what must be equal for two commands to share what was installed?
+"""The packages that a project asks for, and what must be equal for two commands to share what was installed.
 
 Told without dbt, from the files alone: what only dbt can tell is said to be unknown, and then nothing is shared.
 """
@@ -10,11 +10,12 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
-from cosmos_venv.dbt.env_vars import env_vars_named_in
+from cosmos_venv.dbt.env_vars import EnvVars, env_vars_in
 from cosmos_venv.limits import UnfitFileError, read_file
-from cosmos_venv.yaml_text import load_yaml
+from cosmos_venv.yaml_text import load_yaml, scalars
 
 PACKAGE_FILES = ("packages.yml", "dependencies.yml")
 LOCK_FILE = "package-lock.yml"
@@ -30,12 +31,12 @@ class PackageFiles:
 
     :param contents: path below the project -> text.
     :param local: the paths of local packages, as they are written.
-    :param is_known: whether ``local`` is all of them; False where only dbt can tell.
+    :param unknown: why there may be more of them, in words: where only dbt can tell.
     """
 
     contents: Mapping[str, str]
     local: tuple[str, ...] = ()
-    is_known: bool = True
+    unknown: str = ""
 
     def digest(self, *, variables: str, env: Mapping[str, str], which_dbt: str) -> str | None:
         """Equal where ``dbt deps`` installs the same; None when that cannot be told.
@@ -43,18 +44,31 @@ class PackageFiles:
         :param variables: the value of ``--vars``; counts only where the files have Jinja in them.
         :param env: what ``env_var()`` sees; the variables that the files name count, except dbt's secret ones.
         """
-        text = "\n".join(content for path, content in self.contents.items() if not path.endswith("dbt_project.yml"))
-        named = env_vars_named_in(text.encode())
-        if not self.is_known or named is None:
+        if self.why_unknown:
             return None
-        counting = sorted({_HUB, *(name for name in named if not name.startswith(_UNCOUNTED_PREFIX))})
+        counting = sorted({_HUB, *(name for name in self._env_vars.names if not name.startswith(_UNCOUNTED_PREFIX))})
         key = [
             sorted(self.contents.items()),
-            variables if _has_jinja(text) else "",
+            variables if any(map(_has_jinja, self._asking.values())) else "",
             [(name, env.get(name)) for name in counting],
             which_dbt,
         ]
         return hashlib.sha256(json.dumps(key).encode()).hexdigest()
+
+    @property
+    def why_unknown(self) -> str:
+        """Why nobody but dbt can tell what ``dbt deps`` installs, in words; empty where the files tell it."""
+        made_up = next(iter(self._env_vars.made_up), None)
+        return self.unknown or (f"{made_up} makes up the name of an environment variable" if made_up else "")
+
+    @cached_property
+    def _env_vars(self) -> EnvVars:
+        return EnvVars.of_all(env_vars_in(text.encode(), path) for path, text in self._asking.items())
+
+    @property
+    def _asking(self) -> dict[str, str]:
+        """Those of the files that ask for packages."""
+        return {path: text for path, text in self.contents.items() if not path.endswith("dbt_project.yml")}
 
 
 def has_packages(project_dir: Path) -> bool:
@@ -66,26 +80,27 @@ def read_package_files(project_dir: Path) -> PackageFiles:
     """The files of the project, of its local packages, and of theirs. dbt takes every path from the project."""
     contents: dict[str, str] = {}
     local: list[str] = []
-    is_known = True
+    unknown = ""
     todo = [""]
     while todo:
         package = todo.pop(0)
         folder = local_package(project_dir, package)
         for name in (*PACKAGE_FILES, "dbt_project.yml" if package else LOCK_FILE):
+            path = os.path.join(package, name)  # noqa: PTH118 - a name, and no path of this machine
             try:
                 text = read_file(folder / name).decode("utf-8", errors="backslashreplace")
-            except UnfitFileError:
-                is_known = False
+            except UnfitFileError as error:
+                unknown = unknown or f"{path} cannot be read: {error.strerror}"
                 continue
             except OSError:
                 continue
-            contents[os.path.join(package, name)] = text  # noqa: PTH118 - a name, and no path of this machine
+            contents[path] = text
             found = _local_paths(text) if name in PACKAGE_FILES else []
-            is_known = is_known and found is not None and not any(_has_jinja(path) for path in found)
+            unknown = unknown or _why_unknown(path, text, found)
             new = [path for path in found or () if path not in local]
             local += new
             todo += new
-    return PackageFiles(contents=contents, local=tuple(local), is_known=is_known)
+    return PackageFiles(contents=contents, local=tuple(local), unknown=unknown)
 
 
 def local_package(project_dir: Path, path: str) -> Path:
@@ -109,6 +124,15 @@ def _local_paths(text: str) -> list[str] | None:
         return [str(entry["local"]) for entry in entries if "local" in entry]
     except (yaml.YAMLError, AttributeError, TypeError):
         return None
+
+
+def _why_unknown(path: str, text: str, local: list[str] | None) -> str:
+    if local is None:
+        return f"{path} is no list of packages as it stands"
+    if not any(map(_has_jinja, local)):
+        return ""
+    lines = [each.line for each in scalars(text) or () if each.keys[-1:] == ("local",) and _has_jinja(each.text)]
+    return f"{path}, line {lines[0]}, makes up the path of a local package"
 
 
 def _has_jinja(text: str) -> bool:

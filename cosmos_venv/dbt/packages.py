@@ -31,6 +31,7 @@ class ProjectPackages:
     :param stores: where installations are looked for, in this order; the first that can be used gets new ones.
     :param max_age: seconds for which an installation without a ``package-lock.yml`` is used.
     :param max_wait: seconds to wait for another task that installs the same.
+    :param why_not_kept: why there is no digest, in words; empty where nobody wants to know.
     """
 
     project_dir: Path
@@ -39,6 +40,7 @@ class ProjectPackages:
     stores: tuple[PackageStore, ...] = ()
     max_age: float = 0.0
     max_wait: float = 0.0
+    why_not_kept: str = ""
 
     @contextmanager
     def installed(
@@ -58,6 +60,8 @@ class ProjectPackages:
         folder = place / read_dbt_project(self.project_dir, environment=self.environment).packages_folder
         # An absolute packages-install-path is the user's own place: dbt installs there, and nothing is linked.
         if self.digest is None or not self.stores or not folder.is_relative_to(place):
+            if self.why_not_kept:
+                report(f"The dbt packages are not kept for other tasks: {self.why_not_kept}.")
             install()
             yield ()
             return

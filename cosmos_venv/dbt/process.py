@@ -29,6 +29,7 @@ def run_dbt(
     cwd: Path,
     keep_open: Sequence[int] = (),
     on_line: Callable[[str], None] | None = None,
+    on_tick: Callable[[], None] | None = None,
     cancellation: Cancellation | None = None,
     encoding: str = "utf-8",
     cancels_queries: bool = True,
@@ -37,6 +38,7 @@ def run_dbt(
     """Run dbt to its end, whatever its exit code.
 
     :param keep_open: descriptors of leases, held until the last process of the command is gone.
+    :param on_tick: called every second while dbt runs. What it raises ends dbt.
     :param cancels_queries: whether a kill begins with SIGINT, on which dbt cancels its queries, or with SIGTERM.
     :param start: what starts it; None: a guard.
     :raises OSError: when it cannot be started.
@@ -48,6 +50,7 @@ def run_dbt(
         cwd=cwd,
         keep_open=keep_open,
         on_line=on_line,
+        on_tick=on_tick,
         cancellation=cancellation,
         encoding=encoding,
         interrupts=cancels_queries,

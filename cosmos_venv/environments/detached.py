@@ -1,29 +1,23 @@
-"""A build that outlives who asked for it: Airflow cuts the import of a DAG file after 30 s, an installation may not.
+"""A build that outlives whoever asked for it: Airflow cuts the import of a DAG file after 30 s.
 
-``build_detached`` is the asking side, ``main`` the builder: it reads its request from standard input, holds the lock
-and its record in its own name, and leaves a message when it fails.
+``build_detached`` is the asking side. ``build`` runs in the builder, which holds the lock and its record in its own
+name.
 """
 
 from __future__ import annotations
 
 import json
-import math
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cosmos_venv import os_errors
+from cosmos_venv.detached import DetachedAtWork, DetachedFailure, DetachedWork, works_in
 from cosmos_venv.environments import credentials
-from cosmos_venv.environments.builder_files import BuilderFiles
 from cosmos_venv.environments.environment import Damaged
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.environments.trust import make_directory
 from cosmos_venv.environments.upkeep import Upkeep
 from cosmos_venv.exceptions import (
     CommandKilled,
@@ -36,29 +30,6 @@ from cosmos_venv.guarded import Cancellation
 
 if TYPE_CHECKING:
     from cosmos_venv.environments.installer import InstallerPreference
-
-_TURN = 0.02
-_PRIVATE = 0o600
-
-# The process that is started leaves the builder behind and is collected at once: the builder is nobody's child, so it
-# becomes no zombie of a DAG processor that lives on, and nothing that ends a DAG processor's children finds it.
-# Not -m: that looks for modules in the working directory first, where a user's random.py may lie. This package may be
-# importable by sys.path alone; its folder comes last, for it may hold anything.
-_START = """
-import os, sys
-package_root, pid_file, claim = sys.argv[1:]
-builder = os.fork()
-if builder:
-    with open(pid_file, "w") as file:
-        file.write(str(builder))
-    os._exit(0)
-os.setsid()
-sys.path[:] = [entry for entry in sys.path if entry]
-if package_root not in sys.path:
-    sys.path.append(package_root)
-from cosmos_venv.environments.detached import main
-sys.exit(main(int(claim)))
-"""
 
 
 def build_detached(
@@ -98,38 +69,40 @@ def build_detached(
         instead_of=instead_of,
     )
     with store.naming_the_directory():
-        files = BuilderFiles.of(store, spec.digest)
-        _wait_for_builder(store, files, request, deadline=_after(wait), report=report)
+        builder = builder_of(store, spec.digest)
+        log = f"log file {builder.log}"
+        try:
+            builder.see_to(
+                "cosmos_venv.environments.detached:build",
+                request.to_json().encode(),
+                is_done=lambda: _is_ready(store, spec, instead_of),
+                wait=wait,
+                on_start=lambda: report(f"The virtualenv for {spec} is being built by a process of its own; {log}."),
+                on_wait=lambda progress: report(f"The virtualenv for {spec} is being built {progress}"),
+            )
+        except DetachedAtWork as at_work:
+            raise VirtualenvBeingBuilt(
+                f"The virtualenv for {spec} is being built {at_work}, {log}; the next parse will find it."
+            ) from None
+        except DetachedFailure as failure:
+            raise VirtualenvBuildError(f"{failure}") from None
 
 
-def _wait_for_builder(
-    store: EnvironmentStore,
-    files: BuilderFiles,
-    request: _BuildRequest,
-    *,
-    deadline: float,
-    report: Callable[[str], None],
-) -> None:
-    spec = request.spec
-    has_started = False
-    while True:
-        with files.claim() as claim:
-            if claim is not None:
-                if _is_ready(store, spec, request.instead_of):
-                    return
-                files.raise_recent_failure()
-                if has_started:
-                    raise VirtualenvBuildError(f"The builder of {spec} ended without a word; its log is {files.log}.")
-                _start_builder(files, claim, request)
-                has_started = True
-                report(f"The virtualenv for {spec} is being built by a process of its own; its log is {files.log}.")
-        if time.monotonic() >= deadline:
-            raise VirtualenvBeingBuilt(files.progress(str(spec)))
-        time.sleep(_TURN)
+def builder_of(store: EnvironmentStore, digest: str) -> DetachedWork:
+    """The builder of one environment, at work or not. Makes the folder of its files."""
+    folder = _folder(store)
+    for directory in (store.directory, store.root, folder):
+        make_directory(directory, store.directory_mode)
+    return DetachedWork(folder=folder, key=digest)
 
 
-def _after(wait: float | None) -> float:
-    return math.inf if wait is None else time.monotonic() + wait
+def builders_of(store: EnvironmentStore) -> list[DetachedWork]:
+    """Those of every environment of which anything is left. Makes nothing."""
+    return works_in(_folder(store))
+
+
+def _folder(store: EnvironmentStore) -> Path:
+    return store.root / "detached"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,39 +138,6 @@ class _BuildRequest:
         return cls(**data)
 
 
-def _start_builder(files: BuilderFiles, claim: int, request: _BuildRequest) -> None:
-    """Start the builder. It gets its request by a pipe: a credential in it is on no command line and no disk."""
-    files.clear()
-    package_root = Path(__file__).resolve().parents[2]
-    log = os.open(files.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _PRIVATE)
-    try:
-        starter = subprocess.Popen(
-            [sys.executable, "-c", _START, str(package_root), str(files.pid_file), str(claim)],
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=log,
-            pass_fds=[claim],
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise VirtualenvBuildError(
-            f"No builder can be started with {sys.executable!r}: {os_errors.told(error)}"
-        ) from error
-    finally:
-        os.close(log)
-    with starter:
-        _hand_over(starter, request.to_json().encode())
-
-
-def _hand_over(starter: subprocess.Popen[bytes], request: bytes) -> None:
-    assert starter.stdin is not None  # noqa: S101 - for the type checker: PIPE was asked for
-    try:
-        with starter.stdin as pipe:
-            pipe.write(request)
-    except BrokenPipeError:
-        pass  # the builder has ended already; whoever looks next finds no environment, and its log
-
-
 def _is_ready(store: EnvironmentStore, spec: EnvironmentSpec, instead_of: Damaged | None) -> bool:
     environment = store.find(spec, instead_of=instead_of)
     if environment is not None:
@@ -205,17 +145,21 @@ def _is_ready(store: EnvironmentStore, spec: EnvironmentSpec, instead_of: Damage
     return environment is not None
 
 
-def _build(request: _BuildRequest, cancellation: Cancellation) -> str:
-    """Build what was asked for. Returns what went wrong; empty when nothing did."""
+def build(request: bytes, cancellation: Cancellation) -> str:
+    """Build what was asked for, in the builder. Returns what went wrong; empty when nothing did.
+
+    :param request: a ``_BuildRequest`` as JSON.
+    """
     try:
-        with request.store.open(
-            request.spec,
-            preference=request.preference,
-            max_tries=request.max_tries,
-            instead_of=request.instead_of,
+        wanted = _BuildRequest.from_json(request.decode())
+        with wanted.store.open(
+            wanted.spec,
+            preference=wanted.preference,
+            max_tries=wanted.max_tries,
+            instead_of=wanted.instead_of,
             cancellation=cancellation,
             report=_say,
-            upkeep=request.upkeep,
+            upkeep=wanted.upkeep,
         ):
             return ""
     except (VirtualenvError, CosmosValueError) as error:
@@ -228,25 +172,3 @@ def _build(request: _BuildRequest, cancellation: Cancellation) -> str:
 
 def _say(line: str) -> None:
     print(line, flush=True)
-
-
-def main(claim: int) -> int:
-    """The builder: builds what standard input asks for, as JSON.
-
-    :param claim: the locked descriptor that says that a builder is at work.
-    :returns: its exit status.
-    """
-    # Inherited, it would make an installer that is still dying look like a builder at work.
-    os.set_inheritable(claim, False)
-    cancellation = Cancellation()
-    signal.signal(signal.SIGTERM, lambda *_: cancellation.request())
-    try:
-        request = _BuildRequest.from_json(sys.stdin.read())
-    except ValueError:
-        _say("Who asked for this build was gone before it had said what to build.")
-        return 1
-    message = _build(request, cancellation)
-    if message:
-        BuilderFiles.of(request.store, request.spec.digest).leave_message(message)
-        _say(message)  # last: its log may be on a full disk
-    return 1 if message else 0

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cosmos_venv.environments import launchers, removal
-from cosmos_venv.environments.builder_files import all_builder_files
+from cosmos_venv.environments.detached import builders_of
 from cosmos_venv.environments.fitness import TRIAL_PREFIX
 from cosmos_venv.environments.lock_files import LOCK_FILENAME
 from cosmos_venv.environments.put_off import failure_file
@@ -149,9 +149,9 @@ def sweep_links(store: EnvironmentStore, report: Report) -> None:
     for half in launchers.half_written(store.directory / "bin"):
         with going_on(half, report):
             half.unlink()
-    for files in all_builder_files(store):
-        with going_on(files.claim_file, report):
-            files.sweep()
+    for builder in builders_of(store):
+        with going_on(builder.claim_file, report):
+            builder.sweep()
     for trial in store.directory.glob(f"{TRIAL_PREFIX}*"):
         with going_on(trial, report):
             removal.remove(trial)

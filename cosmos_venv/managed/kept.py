@@ -20,7 +20,6 @@ from cosmos_venv.environments import trust
 from cosmos_venv.environments.search_path import stores_of
 from cosmos_venv.exceptions import VirtualenvError
 from cosmos_venv.managed.cache import cache_dir
-from cosmos_venv.managed.configured import directory_mode
 from cosmos_venv.managed.foreground import foreground_builds
 
 
@@ -83,6 +82,7 @@ def project_packages(
         stores=_package_stores(virtualenv_dir),
         max_age=settings.packages_max_age,
         max_wait=settings.virtualenv_max_retries_lock,
+        why_not_kept=files.why_unknown,
     )
 
 
@@ -90,6 +90,8 @@ def _package_stores(virtualenv_dir: Path | None) -> tuple[PackageStore, ...]:
     # The cache folder is this user's alone, whoever makes it first; a virtualenv_dir may be shared by a group.
     stores = [_package_store(cache_dir(), make_private)]
     if virtualenv_dir is not None:
+        from cosmos_venv.managed.configured import directory_mode  # imports Airflow
+
         searched = [store.directory for store in stores_of(settings.virtualenv_search_path)]
         stores = [
             *(_package_store(directory, make_private, is_read_only=True) for directory in searched),

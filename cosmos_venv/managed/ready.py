@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from cosmos_venv import settings
+from cosmos_venv.compat import parsed_file
 from cosmos_venv.environments.environment import Damaged, Environment
 from cosmos_venv.environments.search_path import find_first, stores_of
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.environments.temporary import temporary_environment
-from cosmos_venv.exceptions import VirtualenvError, VirtualenvLockTimeout
+from cosmos_venv.exceptions import VirtualenvBeingBuilt, VirtualenvError, VirtualenvLockTimeout
 from cosmos_venv.guarded import Cancellation
 from cosmos_venv.managed.arguments import VirtualenvArguments
 from cosmos_venv.managed.configured import directory_mode, environment_store, installer, upkeep
@@ -99,17 +101,20 @@ def environment_for_parsing(
         # Whoever finds an environment has no use for it.
         from cosmos_venv.environments.detached import build_detached
 
-        build_detached(
-            directory,
-            spec,
-            preference=installer(),
-            max_tries=settings.virtualenv_max_retries_lock,
-            directory_mode=directory_mode(),
-            wait=seconds_for_a_parse(),
-            report=report,
-            upkeep=upkeep(),
-            instead_of=instead_of,
-        )
+        try:
+            build_detached(
+                directory,
+                spec,
+                preference=installer(),
+                max_tries=settings.virtualenv_max_retries_lock,
+                directory_mode=directory_mode(),
+                wait=seconds_for_a_parse(),
+                report=report,
+                upkeep=upkeep(),
+                instead_of=instead_of,
+            )
+        except VirtualenvBeingBuilt as error:
+            raise VirtualenvBeingBuilt(f"{error} {_warm_command()} builds it beforehand.") from None
     with _kept_environment(
         spec, directory, may_upgrade=False, instead_of=instead_of, cancellation=Cancellation(), report=report
     ) as environment:
@@ -201,10 +206,27 @@ def why_not_started(environment: Environment, error: OSError) -> str:
     )
 
 
+@contextmanager
+def import_time_out_paused() -> Iterator[None]:
+    """Within this block the time-out of Airflow's import of a DAG file stands still; then it goes on as it was."""
+    seconds, interval = signal.setitimer(signal.ITIMER_REAL, 0)
+    try:
+        yield
+    finally:
+        if seconds:
+            signal.setitimer(signal.ITIMER_REAL, seconds, interval)
+
+
 def seconds_for_a_parse() -> float | None:
     """Half of what Airflow's import time-out leaves; None where none runs (``dag.test()``, pytest, a script)."""
     left, _ = signal.getitimer(signal.ITIMER_REAL)
     return left / 2 if left else None
+
+
+def _warm_command() -> str:
+    """The command that builds beforehand, with the DAG file that is imported now."""
+    file = parsed_file()
+    return f"cosmos-venv env warm {'DAGFILE' if file is None else shlex.quote(str(file))}"
 
 
 def _on_search_path(
@@ -226,5 +248,6 @@ def _refuse_to_build(spec: EnvironmentSpec, directory: Path) -> None:
     raise VirtualenvError(
         f"virtualenv_dir={str(directory)!r} holds no environment for {spec}"
         + (f", nor does virtualenv_search_path={searched!r}" if searched else "")
-        + ", and [cosmos_venv] virtualenv_build is never. Build it beforehand: cosmos-venv env warm DAGFILE"
+        + ", and [cosmos_venv] virtualenv_build is never. Build it beforehand: "
+        + _warm_command()
     )

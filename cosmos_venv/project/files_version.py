@@ -38,9 +38,9 @@ def facts_of_files(graph: DbtGraph) -> list[Any] | None:
     if not all(map(_is_read, [packages, *folders.values(), *own])) or not all(map(_is_below, of_packages)):
         return None
     found = fingerprint(project_dir, known=managed.kept_fingerprints())
-    if found.variables is None:
+    if found.variables.made_up:
         return None
-    values = {name: environment.get(name) for name in found.variables}
+    values = {name: environment.get(name) for name in sorted(found.variables.names)}
     return [found.digest, packages, folders, variables_of(graph), values]
 
 

@@ -1,4 +1,4 @@
-"""What decides the answer of ``dbt ls``? The content of the project's files, and the variables that they ask for."""
+"""What decides the answer of ``dbt ls``: the content of the project's files, and the variables that they ask for."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
 
-from cosmos_venv.dbt.env_vars import env_vars_named_in
+from cosmos_venv.dbt.env_vars import EnvVars, MadeUpName, env_vars_in
 from cosmos_venv.dbt.kept_files import KeptFiles
 from cosmos_venv.limits import MEBIBYTE, Limit, read_file, walk
 from cosmos_venv.project.file_digest import SETTLED_SECONDS
@@ -33,11 +33,11 @@ _OF_THE_USER = ".user.yml"  # which dbt writes beside profiles.yml the first tim
 @dataclass(frozen=True, kw_only=True)
 class Fingerprint:
     """:param digest: differs where the project does: 64 hex digits.
-    :param variables: names of the environment variables that the project asks for; None where it makes up a name.
+    :param variables: the environment variables that the project asks for.
     """
 
     digest: str
-    variables: tuple[str, ...] | None
+    variables: EnvVars
 
 
 def fingerprint(project_dir: Path, *, left_out: Collection[str] = (), known: KeptFiles | None = None) -> Fingerprint:
@@ -52,11 +52,13 @@ def fingerprint(project_dir: Path, *, left_out: Collection[str] = (), known: Kep
     is_settled = max((file.changed for file in files), default=0.0) < time.time() - SETTLED_SECONDS
     if known is not None and is_settled and (content := known.read(look)) is not None:
         with suppress(ValueError, TypeError):  # cut short: it is not there
-            digest, variables = json.loads(content)
-            return Fingerprint(digest=digest, variables=None if variables is None else tuple(variables))
+            digest, names, made_up = json.loads(content)
+            variables = EnvVars(frozenset(names), tuple(MadeUpName(*each) for each in made_up))
+            return Fingerprint(digest=digest, variables=variables)
     found = _of_content(files)
     if known is not None and is_settled:
-        known.write(look, json.dumps([found.digest, found.variables]).encode())
+        made_up = [[each.file, each.line, each.is_noted] for each in found.variables.made_up]
+        known.write(look, json.dumps([found.digest, sorted(found.variables.names), made_up]).encode())
     return found
 
 
@@ -80,7 +82,7 @@ class _File:
 
 def _of_content(files: list[_File]) -> Fingerprint:
     digest = hashlib.sha256()
-    variables: set[str] | None = set()
+    variables = []
     for file in files:
         content = b""
         if file.is_read:
@@ -88,13 +90,12 @@ def _of_content(files: list[_File]) -> Fingerprint:
                 content = read_file(file.path, _LARGEST)
             except OSError as error:  # dangling, not ours to read, a named pipe: dbt will say so, if it looks there
                 content = b"unreadable"
-                if error.errno == errno.EFBIG:  # it may change and look the same
-                    variables = None
-            named = env_vars_named_in(content)
-            variables = None if variables is None or named is None else variables | named
+                if error.errno == errno.EFBIG:  # what it says is not known: it counts as changed when its times do
+                    content = repr((file.size, file.times_ns)).encode()
+            variables.append(env_vars_in(content, file.name))
         digest.update(f"{file.name}\0{len(content)}\0".encode(errors="surrogateescape"))
         digest.update(content)
-    return Fingerprint(digest=digest.hexdigest(), variables=None if variables is None else tuple(sorted(variables)))
+    return Fingerprint(digest=digest.hexdigest(), variables=EnvVars.of_all(variables))
 
 
 def _files(project_dir: Path, left_out: Collection[str]) -> Iterator[_File]:
@@ -102,7 +103,7 @@ def _files(project_dir: Path, left_out: Collection[str]) -> Iterator[_File]:
         inside = os.path.relpath(folder, project_dir)
         prefix = "" if inside == "." else f"{inside}/"
         # A package may hold other projects, each with what dbt has written there.
-        not_read = NOT_READ if not prefix or "dbt_project.yml" in names else _NEVER_READ
+        not_read = NOT_READ if not prefix else _NEVER_READ | {name for name in below if _is_of_dbt(folder, name)}
         below[:] = [name for name in below if name not in not_read and f"{prefix}{name}" not in left_out]
         for name in names:
             if name == _OF_THE_USER:
@@ -119,3 +120,9 @@ def _files(project_dir: Path, left_out: Collection[str]) -> Iterator[_File]:
                     )
             elif name.endswith(_NAMED):
                 yield _File(f"{prefix}{name}", "", 0, (), 0, is_read=False)
+
+
+def _is_of_dbt(folder: str, name: str) -> bool:
+    """Whether dbt has written that folder, and not a user who calls a folder of models so."""
+    marks = {"target": "manifest.json", "logs": "dbt.log"}
+    return name in marks and os.path.exists(f"{folder}/{name}/{marks[name]}")  # noqa: PTH110 - thousands of them

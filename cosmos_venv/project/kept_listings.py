@@ -1,39 +1,63 @@
-"""What has ``dbt ls`` said before? On this machine, or where ``[cosmos] remote_cache_dir`` leads, on another one."""
+"""What ``dbt ls`` has said before: on this machine, or where ``[cosmos] remote_cache_dir`` leads, on another one.
+
+An answer is kept under the digest of all that is known before dbt runs, and of the values of those variables which dbt
+was seen to read. Names of the latter are kept beside it. Whoever asks again looks at the values that they have now: dbt
+reads the same variables in the same order until one of them has another value.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache
 from mmap import mmap
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from cosmos_venv import managed, settings
+from cosmos_venv import settings
+from cosmos_venv.dbt.env_vars import veiled
 from cosmos_venv.dbt.kept_files import KeptFiles, is_private
 from cosmos_venv.remote.copies import RemoteError
-from cosmos_venv.remote.folder import SUFFIX, RemoteFolder
+
+if TYPE_CHECKING:
+    from cosmos_venv.project.ls_question import Basis
+    from cosmos_venv.remote.folder import RemoteFolder
 
 logger = logging.getLogger(__name__)
 
-_PATIENCE = 5.0  # it only saves time
+PATIENCE = 5.0
+"""Seconds for another machine's answer: it only saves time."""
+
+_SUFFIX = ".jsonl"
+_GIVEN_UP_SECONDS = 3_600.0  # packages that nothing pins may be others by then
+_MOST_SETS = 8  # of names, of one project: each is tried
 
 
 @dataclass(kw_only=True)
 class KeptListings:
-    """What is kept of one project and selection.
+    """What is kept of one question.
 
-    :param digest: of all that the answer depends on.
+    :param basis: what its answer depends on.
+    :param env: the variables that dbt is given.
     :param max_age: seconds after which what hangs on packages that nothing pins does not count; None: there are none.
-    :param remote: for other machines; there is nothing whose age counts.
+    :param remote: for other machines; there is nothing whose age counts. None: there are no others.
+    :param patience: seconds to wait for it.
     """
 
-    digest: str
+    basis: Basis
+    env: Mapping[str, str] = field(repr=False)
     files: KeptFiles
     max_age: float | None
-    remote: RemoteFolder | None
+    remote: RemoteFolder | None = None
+    patience: float = PATIENCE
     _is_out: bool = field(default=False, init=False)
+    _has_remote: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        self._has_remote = self.remote is not None
 
     @property
     def version(self) -> str | None:
@@ -51,61 +75,143 @@ class KeptListings:
         return None
 
     @property
-    def _places(self) -> list[tuple[str, float | None]]:
-        """Under what they may be kept, and for how long: whether packages were pinned shows when dbt has run."""
-        pinned: tuple[str, float | None] = (self.digest, None)
-        return [pinned] if self.max_age is None else [pinned, (self._unpinned, self.max_age)]
+    def given_up(self) -> str:
+        """Why nobody can tell what the answer depends on, as it turned out when dbt ran; else empty."""
+        content = self.files.read(self._given_up, max_age=_GIVEN_UP_SECONDS)
+        return (content or b"").decode(errors="replace")
 
-    @property
-    def _unpinned(self) -> str:
-        return f"{self.digest}-unpinned"
+    def give_up(self, reason: str) -> None:
+        """Keep no answer, but why that cannot be."""
+        self.files.write(self._given_up, reason.encode())
 
     def read_elsewhere(self) -> list[str] | None:
         """The lines that another machine has kept, which are kept here from now on."""
         if self.remote is None:
             return None
         try:
-            content = self.remote.read(
-                f"{self.digest}{SUFFIX}", seconds=_seconds(), limit=settings.limit("artifact_max_bytes")
-            )
+            content, key = self._elsewhere(self.remote, self.basis.digest), self.basis.digest
+            if content is None:
+                self._note(_sets(self._elsewhere(self.remote, self._names)))
+                for names in self._sets():
+                    key = self._key(names)
+                    if (content := self._elsewhere(self.remote, key)) is not None:
+                        break
         except RemoteError as error:
             self._warn(error)
             return None
-        if content is None:
-            return None
-        lines = _unpacked(content)
-        if lines is not None:
-            self._keep(self.digest, content)
+        lines = None if content is None else _unpacked(content)
+        if content is not None and lines is not None:
+            self._keep(key, content)
         return lines
 
-    def write(self, lines: list[str], *, is_pinned: bool) -> None:
+    def write(self, lines: list[str], *, is_pinned: bool, names: frozenset[str]) -> None:
         """Keep them. What goes wrong is at most one warning.
 
         :param is_pinned: whether they count however old they are.
+        :param names: of all variables that are known to have been read.
         """
         text = "\n".join(lines).encode(errors="surrogateescape")
         content = b"\n".join([_check(text), text])
-        self._keep(self.digest if is_pinned else self._unpinned, content)
-        if self.remote is None or not is_pinned or self._is_out:
+        others = tuple(sorted(names - self.basis.names))
+        if others:
+            self._note([others])
+        key = self._key(others)
+        self._keep(key if is_pinned else _unpinned(key), content)
+        if is_pinned and self.remote is None and self._has_remote:
+            self.files.write(_unshared(key), b"")
+        elif is_pinned:
+            self._share(key, content)
+
+    def share(self) -> None:
+        """Let other machines have what a process has kept that could not reach them."""
+        for names in ((), *self._sets()):
+            key = self._key(names)
+            mark = self.files.path(_unshared(key))
+            if self.remote is None or not mark.exists():
+                continue
+            mark.unlink(missing_ok=True)  # one shares it, of all who see it
+            if (content := self.files.read(key)) is not None:
+                self._share(key, content)
+
+    def for_another_process(self) -> KeptListings:
+        """The same for a process that outlives this one: other machines it cannot reach, without Airflow."""
+        other = replace(self, remote=None)
+        other._has_remote = self._has_remote
+        return other
+
+    @property
+    def _names(self) -> str:
+        return f"{self.basis.digest}-names"
+
+    @property
+    def _given_up(self) -> str:
+        return f"{self.basis.digest}-given-up"
+
+    @property
+    def _places(self) -> list[tuple[str, float | None]]:
+        """Under what they may be kept, and for how long: whether packages were pinned shows when dbt has run."""
+        keys = [self.basis.digest, *map(self._key, self._sets())]
+        pinned: list[tuple[str, float | None]] = [(key, None) for key in keys]
+        return pinned if self.max_age is None else [*pinned, *((_unpinned(key), self.max_age) for key in keys)]
+
+    def _sets(self) -> list[tuple[str, ...]]:
+        """The sets of names that dbt was seen to read, beyond those that count in any case."""
+        return _sets(self.files.read(self._names))
+
+    def _key(self, names: tuple[str, ...]) -> str:
+        if not names:
+            return self.basis.digest
+        return hashlib.sha256(json.dumps([self.basis.digest, names, veiled(self.env, names)]).encode()).hexdigest()
+
+    def _note(self, sets: list[tuple[str, ...]]) -> None:
+        known = self._sets()
+        if new := [names for names in sets if names not in known]:
+            self.files.write(self._names, json.dumps([*new, *known][:_MOST_SETS]).encode())
+
+    def _share(self, key: str, content: bytes) -> None:
+        if self.remote is None or self._is_out:
             return
         try:
-            self.remote.write(f"{self.digest}{SUFFIX}", content, seconds=_seconds())
+            if key != self.basis.digest:
+                self._note(_sets(self._elsewhere(self.remote, self._names)))
+                names = json.dumps(self._sets()).encode()
+                self.remote.write(f"{self._names}{_SUFFIX}", names, seconds=self.patience)
+            self.remote.write(f"{key}{_SUFFIX}", content, seconds=self.patience)
         except RemoteError as error:
             self._warn(error)
+
+    def _elsewhere(self, remote: RemoteFolder, key: str) -> bytes | None:
+        return remote.read(f"{key}{_SUFFIX}", seconds=self.patience, limit=settings.limit("artifact_max_bytes"))
 
     def _keep(self, key: str, content: bytes) -> None:
         self.files.write(key, content)
         folder = self.files.folder
         if folder.is_dir() and not is_private(folder):
-            _warn_of_others(folder)
+            warn_of_others(folder)
 
     def _warn(self, error: RemoteError) -> None:
         self._is_out = True
         logger.warning("[cosmos] remote_cache_dir %s is of no use now: %s.", self.remote, error)
 
 
+def _unpinned(key: str) -> str:
+    return f"{key}-unpinned"
+
+
+def _unshared(key: str) -> str:
+    return f"{key}-unshared"
+
+
+def _sets(content: bytes | None) -> list[tuple[str, ...]]:
+    try:
+        return [tuple(map(str, names)) for names in json.loads(content or b"[]")]
+    except (ValueError, TypeError):  # cut short: it is not there
+        return []
+
+
 @cache  # once in a process, which may parse hundreds of DAG files
-def _warn_of_others(folder: Path) -> None:
+def warn_of_others(folder: Path) -> None:
+    """Say once why nothing is kept in the folder."""
     logger.warning(
         "Nothing is kept in %s, so that dbt ls runs at each parse: others may write there, or in the folder above, or "
         "it is another user's. Take their right away (chmod go-w), or set [cosmos_venv] cache_dir to a folder of the "
@@ -130,10 +236,6 @@ def _lines(content: bytes | mmap, start: int) -> Iterator[str]:
         start = end + 1
     if start < len(content):
         yield content[start:].decode(errors="replace")
-
-
-def _seconds() -> float:
-    return min(_PATIENCE, managed.seconds_for_a_parse() or _PATIENCE)
 
 
 def _check(text: bytes | memoryview) -> bytes:

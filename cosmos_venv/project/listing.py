@@ -1,43 +1,35 @@
-"""What does ``dbt ls`` say of a project? What it has said before, while nothing that matters has changed."""
+"""What ``dbt ls`` says of a project: what it has said before, while nothing that matters has changed."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import shutil
+import time
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cosmos_venv import managed, settings
-from cosmos_venv.compat import variable
-from cosmos_venv.dbt.env_vars import env_vars_named_in
-from cosmos_venv.dbt.package_files import local_package, read_package_files
-from cosmos_venv.dbt.project_file import read_dbt_project
-from cosmos_venv.dbt.state import NAMES
-from cosmos_venv.exceptions import CosmosLoadDbtException
-from cosmos_venv.project.dbt_ls import ls_arguments, variables_of
-from cosmos_venv.project.environment import given_env_vars, state_folders
-from cosmos_venv.project.file_digest import digest_of_file
-from cosmos_venv.project.fingerprint import fingerprint
-from cosmos_venv.project.kept_listings import KeptListings
-from cosmos_venv.project.ls_process import (
-    DbtInstallation,
-    Said,
-    environment_of_dbt,
-    installation,
-    run_dbt_ls,
-    wants_deps,
-)
+from cosmos_venv.dbt.kept_files import is_private, make_private
+from cosmos_venv.dbt.results import tells_of_code
+from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException
+from cosmos_venv.project.kept_listings import PATIENCE, KeptListings, warn_of_others
+from cosmos_venv.project.ls_question import LsQuestion, question_of
 
 if TYPE_CHECKING:
-    from cosmos_venv.dbt.kept_files import KeptFiles
+    from cosmos_venv.environments.environment import Damaged
     from cosmos_venv.project.load import DbtGraph
+    from cosmos_venv.project.ls_process import LsOrder
 
 logger = logging.getLogger(__name__)
+
+_OTHER_WAY = "A manifest needs no dbt: LoadMode.DBT_MANIFEST."
+_TO_END_DBT = 6.0  # seconds; see guard.KILL_AT
+
+
+class _StillRunning(CosmosLoadDbtException):
+    """dbt ls has not failed; a process that outlives this parse waits for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,26 +47,57 @@ class Listing:
 def list_nodes(graph: DbtGraph, *, only_kept: bool = False) -> Listing:
     """What ``dbt ls`` says of the graph's project and selection, or has said while nothing that matters has changed.
 
-    Where several processes want to know the same, one asks dbt and the others wait for its answer.
+    Where several processes want to know the same, one asks dbt and the others wait for its answer. Where Airflow
+    limits the time of an import, dbt is asked by a process that outlives it, and the next import finds the answer.
 
     :param only_kept: take what dbt has said, and never start it.
-    :raises CosmosLoadDbtException: when dbt fails, with its own last lines; when the environment is not ready yet, or
-        another process's dbt is not in the time that Airflow leaves for a DAG file; when nothing is kept that must be.
+    :raises CosmosLoadDbtException: when dbt fails, with its own last lines; when the environment or the answer is not
+        ready yet; when nothing is kept that must be.
     :raises CosmosConfigException: when the dbt executable cannot be started.
     """
-    with _asked(graph) as (ask, digest, kept):
+    with question_of(graph, report=logger.info) as question:
+        try:
+            return _list(graph, question, only_kept=only_kept)
+        except (CosmosLoadDbtException, CosmosConfigException) as error:
+            damaged = _damage(question, error)
+            if damaged is None:
+                raise
+    with question_of(graph, report=logger.info, instead_of=damaged) as question:
+        return _list(graph, question, only_kept=only_kept, tries_again=True)
+
+
+def _list(graph: DbtGraph, question: LsQuestion, *, only_kept: bool, tries_again: bool = False) -> Listing:
+    """:param tries_again: that another dbt has just failed is no reason not to start this one."""
+    kept, reason = _kept_listings(question)
+    if kept is not None:
         # Before the lines: an answer that is newer than its version is merely not found under it.
-        version = None if kept is None else kept.version
-        if kept is not None and (lines := kept.read()) is not None:
+        version, lines = kept.version, kept.read()
+        if lines is not None:
+            kept.share()
             return Listing(lines=lines, was_kept=True, version=version)
-        if only_kept:
-            lines = None if kept is None else kept.read_elsewhere()
-            if lines is None:
-                raise CosmosLoadDbtException(_nothing_kept(graph, is_kept_at_all=kept is not None))
-            return Listing(lines=lines, was_kept=True, version=kept.version if kept else None)
-        if kept is None:
-            return Listing(lines=ask().lines, was_kept=False)
-        return _in_turn(graph, kept, ask=ask, digest=digest)
+    if only_kept:
+        lines = None if kept is None else kept.read_elsewhere()
+        if lines is None:
+            raise CosmosLoadDbtException(_nothing_kept(question, reason))
+        return Listing(lines=lines, was_kept=True, version=kept.version if kept else None)
+    return _ask(graph, question, kept, reason, tries_again=tries_again)
+
+
+def _damage(question: LsQuestion, error: Exception) -> Damaged | None:
+    """What the environment has lost, where that may be why dbt failed.
+
+    :raises CosmosConfigException: when it has lost nothing and its dbt cannot be started; with the way out.
+    """
+    dbt, cause = question.dbt, error.__cause__
+    if dbt.environment is None or dbt.virtualenv_dir is None or isinstance(error, _StillRunning):
+        return None
+    is_broken = isinstance(error, CosmosConfigException) or tells_of_code(1, lines=str(error).splitlines())
+    damaged = managed.damage_of(dbt.environment, content=is_broken)
+    if damaged is not None:
+        logger.warning("%s %s", damaged, managed.advice_about(damaged, dbt.virtualenv_dir))
+    elif isinstance(error, CosmosConfigException) and isinstance(cause, OSError):
+        raise CosmosConfigException(managed.why_not_started(dbt.environment, cause)) from cause
+    return damaged
 
 
 def version_of_listing(graph: DbtGraph) -> str | None:
@@ -82,134 +105,149 @@ def version_of_listing(graph: DbtGraph) -> str | None:
 
     :raises CosmosLoadDbtException: when the environment of its dbt is not ready yet.
     """
-    with _asked(graph) as (_, _, kept):
+    with question_of(graph, report=logger.info) as question:
+        kept, _ = _kept_listings(question)
         return None if kept is None else kept.version
 
 
-@contextmanager
-def _asked(graph: DbtGraph) -> Iterator[tuple[Callable[[], Said], Callable[[], str | None], KeptListings | None]]:
-    """Within this block dbt and its profile are there: what asks it, what its answer depends on, and what is kept."""
-    assert graph.profile_config is not None  # noqa: S101 - DbtGraph.load has refused that
-    uses_mock = graph.render_config.enable_mock_profile
-    with (
-        installation(graph) as dbt,
-        graph.profile_config.ensure_profile(use_mock_values=uses_mock) as (profile, secrets),
-    ):
-        ask = partial(run_dbt_ls, graph, dbt, profile, secrets)
-        yield ask, partial(_digest, graph, dbt, profile), _kept_listings(graph, dbt, profile)
-
-
-def _in_turn(
-    graph: DbtGraph, kept: KeptListings, *, ask: Callable[[], Said], digest: Callable[[], str | None]
-) -> Listing:
-    wait = managed.seconds_for_a_parse()
-    with kept.files.turn(kept.digest, wait=wait, report=_report_waiting) as has_turn:
-        lines = kept.read()
-        if lines is None and not has_turn:
-            raise CosmosLoadDbtException(
-                f"Another process has been running dbt ls for {graph.project_path} for more than {wait:.0f} s. The "
-                "next parse finds its answer; [core] dagbag_import_timeout says how long a parse may take."
-            )
-        if lines is None:
-            lines = kept.read_elsewhere()
-        if lines is not None:
-            return Listing(lines=lines, was_kept=True, version=kept.version)
-        said = ask()
-        if digest() != kept.digest:  # a deployment in between: nobody knows which of the two dbt has read
-            logger.info("The project has changed while dbt ls ran; its answer is not kept.")
-            return Listing(lines=said.lines, was_kept=False)
-        kept.write(said.lines, is_pinned=said.is_pinned)
-        return Listing(lines=said.lines, was_kept=False, version=kept.version)
-
-
-def _kept_listings(graph: DbtGraph, dbt: DbtInstallation, profile: Path) -> KeptListings | None:
-    """None where nothing is to be kept, or cannot be."""
+def _kept_listings(question: LsQuestion) -> tuple[KeptListings | None, str]:
+    """What is kept; None where nothing can be, and why, in words."""
     files = managed.kept_listings()
-    digest = None if files is None else _digest(graph, dbt, profile)
-    if files is None or digest is None:
-        return None
-    return KeptListings(
-        digest=digest,
+    if files is None:
+        return None, "[cosmos] enable_cache or enable_cache_dbt_ls is off"
+    basis = question.basis()
+    if basis.unknown:
+        return None, basis.unknown
+    kept = KeptListings(
+        basis=basis,
+        env=question.env,
         files=files,
-        max_age=settings.packages_max_age if wants_deps(graph) else None,
+        max_age=settings.packages_max_age if question.has_deps else None,
         remote=managed.remote_listings(),
+        patience=min(PATIENCE, managed.seconds_for_a_parse() or PATIENCE),
     )
+    reason = kept.given_up
+    return (None, reason) if reason else (kept, "")
 
 
-def _nothing_kept(graph: DbtGraph, *, is_kept_at_all: bool) -> str:
-    reason = (
-        "for this content, dbt, profile, target, variables and selection"
-        if is_kept_at_all
-        else "because [cosmos] enable_cache or enable_cache_dbt_ls is off, or a name in the project is made by Jinja"
+def _ask(
+    graph: DbtGraph, question: LsQuestion, kept: KeptListings | None, reason: str, *, tries_again: bool
+) -> Listing:
+    # Whoever finds an answer has no use for what runs dbt.
+    from cosmos_venv.project.ls_process import LsOrder, ask_in_turn
+
+    order = LsOrder(
+        question=question,
+        packages=managed.project_packages(
+            question.project_dir,
+            question.dbt.virtualenv_dir,
+            variables=question.variables,
+            env={**question.env, **question.secrets},
+            which_dbt=question.dbt.identity,
+        ),
+        parsed=managed.parsed_project(
+            question.project_dir,
+            question.profiles_yml,
+            target_name=graph.profile_config.target_name if graph.profile_config else "",
+            variables=question.variables,
+            env=question.env,
+            which_dbt=question.dbt.identity,
+        )
+        if graph.project.partial_parse
+        else None,
     )
+    if kept is None:
+        logger.info("dbt ls runs at each parse of %s: %s.", question.project_dir, reason)
+        return _ask_within_the_parse(order, reason)
+    wait = managed.seconds_for_a_parse()
+    # A dbt that is not there is told at once.
+    if wait is not None and shutil.which(question.dbt.executable, path=question.env.get("PATH")):
+        return _ask_detached(order, kept, wait, tries_again=tries_again)
+    logger.info("dbt ls of %s runs: no answer is kept for the project as it is.", question.project_dir)
+    lines, was_kept = ask_in_turn(order, kept, profiles_yml=question.profiles_yml, report=logger.info)
+    return Listing(lines=lines, was_kept=was_kept, version=kept.version)
+
+
+def _ask_detached(order: LsOrder, kept: KeptListings, wait: float, *, tries_again: bool) -> Listing:
+    """The answer of a process that outlives this parse, or of another machine."""
+    from cosmos_venv.detached import DetachedAtWork, DetachedFailure, DetachedWork
+    from cosmos_venv.project.ls_process import CHANGED, DETACHED, as_request
+
+    if (lines := kept.read_elsewhere()) is not None:
+        return Listing(lines=lines, was_kept=True, version=kept.version)
+    project_dir, folder = order.question.project_dir, managed.cache_dir() / "dbt-ls-detached-v1"
+    work = DetachedWork(folder=folder, key=kept.basis.digest)
+
+    def report_start() -> None:
+        logger.info("dbt ls of %s runs in a process of its own; its log is %s.", project_dir, work.log)
+        _sweep(folder)
+
+    try:
+        for each in (folder, kept.files.folder):
+            make_private(each)
+        if not (is_private(folder) and is_private(kept.files.folder)):
+            warn_of_others(kept.files.folder)
+            return _ask_within_the_parse(order, f"others may write in {folder.parent}, or it is another user's")
+        work.see_to(
+            DETACHED,
+            as_request(order, kept),
+            is_done=lambda: bool(kept.given_up) or kept.read() is not None,
+            wait=wait,
+            tries_again=tries_again,
+            on_start=report_start,
+            keep_open=order.question.dbt.keep_open,
+        )
+    except DetachedAtWork as at_work:
+        raise _StillRunning(
+            f"dbt ls of {project_dir} has been running {at_work}, log file {work.log}; the next parse will find its "
+            f"answer. {_OTHER_WAY}"
+        ) from None
+    except DetachedFailure as failure:
+        if str(failure).startswith(CHANGED):  # a deployment; this parse need not fail for it
+            return _ask_within_the_parse(order, CHANGED)
+        raise CosmosLoadDbtException(str(failure)) from None
+    except OSError as error:
+        return _ask_within_the_parse(order, f"nothing can be written in {folder.parent}: {error.strerror}")
+    lines = kept.read()
+    if lines is None:
+        return _ask_within_the_parse(order, kept.given_up)
+    kept.share()
+    return Listing(lines=lines, was_kept=False, version=kept.version)
+
+
+def _ask_within_the_parse(order: LsOrder, reason: str) -> Listing:
+    """The answer of a dbt that ends with this parse.
+
+    :param reason: why the answer cannot be kept, so that a later parse would not find it.
+    """
+    from cosmos_venv.project.ls_process import OutOfTime, run_dbt_ls
+
+    half, began = managed.seconds_for_a_parse(), time.monotonic()
+    deadline = None if half is None else began + max(half, 2 * half - _TO_END_DBT)
+    profiles_yml = order.question.profiles_yml
+    try:
+        said = run_dbt_ls(order, profiles_yml=profiles_yml, report=logger.info, deadline=deadline)
+    except OutOfTime:
+        raise CosmosLoadDbtException(
+            f"dbt ls of {order.question.project_dir} was ended after {time.monotonic() - began:.0f} s, since Airflow "
+            f"limits the time of an import, and its answer cannot be kept for the next one, because {reason}. "
+            f"Mend that, or raise [core] dagbag_import_timeout. {_OTHER_WAY}"
+        ) from None
+    return Listing(lines=said.lines, was_kept=False)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what processes have left that ended weeks ago."""
+    from cosmos_venv.detached import works_in
+
+    with suppress(OSError):
+        for work in works_in(folder):
+            work.sweep()
+
+
+def _nothing_kept(question: LsQuestion, reason: str) -> str:
+    because = f"because {reason}" if reason else "for this content, dbt, profile, target, variables and selection"
     return (
-        f"LoadMode.DBT_LS_CACHE: no answer of dbt ls for {graph.project_path} is kept {reason}. Load it once with "
+        f"LoadMode.DBT_LS_CACHE: no answer of dbt ls for {question.project_dir} is kept {because}. Load it once with "
         "LoadMode.DBT_LS, or use that always: it starts no dbt while the answer is kept."
     )
-
-
-def _report_waiting() -> None:
-    logger.info("Another process is running dbt ls for the same project; waiting for its answer.")
-
-
-def _digest(graph: DbtGraph, dbt: DbtInstallation, profile: Path) -> str | None:
-    """Under what the answer is kept: all that it depends on. None where that cannot be told."""
-    assert graph.profile_config is not None  # noqa: S101 - as above
-    project_dir = graph.project_path
-    # Packages that dbt deps installs follow from the project's files, but for local ones.
-    has_deps = wants_deps(graph)
-    env = environment_of_dbt(graph, dbt)
-    project_file = read_dbt_project(project_dir, environment=env)
-    left_out = {project_file.packages_folder} if has_deps else set()
-    packages = read_package_files(project_dir)
-    beside = dict.fromkeys((*packages.local, *project_file.paths_outside))
-    folders = [project_dir, *(local_package(project_dir, path) for path in beside)]
-    known = managed.kept_fingerprints()
-    contents = [fingerprint(folder, left_out=left_out | _inner(project_dir, folder), known=known) for folder in folders]
-    written = profile.read_text(encoding="utf-8", errors="replace")
-    named = [env_vars_named_in(written.encode()), *(content.variables for content in contents)]
-    if None in named or not packages.is_known:
-        logger.info("dbt ls runs at each parse: the name of an environment variable or of a package is made by Jinja.")
-        return None
-    # What is given counts whoever reads it: what packages that dbt deps installs ask for cannot be known before.
-    names = {*given_env_vars(graph), *(name for names in named for name in names or ())}
-    names |= {name for name in env if name.startswith("DBT_")}
-    matters = [
-        dbt.which,
-        [content.digest for content in contents],
-        written,
-        graph.profile_config.profile_name,
-        graph.profile_config.target_name,
-        ls_arguments(graph.render_config, graph.project, dbt_vars=variables_of(graph)),
-        has_deps,
-        {name: env[name] for name in sorted(names) if name in env},
-        [[name, variable(name)] for name in graph.render_config.airflow_vars_to_purge_dbt_ls_cache],
-        _state(env, project_dir, folders, known),
-    ]
-    return hashlib.sha256(json.dumps(matters).encode()).hexdigest()
-
-
-def _inner(project_dir: Path, package: Path) -> set[str]:
-    """Where the project stands in a package that holds it, as ``integration_tests`` do: it counts by itself.
-
-    Seen as a part of the package it would count with what dbt writes, and no answer would ever be found again.
-    """
-    project_dir = project_dir.resolve()
-    is_inside = project_dir != package and project_dir.is_relative_to(package)
-    return {str(project_dir.relative_to(package))} if is_inside else set()
-
-
-def _state(env: Mapping[str, str], project_dir: Path, projects: Sequence[Path], known: KeptFiles | None) -> list[str]:
-    """What ``state:`` and ``result:`` compare, with what: dbt is told the folder of the other run by a variable.
-
-    It compares the content of seeds then, and what was found of sources last, both of which nothing else asks for.
-
-    :param projects: folders of the project and of its local packages.
-    """
-    folders = state_folders(project_dir, env)
-    if not folders:
-        return []
-    files = [folder / name for folder in folders for name in NAMES]
-    files.append(project_dir / (env.get("DBT_TARGET_PATH") or "target") / "sources.json")
-    files += sorted(seed for folder in projects for seed in folder.rglob("*.csv"))
-    return [digest_of_file(file, known=known) if file.is_file() else "" for file in files]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from functools import cache
 
 from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import TestBehavior
@@ -60,11 +61,8 @@ def plan(
     )
     drawn = {node.unique_id: done for node in nodes.values() if (done := drawing.draw(node)) is not None}
     drawn |= drawing.draw_detached()
-    for kind, number in drawing.left_out.items():
-        logger.warning(
-            "No task for %d selected node(s) of type %s: RenderConfig.node_converters can make some.",
-            *(number, kind.value),
-        )
+    if drawing.left_out:
+        _tell_left_out(", ".join(f"{number} of type {kind.value}" for kind, number in drawing.left_out.items()))
     if arguments.dropped:
         logger.info(
             "Seeds are only shown (SeedRenderingBehavior.RENDER_ONLY) and run nothing. Of their operator_kwargs are "
@@ -75,3 +73,8 @@ def plan(
     if render_config.test_behavior is TestBehavior.AFTER_ALL and drawn:
         end = drawing.draw_test_after_all(project_name(render_config, execution_config, project_config))
     return Assembly(drawn, end=end, folders=folders).plan()
+
+
+@cache  # once in a process, which may make many plans
+def _tell_left_out(which: str) -> None:
+    logger.info("No task for these selected nodes: %s. RenderConfig.node_converters can make some.", which)

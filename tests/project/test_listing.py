@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -13,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from cosmos_venv.config import ProfileConfig, ProjectConfig, RenderConfig
@@ -21,7 +24,8 @@ from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.project.load import DbtGraph
 
 DATA = Path(__file__).parent.parent / "data" / "rendering-project"
-DEADLINE = 30.0
+SAY = f"cat '{DATA / 'dbt_ls.jsonl'}'"
+DEADLINE = 60.0
 
 
 class Place:
@@ -36,7 +40,7 @@ class Place:
         self._calls = folder / "calls"
         self.dbt = folder / "bin" / "dbt"
         self.dbt.parent.mkdir()
-        self.let_dbt(f"cat '{DATA / 'dbt_ls.jsonl'}'")
+        self.let_dbt(SAY)
 
     def write(self, name: str, text: str) -> None:
         path = self.project / name
@@ -66,10 +70,39 @@ class Place:
             profile_config=ProfileConfig("harbor", target, profiles_yml_filepath=self.project / "profiles.yml"),
         )
 
-    def load(self, **more: Any) -> DbtGraph:
+    def load(self, *, seconds: float | None = None, **more: Any) -> DbtGraph:
+        """Load the project.
+
+        :param seconds: that are left of Airflow's import time-out; None: none runs.
+        """
         made = self.graph(**more)
-        made.load()
+        with seconds_left(seconds):
+            made.load()
         return made
+
+    def let_dbt_note(self, *names: str) -> None:
+        """Let dbt leave a parse file in which these environment variables are noted, as read while it parsed."""
+        noted = self.cache.parent / "noted.msgpack"
+        noted.write_bytes(msgspec.msgpack.encode({"env_vars": dict.fromkeys(names, "")}))
+        self.let_dbt(f'mkdir -p "$DBT_TARGET_PATH"; cp \'{noted}\' "$DBT_TARGET_PATH/partial_parse.msgpack"; {SAY}')
+
+
+@contextmanager
+def seconds_left(seconds: float | None) -> Iterator[None]:
+    """Within this block so much is left of what looks like Airflow's time-out; without this it is pytest-timeout's."""
+    left = signal.setitimer(signal.ITIMER_REAL, 0)
+    handler = signal.signal(signal.SIGALRM, _import_is_over)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, seconds or 0)
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, *left)
+
+
+def _import_is_over(*_: object) -> None:
+    raise TimeoutError("Airflow's import time-out")
 
 
 @pytest.fixture
@@ -181,13 +214,104 @@ def test_a_variable_that_the_project_names_counts(place: Place, monkeypatch: pyt
     assert place.calls == 2
 
 
-@pytest.mark.parametrize("text", ["{{ env_var(prefix ~ 'PORT') }}", "{{ env_var('PORT_' ~ target.name) }}"])
-def test_where_a_variables_name_is_made_up_nothing_is_kept(place: Place, text: str) -> None:
-    place.write("models/ports.sql", text)
+def test_a_secret_in_the_profile_is_no_reason_to_ask_again(place: Place) -> None:
+    """A profile that is written from a Connection doubles the quotes, as YAML wants it in a text in single quotes."""
+    (place.project / "profiles.yml").write_text("harbor:\n  password: '{{ env_var(''PASSWORD'') }}'\n")
     place.load()
     place.load()
 
+    assert place.calls == 1
+
+
+def test_a_variable_whose_name_is_made_up_counts_as_dbt_notes_it(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.write("macros/port.sql", "{% macro port() %}{{ env_var('PORT_' ~ target.name) }}{% endmacro %}")
+    place.let_dbt_note("PORT_dev")
+    calls = []
+    for name, value in (("PORT_dev", "1"), ("PORT_prod", "1"), ("PORT_dev", "2"), ("PORT_dev", "1")):
+        monkeypatch.setenv(name, value)
+        version = place.load().loaded_version
+        calls.append(place.calls)
+        assert version is not None
+
+    assert calls == [1, 1, 2, 2]
+
+
+def test_a_variable_that_only_an_installed_package_reads_counts_as_dbt_notes_it(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.let_dbt_note("ELEMENTARY")
+    for value in ("1", "1", "2"):
+        monkeypatch.setenv("ELEMENTARY", value)
+        place.load()
+
     assert place.calls == 2
+
+
+def test_which_variables_are_read_may_depend_on_another_one(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    for harbor, north in (("NORTH", "1"), ("SOUTH", "1"), ("SOUTH", "2"), ("NORTH", "2"), ("NORTH", "1")):
+        monkeypatch.setenv("HARBOR", harbor)
+        monkeypatch.setenv("NORTH", north)
+        place.let_dbt_note("HARBOR", harbor)
+        place.load()
+        calls.append(place.calls)
+
+    assert calls == [1, 2, 2, 3, 3]
+
+
+UNTOLD = {
+    "dbt notes nothing": ("macros/a.sql", "\n{{ env_var(name) }}", r"macros/a.sql, line 2, .* this dbt does not note"),
+    "dbt notes nothing there": (
+        "dbt_project.yml",
+        "\nvars: {a: '{{ env_var(x) }}'}",
+        r"dbt_project.yml, line \d+, mak",
+    ),
+    "a description": (
+        "models/a.yml",
+        "models:\n- {description: '{{ env_var(x) }}'}",
+        r"models/a.yml, line 2, makes up",
+    ),
+    "a local package": (
+        "packages.yml",
+        "packages:\n- local: '{{ var(x) }}'",
+        r"packages.yml, line 2, makes up the path",
+    ),
+}
+
+
+@pytest.mark.parametrize(("file", "text", "words"), [pytest.param(*case, id=name) for name, case in UNTOLD.items()])
+def test_where_nobody_can_tell_what_counts_nothing_is_kept_and_the_file_and_line_are_told(
+    place: Place, caplog: pytest.LogCaptureFixture, file: str, text: str, words: str
+) -> None:
+    if file != "macros/a.sql":
+        place.let_dbt_note("PORT")
+    (place.project / file).parent.mkdir(exist_ok=True)
+    with (place.project / file).open("a") as opened:
+        opened.write(text)
+    logger = logging.getLogger("cosmos_venv.project.listing")  # Airflow's configuration may end what caplog hears
+    logger.addHandler(caplog.handler)
+    for _ in range(2):
+        assert place.load().loaded_version is None
+    logger.removeHandler(caplog.handler)
+
+    assert place.calls == (4 if file == "packages.yml" else 2)
+    assert re.search(f"{file}, {words}", caplog.text)
+    with pytest.raises(CosmosLoadDbtException, match=f"is kept because .*{file}, {words}"):
+        place.load(load_method=LoadMode.DBT_LS_CACHE)
+
+
+def test_no_value_of_a_variable_is_found_in_what_is_kept(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (place.project / "profiles.yml").open("a") as text:
+        text.write("\n# {{ env_var('DBT_ENV_SECRET_TOKEN') }}\n")
+    place.let_dbt_note("PORT")
+    for value in ("s3cret-one", "s3cret-two"):
+        monkeypatch.setenv("DBT_ENV_SECRET_TOKEN", value)
+        monkeypatch.setenv("PORT", value)
+        place.load()
+
+    kept = [path for path in place.cache.rglob("*") if path.is_file()]
+    assert place.calls == 2
+    assert not [path for path in kept if b"s3cret" in path.read_bytes() or "s3cret" in path.name]
 
 
 @pytest.mark.parametrize("switch", ["ENABLE_CACHE", "ENABLE_CACHE_DBT_LS"])
@@ -201,10 +325,9 @@ def test_it_can_be_switched_off(place: Place, monkeypatch: pytest.MonkeyPatch, s
 
 def test_what_dbt_said_of_a_project_that_changed_meanwhile_is_not_kept(place: Place) -> None:
     """A deployment and its roll-back: nobody knows which of the two dbt has read."""
-    said = f"cat '{DATA / 'dbt_ls.jsonl'}'"
-    place.let_dbt(f"{said}; echo 'select 2' > '{place.project}/models/piers.sql'")
+    place.let_dbt(f"{SAY}; echo 'select 2' > '{place.project}/models/piers.sql'")
     first = place.load()
-    place.let_dbt(said)
+    place.let_dbt(SAY)
     (place.project / "models" / "piers.sql").unlink()
     second = place.load()
 
@@ -229,7 +352,7 @@ def test_a_dbt_that_fails_is_asked_again(place: Place) -> None:
     place.let_dbt("echo 'no such model'; exit 2")
     with pytest.raises(CosmosLoadDbtException, match="no such model"):
         place.load()
-    place.let_dbt(f"cat '{DATA / 'dbt_ls.jsonl'}'")
+    place.let_dbt(SAY)
 
     assert len(place.load().nodes) == 31
     assert place.calls == 2
@@ -289,6 +412,7 @@ def test_a_package_that_holds_the_project_counts_without_what_dbt_writes(place: 
     place.load(has_deps=False)
     for written in (place.project, package, package / "other"):
         (written / "target" / "compiled").mkdir(parents=True)
+        (written / "target" / "manifest.json").touch()
         (written / "target" / "compiled" / "m.sql").write_text("select 1")
     place.load(has_deps=False)
     assert place.calls == 1
@@ -318,18 +442,16 @@ def test_a_folder_that_others_can_write_to_is_not_believed(place: Place) -> None
 
 
 LOAD = """
-import faulthandler, logging, signal, sys
+import faulthandler, logging, sys
 from pathlib import Path
-faulthandler.dump_traceback_later(60, exit=True)
+faulthandler.dump_traceback_later(120, exit=True)
 logging.basicConfig(stream=sys.stdout, format="%(message)s", level=logging.INFO)
 from tests.project.test_listing import Place
+import cosmos_venv.compat, cosmos_venv.detached, cosmos_venv.project.listing, cosmos_venv.project.ls_process
 place = Place.__new__(Place)
 place.project, place.dbt = Path(sys.argv[1]), Path(sys.argv[2])
-if len(sys.argv) > 3:
-    signal.signal(signal.SIGALRM, signal.SIG_IGN)  # only how much is left of it counts here
-    signal.setitimer(signal.ITIMER_REAL, float(sys.argv[3]))
 try:
-    print("nodes:", len(place.load().nodes), flush=True)
+    print("nodes:", len(place.load(seconds=float(sys.argv[3]) if len(sys.argv) > 3 else None).nodes), flush=True)
 except Exception as error:
     print(type(error).__name__, error, flush=True)
 """
@@ -372,7 +494,7 @@ def dbt_before(gate: Path, process: subprocess.Popen[str]) -> Iterator[None]:
 def test_of_many_processes_one_asks_dbt_and_the_others_wait_for_its_answer(place: Place, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     os.mkfifo(gate)
-    place.let_dbt(f"cat '{gate}' > /dev/null; cat '{DATA / 'dbt_ls.jsonl'}'")
+    place.let_dbt(f"cat '{gate}' > /dev/null; {SAY}")
     first = loading(place)
     with dbt_before(gate, first):
         others = [loading(place) for _ in range(7)]
@@ -384,29 +506,15 @@ def test_of_many_processes_one_asks_dbt_and_the_others_wait_for_its_answer(place
     assert place.calls == 1
 
 
-def test_nobody_waits_for_longer_than_airflow_leaves_for_a_dag_file(place: Place, tmp_path: Path) -> None:
-    gate = tmp_path / "gate"
-    os.mkfifo(gate)
-    place.let_dbt(f"cat '{gate}' > /dev/null; cat '{DATA / 'dbt_ls.jsonl'}'")
-    first = loading(place)
-    with dbt_before(gate, first):
-        said = until(loading(place, "6.0"), "CosmosLoadDbtException")
-    first.communicate(timeout=DEADLINE)
-
-    assert "Another process has been running dbt ls for" in said
-    assert "dagbag_import_timeout" in said
-    assert place.calls == 1
-
-
 def test_the_death_of_who_asks_is_the_next_ones_turn(place: Place, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     os.mkfifo(gate)
-    place.let_dbt(f"cat '{gate}' > /dev/null; cat '{DATA / 'dbt_ls.jsonl'}'")
+    place.let_dbt(f"cat '{gate}' > /dev/null; {SAY}")
     first = loading(place)
     with dbt_before(gate, first):
         second = loading(place)
         until(second, "Another process is running dbt ls for the same project")
         first.kill()
         first.communicate(timeout=DEADLINE)
-        place.let_dbt(f"cat '{DATA / 'dbt_ls.jsonl'}'")
+        place.let_dbt(SAY)
     assert "nodes: 31" in second.communicate(timeout=DEADLINE)[0]

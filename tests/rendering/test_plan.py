@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -198,14 +199,18 @@ def test_two_processes_with_other_hash_seeds_make_the_same_plan() -> None:
     assert len(json.loads(outputs.pop())["tasks"]) == 21
 
 
-def test_a_type_without_tasks_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
-    planned(
-        node("exposure.shop.x"), node("exposure.shop.y"), node("metric.shop.m"), node("unit_test.shop.u"), ORDERS_TEST
-    )
+def test_types_without_tasks_are_told_once_and_warn_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "cosmos_venv.rendering.plan")
+    exposures = [node(f"exposure.shop.x{number}") for number in range(17)]  # as many as in no other test
+    for _ in range(2):
+        planned(*exposures, node("metric.shop.m"), node("unit_test.shop.u"), ORDERS_TEST)
 
-    assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
-        "No task for 2 selected node(s) of type exposure",
-        "No task for 1 selected node(s) of type metric",
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        (
+            "INFO",
+            "No task for these selected nodes: 17 of type exposure, 1 of type metric. RenderConfig.node_converters can "
+            "make some.",
+        )
     ]
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.builder_files import BuilderFiles
+from cosmos_venv.detached import DetachedWork
+from cosmos_venv.environments.detached import builder_of
 from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
@@ -24,9 +25,9 @@ WEEKS = 15 * 86_400
 
 
 @pytest.fixture
-def left(tmp_path: Path) -> BuilderFiles:
+def left(tmp_path: Path) -> DetachedWork:
     """All that builders of one environment can leave, weeks old."""
-    files = BuilderFiles.of(EnvironmentStore(tmp_path), DIGEST)
+    files = builder_of(EnvironmentStore(tmp_path), DIGEST)
     half = files.failure.with_name(f".{files.failure.name}.4711")
     for file in (files.claim_file, files.pid_file, files.failure, files.log, half):
         file.write_text("left")
@@ -34,12 +35,12 @@ def left(tmp_path: Path) -> BuilderFiles:
     return files
 
 
-def names_in(files: BuilderFiles) -> list[str]:
+def names_in(files: DetachedWork) -> list[str]:
     return sorted(path.name for path in files.log.parent.iterdir())
 
 
 def test_what_builders_left_weeks_ago_goes_with_the_next_build(
-    tmp_path: Path, left: BuilderFiles, make_spec: Spec, make_ready: MakeReady
+    tmp_path: Path, left: DetachedWork, make_spec: Spec, make_ready: MakeReady
 ) -> None:
     (left.log.parent / "theirs").touch()
 
@@ -49,7 +50,7 @@ def test_what_builders_left_weeks_ago_goes_with_the_next_build(
 
 
 def test_what_one_has_left_this_week_stays(
-    tmp_path: Path, left: BuilderFiles, make_spec: Spec, make_ready: MakeReady
+    tmp_path: Path, left: DetachedWork, make_spec: Spec, make_ready: MakeReady
 ) -> None:
     os.utime(left.failure)
     before = names_in(left)
@@ -60,7 +61,7 @@ def test_what_one_has_left_this_week_stays(
 
 
 def test_that_of_a_builder_at_work_stays_however_old(
-    tmp_path: Path, left: BuilderFiles, make_spec: Spec, make_ready: MakeReady
+    tmp_path: Path, left: DetachedWork, make_spec: Spec, make_ready: MakeReady
 ) -> None:
     before = names_in(left)
 
@@ -74,7 +75,8 @@ def test_that_of_a_builder_at_work_stays_however_old(
 CLAIM = """
 import sys
 from pathlib import Path
-from cosmos_venv.environments.builder_files import BuilderFiles
+from cosmos_venv.detached import DetachedWork
+from cosmos_venv.environments.detached import builder_of
 from cosmos_venv.environments.store import EnvironmentStore
 
 stopped = []
@@ -84,7 +86,7 @@ def stop_before_locking(event, _arguments):
         print("ABOUT TO LOCK", flush=True)
         sys.stdin.readline()
 
-files = BuilderFiles.of(EnvironmentStore(Path(sys.argv[1])), sys.argv[2])
+files = builder_of(EnvironmentStore(Path(sys.argv[1])), sys.argv[2])
 sys.addaudithook(stop_before_locking)
 with files.claim() as claim:
     print("CLAIMED" if claim is not None else "at work", flush=True)
@@ -93,7 +95,7 @@ with files.claim() as claim:
 
 
 def test_a_claim_that_was_swept_away_before_it_was_locked_is_taken_anew(
-    tmp_path: Path, left: BuilderFiles, make_spec: Spec, make_ready: MakeReady, start_python: StartPython
+    tmp_path: Path, left: DetachedWork, make_spec: Spec, make_ready: MakeReady, start_python: StartPython
 ) -> None:
     claiming = start_python(CLAIM, tmp_path, DIGEST)
     assert claiming.stdout is not None
