@@ -193,7 +193,9 @@ class Publisher:
         )
         seconds = time.monotonic() - began
         environment = self._store.environment_of(self._spec, build, lease=lease, was_built=True)
-        write_record(environment.record_file, self._spec, installed.pins, installer=installer, seconds=seconds)
+        write_record(
+            environment.record_file, self._spec, installed.pins, installer=installed.installer, seconds=seconds
+        )
         removal.protect(build)
         # Before publishing, so that whoever is killed between the two is made up for by the next build.
         self._write_launchers(installed.console_scripts)

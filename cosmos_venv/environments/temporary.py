@@ -60,7 +60,7 @@ def temporary_environment(
             spec, path, installer, cancellation=cancellation, report=report, keep_open=keep_open
         )
         record_file = path / _RECORD_NAME
-        write_record(record_file, spec, installed.pins, installer=installer, seconds=time.monotonic() - began)
+        write_record(record_file, spec, installed.pins, installer=installed.installer, seconds=time.monotonic() - began)
         yield Environment(
             path=path,
             digest=spec.digest,
