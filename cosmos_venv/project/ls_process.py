@@ -20,6 +20,7 @@ from cosmos_venv.dbt.packages import is_pinned
 from cosmos_venv.dbt.process import run_dbt
 from cosmos_venv.dbt.results import Artifacts, failure_text
 from cosmos_venv.dbt.workspace import descriptors_of, workspace
+from cosmos_venv.environments import credentials
 from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException, VirtualenvError
 from cosmos_venv.guarded import Cancellation
 from cosmos_venv.project.dbt_ls import ls_arguments, variables_of
@@ -142,7 +143,7 @@ def _run(
             "with LoadMode.DBT_MANIFEST, which needs no dbt."
         ) from error
     if result.exit_code:
-        reason = failure_text(artifacts, lines=result.full_output)
+        reason = credentials.mask(failure_text(artifacts, lines=result.full_output))
         raise CosmosLoadDbtException(f"dbt {arguments[0]} ended with exit code {result.exit_code}.\n{reason}")
     return result.full_output
 
