@@ -1,46 +1,54 @@
-"""The command line words of an installation, and how credentials reach the installer without standing in them.
+"""What an installer is told, so that no address stands on a command line: whoever may list processes reads those.
 
-Whoever may list processes reads command lines, so user and password of an address go by environment variables:
-an option through the variable of pip or uv that means the same, a requirement through ``${…}`` in a requirements file.
+User and password, a token in a query, a whole address that nobody can take apart: requirements go into a requirements
+file, addresses of indexes into a configuration file or an environment variable.
 """
 
 from __future__ import annotations
 
+import base64
+import re
 import shlex
+import shutil
+import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
-from cosmos_venv.environments import credentials, options
+from cosmos_venv.environments import credentials, options, pip_config
+from cosmos_venv.environments.installer import Installer
+from cosmos_venv.environments.local_path import local_path
+from cosmos_venv.environments.options import InstallOption
+from cosmos_venv.environments.pip_config import Setting
 from cosmos_venv.environments.spec import EnvironmentSpec
 
-_VARIABLE = "COSMOS_VENV_CREDENTIALS_{}"
-
-_VARIABLES: dict[str, dict[str, str]] = {
-    "pip": {
-        "--index-url": "PIP_INDEX_URL",
-        "--extra-index-url": "PIP_EXTRA_INDEX_URL",
-        "--find-links": "PIP_FIND_LINKS",
-        "--proxy": "PIP_PROXY",
-    },
-    "uv": {
-        "--index-url": "UV_INDEX_URL",
-        "--extra-index-url": "UV_EXTRA_INDEX_URL",
-        "--find-links": "UV_FIND_LINKS",
-        "--index": "UV_INDEX",
-        "--default-index": "UV_DEFAULT_INDEX",
-    },
+_VARIABLES_OF_PIP = {
+    "--index-url": "PIP_INDEX_URL",
+    "--extra-index-url": "PIP_EXTRA_INDEX_URL",
+    "--find-links": "PIP_FIND_LINKS",
+    "--proxy": "PIP_PROXY",
 }
-_SEPARATORS = {"UV_FIND_LINKS": ","}
-_ASKS_FOR_PACKAGES = {"", "--requirement", "--editable"}
+# Of an installer that was handed down nobody knows whose variables it reads.
+_VARIABLES_OF_UV = {
+    "--index-url": "UV_INDEX_URL",
+    "--extra-index-url": "UV_EXTRA_INDEX_URL",
+    "--find-links": "UV_FIND_LINKS",
+    "--index": "UV_INDEX",
+    "--default-index": "UV_DEFAULT_INDEX",
+}
+_REQUIREMENTS = {"", "--requirement", "--constraint", "--editable"}
+_GIT_WITH_VARIABLES = (2, 31)
+_GIT = r"git\+(?=https?://)"
 
 
 @dataclass(frozen=True, kw_only=True)
 class InstallArguments:
     """What to tell an installer.
 
-    :param words: options and requirements, without any credential.
-    :param variables: environment variables with the credentials that the words lack.
-    :param file_lines: lines for a requirements file of its own: what has a credential, as ``${…}``.
+    :param words: options, and requirements that are paths: nothing that may hold a credential.
+    :param variables: environment variables.
+    :param file_lines: lines for a requirements file of its own.
     :param secrets: texts that must not appear in any output.
     :param asks_for_packages: whether there is anything to install.
     """
@@ -52,36 +60,28 @@ class InstallArguments:
     asks_for_packages: bool
 
     @classmethod
-    def of(cls, spec: EnvironmentSpec, tool: str, configured: Mapping[str, Iterable[str]]) -> InstallArguments:
+    def of(cls, spec: EnvironmentSpec, installer: Installer, environ: Mapping[str, str]) -> InstallArguments:
         """The arguments for this tool.
 
-        :param tool: ``uv`` or ``pip``; one of another name may use either, and gets the variables of both.
-        :param configured: pip's settings (``pip_config.read``), which its variables would else replace.
+        :param environ: the worker's variables. What pip is configured with there, its variables would replace.
         """
         given = [*options.parse(spec.pip_install_options), *_required(spec)]
-        texts = [option.value or "" for option in given]
-        users = list(dict.fromkeys(user for text in texts for user in credentials.found_in(text)))
-        by_variable = {
-            variable: name
-            for each in ([tool] if tool in _VARIABLES else _VARIABLES)
-            for name, variable in _VARIABLES[each].items()
-            if any(option.name == name and credentials.found_in(option.value or "") for option in given)
-        }
-        with_variable = set(by_variable.values())
-        secret = [option for option in given if _is_secret(option) and option.name not in with_variable]
-        plain = [option for option in given if not _is_secret(option) and option.name not in with_variable]
-        placeholders = {user: "${" + _VARIABLE.format(number) + "}" for number, user in enumerate(users)}
-        values = {_VARIABLE.format(number): user for number, user in enumerate(users)} if secret else {}
-        for variable, name in by_variable.items():
-            inherited = [] if variable.startswith("UV_") else _additional(name, configured)
-            here = [option.value or "" for option in given if option.name == name]
-            values[variable] = _SEPARATORS.get(variable, " ").join([*inherited, *here])
+        required = [option for option in given if option.name in _REQUIREMENTS]
+        others = [option for option in given if option.name not in _REQUIREMENTS]
+        of_machine = pip_config.configured(environ)
+        if installer.settings is not None:
+            words, variables = installer.settings.words, dict(installer.settings.variables)
+        else:
+            words, variables = _of_pip(others, of_machine, with_uv=bool(installer.command))
+        lines = {option: _file_line(option) for option in sorted(required, key=lambda each: each.name == "--editable")}
+        git, in_file = _git_apart(filter(None, lines.values()), environ)
+        texts = [*(option.value or "" for option in given), *(setting.value for setting in of_machine)]
         return cls(
-            words=tuple(word for option in plain for word in option.words),
-            variables=values,
-            file_lines=tuple(_file_line(option, placeholders) for option in secret),
-            secrets=tuple(part for user in users for part in [user, user.partition(":")[2]] if len(part) > 3),
-            asks_for_packages=any(option.name in _ASKS_FOR_PACKAGES for option in given),
+            words=(*words, *(word for option in required if lines[option] is None for word in option.words)),
+            variables={**variables, **git},
+            file_lines=(*in_file, *(installer.settings.lines if installer.settings else ())),
+            secrets=tuple(sorted({secret for text in texts for secret in credentials.secrets_in(text)}, key=len))[::-1],
+            asks_for_packages=any(option.name != "--constraint" for option in required),
         )
 
     def mask(self, text: str) -> str:
@@ -91,24 +91,89 @@ class InstallArguments:
         return credentials.mask(text)
 
 
-def _required(spec: EnvironmentSpec) -> list[options.InstallOption]:
+def _required(spec: EnvironmentSpec) -> list[InstallOption]:
     required = []
     for text in spec.requirements:
         if text.lstrip().startswith("-"):
             required += list(options.parse(shlex.split(text)))
         else:
-            required.append(options.InstallOption(name="", value=text.strip(), words=(text.strip(),)))
+            required.append(InstallOption(name="", value=text.strip(), words=(text.strip(),)))
     return required
 
 
-def _is_secret(option: options.InstallOption) -> bool:
-    return bool(credentials.found_in(option.value or ""))
+def _file_line(option: InstallOption) -> str | None:
+    """The option or requirement as a line of a requirements file; None for what can only stand on a command line."""
+    value = option.value or ""
+    if option.name in ("--requirement", "--constraint"):
+        return f"{option.name} {value}" if "://" in value else None
+    if local := local_path(value):
+        # One that is relative pip and uv take from elsewhere when it stands in a file.
+        value = f"{Path(local.path).absolute()}{local.rest if local.rest.startswith('[') else f' {local.rest}'}".strip()
+        if re.search(r"[\s#]", str(Path(local.path).absolute())):
+            return None
+    elif value.startswith("file:"):
+        return None
+    return f"{option.name} {value}".strip()
 
 
-def _additional(name: str, configured: Mapping[str, Iterable[str]]) -> list[str]:
-    """What pip is configured with and would add to the option; its variable would replace it."""
-    return [] if name in {"--index-url", "--proxy"} else list(configured.get(name.lstrip("-"), ()))
+def _of_pip(
+    others: Iterable[InstallOption], of_machine: Iterable[Setting], *, with_uv: bool
+) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Words and variables for pip. Its variables replace what it is configured with, where its options add to that."""
+    others, of_machine = list(others), list(of_machine)
+    variables_of = _VARIABLES_OF_PIP | (_VARIABLES_OF_UV if with_uv else {})
+    # A path may hold blanks, at which pip parts a variable, and holds no credential.
+    moved = [option for option in others if option.name in variables_of and _is_address(option)]
+    variables = {}
+    for name in dict.fromkeys(option.name for option in moved):
+        here = [option.value or "" for option in moved if option.name == name]
+        if with_uv and (variable := _VARIABLES_OF_UV.get(name)):
+            variables[variable] = ("," if name == "--find-links" else " ").join(here)
+        if variable := _VARIABLES_OF_PIP.get(name):
+            is_list = name in ("--extra-index-url", "--find-links")
+            before = [each.value for each in of_machine if is_list and f"--{each.name}" == name]
+            variables[variable] = " ".join([*before, *(here if is_list else here[-1:])])
+    return tuple(word for option in others if option not in moved for word in option.words), variables
 
 
-def _file_line(option: options.InstallOption, placeholders: dict[str, str]) -> str:
-    return f"{option.name} {credentials.replace_each(option.value or '', placeholders)}".strip()
+def _is_address(option: InstallOption) -> bool:
+    value = option.value or ""
+    return "://" in value or option.name == "--proxy"
+
+
+def _git_apart(lines: Iterable[str], environ: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """Variables with which git logs in, and the lines without user and password.
+
+    git writes the address on its own command line, and a header of its configuration never. A git before 2.31 reads no
+    configuration from variables: then the lines stay as they are.
+    """
+    headers: dict[str, str] = {}
+    apart = []
+    for line in lines:
+        users = credentials.found_in(line) if re.search(_GIT, line) else []
+        if not users or not _git_reads_variables(environ.get("PATH")):
+            apart.append(line)
+            continue
+        plain = credentials.remove(line)
+        address = urlsplit(re.split(_GIT, plain, maxsplit=1)[1].split()[0])
+        user, _, password = users[0].partition(":")
+        login = base64.b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode()
+        path = address.path.partition("@")[0]
+        headers[f"http.{address.scheme}://{address.netloc}{path}.extraHeader"] = f"Authorization: Basic {login}"
+        apart.append(plain)
+    if not headers:
+        return {}, apart
+    known = int(environ.get("GIT_CONFIG_COUNT") or 0)
+    variables = {"GIT_CONFIG_COUNT": str(known + len(headers))}
+    for number, (name, value) in enumerate(headers.items(), start=known):
+        variables |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
+    return variables, apart
+
+
+def _git_reads_variables(path: str | None) -> bool:
+    git = shutil.which("git", path=path)
+    if git is None:
+        return True  # the installer says that there is none
+    asked = subprocess.run([git, "--version"], capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+    found = re.search(r"(\d+)\.(\d+)", asked.stdout)
+    return found is None or (int(found[1]), int(found[2])) >= _GIT_WITH_VARIABLES

@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import site
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cosmos_venv import os_errors
-from cosmos_venv.environments import byte_code, disk_space, durability, integrity, pip_config
+from cosmos_venv.environments import byte_code, disk_space, durability, integrity, pip_config, resolution_check
 from cosmos_venv.environments.arguments import InstallArguments
+from cosmos_venv.environments.bundled_pip import RUNNER, bundled_pip
 from cosmos_venv.environments.home import variables_for_lack_of_a_home
 from cosmos_venv.environments.installer import ORDER_VARIABLE, Installer
 from cosmos_venv.environments.integrity import Installed
@@ -29,6 +33,14 @@ from cosmos_venv.started_guard import started_ahead
 _COMMANDS_OF_A_BUILD = 3  # make it, fill it, check it; then it may have to be written to the disk
 _LAST_LINES = 20
 _WORKER_PACKAGES = "cosmos_venv_worker_packages.pth"
+# Of a uv that has failed.
+_PIP_MAY_KNOW_BETTER = {
+    resolution_check.PASSED_OVER: "uv passes over what pip takes where nothing else fits",
+    r"[Bb]uilding source distributions .*disabled": "uv builds nothing where --only-binary is said, pip what is named",
+}
+_YANKED = r"^warning: .* is yanked"
+_UNREACHABLE = r"Failed to fetch|[Rr]equest failed|Failed to read `--find-links`|error sending request"
+_LONGEST_TRY = 10.0
 _OLDEST_PIP = "22.3"  # the first that installs into another Python (pip --python)
 
 # Each would lead the installation somewhere else, or make it an installation of something else.
@@ -59,6 +71,17 @@ def installer_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return kept | _NEUTRAL | _QUIET | variables_for_lack_of_a_home(environ)
 
 
+def environment_of_installation(installer: Installer, environ: Mapping[str, str], scratch: Path) -> dict[str, str]:
+    """The variables for an installer and what it starts, but for those that ``InstallArguments`` adds.
+
+    :param scratch: gets what is written for it, and its temporary files.
+    """
+    kept = installer_environment(environ)
+    if installer.settings is not None:
+        kept = installer.settings.environment(kept, scratch)
+    return kept | of_no_project(scratch) | {"TMPDIR": str(scratch)}
+
+
 def of_no_project(folder: Path) -> dict[str, str]:
     """What keeps uv from the ``uv.toml`` or ``pyproject.toml`` of the worker's working directory, and of those above.
 
@@ -80,7 +103,7 @@ def build_environment(
     keep_open: Sequence[int] = (),
     is_durable: bool = False,
     uses_caches: bool = True,
-) -> Installed:
+) -> Built:
     """Make the environment in ``directory``, which does not exist yet or is empty; what is installed in it then.
 
     :param report: gets each line of the tools' output, without credentials.
@@ -93,29 +116,63 @@ def build_environment(
     :raises VirtualenvBuildError: with the tool's last lines, when a step fails or what was installed does not work.
     :raises CommandKilled: when ``cancellation`` was requested; nothing that was started runs any more.
     """
-    environ = dict(os.environ)
     caches = {} if uses_caches else _WITHOUT_CACHES
     # What its tools leave goes with it: a pip that is killed leaves all that it downloaded.
-    with started_ahead(_COMMANDS_OF_A_BUILD + is_durable), scratch_folder("cosmos-venv-build-") as scratch:
-        build = _Build(
-            spec=spec,
-            directory=directory,
-            installer=installer,
-            arguments=InstallArguments.of(spec, installer.name, pip_config.read(environ)),
-            environ=installer_environment(environ) | of_no_project(scratch) | {"TMPDIR": str(scratch)} | caches,
-            scratch=scratch,
-            cancellation=cancellation,
-            report=report,
-            on_tick=on_tick,
-            keep_open=(*keep_open, *descriptors_of(scratch)),
-        )
-        if installer.command:
-            build.hand_over()
-        else:
-            build.create()
-            build.install()
-        build.show_worker_packages()
-        return build.finish(is_durable=is_durable)
+    is_compared = installer.settings is not None and installer.settings.is_pips
+    with (
+        started_ahead(_COMMANDS_OF_A_BUILD + is_durable + is_compared),
+        scratch_folder("cosmos-venv-build-") as scratch,
+    ):
+
+        def built_by(installer: Installer) -> Built:
+            build = _Build(
+                spec=spec,
+                directory=directory,
+                installer=installer,
+                arguments=InstallArguments.of(spec, installer, os.environ),
+                environ=environment_of_installation(installer, os.environ, scratch) | caches,
+                scratch=scratch,
+                cancellation=cancellation,
+                report=report,
+                on_tick=on_tick,
+                keep_open=(*keep_open, *descriptors_of(scratch)),
+            )
+            if installer.command:
+                build.hand_over()
+            else:
+                build.create()
+                build.install()
+                build.compare_with_pip()
+            integrity.hide_credentials(directory)
+            build.show_worker_packages()
+            installed = build.finish(is_durable=is_durable)
+            return Built(pins=installed.pins, console_scripts=installed.console_scripts, installer=installer)
+
+        try:
+            return built_by(installer)
+        except _PipDecides as reason:
+            report(f"{reason}. It is installed with pip, which may give another answer.")
+            _empty(directory)
+            return built_by(Installer(name="pip", reason=str(reason)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Built(Installed):
+    """:param installer: the one that was chosen, or pip, where uv had no answer or not pip's."""
+
+    installer: Installer
+
+
+class _CommandFailed(VirtualenvBuildError):
+    """:param lines: everything that the command has said."""
+
+    def __init__(self, message: str, lines: Sequence[str]) -> None:
+        super().__init__(message)
+        self.lines = lines
+
+
+class _PipDecides(Exception):
+    """uv was to give the answer of pip, and has none, or one that need not be pip's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +187,7 @@ class _Build:
     report: Callable[[str], None]
     on_tick: Callable[[], None] | None
     keep_open: tuple[int, ...]
+    yanked: list[str] = field(default_factory=list)
 
     @property
     def python(self) -> str:
@@ -149,13 +207,57 @@ class _Build:
         """Install the requirements."""
         if not self.arguments.asks_for_packages:
             return
-        words = [*self.arguments.words, *self._requirements_file()]
         if self.installer.name == "uv":
-            command = [self.installer.uv, "pip", "install", "--python", self.python, "--no-compile-bytecode", *words]
+            command = self._uv_install()
         else:
             at_home = pip_config.words_against_diversion(self.environ, self.directory)
+            words = [*self._requirements_file(), *self.arguments.words]
             command = [*self._pip(), "install", *at_home, *words, "--no-compile"]
-        self._run_with_requirements(command, meanwhile=_import_what_comes_next)
+        try:
+            self._run_with_requirements(command, on_line=self._hear, meanwhile=_import_what_comes_next)
+        except _CommandFailed as failed:
+            if self._answers_for_pip and (reason := self._reason_to_ask_pip(failed.lines)):
+                raise _PipDecides(reason) from failed
+            raise
+
+    def compare_with_pip(self) -> None:
+        """Look whether uv's answer is the one that pip would have given, where that was wanted.
+
+        :raises _PipDecides: when it need not be.
+        """
+        settings = self.installer.settings
+        if settings is None or not settings.is_pips or not self.arguments.asks_for_packages:
+            return
+        reason = resolution_check.why_not_pips(
+            self.directory,
+            self.spec,
+            takes_prereleases=settings.takes_prereleases,
+            yanked=self.yanked,
+            try_=self._try,
+        )
+        if reason and "--require-hashes" not in self.arguments.words:  # with which every version is named
+            raise _PipDecides(reason)
+
+    def _try(self, more_words: Sequence[str], more_lines: Sequence[str]) -> resolution_check.Tried:
+        """What a uv says that is to install more than was asked for, and installs nothing."""
+        more = self.scratch / "more.txt"
+        more.write_text("\n".join([*more_lines, ""]), encoding="utf-8")
+        # Into a folder that does not exist: what is installed already would be taken as it is.
+        nowhere = ["--dry-run", "--target", str(self.scratch / "nowhere"), *more_words, "--requirement", str(more)]
+        deadline = time.monotonic() + _LONGEST_TRY
+        said: list[str] = []
+
+        def tick() -> None:
+            if self.on_tick is not None:
+                self.on_tick()
+            if time.monotonic() > deadline:
+                raise TimeoutError
+
+        try:
+            self._run_with_requirements([*self._uv_install(), *nowhere], on_line=said.append, on_tick=tick)
+        except (_CommandFailed, TimeoutError):
+            return resolution_check.Tried(has_succeeded=False, said=said)
+        return resolution_check.Tried(has_succeeded=True, said=said)
 
     def hand_over(self) -> None:
         """Let the installer that was handed down make the environment and install into it."""
@@ -221,20 +323,58 @@ class _Build:
             self.directory, cancellation=self.cancellation, report=self.report, keep_open=self.keep_open
         )
 
+    @property
+    def _answers_for_pip(self) -> bool:
+        return self.installer.settings is not None and self.installer.settings.is_pips
+
+    def _reason_to_ask_pip(self, said: Sequence[str]) -> str:
+        """Why pip may have an answer where uv has none; empty where it is not to be expected."""
+        assert self.installer.settings is not None  # noqa: S101 - for the type checker: it answers for pip
+        text = "\n".join(said)
+        reasons = [reason for pattern, reason in _PIP_MAY_KNOW_BETTER.items() if re.search(pattern, text)]
+        if self.installer.settings.several and re.search(_UNREACHABLE, text):
+            reasons.append("uv gives up where one of several indexes does not answer")
+        return next(iter(reasons), "")
+
+    def _hear(self, line: str) -> None:
+        self._report(line)
+        if self._answers_for_pip and re.search(_YANKED, line):
+            self.yanked.append(line.partition(":")[2].partition(" is yanked")[0].strip().strip("`"))
+
+    def _uv_install(self) -> list[str]:
+        words = [*self._requirements_file(), *self.arguments.words]
+        return [self.installer.uv, "pip", "install", "--python", self.python, "--no-compile-bytecode", *words]
+
     def _pip(self) -> list[str]:
+        """The words that start a pip for the new environment."""
+        if (runner := own_pip()) is not None:
+            return [self.python, str(runner)]
         if has_usable_pip():
             return [sys.executable, "-I", "-m", "pip", "--python", self.python]
+        interpreter = self.spec.interpreter
+        if (runner := bundled_pip(interpreter, self.scratch, self.environ, ask=self._answer)) is not None:
+            # It is this user's own and compiled at its first use.
+            self.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+            return [self.python, str(runner)]
         self._run(
             [self.python, "-I", "-m", "ensurepip", "--default-pip"],
-            failure=f"neither the worker nor {self.spec.interpreter.executable} has pip, and uv was not chosen",
+            failure=f"neither the worker nor {interpreter.executable} has pip, and uv was not chosen",
         )
         return [self.python, "-I", "-m", "pip"]
+
+    def _answer(self, source: str) -> str:
+        said: list[str] = []
+        with suppress(VirtualenvBuildError):
+            self._run([self.python, "-I", "-c", source], failure="it does not answer", on_line=said.append)
+        return "\n".join(said)
 
     def _run_with_requirements(
         self,
         command: list[str],
         *,
         more: Mapping[str, str] | None = None,
+        on_line: Callable[[str], None] | None = None,
+        on_tick: Callable[[], None] | None = None,
         meanwhile: Callable[[], object] | None = None,
     ) -> None:
         try:
@@ -242,6 +382,8 @@ class _Build:
                 command,
                 failure=f"{self.installer.name} could not install {self.spec}",
                 more={**self.arguments.variables, **(more or {})},
+                on_line=on_line,
+                on_tick=on_tick,
                 meanwhile=meanwhile,
             )
         finally:  # credentials may stand in it, and the check runs what was installed
@@ -269,6 +411,7 @@ class _Build:
         failure: str,
         more: Mapping[str, str] | None = None,
         on_line: Callable[[str], None] | None = None,
+        on_tick: Callable[[], None] | None = None,
         meanwhile: Callable[[], object] | None = None,
     ) -> None:
         try:
@@ -277,7 +420,7 @@ class _Build:
                 env={**self.environ, **(more or {})},
                 keep_open=self.keep_open,
                 on_line=on_line or self._report,
-                on_tick=self.on_tick,
+                on_tick=on_tick or self.on_tick,
                 meanwhile=meanwhile,
                 cancellation=self.cancellation,
             )
@@ -286,7 +429,7 @@ class _Build:
                 raise  # of what was done meanwhile
             raise VirtualenvBuildError(f"{failure}: {command[0]} cannot be started ({error.strerror}).") from error
         if completed.returncode:
-            raise VirtualenvBuildError(self._failure_message(failure, completed))
+            raise _CommandFailed(self._failure_message(failure, completed), completed.lines)
 
     def _report(self, line: str) -> None:
         self.report(self.arguments.mask(line))
@@ -306,6 +449,24 @@ class _Build:
 def _import_what_comes_next() -> None:
     """What reads the installed metadata takes a fifth of a small installation to import: both at once."""
     import importlib.metadata  # noqa: F401
+
+
+def _empty(directory: Path) -> None:
+    """Remove what is in it: a tool wants to begin anew."""
+    for entry in directory.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+
+
+def own_pip() -> Path | None:
+    """The program of this Python's pip that runs it on another one; None where it has none that could be used."""
+    import importlib.util
+
+    found = importlib.util.find_spec("pip") if has_usable_pip() else None
+    runner = Path(found.origin).parent / RUNNER.name if found is not None and found.origin else None
+    return runner if runner is not None and runner.is_file() else None
 
 
 def has_usable_pip() -> bool:

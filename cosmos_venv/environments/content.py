@@ -6,7 +6,8 @@ import hashlib
 import os
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -19,6 +20,7 @@ from cosmos_venv.exceptions import CosmosValueError
 _NOT_CONTENT = {"__pycache__", "build", "dist", ".git", ".hg", ".svn", ".venv", "venv", ".tox", ".nox", ".mypy_cache"}
 _NOT_CONTENT_SUFFIXES = (".egg-info", ".pyc", ".pyo")
 _COMMENT = re.compile(r"(^|\s)#.*$")
+_VARIABLE = r"\$\{(?P<name>[A-Z0-9_]+)\}"
 
 
 def digest_of_path(path: Path) -> str:
@@ -43,16 +45,48 @@ def canonical_requirements_file(path: Path, _above: tuple[Path, ...] = ()) -> li
     return [part for line in _lines_of(above[-1]) for part in _canonical_line(line, above[-1], above)]
 
 
-def options_in_file(path: Path, _above: tuple[Path, ...] = ()) -> Iterator[options.InstallOption]:
-    """The options of a ``-r`` or ``-c`` file, and of the files that it names.
+def options_in_file(
+    path: Path, environ: Mapping[str, str], _above: tuple[Path, ...] = ()
+) -> Iterator[options.InstallOption]:
+    """The options of a ``-r`` or ``-c`` file and of the files that it names, in the order in which pip obeys them.
+
+    Those that belong to one requirement alone, such as ``--hash``, are among them. Addresses are not followed.
+
+    :param environ: for ``${NAME}``, which pip and uv replace.
+    :raises CosmosValueError: naming the file, when it cannot be read or includes itself.
+    """
+    above = _with_file(path, _above)
+    file = above[-1]
+    for line in _lines_of(file):
+        text = re.sub(_VARIABLE, lambda named: environ.get(named["name"]) or named.group(), line)
+        for option in options.parse(_options_of(text)):
+            if option.name:
+                yield replace(option, origin=str(file))
+            if option.names_requirements_file and option.value and "://" not in option.value:
+                yield from options_in_file(file.parent / option.value, environ, above)
+
+
+def requirements_in_file(path: Path, _above: tuple[Path, ...] = ()) -> Iterator[str]:
+    """The requirements of a ``-r`` file and of the files that it names, without their options.
 
     :raises CosmosValueError: naming the file, when it cannot be read or includes itself.
     """
     above = _with_file(path, _above)
-    for option in options.in_requirements(_lines_of(above[-1])):
-        yield option
-        if option.names_requirements_file and option.value and "://" not in option.value:
-            yield from options_in_file(above[-1].parent / option.value, above)
+    for line in _lines_of(above[-1]):
+        if not line.startswith("-"):
+            yield line.partition(" -")[0].strip()
+            continue
+        for option in options.parse(shlex.split(line)):
+            if option.name == "--requirement" and option.value and "://" not in option.value:
+                yield from requirements_in_file(above[-1].parent / option.value, above)
+
+
+def _options_of(line: str) -> list[str]:
+    """The words of a line that are options or their values: all, or those behind a requirement."""
+    if line.startswith("-"):
+        return shlex.split(line)
+    before, dash, behind = line.partition(" -")
+    return shlex.split(f"-{behind}") if dash and before else []
 
 
 def _with_file(path: Path, above: tuple[Path, ...]) -> tuple[Path, ...]:

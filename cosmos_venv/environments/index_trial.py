@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cosmos_venv.environments import credentials, sources
-from cosmos_venv.environments.builder import has_usable_pip, installer_environment, of_no_project
-from cosmos_venv.environments.installer import InstallerPreference, choose_installer
+from cosmos_venv.environments.builder import environment_of_installation, own_pip
+from cosmos_venv.environments.bundled_pip import bundled_pip
+from cosmos_venv.environments.installer import Installer, InstallerPreference, choose_installer
+from cosmos_venv.environments.interpreter import Interpreter
 from cosmos_venv.guarded import run_guarded
 from cosmos_venv.scratch import scratch_folder
 
@@ -43,22 +45,25 @@ def try_index(preference: InstallerPreference, environ: Mapping[str, str], *, wi
     """
     installer = choose_installer(preference, (), environ)
     name = f"{installer.name} ({installer.reason})"
-    hosts = sources.hosts(installer.name, (), (_WANTED,), environ)
+    hosts = sources.hosts(installer, (), (_WANTED,), environ)
     if installer.command:
         return IndexTrial(installer=name, hosts=hosts, problem="it builds as it likes", is_asked=False)
-    if installer.name == "pip" and not has_usable_pip():
-        return IndexTrial(installer=name, hosts=hosts, problem="pip comes with each environment only", is_asked=False)
     with scratch_folder("cosmos-venv-index-") as scratch:
-        env = installer_environment(environ) | of_no_project(scratch) | {"TMPDIR": str(scratch)} | _IMPATIENT
-        problem = _problem(_command(installer.uv, scratch), env, within)
+        env = environment_of_installation(installer, environ, scratch)
+        command = _command(installer, scratch, env)
+        if command is None:
+            nobody = "pip comes with each environment only"
+            return IndexTrial(installer=name, hosts=hosts, problem=nobody, is_asked=False)
+        problem = _problem(command, env | _IMPATIENT, within)
     return IndexTrial(installer=name, hosts=hosts, problem=problem)
 
 
-def _command(uv: str, scratch: Path) -> list[str]:
+def _command(installer: Installer, scratch: Path, env: Mapping[str, str]) -> list[str] | None:
     words = ["install", "--dry-run", "--no-deps", "--target", str(scratch / "target"), _WANTED]
-    if uv:
-        return [uv, "pip", *words[:1], "--python", sys.executable, *words[1:]]
-    return [sys.executable, "-I", "-m", "pip", *words, "--ignore-installed"]
+    if installer.settings is not None:
+        return [installer.uv, "pip", *words[:1], "--python", sys.executable, *installer.settings.words, *words[1:]]
+    runner = own_pip() or bundled_pip(Interpreter.of(), scratch, env, ask=str)
+    return None if runner is None else [sys.executable, "-I", str(runner), *words, "--ignore-installed"]
 
 
 class _TooLong(Exception):

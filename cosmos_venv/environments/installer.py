@@ -1,4 +1,4 @@
-"""Which tool installs into a new environment: uv only where it installs what pip would.
+"""Which tool installs into a new environment: uv wherever it can be told all that pip is told, else pip.
 
 A third one may be handed down by name and command (``OtherInstaller``); what it is, nobody knows here.
 """
@@ -8,11 +8,12 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from cosmos_venv.environments import agreement, options, sources
+from cosmos_venv.environments import credentials, pip_config, uv_compatibility
+from cosmos_venv.environments.uv_compatibility import NoCounterpart, UvSettings
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError
 
 ORDER_VARIABLE = "COSMOS_VENV_ORDER"
@@ -39,14 +40,21 @@ class Installer:
     """The tool that was chosen.
 
     :param uv: path of the uv executable; empty for any other.
+    :param settings: what uv is told; None for any other.
     :param command: of an installer that was handed down; empty for uv and pip.
     :param reason: why it was chosen, in words for a log.
     """
 
     name: str
     uv: str = ""
+    settings: UvSettings | None = field(default=None, repr=False)
     command: tuple[str, ...] = ()
     reason: str
+
+    @property
+    def obeys_pip_config(self) -> bool:
+        """Whether it installs what pip's configuration says."""
+        return not self.command and (self.settings is None or self.settings.config is not None)
 
 
 def choose_installer(
@@ -58,10 +66,11 @@ def choose_installer(
 ) -> Installer:
     """The installer for these options on this machine.
 
-    :param preference: ``auto``: uv where it is installed and would install what pip would, else pip.
+    :param preference: ``auto``: uv where it is installed and can be told all that pip is told, else pip.
     :param requirements: as ``EnvironmentSpec`` has them: with ``-r`` they name files that hold options too.
     :param environ: the environment variables that pip and uv would read, ``PATH`` among them.
-    :raises CosmosValueError: naming ``pip_install_options``: uv was asked for with options that it does not know.
+    :raises CosmosValueError: naming ``pip_install_options``: uv was asked for with options that it does not know; or
+        naming a requirements file that cannot be read.
     :raises VirtualenvBuildError: when uv was asked for and is not installed.
     """
     if isinstance(preference, OtherInstaller):
@@ -69,30 +78,34 @@ def choose_installer(
     if preference == "pip":
         return Installer(name="pip", reason="pip was asked for")
     uv = _find_uv(environ)
-    given = [*options.parse(pip_install_options), *options.in_requirements(requirements)]
-    unknown = sorted({option.name for option in given if not option.is_known_to_uv})
     if preference == "uv":
-        return _as_asked(uv, unknown)
+        told = pip_config.told(pip_install_options, requirements, environ)
+        return _as_asked(uv, told)
     if not uv:
         return Installer(name="pip", reason="uv is not installed")
-    if unknown:
-        return Installer(name="pip", reason=f"uv does not know {', '.join(unknown)}")
-    reason = agreement.why_not_uv(given, sources.options_in_files(given), environ)
-    return Installer(name="pip", reason=reason) if reason else Installer(name="uv", uv=uv, reason="uv is installed")
+    of_machine = pip_config.configured(environ)
+    told = pip_config.told(pip_install_options, requirements, environ, of_machine=of_machine)
+    try:
+        settings = uv_compatibility.as_pip_is_told(told, environ, uv)
+    except NoCounterpart as error:
+        return Installer(name="pip", reason=credentials.mask(str(error)))
+    return Installer(name="uv", uv=uv, settings=settings, reason="uv is installed")
 
 
-def _as_asked(uv: str, unknown: list[str]) -> Installer:
-    if unknown:
+def _as_asked(uv: str, told: Iterable[pip_config.Setting]) -> Installer:
+    try:
+        settings = uv_compatibility.as_given(told)
+    except NoCounterpart as error:
         raise CosmosValueError(
-            f"pip_install_options: uv does not know {', '.join(unknown)}. "
+            f"pip_install_options: uv does not know {credentials.mask(str(error))}. "
             "Leave it out, or choose pip ([cosmos_venv] virtualenv_installer = pip)."
-        )
+        ) from error
     if not uv:
         raise VirtualenvBuildError(
             "uv was asked for and is not on PATH. Install it (cosmos-venv[uv]), or choose pip "
             "([cosmos_venv] virtualenv_installer = pip)."
         )
-    return Installer(name="uv", uv=uv, reason="uv was asked for")
+    return Installer(name="uv", uv=uv, settings=settings, reason="uv was asked for")
 
 
 def _find_uv(environ: Mapping[str, str]) -> str:

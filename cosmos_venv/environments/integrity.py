@@ -6,18 +6,21 @@ import base64
 import csv
 import hashlib
 import os
+import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cosmos_venv.environments import credentials
 from cosmos_venv.os_errors import OF_THIS_PROCESS
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution
 
 _PART = 1 << 20
+_ADDRESS = "direct_url.json"
 _NOT_AS_PROMISED = (".pyc", ".dist-info/RECORD")
 
 
@@ -37,11 +40,16 @@ class Installed:
     console_scripts: list[str]
 
 
-def installed(environment: Path) -> Installed:
-    """What the metadata says."""
+def distributions_in(environment: Path) -> list[Distribution]:
+    """Everything that is installed, with its metadata."""
     from importlib.metadata import distributions
 
-    found = list(distributions(path=[str(path) for path in site_packages(environment)]))
+    return list(distributions(path=[str(path) for path in site_packages(environment)]))
+
+
+def installed(environment: Path) -> Installed:
+    """What the metadata says."""
+    found = distributions_in(environment)
     commands = {
         entry_point.name
         for each in found
@@ -49,9 +57,39 @@ def installed(environment: Path) -> Installed:
         if entry_point.group == "console_scripts"
     }
     return Installed(
-        pins=dict(sorted(pin for each in found if (pin := _pin(each)))),
+        pins=pins_of(found),
         console_scripts=sorted(name for name in commands if (environment / "bin" / name).is_file()),
     )
+
+
+def pins_of(found: Iterable[Distribution]) -> dict[str, str]:
+    """The version of each distribution."""
+    return dict(sorted(pin for each in found if (pin := _pin(each))))
+
+
+def hide_credentials(environment: Path) -> None:
+    """Take credentials out of the addresses that installers write down (``direct_url.json``), and correct the RECORDs.
+
+    pip and uv leave out user and password themselves, and write a query as it is.
+    """
+    for folder in site_packages(environment):
+        for file in folder.glob(f"*.dist-info/{_ADDRESS}"):
+            text = file.read_text(encoding="utf-8")
+            hidden = credentials.remove(text)
+            if hidden != text:
+                record = file.with_name("RECORD")
+                promised = record.read_text(encoding="utf-8")
+                name = file.relative_to(folder).as_posix()
+                digest = base64.urlsafe_b64encode(hashlib.sha256(hidden.encode()).digest()).rstrip(b"=").decode()
+                row = f"{name},sha256={digest},{len(hidden.encode())}"
+                _replace(file, hidden)
+                _replace(record, re.sub(rf"(?m)^{re.escape(name)},[^\n\r]*", row, promised))
+
+
+def _replace(file: Path, text: str) -> None:
+    """As a new file: the old one may be a link into an installer's cache."""
+    file.unlink()
+    file.write_text(text, encoding="utf-8", newline="")
 
 
 def _pin(distribution: Distribution) -> tuple[str, str] | None:
@@ -75,26 +113,32 @@ def faults(environment: Path, *, content: bool = False) -> list[str]:
     :param content: whether each file is read, and its hash compared with that in the RECORD.
     :raises OSError: when this process may open no more files.
     """
-    found: list[str] = []
     commands = environment / "bin"
-    for folder in site_packages(environment):
-        promised: dict[str, list[_Promise]] = {}
-        for distribution in sorted(folder.glob("*.dist-info")):
-            try:
-                for promise in _promises(distribution / "RECORD"):
-                    promised.setdefault(promise.name, []).append(promise)
-            except FileNotFoundError:
-                found.append(f"{distribution.name}/RECORD is missing")
-            except (OSError, ValueError, csv.Error) as error:
-                if isinstance(error, OSError) and error.errno in OF_THIS_PROCESS:
-                    raise
-                found.append(f"{distribution.name}/RECORD cannot be read: {error}")
-        for name, promises in sorted(promised.items()):
-            is_command = name.startswith("../") and Path(os.path.normpath(folder / name)).parent == commands
-            path = os.path.join(folder, name)  # noqa: PTH118 - a Path for each of some thousand files takes longer
-            if fault := _fault(path, promises, is_command=is_command, content=content):
-                found.append(f"bin/{Path(name).name} {fault}" if is_command else f"{name} {fault}")
-    return found
+    return [fault for folder in site_packages(environment) for fault in _faults_in(folder, commands, content=content)]
+
+
+def faults_in(folder: Path) -> list[str]:
+    """The same of one directory that packages were installed into, or a wheel was unpacked into."""
+    return list(_faults_in(folder, folder / "bin", content=False))
+
+
+def _faults_in(folder: Path, commands: Path, *, content: bool) -> Iterator[str]:
+    promised: dict[str, list[_Promise]] = {}
+    for distribution in sorted(folder.glob("*.dist-info")):
+        try:
+            for promise in _promises(distribution / "RECORD"):
+                promised.setdefault(promise.name, []).append(promise)
+        except FileNotFoundError:
+            yield f"{distribution.name}/RECORD is missing"
+        except (OSError, ValueError, csv.Error) as error:
+            if isinstance(error, OSError) and error.errno in OF_THIS_PROCESS:
+                raise
+            yield f"{distribution.name}/RECORD cannot be read: {error}"
+    for name, promises in sorted(promised.items()):
+        is_command = name.startswith("../") and Path(os.path.normpath(folder / name)).parent == commands
+        path = os.path.join(folder, name)  # noqa: PTH118 - a Path for each of some thousand files takes longer
+        if fault := _fault(path, promises, is_command=is_command, content=content):
+            yield f"bin/{Path(name).name} {fault}" if is_command else f"{name} {fault}"
 
 
 @dataclass(frozen=True, kw_only=True)

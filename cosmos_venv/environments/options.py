@@ -1,4 +1,4 @@
-"""What a user's pip options say, option by option, and which of them uv knows too."""
+"""What a user's options for pip or uv say, option by option."""
 
 from __future__ import annotations
 
@@ -33,21 +33,6 @@ _LONG_NAMES = {
 # Second spellings that only pip knows: each is passed on as the one that both know.
 _OF_PIP_ALONE = {"--no-dependencies": "--no-deps", "--pypi-url": "--index-url"}
 
-_SHARED_WITH_UV = {
-    *("--index-url", "--extra-index-url", "--find-links", "--no-index", "--trusted-host"),
-    *("--requirement", "--constraint", "--editable", "--no-deps", "--require-hashes"),
-    *("--no-binary", "--only-binary", "--upgrade", "--pre", "--force-reinstall", "--config-settings"),
-    *("--no-build-isolation", "--no-cache-dir", "--cache-dir", "--quiet", "--verbose", "--keyring-provider"),
-}
-
-_OF_UV_ALONE = {
-    *("--index", "--default-index", "--index-strategy", "--resolution", "--prerelease", "--exclude-newer"),
-    *("--override", "--overrides", "--build-constraints", "--link-mode", "--no-build", "--no-sources"),
-    *("--allow-insecure-host", "--native-tls", "--system-certs", "--offline", "--no-cache", "--fork-strategy"),
-    *("--upgrade-package", "--reinstall", "--reinstall-package", "--refresh", "--refresh-package", "--torch-backend"),
-    *("--config-file", "--no-config", "--no-build-isolation-package", "--python-platform", "--no-verify-hashes"),
-}
-
 # A test compares it with the parsers of pip and uv: a switch that is missing here would swallow the next word.
 _WITHOUT_VALUE = {
     *("--no-index", "--no-deps", "--require-hashes", "--upgrade", "--pre", "--force-reinstall", "--quiet", "--verbose"),
@@ -72,15 +57,13 @@ class InstallOption:
     :param name: its long name; empty for an argument that is no option.
     :param value: what follows it; None for a switch.
     :param words: the command line words that say so, as they were written where pip and uv both know them.
+    :param origin: the requirements file that it stands in; empty for an option of the installation itself.
     """
 
     name: str
     value: str | None
     words: tuple[str, ...]
-
-    @property
-    def is_known_to_uv(self) -> bool:
-        return not self.name or self.name in _SHARED_WITH_UV or self.name in _OF_UV_ALONE
+    origin: str = ""
 
     @property
     def names_requirements_file(self) -> bool:

@@ -1,51 +1,151 @@
-"""What is pip configured to do on this machine? By its variables and its files, for ``pip install``."""
+"""What pip is told for one installation: by its files, its variables, options and requirements files."""
 
 from __future__ import annotations
 
 import configparser
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cosmos_venv.environments import options
+from cosmos_venv.environments.content import options_in_file
 
 _SECTIONS = ("global", "install")
 
-ROUTES = frozenset({"proxy", "cert", "client-cert", "trusted-host", "keyring-provider"})
-"""Settings that say how an index is reached."""
-
-DECIDING = ROUTES | {
+DECIDING = frozenset({
     *("index-url", "extra-index-url", "find-links", "no-index", "requirement", "requirements-from-script", "group"),
-    *(
-        "editable",
-        "constraint",
-        "build-constraint",
-        "pre",
-        "only-final",
-        "all-releases",
-        "uploaded-prior-to",
-        "isolated",
-    ),
+    *("proxy", "cert", "client-cert", "trusted-host", "keyring-provider", "no-proxy-env"),
+    *("editable", "constraint", "build-constraint", "pre", "only-final", "all-releases", "uploaded-prior-to"),
     *("only-binary", "no-binary", "prefer-binary", "no-deps", "only-deps", "require-hashes", "ignore-requires-python"),
     *("upgrade", "upgrade-strategy", "ignore-installed", "force-reinstall", "platform", "python-version", "abi"),
     *("implementation", "no-build-isolation", "check-build-dependencies", "config-settings", "global-option"),
-    *("use-pep517", "no-use-pep517", "use-feature", "use-deprecated", "no-proxy-env"),
-}
-"""Settings that say what is installed and from where. A test names the others of pip's, which do not."""
+    *("use-pep517", "no-use-pep517", "use-feature", "use-deprecated", "isolated"),
+})  # fmt: skip
+"""Settings that say what is installed, from where, and how one gets there."""
 
-OFF = frozenset({"0", "false", "no", "off"})
+PATIENCE = frozenset({"timeout", "retries"})
+"""Settings that say how long one waits for that. A test names all others of pip's."""
+
+OFF = frozenset({"0", "f", "false", "n", "no", "off"})
+
+# Of these pip takes several values at once, parted by blanks or lines.
+_LISTS = frozenset({
+    *("extra-index-url", "find-links", "trusted-host", "constraint", "build-constraint", "requirement", "editable"),
+    *("use-feature", "use-deprecated", "platform", "abi", "group", "requirements-from-script"),
+})  # fmt: skip
 
 
-def read(environ: Mapping[str, str]) -> dict[str, list[str]]:
-    """The settings that decide what is installed and from where, by their long names; none that is switched off.
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One thing that pip is told.
+
+    :param name: long name of the option, without dashes.
+    :param value: empty for a switch.
+    :param origin: the variable or file that says so; empty for an option of the installation itself.
+    :param is_in_requirements: whether that file is a requirements file, whose options pip combines in another way.
+    """
+
+    name: str
+    value: str
+    origin: str = ""
+    is_in_requirements: bool = False
+
+    def __str__(self) -> str:
+        return f"--{self.name} ({self.origin})" if self.origin else f"--{self.name}"
+
+
+@dataclass(kw_only=True)
+class Places:
+    """Where pip looks for packages.
+
+    :param index: the address that was said last; empty: pip's own index.
+    :param extra: further addresses, of which pip takes the best version, of equal ones the last.
+    :param links: settings that name folders or pages.
+    :param without_index: whether no index is asked.
+    """
+
+    index: Setting | None = None
+    extra: list[Setting] = field(default_factory=list)
+    links: list[Setting] = field(default_factory=list)
+    without_index: bool = False
+
+    @classmethod
+    def of(cls, told: Iterable[Setting]) -> Places:
+        """Those that pip makes of its settings, one after the other."""
+        places = cls()
+        for setting in told:
+            if setting.name == "no-index":
+                places.without_index = True
+            elif setting.name == "find-links":
+                places.links.append(setting)
+            elif setting.is_in_requirements and places.without_index:
+                continue
+            elif setting.name == "index-url":
+                if setting.is_in_requirements:
+                    places.extra.clear()
+                places.index = setting
+            elif setting.name == "extra-index-url":
+                places.extra.append(setting)
+        return places
+
+    @property
+    def indexes(self) -> list[Setting]:
+        """Every index with an address that is asked."""
+        return [] if self.without_index else [*([self.index] if self.index else []), *self.extra]
+
+
+def configured(environ: Mapping[str, str]) -> list[Setting]:
+    """What pip is configured with, by its files and variables; nothing that is switched off.
 
     :param environ: whose ``PIP_*`` variables, home and configuration folders count.
     """
-    return {
-        name: value.split()
-        for name, value in sorted(_settings(environ).items())
-        if name in DECIDING and value.strip().lower() not in OFF
-    }
+    return [
+        Setting(name=name, value=value, origin=setting.origin)
+        for name, setting in sorted(_settings(environ).items())
+        if name in DECIDING | PATIENCE and _is_on(setting)
+        for value in (setting.value.split() if name in _LISTS else [setting.value.strip()])
+    ]
+
+
+def told(
+    pip_install_options: Iterable[str],
+    requirements: Iterable[str],
+    environ: Mapping[str, str],
+    *,
+    of_machine: Iterable[Setting] = (),
+) -> list[Setting]:
+    """Everything that an installation is told, in the order in which pip applies it.
+
+    :param requirements: as ``EnvironmentSpec`` has them: with ``-r`` they name files that hold options too.
+    :param environ: for ``${NAME}`` in requirements files.
+    :param of_machine: what pip is configured with (``configured``); none for a tool that does not read that.
+    :raises CosmosValueError: naming a requirements file that cannot be read.
+    """
+    of_machine = list(of_machine)
+    given = [
+        Setting(name=option.name.removeprefix("--"), value=option.value or "")
+        for option in [*options.parse(pip_install_options), *options.in_requirements(requirements)]
+        if option.name
+    ]
+    files = [*_files_named(of_machine, given, "constraint"), *_files_named(of_machine, given, "requirement")]
+    in_files = [
+        Setting(
+            name=option.name.removeprefix("--"),
+            value=option.value or "",
+            origin=option.origin,
+            is_in_requirements=True,
+        )
+        for file in files
+        for option in options_in_file(Path(file), environ)
+    ]
+    return [*of_machine, *given, *in_files]
+
+
+def _files_named(of_machine: Iterable[Setting], given: Iterable[Setting], name: str) -> Iterator[str]:
+    for setting in [*of_machine, *given]:
+        if setting.name == name and setting.value and "://" not in setting.value:
+            yield setting.value
 
 
 def words_against_diversion(environ: Mapping[str, str], directory: Path) -> list[str]:
@@ -56,15 +156,25 @@ def words_against_diversion(environ: Mapping[str, str], directory: Path) -> list
     return [f"--{name}={value}" for name, value in home.items() if name in settings]
 
 
-def _settings(environ: Mapping[str, str]) -> dict[str, str]:
-    sections: dict[str, dict[str, str]] = {section: {} for section in _SECTIONS}
+def _is_on(setting: Setting) -> bool:
+    is_off = setting.value.strip().lower() in OFF
+    # pip stores the value itself as "build isolation": false is what switches it off.
+    return is_off if setting.name == "no-build-isolation" else not is_off
+
+
+def _settings(environ: Mapping[str, str]) -> dict[str, Setting]:
+    sections: dict[str, dict[str, Setting]] = {section: {} for section in _SECTIONS}
     for file in _files(environ) if environ.get("PIP_CONFIG_FILE") != "/dev/null" else ():
         for section, found in _sections_of(file).items():
             sections[section].update(found)
-    variables = {_long_name(key[4:]): value for key, value in environ.items() if key.startswith("PIP_")}
-    settings: dict[str, str] = {}
+    variables: dict[str, Setting] = {}
+    for key, value in environ.items():
+        if key.startswith("PIP_"):
+            name = _long_name(key[4:])
+            variables[name] = Setting(name=name, value=value, origin=key)
+    settings: dict[str, Setting] = {}
     for layer in [*sections.values(), variables]:  # a section of any file goes before all that is global
-        settings.update({name: value for name, value in layer.items() if value.strip()})
+        settings.update({name: setting for name, setting in layer.items() if setting.value.strip()})
     return settings
 
 
@@ -80,6 +190,9 @@ def _files(environ: Mapping[str, str]) -> list[Path]:
     files.append(Path("/etc/pip.conf"))
     if sys.platform == "darwin":
         files.append(Path("/Library/Application Support/pip/pip.conf"))
+    named = environ.get("PIP_CONFIG_FILE")
+    if named and Path(named).exists():
+        return [*files, Path(named)]  # then pip leaves out the user's own
     if home is not None:
         files.append(home / ".pip/pip.conf")
         if sys.platform == "darwin":
@@ -88,19 +201,20 @@ def _files(environ: Mapping[str, str]) -> list[Path]:
         files.append(Path(environ["XDG_CONFIG_HOME"], "pip/pip.conf"))
     elif home is not None:
         files.append(home / ".config/pip/pip.conf")
-    if environ.get("PIP_CONFIG_FILE"):
-        files.append(Path(environ["PIP_CONFIG_FILE"]))
     return files
 
 
-def _sections_of(file: Path) -> dict[str, dict[str, str]]:
+def _sections_of(file: Path) -> dict[str, dict[str, Setting]]:
     parser = configparser.RawConfigParser()
     try:
         parser.read_string(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, configparser.Error):
         return {}  # pip says so itself, in its own words, when it runs
     return {
-        section: {_long_name(key): value or "" for key, value in parser.items(section)}
+        section: {
+            name: Setting(name=name, value=value or "", origin=str(file))
+            for name, value in ((_long_name(key), value) for key, value in parser.items(section))
+        }
         for section in _SECTIONS
         if parser.has_section(section)
     }

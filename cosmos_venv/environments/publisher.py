@@ -216,7 +216,7 @@ class Publisher:
             environment.record_file,
             self._spec,
             installed.pins,
-            installer=installer,
+            installer=installed.installer,
             seconds=seconds,
             flaws=flaws,
         )

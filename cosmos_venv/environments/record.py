@@ -79,7 +79,7 @@ def write_record(
         built_by=RecordedBuilder(pid=os.getpid(), uid=os.getuid(), host=socket.gethostname()),
         built_at=datetime.now(tz=timezone.utc).isoformat(timespec="seconds"),
         seconds=round(seconds, 3),
-        sources=sources.hosts(installer.name, spec.pip_install_options, spec.requirements, os.environ),
+        sources=sources.hosts(installer, spec.pip_install_options, spec.requirements, os.environ),
         flaws=flaws,
     )
     file.write_text(json.dumps(asdict(record), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

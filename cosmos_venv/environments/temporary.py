@@ -64,7 +64,9 @@ def temporary_environment(
         )
         record_file = path / _RECORD_NAME
         with os_errors.naming(record_file):
-            write_record(record_file, spec, installed.pins, installer=installer, seconds=time.monotonic() - began)
+            write_record(
+                record_file, spec, installed.pins, installer=installed.installer, seconds=time.monotonic() - began
+            )
         yield Environment(
             path=path,
             digest=spec.digest,

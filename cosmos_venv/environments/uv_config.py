@@ -1,4 +1,4 @@
-"""What is uv configured to do on this machine? By its variables and its files, said in pip's words."""
+"""What uv is configured with on this machine: what of it decides what is installed, and what does not."""
 
 from __future__ import annotations
 
@@ -16,51 +16,64 @@ _VARIABLES = {
     "UV_INDEX_URL": "index-url",
     "UV_INDEX": "index",
     "UV_EXTRA_INDEX_URL": "extra-index-url",
-    "UV_INSECURE_HOST": "allow-insecure-host",
-    "UV_EXCLUDE": "excludes",
-    **{
-        f"UV_{name.upper().replace('-', '_')}": name
-        for name in (
-            *("find-links", "constraint", "build-constraint", "override", "prerelease", "resolution", "exclude-newer"),
-            *("index-strategy", "keyring-provider", "no-binary", "no-binary-package", "no-build", "no-build-package"),
-            *("no-build-isolation", "no-sources", "require-hashes", "no-verify-hashes", "offline", "torch-backend"),
-        )
-    },
+    "UV_FIND_LINKS": "find-links",
 }
-_OF_PIP = {"index": "extra-index-url", "allow-insecure-host": "trusted-host"}
-_DEFAULTS = {("resolution", "highest"), ("prerelease", "if-necessary-or-explicit"), ("keyring-provider", "disabled")}
+# What would lead uv away from pip's answer, beside those. Ways to an index that uv knows do not.
+_LEADING_AWAY = frozenset({
+    *_VARIABLES,
+    *("UV_NO_CONFIG", "UV_CONFIG_FILE", "UV_CONSTRAINT", "UV_BUILD_CONSTRAINT", "UV_OVERRIDE", "UV_EXCLUDE"),
+    *("UV_PRERELEASE", "UV_RESOLUTION", "UV_FORK_STRATEGY", "UV_EXCLUDE_NEWER", "UV_INDEX_STRATEGY", "UV_NO_BINARY"),
+    *("UV_NO_BINARY_PACKAGE", "UV_NO_BUILD", "UV_NO_BUILD_PACKAGE", "UV_NO_BUILD_ISOLATION", "UV_NO_SOURCES"),
+    *("UV_REQUIRE_HASHES", "UV_NO_VERIFY_HASHES", "UV_REQUIRE_BUILD_HASHES", "UV_OFFLINE", "UV_TORCH_BACKEND"),
+    *("UV_NO_EDITABLE", "UV_NO_SOURCES_PACKAGE", "UV_EXCLUDE_NEWER_PACKAGE", "UV_NO_DEPS", "UV_NO_INDEX"),
+})  # fmt: skip
 # Of a configuration file: whatever is not here may decide what is installed, now or in a later release of uv.
-_HARMLESS = {
+_HARMLESS = frozenset({
     *("required-version", "system-certs", "native-tls", "no-cache", "cache-dir", "cache-keys", "preview", "link-mode"),
     *("preview-features", "python-preference", "python-downloads", "concurrent-downloads", "concurrent-builds"),
-    *(
-        "concurrent-installs",
-        "http-proxy",
-        "https-proxy",
-        "no-proxy",
-        "fork-strategy",
-        "compile-bytecode",
-        "add-bounds",
-    ),
-    *("python-install-mirror", "pypy-install-mirror", "graalpy-install-mirror", "publish-url", "check-url", "audit"),
-    *("trusted-publishing", "environments", "required-environments"),
-}
+    *("concurrent-installs", "http-proxy", "https-proxy", "no-proxy", "python-install-mirror", "keyring-provider"),
+    *("pypy-install-mirror", "graalpy-install-mirror", "allow-insecure-host"),
+})  # fmt: skip
+
+
+def without_what_leads_away(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables but for those by which uv would install something else than pip, or from somewhere else."""
+    return {name: value for name, value in environ.items() if name not in _LEADING_AWAY}
+
+
+def harmless(environ: Mapping[str, str]) -> dict[str, Any]:
+    """What uv's configuration files say that does not decide what is installed: its cache, say.
+
+    :raises ValueError: naming the file that cannot be read.
+    """
+    found: dict[str, Any] = {}
+    for file in _files(environ):
+        try:
+            table = _read(file)
+        except ValueError:
+            if _may_have_harmless(file):
+                raise
+            continue
+        for section in (table, table.get("pip", {})):
+            for name in _HARMLESS & section.keys():
+                if isinstance(section[name], bool | int | str | list):
+                    found.setdefault(name, section[name])
+    return found
 
 
 def read(environ: Mapping[str, str], given: Collection[str] = ()) -> dict[str, list[str]]:
-    """The settings that decide what is installed and from where; none that is switched off or says the default.
+    """Where uv is told to look for packages; nothing that is switched off.
 
-    A default index of uv, which overrules an ``--index-url``, is ``default-index`` here.
+    A default index of uv, which overrules an ``--index-url``, is ``default-index`` here; all that is asked besides is
+    ``extra-index-url``.
 
     :param environ: whose ``UV_*`` variables, home and configuration folders count.
     :param given: long names of the options of this installation.
     """
     settings: dict[str, list[str]] = {}
     for name, value in [*_of_variables(environ, given), *_of_files(environ)]:
-        if (name, value) == ("prerelease", "allow"):
-            settings["pre"] = ["1"]
-        elif value and value.lower() not in OFF and (name, value) not in _DEFAULTS:
-            settings.setdefault(_OF_PIP.get(name, name), []).append(value)
+        if value and value.lower() not in OFF:
+            settings.setdefault("extra-index-url" if name == "index" else name, []).append(value)
     return settings
 
 
@@ -81,29 +94,42 @@ def _address(word: str) -> str:
 def _of_files(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     for file in _files(environ):
         try:
-            text = file.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            continue
-        except (OSError, UnicodeDecodeError):
-            yield str(file), "cannot be read"
-            continue
-        try:
-            content = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli").loads(text)
-        except (ImportError, ValueError):  # Python 3.10 brings no parser; of a fault uv tells in its own words
-            yield str(file), "cannot be read"
-        else:
-            yield from _of_table(content)
-
-
-def _of_table(table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for name, value in table.items():
-        if name == "pip":
-            yield from _of_table(value)
-        elif name == "index":
-            for each in value:
+            table = _read(file)
+        except ValueError:
+            continue  # uv says so itself, in its own words, when it runs
+        for section in (table, table.get("pip", {})):
+            for each in section.get("index", ()):
                 yield "default-index" if each.get("default") else "index", str(each.get("url", ""))
-        elif name not in _HARMLESS and value:
-            yield from ((name, str(each)) for each in (value if isinstance(value, list) else [value]))
+            for name in (*_VARIABLES.values(), "no-index"):
+                value = section.get(name, ()) if name != "index" else ()
+                yield from ((name, str(each)) for each in (value if isinstance(value, list | tuple) else [value]))
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{file} cannot be read") from error
+    if not text.strip():
+        return {}
+    try:
+        table: dict[str, Any] = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli").loads(
+            text
+        )
+    except (ImportError, ValueError) as error:  # Python 3.10 brings no parser; of a fault uv tells in its own words
+        raise ValueError(f"{file} cannot be read") from error
+    return table
+
+
+def _may_have_harmless(file: Path) -> bool:
+    """Of a file that cannot be taken apart: whether something in it would be missed."""
+    try:
+        text = file.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return True
+    return any(name in text for name in _HARMLESS)
 
 
 def _files(environ: Mapping[str, str]) -> list[Path]:

@@ -92,6 +92,11 @@ class DbtInvocation(AbstractDbtBase):
         :raises DbtNotStarted: when the executable cannot be started.
         """
         from cosmos_venv.dbt.process import run_dbt
+        from cosmos_venv.environments import credentials
+
+        def log(line: str) -> None:
+            # dbt deps names the addresses of packages; what other commands say may be data.
+            self.log.info(credentials.mask(line) if "deps" in command[1:2] else line)
 
         self.log.info("Running %s", " ".join(command))
         try:
@@ -99,7 +104,7 @@ class DbtInvocation(AbstractDbtBase):
                 command,
                 env=env,
                 cwd=Path(cwd),
-                on_line=self.log.info,
+                on_line=log,
                 cancellation=self._cancellation,
                 encoding=self.output_encoding,
                 cancels_queries=self.cancel_query_on_kill,
@@ -129,13 +134,14 @@ class DbtInvocation(AbstractDbtBase):
         from cosmos_venv.dbt import runner
         from cosmos_venv.dbt.process import FullOutputSubprocessResult
         from cosmos_venv.dbt.results import failure_text
+        from cosmos_venv.environments import credentials
 
         if not isinstance(result, FullOutputSubprocessResult):
             runner.raise_for(result, artifacts)
         elif self.skip_exit_code is not None and result.exit_code == self.skip_exit_code:
             raise AirflowSkipException(f"dbt command returned exit code {self.skip_exit_code}. Skipping.")
         elif result.exit_code:
-            reason = failure_text(artifacts, lines=result.full_output)
+            reason = credentials.mask(failure_text(artifacts, lines=result.full_output))
             raise AirflowException(
                 f"dbt command failed. The command returned a non-zero exit code {result.exit_code}.\n{reason}"
             )

@@ -23,6 +23,7 @@ from cosmos_venv.dbt.process import run_dbt
 from cosmos_venv.dbt.project_file import read_dbt_project
 from cosmos_venv.dbt.results import Artifacts, failure_text, may_lack_files
 from cosmos_venv.dbt.workspace import descriptors_of, workspace
+from cosmos_venv.environments import credentials
 from cosmos_venv.exceptions import CommandKilled, CosmosConfigException, CosmosLoadDbtException
 from cosmos_venv.guarded import Cancellation
 from cosmos_venv.project.fingerprint import fingerprint
@@ -225,7 +226,7 @@ class _Dbt:
                 "manifest with LoadMode.DBT_MANIFEST, which needs no dbt."
             ) from error
         if result.exit_code:
-            reason = failure_text(artifacts, lines=result.full_output)
+            reason = credentials.mask(failure_text(artifacts, lines=result.full_output))
             raise CosmosLoadDbtException(f"dbt {arguments[0]} ended with exit code {result.exit_code}.\n{reason}")
         if self.question.dbt.is_managed and may_lack_files(0, artifacts, lines=result.full_output):
             raise CosmosLoadDbtException(

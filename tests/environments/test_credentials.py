@@ -1,4 +1,4 @@
-"""Is a credential found in every way in which addresses are written, and nothing else taken for one?"""
+"""Credentials are found in every way in which addresses are written, and nothing else is taken for one."""
 
 from __future__ import annotations
 
@@ -12,25 +12,73 @@ from cosmos_venv.environments import credentials
     [
         ("https://user:s3cret@host/simple", "user:s3cret", "https://****@host/simple"),
         ("https://token@host/simple", "token", "https://****@host/simple"),
+        ("git+https://t0ken@host/shop.git@v1", "t0ken", "git+https://****@host/shop.git@v1"),
         ("https://user:s3cr@t@host/simple", "user:s3cr@t", "https://****@host/simple"),
         ("https://user:it's@host", "user:it's", "https://****@host"),
         ('https://user:a"b<c>@host', 'user:a"b<c>', "https://****@host"),
         ("--proxy=user:s3cret@proxy:8080", "user:s3cret", "--proxy=****@proxy:8080"),
         ("user:s3cret@proxy:8080", "user:s3cret", "****@proxy:8080"),
+        ("user:s3/cret@proxy:8080", "user:s3/cret", "****@proxy:8080"),
         ("git+ssh://git@host/shop.git@main", "git", "git+ssh://****@host/shop.git@main"),
+        ("https://user:s3/cret@host/simple", "user:s3/cret", "https://****@host/simple"),
+        ("https://user:s3/c@ret@host.example/simple", "user:s3/c@ret", "https://****@host.example/simple"),
+        ("https://user:12/34@host.example/simple", "user:12/34", "https://****@host.example/simple"),
     ],
 )
 def test_user_and_password_are_found_and_masked(text: str, user_info: str, shown: str) -> None:
     assert credentials.found_in(text) == [user_info]
     assert credentials.mask(text) == shown
     assert credentials.remove(text) == shown.replace("****@", "")
-    assert credentials.replace_each(text, {user_info: "${USER}"}) == shown.replace("****", "${USER}")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown", "removed"),
+    [
+        ("https://h/a.whl?token=abcd#sha256=1", "https://h/a.whl?token=****#sha256=1", "https://h/a.whl#sha256=1"),
+        ("https://h/a?sig=x&page=2", "https://h/a?sig=****&page=****", "https://h/a?page=2"),
+        ("https://h/a?page=2&private_token=x", "https://h/a?page=****&private_token=****", "https://h/a?page=2"),
+        (
+            "hello @ https://h/a.whl?X-Amz-Date=1&X-Amz-Signature=f&response=x",
+            "hello @ https://h/a.whl?X-Amz-Date=****&X-Amz-Signature=****&response=****",
+            "hello @ https://h/a.whl?response=x",
+        ),
+        ("https://h/a?sv=2020&se=1&sig=f", "https://h/a?sv=****&se=****&sig=****", "https://h/a"),
+        ("https://h/a?sv=2020", "https://h/a?sv=****", "https://h/a?sv=2020"),
+        ("url: /simple/a?token=abc (Caused by", "url: /simple/a?token=**** (Caused by", "url: /simple/a (Caused by"),
+    ],
+)
+def test_a_query_is_hidden_and_what_proves_who_asks_is_no_part_of_an_address(
+    text: str, shown: str, removed: str
+) -> None:
+    assert credentials.mask(text) == shown
+    assert credentials.remove(text) == removed
+
+
+@pytest.mark.parametrize(
+    ("text", "secrets"),
+    [
+        ("https://user:s3c%2Fret@host", {"user:s3c%2Fret", "s3c%2Fret", "s3c/ret", "user:s3c/ret"}),
+        ("https://t0ken@host", {"t0ken"}),
+        ("https://host/a?token=abcdef&page=next", {"abcdef"}),
+        ("git+ssh://deployer@host/a", set()),
+        ("https://u:abc@host", {"u:abc", "u%3Aabc"}),
+    ],
+)
+def test_secrets_are_known_in_every_form_and_short_words_are_none(text: str, secrets: set[str]) -> None:
+    found = credentials.secrets_in(text)
+
+    assert secrets <= found
+    assert not {"abc", "page", "next", "user", "deployer"} & found
 
 
 @pytest.mark.parametrize(
     "text",
-    ["https://host/simple", "hello @ https://host/hello.whl", "pkg @ file:///x@y/pkg", "12:30:01 me@host", "a@b", ""],
+    [
+        *("https://host/simple", "hello @ https://host/hello.whl", "pkg @ file:///x@y/pkg", "12:30:01 me@host", "a@b"),
+        *("", "https://host:8443/x@y", "git+https://host:8443/repo.git@v1.2#egg=x", "why? a=1", "really?"),
+    ],
 )
 def test_what_is_no_credential_stays(text: str) -> None:
     assert credentials.found_in(text) == []
     assert credentials.mask(text) == text
+    assert credentials.remove(text) == text

@@ -14,6 +14,7 @@ import pytest
 
 from cosmos_venv.environments import options
 from cosmos_venv.environments.arguments import InstallArguments
+from cosmos_venv.environments.installer import Installer
 from cosmos_venv.environments.interpreter import Interpreter
 from cosmos_venv.environments.spec import EnvironmentSpec
 
@@ -86,7 +87,7 @@ def test_a_credential_behind_a_switch_is_not_among_the_words(switch: str, passed
     given = (switch, "--index-url", "https://user:s3cret@host")
     spec = EnvironmentSpec(requirements=("hello",), pip_install_options=given, interpreter=Interpreter.of())
 
-    arguments = InstallArguments.of(spec, "pip", {})
+    arguments = InstallArguments.of(spec, Installer(name="pip", reason=""), {"PIP_CONFIG_FILE": "/dev/null"})
 
-    assert arguments.words == (passed_on, "hello")
+    assert arguments.words == (passed_on,)
     assert arguments.variables == {"PIP_INDEX_URL": "https://user:s3cret@host"}

@@ -1,12 +1,17 @@
-"""What an index asks for reaches the installer, and no log, record, file or command line."""
+"""What an index or a git server asks for reaches the installer, and no log, record, file or command line."""
 
 from __future__ import annotations
 
 import base64
 import http.server
+import os
+import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -17,13 +22,25 @@ Spec = Callable[..., EnvironmentSpec]
 MakeReady = Callable[..., Environment]
 OutputOf = Callable[..., str]
 
+USER_AND_PASSWORD = "Basic " + base64.b64encode(b"user:s3cret").decode()
+TOKEN = "Basic " + base64.b64encode(b"s3cret:").decode()
+
+# Stands in the place of a program and writes down with which words it was started.
+RECORDING = """#!/bin/sh
+printf '%s\\n' "$*" >> {record}
+exec {program} "$@"
+"""
+
 
 class _Guarded(http.server.SimpleHTTPRequestHandler):
-    """Files of a folder, for those who know user and password."""
+    """Files of a folder, for those who log in, or whose address has the token in it."""
 
     def do_GET(self) -> None:
-        expected = "Basic " + base64.b64encode(b"user:s3cret").decode()
-        if self.headers.get("Authorization") == expected:
+        address = urlsplit(self.path)
+        if self.headers.get("Authorization") in (USER_AND_PASSWORD, TOKEN) or parse_qs(address.query).get("token") == [
+            "s3cret"
+        ]:
+            self.path = address.path
             super().do_GET()
         else:
             self.send_response(401)
@@ -35,11 +52,38 @@ class _Guarded(http.server.SimpleHTTPRequestHandler):
 
 
 @pytest.fixture
-def guarded_address(wheelhouse: Path) -> Iterator[str]:
-    """Host and port of a server that gives the wheels only to ``user`` with ``s3cret``."""
+def served(tmp_path: Path, wheelhouse: Path) -> Path:
+    """The folder that the server gives to those it knows: ``hello``'s wheels, and a repository of it."""
+    folder = tmp_path / "served"
+    shutil.copytree(wheelhouse, folder)
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "pyproject.toml").write_text(
+        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n', encoding="utf-8"
+    )
+    wheel = next(folder.glob("hello-1.0*"))
+    (project / wheel.name).write_bytes(wheel.read_bytes())
+    (project / "backend.py").write_text(
+        "import shutil\n"
+        "def build_wheel(directory, config_settings=None, metadata_directory=None):\n"
+        f"    shutil.copy({wheel.name!r}, directory)\n"
+        f"    return {wheel.name!r}\n",
+        encoding="utf-8",
+    )
+    git = ["git", "-C", str(project), "-c", "user.name=a", "-c", "user.email=a@b"]
+    for words in (["init", "-q", "-b", "main"], ["add", "."], ["commit", "-q", "-m", "All"], ["tag", "v1"]):
+        subprocess.run([*git, *words], check=True)
+    subprocess.run(["git", "clone", "-q", "--bare", str(project), str(folder / "hello.git")], check=True)
+    subprocess.run(["git", "-C", str(folder / "hello.git"), "update-server-info"], check=True)
+    return folder
+
+
+@pytest.fixture
+def guarded_address(served: Path) -> Iterator[str]:
+    """Host and port of a server that gives its files only to ``user`` with ``s3cret``, or for that token."""
 
     def handler(*arguments: object) -> _Guarded:
-        return _Guarded(*arguments, directory=str(wheelhouse))  # type: ignore[arg-type] # what the server passes
+        return _Guarded(*arguments, directory=str(served))  # type: ignore[arg-type] # what the server passes
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -47,12 +91,37 @@ def guarded_address(wheelhouse: Path) -> Iterator[str]:
         server.shutdown()
 
 
+@pytest.fixture
+def command_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file with the words of every git and uv that is started, whoever starts it."""
+    record = tmp_path / "words"
+    record.touch()
+    (tmp_path / "bin").mkdir()
+    beside_python = str(Path(sys.executable).parent)
+    for name in ("git", "uv"):
+        program = shutil.which(name, path=f"{os.environ['PATH']}{os.pathsep}{beside_python}")
+        (tmp_path / "bin" / name).write_text(RECORDING.format(record=record, program=program))
+        (tmp_path / "bin" / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
+    return record
+
+
+@pytest.mark.parametrize(
+    "requirement",
+    [
+        pytest.param("hello @ http://user:s3cret@{}/hello-1.0-py3-none-any.whl", id="user-and-password"),
+        pytest.param("hello @ http://{}/hello-1.0-py3-none-any.whl?token=s3cret", id="query"),
+        pytest.param("hello @ git+http://s3cret@{}/hello.git@v1", id="git"),
+    ],
+)
 @pytest.mark.parametrize("preference", ["uv", "pip"])
 def test_credentials_reach_the_installer_and_nothing_else(
     tmp_path: Path,
     make_spec: Spec,
     guarded_address: str,
+    command_lines: Path,
     preference: str,
+    requirement: str,
     monkeypatch: pytest.MonkeyPatch,
     make_ready: MakeReady,
     output_of: OutputOf,
@@ -62,14 +131,17 @@ def test_credentials_reach_the_installer_and_nothing_else(
     for name in ("UV_OFFLINE", "UV_NO_INDEX", "PIP_NO_INDEX"):
         monkeypatch.delenv(name, raising=False)
     spec = make_spec(
-        f"hello @ http://user:s3cret@{guarded_address}/hello-1.0-py3-none-any.whl",
+        requirement.format(guarded_address),
         options=("--extra-index-url", f"http://user:s3cret@{guarded_address}"),
     )
     lines: list[str] = []
 
-    environment = make_ready(tmp_path, spec, preference=preference, lines=lines)
+    environment = make_ready(tmp_path / "store", spec, preference=preference, lines=lines)
 
-    written = [file for file in tmp_path.rglob("*") if file.is_file() and not file.is_symlink()]
+    written = [file for file in (tmp_path / "store").rglob("*") if file.is_file() and not file.is_symlink()]
     assert output_of(environment.script("hello")) == "hello 1.0"
     assert [line for line in lines if "s3cret" in line] == []
     assert [file for file in written if b"s3cret" in file.read_bytes()] == []
+    assert "s3cret" not in command_lines.read_text()
+    assert ("--no-compile-bytecode" in command_lines.read_text()) is (preference == "uv")
+    assert ("hello.git" in command_lines.read_text()) is ("git+" in requirement)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments import pip_config
 from cosmos_venv.environments.arguments import InstallArguments
 from cosmos_venv.environments.builder import installer_environment
-from cosmos_venv.environments.installer import choose_installer
+from cosmos_venv.environments.installer import InstallerPreference, OtherInstaller, choose_installer
 from cosmos_venv.environments.interpreter import Interpreter
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError
@@ -34,21 +35,11 @@ def no_config(path: str, **variables: str) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("given", "variables", "reason"),
     [
-        pytest.param(["--prefer-binary"], {}, "uv does not know --prefer-binary", id="option-of-pip"),
-        pytest.param(["--proxy=http://p"], {}, "uv does not know --proxy", id="option-with-value"),
-        pytest.param(["--extra-index-url", "https://a"], {}, "uv ranks several indexes", id="several-indexes"),
-        pytest.param([], {"PIP_INDEX_URL": "https://a"}, "pip is configured with index-url", id="index"),
-        pytest.param([], {"PIP_FIND_LINKS": "/wheels"}, "pip is configured with find-links", id="find-links"),
-        pytest.param([], {"PIP_CERT": "/ca.pem"}, "pip is configured with cert", id="certificate"),
-        pytest.param([], {"PIP_PROXY": "http://p"}, "pip is configured with proxy", id="proxy"),
-        # uv has no such variable: it would ask the index that pip was told to leave alone.
-        pytest.param([], {"PIP_NO_INDEX": "1", "UV_NO_INDEX": "1"}, "configured with no-index", id="no-index"),
-        pytest.param(
-            [], {"PIP_INDEX_URL": "https://a", "UV_INDEX_URL": "https://b"}, "index-url", id="uv-has-another-index"
-        ),
+        pytest.param(["--prefer-binary"], {}, "--prefer-binary has no counterpart in uv", id="option"),
+        pytest.param([], {"PIP_PREFER_BINARY": "1"}, "--prefer-binary (PIP_PREFER_BINARY) has no", id="variable"),
     ],
 )
-def test_pip_builds_where_uv_would_install_something_else(
+def test_pip_builds_where_uv_cannot_be_told_what_pip_is_told(
     path_with_uv: str, given: list[str], variables: Mapping[str, str], reason: str
 ) -> None:
     installer = choose_installer("auto", given, no_config(path_with_uv, **variables))
@@ -57,54 +48,43 @@ def test_pip_builds_where_uv_would_install_something_else(
     assert reason in installer.reason
 
 
+def test_the_file_that_says_so_is_named(path_with_uv: str, tmp_path: Path) -> None:
+    file = tmp_path / "pip.conf"
+    file.write_text("[install]\nprefer-binary = true\n")
+
+    installer = choose_installer("auto", [], no_config(path_with_uv, PIP_CONFIG_FILE=str(file)))
+
+    assert installer.reason == f"--prefer-binary ({file}) has no counterpart in uv"
+
+
 @pytest.mark.parametrize(
     ("given", "variables"),
     [
         pytest.param([], {}, id="nothing-special"),
-        pytest.param(["--no-deps", "--pre"], {}, id="options-that-both-know"),
+        pytest.param(["--no-deps", "--pre", "--no-dependencies"], {}, id="options-that-both-know"),
         pytest.param(["--index-strategy", "first-index"], {}, id="option-of-uv"),
-        pytest.param(["--no-dependencies"], {}, id="spelling-of-pip"),
-        pytest.param(["-i", "https://b"], {"PIP_INDEX_URL": "https://a"}, id="index-given"),
-        pytest.param(["--no-index"], {"PIP_INDEX_URL": "https://a", "PIP_CERT": "/ca"}, id="no-index"),
-        pytest.param([], {"PIP_INDEX_URL": "https://a", "UV_INDEX_URL": "https://a"}, id="uv-is-told-the-same"),
-        pytest.param([], {"PIP_CERT": "/ca.pem", "SSL_CERT_FILE": "/ca.pem"}, id="same-certificate"),
-        pytest.param([], {"PIP_NO_INDEX": "false"}, id="switched-off"),
-        pytest.param(["--no-index"], {"PIP_NO_INDEX": "1"}, id="no-index-given"),
+        pytest.param(["--extra-index-url", "https://a", "-f", "/wheels"], {"PIP_INDEX_URL": "https://b"}, id="places"),
+        pytest.param([], {"UV_INDEX_URL": "https://a", "UV_EXCLUDE_NEWER": "2024-01-01"}, id="uv-told-otherwise"),
     ],
 )
-def test_uv_builds_where_it_installs_what_pip_would(
+def test_uv_builds_where_it_can_be_told_what_pip_is_told(
     path_with_uv: str, given: list[str], variables: Mapping[str, str]
 ) -> None:
     installer = choose_installer("auto", given, no_config(path_with_uv, **variables))
 
     assert (installer.name, installer.uv) == ("uv", f"{path_with_uv}/uv")
+    assert installer.obeys_pip_config
 
 
-def test_uv_builds_where_its_own_configuration_knows_no_index_either(path_with_uv: str, tmp_path: Path) -> None:
-    config = tmp_path / "uv.toml"
-    config.write_text('find-links = ["/wheels"]\nno-index = true\n', encoding="utf-8")
-    environ = no_config(path_with_uv, PIP_NO_INDEX="1", PIP_FIND_LINKS="/wheels", UV_CONFIG_FILE=str(config))
+def test_an_option_that_uv_does_not_know_is_refused_by_name_when_uv_was_asked_for(
+    path_with_uv: str, tmp_path: Path
+) -> None:
+    (tmp_path / "wanted.txt").write_text("--prefer-binary\nhello\n")
 
-    assert choose_installer("auto", [], environ).name == "uv"
-    config.write_text("no-index = false\n", encoding="utf-8")
-    assert choose_installer("auto", [], environ).name == "pip"
-
-
-def test_the_files_of_pip_are_read_as_its_variables_are(tmp_path: Path, path_with_uv: str) -> None:
-    file = tmp_path / "home" / ".config" / "pip" / "pip.conf"
-    file.parent.mkdir(parents=True)
-    file.write_text("[install]\nfind_links =\n    /one\n    /two\n")
-    environ = {"PATH": path_with_uv, "HOME": str(tmp_path / "home"), "XDG_CONFIG_DIRS": str(tmp_path)}
-
-    settings = pip_config.read(environ)
-
-    assert settings["find-links"] == ["/one", "/two"]
-    assert "find-links" in choose_installer("auto", [], environ).reason
-
-
-def test_an_option_that_uv_does_not_know_is_refused_by_name_when_uv_was_asked_for(path_with_uv: str) -> None:
     with pytest.raises(CosmosValueError, match=r"pip_install_options: uv does not know --prefer-binary, --user\. "):
         choose_installer("uv", ["--user", "--prefer-binary"], no_config(path_with_uv))
+    with pytest.raises(CosmosValueError, match=r"uv does not know --prefer-binary \(.*/wanted\.txt\)"):
+        choose_installer("uv", [], no_config(path_with_uv), requirements=[f"-r {tmp_path}/wanted.txt"])
 
 
 def test_a_uv_that_is_missing_is_an_error_only_when_it_was_asked_for(
@@ -127,49 +107,115 @@ def test_variables_that_divert_an_installation_do_not_reach_the_installer() -> N
     assert (environ["PIP_USER"], environ["PIP_REQUIRE_VIRTUALENV"], environ["PIP_INDEX_URL"]) == ("0", "0", "u")
 
 
-def arguments_of(*requirements: str, given: tuple[str, ...], tool: str = "pip") -> InstallArguments:
+def arguments_of(
+    *requirements: str,
+    given: tuple[str, ...],
+    preference: InstallerPreference = "pip",
+    path: str = "",
+    **variables: str,
+) -> InstallArguments:
     spec = EnvironmentSpec(requirements=requirements, pip_install_options=given, interpreter=Interpreter.of())
-    configured = {"extra-index-url": ["https://configured"]}
-    return InstallArguments.of(spec, "uv" if tool == "uv" else "pip", configured)
+    environ = no_config(path or os.environ["PATH"], **variables)
+    installer = choose_installer(preference, given, environ, requirements=requirements)
+    return InstallArguments.of(spec, installer, environ)
 
 
-def test_words_without_credentials_are_passed_as_they_are() -> None:
-    arguments = arguments_of("hello", given=("--index-url", "https://host"))
+def test_options_are_words_and_requirements_lines_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
 
-    assert arguments.words == ("--index-url", "https://host", "hello")
+    arguments = arguments_of(
+        "hello", "-e ./own", "./my own", "./pkg[x]", given=("--no-deps", "-r", "more.txt", "-c", "c")
+    )
+
+    assert arguments.words == ("--no-deps", "-r", "more.txt", "-c", "c", "./my own")
+    assert arguments.file_lines == ("hello", f"{tmp_path}/pkg[x]", f"--editable {tmp_path}/own")
     assert not arguments.variables
 
 
 @pytest.mark.parametrize(
-    ("tool", "expected"),
+    ("preference", "expected"),
     [
         pytest.param("pip", {"PIP_EXTRA_INDEX_URL": "https://configured https://u:s3cret@a https://b"}, id="pip"),
         pytest.param("uv", {"UV_EXTRA_INDEX_URL": "https://u:s3cret@a https://b"}, id="uv"),
+        pytest.param(
+            OtherInstaller(name="airflow", command=("x",)),
+            {
+                "PIP_EXTRA_INDEX_URL": "https://configured https://u:s3cret@a https://b",
+                "UV_EXTRA_INDEX_URL": "https://u:s3cret@a https://b",
+            },
+            id="other",
+        ),
     ],
 )
-def test_an_option_with_credentials_goes_by_the_variable_that_means_the_same(
-    tool: str, expected: Mapping[str, str]
+def test_addresses_of_indexes_go_by_the_variable_that_means_the_same(
+    path_with_uv: str, preference: InstallerPreference, expected: Mapping[str, str]
 ) -> None:
     given = ("--extra-index-url", "https://u:s3cret@a", "--no-deps", "--extra-index-url=https://b")
 
-    arguments = arguments_of("hello", given=given, tool=tool)
+    arguments = arguments_of(
+        "hello", given=given, preference=preference, path=path_with_uv, PIP_EXTRA_INDEX_URL="https://configured"
+    )
 
-    assert arguments.words == ("--no-deps", "hello")
+    assert arguments.words == ("--no-deps",)
     assert arguments.variables == expected
 
 
-def test_a_requirement_with_credentials_goes_by_a_file_that_names_a_variable() -> None:
-    arguments = arguments_of("hello @ https://u:s3cret@host/hello.whl", given=("--no-deps",))
+@pytest.mark.parametrize(
+    ("address", "secret"),
+    [
+        pytest.param("https://u:s3cret@host/hello.whl", "s3cret", id="user-and-password"),
+        pytest.param("https://host/hello.whl?token=s3cret", "s3cret", id="query"),
+        pytest.param("https://u:s3/cret@host.example/hello.whl", "s3/cret", id="unescaped"),
+    ],
+)
+@pytest.mark.parametrize("how", ["hello @ {}", "{}", "-r {}", "-c {}"])
+def test_a_requirement_is_on_no_command_line_whatever_stands_in_its_address(
+    address: str, secret: str, how: str
+) -> None:
+    arguments = arguments_of(how.format(address), given=())
 
-    assert arguments.words == ("--no-deps",)
-    assert arguments.file_lines == ("hello @ https://${COSMOS_VENV_CREDENTIALS_0}@host/hello.whl",)
-    assert arguments.variables == {"COSMOS_VENV_CREDENTIALS_0": "u:s3cret"}
+    assert arguments.words == ()
+    assert address in arguments.file_lines[0]
+    assert secret not in arguments.mask(f"{address} is refused: {secret}")
+
+
+def test_git_is_logged_in_by_a_header_and_its_address_holds_no_credential() -> None:
+    given = ("hello @ git+https://t0ken@host/a/hello.git@v1", "-e git+https://u:p%40ss@host/b.git#egg=b", "plain")
+
+    arguments = arguments_of(*given, given=(), GIT_CONFIG_COUNT="1")
+
+    logins = [base64.b64encode(login).decode() for login in (b"t0ken:", b"u:p@ss")]
+    assert arguments.file_lines == (
+        "hello @ git+https://host/a/hello.git@v1",
+        "plain",
+        "--editable git+https://host/b.git#egg=b",
+    )
+    assert arguments.variables == {
+        "GIT_CONFIG_COUNT": "3",
+        "GIT_CONFIG_KEY_1": "http.https://host/a/hello.git.extraHeader",
+        "GIT_CONFIG_VALUE_1": f"Authorization: Basic {logins[0]}",
+        "GIT_CONFIG_KEY_2": "http.https://host/b.git.extraHeader",
+        "GIT_CONFIG_VALUE_2": f"Authorization: Basic {logins[1]}",
+    }
+
+
+def test_a_git_that_reads_no_variables_gets_the_address_as_it_is(tmp_path: Path) -> None:
+    git = tmp_path / "git"
+    git.write_text("#!/bin/sh\necho git version 2.30.2\n")
+    git.chmod(0o755)
+
+    arguments = arguments_of("hello @ git+https://t0ken@host/hello.git", given=(), path=str(tmp_path))
+
+    assert (arguments.file_lines, arguments.variables) == (("hello @ git+https://t0ken@host/hello.git",), {})
 
 
 def test_output_is_masked_in_whatever_form_a_credential_appears() -> None:
-    arguments = arguments_of("hello @ https://u:s3cret@host/hello.whl", given=())
+    arguments = arguments_of(
+        "hello @ https://u:s3cr%2Ft@host/hello.whl", given=(), PIP_INDEX_URL="https://u:of-the-machine@host"
+    )
 
-    masked = arguments.mask("s3cret refused for https://u:s3cret@host and https://other:w0rd@host")
+    masked = arguments.mask("s3cr/t refused for https://u:s3cr%2Ft@host and https://other:w0rd@host, of-the-machine")
 
-    assert "s3cret" not in masked
+    assert "s3cr" not in masked
     assert "w0rd" not in masked
+    assert "of-the-machine" not in masked

@@ -9,14 +9,24 @@ import pytest
 
 from cosmos_venv.environments import sources
 from cosmos_venv.environments.environment import Environment
+from cosmos_venv.environments.installer import Installer
 from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.environments.uv_compatibility import UvSettings
 
 A, B = "https://user:s3cret@a.example:8443/simple?token=t0ken", "https://b.example/simple"
+
+INSTALLERS = {
+    "pip": Installer(name="pip", reason=""),
+    "uv": Installer(name="uv", uv="uv", settings=UvSettings(), reason="it was asked for"),
+    "uv as pip": Installer(name="uv", uv="uv", settings=UvSettings(config=""), reason=""),
+    "airflow": Installer(name="airflow", command=("airflow",), reason=""),
+}
 
 
 def hosts(tool: str, *given: str, **variables: str) -> list[str]:
     environ = {"PIP_CONFIG_FILE": "/dev/null", "UV_NO_CONFIG": "1", **variables}
-    return list(sources.hosts(tool, given, [], environ))
+    installer = INSTALLERS[tool]
+    return list(sources.hosts(installer, given, [], environ))
 
 
 @pytest.mark.parametrize(
@@ -26,6 +36,8 @@ def hosts(tool: str, *given: str, **variables: str) -> list[str]:
         pytest.param("uv", [], {"PIP_INDEX_URL": A}, ["the default index"], id="the-other-tool-was-told"),
         pytest.param("pip", [], {"PIP_INDEX_URL": A}, ["a.example:8443"], id="pip"),
         pytest.param("uv", [], {"UV_INDEX_URL": A}, ["a.example:8443"], id="uv"),
+        pytest.param("uv as pip", [], {"UV_INDEX_URL": B, "PIP_INDEX_URL": A}, ["a.example:8443"], id="uv-for-pip"),
+        pytest.param("pip", ["-i", "https://u:s/cret@c.example/x"], {}, ["c.example"], id="unescaped"),
         pytest.param("uv", ["-i", B], {"UV_DEFAULT_INDEX": A}, ["a.example:8443"], id="default-index"),
         pytest.param("uv", ["--default-index", B], {"UV_DEFAULT_INDEX": A}, ["b.example"], id="default-index-given"),
         pytest.param("pip", ["-i", B], {"PIP_EXTRA_INDEX_URL": A}, ["b.example", "a.example:8443"], id="extra"),

@@ -285,6 +285,20 @@ def test_a_failing_deps_fails_the_task_with_its_output(
     assert [call.command for call in cosmos_fake_venv.calls] == ["deps"]
 
 
+def test_the_address_of_a_package_is_told_without_its_token(
+    make: Make, cosmos_fake_venv: FakeVenv, dbt_project: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (dbt_project / "packages.yml").write_text("packages: [{git: 'https://s3cret@host/a.git', revision: main}]\n")
+    said = "Error checking out spec='main' for repo https://s3cret@host/a.git and https://host/a?token=s3cret"
+    cosmos_fake_venv.script("deps", exit_code=2, stdout=[said])
+
+    with caplog.at_level("INFO"), pytest.raises(AirflowException, match=r"https://\*\*\*\*@host/a\.git") as raised:
+        make("Run").execute({})
+
+    assert "s3cret" not in str(raised.value)
+    assert "s3cret" not in caplog.text
+
+
 def uploaded(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}
 

@@ -1,0 +1,104 @@
+"""One pip for all builds of a worker that has none: the wheel that comes with every Python, unpacked once.
+
+``ensurepip`` installs the same wheel into each environment, which takes longer than a small installation. What is
+unpacked is kept in the user's cache folder, below a folder that nobody else may enter, and is used only whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import stat
+import tempfile
+import zipfile
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from cosmos_venv.environments import integrity
+from cosmos_venv.environments.interpreter import Interpreter
+
+RUNNER = Path("pip", "__pip-runner__.py")
+"""The program of a pip from 22.3 on that runs it on another Python than its own: what ``pip --python`` starts."""
+
+# Where Pythons keep the wheel: beside ensurepip, or where a Linux distribution says; Debian does not tell sysconfig.
+WHERE = """
+import ensurepip, json, os, sysconfig
+print(json.dumps([os.path.dirname(ensurepip.__file__), sysconfig.get_config_var("WHEEL_PKG_DIR")]))
+"""
+_OF_DEBIAN = "/usr/share/python-wheels"
+_PRIVATE = 0o700
+_FOR_OTHERS = 0o077
+
+
+def bundled_pip(
+    interpreter: Interpreter, scratch: Path, environ: Mapping[str, str], *, ask: Callable[[str], str]
+) -> Path | None:
+    """The program of a pip that this Python brings; None where it brings none, or one that is too old.
+
+    :param scratch: gets it where there is no cache folder, for this build alone.
+    :param ask: gives what another Python prints that runs a source.
+    """
+    wheel = _wheel(interpreter, ask)
+    if wheel is None:
+        return None
+    with suppress(OSError):
+        if (kept := _kept(wheel, environ)) is not None:
+            return kept / RUNNER
+    folder = scratch / "pip"
+    _unpack(wheel, folder)
+    return folder / RUNNER if (folder / RUNNER).is_file() else None
+
+
+def _wheel(interpreter: Interpreter, ask: Callable[[str], str]) -> Path | None:
+    if interpreter.is_own:
+        import ensurepip
+        import sysconfig
+
+        beside, named = Path(ensurepip.__file__).parent, sysconfig.get_config_var("WHEEL_PKG_DIR")
+    else:
+        try:
+            said, named = json.loads(ask(WHERE).splitlines()[-1])
+        except (ValueError, IndexError):  # a Python without ensurepip, as Linux distributions have it
+            return None
+        beside = Path(said)
+    folders = [beside / "_bundled", *([Path(named)] if named else []), Path(_OF_DEBIAN)]
+    return next((wheel for folder in folders for wheel in sorted(folder.glob("pip-*.whl"))), None)
+
+
+def _kept(wheel: Path, environ: Mapping[str, str]) -> Path | None:
+    """The folder of this wheel in the user's cache, unpacked if need be; None where nothing of it could be kept alone.
+
+    :raises OSError: when it cannot be written.
+    """
+    home = environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111 - Path raises without a home
+    if not os.path.isabs(home):  # noqa: PTH117 - as it was written
+        return None
+    own = Path(home, "cosmos-venv")
+    own.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileExistsError):
+        own.mkdir(mode=_PRIVATE)
+    status = own.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & _FOR_OTHERS:
+        return None
+    folder = own / f"pip-{hashlib.sha256(wheel.read_bytes()).hexdigest()[:32]}"
+    if folder.is_dir() and integrity.faults_in(folder):
+        shutil.rmtree(folder)
+    if not folder.is_dir():
+        apart = Path(tempfile.mkdtemp(dir=own))
+        try:
+            _unpack(wheel, apart)
+            apart.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # another build has been faster
+                raise
+        finally:
+            shutil.rmtree(apart, ignore_errors=True)
+    return folder if (folder / RUNNER).is_file() else None
+
+
+def _unpack(wheel: Path, folder: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder)
