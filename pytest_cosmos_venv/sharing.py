@@ -23,7 +23,7 @@ from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.airflow_release import installed_airflow
 from pytest_cosmos_venv.errors import ToolkitMisuse
 
-TIMEOUT = 180.0
+DEADLINE = 180.0
 """Seconds that one folder may take to make, on a slow machine."""
 _LOOK_AGAIN = 0.02
 
@@ -37,19 +37,19 @@ class SharedFolders:
 
     root: Path
 
-    def get(self, name: str, key: str, make: Callable[[Path], object], *, timeout: float = TIMEOUT) -> Path:
+    def get(self, name: str, key: str, make: Callable[[Path], object], *, deadline: float = DEADLINE) -> Path:
         """The folder, made when it is not there yet.
 
         :param name: what it is, for people: ``wheelhouse``.
         :param key: what it was made from, fit for a file name: equal keys, equal content.
         :param make: fills the existing empty folder it is given. What it raises comes out, and nothing is left.
-        :param timeout: seconds to wait for another process that is making it.
+        :param deadline: seconds to wait for another process that is making it.
         :raises ToolkitMisuse: when that process is not done by then, or ``root`` cannot be written to.
         """
         folder = self.root / f"{name}-{key}"
         if folder.is_dir():
             return folder
-        with _locked(self._open_lock(f"{name}-{key}.lock"), timeout, what=folder):
+        with _locked(self._open_lock(f"{name}-{key}.lock"), deadline, what=folder):
             if not folder.is_dir():
                 self._make(folder, make)
         return folder
@@ -78,10 +78,10 @@ class SharedFolders:
 
 
 @contextmanager
-def _locked(lock: int, timeout: float, *, what: Path) -> Iterator[None]:
+def _locked(lock: int, deadline: float, *, what: Path) -> Iterator[None]:
     """Hold the open lock file, and close it."""
     try:
-        _wait_for(lock, timeout, what)
+        _wait_for(lock, deadline, what)
         os.ftruncate(lock, 0)
         os.pwrite(lock, str(os.getpid()).encode(), 0)
         yield
@@ -89,8 +89,8 @@ def _locked(lock: int, timeout: float, *, what: Path) -> Iterator[None]:
         os.close(lock)
 
 
-def _wait_for(lock: int, timeout: float, what: Path) -> None:
-    end = real_time.monotonic() + timeout
+def _wait_for(lock: int, deadline: float, what: Path) -> None:
+    end = real_time.monotonic() + deadline
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -99,7 +99,7 @@ def _wait_for(lock: int, timeout: float, what: Path) -> None:
             if real_time.monotonic() > end:
                 owner = os.pread(lock, 32, 0).decode() or "unknown"
                 raise ToolkitMisuse(
-                    f"{what} is being made by process {owner} for more than {timeout:g} s. "
+                    f"{what} is being made by process {owner} for more than {deadline:g} s. "
                     "End that process, or give this run a --cosmos-cache-dir of its own."
                 ) from None
             real_time.sleep(_LOOK_AGAIN)

@@ -1,4 +1,4 @@
-"""A package index on loopback: a wheelhouse over HTTP, with faults, and the record of what installers asked."""
+"""What does an installer ask of a package index, and what if the index fails? A wheelhouse served on loopback."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pathlib import Path
 from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.environments import installer_variables
 from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse
-from pytest_cosmos_venv.errors import Record, ToolkitMisuse, count_of, seconds_of
+from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.loopback import HOST, LoopbackServer
 
 _FAULT_WORDS = ("truncated", "wrong-hash")
@@ -47,26 +47,19 @@ class IndexRequest:
 
 @dataclass
 class _Fault:
-    """One fault, how many requests have met it, and whether it has spoilt one."""
+    """One fault, and how many requests it has met."""
 
     kind: int | str
     path: str
     nth: Collection[int] | None
     met: int = 0
-    has_struck: bool = False
 
     def strikes(self, method: str, path: str) -> bool:
         if not _fits(self.path, path):
             return False
         # uv asks for the head of some files first, pip of none: what is counted is the same for both.
         self.met += method == "GET"
-        strikes = self.nth is None or (method == "GET" and self.met in self.nth)
-        self.has_struck = self.has_struck or strikes
-        return strikes
-
-    def __str__(self) -> str:
-        numbers = "" if self.nth is None else f", nth={sorted(self.nth)}"
-        return f"fault({self.kind!r}, {self.path!r}{numbers})"
+        return self.nth is None or (method == "GET" and self.met in self.nth)
 
 
 @dataclass(frozen=True)
@@ -83,13 +76,9 @@ class PackageIndex:
     """A wheelhouse behind the simple repository API (PEP 503) on 127.0.0.1, for as long as it is served.
 
     What is added to the wheelhouse later is served too.
-
-    :param strict: set it to True where each fault has to be met: one that has spoilt no request fails the test at its
-        end, because a misspelt package would make a test pass that proves nothing.
     """
 
     wheelhouse: Wheelhouse
-    strict: bool = False
     _port: int
     _changed: Callable[[PackageIndex], None] | None
     _closed: threading.Event
@@ -127,12 +116,7 @@ class PackageIndex:
     def requests(self) -> list[IndexRequest]:
         """What it was asked so far, in order."""
         with self._lock:
-            return Record(
-                self._requests,
-                name="requests",
-                what="request",
-                shown=lambda request: f"{request.method} {request.path} {request.status}",
-            )
+            return list(self._requests)
 
     def require_login(self, user: str, password: str) -> None:
         """Answer 401 from now on to whoever does not send this login; ``pip_install_options`` carry it from now on.
@@ -163,25 +147,20 @@ class PackageIndex:
             raise ToolkitMisuse(
                 f"kind={kind!r} is no fault: give a status from 400 to 599, or one of {', '.join(_FAULT_WORDS)}."
             )
-        self._faults.append(_Fault(kind=kind, path=path, nth=None if nth is None else _numbers(nth)))
+        numbers = {nth} if isinstance(nth, int) else nth
+        if numbers is not None and (not numbers or min(numbers) < 1):
+            raise ToolkitMisuse(f"nth={nth!r} names no request: the first one is 1.")
+        self._faults.append(_Fault(kind=kind, path=path, nth=numbers))
 
     def delay(self, seconds: float, path: str = "*") -> None:
         """Answer from now on so much later.
 
         :param path: as for ``fault``.
-        :raises ToolkitMisuse: when ``seconds`` is no number, or negative.
+        :raises ToolkitMisuse: when ``seconds`` is negative.
         """
-        self._delays.append((seconds_of("seconds", seconds), path))
-
-    def require_met_faults(self) -> None:
-        """Called at the end of the test where ``strict`` is True; may be called before.
-
-        :raises ToolkitMisuse: when a fault has spoilt no request; with what was asked.
-        """
-        unmet = [str(fault) for fault in self._faults if not fault.has_struck]
-        if unmet:
-            asked = ", ".join(dict.fromkeys(request.path for request in self.requests)) or "nothing"
-            raise ToolkitMisuse(f"cosmos_package_index.{', .'.join(unmet)} met no request. Asked for was: {asked}.")
+        if seconds < 0:
+            raise ToolkitMisuse(f"seconds={seconds!r} would answer before it is asked: give 0 or more.")
+        self._delays.append((seconds, path))
 
     def answer(self, method: str, path: str, headers: Mapping[str, str]) -> _Answer:
         """What to send for one request; puts it on record."""
@@ -252,8 +231,6 @@ def serve_wheelhouse(
         yield index
     finally:
         server.close()
-    if index.strict:
-        index.require_met_faults()
 
 
 class _Server(LoopbackServer):
@@ -281,14 +258,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if with_content:
             self.wfile.write(answer.content[: int(len(answer.content) * answer.sent)])
-
-
-def _numbers(nth: int | Collection[int]) -> frozenset[int]:
-    if not isinstance(nth, Collection) or isinstance(nth, str):
-        return frozenset([count_of("nth", nth, what="request")])
-    if not nth:
-        raise ToolkitMisuse(f"nth={nth!r} names no request: the first one is 1.")
-    return frozenset(count_of("nth", each, what="request") for each in nth)
 
 
 def _fits(pattern: str, path: str) -> bool:

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.environments.dbt_record import DbtCall, read_dbt_calls
-from pytest_cosmos_venv.errors import Record, ToolkitMisuse, count_of, seconds_of, takes_timeout_as_deadline
+from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.lookalike import RECORD_VARIABLE
 from pytest_cosmos_venv.lookalike.rules import Artifact, NodeOutcome, Rule, unknown_keyword_message
 
 if TYPE_CHECKING:
     import psutil
 
-TIMEOUT = 30.0
+DEADLINE = 30.0
 _LOOK_AGAIN = 0.005
 _REAPED_SOON = 1.0
 _SCRIPT = "script.json"
@@ -60,10 +60,8 @@ class ScriptedDbt:
 
     @property
     def calls(self) -> list[DbtCall]:
-        """Every call on record, the earliest first; one that is not there is told with those that are."""
-        return Record(
-            read_dbt_calls(self.folder), name="calls", what="call of dbt", shown=lambda call: " ".join(call.arguments)
-        )
+        """Every call on record, the earliest first."""
+        return read_dbt_calls(self.folder)
 
     def script(
         self,
@@ -147,25 +145,23 @@ class ScriptedDbt:
         for file in self.folder.glob("*.jsonl"):
             file.replace(self._forgotten / file.name)
 
-    @takes_timeout_as_deadline
     def wait_for_call(
-        self, command: str | None = None, *, count: int = 1, held: bool = False, timeout: float = TIMEOUT
+        self, command: str | None = None, *, count: int = 1, held: bool = False, deadline: float = DEADLINE
     ) -> DbtCall:
         """The call, as soon as it has begun.
 
         :param command: only calls of this one.
         :param count: wait for so many of them; the last of these is returned.
         :param held: wait until it is held: all that it says before is out by then.
-        :param timeout: seconds.
+        :param deadline: seconds.
         :raises ToolkitMisuse: when it has not come by then; names the calls that have.
         """
         what = "been held" if held else "begun"
-        return self._wait(command, count, timeout, what, lambda call: not held or call.held_at is not None)
+        return self._wait(command, count, deadline, what, lambda call: not held or call.held_at is not None)
 
-    @takes_timeout_as_deadline
-    def wait_for_end(self, command: str | None = None, *, count: int = 1, timeout: float = TIMEOUT) -> DbtCall:
+    def wait_for_end(self, command: str | None = None, *, count: int = 1, deadline: float = DEADLINE) -> DbtCall:
         """As ``wait_for_call``, as soon as that call has ended; ``ended_at`` is None when it was killed."""
-        return self._wait(command, count, timeout, "ended", lambda call: call.ended_at is not None or not _lives(call))
+        return self._wait(command, count, deadline, "ended", lambda call: call.ended_at is not None or not _lives(call))
 
     def close(self) -> None:
         """Kill what still runs of the calls, those that were forgotten too, and their children.
@@ -215,10 +211,9 @@ class ScriptedDbt:
         return self.folder / f"released-{number}"
 
     def _wait(
-        self, command: str | None, count: int, timeout: float, what: str, is_so: Callable[[DbtCall], bool]
+        self, command: str | None, count: int, deadline: float, what: str, is_so: Callable[[DbtCall], bool]
     ) -> DbtCall:
-        count_of("count", count, what="call")
-        end = real_time.monotonic() + seconds_of("timeout", timeout)
+        end = real_time.monotonic() + deadline
         while True:
             calls = [call for call in self.calls if command is None or call.command == command]
             if len(calls) >= count and is_so(calls[count - 1]):
@@ -227,7 +222,7 @@ class ScriptedDbt:
                 seen = ", ".join(f"'{' '.join(call.arguments)}'" for call in self.calls) or "none"
                 wanted = f"dbt {command}" if command else "a call of dbt"
                 raise ToolkitMisuse(
-                    f"{wanted} (number {count}) has not {what} within {timeout:g} s. Calls on record: {seen}."
+                    f"{wanted} (number {count}) has not {what} within {deadline:g} s. Calls on record: {seen}."
                 )
             real_time.sleep(_LOOK_AGAIN)
 
@@ -246,7 +241,7 @@ def _kill(process: psutil.Process) -> None:
     with suppress(psutil.NoSuchProcess):
         # Dead is enough: in a container it may be that nobody reaps an orphan.
         if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-            process.wait(TIMEOUT)
+            process.wait(DEADLINE)
 
 
 def _process(call: DbtCall, pid: int | None) -> psutil.Process | None:

@@ -24,9 +24,9 @@ from pytest_cosmos_venv.environments.lookalike_wheels import (
     lookalike_wheel,
 )
 from pytest_cosmos_venv.environments.scripted_dbt import ScriptedDbt
-from pytest_cosmos_venv.environments.sdist import HOLD_TIMEOUT, Sdist, write_sdist
+from pytest_cosmos_venv.environments.sdist import HOLD_DEADLINE, Sdist, write_sdist
 from pytest_cosmos_venv.environments.wheel import Wheel, wheel_bytes
-from pytest_cosmos_venv.errors import ToolkitMisuse, takes_timeout_as_deadline
+from pytest_cosmos_venv.errors import ToolkitMisuse
 
 NEWEST = "99.0"
 """The version of broken things: a requirement without a version takes it, ``dbt-core==1.10.0`` still the sound one."""
@@ -119,7 +119,6 @@ class Wheelhouse(ScriptedDbt):
         wheel = lookalike_wheel(name, _normal_version(name, version))
         return self._write_wheel(wheel, broken_wheel(wheel, breakage))
 
-    @takes_timeout_as_deadline
     def add_sdist(
         self,
         name: str = "dbt-core",
@@ -128,7 +127,7 @@ class Wheelhouse(ScriptedDbt):
         requires: Iterable[str] | None = None,
         fails_with: str | None = None,
         hold: bool = False,
-        timeout: float = HOLD_TIMEOUT,
+        deadline: float = HOLD_DEADLINE,
     ) -> Sdist:
         """Add a look-alike that its installer has to build; returns the record of its builds.
 
@@ -137,12 +136,12 @@ class Wheelhouse(ScriptedDbt):
         :param requires: requirement strings in place of those that the real one would have.
         :param fails_with: what the build says as it fails; None lets it succeed.
         :param hold: let each build wait for ``release()`` of what is returned: an installation that hangs.
-        :param timeout: seconds after which a held build fails by itself.
-        :raises ToolkitMisuse: as ``add``; and for a timeout that is no length of time.
+        :param deadline: seconds after which a held build fails by itself.
+        :raises ToolkitMisuse: as ``add``; and for a deadline that is no length of time.
         """
-        given: object = timeout
+        given: object = deadline
         if not isinstance(given, (int, float)) or given <= 0:
-            raise ToolkitMisuse(f"timeout={timeout!r} is no time to hold a build: give seconds above 0.")
+            raise ToolkitMisuse(f"deadline={deadline!r} is no time to hold a build: give seconds above 0.")
         wheel = lookalike_wheel(name, _normal_version(name, version), None if requires is None else tuple(requires))
         self._refuse_taken(wheel)
         return write_sdist(
@@ -151,7 +150,7 @@ class Wheelhouse(ScriptedDbt):
             builds=self._builds / wheel.stem,
             fails_with=fails_with,
             hold=hold,
-            timeout=timeout,
+            deadline=deadline,
         )
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The file ``cosmos_virtualenv.lock``, written in every state that a task can find it in, and its owners."""
+"""What can a task find in ``cosmos_virtualenv.lock``? Writes the file in every state, and tells who has held it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Literal
 
 from pytest_cosmos_venv import real_time
-from pytest_cosmos_venv.errors import ToolkitMisuse, seconds_of, takes_timeout_as_deadline
+from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.processes.lock_file import LOCK_FILE, NOTE_FILE, read_owner
 from pytest_cosmos_venv.processes.lock_history import LockHistory, LockOwner
 from pytest_cosmos_venv.processes.pids import Pids
 
-TIMEOUT = 30.0
+DEADLINE = 30.0
 _LOOK_AGAIN = 0.002
 _LONG_AGO = 300.0
 
@@ -35,12 +35,7 @@ class VenvLock:
     _timers: list[threading.Timer] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-        except (FileExistsError, NotADirectoryError):
-            raise ToolkitMisuse(
-                f"cosmos_venv_lock('{self.directory}'): a file is in the way; give the virtualenv_dir, a directory."
-            ) from None
+        self.directory.mkdir(parents=True, exist_ok=True)
         self._history = LockHistory(self.file)
 
     @property
@@ -68,7 +63,7 @@ class VenvLock:
         :param pid: such as one of ``cosmos_pids``.
         :param age: seconds since the file was written.
         """
-        if isinstance(pid, bool) or not isinstance(pid, int):
+        if not isinstance(pid, int):
             raise ToolkitMisuse(f"held_by({pid!r}): give a PID, or write any text with garbage(text).")
         self._write(str(pid), age)
 
@@ -122,30 +117,28 @@ class VenvLock:
 
     def release_after(self, seconds: float) -> None:
         """``release`` it while the test waits in the code under test."""
-        timer = threading.Timer(seconds_of("seconds", seconds), self.release)
+        timer = threading.Timer(seconds, self.release)
         timer.daemon = True
         self._timers.append(timer)
         timer.start()
 
-    @takes_timeout_as_deadline
-    def wait_until_taken(self, *, timeout: float = TIMEOUT) -> int:
+    def wait_until_taken(self, *, deadline: float = DEADLINE) -> int:
         """The PID of its owner, as soon as it has one.
 
-        :param timeout: seconds.
+        :param deadline: seconds.
         :raises ToolkitMisuse: when it has none by then.
         """
-        end = real_time.monotonic() + seconds_of("timeout", timeout)
+        end = real_time.monotonic() + deadline
         while (owner := self.owner) is None:
-            self._look_again(end, f"was not taken within {timeout:g} s")
+            self._look_again(end, f"was not taken within {deadline:g} s")
         self._history.catch_up()  # an owner that was read here is no unknown one there
         return owner
 
-    @takes_timeout_as_deadline
-    def wait_until_free(self, *, timeout: float = TIMEOUT) -> None:
-        """Returns as soon as nothing is in its place. ``timeout`` as for ``wait_until_taken``."""
-        end = real_time.monotonic() + seconds_of("timeout", timeout)
+    def wait_until_free(self, *, deadline: float = DEADLINE) -> None:
+        """Returns as soon as nothing is in its place. ``deadline`` as for ``wait_until_taken``."""
+        end = real_time.monotonic() + deadline
         while os.path.lexists(self.file):
-            self._look_again(end, f"is still held by {self.owner} after {timeout:g} s")
+            self._look_again(end, f"is still held by {self.owner} after {deadline:g} s")
 
     def close(self) -> None:
         """Stop the timers and the watching. What is in the directory stays."""
@@ -155,7 +148,6 @@ class VenvLock:
         self._history.close()
 
     def _write(self, text: str, age: float, *, note: str | None = None) -> None:
-        _require_age(age)
         if self.file.is_dir():
             self.release()
         # Before the lock: who finds that is to find what is said of its owner, and not of the one before.
@@ -183,10 +175,7 @@ class VenvLocks:
         """The lock, watched from now on; the same object each time.
 
         :param virtualenv_dir: made when missing.
-        :raises ToolkitMisuse: when it is no path, or a file stands there.
         """
-        if not isinstance(virtualenv_dir, str | os.PathLike):
-            raise ToolkitMisuse(f"cosmos_venv_lock({virtualenv_dir!r}): give the path of a virtualenv_dir.")
         directory = Path(virtualenv_dir)
         if directory not in self._locks:
             self._locks[directory] = VenvLock(directory, self._pids)
@@ -196,12 +185,6 @@ class VenvLocks:
         """Watch none of them any longer."""
         for lock in self._locks.values():
             lock.close()
-
-
-def _require_age(age: object) -> None:
-    # A negative one is the clock of another host, which is ahead.
-    if isinstance(age, bool) or not isinstance(age, int | float):
-        raise ToolkitMisuse(f"age={age!r}: give seconds.")
 
 
 def _publish(file: Path, text: str, age: float) -> None:

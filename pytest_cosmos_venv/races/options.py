@@ -9,7 +9,7 @@ from typing import TypedDict
 from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.races.points import Point
 
-TIMEOUT = 60.0
+DEADLINE = 60.0
 GRACE = 5.0
 
 
@@ -24,7 +24,7 @@ class RaceOptions(TypedDict, total=False):
     continue_at: str | Point | None
     victim: int | None
     virtualenv_dir: Path | str | None
-    timeout: float
+    deadline: float
     grace: float
     services: Sequence[str] | None
 

@@ -1,4 +1,4 @@
-"""A race while it runs, led from the test's process: points are watched for, signals sent, waits have a timeout."""
+"""How is a race led while it runs? From the test's process: watch for points, send signals, wait with a deadline."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_cosmos_venv import real_time
-from pytest_cosmos_venv.errors import ToolkitMisuse, takes_timeout_as_deadline
+from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.races.account import Account
 from pytest_cosmos_venv.races.contender import WHERE, WHERE_ARE_YOU
 from pytest_cosmos_venv.races.link import MarshalLink
@@ -49,7 +49,7 @@ class RunningRace:
         )
         self._watched: dict[str, Callable[[Sighting], None]] = {}
         self._killed: set[int] = set()
-        self._end = real_time.monotonic() + plan.timeout
+        self._end = real_time.monotonic() + plan.deadline
         self._watch_for_plan()
 
     def __enter__(self) -> RunningRace:
@@ -93,13 +93,12 @@ class RunningRace:
         """What has happened by now."""
         return self._account.timeline
 
-    @takes_timeout_as_deadline
-    def wait_for(self, point: str | Point, *, timeout: float | None = None) -> Sighting:
+    def wait_for(self, point: str | Point, *, deadline: float | None = None) -> Sighting:
         """The sighting of a point, as soon as one contender has reached it.
 
         :param point: a point; or ``creating``, ``locked``, ``waiting``, ``installing``, ``running``; or the name of
             one that contenders tell of by ``contender.point(name)``.
-        :param timeout: seconds; without one, those that the race has left.
+        :param deadline: seconds; without one, those that the race has left.
         :raises RaceFailure: when it is not reached by then, or all contenders have ended without it.
         """
         __tracebackhide__ = True
@@ -108,7 +107,7 @@ class RunningRace:
             self._points[name] = point
         self._watched.setdefault(name, lambda _: None)
         self._wait(
-            lambda: name in self._sightings or not self._link.running, f"have not reached {name!r}", within=timeout
+            lambda: name in self._sightings or not self._link.running, f"have not reached {name!r}", within=deadline
         )
         self._look()  # the last time after the last contender has ended
         if name not in self._sightings:
@@ -147,7 +146,7 @@ class RunningRace:
         """Wait for the end of all contenders, and of what they have left running.
 
         :param check: raise when one has failed that the race did not kill.
-        :raises RaceFailure: a contender failed, a point was not reached, or the time was over.
+        :raises RaceFailure: a contender failed, a point was not reached, or the deadline was.
         """
         __tracebackhide__ = True
         self._wait(lambda: not self._link.running, "have not ended")
@@ -256,9 +255,9 @@ class RunningRace:
                 self._resume_all()
             self._link.listen(LOOK_AGAIN if self._watched.keys() - self._sightings.keys() else _PATIENCE)
             if real_time.monotonic() > end:
-                self._seen["timeout"] = Sighting(at=real_time.now(), actor="race")
+                self._seen["deadline"] = Sighting(at=real_time.now(), actor="race")
                 self._ask_where()
-                raise self._failure(f"{self._names_of_running()} {what} within the timeout{self._others()}.")
+                raise self._failure(f"{self._names_of_running()} {what} within the deadline{self._others()}.")
 
     def _ask_where(self) -> None:
         """Let the contenders that still run write where they are into their output."""

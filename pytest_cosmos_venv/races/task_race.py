@@ -10,11 +10,11 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from pytest_cosmos_venv.errors import ToolkitMisuse, with_timeout
+from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.races.link import MarshalLink
-from pytest_cosmos_venv.races.options import GRACE, TIMEOUT, RaceOptions, refuse_unknown
+from pytest_cosmos_venv.races.options import DEADLINE, GRACE, RaceOptions, refuse_unknown
 from pytest_cosmos_venv.races.orders import RUNTIME_VARIABLE, ModuleAt, RaceOrder, Work
 from pytest_cosmos_venv.races.plan import Plan
 from pytest_cosmos_venv.races.running import RunningRace
@@ -65,17 +65,17 @@ class TaskRace:
         :param continue_at: let it go on when a contender comes to this point; without it, when all others have ended.
         :param victim: index of the only contender to be killed or stopped.
         :param virtualenv_dir: the directory that they share, for ``creating`` and ``locked``.
-        :param timeout: seconds for all of it.
+        :param deadline: seconds for all of it.
         :param grace: seconds for processes that the contenders leave behind to end by themselves.
         :param services: processes that stay by design, as patterns of names or command lines (``dbt-server*``): told
             in ``race.services`` instead of ``left_behind``. They come on top of those that the implementation declares
             and of ``cosmos_services`` in the ini file; an empty list means that none of all these counts.
         :param check: raise when a contender has failed that the race did not kill.
-        :raises RaceFailure: a contender failed, nobody came to a point, or the time was over.
+        :raises RaceFailure: a contender failed, nobody came to a point, or the deadline was over.
         :raises ToolkitMisuse: a race that cannot be run.
         """
         __tracebackhide__ = True
-        with self.start(work, *arguments, **_present(options, stacklevel=4)) as race:
+        with self.start(work, *arguments, **options) as race:
             return race.finish(check=check)
 
     def start(
@@ -83,7 +83,6 @@ class TaskRace:
     ) -> RunningRace:
         """A race that the test leads itself: ``with cosmos_task_race.start(...) as race``. Parameters as for a race."""
         __tracebackhide__ = True
-        options = _present(options, stacklevel=4)
         refuse_unknown(options)
         functions = _functions(work, options.get("contenders"))
         prepare, fresh = options.get("prepare", ()), options.get("fresh", False)
@@ -107,7 +106,7 @@ class TaskRace:
             victim=options.get("victim"),
             virtualenv_dir=None if directory is None else Path(directory),
             lookalikes=self._find_lookalikes(),
-            timeout=options.get("timeout", TIMEOUT),
+            deadline=options.get("deadline", DEADLINE),
             grace=options.get("grace", GRACE),
         )
 
@@ -150,11 +149,6 @@ class TaskRace:
         if fresh:
             order.save()
         return order
-
-
-def _present(options: RaceOptions, *, stacklevel: int) -> RaceOptions:
-    """The options under the names that they have now."""
-    return cast("RaceOptions", with_timeout("cosmos_task_race", {**options}, stacklevel=stacklevel))
 
 
 def _functions(work: WorkFunction | Sequence[WorkFunction], contenders: int | None) -> tuple[WorkFunction, ...]:
