@@ -24,6 +24,7 @@ NO_READER = 141  # likewise of SIGPIPE
 
 _WIDE = 10_000  # columns in a pipe: no line of a table is cut there
 _WORTH_A_BAR = 1.0  # seconds
+_WIDTH_OF_A_BAR = 60  # columns, with numbers and time
 
 
 def print_json(data: object) -> None:
@@ -91,14 +92,28 @@ class Steps:
     """What is done one after another, and how far that has come."""
 
     def __init__(self, bar: Progress | None, task: Any) -> None:
-        self._bar, self._task = bar, task
+        self._bar, self._task, self._what = bar, task, ""
+
+    def expect(self, count: int) -> None:
+        """From now on so many steps are to be done."""
+        if self._bar is not None:
+            self._bar.update(self._task, total=count, completed=0)
 
     def begin(self, what: str) -> None:
         """Say what is done now."""
+        self._what = what
+        self._describe(what)
+
+    def mention(self, line: str) -> None:
+        """A line that is worth no more than a look, beside the bar; where there is none, nobody sees it."""
+        self._describe(f"{self._what}: {line}" if self._what else line)
+
+    def _describe(self, text: str) -> None:
         if self._bar is not None:
             from rich.markup import escape
 
-            self._bar.update(self._task, description=escape(what))
+            width = max(self._bar.console.width - _WIDTH_OF_A_BAR, _WIDTH_OF_A_BAR)
+            self._bar.update(self._task, description=escape(text if len(text) < width else f"{text[: width - 1]}…"))
 
     def end(self) -> None:
         """One more is done."""
@@ -114,12 +129,13 @@ class Steps:
 
 
 @contextmanager
-def steps(what: str, count: int | None = None, *, as_json: bool) -> Iterator[Steps]:
+def steps(what: str, count: int | None = None, *, as_json: bool, counts_later: bool = False) -> Iterator[Steps]:
     """Within this block people who wait longer than a second see a bar, which goes with it.
 
     None is drawn in a pipe, on a terminal that knows no cursor, or with ``--json``.
 
     :param count: how many steps there are; None: nobody knows.
+    :param counts_later: whether ``Steps.expect`` will say it.
     """
     console = Console(stderr=True, highlight=False)
     if as_json or console.is_dumb_terminal or not (console.is_terminal and sys.stdout.isatty()):
@@ -129,7 +145,7 @@ def steps(what: str, count: int | None = None, *, as_json: bool) -> Iterator[Ste
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     columns = [SpinnerColumn(), TextColumn("{task.description}")]
-    counted = [] if count is None else [BarColumn(), MofNCompleteColumn()]
+    counted = [BarColumn(), MofNCompleteColumn()] if counts_later or count is not None else []
     bar = Progress(
         *columns,
         *counted,

@@ -92,6 +92,12 @@ def of_no_project(folder: Path) -> dict[str, str]:
     return {"UV_PROJECT": str(folder)}
 
 
+class ToolLine(str):
+    """A line that an installer, or another tool of a build, has written: of hundreds, most say nothing to a user."""
+
+    __slots__ = ()
+
+
 def build_environment(
     spec: EnvironmentSpec,
     directory: Path,
@@ -106,7 +112,7 @@ def build_environment(
 ) -> Built:
     """Make the environment in ``directory``, which does not exist yet or is empty; what is installed in it then.
 
-    :param report: gets each line of the tools' output, without credentials.
+    :param report: gets each line of the tools' output, without credentials, as a ``ToolLine``.
     :param on_tick: called every second while a tool is at work: uv downloads for minutes without a word.
     :param keep_open: descriptors (leases) that live as long as anything the installer starts.
     :param is_durable: whether it is to survive a power cut.
@@ -432,7 +438,7 @@ class _Build:
             raise _CommandFailed(self._failure_message(failure, completed), completed.lines)
 
     def _report(self, line: str) -> None:
-        self.report(self.arguments.mask(line))
+        self.report(ToolLine(self.arguments.mask(line)))
 
     def _failure_message(self, failure: str, completed: CompletedCommand) -> str:
         said = [self.arguments.mask(line) for line in completed.lines if not line.endswith(byte_code.WRITTEN)]

@@ -137,6 +137,8 @@ def _kept_environment(
     :param may_upgrade: whether there is time to resolve it anew.
     """
     foreground = foreground_builds.get()
+    if foreground is not None and foreground.report is not None:
+        report = foreground.report
     if foreground is not None and foreground.directory is not None:
         directory = foreground.directory
     elif (ready := _on_search_path(spec, instead_of, cancellation)) is not None:

@@ -45,7 +45,7 @@ def write_dagfile(folder: Path, project: Path, wheelhouse: Wheelhouse, requireme
 
 
 def test_env_build_builds_in_the_foreground_what_a_dag_file_needs(dagfile: Path, tmp_path: Path) -> None:
-    first, second = cosmos_venv("env", "warm", str(dagfile), "--json"), cosmos_venv("env", "warm", str(dagfile))
+    first, second = cosmos_venv("env", "warm", str(dagfile), "--json"), cosmos_venv("env", "warm", str(dagfile), "-v")
 
     (built,) = json.loads(first.stdout)["environments"]
     assert built["was_built"]
@@ -54,6 +54,22 @@ def test_env_build_builds_in_the_foreground_what_a_dag_file_needs(dagfile: Path,
     assert Path(built["path"]).is_relative_to((tmp_path / "environments").resolve())
     assert "Creating the virtualenv" in first.stderr
     assert "was ready" in second.stdout
+    assert [line for line in first.stderr.splitlines() if "dbt-core==1.10.0" in line and "/builds/" not in line] == []
+
+
+@pytest.mark.parametrize("is_verbose", [True, False])
+def test_the_lines_of_the_installer_are_shown_to_those_who_want_them(
+    tmp_path: Path, lookalike_dbt: Wheelhouse, is_verbose: bool
+) -> None:
+    options = [f"--pip-option={option}" for option in lookalike_dbt.pip_install_options]
+    more = ["--verbose"] if is_verbose else []
+
+    done = cosmos_venv("env", "warm", "--requirement", "dbt-core==1.10.0", *options, "--dir", tmp_path, *more)
+
+    assert done.returncode == 0, done.stderr
+    assert "Creating the virtualenv" in done.stderr
+    assert ("+ dbt-core==1.10.0" in done.stderr) is is_verbose
+    assert "built in" in done.stdout
 
 
 def test_env_build_builds_although_tasks_may_not(

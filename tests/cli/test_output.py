@@ -22,6 +22,7 @@ from cosmos_venv.cli.output import steps
 with steps("counting boats", 3, as_json=sys.argv[1] == "json") as step:
     step.begin("counting the first one")
     step.say("a line")
+    step.mention("a look")
     sys.stdin.read()
 print("done")
 """
@@ -43,7 +44,7 @@ def test_who_waits_longer_than_a_second_sees_a_bar_which_goes() -> None:
         process.communicate(b"")
     os.close(ours)
 
-    assert b"counting the first one" in shown
+    assert b"counting the first one: a look" in shown
     assert process.returncode == 0
 
 

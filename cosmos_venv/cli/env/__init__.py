@@ -69,6 +69,7 @@ def _add_warm(actions: Actions) -> None:
         help="build there, whatever virtualenv_dir says: a directory of an image, for [cosmos_venv] "
         "virtualenv_search_path. What no DAG file says needs it",
     )
+    warm.add_argument("-v", "--verbose", action="store_true", help="show all that the installer writes")
     given = warm.add_argument_group("Without a DAG file, as the arguments of an operator say it")
     given.add_argument(
         "--requirement", action="append", default=[], metavar="REQ", help="one of py_requirements; may be given again"
@@ -88,6 +89,7 @@ def _run_warm(options: argparse.Namespace) -> int:
         options.sources,
         directory=options.dir,
         as_json=options.json,
+        is_verbose=options.verbose,
         py_requirements=options.requirement,
         pip_install_options=options.pip_option,
         py_executable=options.python,

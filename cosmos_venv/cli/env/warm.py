@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,12 +31,20 @@ class BuiltEnvironment:
     error: str | None = None
 
 
-def env_warm(sources: Sequence[Path], *, directory: Path | None = None, as_json: bool, **arguments: Any) -> int:
+def env_warm(
+    sources: Sequence[Path],
+    *,
+    directory: Path | None = None,
+    as_json: bool,
+    is_verbose: bool = False,
+    **arguments: Any,
+) -> int:
     """Build the environments that are meant. Returns the exit code.
 
     :param sources: DAG files, folders of such, requirements files, dbt projects with one.
     :param directory: where, in place of every ``virtualenv_dir`` of DAG files.
     :param as_json: whether stdout gets ``{"environments": [...], "failures": [...]}`` in place of lines to read.
+    :param is_verbose: whether all is shown that the installer writes.
     :param arguments: those of ``VirtualenvArguments``, for what no DAG file says.
     :raises CosmosValueError: when a source says nothing of an environment, or not where it should be.
     """
@@ -45,14 +53,13 @@ def env_warm(sources: Sequence[Path], *, directory: Path | None = None, as_json:
     from cosmos_venv.managed import VirtualenvArguments
 
     given = VirtualenvArguments.of(arguments)
-    with (
-        steps("reading", as_json=as_json) as step,
-        only_the_result_on_stdout(),
-        managed.building_in_foreground(directory) as built_here,
-    ):
-        meant = meant_by(sources, given, directory=directory, step=step)
-        # What dbt ls needed was built while the file was read.
-        built = [_build(one, step, built_here) for one in meant.wanted]
+    with steps("reading", as_json=as_json, counts_later=True) as step, only_the_result_on_stdout():
+        report = _reporter(step, is_verbose=is_verbose)
+        with managed.building_in_foreground(directory, report) as built_here:
+            meant = meant_by(sources, given, directory=directory, step=step)
+            step.expect(len(meant.wanted))
+            # What dbt ls needed was built while the file was read.
+            built = [_build(one, step, built_here) for one in meant.wanted]
     failures = [*meant.failures, *(f"{one.virtualenv_dir}: {one.error}" for one in built if one.error)]
     for failure in failures:
         tell(failure)
@@ -61,6 +68,18 @@ def env_warm(sources: Sequence[Path], *, directory: Path | None = None, as_json:
     elif built or not failures:
         print_lines(_lines(built, meant.dags or 0))
     return WRONG if failures else OK
+
+
+def _reporter(step: Steps, *, is_verbose: bool) -> Callable[[str], None]:
+    """What shows the lines about builds: an installer's hundreds beside the bar, unless all are wanted."""
+    from cosmos_venv.environments.builder import ToolLine
+
+    def report(line: str) -> None:
+        is_of_a_tool = isinstance(line, ToolLine)
+        show = step.mention if is_of_a_tool and not is_verbose else step.say
+        show(credentials.mask(line))
+
+    return report
 
 
 def _build(wanted: WantedEnvironment, step: Steps, built_here: set[Path]) -> BuiltEnvironment:
@@ -74,7 +93,7 @@ def _build(wanted: WantedEnvironment, step: Steps, built_here: set[Path]) -> Bui
             wanted.arguments,
             wanted.directory,
             cancellation=Cancellation(),
-            report=lambda line: step.say(credentials.mask(line)),
+            report=_silent,  # all is said to the one of the foreground, but for what the summary says too
         ) as environment:
             was_built = environment.path in built_here
             return BuiltEnvironment(
@@ -86,6 +105,12 @@ def _build(wanted: WantedEnvironment, step: Steps, built_here: set[Path]) -> Bui
             )
     except (VirtualenvError, CosmosValueError) as error:
         return BuiltEnvironment(virtualenv_dir=directory, requirements=requirements, error=credentials.mask(str(error)))
+    finally:
+        step.end()
+
+
+def _silent(_: str) -> None:
+    pass
 
 
 def _lines(built: Sequence[BuiltEnvironment], dags: int) -> list[str]:
