@@ -25,7 +25,8 @@ class DbtDag(DAG, RenderedProject):
     :param profile_config: how dbt reaches the warehouse.
     :param execution_config: how and where dbt runs.
     :param render_config: which nodes become tasks, and how.
-    :param operator_args: arguments for every dbt task, such as ``{"py_requirements": ["dbt-duckdb"]}``.
+    :param operator_args: arguments for every dbt task, such as
+        ``{"py_requirements": ["dbt-core~=1.11.0", "dbt-duckdb~=1.11.0"]}``.
     :param on_warning_callback: for the tasks that run tests or look at the freshness of sources.
     :param kwargs: of Airflow's DAG: ``dag_id``, ``schedule``, ``start_date``, ``catchup``, ``default_args`` ...
     :raises CosmosValueError: when the configuration cannot be.

@@ -129,7 +129,7 @@ def _parsed(text: str) -> Requirement:
         raise CosmosValueError(
             f"py_requirements: {credentials.mask(text)!r} is not a requirement "
             f"({credentials.mask(str(error).splitlines()[0])}). "
-            "Write a name with an optional version, such as 'dbt-duckdb~=1.10', a path, or a URL."
+            "Write a name with an optional version, such as 'dbt-core~=1.11.0', a path, or a URL."
         ) from None
 
 

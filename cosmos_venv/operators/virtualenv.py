@@ -72,8 +72,8 @@ PY_INTERPRETER = "python3"
 class DbtVirtualenvBaseOperator(VirtualenvLockMethods, DbtLocalBaseOperator):
     """A dbt command in a managed virtual environment.
 
-    :param py_requirements: pip requirement strings, such as ``["dbt-postgres~=1.9"]``. Without any an error is logged,
-        and the task will fail.
+    :param py_requirements: pip requirement strings, such as ``["dbt-core~=1.11.0", "dbt-postgres~=1.11.0"]``.
+        Without any an error is logged, and the task will fail.
     :param pip_install_options: further options of ``pip install``, such as ``["--no-cache-dir"]``.
     :param py_system_site_packages: whether the environment sees the packages of the worker's Python.
     :param virtualenv_dir: where environments are kept and shared; None: a temporary one for each run.
