@@ -11,10 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from cosmos_venv import own_files
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.environments.trust import make_directory
 from cosmos_venv.exceptions import VirtualenvBuildError
 from cosmos_venv.kernel_lock import is_still, open_for_locking
+from cosmos_venv.own_files import OddFile, age, read_own
 
 RETRY_AFTER = 60.0
 _KEPT_SECONDS = 14 * 86_400.0  # for whoever wants to read why a build failed
@@ -79,9 +81,9 @@ class BuilderFiles:
     def raise_recent_failure(self) -> None:
         """Raises what the last builder said, unless that is long ago."""
         try:
-            age = time.time() - self.failure.stat().st_mtime
-            message = self.failure.read_text(encoding="utf-8")
-        except FileNotFoundError:
+            age = time.time() - self.failure.lstat().st_mtime
+            message = read_own(self.failure).decode(errors="replace")
+        except (FileNotFoundError, OddFile):
             return
         if 0 <= age < RETRY_AFTER:
             raise VirtualenvBuildError(f"{message}\n(Tried {age:.0f} s ago, again in {RETRY_AFTER - age:.0f} s.)")
@@ -89,23 +91,24 @@ class BuilderFiles:
     def clear(self) -> None:
         """Remove what earlier builders left: a file of another user could not be written anew."""
         for file in (self.pid_file, self.failure, self.log):
-            file.unlink(missing_ok=True)
+            own_files.remove(file)
 
     def leave_message(self, message: str) -> None:
         """Tell whoever asks next what went wrong."""
         apart = self.failure.with_name(f".{self.failure.name}.{os.getpid()}")
         try:
-            apart.write_text(message, encoding="utf-8")
+            own_files.make_way(self.failure)
+            own_files.write_anew(apart, message)
             apart.replace(self.failure)
         except OSError:
-            apart.unlink(missing_ok=True)  # half of it: the disk is full
+            apart.unlink(missing_ok=True)
             raise
 
     def progress(self, what: str) -> str:
         """What a user reads whose parse may wait no longer."""
         try:
-            seconds = time.time() - self.pid_file.stat().st_mtime
-            by = f"for {seconds:.0f} s by process {int(self.pid_file.read_text(encoding='ascii'))}"
+            seconds = time.time() - self.pid_file.lstat().st_mtime
+            by = f"for {seconds:.0f} s by process {int(read_own(self.pid_file))}"
         except (OSError, ValueError):
             by = "by a process that has just started"
         return (
@@ -117,13 +120,13 @@ class BuilderFiles:
         """Remove all of them, unless a builder is at work or was lately."""
         digest = self.claim_file.stem
         left = [path for path in self.claim_file.parent.glob(f"*{digest}.*") if _OF_A_BUILDER.fullmatch(path.name)]
-        if time.time() - max(path.lstat().st_mtime for path in left) < _KEPT_SECONDS:
+        if min(age(path.lstat().st_mtime) for path in left) < _KEPT_SECONDS:
             return
         with self.claim() as claim:
             if claim is not None:
                 # The claim goes last, and locked: whoever has opened it meanwhile sees that it is gone.
                 for path in [*(path for path in left if path != self.claim_file), self.claim_file]:
-                    path.unlink(missing_ok=True)
+                    own_files.remove(path)
 
 
 def all_builder_files(store: EnvironmentStore) -> list[BuilderFiles]:

@@ -31,6 +31,7 @@ from cosmos_venv.exceptions import (
     VirtualenvError,
 )
 from cosmos_venv.guarded import Cancellation
+from cosmos_venv.own_files import open_own
 
 if TYPE_CHECKING:
     from cosmos_venv.environments.installer import InstallerPreference
@@ -47,8 +48,8 @@ import os, sys
 package_root, pid_file, claim = sys.argv[1:]
 builder = os.fork()
 if builder:
-    with open(pid_file, "w") as file:
-        file.write(str(builder))
+    file = os.open(pid_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    os.write(file, str(builder).encode())
     os._exit(0)
 os.setsid()
 sys.path[:] = [entry for entry in sys.path if entry]
@@ -161,7 +162,7 @@ def _start_builder(files: BuilderFiles, claim: int, request: _BuildRequest) -> N
     """Start the builder. It gets its request by a pipe: a credential in it is on no command line and no disk."""
     files.clear()
     package_root = Path(__file__).resolve().parents[2]
-    log = os.open(files.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _PRIVATE)
+    log = open_own(files.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _PRIVATE)
     try:
         starter = subprocess.Popen(
             [sys.executable, "-c", _START, str(package_root), str(files.pid_file), str(claim)],

@@ -22,6 +22,7 @@ from cosmos_venv.dbt.results import Artifacts
 from cosmos_venv.environments.credentials import mask
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.io import map_index, write_to
+from cosmos_venv.own_files import read_own
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -144,7 +145,7 @@ def _fetch(place: Any, folder: Path) -> None:
 def _read(kept: Any) -> bytes:
     if isinstance(kept, Path) and not settings.state_path and not is_private(_root(kept)):
         raise FileNotFoundError(kept)  # whoever else can write there decides what dbt leaves out
-    content: bytes = kept.read_bytes()
+    content: bytes = kept.read_bytes() if settings.state_path else read_own(kept)
     return content
 
 
