@@ -20,9 +20,11 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
+from cosmos_venv import own_files
 from cosmos_venv.guarded import Cancellation
 from cosmos_venv.kernel_lock import is_still, open_for_locking
 from cosmos_venv.os_errors import told
+from cosmos_venv.own_files import OddFile, age, open_own, read_own
 
 RETRY_AFTER = 60.0
 """Seconds during which work that has failed is not tried again: those who ask learn what went wrong."""
@@ -43,8 +45,8 @@ import os, sys
 package_root, folder, key, claim, work = sys.argv[1:]
 worker = os.fork()
 if worker:
-    with open(os.path.join(folder, key + ".pid"), "w") as file:
-        file.write(str(worker))
+    file = os.open(os.path.join(folder, key + ".pid"), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    os.write(file, str(worker).encode())
     os._exit(0)
 os.setsid()
 sys.path[:] = [entry for entry in sys.path if entry]
@@ -177,51 +179,52 @@ class DetachedWork:
     def recent_failure(self) -> str | None:
         """What the last process said went wrong, and when; None where nothing did, or long ago."""
         try:
-            age = time.time() - self.failure.stat().st_mtime
-            message = self.failure.read_text(encoding="utf-8")
-        except FileNotFoundError:
+            seconds = time.time() - self.failure.lstat().st_mtime
+            message = read_own(self.failure).decode(errors="replace")
+        except (FileNotFoundError, OddFile):
             return None
-        if not 0 <= age < RETRY_AFTER:
+        if not 0 <= seconds < RETRY_AFTER:
             return None
-        return f"{message}\n(Tried {age:.0f} s ago, again in {RETRY_AFTER - age:.0f} s.)"
+        return f"{message}\n(Tried {seconds:.0f} s ago, again in {RETRY_AFTER - seconds:.0f} s.)"
 
     def clear(self) -> None:
         """Remove what earlier processes left: a file of another user could not be written anew."""
         for file in (self.pid_file, self.failure, self.log):
-            file.unlink(missing_ok=True)
+            own_files.remove(file)
 
     def leave_message(self, message: str) -> None:
         """Tell whoever asks next what went wrong."""
         apart = self.failure.with_name(f".{self.failure.name}.{os.getpid()}")
         try:
-            apart.write_text(message, encoding="utf-8")
+            own_files.make_way(self.failure)
+            own_files.write_anew(apart, message)
             apart.replace(self.failure)
         except OSError:
-            apart.unlink(missing_ok=True)  # half of it: the disk is full
+            apart.unlink(missing_ok=True)
             raise
 
     def progress(self) -> str:
         """Since when which process is at work: "for 12 s by process 4711"."""
         try:
-            seconds = time.time() - self.pid_file.stat().st_mtime
-            return f"for {seconds:.0f} s by process {int(self.pid_file.read_text(encoding='ascii'))}"
+            seconds = time.time() - self.pid_file.lstat().st_mtime
+            return f"for {seconds:.0f} s by process {int(read_own(self.pid_file))}"
         except (OSError, ValueError):
             return "by a process that has just started"
 
     def sweep(self) -> None:
         """Remove all of the files, unless a process is at work or was lately."""
         left = [path for path in self.folder.glob(f"*{self.key}.*") if _FILE.fullmatch(path.name)]
-        if time.time() - max(path.lstat().st_mtime for path in left) < _KEPT_SECONDS:
+        if min(age(path.lstat().st_mtime) for path in left) < _KEPT_SECONDS:
             return
         with self.claim() as claim:
             if claim is not None:
                 # The claim goes last, and locked: whoever has opened it meanwhile sees that it is gone.
                 for path in [*(path for path in left if path != self.claim_file), self.claim_file]:
-                    path.unlink(missing_ok=True)
+                    own_files.remove(path)
 
     def _last_line(self) -> str:
         try:
-            with self.log.open("rb") as file:
+            with open(open_own(self.log, os.O_RDONLY), "rb") as file:  # noqa: PTH123 - of a descriptor
                 file.seek(max(0, file.seek(0, os.SEEK_END) - _LAST_BYTES))
                 lines = file.read().decode("utf-8", errors="replace").split("\n")
         except OSError:
@@ -232,7 +235,7 @@ class DetachedWork:
         """Start the process. It gets its request by a pipe: a credential in it is on no command line and no disk."""
         self.clear()
         package_root = Path(__file__).resolve().parents[1]
-        log = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _PRIVATE)
+        log = open_own(self.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _PRIVATE)
         try:
             starter = subprocess.Popen(
                 [sys.executable, "-c", _START, str(package_root), str(self.folder), self.key, str(claim), work],

@@ -11,9 +11,9 @@ What it does, and why a signal handler or a parent-death signal in the command i
 * it keeps the descriptors that it was given open (leases on environments) until the last descendant is gone.
 
 What to run it is told on the control socket, once: eight bytes of length, then working directory, whether an end
-begins with SIGINT (1) or with SIGTERM at once (0), number of words of the command, these words, and the environment,
-with a zero byte between any two; beside the first byte come the descriptors to keep. It may wait for that: a worker
-starts it while it prepares what the command needs.
+begins with SIGINT (1) or with SIGTERM at once (0), bits that its umask has at least (octal), number of words of the
+command, these words, and the environment, with a zero byte between any two; beside the first byte come the descriptors
+to keep. It may wait for that: a worker starts it while it prepares what the command needs.
 
 On the control socket it says ``pid N`` once the command runs, then ``exit N`` (negative: ended by that signal), or
 ``error ERRNO`` when the command could not be started at all (``error ERRNO cwd``: not there).
@@ -151,7 +151,8 @@ class Order:
     """What the worker wants to be run: a command, its environment, and where."""
 
     def __init__(self, text: bytes) -> None:
-        self.cwd, interrupts, count, *fields = text.split(b"\0")
+        self.cwd, interrupts, umask, count, *fields = text.split(b"\0")
+        self.umask = int(umask, 8)
         self.first_step = INTERRUPT_AT if interrupts == b"1" else TERMINATE_AT
         self.command = fields[: int(count)]
         self.env = dict(variable.split(b"=", 1) for variable in fields[int(count) :])
@@ -211,6 +212,7 @@ def start(order: Order, report: int) -> int:
         # Should the guard itself be killed, dbt goes with it; the worker ends the rest of the session.
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() == me:
+            os.umask(os.umask(0o077) | order.umask)
             if order.cwd:
                 what = " cwd"
                 os.chdir(order.cwd)

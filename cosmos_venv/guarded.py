@@ -231,6 +231,7 @@ class GuardedProcess(WatchedProcess):
     :param cwd: its working directory.
     :param keep_open: descriptors that the guard holds until the last descendant is gone (leases).
     :param interrupts: whether ``stop`` begins with SIGINT, or with SIGTERM at once.
+    :param umask: bits that are added to the umask, which is a process's: for the command alone.
     :raises OSError: when the command cannot be started, with its name and the reason.
     """
 
@@ -242,6 +243,7 @@ class GuardedProcess(WatchedProcess):
         cwd: str | Path | None = None,
         keep_open: Sequence[int] = (),
         interrupts: bool = True,
+        umask: int = 0,
     ) -> None:
         started = take_guard()
         super().__init__(
@@ -255,7 +257,7 @@ class GuardedProcess(WatchedProcess):
         self._guard = started.process
         self._has_order = False
         try:
-            started.order(argv, env=env, cwd=cwd, keep_open=keep_open, interrupts=interrupts)
+            started.order(argv, env=env, cwd=cwd, keep_open=keep_open, interrupts=interrupts, umask=umask)
             self._has_order = True
             start_next_guard()
         except BaseException:  # a signal's, or an argument that is no text

@@ -1,6 +1,7 @@
-"""How a file is opened to be locked (``fcntl.flock``) by whoever may reach it, and whether it is still the one.
+"""How a file is opened to be locked (``fcntl.flock``), by whom it may be, and whether it is still the one.
 
-Always a file, never a directory: on NFS the lock of a directory is one host's own.
+Always a file, never a directory: on NFS the lock of a directory is one host's own. Whoever may read a file may lock it,
+and keep all others from it: so nobody may who may not write to its folder.
 """
 
 from __future__ import annotations
@@ -8,10 +9,15 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 
-_FOR_A_GROUP = 0o664
+from cosmos_venv.own_files import open_or_set_aside, open_own, set_aside
+
+_FOR_THE_OWNER = 0o600
+_FOR_A_GROUP = 0o660
+_BEYOND_THE_OWNER = 0o077
 _NOT_OURS_TO_WRITE = {errno.EACCES, errno.EPERM, errno.EROFS}
 _GONE = {errno.ENOENT, errno.ESTALE}
 NOBODY_LOCKS = {
@@ -24,32 +30,94 @@ NOBODY_LOCKS = {
 def open_for_locking(path: Path) -> int:
     """A descriptor of the file, made when missing, never truncated.
 
-    Another user's file is opened for reading: that is enough for a lock, except on NFS, which asks for writing.
+    Another user's file is opened for reading: that is enough for a lock, except on NFS, which asks for writing. What is
+    no plain file is set aside. What others may do with the file is taken from them, where it belongs to this user.
 
     :raises OSError: when it can be neither made nor read.
     """
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT, _FOR_A_GROUP)
+        descriptor = open_or_set_aside(path, os.O_RDWR | os.O_CREAT, mode_beside(path))
     except OSError as error:
         if error.errno not in _NOT_OURS_TO_WRITE:
             raise
         try:
-            return os.open(path, os.O_RDONLY)
+            return open_own(path, os.O_RDONLY)
         except FileNotFoundError:
             raise error from None
+    shut_out_others(descriptor, path)
+    return descriptor
 
 
 def open_to_ask(path: Path) -> int:
-    """As ``open_for_locking``, of a file that is there: nothing is made.
+    """As ``open_for_locking``, of a file that is there: nothing is made or changed.
 
-    :raises OSError: when it is not there, or cannot be read.
+    :raises OSError: when it is not there, is no plain file, or cannot be read.
     """
     try:
-        return os.open(path, os.O_RDWR)
+        return open_own(path, os.O_RDWR)
     except OSError as error:
         if error.errno not in _NOT_OURS_TO_WRITE:
             raise
-        return os.open(path, os.O_RDONLY)
+        return open_own(path, os.O_RDONLY)
+
+
+def mode_beside(path: Path) -> int:
+    """Permissions for a file that is to be locked: the group has some where it may write to the folder.
+
+    The umask can take them away.
+    """
+    return _FOR_A_GROUP if path.parent.stat().st_mode & stat.S_IWGRP else _FOR_THE_OWNER
+
+
+def shut_out_others(descriptor: int, path: Path) -> os.stat_result:
+    """Take from an open file of this user what others may do with it; the group of its folder keeps its part.
+
+    :returns: the status of the file, as it was.
+    """
+    status = os.fstat(descriptor)
+    if status.st_uid == os.geteuid() and status.st_mode & _BEYOND_THE_OWNER:
+        with suppress(OSError):  # a read-only mount
+            mode = stat.S_IMODE(status.st_mode)
+            wanted = mode & _FOR_A_GROUP if _is_its_group_s(descriptor, status, path) else _FOR_THE_OWNER
+            if mode != wanted:
+                os.fchmod(descriptor, wanted)
+    return status
+
+
+def strangers_who_hold(descriptor: int, path: Path) -> set[int]:
+    """User ids of processes that have the open file locked for themselves alone and may not write to its folder.
+
+    By what the kernel tells of processes that this one may see: none on other machines, in other containers, off Linux,
+    and on file systems that tell another device there than ``stat`` does.
+    """
+    status, folder = os.fstat(descriptor), path.parent.stat()
+    file = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+    found = set()
+    with suppress(OSError):
+        for line in Path("/proc/locks").read_text(encoding="ascii").splitlines():
+            words = line.split()
+            # "1: FLOCK ADVISORY WRITE pid major:minor:inode 0 EOF"; "->" in second place: only waits for it.
+            if words[1:4:2] == ["FLOCK", "WRITE"] and words[5] == file:
+                users, groups = _ids_of(words[4])
+                may_write = users <= {0, os.geteuid(), folder.st_uid}
+                if not may_write and not (folder.st_mode & stat.S_IWGRP and folder.st_gid in groups):
+                    found |= users
+    return found
+
+
+def set_aside_from_strangers(descriptor: int, path: Path) -> None:
+    """Set the open file aside if strangers hold it (see ``strangers_who_hold``) and it is still the one of that name.
+
+    :raises OSError: when it cannot be.
+    """
+    strangers = strangers_who_hold(descriptor, path)
+    if strangers and is_still(descriptor, path):
+        set_aside(path, describe_strangers(strangers))
+
+
+def describe_strangers(users: set[int]) -> str:
+    """Why a file is set aside that they keep locked, as a clause."""
+    return f"user id {', '.join(map(str, sorted(users)))} keeps it locked and has no business there"
 
 
 def is_locked_or_lockless(descriptor: int) -> bool:
@@ -95,3 +163,29 @@ def is_still(descriptor: int, path: Path) -> bool:
         if error.errno in _GONE:  # ESTALE: removed on another host
             return False
         raise
+
+
+def _is_its_group_s(descriptor: int, status: os.stat_result, path: Path) -> bool:
+    """Whether the group of its folder may write there, and the file belongs to that group, now at the latest."""
+    folder = path.parent.stat()
+    if not folder.st_mode & stat.S_IWGRP:
+        return False
+    if status.st_gid != folder.st_gid:
+        try:
+            os.fchown(descriptor, -1, folder.st_gid)
+        except OSError:
+            return False
+    return True
+
+
+def _ids_of(pid: str) -> tuple[set[int], set[int]]:
+    """The real user id of a process, and all its group ids; none when they cannot be seen.
+
+    The real one: a process that runs a setuid program keeps it.
+    """
+    try:
+        text = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return set(), set()
+    ids = {name: values.split() for name, _, values in (line.partition(":") for line in text.splitlines())}
+    return {int(ids["Uid"][0])}, {int(each) for each in (*ids["Gid"], *ids["Groups"])}

@@ -6,14 +6,22 @@ So it is with the builds of environments, and with the dbt packages that are kep
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import time
 from pathlib import Path
 
-from cosmos_venv.kernel_lock import is_still, open_for_locking, open_to_ask
+from cosmos_venv.kernel_lock import (
+    is_still,
+    mode_beside,
+    open_for_locking,
+    open_to_ask,
+    set_aside_from_strangers,
+    shut_out_others,
+    strangers_who_hold,
+)
+from cosmos_venv.own_files import age, open_or_set_aside, open_own
 
-# Whom the umask lets write there may note a use, too: a store may be shared by a group.
-_NOTED_BY_THE_GROUP = 0o664
 _NOTE_AGAIN_AFTER = 60.0  # seconds: a use is noted to the minute, not once per task on a slow mount
 
 
@@ -32,20 +40,21 @@ class Lease:
     def shared(cls, build: Path, *, make: bool = True) -> Lease | None:
         """One user more, whose use is noted (see ``last_use``); None while somebody removes the build.
 
-        :param make: whether a missing lease file is made.
+        :param make: whether a missing lease file is made, and what is none is set aside.
         :raises OSError: when the file cannot be had, or the mount knows no locks.
         """
         path = lease_path(build)
+        if not make:  # nothing is written there
+            return cls._locked(open_own(path, os.O_RDONLY), fcntl.LOCK_SH)
         try:
             # The file of a published build stands already, perhaps on a read-only mount.
-            descriptor = os.open(path, os.O_RDONLY)
+            descriptor = open_or_set_aside(path, os.O_RDONLY)
         except FileNotFoundError:
-            if not make:
-                raise
-            descriptor = os.open(path, os.O_RDONLY | os.O_CREAT, _NOTED_BY_THE_GROUP)
+            descriptor = open_or_set_aside(path, os.O_RDONLY | os.O_CREAT, mode_beside(path))
+        status = shut_out_others(descriptor, path)
         lease = cls._locked(descriptor, fcntl.LOCK_SH)
-        if lease is not None and make:  # else nothing is written there
-            _note_use(descriptor)
+        if lease is not None:
+            _note_use(descriptor, status)
         return lease
 
     @classmethod
@@ -54,7 +63,7 @@ class Lease:
 
         :raises OSError: when there is no lease file, or it cannot be had.
         """
-        return cls._locked(os.open(lease_path(build), os.O_RDONLY), fcntl.LOCK_SH)
+        return cls._locked(open_own(lease_path(build), os.O_RDONLY), fcntl.LOCK_SH)
 
     @classmethod
     def exclusive(cls, build: Path) -> Lease | None:
@@ -87,9 +96,11 @@ class Lease:
 
     @property
     def last_use(self) -> float:
-        """When the build was last used, as seconds since the epoch: the file's time of modification."""
+        """When the build was last used, as seconds since the epoch: the file's time of modification. 0 where that lies
+        in a future that no clock explains."""
         assert self._descriptor is not None  # noqa: S101 - a closed lease says nothing
-        return os.fstat(self._descriptor).st_mtime
+        modified = os.fstat(self._descriptor).st_mtime
+        return 0.0 if math.isinf(age(modified)) else modified
 
     def close(self) -> None:
         """Give it up. May be called again."""
@@ -120,6 +131,44 @@ def is_in_use(build: Path) -> bool | None:
     return False
 
 
+def strangers_who_keep(build: Path) -> set[int]:
+    """User ids of those who may not write beside the build and keep its lease locked, so that nobody gets it.
+
+    Only as far as this process may see: see ``kernel_lock.strangers_who_hold``.
+    """
+    try:
+        descriptor = open_own(lease_path(build), os.O_RDONLY)
+    except OSError:
+        return set()
+    try:
+        return strangers_who_hold(descriptor, lease_path(build))
+    finally:
+        os.close(descriptor)
+
+
+def take_from_strangers(build: Path) -> bool:
+    """Set a lease aside that strangers keep. Whether it is another file now, or they have let it go.
+
+    No task of ours has it then. One that gets it in this very instant has a lease that no remover sees; what it uses
+    was used lately, by the time of the file that is made next.
+    """
+    path = lease_path(build)
+    try:
+        descriptor = open_own(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    try:
+        # Another task may have been faster: then the file that it has made is no stranger's.
+        set_aside_from_strangers(descriptor, path)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
 def users_of(build: Path) -> list[int]:
     """Process ids that have the build's lease open, so far as this process may see them (Linux; empty elsewhere)."""
     try:
@@ -148,9 +197,9 @@ def _leads_to(descriptor: Path, file: os.stat_result) -> bool:
         return False
 
 
-def _note_use(descriptor: int) -> None:
+def _note_use(descriptor: int, status: os.stat_result) -> None:
     try:
-        if time.time() - os.fstat(descriptor).st_mtime > _NOTE_AGAIN_AFTER:
+        if abs(time.time() - status.st_mtime) > _NOTE_AGAIN_AFTER:
             os.utime(descriptor)
     except OSError:
         pass  # a read-only mount, or another user's store: who prunes there sees only what its owner used

@@ -12,7 +12,6 @@ import os
 import re
 import secrets
 import shutil
-import stat
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -20,6 +19,7 @@ from pathlib import Path
 
 from cosmos_venv.kernel_lock import is_still
 from cosmos_venv.orphans import Session
+from cosmos_venv.own_files import open_own
 
 __all__ = ["PREFIX", "descriptors_of", "note_session", "remove", "scratch_folder"]
 
@@ -84,7 +84,11 @@ def note_session(descriptors: Sequence[int], session: Session) -> tuple[Path, ..
 
 def remove(folder: Path) -> None:
     """Delete a folder and then its lease. What cannot be deleted stays, and its lease says so to the next one."""
-    shutil.rmtree(folder, ignore_errors=True)
+    if folder.is_dir() and not folder.is_symlink():
+        shutil.rmtree(folder, ignore_errors=True)
+    else:  # rmtree would open a FIFO, and wait
+        with suppress(OSError):
+            folder.unlink()
     if not os.path.lexists(folder):
         _lease_path(folder).unlink(missing_ok=True)
 
@@ -98,7 +102,7 @@ def _make(parent: Path, prefix: str) -> tuple[Path, int | None]:
     while True:
         folder = parent / f"{prefix}{secrets.token_hex(8)}"
         path = _lease_path(folder)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, _PRIVATE_FILE)
+        descriptor = open_own(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, _PRIVATE_FILE)
         try:
             is_held = _lock(descriptor) and is_still(descriptor, path)
         except OSError:  # a mount that knows no locks: a plain temporary folder
@@ -133,11 +137,10 @@ def _remove_leavings(parent: Path) -> None:
 
 
 def _remove_unless_held(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+    descriptor = open_own(path, os.O_RDWR)
     try:
         folder = path.with_name(path.name.removesuffix(".lease"))
-        status = os.fstat(descriptor)
-        is_ours = stat.S_ISREG(status.st_mode) and _is_own(status) and _is_own_or_missing(folder)
+        is_ours = _is_own(os.fstat(descriptor)) and _is_own_or_missing(folder)
         if is_ours and _lock(descriptor) and is_still(descriptor, path):
             for line in os.pread(descriptor, _LONGEST_NOTE, 0).splitlines():
                 if (session := Session.from_json(line)) is not None:

@@ -59,6 +59,7 @@ class StartedGuard:
         cwd: str | Path | None,
         keep_open: Sequence[int],
         interrupts: bool,
+        umask: int,
     ) -> None:
         """Hand over the command; parameters as for ``GuardedProcess``. A guard that has died says nothing here."""
         variables = os.environb if env is None else {os.fsencode(name): os.fsencode(env[name]) for name in env}
@@ -66,6 +67,7 @@ class StartedGuard:
         fields = [
             os.fsencode(cwd or ""),
             b"1" if interrupts else b"0",
+            f"{umask:o}".encode(),
             str(len(words)).encode(),
             *words,
             *(name + b"=" + value for name, value in variables.items()),

@@ -12,6 +12,7 @@ import sys
 import textwrap
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -179,6 +180,19 @@ def test_the_command_starts_with_plain_signals_no_input_and_no_descriptor_of_the
         )
 
     assert done.lines == ["[]", "b''", "[]"]
+
+
+@pytest.mark.parametrize(
+    ("own", "added", "expected"), [(0o000, 0o022, "0022"), (0o077, 0o022, "0077"), (0o002, 0, "0002")]
+)
+def test_bits_are_added_to_the_umask_of_the_command_alone(own: int, added: int, expected: str) -> None:
+    before = os.umask(own)
+    try:
+        completed = run_guarded(["sh", "-c", "umask"], start=partial(GuardedProcess, umask=added))
+    finally:
+        left = os.umask(before)
+
+    assert (completed.lines, left) == ([expected], own)
 
 
 def test_bytes_that_do_not_decode_become_escapes() -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from cosmos_venv import scratch
 from cosmos_venv.scratch import scratch_folder
+from tests.odd_files import KINDS, plant
 
 Start = Callable[..., tuple["subprocess.Popen[str]", Path]]
 
@@ -94,6 +95,21 @@ def test_what_a_killed_process_left_is_removed_by_the_next(start: Start, tmp_pat
     make_one()
 
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("what", ["folder", "lease"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_odd_leavings_stop_nobody_and_go_where_the_lease_is_ours(tmp_path: Path, kind: str, what: str) -> None:
+    folder = tmp_path / "cosmos-venv-run-0123456789abcdef"
+    folder.mkdir()
+    lease = folder.with_name(f"{folder.name}.lease")
+    lease.touch()
+    plant(folder if what == "folder" else lease, kind)
+
+    make_one()
+
+    assert [os.path.lexists(path) for path in (folder, lease)] == [what == "lease"] * 2
 
 
 def test_a_folder_within_another_one_looks_for_nothing(start: Start) -> None:

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
+from cosmos_venv.own_files import age, make_way, open_or_set_aside, open_own, read_own
+
 _ABANDONED_SECONDS = 3_600.0
 _REFRESHED_SECONDS = 300.0  # what is used must look newer than what nobody uses, and a parse must not write
 _TURN = 0.05
@@ -45,11 +47,11 @@ class KeptFiles:
         """
         path = self.path(digest)
         try:
-            age = time.time() - path.stat().st_mtime
-            if not is_private(self.folder) or (max_age is not None and age > max_age):
+            seconds = age(path.stat().st_mtime)
+            if not is_private(self.folder) or (max_age is not None and seconds > max_age):
                 return None
-            content = path.read_bytes()
-            if max_age is None and age > _REFRESHED_SECONDS:
+            content = read_own(path)
+            if max_age is None and seconds > _REFRESHED_SECONDS:
                 os.utime(path)  # not touch: that would make it anew, and empty, where it has just been removed
         except OSError:
             return None
@@ -61,7 +63,7 @@ class KeptFiles:
             written = self.path(digest).stat().st_mtime_ns
         except OSError:
             return None
-        is_young = max_age is None or time.time() - written / 1e9 <= max_age
+        is_young = max_age is None or age(written / 1e9) <= max_age
         return written if is_young and is_private(self.folder) else None
 
     def mapped(self, digest: str, *, max_age: float | None = None) -> mmap | None:
@@ -70,11 +72,11 @@ class KeptFiles:
         :param max_age: as for ``read``.
         """
         try:
-            with self.path(digest).open("rb") as file:
-                age = time.time() - os.fstat(file.fileno()).st_mtime
-                if not is_private(self.folder) or (max_age is not None and age > max_age):
+            with open(open_own(self.path(digest), os.O_RDONLY), "rb") as file:  # noqa: PTH123 - of a descriptor
+                seconds = age(os.fstat(file.fileno()).st_mtime)
+                if not is_private(self.folder) or (max_age is not None and seconds > max_age):
                     return None
-                if max_age is None and age > _REFRESHED_SECONDS:
+                if max_age is None and seconds > _REFRESHED_SECONDS:
                     os.utime(file.fileno())
                 return mmap(file.fileno(), 0, access=ACCESS_READ)
         except (OSError, ValueError):  # an empty file cannot be mapped
@@ -95,6 +97,7 @@ class KeptFiles:
                     descriptor = os.open(apart, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, _PRIVATE)
                     with os.fdopen(descriptor, "wb") as file:
                         file.writelines([content] if isinstance(content, bytes) else content)
+                    make_way(self.path(digest))
                     apart.replace(self.path(digest))
                 finally:
                     apart.unlink(missing_ok=True)
@@ -123,16 +126,15 @@ class KeptFiles:
         with suppress(OSError):
             make_private(self.folder)
             if is_private(self.folder):
-                return os.open(self.folder / f"{digest}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+                return open_or_set_aside(self.folder / f"{digest}.lock", os.O_RDWR | os.O_CREAT, 0o600)
         return None
 
     def _sweep(self) -> None:
         """Keep the newest only: variables such as a date make a new one every day."""
-        now = time.time()
-        found = sorted((now - path.stat().st_mtime, path) for path in self.folder.iterdir())
-        copies = [(age, path) for age, path in found if path.suffix == self.suffix]
-        others = [path for age, path in found if path.suffix != self.suffix and age > _ABANDONED_SECONDS]
-        outdated = [path for age, path in copies[: self.most] if age > self.seconds]
+        found = sorted((age(path.lstat().st_mtime), path) for path in self.folder.iterdir())
+        copies = [(seconds, path) for seconds, path in found if path.suffix == self.suffix]
+        others = [path for seconds, path in found if path.suffix != self.suffix and seconds > _ABANDONED_SECONDS]
+        outdated = [path for seconds, path in copies[: self.most] if seconds > self.seconds]
         for path in [*others, *outdated, *(path for _, path in copies[self.most :])]:
             path.unlink(missing_ok=True)
 

@@ -22,6 +22,7 @@ from cosmos_venv.dbt.package_sweep import sweep
 from cosmos_venv.guarded import Cancellation
 from cosmos_venv.kernel_lock import NOBODY_LOCKS, is_locked_or_lockless, open_for_locking, unlock
 from cosmos_venv.lease import Lease
+from cosmos_venv.own_files import read_own, write_new
 
 LAYOUT = "packages-v1"
 _PACKAGES = "packages"
@@ -125,7 +126,7 @@ class PackageStore:
                     shutil.copytree(package, copy, symlinks=True, ignore=shutil.ignore_patterns(".git"))
             if lock_file.is_file():
                 shutil.copyfile(lock_file, apart / LOCK_FILE)
-            (apart / _SIZES).write_text(json.dumps(_sizes(apart / _PACKAGES)), encoding="utf-8")
+            write_new(apart / _SIZES, json.dumps(_sizes(apart / _PACKAGES)))
             with self._leased(self.folder / f"{digest}.{time.time_ns()}") as path:
                 apart.rename(path)
         except BaseException:
@@ -214,7 +215,7 @@ class PackageStore:
 def _is_whole(path: Path) -> bool:
     """Whether every file has its size: cleaners of temporary folders remove files one by one."""
     try:
-        return bool(json.loads((path / _SIZES).read_bytes()) == _sizes(path / _PACKAGES))
+        return bool(json.loads(read_own(path / _SIZES)) == _sizes(path / _PACKAGES))
     except (OSError, ValueError):
         return False
 

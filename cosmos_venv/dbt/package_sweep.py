@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import time
 import uuid
 from contextlib import closing, suppress
 from pathlib import Path
 
 from cosmos_venv.lease import Lease, lease_path
+from cosmos_venv.own_files import age
 
 _KEPT_COUNT = 50
 _KEPT_SECONDS = 30 * 86_400.0
@@ -60,7 +60,7 @@ def _remove_if_alone(file: Path) -> None:
 
 
 def _delete(path: Path) -> None:
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
         return
     with suppress(OSError):  # another user's
@@ -71,5 +71,5 @@ def _age(path: Path) -> float:
     """Seconds since it was last used; since it was made, where nobody may note a use; 0 when it is gone."""
     for each in (lease_path(path), path):
         with suppress(OSError):
-            return time.time() - each.lstat().st_mtime
+            return age(each.lstat().st_mtime)
     return 0.0

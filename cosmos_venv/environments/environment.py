@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cosmos_venv.lease import Lease
+from cosmos_venv.own_files import read_own
 
 _SHOWN_FAULTS = 3
 
@@ -61,7 +62,7 @@ class Environment:
     @property
     def record(self) -> Mapping[str, Any]:
         """What was recorded when it was built: spec, pins, installer, by whom, when, how long. No credentials."""
-        content: dict[str, Any] = json.loads(self.record_file.read_text(encoding="utf-8"))
+        content: dict[str, Any] = json.loads(read_own(self.record_file))
         return content
 
     @property

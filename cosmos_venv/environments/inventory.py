@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from cosmos_venv.environments.leftovers import build_names, failed_log, failed_p
 from cosmos_venv.environments.store import BUILD_NAME, EnvironmentStore
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.lease import is_in_use, lease_path
+from cosmos_venv.own_files import age
 
 if TYPE_CHECKING:
     from cosmos_venv.environments.record import BuildRecord
@@ -169,12 +171,14 @@ def _record(file: Path) -> tuple[BuildRecord | None, str]:
 
 
 def _last_use(*paths: Path) -> float | None:
-    """When the first of them that is there was written."""
+    """When the first of them that is there was written, unless that lies in a future that no clock explains."""
     for path in paths:
         try:
-            return path.lstat().st_mtime
+            modified = path.lstat().st_mtime
         except OSError:
             continue
+        if math.isfinite(age(modified)):
+            return modified
     return None
 
 

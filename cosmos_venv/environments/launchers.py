@@ -8,7 +8,10 @@ import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from cosmos_venv.own_files import read_own, write_new
+
 _OURS = "# Made by cosmos-venv:"
+_FOR_ALL_TO_RUN = 0o755
 _HALF = ".cosmos-venv-"
 _GONE = (
     "{name}: the environment {link} is gone. "
@@ -47,7 +50,7 @@ def mend_launchers(directory: Path, ready: Mapping[Path, Path]) -> None:
         return
     for launcher in [each for each in directory.iterdir() if not each.name.startswith(_HALF) and _is_ours(each)]:
         name = launcher.name
-        if launcher.read_bytes() in (_content(name, link) for link in ready):
+        if read_own(launcher) in (_content(name, link) for link in ready):
             continue
         other = next((link for link, build in ready.items() if (build / "bin" / name).exists()), None)
         if other is None:
@@ -70,17 +73,15 @@ def _content(name: str, link: Path) -> bytes:
 
 def _is_ours(launcher: Path) -> bool:
     try:
-        with launcher.open("rb") as file:
-            return _OURS.encode() in file.read(200)
+        return _OURS.encode() in read_own(launcher, 200)
     except OSError:
-        return False  # a directory, or a link that leads nowhere: not ours to replace
+        return False  # a directory, a link, a FIFO: not ours to replace
 
 
 def _write_atomically(path: Path, content: bytes) -> None:
     apart = path.with_name(f"{_HALF}{uuid.uuid4().hex}")
+    write_new(apart, content, _FOR_ALL_TO_RUN)
     try:
-        apart.write_bytes(content)
-        apart.chmod(apart.stat().st_mode | 0o111)
         apart.replace(path)
     except BaseException:
         apart.unlink(missing_ok=True)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from cosmos_venv import own_files
 from cosmos_venv.environments import launchers, removal
 from cosmos_venv.environments.detached import builders_of
 from cosmos_venv.environments.fitness import TRIAL_PREFIX
@@ -89,8 +90,8 @@ def retire(store: EnvironmentStore, build: Path, *, used_until: float | None = N
         # In the same folder: to another one an ordinary user may not move what he may not write to.
         if os.path.lexists(build):
             build.rename(rubbish_path(build))
-        store.record_file(build).unlink(missing_ok=True)
-        failure_file(build).unlink(missing_ok=True)
+        own_files.remove(store.record_file(build))
+        own_files.remove(failure_file(build))
         lease_path(build).unlink(missing_ok=True)
     finally:
         lease.close()
@@ -115,16 +116,16 @@ def keep_failed(store: EnvironmentStore, build: Path, lines: Iterable[str]) -> l
     earlier = [store.builds / name for name in names]
     for each in earlier:
         _retire_failed(each)
-    failed_log(build).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    own_files.write_anew(failed_log(build), "".join(f"{line}\n" for line in lines))
     if not retire(store, build) and rubbish_path(build).exists():
         rubbish_path(build).rename(failed_path(build))
     return earlier
 
 
 def _retire_failed(build: Path) -> None:
-    if failed_path(build).exists():
+    if os.path.lexists(failed_path(build)):
         failed_path(build).rename(rubbish_path(build))
-    failed_log(build).unlink(missing_ok=True)
+    own_files.remove(failed_log(build))
 
 
 def delete_failed(build: Path) -> None:
@@ -134,7 +135,7 @@ def delete_failed(build: Path) -> None:
     """
     removal.remove(failed_path(build))
     # Last: while it is there, what is left of the directory is found again.
-    failed_log(build).unlink(missing_ok=True)
+    own_files.remove(failed_log(build))
 
 
 def sweep_links(store: EnvironmentStore, report: Report) -> None:

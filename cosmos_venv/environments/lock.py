@@ -20,10 +20,11 @@ from cosmos_venv.environments.lock_files import KERNEL_LOCK_FILENAME, LOCK_FILEN
 from cosmos_venv.environments.lock_holders import held_here, holding
 from cosmos_venv.environments.lock_look import Found, Identity, identity_of, look_at, text_of_note
 from cosmos_venv.environments.lock_record import LockNote, Machine, ProcessState, staleness
-from cosmos_venv.environments.lock_wait import LockWait
+from cosmos_venv.environments.lock_wait import TRY_SECONDS, LockWait
 from cosmos_venv.exceptions import VirtualenvError
 from cosmos_venv.guarded import Cancellation
-from cosmos_venv.kernel_lock import open_for_locking, open_to_ask
+from cosmos_venv.kernel_lock import is_still, open_for_locking, open_to_ask, set_aside_from_strangers
+from cosmos_venv.own_files import OddFile, make_way, write_new
 
 _RENEW_AFTER = 10.0
 
@@ -44,6 +45,7 @@ class VirtualenvLock:
         self._progress = progress
         self._linked: Identity | None = None
         self._renewed_at = 0.0
+        self._next_look_at_strangers = 0.0
 
     @contextmanager
     def acquire(self, *, max_tries: int, cancellation: Cancellation, report: Callable[[str], None]) -> Iterator[None]:
@@ -74,11 +76,24 @@ class VirtualenvLock:
         """Gives the lock through which this thread holds it already."""
         descriptor = open_for_locking(self.kernel_file)
         outer = held_here(descriptor)
+
+        def try_lock() -> bool:
+            nonlocal descriptor
+            while True:
+                if self._try_kernel_lock(descriptor):
+                    if is_still(descriptor, self.kernel_file):
+                        return True
+                elif not self._take_from_strangers(descriptor):
+                    return False
+                # It was set aside, by us or by another one who waits.
+                os.close(descriptor)
+                descriptor = open_for_locking(self.kernel_file)
+
         try:
             if outer is not None:
                 yield outer
                 return
-            waiting.until(lambda: self._try_kernel_lock(descriptor))
+            waiting.until(try_lock)
             with holding(descriptor, self):
                 yield None
         finally:
@@ -154,8 +169,23 @@ class VirtualenvLock:
             raise
         return True
 
+    def _take_from_strangers(self, descriptor: int) -> bool:
+        """Whether the file is another one now: it is set aside when a user keeps it locked who may not build here.
+
+        That is looked at once a second: the kernel writes a list of all locks of the machine for it.
+        """
+        now = time.monotonic()
+        if now < self._next_look_at_strangers:
+            return False
+        self._next_look_at_strangers = now + TRY_SECONDS
+        with suppress(OSError):
+            set_aside_from_strangers(descriptor, self.kernel_file)
+        return not is_still(descriptor, self.kernel_file)
+
     def _try_record(self, report: Callable[[str], None]) -> bool:
         """Put our PID into the lock file, unless it names an owner to respect."""
+        for file in (self.file, self.note_file):
+            make_way(file)
         found = self._look()
         if found is not None:
             reason = self._why_outdated(found, is_kernel_lock_ours=True)
@@ -184,8 +214,8 @@ class VirtualenvLock:
     def _is_kernel_locked(self) -> bool:
         try:
             descriptor = open_to_ask(self.kernel_file)
-        except FileNotFoundError:
-            return False
+        except (FileNotFoundError, PermissionError, OddFile):
+            return False  # another user's: the record alone can tell
         try:
             return not self._try_kernel_lock(descriptor)
         except OSError as error:
@@ -196,7 +226,10 @@ class VirtualenvLock:
             os.close(descriptor)
 
     def _look(self) -> Found | None:
-        return look_at(self.file, self.note_file)
+        try:
+            return look_at(self.file, self.note_file)
+        except OddFile:
+            return None
 
     def _has_record(self) -> bool:
         """Whether the record that we linked still stands."""
@@ -234,11 +267,7 @@ class VirtualenvLock:
 
     def _written_apart(self, text: str) -> Path:
         path = self.file.with_name(f".{LOCK_FILENAME}.{uuid.uuid4().hex}")
-        try:
-            path.write_text(text, encoding="ascii")
-        except BaseException:
-            path.unlink(missing_ok=True)  # made, but the disk is full
-            raise
+        write_new(path, text)
         return path
 
     def _remove(self, identity: Identity) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cosmos_venv.environments.lock_record import LockNote, LockRecord
+from cosmos_venv.own_files import open_own, read_own
 
 Identity = tuple[int, int]
 """Device and inode: which file it is, whatever its name."""
@@ -24,10 +25,11 @@ class Found:
 def look_at(file: Path, note_file: Path) -> Found | None:
     """None when there is no lock file.
 
+    :raises OddFile: when it is no plain file, so that it binds nobody.
     :raises OSError: when it cannot be read.
     """
     try:
-        with file.open("rb") as opened:
+        with open(open_own(file, os.O_RDONLY), "rb") as opened:  # noqa: PTH123 - of a descriptor
             status = os.fstat(opened.fileno())
             text = opened.read(64).decode("ascii", errors="replace")
     except FileNotFoundError:
@@ -43,7 +45,7 @@ def look_at(file: Path, note_file: Path) -> Found | None:
 def text_of_note(note_file: Path) -> str | None:
     """None when there is none that can be read."""
     try:
-        return note_file.read_text(encoding="ascii")
+        return read_own(note_file).decode("ascii")
     except (OSError, UnicodeDecodeError):
         return None
 

@@ -30,6 +30,7 @@ from cosmos_venv.environments.upkeep import Upkeep
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError, VirtualenvError, VirtualenvLockTimeout
 from cosmos_venv.guarded import Cancellation
 from cosmos_venv.lease import Lease, lease_path
+from cosmos_venv.own_files import set_aside
 
 
 class Publisher:
@@ -163,6 +164,9 @@ class Publisher:
         refuse_unfit(self._store.directory)
         make_directory(self._store.root, self._store.directory_mode)
         make_directory(self._store.builds, self._store.directory_mode)
+        link = self._store.link(self._spec.digest)
+        if os.path.lexists(link) and self._store.published(self._spec.digest) is None:
+            set_aside(link, "it is no link to a build")
         self._rubbish += leftovers.sweep(self._store, self._report)
         build = self._next_build()
         refuse_unfit_path(build, installer=installer.name)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from cosmos_venv.own_files import write_anew
+
 LONGEST_PAUSE = 3600.0
 """Seconds until a failed upgrade is tried again; less where upgrades are wanted more often."""
 
@@ -28,6 +30,4 @@ def put_off(build: Path, message: str) -> None:
 
     :raises OSError: when that cannot be noted.
     """
-    file = failure_file(build)
-    file.unlink(missing_ok=True)  # another user's could not be written to
-    file.write_text(f"{message}\n", encoding="utf-8")
+    write_anew(failure_file(build), f"{message}\n")

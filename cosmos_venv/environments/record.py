@@ -13,6 +13,7 @@ from cosmos_venv.environments import sources
 from cosmos_venv.environments.installer import Installer
 from cosmos_venv.environments.interpreter import Interpreter
 from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.own_files import read_own, write_anew
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +83,7 @@ def write_record(
         sources=sources.hosts(installer, spec.pip_install_options, spec.requirements, os.environ),
         flaws=flaws,
     )
-    file.write_text(json.dumps(asdict(record), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_anew(file, json.dumps(asdict(record), indent=2, ensure_ascii=False) + "\n")
 
 
 def read_record(file: Path) -> BuildRecord:
@@ -93,4 +94,4 @@ def read_record(file: Path) -> BuildRecord:
     """
     import msgspec
 
-    return msgspec.json.decode(file.read_bytes(), type=BuildRecord)
+    return msgspec.json.decode(read_own(file), type=BuildRecord)

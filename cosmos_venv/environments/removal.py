@@ -18,7 +18,9 @@ def protect(build: Path) -> None:
 
 
 def remove(build: Path) -> None:
-    """Delete a directory and all below it, whatever permissions its directories have. Others may be doing the same.
+    """Delete a directory and all below it, whatever permissions its directories have; a file or link as well.
+
+    Others may be doing the same.
 
     :raises OSError: when something in it cannot be deleted.
     """
@@ -27,7 +29,10 @@ def remove(build: Path) -> None:
             # A directory opens itself before it is listed: top-down.
             for folder in _folders(build):
                 folder.chmod(stat.S_IMODE(folder.stat().st_mode) | stat.S_IRWXU)
-            shutil.rmtree(build)
+            if build.is_symlink() or not build.is_dir():
+                build.unlink()
+            else:
+                shutil.rmtree(build)
         except FileNotFoundError:
             continue  # somebody else was faster with that one; each turn leaves less
 

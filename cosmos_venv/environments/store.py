@@ -10,7 +10,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,8 +21,8 @@ from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.trust import refuse_untrusted
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 from cosmos_venv.guarded import Cancellation
-from cosmos_venv.kernel_lock import NOBODY_LOCKS
-from cosmos_venv.lease import Lease
+from cosmos_venv.kernel_lock import NOBODY_LOCKS, describe_strangers
+from cosmos_venv.lease import Lease, strangers_who_keep, take_from_strangers
 
 if TYPE_CHECKING:
     from cosmos_venv.environments.installer import InstallerPreference
@@ -70,12 +70,14 @@ class EnvironmentStore:
         *,
         instead_of: Damaged | None = None,
         cancellation: Cancellation | None = None,
+        warn: Callable[[str], None] | None = None,
     ) -> Environment | None:
         """The ready environment, leased to the caller (who closes it); None when there is none. Takes no lock.
 
         None too when it is being removed and that does not come to an end.
 
         :param instead_of: a build that counts as none.
+        :param warn: gets a line when it is used without its lease.
         :raises CosmosValueError: when ``virtualenv_dir`` is a file.
         :raises VirtualenvError: when it cannot be read, or somebody else can have written there.
         :raises CommandKilled: when ``cancellation`` was requested meanwhile.
@@ -87,28 +89,17 @@ class EnvironmentStore:
             build = self.published(spec.digest)
             # After the look at the link: what was missing then may have been planted meanwhile.
             with self.naming_the_directory():
-                refuse_untrusted(
-                    [self.directory, self.root, self.builds, self.link(spec.digest)], parameter=self.parameter
-                )
+                link = [] if build is None else [self.link(spec.digest)]
+                refuse_untrusted([self.directory, self.root, self.builds, *link], parameter=self.parameter)
             if build is None or (instead_of is not None and build == instead_of.path) or not self._is_whole(build):
                 return None
-            try:
-                lease = Lease.shared(build, make=not self.is_read_only)
-            except OSError as error:
-                if not self.is_read_only and error.errno not in NOBODY_LOCKS:
-                    with self.naming_the_directory():
-                        raise
-                # A read-only store on a mount without locks: nobody prunes it, so nothing needs a lease.
-                return self.environment_of(spec, build, lease=None)
-            # Between reading the link and locking the lease the build may have been removed or replaced.
-            if (
-                lease is not None
-                and self.published(spec.digest) == build
-                and lease.is_of(build)
-                and self._is_whole(build)
-            ):
-                return self.environment_of(spec, build, lease=lease)
-            if lease is not None:
+            with suppress(BlockingIOError):
+                lease = self._leased(build, warn)
+                # Between reading the link and locking the lease the build may have been removed or replaced.
+                if lease is None or (
+                    self.published(spec.digest) == build and lease.is_of(build) and self._is_whole(build)
+                ):
+                    return self.environment_of(spec, build, lease=lease)
                 lease.close()
             if time.monotonic() >= deadline:
                 return None
@@ -146,7 +137,7 @@ class EnvironmentStore:
         :raises VirtualenvError: when the directory cannot be read or written, or somebody else can have written there.
         :raises CommandKilled: when ``cancellation`` was requested.
         """
-        environment = self.find(spec, instead_of=instead_of, cancellation=cancellation)
+        environment = self.find(spec, instead_of=instead_of, cancellation=cancellation, warn=warn or report)
         if environment is None or _is_outdated(environment, spec, upgrade_after):
             # Its imports are for the one task that builds, not for all that find their environment.
             from cosmos_venv.environments.publisher import Publisher
@@ -190,8 +181,35 @@ class EnvironmentStore:
                 target = self.link(digest).readlink()
             except FileNotFoundError:
                 return None
+            except OSError as error:
+                if error.errno == errno.EINVAL:  # no link at all: what is built next sets it aside
+                    return None
+                raise
         is_ours = target.parent == Path(self.builds.name) and BUILD_NAME.fullmatch(target.name)
         return self.builds / target.name if is_ours else None
+
+    def _leased(self, build: Path, warn: Callable[[str], None] | None) -> Lease | None:
+        """A lease for the caller; None where nobody has any, or this user may not have one.
+
+        :raises BlockingIOError: while somebody removes the build.
+        """
+        try:
+            lease = Lease.shared(build, make=not self.is_read_only)
+        except OSError as error:
+            if not self.is_read_only and error.errno not in NOBODY_LOCKS:
+                with self.naming_the_directory():
+                    raise
+            # Nobody prunes a mount that is read-only or knows no locks. A store of another user keeps its leases for
+            # that user alone: what is used there is protected by the age at which its pruner begins.
+            return None
+        if lease is not None:
+            return lease
+        strangers = strangers_who_keep(build)
+        if strangers and (self.is_read_only or not take_from_strangers(build)):
+            if warn is not None:
+                warn(f"{build} is used without its lease: {describe_strangers(strangers)}.")
+            return None
+        raise BlockingIOError
 
     def _is_whole(self, build: Path) -> bool:
         """Whether its Python is there: not when the build is gone, nor when the interpreter it links to is."""

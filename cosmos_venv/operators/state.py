@@ -23,6 +23,7 @@ from cosmos_venv.environments.credentials import mask
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.io import map_index, write_to
 from cosmos_venv.limits import Limit, UnfitFileError, read_file
+from cosmos_venv.own_files import read_own
 from cosmos_venv.remote.store import content_of
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ def _fetch(place: Any, folder: Path) -> None:
 def _read(kept: Any) -> bytes:
     if isinstance(kept, Path) and not settings.state_path and not is_private(_root(kept)):
         raise FileNotFoundError(kept)  # whoever else can write there decides what dbt leaves out
-    return _content(kept)
+    return read_own(kept) if isinstance(kept, Path) and not settings.state_path else _content(kept)
 
 
 def _content(place: Any) -> bytes:

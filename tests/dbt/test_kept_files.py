@@ -10,6 +10,7 @@ import pytest
 
 from cosmos_venv import managed
 from cosmos_venv.dbt.kept_files import KeptFiles
+from tests.odd_files import KINDS, plant
 
 
 @pytest.fixture
@@ -55,6 +56,29 @@ def test_more_dags_than_fifty_do_not_push_each_other_out(tmp_path: Path, monkeyp
         for number in range(120):
             files.write(str(number), b"x")
         assert all(files.read(str(number)) == b"x" for number in range(120))
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_no_plain_file_is_not_there_and_makes_way(kept: KeptFiles, kind: str) -> None:
+    kept.write("other", b"x")
+    for path in (kept.path("odd"), kept.folder / "odd.lock"):
+        plant(path, kind)
+
+    found = [kept.read("odd"), kept.mapped("odd")]
+    with kept.turn("odd", wait=0, report=pytest.fail) as has_turn:
+        kept.write("odd", b"ours")
+
+    assert (found, has_turn, kept.read("odd")) == ([None, None], True, b"ours")
+
+
+def test_what_is_dated_far_ahead_is_too_old_where_an_age_counts(kept: KeptFiles) -> None:
+    _write_before(kept, "ahead", -10 * 86_400)
+
+    assert kept.read("ahead", max_age=3_600) is None
+    assert kept.mapped("ahead", max_age=3_600) is None
+    assert kept.written("ahead", max_age=3_600) is None
+    assert kept.read("ahead") == b"x"
 
 
 def test_nothing_is_kept_where_the_cache_is_off(monkeypatch: pytest.MonkeyPatch) -> None:

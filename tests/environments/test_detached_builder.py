@@ -256,12 +256,12 @@ def test_a_builder_imports_no_airflow_and_a_task_with_a_ready_environment_no_bui
 
 
 def test_what_goes_wrong_with_the_files_of_a_builder_names_the_directory(tmp_path: Path, make_spec: Spec) -> None:
-    spec = make_spec()
-    claim = tmp_path / "envs-v1" / "detached" / f"{spec.digest}.flock"
-    claim.mkdir(parents=True)
+    folder = tmp_path / "envs-v1" / "detached"
+    folder.parent.mkdir()
+    folder.write_text("theirs")
 
-    with pytest.raises(VirtualenvError, match=rf"virtualenv_dir {tmp_path} cannot be used: Is a directory \({claim}\)"):
-        ask(tmp_path, spec, wait=None)
+    with pytest.raises(VirtualenvError, match=rf"virtualenv_dir {tmp_path} cannot be used: File exists \({folder}\)"):
+        ask(tmp_path, make_spec(), wait=None)
 
 
 def test_a_builder_begins_where_another_user_left_files(tmp_path: Path, make_spec: Spec) -> None:

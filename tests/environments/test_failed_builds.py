@@ -121,11 +121,10 @@ def test_a_request_to_end_while_installing_leaves_nothing(
     assert not (tmp_path / "store" / "cosmos_virtualenv.lock").exists()
 
 
-# Where the lease stood is then a directory, which no user can open to lock it.
+# What a build is called before it is deleted is then the name of a directory with something in it.
 FAIL_SO_THAT_CLEANING_UP_FAILS = """
 import os, sys
-os.unlink(sys.prefix + ".lease")
-os.mkdir(sys.prefix + ".lease")
+os.makedirs(sys.prefix + ".rubbish/theirs")
 raise SystemExit("hello is mute")
 """
 
@@ -138,7 +137,7 @@ def test_an_error_while_cleaning_up_is_told_and_does_not_hide_why_the_build_fail
     with pytest.raises(VirtualenvBuildError, match=r"(?s)installed but does not work.*hello is mute"):
         make_ready(tmp_path, make_spec(check=FAIL_SO_THAT_CLEANING_UP_FAILS), lines=lines)
 
-    assert re.search(r"-1 is left over and cannot be removed: .*Is a directory", "\n".join(lines))
+    assert re.search(r"-1 is left over and cannot be removed: .*Directory not empty", "\n".join(lines))
     assert make_ready(tmp_path, make_spec()).path.name.endswith("-2")
 
 
@@ -146,7 +145,8 @@ def test_what_cannot_be_removed_is_told_and_stops_no_build(
     tmp_path: Path, make_spec: Spec, make_ready: MakeReady
 ) -> None:
     builds = tmp_path / "envs-v1" / "builds"
-    (builds / f"{'a' * 64}-1.lease").mkdir(parents=True)
+    for ending in ("", ".rubbish/theirs"):
+        (builds / f"{'a' * 64}-1{ending}").mkdir(parents=True)
     (tmp_path / ".cosmos_virtualenv.lock.left").mkdir()
     removable = builds / f"{'b' * 64}-1"
     removable.mkdir()

@@ -225,7 +225,7 @@ def test_another_user_may_look_and_is_told_what_he_may_not_remove(
 
     looked, obstacles = json.loads(start_python(LOOK, everybodys_folder / "store", 65534).communicate()[0])
 
-    assert [each[:2] for each in looked] == [["ready", False]] * 2
+    assert [each[:2] for each in looked] == [["ready", None]] * 2
     assert all("its interpreter does not answer" in each[2][0] for each in looked)
     assert len(obstacles) == 2
     assert "user id 65534 may not write to" in obstacles[0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,9 +15,11 @@ from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.environments.upkeep import Upkeep
 from cosmos_venv.exceptions import VirtualenvBuildError
 from cosmos_venv.guarded import Cancellation
+from tests.environments.elsewhere import USE, uses_of, within
 
 Spec = Callable[..., EnvironmentSpec]
 MakeReady = Callable[..., Environment]
+StartPython = Callable[..., "subprocess.Popen[str]"]
 
 MUTE = "raise SystemExit('hello is mute')"
 
@@ -86,16 +90,16 @@ def test_what_a_dead_builder_left_is_deleted_after_the_release(
 
 
 def test_what_cannot_be_deleted_is_a_line_and_fails_no_task(
-    tmp_path: Path, make_spec: Spec, make_ready: MakeReady
+    tmp_path: Path, make_spec: Spec, start_python: StartPython
 ) -> None:
-    left = tmp_path / "envs-v1" / "builds" / f"{'a' * 64}-7.rubbish"
-    left.parent.mkdir(parents=True)
-    left.write_text("where a directory should be")
-    lines: list[str] = []
+    left = tmp_path / "store" / "envs-v1" / "builds" / f"{'a' * 64}-7.rubbish"
+    left.mkdir(parents=True)
+    order = json.dumps(make_spec().as_dict())
+    # A folder on which something is mounted cannot be deleted, not even by root.
+    place = within(setup=f"mount -t tmpfs tmpfs {left}")
+    (used,) = uses_of(start_python(USE, tmp_path / "store", "uv", order, within=place))
 
-    environment = make_ready(tmp_path, make_spec(), lines=lines)
-
-    assert environment.was_built
-    (line,) = [line for line in lines if "cannot be removed" in line]
-    assert line.startswith(f"{left.with_suffix('')} is left over and cannot be removed: [Errno 20] Not a directory")
-    assert lines.index(line) > lines.index("Releasing virtualenv lock")
+    assert used.said == ["hello 2.0", "hello 2.0"]
+    (line,) = [line for line in used.lines if "cannot be removed" in line]
+    assert line.startswith(f"{left.with_suffix('')} is left over and cannot be removed: [Errno 16] ")
+    assert used.lines.index(line) > used.lines.index("Releasing virtualenv lock")

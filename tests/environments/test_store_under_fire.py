@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -33,6 +32,11 @@ def report(line):
         print("AT THE POINT", flush=True)
         sys.stdin.read()
 
+def look_at_each_step(event, arguments):
+    if event == "os.rename" and str(arguments[1]).endswith(spec.digest):
+        report("before publishing")
+
+sys.addaudithook(look_at_each_step)
 print("STARTED", flush=True)
 sys.stdin.readline()
 with EnvironmentStore(Path(directory)).open(
@@ -133,21 +137,19 @@ def test_the_task_after_a_builder_killed_while_checking_succeeds(
 
 
 def test_the_task_after_a_builder_killed_before_publishing_succeeds(
-    tmp_path: Path, make_spec: Spec, start_python: StartPython, wait_until: WaitUntil
+    tmp_path: Path, make_spec: Spec, start_python: StartPython
 ) -> None:
-    # Reading a pipe that nobody writes stops the builder where it looks whose command stands in bin.
-    (tmp_path / "bin").mkdir()
-    os.mkfifo(tmp_path / "bin" / "hello")
-    builder = start_python(CONTENDER, tmp_path, json.dumps(make_spec().as_dict()), "")
+    builder = start_python(CONTENDER, tmp_path, json.dumps(make_spec().as_dict()), "before publishing")
     say_go(builder)
-    wait_until(lambda: [path for path in tmp_path.glob("envs-v1/builds/*-1") if not path.stat().st_mode & 0o222])
+    read_until(builder, "AT THE POINT")
+    unpublished = [path for path in tmp_path.glob("envs-v1/builds/*-1") if not path.stat().st_mode & 0o222]
 
     builder.kill()
     builder.wait()
-    (tmp_path / "bin" / "hello").unlink()
     was_built, _ = use_afterwards(tmp_path, make_spec())
 
     assert was_built
+    assert len(unpublished) == 1
     assert [path.name[-2:] for path in build_directories(tmp_path)] == ["-2"]
 
 

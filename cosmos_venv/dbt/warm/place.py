@@ -19,6 +19,7 @@ from cosmos_venv import guard
 from cosmos_venv.dbt.warm import facts, life
 from cosmos_venv.exceptions import NotWarm
 from cosmos_venv.limits import decoded
+from cosmos_venv.own_files import open_or_set_aside, open_own, read_own
 from cosmos_venv.release import __version__
 
 _LAYOUT = "2"
@@ -97,7 +98,7 @@ class Place:
         try:
             if time.time() - path.stat().st_mtime > _LONGEST_REFUSAL:
                 return None
-            said = decoded(path.read_text(encoding="utf-8"), json.loads)
+            said = decoded(read_own(path), json.loads)
             return NotWarm(said["word"], said["text"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
@@ -105,10 +106,10 @@ class Place:
     def was_seen(self, seconds: float) -> bool:
         """Whether a task has come by here so many seconds ago or less; this one is noted."""
         try:
-            before = self.seen.stat().st_mtime
+            before = self.seen.lstat().st_mtime
         except FileNotFoundError:
             before = 0.0
-        descriptor = os.open(self.seen, os.O_WRONLY | os.O_CREAT, 0o600)
+        descriptor = open_or_set_aside(self.seen, os.O_WRONLY | os.O_CREAT, 0o600)
         try:
             os.utime(descriptor)
         finally:
@@ -175,7 +176,7 @@ def is_private(status: os.stat_result, *, uid: int | None = None) -> bool:
 def note_in(lock: Path) -> dict[str, Any] | None:
     """What the server whose lock this is has written there; None when none holds it."""
     try:
-        descriptor = os.open(lock, os.O_RDONLY | os.O_NONBLOCK)  # nobody waits for who else opens a pipe
+        descriptor = open_own(lock, os.O_RDONLY)
     except OSError:
         return None
     try:

@@ -7,7 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -114,12 +114,13 @@ class Post:
 def _is_alive(path: Path) -> bool:
     """Whether there is a server of that name; if not, its files are removed."""
     try:
-        descriptor = os.open(f"{path}.lock", os.O_RDONLY)
-    except FileNotFoundError:
+        descriptor = os.open(f"{path}.lock", os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    except OSError:
         return False
     try:
-        if life.is_claimed(descriptor):
-            return True
+        with suppress(OSError):  # of what is no file
+            if life.is_claimed(descriptor):
+                return True
         remove(f"{path}.sock", f"{path}.lock", f"{path}.log")
         return False
     finally:

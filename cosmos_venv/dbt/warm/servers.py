@@ -18,6 +18,7 @@ from cosmos_venv import guard
 from cosmos_venv.dbt.warm import facts
 from cosmos_venv.dbt.warm.place import Place, Program, folders, is_private, note_in
 from cosmos_venv.exceptions import NotWarm
+from cosmos_venv.own_files import open_or_set_aside
 
 LONGEST_START = 60.0
 LONGEST_IMPORT = 5.0  # for whom a plain process would do: about what that one would import for itself
@@ -81,7 +82,7 @@ def start(place: Place, program: Program, identity: object, env: Mapping[str, st
         "most": most,
     }
     root = str(Path(guard.__file__).parent)
-    log = os.open(place.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    log = open_or_set_aside(place.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         process = subprocess.Popen(
             [str(program.interpreter), "-c", _BOOTSTRAP, root, json.dumps(config)],

@@ -19,6 +19,7 @@ import pytest
 from cosmos_venv.dbt.warm import place, servers
 from cosmos_venv.exceptions import NotWarm
 from tests.dbt.warm.conftest import DEADLINE, TOOL, Tool
+from tests.odd_files import KINDS, plant
 
 AT_ONCE = {"is_required": False, "idle": 1e12}  # every command is taken for the second one
 
@@ -124,6 +125,22 @@ def test_the_command_runs_once_all_the_same(
         assert note.read_text() == "7\n"
     with pytest.raises(NotWarm, match=words):
         tool.run("exit", "4", env={"NOTE": str(note), "ID": "7"})
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("kind", KINDS)
+def test_odd_files_in_the_folder_of_servers_keep_nobody_waiting(tool: Tool, kind: str) -> None:
+    found, _ = place.place_of(tool.program, os.environ)
+    for ending in ("seen", "log", "refused"):
+        plant(found.folder / f"{found.key}.{ending}", kind)
+    another = place.Place(folder=found.folder, key="another")
+    plant(another.folder / "another.lock", kind)
+
+    done = tool.run("exit", "4", options=AT_ONCE)
+
+    assert (done.returncode, tool.starts) == (4, ["warm"])
+    assert (another.note(), another.refusal(), found.refusal()) == ({}, None, None)
+    assert len(servers.servers()) == 1
 
 
 def test_an_environment_that_cannot_be_served_is_not_tried_again(tool: Tool) -> None:

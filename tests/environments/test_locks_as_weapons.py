@@ -1,0 +1,214 @@
+"""Whoever may not write to a store cannot lock its files either: nobody waits, and nothing is built, because of him."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from cosmos_venv.environments.environment import Environment
+from cosmos_venv.environments.lock import VirtualenvLock
+from cosmos_venv.environments.lock_files import KERNEL_LOCK_FILENAME
+from cosmos_venv.environments.search_path import find_first, stores_of
+from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.guarded import Cancellation
+from cosmos_venv.kernel_lock import open_for_locking, strangers_who_hold
+from cosmos_venv.lease import Lease, lease_path
+from tests.environments.elsewhere import as_user
+
+Spec = Callable[..., EnvironmentSpec]
+MakeReady = Callable[..., Environment]
+StartPython = Callable[..., "subprocess.Popen[str]"]
+
+SOMEBODY, GROUP = 51_235, 51_300
+
+needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root may become another user")
+
+# Arguments: file, user id, group id. It holds the file until its input ends.
+HOLD = """
+import fcntl, os, sys
+file, user, group = sys.argv[1:]
+os.setgroups([])
+os.setgid(int(group))
+os.setuid(int(user))
+fcntl.flock(os.open(file, os.O_RDONLY), fcntl.LOCK_EX)
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def hold(start_python: StartPython) -> Callable[..., subprocess.Popen[str]]:
+    """Let another user lock a file for himself alone."""
+
+    def hold(file: Path, *, user: int = SOMEBODY, group: int = SOMEBODY) -> subprocess.Popen[str]:
+        file.chmod(0o644)  # as releases made it that did not close it
+        holder = start_python(HOLD, file, user, group)
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        return holder
+
+    return hold
+
+
+def mode_of(path: Path) -> str:
+    return f"{stat.S_IMODE(path.stat().st_mode):04o}"
+
+
+@pytest.mark.parametrize(
+    ("shared", "umask", "expected"),
+    [
+        pytest.param(False, 0o000, "0600", id="of-one-user"),
+        pytest.param(True, 0o002, "0660", id="of-a-group"),
+        pytest.param(True, 0o022, "0640", id="of-a-group-that-the-umask-lets-only-read"),
+    ],
+)
+def test_leases_and_locks_are_closed_to_others(
+    tmp_path: Path, make_spec: Spec, make_ready: MakeReady, shared: bool, umask: int, expected: str
+) -> None:
+    store = tmp_path / "store"
+    (store / "envs-v1" / "builds").mkdir(parents=True)
+    for folder in (store, store / "envs-v1", store / "envs-v1" / "builds"):
+        folder.chmod(0o775 if shared else 0o755)
+    before = os.umask(umask)
+    try:
+        build = make_ready(store, make_spec()).path
+    finally:
+        os.umask(before)
+
+    assert [mode_of(path) for path in (lease_path(build), store / KERNEL_LOCK_FILENAME)] == [expected] * 2
+
+
+def test_those_of_an_older_release_are_closed_when_their_owner_comes_by(
+    tmp_path: Path, make_spec: Spec, make_ready: MakeReady
+) -> None:
+    build = make_ready(tmp_path, make_spec()).path
+    lease_path(build).chmod(0o666)
+    (tmp_path / KERNEL_LOCK_FILENAME).chmod(0o644)
+
+    make_ready(tmp_path, make_spec())
+    os.close(open_for_locking(tmp_path / KERNEL_LOCK_FILENAME))
+
+    assert [mode_of(path) for path in (lease_path(build), tmp_path / KERNEL_LOCK_FILENAME)] == ["0600"] * 2
+
+
+@needs_root
+def test_a_user_who_may_not_open_the_lease_uses_the_environment_without(
+    everybodys_folder: Path, make_spec: Spec, make_ready: MakeReady
+) -> None:
+    environment = make_ready(everybodys_folder / "store", make_spec())
+    # The interpreter of the tests may lie where another user cannot look.
+    (environment.path / "bin").chmod(0o755)
+    (environment.path / "bin" / "python").unlink()
+    (environment.path / "bin" / "python").symlink_to("/bin/sh")
+    (searched,) = stores_of(str(everybodys_folder / "store"))
+
+    for find in (EnvironmentStore(everybodys_folder / "store").find, searched.find):
+        found = as_user(SOMEBODY, SOMEBODY, partial(find, make_spec()))
+        assert f"path={environment.path!r}" in found
+        assert "lease=None" in found
+
+
+@needs_root
+def test_a_lease_that_a_stranger_keeps_locked_is_told_once_and_costs_no_rebuild(
+    everybodys_folder: Path,
+    make_spec: Spec,
+    make_ready: MakeReady,
+    hold: Callable[..., subprocess.Popen[str]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    build = make_ready(everybodys_folder / "store", make_spec()).path
+    hold(lease_path(build))
+    began = time.monotonic()
+
+    used = [make_ready(everybodys_folder / "store", make_spec()) for _ in range(3)]
+
+    assert [(each.path, each.was_built) for each in used] == [(build, False)] * 3
+    assert time.monotonic() - began < 4  # less than what a removal is waited for
+    (warning,) = [record.getMessage() for record in caplog.records]
+    assert warning.startswith(f"{lease_path(build)} was set aside as ")
+    assert warning.endswith(": user id 51235 keeps it locked and has no business there.")
+    assert mode_of(lease_path(build)) == "0600"
+
+
+@needs_root
+def test_who_cannot_set_it_aside_uses_the_environment_without_it(
+    everybodys_folder: Path, make_spec: Spec, make_ready: MakeReady, hold: Callable[..., subprocess.Popen[str]]
+) -> None:
+    build = make_ready(everybodys_folder / "store", make_spec()).path
+    hold(lease_path(build))
+    lines: list[str] = []
+
+    (store,) = stores_of(str(everybodys_folder / "store"))
+    found = store.find(make_spec(), warn=lines.append)
+
+    assert found is not None
+    assert (found.path, found.lease) == (build, None)
+    assert lines == [f"{build} is used without its lease: user id 51235 keeps it locked and has no business there."]
+
+
+@needs_root
+def test_nobody_waits_for_a_stranger_who_keeps_the_lock_of_the_directory(
+    everybodys_folder: Path, hold: Callable[..., subprocess.Popen[str]], caplog: pytest.LogCaptureFixture
+) -> None:
+    file = everybodys_folder / KERNEL_LOCK_FILENAME
+    file.touch()
+    hold(file)
+
+    for _ in range(2):
+        with VirtualenvLock(everybodys_folder).acquire(max_tries=0, cancellation=Cancellation(), report=print):
+            assert mode_of(file) == "0600"
+
+    (warning,) = [record.getMessage() for record in caplog.records]
+    assert f"{file} was set aside as " in warning
+
+
+@needs_root
+@pytest.mark.parametrize(
+    ("user", "group", "mode", "expected"),
+    [
+        pytest.param(SOMEBODY, SOMEBODY, 0o755, {SOMEBODY}, id="somebody"),
+        pytest.param(SOMEBODY, GROUP, 0o755, {SOMEBODY}, id="of-a-group-that-may-not-write"),
+        pytest.param(SOMEBODY, GROUP, 0o775, set(), id="of-a-group-that-may-write"),
+        pytest.param(0, 0, 0o755, set(), id="root"),
+    ],
+)
+def test_a_stranger_is_who_may_not_write_to_the_folder(
+    everybodys_folder: Path,
+    hold: Callable[..., subprocess.Popen[str]],
+    user: int,
+    group: int,
+    mode: int,
+    expected: set[int],
+) -> None:
+    file = everybodys_folder / "file"
+    file.touch()
+    os.chown(everybodys_folder, 0, GROUP)
+    everybodys_folder.chmod(mode)
+    hold(file, user=user, group=group)
+
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        assert strangers_who_hold(descriptor, file) == expected
+    finally:
+        os.close(descriptor)
+
+
+def test_a_removal_by_the_owner_is_no_stranger_s(tmp_path: Path, make_spec: Spec, make_ready: MakeReady) -> None:
+    build = make_ready(tmp_path, make_spec()).path
+    removing = Lease.exclusive(build)
+    assert removing is not None
+
+    with closing(removing):
+        descriptor = os.open(lease_path(build), os.O_RDONLY)
+        assert strangers_who_hold(descriptor, lease_path(build)) == set()
+        os.close(descriptor)
+    assert find_first(stores_of(str(tmp_path)), make_spec()) is not None

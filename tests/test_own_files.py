@@ -1,0 +1,95 @@
+"""Files of ours: opened only as the plain files they are, made with known permissions."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cosmos_venv import own_files
+from tests.odd_files import KINDS, plant
+
+DAY = 86_400.0
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "file"
+
+
+@pytest.fixture
+def no_umask() -> Iterator[None]:
+    umask = os.umask(0)
+    yield
+    os.umask(umask)
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("flags", [os.O_RDONLY, os.O_WRONLY | os.O_CREAT, os.O_RDWR | os.O_CREAT])
+def test_what_is_no_plain_file_is_not_opened_and_set_aside_with_a_warning(
+    file: Path, kind: str, flags: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    plant(file, kind)
+
+    with pytest.raises(own_files.OddFile, match=rf"it is a .* and no plain file: '{file}'"):
+        own_files.open_own(file, flags)
+    os.close(own_files.open_or_set_aside(file, os.O_RDWR | os.O_CREAT))
+
+    (aside,) = file.parent.glob("file.set-aside-*")
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{file} was set aside as {aside.name}: it is {kind_of(aside)}, which cosmos-venv has not made."
+    ]
+    assert file.is_file()
+    assert not file.is_symlink()
+
+
+def kind_of(path: Path) -> str:
+    mode = path.lstat().st_mode
+    kinds = {stat.S_IFIFO: "a FIFO", stat.S_IFLNK: "a symbolic link", stat.S_IFDIR: "a directory"}
+    return kinds.get(stat.S_IFMT(mode), "a socket")
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_is_written_in_place_of_whatever_stands_there(file: Path, kind: str) -> None:
+    plant(file, kind)
+
+    own_files.write_anew(file, "ours")
+
+    assert own_files.read_own(file) == b"ours"
+    assert not (file.parent / "file.nowhere").exists()
+    assert not (file.parent / "theirs").exists() or (file.parent / "theirs").read_text() == "theirs"
+
+
+@pytest.mark.parametrize(("mode", "umask", "expected"), [(0o644, 0, 0o644), (0o755, 0, 0o755), (0o644, 0o077, 0o600)])
+def test_a_umask_can_only_take_permissions_away(
+    file: Path, no_umask: None, mode: int, umask: int, expected: int
+) -> None:
+    os.umask(umask)
+
+    own_files.write_new(file, "ours", mode)
+
+    assert stat.S_IMODE(file.stat().st_mode) == expected
+
+
+def test_what_cannot_be_written_leaves_nothing(file: Path) -> None:
+    with pytest.raises(UnicodeEncodeError):
+        own_files.write_new(file, "\ud800")
+
+    assert not file.exists()
+
+
+@pytest.mark.parametrize(
+    ("modified", "expected"),
+    [
+        pytest.param(-10.0, 10.0, id="past"),
+        pytest.param(DAY / 2, -DAY / 2, id="a-clock-that-differs"),
+        pytest.param(10 * DAY, float("inf"), id="a-future-that-no-clock-explains"),
+    ],
+)
+def test_a_file_dated_far_ahead_is_older_than_any(modified: float, expected: float) -> None:
+    assert own_files.age(1e9 + modified, 1e9) == expected
