@@ -18,10 +18,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cosmos_venv import os_errors
-from cosmos_venv.environments import byte_code, disk_space, durability, integrity, pip_config, resolution_check
+from cosmos_venv.environments import (
+    byte_code,
+    disk_space,
+    durability,
+    integrity,
+    pip_config,
+    resolution_check,
+    sources,
+)
 from cosmos_venv.environments.arguments import InstallArguments
 from cosmos_venv.environments.bundled_pip import RUNNER, bundled_pip
 from cosmos_venv.environments.home import variables_for_lack_of_a_home
+from cosmos_venv.environments.index_failure import index_failure, without_repetitions
 from cosmos_venv.environments.installer import ORDER_VARIABLE, Installer
 from cosmos_venv.environments.integrity import Installed
 from cosmos_venv.environments.spec import EnvironmentSpec
@@ -38,7 +47,7 @@ _PIP_MAY_KNOW_BETTER = {
     resolution_check.PASSED_OVER: "uv passes over what pip takes where nothing else fits",
     r"[Bb]uilding source distributions .*disabled": "uv builds nothing where --only-binary is said, pip what is named",
 }
-_YANKED = r"^warning: .* is yanked"
+_YANKED = re.compile(r"warning: `?(?P<name>[^`]+)`? is yanked")
 _UNREACHABLE = r"Failed to fetch|[Rr]equest failed|Failed to read `--find-links`|error sending request"
 _LONGEST_TRY = 10.0
 _OLDEST_PIP = "22.3"  # the first that installs into another Python (pip --python)
@@ -169,14 +178,6 @@ class Built(Installed):
     installer: Installer
 
 
-class _CommandFailed(VirtualenvBuildError):
-    """:param lines: everything that the command has said."""
-
-    def __init__(self, message: str, lines: Sequence[str]) -> None:
-        super().__init__(message)
-        self.lines = lines
-
-
 class _PipDecides(Exception):
     """uv was to give the answer of pip, and has none, or one that need not be pip's."""
 
@@ -193,7 +194,7 @@ class _Build:
     report: Callable[[str], None]
     on_tick: Callable[[], None] | None
     keep_open: tuple[int, ...]
-    yanked: list[str] = field(default_factory=list)
+    heard: list[str] = field(default_factory=list)
 
     @property
     def python(self) -> str:
@@ -221,8 +222,8 @@ class _Build:
             command = [*self._pip(), "install", *at_home, *words, "--no-compile"]
         try:
             self._run_with_requirements(command, on_line=self._hear, meanwhile=_import_what_comes_next)
-        except _CommandFailed as failed:
-            if self._answers_for_pip and (reason := self._reason_to_ask_pip(failed.lines)):
+        except VirtualenvBuildError as failed:
+            if self._answers_for_pip and (reason := self._reason_to_ask_pip(self.heard)):
                 raise _PipDecides(reason) from failed
             raise
 
@@ -238,7 +239,7 @@ class _Build:
             self.directory,
             self.spec,
             takes_prereleases=settings.takes_prereleases,
-            yanked=self.yanked,
+            yanked=[match["name"] for line in self.heard if (match := _YANKED.match(line))],
             try_=self._try,
         )
         if reason and "--require-hashes" not in self.arguments.words:  # with which every version is named
@@ -261,7 +262,7 @@ class _Build:
 
         try:
             self._run_with_requirements([*self._uv_install(), *nowhere], on_line=said.append, on_tick=tick)
-        except (_CommandFailed, TimeoutError):
+        except (VirtualenvBuildError, TimeoutError):
             return resolution_check.Tried(has_succeeded=False, said=said)
         return resolution_check.Tried(has_succeeded=True, said=said)
 
@@ -343,9 +344,8 @@ class _Build:
         return next(iter(reasons), "")
 
     def _hear(self, line: str) -> None:
+        self.heard.append(line)
         self._report(line)
-        if self._answers_for_pip and re.search(_YANKED, line):
-            self.yanked.append(line.partition(":")[2].partition(" is yanked")[0].strip().strip("`"))
 
     def _uv_install(self) -> list[str]:
         words = [*self._requirements_file(), *self.arguments.words]
@@ -420,6 +420,7 @@ class _Build:
         on_tick: Callable[[], None] | None = None,
         meanwhile: Callable[[], object] | None = None,
     ) -> None:
+        began = time.monotonic()
         try:
             completed = run_guarded(
                 command,
@@ -435,21 +436,26 @@ class _Build:
                 raise  # of what was done meanwhile
             raise VirtualenvBuildError(f"{failure}: {command[0]} cannot be started ({error.strerror}).") from error
         if completed.returncode:
-            raise _CommandFailed(self._failure_message(failure, completed), completed.lines)
+            raise VirtualenvBuildError(self._failure_message(failure, completed, time.monotonic() - began))
 
     def _report(self, line: str) -> None:
         self.report(ToolLine(self.arguments.mask(line)))
 
-    def _failure_message(self, failure: str, completed: CompletedCommand) -> str:
+    def _failure_message(self, failure: str, completed: CompletedCommand, seconds: float) -> str:
         said = [self.arguments.mask(line) for line in completed.lines if not line.endswith(byte_code.WRITTEN)]
-        last_lines = said[-_LAST_LINES:]
+        last_lines = without_repetitions(said)[-_LAST_LINES:]
         message = [f"{failure} (exit status {completed.returncode}). It said:", *last_lines]
+        if reason := index_failure(said, hosts=self._hosts(), seconds=seconds):
+            message[:1] = [f"{failure}: {reason}", f"Exit status {completed.returncode}. It said:"]
         if os_errors.is_about_a_full_disk(last_lines):
             environ = {**self.environ, "TMPDIR": str(self.scratch.parent)}
             message.append(disk_space.full_disk_message(disk_space.free_space(self.directory, environ)))
         if os_errors.is_about_too_many_files(last_lines):
             message.append(os_errors.too_many_files_message())
         return "\n".join(message)
+
+    def _hosts(self) -> tuple[str, ...]:
+        return sources.hosts(self.installer, self.spec.pip_install_options, self.spec.requirements, os.environ)
 
 
 def _import_what_comes_next() -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cosmos_venv.environments import credentials, sources
 from cosmos_venv.environments.builder import environment_of_installation, own_pip
 from cosmos_venv.environments.bundled_pip import bundled_pip
+from cosmos_venv.environments.index_failure import index_failure
 from cosmos_venv.environments.installer import Installer, InstallerPreference, choose_installer
 from cosmos_venv.environments.interpreter import Interpreter
 from cosmos_venv.guarded import run_guarded
@@ -54,7 +55,7 @@ def try_index(preference: InstallerPreference, environ: Mapping[str, str], *, wi
         if command is None:
             nobody = "pip comes with each environment only"
             return IndexTrial(installer=name, hosts=hosts, problem=nobody, is_asked=False)
-        problem = _problem(command, env | _IMPATIENT, within)
+        problem = _problem(command, env | _IMPATIENT, within, hosts)
     return IndexTrial(installer=name, hosts=hosts, problem=problem)
 
 
@@ -70,8 +71,9 @@ class _TooLong(Exception):
     pass
 
 
-def _problem(command: list[str], env: Mapping[str, str], within: float) -> str | None:
-    deadline = time.monotonic() + within
+def _problem(command: list[str], env: Mapping[str, str], within: float, hosts: Sequence[str]) -> str | None:
+    began = time.monotonic()
+    deadline = began + within
 
     def tick() -> None:
         if time.monotonic() > deadline:
@@ -86,4 +88,6 @@ def _problem(command: list[str], env: Mapping[str, str], within: float) -> str |
     if not done.returncode:
         return None
     said = [line.strip() for line in done.lines if line.strip()]
+    if reason := index_failure(said, hosts=hosts, seconds=time.monotonic() - began):
+        return credentials.mask(reason)
     return credentials.mask(" ".join(said[-_LAST_LINES:]) or f"exit code {done.returncode}")
