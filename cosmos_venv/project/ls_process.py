@@ -88,7 +88,9 @@ class Said:
         if (unnoted := self.of_packages.unnoted) is not None:
             return makes_up(f"the package file {unnoted}")
         made_up = kept.basis.made_up or next((f"the package file {each}" for each in self.of_packages.made_up), "")
-        return f"{makes_up(made_up)}, and this dbt does not note which it reads" if made_up and not self.noted else ""
+        return (
+            f"{makes_up(made_up)}, and this dbt does not note which it reads" if made_up and self.noted is None else ""
+        )
 
 
 def ask_in_turn(

@@ -236,6 +236,16 @@ def test_a_variable_whose_name_is_made_up_counts_as_dbt_notes_it(place: Place, m
     assert calls == [1, 1, 2, 2]
 
 
+def test_a_made_up_name_that_dbt_has_not_come_by_is_no_reason_to_ask_again(place: Place) -> None:
+    """Such as one of a macro that only a running model calls."""
+    place.write("macros/port.sql", "{% macro port() %}{{ env_var('PORT_' ~ target.name) }}{% endmacro %}")
+    place.let_dbt_note()
+    place.load()
+    place.load()
+
+    assert place.calls == 1
+
+
 def test_a_variable_that_only_an_installed_package_reads_counts_as_dbt_notes_it(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
