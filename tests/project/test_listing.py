@@ -270,22 +270,10 @@ def test_which_variables_are_read_may_depend_on_another_one(place: Place, monkey
 
 
 UNTOLD = {
-    "dbt notes nothing": ("macros/a.sql", "\n{{ env_var(name) }}", r"macros/a.sql, line 2, .* this dbt does not note"),
-    "dbt notes nothing there": (
-        "dbt_project.yml",
-        "\nvars: {a: '{{ env_var(x) }}'}",
-        r"dbt_project.yml, line \d+, mak",
-    ),
-    "a description": (
-        "models/a.yml",
-        "models:\n- {description: '{{ env_var(x) }}'}",
-        r"models/a.yml, line 2, makes up",
-    ),
-    "a local package": (
-        "packages.yml",
-        "packages:\n- local: '{{ var(x) }}'",
-        r"packages.yml, line 2, makes up the path",
-    ),
+    "dbt notes nothing": ("macros/a.sql", "\n{{ env_var(name) }}", "line 2, .* this dbt does not note"),
+    "dbt notes nothing there": ("dbt_project.yml", "\nvars: {a: '{{ env_var(x) }}'}", r"line \d+, makes up the name"),
+    "a description": ("models/a.yml", "models:\n- {description: '{{ env_var(x) }}'}", "line 2, makes up the name"),
+    "a local package": ("packages.yml", "packages:\n- local: '{{ var(x) }}'", "line 2, makes up the path"),
 }
 
 
