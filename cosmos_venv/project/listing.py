@@ -28,10 +28,6 @@ _OTHER_WAY = "A manifest needs no dbt: LoadMode.DBT_MANIFEST."
 _TO_END_DBT = 6.0  # seconds; see guard.KILL_AT
 
 
-class _StillRunning(CosmosLoadDbtException):
-    """dbt ls has not failed; a process that outlives this parse waits for it."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Listing:
     """:param lines: what ``dbt ls`` has said.
@@ -88,10 +84,15 @@ def _damage(question: LsQuestion, error: Exception) -> Damaged | None:
 
     :raises CosmosConfigException: when it has lost nothing and its dbt cannot be started; with the way out.
     """
-    dbt, cause = question.dbt, error.__cause__
-    if dbt.environment is None or dbt.virtualenv_dir is None or isinstance(error, _StillRunning):
+    from cosmos_venv.detached import DetachedAtWork
+    from cosmos_venv.project.ls_process import DID_NOTHING
+
+    dbt, cause, text = question.dbt, error.__cause__, str(error)
+    # A process that outlives this parse still waits for a dbt that has not failed.
+    if dbt.environment is None or dbt.virtualenv_dir is None or isinstance(error.__context__, DetachedAtWork):
         return None
-    is_broken = isinstance(error, CosmosConfigException) or tells_of_code(1, lines=str(error).splitlines())
+    is_broken = isinstance(error, CosmosConfigException) or DID_NOTHING in text
+    is_broken = is_broken or tells_of_code(1, lines=text.splitlines())
     damaged = managed.damage_of(dbt.environment, content=is_broken)
     if damaged is not None:
         logger.warning("%s %s", damaged, managed.advice_about(damaged, dbt.virtualenv_dir))
@@ -198,7 +199,7 @@ def _ask_detached(order: LsOrder, kept: KeptListings, wait: float, *, tries_agai
             keep_open=order.question.dbt.keep_open,
         )
     except DetachedAtWork as at_work:
-        raise _StillRunning(
+        raise CosmosLoadDbtException(
             f"dbt ls of {project_dir} has been running {at_work}, log file {work.log}; the next parse will find its "
             f"answer. {_OTHER_WAY}"
         ) from None

@@ -37,6 +37,7 @@ Report = Callable[[str], None]
 DETACHED = f"{__name__}:list_detached"
 """What ``DetachedWork`` calls, with a request that ``as_request`` has made."""
 
+DID_NOTHING = "has ended without a word and has done nothing"
 CHANGED = "The project has changed while dbt ls ran, and nobody knows which of the two dbt has read"
 _WAITING = "Another process is running dbt ls for the same project; waiting for its answer."
 _SHORTEST_AGE = 60.0  # a later parse may begin so many seconds after this one has ended
@@ -231,9 +232,7 @@ class _Dbt:
             reason = credentials.mask(failure_text(artifacts, lines=result.full_output))
             raise CosmosLoadDbtException(f"dbt {arguments[0]} ended with exit code {result.exit_code}.\n{reason}")
         if self.question.dbt.is_managed and may_lack_files(0, artifacts, lines=result.full_output):
-            raise CosmosLoadDbtException(
-                f"dbt {arguments[0]} has ended without a word and has done nothing: {executable}"
-            )
+            raise CosmosLoadDbtException(f"dbt {arguments[0]} {DID_NOTHING}: {executable}")
         return result.full_output
 
     def _end_in_time(self) -> None:
