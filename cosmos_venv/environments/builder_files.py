@@ -13,10 +13,10 @@ from pathlib import Path
 
 from cosmos_venv import own_files
 from cosmos_venv.environments.store import EnvironmentStore
-from cosmos_venv.environments.trust import make_directory
 from cosmos_venv.exceptions import VirtualenvBuildError
 from cosmos_venv.kernel_lock import is_still, open_for_locking
 from cosmos_venv.own_files import OddFile, age, read_own
+from cosmos_venv.trust import judge, make_directory
 
 RETRY_AFTER = 60.0
 _KEPT_SECONDS = 14 * 86_400.0  # for whoever wants to read why a build failed
@@ -42,6 +42,7 @@ class BuilderFiles:
         folder = _folder(store)
         for directory in (store.directory, store.root, folder):
             make_directory(directory, store.directory_mode)
+        judge(folder, parameter=store.parameter)
         return cls._in(folder, digest)
 
     @classmethod

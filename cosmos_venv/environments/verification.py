@@ -13,10 +13,10 @@ from cosmos_venv.environments import integrity
 from cosmos_venv.environments.interpreter import Interpreter
 from cosmos_venv.environments.inventory import StoredBuild
 from cosmos_venv.environments.record import BuildRecord
-from cosmos_venv.environments.trust import refuse_untrusted
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 from cosmos_venv.guarded import run_guarded
 from cosmos_venv.lease import Lease
+from cosmos_venv.trust import judge
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ def verify(stored: StoredBuild, *, check: str | None = None) -> Verified:
 
 def _may_be_run(build: Path) -> bool:
     try:
-        refuse_untrusted([build.parent, build, build / "bin" / "python"])
+        judge(build.parent, build, build / "bin" / "python")
     except (VirtualenvError, OSError):
         return False
     return True
@@ -90,7 +90,7 @@ def _interpreter_faults(build: Path, record: BuildRecord) -> Iterator[str]:
         yield f"its interpreter is gone: bin/python leads to {real}"
         return
     try:
-        refuse_untrusted([real])
+        judge(real)
     except VirtualenvError:
         return  # no fault of the build, but nothing that this user should run
     try:
