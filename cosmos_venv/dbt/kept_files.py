@@ -17,6 +17,7 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 from cosmos_venv.own_files import age, make_way, open_or_set_aside, open_own, read_own
+from cosmos_venv.trust import is_trusted_way, make_directory
 
 _ABANDONED_SECONDS = 3_600.0
 _REFRESHED_SECONDS = 300.0  # what is used must look newer than what nobody uses, and a parse must not write
@@ -159,17 +160,18 @@ def _is_locked(descriptor: int, wait: float | None, report: Callable[[], object]
 
 
 def make_private(folder: Path) -> None:
-    """Make a folder of this user alone, and the one above it."""
-    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Make a folder of this user alone, and the one above it; those above that are made as others may use them."""
+    make_directory(folder.parent.parent)
+    folder.parent.mkdir(mode=0o700, exist_ok=True)
     folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def is_private(folder: Path) -> bool:
-    """Whether nobody else can put a file into the folder: what is read there decides which SQL runs."""
+    """Whether nobody else can put a file into the folder, or replace it: what is read there decides which SQL runs."""
     try:
         found = [path.lstat() for path in (folder.parent, folder)]
     except OSError:
         return False
     return all(
         stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o022 for status in found
-    )
+    ) and is_trusted_way(folder.parent)

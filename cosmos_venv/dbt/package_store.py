@@ -12,17 +12,19 @@ import shutil
 import stat
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cosmos_venv.dbt.package_files import LOCK_FILE
 from cosmos_venv.dbt.package_sweep import sweep
+from cosmos_venv.exceptions import VirtualenvError
 from cosmos_venv.guarded import Cancellation
 from cosmos_venv.kernel_lock import NOBODY_LOCKS, is_locked_or_lockless, open_for_locking, unlock
 from cosmos_venv.lease import Lease
 from cosmos_venv.own_files import read_own, write_new
+from cosmos_venv.trust import Way, judge
 
 LAYOUT = "packages-v1"
 _PACKAGES = "packages"
@@ -76,14 +78,14 @@ class KeptPackages:
 class PackageStore:
     """Installations below one folder. What cannot be used is passed over: then dbt installs for itself.
 
+    What others could write to is not used: it decides which SQL runs.
+
     :param make_directory: how directories are made there, parents included.
     :param is_read_only: it is looked at and never written to.
-    :param is_trusted: whether nobody else can have put what stands in these paths: it decides which SQL runs.
     """
 
     folder: Path
     make_directory: Callable[[Path], None]
-    is_trusted: Callable[[Sequence[Path]], bool]
     is_read_only: bool = False
 
     def find(self, digest: str, is_current: Callable[[KeptPackages], bool]) -> KeptPackages | None:
@@ -103,8 +105,9 @@ class PackageStore:
             return False
         try:
             self.make_directory(self.folder)
-            return os.access(self.folder, os.W_OK) and self.is_trusted([self.folder.parent, self.folder])
-        except OSError:
+            self._judge()
+            return os.access(self.folder, os.W_OK)
+        except (VirtualenvError, OSError):
             return False
 
     def publish(self, digest: str, installed: Path, lock_file: Path, local: Mapping[str, str]) -> None:
@@ -170,21 +173,21 @@ class PackageStore:
 
     def _open(self, path: Path) -> KeptPackages | None:
         try:
-            # Before the lease is opened, too: in a folder of others it could be anything.
-            if not self.is_trusted([self.folder.parent, self.folder, path]):
-                return None
+            self._judge(path)
             published_at = int(path.suffix[1:]) / 1e9
             lease = self._lease(path)
-        except (OSError, ValueError):
+        except (VirtualenvError, OSError, ValueError):
             return None
         kept = KeptPackages(path=path, published_at=published_at, _lease=lease)
         with suppress(OSError):
             # The name after the lock: what is still there then is removed by nobody.
-            is_there = (lease is None or lease.is_of(path)) and path.is_dir()
-            if is_there and self.is_trusted([self.folder.parent, self.folder, path]):
+            if (lease is None or lease.is_of(path)) and path.is_dir():
                 return kept
         kept.close()
         return None
+
+    def _judge(self, *more: Path) -> Way:
+        return judge(self.folder.parent, self.folder, *more)
 
     def _lease(self, path: Path) -> Lease | None:
         """One user more; None where nobody can lock, such as on a read-only mount: nobody removes anything there.

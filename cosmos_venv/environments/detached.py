@@ -17,7 +17,6 @@ from cosmos_venv.environments import credentials
 from cosmos_venv.environments.environment import Damaged
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
-from cosmos_venv.environments.trust import make_directory
 from cosmos_venv.environments.upkeep import Upkeep
 from cosmos_venv.exceptions import (
     CommandKilled,
@@ -27,6 +26,7 @@ from cosmos_venv.exceptions import (
     VirtualenvError,
 )
 from cosmos_venv.guarded import Cancellation
+from cosmos_venv.trust import judge, make_directory
 
 if TYPE_CHECKING:
     from cosmos_venv.environments.installer import InstallerPreference
@@ -93,6 +93,7 @@ def builder_of(store: EnvironmentStore, digest: str) -> DetachedWork:
     folder = _folder(store)
     for directory in (store.directory, store.root, folder):
         make_directory(directory, store.directory_mode)
+    judge(folder, parameter=store.parameter)
     return DetachedWork(folder=folder, key=digest)
 
 

@@ -12,7 +12,6 @@ from cosmos_venv.environments.inventory import StoredBuild, bytes_of, read_inven
 from cosmos_venv.environments.leftovers import Report
 from cosmos_venv.environments.lock import VirtualenvLock
 from cosmos_venv.environments.store import EnvironmentStore
-from cosmos_venv.environments.trust import refuse_untrusted
 from cosmos_venv.environments.upkeep import DAY, PruneLimits
 from cosmos_venv.guarded import Cancellation
 
@@ -134,8 +133,7 @@ def _remove(
 
 def _trusted_inventory(store: EnvironmentStore) -> list[StoredBuild]:
     with store.naming_the_directory():
-        # What is deleted is found by names in there.
-        refuse_untrusted([store.directory, store.root, store.builds])
+        store.judge()  # what is deleted is found by names in there
     return read_inventory(store)
 
 

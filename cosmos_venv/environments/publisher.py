@@ -25,12 +25,12 @@ from cosmos_venv.environments.put_off import LONGEST_PAUSE, is_put_off, put_off
 from cosmos_venv.environments.record import write_record
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import BUILD_NAME, EnvironmentStore
-from cosmos_venv.environments.trust import make_directory
 from cosmos_venv.environments.upkeep import Upkeep
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError, VirtualenvError, VirtualenvLockTimeout
 from cosmos_venv.guarded import Cancellation
 from cosmos_venv.lease import Lease, lease_path
 from cosmos_venv.own_files import set_aside
+from cosmos_venv.trust import judge, make_directory
 
 
 class Publisher:
@@ -71,6 +71,7 @@ class Publisher:
         store = self._store
         with store.naming_the_directory():
             make_directory(store.directory, store.directory_mode)
+            store.judge()
             environment = None
             try:
                 with self._locked(max_tries):
@@ -164,6 +165,7 @@ class Publisher:
         refuse_unfit(self._store.directory)
         make_directory(self._store.root, self._store.directory_mode)
         make_directory(self._store.builds, self._store.directory_mode)
+        judge(self._store.directory, self._store.root, self._store.builds, parameter=self._store.parameter)
         link = self._store.link(self._spec.digest)
         if os.path.lexists(link) and self._store.published(self._spec.digest) is None:
             set_aside(link, "it is no link to a build")
@@ -238,8 +240,9 @@ class Publisher:
             return
         try:
             make_directory(directory / "bin", self._store.directory_mode)
+            judge(directory / "bin", parameter=self._store.parameter)
             write_launchers(directory / "bin", self._store.link(self._spec.digest), commands)
-        except OSError as error:
+        except (OSError, VirtualenvError) as error:
             # They are for people at a terminal; no task needs them.
             self._report(f"{directory / 'bin'} does not get the commands of the environment: {error}.")
 

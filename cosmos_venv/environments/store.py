@@ -18,11 +18,11 @@ from cosmos_venv import os_errors
 from cosmos_venv.environments.environment import Damaged, Environment
 from cosmos_venv.environments.put_off import LONGEST_PAUSE, is_put_off
 from cosmos_venv.environments.spec import EnvironmentSpec
-from cosmos_venv.environments.trust import refuse_untrusted
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 from cosmos_venv.guarded import Cancellation
 from cosmos_venv.kernel_lock import NOBODY_LOCKS, describe_strangers
 from cosmos_venv.lease import Lease, strangers_who_keep, take_from_strangers
+from cosmos_venv.trust import Way, judge
 
 if TYPE_CHECKING:
     from cosmos_venv.environments.installer import InstallerPreference
@@ -60,6 +60,7 @@ class EnvironmentStore:
         self.directory_mode = directory_mode
         self.parameter = parameter
         self.is_read_only = is_read_only
+        self._given = directory if directory.is_absolute() else Path.cwd() / directory
         self.directory = Path(os.path.realpath(directory))
         self.root = self.directory / LAYOUT
         self.builds = self.root / "builds"
@@ -82,28 +83,25 @@ class EnvironmentStore:
         :raises VirtualenvError: when it cannot be read, or somebody else can have written there.
         :raises CommandKilled: when ``cancellation`` was requested meanwhile.
         """
+        with self.naming_the_directory():
+            way = self.judge()
         deadline = time.monotonic() + _LONGEST_REMOVAL
-        while True:
+        while way is not None:
             if cancellation is not None:
                 cancellation.raise_if_requested()
-            build = self.published(spec.digest)
-            # After the look at the link: what was missing then may have been planted meanwhile.
-            with self.naming_the_directory():
-                link = [] if build is None else [self.link(spec.digest)]
-                refuse_untrusted([self.directory, self.root, self.builds, *link], parameter=self.parameter)
-            if build is None or (instead_of is not None and build == instead_of.path) or not self._is_whole(build):
+            build = self._whole_build(spec, way)
+            if build is None or (instead_of is not None and build == instead_of.path):
                 return None
             with suppress(BlockingIOError):
                 lease = self._leased(build, warn)
                 # Between reading the link and locking the lease the build may have been removed or replaced.
-                if lease is None or (
-                    self.published(spec.digest) == build and lease.is_of(build) and self._is_whole(build)
-                ):
+                if lease is None or (self._whole_build(spec, way) == build and lease.is_of(build)):
                     return self.environment_of(spec, build, lease=lease)
                 lease.close()
             if time.monotonic() >= deadline:
                 return None
             time.sleep(_REMOVAL_IN_PROGRESS)
+        return None
 
     @contextmanager
     def open(
@@ -174,19 +172,46 @@ class EnvironmentStore:
         """Where it is recorded what a build holds: beside it."""
         return build.with_name(f"{build.name}.json")
 
-    def published(self, digest: str) -> Path | None:
-        """The build that the link leads to; None when there is no link of ours."""
+    def judge(self) -> Way | None:
+        """The way to the environments; None when there is no such place yet.
+
+        :raises VirtualenvError: when somebody else can have written there, or can replace a directory on the way.
+        :raises OSError: when it cannot be looked at.
+        """
+        try:
+            # As it was given, for a link on that way counts too; then as it is used from here on.
+            return judge(self._given, self.directory, self.root, self.builds, parameter=self.parameter)
+        except FileNotFoundError:
+            return None
+
+    def published(self, digest: str, way: Way | None = None) -> Path | None:
+        """The build that the link leads to; None when there is no link of ours, or no build.
+
+        :param way: by which link and build are judged; None: they are not.
+        :raises VirtualenvError: when somebody else can have made or written to one of them.
+        """
         with self.naming_the_directory():
             try:
                 target = self.link(digest).readlink()
+                if target.parent != Path(self.builds.name):
+                    return None
+                # Where it leads at the moment at which it is judged.
+                name = target.name if way is None else Path(way.follow(self.link(digest))).name
+                if not BUILD_NAME.fullmatch(name):
+                    return None
             except FileNotFoundError:
                 return None
             except OSError as error:
                 if error.errno == errno.EINVAL:  # no link at all: what is built next sets it aside
                     return None
                 raise
-        is_ours = target.parent == Path(self.builds.name) and BUILD_NAME.fullmatch(target.name)
-        return self.builds / target.name if is_ours else None
+        return self.builds / name
+
+    def _whole_build(self, spec: EnvironmentSpec, way: Way) -> Path | None:
+        """The published build whose Python is there: not when it is gone, nor when the interpreter it links to is."""
+        build = self.published(spec.digest, way)
+        with self.naming_the_directory():
+            return build if build is not None and (build / "bin" / "python").exists() else None
 
     def _leased(self, build: Path, warn: Callable[[str], None] | None) -> Lease | None:
         """A lease for the caller; None where nobody has any, or this user may not have one.
@@ -210,11 +235,6 @@ class EnvironmentStore:
                 warn(f"{build} is used without its lease: {describe_strangers(strangers)}.")
             return None
         raise BlockingIOError
-
-    def _is_whole(self, build: Path) -> bool:
-        """Whether its Python is there: not when the build is gone, nor when the interpreter it links to is."""
-        with self.naming_the_directory():
-            return (build / "bin" / "python").exists()
 
     @contextmanager
     def naming_the_directory(self) -> Iterator[None]:

@@ -16,10 +16,12 @@ from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.exceptions import VirtualenvError
 from cosmos_venv.guarded import Cancellation
 from cosmos_venv.scratch import descriptors_of, scratch_folder
+from cosmos_venv.trust import is_trusted_way
 
 if TYPE_CHECKING:
     from cosmos_venv.environments.installer import InstallerPreference
 
+WAY_OUT_OF_AN_OPEN_TMPDIR = "Set TMPDIR to a folder where they cannot, or give this one the sticky bit (chmod +t)."
 _RECORD_NAME = "cosmos-venv.json"
 
 
@@ -58,6 +60,8 @@ def temporary_environment(
     with scratch_folder() as path:
         keep_open = descriptors_of(path)
         report(f"Creating a temporary virtualenv {path} with {installer.name} ({installer.reason}).")
+        if not is_trusted_way(path):
+            report(f"Other users can replace what stands in {path.parent}. {WAY_OUT_OF_AN_OPEN_TMPDIR}")
         began = time.monotonic()
         installed = build_environment(
             spec, path, installer, cancellation=cancellation, report=report, keep_open=keep_open

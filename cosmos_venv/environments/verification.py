@@ -15,10 +15,10 @@ from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.interpreter import Interpreter
 from cosmos_venv.environments.inventory import StoredBuild
 from cosmos_venv.environments.record import BuildRecord, read_record
-from cosmos_venv.environments.trust import refuse_untrusted
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 from cosmos_venv.guarded import run_guarded
 from cosmos_venv.lease import Lease
+from cosmos_venv.trust import judge
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +117,7 @@ def _refuse_shortage(error: Exception) -> None:
 
 def _may_be_run(build: Path) -> bool:
     try:
-        refuse_untrusted([build.parent, build, build / "bin" / "python"])
+        judge(build.parent, build, build / "bin" / "python")
     except (VirtualenvError, OSError):
         return False
     return True
@@ -157,7 +157,7 @@ def _interpreter_faults(build: Path, record: BuildRecord) -> Iterator[str]:
         yield f"its interpreter is gone: bin/python leads to {real}"
         return
     try:
-        refuse_untrusted([real])
+        judge(real)
     except VirtualenvError:
         return  # no fault of the build, but nothing that this user should run
     try:

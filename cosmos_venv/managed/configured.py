@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cosmos_venv import settings
+from cosmos_venv import settings, trust
 from cosmos_venv.compat import venv_install_method
-from cosmos_venv.environments import trust
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.environments.upkeep import DAY, PruneLimits, Upkeep
 from cosmos_venv.exceptions import CosmosValueError

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cosmos_venv import settings
+from cosmos_venv import settings, trust
 from cosmos_venv.dbt.command import vars_text
 from cosmos_venv.dbt.kept_files import make_private
 from cosmos_venv.dbt.package_files import read_package_files
@@ -16,9 +16,7 @@ from cosmos_venv.dbt.package_store import PackageStore
 from cosmos_venv.dbt.packages import ProjectPackages
 from cosmos_venv.dbt.partial_parse import ParsedProject, kept_file
 from cosmos_venv.dbt.project_file import read_dbt_project
-from cosmos_venv.environments import trust
 from cosmos_venv.environments.search_path import stores_of
-from cosmos_venv.exceptions import VirtualenvError
 from cosmos_venv.managed.cache import cache_dir
 from cosmos_venv.managed.foreground import foreground_builds
 
@@ -102,14 +100,4 @@ def _package_stores(virtualenv_dir: Path | None) -> tuple[PackageStore, ...]:
 
 
 def _package_store(directory: Path, make: Callable[[Path], None], *, is_read_only: bool = False) -> PackageStore:
-    return PackageStore(
-        folder=directory / PACKAGES_LAYOUT, make_directory=make, is_trusted=_is_trusted, is_read_only=is_read_only
-    )
-
-
-def _is_trusted(paths: Sequence[Path]) -> bool:
-    try:
-        trust.refuse_untrusted(paths)
-    except (VirtualenvError, OSError):
-        return False
-    return True
+    return PackageStore(folder=directory / PACKAGES_LAYOUT, make_directory=make, is_read_only=is_read_only)

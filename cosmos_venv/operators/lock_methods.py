@@ -115,7 +115,7 @@ class VirtualenvLockMethods:
     def _virtualenv_lock(self, *, make: bool = False) -> VirtualenvLock:
         # Its imports are for whoever locks, not for every task.
         from cosmos_venv.environments.lock import VirtualenvLock
-        from cosmos_venv.environments.trust import make_directory
+        from cosmos_venv.trust import make_directory
 
         directory = Path(str(self.virtualenv_dir))
         if make:

@@ -213,9 +213,9 @@ def _sets(content: bytes | None) -> list[tuple[str, ...]]:
 def warn_of_others(folder: Path) -> None:
     """Say once why nothing is kept in the folder."""
     logger.warning(
-        "Nothing is kept in %s, so that dbt ls runs at each parse: others may write there, or in the folder above, or "
-        "it is another user's. Take their right away (chmod go-w), or set [cosmos_venv] cache_dir to a folder of the "
-        "user who runs Airflow alone.",
+        "Nothing is kept in %s, so that dbt ls runs at each parse: others may write there, or in a folder above, or it "
+        "is another user's. Take their right away (chmod go-w; above, chmod +t will do), or set [cosmos_venv] "
+        "cache_dir to a folder of the user who runs Airflow alone.",
         folder,
     )
 

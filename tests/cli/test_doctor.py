@@ -17,7 +17,7 @@ import pytest
 from cosmos_venv.cli import main
 from cosmos_venv.cli.doctor.channel import HOST, Meeting, NobodyAnswers
 from cosmos_venv.cli.doctor.configuration import airflow_is_supported, settings_are_known_and_possible
-from cosmos_venv.cli.doctor.directories import directories_can_hold_environments
+from cosmos_venv.cli.doctor.directories import directories_can_hold_environments, temporary_files_can_be_run
 from cosmos_venv.cli.doctor.finding import Examined, Finding
 from cosmos_venv.cli.doctor.locks import compared, locks_lock
 from cosmos_venv.cli.doctor.meeting import Seen, receive_guest
@@ -101,6 +101,25 @@ def test_a_directory_that_others_may_write_to_has_failed(tmp_path: Path) -> None
 
     assert found.outcome == "failed"
     assert "everybody may write to it" in found.text
+
+
+@pytest.mark.parametrize("name", ["made", "missing"])
+def test_a_directory_that_others_may_replace_has_failed(tmp_path: Path, name: str) -> None:
+    (tmp_path / "made").mkdir()
+    tmp_path.chmod(0o777)
+
+    (found,) = of_directory(tmp_path / name)
+
+    assert found.outcome == "failed"
+    assert f"because of {tmp_path} above it: everybody may write to it" in found.text
+
+
+def test_temporary_files_that_others_may_replace_are_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    for mode in (0o777, 0o1777):
+        tmp_path.chmod(mode)
+        (found,) = temporary_files_can_be_run(Examined())
+        assert found.outcome == ("ok" if mode == 0o1777 else "warning")
 
 
 def test_a_file_is_no_directory(tmp_path: Path) -> None:

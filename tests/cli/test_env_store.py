@@ -180,9 +180,8 @@ def test_an_option_wins_over_the_configuration(store: Path, monkeypatch: pytest.
 
 def test_what_may_not_be_removed_has_exit_code_1(store: Path) -> None:
     for lease in (store / "envs-v1" / "builds").glob("*.lease"):
-        lease.unlink()
-        lease.mkdir()
         os.utime(lease, (1, 1))
+        (lease.with_suffix(".rubbish") / "theirs").mkdir(parents=True)
 
     done = env("prune", store)
 

@@ -20,10 +20,8 @@ def make_directory(path: Path) -> None:
     path.mkdir(parents=True, exist_ok=True)
 
 
-def make_store(folder: Path, *, trusted: bool = True, is_read_only: bool = False) -> PackageStore:
-    return PackageStore(
-        folder=folder, make_directory=make_directory, is_trusted=lambda _: trusted, is_read_only=is_read_only
-    )
+def make_store(folder: Path, *, is_read_only: bool = False) -> PackageStore:
+    return PackageStore(folder=folder, make_directory=make_directory, is_read_only=is_read_only)
 
 
 class Project:

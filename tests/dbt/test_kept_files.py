@@ -81,6 +81,29 @@ def test_what_is_dated_far_ahead_is_too_old_where_an_age_counts(kept: KeptFiles)
     assert kept.read("ahead") == b"x"
 
 
+def test_nothing_is_kept_where_others_can_replace_the_folder(tmp_path: Path) -> None:
+    kept = KeptFiles(folder=tmp_path / "shared" / "cache" / "kept", suffix=".txt")
+    kept.write("known", b"x")
+    (tmp_path / "shared").chmod(0o777)
+
+    kept.write("new", b"x")
+
+    assert (kept.read("known"), kept.read("new"), kept.mapped("known"), kept.written("known")) == (None,) * 4
+    (tmp_path / "shared").chmod(0o1777)
+    assert kept.read("known") == b"x"
+
+
+def test_folders_above_are_closed_to_others_whatever_the_umask(tmp_path: Path) -> None:
+    kept = KeptFiles(folder=tmp_path / "new" / "cache" / "kept", suffix=".txt")
+    before = os.umask(0)
+    try:
+        kept.write("known", b"x")
+    finally:
+        os.umask(before)
+
+    assert kept.read("known") == b"x"
+
+
 def test_nothing_is_kept_where_the_cache_is_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__COSMOS__ENABLE_CACHE", "False")
 

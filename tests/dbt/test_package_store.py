@@ -8,13 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pytest
 
 from cosmos_venv.guarded import Cancellation
 from cosmos_venv.lease import Lease, lease_path
 from tests.dbt.harbor import DEADLINE, Project, make_store
+from tests.odd_files import KINDS, plant
 
 
 def test_what_a_newer_one_stands_for_is_removed_unless_it_is_used(project: Project) -> None:
@@ -104,12 +105,46 @@ def test_half_an_installation_is_not_used_and_goes_in_time(project: Project) -> 
     assert not half.exists()
 
 
+@pytest.mark.parametrize("name", [".", "..", "../.."])
+def test_what_others_could_have_written_or_replaced_is_not_used(project: Project, name: str) -> None:
+    with project.installed():
+        pass
+    path = project.kept[0] / name
+    before = path.stat().st_mode
+    path.chmod(0o777)
+
+    with project.installed():
+        pass
+    with suppress(FileNotFoundError):
+        path.chmod(before)
+
+    assert project.installations == 2
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("kind", KINDS)
+def test_odd_files_stop_no_command(project: Project, kind: str) -> None:
+    with project.installed():
+        pass
+    (kept,) = project.kept
+    left = project.root / "store" / f".{'a' * 32}"
+    for path in (lease_path(kept), kept / "sizes.json", project.root / "store" / f"{project.digest()}.flock", left):
+        plant(path, kind)
+    os.utime(left, (0, 0), follow_symlinks=False)
+
+    for _ in range(2):
+        with project.installed() as packages:
+            assert (packages / "cranes" / "macros.sql").read_text() == "installation 2"
+
+    assert not os.path.lexists(left)
+
+
 TAKE_TURN = """
 import sys, time
 from pathlib import Path
 from cosmos_venv.dbt.package_store import PackageStore
 from cosmos_venv.guarded import Cancellation
-store = PackageStore(folder=Path(sys.argv[1]), make_directory=lambda path: path.mkdir(exist_ok=True), is_trusted=bool)
+store = PackageStore(folder=Path(sys.argv[1]), make_directory=lambda path: path.mkdir(exist_ok=True))
 assert store.is_usable()
 with store.turn(sys.argv[2], max_wait=30, cancellation=Cancellation(), report=lambda line: None):
     print("in", flush=True)

@@ -61,7 +61,10 @@ def test_a_file_that_a_cleaner_took_away_is_noticed(project: Project) -> None:
 @pytest.mark.parametrize("reason", ["untrusted", "unwritable"])
 def test_where_nothing_can_be_kept_each_command_installs(project: Project, reason: str) -> None:
     (project.root / "file").write_text("")
-    store = make_store(project.root / ("file" if reason == "unwritable" else "store"), trusted=reason != "untrusted")
+    store = make_store(project.root / ("file" if reason == "unwritable" else "store"))
+    if reason == "untrusted":
+        store.folder.mkdir()
+        store.folder.chmod(0o777)
 
     for _ in range(2):
         with project.installed(stores=[store]) as packages:

@@ -13,9 +13,9 @@ import pytest
 from cosmos_venv.environments.detached import build_detached
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
-from cosmos_venv.environments.trust import directory_mode, make_directory
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.guarded import Cancellation
+from cosmos_venv.trust import directory_mode, make_directory
 
 Spec = Callable[..., EnvironmentSpec]
 

@@ -12,8 +12,8 @@ import pytest
 from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
-from cosmos_venv.environments.trust import make_directory, why_untrusted
 from cosmos_venv.exceptions import VirtualenvError
+from cosmos_venv.trust import make_directory, why_untrusted
 
 Spec = Callable[..., EnvironmentSpec]
 MakeReady = Callable[..., Environment]
@@ -34,7 +34,7 @@ needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root may give a f
         pytest.param(ME, MY_GROUP, DIRECTORY | 0o757, "everybody may write to it", id="others-write"),
         pytest.param(0, 0, DIRECTORY | 0o1777, "everybody may write to it", id="others-write-sticky"),
         pytest.param(ME, 0, DIRECTORY | 0o775, None, id="group-0-writes"),
-        pytest.param(ME, 50, DIRECTORY | 0o2775, None, id="group-of-the-parent-writes"),
+        pytest.param(ME, 50, DIRECTORY | 0o775, None, id="group-that-writes-further-up"),
         pytest.param(ME, MY_GROUP, DIRECTORY | 0o775, "group id 100 may write to it", id="another-group-writes"),
         pytest.param(ME, MY_GROUP, LINK | 0o777, None, id="own-link"),
         pytest.param(SOMEBODY, MY_GROUP, LINK | 0o777, "it belongs to user id 1001", id="somebody-s-link"),
@@ -43,7 +43,7 @@ needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root may give a f
 def test_what_somebody_else_can_have_written_is_not_trusted(
     owner: int, group: int, mode: int, expected: str | None
 ) -> None:
-    assert why_untrusted(owner=owner, group=group, mode=mode, trusted={ME, 0, IMAGE}, parent_group=50) == expected
+    assert why_untrusted(owner=owner, group=group, mode=mode, owners={ME, 0, IMAGE}, groups={0, 50}) == expected
 
 
 def parts_of(directory: Path, environment: Environment) -> dict[str, Path]:
@@ -67,7 +67,8 @@ def test_a_store_that_everybody_may_write_to_is_not_used(
     with pytest.raises(
         VirtualenvError,
         match=rf"virtualenv_dir: {tmp_path}/store.* is not used because everybody may write to it "
-        rf"\(owner {os.getuid()}, group \d+, mode 0777; .*'chmod go-w'; or give virtualenv_dir another directory",
+        rf"\(owner {os.getuid()}, group \d+, mode 0777; .*somebody else's\. "
+        rf"Give virtualenv_dir another directory; or, if you know what is in it, correct it with 'chmod o-w {path}'\.$",
     ):
         EnvironmentStore(tmp_path / "store").find(make_spec())
 
@@ -78,7 +79,9 @@ def test_a_store_of_another_user_is_not_used(tmp_path: Path, make_spec: Spec, ma
     path = parts_of(tmp_path / "store", make_ready(tmp_path / "store", make_spec()))[part]
     os.chown(path, 65534, 65534, follow_symlinks=False)
 
-    with pytest.raises(VirtualenvError, match=rf"{path} is not used because it belongs to user id 65534 .*'chown 0'"):
+    with pytest.raises(
+        VirtualenvError, match=rf"{path} is not used because it belongs to user id 65534 .*'chown (-h )?0 {path}'\.$"
+    ):
         EnvironmentStore(tmp_path / "store").find(make_spec())
 
 
@@ -119,23 +122,68 @@ def no_umask() -> Iterator[None]:
     os.umask(umask)
 
 
-def test_what_is_made_under_a_lax_umask_is_trusted_afterwards(
-    tmp_path: Path, make_spec: Spec, make_ready: MakeReady, no_umask: None
+def test_a_store_below_a_folder_that_everybody_may_write_to_is_neither_used_nor_made(
+    tmp_path: Path, make_spec: Spec, make_ready: MakeReady
 ) -> None:
-    make_ready(tmp_path / "store", make_spec())
+    """It was swapped under a running task of root's, and the foreign code ran."""
+    for name in ("made", "new"):
+        (tmp_path / name).mkdir()
+    make_ready(tmp_path / "made" / "store", make_spec())
+    for name in ("made", "new"):
+        (tmp_path / name).chmod(0o777)
 
-    assert not make_ready(tmp_path / "store", make_spec()).was_built
+    for name in ("made", "new"):
+        with pytest.raises(VirtualenvError, match=rf"{name}/store is not used because of {tmp_path}/{name} above it"):
+            make_ready(tmp_path / name / "store", make_spec())
+
+    assert list((tmp_path / "new").iterdir()) == []
 
 
-def test_a_new_directory_is_writable_for_the_group_of_the_one_above_if_the_umask_lets_it(
-    tmp_path: Path, no_umask: None
+def test_a_link_on_the_way_to_a_store_is_judged_as_it_was_given(
+    tmp_path: Path, make_spec: Spec, make_ready: MakeReady
 ) -> None:
-    make_directory(tmp_path / "shared")
-    os.umask(0o022)
-    make_directory(tmp_path / "own")
+    for name in ("real", "open"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "open" / "link").symlink_to(tmp_path / "real")
+    environment = make_ready(tmp_path / "open" / "link" / "store", make_spec())
+    (tmp_path / "open").chmod(0o777)
 
-    assert stat.S_IMODE((tmp_path / "shared").stat().st_mode) == 0o775
-    assert stat.S_IMODE((tmp_path / "own").stat().st_mode) == 0o755
+    with pytest.raises(VirtualenvError, match=rf"because of {tmp_path}/open above it"):
+        make_ready(tmp_path / "open" / "link" / "store", make_spec())
+    assert make_ready(tmp_path / "real" / "store", make_spec()).path == environment.path
+
+
+def test_commands_are_not_written_where_others_could_have_put_theirs(
+    tmp_path: Path, make_spec: Spec, make_ready: MakeReady
+) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin").chmod(0o777)
+    lines: list[str] = []
+
+    make_ready(tmp_path, make_spec(), lines=lines)
+
+    assert list((tmp_path / "bin").iterdir()) == []
+    assert any(f"{tmp_path}/bin does not get the commands of the environment: " in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("above", "umask", "expected"),
+    [
+        pytest.param(0o775, 0o002, 0o775, id="it-may-write-above"),
+        pytest.param(0o775, 0o022, 0o755, id="the-umask-forbids-it"),
+        pytest.param(0o755, 0o002, 0o755, id="it-may-not-write-above"),
+        pytest.param(0o1775, 0o000, 0o755, id="it-may-replace-nothing-above"),
+    ],
+)
+def test_the_group_may_write_to_a_new_directory_where_it_may_in_the_one_above_and_the_umask_lets_it(
+    tmp_path: Path, no_umask: None, above: int, umask: int, expected: int
+) -> None:
+    tmp_path.chmod(above)
+    os.umask(umask)
+
+    make_directory(tmp_path / "one" / "two")
+
+    assert [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("one", "one/two")] == [expected] * 2
 
 
 @needs_root

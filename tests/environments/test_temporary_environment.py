@@ -40,6 +40,21 @@ def test_a_temporary_environment_is_gone_afterwards(
     assert list(tmp_path.glob("cosmos-venv*")) == []
 
 
+def test_it_is_told_where_others_can_replace_a_temporary_environment(
+    tmp_path: Path, make_spec: Spec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    told = {}
+
+    for mode in (0o777, 0o1777):
+        tmp_path.chmod(mode)
+        lines: list[str] = []
+        with temporary_environment(make_spec(), cancellation=Cancellation(), report=lines.append):
+            told[mode] = [line for line in lines if f"can replace what stands in {tmp_path}" in line]
+
+    assert {mode: len(lines) for mode, lines in told.items()} == {0o777: 1, 0o1777: 0}
+
+
 def test_a_temporary_environment_is_gone_after_a_failure_too(
     tmp_path: Path, make_spec: Spec, monkeypatch: pytest.MonkeyPatch
 ) -> None:

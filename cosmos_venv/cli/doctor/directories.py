@@ -12,9 +12,10 @@ from cosmos_venv.cli.doctor.trial import trial_folder, why_no_trial
 from cosmos_venv.environments.fitness import refuse_unfit
 from cosmos_venv.environments.inventory import read_inventory
 from cosmos_venv.environments.store import EnvironmentStore
-from cosmos_venv.environments.trust import refuse_untrusted
+from cosmos_venv.environments.temporary import WAY_OUT_OF_AN_OPEN_TMPDIR
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 from cosmos_venv.os_errors import FreeSpace
+from cosmos_venv.trust import is_trusted_way
 
 _ROOM = 500.0  # MB: what an environment with dbt and a large adapter takes
 
@@ -45,6 +46,12 @@ def temporary_files_can_be_run(_: Examined) -> Iterator[Finding]:
         text, way_out = str(error), "Set TMPDIR, or give every task a virtualenv_dir."
         yield Finding(check="directory", subject=str(folder), outcome="warning", text=text, way_out=way_out)
         return
+    if not is_trusted_way(folder / "of-a-task"):
+        text = f"Other users can replace what tasks make in {folder}, temporary environments among it."
+        yield Finding(
+            check="directory", subject=str(folder), outcome="warning", text=text, way_out=WAY_OUT_OF_AN_OPEN_TMPDIR
+        )
+        return
     room = FreeSpace.at(folder)
     yield Finding(
         check="directory",
@@ -60,6 +67,8 @@ def _of_none(directory: Path, *, is_searched: bool) -> Finding:
         return _finding(directory, "warning", text, "Build it with cosmos-venv env warm --dir, or remove it.")
     parent = next(each for each in directory.parents if each.exists())
     if os.access(parent, os.W_OK | os.X_OK) and parent.is_dir():
+        if fault := next(_untrusted(directory), None):
+            return fault
         return _finding(directory, "ok", "It does not exist yet; the first build makes it. Nothing was tried there.")
     text = f"It does not exist, and user id {os.geteuid()} may not make it in {parent}."
     return _finding(directory, "failed", text, f"Make it, owned by user id {os.geteuid()}.")
@@ -72,7 +81,7 @@ def _ready(directory: Path) -> int:
 def _untrusted(directory: Path) -> Iterator[Finding]:
     store = EnvironmentStore(directory)
     try:
-        refuse_untrusted([store.directory, store.root, store.builds])
+        store.judge()
     except (VirtualenvError, OSError) as error:
         yield _finding(directory, "failed", str(error), "Let it belong to the user of the tasks, and to nobody else.")
 

@@ -21,6 +21,7 @@ from cosmos_venv.exceptions import NotWarm
 from cosmos_venv.limits import decoded
 from cosmos_venv.own_files import open_or_set_aside, open_own, read_own
 from cosmos_venv.release import __version__
+from cosmos_venv.trust import is_trusted_way
 
 _LAYOUT = "2"
 _LONGEST_SOCKET_PATH = 107
@@ -161,9 +162,9 @@ def folder_for(key: str) -> Path:
         except OSError as error:
             problem = f"{folder} cannot be made: {error.strerror}"
             continue
-        if is_private(status) and os.access(folder, os.W_OK | os.X_OK):
+        if is_private(status) and os.access(folder, os.W_OK | os.X_OK) and is_trusted_way(folder):
             return folder
-        problem = f"{folder} is not this user's alone, or cannot be written to"
+        problem = f"{folder} is not this user's alone, can be replaced by others, or cannot be written to"
     raise NotWarm("folder", problem)
 
 

@@ -40,6 +40,11 @@ def folder_of_all(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
     folder.chmod(0o777)
 
 
+def folder_that_others_can_replace(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder,) = place.folders()
+    folder.parent.chmod(0o777)
+
+
 def link_in_its_place(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder,) = place.folders()
     folder.symlink_to(tool.folder)
@@ -92,6 +97,7 @@ def no_peer(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.param(no_folder, "folder", "Not a directory", id="no-folder"),
         pytest.param(long_path, "folder", "too long for a socket", id="long-path"),
         pytest.param(folder_of_all, "folder", "not this user's alone", id="folder-of-all"),
+        pytest.param(folder_that_others_can_replace, "folder", "can be replaced by others", id="folder-in-one-of-all"),
         pytest.param(link_in_its_place, "folder", "not this user's alone", id="link"),
         pytest.param(import_that_fails, "import", "no_such_module", id="import"),
         pytest.param(import_that_leaves, "import", "not here", id="import-that-leaves"),
