@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from cosmos_venv.environments import byte_code, disk_space, durability, integrity, pip_config
@@ -21,12 +22,14 @@ from cosmos_venv.environments.installer import ORDER_VARIABLE, Installer
 from cosmos_venv.environments.integrity import Installed
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.exceptions import VirtualenvBuildError
-from cosmos_venv.guarded import Cancellation, CompletedCommand, run_guarded
+from cosmos_venv.guarded import Cancellation, CompletedCommand, GuardedProcess, run_guarded
 from cosmos_venv.scratch import descriptors_of, scratch_folder
 from cosmos_venv.started_guard import started_ahead
+from cosmos_venv.trust import Writers, shut_out_others, trusted_owners
 
 _COMMANDS_OF_A_BUILD = 3  # make it, fill it, check it; then it may have to be written to the disk
 _LAST_LINES = 20
+_NOT_FOR_OTHERS_TO_WRITE = 0o022
 _WORKER_PACKAGES = "cosmos_venv_worker_packages.pth"
 _OLDEST_PIP = "22.3"  # the first that installs into another Python (pip --python)
 
@@ -73,6 +76,7 @@ def build_environment(
     on_tick: Callable[[], None] | None = None,
     keep_open: Sequence[int] = (),
     is_durable: bool = False,
+    writers: Writers | None = None,
 ) -> Installed:
     """Make the environment in ``directory``, which does not exist yet or is empty; what is installed in it then.
 
@@ -80,6 +84,7 @@ def build_environment(
     :param on_tick: called every second while a tool is at work: uv downloads for minutes without a word.
     :param keep_open: descriptors (leases) that live as long as anything the installer starts.
     :param is_durable: whether it is to survive a power cut.
+    :param writers: who else may write to what is installed; None: this user and root.
     :raises VirtualenvBuildError: with the tool's last lines, when a step fails or what was installed does not work.
     :raises CommandKilled: when ``cancellation`` was requested; nothing that was started runs any more.
     """
@@ -97,6 +102,7 @@ def build_environment(
             report=report,
             on_tick=on_tick,
             keep_open=(*keep_open, *descriptors_of(scratch)),
+            writers=writers or Writers(owners=trusted_owners(), groups=frozenset({0})),
         )
         if installer.command:
             build.hand_over()
@@ -119,6 +125,7 @@ class _Build:
     report: Callable[[str], None]
     on_tick: Callable[[], None] | None
     keep_open: tuple[int, ...]
+    writers: Writers
 
     @property
     def python(self) -> str:
@@ -173,6 +180,8 @@ class _Build:
     def finish(self, *, is_durable: bool) -> Installed:
         """What is installed: byte code is written, every file is there, and the spec's own check has nothing to say."""
         found: list[Installed] = []
+        # Before its byte code is written, which the time of a file belongs to, and before the disk takes it all.
+        shut_out_others(self.directory, self.writers)
 
         def read() -> None:
             if faults := integrity.faults(self.directory):
@@ -267,6 +276,7 @@ class _Build:
                 on_tick=self.on_tick,
                 meanwhile=meanwhile,
                 cancellation=self.cancellation,
+                start=partial(GuardedProcess, umask=_NOT_FOR_OTHERS_TO_WRITE),
             )
         except OSError as error:
             if error.filename != command[0]:
