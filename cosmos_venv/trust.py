@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -90,6 +90,47 @@ def is_trusted_way(path: Path) -> bool:
     except (VirtualenvError, OSError):
         return False
     return True
+
+
+def writable_by_others(folder: Path, writers: Writers) -> Iterator[tuple[Path, os.stat_result, str]]:
+    """What others can write in and below a folder: path, status and who they are, as ``why_untrusted`` says it.
+
+    Links are left out: their owner is that of the folder, which nobody else can write to.
+
+    :raises OSError: when something cannot be looked at.
+    """
+    folders = [os.fspath(folder)]
+    while folders:
+        with os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.is_symlink():
+                    continue
+                status = entry.stat(follow_symlinks=False)
+                if reason := writers.why_untrusted(status):
+                    yield Path(entry.path), status, reason
+                if stat.S_ISDIR(status.st_mode):
+                    folders.append(entry.path)
+
+
+def shut_out_others(folder: Path, writers: Writers) -> None:
+    """Take from others what they could write in a folder.
+
+    A file that has other names too, as a hard link into an installer's cache has, is replaced by a copy: the cache is
+    never changed.
+
+    :raises OSError: when that cannot be done.
+    """
+    import shutil  # for the one task that installs
+
+    for path, status, _ in list(writable_by_others(folder, writers)):
+        mode = status.st_mode & _NOT_FOR_OTHERS
+        if stat.S_ISDIR(status.st_mode) or (status.st_nlink == 1 and status.st_uid == os.geteuid()):
+            path.chmod(mode)
+            continue
+        copy = path.with_name(f".{os.urandom(16).hex()}")
+        shutil.copy2(path, copy)  # with its time, by which Python knows its byte code
+        copy.chmod(mode)
+        copy.replace(path)
 
 
 def directory_mode(text: str) -> int | None:

@@ -24,7 +24,7 @@ from cosmos_venv.guarded import Cancellation
 from cosmos_venv.kernel_lock import NOBODY_LOCKS, is_locked_or_lockless, open_for_locking, unlock
 from cosmos_venv.lease import Lease
 from cosmos_venv.own_files import read_own, write_new
-from cosmos_venv.trust import Way, judge
+from cosmos_venv.trust import Way, Writers, judge, shut_out_others
 
 LAYOUT = "packages-v1"
 _PACKAGES = "packages"
@@ -94,7 +94,7 @@ class PackageStore:
             kept = self._open(path)
             if kept is None:
                 continue
-            if is_current(kept) and _is_whole(path):
+            if is_current(kept) and _is_whole(path, self._judge(path).writers):
                 return kept
             kept.close()
         return None
@@ -130,6 +130,8 @@ class PackageStore:
             if lock_file.is_file():
                 shutil.copyfile(lock_file, apart / LOCK_FILE)
             write_new(apart / _SIZES, json.dumps(_sizes(apart / _PACKAGES)))
+            # A copy has the permissions of what dbt has made, under whatever umask.
+            shut_out_others(apart, self._judge(apart).writers)
             with self._leased(self.folder / f"{digest}.{time.time_ns()}") as path:
                 apart.rename(path)
         except BaseException:
@@ -215,19 +217,28 @@ class PackageStore:
                 lease.close()
 
 
-def _is_whole(path: Path) -> bool:
-    """Whether every file has its size: cleaners of temporary folders remove files one by one."""
+def _is_whole(path: Path, writers: Writers) -> bool:
+    """Whether every file has its size, for cleaners of temporary folders remove files one by one, and is nobody else's
+    to write."""
     try:
-        return bool(json.loads(read_own(path / _SIZES)) == _sizes(path / _PACKAGES))
+        if any(writers.why_untrusted(each.lstat()) for each in path.iterdir()):
+            return False
+        return bool(json.loads(read_own(path / _SIZES)) == _sizes(path / _PACKAGES, writers))
     except (OSError, ValueError):
         return False
 
 
-def _sizes(folder: Path) -> dict[str, int]:
+def _sizes(folder: Path, writers: Writers | None = None) -> dict[str, int]:
+    """Of each file below the folder; none at all where others may write to one.
+
+    :param writers: who may; None: that is not looked at.
+    """
     found = {}
     for place, folders, files in os.walk(folder):
         for name in (*folders, *files):
             status = os.lstat(os.path.join(place, name))  # noqa: PTH118 - a task pays for this each time
+            if writers is not None and writers.why_untrusted(status):
+                return {}
             if not stat.S_ISDIR(status.st_mode):
                 found[os.path.relpath(os.path.join(place, name), folder)] = status.st_size  # noqa: PTH118 - as above
     return found

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from cosmos_venv import os_errors
@@ -35,12 +36,14 @@ from cosmos_venv.environments.installer import ORDER_VARIABLE, Installer
 from cosmos_venv.environments.integrity import Installed
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.exceptions import VirtualenvBuildError
-from cosmos_venv.guarded import Cancellation, CompletedCommand, run_guarded
+from cosmos_venv.guarded import Cancellation, CompletedCommand, GuardedProcess, run_guarded
 from cosmos_venv.scratch import descriptors_of, scratch_folder
 from cosmos_venv.started_guard import started_ahead
+from cosmos_venv.trust import Writers, shut_out_others, trusted_owners
 
 _COMMANDS_OF_A_BUILD = 3  # make it, fill it, check it; then it may have to be written to the disk
 _LAST_LINES = 20
+_NOT_FOR_OTHERS_TO_WRITE = 0o022
 _WORKER_PACKAGES = "cosmos_venv_worker_packages.pth"
 # Of a uv that has failed.
 _PIP_MAY_KNOW_BETTER = {
@@ -118,6 +121,7 @@ def build_environment(
     keep_open: Sequence[int] = (),
     is_durable: bool = False,
     uses_caches: bool = True,
+    writers: Writers | None = None,
 ) -> Built:
     """Make the environment in ``directory``, which does not exist yet or is empty; what is installed in it then.
 
@@ -128,6 +132,7 @@ def build_environment(
     :param uses_caches: False: everything comes from the index. uv links files from its cache: what is spoilt in an
         environment is spoilt there.
     :raises IncompleteInstallation: when files of what was installed are missing or of another size.
+    :param writers: who else may write to what is installed; None: this user and root.
     :raises VirtualenvBuildError: with the tool's last lines, when a step fails or what was installed does not work.
     :raises CommandKilled: when ``cancellation`` was requested; nothing that was started runs any more.
     """
@@ -151,6 +156,7 @@ def build_environment(
                 report=report,
                 on_tick=on_tick,
                 keep_open=(*keep_open, *descriptors_of(scratch)),
+                writers=writers or Writers(owners=trusted_owners(), groups=frozenset({0})),
             )
             if installer.command:
                 build.hand_over()
@@ -194,6 +200,7 @@ class _Build:
     report: Callable[[str], None]
     on_tick: Callable[[], None] | None
     keep_open: tuple[int, ...]
+    writers: Writers
     heard: list[str] = field(default_factory=list)
 
     @property
@@ -293,6 +300,8 @@ class _Build:
     def finish(self, *, is_durable: bool) -> Installed:
         """What is installed: byte code is written, every file is there, and the spec's own check has nothing to say."""
         found: list[Installed] = []
+        # Before its byte code is written, which the time of a file belongs to, and before the disk takes it all.
+        shut_out_others(self.directory, self.writers)
 
         def read() -> None:
             if faults := integrity.faults(self.directory):
@@ -430,6 +439,7 @@ class _Build:
                 on_tick=on_tick or self.on_tick,
                 meanwhile=meanwhile,
                 cancellation=self.cancellation,
+                start=partial(GuardedProcess, umask=_NOT_FOR_OTHERS_TO_WRITE),
             )
         except OSError as error:
             if error.filename != command[0]:

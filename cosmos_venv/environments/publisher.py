@@ -30,7 +30,7 @@ from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError, Virtu
 from cosmos_venv.guarded import Cancellation
 from cosmos_venv.lease import Lease, lease_path
 from cosmos_venv.own_files import set_aside
-from cosmos_venv.trust import judge, make_directory
+from cosmos_venv.trust import Writers, judge, make_directory, writable_by_others
 
 
 class Publisher:
@@ -165,7 +165,7 @@ class Publisher:
         refuse_unfit(self._store.directory)
         make_directory(self._store.root, self._store.directory_mode)
         make_directory(self._store.builds, self._store.directory_mode)
-        judge(self._store.directory, self._store.root, self._store.builds, parameter=self._store.parameter)
+        way = judge(self._store.directory, self._store.root, self._store.builds, parameter=self._store.parameter)
         link = self._store.link(self._spec.digest)
         if os.path.lexists(link) and self._store.published(self._spec.digest) is None:
             set_aside(link, "it is no link to a build")
@@ -177,7 +177,7 @@ class Publisher:
         if lease is None:
             raise VirtualenvError(f"{lease_path(build)} is locked by a process that does not build. Remove it.")
         try:
-            environment = self._fill_and_publish(build, installer, lease, uses_caches=uses_caches)
+            environment = self._fill_and_publish(build, installer, lease, way.writers, uses_caches=uses_caches)
             self._retire_surplus()
             return environment
         except BaseException as error:
@@ -185,7 +185,9 @@ class Publisher:
             self._clean_up(build, error)
             raise
 
-    def _fill_and_publish(self, build: Path, installer: Installer, lease: Lease, *, uses_caches: bool) -> Environment:
+    def _fill_and_publish(
+        self, build: Path, installer: Installer, lease: Lease, writers: Writers, *, uses_caches: bool
+    ) -> Environment:
         def report_progress(line: str) -> None:
             show_progress()
             self._said.append(line)
@@ -212,6 +214,7 @@ class Publisher:
             keep_open=lease.descriptors,
             is_durable=True,
             uses_caches=uses_caches,
+            writers=writers,
         )
         flaws = () if self._instead_of is None else _flaws(build)
         if flaws and uses_caches:
@@ -227,6 +230,8 @@ class Publisher:
             flaws=flaws,
         )
         removal.protect(build)
+        for path, _, reason in writable_by_others(build, writers):
+            raise VirtualenvBuildError(f"The virtualenv {build} is not published: {path}: {reason}.")
         # Before publishing, so that whoever is killed between the two is made up for by the next build.
         self._write_launchers(installed.console_scripts)
         self._publish(build)

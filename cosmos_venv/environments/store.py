@@ -22,7 +22,7 @@ from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 from cosmos_venv.guarded import Cancellation
 from cosmos_venv.kernel_lock import NOBODY_LOCKS, describe_strangers
 from cosmos_venv.lease import Lease, strangers_who_keep, take_from_strangers
-from cosmos_venv.trust import Way, judge
+from cosmos_venv.trust import Way, Writers, judge
 
 if TYPE_CHECKING:
     from cosmos_venv.environments.installer import InstallerPreference
@@ -75,12 +75,14 @@ class EnvironmentStore:
     ) -> Environment | None:
         """The ready environment, leased to the caller (who closes it); None when there is none. Takes no lock.
 
-        None too when it is being removed and that does not come to an end.
+        None too when it is being removed and that does not come to an end, and when others could have written to it:
+        whoever may build does so then.
 
         :param instead_of: a build that counts as none.
-        :param warn: gets a line when it is used without its lease.
+        :param warn: gets a line when an environment is there and is not used.
         :raises CosmosValueError: when ``virtualenv_dir`` is a file.
-        :raises VirtualenvError: when it cannot be read, or somebody else can have written there.
+        :raises VirtualenvError: when it cannot be read, or somebody else can have written there, or, in a read-only
+            store, to the environment.
         :raises CommandKilled: when ``cancellation`` was requested meanwhile.
         """
         with self.naming_the_directory():
@@ -96,7 +98,7 @@ class EnvironmentStore:
                 lease = self._leased(build, warn)
                 # Between reading the link and locking the lease the build may have been removed or replaced.
                 if lease is None or (self._whole_build(spec, way) == build and lease.is_of(build)):
-                    return self.environment_of(spec, build, lease=lease)
+                    return self._found(spec, build, way, lease=lease, warn=warn)
                 lease.close()
             if time.monotonic() >= deadline:
                 return None
@@ -236,6 +238,34 @@ class EnvironmentStore:
             return None
         raise BlockingIOError
 
+    def _found(
+        self,
+        spec: EnvironmentSpec,
+        build: Path,
+        way: Way,
+        *,
+        lease: Lease | None,
+        warn: Callable[[str], None] | None,
+    ) -> Environment | None:
+        """The environment that stands there; None when others could have written to what runs first in it."""
+        try:
+            with self.naming_the_directory():
+                unsafe = _who_else_may_write(build, way.writers)
+            if not unsafe:
+                return self.environment_of(spec, build, lease=lease)
+            text = f"{build} is not used because of {unsafe}: what it runs may be somebody else's."
+            if self.is_read_only:
+                raise VirtualenvError(f"{self.parameter}: {text} Build it anew.")
+            if warn is not None:
+                warn(f"The virtualenv {text} It has to be built anew.")
+        except BaseException:
+            if lease is not None:
+                lease.close()
+            raise
+        if lease is not None:
+            lease.close()
+        return None
+
     @contextmanager
     def naming_the_directory(self) -> Iterator[None]:
         """Within this block an error of the file system becomes one that names ``virtualenv_dir`` and the way out."""
@@ -282,3 +312,21 @@ def _is_outdated(environment: Environment, spec: EnvironmentSpec, upgrade_after:
 
 def _pause(upgrade_after: float | None) -> float:
     return LONGEST_PAUSE if upgrade_after is None else min(upgrade_after, LONGEST_PAUSE)
+
+
+def _who_else_may_write(build: Path, writers: Writers) -> str | None:
+    """To what is read or run first in a build, and who, in words; None when nobody.
+
+    All of it is judged once, before it is published. A build of a release that did not do so is known by these: what
+    the umask has opened of the whole, it has opened of them.
+    """
+    first = [f"{build}/{name}" for name in ("pyvenv.cfg", "bin", "lib")]
+    with suppress(FileNotFoundError):
+        first += [f"{build}/bin/{name}" for name in os.listdir(first[1])]  # noqa: PTH208 - each task comes by here
+        for name in os.listdir(first[2]):  # noqa: PTH208
+            first += [f"{build}/lib/{name}", f"{build}/lib/{name}/site-packages"]
+    for path in first:
+        with suppress(FileNotFoundError):
+            if reason := writers.why_untrusted(os.lstat(path)):
+                return f"{path}: {reason}"
+    return None

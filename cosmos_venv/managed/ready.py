@@ -247,9 +247,13 @@ def _refuse_to_build(spec: EnvironmentSpec, directory: Path) -> None:
     if _may_build():
         return
     searched = settings.virtualenv_search_path
+    said: list[str] = []
+    if (ready := EnvironmentStore(directory).find(spec, warn=said.append)) is not None:
+        ready.close()  # it was published in this very moment
     raise VirtualenvError(
         f"virtualenv_dir={str(directory)!r} holds no environment for {spec}"
         + (f", nor does virtualenv_search_path={searched!r}" if searched else "")
         + ", and [cosmos_venv] virtualenv_build is never. Build it beforehand: "
         + _warm_command()
+        + "".join(f". {line}" for line in said)
     )

@@ -9,11 +9,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from pathlib import Path
 
 import pytest
 
+from cosmos_venv.dbt.package_store import PackageStore
 from cosmos_venv.guarded import Cancellation
 from cosmos_venv.lease import Lease, lease_path
+from cosmos_venv.trust import make_directory
 from tests.dbt.harbor import DEADLINE, Project, make_store
 from tests.odd_files import KINDS, plant
 
@@ -105,7 +108,24 @@ def test_half_an_installation_is_not_used_and_goes_in_time(project: Project) -> 
     assert not half.exists()
 
 
-@pytest.mark.parametrize("name", [".", "..", "../.."])
+def is_open_to_others(folder: Path) -> bool:
+    return any(path.lstat().st_mode & 0o022 for path in folder.rglob("*") if not path.is_symlink())
+
+
+def test_nothing_of_what_is_kept_is_open_to_others_whatever_the_umask(project: Project) -> None:
+    store = PackageStore(folder=project.root / "store", make_directory=make_directory)
+    before = os.umask(0)
+    try:
+        for _ in range(2):
+            with project.installed(stores=[store]):
+                pass
+    finally:
+        os.umask(before)
+
+    assert (project.installations, is_open_to_others(store.folder)) == (1, False)
+
+
+@pytest.mark.parametrize("name", ["packages/cranes/macros.sql", "packages/cranes", "packages", ".", "..", "../.."])
 def test_what_others_could_have_written_or_replaced_is_not_used(project: Project, name: str) -> None:
     with project.installed():
         pass

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from cosmos_venv.environments.environment import Environment
+from cosmos_venv.environments.search_path import find_first, stores_of
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
-from cosmos_venv.exceptions import VirtualenvError
+from cosmos_venv.exceptions import VirtualenvBuildError, VirtualenvError
 from cosmos_venv.trust import make_directory, why_untrusted
 
 Spec = Callable[..., EnvironmentSpec]
@@ -120,6 +123,85 @@ def no_umask() -> Iterator[None]:
     umask = os.umask(0)
     yield
     os.umask(umask)
+
+
+@pytest.fixture
+def open_uv_cache(
+    tmp_path: Path, offline: tuple[str, ...], no_umask: None, monkeypatch: pytest.MonkeyPatch
+) -> dict[Path, int]:
+    """The files of a cache of uv that was filled without a umask, and their modes: uv makes hard links to them."""
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
+    target = ["--quiet", "--target", str(tmp_path / "elsewhere")]
+    subprocess.run(
+        [Path(sys.executable).with_name("uv"), "pip", "install", *offline, *target, "hello==2.0"], check=True
+    )
+    return modes_below(tmp_path / "cache")
+
+
+def modes_below(folder: Path) -> dict[Path, int]:
+    return {path: path.lstat().st_mode for path in folder.rglob("*") if not path.is_symlink()}
+
+
+@pytest.mark.parametrize("installer", ["uv", "pip"])
+def test_nothing_of_a_store_that_is_made_without_a_umask_is_open_to_others(
+    tmp_path: Path, make_spec: Spec, make_ready: MakeReady, open_uv_cache: dict[Path, int], installer: str
+) -> None:
+    environment = make_ready(tmp_path / "store", make_spec(), preference=installer)
+
+    open_to_others = {path for path, mode in modes_below(tmp_path / "store").items() if mode & 0o022}
+    assert open_to_others == set()
+    assert (environment.path / "lib").is_dir()
+    assert not make_ready(tmp_path / "store", make_spec()).was_built
+
+
+def test_a_cache_of_an_installer_stays_as_it_is_and_its_files_are_shared_where_they_are_closed(
+    tmp_path: Path, make_spec: Spec, make_ready: MakeReady, open_uv_cache: dict[Path, int]
+) -> None:
+    environment = make_ready(tmp_path / "store", make_spec())
+    (module,) = environment.path.rglob("hello/__init__.py")
+    (cached,) = [path for path in open_uv_cache if path.name == "__init__.py" and path.parent.name == "hello"]
+
+    after = modes_below(tmp_path / "cache")
+    assert {path: after[path] for path in open_uv_cache} == open_uv_cache
+    assert cached.stat().st_mode & 0o022 == 0o022
+    assert not module.samefile(cached)
+    assert module.stat().st_mtime == cached.stat().st_mtime
+
+    cached.chmod(0o644)
+    (module,) = make_ready(tmp_path / "another", make_spec()).path.rglob("hello/__init__.py")
+    assert module.samefile(cached)
+
+
+def test_a_build_that_opens_itself_to_others_is_not_published(
+    tmp_path: Path, make_spec: Spec, make_ready: MakeReady
+) -> None:
+    spec = make_spec(check="import os, sys; os.chmod(sys.prefix + '/bin/hello', 0o777)")
+
+    with pytest.raises(VirtualenvBuildError, match=r"is not published: .*/bin/hello: everybody may write to it\.$"):
+        make_ready(tmp_path, spec)
+
+    assert list((tmp_path / "envs-v1" / "builds").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["pyvenv.cfg", "bin", "bin/hello", "lib/python*/site-packages"])
+def test_a_build_to_which_others_could_write_is_told_and_built_anew(
+    tmp_path: Path, make_spec: Spec, make_ready: MakeReady, name: str
+) -> None:
+    first = make_ready(tmp_path, make_spec())
+    (path,) = first.path.glob(name)
+    path.chmod(0o777)
+    lines: list[str] = []
+
+    second = make_ready(tmp_path, make_spec(), lines=lines)
+
+    assert (second.was_built, second.path) == (True, first.path.with_name(f"{second.digest}-2"))
+    assert (
+        f"The virtualenv {first.path} is not used because of {path}: everybody may write to it: what it runs may be "
+        "somebody else's. It has to be built anew."
+    ) in lines
+    (second.path / "pyvenv.cfg").chmod(0o666)
+    with pytest.raises(VirtualenvError, match=rf"virtualenv_search_path: {second.path} is not used because of "):
+        find_first(stores_of(str(tmp_path)), make_spec())
 
 
 def test_a_store_below_a_folder_that_everybody_may_write_to_is_neither_used_nor_made(
