@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+
+from pytest_cosmos_venv.errors import RecordTuple
 
 LOG_LINES = 12
 """How much of a failed task's log is printed."""
@@ -32,7 +35,8 @@ class TaskOutcome:
 
     :param task_id: with the index behind it where the task is mapped: ``load[0]``.
     :param state: as Airflow names it: ``success``, ``failed``, ``skipped``, ``upstream_failed``, ...
-    :param exception: what ended the last try, where the task failed.
+    :param exception: what ended the last try, where the task failed. Handed to another process, one that cannot be
+        pickled is an ``Exception`` of the same name and text.
     :param log: what the task, and Airflow about it, logged and printed, of all tries.
     :param xcoms: by key.
     :param tries: 0 where the task never began.
@@ -47,6 +51,10 @@ class TaskOutcome:
     assets: tuple[EmittedAsset, ...] = ()
     tries: int = 0
     duration: float = 0.0
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process, to which some exceptions cannot be handed."""
+        return {**self.__dict__, "exception": self.exception and _portable(self.exception)}
 
     @property
     def succeeded(self) -> bool:
@@ -64,13 +72,6 @@ class TaskOutcome:
 
     def __str__(self) -> str:
         return _table([self])
-
-
-class TasksById(dict[str, TaskOutcome]):
-    """The tasks of a run; a name that is none is told with those that are."""
-
-    def __missing__(self, name: str) -> TaskOutcome:
-        raise KeyError(f"{name!r} is no task of this run; there are {', '.join(self) or 'none'}.")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -107,7 +108,7 @@ class DagOutcome:
     @property
     def assets(self) -> tuple[EmittedAsset, ...]:
         """Those of all tasks."""
-        return tuple(asset for task in self.tasks.values() for asset in task.assets)
+        return assets_record(asset for task in self.tasks.values() for asset in task.assets)
 
     def __repr__(self) -> str:
         """One line that fits into pytest's own introspection; ``str()`` is the table."""
@@ -116,6 +117,31 @@ class DagOutcome:
 
     def __str__(self) -> str:
         return f"DAG {self.dag_id}: {self.state} in {self.duration:.2f} s\n{_table(self.tasks.values())}"
+
+
+def _portable(error: BaseException) -> BaseException:
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301 - made here
+    except Exception:  # noqa: BLE001 - pickling raises whatever the object does
+        return _named_exception(type(error).__name__, str(error))
+    return error
+
+
+class _Named(Exception):
+    """An exception whose class this process does not have."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _named_exception, (type(self).__name__, str(self))
+
+
+def _named_exception(name: str, text: str) -> Exception:
+    error: Exception = type(name, (_Named,), {})(text)
+    return error
+
+
+def assets_record(assets: Iterable[EmittedAsset]) -> tuple[EmittedAsset, ...]:
+    """Those assets, as an outcome has them."""
+    return RecordTuple(assets, of="assets", none="no asset was updated", word=lambda asset: asset.uri)
 
 
 def _table(tasks: Iterable[TaskOutcome]) -> str:
