@@ -9,24 +9,16 @@ import socket
 import threading
 import time
 from dataclasses import dataclass, field
-from errno import EEXIST, ENOTDIR
 from pathlib import Path
 from typing import Literal
 
 from pytest_cosmos_venv import real_time
-from pytest_cosmos_venv.errors import (
-    RecordTuple,
-    ToolkitMisuse,
-    require,
-    require_seconds,
-    require_text,
-    with_timeout,
-)
+from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.processes.lock_file import LOCK_FILE, NOTE_FILE, read_owner
 from pytest_cosmos_venv.processes.lock_history import LockHistory, LockOwner
 from pytest_cosmos_venv.processes.pids import Pids
 
-TIMEOUT = 30.0
+DEADLINE = 30.0
 _LOOK_AGAIN = 0.002
 _LONG_AGO = 300.0
 
@@ -43,7 +35,7 @@ class VenvLock:
     _timers: list[threading.Timer] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        _make_directory(self.directory)
+        self.directory.mkdir(parents=True, exist_ok=True)
         self._history = LockHistory(self.file)
 
     @property
@@ -63,12 +55,7 @@ class VenvLock:
         On Linux nobody is missing, however short; the PID of one who held it for less than a millisecond may be None.
         Elsewhere, and once the directory itself was removed or moved, the file is read every millisecond.
         """
-        return RecordTuple(
-            self._history.owners,
-            of="history",
-            none=f"nobody has held {self.file}",
-            word=lambda owner: f"PID {owner.pid}" if owner.pid is not None else repr(owner.text),
-        )
+        return self._history.owners
 
     def held_by(self, pid: int, *, age: float = 0.0) -> None:
         """A process holds the lock.
@@ -76,8 +63,7 @@ class VenvLock:
         :param pid: such as one of ``cosmos_pids``.
         :param age: seconds since the file was written.
         """
-        given: object = pid
-        if not isinstance(given, int) or isinstance(given, bool) or given < 0:
+        if not isinstance(pid, int):
             raise ToolkitMisuse(f"held_by({pid!r}): give a PID, or write any text with garbage(text).")
         self._write(str(pid), age)
 
@@ -93,7 +79,6 @@ class VenvLock:
 
     def garbage(self, text: str = "not a process", *, age: float = _LONG_AGO) -> None:
         """Something that is no PID stands in it. ``age`` as for ``held_by``."""
-        require_text(text, "text")
         self._write(text, age)
 
     def other_host(self, host: str = "another-host", *, age: float = 0.0) -> int:
@@ -102,7 +87,6 @@ class VenvLock:
         Beside the file lies cosmos-venv's note that names the host; an implementation that knows no such note can see
         no difference to ``stale(age=0)``. ``age`` as for ``held_by``, of both files.
         """
-        require_text(host, "host")
         if host == socket.gethostname():
             raise ToolkitMisuse(f"other_host({host!r}): that is this host; name another one.")
         pid = self._pids.dead()
@@ -133,31 +117,28 @@ class VenvLock:
 
     def release_after(self, seconds: float) -> None:
         """``release`` it while the test waits in the code under test."""
-        require_seconds(seconds, "seconds")
         timer = threading.Timer(seconds, self.release)
         timer.daemon = True
         self._timers.append(timer)
         timer.start()
 
-    @with_timeout
-    def wait_until_taken(self, *, timeout: float = TIMEOUT) -> int:
+    def wait_until_taken(self, *, deadline: float = DEADLINE) -> int:
         """The PID of its owner, as soon as it has one.
 
-        :param timeout: seconds.
+        :param deadline: seconds.
         :raises ToolkitMisuse: when it has none by then.
         """
-        end = real_time.monotonic() + timeout
+        end = real_time.monotonic() + deadline
         while (owner := self.owner) is None:
-            self._look_again(end, f"was not taken within {timeout:g} s")
+            self._look_again(end, f"was not taken within {deadline:g} s")
         self._history.catch_up()  # an owner that was read here is no unknown one there
         return owner
 
-    @with_timeout
-    def wait_until_free(self, *, timeout: float = TIMEOUT) -> None:
-        """Returns as soon as nothing is in its place. ``timeout`` as for ``wait_until_taken``."""
-        end = real_time.monotonic() + timeout
+    def wait_until_free(self, *, deadline: float = DEADLINE) -> None:
+        """Returns as soon as nothing is in its place. ``deadline`` as for ``wait_until_taken``."""
+        end = real_time.monotonic() + deadline
         while os.path.lexists(self.file):
-            self._look_again(end, f"is still held by {self.owner} after {timeout:g} s")
+            self._look_again(end, f"is still held by {self.owner} after {deadline:g} s")
 
     def close(self) -> None:
         """Stop the timers and the watching. What is in the directory stays."""
@@ -167,7 +148,6 @@ class VenvLock:
         self._history.close()
 
     def _write(self, text: str, age: float, *, note: str | None = None) -> None:
-        require(age, "age", (int, float), "seconds")
         if self.file.is_dir():
             self.release()
         # Before the lock: who finds that is to find what is said of its owner, and not of the one before.
@@ -195,10 +175,7 @@ class VenvLocks:
         """The lock, watched from now on; the same object each time.
 
         :param virtualenv_dir: made when missing.
-        :raises ToolkitMisuse: it is no directory, or none can be made there.
         """
-        if not isinstance(virtualenv_dir, (str, os.PathLike)):
-            raise ToolkitMisuse(f"cosmos_venv_lock({virtualenv_dir!r}): give the virtualenv_dir, a path.")
         directory = Path(virtualenv_dir)
         if directory not in self._locks:
             self._locks[directory] = VenvLock(directory, self._pids)
@@ -210,21 +187,10 @@ class VenvLocks:
             lock.close()
 
 
-def _make_directory(directory: Path) -> None:
-    said = f"cosmos_venv_lock({str(directory)!r})"
-    if directory.name == LOCK_FILE:
-        raise ToolkitMisuse(f"{said}: give the directory in which this file lies, which is the virtualenv_dir.")
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        what = f"{error.filename} is no directory" if error.errno in {EEXIST, ENOTDIR} else str(error)
-        raise ToolkitMisuse(f"{said}: {what}; give the virtualenv_dir, a directory, which may be missing.") from None
-
-
 def _publish(file: Path, text: str, age: float) -> None:
     """No reader sees a half of it, or the time of its writing."""
     draft = file.with_name(f".{file.name}.{os.getpid()}.draft")
-    draft.write_text(text, encoding="utf-8")
+    draft.write_text(text, encoding="ascii")
     written_at = time.time() - age
     os.utime(draft, (written_at, written_at))
     draft.replace(file)
