@@ -21,6 +21,15 @@ if TYPE_CHECKING:
 class Airflow2:
     """See ``versions.Airflow``."""
 
+    def prepare_runs(self) -> None:
+        from airflow.models import dag, dataset, taskinstance, xcom  # type: ignore[attr-defined, unused-ignore] # noqa: F401
+        from sqlalchemy.orm import configure_mappers
+
+        configure_mappers()
+
+    def renew_after_fork(self) -> None:
+        """It has no threads."""
+
     def make_known(self, dag: Any) -> None:
         """Without it the datasets of a DAG have no rows, and Airflow drops their events."""
         dag.sync_to_db()

@@ -16,10 +16,57 @@ if TYPE_CHECKING:
     from pytest_cosmos_venv.airflow.variables import VariableStore
 
 _BUNDLE = "dags-folder"
+_NEEDED_BY_RUNS = (
+    "airflow.dag_processing.bundles.local",
+    "airflow.dag_processing.bundles.manager",
+    "airflow.dag_processing.dagbag",
+    "airflow.models.dagbag",
+    "airflow.models.renderedtifields",
+    "airflow.models.xcom",
+    "airflow.sdk.execution_time.task_runner",
+    "airflow.serialization.serialized_objects",
+)
+_OF_THE_PARENT: list[object] = []
 
 
 class Airflow3:
     """See ``versions.Airflow``."""
+
+    def prepare_runs(self) -> None:
+        """Making the API that answers tasks, and its first answer, take most of the time.
+
+        The API is asked in this thread; the one that usually answers would not survive a fork.
+        """
+        import asyncio
+        from importlib import import_module
+
+        import httpx
+        from airflow.sdk.execution_time import supervisor
+        from sqlalchemy.orm import configure_mappers
+
+        for name in _NEEDED_BY_RUNS:
+            import_module(name)
+        configure_mappers()
+        api = supervisor.in_process_api_server()
+
+        async def ask() -> None:
+            # Another path than one that is there: the function behind that would be called in a thread.
+            async with httpx.AsyncClient(transport=api.atransport, base_url="http://in-process/") as client:
+                await client.get("nowhere")
+
+        asyncio.run(ask())
+
+    def renew_after_fork(self) -> None:
+        from airflow.sdk.execution_time import supervisor
+
+        server = supervisor.in_process_api_server
+        if not server.cache_info().currsize:
+            return
+        former = server()
+        # Kept, because what nobody holds waits for its thread when it goes.
+        _OF_THE_PARENT.append(former)
+        server.cache_clear()
+        server()._app = former.app
 
     def make_known(self, dag: Any) -> None:
         """A DAG that stands in no dags folder is refused as "not serialized" unless its row is there."""

@@ -1,4 +1,7 @@
-"""Where is Airflow's database, and how is it put back after a test? Importing this module imports no Airflow."""
+"""Airflow's database in tests: where it is, how several processes use it at once, and how it is put back afterwards.
+
+Importing this module imports no Airflow.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from pytest_cosmos_venv import real_time
+from pytest_cosmos_venv.airflow.runs_at_once import runs_file
 from pytest_cosmos_venv.errors import ToolkitMisuse
 
+PATIENCE = 60
+"""Seconds that a process waits for another one's write to the throw-away home's database. Python's own default is 5."""
 _DEADLINE = 30.0
 _LOCKED = (5, 6)  # SQLITE_BUSY and SQLITE_LOCKED, which have names from Python 3.11 on
 
@@ -63,6 +69,19 @@ def make_tables() -> None:
     initdb()
 
 
+def connect_anew() -> None:
+    """Give this process connections of its own, after a fork: SQLite's must not be used, nor closed, by two."""
+    from airflow import settings
+
+    module: Any = settings
+    _OF_THE_PARENT.append((module.engine, module.Session))
+    module.configure_orm()
+
+
+_OF_THE_PARENT: list[object] = []
+"""Kept, because what nobody holds is closed."""
+
+
 @contextmanager
 def put_back(file: Path) -> Iterator[None]:
     """For the length of the block tests may change the database as they like: then it is as it was before."""
@@ -80,6 +99,7 @@ def put_back(file: Path) -> Iterator[None]:
 
         with closing(sqlite3.connect(file)) as connection:
             before.backup(connection, progress=give_up, sleep=0.01)
+        runs_file(file).unlink(missing_ok=True)
 
 
 def _close_session() -> None:

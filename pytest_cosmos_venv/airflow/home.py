@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_cosmos_venv.airflow.database import PATIENCE
 from pytest_cosmos_venv.airflow.settling import CONFIG_VARIABLE, HOME_VARIABLE, OPTION
 from pytest_cosmos_venv.airflow_release import installed_airflow
 from pytest_cosmos_venv.errors import ToolkitMisuse
@@ -84,6 +85,7 @@ def settle(settling: Settling, config: pytest.Config, shared: SharedFolders) -> 
     key = airflow_key()
     settling.lead(config)
     from pytest_cosmos_venv.airflow import database
+    from pytest_cosmos_venv.airflow.forked import at_work_here
 
     path = database.settled_home()
     if not settling.is_of_this_run(path, config):
@@ -93,6 +95,7 @@ def settle(settling: Settling, config: pytest.Config, shared: SharedFolders) -> 
         _publish(shared.get("airflow-home", key, migrate) / DATABASE, file)
     elif not database.has_tables(file):
         database.make_tables()
+    at_work_here()
     return AirflowHome(path=path, dags_folder=database.dags_folder(), database=file)
 
 
@@ -161,7 +164,7 @@ unit_test_mode = False
 min_serialized_dag_update_interval = 0
 
 [database]
-sql_alchemy_conn = sqlite:///{home}/airflow.db
+sql_alchemy_conn = sqlite:///{home}/airflow.db?timeout={PATIENCE}
 load_default_connections = False
 
 [logging]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,7 +33,8 @@ class TaskOutcome:
 
     :param task_id: with the index behind it where the task is mapped: ``load[0]``.
     :param state: as Airflow names it: ``success``, ``failed``, ``skipped``, ``upstream_failed``, ...
-    :param exception: what ended the last try, where the task failed.
+    :param exception: what ended the last try, where the task failed. Handed to another process, one that cannot be
+        pickled is an ``Exception`` of the same name and text.
     :param log: what the task, and Airflow about it, logged and printed, of all tries.
     :param xcoms: by key.
     :param tries: 0 where the task never began.
@@ -47,6 +49,10 @@ class TaskOutcome:
     assets: tuple[EmittedAsset, ...] = ()
     tries: int = 0
     duration: float = 0.0
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process, to which some exceptions cannot be handed."""
+        return {**self.__dict__, "exception": self.exception and _portable(self.exception)}
 
     @property
     def succeeded(self) -> bool:
@@ -116,6 +122,26 @@ class DagOutcome:
 
     def __str__(self) -> str:
         return f"DAG {self.dag_id}: {self.state} in {self.duration:.2f} s\n{_table(self.tasks.values())}"
+
+
+def _portable(error: BaseException) -> BaseException:
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301 - made here
+    except Exception:  # noqa: BLE001 - pickling raises whatever the object does
+        return _named_exception(type(error).__name__, str(error))
+    return error
+
+
+class _Named(Exception):
+    """An exception whose class this process does not have."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _named_exception, (type(self).__name__, str(self))
+
+
+def _named_exception(name: str, text: str) -> Exception:
+    error: Exception = type(name, (_Named,), {})(text)
+    return error
 
 
 def _table(tasks: Iterable[TaskOutcome]) -> str:

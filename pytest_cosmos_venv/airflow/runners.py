@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from pytest_cosmos_venv.airflow.outcomes import DagOutcome, TaskOutcome
 from pytest_cosmos_venv.airflow.running import run_dag, run_task
+
+_PREPARES = ("pytest_cosmos_venv.airflow.prepared_runs",)
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,12 @@ class RunDag:
     :param outcomes: where each outcome is added.
     """
 
+    prepares: ClassVar[tuple[str, ...]] = _PREPARES
     outcomes: list[DagOutcome | TaskOutcome]
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # To a contender of a race, which hands back what it wants to be known.
+        return RunDag, ([],)
 
     def __call__(
         self,
@@ -48,7 +55,11 @@ class RunDag:
 class RunTask:
     """What ``cosmos_run_task`` is; ``outcomes`` as for ``RunDag``."""
 
+    prepares: ClassVar[tuple[str, ...]] = _PREPARES
     outcomes: list[DagOutcome | TaskOutcome]
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return RunTask, ([],)
 
     def __call__(
         self,

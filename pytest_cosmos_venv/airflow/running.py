@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
@@ -13,9 +13,11 @@ from typing import Any
 from unittest import mock
 
 from pytest_cosmos_venv import real_time
-from pytest_cosmos_venv.airflow import clock
+from pytest_cosmos_venv.airflow import clock, database
+from pytest_cosmos_venv.airflow.forked import at_work_here
 from pytest_cosmos_venv.airflow.instants import instant_of
 from pytest_cosmos_venv.airflow.outcomes import DagOutcome, EmittedAsset, TaskOutcome, TasksById
+from pytest_cosmos_venv.airflow.runs_at_once import run_beside_others
 from pytest_cosmos_venv.airflow.task_log import TaskLog, handlers_kept, listening
 from pytest_cosmos_venv.airflow.told import dag_around
 from pytest_cosmos_venv.airflow.versions import Airflow, TaskKey, this_airflow
@@ -79,14 +81,20 @@ def _run(
     airflow = this_airflow()
     when = clock.now() if logical_date is None else instant_of(logical_date, parameter="logical_date")
     _refuse_an_empty_run(dag, when)
-    if run_id is not None:
-        _refuse_a_second_run(dag.dag_id, run_id)
+    at_work_here()
     arguments = airflow.test_arguments(when, conf)
     others = [task_id for task_id in dag.task_ids if task_id != only]
     if only is not None and others:
         arguments["mark_success_pattern"] = "|".join(map(re.escape, others))
     began = real_time.monotonic()
-    with _surroundings(dag, run_id), _watching(dag, airflow) as tries:
+    with (
+        _surroundings(dag, run_id),
+        run_beside_others(database.sqlite_file(), dag.dag_id, when) as begun,
+        # When its first task begins, the run has made all that another one makes too.
+        _watching(dag, airflow, begun) as tries,
+    ):
+        if run_id is not None:
+            _refuse_a_second_run(dag.dag_id, run_id)
         airflow.make_known(dag)
         dag_run = dag.test(**arguments)
     return DagOutcome(
@@ -169,14 +177,18 @@ def _retried_at_once(dag: Any) -> Iterator[None]:
 
 
 @contextmanager
-def _watching(dag: Any, airflow: Airflow) -> Iterator[dict[TaskKey, _Try]]:
-    """For the length of the block: what tasks say and how they end, and the test's clock goes on inside them."""
+def _watching(dag: Any, airflow: Airflow, begun: Callable[[], None]) -> Iterator[dict[TaskKey, _Try]]:
+    """For the length of the block: what tasks say and how they end, and the test's clock goes on inside them.
+
+    :param begun: called before each task.
+    """
     tries: dict[TaskKey, _Try] = {}
     # Whichever module Airflow keeps it in: dag.test() calls the function of this name beside it.
     beside: dict[str, Any] = inspect.unwrap(type(dag).test).__globals__
     run_one = beside["_run_task"]
 
     def watched(*arguments: Any, ti: Any, **options: Any) -> Any:
+        begun()
         seen = tries.setdefault(TaskKey(ti.task_id, ti.map_index), _Try())
         log, began = TaskLog(), real_time.monotonic()
         seen.error, seen.count = None, seen.count + 1

@@ -26,6 +26,12 @@ class TaskKey(NamedTuple):
 class Airflow(Protocol):
     """What the fixtures need of Airflow and what is another matter in each major version."""
 
+    def prepare_runs(self) -> None:
+        """Import and make what every run needs, without a thread or a connection, for processes that fork later."""
+
+    def renew_after_fork(self) -> None:
+        """Make anew what runs in threads, which the fork has not copied."""
+
     def make_known(self, dag: Any) -> None:
         """Write the DAG into the database, which a run of it takes for granted."""
 

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.errors import ToolkitMisuse
@@ -31,8 +31,9 @@ _LONGEST_ANSWER = 0.5
 class RunningRace:
     """A race that has started. Leaving its ``with`` block ends it, with everything that its contenders started."""
 
-    def __init__(self, link: MarshalLink, order: RaceOrder, plan: Plan) -> None:
+    def __init__(self, link: MarshalLink, order: RaceOrder, plan: Plan, keep: Callable[[Any], None]) -> None:
         self._link = link
+        self._keep = keep
         self._order = order
         self._plan = plan
         self._points = plan.points(order)
@@ -153,6 +154,8 @@ class RunningRace:
         self._look()
         self._link.finish(grace=self._plan.grace)
         race = self._account.race(self._sightings)
+        for value in race.values:
+            self._keep(value)
         self._check_plan(race)
         failed = [one for at, one in enumerate(race.outcomes) if at not in self._killed and not one.succeeded]
         if check and failed:

@@ -37,7 +37,8 @@ class TaskRace:
     _prepared: PreparedProcesses
     _new_folder: Callable[[], Path]
     _find_lookalikes: Callable[[], Lookalikes]
-    _services: Callable[[], tuple[str, ...]] = tuple
+    _services: Callable[[], tuple[str, ...]]
+    _keep: Callable[[Any], None]
     _sockets: list[Path] = field(default_factory=list)
     _started: list[RunningRace] = field(default_factory=list)
 
@@ -92,9 +93,11 @@ class TaskRace:
         services = self._services_of(options)
         order = self._order(Work(functions=functions, arguments=arguments), plan, fresh=fresh, services=services)
         _require_parameters(functions, arguments)
-        imports = () if fresh else (*order.modules, *(ModuleAt(name=name, file=None) for name in prepare))
+        # An argument may name what its use imports: `prepares`.
+        named = [*prepare, *(name for argument in arguments for name in getattr(argument, "prepares", ()))]
+        imports = () if fresh else (*order.modules, *(ModuleAt(name=name, file=None) for name in dict.fromkeys(named)))
         connection = self._prepared.get(imports).fork_marshal(order)
-        self._started.append(RunningRace(MarshalLink(connection, len(functions)), order, plan))
+        self._started.append(RunningRace(MarshalLink(connection, len(functions)), order, plan, self._keep))
         return self._started[-1]
 
     def _plan(self, options: RaceOptions) -> Plan:

@@ -20,7 +20,10 @@ DEADLINE = 240.0
 # What runs on both majors: no pytester in it, so that nothing starts a third process.
 FILES = [
     HERE / f"test_{name}.py"
-    for name in ("run_dag", "run_task", "airflow_variables", "airflow_connections", "airflow_clock", "told")
+    for name in (
+        *("run_dag", "run_task", "runs_at_once"),
+        *("airflow_variables", "airflow_connections", "airflow_clock", "told"),
+    )
 ]
 
 # Airflow's database is made once, not in each run of these tests.

@@ -1,0 +1,151 @@
+"""Several processes run DAGs at once in one database: contenders that were handed the fixture, and racers."""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow import DAG
+
+from pytest_cosmos_venv import Contender, Racer, RunDag, RunTask, TaskOutcome, TaskRace
+
+try:
+    from airflow.providers.standard.operators.python import PythonOperator
+except ImportError:  # Airflow 2
+    from airflow.operators.python import PythonOperator  # type: ignore[import-not-found, no-redef]
+
+DEADLINE = 40.0
+
+
+class ClosedPierError(Exception):
+    """Cannot be pickled: it is made of two values and keeps one."""
+
+    def __init__(self, pier: str, hour: int) -> None:
+        super().__init__(f"pier {pier} is closed at {hour}")
+
+
+def meet(folder: Path, name: str, others: int) -> int:
+    """Come there, and wait until so many others have come."""
+    (folder / name).touch()
+    end = time.monotonic() + DEADLINE
+    while len(list(folder.iterdir())) <= others:
+        assert time.monotonic() < end, "the others are not at work at the same time"
+        time.sleep(0.005)
+    return os.getpid()
+
+
+def harbor(*functions: Any, dag_id: str = "harbor") -> Any:
+    """A DAG of tasks that call these functions, one after the other."""
+    with DAG(dag_id, schedule=None, start_date=datetime(2026, 1, 1, tzinfo=timezone.utc)) as dag:
+        before = None
+        for function in functions:
+            task = PythonOperator(task_id=function.__name__, python_callable=function)
+            if before is not None:
+                before >> task
+            before = task
+    return dag
+
+
+def run_to_the_end(contender: Contender, run_dag: RunDag, folder: Path, dates: tuple[str | None, ...]) -> Any:
+    def arrive() -> int:
+        return meet(folder, contender.name, contender.count - 1)
+
+    def leave() -> None:
+        if contender.index == 1:
+            raise ClosedPierError("north", 22)
+
+    return run_dag(harbor(arrive, leave), logical_date=dates[contender.index])
+
+
+def test_contenders_run_one_dag_at_once(cosmos_task_race: TaskRace, cosmos_run_dag: RunDag, tmp_path: Path) -> None:
+    race = cosmos_task_race(run_to_the_end, cosmos_run_dag, tmp_path, (None, None, "2026-02-03"), contenders=3)
+
+    first, second, third = race.values
+    assert first.states == third.states == {"arrive": "success", "leave": "success"}
+    assert second.states == {"arrive": "success", "leave": "failed"}
+    assert [outcome.tasks["arrive"].returned for outcome in race.values] == [each.pid for each in race.outcomes]
+    assert len({outcome.run_id for outcome in race.values}) == 3
+    assert third.logical_date == datetime(2026, 2, 3, tzinfo=timezone.utc)
+    error = second.exception
+    assert (type(error).__name__, str(error)) == ("ClosedPierError", "pier north is closed at 22")
+
+
+def run_a_task(contender: Contender, run_task: RunTask, folder: Path) -> TaskOutcome:
+    def arrive() -> int:
+        return meet(folder, contender.name, contender.count - 1)
+
+    return run_task(PythonOperator(task_id="arrive", python_callable=arrive))
+
+
+def test_contenders_run_an_operator_at_once(
+    cosmos_task_race: TaskRace, cosmos_run_task: RunTask, tmp_path: Path
+) -> None:
+    race = cosmos_task_race(run_a_task, cosmos_run_task, tmp_path)
+
+    assert [task.returned for task in race.values] == [outcome.pid for outcome in race.outcomes]
+
+
+def run_for_one_date(contender: Contender, run_dag: RunDag, folder: Path) -> None:
+    def arrive() -> None:
+        contender.point("arrived")
+        meet(folder, contender.name, 1)
+
+    run_dag(harbor(arrive), logical_date="2026-02-03")
+
+
+def test_two_runs_for_one_logical_date_are_refused(
+    cosmos_task_race: TaskRace, cosmos_run_dag: RunDag, tmp_path: Path
+) -> None:
+    with cosmos_task_race.start(run_for_one_date, cosmos_run_dag, tmp_path) as race:
+        race.wait_for("arrived")
+        while len(race.running) == 2:
+            pass
+        (tmp_path / "the test").touch()
+        result = race.finish(check=False)
+
+    (loser,) = result.losers
+    assert (loser.exception or "").partition(": ")[2] == (
+        "Another process is running DAG 'harbor' for 2026-02-03T00:00:00+00:00, and Airflow has one run for a logical "
+        "date: give each of them a logical_date of its own, or none."
+    )
+
+
+def run_until_killed(contender: Contender, run_dag: RunDag) -> dict[str, str]:
+    def lift() -> None:
+        if contender.index == 0:
+            contender.point("lifting")
+
+    states: dict[str, str] = run_dag(harbor(lift)).states
+    return states
+
+
+def test_a_run_goes_on_when_another_one_is_killed(cosmos_task_race: TaskRace, cosmos_run_dag: RunDag) -> None:
+    race = cosmos_task_race(run_until_killed, cosmos_run_dag, kill_at="lifting")
+
+    assert race.values == (None, {"lift": "success"})
+    assert cosmos_run_dag(harbor(meet_nobody)).succeeded
+
+
+def meet_nobody() -> None:
+    """Of a run in the test's own process, after the race."""
+
+
+@pytest.fixture
+def has_run_before(cosmos_run_dag: RunDag) -> None:
+    """What a run starts in this process, threads and connections, is of no use to those that are forked from it."""
+    assert cosmos_run_dag(harbor(meet_nobody)).succeeded
+
+
+@pytest.mark.cosmos_race(racers=2)
+def test_racers_run_one_dag_at_once(cosmos_racer: Racer, has_run_before: None, cosmos_run_dag: RunDag) -> None:
+    def arrive() -> int:
+        return meet(cosmos_racer.shared, f"racer {cosmos_racer.index}", 1)
+
+    outcome = cosmos_run_dag(harbor(arrive))
+
+    assert outcome.states == {"arrive": "success"}
+    assert outcome.tasks["arrive"].returned == os.getpid()
