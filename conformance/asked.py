@@ -69,13 +69,13 @@ def asked_profile(config: pytest.Config) -> str:
 
 def asked_deadline(config: pytest.Config) -> float | None:
     """Seconds that one task may take; None: as the machine has it."""
-    named = config.getoption("cosmos_deadline")
+    named = config.getoption("cosmos_timeout")
     try:
         seconds = None if named is None else float(named)
     except ValueError:
         seconds = 0.0
     if seconds is not None and not 0 < seconds < math.inf:
-        raise pytest.UsageError(f"--cosmos-deadline={named}: give seconds, such as 300.")
+        raise pytest.UsageError(f"--cosmos-timeout={named}: give seconds, such as 300.")
     return seconds
 
 

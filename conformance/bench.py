@@ -204,7 +204,7 @@ class Bench:
             environment,
             contenders=contenders or len(several),
             prepare=self._prepared if prepares_airflow else self.adapter.modules(),
-            deadline=self.deadline if deadline is None else deadline,
+            timeout=self.deadline if deadline is None else deadline,
             services=self.adapter.all_services,
             **options,
         ) as race:
@@ -223,7 +223,7 @@ class Bench:
             arguments,
             contenders=1,
             prepare=self._prepared,
-            deadline=self.deadline,
+            timeout=self.deadline,
             services=self.adapter.all_services,
         )
         return race.values[0]

@@ -67,7 +67,7 @@ class RunningTasks:
         :raises RaceFailure: nobody comes there in time.
         """
         __tracebackhide__ = True
-        return self._race.wait_for(point, deadline=deadline)
+        return self._race.wait_for(point, timeout=deadline)
 
     def stop(self, index: int = 0) -> None:
         """Let it stand still, with all that it started, until ``resume``."""

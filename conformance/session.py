@@ -62,7 +62,7 @@ from .terminal import print_judgements, print_smoke_failure
 
 __all__ = ["adapter", "bench", "does_not_apply", "evidence", "picture", "shared_directory"]
 
-_TOLD = ("level", "profile", "installer", "deadline", "requirement", "known_failures", "strict")
+_TOLD = ("level", "profile", "installer", "timeout", "requirement", "known_failures", "strict")
 """Options that a report names."""
 _DESELECTED = pytest.StashKey[int]()
 _EXIT_CODE = pytest.StashKey[int]()

@@ -12,7 +12,7 @@ from .gathering import SmokeFailure
 from .judging import DECIDED, Judgement, Verdict
 from .requirements import Level
 
-_CONDITIONS = ("installer", "profile", "deadline")
+_CONDITIONS = ("installer", "profile", "timeout")
 """Options under which a verdict may be another one."""
 _SHOWN_LINES = 25
 _WIDTH = 15

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pytest_cosmos_venv.environments.sdist import Sdist, SourceBuild
     from pytest_cosmos_venv.environments.wheel import Wheel, write_wheel
     from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse, build_wheelhouse
-    from pytest_cosmos_venv.errors import ToolkitMisuse
+    from pytest_cosmos_venv.errors import ToolkitMisuse, UnusedFaultWarning
     from pytest_cosmos_venv.implementation import (
         Implementation,
         ImplementationError,
@@ -125,6 +125,7 @@ __all__ = [
     "TaskRace",
     "Timeline",
     "ToolkitMisuse",
+    "UnusedFaultWarning",
     "VariableWrite",
     "Variables",
     "VenvLock",
@@ -204,6 +205,7 @@ _HOME = {
     "TaskRace": "races.task_race",
     "Timeline": "races.timeline",
     "ToolkitMisuse": "errors",
+    "UnusedFaultWarning": "errors",
     "VERIFIED_DBT_VERSIONS": "lookalike",
     "VariableWrite": "airflow.variables",
     "Variables": "airflow.variables",

@@ -55,7 +55,7 @@ _VALUES = (
         "Conformance: what tasks install with, as Airflow's setting venv_install_method says. Default: auto.",
     ),
     (
-        "cosmos-deadline",
+        "cosmos-timeout",
         "SECONDS",
         "Conformance: how long one task may take. Default: 60, or 40 times what the smoke check's task took.",
     ),
@@ -65,6 +65,7 @@ _VALUES = (
         "Where wheels and databases are kept between runs, relative to the root directory. Default: in pytest's cache.",
     ),
 )
+_FORMER_NAMES = {"cosmos-deadline": "cosmos-timeout"}
 # The others are the suite's, as the switches are.
 _OF_EVERY_RUN = ("cosmos-implementation", "cosmos-cache-dir")
 _OF_THE_SUITE = tuple(name for name, _, _ in _VALUES if name not in _OF_EVERY_RUN)
@@ -91,7 +92,10 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     )
     for name, metavar, text in _VALUES:
         group.addoption(f"--{name}", metavar=metavar, help=text)
-        parser.addini(name.replace("-", "_"), f"As --{name}. {text}")
+        parser.addini(_key(name), f"As --{name}. {text}")
+    for former, name in _FORMER_NAMES.items():
+        group.addoption(f"--{former}", metavar="VALUE", help=f"The former name of --{name}.")
+        parser.addini(_key(former), f"The former name of {_key(name)}.")
     parser.addini(
         "cosmos_services",
         "Processes that stay when a task has ended, by design, one a line: their names or command lines, as patterns "
@@ -119,6 +123,7 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     """Do in this run's stead what an option asks for: print the cache key, or run the suite; returns its exit code."""
     if config.option.help or config.option.version:
         return None
+    _take_former_names(config)
     if config.option.cosmos_cache_key:
         from pytest_cosmos_venv.sharing import cache_key
 
@@ -197,11 +202,27 @@ def _watch_for_airflow(parser: pytest.Parser, pluginmanager: pytest.PytestPlugin
     pluginmanager.register(Settling(), NAME)
 
 
+def _take_former_names(config: pytest.Config) -> None:
+    for former, name in _FORMER_NAMES.items():
+        old, new = _key(former), _key(name)
+        given = getattr(config.option, old)
+        if given is not None or config.getini(old):
+            text = f"--{former} is called --{name} now, and {old} in the ini file {new}"
+            config.issue_config_time_warning(pytest.PytestDeprecationWarning(text), stacklevel=2)
+        if given is not None and getattr(config.option, new) is None:
+            setattr(config.option, new, given)
+
+
+def _key(option: str) -> str:
+    """Of an option: its name in the ini file, and among the options that were given."""
+    return option.replace("-", "_")
+
+
 def _refuse_options_of_the_suite(config: pytest.Config) -> None:
     """In a run of something else they would do nothing, and whoever named them waits for a report."""
     if config.pluginmanager.hasplugin(_SUITE):
         return
-    given = [f"--{name}" for name in (*_OF_THE_SUITE, *_SWITCHES) if getattr(config.option, name.replace("-", "_"))]
+    given = [f"--{name}" for name in (*_OF_THE_SUITE, *_SWITCHES) if getattr(config.option, _key(name))]
     if given:
         raise pytest.UsageError(f"{', '.join(given)}: give {_CONFORMANCE} too, which runs the suite, or leave it out.")
 
@@ -214,9 +235,13 @@ def _refuse_paths(config: pytest.Config, arguments: list[str]) -> None:
 
 def _of_the_ini_file(config: pytest.Config) -> list[str]:
     """The suite's options that stand there and were not named on the command line: it reads an ini file of its own."""
-    names = [name.replace("-", "_") for name in _OF_THE_SUITE]
-    said = {name: config.getini(name) for name in names if getattr(config.option, name) is None}
-    return [f"--{name.replace('_', '-')}={value}" for name, value in said.items() if value]
+    former = {name: old for old, name in _FORMER_NAMES.items()}
+    said = {
+        name: config.getini(_key(name)) or (config.getini(_key(former[name])) if name in former else "")
+        for name in _OF_THE_SUITE
+        if getattr(config.option, _key(name)) is None
+    }
+    return [f"--{name}={value}" for name, value in said.items() if value]
 
 
 def _set_aside(config: pytest.Config) -> list[str]:

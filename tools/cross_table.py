@@ -44,7 +44,7 @@ def judge(names: Sequence[str]) -> Known:
         table = folder / "table.json"
         told = {FULL: "1", TABLE: str(table), NAMES: ",".join(names)}
         variables = {**VARIABLES, "TMPDIR": str(folder), **told}
-        run_suite(Path(sys.executable), "cosmos_venv", *TOLD, f"--cosmos-deadline={DEADLINE}", variables=variables)
+        run_suite(Path(sys.executable), "cosmos_venv", *TOLD, f"--cosmos-timeout={DEADLINE}", variables=variables)
         found: Known = json.loads(table.read_text(encoding="utf-8"))
     today = datetime.datetime.now(tz=datetime.timezone.utc).date().isoformat()
     return {name: {**row, "date": today} for name, row in found.items()}

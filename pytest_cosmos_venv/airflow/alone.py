@@ -10,11 +10,12 @@ import itertools
 from typing import Any
 
 from pytest_cosmos_venv import real_time
-from pytest_cosmos_venv.airflow.outcomes import DagOutcome, TaskOutcome, TasksById
+from pytest_cosmos_venv.airflow.outcomes import DagOutcome, TaskOutcome
 from pytest_cosmos_venv.airflow.running import variables_kept
 from pytest_cosmos_venv.airflow.task_log import TaskLog, listening
 from pytest_cosmos_venv.airflow.told import context_alone, export
 from pytest_cosmos_venv.airflow.versions import this_airflow
+from pytest_cosmos_venv.errors import RecordDict
 
 _NUMBERS = itertools.count(1)
 
@@ -22,7 +23,7 @@ _NUMBERS = itertools.count(1)
 def run_alone(dag: Any) -> DagOutcome:
     """Execute its tasks one after the other."""
     began, run_id = real_time.monotonic(), f"alone-{next(_NUMBERS)}"
-    tasks = TasksById()
+    tasks: dict[str, TaskOutcome] = RecordDict(what="task of this run")
     for task in dag.topological_sort():
         before = {tasks[task_id].state for task_id in task.upstream_task_ids} - {"success"}
         if before:

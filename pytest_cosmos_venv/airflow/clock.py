@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -69,7 +70,7 @@ class Clock:
         :raises ToolkitMisuse: when it is no number of seconds.
         """
         seconds = by.total_seconds() if isinstance(by, timedelta) else by
-        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+        if not _is_finite_number(seconds):
             raise ToolkitMisuse(f"cosmos_clock.move({by!r}): give seconds, or a timedelta.")
         if self._instant is None:
             self._ahead += seconds
@@ -127,6 +128,10 @@ class Clock:
                 self._real_monotonic = self._engagement.enter_context(replaced("monotonic", self._monotonic))
         if not _PROCESS.resting:
             self._show()
+
+
+def _is_finite_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 @contextmanager

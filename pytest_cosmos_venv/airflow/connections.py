@@ -42,7 +42,7 @@ class Connections:
 
         :raises ToolkitMisuse: when none of this id was.
         """
-        name = _variable(conn_id)
+        name = _variable(str(conn_id))
         if name not in self._before:
             raise ToolkitMisuse(f"cosmos_connections.remove({conn_id!r}): this test has added none of this id.")
         _put_back(name, self._before.pop(name))
@@ -65,9 +65,9 @@ def _variable(conn_id: str) -> str:
     return f"{PREFIX}{conn_id.upper()}"
 
 
-def _check(conn_id: str, fields: dict[str, Any]) -> None:
+def _check(conn_id: object, fields: dict[str, Any]) -> None:
     call = f"cosmos_connections.add({conn_id!r})"
-    if not conn_id or "=" in conn_id or "\0" in conn_id:
+    if not isinstance(conn_id, str) or not conn_id or "=" in conn_id or "\0" in conn_id:
         raise ToolkitMisuse(f"{call}: no environment variable can be named after this id; leave out '='.")
     for name in fields:
         if name not in FIELDS:
@@ -78,7 +78,30 @@ def _check(conn_id: str, fields: dict[str, Any]) -> None:
             raise ToolkitMisuse(f"{call}: a Connection has no {name!r}; {hint}")
     if not fields.get("conn_type"):
         raise ToolkitMisuse(f"{call}: say of which kind it is: conn_type='postgres'.")
+    _check_kinds(call, fields)
     try:
         json.dumps(fields)
     except TypeError as error:
         raise ToolkitMisuse(f"{call}: Airflow reads it as JSON, and it is none: {error}.") from None
+
+
+def _check_kinds(call: str, fields: dict[str, Any]) -> None:
+    """What Airflow itself would stumble over when a task asks for the Connection."""
+    for name, value in fields.items():
+        if value is None:
+            continue
+        if name == "port":
+            is_fit, words = not isinstance(value, bool) and str(value).isascii() and str(value).isdigit(), "a number"
+        elif name == "extra":
+            is_fit, words = isinstance(value, dict) or _is_json_object(value), "a dictionary, or its JSON"
+        else:
+            is_fit, words = isinstance(value, str), "a text"
+        if not is_fit:
+            raise ToolkitMisuse(f"{call}: {name}={value!r}: give {words}.")
+
+
+def _is_json_object(text: object) -> bool:
+    try:
+        return isinstance(text, str) and isinstance(json.loads(text), dict)
+    except ValueError:
+        return False

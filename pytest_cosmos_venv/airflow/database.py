@@ -82,6 +82,15 @@ _OF_THE_PARENT: list[object] = []
 """Kept, because what nobody holds is closed."""
 
 
+def copy(file: Path, to: Path) -> None:
+    """Copy a database as it is at this moment, whoever is using it.
+
+    :param to: a file that does not exist.
+    """
+    with closing(sqlite3.connect(file, timeout=PATIENCE)) as source, closing(sqlite3.connect(to)) as target:
+        source.backup(target)
+
+
 @contextmanager
 def put_back(file: Path) -> Iterator[None]:
     """For the length of the block tests may change the database as they like: then it is as it was before."""

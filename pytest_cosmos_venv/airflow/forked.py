@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from pytest_cosmos_venv.airflow import database
 from pytest_cosmos_venv.airflow.versions import this_airflow
@@ -28,3 +30,14 @@ def at_work_here() -> None:
         database.connect_anew()
         this_airflow().renew_after_fork()
     _LAST.pid = os.getpid()
+
+
+def move_to(home: Path) -> None:
+    """Have Airflow live in another home from now on, in this forked process: its variables lead there by now."""
+    from airflow import configuration, settings
+
+    for module in (configuration, settings):
+        vars(module)["AIRFLOW_HOME"] = str(home)
+    settling: Any = settings
+    settling.configure_vars()
+    at_work_here()

@@ -7,16 +7,16 @@ import shutil
 import subprocess
 import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_cosmos_venv.airflow.database import PATIENCE
-from pytest_cosmos_venv.airflow.settling import CONFIG_VARIABLE, HOME_VARIABLE, OPTION
+from pytest_cosmos_venv.airflow.settling import CONFIG_VARIABLE, HOME_VARIABLE, OPTION, RUNTIME_VARIABLE
 from pytest_cosmos_venv.airflow_release import installed_airflow
-from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.errors import AlreadyTaken, ToolkitMisuse, require_text
 from pytest_cosmos_venv.throwaway import throwaway_folder
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ class AirflowHome:
     dags_folder: Path
     database: Path
     _files: list[Path] = field(default_factory=list, repr=False)
+    _process: int = field(default_factory=os.getpid, repr=False)
+    _copies: dict[int, AirflowHome] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -58,16 +60,55 @@ class AirflowHome:
         :param text: its Python source; indentation that all lines share is taken off.
         :raises ToolkitMisuse: for a name that is no plain Python file name or stands there already.
         """
+        require_text(name, "name")
+        require_text(text, "text")
         file = self.dags_folder / name
         if file.name != name or file.suffix != ".py":
             raise ToolkitMisuse(
                 f"add_dag_file({name!r}): give the name of a Python file without a folder: 'harbor.py'."
             )
-        if file.exists():
-            raise ToolkitMisuse(f"add_dag_file({name!r}): the dags folder has a file of this name: {file}")
-        file.write_text(textwrap.dedent(text), encoding="utf-8")
+        try:
+            with file.open("x", encoding="utf-8") as stream:
+                stream.write(textwrap.dedent(text))
+        except FileExistsError:
+            raise AlreadyTaken(f"add_dag_file({name!r}): the dags folder has a file of this name: {file}") from None
         self._files.append(file)
         return file
+
+    def of_this_process(self, new_folder: Callable[[], Path]) -> AirflowHome:
+        """This home; in a process that was forked from the one that settled on it, a copy of it for that one alone.
+
+        For racers that set up fixtures of their own: in workers each has a home of its own. Airflow moves to it.
+
+        :param new_folder: makes an empty folder.
+        """
+        process = os.getpid()
+        if process == self._process:
+            return self
+        if process not in self._copies:
+            self._copies[process] = self._copy_to(new_folder())
+        return self._copies[process]
+
+    def _copy_to(self, path: Path) -> AirflowHome:
+        from pytest_cosmos_venv.airflow import database
+        from pytest_cosmos_venv.airflow.forked import move_to
+
+        file, dags = path / DATABASE, path / "dags"
+        dags.mkdir()
+        for entry in self.dags_folder.iterdir():
+            (dags / entry.name).symlink_to(entry)
+        database.copy(self.database, file)
+        os.environ.update(
+            {
+                HOME_VARIABLE: str(path),
+                RUNTIME_VARIABLE: str(path),
+                "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
+                "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{file}?timeout={PATIENCE}",
+                "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(path / "logs"),
+            }
+        )
+        move_to(path)
+        return AirflowHome(path=path, dags_folder=dags, database=file)
 
     def remove_dag_files(self) -> None:
         """Remove what ``add_dag_file`` has written."""

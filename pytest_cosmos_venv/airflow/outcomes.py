@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from pytest_cosmos_venv.errors import RecordTuple
+
 LOG_LINES = 12
 """How much of a failed task's log is printed."""
 _FRAME_OF_AIRFLOW = re.compile(r'  File ".*[/\\](site|dist)-packages[/\\]airflow[/\\]')
@@ -72,13 +74,6 @@ class TaskOutcome:
         return _table([self])
 
 
-class TasksById(dict[str, TaskOutcome]):
-    """The tasks of a run; a name that is none is told with those that are."""
-
-    def __missing__(self, name: str) -> TaskOutcome:
-        raise KeyError(f"{name!r} is no task of this run; there are {', '.join(self) or 'none'}.")
-
-
 @dataclass(frozen=True, kw_only=True, repr=False)
 class DagOutcome:
     """What came of a run of a DAG.
@@ -113,7 +108,7 @@ class DagOutcome:
     @property
     def assets(self) -> tuple[EmittedAsset, ...]:
         """Those of all tasks."""
-        return tuple(asset for task in self.tasks.values() for asset in task.assets)
+        return assets_record(asset for task in self.tasks.values() for asset in task.assets)
 
     def __repr__(self) -> str:
         """One line that fits into pytest's own introspection; ``str()`` is the table."""
@@ -142,6 +137,11 @@ class _Named(Exception):
 def _named_exception(name: str, text: str) -> Exception:
     error: Exception = type(name, (_Named,), {})(text)
     return error
+
+
+def assets_record(assets: Iterable[EmittedAsset]) -> tuple[EmittedAsset, ...]:
+    """Those assets, as an outcome has them."""
+    return RecordTuple(assets, of="assets", none="no asset was updated", word=lambda asset: asset.uri)
 
 
 def _table(tasks: Iterable[TaskOutcome]) -> str:

@@ -16,12 +16,12 @@ from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.airflow import clock, database
 from pytest_cosmos_venv.airflow.forked import at_work_here
 from pytest_cosmos_venv.airflow.instants import instant_of
-from pytest_cosmos_venv.airflow.outcomes import DagOutcome, EmittedAsset, TaskOutcome, TasksById
+from pytest_cosmos_venv.airflow.outcomes import DagOutcome, EmittedAsset, TaskOutcome, assets_record
 from pytest_cosmos_venv.airflow.runs_at_once import run_beside_others
 from pytest_cosmos_venv.airflow.task_log import TaskLog, handlers_kept, listening
 from pytest_cosmos_venv.airflow.told import dag_around
 from pytest_cosmos_venv.airflow.versions import Airflow, TaskKey, this_airflow
-from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.errors import AlreadyTaken, RecordDict, ToolkitMisuse, require_text
 
 _FAILED = ("failed", "up_for_retry")
 
@@ -81,6 +81,8 @@ def _run(
     airflow = this_airflow()
     when = clock.now() if logical_date is None else instant_of(logical_date, parameter="logical_date")
     _refuse_an_empty_run(dag, when)
+    if run_id is not None:
+        _check_run_id(run_id)
     at_work_here()
     arguments = airflow.test_arguments(when, conf)
     others = [task_id for task_id in dag.task_ids if task_id != only]
@@ -118,6 +120,16 @@ def _refuse_an_empty_run(dag: Any, when: datetime | None) -> None:
         )
 
 
+def _check_run_id(run_id: str) -> None:
+    from airflow.configuration import conf
+
+    require_text(run_id, "run_id")
+    # As Airflow checks it, whose own message shows two patterns and no way out.
+    pattern = conf.get("scheduler", "allowed_run_id_pattern", fallback=r"^[A-Za-z0-9_.~:+-]+$").strip()
+    if not re.match(pattern, run_id) and not run_id.startswith(("manual__", "scheduled__")):
+        raise ToolkitMisuse(f"run_id={run_id!r}: Airflow takes what fits {pattern}, such as 'one'.")
+
+
 def _refuse_a_second_run(dag_id: str, run_id: str) -> None:
     from airflow.models.dagrun import DagRun
     from airflow.utils.session import create_session
@@ -126,7 +138,7 @@ def _refuse_a_second_run(dag_id: str, run_id: str) -> None:
     with create_session() as session:
         found = session.query(model.id).filter_by(dag_id=dag_id, run_id=run_id).first()
     if found:
-        raise ToolkitMisuse(
+        raise AlreadyTaken(
             f"run_id={run_id!r}: DAG {dag_id!r} has a run of this id already: give another one, or none."
         )
 
@@ -218,7 +230,7 @@ def _task_outcomes(airflow: Airflow, dag_run: Any, tries: Mapping[TaskKey, _Try]
         assets.setdefault(key, []).append(asset)
     order = {key: number for number, key in enumerate(tries)}
     states = {TaskKey(each.task_id, each.map_index): _state(each) for each in dag_run.get_task_instances()}
-    outcomes = TasksById()
+    outcomes: dict[str, TaskOutcome] = RecordDict(what="task of this run")
     for key in sorted(states, key=lambda key: (order.get(key, len(order)), key)):
         seen = tries.get(key, _Try())
         label = key.task_id if key.map_index < 0 else f"{key.task_id}[{key.map_index}]"
@@ -227,8 +239,8 @@ def _task_outcomes(airflow: Airflow, dag_run: Any, tries: Mapping[TaskKey, _Try]
             state=states[key],
             exception=seen.error if states[key] in _FAILED else None,
             log="".join(seen.texts),
-            xcoms=xcoms.get(key, {}),
-            assets=tuple(assets.get(key, ())),
+            xcoms=RecordDict(xcoms.get(key, {}), what="XCom of this task"),
+            assets=assets_record(assets.get(key, ())),
             tries=seen.count,
             duration=seen.seconds,
         )

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.errors import AlreadyTaken
 
 _TURN = 0
 _FIRST_RUN = 1
@@ -49,7 +49,7 @@ def _claim(descriptor: int, dag_id: str, when: datetime) -> None:
     try:
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _FIRST_RUN + zlib.crc32(run))
     except (BlockingIOError, PermissionError):
-        raise ToolkitMisuse(
+        raise AlreadyTaken(
             f"Another process is running DAG {dag_id!r} for {when.isoformat()}, and Airflow has one run for a logical "
             "date: give each of them a logical_date of its own, or none."
         ) from None

@@ -21,7 +21,7 @@ OPTION = "cosmos_airflow_home"
 """In the ini file."""
 HOME_VARIABLE = "AIRFLOW_HOME"
 CONFIG_VARIABLE = "AIRFLOW_CONFIG"
-_RUNTIME_VARIABLE = "XDG_RUNTIME_DIR"
+RUNTIME_VARIABLE = "XDG_RUNTIME_DIR"
 _INHERITED = "_COSMOS_AIRFLOW_HOME_AT_START"
 """For workers of pytest-xdist, which inherit what a conftest.py has set in the process that started them."""
 _RUN = "_COSMOS_AIRFLOW_RUN"
@@ -151,7 +151,7 @@ class Settling:
             HOME_VARIABLE: str(home),
             CONFIG_VARIABLE: str(home / "airflow.cfg"),
             # What tasks keep running for each other is this run's alone, and finds its socket gone when the run ends.
-            _RUNTIME_VARIABLE: str(home),
+            RUNTIME_VARIABLE: str(home),
         }
 
     def _set(self, name: str, value: str | None) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.errors import RecordDict, RecordTuple, ToolkitMisuse, require_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class VariableStore:
     """What Airflow reads and writes in its database's stead."""
 
     def __init__(self) -> None:
-        self.values: dict[str, str] = {}
+        self.values: dict[str, str] = RecordDict(what="Variable")
         self.writes: list[VariableWrite] = []
         self.reads_fail = False
         self.writes_fail = False
@@ -76,7 +76,12 @@ class Variables:
     @property
     def writes(self) -> tuple[VariableWrite, ...]:
         """Every change that was made through Airflow, the earliest first; those that failed are not among them."""
-        return tuple(self._store.writes)
+        return RecordTuple(
+            self._store.writes,
+            of="writes",
+            none="the code under test has changed no Variable",
+            word=lambda write: f"{write.action} {write.key}",
+        )
 
     def get(self, key: str, default: str | None = None) -> str | None:
         """The text of a Variable, also in an outage.
@@ -90,6 +95,7 @@ class Variables:
 
         :raises ToolkitMisuse: when the value is no text: ``json.dumps`` makes one for ``deserialize_json=True``.
         """
+        require_text(key, "key")
         if not isinstance(value, str):
             raise ToolkitMisuse(
                 f"cosmos_variables.put({key!r}, {value!r}): Airflow keeps texts; give json.dumps(...) of it."

@@ -13,7 +13,7 @@ from pytest_cosmos_venv.dags.audit import CONNECTION, FILE, PROCESS, Deed, Watch
 from pytest_cosmos_venv.dags.cost import ParseCost, measure
 from pytest_cosmos_venv.dags.file_builder import file_builder, is_dag
 from pytest_cosmos_venv.dags.plain import build_one_plain_dag, plain_builder
-from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.errors import ToolkitMisuse, require
 
 _Build = Callable[[], Any]
 _FEWEST_REPEATS = 3
@@ -106,6 +106,9 @@ class ParseBudget:
             raise ToolkitMisuse(f"repeats={repeats!r}: give a whole number.")
         if repeats < _FEWEST_REPEATS:
             raise ToolkitMisuse(f"repeats={repeats}: the median of fewer than {_FEWEST_REPEATS} says nothing.")
+        for parameter, bound in (("times", times), ("milliseconds", milliseconds)):
+            if bound is not None:
+                require(bound, parameter, (int, float), "a number")
         with _builder(build) as builder:
             cost = _cost(builder, allowed, repeats)
         _check(cost, times=times, milliseconds=milliseconds)
@@ -181,6 +184,7 @@ def _dags_of(result: Any) -> Sequence[Any]:
 
 
 def _names(names: Iterable[str | Path], *, paths: bool = False) -> frozenset[str]:
+    require(names, "may_run, may_connect or may_write", Iterable, "a list")
     if isinstance(names, (str, Path)):
         raise ToolkitMisuse(f"{names!r} is allowed alone: give a list, such as [{str(names)!r}].")
     return frozenset(os.path.realpath(name) if paths else str(name) for name in names)

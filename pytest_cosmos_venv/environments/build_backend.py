@@ -42,7 +42,7 @@ def build_wheel(
     orders = _orders()
     with _on_record(Path(orders["builds"])):
         if orders["hold"]:
-            _wait_for_release(Path(orders["builds"]), orders["deadline"])
+            _wait_for_release(Path(orders["builds"]), orders["timeout"])
         if orders["fails_with"] is not None:
             sys.exit(orders["fails_with"])
         wheel = Path(__file__).with_name(orders["wheel"]["filename"])
@@ -74,11 +74,11 @@ def _tell(file: Any, **event: object) -> None:
     file.write((json.dumps({**event, "at": time.time()}) + "\n").encode())
 
 
-def _wait_for_release(builds: Path, deadline: float) -> None:
-    installer, end = os.getppid(), time.monotonic() + deadline
+def _wait_for_release(builds: Path, timeout: float) -> None:
+    installer, end = os.getppid(), time.monotonic() + timeout
     while not (builds / "released").exists():
         if os.getppid() != installer:
             sys.exit("The installer is gone, so there is nobody to build for.")
         if time.monotonic() > end:
-            sys.exit(f"Nobody has released this build within {deadline:g} s.")
+            sys.exit(f"Nobody has released this build within {timeout:g} s.")
         time.sleep(_LOOK_AGAIN)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pytest_cosmos_venv.errors import RecordList
 from pytest_cosmos_venv.lookalike.command_line import Invocation, UsageError
 
 
@@ -86,7 +87,10 @@ class DbtCall:
 def read_dbt_calls(folder: Path) -> list[DbtCall]:
     """Every call on record in ``folder``, the earliest first; none where the folder does not exist."""
     calls = [_read_call(file) for file in sorted(folder.glob("*.jsonl"))]
-    return sorted((call for call in calls if call is not None), key=lambda call: call.started_at)
+    found = sorted((call for call in calls if call is not None), key=lambda call: call.started_at)
+    return RecordList(
+        found, of="calls", none="dbt was not called", word=lambda call: " ".join(("dbt", *call.arguments))
+    )
 
 
 def _read_call(file: Path) -> DbtCall | None:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import sys
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
 
 from pytest_cosmos_venv.environments.lookalike_wheels import DBT_VERSION, adapter_wheel, dbt_wheel
-from pytest_cosmos_venv.environments.scripted_dbt import ScriptedDbt
+from pytest_cosmos_venv.environments.scripted_dbt import ScriptedDbt, alone_in
 from pytest_cosmos_venv.environments.wheel import Wheel
-from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.errors import AlreadyTaken, ToolkitMisuse, require_path
 from pytest_cosmos_venv.lookalike import VERIFIED_DBT_VERSIONS, lookalike_files
 from pytest_cosmos_venv.lookalike.record import FOLDER_OF_ENVIRONMENT
 
 DEFAULT_ADAPTERS = ("duckdb", "postgres")
 # Older kernels cut a longer first line of a script; pip keeps to the same.
 _LONGEST_SHEBANG = 127
+_LAST_FILE = "pyvenv.cfg"
 
 
 @dataclass(frozen=True)
@@ -34,8 +37,11 @@ class FakeVenv(ScriptedDbt):
 
     @cached_property
     def path(self) -> Path:
-        """Its directory. The first use makes it."""
-        _build(self._place, self._files)
+        """Its directory. The first use makes it, in whichever of the processes that share it."""
+        self._place.parent.mkdir(parents=True, exist_ok=True)
+        with alone_in(self._place.parent):
+            if not (self._place / _LAST_FILE).exists():
+                _build(self._place, self._files)
         self.folder.mkdir(exist_ok=True)
         return self._place
 
@@ -67,13 +73,31 @@ class FakeVenv(ScriptedDbt):
         :raises ToolkitMisuse: for a place, a version or a name that cannot be.
         """
         # Absolute: its scripts name it, wherever they are started.
-        place = Path(path or self._place.with_name(f"{self._place.name}-{len(self._family) + 1}")).absolute()
-        if (place / "pyvenv.cfg").exists() or (place / "bin" / "python").exists():
-            raise ToolkitMisuse(f"path={place}: there is a virtual environment already; give another directory.")
+        if path is not None:
+            require_path(path, "path")
+        place = self._new_place() if path is None else Path(path).absolute()
+        if (place / _LAST_FILE).exists() or (place / "bin" / "python").exists():
+            raise AlreadyTaken(f"path={place}: there is a virtual environment already; give another directory.")
         _check(dbt_version, adapters, strict)
         another = fake_venv(place, self._family, _files(dbt_version, adapters, strict))
-        _ = another.path
+        try:
+            _ = another.path
+        except OSError as error:
+            raise ToolkitMisuse(
+                f"path={place}: no environment can be made there ({error}). Give a directory, which may be missing."
+            ) from None
         return another
+
+    def _new_place(self) -> Path:
+        """A new folder beside this one, also when racers ask for one at the same moment."""
+        for number in itertools.count(len(self._family) + 1):
+            place = self._place.with_name(f"{self._place.name}-{number}").absolute()
+            try:
+                place.mkdir()
+            except FileExistsError:
+                continue
+            return place
+        raise AssertionError  # numbers do not end
 
 
 def fake_venv(place: Path, family: list[FakeVenv], files: dict[str, str] | None = None) -> FakeVenv:
@@ -98,7 +122,8 @@ def _check(dbt_version: str, adapters: tuple[str, ...], strict: bool) -> None:
             "are known; give one of these versions, or leave out strict."
         )
     given: object = adapters  # a str is a sequence of names to the type checker too
-    if isinstance(given, str) or not all(re.fullmatch(r"[a-z][a-z0-9_]*", name) for name in adapters):
+    names: Collection[object] = given if isinstance(given, (tuple, list)) else [None]
+    if not all(isinstance(name, str) and re.fullmatch(r"[a-z][a-z0-9_]*", name) for name in names):
         raise ToolkitMisuse(f"adapters={adapters!r}: give a tuple of names without 'dbt-', such as ('duckdb',).")
 
 
@@ -131,7 +156,7 @@ def _build(place: Path, files: dict[str, str]) -> None:
         (site_packages / path).write_text(text, encoding="utf-8")
     _link_python(place / "bin", version)
     _write_scripts(place)
-    # Last: with this file it is an environment.
+    # Last: with this file it is an environment, whole.
     base = Path(_base_python())
     lines = [
         f"home = {base.parent}",
@@ -140,7 +165,7 @@ def _build(place: Path, files: dict[str, str]) -> None:
         f"executable = {base}",
         "",
     ]
-    (place / "pyvenv.cfg").write_text("\n".join(lines), encoding="utf-8")
+    (place / _LAST_FILE).write_text("\n".join(lines), encoding="utf-8")
 
 
 def _folder_of(path: str) -> str:

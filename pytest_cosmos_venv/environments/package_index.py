@@ -8,6 +8,7 @@ import html
 import re
 import secrets
 import threading
+import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from pathlib import Path
 from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.environments import installer_variables
 from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse
-from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.errors import RecordList, ToolkitMisuse, UnusedFaultWarning, require_seconds, require_text
 from pytest_cosmos_venv.loopback import HOST, LoopbackServer
 
 _FAULT_WORDS = ("truncated", "wrong-hash")
@@ -47,19 +48,45 @@ class IndexRequest:
 
 @dataclass
 class _Fault:
-    """One fault, and how many requests it has met."""
+    """One fault, and how many requests it has met.
+
+    :param call: that asked for it, as the test wrote it.
+    :param strict: whether it has to be met.
+    """
 
     kind: int | str
     path: str
     nth: Collection[int] | None
+    call: str
+    strict: bool | None
     met: int = 0
+    has_struck: bool = False
 
     def strikes(self, method: str, path: str) -> bool:
         if not _fits(self.path, path):
             return False
         # uv asks for the head of some files first, pip of none: what is counted is the same for both.
         self.met += method == "GET"
-        return self.nth is None or (method == "GET" and self.met in self.nth)
+        strikes = self.nth is None or (method == "GET" and self.met in self.nth)
+        self.has_struck = self.has_struck or strikes
+        return strikes
+
+
+@dataclass
+class _Delay:
+    """As ``_Fault``: an answer that comes later."""
+
+    seconds: float
+    path: str
+    call: str
+    strict: bool | None
+    has_struck: bool = False
+
+    def of(self, path: str) -> float:
+        if not _fits(self.path, path):
+            return 0.0
+        self.has_struck = True
+        return self.seconds
 
 
 @dataclass(frozen=True)
@@ -86,7 +113,7 @@ class PackageIndex:
     _token: str = field(default_factory=lambda: secrets.token_hex(4))
     _login: tuple[str, str] | None = None
     _faults: list[_Fault] = field(default_factory=list)
-    _delays: list[tuple[float, str]] = field(default_factory=list)
+    _delays: list[_Delay] = field(default_factory=list)
     _requests: list[IndexRequest] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -116,7 +143,7 @@ class PackageIndex:
     def requests(self) -> list[IndexRequest]:
         """What it was asked so far, in order."""
         with self._lock:
-            return list(self._requests)
+            return RecordList(self._requests, of="requests", none="the index was asked nothing", word=_in_words)
 
     def require_login(self, user: str, password: str) -> None:
         """Answer 401 from now on to whoever does not send this login; ``pip_install_options`` carry it from now on.
@@ -132,7 +159,14 @@ class PackageIndex:
         if self._changed is not None:
             self._changed(self)
 
-    def fault(self, kind: int | str, path: str = "*", *, nth: int | Collection[int] | None = None) -> None:
+    def fault(
+        self,
+        kind: int | str,
+        path: str = "*",
+        *,
+        nth: int | Collection[int] | None = None,
+        strict: bool | None = None,
+    ) -> None:
         """Answer wrongly from now on.
 
         :param kind: a status of HTTP from 400 on; ``truncated`` (half of what was promised, then the end of the
@@ -141,32 +175,58 @@ class PackageIndex:
             or all.
         :param nth: only these of the GET requests that fit, counted from 1 and from now; all without it. A listing
             that names the file counts for ``wrong-hash``.
+        :param strict: what becomes of the test where no request has met the fault by its end: True fails it, False says
+            nothing; without it ``UnusedFaultWarning`` is given.
         :raises ToolkitMisuse: when there is no such fault, or no such request.
         """
         if not (kind in _FAULT_WORDS or (isinstance(kind, int) and 400 <= kind <= 599)):
             raise ToolkitMisuse(
                 f"kind={kind!r} is no fault: give a status from 400 to 599, or one of {', '.join(_FAULT_WORDS)}."
             )
+        require_text(path, "path")
         numbers = {nth} if isinstance(nth, int) else nth
+        if numbers is not None and not _is_collection_of_numbers(numbers):
+            raise ToolkitMisuse(f"nth={nth!r}: give a whole number, or several: (2, 3).")
         if numbers is not None and (not numbers or min(numbers) < 1):
             raise ToolkitMisuse(f"nth={nth!r} names no request: the first one is 1.")
-        self._faults.append(_Fault(kind=kind, path=path, nth=numbers))
+        call = _call("fault", kind, path, *([] if nth is None else [f"nth={nth!r}"]))
+        self._faults.append(_Fault(kind=kind, path=path, nth=numbers, call=call, strict=strict))
 
-    def delay(self, seconds: float, path: str = "*") -> None:
+    def delay(self, seconds: float, path: str = "*", *, strict: bool | None = None) -> None:
         """Answer from now on so much later.
 
         :param path: as for ``fault``.
+        :param strict: as for ``fault``.
         :raises ToolkitMisuse: when ``seconds`` is negative.
         """
-        if seconds < 0:
-            raise ToolkitMisuse(f"seconds={seconds!r} would answer before it is asked: give 0 or more.")
-        self._delays.append((seconds, path))
+        require_seconds(seconds, "seconds")
+        require_text(path, "path")
+        self._delays.append(_Delay(seconds, path, _call("delay", seconds, path), strict))
+
+    def tell_unused_faults(self) -> None:
+        """Say of each fault and each delay that no request has met it, once nobody asks the index any more.
+
+        :raises ToolkitMisuse: for one that is strict; the others are warned of.
+        """
+        asked = ", ".join(dict.fromkeys(request.path for request in self._requests)) or "nothing"
+        troubles: list[_Fault | _Delay] = [*self._faults, *self._delays]
+        unused = [each for each in troubles if not each.has_struck and each.strict is not False]
+        strict = [fault.call for fault in unused if fault.strict]
+        if strict:
+            raise ToolkitMisuse(f"{'; '.join(strict)}: no request has met it. The index was asked for: {asked}.")
+        for fault in unused:
+            warnings.warn(
+                f"{fault.call}: no request has met it. The index was asked for: {asked}. (With strict=True this fails "
+                "the test, with strict=False nothing is said.)",
+                UnusedFaultWarning,
+                stacklevel=1,
+            )
 
     def answer(self, method: str, path: str, headers: Mapping[str, str]) -> _Answer:
         """What to send for one request; puts it on record."""
         path = path.removeprefix(f"/{self._token}/")
         sent = {name.lower(): value for name, value in headers.items()}
-        self._closed.wait(sum(seconds for seconds, pattern in self._delays if _fits(pattern, path)))
+        self._closed.wait(sum(delay.of(path) for delay in self._delays))
         authorised = None if self._login is None else sent.get("authorization") == _basic(*self._login)
         with self._lock:
             answer = _Answer(401, b"A login is required.") if authorised is False else self._find(method, path)
@@ -218,7 +278,7 @@ class PackageIndex:
 def serve_wheelhouse(
     wheelhouse: Wheelhouse, *, changed: Callable[[PackageIndex], None] | None = None
 ) -> Iterator[PackageIndex]:
-    """Serve it on a free port of 127.0.0.1 until the end of the block.
+    """Serve it on a free port of 127.0.0.1 until the end of the block. Then faults that were not met are told.
 
     :param changed: called when the index wants another login from now on.
     """
@@ -231,6 +291,7 @@ def serve_wheelhouse(
         yield index
     finally:
         server.close()
+    index.tell_unused_faults()
 
 
 class _Server(LoopbackServer):
@@ -258,6 +319,20 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if with_content:
             self.wfile.write(answer.content[: int(len(answer.content) * answer.sent)])
+
+
+def _call(method: str, first: object, path: str, *more: str) -> str:
+    """As the test has written it."""
+    words = [repr(first), *([] if path == "*" else [repr(path)]), *more]
+    return f"cosmos_package_index.{method}({', '.join(words)})"
+
+
+def _is_collection_of_numbers(numbers: object) -> bool:
+    return isinstance(numbers, Collection) and all(type(number) is int for number in numbers)
+
+
+def _in_words(request: IndexRequest) -> str:
+    return f"{request.method} {request.path}: {request.status}"
 
 
 def _fits(pattern: str, path: str) -> bool:

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.environments.dbt_record import DbtCall, read_dbt_calls
-from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.errors import ToolkitMisuse, require_count, with_timeout
 from pytest_cosmos_venv.lookalike import RECORD_VARIABLE
-from pytest_cosmos_venv.lookalike.rules import Artifact, NodeOutcome, Rule, unknown_keyword_message
+from pytest_cosmos_venv.lookalike.rules import Artifact, NodeOutcome, Rule, check_command, unknown_keyword_message
 
 if TYPE_CHECKING:
     import psutil
 
-DEADLINE = 30.0
+TIMEOUT = 30.0
 _LOOK_AGAIN = 0.005
 _REAPED_SOON = 1.0
 _SCRIPT = "script.json"
@@ -145,23 +146,25 @@ class ScriptedDbt:
         for file in self.folder.glob("*.jsonl"):
             file.replace(self._forgotten / file.name)
 
+    @with_timeout
     def wait_for_call(
-        self, command: str | None = None, *, count: int = 1, held: bool = False, deadline: float = DEADLINE
+        self, command: str | None = None, *, count: int = 1, held: bool = False, timeout: float = TIMEOUT
     ) -> DbtCall:
         """The call, as soon as it has begun.
 
         :param command: only calls of this one.
         :param count: wait for so many of them; the last of these is returned.
         :param held: wait until it is held: all that it says before is out by then.
-        :param deadline: seconds.
-        :raises ToolkitMisuse: when it has not come by then; names the calls that have.
+        :param timeout: seconds.
+        :raises ToolkitMisuse: when it has not come by then, with the calls that have; or dbt has no such command.
         """
         what = "been held" if held else "begun"
-        return self._wait(command, count, deadline, what, lambda call: not held or call.held_at is not None)
+        return self._wait(command, count, timeout, what, lambda call: not held or call.held_at is not None)
 
-    def wait_for_end(self, command: str | None = None, *, count: int = 1, deadline: float = DEADLINE) -> DbtCall:
+    @with_timeout
+    def wait_for_end(self, command: str | None = None, *, count: int = 1, timeout: float = TIMEOUT) -> DbtCall:
         """As ``wait_for_call``, as soon as that call has ended; ``ended_at`` is None when it was killed."""
-        return self._wait(command, count, deadline, "ended", lambda call: call.ended_at is not None or not _lives(call))
+        return self._wait(command, count, timeout, "ended", lambda call: call.ended_at is not None or not _lives(call))
 
     def close(self) -> None:
         """Kill what still runs of the calls, those that were forgotten too, and their children.
@@ -184,16 +187,18 @@ class ScriptedDbt:
 
     def _add(self, rule: Rule) -> HeldCalls:
         self.folder.mkdir(parents=True, exist_ok=True)
-        rules = [*self._rules(), rule.as_json()]
-        self._write(rules)
+        with alone_in(self.folder):
+            rules = [*self._rules(), rule.as_json()]
+            self._write(rules)
         number = len(rules) - 1
         return HeldCalls(_flag=self._flag(number), _take_back=lambda: self._take_back(number))
 
     def _take_back(self, number: int) -> None:
-        rules = self._rules()
-        # It keeps its place, since the numbers of the others are in the hands of calls.
-        rules[number] = {**rules[number], "command": _NO_COMMAND}
-        self._write(rules)
+        with alone_in(self.folder):
+            rules = self._rules()
+            # It keeps its place, since the numbers of the others are in the hands of calls.
+            rules[number] = {**rules[number], "command": _NO_COMMAND}
+            self._write(rules)
 
     def _write(self, rules: list[dict[str, Any]]) -> None:
         draft = self.folder / f".{_SCRIPT}-{os.getpid()}"
@@ -211,20 +216,33 @@ class ScriptedDbt:
         return self.folder / f"released-{number}"
 
     def _wait(
-        self, command: str | None, count: int, deadline: float, what: str, is_so: Callable[[DbtCall], bool]
+        self, command: str | None, count: int, timeout: float, what: str, is_so: Callable[[DbtCall], bool]
     ) -> DbtCall:
-        end = real_time.monotonic() + deadline
+        name = None if command is None else check_command(command)
+        require_count(count, "count")
+        end = real_time.monotonic() + timeout
         while True:
-            calls = [call for call in self.calls if command is None or call.command == command]
+            calls = [call for call in self.calls if name is None or call.command == name]
             if len(calls) >= count and is_so(calls[count - 1]):
                 return calls[count - 1]
             if real_time.monotonic() > end:
                 seen = ", ".join(f"'{' '.join(call.arguments)}'" for call in self.calls) or "none"
                 wanted = f"dbt {command}" if command else "a call of dbt"
                 raise ToolkitMisuse(
-                    f"{wanted} (number {count}) has not {what} within {deadline:g} s. Calls on record: {seen}."
+                    f"{wanted} (number {count}) has not {what} within {timeout:g} s. Calls on record: {seen}."
                 )
             real_time.sleep(_LOOK_AGAIN)
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """For the length of the block no other process of the test, such as a racer, is in such a block of this folder."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _lives(call: DbtCall) -> bool:
@@ -241,7 +259,7 @@ def _kill(process: psutil.Process) -> None:
     with suppress(psutil.NoSuchProcess):
         # Dead is enough: in a container it may be that nobody reaps an orphan.
         if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-            process.wait(DEADLINE)
+            process.wait(TIMEOUT)
 
 
 def _process(call: DbtCall, pid: int | None) -> psutil.Process | None:

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.environments.wheel import Wheel, wheel_bytes
-from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.errors import RecordList, ToolkitMisuse, require_count, with_timeout
 
-DEADLINE = 30.0
-HOLD_DEADLINE = 120.0
+TIMEOUT = 30.0
+HOLD_TIMEOUT = 120.0
 """Seconds after which a held build gives up by itself, should its test be gone."""
 _ENDS_SOON = 5.0
 _LOOK_AGAIN = 0.005
@@ -75,18 +75,23 @@ class Sdist:
     @property
     def builds(self) -> list[SourceBuild]:
         """Every run of its build hook so far, the earliest first."""
-        return list(filter(None, map(_read_build, sorted(self._builds.glob("*.jsonl")))))
+        found = filter(None, map(_read_build, sorted(self._builds.glob("*.jsonl"))))
+        return RecordList(
+            found, of="builds", none=f"nobody has built {self.path.name}", word=lambda build: f"in process {build.pid}"
+        )
 
-    def wait_for_build(self, *, count: int = 1, deadline: float = DEADLINE) -> SourceBuild:
+    @with_timeout
+    def wait_for_build(self, *, count: int = 1, timeout: float = TIMEOUT) -> SourceBuild:
         """The build, as soon as it has begun.
 
         :param count: wait for so many; the last of these is returned.
-        :param deadline: seconds.
+        :param timeout: seconds.
         :raises ToolkitMisuse: when it has not begun by then.
         """
-        if not _comes_true(lambda: len(self.builds) >= count, deadline):
+        require_count(count, "count")
+        if not _comes_true(lambda: len(self.builds) >= count, timeout):
             raise ToolkitMisuse(
-                f"Nobody has begun to build {self.path.name} (number {count}) within {deadline:g} s: does what is "
+                f"Nobody has begun to build {self.path.name} (number {count}) within {timeout:g} s: does what is "
                 "installed require it, at this version?"
             )
         return self.builds[count - 1]
@@ -105,16 +110,16 @@ class Sdist:
 
 
 def write_sdist(
-    wheel: Wheel, folder: Path, *, builds: Path, fails_with: str | None, hold: bool, deadline: float = HOLD_DEADLINE
+    wheel: Wheel, folder: Path, *, builds: Path, fails_with: str | None, hold: bool, timeout: float = HOLD_TIMEOUT
 ) -> Sdist:
     """Write an sdist that builds ``wheel`` into an existing ``folder``.
 
     :param builds: folder for the record of its builds; made by the first.
     :param fails_with: the last words of a build that fails; None builds.
-    :param hold: whether a build waits for ``release()``, at most ``deadline`` seconds.
+    :param hold: whether a build waits for ``release()``, at most ``timeout`` seconds.
     """
     told = {"filename": wheel.filename, "info_folder": wheel.info_folder, "info": wheel.info}
-    orders = {"wheel": told, "builds": str(builds), "fails_with": fails_with, "hold": hold, "deadline": deadline}
+    orders = {"wheel": told, "builds": str(builds), "fails_with": fails_with, "hold": hold, "timeout": timeout}
     files = {
         "PKG-INFO": wheel.metadata.encode(),
         "pyproject.toml": _PYPROJECT.encode(),
@@ -156,8 +161,8 @@ def _read_build(record: Path) -> SourceBuild | None:
     )
 
 
-def _comes_true(is_so: Callable[[], bool], deadline: float) -> bool:
-    end = real_time.monotonic() + deadline
+def _comes_true(is_so: Callable[[], bool], timeout: float) -> bool:
+    end = real_time.monotonic() + timeout
     while not is_so():
         if real_time.monotonic() > end:
             return False

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import ensurepip
 import hashlib
+import os
 import re
 import shutil
 import sys
 import sysconfig
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import InvalidVersion, Version
 
 from pytest_cosmos_venv.environments import installer_variables
@@ -24,9 +26,16 @@ from pytest_cosmos_venv.environments.lookalike_wheels import (
     lookalike_wheel,
 )
 from pytest_cosmos_venv.environments.scripted_dbt import ScriptedDbt
-from pytest_cosmos_venv.environments.sdist import HOLD_DEADLINE, Sdist, write_sdist
+from pytest_cosmos_venv.environments.sdist import HOLD_TIMEOUT, Sdist, write_sdist
 from pytest_cosmos_venv.environments.wheel import Wheel, wheel_bytes
-from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.errors import (
+    AlreadyTaken,
+    ToolkitMisuse,
+    require,
+    require_seconds,
+    require_text,
+    with_timeout,
+)
 
 NEWEST = "99.0"
 """The version of broken things: a requirement without a version takes it, ``dbt-core==1.10.0`` still the sound one."""
@@ -86,6 +95,8 @@ class Wheelhouse(ScriptedDbt):
         :param dbt: the requirement that ties it to dbt, such as ``dbt-core>=1.9``.
         :raises ToolkitMisuse: as ``add``, and for a name with ``dbt-``.
         """
+        require_text(name, "name")
+        _check_requirements([dbt], "dbt")
         if re.match(r"dbt[-_.]", name, re.IGNORECASE):
             raise ToolkitMisuse(f"add_adapter({name!r}): give the name without 'dbt-': {name[4:]!r}.")
         return self.add(adapter_wheel(name, version, dbt))
@@ -100,6 +111,9 @@ class Wheelhouse(ScriptedDbt):
                 f"add({wheel!r}): give a Wheel(name=..., version=..., files={{...}}), or use add_sdist."
             )
         wheel = replace(wheel, version=_normal_version(wheel.name, wheel.version))
+        require(wheel.files, "files", Mapping, "a dictionary, path -> text")
+        for path, text in wheel.files.items():
+            require_text(text, f"files[{path!r}]")
         return self._write_wheel(wheel, wheel_bytes(wheel))
 
     def add_broken(self, breakage: str, name: str = "dbt-core", version: str = NEWEST) -> Path:
@@ -119,6 +133,7 @@ class Wheelhouse(ScriptedDbt):
         wheel = lookalike_wheel(name, _normal_version(name, version))
         return self._write_wheel(wheel, broken_wheel(wheel, breakage))
 
+    @with_timeout
     def add_sdist(
         self,
         name: str = "dbt-core",
@@ -127,7 +142,7 @@ class Wheelhouse(ScriptedDbt):
         requires: Iterable[str] | None = None,
         fails_with: str | None = None,
         hold: bool = False,
-        deadline: float = HOLD_DEADLINE,
+        timeout: float = HOLD_TIMEOUT,
     ) -> Sdist:
         """Add a look-alike that its installer has to build; returns the record of its builds.
 
@@ -136,12 +151,14 @@ class Wheelhouse(ScriptedDbt):
         :param requires: requirement strings in place of those that the real one would have.
         :param fails_with: what the build says as it fails; None lets it succeed.
         :param hold: let each build wait for ``release()`` of what is returned: an installation that hangs.
-        :param deadline: seconds after which a held build fails by itself.
-        :raises ToolkitMisuse: as ``add``; and for a deadline that is no length of time.
+        :param timeout: seconds after which a held build fails by itself.
+        :raises ToolkitMisuse: as ``add``; and for a time-out that is no length of time.
         """
-        given: object = deadline
-        if not isinstance(given, (int, float)) or given <= 0:
-            raise ToolkitMisuse(f"deadline={deadline!r} is no time to hold a build: give seconds above 0.")
+        require_seconds(timeout, "timeout", is_positive=True)
+        if requires is not None:
+            _check_requirements(requires, "requires")
+        if fails_with is not None:
+            require_text(fails_with, "fails_with")
         wheel = lookalike_wheel(name, _normal_version(name, version), None if requires is None else tuple(requires))
         self._refuse_taken(wheel)
         return write_sdist(
@@ -150,7 +167,7 @@ class Wheelhouse(ScriptedDbt):
             builds=self._builds / wheel.stem,
             fails_with=fails_with,
             hold=hold,
-            deadline=deadline,
+            timeout=timeout,
         )
 
     def close(self) -> None:
@@ -164,23 +181,30 @@ class Wheelhouse(ScriptedDbt):
         return self.folder.with_name(_BUILDS)
 
     def _write_wheel(self, wheel: Wheel, content: bytes) -> Path:
+        self._refuse_taken(wheel, unless=content)
         for folder in self.folders:
             path = folder / wheel.filename
-            if path.is_file() and path.read_bytes() == content:
+            if path.is_file():
                 return path
-        self._refuse_taken(wheel)
         path = self.additions / wheel.filename
-        path.write_bytes(content)
+        draft = path.with_name(f".{path.name}-{os.getpid()}")
+        draft.write_bytes(content)
+        draft.replace(path)  # racers that share this wheelhouse see all of it or nothing
         return path
 
-    def _refuse_taken(self, wheel: Wheel) -> None:
+    def _refuse_taken(self, wheel: Wheel, *, unless: bytes | None = None) -> None:
+        """
+        :param unless: the content of a distribution that may be there.
+        """
         if not _NAME.fullmatch(wheel.name):
             raise ToolkitMisuse(f"{wheel.name!r} is no name that an installer understands: write it as dbt-duckdb.")
         name = wheel.stem.partition("-")[0]
         for taken in (file for folder in self.folders for file in _distributions(folder)):
             its_name, its_version, *_ = taken.name.removesuffix(".tar.gz").split("-")
             if its_name == name and Version(its_version) == Version(wheel.version):
-                raise ToolkitMisuse(
+                if taken.name == wheel.filename and taken.read_bytes() == unless:
+                    continue
+                raise AlreadyTaken(
                     f"{wheel.name} {wheel.version} is in the wheelhouse already, as {taken.name}, and installers "
                     "take either of two that are equal: give this one another version."
                 )
@@ -224,12 +248,26 @@ def wheelhouse_key() -> str:
 
 def _normal_version(name: str, version: str) -> str:
     """As file names have it: installers pass over ``2.0.0-b1`` there, and take ``2.0.0b1``."""
+    require_text(name, "name")
     try:
         return str(Version(version))
     except (InvalidVersion, TypeError):
         raise ToolkitMisuse(
             f"version={version!r} of {name} is none that an installer understands: write it as 1.9.0."
         ) from None
+
+
+def _check_requirements(requires: object, parameter: str) -> None:
+    """
+    :raises ToolkitMisuse: for what is no list of requirements.
+    """
+    if isinstance(requires, str) or not isinstance(requires, Iterable):
+        raise ToolkitMisuse(f"{parameter}={requires!r}: give a list, such as ['dbt-core>=1.9'].")
+    for each in requires:
+        try:
+            Requirement(each)
+        except (InvalidRequirement, TypeError):
+            raise ToolkitMisuse(f"{parameter}: {each!r} is no requirement: write it as 'dbt-core>=1.9'.") from None
 
 
 def _distributions(folder: Path) -> list[Path]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.errors import ToolkitMisuse, require_text
 from pytest_cosmos_venv.lookalike.artifacts import ARTIFACTS, FAILED, STATUSES, status_refusal
 from pytest_cosmos_venv.lookalike.project import is_unique_id
 from pytest_cosmos_venv.lookalike.tables import COMMAND_GROUPS, COMMANDS
@@ -94,7 +94,7 @@ class Rule:
     def as_json(self) -> dict[str, Any]:
         """As the look-alike reads it."""
         return {
-            "command": "ls" if self.command == "list" else self.command,
+            "command": None if self.command is None else check_command(self.command),
             "nth": self.nth,
             "select": self.select,
             "exit_code": self.exit_code,
@@ -117,8 +117,7 @@ class Rule:
 
     def _check_which_calls(self) -> None:
         if self.command is not None:
-            groups = (f"{first} {second}" for first, below in COMMAND_GROUPS.items() for second in below)
-            _one_of("command", self.command, (*COMMANDS, *groups, VERSION))
+            check_command(self.command)
         if self.nth is not None and self.nth < 1:
             raise ToolkitMisuse(f"nth={self.nth}: calls are counted from 1.")
 
@@ -186,6 +185,17 @@ class Rule:
                 f"exit_code={self.exit_code}, but {what}, and dbt ends with {1 if failed else 0} then. Leave out "
                 "exit_code, or give artifacts={'run_results.json': ...} in place of nodes."
             )
+
+
+def check_command(command: str) -> str:
+    """That command of dbt under the name that a call has it.
+
+    :raises ToolkitMisuse: dbt has no such command.
+    """
+    require_text(command, "command")
+    groups = (f"{first} {second}" for first, below in COMMAND_GROUPS.items() for second in below)
+    _one_of("command", command, (*COMMANDS, *groups, VERSION))
+    return "ls" if command == "list" else command
 
 
 def unknown_keyword_message(unknown: Iterable[str]) -> str:

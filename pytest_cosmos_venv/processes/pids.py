@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from pytest_cosmos_venv import real_time
-from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.errors import ToolkitMisuse, require_path
 
 _DEADLINE = 10.0
 _LOOK_AGAIN = 0.001
@@ -75,10 +75,16 @@ class Pids:
 
         :param lock_file: gets this PID as its content, and a time an hour before the process began.
         """
+        require_path(lock_file, "lock_file")
         pid = self.live()
         lock_file = Path(lock_file)
-        lock_file.parent.mkdir(parents=True, exist_ok=True)
-        lock_file.write_text(str(pid), encoding="ascii")
+        try:
+            lock_file.parent.mkdir(parents=True, exist_ok=True)
+            lock_file.write_text(str(pid), encoding="ascii")
+        except OSError as error:
+            raise ToolkitMisuse(
+                f"cosmos_pids.reused({str(lock_file)!r}): give the lock file's path ({error})."
+            ) from None
         written_at = real_time.now() - _AN_HOUR
         os.utime(lock_file, (written_at, written_at))
         return pid

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 import psutil
 import pytest
 
-from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.errors import ToolkitMisuse, require, require_count
 
 _BOOT_LONG_AGO = 3600.0
 _Uids = namedtuple("_Uids", "real effective saved")
@@ -72,6 +72,8 @@ class ProcessTable:
         :param started_at: seconds since the epoch. Default: an hour ago.
         :param status: in psutil's words.
         """
+        if started_at is not None:
+            require(started_at, "started_at", (int, float), "seconds since the epoch")
         return self._add(name=name, status=status, **({} if started_at is None else {"started_at": started_at}))
 
     def dead(self) -> int:
@@ -93,6 +95,7 @@ class ProcessTable:
 
         :param looks: how many find it.
         """
+        require_count(looks, "looks", least=0)
         return self._add(looks=looks)
 
     def zero(self) -> int:

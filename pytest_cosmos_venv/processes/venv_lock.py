@@ -9,16 +9,24 @@ import socket
 import threading
 import time
 from dataclasses import dataclass, field
+from errno import EEXIST, ENOTDIR
 from pathlib import Path
 from typing import Literal
 
 from pytest_cosmos_venv import real_time
-from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.errors import (
+    RecordTuple,
+    ToolkitMisuse,
+    require,
+    require_seconds,
+    require_text,
+    with_timeout,
+)
 from pytest_cosmos_venv.processes.lock_file import LOCK_FILE, NOTE_FILE, read_owner
 from pytest_cosmos_venv.processes.lock_history import LockHistory, LockOwner
 from pytest_cosmos_venv.processes.pids import Pids
 
-DEADLINE = 30.0
+TIMEOUT = 30.0
 _LOOK_AGAIN = 0.002
 _LONG_AGO = 300.0
 
@@ -35,7 +43,7 @@ class VenvLock:
     _timers: list[threading.Timer] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.directory.mkdir(parents=True, exist_ok=True)
+        _make_directory(self.directory)
         self._history = LockHistory(self.file)
 
     @property
@@ -55,7 +63,12 @@ class VenvLock:
         On Linux nobody is missing, however short; the PID of one who held it for less than a millisecond may be None.
         Elsewhere, and once the directory itself was removed or moved, the file is read every millisecond.
         """
-        return self._history.owners
+        return RecordTuple(
+            self._history.owners,
+            of="history",
+            none=f"nobody has held {self.file}",
+            word=lambda owner: f"PID {owner.pid}" if owner.pid is not None else repr(owner.text),
+        )
 
     def held_by(self, pid: int, *, age: float = 0.0) -> None:
         """A process holds the lock.
@@ -63,7 +76,8 @@ class VenvLock:
         :param pid: such as one of ``cosmos_pids``.
         :param age: seconds since the file was written.
         """
-        if not isinstance(pid, int):
+        given: object = pid
+        if not isinstance(given, int) or isinstance(given, bool) or given < 0:
             raise ToolkitMisuse(f"held_by({pid!r}): give a PID, or write any text with garbage(text).")
         self._write(str(pid), age)
 
@@ -79,6 +93,7 @@ class VenvLock:
 
     def garbage(self, text: str = "not a process", *, age: float = _LONG_AGO) -> None:
         """Something that is no PID stands in it. ``age`` as for ``held_by``."""
+        require_text(text, "text")
         self._write(text, age)
 
     def other_host(self, host: str = "another-host", *, age: float = 0.0) -> int:
@@ -87,6 +102,7 @@ class VenvLock:
         Beside the file lies cosmos-venv's note that names the host; an implementation that knows no such note can see
         no difference to ``stale(age=0)``. ``age`` as for ``held_by``, of both files.
         """
+        require_text(host, "host")
         if host == socket.gethostname():
             raise ToolkitMisuse(f"other_host({host!r}): that is this host; name another one.")
         pid = self._pids.dead()
@@ -117,28 +133,31 @@ class VenvLock:
 
     def release_after(self, seconds: float) -> None:
         """``release`` it while the test waits in the code under test."""
+        require_seconds(seconds, "seconds")
         timer = threading.Timer(seconds, self.release)
         timer.daemon = True
         self._timers.append(timer)
         timer.start()
 
-    def wait_until_taken(self, *, deadline: float = DEADLINE) -> int:
+    @with_timeout
+    def wait_until_taken(self, *, timeout: float = TIMEOUT) -> int:
         """The PID of its owner, as soon as it has one.
 
-        :param deadline: seconds.
+        :param timeout: seconds.
         :raises ToolkitMisuse: when it has none by then.
         """
-        end = real_time.monotonic() + deadline
+        end = real_time.monotonic() + timeout
         while (owner := self.owner) is None:
-            self._look_again(end, f"was not taken within {deadline:g} s")
+            self._look_again(end, f"was not taken within {timeout:g} s")
         self._history.catch_up()  # an owner that was read here is no unknown one there
         return owner
 
-    def wait_until_free(self, *, deadline: float = DEADLINE) -> None:
-        """Returns as soon as nothing is in its place. ``deadline`` as for ``wait_until_taken``."""
-        end = real_time.monotonic() + deadline
+    @with_timeout
+    def wait_until_free(self, *, timeout: float = TIMEOUT) -> None:
+        """Returns as soon as nothing is in its place. ``timeout`` as for ``wait_until_taken``."""
+        end = real_time.monotonic() + timeout
         while os.path.lexists(self.file):
-            self._look_again(end, f"is still held by {self.owner} after {deadline:g} s")
+            self._look_again(end, f"is still held by {self.owner} after {timeout:g} s")
 
     def close(self) -> None:
         """Stop the timers and the watching. What is in the directory stays."""
@@ -148,6 +167,7 @@ class VenvLock:
         self._history.close()
 
     def _write(self, text: str, age: float, *, note: str | None = None) -> None:
+        require(age, "age", (int, float), "seconds")
         if self.file.is_dir():
             self.release()
         # Before the lock: who finds that is to find what is said of its owner, and not of the one before.
@@ -175,7 +195,10 @@ class VenvLocks:
         """The lock, watched from now on; the same object each time.
 
         :param virtualenv_dir: made when missing.
+        :raises ToolkitMisuse: it is no directory, or none can be made there.
         """
+        if not isinstance(virtualenv_dir, (str, os.PathLike)):
+            raise ToolkitMisuse(f"cosmos_venv_lock({virtualenv_dir!r}): give the virtualenv_dir, a path.")
         directory = Path(virtualenv_dir)
         if directory not in self._locks:
             self._locks[directory] = VenvLock(directory, self._pids)
@@ -187,10 +210,21 @@ class VenvLocks:
             lock.close()
 
 
+def _make_directory(directory: Path) -> None:
+    said = f"cosmos_venv_lock({str(directory)!r})"
+    if directory.name == LOCK_FILE:
+        raise ToolkitMisuse(f"{said}: give the directory in which this file lies, which is the virtualenv_dir.")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        what = f"{error.filename} is no directory" if error.errno in {EEXIST, ENOTDIR} else str(error)
+        raise ToolkitMisuse(f"{said}: {what}; give the virtualenv_dir, a directory, which may be missing.") from None
+
+
 def _publish(file: Path, text: str, age: float) -> None:
     """No reader sees a half of it, or the time of its writing."""
     draft = file.with_name(f".{file.name}.{os.getpid()}.draft")
-    draft.write_text(text, encoding="ascii")
+    draft.write_text(text, encoding="utf-8")
     written_at = time.time() - age
     os.utime(draft, (written_at, written_at))
     draft.replace(file)

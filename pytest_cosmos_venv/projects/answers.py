@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
-from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.errors import ToolkitMisuse, require_seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +80,7 @@ class AnswerScript:
             raise ToolkitMisuse(
                 f"answer({answer.status}, truncated=True): only the manifest itself (200) is truncated."
             )
-        if answer.after < 0:
-            raise ToolkitMisuse(f"answer(after={answer.after}): no answer comes before it is asked for.")
+        require_seconds(answer.after, "after")
         self.answers.append(answer)
 
     def reply(self, method: str, path: str, headers: Mapping[str, str]) -> Reply:
@@ -121,5 +120,13 @@ class AnswerScript:
 
 
 def body_of(manifest: Mapping[str, Any]) -> bytes:
-    """The manifest as it goes over the wire."""
-    return json.dumps(manifest).encode()
+    """The manifest as it goes over the wire.
+
+    :raises ToolkitMisuse: it is nothing that JSON can hold.
+    """
+    try:
+        return json.dumps(manifest).encode()
+    except (TypeError, ValueError) as error:
+        raise ToolkitMisuse(
+            f"cosmos_http_manifest: this is no manifest, since JSON cannot hold it ({error})."
+        ) from None

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.errors import RecordList, ToolkitMisuse
 from pytest_cosmos_venv.projects.answers import Answer, AnswerScript, ManifestRequest, Reply, body_of
 from pytest_cosmos_venv.projects.manifest_server import ManifestServer
 from pytest_cosmos_venv.projects.project import DbtProject
@@ -55,7 +55,12 @@ class HttpManifest:
     @property
     def requests(self) -> list[ManifestRequest]:
         """What was asked so far, and the status that each got."""
-        return list(self.script.requests)
+        return RecordList(
+            self.script.requests,
+            of="requests",
+            none="nobody has asked for the manifest",
+            word=lambda request: f"{request.method} {request.path}: {request.status}",
+        )
 
     @contextmanager
     def responses(self, url: str) -> Iterator[RequestsMock]:

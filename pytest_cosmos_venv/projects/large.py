@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.errors import ToolkitMisuse, require
 from pytest_cosmos_venv.projects.project import DbtProject
 
 SMALLEST = 10
@@ -18,6 +18,7 @@ def check_size(models: int) -> None:
 
     :raises ToolkitMisuse: it is.
     """
+    require(models, "models", int, "a whole number")
     if models < SMALLEST:
         raise ToolkitMisuse(f"large(models={models}): a large project has at least {SMALLEST} models.")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.errors import AlreadyTaken, ToolkitMisuse, require, require_path
 from pytest_cosmos_venv.projects.profile import Profile
 from pytest_cosmos_venv.projects.project_files import project_text, yaml_text
 from pytest_cosmos_venv.projects.properties import DataTests, properties_of, with_tests
@@ -250,13 +250,15 @@ class DbtProject:
         """
         self.store.delete(name)
 
-    def manifest(self, path: Path | None = None) -> Path:
+    def manifest(self, path: Path | str | None = None) -> Path:
         """Write the manifest that dbt would write for the project as it is now, without running dbt.
 
         :param path: of the file. Default: ``target/manifest.json`` in the project.
         :raises ToolkitMisuse: a model reads something that is not there, or a text cannot be read.
         """
-        file = path if path is not None else self.path / "target" / "manifest.json"
+        if path is not None:
+            require_path(path, "path")
+        file = Path(path) if path is not None else self.path / "target" / "manifest.json"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(self.manifest_data()), encoding="utf-8")
         return file
@@ -285,9 +287,12 @@ def make_project(
     :raises ToolkitMisuse: the name is no name for dbt, or the folder exists.
     """
     check_name("project", name)
-    if path.exists():
-        raise ToolkitMisuse(f"There is a project {name!r} already ({path}): give this one another name.")
-    path.mkdir(parents=True)
+    require(variables or {}, "variables", Mapping, "a dictionary, name -> value")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.mkdir()
+    except FileExistsError:
+        raise AlreadyTaken(f"There is a project {name!r} already ({path}): give this one another name.") from None
     store = ProjectStore(project=name, path=path, is_on_disk=is_on_disk)
     made = DbtProject(store=store, profile=profile, variables=variables or {})
     made.profiles_yml.write_text(yaml_text(profile.document), encoding="utf-8")

@@ -10,6 +10,7 @@ from typing import Any
 from pytest_cosmos_venv.projects.large import check_size, fill_large_project
 from pytest_cosmos_venv.projects.profile import make_profile
 from pytest_cosmos_venv.projects.project import DbtProject, make_project
+from pytest_cosmos_venv.projects.store import check_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,7 @@ class DbtProjects:
         :param variables: the ``vars`` of ``dbt_project.yml``.
         :raises ToolkitMisuse: the name is taken, or no name.
         """
+        check_name("project", name)
         folder = self.folder / name
         return make_project(name, folder, profile=make_profile(name, folder, profile), variables=variables)
 
@@ -48,6 +50,7 @@ class DbtProjects:
         :raises ToolkitMisuse: fewer than 10 models, or the name is taken.
         """
         check_size(models)
+        check_name("project", name)
         folder = self.folder / name
         project = make_project(name, folder, profile=make_profile(name, folder, None), is_on_disk=files)
         fill_large_project(project, models)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.errors import ToolkitMisuse, require_text
 from pytest_cosmos_venv.projects.project_files import properties_text
 from pytest_cosmos_venv.projects.resource import FOLDERS, REFABLE, Resource
 
@@ -53,6 +53,9 @@ class ProjectStore:
         :param properties: what YAML says about it.
         :raises ToolkitMisuse: the name is taken, or no name.
         """
+        require_text(name, "name")
+        for text in texts.values():
+            require_text(text, f"the text of {kind} {name!r}")
         *folders, last = name.split("/")
         for part in (*folders, last):
             check_name(kind, part)
@@ -87,6 +90,7 @@ class ProjectStore:
 
     def edit(self, name: str, text: str) -> None:
         """Replace the text of a thing."""
+        require_text(text, f"edit({name!r}, text)")
         found = [resource for resource in self._named(name) if resource.title == name]
         old = self._only(name, [resource for resource in found if resource.kind in FOLDERS] or found)
         if old.kind not in FOLDERS:
@@ -170,12 +174,12 @@ class ProjectStore:
         return f": there is {', '.join(names[:_NAMED])}{more}" if names else ", which is empty"
 
 
-def check_name(kind: str, name: str) -> None:
+def check_name(kind: str, name: object) -> None:
     """Refuse what dbt would not take, or what the readers of its artifacts stumble over.
 
     :raises ToolkitMisuse: it is no name.
     """
-    if not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ToolkitMisuse(
             f"{name!r} is no name for a {kind}: letters, digits and underscores, beginning with no digit "
             "(folders go before it: 'marts/core/fct')."

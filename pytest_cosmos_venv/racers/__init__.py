@@ -2,5 +2,7 @@
 
 MARK = "cosmos_race"
 """Also the property of a test's report under which it is told why it was not run across workers."""
+BEFORE_FORKS = "_cosmos_airflow_for_runs"
+"""The fixture that makes ready what each forked racer would make for itself, at the cost of seconds."""
 INDEX = "_cosmos_racer_index"
 """The fixture whose parameter is the racer's number, where racers are tests of their own."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from pytest_cosmos_venv.racers import INDEX, MARK
+from pytest_cosmos_venv.racers import BEFORE_FORKS, INDEX, MARK
 from pytest_cosmos_venv.racers.mark import race_of
 from pytest_cosmos_venv.racers.meeting import Ending, Meeting
 from pytest_cosmos_venv.racers.names import find_races, race_folder, race_name, racer_id
@@ -29,6 +29,8 @@ OFFER = "cosmos_races"
 """In the input of a worker: the other side hands out races, ``{"folder": …, "workers": …}``."""
 
 _ACROSS = pytest.StashKey[Meeting]()
+_FIXTURES = pytest.StashKey[list[str]]()
+_IN_CALL = pytest.StashKey[bool]()
 _RACER = pytest.StashKey["Racer"]()
 _START = pytest.StashKey["Callable[[], bool | None]"]()
 _HAS_RACED = pytest.StashKey[bool]()
@@ -79,6 +81,24 @@ def may_begin(item: pytest.Item) -> bool:
     return word is not None
 
 
+def put_off_fixtures(item: pytest.Function) -> None:
+    """Before the fixtures of a race across workers are set up: where its racers run in processes forked from this one,
+    each sets up its own ones there, as it would in a worker. Those of a wider scope than the test are shared.
+    """
+    names = item.stash.setdefault(_FIXTURES, item.fixturenames)
+    item.fixturenames = [name for name in names if _is_shared(item, name)] if _has_own_fixtures(item) else names
+
+
+@contextmanager
+def in_call(item: pytest.Item) -> Iterator[None]:
+    """For the length of the block the test's body runs: what is reported meanwhile, as by subtests, is not its end."""
+    item.stash[_IN_CALL] = True
+    try:
+        yield
+    finally:
+        item.stash[_IN_CALL] = False
+
+
 @contextmanager
 def entering(item: pytest.Function, new_folder: Callable[[], Path]) -> Iterator[Racer]:
     """The racer for one run of that test.
@@ -115,6 +135,8 @@ def call(item: pytest.Item) -> bool | None:
 
 def complete(item: pytest.Item, report: pytest.TestReport) -> None:
     """A phase of that test is over."""
+    if item.stash.get(_IN_CALL, False):
+        return
     racer = item.stash.get(_RACER, None)
     if racer is not None and report.when == "call" and report.failed:
         report.sections += racer._story()
@@ -157,8 +179,22 @@ def _start(item: pytest.Item, racer: Racer, meeting: Meeting, timeout: float) ->
 def _run_copies(item: pytest.Function, racer: Racer, meeting: Meeting, timeout: float) -> bool:
     from pytest_cosmos_venv.racers.processes import Copies, conclude
 
-    conclude(meeting, Copies(item, racer, meeting, timeout).run())
+    fixtures = item.stash[_FIXTURES] if _has_own_fixtures(item) else None
+    conclude(meeting, Copies(item, racer, meeting, timeout, fixtures).run())
     return True
+
+
+def _has_own_fixtures(item: pytest.Item) -> bool:
+    """Whether it is a race across workers that runs in processes forked from this one."""
+    return race_of(item).across_workers and item.stash.get(_ACROSS, None) is None
+
+
+def _is_shared(item: pytest.Function, name: str) -> bool:
+    """Whether all racers have one such fixture."""
+    if name in {"cosmos_racer", BEFORE_FORKS, INDEX}:
+        return True
+    found = item._fixtureinfo.name2fixturedefs.get(name)
+    return found is not None and len(found) > 0 and found[-1].scope != "function"
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from pytest_cosmos_venv.environments.dbt_record import DbtCall
 from pytest_cosmos_venv.environments.sdist import SourceBuild
+from pytest_cosmos_venv.errors import RecordDict, RecordTuple
 from pytest_cosmos_venv.races.contender import TASK
 from pytest_cosmos_venv.races.link import MarshalLink
 from pytest_cosmos_venv.races.orders import EVENTS, RaceOrder
@@ -54,9 +55,9 @@ class Account:
         """The race, once it is over."""
         starts = [span.started_at for span in self.told.spans(TASK)]
         return Race(
-            outcomes=self.outcomes,
+            outcomes=RecordTuple(self.outcomes, of="outcomes", none="nobody raced", word=lambda outcome: outcome.actor),
             timeline=self.timeline,
-            sightings=dict(sightings),
+            sightings=RecordDict(sightings, what="point that this race waited for"),
             left_behind=self.link.remains.left_behind,
             services=self.link.remains.services,
             start_spread=max(starts) - min(starts) if starts else 0.0,

@@ -97,7 +97,7 @@ def _take_place(order: RaceOrder, index: int) -> None:
     os.environ.update({**order.variables, ACTOR_VARIABLE: order.names[index]})
     os.chdir(order.directory)
     tempfile.tempdir = None
-    # At the deadline the race asks with this signal where a contender is.
+    # When its time is over the race asks with this signal where a contender is.
     faulthandler.register(WHERE_ARE_YOU)
 
 

@@ -9,7 +9,7 @@ from typing import TypedDict
 from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.races.points import Point
 
-DEADLINE = 60.0
+TIMEOUT = 60.0
 GRACE = 5.0
 
 
@@ -24,7 +24,8 @@ class RaceOptions(TypedDict, total=False):
     continue_at: str | Point | None
     victim: int | None
     virtualenv_dir: Path | str | None
-    deadline: float
+    timeout: float
+    deadline: float  # the former name of timeout
     grace: float
     services: Sequence[str] | None
 
@@ -33,7 +34,7 @@ def refuse_unknown(options: RaceOptions) -> None:
     """
     :raises ToolkitMisuse: for names that are none.
     """
-    known = RaceOptions.__annotations__
+    known = [name for name in RaceOptions.__annotations__ if name != "deadline"]
     unknown = [name for name in options if name not in known]
     if unknown:
         given = ", ".join(f"{name}=…" for name in unknown)

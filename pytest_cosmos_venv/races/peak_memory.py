@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from pytest_cosmos_venv import real_time
-from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.errors import ToolkitMisuse, require
 from pytest_cosmos_venv.lookalike import RECORD_VARIABLE
 
 INTERVAL = 0.005
@@ -49,6 +49,7 @@ class PeakMemory:
 
         :raises ToolkitMisuse: when that one has held nothing.
         """
+        require(reference, "reference", PeakMemory, "what another `with cosmos_peak_memory() as peak` gave")
         if reference.bytes == 0:
             raise ToolkitMisuse(
                 "cosmos_peak_memory: the reference run held no memory, so there is no ratio to it: let it start a "

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.environments.sdist import SourceBuild
-from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.errors import ToolkitMisuse, require_seconds
 from pytest_cosmos_venv.races.lookalikes import Lookalikes
 from pytest_cosmos_venv.races.orders import EVENTS, Act, RaceOrder
 from pytest_cosmos_venv.races.points import (
@@ -45,7 +45,7 @@ class Plan:
     :param victim: index of the only contender that is meant; None takes the one that is there first.
     :param virtualenv_dir: that the contenders share, for ``creating`` and ``locked``.
     :param lookalikes: of the test, for ``installing`` and ``running``.
-    :param deadline: seconds for the whole race.
+    :param timeout: seconds for the whole race.
     :param grace: seconds for what contenders leave running to end by itself.
     """
 
@@ -55,7 +55,7 @@ class Plan:
     victim: int | None = None
     virtualenv_dir: Path | None = None
     lookalikes: Lookalikes
-    deadline: float
+    timeout: float
     grace: float
 
     @property
@@ -88,11 +88,8 @@ class Plan:
             raise ToolkitMisuse(f"victim={self.victim}: there are contenders 0 to {contenders - 1}.")
         if self.kill_at is not None and self.stop_at is not None and name_of(self.kill_at) == name_of(self.stop_at):
             raise ToolkitMisuse(f"kill_at and stop_at are both {name_of(self.kill_at)!r}: only one can happen there.")
-        for parameter, seconds in {"deadline": self.deadline, "grace": self.grace}.items():
-            if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
-                raise ToolkitMisuse(f"{parameter}={seconds!r}: give seconds.")
-        if self.deadline <= 0:
-            raise ToolkitMisuse(f"deadline={self.deadline:g}: give the race seconds to run.")
+        require_seconds(self.grace, "grace")
+        require_seconds(self.timeout, "timeout", is_positive=True)
 
     def points(self, order: RaceOrder) -> dict[str, Point]:
         """All that can be seen from outside in this race, by name. What is there by now does not count."""

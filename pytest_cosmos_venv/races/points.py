@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_cosmos_venv import real_time
-from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.errors import ToolkitMisuse, with_timeout
 from pytest_cosmos_venv.processes.lock_file import LOCK_FILE, read_owner
 from pytest_cosmos_venv.races.timeline import ACTOR_VARIABLE
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pytest_cosmos_venv.environments.dbt_record import DbtCall
     from pytest_cosmos_venv.environments.sdist import Sdist, SourceBuild
 
-DEADLINE = 30.0
+TIMEOUT = 30.0
 LOOK_AGAIN = 0.001
 
 
@@ -51,19 +51,20 @@ class Point:
     name: str
     look: Callable[[], Sighting | None]
 
-    def wait(self, *, deadline: float = DEADLINE) -> Sighting:
+    @with_timeout
+    def wait(self, *, timeout: float = TIMEOUT) -> Sighting:
         """The sighting, as soon as it is reached.
 
-        :param deadline: seconds.
+        :param timeout: seconds.
         :raises ToolkitMisuse: when it has not been reached by then.
         """
-        end = real_time.monotonic() + deadline
+        end = real_time.monotonic() + timeout
         while True:
             sighting = self.look()
             if sighting is not None:
                 return sighting
             if real_time.monotonic() > end:
-                raise ToolkitMisuse(f"{self.name} was not reached within {deadline:g} s.")
+                raise ToolkitMisuse(f"{self.name} was not reached within {timeout:g} s.")
             real_time.sleep(LOOK_AGAIN)
 
 

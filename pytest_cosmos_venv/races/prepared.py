@@ -20,6 +20,7 @@ DEADLINE = 120.0
 """Seconds that the imports may take."""
 _ENDS_SOON = 5.0
 _MOST = 2
+_OF_THE_PARENT: list[object] = []
 
 
 class PreparedProcess:
@@ -102,9 +103,11 @@ class PreparedProcesses:
     changes: Callable[[], Mapping[str, str | None]]
     _kept: dict[object, PreparedProcess] = field(default_factory=dict)
     _count: int = field(default=0)
+    _process: int = field(default_factory=os.getpid)
 
     def get(self, modules: tuple[ModuleAt, ...]) -> PreparedProcess:
         """One that has imported these, under the settings of Airflow that hold now."""
+        self._forget_those_of_the_parent()
         # Airflow settles on its home and its database when it is imported.
         variables = self.variables()
         settings = tuple(sorted((name, value) for name, value in variables.items() if name.startswith("AIRFLOW")))
@@ -119,9 +122,16 @@ class PreparedProcesses:
             while len(self._kept) >= _MOST:
                 self._kept.pop(next(iter(self._kept))).close()
             self._count += 1
-            kept = PreparedProcess(modules, self.folder / f"prepared-{self._count}.log", variables)
+            kept = PreparedProcess(modules, self.folder / f"prepared-{os.getpid()}-{self._count}.log", variables)
         self._kept[key] = kept
         return kept
+
+    def _forget_those_of_the_parent(self) -> None:
+        """Racers that were forked since would all speak with one process over one connection."""
+        if self._process != os.getpid():
+            self._process = os.getpid()
+            _OF_THE_PARENT.append(dict(self._kept))  # not closed: its connections are the parent's too
+            self._kept.clear()
 
     def variables(self) -> dict[str, str]:
         """All of a contender's environment."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pickle
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pytest_cosmos_venv.errors import RecordTuple
 from pytest_cosmos_venv.races.orders import RaceOrder, Result
 from pytest_cosmos_venv.races.points import Sighting
 from pytest_cosmos_venv.races.timeline import Timeline
@@ -30,7 +31,7 @@ class Outcome:
     :param value: what its function returned.
     :param exception: type and text of what it raised, or None.
     :param traceback: the same at length.
-    :param exit_code: of its process; None when a signal ended it, or the race at its deadline.
+    :param exit_code: of its process; None when a signal ended it, or the race when its time was over.
     :param signal: that ended its process, or None.
     :param output: all that it and its children wrote to their standard streams.
     """
@@ -91,17 +92,23 @@ class Race:
     @property
     def values(self) -> tuple[Any, ...]:
         """What each function returned, in the order of the contenders; None of one that was killed."""
-        return tuple(outcome.value for outcome in self.outcomes)
+        return RecordTuple((outcome.value for outcome in self.outcomes), of="values", none="nobody raced", word=repr)
 
     @property
     def winners(self) -> tuple[Outcome, ...]:
         """Those whose function returned."""
-        return tuple(outcome for outcome in self.outcomes if outcome.succeeded)
+        return _outcomes("winners", (outcome for outcome in self.outcomes if outcome.succeeded))
 
     @property
     def losers(self) -> tuple[Outcome, ...]:
         """Those that raised, left or were killed."""
-        return tuple(outcome for outcome in self.outcomes if not outcome.succeeded)
+        return _outcomes("losers", (outcome for outcome in self.outcomes if not outcome.succeeded))
+
+
+def _outcomes(of: str, found: Iterable[Outcome]) -> tuple[Outcome, ...]:
+    return RecordTuple(
+        found, of=of, none="no contender is one", word=lambda outcome: f"{outcome.actor} {outcome.in_words}"
+    )
 
 
 def read_outcome(order: RaceOrder, index: int, pid: int, exit_code: int | None) -> Outcome:

@@ -1,4 +1,4 @@
-"""How is a race led while it runs? From the test's process: watch for points, send signals, wait with a deadline."""
+"""How is a race led while it runs? From the test's process: watch for points, send signals, wait, but not for ever."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_cosmos_venv import real_time
-from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.errors import ToolkitMisuse, require, with_timeout
 from pytest_cosmos_venv.races.account import Account
 from pytest_cosmos_venv.races.contender import WHERE, WHERE_ARE_YOU
 from pytest_cosmos_venv.races.link import MarshalLink
@@ -50,7 +50,8 @@ class RunningRace:
         )
         self._watched: dict[str, Callable[[Sighting], None]] = {}
         self._killed: set[int] = set()
-        self._end = real_time.monotonic() + plan.deadline
+        self._began = real_time.monotonic()
+        self._end = self._began + plan.timeout
         self._watch_for_plan()
 
     def __enter__(self) -> RunningRace:
@@ -94,21 +95,23 @@ class RunningRace:
         """What has happened by now."""
         return self._account.timeline
 
-    def wait_for(self, point: str | Point, *, deadline: float | None = None) -> Sighting:
+    @with_timeout
+    def wait_for(self, point: str | Point, *, timeout: float | None = None) -> Sighting:
         """The sighting of a point, as soon as one contender has reached it.
 
         :param point: a point; or ``creating``, ``locked``, ``waiting``, ``installing``, ``running``; or the name of
             one that contenders tell of by ``contender.point(name)``.
-        :param deadline: seconds; without one, those that the race has left.
+        :param timeout: seconds; without one, those that the race has left.
         :raises RaceFailure: when it is not reached by then, or all contenders have ended without it.
         """
         __tracebackhide__ = True
+        require(point, "point", (str, Point), "the name of a point, or a Point")
         name = name_of(point)
         if isinstance(point, Point):
             self._points[name] = point
         self._watched.setdefault(name, lambda _: None)
         self._wait(
-            lambda: name in self._sightings or not self._link.running, f"have not reached {name!r}", within=deadline
+            lambda: name in self._sightings or not self._link.running, f"have not reached {name!r}", within=timeout
         )
         self._look()  # the last time after the last contender has ended
         if name not in self._sightings:
@@ -147,7 +150,7 @@ class RunningRace:
         """Wait for the end of all contenders, and of what they have left running.
 
         :param check: raise when one has failed that the race did not kill.
-        :raises RaceFailure: a contender failed, a point was not reached, or the deadline was.
+        :raises RaceFailure: a contender failed, a point was not reached, or the time was over.
         """
         __tracebackhide__ = True
         self._wait(lambda: not self._link.running, "have not ended")
@@ -250,7 +253,8 @@ class RunningRace:
 
     def _wait_until(self, is_so: Callable[[], bool], what: str, *, within: float | None = None) -> None:
         __tracebackhide__ = True
-        end = self._end if within is None else min(self._end, real_time.monotonic() + within)
+        began = self._began if within is None else real_time.monotonic()
+        end = self._end if within is None else min(self._end, began + within)
         while not is_so():
             self._look()
             # A stopped contender that nobody else is left to wait for.
@@ -258,9 +262,9 @@ class RunningRace:
                 self._resume_all()
             self._link.listen(LOOK_AGAIN if self._watched.keys() - self._sightings.keys() else _PATIENCE)
             if real_time.monotonic() > end:
-                self._seen["deadline"] = Sighting(at=real_time.now(), actor="race")
+                self._seen["timeout"] = Sighting(at=real_time.now(), actor="race")
                 self._ask_where()
-                raise self._failure(f"{self._names_of_running()} {what} within the deadline{self._others()}.")
+                raise self._failure(f"{self._names_of_running()} {what} within {end - began:g} s{self._others()}.")
 
     def _ask_where(self) -> None:
         """Let the contenders that still run write where they are into their output."""

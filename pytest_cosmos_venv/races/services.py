@@ -94,7 +94,7 @@ def require_patterns(services: Sequence[str], of: str) -> tuple[str, ...]:
     :param of: what names them, for the message.
     :raises ToolkitMisuse: for what is no list of patterns, or fits every process.
     """
-    if isinstance(services, str) or not all(isinstance(each, str) for each in services):
+    if not isinstance(services, (list, tuple)) or not all(isinstance(each, str) for each in services):
         raise ToolkitMisuse(f"{of}={services!r}: give a list of process names or command lines: ['dbt-server*'].")
     for each in services:
         if not each.strip("*? "):

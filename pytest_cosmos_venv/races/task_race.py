@@ -10,11 +10,11 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.errors import ToolkitMisuse, require_path, take_former_name
 from pytest_cosmos_venv.races.link import MarshalLink
-from pytest_cosmos_venv.races.options import DEADLINE, GRACE, RaceOptions, refuse_unknown
+from pytest_cosmos_venv.races.options import GRACE, TIMEOUT, RaceOptions, refuse_unknown
 from pytest_cosmos_venv.races.orders import RUNTIME_VARIABLE, ModuleAt, RaceOrder, Work
 from pytest_cosmos_venv.races.plan import Plan
 from pytest_cosmos_venv.races.running import RunningRace
@@ -66,16 +66,17 @@ class TaskRace:
         :param continue_at: let it go on when a contender comes to this point; without it, when all others have ended.
         :param victim: index of the only contender to be killed or stopped.
         :param virtualenv_dir: the directory that they share, for ``creating`` and ``locked``.
-        :param deadline: seconds for all of it.
+        :param timeout: seconds for all of it.
         :param grace: seconds for processes that the contenders leave behind to end by themselves.
         :param services: processes that stay by design, as patterns of names or command lines (``dbt-server*``): told
             in ``race.services`` instead of ``left_behind``. They come on top of those that the implementation declares
             and of ``cosmos_services`` in the ini file; an empty list means that none of all these counts.
         :param check: raise when a contender has failed that the race did not kill.
-        :raises RaceFailure: a contender failed, nobody came to a point, or the deadline was over.
+        :raises RaceFailure: a contender failed, nobody came to a point, or the time was over.
         :raises ToolkitMisuse: a race that cannot be run.
         """
         __tracebackhide__ = True
+        take_former_name(cast("dict[str, Any]", options), stacklevel=2)
         with self.start(work, *arguments, **options) as race:
             return race.finish(check=check)
 
@@ -84,6 +85,7 @@ class TaskRace:
     ) -> RunningRace:
         """A race that the test leads itself: ``with cosmos_task_race.start(...) as race``. Parameters as for a race."""
         __tracebackhide__ = True
+        take_former_name(cast("dict[str, Any]", options), stacklevel=2)
         refuse_unknown(options)
         functions = _functions(work, options.get("contenders"))
         prepare, fresh = options.get("prepare", ()), options.get("fresh", False)
@@ -102,6 +104,8 @@ class TaskRace:
 
     def _plan(self, options: RaceOptions) -> Plan:
         directory = options.get("virtualenv_dir")
+        if directory is not None:
+            require_path(directory, "virtualenv_dir")
         return Plan(
             kill_at=options.get("kill_at"),
             stop_at=options.get("stop_at"),
@@ -109,7 +113,7 @@ class TaskRace:
             victim=options.get("victim"),
             virtualenv_dir=None if directory is None else Path(directory),
             lookalikes=self._find_lookalikes(),
-            deadline=options.get("deadline", DEADLINE),
+            timeout=options.get("timeout", TIMEOUT),
             grace=options.get("grace", GRACE),
         )
 

@@ -6,10 +6,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+
+from pytest_cosmos_venv.errors import RecordTuple, require, require_count
 
 if TYPE_CHECKING:
     from pytest_cosmos_venv.environments.dbt_record import DbtCall
+
+_Entry = TypeVar("_Entry")
 
 ACTOR_VARIABLE = "COSMOS_RACE_ACTOR"
 """Names the contender in its own environment, so that the calls of dbt it starts can be told to be its."""
@@ -122,11 +126,12 @@ class Timeline:
         :param name: None takes all. ``dbt`` finds ``dbt`` and all that begins with ``dbt`` and a blank.
         :param actor: of that one alone.
         """
-        return tuple(
+        found = (
             span
             for span in self
             if (name is None or span.name == name or span.name.startswith(f"{name} ")) and actor in {None, span.actor}
         )
+        return self._record("spans", name, found)
 
     def count(self, name: str) -> int:
         """How many spans have that name."""
@@ -134,7 +139,7 @@ class Timeline:
 
     def order(self, name: str) -> tuple[str, ...]:
         """The actors in the order in which they began it; one that did it twice stands there twice."""
-        return tuple(span.actor for span in self.spans(name))
+        return self._record("order", name, (span.actor for span in self.spans(name)))
 
     def overlap(self, name: str, other: str | None = None) -> tuple[Overlap, ...]:
         """Every two spans that went on at one moment: empty, so false, when there are none.
@@ -148,7 +153,7 @@ class Timeline:
         else:
             pairs = [(a, b) for a in self.spans(name) for b in self.spans(other) if a.actor != b.actor]
         ordered = [sorted(pair, key=lambda span: span.started_at) for pair in pairs if pair[0].overlaps(pair[1])]
-        return tuple(Overlap(first, second) for first, second in ordered)
+        return self._record("overlap", name, (Overlap(first, second) for first, second in ordered))
 
     def max_concurrent(self, name: str) -> int:
         """How many spans of that name went on at the same moment, at most; one whose end was not seen goes on."""
@@ -203,6 +208,7 @@ class Timeline:
     def assert_max_concurrent(self, name: str, at_most: int) -> None:
         """No more than ``at_most`` of that name went on at one moment."""
         __tracebackhide__ = True
+        require_count(at_most, "at_most", least=0)
         seen = self.max_concurrent(name)
         if seen > at_most:
             self._fail(f"at most {at_most} {name} at one moment expected, {seen} seen")
@@ -210,6 +216,7 @@ class Timeline:
     def assert_count(self, name: str, expected: int) -> None:
         """Exactly so many spans have that name."""
         __tracebackhide__ = True
+        require_count(expected, "expected", least=0)
         seen = self.count(name)
         if seen != expected:
             self._fail(f"{expected} {name} expected, {seen} seen")
@@ -217,6 +224,7 @@ class Timeline:
     def assert_order(self, name: str, expected: Sequence[str]) -> None:
         """These actors began it, in this order, and nobody else."""
         __tracebackhide__ = True
+        require(expected, "expected", (list, tuple), "a list of actors, such as ['contender-0']")
         seen = self.order(name)
         if seen != tuple(expected):
             self._fail(f"{name} in the order {', '.join(expected) or 'of nobody'} expected, seen {', '.join(seen)}")
@@ -227,6 +235,10 @@ class Timeline:
         going_on = [span for span in self.spans(name) if span.ended_at is None]
         if going_on:
             self._fail(f"no end was seen of: {', '.join(f'{span.actor} {span.name}' for span in going_on)}")
+
+    def _record(self, of: str, name: str | None, entries: Iterable[_Entry]) -> tuple[_Entry, ...]:
+        there = ", ".join(sorted({span.name for span in self})) or "nothing"
+        return RecordTuple(entries, of=of, none=f"nothing of the name {name!r}; the timeline has {there}")
 
     def _fail(self, sentence: str) -> None:
         __tracebackhide__ = True

@@ -42,14 +42,14 @@ def test_each_misbehaviour_has_its_verdict_and_nothing_of_it_is_left(tmp_path: P
         assert words in evidence[unique], unique
         assert len(evidence[unique]) < 20_000
     assert found["CMD-001"]["again"].endswith(
-        "--cosmos-implementation=tiny.rude:RudeAdapter --cosmos-requirement=CMD-001 --cosmos-deadline=90"
+        "--cosmos-implementation=tiny.rude:RudeAdapter --cosmos-requirement=CMD-001 --cosmos-timeout=90"
     )
     assert [each for each in psutil.process_iter() if str(tmp_path) in _path_of(each)] == []
 
 
 def judged(folder: Path) -> dict[str, Any]:
     """What the report says of each requirement."""
-    options = ["--cosmos-implementation=tiny.rude:RudeAdapter", "--cosmos-requirement=CMD-00*", "--cosmos-deadline=90"]
+    options = ["--cosmos-implementation=tiny.rude:RudeAdapter", "--cosmos-requirement=CMD-00*", "--cosmos-timeout=90"]
     subprocess.run(
         [sys.executable, "-m", "pytest", "--cosmos-conformance", *options, "--cosmos-report=out", "-q", "--tb=no"],
         cwd=folder,

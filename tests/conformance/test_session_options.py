@@ -44,8 +44,8 @@ def _tiny_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
         pytest.param(["--cosmos-requirement="], "*--cosmos-requirement= names none: give ids*", id="no-id"),
         pytest.param(["--cosmos-strict"], "*--cosmos-strict needs --cosmos-known-failures=FILE*", id="strict-of-what"),
-        pytest.param(["--cosmos-deadline=1m"], "*--cosmos-deadline=1m: give seconds, such as 300.", id="deadline"),
-        pytest.param(["--cosmos-deadline=nan"], "*--cosmos-deadline=nan: give seconds, such as 300.", id="no-number"),
+        pytest.param(["--cosmos-timeout=1m"], "*--cosmos-timeout=1m: give seconds, such as 300.", id="deadline"),
+        pytest.param(["--cosmos-timeout=nan"], "*--cosmos-timeout=nan: give seconds, such as 300.", id="no-number"),
         pytest.param(["--cosmos-profile=fast"], "*--cosmos-profile=fast: give quick or full.", id="profile"),
         pytest.param(
             ["--cosmos-report=wrong.txt"], "*--cosmos-report=wrong.txt: no report can be written there*", id="report"

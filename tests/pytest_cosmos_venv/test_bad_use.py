@@ -32,24 +32,59 @@ MISUSES: dict[str, list[tuple[str, str]]] = {
         ("it.script(crash='SIGKILL')", "'SIGKILL' is no signal: give one such as signal.SIGTERM."),
         ("it(dbt_version=1.10)", "dbt_version=1.1 is no version of dbt: give one such as 1.10.0."),
         ("it(adapters='duckdb')", "adapters='duckdb': give a tuple of names without 'dbt-', such as ('duckdb',)."),
-        ("it.wait_for_call('run', deadline=0.01)", "dbt run (number 1) has not begun within 0.01 s. Calls on *none."),
+        ("it.wait_for_call('run', timeout=0.01)", "dbt run (number 1) has not begun within 0.01 s. Calls on *none."),
+        ("it.wait_for_call('rn')", "command='rn' is unknown to dbt: give one of *"),
+        ("it.wait_for_call('run', count=0)", "count=0: give 1 or more."),
+        ("it.wait_for_end('run', timeout='1')", "timeout='1': give seconds, 0 or more."),
+        ("it.calls[0]", "calls[0]: dbt was not called."),
+        ("subprocess.run([it.dbt, 'ls']); it.calls[1]", "calls[1]: there is 1: [0] dbt ls."),
+        ("it(adapters=None)", "adapters=None: give a tuple of names without 'dbt-', such as ('duckdb',)."),
+        ("it(path=5)", "path=5: give a path."),
+        ("it(path=__file__)", "path=*: no environment can be made there (*). Give a directory, which may be missing."),
     ],
     "cosmos_wheelhouse": [
         ("it.add_dbt(1.9)", "version=1.9 of dbt-core is none that an installer understands: write it as 1.9.0."),
         ("it.add_adapter('duck db')", "'dbt-duck db' is no name that an installer understands: write it as *"),
         ("it.add('dbt-harbor')", "add('dbt-harbor'): give a Wheel(name=*), or use add_sdist."),
         ("it.add_broken('melted')", "breakage='melted' is unknown: take one of no-console-script, *"),
+        ("it.add_broken('truncated', 5)", "name=5: give a text."),
+        ("it.add_adapter(None)", "name=None: give a text."),
+        ("it.add_adapter('harbor', dbt='dbt core >>')", "dbt: 'dbt core >>' is no requirement: write it as *"),
+        ("it.add_sdist(requires='dbt-core')", "requires='dbt-core': give a list, such as ['dbt-core>=1.9']."),
+        ("it.add_sdist(fails_with=5)", "fails_with=5: give a text."),
+        ("it.add_sdist().builds[0]", "builds[0]: nobody has built dbt_core-99.0.tar.gz."),
+        ("it.add_sdist().wait_for_build(count='1')", "count='1': give a whole number."),
+        ("it.add(Wheel(name='x', version='1', files={'a': 5}))", "files['a']=5: give a text."),
     ],
     "cosmos_package_index": [
         ("it.fault(200)", "kind=200 is no fault: give a status from 400 to 599, or one of truncated, wrong-hash."),
-        ("it.delay(-1)", "seconds=-1 would answer before it is asked: give 0 or more."),
+        ("it.delay(-1)", "seconds=-1: give seconds, 0 or more."),
+        ("it.fault(503, 5)", "path=5: give a text."),
+        ("it.fault(503, nth='1')", "nth='1': give a whole number, or several: (2, 3)."),
+        ("it.requests[0]", "requests[0]: the index was asked nothing."),
         ("it.require_login('harbor', None)", "password=None cannot stand in an address: take letters, *"),
     ],
-    "cosmos_pids": [("it.kill(1)", "cosmos_pids.kill(1): that is no running process of cosmos_pids in this test.")],
-    "cosmos_process_table": [("it.end(1)", "cosmos_process_table.end(1): that is no process of this table.")],
+    "cosmos_pids": [
+        ("it.kill(1)", "cosmos_pids.kill(1): that is no running process of cosmos_pids in this test."),
+        ("it.reused(tmp_path)", "cosmos_pids.reused(*): give the lock file's path (*)."),
+    ],
+    "cosmos_process_table": [
+        ("it.end(1)", "cosmos_process_table.end(1): that is no process of this table."),
+        ("it.live(started_at='now')", "started_at='now': give seconds since the epoch."),
+    ],
     "cosmos_venv_lock": [
         ("it(tmp_path).held_by('me')", "held_by('me'): give a PID, or write any text with garbage(text)."),
         ("it(tmp_path).unreadable('fire')", "unreadable('fire'): say 'directory' or 'dangling-link'."),
+        ("it(None)", "cosmos_venv_lock(None): give the virtualenv_dir, a path."),
+        ("it(__file__).stale()", "cosmos_venv_lock(*): * is no directory; give the virtualenv_dir, a directory, *"),
+        (
+            "it(tmp_path / 'cosmos_virtualenv.lock')",
+            "cosmos_venv_lock(*): give the directory in which this file lies, *",
+        ),
+        ("it(tmp_path).stale(age='old')", "age='old': give seconds."),
+        ("it(tmp_path).garbage(5)", "text=5: give a text."),
+        ("it(tmp_path).release_after('1')", "seconds='1': give seconds, 0 or more."),
+        ("it(tmp_path).history[0]", "history[0]: nobody has held */cosmos_virtualenv.lock."),
     ],
     "cosmos_task_race": [
         ("it(lambda contender: None)", "*<lambda> is made inside a function, and a contender, *"),
@@ -60,12 +95,26 @@ MISUSES: dict[str, list[tuple[str, str]]] = {
         ("it(work, threading.Lock())", "Argument 1 of the work, a lock, cannot be handed to another process *"),
         ("it(work, kill_at='installing')", "kill_at='installing' is seen from outside and needs cosmos_wheelhouse *"),
         ("it(work, kill_at=5)", "kill_at=5: give the name of a point, or a Point."),
+        ("it(work, virtualenv_dir=5)", "virtualenv_dir=5: give a path."),
+        ("it(work, services=5)", "services=5: give a list of process names or command lines: ['dbt-server*']."),
+        ("it(work, grace=-1)", "grace=-1: give seconds, 0 or more."),
+        ("it(work, timeout=0)", "timeout=0: give seconds, more than 0."),
+        ("it(work).losers[0]", "losers[0]: no contender is one."),
+        ("it(work).sightings['never']", "'never' is no point that this race waited for; there are none."),
+        ("it(work).timeline.spans('dbt')[0]", "spans[0]: nothing of the name 'dbt'; the timeline has task."),
+        ("it(work).timeline.assert_order('task', 'me')", "expected='me': give a list of actors, such as *"),
     ],
     "cosmos_dbt_project": [
         ("it('h', profile='postgres')", "profile='postgres': give the keys of its target, such as *"),
         ("it('h').model('m', 'select 1', tests='unique')", "tests='unique' of m: give column -> its tests, *"),
         ("it('h').model('m', 'select 1', materialised='view')", "*materialised*did you mean *materialized*"),
         ("p = it('h'); p.model('m', \"{{ ref('x') }}\"); p.manifest()", "*'x'*"),
+        ("it(5)", "5 is no name for a project: letters, digits and underscores, *"),
+        ("it('h'); it('h')", "There is a project 'h' already (*): give this one another name."),
+        ("it('h', variables=['a'])", "variables=['a']: give a dictionary, name -> value."),
+        ("it('h').seed('s', 5)", "the text of seed 's'=5: give a text."),
+        ("it.large('many')", "models='many': give a whole number."),
+        ("it('h').manifest(5)", "path=5: give a path."),
     ],
     "cosmos_http_manifest": [
         (
@@ -73,22 +122,39 @@ MISUSES: dict[str, list[tuple[str, str]]] = {
             "cosmos_http_manifest(PosixPath(*)): give a project of cosmos_dbt_project, *",
         ),
         ("it({}).answer(99)", "*99*"),
+        ("it({}).answer(200, after='1s')", "after='1s': give seconds, 0 or more."),
+        ("it({'a': object()})", "cosmos_http_manifest: this is no manifest, since JSON cannot hold it (*)."),
+        ("it({}).requests[0]", "requests[0]: nobody has asked for the manifest."),
     ],
-    "cosmos_peak_memory": [("measured(it).ratio_to(PeakMemory())", "cosmos_peak_memory: the reference run held no *")],
+    "cosmos_peak_memory": [
+        ("measured(it).ratio_to(PeakMemory())", "cosmos_peak_memory: the reference run held no *"),
+        ("measured(it).ratio_to(5)", "reference=5: give what another `with cosmos_peak_memory() as peak` gave."),
+    ],
     "cosmos_connections": [
         ("it.add('w', conn_type='postgres', user='x')", "cosmos_connections.add('w'): *'user'; did you mean login?"),
         ("it.add('w')", "cosmos_connections.add('w'): say of which kind it is: conn_type='postgres'."),
+        ("it.add(5)", "cosmos_connections.add(5): no environment variable can be named after this id; leave out '='."),
+        ("it.add('w', conn_type='x', port='five')", "cosmos_connections.add('w'): port='five': give a number."),
+        ("it.add('w', conn_type='x', extra=[1])", "cosmos_connections.add('w'): extra=[1]: give a dictionary, *"),
     ],
     "cosmos_clock": [
         ("it.freeze('soon')", "when='soon' is no date and no time: write it as 2026-01-01 or *"),
         ("it.freeze(5)", "when=5 is no date and no time: write it as '2026-01-01'."),
         ("it.move('1h')", "cosmos_clock.move('1h'): give seconds, or a timedelta."),
     ],
-    "cosmos_variables": [("it.put('k', 1)", "cosmos_variables.put('k', 1): Airflow keeps texts; give json.dumps(*")],
-    "cosmos_airflow_home": [("it.add_dag_file('../x.py', '')", "add_dag_file('../x.py'): give the name of a Python *")],
+    "cosmos_variables": [
+        ("it.put('k', 1)", "cosmos_variables.put('k', 1): Airflow keeps texts; give json.dumps(*"),
+        ("it.values['k']", "'k' is no Variable; there are none."),
+        ("it.writes[0]", "writes[0]: the code under test has changed no Variable."),
+    ],
+    "cosmos_airflow_home": [
+        ("it.add_dag_file('../x.py', '')", "add_dag_file('../x.py'): give the name of a Python *"),
+        ("it.add_dag_file('x.py', 5)", "text=5: give a text."),
+    ],
     "cosmos_run_dag": [
         ("it('harbor')", "cosmos_run_dag runs a DAG, and this is none: 'harbor'. Of a file, import the DAG."),
         ("it(None)", "cosmos_run_dag runs a DAG, and this is none: None. Of a file, import the DAG."),
+        ("it(dag(), run_id='two words')", "run_id='two words': Airflow takes what fits *, such as 'one'."),
     ],
     "cosmos_run_task": [
         ("it('run')", "cosmos_run_task runs an operator, and this is none: 'run'. Call it to make one.")
@@ -100,6 +166,8 @@ MISUSES: dict[str, list[tuple[str, str]]] = {
         ("it('no_such_dag.py')", "cosmos_parse_budget('no_such_dag.py'): there is no such DAG file."),
         ("it(5)", "cosmos_parse_budget(5): give what builds the DAG, not the DAG: *"),
         ("it(lambda: 5)", "What cosmos_parse_budget calls returned int: it has to return the DAG that it builds."),
+        ("it(dag, times='5')", "times='5': give a number."),
+        ("it(dag, may_write=5)", "may_run, may_connect or may_write=5: give a list."),
     ],
     "cosmos_seed_scenario": [("it", "--cosmos-implementation=no_such: no package no_such can be imported here; *")],
     "cosmos_racer": [("it", "*asks for cosmos_racer and is no race: mark it @pytest.mark.cosmos_race(racers=2).")],
@@ -120,7 +188,16 @@ import signal
 import threading
 from pathlib import Path
 import pytest
-from pytest_cosmos_venv import PeakMemory
+import subprocess
+from pytest_cosmos_venv import PeakMemory, Wheel
+
+def dag():
+    from datetime import datetime
+    from airflow import DAG
+    from airflow.providers.standard.operators.empty import EmptyOperator
+    with DAG("pier", schedule=None, start_date=datetime(2026, 1, 1)) as made:
+        EmptyOperator(task_id="rest")
+    return made
 
 def work(contender, *arguments):
     pass

@@ -22,7 +22,7 @@ def test_the_options_stand_in_one_group_of_the_help(pytester: pytest.Pytester) -
         "--cosmos-report=DIR",
         "--cosmos-profile=quick|full",
         "--cosmos-installer=auto|uv|pip",
-        "--cosmos-deadline=SECONDS",
+        "--cosmos-timeout=SECONDS",
         "--cosmos-cache-dir=DIR",
         "--cosmos-strict",
         "--cosmos-update-known-failures",

@@ -64,6 +64,7 @@ def test_the_public_names_are_pinned() -> None:
         "TaskRace",
         "Timeline",
         "ToolkitMisuse",
+        "UnusedFaultWarning",
         "VariableWrite",
         "Variables",
         "VenvLock",

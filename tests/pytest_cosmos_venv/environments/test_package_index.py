@@ -12,13 +12,22 @@ import threading
 import time
 import urllib.error
 import urllib.request
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from uv import find_uv_bin
 
-from pytest_cosmos_venv import IndexRequest, PackageIndex, ToolkitMisuse, Wheelhouse, build_wheelhouse, serve_wheelhouse
+from pytest_cosmos_venv import (
+    IndexRequest,
+    PackageIndex,
+    ToolkitMisuse,
+    UnusedFaultWarning,
+    Wheelhouse,
+    build_wheelhouse,
+    serve_wheelhouse,
+)
 
 pytest_plugins = ["pytester"]
 
@@ -145,7 +154,7 @@ def test_a_fault_of_a_file_fails_the_installation(
 def test_an_answer_comes_as_late_as_it_was_told(cosmos_package_index: PackageIndex) -> None:
     cosmos_package_index.delay(0.2, "dbt-core")
     # Which would not come before the test's deadline.
-    cosmos_package_index.delay(600, "dbt-duckdb")
+    cosmos_package_index.delay(600, "dbt-duckdb", strict=False)
 
     begun = time.monotonic()
     fetch(f"{cosmos_package_index.url}dbt-core/")
@@ -182,7 +191,7 @@ def test_what_is_asked_for_is_there_or_not(cosmos_package_index: PackageIndex, p
         (lambda index: index.fault(200), "kind=200 is no fault"),
         (lambda index: index.fault(503, nth=0), "nth=0 names no request: the first one is 1"),
         (lambda index: index.fault(503, nth=()), r"nth=\(\) names no request"),
-        (lambda index: index.delay(-1), "seconds=-1 would answer before it is asked"),
+        (lambda index: index.delay(-1), "seconds=-1: give seconds, 0 or more"),
         (lambda index: index.require_login("a@b", "c"), "user='a@b' cannot stand in an address"),
         (lambda index: index.require_login("a", ""), "password='' cannot stand in an address"),
     ],
@@ -194,11 +203,39 @@ def test_bad_use_is_a_sentence(
         use(cosmos_package_index)
 
 
+def test_a_fault_that_no_request_has_met_is_told_at_the_end(tmp_path: Path) -> None:
+    wheelhouse = build_wheelhouse(tmp_path / "mine", adapters=["harbor"])
+
+    with warnings.catch_warnings(record=True) as warned, serve_wheelhouse(wheelhouse) as index:
+        warnings.simplefilter("always", UnusedFaultWarning)
+        index.fault(503, "dbt-harbour")
+        index.fault(503, "dbt-harbor", nth=2)
+        index.delay(0.1, "dbt-harbour")
+        index.fault(503, "dbt-harbour", strict=False)
+        index.fault(404, "dbt-harbor", nth=1)
+        assert status(f"{index.url}dbt-harbor/") == 404
+
+    asked = "no request has met it. The index was asked for: simple/dbt-harbor/."
+    assert [str(each.message).partition(" (With")[0] for each in warned] == [
+        f"cosmos_package_index.fault(503, 'dbt-harbour'): {asked}",
+        f"cosmos_package_index.fault(503, 'dbt-harbor', nth=2): {asked}",
+        f"cosmos_package_index.delay(0.1, 'dbt-harbour'): {asked}",
+    ]
+
+
+def test_a_strict_fault_that_no_request_has_met_fails_the_test(tmp_path: Path) -> None:
+    wheelhouse = build_wheelhouse(tmp_path / "mine", adapters=["harbor"])
+
+    words = r"^cosmos_package_index.fault\(503\): no request has met it. The index was asked for: nothing.$"
+    with pytest.raises(ToolkitMisuse, match=words), serve_wheelhouse(wheelhouse) as index:
+        index.fault(503, strict=True)
+
+
 def test_a_served_wheelhouse_of_ones_own_is_closed_at_the_end(tmp_path: Path) -> None:
     wheelhouse = build_wheelhouse(tmp_path / "mine", adapters=["harbor"])
 
     with serve_wheelhouse(wheelhouse) as index, serve_wheelhouse(wheelhouse) as other:
-        index.delay(60)
+        index.delay(60, strict=False)
         assert "dbt_harbor-1.10.0-py3-none-any.whl" in fetch(f"{other.url}dbt-harbor/")
         assert index.requests == []
         address = ("127.0.0.1", int(index.url.split(":")[2].partition("/")[0]))

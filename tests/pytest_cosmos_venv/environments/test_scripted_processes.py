@@ -133,4 +133,4 @@ def test_a_wait_in_vain_says_what_has_come(dbt: Any, cosmos_fake_venv: FakeVenv)
     dbt("deps")
 
     with pytest.raises(ToolkitMisuse, match=r"dbt run \(number 1\) has not begun within 0.05 s.*on record: 'deps'"):
-        cosmos_fake_venv.wait_for_call("run", deadline=0.05)
+        cosmos_fake_venv.wait_for_call("run", timeout=0.05)

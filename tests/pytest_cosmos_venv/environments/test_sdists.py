@@ -86,7 +86,7 @@ def test_a_build_does_not_outlive_its_installer(install: Install) -> None:
 
 @WITH_UV_ALONE
 def test_a_build_that_nobody_releases_gives_up(install: Install) -> None:
-    install.wheelhouse.add_sdist("dbt-harbor", hold=True, deadline=0.05)
+    install.wheelhouse.add_sdist("dbt-harbor", hold=True, timeout=0.05)
 
     exit_code, output = install("dbt-harbor")
 
@@ -98,4 +98,4 @@ def test_a_build_that_nobody_begins_is_a_sentence(cosmos_wheelhouse: Wheelhouse)
     sdist = cosmos_wheelhouse.add_sdist("dbt-harbor")
 
     with pytest.raises(ToolkitMisuse, match=r"Nobody has begun to build dbt_harbor-99.0.tar.gz \(number 1\) within 0"):
-        sdist.wait_for_build(deadline=0)
+        sdist.wait_for_build(timeout=0)

@@ -65,14 +65,14 @@ def test_the_key_is_that_of_what_is_written(monkeypatch: pytest.MonkeyPatch) -> 
 def test_bad_use_is_a_sentence(cosmos_wheelhouse: Wheelhouse) -> None:
     with pytest.raises(ToolkitMisuse, match=r"add_adapter\('dbt-duckdb'\): give the name without 'dbt-': 'duckdb'"):
         cosmos_wheelhouse.add_adapter("dbt-duckdb")
-    with pytest.raises(ToolkitMisuse, match="deadline='5' is no time to hold a build"):
-        cosmos_wheelhouse.add_sdist(deadline="5")  # type: ignore[arg-type]  # what a user may get wrong
+    with pytest.raises(ToolkitMisuse, match="timeout='5': give seconds, 0 or more"):
+        cosmos_wheelhouse.add_sdist(timeout="5")  # type: ignore[arg-type]  # what a user may get wrong
     with pytest.raises(ToolkitMisuse, match="version='latest' of dbt-core is none that an installer understands"):
         cosmos_wheelhouse.add_dbt("latest")
     with pytest.raises(ToolkitMisuse, match="breakage='torn' is unknown: take one of no-console-script, import-error,"):
         cosmos_wheelhouse.add_broken("torn")
-    with pytest.raises(ToolkitMisuse, match="deadline=0 is no time to hold a build"):
-        cosmos_wheelhouse.add_sdist(hold=True, deadline=0)
+    with pytest.raises(ToolkitMisuse, match="timeout=0: give seconds, more than 0"):
+        cosmos_wheelhouse.add_sdist(hold=True, timeout=0)
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def test_they_fail_in_words_and_leave_nothing_behind(pytester: pytest.Pytester) 
             assert len(lock.history) == 4
 
         def test_nobody_comes(cosmos_venv_lock, tmp_path):
-            cosmos_venv_lock(tmp_path).wait_until_taken(deadline=0.01)
+            cosmos_venv_lock(tmp_path).wait_until_taken(timeout=0.01)
 
         def test_not_mine(cosmos_pids):
             cosmos_pids.kill(os.getpid())

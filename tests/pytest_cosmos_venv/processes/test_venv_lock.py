@@ -109,7 +109,7 @@ def test_it_is_released_while_somebody_waits(lock: VenvLock, cosmos_pids: Pids) 
     lock.held_by(cosmos_pids.live())
     lock.release_after(0.05)
 
-    lock.wait_until_free(deadline=10)
+    lock.wait_until_free(timeout=10)
 
     assert lock.owner is None
 
@@ -119,7 +119,7 @@ def test_waiting_moves_no_clock_of_the_test(lock: VenvLock, cosmos_clock: Clock)
     lock.held_by(4711)
     threading.Timer(0.1, lock.file.unlink).start()
 
-    lock.wait_until_free(deadline=10)
+    lock.wait_until_free(timeout=10)
 
     assert cosmos_clock.now == datetime(2020, 1, 1, tzinfo=timezone.utc)
     assert all(owner.since > datetime(2024, 1, 1, tzinfo=timezone.utc).timestamp() for owner in lock.history)
@@ -127,11 +127,11 @@ def test_waiting_moves_no_clock_of_the_test(lock: VenvLock, cosmos_clock: Clock)
 
 def test_waiting_ends_with_a_sentence(lock: VenvLock) -> None:
     with pytest.raises(ToolkitMisuse, match=r"cosmos_virtualenv\.lock was not taken within 0\.01 s"):
-        lock.wait_until_taken(deadline=0.01)
+        lock.wait_until_taken(timeout=0.01)
     lock.held_by(4711)
-    assert lock.wait_until_taken(deadline=0.01) == 4711
+    assert lock.wait_until_taken(timeout=0.01) == 4711
     with pytest.raises(ToolkitMisuse, match=r"is still held by 4711 after 0\.01 s"):
-        lock.wait_until_free(deadline=0.01)
+        lock.wait_until_free(timeout=0.01)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells every change of a folder")

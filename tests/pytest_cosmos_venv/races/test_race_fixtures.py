@@ -61,7 +61,7 @@ def test_races_in_a_project_of_somebody(pytester: pytest.Pytester) -> None:
     files = {
         "tests/one/test_harbor.py": KEPT,
         "tests/two/test_harbor.py": "def test_fails(cosmos_task_race, place):\n"
-        "    cosmos_task_race(hang, place, deadline=0.5)\n\n"
+        "    cosmos_task_race(hang, place, timeout=0.5)\n\n"
         "def test_misuse(cosmos_task_race, place):\n"
         "    cosmos_task_race(lambda contender: None)\n",
     }
@@ -78,7 +78,7 @@ def test_races_in_a_project_of_somebody(pytester: pytest.Pytester) -> None:
     result.assert_outcomes(passed=3, failed=2)
     result.stdout.fnmatch_lines(
         [
-            "E *RaceFailure: contender-0, contender-1 have not ended within the deadline*",
+            "E *RaceFailure: contender-0, contender-1 have not ended within 0.5 s*",
             "E *contender-0 (PID *): had not ended",
             "E * in hang",
             "E *contender-0 task*no end",

@@ -202,7 +202,7 @@ def test_who_is_starting_a_program_is_stopped_when_that_runs(cosmos_task_race: T
     with cosmos_task_race.start(spawn_slowly, pipe, contenders=1) as race:
         (parent,) = race.pids
         children = Point("a child", lambda: Sighting(at=0) if psutil.Process(parent).children() else None)
-        children.wait(deadline=10)
+        children.wait(timeout=10)
         opener = threading.Thread(target=open_when_told_to_stop, args=(parent, pipe))
         opener.start()
 
@@ -221,7 +221,7 @@ def open_when_told_to_stop(pid: int, pipe: Path) -> None:
         pending = [int(line.split()[1], 16) for line in lines if line.startswith(("SigPnd", "ShdPnd"))]
         return Sighting(at=0) if any(each >> (signal.SIGSTOP - 1) & 1 for each in pending) else None
 
-    Point("told to stop", is_told).wait(deadline=10)
+    Point("told to stop", is_told).wait(timeout=10)
     # The chance of whoever would stop the child first: it holds its parent for ever then.
     psutil.wait_procs(psutil.Process(pid).children(), timeout=0.5)
     pipe.open("wb").close()
@@ -232,12 +232,12 @@ def wait_for_children(pids: tuple[int, ...]) -> list[int]:
         return next((child.pid for child in psutil.Process(pid).children() if child.name() == "sleep"), None)
 
     seen = Point("children", lambda: Sighting(at=0) if all(map(child_of, pids)) else None)
-    seen.wait(deadline=10)
+    seen.wait(timeout=10)
     return [child_of(pid) or 0 for pid in pids]
 
 
 def wait_for_status(pid: int, status: str) -> None:
-    Point(status, lambda: Sighting(at=0) if psutil.Process(pid).status() == status else None).wait(deadline=10)
+    Point(status, lambda: Sighting(at=0) if psutil.Process(pid).status() == status else None).wait(timeout=10)
 
 
 def test_a_contender_that_is_about_to_stop_has_not_stopped(tmp_path: Path, cosmos_pids: Pids) -> None:
@@ -265,4 +265,4 @@ def test_a_contender_that_is_about_to_stop_has_not_stopped(tmp_path: Path, cosmo
     assert point.look() is None, "it has not stopped"
 
     os.kill(pid, signal.SIGSTOP)
-    assert point.wait(deadline=10).pid == pid
+    assert point.wait(timeout=10).pid == pid

@@ -196,10 +196,10 @@ def wait_for_ever(contender: Contender) -> None:
 
 def test_a_deadline_names_who_hangs_where(cosmos_task_race: TaskRace) -> None:
     with pytest.raises(RaceFailure) as failure:
-        cosmos_task_race([wait_for_ever, install], deadline=1.0)
+        cosmos_task_race([wait_for_ever, install], timeout=1.0)
 
     text = str(failure.value)
-    assert text.startswith("contender-0 have not ended within the deadline (told of: waiting for ever;")
+    assert text.startswith("contender-0 have not ended within 1 s (told of: waiting for ever;")
     assert "waiting for the tide" in text
     assert "in wait_for_ever" in text
     assert "race deadline" in text
@@ -224,11 +224,11 @@ def test_work_that_contenders_cannot_find_is_refused(cosmos_task_race: TaskRace)
         ({"contenders": 0}, "contenders=0: a race needs at least one"),
         ({"contender": 3}, r"contender=…\): there is no such option; there are contenders, prepare, fresh"),
         ({"contenders": "3"}, "contenders='3': give a number"),
-        ({"deadline": "3"}, "deadline='3': give seconds"),
+        ({"timeout": "3"}, "timeout='3': give seconds"),
         ({"grace": None}, "grace=None: give seconds"),
         ({"kill_at": "x", "stop_at": "x"}, "kill_at and stop_at are both 'x'"),
         ({"prepare": "json"}, r"prepare='json': give a list of the names of modules"),
-        ({"deadline": 0}, "deadline=0: give the race seconds"),
+        ({"timeout": 0}, "timeout=0: give seconds, more than 0"),
         ({"victim": 2}, "victim=2: there are contenders 0 to 1"),
         ({"kill_at": "creating"}, "kill_at='creating' is seen from outside and needs virtualenv_dir=PATH"),
         ({"stop_at": "installing"}, "stop_at='installing' is seen from outside and needs cosmos_wheelhouse"),

@@ -1,0 +1,329 @@
+"""A race across workers gives each racer fixtures of its own, also where it runs in processes forked from one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pytest_cosmos_venv.sharing import SharedFolders
+
+pytest_plugins = ["pytester"]
+
+DEADLINE = 250.0
+
+CONFTEST = """
+import json, os
+from pathlib import Path
+import pytest
+
+STORY = Path(__file__).with_name("story")
+
+@pytest.fixture(autouse=True)
+def around(tmp_path, request):
+    (tmp_path / "around").write_text(request.node.name)
+    yield
+    (STORY / f"end of {request.node.name}").write_text((tmp_path / "around").read_text())
+
+@pytest.fixture(scope="module")
+def module_wide(tmp_path_factory):
+    return tmp_path_factory.getbasetemp()
+
+@pytest.fixture
+def narrow(cosmos_dbt_project, module_wide):
+    project = cosmos_dbt_project("narrow")
+    project.model("ships", "select 1 as id")
+    return project
+
+@pytest.fixture
+def tell():
+    def tell(index, seen):
+        (STORY / f"{index}.json").write_text(json.dumps(seen, default=str))
+    return tell
+"""
+
+EVERY_FIXTURE = """
+import logging, os, subprocess, urllib.request, warnings
+import pytest
+
+def take_part(contender):
+    return contender.index
+
+class TestHarbor:
+    def setup_method(self):
+        self.pid = os.getpid()
+
+    @pytest.mark.parametrize("number", [7])
+    @pytest.mark.cosmos_race(racers=2, across_workers=True)
+    def test_parcels(
+        self, number, cosmos_racer, narrow, tell, cosmos_dbt_project, cosmos_fake_venv, cosmos_wheelhouse,
+        cosmos_package_index, cosmos_pids, cosmos_venv_lock, cosmos_process_table, cosmos_http_manifest,
+        cosmos_peak_memory, cosmos_task_race, cosmos_connections, tmp_path, tmp_path_factory, capsys, caplog,
+        monkeypatch, recwarn, request,
+    ):
+        seen = {"pid": self.pid == os.getpid(), "tmp_path": tmp_path.name, "around": (tmp_path / "around").read_text()}
+        cosmos_racer.barrier("begin")
+        seen["project"] = cosmos_dbt_project("parcels").path.relative_to(tmp_path)
+        subprocess.run([cosmos_fake_venv.dbt, "run"], cwd=narrow.path, check=True, capture_output=True)
+        cosmos_fake_venv(path=tmp_path / "another")
+        seen["calls"] = [call.command for call in cosmos_fake_venv.calls]
+        cosmos_wheelhouse.add_sdist("dbt-harbor")
+        seen["added"] = [file.name for file in cosmos_wheelhouse.additions.iterdir()]
+        urllib.request.urlopen(cosmos_package_index.url + "dbt-core/").read()
+        seen["requests"] = [each.path for each in cosmos_package_index.requests]
+        cosmos_pids.kill(cosmos_pids.live())
+        lock = cosmos_venv_lock(tmp_path / "environments")
+        lock.held_by(os.getpid())
+        seen["owners"] = [owner.pid == os.getpid() for owner in lock.history]
+        seen["zombie"] = cosmos_process_table.zombie()
+        manifest = cosmos_http_manifest({})
+        urllib.request.urlopen(manifest.url).read()
+        seen["manifests"] = len(manifest.requests)
+        with cosmos_peak_memory():
+            seen["race"] = cosmos_task_race(take_part, contenders=2).values
+        cosmos_connections.add("warehouse", conn_type="postgres")
+        seen["folder"] = tmp_path_factory.mktemp("one", numbered=False).name
+        print("hello")
+        seen["printed"] = capsys.readouterr().out
+        logging.getLogger("crane").warning("lifted")
+        seen["logged"] = caplog.messages
+        monkeypatch.setenv("PIER", str(cosmos_racer.index))
+        warnings.warn("of the tide")
+        seen["warnings"] = [str(each.message) for each in recwarn]
+        seen["names"] = [request.node.name, request.node.nodeid, os.environ["PYTEST_CURRENT_TEST"]]
+        cosmos_racer.barrier("end")
+        seen["pier"] = os.environ["PIER"]
+        tell(cosmos_racer.index, seen)
+"""
+
+EVERY_FIXTURE_OF_AIRFLOW = """
+import os, sqlite3
+from contextlib import closing
+from datetime import datetime, timezone
+from pathlib import Path
+import pytest
+from airflow import DAG
+from airflow.providers.standard.operators.python import PythonOperator
+from airflow.sdk import Variable
+
+def harbor(unload):
+    with DAG("harbor", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=timezone.utc)) as dag:
+        PythonOperator(task_id="unload", python_callable=unload)
+    return dag
+
+@pytest.mark.cosmos_race(racers=2, across_workers=True)
+def test_parcels(
+    cosmos_racer, tell, cosmos_run_dag, cosmos_run_task, cosmos_variables, cosmos_clock, cosmos_airflow_home, tmp_path
+):
+    cosmos_racer.barrier("begin")
+    cosmos_variables.put("crane", "north")
+    cosmos_airflow_home.add_dag_file("pier.py", "")
+    cosmos_clock.freeze("2026-02-01")
+
+    def unload():
+        Variable.set("unloaded", str(cosmos_racer.index))
+        return [Variable.get("crane"), datetime.now(timezone.utc).isoformat()]
+
+    outcome = cosmos_run_dag(harbor(unload), run_id="one", logical_date="2026-02-03")
+    task = cosmos_run_task(PythonOperator(task_id="weigh", python_callable=lambda: 12))
+    cosmos_racer.barrier("end")
+    with closing(sqlite3.connect(cosmos_airflow_home.database)) as connection:
+        runs = connection.execute("select count(*) from dag_run").fetchone()
+    home = Path(os.environ["AIRFLOW_HOME"]) == cosmos_airflow_home.path
+    files = [file.name for file in cosmos_airflow_home.dags_folder.iterdir()]
+    returned = outcome.tasks["unload"].returned
+    variables = dict(cosmos_variables.values)
+    tell(cosmos_racer.index, [outcome.states, returned, task.returned, variables, runs, home, files])
+
+def test_the_next_one_finds_nothing_of_it(cosmos_airflow_home):
+    with closing(sqlite3.connect(cosmos_airflow_home.database)) as connection:
+        assert connection.execute("select count(*) from dag_run").fetchone() == (0,)
+    assert list(cosmos_airflow_home.dags_folder.iterdir()) == []
+"""
+
+
+@pytest.fixture
+def story(pytester: pytest.Pytester) -> Path:
+    """Where the racers of an inner run tell what they have seen."""
+    pytester.makeconftest(CONFTEST)
+    return pytester.mkdir("story")
+
+
+@pytest.fixture
+def cache(request: pytest.FixtureRequest) -> str:
+    """The option for this run's cache, so that wheels and Airflow's database are made once."""
+    shared: SharedFolders = request.getfixturevalue("_cosmos_shared")
+    return f"--cosmos-cache-dir={shared.root}"
+
+
+def run(pytester: pytest.Pytester, *options: str) -> pytest.RunResult:
+    return pytester.runpytest_subprocess("-p", "no:cacheprovider", "--color=no", *options, timeout=DEADLINE)
+
+
+def told(story: Path) -> dict[str, str]:
+    """The files that the racers have left, which are taken away."""
+    files = sorted(story.iterdir())
+    texts = {file.name: file.read_text(encoding="utf-8") for file in files}
+    for file in files:
+        file.unlink()
+    return texts
+
+
+def test_a_body_sees_the_same_in_workers_and_in_forked_processes(
+    pytester: pytest.Pytester, story: Path, cache: str
+) -> None:
+    pytester.makepyfile(test_story=EVERY_FIXTURE)
+
+    run(pytester, cache, "-n", "2").assert_outcomes(passed=2)
+    in_workers = told(story)
+    run(pytester, cache, "-p", "no:xdist").assert_outcomes(passed=1, deselected=1)
+    in_forks = told(story)
+
+    ends = [f"end of test_parcels[7-racer-{index}-of-2]" for index in range(2)]
+    assert list(in_forks) == ["0.json", "1.json", *ends]
+    assert in_forks == in_workers
+    seen = json.loads(in_forks["1.json"])
+    assert seen["tmp_path"] == "test_parcels_7_racer_1_of_2_0"
+    assert seen["names"][1] == "test_story.py::TestHarbor::test_parcels[7-racer-1-of-2]"
+
+
+@pytest.mark.long
+def test_each_forked_racer_has_an_airflow_home_of_its_own(pytester: pytest.Pytester, story: Path, cache: str) -> None:
+    pytester.makepyfile(test_story=EVERY_FIXTURE_OF_AIRFLOW)
+
+    run(pytester, cache, "-p", "no:xdist").assert_outcomes(passed=2, deselected=1)
+    seen = [json.loads(text) for name, text in told(story).items() if name.endswith(".json")]
+
+    # In workers it is the same; there Airflow starts three times.
+    assert seen == [
+        [
+            {"unload": "success"},
+            ["north", "2026-02-01T00:00:00+00:00"],
+            12,
+            {"crane": "north", "unloaded": str(index)},
+            [2],
+            True,
+            ["pier.py"],
+        ]
+        for index in range(2)
+    ]
+
+
+def test_an_end_in_a_racers_own_fixture_is_told(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.fixture
+        def pier(request):
+            assert "racer-1" not in request.node.name, "closed"
+
+        @pytest.mark.cosmos_race(racers=2, across_workers=True)
+        def test_setup(cosmos_racer, pier):
+            cosmos_racer.barrier("never")
+
+        @pytest.fixture
+        def crane(request):
+            yield
+            assert "racer-1" not in request.node.name, "it hangs"
+
+        @pytest.mark.cosmos_race(racers=2, across_workers=True)
+        def test_teardown(cosmos_racer, crane):
+            cosmos_racer.barrier("end")
+
+        @pytest.fixture
+        def tide():
+            pytest.skip("low tide")
+
+        @pytest.mark.cosmos_race(racers=2, across_workers=True)
+        def test_skip(cosmos_racer, tide):
+            raise AssertionError
+        """
+    )
+
+    result = run(pytester, "-p", "no:xdist", "-rs")
+
+    result.assert_outcomes(failed=2, skipped=1, deselected=3)
+    result.stdout.fnmatch_lines(
+        [
+            "racer 1 (process *) failed in its setup; 2 of 2 racers failed.",
+            "*AssertionError: closed*",
+            "racer 0 (process *) failed.",
+            "racer 1 (process *) failed in its setup and did not come to the start of the race.",
+            "racer 1 (process *) failed in its teardown; 1 of 2 racers failed.",
+            "*AssertionError: it hangs*",
+            "SKIPPED *low tide",
+        ]
+    )
+
+
+@pytest.mark.skipif(not hasattr(pytest, "Subtests"), reason="pytest has subtests from 9 on")
+@pytest.mark.parametrize("options", [("-p", "no:xdist"), ("-n", "2")], ids=["forked", "workers"])
+def test_a_failed_subtest_of_a_racer_counts(pytester: pytest.Pytester, options: tuple[str, ...]) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.cosmos_race(racers=2, across_workers=True)
+        def test_cargo(cosmos_racer, subtests):
+            for number in range(2):
+                with subtests.test("crate", number=number):
+                    assert (cosmos_racer.index, number) != (1, 1), "the crate is broken"
+            cosmos_racer.barrier("end")
+
+        @pytest.mark.cosmos_race(racers=2)
+        def test_of_one_tmp_path(cosmos_racer, subtests):
+            with subtests.test("crate"):
+                assert cosmos_racer.index == 0, "the lid is broken"
+        """
+    )
+
+    result = run(pytester, *options)
+
+    counts = result.parseoutcomes()
+    assert counts["failed"] >= 2
+    assert counts.get("passed", 0) == (1 if "-n" in options else 0), "the racer whose subtests passed"
+    text = result.stdout.str()
+    assert "the crate is broken" in text
+    assert "the lid is broken" in text
+    assert "did not come to barrier" not in text
+
+
+def test_a_place_that_racers_take_twice_is_told_with_the_racer(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.cosmos_race(racers=2)
+        def test_parcels(cosmos_racer, cosmos_dbt_project):
+            cosmos_racer.barrier("begin")
+            cosmos_dbt_project("parcels")
+
+        @pytest.mark.cosmos_race(racers=4)
+        def test_a_fake_environment_is_shared(cosmos_racer, cosmos_fake_venv):
+            cosmos_racer.barrier("begin")
+            assert cosmos_fake_venv.dbt.is_file()
+            cosmos_fake_venv.script("run", select=f"ships_{cosmos_racer.index}", exit_code=2)
+            assert cosmos_fake_venv().dbt.is_file()
+            cosmos_racer.barrier("end")
+            assert len(cosmos_fake_venv._rules()) == 4
+
+        @pytest.mark.cosmos_race(racers=4)
+        def test_a_wheelhouse_is_shared(cosmos_racer, cosmos_wheelhouse):
+            cosmos_racer.barrier("begin")
+            for number in range(20):
+                assert cosmos_wheelhouse.add_dbt(f"1.9.{number}").is_file()
+        """
+    )
+
+    result = run(pytester, "-p", "no:xdist")
+
+    result.assert_outcomes(passed=2, failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "racer [01] (process *) failed; 1 of 2 racers failed.",
+            "There is a project 'parcels' already (*): give this one another name.",
+            "Another racer may have taken it, since the racers of this test share its fixtures, tmp_path among them. *",
+        ]
+    )
