@@ -71,9 +71,7 @@ def test_where_nothing_may_be_built_it_is_told_that_others_could_write_to_the_en
     config.chmod(0o666)
     configure(virtualenv_build="never")
 
-    with pytest.raises(
-        AirflowException, match=rf"is never\..* because of {config}: everybody may write"
-    ):
+    with pytest.raises(AirflowException, match=rf"is never\..* because of {config}: everybody may write"):
         make_operator().execute({})
 
     assert len(dbt_calls()) == 1
