@@ -29,6 +29,7 @@ _USER_INFO = (
 _HIDDEN = rf"{_SCHEME}[^/\s:@]+:(?:{_NO_PORT}[^/\s@]*/{_REST}*@|{_REST}*@{_A_HOST})"
 
 _QUERY = r"(?<=[^\s?])\?(?P<query>[\w.~%\-\[\]]+=[^\s\"'<>#)]*)"
+_BARE_QUERY = rf"(?P<address>{_SCHEME}[^\s?\"'<>]*)\?[^\s=\"'<>#)]+(?![^\s=\"'<>#)]*=)"
 _NAMED = r"(?P<name>[\w.~%\-\[\]]*)=(?P<value>[^&;\s]*)"
 _TELLING_NAME = (
     r"(?i)token|secret|passw|pwd|auth|credential|signature$|^sig$|api[-_]?key|access[-_]?key|accesskeyid|accessid|^key$"
@@ -47,6 +48,7 @@ def mask(text: str) -> str:
     """
     for pattern in (_HIDDEN, _USER_INFO):
         text = re.sub(pattern, lambda found: f"{found['scheme'] or ''}{MASK}@", text)
+    text = re.sub(_BARE_QUERY, rf"\g<address>?{MASK}", text)
     return re.sub(_QUERY, lambda found: "?" + re.sub(_NAMED, rf"\g<name>={MASK}", found["query"]), text)
 
 

@@ -31,6 +31,5 @@ def url_of(value: str | Path, parameter: str) -> str | None:
 
 
 def shown(url: str) -> str:
-    """The URL as it may be logged: without user, password and query, which may be a signature."""
-    masked, has_query, _ = mask(url).partition("?")
-    return f"{masked}?…" if has_query else masked
+    """The URL as it may be logged: without user, password and what its query says, which may be a signature."""
+    return mask(url)

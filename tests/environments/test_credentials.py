@@ -44,6 +44,8 @@ def test_user_and_password_are_found_and_masked(text: str, user_info: str, shown
         ),
         ("https://h/a?sv=2020&se=1&sig=f", "https://h/a?sv=****&se=****&sig=****", "https://h/a"),
         ("https://h/a?sv=2020", "https://h/a?sv=****", "https://h/a?sv=2020"),
+        # It may be all of it a signature, or a page.
+        ("https://h/a?c2lnbmF0dXJl#x", "https://h/a?****#x", "https://h/a?c2lnbmF0dXJl#x"),
         ("url: /simple/a?token=abc (Caused by", "url: /simple/a?token=**** (Caused by", "url: /simple/a (Caused by"),
     ],
 )
@@ -76,6 +78,7 @@ def test_secrets_are_known_in_every_form_and_short_words_are_none(text: str, sec
     [
         *("https://host/simple", "hello @ https://host/hello.whl", "pkg @ file:///x@y/pkg", "12:30:01 me@host", "a@b"),
         *("", "https://host:8443/x@y", "git+https://host:8443/repo.git@v1.2#egg=x", "why? a=1", "really?"),
+        *("Is it https://host/a?", "(https://host/a?) b=c"),
     ],
 )
 def test_what_is_no_credential_stays(text: str) -> None:
