@@ -1,0 +1,125 @@
+"""Where requirements leave a choice pip makes it; where they leave none, uv's answer stands."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from cosmos_venv.environments.interpreter import Interpreter
+from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.guarded import Cancellation
+from pytest_cosmos_venv import Wheel, write_wheel
+
+
+@dataclass(kw_only=True)
+class Case:
+    """:param offered: ``name version`` -> what it requires; ``!<3.9`` is its Requires-Python.
+    :param by: the tool that has installed in the end; ``uv or pip`` where releases of uv differ.
+    :param reason: some words of what the log says of it.
+    """
+
+    offered: dict[str, str]
+    wanted: tuple[str, ...]
+    pins: dict[str, str]
+    by: str
+    reason: str = ""
+    variables: dict[str, str] = field(default_factory=dict)
+
+
+CASES = {
+    "nothing-to-choose": Case(
+        offered={"a 1": "", "a 2": "b<2", "b 1": "", "b 2": ""},
+        wanted=("a",),
+        pins={"a": "2", "b": "1"},
+        by="uv",
+    ),
+    # The newest of both goes with nothing: neither tool can take it.
+    "ruled-out-by-what-was-asked-for": Case(
+        offered={"a 1": "b", "a 2": "b, c>=9", "b 1": "", "c 1": ""},
+        wanted=("a",),
+        pins={"a": "1", "b": "1"},
+        by="uv",
+    ),
+    "ruled-out-below": Case(
+        offered={"a 1": "b, c<2", "b 1": "c", "b 2": "c>=2", "c 1": "", "c 2": ""},
+        wanted=("a",),
+        pins={"a": "1", "b": "1", "c": "1"},
+        by="uv",
+    ),
+    # An older uv goes back to the first release of a; pip takes the prerelease that the second asks for.
+    "prerelease-of-a-dependency": Case(
+        offered={"a 1": "b", "a 2": "b>=2a1", "b 1": "", "b 2a1": ""},
+        wanted=("a",),
+        pins={"a": "2", "b": "2a1"},
+        by="uv or pip",
+    ),
+    "prereleases-wanted": Case(
+        offered={"a 1": "b", "a 2": "b>=2a1", "b 1": "", "b 2a1": ""},
+        wanted=("a",),
+        pins={"a": "2", "b": "2a1"},
+        by="uv",
+        variables={"PIP_PRE": "1"},
+    ),
+    "for-another-python": Case(
+        offered={"a 1": "", "a 2": "!<3.9"},
+        wanted=("a",),
+        pins={"a": "1"},
+        by="pip",
+        reason="uv has taken a 2, which is not for this Python",
+    ),
+    "one-version-of-all": Case(
+        offered={"a 1": "b==1", "b 1": "", "b 2": ""}, wanted=("a==1", "b==1"), pins={"a": "1", "b": "1"}, by="uv"
+    ),
+    "extras": Case(
+        offered={"a 1": "b<2 ; extra == 'x', c<2 ; extra == 'y'", "b 1": "", "b 2": "", "c 1": "", "c 2": ""},
+        wanted=("a[x]", "c"),
+        pins={"a": "1", "b": "1", "c": "2"},
+        by="uv",
+    ),
+}
+
+
+class _Offered(Wheel):
+    @property
+    def metadata(self) -> str:
+        python = [each[1:] for each in self.requires if each.startswith("!")]
+        requires = [each for each in self.requires if not each.startswith("!")]
+        lines = ["Metadata-Version: 2.2", f"Name: {self.name}", f"Version: {self.version}"]
+        lines += [f"Requires-Dist: {each}" for each in requires] + [f"Requires-Python: {each}" for each in python]
+        lines += [f"Provides-Extra: {extra}" for extra in "xy" if f"'{extra}'" in "".join(requires)]
+        return "\n".join([*lines, ""])
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_pip_decides_where_there_is_a_choice(tmp_path: Path, case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    offered = tmp_path / "offered"
+    offered.mkdir()
+    for each, required in case.offered.items():
+        name, version = each.split()
+        requires = tuple(part.strip() for part in required.split(",") if part.strip())
+        write_wheel(_Offered(name=name, version=version, files={f"{name}.py": ""}, requires=requires), offered)
+    for name in [name for name in os.environ if name.startswith(("PIP_", "UV_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    for name, value in case.variables.items():
+        monkeypatch.setenv(name, value)
+    spec = EnvironmentSpec(
+        requirements=case.wanted,
+        pip_install_options=("--no-index", "--find-links", str(offered)),
+        interpreter=Interpreter.of(),
+    )
+    lines: list[str] = []
+
+    with EnvironmentStore(tmp_path / "store").open(
+        spec, preference="auto", max_tries=0, cancellation=Cancellation(), report=lines.append
+    ) as environment:
+        record = environment.record
+
+    assert record["pins"] == case.pins
+    assert record["installer"]["name"] in case.by.split(" or ")
+    assert case.reason in "\n".join(lines)
+    assert any("installed with pip" in line for line in lines) is (record["installer"]["name"] == "pip")
