@@ -123,13 +123,13 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     """Do in this run's stead what an option asks for: print the cache key, or run the suite; returns its exit code."""
     if config.option.help or config.option.version:
         return None
-    _take_former_names(config)
     if config.option.cosmos_cache_key:
         from pytest_cosmos_venv.sharing import cache_key
 
         print(cache_key())
         return pytest.ExitCode.OK
     if not config.option.cosmos_conformance:
+        _take_former_names(config)
         _refuse_options_of_the_suite(config)
         return None
     from pytest_cosmos_venv.fixtures.session import named_option
@@ -137,6 +137,7 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
 
     if reason := why_not_on(sys.platform):
         raise pytest.UsageError(reason)
+    _take_former_names(config)
     arguments = list(config.invocation_params.args)
     _refuse_paths(config, arguments)
     return run_suite(

@@ -156,7 +156,7 @@ def test_closing_ends_slow_answers_and_silent_clients_at_once(manifest: HttpMani
             lambda manifest: manifest.answer(500, truncated=True),
             "answer(500, truncated=True): only the manifest itself",
         ),
-        (lambda manifest: manifest.answer(after=-1), "answer(after=-1): no answer comes before"),
+        (lambda manifest: manifest.answer(after=-1), "after=-1: give seconds, 0 or more."),
     ],
 )
 def test_a_script_that_contradicts_itself_is_refused(
