@@ -202,7 +202,7 @@ def test_a_deadline_names_who_hangs_where(cosmos_task_race: TaskRace) -> None:
     assert text.startswith("contender-0 have not ended within 1 s (told of: waiting for ever;")
     assert "waiting for the tide" in text
     assert "in wait_for_ever" in text
-    assert "race deadline" in text
+    assert "race timeout" in text
     (pid,) = {int(word) for word in text.partition("(PID ")[2].partition(")")[:1]}
     assert not psutil.pid_exists(pid)
 
