@@ -23,6 +23,7 @@ from typing import Any
 
 from benchmarks.storing import MACHINE, store
 from benchmarks.workers import ROOT, Implementation, TaskRun, Worker, workers, write_project
+from pytest_cosmos_venv import Wheel, write_wheel
 from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse, build_wheelhouse
 from pytest_cosmos_venv.throwaway import throwaway_folder
 
@@ -30,6 +31,26 @@ FAKE = ("dbt-core==1.10.0", "dbt-duckdb")
 REAL = ("dbt-core==1.11.16", "dbt-duckdb==1.11.1")
 REAL_WHEELS = ROOT / ".cache" / "wheelhouse"
 AT_ONCE = 8
+SMALL = ("anchor", "buoy", "cable", "dock", "eyelet")
+# Arguments: installer, names. Prints who has built, and for how many seconds, in a worker without pip.
+BUILD_SMALL = """
+import os, sys, tempfile, time
+from pathlib import Path
+sys.modules["pip"] = None
+from cosmos_venv.environments.builder import build_environment
+from cosmos_venv.environments.installer import choose_installer
+from cosmos_venv.environments.interpreter import Interpreter
+from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.guarded import Cancellation
+preference, wanted = sys.argv[1], tuple(sys.argv[2:])
+spec = EnvironmentSpec(requirements=wanted, interpreter=Interpreter.of())
+with tempfile.TemporaryDirectory() as folder:
+    began = time.monotonic()
+    installer = choose_installer(preference, (), os.environ, requirements=wanted)
+    build_environment(spec, Path(folder, "venv"), installer,
+        cancellation=Cancellation(), report=lambda line: None)
+    print(installer.name, time.monotonic() - began)
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,6 +234,51 @@ def _cold_beside_bare(bench: Bench, what: str, requirements: Sequence[str], roun
     return Row(what=f"cold task of {what}, of the bare commands", figures=figures, judged=ratio, bound=1.15)
 
 
+def small(bench: Bench) -> list[Row]:
+    """A small environment where pip is configured and the worker has none: beside the bare commands of each tool."""
+    wheels = bench.new_folder()
+    for name in SMALL:
+        write_wheel(Wheel(name=name, version="1.0", files={f"{name}.py": ""}), wheels)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "UV_", "PYTHONDONT"))}
+    (wheels / "pip.conf").write_text(f"[global]\nno-index = true\nfind-links = {wheels}\n", encoding="utf-8")
+    environ = {**kept, "PIP_CONFIG_FILE": str(wheels / "pip.conf"), "XDG_CACHE_HOME": str(bench.new_folder())}
+    rows = []
+    for preference, tool, bound in (("auto", "uv", 1.5), ("pip", "pip", 0.5)):
+        ours, bare = [], []
+        for _ in range(max(3, bench.rounds // 4) + 1):
+            command = [sys.executable, "-c", BUILD_SMALL, preference, *SMALL]
+            done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True, cwd=ROOT)
+            built_by, seconds = done.stdout.split()
+            if built_by != tool:
+                raise RuntimeError(f"{preference} has built with {built_by}")
+            ours.append(float(seconds))
+            bare.append(_bare_small(bench, tool, environ, wheels))
+        figures = f"{_ms(median(ours[1:]))}, bare {_ms(median(bare[1:]))}"  # the first pair fills caches
+        ratio = median(mine / floor for mine, floor in zip(ours[1:], bare[1:], strict=True))
+        what = f"small environment with {tool}, of venv and {'ensurepip' if tool == 'pip' else 'uv pip install'}"
+        rows.append(Row(what=what, figures=figures, judged=ratio, bound=bound))
+    return rows
+
+
+def _bare_small(bench: Bench, tool: str, environ: dict[str, str], wheels: Path) -> float:
+    folder = bench.new_folder() / "venv"
+    python = os.path.realpath(sys.executable)
+    words = ["--no-index", "--find-links", str(wheels), *SMALL]
+    if tool == "uv":
+        uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}") or "uv"
+        install = [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", str(folder / "bin" / "python")]
+        commands = [[uv, "venv", "--quiet", "--python", python, str(folder)], [*install, *words]]
+    else:
+        commands = [
+            [python, "-I", "-m", "venv", str(folder)],
+            [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", *words],
+        ]
+    began = time.monotonic()
+    for command in commands:
+        subprocess.run(command, env=environ, check=True)
+    return time.monotonic() - began
+
+
 def _bare_install(bench: Bench, arguments: dict[str, Any]) -> float:
     uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}") or "uv"
     environment = bench.new_folder() / "venv"
@@ -248,6 +314,7 @@ MEASUREMENTS: dict[str, Callable[[Bench], list[Row]]] = {
     "at-once-warm": at_once_warm,
     "at-once-cold": at_once_cold,
     "cold": cold,
+    "small": small,
 }
 
 

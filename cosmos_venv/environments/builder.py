@@ -48,11 +48,11 @@ _WORKER_PACKAGES = "cosmos_venv_worker_packages.pth"
 # Of a uv that has failed.
 _PIP_MAY_KNOW_BETTER = {
     resolution_check.PASSED_OVER: "uv passes over what pip takes where nothing else fits",
+    r"Unexpected '-'": "this release of uv does not know an option of a requirements file",
     r"[Bb]uilding source distributions .*disabled": "uv builds nothing where --only-binary is said, pip what is named",
 }
 _YANKED = re.compile(r"warning: `?(?P<name>[^`]+)`? is yanked")
 _UNREACHABLE = r"Failed to fetch|[Rr]equest failed|Failed to read `--find-links`|error sending request"
-_LONGEST_TRY = 10.0
 _OLDEST_PIP = "22.3"  # the first that installs into another Python (pip --python)
 
 # Each would lead the installation somewhere else, or make it an installation of something else.
@@ -246,6 +246,7 @@ class _Build:
             self.directory,
             self.spec,
             takes_prereleases=settings.takes_prereleases,
+            folders=settings.folders,
             yanked=[match["name"] for line in self.heard if (match := _YANKED.match(line))],
             try_=self._try,
         )
@@ -258,18 +259,10 @@ class _Build:
         more.write_text("\n".join([*more_lines, ""]), encoding="utf-8")
         # Into a folder that does not exist: what is installed already would be taken as it is.
         nowhere = ["--dry-run", "--target", str(self.scratch / "nowhere"), *more_words, "--requirement", str(more)]
-        deadline = time.monotonic() + _LONGEST_TRY
         said: list[str] = []
-
-        def tick() -> None:
-            if self.on_tick is not None:
-                self.on_tick()
-            if time.monotonic() > deadline:
-                raise TimeoutError
-
         try:
-            self._run_with_requirements([*self._uv_install(), *nowhere], on_line=said.append, on_tick=tick)
-        except (VirtualenvBuildError, TimeoutError):
+            self._run_with_requirements([*self._uv_install(), *nowhere], on_line=said.append)
+        except VirtualenvBuildError:
             return resolution_check.Tried(has_succeeded=False, said=said)
         return resolution_check.Tried(has_succeeded=True, said=said)
 
@@ -389,7 +382,6 @@ class _Build:
         *,
         more: Mapping[str, str] | None = None,
         on_line: Callable[[str], None] | None = None,
-        on_tick: Callable[[], None] | None = None,
         meanwhile: Callable[[], object] | None = None,
     ) -> None:
         try:
@@ -398,7 +390,6 @@ class _Build:
                 failure=f"{self.installer.name} could not install {self.spec}",
                 more={**self.arguments.variables, **(more or {})},
                 on_line=on_line,
-                on_tick=on_tick,
                 meanwhile=meanwhile,
             )
         finally:  # credentials may stand in it, and the check runs what was installed
@@ -426,7 +417,6 @@ class _Build:
         failure: str,
         more: Mapping[str, str] | None = None,
         on_line: Callable[[str], None] | None = None,
-        on_tick: Callable[[], None] | None = None,
         meanwhile: Callable[[], object] | None = None,
     ) -> None:
         began = time.monotonic()
@@ -436,7 +426,7 @@ class _Build:
                 env={**self.environ, **(more or {})},
                 keep_open=self.keep_open,
                 on_line=on_line or self._report,
-                on_tick=on_tick or self.on_tick,
+                on_tick=self.on_tick,
                 meanwhile=meanwhile,
                 cancellation=self.cancellation,
                 start=partial(GuardedProcess, umask=_NOT_FOR_OTHERS_TO_WRITE),

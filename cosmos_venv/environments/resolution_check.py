@@ -2,8 +2,8 @@
 
 Where requirements contradict each other a resolver goes back to older versions, each in its own order; and pip takes a
 prerelease where nothing else fits, which uv does not. Both show in one thing: of some package there is a better version
-that all of the answer's own requirements allow. Where there is none, or none that goes together with what was asked
-for, nobody had a choice, and both tools give this answer.
+that all of the answer's own requirements allow. Where there is none, nobody had a choice, and both tools give this
+answer. Where there is one it may be that nothing else goes with it; pip may still have ended elsewhere, or nowhere.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 PASSED_OVER = r"[Pp]re-?release|\byanked\b"
 """In words of a uv that has found no solution: there may be one with a prerelease, or with what was withdrawn."""
-_MOST_ROUNDS = 4
 _WOULD_INSTALL = re.compile(r" \+ (?P<name>[\w.-]+)==(?P<version>\S+)")
 
 
@@ -39,24 +38,25 @@ class Tried:
     has_succeeded: bool
     said: Sequence[str]
 
-    @property
-    def has_no_solution(self) -> bool:
-        """Whether it has said that it cannot be, whatever release of anything is taken."""
-        text = "\n".join(self.said)
-        return not self.has_succeeded and "No solution found" in text and not re.search(PASSED_OVER, text)
-
 
 Try = Callable[[Sequence[str], Sequence[str]], Tried]
 """A dry run of uv for what was asked for, with further words and further lines of a requirements file."""
 
 
 def why_not_pips(
-    environment: Path, spec: EnvironmentSpec, *, takes_prereleases: bool, yanked: Sequence[str], try_: Try
+    environment: Path,
+    spec: EnvironmentSpec,
+    *,
+    takes_prereleases: bool,
+    yanked: Sequence[str],
+    folders: Iterable[Path],
+    try_: Try,
 ) -> str:
     """Why pip might have given another answer than the one that is installed; empty where it would not.
 
     :param takes_prereleases: whether prereleases were as good as any version.
     :param yanked: what uv has installed although it was withdrawn.
+    :param folders: of this machine, in which packages were looked for.
     """
     found = integrity.distributions_in(environment)
     if unwanted := _for_other_pythons(found, spec.interpreter.version):
@@ -67,41 +67,72 @@ def why_not_pips(
         return ""  # nobody had anything to choose
     if yanked:
         return f"uv has taken {', '.join(yanked)}, which was withdrawn"
-    required = _requirements_of(found, roots)
-    asked = set() if takes_prereleases else _with_prereleases([*_parsed(required), *roots]) & pins.keys()
-    if not takes_prereleases and (early := _prereleases(found, asked)):
-        return f"uv has taken {', '.join(early)}, a prerelease that no requirement names"
-    if asked:
-        # Of a package of which one prerelease is named pip takes any; uv did so too, once.
-        named = _named(try_(["--no-deps", "--prerelease=allow"], required))
-        for name in sorted(asked):
-            if named.get(name) != pins[name]:
-                return f"uv has taken {name} {pins[name]}, and a requirement names a prerelease of it"
-    return _better_version(pins, required, {_canonical(root.name) for root in roots}, try_)
+    lines = _requirements_of(found, roots)
+    answer = _Answer(found=found, pins=pins, roots=roots, lines=lines, try_=try_)
+    # Of a package of which one prerelease is named pip takes any.
+    early = set(pins) if takes_prereleases else _with_prereleases([*_parsed(lines), *roots]) & pins.keys()
+    if not takes_prereleases and (reason := answer.why_not_for_prereleases(early)):
+        return reason
+    return answer.why_not_for_versions() or answer.why_not_for_wheels(folders, early)
 
 
-def _better_version(pins: Mapping[str, str], required: Sequence[str], roots: Collection[str], try_: Try) -> str:
-    """The reason that lies in a version which uv might have taken.
+@dataclass(frozen=True, kw_only=True)
+class _Answer:
+    """What uv has installed.
 
-    What was asked for comes first with both: it stays as it is when it is asked whether something else has a choice.
+    :param roots: what was asked for.
+    :param lines: what everything that is installed requires.
     """
-    settled = [f"{root}=={pins[root]}" for root in roots if root in pins]
-    ruled_out: list[str] = []
-    for _ in range(_MOST_ROUNDS):
-        tried = try_(["--no-deps"], [*required, *ruled_out])
-        if not tried.has_succeeded:
-            break
-        better = {name: version for name, version in _named(tried).items() if pins.get(name, version) != version}
-        if not better:
+
+    found: Sequence[Distribution]
+    pins: Mapping[str, str]
+    roots: Sequence[Requirement]
+    lines: Sequence[str]
+    try_: Try
+
+    def why_not_for_prereleases(self, named: Collection[str]) -> str:
+        """:param named: packages of which a requirement names a prerelease."""
+        if early := _prereleases(self.found, named):
+            return f"uv has taken {', '.join(early)}, a prerelease that no requirement names"
+        if not named:
             return ""
-        for name, version in better.items():
-            others = [] if name in roots else settled
-            if not try_([], [f"{name}=={version}", *others]).has_no_solution:
-                return (
-                    f"uv has taken {name} {pins[name]}, where {version} is to be had: the requirements leave a choice"
-                )
-            ruled_out.append(f"{name}!={version}")
-    return "uv does not say whether pip would give this answer too"
+        # uv took any of those too, once.
+        with_any = _named(self.try_(["--no-deps", "--prerelease=allow"], self.lines))
+        missed = [name for name in sorted(named) if with_any.get(name) != self.pins[name]]
+        return f"uv has taken no prerelease of {', '.join(missed)}, and a requirement names one" if missed else ""
+
+    def why_not_for_versions(self) -> str:
+        if limited := _limited(_parsed(self.lines)) & {_canonical(root.name) for root in self.roots}:
+            # Which of two gives way is for each to decide, where both were asked for.
+            alone = _named(self.try_(["--no-deps"], []))
+            lowered = [name for name in sorted(limited) if alone.get(name, self.pins.get(name)) != self.pins.get(name)]
+            if lowered:
+                return f"something that uv has taken rules out the best {', '.join(lowered)}: there may be a choice"
+        tried = self.try_(["--no-deps"], self.lines)
+        if not tried.has_succeeded:
+            return "uv does not say whether pip would give this answer too"
+        better = [
+            f"{name} {self.pins[name]}, where {version} is to be had"
+            for name, version in sorted(_named(tried).items())
+            if self.pins.get(name, version) != version
+        ]
+        return f"uv has taken {', '.join(better)}: the requirements may leave a choice" if better else ""
+
+    def why_not_for_wheels(self, folders: Iterable[Path], early: Collection[str]) -> str:
+        """Newer wheels of a folder that every requirement allows, and that uv has passed over.
+
+        An index says for which Python a file is; of a folder pip learns it late, and may go back elsewhere then.
+
+        :param early: packages of which a prerelease is as good.
+        """
+        required = [*_parsed(self.lines), *self.roots]
+        newer = [
+            file.name
+            for folder in folders
+            for file in sorted(folder.glob("*-none-any.whl"))
+            if _is_newer(file.name, self.pins, required, early)
+        ]
+        return f"uv has passed over {', '.join(newer)}, at which pip would have looked" if newer else ""
 
 
 def _requirements_of(found: Iterable[Distribution], roots: Sequence[Requirement]) -> list[str]:
@@ -123,6 +154,29 @@ def _named(tried: Tried) -> dict[str, str]:
     """The versions that it would install."""
     found = (match for line in tried.said if (match := _WOULD_INSTALL.match(line)))
     return {_canonical(match["name"]): match["version"] for match in found}
+
+
+def _is_newer(wheel: str, pins: Mapping[str, str], required: Iterable[Requirement], early: Collection[str]) -> bool:
+    from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+    from packaging.version import Version
+
+    try:
+        name, version, *_ = parse_wheel_filename(wheel)
+    except InvalidWheelFilename:
+        return False
+    if name not in pins or version <= Version(pins[name]) or (version.is_prerelease and name not in early):
+        return False
+    limits = [each.specifier for each in required if _canonical(each.name) == name]
+    return all(limit.contains(version, prereleases=True) for limit in limits)
+
+
+def _limited(required: Iterable[Requirement]) -> set[str]:
+    """Packages of which some requirement rules out newer releases."""
+    return {
+        _canonical(requirement.name)
+        for requirement in required
+        if any(each.operator not in (">", ">=") for each in requirement.specifier)
+    }
 
 
 def _with_prereleases(required: Iterable[Requirement]) -> set[str]:

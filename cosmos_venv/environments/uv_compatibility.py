@@ -81,6 +81,7 @@ class UvSettings:
     :param config: text of a ``uv.toml`` in place of the user's, which may hold credentials; None: the user's counts.
     :param variables: environment variables to set, which may hold credentials.
     :param is_pips: whether the answer of pip is wanted; not where the user speaks to uv.
+    :param folders: of this machine, in which packages are looked for.
     :param takes_prereleases: whether prereleases are as good as any version.
     :param several: whether packages may come from several places.
     """
@@ -90,6 +91,7 @@ class UvSettings:
     config: str | None = field(default=None, repr=False)
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     is_pips: bool = False
+    folders: tuple[Path, ...] = ()
     takes_prereleases: bool = False
     several: bool = False
 
@@ -139,7 +141,7 @@ def as_pip_is_told(told: Iterable[Setting], environ: Mapping[str, str], uv: str)
         **translation.config,
     }
     tables: list[dict[str, Any]] = []
-    links = _ranked(filter(None, map(_link, places.links)))
+    every_link = links = _ranked(filter(None, map(_link, places.links)))
     if places.without_index:
         config["no-index"] = True
     else:
@@ -151,6 +153,7 @@ def as_pip_is_told(told: Iterable[Setting], environ: Mapping[str, str], uv: str)
         config=_toml(config, tables),
         variables=translation.variables,
         is_pips=not translation.speaks_to_uv,
+        folders=tuple(Path(unquote(urlsplit(link).path)) for link in every_link if link.startswith("file:")),
         takes_prereleases="prerelease" in translation.config,
         several=len(tables) + len(links) > 1,
     )

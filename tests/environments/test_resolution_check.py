@@ -1,4 +1,4 @@
-"""Where requirements leave a choice pip makes it; where they leave none, uv's answer stands."""
+"""Where requirements may leave a choice pip makes it; where they leave none, uv's answer stands."""
 
 from __future__ import annotations
 
@@ -37,18 +37,27 @@ CASES = {
         pins={"a": "2", "b": "1"},
         by="uv",
     ),
-    # The newest of both goes with nothing: neither tool can take it.
-    "ruled-out-by-what-was-asked-for": Case(
+    # The newest goes with nothing. pip may end elsewhere than uv then, and older ones give up.
+    "newest-cannot-be-had": Case(
         offered={"a 1": "b", "a 2": "b, c>=9", "b 1": "", "c 1": ""},
         wanted=("a",),
         pins={"a": "1", "b": "1"},
-        by="uv",
+        by="pip",
+        reason="uv has taken a 1, where 2 is to be had: the requirements may leave a choice",
     ),
-    "ruled-out-below": Case(
+    "one-or-the-other": Case(
         offered={"a 1": "b, c<2", "b 1": "c", "b 2": "c>=2", "c 1": "", "c 2": ""},
         wanted=("a",),
         pins={"a": "1", "b": "1", "c": "1"},
-        by="uv",
+        by="pip",
+        reason="uv has taken b 1, where 2 is to be had",
+    ),
+    "asked-for-and-ruled-out": Case(
+        offered={"a 1": "", "a 2": "b<2", "b 1": "", "b 2": ""},
+        wanted=("a", "b"),
+        pins={"a": "2", "b": "1"},
+        by="pip",
+        reason="rules out the best b",
     ),
     # An older uv goes back to the first release of a; pip takes the prerelease that the second asks for.
     "prerelease-of-a-dependency": Case(
@@ -70,6 +79,13 @@ CASES = {
         pins={"a": "1"},
         by="pip",
         reason="uv has taken a 2, which is not for this Python",
+    ),
+    "for-a-later-python": Case(
+        offered={"a 1": "", "a 2": "!>=3.99"},
+        wanted=("a",),
+        pins={"a": "1"},
+        by="pip",
+        reason="uv has taken a 1, where 2 is to be had",
     ),
     "one-version-of-all": Case(
         offered={"a 1": "b==1", "b 1": "", "b 2": ""}, wanted=("a==1", "b==1"), pins={"a": "1", "b": "1"}, by="uv"
