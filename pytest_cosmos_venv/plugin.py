@@ -6,6 +6,7 @@ standard library and pytest only; everything else on first use.
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections.abc import Generator
@@ -94,7 +95,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
         group.addoption(f"--{name}", metavar=metavar, help=text)
         parser.addini(_key(name), f"As --{name}. {text}")
     for former, name in _FORMER_NAMES.items():
-        group.addoption(f"--{former}", metavar="VALUE", help=f"The former name of --{name}.")
+        group.addoption(f"--{former}", help=argparse.SUPPRESS)
         parser.addini(_key(former), f"The former name of {_key(name)}.")
     parser.addini(
         "cosmos_services",
