@@ -208,7 +208,8 @@ def _for_other_pythons(found: Iterable[Distribution], python: str) -> list[str]:
 
     unwanted = []
     for each in found:
-        wanted = each.metadata["Requires-Python"]
+        # importlib_metadata, which Airflow may have imported, raises KeyError where the standard library returns None.
+        wanted = each.metadata.get("Requires-Python")
         try:
             if wanted and not SpecifierSet(wanted).contains(python, prereleases=True):
                 unwanted.append(f"{each.metadata['Name']} {each.version}")

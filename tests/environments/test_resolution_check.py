@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import importlib_metadata
 import pytest
 
+from cosmos_venv.environments import resolution_check
 from cosmos_venv.environments.interpreter import Interpreter
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
@@ -139,3 +142,13 @@ def test_pip_decides_where_there_is_a_choice(tmp_path: Path, case: Case, monkeyp
     assert record["installer"]["name"] in case.by.split(" or ")
     assert case.reason in "\n".join(lines)
     assert any("installed with pip" in line for line in lines) is (record["installer"]["name"] == "pip")
+
+
+def test_a_distribution_that_names_no_python_is_read_by_the_library_that_airflow_brings_too(tmp_path: Path) -> None:
+    info = tmp_path / "hello-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: hello\nVersion: 1.0\n")
+    found: list[Any] = list(importlib_metadata.distributions(path=[str(tmp_path)]))
+
+    assert [each.name for each in found] == ["hello"]
+    assert resolution_check._for_other_pythons(found, "3.11.7") == []
