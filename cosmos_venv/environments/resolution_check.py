@@ -209,7 +209,7 @@ def _for_other_pythons(found: Iterable[Distribution], python: str) -> list[str]:
     unwanted = []
     for each in found:
         # importlib_metadata, which Airflow may have imported, raises KeyError where the standard library returns None.
-        wanted = each.metadata.get("Requires-Python")
+        wanted = next(iter(each.metadata.get_all("Requires-Python") or ()), None)
         try:
             if wanted and not SpecifierSet(wanted).contains(python, prereleases=True):
                 unwanted.append(f"{each.metadata['Name']} {each.version}")
