@@ -64,16 +64,18 @@ def test_what_the_search_path_lacks_is_built_in_virtualenv_dir_unless_that_is_fo
 
 
 def test_where_nothing_may_be_built_it_is_told_that_others_could_write_to_the_environment(
-    make_operator: MakeOperator, dbt_calls: Calls, kept_directory: Path, configure: Configure
+    make_operator: MakeOperator, dbt_calls: Calls, configure: Configure
 ) -> None:
     make_operator().execute({})
-    (config,) = kept_directory.glob("envs-v1/builds/*/pyvenv.cfg")
+    (call,) = dbt_calls()
+    config = call.prefix / "pyvenv.cfg"
     config.chmod(0o666)
     configure(virtualenv_build="never")
 
     with pytest.raises(AirflowException, match=rf"is never\..* because of {config}: everybody may write"):
         make_operator().execute({})
 
+    config.chmod(0o644)  # other tests use the same environment
     assert len(dbt_calls()) == 1
 
 

@@ -132,9 +132,7 @@ def test_a_database_without_a_password_is_asked_for_by_saying_so(monkeypatch: py
 
 def test_airflow_masks_a_secret_that_was_given_as_argument(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_SAMPLE", "postgres://u@h/d")
-    mapping = PostgresUserPasswordProfileMapping(
-        "sample", {"password": "s3cret-of-the-arguments", "sslpassword": "abc"}
-    )
+    mapping = PostgresUserPasswordProfileMapping("sample", {"password": "given-as-an-argument", "sslpassword": "abc"})
 
     variables = mapping.env_vars
 
