@@ -77,7 +77,7 @@ def _loader() -> Any:
 
 def _refuse_bombs(text: str, loader: Any) -> None:
     """By the events of the parser, a tenth of the whole: the C parser that makes nodes of them ends the process with a
-    segmentation fault at some 20,000 levels, and nine lines of aliases are a billion values once they are written out.
+    segmentation fault somewhere above 5,000 levels, and nine lines of aliases are a billion values once they are written out.
     """
     import yaml
 
