@@ -76,8 +76,10 @@ def _loader() -> Any:
 
 
 def _refuse_bombs(text: str, loader: Any) -> None:
-    """By the events of the parser, a tenth of the whole: the C parser that makes nodes of them ends the process with a
-    segmentation fault somewhere above 5,000 levels, and nine lines of aliases are a billion values once they are written out.
+    """Raise where the events of the parser, which take a tenth of the time of the whole, show a bomb.
+
+    The C parser that makes nodes of them ends the process with a segmentation fault at some thousands of levels, and
+    nine lines of aliases are a billion values once they are written out.
     """
     import yaml
 
