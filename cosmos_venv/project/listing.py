@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from cosmos_venv import managed, settings
 from cosmos_venv.dbt.kept_files import is_private, make_private
-from cosmos_venv.dbt.results import tells_of_code
 from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException
 from cosmos_venv.project.kept_listings import PATIENCE, KeptListings, warn_of_others
 from cosmos_venv.project.ls_question import LsQuestion, question_of
@@ -84,6 +83,8 @@ def _damage(question: LsQuestion, error: Exception) -> Damaged | None:
 
     :raises CosmosConfigException: when it has lost nothing and its dbt cannot be started; with the way out.
     """
+    # For a dbt that has failed: most parses start none.
+    from cosmos_venv.dbt.results import tells_of_code
     from cosmos_venv.detached import DetachedAtWork
     from cosmos_venv.project.ls_process import DID_NOTHING
 

@@ -213,9 +213,7 @@ def question_of(
             dbt=dbt,
             profile=profiles_yml.read_text(encoding="utf-8", errors="replace"),
             profiles_yml=profiles_yml,
-            profile_shown=str(
-                config.profiles_yml_filepath or f"the profile of {type(config.profile_mapping).__name__}"
-            ),
+            profile_shown=_shown(config),
             profile_flags=("--profile", config.profile_name, "--target", config.target_name),
             env=env,
             secrets=secrets,
