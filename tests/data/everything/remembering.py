@@ -50,8 +50,10 @@ def _rows() -> dict[str, int]:
     if "airflow.settings" not in sys.modules:
         return {}
     from airflow import settings
+    from sqlalchemy.engine import make_url
 
-    database = Path(str(settings.SQL_ALCHEMY_CONN).partition(":///")[2])
+    # The URL has options behind the file: how long SQLite waits for a lock.
+    database = Path(str(make_url(str(settings.SQL_ALCHEMY_CONN)).database))
     if not database.exists():
         return {}
     with closing(sqlite3.connect(database)) as connection:
