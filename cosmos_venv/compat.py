@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import copy as shallow_copy
 from importlib import import_module
 from pathlib import Path
@@ -21,10 +23,6 @@ import airflow
 AIRFLOW_VERSION: str = airflow.__version__
 _SHORTEST_MASKED = 5
 _NAME_OF_A_DAG_FILE = "unusual_prefix_"  # Airflow imports a DAG file under a name that begins so
-_TYPED_FOR_A_DAG = {
-    *(("dags", name) for name in ("test", "show", "next-execution", "backfill")),
-    *(("tasks", name) for name in ("test", "render", "list")),
-}
 _COPIED = frozenset({dict, list, set})
 _SOURCE_OF_OPTION = re.compile("_(?:cmd|secret)$")  # where the value comes from, behind the option's name
 IS_AIRFLOW_3 = not AIRFLOW_VERSION.startswith("2.")
@@ -92,9 +90,10 @@ __all__ = [
     "delete_variables",
     "forget_variable",
     "get_connection",
+    "import_time_out_paused",
     "is_mapped",
     "is_task_or_group",
-    "is_typed_for",
+    "is_typed_command",
     "let_map",
     "looks_for_words",
     "mask_in_logs",
@@ -210,24 +209,45 @@ def running_task() -> tuple[str, str] | None:
     return (context.dag_id, context.task_id) if context.dag_id and context.task_id else None
 
 
-def is_typed_for(dag_id: str) -> bool:
+def is_typed_command() -> bool:
     """Whether this process is a command such as ``airflow dags test DAG``, which somebody has typed and waits for.
 
-    These commands import DAG files in their own process, under the same time-out as the DAG processor. Commands that
-    Airflow itself starts (``tasks run``, ``scheduler``, ``dag-processor``, ``celery worker``) are none of them.
+    These are the commands ``airflow dags`` and ``airflow tasks``, which import DAG files in their own process, under
+    the same time-out as the DAG processor. Airflow 2 starts tasks with ``airflow tasks run``, which is no such command;
+    nor are those that serve (``scheduler``, ``dag-processor``, ``celery worker``).
     """
     program, *words = sys.argv or [""]
     name = Path(program)
     is_airflow = name.name == "airflow" or name == Path(airflow.__file__).with_name("__main__.py")
-    return is_airflow and tuple(words[:2]) in _TYPED_FOR_A_DAG and dag_id in words[2:]
+    return is_airflow and len(words) > 1 and words[0] in ("dags", "tasks") and words[:2] != ["tasks", "run"]
+
+
+@contextmanager
+def import_time_out_paused() -> Iterator[None]:
+    """Within this block Airflow's time-out of the import of a DAG file stands still; then the rest of it runs.
+
+    The time-out is the process's one real timer, with a handler of Airflow's. Another handler's timer, such as that of
+    pytest-timeout, runs on.
+    """
+    handler = signal.getsignal(signal.SIGALRM)
+    if not (getattr(handler, "__module__", None) or "").startswith("airflow."):
+        yield
+        return
+    seconds, interval = signal.setitimer(signal.ITIMER_REAL, 0)
+    try:
+        yield
+    finally:
+        if seconds:
+            signal.setitimer(signal.ITIMER_REAL, seconds, interval)
 
 
 def parsed_file() -> Path | None:
-    """The DAG file that Airflow imports now; None where it imports none."""
+    """The DAG file that Airflow imports now; None where it imports none, and for one in a zip archive."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         if str(frame.f_globals.get("__name__", "")).startswith(_NAME_OF_A_DAG_FILE):
-            return Path(frame.f_code.co_filename)
+            file = Path(frame.f_code.co_filename)
+            return file if file.is_file() else None
         frame = frame.f_back
     return None
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from cosmos_venv import managed
-from cosmos_venv.compat import DAG, TaskGroup, is_mapped, is_typed_for, running_task
+from cosmos_venv.compat import DAG, TaskGroup, import_time_out_paused, is_mapped, is_typed_command, running_task
 from cosmos_venv.garbage import give_back, no_collection
 from cosmos_venv.rendering.arguments import Configuration
 from cosmos_venv.rendering.asking import PUTTING_IN_ORDER, AskingDict
@@ -141,9 +141,8 @@ class _Rendering:
         :param there: what is made already, by planned id.
         """
         with no_collection():
-            # Whoever types "airflow dags test" wants this DAG, and may end the wait; others have more files to parse.
-            is_awaited = is_typed_for(self.dag.dag_id)
-            with managed.import_time_out_paused() if is_awaited else nullcontext():
+            # Whoever types "airflow dags test" can end the wait; a DAG processor has more files to parse.
+            with import_time_out_paused() if is_typed_command() else nullcontext():
                 self._graph.load()
             if len(self._graph.nodes) > _MANY_NODES:
                 give_back()

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import airflow
 import pytest
 
-from cosmos_venv.compat import is_typed_for
+from cosmos_venv.compat import import_time_out_paused, is_typed_command
 from tests.operators.whole_airflow import DEADLINE, ENVIRONMENTS, WholeAirflow
 
 AIRFLOWS = {"3": Path(sys.executable), "2": ENVIRONMENTS / "airflow2" / "bin" / "python"}
@@ -23,21 +27,66 @@ MODULE = str(Path(airflow.__file__).with_name("__main__.py"))
         pytest.param("/bin/airflow dags test harbor", True, id="dags-test"),
         pytest.param("airflow dags test harbor 2026-01-01 --show-dagrun", True, id="with-more-words"),
         pytest.param(f"{MODULE} tasks test harbor piers_seed", True, id="as-a-module"),
-        pytest.param("airflow tasks test other piers_seed", False, id="another-dag"),
         pytest.param("airflow tasks run harbor piers_seed manual --local", False, id="by-an-executor"),
-        pytest.param("airflow dags list", False, id="all-dags"),
+        pytest.param("airflow dags list", True, id="all-dags"),
+        pytest.param("airflow dags", False, id="only-a-group"),
         pytest.param("airflow scheduler", False, id="scheduler"),
         pytest.param("airflow dag-processor", False, id="dag-processor"),
         pytest.param("/usr/bin/celery worker", False, id="another-program"),
         pytest.param("/opt/dags/test harbor", False, id="a-script"),
     ],
 )
-def test_a_command_that_somebody_types_for_a_dag_is_known(
-    words: str, expected: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_command_that_somebody_types_is_known(words: str, expected: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", words.split())
 
-    assert is_typed_for("harbor") is expected
+    assert is_typed_command() is expected
+
+
+@pytest.fixture
+def start_timer() -> Iterator[Callable[[str], None]]:
+    """Starts the timer of this process, with a handler of the module of that name."""
+    before, (left, interval) = signal.getsignal(signal.SIGALRM), signal.getitimer(signal.ITIMER_REAL)
+    began = time.monotonic()
+
+    def start(module: str) -> None:
+        def handler(*_: object) -> None:
+            raise AssertionError("the timer has run out")
+
+        handler.__module__ = module
+        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, 60.0)
+
+    yield start
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+    if left:  # that of pytest-timeout
+        signal.setitimer(signal.ITIMER_REAL, max(0.1, left - (time.monotonic() - began)), interval)
+
+
+@pytest.mark.parametrize(
+    ("module", "is_paused"), [("airflow.utils.timeout", True), ("airflow.sdk.timeout", True), ("pytest_timeout", False)]
+)
+def test_only_the_timer_of_airflow_is_paused_and_it_runs_on_after_a_failure_too(
+    start_timer: Callable[[str], None], module: str, is_paused: bool
+) -> None:
+    start_timer(module)
+
+    with suppress(ValueError), import_time_out_paused():
+        within, _ = signal.getitimer(signal.ITIMER_REAL)
+        raise ValueError
+
+    assert (within == 0) is is_paused
+    assert 0 < signal.getitimer(signal.ITIMER_REAL)[0] <= 60.0
+
+
+def test_no_timer_is_started_where_none_ran(start_timer: Callable[[str], None]) -> None:
+    start_timer("airflow.utils.timeout")
+    signal.setitimer(signal.ITIMER_REAL, 0)
+
+    with import_time_out_paused():
+        pass
+
+    assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
 
 
 SLOW_DBT = """#!/bin/sh

@@ -208,17 +208,6 @@ def why_not_started(environment: Environment, error: OSError) -> str:
     )
 
 
-@contextmanager
-def import_time_out_paused() -> Iterator[None]:
-    """Within this block the time-out of Airflow's import of a DAG file stands still; then it goes on as it was."""
-    seconds, interval = signal.setitimer(signal.ITIMER_REAL, 0)
-    try:
-        yield
-    finally:
-        if seconds:
-            signal.setitimer(signal.ITIMER_REAL, seconds, interval)
-
-
 def seconds_for_a_parse() -> float | None:
     """Half of what Airflow's import time-out leaves; None where none runs (``dag.test()``, pytest, a script)."""
     left, _ = signal.getitimer(signal.ITIMER_REAL)

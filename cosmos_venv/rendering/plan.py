@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from functools import cache
 
 from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
-from cosmos_venv.constants import TestBehavior
+from cosmos_venv.constants import DbtResourceType, TestBehavior
 from cosmos_venv.project.node import DbtNode
 from cosmos_venv.rendering.assembly import Assembly
 from cosmos_venv.rendering.drawing import Drawing
@@ -23,6 +23,13 @@ from cosmos_venv.rendering.planned import Plan
 logger = logging.getLogger(__name__)
 
 _DEFAULTS = DrawingSettings()
+# dbt runs none of these: they describe, or somebody runs them by hand. A type of a newer dbt may be run.
+_NEVER_RUN = frozenset(
+    {
+        *(DbtResourceType.ANALYSIS, DbtResourceType.EXPOSURE, DbtResourceType.METRIC, DbtResourceType.OPERATION),
+        *(DbtResourceType.SAVED_QUERY, DbtResourceType.SEMANTIC_MODEL),
+    }
+)
 
 
 def plan(
@@ -61,8 +68,7 @@ def plan(
     )
     drawn = {node.unique_id: done for node in nodes.values() if (done := drawing.draw(node)) is not None}
     drawn |= drawing.draw_detached()
-    if drawing.left_out:
-        _tell_left_out(", ".join(f"{number} of type {kind.value}" for kind, number in drawing.left_out.items()))
+    _tell_left_out(drawing.left_out)
     if arguments.dropped:
         logger.info(
             "Seeds are only shown (SeedRenderingBehavior.RENDER_ONLY) and run nothing. Of their operator_kwargs are "
@@ -75,6 +81,14 @@ def plan(
     return Assembly(drawn, end=end, folders=folders).plan()
 
 
+def _tell_left_out(counts: Mapping[DbtResourceType, int]) -> None:
+    """Say which selected nodes have no task since no task is made for their type; a warning where dbt may run them."""
+    for level, is_run in ((logging.INFO, False), (logging.WARNING, True)):
+        kinds = [f"{number} of type {kind.value}" for kind, number in counts.items() if (kind in _NEVER_RUN) != is_run]
+        if kinds:
+            _tell_once(level, ", ".join(kinds))
+
+
 @cache  # once in a process, which may make many plans
-def _tell_left_out(which: str) -> None:
-    logger.info("No task for these selected nodes: %s. RenderConfig.node_converters can make some.", which)
+def _tell_once(level: int, which: str) -> None:
+    logger.log(level, "No task for these selected nodes: %s. RenderConfig.node_converters can make some.", which)

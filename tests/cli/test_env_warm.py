@@ -72,6 +72,19 @@ def test_the_lines_of_the_installer_are_shown_to_those_who_want_them(
     assert "built in" in done.stdout
 
 
+def test_a_failed_build_is_told_in_sentences_with_the_line_of_the_dag_file(
+    tmp_path: Path, dbt_project: Path, lookalike_dbt: Wheelhouse
+) -> None:
+    file = write_dagfile(tmp_path, dbt_project, lookalike_dbt, ["dbt-core==1.10.0", "dbt-missing"])
+
+    done = cosmos_venv("env", "warm", str(file))
+
+    assert done.returncode == 1
+    assert f"{file}, line 6, cannot be imported: " in done.stderr
+    assert "dbt-missing" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_env_build_builds_although_tasks_may_not(
     dagfile: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -214,6 +214,20 @@ def test_types_without_tasks_are_told_once_and_warn_nobody(caplog: pytest.LogCap
     ]
 
 
+def test_a_type_that_dbt_may_run_and_no_task_is_made_for_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    functions = [node(f"function.shop.f{number}") for number in range(19)]  # as many as in no other test
+
+    planned(*functions, node("notebook.shop.n"))
+
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        (
+            "WARNING",
+            "No task for these selected nodes: 19 of type function, 1 of type notebook. RenderConfig.node_converters "
+            "can make some.",
+        )
+    ]
+
+
 def test_a_seed_that_is_to_be_loaded_when_it_changes_is_told_so() -> None:
     only_changed = RenderConfig(seed_rendering_behavior=SeedRenderingBehavior.WHEN_SEED_CHANGES)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from cosmos_venv.cli.output import Steps, tell
 from cosmos_venv.environments import credentials
-from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException, CosmosValueError, VirtualenvError
 
 if TYPE_CHECKING:
     from cosmos_venv.cli.dagfile import DagFile, WantedEnvironment
@@ -100,6 +100,9 @@ def _read_all(files: Sequence[Path], directory: Path | None, step: Steps) -> Mea
         step.begin(f"importing {file.name}")
         try:
             read.append(read_dag_file(file, directory=directory))
+        # What these say is a whole sentence, which lines of this package's code would bury.
+        except (CosmosConfigException, CosmosLoadDbtException, CosmosValueError, VirtualenvError) as error:
+            failures.append(credentials.mask(f"{file}{_line_in(file, error)} cannot be imported: {error}"))
         # A DAG file may raise anything, and may end the interpreter; the other files are still to be done.
         except (Exception, SystemExit):  # noqa: BLE001
             # A traceback shows the lines of the file, and with them what is written there.
@@ -113,3 +116,9 @@ def _read_all(files: Sequence[Path], directory: Path | None, step: Steps) -> Mea
             tell(line, "yellow")
     wanted = [one for file in read for one in file.wanted]
     return Meant(wanted=wanted, dags=sum(file.dags for file in read), failures=failures)
+
+
+def _line_in(file: Path, error: Exception) -> str:
+    """The line of the file from which the error came, as ``, line 6,``; nothing where it came from another file."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
+    return f", line {lines[-1]}," if lines else ""
