@@ -25,6 +25,8 @@ from tests.postgres import Postgres, started_postgres
 _airflow_home = tempfile.mkdtemp(prefix="cosmos-venv-tests-airflow-")
 os.environ["AIRFLOW_HOME"] = _airflow_home
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+# As the toolkit's own homes say: Airflow 3.1 would not know for 30 seconds that a test has changed its DAG.
+os.environ["AIRFLOW__CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL"] = "0"
 for name in [name for name in os.environ if name.startswith(("AIRFLOW__COSMOS", "AIRFLOW_CONN_"))]:
     del os.environ[name]
 os.environ["AIRFLOW__COSMOS_VENV__CACHE_DIR"] = str(Path(_airflow_home, "cache"))

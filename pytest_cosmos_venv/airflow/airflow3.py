@@ -19,7 +19,7 @@ _BUNDLE = "dags-folder"
 _NEEDED_BY_RUNS = (
     "airflow.dag_processing.bundles.local",
     "airflow.dag_processing.bundles.manager",
-    "airflow.dag_processing.dagbag",
+    "airflow.dag_processing.dagbag",  # since 3.2
     "airflow.models.dagbag",
     "airflow.models.renderedtifields",
     "airflow.models.xcom",
@@ -39,13 +39,15 @@ class Airflow3:
         """
         import asyncio
         from importlib import import_module
+        from importlib.util import find_spec
 
         import httpx
         from airflow.sdk.execution_time import supervisor
         from sqlalchemy.orm import configure_mappers
 
         for name in _NEEDED_BY_RUNS:
-            import_module(name)
+            if find_spec(name) is not None:
+                import_module(name)
         configure_mappers()
         api = supervisor.in_process_api_server()
 
@@ -57,10 +59,11 @@ class Airflow3:
         asyncio.run(ask())
 
     def renew_after_fork(self) -> None:
+        """Airflow 3.0 and 3.1 make the API anew for each task; later releases keep it, and with it a thread."""
         from airflow.sdk.execution_time import supervisor
 
-        server = supervisor.in_process_api_server
-        if not server.cache_info().currsize:
+        server: Any = supervisor.in_process_api_server
+        if not hasattr(server, "cache_info") or not server.cache_info().currsize:
             return
         former = server()
         # Kept, because what nobody holds waits for its thread when it goes.
