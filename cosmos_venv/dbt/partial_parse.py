@@ -1,9 +1,14 @@
-"""Where does the next dbt command find the project already parsed? In a copy that is kept of dbt's own parse file.
+"""dbt's own parse file, of which a copy is kept, so that the next dbt command finds the project already parsed.
 
 dbt itself decides whether a ``partial_parse.msgpack`` fits (version, profile, variables, files) and parses anew what
-does not; the key only keeps those apart that would not fit. One thing dbt does not look at: the file names the folder
-in which it was made, and dbt-duckdb loads a seed from there. What is offered therefore names the folder of the command
-that will read it, whether the file was kept here or shipped with the project.
+does not; the key only keeps those apart that would not fit. Two things dbt does not look at:
+
+- The file names the folder in which it was made, and dbt-duckdb loads a seed from there. What is offered therefore
+  names the folder of the command that will read it, whether the file was kept here or shipped with the project.
+- dbt (1.10 to 1.12, ``load_source_file``) reads no YAML file that has the time which the parse file notes. After a
+  change it notes the new content beside the old time. Two folders of one project that take turns (versions of a bundle,
+  checkouts of branches) would each run with the other's properties. So the time of a file whose content is another one
+  than that which was noted is removed from what is offered: then dbt reads that file.
 """
 
 from __future__ import annotations
@@ -22,7 +27,7 @@ import msgspec
 
 from cosmos_venv.dbt.kept_files import KeptFiles, is_private
 from cosmos_venv.dbt.results import Artifacts
-from cosmos_venv.limits import MEBIBYTE, Limit, decoded, read_file
+from cosmos_venv.limits import ANY_SIZE, MEBIBYTE, Limit, decoded, read_file
 
 PARTIAL_PARSE_FILE = "partial_parse.msgpack"
 _LAYOUT = "partial-parse-v1"
@@ -31,13 +36,23 @@ _LARGEST = Limit(most=1024 * MEBIBYTE)  # 5,000 models make some 50
 _OUR_FOLDER = re.compile(r"-[0-9a-f]{16}(?:/|$)")
 
 
-class _Home(msgspec.Struct):
+class _Path(msgspec.Struct):
     project_root: str
+    searched_path: str = ""
+    relative_path: str = ""
+    modification_time: float = 0.0
+
+
+class _Checksum(msgspec.Struct):
+    name: str = ""
+    checksum: str = ""
 
 
 class _File(msgspec.Struct):
     project_name: str
-    path: _Home | None = None
+    path: _Path | None = None
+    parse_file_type: str | None = None
+    checksum: _Checksum | None = None
 
 
 class _Metadata(msgspec.Struct):
@@ -45,7 +60,7 @@ class _Metadata(msgspec.Struct):
 
 
 class _Head(msgspec.Struct):
-    """What says where the project stood."""
+    """What says where the project stood, and which of its files were read."""
 
     metadata: _Metadata
     files: dict[str, _File]
@@ -71,10 +86,13 @@ class ParsedProject:
         try:
             written, newest = max((source.stat().st_mtime_ns, source) for source in self._sources())
             found = read_file(newest, _LARGEST)
-            root = root_of(found)
+            head = head_of(found)
+            root = root_of(head)
             content = moved(found, root, place)
             if self.kept is not None and not _OUR_FOLDER.search(root):
                 self._write(content)  # the next command moves it in a tenth of the time
+            if changed := _changed_behind_their_time(head, root, place):
+                content = _without_times(content, changed)
             (place / "target").mkdir(exist_ok=True)
             offered = place / "target" / PARTIAL_PARSE_FILE
             offered.write_bytes(content)
@@ -140,9 +158,49 @@ def moved(content: bytes, root: str, place: Path) -> bytes:
     return msgspec.msgpack.encode(parsed)
 
 
-def root_of(content: bytes) -> str:
+def _changed_behind_their_time(head: _Head, root: str, place: Path) -> list[str]:
+    """The YAML files that have the time which dbt has noted, and another content.
+
+    :param head: of a parse file in which the project stands in ``root``; here it stands in ``place``.
+    """
+    changed = []
+    for name, file in head.files.items():
+        if file.parse_file_type != "schema" or file.path is None:
+            continue
+        path = Path(_moved(file.path.project_root, root, place), file.path.searched_path, file.path.relative_path)
+        with suppress(FileNotFoundError):  # dbt looks which files there are
+            if path.stat().st_mtime == file.path.modification_time and _checksum(path) != file.checksum:
+                changed.append(name)
+    return changed
+
+
+def _checksum(file: Path) -> _Checksum | None:
+    """What dbt notes of the content of a YAML file; None where dbt could not read it."""
+    try:
+        text = read_file(file, ANY_SIZE).decode().strip()
+    except UnicodeDecodeError:
+        return None
+    return _Checksum(name="sha256", checksum=hashlib.sha256(text.encode()).hexdigest())
+
+
+def _without_times(content: bytes, names: Sequence[str]) -> bytes:
+    """The parse file with no time noted for these of its files."""
+    parsed = decoded(content, msgspec.msgpack.decode)
+    for name in names:
+        parsed["files"][name]["path"]["modification_time"] = 0.0
+    return msgspec.msgpack.encode(parsed)
+
+
+def head_of(content: bytes) -> _Head:
+    """The part of a parse file that is looked at.
+
+    :raises ValueError: when it is no parse file as dbt writes it.
+    """
+    return decoded(content, msgspec.msgpack.Decoder(_Head).decode)
+
+
+def root_of(head: _Head) -> str:
     """Where the project stands in a parse file; empty where it does not say."""
-    head = decoded(content, msgspec.msgpack.Decoder(_Head).decode)
     of_project = (file for file in head.files.values() if file.project_name == head.metadata.project_name)
     return next((file.path.project_root for file in of_project if file.path), "")
 

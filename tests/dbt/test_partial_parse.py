@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from pathlib import Path
@@ -239,3 +240,39 @@ def test_a_copy_that_cannot_be_kept_fails_nothing(project: Path, tmp_path: Path,
     (tmp_path / "file").write_text("")
 
     assert dbt(ParsedProject(project_dir=project, kept=tmp_path / "file" / "x.msgpack"), "mine").offered is None
+
+
+@pytest.mark.parametrize(
+    ("content", "has_noted_time", "expected"),
+    [
+        pytest.param("models: []", True, "noted", id="unchanged"),
+        pytest.param("models: []\n", True, "noted", id="dbt-strips-it"),
+        pytest.param("models: [one]", True, "none", id="changed-and-kept-its-time"),
+        pytest.param("models: [one]", False, "noted", id="dbt-sees-the-new-time"),
+        pytest.param(None, True, "noted", id="removed"),
+    ],
+)
+def test_dbt_is_told_to_read_a_yaml_file_that_has_changed_and_kept_its_time(
+    project: Path, content: str | None, has_noted_time: bool, expected: str
+) -> None:
+    noted = 1_700_000_000.25
+    file = project / "models" / "ships.yml"
+    if content is not None:
+        file.parent.mkdir()
+        file.write_text(content)
+        os.utime(file, times=(noted + (not has_noted_time),) * 2)
+    path = {"searched_path": "models", "relative_path": "ships.yml", "modification_time": noted}
+    own = msgspec.msgpack.decode(parse_file(project, "own"))
+    own["files"]["harbor://models/ships.yml"] = {
+        "project_name": "harbor",
+        "path": {"project_root": str(project), **path},
+        "parse_file_type": "schema",
+        "checksum": {"name": "sha256", "checksum": hashlib.sha256(b"models: []").hexdigest()},
+    }
+    (project / "target" / PARTIAL_PARSE_FILE).write_bytes(msgspec.msgpack.encode(own))
+
+    with workspace(project, install_deps=False, parsed=ParsedProject(project_dir=project)) as place:
+        offered = msgspec.msgpack.decode((place / "target" / PARTIAL_PARSE_FILE).read_bytes())
+
+    time_told = offered["files"]["harbor://models/ships.yml"]["path"]["modification_time"]
+    assert time_told == (noted if expected == "noted" else 0.0)

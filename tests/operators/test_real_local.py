@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -67,10 +68,10 @@ def make(dbt_project: Path, tmp_path: Path) -> Make:
     def make(name: str, **arguments: Any) -> Any:
         return getattr(local, f"Dbt{name}LocalOperator")(
             task_id="task",
-            project_dir=dbt_project,
             dbt_executable_path=DBT,
             env={"DBT_SEND_ANONYMOUS_USAGE_STATS": "false"},
             **{
+                "project_dir": dbt_project,
                 "profile_config": ProfileConfig("harbor", "dev", profiles_yml_filepath=dbt_project / "profiles.yml"),
                 **arguments,
             },
@@ -182,3 +183,23 @@ def test_a_target_folder_that_stays_leads_no_later_run_to_a_folder_that_is_gone(
         make("Seed", dbt_cmd_flags=there).execute({})
 
     assert (tmp_path / "stays" / "partial_parse.msgpack").exists()
+
+
+def test_a_folder_is_parsed_as_it_stands_although_another_one_has_used_its_parse_file(
+    make: Make, dbt_project: Path, tmp_path: Path
+) -> None:
+    """dbt takes a YAML file for unchanged that has the time which it noted; once it has parsed a changed one, it notes
+    the new content beside the old time. Versions of a bundle, or checkouts of two branches, share one parse file."""
+    properties = dbt_project / "models" / "ships.yml"
+    properties.write_text("models: [{name: ships, config: {materialized: view}}]\n")
+    other = tmp_path / "other" / "harbor"
+    shutil.copytree(dbt_project, other)
+    (other / "models" / "ships.yml").write_text("models: [{name: ships, config: {materialized: table}}]\n")
+
+    built = []
+    for folder in (dbt_project, other, dbt_project, other):
+        run = make("Run", select="ships", project_dir=folder)
+        run.execute({})
+        built.append("table" if "create table" in " ".join(run.compiled_sql.split()) else "view")
+
+    assert built == ["view", "table", "view", "table"]

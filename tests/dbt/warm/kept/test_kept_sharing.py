@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 
 from cosmos_venv.dbt.outputs import Outputs
-from cosmos_venv.dbt.partial_parse import PARTIAL_PARSE_FILE, ParsedProject, kept_file, moved, root_of
+from cosmos_venv.dbt.partial_parse import PARTIAL_PARSE_FILE, ParsedProject, head_of, kept_file, moved, root_of
 from cosmos_venv.dbt.warm import servers
 from cosmos_venv.dbt.workspace import workspace
 from tests.dbt.warm.kept.project import MARKS, Kept, change, made_pier
@@ -25,7 +25,7 @@ def _moved(pier: Kept) -> Kept:
     other = made_pier(pier.folder.with_name("pier-fedcba9876543210"))
     shutil.copytree(pier.folder, other.folder, dirs_exist_ok=True)
     content = (pier.folder / "target" / PARTIAL_PARSE_FILE).read_bytes()
-    (other.folder / "target" / PARTIAL_PARSE_FILE).write_bytes(moved(content, root_of(content), other.folder))
+    (other.folder / "target" / PARTIAL_PARSE_FILE).write_bytes(moved(content, root_of(head_of(content)), other.folder))
     return other
 
 
