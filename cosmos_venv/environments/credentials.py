@@ -8,28 +8,26 @@ They stand in four places: user and password (``https://user:secret@host``), a t
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from urllib.parse import quote, unquote
 
 MASK = "****"
 
-# All of it is compiled where it is used, and then kept by ``re``: every worker imports this, and few need it.
-_SCHEME = r"(?P<scheme>[A-Za-z][A-Za-z0-9+.\-]*://)"
-# Behind the colon of "host:8443/" stands a number. Whatever else there is has begun as a password.
-_NO_PORT = r"(?!\d{1,5}(?:/|$))"
-_REST = r"[^\s\"'<>]"
-_A_HOST = r"(?=[\w.-]+(?:\.[A-Za-z]{2,}|:\d+)(?:[/\s\"']|$))"
-# Greedy up to the last "@" before the path: a password may hold an unescaped "@", and quotes; with an unescaped "/" in
-# it up to one behind which stands what must be a host, else to the first. Without a scheme, as in --proxy, only what
-# has both a user and a password can be told from a name.
-_USER_INFO = (
-    rf"{_SCHEME}(?P<user_info>[^/\s:@]+:[^/\s@]*/{_REST}*(?=@{_A_HOST})|[^/\s:@]+:{_NO_PORT}[^/\s@]*/{_REST}*?|[^/\s]*)@"
-    rf"|(?<![^\s=])(?P<bare>[^\s/:@=]+:(?:[^\s/@]+|(?!//){_REST}+(?=@[\w.-]+:\d)))@(?=[\w\[])"
-)
-# What is only hidden, and not taken apart, may be too much.
-_HIDDEN = rf"{_SCHEME}[^/\s:@]+:(?:{_NO_PORT}[^/\s@]*/{_REST}*@|{_REST}*@{_A_HOST})"
+# Compiled where it is used, and then kept by ``re``: every worker imports this, and few need it.
+#
+# What is masked may be a blob of megabytes that a database printed. So no pattern here is tried at each character, and
+# none looks ahead without an end: the former ones took 76 s for 100 kB of hexadecimal digits.
+_PORT = r"\d{0,5}"
+# Behind the "@" of a password with an unescaped "/" stands what must be a host: with a port, or a top-level domain.
+_BEFORE_A_HOST = r"@(?=[\w.-]+(?:\.[A-Za-z]{2,}|:\d+)(?:[/\s\"']|$))"
+_END_OF_ADDRESS = r"[\"'<>]"
+# Without a scheme, as in --proxy, only what has both a user and a password can be told from a name.
+_BARE = r"(?P<bare>[^\s/:@=]+:(?:[^\s/@]+|(?!//)[^\s\"'<>]+(?=@[\w.-]+:\d)))@(?=[\w\[])"
+_LONGEST_BARE = 4_096
+_MOST_OPTIONS = 20  # in one word, each behind a "="
 
 _QUERY = r"(?<=[^\s?])\?(?P<query>[\w.~%\-\[\]]+=[^\s\"'<>#)]*)"
-_BARE_QUERY = rf"(?P<address>{_SCHEME}[^\s?\"'<>]*)\?[^\s=\"'<>#)]+(?![^\s=\"'<>#)]*=)"
+_BARE_QUERY = r"\?(?P<query>[^\s=\"'<>#)]+)(?P<is_named>=?)"
 _NAMED = r"(?P<name>[\w.~%\-\[\]]*)=(?P<value>[^&;\s]*)"
 _TELLING_NAME = (
     r"(?i)token|secret|passw|pwd|auth|credential|signature$|^sig$|api[-_]?key|access[-_]?key|accesskeyid|accessid|^key$"
@@ -46,9 +44,8 @@ def mask(text: str) -> str:
     ``https://user:secret@host`` becomes ``https://****@host``, ``?token=secret&page=2`` becomes
     ``?token=****&page=****``: what is a secret in a query only its server knows.
     """
-    for pattern in (_HIDDEN, _USER_INFO):
-        text = re.sub(pattern, lambda found: f"{found['scheme'] or ''}{MASK}@", text)
-    text = re.sub(_BARE_QUERY, rf"\g<address>?{MASK}", text)
+    text = _replaced(text, _user_infos(text, with_guesses=True), f"{MASK}@")
+    text = re.sub(r"\S+", _without_bare_queries, text) if "?" in text else text
     return re.sub(_QUERY, lambda found: "?" + re.sub(_NAMED, rf"\g<name>={MASK}", found["query"]), text)
 
 
@@ -57,22 +54,22 @@ def remove(text: str) -> str:
 
     The rest of a query stays, for it may say what is asked for.
     """
-    text = re.sub(_USER_INFO, lambda found: found["scheme"] or "", text)
+    text = _replaced(text, _user_infos(text), "")
     return re.sub(_QUERY, _without_secrets, text)
 
 
 def found_in(text: str) -> list[str]:
     """Every ``user:password`` of the addresses in the text, in order."""
-    return [_user_info(match) for match in re.finditer(_USER_INFO, text)]
+    return [text[begin:end] for begin, end in _user_infos(text)]
 
 
 def secrets_in(text: str) -> set[str]:
     """Every secret of the text in each form in which a tool may say it again: alone, escaped, not escaped."""
     secrets = set()
-    for match in re.finditer(_USER_INFO, text):
-        user_info = _user_info(match)
+    for begin, end in _user_infos(text):
+        user_info = text[begin:end]
         user, _, password = user_info.partition(":")
-        if password or not (match["scheme"] or "").endswith("ssh://"):  # "git" is none
+        if password or not text.endswith("ssh://", 0, begin):  # "git" is none
             secrets |= {user_info, password or user}
     for query in re.finditer(_QUERY, text):
         secrets |= {each["value"] for each in re.finditer(_NAMED, query["query"]) if _is_secret(each)}
@@ -80,9 +77,82 @@ def secrets_in(text: str) -> set[str]:
     return {secret for secret in secrets if len(secret) >= _SHORTEST_SECRET}
 
 
-def _user_info(match: re.Match[str]) -> str:
-    bare: str | None = match["bare"]
-    return match["user_info"] if bare is None else bare
+def _user_infos(text: str, *, with_guesses: bool = False) -> list[tuple[int, int]]:
+    """Where the user infos of the addresses in the text begin and end; behind each stands its "@".
+
+    :param with_guesses: whether ``12/34`` in ``https://user:12/34@host.example`` is taken for a password, and not for a
+        port and a path. To hide too much is no harm, but ``https://host:8443/shop.git@1.8.latest`` is an address.
+    """
+    if "@" not in text:
+        return []
+    found = []
+    for word in re.finditer(r"\S*@\S*", text):
+        of_word = _user_infos_of(word.group(), with_guesses=with_guesses)
+        found += [(word.start() + begin, word.start() + end) for begin, end in of_word]
+    return found
+
+
+def _user_infos_of(word: str, *, with_guesses: bool) -> list[tuple[int, int]]:
+    """The same of a text without blanks."""
+    found: list[tuple[int, int]] = []
+    ats, before_hosts, ends = (_places(pattern, word) for pattern in ("@", _BEFORE_A_HOST, _END_OF_ADDRESS))
+    for begin in (each + len("://") for each in _places("://", word)):
+        if found and begin < found[-1][1]:
+            continue
+        slash = word.find("/", begin)
+        # Up to the last "@" before the path: a password may hold an unescaped "@", and quotes.
+        at = word.rfind("@", begin, slash if slash >= 0 else len(word))
+        if at < 0 <= slash:
+            user, colon, password = word[begin:slash].partition(":")
+            is_address = not user or not colon or re.fullmatch(_PORT, password) is not None
+            if not is_address or (with_guesses and colon and user):
+                end = _first(ends, slash, len(word))
+                at = _last(before_hosts, slash, end)
+                if at < 0 and not is_address:
+                    at = _first(ats, slash, end)
+                    at = -1 if at == end else at
+        if at >= 0:
+            found.append((begin, at))
+    if not found and len(word) <= _LONGEST_BARE:
+        for begin in [0, *(place + 1 for place in _places("=", word)[:_MOST_OPTIONS])]:
+            if bare := re.compile(_BARE).match(word, begin):
+                return [bare.span("bare")]
+    return found
+
+
+def _places(pattern: str, text: str) -> list[int]:
+    return [found.start() for found in re.finditer(pattern, text)]
+
+
+def _first(places: list[int], begin: int, end: int) -> int:
+    """The first of the sorted places that lies between the two; ``end`` when none does."""
+    index = bisect_left(places, begin)
+    return min(places[index], end) if index < len(places) else end
+
+
+def _last(places: list[int], begin: int, end: int) -> int:
+    """The last of the sorted places that lies between the two; -1 when none does."""
+    index = bisect_left(places, end)
+    return places[index - 1] if index and places[index - 1] >= begin else -1
+
+
+def _replaced(text: str, user_infos: list[tuple[int, int]], by: str) -> str:
+    """The text with each user info and its "@" replaced."""
+    parts, done = [], 0
+    for begin, end in user_infos:
+        parts += [text[done:begin], by]
+        done = end + len("@")
+    return "".join([*parts, text[done:]])
+
+
+def _without_bare_queries(word: re.Match[str]) -> str:
+    """A text without blanks, in whose addresses a query that is one word is hidden: it may be a signature."""
+    text = word.group()
+    begin = text.find("://")
+    if begin < 0:
+        return text
+    hidden = re.sub(_BARE_QUERY, lambda each: each.group() if each["is_named"] else f"?{MASK}", text[begin:])
+    return text[:begin] + hidden
 
 
 def _is_secret(named: re.Match[str]) -> bool:
