@@ -15,14 +15,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
 from cosmos_venv import own_files
 from cosmos_venv.guarded import Cancellation
-from cosmos_venv.kernel_lock import is_still, open_for_locking
+from cosmos_venv.kernel_lock import is_still, open_for_locking, set_aside_from_strangers
 from cosmos_venv.os_errors import told
 from cosmos_venv.own_files import OddFile, age, open_own, read_own
 
@@ -169,12 +169,16 @@ class DetachedWork:
                 if is_still(descriptor, self.claim_file):
                     return descriptor
             except BlockingIOError:
-                os.close(descriptor)
-                return None
+                # Else a stranger's lock would have each parse say for ever that a process has just started.
+                with suppress(OSError):
+                    set_aside_from_strangers(descriptor, self.claim_file, with_shared=True)
+                if is_still(descriptor, self.claim_file):
+                    os.close(descriptor)
+                    return None
             except BaseException:
                 os.close(descriptor)
                 raise
-            os.close(descriptor)  # somebody swept it away before it was locked
+            os.close(descriptor)  # it was swept away, or set aside, before it was locked
 
     def recent_failure(self) -> str | None:
         """What the last process said went wrong, and when; None where nothing did, or long ago."""
@@ -214,8 +218,8 @@ class DetachedWork:
     def sweep(self) -> None:
         """Remove all of the files, unless a process is at work or was lately."""
         left = [path for path in self.folder.glob(f"*{self.key}.*") if _FILE.fullmatch(path.name)]
-        if min(age(path.lstat().st_mtime) for path in left) < _KEPT_SECONDS:
-            return
+        if not left or min(age(path.lstat().st_mtime) for path in left) < _KEPT_SECONDS:
+            return  # another parse may have removed them all
         with self.claim() as claim:
             if claim is not None:
                 # The claim goes last, and locked: whoever has opened it meanwhile sees that it is gone.

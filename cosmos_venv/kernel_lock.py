@@ -84,12 +84,15 @@ def shut_out_others(descriptor: int, path: Path) -> os.stat_result:
     return status
 
 
-def strangers_who_hold(descriptor: int, path: Path) -> set[int]:
+def strangers_who_hold(descriptor: int, path: Path, *, with_shared: bool = False) -> set[int]:
     """User ids of processes that have the open file locked for themselves alone and may not write to its folder.
 
     By what the kernel tells of processes that this one may see: none on other machines, in other containers, off Linux,
     and on file systems that tell another device there than ``stat`` does.
+
+    :param with_shared: whether shared locks count too, which stand in the way of who wants the file for himself alone.
     """
+    kinds = {"WRITE", "READ"} if with_shared else {"WRITE"}
     status, folder = os.fstat(descriptor), path.parent.stat()
     file = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
     found = set()
@@ -97,7 +100,7 @@ def strangers_who_hold(descriptor: int, path: Path) -> set[int]:
         for line in Path("/proc/locks").read_text(encoding="ascii").splitlines():
             words = line.split()
             # "1: FLOCK ADVISORY WRITE pid major:minor:inode 0 EOF"; "->" in second place: only waits for it.
-            if words[1:4:2] == ["FLOCK", "WRITE"] and words[5] == file:
+            if words[1] == "FLOCK" and words[3] in kinds and words[5] == file:
                 users, groups = _ids_of(words[4])
                 may_write = users <= {0, os.geteuid(), folder.st_uid}
                 if not may_write and not (folder.st_mode & stat.S_IWGRP and folder.st_gid in groups):
@@ -105,12 +108,12 @@ def strangers_who_hold(descriptor: int, path: Path) -> set[int]:
     return found
 
 
-def set_aside_from_strangers(descriptor: int, path: Path) -> None:
+def set_aside_from_strangers(descriptor: int, path: Path, *, with_shared: bool = False) -> None:
     """Set the open file aside if strangers hold it (see ``strangers_who_hold``) and it is still the one of that name.
 
     :raises OSError: when it cannot be.
     """
-    strangers = strangers_who_hold(descriptor, path)
+    strangers = strangers_who_hold(descriptor, path, with_shared=with_shared)
     if strangers and is_still(descriptor, path):
         set_aside(path, describe_strangers(strangers))
 

@@ -66,14 +66,18 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def shortage(error: OSError) -> str | None:
-    """What a user reads where too many files are open, or the temporary folder is full or read-only; else None."""
+    """What a user reads where too many files are open, or the temporary folder is full or gone; else None."""
     number = _number_of(error)
     if number in _TOO_MANY_FILES:
         return too_many_files_message(is_of_the_machine=number == errno.ENFILE)
     folder = temporary_folder()
     if "usable temporary directory" in str(error.strerror):
         return f"{error.strerror}: each is full, read-only, or closed to user id {os.geteuid()}. {_way_out(folder)}"
-    if number is None or number not in {*FULL, errno.EROFS} or not _is_below(place_of(error), folder):
+    if number is None or not _is_below(place_of(error), folder):
+        return None
+    if number == errno.ENOENT and not folder.exists():
+        return f"The folder for temporary files, {folder}, is gone. Make it anew, or set TMPDIR to another one."
+    if number not in {*FULL, errno.EROFS}:
         return None
     what = "is read-only" if number == errno.EROFS else "is full"
     reason = error if error.errno else f"{os.strerror(number)}: {error.filename}"

@@ -133,6 +133,26 @@ def shut_out_others(folder: Path, writers: Writers) -> None:
         copy.replace(path)
 
 
+def replace_links_out_of(environment: Path) -> None:
+    """Replace links to files elsewhere by copies of them, all but those to the interpreter.
+
+    uv makes links into its cache where ``UV_LINK_MODE`` or a ``uv.toml`` says so. Others may write to what stands
+    there, and ``uv cache clean`` removes it.
+
+    :raises OSError: when that cannot be done.
+    """
+    import shutil  # for the one task that installs
+
+    home = f"{os.path.realpath(environment)}/"
+    for folder, _, names in os.walk(environment):
+        for path in (Path(folder, name) for name in names):
+            is_interpreter = path.parent == environment / "bin" and path.name.startswith("python")
+            if path.is_symlink() and not is_interpreter and not os.path.realpath(path).startswith(home):
+                copy = path.with_name(f".{os.urandom(16).hex()}")
+                shutil.copy2(path, copy)
+                copy.replace(path)
+
+
 def directory_mode(text: str) -> int | None:
     """Permissions for new directories as a user writes them: octal, such as ``0775``; None for an empty text.
 
@@ -172,8 +192,17 @@ def make_directory(path: Path, mode: int | None = None) -> None:
     status, above = path.stat(), path.parent.stat()
     if mode is not None:
         _set_mode(path, status, above, mode)
-    elif _shares_with(status.st_gid, above) and not _umask() & stat.S_IWGRP:
+    elif _shares_with(status.st_gid, above) and not umask() & stat.S_IWGRP:
         path.chmod(stat.S_IMODE(status.st_mode) | stat.S_IWGRP)
+
+
+def umask() -> int:
+    """The umask of this process as the kernel shows it: ``os.umask`` sets another for a moment, for all threads."""
+    _, _, shown = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace").partition("\nUmask:")
+    if not shown:  # Linux before 4.7
+        shown = f"{os.umask(0o077):o}"
+        os.umask(int(shown, 8))
+    return int(shown.split(None, 1)[0], 8)
 
 
 class Way:
@@ -378,10 +407,3 @@ def _wrong_mode(text: str, why: str) -> CosmosValueError:
         f"[cosmos_venv] virtualenv_dir_mode = {text.strip()}: it {why}. "
         "Give octal permissions such as 0755, or 2775 for a group that shares the directory."
     )
-
-
-def _umask() -> int:
-    """Only setting it tells it; for that moment it is stricter, never laxer."""
-    umask = os.umask(0o077)
-    os.umask(umask)
-    return umask

@@ -41,6 +41,7 @@ def error(number: int, *names: object) -> OSError:
         pytest.param(errno.ENOSPC, ["{elsewhere}"], None, id="full elsewhere"),
         pytest.param(errno.ENOSPC, [], None, id="full, nobody says where"),
         pytest.param(errno.EACCES, ["{temporary}/a"], None, id="another error"),
+        pytest.param(errno.ENOENT, ["{temporary}/a"], None, id="a file of another that is gone"),
     ],
 )
 def test_a_shortage_is_told_with_its_place(
@@ -55,6 +56,15 @@ def test_a_shortage_is_told_with_its_place(
     else:
         assert said is not None
         assert expected.format(**places) in said
+
+
+def test_a_folder_for_temporary_files_that_is_gone_is_named(temporary: Path) -> None:
+    """It was there when Python looked for one, and a cleaner has removed it; virtualenv_dir was blamed."""
+    temporary.rmdir()
+
+    assert os_errors.shortage(error(errno.ENOENT, temporary / "a")) == (
+        f"The folder for temporary files, {temporary}, is gone. Make it anew, or set TMPDIR to another one."
+    )
 
 
 def test_a_copy_of_a_tree_that_does_not_fit_is_told(temporary: Path) -> None:

@@ -39,7 +39,7 @@ from cosmos_venv.exceptions import VirtualenvBuildError
 from cosmos_venv.guarded import Cancellation, CompletedCommand, GuardedProcess, run_guarded
 from cosmos_venv.scratch import descriptors_of, scratch_folder
 from cosmos_venv.started_guard import started_ahead
-from cosmos_venv.trust import Writers, shut_out_others, trusted_owners
+from cosmos_venv.trust import Writers, replace_links_out_of, shut_out_others, trusted_owners
 
 _COMMANDS_OF_A_BUILD = 3  # make it, fill it, check it; then it may have to be written to the disk
 _LAST_LINES = 20
@@ -294,6 +294,7 @@ class _Build:
         """What is installed: byte code is written, every file is there, and the spec's own check has nothing to say."""
         found: list[Installed] = []
         # Before its byte code is written, which the time of a file belongs to, and before the disk takes it all.
+        replace_links_out_of(self.directory)
         shut_out_others(self.directory, self.writers)
 
         def read() -> None:

@@ -19,6 +19,8 @@ from pathlib import Path
 
 from cosmos_venv.environments import integrity
 from cosmos_venv.environments.interpreter import Interpreter
+from cosmos_venv.own_files import age
+from cosmos_venv.trust import is_trusted_way, make_directory
 
 RUNNER = Path("pip", "__pip-runner__.py")
 """The program of a pip from 22.3 on that runs it on another Python than its own: what ``pip --python`` starts."""
@@ -31,6 +33,8 @@ print(json.dumps([os.path.dirname(ensurepip.__file__), sysconfig.get_config_var(
 _OF_DEBIAN = "/usr/share/python-wheels"
 _PRIVATE = 0o700
 _FOR_OTHERS = 0o077
+_APART = "unpacking-"
+_ABANDONED_SECONDS = 3_600.0
 
 
 def bundled_pip(
@@ -77,17 +81,22 @@ def _kept(wheel: Path, environ: Mapping[str, str]) -> Path | None:
     if not os.path.isabs(home):  # noqa: PTH117 - as it was written
         return None
     own = Path(home, "cosmos-venv")
-    own.parent.mkdir(parents=True, exist_ok=True)
+    make_directory(own.parent)
     with suppress(FileExistsError):
         own.mkdir(mode=_PRIVATE)
     status = own.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & _FOR_OTHERS:
         return None
+    if not is_trusted_way(own):
+        return None
+    for left in own.glob(f"{_APART}*"):
+        if age(left.lstat().st_mtime) > _ABANDONED_SECONDS:
+            shutil.rmtree(left)  # of a build that was killed
     folder = own / f"pip-{hashlib.sha256(wheel.read_bytes()).hexdigest()[:32]}"
     if folder.is_dir() and integrity.faults_in(folder):
         shutil.rmtree(folder)
     if not folder.is_dir():
-        apart = Path(tempfile.mkdtemp(dir=own))
+        apart = Path(tempfile.mkdtemp(dir=own, prefix=_APART))
         try:
             _unpack(wheel, apart)
             apart.rename(folder)

@@ -86,8 +86,9 @@ class VirtualenvLock:
                 elif not self._take_from_strangers(descriptor):
                     return False
                 # It was set aside, by us or by another one who waits.
+                another = open_for_locking(self.kernel_file)
                 os.close(descriptor)
-                descriptor = open_for_locking(self.kernel_file)
+                descriptor = another
 
         try:
             if outer is not None:
@@ -179,7 +180,7 @@ class VirtualenvLock:
             return False
         self._next_look_at_strangers = now + TRY_SECONDS
         with suppress(OSError):
-            set_aside_from_strangers(descriptor, self.kernel_file)
+            set_aside_from_strangers(descriptor, self.kernel_file, with_shared=True)
         return not is_still(descriptor, self.kernel_file)
 
     def _try_record(self, report: Callable[[str], None]) -> bool:

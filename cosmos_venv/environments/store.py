@@ -21,7 +21,7 @@ from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 from cosmos_venv.guarded import Cancellation
 from cosmos_venv.kernel_lock import NOBODY_LOCKS, describe_strangers
-from cosmos_venv.lease import Lease, strangers_who_keep, take_from_strangers
+from cosmos_venv.lease import Lease, lease_path, strangers_who_keep, take_from_strangers
 from cosmos_venv.trust import Way, Writers, judge
 
 if TYPE_CHECKING:
@@ -101,6 +101,8 @@ class EnvironmentStore:
                     return self._found(spec, build, way, lease=lease, warn=warn)
                 lease.close()
             if time.monotonic() >= deadline:
+                if warn is not None:
+                    warn(f"{lease_path(build)} stays locked, by whom cannot be seen: {build} is built anew.")
                 return None
             time.sleep(_REMOVAL_IN_PROGRESS)
         return None

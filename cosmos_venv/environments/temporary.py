@@ -48,7 +48,7 @@ def temporary_environment(
 
     installer = choose_installer(preference, spec.pip_install_options, os.environ, requirements=spec.requirements)
     try:
-        with scratch_folder("cosmos-venv-trial-") as trial:
+        with os_errors.naming(os_errors.temporary_folder()), scratch_folder("cosmos-venv-trial-") as trial:
             refuse_unfit(Path(tempfile.gettempdir()), parameter="TMPDIR", trial=trial)
     except OSError as error:
         place = error.filename or os_errors.temporary_folder()

@@ -18,7 +18,7 @@ from cosmos_venv.environments.record import BuildRecord, read_record
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 from cosmos_venv.guarded import run_guarded
 from cosmos_venv.lease import Lease
-from cosmos_venv.trust import judge
+from cosmos_venv.trust import judge, writable_by_others
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,11 @@ def verify(stored: StoredBuild, *, check: str | None = None, content: bool = Fal
         if not is_kept or not stored.path.is_dir():
             return Verified(faults=["it has been removed"])
         try:
-            faults = [*_record_faults(stored), *file_faults(stored.path, content=content)]
+            faults = [
+                *_record_faults(stored),
+                *file_faults(stored.path, content=content),
+                *_open_to_others(stored.path),
+            ]
         except (OSError, ValueError) as error:
             _refuse_shortage(error)
             return Verified(faults=[f"it cannot be read: {error}"])
@@ -96,6 +100,16 @@ def _link_faults(build: Path) -> Iterator[str]:
         yield f"{config.name} is missing"
     elif not config.stat().st_size:
         yield f"{config.name} is empty"
+
+
+def _open_to_others(build: Path) -> Iterator[str]:
+    """What others can write in a build. All of it is judged before it is published; later it is seen here alone."""
+    try:
+        writers = judge(build.parent).writers
+    except (VirtualenvError, OSError):
+        return  # the directory is not used at all, and said to be so
+    for path, _, reason in writable_by_others(build, writers):
+        yield f"{path.relative_to(build)}: {reason}"
 
 
 def _byte_code_faults(build: Path) -> list[str]:
@@ -163,7 +177,8 @@ def _interpreter_faults(build: Path, record: BuildRecord) -> Iterator[str]:
     try:
         actual = Interpreter.of(str(real))
     except CosmosValueError as error:
-        yield f"its interpreter does not answer: {error}"
+        # The error's way out is for who has given py_executable.
+        yield f"its interpreter, {real}, does not answer: {str(error).partition('. ')[0]}"
         return
     expected = record.spec.interpreter
     if (actual.implementation, actual.version) != (expected.implementation, expected.version):

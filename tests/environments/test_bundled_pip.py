@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,13 +52,15 @@ def test_one_that_has_lost_files_is_unpacked_anew(tmp_path: Path, cache: Path) -
     assert (first.parent / "__init__.py").is_file()
 
 
-@pytest.mark.parametrize("spoilt", ["open to others", "a file", "a link", "none"])
+@pytest.mark.parametrize("spoilt", ["open to others", "replaceable", "a file", "a link", "none"])
 def test_where_it_cannot_be_kept_alone_each_build_has_its_own(tmp_path: Path, cache: Path, spoilt: str) -> None:
     own = cache / "cosmos-venv"
     cache.mkdir()
     if spoilt == "open to others":
         own.mkdir()
         own.chmod(0o777)
+    elif spoilt == "replaceable":
+        cache.chmod(0o777)  # whoever may write there can put another folder in its place
     elif spoilt == "a file":
         own.touch()
     elif spoilt == "a link":
@@ -68,6 +71,18 @@ def test_where_it_cannot_be_kept_alone_each_build_has_its_own(tmp_path: Path, ca
         cache.touch()
 
     assert pip_of(cache, tmp_path / "scratch") == tmp_path / "scratch" / "pip" / RUNNER
+
+
+def test_what_a_killed_build_has_left_is_removed(tmp_path: Path, cache: Path) -> None:
+    assert pip_of(cache, tmp_path / "scratch") is not None
+    old, new = cache / "cosmos-venv" / "unpacking-old", cache / "cosmos-venv" / "unpacking-new"
+    for folder in (old, new):
+        (folder / "pip").mkdir(parents=True)
+    os.utime(old, times=(time.time() - 7_200,) * 2)
+
+    pip_of(cache, tmp_path / "scratch")
+
+    assert (old.exists(), new.exists()) == (False, True)
 
 
 def test_many_builds_at_once_unpack_one(tmp_path: Path, cache: Path) -> None:

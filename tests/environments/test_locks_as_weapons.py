@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from cosmos_venv.environments.detached import builder_of
 from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.lock import VirtualenvLock
 from cosmos_venv.environments.lock_files import KERNEL_LOCK_FILENAME
@@ -32,14 +33,14 @@ SOMEBODY, GROUP = 51_235, 51_300
 
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root may become another user")
 
-# Arguments: file, user id, group id. It holds the file until its input ends.
+# Arguments: file, user id, group id, kind of lock. It holds the file until its input ends.
 HOLD = """
 import fcntl, os, sys
-file, user, group = sys.argv[1:]
+file, user, group, kind = sys.argv[1:]
 os.setgroups([])
 os.setgid(int(group))
 os.setuid(int(user))
-fcntl.flock(os.open(file, os.O_RDONLY), fcntl.LOCK_EX)
+fcntl.flock(os.open(file, os.O_RDONLY), getattr(fcntl, kind))
 print("held", flush=True)
 sys.stdin.read()
 """
@@ -47,11 +48,13 @@ sys.stdin.read()
 
 @pytest.fixture
 def hold(start_python: StartPython) -> Callable[..., subprocess.Popen[str]]:
-    """Let another user lock a file for himself alone."""
+    """Let another user lock a file, for himself alone unless another kind of lock is said."""
 
-    def hold(file: Path, *, user: int = SOMEBODY, group: int = SOMEBODY) -> subprocess.Popen[str]:
+    def hold(
+        file: Path, *, user: int = SOMEBODY, group: int = SOMEBODY, kind: str = "LOCK_EX"
+    ) -> subprocess.Popen[str]:
         file.chmod(0o644)  # as releases made it that did not close it
-        holder = start_python(HOLD, file, user, group)
+        holder = start_python(HOLD, file, user, group, kind)
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
         return holder
@@ -156,12 +159,13 @@ def test_who_cannot_set_it_aside_uses_the_environment_without_it(
 
 
 @needs_root
+@pytest.mark.parametrize("kind", ["LOCK_EX", "LOCK_SH"])
 def test_nobody_waits_for_a_stranger_who_keeps_the_lock_of_the_directory(
-    everybodys_folder: Path, hold: Callable[..., subprocess.Popen[str]], caplog: pytest.LogCaptureFixture
+    everybodys_folder: Path, hold: Callable[..., subprocess.Popen[str]], caplog: pytest.LogCaptureFixture, kind: str
 ) -> None:
     file = everybodys_folder / KERNEL_LOCK_FILENAME
     file.touch()
-    hold(file)
+    hold(file, kind=kind)
 
     for _ in range(2):
         with VirtualenvLock(everybodys_folder).acquire(max_tries=0, cancellation=Cancellation(), report=print):
@@ -169,6 +173,20 @@ def test_nobody_waits_for_a_stranger_who_keeps_the_lock_of_the_directory(
 
     (warning,) = [record.getMessage() for record in caplog.records]
     assert f"{file} was set aside as " in warning
+
+
+@needs_root
+def test_a_stranger_who_keeps_the_claim_of_a_detached_builder_holds_nobody_up(
+    everybodys_folder: Path, hold: Callable[..., subprocess.Popen[str]], make_spec: Spec
+) -> None:
+    """Each parse said for ever that a process had just started."""
+    work = builder_of(EnvironmentStore(everybodys_folder / "store"), make_spec().digest)
+    work.claim_file.touch()
+    hold(work.claim_file)
+
+    with work.claim() as claim:
+        assert claim is not None
+    assert mode_of(work.claim_file) == "0600"
 
 
 @needs_root

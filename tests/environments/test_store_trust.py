@@ -172,6 +172,26 @@ def test_a_cache_of_an_installer_stays_as_it_is_and_its_files_are_shared_where_t
     assert module.samefile(cached)
 
 
+def test_nothing_of_a_build_is_a_link_into_a_cache_of_an_installer(
+    tmp_path: Path,
+    make_spec: Spec,
+    make_ready: MakeReady,
+    open_uv_cache: dict[Path, int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Everybody could write to the module, and ``uv cache clean`` would have removed it."""
+    monkeypatch.setenv("UV_LINK_MODE", "symlink")
+
+    environment = make_ready(tmp_path / "store", make_spec(), preference="uv")
+
+    (module,) = environment.path.rglob("hello/__init__.py")
+    assert (module.is_symlink(), module.stat().st_mode & 0o022) == (False, 0)
+    assert [path.name for path in environment.path.rglob("*") if path.is_symlink() and path.is_file()] != []
+    assert all(
+        path.parent.name == "bin" for path in environment.path.rglob("*") if path.is_symlink() and path.is_file()
+    )
+
+
 def test_a_build_that_opens_itself_to_others_is_not_published(
     tmp_path: Path, make_spec: Spec, make_ready: MakeReady
 ) -> None:

@@ -51,6 +51,19 @@ def test_a_build_as_it_was_made_has_no_fault(tmp_path: Path, built: Environment)
     assert faults(tmp_path) == []
 
 
+def test_what_others_can_write_is_told(tmp_path: Path, built: Environment) -> None:
+    """A build of a former release, from a cache of uv that was open to others, looks like this too."""
+    (module,) = built.path.rglob("hello/__init__.py")
+    replace(module, module.read_bytes())
+    module.chmod(0o666)
+    module.parent.chmod(0o777)
+
+    assert [fault.partition("site-packages/")[2] for fault in faults(tmp_path)] == [
+        "hello: everybody may write to it",
+        "hello/__init__.py: everybody may write to it",
+    ]
+
+
 def replace(path: Path, content: bytes) -> None:
     """Not in its place: uv's cache has the same file."""
     mode = path.stat().st_mode

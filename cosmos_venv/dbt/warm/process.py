@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cosmos_venv import guard
+from cosmos_venv import guard, trust
 from cosmos_venv.dbt.warm import facts, servers
 from cosmos_venv.dbt.warm.place import Place, Program, place_of
 from cosmos_venv.exceptions import NotWarm
@@ -251,21 +251,12 @@ def _inherited() -> dict[str, Any]:
     """What a plain process would inherit from this one beside environment variables and folder."""
     limits = {getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")}
     return {
-        "umask": _umask(),
+        "umask": trust.umask(),
         "limits": {str(number): resource.getrlimit(number) for number in sorted(limits)},
         "ignored": sorted(n for n in signal.valid_signals() if signal.getsignal(n) == signal.SIG_IGN),
         "blocked": sorted(signal.pthread_sigmask(signal.SIG_BLOCK, [])),
         "situation": facts.situation(),
     }
-
-
-def _umask() -> int:
-    """As the kernel shows it: who asks by os.umask sets another for a moment, for all threads."""
-    _, _, shown = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace").partition("\nUmask:")
-    if not shown:  # Linux before 4.7
-        shown = f"{os.umask(0o077):o}"
-        os.umask(int(shown, 8))
-    return int(shown.split(None, 1)[0], 8)
 
 
 def _send(connection: socket.socket, text: bytes, descriptors: Sequence[int]) -> None:
