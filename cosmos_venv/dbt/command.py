@@ -11,7 +11,7 @@ import yaml
 
 from cosmos_venv.exceptions import CosmosValueError
 
-Selection = str | Sequence[str] | None
+Selection = str | Sequence[str | os.PathLike[str]] | None
 Flag = str | os.PathLike[str] | int | float | None
 """One word of a command line, which gets its text; nothing for None or a blank text."""
 Flags = Sequence[Flag]
@@ -66,11 +66,11 @@ def dbt_command(executable: str, base_cmd: Sequence[str], options: DbtOptions, *
 def _valued(options: DbtOptions) -> list[str]:
     values = {
         "--indirect-selection": options.indirect_selection,
-        "--select": selection_text(options.select),
-        "--exclude": selection_text(options.exclude),
-        "--selector": selection_text(options.selector),
+        "--select": selection_text("select", options.select),
+        "--exclude": selection_text("exclude", options.exclude),
+        "--selector": selection_text("selector", options.selector),
         "--vars": vars_text(options.vars),
-        "--models": selection_text(options.models),
+        "--models": selection_text("models", options.models),
     }
     return [word for flag, value in values.items() if value is not None for word in (flag, value)]
 
@@ -80,18 +80,36 @@ def _switches(options: DbtOptions) -> list[str]:
     return [f"--{name.replace('_', '-')}" for name in names if getattr(options, name)]
 
 
-def selection_text(selection: Selection) -> str | None:
-    """As dbt takes it: names joined by blanks (a union). None: no flag, as for an empty list."""
+def selection_text(parameter: str, selection: Selection) -> str | None:
+    """As dbt takes it: names and paths joined by blanks (a union). None: no flag, as for an empty list.
+
+    :param parameter: the name of the selection, for errors.
+    :raises CosmosValueError: for anything but a text, or a list of texts and paths.
+    """
     if selection is None or isinstance(selection, str):
         return selection
-    return " ".join(selection) or None
+    words = [os.fsdecode(word) if isinstance(word, os.PathLike) else word for word in selection]
+    for word in words:
+        if not isinstance(word, str):
+            raise CosmosValueError(f"{parameter}={selection!r}: {word!r} is neither a text nor a path.")
+    return " ".join(words) or None
 
 
 def vars_text(variables: Mapping[str, Any] | str | None) -> str | None:
-    """The value of ``--vars``: YAML with sorted keys, a text as it is, None where there is nothing to say."""
+    """The value of ``--vars``: YAML with sorted keys, a text as it is, None where there is nothing to say.
+
+    :raises CosmosValueError: for a value that YAML has no words for, such as a path.
+    """
     if variables is None or isinstance(variables, str):
         return variables
-    return yaml.safe_dump(dict(variables), allow_unicode=True)
+    try:
+        return yaml.safe_dump(dict(variables), allow_unicode=True)
+    except yaml.representer.RepresenterError as error:
+        value = error.args[-1]
+        raise CosmosValueError(
+            f"vars: {value!r} is a {type(value).__name__}, which cannot be handed to dbt. Give texts, numbers, "
+            f"booleans, dates, lists and dicts of them: {str(value)!r}."
+        ) from error
 
 
 def vars_flags(variables: Mapping[str, Any] | str | None) -> list[str]:

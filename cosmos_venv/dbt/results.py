@@ -144,7 +144,7 @@ class Artifacts:
         shown = failed[:MOST_FAILURES]
         batches = self._failed_batches() if any(result.batch_results for result in shown) else {}
         texts = [
-            f"{each.unique_id}: {each.status}: {_reason(each, compiled, batches.get(each.unique_id, []))}"
+            f"{each.unique_id}: {each.status}: {_reason(each, compiled, batches.get(each.unique_id, []))}".rstrip(": ")
             for each in shown
         ]
         return with_the_rest_counted(texts, len(failed))

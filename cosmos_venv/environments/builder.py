@@ -322,6 +322,7 @@ class _Build:
                     self._report(before)
 
             folders = [str(folder) for folder in integrity.site_packages(self.directory)]
+            self.report("Writing byte code and trying out what was installed.")
             command = [self.python, "-I", "-c", byte_code.COMPILE_AND_CHECK, self.spec.check, *folders]
             # Both at once: the one is reading here, the other compiling there.
             self._run(command, failure=f"{self.spec} was installed but does not work", on_line=hear, meanwhile=read)

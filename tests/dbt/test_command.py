@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
 from cosmos_venv.dbt.command import DbtOptions, dbt_command, selection_text, vars_text
+from cosmos_venv.exceptions import CosmosValueError
 
 
 def test_every_option_stands_in_its_place() -> None:
@@ -51,10 +53,23 @@ def test_without_options_there_is_only_the_command() -> None:
         pytest.param("", "", id="empty-text-is-a-flag-with-nothing-in-it"),
         pytest.param(["a", "b"], "a b", id="union"),
         pytest.param("a b", "a b", id="text"),
+        pytest.param([Path("models/staging"), "tag:a"], "models/staging tag:a", id="path"),
     ],
 )
 def test_a_selection_is_one_text(given: Any, expected: str | None) -> None:
-    assert selection_text(given) == expected
+    assert selection_text("select", given) == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"exclude": ["a", 3]}, r"^exclude=\['a', 3\]: 3 is neither a text nor a path\.$"),
+        ({"vars": {"a": {"b": Path("x")}}}, r"^vars: PosixPath\('x'\) is a PosixPath, .* dicts of them: 'x'\.$"),
+    ],
+)
+def test_what_dbt_cannot_be_told_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(CosmosValueError, match=message):
+        dbt_command("dbt", ["run"], DbtOptions(**options))
 
 
 @pytest.mark.parametrize(
