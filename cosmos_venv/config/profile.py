@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,6 +95,19 @@ class ProfileConfig:
                 )
             value, where = value[key], f"{where}: {key}"
         return str(value)
+
+    def advice_about(self, failure: str) -> str:
+        """A line with what the user's own file lacks, where dbt has failed for want of a profile or target; or nothing.
+
+        dbt names neither the file nor the profiles in it.
+        """
+        if not self.profiles_yml_filepath or not re.search(r"Could not find profile|does not have a target", failure):
+            return ""
+        try:
+            self.get_profile_type()
+        except CosmosValueError as error:
+            return f"\n{error}"
+        return ""
 
     def flags(self, profiles_yml: Path) -> list[str]:
         """How dbt is told to use this profile and target of that file."""

@@ -16,6 +16,7 @@ from cosmos_venv.guarded import Cancellation
 from cosmos_venv.operators.base import AbstractDbtBase
 
 if TYPE_CHECKING:
+    from cosmos_venv.config import ProfileConfig
     from cosmos_venv.dbt.process import FullOutputSubprocessResult
     from cosmos_venv.dbt.results import Artifacts
     from cosmos_venv.dbt.runner import DbtRunnerResult
@@ -38,6 +39,7 @@ class DbtInvocation(AbstractDbtBase):
         dbt_runner_callbacks: Sequence[Callable[[Any], object]] | None
         cancel_query_on_kill: bool
         invocation_mode: InvocationMode | None
+        profile_config: ProfileConfig
 
     def _found(self, executable: str) -> str:
         """The whole path where the worker finds it: dbt runs in another folder, and it may be without any PATH."""
@@ -142,6 +144,7 @@ class DbtInvocation(AbstractDbtBase):
             raise AirflowSkipException(f"dbt command returned exit code {self.skip_exit_code}. Skipping.")
         elif result.exit_code:
             reason = credentials.mask(failure_text(artifacts, lines=result.full_output))
+            reason += self.profile_config.advice_about(reason)
             raise AirflowException(
                 f"dbt command failed. The command returned a non-zero exit code {result.exit_code}.\n{reason}"
             )

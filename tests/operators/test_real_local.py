@@ -126,6 +126,24 @@ def test_what_a_real_dbt_says_of_its_failures_heads_the_error(make: Make, dbt_pr
     assert sum("depends on a node named 'nowhere' which was not found" in line for line in rest) == 1
 
 
+@pytest.mark.parametrize(
+    ("profile", "target", "known"),
+    [("port", "dev", "it has: harbor"), ("harbor", "night", "it has: dev")],
+)
+def test_a_profile_or_target_that_is_not_in_the_file_is_told_with_those_that_are(
+    make: Make, dbt_project: Path, profile: str, target: str, known: str
+) -> None:
+    file = dbt_project / "profiles.yml"
+    run = make("Run", profile_config=ProfileConfig(profile, target, profiles_yml_filepath=file))
+
+    with pytest.raises(AirflowException) as failed:
+        run.execute({})
+
+    last = str(failed.value).splitlines()[-1]
+    assert last.startswith(str(file))
+    assert known in last
+
+
 def test_settings_of_the_profile_hide_nothing_that_dbt_says(
     make: Make, dbt_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
