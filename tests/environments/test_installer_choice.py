@@ -160,6 +160,90 @@ def test_addresses_of_indexes_go_by_the_variable_that_means_the_same(
     assert arguments.variables == expected
 
 
+def test_an_isolated_pip_finds_its_indexes_in_a_requirements_file() -> None:
+    given = ("--extra-index-url", "https://u:s3cret@a", "-i", "https://b", "-f", "/my wheels", "--isolated")
+
+    arguments = arguments_of("hello", given=given, PIP_EXTRA_INDEX_URL="https://configured")
+
+    assert (arguments.words, arguments.variables) == (("--isolated",), {})
+    assert arguments.file_lines == (
+        "--index-url https://b",
+        "--extra-index-url https://u:s3cret@a",
+        "--find-links '/my wheels'",
+        "hello",
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "preference", "words", "expected"),
+    [
+        pytest.param(
+            ("--build-constraint=https://u:s3cret@a/c", "--build-constraint", "b"),
+            "pip",
+            (),
+            {"PIP_BUILD_CONSTRAINT": "of-machine https://u:s3cret@a/c b"},
+            id="pip",
+        ),
+        pytest.param(
+            ("-b", "https://u:s3cret@a/c", "--overrides=o"),
+            "uv",
+            ("--overrides=o",),
+            {"UV_BUILD_CONSTRAINT": "https://u:s3cret@a/c"},
+            id="uv",
+        ),
+        pytest.param(
+            ("--overrides=https://a/c?token=s3cret",),
+            "uv",
+            (),
+            {"UV_OVERRIDE": "https://a/c?token=s3cret"},
+            id="uv-overrides",
+        ),
+        pytest.param(
+            ("--build-constraint=https://u:s3cret@a/c",),
+            OtherInstaller(name="airflow", command=("x",)),
+            (),
+            {
+                "PIP_BUILD_CONSTRAINT": "of-machine https://u:s3cret@a/c",
+                "UV_BUILD_CONSTRAINT": "https://u:s3cret@a/c",
+            },
+            id="other",
+        ),
+    ],
+)
+def test_no_other_option_puts_a_credential_on_a_command_line(
+    path_with_uv: str,
+    given: tuple[str, ...],
+    preference: InstallerPreference,
+    words: tuple[str, ...],
+    expected: Mapping[str, str],
+) -> None:
+    arguments = arguments_of(
+        "hello", given=given, preference=preference, path=path_with_uv, PIP_BUILD_CONSTRAINT="of-machine"
+    )
+
+    assert (arguments.words, arguments.variables) == (words, expected)
+
+
+@pytest.mark.parametrize(
+    ("given", "preference", "named"),
+    [
+        pytest.param(("--isolated", "--proxy", "u:s3cret@p:80"), "pip", "--proxy", id="proxy-of-an-isolated-pip"),
+        pytest.param(("-C", "from=https://u:s3cret@a"), "pip", "--config-settings", id="build-setting"),
+        pytest.param(("-C", "from=https://u:s3cret@a"), "uv", "--config-settings", id="build-setting-for-uv"),
+        pytest.param(("-b", "/my file", "-b", "https://u:s3cret@a"), "uv", "--build-constraint", id="no-list-of-paths"),
+    ],
+)
+def test_a_credential_that_could_only_stand_on_a_command_line_is_refused(
+    path_with_uv: str, given: tuple[str, ...], preference: InstallerPreference, named: str
+) -> None:
+    with pytest.raises(
+        CosmosValueError, match=rf"pip_install_options: {named}.*would stand on the command l"
+    ) as raised:
+        arguments_of("hello", given=given, preference=preference, path=path_with_uv)
+
+    assert "s3cret" not in str(raised.value)
+
+
 @pytest.mark.parametrize(
     ("address", "secret"),
     [
