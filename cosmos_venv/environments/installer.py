@@ -83,6 +83,8 @@ def choose_installer(
         return _as_asked(uv, told)
     if not uv:
         return Installer(name="pip", reason="uv is not installed")
+    if fault := next(pip_config.faults(environ), ""):
+        return Installer(name="pip", reason=credentials.mask(fault))  # which refuses to start, and says why
     of_machine = pip_config.configured(environ)
     told = pip_config.told(pip_install_options, requirements, environ, of_machine=of_machine)
     try:

@@ -58,8 +58,30 @@ def test_the_file_that_says_so_is_named(path_with_uv: str, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        pytest.param(b"[global]\nindex-url = https://a\na stray line\n", "pip.conf cannot be read", id="stray-line"),
+        pytest.param(b"\xef\xbb\xbf[global]\nindex-url = https://a\n", "pip.conf cannot be read", id="byte-order-mark"),
+        pytest.param(b"[global]\n# caf\xe9\nindex-url = https://a\n", "pip.conf cannot be read", id="latin-1"),
+        pytest.param(b"[global]\nno-index = ture\n", "pip.conf) is neither on nor off: ture", id="no-boolean"),
+        pytest.param(b"[install]\nquiet = very\n", "pip.conf) is neither on nor off: very", id="no-number"),
+    ],
+)
+def test_pip_builds_and_speaks_where_it_refuses_its_configuration(
+    path_with_uv: str, tmp_path: Path, content: bytes, reason: str
+) -> None:
+    (tmp_path / "pip.conf").write_bytes(content)
+
+    installer = choose_installer("auto", [], no_config(path_with_uv, PIP_CONFIG_FILE=str(tmp_path / "pip.conf")))
+
+    assert installer.name == "pip"
+    assert reason in installer.reason
+
+
+@pytest.mark.parametrize(
     ("given", "variables"),
     [
+        pytest.param([], {"PIP_QUIET": "2", "PIP_NO_INDEX": "Off", "PIP_PRE": "T"}, id="switches"),
         pytest.param([], {}, id="nothing-special"),
         pytest.param(["--no-deps", "--pre", "--no-dependencies"], {}, id="options-that-both-know"),
         pytest.param(["--index-strategy", "first-index"], {}, id="option-of-uv"),

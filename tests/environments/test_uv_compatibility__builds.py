@@ -85,3 +85,16 @@ def test_an_isolated_pip_asks_the_index_that_was_given(publish: Publish, build: 
     outcome = build("anchor", given=("--isolated", "--index-url", private))
 
     assert (outcome.pins, outcome.by) == ({"anchor": "1.0"}, "pip"), outcome.said
+
+
+def test_a_configuration_that_pip_refuses_fails_the_build_and_no_other_index_is_asked(
+    tmp_path: Path, publish: Publish, build: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    private = publish("private", "anchor", "1.0")
+    (tmp_path / "pip.conf").write_text(f"[global]\nindex-url = {private}\na stray line\n")
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
+
+    outcome = build("anchor")
+
+    assert outcome.pins is None
+    assert "onfiguration file" in outcome.said.partition("cannot be read")[2]
