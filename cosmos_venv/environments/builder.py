@@ -247,6 +247,7 @@ class _Build:
             self.spec,
             takes_prereleases=settings.takes_prereleases,
             folders=settings.folders,
+            files=settings.files,
             yanked=[match["name"] for line in self.heard if (match := _YANKED.match(line))],
             try_=self._try,
         )

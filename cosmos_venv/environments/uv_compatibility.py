@@ -64,6 +64,7 @@ _READ_BY_UV = frozenset({
     *("index-url", "extra-index-url", "no-index", "constraint", "requirement", "editable", "find-links", "no-binary"),
     *("only-binary", "hash"),
 })  # fmt: skip
+_FILES = ("requirement", "constraint")
 _WHOLE_CONFIGURATIONS = frozenset({"config-file", "no-config"})
 _OF_REQUIREMENTS_FILES = _READ_BY_UV | {"prefer-binary", "require-hashes", "pre", "trusted-host", "use-feature"}
 
@@ -82,6 +83,7 @@ class UvSettings:
     :param variables: environment variables to set, which may hold credentials.
     :param is_pips: whether the answer of pip is wanted; not where the user speaks to uv.
     :param folders: of this machine, in which packages are looked for.
+    :param files: of requirements and constraints, those that others name among them.
     :param takes_prereleases: whether prereleases are as good as any version.
     :param several: whether packages may come from several places.
     """
@@ -92,6 +94,7 @@ class UvSettings:
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     is_pips: bool = False
     folders: tuple[Path, ...] = ()
+    files: tuple[Path, ...] = ()
     takes_prereleases: bool = False
     several: bool = False
 
@@ -121,9 +124,9 @@ def as_pip_is_told(told: Iterable[Setting], environ: Mapping[str, str], uv: str)
     translation = _Translation()
     for setting in told:
         translation.take(setting)
-        if setting.name == "requirement" and "://" in setting.value:
+        if setting.name in _FILES and "://" in setting.value:
             # What it says of indexes and prereleases uv would weigh in another way, and nobody has read it.
-            raise NoCounterpart("a requirements file that lies elsewhere may hold options that uv does not obey")
+            raise NoCounterpart(f"a {setting.name}s file that lies elsewhere may hold what uv does not obey")
     try:
         harmless = uv_config.harmless(environ)
     except ValueError as error:
@@ -154,6 +157,11 @@ def as_pip_is_told(told: Iterable[Setting], environ: Mapping[str, str], uv: str)
         variables=translation.variables,
         is_pips=not translation.speaks_to_uv,
         folders=tuple(Path(unquote(urlsplit(link).path)) for link in every_link if link.startswith("file:")),
+        files=tuple(
+            Path(setting.origin if setting.is_in_requirements else "").parent / setting.value
+            for setting in told
+            if setting.name in _FILES
+        ),
         takes_prereleases="prerelease" in translation.config,
         several=len(tables) + len(links) > 1,
     )

@@ -145,11 +145,10 @@ def test_constraints_and_requirements_of_the_machine_stand_beside_those_of_the_t
     for name in ("limits.txt", "more.txt"):
         (tmp_path / name).write_text("hello<2\n")
 
-    settings = settings_of(PIP_CONSTRAINT="limits.txt https://u:s3cret@a/c.txt", PIP_REQUIREMENT="more.txt")
+    settings = settings_of(PIP_CONSTRAINT="limits.txt", PIP_REQUIREMENT="more.txt")
 
     assert settings.lines == (
         f"--constraint {tmp_path}/limits.txt",
-        "--constraint https://u:s3cret@a/c.txt",
         f"--requirement {tmp_path}/more.txt",
     )
 
@@ -168,6 +167,8 @@ def test_constraints_and_requirements_of_the_machine_stand_beside_those_of_the_t
         pytest.param(["--user"], {}, "--user has no counterpart", id="user"),
         pytest.param(["--platform", "x"], {}, "--platform has no counterpart", id="platform"),
         pytest.param(["-r", "https://a/wanted.txt"], {}, "lies elsewhere", id="requirements-elsewhere"),
+        pytest.param(["-c", "https://a/limits.txt"], {}, "constraints file that lies elsewhere", id="limits-elsewhere"),
+        pytest.param([], {"PIP_CONSTRAINT": "https://a/c"}, "constraints file that", id="limits-elsewhere-configured"),
         # pip leaves such an index alone.
         pytest.param([], {"PIP_EXTRA_INDEX_URL": "http://h/simple"}, "no --trusted-host", id="insecure"),
     ],
