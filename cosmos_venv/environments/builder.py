@@ -9,7 +9,6 @@ import json
 import os
 import re
 import shutil
-import site
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -29,11 +28,12 @@ from cosmos_venv.environments import (
     sources,
 )
 from cosmos_venv.environments.arguments import InstallArguments
-from cosmos_venv.environments.bundled_pip import RUNNER, bundled_pip
+from cosmos_venv.environments.bundled_pip import bundled_pip
 from cosmos_venv.environments.home import variables_for_lack_of_a_home
 from cosmos_venv.environments.index_failure import index_failure, without_repetitions
 from cosmos_venv.environments.installer import ORDER_VARIABLE, Installer
 from cosmos_venv.environments.integrity import Installed
+from cosmos_venv.environments.own_pip import has_usable_pip, own_pip
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.exceptions import VirtualenvBuildError
 from cosmos_venv.guarded import Cancellation, CompletedCommand, GuardedProcess, run_guarded
@@ -50,10 +50,11 @@ _PIP_MAY_KNOW_BETTER = {
     resolution_check.PASSED_OVER: "uv passes over what pip takes where nothing else fits",
     r"Unexpected '-'": "this release of uv does not know an option of a requirements file",
     r"[Bb]uilding source distributions .*disabled": "uv builds nothing where --only-binary is said, pip what is named",
+    # pip knows those of the system beside its own.
+    r"UnknownIssuer|[Ii]nvalid peer certificate|[Cc]ertificate verify failed": "uv does not trust a certificate",
 }
 _YANKED = re.compile(r"warning: `?(?P<name>[^`]+)`? is yanked")
 _UNREACHABLE = r"Failed to fetch|[Rr]equest failed|Failed to read `--find-links`|error sending request"
-_OLDEST_PIP = "22.3"  # the first that installs into another Python (pip --python)
 
 # Each would lead the installation somewhere else, or make it an installation of something else.
 _DIVERTING = {
@@ -471,28 +472,3 @@ def _empty(directory: Path) -> None:
             shutil.rmtree(entry)
         else:
             entry.unlink()
-
-
-def own_pip() -> Path | None:
-    """The program of this Python's pip that runs it on another one; None where it has none that could be used."""
-    import importlib.util
-
-    found = importlib.util.find_spec("pip") if has_usable_pip() else None
-    runner = Path(found.origin).parent / RUNNER.name if found is not None and found.origin else None
-    return runner if runner is not None and runner.is_file() else None
-
-
-def has_usable_pip() -> bool:
-    """Whether this Python has a pip that fills other environments, and sees it when run isolated (-I)."""
-    import importlib.metadata
-    import importlib.util
-
-    from packaging.version import Version
-
-    found = importlib.util.find_spec("pip")
-    if found is None or found.origin is None or found.origin.startswith(site.getusersitepackages()):
-        return False
-    try:
-        return Version(importlib.metadata.version("pip")) >= Version(_OLDEST_PIP)
-    except importlib.metadata.PackageNotFoundError:
-        return False

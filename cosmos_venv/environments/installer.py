@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from cosmos_venv.environments import credentials, pip_config, uv_compatibility
+from cosmos_venv.environments.own_pip import pip_version
 from cosmos_venv.environments.uv_compatibility import NoCounterpart, UvSettings
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError
 
@@ -88,7 +89,7 @@ def choose_installer(
     of_machine = pip_config.configured(environ)
     told = pip_config.told(pip_install_options, requirements, environ, of_machine=of_machine)
     try:
-        settings = uv_compatibility.as_pip_is_told(told, environ, uv)
+        settings = uv_compatibility.as_pip_is_told(told, environ, uv, pip_version())
     except NoCounterpart as error:
         return Installer(name="pip", reason=credentials.mask(str(error)))
     return Installer(name="uv", uv=uv, settings=settings, reason="uv is installed")

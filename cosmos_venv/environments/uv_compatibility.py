@@ -24,6 +24,9 @@ from cosmos_venv.environments.pip_config import Places, Setting
 # Before that uv asks a folder or page of links as if it were an index.
 _KNOWS_FLAT_INDEXES = (0, 6, 17)
 _LONGEST_ANSWER = 10.0
+_TRUSTS_THE_SYSTEM = (24, 2)  # the first pip that looks at the system's certificates unasked
+_CERTIFICATES_OF_UV = frozenset({"system-certs", "native-tls"})
+_ABOUT_CERTIFICATES = frozenset({"SSL_CERT_FILE", "SSL_CERT_DIR", "UV_SYSTEM_CERTS", "UV_NATIVE_TLS"})
 
 # What is no question of what is installed, or what uv does anyway.
 _NOTHING_TO_UV = frozenset({
@@ -65,6 +68,7 @@ _READ_BY_UV = frozenset({
     *("only-binary", "hash"),
 })  # fmt: skip
 _FILES = ("requirement", "constraint")
+_PROXIES_OF_UV = frozenset({"http-proxy", "https-proxy", "no-proxy"})
 _WHOLE_CONFIGURATIONS = frozenset({"config-file", "no-config"})
 _OF_REQUIREMENTS_FILES = _READ_BY_UV | {"prefer-binary", "require-hashes", "pre", "trusted-host", "use-feature"}
 
@@ -111,11 +115,14 @@ class UvSettings:
         return {**uv_config.without_what_leads_away(environ), **self.variables, "UV_CONFIG_FILE": str(file)}
 
 
-def as_pip_is_told(told: Iterable[Setting], environ: Mapping[str, str], uv: str) -> UvSettings:
+def as_pip_is_told(
+    told: Iterable[Setting], environ: Mapping[str, str], uv: str, pip: tuple[int, ...] = ()
+) -> UvSettings:
     """Settings with which uv installs what pip would.
 
     :param told: everything that pip is told (``pip_config.told``).
     :param uv: the executable.
+    :param pip: release of the pip that is to be equalled; empty where it is not known.
     :raises NoCounterpart: when there are none.
     """
     told = list(told)
@@ -133,11 +140,10 @@ def as_pip_is_told(told: Iterable[Setting], environ: Mapping[str, str], uv: str)
         raise NoCounterpart(f"of uv's configuration {error}") from error
     places = Places.of(told)
     translation.refuse_insecure(places)
-    if bundle := _certificates_of_requests({**environ, **translation.variables}):
-        translation.variables["SSL_CERT_FILE"] = bundle
+    translation.find_certificates(environ, pip if _CERTIFICATES_OF_UV.isdisjoint(harmless) else ())
     trusted = [*harmless.get("allow-insecure-host", ()), *translation.trusted]
     config = {
-        **harmless,
+        **{name: value for name, value in harmless.items() if not (translation.proxy and name in _PROXIES_OF_UV)},
         **({"allow-insecure-host": trusted} if trusted else {}),
         "no-sources": True,
         "index-strategy": "unsafe-best-match",
@@ -219,6 +225,8 @@ class _Translation:
     words: list[str] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     variables: dict[str, str] = field(default_factory=dict)
+    proxy: str = ""
+    only_own_certificates: bool = False
     speaks_to_uv: bool = False
 
     def take(self, setting: Setting) -> None:
@@ -273,6 +281,24 @@ class _Translation:
                     f"pip passes over http://{url.hostname}, which is no --trusted-host, and uv would not"
                 )
 
+    def find_certificates(self, environ: Mapping[str, str], pip: tuple[int, ...]) -> None:
+        """Name the certificates that pip, built on ``requests``, reads where no option says which.
+
+        :raises NoCounterpart: when they are no file.
+        """
+        if "SSL_CERT_FILE" in self.variables:
+            return
+        # With a proxy of its own pip does not look at these.
+        names = () if self.proxy else ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+        named = next((name for name in names if environ.get(name)), "")
+        if named:
+            if not Path(environ[named]).is_file():
+                raise NoCounterpart(f"{named} = {environ[named]} is no file, and uv wants a file of certificates")
+            self.variables["SSL_CERT_FILE"] = environ[named]
+        elif pip >= _TRUSTS_THE_SYSTEM and not self.only_own_certificates and not _ABOUT_CERTIFICATES & environ.keys():
+            # The second is the name that older ones know; where neither is known and a certificate fails, pip is asked.
+            self.variables |= {"UV_SYSTEM_CERTS": "true", "UV_NATIVE_TLS": "true"}
+
     def format_words(self) -> list[str]:
         """What may be built and what may not."""
         return [
@@ -303,17 +329,21 @@ class _Translation:
     _requirement = _editable = _constraint
 
     def _proxy(self, setting: Setting) -> None:
-        proxy = setting.value if "://" in setting.value else f"http://{setting.value}"
+        if not setting.value:
+            raise NoCounterpart(f"{setting} without an address: pip asks no proxy then")
+        self.proxy = setting.value if "://" in setting.value else f"http://{setting.value}"
         for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
-            self.variables |= {name: proxy, name.lower(): proxy}
+            self.variables |= {name: self.proxy, name.lower(): self.proxy}
+        # pip does not look at the hosts that the environment takes out.
+        self.variables |= {"NO_PROXY": "", "no_proxy": ""}
 
     def _cert(self, setting: Setting) -> None:
-        if Path(setting.value).is_dir():
+        if Path(setting.value).expanduser().is_dir():
             raise NoCounterpart(f"{setting} is a folder, and uv wants a file of certificates")
-        self.variables["SSL_CERT_FILE"] = setting.value
+        self.variables["SSL_CERT_FILE"] = os.path.expanduser(setting.value)  # noqa: PTH111 - as pip
 
     def _client_cert(self, setting: Setting) -> None:
-        self.variables["SSL_CLIENT_CERT"] = setting.value
+        self.variables["SSL_CLIENT_CERT"] = os.path.expanduser(setting.value)  # noqa: PTH111 - as pip
 
     def _keyring_provider(self, setting: Setting) -> None:
         if setting.value == "import":
@@ -339,6 +369,7 @@ class _Translation:
     def _use_deprecated(self, setting: Setting) -> None:
         if setting.value not in _OLD_WAYS_WITHOUT_EFFECT:
             raise NoCounterpart(f"{setting}: uv has no {setting.value}")
+        self.only_own_certificates |= setting.value == "legacy-certs"
 
     def _take_word_of_uv(self, name: str, value: str) -> None:
         lists = {"index": self.uv_indexes, "default-index": self.uv_default, "allow-insecure-host": self.trusted}
@@ -363,15 +394,6 @@ class _Translation:
 def _is_configured(setting: Setting) -> bool:
     """Whether the machine says so, and not who asks for this installation."""
     return bool(setting.origin) and not setting.is_in_requirements
-
-
-def _certificates_of_requests(environ: Mapping[str, str]) -> str:
-    """The file that pip, built on ``requests``, reads where nothing else is said; empty where there is none."""
-    if environ.get("SSL_CERT_FILE"):
-        return ""
-    names = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-    bundle = next((environ[name] for name in names if environ.get(name)), "")
-    return bundle if os.path.isfile(bundle) else ""  # noqa: PTH113 - of an empty text Path makes "."
 
 
 def _link(setting: Setting) -> str | None:

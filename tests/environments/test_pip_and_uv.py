@@ -23,10 +23,11 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.builder import build_environment, own_pip
+from cosmos_venv.environments.builder import build_environment
 from cosmos_venv.environments.bundled_pip import bundled_pip
 from cosmos_venv.environments.installer import choose_installer
 from cosmos_venv.environments.interpreter import Interpreter
+from cosmos_venv.environments.own_pip import own_pip
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.exceptions import VirtualenvBuildError
 from cosmos_venv.guarded import Cancellation

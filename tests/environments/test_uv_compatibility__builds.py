@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import http.server
+import json
 import os
-from collections.abc import Callable
+import ssl
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +22,9 @@ from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.exceptions import VirtualenvBuildError
 from cosmos_venv.guarded import Cancellation
 from pytest_cosmos_venv import Wheel, write_wheel
+from tests.environments.elsewhere import within
 
+StartPython = Callable[..., "subprocess.Popen[str]"]
 Publish = Callable[..., str]
 
 
@@ -98,3 +106,80 @@ def test_a_configuration_that_pip_refuses_fails_the_build_and_no_other_index_is_
 
     assert outcome.pins is None
     assert "onfiguration file" in outcome.said.partition("cannot be read")[2]
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Path:
+    """A folder with a certificate authority that nobody knows (``ca.pem``), and its certificate for localhost."""
+    folder = tmp_path / "authority"
+    folder.mkdir()
+    (folder / "names").write_text("subjectAltName=DNS:localhost\n")
+    new = ["req", "-newkey", "rsa:2048", "-nodes"]
+    for words in (
+        [*new, "-x509", "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=Harbour", "-days", "2"],
+        [*new, "-keyout", "host.key", "-out", "host.csr", "-subj", "/CN=localhost"],
+        ["x509", "-req", "-in", "host.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"]
+        + ["-out", "host.pem", "-extfile", "names", "-days", "2"],
+    ):
+        subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture
+def https_index(tmp_path: Path, authority: Path, publish: Publish) -> Iterator[str]:
+    """The address of an index with that certificate, which offers ``anchor`` 1.0."""
+    publish("private", "anchor", "1.0")
+    handler = functools.partial(_Quiet, directory=str(tmp_path / "private"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(authority / "host.pem", authority / "host.key")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"https://localhost:{server.server_address[1]}/"
+        server.shutdown()
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name of the base class
+        pass
+
+
+BUILD = """
+import json, os, sys
+from pathlib import Path
+from cosmos_venv.environments.builder import build_environment
+from cosmos_venv.environments.installer import choose_installer
+from cosmos_venv.environments.interpreter import Interpreter
+from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.guarded import Cancellation
+
+given = ("--index-url", sys.argv[1])
+spec = EnvironmentSpec(requirements=("anchor",), pip_install_options=given, interpreter=Interpreter.of())
+installer = choose_installer("auto", given, os.environ)
+built = build_environment(
+    spec, Path(sys.argv[2]), installer, cancellation=Cancellation(), report=lambda line: print(line, flush=True)
+)
+print(json.dumps([built.installer.name, dict(built.pins)]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("variables", "by"),
+    [
+        pytest.param([], "uv", id="uv-is-told"),
+        pytest.param(["UV_SYSTEM_CERTS=false", "UV_NATIVE_TLS=false"], "pip", id="uv-trusts-its-own-only"),
+    ],
+)
+def test_a_certificate_that_only_the_system_knows_is_trusted_as_pip_trusts_it(
+    tmp_path: Path, authority: Path, https_index: str, start_python: StartPython, variables: list[str], by: str
+) -> None:
+    stores = {ssl.get_default_verify_paths().openssl_cafile, "/etc/ssl/certs/ca-certificates.crt"}
+    (tmp_path / "store").write_text((authority / "ca.pem").read_text())
+    mounts = [f"mount --bind {tmp_path}/store {os.path.realpath(store)}" for store in sorted(stores)]
+    elsewhere = within(setup="\n".join(mounts), variables=variables)
+
+    process = start_python(BUILD, https_index, tmp_path / "environment", within=elsewhere)
+    output = process.communicate()[0]
+
+    assert process.returncode == 0, output
+    assert json.loads(output.splitlines()[-1]) == [by, {"anchor": "1.0"}], output
