@@ -23,8 +23,10 @@ from cosmos_venv.environments.pip_config import Places, Setting
 
 # Before that uv asks a folder or page of links as if it were an index.
 _KNOWS_FLAT_INDEXES = (0, 6, 17)
+_INDEX_OF_BOTH = "https://pypi.org/simple"
 _LONGEST_ANSWER = 10.0
 _TRUSTS_THE_SYSTEM = (24, 2)  # the first pip that looks at the system's certificates unasked
+_LEAVES_BUILDS_ALONE = (26, 2)  # the first pip whose configured constraints do not limit what is built with
 _CERTIFICATES_OF_UV = frozenset({"system-certs", "native-tls"})
 _ABOUT_CERTIFICATES = frozenset({"SSL_CERT_FILE", "SSL_CERT_DIR", "UV_SYSTEM_CERTS", "UV_NATIVE_TLS"})
 
@@ -134,6 +136,9 @@ def as_pip_is_told(
         if setting.name in _FILES and "://" in setting.value:
             # What it says of indexes and prereleases uv would weigh in another way, and nobody has read it.
             raise NoCounterpart(f"a {setting.name}s file that lies elsewhere may hold what uv does not obey")
+    if pip < _LEAVES_BUILDS_ALONE and not any(setting.name.startswith("build-constraint") for setting in told):
+        limits = [setting for setting in told if setting.name == "constraint" and _is_configured(setting)]
+        translation.words += [f"--build-constraint={Path(setting.value).absolute()}" for setting in limits]
     try:
         harmless = uv_config.harmless(environ)
     except ValueError as error:
@@ -237,7 +242,23 @@ class _Translation:
         name, value = setting.name, setting.value
         if setting.is_in_requirements and name not in _OF_REQUIREMENTS_FILES:
             raise NoCounterpart(f"{setting} has no counterpart in uv")
-        method: Callable[[Setting], None] | None = getattr(self, f"_{name.replace('-', '_')}", None)
+        methods: dict[str, Callable[[Setting], None]] = {
+            "trusted-host": self._trusted_host,
+            "pre": self._pre,
+            "only-binary": self._only_binary,
+            "no-binary": self._no_binary,
+            "constraint": self._file_or_source,
+            "requirement": self._file_or_source,
+            "editable": self._file_or_source,
+            "proxy": self._proxy,
+            "cert": self._cert,
+            "client-cert": self._client_cert,
+            "keyring-provider": self._keyring_provider,
+            "timeout": self._timeout,
+            "retries": self._retries,
+            "use-feature": self._use_feature,
+            "use-deprecated": self._use_deprecated,
+        }
         if name in _SAME_SWITCHES:
             self._add_words(_SAME_SWITCHES[name])
         elif name in _SAME_OPTIONS:
@@ -245,8 +266,8 @@ class _Translation:
         elif name in _OF_UV_ALONE and not setting.origin:
             self.speaks_to_uv = True
             self._take_word_of_uv(name, value)
-        elif method is not None:
-            method(setting)
+        elif name in methods:
+            methods[name](setting)
         elif name not in _NOTHING_TO_UV | _PLACES:
             raise NoCounterpart(f"{setting} has no counterpart in uv")
 
@@ -256,7 +277,12 @@ class _Translation:
         Of two equal versions pip takes the one of the last index, and of a place of links only what no index has. uv
         takes the first of its indexes, the default one last, and what is in a place of links before all of them.
         """
-        tables = [*map(_index, self.uv_indexes), *({"url": _url(setting)} for setting in reversed(places.extra))]
+        # pip asks each index once, where it is named first.
+        named: dict[str, Setting | None] = {} if places.index else {_INDEX_OF_BOTH: None}
+        for setting in places.indexes:
+            named.setdefault(setting.value.removesuffix("/"), setting)
+        extra = [setting for setting in named.values() if setting is not None and setting is not places.index]
+        tables = [*map(_index, self.uv_indexes), *({"url": _url(setting)} for setting in reversed(extra))]
         if self.uv_default:
             tables.append(_index(self.uv_default[-1]))
         elif places.index is not None:
@@ -320,13 +346,11 @@ class _Translation:
     def _no_binary(self, setting: Setting) -> None:
         _choose_formats(setting.value, self.no_binary, self.only_binary)
 
-    def _constraint(self, setting: Setting) -> None:
+    def _file_or_source(self, setting: Setting) -> None:
         # One that was given stands among the requirements already, and uv reads what a file names.
         if _is_configured(setting):
             value = setting.value
             self.lines.append(f"--{setting.name} {value if '://' in value else Path(value).absolute()}")
-
-    _requirement = _editable = _constraint
 
     def _proxy(self, setting: Setting) -> None:
         if not setting.value:

@@ -48,6 +48,13 @@ def test_pip_builds_where_uv_cannot_be_told_what_pip_is_told(
     assert reason in installer.reason
 
 
+def test_pip_builds_where_packages_of_the_base_python_count(path_with_uv: str) -> None:
+    environ = no_config(path_with_uv)
+
+    assert choose_installer("auto", [], environ, system_site_packages=True).name == "pip"
+    assert choose_installer("uv", [], environ, system_site_packages=True).name == "uv"
+
+
 def test_the_file_that_says_so_is_named(path_with_uv: str, tmp_path: Path) -> None:
     file = tmp_path / "pip.conf"
     file.write_text("[install]\nprefer-binary = true\n")

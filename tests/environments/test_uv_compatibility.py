@@ -45,6 +45,19 @@ def table(config: str | None) -> list[str]:
             ["[[index]]", f'url = "{C}"', "[[index]]", f'url = "{B}"', "[[index]]", f'url = "{A}"', "default = true"],
             id="extra-indexes-of-both",
         ),
+        # pip asks an index once, where it is named first.
+        pytest.param(
+            ["-i", A, "--extra-index-url", B, "--extra-index-url", f"{A}/"],
+            {},
+            ["[[index]]", f'url = "{B}"', "[[index]]", f'url = "{A}"', "default = true"],
+            id="index-named-twice",
+        ),
+        pytest.param(
+            ["--extra-index-url", f"{B}/", "--extra-index-url", C, "--extra-index-url", B],
+            {"PIP_EXTRA_INDEX_URL": "https://pypi.org/simple/"},
+            ["[[index]]", f'url = "{C}"', "[[index]]", f'url = "{B}/"'],
+            id="extra-indexes-named-twice",
+        ),
         pytest.param(
             ["--no-index"], {"PIP_INDEX_URL": A, "PIP_CERT": "/ca", "UV_INDEX": B}, ["no-index = true"], id="no-index"
         ),
@@ -186,6 +199,31 @@ def test_constraints_and_requirements_of_the_machine_stand_beside_those_of_the_t
         f"--constraint {tmp_path}/limits.txt",
         f"--requirement {tmp_path}/more.txt",
     )
+
+
+@pytest.mark.parametrize(
+    ("pip", "variables", "words"),
+    [
+        pytest.param((26, 1, 2), {}, ["--build-constraint=/limits.txt"], id="pip-does"),
+        pytest.param((), {}, ["--build-constraint=/limits.txt"], id="nobody-knows-which-pip"),
+        pytest.param((26, 2), {}, [], id="pip-does-not-any-more"),
+        pytest.param((25, 3), {"PIP_BUILD_CONSTRAINT": "/b"}, ["--build-constraint=/b"], id="builds-have-their-own"),
+    ],
+)
+def test_constraints_of_the_machine_limit_what_is_built_with_where_pip_does_so(
+    pip: tuple[int, ...], variables: Mapping[str, str], words: list[str]
+) -> None:
+    environ = {"PIP_CONFIG_FILE": "/dev/null", "UV_NO_CONFIG": "1", "PIP_CONSTRAINT": "/limits.txt", **variables}
+
+    settings = as_pip_is_told(pip_config.configured(environ), environ, UV, pip)
+
+    assert list(settings.words) == words
+
+
+@pytest.mark.parametrize("name", ["is-trusted", "take-word-of-uv", "add-words", "file-or-source", "constraint-"])
+def test_an_option_that_nobody_knows_has_no_counterpart_whatever_it_is_called(name: str) -> None:
+    with pytest.raises(NoCounterpart, match=f"--{name} has no counterpart in uv"):
+        settings_of(f"--{name}", "x")
 
 
 @pytest.mark.parametrize(

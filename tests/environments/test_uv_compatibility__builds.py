@@ -118,8 +118,10 @@ def authority(tmp_path: Path) -> Path:
     for words in (
         [*new, "-x509", "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=Harbour", "-days", "2"],
         [*new, "-keyout", "host.key", "-out", "host.csr", "-subj", "/CN=localhost"],
-        ["x509", "-req", "-in", "host.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"]
-        + ["-out", "host.pem", "-extfile", "names", "-days", "2"],
+        [
+            *("x509", "-req", "-in", "host.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"),
+            *("-out", "host.pem", "-extfile", "names", "-days", "2"),
+        ],
     ):
         subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
     return folder
@@ -136,6 +138,17 @@ def https_index(tmp_path: Path, authority: Path, publish: Publish) -> Iterator[s
         server.socket = context.wrap_socket(server.socket, server_side=True)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"https://localhost:{server.server_address[1]}/"
+        server.shutdown()
+
+
+@pytest.fixture
+def http_index(tmp_path: Path, publish: Publish) -> Iterator[str]:
+    """The address of an index without a certificate, which offers ``anchor`` 1.0."""
+    publish("private", "anchor", "1.0")
+    handler = functools.partial(_Quiet, directory=str(tmp_path / "private"))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/"
         server.shutdown()
 
 
@@ -183,3 +196,28 @@ def test_a_certificate_that_only_the_system_knows_is_trusted_as_pip_trusts_it(
 
     assert process.returncode == 0, output
     assert json.loads(output.splitlines()[-1]) == [by, {"anchor": "1.0"}], output
+
+
+def test_a_proxy_of_pips_is_asked_for_every_host(
+    http_index: str, build: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIP_PROXY", "http://127.0.0.1:9")  # the port of "discard": nobody listens
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+
+    outcome = build("anchor", given=("--index-url", http_index))
+
+    assert outcome.pins is None, outcome.said
+
+
+@pytest.mark.parametrize("extra", ["", "/"])
+def test_an_index_that_is_named_twice_has_the_place_that_pip_gives_it(
+    publish: Publish, build: Callable[..., Outcome], extra: str, tmp_path: Path
+) -> None:
+    one, two = publish("one", "anchor", "1.0"), publish("two", "anchor", "1.0")
+
+    outcome = build("anchor", given=("-i", one, "--extra-index-url", two, "--extra-index-url", f"{one}{extra}"))
+
+    (module,) = (tmp_path / "environment").rglob("anchor.py")
+    assert outcome.by == "uv"
+    assert module.read_text() == "FROM = 'two'\n"
