@@ -26,6 +26,7 @@ from cosmos_venv.environments import (
     pip_config,
     resolution_check,
     sources,
+    uv_config,
 )
 from cosmos_venv.environments.arguments import InstallArguments
 from cosmos_venv.environments.bundled_pip import bundled_pip
@@ -53,6 +54,7 @@ _PIP_MAY_KNOW_BETTER = {
     # pip knows those of the system beside its own.
     r"UnknownIssuer|[Ii]nvalid peer certificate|[Cc]ertificate verify failed": "uv does not trust a certificate",
 }
+_UNSOLVED = "No solution found"
 _YANKED = re.compile(r"warning: `?(?P<name>[^`]+)`? is yanked")
 _UNREACHABLE = r"Failed to fetch|[Rr]equest failed|Failed to read `--find-links`|error sending request"
 
@@ -448,13 +450,28 @@ class _Build:
         last_lines = without_repetitions(said)[-_LAST_LINES:]
         message = [f"{failure} (exit status {completed.returncode}). It said:", *last_lines]
         if reason := index_failure(said, hosts=self._hosts(), seconds=seconds):
-            message[:1] = [f"{failure}: {reason}", f"Exit status {completed.returncode}. It said:"]
+            message[:1] = [
+                f"{failure}: {reason}{self._unheeded_places()}",
+                f"Exit status {completed.returncode}. It said:",
+            ]
+        if reason or any(_UNSOLVED in line for line in said):
+            message += self._unheeded_places()
         if os_errors.is_about_a_full_disk(last_lines):
             environ = {**self.environ, "TMPDIR": str(self.scratch.parent)}
             message.append(disk_space.full_disk_message(disk_space.free_space(self.directory, environ)))
         if os_errors.is_about_too_many_files(last_lines):
             message.append(os_errors.too_many_files_message())
         return "\n".join(message)
+
+    def _unheeded_places(self) -> list[str]:
+        """A sentence on places that uv alone is configured with, where it has looked at those of pip."""
+        settings = self.installer.settings
+        told = uv_config.what_names_places(os.environ) if settings is not None and settings.config is not None else []
+        return [
+            f"{place} names places for uv alone, and auto looks where pip would: name them to pip too, or choose uv "
+            "([cosmos_venv] virtualenv_installer = uv)."
+            for place in told
+        ]
 
     def _hosts(self) -> tuple[str, ...]:
         return sources.hosts(self.installer, self.spec.pip_install_options, self.spec.requirements, os.environ)

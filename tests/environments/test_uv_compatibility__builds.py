@@ -8,6 +8,7 @@ import json
 import os
 import ssl
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -221,3 +222,37 @@ def test_an_index_that_is_named_twice_has_the_place_that_pip_gives_it(
     (module,) = (tmp_path / "environment").rglob("anchor.py")
     assert outcome.by == "uv"
     assert module.read_text() == "FROM = 'two'\n"
+
+
+@pytest.mark.parametrize("how", ["UV_DEFAULT_INDEX", "uv.toml"])
+def test_a_failure_names_the_index_and_what_uv_alone_was_configured_with(
+    tmp_path: Path,
+    http_index: str,
+    publish: Publish,
+    build: Callable[..., Outcome],
+    how: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    private = publish("other", "buoy", "1.0")
+    if how == "uv.toml":
+        pytest.importorskip("tomllib" if sys.version_info >= (3, 11) else "tomli")
+        (tmp_path / how).write_text(f'[[index]]\nurl = "{private}"\ndefault = true\n')
+        monkeypatch.delenv("UV_NO_CONFIG")
+        monkeypatch.setenv("UV_CONFIG_FILE", str(tmp_path / how))
+    else:
+        monkeypatch.setenv(how, private)
+
+    outcome = build("buoy", given=("--index-url", http_index))
+
+    host = http_index.removeprefix("http://").rstrip("/")
+    assert f"uv could not install buoy: no release of buoy was found at {host} (tried for " in outcome.said
+    assert f"{how} names places for uv alone" in outcome.said.splitlines()[-1]
+
+
+def test_a_failure_says_nothing_of_uv_where_nothing_was_configured_for_it(
+    http_index: str, build: Callable[..., Outcome]
+) -> None:
+    outcome = build("buoy", given=("--index-url", http_index))
+
+    assert "no release of buoy was found" in outcome.said
+    assert "for uv alone" not in outcome.said
