@@ -177,7 +177,7 @@ def _without_credentials(
     :raises CosmosValueError: naming an option for which there is no variable.
     """
     parsed = list(options.parse(words))
-    telling = [option for option in parsed if any(map(credentials.secrets_in, option.words))]
+    telling = [option for option in parsed if _is_address(option) and any(map(credentials.secrets_in, option.words))]
     variables: dict[str, str] = {}
     moved: list[InstallOption] = []
     for option in telling:

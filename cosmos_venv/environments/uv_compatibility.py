@@ -308,21 +308,21 @@ class _Translation:
                 )
 
     def find_certificates(self, environ: Mapping[str, str], pip: tuple[int, ...]) -> None:
-        """Name the certificates that pip, built on ``requests``, reads where no option says which.
+        """Name the certificates that pip reads because of variables, or of itself.
 
         :raises NoCounterpart: when they are no file.
         """
-        if "SSL_CERT_FILE" in self.variables:
-            return
-        # With a proxy of its own pip does not look at these.
+        # requests, on which pip is built, lets these go before --cert. With a proxy of its own pip looks at none.
         names = () if self.proxy else ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
         named = next((name for name in names if environ.get(name)), "")
         if named:
             if not Path(environ[named]).is_file():
                 raise NoCounterpart(f"{named} = {environ[named]} is no file, and uv wants a file of certificates")
             self.variables["SSL_CERT_FILE"] = environ[named]
-        elif pip >= _TRUSTS_THE_SYSTEM and not self.only_own_certificates and not _ABOUT_CERTIFICATES & environ.keys():
-            # The second is the name that older ones know; where neither is known and a certificate fails, pip is asked.
+            return
+        is_told = self.only_own_certificates or not _ABOUT_CERTIFICATES.isdisjoint({*environ, *self.variables})
+        if pip >= _TRUSTS_THE_SYSTEM and not is_told:
+            # The second is the name that older ones know; where neither is known and one fails, pip is asked.
             self.variables |= {"UV_SYSTEM_CERTS": "true", "UV_NATIVE_TLS": "true"}
 
     def format_words(self) -> list[str]:

@@ -138,6 +138,11 @@ def test_switches_and_lists_go_by_the_command_line(
         pytest.param(
             {"CURL_CA_BUNDLE": __file__, "SSL_CERT_FILE": "/x"}, {"SSL_CERT_FILE": __file__}, id="certificates-of-both"
         ),
+        pytest.param(
+            {"PIP_CERT": "/ca.pem", "REQUESTS_CA_BUNDLE": __file__},
+            {"SSL_CERT_FILE": __file__},
+            id="variable-wins",
+        ),
         pytest.param({"PIP_CERT": "~/ca.pem"}, {"SSL_CERT_FILE": f"{HOME}/ca.pem"}, id="certificates-at-home"),
         pytest.param({"PIP_CLIENT_CERT": "~/c.pem"}, {"SSL_CLIENT_CERT": f"{HOME}/c.pem"}, id="client-at-home"),
         pytest.param({"PIP_CLIENT_CERT": "/c.pem"}, {"SSL_CLIENT_CERT": "/c.pem"}, id="client-certificate"),
