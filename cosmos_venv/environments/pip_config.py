@@ -136,7 +136,8 @@ def told(
 
     :param requirements: as ``EnvironmentSpec`` has them: with ``-r`` they name files that hold options too.
     :param environ: for ``${NAME}`` in requirements files.
-    :param of_machine: what pip is configured with (``configured``); none for a tool that does not read that.
+    :param of_machine: what pip is configured with (``configured``), which an ``--isolated`` pip does not read; none for
+        a tool that does not.
     :raises CosmosValueError: naming a requirements file that cannot be read.
     """
     of_machine = list(of_machine)
@@ -145,6 +146,8 @@ def told(
         for option in [*options.parse(pip_install_options), *options.in_requirements(requirements)]
         if option.name
     ]
+    if any(setting.name == "isolated" for setting in given):
+        of_machine = []
     files = [*_files_named(of_machine, given, "constraint"), *_files_named(of_machine, given, "requirement")]
     in_files = [
         Setting(
