@@ -81,7 +81,7 @@ class InstallArguments:
         others = [option for option in given if option.name not in _REQUIREMENTS]
         of_machine = pip_config.configured(environ)
         # With it pip reads no variable; what an option says in a requirements file it obeys.
-        is_isolated = installer.name == "pip" and any(option.name == "--isolated" for option in others)
+        is_isolated = installer.settings is None and any(option.name == "--isolated" for option in others)
         places = [option for option in others if is_isolated and option.name in _PLACES]
         others = [option for option in others if option not in places]
         if installer.settings is not None:

@@ -189,10 +189,11 @@ def test_addresses_of_indexes_go_by_the_variable_that_means_the_same(
     assert arguments.variables == expected
 
 
-def test_an_isolated_pip_finds_its_indexes_in_a_requirements_file() -> None:
+@pytest.mark.parametrize("preference", ["pip", OtherInstaller(name="airflow", command=("x",))])
+def test_an_isolated_pip_finds_its_indexes_in_a_requirements_file(preference: InstallerPreference) -> None:
     given = ("--extra-index-url", "https://u:s3cret@a", "-i", "https://b", "-f", "/my wheels", "--isolated")
 
-    arguments = arguments_of("hello", given=given, PIP_EXTRA_INDEX_URL="https://configured")
+    arguments = arguments_of("hello", given=given, preference=preference, PIP_EXTRA_INDEX_URL="https://configured")
 
     assert (arguments.words, arguments.variables) == (("--isolated",), {})
     assert arguments.file_lines == (
