@@ -362,9 +362,10 @@ class _Translation:
         self.variables |= {"NO_PROXY": "", "no_proxy": ""}
 
     def _cert(self, setting: Setting) -> None:
-        if Path(setting.value).expanduser().is_dir():
+        file = os.path.expanduser(setting.value)  # noqa: PTH111 - as pip; Path raises without a home
+        if Path(file).is_dir():
             raise NoCounterpart(f"{setting} is a folder, and uv wants a file of certificates")
-        self.variables["SSL_CERT_FILE"] = os.path.expanduser(setting.value)  # noqa: PTH111 - as pip
+        self.variables["SSL_CERT_FILE"] = file
 
     def _client_cert(self, setting: Setting) -> None:
         self.variables["SSL_CLIENT_CERT"] = os.path.expanduser(setting.value)  # noqa: PTH111 - as pip
