@@ -22,6 +22,7 @@ from cosmos_venv.environments.local_path import local_path
 from cosmos_venv.environments.options import InstallOption
 from cosmos_venv.environments.pip_config import Setting
 from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.exceptions import CosmosValueError
 
 _VARIABLES_OF_PIP = {
     "--index-url": "PIP_INDEX_URL",
@@ -37,6 +38,15 @@ _VARIABLES_OF_UV = {
     "--index": "UV_INDEX",
     "--default-index": "UV_DEFAULT_INDEX",
 }
+# Rarely an address: they stay words unless a credential is in one.
+_MORE_VARIABLES_OF_PIP = {"--build-constraint": "PIP_BUILD_CONSTRAINT", "--build-constraints": "PIP_BUILD_CONSTRAINT"}
+_MORE_VARIABLES_OF_UV = {
+    "--build-constraint": "UV_BUILD_CONSTRAINT",
+    "--build-constraints": "UV_BUILD_CONSTRAINT",
+    "--override": "UV_OVERRIDE",
+    "--overrides": "UV_OVERRIDE",
+}
+_PLACES = {"--index-url", "--extra-index-url", "--find-links"}
 _REQUIREMENTS = {"", "--requirement", "--constraint", "--editable"}
 _GIT_WITH_VARIABLES = (2, 31)
 _GIT = r"git\+(?=https?://)"
@@ -64,22 +74,31 @@ class InstallArguments:
         """The arguments for this tool.
 
         :param environ: the worker's variables. What pip is configured with there, its variables would replace.
+        :raises CosmosValueError: naming ``pip_install_options``: a credential could only stand on the command line.
         """
         given = [*options.parse(spec.pip_install_options), *_required(spec)]
         required = [option for option in given if option.name in _REQUIREMENTS]
         others = [option for option in given if option.name not in _REQUIREMENTS]
         of_machine = pip_config.configured(environ)
+        # With it pip reads no variable; what an option says in a requirements file it obeys.
+        is_isolated = installer.settings is None and any(option.name == "--isolated" for option in others)
+        places = [option for option in others if is_isolated and option.name in _PLACES]
+        others = [option for option in others if option not in places]
         if installer.settings is not None:
             words, variables = installer.settings.words, dict(installer.settings.variables)
+        elif is_isolated:
+            words, variables = tuple(word for option in others for word in option.words), {}
         else:
             words, variables = _of_pip(others, of_machine, with_uv=bool(installer.command))
+        words, more = _without_credentials(words, {} if is_isolated else _more_variables(installer), of_machine)
+        variables |= more
         lines = {option: _file_line(option) for option in sorted(required, key=lambda each: each.name == "--editable")}
         git, in_file = _git_apart(filter(None, lines.values()), environ)
         texts = [*(option.value or "" for option in given), *(setting.value for setting in of_machine)]
         return cls(
             words=(*words, *(word for option in required if lines[option] is None for word in option.words)),
             variables={**variables, **git},
-            file_lines=(*in_file, *(installer.settings.lines if installer.settings else ())),
+            file_lines=(*_place_lines(places), *in_file, *(installer.settings.lines if installer.settings else ())),
             secrets=tuple(sorted({secret for text in texts for secret in credentials.secrets_in(text)}, key=len))[::-1],
             asks_for_packages=any(option.name != "--constraint" for option in required),
         )
@@ -134,6 +153,49 @@ def _of_pip(
             before = [each.value for each in of_machine if is_list and f"--{each.name}" == name]
             variables[variable] = " ".join([*before, *(here if is_list else here[-1:])])
     return tuple(word for option in others if option not in moved for word in option.words), variables
+
+
+def _place_lines(places: Iterable[InstallOption]) -> list[str]:
+    """Lines of a requirements file that name them, where the index replaces those that were named before it."""
+    ordered = sorted(places, key=lambda option: option.name != "--index-url")
+    return [f"{option.name} {shlex.quote(option.value or '')}" for option in ordered]
+
+
+def _more_variables(installer: Installer) -> dict[str, tuple[str, ...]]:
+    """Variables, by the option, of every tool that the installer may be."""
+    tables = {"uv": (_MORE_VARIABLES_OF_UV,), "pip": (_MORE_VARIABLES_OF_PIP,)}
+    of_tools = tables.get(installer.name, (_MORE_VARIABLES_OF_UV, _MORE_VARIABLES_OF_PIP))
+    names = {name for table in of_tools for name in table}
+    return {name: tuple(table[name] for table in of_tools if name in table) for name in names}
+
+
+def _without_credentials(
+    words: Iterable[str], variables_of: Mapping[str, tuple[str, ...]], of_machine: Iterable[Setting]
+) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The words in which no credential stands, and variables that say the rest.
+
+    :raises CosmosValueError: naming an option for which there is no variable.
+    """
+    parsed = list(options.parse(words))
+    telling = [option for option in parsed if _is_address(option) and any(map(credentials.secrets_in, option.words))]
+    variables: dict[str, str] = {}
+    moved: list[InstallOption] = []
+    for option in telling:
+        same = [each for each in parsed if variables_of.get(each.name) == variables_of.get(option.name)]
+        values = [each.value or "" for each in same]
+        # A tool takes its variable apart at blanks.
+        if option.name not in variables_of or any(re.search(r"\s", value) for value in values):
+            raise CosmosValueError(
+                f"pip_install_options: {option.name or 'an argument'} = {credentials.mask(option.value or '')} holds a "
+                "credential, which would stand on the command line for everybody to read. Give it in .netrc, or by a "
+                "variable of the worker that the installer reads (HTTPS_PROXY for a proxy)."
+            )
+        before = [each.value for each in of_machine if variables_of.get(f"--{each.name}") == variables_of[option.name]]
+        for variable in variables_of[option.name]:
+            here = [*before, *values] if variable.startswith("PIP_") else values
+            variables[variable] = " ".join(dict.fromkeys(here))
+        moved += same
+    return tuple(word for option in parsed if option not in moved for word in option.words), variables
 
 
 def _is_address(option: InstallOption) -> bool:

@@ -9,7 +9,6 @@ import json
 import os
 import re
 import shutil
-import site
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -27,13 +26,15 @@ from cosmos_venv.environments import (
     pip_config,
     resolution_check,
     sources,
+    uv_config,
 )
 from cosmos_venv.environments.arguments import InstallArguments
-from cosmos_venv.environments.bundled_pip import RUNNER, bundled_pip
+from cosmos_venv.environments.bundled_pip import bundled_pip
 from cosmos_venv.environments.home import variables_for_lack_of_a_home
 from cosmos_venv.environments.index_failure import index_failure, without_repetitions
 from cosmos_venv.environments.installer import ORDER_VARIABLE, Installer
 from cosmos_venv.environments.integrity import Installed
+from cosmos_venv.environments.own_pip import has_usable_pip, own_pip
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.exceptions import VirtualenvBuildError
 from cosmos_venv.guarded import Cancellation, CompletedCommand, GuardedProcess, run_guarded
@@ -50,10 +51,12 @@ _PIP_MAY_KNOW_BETTER = {
     resolution_check.PASSED_OVER: "uv passes over what pip takes where nothing else fits",
     r"Unexpected '-'": "this release of uv does not know an option of a requirements file",
     r"[Bb]uilding source distributions .*disabled": "uv builds nothing where --only-binary is said, pip what is named",
+    # pip knows those of the system beside its own.
+    r"UnknownIssuer|[Ii]nvalid peer certificate|[Cc]ertificate verify failed": "uv does not trust a certificate",
 }
+_UNSOLVED = "No solution found"
 _YANKED = re.compile(r"warning: `?(?P<name>[^`]+)`? is yanked")
 _UNREACHABLE = r"Failed to fetch|[Rr]equest failed|Failed to read `--find-links`|error sending request"
-_OLDEST_PIP = "22.3"  # the first that installs into another Python (pip --python)
 
 # Each would lead the installation somewhere else, or make it an installation of something else.
 _DIVERTING = {
@@ -247,6 +250,7 @@ class _Build:
             self.spec,
             takes_prereleases=settings.takes_prereleases,
             folders=settings.folders,
+            files=settings.files,
             yanked=[match["name"] for line in self.heard if (match := _YANKED.match(line))],
             try_=self._try,
         )
@@ -448,13 +452,28 @@ class _Build:
         last_lines = without_repetitions(said)[-_LAST_LINES:]
         message = [f"{failure} (exit status {completed.returncode}). It said:", *last_lines]
         if reason := index_failure(said, hosts=self._hosts(), seconds=seconds):
-            message[:1] = [f"{failure}: {reason}", f"Exit status {completed.returncode}. It said:"]
+            message[:1] = [
+                f"{failure}: {reason}{self._unheeded_places()}",
+                f"Exit status {completed.returncode}. It said:",
+            ]
+        if reason or any(_UNSOLVED in line for line in said):
+            message += self._unheeded_places()
         if os_errors.is_about_a_full_disk(last_lines):
             environ = {**self.environ, "TMPDIR": str(self.scratch.parent)}
             message.append(disk_space.full_disk_message(disk_space.free_space(self.directory, environ)))
         if os_errors.is_about_too_many_files(last_lines):
             message.append(os_errors.too_many_files_message())
         return "\n".join(message)
+
+    def _unheeded_places(self) -> list[str]:
+        """A sentence on places that uv alone is configured with, where it has looked at those of pip."""
+        settings = self.installer.settings
+        told = uv_config.what_names_places(os.environ) if settings is not None and settings.config is not None else []
+        return [
+            f"{place} names places for uv alone, and auto looks where pip would: name them to pip too, or choose uv "
+            "([cosmos_venv] virtualenv_installer = uv)."
+            for place in told
+        ]
 
     def _hosts(self) -> tuple[str, ...]:
         return sources.hosts(self.installer, self.spec.pip_install_options, self.spec.requirements, os.environ)
@@ -472,28 +491,3 @@ def _empty(directory: Path) -> None:
             shutil.rmtree(entry)
         else:
             entry.unlink()
-
-
-def own_pip() -> Path | None:
-    """The program of this Python's pip that runs it on another one; None where it has none that could be used."""
-    import importlib.util
-
-    found = importlib.util.find_spec("pip") if has_usable_pip() else None
-    runner = Path(found.origin).parent / RUNNER.name if found is not None and found.origin else None
-    return runner if runner is not None and runner.is_file() else None
-
-
-def has_usable_pip() -> bool:
-    """Whether this Python has a pip that fills other environments, and sees it when run isolated (-I)."""
-    import importlib.metadata
-    import importlib.util
-
-    from packaging.version import Version
-
-    found = importlib.util.find_spec("pip")
-    if found is None or found.origin is None or found.origin.startswith(site.getusersitepackages()):
-        return False
-    try:
-        return Version(importlib.metadata.version("pip")) >= Version(_OLDEST_PIP)
-    except importlib.metadata.PackageNotFoundError:
-        return False

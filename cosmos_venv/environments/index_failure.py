@@ -17,6 +17,7 @@ _IN_THE_END = re.compile(
 )
 _END = 6
 _NOTHING_FOUND = re.compile(r"satisfies the requirement (?P<name>\S+) .*\(from versions: none\)")
+_NOTHING_FOUND_BY_UV = re.compile(r"Because (?P<name>\S+) was not found in the package registry")
 _HOSTS = (
     re.compile(r"https?://(?:[^/\s@]*@)?(?P<host>\[[0-9a-fA-F:.]+\](?::\d+)?|[\w.-]+(?::\d+)?)[/\s)'\"]"),
     re.compile(r"Connection(?:Pool)?\(host='(?P<host>[^']+)', port=\d+"),
@@ -63,11 +64,13 @@ def index_failure(lines: Sequence[str], *, hosts: Sequence[str], seconds: float)
     is_of_pip = any(_RETRY.match(line) for line in about_it)
     if not about_it or (is_of_pip and not any(_IN_THE_END.search(line) for line in lines[-_END:])):
         missing = next((found for line in lines if (found := _NOTHING_FOUND.search(line))), None)
+        # Some releases of uv break the sentence at the width of a terminal.
+        missing = missing or _NOTHING_FOUND_BY_UV.search(" ".join(line.strip() for line in lines))
         if missing is None or not asked:
             return ""
         return (
             f"no release of {missing['name']} was found at {asked} (tried for {seconds:.0f} s). Correct the name, or "
-            "see that the index answers and knows this login: pip passes over one that answers with an error."
+            "see that the index answers and knows this login: one that answers with an error may count as empty."
         )
     named = [match["host"] for pattern in _HOSTS for line in about_it if (match := pattern.search(line))]
     reason = _reason("\n".join(about_it + list(lines[lines.index(about_it[-1]) :])))

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cosmos_venv.environments import credentials, sources
-from cosmos_venv.environments.builder import environment_of_installation, own_pip
+from cosmos_venv.environments.builder import environment_of_installation
 from cosmos_venv.environments.bundled_pip import bundled_pip
 from cosmos_venv.environments.index_failure import index_failure
 from cosmos_venv.environments.installer import Installer, InstallerPreference, choose_installer
 from cosmos_venv.environments.interpreter import Interpreter
+from cosmos_venv.environments.own_pip import own_pip
 from cosmos_venv.guarded import run_guarded
 from cosmos_venv.scratch import scratch_folder
 

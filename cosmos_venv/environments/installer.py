@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from cosmos_venv.environments import credentials, pip_config, uv_compatibility
+from cosmos_venv.environments.own_pip import pip_version
 from cosmos_venv.environments.uv_compatibility import NoCounterpart, UvSettings
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError
 
@@ -63,12 +64,14 @@ def choose_installer(
     environ: Mapping[str, str],
     *,
     requirements: Iterable[str] = (),
+    system_site_packages: bool = False,
 ) -> Installer:
     """The installer for these options on this machine.
 
     :param preference: ``auto``: uv where it is installed and can be told all that pip is told, else pip.
     :param requirements: as ``EnvironmentSpec`` has them: with ``-r`` they name files that hold options too.
     :param environ: the environment variables that pip and uv would read, ``PATH`` among them.
+    :param system_site_packages: whether the environment is to see the packages of the Python that it is made of.
     :raises CosmosValueError: naming ``pip_install_options``: uv was asked for with options that it does not know; or
         naming a requirements file that cannot be read.
     :raises VirtualenvBuildError: when uv was asked for and is not installed.
@@ -83,10 +86,14 @@ def choose_installer(
         return _as_asked(uv, told)
     if not uv:
         return Installer(name="pip", reason="uv is not installed")
+    if system_site_packages:
+        return Installer(name="pip", reason="packages of the base Python count for it, which uv does not look at")
+    if fault := next(pip_config.faults(environ), ""):
+        return Installer(name="pip", reason=credentials.mask(fault))  # which refuses to start, and says why
     of_machine = pip_config.configured(environ)
     told = pip_config.told(pip_install_options, requirements, environ, of_machine=of_machine)
     try:
-        settings = uv_compatibility.as_pip_is_told(told, environ, uv)
+        settings = uv_compatibility.as_pip_is_told(told, environ, uv, pip_version())
     except NoCounterpart as error:
         return Installer(name="pip", reason=credentials.mask(str(error)))
     return Installer(name="uv", uv=uv, settings=settings, reason="uv is installed")

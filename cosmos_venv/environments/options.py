@@ -34,7 +34,7 @@ _LONG_NAMES = {
 _OF_PIP_ALONE = {"--no-dependencies": "--no-deps", "--pypi-url": "--index-url"}
 
 # A test compares it with the parsers of pip and uv: a switch that is missing here would swallow the next word.
-_WITHOUT_VALUE = {
+WITHOUT_VALUE = {
     *("--no-index", "--no-deps", "--require-hashes", "--upgrade", "--pre", "--force-reinstall", "--quiet", "--verbose"),
     *("--no-build-isolation", "--no-cache-dir", "--no-build", "--no-sources", "--native-tls", "--system-certs"),
     *("--offline", "--no-cache", "--reinstall", "--refresh", "--no-config", "--no-verify-hashes", "--user"),
@@ -78,7 +78,7 @@ def parse(words: Iterable[str]) -> Iterator[InstallOption]:
         for switch in switches:
             yield InstallOption(name=_LONG_NAMES.get(switch, switch), value=None, words=(switch,))
         name, value, is_complete = _split(word)
-        if is_complete or name in _WITHOUT_VALUE:
+        if is_complete or name in WITHOUT_VALUE:
             yield InstallOption(name=name, value=value, words=(word,))
             continue
         follower = next(remaining, None)
@@ -99,7 +99,7 @@ def _spelt_for_both(word: str) -> str:
 
 def _unbundled(word: str) -> list[str]:
     """``-Ur`` is ``-U -r``: short switches may share a word with each other and with what follows them."""
-    if word.startswith("--") or len(word) < 3 or _LONG_NAMES.get(word[:2]) not in _WITHOUT_VALUE:
+    if word.startswith("--") or len(word) < 3 or _LONG_NAMES.get(word[:2]) not in WITHOUT_VALUE:
         return [word]
     return [word[:2], *_unbundled(f"-{word[2:]}")]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -28,6 +29,8 @@ PATIENCE = frozenset({"timeout", "retries"})
 """Settings that say how long one waits for that. A test names all others of pip's."""
 
 OFF = frozenset({"0", "f", "false", "n", "no", "off"})
+_ON = frozenset({"1", "t", "true", "y", "yes", "on"})
+_COUNTED = frozenset({"quiet", "verbose"})  # switches that take a number too
 
 # Of these pip takes several values at once, parted by blanks or lines.
 _LISTS = frozenset({
@@ -108,6 +111,20 @@ def configured(environ: Mapping[str, str]) -> list[Setting]:
     ]
 
 
+def faults(environ: Mapping[str, str]) -> Iterator[str]:
+    """Sentences on what pip refuses to start with: a file that it cannot parse, a switch that is neither on nor off."""
+    for file in _files(environ):
+        try:
+            _parsed(file)
+        except ValueError as error:
+            yield str(error)
+    for setting in _settings(environ).values():
+        if f"--{setting.name}" in options.WITHOUT_VALUE:
+            value = setting.value.strip().lower()
+            if value not in OFF | _ON and not (setting.name in _COUNTED and value.isdigit()):
+                yield f"{setting} is neither on nor off: {setting.value.strip()}"
+
+
 def told(
     pip_install_options: Iterable[str],
     requirements: Iterable[str],
@@ -119,7 +136,8 @@ def told(
 
     :param requirements: as ``EnvironmentSpec`` has them: with ``-r`` they name files that hold options too.
     :param environ: for ``${NAME}`` in requirements files.
-    :param of_machine: what pip is configured with (``configured``); none for a tool that does not read that.
+    :param of_machine: what pip is configured with (``configured``), which an ``--isolated`` pip does not read; none for
+        a tool that does not.
     :raises CosmosValueError: naming a requirements file that cannot be read.
     """
     of_machine = list(of_machine)
@@ -128,6 +146,8 @@ def told(
         for option in [*options.parse(pip_install_options), *options.in_requirements(requirements)]
         if option.name
     ]
+    if any(setting.name == "isolated" for setting in given):
+        of_machine = []
     files = [*_files_named(of_machine, given, "constraint"), *_files_named(of_machine, given, "requirement")]
     in_files = [
         Setting(
@@ -164,7 +184,7 @@ def _is_on(setting: Setting) -> bool:
 
 def _settings(environ: Mapping[str, str]) -> dict[str, Setting]:
     sections: dict[str, dict[str, Setting]] = {section: {} for section in _SECTIONS}
-    for file in _files(environ) if environ.get("PIP_CONFIG_FILE") != "/dev/null" else ():
+    for file in _files(environ):
         for section, found in _sections_of(file).items():
             sections[section].update(found)
     variables: dict[str, Setting] = {}
@@ -185,6 +205,8 @@ def _long_name(key: str) -> str:
 
 def _files(environ: Mapping[str, str]) -> list[Path]:
     """pip's configuration files, later ones win. The one of a virtual environment is not read by ``pip --python``."""
+    if environ.get("PIP_CONFIG_FILE") == os.devnull:
+        return []
     home = Path(environ["HOME"]) if environ.get("HOME") else None
     files = [Path(folder, "pip/pip.conf") for folder in environ.get("XDG_CONFIG_DIRS", "/etc/xdg").split(":") if folder]
     files.append(Path("/etc/pip.conf"))
@@ -205,10 +227,9 @@ def _files(environ: Mapping[str, str]) -> list[Path]:
 
 
 def _sections_of(file: Path) -> dict[str, dict[str, Setting]]:
-    parser = configparser.RawConfigParser()
     try:
-        parser.read_string(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, configparser.Error):
+        parser = _parsed(file)
+    except ValueError:
         return {}  # pip says so itself, in its own words, when it runs
     return {
         section: {
@@ -218,3 +239,18 @@ def _sections_of(file: Path) -> dict[str, dict[str, Setting]]:
         for section in _SECTIONS
         if parser.has_section(section)
     }
+
+
+def _parsed(file: Path) -> configparser.RawConfigParser:
+    """The file's settings; none where pip passes over it, too: it is not there, or not for this user to read.
+
+    :raises ValueError: naming the file, with which pip refuses to start.
+    """
+    parser = configparser.RawConfigParser()
+    try:
+        parser.read_string(file.read_text(encoding="utf-8"))
+    except OSError:
+        pass
+    except (UnicodeDecodeError, configparser.Error) as error:
+        raise ValueError(f"{file} cannot be read as pip's configuration") from error
+    return parser

@@ -160,7 +160,11 @@ class Publisher:
 
     def _built(self, preference: InstallerPreference, *, uses_caches: bool) -> Environment:
         installer = choose_installer(
-            preference, self._spec.pip_install_options, os.environ, requirements=self._spec.requirements
+            preference,
+            self._spec.pip_install_options,
+            os.environ,
+            requirements=self._spec.requirements,
+            system_site_packages=self._spec.system_site_packages,
         )
         refuse_unfit(self._store.directory)
         make_directory(self._store.root, self._store.directory_mode)

@@ -50,6 +50,7 @@ def why_not_pips(
     takes_prereleases: bool,
     yanked: Sequence[str],
     folders: Iterable[Path],
+    files: Iterable[Path],
     try_: Try,
 ) -> str:
     """Why pip might have given another answer than the one that is installed; empty where it would not.
@@ -57,6 +58,7 @@ def why_not_pips(
     :param takes_prereleases: whether prereleases were as good as any version.
     :param yanked: what uv has installed although it was withdrawn.
     :param folders: of this machine, in which packages were looked for.
+    :param files: of requirements and constraints that were obeyed.
     """
     found = integrity.distributions_in(environment)
     if unwanted := _for_other_pythons(found, spec.interpreter.version):
@@ -69,8 +71,9 @@ def why_not_pips(
         return f"uv has taken {', '.join(yanked)}, which was withdrawn"
     lines = _requirements_of(found, roots)
     answer = _Answer(found=found, pins=pins, roots=roots, lines=lines, try_=try_)
-    # Of a package of which one prerelease is named pip takes any.
-    early = set(pins) if takes_prereleases else _with_prereleases([*_parsed(lines), *roots]) & pins.keys()
+    # Of a package of which one prerelease is named pip takes any, and a constraint names it as a requirement does.
+    required = [*_parsed(lines), *roots, *_parsed(line for file in files for line in requirements_in_file(file))]
+    early = set(pins) if takes_prereleases else _with_prereleases(required) & pins.keys()
     if not takes_prereleases and (reason := answer.why_not_for_prereleases(early)):
         return reason
     return answer.why_not_for_versions() or answer.why_not_for_wheels(folders, early)

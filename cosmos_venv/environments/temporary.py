@@ -46,7 +46,13 @@ def temporary_environment(
     from cosmos_venv.environments.installer import choose_installer
     from cosmos_venv.environments.record import write_record
 
-    installer = choose_installer(preference, spec.pip_install_options, os.environ, requirements=spec.requirements)
+    installer = choose_installer(
+        preference,
+        spec.pip_install_options,
+        os.environ,
+        requirements=spec.requirements,
+        system_site_packages=spec.system_site_packages,
+    )
     try:
         with os_errors.naming(os_errors.temporary_folder()), scratch_folder("cosmos-venv-trial-") as trial:
             refuse_unfit(Path(tempfile.gettempdir()), parameter="TMPDIR", trial=trial)

@@ -23,7 +23,12 @@ from cosmos_venv.environments.pip_config import Places, Setting
 
 # Before that uv asks a folder or page of links as if it were an index.
 _KNOWS_FLAT_INDEXES = (0, 6, 17)
+_INDEX_OF_BOTH = "https://pypi.org/simple"
 _LONGEST_ANSWER = 10.0
+_TRUSTS_THE_SYSTEM = (24, 2)  # the first pip that looks at the system's certificates unasked
+_LEAVES_BUILDS_ALONE = (26, 2)  # the first pip whose configured constraints do not limit what is built with
+_CERTIFICATES_OF_UV = frozenset({"system-certs", "native-tls"})
+_ABOUT_CERTIFICATES = frozenset({"SSL_CERT_FILE", "SSL_CERT_DIR", "UV_SYSTEM_CERTS", "UV_NATIVE_TLS"})
 
 # What is no question of what is installed, or what uv does anyway.
 _NOTHING_TO_UV = frozenset({
@@ -64,6 +69,8 @@ _READ_BY_UV = frozenset({
     *("index-url", "extra-index-url", "no-index", "constraint", "requirement", "editable", "find-links", "no-binary"),
     *("only-binary", "hash"),
 })  # fmt: skip
+_FILES = ("requirement", "constraint")
+_PROXIES_OF_UV = frozenset({"http-proxy", "https-proxy", "no-proxy"})
 _WHOLE_CONFIGURATIONS = frozenset({"config-file", "no-config"})
 _OF_REQUIREMENTS_FILES = _READ_BY_UV | {"prefer-binary", "require-hashes", "pre", "trusted-host", "use-feature"}
 
@@ -82,6 +89,7 @@ class UvSettings:
     :param variables: environment variables to set, which may hold credentials.
     :param is_pips: whether the answer of pip is wanted; not where the user speaks to uv.
     :param folders: of this machine, in which packages are looked for.
+    :param files: of requirements and constraints, those that others name among them.
     :param takes_prereleases: whether prereleases are as good as any version.
     :param several: whether packages may come from several places.
     """
@@ -92,6 +100,7 @@ class UvSettings:
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     is_pips: bool = False
     folders: tuple[Path, ...] = ()
+    files: tuple[Path, ...] = ()
     takes_prereleases: bool = False
     several: bool = False
 
@@ -108,11 +117,14 @@ class UvSettings:
         return {**uv_config.without_what_leads_away(environ), **self.variables, "UV_CONFIG_FILE": str(file)}
 
 
-def as_pip_is_told(told: Iterable[Setting], environ: Mapping[str, str], uv: str) -> UvSettings:
+def as_pip_is_told(
+    told: Iterable[Setting], environ: Mapping[str, str], uv: str, pip: tuple[int, ...] = ()
+) -> UvSettings:
     """Settings with which uv installs what pip would.
 
     :param told: everything that pip is told (``pip_config.told``).
     :param uv: the executable.
+    :param pip: release of the pip that is to be equalled; empty where it is not known.
     :raises NoCounterpart: when there are none.
     """
     told = list(told)
@@ -121,20 +133,22 @@ def as_pip_is_told(told: Iterable[Setting], environ: Mapping[str, str], uv: str)
     translation = _Translation()
     for setting in told:
         translation.take(setting)
-        if setting.name == "requirement" and "://" in setting.value:
+        if setting.name in _FILES and "://" in setting.value:
             # What it says of indexes and prereleases uv would weigh in another way, and nobody has read it.
-            raise NoCounterpart("a requirements file that lies elsewhere may hold options that uv does not obey")
+            raise NoCounterpart(f"a {setting.name}s file that lies elsewhere may hold what uv does not obey")
+    if pip < _LEAVES_BUILDS_ALONE and not any(setting.name.startswith("build-constraint") for setting in told):
+        limits = [setting for setting in told if setting.name == "constraint" and _is_configured(setting)]
+        translation.words += [f"--build-constraint={Path(setting.value).absolute()}" for setting in limits]
     try:
         harmless = uv_config.harmless(environ)
     except ValueError as error:
         raise NoCounterpart(f"of uv's configuration {error}") from error
     places = Places.of(told)
     translation.refuse_insecure(places)
-    if bundle := _certificates_of_requests({**environ, **translation.variables}):
-        translation.variables["SSL_CERT_FILE"] = bundle
+    translation.find_certificates(environ, pip if _CERTIFICATES_OF_UV.isdisjoint(harmless) else ())
     trusted = [*harmless.get("allow-insecure-host", ()), *translation.trusted]
     config = {
-        **harmless,
+        **{name: value for name, value in harmless.items() if not (translation.proxy and name in _PROXIES_OF_UV)},
         **({"allow-insecure-host": trusted} if trusted else {}),
         "no-sources": True,
         "index-strategy": "unsafe-best-match",
@@ -154,6 +168,11 @@ def as_pip_is_told(told: Iterable[Setting], environ: Mapping[str, str], uv: str)
         variables=translation.variables,
         is_pips=not translation.speaks_to_uv,
         folders=tuple(Path(unquote(urlsplit(link).path)) for link in every_link if link.startswith("file:")),
+        files=tuple(
+            Path(setting.origin if setting.is_in_requirements else "").parent / setting.value
+            for setting in told
+            if setting.name in _FILES
+        ),
         takes_prereleases="prerelease" in translation.config,
         several=len(tables) + len(links) > 1,
     )
@@ -211,6 +230,8 @@ class _Translation:
     words: list[str] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     variables: dict[str, str] = field(default_factory=dict)
+    proxy: str = ""
+    only_own_certificates: bool = False
     speaks_to_uv: bool = False
 
     def take(self, setting: Setting) -> None:
@@ -221,7 +242,23 @@ class _Translation:
         name, value = setting.name, setting.value
         if setting.is_in_requirements and name not in _OF_REQUIREMENTS_FILES:
             raise NoCounterpart(f"{setting} has no counterpart in uv")
-        method: Callable[[Setting], None] | None = getattr(self, f"_{name.replace('-', '_')}", None)
+        methods: dict[str, Callable[[Setting], None]] = {
+            "trusted-host": self._trusted_host,
+            "pre": self._pre,
+            "only-binary": self._only_binary,
+            "no-binary": self._no_binary,
+            "constraint": self._file_or_source,
+            "requirement": self._file_or_source,
+            "editable": self._file_or_source,
+            "proxy": self._proxy,
+            "cert": self._cert,
+            "client-cert": self._client_cert,
+            "keyring-provider": self._keyring_provider,
+            "timeout": self._timeout,
+            "retries": self._retries,
+            "use-feature": self._use_feature,
+            "use-deprecated": self._use_deprecated,
+        }
         if name in _SAME_SWITCHES:
             self._add_words(_SAME_SWITCHES[name])
         elif name in _SAME_OPTIONS:
@@ -229,8 +266,8 @@ class _Translation:
         elif name in _OF_UV_ALONE and not setting.origin:
             self.speaks_to_uv = True
             self._take_word_of_uv(name, value)
-        elif method is not None:
-            method(setting)
+        elif name in methods:
+            methods[name](setting)
         elif name not in _NOTHING_TO_UV | _PLACES:
             raise NoCounterpart(f"{setting} has no counterpart in uv")
 
@@ -240,7 +277,12 @@ class _Translation:
         Of two equal versions pip takes the one of the last index, and of a place of links only what no index has. uv
         takes the first of its indexes, the default one last, and what is in a place of links before all of them.
         """
-        tables = [*map(_index, self.uv_indexes), *({"url": _url(setting)} for setting in reversed(places.extra))]
+        # pip asks each index once, where it is named first.
+        named: dict[str, Setting | None] = {} if places.index else {_INDEX_OF_BOTH: None}
+        for setting in places.indexes:
+            named.setdefault(setting.value.removesuffix("/"), setting)
+        extra = [setting for setting in named.values() if setting is not None and setting is not places.index]
+        tables = [*map(_index, self.uv_indexes), *({"url": _url(setting)} for setting in reversed(extra))]
         if self.uv_default:
             tables.append(_index(self.uv_default[-1]))
         elif places.index is not None:
@@ -265,6 +307,24 @@ class _Translation:
                     f"pip passes over http://{url.hostname}, which is no --trusted-host, and uv would not"
                 )
 
+    def find_certificates(self, environ: Mapping[str, str], pip: tuple[int, ...]) -> None:
+        """Name the certificates that pip reads because of variables, or of itself.
+
+        :raises NoCounterpart: when they are no file.
+        """
+        # requests, on which pip is built, lets these go before --cert. With a proxy of its own pip looks at none.
+        names = () if self.proxy else ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+        named = next((name for name in names if environ.get(name)), "")
+        if named:
+            if not Path(environ[named]).is_file():
+                raise NoCounterpart(f"{named} = {environ[named]} is no file, and uv wants a file of certificates")
+            self.variables["SSL_CERT_FILE"] = environ[named]
+            return
+        is_told = self.only_own_certificates or not _ABOUT_CERTIFICATES.isdisjoint({*environ, *self.variables})
+        if pip >= _TRUSTS_THE_SYSTEM and not is_told:
+            # The second is the name that older ones know; where neither is known and one fails, pip is asked.
+            self.variables |= {"UV_SYSTEM_CERTS": "true", "UV_NATIVE_TLS": "true"}
+
     def format_words(self) -> list[str]:
         """What may be built and what may not."""
         return [
@@ -286,26 +346,29 @@ class _Translation:
     def _no_binary(self, setting: Setting) -> None:
         _choose_formats(setting.value, self.no_binary, self.only_binary)
 
-    def _constraint(self, setting: Setting) -> None:
+    def _file_or_source(self, setting: Setting) -> None:
         # One that was given stands among the requirements already, and uv reads what a file names.
         if _is_configured(setting):
             value = setting.value
             self.lines.append(f"--{setting.name} {value if '://' in value else Path(value).absolute()}")
 
-    _requirement = _editable = _constraint
-
     def _proxy(self, setting: Setting) -> None:
-        proxy = setting.value if "://" in setting.value else f"http://{setting.value}"
+        if not setting.value:
+            raise NoCounterpart(f"{setting} without an address: pip asks no proxy then")
+        self.proxy = setting.value if "://" in setting.value else f"http://{setting.value}"
         for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
-            self.variables |= {name: proxy, name.lower(): proxy}
+            self.variables |= {name: self.proxy, name.lower(): self.proxy}
+        # pip does not look at the hosts that the environment takes out.
+        self.variables |= {"NO_PROXY": "", "no_proxy": ""}
 
     def _cert(self, setting: Setting) -> None:
-        if Path(setting.value).is_dir():
+        file = os.path.expanduser(setting.value)  # noqa: PTH111 - as pip; Path raises without a home
+        if Path(file).is_dir():
             raise NoCounterpart(f"{setting} is a folder, and uv wants a file of certificates")
-        self.variables["SSL_CERT_FILE"] = setting.value
+        self.variables["SSL_CERT_FILE"] = file
 
     def _client_cert(self, setting: Setting) -> None:
-        self.variables["SSL_CLIENT_CERT"] = setting.value
+        self.variables["SSL_CLIENT_CERT"] = os.path.expanduser(setting.value)  # noqa: PTH111 - as pip
 
     def _keyring_provider(self, setting: Setting) -> None:
         if setting.value == "import":
@@ -331,6 +394,7 @@ class _Translation:
     def _use_deprecated(self, setting: Setting) -> None:
         if setting.value not in _OLD_WAYS_WITHOUT_EFFECT:
             raise NoCounterpart(f"{setting}: uv has no {setting.value}")
+        self.only_own_certificates |= setting.value == "legacy-certs"
 
     def _take_word_of_uv(self, name: str, value: str) -> None:
         lists = {"index": self.uv_indexes, "default-index": self.uv_default, "allow-insecure-host": self.trusted}
@@ -355,15 +419,6 @@ class _Translation:
 def _is_configured(setting: Setting) -> bool:
     """Whether the machine says so, and not who asks for this installation."""
     return bool(setting.origin) and not setting.is_in_requirements
-
-
-def _certificates_of_requests(environ: Mapping[str, str]) -> str:
-    """The file that pip, built on ``requests``, reads where nothing else is said; empty where there is none."""
-    if environ.get("SSL_CERT_FILE"):
-        return ""
-    names = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-    bundle = next((environ[name] for name in names if environ.get(name)), "")
-    return bundle if os.path.isfile(bundle) else ""  # noqa: PTH113 - of an empty text Path makes "."
 
 
 def _link(setting: Setting) -> str | None:

@@ -77,6 +77,12 @@ def read(environ: Mapping[str, str], given: Collection[str] = ()) -> dict[str, l
     return settings
 
 
+def what_names_places(environ: Mapping[str, str]) -> list[str]:
+    """Variables and files that tell uv, and not pip, where to look for packages."""
+    variables = [name for name in _VARIABLES if environ.get(name)]
+    return [*variables, *(str(file) for file in _files(environ) if any(_of_file(file)))]
+
+
 def _of_variables(environ: Mapping[str, str], given: Collection[str]) -> Iterator[tuple[str, str]]:
     for variable, name in _VARIABLES.items():
         if f"--{name}" not in given:
@@ -93,16 +99,20 @@ def _address(word: str) -> str:
 
 def _of_files(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     for file in _files(environ):
-        try:
-            table = _read(file)
-        except ValueError:
-            continue  # uv says so itself, in its own words, when it runs
-        for section in (table, table.get("pip", {})):
-            for each in section.get("index", ()):
-                yield "default-index" if each.get("default") else "index", str(each.get("url", ""))
-            for name in (*_VARIABLES.values(), "no-index"):
-                value = section.get(name, ()) if name != "index" else ()
-                yield from ((name, str(each)) for each in (value if isinstance(value, list | tuple) else [value]))
+        yield from _of_file(file)
+
+
+def _of_file(file: Path) -> Iterator[tuple[str, str]]:
+    try:
+        table = _read(file)
+    except ValueError:
+        return  # uv says so itself, in its own words, when it runs
+    for section in (table, table.get("pip", {})):
+        for each in section.get("index", ()):
+            yield "default-index" if each.get("default") else "index", str(each.get("url", ""))
+        for name in (*_VARIABLES.values(), "no-index"):
+            value = section.get(name, ()) if name != "index" else ()
+            yield from ((name, str(each)) for each in (value if isinstance(value, list | tuple) else [value]))
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -78,6 +78,25 @@ def tried(*words: str) -> list[str]:
             id="uv-without-login",
         ),
         pytest.param(
+            [
+                "error: No solution found when resolving dependencies",
+                "  cause: Because hello was not found in the package registry and you require hello, we can conclude",
+            ],
+            "no release of hello was found at a.example (tried for 7 s). ",
+            "see that the index answers and knows this login",
+            id="uv-is-silent",
+        ),
+        pytest.param(
+            [
+                "  x No solution found when resolving dependencies:",
+                "  `-> Because a-package-with-a-long-name was not found in the package",
+                "      registry and you require a-package-with-a-long-name, we can conclude",
+            ],
+            "no release of a-package-with-a-long-name was found at a.example",
+            "Correct the name",
+            id="uv-breaks-lines",
+        ),
+        pytest.param(
             NONE, "no release of hello was found at a.example (tried for 7 s). ", "Correct the name", id="pip-is-silent"
         ),
     ],

@@ -48,6 +48,13 @@ def test_pip_builds_where_uv_cannot_be_told_what_pip_is_told(
     assert reason in installer.reason
 
 
+def test_pip_builds_where_packages_of_the_base_python_count(path_with_uv: str) -> None:
+    environ = no_config(path_with_uv)
+
+    assert choose_installer("auto", [], environ, system_site_packages=True).name == "pip"
+    assert choose_installer("uv", [], environ, system_site_packages=True).name == "uv"
+
+
 def test_the_file_that_says_so_is_named(path_with_uv: str, tmp_path: Path) -> None:
     file = tmp_path / "pip.conf"
     file.write_text("[install]\nprefer-binary = true\n")
@@ -58,8 +65,30 @@ def test_the_file_that_says_so_is_named(path_with_uv: str, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        pytest.param(b"[global]\nindex-url = https://a\na stray line\n", "pip.conf cannot be read", id="stray-line"),
+        pytest.param(b"\xef\xbb\xbf[global]\nindex-url = https://a\n", "pip.conf cannot be read", id="byte-order-mark"),
+        pytest.param(b"[global]\n# caf\xe9\nindex-url = https://a\n", "pip.conf cannot be read", id="latin-1"),
+        pytest.param(b"[global]\nno-index = ture\n", "pip.conf) is neither on nor off: ture", id="no-boolean"),
+        pytest.param(b"[install]\nquiet = very\n", "pip.conf) is neither on nor off: very", id="no-number"),
+    ],
+)
+def test_pip_builds_and_speaks_where_it_refuses_its_configuration(
+    path_with_uv: str, tmp_path: Path, content: bytes, reason: str
+) -> None:
+    (tmp_path / "pip.conf").write_bytes(content)
+
+    installer = choose_installer("auto", [], no_config(path_with_uv, PIP_CONFIG_FILE=str(tmp_path / "pip.conf")))
+
+    assert installer.name == "pip"
+    assert reason in installer.reason
+
+
+@pytest.mark.parametrize(
     ("given", "variables"),
     [
+        pytest.param([], {"PIP_QUIET": "2", "PIP_NO_INDEX": "Off", "PIP_PRE": "T"}, id="switches"),
         pytest.param([], {}, id="nothing-special"),
         pytest.param(["--no-deps", "--pre", "--no-dependencies"], {}, id="options-that-both-know"),
         pytest.param(["--index-strategy", "first-index"], {}, id="option-of-uv"),
@@ -158,6 +187,91 @@ def test_addresses_of_indexes_go_by_the_variable_that_means_the_same(
 
     assert arguments.words == ("--no-deps",)
     assert arguments.variables == expected
+
+
+@pytest.mark.parametrize("preference", ["pip", OtherInstaller(name="airflow", command=("x",))])
+def test_an_isolated_pip_finds_its_indexes_in_a_requirements_file(preference: InstallerPreference) -> None:
+    given = ("--extra-index-url", "https://u:s3cret@a", "-i", "https://b", "-f", "/my wheels", "--isolated")
+
+    arguments = arguments_of("hello", given=given, preference=preference, PIP_EXTRA_INDEX_URL="https://configured")
+
+    assert (arguments.words, arguments.variables) == (("--isolated",), {})
+    assert arguments.file_lines == (
+        "--index-url https://b",
+        "--extra-index-url https://u:s3cret@a",
+        "--find-links '/my wheels'",
+        "hello",
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "preference", "words", "expected"),
+    [
+        pytest.param(
+            ("--build-constraint=https://u:s3cret@a/c", "--build-constraint", "b"),
+            "pip",
+            (),
+            {"PIP_BUILD_CONSTRAINT": "of-machine https://u:s3cret@a/c b"},
+            id="pip",
+        ),
+        pytest.param(
+            ("-b", "https://u:s3cret@a/c", "--overrides=o"),
+            "uv",
+            ("--overrides=o",),
+            {"UV_BUILD_CONSTRAINT": "https://u:s3cret@a/c"},
+            id="uv",
+        ),
+        pytest.param(
+            ("--overrides=https://a/c?token=s3cret",),
+            "uv",
+            (),
+            {"UV_OVERRIDE": "https://a/c?token=s3cret"},
+            id="uv-overrides",
+        ),
+        pytest.param(
+            ("--build-constraint=https://u:s3cret@a/c",),
+            OtherInstaller(name="airflow", command=("x",)),
+            (),
+            {
+                "PIP_BUILD_CONSTRAINT": "of-machine https://u:s3cret@a/c",
+                "UV_BUILD_CONSTRAINT": "https://u:s3cret@a/c",
+            },
+            id="other",
+        ),
+    ],
+)
+def test_no_other_option_puts_a_credential_on_a_command_line(
+    path_with_uv: str,
+    given: tuple[str, ...],
+    preference: InstallerPreference,
+    words: tuple[str, ...],
+    expected: Mapping[str, str],
+) -> None:
+    arguments = arguments_of(
+        "hello", given=given, preference=preference, path=path_with_uv, PIP_BUILD_CONSTRAINT="of-machine"
+    )
+
+    assert (arguments.words, arguments.variables) == (words, expected)
+
+
+@pytest.mark.parametrize(
+    ("given", "preference", "named"),
+    [
+        pytest.param(("--isolated", "--proxy", "u:s3cret@p:80"), "pip", "--proxy", id="proxy-of-an-isolated-pip"),
+        pytest.param(("-C", "from=https://u:s3cret@a"), "pip", "--config-settings", id="build-setting"),
+        pytest.param(("-C", "from=https://u:s3cret@a"), "uv", "--config-settings", id="build-setting-for-uv"),
+        pytest.param(("-b", "/my file", "-b", "https://u:s3cret@a"), "uv", "--build-constraint", id="no-list-of-paths"),
+    ],
+)
+def test_a_credential_that_could_only_stand_on_a_command_line_is_refused(
+    path_with_uv: str, given: tuple[str, ...], preference: InstallerPreference, named: str
+) -> None:
+    with pytest.raises(
+        CosmosValueError, match=rf"pip_install_options: {named}.*would stand on the command l"
+    ) as raised:
+        arguments_of("hello", given=given, preference=preference, path=path_with_uv)
+
+    assert "s3cret" not in str(raised.value)
 
 
 @pytest.mark.parametrize(

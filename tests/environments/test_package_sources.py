@@ -42,6 +42,7 @@ def hosts(tool: str, *given: str, **variables: str) -> list[str]:
         pytest.param("uv", ["--default-index", B], {"UV_DEFAULT_INDEX": A}, ["b.example"], id="default-index-given"),
         pytest.param("pip", ["-i", B], {"PIP_EXTRA_INDEX_URL": A}, ["b.example", "a.example:8443"], id="extra"),
         pytest.param("uv", ["--extra-index-url", A], {}, ["the default index", "a.example:8443"], id="extra-given"),
+        pytest.param("pip", ["--isolated"], {"PIP_INDEX_URL": A}, ["the default index"], id="isolated"),
         pytest.param("pip", ["--no-index", "-f", "/wheels"], {"PIP_INDEX_URL": A}, ["/wheels"], id="no-index"),
         pytest.param(
             "uv", [], {"UV_FIND_LINKS": "file:///my%20wheels"}, ["the default index", "/my wheels"], id="find-links"

@@ -23,10 +23,11 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.builder import build_environment, own_pip
+from cosmos_venv.environments.builder import build_environment
 from cosmos_venv.environments.bundled_pip import bundled_pip
 from cosmos_venv.environments.installer import choose_installer
 from cosmos_venv.environments.interpreter import Interpreter
+from cosmos_venv.environments.own_pip import own_pip
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.exceptions import VirtualenvBuildError
 from cosmos_venv.guarded import Cancellation
@@ -187,7 +188,7 @@ class Drawing:
             ("pre", "true"): 0.12,
             ("only-binary", self.chance.choice((":all:", name))): 0.1,
             ("no-binary", name): 0.05,
-            ("constraint", "limits.txt"): 0.2,
+            ("constraint", "limits.txt"): 0.3,
             ("no-deps", "true"): 0.05,
             ("prefer-binary", "true"): 0.04,
             ("trusted-host", "harbor.example"): 0.1,
@@ -220,7 +221,10 @@ class Drawing:
     def write_files(self, versions: dict[str, list[str]]) -> None:
         folder, chance = self.case.folder, self.chance
         limited = chance.choice(NAMES)
-        (folder / "limits.txt").write_text(f"{limited}{self.specifier(limited, versions) or '>=0'}\n")
+        limit = self.specifier(limited, versions) or ">=0"
+        if chance.random() < 0.4:
+            limit = f"{chance.choice(('>=', '<', '<=', '!=', '=='))}{chance.choice((*EARLY, '1.0a0', '3.0rc9'))}"
+        (folder / "limits.txt").write_text(f"{limited}{limit}\n")
         lines = [
             line
             for section, values in self.configured.items()

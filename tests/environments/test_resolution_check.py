@@ -23,6 +23,7 @@ class Case:
     """:param offered: ``name version`` -> what it requires; ``!<3.9`` is its Requires-Python.
     :param by: the tool that has installed in the end; ``uv or pip`` where releases of uv differ.
     :param reason: some words of what the log says of it.
+    :param files: ``name: content`` of requirements files, in the working directory.
     """
 
     offered: dict[str, str]
@@ -31,6 +32,7 @@ class Case:
     by: str
     reason: str = ""
     variables: dict[str, str] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
 
 
 CASES = {
@@ -75,6 +77,28 @@ CASES = {
         pins={"a": "2", "b": "2a1"},
         by="uv",
         variables={"PIP_PRE": "1"},
+    ),
+    "prerelease-named-by-a-constraint": Case(
+        offered={"a 1": "", "a 2a1": ""},
+        wanted=("a", "-c limits.txt"),
+        pins={"a": "2a1"},
+        by="uv or pip",
+        files={"limits.txt": "a>=1a0"},
+    ),
+    "prerelease-named-by-the-machine": Case(
+        offered={"a 1": "", "a 2a1": ""},
+        wanted=("a",),
+        pins={"a": "2a1"},
+        by="uv or pip",
+        variables={"PIP_CONSTRAINT": "limits.txt"},
+        files={"limits.txt": "a<2b0"},
+    ),
+    "prerelease-named-by-a-file-in-a-file": Case(
+        offered={"a 1": "b", "b 1": "", "b 2a1": ""},
+        wanted=("-r wanted.txt",),
+        pins={"a": "1", "b": "2a1"},
+        by="uv or pip",
+        files={"wanted.txt": "-c limits.txt\na", "limits.txt": "-c more.txt", "more.txt": "b>=1a0"},
     ),
     "for-another-python": Case(
         offered={"a 1": "", "a 2": "!<3.9"},
@@ -124,6 +148,9 @@ def test_pip_decides_where_there_is_a_choice(tmp_path: Path, case: Case, monkeyp
     for name in [name for name in os.environ if name.startswith(("PIP_", "UV_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.chdir(tmp_path)
+    for name, content in case.files.items():
+        Path(name).write_text(f"{content}\n")
     for name, value in case.variables.items():
         monkeypatch.setenv(name, value)
     spec = EnvironmentSpec(

@@ -15,6 +15,7 @@ from cosmos_venv.environments.options import parse
 from cosmos_venv.environments.uv_compatibility import NoCounterpart, UvSettings, as_given, as_pip_is_told
 
 A, B, C = "https://a/simple", "https://b/simple", "https://user:s3cret@c/simple"
+HOME = Path("~").expanduser()
 UV = sys.executable  # answers no version of uv, as one that is too old
 
 
@@ -43,6 +44,19 @@ def table(config: str | None) -> list[str]:
             {"PIP_EXTRA_INDEX_URL": B, "PIP_INDEX_URL": A},
             ["[[index]]", f'url = "{C}"', "[[index]]", f'url = "{B}"', "[[index]]", f'url = "{A}"', "default = true"],
             id="extra-indexes-of-both",
+        ),
+        # pip asks an index once, where it is named first.
+        pytest.param(
+            ["-i", A, "--extra-index-url", B, "--extra-index-url", f"{A}/"],
+            {},
+            ["[[index]]", f'url = "{B}"', "[[index]]", f'url = "{A}"', "default = true"],
+            id="index-named-twice",
+        ),
+        pytest.param(
+            ["--extra-index-url", f"{B}/", "--extra-index-url", C, "--extra-index-url", B],
+            {"PIP_EXTRA_INDEX_URL": "https://pypi.org/simple/"},
+            ["[[index]]", f'url = "{C}"', "[[index]]", f'url = "{B}/"'],
+            id="extra-indexes-named-twice",
         ),
         pytest.param(
             ["--no-index"], {"PIP_INDEX_URL": A, "PIP_CERT": "/ca", "UV_INDEX": B}, ["no-index = true"], id="no-index"
@@ -121,7 +135,16 @@ def test_switches_and_lists_go_by_the_command_line(
         pytest.param({"PIP_CERT": "/ca.pem"}, {"SSL_CERT_FILE": "/ca.pem"}, id="certificates"),
         pytest.param({"PIP_CERT": "/ca.pem", "SSL_CERT_FILE": "/x"}, {"SSL_CERT_FILE": "/ca.pem"}, id="pips-win"),
         pytest.param({"REQUESTS_CA_BUNDLE": __file__}, {"SSL_CERT_FILE": __file__}, id="certificates-of-requests"),
-        pytest.param({"REQUESTS_CA_BUNDLE": __file__, "SSL_CERT_FILE": "/x"}, {}, id="certificates-of-both"),
+        pytest.param(
+            {"CURL_CA_BUNDLE": __file__, "SSL_CERT_FILE": "/x"}, {"SSL_CERT_FILE": __file__}, id="certificates-of-both"
+        ),
+        pytest.param(
+            {"PIP_CERT": "/ca.pem", "REQUESTS_CA_BUNDLE": __file__},
+            {"SSL_CERT_FILE": __file__},
+            id="variable-wins",
+        ),
+        pytest.param({"PIP_CERT": "~/ca.pem"}, {"SSL_CERT_FILE": f"{HOME}/ca.pem"}, id="certificates-at-home"),
+        pytest.param({"PIP_CLIENT_CERT": "~/c.pem"}, {"SSL_CLIENT_CERT": f"{HOME}/c.pem"}, id="client-at-home"),
         pytest.param({"PIP_CLIENT_CERT": "/c.pem"}, {"SSL_CLIENT_CERT": "/c.pem"}, id="client-certificate"),
         pytest.param({"PIP_DEFAULT_TIMEOUT": "2.5"}, {"UV_HTTP_TIMEOUT": "3"}, id="timeout"),
         pytest.param({"PIP_RETRIES": "7"}, {"UV_HTTP_RETRIES": "7"}, id="retries"),
@@ -132,10 +155,40 @@ def test_ways_to_an_index_go_by_variables(variables: Mapping[str, str], expected
 
 
 def test_a_proxy_is_one_for_every_protocol() -> None:
-    variables = settings_of("--proxy", "user:s3cret@proxy:8080").variables
+    variables = dict(settings_of("--proxy", "user:s3cret@proxy:8080").variables)
 
+    assert (variables.pop("NO_PROXY"), variables.pop("no_proxy")) == ("", "")
     assert set(variables) == {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"}
     assert set(variables.values()) == {"http://user:s3cret@proxy:8080"}
+
+
+def test_a_proxy_of_pips_takes_the_place_of_those_that_uv_is_configured_with(tmp_path: Path) -> None:
+    pytest.importorskip("tomllib" if sys.version_info >= (3, 11) else "tomli")
+    (tmp_path / "uv.toml").write_text('no-proxy = ["a"]\nhttps-proxy = "http://q"\nlink-mode = "copy"\n')
+    environ = {"PIP_CONFIG_FILE": "/dev/null", "PIP_PROXY": "p:1", "UV_CONFIG_FILE": str(tmp_path / "uv.toml")}
+
+    settings = as_pip_is_told(pip_config.configured(environ), environ, UV)
+
+    assert table(settings.config) == ['link-mode = "copy"']
+
+
+@pytest.mark.parametrize(
+    ("pip", "variables", "expected"),
+    [
+        pytest.param((24, 2), {}, {"UV_SYSTEM_CERTS": "true", "UV_NATIVE_TLS": "true"}, id="pip-does"),
+        pytest.param((24, 1, 2), {}, {}, id="pip-does-not"),
+        pytest.param((26, 3), {"SSL_CERT_FILE": "/ca"}, {}, id="a-file-is-named"),
+        pytest.param((26, 3), {"UV_NATIVE_TLS": "false"}, {}, id="uv-is-told-already"),
+        pytest.param((26, 3), {"PIP_USE_DEPRECATED": "legacy-certs"}, {}, id="pip-is-told-not-to"),
+        pytest.param((26, 3), {"PIP_CERT": "/ca"}, {"SSL_CERT_FILE": "/ca"}, id="an-option-says"),
+    ],
+)
+def test_uv_trusts_the_certificates_of_the_system_where_pip_does(
+    pip: tuple[int, ...], variables: Mapping[str, str], expected: Mapping[str, str]
+) -> None:
+    environ = {"PIP_CONFIG_FILE": "/dev/null", "UV_NO_CONFIG": "1", **variables}
+
+    assert as_pip_is_told(pip_config.configured(environ), environ, UV, pip).variables == expected
 
 
 def test_constraints_and_requirements_of_the_machine_stand_beside_those_of_the_task(
@@ -145,13 +198,37 @@ def test_constraints_and_requirements_of_the_machine_stand_beside_those_of_the_t
     for name in ("limits.txt", "more.txt"):
         (tmp_path / name).write_text("hello<2\n")
 
-    settings = settings_of(PIP_CONSTRAINT="limits.txt https://u:s3cret@a/c.txt", PIP_REQUIREMENT="more.txt")
+    settings = settings_of(PIP_CONSTRAINT="limits.txt", PIP_REQUIREMENT="more.txt")
 
     assert settings.lines == (
         f"--constraint {tmp_path}/limits.txt",
-        "--constraint https://u:s3cret@a/c.txt",
         f"--requirement {tmp_path}/more.txt",
     )
+
+
+@pytest.mark.parametrize(
+    ("pip", "variables", "words"),
+    [
+        pytest.param((26, 1, 2), {}, ["--build-constraint=/limits.txt"], id="pip-does"),
+        pytest.param((), {}, ["--build-constraint=/limits.txt"], id="nobody-knows-which-pip"),
+        pytest.param((26, 2), {}, [], id="pip-does-not-any-more"),
+        pytest.param((25, 3), {"PIP_BUILD_CONSTRAINT": "/b"}, ["--build-constraint=/b"], id="builds-have-their-own"),
+    ],
+)
+def test_constraints_of_the_machine_limit_what_is_built_with_where_pip_does_so(
+    pip: tuple[int, ...], variables: Mapping[str, str], words: list[str]
+) -> None:
+    environ = {"PIP_CONFIG_FILE": "/dev/null", "UV_NO_CONFIG": "1", "PIP_CONSTRAINT": "/limits.txt", **variables}
+
+    settings = as_pip_is_told(pip_config.configured(environ), environ, UV, pip)
+
+    assert list(settings.words) == words
+
+
+@pytest.mark.parametrize("name", ["is-trusted", "take-word-of-uv", "add-words", "file-or-source", "constraint-"])
+def test_an_option_that_nobody_knows_has_no_counterpart_whatever_it_is_called(name: str) -> None:
+    with pytest.raises(NoCounterpart, match=f"--{name} has no counterpart in uv"):
+        settings_of(f"--{name}", "x")
 
 
 @pytest.mark.parametrize(
@@ -161,6 +238,9 @@ def test_constraints_and_requirements_of_the_machine_stand_beside_those_of_the_t
         pytest.param(["--prefer-binary"], {}, "--prefer-binary has no counterpart in uv", id="given"),
         pytest.param([], {"PIP_KEYRING_PROVIDER": "import"}, "(PIP_KEYRING_PROVIDER)", id="keyring-module"),
         pytest.param([], {"PIP_CERT": "/usr"}, "--cert (PIP_CERT) is a folder", id="folder-of-certificates"),
+        pytest.param([], {"REQUESTS_CA_BUNDLE": "/usr"}, "CA_BUNDLE = /usr is no file", id="folder-of-requests"),
+        pytest.param([], {"PIP_CERT": "~"}, "--cert (PIP_CERT) is a folder", id="home-of-certificates"),
+        pytest.param(["--proxy="], {}, "--proxy without an address", id="no-proxy-at-all"),
         pytest.param([], {"PIP_USE_FEATURE": "sorcery"}, "uv has no sorcery", id="feature"),
         pytest.param([], {"PIP_USE_DEPRECATED": "legacy-resolver"}, "uv has no legacy-resolver", id="old-resolver"),
         pytest.param([], {"PIP_FIND_LINKS": "/etc/passwd"}, "uv looks into folders only", id="links-in-a-file"),
@@ -168,6 +248,8 @@ def test_constraints_and_requirements_of_the_machine_stand_beside_those_of_the_t
         pytest.param(["--user"], {}, "--user has no counterpart", id="user"),
         pytest.param(["--platform", "x"], {}, "--platform has no counterpart", id="platform"),
         pytest.param(["-r", "https://a/wanted.txt"], {}, "lies elsewhere", id="requirements-elsewhere"),
+        pytest.param(["-c", "https://a/limits.txt"], {}, "constraints file that lies elsewhere", id="limits-elsewhere"),
+        pytest.param([], {"PIP_CONSTRAINT": "https://a/c"}, "constraints file that", id="limits-elsewhere-configured"),
         # pip leaves such an index alone.
         pytest.param([], {"PIP_EXTRA_INDEX_URL": "http://h/simple"}, "no --trusted-host", id="insecure"),
     ],
