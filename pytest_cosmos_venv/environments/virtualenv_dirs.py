@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from pytest_cosmos_venv.errors import ToolkitMisuse
@@ -24,23 +26,27 @@ _PARAMETER = "virtualenv_dir"
 _TEMPLATE = ("{{", "{%")
 
 
-def refuse_foreign_directories(tasks: Iterable[Any]) -> None:
+def refuse_foreign_directories(tasks: Iterable[Any], *, taken: str = "") -> None:
     """Judge the attribute ``virtualenv_dir`` of each operator that has one, mapped ones included.
 
+    :param taken: a folder whose folders are taken too; none by default.
     :raises ToolkitMisuse: naming the first task whose directory is no folder of this test run.
     """
     for task in tasks:
         given = getattr(task, "partial_kwargs", {}).get(_PARAMETER) or getattr(task, _PARAMETER, None)
         if not isinstance(given, (str, os.PathLike)) or any(mark in os.fspath(given) for mark in _TEMPLATE):
             continue  # a template is judged when the task has rendered it and looks there
-        if not _is_of_this_run(os.fspath(given)):
+        if not _is_of_this_run(os.fspath(given)) and not (taken and Path(given).is_relative_to(taken)):
             raise ToolkitMisuse(f"Task {task.task_id!r}: {_refusal(_PARAMETER, os.fspath(given))}")
 
 
 @cache
 def refuse_where_environments_are_looked_for() -> None:
-    """From here on until this process ends, for an implementation that tells by the audit event: also while a DAG file
-    is parsed, and for an operator that is executed without Airflow. Python knows no way to take such a hook out."""
+    """From here on until this process ends, which is as long as Python keeps such a hook.
+
+    It acts where an implementation tells by the audit event, also while a DAG file is parsed; and of every one when an
+    operator begins to install, or to run dbt, whoever executes it.
+    """
     sys.addaudithook(_hear)
 
 
@@ -57,6 +63,19 @@ def _hear(event: str, arguments: tuple[Any, ...]) -> None:
     # Called for all that Python does: the way out comes first.
     if event == EVENT and not _is_of_this_run(directory := arguments[0]):
         raise ToolkitMisuse(_refusal(arguments[1], directory))
+    if event == "subprocess.Popen" and PLACES_VARIABLE in os.environ:
+        # Cosmos puts the folder of a temporary environment into the attribute while it runs.
+        refuse_foreign_directories(_operators_at_work(), taken=tempfile.gettempdir())
+
+
+def _operators_at_work() -> Iterator[Any]:
+    """Those whose methods are being called in this thread."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        owner = frame.f_locals.get("self")
+        if hasattr(type(owner), "execute") and hasattr(owner, "task_id"):
+            yield owner
+        frame = frame.f_back
 
 
 def _is_of_this_run(directory: str) -> bool:
