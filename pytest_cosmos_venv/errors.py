@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NoReturn, SupportsIndex, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 import pytest
 
@@ -53,7 +53,24 @@ class NoSuchEntry(ToolkitMisuse, IndexError):
     __module__ = "builtins"
 
 
-class RecordList(list[_Entry]):
+class _Record:
+    """What ``RecordList`` and ``RecordTuple`` share: an index beyond their end is told with what they hold."""
+
+    _told: tuple[str, str, Callable[[Any], object]]
+
+    if not TYPE_CHECKING:  # what an index gives, list and tuple say
+
+        def __getitem__(self, index: object) -> object:
+            """
+            :raises NoSuchEntry: with what there is.
+            """
+            try:
+                return super().__getitem__(index)
+            except IndexError:
+                raise _absent(list(self), index, *self._told) from None
+
+
+class RecordList(_Record, list[_Entry]):
     """What was seen of something, the earliest first: a list that says what it holds where an index is beyond its end.
 
     :param of: the attribute that gives it, for the message: ``calls``.
@@ -67,27 +84,12 @@ class RecordList(list[_Entry]):
         super().__init__(entries)
         self._told = of, none, word
 
-    @overload
-    def __getitem__(self, index: SupportsIndex, /) -> _Entry: ...
-    @overload
-    def __getitem__(self, index: slice, /) -> list[_Entry]: ...
-    def __getitem__(self, index: SupportsIndex | slice, /) -> _Entry | list[_Entry]:
-        """
-        :raises NoSuchEntry: with what there is.
-        """
-        try:
-            return super().__getitem__(index)
-        except IndexError:
-            raise _absent(self, index, *self._told) from None
-
     def __reduce__(self) -> tuple[object, ...]:
         return list, (tuple(self),)
 
 
-class RecordTuple(tuple[_Entry, ...]):
+class RecordTuple(_Record, tuple[_Entry, ...]):
     """As ``RecordList``, a tuple."""
-
-    _told: tuple[str, str, Callable[[_Entry], object]]
 
     def __new__(
         cls, entries: Iterable[_Entry] = (), *, of: str, none: str, word: Callable[[_Entry], object] = str
@@ -96,30 +98,11 @@ class RecordTuple(tuple[_Entry, ...]):
         made._told = of, none, word
         return made
 
-    @overload
-    def __getitem__(self, index: SupportsIndex, /) -> _Entry: ...
-    @overload
-    def __getitem__(self, index: slice, /) -> tuple[_Entry, ...]: ...
-    def __getitem__(self, index: SupportsIndex | slice, /) -> _Entry | tuple[_Entry, ...]:
-        """
-        :raises NoSuchEntry: with what there is.
-        """
-        try:
-            return super().__getitem__(index)
-        except IndexError:
-            raise _absent(self, index, *self._told) from None
-
     def __reduce__(self) -> tuple[object, ...]:
         return tuple, (tuple(self),)
 
 
-def _absent(
-    entries: list[_Entry] | tuple[_Entry, ...],
-    index: object,
-    of: str,
-    none: str,
-    word: Callable[[_Entry], object],
-) -> NoSuchEntry:
+def _absent(entries: list[_Entry], index: object, of: str, none: str, word: Callable[[_Entry], object]) -> NoSuchEntry:
     shown = [f"[{number}] {word(entry)}" for number, entry in enumerate(entries)]
     if len(shown) > _SHOWN_ENTRIES:
         shown[_SHOWN_ENTRIES // 2 : -_SHOWN_ENTRIES // 2] = ["…"]

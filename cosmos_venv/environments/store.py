@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -33,6 +34,8 @@ __all__ = ["BUILD_NAME", "LAYOUT", "EnvironmentStore"]
 # The layout's version is in its name: releases share a directory without reading each other's entries.
 LAYOUT = "envs-v1"
 BUILD_NAME = re.compile(r"(?P<digest>[0-9a-f]{64})-(?P<number>\d+)")
+LOOKED_FOR = "cosmos_venv.virtualenv_dir"
+"""The audit event (PEP 578) before an environment is looked for: the directory, and the parameter that names it."""
 _ANOTHER = "or choose another directory."
 _OF_A_DISK = {*os_errors.FULL, errno.EROFS}
 _REMOVAL_IN_PROGRESS = 0.005
@@ -85,6 +88,8 @@ class EnvironmentStore:
             store, to the environment.
         :raises CommandKilled: when ``cancellation`` was requested meanwhile.
         """
+        if not self.is_read_only:
+            sys.audit(LOOKED_FOR, str(self._given), self.parameter)
         with self.naming_the_directory():
             way = self.judge()
         deadline = time.monotonic() + _LONGEST_REMOVAL
@@ -254,6 +259,8 @@ class EnvironmentStore:
             with self.naming_the_directory():
                 unsafe = _who_else_may_write(build, way.writers)
             if not unsafe:
+                if self.is_read_only:  # only looking there, as in each store of a search path, is no matter
+                    sys.audit(LOOKED_FOR, str(self._given), self.parameter)
                 return self.environment_of(spec, build, lease=lease)
             text = f"{build} is not used because of {unsafe}: what it runs may be somebody else's."
             if self.is_read_only:

@@ -21,6 +21,7 @@ from pytest_cosmos_venv.airflow.runs_at_once import run_beside_others
 from pytest_cosmos_venv.airflow.task_log import TaskLog, handlers_kept, listening
 from pytest_cosmos_venv.airflow.told import dag_around
 from pytest_cosmos_venv.airflow.versions import Airflow, TaskKey, this_airflow
+from pytest_cosmos_venv.environments.virtualenv_dirs import refuse_foreign_directories
 from pytest_cosmos_venv.errors import AlreadyTaken, RecordDict, ToolkitMisuse, require_text
 
 _FAILED = ("failed", "up_for_retry")
@@ -81,6 +82,7 @@ def _run(
     airflow = this_airflow()
     when = clock.now() if logical_date is None else instant_of(logical_date, parameter="logical_date")
     _refuse_an_empty_run(dag, when)
+    refuse_foreign_directories(task for task in dag.tasks if only in {None, task.task_id})
     if run_id is not None:
         _check_run_id(run_id)
     at_work_here()

@@ -127,6 +127,13 @@ class Settling:
         # A worker of pytest-xdist inherits what such a plugin has set in the process that started it.
         return home != outer or any(map(config.pluginmanager.has_plugin, _NEIGHBOURS))
 
+    @property
+    def homes(self) -> str:
+        """What the paths of this run's homes begin with, those of pytest-xdist's workers included."""
+        import tempfile
+
+        return str(Path(tempfile.gettempdir()).resolve() / self._prefix)
+
     def point(self) -> Path:
         """Point Airflow's variables at the home of this run. It is made, and holds no database yet."""
         home = self._made_home()

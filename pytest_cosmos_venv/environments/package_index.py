@@ -98,7 +98,7 @@ class _Answer:
     """The part of the content that is sent."""
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, slots=True)
 class PackageIndex:
     """A wheelhouse behind the simple repository API (PEP 503) on 127.0.0.1, for as long as it is served.
 

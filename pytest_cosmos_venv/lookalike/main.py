@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .call import INTERRUPTED, Call
 from .command_line import Invocation, UsageError
-from .record import Record, record_folder
+from .record import RECORD_VARIABLE, Record, record_folder
 from .script import Interrupted, ScriptError, read_script
 
 
@@ -28,7 +28,12 @@ def installed_versions() -> dict[str, str]:
 def cli() -> None:
     """The console script ``dbt``. Ends the process as dbt's own entry point does, by SystemExit."""
     installed = installed_versions()
-    record = Record(record_folder())
+    folder = record_folder()
+    if folder is None:
+        # It would say that all has succeeded, to a DAG that is no test.
+        print(_no_test_message(), file=sys.stderr)
+        raise SystemExit(2)
+    record = Record(folder)
     invocation: Invocation | None = None
     refusal: UsageError | None = None
     try:
@@ -64,6 +69,14 @@ def cli() -> None:
         exit_code = INTERRUPTED
     record.add("end", exit_code=exit_code)
     raise SystemExit(exit_code)
+
+
+def _no_test_message() -> str:
+    return (
+        f"{sys.prefix} holds a look-alike of dbt that a test has installed, and no test runs it: it does nothing. If "
+        "this is to be a real dbt, delete that environment and let it be installed anew; in a test, hand on the "
+        f"variable {RECORD_VARIABLE} (cosmos_wheelhouse.variables)."
+    )
 
 
 # As a module too: python -m dbt.cli.main.

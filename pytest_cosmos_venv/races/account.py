@@ -13,10 +13,8 @@ from pytest_cosmos_venv.races.link import MarshalLink
 from pytest_cosmos_venv.races.orders import EVENTS, RaceOrder
 from pytest_cosmos_venv.races.points import Sighting
 from pytest_cosmos_venv.races.result import Outcome, Race, read_outcome
-from pytest_cosmos_venv.races.timeline import ACTOR_VARIABLE, Span, Timeline
+from pytest_cosmos_venv.races.timeline import ACTOR_VARIABLE, INSTALL, Span, Timeline
 
-INSTALL = "install"
-"""Name of the span in which an installer builds an sdist of the test's wheelhouse."""
 _OUTSIDE = "seen from outside"
 
 

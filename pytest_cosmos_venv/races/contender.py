@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
+from pytest_cosmos_venv.environments.virtualenv_dirs import refuse_where_environments_are_looked_for
 from pytest_cosmos_venv.races.event_log import EventLog
 from pytest_cosmos_venv.races.orders import EVENTS, RaceOrder, Result, Work
 from pytest_cosmos_venv.races.timeline import ACTOR_VARIABLE
@@ -95,6 +96,7 @@ def _take_place(order: RaceOrder, index: int) -> None:
     _redirect(order.output_of(index))
     os.environ.clear()
     os.environ.update({**order.variables, ACTOR_VARIABLE: order.names[index]})
+    refuse_where_environments_are_looked_for()
     os.chdir(order.directory)
     tempfile.tempdir = None
     # When its time is over the race asks with this signal where a contender is.

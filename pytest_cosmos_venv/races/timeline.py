@@ -17,6 +17,12 @@ _Entry = TypeVar("_Entry")
 
 ACTOR_VARIABLE = "COSMOS_RACE_ACTOR"
 """Names the contender in its own environment, so that the calls of dbt it starts can be told to be its."""
+INSTALL = "install"
+"""Name of the span in which an installer builds an sdist of the test's wheelhouse."""
+_WHY_NO_INSTALL = (
+    ". Only the build of an sdist is seen of an installation: before the race, let the installer build one with "
+    "cosmos_wheelhouse.add_sdist()"
+)
 
 
 @dataclass(frozen=True)
@@ -191,32 +197,39 @@ class Timeline:
     def assert_overlap(self, name: str, other: str | None = None) -> None:
         """At least two went on at one moment. Parameters as for ``overlap``.
 
-        :raises AssertionError: with the chart, as all assertions here.
+        :raises AssertionError: with the chart, as all assertions here; also for a name that was not seen at all, of
+            which nothing holds.
         """
         __tracebackhide__ = True
+        self._require_seen(name, other)
         if not self.overlap(name, other):
             self._fail(f"no {_pair(name, other)} overlap; they were expected to")
 
     def assert_no_overlap(self, name: str, other: str | None = None) -> None:
         """No two went on at one moment. Parameters as for ``overlap``."""
         __tracebackhide__ = True
+        self._require_seen(name, other)
         found = self.overlap(name, other)
         if found:
             more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
             self._fail(f"{_pair(name, other)} must not overlap; seen at once: {found[0]}{more}")
 
     def assert_max_concurrent(self, name: str, at_most: int) -> None:
-        """No more than ``at_most`` of that name went on at one moment."""
+        """No more than ``at_most`` of that name went on at one moment; 0 says that there was none."""
         __tracebackhide__ = True
         require_count(at_most, "at_most", least=0)
+        if at_most:
+            self._require_seen(name)
         seen = self.max_concurrent(name)
         if seen > at_most:
             self._fail(f"at most {at_most} {name} at one moment expected, {seen} seen")
 
     def assert_count(self, name: str, expected: int) -> None:
-        """Exactly so many spans have that name."""
+        """Exactly so many spans have that name; 0 says that there was none."""
         __tracebackhide__ = True
         require_count(expected, "expected", least=0)
+        if expected:
+            self._require_seen(name)
         seen = self.count(name)
         if seen != expected:
             self._fail(f"{expected} {name} expected, {seen} seen")
@@ -225,6 +238,8 @@ class Timeline:
         """These actors began it, in this order, and nobody else."""
         __tracebackhide__ = True
         require(expected, "expected", (list, tuple), "a list of actors, such as ['contender-0']")
+        if expected:
+            self._require_seen(name)
         seen = self.order(name)
         if seen != tuple(expected):
             self._fail(f"{name} in the order {', '.join(expected) or 'of nobody'} expected, seen {', '.join(seen)}")
@@ -232,13 +247,25 @@ class Timeline:
     def assert_finished(self, name: str | None = None) -> None:
         """The end of every span of that name, or of all, was seen."""
         __tracebackhide__ = True
+        self._require_seen(name)
         going_on = [span for span in self.spans(name) if span.ended_at is None]
         if going_on:
             self._fail(f"no end was seen of: {', '.join(f'{span.actor} {span.name}' for span in going_on)}")
 
     def _record(self, of: str, name: str | None, entries: Iterable[_Entry]) -> tuple[_Entry, ...]:
-        there = ", ".join(sorted({span.name for span in self})) or "nothing"
-        return RecordTuple(entries, of=of, none=f"nothing of the name {name!r}; the timeline has {there}")
+        return RecordTuple(entries, of=of, none=f"nothing of the name {name!r}; the timeline has {self._names}")
+
+    @property
+    def _names(self) -> str:
+        return ", ".join(sorted({span.name for span in self})) or "nothing"
+
+    def _require_seen(self, *names: str | None) -> None:
+        """A misspelt name would let each limit hold."""
+        __tracebackhide__ = True
+        for name in names:
+            if name is not None and not self.spans(name):
+                why = _WHY_NO_INSTALL if name == INSTALL else ""
+                self._fail(f"nothing named {name!r} was seen; the timeline has {self._names}{why}")
 
     def _fail(self, sentence: str) -> None:
         __tracebackhide__ = True

@@ -174,7 +174,12 @@ def test_what_has_run_out_is_named_and_not_the_virtualenv_dir(place: Path) -> No
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "AIRFLOW_HOME": str(place / "own" / "airflow")},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(REPOSITORY),
+            "AIRFLOW_HOME": str(place / "own" / "airflow"),
+            RECORD_VARIABLE: str(place / "own" / "calls"),
+        },
     )
 
     found = re.search(r"^SAID (.*)", done.stdout, flags=re.MULTILINE)

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from pytest_cosmos_venv import Implementation, PackageIndex, Wheelhouse
+from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.throwaway import throwaway_folder
 
 MakeOperator = Callable[..., Any]
 RunTask = Callable[[Any], Any]
@@ -95,6 +97,39 @@ def test_a_temporary_environment_is_gone_afterwards(
     (call,) = cosmos_wheelhouse.calls
     assert call.dbt_version == "1.9.0"
     assert not call.prefix.exists()
+
+
+def test_an_environment_that_would_stand_elsewhere_is_refused_before_anything_runs(
+    make_operator: MakeOperator, cosmos_run_task: RunTask, cosmos_wheelhouse: Wheelhouse
+) -> None:
+    with throwaway_folder("cosmos-production-") as production:
+        operator = make_operator(virtualenv_dir=production / "environments")
+
+        with pytest.raises(ToolkitMisuse, match=r"Task 'run_harbor': virtualenv_dir=.* is no folder of this test run"):
+            cosmos_run_task(operator)
+
+        assert not list(production.rglob("pyvenv.cfg"))
+    assert cosmos_wheelhouse.calls == []
+
+
+def test_an_operator_that_is_executed_by_hand_as_in_a_race_is_refused_before_it_starts_a_process(
+    make_operator: MakeOperator,
+    cosmos_implementation: Implementation,
+    cosmos_wheelhouse: Wheelhouse,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Cosmos asks its context for much that only a run of Airflow has, unless no assets are wanted.
+    quiet = {"emit_datasets": False} if cosmos_implementation.import_root == "cosmos" else {}
+    with throwaway_folder("cosmos-production-") as production:
+        operator = make_operator(virtualenv_dir=production / "environments", **quiet)
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+        with pytest.raises(ToolkitMisuse, match=r"virtualenv_dir='.*' is no folder of this test run"):
+            operator.execute({"run_id": "race"})
+
+        assert not list(production.rglob("pyvenv.cfg"))
+    assert cosmos_wheelhouse.calls == []
 
 
 def test_a_dbt_that_fails_as_scripted_fails_the_task(

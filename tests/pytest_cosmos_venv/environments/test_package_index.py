@@ -231,6 +231,11 @@ def test_a_strict_fault_that_no_request_has_met_fails_the_test(tmp_path: Path) -
         index.fault(503, strict=True)
 
 
+def test_an_attribute_that_an_index_does_not_have_is_not_taken(cosmos_package_index: PackageIndex) -> None:
+    with pytest.raises(AttributeError, match="strict"):
+        cosmos_package_index.strict = True  # type: ignore[attr-defined]
+
+
 def test_a_served_wheelhouse_of_ones_own_is_closed_at_the_end(tmp_path: Path) -> None:
     wheelhouse = build_wheelhouse(tmp_path / "mine", adapters=["harbor"])
 

@@ -148,6 +148,47 @@ def test_assertions_that_hold_say_nothing() -> None:
     RACE.assert_finished("install")
 
 
+@pytest.mark.parametrize(
+    ("assertion", "unseen"),
+    [
+        ("assert_max_concurrent('instal', 1)", "instal"),
+        ("assert_no_overlap('instal')", "instal"),
+        ("assert_no_overlap('dbt run', 'instal')", "instal"),
+        ("assert_overlap('instal', 'dbt run')", "instal"),
+        ("assert_order('instal', ['worker-2'])", "instal"),
+        ("assert_finished('instal')", "instal"),
+        ("assert_count('instal', 1)", "instal"),
+    ],
+)
+def test_nothing_holds_of_a_name_that_was_not_seen(assertion: str, unseen: str) -> None:
+    seen = "dbt deps, dbt run, install, published, wait"
+
+    with pytest.raises(AssertionError, match=f"Nothing named '{unseen}' was seen; the timeline has {seen}") as failure:
+        eval(f"RACE.{assertion}")  # noqa: S307 - the texts above
+
+    assert RACE.draw() in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    ("assertion", "arguments"),
+    [("assert_count", ("install", 1)), ("assert_no_overlap", ("install", "task")), ("assert_finished", ("install",))],
+)
+def test_whoever_looks_for_an_install_of_wheels_is_told_what_is_seen_of_one(
+    assertion: str, arguments: tuple[object, ...]
+) -> None:
+    timeline = Timeline([span("a", "task", 0, 1)])
+
+    with pytest.raises(AssertionError, match=r"Only the build of an sdist is seen.*cosmos_wheelhouse\.add_sdist\(\)"):
+        getattr(timeline, assertion)(*arguments)
+
+
+def test_that_there_is_none_can_be_said() -> None:
+    RACE.assert_count("crash", 0)
+    RACE.assert_order("crash", [])
+    RACE.assert_max_concurrent("crash", 0)
+    Timeline().assert_finished()
+
+
 def test_it_is_drawn_as_a_picture_that_needs_nothing_else() -> None:
     wild = RACE + Timeline([span('<b>"&', "</svg><script>\x00", 0.5, 0.75)])
 

@@ -1,0 +1,99 @@
+"""The directories in which environments may stand while a test installs look-alikes of dbt.
+
+In any other one a look-alike would stay for the user's own DAG, or a real dbt that stands there would be run. An
+environment variable names the directories, so that contenders and racers judge as the test's own process does.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from pytest_cosmos_venv.errors import ToolkitMisuse
+
+PLACES_VARIABLE = "COSMOS_VIRTUALENV_PLACES"
+"""Beginnings of paths, separated as ``PATH`` is; unset while no test installs look-alikes."""
+EVENT = "cosmos_venv.virtualenv_dir"
+"""The audit event by which an implementation says where it is about to look for an environment: the directory, and the
+parameter that names it."""
+_PARAMETER = "virtualenv_dir"
+_TEMPLATE = ("{{", "{%")
+
+
+def refuse_foreign_directories(tasks: Iterable[Any], *, taken: str = "") -> None:
+    """Judge the attribute ``virtualenv_dir`` of each operator that has one, mapped ones included.
+
+    :param taken: a folder whose folders are taken too; none by default.
+    :raises ToolkitMisuse: naming the first task whose directory is no folder of this test run.
+    """
+    for task in tasks:
+        given = getattr(task, "partial_kwargs", {}).get(_PARAMETER) or getattr(task, _PARAMETER, None)
+        if not isinstance(given, (str, os.PathLike)) or any(mark in os.fspath(given) for mark in _TEMPLATE):
+            continue  # a template is judged when the task has rendered it and looks there
+        if not _is_of_this_run(os.fspath(given)) and not (taken and Path(given).is_relative_to(taken)):
+            raise ToolkitMisuse(f"Task {task.task_id!r}: {_refusal(_PARAMETER, os.fspath(given))}")
+
+
+@cache
+def refuse_where_environments_are_looked_for() -> None:
+    """From here on until this process ends, which is as long as Python keeps such a hook.
+
+    It acts where an implementation tells by the audit event, also while a DAG file is parsed; and of every one when an
+    operator begins to install, or to run dbt, whoever executes it.
+    """
+    sys.addaudithook(_hear)
+
+
+def places_of(folders: Iterable[Path], *, prefixes: Iterable[str] = ()) -> str:
+    """The value of the variable.
+
+    :param folders: in which environments may stand.
+    :param prefixes: beginnings of paths of such folders, which may not be there yet.
+    """
+    return os.pathsep.join([*(f"{os.path.realpath(folder)}{os.sep}" for folder in folders), *prefixes])
+
+
+def _hear(event: str, arguments: tuple[Any, ...]) -> None:
+    # Called for all that Python does: the way out comes first.
+    if event == EVENT and not _is_of_this_run(directory := arguments[0]):
+        raise ToolkitMisuse(_refusal(arguments[1], directory))
+    if event == "subprocess.Popen" and PLACES_VARIABLE in os.environ:
+        # Cosmos puts the folder of a temporary environment into the attribute while it runs.
+        refuse_foreign_directories(_operators_at_work(), taken=tempfile.gettempdir())
+
+
+def _operators_at_work() -> Iterator[Any]:
+    """Those whose methods are being called in this thread."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        owner = frame.f_locals.get("self")
+        if hasattr(type(owner), "execute") and hasattr(owner, "task_id"):
+            yield owner
+        frame = frame.f_back
+
+
+def _is_of_this_run(directory: str) -> bool:
+    """True too where the test installs no look-alikes."""
+    places = os.environ.get(PLACES_VARIABLE)
+    return places is None or f"{os.path.realpath(directory)}{os.sep}".startswith(tuple(places.split(os.pathsep)))
+
+
+def _refusal(parameter: str, directory: str) -> str:
+    found = (
+        f"{parameter}={directory!r} is no folder of this test run, and the test installs look-alikes of dbt "
+        "(cosmos_wheelhouse). A look-alike would stay there for your own DAG, and a real dbt that stands there would "
+        "be run. "
+    )
+    if parameter != _PARAMETER:
+        return f"{found}Start the tests without it."
+    return (
+        f"{found}Read the directory from a variable in the DAG file, virtualenv_dir=os.environ.get('DBT_ENVIRONMENTS', "
+        f"{directory!r}), and set it in the test before the file is imported: "
+        f"monkeypatch.setenv('DBT_ENVIRONMENTS', str(tmp_path / {Path(directory).name!r}))."
+    )

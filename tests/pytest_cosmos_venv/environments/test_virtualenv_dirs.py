@@ -1,0 +1,237 @@
+"""Is a ``virtualenv_dir`` of the user's own refused while a test installs look-alikes of dbt, before anything runs?"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow import DAG
+
+from cosmos_venv import DbtDag, ExecutionConfig, ExecutionMode, LoadMode, ProfileConfig, ProjectConfig, RenderConfig
+from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
+from pytest_cosmos_venv import RECORD_VARIABLE, Contender, RaceFailure, RunDag, RunTask, TaskRace, Wheelhouse
+from pytest_cosmos_venv.environments.virtualenv_dirs import PLACES_VARIABLE
+from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.throwaway import throwaway_folder
+
+REFUSAL = (
+    r"virtualenv_dir='{}' is no folder of this test run, and the test installs look-alikes of dbt.*"
+    r"os\.environ\.get\('DBT_ENVIRONMENTS', .*monkeypatch\.setenv"
+)
+
+
+@pytest.fixture
+def production() -> Iterator[Path]:
+    """The directory that a DAG names for its environments, on the user's machine and not of this run."""
+    with throwaway_folder("cosmos-production-") as folder:
+        yield folder / "environments"
+
+
+def profile_of(project: Path) -> ProfileConfig:
+    return ProfileConfig("harbor", "dev", profiles_yml_filepath=project / "profiles.yml")
+
+
+def make_dag(project: Path, directory: Path | str, load: LoadMode = LoadMode.CUSTOM) -> DbtDag:
+    return DbtDag(
+        dag_id="shop",
+        schedule=None,
+        start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
+        project_config=ProjectConfig(project),
+        profile_config=profile_of(project),
+        execution_config=ExecutionConfig(
+            execution_mode=ExecutionMode.VIRTUALENV,
+            virtualenv_dir=directory,
+        ),
+        render_config=RenderConfig(load_method=load),
+        operator_args={"py_requirements": ["dbt-core", "dbt-duckdb"]},
+    )
+
+
+def make_operator(project: Path, directory: Path | str, **arguments: Any) -> DbtRunVirtualenvOperator:
+    return DbtRunVirtualenvOperator(
+        task_id="daily",
+        project_dir=project,
+        profile_config=profile_of(project),
+        py_requirements=["dbt-core", "dbt-duckdb"],
+        virtualenv_dir=directory,
+        **arguments,
+    )
+
+
+def execute(contender: Contender, project: Path, directory: Path) -> None:
+    make_operator(project, directory).execute({})
+
+
+def refusal(directory: Path | str) -> str:
+    return REFUSAL.format(re.escape(str(directory)))
+
+
+def test_a_dag_that_keeps_its_environments_elsewhere_is_refused_before_anything_runs(
+    cosmos_run_dag: RunDag, cosmos_wheelhouse: Wheelhouse, dbt_project: Path, production: Path
+) -> None:
+    dag = make_dag(dbt_project, production)
+
+    with pytest.raises(ToolkitMisuse, match=f"Task 'piers_seed': {refusal(production)}"):
+        cosmos_run_dag(dag)
+
+    assert not production.exists()
+    assert cosmos_wheelhouse.calls == []
+
+
+def test_a_task_that_keeps_its_environment_elsewhere_is_refused_before_it_runs(
+    cosmos_run_task: RunTask, cosmos_wheelhouse: Wheelhouse, dbt_project: Path, production: Path
+) -> None:
+    with pytest.raises(ToolkitMisuse, match=f"Task 'daily': {refusal(production)}"):
+        cosmos_run_task(make_operator(dbt_project, str(production)))
+
+    assert not production.exists()
+    assert cosmos_wheelhouse.calls == []
+
+
+def test_the_directory_of_mapped_tasks_counts_too(
+    cosmos_run_dag: RunDag,
+    cosmos_wheelhouse: Wheelhouse,
+    dbt_project: Path,
+    production: Path,
+) -> None:
+    with DAG("mapped", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=timezone.utc)) as dag:
+        DbtRunVirtualenvOperator.partial(
+            task_id="each",
+            project_dir=dbt_project,
+            profile_config=profile_of(dbt_project),
+            py_requirements=["dbt-core"],
+            virtualenv_dir=production,
+        ).expand(select=["mart", "staging"])
+
+    with pytest.raises(ToolkitMisuse, match=f"Task 'each': {refusal(production)}"):
+        cosmos_run_dag(dag)
+
+
+def test_a_real_environment_that_is_ready_there_is_not_run_in_place_of_the_scripted_dbt(
+    cosmos_run_dag: RunDag,
+    cosmos_wheelhouse: Wheelhouse,
+    dbt_project: Path,
+    production: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as outside_of_tests:
+        outside_of_tests.delenv(PLACES_VARIABLE)
+        assert cosmos_run_dag(make_dag(dbt_project, production)).succeeded
+    done = len(cosmos_wheelhouse.calls)
+    cosmos_wheelhouse.script("run", nodes={"staging": "error"})
+
+    with pytest.raises(ToolkitMisuse, match=refusal(production)):
+        cosmos_run_dag(make_dag(dbt_project, production))
+
+    assert len(cosmos_wheelhouse.calls) == done
+
+
+def test_a_dag_that_asks_dbt_ls_is_refused_when_it_is_parsed(
+    cosmos_wheelhouse: Wheelhouse, dbt_project: Path, production: Path
+) -> None:
+    with pytest.raises(ToolkitMisuse, match=refusal(production)):
+        make_dag(dbt_project, production, LoadMode.DBT_LS)
+
+    assert not production.exists()
+    assert cosmos_wheelhouse.calls == []
+
+
+def test_an_environment_of_the_search_path_is_refused_where_it_would_be_run(
+    cosmos_wheelhouse: Wheelhouse,
+    dbt_project: Path,
+    production: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as outside_of_tests:
+        outside_of_tests.delenv(PLACES_VARIABLE)
+        make_operator(dbt_project, production).execute({})
+    done = len(cosmos_wheelhouse.calls)
+    monkeypatch.setattr("cosmos_venv.settings.virtualenv_search_path", str(production))
+
+    words = rf"^virtualenv_search_path={str(production)!r} is no folder of this test run.*Start the tests without it"
+    with pytest.raises(ToolkitMisuse, match=words):
+        make_operator(dbt_project, tmp_path / "own").execute({})
+
+    assert len(cosmos_wheelhouse.calls) == done
+
+
+@pytest.mark.parametrize("fresh", [False, True], ids=["forked", "fresh"])
+def test_a_contender_is_refused_too(
+    fresh: bool,
+    cosmos_task_race: TaskRace,
+    cosmos_wheelhouse: Wheelhouse,
+    dbt_project: Path,
+    production: Path,
+) -> None:
+    with pytest.raises(RaceFailure, match=refusal(production)):
+        cosmos_task_race(execute, dbt_project, production, contenders=1, fresh=fresh)
+
+    assert not production.exists()
+    assert cosmos_wheelhouse.calls == []
+
+
+def test_a_template_is_judged_by_what_it_is_rendered_to(
+    cosmos_run_task: RunTask, cosmos_wheelhouse: Wheelhouse, dbt_project: Path, production: Path
+) -> None:
+    task = cosmos_run_task(make_operator(dbt_project, "{{ params.place }}", params={"place": str(production)}))
+
+    assert task.state == "failed"
+    assert re.search(refusal(production), task.log)
+    assert not production.exists()
+    assert cosmos_wheelhouse.calls == []
+
+
+def test_a_relative_directory_counts_from_the_working_directory(
+    cosmos_run_task: RunTask,
+    cosmos_wheelhouse: Wheelhouse,
+    dbt_project: Path,
+    production: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cosmos_run_task(make_operator(dbt_project, "environments")).succeeded
+    done = len(cosmos_wheelhouse.calls)
+
+    monkeypatch.chdir(production.parent)
+    with pytest.raises(ToolkitMisuse, match=refusal("environments")):
+        cosmos_run_task(make_operator(dbt_project, "environments"))
+
+    assert len(cosmos_wheelhouse.calls) == done
+
+
+def test_folders_of_the_run_are_taken(
+    cosmos_run_dag: RunDag, cosmos_wheelhouse: Wheelhouse, dbt_project: Path, kept_directory: Path
+) -> None:
+    dags = [make_dag(dbt_project, kept_directory), make_dag(dbt_project, Path(os.environ["AIRFLOW_HOME"], "dbt"))]
+
+    assert [cosmos_run_dag(dag).state for dag in dags] == ["success", "success"]
+    assert cosmos_wheelhouse.calls
+
+
+def test_a_look_alike_that_no_test_runs_fails_and_says_what_it_is(
+    cosmos_run_task: RunTask, cosmos_wheelhouse: Wheelhouse, dbt_project: Path, tmp_path: Path
+) -> None:
+    assert cosmos_run_task(make_operator(dbt_project, tmp_path / "environments")).succeeded
+    prefix = cosmos_wheelhouse.calls[-1].prefix
+    environment = {name: value for name, value in os.environ.items() if name != RECORD_VARIABLE}
+
+    done = subprocess.run(
+        [prefix / "bin" / "dbt", "run", "--project-dir", dbt_project],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 2
+    assert f"{prefix} holds a look-alike of dbt that a test has installed, and no test runs it" in done.stderr
+    assert "delete that environment" in done.stderr
+    assert "Done." not in done.stdout
