@@ -20,6 +20,12 @@ C = TypeVar("C")
 
 MEBIBYTE = 1024 * 1024
 
+MOST_FOLDERS = 20_000
+"""In one walk: 24 folders with two links each to the next have 16 million paths."""
+
+MOST_FILES = 200_000
+"""Likewise."""
+
 NO_ROOM = "there is not the memory that it takes"
 
 _PIECE = MEBIBYTE
@@ -154,7 +160,11 @@ def walk(folder: Path | str) -> Iterator[tuple[str, list[str], list[str]]]:
     """As ``os.walk`` from the top down, with the folders that links lead to, but for links back to where they lie in.
 
     Two such links in one folder are a million paths to it: each is gone until the kernel follows no more than 40.
+
+    :raises UnfitFileError: when it comes to more than ``MOST_FOLDERS`` or ``MOST_FILES``, each as often as links
+        lead to it.
     """
+    folders = files = 0
     inside: dict[str, frozenset[tuple[int, int]]] = {}
     for here, below, names in os.walk(folder, followlinks=True):
         above = inside.pop(here, frozenset())
@@ -166,5 +176,10 @@ def walk(folder: Path | str) -> Iterator[tuple[str, list[str], list[str]]]:
         if this in above:
             below.clear()
             continue
+        folders, files = folders + 1, files + len(names)
+        if folders > MOST_FOLDERS or files > MOST_FILES:
+            most = f"{MOST_FOLDERS:,} folders or {MOST_FILES:,} files"
+            reason = f"more than {most} are below it, each counted as often as links lead there"
+            raise UnfitFileError(errno.ELOOP, reason, str(folder))
         yield here, below, names
         inside |= {os.path.join(here, name): above | {this} for name in below}  # noqa: PTH118

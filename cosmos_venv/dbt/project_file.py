@@ -93,7 +93,9 @@ def _render(path: Path, key: str, template: str, environment: Mapping[str, str] 
     """The value of a key, which dbt renders with ``env_var()`` and its own ``var()``."""
     if "{{" not in template:
         return template
-    import jinja2.sandbox
+    import jinja2
+
+    from cosmos_venv.jinja_values import JINJA, VALUE_ERRORS, Unknown, value_of
 
     variables = os.environ if environment is None else environment
 
@@ -107,6 +109,10 @@ def _render(path: Path, key: str, template: str, environment: Mapping[str, str] 
         return value
 
     try:
-        return jinja2.sandbox.SandboxedEnvironment().from_string(template).render(env_var=env_var)
-    except jinja2.TemplateError as error:
+        return str(value_of(JINJA.parse(template), {"env_var": env_var}))
+    except Unknown:
+        raise CosmosLoadDbtException(
+            f"{path}: {key} {template!r} is worked out by dbt alone. Write a path, or env_var() with a name."
+        ) from None
+    except (jinja2.TemplateError, *VALUE_ERRORS) as error:
         raise CosmosLoadDbtException(f"{path}: {key} {template!r}: {error}") from error

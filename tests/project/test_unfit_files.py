@@ -63,7 +63,7 @@ CUSTOM = [
         text("-" * 3_000),
         "odd.sql cannot be read: it has 3,000 bytes, more than [cosmos_venv] project_",
     ),
-    ("models/odd.sql", text("{{ " + "(" * 2_900), "odd.sql, line 1: it is nested too deeply"),
+    ("models/odd.sql", text("{{ " + "(" * 2_900), "odd.sql: it is nested too deeply"),
     ("models/odd.sql", text("{{ config(a='a'|center(10**18)) }}"), None),
     ("models/odd.sql", text("{{ config(a=9**9**9, b='a' * 10 ** 18, c=[1] * 9999999999999) }}"), None),
     ("models/odd.py", text("def model(dbt, session):\n    return " + "-" * 2_900 + "1"), "odd.py"),
