@@ -8,12 +8,13 @@ anything.
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 T = TypeVar("T")
 C = TypeVar("C")
@@ -74,8 +75,8 @@ class UnfitFileError(OSError):
     """A file that is not read, although it could be opened; ``strerror`` says why."""
 
 
-def read_file(path: Path | str, limit: Limit = CONFIGURATION_FILE) -> bytes:
-    """The content of a regular file, however the path leads to it.
+def open_file(path: Path | str, limit: Limit) -> BinaryIO:
+    """A regular file, however the path leads to it, open for reading.
 
     :raises UnfitFileError: when it is none, such as a named pipe, a device or a socket, or is longer than the limit.
     :raises OSError: when it cannot be read; IsADirectoryError for a directory.
@@ -84,10 +85,33 @@ def read_file(path: Path | str, limit: Limit = CONFIGURATION_FILE) -> bytes:
     _refuse_unfit(path, os.stat(path), limit)  # noqa: PTH116 - each parse reads thousands
     # Should a named pipe take the file's place just now: opening it like this does not wait for its writer.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        _refuse_unfit(path, status, limit)
-        return read_pieces(file.read, expected=status.st_size, limit=limit, where=str(path))
+    try:
+        _refuse_unfit(path, os.fstat(descriptor), limit)
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_file(path: Path | str, limit: Limit = CONFIGURATION_FILE) -> bytes:
+    """The content of a regular file.
+
+    :raises OSError: as ``open_file``; an UnfitFileError too when it has grown longer than the limit.
+    """
+    with open_file(path, limit) as file:
+        return read_pieces(file.read, expected=os.fstat(file.fileno()).st_size, limit=limit, where=str(path))
+
+
+def sha256_of_file(path: Path | str) -> str:
+    """Of the content of a regular file of any size, 64 hex digits.
+
+    :raises OSError: as ``open_file``.
+    """
+    digest = hashlib.sha256()
+    with open_file(path, ANY_SIZE) as file:
+        while piece := file.read(_PIECE):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def read_pieces(read: Callable[[int], bytes], *, expected: int, limit: Limit, where: str) -> bytes:
