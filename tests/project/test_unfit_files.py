@@ -14,7 +14,7 @@ import pytest
 from cosmos_venv.config import ProfileConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import LoadMode
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
-from cosmos_venv.project.fingerprint import fingerprint
+from cosmos_venv.project.fingerprint import Tree, fingerprint
 from cosmos_venv.project.load import DbtGraph
 from tests.test_yaml_text import LAUGHS
 
@@ -155,14 +155,14 @@ def test_of_a_profile(project: Path) -> None:
 
 def test_the_fingerprint_of_a_project_reads_none_of_them(project: Path) -> None:
     """dbt itself may never look at them."""
-    before = fingerprint(project)
+    before = fingerprint(Tree(folder=project))
     pipe(project / "odd.sql")
     device(project / "odd.yml")
     with (project / "dump.sql").open("wb") as file:
         file.truncate(2_000_000_000)
 
-    after = fingerprint(project)
+    after = fingerprint(Tree(folder=project))
 
     assert before.digest != after.digest
     os.utime(project / "dump.sql", (0, 0))
-    assert fingerprint(project).digest != after.digest  # what is too long counts by its size and times
+    assert fingerprint(Tree(folder=project)).digest != after.digest  # what is too long counts by its size and times
