@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
+from cosmos_venv import own_files
+
 T = TypeVar("T")
 C = TypeVar("C")
 
@@ -30,12 +32,7 @@ MOST_FILES = 200_000
 NO_ROOM = "there is not the memory that it takes"
 
 _PIECE = MEBIBYTE
-_KINDS = {
-    stat.S_IFIFO: "a named pipe",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-}
+_WITH_AN_END = {stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,13 +144,13 @@ def refuse_unfit(path: Path | str, limit: Limit = CONFIGURATION_FILE) -> None:
     _refuse_unfit(path, os.stat(path), limit)  # noqa: PTH116 - as above
 
 
-def kind_of(mode: int) -> str | None:
+def endless_kind_of(mode: int) -> str | None:
     """What a file is that has no end, or may keep its reader waiting; None for files, directories and links."""
-    return _KINDS.get(stat.S_IFMT(mode))
+    return None if stat.S_IFMT(mode) in _WITH_AN_END else own_files.kind_of(mode)
 
 
 def _refuse_unfit(path: Path | str, status: os.stat_result, limit: Limit) -> None:
-    if kind := kind_of(status.st_mode):
+    if kind := endless_kind_of(status.st_mode):
         raise UnfitFileError(errno.EINVAL, f"it is {kind}, and no file that has an end", str(path))
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))

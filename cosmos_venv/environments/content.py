@@ -18,7 +18,7 @@ from cosmos_venv import os_errors
 from cosmos_venv.environments import credentials, options
 from cosmos_venv.environments.local_path import is_url, local_path
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.limits import kind_of, read_file, sha256_of_file
+from cosmos_venv.limits import endless_kind_of, read_file, sha256_of_file
 
 # What an installer itself leaves in a source tree, and what never becomes part of a package.
 _NOT_CONTENT = {"__pycache__", "build", "dist", ".git", ".hg", ".svn", ".venv", "venv", ".tox", ".nox", ".mypy_cache"}
@@ -147,7 +147,7 @@ def _digest_of_tree(root: Path) -> str:
     digest = hashlib.sha256()
     for file in _files_below(root):
         # An installer may never look at a socket that lies in the folder: it counts as what it is.
-        content = kind_of(file.stat().st_mode) or sha256_of_file(file)
+        content = endless_kind_of(file.stat().st_mode) or sha256_of_file(file)
         digest.update(f"{file.relative_to(root).as_posix()}\0{content}\0".encode(errors="surrogateescape"))
     return digest.hexdigest()
 

@@ -1,4 +1,4 @@
-"""What is installed in an environment, and whether all of it is there: read from its metadata, without running it."""
+"""What is installed in an environment, and what of it is missing: read from its metadata, without running it."""
 
 from __future__ import annotations
 

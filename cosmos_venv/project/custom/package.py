@@ -1,4 +1,4 @@
-"""Which nodes do the files of one package make? Of its code, of its seeds, and of what YAML says of them."""
+"""The nodes that the files of one package make: of its code, of its seeds, and of what YAML says of them."""
 
 from __future__ import annotations
 
