@@ -8,27 +8,31 @@ anything.
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
+
+from cosmos_venv import own_files
 
 T = TypeVar("T")
 C = TypeVar("C")
 
 MEBIBYTE = 1024 * 1024
 
+MOST_FOLDERS = 20_000
+"""In one walk: 24 folders with two links each to the next have 16 million paths."""
+
+MOST_FILES = 200_000
+"""Likewise."""
+
 NO_ROOM = "there is not the memory that it takes"
 
 _PIECE = MEBIBYTE
-_KINDS = {
-    stat.S_IFIFO: "a named pipe",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-}
+_WITH_AN_END = {stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +72,8 @@ class UnfitFileError(OSError):
     """A file that is not read, although it could be opened; ``strerror`` says why."""
 
 
-def read_file(path: Path | str, limit: Limit = CONFIGURATION_FILE) -> bytes:
-    """The content of a regular file, however the path leads to it.
+def open_file(path: Path | str, limit: Limit) -> BinaryIO:
+    """A regular file, however the path leads to it, open for reading.
 
     :raises UnfitFileError: when it is none, such as a named pipe, a device or a socket, or is longer than the limit.
     :raises OSError: when it cannot be read; IsADirectoryError for a directory.
@@ -78,10 +82,33 @@ def read_file(path: Path | str, limit: Limit = CONFIGURATION_FILE) -> bytes:
     _refuse_unfit(path, os.stat(path), limit)  # noqa: PTH116 - each parse reads thousands
     # Should a named pipe take the file's place just now: opening it like this does not wait for its writer.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        _refuse_unfit(path, status, limit)
-        return read_pieces(file.read, expected=status.st_size, limit=limit, where=str(path))
+    try:
+        _refuse_unfit(path, os.fstat(descriptor), limit)
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_file(path: Path | str, limit: Limit = CONFIGURATION_FILE) -> bytes:
+    """The content of a regular file.
+
+    :raises OSError: as ``open_file``; an UnfitFileError too when it has grown longer than the limit.
+    """
+    with open_file(path, limit) as file:
+        return read_pieces(file.read, expected=os.fstat(file.fileno()).st_size, limit=limit, where=str(path))
+
+
+def sha256_of_file(path: Path | str) -> str:
+    """Of the content of a regular file of any size, 64 hex digits.
+
+    :raises OSError: as ``open_file``.
+    """
+    digest = hashlib.sha256()
+    with open_file(path, ANY_SIZE) as file:
+        while piece := file.read(_PIECE):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def read_pieces(read: Callable[[int], bytes], *, expected: int, limit: Limit, where: str) -> bytes:
@@ -117,13 +144,13 @@ def refuse_unfit(path: Path | str, limit: Limit = CONFIGURATION_FILE) -> None:
     _refuse_unfit(path, os.stat(path), limit)  # noqa: PTH116 - as above
 
 
-def kind_of(mode: int) -> str | None:
+def endless_kind_of(mode: int) -> str | None:
     """What a file is that has no end, or may keep its reader waiting; None for files, directories and links."""
-    return _KINDS.get(stat.S_IFMT(mode))
+    return None if stat.S_IFMT(mode) in _WITH_AN_END else own_files.kind_of(mode)
 
 
 def _refuse_unfit(path: Path | str, status: os.stat_result, limit: Limit) -> None:
-    if kind := kind_of(status.st_mode):
+    if kind := endless_kind_of(status.st_mode):
         raise UnfitFileError(errno.EINVAL, f"it is {kind}, and no file that has an end", str(path))
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
@@ -154,7 +181,11 @@ def walk(folder: Path | str) -> Iterator[tuple[str, list[str], list[str]]]:
     """As ``os.walk`` from the top down, with the folders that links lead to, but for links back to where they lie in.
 
     Two such links in one folder are a million paths to it: each is gone until the kernel follows no more than 40.
+
+    :raises UnfitFileError: when it comes to more than ``MOST_FOLDERS`` or ``MOST_FILES``, each as often as links
+        lead to it.
     """
+    folders = files = 0
     inside: dict[str, frozenset[tuple[int, int]]] = {}
     for here, below, names in os.walk(folder, followlinks=True):
         above = inside.pop(here, frozenset())
@@ -166,5 +197,10 @@ def walk(folder: Path | str) -> Iterator[tuple[str, list[str], list[str]]]:
         if this in above:
             below.clear()
             continue
+        folders, files = folders + 1, files + len(names)
+        if folders > MOST_FOLDERS or files > MOST_FILES:
+            most = f"{MOST_FOLDERS:,} folders or {MOST_FILES:,} files"
+            reason = f"more than {most} are below it, each counted as often as links lead there"
+            raise UnfitFileError(errno.ELOOP, reason, str(folder))
         yield here, below, names
         inside |= {os.path.join(here, name): above | {this} for name in below}  # noqa: PTH118

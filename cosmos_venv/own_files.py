@@ -1,6 +1,7 @@
 """Files of ours in folders that others may reach: opened only as the plain files they are, made with known permissions.
 
-What else stands in their place (a FIFO, on which an ordinary open waits for ever; a link; a directory) is set aside.
+What else stands in their place is set aside: a link, a directory, or a named pipe, on which an ordinary open waits for
+ever.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ _OF_ANOTHER_KIND = {errno.ELOOP, errno.EMLINK, errno.ENXIO, errno.EISDIR, errno.
 _KINDS = {
     stat.S_IFLNK: "a symbolic link",
     stat.S_IFDIR: "a directory",
-    stat.S_IFIFO: "a FIFO",
+    stat.S_IFREG: "a plain file",
+    stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",
 }
 _CLOCKS_DIFFER = 86_400.0  # between hosts that share a folder; by no more than that
@@ -27,6 +29,11 @@ logger = logging.getLogger(__name__)
 
 class OddFile(OSError):
     """What stands under the name of a file of ours is no plain file."""
+
+
+def kind_of(mode: int) -> str:
+    """What a file is by its mode, in words: "a plain file", "a named pipe"."""
+    return _KINDS.get(stat.S_IFMT(mode), "a device")
 
 
 def open_own(path: Path, flags: int, mode: int = _FOR_ALL_TO_READ) -> int:
@@ -46,7 +53,7 @@ def open_own(path: Path, flags: int, mode: int = _FOR_ALL_TO_READ) -> int:
     opened = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(opened):
         os.close(descriptor)
-        raise _odd(path, _name_of(opened))
+        raise _odd(path, kind_of(opened))
     return descriptor
 
 
@@ -116,7 +123,7 @@ def set_aside(path: Path, why: str = "") -> None:
     :param why: as a clause; empty: by what it is.
     :raises OSError: when it cannot be renamed.
     """
-    why = why or f"it is {_name_of(os.lstat(path).st_mode)}, which cosmos-venv has not made"
+    why = why or f"it is {kind_of(os.lstat(path).st_mode)}, which cosmos-venv has not made"
     aside = path.with_name(f"{path.name}.set-aside-{os.urandom(4).hex()}")
     path.rename(aside)
     logger.warning("%s was set aside as %s: %s.", path, aside.name, why)
@@ -149,11 +156,7 @@ def _odd_kind(path: Path) -> str:
         mode = os.lstat(path).st_mode
     except OSError:
         return ""
-    return "" if stat.S_ISREG(mode) else _name_of(mode)
-
-
-def _name_of(mode: int) -> str:
-    return _KINDS.get(stat.S_IFMT(mode), "a plain file" if stat.S_ISREG(mode) else "a device")
+    return "" if stat.S_ISREG(mode) else kind_of(mode)
 
 
 def _odd(path: Path, kind: str) -> OddFile:

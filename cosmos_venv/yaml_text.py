@@ -1,4 +1,4 @@
-"""How is YAML read? By PyYAML's parser in C where it has one: ten times faster, and each task reads some."""
+"""YAML, read by PyYAML's parser in C where it has one: ten times faster, and each task reads some."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ MOST_ALIASED = 8_000_000
 
 _WEIGHT = 8  # of a value beside its characters
 _LONGEST_NUMBER = 4_300  # as Python reads digits; those on base 60 (1:59:59) take the square of their length
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 
 class Scalar(NamedTuple):
@@ -38,8 +39,10 @@ def load_yaml(text: str) -> Any:
     _refuse_bombs(text, loader)
     try:
         return yaml.load(text, Loader=loader)  # noqa: S506 - both are safe loaders
-    except ValueError as error:  # of a date that is none, such as 2026-02-30
+    except (ArithmeticError, ValueError) as error:  # of a date that is none, such as 2026-02-30
         raise yaml.YAMLError(f"it has a value that cannot be: {error}") from error
+    except (AttributeError, LookupError, TypeError) as error:  # of !!timestamp x, !!bool maybe, !!int ''
+        raise yaml.YAMLError("it has a value that is not what its tag says, such as !!bool maybe") from error
 
 
 def scalars(text: str) -> list[Scalar] | None:
@@ -119,7 +122,9 @@ class _WrittenOut:
         if event.anchor is not None:
             self._sizes[event.anchor] = length + _WEIGHT
         self._size += length + _WEIGHT
-        is_number = event.implicit[0] and length > _LONGEST_NUMBER and event.value[0] in "+-0123456789"
+        if length <= _LONGEST_NUMBER:
+            return None
+        is_number = event.value[0] in "+-0123456789" if event.implicit[0] else event.tag in _NUMBERS
         return f"it has a number of {length:,} characters" if is_number else None
 
     def alias(self, event: Any) -> str | None:

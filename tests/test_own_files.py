@@ -49,7 +49,7 @@ def test_what_is_no_plain_file_is_not_opened_and_set_aside_with_a_warning(
 
 def kind_of(path: Path) -> str:
     mode = path.lstat().st_mode
-    kinds = {stat.S_IFIFO: "a FIFO", stat.S_IFLNK: "a symbolic link", stat.S_IFDIR: "a directory"}
+    kinds = {stat.S_IFIFO: "a named pipe", stat.S_IFLNK: "a symbolic link", stat.S_IFDIR: "a directory"}
     return kinds.get(stat.S_IFMT(mode), "a socket")
 
 

@@ -33,6 +33,18 @@ MERGES = "a: &a {k: v}\n" + "".join(
         pytest.param("a: 2026-02-30", "it has a value that cannot be: day is out of range", id="date"),
         pytest.param(f"a: {'9' * 5_000}", "it has a number of 5,000 characters, in line 1", id="digits"),
         pytest.param(f"a: 1{':1' * 50_000}", "it has a number of 100,001 characters, in line 1", id="base-60"),
+        pytest.param(f"a: !!int 1{':1' * 50_000}", "it has a number of 100,001 characters", id="tagged-base-60"),
+        pytest.param(f"a: !!int '_1{':1' * 50_000}'", "it has a number of 100,002 characters", id="quoted-base-60"),
+        pytest.param(f"a: 1{':1' * 300}.5", "it has a value that cannot be: int too large", id="float-base-60"),
+        pytest.param(
+            "a: !!bool maybe", "it has a value that is not what its tag says, such as !!bool maybe", id="bool"
+        ),
+        pytest.param(
+            "a: !!int ''", "it has a value that is not what its tag says, such as !!bool maybe", id="empty-int"
+        ),
+        pytest.param(
+            "a: !!timestamp x", "it has a value that is not what its tag says, such as !!bool maybe", id="timestamp"
+        ),
         pytest.param("a: [", "did not find expected node content|expected the node content", id="no-yaml"),
     ],
 )

@@ -1,4 +1,4 @@
-"""How does dbt reach the warehouse?"""
+"""The profile by which dbt reaches the warehouse."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class ProfileConfig:
         """:raises CosmosValueError: when the user's own file was given and is not there, or is too long."""
         if self.profiles_yml_filepath:
             path = Path(self.profiles_yml_filepath)
-            require(path.is_file(), "ProfileConfig.profiles_yml_filepath", path, "profiles.yml")
+            require(path.exists(), "ProfileConfig.profiles_yml_filepath", path, "profiles.yml")
             try:
                 refuse_unfit(path)
             except OSError as error:

@@ -1,4 +1,4 @@
-"""What does a ``profiles.yml`` say of a target? Its fields as dbt reads them, ``env_var()`` included.
+"""The fields of a target in ``profiles.yml`` as dbt reads them, ``env_var()`` included.
 
 A field is rendered when it is asked for: most hold nothing that anybody but dbt may see.
 """
@@ -12,8 +12,6 @@ from typing import Any
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.limits import read_file
 from cosmos_venv.yaml_text import load_yaml
-
-_FILTERS = ("as_bool", "as_native", "as_number", "as_text")
 
 
 def profile_fields(
@@ -40,7 +38,9 @@ def profile_fields(
 
 
 def _rendered(name: str, template: str, environment: Mapping[str, str]) -> str:
-    import jinja2.sandbox
+    import jinja2
+
+    from cosmos_venv.jinja_values import JINJA, VALUE_ERRORS, Unknown, value_of
 
     def env_var(variable: str, default: str | None = None) -> str:
         value = environment.get(variable, default)
@@ -48,9 +48,11 @@ def _rendered(name: str, template: str, environment: Mapping[str, str]) -> str:
             raise CosmosValueError(f"{name} of the profile needs the environment variable {variable}, which is not set")
         return value
 
-    jinja = jinja2.sandbox.SandboxedEnvironment(undefined=jinja2.StrictUndefined)
-    jinja.filters |= dict.fromkeys(_FILTERS, str)
     try:
-        return jinja.from_string(template).render(env_var=env_var)
-    except jinja2.TemplateError as error:
+        return str(value_of(JINJA.parse(template), {"env_var": env_var}))
+    except Unknown:
+        raise CosmosValueError(f"{name} of the profile is {template!r}, which is worked out by dbt alone") from None
+    except CosmosValueError:
+        raise
+    except (jinja2.TemplateError, *VALUE_ERRORS) as error:
         raise CosmosValueError(f"{name} of the profile cannot be rendered: {error}") from error

@@ -1,9 +1,9 @@
-"""What is read of ``dbt_project.yml``: the project's name in dbt, and where its packages and its files are."""
+"""What is read of ``dbt_project.yml``: the project's name in dbt, and the folders of its packages and of its files."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -15,18 +15,22 @@ from cosmos_venv.yaml_text import load_yaml
 
 DEFAULT_PACKAGES_FOLDER = "dbt_packages"
 DEFAULT_SEED_PATHS = ("seeds",)
+DEFAULT_PATHS = ("analyses", "functions", "macros", "models", "seeds", "snapshots", "tests")
 
 
 @dataclass(frozen=True, kw_only=True)
 class DbtProjectFile:
     """:param name: None where the file names none.
     :param seed_paths: the folders in which dbt looks for seeds, relative to the project; None where only dbt can tell.
-    :param paths_outside: those of all its folders (``macro-paths`` and so on) that lead out of the project, as written.
+    :param paths: all folders in which dbt looks for files (``macro-paths`` and so on), those of dbt's defaults among
+        them, whether they are there or not; None where only dbt can tell.
+    :param paths_outside: those that lead out of the project, as written.
     """
 
     name: str | None = None
     packages_folder: str = DEFAULT_PACKAGES_FOLDER
     seed_paths: tuple[str, ...] | None = DEFAULT_SEED_PATHS
+    paths: tuple[str, ...] | None = DEFAULT_PATHS
     paths_outside: tuple[str, ...] = ()
 
 
@@ -46,6 +50,8 @@ def read_dbt_project(project_path: Path, *, environment: Mapping[str, str] | Non
     except UnicodeDecodeError as error:
         raise CosmosLoadDbtException(f"{path} cannot be read: {error}") from error
     content = _parse(path, text)
+    paths = _paths(path, content, environment)
+    known = tuple(each for each in paths if each is not None)
     name, packages = content.get("name"), content.get("packages-install-path")
     return DbtProjectFile(
         name=str(name) if name else None,
@@ -53,7 +59,8 @@ def read_dbt_project(project_path: Path, *, environment: Mapping[str, str] | Non
         if packages
         else DEFAULT_PACKAGES_FOLDER,
         seed_paths=_seed_paths(content.get("seed-paths")),
-        paths_outside=tuple(_paths_outside(path, content, environment)) if ".." in text else (),
+        paths=tuple(dict.fromkeys((*DEFAULT_PATHS, *known))) if len(known) == len(paths) else None,
+        paths_outside=tuple(each for each in known if PurePath(os.path.normpath(each)).parts[:1] == ("..",)),
     )
 
 
@@ -66,15 +73,16 @@ def _seed_paths(given: object) -> tuple[str, ...] | None:
     return tuple(str(each) for each in given)
 
 
-def _paths_outside(path: Path, content: Mapping[str, object], environment: Mapping[str, str] | None) -> Iterator[str]:
+def _paths(path: Path, content: Mapping[str, object], environment: Mapping[str, str] | None) -> list[str | None]:
+    """All that are given; None for each that is made by Jinja which asks for more than ``env_var()``, or is no path."""
+    found: list[str | None] = []
     for key, given in content.items():
-        if not (str(key).endswith("-paths") and isinstance(given, list)):
-            continue
-        for each in map(str, given):
-            with suppress(CosmosLoadDbtException):  # Jinja that asks for more than env_var() is dbt's to render
-                rendered = _render(path, str(key), each, environment)
-                if PurePath(os.path.normpath(rendered)).parts[:1] == ("..",):
-                    yield rendered
+        if str(key).endswith("-paths") and given is not None:
+            for each in given if isinstance(given, list) else [None]:
+                found.append(None)
+                with suppress(CosmosLoadDbtException):
+                    found[-1] = None if each is None else _render(path, str(key), str(each), environment)
+    return found
 
 
 def _parse(path: Path, text: str) -> dict[str, object]:
@@ -93,7 +101,9 @@ def _render(path: Path, key: str, template: str, environment: Mapping[str, str] 
     """The value of a key, which dbt renders with ``env_var()`` and its own ``var()``."""
     if "{{" not in template:
         return template
-    import jinja2.sandbox
+    import jinja2
+
+    from cosmos_venv.jinja_values import JINJA, VALUE_ERRORS, Unknown, value_of
 
     variables = os.environ if environment is None else environment
 
@@ -107,6 +117,10 @@ def _render(path: Path, key: str, template: str, environment: Mapping[str, str] 
         return value
 
     try:
-        return jinja2.sandbox.SandboxedEnvironment().from_string(template).render(env_var=env_var)
-    except jinja2.TemplateError as error:
+        return str(value_of(JINJA.parse(template), {"env_var": env_var}))
+    except Unknown:
+        raise CosmosLoadDbtException(
+            f"{path}: {key} {template!r} is worked out by dbt alone. Write a path, or env_var() with a name."
+        ) from None
+    except (jinja2.TemplateError, *VALUE_ERRORS) as error:
         raise CosmosLoadDbtException(f"{path}: {key} {template!r}: {error}") from error

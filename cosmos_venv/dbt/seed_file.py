@@ -1,4 +1,4 @@
-"""Which CSV is dbt about to load for a seed, and what is in it?
+"""The CSV that dbt is about to load for a seed, and what is in it.
 
 Found as dbt finds it, from the project's files as they are now: a manifest may be older than they are.
 """
@@ -15,7 +15,7 @@ from pathlib import Path, PurePath
 from cosmos_venv.dbt.package_files import local_package, read_package_files
 from cosmos_venv.dbt.project_file import DbtProjectFile, read_dbt_project
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
-from cosmos_venv.limits import kind_of
+from cosmos_venv.limits import endless_kind_of
 
 _CHUNK = 256 * 1024  # what fits into the processor's own memory is hashed fastest
 
@@ -131,7 +131,7 @@ def read_content(path: Path, *, pause: Callable[[], None] = lambda: None) -> See
 
 
 def _refuse_endless(path: Path, mode: int) -> None:
-    if kind := kind_of(mode):
+    if kind := endless_kind_of(mode):
         raise CosmosValueError(f"The seed {path} is {kind}, which dbt would wait for. Put a CSV file there.")
 
 

@@ -99,6 +99,9 @@ for top in sys.argv[1:]:
             path = os.path.join(folder, name)
             if not path.endswith("." + sys.implementation.cache_tag + ".pyc"):
                 continue
+            if not os.path.isfile(path):
+                print(os.path.relpath(path, top), "is no file")
+                continue
             try:
                 with open(path, "rb") as file:
                     content = file.read()

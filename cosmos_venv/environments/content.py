@@ -1,4 +1,7 @@
-"""What the files that a requirement names hold, as a digest: a changed file asks for another environment."""
+"""Digests of the files that a requirement names: a changed file asks for another environment.
+
+A DAG file is parsed for them: a file that has no end, or keeps its reader waiting, is not read.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from cosmos_venv import os_errors
 from cosmos_venv.environments import credentials, options
 from cosmos_venv.environments.local_path import is_url, local_path
 from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.limits import endless_kind_of, read_file, sha256_of_file
 
 # What an installer itself leaves in a source tree, and what never becomes part of a package.
 _NOT_CONTENT = {"__pycache__", "build", "dist", ".git", ".hg", ".svn", ".venv", "venv", ".tox", ".nox", ".mypy_cache"}
@@ -31,7 +35,7 @@ def digest_of_path(path: Path) -> str:
     try:
         if path.is_dir():
             return _digest_of_tree(path)
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return sha256_of_file(path)
     except OSError as error:
         raise _unreadable(path, error) from error
 
@@ -90,7 +94,7 @@ def _options_of(line: str) -> list[str]:
 
 
 def _with_file(path: Path, above: tuple[Path, ...]) -> tuple[Path, ...]:
-    path = path.resolve()
+    path = Path(os.path.realpath(path))  # Path.resolve raises a RuntimeError for a link to itself
     if path in above:
         raise CosmosValueError(f"pip_install_options: the requirements file {path} includes itself. Remove the cycle.")
     return (*above, path)
@@ -98,7 +102,7 @@ def _with_file(path: Path, above: tuple[Path, ...]) -> tuple[Path, ...]:
 
 def _lines_of(file: Path) -> list[str]:
     try:
-        text = file.read_text(encoding="utf-8", errors="surrogateescape")
+        text = read_file(file).decode("utf-8", errors="surrogateescape").replace("\r\n", "\n")
     except OSError as error:
         raise _unreadable(file, error) from error
     return [_COMMENT.sub("", line).strip() for line in text.replace("\\\n", " ").splitlines()]
@@ -142,7 +146,8 @@ def _content_of(path: Path) -> Iterator[str]:
 def _digest_of_tree(root: Path) -> str:
     digest = hashlib.sha256()
     for file in _files_below(root):
-        content = hashlib.sha256(file.read_bytes()).hexdigest()
+        # An installer may never look at a socket that lies in the folder: it counts as what it is.
+        content = endless_kind_of(file.stat().st_mode) or sha256_of_file(file)
         digest.update(f"{file.relative_to(root).as_posix()}\0{content}\0".encode(errors="surrogateescape"))
     return digest.hexdigest()
 

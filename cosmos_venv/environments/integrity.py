@@ -1,10 +1,12 @@
-"""What is installed in an environment, and whether all of it is there: read from its metadata, without running it."""
+"""What is installed in an environment, and what of it is missing: read from its metadata, without running it."""
 
 from __future__ import annotations
 
 import base64
 import csv
 import hashlib
+import io
+import itertools
 import os
 import re
 import stat
@@ -14,13 +16,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cosmos_venv.environments import credentials
+from cosmos_venv.limits import ANY_SIZE, UnfitFileError, open_file, refuse_unfit
 from cosmos_venv.os_errors import OF_THIS_PROCESS
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution
 
+    from _typeshed import StrPath
+
 _PART = 1 << 20
 _ADDRESS = "direct_url.json"
+_METADATA = (".dist-info", ".egg-info")
 _NOT_AS_PROMISED = (".pyc", ".dist-info/RECORD")
 
 
@@ -41,10 +47,23 @@ class Installed:
 
 
 def distributions_in(environment: Path) -> list[Distribution]:
-    """Everything that is installed, with its metadata."""
-    from importlib.metadata import distributions
+    """Everything that is installed, with its metadata, of which nothing is there that is no file."""
+    from importlib.metadata import PathDistribution
 
-    return list(distributions(path=[str(path) for path in site_packages(environment)]))
+    class Installation(PathDistribution):
+        def __init__(self, path: Path) -> None:
+            super().__init__(path)
+            self.path = path
+
+        def read_text(self, filename: StrPath) -> str | None:
+            try:
+                refuse_unfit(self.path / filename)  # one that is a named pipe would never be read to its end
+            except OSError:
+                return None
+            return super().read_text(filename)
+
+    folders = (folder.glob("*.*-info") for folder in site_packages(environment))
+    return [Installation(path) for path in sorted(itertools.chain(*folders)) if path.suffix in _METADATA]
 
 
 def installed(environment: Path) -> Installed:
@@ -130,6 +149,8 @@ def _faults_in(folder: Path, commands: Path, *, content: bool) -> Iterator[str]:
                 promised.setdefault(promise.name, []).append(promise)
         except FileNotFoundError:
             yield f"{distribution.name}/RECORD is missing"
+        except (UnfitFileError, IsADirectoryError):
+            yield f"{distribution.name}/RECORD is no file"
         except (OSError, ValueError, csv.Error) as error:
             if isinstance(error, OSError) and error.errno in OF_THIS_PROCESS:
                 raise
@@ -151,7 +172,7 @@ class _Promise:
 
 
 def _promises(record: Path) -> Iterator[_Promise]:
-    with record.open(encoding="utf-8", newline="") as lines:
+    with io.TextIOWrapper(open_file(record, ANY_SIZE), encoding="utf-8", newline="") as lines:
         for name, hash_, size in csv.reader(lines):
             if not name.endswith(_NOT_AS_PROMISED):
                 yield _Promise(name=name, hash=hash_ or None, size=int(size) if size else None)
@@ -189,7 +210,7 @@ def _has_content(path: str, promises: Sequence[_Promise]) -> bool:
     hashes = {promise.hash for promise in promises}
     if None in hashes:
         return True
-    with open(path, "rb") as file:  # noqa: PTH123 - as above
+    with open_file(path, ANY_SIZE) as file:
         for algorithm in sorted({each.partition("=")[0] for each in hashes if each is not None}):
             try:
                 digest = hashlib.new(algorithm)

@@ -1,4 +1,4 @@
-"""Which content does a file have? Looked at once, and then known by the look of the file."""
+"""Digests of the content of files: read once, and then known by the look of the file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cosmos_venv.limits import ANY_SIZE, refuse_unfit
+from cosmos_venv.limits import ANY_SIZE, refuse_unfit, sha256_of_file
 
 if TYPE_CHECKING:
     from cosmos_venv.dbt.kept_files import KeptFiles
@@ -17,7 +17,6 @@ SETTLED_SECONDS = 2.0
 """A file may change again within its clock's last tick, and look the same."""
 
 _HEX_DIGITS = 64
-_BLOCK = 1 << 20
 
 
 def digest_of_file(path: Path, *, known: KeptFiles | None = None) -> str:
@@ -33,10 +32,7 @@ def digest_of_file(path: Path, *, known: KeptFiles | None = None) -> str:
     is_settled = max(status.st_mtime, status.st_ctime) < time.time() - SETTLED_SECONDS
     if known is not None and is_settled and len(kept := known.read(look) or b"") == _HEX_DIGITS:
         return kept.decode("ascii", errors="replace")
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        for block in iter(lambda: file.read(_BLOCK), b""):
-            digest.update(block)
+    digest = sha256_of_file(path)
     if known is not None and is_settled:
-        known.write(look, digest.hexdigest().encode())
-    return digest.hexdigest()
+        known.write(look, digest.encode())
+    return digest

@@ -1,4 +1,4 @@
-"""Would the files of a project make the same nodes as another time, read without dbt? ``LoadMode.CUSTOM``."""
+"""Whether the files of a project make the same nodes as another time, read without dbt: ``LoadMode.CUSTOM``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.limits import read_file
 from cosmos_venv.project.dbt_ls import variables_of
 from cosmos_venv.project.environment import environment_of
-from cosmos_venv.project.fingerprint import NOT_READ, fingerprint
+from cosmos_venv.project.fingerprint import NOT_READ, Tree, fingerprint
 from cosmos_venv.yaml_text import load_yaml
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ def facts_of_files(graph: DbtGraph) -> list[Any] | None:
     folders = _folders(graph)
     if not all(map(_is_read, [packages, *folders.values(), *own])) or not all(map(_is_below, of_packages)):
         return None
-    found = fingerprint(project_dir, known=managed.kept_fingerprints())
+    tree = Tree(folder=project_dir, environment=environment, packages_folder=packages, more=(*folders.values(), *own))
+    found = fingerprint(tree, known=managed.kept_fingerprints())
     if found.variables.made_up:
         return None
     values = {name: environment.get(name) for name in sorted(found.variables.names)}

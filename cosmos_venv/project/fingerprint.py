@@ -1,4 +1,8 @@
-"""What decides the answer of ``dbt ls``: the content of the project's files, and the variables that they ask for."""
+"""What decides the answer of ``dbt ls``: the content of the project's files, and the variables that they ask for.
+
+Whatever dbt reads of a project counts, and nothing else: a package may be the root of a repository, with an environment
+of thousands of files beside its models, and a change of them changes no answer.
+"""
 
 from __future__ import annotations
 
@@ -7,26 +11,31 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from operator import attrgetter
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from cosmos_venv.dbt.env_vars import EnvVars, MadeUpName, env_vars_in
 from cosmos_venv.dbt.kept_files import KeptFiles
-from cosmos_venv.limits import MEBIBYTE, Limit, read_file, walk
+from cosmos_venv.dbt.project_file import read_dbt_project
+from cosmos_venv.exceptions import CosmosLoadDbtException
+from cosmos_venv.limits import MEBIBYTE, Limit, UnfitFileError, read_file, walk
 from cosmos_venv.project.file_digest import SETTLED_SECONDS
 
-# What dbt reads of a project; anything else, a database that lies there for instance, may change as it likes.
+# What dbt reads in its folders; anything else, a database that lies there for instance, may change as it likes.
 _READ = (".sql", ".py", ".yml", ".yaml", ".md")
+# And beside them: dbt_project.yml, packages.yml, selectors.yml and their like.
+_READ_AT_THE_TOP = (".yml", ".yaml", ".dbtignore")
 # Of these dbt ls says only that they are there: no CSV is read while a DAG is parsed.
 _NAMED = (".csv",)
-_NEVER_READ = {".git", "__pycache__"}
+_NEVER_READ = {".git", "__pycache__", "node_modules"}
 _WRITTEN = {"logs", "target"}  # by dbt, beside dbt_project.yml
 NOT_READ = frozenset(_NEVER_READ | _WRITTEN)
 """Folders of the project of which nothing counts."""
 _LARGEST = Limit(most=1024 * MEBIBYTE)
+_OF_AN_ENVIRONMENT = "pyvenv.cfg"
 _OF_THE_USER = ".user.yml"  # which dbt writes beside profiles.yml the first time
 
 
@@ -40,15 +49,41 @@ class Fingerprint:
     variables: EnvVars
 
 
-def fingerprint(project_dir: Path, *, left_out: Collection[str] = (), known: KeptFiles | None = None) -> Fingerprint:
-    """Of the project's content, so that it is the same for every checkout of it.
+@dataclass(frozen=True, kw_only=True)
+class Tree:
+    """What counts of a folder.
 
-    :param left_out: paths below the project that do not count.
-    :param known: where fingerprints of earlier are kept: files that look untouched are not read again.
+    :param folder: of a dbt project or package, or one of which everything counts.
+    :param environment: what ``env_var()`` in ``dbt_project.yml`` sees, which names the folders that dbt reads; None:
+        dbt reads all of them.
+    :param packages_folder: of installed packages that count too, below the project; empty: there is none.
+    :param more: further folders of it that count.
+    :param left_out: paths below it that do not count.
     """
-    files = sorted(_files(project_dir, {*left_out}), key=attrgetter("name"))
+
+    folder: Path
+    environment: Mapping[str, str] | None = None
+    packages_folder: str = ""
+    more: Collection[str] = ()
+    left_out: Collection[str] = ()
+
+    def seeds(self) -> list[Path]:
+        """The CSV files that count.
+
+        :raises CosmosLoadDbtException: as ``fingerprint``.
+        """
+        return sorted(Path(file.path) for file in _files(self) if file.name.endswith(_NAMED))
+
+
+def fingerprint(tree: Tree, *, known: KeptFiles | None = None) -> Fingerprint:
+    """Of the content, so that it is the same for every checkout of it.
+
+    :param known: where fingerprints of earlier are kept: files that look untouched are not read again.
+    :raises CosmosLoadDbtException: when there are more files than anybody has written.
+    """
+    files = sorted(_files(tree), key=attrgetter("name"))
     # The times and numbers of files are good for this machine; the digest has nothing of them.
-    look = hashlib.sha256(json.dumps([str(project_dir), [file.look for file in files]]).encode()).hexdigest()
+    look = hashlib.sha256(json.dumps([str(tree.folder), [file.look for file in files]]).encode()).hexdigest()
     is_settled = max((file.changed for file in files), default=0.0) < time.time() - SETTLED_SECONDS
     if known is not None and is_settled and (content := known.read(look)) is not None:
         with suppress(ValueError, TypeError):  # cut short: it is not there
@@ -98,28 +133,90 @@ def _of_content(files: list[_File]) -> Fingerprint:
     return Fingerprint(digest=digest.hexdigest(), variables=EnvVars.of_all(variables))
 
 
-def _files(project_dir: Path, left_out: Collection[str]) -> Iterator[_File]:
-    for folder, below, names in walk(project_dir):
-        inside = os.path.relpath(folder, project_dir)
-        prefix = "" if inside == "." else f"{inside}/"
+def _files(tree: Tree) -> list[_File]:
+    try:
+        found = list(_of_package(tree, tree.folder, ""))
+        packages = tree.folder / tree.packages_folder
+        if tree.packages_folder and packages.is_dir():
+            # dbt deps makes links of local packages: each of them may be the root of a repository.
+            for package in packages.iterdir():
+                found += _of_package(tree, package, f"{tree.packages_folder}/{package.name}/")
+    except UnfitFileError as error:
+        raise CosmosLoadDbtException(
+            f"{error.filename}, of a dbt project, is not read: {error.strerror}. Remove links to folders, or load a "
+            "manifest."
+        ) from error
+    return found
+
+
+def _of_package(tree: Tree, folder: Path, prefix: str) -> Iterator[_File]:
+    """:param prefix: of the names of its files."""
+    roots = _roots(tree, folder, is_project=not prefix)
+    if roots is None:
+        yield from _below(tree, folder, ".", prefix, has_hidden=False)
+        return
+    if roots != ["."]:
+        with suppress(OSError):
+            for path in folder.iterdir():
+                if path.name.endswith(_READ_AT_THE_TOP) and path.name != _OF_THE_USER:
+                    yield _file(folder, path.name, prefix)
+    for root in roots:
+        yield from _below(tree, folder, root, prefix, has_hidden=True)
+
+
+def _roots(tree: Tree, folder: Path, *, is_project: bool) -> list[str] | None:
+    """The folders of a package that dbt reads, none within another; None where only dbt can tell.
+
+    Those outside of it are trees of their own.
+    """
+    if tree.environment is None:
+        return ["."]
+    try:
+        named = read_dbt_project(folder, environment=tree.environment).paths
+    except CosmosLoadDbtException:
+        return None
+    if named is None:
+        return None
+    left_out = {os.path.normpath(each) for each in tree.left_out} if is_project else set()
+    more = tree.more if is_project else ()
+    paths = {PurePath(os.path.normpath(each)) for each in (*named, *more)}
+    return sorted(
+        str(path)
+        for path in paths
+        if path.parts[:1] != ("..",) and paths.isdisjoint(path.parents) and str(path) not in left_out
+    )
+
+
+def _below(tree: Tree, folder: Path, root: str, prefix: str, *, has_hidden: bool) -> Iterator[_File]:
+    """:param has_hidden: whether folders with a dot count, as they do in the folders that dbt reads."""
+    for here, below, names in walk(folder / root):
+        if _OF_AN_ENVIRONMENT in names:
+            below.clear()
+            continue
+        inside = os.path.relpath(here, folder)
+        at = "" if inside == "." else f"{inside}/"
         # A package may hold other projects, each with what dbt has written there.
-        not_read = NOT_READ if not prefix else _NEVER_READ | {name for name in below if _is_of_dbt(folder, name)}
-        below[:] = [name for name in below if name not in not_read and f"{prefix}{name}" not in left_out]
+        not_read = _NEVER_READ | {name for name in below if _is_of_dbt(here, name)} if at or prefix else NOT_READ
+        below[:] = [
+            name
+            for name in below
+            if name not in not_read and f"{prefix}{at}{name}" not in tree.left_out and (has_hidden or name[0] != ".")
+        ]
         for name in names:
-            if name == _OF_THE_USER:
-                continue
-            if name.endswith(_READ):
-                try:
-                    status = os.stat(f"{folder}/{name}")  # noqa: PTH116 - thousands of them
-                except OSError:
-                    yield _File(f"{prefix}{name}", f"{folder}/{name}", -1, (), 0, is_read=True)
-                else:
-                    times = (status.st_mtime_ns, status.st_ctime_ns)
-                    yield _File(
-                        f"{prefix}{name}", f"{folder}/{name}", status.st_size, times, status.st_ino, is_read=True
-                    )
-            elif name.endswith(_NAMED):
-                yield _File(f"{prefix}{name}", "", 0, (), 0, is_read=False)
+            if name.endswith((*_READ, *_NAMED)) and name != _OF_THE_USER:
+                yield _file(folder, f"{at}{name}", prefix)
+
+
+def _file(folder: Path, name: str, prefix: str) -> _File:
+    path = f"{folder}/{name}"
+    if name.endswith(_NAMED):
+        return _File(f"{prefix}{name}", path, 0, (), 0, is_read=False)
+    try:
+        status = os.stat(path)  # noqa: PTH116 - thousands of them
+    except OSError:
+        return _File(f"{prefix}{name}", path, -1, (), 0, is_read=True)
+    times = (status.st_mtime_ns, status.st_ctime_ns)
+    return _File(f"{prefix}{name}", path, status.st_size, times, status.st_ino, is_read=True)
 
 
 def _is_of_dbt(folder: str, name: str) -> bool:

@@ -26,7 +26,7 @@ from cosmos_venv.dbt.workspace import descriptors_of, workspace
 from cosmos_venv.environments import credentials
 from cosmos_venv.exceptions import CommandKilled, CosmosConfigException, CosmosLoadDbtException
 from cosmos_venv.guarded import Cancellation
-from cosmos_venv.project.fingerprint import fingerprint
+from cosmos_venv.project.fingerprint import Tree, fingerprint
 from cosmos_venv.project.kept_listings import KeptListings
 from cosmos_venv.project.ls_question import LsQuestion, makes_up
 from cosmos_venv.scratch import scratch_folder
@@ -189,7 +189,8 @@ def _asked_by_packages(project_dir: Path, place: Path, env: Mapping[str, str]) -
     folder = place / read_dbt_project(place, environment=env).packages_folder
     packages = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
     local = {local_package(base, path) for base in (project_dir, place) for path in read_package_files(place).local}
-    found = ((each, fingerprint(each).variables) for each in packages if Path(os.path.realpath(each)) not in local)
+    trees = (Tree(folder=each, environment=env) for each in packages if Path(os.path.realpath(each)) not in local)
+    found = ((tree.folder, fingerprint(tree).variables) for tree in trees)
     return EnvVars.of_all(variables.below(package.name) for package, variables in found)
 
 

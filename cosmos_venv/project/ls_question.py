@@ -27,7 +27,7 @@ from cosmos_venv.exceptions import CosmosLoadDbtException, VirtualenvError
 from cosmos_venv.project.dbt_ls import ls_arguments, variables_of
 from cosmos_venv.project.environment import environment_of, given_env_vars, state_folders
 from cosmos_venv.project.file_digest import digest_of_file
-from cosmos_venv.project.fingerprint import fingerprint
+from cosmos_venv.project.fingerprint import Tree, fingerprint
 
 if TYPE_CHECKING:
     from cosmos_venv.config import ProfileConfig
@@ -118,12 +118,17 @@ class LsQuestion:
     def basis(self) -> Basis:
         """What the answer would depend on if dbt ran now: the files are looked at anew."""
         project_file = read_dbt_project(self.project_dir, environment=self.env)
-        # Packages that dbt deps installs follow from the project's files, but for local ones.
-        left_out = {project_file.packages_folder} if self.has_deps else set()
         packages = read_package_files(self.project_dir)
         beside = dict.fromkeys((*packages.local, *project_file.paths_outside))
         projects = [self.project_dir, *(local_package(self.project_dir, path) for path in beside)]
-        found = [fingerprint(each, left_out=left_out | self._inner(each), known=self.known) for each in projects]
+        # Packages that dbt deps installs follow from the project's files, but for local ones.
+        installed = "" if self.has_deps else project_file.packages_folder
+        left_out = {project_file.packages_folder} if self.has_deps else set()
+        trees = [Tree(folder=self.project_dir, environment=self.env, packages_folder=installed, left_out=left_out)]
+        for path, folder in zip(beside, projects[1:], strict=True):
+            environment = None if path in project_file.paths_outside else self.env
+            trees.append(Tree(folder=folder, environment=environment, left_out=left_out | self._inner(folder)))
+        found = [fingerprint(tree, known=self.known) for tree in trees]
         profile = self._profile_now()
         of_profile = env_vars_in(profile.encode(), _PROFILE)
         asked = EnvVars.of_all([of_profile, *(one.variables for one in found)])
@@ -137,7 +142,7 @@ class LsQuestion:
             self.has_deps,
             veiled(self.env, names),
             self.airflow_variables,
-            self._state(projects),
+            self._state(trees),
         ]
         made_up = [(f"{self.profile_shown}, line {each.line}", each) for each in of_profile.made_up]
         for folder, one in zip(projects, found, strict=True):
@@ -165,7 +170,7 @@ class LsQuestion:
         is_inside = project_dir != package and project_dir.is_relative_to(package)
         return {str(project_dir.relative_to(package))} if is_inside else set()
 
-    def _state(self, projects: Sequence[Path]) -> list[str]:
+    def _state(self, trees: Sequence[Tree]) -> list[str]:
         """What ``state:`` and ``result:`` compare, with what: dbt is told the folder of the other run by a variable.
 
         It compares the content of seeds then, and what was found of sources last, both of which nothing else asks for.
@@ -175,7 +180,7 @@ class LsQuestion:
             return []
         files = [folder / name for folder in folders for name in NAMES]
         files.append(self.project_dir / (self.env.get("DBT_TARGET_PATH") or "target") / "sources.json")
-        files += sorted(seed for project in projects for seed in project.rglob("*.csv"))
+        files += sorted(seed for tree in trees for seed in tree.seeds())
         return [digest_of_file(file, known=self.known) if file.is_file() else "" for file in files]
 
 

@@ -1,4 +1,4 @@
-"""How is a file of a web server read? Through requests, within a time, and only where it has changed."""
+"""Files of web servers: read through requests, within a time, and only where they have changed."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ _RETRIES = 2
 _MOST_CONNECTING = 3.0
 _PIECE = 256 * 1024
 _GZIP = ("gzip", "x-gzip")
+_PACKINGS = (*_GZIP, "br", "compress", "deflate", "x-compress", "zstd")
 _WITH_GZIP_HEADER = 16 + zlib.MAX_WBITS
 _REDIRECTS = 5
 # A server that says one of these may well have the file.
@@ -38,16 +39,21 @@ _OBJECT = re.compile(r"<[^<>]*>: ?|\w*Connection(Pool)?\(host='[^']*', port=\w+\
 
 def exists(url: str, conn_id: str | None, *, seconds: float) -> bool:
     """Whether the server has it. A server that knows no HEAD is asked for it, and its answer is not read."""
-    with _session(conn_id, url) as session:
-        timeout = _timeout(seconds)
-        response = session.head(url, timeout=timeout, allow_redirects=True)
-        if response.status_code in (HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED):
-            response = session.get(url, timeout=timeout, stream=True)
-        response.close()
-        if response.status_code in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
-            return False
-        _refuse(response)
-        return True
+
+    def ask() -> bool:
+        with _session(conn_id, url) as session:
+            timeout = _timeout(seconds)
+            response = session.head(url, timeout=timeout, allow_redirects=True)
+            if response.status_code in (HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED):
+                response = session.get(url, timeout=timeout, stream=True)
+            response.close()
+            if response.status_code in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
+                return False
+            _refuse(response)
+            return True
+
+    # A server that sends a byte now and then, of its headers too, keeps every time-out of a single read.
+    return within(seconds, ask)
 
 
 def read(
@@ -64,8 +70,7 @@ def read(
             except _broken_off():  # which no try of the session's counts
                 return _copy(session, url, conditions, end=end, limit=limit)
 
-    # A server that sends a byte now and then keeps every time-out of a single read.
-    return within(seconds, ask)
+    return within(seconds, ask)  # as above
 
 
 def _copy(
@@ -85,13 +90,16 @@ def _content(response: requests.Response, *, end: float, limit: Limit) -> bytes:
     """The body, unpacked here: requests would unpack whatever a server says that it sends, gzip in gzip in gzip too."""
     from requests.exceptions import ContentDecodingError
 
-    encoding = response.headers.get("Content-Encoding", "").strip().lower()
-    if encoding not in ("", "identity", *_GZIP):
-        raise RemoteError(f"the server sends it as {encoding!r}, and only gzip is unpacked", has_answered=True)
+    said = response.headers.get("Content-Encoding", "").lower()
+    # Whatever is no packing is none for requests either: stores say aws-chunked, and some servers UTF-8.
+    packings = [each for each in map(str.strip, said.split(",")) if each in _PACKINGS]
+    is_gzip = len(packings) == 1 and packings[0] in _GZIP
+    if packings and not is_gzip:
+        raise RemoteError(f"the server sends it as {said!r}, and only gzip is unpacked", has_answered=True)
     pieces, size = [], 0
     packed = _body(response, end=end, limit=limit)
     try:
-        for piece in _unpacked(packed) if encoding in _GZIP else packed:
+        for piece in _unpacked(packed) if is_gzip else packed:
             pieces.append(piece)
             size += len(piece)
             if limit.is_exceeded_by(size):

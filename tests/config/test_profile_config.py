@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -154,6 +155,16 @@ def test_a_relative_path_is_one_of_the_workers_folder(
         monkeypatch.chdir("/")
         assert path.is_absolute()
         assert path.read_text() == "shop: {}"
+
+
+@pytest.mark.timeout(20)
+def test_an_own_profile_that_is_no_file_is_told_as_what_it_is(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "profiles.yml")
+
+    with pytest.raises(CosmosValueError, match=r"profiles\.yml cannot be read: it is a named pipe, and no file that"):
+        of_file(tmp_path / "profiles.yml").validate_profiles_yml()
+    with pytest.raises(CosmosValueError, match=r"cannot be read: Is a directory"):
+        of_file(tmp_path).validate_profiles_yml()
 
 
 def test_a_relative_path_that_leads_nowhere_is_told_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

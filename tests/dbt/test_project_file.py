@@ -40,6 +40,9 @@ def test_the_packages_folder_may_come_from_the_environment(
         pytest.param("name: [", r"dbt_project\.yml cannot be read as YAML", id="not-yaml"),
         pytest.param("text", r"dbt_project\.yml holds no mapping", id="no-mapping"),
         pytest.param("packages-install-path: '{{ env_var(\"NO\") }}'", "needs the environment variable NO", id="unset"),
+        pytest.param(
+            "packages-install-path: \"{{ 'a'.center(1500000000) }}\"", "is worked out by dbt alone", id="bomb"
+        ),
         pytest.param("packages-install-path: '{{ nope( }}'", "packages-install-path .*nope", id="not-jinja"),
     ],
 )

@@ -1,12 +1,23 @@
-"""Does every file that a requirements file names count by what it holds, however its line is written?"""
+"""Every file that a requirements file names counts by what it holds, however its line is written."""
 
 from __future__ import annotations
 
+import os
+import re
+import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.content import canonical_requirements_file
+from cosmos_venv.environments.content import (
+    canonical_requirements_file,
+    digest_of_path,
+    options_in_file,
+    requirements_in_file,
+)
+from cosmos_venv.exceptions import CosmosValueError
+from tests.odd_files import plant
 
 
 @pytest.fixture
@@ -60,3 +71,70 @@ def test_what_means_the_same_is_the_same(line: str, same: str, folder: Path) -> 
     (folder / "other.txt").write_text(f"{same}\n")
 
     assert canonical_requirements_file(folder / "one.txt") == canonical_requirements_file(folder / "other.txt")
+
+
+def read_in_every_way(file: Path) -> list[Iterable[object]]:
+    return [canonical_requirements_file(file), [*options_in_file(file, {})], [*requirements_in_file(file)]]
+
+
+def test_lines_that_windows_has_ended_are_lines(folder: Path) -> None:
+    (folder / "unix.txt").write_bytes(b"hello \\\n ==1.0\n-r base.txt\n")
+    (folder / "windows.txt").write_bytes(b"hello \\\r\n ==1.0\r\n-r base.txt\r\n")
+
+    assert read_in_every_way(folder / "windows.txt")[0::2] == read_in_every_way(folder / "unix.txt")[0::2]
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("way", [canonical_requirements_file, lambda file: [*options_in_file(file, {})]])
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("fifo", "it is a named pipe, and no file that has an end"),
+        ("device", "it is a device, and no file that has an end"),
+        ("long", "it has 40,000,000 bytes, and at most 33,554,432 are read"),
+        ("directory", "Is a directory"),
+        ("link-to-itself", "Too many levels of symbolic links"),
+    ],
+)
+def test_a_requirements_file_that_has_no_end_is_refused(folder: Path, way: object, kind: str, words: str) -> None:
+    assert callable(way)
+    odd = folder / "odd.txt"
+    if kind == "long":
+        with odd.open("wb") as file:
+            file.truncate(40_000_000)
+    elif kind == "device":
+        odd.symlink_to("/dev/zero")
+    else:
+        plant(odd, kind)
+    (folder / "outer.txt").write_text("-r odd.txt\n")
+
+    for named in (odd, folder / "outer.txt"):
+        with pytest.raises(CosmosValueError, match=f"cannot be read: {re.escape(words)}"):
+            way(named)
+
+
+@pytest.mark.timeout(20)
+def test_a_wheel_that_has_no_end_is_refused(folder: Path) -> None:
+    os.mkfifo(folder / "p-1.0-py3-none-any.whl")
+
+    with pytest.raises(
+        CosmosValueError, match=r"py_requirements: .*p-1\.0-py3-none-any\.whl cannot be read: it is a named"
+    ):
+        digest_of_path(folder / "p-1.0-py3-none-any.whl")
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("kind", ["fifo", "socket", "device"])
+def test_what_has_no_end_in_a_package_folder_counts_as_what_it_is(folder: Path, kind: str) -> None:
+    """An installer may pass over it."""
+    package = folder / "pkg"
+    before = digest_of_path(package)
+    if kind == "device":
+        (package / "odd").symlink_to("/dev/zero")
+    else:
+        plant(package / "odd", kind)
+
+    with_it = digest_of_path(package)
+
+    assert with_it != before
+    assert digest_of_path(Path(shutil.move(package, folder / "moved"))) == with_it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -82,12 +83,38 @@ def make_a_folder(path: Path) -> None:
     path.mkdir()
 
 
+def make_a_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
 LOSSES: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "no module": ("{packages}/hello/__init__.py", Path.unlink, "hello/__init__.py is missing"),
     "no command": ("bin/hello", Path.unlink, "bin/hello is missing"),
     "an empty command": ("bin/hello", lambda path: replace(path, b""), "bin/hello is empty"),
     "no permission to run": ("bin/hello", lambda path: path.chmod(0o644), "bin/hello may not be executed"),
     "a folder as command": ("bin/hello", make_a_folder, "bin/hello is no file"),
+    "a named pipe as command": ("bin/hello", make_a_pipe, "bin/hello is no file"),
+    "a named pipe as list of files": (
+        "{packages}/hello-1.0.dist-info/RECORD",
+        make_a_pipe,
+        "hello-1.0.dist-info/RECORD is no file",
+    ),
+    "a folder as list of files": (
+        "{packages}/hello-1.0.dist-info/RECORD",
+        make_a_folder,
+        "hello-1.0.dist-info/RECORD is no file",
+    ),
+    "a named pipe as metadata": (
+        "{packages}/hello-1.0.dist-info/METADATA",
+        make_a_pipe,
+        "hello is not installed instead of 1.0; hello-1.0.dist-info/METADATA is no file",
+    ),
+    "a named pipe as list of commands": (
+        "{packages}/hello-1.0.dist-info/entry_points.txt",
+        make_a_pipe,
+        "hello-1.0.dist-info/entry_points.txt is no file",
+    ),
     "a link that leads nowhere": (
         "{packages}/hello/__init__.py",
         link_to_nowhere,
@@ -109,6 +136,7 @@ LOSSES: dict[str, tuple[str, Callable[[Path], object], str]] = {
 }
 
 
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize("loss", LOSSES)
 def test_what_is_lost_is_named(tmp_path: Path, built: Environment, loss: str) -> None:
     name, lose, expected = LOSSES[loss]
@@ -116,6 +144,7 @@ def test_what_is_lost_is_named(tmp_path: Path, built: Environment, loss: str) ->
     lose(built.path / name.format(packages=site_packages(built)))
 
     assert "; ".join(faults(tmp_path)) == expected
+    assert "; ".join(damage(built, content=True)) == expected
 
 
 def test_what_pip_has_built_is_held_against_the_same(tmp_path: Path, make_spec: Spec, make_ready: MakeReady) -> None:
@@ -148,6 +177,14 @@ def test_what_keeps_its_size_is_found_by_its_content_alone(tmp_path: Path, built
         "hello/__init__.py has another content than was installed",
     ]
     assert read[2].startswith(f"hello/__pycache__/{compiled.name} is broken: ")
+
+
+@pytest.mark.timeout(60)
+def test_byte_code_that_is_a_named_pipe_is_named(tmp_path: Path, built: Environment) -> None:
+    (compiled,) = (site_packages(built) / "hello" / "__pycache__").iterdir()
+    make_a_pipe(compiled)
+
+    assert faults(tmp_path, content=True) == [f"hello/__pycache__/{compiled.name} is no file"]
 
 
 def test_damage_that_was_there_when_an_environment_was_built_in_the_place_of_another_does_not_count(

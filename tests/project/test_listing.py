@@ -413,6 +413,10 @@ def test_a_package_that_holds_the_project_counts_without_what_dbt_writes(place: 
         (written / "target" / "manifest.json").touch()
         (written / "target" / "compiled" / "m.sql").write_text("select 1")
     place.load(has_deps=False)
+    for other in (".venv/pyvenv.cfg", ".venv/lib/module.py", "setup.py", "docs/conf.py"):
+        (package / other).parent.mkdir(parents=True, exist_ok=True)
+        (package / other).touch()
+    place.load(has_deps=False)
     assert place.calls == 1
     (package / "macros" / "height.sql").write_text("{% macro height() %}1{% endmacro %}")
     place.load(has_deps=False)

@@ -306,6 +306,11 @@ class _Answers(BaseHTTPRequestHandler):
             return
         body = json.dumps(MANIFEST).encode()
         headers = {"/declared.json": {"Content-Length": "5000000000"}, "/endless.json": {}}
+        if self.path.startswith("/said-"):
+            headers[self.path] = {
+                "Content-Encoding": self.path.removeprefix("/said-").replace("+", ", "),
+                "Content-Length": str(len(body)),
+            }
         packed = {
             "/packed.json": gzip.compress(body[:100]) + gzip.compress(body[100:]),
             "/bomb.json": BOMB,
@@ -320,7 +325,7 @@ class _Answers(BaseHTTPRequestHandler):
         for name, value in headers.get(self.path, {"Content-Length": str(len(body))}).items():
             self.send_header(name, value)
         self.end_headers()
-        if packed is not None or self.path == "/manifest.json":
+        if packed is not None or self.path == "/manifest.json" or self.path.startswith("/said-"):
             self.wfile.write(body)
             return
         if self.path == "/endless.json":
@@ -333,6 +338,12 @@ class _Answers(BaseHTTPRequestHandler):
                 self.wfile.write(body[number : number + 1])
                 if self.server.is_over.wait(0.05):  # type: ignore[attr-defined]
                     return
+
+    def do_HEAD(self) -> None:
+        with contextlib.suppress(OSError):
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+            while not self.server.is_over.wait(0.05):  # type: ignore[attr-defined]
+                self.wfile.write(b"x")
 
     def log_message(self, *_: object) -> None: ...
 
@@ -371,6 +382,26 @@ def test_a_server_that_sends_byte_by_byte_is_not_waited_for(server: str) -> None
 
     with pytest.raises(RemoteError, match="no answer within 1 s"):
         RemoteFile(url=f"{server}/slow.json").read(seconds=1.0, limit=ANY_SIZE)
+
+
+@pytest.mark.timeout(20)
+def test_a_server_that_sends_its_headers_byte_by_byte_is_not_waited_for(server: str) -> None:
+    from cosmos_venv.remote.copies import RemoteError
+    from cosmos_venv.remote.place import RemoteFile
+
+    with pytest.raises(RemoteError, match="no answer within 1 s"):
+        RemoteFile(url=f"{server}/slow.json").exists(seconds=1.0)
+
+
+@pytest.mark.parametrize("said", ["UTF-8", "aws-chunked", "binary", "identity", "none", "aws-chunked+utf-8"])
+def test_what_is_said_of_a_manifest_and_is_no_packing_is_passed_over(server: str, said: str) -> None:
+    assert len(load(f"{server}/said-{said}").nodes) == 32
+
+
+@pytest.mark.parametrize("said", ["br", "zstd", "Deflate", "aws-chunked+br"])
+def test_a_packing_that_is_not_unpacked_is_named(server: str, said: str) -> None:
+    with pytest.raises(CosmosLoadDbtException, match="and only gzip is unpacked"):
+        load(f"{server}/said-{said}")
 
 
 @pytest.mark.timeout(60)

@@ -14,7 +14,7 @@ import pytest
 from cosmos_venv.config import ProfileConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import LoadMode
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
-from cosmos_venv.project.fingerprint import fingerprint
+from cosmos_venv.project.fingerprint import Tree, fingerprint
 from cosmos_venv.project.load import DbtGraph
 from tests.test_yaml_text import LAUGHS
 
@@ -63,7 +63,7 @@ CUSTOM = [
         text("-" * 3_000),
         "odd.sql cannot be read: it has 3,000 bytes, more than [cosmos_venv] project_",
     ),
-    ("models/odd.sql", text("{{ " + "(" * 2_900), "odd.sql, line 1: it is nested too deeply"),
+    ("models/odd.sql", text("{{ " + "(" * 2_900), "odd.sql: it is nested too deeply"),
     ("models/odd.sql", text("{{ config(a='a'|center(10**18)) }}"), None),
     ("models/odd.sql", text("{{ config(a=9**9**9, b='a' * 10 ** 18, c=[1] * 9999999999999) }}"), None),
     ("models/odd.py", text("def model(dbt, session):\n    return " + "-" * 2_900 + "1"), "odd.py"),
@@ -155,14 +155,14 @@ def test_of_a_profile(project: Path) -> None:
 
 def test_the_fingerprint_of_a_project_reads_none_of_them(project: Path) -> None:
     """dbt itself may never look at them."""
-    before = fingerprint(project)
+    before = fingerprint(Tree(folder=project))
     pipe(project / "odd.sql")
     device(project / "odd.yml")
     with (project / "dump.sql").open("wb") as file:
         file.truncate(2_000_000_000)
 
-    after = fingerprint(project)
+    after = fingerprint(Tree(folder=project))
 
     assert before.digest != after.digest
     os.utime(project / "dump.sql", (0, 0))
-    assert fingerprint(project).digest != after.digest  # what is too long counts by its size and times
+    assert fingerprint(Tree(folder=project)).digest != after.digest  # what is too long counts by its size and times

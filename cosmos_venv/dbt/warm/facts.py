@@ -1,4 +1,4 @@
-"""What must a worker and a server have in common, so that a command may be forked instead of started?
+"""What a worker and a server have in common where a command may be forked instead of started.
 
 Runs on both sides. What a process can change for itself (limits, umask, folder, signals) is no part of it: the child
 sets it.
@@ -69,6 +69,8 @@ def identity(environment: str, script: str) -> list[list[int]]:
 
 def _packages_beside(config: Path) -> list[Path]:
     """Folders with packages of the Python below an environment that sees them (PEP 405)."""
+    if not config.is_file():  # a named pipe would keep whoever reads it
+        return []
     lines = [line.partition("=") for line in _read(str(config)).splitlines()]
     said = {name.strip().lower(): value.strip() for name, _, value in lines}
     if said.get("include-system-site-packages", "").lower() != "true" or "home" not in said:

@@ -1,4 +1,4 @@
-"""Where are the files of a server, and under which name? A digest of all that it must be the same for."""
+"""The files of a server: their folder, and their name, which is a digest of all that it must be the same for."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import Any
 from cosmos_venv import guard
 from cosmos_venv.dbt.warm import facts, life
 from cosmos_venv.exceptions import NotWarm
-from cosmos_venv.limits import decoded
+from cosmos_venv.limits import ANY_SIZE, UnfitFileError, decoded, open_file
 from cosmos_venv.own_files import open_or_set_aside, open_own, read_own
 from cosmos_venv.release import __version__
 from cosmos_venv.trust import is_trusted_way
@@ -62,8 +62,11 @@ class Program:
         """Raises NotWarm where the script is no Python program."""
         if self.python is not None:
             return self.python
-        with self.script.open("rb") as file:
-            head = os.fsdecode(file.read(_LONGEST_HEAD))
+        try:
+            with open_file(self.script, ANY_SIZE) as file:
+                head = os.fsdecode(file.read(_LONGEST_HEAD))
+        except UnfitFileError as error:
+            raise NotWarm("binary", f"{self.script} is no Python program: {error.strerror}") from None
         found = _INTERPRETER.match(head)
         if found is None:
             raise NotWarm("binary", f"{self.script} is no Python program")

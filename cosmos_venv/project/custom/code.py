@@ -1,4 +1,4 @@
-"""What does the code of a node read and configure? The calls of ref, source and config in SQL and in Python."""
+"""What the code of a node reads and configures: the calls of ref, source and config in SQL and in Python."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ import jinja2
 from jinja2 import nodes
 
 from cosmos_venv.exceptions import CosmosLoadDbtException
-from cosmos_venv.project.custom.values import Unknown
+from cosmos_venv.jinja_values import JINJA, VALUE_ERRORS, Unknown, value_of
 
 _DECIDING = ("enabled", "materialized", "tags")  # of tasks: a line in the log where only dbt knows them
-_SNAPSHOT = re.compile(r"{%-?\s*snapshot\s+(\w+)\s*-?%}(.*?){%-?\s*endsnapshot\s*-?%}", re.DOTALL)
-_ENVIRONMENT = jinja2.Environment(extensions=["jinja2.ext.do"], autoescape=False)  # noqa: S701 - nothing is rendered
+_SNAPSHOT = re.compile(r"{%-?\s*(?:snapshot\s+(?P<name>\w+)|endsnapshot)\s*-?%}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,25 +68,32 @@ class Reader:
         :raises CosmosLoadDbtException: when it is not Jinja, or a call's arguments come to nothing, with the line.
         """
         try:
-            tree = _ENVIRONMENT.parse(text)
+            calls = list(JINJA.parse(text).find_all(nodes.Call))
         except jinja2.TemplateSyntaxError as error:
             raise _refusal(path, error.lineno, str(error.message)) from error
         except RecursionError:
-            raise _refusal(path, 1, "it is nested too deeply") from None
+            raise _refusal(path, None, "it is nested too deeply") from None
+        except ValueError as error:  # a number of so many digits that Python refuses to read them
+            raise _refusal(path, None, str(error)) from None
         code = Code()
-        for call in tree.find_all(nodes.Call):
+        for call in calls:
             if isinstance(call.node, nodes.Name) and call.node.name in ("ref", "source", "config"):
                 try:
                     self._note(code, call.node.name, call)
-                except (TypeError, ValueError, LookupError, ArithmeticError, MemoryError, RecursionError) as error:
+                except VALUE_ERRORS as error:
                     reason = f"{call.node.name}(): {str(error) or type(error).__name__}"
                     raise _refusal(path, call.lineno, reason) from error
         return code
 
     def snapshots(self, path: Path, text: str) -> Iterator[tuple[str, Code]]:
         """Each snapshot block of a file, with its name."""
-        for name, body in _SNAPSHOT.findall(text):
-            yield name, self.sql(path, body)
+        opened: re.Match[str] | None = None
+        for tag in _SNAPSHOT.finditer(text):
+            if opened is None:
+                opened = tag if tag["name"] else None
+            elif not tag["name"]:
+                yield opened["name"], self.sql(path, text[opened.end() : tag.start()])
+                opened = None
 
     def expression(self, path: Path, text: str) -> Code:
         """Of what YAML has without braces: ``ref('orders')``."""
@@ -101,14 +107,14 @@ class Reader:
             code.unknown += [f"config({key}=…) in line {call.lineno}" for key in unknown]
             return
         try:
-            arguments = [self._value(each) for each in call.args]
-            code.called(function, arguments, {each.key: self._value(each.value) for each in call.kwargs})
+            arguments = [value_of(each, self.functions) for each in call.args]
+            code.called(function, arguments, {each.key: value_of(each.value, self.functions) for each in call.kwargs})
         except Unknown:
             code.unknown.append(f"{function}() in line {call.lineno}")
 
     def _known(self, given: list[nodes.Expr]) -> list[Any]:
         try:
-            return [self._value(each) for each in given]
+            return [value_of(each, self.functions) for each in given]
         except Unknown:
             return []
 
@@ -116,34 +122,11 @@ class Reader:
         """Those that can be told; of the others dbt's own default stands."""
         return {each.key: value for each in call.kwargs for value in self._known([each.value])}
 
-    def _value(self, node: nodes.Node) -> Any:
-        if isinstance(node, nodes.Concat):
-            return "".join(str(self._value(each)) for each in node.nodes)
-        if isinstance(node, nodes.Add):
-            return self._value(node.left) + self._value(node.right)
-        if isinstance(node, nodes.Call) and isinstance(node.node, nodes.Name) and node.node.name in self.functions:
-            return self.functions[node.node.name](*(self._value(each) for each in node.args))
-        if isinstance(node, nodes.Name) and node.name in ("none", "None"):
-            return None
-        if isinstance(node, nodes.Expr) and _is_small(node):
-            try:
-                return node.as_const()
-            except nodes.Impossible:
-                pass
-        raise Unknown
 
-
-def _is_small(node: nodes.Expr) -> bool:
-    """Whether its value is no larger than its text promises: ``9**9**9`` and ``'a' * 10**9`` do not end."""
-    if node.find(nodes.Pow):
-        return False
-    factors = [each for product in node.find_all(nodes.Mul) for each in product.find_all(nodes.Literal)]
-    return all(isinstance(each, nodes.Const) and not isinstance(each.value, str) for each in factors)
-
-
-def _refusal(path: Path, line: int, reason: str) -> CosmosLoadDbtException:
+def _refusal(path: Path, line: int | None, reason: str) -> CosmosLoadDbtException:
+    where = f"{path}, line {line}" if line else str(path)
     return CosmosLoadDbtException(
-        f"{path}, line {line}: {reason.rstrip('.')}. Correct it, or load the project by dbt ls or manifest."
+        f"{where}: {reason.rstrip('.')}. Correct it, or load the project by dbt ls or manifest."
     )
 
 
@@ -174,7 +157,7 @@ def _note_calls(code: Code, function: ast.FunctionDef, dbt: str) -> None:
         try:
             arguments = [ast.literal_eval(each) for each in call.args]
             options = {each.arg: ast.literal_eval(each.value) for each in call.keywords if each.arg}
-        except (ValueError, MemoryError, RecursionError):
+        except (ValueError, TypeError, MemoryError, RecursionError):  # TypeError: of {[]: 1}
             code.unknown.append(f"{call.func.attr}() in line {call.lineno}")
         else:
             code.called(call.func.attr, arguments, options)

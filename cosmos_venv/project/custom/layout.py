@@ -1,4 +1,4 @@
-"""Where are the files of a project or package, and what does its dbt_project.yml configure for them?"""
+"""The files of a project or package, and what its dbt_project.yml configures for them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 from cosmos_venv import settings
 from cosmos_venv.exceptions import CosmosLoadDbtException
-from cosmos_venv.limits import read_file, walk
+from cosmos_venv.jinja_values import Unknown
+from cosmos_venv.limits import UnfitFileError, read_file, walk
 from cosmos_venv.os_errors import told
-from cosmos_venv.project.custom.values import Unknown
 from cosmos_venv.yaml_text import load_yaml
 
 # What stands in a tree of configurations without a plus, and is no folder.
@@ -48,13 +48,20 @@ class Layout:
         """The files of a kind, in the order of their names, each with the folder that its path counts from.
 
         :param kind: as in ``model-paths``.
+        :raises CosmosLoadDbtException: when there are more than anybody has written.
         """
         given = self.content.get(f"{kind}-paths") or list(default)
         for root in given if isinstance(given, list) else [given]:
             found = []
-            for folder, below, names in walk(self.folder / str(root)):
-                below.sort()
-                found += [Path(folder, name) for name in sorted(names) if name.endswith(suffixes)]
+            try:
+                for folder, below, names in walk(self.folder / str(root)):
+                    below.sort()
+                    found += [Path(folder, name) for name in sorted(names) if name.endswith(suffixes)]
+            except UnfitFileError as error:
+                raise CosmosLoadDbtException(
+                    f"{error.filename} is not read: {error.strerror}. Remove links, or correct {kind}-paths in "
+                    "dbt_project.yml."
+                ) from error
             yield from ((path, self.folder / str(root)) for path in found)
 
     def configured(self, section: str, fqn: Iterable[str]) -> dict[str, Any]:

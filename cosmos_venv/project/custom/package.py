@@ -1,4 +1,4 @@
-"""Which nodes do the files of one package make? Of its code, of its seeds, and of what YAML says of them."""
+"""The nodes that the files of one package make: of its code, of its seeds, and of what YAML says of them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from cosmos_venv import os_errors, settings
 from cosmos_venv.exceptions import CosmosLoadDbtException
+from cosmos_venv.jinja_values import Unknown
 from cosmos_venv.limits import read_file
 from cosmos_venv.project.custom.code import Code, Reader, python_code
 from cosmos_venv.project.custom.drafts import Draft
@@ -16,7 +17,6 @@ from cosmos_venv.project.custom.generic_tests import Target, declared_tests, tes
 from cosmos_venv.project.custom.layout import Layout, merge, read_yaml, texts
 from cosmos_venv.project.custom.plain import as_in_manifest
 from cosmos_venv.project.custom.properties import listed
-from cosmos_venv.project.custom.values import Unknown
 from cosmos_venv.project.entry import NodeEntry, PlainEntry, TestMetadata
 
 _YAML = (".yml", ".yaml")

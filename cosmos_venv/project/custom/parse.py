@@ -1,4 +1,4 @@
-"""Which nodes do the files of a project and of its installed packages make?"""
+"""The nodes that the files of a project and of its installed packages make."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cosmos_venv.project.custom.code import Reader
 from cosmos_venv.project.custom.drafts import Draft, resolved
 from cosmos_venv.project.custom.layout import Layout
 from cosmos_venv.project.custom.package import Package
-from cosmos_venv.project.custom.values import functions, renderer, variables_of
+from cosmos_venv.project.custom.values import LookUps, renderer, variables_of
 from cosmos_venv.project.entry import NodeEntry
 
 
@@ -40,14 +40,15 @@ def parse_project(
     :param folders: of models, seeds and snapshots, relative to the project, unless ``dbt_project.yml`` names them.
     :raises CosmosLoadDbtException: when a file cannot be read, with the line where it is known; when there is no node.
     """
-    root = Layout.read(project_path, renderer(variables, environment))
+    look_ups = LookUps()
+    root = Layout.read(project_path, renderer(variables, environment, look_ups))
     packages = project_path / read_dbt_project(project_path, environment=environment).packages_folder
     found = sorted(path.parent for path in packages.glob("*/dbt_project.yml"))
     layouts = [root, *(Layout.read(folder, root.render) for folder in found)]
     drafts: list[Draft] = []
     for layout in layouts:
         named = {**variables_of(layout, layout.name), **variables_of(root, layout.name), **variables}
-        reader = Reader(functions=functions(named, environment))
+        reader = Reader(functions=look_ups.functions(named, environment))
         own_folders = folders if layout is root else {}  # those of the configuration are the project's
         drafts += Package(layout=layout, root=root, reader=reader, folders=own_folders).drafts()
     entries = resolved(drafts)

@@ -1,4 +1,4 @@
-"""What do ``var()`` and ``env_var()`` come to, where no dbt is asked?"""
+"""The variables of a project's files where no dbt is asked: what ``var()`` and ``env_var()`` come to."""
 
 from __future__ import annotations
 
@@ -6,18 +6,17 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-import jinja2
-import jinja2.sandbox
-from jinja2 import nodes
-
+from cosmos_venv.exceptions import CosmosLoadDbtException
+from cosmos_venv.jinja_values import JINJA, Unknown, value_of
 from cosmos_venv.yaml_text import load_yaml
 
 if TYPE_CHECKING:
     from cosmos_venv.project.custom.layout import Layout
 
+MOST_LOOKED_UP = 8_000_000
+"""Characters that ``var()`` and ``env_var()`` come to in one project: a short text may ask for a long value often."""
 
-class Unknown(Exception):
-    """A value that only a running dbt knows."""
+_MISSING = object()
 
 
 def variables_of(layout: Layout, package: str) -> dict[str, Any]:
@@ -29,47 +28,53 @@ def variables_of(layout: Layout, package: str) -> dict[str, Any]:
     return {**given, **(own if isinstance(own, dict) else {})}
 
 
-def functions(variables: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, Callable[..., Any]]:
-    def var(name: str, *default: Any) -> Any:
-        return _looked_up(variables, name, *default)
+class LookUps:
+    """Counts what the variables of one project come to."""
 
-    def env_var(name: str, *default: Any) -> Any:
-        return _looked_up(environment, name, *default)
+    def __init__(self) -> None:
+        self._left = MOST_LOOKED_UP
 
-    return {"var": var, "env_var": env_var}
+    def functions(self, variables: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, Callable[..., Any]]:
+        """``var`` and ``env_var``, by their names.
+
+        Each raises ``Unknown`` where there is no such variable and no default, and CosmosLoadDbtException where all of
+        them together come to more than ``MOST_LOOKED_UP``.
+        """
+
+        def var(name: str, default: Any = _MISSING) -> Any:
+            return self._looked_up(variables, name, default)
+
+        def env_var(name: str, default: Any = _MISSING) -> Any:
+            return self._looked_up(environment, name, default)
+
+        return {"var": var, "env_var": env_var}
+
+    def _looked_up(self, known: Mapping[str, Any], name: str, default: Any) -> Any:
+        value = known.get(name, default)
+        if value is _MISSING:
+            raise Unknown
+        self._left -= len(str(value))
+        if self._left < 0:
+            raise CosmosLoadDbtException(
+                f"The values of var() and env_var() in the project's files come to more than {MOST_LOOKED_UP:,} "
+                "characters. Load the project by dbt ls or manifest."
+            )
+        return value
 
 
-def _looked_up(known: Mapping[str, Any], name: str, *default: Any) -> Any:
-    if name in known:
-        return known[name]
-    if default:
-        return default[0]
-    raise Unknown
-
-
-class _Sandbox(jinja2.sandbox.SandboxedEnvironment):
-    """Multiplies numbers alone: ``9**9**9`` and ``'a' * 10**9`` do not end."""
-
-    intercepted_binops = frozenset({"*", "**"})
-
-    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:  # noqa: ARG002 - Jinja's
-        if operator == "*" and isinstance(left, int | float) and isinstance(right, int | float):
-            return left * right
-        raise Unknown
-
-
-def renderer(variables: Mapping[str, object], environment: Mapping[str, str]) -> Callable[[str], Any]:
-    """For texts in YAML: those with Jinja come to what ``var`` and ``env_var`` make of them."""
-    jinja = _Sandbox(undefined=jinja2.StrictUndefined)
-    known = functions(variables, {**os.environ, **environment})
+def renderer(
+    variables: Mapping[str, object], environment: Mapping[str, str], look_ups: LookUps
+) -> Callable[[str], Any]:
+    """For texts in YAML: those with Jinja come to what is worked out here, others to themselves."""
+    known = look_ups.functions(variables, {**os.environ, **environment})
 
     def render(text: str) -> Any:
         if "{{" not in text and "{%" not in text:
             return text
         try:
-            if jinja.parse(text).find(nodes.For):  # loops in loops take as long as they like
-                raise Unknown
-            return load_yaml(jinja.from_string(text).render(**known))
+            return load_yaml(value_of(JINJA.parse(text), known))
+        except CosmosLoadDbtException:
+            raise
         except Exception as error:
             raise Unknown from error
 

@@ -133,6 +133,25 @@ def test_the_command_runs_once_all_the_same(
         tool.run("exit", "4", env={"NOTE": str(note), "ID": "7"})
 
 
+@pytest.mark.timeout(30)
+def test_a_named_pipe_in_place_of_the_program_is_no_program(tool: Tool) -> None:
+    plant(tool.script, "fifo")
+
+    with pytest.raises(NotWarm, match="no Python program: it is a named pipe, and no file that has an end") as refused:
+        _ = tool.program.interpreter
+
+    assert refused.value.reason == "binary"
+
+
+@pytest.mark.timeout(30)
+def test_a_named_pipe_as_configuration_of_the_environment_is_not_read(tool: Tool) -> None:
+    plant(tool.program.environment / "pyvenv.cfg", "fifo")
+
+    _, identity = place.place_of(tool.program, os.environ)
+
+    assert identity
+
+
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("kind", KINDS)
 def test_odd_files_in_the_folder_of_servers_keep_nobody_waiting(tool: Tool, kind: str) -> None:

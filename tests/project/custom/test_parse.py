@@ -127,6 +127,124 @@ def test_what_sql_reads(write: Write, tmp_path: Path, text: str, expected: list[
     assert reads(parsed(tmp_path, which="x"), "asked") == expected
 
 
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "'a'|center(1500000000)",
+        "'%1500000000d' % 1",
+        "[1]|batch(90000000,'x')|list",
+        "'a'.center(1500000000)",
+        "lipsum(n=100000000)",
+        "range(10**9)|list",
+        "'a' * 10**9",
+        "9**9**9",
+        f"{'[' * 60}'{chr(92) * 2}'{' ~ 1]' * 60}",
+    ],
+)
+@pytest.mark.parametrize("file", ["models/a.sql", "models/a.yml", "dbt_project.yml"])
+def test_a_value_that_is_longer_than_its_text_is_known_to_dbt_alone(
+    write: Write, tmp_path: Path, file: str, expression: str
+) -> None:
+    as_yaml = json.dumps(f"{{{{ {expression} }}}}")
+    write("models/a.sql", "select 1")
+    write(
+        file,
+        {
+            "models/a.sql": f"{{{{ config(materialized={expression}) }}}} {{{{ ref({expression}) }}}} select 1",
+            "models/a.yml": f"models: [{{name: a, config: {{materialized: {as_yaml}}}}}]",
+            "dbt_project.yml": f"name: shop\nmodels: {{shop: {{+materialized: {as_yaml}}}}}\n",
+        }[file],
+    )
+
+    (entry,) = parsed(tmp_path).values()
+
+    assert (entry.config or {})["materialized"] == "view"
+    assert (entry.depends_on and entry.depends_on.nodes) == []
+
+
+@pytest.mark.timeout(20)
+def test_a_macro_that_calls_itself_twice_is_not_run(write: Write, tmp_path: Path) -> None:
+    macro = "{% macro m(n) %}{% if n %}{{ m(n-1) }}{{ m(n-1) }}{% endif %}{% endmacro %}{{ m(60) }}"
+    write("models/a.sql", "select 1")
+    write("models/a.yml", f'models: [{{name: a, config: {{enabled: "{macro}"}}}}]')
+
+    assert list(parsed(tmp_path)) == ["model.shop.a"]
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("var('kind')", "table"),
+        ("var('kinds').nightly", "incremental"),
+        ("var('kinds')['other'][0]", "ephemeral"),
+        ("var('gone', default='table')", "table"),
+        ("'table' if var('on') and env_var('HARBOR') == 'north' else 'view'", "table"),
+        ("'table' if not var('on') or var('kind') not in ['table'] else 'ephemeral'", "ephemeral"),
+        ("var('kind') | upper | lower", "table"),
+        ("'in' ~ 'cremental'", "incremental"),
+        ("'table' if 1 < 2 <= 2 < -1 else 'ephemeral'", "ephemeral"),
+        ("'table' if target.name == 'prod' else 'ephemeral'", "view"),
+        ("var('kinds').gone", "view"),
+        ("var('gone')", "view"),
+        ("var(*['kind'])", "view"),
+        ("var('kinds') ~ ''", "view"),
+    ],
+)
+@pytest.mark.parametrize("is_sql", [True, False])
+def test_values_that_need_no_dbt(write: Write, tmp_path: Path, expression: str, expected: str, is_sql: bool) -> None:
+    write("models/a.sql", f"{{{{ config(materialized={expression}) }}}} select 1" if is_sql else "select 1")
+    if not is_sql:
+        write("models/a.yml", f'models: [{{name: a, config: {{materialized: "{{{{ {expression} }}}}"}}}}]')
+
+    found = parsed(tmp_path, kind="table", kinds={"nightly": "incremental", "other": ["ephemeral"]}, on=True)
+
+    assert (found["model.shop.a"].config or {})["materialized"] == expected
+
+
+@pytest.mark.timeout(20)
+def test_a_long_variable_is_not_looked_up_again_and_again(write: Write, tmp_path: Path) -> None:
+    options = ", ".join(f"o{number}: \"{{{{ var('long') }}}}\"" for number in range(50))
+    write("models/a.sql", "select 1")
+    write("models/a.yml", f"models: [{{name: a, config: {{{options}}}}}]")
+
+    assert len(parsed(tmp_path, long="x" * 100_000)) == 1
+    with pytest.raises(
+        CosmosLoadDbtException, match=r"var\(\) and env_var\(\) .* more than 8,000,000 characters\. Load"
+    ):
+        parsed(tmp_path, long="x" * 200_000)
+
+
+@pytest.mark.timeout(20)
+def test_folders_with_millions_of_paths_through_links_are_refused(write: Write, tmp_path: Path) -> None:
+    write("models/a.sql", "select 1")
+    for number in range(24):
+        folder = tmp_path / f"d{number}"
+        folder.mkdir()
+        for name in "ab":
+            (folder / name).symlink_to(f"../d{number + 1}")
+    (tmp_path / "models" / "link").symlink_to("../d0")
+
+    with pytest.raises(
+        CosmosLoadDbtException, match=r"models is not read: more than 20,000 folders or .* Remove links"
+    ):
+        parsed(tmp_path)
+
+
+@pytest.mark.timeout(20)
+def test_a_snapshot_ends_with_the_first_end_whatever_stands_between(write: Write, tmp_path: Path) -> None:
+    write("models/a.sql", "select 1")
+    write(
+        "snapshots/s.sql",
+        "{% endsnapshot %}{% snapshot one %}{{ ref('a') }}{% endsnapshot %}{%- snapshot two -%}{%- endsnapshot -%}"
+        + "{% snapshot open %}" * 200_000,
+    )
+
+    found = [entry.name for entry in parsed(tmp_path).values() if entry.resource_type == "snapshot"]
+
+    assert found == ["one", "two"]
+
+
 def test_what_python_reads(write: Write, tmp_path: Path) -> None:
     write("models/a.sql", "select 1")
     write("models/s.yml", "sources: [{name: raw, tables: [{name: t}]}]")
@@ -141,6 +259,15 @@ def test_what_python_reads(write: Write, tmp_path: Path) -> None:
     assert sorted(reads(entries, "p")) == ["a", "source.shop.raw.t"]
     assert entries["model.shop.p"].tags == ["x"]
     assert (entries["model.shop.p"].config or {})["materialized"] == "table"
+
+
+def test_a_call_in_python_with_a_mapping_that_cannot_be_is_said(
+    write: Write, tmp_path: Path, log: pytest.LogCaptureFixture
+) -> None:
+    write("models/p.py", "def model(dbt, session):\n    dbt.config(x={[]: 1})\n")
+
+    assert list(parsed(tmp_path)) == ["model.shop.p"]
+    assert "p.py: what config() in line 2 names is known to dbt only" in log.text
 
 
 def test_what_is_nearer_to_a_model_configures_it(write: Write, tmp_path: Path) -> None:
@@ -389,6 +516,8 @@ def test_a_folder_anywhere_may_be_named_by_its_whole_path(
         ("models/a.sql", "{{ ref(env_var()) }}", r"models/a\.sql, line 1: ref\(\): .*missing 1 required"),
         ("models/a.sql", "{{ source('a', var([])) }}", r"models/a\.sql, line 1: source\(\): unhashable"),
         ("models/a.sql", "\n{% foo %}", r"models/a\.sql, line 2: Encountered unknown tag 'foo'\. Correct it"),
+        ("models/a.sql", f"select {{{{ {'9' * 5_000} }}}}", r"models/a\.sql: Exceeds the limit .* digits.* Correct it"),
+        ("models/a.sql", f"{{{{ ref({' + '.join(['1'] * 5_000)}) }}}}", r"models/a\.sql: it is nested too deeply\. "),
         ("models/a.sql", "\xff", None),
         ("dbt_project.yml", "version: 1\n", r"dbt_project\.yml says no name"),
         ("README.md", "nothing else", r"The files of the dbt project .* make no node"),
