@@ -16,7 +16,7 @@ COMPILE = uv pip compile --quiet --universal --python-version 3.10 --no-emit-ind
           --annotation-style line --custom-compile-command "make pins"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-ui test test-env check conformance judge pictures prove-verdicts mutants mutants-full benchmark prove-races prove-environments prove-warm pins clean
+.PHONY: help demo demo-ui test test-long test-all test-env check conformance judge pictures prove-verdicts mutants mutants-full benchmark prove-races prove-environments prove-warm pins clean
 
 help: ## this list
 	@echo "make TARGET [PYTHON=python3.12]   (Python 3.10 to 3.13)"
@@ -32,7 +32,13 @@ demo-ui: ## open the same DAG in Airflow's own UI, on loopback
 test-env:
 	@$(PYTHON) -m tools.bootstrap test && $(PYTHON) -m tools.browser
 
-test: test-env ## run the tests, offline after the install step; ARGS="-k lock -x" goes to pytest
+test: test-env ## the tests before a commit: all but the long ones; ARGS="-k lock -x" goes to pytest
+	@$(OFFLINE) $(BIN)/python -m pytest -n auto --dist worksteal -m "not long" $(ARGS)
+
+test-long: test-env ## the long tests alone
+	@$(OFFLINE) $(BIN)/python -m pytest -n auto --dist worksteal -m long $(ARGS)
+
+test-all: test-env ## all tests, offline after the install step
 	@$(OFFLINE) $(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 check: test-env ## lint, format, types, import contracts

@@ -45,6 +45,7 @@ print("STATES", json.dumps({{ti.task_id: ti.state for ti in run.get_task_instanc
 """
 
 
+@pytest.mark.long
 def test_a_dag_runs_on_airflow_2(tmp_path: Path, dbt_project: Path, lookalike_dbt: Wheelhouse) -> None:
     source = SOURCE.format(
         project=str(dbt_project),
@@ -103,6 +104,7 @@ print("RESULT", json.dumps(result))
 """
 
 
+@pytest.mark.long
 def test_local_operators_tell_what_came_of_dbt(tmp_path: Path, dbt_project: Path, cosmos_fake_venv: FakeVenv) -> None:
     cosmos_fake_venv.script("test", nodes={"test.harbor.unique_id.1a2b": "warn"})
 
@@ -149,6 +151,7 @@ assert found == [{0}, {1}, {2}, {3}], found
 """
 
 
+@pytest.mark.long
 def test_mapped_tasks_that_give_assets_at_the_same_time_share_one_alias(tmp_path: Path) -> None:
     """No DAG that was parsed has it: the first of them stores it."""
     run_on_airflow_2(ALIAS_SOURCE, tmp_path)
@@ -243,6 +246,7 @@ print("RESULT", json.dumps(dict(runs=runs, description=description, listed=liste
 """
 
 
+@pytest.mark.long
 def test_seeds_are_remembered_in_the_database_of_airflow_2(
     tmp_path: Path, dbt_project: Path, cosmos_fake_venv: FakeVenv
 ) -> None:

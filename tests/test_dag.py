@@ -216,6 +216,7 @@ def test_the_old_name_of_the_schedule_is_taken_with_a_warning(manifest_arguments
     assert "0 0 * * *" in repr(dag.timetable)
 
 
+@pytest.mark.long
 def test_two_processes_with_other_hash_seeds_make_the_same_dag(
     manifest_arguments: dict[str, Any], rendering_project: Path, tmp_path: Path
 ) -> None:

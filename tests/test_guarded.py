@@ -201,6 +201,7 @@ def test_bytes_that_do_not_decode_become_escapes() -> None:
     assert done.lines == ["caf\\xe9"]
 
 
+@pytest.mark.long
 def test_a_request_ends_a_command_that_ignores_signals_and_its_child_in_another_session(
     gone: Callable[[int], bool],
 ) -> None:
@@ -287,6 +288,7 @@ def test_what_a_command_leaves_behind_is_ended(gone: Callable[[int], bool]) -> N
     assert gone(int(done.lines[0]))
 
 
+@pytest.mark.long
 def test_a_command_dies_with_a_worker_that_was_killed(gone: Callable[[int], bool]) -> None:
     worker = subprocess.Popen(
         python(

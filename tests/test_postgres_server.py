@@ -32,6 +32,7 @@ STARTER = """
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("ends", ["by itself", "killed"])
 def test_nothing_is_left_of_a_server_whose_starter_has_ended(ends: str, tmp_path: Path) -> None:
     with subprocess.Popen(

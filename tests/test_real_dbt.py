@@ -104,6 +104,7 @@ def test_a_parse_file_that_was_made_elsewhere_does_not_lead_dbt_there(
         assert database.execute("select name from main.piers").fetchall() == [("North",)]
 
 
+@pytest.mark.long
 def test_a_failing_model_heads_the_error_in_dbts_own_words(harbor: dict[str, Any], kept_directory: Path) -> None:
     (harbor["project_dir"] / "models" / "broken.sql").write_text("select nothing_of_that_name from (select 1 as a)")
     operator = DbtRunVirtualenvOperator(
@@ -147,6 +148,7 @@ def test_modules_that_are_gone_are_installed_again_and_dbt_runs_once(
         assert said.count("Completed successfully") == 1
 
 
+@pytest.mark.long
 def test_a_postgres_password_reaches_dbt_by_its_environment_only(
     harbor: dict[str, Any], kept_directory: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -102,6 +102,7 @@ def kept(tmp_path: Path) -> list[Path]:
     return sorted((tmp_path / "cache" / "packages-v1").glob("*.*[0-9]"))
 
 
+@pytest.mark.long
 def test_the_second_task_installs_nothing_and_a_local_package_is_used_as_it_is_now(
     make_run: Callable[..., DbtRunLocalOperator], output: Output, tmp_path: Path, harbor: Path
 ) -> None:
@@ -155,6 +156,7 @@ def test_a_branch_is_followed_once_the_installation_is_too_old_and_a_lock_file_p
     assert (harbor / "package-lock.yml").read_text() == pinned
 
 
+@pytest.mark.long
 def test_a_failing_installation_fails_the_task_in_dbts_words_and_is_not_kept(
     make_run: Callable[..., DbtRunLocalOperator], harbor: Path, tmp_path: Path
 ) -> None:

@@ -206,6 +206,7 @@ run_guarded([sys.executable, "-c", "import sys; " + command, sys.argv[1]], inter
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("interrupts", "told"), [(True, ["SIGINT", "SIGTERM"]), (False, ["SIGTERM"])])
 def test_a_command_that_is_not_to_be_interrupted_is_not_when_its_worker_is_killed(
     tmp_path: Path, interrupts: bool, told: list[str]

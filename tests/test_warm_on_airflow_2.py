@@ -16,6 +16,7 @@ from tests.dbt.warm.conftest import end_all_servers
 pytestmark = test_airflow_2.pytestmark
 
 
+@pytest.mark.long
 def test_all_tasks_of_a_dag_start_warm(
     tmp_path: Path, dbt_project: Path, lookalike_dbt: Wheelhouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -101,6 +101,7 @@ def test_an_example_that_has_changed_is_told_and_not_measured(tmp_path: Path) ->
         port(tmp_path / "harbor")
 
 
+@pytest.mark.long
 def test_bash_tasks_have_the_shape_of_the_project(tmp_path: Path) -> None:
     """The file is read by an Airflow, as the benchmark's is."""
     nodes = {

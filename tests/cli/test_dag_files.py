@@ -86,6 +86,7 @@ def options(lookalike_dbt: Wheelhouse, monkeypatch: pytest.MonkeyPatch) -> str:
     return options
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("python", [sys.executable, AIRFLOW_2], ids=["this-airflow", "airflow-2"])
 def test_a_task_is_found_wherever_airflow_finds_it(
     python: Path | str, tmp_path: Path, options: str, monkeypatch: pytest.MonkeyPatch
@@ -105,6 +106,7 @@ def test_a_task_is_found_wherever_airflow_finds_it(
     assert found == ["decorator", "global", *mapped, "with-without-as"]
 
 
+@pytest.mark.long
 def test_tasks_that_keep_no_environment_are_no_failure(tmp_path: Path, options: str) -> None:
     source = 'with DAG("harbor", **ARGUMENTS):\n    DbtRunVirtualenvOperator(**PLAIN, py_requirements=["dbt-duckdb"])\n'
 
@@ -177,6 +179,7 @@ def test_a_file_without_dag_beside_dag_files_is_only_mentioned(tmp_path: Path, o
     assert "common.py makes no DAG" in done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("form", [["--json"], []], ids=["json", "text"])
 def test_a_password_in_a_requirement_is_shown_nowhere(
     form: list[str], tmp_path: Path, options: str, monkeypatch: pytest.MonkeyPatch
@@ -195,6 +198,7 @@ with DAG("harbor", **ARGUMENTS):
     assert "s3cret" not in done.stdout + done.stderr
 
 
+@pytest.mark.long
 def test_a_password_in_the_line_that_fails_is_not_shown(tmp_path: Path) -> None:
     done = cosmos_venv("env", "warm", str(write_dag_file(tmp_path, 'int("https://user:s3cret@index.invalid")\n')))
 
@@ -202,6 +206,7 @@ def test_a_password_in_the_line_that_fails_is_not_shown(tmp_path: Path) -> None:
     assert "s3cret" not in done.stderr
 
 
+@pytest.mark.long
 def test_a_long_message_is_one_line_wherever_it_is_shown(tmp_path: Path) -> None:
     dagfile = write_dag_file(tmp_path, f"raise ValueError({'word ' * 40!r})\n")
 

@@ -129,6 +129,7 @@ def test_a_file_is_no_directory(tmp_path: Path) -> None:
     assert [each.outcome for each in of_directory(file)] == ["failed"]
 
 
+@pytest.mark.long
 def test_a_read_only_mount_is_right_on_the_search_path_alone(tmp_path: Path) -> None:
     place = within(setup=f"{tmpfs(tmp_path)}\n{remounted(tmp_path, 'ro')}")
     command = [sys.executable, "-m", "cosmos_venv.cli", "doctor", "--only", "directory", "--only", "locks", "--json"]

@@ -42,6 +42,7 @@ def test_a_file_that_airflow_passes_over_is_found(tmp_path: Path, source: str, m
     assert (found.outcome == "ok") if missing is None else (found.outcome, found.text) == ("failed", fault)
 
 
+@pytest.mark.long
 def test_a_file_that_is_no_python_is_found_and_the_others_are_still_examined(tmp_path: Path) -> None:
     broken, hidden = tmp_path / "broken.py", tmp_path / "hidden.py"
     broken.write_text("def")

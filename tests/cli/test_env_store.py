@@ -110,6 +110,7 @@ def test_verify_has_exit_code_1_when_something_differs(store: Path) -> None:
     assert json.loads(after.stdout)["lock"] == {"state": "free", "detail": None}
 
 
+@pytest.mark.long
 def test_prune_says_what_it_would_do_and_does_it(store: Path) -> None:
     dry = env("prune", store, "--dry-run")
     left = len(list((store / "envs-v1" / "builds").glob("*-1")))
@@ -125,6 +126,7 @@ def test_prune_says_what_it_would_do_and_does_it(store: Path) -> None:
     assert env("prune", store).stdout == "Nothing is beyond the limits.\n"
 
 
+@pytest.mark.long
 def test_prune_removes_the_environment_that_is_named_and_no_other(
     store: Path, make_used: Callable[[str, float], Environment]
 ) -> None:
@@ -139,6 +141,7 @@ def test_prune_removes_the_environment_that_is_named_and_no_other(
     assert len(list((store / "envs-v1" / "builds").glob("*-1"))) == 1
 
 
+@pytest.mark.long
 def test_prune_leaves_the_environment_that_is_named_and_in_use(
     store: Path, make_used: Callable[[str, float], Environment]
 ) -> None:
@@ -156,6 +159,7 @@ def test_prune_leaves_the_environment_that_is_named_and_in_use(
     assert used.path.exists()
 
 
+@pytest.mark.long
 def test_prune_names_what_it_does_not_find_and_takes_no_limit_beside_a_digest(store: Path) -> None:
     none, both = (
         env("prune", store, "--digest", "x"),
@@ -167,6 +171,7 @@ def test_prune_names_what_it_does_not_find_and_takes_no_limit_beside_a_digest(st
     assert "whatever the limits say: leave them out" in both.stderr
 
 
+@pytest.mark.long
 def test_an_option_wins_over_the_configuration(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_PRUNE_MAX_AGE_DAYS", "1")
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_PRUNE_MIN_AGE", str(50 * DAY))
@@ -178,6 +183,7 @@ def test_an_option_wins_over_the_configuration(store: Path, monkeypatch: pytest.
     assert [each["reason"] for each in json.loads(given.stdout)["removed"]] == ["there are more than 1 environments"]
 
 
+@pytest.mark.long
 def test_what_may_not_be_removed_has_exit_code_1(store: Path) -> None:
     for lease in (store / "envs-v1" / "builds").glob("*.lease"):
         os.utime(lease, (1, 1))
@@ -197,6 +203,7 @@ def test_wrong_use_has_exit_code_2(arguments: list[str]) -> None:
     assert "usage" in done.stderr.lower()
 
 
+@pytest.mark.long
 def test_a_setting_that_cannot_be_is_named(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_PRUNE_MAX_COUNT", "-3")
 

@@ -44,6 +44,7 @@ def write_dagfile(folder: Path, project: Path, wheelhouse: Wheelhouse, requireme
     return write_dag_file(folder, source)
 
 
+@pytest.mark.long
 def test_env_build_builds_in_the_foreground_what_a_dag_file_needs(dagfile: Path, tmp_path: Path) -> None:
     first, second = cosmos_venv("env", "warm", str(dagfile), "--json"), cosmos_venv("env", "warm", str(dagfile), "-v")
 
@@ -57,6 +58,7 @@ def test_env_build_builds_in_the_foreground_what_a_dag_file_needs(dagfile: Path,
     assert [line for line in first.stderr.splitlines() if "dbt-core==1.10.0" in line and "/builds/" not in line] == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("is_verbose", [True, False])
 def test_the_lines_of_the_installer_are_shown_to_those_who_want_them(
     tmp_path: Path, lookalike_dbt: Wheelhouse, is_verbose: bool
@@ -85,6 +87,7 @@ def test_a_failed_build_is_told_in_sentences_with_the_line_of_the_dag_file(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.long
 def test_env_build_builds_although_tasks_may_not(
     dagfile: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,6 +99,7 @@ def test_env_build_builds_although_tasks_may_not(
     assert (tmp_path / "environments" / "bin" / "dbt").exists()
 
 
+@pytest.mark.long
 def test_what_cannot_be_built_is_said_with_exit_code_1(
     tmp_path: Path, dbt_project: Path, lookalike_dbt: Wheelhouse
 ) -> None:

@@ -58,6 +58,7 @@ def dagfile(tmp_path: Path, dbt_project: Path, lookalike_dbt: Wheelhouse) -> Pat
     return file
 
 
+@pytest.mark.long
 def test_everything_is_built_in_one_directory_whatever_the_files_say(dagfile: Path, tmp_path: Path) -> None:
     done = env_build(dagfile, "--dir", tmp_path / "image")
 
@@ -69,6 +70,7 @@ def test_everything_is_built_in_one_directory_whatever_the_files_say(dagfile: Pa
     assert not (tmp_path / "own").exists()
 
 
+@pytest.mark.long
 def test_what_stands_on_the_search_path_is_not_built_again_except_for_a_directory_that_is_named(
     dagfile: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

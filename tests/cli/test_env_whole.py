@@ -37,6 +37,7 @@ def warmed(tmp_path: Path, lookalike_dbt: Wheelhouse) -> Path:
     return Path(built["path"])
 
 
+@pytest.mark.long
 def test_a_requirements_file_a_project_with_one_and_an_operator_that_names_it_share_an_environment(
     tmp_path: Path, dbt_project: Path, lookalike_dbt: Wheelhouse
 ) -> None:
@@ -54,6 +55,7 @@ def test_a_requirements_file_a_project_with_one_and_an_operator_that_names_it_sh
     assert len({each["path"] for each in built}) == 1
 
 
+@pytest.mark.long
 def test_what_does_not_say_what_or_where_is_refused(tmp_path: Path, dbt_project: Path) -> None:
     (tmp_path / "requirements.txt").write_text("dbt-duckdb")
     (tmp_path / "empty").mkdir()
@@ -70,6 +72,7 @@ def test_what_does_not_say_what_or_where_is_refused(tmp_path: Path, dbt_project:
     assert "holds no file in which Airflow would look for a DAG" in json.loads(empty.stdout)["error"]
 
 
+@pytest.mark.long
 def test_a_folder_stands_for_the_files_in_which_airflow_looks(tmp_path: Path) -> None:
     write_dag_file(tmp_path, "# an airflow dag\nraise LookupError('this one')\n")
     (tmp_path / "helper.py").write_text("raise LookupError('no file of DAGs')\n")
@@ -81,6 +84,7 @@ def test_a_folder_stands_for_the_files_in_which_airflow_looks(tmp_path: Path) ->
     assert "this one" in failure
 
 
+@pytest.mark.long
 def test_show_tells_dbt_and_who_uses_it_now(warmed: Path, tmp_path: Path) -> None:
     lease = Lease.shared(warmed)
     assert lease is not None
@@ -98,6 +102,7 @@ def test_show_tells_dbt_and_who_uses_it_now(warmed: Path, tmp_path: Path) -> Non
     assert f"  used by     process {os.getpid()} (" in shown.stdout
 
 
+@pytest.mark.long
 def test_verify_finds_a_dbt_that_cannot_be_imported_though_every_file_has_its_size(
     warmed: Path, tmp_path: Path
 ) -> None:
@@ -122,6 +127,7 @@ def test_verify_finds_a_dbt_that_cannot_be_imported_though_every_file_has_its_si
     ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("text", ["{", '{"digest": 1}', ""])
 def test_a_broken_record_is_a_fault_and_no_traceback(warmed: Path, tmp_path: Path, text: str) -> None:
     warmed.with_name(f"{warmed.name}.json").write_text(text)

@@ -62,6 +62,7 @@ def test_a_project_is_rendered_from_within(
     assert "harbor" in capsys.readouterr().out.splitlines()[0]
 
 
+@pytest.mark.long
 def test_a_project_is_rendered_with_the_defaults_as_a_tree() -> None:
     done = cosmos_venv("render", MANIFEST, "--select", "+port_calls")
 
@@ -96,6 +97,7 @@ def test_test_behavior_and_selection_are_those_that_were_asked_for() -> None:
     assert [task["task_id"] for task in json.loads(done.stdout)["tasks"]] == ["stg_ports_run"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("words", "task_ids"),
     [
@@ -112,6 +114,7 @@ def test_of_a_dag_file_with_several_one_is_chosen(dagfile: Path, words: list[str
     assert "the file says so" in done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -128,6 +131,7 @@ def test_who_does_not_choose_one_is_shown_what_there_is(dagfile: Path, words: li
     assert f"plain, group ports; plain, group ships; whole: {said}" in done.stderr
 
 
+@pytest.mark.long
 def test_folders_stand_in_folders_and_what_converters_make_is_shown_as_such(tmp_path: Path) -> None:
     configured = DAGFILE.replace("select=[*select]", "group_nodes_by_folder=True, node_converters=CONVERTERS")
     converters = 'CONVERTERS = {DbtResourceType.EXPOSURE: lambda **given: None, "test": lambda **given: None}\n'
@@ -151,6 +155,7 @@ def test_folders_stand_in_folders_and_what_converters_make_is_shown_as_such(tmp_
     assert {"exposure.harbor_ops.ops_dashboard", "model.harbor_ops.port_calls"} <= conversions
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("source", "said"),
     [
@@ -195,6 +200,7 @@ def test_wrong_use_is_told(words: list[object], code: int, said: str, capfd: pyt
     assert said in " ".join(told.err.split())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("form", "begin"), [("mermaid", "flowchart LR"), ("dot", "digraph"), ("tree", "rendering-")])
 def test_what_is_printed_can_be_written_to_a_file(tmp_path: Path, form: str, begin: str) -> None:
     printed = cosmos_venv("render", MANIFEST, "--format", form)

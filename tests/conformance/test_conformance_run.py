@@ -179,6 +179,7 @@ def test_the_suite_says_that_it_does_not_run_on_windows(monkeypatch: pytest.Monk
         plugin.pytest_cmdline_main(config)
 
 
+@pytest.mark.long
 def test_a_failing_smoke_check_is_seen_through_workers_too(
     pytester: pytest.Pytester, broken_implementation: str
 ) -> None:
@@ -207,6 +208,7 @@ def test_smoke_checks_go_first_whatever_a_plugin_does_to_the_order(
     assert files[:4] == ["test_smoke.py"] * 3 + ["test_seed.py"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("options", [[], ["-n", "1"]], ids=["one-process", "workers"])
 def test_the_suite_runs_without_pytests_cache(pytester: pytest.Pytester, options: list[str]) -> None:
     arguments = ["--cosmos-implementation=cosmos_venv", "-p", "no:cacheprovider", "-k", "look_alike", *options]
@@ -216,6 +218,7 @@ def test_the_suite_runs_without_pytests_cache(pytester: pytest.Pytester, options
     assert (result.ret, result.parseoutcomes()["passed"]) == (11, 1)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("options", [[], ["-n", "1"]], ids=["one-process", "workers"])
 def test_a_run_with_something_left_out_gives_no_verdict(pytester: pytest.Pytester, options: list[str]) -> None:
     arguments = ["--cosmos-implementation=cosmos_venv", "-k", "look_alike", *options]
@@ -265,6 +268,7 @@ def test_nothing_is_left_behind(
     assert sorted(path.name for path in pytester.path.iterdir() if path.name not in ("stdout", "stderr")) == before
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "tell",
     [

@@ -81,6 +81,7 @@ def test_an_option_of_the_suite_is_refused_in_a_run_of_something_else(
     result.stderr.fnmatch_lines([f"*{option.partition('=')[0]}: give --cosmos-conformance too*"])
 
 
+@pytest.mark.long
 def test_options_of_the_suite_may_stand_in_the_ini_file_and_the_command_line_wins(pytester: pytest.Pytester) -> None:
     pytester.makeini("[pytest]\ncosmos_level = most\ncosmos_implementation = tiny.adapter:TinyAdapter\n")
 
@@ -138,6 +139,7 @@ def test_an_adapter_that_derives_from_nothing_is_refused_with_the_way_out(
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("options", [[], ["-n", "1"]], ids=["one-process", "workers"])
 def test_what_a_run_did_not_judge_stays_on_the_list_of_known_failures(
     pytester: pytest.Pytester, options: list[str]
@@ -194,6 +196,7 @@ def test_a_relative_folder_on_the_path_is_the_same_for_each_process_of_the_suite
     assert run.environment({"PYTHONPATH": f".{os.pathsep}/there"})["PYTHONPATH"] == f"{Path.cwd()}{os.pathsep}/there"
 
 
+@pytest.mark.long
 def test_what_the_suite_itself_breaks_is_no_known_failure_and_junit_names_the_requirement(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -198,6 +198,7 @@ print(read_content(Path(sys.argv[1])).checksum, most() - before)
 """
 
 
+@pytest.mark.long
 def test_a_gibibyte_takes_little_memory(tmp_path: Path) -> None:
     path = tmp_path / "large.csv"
     path.touch()

@@ -112,6 +112,7 @@ def test_another_python_is_asked_for_its_own(tmp_path: Path, cache: Path) -> Non
     assert bundled_pip(python, tmp_path, environ, ask=lambda _: "No module named 'ensurepip'") is None
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("is_written", ["", "1"])
 def test_builds_of_a_worker_without_pip_share_it(
     tmp_path: Path,

@@ -112,6 +112,7 @@ def test_the_check_is_a_program_of_its_own(tmp_path: Path) -> None:
     assert done.stdout.splitlines() == [byte_code.WRITTEN, "__main__ False"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("preference", ["uv", "pip"])
 def test_an_environment_has_all_of_it_and_its_log_says_so_in_one_line(
     tmp_path: Path,

@@ -66,6 +66,7 @@ def layout(store: Path) -> list[str]:
     return sorted(path.name for path in [*root.iterdir(), *(root / "builds").iterdir()] if path.name != "builds")
 
 
+@pytest.mark.long
 def test_a_pruner_killed_before_any_step_costs_a_rebuild_at_most(
     tmp_path: Path, template: Path, make_spec: Spec, make_ready: MakeReady, start_python: StartPython
 ) -> None:

@@ -98,6 +98,7 @@ def put_out_of_reach(directory: Path) -> None:
     (directory / KERNEL_LOCK_FILENAME).unlink()
 
 
+@pytest.mark.long
 def test_one_host_builds_and_the_other_waits_for_it_by_name(
     hosts: Hosts, gate: Path, wait_for_backend: WaitForBackend
 ) -> None:
@@ -177,6 +178,7 @@ def test_a_record_of_a_machine_whose_locks_do_not_reach_here_binds_until_it_is_a
     assert rest_of(second)[-1].startswith("READY was_built=True")
 
 
+@pytest.mark.long
 def test_without_its_kernel_lock_a_living_builder_of_another_machine_is_not_robbed(
     hosts: Hosts, gate: Path, wait_for_backend: WaitForBackend
 ) -> None:

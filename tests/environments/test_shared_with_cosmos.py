@@ -11,6 +11,7 @@ from tests.packaging.distributions import require
 from tools.prove_sharing import share
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("at_once", [False, True], ids=["in-turns", "at-once"])
 def test_tasks_of_both_succeed_and_no_published_file_changes(at_once: bool, tmp_path: Path) -> None:
     require(COSMOS, reason="astronomer-cosmos in an environment of its own")

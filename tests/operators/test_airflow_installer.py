@@ -43,6 +43,7 @@ def environment_of(operator: DbtRunVirtualenvOperator, directory: Path) -> dict[
     return dict(environment.record)
 
 
+@pytest.mark.long
 def test_airflow_makes_the_environment_and_it_is_published_like_any_other(
     make_operator: MakeOperator,
     dbt_calls: Calls,
@@ -75,6 +76,7 @@ def test_airflow_makes_the_environment_and_it_is_published_like_any_other(
     assert (tmp_path / "kept" / "bin" / "dbt").exists()
 
 
+@pytest.mark.long
 def test_a_failing_installation_fails_with_the_tools_words_and_without_credentials(
     make_operator: MakeOperator, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -92,6 +94,7 @@ def test_a_failing_installation_fails_with_the_tools_words_and_without_credentia
     assert not list((tmp_path / "kept" / "envs-v1" / "builds").iterdir())
 
 
+@pytest.mark.long
 def test_a_detached_builder_builds_with_it(make_operator: MakeOperator, tmp_path: Path) -> None:
     operator = make_operator()
     spec = managed.VirtualenvArguments.of(vars(operator)).spec()
@@ -111,6 +114,7 @@ def build_wheel(*arguments, **more):
 """
 
 
+@pytest.mark.long
 def test_a_kill_ends_it_and_all_it_started(make_operator: MakeOperator, tmp_path: Path) -> None:
     fifo = tmp_path / "pids"
     os.mkfifo(fifo)
@@ -150,6 +154,7 @@ with managed.managed_environment(arguments, Path(sys.argv[1]), cancellation=Canc
 """
 
 
+@pytest.mark.long
 def test_airflow_2_makes_it_with_virtualenv_or_says_that_it_lacks_it(
     make_operator: MakeOperator, tmp_path: Path
 ) -> None:

@@ -14,13 +14,10 @@ from tests.operators.whole_airflow import DBT, ENVIRONMENTS, WholeAirflow
 
 AIRFLOW_2 = ENVIRONMENTS / "airflow2" / "bin" / "python"
 
-pytestmark = [
-    pytest.mark.long,
-    pytest.mark.skipif(
-        not DBT.exists() and os.environ.get("CI") != "true",
-        reason="no real dbt at .cache/envs/dbt111: make test makes it",
-    ),
-]
+pytestmark = pytest.mark.skipif(
+    not DBT.exists() and os.environ.get("CI") != "true",
+    reason="no real dbt at .cache/envs/dbt111: make test makes it",
+)
 
 # The processor of DAG files looks for the word airflow in them.
 DAG_FILE = """
@@ -74,10 +71,13 @@ if __name__ == "__main__":
         pytest.param(
             (AIRFLOW_2, "."),
             id="airflow-2",
-            marks=pytest.mark.skipif(
-                sys.version_info >= (3, 13) or (not AIRFLOW_2.exists() and os.environ.get("CI") != "true"),
-                reason="no Airflow 2.11 at .cache/envs/airflow2: make test makes it (Python 3.10 to 3.12)",
-            ),
+            marks=[
+                pytest.mark.long,
+                pytest.mark.skipif(
+                    sys.version_info >= (3, 13) or (not AIRFLOW_2.exists() and os.environ.get("CI") != "true"),
+                    reason="no Airflow 2.11 at .cache/envs/airflow2: make test makes it (Python 3.10 to 3.12)",
+                ),
+            ],
         ),
     ]
 )

@@ -71,6 +71,7 @@ def waiting_dbt(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.long
 @pytest.mark.skipif(site_packages_of(DBT) is None, reason="no dbt 1.11 of this Python at .cache/envs/dbt111")
 def test_a_real_dbt_runs_in_the_worker_and_leaves_it_as_it_was(dbt_project: Path) -> None:
     models = dbt_project / "models"

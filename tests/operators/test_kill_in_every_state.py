@@ -140,6 +140,7 @@ ENDS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("state", "way"),
     [
@@ -176,6 +177,7 @@ def test_a_task_that_is_killed_leaves_nothing_and_the_next_one_succeeds(
     assert list(temporary.iterdir()) == []
 
 
+@pytest.mark.long
 def test_the_first_signal_that_dbt_gets_is_the_one_on_which_it_cancels_its_queries(
     stage: Stage, cosmos_task_race: TaskRace
 ) -> None:

@@ -366,6 +366,7 @@ def test_packages_are_copied_where_that_is_wanted(
     assert seen == [(is_link, not is_link)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("cancels", "expected"), [(True, "SIGINT"), (False, "SIGTERM")])
 def test_a_kill_begins_with_the_signal_that_was_asked_for(
     make_here: Make, cosmos_fake_venv: FakeVenv, cancels: bool, expected: str

@@ -44,6 +44,7 @@ def harbor(dbt_project: Path) -> Path:
     return dbt_project
 
 
+@pytest.mark.long
 def test_tasks_in_one_directory_install_the_packages_once(
     cosmos_task_race: TaskRace, cosmos_wheelhouse: Wheelhouse, harbor: Path, tmp_path: Path
 ) -> None:

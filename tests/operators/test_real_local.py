@@ -96,6 +96,7 @@ def test_warnings_sql_and_freshness_of_a_real_dbt(make: Make) -> None:
     assert '"status": "warn"' in source.freshness
 
 
+@pytest.mark.long
 def test_what_a_real_dbt_says_of_its_failures_heads_the_error(make: Make, dbt_project: Path) -> None:
     models = dbt_project / "models"
     (models / "broken.sql").write_text("select nothing from (select 1 as a)")
@@ -126,6 +127,7 @@ def test_what_a_real_dbt_says_of_its_failures_heads_the_error(make: Make, dbt_pr
     assert sum("depends on a node named 'nowhere' which was not found" in line for line in rest) == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("profile", "target", "known"),
     [("port", "dev", "it has: harbor"), ("harbor", "night", "it has: dev")],
@@ -144,6 +146,7 @@ def test_a_profile_or_target_that_is_not_in_the_file_is_told_with_those_that_are
     assert known in last
 
 
+@pytest.mark.long
 def test_settings_of_the_profile_hide_nothing_that_dbt_says(
     make: Make, dbt_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -193,6 +196,7 @@ def test_a_real_dbt_runs_what_has_changed_since_the_last_success(make: Make, dbt
     assert (second, third, fourth) == ([], ["mart", "staging"], [])
 
 
+@pytest.mark.long
 def test_a_target_folder_that_stays_leads_no_later_run_to_a_folder_that_is_gone(make: Make, tmp_path: Path) -> None:
     """dbt-duckdb loads a seed from the folder that the parse file names, and a dbt that is let alone reads its last."""
     there = ["--target-path", str(tmp_path / "stays")]
@@ -203,6 +207,7 @@ def test_a_target_folder_that_stays_leads_no_later_run_to_a_folder_that_is_gone(
     assert (tmp_path / "stays" / "partial_parse.msgpack").exists()
 
 
+@pytest.mark.long
 def test_a_folder_is_parsed_as_it_stands_although_another_one_has_used_its_parse_file(
     make: Make, dbt_project: Path, tmp_path: Path
 ) -> None:

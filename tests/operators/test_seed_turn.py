@@ -70,6 +70,7 @@ def remembered(variables: Path, operator: DbtSeedLocalOperator) -> str | None:
     return None if found is None else found.checksum
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.usefixtures("one_machine")
 @pytest.mark.cosmos_race(racers=2)
@@ -94,6 +95,7 @@ def test_of_two_runs_at_once_none_is_remembered_whose_content_was_loaded_over(
     assert uncertain, "the two never met"
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.usefixtures("one_machine")
 @pytest.mark.cosmos_race(racers=2)
@@ -122,6 +124,7 @@ def take_turn(contender: Contender, folder: Path) -> None:
         threading.Event().wait(0.02)  # as long as two calls of Airflow's API
 
 
+@pytest.mark.long
 def test_the_tasks_of_a_machine_take_turns(cosmos_task_race: TaskRace, tmp_path: Path) -> None:
     race = cosmos_task_race(take_turn, tmp_path / "cache", contenders=4)
 
@@ -135,6 +138,7 @@ def hold_turn(contender: Contender, folder: Path) -> None:
         threading.Event().wait(60)
 
 
+@pytest.mark.long
 def test_a_task_that_is_killed_in_its_turn_leaves_it(cosmos_task_race: TaskRace, tmp_path: Path) -> None:
     race = cosmos_task_race([hold_turn, take_turn], tmp_path / "cache", kill_at="held", victim=0)
 

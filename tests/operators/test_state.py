@@ -333,6 +333,7 @@ def _publish_again_and_again(kept: Path, content: bytes, rounds: int) -> None:
         state._publish(kept, content)
 
 
+@pytest.mark.long
 def test_a_reader_finds_one_success_or_another_and_never_a_mixture(make: Make, tmp_path: Path) -> None:
     """Runs of one DAG may overlap: each publishes while others read."""
     kept = kept_place(make(state=LAST_SUCCESS), {})

@@ -79,6 +79,7 @@ def run_task(place: Path, virtualenv_dir: Path | str, *, within: Sequence[str]) 
     return found.group().rstrip()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("is_kept", [True, False])
 def test_a_task_runs_as_a_user_without_name_and_home(place: Path, is_kept: bool) -> None:
     require_root("only root may become another user")

@@ -26,6 +26,7 @@ Processes = Callable[[], list[psutil.Process]]
 DEADLINE = 30.0
 
 
+@pytest.mark.long
 def test_on_kill_ends_a_dbt_that_ignores_signals_and_its_child(
     make_operator: MakeOperator, dbt_processes: Processes
 ) -> None:
@@ -62,6 +63,7 @@ def test_a_kill_before_the_command_begins_is_not_lost_and_counts_once(
     assert len(dbt_calls()) == 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("signals", [[signal.SIGTERM, signal.SIGKILL], [signal.SIGKILL]], ids=["asked", "at-once"])
 def test_a_killed_worker_takes_dbt_along(
     make_operator: MakeOperator, dbt_processes: Processes, signals: list[signal.Signals], tmp_path: Path

@@ -183,6 +183,7 @@ def test_a_failing_dbt_fails_the_task_with_its_words(make_operator: MakeOperator
     assert "non-zero exit code 2" in str(raised.value)
 
 
+@pytest.mark.long
 def test_on_kill_ends_a_warm_dbt_that_ignores_signals_and_its_child(
     make_operator: MakeOperator, dbt_processes: Callable[[], list[psutil.Process]]
 ) -> None:

@@ -47,6 +47,7 @@ def closed_port() -> int:
         return int(listener.getsockname()[1])
 
 
+@pytest.mark.long
 def test_dbt_logs_in_to_the_duckdb_of_a_connection(
     dbt_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -64,6 +65,7 @@ def test_dbt_logs_in_to_the_duckdb_of_a_connection(
     assert database.exists()
 
 
+@pytest.mark.long
 def test_dbt_reads_a_secret_inside_a_field_from_its_environment(
     dbt_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -78,6 +80,7 @@ def test_dbt_reads_a_secret_inside_a_field_from_its_environment(
         assert database.execute("select held from main.staging").fetchone() == ("s3cret-word",)
 
 
+@pytest.mark.long
 def test_dbt_goes_by_its_settings_of_the_mapping_beside_those_of_the_project(
     dbt_project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,6 +110,7 @@ def test_dbt_goes_by_its_settings_of_the_mapping_beside_those_of_the_project(
     assert refused.returncode != 0
 
 
+@pytest.mark.long
 def test_dbt_takes_the_postgres_of_a_connection_and_goes_where_it_says(
     dbt_project: Path, closed_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,6 +137,7 @@ def test_dbt_takes_the_postgres_of_a_connection_and_goes_where_it_says(
     assert "s3cret-word" not in parsed.stdout + debugged.stdout
 
 
+@pytest.mark.long
 def test_dbt_parses_with_the_mock_profile_of_a_connection_that_does_not_exist(dbt_project: Path) -> None:
     mapping = profiles.PostgresUserPasswordProfileMapping("no_such", {"schema": "fleet", "password": "s3cret-word"})
 

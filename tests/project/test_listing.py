@@ -493,6 +493,7 @@ def dbt_before(gate: Path, process: subprocess.Popen[str]) -> Iterator[None]:
         os.close(opened)
 
 
+@pytest.mark.long
 def test_of_many_processes_one_asks_dbt_and_the_others_wait_for_its_answer(place: Place, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     os.mkfifo(gate)
@@ -508,6 +509,7 @@ def test_of_many_processes_one_asks_dbt_and_the_others_wait_for_its_answer(place
     assert place.calls == 1
 
 
+@pytest.mark.long
 def test_the_death_of_who_asks_is_the_next_ones_turn(place: Place, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     os.mkfifo(gate)

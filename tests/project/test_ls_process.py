@@ -81,6 +81,7 @@ def is_over(place: Place) -> bool:
     return not workers(place)
 
 
+@pytest.mark.long
 def test_a_dbt_ls_that_takes_too_long_is_told_and_the_next_parse_finds_its_answer(place: Place, gate: Gate) -> None:
     with pytest.raises(CosmosLoadDbtException, match=f"^dbt ls of {place.project} {BEING_ASKED}$") as told:
         place.load(seconds=A_MOMENT)
@@ -105,6 +106,7 @@ def test_an_answer_that_comes_in_time_is_that_of_this_parse(place: Place) -> Non
     assert place.calls == 1
 
 
+@pytest.mark.long
 def test_the_process_outlives_who_asked_and_holds_nothing_of_it(place: Place, gate: Gate) -> None:
     """Airflow 3's supervisor waits for whoever holds a descriptor of a task; the end of a group reaches its members."""
     first = loading(place, str(A_MOMENT))
@@ -126,6 +128,7 @@ def test_the_process_outlives_who_asked_and_holds_nothing_of_it(place: Place, ga
     assert place.load(seconds=A_WHILE).load_method is LoadMode.DBT_LS_CACHE
 
 
+@pytest.mark.long
 def test_of_many_parses_one_process_asks_dbt(place: Place, gate: Gate) -> None:
     parses = [loading(place, str(A_MOMENT)) for _ in range(3)]
     said = [until(parse, "CosmosLoadDbtException") for parse in parses]
@@ -136,6 +139,7 @@ def test_of_many_parses_one_process_asks_dbt(place: Place, gate: Gate) -> None:
     assert place.calls == 1
 
 
+@pytest.mark.long
 def test_a_failure_is_told_by_the_next_parses_and_tried_again_after_a_minute(place: Place, gate: Gate) -> None:
     place.let_dbt(f"cat '{gate.file}' > /dev/null; echo 'no such model'; exit 2")
     with pytest.raises(CosmosLoadDbtException, match="has been running"):
@@ -168,6 +172,7 @@ def test_a_process_that_was_killed_is_followed_by_another_and_leaves_no_dbt(plac
     assert len(place.load(seconds=A_WHILE).nodes) == 31
 
 
+@pytest.mark.long
 def test_no_secret_is_on_a_command_line_or_a_disk(
     place: Place, gate: Gate, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -201,6 +206,7 @@ def test_no_secret_is_on_a_command_line_or_a_disk(
     assert "s3cret-of-it" not in str(failed.value)
 
 
+@pytest.mark.long
 def test_what_cannot_be_kept_is_ended_in_time_with_the_reason(place: Place, gate: Gate) -> None:
     """No later parse would find the answer, so a process that outlives this one would be of no use."""
     with (place.project / "dbt_project.yml").open("a") as file:
@@ -235,6 +241,7 @@ def test_a_project_that_changes_meanwhile_is_asked_in_the_parse(place: Place) ->
     assert made.loaded_version is None
 
 
+@pytest.mark.long
 def test_other_machines_get_the_answer_by_the_parse_that_finds_it(
     place: Place, gate: Gate, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

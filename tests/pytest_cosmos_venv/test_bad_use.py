@@ -241,6 +241,7 @@ TOLD_OF_HEAD = {
 }
 
 
+@pytest.mark.long
 def test_every_misuse_ends_with_a_sentence(pytester: pytest.Pytester, request: pytest.FixtureRequest) -> None:
     shared: SharedFolders = request.getfixturevalue("_cosmos_shared")
     source, told = [HEAD], dict(TOLD_OF_HEAD)

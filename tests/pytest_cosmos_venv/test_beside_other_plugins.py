@@ -68,6 +68,7 @@ def cache_dir(request: pytest.FixtureRequest) -> Path:
     return shared.root
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("order", "options"),
     [

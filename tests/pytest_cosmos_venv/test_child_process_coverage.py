@@ -98,6 +98,7 @@ def run(tmp_path: Path) -> InnerRun:
 PLUGINS = ("-p", "no:pytest_airflow_in_a_box", "-p", "no:randomly")
 
 
+@pytest.mark.long
 def test_pytest_cov_measures_child_processes(run: InnerRun) -> None:
     done = run.run(*PLUGINS, "-n", "2", "--cov=harbor", "--cov-report=term-missing")
 
@@ -107,6 +108,7 @@ def test_pytest_cov_measures_child_processes(run: InnerRun) -> None:
     assert data_files(run) == [".coverage"]
 
 
+@pytest.mark.long
 def test_coverage_alone_measures_child_processes(run: InnerRun) -> None:
     run.interpreter += ["-m", "coverage", "run", "--include=harbor.py"]
 

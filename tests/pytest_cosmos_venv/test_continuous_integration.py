@@ -36,6 +36,7 @@ def test_every_action_has_a_version_and_every_expression_a_value() -> None:
     assert {found["name"] for found in EXPRESSION.finditer(WORKFLOW.read_text(encoding="utf-8"))} == known
 
 
+@pytest.mark.long
 def test_what_the_steps_run_runs(tmp_path: Path) -> None:
     """In a project of one test and one DAG. Nothing is installed: pip is asked whether it understands the step."""
     (tmp_path / "dags").mkdir()

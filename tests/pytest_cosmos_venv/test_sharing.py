@@ -116,6 +116,7 @@ SHARING = """
 """
 
 
+@pytest.mark.long
 def test_the_workers_of_a_run_make_it_once_and_the_next_run_not_at_all(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,6 +134,7 @@ def test_the_workers_of_a_run_make_it_once_and_the_next_run_not_at_all(
     assert not (pytester.path / ".pytest_cache" / "d").exists()
 
 
+@pytest.mark.long
 def test_without_an_option_it_is_kept_in_pytests_cache_where_there_is_one(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:

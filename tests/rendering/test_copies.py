@@ -26,6 +26,7 @@ START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 PROFILE = ProfileConfig("harbor", "dev", profiles_yml_filepath="/harbor/profiles.yml")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", [1, 2, 3])
 @pytest.mark.parametrize(
     "python",

@@ -16,6 +16,7 @@ RECORDED = ROOT / "tests" / "data" / "rendering-project"
 AIRFLOW_2 = ROOT / ".cache" / "envs" / "airflow2" / "bin" / "python"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "python",
     [
@@ -40,6 +41,7 @@ def test_processes_with_other_hash_seeds_and_caches_serialise_the_same_bytes(pyt
     assert said == [said[0]] * len(seeds)
 
 
+@pytest.mark.long
 def test_two_versions_of_a_bundle_differ_in_the_path_of_the_project_alone(tmp_path: Path) -> None:
     folders = [copy_of_project(tmp_path / version / RECORDED.name) for version in ("v1", "v2")]
 

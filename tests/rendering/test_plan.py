@@ -187,6 +187,7 @@ print(json.dumps(plan(graph.filtered_nodes, tests_per_model=graph.tests_per_mode
 """
 
 
+@pytest.mark.long
 def test_two_processes_with_other_hash_seeds_make_the_same_plan() -> None:
     outputs = {
         subprocess.run(

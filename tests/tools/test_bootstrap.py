@@ -66,6 +66,7 @@ def test_an_environment_is_made_once_and_again_when_its_pins_change(
     assert installed(environment, "mdurl")
 
 
+@pytest.mark.long
 @needs_wheelhouse
 @pytest.mark.usefixtures("offline")
 def test_pip_makes_the_same_environment_where_uv_is_missing(

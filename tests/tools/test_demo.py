@@ -66,6 +66,7 @@ def test_a_run_in_which_every_task_succeeds_ends_with_a_table_and_exit_code_0(tm
     assert "loaded" in (tmp_path / "demo" / "logs" / "plain.log").read_text(encoding="utf-8")
 
 
+@pytest.mark.long
 def test_a_failing_task_makes_the_demo_fail_and_gives_the_reason(tmp_path: Path) -> None:
     done = run_demo(tmp_path, PLAIN_DAG.format(check='raise RuntimeError("3 passengers too many")'))
 
@@ -75,6 +76,7 @@ def test_a_failing_task_makes_the_demo_fail_and_gives_the_reason(tmp_path: Path)
     assert "plain.log" in done.stdout
 
 
+@pytest.mark.long
 def test_a_dag_file_that_cannot_be_imported_makes_the_demo_fail_with_the_traceback(tmp_path: Path) -> None:
     done = run_demo(tmp_path, "import airflow, no_such_dag_library\n")
 

@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.long
 def test_no_user_stands_in_an_environment_that_vanishes() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tools.prove_pruning", "--rounds", "200", "--users", "6", "--removals", "11"],

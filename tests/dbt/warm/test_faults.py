@@ -117,6 +117,7 @@ with scratch_folder("cosmos-venv-run-") as folder:
 """
 
 
+@pytest.mark.long
 def test_what_a_worker_and_a_keeper_leave_that_are_killed_at_once_is_ended_by_the_next(
     tool: Tool, tmp_path: Path, gone: Gone
 ) -> None:
@@ -158,6 +159,7 @@ tool.run("leave", {fifo!r}, on_line=on_line)
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("forks", [pytest.param(False, id="alone"), pytest.param(True, id="after-a-fork")])
 def test_a_command_dies_with_its_worker(tool: Tool, tmp_path: Path, gone: Gone, forks: bool) -> None:
     fifo = tmp_path / "fifo"

@@ -128,6 +128,7 @@ def _read(python: Path, when: str, parsed: Path) -> dict[str, Any]:
     return read
 
 
+@pytest.mark.long
 @pytest.mark.skipif(
     not (ENVIRONMENTS / "dbt111" / "bin" / "dbt").exists() and os.environ.get("CI") != "true",
     reason="no dbt 1.11 at .cache/envs/dbt111: make test makes it",

@@ -188,6 +188,7 @@ def _said(release: str, code: str, file: Path) -> Any:
     return json.loads(done.stdout)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("release", RELEASES)
 def test_what_is_kept_is_what_dbt_reads_wherever_the_project_stands(release: str, tmp_path: Path) -> None:
     file = _parsed(release, tmp_path)
@@ -201,6 +202,7 @@ def test_what_is_kept_is_what_dbt_reads_wherever_the_project_stands(release: str
     assert said["is_graph_movable"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("release", RELEASES)
 def test_making_it_asks_for_no_variable_and_makes_no_lock_or_adapter(release: str, tmp_path: Path) -> None:
     file = _parsed(release, tmp_path)
@@ -212,6 +214,7 @@ def test_making_it_asks_for_no_variable_and_makes_no_lock_or_adapter(release: st
     assert said["of_a_process"] == [None]
 
 
+@pytest.mark.long
 def test_what_cannot_be_read_or_is_not_known_is_not_kept(tmp_path: Path) -> None:
     file = _parsed("dbt111", tmp_path)
 
@@ -226,6 +229,7 @@ def test_what_cannot_be_read_or_is_not_known_is_not_kept(tmp_path: Path) -> None
     assert said["newest"] == [2, 3]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("description", ["", "named"])
 def test_what_is_offered_again_is_made_once_and_drops_no_other_project(tmp_path: Path, description: str) -> None:
     """Also where the file may be given out for its own folder alone, as it is named in a description."""
@@ -238,6 +242,7 @@ def test_what_is_offered_again_is_made_once_and_drops_no_other_project(tmp_path:
     assert said["longest"] <= 200
 
 
+@pytest.mark.long
 def test_a_file_that_names_its_folder_elsewhere_too_is_kept_for_that_folder_alone(tmp_path: Path) -> None:
     file = _parsed("dbt111", tmp_path, description=str(tmp_path / "harbor"))
 

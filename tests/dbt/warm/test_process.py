@@ -105,6 +105,7 @@ def test_two_commands_draw_different_numbers(tool: Tool) -> None:
     assert tool.run("draw").lines != tool.run("draw").lines
 
 
+@pytest.mark.long
 def test_a_kill_reaches_all_that_a_command_has_started(tool: Tool, tmp_path: Path, gone: Gone) -> None:
     fifo = tmp_path / "never"
     os.mkfifo(fifo)
@@ -138,6 +139,7 @@ def test_a_kill_is_polite_first(tool: Tool, interrupts: bool, number: int) -> No
     assert lines[1:] == [f"told {int(number)}"]
 
 
+@pytest.mark.long
 def test_what_a_command_leaves_behind_is_ended(tool: Tool, gone: Gone) -> None:
     done = tool.run("leave", "")
 

@@ -16,6 +16,7 @@ from tests.pytest_cosmos_venv.airflow.standin import USING
 pytest_plugins = ["pytester"]
 
 
+@pytest.mark.long
 def test_it_is_made_once_for_all_workers_and_runs(
     project: pytest.Pytester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

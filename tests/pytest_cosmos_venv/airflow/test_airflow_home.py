@@ -65,6 +65,7 @@ def test_what_tasks_keep_running_is_of_this_run_alone(
     project.runpytest_subprocess("-p", "no:xdist").assert_outcomes(passed=1)
 
 
+@pytest.mark.long
 def test_a_worker_that_crashes_leaves_no_home(
     project: pytest.Pytester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -65,6 +65,7 @@ def passed(output: str) -> int:
     return int(re.findall(r"(\d+) passed", output)[-1])
 
 
+@pytest.mark.long
 @pytest.mark.skipif(
     sys.version_info >= (3, 13) or (not AIRFLOW_2.exists() and os.environ.get("CI") != "true"),
     reason="no Airflow 2.11 at .cache/envs/cosmos2: make test makes it (Python 3.10 to 3.12)",
@@ -76,6 +77,7 @@ def test_all_of_it_on_airflow_2(tmp_path: Path) -> None:
     assert "skipped" not in output
 
 
+@pytest.mark.long
 @pytest.mark.skipif(
     not CROWD.exists() and os.environ.get("CI") != "true",
     reason="no environment at .cache/envs/crowd: make test makes it",

@@ -61,6 +61,7 @@ def run_to_the_end(contender: Contender, run_dag: RunDag, folder: Path, dates: t
     return run_dag(harbor(arrive, leave), logical_date=dates[contender.index])
 
 
+@pytest.mark.long
 def test_contenders_run_one_dag_at_once(cosmos_task_race: TaskRace, cosmos_run_dag: RunDag, tmp_path: Path) -> None:
     race = cosmos_task_race(run_to_the_end, cosmos_run_dag, tmp_path, (None, None, "2026-02-03"), contenders=3)
 

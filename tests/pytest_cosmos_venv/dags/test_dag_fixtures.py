@@ -7,6 +7,7 @@ import pytest
 pytest_plugins = ["pytester"]
 
 
+@pytest.mark.long
 def test_the_fixtures_from_outside(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         r"""

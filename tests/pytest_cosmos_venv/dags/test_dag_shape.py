@@ -170,6 +170,7 @@ def _run_pytest(environment: str, folder: Path, *arguments: str) -> subprocess.C
     )
 
 
+@pytest.mark.long
 def test_a_dag_has_one_shape_on_airflow_2_and_3(tmp_path: Path) -> None:
     (tmp_path / "harbor.py").write_text(DAG_FILE, encoding="utf-8")
     (tmp_path / "test_tree.py").write_text(TESTS, encoding="utf-8")
@@ -183,6 +184,7 @@ def test_a_dag_has_one_shape_on_airflow_2_and_3(tmp_path: Path) -> None:
     assert on_2.returncode == 0, on_2.stdout + on_2.stderr
 
 
+@pytest.mark.long
 def test_syrupy_and_inline_snapshot_keep_it_and_show_what_changed(tmp_path: Path) -> None:
     (tmp_path / "harbor.py").write_text(DAG_FILE, encoding="utf-8")
     (tmp_path / "test_kept.py").write_text(SNAPSHOT_TESTS, encoding="utf-8")

@@ -54,6 +54,7 @@ def _run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.long
 def test_the_command_keeps_a_shape_and_fails_when_it_changes(dags: Path) -> None:
     before = set(Path(tempfile.gettempdir()).glob("cosmos-dag-shape-*"))
 

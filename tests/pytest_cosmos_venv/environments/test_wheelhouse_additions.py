@@ -169,6 +169,7 @@ INNER = """
 """
 
 
+@pytest.mark.long
 def test_it_is_equal_for_all_tests_and_workers_and_leaves_nothing_behind(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:

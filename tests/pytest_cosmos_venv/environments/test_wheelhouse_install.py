@@ -72,6 +72,7 @@ def test_uv_seeds_and_fills_an_environment_without_an_index(
     assert "dbt-harbor==2.0.0b1" in environment.run("pip", "freeze")
 
 
+@pytest.mark.long
 def test_pip_installs_from_it_too_and_whoever_gives_no_options_does_so_as_well(
     cosmos_wheelhouse: Wheelhouse, environment: Environment
 ) -> None:

@@ -142,6 +142,7 @@ def real(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return RealCommandLine(request.param, everywhere, commands, groups, dict(zip(LINES, answers, strict=True)))
 
 
+@pytest.mark.long
 def test_the_tables_are_those_of_the_real_dbt(real: RealCommandLine) -> None:
     single = {name for name in real.commands if " " not in name}
     every_option = real.everywhere | {key: kind for command in real.commands.values() for key, kind in command.items()}

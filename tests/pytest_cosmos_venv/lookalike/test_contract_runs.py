@@ -72,6 +72,7 @@ def essence(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(({key: result[key] for key in keys} for result in results), key=lambda each: each["unique_id"])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("version", ["1.11", "1.10"])
 def test_a_build_that_fails_and_warns_reads_the_same(
     version: str, request: pytest.FixtureRequest, fake_dbt: Dbt, cosmos_fake_venv: FakeVenv
@@ -89,6 +90,7 @@ def test_a_build_that_fails_and_warns_reads_the_same(
     assert essence(fake_results) == essence(real.artifacts["run_results.json"]["results"])
 
 
+@pytest.mark.long
 def test_models_that_succeed_read_the_same_without_a_script(real: RealRuns, fake_dbt: Dbt) -> None:
     arguments = ("run", "-s", "orders", "totals", "piers_copy")
 
@@ -123,6 +125,7 @@ def test_exit_code_1_fails_the_node_and_skips_what_lies_below(
     }
 
 
+@pytest.mark.long
 def test_exit_code_2_is_an_error_before_anything_ran(
     real_dbt: Dbt, tmp_path: Path, fake_dbt: Dbt, cosmos_fake_venv: FakeVenv
 ) -> None:
@@ -139,6 +142,7 @@ def test_exit_code_2_is_an_error_before_anything_ran(
     assert "run_results.json" not in {*artifacts_of(real), *artifacts_of(fake_dbt)}
 
 
+@pytest.mark.long
 def test_a_selection_that_meets_nothing_reads_the_same(real: RealRuns, fake_dbt: Dbt) -> None:
     expected, answer = real("run", "-s", "nope"), fake_dbt.run("run", "-s", "nope")
 
@@ -147,6 +151,7 @@ def test_a_selection_that_meets_nothing_reads_the_same(real: RealRuns, fake_dbt:
     assert ("run_results.json" in artifacts_of(fake_dbt)) == ("run_results.json" in expected.artifacts)
 
 
+@pytest.mark.long
 def test_a_json_log_has_the_same_events_with_the_same_keys(real: RealRuns, fake_dbt: Dbt) -> None:
     arguments = ("--log-format", "json", "run", "-s", "orders")
 
@@ -187,6 +192,7 @@ def test_the_artifacts_have_every_key_of_the_real_ones(real: RealRuns, fake_dbt:
         assert node["config"]["materialized"] == real_nodes[unique_id]["config"]["materialized"]
 
 
+@pytest.mark.long
 def test_a_late_source_reads_the_same(real: RealRuns, fake_dbt: Dbt, cosmos_fake_venv: FakeVenv) -> None:
     expected = real("source", "freshness")
     cosmos_fake_venv.script("source freshness", nodes={"source.shop.raw.late": "warn"})
@@ -201,6 +207,7 @@ def test_a_late_source_reads_the_same(real: RealRuns, fake_dbt: Dbt, cosmos_fake
     assert [each["status"] for each in ours["results"]] == [each["status"] for each in theirs["results"]] == ["warn"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "kinds",
     [
@@ -223,6 +230,7 @@ def test_ls_lists_the_same_files(kinds: list[str], real: RealRuns, fake_dbt: Dbt
     assert answer.lines[:3] == expected.lines[:3]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("arguments", [["deps"], ["run", "--project-dir", "/nonexistent"]])
 def test_what_looks_at_no_node_reads_the_same(arguments: list[str], real: RealRuns, fake_dbt: Dbt) -> None:
     expected, answer = real(*arguments).answer, fake_dbt.run(*arguments)
@@ -257,6 +265,7 @@ def test_deps_installs_the_same_and_a_run_without_it_is_refused_in_the_same_word
     assert said[0][0] == [2, 0, 0, 0, 2]
 
 
+@pytest.mark.long
 def test_the_version_reads_the_same_and_an_open_standard_input_holds_nobody_up(real_dbt: Dbt, fake_dbt: Dbt) -> None:
     said = []
     for dbt in (real_dbt, fake_dbt):

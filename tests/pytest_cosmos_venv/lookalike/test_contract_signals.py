@@ -86,6 +86,7 @@ def fake(fake_dbt: Dbt) -> Dbt:
     return with_slow_models(fake_dbt)
 
 
+@pytest.mark.long
 def test_sigint_cancels_sql_and_leaves_results_without_nodes(
     real: Dbt, fake: Dbt, cosmos_fake_venv: FakeVenv, started: list[Running]
 ) -> None:
@@ -107,6 +108,7 @@ def test_sigint_cancels_sql_and_leaves_results_without_nodes(
     assert [each.results for each in started] == [[], []]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("crash", [None, signal.SIGTERM], ids=["sent", "scripted-crash"])
 def test_sigterm_kills_at_once_and_leaves_no_results(
     crash: signal.Signals | None, real: Dbt, fake: Dbt, cosmos_fake_venv: FakeVenv, started: list[Running]
@@ -125,6 +127,7 @@ def test_sigterm_kills_at_once_and_leaves_no_results(
     assert call.signals == (("SIGTERM",) if crash is None else ())
 
 
+@pytest.mark.long
 def test_a_model_in_python_outlives_sigint_as_ignore_signals_does(
     real: Dbt, fake: Dbt, cosmos_fake_venv: FakeVenv, started: list[Running]
 ) -> None:

@@ -78,6 +78,7 @@ def test_nothing_is_left_of_them() -> None:
     assert not mine
 
 
+@pytest.mark.long
 def test_processes_end_with_a_test_that_fails_and_with_one_that_is_killed(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         test_fails="""

@@ -220,6 +220,7 @@ def test_a_test_that_is_not_there_and_a_file_that_is_gone_are_told(harbor: DbtPr
     assert "models/dim.sql is gone: use delete('dim')" in _misuse(harbor.manifest)
 
 
+@pytest.mark.long
 def test_the_manifest_of_a_large_project_is_there_at_once(projects: DbtProjects) -> None:
     started = time.process_time()
     project = projects.large(models=5000)

@@ -249,6 +249,7 @@ SECTIONS = (
 )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("section", SECTIONS)
 def test_each_entry_of_a_section_is_that_of_dbt(comparison: Comparison, section: str) -> None:
     dbts = comparison.dbts[section]

@@ -28,6 +28,7 @@ needs_crowd = pytest.mark.skipif(
 )
 
 
+@pytest.mark.long
 def test_racers_of_each_race_meet_in_workers_of_their_own() -> None:
     tally = Tally()
 
@@ -37,6 +38,7 @@ def test_racers_of_each_race_meet_in_workers_of_their_own() -> None:
     assert tally.across == tally.races == 12
 
 
+@pytest.mark.long
 @needs_crowd
 def test_racers_meet_beside_other_plugins() -> None:
     tally = Tally()
@@ -92,6 +94,7 @@ FAILING = """
 """
 
 
+@pytest.mark.long
 def test_who_fails_is_named_and_the_run_goes_on(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(FAILING)
 
@@ -138,6 +141,7 @@ def test_a_run_that_stops_at_a_failure_leaves_later_races_out(pytester: pytest.P
     result.stdout.fnmatch_lines(["FAILED *::test_first?racer-1-of-2?*"])
 
 
+@pytest.mark.long
 def test_with_lf_a_race_of_which_one_racer_failed_is_run_as_a_whole(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
@@ -172,6 +176,7 @@ def test_without_a_new_worker_for_a_crashed_one_the_run_ends(pytester: pytest.Py
     result.assert_outcomes(failed=2)
 
 
+@pytest.mark.long
 def test_what_cannot_run_across_workers_runs_in_processes_with_a_note(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
@@ -229,6 +234,7 @@ def test_what_cannot_run_across_workers_runs_in_processes_with_a_note(pytester: 
     assert (pytester.path / "report.xml").read_text().count('<property name="cosmos_race"') == 4
 
 
+@pytest.mark.long
 @needs_crowd
 def test_a_racer_that_is_run_again_runs_all_copies_by_itself(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch

@@ -101,6 +101,7 @@ PASSING = """
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("capture", ["fd", "sys"])
 def test_copies_run_at_once_in_processes_of_their_own(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, capture: str

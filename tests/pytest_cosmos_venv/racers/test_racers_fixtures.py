@@ -170,6 +170,7 @@ def told(story: Path) -> dict[str, str]:
     return texts
 
 
+@pytest.mark.long
 def test_a_body_sees_the_same_in_workers_and_in_forked_processes(
     pytester: pytest.Pytester, story: Path, cache: str
 ) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from pytest_cosmos_venv import Contender, Implementation, TaskRace, Wheelhouse
 
 REQUIREMENTS = ["dbt-core", "dbt-duckdb"]
@@ -29,6 +31,7 @@ def run_task(
     operator.execute({"run_id": "race"})
 
 
+@pytest.mark.long
 def test_four_tasks_install_once_and_run_at_once(
     cosmos_task_race: TaskRace,
     cosmos_wheelhouse: Wheelhouse,

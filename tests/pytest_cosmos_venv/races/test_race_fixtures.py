@@ -45,6 +45,7 @@ def test_nothing_of_it_runs():
 """
 
 
+@pytest.mark.long
 def test_races_in_a_project_of_somebody(pytester: pytest.Pytester) -> None:
     place = pytester.mkdir("place")
     pytester.makeconftest(f"""

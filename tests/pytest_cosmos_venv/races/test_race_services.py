@@ -105,6 +105,7 @@ def test_a_race_without_any(cosmos_task_race, tmp_path):
     pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=3)
 
 
+@pytest.mark.long
 def test_the_implementation_declares_its_own(pytester: pytest.Pytester) -> None:
     information = pytester.mkdir("some_distribution-3.1.dist-info")
     (information / "METADATA").write_text("Metadata-Version: 2.1\nName: some-distribution\nVersion: 3.1\n", "utf-8")
