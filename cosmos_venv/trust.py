@@ -120,17 +120,12 @@ def shut_out_others(folder: Path, writers: Writers) -> None:
 
     :raises OSError: when that cannot be done.
     """
-    import shutil  # for the one task that installs
-
     for path, status, _ in list(writable_by_others(folder, writers)):
         mode = status.st_mode & _NOT_FOR_OTHERS
         if stat.S_ISDIR(status.st_mode) or (status.st_nlink == 1 and status.st_uid == os.geteuid()):
             path.chmod(mode)
-            continue
-        copy = path.with_name(f".{os.urandom(16).hex()}")
-        shutil.copy2(path, copy)  # with its time, by which Python knows its byte code
-        copy.chmod(mode)
-        copy.replace(path)
+        else:
+            _replace_by_copy(path, mode)
 
 
 def replace_links_out_of(environment: Path) -> None:
@@ -141,16 +136,26 @@ def replace_links_out_of(environment: Path) -> None:
 
     :raises OSError: when that cannot be done.
     """
-    import shutil  # for the one task that installs
-
     home = f"{os.path.realpath(environment)}/"
     for folder, _, names in os.walk(environment):
         for path in (Path(folder, name) for name in names):
             is_interpreter = path.parent == environment / "bin" and path.name.startswith("python")
             if path.is_symlink() and not is_interpreter and not os.path.realpath(path).startswith(home):
-                copy = path.with_name(f".{os.urandom(16).hex()}")
-                shutil.copy2(path, copy)
-                copy.replace(path)
+                _replace_by_copy(path)
+
+
+def _replace_by_copy(path: Path, mode: int | None = None) -> None:
+    """Put a copy of a file, or of what a link leads to, in its place.
+
+    :param mode: of the copy; None: that of the file.
+    """
+    import shutil  # for the one task that installs
+
+    copy = path.with_name(f".{os.urandom(16).hex()}")
+    shutil.copy2(path, copy)  # with its time, by which Python knows its byte code
+    if mode is not None:
+        copy.chmod(mode)
+    copy.replace(path)
 
 
 def directory_mode(text: str) -> int | None:

@@ -452,10 +452,7 @@ class _Build:
         last_lines = without_repetitions(said)[-_LAST_LINES:]
         message = [f"{failure} (exit status {completed.returncode}). It said:", *last_lines]
         if reason := index_failure(said, hosts=self._hosts(), seconds=seconds):
-            message[:1] = [
-                f"{failure}: {reason}{self._unheeded_places()}",
-                f"Exit status {completed.returncode}. It said:",
-            ]
+            message[:1] = [f"{failure}: {reason}", f"Exit status {completed.returncode}. It said:"]
         if reason or any(_UNSOLVED in line for line in said):
             message += self._unheeded_places()
         if os_errors.is_about_a_full_disk(last_lines):

@@ -256,3 +256,4 @@ def test_a_failure_says_nothing_of_uv_where_nothing_was_configured_for_it(
 
     assert "no release of buoy was found" in outcome.said
     assert "for uv alone" not in outcome.said
+    assert "[]" not in outcome.said

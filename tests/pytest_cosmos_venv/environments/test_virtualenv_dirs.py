@@ -1,4 +1,4 @@
-"""Is a ``virtualenv_dir`` of the user's own refused while a test installs look-alikes of dbt, before anything runs?"""
+"""A ``virtualenv_dir`` of the user's own is refused, before anything runs, while a test installs look-alikes of dbt."""
 
 from __future__ import annotations
 
