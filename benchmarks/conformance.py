@@ -23,7 +23,7 @@ from typing import Any
 from uv import find_uv_bin
 
 from benchmarks.storing import MACHINE, store
-from conformance.test_smoke import install_commands
+from conformance.checks.test_smoke import install_commands
 from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse, build_wheelhouse
 from pytest_cosmos_venv.throwaway import throwaway_folder
 from tools.suite import WORKERS, SuiteRun, run_suite

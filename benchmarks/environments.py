@@ -38,10 +38,10 @@ import os, sys, tempfile, time
 from pathlib import Path
 sys.modules["pip"] = None
 from cosmos_venv.environments.builder import build_environment
-from cosmos_venv.environments.installer import choose_installer
-from cosmos_venv.environments.interpreter import Interpreter
+from cosmos_venv.environments.installers.choice import choose_installer
+from cosmos_venv.environments.spec import Interpreter
 from cosmos_venv.environments.spec import EnvironmentSpec
-from cosmos_venv.guarded import Cancellation
+from cosmos_venv.processes.guarded_process import Cancellation
 preference, wanted = sys.argv[1], tuple(sys.argv[2:])
 spec = EnvironmentSpec(requirements=wanted, interpreter=Interpreter.of())
 with tempfile.TemporaryDirectory() as folder:

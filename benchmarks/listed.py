@@ -10,7 +10,7 @@ from benchmarks.large_projects import with_two_tests
 from benchmarks.workers import ROOT
 from cosmos_venv.config import ProfileConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import InvocationMode, LoadMode
-from cosmos_venv.project.load import DbtGraph
+from cosmos_venv.project.graph import DbtGraph
 
 DBT = ROOT / ".cache" / "envs" / "dbt111" / "bin" / "dbt"
 

@@ -38,8 +38,8 @@ from benchmarks.storing import MACHINE, store
 from benchmarks.workers import COSMOS
 from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import LoadMode
-from cosmos_venv.project.listing import list_nodes
-from cosmos_venv.project.load import DbtGraph
+from cosmos_venv.project.graph import DbtGraph
+from cosmos_venv.project.ls_cache import list_nodes
 from cosmos_venv.project.manifest import Manifest
 from pytest_cosmos_venv.throwaway import throwaway_folder
 

@@ -26,9 +26,9 @@ from typing import Any
 from benchmarks.environments import Row, table
 from benchmarks.storing import MACHINE, store
 from benchmarks.workers import ROOT, Implementation, TaskRun, workers
-from cosmos_venv.dbt.kept_files import make_private
 from cosmos_venv.dbt.partial_parse import PARTIAL_PARSE_FILE, ParsedProject
 from cosmos_venv.dbt.workspace import workspace
+from cosmos_venv.files.durable_files import make_private
 from pytest_cosmos_venv.throwaway import throwaway_folder
 
 EXAMPLE = ROOT / "examples" / "dbt" / "harbor"

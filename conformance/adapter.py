@@ -1,4 +1,6 @@
-"""How does the suite speak to an implementation? Through public names with Cosmos's import layout, and nothing else.
+"""Adapter: the hooks, with Cosmos's layout as default; open_adapter.
+
+How does the suite speak to an implementation? Through public names with Cosmos's import layout, and nothing else.
 
 An implementation with another layout derives from ``Adapter`` and overrides the hooks, most of all ``perform``.
 """
@@ -15,24 +17,10 @@ from typing import Any, ClassVar
 
 from pytest_cosmos_venv import declared_services
 
-from .dags import DagPlan, Shape, TaskOfDag
-from .tasks import Outcome, Task
+from .cosmos_layout import OPERATOR_CLASSES, AdapterError
+from .tasks import DagPlan, Outcome, Shape, Task, TaskOfDag
 
 __all__ = ["CAPABILITIES", "OPERATOR_CLASSES", "Adapter", "DagPlan", "Outcome", "Shape", "Task", "TaskOfDag"]
-
-OPERATOR_CLASSES = {
-    "build": "DbtBuildVirtualenvOperator",
-    "ls": "DbtLSVirtualenvOperator",
-    "seed": "DbtSeedVirtualenvOperator",
-    "snapshot": "DbtSnapshotVirtualenvOperator",
-    "source freshness": "DbtSourceVirtualenvOperator",
-    "run": "DbtRunVirtualenvOperator",
-    "test": "DbtTestVirtualenvOperator",
-    "run-operation": "DbtRunOperationVirtualenvOperator",
-    "docs generate": "DbtDocsVirtualenvOperator",
-    "clone": "DbtCloneVirtualenvOperator",
-}
-"""dbt command -> the operator's public name."""
 
 CAPABILITIES: Mapping[str, str] = {
     "operator_classes": "its operators are classes under IMPORT_ROOT.operators.virtualenv",
@@ -135,7 +123,7 @@ class Adapter:
             mode = str(task.plan.execution.get("execution_mode", "local")).title()
             name = OPERATOR_CLASSES[task.command].replace("Virtualenv", mode)
             return next(each for each in self.make_dag(task.plan).tasks if type(each).__name__ == name)
-        from .dag_building import typed
+        from .cosmos_layout import typed
 
         operator, given = getattr(self.operators(), OPERATOR_CLASSES[task.command]), typed(self, task.arguments)
         return operator(task_id="task", profile_config=self.profile(task.profile), **{**given, **arguments})
@@ -150,7 +138,7 @@ class Adapter:
 
     def make_dag(self, plan: DagPlan) -> Any:
         """The Airflow DAG, built. Imports the implementation into this process."""
-        from .dag_building import build_dag
+        from .cosmos_layout import build_dag
 
         return build_dag(self, plan)
 
@@ -159,13 +147,13 @@ class Adapter:
 
         It is told to end as Airflow tells a task: by SIGTERM. What an implementation does about it is part of this.
         """
-        from .task_process import run_operator
+        from .cosmos_layout import run_operator
 
         return run_operator(self, task)
 
     def render(self, plan: DagPlan) -> Shape:
         """Build a DAG as its file does, in this process; what that raises is part of the answer."""
-        from .dag_building import shape_of
+        from .cosmos_layout import shape_of
 
         return shape_of(self, plan)
 
@@ -185,10 +173,6 @@ class Adapter:
 
 _NO_SERVICE = ("dbt", "dbt run", "python", "python3", "uv", "pip", "sleep", "")
 """Names of what a task may leave behind."""
-
-
-class AdapterError(Exception):
-    """An adapter declares what there is not. The text is one sentence for whoever started the suite."""
 
 
 def refuse_wrong_declarations(adapter: Adapter, requirements: Collection[str]) -> None:

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .comparing import Row, labels, rows
-from .html_page import page
-from .report import read_report
+from .reporting.comparison import Row, labels, rows
+from .reporting.html_page import page
+from .reporting.report import read_report
 
 _BAD_USE = 2
 _WHAT = "Compare conformance reports, of several implementations or of several versions."

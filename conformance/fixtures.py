@@ -1,4 +1,7 @@
-"""What do the suite's tests ask for? The implementation's adapter and the bench on which it is judged."""
+"""The adapter and the harness, as fixtures.
+
+What do the suite's tests ask for? The implementation's adapter and the bench on which it is judged.
+"""
 
 from __future__ import annotations
 
@@ -11,20 +14,14 @@ import pytest
 from pytest_cosmos_venv import AirflowHome, Implementation, TaskRace, Timeline, Wheelhouse
 
 from .adapter import Adapter, open_adapter, require_adapter
-from .asked import GLANCE, asked_profile
-from .bench import Bench
-from .judging import Verdict
-from .pace import deadline, slack
+from .harness.harness import Bench
+from .harness.running import deadline, slack
+from .options import GLANCE, asked_profile
+from .reporting.verdicts import EVIDENCE, PICTURE, VERDICT, Verdict
 
 Picture = Callable[[Timeline, str], None]
 DoesNotApply = Callable[[str], NoReturn]
 IMPLEMENTATION = pytest.StashKey[Implementation]()
-VERDICT = "cosmos_verdict"
-"""Name of the property under which a verdict stands that pytest has no word for."""
-EVIDENCE = "evidence"
-"""Name of the property under which a test tells what it has seen, for JUnit's XML too."""
-PICTURE = "cosmos_picture"
-"""Likewise for a picture of it, an SVG."""
 
 
 def adapter_of(config: pytest.Config) -> Adapter:

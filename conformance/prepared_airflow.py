@@ -21,15 +21,15 @@ _MODULES = (
     "airflow.sdk.execution_time.task_runner",
     "airflow.sdk.observability.stats",
     "airflow.serialization.serialized_objects",
-    "pytest_cosmos_venv.airflow.alone",
+    "pytest_cosmos_venv.airflow.running",
     "pytest_cosmos_venv.airflow.variables",
     "pytest_cosmos_venv.environments.fake_venv",
     "pytest_cosmos_venv.projects.manifest",
     "pytest_cosmos_venv.seeds.ready_made",
-    "pytest_cosmos_venv.seeds.stage",
-    "pytest_cosmos_venv.seeds.workbench",
-    f"{__package__}.questions",
-    f"{__package__}.seed_stories",
+    "pytest_cosmos_venv.seeds.scenarios",
+    "pytest_cosmos_venv.seeds.environment",
+    f"{__package__}.harness.probes",
+    f"{__package__}.harness.seed_scenarios",
 )
 
 

@@ -9,9 +9,17 @@ from contextlib import suppress
 from importlib import import_module
 
 MODULES = (
-    *("config", "dag", "project.load", "project.manifest", "rendering.plan", "rendering.assembly", "rendered"),
-    *("rendering.converters", "environments.publisher", "environments.temporary", "managed.ready"),
-    *("managed.kept", "dbt.check", "dbt.runner", "operators.lineage", "operators.seeds"),
+    "config",
+    "dag",
+    "dbt.invocation",
+    "environments.publisher",
+    "managed.project_cache",
+    "managed.resolve",
+    "operators.run.post_run",
+    "operators.seeds.seed_load",
+    "project.manifest",
+    "rendering.converters",
+    "rendering.project_rendering",
 )
 """Below the import root."""
 

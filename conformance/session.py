@@ -1,4 +1,8 @@
-"""How does a run of the suite begin and end? Its header, what is left out, and what its exit code means.
+"""How a run begins and ends; exit code.
+
+What does the exit code of a run say? Whether there is a verdict, and which.
+
+How does a run of the suite begin and end? Its header, what is left out, and what its exit code means.
 
 Loaded as a plugin into the suite's own pytest process, which reads no conftest.py.
 """
@@ -16,19 +20,11 @@ from typing import Any
 
 import pytest
 
-from pytest_cosmos_venv import ImplementationError, find_implementation
+from pytest_cosmos_venv import ImplementationError, SuiteExit, find_implementation
 
 from . import SPECIFICATION_VERSION, SUITE_VERSION
-from .adapter import AdapterError, refuse_wrong_declarations
-from .asked import (
-    ROUNDS,
-    asked_installer,
-    asked_level,
-    asked_profile,
-    known_failures,
-    refuse_wrong_options,
-)
-from .collecting import (
+from .adapter import refuse_wrong_declarations
+from .collection import (
     JUDGED,
     KNOWN,
     SPECIFICATION,
@@ -37,28 +33,72 @@ from .collecting import (
     smoke_first,
     tell_requirements,
 )
-from .exit_code import ending, gap, is_broken, suite_exit_code
-from .fixtures import (
-    IMPLEMENTATION,
-    VERDICT,
-    adapter,
-    adapter_of,
-    bench,
-    does_not_apply,
-    evidence,
-    picture,
-    shared_directory,
+from .cosmos_layout import AdapterError
+from .fixtures import IMPLEMENTATION, adapter, adapter_of, bench, does_not_apply, evidence, picture, shared_directory
+from .harness.running import Pace, keep_pace, tell_worker
+from .options import (
+    ROUNDS,
+    InstallerError,
+    asked_installer,
+    asked_level,
+    asked_profile,
+    known_failures,
+    refuse_wrong_options,
 )
-from .gathering import FAILED_SMOKE_CHECKS, SEEN, Gathering
-from .installer import InstallerError
-from .installer import in_words as installer_in_words
-from .installer import prepare as prepare_installer
-from .judging import Judgement, Verdict, counts_against, judge
-from .known_failures import KnownFailuresError, Update, update_known_failures
-from .pace import Pace, keep_pace, tell_worker
-from .report import report, write_report
+from .options import in_words as installer_in_words
+from .options import prepare as prepare_installer
+from .reporting.known_failures import KnownFailuresError, Update, update_known_failures
+from .reporting.report import report, write_report
+from .reporting.terminal import print_judgements, print_smoke_failure
+from .reporting.verdicts import FAILED_SMOKE_CHECKS, SEEN, VERDICT, Gathering, Judgement, Verdict, counts_against, judge
 from .requirements import read_specification
-from .terminal import print_judgements, print_smoke_failure
+
+
+def is_broken(found: Sequence[Judgement]) -> bool:
+    """Whether the suite itself failed somewhere."""
+    return any(each.verdict is Verdict.HARNESS_ERROR for each in found)
+
+
+def gap(found: Sequence[Judgement], deselected: int) -> str | None:
+    """Why a run gives no verdict; None where it gives one.
+
+    :param deselected: how many checks the user's options left out.
+    """
+    if is_broken(found):
+        return "The suite itself failed"
+    if deselected:
+        return f"The given options left out {deselected} check(s)"
+    # What this machine cannot judge was come to all the same: it is named, and the run is whole but for it.
+    return None if all(each.seen for each in found) else "The run ended before all was judged"
+
+
+def ending(reason: str, exit_code: int) -> str:
+    """What a run with a gap says at its end.
+
+    :param reason: as ``gap`` gives it.
+    """
+    if exit_code == pytest.ExitCode.TESTS_FAILED:
+        return f"{reason}: the rest is unknown, and what was judged fails the run all the same (exit code 1)."
+    return f"{reason}: no verdict (exit code {exit_code})."
+
+
+def suite_exit_code(exitstatus: int, *, smoke_failed: bool, failed: bool = False, has_gap: bool = False) -> int:
+    """The exit code of a run: pytest's own, unless the run says nothing about the implementation.
+
+    :param exitstatus: pytest's.
+    :param failed: whether a requirement failed that counts at the level which was asked for.
+    :param has_gap: whether something was left out or cut off, or the suite itself failed.
+    """
+    if smoke_failed:
+        return SuiteExit.SMOKE_FAILED
+    if exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED):
+        return int(exitstatus)
+    if failed:
+        return int(pytest.ExitCode.TESTS_FAILED)
+    if has_gap or exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
+        return SuiteExit.INCOMPLETE
+    return int(pytest.ExitCode.OK)
+
 
 __all__ = ["adapter", "bench", "does_not_apply", "evidence", "picture", "shared_directory"]
 

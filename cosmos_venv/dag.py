@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from cosmos_venv.compat import DAG, dag_arguments
 from cosmos_venv.constants import DEFAULT_DBT_TASK_GROUP_ID
-from cosmos_venv.rendered import RenderedProject
-from cosmos_venv.rendered_group import RenderedGroup
-from cosmos_venv.rendering.arguments import Configuration
+from cosmos_venv.rendering.configuration import Configuration
+from cosmos_venv.rendering.project_rendering import RenderedGroup, RenderedProject
 
 if TYPE_CHECKING:
     from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.limits import CONFIGURATION_FILE, MEBIBYTE, Limit
+from cosmos_venv.files.read_limits import CONFIGURATION_FILE, MEBIBYTE, Limit
 
 SECTION, COSMOS_SECTION = "cosmos_venv", "cosmos"
 

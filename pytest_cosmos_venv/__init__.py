@@ -13,40 +13,37 @@ if TYPE_CHECKING:
     from pytest_cosmos_venv.airflow.connections import Connections
     from pytest_cosmos_venv.airflow.home import AirflowHome
     from pytest_cosmos_venv.airflow.outcomes import DagOutcome, EmittedAsset, TaskOutcome
-    from pytest_cosmos_venv.airflow.runners import RunDag, RunTask
+    from pytest_cosmos_venv.airflow.running import RunDag, RunTask
     from pytest_cosmos_venv.airflow.variables import Variables, VariableWrite
     from pytest_cosmos_venv.dags.budget import OverBudget, ParseBudget
     from pytest_cosmos_venv.dags.cost import ParseCost
     from pytest_cosmos_venv.dags.shape import DagShape, ShapeOfDag, dag_shape
-    from pytest_cosmos_venv.environments.dbt_record import DbtCall, read_dbt_calls
     from pytest_cosmos_venv.environments.fake_venv import FakeVenv
     from pytest_cosmos_venv.environments.package_index import IndexRequest, PackageIndex, serve_wheelhouse
-    from pytest_cosmos_venv.environments.scripted_dbt import HeldCalls, ScriptedDbt
+    from pytest_cosmos_venv.environments.scripted_dbt import DbtCall, HeldCalls, ScriptedDbt, read_dbt_calls
     from pytest_cosmos_venv.environments.sdist import Sdist, SourceBuild
     from pytest_cosmos_venv.environments.wheel import Wheel, write_wheel
     from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse, build_wheelhouse
     from pytest_cosmos_venv.errors import ToolkitMisuse, UnusedFaultWarning
+    from pytest_cosmos_venv.fake_dbt import RECORD_VARIABLE, VERIFIED_DBT_VERSIONS
+    from pytest_cosmos_venv.fake_dbt.rules import NodeOutcome
     from pytest_cosmos_venv.implementation import (
         Implementation,
         ImplementationError,
         declared_services,
         find_implementation,
     )
-    from pytest_cosmos_venv.lookalike import RECORD_VARIABLE, VERIFIED_DBT_VERSIONS
-    from pytest_cosmos_venv.lookalike.rules import NodeOutcome
     from pytest_cosmos_venv.processes.lock_history import LockOwner
     from pytest_cosmos_venv.processes.pids import Pids
     from pytest_cosmos_venv.processes.process_table import ProcessTable
     from pytest_cosmos_venv.processes.venv_lock import VenvLock, VenvLocks
-    from pytest_cosmos_venv.projects.answers import ManifestRequest
-    from pytest_cosmos_venv.projects.http_manifest import HttpManifest, serve_manifest
+    from pytest_cosmos_venv.projects.http_manifest import HttpManifest, ManifestRequest, serve_manifest
     from pytest_cosmos_venv.projects.project import DbtProject
     from pytest_cosmos_venv.projects.projects import DbtProjects
-    from pytest_cosmos_venv.racers.racer import Racer
     from pytest_cosmos_venv.races.contender import Contender
-    from pytest_cosmos_venv.races.event_log import EventLog
+    from pytest_cosmos_venv.races.event_log import EventLog, Span
     from pytest_cosmos_venv.races.peak_memory import PeakMemory
-    from pytest_cosmos_venv.races.points import (
+    from pytest_cosmos_venv.races.plan import (
         Point,
         Sighting,
         build_begins,
@@ -58,16 +55,15 @@ if TYPE_CHECKING:
     from pytest_cosmos_venv.races.result import Race, RaceFailure
     from pytest_cosmos_venv.races.running import RunningRace
     from pytest_cosmos_venv.races.task_race import TaskRace
-    from pytest_cosmos_venv.races.timeline import Span, Timeline
-    from pytest_cosmos_venv.seeds.outcomes import SeedOutcome, SeedRun
+    from pytest_cosmos_venv.races.timeline import Timeline
+    from pytest_cosmos_venv.seeds.outcomes import SeedOutcome, SeedRendering, SeedRun
+    from pytest_cosmos_venv.seeds.project import SeedFile
     from pytest_cosmos_venv.seeds.ready_made import SEED_SCENARIOS
-    from pytest_cosmos_venv.seeds.rendering import SeedRendering
     from pytest_cosmos_venv.seeds.scenario import SeedScenario
-    from pytest_cosmos_venv.seeds.scenarios import SeedScenarios
-    from pytest_cosmos_venv.seeds.seed_file import SeedFile
-    from pytest_cosmos_venv.seeds.seed_story import SeedStory
-    from pytest_cosmos_venv.seeds.stage import seed_scenarios
+    from pytest_cosmos_venv.seeds.scenario_model import SeedStory
+    from pytest_cosmos_venv.seeds.scenarios import SeedScenarios, seed_scenarios
     from pytest_cosmos_venv.suite import SuiteExit
+    from pytest_cosmos_venv.xdist_races.racer import Racer
 
 __all__ = [
     "RECORD_VARIABLE",
@@ -157,7 +153,7 @@ _HOME = {
     "Contender": "races.contender",
     "DagOutcome": "airflow.outcomes",
     "DagShape": "dags.shape",
-    "DbtCall": "environments.dbt_record",
+    "DbtCall": "environments.scripted_dbt",
     "DbtProject": "projects.project",
     "DbtProjects": "projects.projects",
     "EmittedAsset": "airflow.outcomes",
@@ -169,61 +165,61 @@ _HOME = {
     "ImplementationError": "implementation",
     "IndexRequest": "environments.package_index",
     "LockOwner": "processes.lock_history",
-    "ManifestRequest": "projects.answers",
-    "NodeOutcome": "lookalike.rules",
+    "ManifestRequest": "projects.http_manifest",
+    "NodeOutcome": "fake_dbt.rules",
     "OverBudget": "dags.budget",
     "PackageIndex": "environments.package_index",
     "ParseBudget": "dags.budget",
     "ParseCost": "dags.cost",
     "PeakMemory": "races.peak_memory",
     "Pids": "processes.pids",
-    "Point": "races.points",
+    "Point": "races.plan",
     "ProcessTable": "processes.process_table",
-    "RECORD_VARIABLE": "lookalike",
+    "RECORD_VARIABLE": "fake_dbt",
     "Race": "races.result",
     "RaceFailure": "races.result",
-    "Racer": "racers.racer",
-    "RunDag": "airflow.runners",
-    "RunTask": "airflow.runners",
+    "Racer": "xdist_races.racer",
+    "RunDag": "airflow.running",
+    "RunTask": "airflow.running",
     "RunningRace": "races.running",
     "SEED_SCENARIOS": "seeds.ready_made",
     "ScriptedDbt": "environments.scripted_dbt",
     "Sdist": "environments.sdist",
-    "SeedFile": "seeds.seed_file",
+    "SeedFile": "seeds.project",
     "SeedOutcome": "seeds.outcomes",
-    "SeedRendering": "seeds.rendering",
+    "SeedRendering": "seeds.outcomes",
     "SeedRun": "seeds.outcomes",
     "SeedScenario": "seeds.scenario",
     "SeedScenarios": "seeds.scenarios",
-    "SeedStory": "seeds.seed_story",
+    "SeedStory": "seeds.scenario_model",
     "ShapeOfDag": "dags.shape",
-    "Sighting": "races.points",
+    "Sighting": "races.plan",
     "SourceBuild": "environments.sdist",
-    "Span": "races.timeline",
+    "Span": "races.event_log",
     "SuiteExit": "suite",
     "TaskOutcome": "airflow.outcomes",
     "TaskRace": "races.task_race",
     "Timeline": "races.timeline",
     "ToolkitMisuse": "errors",
     "UnusedFaultWarning": "errors",
-    "VERIFIED_DBT_VERSIONS": "lookalike",
+    "VERIFIED_DBT_VERSIONS": "fake_dbt",
     "VariableWrite": "airflow.variables",
     "Variables": "airflow.variables",
     "VenvLock": "processes.venv_lock",
     "VenvLocks": "processes.venv_lock",
     "Wheel": "environments.wheel",
     "Wheelhouse": "environments.wheelhouse",
-    "build_begins": "races.points",
+    "build_begins": "races.plan",
     "build_wheelhouse": "environments.wheelhouse",
     "dag_shape": "dags.shape",
-    "dbt_reported": "races.points",
+    "dbt_reported": "races.plan",
     "declared_services": "implementation",
-    "file_appears": "races.points",
+    "file_appears": "races.plan",
     "find_implementation": "implementation",
-    "first_file_under": "races.points",
-    "lock_taken": "races.points",
-    "read_dbt_calls": "environments.dbt_record",
-    "seed_scenarios": "seeds.stage",
+    "first_file_under": "races.plan",
+    "lock_taken": "races.plan",
+    "read_dbt_calls": "environments.scripted_dbt",
+    "seed_scenarios": "seeds.scenarios",
     "serve_manifest": "projects.http_manifest",
     "serve_wheelhouse": "environments.package_index",
     "write_wheel": "environments.wheel",

@@ -13,7 +13,7 @@ from collections.abc import Generator
 
 import pytest
 
-FIXTURES = ("pytest_cosmos_venv.fixtures", "pytest_cosmos_venv.fixtures.racers")
+FIXTURES = ("pytest_cosmos_venv.fixtures", "pytest_cosmos_venv.fixtures.xdist_races")
 
 _CONFORMANCE = "--cosmos-conformance"
 _SUITE = "pytest_cosmos_venv.conformance.session"
@@ -125,7 +125,7 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     if config.option.help or config.option.version:
         return None
     if config.option.cosmos_cache_key:
-        from pytest_cosmos_venv.sharing import cache_key
+        from pytest_cosmos_venv.shared_folders import cache_key
 
         print(cache_key())
         return pytest.ExitCode.OK
@@ -182,7 +182,7 @@ def pytest_runtest_makereport(
 
 def pytest_assertrepr_compare(left: object, right: object) -> list[str] | None:
     """A test that expected nothing to be left behind is told how processes are declared that are meant to stay."""
-    services = sys.modules.get("pytest_cosmos_venv.races.services")
+    services = sys.modules.get("pytest_cosmos_venv.races.supervisor")
     if services is None:
         return None
     for found, other in ((left, right), (right, left)):
@@ -193,7 +193,7 @@ def pytest_assertrepr_compare(left: object, right: object) -> list[str] | None:
 
 
 def _watch_for_airflow(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
-    from pytest_cosmos_venv.airflow.settling import NAME, OPTION, Settling
+    from pytest_cosmos_venv.airflow.home_setup import NAME, OPTION, Settling
 
     parser.addini(
         OPTION,

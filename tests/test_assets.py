@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from cosmos_venv.assets import ADAPTERS, PLAIN_NAMESPACES, Lineage, asset_uri, lineage, namespace
-from cosmos_venv.dbt.profile_fields import profile_fields
+from cosmos_venv.dbt.project_files import profile_fields
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.settings import SETTINGS
 

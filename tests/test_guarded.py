@@ -19,9 +19,9 @@ import psutil
 import pytest
 
 from cosmos_venv.exceptions import CommandKilled
-from cosmos_venv.guard import readable
-from cosmos_venv.guarded import Cancellation, CompletedCommand, GuardedProcess, run_guarded
-from cosmos_venv.scratch import descriptors_of, scratch_folder
+from cosmos_venv.processes.guard import readable
+from cosmos_venv.processes.guarded_process import Cancellation, CompletedCommand, GuardedProcess, run_guarded
+from cosmos_venv.processes.scratch import descriptors_of, scratch_folder
 
 DEADLINE = 20.0
 
@@ -49,7 +49,7 @@ def test_a_command_ends_when_the_next_ones_guard_cannot_be_prepared(monkeypatch:
     def interrupted() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("cosmos_venv.guarded.start_next_guard", interrupted)
+    monkeypatch.setattr("cosmos_venv.processes.guarded_process.start_next_guard", interrupted)
     before = {child.pid for child in psutil.Process().children(recursive=True)}
 
     with pytest.raises(KeyboardInterrupt):
@@ -293,7 +293,7 @@ def test_a_command_dies_with_a_worker_that_was_killed(gone: Callable[[int], bool
     worker = subprocess.Popen(
         python(
             f"""
-            from cosmos_venv.guarded import run_guarded
+            from cosmos_venv.processes.guarded_process import run_guarded
             run_guarded([{sys.executable!r}, "-c", {STUBBORN!r}], on_line=lambda line: print(line, flush=True))
             """
         ),
@@ -436,8 +436,8 @@ def test_a_line_of_many_pieces_arrives_whole() -> None:
 
 WORKER_WITH_A_CHILD = """
 import os, sys
-from cosmos_venv.guarded import run_guarded
-from cosmos_venv.scratch import descriptors_of, scratch_folder
+from cosmos_venv.processes.guarded_process import run_guarded
+from cosmos_venv.processes.scratch import descriptors_of, scratch_folder
 with scratch_folder("cosmos-venv-run-") as folder:
     run_guarded(sys.argv[1:], cwd=folder, keep_open=descriptors_of(folder),
         env={**os.environ, "TARGET": f"{folder}/target"}, on_line=lambda line: print(folder, line, flush=True))

@@ -13,8 +13,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from cosmos_venv import limits
-from cosmos_venv.limits import ANY_SIZE, Limit, UnfitFileError, decoded, read_file, read_pieces, refuse_unfit, walk
+from cosmos_venv.files import read_limits
+from cosmos_venv.files.read_limits import (
+    ANY_SIZE,
+    Limit,
+    UnfitFileError,
+    decoded,
+    read_file,
+    read_pieces,
+    refuse_unfit,
+    walk,
+)
 
 FOUR = Limit(most=4, setting="artifact_max_bytes")
 
@@ -95,9 +104,9 @@ def test_what_there_is_no_memory_for_is_an_error_as_any_other() -> None:
     def greedy(_: object) -> bytes:
         raise MemoryError
 
-    with pytest.raises(ValueError, match=limits.NO_ROOM):
+    with pytest.raises(ValueError, match=read_limits.NO_ROOM):
         decoded("{}", greedy)
-    with pytest.raises(OSError, match=limits.NO_ROOM):
+    with pytest.raises(OSError, match=read_limits.NO_ROOM):
         read_pieces(greedy, expected=1, limit=FOUR, where="there")
 
 

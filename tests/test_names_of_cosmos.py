@@ -14,7 +14,7 @@ import cosmos_venv
 from cosmos_venv import operators
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.operators import local
-from cosmos_venv.project.load import DbtGraph
+from cosmos_venv.project.graph import DbtGraph
 from cosmos_venv.project.node import DbtNode
 from cosmos_venv.public_names import COSMOS_NAMES
 

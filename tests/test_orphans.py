@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cosmos_venv.guard import readable
-from cosmos_venv.orphans import Session
+from cosmos_venv.processes.guard import readable
+from cosmos_venv.processes.orphans import Session
 
 DEADLINE = 20.0
 

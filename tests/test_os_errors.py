@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv import os_errors
+from cosmos_venv.files import os_errors
 
 
 @pytest.fixture

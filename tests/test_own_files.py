@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv import own_files
+from cosmos_venv.files import durable_files
 from tests.odd_files import KINDS, plant
 
 DAY = 86_400.0
@@ -35,9 +35,9 @@ def test_what_is_no_plain_file_is_not_opened_and_set_aside_with_a_warning(
 ) -> None:
     plant(file, kind)
 
-    with pytest.raises(own_files.OddFile, match=rf"it is a .* and no plain file: '{file}'"):
-        own_files.open_own(file, flags)
-    os.close(own_files.open_or_set_aside(file, os.O_RDWR | os.O_CREAT))
+    with pytest.raises(durable_files.OddFile, match=rf"it is a .* and no plain file: '{file}'"):
+        durable_files.open_own(file, flags)
+    os.close(durable_files.open_or_set_aside(file, os.O_RDWR | os.O_CREAT))
 
     (aside,) = file.parent.glob("file.set-aside-*")
     assert [record.getMessage() for record in caplog.records] == [
@@ -58,9 +58,9 @@ def kind_of(path: Path) -> str:
 def test_a_file_is_written_in_place_of_whatever_stands_there(file: Path, kind: str) -> None:
     plant(file, kind)
 
-    own_files.write_anew(file, "ours")
+    durable_files.write_anew(file, "ours")
 
-    assert own_files.read_own(file) == b"ours"
+    assert durable_files.read_own(file) == b"ours"
     assert not (file.parent / "file.nowhere").exists()
     assert not (file.parent / "theirs").exists() or (file.parent / "theirs").read_text() == "theirs"
 
@@ -71,14 +71,14 @@ def test_a_umask_can_only_take_permissions_away(
 ) -> None:
     os.umask(umask)
 
-    own_files.write_new(file, "ours", mode)
+    durable_files.write_new(file, "ours", mode)
 
     assert stat.S_IMODE(file.stat().st_mode) == expected
 
 
 def test_what_cannot_be_written_leaves_nothing(file: Path) -> None:
     with pytest.raises(UnicodeEncodeError):
-        own_files.write_new(file, "\ud800")
+        durable_files.write_new(file, "\ud800")
 
     assert not file.exists()
 
@@ -92,4 +92,4 @@ def test_what_cannot_be_written_leaves_nothing(file: Path) -> None:
     ],
 )
 def test_a_file_dated_far_ahead_is_older_than_any(modified: float, expected: float) -> None:
-    assert own_files.age(1e9 + modified, 1e9) == expected
+    assert durable_files.age(1e9 + modified, 1e9) == expected

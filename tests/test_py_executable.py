@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv import DbtDag, ExecutionConfig, ExecutionMode, LoadMode, ProfileConfig, ProjectConfig, RenderConfig
-from cosmos_venv.environments.interpreter import Interpreter
+from cosmos_venv.environments.spec import Interpreter
 from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
 from pytest_cosmos_venv import RECORD_VARIABLE, Wheelhouse, read_dbt_calls
 

@@ -14,14 +14,15 @@ import pytest
 
 from cosmos_venv.compat import AirflowException
 from cosmos_venv.config import ProfileConfig
+from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.store import EnvironmentStore
-from cosmos_venv.guarded import Cancellation
-from cosmos_venv.managed import VirtualenvArguments
+from cosmos_venv.managed.resolve import VirtualenvArguments
 from cosmos_venv.operators.virtualenv import (
     DbtLSVirtualenvOperator,
     DbtRunVirtualenvOperator,
     DbtSeedVirtualenvOperator,
 )
+from cosmos_venv.processes.guarded_process import Cancellation
 from cosmos_venv.profiles import DuckDBUserPasswordProfileMapping, PostgresUserPasswordProfileMapping
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -87,7 +88,8 @@ def test_a_parse_file_that_was_made_elsewhere_does_not_lead_dbt_there(
         "virtualenv_dir": kept_directory,
     }
     elsewhere = shutil.copytree(harbor["project_dir"], tmp_path / "elsewhere" / "harbor")
-    with EnvironmentStore(kept_directory).open(
+    with open_environment(
+        EnvironmentStore(kept_directory),
         VirtualenvArguments.of(requirements).spec(),
         preference="uv",
         max_tries=60,

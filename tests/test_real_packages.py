@@ -16,7 +16,7 @@ from cosmos_venv.compat import AirflowException
 from cosmos_venv.config import ProfileConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import InvocationMode, LoadMode
 from cosmos_venv.operators.local import DbtRunLocalOperator
-from cosmos_venv.project.load import DbtGraph
+from cosmos_venv.project.graph import DbtGraph
 
 ROOT = Path(__file__).resolve().parents[1]
 DBT = ROOT / ".cache" / "envs" / "dbt111" / "bin" / "dbt"

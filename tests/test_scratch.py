@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv import scratch
-from cosmos_venv.scratch import scratch_folder
+from cosmos_venv.processes import scratch
+from cosmos_venv.processes.scratch import scratch_folder
 from tests.odd_files import KINDS, plant
 
 Start = Callable[..., tuple["subprocess.Popen[str]", Path]]
@@ -22,8 +22,8 @@ ROOT = Path(__file__).resolve().parents[1]
 # Says which folder it made, and which process works in it under a guard that has the folder's lease.
 MAKE = """
 import subprocess, sys
-from cosmos_venv.guarded import GuardedProcess
-from cosmos_venv.scratch import descriptors_of, scratch_folder
+from cosmos_venv.processes.guarded_process import GuardedProcess
+from cosmos_venv.processes.scratch import descriptors_of, scratch_folder
 with scratch_folder(sys.argv[1]) as folder:
     (folder / "deep").mkdir()
     (folder / "deep" / "file").write_text("left")

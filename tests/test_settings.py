@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from cosmos_venv import managed, settings
-from cosmos_venv.environments.upkeep import DAY, PruneLimits, Upkeep
+from cosmos_venv import settings
+from cosmos_venv.environments.layout import DAY, PruneLimits, Upkeep
 from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.managed import from_settings
 
 
 def test_without_configuration_there_are_defaults() -> None:
@@ -59,8 +60,8 @@ def test_a_value_that_cannot_be_is_named(monkeypatch: pytest.MonkeyPatch, key: s
 
 
 def test_limits_of_a_store_are_those_that_are_documented() -> None:
-    assert managed.upkeep() == Upkeep(limits=PruneLimits(), keep_failed=False)
-    assert managed.prune_limits() == PruneLimits(max_age=30 * DAY, max_count=10, max_bytes=0, min_age=DAY)
+    assert from_settings.upkeep() == Upkeep(limits=PruneLimits(), keep_failed=False)
+    assert from_settings.prune_limits() == PruneLimits(max_age=30 * DAY, max_count=10, max_bytes=0, min_age=DAY)
 
 
 def test_limits_of_a_store_can_be_configured(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,7 +75,7 @@ def test_limits_of_a_store_can_be_configured(monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setenv(f"AIRFLOW__COSMOS_VENV__VIRTUALENV_{name}", value)
 
     limits = PruneLimits(max_age=7 * DAY, max_count=3, max_bytes=5_000_000_000, min_age=60)
-    assert managed.upkeep() == Upkeep(limits=limits, keep_failed=True)
+    assert from_settings.upkeep() == Upkeep(limits=limits, keep_failed=True)
 
 
 def test_an_unknown_name_says_what_there_is() -> None:

@@ -13,10 +13,9 @@ from typing import Any
 import psutil
 import pytest
 
-from cosmos_venv import guard
 from cosmos_venv.exceptions import CommandKilled
-from cosmos_venv.guarded import Cancellation, run_guarded
-from cosmos_venv.started_guard import StartedGuard, guard_program, started_ahead
+from cosmos_venv.processes import guard
+from cosmos_venv.processes.guarded_process import Cancellation, StartedGuard, guard_program, run_guarded, started_ahead
 
 DEADLINE = 20.0
 
@@ -116,7 +115,7 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 WAITING = """
 import os, sys, psutil
-from cosmos_venv.started_guard import started_ahead
+from cosmos_venv.processes.guarded_process import started_ahead
 with started_ahead():
     print(*(child.pid for child in psutil.Process().children()), flush=True)
     if os.fork() == 0:  # it inherits the connection to the guard, and outlives the worker
@@ -173,7 +172,7 @@ def test_what_a_handler_raises_while_the_order_is_given_leaves_nothing(monkeypat
 
 FORKED = """
 import os, sys
-from cosmos_venv.started_guard import started_ahead
+from cosmos_venv.processes.guarded_process import started_ahead
 with started_ahead():
     child = os.fork()
     if child == 0:  # it inherits the connection to the guard, and lives on
@@ -197,7 +196,7 @@ def test_who_lets_go_of_a_guard_does_not_wait_for_a_child_that_was_forked_meanwh
 
 UNINTERRUPTED = """
 import sys
-from cosmos_venv.guarded import run_guarded
+from cosmos_venv.processes.guarded_process import run_guarded
 command = "import signal, time; signal.signal(signal.SIGINT, lambda *_: print('SIGINT', file=open(sys.argv[1], 'a'))); "
 command += "signal.signal(signal.SIGTERM, lambda *_: sys.exit(print('SIGTERM', file=open(sys.argv[1], 'a')))); "
 command += "print('ready', flush=True); time.sleep(600)"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.exceptions import VirtualenvError
-from cosmos_venv.trust import is_trusted_way, judge, make_directory
+from cosmos_venv.files.permissions import is_trusted_way, judge, make_directory
 from pytest_cosmos_venv.throwaway import throwaway_folder
 from tests.environments.elsewhere import as_user
 

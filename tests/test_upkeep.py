@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv import managed
 from cosmos_venv.exceptions import VirtualenvError
-from cosmos_venv.guarded import Cancellation
-from cosmos_venv.lease import lease_path
-from cosmos_venv.managed import VirtualenvArguments
+from cosmos_venv.managed import resolve
+from cosmos_venv.managed.resolve import VirtualenvArguments
+from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.lease import lease_path
 from pytest_cosmos_venv import Wheelhouse
 
 
@@ -31,12 +31,12 @@ def arguments(wheelhouse: Wheelhouse, *requirements: str) -> VirtualenvArguments
 
 
 def task(wanted: VirtualenvArguments, directory: Path) -> Path:
-    with managed.managed_environment(wanted, directory, cancellation=Cancellation(), report=print) as environment:
+    with resolve.managed_environment(wanted, directory, cancellation=Cancellation(), report=print) as environment:
         return environment.path
 
 
 def parse(wanted: VirtualenvArguments, directory: Path) -> Path:
-    with managed.environment_for_parsing(wanted, directory, report=print) as environment:
+    with resolve.environment_for_parsing(wanted, directory, report=print) as environment:
         return environment.path
 
 

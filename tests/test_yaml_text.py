@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from cosmos_venv.yaml_text import MOST_LEVELS, load_yaml
+from cosmos_venv.files.yaml_files import MOST_LEVELS, load_yaml
 
 LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)

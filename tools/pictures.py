@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conformance.html_page import page
-from conformance.report import read_report
+from conformance.reporting.html_page import page
+from conformance.reporting.report import read_report
 from pytest_cosmos_venv.throwaway import throwaway_folder
 
 from .browser import started

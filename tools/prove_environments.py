@@ -20,11 +20,11 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from cosmos_venv.environments.interpreter import Interpreter
 from cosmos_venv.environments.lock import VirtualenvLock
-from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.environments.opening import open_environment
+from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 from cosmos_venv.environments.store import EnvironmentStore
-from cosmos_venv.guarded import Cancellation
+from cosmos_venv.processes.guarded_process import Cancellation
 from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse, build_wheelhouse
 from pytest_cosmos_venv.throwaway import remove_folder, throwaway_folder
 from tools.proof import Tally, prove
@@ -147,8 +147,13 @@ def _spec(wheelhouse: Wheelhouse) -> EnvironmentSpec:
 
 def _use(directory: Path, wheelhouse: Wheelhouse) -> None:
     """What a task does: have the environment, and run its dbt."""
-    with EnvironmentStore(directory).open(
-        _spec(wheelhouse), preference="uv", max_tries=60, cancellation=Cancellation(), report=_silently
+    with open_environment(
+        EnvironmentStore(directory),
+        _spec(wheelhouse),
+        preference="uv",
+        max_tries=60,
+        cancellation=Cancellation(),
+        report=_silently,
     ) as environment:
         dbt = str(environment.script("dbt"))
         subprocess.run([dbt, "--version"], stdout=subprocess.DEVNULL, check=True)

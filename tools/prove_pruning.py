@@ -24,12 +24,12 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 
 from cosmos_venv.environments.environment import Environment
-from cosmos_venv.environments.interpreter import Interpreter
-from cosmos_venv.environments.pruner import prune
-from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.environments.layout import PruneLimits
+from cosmos_venv.environments.maintenance.pruner import prune
+from cosmos_venv.environments.opening import open_environment
+from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 from cosmos_venv.environments.store import EnvironmentStore
-from cosmos_venv.environments.upkeep import PruneLimits
-from cosmos_venv.guarded import Cancellation
+from cosmos_venv.processes.guarded_process import Cancellation
 from pytest_cosmos_venv.throwaway import throwaway_folder
 
 USERS = 16
@@ -156,8 +156,13 @@ def publish(store: Path, specs: list[EnvironmentSpec], is_over: Event) -> Tally:
     tally = Tally()
     while not is_over.is_set():
         for spec in specs:
-            with EnvironmentStore(store).open(
-                spec, preference="uv", max_tries=PATIENCE, cancellation=Cancellation(), report=ignore
+            with open_environment(
+                EnvironmentStore(store),
+                spec,
+                preference="uv",
+                max_tries=PATIENCE,
+                cancellation=Cancellation(),
+                report=ignore,
             ) as environment:
                 tally.built += environment.was_built
     return tally

@@ -26,10 +26,10 @@ from pathlib import Path
 import psutil
 
 from cosmos_venv.dbt.warm import servers
-from cosmos_venv.dbt.warm.place import Program
 from cosmos_venv.dbt.warm.process import WarmStart, dbt_program
+from cosmos_venv.dbt.warm.servers import Program
 from cosmos_venv.exceptions import CommandKilled
-from cosmos_venv.guarded import Cancellation, run_guarded
+from cosmos_venv.processes.guarded_process import Cancellation, run_guarded
 from tools.proof import Tally, prove
 
 ROOT = Path(__file__).resolve().parents[1]

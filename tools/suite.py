@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from conformance.report import read_report
+from conformance.reporting.report import read_report
 from pytest_cosmos_venv.throwaway import throwaway_folder
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -7,12 +7,12 @@ import os
 import sys
 from collections.abc import Sequence
 
-from cosmos_venv import __version__, os_errors
+from cosmos_venv import __version__, credentials
 from cosmos_venv.cli import doctor, env, render, seeds, server
 from cosmos_venv.cli.output import INTERRUPTED, NO_READER, WRONG, print_json, tell
 from cosmos_venv.cli.parsing import EXIT_CODES, HelpFormatter
-from cosmos_venv.environments import credentials
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError, VirtualenvError
+from cosmos_venv.files import os_errors
 
 __all__ = ["main"]
 

@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     import argparse
 
     from cosmos_venv.cli.parsing import Actions
-    from cosmos_venv.rendering.diagrams import Member
-    from cosmos_venv.rendering.planned import Plan
+    from cosmos_venv.rendering.model import Member, Plan
 
 FORMATS = ("tree", "json", "mermaid", "dot")
 TEST_BEHAVIORS = tuple(behavior.value for behavior in TestBehavior)
@@ -135,8 +134,8 @@ def render(
 
 def _of_project(target: Path, options: Options) -> Rendered:
     from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
-    from cosmos_venv.project.load import DbtGraph
-    from cosmos_venv.rendering.plan import plan
+    from cosmos_venv.project.graph import DbtGraph
+    from cosmos_venv.rendering.planner import plan
 
     manifest, folder = _manifest_of(Path(os.path.abspath(target)))  # noqa: PTH100 - "." and ".." have no name, a link has its own
     render_config = RenderConfig(
@@ -179,7 +178,7 @@ def _manifest_of(target: Path) -> tuple[Path, Path]:
 def _of_file(target: Path, dag_id: str | None, group_id: str | None) -> Rendered:
     if not target.is_file():
         raise CosmosValueError(f"{target} does not exist. Give a DAG file, the folder of a dbt project or a manifest.")
-    from cosmos_venv.cli.dagfile import import_dag_file
+    from cosmos_venv.cli.dag_files import import_dag_file
 
     try:
         dags = import_dag_file(target)
@@ -229,7 +228,7 @@ def _show(rendered: Rendered, form: str, output: Path | None) -> None:
 
 
 def _tree(rendered: Rendered) -> Tree:
-    from cosmos_venv.rendering.diagrams import outline, upstream_of
+    from cosmos_venv.rendering.model import outline, upstream_of
 
     plan = rendered.plan
     root = Tree(f"[bold]{escape(rendered.name)}[/]  {_counted(plan)}")
@@ -238,7 +237,7 @@ def _tree(rendered: Rendered) -> Tree:
 
 
 def _grow(tree: Tree, members: Sequence[Member], upstream: Mapping[str, list[str]]) -> None:
-    from cosmos_venv.rendering.diagrams import Branch, key_of, kind_of, label_of
+    from cosmos_venv.rendering.model import Branch, key_of, kind_of, label_of
 
     for member in members:
         before = ", ".join(upstream.get(key_of(member), ()))
@@ -250,7 +249,7 @@ def _grow(tree: Tree, members: Sequence[Member], upstream: Mapping[str, list[str
 
 
 def _counted(plan: Plan) -> str:
-    from cosmos_venv.rendering.diagrams import edges_of
+    from cosmos_venv.rendering.model import edges_of
 
     counts = {"task": len(plan.tasks) + len(plan.conversions), "group": len(plan.groups), "edge": len(edges_of(plan))}
     return ", ".join(f"{count} {name}{'s' * (count != 1)}" for name, count in counts.items())

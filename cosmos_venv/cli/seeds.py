@@ -56,7 +56,7 @@ class StoredSeed:
 
     @classmethod
     def of(cls, key: str, text: str | None) -> StoredSeed:
-        from cosmos_venv.operators.seed_memory import decoded, fields_of
+        from cosmos_venv.operators.seeds.seed_state import decoded, fields_of
 
         fields, remembered = fields_of(text or ""), decoded(text)
         places = [fields.get("dag_id"), fields.get("group_id")]
@@ -71,7 +71,7 @@ class StoredSeed:
 
     def is_named(self, name: str) -> bool:
         """Whether it is that seed: by its unique id, or by its name alone."""
-        from cosmos_venv.operators.seed_memory import PREFIX, readable
+        from cosmos_venv.operators.seeds.seed_state import PREFIX, readable
 
         if self.seed is None:
             shown = readable(name.rpartition(".")[2]).removeprefix(PREFIX)
@@ -119,7 +119,7 @@ def _found(dag_id: str, seed: str | None) -> list[StoredSeed]:
     try:
         with only_the_result_on_stdout():
             from cosmos_venv.compat import stored_variables
-            from cosmos_venv.operators.seed_memory import PREFIX
+            from cosmos_venv.operators.seeds.seed_state import PREFIX
 
             stored: Mapping[str, str | None] = stored_variables(PREFIX)
     except Exception as error:  # whatever its database raises
@@ -130,7 +130,7 @@ def _found(dag_id: str, seed: str | None) -> list[StoredSeed]:
 
 def _is_of(dag_id: str, key: str, text: str | None) -> bool:
     """By what the value says; where it says nothing, as one that a person has written, by the look of its key."""
-    from cosmos_venv.operators.seed_memory import fields_of, readable
+    from cosmos_venv.operators.seeds.seed_state import fields_of, readable
 
     fields: dict[str, Any] = fields_of(text or "")
     return bool(fields["dag_id"] == dag_id) if "dag_id" in fields else key.startswith(f"{readable(dag_id)}.")

@@ -15,7 +15,7 @@ from cosmos_venv.exceptions import CosmosValueError
 
 if TYPE_CHECKING:
     from cosmos_venv.cli.parsing import Actions
-    from cosmos_venv.dbt.warm.census import RunningCommand, WarmServer
+    from cosmos_venv.dbt.warm.status import RunningCommand, WarmServer
 
 _STATUS = (
     "Shows each warm server of this user on this host ([cosmos_venv] virtualenv_warm_dbt), for root those of all "
@@ -63,7 +63,7 @@ def server_status(directory: Path | None, *, as_json: bool) -> int:
 
     :param directory: only those of environments in it.
     """
-    from cosmos_venv.dbt.warm.census import census
+    from cosmos_venv.dbt.warm.status import census
 
     with steps("asking servers", as_json=as_json):
         found = census(below=directory)
@@ -83,7 +83,7 @@ def server_stop(names: Sequence[str], directory: Path | None, *, as_json: bool) 
     :param directory: only those of environments in it.
     :raises CosmosValueError: for a name that fits none.
     """
-    from cosmos_venv.dbt.warm.census import census, end
+    from cosmos_venv.dbt.warm.status import census, end
 
     found = census(below=directory)
     chosen = [each for each in found if not names or any(_is_named(each, name) for name in names)]

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from cosmos_venv.config.values import require, yaml_file
+from cosmos_venv.config.validation import require, yaml_file
 from cosmos_venv.constants import DEFAULT_PROFILES_FILE_NAME
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.limits import refuse_unfit
-from cosmos_venv.os_errors import naming
-from cosmos_venv.scratch import scratch_folder
+from cosmos_venv.files.os_errors import naming
+from cosmos_venv.files.read_limits import refuse_unfit
+from cosmos_venv.processes.scratch import scratch_folder
 
 _PREFIX = "cosmos-venv-profile-"
 

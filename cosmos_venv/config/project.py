@@ -5,13 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from cosmos_venv.config.values import (
-    as_path,
-    folder_name,
-    local_or_remote,
-    refuse_no_mapping,
-    require,
-)
+from cosmos_venv.config.validation import as_path, folder_name, local_or_remote, refuse_no_mapping, require
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 
 _SECONDS = 10.0
@@ -92,8 +86,8 @@ class ProjectConfig:
         """
         if not isinstance(self.manifest_path, str):
             return self.manifest_path is not None and self.manifest_path.is_file()
-        from cosmos_venv.remote.copies import RemoteError
-        from cosmos_venv.remote.place import RemoteFile
+        from cosmos_venv.remote.download_cache import RemoteError
+        from cosmos_venv.remote.remote_file import RemoteFile
 
         file = RemoteFile(url=self.manifest_path, conn_id=self.manifest_conn_id)
         try:

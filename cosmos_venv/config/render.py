@@ -9,7 +9,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from cosmos_venv.config.values import (
+from cosmos_venv.config.validation import (
     as_path,
     deprecated,
     folder_name,

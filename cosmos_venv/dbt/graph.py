@@ -11,7 +11,7 @@ if not TYPE_CHECKING:
         __name__,
         {
             "CosmosLoadDbtException": "cosmos_venv.exceptions:CosmosLoadDbtException",
-            "DbtGraph": "cosmos_venv.project.load:DbtGraph",
+            "DbtGraph": "cosmos_venv.project.graph:DbtGraph",
             "DbtNode": "cosmos_venv.project.node:DbtNode",
         },
     )

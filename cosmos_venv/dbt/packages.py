@@ -1,4 +1,13 @@
-"""How do a project's packages get into the folder that dbt runs in? From those that are kept, else by ``dbt deps``.
+"""Installed dbt packages: kept, linked, swept.
+
+Which kept packages go, and how: never those that somebody uses.
+
+Where are installed dbt packages kept? Each set below its digest, whole or not at all, and never changed.
+
+``<folder>/<digest>.<nanoseconds>/`` is one installation, published by one rename; the newest of a digest counts. Who
+uses one holds its lease, ``<digest>.<nanoseconds>.lease``, which dies with the process, so nothing in use is removed.
+
+How do a project's packages get into the folder that dbt runs in? From those that are kept, else by ``dbt deps``.
 
 ``package-lock.yml`` pins: with one that dbt takes, an installation is used for ever. Without, versions and branches may
 move on, so it is used for ``max_age`` only, and the tasks of one run get the same packages.
@@ -6,20 +15,308 @@ move on, so it is used for ``max_age`` only, and the tasks of one run get the sa
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import stat
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from cosmos_venv.dbt.package_files import LOCK_FILE, local_package, read_package_files
-from cosmos_venv.dbt.package_store import KeptPackages, PackageStore
-from cosmos_venv.dbt.project_file import read_dbt_project
-from cosmos_venv.guarded import Cancellation
-from cosmos_venv.limits import read_file
+from cosmos_venv.dbt.project_files import LOCK_FILE, local_package, read_dbt_project, read_package_files
+from cosmos_venv.exceptions import VirtualenvError
+from cosmos_venv.files.durable_files import age, read_own, write_new
+from cosmos_venv.files.kernel_lock import NOBODY_LOCKS, is_locked_or_lockless, open_for_locking, unlock
+from cosmos_venv.files.permissions import Way, Writers, judge, shut_out_others
+from cosmos_venv.files.read_limits import read_file
+from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.lease import Lease, lease_path
+
+_KEPT_COUNT = 50
+_KEPT_SECONDS = 30 * 86_400.0
+_ABANDONED_SECONDS = 3_600.0
+
+
+def sweep(folder: Path) -> None:
+    """Remove what was left half, what a newer one stands for, and what nobody has used for long."""
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError:
+        return  # another one sweeps
+    kept = sorted((path for path in paths if path.is_dir() and not path.name.startswith(".")), key=_age)
+    newest = {path.stem: path for path in sorted(kept)}
+    for number, path in enumerate(kept):
+        if newest[path.stem] != path or number >= _KEPT_COUNT or _age(path) > _KEPT_SECONDS:
+            _remove(path)
+    for path in set(paths).difference(kept):
+        if path.suffix == ".lease":
+            _remove_if_alone(path)
+        elif _age(path) > (_ABANDONED_SECONDS if path.name.startswith(".") else _KEPT_SECONDS):
+            _delete(path)
+
+
+def _remove(path: Path) -> None:
+    """Remove an installation, unless it is in use or another user's."""
+    rubbish = path.with_name(f".{uuid.uuid4().hex}")
+    with suppress(OSError):
+        lease = Lease.exclusive(path)
+        if lease is None:
+            return
+        with closing(lease):
+            if not lease.is_of(path):
+                return
+            path.rename(rubbish)
+            lease_path(path).unlink()
+        _delete(rubbish)
+
+
+def _remove_if_alone(file: Path) -> None:
+    """Remove the lease of an installation that is gone, or was never published."""
+    path = file.with_suffix("")
+    with suppress(OSError):
+        if path.exists() or (lease := Lease.exclusive(path)) is None:
+            return
+        with closing(lease):
+            if lease.is_of(path) and not path.exists():
+                file.unlink()
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+        return
+    with suppress(OSError):  # another user's
+        path.unlink()
+
+
+def _age(path: Path) -> float:
+    """Seconds since it was last used; since it was made, where nobody may note a use; 0 when it is gone."""
+    for each in (lease_path(path), path):
+        with suppress(OSError):
+            return age(each.lstat().st_mtime)
+    return 0.0
+
+
+LAYOUT = "packages-v1"
+_PACKAGES = "packages"
+_SIZES = "sizes.json"
+_TURN = 0.01
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptPackages:
+    """One installation in the hands of a task; it stays until ``close``.
+
+    :param published_at: seconds since the epoch.
+    """
+
+    path: Path
+    published_at: float
+    _lease: Lease | None = field(repr=False)
+
+    @property
+    def packages(self) -> Path:
+        """The folder of the packages, each under its name. A local one is a link that leads nowhere."""
+        return self.path / _PACKAGES
+
+    @property
+    def lock_file(self) -> Path:
+        """``package-lock.yml`` as ``dbt deps`` left it; an older dbt leaves none."""
+        return self.path / LOCK_FILE
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """For ``keep_open`` of a guarded command, so that it is in use until the last descendant ends."""
+        return () if self._lease is None else self._lease.descriptors
+
+    def link_into(self, folder: Path, local_package: Callable[[str], Path]) -> None:
+        """Make ``folder`` what ``dbt deps`` would make of it.
+
+        :param local_package: where the local package of that path stands now.
+        """
+        folder.mkdir(parents=True)
+        for package in sorted(self.packages.iterdir()):
+            is_local = package.is_symlink()
+            (folder / package.name).symlink_to(local_package(os.readlink(package)) if is_local else package)  # noqa: PTH115 - a Path would lose "./"
+
+    def close(self) -> None:
+        """Give it up. May be called again."""
+        if self._lease is not None:
+            self._lease.close()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackageStore:
+    """Installations below one folder. What cannot be used is passed over: then dbt installs for itself.
+
+    What others could write to is not used: it decides which SQL runs.
+
+    :param make_directory: how directories are made there, parents included.
+    :param is_read_only: it is looked at and never written to.
+    """
+
+    folder: Path
+    make_directory: Callable[[Path], None]
+    is_read_only: bool = False
+
+    def find(self, digest: str, is_current: Callable[[KeptPackages], bool]) -> KeptPackages | None:
+        """The newest whole installation that is current; None when there is none. The caller closes it."""
+        for path in sorted(self.folder.glob(f"{digest}.*[0-9]"), reverse=True):
+            kept = self._open(path)
+            if kept is None:
+                continue
+            if is_current(kept) and _is_whole(path, self._judge(path).writers):
+                return kept
+            kept.close()
+        return None
+
+    def is_usable(self) -> bool:
+        """Whether installations can be kept here, and nobody else can put any. Makes the folder."""
+        if self.is_read_only:
+            return False
+        try:
+            self.make_directory(self.folder)
+            self._judge()
+            return os.access(self.folder, os.W_OK)
+        except (VirtualenvError, OSError):
+            return False
+
+    def publish(self, digest: str, installed: Path, lock_file: Path, local: Mapping[str, str]) -> None:
+        """Keep a copy of what was installed.
+
+        :param local: name of each local package -> its path as it is written. It is looked up by whoever uses the
+            installation: the folder that dbt linked it to may be gone by then.
+        :raises OSError: when it cannot be kept. Then nobody sees anything of it.
+        """
+        apart = self.folder / f".{uuid.uuid4().hex}"
+        try:
+            self.make_directory(apart / _PACKAGES)  # whatever the umask, nobody else may write there
+            for package in installed.iterdir():
+                copy = apart / _PACKAGES / package.name
+                if package.name in local:
+                    copy.symlink_to(local[package.name])
+                else:
+                    # A clone's own folder names the URL it came from, with its password.
+                    shutil.copytree(package, copy, symlinks=True, ignore=shutil.ignore_patterns(".git"))
+            if lock_file.is_file():
+                shutil.copyfile(lock_file, apart / LOCK_FILE)
+            write_new(apart / _SIZES, json.dumps(_sizes(apart / _PACKAGES)))
+            # A copy has the permissions of what dbt has made, under whatever umask.
+            shut_out_others(apart, self._judge(apart).writers)
+            with self._leased(self.folder / f"{digest}.{time.time_ns()}") as path:
+                apart.rename(path)
+        except BaseException:
+            shutil.rmtree(apart, ignore_errors=True)
+            raise
+        sweep(self.folder)
+
+    @contextmanager
+    def turn(
+        self, digest: str, *, max_wait: float, cancellation: Cancellation, report: Callable[[str], None]
+    ) -> Iterator[None]:
+        """Of all who enter this block for a digest, the first goes on at once and the others when it has left.
+
+        They then go on together, and do not wait for each other: had the first one failed, one by one would take as
+        many times as long. So this saves work, and decides nothing.
+
+        :param max_wait: seconds after which one goes on all the same.
+        :raises CommandKilled: when ``cancellation`` was requested while waiting.
+        """
+        descriptor = self._lock_descriptor(digest)
+        try:
+            if descriptor is not None and not is_locked_or_lockless(descriptor):
+                report(f"Another task installs the same dbt packages into {self.folder}. Waiting for it.")
+                until = time.monotonic() + max_wait
+                while time.monotonic() < until and not is_locked_or_lockless(descriptor):
+                    cancellation.raise_if_requested()
+                    time.sleep(_TURN)
+                unlock(descriptor)
+            yield
+        finally:
+            if descriptor is not None:
+                # Closing alone would leave it to a child that was forked meanwhile.
+                unlock(descriptor)
+                os.close(descriptor)
+
+    def _lock_descriptor(self, digest: str) -> int | None:
+        try:
+            return open_for_locking(self.folder / f"{digest}.flock")
+        except OSError:
+            return None
+
+    def _open(self, path: Path) -> KeptPackages | None:
+        try:
+            self._judge(path)
+            published_at = int(path.suffix[1:]) / 1e9
+            lease = self._lease(path)
+        except (VirtualenvError, OSError, ValueError):
+            return None
+        kept = KeptPackages(path=path, published_at=published_at, _lease=lease)
+        with suppress(OSError):
+            # The name after the lock: what is still there then is removed by nobody.
+            if (lease is None or lease.is_of(path)) and path.is_dir():
+                return kept
+        kept.close()
+        return None
+
+    def _judge(self, *more: Path) -> Way:
+        return judge(self.folder.parent, self.folder, *more)
+
+    def _lease(self, path: Path) -> Lease | None:
+        """One user more; None where nobody can lock, such as on a read-only mount: nobody removes anything there.
+
+        :raises OSError: when somebody removes the installation now, or the lease cannot be had.
+        """
+        try:
+            lease = Lease.shared(path, make=not self.is_read_only)
+        except OSError as error:
+            if self.is_read_only or error.errno in NOBODY_LOCKS:
+                return None
+            raise
+        if lease is None:
+            raise BlockingIOError(f"{path} is being removed")
+        return lease
+
+    @contextmanager
+    def _leased(self, path: Path) -> Iterator[Path]:
+        """Within this block nobody takes the lease for one that a kill has left."""
+        lease = self._lease(path)
+        try:
+            yield path
+        finally:
+            if lease is not None:
+                lease.close()
+
+
+def _is_whole(path: Path, writers: Writers) -> bool:
+    """Whether every file has its size, for cleaners of temporary folders remove files one by one, and is nobody else's
+    to write."""
+    try:
+        if any(writers.why_untrusted(each.lstat()) for each in path.iterdir()):
+            return False
+        return bool(json.loads(read_own(path / _SIZES)) == _sizes(path / _PACKAGES, writers))
+    except (OSError, ValueError):
+        return False
+
+
+def _sizes(folder: Path, writers: Writers | None = None) -> dict[str, int]:
+    """Of each file below the folder; none at all where others may write to one.
+
+    :param writers: who may; None: that is not looked at.
+    """
+    found = {}
+    for place, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            status = os.lstat(os.path.join(place, name))  # noqa: PTH118 - a task pays for this each time
+            if writers is not None and writers.why_untrusted(status):
+                return {}
+            if not stat.S_ISDIR(status.st_mode):
+                found[os.path.relpath(os.path.join(place, name), folder)] = status.st_size  # noqa: PTH118 - as above
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)

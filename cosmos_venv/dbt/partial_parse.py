@@ -25,9 +25,10 @@ from pathlib import Path
 
 import msgspec
 
-from cosmos_venv.dbt.kept_files import KeptFiles, is_private
 from cosmos_venv.dbt.results import Artifacts
-from cosmos_venv.limits import ANY_SIZE, MEBIBYTE, Limit, decoded, read_file
+from cosmos_venv.files.durable_files import is_private
+from cosmos_venv.files.file_cache import KeptFiles
+from cosmos_venv.files.read_limits import ANY_SIZE, MEBIBYTE, Limit, decoded, read_file
 
 PARTIAL_PARSE_FILE = "partial_parse.msgpack"
 _LAYOUT = "partial-parse-v1"

@@ -1,4 +1,9 @@
-"""What came of a dbt invocation? What its artifacts, its log file and its output say: failures, warnings, SQL."""
+"""Artifacts, log and output of one invocation, and of an earlier run.
+
+What does one line of dbt's output or log say? The same in its text format and in its JSON format.
+
+What came of a dbt invocation? What its artifacts, its log file and its output say: failures, warnings, SQL.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +18,76 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from cosmos_venv.dbt import log_line
-from cosmos_venv.limits import ANY_SIZE, decoded, read_file
-from cosmos_venv.os_errors import advice_for_a_tool
+from cosmos_venv.files.os_errors import advice_for_a_tool
+from cosmos_venv.files.read_limits import ANY_SIZE, decoded, read_file
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_TIME = re.compile(r"\d\d:\d\d:\d\d(\.\d+)?(?=\s|$)")
+
+
+def message(line: str) -> str:
+    """The line as the text format has it, without colours: of an event in JSON (``log_format: json``) its message."""
+    event = _event(line)
+    return without_colour(line if event is None else str(event["info"]["msg"]))
+
+
+def error(line: str) -> str | None:
+    """The message of an event of level error in JSON; None for any other line."""
+    event = _event(line)
+    # The stack of dbt's own code says nothing that the message before it does not.
+    if event is None or event["info"].get("level") != "error" or event["info"].get("name") == "MainStackTrace":
+        return None
+    return message(line).strip()
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeEvent:
+    """What an event in JSON says of one node.
+
+    :param name: of the event, such as ``LogBatchResult``.
+    :param thread: in which dbt ran the node, or this batch of it.
+    :param data: all that belongs to an event of this name.
+    """
+
+    name: str
+    thread: str
+    unique_id: str
+    data: Mapping[str, Any]
+
+
+def node_event(line: str) -> NodeEvent | None:
+    """The event of a node in JSON; None for any other line."""
+    event = _event(line)
+    data = event.get("data") if event else None
+    node = data.get("node_info") if isinstance(data, dict) else None
+    if event is None or data is None or not isinstance(node, dict) or not node.get("unique_id"):
+        return None
+    info = event["info"]
+    return NodeEvent(
+        name=str(info.get("name")), thread=str(info.get("thread")), unique_id=str(node["unique_id"]), data=data
+    )
+
+
+def bare(line: str) -> str:
+    """The line without what differs where the same is said again: indentation and the time before it."""
+    return _TIME.sub("", line.strip(), count=1).strip() if line[:1].isdigit() else line.strip()
+
+
+def without_colour(text: str) -> str:
+    """The text without the sequences that colour it on a terminal."""
+    return _COLOUR.sub("", text)
+
+
+def _event(line: str) -> dict[str, Any] | None:
+    if not line.startswith("{") or '"info"' not in line:
+        return None
+    try:
+        event = decoded(line, json.loads)
+        info = event["info"]
+    except (ValueError, KeyError, TypeError):
+        return None  # of another program, or a node that dbt ls lists
+    return event if isinstance(info, dict) and "msg" in info else None
+
 
 FAILED_STATUSES = frozenset({"error", "fail", "partial success", "runtime error"})
 WARNED = "warn"
@@ -156,7 +228,7 @@ class Artifacts:
         for line in self._log_lines():
             if '"exc"' not in line and '"LogBatchResult"' not in line:
                 continue
-            event = log_line.node_event(line)
+            event = node_event(line)
             if event is None:
                 continue
             place = (event.thread, event.unique_id)
@@ -170,7 +242,7 @@ class Artifacts:
 
     def errors(self) -> list[str]:
         """The last messages of level error in the log file, each once."""
-        found = (log_line.error(line) for line in self._log_lines() if '"error"' in line)
+        found = (error(line) for line in self._log_lines() if '"error"' in line)
         return list(dict.fromkeys(said for said in found if said))[-MOST_ERRORS:]
 
     def _log_lines(self) -> list[str]:
@@ -306,18 +378,18 @@ def failure_text(artifacts: Artifacts, *, lines: Sequence[str]) -> str:
     :param lines: everything that dbt wrote.
     """
     reasons = "\n".join(artifacts.failures() or artifacts.errors())
-    spoken = (said for line in reversed(lines) if log_line.bare(said := log_line.message(line)))
+    spoken = (said for line in reversed(lines) if bare(said := message(line)))
     tail = [line for line in list(islice(spoken, TAIL_LINES))[::-1] if not _is_said(line, reasons)]
     told = [*([reasons] if reasons else []), *(["dbt's last lines:", *tail] if tail else [])] or ["dbt wrote nothing."]
     advice = advice_for_a_tool(lines[-TAIL_LINES:], artifacts.target)
-    return log_line.without_colour("\n".join([*told, *([advice] if advice else [])]))
+    return without_colour("\n".join([*told, *([advice] if advice else [])]))
 
 
 def _is_said(line: str, text: str) -> bool:
     """Whether a line of the text says it, behind the name of a node perhaps, or names the same file."""
-    words = log_line.bare(line)
+    words = bare(line)
     _, is_path, path = words.partition(_COMPILED)
-    said = [log_line.bare(each) for each in text.splitlines()]
+    said = [bare(each) for each in text.splitlines()]
     if is_path:
         return any(each.startswith(_COMPILED) and path.endswith(each.removeprefix(_COMPILED)) for each in said)
     return any(each == words or each.endswith(f": {words}") for each in said)
@@ -331,7 +403,7 @@ def with_the_rest_counted(shown: list[str], total: int) -> list[str]:
 
 def warnings_in(lines: Sequence[str]) -> list[Warned]:
     """The nodes that warned, from dbt's output: for an invocation that wrote no artifacts."""
-    plain = [log_line.message(line) for line in lines]
+    plain = [message(line) for line in lines]
     found = []
     for number, line in enumerate(plain):
         if test := _TEST_WARNED.search(line):
@@ -361,7 +433,7 @@ def _compiled(result: _Result, files: Mapping[tuple[str, str], Path]) -> Path | 
 
 
 def _reason(result: _Result, compiled: Mapping[tuple[str, str], Path], batches: Sequence[_Batch]) -> str:
-    message = _shortened(log_line.without_colour(result.message or "").replace("\r\n", "\n").strip())
+    message = _shortened(without_colour(result.message or "").replace("\r\n", "\n").strip())
     if result.batch_results is not None and _NO_MESSAGE.fullmatch(message):
         return _batches_text(result, result.batch_results, compiled, batches)
     return _with_path(message, _compiled(result, compiled))
@@ -376,7 +448,7 @@ def _batches_text(
     """How many batches of a model failed; those that failed alike stand in one line with what was said of them."""
     by_words: dict[str, list[str]] = {}
     for batch in batches:
-        by_words.setdefault(_shortened(log_line.without_colour(batch.words).strip()), []).append(batch.name)
+        by_words.setdefault(_shortened(without_colour(batch.words).strip()), []).append(batch.name)
     if not batches:  # the log file is in no JSON
         by_words[""] = [str(each[0]) if isinstance(each, list) and each else str(each) for each in told.failed]
     lines = [f"{len(told.failed)} of {len(told.failed) + len(told.successful)} batches failed"]

@@ -12,7 +12,7 @@ import zlib
 from pathlib import Path
 
 from cosmos_venv.dbt.results import Artifacts
-from cosmos_venv.limits import Limit, UnfitFileError, read_pieces
+from cosmos_venv.files.read_limits import Limit, UnfitFileError, read_pieces
 
 MANIFEST = "manifest.json"
 NAMES = (MANIFEST, "run_results.json", "sources.json")

@@ -1,4 +1,6 @@
-"""How an environment is made in a directory of its own: created, filled, compiled and checked.
+"""Creating, filling and checking one build directory; the installer's command line.
+
+How an environment is made in a directory of its own: created, filled, compiled and checked.
 
 By uv, by pip, or by an installer that is handed down.
 """
@@ -17,30 +19,29 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from cosmos_venv import os_errors
-from cosmos_venv.environments import (
-    byte_code,
-    disk_space,
-    durability,
-    integrity,
-    pip_config,
-    resolution_check,
-    sources,
-    uv_config,
+from cosmos_venv.environments import post_install
+from cosmos_venv.environments.installers import choice, installer_config, resolution_check
+from cosmos_venv.environments.installers.bundled_pip import bundled_pip, has_usable_pip, own_pip
+from cosmos_venv.environments.installers.choice import (
+    ORDER_VARIABLE,
+    Installer,
+    environment_of_installation,
 )
-from cosmos_venv.environments.arguments import InstallArguments
-from cosmos_venv.environments.bundled_pip import bundled_pip
-from cosmos_venv.environments.home import variables_for_lack_of_a_home
-from cosmos_venv.environments.index_failure import index_failure, without_repetitions
-from cosmos_venv.environments.installer import ORDER_VARIABLE, Installer
-from cosmos_venv.environments.integrity import Installed
-from cosmos_venv.environments.own_pip import has_usable_pip, own_pip
+from cosmos_venv.environments.installers.command_line import InstallArguments
+from cosmos_venv.environments.installers.index_check import index_failure, without_repetitions
+from cosmos_venv.environments.post_install import Installed
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.exceptions import VirtualenvBuildError
-from cosmos_venv.guarded import Cancellation, CompletedCommand, GuardedProcess, run_guarded
-from cosmos_venv.scratch import descriptors_of, scratch_folder
-from cosmos_venv.started_guard import started_ahead
-from cosmos_venv.trust import Writers, replace_links_out_of, shut_out_others, trusted_owners
+from cosmos_venv.files import filesystem_check, os_errors
+from cosmos_venv.files.permissions import Writers, replace_links_out_of, shut_out_others, trusted_owners
+from cosmos_venv.processes.guarded_process import (
+    Cancellation,
+    CompletedCommand,
+    GuardedProcess,
+    run_guarded,
+    started_ahead,
+)
+from cosmos_venv.processes.scratch import descriptors_of, scratch_folder
 
 _COMMANDS_OF_A_BUILD = 3  # make it, fill it, check it; then it may have to be written to the disk
 _LAST_LINES = 20
@@ -57,54 +58,11 @@ _PIP_MAY_KNOW_BETTER = {
 _UNSOLVED = "No solution found"
 _YANKED = re.compile(r"warning: `?(?P<name>[^`]+)`? is yanked")
 _UNREACHABLE = r"Failed to fetch|[Rr]equest failed|Failed to read `--find-links`|error sending request"
-
-# Each would lead the installation somewhere else, or make it an installation of something else.
-_DIVERTING = {
-    *("PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_REQUIRE_VIRTUALENV", "PIP_PYTHON", "PIP_DRY_RUN"),
-    *("PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV", "CONDA_PREFIX", "__PYVENV_LAUNCHER__"),
-    *("UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_BREAK_SYSTEM_PACKAGES", "UV_VENV_SEED", "UV_VENV_CLEAR"),
-    *("UV_VENV_RELOCATABLE", "UV_WORKING_DIR", "UV_COMPILE_BYTECODE"),
-}
-# Removing a variable is not enough where pip.conf says the same.
-_NEUTRAL = {"PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0", "PIP_DRY_RUN": "0"}
-_QUIET = {
-    "PIP_NO_INPUT": "1",
-    "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-    "UV_NO_PROGRESS": "1",
-    "UV_PYTHON_DOWNLOADS": "never",
-}
 _WITHOUT_CACHES = {"UV_NO_CACHE": "1", "PIP_NO_CACHE_DIR": "1"}
 
 
 class IncompleteInstallation(VirtualenvBuildError):
     """An installer has said that all is well, and files are missing or not those of the packages."""
-
-
-def installer_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment variables for an installer: the worker's, without those that would divert it."""
-    kept = {name: value for name, value in environ.items() if name not in _DIVERTING}
-    return kept | _NEUTRAL | _QUIET | variables_for_lack_of_a_home(environ)
-
-
-def environment_of_installation(installer: Installer, environ: Mapping[str, str], scratch: Path) -> dict[str, str]:
-    """The variables for an installer and what it starts, but for those that ``InstallArguments`` adds.
-
-    :param scratch: gets what is written for it, and its temporary files.
-    """
-    kept = installer_environment(environ)
-    if installer.settings is not None:
-        kept = installer.settings.environment(kept, scratch)
-    return kept | of_no_project(scratch) | {"TMPDIR": str(scratch)}
-
-
-def of_no_project(folder: Path) -> dict[str, str]:
-    """What keeps uv from the ``uv.toml`` or ``pyproject.toml`` of the worker's working directory, and of those above.
-
-    It looks for them upwards from its project's folder, and ends at the first: here at empty ones.
-    """
-    for name in ("uv.toml", "pyproject.toml"):
-        (folder / name).touch()
-    return {"UV_PROJECT": str(folder)}
 
 
 class ToolLine(str):
@@ -167,7 +125,7 @@ def build_environment(
                 build.create()
                 build.install()
                 build.compare_with_pip()
-            integrity.hide_credentials(directory)
+            post_install.hide_credentials(directory)
             build.show_worker_packages()
             installed = build.finish(is_durable=is_durable)
             return Built(pins=installed.pins, console_scripts=installed.console_scripts, installer=installer)
@@ -227,7 +185,7 @@ class _Build:
         if self.installer.name == "uv":
             command = self._uv_install()
         else:
-            at_home = pip_config.words_against_diversion(self.environ, self.directory)
+            at_home = installer_config.words_against_diversion(self.environ, self.directory)
             words = [*self._requirements_file(), *self.arguments.words]
             command = [*self._pip(), "install", *at_home, *words, "--no-compile"]
         try:
@@ -291,7 +249,7 @@ class _Build:
         # addsitedir and not plain paths: .pth files in the worker's folders count too, as they do for the worker.
         # In ASCII: before Python 3.13 it is read in the encoding of whatever locale the environment is used in.
         lines = [f"import site; site.addsitedir({folder!a})\n" for folder in folders]
-        for target in integrity.site_packages(self.directory)[:1]:
+        for target in post_install.site_packages(self.directory)[:1]:
             (target / _WORKER_PACKAGES).write_text("".join(lines), encoding="utf-8")
 
     def finish(self, *, is_durable: bool) -> Installed:
@@ -302,10 +260,10 @@ class _Build:
         shut_out_others(self.directory, self.writers)
 
         def read() -> None:
-            if faults := integrity.faults(self.directory):
+            if faults := post_install.faults(self.directory):
                 what = f"The installation of {self.spec} is not complete"
                 raise IncompleteInstallation(f"{what}: {', '.join(faults[:5])}.")
-            found.append(integrity.installed(self.directory))
+            found.append(post_install.installed(self.directory))
 
         with ExitStack() as until_written_out:
             has_begun = False
@@ -318,23 +276,23 @@ class _Build:
                     until_written_out.enter_context(self._written_out())
 
             def hear(line: str) -> None:
-                if not line.endswith(byte_code.WRITTEN):
+                if not line.endswith(post_install.WRITTEN):
                     self._report(line)
                     return
                 begin()
-                if before := line.removesuffix(byte_code.WRITTEN):  # what a .pth file says without ending its line
+                if before := line.removesuffix(post_install.WRITTEN):  # what a .pth file says without ending its line
                     self._report(before)
 
-            folders = [str(folder) for folder in integrity.site_packages(self.directory)]
+            folders = [str(folder) for folder in post_install.site_packages(self.directory)]
             self.report("Writing byte code and trying out what was installed.")
-            command = [self.python, "-I", "-c", byte_code.COMPILE_AND_CHECK, self.spec.check, *folders]
+            command = [self.python, "-I", "-c", post_install.COMPILE_AND_CHECK, self.spec.check, *folders]
             # Both at once: the one is reading here, the other compiling there.
             self._run(command, failure=f"{self.spec} was installed but does not work", on_line=hear, meanwhile=read)
             begin()
         return found[0]
 
     def _written_out(self) -> AbstractContextManager[None]:
-        return durability.written_out(
+        return post_install.written_out(
             self.directory, cancellation=self.cancellation, report=self.report, keep_open=self.keep_open
         )
 
@@ -448,7 +406,7 @@ class _Build:
         self.report(ToolLine(self.arguments.mask(line)))
 
     def _failure_message(self, failure: str, completed: CompletedCommand, seconds: float) -> str:
-        said = [self.arguments.mask(line) for line in completed.lines if not line.endswith(byte_code.WRITTEN)]
+        said = [self.arguments.mask(line) for line in completed.lines if not line.endswith(post_install.WRITTEN)]
         last_lines = without_repetitions(said)[-_LAST_LINES:]
         message = [f"{failure} (exit status {completed.returncode}). It said:", *last_lines]
         if reason := index_failure(said, hosts=self._hosts(), seconds=seconds):
@@ -457,7 +415,7 @@ class _Build:
             message += self._unheeded_places()
         if os_errors.is_about_a_full_disk(last_lines):
             environ = {**self.environ, "TMPDIR": str(self.scratch.parent)}
-            message.append(disk_space.full_disk_message(disk_space.free_space(self.directory, environ)))
+            message.append(filesystem_check.full_disk_message(filesystem_check.free_space(self.directory, environ)))
         if os_errors.is_about_too_many_files(last_lines):
             message.append(os_errors.too_many_files_message())
         return "\n".join(message)
@@ -465,7 +423,11 @@ class _Build:
     def _unheeded_places(self) -> list[str]:
         """A sentence on places that uv alone is configured with, where it has looked at those of pip."""
         settings = self.installer.settings
-        told = uv_config.what_names_places(os.environ) if settings is not None and settings.config is not None else []
+        told = (
+            installer_config.what_names_places(os.environ)
+            if settings is not None and settings.config is not None
+            else []
+        )
         return [
             f"{place} names places for uv alone, and auto looks where pip would: name them to pip too, or choose uv "
             "([cosmos_venv] virtualenv_installer = uv)."
@@ -473,7 +435,7 @@ class _Build:
         ]
 
     def _hosts(self) -> tuple[str, ...]:
-        return sources.hosts(self.installer, self.spec.pip_install_options, self.spec.requirements, os.environ)
+        return choice.hosts(self.installer, self.spec.pip_install_options, self.spec.requirements, os.environ)
 
 
 def _import_what_comes_next() -> None:

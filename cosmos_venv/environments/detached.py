@@ -12,12 +12,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cosmos_venv.detached import DetachedAtWork, DetachedFailure, DetachedWork, works_in
-from cosmos_venv.environments import credentials
+from cosmos_venv import credentials
 from cosmos_venv.environments.environment import Damaged
+from cosmos_venv.environments.layout import Upkeep, builder_of
+from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
-from cosmos_venv.environments.upkeep import Upkeep
 from cosmos_venv.exceptions import (
     CommandKilled,
     CosmosValueError,
@@ -25,11 +25,11 @@ from cosmos_venv.exceptions import (
     VirtualenvBuildError,
     VirtualenvError,
 )
-from cosmos_venv.guarded import Cancellation
-from cosmos_venv.trust import judge, make_directory
+from cosmos_venv.processes.detached_process import DetachedAtWork, DetachedFailure
+from cosmos_venv.processes.guarded_process import Cancellation
 
 if TYPE_CHECKING:
-    from cosmos_venv.environments.installer import InstallerPreference
+    from cosmos_venv.environments.installers.choice import InstallerPreference
 
 
 def build_detached(
@@ -88,24 +88,6 @@ def build_detached(
             raise VirtualenvBuildError(f"{failure}") from None
 
 
-def builder_of(store: EnvironmentStore, digest: str) -> DetachedWork:
-    """The builder of one environment, at work or not. Makes the folder of its files."""
-    folder = _folder(store)
-    for directory in (store.directory, store.root, folder):
-        make_directory(directory, store.directory_mode)
-    judge(folder, parameter=store.parameter)
-    return DetachedWork(folder=folder, key=digest)
-
-
-def builders_of(store: EnvironmentStore) -> list[DetachedWork]:
-    """Those of every environment of which anything is left. Makes nothing."""
-    return works_in(_folder(store))
-
-
-def _folder(store: EnvironmentStore) -> Path:
-    return store.root / "detached"
-
-
 @dataclass(frozen=True, kw_only=True)
 class _BuildRequest:
     """What a builder is told. It may hold credentials: it travels by a pipe, and is never written down."""
@@ -133,7 +115,7 @@ class _BuildRequest:
         if damaged := data["instead_of"]:
             data["instead_of"] = Damaged(path=Path(damaged["path"]), faults=tuple(damaged["faults"]))
         if isinstance(handed_down := data["preference"], dict):
-            from cosmos_venv.environments.installer import OtherInstaller
+            from cosmos_venv.environments.installers.choice import OtherInstaller
 
             data["preference"] = OtherInstaller(name=handed_down["name"], command=tuple(handed_down["command"]))
         return cls(**data)
@@ -153,7 +135,8 @@ def build(request: bytes, cancellation: Cancellation) -> str:
     """
     try:
         wanted = _BuildRequest.from_json(request.decode())
-        with wanted.store.open(
+        with open_environment(
+            wanted.store,
             wanted.spec,
             preference=wanted.preference,
             max_tries=wanted.max_tries,

@@ -1,16 +1,27 @@
-"""One ready environment in a task's hands: its paths, its record, and the lease that keeps it."""
+"""One ready environment, and what is recorded of its build.
+
+One ready environment in a task's hands: its paths, its record, and the lease that keeps it.
+
+"""
 
 from __future__ import annotations
 
 import json
+import os
+import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cosmos_venv.lease import Lease
-from cosmos_venv.own_files import read_own
+from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
+from cosmos_venv.files.durable_files import read_own, write_anew
+from cosmos_venv.processes.lease import Lease
+
+if TYPE_CHECKING:
+    from cosmos_venv.environments.installers.choice import Installer
+
 
 _SHOWN_FAULTS = 3
 
@@ -83,3 +94,86 @@ class Environment:
         """Give up the lease. May be called again."""
         if self.lease is not None:
             self.lease.close()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedSpec:
+    """``EnvironmentSpec.redacted``: what was asked for, without any credential."""
+
+    requirements: tuple[str, ...]
+    pip_install_options: tuple[str, ...]
+    interpreter: Interpreter
+    system_site_packages: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedInstaller:
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedBuilder:
+    pid: int
+    uid: int
+    host: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildRecord:
+    """The record of one build.
+
+    :param pins: version of each distribution that was installed.
+    :param sources: hosts of the indexes, and folders, that the installer was told to take them from.
+    :param built_at: ISO 8601, in UTC.
+    :param seconds: that the building took.
+    :param flaws: what does not fit its RECORD files since it was built. It is looked for where a build takes the place
+        of a damaged one.
+    """
+
+    digest: str
+    spec: RecordedSpec
+    pins: dict[str, str]
+    installer: RecordedInstaller
+    built_by: RecordedBuilder
+    built_at: str
+    seconds: float
+    sources: tuple[str, ...] = ()
+    flaws: tuple[str, ...] = ()
+
+
+def write_record(
+    file: Path,
+    spec: EnvironmentSpec,
+    pins: dict[str, str],
+    *,
+    installer: Installer,
+    seconds: float,
+    flaws: tuple[str, ...] = (),
+) -> None:
+    """Write down what was built. Whatever could hold a credential is masked."""
+    from cosmos_venv.environments.installers import choice  # a task that finds its environment needs none of it
+
+    record = BuildRecord(
+        digest=spec.digest,
+        spec=RecordedSpec(**{**spec.redacted, "interpreter": spec.interpreter}),
+        pins=pins,
+        installer=RecordedInstaller(name=installer.name, reason=installer.reason),
+        built_by=RecordedBuilder(pid=os.getpid(), uid=os.getuid(), host=socket.gethostname()),
+        built_at=datetime.now(tz=timezone.utc).isoformat(timespec="seconds"),
+        seconds=round(seconds, 3),
+        sources=choice.hosts(installer, spec.pip_install_options, spec.requirements, os.environ),
+        flaws=flaws,
+    )
+    write_anew(file, json.dumps(asdict(record), indent=2, ensure_ascii=False) + "\n")
+
+
+def read_record(file: Path) -> BuildRecord:
+    """What was written down.
+
+    :raises OSError: when it cannot be read.
+    :raises ValueError: saying what is wrong with it.
+    """
+    import msgspec
+
+    return msgspec.json.decode(read_own(file), type=BuildRecord)

@@ -1,4 +1,12 @@
-"""Who may build in a ``virtualenv_dir`` now: a kernel lock between our own processes, a PID file for everybody.
+"""The lock of one virtualenv_dir: kernel lock, PID file, waiting, holders.
+
+Does this thread hold a directory's kernel lock already? Then asking again must not make it wait for itself.
+
+A lock belongs to a descriptor, so that a second descriptor of the same process would wait for the first.
+
+How does one wait for the lock of a ``virtualenv_dir``? In tries of a second, and for no longer than was said.
+
+Who may build in a ``virtualenv_dir`` now: a kernel lock between our own processes, a PID file for everybody.
 
 The kernel lock decides and dies with its process. ``cosmos_virtualenv.lock`` holds the owner's PID as decimal text,
 as other implementations read and write it: theirs is honoured while its process lives, ours is seen by them.
@@ -9,22 +17,133 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
-from cosmos_venv.environments.fitness import UNSUPPORTED, unfit_message, why_unfit
-from cosmos_venv.environments.lock_files import KERNEL_LOCK_FILENAME, LOCK_FILENAME, NOTE_FILENAME
-from cosmos_venv.environments.lock_holders import held_here, holding
-from cosmos_venv.environments.lock_look import Found, Identity, identity_of, look_at, text_of_note
-from cosmos_venv.environments.lock_record import LockNote, Machine, ProcessState, staleness
-from cosmos_venv.environments.lock_wait import TRY_SECONDS, LockWait
-from cosmos_venv.exceptions import VirtualenvError
-from cosmos_venv.guarded import Cancellation
-from cosmos_venv.kernel_lock import is_still, open_for_locking, open_to_ask, set_aside_from_strangers
-from cosmos_venv.own_files import OddFile, make_way, write_new
+from cosmos_venv.environments.layout import KERNEL_LOCK_FILENAME, LOCK_FILENAME, NOTE_FILENAME
+from cosmos_venv.environments.lock_record import (
+    Found,
+    Identity,
+    LockNote,
+    Machine,
+    ProcessState,
+    identity_of,
+    look_at,
+    staleness,
+    text_of_note,
+)
+from cosmos_venv.exceptions import VirtualenvError, VirtualenvLockTimeout
+from cosmos_venv.files.durable_files import OddFile, make_way, write_new
+from cosmos_venv.files.filesystem_check import UNSUPPORTED, unfit_message, why_unfit
+from cosmos_venv.files.kernel_lock import is_still, open_for_locking, open_to_ask, set_aside_from_strangers
+from cosmos_venv.processes.guarded_process import Cancellation
+
+
+@dataclass(frozen=True)
+class _Holder:
+    lock: VirtualenvLock
+    pid: int  # a child that was forked knows of it, and does not hold it
+    thread: int
+
+
+_holders: dict[tuple[int, int], _Holder] = {}
+
+
+def held_here(descriptor: int) -> VirtualenvLock | None:
+    """The lock through which this thread holds the file that is open here."""
+    holder = _holders.get(_file_of(descriptor))
+    if holder is None or (holder.pid, holder.thread) != (os.getpid(), threading.get_ident()):
+        return None
+    return holder.lock
+
+
+@contextmanager
+def holding(descriptor: int, lock: VirtualenvLock) -> Iterator[None]:
+    """Within this block ``held_here`` gives the lock to this thread. The kernel lets one in at a time."""
+    file = _file_of(descriptor)
+    _holders[file] = _Holder(lock, os.getpid(), threading.get_ident())
+    try:
+        yield
+    finally:
+        del _holders[file]
+
+
+def _file_of(descriptor: int) -> tuple[int, int]:
+    status = os.fstat(descriptor)
+    return status.st_dev, status.st_ino
+
+
+TRY_SECONDS = 1.0
+_TURN = 0.01  # a waiter wakes at most two turns after a release
+
+
+def lock_timeout_message(lock_file: Path, *, owner: str, waited: float) -> str:
+    """What a user reads when the waiting is over."""
+    return (
+        f"{lock_file} is still held by {owner} after {waited:.0f} s. "
+        "Raise [cosmos] virtualenv_max_retries_lock, or give this project a virtualenv_dir of its own."
+    )
+
+
+class AwaitedLock(Protocol):
+    """What is waited for."""
+
+    file: Path
+
+    def owner(self) -> str: ...
+
+    def progress(self) -> object: ...
+
+
+class LockWait:
+    """Counts tries, one per elapsed second without progress, and says whom it waits for."""
+
+    def __init__(
+        self, lock: AwaitedLock, *, max_tries: int, cancellation: Cancellation, report: Callable[[str], None]
+    ) -> None:
+        self._lock = lock
+        self._max_tries = max_tries
+        self._cancellation = cancellation
+        self._report = report
+        self._tries = 0
+        self._began = time.monotonic()
+        self._next_try = self._began + TRY_SECONDS
+        self._seen = lock.progress()
+
+    def until(self, is_done: Callable[[], bool]) -> None:
+        while True:
+            self._cancellation.raise_if_requested()
+            if is_done():
+                return
+            self._count()
+            time.sleep(_TURN)
+
+    def _count(self) -> None:
+        now = time.monotonic()
+        if self._tries >= self._max_tries:
+            raise VirtualenvLockTimeout(
+                lock_timeout_message(self._lock.file, owner=self._lock.owner(), waited=now - self._began)
+            )
+        if now < self._next_try:
+            return
+        self._next_try += TRY_SECONDS
+        seen = self._lock.progress()
+        if seen != self._seen:
+            self._seen = seen
+            self._report(f"{self._lock.owner()} is building in {self._lock.file.parent}; its build gets on.")
+            return
+        self._tries += 1
+        self._report(
+            f"Waiting for virtualenv lock to be released: try {self._tries} of {self._max_tries}, "
+            f"{self._lock.file} is held by {self._lock.owner()}."
+        )
+
 
 _RENEW_AFTER = 10.0
 

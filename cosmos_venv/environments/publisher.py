@@ -1,4 +1,8 @@
-"""How a missing environment becomes a ready one: built under the lock, apart, and published in one step.
+"""Opening an environment: find, else build under the lock and publish by one rename.
+
+Does what this process has started still get on with its work? An installer that downloads says nothing.
+
+How a missing environment becomes a ready one: built under the lock, apart, and published in one step.
 
 What no link leads to is rubbish for the next builder, so a kill at any moment costs a rebuild and nothing else.
 """
@@ -11,26 +15,52 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from cosmos_venv.environments import integrity, leftovers, removal
-from cosmos_venv.environments.activity import Activity
+from cosmos_venv.environments import layout, post_install
 from cosmos_venv.environments.builder import IncompleteInstallation, build_environment
-from cosmos_venv.environments.environment import Damaged, Environment
-from cosmos_venv.environments.fitness import refuse_unfit, refuse_unfit_path
-from cosmos_venv.environments.installer import Installer, InstallerPreference, choose_installer
-from cosmos_venv.environments.launchers import write_launchers
+from cosmos_venv.environments.environment import Damaged, Environment, write_record
+from cosmos_venv.environments.installers.choice import Installer, InstallerPreference, choose_installer
+from cosmos_venv.environments.layout import BUILD_NAME, LONGEST_PAUSE, Upkeep, is_put_off, put_off
 from cosmos_venv.environments.lock import VirtualenvLock
-from cosmos_venv.environments.pruner import Removal, delete_retired, retire_surplus
-from cosmos_venv.environments.put_off import LONGEST_PAUSE, is_put_off, put_off
-from cosmos_venv.environments.record import write_record
+from cosmos_venv.environments.maintenance import cleanup
+from cosmos_venv.environments.maintenance.launchers import write_launchers
+from cosmos_venv.environments.maintenance.pruner import Removal, delete_retired, retire_surplus
 from cosmos_venv.environments.spec import EnvironmentSpec
-from cosmos_venv.environments.store import BUILD_NAME, EnvironmentStore
-from cosmos_venv.environments.upkeep import Upkeep
+from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError, VirtualenvError, VirtualenvLockTimeout
-from cosmos_venv.guarded import Cancellation
-from cosmos_venv.lease import Lease, lease_path
-from cosmos_venv.own_files import set_aside
-from cosmos_venv.trust import Writers, judge, make_directory, writable_by_others
+from cosmos_venv.files.durable_files import set_aside
+from cosmos_venv.files.filesystem_check import refuse_unfit, refuse_unfit_path
+from cosmos_venv.files.permissions import Writers, judge, make_directory, writable_by_others
+from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.lease import Lease, lease_path
+
+if TYPE_CHECKING:
+    import psutil
+
+
+class Activity:
+    """What the processes below this one have written since the last look."""
+
+    def __init__(self) -> None:
+        self._written = 0
+
+    def has_gone_on(self) -> bool:
+        """Whether they wrote anything since: to files, or to each other. False where the kernel does not tell."""
+        import psutil  # not for an installation that is over before the first look
+
+        written = sum(_written_by(process) for process in psutil.Process(os.getpid()).children(recursive=True))
+        before, self._written = self._written, written
+        return written > before
+
+
+def _written_by(process: psutil.Process) -> int:
+    import psutil
+
+    try:
+        return int(process.io_counters().write_chars)
+    except (psutil.Error, OSError, AttributeError):  # it has just ended, or this is not Linux
+        return 0
 
 
 class Publisher:
@@ -67,7 +97,7 @@ class Publisher:
         self._lock = VirtualenvLock(store.directory, progress=self._progress)
 
     def make_ready(self, *, preference: InstallerPreference, max_tries: int) -> Environment:
-        """The environment, made by us or by whom we waited for. Raises what ``EnvironmentStore.open`` says."""
+        """The environment, made by us or by whom we waited for. Raises what ``open_environment`` says."""
         store = self._store
         with store.naming_the_directory():
             make_directory(store.directory, store.directory_mode)
@@ -91,7 +121,7 @@ class Publisher:
 
         ``old`` itself while somebody else is building (nobody waits), and when the newer one cannot be built: with a
         warning, and no task tries again for ``pause`` seconds. It is closed unless it is what is returned. Raises
-        what ``EnvironmentStore.open`` says.
+        what ``open_environment`` says.
         """
         store = self._store
         if not os.access(store.root, os.W_OK):
@@ -135,8 +165,8 @@ class Publisher:
                 yield
         finally:
             for build in self._rubbish:
-                with leftovers.going_on(build, self._report):
-                    leftovers.delete(build)
+                with cleanup.going_on(build, self._report):
+                    cleanup.delete(build)
 
     def _newer_than(self, old: Environment) -> Environment | None:
         """What another task has published since ``old`` was found."""
@@ -173,7 +203,7 @@ class Publisher:
         link = self._store.link(self._spec.digest)
         if os.path.lexists(link) and self._store.published(self._spec.digest) is None:
             set_aside(link, "it is no link to a build")
-        self._rubbish += leftovers.sweep(self._store, self._report)
+        self._rubbish += cleanup.sweep(self._store, self._report)
         build = self._next_build()
         refuse_unfit_path(build, installer=installer.name)
         self._report(f"Creating the virtualenv {build} with {installer.name} ({installer.reason}).")
@@ -233,7 +263,7 @@ class Publisher:
             seconds=seconds,
             flaws=flaws,
         )
-        removal.protect(build)
+        cleanup.protect(build)
         for path, _, reason in writable_by_others(build, writers):
             raise VirtualenvBuildError(f"The virtualenv {build} is not published: {path}: {reason}.")
         # Before publishing, so that whoever is killed between the two is made up for by the next build.
@@ -262,7 +292,7 @@ class Publisher:
 
     def _next_build(self) -> Path:
         digest = self._spec.digest
-        builds = (match for name in leftovers.build_names(self._store) if (match := BUILD_NAME.fullmatch(name)))
+        builds = (match for name in layout.build_names(self._store) if (match := BUILD_NAME.fullmatch(name)))
         highest = max((int(build["number"]) for build in builds if build["digest"] == digest), default=0)
         return self._store.builds / f"{digest}-{highest + 1}"
 
@@ -273,7 +303,7 @@ class Publisher:
             return
         with self._going_on_unpruned():
             self._retired = retire_surplus(self._store, limits, now=time.time())
-            leftovers.mend_launchers(self._store, self._report)
+            cleanup.mend_launchers(self._store, self._report)
 
     def _delete_retired(self, environment: Environment) -> None:
         try:
@@ -293,30 +323,30 @@ class Publisher:
 
     def _clean_up(self, build: Path, error: BaseException) -> None:
         """Retire what came to nothing, or keep it where that is wanted. The error that ended it is the one to tell."""
-        with leftovers.going_on(build, self._report):
+        with cleanup.going_on(build, self._report):
             # A signal handler may raise after the publishing too: then others use the build already.
             if self._store.published(self._spec.digest) == build:
                 return
             if self._upkeep.keep_failed and isinstance(error, VirtualenvBuildError):
-                self._rubbish += leftovers.keep_failed(self._store, build, [*self._said, str(error)])
-                self._report(f"What there is of it is kept in {leftovers.failed_path(build)}.")
+                self._rubbish += cleanup.keep_failed(self._store, build, [*self._said, str(error)])
+                self._report(f"What there is of it is kept in {layout.failed_path(build)}.")
             else:
-                self._rubbish += leftovers.retire_unused(self._store, build)
+                self._rubbish += cleanup.retire_unused(self._store, build)
 
     def _progress(self) -> object:
         """What is visible of a build under way: when its installer last spoke or wrote, and how much is installed."""
         try:
-            builds = [build for build in leftovers.unpublished(self._store) if lease_path(build).exists()]
+            builds = [build for build in layout.unpublished(self._store) if lease_path(build).exists()]
             return [(build, lease_path(build).stat().st_mtime_ns, _installed(build)) for build in builds]
         except OSError:
             return None  # published or removed while we looked
 
 
 def _flaws(build: Path) -> tuple[str, ...]:
-    from cosmos_venv.environments.verification import file_faults  # few builds take the place of a damaged one
+    from cosmos_venv.environments.maintenance.inventory import file_faults  # few builds take the place of a damaged one
 
     return tuple(file_faults(build, content=True))
 
 
 def _installed(build: Path) -> int:
-    return sum(1 for folder in integrity.site_packages(build) for _ in folder.iterdir())
+    return sum(1 for folder in post_install.site_packages(build) for _ in folder.iterdir())

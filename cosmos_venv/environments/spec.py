@@ -1,30 +1,164 @@
-"""What must be equal for two tasks to share one environment, and the digest that says so."""
+"""What two tasks must share to share an environment, its digest, the interpreter.
+
+Which Python an environment is made of: resolved once to a real executable, with its full version.
+
+Is it a list of texts that a user gave for words of a command line?
+
+What must be equal for two tasks to share one environment, and the digest that says so.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
+import platform
 import shlex
+import shutil
 import site
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from cosmos_venv.environments import credentials, options
-from cosmos_venv.environments.content import canonical_requirements_file, digest_of_path
-from cosmos_venv.environments.interpreter import Interpreter
-from cosmos_venv.environments.local_path import LocalPath, is_url, local_path
-from cosmos_venv.environments.words import refuse_anything_but_strings
-from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv import credentials
+from cosmos_venv.environments import requirement_files
+from cosmos_venv.environments.requirement_files import (
+    LocalPath,
+    canonical_requirements_file,
+    digest_of_path,
+    is_url,
+    local_path,
+)
+from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
+from cosmos_venv.files import os_errors
+from cosmos_venv.processes.guarded_process import Cancellation, CompletedCommand, run_guarded
 
 if TYPE_CHECKING:
-    # Imported where it is used: a builder that is told the digest needs none of it.
     from packaging.requirements import Requirement
     from packaging.specifiers import Specifier
+
+
+_ANSWER_TIMEOUT = 30.0
+
+# Run by the interpreter in question; keep to what every Python 3 has.
+_QUESTION = """
+import json, os, platform, sys
+real = getattr(sys, "_base_executable", None) or sys.executable
+print(json.dumps([os.path.realpath(real), platform.python_version(), sys.implementation.name + sys.abiflags,
+    "-".join([sys.platform, platform.machine(), getattr(sys.implementation, "_multiarch", "")])]))
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interpreter:
+    """A Python installation as builders and digests see it.
+
+    :param executable: real path of the executable, never a virtual environment's link.
+    :param version: full version, such as ``3.12.7``.
+    :param implementation: name and ABI flags, such as ``cpython`` or ``cpythont`` (free-threaded).
+    :param platform: system, machine and C library, such as ``linux-x86_64-x86_64-linux-gnu``.
+    """
+
+    executable: str
+    version: str
+    implementation: str
+    platform: str
+
+    @classmethod
+    def of(cls, executable: str | None = None, *, cancellation: Cancellation | None = None) -> Interpreter:
+        """The interpreter of that name or path; None: the one that runs this process, without starting another.
+
+        :raises CosmosValueError: naming ``py_executable``, when there is no such interpreter or it does not answer.
+        :raises CommandKilled: when ``cancellation`` was requested before it had answered.
+        """
+        if executable is None:
+            return _own()
+        asked = (executable, os.environ.get("PATH", os.defpath))
+        if asked not in _known:
+            _known[asked] = _ask(*asked, cancellation)
+        return _known[asked]
+
+    @property
+    def is_own(self) -> bool:
+        """Whether this process runs on it, so that packages of this process fit into its environments."""
+        return self == _own()
+
+
+@cache
+def _own() -> Interpreter:
+    return Interpreter(
+        executable=_own_executable(),
+        version=platform.python_version(),
+        implementation=sys.implementation.name + sys.abiflags,
+        platform="-".join([sys.platform, platform.machine(), getattr(sys.implementation, "_multiarch", "")]),
+    )
+
+
+def _own_executable() -> str:
+    real = os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
+    if sys.prefix == sys.base_prefix or not Path(real).is_relative_to(Path(sys.prefix).resolve()):
+        return real
+    # Python 3.10 in an environment made with --copies knows its base only as a prefix.
+    return os.path.realpath(Path(sys.base_prefix, "bin", f"python{sys.version_info.major}.{sys.version_info.minor}"))
+
+
+_known: dict[tuple[str, str], Interpreter] = {}
+
+
+def _ask(name: str, search_path: str, cancellation: Cancellation | None) -> Interpreter:
+    found = shutil.which(name, path=search_path)
+    if found is None:
+        raise CosmosValueError(
+            f"py_executable: there is no interpreter {name!r}. "
+            "Give the path of an executable Python, or a name on PATH."
+        )
+    try:
+        completed = _answer(found, cancellation)
+        if completed.returncode:
+            raise ValueError(completed.lines[0] if completed.lines else f"exit status {completed.returncode}")
+        # Whatever else it or a shim before it says comes first.
+        executable, version, implementation, its_platform = json.loads(completed.lines[-1] if completed.lines else "")
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and (words := os_errors.shortage(error)):
+            raise VirtualenvError(words) from error
+        raise CosmosValueError(
+            f"py_executable: {name!r} ({found}) does not answer as a Python interpreter does: {error}. "
+            "Give the path of an executable Python 3."
+        ) from error
+    return Interpreter(executable=executable, version=version, implementation=implementation, platform=its_platform)
+
+
+def _answer(executable: str, cancellation: Cancellation | None) -> CompletedCommand:
+    """Ask under a guard: a Python on a mount that hangs, or a shim that waits, ends with the task."""
+    deadline = time.monotonic() + _ANSWER_TIMEOUT
+
+    def give_up_in_time() -> None:
+        if time.monotonic() >= deadline:
+            raise TimeoutError(f"it said nothing within {_ANSWER_TIMEOUT:.0f} s")
+
+    # No PYTHON* variable of the worker may reach another Python, and no module of the working directory.
+    return run_guarded([executable, "-I", "-c", _QUESTION], on_tick=give_up_in_time, cancellation=cancellation)
+
+
+def refuse_anything_but_strings(name: str, given: object) -> None:
+    """Lists made of configuration files are not always lists of strings; a string in place of one is its letters.
+
+    :raises CosmosValueError: names the parameter, and the list to write.
+    """
+    if isinstance(given, str):
+        given = credentials.mask(given)
+        # Options are words of a command line; a requirement may hold blanks.
+        meant = given.split() if name == "pip_install_options" else [given]
+        raise CosmosValueError(f"{name}={given!r} is one string where several are meant. Write {meant!r}.")
+    for text in given if isinstance(given, Iterable) else [given]:
+        if not isinstance(text, str):
+            raise CosmosValueError(f"{name}: {text!r} is no string. Write {str(text)!r}.")
+
 
 _FORM = 1  # raise it when the canonical form changes: environments of the old form are then not found
 
@@ -65,7 +199,9 @@ class EnvironmentSpec:
         canonical = {
             "form": _FORM,
             "requirements": sorted({_canonical_requirement(text) for text in self.requirements}),
-            "options": [part for option in options.parse(self.pip_install_options) for part in _canonical(option)],
+            "options": [
+                part for option in requirement_files.parse(self.pip_install_options) for part in _canonical(option)
+            ],
             "interpreter": asdict(self.interpreter),
             "system_site_packages": [self.system_site_packages, *self.worker_site_packages],
         }
@@ -87,7 +223,7 @@ class EnvironmentSpec:
     @property
     def asks_for_upgrade(self) -> bool:
         """Whether ``--upgrade`` (``-U``) is among the options: the newest versions are wanted, now and then anew."""
-        return any(option.name == "--upgrade" for option in options.parse(self.pip_install_options))
+        return any(option.name == "--upgrade" for option in requirement_files.parse(self.pip_install_options))
 
     @property
     def redacted(self) -> dict[str, Any]:
@@ -136,7 +272,7 @@ def _parsed(text: str) -> Requirement:
 def _canonical_requirement(text: str) -> str:
     text = text.strip()
     if text.startswith("-"):
-        return " ".join(part for option in options.parse(shlex.split(text)) for part in _canonical(option))
+        return " ".join(part for option in requirement_files.parse(shlex.split(text)) for part in _canonical(option))
     if local := local_path(text):
         return _canonical_path(local)
     if is_url(text):
@@ -175,7 +311,7 @@ def _with_content(url: str) -> str:
     return f"content {digest_of_path(Path(unquote(address.path)))} {address.fragment}"
 
 
-def _canonical(option: options.InstallOption) -> Iterator[str]:
+def _canonical(option: requirement_files.InstallOption) -> Iterator[str]:
     yield option.name
     if option.value is None:
         return

@@ -1,72 +1,44 @@
-"""The environments of one ``virtualenv_dir``: where each stands, and how a ready one is found without a lock.
+"""Finding ready environments without a lock, in virtualenv_dir and on the search path.
+
+The environments of one ``virtualenv_dir``: where each stands, and how a ready one is found without a lock.
 
 ``envs-v1/<digest>`` is a link to ``builds/<digest>-<n>``; who makes and publishes builds is ``publisher``.
+
+Where else a ready environment may stand: stores that are looked at and never written to, such as one in an image.
 """
 
 from __future__ import annotations
 
-import errno
 import os
-import re
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cosmos_venv import os_errors
 from cosmos_venv.environments.environment import Damaged, Environment
-from cosmos_venv.environments.put_off import LONGEST_PAUSE, is_put_off
+from cosmos_venv.environments.layout import StoreLayout
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
-from cosmos_venv.guarded import Cancellation
-from cosmos_venv.kernel_lock import NOBODY_LOCKS, describe_strangers
-from cosmos_venv.lease import Lease, lease_path, strangers_who_keep, take_from_strangers
-from cosmos_venv.trust import Way, Writers, judge
+from cosmos_venv.files.kernel_lock import NOBODY_LOCKS, describe_strangers
+from cosmos_venv.files.permissions import Way, Writers
+from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.lease import Lease, lease_path, strangers_who_keep, take_from_strangers
 
 if TYPE_CHECKING:
-    from cosmos_venv.environments.installer import InstallerPreference
-    from cosmos_venv.environments.upkeep import Upkeep
+    pass
 
-__all__ = ["BUILD_NAME", "LAYOUT", "EnvironmentStore"]
 
-# The layout's version is in its name: releases share a directory without reading each other's entries.
-LAYOUT = "envs-v1"
-BUILD_NAME = re.compile(r"(?P<digest>[0-9a-f]{64})-(?P<number>\d+)")
 LOOKED_FOR = "cosmos_venv.virtualenv_dir"
 """The audit event (PEP 578) before an environment is looked for: the directory, and the parameter that names it."""
-_ANOTHER = "or choose another directory."
-_OF_A_DISK = {*os_errors.FULL, errno.EROFS}
 _REMOVAL_IN_PROGRESS = 0.005
 # Taking a build out of sight is a matter of milliseconds; a pruner that was stopped in the middle keeps nobody.
 _LONGEST_REMOVAL = 5.0
 
 
-class EnvironmentStore:
-    """Managed environments below one directory. Making a store touches no file.
-
-    :param directory: the user's ``virtualenv_dir``; made when the first environment is built.
-    :param directory_mode: permissions of directories that are made; see ``trust.make_directory``.
-    :param parameter: what the user gave the directory as, for messages.
-    :param is_read_only: environments are only looked for; nothing is written, not even a lease.
-    """
-
-    def __init__(
-        self,
-        directory: Path,
-        *,
-        directory_mode: int | None = None,
-        parameter: str = "virtualenv_dir",
-        is_read_only: bool = False,
-    ) -> None:
-        self.directory_mode = directory_mode
-        self.parameter = parameter
-        self.is_read_only = is_read_only
-        self._given = directory if directory.is_absolute() else Path.cwd() / directory
-        self.directory = Path(os.path.realpath(directory))
-        self.root = self.directory / LAYOUT
-        self.builds = self.root / "builds"
+class EnvironmentStore(StoreLayout):
+    """A directory of managed environments, in which ready ones are found without a lock."""
 
     def find(
         self,
@@ -112,55 +84,6 @@ class EnvironmentStore:
             time.sleep(_REMOVAL_IN_PROGRESS)
         return None
 
-    @contextmanager
-    def open(
-        self,
-        spec: EnvironmentSpec,
-        *,
-        preference: InstallerPreference = "auto",
-        max_tries: int,
-        upgrade_after: float | None = None,
-        instead_of: Damaged | None = None,
-        cancellation: Cancellation,
-        report: Callable[[str], None],
-        warn: Callable[[str], None] | None = None,
-        upkeep: Upkeep | None = None,
-    ) -> Iterator[Environment]:
-        """The environment, built first when it is not there yet, kept for as long as the block runs.
-
-        :param preference: which installer builds it.
-        :param max_tries: seconds to wait for another builder that makes no progress.
-        :param upgrade_after: age in seconds at which a spec that asks for ``--upgrade`` is resolved anew, into a newer
-            generation, by one task at a time; the others use what is ready. None: never. When that fails, what is
-            ready is used, and the next attempt is put off for as long, at most an hour.
-        :param instead_of: a build that counts as missing: unless another one has taken its place already, a newer
-            generation is built and published over it. Tasks that use it keep it.
-        :param report: gets lines for the task's log.
-        :param warn: gets those that somebody should act on; None: ``report`` does.
-        :param upkeep: what happens to the directory's other environments when this one had to be built.
-        :raises CosmosValueError: when ``virtualenv_dir`` is a file.
-        :raises VirtualenvBuildError: when it cannot be built.
-        :raises VirtualenvLockTimeout: when another builder holds the lock for too long.
-        :raises VirtualenvError: when the directory cannot be read or written, or somebody else can have written there.
-        :raises CommandKilled: when ``cancellation`` was requested.
-        """
-        environment = self.find(spec, instead_of=instead_of, cancellation=cancellation, warn=warn or report)
-        if environment is None or _is_outdated(environment, spec, upgrade_after):
-            # Its imports are for the one task that builds, not for all that find their environment.
-            from cosmos_venv.environments.publisher import Publisher
-
-            publisher = Publisher(
-                self, spec, instead_of=instead_of, cancellation=cancellation, report=report, warn=warn, upkeep=upkeep
-            )
-            if environment is None:
-                environment = publisher.make_ready(preference=preference, max_tries=max_tries)
-            else:
-                environment = publisher.upgrade(environment, preference=preference, pause=_pause(upgrade_after))
-        try:
-            yield environment
-        finally:
-            environment.close()
-
     def environment_of(
         self, spec: EnvironmentSpec, build: Path, *, lease: Lease | None, was_built: bool = False
     ) -> Environment:
@@ -172,49 +95,6 @@ class EnvironmentStore:
             was_built=was_built,
             lease=lease,
         )
-
-    def link(self, digest: str) -> Path:
-        """What leads to the published build of a digest."""
-        return self.root / digest
-
-    def record_file(self, build: Path) -> Path:
-        """Where it is recorded what a build holds: beside it."""
-        return build.with_name(f"{build.name}.json")
-
-    def judge(self) -> Way | None:
-        """The way to the environments; None when there is no such place yet.
-
-        :raises VirtualenvError: when somebody else can have written there, or can replace a directory on the way.
-        :raises OSError: when it cannot be looked at.
-        """
-        try:
-            # As it was given, for a link on that way counts too; then as it is used from here on.
-            return judge(self._given, self.directory, self.root, self.builds, parameter=self.parameter)
-        except FileNotFoundError:
-            return None
-
-    def published(self, digest: str, way: Way | None = None) -> Path | None:
-        """The build that the link leads to; None when there is no link of ours, or no build.
-
-        :param way: by which link and build are judged; None: they are not.
-        :raises VirtualenvError: when somebody else can have made or written to one of them.
-        """
-        with self.naming_the_directory():
-            try:
-                target = self.link(digest).readlink()
-                if target.parent != Path(self.builds.name):
-                    return None
-                # Where it leads at the moment at which it is judged.
-                name = target.name if way is None else Path(way.follow(self.link(digest))).name
-                if not BUILD_NAME.fullmatch(name):
-                    return None
-            except FileNotFoundError:
-                return None
-            except OSError as error:
-                if error.errno == errno.EINVAL:  # no link at all: what is built next sets it aside
-                    return None
-                raise
-        return self.builds / name
 
     def _whole_build(self, spec: EnvironmentSpec, way: Way) -> Path | None:
         """The published build whose Python is there: not when it is gone, nor when the interpreter it links to is."""
@@ -275,53 +155,6 @@ class EnvironmentStore:
             lease.close()
         return None
 
-    @contextmanager
-    def naming_the_directory(self) -> Iterator[None]:
-        """Within this block an error of the file system becomes one that names ``virtualenv_dir`` and the way out."""
-        try:
-            yield
-        except OSError as error:
-            is_file = isinstance(error, FileExistsError | NotADirectoryError) and not self.directory.is_dir()
-            raise self._not_a_directory() if is_file else self._unusable(error) from error
-
-    def _not_a_directory(self) -> CosmosValueError:
-        return CosmosValueError(
-            f"{self.parameter}: {self.directory} is not a directory, or a file stands where one of its parents should. "
-            "Give the path of a directory" + ("." if self.is_read_only else "; it is made when it does not exist.")
-        )
-
-    def _unusable(self, error: OSError) -> VirtualenvError:
-        place = os_errors.place_of(error)
-        is_ours = place is None or place.is_relative_to(self.directory)
-        if error.errno not in _OF_A_DISK or not is_ours:
-            # A directory below the temporary folder is named all the same: it can be chosen.
-            words = os_errors.shortage(error)
-            if words is not None:
-                return VirtualenvError(words)
-        where = f" ({error.filename})" if error.filename else ""
-        what = f"{self.parameter} {self.directory} cannot be used: {error.strerror or error}{where}. "
-        if self.is_read_only:
-            return VirtualenvError(f"{what}Make it readable for user id {os.getuid()}, or leave it out.")
-        if error.errno in os_errors.FULL:
-            room = os_errors.FreeSpace.at(self.directory)
-            return VirtualenvError(f"{what}Make room there ({room} free; cosmos-venv env prune), {_ANOTHER}")
-        if error.errno == errno.EROFS:
-            return VirtualenvError(
-                f"{what}Mount it writable, {_ANOTHER} What is built into an image is found by virtualenv_search_path."
-            )
-        return VirtualenvError(f"{what}Make it readable and writable for user id {os.getuid()}, {_ANOTHER}")
-
-
-def _is_outdated(environment: Environment, spec: EnvironmentSpec, upgrade_after: float | None) -> bool:
-    if upgrade_after is None or not spec.asks_for_upgrade:
-        return False
-    age = environment.age
-    return (age is None or age >= upgrade_after) and not is_put_off(environment.path, pause=_pause(upgrade_after))
-
-
-def _pause(upgrade_after: float | None) -> float:
-    return LONGEST_PAUSE if upgrade_after is None else min(upgrade_after, LONGEST_PAUSE)
-
 
 def _who_else_may_write(build: Path, writers: Writers) -> str | None:
     """To what is read or run first in a build, and who, in words; None when nobody.
@@ -339,3 +172,38 @@ def _who_else_may_write(build: Path, writers: Writers) -> str | None:
             if reason := writers.why_untrusted(os.lstat(path)):
                 return f"{path}: {reason}"
     return None
+
+
+PARAMETER = "virtualenv_search_path"
+
+
+def stores_of(text: str) -> list[EnvironmentStore]:
+    """The stores of a search path, which is written as ``PATH`` is. A directory that does not exist is an empty store.
+
+    :raises CosmosValueError: naming ``virtualenv_search_path``, for a relative path.
+    """
+    paths = [Path(entry.strip()) for entry in text.split(os.pathsep) if entry.strip()]
+    for path in paths:
+        if not path.is_absolute():
+            raise CosmosValueError(
+                f"[cosmos_venv] {PARAMETER}: {str(path)!r} is relative, and would be another directory for each "
+                "process. Write the whole path."
+            )
+    return [EnvironmentStore(path, parameter=PARAMETER, is_read_only=True) for path in paths]
+
+
+def find_first(
+    stores: Iterable[EnvironmentStore],
+    spec: EnvironmentSpec,
+    *,
+    instead_of: Damaged | None = None,
+    cancellation: Cancellation | None = None,
+) -> Environment | None:
+    """The ready environment of the first store that has one, leased where its mount allows it; the caller closes it.
+
+    :param instead_of: a build that counts as none.
+    :raises VirtualenvError: when a store cannot be read, or somebody else can have written there.
+    :raises CommandKilled: when ``cancellation`` was requested meanwhile.
+    """
+    found = (store.find(spec, instead_of=instead_of, cancellation=cancellation) for store in stores)
+    return next((environment for environment in found if environment is not None), None)

@@ -11,11 +11,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cosmos_venv import managed, settings
+from cosmos_venv import settings
 from cosmos_venv.compat import AirflowException
-from cosmos_venv.environments.lock_files import LOCK_FILENAME
+from cosmos_venv.environments.layout import LOCK_FILENAME
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError, VirtualenvLockTimeout
-from cosmos_venv.guarded import Cancellation
+from cosmos_venv.managed import from_settings
+from cosmos_venv.processes.guarded_process import Cancellation
 
 if TYPE_CHECKING:
     from cosmos_venv.environments.lock import VirtualenvLock
@@ -115,9 +116,9 @@ class VirtualenvLockMethods:
     def _virtualenv_lock(self, *, make: bool = False) -> VirtualenvLock:
         # Its imports are for whoever locks, not for every task.
         from cosmos_venv.environments.lock import VirtualenvLock
-        from cosmos_venv.trust import make_directory
+        from cosmos_venv.files.permissions import make_directory
 
         directory = Path(str(self.virtualenv_dir))
         if make:
-            make_directory(directory, managed.directory_mode())
+            make_directory(directory, from_settings.directory_mode())
         return VirtualenvLock(directory)

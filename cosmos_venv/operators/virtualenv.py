@@ -12,12 +12,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from cosmos_venv import managed, scratch
 from cosmos_venv.compat import AirflowException
 from cosmos_venv.constants import InvocationMode
 from cosmos_venv.exceptions import VirtualenvError, VirtualenvLockTimeout
-from cosmos_venv.guarded import Cancellation
-from cosmos_venv.operators.invocation import DbtNotStarted
+from cosmos_venv.managed import resolve
 from cosmos_venv.operators.local import (
     DbtBuildLocalOperator,
     DbtCloneLocalOperator,
@@ -37,15 +35,18 @@ from cosmos_venv.operators.lock_methods import (
     VirtualenvLockMethods,
     depends_on_virtualenv_dir,
 )
+from cosmos_venv.operators.run.dbt_run import DbtNotStarted
+from cosmos_venv.processes import scratch
+from cosmos_venv.processes.guarded_process import Cancellation
 from cosmos_venv.public_names import name_lookup
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from cosmos_venv.dbt.process import FullOutputSubprocessResult
+    from cosmos_venv.dbt.invocation import FullOutputSubprocessResult
     from cosmos_venv.environments.environment import Damaged, Environment
-    from cosmos_venv.operators.invocation import DbtResult
-    from cosmos_venv.operators.local_run import Run
+    from cosmos_venv.managed.warm_start import Served
+    from cosmos_venv.operators.run.dbt_run import DbtResult, Run
 
 __all__ = [
     "LOCK_FILENAME",
@@ -102,8 +103,8 @@ class DbtVirtualenvBaseOperator(VirtualenvLockMethods, DbtLocalBaseOperator):
         **kwargs: Any,
     ) -> None:
         given = {"py_requirements": py_requirements, "pip_install_options": pip_install_options}
-        arguments = managed.VirtualenvArguments.of(given)  # refuses what cannot be, as does the next
-        managed.kept_directory(virtualenv_dir, is_temporary=False)
+        arguments = resolve.VirtualenvArguments.of(given)  # refuses what cannot be, as does the next
+        resolve.kept_directory(virtualenv_dir, is_temporary=False)
         _tell_what_is_ignored(kwargs)
         super().__init__(**{**kwargs, "invocation_mode": InvocationMode.SUBPROCESS})
         self.__dict__.update(
@@ -129,7 +130,7 @@ class DbtVirtualenvBaseOperator(VirtualenvLockMethods, DbtLocalBaseOperator):
     @property
     def kept_directory(self) -> Path | None:
         """Where this task's environment is kept; None when it gets a temporary one."""
-        return managed.kept_directory(self.virtualenv_dir, self.is_virtualenv_dir_temporary)
+        return resolve.kept_directory(self.virtualenv_dir, self.is_virtualenv_dir_temporary)
 
     @contextmanager
     def _dbt_ready(self) -> Iterator[None]:
@@ -146,8 +147,8 @@ class DbtVirtualenvBaseOperator(VirtualenvLockMethods, DbtLocalBaseOperator):
         """Have an environment until ``_dbt_ready`` ends."""
         assert self._environments is not None  # noqa: S101 - set by the only caller of this and of what calls it
         self._environment = self._environments.enter_context(
-            managed.managed_environment(
-                managed.VirtualenvArguments.of(vars(self)),
+            resolve.managed_environment(
+                resolve.VirtualenvArguments.of(vars(self)),
                 self.kept_directory,
                 cancellation=self._cancellation or Cancellation(),
                 report=self.log.info,
@@ -162,8 +163,8 @@ class DbtVirtualenvBaseOperator(VirtualenvLockMethods, DbtLocalBaseOperator):
 
         dbt then starts again there, unless it may have done something already: no command runs twice.
         """
-        from cosmos_venv.dbt.outputs import Outputs
         from cosmos_venv.dbt.results import did_nothing, may_lack_files, tells_of_code
+        from cosmos_venv.dbt.workspace import Outputs
 
         artifacts = Outputs.of(run.place, run.env, command).artifacts()
         try:
@@ -190,7 +191,7 @@ class DbtVirtualenvBaseOperator(VirtualenvLockMethods, DbtLocalBaseOperator):
         """What the environment has lost; None when nothing, or when another one has taken its place already."""
         if self._environment is None or self._was_replaced or self.kept_directory is None:
             return None
-        return managed.damage_of(self._environment, content=content)
+        return resolve.damage_of(self._environment, content=content)
 
     def _replace(self, damaged: Damaged, then: str) -> None:
         """:param then: a sentence that says what becomes of dbt.
@@ -198,7 +199,7 @@ class DbtVirtualenvBaseOperator(VirtualenvLockMethods, DbtLocalBaseOperator):
         """
         assert self.kept_directory is not None  # noqa: S101 - what is temporary is never damaged
         self._was_replaced = True
-        self.log.warning("%s %s %s", damaged, managed.advice_about(damaged, self.kept_directory), then)
+        self.log.warning("%s %s %s", damaged, resolve.advice_about(damaged, self.kept_directory), then)
         try:
             self._take_environment(instead_of=damaged)
         except VirtualenvError as error:
@@ -214,7 +215,7 @@ class DbtVirtualenvBaseOperator(VirtualenvLockMethods, DbtLocalBaseOperator):
         self.log.info("Using Python binary from virtualenv: %s", self._environment.python)
         return super().run_subprocess(
             [str(self._environment.script("dbt")), *command[1:]],
-            managed.without_worker_python(env),
+            resolve.without_worker_python(env),
             cwd,
             keep_open=keep_open,
             **kwargs,
@@ -223,15 +224,17 @@ class DbtVirtualenvBaseOperator(VirtualenvLockMethods, DbtLocalBaseOperator):
     def _why_not_started(self, executable: str, error: OSError) -> str:
         environment = self._environment
         return (
-            managed.why_not_started(environment, error) if environment else super()._why_not_started(executable, error)
+            resolve.why_not_started(environment, error) if environment else super()._why_not_started(executable, error)
         )
 
     def _starts_warm(self) -> bool:
         return self.kept_directory is not None and super()._starts_warm()
 
-    def _served(self, executable: str) -> managed.Served:
+    def _served(self, executable: str) -> Served:
+        from cosmos_venv.managed import warm_start
+
         environment = self._environment
-        return managed.Served.of_environment(environment) if environment else super()._served(executable)
+        return warm_start.Served.of_environment(environment) if environment else super()._served(executable)
 
     def execute(self, context: Context, **kwargs: Any) -> Any:
         """Run the command to its end; a temporary environment is gone then.
@@ -255,7 +258,7 @@ class DbtVirtualenvBaseOperator(VirtualenvLockMethods, DbtLocalBaseOperator):
 
     def _which_dbt_will_run(self, executable: str) -> str | None:
         # Another Python would have to be asked what it is.
-        return None if self.py_executable else managed.VirtualenvArguments.of(vars(self)).spec().digest
+        return None if self.py_executable else resolve.VirtualenvArguments.of(vars(self)).spec().digest
 
     def _packages_directory(self) -> Path | None:
         return self.kept_directory

@@ -12,14 +12,13 @@ from cosmos_venv.public_names import name_lookup
 if TYPE_CHECKING:
     from cosmos_venv.profiles.athena import AthenaAccessKeyProfileMapping
     from cosmos_venv.profiles.automatic import get_automatic_profile_mapping, profile_mappings
-    from cosmos_venv.profiles.base import BaseProfileMapping
+    from cosmos_venv.profiles.base import BaseProfileMapping, DbtProfileConfigVars
     from cosmos_venv.profiles.bigquery import (
         GoogleCloudOauthProfileMapping,
         GoogleCloudServiceAccountDictProfileMapping,
         GoogleCloudServiceAccountFileProfileMapping,
     )
     from cosmos_venv.profiles.clickhouse import ClickhouseUserPasswordProfileMapping
-    from cosmos_venv.profiles.config_vars import DbtProfileConfigVars
     from cosmos_venv.profiles.databricks import DatabricksOauthProfileMapping, DatabricksTokenProfileMapping
     from cosmos_venv.profiles.duckdb import DuckDBUserPasswordProfileMapping
     from cosmos_venv.profiles.exasol import ExasolUserPasswordProfileMapping
@@ -51,7 +50,7 @@ _HOMES = {
     "ClickhouseUserPasswordProfileMapping": "clickhouse",
     "DatabricksOauthProfileMapping": "databricks",
     "DatabricksTokenProfileMapping": "databricks",
-    "DbtProfileConfigVars": "config_vars",
+    "DbtProfileConfigVars": "base",
     "DuckDBUserPasswordProfileMapping": "duckdb",
     "ExasolUserPasswordProfileMapping": "exasol",
     "GoogleCloudOauthProfileMapping": "bigquery",

@@ -7,14 +7,13 @@ from typing import Any
 
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.profiles.athena import AthenaAccessKeyProfileMapping
-from cosmos_venv.profiles.base import BaseProfileMapping
+from cosmos_venv.profiles.base import BaseProfileMapping, find_connection
 from cosmos_venv.profiles.bigquery import (
     GoogleCloudOauthProfileMapping,
     GoogleCloudServiceAccountDictProfileMapping,
     GoogleCloudServiceAccountFileProfileMapping,
 )
 from cosmos_venv.profiles.clickhouse import ClickhouseUserPasswordProfileMapping
-from cosmos_venv.profiles.connections import find_connection
 from cosmos_venv.profiles.databricks import DatabricksOauthProfileMapping, DatabricksTokenProfileMapping
 from cosmos_venv.profiles.duckdb import DuckDBUserPasswordProfileMapping
 from cosmos_venv.profiles.exasol import ExasolUserPasswordProfileMapping
@@ -33,11 +32,7 @@ from cosmos_venv.profiles.spark import SparkThriftProfileMapping
 from cosmos_venv.profiles.sqlserver import StandardSQLServerAuth
 from cosmos_venv.profiles.starrocks import StarrocksUserPasswordProfileMapping
 from cosmos_venv.profiles.teradata import TeradataUserPasswordProfileMapping
-from cosmos_venv.profiles.trino import (
-    TrinoCertificateProfileMapping,
-    TrinoJWTProfileMapping,
-    TrinoLDAPProfileMapping,
-)
+from cosmos_venv.profiles.trino import TrinoCertificateProfileMapping, TrinoJWTProfileMapping, TrinoLDAPProfileMapping
 from cosmos_venv.profiles.vertica import VerticaUserPasswordProfileMapping
 
 #: In the order in which they are tried; Cosmos's.

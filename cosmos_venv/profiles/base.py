@@ -1,4 +1,12 @@
-"""How does an Airflow Connection become a dbt profile whose secrets stand only in the environment?
+"""Connection to profile; adapters' other field names.
+
+Which of dbt's own settings does a profiles.yml carry?
+
+What does Airflow know under a connection id, what stands in one of its fields, and what is to be masked in logs?
+
+What do dbt's adapters call a field besides? Which of the names one knows, that adapter says itself.
+
+How does an Airflow Connection become a dbt profile whose secrets stand only in the environment?
 
 A mapping class is a table: which Airflow field feeds which dbt field, which are required, which are secret. This engine
 reads the table; a warehouse that needs more overrides one small method.
@@ -9,18 +17,125 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.profiles.config_vars import DbtProfileConfigVars
-from cosmos_venv.profiles.connections import connection_value, find_connection, mask
-from cosmos_venv.profiles.other_names import names_of
-from cosmos_venv.profiles.sealing import env_var_call, seal, without_secrets
+from cosmos_venv.profiles.env_var_secrets import env_var_call, seal, without_secrets
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
+
+
+_LOG_FORMATS = ("text", "json", "default")
+
+
+@dataclass
+class DbtProfileConfigVars:
+    """dbt's global settings for the commands that use a profile. None leaves a setting to dbt.
+
+    They stand in the profile's ``config:`` block, where Cosmos has them, and in environment variables: dbt reads no
+    such block there (only one beside the profiles, which it refuses where dbt_project.yml has ``flags``).
+
+    :raises CosmosValueError: for a value that dbt would refuse.
+    """
+
+    send_anonymous_usage_stats: bool | None = False
+    partial_parse: bool | None = None
+    use_experimental_parser: bool | None = None
+    static_parser: bool | None = None
+    printer_width: int | None = None
+    write_json: bool | None = None
+    warn_error: bool | None = None
+    warn_error_options: dict[str, Any] | None = None
+    log_format: str | None = None
+    debug: bool | None = None
+    version_check: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.send_anonymous_usage_stats not in (True, False, None):
+            raise CosmosValueError(
+                f"dbt_config_vars: send_anonymous_usage_stats={self.send_anonymous_usage_stats!r} must be a boolean."
+            )
+        if self.log_format is not None and self.log_format not in _LOG_FORMATS:
+            raise CosmosValueError(
+                f"dbt_config_vars: log_format={self.log_format!r} must be one of {', '.join(_LOG_FORMATS)}."
+            )
+        if self.warn_error and self.warn_error_options is not None:
+            raise CosmosValueError(
+                f"dbt_config_vars: warn_error=True and warn_error_options={self.warn_error_options!r} exclude each "
+                "other in dbt. Drop one of them."
+            )
+
+    def as_dict(self) -> dict[str, Any]:
+        """The settings that were given."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    def as_env(self) -> dict[str, str]:
+        """The same for dbt's environment."""
+        given = self.as_dict()
+        if "warn_error_options" in given:
+            given.pop("warn_error", None)  # dbt takes one of the two, be the other False
+        return {f"DBT_{name}".upper(): _text(value) for name, value in given.items()}
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, dict) else str(value)
+
+
+def find_connection(conn_id: str, *, asker: str, conn_type: str) -> Connection:
+    """The Airflow Connection.
+
+    :param asker: who wants it, for the error.
+    :param conn_type: which type it should be made of, for the error.
+    :raises CosmosValueError: when Airflow has none of that id.
+    """
+    from cosmos_venv.compat import AirflowNotFoundException, get_connection
+
+    try:
+        return get_connection(conn_id)
+    except AirflowNotFoundException:
+        raise CosmosValueError(
+            f"{asker}: conn_id={conn_id!r}: Airflow has no connection of that id. Create it "
+            f"(`airflow connections add {conn_id} --conn-type {conn_type} ...`, or the "
+            f"environment variable AIRFLOW_CONN_{conn_id.upper()}), or correct conn_id."
+        ) from None
+
+
+def connection_value(conn: Connection, airflow_field: str) -> Any:
+    """What stands there; None when nothing does.
+
+    :param airflow_field: ``extra.KEY`` or ``extra__KEY`` (then the whole is the key) of the Connection's JSON, in which
+        False and 0 are values; else an attribute of the Connection, of which 0 and the empty text are none.
+    """
+    if not airflow_field.startswith(("extra.", "extra__")):
+        return getattr(conn, airflow_field, None) or None
+    value = conn.extra_dejson.get(airflow_field.removeprefix("extra."))
+    return None if value == "" else value
+
+
+def mask(secrets: Iterable[str]) -> None:
+    """Have Airflow mask these in logs: it knows the Connection's password, but neither arguments nor a path's token."""
+    for secret in secrets:
+        from cosmos_venv.compat import mask_in_logs  # which imports Airflow: a profile without secrets needs none
+
+        mask_in_logs(secret)
+
+
+_SAME = (
+    frozenset({"database", "dbname", "catalog", "project", "target_catalog"}),
+    frozenset({"schema", "dataset", "target_schema"}),
+    frozenset({"user", "username", "UID"}),
+    frozenset({"host", "server"}),
+)
+
+
+def names_of(field: str) -> frozenset[str]:
+    """The field, and the names that mean the same."""
+    return next((names for names in _SAME if field in names), frozenset({field}))
+
 
 __all__ = ["MOCK_VALUE", "BaseProfileMapping", "DbtProfileConfigVars"]
 

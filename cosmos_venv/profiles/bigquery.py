@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.limits import decoded
+from cosmos_venv.files.read_limits import decoded
 from cosmos_venv.profiles.base import BaseProfileMapping
 
 # Airflow 2.2 and older wrote the extra of a Google connection with this prefix; such connections live on.

@@ -1,25 +1,40 @@
-"""What is ``dbt ls`` asked, and which nodes does its output hold? Pure: who runs it is ``ls_process``."""
+"""What dbt ls is asked, and the nodes of its output, of a run or of a file.
+
+What is ``dbt ls`` asked, and which nodes does its output hold? Pure: who runs it is ``ls_process``.
+
+Which nodes does a file hold that somebody has let ``dbt ls --output json`` write, and which of them are selected?
+
+The lines say less of a node than a manifest. A selection that asks for what they do not say is refused: it would find
+nothing, or too little.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from cosmos_venv.config import ProjectConfig, RenderConfig
-from cosmos_venv.dbt import log_line
-from cosmos_venv.dbt.project_file import DEFAULT_PACKAGES_FOLDER
-from cosmos_venv.exceptions import CosmosLoadDbtException
-from cosmos_venv.limits import decoded
-from cosmos_venv.project.entry import Folders, NodeEntry, PlainEntry, to_node
+from cosmos_venv.dbt import results
+from cosmos_venv.dbt.project_files import DEFAULT_PACKAGES_FOLDER
+from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
+from cosmos_venv.files.read_limits import decoded
+from cosmos_venv.files.yaml_files import load_yaml
+from cosmos_venv.project.manifest import read_text
 from cosmos_venv.project.node import DbtNode
-from cosmos_venv.yaml_text import load_yaml
+from cosmos_venv.project.node_entry import Folders, NodeEntry, PlainEntry, to_node, without_disabled
+from cosmos_venv.project.selection import SelectionGraph, evaluate, from_lists
+from cosmos_venv.project.selection.criterion import Criterion
+from cosmos_venv.project.selection.evaluate import Part
 
 if TYPE_CHECKING:
-    from cosmos_venv.project.load import DbtGraph
+    from cosmos_venv.project.graph import DbtGraph
+
 
 LS_OUTPUT_KEYS = (
     "name",
@@ -73,7 +88,7 @@ def ls_arguments(
     return arguments
 
 
-def variables_of(graph: DbtGraph) -> Mapping[str, object] | None:
+def dbt_vars_of(graph: DbtGraph) -> Mapping[str, object] | None:
     """What the tasks get too: ``operator_args["vars"]``, a dict or YAML text, before ``ProjectConfig.dbt_vars``."""
     given = graph.operator_args.get("vars")
     if isinstance(given, str):
@@ -137,7 +152,7 @@ def node_lines(lines: Iterable[str], where: str = "the output of dbt ls") -> Ite
     :raises CosmosLoadDbtException: for a node that cannot be read, with the line.
     """
     for number, each in enumerate(lines, start=1):
-        text = log_line.message(each)
+        text = results.message(each)
         if not (text.lstrip().startswith("{") and '"unique_id"' in text):
             continue
         try:
@@ -157,3 +172,132 @@ def _entry(line: str) -> NodeEntry | None:
         if head.unique_id is None or head.resource_type is None:
             return None
         raise
+
+
+_WRITE_IT = f"dbt --quiet ls --output json --output-keys {' '.join(LS_OUTPUT_KEYS)}"
+_WAY_OUT = f"Write it with `{_WRITE_IT}`, which may be given a selection."
+
+# What a method asks of a node beyond what every line says or its id tells; any of these keys is enough.
+_ASKS_FOR = {
+    "access": ("access",),
+    "config": ("config",),
+    "fqn": ("fqn",),
+    "group": ("config",),
+    "tag": ("tags", "config"),
+    "test_name": ("test_metadata",),
+    "test_type": ("test_metadata",),
+    "version": ("version",),
+}
+_WITHOUT_PARENTS = ("seed", "source")
+_YAML = (".yml", ".yaml")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LsFile:
+    """:param path: the file.
+    :param folders: of the project; no file in it is looked at.
+    """
+
+    path: Path
+    folders: Folders
+
+    def nodes(self) -> dict[str, DbtNode]:
+        """Every node, by unique id, in the file's order.
+
+        :raises CosmosLoadDbtException: when the file cannot be read or holds no node, a line is one that cannot be
+            read, or no line says what its node depends on.
+        """
+        nodes = {}
+        for line in self._lines:
+            try:
+                node = to_node(self._entries[line.unique_id], unique_id=line.unique_id, folders=self.folders)
+            except ValueError as error:
+                raise unreadable(line.number, line.text, line.where, error) from error
+            if node is not None:
+                nodes[line.unique_id] = node
+        if not nodes:
+            raise CosmosLoadDbtException(f"RenderConfig.dbt_ls_path {self.path} holds no node. {_WAY_OUT}")
+        self._refuse_without_edges()
+        return nodes
+
+    def selected(self, select: Sequence[str], exclude: Sequence[str]) -> set[str]:
+        """Ids of what dbt would select of these nodes, as far as the lines say what it asks for.
+
+        :raises CosmosValueError: when dbt would refuse an item, or the lines do not say what it asks for.
+        :raises CosmosLoadDbtException: when the file cannot be read.
+        """
+        tree = from_lists(select, exclude)
+        for criterion in _criteria(tree):
+            self._refuse_unless_said(criterion)
+        return evaluate(SelectionGraph(without_disabled(self._entries), project_name=self.folders.root_package), tree)
+
+    @cached_property
+    def _lines(self) -> list[NodeLine]:
+        text = read_text(self.path, "RenderConfig.dbt_ls_path", way_out=_WAY_OUT)
+        lines = text.split("\n")
+        self._refuse_cut_off(lines)
+        return list(node_lines(lines, where=str(self.path)))
+
+    @cached_property
+    def _entries(self) -> dict[str, NodeEntry]:
+        entries = {}
+        for line in self._lines:
+            entries[line.unique_id] = line.entry
+            _complete(entries[line.unique_id], line.unique_id)
+        return entries
+
+    @cached_property
+    def _keys(self) -> frozenset[str]:
+        lines = (msgspec.json.decode(line.text, type=dict[str, msgspec.Raw]) for line in self._lines)
+        return frozenset(key for line in lines for key in line)
+
+    def _refuse_cut_off(self, lines: list[str]) -> None:
+        """A line that ends before its id would be a node less, and no fault."""
+        for number, text in enumerate(lines, start=1):
+            if text.lstrip().startswith("{") and '"unique_id"' not in text:
+                try:
+                    decoded(text, msgspec.json.decode)
+                except msgspec.DecodeError as error:
+                    raise unreadable(number, text, str(self.path), error) from error
+
+    def _refuse_without_edges(self) -> None:
+        entries = [entry for entry in self._entries.values() if entry.resource_type not in _WITHOUT_PARENTS]
+        if entries and all(entry.depends_on is None for entry in entries):
+            raise CosmosLoadDbtException(
+                f"RenderConfig.dbt_ls_path {self.path} does not say depends_on of any node: its tasks would have no "
+                f"order. {_WAY_OUT}"
+            )
+
+    def _refuse_unless_said(self, criterion: Criterion) -> None:
+        keys = _ASKS_FOR.get(criterion.method, ())
+        if criterion.method == "path" and str(criterion.value).endswith(_YAML):
+            keys = ("patch_path",)
+        names_all = criterion.method == "fqn" and criterion.value == "*"
+        if not keys or names_all or not self._keys.isdisjoint(keys):
+            return
+        raise CosmosValueError(
+            f"selection item {criterion.shown} asks for {keys[0]}, which the lines of {self.path} do not say. Add "
+            f"{keys[0]} to the --output-keys with which the file is written, or let dbt select when it is written."
+        )
+
+
+def _complete(entry: NodeEntry, unique_id: str) -> None:
+    """What a selection by name goes by, and only the id says."""
+    name = unique_id.split(".", 2)[-1]
+    if entry.package_name is None:
+        entry.package_name = unique_id.split(".", 2)[1] if unique_id.count(".") > 1 else None
+    if entry.resource_type == "source" and entry.source_name is None:
+        entry.source_name, _, entry.name = name.partition(".")
+    elif entry.name is None:
+        entry.name = name.rpartition(".")[2]
+    # The fully qualified name of a versioned model ends as its id does: orders.v2
+    if entry.resource_type == "model" and entry.version is None and name == ".".join((entry.fqn or [])[-2:]):
+        entry.version = name.rpartition(".v")[2]
+
+
+def _criteria(part: Part) -> Iterator[Criterion]:
+    if isinstance(part, Criterion):
+        yield part
+        return
+    for each in part.parts:
+        yield from _criteria(each)

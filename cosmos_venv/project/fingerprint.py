@@ -1,4 +1,8 @@
-"""What decides the answer of ``dbt ls``: the content of the project's files, and the variables that they ask for.
+"""Content digests of a project's files.
+
+Digests of the content of files: read once, and then known by the look of the file.
+
+What decides the answer of ``dbt ls``: the content of the project's files, and the variables that they ask for.
 
 Whatever dbt reads of a project counts, and nothing else: a package may be the root of a repository, with an environment
 of thousands of files beside its models, and a change of them changes no answer.
@@ -17,12 +21,44 @@ from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path, PurePath
 
-from cosmos_venv.dbt.env_vars import EnvVars, MadeUpName, env_vars_in
-from cosmos_venv.dbt.kept_files import KeptFiles
-from cosmos_venv.dbt.project_file import read_dbt_project
+from cosmos_venv.dbt.project_files import EnvVars, MadeUpName, env_vars_in, read_dbt_project
 from cosmos_venv.exceptions import CosmosLoadDbtException
-from cosmos_venv.limits import MEBIBYTE, Limit, UnfitFileError, read_file, walk
-from cosmos_venv.project.file_digest import SETTLED_SECONDS
+from cosmos_venv.files.file_cache import KeptFiles
+from cosmos_venv.files.read_limits import (
+    ANY_SIZE,
+    MEBIBYTE,
+    Limit,
+    UnfitFileError,
+    read_file,
+    refuse_unfit,
+    sha256_of_file,
+    walk,
+)
+
+SETTLED_SECONDS = 2.0
+"""A file may change again within its clock's last tick, and look the same."""
+
+_HEX_DIGITS = 64
+
+
+def digest_of_file(path: Path, *, known: KeptFiles | None = None) -> str:
+    """SHA-256 of a file's content, 64 hex digits.
+
+    :param known: where digests of earlier are kept: a file that looks untouched is not read again.
+    :raises OSError: when it cannot be read.
+    """
+    refuse_unfit(path, ANY_SIZE)
+    status = path.stat()
+    facts = [str(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev]
+    look = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+    is_settled = max(status.st_mtime, status.st_ctime) < time.time() - SETTLED_SECONDS
+    if known is not None and is_settled and len(kept := known.read(look) or b"") == _HEX_DIGITS:
+        return kept.decode("ascii", errors="replace")
+    digest = sha256_of_file(path)
+    if known is not None and is_settled:
+        known.write(look, digest.encode())
+    return digest
+
 
 # What dbt reads in its folders; anything else, a database that lies there for instance, may change as it likes.
 _READ = (".sql", ".py", ".yml", ".yaml", ".md")

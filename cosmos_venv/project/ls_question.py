@@ -14,26 +14,32 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cosmos_venv import managed
 from cosmos_venv.constants import ExecutionMode
 from cosmos_venv.dbt.command import vars_text
-from cosmos_venv.dbt.env_vars import EnvVars, env_vars_in, veiled
-from cosmos_venv.dbt.installed import identity_of, packages_beside
-from cosmos_venv.dbt.outputs import named_folders
-from cosmos_venv.dbt.package_files import PACKAGE_FILES, has_packages, local_package, read_package_files
-from cosmos_venv.dbt.project_file import read_dbt_project
+from cosmos_venv.dbt.installation import identity_of, packages_beside
+from cosmos_venv.dbt.project_files import (
+    PACKAGE_FILES,
+    EnvVars,
+    env_vars_in,
+    has_packages,
+    local_package,
+    read_dbt_project,
+    read_package_files,
+    veiled,
+)
 from cosmos_venv.dbt.state import NAMES
+from cosmos_venv.dbt.workspace import named_folders
 from cosmos_venv.exceptions import CosmosLoadDbtException, VirtualenvError
-from cosmos_venv.project.dbt_ls import ls_arguments, variables_of
-from cosmos_venv.project.environment import environment_of, given_env_vars, state_folders
-from cosmos_venv.project.file_digest import digest_of_file
-from cosmos_venv.project.fingerprint import Tree, fingerprint
+from cosmos_venv.managed import from_settings, resolve
+from cosmos_venv.project.dbt_ls import dbt_vars_of, ls_arguments
+from cosmos_venv.project.fingerprint import Tree, digest_of_file, fingerprint
+from cosmos_venv.project.load_request import environment_of, given_env_vars, state_folders
 
 if TYPE_CHECKING:
     from cosmos_venv.config import ProfileConfig
-    from cosmos_venv.dbt.kept_files import KeptFiles
     from cosmos_venv.environments.environment import Damaged, Environment
-    from cosmos_venv.project.load import DbtGraph
+    from cosmos_venv.files.file_cache import KeptFiles
+    from cosmos_venv.project.graph import DbtGraph
 
 _PROFILE = "profiles.yml"
 # Files of a project that another file, or nobody, asks for its variables: the profile in use is looked at by itself.
@@ -211,7 +217,7 @@ def question_of(
     ):
         env = environment_of(graph)
         if dbt.is_managed:
-            env = managed.without_worker_python(env)
+            env = resolve.without_worker_python(env)
         given = given_env_vars(graph)
         yield LsQuestion(
             project_dir=project_dir,
@@ -224,11 +230,11 @@ def question_of(
             secrets=secrets,
             given=tuple(given),
             folders=named_folders({**env, **secrets}, given),
-            arguments=tuple(ls_arguments(render, graph.project, dbt_vars=variables_of(graph))),
-            variables=vars_text(variables_of(graph)),
+            arguments=tuple(ls_arguments(render, graph.project, dbt_vars=dbt_vars_of(graph))),
+            variables=vars_text(dbt_vars_of(graph)),
             has_deps=_wants_deps(graph),
             airflow_variables=tuple((name, variable(name)) for name in render.airflow_vars_to_purge_dbt_ls_cache),
-            known=managed.kept_fingerprints(),
+            known=from_settings.kept_fingerprints(),
         )
 
 
@@ -253,8 +259,8 @@ def _installation(
         return
     directory = _kept_directory(graph)
     try:
-        with managed.environment_for_parsing(
-            managed.VirtualenvArguments.of(graph.operator_args), directory, report=report, instead_of=instead_of
+        with resolve.environment_for_parsing(
+            resolve.VirtualenvArguments.of(graph.operator_args), directory, report=report, instead_of=instead_of
         ) as environment:
             yield DbtInstallation(
                 executable=str(environment.script("dbt")),
@@ -271,8 +277,8 @@ def _installation(
 def _kept_directory(graph: DbtGraph) -> Path:
     arguments: Mapping[str, Any] = graph.operator_args
     given = graph.execution_config.virtualenv_dir or arguments.get("virtualenv_dir")
-    directory = managed.kept_directory(given, arguments.get("is_virtualenv_dir_temporary") or False)
-    if directory is None or managed.is_template(directory):
+    directory = resolve.kept_directory(given, arguments.get("is_virtualenv_dir_temporary") or False)
+    if directory is None or resolve.is_template(directory):
         raise CosmosLoadDbtException(
             f"LoadMode.DBT_LS runs dbt in the managed environment, and virtualenv_dir={given!r} keeps none for the "
             "time of parsing. Set ExecutionConfig(virtualenv_dir=...) to a folder that stays, or load a manifest with "

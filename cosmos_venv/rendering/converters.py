@@ -12,10 +12,9 @@ from cosmos_venv.compat import DAG, BaseOperator, DuplicateTaskIdFound, TaskGrou
 from cosmos_venv.constants import DbtResourceType
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.project.node import DbtNode
-from cosmos_venv.rendering.arguments import Configuration
-from cosmos_venv.rendering.detached import DetachedTests
-from cosmos_venv.rendering.names import project_name
-from cosmos_venv.rendering.planned import PlannedConversion
+from cosmos_venv.rendering.configuration import Configuration
+from cosmos_venv.rendering.model import PlannedConversion
+from cosmos_venv.rendering.task_arguments import DetachedTests, project_name
 
 logger = logging.getLogger(__name__)
 

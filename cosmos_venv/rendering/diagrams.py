@@ -1,96 +1,27 @@
-"""How is a plan drawn, for people and for the tools that they draw with? As text, as Mermaid, as DOT, as an outline."""
+"""Mermaid, DOT and outline of a plan.
+
+How is a plan drawn, for people and for the tools that they draw with? As text, as Mermaid, as DOT, as an outline.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Union
 
-from cosmos_venv.rendering.planned import Plan, PlannedConversion, PlannedGroup, PlannedTask
+from cosmos_venv.rendering.model import (
+    Branch,
+    Entry,
+    Member,
+    Plan,
+    PlannedConversion,
+    PlannedGroup,
+    PlannedTask,
+    edges_of,
+    key_of,
+    kind_of,
+    outline,
+)
 
 _INDENT = "    "
-Entry = Union[PlannedTask, PlannedConversion]  # noqa: UP007 - as Member
-_Edge = tuple[str, str]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Branch:
-    """A group with what stands in it, in the order of the plan."""
-
-    group: PlannedGroup
-    members: tuple[Member, ...]
-
-
-Member = Union[Branch, PlannedTask, PlannedConversion]  # noqa: UP007 - it is made while Python 3.10 reads the file
-
-
-def outline(plan: Plan) -> list[Member]:
-    """What stands at the root: tasks, what converters make, and branches, each where its first task stands.
-
-    What converters make comes after the tasks beside it; groups without anything come last.
-    """
-    entries: tuple[Entry, ...] = (*plan.tasks, *plan.conversions)
-    inside: dict[str | None, list[tuple[int, Member]]] = {}
-    for number, entry in enumerate(entries):
-        inside.setdefault(entry.group, []).append((number, entry))
-    for group in reversed(plan.groups):  # whose members are known by now
-        members = sorted(inside.pop(group.group_id, []), key=_place)
-        place = members[0][0] if members else len(entries)
-        branch = Branch(group=group, members=tuple(member for _, member in members))
-        inside.setdefault(group.parent, []).append((place, branch))
-    return [member for _, member in sorted(inside.get(None, []), key=_place)]
-
-
-def _place(numbered: tuple[int, Member]) -> int:
-    return numbered[0]
-
-
-def edges_of(plan: Plan) -> list[_Edge]:
-    """Every edge, those of what converters make among them: from and to task ids, keys of conversions, group ids."""
-    return [*plan.edges, *plan.converted_inner_edges, *plan.converted_outer_edges]
-
-
-def upstream_of(plan: Plan) -> dict[str, list[str]]:
-    """What comes right before each task, conversion or group that anything comes before, as ``edges_of`` calls them."""
-    found: dict[str, list[str]] = {}
-    for before, after in edges_of(plan):
-        found.setdefault(after, []).append(before)
-    return found
-
-
-def key_of(member: Member) -> str:
-    """What ``edges_of`` calls it."""
-    if isinstance(member, Branch):
-        return member.group.group_id
-    return member.key if isinstance(member, PlannedConversion) else member.task_id
-
-
-def label_of(member: Member) -> str:
-    """What it is called within its group."""
-    return member.group.label if isinstance(member, Branch) else member.label
-
-
-def kind_of(member: Member) -> str:
-    """What runs it, in a few words: the operator's class, ``empty``, which converter makes it; nothing for a group."""
-    if isinstance(member, Branch):
-        return ""
-    if isinstance(member, PlannedConversion):
-        return f"by the converter of {member.resource_type}" + (f" for {member.node_id}" if member.node_id else "")
-    return member.operator.rpartition(".")[2]
-
-
-def to_text(plan: Plan) -> str:
-    """The plan as lines of text, indented: groups, what stands in them, what runs each, and after what."""
-    return "\n".join(_lines(outline(plan), upstream_of(plan)))
-
-
-def _lines(members: Sequence[Member], upstream: Mapping[str, list[str]], depth: int = 0) -> Iterator[str]:
-    for member in members:
-        before = ", ".join(upstream.get(key_of(member), ()))
-        parts = (label_of(member), kind_of(member), f"<- {before}" if before else "")
-        yield "  " * depth + "  ".join(part for part in parts if part)
-        if isinstance(member, Branch):
-            yield from _lines(member.members, upstream, depth + 1)
 
 
 def to_mermaid(plan: Plan) -> str:

@@ -11,8 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 from unittest import mock
 
-from pytest_cosmos_venv.airflow.outcomes import EmittedAsset
-from pytest_cosmos_venv.airflow.versions import TaskKey
+from pytest_cosmos_venv.airflow.outcomes import EmittedAsset, TaskKey
 
 if TYPE_CHECKING:
     from pytest_cosmos_venv.airflow.variables import VariableStore

@@ -1,19 +1,23 @@
-"""How is it done on Airflow 3?"""
+"""The interface on Airflow 3.
+
+How is it done on Airflow 3?
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from pytest_cosmos_venv.airflow.outcomes import EmittedAsset
-from pytest_cosmos_venv.airflow.versions import TaskKey
+from pytest_cosmos_venv.airflow.outcomes import EmittedAsset, TaskKey
 
 if TYPE_CHECKING:
     from pytest_cosmos_venv.airflow.variables import VariableStore
+
 
 _BUNDLE = "dags-folder"
 _NEEDED_BY_RUNS = (
@@ -116,7 +120,6 @@ class Airflow3:
 
     def instance_alone(self, task: Any, run_id: str, when: datetime) -> tuple[Any, Any]:
         """Only the task runner has them: these are stand-ins."""
-        from pytest_cosmos_venv.airflow.told import TaskInstanceAlone
 
         run = SimpleNamespace(
             dag_id=task.dag_id,
@@ -254,3 +257,32 @@ def _sync_bag() -> Callable[..., None]:
         module: Any = dagbag
         return getattr(module, "sync_bag_to_db", None) or module.DagBag.sync_to_db  # type: ignore[no-any-return]
     return sync_bag_to_db
+
+
+@dataclass
+class TaskInstanceAlone:
+    """Of Airflow 3, where only the task runner has task instances: what a task may ask of its own."""
+
+    task: Any
+    run_id: str
+    start_date: datetime
+    try_number: int = 1
+    map_index: int = -1
+    hostname: str = "localhost"
+    state: str = "running"
+    end_date: datetime | None = None
+    xcom_push: Any = None
+    xcom_pull: Any = None
+    get_template_context: Any = field(default=None, repr=False)
+
+    @property
+    def task_id(self) -> str:
+        return str(self.task.task_id)
+
+    @property
+    def dag_id(self) -> str:
+        return str(self.task.dag_id)
+
+    @property
+    def max_tries(self) -> int:
+        return int(self.task.retries or 0)

@@ -1,20 +1,41 @@
-"""Where does Airflow keep things in a test? In a throw-away home, whose database was migrated once and is copied."""
+"""The throw-away home and its database.
+
+Airflow's database in tests: where it is, how several processes use it at once, and how it is put back afterwards.
+
+Importing this module imports no Airflow.
+
+Airflow in a process that was forked from one in which it had been at work.
+
+Its connections and the threads that answer its tasks are those of the other process: a run would wait for ever.
+
+Where does Airflow keep things in a test? In a throw-away home, whose database was migrated once and is copied.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pytest_cosmos_venv.airflow.database import PATIENCE
-from pytest_cosmos_venv.airflow.settling import CONFIG_VARIABLE, HOME_VARIABLE, OPTION, RUNTIME_VARIABLE
+from pytest_cosmos_venv import real_time
+from pytest_cosmos_venv.airflow.home_setup import (
+    CONFIG_VARIABLE,
+    HOME_VARIABLE,
+    OPTION,
+    PATIENCE,
+    RUNTIME_VARIABLE,
+    write_config,
+)
+from pytest_cosmos_venv.airflow.versions import this_airflow
 from pytest_cosmos_venv.airflow_release import installed_airflow
 from pytest_cosmos_venv.errors import AlreadyTaken, ToolkitMisuse, require_text
 from pytest_cosmos_venv.throwaway import throwaway_folder
@@ -22,8 +43,145 @@ from pytest_cosmos_venv.throwaway import throwaway_folder
 if TYPE_CHECKING:
     import pytest
 
-    from pytest_cosmos_venv.airflow.settling import Settling
-    from pytest_cosmos_venv.sharing import SharedFolders
+    from pytest_cosmos_venv.airflow.home_setup import Settling
+    from pytest_cosmos_venv.shared_folders import SharedFolders
+
+
+_DEADLINE = 30.0
+_LOCKED = (5, 6)  # SQLITE_BUSY and SQLITE_LOCKED, which have names from Python 3.11 on
+
+
+def runs_file(database: Path) -> Path:
+    """The file that DAG runs of several processes lock; it is there while a test makes runs."""
+    return database.with_name("cosmos-runs.lock")
+
+
+def settled_home() -> Path:
+    """The home that Airflow has taken in this process."""
+    from airflow.configuration import AIRFLOW_HOME
+
+    return Path(AIRFLOW_HOME).resolve()
+
+
+def dags_folder() -> Path:
+    """The folder of DAG files, made where it is missing."""
+    from airflow.configuration import conf
+
+    folder = Path(str(conf.get("core", "dags_folder")))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def sqlite_file() -> Path:
+    """The file of Airflow's database.
+
+    :raises ToolkitMisuse: when it is none of SQLite.
+    """
+    from airflow import settings
+
+    url = str(settings.SQL_ALCHEMY_CONN)
+    scheme, _, file = url.partition(":///")
+    if scheme.partition("+")[0] != "sqlite" or not file:
+        raise ToolkitMisuse(
+            f"These fixtures run Airflow on SQLite, so that nothing is left in anybody's database, and this "
+            f"AIRFLOW_HOME ({settled_home()}) uses {scheme.partition(':')[0]}: "
+            "set AIRFLOW__DATABASE__SQL_ALCHEMY_CONN for tests."
+        )
+    return Path(file.partition("?")[0])
+
+
+def has_tables(file: Path) -> bool:
+    """Whether Airflow's tables are there."""
+    with closing(sqlite3.connect(file)) as connection:
+        found = connection.execute("select 1 from sqlite_master where name = 'dag_run'").fetchone()
+    return found is not None
+
+
+def make_tables() -> None:
+    """Make Airflow's tables in its own way; takes seconds."""
+    from airflow.utils.db import initdb
+
+    initdb()
+
+
+def connect_anew() -> None:
+    """Give this process connections of its own, after a fork: SQLite's must not be used, nor closed, by two."""
+    from airflow import settings
+
+    module: Any = settings
+    _OF_THE_PARENT.append((module.engine, module.Session))
+    module.configure_orm()
+
+
+_OF_THE_PARENT: list[object] = []
+"""Kept, because what nobody holds is closed."""
+
+
+def copy(file: Path, to: Path) -> None:
+    """Copy a database as it is at this moment, whoever is using it.
+
+    :param to: a file that does not exist.
+    """
+    with closing(sqlite3.connect(file, timeout=PATIENCE)) as source, closing(sqlite3.connect(to)) as target:
+        source.backup(target)
+
+
+@contextmanager
+def put_back(file: Path) -> Iterator[None]:
+    """For the length of the block tests may change the database as they like: then it is as it was before."""
+    with closing(sqlite3.connect(":memory:")) as before:
+        with closing(sqlite3.connect(file)) as connection:
+            connection.backup(before)
+        yield
+        _close_session()
+        deadline = real_time.monotonic() + _DEADLINE
+
+        def give_up(status: int, *_: int) -> None:
+            # Python would try for ever.
+            if status in _LOCKED and real_time.monotonic() > deadline:
+                raise TimeoutError(f"a connection that the test has left open keeps {file} locked")
+
+        with closing(sqlite3.connect(file)) as connection:
+            before.backup(connection, progress=give_up, sleep=0.01)
+        runs_file(file).unlink(missing_ok=True)
+
+
+def _close_session() -> None:
+    """What a session of this thread has not committed would keep the file locked."""
+    from airflow import settings
+
+    session: Any = settings.Session
+    session.remove()
+
+
+@dataclass
+class _Worker:
+    """The process in which Airflow was at work last; None before that."""
+
+    pid: int | None = None
+
+
+_LAST = _Worker()
+
+
+def at_work_here() -> None:
+    """Airflow is about to work in this process: after a fork it gets what the process before it has kept."""
+    if _LAST.pid not in {None, os.getpid()}:
+        connect_anew()
+        this_airflow().renew_after_fork()
+    _LAST.pid = os.getpid()
+
+
+def move_to(home: Path) -> None:
+    """Have Airflow live in another home from now on, in this forked process: its variables lead there by now."""
+    from airflow import configuration, settings
+
+    for module in (configuration, settings):
+        vars(module)["AIRFLOW_HOME"] = str(home)
+    settling: Any = settings
+    settling.configure_vars()
+    at_work_here()
+
 
 DATABASE = "airflow.db"
 DEADLINE = 600.0
@@ -90,14 +248,12 @@ class AirflowHome:
         return self._copies[process]
 
     def _copy_to(self, path: Path) -> AirflowHome:
-        from pytest_cosmos_venv.airflow import database
-        from pytest_cosmos_venv.airflow.forked import move_to
 
         file, dags = path / DATABASE, path / "dags"
         dags.mkdir()
         for entry in self.dags_folder.iterdir():
             (dags / entry.name).symlink_to(entry)
-        database.copy(self.database, file)
+        copy(self.database, file)
         os.environ.update(
             {
                 HOME_VARIABLE: str(path),
@@ -125,19 +281,17 @@ def settle(settling: Settling, config: pytest.Config, shared: SharedFolders) -> 
     """
     key = airflow_key()
     settling.lead(config)
-    from pytest_cosmos_venv.airflow import database
-    from pytest_cosmos_venv.airflow.forked import at_work_here
 
-    path = database.settled_home()
+    path = settled_home()
     if not settling.is_of_this_run(path, config):
         raise ToolkitMisuse(_too_late(settling, path))
-    file = database.sqlite_file()
+    file = sqlite_file()
     if not file.exists():
         _publish(shared.get("airflow-home", key, migrate) / DATABASE, file)
-    elif not database.has_tables(file):
-        database.make_tables()
+    elif not has_tables(file):
+        make_tables()
     at_work_here()
-    return AirflowHome(path=path, dags_folder=database.dags_folder(), database=file)
+    return AirflowHome(path=path, dags_folder=dags_folder(), database=file)
 
 
 def airflow_key() -> str:
@@ -186,36 +340,6 @@ def migrate(folder: Path) -> None:
             end = "\n".join(done.stdout.splitlines()[-20:])
             raise ToolkitMisuse(f"Airflow could not make its database (airflow db migrate):\n{end}")
         shutil.copy(home / DATABASE, folder / DATABASE)
-
-
-def write_config(home: Path) -> None:
-    """Write the ``airflow.cfg`` of a throw-away home, and make its folders.
-
-    A DAG that changes within a test is serialised anew each time, which Airflow would put off for 30 seconds.
-    """
-    for folder in ("dags", "logs", "plugins"):
-        (home / folder).mkdir(parents=True, exist_ok=True)
-    (home / "airflow.cfg").write_text(
-        f"""\
-[core]
-dags_folder = {home}/dags
-plugins_folder = {home}/plugins
-load_examples = False
-unit_test_mode = False
-min_serialized_dag_update_interval = 0
-
-[database]
-sql_alchemy_conn = sqlite:///{home}/airflow.db?timeout={PATIENCE}
-load_default_connections = False
-
-[logging]
-base_log_folder = {home}/logs
-
-[scheduler]
-child_process_log_directory = {home}/logs/scheduler
-""",
-        encoding="utf-8",
-    )
 
 
 def _publish(source: Path, file: Path) -> None:

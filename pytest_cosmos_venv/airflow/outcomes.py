@@ -1,4 +1,7 @@
-"""What came of a run? Plain data about a DAG's tasks, which prints as a table for people."""
+"""What came of a run, as plain data.
+
+What came of a run? Plain data about a DAG's tasks, which prints as a table for people.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_cosmos_venv.errors import RecordTuple
+
+if TYPE_CHECKING:
+    pass
+
 
 LOG_LINES = 12
 """How much of a failed task's log is printed."""
@@ -178,3 +185,10 @@ def _without_frames_of_airflow(lines: Iterable[str]) -> list[str]:
         if not inside:
             kept.append(line)
     return kept
+
+
+class TaskKey(NamedTuple):
+    """One task of a run; ``map_index`` is -1 where it is not mapped."""
+
+    task_id: str
+    map_index: int

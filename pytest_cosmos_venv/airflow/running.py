@@ -1,28 +1,80 @@
-"""How is a DAG, or one operator, run to its end? By Airflow's own ``dag.test()``, in this process, task by task."""
+"""Running a DAG or one operator to its end, with and without Airflow around it.
+
+Runs of DAGs that several processes make at once in one database, as contenders of a race do.
+
+Each process holds kernel locks on bytes of a file beside the database. They end with the process, however it ends.
+
+How is a DAG, or one operator, run to its end? By Airflow's own ``dag.test()``, in this process, task by task.
+
+How is a DAG run with nothing of Airflow around its tasks? Each is executed in this process, after those before it.
+
+This costs a tenth of ``dag.test()``. What Airflow itself makes of a task is not to be had: rendered templates, XComs,
+assets, retries. Of its states there are those that follow from how the tasks end, as with the rule ``all_success``.
+
+What ``cosmos_run_dag`` and ``cosmos_run_task`` are: they run, and keep each outcome for the report of the test.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import inspect
+import itertools
 import os
 import re
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 from unittest import mock
 
 from pytest_cosmos_venv import real_time
-from pytest_cosmos_venv.airflow import clock, database
-from pytest_cosmos_venv.airflow.forked import at_work_here
-from pytest_cosmos_venv.airflow.instants import instant_of
-from pytest_cosmos_venv.airflow.outcomes import DagOutcome, EmittedAsset, TaskOutcome, assets_record
-from pytest_cosmos_venv.airflow.runs_at_once import run_beside_others
+from pytest_cosmos_venv.airflow import clock, home
+from pytest_cosmos_venv.airflow.clock import instant_of
+from pytest_cosmos_venv.airflow.home import at_work_here, runs_file
+from pytest_cosmos_venv.airflow.outcomes import DagOutcome, EmittedAsset, TaskKey, TaskOutcome, assets_record
+from pytest_cosmos_venv.airflow.task_context import context_alone, dag_around, export
 from pytest_cosmos_venv.airflow.task_log import TaskLog, handlers_kept, listening
-from pytest_cosmos_venv.airflow.told import dag_around
-from pytest_cosmos_venv.airflow.versions import Airflow, TaskKey, this_airflow
+from pytest_cosmos_venv.airflow.versions import Airflow, this_airflow
 from pytest_cosmos_venv.environments.virtualenv_dirs import refuse_foreign_directories
 from pytest_cosmos_venv.errors import AlreadyTaken, RecordDict, ToolkitMisuse, require_text
+
+_TURN = 0
+_FIRST_RUN = 1
+
+
+@contextmanager
+def run_beside_others(database: Path, dag_id: str, when: datetime | None) -> Iterator[Callable[[], None]]:
+    """For the length of the block this process runs a DAG; it waits until no other process is beginning a run.
+
+    Two processes that make the same DAG known at once both insert its row, and one of them fails with IntegrityError.
+
+    :param when: the logical date of the run; None where Airflow takes the moment at which it begins.
+    :return: to be called when the run has begun: then others may begin theirs.
+    :raises ToolkitMisuse: another process is running this DAG for this date: ``dag.test()`` would delete that run.
+    """
+    descriptor = os.open(runs_file(database), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX, 1, _TURN)
+        if when is not None:
+            _claim(descriptor, dag_id, when)
+        yield lambda: fcntl.lockf(descriptor, fcntl.LOCK_UN, 1, _TURN)
+    finally:
+        os.close(descriptor)
+
+
+def _claim(descriptor: int, dag_id: str, when: datetime) -> None:
+    run = f"{dag_id}\0{when.isoformat()}".encode()
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _FIRST_RUN + zlib.crc32(run))
+    except (BlockingIOError, PermissionError):
+        raise AlreadyTaken(
+            f"Another process is running DAG {dag_id!r} for {when.isoformat()}, and Airflow has one run for a logical "
+            "date: give each of them a logical_date of its own, or none."
+        ) from None
+
 
 _FAILED = ("failed", "up_for_retry")
 
@@ -93,7 +145,7 @@ def _run(
     began = real_time.monotonic()
     with (
         _surroundings(dag, run_id),
-        run_beside_others(database.sqlite_file(), dag.dag_id, when) as begun,
+        run_beside_others(home.sqlite_file(), dag.dag_id, when) as begun,
         # When its first task begins, the run has made all that another one makes too.
         _watching(dag, airflow, begun) as tries,
     ):
@@ -255,3 +307,116 @@ def _is_mapped(operator: Any) -> bool:
 
 def _state(thing: Any) -> str:
     return str(getattr(thing.state, "value", thing.state) or "none")
+
+
+_NUMBERS = itertools.count(1)
+
+
+def run_alone(dag: Any) -> DagOutcome:
+    """Execute its tasks one after the other."""
+    began, run_id = real_time.monotonic(), f"alone-{next(_NUMBERS)}"
+    tasks: dict[str, TaskOutcome] = RecordDict(what="task of this run")
+    for task in dag.topological_sort():
+        before = {tasks[task_id].state for task_id in task.upstream_task_ids} - {"success"}
+        if before:
+            state = "skipped" if before == {"skipped"} else "upstream_failed"
+            tasks[task.task_id] = TaskOutcome(task_id=task.task_id, state=state)
+        else:
+            tasks[task.task_id] = _execute(task, run_id)
+    state = "success" if all(each.state in ("success", "skipped") for each in tasks.values()) else "failed"
+    duration = real_time.monotonic() - began
+    return DagOutcome(dag_id=dag.dag_id, run_id=run_id, logical_date=None, state=state, tasks=tasks, duration=duration)
+
+
+def _execute(task: Any, run_id: str) -> TaskOutcome:
+    airflow, log, began = this_airflow(), TaskLog(), real_time.monotonic()
+    error: BaseException | None = None
+    with variables_kept(), listening(log), airflow.events_into(log.take_event):
+        context = context_alone(task, run_id)
+        export(context)
+        try:
+            task.execute(context)
+        except Exception as raised:  # noqa: BLE001 - whatever a task raises is what came of it
+            error = raised
+    is_skipped = error is not None and type(error).__name__ == "AirflowSkipException"
+    return TaskOutcome(
+        task_id=task.task_id,
+        state="success" if error is None else "skipped" if is_skipped else "failed",
+        exception=None if is_skipped else error,
+        log=f"{log.text}{'' if error is None else f'{type(error).__name__}: {error}'}",
+        tries=1,
+        duration=real_time.monotonic() - began,
+    )
+
+
+_PREPARES = ("pytest_cosmos_venv.prepared_airflow",)
+
+
+@dataclass(frozen=True)
+class RunDag:
+    """What ``cosmos_run_dag`` is.
+
+    :param outcomes: where each outcome is added.
+    """
+
+    prepares: ClassVar[tuple[str, ...]] = _PREPARES
+    outcomes: list[DagOutcome | TaskOutcome]
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # To a contender of a race, which hands back what it wants to be known.
+        return RunDag, ([],)
+
+    def __call__(
+        self,
+        dag: Any,
+        *,
+        logical_date: datetime | str | None = None,
+        run_id: str | None = None,
+        conf: Mapping[str, Any] | None = None,
+        raise_on_failure: bool = False,
+    ) -> DagOutcome:
+        """Run the DAG to its end.
+
+        :param logical_date: a moment, or a string such as ``2026-01-01``, in UTC unless it says so. Default: now.
+        :param run_id: Default: the one that Airflow makes up.
+        :param conf: the configuration of the run; ``params`` take their values from it.
+        :param raise_on_failure: raise ``AssertionError`` with the table when the run fails.
+        """
+        outcome = run_dag(dag, logical_date=logical_date, run_id=run_id, conf=conf)
+        self.outcomes.append(outcome)
+        if raise_on_failure:
+            first = next((task.exception for task in outcome.tasks.values() if task.exception), None)
+            _raise_unless(outcome, first)
+        return outcome
+
+
+@dataclass(frozen=True)
+class RunTask:
+    """What ``cosmos_run_task`` is; ``outcomes`` as for ``RunDag``."""
+
+    prepares: ClassVar[tuple[str, ...]] = _PREPARES
+    outcomes: list[DagOutcome | TaskOutcome]
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return RunTask, ([],)
+
+    def __call__(
+        self,
+        operator: Any,
+        *,
+        logical_date: datetime | str | None = None,
+        run_id: str | None = None,
+        conf: Mapping[str, Any] | None = None,
+        raise_on_failure: bool = False,
+    ) -> TaskOutcome:
+        """Run the task to its end; parameters as for ``cosmos_run_dag``."""
+        outcome = run_task(operator, logical_date=logical_date, run_id=run_id, conf=conf)
+        self.outcomes.append(outcome)
+        if raise_on_failure:
+            _raise_unless(outcome, outcome.exception)
+        return outcome
+
+
+def _raise_unless(outcome: DagOutcome | TaskOutcome, error: BaseException | None) -> None:
+    if not outcome.succeeded:
+        raise AssertionError(str(outcome)) from error

@@ -1,4 +1,7 @@
-"""Which Airflow is this? The only file of the room that asks; what differs is behind one interface."""
+"""The interface to an Airflow, and which one this is.
+
+Which Airflow is this? The only file of the room that asks; what differs is behind one interface.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +10,13 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import cache
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from pytest_cosmos_venv.airflow.outcomes import EmittedAsset
+from pytest_cosmos_venv.airflow.outcomes import EmittedAsset, TaskKey
 from pytest_cosmos_venv.airflow_release import installed_airflow
 
 if TYPE_CHECKING:
     from pytest_cosmos_venv.airflow.variables import VariableStore
-
-
-class TaskKey(NamedTuple):
-    """One task of a run; ``map_index`` is -1 where it is not mapped."""
-
-    task_id: str
-    map_index: int
 
 
 class Airflow(Protocol):

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
 
-from pytest_cosmos_venv.dags.audit import CONNECTION, FILE, PROCESS, Deed, Watch, watching
-from pytest_cosmos_venv.dags.cost import ParseCost, measure
-from pytest_cosmos_venv.dags.file_builder import file_builder, is_dag
-from pytest_cosmos_venv.dags.plain import build_one_plain_dag, plain_builder
+from pytest_cosmos_venv.dags.cost import ParseCost, build_one_plain_dag, measure, plain_builder
+from pytest_cosmos_venv.dags.dag_files import file_builder, is_dag
+from pytest_cosmos_venv.dags.side_effects import CONNECTION, FILE, PROCESS, Deed, Watch, watching
 from pytest_cosmos_venv.errors import ToolkitMisuse, require
 
 _Build = Callable[[], Any]

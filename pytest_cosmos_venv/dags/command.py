@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pytest_cosmos_venv.dags.dag_file import DagFileError, airflow_of_its_own, parse_dag_file
+from pytest_cosmos_venv.dags.dag_files import DagFileError, airflow_of_its_own, parse_dag_file
 from pytest_cosmos_venv.dags.shape import dag_shape, known_fields
 from pytest_cosmos_venv.errors import ToolkitMisuse
 

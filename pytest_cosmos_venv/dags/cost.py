@@ -1,17 +1,102 @@
-"""What does building a DAG cost, beside the cost of an equal plain one in the same process at the same time?"""
+"""Cost beside an equal plain DAG.
+
+How does an equal DAG look in which nothing but Airflow has a part? As many empty tasks, edges and groups.
+
+What does building a DAG cost, beside the cost of an equal plain one in the same process at the same time?
+"""
 
 from __future__ import annotations
 
 import gc
 import resource
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timezone
+from importlib.util import find_spec
 from statistics import median
 from typing import Any
 
-from pytest_cosmos_venv.dags.plain import Size
+from pytest_cosmos_venv.dags.dag_files import first_of
+from pytest_cosmos_venv.dags.shape import dag_shape
+
+_START = datetime(2026, 1, 1, tzinfo=timezone.utc)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """How large one or more DAGs are together."""
+
+    dags: int
+    tasks: int
+    edges: int
+
+    def __str__(self) -> str:
+        dags = "an equal plain DAG" if self.dags == 1 else f"{self.dags} equal plain DAGs"
+        return f"{dags} of {self.tasks} tasks and {self.edges} edges"
+
+
+def plain_builder(dags: Sequence[Any]) -> tuple[Callable[[], list[Any]], Size]:
+    """What builds the plain DAGs, and their size.
+
+    :param dags: the DAGs to be equal to.
+    """
+    shapes = [dag_shape(dag).data for dag in dags]
+    size = Size(
+        dags=len(dags),
+        tasks=sum(len(shape["tasks"]) for shape in shapes),
+        edges=sum(len(task["upstream"]) for shape in shapes for task in shape["tasks"].values()),
+    )
+    dag_class, group_class, operator = _airflow()
+
+    def build() -> list[Any]:
+        return [_build(shape, dag_class, group_class, operator) for shape in shapes]
+
+    return build, size
+
+
+def build_one_plain_dag() -> None:
+    """Have Airflow import what it imports with the first DAG of a process only.
+
+    Something in there starts a process each time that it is imported (croniter asks ``file`` what Python is built
+    for), and that is not the doing of whose DAG happens to be the first. Without an Airflow nothing happens.
+    """
+    if find_spec("airflow") is not None:
+        _build({"dag_id": "first", "groups": {}, "tasks": {"task": {"group": None, "upstream": []}}}, *_airflow())
+
+
+def _build(shape: Mapping[str, Any], dag_class: Any, group_class: Any, operator: Any) -> Any:
+    with dag_class(dag_id=f"plain_{shape['dag_id']}", schedule=None, start_date=_START) as dag:
+        groups: dict[str | None, Any] = {None: None}
+        for group in shape["groups"]:
+            _add_group(group, shape["groups"], groups, group_class)
+        tasks = {
+            name: operator(task_id=f"task_{number}", task_group=groups[task["group"]])
+            for number, (name, task) in enumerate(shape["tasks"].items())
+        }
+        for name, task in shape["tasks"].items():
+            if task["upstream"]:
+                tasks[name].set_upstream([tasks[upstream] for upstream in task["upstream"]])
+    return dag
+
+
+def _add_group(name: str, around: Mapping[str, str | None], groups: dict[str | None, Any], group_class: Any) -> None:
+    if name in groups:
+        return
+    outer = around[name]
+    if outer is not None:
+        _add_group(outer, around, groups, group_class)
+    groups[name] = group_class(group_id=f"group_{len(groups)}", parent_group=groups[outer], prefix_group_id=False)
+
+
+def _airflow() -> tuple[Any, Any, Any]:
+    """DAG, TaskGroup and EmptyOperator."""
+    return (
+        first_of("DAG", "airflow.sdk", "airflow.models.dag"),
+        first_of("TaskGroup", "airflow.sdk", "airflow.utils.task_group"),
+        first_of("EmptyOperator", "airflow.providers.standard.operators.empty", "airflow.operators.empty"),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

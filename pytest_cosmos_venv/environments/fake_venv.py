@@ -10,12 +10,11 @@ from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
 
-from pytest_cosmos_venv.environments.lookalike_wheels import DBT_VERSION, adapter_wheel, dbt_wheel
 from pytest_cosmos_venv.environments.scripted_dbt import ScriptedDbt, alone_in
-from pytest_cosmos_venv.environments.wheel import Wheel
+from pytest_cosmos_venv.environments.wheel import DBT_VERSION, Wheel, adapter_wheel, dbt_wheel
 from pytest_cosmos_venv.errors import AlreadyTaken, ToolkitMisuse, require_path
-from pytest_cosmos_venv.lookalike import VERIFIED_DBT_VERSIONS, lookalike_files
-from pytest_cosmos_venv.lookalike.record import FOLDER_OF_ENVIRONMENT
+from pytest_cosmos_venv.fake_dbt import VERIFIED_DBT_VERSIONS, lookalike_files
+from pytest_cosmos_venv.fake_dbt.record import FOLDER_OF_ENVIRONMENT
 
 DEFAULT_ADAPTERS = ("duckdb", "postgres")
 # Older kernels cut a longer first line of a script; pip keeps to the same.

@@ -1,4 +1,11 @@
-"""How is a wheel written without a build backend? The format is a zip file with four well-known texts in it."""
+"""Wheels, broken ones, and those of the fake dbt.
+
+How is a wheel written without a build backend? The format is a zip file with four well-known texts in it.
+
+How can a wheel be wrong? Each breakage of a sound one, by its name.
+
+What is in the wheel of a look-alike? dbt itself with its console script, an adapter, or an empty module.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +14,12 @@ import hashlib
 import io
 import re
 import zipfile
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.fake_dbt import lookalike_files
 
 # Zip knows no time before 1980; a fixed one makes equal wheels equal bytes.
 _TIMESTAMP = (1980, 1, 1, 0, 0, 0)
@@ -105,3 +115,91 @@ def _record_row(name: str, text: str) -> str:
     content = text.encode()
     digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
     return f"{name},sha256={digest},{len(content)}"
+
+
+PINNED_TWICE = "cosmos-pinned-twice"
+"""The package on whose version a wheel with conflicting pins cannot agree with itself."""
+
+_UNIMPORTABLE = 'raise ImportError("this look-alike of {name} was made to fail when it is imported")\n'
+# Other distributions put their folders below these.
+_SHARED = frozenset({"dbt/__init__.py", "dbt/cli/__init__.py", "dbt/adapters/__init__.py"})
+
+
+def broken_wheel(wheel: Wheel, breakage: str) -> bytes:
+    """The file of ``wheel``, broken.
+
+    :param breakage: a key of ``BREAKAGES``.
+    :raises ToolkitMisuse: when there is no such breakage.
+    """
+    if breakage not in BREAKAGES:
+        raise ToolkitMisuse(f"breakage={breakage!r} is unknown: take one of {', '.join(BREAKAGES)}.")
+    return BREAKAGES[breakage](wheel)
+
+
+def _no_console_script(wheel: Wheel) -> bytes:
+    return wheel_bytes(replace(wheel, console_scripts={}))
+
+
+def _import_error(wheel: Wheel) -> bytes:
+    text = _UNIMPORTABLE.format(name=wheel.name)
+    return wheel_bytes(replace(wheel, files={**wheel.files, **dict.fromkeys(wheel.files.keys() - _SHARED, text)}))
+
+
+def _conflicting_pins(wheel: Wheel) -> bytes:
+    return wheel_bytes(replace(wheel, requires=(*wheel.requires, f"{PINNED_TWICE}==1.0", f"{PINNED_TWICE}==2.0")))
+
+
+def _truncated(wheel: Wheel) -> bytes:
+    content = wheel_bytes(wheel)
+    return content[: len(content) // 2]
+
+
+def _wrong_record(wheel: Wheel) -> bytes:
+    _, record = wheel.record
+    return wheel_bytes(wheel, record=re.sub(r"(?<=,sha256=)[^,]+", "A" * 43, record))
+
+
+BREAKAGES: dict[str, Callable[[Wheel], bytes]] = {
+    "no-console-script": _no_console_script,
+    "import-error": _import_error,
+    "conflicting-pins": _conflicting_pins,
+    "truncated": _truncated,
+    "wrong-record": _wrong_record,
+}
+
+
+DBT_VERSION = "1.10.0"
+
+ADAPTERS = (
+    *("athena", "bigquery", "clickhouse", "databricks", "duckdb", "exasol", "mysql", "oracle", "postgres"),
+    *("redshift", "snowflake", "spark", "sqlserver", "starrocks", "teradata", "trino", "vertica"),
+)
+"""The adapters that profiles can be made for from Airflow connections."""
+
+
+def dbt_wheel(version: str) -> Wheel:
+    """``dbt-core`` with a ``dbt`` that is scripted and recorded."""
+    return Wheel(
+        name="dbt-core",
+        version=version,
+        files={**lookalike_files(), "dbt/version.py": f'__version__ = "{version}"\n'},
+        console_scripts={"dbt": "dbt.cli.main:cli"},
+    )
+
+
+def adapter_wheel(name: str, version: str, *requires: str) -> Wheel:
+    """The adapter ``dbt-<name>``."""
+    files = {f"dbt/adapters/{name}/__init__.py": f'"""Look-alike of the {name} adapter."""\n'}
+    return Wheel(name=f"dbt-{name}", version=version, files=files, requires=requires)
+
+
+def lookalike_wheel(name: str, version: str, requires: tuple[str, ...] | None = None) -> Wheel:
+    """The look-alike of any distribution: ``dbt-core``, an adapter, or a package with an empty module.
+
+    :param requires: None takes what the real one needs: an adapter needs dbt-core.
+    """
+    if name == "dbt-core":
+        return replace(dbt_wheel(version), requires=requires or ())
+    if name.startswith("dbt-"):
+        return adapter_wheel(name[4:].replace("-", "_"), version, *(("dbt-core",) if requires is None else requires))
+    return Wheel(name=name, version=version, files={f"{name.replace('-', '_')}.py": ""}, requires=requires or ())

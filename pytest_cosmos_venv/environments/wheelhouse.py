@@ -17,17 +17,19 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import InvalidVersion, Version
 
 from pytest_cosmos_venv.environments import installer_variables
-from pytest_cosmos_venv.environments.broken import PINNED_TWICE, broken_wheel
-from pytest_cosmos_venv.environments.lookalike_wheels import (
-    ADAPTERS,
-    DBT_VERSION,
-    adapter_wheel,
-    dbt_wheel,
-    lookalike_wheel,
-)
 from pytest_cosmos_venv.environments.scripted_dbt import ScriptedDbt
 from pytest_cosmos_venv.environments.sdist import HOLD_TIMEOUT, Sdist, write_sdist
-from pytest_cosmos_venv.environments.wheel import Wheel, wheel_bytes
+from pytest_cosmos_venv.environments.wheel import (
+    ADAPTERS,
+    DBT_VERSION,
+    PINNED_TWICE,
+    Wheel,
+    adapter_wheel,
+    broken_wheel,
+    dbt_wheel,
+    lookalike_wheel,
+    wheel_bytes,
+)
 from pytest_cosmos_venv.errors import (
     AlreadyTaken,
     ToolkitMisuse,

@@ -1,19 +1,28 @@
-"""What did this process start, itself and through others? Found by descent, told and ended.
+"""Processes below this one; orphans and parent's death.
+
+What did this process start, itself and through others? Found by descent, told and ended.
 
 Processes that were orphaned are among them where ``kernel.adopt_orphans`` was asked for before. psutil is imported when
 it is needed: contenders are forked from where this was loaded.
+
+What only the Linux kernel grants: being parent to orphans, and dying with one's own parent.
+
+Elsewhere both do nothing: what a killed process leaves behind is then nobody's to find.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
+import sys
 from typing import TYPE_CHECKING
 
 from pytest_cosmos_venv import real_time
 
 if TYPE_CHECKING:
     import psutil
+
 
 _LOOK_AGAIN = 0.005
 _LONGEST_STOP = 5.0
@@ -74,3 +83,25 @@ def end_descendants() -> None:
         except ChildProcessError:
             return
         real_time.sleep(_LOOK_AGAIN)
+
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def adopt_orphans() -> None:
+    """Become the parent of every descendant whose own parent ends, also of one in a session of its own."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def die_with_parent() -> None:
+    """Have the kernel send SIGKILL to this process when its parent ends from now on, however that comes.
+
+    A parent may have ended before: look at ``os.getppid()`` afterwards.
+    """
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _prctl(option: int, value: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)

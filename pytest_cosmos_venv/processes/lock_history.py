@@ -1,4 +1,10 @@
-"""Who has held a lock file, one after the other? A thread that watches it while the test goes on.
+"""Who held a lock file, told by inotify.
+
+Who changed a folder? Linux tells every change of a name in order, also of what is gone again.
+
+What stands in ``cosmos_virtualenv.lock``? The PID of its owner, as text.
+
+Who has held a lock file, one after the other? A thread that watches it while the test goes on.
 
 On Linux the kernel tells each taking and each release, so none is lost; of an owner that has let go before the file
 could be read (well under a millisecond) the PID is unknown. Elsewhere the file is read every millisecond;
@@ -7,13 +13,109 @@ on Linux too, once the folder itself was removed or moved.
 
 from __future__ import annotations
 
+import ctypes
+import os
+import select
+import struct
+import sys
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pytest_cosmos_venv import real_time
-from pytest_cosmos_venv.processes.inotify import APPEARED, VANISHED, FolderEvents
-from pytest_cosmos_venv.processes.lock_file import pid_in, read_text
+
+APPEARED, CHANGED, VANISHED = "appeared", "changed", "vanished"
+
+_MODIFY, _CLOSE_WRITE, _MOVED_FROM, _MOVED_TO, _CREATE, _DELETE = 0x2, 0x8, 0x40, 0x80, 0x100, 0x200
+_MOVED_AWAY, _OVERFLOWN, _IGNORED = 0x800, 0x4000, 0x8000
+_ALL = _MODIFY | _CLOSE_WRITE | _MOVED_FROM | _MOVED_TO | _CREATE | _DELETE | _MOVED_AWAY
+_HEADER = struct.Struct("iIII")
+
+
+@dataclass
+class FolderEvents:
+    """What happens to one name in a folder, from the moment this is made.
+
+    :param name: in that folder.
+    :param has_lost_it: whether the folder is not in its place any more, or more has happened than the kernel keeps.
+    """
+
+    _descriptor: int
+    name: str
+    has_lost_it: bool = False
+
+    @classmethod
+    def of(cls, folder: Path, name: str) -> FolderEvents | None:
+        """None where the system does not tell."""
+        if sys.platform != "linux":
+            return None
+        libc = ctypes.CDLL(None, use_errno=True)
+        descriptor = libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
+        if descriptor < 0:  # a user may have only so many
+            return None
+        if libc.inotify_add_watch(descriptor, os.fsencode(folder), _ALL) < 0:
+            os.close(descriptor)
+            return None
+        return cls(descriptor, name)
+
+    def wait(self, seconds: float) -> bool:
+        """Whether anything has happened that was not read; waits so long for it."""
+        poll = select.poll()  # not select.select, which knows no descriptor beyond 1023
+        poll.register(self._descriptor, select.POLLIN)
+        return bool(poll.poll(seconds * 1000))
+
+    def read(self) -> list[str]:
+        """What has happened since the last call, in order."""
+        try:
+            return list(self._parse(os.read(self._descriptor, 65536)))
+        except BlockingIOError:
+            return []
+
+    def close(self) -> None:
+        """Watch no longer."""
+        os.close(self._descriptor)
+
+    def _parse(self, data: bytes) -> Iterator[str]:
+        at = 0
+        while at < len(data):
+            _, mask, _, length = _HEADER.unpack_from(data, at)
+            name = data[at + _HEADER.size : at + _HEADER.size + length].rstrip(b"\0")
+            at += _HEADER.size + length
+            if mask & (_MOVED_AWAY | _OVERFLOWN | _IGNORED):
+                self.has_lost_it = True
+            elif os.fsdecode(name) == self.name:
+                yield _word(mask)
+
+
+def _word(mask: int) -> str:
+    if mask & (_CREATE | _MOVED_TO):
+        return APPEARED
+    return VANISHED if mask & (_DELETE | _MOVED_FROM) else CHANGED
+
+
+LOCK_FILE = "cosmos_virtualenv.lock"
+NOTE_FILE = "cosmos_virtualenv.lock.json"
+"""Says of which host the PID is. Written by cosmos-venv; Cosmos knows no such thing."""
+
+
+def read_text(file: Path) -> str | None:
+    """None when there is no file, or none that can be read."""
+    try:
+        return file.read_text(encoding="ascii", errors="replace").strip()
+    except OSError:
+        return None
+
+
+def pid_in(text: str | None) -> int | None:
+    """None when the text is no number."""
+    return int(text) if text is not None and text.isascii() and text.isdigit() else None
+
+
+def read_owner(file: Path) -> int | None:
+    """The PID in a lock file; None when there is no file, or no number in it."""
+    return pid_in(read_text(file))
+
 
 _TURN = 0.02
 _LOOK_AGAIN = 0.001

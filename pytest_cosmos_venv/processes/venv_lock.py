@@ -14,16 +14,8 @@ from pathlib import Path
 from typing import Literal
 
 from pytest_cosmos_venv import real_time
-from pytest_cosmos_venv.errors import (
-    RecordTuple,
-    ToolkitMisuse,
-    require,
-    require_seconds,
-    require_text,
-    with_timeout,
-)
-from pytest_cosmos_venv.processes.lock_file import LOCK_FILE, NOTE_FILE, read_owner
-from pytest_cosmos_venv.processes.lock_history import LockHistory, LockOwner
+from pytest_cosmos_venv.errors import RecordTuple, ToolkitMisuse, require, require_seconds, require_text, with_timeout
+from pytest_cosmos_venv.processes.lock_history import LOCK_FILE, NOTE_FILE, LockHistory, LockOwner, read_owner
 from pytest_cosmos_venv.processes.pids import Pids
 
 TIMEOUT = 30.0

@@ -1,20 +1,205 @@
-"""How does a test hand out a manifest over HTTP, with the faults it wants to see handled?"""
+"""A manifest over HTTP, with faults.
+
+What does a manifest's server answer, request by request? What it was told to, whoever carries it to the client.
+
+Who carries the answers over a real connection? A server on loopback.
+
+How does a test hand out a manifest over HTTP, with the faults it wants to see handled?
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
 
-from pytest_cosmos_venv.errors import RecordList, ToolkitMisuse
-from pytest_cosmos_venv.projects.answers import Answer, AnswerScript, ManifestRequest, Reply, body_of
-from pytest_cosmos_venv.projects.manifest_server import ManifestServer
+from pytest_cosmos_venv.errors import RecordList, ToolkitMisuse, require_seconds
+from pytest_cosmos_venv.loopback import HOST, LoopbackServer
 from pytest_cosmos_venv.projects.project import DbtProject
 
 if TYPE_CHECKING:
     from responses import RequestsMock
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """One answer of the script.
+
+    :param after: seconds that it takes.
+    :param is_truncated: whether the connection ends in the middle of the manifest.
+    """
+
+    status: int
+    after: float = 0.0
+    is_truncated: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ManifestRequest:
+    """One request, and what it got.
+
+    :param headers: as the client sent them, names in small letters.
+    :param status: of the answer.
+    """
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    status: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """An answer as it goes over the wire.
+
+    :param body: whole; who sends it ends in the middle where it is to be truncated.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    after: float
+    is_truncated: bool
+
+
+@dataclass(kw_only=True)
+class AnswerScript:
+    """The answers in their order; the last one holds for all further requests, and without any it is 200."""
+
+    body: bytes
+    answers: list[Answer] = field(default_factory=list)
+    requests: list[ManifestRequest] = field(default_factory=list)
+    _given: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def etag(self) -> str:
+        """Of the manifest as it is now; equal manifests have equal ones."""
+        return f'"{hashlib.sha256(self.body).hexdigest()[:32]}"'
+
+    def add(self, answer: Answer) -> None:
+        """Put an answer at the end.
+
+        :raises ToolkitMisuse: it contradicts itself.
+        """
+        if answer.status not in {status.value for status in HTTPStatus}:
+            raise ToolkitMisuse(f"answer({answer.status!r}): that is no HTTP status, such as 200, 404 or 503.")
+        if answer.is_truncated and answer.status != HTTPStatus.OK:
+            raise ToolkitMisuse(
+                f"answer({answer.status}, truncated=True): only the manifest itself (200) is truncated."
+            )
+        require_seconds(answer.after, "after")
+        self.answers.append(answer)
+
+    def reply(self, method: str, path: str, headers: Mapping[str, str]) -> Reply:
+        """The next answer, on record as given."""
+        with self._lock:
+            known = {name.lower(): value for name, value in headers.items()}
+            answer = self._next()
+            status = answer.status
+            if status == HTTPStatus.OK and known.get("if-none-match") == self.etag:
+                status = HTTPStatus.NOT_MODIFIED
+            self.requests.append(ManifestRequest(method=method, path=path, headers=known, status=int(status)))
+            return self._reply(answer, HTTPStatus(status))
+
+    def _next(self) -> Answer:
+        if not self.answers:
+            return Answer(status=HTTPStatus.OK)
+        answer = self.answers[min(self._given, len(self.answers) - 1)]
+        self._given += 1
+        return answer
+
+    def _reply(self, answer: Answer, status: HTTPStatus) -> Reply:
+        headers = {"ETag": self.etag} if status in (HTTPStatus.OK, HTTPStatus.NOT_MODIFIED) else {}
+        kind = "application/json" if status == HTTPStatus.OK else "text/plain"
+        return Reply(
+            status=int(status),
+            headers={**headers, "Content-Type": kind},
+            body=self._body(status),
+            after=answer.after,
+            is_truncated=answer.is_truncated and status == HTTPStatus.OK,
+        )
+
+    def _body(self, status: HTTPStatus) -> bytes:
+        if status == HTTPStatus.OK:
+            return self.body
+        has_none = status < HTTPStatus.OK or status in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
+        return b"" if has_none else f"{status.value} {status.phrase}\n".encode()
+
+
+def body_of(manifest: Mapping[str, Any]) -> bytes:
+    """The manifest as it goes over the wire.
+
+    :raises ToolkitMisuse: it is nothing that JSON can hold.
+    """
+    try:
+        return json.dumps(manifest).encode()
+    except (TypeError, ValueError) as error:
+        raise ToolkitMisuse(
+            f"cosmos_http_manifest: this is no manifest, since JSON cannot hold it ({error})."
+        ) from None
+
+
+PATH = "/manifest.json"
+"""Where the manifest lies; everything else is 404 and no part of the script."""
+
+
+class ManifestServer(LoopbackServer):
+    """Serves one script from the moment it is made until it is closed.
+
+    :param script: what it answers.
+    """
+
+    def __init__(self, script: AnswerScript) -> None:
+        super().__init__(_Handler)
+        self.script = script
+        self.start()
+
+    @property
+    def url(self) -> str:
+        """Of the manifest."""
+        return f"http://{HOST}:{self.server_port}{PATH}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: ManifestServer
+
+    def do_GET(self) -> None:
+        self._answer(with_body=True)
+
+    def do_HEAD(self) -> None:
+        self._answer(with_body=False)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing: the requests are on record."""
+
+    def _answer(self, *, with_body: bool) -> None:
+        self.close_connection = True
+        if self.path.partition("?")[0] != PATH:
+            self.send_error(HTTPStatus.NOT_FOUND)
+            return
+        reply = self.server.script.reply(self.command, self.path, dict(self.headers))
+        if reply.after and self.server.is_closing.wait(reply.after):
+            return
+        self._send(reply, with_body=with_body)
+
+    def _send(self, reply: Reply, *, with_body: bool) -> None:
+        self.send_response(reply.status)
+        for name, value in reply.headers.items():
+            self.send_header(name, value)
+        if reply.status != HTTPStatus.NOT_MODIFIED:
+            self.send_header("Content-Length", str(len(reply.body)))
+        self.send_header("Connection", "close")
+        self.end_headers()
+        if with_body:
+            self.wfile.write(reply.body[: len(reply.body) // 2] if reply.is_truncated else reply.body)
 
 
 @dataclass(kw_only=True)

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from pytest_cosmos_venv.projects.nodes import node_config, test_config
-from pytest_cosmos_venv.projects.python_reader import read_python_model
+from pytest_cosmos_venv.projects.code_readers import MacroFile, SqlReader, read_python_model
+from pytest_cosmos_venv.projects.node_properties import node_config, test_config
 from pytest_cosmos_venv.projects.references import Reading, merge_config
-from pytest_cosmos_venv.projects.resource import FOLDERS, Resource
-from pytest_cosmos_venv.projects.sql_reader import MacroFile, SqlReader
+from pytest_cosmos_venv.projects.resources import FOLDERS, Resource
 
 if TYPE_CHECKING:
     from pytest_cosmos_venv.projects.project import DbtProject

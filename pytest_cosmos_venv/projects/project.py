@@ -9,11 +9,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pytest_cosmos_venv.errors import AlreadyTaken, ToolkitMisuse, require, require_path
+from pytest_cosmos_venv.projects.node_properties import DataTests, properties_of, with_tests
 from pytest_cosmos_venv.projects.profile import Profile
-from pytest_cosmos_venv.projects.project_files import project_text, yaml_text
-from pytest_cosmos_venv.projects.properties import DataTests, properties_of, with_tests
 from pytest_cosmos_venv.projects.references import merge_config
-from pytest_cosmos_venv.projects.store import ProjectStore, check_name
+from pytest_cosmos_venv.projects.resources import ProjectStore, check_name, project_text, yaml_text
 
 
 @dataclass(kw_only=True)

@@ -1,16 +1,84 @@
-"""Which projects can a test have? As many as it wants, each in a folder of its own, small or large."""
+"""Projects of a test, small and large.
+
+How does a large project look? Like a real one: layers, folders by subject, tests, tags; the same each time.
+
+Which projects can a test have? As many as it wants, each in a folder of its own, small or large.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import random
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pytest_cosmos_venv.projects.large import check_size, fill_large_project
+from pytest_cosmos_venv.errors import ToolkitMisuse, require
 from pytest_cosmos_venv.projects.profile import make_profile
 from pytest_cosmos_venv.projects.project import DbtProject, make_project
-from pytest_cosmos_venv.projects.store import check_name
+from pytest_cosmos_venv.projects.resources import check_name
+
+SMALLEST = 10
+_SUBJECTS = ("billing", "crew", "finance", "fleet", "freight", "harbor", "marketing", "passengers", "safety", "weather")
+_TABLES_OF_A_SOURCE = 20
+
+
+def check_size(models: int) -> None:
+    """Refuse a number of models that is too small for layers.
+
+    :raises ToolkitMisuse: it is.
+    """
+    require(models, "models", int, "a whole number")
+    if models < SMALLEST:
+        raise ToolkitMisuse(f"large(models={models}): a large project has at least {SMALLEST} models.")
+
+
+def fill_large_project(project: DbtProject, models: int) -> None:
+    """Add the models, half of them in staging, one of each over a table, and two layers above."""
+    # Not for secrets: equal numbers each time.
+    chosen = random.Random(models)  # noqa: S311
+    staging = _staging(project, models // 2)
+    intermediate = _layer(project, chosen, "int", models // 5, staging)
+    _layer(project, chosen, "fct", models - models // 2 - models // 5, [*intermediate, *staging])
+
+
+def _staging(project: DbtProject, count: int) -> list[str]:
+    names = []
+    for first in range(0, count, _TABLES_OF_A_SOURCE):
+        tables = [f"table_{number:05}" for number in range(first, min(first + _TABLES_OF_A_SOURCE, count))]
+        source = f"raw_{first // _TABLES_OF_A_SOURCE:03}"
+        project.source(source, tables=tables)
+        for number, table in enumerate(tables, start=first):
+            name = f"stg_{number:05}"
+            _add(project, name, number, "staging", [f"source('{source}', '{table}')"], "view")
+            names.append(name)
+    return names
+
+
+def _layer(project: DbtProject, chosen: random.Random, prefix: str, count: int, below: Sequence[str]) -> list[str]:
+    folder = {"int": "intermediate", "fct": "marts"}[prefix]
+    materialized = {"int": "ephemeral", "fct": "table"}[prefix]
+    names = []
+    for number in range(count):
+        parents = chosen.sample(below, chosen.randint(1, 3))
+        name = f"{prefix}_{number:05}"
+        _add(project, name, number, folder, [f"ref('{parent}')" for parent in parents], materialized)
+        names.append(name)
+    return names
+
+
+def _add(project: DbtProject, name: str, number: int, layer: str, reads: Sequence[str], materialized: str) -> None:
+    # Made of names from here.
+    sql = "select * from " + "\nnatural join ".join(f"{{{{ {read} }}}}" for read in reads) + "\n"  # noqa: S608
+    subject = _SUBJECTS[number % len(_SUBJECTS)]
+    tags = [subject, "hourly" if number % 10 == 0 else "daily"]
+    project.model(
+        f"{layer}/{subject}/{name}",
+        sql,
+        tests={"id": ["unique", "not_null"]} if number % 2 == 0 else None,
+        materialized=materialized,
+        tags=tags,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

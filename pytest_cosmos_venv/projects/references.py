@@ -1,10 +1,18 @@
-"""What can a dbt file say about itself: which nodes it reads, how it is configured, which macros it calls."""
+"""ref() and source(): what is read, and which node is meant.
+
+What can a dbt file say about itself: which nodes it reads, how it is configured, which macros it calls.
+
+Which node is meant by ``ref()`` and ``source()``? Looked for as dbt does: at home first, then in the packages.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import difflib
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from pytest_cosmos_venv.errors import ToolkitMisuse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,3 +90,72 @@ def merge_config(config: dict[str, Any], more: Mapping[str, Any]) -> None:
             config["meta"] = {**config.get("meta", {}), **value}
         else:
             config[key] = value
+
+
+@dataclass(kw_only=True)
+class Lookup:
+    """The nodes that can be read, of all packages.
+
+    :param packages: in the order in which they are searched, after the reader's own.
+    :param nodes: package, name, version as text ("" for the one that is meant without a version) -> unique id.
+    :param sources: package, source, table -> unique id.
+    :param disabled: unique ids of what is there and switched off.
+    """
+
+    packages: tuple[str, ...]
+    nodes: dict[tuple[str, str, str], str] = field(default_factory=dict)
+    sources: dict[tuple[str, str, str], str] = field(default_factory=dict)
+    disabled: set[str] = field(default_factory=set)
+
+    def resolve(self, reading: Reading, *, home: str, where: str, is_test: bool = False) -> list[str]:
+        """The unique ids of all that a file reads; of a test without what is disabled.
+
+        :param home: its package.
+        :param where: the file, for errors.
+        :raises ToolkitMisuse: there is no such node, or it is disabled.
+        """
+        found = [self._source(names, home, where) for names in reading.sources]
+        refs = [ref for ref in reading.refs if not (is_test and self._find(ref, home) in self.disabled)]
+        found += [self.node(ref, home=home, where=where) for ref in refs]
+        return list(dict.fromkeys(found))
+
+    def reads_disabled(self, reading: Reading, *, home: str) -> bool:
+        """Does it read a node that is switched off? dbt refuses that of a model, and switches a test off."""
+        return any(self._find(ref, home) in self.disabled for ref in reading.refs)
+
+    def node(self, ref: Ref, *, home: str, where: str) -> str:
+        """The unique id of what a ``ref()`` means; parameters and errors as for ``resolve``."""
+        found = self._find(ref, home)
+        if found is None:
+            raise ToolkitMisuse(f"{where} reads {ref}, which is not there{self._hint(ref.name)}.")
+        if found in self.disabled:
+            raise ToolkitMisuse(
+                f"{where} reads {ref}, which is disabled (enabled=False): dbt refuses such a project. "
+                "Enable it, or disable what reads it."
+            )
+        return found
+
+    def _find(self, ref: Ref, home: str) -> str | None:
+        packages = (home, *self.packages) if ref.package is None else (ref.package,)
+        version = "" if ref.version is None else str(ref.version)
+        return _first(self.nodes, [(package, ref.name, version) for package in packages])
+
+    def _source(self, names: tuple[str, str], home: str, where: str) -> str:
+        found = _first(self.sources, [(package, *names) for package in (home, *self.packages)])
+        if found is None:
+            raise ToolkitMisuse(
+                f"{where} reads source('{names[0]}', '{names[1]}'), which is not there: "
+                f"source({names[0]!r}, tables=[{names[1]!r}]) adds it."
+            )
+        return found
+
+    def _hint(self, name: str) -> str:
+        names = {known for _, known, _ in self.nodes}
+        close = difflib.get_close_matches(name, names, n=1)
+        if name in names:
+            return ": a model of that name is, with other versions or in another package"
+        return f": did you mean {close[0]!r}" if close else ""
+
+
+def _first(known: Mapping[tuple[str, str, str], str], keys: Iterable[tuple[str, str, str]]) -> str | None:
+    return next((known[key] for key in keys if key in known), None)

@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from pytest_cosmos_venv.environments.virtualenv_dirs import refuse_where_environments_are_looked_for
-from pytest_cosmos_venv.races.event_log import EventLog
-from pytest_cosmos_venv.races.orders import EVENTS, RaceOrder, Result, Work
-from pytest_cosmos_venv.races.timeline import ACTOR_VARIABLE
+from pytest_cosmos_venv.races.event_log import ACTOR_VARIABLE, EventLog
+from pytest_cosmos_venv.races.messages import EVENTS, RaceOrder, Result, Work
 
 WHERE_ARE_YOU = signal.SIGQUIT
 WHERE = "(most recent call first)"

@@ -1,4 +1,6 @@
-"""How do processes that know nothing of each other write one timeline? Each a file of its own in one folder.
+"""Spans, and the files in which processes write them.
+
+How do processes that know nothing of each other write one timeline? Each a file of its own in one folder.
 
 A line is written by one system call, so a process that is killed leaves whole lines, and a reader may look at any time.
 """
@@ -9,11 +11,15 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from math import inf
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pytest_cosmos_venv import real_time
-from pytest_cosmos_venv.races.timeline import ACTOR_VARIABLE, Span
+
+if TYPE_CHECKING:
+    pass
 
 
 class EventLog:
@@ -79,3 +85,66 @@ def _spans_of(file: Path) -> list[Span]:
 
 def _span(event: Mapping[str, Any], ended_at: float | None) -> Span:
     return Span(event["actor"], event["name"], event["at"], ended_at, event["pid"])
+
+
+ACTOR_VARIABLE = "COSMOS_RACE_ACTOR"
+"""Names the contender in its own environment, so that the calls of dbt it starts can be told to be its."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """One thing that one actor did.
+
+    :param actor: who: ``contender-0``.
+    :param name: what: ``install``, ``dbt run``. A question about ``dbt`` is also one about ``dbt run``.
+    :param started_at: seconds since the epoch, as ``time.time()`` gives them.
+    :param ended_at: the same; equal to ``started_at`` for an event that takes no time; None when nobody has seen the
+        end: it was still going on, or its process was killed.
+    :param pid: of the process that did it, where that is known.
+    """
+
+    actor: str
+    name: str
+    started_at: float
+    ended_at: float | None = None
+    pid: int | None = None
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took; None when its end was not seen."""
+        return None if self.ended_at is None else self.ended_at - self.started_at
+
+    @property
+    def is_point(self) -> bool:
+        """Whether it took no time: an event."""
+        return self.ended_at == self.started_at
+
+    @property
+    def end(self) -> float:
+        """When it ended; infinity when that was not seen."""
+        return inf if self.ended_at is None else self.ended_at
+
+    def overlaps(self, other: Span) -> bool:
+        """Whether there is a moment inside of both. What begins when the other ends does not overlap it."""
+        return self.started_at < other.end and other.started_at < self.end
+
+    def __str__(self) -> str:
+        if self.is_point:
+            return f"{self.actor} {self.name}"
+        return f"{self.actor} {self.name} ({'no end seen' if self.seconds is None else f'{self.seconds:.3f} s'})"
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Two spans that went on at one moment; ``first`` began first."""
+
+    first: Span
+    second: Span
+
+    @property
+    def seconds(self) -> float:
+        """How long both went on; infinity when neither was seen to end."""
+        return min(self.first.end, self.second.end) - self.second.started_at
+
+    def __str__(self) -> str:
+        return f"{self.first} and {self.second}"

@@ -19,7 +19,7 @@ import pytest
 
 from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.errors import ToolkitMisuse, require
-from pytest_cosmos_venv.lookalike import RECORD_VARIABLE
+from pytest_cosmos_venv.fake_dbt import RECORD_VARIABLE
 
 INTERVAL = 0.005
 _VARIABLE = "COSMOS_PEAK_MEMORY"
@@ -150,7 +150,7 @@ class _Sampler(threading.Thread):
     def _reporters(self) -> set[int]:
         if self._record is None:
             return set()
-        from pytest_cosmos_venv.environments.dbt_record import read_dbt_calls
+        from pytest_cosmos_venv.environments.scripted_dbt import read_dbt_calls
 
         return {call.pid for call in read_dbt_calls(self._record) if call.started_at >= self._began_at}
 

@@ -10,14 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.errors import ToolkitMisuse, require, with_timeout
-from pytest_cosmos_venv.races.account import Account
 from pytest_cosmos_venv.races.contender import WHERE, WHERE_ARE_YOU
-from pytest_cosmos_venv.races.link import MarshalLink
-from pytest_cosmos_venv.races.orders import RUNTIME_VARIABLE, RaceOrder
-from pytest_cosmos_venv.races.plan import Plan, is_own, is_stopped, known_names, name_of, own_point
-from pytest_cosmos_venv.races.points import LOOK_AGAIN, Point, Sighting
-from pytest_cosmos_venv.races.result import Race, RaceFailure, failure_message
-from pytest_cosmos_venv.races.whereabouts import contender_of
+from pytest_cosmos_venv.races.messages import RUNTIME_VARIABLE, RaceOrder
+from pytest_cosmos_venv.races.plan import (
+    LOOK_AGAIN,
+    Plan,
+    Point,
+    Sighting,
+    is_own,
+    is_stopped,
+    known_names,
+    name_of,
+    own_point,
+)
+from pytest_cosmos_venv.races.result import Account, Race, RaceFailure, contender_of, failure_message
+from pytest_cosmos_venv.races.supervisor_client import MarshalLink
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -1,4 +1,9 @@
-"""How does a test start a race? It names the work, which a process of its own for each contender finds by that name."""
+"""Starting a race, and its options.
+
+What can be said of a race beside its work? The options of ``cosmos_task_race``, for both ways to start one.
+
+How does a test start a race? It names the work, which a process of its own for each contender finds by that name.
+"""
 
 from __future__ import annotations
 
@@ -10,22 +15,53 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from pytest_cosmos_venv.errors import ToolkitMisuse, require_path, take_former_name
-from pytest_cosmos_venv.races.link import MarshalLink
-from pytest_cosmos_venv.races.options import GRACE, TIMEOUT, RaceOptions, refuse_unknown
-from pytest_cosmos_venv.races.orders import RUNTIME_VARIABLE, ModuleAt, RaceOrder, Work
-from pytest_cosmos_venv.races.plan import Plan
+from pytest_cosmos_venv.races.messages import RUNTIME_VARIABLE, ModuleAt, RaceOrder, Work
+from pytest_cosmos_venv.races.plan import Plan, Point
 from pytest_cosmos_venv.races.running import RunningRace
-from pytest_cosmos_venv.races.services import require_patterns
+from pytest_cosmos_venv.races.supervisor import require_patterns
+from pytest_cosmos_venv.races.supervisor_client import MarshalLink
+
+TIMEOUT = 60.0
+GRACE = 5.0
+
+
+class RaceOptions(TypedDict, total=False):
+    """What each means, ``cosmos_task_race`` says itself."""
+
+    contenders: int | None
+    prepare: Sequence[str]
+    fresh: bool
+    kill_at: str | Point | None
+    stop_at: str | Point | None
+    continue_at: str | Point | None
+    victim: int | None
+    virtualenv_dir: Path | str | None
+    timeout: float
+    deadline: float  # the former name of timeout
+    grace: float
+    services: Sequence[str] | None
+
+
+def refuse_unknown(options: RaceOptions) -> None:
+    """
+    :raises ToolkitMisuse: for names that are none.
+    """
+    known = [name for name in RaceOptions.__annotations__ if name != "deadline"]
+    unknown = [name for name in options if name not in known]
+    if unknown:
+        given = ", ".join(f"{name}=…" for name in unknown)
+        raise ToolkitMisuse(f"cosmos_task_race({given}): there is no such option; there are {', '.join(known)}.")
+
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from pytest_cosmos_venv.races.lookalikes import Lookalikes
-    from pytest_cosmos_venv.races.prepared import PreparedProcesses
+    from pytest_cosmos_venv.races.plan import Lookalikes
     from pytest_cosmos_venv.races.result import Race
+    from pytest_cosmos_venv.races.supervisor_client import PreparedProcesses
 
     WorkFunction = Callable[..., Any]
 

@@ -1,87 +1,28 @@
-"""Who did what when? Spans of several processes on one clock, questions about them, and sentences that draw them."""
+"""Questions and assertions about spans.
+
+Who did what when? Spans of several processes on one clock, questions about them, and sentences that draw them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from pytest_cosmos_venv.errors import RecordTuple, require, require_count
+from pytest_cosmos_venv.races.event_log import ACTOR_VARIABLE, Overlap, Span
 
 if TYPE_CHECKING:
-    from pytest_cosmos_venv.environments.dbt_record import DbtCall
+    from pytest_cosmos_venv.environments.scripted_dbt import DbtCall
+
 
 _Entry = TypeVar("_Entry")
-
-ACTOR_VARIABLE = "COSMOS_RACE_ACTOR"
-"""Names the contender in its own environment, so that the calls of dbt it starts can be told to be its."""
 INSTALL = "install"
 """Name of the span in which an installer builds an sdist of the test's wheelhouse."""
 _WHY_NO_INSTALL = (
     ". Only the build of an sdist is seen of an installation: before the race, let the installer build one with "
     "cosmos_wheelhouse.add_sdist()"
 )
-
-
-@dataclass(frozen=True)
-class Span:
-    """One thing that one actor did.
-
-    :param actor: who: ``contender-0``.
-    :param name: what: ``install``, ``dbt run``. A question about ``dbt`` is also one about ``dbt run``.
-    :param started_at: seconds since the epoch, as ``time.time()`` gives them.
-    :param ended_at: the same; equal to ``started_at`` for an event that takes no time; None when nobody has seen the
-        end: it was still going on, or its process was killed.
-    :param pid: of the process that did it, where that is known.
-    """
-
-    actor: str
-    name: str
-    started_at: float
-    ended_at: float | None = None
-    pid: int | None = None
-
-    @property
-    def seconds(self) -> float | None:
-        """How long it took; None when its end was not seen."""
-        return None if self.ended_at is None else self.ended_at - self.started_at
-
-    @property
-    def is_point(self) -> bool:
-        """Whether it took no time: an event."""
-        return self.ended_at == self.started_at
-
-    @property
-    def end(self) -> float:
-        """When it ended; infinity when that was not seen."""
-        return inf if self.ended_at is None else self.ended_at
-
-    def overlaps(self, other: Span) -> bool:
-        """Whether there is a moment inside of both. What begins when the other ends does not overlap it."""
-        return self.started_at < other.end and other.started_at < self.end
-
-    def __str__(self) -> str:
-        if self.is_point:
-            return f"{self.actor} {self.name}"
-        return f"{self.actor} {self.name} ({'no end seen' if self.seconds is None else f'{self.seconds:.3f} s'})"
-
-
-@dataclass(frozen=True)
-class Overlap:
-    """Two spans that went on at one moment; ``first`` began first."""
-
-    first: Span
-    second: Span
-
-    @property
-    def seconds(self) -> float:
-        """How long both went on; infinity when neither was seen to end."""
-        return min(self.first.end, self.second.end) - self.second.started_at
-
-    def __str__(self) -> str:
-        return f"{self.first} and {self.second}"
 
 
 class Timeline:
@@ -181,7 +122,7 @@ class Timeline:
         :param width: in columns, at least 60.
         :param ascii_only: without block characters; None finds out what the terminal can show.
         """
-        from pytest_cosmos_venv.races.chart import draw
+        from pytest_cosmos_venv.races.charts import draw
 
         return draw(self, width=width, ascii_only=ascii_only)
 
@@ -190,7 +131,7 @@ class Timeline:
 
         :param title: above it.
         """
-        from pytest_cosmos_venv.races.svg import to_svg
+        from pytest_cosmos_venv.races.charts import to_svg
 
         return to_svg(self, title=title)
 

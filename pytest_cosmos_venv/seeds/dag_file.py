@@ -1,18 +1,149 @@
-"""What stands in the DAG file of a scenario? A project as a DbtDag or as DbtTaskGroups, of any implementation."""
+"""The DAG file of a scenario: place, choices, text.
+
+Where does a dbt project stand in Airflow? As a DAG of its own, or as a group of tasks in a DAG.
+
+How is a project rendered in a scenario? The author's choices, each in the words of Cosmos's enums.
+
+What stands in the DAG file of a scenario? A project as a DbtDag or as DbtTaskGroups, of any implementation.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from enum import Enum
 from typing import Any
 
+from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.implementation import Implementation
-from pytest_cosmos_venv.seeds.dag_setup import Setup, member
-from pytest_cosmos_venv.seeds.places import Place
+from pytest_cosmos_venv.seeds.environment import Dbt
 from pytest_cosmos_venv.seeds.project import SeedProject
-from pytest_cosmos_venv.seeds.workbench import Dbt
+
+SEPARATOR = "/"
+"""Between a DAG and its groups; Airflow has it in no id."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """One rendering of the project.
+
+    :param groups: ids from the outermost group to that of the project; none: the DAG is the project's own.
+    """
+
+    dag_id: str
+    groups: tuple[str, ...] = ()
+
+    @property
+    def prefix(self) -> str:
+        """What the ids of its tasks begin with."""
+        return "".join(f"{group}." for group in self.groups)
+
+    def __str__(self) -> str:
+        return SEPARATOR.join((self.dag_id, *self.groups))
+
+
+def read_places(texts: Iterable[str]) -> tuple[Place, ...]:
+    """The places of ``("harbor", "port/north")``: a DbtDag, and a DbtTaskGroup in a DAG.
+
+    :raises ToolkitMisuse: for none, an empty id, one twice, and a DAG that is to be a DbtDag and to hold groups.
+    """
+    texts = (texts,) if isinstance(texts, str) else tuple(texts)
+    places = tuple(_read_place(text) for text in texts)
+    if not places or len(set(places)) < len(places):
+        raise ToolkitMisuse(
+            f"places={texts!r}: give each place once, and at least one, such as 'harbor' or 'port/north'."
+        )
+    own = {place.dag_id for place in places if not place.groups}
+    shared = sorted(own.intersection(place.dag_id for place in places if place.groups))
+    if shared:
+        raise ToolkitMisuse(
+            f"places={texts!r}: {shared[0]!r} alone is a DbtDag, which holds no other groups; give one another name."
+        )
+    return places
+
+
+def find_place(places: Sequence[Place], text: str | None) -> Place:
+    """The one of this text; the first without one.
+
+    :raises ToolkitMisuse: there is none.
+    """
+    found = next((place for place in places if text in (None, str(place))), None)
+    if found is None:
+        raise ToolkitMisuse(f"place={text!r}: there is {', '.join(map(str, places))}.")
+    return found
+
+
+def _read_place(text: str) -> Place:
+    dag_id, *groups = text.split(SEPARATOR)
+    if not all((dag_id, *groups)):
+        raise ToolkitMisuse(f"place {text!r}: write 'harbor' for a DbtDag, 'port/north' for a DbtTaskGroup in a DAG.")
+    return Place(dag_id=dag_id, groups=tuple(groups))
+
+
+_ENUMS = {
+    "SeedRenderingBehavior": "behavior",
+    "TestBehavior": "test_behavior",
+    "ExecutionMode": "execution_mode",
+}
+LOADS = {"manifest": "a manifest", "dbt_ls": "dbt ls"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """What a DAG file says; None leaves a parameter to the implementation.
+
+    :param behavior: of ``SeedRenderingBehavior``.
+    :param load: ``manifest`` or ``dbt_ls``.
+    :param test_behavior: of ``TestBehavior``.
+    :param execution_mode: of ``ExecutionMode``.
+    """
+
+    places: tuple[Place, ...]
+    behavior: str | None = None
+    load: str = "manifest"
+    test_behavior: str | None = None
+    execution_mode: str = "local"
+
+    def __post_init__(self) -> None:
+        if self.load not in LOADS:
+            raise ToolkitMisuse(f"load={self.load!r}: give one of {', '.join(LOADS)}.")
+
+    def check(self, implementation: Implementation) -> None:
+        """Refuse what the implementation has no word for.
+
+        :raises ToolkitMisuse: naming parameter and words.
+        """
+        for enum, parameter in _ENUMS.items():
+            text = getattr(self, parameter)
+            if text is not None:
+                member(implementation, enum, text, parameter=parameter)
+
+    def __str__(self) -> str:
+        words = [f"{'DbtTaskGroup' if place.groups else 'DbtDag'} {place}" for place in self.places]
+        words += [self.behavior or "no seed_rendering_behavior given", f"loaded from {LOADS[self.load]}"]
+        words += [f"test behavior {self.test_behavior}"] if self.test_behavior else []
+        return ", ".join([*words, f"execution mode {self.execution_mode}"])
+
+
+def member(implementation: Implementation, enum: str, text: str, *, parameter: str) -> Any:
+    """The member of an enum of the implementation's ``constants``, by its name or value in any case.
+
+    :param parameter: of the fixture, for the error.
+    :raises ToolkitMisuse: the implementation has none of that name.
+    """
+    members: type[Enum] | None = getattr(implementation.module("constants"), enum, None)
+    if members is None:
+        raise ToolkitMisuse(f"{parameter}={text!r}: {implementation.import_root}.constants has no {enum}.")
+    found = next((one for one in members if text.lower() in (one.name.lower(), str(one.value).lower())), None)
+    if found is None:
+        raise ToolkitMisuse(
+            f"{parameter}={text!r}: {enum} of {implementation.import_root} has "
+            f"{', '.join(one.name.lower() for one in members)}."
+        )
+    return found
+
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 _MODES_WITH_INVOCATION = ("local",)

@@ -1,18 +1,29 @@
-"""What came of a run for each seed? Judged from Airflow's state and from what dbt was told, not from any log."""
+"""What came of each seed, in the run and in the DAG.
+
+What came of a run for each seed? Judged from Airflow's state and from what dbt was told, not from any log.
+
+What became of the seeds in a DAG that was built? Seen from the DAG alone, whoever built it.
+
+What came of each seed? Put together from what Airflow says of its task and from dbt's own record.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_cosmos_venv.errors import ToolkitMisuse
-from pytest_cosmos_venv.seeds.places import Place, find_place
-from pytest_cosmos_venv.seeds.story import Story
+from pytest_cosmos_venv.fake_dbt.command_line import Invocation
+from pytest_cosmos_venv.fake_dbt.script import SELECTING, node_name
+from pytest_cosmos_venv.seeds.dag_file import Place, find_place
+from pytest_cosmos_venv.seeds.trace import Story
 
 if TYPE_CHECKING:
     from pytest_cosmos_venv.airflow.outcomes import DagOutcome, EmittedAsset
-    from pytest_cosmos_venv.environments.dbt_record import DbtCall
+    from pytest_cosmos_venv.environments.scripted_dbt import DbtCall
+
 
 Verdict = Literal["ran", "skipped", "failed", "empty", "absent", "left out"]
 """``skipped``: the state is success, and dbt was not called. ``empty``: the same, by an EmptyOperator. ``absent``: the
@@ -192,3 +203,108 @@ def _told(call: DbtCall) -> str:
     """What matters of a command line: without the folders."""
     words = [word for word in call.arguments if "/" not in word and word not in ("--project-dir", "--profiles-dir")]
     return f"dbt {' '.join(words)} (exit code {call.exit_code})"
+
+
+Form = Literal["task", "empty", "absent"]
+
+# ``piers_seed``, ``piers.seed`` beside its test, and ``piers_seed_build``.
+_TASK_ID = r"(?:.*\.)?{seed}[._]seed(?:_build)?"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedRendering:
+    """One DAG, built and not run.
+
+    :param dag: Airflow's own.
+    :param places: those that are in it.
+    :param seeds: of the project.
+    """
+
+    dag: Any
+    places: Sequence[Place]
+    seeds: Sequence[str]
+    _story: Story
+
+    @property
+    def edges(self) -> frozenset[tuple[str, str]]:
+        """Every pair of a task and one that comes right after it."""
+        return frozenset((task.task_id, after) for task in self.dag.tasks for after in task.downstream_task_ids)
+
+    def task(self, seed: str | None = None, *, place: str | None = None) -> Any:
+        """The task of a seed, None where there is none. Without arguments: the first seed, in the first place."""
+        name = seed if seed is not None else self.seeds[0]
+        if name not in self.seeds:
+            raise ToolkitMisuse(f"seed={name!r}: the project has {', '.join(self.seeds)}.")
+        return seed_task(self.dag, find_place(self.places, place), name)
+
+    def form(self, seed: str | None = None, *, place: str | None = None) -> Form:
+        """``task``; ``empty`` for an EmptyOperator; ``absent``. Arguments as for ``task``."""
+        task = self.task(seed, place=place)
+        return "absent" if task is None else "empty" if is_empty(task) else "task"
+
+    def must(self, form: Form, *, seed: str | None = None, place: str | None = None) -> SeedRendering:
+        """Fail with the whole story unless the seed is rendered so; returns this rendering."""
+        __tracebackhide__ = True
+        if self.form(seed, place=place) != form:
+            seen = {task.task_id: type(task).__name__ for task in self.dag.tasks}
+            self._story.fail(
+                f"{seed or self.seeds[0]} is rendered as: {form}", f"{self.form(seed, place=place)}, in {seen}"
+            )
+        return self
+
+
+def seed_task(dag: Any, place: Place, seed: str) -> Any:
+    """The task of this seed in this place, None where there is none."""
+    pattern = re.compile(re.escape(place.prefix) + _TASK_ID.format(seed=re.escape(seed)))
+    found = [task for task in dag.tasks if pattern.fullmatch(task.task_id)]
+    # A group within this one may be a place of its own.
+    return min(found, key=lambda task: len(task.task_id), default=None)
+
+
+def is_empty(task: Any) -> bool:
+    """Whether it is an EmptyOperator, which has another home in each Airflow."""
+    return any(each.__name__ == "EmptyOperator" for each in type(task).__mro__)
+
+
+_LOADING = ("seed", "build")
+# Airflow's operators hand the context of their task to what they start.
+_TASK_VARIABLE = "AIRFLOW_CTX_TASK_ID"
+
+
+def judge(dag: Any, outcome: DagOutcome, place: Place, seed: str, calls: Sequence[DbtCall]) -> SeedOutcome:
+    """What came of one seed in one place.
+
+    :param dag: as it was built.
+    :param calls: of dbt, in this run.
+    """
+    task = seed_task(dag, place, seed)
+    task_id = None if task is None else task.task_id
+    loading = tuple(call for call in calls if loads(call, seed) and _is_of(call, task_id))
+    if task is None:
+        return SeedOutcome(seed=seed, place=place, task_id=None, calls=loading)
+    seen = outcome.tasks[task.task_id]
+    return SeedOutcome(
+        seed=seed,
+        place=place,
+        task_id=task_id,
+        is_empty=is_empty(task),
+        state=seen.state,
+        calls=loading,
+        assets=seen.assets,
+        downstream={after: outcome.tasks[after].state for after in sorted(task.downstream_task_ids)},
+        log=seen.log,
+    )
+
+
+def loads(call: DbtCall, seed: str) -> bool:
+    """Whether the call loads this seed, as far as its selection names nodes."""
+    if call.command not in _LOADING:
+        return False
+    selected = [word for value in Invocation(list(call.arguments)).all(*SELECTING) for word in value.split()]
+    return not selected or seed in map(node_name, selected)
+
+
+def _is_of(call: DbtCall, task_id: str | None) -> bool:
+    """Where the same seed stands in two places, the call itself says whose it is."""
+    named = call.env.get(_TASK_VARIABLE)
+    return task_id is None or named in (None, task_id)

@@ -1,19 +1,170 @@
-"""Which files does a scenario work on? Those of a project that it made, or of a copy of the author's own."""
+"""The files a scenario works on, and the CSV of a seed.
+
+What can happen to the CSV of a seed between two runs? Each thing that may or may not count as a change.
+
+Which files does a scenario work on? Those of a project that it made, or of a copy of the author's own.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, Literal, get_args
 
 from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.projects.node_properties import DataTests
 from pytest_cosmos_venv.projects.profile import TARGET
 from pytest_cosmos_venv.projects.project import DbtProject
 from pytest_cosmos_venv.projects.projects import DbtProjects
-from pytest_cosmos_venv.projects.properties import DataTests
-from pytest_cosmos_venv.seeds.seed_file import SeedFile
+
+Obstacle = Literal["dangling link", "directory", "fifo"]
+"""What can stand where the file was, so that not even root can read it."""
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedFile:
+    """The CSV of one seed.
+
+    :param path: where dbt looks for it.
+    :param attic: an existing folder beside the project, for what is kept of it.
+    """
+
+    path: Path
+    attic: Path
+
+    def edit(self, csv: str | None = None) -> None:
+        """Write other content.
+
+        :param csv: without it, the content gets one row more.
+        """
+        if csv is None:
+            with self._opened("ab") as file:
+                file.write(b"%d,edited\n" % file.tell())
+        else:
+            self.path.write_bytes(csv.encode("utf-8"))
+
+    def edit_unnoticed(self) -> None:
+        """Change the last letter or digit, and leave size and times as they were."""
+        content, before = self._content(), self.path.stat()
+        position = max((n for n, byte in enumerate(content) if chr(byte).isalnum()), default=None)
+        if position is None:
+            raise ToolkitMisuse(
+                f"{self.path} has no letter or digit that could be changed: edit(…, 'id\\n1\\n') first."
+            )
+        other = b"x" if content[position : position + 1] != b"x" else b"y"
+        self.path.write_bytes(content[:position] + other + content[position + 1 :])
+        os.utime(self.path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    def touch(self) -> None:
+        """Give it a later time, and leave the content alone."""
+        self._refuse_gone()
+        later = self.path.stat().st_mtime_ns + 10**9
+        os.utime(self.path, ns=(later, later))
+
+    def delete(self) -> None:
+        """Remove it. ``restore`` brings it back."""
+        self._refuse_gone()
+        self._put_away()
+
+    def restore(self) -> None:
+        """Bring back what ``delete``, ``make_unreadable`` or ``replace_by_link`` took away, in a new file."""
+        if not self._kept.exists():
+            raise ToolkitMisuse(f"restore: {self.path.name} was neither deleted nor made unreadable before.")
+        _remove(self.path)
+        shutil.copyfile(self._kept, self.path)
+        self._kept.unlink()
+
+    def replace_line_endings(self, ending: str = "\r\n") -> None:
+        """End each line with ``ending`` instead."""
+        lines = self._content().replace(b"\r\n", b"\n")
+        self.path.write_bytes(lines.replace(b"\n", ending.encode("ascii")))
+
+    def add_byte_order_mark(self) -> None:
+        """Put the mark of UTF-8 before the first character."""
+        self.path.write_bytes(_BYTE_ORDER_MARK + self._content())
+
+    def make_unreadable(self, by: Obstacle = "dangling link") -> None:
+        """Put something there that cannot be read. ``restore`` undoes it.
+
+        :param by: ``dangling link``, ``directory`` or ``fifo`` (where nobody writes: who opens it waits for ever).
+        """
+        makers: dict[Obstacle, Callable[[Path], None]] = {
+            "dangling link": lambda path: path.symlink_to(self.attic / "gone.csv"),
+            "directory": lambda path: path.mkdir(),
+            "fifo": os.mkfifo,
+        }
+        self._refuse_gone()
+        if by not in makers:
+            raise ToolkitMisuse(f"make_unreadable(by={by!r}): give one of {', '.join(get_args(Obstacle))}.")
+        self._put_away()
+        makers[by](self.path)
+
+    def replace_by_link(self) -> None:
+        """Put a symbolic link there, to a file elsewhere with the same content."""
+        self._refuse_gone()
+        self._put_away()
+        self.path.symlink_to(self._kept)
+
+    def grow(self, size: int) -> None:
+        """Make it ``size`` bytes large with zeros, which take no space on the disk, and are no CSV to a real dbt."""
+        self._refuse_gone()
+        if size <= self.path.stat().st_size:
+            raise ToolkitMisuse(f"grow({size}): {self.path.name} has {self.path.stat().st_size} bytes; give more.")
+        os.truncate(self.path, size)
+
+    def change_last_byte(self) -> None:
+        """Write another byte where the last one is, and nothing else."""
+        with self._opened("r+b") as file:
+            file.seek(-1, os.SEEK_END)
+            last = file.read(1)
+            file.seek(-1, os.SEEK_END)
+            file.write(b"x" if last != b"x" else b"y")
+
+    def digest(self, algorithm: str = "sha256") -> str:
+        """The hexadecimal digest of its bytes, as they are now."""
+        import hashlib
+
+        hashed = hashlib.new(algorithm, usedforsecurity=False)
+        with self._opened("rb") as file:
+            while chunk := file.read(_CHUNK):
+                hashed.update(chunk)
+        return hashed.hexdigest()
+
+    @property
+    def _kept(self) -> Path:
+        return self.attic / self.path.name
+
+    def _opened(self, mode: Literal["rb", "ab", "r+b"]) -> BinaryIO:
+        self._refuse_gone()
+        return self.path.open(mode)
+
+    def _refuse_gone(self) -> None:
+        if not self.path.is_file():
+            raise ToolkitMisuse(f"{self.path.name} is not there any more: restore it first.")
+
+    def _content(self) -> bytes:
+        with self._opened("rb") as file:
+            return bytes(file.read())
+
+    def _put_away(self) -> None:
+        if self.path.is_file() and not self.path.is_symlink():
+            shutil.copyfile(self.path, self._kept)
+        _remove(self.path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        path.rmdir()
+    else:
+        path.unlink(missing_ok=True)
+
 
 NAME = "harbor"
 MODEL = "staging"

@@ -1,7 +1,15 @@
-"""What can a test do with seeds? Change their files and what is remembered of them, and run their DAG again."""
+"""What a test can do with seeds; edits; things done while dbt runs.
+
+What can happen to the files of a project between two runs? Each change becomes a line of the story.
+
+How does something happen while dbt is loading a seed? The look-alike waits in the middle of it until it is done.
+
+What can a test do with seeds? Change their files and what is remembered of them, and run their DAG again.
+"""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -9,22 +17,143 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_cosmos_venv.errors import ToolkitMisuse
-from pytest_cosmos_venv.seeds.dag_file import DagFile
-from pytest_cosmos_venv.seeds.dag_setup import Setup
-from pytest_cosmos_venv.seeds.edits import SeedEdits
-from pytest_cosmos_venv.seeds.judging import judge
-from pytest_cosmos_venv.seeds.meanwhile import Meanwhile
-from pytest_cosmos_venv.seeds.outcomes import SeedRun
-from pytest_cosmos_venv.seeds.places import read_places
-from pytest_cosmos_venv.seeds.project import SeedProject
-from pytest_cosmos_venv.seeds.remembered import Remembered
-from pytest_cosmos_venv.seeds.rendering import SeedRendering
-from pytest_cosmos_venv.seeds.story import Story
-from pytest_cosmos_venv.seeds.workbench import Dbt, Workbench
+from pytest_cosmos_venv.seeds.dag_file import DagFile, Setup, read_places
+from pytest_cosmos_venv.seeds.environment import Dbt, Workbench
+from pytest_cosmos_venv.seeds.outcomes import SeedRendering, SeedRun, judge
+from pytest_cosmos_venv.seeds.project import Obstacle, SeedFile, SeedProject
+from pytest_cosmos_venv.seeds.trace import Story
+from pytest_cosmos_venv.seeds.variables import Remembered
 
 if TYPE_CHECKING:
     from pytest_cosmos_venv.airflow.variables import Variables
     from pytest_cosmos_venv.environments.scripted_dbt import ScriptedDbt
+
+
+class SeedEdits:
+    """A dbt project whose seeds change.
+
+    A method that takes the name of a seed means the first one without it.
+    """
+
+    def __init__(self, project: SeedProject, story: Story) -> None:
+        self.project = project
+        self.story = story
+
+    def file(self, seed: str | None = None) -> SeedFile:
+        """The CSV of a seed: ``.path``, ``.digest()``, and all that can be done to it."""
+        return self.project.file(seed)
+
+    def edit(self, seed: str | None = None, csv: str | None = None) -> None:
+        """Write other content into the CSV: ``csv``, or one row more."""
+        self.file(seed).edit(csv)
+        self._tell("edit", seed)
+
+    def edit_unnoticed(self, seed: str | None = None) -> None:
+        """Change one character of the CSV, and leave size and times as they were."""
+        self.file(seed).edit_unnoticed()
+        self._tell("edit, with the same size and times,", seed)
+
+    def change_last_byte(self, seed: str | None = None) -> None:
+        """Write another byte where the last one of the CSV is."""
+        self.file(seed).change_last_byte()
+        self._tell("change the last byte of", seed)
+
+    def touch(self, seed: str | None = None) -> None:
+        """Give the CSV a later time, and leave its content alone."""
+        self.file(seed).touch()
+        self._tell("touch", seed)
+
+    def delete(self, seed: str | None = None) -> None:
+        """Remove the CSV; ``restore`` brings it back."""
+        self.file(seed).delete()
+        self._tell("delete", seed)
+
+    def restore(self, seed: str | None = None) -> None:
+        """Bring the CSV back that was deleted, made unreadable or replaced by a link."""
+        self.file(seed).restore()
+        self._tell("restore", seed)
+
+    def replace_line_endings(self, seed: str | None = None, ending: str = "\r\n") -> None:
+        """End each line of the CSV with ``ending`` instead."""
+        self.file(seed).replace_line_endings(ending)
+        self._tell(f"end lines with {ending!r} in", seed)
+
+    def add_byte_order_mark(self, seed: str | None = None) -> None:
+        """Put the mark of UTF-8 before the CSV's first character."""
+        self.file(seed).add_byte_order_mark()
+        self._tell("add a byte order mark to", seed)
+
+    def make_unreadable(self, seed: str | None = None, by: Obstacle = "dangling link") -> None:
+        """Put something in the CSV's place that not even root can read; ``restore`` undoes it.
+
+        :param by: ``dangling link``, ``directory``, or ``fifo`` (who opens it waits for ever).
+        """
+        self.file(seed).make_unreadable(by)
+        self._tell(f"put a {by} in the place of", seed)
+
+    def replace_by_link(self, seed: str | None = None) -> None:
+        """Put a symbolic link to a file with the same content in the CSV's place."""
+        self.file(seed).replace_by_link()
+        self._tell("put a link to the same content in the place of", seed)
+
+    def grow(self, seed: str | None = None, *, size: int) -> None:
+        """Make the CSV ``size`` bytes large with zeros, which take no space on the disk."""
+        self.file(seed).grow(size)
+        self._tell(f"grow to {size} bytes:", seed)
+
+    def set_manifest_checksum(self, checksum: str | None) -> None:
+        """Write into ``manifest.json`` that every seed has this checksum; None: that none is known."""
+        self.project.set_manifest_checksum(checksum)
+        self.story.add(f"write the checksum {checksum} into the manifest")
+
+    def _tell(self, what: str, seed: str | None) -> None:
+        self.story.add(f"{what} {self.file(seed).path.name}")
+
+
+_LOOK_AGAIN = 0.01
+
+
+class Meanwhile:
+    """Waits beside a run until a call of ``dbt seed`` is held, acts once, and lets the call go on."""
+
+    def __init__(self, dbt: ScriptedDbt, act: Callable[[], object]) -> None:
+        self.has_acted = False
+        self._dbt = dbt
+        self._act = act
+        self._error: BaseException | None = None
+        self._is_over = threading.Event()
+
+    @contextmanager
+    def beside(self) -> Iterator[None]:
+        """Wait for the length of the block; what ``act`` raised comes out at its end."""
+        before = len(self._dbt.calls)
+        held = self._dbt.script("seed", hold=True)
+        watch = threading.Thread(target=self._watch, args=(before, held.release), daemon=True)
+        watch.start()
+        try:
+            yield
+        finally:
+            self._is_over.set()
+            held.release()
+            watch.join()
+            held.take_back()
+        if self._error is not None:
+            raise self._error
+
+    def _watch(self, before: int, release: Callable[[], None]) -> None:
+        while not self._is_over.wait(_LOOK_AGAIN):
+            if any(call.held_at is not None for call in self._dbt.calls[before:]):
+                break
+        else:
+            return
+        try:
+            self._act()
+            self.has_acted = True
+        except BaseException as error:  # noqa: BLE001 - raised again where the test can see it
+            self._error = error
+        finally:
+            release()
+
 
 _LOADING = ("seed", "build")
 

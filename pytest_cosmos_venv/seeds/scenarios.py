@@ -1,24 +1,34 @@
-"""What is ``cosmos_seed_scenario``? It makes scenarios, and plays the ready-made ones."""
+"""cosmos_seed_scenario and what it needs around it.
+
+What is ``cosmos_seed_scenario``? It makes scenarios, and plays the ready-made ones.
+
+What do scenarios of seeds need around them? Variables in memory, and dbts that are ended when it is over.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.projects.project import DbtProject
-from pytest_cosmos_venv.seeds.dag_setup import Setup
-from pytest_cosmos_venv.seeds.places import read_places
+from pytest_cosmos_venv.seeds.dag_file import Setup, read_places
+from pytest_cosmos_venv.seeds.environment import Workbench
 from pytest_cosmos_venv.seeds.project import MODEL, NAME, SeedProject, copy_project, make_seed_project, use_project
 from pytest_cosmos_venv.seeds.scenario import SeedScenario
-from pytest_cosmos_venv.seeds.story import Story
-from pytest_cosmos_venv.seeds.workbench import Workbench
+from pytest_cosmos_venv.seeds.trace import Story
 
 if TYPE_CHECKING:
-    from pytest_cosmos_venv.seeds.seed_story import SeedStory
+    from pytest_cosmos_venv.environments.fake_venv import FakeVenv
+    from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse
+    from pytest_cosmos_venv.implementation import Implementation
+    from pytest_cosmos_venv.seeds.scenario_model import SeedStory
 
 
 @dataclass(kw_only=True)
@@ -110,3 +120,52 @@ def _project_in(
     if isinstance(project, DbtProject):
         return use_project(project, folder)
     return copy_project(Path(project), folder)
+
+
+@contextmanager
+def seed_scenarios(
+    implementation: Implementation,
+    folder: Path,
+    *,
+    wheelhouse: Callable[[], Wheelhouse],
+    virtualenv_dir: Path | None = None,
+    under_airflow: bool = True,
+) -> Iterator[SeedScenarios]:
+    """``cosmos_seed_scenario`` without a test around it, such as in a contender of a race.
+
+    Airflow's home is whichever this process has; what the runs write into its database stays there.
+
+    :param folder: an empty one for projects and environments.
+    :param wheelhouse: asked for one by a scenario that installs a real environment.
+    :param virtualenv_dir: where scenarios of virtualenv mode keep their environments; None: each has its own.
+    :param under_airflow: False: tasks are executed with nothing of Airflow around them, in a tenth of the time; then
+        there are no assets.
+    """
+    from pytest_cosmos_venv.airflow.running import run_alone, run_dag
+    from pytest_cosmos_venv.airflow.variables import Variables, VariableStore
+    from pytest_cosmos_venv.airflow.versions import this_airflow
+    from pytest_cosmos_venv.environments.fake_venv import fake_venv
+    from pytest_cosmos_venv.seeds.environment import Workbench
+
+    venvs: list[FakeVenv] = []
+    store = VariableStore()
+    workbench = Workbench(
+        folder=folder,
+        implementation=implementation,
+        variables=Variables(store),
+        fake_venv=lambda place: fake_venv(place, venvs),
+        wheelhouse=wheelhouse,
+        virtualenv_dir=virtualenv_dir,
+        run_dag=run_dag if under_airflow else run_alone,
+        under_airflow=under_airflow,
+    )
+    with (
+        ExitStack() as to_close,
+        # Implementations that tell their makers about each run are asked not to; a test has no network.
+        mock.patch.dict(os.environ, {"DO_NOT_TRACK": "true"}),
+        this_airflow().variables_in(store),
+    ):
+        yield SeedScenarios(workbench=workbench)
+        # Each is closed, whatever another one has to say of its script.
+        for venv in venvs:
+            to_close.callback(venv.close)

@@ -72,7 +72,7 @@ with DAG("six", **ARGUMENTS):
 READ = """
 import sys
 from pathlib import Path
-from cosmos_venv.cli.dagfile import read_dag_file
+from cosmos_venv.cli.dag_files import read_dag_file
 read = read_dag_file(Path(sys.argv[1]))
 print("READ", *sorted({one.directory.name for one in read.wanted}), *read.problems)
 """

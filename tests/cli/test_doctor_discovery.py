@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.cli.doctor.discovery import airflow_finds_the_file
-from cosmos_venv.cli.doctor.finding import Examined
+from cosmos_venv.cli.doctor.check_result import Examined
+from cosmos_venv.cli.doctor.configuration_check import airflow_finds_the_file
 from tests.command_line import cosmos_venv, write_dag_file
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").rglob("dags/*.py"))

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.environments.environment import Environment
-from cosmos_venv.environments.interpreter import Interpreter
-from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.environments.opening import open_environment
+from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 from cosmos_venv.environments.store import EnvironmentStore
-from cosmos_venv.guarded import Cancellation
-from cosmos_venv.lease import Lease, lease_path
+from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.lease import Lease, lease_path
 from tests.command_line import cosmos_venv
 
 DAY = 86_400
@@ -36,8 +36,13 @@ def make_used(tmp_path: Path) -> Callable[[str, float], Environment]:
         spec = EnvironmentSpec(
             requirements=(), pip_install_options=("--find-links", f"/{text}"), interpreter=Interpreter.of()
         )
-        with EnvironmentStore(tmp_path / "store").open(
-            spec, preference="uv", max_tries=5, cancellation=Cancellation(), report=list[str]().append
+        with open_environment(
+            EnvironmentStore(tmp_path / "store"),
+            spec,
+            preference="uv",
+            max_tries=5,
+            cancellation=Cancellation(),
+            report=list[str]().append,
         ) as environment:
             then = time.time() - age
             os.utime(lease_path(environment.path), (then, then))

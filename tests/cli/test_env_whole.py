@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.lease import Lease
+from cosmos_venv.processes.lease import Lease
 from pytest_cosmos_venv import Wheelhouse
 from tests.command_line import cosmos_venv, write_dag_file
 

@@ -11,7 +11,7 @@ import pytest
 
 from cosmos_venv.cli import main
 from cosmos_venv.compat import delete_variables, stored_variables
-from cosmos_venv.operators.seed_memory import PREFIX, Remembered, Scope, encoded
+from cosmos_venv.operators.seeds.seed_state import PREFIX, Remembered, Scope, encoded
 from pytest_cosmos_venv import AirflowHome
 
 A, B = "a" * 64, "b" * 64

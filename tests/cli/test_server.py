@@ -14,7 +14,8 @@ import psutil
 import pytest
 
 from cosmos_venv.cli import main
-from cosmos_venv.dbt.warm import census, servers
+from cosmos_venv.dbt.warm import servers
+from cosmos_venv.dbt.warm import status as server_status
 from tests.dbt.warm.conftest import Tool
 
 Run = Callable[..., Any]
@@ -121,7 +122,7 @@ def test_a_server_that_hangs_is_shown_as_such_and_that_it_has_not_ended(
 ) -> None:
     tool.run("exit", "0")
     monkeypatch.setattr(servers, "LONGEST_WORD", 0.2)
-    monkeypatch.setattr(census, "LONGEST_END", 0.2)
+    monkeypatch.setattr(server_status, "LONGEST_END", 0.2)
     tool.server().suspend()
 
     shown, stopped = run("status"), run("stop", "--all")

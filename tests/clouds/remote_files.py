@@ -16,7 +16,7 @@ import pytest
 from cosmos_venv.config import ProjectConfig, RenderConfig
 from cosmos_venv.constants import LoadMode
 from cosmos_venv.exceptions import CosmosLoadDbtException
-from cosmos_venv.project.load import DbtGraph
+from cosmos_venv.project.graph import DbtGraph
 from tests.clouds import pretended
 from tests.clouds.pretended import BUCKET, S3
 from tests.project.test_listing import DATA, Place

@@ -11,7 +11,7 @@ import pytest
 
 import cosmos_venv
 from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
-from cosmos_venv.config.values import PARAMETERS_NOT_YET
+from cosmos_venv.config.validation import PARAMETERS_NOT_YET
 
 PACKAGE = Path(cosmos_venv.__file__).parent
 CONFIGS: tuple[Callable[..., object], ...] = (ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig)

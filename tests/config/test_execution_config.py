@@ -9,11 +9,7 @@ from typing import Any
 import pytest
 
 from cosmos_venv.config import ExecutionConfig
-from cosmos_venv.constants import (
-    ExecutionMode,
-    InvocationMode,
-    TestIndirectSelection,
-)
+from cosmos_venv.constants import ExecutionMode, InvocationMode, TestIndirectSelection
 from cosmos_venv.exceptions import CosmosValueError
 
 

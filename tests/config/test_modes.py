@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cosmos_venv.config.modes import OFFERED, refuse_mode
+from cosmos_venv.config.execution import OFFERED, refuse_mode
 from cosmos_venv.constants import ExecutionMode, SeedRenderingBehavior
 from cosmos_venv.exceptions import CosmosValueError
 

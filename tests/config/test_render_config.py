@@ -125,7 +125,7 @@ def test_the_render_project_names_itself() -> None:
     assert RenderConfig().project_name == ""
 
 
-@pytest.mark.parametrize("module", ["cosmos_venv.config", "cosmos_venv.rendering.plan", "cosmos_venv.project.load"])
+@pytest.mark.parametrize("module", ["cosmos_venv.config", "cosmos_venv.rendering.planner", "cosmos_venv.project.graph"])
 def test_configuring_and_planning_import_no_airflow(module: str) -> None:
     code = f"import sys, {module}; sys.exit('airflow' in sys.modules or 'yaml' in sys.modules)"
 

@@ -14,11 +14,11 @@ import pytest
 
 from conformance.adapter import Adapter, CosmosAdapter, CosmosVenvAdapter, Outcome, Task
 from conformance.prepared_cosmos_venv import MODULES
+from cosmos_venv.environments.layout import LOCK_FILENAME, NOTE_FILENAME
 from cosmos_venv.environments.lock import VirtualenvLock
-from cosmos_venv.environments.lock_files import LOCK_FILENAME, NOTE_FILENAME
 from cosmos_venv.environments.lock_record import LockNote
 from cosmos_venv.exceptions import VirtualenvLockTimeout
-from cosmos_venv.guarded import Cancellation
+from cosmos_venv.processes.guarded_process import Cancellation
 
 
 @pytest.fixture

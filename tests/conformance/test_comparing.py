@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from conformance.comparing import Tally, labels, rows, tallies
-from conformance.judging import Verdict
+from conformance.reporting.comparison import Tally, labels, rows, tallies
+from conformance.reporting.verdicts import Verdict
 from conformance.requirements import Level
 from tests.conformance.test_report import judged, reported
 

@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from conformance import process
+from conformance.harness import processes
 
 LEAVES_A_CHILD = """
 import subprocess, sys
@@ -19,7 +19,7 @@ print(child.pid)
 def test_output_and_exit_code_come_back(tmp_path: Path) -> None:
     code = "import os, sys; print('out', flush=True); print(os.environ['ADDED'], file=sys.stderr); sys.exit(3)"
 
-    finished = process.run([sys.executable, "-c", code], environment={"ADDED": "err"}, cwd=tmp_path)
+    finished = processes.run([sys.executable, "-c", code], environment={"ADDED": "err"}, cwd=tmp_path)
 
     assert finished.exit_code == 3
     assert not finished.succeeded
@@ -28,14 +28,14 @@ def test_output_and_exit_code_come_back(tmp_path: Path) -> None:
 
 
 def test_what_a_command_leaves_running_is_neither_waited_for_nor_left(tmp_path: Path) -> None:
-    finished = process.run([sys.executable, "-c", LEAVES_A_CHILD], cwd=tmp_path)
+    finished = processes.run([sys.executable, "-c", LEAVES_A_CHILD], cwd=tmp_path)
 
     assert finished.succeeded
     wait_until_gone(int(finished.output))
 
 
 def test_a_command_that_does_not_end_is_killed_at_the_deadline(tmp_path: Path) -> None:
-    finished = process.run([sys.executable, "-c", "import signal; signal.pause()"], cwd=tmp_path, deadline=0.1)
+    finished = processes.run([sys.executable, "-c", "import signal; signal.pause()"], cwd=tmp_path, deadline=0.1)
 
     assert finished.exit_code is None
     assert "no end before the deadline, killed" in str(finished)

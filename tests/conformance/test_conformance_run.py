@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from conformance import SPECIFICATION_VERSION, SUITE_VERSION
-from conformance.exit_code import ending, gap, suite_exit_code
-from conformance.judging import Seen, Verdict, judge
-from conformance.requirements import Level, Requirement
 from pytest_cosmos_venv import plugin
+from pytest_cosmos_venv.conformance import SPECIFICATION_VERSION, SUITE_VERSION
+from pytest_cosmos_venv.conformance.reporting.verdicts import Seen, Verdict, judge
+from pytest_cosmos_venv.conformance.requirements import Level, Requirement
+from pytest_cosmos_venv.conformance.session import ending, gap, suite_exit_code
 
 pytest_plugins = ["pytester"]
 
@@ -134,7 +134,7 @@ def test_a_failing_smoke_check_ends_the_run_and_blames_no_requirement(
             "*= conformance: nothing was judged =*",
             "The implementation must import. Seen: *",
             "*No module named 'no_such_dependency'*",
-            "The smoke check test_smoke.py::test_the_implementation_imports failed, so the environment or *",
+            "The smoke check checks/test_smoke.py::test_the_implementation_imports failed, so the environment or *",
         ]
     )
     assert "def test_the_implementation_imports" not in result.stdout.str(), "the suite's source tells a user nothing"
@@ -205,7 +205,7 @@ def test_smoke_checks_go_first_whatever_a_plugin_does_to_the_order(
     result = pytester.runpytest_subprocess("--cosmos-conformance", *options)
 
     files = [line.partition("::")[0] for line in result.outlines if "::" in line]
-    assert files[:4] == ["test_smoke.py"] * 3 + ["test_seed.py"]
+    assert files[:4] == ["checks/test_smoke.py"] * 3 + ["checks/test_seed.py"]
 
 
 @pytest.mark.long

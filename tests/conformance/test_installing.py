@@ -11,8 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from conformance.installing import Installer, environment_of_build, installers_below, two_into_one
-from conformance.processes import comes_true
+from conformance.harness.processes import Installer, comes_true, environment_of_build, installers_below, two_into_one
 
 _LINGERS = "import sys; print(flush=True); sys.stdin.read()"
 _STARTS_ANOTHER = f"import subprocess, sys; subprocess.run([*sys.argv[1:]], check=True); {_LINGERS}"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.judging import Judgement, Seen, Verdict, counts_against, judge
+from conformance.reporting.terminal import by_root, listed, not_judged_here, table
+from conformance.reporting.verdicts import Judgement, Seen, Verdict, counts_against, judge
 from conformance.requirements import Level, Requirement
-from conformance.terminal import by_root, listed, not_judged_here, table
 
 P, F, H = Verdict.PASSED, Verdict.FAILED, Verdict.HARNESS_ERROR
 K, U, N = Verdict.KNOWN_FAILURE, Verdict.UNEXPECTED_PASS, Verdict.NOT_APPLICABLE

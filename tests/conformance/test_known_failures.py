@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from conformance.judging import Judgement, Verdict
-from conformance.known_failures import (
+from conformance.reporting.known_failures import (
     KnownFailure,
     KnownFailuresError,
     read_known_failures,
     update_known_failures,
     updated,
 )
+from conformance.reporting.verdicts import Judgement, Verdict
 from conformance.requirements import Level, Requirement
 
 TODAY = date(2026, 11, 21)

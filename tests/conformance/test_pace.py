@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from conformance import pace
-from conformance.waiting import RESTS, what_it_comes_to
+from conformance.harness import running as task_runs
+from conformance.harness.runs import RESTS, what_it_comes_to
 
 BUSY = "while True: pass"
 IDLE = "import signal; signal.pause()"
@@ -24,14 +24,14 @@ def config(*, asked: str | None = None, **more: Any) -> Any:
     :param asked: for a deadline.
     """
     made: Any = SimpleNamespace(getoption=lambda *_: asked, stash=pytest.Stash(), **more)
-    pace.keep_pace(made)
+    task_runs.keep_pace(made)
     return made
 
 
 def tell(of_run: Any, took: float) -> None:
     """The smoke check's task has taken so many seconds."""
-    report: Any = SimpleNamespace(when="call", user_properties=[(pace.TASK_SECONDS, took)])
-    pace.Pace(of_run).pytest_runtest_logreport(report)
+    report: Any = SimpleNamespace(when="call", user_properties=[(task_runs.TASK_SECONDS, took)])
+    task_runs.Pace(of_run).pytest_runtest_logreport(report)
 
 
 @pytest.fixture(autouse=True)
@@ -60,19 +60,23 @@ def test_time_is_given_as_the_machine_needs_it(
     if took is not None:
         tell(of_run, took)
 
-    assert (pace.deadline(of_run), pace.deadline_of_smoke(of_run), pace.slack(of_run)) == (deadline, smoke, slack)
+    assert (task_runs.deadline(of_run), task_runs.deadline_of_smoke(of_run), task_runs.slack(of_run)) == (
+        deadline,
+        smoke,
+        slack,
+    )
 
 
 def test_all_workers_of_a_run_know_what_one_has_found_out_and_another_run_does_not(manager: Any) -> None:
     run = config(pluginmanager=manager)
     of_workers: list[dict[str, Any]] = [{}, {}]
     for workerinput in of_workers:
-        pace.tell_worker(run, workerinput)
+        task_runs.tell_worker(run, workerinput)
     first, second = (config(pluginmanager=manager, workerinput=each) for each in of_workers)
 
     tell(first, 20.0)
 
-    assert [pace.slack(each) for each in (run, first, second, config())] == [10.0, 10.0, 10.0, 2.0]
+    assert [task_runs.slack(each) for each in (run, first, second, config())] == [10.0, 10.0, 10.0, 2.0]
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from conformance.html_page import page
-from conformance.judging import Verdict
+from conformance.reporting.html_page import page
+from conformance.reporting.verdicts import Verdict
 from conformance.requirements import Level
 from tests.conformance.browsing import choose, shown
 from tests.conformance.test_report import SOUND, judged, reported

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from conformance import places
-from conformance.places import PlaceError, within
+from pytest_cosmos_venv.conformance.harness import mounts
+from pytest_cosmos_venv.conformance.harness.mounts import PlaceError, within
 from tests.environments.elsewhere import REPOSITORY, open_to_everybody, own_python, require_root, tmpfs
 from tests.environments.elsewhere import within as elsewhere_within
 
@@ -20,8 +20,8 @@ import sys
 from pathlib import Path
 
 from pytest_cosmos_venv.conformance.adapter import Adapter, Outcome, Task
-from pytest_cosmos_venv.conformance.places import PlaceError
-from pytest_cosmos_venv.conformance.task_process import performed
+from pytest_cosmos_venv.conformance.harness.mounts import PlaceError
+from pytest_cosmos_venv.conformance.harness.task_process import performed
 
 class Writes(Adapter):
     import_root = "another"
@@ -48,7 +48,7 @@ def _nobody_may_mount(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(name: str, *_: object) -> None:
         raise PlaceError(f"{name}: Operation not permitted")
 
-    monkeypatch.setattr(places, "_call", refuse)
+    monkeypatch.setattr(mounts, "_call", refuse)
 
 
 @pytest.mark.parametrize(

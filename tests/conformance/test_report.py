@@ -13,12 +13,10 @@ from typing import Any
 import pytest
 
 import pytest_cosmos_venv
-from conformance.badge import badge
 from conformance.command import main, table
-from conformance.html_page import page
-from conformance.judging import Judgement, Seen, Verdict
-from conformance.markdown import summary
-from conformance.report import read_report, redacted, report, write_report
+from conformance.reporting.html_page import page
+from conformance.reporting.report import badge, read_report, redacted, report, summary, write_report
+from conformance.reporting.verdicts import Judgement, Seen, Verdict
 from conformance.requirements import Level, Requirement
 
 OPTIONS: Mapping[str, object] = {"level": "must", "installer": "pip", "deadline": None}
@@ -108,9 +106,9 @@ def test_what_stays_by_design_is_declared_where_people_look(tmp_path: Path) -> N
 
 
 def test_no_place_of_the_suite_stands_in_a_report() -> None:
-    suite = Path(pytest_cosmos_venv.__file__).parent / "conformance" / "bench.py"
+    suite = Path(pytest_cosmos_venv.__file__).parent / "conformance" / "adapter.py"
 
-    assert redacted(f'File "{suite}", line 12') == 'File "pytest_cosmos_venv/conformance/bench.py", line 12'
+    assert redacted(f'File "{suite}", line 12') == 'File "pytest_cosmos_venv/conformance/adapter.py", line 12'
 
 
 def test_no_home_and_no_credential_stands_in_a_report(monkeypatch: pytest.MonkeyPatch) -> None:

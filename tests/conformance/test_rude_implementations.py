@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
-from conformance.report import read_report
+from conformance.reporting.report import read_report
 
 HERE = Path(__file__).parent
 FAILED, HARNESS_ERROR = "failed", "harness error"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from conformance.running import RunningTasks
+from conformance.harness.running import RunningTasks
 
 
 class RaceOfOneThatHasEnded:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from conformance.report import read_report
+from pytest_cosmos_venv.conformance.reporting.report import read_report
 from pytest_cosmos_venv.suite import SuiteRun
 
 pytest_plugins = ["pytester"]

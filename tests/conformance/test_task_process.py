@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from conformance.adapter import Adapter, AdapterError
-from conformance.task_process import performed
-from conformance.tasks import Outcome, Task
+from pytest_cosmos_venv.conformance.adapter import Adapter
+from pytest_cosmos_venv.conformance.cosmos_layout import AdapterError
+from pytest_cosmos_venv.conformance.harness.task_process import performed
+from pytest_cosmos_venv.conformance.tasks import Outcome, Task
 
 ROOT = Path(__file__).parents[2]
 AIRFLOW_2 = ROOT / ".cache" / "envs" / "cosmos2" / "bin" / "python"
@@ -20,7 +21,7 @@ AIRFLOW_2 = ROOT / ".cache" / "envs" / "cosmos2" / "bin" / "python"
 TOLD = """
 import os, signal
 from functools import partial
-from pytest_cosmos_venv.conformance.task_process import obey
+from pytest_cosmos_venv.conformance.cosmos_layout import obey
 
 TASK = os.getpid()
 print = partial(print, "seen:", flush=True)

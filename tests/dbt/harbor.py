@@ -8,10 +8,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from cosmos_venv.dbt.package_files import read_package_files
-from cosmos_venv.dbt.package_store import PackageStore
-from cosmos_venv.dbt.packages import ProjectPackages
-from cosmos_venv.guarded import Cancellation
+from cosmos_venv.dbt.packages import PackageStore, ProjectPackages
+from cosmos_venv.dbt.project_files import read_package_files
+from cosmos_venv.processes.guarded_process import Cancellation
 
 DEADLINE = 30.0
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.dbt.check import DBT_CHECK
+from cosmos_venv.dbt.installation import DBT_CHECK
 
 
 def put(folder: Path, *names: str, **modules: str) -> None:

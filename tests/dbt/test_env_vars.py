@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from cosmos_venv.dbt.env_vars import env_vars_in, noted_by_dbt
+from cosmos_venv.dbt.project_files import env_vars_in, noted_by_dbt
 
 OURS = "dev:\n  password: '{{ env_var(''A'') }}'\n"
 

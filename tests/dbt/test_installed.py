@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.dbt.installed import identity_of
+from cosmos_venv.dbt.installation import identity_of
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.dbt.outputs import Outputs
+from cosmos_venv.dbt.workspace import Outputs
 
 PLACE = Path("/run/place")
 

@@ -11,9 +11,8 @@ from typing import NamedTuple, Protocol
 import msgspec
 import pytest
 
-from cosmos_venv.dbt.outputs import Outputs
 from cosmos_venv.dbt.partial_parse import PARTIAL_PARSE_FILE, ParsedProject, kept_file, moved
-from cosmos_venv.dbt.workspace import workspace
+from cosmos_venv.dbt.workspace import Outputs, workspace
 
 RUN = Path("/tmp/cosmos-venv-run-0123456789abcdef")  # noqa: S108 - a name only
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.dbt.project_file import DbtProjectFile, read_dbt_project
+from cosmos_venv.dbt.project_files import DbtProjectFile, read_dbt_project
 from cosmos_venv.exceptions import CosmosLoadDbtException
 
 

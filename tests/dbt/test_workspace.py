@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.dbt.package_files import has_packages, local_package
+from cosmos_venv.dbt.project_files import has_packages, local_package
 from cosmos_venv.dbt.workspace import workspace
 from cosmos_venv.exceptions import CosmosValueError
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.environments.environment import Environment
-from cosmos_venv.environments.interpreter import Interpreter
-from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.environments.opening import open_environment
+from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 from cosmos_venv.environments.store import EnvironmentStore
-from cosmos_venv.guarded import Cancellation
+from cosmos_venv.processes.guarded_process import Cancellation
 from pytest_cosmos_venv import Wheel, write_wheel
 from pytest_cosmos_venv.throwaway import throwaway_folder
 
@@ -75,7 +75,8 @@ def make_ready() -> Callable[..., Environment]:
     def make(
         directory: Path, spec: EnvironmentSpec, *, preference: str = "uv", lines: list[str] | None = None
     ) -> Environment:
-        with EnvironmentStore(directory).open(
+        with open_environment(
+            EnvironmentStore(directory),
             spec,
             preference="pip" if preference == "pip" else "uv",
             max_tries=5,

@@ -25,8 +25,9 @@ import json, subprocess, sys
 from pathlib import Path
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
-from cosmos_venv.guarded import Cancellation
+from cosmos_venv.processes.guarded_process import Cancellation
 
 directory, preference, order, *commands = sys.argv[1:]
 directory, spec = Path(directory), EnvironmentSpec.from_dict(json.loads(order))
@@ -37,7 +38,7 @@ def said_by(command):
 def use():
     lines, said, error = [], [], ""
     try:
-        with EnvironmentStore(directory).open(
+        with open_environment(EnvironmentStore(directory),
             spec, preference=preference, max_tries=0, cancellation=Cancellation(), report=lines.append
         ) as environment:
             said = [said_by(environment.script("hello")), said_by(directory / "bin" / "hello")]

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.environments.environment import Environment
-from cosmos_venv.environments.interpreter import Interpreter
-from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 
 Spec = Callable[..., EnvironmentSpec]
 MakeReady = Callable[..., Environment]

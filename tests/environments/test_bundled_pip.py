@@ -12,10 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.bundled_pip import RUNNER, bundled_pip
 from cosmos_venv.environments.environment import Environment
-from cosmos_venv.environments.interpreter import Interpreter
-from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.environments.installers.bundled_pip import RUNNER, bundled_pip
+from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 
 
 def pip_of(cache: Path, scratch: Path) -> Path | None:

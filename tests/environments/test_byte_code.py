@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments import byte_code
+from cosmos_venv.environments import post_install
 from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.spec import EnvironmentSpec
 from tests.environments.elsewhere import tmpfs, within
 
 
 def compiled(
-    *folders: Path, before: tuple[str, ...] = (), check: str = "", code: str = byte_code.COMPILE_AND_CHECK
+    *folders: Path, before: tuple[str, ...] = (), check: str = "", code: str = post_install.COMPILE_AND_CHECK
 ) -> subprocess.CompletedProcess[str]:
     command = [*before, sys.executable, "-I", "-c", code, check, *map(str, folders)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
@@ -42,7 +42,7 @@ def test_every_module_gets_its_byte_code_however_many_share_the_work(tmp_path: P
 
     done = compiled(tmp_path / "a", tmp_path / "b")
 
-    assert (done.returncode, done.stdout, done.stderr) == (0, f"{byte_code.WRITTEN}\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{post_install.WRITTEN}\n", "")
     assert without_byte_code(tmp_path) == set()
 
 
@@ -56,7 +56,7 @@ def test_what_cannot_be_compiled_is_passed_over_without_a_word(tmp_path: Path) -
 
     done = compiled(tmp_path)
 
-    assert (done.returncode, done.stdout, done.stderr) == (0, f"{byte_code.WRITTEN}\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{post_install.WRITTEN}\n", "")
     assert without_byte_code(tmp_path) == {"template.py", "null.py", "latin.py", "dangling.py"}
 
 
@@ -73,7 +73,7 @@ def test_a_disk_that_takes_no_more_is_told(tmp_path: Path, count: int) -> None:
 
     assert done.returncode == 1
     assert "byte code cannot be written: [Errno 28] No space left on device" in done.stdout
-    assert byte_code.WRITTEN not in done.stdout
+    assert post_install.WRITTEN not in done.stdout
 
 
 def test_no_file_is_cut_short_by_a_disk_that_is_full(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_no_file_is_cut_short_by_a_disk_that_is_full(tmp_path: Path) -> None:
 
     done = compiled(mount, before=tuple(within(setup=setup)))
 
-    assert (done.returncode, byte_code.WRITTEN in done.stdout) == (1, False)
+    assert (done.returncode, post_install.WRITTEN in done.stdout) == (1, False)
     assert "byte code cannot be written: [Errno 28]" in done.stdout
 
 
@@ -98,18 +98,18 @@ def test_no_file_is_cut_short_by_a_disk_that_is_full(tmp_path: Path) -> None:
 )
 def test_what_helpers_cannot_do_is_done_without_them(tmp_path: Path, old: str, new: str) -> None:
     write_modules(tmp_path, 400)
-    assert old in byte_code.COMPILE_AND_CHECK
+    assert old in post_install.COMPILE_AND_CHECK
 
-    done = compiled(tmp_path, code=byte_code.COMPILE_AND_CHECK.replace(old, new))
+    done = compiled(tmp_path, code=post_install.COMPILE_AND_CHECK.replace(old, new))
 
-    assert (done.returncode, done.stdout, done.stderr) == (0, f"{byte_code.WRITTEN}\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{post_install.WRITTEN}\n", "")
     assert without_byte_code(tmp_path) == set()
 
 
 def test_the_check_is_a_program_of_its_own(tmp_path: Path) -> None:
     done = compiled(tmp_path, check="from __future__ import annotations\nprint(__name__, 'os' in globals())")
 
-    assert done.stdout.splitlines() == [byte_code.WRITTEN, "__main__ False"]
+    assert done.stdout.splitlines() == [post_install.WRITTEN, "__main__ False"]
 
 
 @pytest.mark.long

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cosmos_venv.environments import credentials
+from cosmos_venv import credentials
 
 
 @pytest.mark.parametrize(

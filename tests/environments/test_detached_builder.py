@@ -242,7 +242,7 @@ def test_a_file_in_place_of_the_directory_is_refused_before_anything_starts(tmp_
 
 LOADED = """
 import sys
-import cosmos_venv.environments.detached, cosmos_venv.environments.store, cosmos_venv.environments.temporary
+import cosmos_venv.environments.detached, cosmos_venv.environments.store, cosmos_venv.environments.environment
 print("cosmos_venv.environments.builder" in sys.modules, "psutil" in sys.modules)
 import cosmos_venv.environments.publisher
 print([name for name in sys.modules if name.partition(".")[0] == "airflow"])

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.detached import DetachedWork
-from cosmos_venv.environments.detached import builder_of
 from cosmos_venv.environments.environment import Environment
+from cosmos_venv.environments.layout import builder_of
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.processes.detached_process import DetachedWork
 
 Spec = Callable[..., EnvironmentSpec]
 MakeReady = Callable[..., Environment]
@@ -75,8 +75,8 @@ def test_that_of_a_builder_at_work_stays_however_old(
 CLAIM = """
 import sys
 from pathlib import Path
-from cosmos_venv.detached import DetachedWork
-from cosmos_venv.environments.detached import builder_of
+from cosmos_venv.processes.detached_process import DetachedWork
+from cosmos_venv.environments.layout import builder_of
 from cosmos_venv.environments.store import EnvironmentStore
 
 stopped = []

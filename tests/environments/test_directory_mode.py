@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.environments.detached import build_detached
+from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.guarded import Cancellation
-from cosmos_venv.trust import directory_mode, make_directory
+from cosmos_venv.files.permissions import directory_mode, make_directory
+from cosmos_venv.processes.guarded_process import Cancellation
 
 Spec = Callable[..., EnvironmentSpec]
 
@@ -47,8 +48,13 @@ def test_every_directory_of_a_new_store_has_it_whatever_the_umask(
     if how == "detached":
         build_detached(directory, make_spec(), max_tries=5, directory_mode=0o751, wait=None, report=print)
     else:
-        with EnvironmentStore(directory, directory_mode=0o751).open(
-            make_spec(), preference="uv", max_tries=5, cancellation=Cancellation(), report=print
+        with open_environment(
+            EnvironmentStore(directory, directory_mode=0o751),
+            make_spec(),
+            preference="uv",
+            max_tries=5,
+            cancellation=Cancellation(),
+            report=print,
         ):
             pass
 

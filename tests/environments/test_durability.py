@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments import durability
-from cosmos_venv.environments.durability import written_out
+from cosmos_venv.environments import post_install
 from cosmos_venv.environments.environment import Environment
+from cosmos_venv.environments.post_install import written_out
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.exceptions import CommandKilled, VirtualenvBuildError
-from cosmos_venv.guarded import Cancellation
+from cosmos_venv.processes.guarded_process import Cancellation
 from tests.environments.unwritten import is_unwritten, require_delayed_allocation
 
 
@@ -42,8 +42,8 @@ def never_ending(tmp_path: Path) -> str:
 def test_a_disk_that_takes_too_long_is_reported_and_waited_for_no_longer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(durability, "_WRITE_OUT", never_ending(tmp_path))
-    monkeypatch.setattr(durability, "_LONGEST_WAIT", 0.0)
+    monkeypatch.setattr(post_install, "_WRITE_OUT", never_ending(tmp_path))
+    monkeypatch.setattr(post_install, "_LONGEST_WAIT", 0.0)
     lines: list[str] = []
 
     with written_out(tmp_path, cancellation=Cancellation(), report=lines.append):
@@ -53,7 +53,7 @@ def test_a_disk_that_takes_too_long_is_reported_and_waited_for_no_longer(
 
 
 def test_who_is_told_to_end_waits_for_no_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(durability, "_WRITE_OUT", never_ending(tmp_path))
+    monkeypatch.setattr(post_install, "_WRITE_OUT", never_ending(tmp_path))
     cancellation = Cancellation()
 
     with pytest.raises(CommandKilled), written_out(tmp_path, cancellation=cancellation, report=print):
@@ -61,7 +61,7 @@ def test_who_is_told_to_end_waits_for_no_disk(tmp_path: Path, monkeypatch: pytes
 
 
 def test_what_the_disk_cannot_take_fails_the_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(durability, "_WRITE_OUT", "print('Input/output error'); raise SystemExit(3)")
+    monkeypatch.setattr(post_install, "_WRITE_OUT", "print('Input/output error'); raise SystemExit(3)")
 
     with (
         pytest.raises(VirtualenvBuildError, match=r"cannot be written to the disk of .*: Input/output error\."),
@@ -76,7 +76,7 @@ def test_the_error_of_the_block_is_the_one_to_be_told(tmp_path: Path) -> None:
 
 
 def test_a_python_that_cannot_ask_for_it_fails_no_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(durability, "_WRITE_OUT", "raise ImportError('no ctypes here')")
+    monkeypatch.setattr(post_install, "_WRITE_OUT", "raise ImportError('no ctypes here')")
 
     with written_out(tmp_path, cancellation=Cancellation(), report=print):
         pass

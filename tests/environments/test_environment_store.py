@@ -16,7 +16,7 @@ from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError, VirtualenvError
-from cosmos_venv.lease import Lease
+from cosmos_venv.processes.lease import Lease
 
 Spec = Callable[..., EnvironmentSpec]
 MakeReady = Callable[..., Environment]
@@ -87,13 +87,15 @@ OPEN_AS_NOBODY = """
 import json, os, sys
 from pathlib import Path
 from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.environments.opening import open_environment, temporary_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
-from cosmos_venv.guarded import Cancellation
+from cosmos_venv.processes.guarded_process import Cancellation
 if os.getuid() == 0:
     os.setuid(65534)
 spec = EnvironmentSpec.from_dict(json.loads(sys.argv[2]))
 try:
-    with EnvironmentStore(Path(sys.argv[1])).open(spec, max_tries=0, cancellation=Cancellation(), report=print):
+    store = EnvironmentStore(Path(sys.argv[1]))
+    with open_environment(store, spec, max_tries=0, cancellation=Cancellation(), report=print):
         pass
 except Exception as error:
     print(type(error).__name__, error)

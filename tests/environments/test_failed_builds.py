@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.environments.environment import Environment
+from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import CommandKilled, VirtualenvBuildError
-from cosmos_venv.guarded import Cancellation
-from cosmos_venv.lease import Lease
+from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.lease import Lease
 
 Spec = Callable[..., EnvironmentSpec]
 MakeReady = Callable[..., Environment]
@@ -60,8 +61,13 @@ def test_an_error_after_the_publishing_does_not_take_the_environment_away(
 
     with (
         pytest.raises(KeyboardInterrupt),
-        EnvironmentStore(tmp_path).open(
-            make_spec(), preference="uv", max_tries=0, cancellation=Cancellation(), report=fail_when_ready
+        open_environment(
+            EnvironmentStore(tmp_path),
+            make_spec(),
+            preference="uv",
+            max_tries=0,
+            cancellation=Cancellation(),
+            report=fail_when_ready,
         ),
     ):
         pytest.fail("the report raises before")
@@ -110,8 +116,13 @@ def test_a_request_to_end_while_installing_leaves_nothing(
     threading.Thread(target=end_it_while_it_builds, daemon=True).start()
     with (
         pytest.raises(CommandKilled),
-        EnvironmentStore(tmp_path / "store").open(
-            slow_spec, preference="uv", max_tries=0, cancellation=cancellation, report=print
+        open_environment(
+            EnvironmentStore(tmp_path / "store"),
+            slow_spec,
+            preference="uv",
+            max_tries=0,
+            cancellation=cancellation,
+            report=print,
         ),
     ):
         pytest.fail("it was to end")

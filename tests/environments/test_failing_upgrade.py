@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from cosmos_venv.environments.layout import failure_file
 from cosmos_venv.environments.publisher import Publisher
-from cosmos_venv.environments.put_off import failure_file
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import VirtualenvBuildError
-from cosmos_venv.guarded import Cancellation
-from cosmos_venv.lease import Lease
+from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.lease import Lease
 from tests.environments.upgrades import HOUR, make_empty, make_old, release, upgraded, use
 
 OutputOf = Callable[..., str]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.home import variables_for_lack_of_a_home
+from cosmos_venv.environments.installers.choice import variables_for_lack_of_a_home
 
 
 def test_an_ordinary_user_is_given_nothing_and_nothing_is_made(tmp_path: Path) -> None:

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.environments.environment import Environment
-from cosmos_venv.environments.index_failure import index_failure, without_repetitions
-from cosmos_venv.environments.interpreter import Interpreter
-from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.environments.installers.index_check import index_failure, without_repetitions
+from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 from cosmos_venv.exceptions import VirtualenvBuildError
 
 RETRY = "WARNING: Retrying (Retry(total={}, connect=None, redirect=None, status=None)) after connection broken by"

@@ -12,11 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments import options
-from cosmos_venv.environments.arguments import InstallArguments
-from cosmos_venv.environments.installer import Installer
-from cosmos_venv.environments.interpreter import Interpreter
-from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.environments import requirement_files
+from cosmos_venv.environments.installers.choice import Installer
+from cosmos_venv.environments.installers.command_line import InstallArguments
+from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 
 # Not the help text: it leaves out second spellings and what is deprecated.
 ASK_PIP = """
@@ -50,7 +49,7 @@ def takes_value_in_uv() -> dict[str, bool]:
 def test_an_option_takes_the_next_word_where_the_tool_says_so(tool: str) -> None:
     known = takes_value_in_pip() if tool == "pip" else takes_value_in_uv()
 
-    read = {name: next(options.parse([name, "next"])).value == "next" for name in known}
+    read = {name: next(requirement_files.parse([name, "next"])).value == "next" for name in known}
 
     assert len(known) > 50
     assert {name: known[name] for name in known if read[name] != known[name]} == {}
@@ -76,7 +75,7 @@ def test_an_option_takes_the_next_word_where_the_tool_says_so(tool: str) -> None
 def test_options_are_read_in_every_way_pip_lets_one_write_them(
     words: list[str], expected: list[tuple[str, str | None]]
 ) -> None:
-    assert [(option.name, option.value) for option in options.parse(words)] == expected
+    assert [(option.name, option.value) for option in requirement_files.parse(words)] == expected
 
 
 @pytest.mark.parametrize(

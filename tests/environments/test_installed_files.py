@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments import integrity
+from cosmos_venv.environments import post_install
 from pytest_cosmos_venv import Wheel, write_wheel
 
 
@@ -25,8 +25,8 @@ def environment(tmp_path: Path) -> Path:
 
 
 def test_a_file_that_several_distributions_bring_may_be_of_any_of_them(environment: Path) -> None:
-    assert integrity.faults(environment) == []
-    assert integrity.installed(environment).pins == {"another": "1.0", "one": "1.0"}
+    assert post_install.faults(environment) == []
+    assert post_install.installed(environment).pins == {"another": "1.0", "one": "1.0"}
 
 
 def test_a_file_that_is_missing_or_cut_is_named(environment: Path) -> None:
@@ -34,7 +34,7 @@ def test_a_file_that_is_missing_or_cut_is_named(environment: Path) -> None:
     (packages / "shared" / "__init__.py").write_text("'cut")
     (packages / "shared" / "one.py").unlink()
 
-    faults = integrity.faults(environment)
+    faults = post_install.faults(environment)
 
     assert faults == ["shared/__init__.py has 4 bytes instead of 6 or 14", "shared/one.py is missing"]
 
@@ -44,4 +44,4 @@ def test_the_size_that_a_record_gives_of_itself_does_not_count(environment: Path
 
     record.write_text(record.read_text() + "one-1.0.dist-info/RECORD,,10\n")
 
-    assert integrity.faults(environment) == []
+    assert post_install.faults(environment) == []

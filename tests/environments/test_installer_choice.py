@@ -10,11 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.arguments import InstallArguments
-from cosmos_venv.environments.builder import installer_environment
-from cosmos_venv.environments.installer import InstallerPreference, OtherInstaller, choose_installer
-from cosmos_venv.environments.interpreter import Interpreter
-from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.environments.installers.choice import (
+    InstallerPreference,
+    OtherInstaller,
+    choose_installer,
+    installer_environment,
+)
+from cosmos_venv.environments.installers.command_line import InstallArguments
+from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError
 
 

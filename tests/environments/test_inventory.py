@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.environments.environment import Environment
-from cosmos_venv.environments.inventory import StoredBuild, bytes_of, read_inventory, select
+from cosmos_venv.environments.maintenance.inventory import StoredBuild, bytes_of, read_inventory, select
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.lease import Lease, lease_path
+from cosmos_venv.processes.lease import Lease, lease_path
 
 Spec = Callable[..., EnvironmentSpec]
 MakeReady = Callable[..., Environment]
@@ -85,7 +85,7 @@ def test_the_last_use_is_when_a_task_last_found_it(
 
 
 def test_looking_is_no_use(tmp_path: Path, make_spec: Spec, make_ready: MakeReady, set_age: SetAge) -> None:
-    from cosmos_venv.environments.verification import verify
+    from cosmos_venv.environments.maintenance.inventory import verify
 
     lease = lease_path(make_ready(tmp_path, make_spec()).path)
     set_age(lease, 1000)
@@ -195,13 +195,13 @@ def test_a_digest_is_known_by_its_first_characters(tmp_path: Path) -> None:
 LOOK = """
 import json, os, sys
 from pathlib import Path
-from cosmos_venv.environments import record
-from cosmos_venv.environments.inventory import read_inventory
-from cosmos_venv.environments.pruner import prune
+from cosmos_venv.environments import environment
+from cosmos_venv.environments.maintenance.inventory import read_inventory
+from cosmos_venv.environments.maintenance.pruner import prune
 from cosmos_venv.environments.store import EnvironmentStore
-from cosmos_venv.environments.upkeep import PruneLimits
-from cosmos_venv.environments.verification import verify
-from cosmos_venv.guarded import Cancellation
+from cosmos_venv.environments.layout import PruneLimits
+from cosmos_venv.environments.maintenance.inventory import verify
+from cosmos_venv.processes.guarded_process import Cancellation
 store = EnvironmentStore(Path(sys.argv[1]))
 for each in read_inventory(store):
     verify(each)  # imports what the other user cannot read

@@ -10,12 +10,13 @@ import pytest
 
 from cosmos_venv.environments.detached import build_detached
 from cosmos_venv.environments.environment import Environment
-from cosmos_venv.environments.inventory import read_inventory
+from cosmos_venv.environments.layout import PruneLimits, Upkeep
+from cosmos_venv.environments.maintenance.inventory import read_inventory
+from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
-from cosmos_venv.environments.upkeep import PruneLimits, Upkeep
 from cosmos_venv.exceptions import CommandKilled, VirtualenvBuildError
-from cosmos_venv.guarded import Cancellation
+from cosmos_venv.processes.guarded_process import Cancellation
 
 Spec = Callable[..., EnvironmentSpec]
 MakeReady = Callable[..., Environment]
@@ -28,8 +29,14 @@ def fail(directory: Path, spec: EnvironmentSpec, *, upkeep: Upkeep | None = KEEP
     lines: list[str] = []
     with (
         pytest.raises(VirtualenvBuildError),
-        EnvironmentStore(directory).open(
-            spec, preference="uv", max_tries=0, cancellation=Cancellation(), report=lines.append, upkeep=upkeep
+        open_environment(
+            EnvironmentStore(directory),
+            spec,
+            preference="uv",
+            max_tries=0,
+            cancellation=Cancellation(),
+            report=lines.append,
+            upkeep=upkeep,
         ),
     ):
         pytest.fail("it was to fail")
@@ -90,8 +97,14 @@ def test_a_build_that_was_ended_is_no_failure(
     threading.Thread(target=end_it_while_it_builds, daemon=True).start()
     with (
         pytest.raises(CommandKilled),
-        EnvironmentStore(tmp_path / "store").open(
-            slow_spec, preference="uv", max_tries=0, cancellation=cancellation, report=print, upkeep=KEEP
+        open_environment(
+            EnvironmentStore(tmp_path / "store"),
+            slow_spec,
+            preference="uv",
+            max_tries=0,
+            cancellation=cancellation,
+            report=print,
+            upkeep=KEEP,
         ),
     ):
         pytest.fail("it was to end")

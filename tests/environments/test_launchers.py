@@ -10,12 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from cosmos_venv.environments.environment import Environment
-from cosmos_venv.environments.pruner import prune
+from cosmos_venv.environments.layout import PruneLimits, Upkeep
+from cosmos_venv.environments.maintenance.pruner import prune
+from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
-from cosmos_venv.environments.upkeep import PruneLimits, Upkeep
-from cosmos_venv.guarded import Cancellation
-from cosmos_venv.lease import lease_path
+from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.lease import lease_path
 
 Spec = Callable[..., EnvironmentSpec]
 MakeReady = Callable[..., Environment]
@@ -115,7 +116,8 @@ def test_who_builds_and_prunes_leaves_no_command_that_leads_nowhere(
 ) -> None:
     set_age(lease_path(make_ready(tmp_path, make_spec()).path), 1000)
 
-    with EnvironmentStore(tmp_path).open(
+    with open_environment(
+        EnvironmentStore(tmp_path),
         replace(make_spec(), requirements=()),
         preference="uv",
         max_tries=0,
@@ -146,7 +148,7 @@ def test_a_command_whose_environment_was_deleted_by_hand_says_what_to_do(
 HALF = """
 import os, signal, sys
 from pathlib import Path
-from cosmos_venv.environments.launchers import write_launchers
+from cosmos_venv.environments.maintenance.launchers import write_launchers
 
 def die(event, arguments):
     if event == "os.rename":

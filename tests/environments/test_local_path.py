@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.interpreter import Interpreter
-from cosmos_venv.environments.local_path import LocalPath, is_url, local_path
-from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.environments.requirement_files import LocalPath, is_url, local_path
+from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 from cosmos_venv.exceptions import CosmosValueError
 
 

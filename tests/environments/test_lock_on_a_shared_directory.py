@@ -14,13 +14,14 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.environments import lock
+from cosmos_venv.environments.layout import KERNEL_LOCK_FILENAME, LOCK_FILENAME, NOTE_FILENAME
 from cosmos_venv.environments.lock import VirtualenvLock
-from cosmos_venv.environments.lock_files import KERNEL_LOCK_FILENAME, LOCK_FILENAME, NOTE_FILENAME
 from cosmos_venv.environments.lock_record import LockNote
+from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import VirtualenvLockTimeout
-from cosmos_venv.guarded import Cancellation
+from cosmos_venv.processes.guarded_process import Cancellation
 from pytest_cosmos_venv import VenvLock
 
 StartPython = Callable[..., "subprocess.Popen[str]"]
@@ -126,7 +127,7 @@ AS_ANOTHER_USER = """
 import encodings.ascii, os, sys
 from pathlib import Path
 from cosmos_venv.environments.lock import VirtualenvLock
-from cosmos_venv.guarded import Cancellation
+from cosmos_venv.processes.guarded_process import Cancellation
 if os.getuid() == 0:
     os.setuid(65534)
 with VirtualenvLock(Path(sys.argv[1])).acquire(max_tries=0, cancellation=Cancellation(), report=print):
@@ -184,8 +185,8 @@ def test_a_build_renews_its_record_while_its_installer_is_silent(
 
     watcher = threading.Thread(target=age_and_watch)
     watcher.start()
-    with EnvironmentStore(directory).open(
-        slow_spec, preference="uv", max_tries=1, cancellation=Cancellation(), report=print
+    with open_environment(
+        EnvironmentStore(directory), slow_spec, preference="uv", max_tries=1, cancellation=Cancellation(), report=print
     ):
         pass
     watcher.join()

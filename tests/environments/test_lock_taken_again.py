@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from cosmos_venv.environments.layout import LOCK_FILENAME
 from cosmos_venv.environments.lock import VirtualenvLock
-from cosmos_venv.environments.lock_files import LOCK_FILENAME
 from cosmos_venv.exceptions import VirtualenvLockTimeout
-from cosmos_venv.guarded import Cancellation
+from cosmos_venv.processes.guarded_process import Cancellation
 
 StartPython = Callable[..., "subprocess.Popen[str]"]
 
@@ -23,7 +23,7 @@ import sys
 from pathlib import Path
 from cosmos_venv.environments.lock import VirtualenvLock
 from cosmos_venv.exceptions import VirtualenvLockTimeout
-from cosmos_venv.guarded import Cancellation
+from cosmos_venv.processes.guarded_process import Cancellation
 try:
     with VirtualenvLock(Path(sys.argv[1])).acquire(max_tries=0, cancellation=Cancellation(), report=lambda line: None):
         print("taken")

@@ -13,16 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.detached import builder_of
 from cosmos_venv.environments.environment import Environment
+from cosmos_venv.environments.layout import KERNEL_LOCK_FILENAME, builder_of
 from cosmos_venv.environments.lock import VirtualenvLock
-from cosmos_venv.environments.lock_files import KERNEL_LOCK_FILENAME
-from cosmos_venv.environments.search_path import find_first, stores_of
 from cosmos_venv.environments.spec import EnvironmentSpec
-from cosmos_venv.environments.store import EnvironmentStore
-from cosmos_venv.guarded import Cancellation
-from cosmos_venv.kernel_lock import open_for_locking, strangers_who_hold
-from cosmos_venv.lease import Lease, lease_path
+from cosmos_venv.environments.store import EnvironmentStore, find_first, stores_of
+from cosmos_venv.files.kernel_lock import open_for_locking, strangers_who_hold
+from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.lease import Lease, lease_path
 from tests.environments.elsewhere import as_user
 
 Spec = Callable[..., EnvironmentSpec]

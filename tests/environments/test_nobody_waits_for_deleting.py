@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.environments.environment import Environment
+from cosmos_venv.environments.layout import Upkeep
+from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
-from cosmos_venv.environments.upkeep import Upkeep
 from cosmos_venv.exceptions import VirtualenvBuildError
-from cosmos_venv.guarded import Cancellation
+from cosmos_venv.processes.guarded_process import Cancellation
 from tests.environments.elsewhere import USE, uses_of, within
 
 Spec = Callable[..., EnvironmentSpec]
@@ -45,7 +46,8 @@ def fail(directory: Path, spec: EnvironmentSpec, *, keep_failed: bool) -> Watchi
     watching = Watching(directory)
     with (
         pytest.raises(VirtualenvBuildError, match="hello is mute"),
-        EnvironmentStore(directory).open(
+        open_environment(
+            EnvironmentStore(directory),
             spec,
             preference="uv",
             max_tries=0,

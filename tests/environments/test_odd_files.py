@@ -10,18 +10,23 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.detached import build_detached, builder_of
+from cosmos_venv.environments.detached import build_detached
 from cosmos_venv.environments.environment import Environment
-from cosmos_venv.environments.inventory import read_inventory
+from cosmos_venv.environments.layout import (
+    KERNEL_LOCK_FILENAME,
+    LOCK_FILENAME,
+    NOTE_FILENAME,
+    PruneLimits,
+    builder_of,
+    put_off,
+)
 from cosmos_venv.environments.lock import VirtualenvLock
-from cosmos_venv.environments.lock_files import KERNEL_LOCK_FILENAME, LOCK_FILENAME, NOTE_FILENAME
-from cosmos_venv.environments.pruner import prune
-from cosmos_venv.environments.put_off import put_off
+from cosmos_venv.environments.maintenance.inventory import read_inventory
+from cosmos_venv.environments.maintenance.pruner import prune
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
-from cosmos_venv.environments.upkeep import PruneLimits
-from cosmos_venv.guarded import Cancellation
-from cosmos_venv.lease import Lease, lease_path
+from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.lease import Lease, lease_path
 from tests.odd_files import KINDS, plant
 
 Spec = Callable[..., EnvironmentSpec]

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.environments.environment import Environment
-from cosmos_venv.environments.fitness import character_no_command_survives
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.exceptions import VirtualenvError
+from cosmos_venv.files.filesystem_check import character_no_command_survives
 from pytest_cosmos_venv import Wheel, write_wheel
 from tests.environments.elsewhere import (
     EMPTY_STORE,

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments import sources
 from cosmos_venv.environments.environment import Environment
-from cosmos_venv.environments.installer import Installer
+from cosmos_venv.environments.installers import choice
+from cosmos_venv.environments.installers.choice import Installer
+from cosmos_venv.environments.installers.uv_compatibility import UvSettings
 from cosmos_venv.environments.spec import EnvironmentSpec
-from cosmos_venv.environments.uv_compatibility import UvSettings
 
 A, B = "https://user:s3cret@a.example:8443/simple?token=t0ken", "https://b.example/simple"
 
@@ -26,7 +26,7 @@ INSTALLERS = {
 def hosts(tool: str, *given: str, **variables: str) -> list[str]:
     environ = {"PIP_CONFIG_FILE": "/dev/null", "UV_NO_CONFIG": "1", **variables}
     installer = INSTALLERS[tool]
-    return list(sources.hosts(installer, given, [], environ))
+    return list(choice.hosts(installer, given, [], environ))
 
 
 @pytest.mark.parametrize(

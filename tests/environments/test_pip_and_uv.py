@@ -24,13 +24,11 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.environments.builder import build_environment
-from cosmos_venv.environments.bundled_pip import bundled_pip
-from cosmos_venv.environments.installer import choose_installer
-from cosmos_venv.environments.interpreter import Interpreter
-from cosmos_venv.environments.own_pip import own_pip
-from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.environments.installers.bundled_pip import bundled_pip, own_pip
+from cosmos_venv.environments.installers.choice import choose_installer
+from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 from cosmos_venv.exceptions import VirtualenvBuildError
-from cosmos_venv.guarded import Cancellation
+from cosmos_venv.processes.guarded_process import Cancellation
 from pytest_cosmos_venv import Wheel, write_wheel
 from pytest_cosmos_venv.environments.sdist import write_sdist
 

@@ -12,15 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments import leftovers
 from cosmos_venv.environments.environment import Environment
-from cosmos_venv.environments.pruner import Removal, prune, surplus
+from cosmos_venv.environments.layout import DAY, PruneLimits, Upkeep
+from cosmos_venv.environments.maintenance import cleanup
+from cosmos_venv.environments.maintenance.pruner import Removal, prune, surplus
+from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
-from cosmos_venv.environments.upkeep import DAY, PruneLimits, Upkeep
 from cosmos_venv.exceptions import VirtualenvError, VirtualenvLockTimeout
-from cosmos_venv.guarded import Cancellation
-from cosmos_venv.lease import lease_path
+from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.lease import lease_path
 
 Spec = Callable[..., EnvironmentSpec]
 MakeReady = Callable[..., Environment]
@@ -91,15 +92,16 @@ def test_what_was_used_since_it_was_chosen_stays(tmp_path: Path, two: list[Envir
     (going,) = surplus(store, ONE, now=time.time())
     set_age(lease_path(two[0].path), 10)
 
-    assert leftovers.retire(store, two[0].path, used_until=going.stored.last_used) == "it has just been used"
+    assert cleanup.retire(store, two[0].path, used_until=going.stored.last_used) == "it has just been used"
     assert two[0].python.exists()
 
 
 RETIRE_SLOWLY = """
 import fcntl, sys
 from pathlib import Path
-from cosmos_venv.environments.leftovers import retire
+from cosmos_venv.environments.maintenance.cleanup import retire
 from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.environments.opening import open_environment
 
 def stop_before_locking(event, _arguments):
     if event == "fcntl.flock":
@@ -217,8 +219,14 @@ def test_a_link_in_place_of_a_build_is_not_followed(tmp_path: Path, two: list[En
 
 
 def open_with(directory: Path, spec: EnvironmentSpec, upkeep: Upkeep, lines: list[str]) -> None:
-    with EnvironmentStore(directory).open(
-        spec, preference="uv", max_tries=0, cancellation=Cancellation(), report=lines.append, upkeep=upkeep
+    with open_environment(
+        EnvironmentStore(directory),
+        spec,
+        preference="uv",
+        max_tries=0,
+        cancellation=Cancellation(),
+        report=lines.append,
+        upkeep=upkeep,
     ):
         pass
 
@@ -263,11 +271,12 @@ PRUNE_AS = """
 import os, sys, time
 from pathlib import Path
 import msgspec, psutil
-from cosmos_venv.environments import record
-from cosmos_venv.environments.pruner import prune
+from cosmos_venv.environments import environment
+from cosmos_venv.environments.maintenance.pruner import prune
 from cosmos_venv.environments.store import EnvironmentStore
-from cosmos_venv.environments.upkeep import PruneLimits
-from cosmos_venv.guarded import Cancellation
+from cosmos_venv.environments.opening import open_environment
+from cosmos_venv.environments.layout import PruneLimits
+from cosmos_venv.processes.guarded_process import Cancellation
 
 def prune_store(path):
     store, limits = EnvironmentStore(Path(path)), PruneLimits(max_age=500, max_count=0, min_age=0)

@@ -23,11 +23,11 @@ StartPython = Callable[..., "subprocess.Popen[str]"]
 PRUNE = """
 import itertools, os, signal, sys
 from pathlib import Path
-from cosmos_venv.environments import record
-from cosmos_venv.environments.pruner import prune
+from cosmos_venv.environments import environment
+from cosmos_venv.environments.maintenance.pruner import prune
 from cosmos_venv.environments.store import EnvironmentStore
-from cosmos_venv.environments.upkeep import PruneLimits
-from cosmos_venv.guarded import Cancellation
+from cosmos_venv.environments.layout import PruneLimits
+from cosmos_venv.processes.guarded_process import Cancellation
 
 STEPS = {"os.rename", "os.remove", "os.rmdir", "os.chmod", "os.link", "os.symlink", "fcntl.flock"}
 store, last_step, made = EnvironmentStore(Path(sys.argv[1])), int(sys.argv[2]), itertools.count(1)

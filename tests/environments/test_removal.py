@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cosmos_venv.environments import removal
+from cosmos_venv.environments.maintenance import cleanup
 from pytest_cosmos_venv import Contender, TaskRace
 
 
@@ -14,12 +14,12 @@ def make_tree(root: Path) -> Path:
         folder.mkdir(parents=True)
         for file in range(5):
             (folder / f"module{file}.py").touch()
-    removal.protect(root)
+    cleanup.protect(root)
     return root
 
 
 def remove(contender: Contender, root: Path) -> bool:
-    removal.remove(root)
+    cleanup.remove(root)
     return root.exists()
 
 
@@ -33,13 +33,13 @@ def test_several_may_delete_the_same_at_once(tmp_path: Path, cosmos_task_race: T
 
 
 def test_what_is_gone_already_is_no_error(tmp_path: Path) -> None:
-    removal.remove(tmp_path / "gone")
+    cleanup.remove(tmp_path / "gone")
 
 
 def test_a_directory_that_may_not_even_be_listed_is_deleted(tmp_path: Path) -> None:
     (tmp_path / "build" / "closed" / "below").mkdir(parents=True)
     (tmp_path / "build" / "closed").chmod(0)
 
-    removal.remove(tmp_path / "build")
+    cleanup.remove(tmp_path / "build")
 
     assert not (tmp_path / "build").exists()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.content import (
+from cosmos_venv.environments.requirement_files import (
     canonical_requirements_file,
     digest_of_path,
     options_in_file,

@@ -10,11 +10,11 @@ from typing import Any
 import importlib_metadata
 import pytest
 
-from cosmos_venv.environments import resolution_check
-from cosmos_venv.environments.interpreter import Interpreter
-from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.environments.installers import resolution_check
+from cosmos_venv.environments.opening import open_environment
+from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 from cosmos_venv.environments.store import EnvironmentStore
-from cosmos_venv.guarded import Cancellation
+from cosmos_venv.processes.guarded_process import Cancellation
 from pytest_cosmos_venv import Wheel, write_wheel
 
 
@@ -160,8 +160,13 @@ def test_pip_decides_where_there_is_a_choice(tmp_path: Path, case: Case, monkeyp
     )
     lines: list[str] = []
 
-    with EnvironmentStore(tmp_path / "store").open(
-        spec, preference="auto", max_tries=0, cancellation=Cancellation(), report=lines.append
+    with open_environment(
+        EnvironmentStore(tmp_path / "store"),
+        spec,
+        preference="auto",
+        max_tries=0,
+        cancellation=Cancellation(),
+        report=lines.append,
     ) as environment:
         record = environment.record
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.environments.environment import Environment
-from cosmos_venv.environments.search_path import find_first, stores_of
 from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.environments.store import find_first, stores_of
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
-from cosmos_venv.lease import Lease, lease_path
+from cosmos_venv.processes.lease import Lease, lease_path
 
 Spec = Callable[..., EnvironmentSpec]
 MakeReady = Callable[..., Environment]

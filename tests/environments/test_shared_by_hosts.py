@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from cosmos_venv.environments.layout import KERNEL_LOCK_FILENAME, LOCK_FILENAME, NOTE_FILENAME
 from cosmos_venv.environments.lock import VirtualenvLock
-from cosmos_venv.environments.lock_files import KERNEL_LOCK_FILENAME, LOCK_FILENAME, NOTE_FILENAME
 from cosmos_venv.environments.spec import EnvironmentSpec
 from tests.environments.elsewhere import within
 
@@ -26,8 +26,9 @@ import json, os, socket, sys
 from pathlib import Path
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.exceptions import VirtualenvError
-from cosmos_venv.guarded import Cancellation
+from cosmos_venv.processes.guarded_process import Cancellation
 
 host, directory, order, max_tries = sys.argv[1:]
 socket.sethostname(host)
@@ -36,7 +37,7 @@ def report(line):
     print(line, flush=True)
 
 try:
-    with EnvironmentStore(Path(directory)).open(
+    with open_environment(EnvironmentStore(Path(directory)),
         EnvironmentSpec.from_dict(json.loads(order)),
         preference="uv",
         max_tries=int(max_tries),

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.activity import Activity
-from cosmos_venv.environments.installer import OtherInstaller
+from cosmos_venv.environments.installers.choice import OtherInstaller
+from cosmos_venv.environments.opening import open_environment
+from cosmos_venv.environments.publisher import Activity
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
-from cosmos_venv.guarded import Cancellation, GuardedProcess
-from cosmos_venv.lease import lease_path
+from cosmos_venv.processes.guarded_process import Cancellation, GuardedProcess
+from cosmos_venv.processes.lease import lease_path
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the kernel does not tell what was written")
 
@@ -55,7 +56,7 @@ def test_what_an_installer_writes_in_silence_is_progress(
     watcher = threading.Thread(target=watch)
     watcher.start()
     silent = OtherInstaller(name="silent", command=(sys.executable, "-c", SILENT, str(end)))
-    with store.open(spec, preference=silent, max_tries=1, cancellation=Cancellation(), report=print):
+    with open_environment(store, spec, preference=silent, max_tries=1, cancellation=Cancellation(), report=print):
         pass
     watcher.join()
 

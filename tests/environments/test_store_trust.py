@@ -12,11 +12,10 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.environments.environment import Environment
-from cosmos_venv.environments.search_path import find_first, stores_of
 from cosmos_venv.environments.spec import EnvironmentSpec
-from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.environments.store import EnvironmentStore, find_first, stores_of
 from cosmos_venv.exceptions import VirtualenvBuildError, VirtualenvError
-from cosmos_venv.trust import make_directory, why_untrusted
+from cosmos_venv.files.permissions import make_directory, why_untrusted
 
 Spec = Callable[..., EnvironmentSpec]
 MakeReady = Callable[..., Environment]

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
-from cosmos_venv.guarded import Cancellation
+from cosmos_venv.processes.guarded_process import Cancellation
 
 Spec = Callable[..., EnvironmentSpec]
 StartPython = Callable[..., "subprocess.Popen[str]"]
@@ -21,8 +22,9 @@ CONTENDER = """
 import json, sys
 from pathlib import Path
 from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.environments.opening import open_environment, temporary_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
-from cosmos_venv.guarded import Cancellation
+from cosmos_venv.processes.guarded_process import Cancellation
 directory, order, stop_at = sys.argv[1:]
 spec = EnvironmentSpec.from_dict(json.loads(order))
 
@@ -39,7 +41,7 @@ def look_at_each_step(event, arguments):
 sys.addaudithook(look_at_each_step)
 print("STARTED", flush=True)
 sys.stdin.readline()
-with EnvironmentStore(Path(directory)).open(
+with open_environment(EnvironmentStore(Path(directory)),
     spec, preference="uv", max_tries=120, cancellation=Cancellation(), report=report
 ) as environment:
     print("READY", environment.was_built, environment.path, flush=True)
@@ -67,8 +69,13 @@ def read_until(process: subprocess.Popen[str], word: str) -> str:
 def use_afterwards(directory: Path, spec: EnvironmentSpec) -> tuple[bool, list[str]]:
     """Whether the next task had to build, and what it was told; what it got works."""
     lines: list[str] = []
-    with EnvironmentStore(directory).open(
-        spec, preference="uv", max_tries=0, cancellation=Cancellation(), report=lines.append
+    with open_environment(
+        EnvironmentStore(directory),
+        spec,
+        preference="uv",
+        max_tries=0,
+        cancellation=Cancellation(),
+        report=lines.append,
     ) as environment:
         said = subprocess.run([environment.script("hello")], capture_output=True, text=True, check=True).stdout
         assert said == "hello 2.0\n"

@@ -10,10 +10,10 @@ from typing import Literal
 
 import pytest
 
+from cosmos_venv.environments.opening import temporary_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
-from cosmos_venv.environments.temporary import temporary_environment
 from cosmos_venv.exceptions import VirtualenvBuildError
-from cosmos_venv.guarded import Cancellation
+from cosmos_venv.processes.guarded_process import Cancellation
 
 Spec = Callable[..., EnvironmentSpec]
 Preference = Literal["uv", "pip"]
@@ -72,8 +72,8 @@ def test_a_temporary_environment_is_gone_after_a_failure_too(
 KILLED = """
 import json, sys
 from cosmos_venv.environments.spec import EnvironmentSpec
-from cosmos_venv.environments.temporary import temporary_environment
-from cosmos_venv.guarded import Cancellation
+from cosmos_venv.environments.opening import temporary_environment
+from cosmos_venv.processes.guarded_process import Cancellation
 spec = EnvironmentSpec.from_dict(json.loads(sys.argv[1]))
 with temporary_environment(spec, preference="uv", cancellation=Cancellation(), report=print):
     print("READY")

@@ -15,12 +15,11 @@ import pytest
 
 from cosmos_venv.environments import store as store_module
 from cosmos_venv.environments.environment import Environment
-from cosmos_venv.environments.interpreter import Interpreter
-from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import CommandKilled
-from cosmos_venv.guarded import Cancellation
-from cosmos_venv.lease import Lease
+from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.lease import Lease
 
 Spec = Callable[..., EnvironmentSpec]
 MakeReady = Callable[..., Environment]
@@ -31,7 +30,7 @@ from pathlib import Path
 from cosmos_venv.environments import store
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.exceptions import CommandKilled
-from cosmos_venv.guarded import Cancellation
+from cosmos_venv.processes.guarded_process import Cancellation
 
 store._LONGEST_REMOVAL = 30.0
 cancellation = Cancellation()

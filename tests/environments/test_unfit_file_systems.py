@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.environments.environment import Environment
-from cosmos_venv.environments.fitness import TRIAL_PREFIX, why_unfit
 from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.files.filesystem_check import TRIAL_PREFIX, why_unfit
 from tests.environments.elsewhere import USE, tmpfs, uses_of, within
 from tests.environments.forbidden_calls import without
 
@@ -89,7 +89,7 @@ def test_trying_leaves_nothing_and_what_a_killed_one_left_is_removed(
 def test_a_full_disk_is_not_called_unfit(tmp_path: Path, start_python: StartPython) -> None:
     source = f"""
 from pathlib import Path
-from cosmos_venv.environments.fitness import refuse_unfit
+from cosmos_venv.files.filesystem_check import refuse_unfit
 try:
     refuse_unfit(Path({str(tmp_path)!r}))
 except OSError as error:
@@ -104,9 +104,9 @@ TEMPORARY = """
 import json, os, sys, tempfile
 from pathlib import Path
 from cosmos_venv.environments.spec import EnvironmentSpec
-from cosmos_venv.environments.temporary import temporary_environment
+from cosmos_venv.environments.opening import temporary_environment
 from cosmos_venv.exceptions import VirtualenvError
-from cosmos_venv.guarded import Cancellation
+from cosmos_venv.processes.guarded_process import Cancellation
 
 lines = []
 spec = EnvironmentSpec.from_dict(json.loads(sys.argv[1]))

@@ -14,7 +14,7 @@ import pytest
 from cosmos_venv.environments.publisher import Publisher
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
-from cosmos_venv.guarded import Cancellation
+from cosmos_venv.processes.guarded_process import Cancellation
 from tests.environments.upgrades import HOUR, make_old, release, upgraded, use
 
 OutputOf = Callable[..., str]
@@ -107,13 +107,14 @@ UPGRADE = """
 import json, sys
 from pathlib import Path
 from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.environments.opening import open_environment, temporary_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
-from cosmos_venv.guarded import Cancellation
+from cosmos_venv.processes.guarded_process import Cancellation
 from tests.environments.upgrades import HOUR, make_old, release, upgraded, use
 spec = EnvironmentSpec.from_dict(json.loads(sys.argv[2]))
 print("STARTED", flush=True)
 sys.stdin.readline()
-with EnvironmentStore(Path(sys.argv[1])).open(
+with open_environment(EnvironmentStore(Path(sys.argv[1])),
     spec, preference="uv", max_tries=0, upgrade_after=3600, cancellation=Cancellation(), report=print
 ) as environment:
     print("READY", environment.was_built, environment.path, flush=True)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments import pip_config
-from cosmos_venv.environments.options import parse
-from cosmos_venv.environments.uv_compatibility import NoCounterpart, UvSettings, as_given, as_pip_is_told
+from cosmos_venv.environments.installers import installer_config
+from cosmos_venv.environments.installers.uv_compatibility import NoCounterpart, UvSettings, as_given, as_pip_is_told
+from cosmos_venv.environments.requirement_files import parse
 
 A, B, C = "https://a/simple", "https://b/simple", "https://user:s3cret@c/simple"
 HOME = Path("~").expanduser()
@@ -22,7 +22,7 @@ UV = sys.executable  # answers no version of uv, as one that is too old
 def settings_of(*given: str, **variables: str) -> UvSettings:
     """For uv, on a machine where nothing but these variables counts."""
     environ = {"PIP_CONFIG_FILE": "/dev/null", "UV_NO_CONFIG": "1", **variables}
-    told = pip_config.told(given, [], environ, of_machine=pip_config.configured(environ))
+    told = installer_config.told(given, [], environ, of_machine=installer_config.configured(environ))
     return as_pip_is_told(told, environ, UV)
 
 
@@ -167,7 +167,7 @@ def test_a_proxy_of_pips_takes_the_place_of_those_that_uv_is_configured_with(tmp
     (tmp_path / "uv.toml").write_text('no-proxy = ["a"]\nhttps-proxy = "http://q"\nlink-mode = "copy"\n')
     environ = {"PIP_CONFIG_FILE": "/dev/null", "PIP_PROXY": "p:1", "UV_CONFIG_FILE": str(tmp_path / "uv.toml")}
 
-    settings = as_pip_is_told(pip_config.configured(environ), environ, UV)
+    settings = as_pip_is_told(installer_config.configured(environ), environ, UV)
 
     assert table(settings.config) == ['link-mode = "copy"']
 
@@ -188,7 +188,7 @@ def test_uv_trusts_the_certificates_of_the_system_where_pip_does(
 ) -> None:
     environ = {"PIP_CONFIG_FILE": "/dev/null", "UV_NO_CONFIG": "1", **variables}
 
-    assert as_pip_is_told(pip_config.configured(environ), environ, UV, pip).variables == expected
+    assert as_pip_is_told(installer_config.configured(environ), environ, UV, pip).variables == expected
 
 
 def test_constraints_and_requirements_of_the_machine_stand_beside_those_of_the_task(
@@ -220,7 +220,7 @@ def test_constraints_of_the_machine_limit_what_is_built_with_where_pip_does_so(
 ) -> None:
     environ = {"PIP_CONFIG_FILE": "/dev/null", "UV_NO_CONFIG": "1", "PIP_CONSTRAINT": "/limits.txt", **variables}
 
-    settings = as_pip_is_told(pip_config.configured(environ), environ, UV, pip)
+    settings = as_pip_is_told(installer_config.configured(environ), environ, UV, pip)
 
     assert list(settings.words) == words
 
@@ -295,11 +295,11 @@ def test_the_options_in_requirements_files_count(
     environ = {"PIP_CONFIG_FILE": "/dev/null", "UV_NO_CONFIG": "1", "PIP_INDEX_URL": B, "HARBOR": "mole"}
     named = ["-r", str(tmp_path / "wanted.txt")]
 
-    told = pip_config.told(
+    told = installer_config.told(
         [] if as_requirement else named,
         [" ".join(named)] if as_requirement else [],
         environ,
-        of_machine=pip_config.configured(environ),
+        of_machine=installer_config.configured(environ),
     )
     settings = as_pip_is_told(told, environ, UV)
 
@@ -371,7 +371,7 @@ def test_the_configuration_is_private_and_in_place_of_what_leads_away(tmp_path: 
 
 def given_to_uv(*words: str) -> UvSettings:
     """For a uv that was asked for by name."""
-    return as_given(pip_config.told(words, [], {}))
+    return as_given(installer_config.told(words, [], {}))
 
 
 def test_a_uv_that_was_asked_for_keeps_its_own_configuration_and_is_told_what_was_given() -> None:
@@ -400,8 +400,8 @@ def test_a_section_of_any_file_of_pip_goes_before_what_is_global(tmp_path: Path)
     (tmp_path / "last.conf").write_text(f"[global]\nindex-url = {B}\nno-dependencies = false\n")
     environ = {"XDG_CONFIG_DIRS": str(tmp_path), "PIP_CONFIG_FILE": str(tmp_path / "last.conf"), "PIP_PRE": ""}
 
-    found = {setting.name: setting for setting in pip_config.configured(environ)}
-    overruled = {setting.name for setting in pip_config.configured({**environ, "PIP_NO_DEPS": "0"})}
+    found = {setting.name: setting for setting in installer_config.configured(environ)}
+    overruled = {setting.name for setting in installer_config.configured({**environ, "PIP_NO_DEPS": "0"})}
 
     assert (found["index-url"].value, found["no-deps"].value, found.get("pre")) == (A, "true", None)
     assert found["index-url"].origin == str(tmp_path / "pip" / "pip.conf")
@@ -415,7 +415,7 @@ def test_a_file_that_is_named_takes_the_place_of_the_users_own(tmp_path: Path) -
     environ = {"HOME": str(tmp_path), "XDG_CONFIG_DIRS": str(tmp_path)}
 
     def told(**more: str) -> list[str]:
-        found = pip_config.configured({**environ, **more})
+        found = installer_config.configured({**environ, **more})
         return [each.value for each in found if each.name in ("find-links", "index-url")]
 
     assert told() == ["/one", "/two"]
@@ -445,4 +445,4 @@ def test_every_setting_of_pip_is_known_to_decide_or_not() -> None:
         pytest.skip("this Python has no pip")
     known = {next(parse([name])).name.removeprefix("--") for name in json.loads(asked.stdout)}
 
-    assert known - DECIDE_NOTHING - pip_config.DECIDING == set()
+    assert known - DECIDE_NOTHING - installer_config.DECIDING == set()

@@ -13,11 +13,10 @@ from typing import Any
 import pytest
 
 from cosmos_venv.environments.environment import Environment
-from cosmos_venv.environments.inventory import read_inventory
+from cosmos_venv.environments.maintenance.inventory import damage, read_inventory, verify
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
-from cosmos_venv.environments.verification import damage, verify
-from cosmos_venv.lease import Lease, lease_path
+from cosmos_venv.processes.lease import Lease, lease_path
 
 Spec = Callable[..., EnvironmentSpec]
 MakeReady = Callable[..., Environment]

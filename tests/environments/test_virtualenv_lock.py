@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.environments import lock_record
+from cosmos_venv.environments.layout import LOCK_FILENAME, NOTE_FILENAME
 from cosmos_venv.environments.lock import VirtualenvLock
-from cosmos_venv.environments.lock_files import LOCK_FILENAME, NOTE_FILENAME
 from cosmos_venv.exceptions import CommandKilled, VirtualenvLockTimeout
-from cosmos_venv.guarded import Cancellation
+from cosmos_venv.processes.guarded_process import Cancellation
 
 StartPython = Callable[..., "subprocess.Popen[str]"]
 SetAge = Callable[[Path, float], None]
@@ -26,7 +26,7 @@ HOLDER = """
 import sys
 from pathlib import Path
 from cosmos_venv.environments.lock import VirtualenvLock
-from cosmos_venv.guarded import Cancellation
+from cosmos_venv.processes.guarded_process import Cancellation
 with VirtualenvLock(Path(sys.argv[1])).acquire(max_tries=60, cancellation=Cancellation(), report=lambda line: None):
     print("held", flush=True)
     sys.stdin.read()
@@ -36,7 +36,7 @@ COUNTER = """
 import sys
 from pathlib import Path
 from cosmos_venv.environments.lock import VirtualenvLock
-from cosmos_venv.guarded import Cancellation
+from cosmos_venv.processes.guarded_process import Cancellation
 directory, counter = Path(sys.argv[1]), Path(sys.argv[1], "counter")
 for _ in range(5):
     lock = VirtualenvLock(directory)

@@ -9,10 +9,10 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from cosmos_venv.environments.environment import Environment
-from cosmos_venv.environments.interpreter import Interpreter
-from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.environments.opening import open_environment
+from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 from cosmos_venv.environments.store import EnvironmentStore
-from cosmos_venv.guarded import Cancellation
+from cosmos_venv.processes.guarded_process import Cancellation
 
 HOUR = 3600
 
@@ -39,7 +39,8 @@ def use(
     warn: Callable[[str], None] | None = None,
 ) -> Environment:
     """What a task gets; its lease is given up."""
-    with EnvironmentStore(directory).open(
+    with open_environment(
+        EnvironmentStore(directory),
         spec,
         preference="uv",
         max_tries=0,

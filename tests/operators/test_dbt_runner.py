@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from cosmos_venv.dbt import runner
+from cosmos_venv.dbt import invocation
 from cosmos_venv.exceptions import CosmosDbtRunError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -117,10 +117,10 @@ dbt = ModuleType("dbt.cli.main")
 invoke = lambda args: SimpleNamespace(exception=None, ran_in=os.getcwd())
 dbt.dbtRunner = lambda callbacks: SimpleNamespace(invoke=invoke)
 sys.modules |= {"dbt": ModuleType("dbt"), "dbt.cli": ModuleType("dbt.cli"), "dbt.cli.main": dbt}
-from cosmos_venv.dbt import runner
+from cosmos_venv.dbt import invocation
 os.chdir(sys.argv[1])
 os.setuid(65534)
-done = runner.run_in_process(["run"], env=dict(os.environ), cwd=Path("/usr"))
+done = invocation.run_in_process(["run"], env=dict(os.environ), cwd=Path("/usr"))
 print(done.ran_in, os.stat(".").st_ino)
 """
 
@@ -149,9 +149,9 @@ def test_the_workers_folder_need_not_be_readable(tmp_path: Path, mode: int, afte
 
 
 def test_without_a_dbt_in_the_worker_the_error_says_what_to_do(tmp_path: Path) -> None:
-    assert not runner.is_importable()
+    assert not invocation.is_importable()
     with pytest.raises(CosmosDbtRunError, match=r"needs dbt in Airflow's own environment.*InvocationMode\.SUBPROCESS"):
-        runner.run_in_process(["run"], env={}, cwd=tmp_path)
+        invocation.run_in_process(["run"], env={}, cwd=tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -163,4 +163,4 @@ def test_without_a_dbt_in_the_worker_the_error_says_what_to_do(tmp_path: Path) -
     ],
 )
 def test_the_choice_never_changes_which_dbt_runs(executable: str | None, expected: bool) -> None:
-    assert runner.is_same_dbt(executable) is expected
+    assert invocation.is_same_dbt(executable) is expected

@@ -12,7 +12,7 @@ import pytest
 from cosmos_venv.compat import BaseOperator
 from cosmos_venv.operators import local, virtualenv
 from cosmos_venv.operators.base import REQUIRED
-from cosmos_venv.operators.local_base import DbtLocalBaseOperator
+from cosmos_venv.operators.local import DbtLocalBaseOperator
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "operators.md").read_text(encoding="utf-8")
 OPERATORS: dict[str, Any] = {

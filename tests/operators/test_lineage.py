@@ -15,7 +15,7 @@ from cosmos_venv.compat import DAG, TaskGroup, add_outlets, asset, asset_alias
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.exceptions import AirflowCompatibilityError
 from cosmos_venv.operators import local
-from cosmos_venv.operators.asset_alias import alias_name, gives_assets
+from cosmos_venv.operators.run.post_run import alias_name, gives_assets
 from pytest_cosmos_venv import FakeVenv, RunTask
 
 Make = Callable[..., Any]

@@ -17,8 +17,8 @@ from cosmos_venv import (
     ProfileConfig,
     ProjectConfig,
     RenderConfig,
-    managed,
 )
+from cosmos_venv.managed import project_cache, resolve
 from cosmos_venv.operators.local import DbtRunLocalOperator
 from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
 from pytest_cosmos_venv import FakeVenv, Wheelhouse
@@ -105,14 +105,16 @@ def test_packages_are_looked_for_where_environments_are_and_built_where_they_are
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_SEARCH_PATH", str(tmp_path / "image"))
 
     def folders(virtualenv_dir: Path | None) -> list[str]:
-        packages = managed.project_packages(harbor, virtualenv_dir, variables=None, env={}, which_dbt="1")
+        packages = project_cache.project_packages(harbor, virtualenv_dir, variables=None, env={}, which_dbt="1")
         return [store.folder.parent.name for store in packages.stores if not store.is_read_only]
 
     assert folders(None) == ["cache"]
     assert folders(tmp_path / "mine") == ["mine", "cache"]
-    with managed.building_in_foreground(tmp_path / "image"):
+    with resolve.building_in_foreground(tmp_path / "image"):
         assert folders(tmp_path / "mine") == ["image", "cache"]
-    searched = managed.project_packages(harbor, tmp_path / "mine", variables=None, env={}, which_dbt="1").stores[0]
+    searched = project_cache.project_packages(harbor, tmp_path / "mine", variables=None, env={}, which_dbt="1").stores[
+        0
+    ]
     assert (searched.folder, searched.is_read_only) == (tmp_path / "image" / "packages-v1", True)
 
 

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv import managed
-from cosmos_venv.operators.seed_loads import SeedLoads
-from cosmos_venv.operators.seed_memory import Scope
+from cosmos_venv.managed import from_settings
+from cosmos_venv.operators.seeds.seed_state import Scope, SeedLoads
 from pytest_cosmos_venv import Contender, FakeVenv, Point, Sighting, TaskRace
 from tests.operators.file_variables import variables_below
 from tests.operators.test_seed_turn import SEED, remembered, seed_task
@@ -117,4 +116,4 @@ def test_after_a_task_that_was_killed_with_its_dbt_the_seed_is_loaded_whatever_o
 
     assert remembers is not None
     assert len(cosmos_fake_venv.calls) == 3
-    assert not SeedLoads(cache_dir=managed.cache_dir(), key=Scope.of(operator, {}, SEED).key).broken_off()
+    assert not SeedLoads(cache_dir=from_settings.cache_dir(), key=Scope.of(operator, {}, SEED).key).broken_off()

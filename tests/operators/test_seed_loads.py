@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.operators.seed_loads import SeedLoads
+from cosmos_venv.operators.seeds.seed_state import SeedLoads
 from pytest_cosmos_venv import Contender, TaskRace
 
 

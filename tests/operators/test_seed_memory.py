@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from cosmos_venv.operators.seed_memory import Remembered, Scope, decoded, encoded, forget, recall, remember
+from cosmos_venv.operators.seeds.seed_state import Remembered, Scope, decoded, encoded, forget, recall, remember
 from pytest_cosmos_venv import Variables
 
 ZEROS = "0" * 64

@@ -14,8 +14,7 @@ import pytest
 from cosmos_venv.compat import AirflowException
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.operators.local import DbtSeedLocalOperator
-from cosmos_venv.operators.seed_memory import Scope, decoded
-from cosmos_venv.operators.seed_turn import own_turn
+from cosmos_venv.operators.seeds.seed_state import Scope, decoded, own_turn
 from pytest_cosmos_venv import Contender, Racer, TaskRace
 from tests.operators.file_variables import variables_below
 

@@ -15,12 +15,11 @@ from typing import Any
 
 import pytest
 
-from cosmos_venv import managed
 from cosmos_venv.compat import DAG, AirflowException
 from cosmos_venv.config import ProfileConfig
+from cosmos_venv.managed import from_settings
 from cosmos_venv.operators.local import DbtSeedLocalOperator
-from cosmos_venv.operators.seed_loads import SeedLoads
-from cosmos_venv.operators.seed_memory import Scope
+from cosmos_venv.operators.seeds.seed_state import Scope, SeedLoads
 from cosmos_venv.operators.virtualenv import DbtSeedVirtualenvOperator
 from pytest_cosmos_venv import FakeVenv, RunDag, Variables
 
@@ -70,7 +69,7 @@ def stored(variables: Variables) -> list[dict[str, Any]]:
 
 
 def loads_of(operator: Any) -> SeedLoads:
-    return SeedLoads(cache_dir=managed.cache_dir(), key=Scope.of(operator, {}, "seed.harbor.piers").key)
+    return SeedLoads(cache_dir=from_settings.cache_dir(), key=Scope.of(operator, {}, "seed.harbor.piers").key)
 
 
 def digest(project: Path) -> str:

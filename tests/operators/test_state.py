@@ -18,11 +18,12 @@ import pytest
 from cosmos_venv.compat import AirflowException
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.constants import LAST_SUCCESS
-from cosmos_venv.dbt import state
+from cosmos_venv.dbt import state as earlier_state
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.limits import ANY_SIZE
+from cosmos_venv.files.read_limits import ANY_SIZE
 from cosmos_venv.operators.local import DbtRunLocalOperator
-from cosmos_venv.operators.state import kept_place
+from cosmos_venv.operators.run import state
+from cosmos_venv.operators.run.state import kept_place
 from pytest_cosmos_venv import DbtCall, FakeVenv, RunTask
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -266,7 +267,7 @@ def test_a_damaged_file_is_never_more_than_none(make: Make, tmp_path: Path) -> N
     for at in range(len(whole)):
         damaged = bytes([*whole[:at], whole[at] ^ 0xFF, *whole[at + 1 :]])
         with suppress(ValueError):
-            state.unpack(damaged, tmp_path / "unpacked", ANY_SIZE)
+            earlier_state.unpack(damaged, tmp_path / "unpacked", ANY_SIZE)
 
 
 @pytest.mark.parametrize("name", ["", "/bomb.zip"], ids=["folder", "packed"])
@@ -327,7 +328,6 @@ def test_whether_to_defer_may_be_a_template(
 
 
 def _publish_again_and_again(kept: Path, content: bytes, rounds: int) -> None:
-    from cosmos_venv.operators import state
 
     for _ in range(rounds):
         state._publish(kept, content)

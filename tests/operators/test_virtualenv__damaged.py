@@ -15,7 +15,7 @@ from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import ExecutionMode, LoadMode
 from cosmos_venv.dbt.warm import servers
 from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
-from cosmos_venv.project.load import DbtGraph
+from cosmos_venv.project.graph import DbtGraph
 from pytest_cosmos_venv import DbtCall
 from tests.operators.conftest import BEGUN_VARIABLE
 

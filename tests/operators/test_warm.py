@@ -14,7 +14,7 @@ import pytest
 from cosmos_venv.compat import AirflowException
 from cosmos_venv.dbt.warm import servers
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.operators import warm_starts
+from cosmos_venv.operators.run import dbt_run
 from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
 from pytest_cosmos_venv import DbtCall
 
@@ -29,7 +29,7 @@ Counted = list[tuple[str, dict[str, str]]]
 def counted(monkeypatch: pytest.MonkeyPatch) -> Counted:
     """What has been counted in Airflow's metrics."""
     seen: Counted = []
-    monkeypatch.setattr(warm_starts, "count", lambda metric, tags: seen.append((metric, dict(tags))))
+    monkeypatch.setattr(dbt_run, "count", lambda metric, tags: seen.append((metric, dict(tags))))
     return seen
 
 

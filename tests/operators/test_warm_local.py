@@ -12,10 +12,11 @@ import pytest
 from cosmos_venv.compat import AirflowException
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.constants import InvocationMode
-from cosmos_venv.dbt.warm import facts, servers
+from cosmos_venv.dbt.warm import servers
+from cosmos_venv.dbt.warm.server import fork_conditions
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.operators import warm_starts
 from cosmos_venv.operators.local import DbtRunLocalOperator
+from cosmos_venv.operators.run import dbt_run
 from pytest_cosmos_venv import FakeVenv
 
 pytestmark = pytest.mark.usefixtures("short_folder")
@@ -27,7 +28,7 @@ MakeOperator = Callable[..., DbtRunLocalOperator]
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """``warm``, or the reason why not, of each command."""
     seen: list[str] = []
-    monkeypatch.setattr(warm_starts, "count", lambda _, tags: seen.append(tags.get("reason", "warm")))
+    monkeypatch.setattr(dbt_run, "count", lambda _, tags: seen.append(tags.get("reason", "warm")))
     return seen
 
 
@@ -140,7 +141,7 @@ def test_where_the_environment_sees_the_packages_below_it_those_count_too(
 
     seen = []
     for name in ("one", "two"):
-        seen.append(facts.identity(str(cosmos_fake_venv.path), str(cosmos_fake_venv.dbt)))
+        seen.append(fork_conditions.identity(str(cosmos_fake_venv.path), str(cosmos_fake_venv.dbt)))
         (below / name).mkdir()
 
     assert seen[0] != seen[1]

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv import managed
 from cosmos_venv.compat import AirflowException
 from cosmos_venv.exceptions import VirtualenvLockTimeout
-from cosmos_venv.guarded import Cancellation
+from cosmos_venv.managed import resolve
 from cosmos_venv.operators.virtualenv import CosmosVirtualenvLockTimeout, DbtRunVirtualenvOperator
+from cosmos_venv.processes.guarded_process import Cancellation
 from pytest_cosmos_venv import DbtCall
 
 MakeOperator = Callable[..., DbtRunVirtualenvOperator]
@@ -104,9 +104,9 @@ def test_parsing_finds_the_environment_of_the_search_path_without_a_builder(
     operator = make_operator()
     operator.execute({})
     configure(virtualenv_search_path=kept_directory)
-    arguments = managed.VirtualenvArguments.of(vars(operator))
+    arguments = resolve.VirtualenvArguments.of(vars(operator))
 
-    with managed.environment_for_parsing(arguments, tmp_path / "own", report=print) as environment:
+    with resolve.environment_for_parsing(arguments, tmp_path / "own", report=print) as environment:
         assert environment.path.is_relative_to(kept_directory)
 
     assert not (tmp_path / "own").exists()
@@ -158,12 +158,12 @@ def test_a_build_beforehand_never_goes_on_elsewhere(
     make_operator: MakeOperator, held_lock: Path, configure: Configure
 ) -> None:
     configure(virtualenv_max_retries_lock=0, virtualenv_lock_timeout_action="private")
-    arguments = managed.VirtualenvArguments.of(vars(make_operator()))
+    arguments = resolve.VirtualenvArguments.of(vars(make_operator()))
 
     with (
         pytest.raises(VirtualenvLockTimeout),
-        managed.building_in_foreground(),
-        managed.managed_environment(arguments, held_lock, cancellation=Cancellation(), report=print),
+        resolve.building_in_foreground(),
+        resolve.managed_environment(arguments, held_lock, cancellation=Cancellation(), report=print),
     ):
         pytest.fail("it cannot be there")
 

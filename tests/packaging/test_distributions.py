@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def test_the_toolkits_wheel_holds_the_plugin_and_the_suite_below_it(toolkit: Dis
         "pytest_cosmos_venv/conformance/__init__.py",
         "pytest_cosmos_venv/conformance/SPEC.md",
         "pytest_cosmos_venv/conformance/pytest.ini",
-        "pytest_cosmos_venv/conformance/test_smoke.py",
+        "pytest_cosmos_venv/conformance/checks/test_smoke.py",
     } <= files
     assert_is_clean(files)
 
@@ -71,7 +72,7 @@ def test_the_product_registers_its_command_and_itself_with_airflow(product: Dist
     assert "[console_scripts]\ncosmos-venv = cosmos_venv.cli:main" in entry_points
     assert "[apache_airflow_provider]\nprovider_info = cosmos_venv.provider_info:get_provider_info" in entry_points
     # With which tests tell the server of warm starts from what a task has left behind.
-    assert "[cosmos_services]\ndbt-warm-server = cosmos_venv.dbt.warm.server:NAME" in entry_points
+    assert "[cosmos_services]\ndbt-warm-server = cosmos_venv.dbt.warm.server.server:NAME" in entry_points
 
 
 def test_the_toolkit_registers_its_command_and_its_plugin_with_pytest(toolkit: Distribution) -> None:
@@ -143,4 +144,4 @@ def top_level(files: set[str]) -> set[str]:
 
 def assert_is_clean(files: set[str]) -> None:
     """No byte code, no caches, none of the project's own tests."""
-    assert {name for name in files if "__pycache__" in name or "_cache/" in name or "/tests/" in name} == set()
+    assert {name for name in files if re.search(r"(__py|/\.\w+_)cache", name) or "/tests/" in name} == set()

@@ -16,7 +16,7 @@ import pytest
 from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import InvocationMode, LoadMode
 from cosmos_venv.exceptions import CosmosLoadDbtException
-from cosmos_venv.project.load import DbtGraph
+from cosmos_venv.project.graph import DbtGraph
 
 DATA = Path(__file__).parent.parent / "data" / "rendering-project"
 MANIFEST = DATA / "manifest.json"
@@ -43,7 +43,7 @@ def fake_dbt(tmp_path: Path) -> Path:
 @pytest.fixture
 def log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
     """What the loader says; kept also when Airflow, imported meanwhile, sets up logging anew."""
-    logger = logging.getLogger("cosmos_venv.project.load")
+    logger = logging.getLogger("cosmos_venv.project.graph")
     logger.addHandler(caplog.handler)
     with caplog.at_level(logging.INFO, logger=logger.name):
         yield caplog

@@ -11,7 +11,7 @@ import pytest
 
 from cosmos_venv.config import ProjectConfig, RenderConfig
 from cosmos_venv.constants import LoadMode
-from cosmos_venv.project.load import DbtGraph
+from cosmos_venv.project.graph import DbtGraph
 
 DATA = Path(__file__).parent.parent / "data" / "rendering-project"
 

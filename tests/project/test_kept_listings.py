@@ -28,7 +28,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
 @pytest.fixture
 def log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
     """What is said of the cache elsewhere; kept also when Airflow, imported meanwhile, sets up logging anew."""
-    logger = logging.getLogger("cosmos_venv.project.kept_listings")
+    logger = logging.getLogger("cosmos_venv.project.ls_cache")
     logger.addHandler(caplog.handler)
     yield caplog
     logger.removeHandler(caplog.handler)
@@ -239,7 +239,7 @@ def test_a_place_that_does_not_answer_takes_no_more_than_its_time(
     place: Place, elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch, log: pytest.LogCaptureFixture
 ) -> None:
     """A pipe that nobody writes to is a disk that hangs."""
-    monkeypatch.setattr("cosmos_venv.project.listing.PATIENCE", 0.2)
+    monkeypatch.setattr("cosmos_venv.project.ls_cache.PATIENCE", 0.2)
     elsewhere.go_to("north")
     place.load()
     (kept,) = elsewhere.kept

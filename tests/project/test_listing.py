@@ -21,7 +21,7 @@ import pytest
 from cosmos_venv.config import ProfileConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import InvocationMode, LoadMode
 from cosmos_venv.exceptions import CosmosLoadDbtException
-from cosmos_venv.project.load import DbtGraph
+from cosmos_venv.project.graph import DbtGraph
 
 DATA = Path(__file__).parent.parent / "data" / "rendering-project"
 SAY = f"cat '{DATA / 'dbt_ls.jsonl'}'"
@@ -286,7 +286,7 @@ def test_where_nobody_can_tell_what_counts_nothing_is_kept_and_the_file_and_line
     (place.project / file).parent.mkdir(exist_ok=True)
     with (place.project / file).open("a") as opened:
         opened.write(text)
-    logger = logging.getLogger("cosmos_venv.project.listing")  # Airflow's configuration may end what caplog hears
+    logger = logging.getLogger("cosmos_venv.project.ls_cache")  # Airflow's configuration may end what caplog hears
     logger.addHandler(caplog.handler)
     for _ in range(2):
         assert place.load().loaded_version is None
@@ -449,7 +449,8 @@ from pathlib import Path
 faulthandler.dump_traceback_later(120, exit=True)
 logging.basicConfig(stream=sys.stdout, format="%(message)s", level=logging.INFO)
 from tests.project.test_listing import Place
-import cosmos_venv.compat, cosmos_venv.detached, cosmos_venv.project.listing, cosmos_venv.project.ls_process
+import cosmos_venv.compat, cosmos_venv.processes.detached_process
+import cosmos_venv.project.ls_cache, cosmos_venv.project.dbt_ls_runner
 place = Place.__new__(Place)
 place.project, place.dbt = Path(sys.argv[1]), Path(sys.argv[2])
 try:

@@ -12,10 +12,10 @@ import pytest
 from cosmos_venv.config import ProjectConfig, RenderConfig
 from cosmos_venv.constants import LoadMode
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
-from cosmos_venv.project.entry import Folders
-from cosmos_venv.project.load import DbtGraph
-from cosmos_venv.project.ls_file import LsFile
+from cosmos_venv.project.dbt_ls import LsFile
+from cosmos_venv.project.graph import DbtGraph
 from cosmos_venv.project.manifest import Manifest
+from cosmos_venv.project.node_entry import Folders
 
 PROJECT = Path(__file__).parent.parent / "data" / "rendering-project"
 FOLDERS = Folders(project=PROJECT, root_package="harbor_ops")

@@ -13,10 +13,10 @@ import pytest
 
 from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
 from cosmos_venv.exceptions import CosmosLoadDbtException
-from cosmos_venv.project.load import DbtGraph
+from cosmos_venv.project.graph import DbtGraph
 from cosmos_venv.project.manifest import Manifest
-from cosmos_venv.rendering.plan import plan
-from cosmos_venv.rendering.planned import Plan
+from cosmos_venv.rendering.model import Plan
+from cosmos_venv.rendering.planner import plan
 
 RECORDED = sorted((Path(__file__).parent.parent / "data" / "manifests").glob("*.json"))
 NODES = {

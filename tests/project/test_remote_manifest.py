@@ -21,8 +21,8 @@ import pytest
 from cosmos_venv.config import ProjectConfig, RenderConfig
 from cosmos_venv.constants import LoadMode
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
-from cosmos_venv.limits import ANY_SIZE
-from cosmos_venv.project.load import DbtGraph
+from cosmos_venv.files.read_limits import ANY_SIZE
+from cosmos_venv.project.graph import DbtGraph
 from pytest_cosmos_venv import HttpManifest
 
 DATA = Path(__file__).parent.parent / "data" / "rendering-project"
@@ -377,8 +377,8 @@ def test_headers_of_a_connection_stay_with_its_host(server: str, monkeypatch: py
 
 
 def test_a_server_that_sends_byte_by_byte_is_not_waited_for(server: str) -> None:
-    from cosmos_venv.remote.copies import RemoteError
-    from cosmos_venv.remote.place import RemoteFile
+    from cosmos_venv.remote.download_cache import RemoteError
+    from cosmos_venv.remote.remote_file import RemoteFile
 
     with pytest.raises(RemoteError, match="no answer within 1 s"):
         RemoteFile(url=f"{server}/slow.json").read(seconds=1.0, limit=ANY_SIZE)
@@ -386,8 +386,8 @@ def test_a_server_that_sends_byte_by_byte_is_not_waited_for(server: str) -> None
 
 @pytest.mark.timeout(20)
 def test_a_server_that_sends_its_headers_byte_by_byte_is_not_waited_for(server: str) -> None:
-    from cosmos_venv.remote.copies import RemoteError
-    from cosmos_venv.remote.place import RemoteFile
+    from cosmos_venv.remote.download_cache import RemoteError
+    from cosmos_venv.remote.remote_file import RemoteFile
 
     with pytest.raises(RemoteError, match="no answer within 1 s"):
         RemoteFile(url=f"{server}/slow.json").exists(seconds=1.0)

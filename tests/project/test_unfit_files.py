@@ -15,7 +15,7 @@ from cosmos_venv.config import ProfileConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import LoadMode
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.project.fingerprint import Tree, fingerprint
-from cosmos_venv.project.load import DbtGraph
+from cosmos_venv.project.graph import DbtGraph
 from tests.test_yaml_text import LAUGHS
 
 PROJECT = Path(__file__).parent.parent / "data" / "rendering-project"

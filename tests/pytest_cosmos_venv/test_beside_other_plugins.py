@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_cosmos_venv.sharing import SharedFolders
+from pytest_cosmos_venv.shared_folders import SharedFolders
 from tests.pytest_cosmos_venv.inner_run import InnerRun
 
 # What a project may well have of its own. Nothing of ours may ask for any of it.

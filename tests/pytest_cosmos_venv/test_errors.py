@@ -12,7 +12,7 @@ import pytest
 
 from pytest_cosmos_venv import FakeVenv, Point, TaskRace, ToolkitMisuse, VenvLocks, Wheelhouse
 from pytest_cosmos_venv.errors import RecordDict, RecordList, RecordTuple
-from pytest_cosmos_venv.racers.meeting import BarrierNotMet
+from pytest_cosmos_venv.xdist_races.barrier import BarrierNotMet
 
 pytest_plugins = ["pytester"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_cosmos_venv.sharing import SharedFolders
+from pytest_cosmos_venv.shared_folders import SharedFolders
 from tests.pytest_cosmos_venv.inner_run import InnerRun, public_fixtures
 
 pytestmark = pytest.mark.long

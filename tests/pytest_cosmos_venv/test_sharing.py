@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pytest_cosmos_venv import ToolkitMisuse
-from pytest_cosmos_venv.sharing import SharedFolders, cache_key
+from pytest_cosmos_venv.shared_folders import SharedFolders, cache_key
 
 pytest_plugins = ["pytester"]
 

@@ -27,8 +27,8 @@ def test_the_suite_is_handed_over_as_the_files_beside_the_plugin(tmp_path: Path)
 
     suite = Path(pytest_cosmos_venv.__file__).parent / "conformance"
     files = [word for word in command if word.startswith(f"{suite}/") and word.endswith(".py")]
-    assert files[0] == str(suite / "test_smoke.py")
-    assert set(files) == {str(file) for file in suite.glob("test_*.py")}
+    assert files[0] == str(suite / "checks" / "test_smoke.py")
+    assert set(files) == {str(file) for file in (suite / "checks").glob("test_*.py")}
 
 
 def test_variables_of_the_project_and_of_airflow_stay_outside(tmp_path: Path) -> None:

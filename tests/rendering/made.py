@@ -7,11 +7,11 @@ from typing import Any
 
 from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import DbtResourceType, ExecutionMode
-from cosmos_venv.project.links import link
+from cosmos_venv.project.loaders import link
 from cosmos_venv.project.node import DbtNode
-from cosmos_venv.rendering.own_arguments import DrawingSettings
-from cosmos_venv.rendering.plan import plan
-from cosmos_venv.rendering.planned import Plan
+from cosmos_venv.rendering.model import Plan
+from cosmos_venv.rendering.planner import plan
+from cosmos_venv.rendering.task_arguments import DrawingSettings
 
 
 def node(

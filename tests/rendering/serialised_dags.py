@@ -15,8 +15,7 @@ from typing import Any
 
 from cosmos_venv import ProfileConfig
 from cosmos_venv.compat import DAG, IS_AIRFLOW_3, BaseOperator, EmptyOperator, TaskGroup
-from cosmos_venv.rendering.copies import TaskMaker
-from cosmos_venv.rendering.edges import TaskOrGroup, draw, draw_outer
+from cosmos_venv.rendering.airflow_tasks import TaskMaker, TaskOrGroup, draw, draw_outer
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 

@@ -12,7 +12,7 @@ import pytest
 from airflow.sdk import task
 
 from cosmos_venv.compat import DAG, EmptyOperator, TaskGroup
-from cosmos_venv.rendering.asking import PUTTING_IN_ORDER, AskingDict
+from cosmos_venv.rendering.partial import PUTTING_IN_ORDER, AskingDict
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 

@@ -17,7 +17,7 @@ from cosmos_venv import ProfileConfig
 from cosmos_venv.compat import DAG, BaseOperator, EmptyOperator, TaskGroup
 from cosmos_venv.operators.local import DbtRunLocalOperator
 from cosmos_venv.operators.virtualenv import DbtTestVirtualenvOperator
-from cosmos_venv.rendering.copies import TaskMaker
+from cosmos_venv.rendering.airflow_tasks import TaskMaker
 
 ROOT = Path(__file__).resolve().parents[2]
 AIRFLOW_2 = ROOT / ".cache" / "envs" / "airflow2" / "bin" / "python"

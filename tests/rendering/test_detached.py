@@ -7,7 +7,7 @@ import pytest
 from cosmos_venv.config import RenderConfig
 from cosmos_venv.constants import TestBehavior
 from cosmos_venv.exceptions import CosmosLoadDbtException
-from cosmos_venv.rendering.planned import Plan
+from cosmos_venv.rendering.model import Plan
 from tests.rendering.made import node, planned
 
 A, B = node("model.shop.a"), node("model.shop.b")

@@ -14,10 +14,21 @@ from msgspec.structs import replace
 
 from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import LoadMode
-from cosmos_venv.project.load import DbtGraph
-from cosmos_venv.rendering.diagrams import Branch, Member, key_of, outline, to_dot, to_mermaid, upstream_of
-from cosmos_venv.rendering.plan import plan
-from cosmos_venv.rendering.planned import EMPTY, Plan, PlannedConversion, PlannedGroup, PlannedTask
+from cosmos_venv.project.graph import DbtGraph
+from cosmos_venv.rendering.diagrams import to_dot, to_mermaid
+from cosmos_venv.rendering.model import (
+    EMPTY,
+    Branch,
+    Member,
+    Plan,
+    PlannedConversion,
+    PlannedGroup,
+    PlannedTask,
+    key_of,
+    outline,
+    upstream_of,
+)
+from cosmos_venv.rendering.planner import plan
 
 PROJECT = Path(__file__).parent.parent / "data" / "rendering-project"
 ODD = 'a "b" [c] {d} <e> #f; `g` | h\\n (i) ü end'

@@ -9,9 +9,9 @@ import pytest
 from cosmos_venv.config import RenderConfig
 from cosmos_venv.constants import TestBehavior
 from cosmos_venv.exceptions import CosmosLoadDbtException
-from cosmos_venv.rendering.folders import Folders
-from cosmos_venv.rendering.own_arguments import DrawingSettings
-from cosmos_venv.rendering.planned import PlannedGroup
+from cosmos_venv.rendering.model import PlannedGroup
+from cosmos_venv.rendering.plan_graph import Folders
+from cosmos_venv.rendering.task_arguments import DrawingSettings
 from tests.rendering.made import node, planned
 
 GROUPING = RenderConfig(group_nodes_by_folder=True)

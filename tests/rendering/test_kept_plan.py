@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.dbt.kept_files import KeptFiles
-from cosmos_venv.rendering.kept_plan import find, keep
-from cosmos_venv.rendering.planned import Plan, PlannedTask
+from cosmos_venv.files.file_cache import KeptFiles
+from cosmos_venv.rendering.model import Plan, PlannedTask
+from cosmos_venv.rendering.plan_cache import find, keep
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 
 from cosmos_venv import DbtDag, DbtTaskGroup, LoadMode, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos_venv.compat import DAG
-from cosmos_venv.config.modes import OFFERED
+from cosmos_venv.config.execution import OFFERED
 from cosmos_venv.constants import ExecutionMode
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "rendering.md").read_text(encoding="utf-8")

@@ -15,8 +15,8 @@ import pytest
 from cosmos_venv.config import RenderConfig
 from cosmos_venv.constants import SeedRenderingBehavior, TestBehavior
 from cosmos_venv.exceptions import CosmosLoadDbtException
-from cosmos_venv.rendering.order import in_order
-from cosmos_venv.rendering.planned import Plan, PlannedGroup
+from cosmos_venv.rendering.model import Plan, PlannedGroup
+from cosmos_venv.rendering.plan_graph import in_order
 from tests.rendering.made import node, planned
 
 MANIFEST = Path(__file__).parent.parent / "data" / "rendering-project" / "manifest.json"
@@ -176,8 +176,8 @@ def test_the_tree_shows_groups_operators_and_what_comes_before() -> None:
 SCRIPT = f"""
 import json
 from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
-from cosmos_venv.project.load import DbtGraph
-from cosmos_venv.rendering.plan import plan
+from cosmos_venv.project.graph import DbtGraph
+from cosmos_venv.rendering.planner import plan
 project = ProjectConfig({str(MANIFEST.parent)!r}, manifest_path={str(MANIFEST)!r})
 render, execution = RenderConfig(), ExecutionConfig()
 graph = DbtGraph(project, render, execution)
@@ -201,7 +201,7 @@ def test_two_processes_with_other_hash_seeds_make_the_same_plan() -> None:
 
 
 def test_types_without_tasks_are_told_once_and_warn_nobody(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "cosmos_venv.rendering.plan")
+    caplog.set_level(logging.INFO, "cosmos_venv.rendering.planner")
     exposures = [node(f"exposure.shop.x{number}") for number in range(17)]  # as many as in no other test
     for _ in range(2):
         planned(*exposures, node("metric.shop.m"), node("unit_test.shop.u"), ORDERS_TEST)

@@ -222,7 +222,7 @@ def test_changes_of_a_mapping_beside_a_profiles_yml_are_said_to_have_no_effect(
 ) -> None:
     say_of_profile(project, {"profile_mapping": {"threads": 2}, "target_name": "prod"})
 
-    with caplog.at_level(logging.INFO, logger="cosmos_venv.rendering.tasks"):
+    with caplog.at_level(logging.INFO, logger="cosmos_venv.rendering.airflow_tasks"):
         task = dag_of(project)["stg_ports.run"]
 
     assert (task.profile_config.target_name, task.profile_config.profile_mapping) == ("prod", None)

@@ -12,13 +12,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cosmos_venv.cli.doctor.configuration import airflow_is_supported, settings_are_known_and_possible
-from cosmos_venv.cli.doctor.directories import directories_can_hold_environments, temporary_files_can_be_run
-from cosmos_venv.cli.doctor.discovery import airflow_finds_the_file
-from cosmos_venv.cli.doctor.finding import Examined, Finding
-from cosmos_venv.cli.doctor.installers import index_answers
-from cosmos_venv.cli.doctor.locks import join, locks_lock, open_to_peer
-from cosmos_venv.cli.doctor.warm import environments_can_be_served, sockets_can_be_made
+from cosmos_venv.cli.doctor.check_result import Examined, Finding
+from cosmos_venv.cli.doctor.configuration_check import (
+    airflow_finds_the_file,
+    airflow_is_supported,
+    settings_are_known_and_possible,
+)
+from cosmos_venv.cli.doctor.dbt_check import environments_can_be_served, index_answers, sockets_can_be_made
+from cosmos_venv.cli.doctor.directory_check import directories_can_hold_environments, temporary_files_can_be_run
+from cosmos_venv.cli.doctor.lock_check import join, locks_lock, open_to_peer
 from cosmos_venv.cli.output import OK, WRONG, only_the_result_on_stdout, print_json, print_marked, steps, tell
 from cosmos_venv.cli.parsing import absolute_path, add_action, existing_file, whole_number
 from cosmos_venv.exceptions import CosmosValueError
@@ -119,7 +121,7 @@ def _meet(options: argparse.Namespace) -> int:
 
 def _examined(files: Sequence[Path], directories: Sequence[Path]) -> Examined:
     from cosmos_venv import settings
-    from cosmos_venv.environments.search_path import stores_of
+    from cosmos_venv.environments.store import stores_of
 
     try:
         searched = [store.directory for store in stores_of(settings.virtualenv_search_path)]

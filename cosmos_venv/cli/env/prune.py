@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cosmos_venv.cli.env.look import title
+from cosmos_venv.cli.env.show import title
 from cosmos_venv.cli.output import OK, WRONG, Steps, only_the_result_on_stdout, print_json, print_lines, steps
-from cosmos_venv.environments.pruner import Removal, named, prune, remove, surplus
+from cosmos_venv.environments.maintenance.pruner import Removal, named, prune, remove, surplus
 from cosmos_venv.environments.store import EnvironmentStore
-from cosmos_venv.guarded import Cancellation
+from cosmos_venv.processes.guarded_process import Cancellation
 
 
 def env_prune(directory: Path, *, digest: str | None = None, dry_run: bool, as_json: bool, **limits: int | None) -> int:
@@ -39,9 +39,11 @@ def _named(store: EnvironmentStore, digest: str, dry_run: bool, step: Steps) -> 
 
 
 def _surplus(store: EnvironmentStore, given: dict[str, int | None], dry_run: bool, step: Steps) -> list[Removal]:
-    from cosmos_venv import managed
+    from cosmos_venv.managed import from_settings
 
-    limits = replace(managed.prune_limits(), **{name: value for name, value in given.items() if value is not None})
+    limits = replace(
+        from_settings.prune_limits(), **{name: value for name, value in given.items() if value is not None}
+    )
     if dry_run:
         return surplus(store, limits, now=time.time())
     return prune(store, limits, now=time.time(), **_waiting(step))

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cosmos_venv.cli.env.look import dbt_of, name_of, title
+from cosmos_venv.cli.env.show import dbt_of, name_of, title
 from cosmos_venv.cli.output import OK, WRONG, print_json, print_lines, steps
-from cosmos_venv.dbt.check import DBT_CHECK
-from cosmos_venv.environments.inventory import StoredBuild, read_inventory, select
+from cosmos_venv.dbt.installation import DBT_CHECK
 from cosmos_venv.environments.lock import VirtualenvLock
+from cosmos_venv.environments.maintenance.inventory import StoredBuild, Verified, read_inventory, select, verify
 from cosmos_venv.environments.store import EnvironmentStore
-from cosmos_venv.environments.verification import Verified, verify
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 
 _Found = Sequence[tuple[StoredBuild, Verified]]

@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cosmos_venv import credentials
 from cosmos_venv.cli.output import OK, WRONG, Steps, only_the_result_on_stdout, print_json, print_lines, steps, tell
-from cosmos_venv.environments import credentials
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
-from cosmos_venv.guarded import Cancellation
+from cosmos_venv.processes.guarded_process import Cancellation
 
 if TYPE_CHECKING:
-    from cosmos_venv.cli.dagfile import WantedEnvironment
+    from cosmos_venv.cli.dag_files import WantedEnvironment
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,14 +48,14 @@ def env_warm(
     :param arguments: those of ``VirtualenvArguments``, for what no DAG file says.
     :raises CosmosValueError: when a source says nothing of an environment, or not where it should be.
     """
-    from cosmos_venv import managed
-    from cosmos_venv.cli.env.sources import meant_by
-    from cosmos_venv.managed import VirtualenvArguments
+    from cosmos_venv.cli.env.targets import meant_by
+    from cosmos_venv.managed import resolve
+    from cosmos_venv.managed.resolve import VirtualenvArguments
 
     given = VirtualenvArguments.of(arguments)
     with steps("reading", as_json=as_json, counts_later=True) as step, only_the_result_on_stdout():
         report = _reporter(step, is_verbose=is_verbose)
-        with managed.building_in_foreground(directory, report) as built_here:
+        with resolve.building_in_foreground(directory, report) as built_here:
             meant = meant_by(sources, given, directory=directory, step=step)
             step.expect(len(meant.wanted))
             # What dbt ls needed was built while the file was read.
@@ -83,13 +83,13 @@ def _reporter(step: Steps, *, is_verbose: bool) -> Callable[[str], None]:
 
 
 def _build(wanted: WantedEnvironment, step: Steps, built_here: set[Path]) -> BuiltEnvironment:
-    from cosmos_venv import managed
+    from cosmos_venv.managed import resolve
 
     directory = str(wanted.directory)
     requirements = tuple(credentials.mask(text) for text in wanted.arguments.py_requirements)
     step.begin(f"{', '.join(requirements)} in {directory}")
     try:
-        with managed.managed_environment(
+        with resolve.managed_environment(
             wanted.arguments,
             wanted.directory,
             cancellation=Cancellation(),

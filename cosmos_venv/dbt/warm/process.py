@@ -17,11 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cosmos_venv import guard, trust
-from cosmos_venv.dbt.warm import facts, servers
-from cosmos_venv.dbt.warm.place import Place, Program, place_of
+from cosmos_venv.dbt.warm import servers
+from cosmos_venv.dbt.warm.server import fork_conditions
+from cosmos_venv.dbt.warm.servers import Place, Program, place_of
 from cosmos_venv.exceptions import NotWarm
-from cosmos_venv.guarded import Cancellation, GuardedProcess, WatchedProcess
+from cosmos_venv.files import permissions
+from cosmos_venv.processes import guard
+from cosmos_venv.processes.guarded_process import Cancellation, GuardedProcess, WatchedProcess
 
 __all__ = ["DBT", "Program", "WarmStart", "dbt_program"]
 
@@ -251,11 +253,11 @@ def _inherited() -> dict[str, Any]:
     """What a plain process would inherit from this one beside environment variables and folder."""
     limits = {getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")}
     return {
-        "umask": trust.umask(),
+        "umask": permissions.umask(),
         "limits": {str(number): resource.getrlimit(number) for number in sorted(limits)},
         "ignored": sorted(n for n in signal.valid_signals() if signal.getsignal(n) == signal.SIG_IGN),
         "blocked": sorted(signal.pthread_sigmask(signal.SIG_BLOCK, [])),
-        "situation": facts.situation(),
+        "situation": fork_conditions.situation(),
     }
 
 

@@ -5,6 +5,6 @@ What follows from Jinja alone is not seen: references inside macros, names made 
 
 from __future__ import annotations
 
-from cosmos_venv.project.custom.parse import parse_project
+from cosmos_venv.project.custom.parser import parse_project
 
 __all__ = ["parse_project"]

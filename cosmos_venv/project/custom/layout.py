@@ -1,18 +1,30 @@
-"""The files of a project or package, and what its dbt_project.yml configures for them."""
+"""Folders and configuration of a package; var() and env_var().
+
+The files of a project or package, and what its dbt_project.yml configures for them.
+
+What would a manifest hold of a configuration that YAML, SQL or Python has given?
+
+The variables of a project's files where no dbt is asked: what ``var()`` and ``env_var()`` come to.
+"""
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date, time
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from cosmos_venv import settings
+from cosmos_venv.dbt.jinja_values import JINJA, Unknown, value_of
 from cosmos_venv.exceptions import CosmosLoadDbtException
-from cosmos_venv.jinja_values import Unknown
-from cosmos_venv.limits import UnfitFileError, read_file, walk
-from cosmos_venv.os_errors import told
-from cosmos_venv.yaml_text import load_yaml
+from cosmos_venv.files.os_errors import told
+from cosmos_venv.files.read_limits import UnfitFileError, read_file, walk
+from cosmos_venv.files.yaml_files import load_yaml
 
 # What stands in a tree of configurations without a plus, and is no folder.
 _WITHOUT_PLUS = ("access", "enabled", "group", "materialized", "schema", "severity")
@@ -131,3 +143,95 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def _is_no_folder(value: object) -> bool:
     return not isinstance(value, dict) or not any(isinstance(each, dict) for each in value.values())
+
+
+def as_in_manifest(path: Path, shown: str, config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration as it is read from the ``manifest.json`` that dbt writes: its encoder makes texts of dates, and
+    JSON of keys. So the nodes of both are alike, and so is what a worker reads of a plan that is kept.
+
+    :param path, shown: of the file and the node, for errors.
+    :raises CosmosLoadDbtException: for what is no JSON then: a set, which dbt refuses, or ``.nan``, which it writes all
+        the same.
+    """
+    try:
+        plain: dict[str, Any] = msgspec.json.decode(json.dumps(config, default=_as_dbt_writes, allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise CosmosLoadDbtException(
+            f"{path}: the configuration of {shown} has what no manifest can hold: {error}. Write texts, numbers, lists "
+            "and mappings."
+        ) from error
+    return plain
+
+
+def _as_dbt_writes(value: object) -> str:
+    if isinstance(value, date | time):  # a datetime is a date
+        return value.isoformat()
+    raise TypeError(f"{value!r} is a {type(value).__name__}")
+
+
+MOST_LOOKED_UP = 8_000_000
+"""Characters that ``var()`` and ``env_var()`` come to in one project: a short text may ask for a long value often."""
+
+_MISSING = object()
+
+
+def variables_of(layout: Layout, package: str) -> dict[str, Any]:
+    """Of a ``dbt_project.yml``: those for all, over them those for this package."""
+    given = layout.content.get("vars")
+    if not isinstance(given, dict):
+        return {}
+    own = given.get(package)
+    return {**given, **(own if isinstance(own, dict) else {})}
+
+
+class LookUps:
+    """Counts what the variables of one project come to."""
+
+    def __init__(self) -> None:
+        self._left = MOST_LOOKED_UP
+
+    def functions(self, variables: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, Callable[..., Any]]:
+        """``var`` and ``env_var``, by their names.
+
+        Each raises ``Unknown`` where there is no such variable and no default, and CosmosLoadDbtException where all of
+        them together come to more than ``MOST_LOOKED_UP``.
+        """
+
+        def var(name: str, default: Any = _MISSING) -> Any:
+            return self._looked_up(variables, name, default)
+
+        def env_var(name: str, default: Any = _MISSING) -> Any:
+            return self._looked_up(environment, name, default)
+
+        return {"var": var, "env_var": env_var}
+
+    def _looked_up(self, known: Mapping[str, Any], name: str, default: Any) -> Any:
+        value = known.get(name, default)
+        if value is _MISSING:
+            raise Unknown
+        self._left -= len(str(value))
+        if self._left < 0:
+            raise CosmosLoadDbtException(
+                f"The values of var() and env_var() in the project's files come to more than {MOST_LOOKED_UP:,} "
+                "characters. Load the project by dbt ls or manifest."
+            )
+        return value
+
+
+def renderer(
+    variables: Mapping[str, object], environment: Mapping[str, str], look_ups: LookUps
+) -> Callable[[str], Any]:
+    """For texts in YAML: those with Jinja come to what is worked out here, others to themselves."""
+    known = look_ups.functions(variables, {**os.environ, **environment})
+
+    def render(text: str) -> Any:
+        if "{{" not in text and "{%" not in text:
+            return text
+        try:
+            return load_yaml(value_of(JINJA.parse(text), known))
+        except CosmosLoadDbtException:
+            raise
+        except Exception as error:
+            raise Unknown from error
+
+    return render

@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-from cosmos_venv.project.selection.evaluate import evaluate
+from cosmos_venv.project.selection.evaluate import Definitions, evaluate, from_lists
 from cosmos_venv.project.selection.graph import SelectionGraph
-from cosmos_venv.project.selection.tree import Definitions, from_lists
 
 __all__ = ["Definitions", "SelectionGraph", "evaluate", "from_lists"]

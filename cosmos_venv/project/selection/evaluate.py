@@ -1,12 +1,179 @@
-"""Which nodes does a selection come to? The tree's sets, and with them the tests, as dbt works them out."""
+"""The nodes that a selection comes to.
+
+A whole selection: criteria joined by union, intersection and difference. From lists of items, or from YAML.
+
+Which nodes does a selection come to? The tree's sets, and with them the tests, as dbt works them out.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Union
+
 from cosmos_venv.constants import TestIndirectSelection
+from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.project.selection.criterion import Criterion
 from cosmos_venv.project.selection.graph import SelectionGraph
 from cosmos_venv.project.selection.methods import find
-from cosmos_venv.project.selection.tree import Part
+
+
+class Operation(Enum):
+    """How the sets of the parts become one."""
+
+    UNION = "union"
+    INTERSECTION = "intersection"
+    DIFFERENCE = "difference"
+
+    def join(self, sets: Sequence[set[int]]) -> set[int]:
+        """Of one set itself, of nothing nothing; otherwise a new set."""
+        if not sets:
+            return set()
+        first, *others = sets
+        if not others or (self is not Operation.INTERSECTION and not any(others)):
+            return first
+        if self is Operation.UNION:
+            return first.union(*others)
+        return first.intersection(*others) if self is Operation.INTERSECTION else first.difference(*others)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Parts that are joined. Which tests come with their parents is asked again of what the join has left."""
+
+    operation: Operation
+    parts: tuple[Part, ...]
+    indirect_selection: TestIndirectSelection = TestIndirectSelection.EAGER
+
+
+Part = Union[Criterion, Group]  # noqa: UP007 - it is made while Python 3.10 reads the file
+
+# What dbt selects when nobody says what: all there is.
+_EVERYTHING = ("fqn:*", "source:*")
+
+
+def from_lists(
+    select: Iterable[str],
+    exclude: Iterable[str],
+    indirect_selection: TestIndirectSelection = TestIndirectSelection.EAGER,
+) -> Part:
+    """What ``--select`` and ``--exclude`` say: items are a union, and so are the words of one; commas intersect.
+
+    :param select: no items: everything.
+    :raises CosmosValueError: when dbt would refuse an item.
+    """
+    included = _union(list(select) or _EVERYTHING, indirect_selection)
+    excluded = _union(exclude, indirect_selection)
+    # As in dbt: whatever is asked for, the difference itself brings no test back.
+    return Group(Operation.DIFFERENCE, (included, excluded))
+
+
+def _union(items: Iterable[str], indirect_selection: TestIndirectSelection) -> Group:
+    words = [word for item in items for word in item.split(" ")]
+    parts = tuple(
+        Group(
+            Operation.INTERSECTION,
+            tuple(Criterion.from_text(part, indirect_selection) for part in word.split(",")),
+            indirect_selection,
+        )
+        for word in words
+    )
+    return Group(Operation.UNION, parts, indirect_selection)
+
+
+class Definitions:
+    """The YAML selectors of a manifest, by name.
+
+    :param definitions: under each name what stands below ``definition`` in ``selectors.yml``, as dbt writes it there
+        or into the manifest.
+    :param indirect_selection: of items that say nothing of it.
+    """
+
+    def __init__(
+        self,
+        definitions: Mapping[str, Any],
+        indirect_selection: TestIndirectSelection = TestIndirectSelection.EAGER,
+    ) -> None:
+        self._definitions = definitions
+        self._indirect_selection = indirect_selection
+
+    def tree(self, name: str) -> Part:
+        """The selection of that name.
+
+        :raises CosmosValueError: when there is none, or dbt would refuse its definition; the text names it.
+        """
+        return self._named(name, ())
+
+    def _named(self, name: str, within: tuple[str, ...]) -> Part:
+        if name not in self._definitions:
+            known = ", ".join(sorted(self._definitions)) or "none"
+            raise CosmosValueError(f"selector {name!r} is not defined. The manifest has: {known}.")
+        if name in within:
+            raise CosmosValueError(f"selector {name!r} refers to itself: {' -> '.join((*within, name))}.")
+        try:
+            definition = self._definitions[name]
+            if isinstance(definition, dict) and len(definition) > 1 and {"union", "intersection"} & set(definition):
+                raise CosmosValueError(f"beside union or intersection nothing else may stand: {list(definition)}.")
+            return self._part(definition, (*within, name))
+        except CosmosValueError as error:
+            if within:
+                raise
+            raise CosmosValueError(f"The definition of selector {name!r} cannot be used: {error}") from None
+
+    def _part(self, definition: Any, within: tuple[str, ...]) -> Part:
+        if isinstance(definition, str):
+            return Criterion.from_text(definition, self._indirect_selection)
+        if not isinstance(definition, dict):
+            raise CosmosValueError(f"{definition!r} is neither a text nor a mapping.")
+        for operation in (Operation.UNION, Operation.INTERSECTION):
+            if operation.value in definition:
+                return self._group(operation, definition, within)
+        if set(definition) == {"exclude"}:
+            raise CosmosValueError(
+                "exclude stands alone: dbt's manifest has lost the method and value beside it. Write method first in "
+                "selectors.yml, then value, then exclude."
+            )
+        if len(definition) == 1:
+            ((method, value),) = definition.items()
+            return Criterion.from_mapping({"method": method, "value": value}, self._indirect_selection)
+        if "method" not in definition or "value" not in definition:
+            raise CosmosValueError(f"{definition} needs one key, or method and value.")
+        if definition["method"] == "selector":
+            return self._named(str(definition["value"]), within)
+        criterion = Criterion.from_mapping(definition, self._indirect_selection)
+        return self._without(criterion, definition, within) if "exclude" in definition else criterion
+
+    def _group(self, operation: Operation, definition: dict[str, Any], within: tuple[str, ...]) -> Part:
+        included: list[Any] = []
+        excluding: list[Any] = []
+        for each in _list_of(definition, operation.value):
+            is_exclude = isinstance(each, dict) and each.get("exclude") and not self._is_reference(each)
+            (excluding if is_exclude else included).append(each)
+        included = [each for each in included if each != {"exclude": []}]
+        if len(excluding) > 1:
+            raise CosmosValueError(f"{operation.value} has more than one exclude: join them in one list.")
+        group = Group(operation, tuple(self._part(each, within) for each in included))
+        # As in dbt an item with an exclude is the group's exclude, whatever else the item says.
+        return self._without(group, excluding[0], within) if excluding else group
+
+    def _is_reference(self, definition: dict[str, Any]) -> bool:
+        """Whether another selector is meant: dbt writes its whole definition in its place."""
+        return "method" in definition and definition in self._definitions.values()
+
+    def _without(self, part: Part, definition: dict[str, Any], within: tuple[str, ...]) -> Part:
+        excluded = tuple(self._part(each, within) for each in _list_of(definition, "exclude"))
+        if not excluded:
+            return part
+        rest = excluded[0] if len(excluded) == 1 else Group(Operation.UNION, excluded)
+        return Group(Operation.DIFFERENCE, (part, rest))
+
+
+def _list_of(definition: Mapping[str, Any], key: str) -> list[Any]:
+    value = definition[key]
+    if not isinstance(value, list):
+        raise CosmosValueError(f"{key} is {value!r}: write a list.")
+    return value
 
 
 def evaluate(graph: SelectionGraph, tree: Part) -> set[str]:

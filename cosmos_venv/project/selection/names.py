@@ -9,7 +9,7 @@ from fnmatch import translate
 from functools import cached_property
 from itertools import compress
 
-from cosmos_venv.project.entry import NodeEntry
+from cosmos_venv.project.node_entry import NodeEntry
 
 # To index the names takes as long as so many looks through all of them.
 _MANY_LOOKS = 8

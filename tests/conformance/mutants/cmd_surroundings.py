@@ -70,9 +70,9 @@ class SharesItsStandardInput(Mutant):
     kills = "CMD-020"
 
     def perform(self, task: Task) -> Outcome:
-        from cosmos_venv import started_guard
+        from cosmos_venv.processes import guarded_process
 
-        vars(started_guard)["subprocess"] = with_names(subprocess, DEVNULL=None)
+        vars(guarded_process)["subprocess"] = with_names(subprocess, DEVNULL=None)
         return super().perform(task)
 
     def spoil(self, operator: Any) -> None:

@@ -25,7 +25,7 @@ class NamesItByItsPurpose(Mutant):
     kills = "ENV-001"
 
     def begin(self) -> None:
-        instead_of("environments.temporary", "scratch_folder", lambda sound, prefix="dbt-venv": sound(prefix))
+        instead_of("environments.opening", "scratch_folder", lambda sound, prefix="dbt-venv": sound(prefix))
 
 
 class NamesItAfterItsDirectory(Mutant):
@@ -35,7 +35,7 @@ class NamesItAfterItsDirectory(Mutant):
     _prefix = "cosmos-venv"
 
     def begin(self) -> None:
-        instead_of("environments.temporary", "scratch_folder", lambda sound, prefix="": sound(prefix or self._prefix))
+        instead_of("environments.opening", "scratch_folder", lambda sound, prefix="": sound(prefix or self._prefix))
 
     def spoil(self, operator: Any) -> None:
         if operator.virtualenv_dir is not None:
@@ -48,7 +48,7 @@ class KeepsWhatHasFailed(Mutant):
     kills = "ENV-002"
 
     def begin(self) -> None:
-        instead_of("scratch", "remove", lambda sound, folder: None if self._has_failed() else sound(folder))
+        instead_of("processes.scratch", "remove", lambda sound, folder: None if self._has_failed() else sound(folder))
 
     def _has_failed(self) -> bool:
         error = sys.exc_info()[0]
@@ -75,7 +75,7 @@ class EndsInAHurry(DoesOtherwise):
     _is_told = False
 
     def begin(self) -> None:
-        instead_of("scratch", "remove", lambda sound, folder: None if self._is_told else sound(folder))
+        instead_of("processes.scratch", "remove", lambda sound, folder: None if self._is_told else sound(folder))
 
     def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         self._is_told = True

@@ -101,7 +101,7 @@ class KeepsOneSet(DoesOtherwise):
     def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         result = sound(*args, **kwargs)
         if operator.kept_directory is not None:
-            own = part("managed").VirtualenvArguments.of(vars(operator)).spec().digest
+            own = part("managed.resolve").VirtualenvArguments.of(vars(operator)).spec().digest
             for link in operator.kept_directory.glob("envs-*/*"):
                 if link.is_symlink() and link.name != own:
                     link.unlink()
@@ -162,7 +162,7 @@ class HandsOnTheWorkersPython(Mutant):
     kills = "ENV-021"
 
     def begin(self) -> None:
-        instead_of("managed", "without_worker_python", lambda _, env: dict(env))
+        instead_of("managed.resolve", "without_worker_python", lambda _, env: dict(env))
 
 
 class ObeysTheWorkersPip(Mutant):

@@ -10,7 +10,7 @@ from typing import Any
 from packaging.requirements import InvalidRequirement, Requirement
 
 from pytest_cosmos_venv.conformance.adapter import DagPlan, Task
-from pytest_cosmos_venv.conformance.dag_building import plain_dag
+from pytest_cosmos_venv.conformance.cosmos_layout import plain_dag
 
 from .dags import MutantOfDags
 from .mutant import Mutant

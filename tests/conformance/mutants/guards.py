@@ -15,7 +15,7 @@ _PROGRAM = """
 import os, sys
 from importlib.util import module_from_spec, spec_from_file_location
 
-spec = spec_from_file_location("guard", {path!r})
+spec = spec_from_file_location("processes.guard", {path!r})
 guard = module_from_spec(spec)
 spec.loader.exec_module(guard)
 take, hear = guard.take_order, guard.hear
@@ -44,10 +44,10 @@ class GuardsBadly(Mutant):
     """Whether it is dbt that is ended badly, or whatever else runs."""
 
     def spoil(self, operator: Any) -> None:
-        from cosmos_venv import guard, started_guard
+        from cosmos_venv.processes import guard, guarded_process
 
         lines = "\n".join(f"    {line}" for line in self.fault.strip().splitlines())
         program = Path(tempfile.gettempdir(), f"{type(self).__name__}.py")
         program.write_text(_PROGRAM.format(path=guard.__file__, is_of_dbt=self.is_of_dbt, fault=lines))
-        started_guard.guard_program = lambda: str(program)
+        guarded_process.guard_program = lambda: str(program)
         operator.warm_dbt = "off"  # what is forked warm has no guard

@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from pytest_cosmos_venv.conformance.adapter import DagPlan
-from pytest_cosmos_venv.conformance.dag_building import plain_dag
+from pytest_cosmos_venv.conformance.cosmos_layout import plain_dag
 
 from .dags import MutantOfDags, saying, without
 from .mutant import Mutant, with_names

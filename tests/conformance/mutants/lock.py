@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pytest_cosmos_venv.conformance.processes import lives
+from pytest_cosmos_venv.conformance.harness.processes import lives
 
 from .doing import DoesOtherwise
 from .inside import install_more, instead_of
@@ -81,16 +81,16 @@ class WritesAfterLooking(HoldsTheLock):
 
     def spoil(self, operator: Any) -> None:
         from cosmos_venv import settings
-        from cosmos_venv.environments import leftovers
+        from cosmos_venv.environments import layout
 
         super().spoil(operator)
         # Each environment has one directory, as most have it, and pip does not mind what stands there.
-        leftovers.build_names = lambda store: {}
+        layout.build_names = lambda store: {}
         settings.virtualenv_installer = "pip"
 
     @contextmanager
     def held(self, lock: Any, sound: Sound) -> Iterator[None]:
-        from cosmos_venv.environments.lock_wait import LockWait
+        from cosmos_venv.environments.lock import LockWait
 
         LockWait(lock, **sound.keywords).until(lambda: lock.is_available(report=sound.keywords["report"]))
         write_own_number(lock.file)

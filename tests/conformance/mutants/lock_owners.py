@@ -10,7 +10,7 @@ from typing import Any
 
 import psutil
 
-from pytest_cosmos_venv.conformance.processes import lives
+from pytest_cosmos_venv.conformance.harness.processes import lives
 
 from .locking import HoldsTheLock, LooksFirst, Sound, WaitsFor, began_after, owner_of, pid_in
 from .mutant import Mutant
@@ -48,9 +48,9 @@ class TriesTenTimesASecond(Mutant):
     kills = "LOCK-005"
 
     def spoil(self, operator: Any) -> None:
-        from cosmos_venv.environments import lock_wait
+        from cosmos_venv.environments import lock as lock_module
 
-        lock_wait.TRY_SECONDS = 0.1
+        lock_module.TRY_SECONDS = 0.1
 
 
 class RespectsTheDead(WaitsFor):

@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-from pytest_cosmos_venv.conformance.processes import lives
+from pytest_cosmos_venv.conformance.harness.processes import lives
 
 from .doing import DoesOtherwise
 from .mutant import Mutant

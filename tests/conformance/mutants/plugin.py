@@ -16,11 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from pytest_cosmos_venv.conformance.asked import BRIEF, GLANCE
-from pytest_cosmos_venv.conformance.collecting import SPECIFICATION, named_adapter
-from pytest_cosmos_venv.conformance.fixtures import VERDICT
-from pytest_cosmos_venv.conformance.gathering import REQUIREMENT
-from pytest_cosmos_venv.conformance.judging import Verdict
+from pytest_cosmos_venv.conformance.collection import SPECIFICATION, named_adapter
+from pytest_cosmos_venv.conformance.options import BRIEF, GLANCE
+from pytest_cosmos_venv.conformance.reporting.verdicts import REQUIREMENT, VERDICT, Verdict
 from pytest_cosmos_venv.conformance.requirements import MARK, Requirement
 
 from . import catalogue  # noqa: F401 - registers them

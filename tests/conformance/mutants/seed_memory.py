@@ -37,14 +37,16 @@ class RemembersInAFile(DecidesOtherwise):
     def begin(self) -> None:
         super().begin()
         kept: dict[tuple[str, str], Any] = {}
-        memory = part("operators.seed_memory")
+        memory = part("operators.seeds.seed_state")
 
         def remember(_: Any, scope: Any, checksum: str, *__: Any) -> None:
             kept[self._project, scope.key] = memory.Remembered(checksum=checksum)
 
-        instead_of("operators.seeds", "recall", lambda _, scope, __: kept.get((self._project, scope.key)))
-        instead_of("operators.seeds", "remember", remember)
-        instead_of("operators.seeds", "forget", lambda _, scope, __: bool(kept.pop((self._project, scope.key), None)))
+        instead_of("operators.seeds.seed_load", "recall", lambda _, scope, __: kept.get((self._project, scope.key)))
+        instead_of("operators.seeds.seed_load", "remember", remember)
+        instead_of(
+            "operators.seeds.seed_load", "forget", lambda _, scope, __: bool(kept.pop((self._project, scope.key), None))
+        )
 
     def load(self, turn: Turn) -> Any:
         self._project = str(turn.operator.project_dir)
@@ -99,9 +101,9 @@ class LetsNoReadFail(Mutant):
 
         def recall(_: Any, scope: Any, __: Any) -> Any:
             answer = execution.SUPERVISOR_COMMS.send(question(key=scope.key))
-            return part("operators.seed_memory").decoded(getattr(answer, "value", None))
+            return part("operators.seeds.seed_state").decoded(getattr(answer, "value", None))
 
-        instead_of("operators.seeds", "recall", recall)
+        instead_of("operators.seeds.seed_load", "recall", recall)
 
 
 class FailsWhenItCannotRemember(Mutant):
@@ -110,13 +112,13 @@ class FailsWhenItCannotRemember(Mutant):
     kills = "SEED-015"
 
     def begin(self) -> None:
-        memory = part("operators.seed_memory")
+        memory = part("operators.seeds.seed_state")
 
         def remember(_: Any, scope: Any, checksum: str, *__: Any) -> None:
             value = memory.encoded(scope, memory.Remembered(checksum=checksum))
             part("compat").set_variable(scope.key, value, "")
 
-        instead_of("operators.seeds", "remember", remember)
+        instead_of("operators.seeds.seed_load", "remember", remember)
 
 
 class TrustsWhatItReads(Mutant):
@@ -125,13 +127,13 @@ class TrustsWhatItReads(Mutant):
     kills = "SEED-016"
 
     def begin(self) -> None:
-        memory = part("operators.seed_memory")
+        memory = part("operators.seeds.seed_state")
 
         def recall(_: Any, scope: Any, __: Any) -> Any:
             text = part("compat").variable(scope.key)
             return None if text is None else memory.Remembered(checksum=json.loads(text)["checksum"])
 
-        instead_of("operators.seeds", "recall", recall)
+        instead_of("operators.seeds.seed_load", "recall", recall)
 
 
 class RemembersByTheWayItWasLoaded(ScopesOtherwise, ConfiguresOtherwise):

@@ -52,7 +52,7 @@ class Turn:
     @property
     def is_known(self) -> bool:
         """Whether what is in the file is what was loaded last."""
-        seen = part("operators.seed_memory").recall(self.scope, self.operator.log.warning)
+        seen = part("operators.seeds.seed_state").recall(self.scope, self.operator.log.warning)
         return seen is not None and seen.checksum == self.checksum
 
     def do(self, run: Callable[[], Any] | None = None) -> Any:
@@ -61,25 +61,25 @@ class Turn:
 
     def skip(self) -> Any:
         """Succeed without dbt."""
-        return part("dbt.process").FullOutputSubprocessResult(0, "", [])
+        return part("dbt.invocation").FullOutputSubprocessResult(0, "", [])
 
     def remember(self) -> None:
         """Say that what is in the file now was loaded."""
         if self.file.is_file():
-            part("operators.seed_memory").remember(self.scope, self.checksum, None, self.operator.log.warning)
+            part("operators.seeds.seed_state").remember(self.scope, self.checksum, None, self.operator.log.warning)
 
     @property
     def scope(self) -> Any:
         """For whom it is remembered."""
         seed = self.context["dbt_node_config"]["unique_id"]
-        return part("operators.seed_memory").Scope.of(self.operator, self.context, seed)
+        return part("operators.seeds.seed_state").Scope.of(self.operator, self.context, seed)
 
 
 class DecidesOtherwise(Mutant):
     """Does something else in that moment."""
 
     def begin(self) -> None:
-        instead_of("operators.seeds", "run_if_changed", lambda sound, *given: self.load(Turn(sound, *given)))
+        instead_of("operators.seeds.seed_load", "run_if_changed", lambda sound, *given: self.load(Turn(sound, *given)))
 
     def load(self, turn: Turn) -> Any:
         """What the task does."""
@@ -90,7 +90,7 @@ class ReadsOtherwise(Mutant):
     """Finds something else in the file of a seed."""
 
     def begin(self) -> None:
-        instead_of("operators.seeds", "read_content", self.read)
+        instead_of("operators.seeds.seed_load", "read_content", self.read)
 
     def read(self, sound: Callable[..., Any], path: Path, **options: Any) -> Any:
         """What is in the file.
@@ -104,7 +104,7 @@ class ScopesOtherwise(Mutant):
     """Remembers a seed for somebody else."""
 
     def begin(self) -> None:
-        scope = part("operators.seed_memory").Scope
+        scope = part("operators.seeds.seed_state").Scope
         sound = scope.of
         scope.of = lambda *given: self.scope(sound(*given))
 

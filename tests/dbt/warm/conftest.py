@@ -15,9 +15,9 @@ import psutil
 import pytest
 
 from cosmos_venv.dbt.warm import servers
-from cosmos_venv.dbt.warm.place import Program
 from cosmos_venv.dbt.warm.process import WarmStart
-from cosmos_venv.guarded import Cancellation, CompletedCommand, run_guarded
+from cosmos_venv.dbt.warm.servers import Program
+from cosmos_venv.processes.guarded_process import Cancellation, CompletedCommand, run_guarded
 
 DEADLINE = 20.0
 SCRIPT = "#!{python}\nimport sys\nfrom harbor_tool import main\nif __name__ == '__main__':\n    sys.exit(main())\n"

@@ -13,8 +13,9 @@ from typing import Any
 import psutil
 import pytest
 
-from cosmos_venv.dbt.warm import life, place, servers
-from cosmos_venv.dbt.warm.census import census
+from cosmos_venv.dbt.warm import servers
+from cosmos_venv.dbt.warm.server import fork_conditions
+from cosmos_venv.dbt.warm.status import census
 from tests.dbt.warm.conftest import Tool
 
 NOTE = {"environment": "/harbor", "started": 0.0, "is_ready": True}
@@ -34,10 +35,10 @@ def bystander() -> Iterator[int]:
 @pytest.fixture
 def lock(short_folder: Path) -> Iterator[int]:
     """The lock of a server, as the user writes it who holds it."""
-    folder = next(place.folders())
+    folder = next(servers.folders())
     folder.mkdir(mode=0o700)
     descriptor = os.open(folder / "harbor.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    assert life.claim(descriptor)
+    assert fork_conditions.claim(descriptor)
     yield descriptor
     os.close(descriptor)
 
@@ -95,11 +96,11 @@ def test_a_note_without_its_parts_is_passed_over(tool: Tool) -> None:
 
 @pytest.mark.timeout(20)
 def test_a_pipe_in_the_place_of_a_lock_holds_nobody_up(short_folder: Path) -> None:
-    folder = next(place.folders())
+    folder = next(servers.folders())
     folder.mkdir(mode=0o700)
     os.mkfifo(folder / "harbor.lock")
 
-    assert place.note_in(folder / "harbor.lock") is None
+    assert servers.note_in(folder / "harbor.lock") is None
 
 
 # Says when it was told to end. Whoever loses his parent below it becomes its child.
@@ -107,7 +108,7 @@ ADOPTING = """
 import ctypes, os, signal, subprocess, sys, time
 from pathlib import Path
 from cosmos_venv.dbt.warm import process, servers
-from cosmos_venv.guarded import Cancellation
+from cosmos_venv.processes.guarded_process import Cancellation
 from tests.dbt.warm.conftest import Tool
 
 signal.signal(signal.SIGTERM, lambda *_: (print("told to end", flush=True), os._exit(3)))

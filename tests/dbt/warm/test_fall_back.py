@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cosmos_venv.dbt.warm import place, servers
+from cosmos_venv.dbt.warm import servers
 from cosmos_venv.exceptions import NotWarm
 from tests.dbt.warm.conftest import DEADLINE, TOOL, Tool
 from tests.odd_files import KINDS, plant
@@ -35,18 +35,18 @@ def long_path(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def folder_of_all(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
-    (folder,) = place.folders()
+    (folder,) = servers.folders()
     folder.mkdir(mode=0o777)
     folder.chmod(0o777)
 
 
 def folder_that_others_can_replace(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
-    (folder,) = place.folders()
+    (folder,) = servers.folders()
     folder.parent.chmod(0o777)
 
 
 def link_in_its_place(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
-    (folder,) = place.folders()
+    (folder,) = servers.folders()
     folder.symlink_to(tool.folder)
 
 
@@ -147,7 +147,7 @@ def test_a_named_pipe_in_place_of_the_program_is_no_program(tool: Tool) -> None:
 def test_a_named_pipe_as_configuration_of_the_environment_is_not_read(tool: Tool) -> None:
     plant(tool.program.environment / "pyvenv.cfg", "fifo")
 
-    _, identity = place.place_of(tool.program, os.environ)
+    _, identity = servers.place_of(tool.program, os.environ)
 
     assert identity
 
@@ -155,10 +155,10 @@ def test_a_named_pipe_as_configuration_of_the_environment_is_not_read(tool: Tool
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("kind", KINDS)
 def test_odd_files_in_the_folder_of_servers_keep_nobody_waiting(tool: Tool, kind: str) -> None:
-    found, _ = place.place_of(tool.program, os.environ)
+    found, _ = servers.place_of(tool.program, os.environ)
     for ending in ("seen", "log", "refused"):
         plant(found.folder / f"{found.key}.{ending}", kind)
-    another = place.Place(folder=found.folder, key="another")
+    another = servers.Place(folder=found.folder, key="another")
     plant(another.folder / "another.lock", kind)
 
     done = tool.run("exit", "4", options=AT_ONCE)
@@ -260,7 +260,7 @@ def test_a_server_that_imports_for_ever_is_ended(tool: Tool, monkeypatch: pytest
 
 def test_somebody_elses_socket_in_its_place_is_given_up(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(servers, "LONGEST_IMPORT", 0.5)
-    found, _ = place.place_of(tool.program, os.environ)
+    found, _ = servers.place_of(tool.program, os.environ)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(str(found.socket))
         listener.listen()
@@ -273,7 +273,7 @@ def test_somebody_elses_socket_in_its_place_is_given_up(tool: Tool, monkeypatch:
 
 @pytest.mark.parametrize("words", [b"ahoy\n", b"hello harbor\n", b"\xff\n", b"hello " + 5000 * b"1"])
 def test_who_answers_what_no_server_says_is_given_up(tool: Tool, words: bytes) -> None:
-    found, _ = place.place_of(tool.program, os.environ)
+    found, _ = servers.place_of(tool.program, os.environ)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(str(found.socket))
         listener.listen()
@@ -298,10 +298,10 @@ def test_limits_that_cannot_be_given_are_refused(tool: Tool, monkeypatch: pytest
 
 
 def impossible_limits() -> dict[str, object]:
-    from cosmos_venv.dbt.warm import facts
+    from cosmos_venv.dbt.warm.server import fork_conditions
 
     most = {str(resource.RLIMIT_NOFILE): (2**60, 2**60)}
-    return {"umask": 0o22, "limits": most, "ignored": [], "blocked": [], "situation": facts.situation()}
+    return {"umask": 0o22, "limits": most, "ignored": [], "blocked": [], "situation": fork_conditions.situation()}
 
 
 def test_there_is_nothing_to_be_had_off_linux(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:

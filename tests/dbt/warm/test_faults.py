@@ -21,7 +21,7 @@ import pytest
 
 from cosmos_venv.dbt.warm import servers
 from cosmos_venv.exceptions import CommandKilled
-from cosmos_venv.scratch import scratch_folder
+from cosmos_venv.processes.scratch import scratch_folder
 from tests.dbt.warm.conftest import DEADLINE, Tool
 
 Gone = Callable[[Sequence[int]], bool]
@@ -109,7 +109,7 @@ def test_a_command_goes_with_its_keeper_and_the_task_fails(
 
 WORKER_IN_A_FOLDER = """
 from pathlib import Path
-from cosmos_venv.scratch import descriptors_of, scratch_folder
+from cosmos_venv.processes.scratch import descriptors_of, scratch_folder
 from tests.dbt.warm.conftest import Tool
 with scratch_folder("cosmos-venv-run-") as folder:
     Tool(folder=Path({folder!r})).run("leave", {fifo!r}, cwd=folder, keep_open=descriptors_of(folder),
@@ -147,7 +147,7 @@ def test_what_a_worker_and_a_keeper_leave_that_are_killed_at_once_is_ended_by_th
 WORKER = """
 import os, sys, time
 from pathlib import Path
-from cosmos_venv.guarded import Cancellation, run_guarded
+from cosmos_venv.processes.guarded_process import Cancellation, run_guarded
 from tests.dbt.warm.conftest import Tool
 tool = Tool(folder=Path({folder!r}))
 def on_line(line):

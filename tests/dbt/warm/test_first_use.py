@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from cosmos_venv import guard
 from cosmos_venv.dbt.warm import servers
-from cosmos_venv.dbt.warm.first_use import take
-from cosmos_venv.dbt.warm.place import Program
 from cosmos_venv.dbt.warm.process import DBT
+from cosmos_venv.dbt.warm.server.warm_up import take
+from cosmos_venv.dbt.warm.servers import Program
+from cosmos_venv.processes import guard
 from tests.dbt.warm.conftest import DEADLINE, TOOL, Tool
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -27,8 +27,8 @@ ENVIRONMENTS = ROOT / ".cache" / "envs"
 READ = """
 import json, sys, types
 package = types.ModuleType("cosmos_venv"); package.__path__ = [sys.argv[1]]; sys.modules["cosmos_venv"] = package
-from cosmos_venv.dbt.warm import first_use, imports
-imports.import_all(dict.fromkeys(sys.argv[2].split(","), False), ["dbt.adapters"])
+from cosmos_venv.dbt.warm.server import warm_up
+warm_up.import_all(dict.fromkeys(sys.argv[2].split(","), False), ["dbt.adapters"])
 from dbt.adapters.factory import FACTORY
 from dbt.contracts.graph.manifest import Manifest
 from dbt.parser.manifest import extended_mashumuro_decoder
@@ -37,10 +37,10 @@ def is_placeholder(method):
     return "CodeBuilder" in getattr(method, "__func__", method).__code__.co_names
 
 if sys.argv[3] == "beforehand":
-    for step in first_use.steps():
+    for step in warm_up.steps():
         step()
 placeholders = [
-    cls.__name__ for cls in first_use._serialized()
+    cls.__name__ for cls in warm_up._serialized()
     if cls.__module__.startswith("dbt") and any(is_placeholder(vars(cls)[name]) for name in ("from_dict", "to_dict"))
 ]
 of_a_project = [*FACTORY.adapters, *FACTORY.plugins]
@@ -49,7 +49,7 @@ with open(sys.argv[4], "rb") as file:
 print(json.dumps({
     "placeholders": placeholders,
     "of_a_project": of_a_project,
-    "schemas": {cls.__name__: cls.json_schema() for cls in first_use._checked()},
+    "schemas": {cls.__name__: cls.json_schema() for cls in warm_up._checked()},
     "nodes": {name: node.to_resource().to_dict(omit_none=False) for name, node in manifest.nodes.items()},
     "packed": manifest.to_msgpack().hex(),
 }, default=str))
@@ -122,7 +122,7 @@ def test_what_is_made_beforehand_is_what_the_command_would_have_made(release: st
 
 
 def _read(python: Path, when: str, parsed: Path) -> dict[str, Any]:
-    words = [str(Path(guard.__file__).parent), ",".join(DBT), when, str(parsed)]
+    words = [str(Path(guard.__file__).parents[1]), ",".join(DBT), when, str(parsed)]
     done = subprocess.run([python, "-c", READ, *words], capture_output=True, text=True, check=True)
     read: dict[str, Any] = json.loads(done.stdout.splitlines()[0])
     return read

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv import guard
+from cosmos_venv.processes import guard
 
 ENVIRONMENTS = Path(__file__).resolve().parents[3] / ".cache" / "envs"
 
@@ -19,7 +19,7 @@ import itertools, json, sys, types
 package = types.ModuleType("cosmos_venv"); package.__path__ = [sys.argv[1]]; sys.modules["cosmos_venv"] = package
 import dbt.adapters.base.relation as relation
 import dbt.adapters.contracts.relation as contracts
-from cosmos_venv.dbt.warm import flat_merge
+from cosmos_venv.dbt.warm.server import dbt_internals
 
 class Word(str):
     pass
@@ -28,7 +28,7 @@ class Mapping(dict):
     pass
 
 before = relation.deep_merge
-flat_merge.make_flat()
+dbt_internals.make_flat()
 values = [{}, {"a": True}, {"b": None, "a": False}, {"a": {"b": 1}}, {"a": [1]}, {"a": (2,)}, {"b": Word("x")},
           Mapping(a=1), {"c": 1.5, "a": "text"}, None, [1], {1: "x"}]
 
@@ -57,7 +57,7 @@ print(json.dumps([number, different[:5], relation.deep_merge is not before, cont
 def test_merged_dictionaries_are_those_of_dbt(release: str) -> None:
     if not (ENVIRONMENTS / release / "bin" / "dbt").exists() and os.environ.get("CI") != "true":
         pytest.skip(f"no {release} at .cache/envs: make test makes it")
-    words = [str(ENVIRONMENTS / release / "bin" / "python"), "-Bc", MERGE, str(Path(guard.__file__).parent)]
+    words = [str(ENVIRONMENTS / release / "bin" / "python"), "-Bc", MERGE, str(Path(guard.__file__).parents[1])]
 
     done = subprocess.run(words, capture_output=True, text=True, check=True)
 

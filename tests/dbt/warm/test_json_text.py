@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from cosmos_venv import guard
-from cosmos_venv.dbt.warm.place import Program
+from cosmos_venv.dbt.warm.servers import Program
+from cosmos_venv.processes import guard
 from tests.dbt.warm.conftest import Tool
 
 ENVIRONMENTS = Path(__file__).resolve().parents[3] / ".cache" / "envs"
@@ -24,7 +24,7 @@ import jinja2
 from dbt_common.clients import system
 from dbt_common.dataclass_schema import StrEnum
 from dbt_common.utils.encoding import ForgivingJSONEncoder, JSONEncoder
-from cosmos_venv.dbt.warm import json_text
+from cosmos_venv.dbt.warm.server import dbt_internals
 
 class Pier(StrEnum):
     north = "north"
@@ -63,7 +63,7 @@ def all_written():
     return [*found, written(JSONEncoder, {"no": {1}}), written(ForgivingJSONEncoder, {"forgiven": {1}})]
 
 before = all_written()
-json_text.make_in_one_piece()
+dbt_internals.make_in_one_piece()
 print(json.dumps([before, all_written()]))
 """
 
@@ -90,7 +90,7 @@ def _needs(release: str) -> None:
 def test_the_text_is_the_same_and_comes_in_one_piece(release: str) -> None:
     _needs(release)
 
-    words = ["-c", WRITE, str(Path(guard.__file__).parent)]
+    words = ["-c", WRITE, str(Path(guard.__file__).parents[1])]
     done = subprocess.run(
         [ENVIRONMENTS / release / "bin" / "python", *words], capture_output=True, text=True, check=True
     )

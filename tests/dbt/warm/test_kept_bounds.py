@@ -8,22 +8,23 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from cosmos_venv.dbt.warm import place
+from cosmos_venv.dbt.warm import servers
 from tests.dbt.warm.conftest import TOOL, Tool
 
 ROOT = Path(__file__).resolve().parents[3]
 # A server without connections, in a process whose threads and memory are known.
 BEGIN = """
 import json, os, threading, time, types
-from cosmos_venv.dbt.warm import kept_projects, memory, server
-from cosmos_venv.dbt.warm.post import Refused
+from cosmos_venv.dbt.warm.server import server
+from cosmos_venv.dbt.warm.server.parse_cache import kept_projects
+from cosmos_venv.dbt.warm.server.listener import Refused
 
 said = []
 made = server.Server({"idle": 60}, types.SimpleNamespace(refuse=lambda *words: said.append(words)))
-made.memory = memory.resident()
+made.memory = server.resident()
 
 def has_grown():
-    return memory.has_grown(made.memory, made.projects)
+    return server.has_grown(made.memory, made.projects)
 
 class Steps:
     def __iter__(self):
@@ -54,7 +55,7 @@ MEMORY = (
 made.projects.ready.append(kept(b"x" * (256 << 20)))
 made.projects._making = kept(None), Steps()
 said.append([has_grown(), len(made.projects.ready), made.projects.is_making, made.projects.reasons])
-kept_projects.dbt_parts.is_known = lambda: True
+kept_projects.dbt_internals.is_known = lambda: True
 made.projects.offer(b"more")
 said.append([made.projects.is_making, has_grown()])
 elsewhere = b"x" * (256 << 20)
@@ -73,21 +74,21 @@ sys.modules["dbt.version"] = types.SimpleNamespace(__version__=Release())
 """
 NO_PLACE = """
 import json
-from cosmos_venv.dbt.warm import dbt_parts
+from cosmos_venv.dbt.warm.server import dbt_internals
 
 class Harbor:
     name = "theirs"
 
 try:
-    dbt_parts.replace((Harbor, "name", "ours"), (int, "real", "ours"))
+    dbt_internals.replace((Harbor, "name", "ours"), (int, "real", "ours"))
 except TypeError:
     print(json.dumps(Harbor.name))
 """
 NO_FILE = """
 import json, os, resource
-from cosmos_venv.dbt.warm import offers
+from cosmos_venv.dbt.warm.server.parse_cache import kept_projects
 resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
-print(json.dumps(offers.new_report()))
+print(json.dumps(kept_projects.new_report()))
 """
 
 
@@ -134,9 +135,10 @@ def test_of_what_is_put_in_the_place_of_dbt_s_all_is_there_or_nothing() -> None:
 def test_whoever_looks_for_a_server_knows_all_modules_of_which_it_consists() -> None:
     """A server of other code is another server."""
     loaded = _said(
-        "import json, sys, cosmos_venv.dbt.warm.server\n"
-        "names = [each.rpartition('.')[2] for each in sys.modules if each.startswith('cosmos_venv.dbt.warm.')]\n"
-        "print(json.dumps(sorted(names)))"
+        "import json, sys, cosmos_venv.dbt.warm.server.server\n"
+        "prefix = 'cosmos_venv.dbt.warm.server.'\n"
+        "names = [n for n, m in sys.modules.items() if n.startswith(prefix) and not hasattr(m, '__path__')]\n"
+        "print(json.dumps(sorted(name.removeprefix(prefix).replace('.', '/') for name in names)))"
     )
 
-    assert loaded == sorted(place._OF_A_SERVER)
+    assert loaded == sorted(servers._OF_A_SERVER)

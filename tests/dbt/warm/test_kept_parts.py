@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from cosmos_venv import guard
-from cosmos_venv.dbt.warm import kept_projects, offers, parsed
-from cosmos_venv.dbt.warm.kept_project import is_named_in_these_alone
 from cosmos_venv.dbt.warm.process import DBT
+from cosmos_venv.dbt.warm.server.parse_cache import kept_project, kept_projects, manifest_reuse
+from cosmos_venv.dbt.warm.server.parse_cache.kept_project import is_named_in_these_alone
+from cosmos_venv.processes import guard
 
 ROOT = Path(__file__).resolve().parents[3]
 EXAMPLE = ROOT / "examples" / "dbt" / "harbor"
@@ -26,8 +26,9 @@ RELEASES = ["dbt111", "dbt110"]
 BEGIN = """
 import json, multiprocessing.synchronize, multiprocessing.resource_tracker as tracker, os, sys, types
 package = types.ModuleType("cosmos_venv"); package.__path__ = [sys.argv[1]]; sys.modules["cosmos_venv"] = package
-from cosmos_venv.dbt.warm import artifact_texts, dbt_parts, imports, kept_project, kept_projects
-imports.import_all(dict.fromkeys(sys.argv[2].split(","), False), ["dbt.adapters"])
+from cosmos_venv.dbt.warm.server import dbt_internals, warm_up
+from cosmos_venv.dbt.warm.server.parse_cache import kept_project, kept_projects, manifest_reuse
+warm_up.import_all(dict.fromkeys(sys.argv[2].split(","), False), ["dbt.adapters"])
 from dbt.adapters.factory import FACTORY
 with open(sys.argv[3], "rb") as file:
     content = file.read()
@@ -56,14 +57,14 @@ READ = (
     BEGIN
     + """
 projects = kept_projects.KeptProjects()
-with imports.variables_read() as read:
+with warm_up.variables_read() as read:
     made(projects, content)
 (project,) = projects.ready
 started = tracker._resource_tracker._pid
 from dbt_common.events import functions
 of_a_process = [functions.metadata_vars, *FACTORY.adapters, *FACTORY.plugins]
 
-Manifest, decoder = dbt_parts.manifest_class(), dbt_parts.decoder()
+Manifest, decoder = dbt_internals.manifest_class(), dbt_internals.decoder()
 other = project.root[:-1] + b"X"
 elsewhere = content.replace(project.root, other)
 found = {}
@@ -89,7 +90,7 @@ REFUSE = (
     BEGIN
     + """
 import functools, msgpack
-parts = dbt_parts.decoder()(content)
+parts = dbt_internals.decoder()(content)
 packed = functools.partial(packed, parts)
 numbers = {}
 def tried(name, content):
@@ -116,7 +117,7 @@ import dbt.version
 before, dbt.version.__version__ = dbt.version.__version__, "1.12.0"
 tried("newer release", content)
 dbt.version.__version__ = before
-dbt_parts.linker_class().link_graph = lambda self, manifest, other: None
+dbt_internals.linker_class().link_graph = lambda self, manifest, other: None
 tried("other function", content)
 print(json.dumps({"numbers": numbers, "newest": newest}))
 """
@@ -126,7 +127,7 @@ print(json.dumps({"numbers": numbers, "newest": newest}))
 OFFERED_AGAIN = (
     BEGIN
     + """
-parts = dbt_parts.decoder()(content)
+parts = dbt_internals.decoder()(content)
 strange = {**parts["nodes"], "model.a.b": {"name": 1}}
 first, again, broken = packed(parts, selectors={"number": 1}), packed(parts, selectors={"number": 2}), packed(
     parts, nodes=strange)
@@ -180,7 +181,7 @@ def _parsed(release: str, folder: Path, description: str = "") -> Path:
 
 
 def _said(release: str, code: str, file: Path) -> Any:
-    words = [str(Path(guard.__file__).parent), ",".join(DBT), str(file), str(file.parents[1])]
+    words = [str(Path(guard.__file__).parents[1]), ",".join(DBT), str(file), str(file.parents[1])]
     done = subprocess.run(
         [ENVIRONMENTS / release / "bin" / "python", "-Bc", code, *words], capture_output=True, text=True, check=False
     )
@@ -249,13 +250,13 @@ def test_a_file_that_names_its_folder_elsewhere_too_is_kept_for_that_folder_alon
     assert _said("dbt111", MEANT, file) == ["", True]
 
 
-@pytest.mark.parametrize(("beyond", "told"), [(0, kept_projects.LARGEST + 1), (1, 0)])
+@pytest.mark.parametrize(("beyond", "told"), [(0, kept_project.LARGEST + 1), (1, 0)])
 def test_a_parse_file_that_is_too_large_is_not_told_at_all(beyond: int, told: int) -> None:
-    report = offers.new_report()
+    report = kept_projects.new_report()
     assert report is not None
     try:
-        command = parsed._Command([], report)
-        command.manifest, command.content = object(), bytes(kept_projects.LARGEST + beyond)
+        command = manifest_reuse._Command([], report)
+        command.manifest, command.content = object(), bytes(kept_project.LARGEST + beyond)
 
         command._loading(lambda _: command.manifest)(SimpleNamespace(skip_parsing=True))
 

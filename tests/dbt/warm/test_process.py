@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from cosmos_venv.exceptions import CommandKilled
-from cosmos_venv.guarded import Cancellation
+from cosmos_venv.processes.guarded_process import Cancellation
 from tests.dbt.warm.conftest import DEADLINE, TOOL, Tool
 
 Gone = Callable[[Sequence[int]], bool]

@@ -17,7 +17,7 @@ import duckdb
 import pytest
 
 from cosmos_venv.dbt.warm.process import WarmStart, dbt_program
-from cosmos_venv.guarded import Cancellation, CompletedCommand, GuardedProcess, run_guarded
+from cosmos_venv.processes.guarded_process import Cancellation, CompletedCommand, GuardedProcess, run_guarded
 from tests.dbt.warm.conftest import end_all_servers
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from cosmos_venv.dbt.warm import servers
-from cosmos_venv.dbt.warm.post import Post
+from cosmos_venv.dbt.warm.server.listener import Post
 from tests.dbt.warm.conftest import DEADLINE, TOOL, Tool
 
 

@@ -12,7 +12,7 @@ import pytest
 from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import LoadMode
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
-from cosmos_venv.project.load import DbtGraph
+from cosmos_venv.project.graph import DbtGraph
 from cosmos_venv.project.manifest import Manifest
 
 PROJECT = Path(__file__).resolve().parents[2] / "data" / "rendering-project"
@@ -21,7 +21,7 @@ PACKAGES = Path(__file__).resolve().parents[2] / "data" / "selection"
 
 @pytest.fixture
 def log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    logger = logging.getLogger("cosmos_venv.project.load")
+    logger = logging.getLogger("cosmos_venv.project.graph")
     logger.addHandler(caplog.handler)
     with caplog.at_level(logging.INFO, logger=logger.name):
         yield caplog

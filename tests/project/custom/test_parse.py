@@ -12,7 +12,7 @@ import pytest
 
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.project.custom import parse_project
-from cosmos_venv.project.entry import DependsOn, NodeEntry
+from cosmos_venv.project.node_entry import DependsOn, NodeEntry
 
 DATA = Path(__file__).resolve().parents[2] / "data"
 # Projects of which dbt has written a manifest.
@@ -83,7 +83,7 @@ def write(tmp_path: Path) -> Write:
 
 @pytest.fixture
 def log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    logger = logging.getLogger("cosmos_venv.project.custom.drafts")
+    logger = logging.getLogger("cosmos_venv.project.custom.package")
     logger.addHandler(caplog.handler)
     yield caplog
     logger.removeHandler(caplog.handler)

@@ -15,7 +15,7 @@ import pytest
 from cosmos_venv.config import ProjectConfig, RenderConfig
 from cosmos_venv.constants import TestIndirectSelection
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
-from cosmos_venv.project.load import DbtGraph
+from cosmos_venv.project.graph import DbtGraph
 from cosmos_venv.project.manifest import Manifest
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.project.entry import DependsOn, PlainEntry
+from cosmos_venv.project.node_entry import DependsOn, PlainEntry
 from cosmos_venv.project.selection import Definitions, SelectionGraph, evaluate
 
 TAGS = {"a": ["x"], "b": ["x", "y"], "c": ["y", "z"], "d": []}

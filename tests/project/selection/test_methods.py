@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.project.entry import DependsOn, NodeEntry, PlainEntry, without_disabled
+from cosmos_venv.project.node_entry import DependsOn, NodeEntry, PlainEntry, without_disabled
 from cosmos_venv.project.selection import SelectionGraph, evaluate, from_lists
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from cosmos_venv.constants import TestIndirectSelection
-from cosmos_venv.project.entry import DependsOn, NodeEntry
+from cosmos_venv.project.node_entry import DependsOn, NodeEntry
 from cosmos_venv.project.selection import SelectionGraph, evaluate, from_lists
-from cosmos_venv.project.selection.relations import Relations
+from cosmos_venv.project.selection.graph import Relations
 
 
 def entry(unique_id: str, *parents: str) -> NodeEntry:

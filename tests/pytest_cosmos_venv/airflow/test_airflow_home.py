@@ -11,7 +11,7 @@ import pytest
 
 import pytest_cosmos_venv
 from pytest_cosmos_venv import AirflowHome, ToolkitMisuse
-from pytest_cosmos_venv.airflow.wanting import NEED_HOME
+from pytest_cosmos_venv.airflow.home_setup import NEED_HOME
 from tests.pytest_cosmos_venv.airflow.standin import USING
 
 pytest_plugins = ["pytester"]

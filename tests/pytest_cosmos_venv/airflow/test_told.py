@@ -10,7 +10,7 @@ from airflow import DAG
 
 from pytest_cosmos_venv import Clock, RunTask
 from pytest_cosmos_venv.airflow.running import variables_kept
-from pytest_cosmos_venv.airflow.told import context_alone, export
+from pytest_cosmos_venv.airflow.task_context import context_alone, export
 
 try:
     from airflow.providers.standard.operators.python import PythonOperator

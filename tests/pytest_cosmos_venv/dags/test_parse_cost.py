@@ -11,7 +11,7 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, TaskGroup
 
 from pytest_cosmos_venv import OverBudget, ParseBudget, dag_shape
-from pytest_cosmos_venv.dags.plain import plain_builder
+from pytest_cosmos_venv.dags.cost import plain_builder
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 budget = ParseBudget()

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from pytest_cosmos_venv import VERIFIED_DBT_VERSIONS
-from pytest_cosmos_venv.lookalike.command_line import Invocation, UsageError
-from pytest_cosmos_venv.lookalike.tables import (
+from pytest_cosmos_venv.fake_dbt.command_line import Invocation, UsageError
+from pytest_cosmos_venv.fake_dbt.tables import (
     BEFORE_THE_COMMAND,
     COMMAND_GROUPS,
     COMMANDS,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_cosmos_venv.lookalike.command_line import Invocation, UsageError
+from pytest_cosmos_venv.fake_dbt.command_line import Invocation, UsageError
 
 
 @pytest.mark.parametrize(

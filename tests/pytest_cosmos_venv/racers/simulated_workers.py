@@ -14,9 +14,9 @@ from random import Random
 from types import SimpleNamespace
 from typing import Any
 
-from pytest_cosmos_venv.racers.names import find_races, race_folder
-from pytest_cosmos_venv.racers.release import read_release
-from pytest_cosmos_venv.racers.switch import Switch
+from pytest_cosmos_venv.xdist_races.barrier import read_release
+from pytest_cosmos_venv.xdist_races.marker import find_races, race_folder
+from pytest_cosmos_venv.xdist_races.scheduler_proxy import Switch
 
 SHUTDOWN = -1
 

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from pytest_cosmos_venv import ToolkitMisuse
-from pytest_cosmos_venv.racers.mark import RaceMark, read_mark
-from pytest_cosmos_venv.racers.names import find_races, race_folder, race_name, racer_id
+from pytest_cosmos_venv.xdist_races.marker import RaceMark, find_races, race_folder, race_name, racer_id, read_mark
 
 
 def mark(*args: object, **kwargs: object) -> pytest.Mark:

@@ -15,8 +15,8 @@ from xdist.scheduler import (  # type: ignore[import-untyped]
     WorkStealingScheduling,
 )
 
-from pytest_cosmos_venv.racers.names import racer_id
-from pytest_cosmos_venv.racers.scheduling import RaceScheduling
+from pytest_cosmos_venv.xdist_races.marker import racer_id
+from pytest_cosmos_venv.xdist_races.scheduler import RaceScheduling
 from tests.pytest_cosmos_venv.racers.simulated_workers import Run
 
 SCHEDULINGS = [

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_cosmos_venv.sharing import SharedFolders
+from pytest_cosmos_venv.shared_folders import SharedFolders
 
 pytest_plugins = ["pytester"]
 

@@ -12,10 +12,9 @@ from typing import Any
 import pytest
 
 from pytest_cosmos_venv import ToolkitMisuse
-from pytest_cosmos_venv.racers.meeting import BarrierNotMet, Ending, Meeting
-from pytest_cosmos_venv.racers.once import make_once
-from pytest_cosmos_venv.racers.racer import Racer
-from pytest_cosmos_venv.races.timeline import ACTOR_VARIABLE
+from pytest_cosmos_venv.races.event_log import ACTOR_VARIABLE
+from pytest_cosmos_venv.xdist_races.barrier import BarrierNotMet, Ending, Meeting
+from pytest_cosmos_venv.xdist_races.racer import Racer, make_once
 
 DEADLINE = 20.0
 FAILED = Ending(outcome="failed", how="failed")

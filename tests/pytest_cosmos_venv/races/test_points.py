@@ -20,7 +20,7 @@ from pytest_cosmos_venv import (
     first_file_under,
     lock_taken,
 )
-from pytest_cosmos_venv.races.points import Point
+from pytest_cosmos_venv.races.plan import Point
 
 
 def touch_and_wait(contender: Contender, file: Path) -> None:

@@ -14,18 +14,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pytest_cosmos_venv import (
-    Contender,
-    Sighting,
-    TaskRace,
-    ToolkitMisuse,
-    Wheelhouse,
-)
+from pytest_cosmos_venv import Contender, Sighting, TaskRace, ToolkitMisuse, Wheelhouse
 from pytest_cosmos_venv.environments.fake_venv import FakeVenv
 from pytest_cosmos_venv.processes.pids import Pids
-from pytest_cosmos_venv.races.orders import Act, RaceOrder
-from pytest_cosmos_venv.races.plan import own_point
-from pytest_cosmos_venv.races.points import Point
+from pytest_cosmos_venv.races.messages import Act, RaceOrder
+from pytest_cosmos_venv.races.plan import Point, own_point
 
 LOCK = "cosmos_virtualenv.lock"
 

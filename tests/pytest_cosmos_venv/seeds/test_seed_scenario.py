@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pytest_cosmos_venv import DbtCall, DbtProjects, SeedOutcome, SeedScenario, SeedScenarios, ToolkitMisuse
-from pytest_cosmos_venv.seeds.places import Place
+from pytest_cosmos_venv.seeds.dag_file import Place
 from tests.pytest_cosmos_venv.seeds import standin
 from tests.pytest_cosmos_venv.seeds.standin.constants import LoadMode, SeedRenderingBehavior, TestBehavior
 from tests.pytest_cosmos_venv.seeds.standin.faults import fault

@@ -8,8 +8,8 @@ import json
 import pytest
 
 from pytest_cosmos_venv import ToolkitMisuse
-from pytest_cosmos_venv.seeds.places import Place, read_places
-from pytest_cosmos_venv.seeds.stored_values import damaged, with_checksum
+from pytest_cosmos_venv.seeds.dag_file import Place, read_places
+from pytest_cosmos_venv.seeds.variables import damaged, with_checksum
 
 OLD = hashlib.sha256(b"old").hexdigest()
 NEW = hashlib.sha256(b"new").hexdigest()

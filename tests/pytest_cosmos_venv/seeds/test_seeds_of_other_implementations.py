@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from pytest_cosmos_venv import SEED_SCENARIOS, SeedStory
-from pytest_cosmos_venv.seeds.sentences import ASSET, BEST_EFFORT, VARIABLE
-from pytest_cosmos_venv.sharing import SharedFolders
+from pytest_cosmos_venv.seeds.scenario_model import ASSET, BEST_EFFORT, VARIABLE
+from pytest_cosmos_venv.shared_folders import SharedFolders
 from tests.pytest_cosmos_venv.any_implementation.test_seed_scenarios import FINDINGS, FINDINGS_ON_AIRFLOW_3
 
 pytestmark = pytest.mark.long

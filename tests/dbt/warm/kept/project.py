@@ -15,7 +15,7 @@ import pytest
 
 from cosmos_venv.dbt.warm import servers
 from cosmos_venv.dbt.warm.process import WarmStart, dbt_program
-from cosmos_venv.guarded import Cancellation, CompletedCommand, run_guarded
+from cosmos_venv.processes.guarded_process import Cancellation, CompletedCommand, run_guarded
 
 ROOT = Path(__file__).resolve().parents[4]
 EXAMPLE = ROOT / "examples" / "dbt" / "harbor"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import duckdb
 
-from cosmos_venv.guarded import CompletedCommand
+from cosmos_venv.processes.guarded_process import CompletedCommand
 from tests.dbt.warm.kept.project import DBT, MARKS, OF_A_COMMAND, Kept
 
 pytestmark = MARKS

@@ -11,10 +11,9 @@ from pathlib import Path
 
 import psutil
 
-from cosmos_venv.dbt.outputs import Outputs
 from cosmos_venv.dbt.partial_parse import PARTIAL_PARSE_FILE, ParsedProject, head_of, kept_file, moved, root_of
 from cosmos_venv.dbt.warm import servers
-from cosmos_venv.dbt.workspace import workspace
+from cosmos_venv.dbt.workspace import Outputs, workspace
 from tests.dbt.warm.kept.project import MARKS, Kept, change, made_pier
 
 pytestmark = MARKS

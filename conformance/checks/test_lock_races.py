@@ -1,0 +1,340 @@
+"""LOCK: several tasks, and waiting.
+
+LOCK: several tasks want one environment at the same moment.
+
+LOCK: a task that finds the lock with a live owner waits for it, and for how long.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from pytest_cosmos_venv import Sdist, VenvLock, VenvLocks
+
+from ..fixtures import Picture
+from ..harness.harness import Bench
+from ..harness.mounts import gate_before_writing, reader_of
+from ..harness.processes import Installer, comes_true, installers_below, two_into_one, watch_until_rest
+from ..harness.running import RunningTasks
+from ..harness.runs import RESTS, what_it_comes_to
+from ..options import ROUNDS, asked_profile
+from ..requirements import requirement
+
+CONTENDERS = 8
+SAID = "two tasks must not install into one environment at the same moment"
+
+
+@pytest.fixture
+def held(bench: Bench) -> Sdist:
+    """What each environment of these tests needs built; the installer waits there until it is released."""
+    return bench.wheelhouse.add_sdist("dbt-core", hold=True)
+
+
+REST_OF_TWO = 3.0
+"""Seconds: a task that could go on would do so earlier."""
+REST_OF_MANY = 0.15
+"""Seconds: where eight tasks share few processors, who has work to do is either at it or in the queue for it."""
+
+
+class Watch:
+    """Looks for two installers that work on one environment, in a directory.
+
+    :param held: what each of them has to build, and waits in.
+    :param deadline: seconds that each wait may take.
+    :param beside: PIDs of tasks that install there too.
+    """
+
+    def __init__(
+        self, running: RunningTasks, directory: Path, held: Sdist, *, deadline: float, beside: Sequence[int] = ()
+    ) -> None:
+        self._running = running
+        self.deadline = deadline
+        self._directory = directory
+        self._held = held
+        self._begun = len(held.builds)
+        self._tasks = [*beside, *running.pids]
+        self.seen: set[int] = set()
+        """PIDs of the tasks whose installers were seen."""
+        self.offence: tuple[Installer, Installer] | None = None
+
+    def look(self) -> bool:
+        """Whether two were seen, or all tasks have ended."""
+        found = installers_below(self._directory, self._tasks)
+        self.seen |= {each.task for each in found}
+        self.offence = self.offence or two_into_one(found)
+        return self.offence is not None or not self._running.running
+
+    @property
+    def in_words(self) -> str:
+        if self.offence is None:
+            return "no two at once"
+        one, other = self.offence
+        return f"{one} and {other}, both for {one.target}"
+
+    def until_others_rest(self) -> None:
+        """Wait until one task installs, and those that do not have come to rest or to their ends."""
+        comes_true(lambda: self.look() or self.seen or self._builds, deadline=self.deadline)
+        waiting = [pid for at, pid in enumerate(self._running.pids) if at in self._running.running]
+        others = [pid for pid in waiting if pid not in self.seen]
+        watch_until_rest(others, self.look, seconds=REST_OF_MANY, with_children=False, deadline=self.deadline)
+
+    @property
+    def _builds(self) -> bool:
+        return len(self._held.builds) > self._begun
+
+    def require(self, said: str, *, seen: str = "seen") -> None:
+        """:raises AssertionError: two were seen.
+
+        Skips where not even one was: it does not follow that there were no two.
+        """
+        __tracebackhide__ = True
+        assert self.offence is None, f"{said}; {seen}: {self.in_words}"
+        if not self.seen:
+            told = "builds run, and " if self._held.builds else "no build has begun, and "
+            pytest.skip(
+                f"{told}neither command line nor variables of an installer name an environment in {self._directory}: "
+                "whether two fill one at once cannot be seen"
+            )
+
+
+@requirement("LOCK-002")
+def test_two_tasks_that_both_find_a_stale_lock_do_not_both_install(
+    bench: Bench, cosmos_venv_lock: VenvLocks, held: Sdist, picture: Picture
+) -> None:
+    lock = cosmos_venv_lock(bench.virtualenv_dir)
+    lock.stale()
+
+    waits = 4
+    with (
+        gate_before_writing(lock.file) as gate,
+        bench.start(bench.kept_task(), contenders=2, deadline=waits * bench.deadline) as running,
+    ):
+        watch = Watch(running, bench.virtualenv_dir, held, deadline=bench.deadline)
+        comes_true(lambda: gate.has_somebody or held.builds or not running.running, deadline=bench.deadline)
+        # Who writes into the record that it found is halted there. The other one gets time to come as far.
+        watch_until_rest(running.pids, lambda: held.builds or not running.running, deadline=bench.deadline)
+        gate.open()
+        watch.until_others_rest()
+        picture(running.end().timeline, "two tasks that both find the lock of a dead process")
+
+    watch.require(f"{SAID}, also when both have found the lock of a dead process")
+
+
+@requirement("LOCK-002")
+def test_a_task_that_comes_during_an_installation_does_not_install_too(bench: Bench, held: Sdist) -> None:
+    with bench.start(bench.kept_task()) as first:
+        first.wait_for("installing")
+        with bench.start(bench.kept_task()) as second:
+            watch = Watch(second, bench.virtualenv_dir, held, deadline=bench.deadline, beside=first.pids)
+            watch_until_rest(second.pids, watch.look, deadline=bench.deadline)
+            watch.look()
+
+    watch.require(SAID)
+
+
+@requirement("LOCK-002")
+def test_no_two_of_eight_tasks_install_at_once(
+    bench: Bench, held: Sdist, pytestconfig: pytest.Config, evidence: Callable[[str], None]
+) -> None:
+    rounds = ROUNDS[asked_profile(pytestconfig)]
+
+    for number in range(1, rounds + 1):
+        directory = bench.folder / f"virtualenvs-{number}"
+        with bench.start(bench.task(virtualenv_dir=str(directory)), contenders=CONTENDERS) as running:
+            watch = Watch(running, directory, held, deadline=bench.deadline)
+            watch.until_others_rest()
+        watch.require(SAID, seen=f"seen in 1 of {number} rounds of {CONTENDERS} tasks")
+    evidence(f"two installers at once were seen in 0 of {rounds} rounds of {CONTENDERS} tasks")
+
+
+def until_the_first(tasks: RunningTasks, is_there: Callable[[], object], *, deadline: float) -> None:
+    """Wait until the first of them is there, or waits itself, or has ended."""
+    watch_until_rest(
+        tasks.pids[:1], lambda: is_there() or 0 not in tasks.running, seconds=REST_OF_TWO, deadline=deadline
+    )
+
+
+@requirement("LOCK-017")
+def test_two_tasks_run_dbt_in_one_environment_at_once(bench: Bench, picture: Picture) -> None:
+    script = bench.wheelhouse.script("run", hold=True)
+
+    with bench.start(bench.kept_task(), contenders=2) as running:
+        # Two that begin together may get past a broken lock together, and prove nothing: so the second one stands still
+        # until the first has its dbt.
+        running.stop(1)
+        until_the_first(running, lambda: bench.calls("run"), deadline=bench.deadline)
+        running.resume(1)
+        watch_until_rest(
+            running.pids, lambda: len(bench.calls("run")) == 2, seconds=REST_OF_TWO, deadline=bench.deadline
+        )
+        at_once = len(bench.calls("run"))
+        script.release()
+        finished = running.finish()
+    picture(finished.timeline, "two tasks that share a virtualenv_dir")
+
+    assert at_once == 2, (
+        f"two tasks that share a virtualenv_dir must be able to run dbt at the same moment; seen: {at_once} dbt at a "
+        f"time, the other task waits.\n{finished.timeline}"
+    )
+
+
+@requirement("LOCK-019")
+@pytest.mark.parametrize("point", ["creating", "installing", "running"])
+def test_a_killed_task_does_not_fail_the_others(bench: Bench, held: Sdist, point: str) -> None:
+    bench.virtualenv_dir.mkdir()
+    if point == "running":
+        bench.wheelhouse.script("run", nth=1, hold=True)
+        held.release()
+
+    with bench.start(bench.kept_task(), virtualenv_dir=bench.virtualenv_dir) as victim:
+        victim.wait_for(point)
+        victim.stop()
+        with bench.start(bench.kept_task(), contenders=2) as others:
+            watch_until_rest(others.pids, lambda: not others.running, deadline=bench.deadline)
+            begun = len(held.builds)
+            # What becomes of two that find the dead one's lock at once is left to chance here, and to none in LOCK-002
+            # and LOCK-021: so the second one stands still until the first has taken the lock, or has ended.
+            others.stop(1)
+            victim.kill(tree=True)
+            until_the_first(others, lambda: len(held.builds) > begun, deadline=bench.deadline)
+            others.resume(1)
+            held.release()
+            finished = others.finish()
+
+    failed = [str(outcome) for outcome in finished.outcomes if not outcome.succeeded]
+    assert not failed, (
+        f"when a task is killed at the point {point!r}, the two others that share its virtualenv_dir must succeed; "
+        f"seen: {len(failed)} failed: {failed[0] if failed else ''}"
+    )
+
+
+TRIES = 3
+AT_MOST_AFTER = 30.0
+"""Seconds that a task may take to stop waiting, once its tries are over."""
+LIVE = os.getpid()
+"""Of a process that lives, and has begun long before any lock file is written: the suite's own."""
+
+
+@pytest.fixture
+def lock(bench: Bench, cosmos_venv_lock: VenvLocks) -> VenvLock:
+    return cosmos_venv_lock(bench.virtualenv_dir)
+
+
+@pytest.fixture
+def few_tries(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in bench.adapter.setting("virtualenv_max_retries_lock", TRIES).items():
+        monkeypatch.setenv(name, value)
+
+
+def stays_young(file: Path) -> bool:
+    """Let the file look as if it had been touched just now, as long as it is there."""
+    try:
+        os.utime(file)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+@requirement("LOCK-003")
+def test_a_task_waits_for_the_live_process_in_the_lock_file(bench: Bench, lock: VenvLock, held: Sdist) -> None:
+    lock.held_by(LIVE)
+
+    with bench.start(bench.kept_task()) as running:
+        did, owner = what_it_comes_to(bench, running, held), lock.owner
+
+    assert did == RESTS, f"the task must wait for process {LIVE}, whose PID stands in {lock.file}; seen: {did}"
+    assert owner == LIVE, f"the lock must go on naming process {LIVE} while a task waits; seen: {owner}"
+
+
+@requirement("LOCK-004")
+def test_a_waiting_task_goes_on_when_the_lock_is_released(bench: Bench, lock: VenvLock, held: Sdist) -> None:
+    lock.held_by(LIVE)
+
+    with bench.start(bench.kept_task()) as running:
+        what_it_comes_to(bench, running, held)
+        lock.release()
+        went_on = comes_true(lambda: held.builds or not running.running, deadline=bench.deadline)
+        held.release()
+        outcome = running.finish().outcomes[0]
+
+    said = "a task that waits must go on once the lock is released"
+    assert went_on, f"{said}; seen: it did not, within {bench.deadline:g} s. {outcome}"
+    assert outcome.succeeded, f"a task that has waited must then succeed; seen: {outcome}"
+
+
+@requirement("LOCK-005")
+@pytest.mark.usefixtures("few_tries")
+def test_a_task_waits_as_many_seconds_as_tries_were_allowed(bench: Bench, lock: VenvLock, held: Sdist) -> None:
+    lock.held_by(LIVE)
+
+    with bench.start(bench.kept_task(), prepares_airflow=False) as running:
+        stopped = comes_true(lambda: held.builds or not running.running, deadline=TRIES + AT_MOST_AFTER + bench.slack)
+        held.release()
+        finished = running.finish()
+
+    said = f"with {TRIES} tries the task must wait at least {TRIES} s, and stop within {TRIES + AT_MOST_AFTER:g} s"
+    assert stopped, f"{said}; seen: it still waits. {finished.outcomes[0]}"
+    (task,) = finished.timeline.spans("task")
+    ends = [build.started_at for build in held.builds] or [task.end]
+    waited = ends[0] - task.started_at
+    assert waited >= TRIES, f"{said}; seen: it went on after {waited:.1f} s. {finished.outcomes[0]}"
+
+
+@requirement("LOCK-015")
+@pytest.mark.usefixtures("few_tries")
+def test_a_task_never_takes_the_lock_of_a_live_process(bench: Bench, lock: VenvLock, held: Sdist) -> None:
+    lock.held_by(LIVE)
+
+    with bench.start(bench.kept_task(), prepares_airflow=False) as running:
+        comes_true(lambda: held.builds or not running.running, deadline=TRIES + AT_MOST_AFTER + bench.slack)
+        installed, owner = bool(held.builds), lock.owner
+        held.release()
+        outcome = running.finish().outcomes[0]
+
+    said = f"when its {TRIES} tries are over, a task must leave the lock to process {LIVE}, which lives, and say so"
+    assert not installed, f"{said}; seen: it installs, and the lock names process {owner}. {outcome}"
+    assert lock.owner == LIVE, f"{said}; seen: the lock names {lock.owner}. {outcome}"
+    assert not outcome.succeeded, f"{said}; seen: {outcome}"
+    assert str(LIVE) in str(outcome.exception), f"{said}; seen: its error does not name the process. {outcome}"
+
+
+@requirement("LOCK-018")
+def test_a_task_waits_for_the_live_task_of_another_host(bench: Bench, lock: VenvLock, held: Sdist) -> None:
+    made = bench.adapter.foreign_host_record(lock.directory)
+    assert made, "an adapter that declares foreign_hosts must make a record of another host; seen: it made none"
+    owner = lock.owner
+
+    with bench.start(bench.kept_task()) as running:
+        did = what_it_comes_to(bench, running, held)
+
+    said = "a task must wait for the owner on another host, whatever process has that PID here"
+    assert did == RESTS, f"{said}; seen: {did}"
+    assert lock.owner == owner, f"{said}; seen: the lock names {lock.owner} instead of {owner}"
+
+
+@requirement("LOCK-021")
+def test_a_task_survives_the_moment_in_which_the_lock_file_is_empty(bench: Bench, held: Sdist) -> None:
+    bench.virtualenv_dir.mkdir()
+    file = bench.virtualenv_dir / "cosmos_virtualenv.lock"
+    file.touch()
+
+    with reader_of(file) as was_read, bench.start(bench.kept_task()) as running:
+        # Its owner has truncated the file and not yet written: the number comes as soon as the task has looked.
+        watch_until_rest(
+            running.pids,
+            lambda: was_read() or not stays_young(file) or not running.running,
+            deadline=bench.deadline,
+        )
+        file.write_text(str(LIVE), encoding="ascii")
+        did = what_it_comes_to(bench, running, held)
+        file.unlink(missing_ok=True)
+        held.release()
+        outcome = running.finish().outcomes[0]
+
+    said = "a task that reads the lock file before its live owner has written its PID must wait as if it had"
+    assert did == RESTS, f"{said}; seen: {did}"
+    assert outcome.succeeded, f"{said}, and go on when it is released; seen: {outcome}"

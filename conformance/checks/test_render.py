@@ -1,0 +1,199 @@
+"""RENDER: from nodes to tasks, their order and their groups."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ..cosmos_layout import OPERATOR_CLASSES
+from ..harness.harness import Bench
+from ..harness.sample_project import MODELS, PARENTS, Harbor, comes_before, harbor, tasks_of
+from ..requirements import requirement
+from ..tasks import AFTER, BEFORE, Shape
+
+__all__ = ["harbor"]
+
+DATA = Path(__file__).with_name("data")
+FOLDER = "rendering-project"
+"""Of the project that was recorded: the one task of AFTER_ALL is named after it."""
+EMPTY = "empty"
+OF_EPHEMERAL = {"geo_cells_run": "run", "geo_cells_model_build": "build"}
+"""Task of the ephemeral model, which leaves nothing in the warehouse -> the command that it may run as well as none."""
+
+
+def single_task(shape: Shape, model: str, *, group: str = "") -> str:
+    """The only task that runs this model."""
+    __tracebackhide__ = True
+    found = [name for name in tasks_of(shape, model) if name.startswith(group)]
+    assert len(found) == 1, f"The model {model} must have one task; seen: {found or 'none'} in {shape}"
+    return found[0]
+
+
+@requirement("RENDER-001")
+@pytest.mark.parametrize("tests", ["none", "after_each", "after_all"])
+def test_each_model_has_a_task(harbor: Harbor, tests: str) -> None:
+    seen = harbor.render(render={"test_behavior": tests})
+
+    for model in MODELS:
+        single_task(seen, model)
+
+
+@requirement("RENDER-001")
+def test_what_is_not_selected_has_none(harbor: Harbor) -> None:
+    seen = harbor.render(render={"select": ["crossings+"], "exclude": ["departures"]})
+
+    single_task(seen, "crossings")
+    more = set(seen.tasks) - set(tasks_of(seen, "crossings", operator=""))
+    assert not more, f"What is not selected must have no task; selected is crossings; seen: {seen}"
+
+
+@requirement("RENDER-002")
+@pytest.mark.parametrize("tests", ["none", "after_each"])
+def test_tasks_come_in_the_order_of_dependencies(harbor: Harbor, tests: str) -> None:
+    seen = harbor.render(render={"test_behavior": tests})
+
+    task = {model: single_task(seen, model) for model in MODELS}
+    ancestors = {*PARENTS, ("arrivals", "departures"), ("berths", "departures")}
+    for first in MODELS:
+        for then in MODELS:
+            is_before = comes_before(seen, task[first], task[then])
+            required = (first, then) in ancestors
+            assert is_before == required, (
+                f"{first} must {'' if required else 'not '}come before {then}, as dbt has it; seen: {seen}"
+            )
+
+
+@requirement("RENDER-012")
+def test_a_group_stands_between_ordinary_tasks(harbor: Harbor) -> None:
+    seen = harbor.render(groups=("port",))
+
+    tasks = [single_task(seen, model) for model in MODELS]
+    for name in tasks:
+        assert comes_before(seen, BEFORE, name), f"{name} must come after what is before the group; seen: {seen}"
+        assert comes_before(seen, name, AFTER), f"{name} must come before what is after the group; seen: {seen}"
+
+
+@requirement("RENDER-013")
+def test_two_groups_stand_side_by_side(harbor: Harbor) -> None:
+    seen = harbor.render(groups=("north", "south"))
+
+    for model in MODELS:
+        found = [_outermost_group(seen, name) for name in tasks_of(seen, model)]
+        assert sorted(found) == ["north", "south"], (
+            f"The model {model} must have one task in each of the groups north and south; seen: {seen}"
+        )
+    across = [edge for edge in seen.edges if {_outermost_group(seen, name) for name in edge} == {"north", "south"}]
+    assert not across, f"The groups must not depend on each other; seen: {across}"
+
+
+def _outermost_group(shape: Shape, name: str) -> str:
+    return (shape.tasks[name].group or "").partition(".")[0]
+
+
+def recorded(case: str) -> dict[str, Any]:
+    cases: dict[str, dict[str, Any]] = json.loads((DATA / "rendering.json").read_text(encoding="utf-8"))["cases"]
+    return cases[case]
+
+
+@requirement("RENDER-004")
+@pytest.mark.parametrize("case", ["test_after_each_default", "test_after_each_excluding", "detach_after_each"])
+def test_with_tests_after_each_node(bench: Bench, case: str) -> None:
+    require_recorded(bench, case)
+
+
+@requirement("RENDER-005")
+def test_without_tests(bench: Bench) -> None:
+    require_recorded(bench, "test_none")
+
+
+@requirement("RENDER-006")
+@pytest.mark.parametrize("case", ["test_after_all", "test_after_all_with_selection"])
+def test_with_one_test_after_all(bench: Bench, case: str) -> None:
+    require_recorded(bench, case)
+
+
+@requirement("RENDER-007")
+@pytest.mark.parametrize("case", ["test_build", "detach_build"])
+def test_with_build(bench: Bench, case: str) -> None:
+    require_recorded(bench, case)
+
+
+@requirement("RENDER-008")
+def test_without_sources(bench: Bench) -> None:
+    require_recorded(bench, "source_none")
+
+
+@requirement("RENDER-009")
+@pytest.mark.parametrize("case", ["source_all", "source_all_pruned", "source_all_build"])
+def test_with_all_sources(bench: Bench, case: str) -> None:
+    require_recorded(bench, case)
+
+
+@requirement("RENDER-010")
+def test_with_sources_that_have_tests_or_freshness(bench: Bench) -> None:
+    require_recorded(bench, "source_with_tests_or_freshness")
+
+
+@requirement("RENDER-011")
+@pytest.mark.parametrize("case", ["group_default", "group_named", "group_after_all"])
+def test_in_a_group(bench: Bench, case: str) -> None:
+    require_recorded(bench, case)
+
+
+def require_recorded(bench: Bench, name: str) -> None:
+    """Fail unless tasks, operators, groups and edges are those of the record."""
+    __tracebackhide__ = True
+    case = recorded(name)
+    seen = bench.render(
+        bench.dag_plan(
+            _project(bench.folder / FOLDER),
+            profile={"profile_name": "harbor"},
+            render={"test_behavior": "after_each", **case["render"]},
+            groups=(case["group"],) if "group" in case else (),
+        )
+    )
+    assert seen.exception is None, f"The DAG must be built; seen: {seen}"
+    operators = {name: _as_recorded(name, task.operator) for name, task in seen.tasks.items()}
+    _require_equal(operators, _operators(case["tasks"]), "tasks")
+    _require_equal(dict.fromkeys(seen.edges), dict.fromkeys(map(tuple, case["edges"])), "edges")
+    groups = dict.fromkeys(task.group for task in seen.tasks.values() if task.group is not None)
+    innermost = dict.fromkeys(group for group in case["groups"] if _holds_tasks(group, case["tasks"]))
+    _require_equal(groups, innermost, "groups")
+
+
+def _require_equal(seen: Mapping[Any, object], required: Mapping[Any, object], what: str) -> None:
+    __tracebackhide__ = True
+    missing = {key: value for key, value in required.items() if seen.get(key, key) != value}
+    more = {key: value for key, value in seen.items() if required.get(key, key) != value}
+    differ = bool(missing or more)
+    assert not differ, f"The {what} must be those that DAGs of Cosmos have; missing: {missing}; seen: {more}"
+
+
+def _as_recorded(name: str, operator: str) -> str:
+    """Whether dbt is run for an ephemeral model differs between releases of Cosmos, and no page says it."""
+    command = OF_EPHEMERAL.get(name.rpartition(".")[2])
+    return "EmptyOperator" if command and operator == OPERATOR_CLASSES[command] else operator
+
+
+def _operators(commands: Mapping[str, str]) -> dict[str, str]:
+    return {name: "EmptyOperator" if each == EMPTY else OPERATOR_CLASSES[each] for name, each in commands.items()}
+
+
+def _holds_tasks(group: str, tasks: Mapping[str, str]) -> bool:
+    return any(name.rpartition(".")[0] == group for name in tasks)
+
+
+def _project(folder: Path) -> Path:
+    """What an implementation looks for of the project that was recorded."""
+    for name in ("models", "target"):
+        (folder / name).mkdir(parents=True)
+    (folder / "dbt_project.yml").write_text("name: harbor_ops\nversion: '1.0'\nprofile: harbor\n", encoding="utf-8")
+    outputs = ", ".join(f"{target}: {{type: duckdb, path: {target}.duckdb}}" for target in ("dev", "prod"))
+    (folder / "profiles.yml").write_text(f"harbor: {{target: dev, outputs: {{{outputs}}}}}\n", encoding="utf-8")
+    shutil.copy(DATA / "manifest.json", folder / "target/manifest.json")
+    return folder

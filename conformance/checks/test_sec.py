@@ -1,0 +1,167 @@
+"""SEC: passwords and credentials stay where they belong."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pytest_cosmos_venv import PackageIndex
+
+from ..harness.harness import Bench
+from ..harness.runs import directories, files_with, places, readable_by_others
+from ..requirements import requirement
+from ..tasks import Task
+
+CONNECTION = "AIRFLOW_CONN_WAREHOUSE"
+
+
+@pytest.fixture
+def password() -> str:
+    """Unlike any other text on this machine."""
+    return f"pa55-{secrets.token_hex(16)}"
+
+
+@pytest.fixture
+def variables(password: str) -> dict[str, str]:
+    """Of a worker that knows the connection ``warehouse``."""
+    return {CONNECTION: f"postgres://harbor:{password}@warehouse.example:5432/shop"}
+
+
+def task_with_connection(bench: Bench) -> Task:
+    mapping = ("PostgresUserPasswordProfileMapping", {"conn_id": "warehouse", "profile_args": {"schema": "public"}})
+    profile = {"profile_name": "shop", "target_name": "dev", "profile_mapping": mapping}
+    return bench.kept_task(profile=profile, py_requirements=["dbt-core", "dbt-postgres"])
+
+
+@requirement("SEC-001")
+def test_a_password_is_in_no_file_that_is_left_or_that_others_may_read(
+    bench: Bench, password: str, variables: Mapping[str, str]
+) -> None:
+    script = bench.wheelhouse.script("run", hold=True)
+    roots = places(bench)
+
+    with bench.start(task_with_connection(bench), variables={**variables, **bench.own_home}) as running:
+        running.wait_for("running")
+        during = [file for file in files_with(password, roots) if readable_by_others(file, roots)]
+        script.release()
+        outcome = running.finish().outcomes[0]
+    left = files_with(password, roots)
+
+    assert not during, f"while dbt runs no file that others may read must hold the password; seen: {during[0]}"
+    assert not left, f"when the task has ended no file must hold the password; seen: {left[0]}"
+    assert outcome.succeeded, f"a task with a connection must succeed; seen: {outcome}"
+    given = bench.calls("run")[0].env.values()
+    assert password in given, (
+        "the password must reach dbt by its environment, or this test shows nothing; seen: it did not"
+    )
+
+
+@requirement("SEC-002")
+def test_a_password_is_in_no_log_command_line_or_rendered_field(
+    bench: Bench, password: str, variables: Mapping[str, str]
+) -> None:
+    script = bench.wheelhouse.script("run", hold=True)
+
+    with bench.start(task_with_connection(bench), variables=variables) as running:
+        running.wait_for("running")
+        commands = [command for command in commands_below(running.pids[0]) if password in command]
+        script.release()
+        outcome = running.finish().outcomes[0]
+
+    fields = [name for name, value in outcome.fields.items() if password in value]
+    lines = [line for line in outcome.log.splitlines() if password in line]
+    hidden = "***"
+    assert not commands, f"no command line must hold the password; seen: {commands[0].replace(password, hidden)}"
+    assert not fields, f"no rendered field must hold the password; seen: {fields[0]}"
+    assert not lines, f"no log must hold the password; seen: {lines[0].replace(password, hidden)}"
+    is_told = password in str(outcome.exception)
+    assert not is_told, "no error must hold the password; seen: it does"
+
+
+def commands_below(pid: int) -> list[str]:
+    found = []
+    for process in psutil.Process(pid).children(recursive=True):
+        try:
+            found.append(" ".join(process.cmdline()))
+        except psutil.Error:
+            continue
+    return found
+
+
+@requirement("SEC-002")
+def test_a_password_does_not_stay_in_the_environment_of_the_worker(
+    bench: Bench, password: str, variables: Mapping[str, str]
+) -> None:
+    # What the second task's dbt inherits is what the first task has left in the process.
+    outcome = bench.run(task_with_connection(bench), bench.kept_task(append_env=True), variables=variables)
+
+    assert outcome.succeeded, f"both tasks must succeed; seen: {outcome}"
+    *_, second = bench.calls("run")
+    left = [name for name, value in second.env.items() if password in value and name != CONNECTION]
+    assert CONNECTION in second.env, "the worker's environment must reach dbt, as append_env says; seen: it does not"
+    assert not left, f"after a task its password must not stay in the worker's environment; seen: variable {left[0]}"
+
+
+@requirement("SEC-003")
+@pytest.mark.parametrize("missing", [pytest.param([], id="succeeds"), pytest.param(["dbt-nowhere"], id="fails")])
+def test_credentials_of_an_index_are_nowhere_to_be_read(
+    bench: Bench, cosmos_package_index: PackageIndex, password: str, missing: list[str]
+) -> None:
+    cosmos_package_index.require_login("harbor", password)
+    task = bench.kept_task(
+        py_requirements=["dbt-core", "dbt-duckdb", *missing],
+        pip_install_options=cosmos_package_index.pip_install_options,
+    )
+
+    outcome = bench.run(task, variables=cosmos_package_index.environment)
+
+    lines = [line.replace(password, "***") for line in outcome.log.splitlines() if password in line]
+    left = files_with(password, places(bench))
+    assert outcome.succeeded is not bool(missing), (
+        f"the installation must {'fail' if missing else 'succeed'}; {outcome}"
+    )
+    error = str(outcome.exception).replace(password, "***")
+    is_told = error != str(outcome.exception)
+    assert not is_told, f"no error must hold the credentials of an index; seen: {error}"
+    assert not lines, f"no log must hold the credentials of an index; seen: {lines[0]}"
+    assert not left, f"no file must hold the credentials of an index; seen: {left[0]}"
+
+
+@requirement("SEC-004")
+@pytest.mark.parametrize("is_kept", [pytest.param(True, id="kept"), pytest.param(False, id="temporary")])
+def test_directories_are_not_writable_by_others(bench: Bench, is_kept: bool) -> None:
+    script = bench.wheelhouse.script("run", hold=True)
+    own = bench.own_temporary
+
+    with bench.start(bench.kept_task() if is_kept else bench.task(), variables=own) as running:
+        running.wait_for("running")
+        made = [*directories(bench.virtualenv_dir), *directories(Path(own["TMPDIR"]))]
+        writable = [f"{each}, mode {mode:o}" for each in made if (mode := mode_if_open(each)) is not None]
+        script.release()
+        outcome = running.finish().outcomes[0]
+
+    assert not writable, f"a directory that a task makes must be closed to whom the umask excludes; seen: {writable[0]}"
+    assert outcome.succeeded, f"the task must succeed; seen: {outcome}"
+
+
+def mode_if_open(directory: Path) -> int | None:
+    """Its permissions, where more may write to it than the umask lets, and than a parent shared with a group does."""
+    try:
+        mode, above = directory.stat().st_mode, directory.parent.stat().st_mode
+    except FileNotFoundError:
+        return None
+    shared = stat.S_IWGRP if above & stat.S_IWGRP and above & stat.S_ISGID else 0
+    is_open = mode & (stat.S_IWGRP | stat.S_IWOTH) & current_umask() & ~shared
+    return stat.S_IMODE(mode) if is_open else None
+
+
+def current_umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask

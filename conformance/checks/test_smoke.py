@@ -1,0 +1,66 @@
+"""Can anything be judged here at all? Three checks that go before the rest (SPEC.md, "Smoke checks")."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pytest_cosmos_venv import Wheelhouse
+
+from ..adapter import Adapter
+from ..harness import processes
+from ..harness.harness import REQUIREMENTS, Bench
+from ..harness.running import TASK_SECONDS, deadline_of_smoke
+from ..options import asked_installer, command_of_uv
+
+
+def test_the_implementation_imports(adapter: Adapter, tmp_path: Path) -> None:
+    modules = ", ".join(adapter.modules())
+    # Asked at the deadline where it is.
+    code = f"import faulthandler, signal; faulthandler.register(signal.SIGQUIT); import {modules}"
+
+    finished = processes.run([sys.executable, "-c", code], cwd=tmp_path)
+
+    assert finished.succeeded, f"The implementation must import.{adapter.advice(str(finished))} Seen: {finished}"
+
+
+def test_the_look_alike_wheel_installs(
+    cosmos_wheelhouse: Wheelhouse, tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    environment = tmp_path / "environment"
+
+    for command in install_commands(environment, cosmos_wheelhouse, command_of_uv(asked_installer(pytestconfig))):
+        finished = processes.run(command, environment=cosmos_wheelhouse.environment, cwd=tmp_path)
+        assert finished.succeeded, f"The look-alike dbt must install without network; seen: {finished}"
+    answer = processes.run([str(environment / "bin" / "dbt"), "--version"], cwd=tmp_path)
+
+    assert answer.succeeded, f"The installed look-alike must answer; seen: {answer}"
+    assert "duckdb" in answer.output, f"The installed look-alike must know its adapter; seen: {answer}"
+
+
+def test_one_operator_runs_to_its_end(
+    bench: Bench, record_property: Callable[[str, object], None], pytestconfig: pytest.Config
+) -> None:
+    with bench.start(bench.task(under_airflow=True), deadline=deadline_of_smoke(pytestconfig)) as running:
+        finished = running.finish()
+    outcome = finished.outcomes[0]
+
+    assert outcome.succeeded, f"The operator must run to its end.{bench.adapter.advice(str(outcome))} Seen: {outcome}"
+    runs = bench.calls("run")
+    assert len(runs) == 1, f"dbt run must be called once; dbt's own record says: {bench.calls()}; {outcome}"
+    assert runs[0].exit_code == 0, f"dbt run must end with 0; dbt's own record says: {runs[0]}"
+    record_property(TASK_SECONDS, finished.timeline.spans("task")[0].seconds)
+
+
+def install_commands(environment: Path, wheelhouse: Wheelhouse, uv: str | None) -> list[list[str]]:
+    """Make an environment and install into it, with uv where it is given, else with venv and pip."""
+    python = str(environment / "bin" / "python")
+    install = ["pip", "install", *wheelhouse.pip_install_options]
+    if uv:
+        make, installer = [uv, "venv", "--python", sys.executable, str(environment)], [uv, *install, "--python", python]
+    else:
+        make, installer = [sys.executable, "-m", "venv", str(environment)], [python, "-m", *install]
+    return [make, [*installer, *REQUIREMENTS]]

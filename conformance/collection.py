@@ -1,0 +1,79 @@
+"""Which tests are run, in which order, and what is said of each beforehand? By options, and by what is declared."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import Any
+
+import pytest
+
+from .adapter import Adapter, open_adapter
+from .fixtures import adapter_of
+from .options import wanted_patterns
+from .reporting.known_failures import KnownFailures
+from .reporting.verdicts import LEVEL, REQUIREMENT, SMOKE_FILE, VERDICT, Verdict
+from .requirements import MARK, Requirement
+
+JUDGED = (AssertionError, pytest.fail.Exception)
+"""What a test raises that says something about the implementation."""
+KNOWN = pytest.StashKey[KnownFailures]()
+SPECIFICATION = pytest.StashKey[dict[str, Requirement]]()
+
+
+def smoke_first(items: list[pytest.Item]) -> None:
+    """Let the smoke checks go before the rest, however they were shuffled; the order is else as it was."""
+    items.sort(key=lambda item: item.path.name != SMOKE_FILE)
+
+
+def leave_out_what_is_not_wanted(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What is not asked for goes."""
+    wanted = wanted_patterns(config)
+    left_out = [item for item in items if wanted and not _is_wanted(item, wanted)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+def tell_requirements(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Each test knows its requirement; what does not apply is not run."""
+    known = config.stash[KNOWN]
+    for item in items:
+        one, implementation = requirement_of(item), _adapter_of(item)
+        if one is None:
+            continue
+        item.user_properties += [(REQUIREMENT, one.id), (LEVEL, one.level.value if one.level else None)]
+        missing = [each for each in one.needs if each in implementation.absent]
+        if missing:
+            _leave_out(item, Verdict.NOT_APPLICABLE, f"{', '.join(missing)}: declared absent")
+        elif one.id in implementation.differs:
+            _leave_out(item, Verdict.DIFFERS, implementation.differs[one.id])
+        elif one.id in known:
+            item.add_marker(pytest.mark.xfail(reason=known[one.id].reason, strict=False, raises=JUDGED))
+
+
+def requirement_of(item: pytest.Item) -> Requirement | None:
+    """What it judges; None of a smoke check."""
+    mark = item.get_closest_marker(MARK)
+    return None if mark is None else item.config.stash[SPECIFICATION][mark.args[0]]
+
+
+def _adapter_of(item: pytest.Item) -> Adapter:
+    """The implementation's; where a plugin has parametrised the tests with names of adapters, that one."""
+    named = named_adapter(item)
+    return adapter_of(item.config) if named is None else open_adapter(named)
+
+
+def named_adapter(item: pytest.Item) -> str | None:
+    """The adapter with which a plugin has parametrised the test, as ``open_adapter`` takes it; None where none has."""
+    callspec: Any = getattr(item, "callspec", None)
+    return callspec.params.get("adapter") if callspec else None
+
+
+def _leave_out(item: pytest.Item, verdict: Verdict, reason: str) -> None:
+    item.user_properties.append((VERDICT, verdict.value))
+    item.add_marker(pytest.mark.skip(reason=f"{verdict.value}: {reason}"))
+
+
+def _is_wanted(item: pytest.Item, wanted: list[str]) -> bool:
+    one = requirement_of(item)
+    return one is None or any(fnmatchcase(one.id, pattern) for pattern in wanted)

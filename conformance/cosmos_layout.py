@@ -1,0 +1,217 @@
+"""Cosmos's import layout: making a DAG, running one operator. Values in, plain data out.
+
+How does a DAG come of a plan? By the public classes of an implementation with Cosmos's import layout.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from enum import Enum
+from importlib import import_module
+from types import FrameType, ModuleType
+from typing import Any, Protocol
+
+from pytest_cosmos_venv import RunTask, dag_shape
+
+from .tasks import AFTER, BEFORE, DagPlan, Outcome, RenderedTask, Shape, Task
+
+_ENUMS = {
+    "execution_mode": "ExecutionMode",
+    "invocation_mode": "InvocationMode",
+    "load_method": "LoadMode",
+    "test_behavior": "TestBehavior",
+    "source_rendering_behavior": "SourceRenderingBehavior",
+    "seed_rendering_behavior": "SeedRenderingBehavior",
+    "test_indirect_selection": "TestIndirectSelection",
+}
+"""Parameter of a configuration -> its enum."""
+
+
+class CosmosLayout(Protocol):
+    """An implementation with Cosmos's import layout, as an adapter offers it.
+
+    :param import_root: the package that DAG files import, such as ``cosmos_venv``.
+    """
+
+    import_root: str
+
+    def constants(self) -> ModuleType:
+        """The module with the enums that DAG files name."""
+
+    def profile(self, arguments: Mapping[str, Any]) -> Any:
+        """The implementation's own configuration of a profile."""
+
+    def make_task(self, task: Task) -> Any:
+        """The Airflow operator, constructed."""
+
+    def make_dag(self, plan: DagPlan) -> Any:
+        """The Airflow DAG, built."""
+
+
+def build_dag(adapter: CosmosLayout, plan: DagPlan) -> Any:
+    """A ``DbtDag``, or an Airflow DAG with ``DbtTaskGroup``s in it.
+
+    :raises Exception: whatever the implementation raises.
+    """
+    root = import_module(adapter.import_root)
+    if not plan.groups:
+        return root.DbtDag(**_configurations(adapter, plan), **plan.dag)
+    with plain_dag(plan.dag) as dag:
+        before, after = (empty_operator()(task_id=task_id) for task_id in (BEFORE, AFTER))
+        for group_id in plan.groups:
+            group = root.DbtTaskGroup(group_id=group_id, **_configurations(adapter, plan))
+            before >> group >> after
+    return dag
+
+
+def shape_of(adapter: CosmosLayout, plan: DagPlan) -> Shape:
+    """The DAG's tasks, or what building it raised."""
+    os.environ.update(plan.variables)
+    if plan.folder is not None:
+        os.chdir(plan.folder)
+    try:
+        dag = adapter.make_dag(plan)
+    except Exception as error:  # noqa: BLE001 - whatever an implementation raises is what is looked for
+        return Shape(exception=f"{type(error).__name__}: {error}")
+    tasks = dag_shape(dag).data["tasks"]
+    downstream: dict[str, list[str]] = {name: [] for name in tasks}
+    for name, task in tasks.items():
+        for upstream in task["upstream"]:
+            downstream[upstream].append(name)
+    return Shape(
+        tasks={
+            name: RenderedTask(operator=task["type"], group=task["group"], downstream=tuple(downstream[name]))
+            for name, task in tasks.items()
+        }
+    )
+
+
+def plain_dag(arguments: Mapping[str, Any]) -> Any:
+    """Airflow's own DAG."""
+    dag_class: Any = import_module("airflow").DAG
+    return dag_class(**arguments)
+
+
+def empty_operator() -> Any:
+    """Airflow's EmptyOperator, wherever this Airflow has it."""
+    try:
+        return import_module("airflow.providers.standard.operators.empty").EmptyOperator
+    except ImportError:  # Airflow 2
+        return import_module("airflow.operators.empty").EmptyOperator
+
+
+def _configurations(adapter: CosmosLayout, plan: DagPlan) -> dict[str, Any]:
+    """The arguments of a DbtDag or DbtTaskGroup, its own configuration classes made of plain data."""
+    root = import_module(adapter.import_root)
+    project = typed(adapter, plan.project)
+    return {
+        # By its place, as all examples have it: no page names the parameter.
+        "project_config": root.ProjectConfig(project.pop("dbt_project_path"), **project),
+        "profile_config": adapter.profile(plan.profile),
+        "execution_config": root.ExecutionConfig(**typed(adapter, plan.execution)),
+        "render_config": root.RenderConfig(**typed(adapter, plan.render)),
+        "operator_args": dict(plan.operator_args),
+    }
+
+
+def typed(adapter: CosmosLayout, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments, values of enums made members of the implementation's own."""
+    constants = adapter.constants()
+    return {name: _member(constants, name, value) for name, value in arguments.items()}
+
+
+def _member(constants: Any, parameter: str, value: Any) -> Any:
+    if parameter not in _ENUMS or value is None:
+        return value
+    enum: type[Enum] = getattr(constants, _ENUMS[parameter])
+    return enum(value)
+
+
+OPERATOR_CLASSES = {
+    "build": "DbtBuildVirtualenvOperator",
+    "ls": "DbtLSVirtualenvOperator",
+    "seed": "DbtSeedVirtualenvOperator",
+    "snapshot": "DbtSnapshotVirtualenvOperator",
+    "source freshness": "DbtSourceVirtualenvOperator",
+    "run": "DbtRunVirtualenvOperator",
+    "test": "DbtTestVirtualenvOperator",
+    "run-operation": "DbtRunOperationVirtualenvOperator",
+    "docs generate": "DbtDocsVirtualenvOperator",
+    "clone": "DbtCloneVirtualenvOperator",
+}
+"""dbt command -> the operator's public name."""
+
+
+class AdapterError(Exception):
+    """An adapter declares what there is not. The text is one sentence for whoever started the suite."""
+
+
+def run_operator(adapter: CosmosLayout, task: Task) -> Outcome:
+    """Make the operator and run it; SIGTERM meanwhile does what Airflow does with it."""
+    try:
+        operator = adapter.make_task(task)
+    except Exception as error:  # noqa: BLE001 - whatever an implementation raises is what is looked for
+        return Outcome(state="failed", exception=in_words(error))
+    obey(operator)
+    if task.under_airflow:
+        seen = RunTask([])(operator)
+        return Outcome(
+            state=seen.state,
+            exception=None if seen.exception is None else in_words(seen.exception),
+            log=seen.log,
+            xcoms=seen.xcoms,
+            assets=tuple(asset.uri for asset in seen.assets),
+            fields=_fields(operator),
+        )
+    try:
+        operator.execute(context_of(operator))
+    except BaseException as error:  # noqa: BLE001 - as above; on Airflow 2 a kill arrives as an exception of its own
+        state = "skipped" if type(error).__name__ == "AirflowSkipException" else "failed"
+        return Outcome(state=state, exception=in_words(error), fields=_fields(operator))
+    return Outcome(state="success", fields=_fields(operator))
+
+
+def _fields(operator: Any) -> dict[str, str]:
+    return {name: str(getattr(operator, name, None)) for name in operator.template_fields}
+
+
+def context_of(operator: Any) -> dict[str, Any]:
+    """What an operator without Airflow around it is told of itself and of its run: as much as Airflow tells it.
+
+    This process's environment tells it too.
+    """
+    from pytest_cosmos_venv.airflow.task_context import context_alone, export
+
+    context = context_alone(operator, "conformance")
+    export(context)
+    return context
+
+
+def obey(operator: Any) -> None:
+    """Let SIGTERM do to this process what it does to a task's: call ``on_kill`` in the middle of anything.
+
+    Airflow 3 then goes on as if nothing had happened. Airflow 2 raises what no ``except Exception`` catches. A child
+    that the task has forked of itself has the same handler: there Airflow 3 does nothing, and Airflow 2 ends it.
+    """
+    from pytest_cosmos_venv.airflow.versions import this_airflow
+
+    task, termination = os.getpid(), this_airflow().termination()
+
+    def on_term(_signal: int, _frame: FrameType | None) -> None:
+        if os.getpid() != task:
+            if termination is not None:
+                os._exit(1)
+            return
+        print("Task was told to end by SIGTERM.", file=sys.stderr, flush=True)
+        operator.on_kill()
+        if termination is not None:
+            raise termination("Task received SIGTERM signal")
+
+    signal.signal(signal.SIGTERM, on_term)
+
+
+def in_words(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"

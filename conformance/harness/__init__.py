@@ -1,0 +1,1 @@
+"""What the checks need: processes, projects, mounts and tasks that run."""

@@ -1,0 +1,269 @@
+"""With what does a test judge an implementation? A dbt project, packages to install, and processes for its tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from pytest_cosmos_venv import DbtCall, TaskRace, Wheelhouse
+
+from ..adapter import Adapter
+from ..tasks import DagPlan, Outcome, Shape, Task
+from .running import DEADLINE, SLACK, RunningTasks
+from .task_process import ask, work
+
+REQUIREMENTS = ("dbt-core", "dbt-duckdb")
+START_DATE = datetime(2026, 1, 1, tzinfo=timezone.utc)
+_ALONE = {"emit_datasets": False, "should_store_compiled_sql": False}
+"""Without Airflow around it an operator has nobody to tell of assets, and no rendered fields to write to."""
+_IN_A_HOME = {
+    "XDG_CACHE_HOME": ".cache",
+    "XDG_CONFIG_HOME": ".config",
+    "XDG_DATA_HOME": ".local/share",
+    "XDG_STATE_HOME": ".local/state",
+}
+"""Variables of folders that a user may have put elsewhere, and where they are without."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """What a test has.
+
+    :param adapter: the implementation.
+    :param folder: empty, for this test alone.
+    :param shared_directory: a ``virtualenv_dir`` for all tests of the implementation that judge nothing of it.
+    :param wheelhouse: where environments are installed from; what its dbt is to do, and what it was told.
+    :param deadline: seconds that one task may take.
+    :param slack: seconds that this machine may need beyond those that a requirement names.
+    :param is_glance: whether of several cases within one check the first is enough.
+    """
+
+    adapter: Adapter
+    folder: Path
+    shared_directory: Path
+    wheelhouse: Wheelhouse
+    race: TaskRace
+    deadline: float = DEADLINE
+    slack: float = SLACK
+    is_glance: bool = False
+
+    @property
+    def project(self) -> Path:
+        """A dbt project with one model, one seed, one snapshot and a source; made when it is first asked for."""
+        folder = self.folder / "shop"
+        if not folder.exists():
+            _write(folder, _PROJECT)
+        return folder
+
+    @property
+    def virtualenv_dir(self) -> Path:
+        """A directory that does not exist."""
+        return self.folder / "virtualenvs"
+
+    @property
+    def own_temporary(self) -> dict[str, str]:
+        """Variables of tasks with a temporary directory for them alone, since the next task in the same place may
+        remove what one has left; empty before the first of them."""
+        folder = self.folder / "temporary"
+        folder.mkdir(exist_ok=True)
+        return {"TMPDIR": str(folder)}
+
+    @property
+    def own_home(self) -> dict[str, str]:
+        """Variables of tasks with a home for them alone, where whatever they leave is seen, and nobody else's file is
+        touched; empty before the first of them. What installers keep lies elsewhere: they are as fast as ever."""
+        folder = self.folder / "home"
+        folder.mkdir(exist_ok=True)
+        return {"HOME": str(folder), **{name: str(folder / below) for name, below in _IN_A_HOME.items()}}
+
+    @property
+    def profile(self) -> dict[str, Any]:
+        """Arguments of ``ProfileConfig``."""
+        return {
+            "profile_name": "shop",
+            "target_name": "dev",
+            "profiles_yml_filepath": str(self.project / "profiles.yml"),
+        }
+
+    @property
+    def _environment_arguments(self) -> dict[str, list[str]]:
+        return {"py_requirements": list(REQUIREMENTS), "pip_install_options": self.wheelhouse.pip_install_options}
+
+    def task(
+        self,
+        command: str = "run",
+        *,
+        under_airflow: bool = False,
+        standard_input: str | None = None,
+        place: Mapping[str, str] | None = None,
+        **arguments: Any,
+    ) -> Task:
+        """A task with a sound project, profile and requirements; in a temporary environment unless it is told one.
+
+        :param arguments: of the operator, beside or instead of these.
+        """
+        given: dict[str, Any] = {
+            "project_dir": str(self.project),
+            **self._environment_arguments,
+            **({"macro_name": "grant"} if command == "run-operation" else {}),
+            **({} if under_airflow else _ALONE),
+        }
+        profile = arguments.pop("profile", self.profile)
+        return Task(
+            command=command,
+            profile=profile,
+            arguments=given | arguments,
+            under_airflow=under_airflow,
+            standard_input=standard_input,
+            place=place or {},
+        )
+
+    def kept_task(self, command: str = "run", **arguments: Any) -> Task:
+        """The same in ``virtualenv_dir``."""
+        return self.task(command, **{"virtualenv_dir": str(self.virtualenv_dir), **arguments})
+
+    def shared_task(self, command: str = "run", **arguments: Any) -> Task:
+        """The same in ``shared_directory``, where whichever test comes first has the environment built."""
+        return self.task(command, **{"virtualenv_dir": str(self.shared_directory), **arguments})
+
+    def dag_plan(self, project: Path | None = None, /, *, load: str | None = "dbt_manifest", **parts: Any) -> DagPlan:
+        """A DAG of a project in virtualenv mode, without tests unless it is said otherwise.
+
+        :param project: folder with a ``profiles.yml``, whose profile has the folder's name; without it the bench's.
+        :param load: value of ``LoadMode``; a manifest is looked for in the project's ``target`` folder. None: the DAG
+            file names none.
+        :param parts: of ``DagPlan``; those that are mappings beside what stands here.
+        """
+        folder = project or self.project
+        given: dict[str, Any] = self._plan_of(folder, load)
+        execution = parts["execution"] = {"execution_mode": "virtualenv", **parts.get("execution", {})}
+        if execution["execution_mode"] == "virtualenv":
+            given["operator_args"] |= self._environment_arguments
+        given = {**parts, **{name: {**own, **parts.get(name, {})} for name, own in given.items()}}
+        return DagPlan(**given)
+
+    def _plan_of(self, folder: Path, load: str | None) -> dict[str, dict[str, Any]]:
+        manifest = {"manifest_path": str(folder / "target/manifest.json")} if load == "dbt_manifest" else {}
+        return {
+            "project": {"dbt_project_path": str(folder), **manifest},
+            "profile": {
+                "profile_name": folder.name,
+                "target_name": "dev",
+                "profiles_yml_filepath": str(folder / "profiles.yml"),
+            },
+            "render": {
+                **({} if load is None else {"load_method": load}),
+                "test_behavior": "none",
+                "emit_datasets": False,
+            },
+            "operator_args": {"should_store_compiled_sql": False},
+            "dag": {"dag_id": "harbor", "schedule": None, "start_date": START_DATE},
+        }
+
+    def run(self, *tasks: Task, variables: Mapping[str, str] | None = None, deadline: float | None = None) -> Outcome:
+        """Run one task after the other, in one process, to their ends.
+
+        :return: the first outcome that is no success, or the last.
+        :param variables: of the process's environment, beside those that lead installers to the wheelhouse.
+        """
+        __tracebackhide__ = True
+        with self.start(tasks, contenders=1, variables=variables, deadline=deadline) as running:
+            return running.finish().outcomes[0]
+
+    @contextmanager
+    def start(
+        self,
+        tasks: Task | Sequence[Task],
+        *,
+        contenders: int | None = None,
+        variables: Mapping[str, str] | None = None,
+        deadline: float | None = None,
+        prepares_airflow: bool = True,
+        **options: Any,
+    ) -> Iterator[RunningTasks]:
+        """Start tasks at the same instant, each in a process of its own; leaving the block ends what is left.
+
+        :param contenders: how many processes, where not one for each task; one task is run by each of them.
+        :param prepares_airflow: whether the process that they are forked from has built what only tasks under Airflow
+            need. Where a test has settings of its own, that process is made for it alone, and this is most of its time.
+        :param options: of ``cosmos_task_race``: ``kill_at``, ``stop_at``, ``continue_at``, ``victim``, ``grace`` ...
+        """
+        __tracebackhide__ = True
+        several = [tasks] * (contenders or 1) if isinstance(tasks, Task) else list(tasks)
+        environment = {**self.wheelhouse.environment, **(variables or {})}
+        with self.race.start(
+            work,
+            self.adapter.named,
+            several,
+            environment,
+            contenders=contenders or len(several),
+            prepare=self._prepared if prepares_airflow else self.adapter.modules(),
+            timeout=self.deadline if deadline is None else deadline,
+            services=self.adapter.all_services,
+            **options,
+        ) as race:
+            yield RunningTasks(race)
+
+    def ask(self, question: str, **arguments: Any) -> Any:
+        """The answer to a question about the implementation, found in a process of its own: see ``questions``.
+
+        :raises AssertionError: the implementation cannot be asked; with what it raised.
+        """
+        __tracebackhide__ = True
+        race = self.race(
+            ask,
+            self.adapter.named,
+            question,
+            arguments,
+            contenders=1,
+            prepare=self._prepared,
+            timeout=self.deadline,
+            services=self.adapter.all_services,
+        )
+        return race.values[0]
+
+    def render(self, plan: DagPlan) -> Shape:
+        """Build a DAG, in a process of its own.
+
+        :raises AssertionError: there is no answer; with what happened instead.
+        """
+        __tracebackhide__ = True
+        shape: Shape = self.ask("render", plan=plan)
+        return shape
+
+    @property
+    def _prepared(self) -> list[str]:
+        """What the process has imported that tasks are forked from; the same each time, so that one is enough."""
+        return [*self.adapter.modules(), f"{__package__.rpartition('.')[0]}.prepared_airflow"]
+
+    def calls(self, command: str | None = None) -> list[DbtCall]:
+        """What installed look-alikes of dbt were told, in order; version questions apart.
+
+        :param command: only those of it, such as ``run`` or ``docs generate``.
+        """
+        return [call for call in self.wheelhouse.calls if command is None or call.command == command]
+
+
+def _write(folder: Path, files: Mapping[str, str]) -> None:
+    for name, text in files.items():
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+
+
+_PROJECT = {
+    "dbt_project.yml": "name: shop\nversion: '1.0'\nprofile: shop\n",
+    "profiles.yml": "shop: {target: dev, outputs: {dev: {type: duckdb, path: shop.duckdb}}}\n",
+    "models/orders.sql": "select 1 as id\n",
+    "models/sources.yml": "version: 2\nsources: [{name: raw, tables: [{name: orders}]}]\n",
+    "seeds/piers.csv": "id,name\n1,north\n",
+    "snapshots/history.sql": (
+        "{% snapshot history %}{{ config(unique_key='id', strategy='check', check_cols='all', target_schema='main') }}"
+        "select * from {{ ref('orders') }}{% endsnapshot %}\n"
+    ),
+    "macros/grant.sql": "{% macro grant() %}{% endmacro %}\n",
+}

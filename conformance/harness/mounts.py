@@ -1,0 +1,220 @@
+"""Read-only and full file systems; a task halted at the lock file.
+
+How is a task met at the very moment in which it opens the lock file? The kernel halts writers, and tells of readers.
+
+Linux alone, and leases only on some file systems; elsewhere nobody is ever halted or seen.
+
+In which places can a task find its directory? On a file system that is read-only, or full.
+
+These are mounts of its own process: one holds for it and what it starts, and is gone with them. Where a machine lets
+nobody mount, permissions do for what is read-only, as long as they bind whoever runs the tests.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import signal
+import stat
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+_CLOSED_UNCHANGED = 0x10  # IN_CLOSE_NOWRITE
+
+
+class Gate:
+    """Halts who opens a file for writing, inside of that call; whoever reads it passes."""
+
+    def __init__(self, descriptor: int | None) -> None:
+        self._descriptor = descriptor
+
+    @property
+    def has_somebody(self) -> bool:
+        """Whether somebody is halted now."""
+        if self._descriptor is None:
+            return False
+        return fcntl.fcntl(self._descriptor, fcntl.F_GETLEASE) != fcntl.F_RDLCK
+
+    def open(self) -> None:
+        """Let everybody pass from now on."""
+        if self._descriptor is not None:
+            fcntl.fcntl(self._descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+@contextmanager
+def gate_before_writing(file: Path) -> Iterator[Gate]:
+    """Within this block who opens ``file`` for writing is halted, until ``open`` is called."""
+    gate = Gate(_leased(file))
+    try:
+        yield gate
+    finally:
+        gate.open()
+
+
+@contextmanager
+def reader_of(file: Path) -> Iterator[Callable[[], bool]]:
+    """Gives a function that tells whether somebody has read ``file`` since the block began."""
+    libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+    descriptor = -1 if libc is None else libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
+    if libc is None or descriptor < 0:  # a user may have only so many
+        yield lambda: False
+        return
+    try:
+        libc.inotify_add_watch(descriptor, os.fsencode(file), _CLOSED_UNCHANGED)
+        yield lambda: _has_events(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _has_events(descriptor: int) -> bool:
+    try:
+        return bool(os.read(descriptor, 4096))
+    except BlockingIOError:
+        return False
+
+
+def _leased(file: Path) -> int | None:
+    if not hasattr(fcntl, "F_SETLEASE"):
+        return None
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        # The kernel's word that somebody is there would end this process, were it the usual signal.
+        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+KINDS = ("read-only", "mounted read-only", "full")
+_NEW_MOUNTS, _NEW_USER = 0x00020000, 0x10000000
+_READ_ONLY, _REMOUNT, _BIND, _PRIVATE = 1, 32, 4096, 1 << 18 | 1 << 14
+_LOCKED = 2 | 4 | 8
+"""nosuid, nodev, noexec: what a file system is mounted with, nobody takes from it in a namespace of users."""
+_A_PAGE = 4096
+_WRITE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
+
+
+class PlaceError(Exception):
+    """This machine does not let the suite make the place: nothing is said about the implementation."""
+
+
+@contextmanager
+def within(places: Mapping[str, str]) -> Iterator[None]:
+    """In this block the process finds directories that are ``read-only``, with all that is in them, or ``full``, with
+    nothing in them. A mount stays until the process ends.
+
+    ``mounted read-only`` is by a mount alone: permissions let the owner of a file set its time, which is enough where a
+    task has to fail, and shows too little where it has to succeed.
+
+    :param places: one of ``KINDS`` -> an existing directory.
+    :raises PlaceError: neither mounts nor permissions make it.
+    """
+    with ExitStack() as permissions:
+        for kind, path in places.items():
+            if kind not in KINDS:
+                raise ValueError(f"There is no place {kind!r}: give one of {', '.join(KINDS)}.")
+            if (refusal := _refusal(kind, path)) is None:
+                _mount_place(kind, path)
+            elif kind == "read-only" and os.geteuid() != 0:
+                permissions.enter_context(_closed(Path(path)))
+            else:
+                whom = "permissions do not bind root" if kind == "read-only" else "permissions do not make it"
+                raise PlaceError(f"a directory that is {kind} cannot be had here: {refusal}, and {whom}.")
+        yield
+
+
+def _refusal(kind: str, path: str) -> str | None:
+    """Why a process of this machine may not mount it; None where it may.
+
+    Tried in another process: some systems let it get half of the way, from where there is none back.
+    """
+    reading, writing = os.pipe()
+    if (pid := os.fork()) == 0:
+        try:
+            _mount_place(kind, path)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told
+            os.write(writing, str(error).encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with open(reading, encoding="utf-8") as answer:  # noqa: PTH123 - a descriptor
+        told = answer.read()
+    os.waitpid(pid, 0)
+    return told or None
+
+
+def _mount_place(kind: str, path: str) -> None:
+    _of_its_own()
+    if kind != "full":
+        _mount(path, path, "", _BIND)
+        _mount(path, path, "", _BIND | _REMOUNT | _READ_ONLY | os.statvfs(path).f_flag & _LOCKED)
+    else:
+        _mount("tmpfs", path, "tmpfs", 0, f"size={_A_PAGE},nr_inodes=1000,mode=755")
+        Path(path, "ballast").write_bytes(bytes(_A_PAGE))
+
+
+@contextmanager
+def _closed(folder: Path) -> Iterator[None]:
+    """Nobody may write to the folder, nor to what is below it.
+
+    :raises PlaceError: in this block somebody put another folder in its place, or opened it: it is his, and so is what
+        it lies in. On a file system that is read-only he could not.
+    """
+    modes = {each: each.lstat().st_mode for each in _of_its_own_inode(folder)}
+    try:
+        for each, mode in modes.items():
+            each.chmod(stat.S_IMODE(mode) & ~_WRITE)
+        closed = _identity(folder)
+        yield
+        if _identity(folder) != closed:
+            raise PlaceError(f"{folder} was read-only by its permissions alone, and that was got round.")
+    finally:
+        for each, mode in modes.items():
+            if each.exists():
+                each.chmod(stat.S_IMODE(mode))
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """Which folder it is, and what may be done to it; None where there is none."""
+    try:
+        status = folder.lstat()
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_mode
+
+
+def _of_its_own_inode(folder: Path) -> Iterator[Path]:
+    """It, folders, and files: not those that an installer has linked to its cache, which others use meanwhile."""
+    for place, _, names in os.walk(folder):
+        yield Path(place)
+        for file in (Path(place, name) for name in names):
+            if stat.S_ISREG(file.lstat().st_mode) and file.lstat().st_nlink == 1:
+                yield file
+
+
+def _of_its_own() -> None:
+    user, group = os.getuid(), os.getgid()
+    if user == 0:
+        _call("unshare", _NEW_MOUNTS)
+    else:
+        _call("unshare", _NEW_MOUNTS | _NEW_USER)
+        Path("/proc/self/setgroups").write_text("deny", encoding="ascii")
+        Path("/proc/self/uid_map").write_text(f"{user} {user} 1", encoding="ascii")
+        Path("/proc/self/gid_map").write_text(f"{group} {group} 1", encoding="ascii")
+    _mount("none", "/", "", _PRIVATE)
+
+
+def _mount(source: str, target: str, kind: str, flags: int, data: str = "") -> None:
+    _call("mount", source.encode(), target.encode(), kind.encode(), flags, data.encode())
+
+
+def _call(name: str, *arguments: object) -> None:
+    if getattr(ctypes.CDLL(None, use_errno=True), name)(*arguments):
+        raise PlaceError(f"{name}: {os.strerror(ctypes.get_errno())}")

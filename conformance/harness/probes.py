@@ -1,0 +1,212 @@
+"""What is asked about an implementation in a process that has it imported? Each answer is plain data.
+
+A function here takes the adapter first; ``Bench.ask`` names it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from types import FrameType
+from typing import Any
+
+from ..adapter import Adapter
+from ..cosmos_layout import OPERATOR_CLASSES, context_of, empty_operator, plain_dag
+from ..tasks import BEFORE, DagPlan, Shape, Task
+from .task_process import take_variables
+
+_IMPORTER = "<frozen importlib._bootstrap>"
+"""File of the frames between an import and the module that it runs."""
+
+
+def operator_classes(adapter: Adapter) -> dict[str, dict[str, Any]]:
+    """Of each of the ten: names of all its ancestors with their modules, and its template fields."""
+    found = {}
+    for name in (*OPERATOR_CLASSES.values(), "DbtVirtualenvBaseOperator"):
+        cls = getattr(adapter.operators(), name, None)
+        if cls is not None:
+            found[name] = {
+                "ancestors": [f"{base.__module__}.{base.__qualname__}" for base in cls.__mro__],
+                "template_fields": list(cls.template_fields),
+            }
+    return found
+
+
+def base_signature(adapter: Adapter) -> dict[str, Any]:
+    """Parameters of the base class that have a default, in their order."""
+    parameters = inspect.signature(adapter.operators().DbtVirtualenvBaseOperator.__init__).parameters
+    empty = inspect.Parameter.empty
+    return {name: each.default for name, each in parameters.items() if each.default is not empty}
+
+
+def missing_names(adapter: Adapter, names: Mapping[str, Sequence[str]]) -> list[str]:
+    """Those that cannot be imported from where they should be.
+
+    :param names: module below the import root, or nothing for the package itself -> names.
+    """
+    homes = {f"{adapter.import_root}.{module}".rstrip("."): wanted for module, wanted in names.items()}
+    return [f"{home}.{name}" for home, wanted in homes.items() for name in wanted if not _has(home, name)]
+
+
+def _has(module: str, name: str) -> bool:
+    try:
+        return hasattr(import_module(module), name)
+    except ImportError:
+        return False
+
+
+def attributes_of(adapter: Adapter, task: Task, names: list[str]) -> dict[str, str]:
+    """What an operator has under these names after it was constructed, as text."""
+    operator = adapter.make_task(task)
+    return {name: str(getattr(operator, name)) for name in names}
+
+
+def local_base_template_fields(adapter: Adapter) -> list[str]:
+    """The template fields of the local base class."""
+    bases = adapter.operators().DbtVirtualenvBaseOperator.__mro__
+    return list(next(base for base in bases if base.__name__ == "DbtLocalBaseOperator").template_fields)
+
+
+def base_methods(adapter: Adapter, names: list[str]) -> dict[str, list[str]]:
+    """Of each public method that the base class has: the names of its parameters, ``self`` apart."""
+    base = adapter.operators().DbtVirtualenvBaseOperator
+    there = {name: getattr(base, name) for name in names if callable(getattr(base, name, None))}
+    return {name: list(inspect.signature(method).parameters)[1:] for name, method in there.items()}
+
+
+def error_of_method(adapter: Adapter, task: Task, method: str) -> dict[str, Any] | None:
+    """What a method of the operator raises that is called without arguments."""
+    operator = adapter.make_task(task)
+    return _error_of(getattr(operator, method))
+
+
+def result_of_run_command(adapter: Adapter, task: Task, command: list[str]) -> dict[str, Any]:
+    """What is in the result of ``run_command``."""
+    operator = adapter.make_task(task)
+    result = operator.run_command(cmd=command, env=dict(os.environ), context=context_of(operator))
+    names = [name for name in ("exit_code", "output", "full_output") if hasattr(result, name)]
+    return {"type": type(result).__name__, **{name: getattr(result, name) for name in names}}
+
+
+def kill_before_start(adapter: Adapter, task: Task) -> dict[str, Any] | None:
+    """What ``on_kill`` raises of an operator that has not begun, as when Airflow ends a task that has just started."""
+    return _error_of(adapter.make_task(task).on_kill)
+
+
+def executed_twice(adapter: Adapter, task: Task, variables: Mapping[str, str]) -> dict[str, Any] | None:
+    """What is raised when one operator object is executed and then executed again."""
+    take_variables(variables)
+    operator = adapter.make_task(task)
+    return _error_of(lambda: [operator.execute(context_of(operator)) for _ in range(2)])
+
+
+def error_of_dag(adapter: Adapter, plan: DagPlan) -> dict[str, Any] | None:
+    """What building the DAG raises, its configuration included."""
+    return _error_of(lambda: adapter.make_dag(plan))
+
+
+def dag_facts(adapter: Adapter, plan: DagPlan | None = None, dag: Mapping[str, Any] | None = None) -> dict[str, str]:
+    """What an Airflow DAG says of itself and of one of its tasks, as text.
+
+    :param dag: arguments of an ordinary DAG with one task, in place of a plan.
+    """
+    if plan is not None:
+        made = adapter.make_dag(plan)
+    else:
+        with plain_dag(dag or {}) as made:
+            empty_operator()(task_id="task")
+    task = next(each for each in made.tasks if each.task_id != BEFORE)
+    return {
+        "dag_id": made.dag_id,
+        "schedule": f"{type(made.timetable).__name__} {vars(made.timetable)}",
+        "start_date": str(made.start_date),
+        "catchup": str(made.catchup),
+        **{f"a task's {name}": str(getattr(task, name)) for name in made.default_args},
+    }
+
+
+def traces_of(adapter: Adapter, make: Task | DagPlan) -> list[str]:
+    """What happens to files, and which processes start, while an operator is constructed or a DAG is built.
+
+    The first time counts: Airflow parses each file in a process of its own, which has built nothing before. It is made
+    again, for what is put off until then.
+    """
+    # What Airflow itself does once, for a DAG of its own too.
+    with plain_dag({"dag_id": "plain"}):
+        empty_operator()(task_id="task")
+    traces: list[str] = []
+    is_over = False
+    here = sys._getframe()
+
+    def listen(event: str, arguments: tuple[Any, ...]) -> None:
+        if is_over or (trace := _trace(event, arguments)) is None:
+            return
+        # What is imported on first use may read and write as it likes.
+        if not _imports(sys._getframe(1), up_to=here):
+            traces.append(trace)
+
+    sys.addaudithook(listen)
+    for _ in range(2):
+        _make(adapter, make)
+    is_over = True
+    return list(dict.fromkeys(traces))
+
+
+def _imports(frame: FrameType | None, *, up_to: FrameType) -> bool:
+    """Whether this is done by a module that is being imported, or for its sake."""
+    while frame is not None and frame is not up_to:
+        if frame.f_code.co_filename == _IMPORTER:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _make(adapter: Adapter, make: Task | DagPlan) -> Any:
+    return adapter.make_dag(make) if isinstance(make, DagPlan) else adapter.make_task(make)
+
+
+def _trace(event: str, arguments: tuple[Any, ...]) -> str | None:
+    if event in ("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.exec", "os.system"):
+        return f"process: {event} {arguments[:2]}"
+    if event in ("os.mkdir", "os.remove", "os.rmdir", "os.rename", "os.link", "os.symlink", "shutil.rmtree"):
+        return f"file: {event} {arguments[:2]}"
+    writes = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+    if event == "open" and isinstance(arguments[2], int) and arguments[2] & writes:
+        return f"file: open for writing {arguments[0]}"
+    return None
+
+
+def _error_of(function: Callable[[], Any]) -> dict[str, Any] | None:
+    try:
+        function()
+    except Exception as error:  # noqa: BLE001 - whatever an implementation raises is what is looked for
+        return {"kinds": [kind.__name__ for kind in type(error).__mro__], "text": f"{type(error).__name__}: {error}"}
+    return None
+
+
+def unfulfilled_seed_stories(adapter: Adapter, **arguments: Any) -> dict[str, str]:
+    """As ``seed_stories.play``."""
+    from .seed_scenarios import play
+
+    return play(adapter, **arguments)
+
+
+def memory_for_a_large_seed(adapter: Adapter, **arguments: Any) -> int | str:
+    """As ``seed_stories.measure_large``."""
+    from .seed_scenarios import measure_large
+
+    return measure_large(adapter, **arguments)
+
+
+def enum_members(adapter: Adapter, name: str) -> dict[str, str] | None:
+    """Name -> value of an enum of its ``constants``, aliases too; None where there is none of that name."""
+    enum = getattr(adapter.constants(), name, None)
+    return None if enum is None else {name: str(member.value) for name, member in enum.__members__.items()}
+
+
+def render(adapter: Adapter, plan: DagPlan) -> Shape:
+    """What becomes of a dbt project in a DAG."""
+    return adapter.render(plan)

@@ -1,0 +1,338 @@
+"""Running a command; processes of a task; installers at work.
+
+Which installers work on environments below a directory now, and for which task?
+
+How does the suite run a command? To its end or to a deadline, and nothing of it is left either way.
+
+What do the processes of a task do? Whether it rests, and who is gone.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path, PurePath
+
+import psutil
+
+_MAKERS = {"venv", "virtualenv", "ensurepip"}
+"""Modules and programs that make an environment, whatever words follow."""
+_FILLERS = {"pip", "uv"}
+_VERBS = {"install", "uninstall", "sync", "venv"}
+"""What they do to an environment: who asks for a list does nothing to it."""
+_IS_MODULE = re.compile("-[a-zA-Z]*m")
+_WITH_VALUE = {"-W", "-X"}
+"""Options of Python that another word belongs to."""
+_TARGETS = {
+    "uv": ("VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT", "UV_PYTHON"),
+    "pip": ("PIP_PYTHON", "PIP_PREFIX", "PIP_TARGET"),
+}
+"""Variables that tell an installer which environment it is to fill. Every activated shell sets ``VIRTUAL_ENV``, which
+pip does not ask for."""
+
+
+@dataclass(frozen=True)
+class Installer:
+    """A process that makes or fills an environment.
+
+    :param task: PID of the task that it works for; where none of those that are known has started it, of the first
+        installer that it comes from.
+    :param target: the environment, which has its ``pyvenv.cfg``.
+    """
+
+    pid: int
+    task: int
+    target: Path
+    command: str
+
+    def __str__(self) -> str:
+        return f"process {self.pid} of task {self.task} ({self.command})"
+
+
+def installers_below(directory: Path, tasks: Sequence[int]) -> list[Installer]:
+    """The installers that work on an environment in ``directory`` now, as their command lines and variables tell.
+
+    :param tasks: PIDs of the tasks that may have started them.
+    """
+    return [found for process in psutil.process_iter() for found in _installer(process, directory, tasks)]
+
+
+def two_into_one(installers: Iterable[Installer]) -> tuple[Installer, Installer] | None:
+    """Two that work for different tasks on the same environment."""
+    first: dict[Path, Installer] = {}
+    for each in installers:
+        other = first.setdefault(each.target, each)
+        if other.task != each.task:
+            return other, each
+    return None
+
+
+def environment_of_build(pid: int) -> tuple[int, Path] | None:
+    """Of an installer whose build hook runs in process ``pid``: its own PID, and the environment that it fills.
+
+    None where neither its command line nor its variables name one.
+    """
+    for process in _and_parents(pid):
+        command = _command(process)
+        if not _is_installer(command):
+            continue
+        # The program last: an installer may stand in an environment itself, the worker's.
+        program, *words = command
+        for word in (*words, *_targets_of(process, command), program):
+            target = _environment_around(Path(word.partition("=")[2] or word))
+            if target is not None:
+                return process.pid, target
+    return None
+
+
+def _installer(process: psutil.Process, directory: Path, tasks: Sequence[int]) -> Iterator[Installer]:
+    command = _command(process)
+    if not _is_installer(command):
+        return
+    for word in (*command, *_targets_of(process, command)):
+        _, found, rest = word.partition(str(directory))
+        target = _environment_around(Path(found + rest)) if found else None
+        if target is not None and target.is_relative_to(directory):
+            yield Installer(process.pid, _task_of(process, tasks), target, " ".join(command)[:200])
+            return
+
+
+def _is_installer(command: Sequence[str]) -> bool:
+    programs = _programs(command)
+    return not programs.isdisjoint(_MAKERS) or (not programs.isdisjoint(_FILLERS) and not _VERBS.isdisjoint(command))
+
+
+def _programs(command: Sequence[str]) -> set[str]:
+    """Names of what runs: the program, and where that is Python its script or its module."""
+    modules = [module for option, module in pairwise(command) if _IS_MODULE.fullmatch(option)]
+    words = [word for option, word in pairwise(command) if not word.startswith("-") and option not in _WITH_VALUE]
+    return {PurePath(word).name.rstrip("0123456789.") for word in (*command[:1], *words[:1], *modules)}
+
+
+def _targets_of(process: psutil.Process, command: Sequence[str]) -> list[str]:
+    """What its variables name; they are another process's, and it may be gone."""
+    try:
+        variables = process.environ()
+    except psutil.Error:
+        return []
+    asked = [name for program in _programs(command) for name in _TARGETS.get(program, ())]
+    return [variables[name] for name in asked if name in variables]
+
+
+def _environment_around(path: Path) -> Path | None:
+    if not path.is_absolute():
+        return None
+    return next((each for each in (path, *path.parents) if (each / "pyvenv.cfg").is_file()), None)
+
+
+def _task_of(process: psutil.Process, tasks: Sequence[int]) -> int:
+    family = _and_parents(process.pid)
+    known = next((each.pid for each in family if each.pid in tasks), None)
+    if known is not None:
+        return known
+    return [process.pid, *(each.pid for each in family if _is_installer(_command(each)))][-1]
+
+
+def _and_parents(pid: int) -> list[psutil.Process]:
+    try:
+        process = psutil.Process(pid)
+        return [process, *process.parents()]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return list(process.cmdline())
+    except psutil.Error:
+        return []
+
+
+DEADLINE = 180.0
+"""Seconds that any single command may take: far more than a sound one needs on a slow machine."""
+_LONGEST_ANSWER = 0.5
+"""Seconds after which nobody waits for a stack any more."""
+_NOT_STARTED = 127
+"""As a shell has it of a command that is not there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """What came of a command.
+
+    :param exit_code: negative: ended by that signal; None: still running at the deadline, and killed.
+    :param output: stdout and stderr in order.
+    """
+
+    command: Sequence[str]
+    exit_code: int | None
+    output: str
+
+    @property
+    def succeeded(self) -> bool:
+        return self.exit_code == 0
+
+    def __str__(self) -> str:
+        ending = "no end before the deadline, killed" if self.exit_code is None else f"exit code {self.exit_code}"
+        return f"{' '.join(self.command)}\n  {ending}; its output:\n{self.output}"
+
+
+def run(
+    command: Sequence[str],
+    *,
+    environment: Mapping[str, str] | None = None,
+    cwd: Path,
+    deadline: float = DEADLINE,
+) -> Finished:
+    """Run a command with the null device as its input.
+
+    :param environment: added to this process's variables.
+    :param deadline: seconds after which it is killed.
+    """
+    # Into a file: whatever the command leaves running may hold a pipe open for ever.
+    with tempfile.TemporaryFile() as output:
+        try:
+            process = subprocess.Popen(
+                command,
+                env={**os.environ, **(environment or {})},
+                cwd=cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except OSError as error:  # what an implementation should have left there, say
+            return Finished(command=command, exit_code=_NOT_STARTED, output=str(error))
+        exit_code = _wait(process, deadline)
+        output.seek(0)
+        text = output.read().decode(errors="backslashreplace")
+    return Finished(command=command, exit_code=exit_code, output=text)
+
+
+def _wait(process: subprocess.Popen[bytes], deadline: float) -> int | None:
+    try:
+        return process.wait(timeout=deadline)
+    except subprocess.TimeoutExpired:
+        _ask_where(process)
+        return None
+    finally:  # also when the user interrupts the suite, whose terminal does not reach this session
+        _kill_group(process.pid)
+        process.wait()
+
+
+def _ask_where(process: subprocess.Popen[bytes]) -> None:
+    """Let it write its stack, if it is prepared to do so at this signal; others end by it, which they would anyway."""
+    process.send_signal(signal.SIGQUIT)
+    try:
+        process.wait(timeout=_LONGEST_ANSWER)
+    except subprocess.TimeoutExpired:
+        pass
+
+
+def _kill_group(leader: int) -> None:
+    try:
+        os.killpg(leader, signal.SIGKILL)
+    except ProcessLookupError:
+        pass  # nothing is left, as it should be
+
+
+REST = 0.6
+"""Seconds for which a task that waits does next to nothing: polling once a second or a hundred times is both rest."""
+_BUSY_SHARE = 0.15
+"""Of the time that it is watched: who spends more of it at work does not wait."""
+_BUSY_LOOKS = 0.3
+"""Of the looks at it: who wants to work at more of them is at work, or in the queue for it."""
+_WANTS_TO_WORK = {psutil.STATUS_RUNNING, psutil.STATUS_DISK_SLEEP}
+_LOOK_AGAIN = 0.02
+_ENDED = {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}
+
+
+def comes_true(is_so: Callable[[], object], *, deadline: float) -> bool:
+    """Whether it comes true before the deadline, in seconds."""
+    end = time.monotonic() + deadline
+    while not is_so():
+        if time.monotonic() > end:
+            return False
+        time.sleep(_LOOK_AGAIN)
+    return True
+
+
+def lives(pid: int) -> bool:
+    """Whether the process is there and no zombie."""
+    try:
+        return psutil.Process(pid).status() not in _ENDED
+    except psutil.NoSuchProcess:
+        return False
+
+
+def watch_until_rest(
+    pids: Sequence[int],
+    is_over: Callable[[], object],
+    *,
+    deadline: float,
+    seconds: float = REST,
+    with_children: bool = True,
+) -> bool:
+    """Wait until these processes and all that they have started do next to nothing for a while, or it is over.
+
+    :param is_over: asked again and again; what it notices ends the wait.
+    :param deadline: seconds after which the wait is given up.
+    :param seconds: how long they have to rest.
+    :param with_children: whether what they have started counts too.
+    :return: whether they came to rest; not where it was over, or the deadline was.
+    """
+    end = time.monotonic() + deadline
+    looks = [_look(pids, with_children=with_children)]
+    while not is_over() and time.monotonic() < end:
+        looks.append(_look(pids, with_children=with_children))
+        while len(looks) > 1 and looks[-1].at - looks[1].at >= seconds:
+            looks.pop(0)
+        if looks[-1].at - looks[0].at >= seconds and not any(_is_busy(pid, looks) for pid in pids):
+            return True
+        time.sleep(_LOOK_AGAIN)
+    return False
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What processes and all below them had done at one moment.
+
+    :param spent: PID -> seconds of processor.
+    :param wanting: PIDs of those that wanted to work at this moment; also where something below had just ended.
+    """
+
+    at: float
+    spent: Mapping[int, float]
+    wanting: frozenset[int]
+
+
+def _look(pids: Sequence[int], *, with_children: bool) -> _Look:
+    spent, wanting = {}, set()
+    for pid in pids:
+        try:
+            process = psutil.Process(pid)
+            family = [process, *(process.children(recursive=True) if with_children else [])]
+            times = [each.cpu_times() for each in family]
+            if any(each.status() in _WANTS_TO_WORK for each in family):
+                wanting.add(pid)
+        except psutil.NoSuchProcess:
+            if psutil.pid_exists(pid):
+                wanting.add(pid)
+            continue
+        spent[pid] = sum(each.user + each.system for each in times)
+    return _Look(time.monotonic(), spent, frozenset(wanting))
+
+
+def _is_busy(pid: int, looks: Sequence[_Look]) -> bool:
+    """Whether it did more than who looks now and then whether it may go on: that one is seen at it, too."""
+    spent = [look.spent[pid] for look in looks if pid in look.spent]
+    worked = sum(max(after - before, 0.0) for before, after in pairwise(spent))
+    wanted = sum(pid in look.wanting for look in looks)
+    return worked > _BUSY_SHARE * (looks[-1].at - looks[0].at) or wanted > _BUSY_LOOKS * len(looks)

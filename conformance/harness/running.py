@@ -1,0 +1,235 @@
+"""Tasks that run, each in a process; how long they may take.
+
+How long may a task take on this machine, and how long will the run take? The smoke check's own task tells.
+
+What can be done with tasks that run, each in a process of its own, and what is known when all have ended?
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from dataclasses import replace as with_changes
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_cosmos_venv import Point, Sighting, Timeline
+
+from ..options import asked_deadline
+from ..tasks import Outcome
+from .mounts import PlaceError
+from .processes import comes_true
+
+if TYPE_CHECKING:
+    from pytest_cosmos_venv import RunningRace
+
+
+DEADLINE = 60.0
+"""Seconds that one task may take at the least; a sound one takes two on a slow machine."""
+SMOKE_DEADLINE = 180.0
+"""Seconds that the smoke check's own task may take: nothing tells yet how fast this machine is."""
+SLACK = 2.0
+"""Seconds that a process may need at the least, beyond what is required, to end and to be seen at it."""
+_TIMES = 40
+"""So many times what the smoke check took may any other task take."""
+_SHARE = 0.4
+"""Of the smoke check, by a check on average: many ask a process that is there already."""
+_KEPT = pytest.StashKey[Path]()
+"""A file that all workers of a run share, and no two runs: not pytest's cache, which may be turned off."""
+_TOLD = "cosmos_pace"
+"""Under which workers are told of it."""
+TASK_SECONDS = "cosmos_task_seconds"
+"""Name of the property under which the smoke check says what its task has taken."""
+
+
+def keep_pace(config: pytest.Config) -> None:
+    """Know where it is kept: where a worker is told, else in a folder of this run's temporary directory."""
+    told: dict[str, Any] = getattr(config, "workerinput", {})
+    file = told.get(_TOLD) or Path(tempfile.mkdtemp(prefix="cosmos-pace-"), "seconds")
+    config.stash[_KEPT] = Path(file)
+
+
+def tell_worker(config: pytest.Config, workerinput: dict[str, Any]) -> None:
+    """Tell a worker of pytest-xdist where it is kept."""
+    workerinput[_TOLD] = str(config.stash[_KEPT])
+
+
+def deadline(config: pytest.Config) -> float:
+    """Seconds that one task may take."""
+    return asked_deadline(config) or max(DEADLINE, _TIMES * _measured(config))
+
+
+def deadline_of_smoke(config: pytest.Config) -> float:
+    """Seconds that the smoke check's task may take."""
+    return asked_deadline(config) or SMOKE_DEADLINE
+
+
+def slack(config: pytest.Config) -> float:
+    """Seconds that are added to a time which a requirement names: half of what the smoke check's task has taken."""
+    return max(SLACK, _measured(config) / 2)
+
+
+def _measured(config: pytest.Config) -> float:
+    """Seconds of the smoke check's task; 0 before it has ended."""
+    try:
+        return float(config.stash[_KEPT].read_text(encoding="ascii"))
+    except FileNotFoundError:
+        return 0.0
+
+
+def _keep(config: pytest.Config, seconds: float) -> None:
+    """In one piece: a worker may look at any moment."""
+    file = config.stash[_KEPT]
+    beside = file.with_name(f"{file.name}.{os.getpid()}")
+    beside.write_text(str(seconds), encoding="ascii")
+    beside.replace(file)
+
+
+class Pace:
+    """Listens for the smoke check, and says how long the run will take."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._checks = 0
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Count, in one process."""
+        self._checks = len(session.items)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, node: Any, ids: Sequence[str]) -> None:  # noqa: ARG002 - xdist's
+        """Count, under pytest-xdist."""
+        self._checks = len(ids)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keep what the smoke check's task has taken."""
+        took = dict(report.user_properties).get(TASK_SECONDS)
+        if report.when == "call" and isinstance(took, float):
+            _keep(self._config, took)
+            self._tell(took)
+
+    def _tell(self, seconds: float) -> None:
+        terminal: Any = self._config.pluginmanager.get_plugin("terminalreporter")
+        if terminal is not None:
+            workers = self._config.getoption("numprocesses", None) or 1
+            minutes = self._checks * seconds * _SHARE / workers / 60
+            about = f"{minutes:.0f} minutes" if minutes >= 1.5 else "a minute" if minutes > 0.5 else "half a minute"
+            terminal.ensure_newline()
+            if terminal.currentfspath is None:  # dots of workers belong to no file, and it sees no line begun
+                terminal.write("\n")
+            terminal.write_line(f"One task took {seconds:.1f} s: {self._checks} checks will take about {about}.")
+
+
+GRACE = 5.0
+"""Seconds between SIGTERM and SIGKILL, as Airflow 3 has them."""
+
+
+class HarnessError(Exception):
+    """The suite itself has failed: nothing is said about the implementation."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """Tasks that have ended, each in a process of its own.
+
+    :param outcomes: in the order of the contenders; of one that was killed the state is ``failed``.
+    :param timeline: who did what when.
+    :param left_behind: processes that were there seconds after the last task had ended, in words.
+    :param services: those that the adapter declares to stay, in words; they are none of ``left_behind``.
+    """
+
+    outcomes: tuple[Outcome, ...]
+    timeline: Timeline
+    left_behind: tuple[str, ...]
+    services: tuple[str, ...]
+
+
+class RunningTasks:
+    """Tasks that run, each in a process of its own."""
+
+    def __init__(self, race: RunningRace) -> None:
+        self._race = race
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        return self._race.pids
+
+    @property
+    def running(self) -> tuple[int, ...]:
+        """Indexes of those that have not ended."""
+        return self._race.running
+
+    def wait_for(self, point: str | Point, *, deadline: float | None = None) -> Sighting:
+        """Wait until one of them is there: ``creating``, ``locked``, ``installing``, ``running``, a Point.
+
+        Not ``waiting``, which is known by words of Cosmos's log: ``watch_until_rest`` sees who waits in silence.
+
+        :raises RaceFailure: nobody comes there in time.
+        """
+        __tracebackhide__ = True
+        return self._race.wait_for(point, timeout=deadline)
+
+    def stop(self, index: int = 0) -> None:
+        """Let it stand still, with all that it started, until ``resume``."""
+        self._race.stop(index)
+
+    def resume(self, index: int = 0) -> None:
+        self._race.resume(index)
+
+    def terminate(self, index: int = 0, *, slack: float = 0.0) -> bool:
+        """End it as Airflow does: SIGTERM, and SIGKILL for the task's process where it has not ended 5 s later.
+
+        One that has ended is told nothing: its number may be another's by now.
+
+        :param slack: seconds beyond those, where SIGTERM has to be enough and the machine may be busy.
+        :return: whether SIGKILL was not needed.
+        """
+        if index in self._race.running:
+            with suppress(ProcessLookupError):
+                os.kill(self._race.pids[index], signal.SIGTERM)
+        if comes_true(lambda: index not in self._race.running, deadline=GRACE + slack):
+            return True
+        self._race.kill(index)
+        return False
+
+    def kill(self, index: int = 0, *, tree: bool = False) -> None:
+        """End its process alone by SIGKILL, as the kernel does it that is short of memory.
+
+        :param tree: with all that it started, as when its container is taken away.
+        """
+        self._race.kill(index, tree=tree)
+
+    def end(self) -> Finished:
+        """End all that run by SIGKILL."""
+        __tracebackhide__ = True
+        for index in self.running:
+            self.kill(index)
+        return self.finish()
+
+    def finish(self) -> Finished:
+        """Wait until all have ended, and for what they have left."""
+        __tracebackhide__ = True
+        race = self._race.finish(check=False)
+        return Finished(
+            outcomes=tuple(_outcome(each) for each in race.outcomes),
+            timeline=race.timeline,
+            left_behind=race.left_behind,
+            services=race.services,
+        )
+
+
+def _outcome(contender: Any) -> Outcome:
+    if isinstance(contender.value, Outcome):
+        log = contender.output if len(contender.output) > len(contender.value.log) else contender.value.log
+        return with_changes(contender.value, log=log)
+    if contender.exception is not None:
+        if contender.exception.startswith(PlaceError.__name__):
+            pytest.skip(contender.exception.removeprefix(f"{PlaceError.__name__}: "))
+        raise HarnessError(f"{contender.in_words}\n{contender.traceback}")
+    return Outcome(state="failed", exception=contender.in_words, log=contender.output)

@@ -1,0 +1,239 @@
+"""What a task's dbt saw, what lies on disk, whether a task waits.
+
+What did a task's dbt see, and what is in the environment that it ran in?
+
+Where on disk does a secret stand, and who may read it there?
+
+What becomes of a task that may have to wait? It rests, it installs, or it ends.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import stat
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_cosmos_venv import (
+    DbtCall,
+    Point,
+    Sighting,
+)
+
+from ..tasks import Task
+from .harness import Bench
+from .processes import REST, watch_until_rest
+from .seed_scenarios import LOCAL, STORIES, VIRTUALENV
+
+if TYPE_CHECKING:
+    from pytest_cosmos_venv import Sdist, SeedStory
+
+    from ..adapter import Adapter
+    from .running import RunningTasks
+
+
+def ran(bench: Bench, task: Task, variables: Mapping[str, str] | None = None) -> DbtCall:
+    """The one ``dbt run`` of a task that has to succeed."""
+    __tracebackhide__ = True
+    before = len(bench.calls("run"))
+    outcome = bench.run(task, variables=variables)
+    assert outcome.succeeded, f"the task must succeed; seen: {outcome}"
+    calls = bench.calls("run")[before:]
+    assert len(calls) == 1, f"the task must run dbt once; seen: {calls}"
+    return calls[0]
+
+
+@contextmanager
+def dbt_running(bench: Bench, task: Task, **variables: str) -> Iterator[DbtCall]:
+    """The call of a dbt run that is in the middle of its work; afterwards the task goes on, and has to succeed."""
+    __tracebackhide__ = True
+    before = len(bench.calls("run"))
+    held = bench.wheelhouse.script("run", hold=True)
+    with bench.start(task, variables=variables) as running:
+        running.wait_for(run_begins(bench))
+        held.take_back()
+        yield bench.calls("run")[before]
+        held.release()
+        outcome = running.finish().outcomes[0]
+    assert outcome.succeeded, f"the task must succeed; seen: {outcome}"
+
+
+def run_begins(bench: Bench) -> Point:
+    """One more ``dbt run`` has begun; other commands of dbt do not count."""
+    before = len(bench.calls("run"))
+
+    def look() -> Sighting | None:
+        calls = bench.calls("run")[before:]
+        return Sighting(at=calls[0].started_at, pid=calls[0].pid, what="dbt run") if calls else None
+
+    return Point("dbt run", look)
+
+
+def is_below(place: Path, folder: Path) -> bool:
+    """Whether the place is the folder, or lies in it, whatever links lead there."""
+    return folder.resolve() in (place.resolve(), *place.resolve().parents)
+
+
+def installed(prefix: Path) -> dict[str, Path]:
+    """Of each distribution in an environment its RECORD, by name and version as files have them: ``dbt_core-1.10.0``.
+
+    What environments are seeded with does not count.
+    """
+    found = {
+        file.parent.name.removesuffix(".dist-info"): file
+        for file in prefix.glob("lib*/python3*/site-packages/*.dist-info/RECORD")
+    }
+    return {name: file for name, file in found.items() if name.split("-")[0] not in ("pip", "setuptools", "wheel")}
+
+
+def unpacked(prefix: Path) -> dict[str, tuple[int, int]]:
+    """What tells whether a distribution was unpacked anew: inode and time (ns) of each RECORD."""
+    return {name: (file.stat().st_ino, file.stat().st_mtime_ns) for name, file in installed(prefix).items()}
+
+
+def damage(prefix: Path) -> list[str]:
+    """Files of installed distributions that are not there, or have another size than their RECORD says."""
+    found = []
+    for record in installed(prefix).values():
+        for name, _, size in csv.reader(record.read_text(encoding="utf-8").splitlines()):
+            file = record.parent.parent / name
+            if not file.exists():
+                found.append(f"{name} is not there")
+            elif size and file.stat().st_size != int(size):
+                found.append(f"{name} has {file.stat().st_size} bytes of {size}")
+    return found
+
+
+def files_in(folder: Path) -> dict[str, tuple[int, int, int]]:
+    """Inode, time (ns) and size of each file in a folder, byte code apart."""
+    found = {}
+    # Others may be at work there: this passes over what vanishes meanwhile.
+    for place, _, names in os.walk(folder):
+        for file in (Path(place, name) for name in names if Path(place).name != "__pycache__"):
+            with suppress(FileNotFoundError):
+                status = file.lstat()
+                found[str(file.relative_to(folder))] = (status.st_ino, status.st_mtime_ns, status.st_size)
+    return found
+
+
+_OF_THE_SUITE = "cosmos-wheelhouse"
+"""Folder in which the look-alike keeps what it was told, such as its variables."""
+_MOST = 20_000_000
+
+
+def places(bench: Bench) -> list[Path]:
+    """Where a task may leave something: the test's folder, where a home for it may lie; the temporary directory, with
+    the folder for sockets; Airflow's home."""
+    return [bench.folder, Path(tempfile.gettempdir()), Path(os.environ["AIRFLOW_HOME"])]
+
+
+def files_with(secret: str, roots: Iterable[Path]) -> list[Path]:
+    """Files below ``roots`` in whose content the secret stands; those of the suite itself do not count."""
+    return [file for root in roots for file in _files(root) if _has(file, secret.encode())]
+
+
+def readable_by_others(file: Path, roots: Sequence[Path]) -> bool:
+    """Whether another user could read it, were the root above it open to all."""
+    root = next(each for each in roots if file.is_relative_to(each))
+    parents = [each for each in file.parents if each != root and each.is_relative_to(root)]
+    try:
+        closed = [each for each in parents if not each.stat().st_mode & stat.S_IXOTH]
+        return not closed and bool(file.stat().st_mode & stat.S_IROTH)
+    except FileNotFoundError:
+        return False
+
+
+def directories(root: Path) -> Iterator[Path]:
+    """``root`` and all directories below it; none where it is not there."""
+    return (Path(folder) for folder, _, _ in os.walk(root))
+
+
+def _files(root: Path) -> Iterator[Path]:
+    for folder, names, files in os.walk(root):
+        names[:] = [name for name in names if name != _OF_THE_SUITE]
+        yield from (Path(folder, name) for name in files)
+
+
+def _has(file: Path, secret: bytes) -> bool:
+    try:
+        is_small = stat.S_ISREG(file.lstat().st_mode) and file.stat().st_size < _MOST
+        return is_small and secret in file.read_bytes()
+    except OSError:  # gone meanwhile
+        return False
+
+
+RESTS = "it rests"
+
+
+def what_it_comes_to(bench: Bench, running: RunningTasks, held: Sdist, *, seconds: float = REST) -> str:
+    """Wait until the only task rests, installs or has ended; in words which.
+
+    A task that does none of it before the bench's deadline is said to be at work: it does not count as one that waits.
+
+    :param held: what its environment needs built.
+    :param seconds: for how long it has to rest.
+    """
+    rests = watch_until_rest(
+        running.pids, lambda: held.builds or not running.running, seconds=seconds, deadline=bench.deadline
+    )
+    if held.builds:
+        return f"its installer builds a package, in process {held.builds[0].pid}"
+    if not running.running:
+        return f"it ended: {running.finish().outcomes[0]}"
+    return RESTS if rests else f"it is at work, for {bench.deadline:g} s by now"
+
+
+_NEEDS = {"dbt_ls": "dbt_ls", "airflow_async": "airflow_async", "watcher": "watcher"}
+"""Option of a story -> capability without which it is not played."""
+
+
+def require(bench: Bench, *stories: str, mode: str | None = None) -> None:
+    """Fail with all that was done and seen unless each of these stories comes out as it has to.
+
+    :param stories: ids of ``SEED_SCENARIOS``; one that needs what the implementation lacks is left out.
+    :param mode: execution mode of those that name none; None: the cheapest that the implementation has.
+    """
+    __tracebackhide__ = True
+    chosen = mode or _cheapest_mode(bench.adapter)
+    played = [name for name in stories if not _lacks(bench.adapter, STORIES[name], chosen)]
+    if bench.is_glance:
+        played = played[:1]
+    failures = bench.ask("unfulfilled_seed_stories", stories=played, mode=chosen, **_stage(bench))
+    if failures:
+        raise AssertionError("\n\n".join(failures.values()))
+
+
+def memory_for_a_large_seed(bench: Bench, size: int) -> int:
+    """Bytes that a run with a seed of ``size`` bytes needs more than one with a small seed.
+
+    :raises AssertionError: one of the runs does not do what is required.
+    """
+    __tracebackhide__ = True
+    mode = _cheapest_mode(bench.adapter)
+    answer: int | str = bench.ask("memory_for_a_large_seed", size=size, mode=mode, **_stage(bench))
+    assert isinstance(answer, int), answer
+    return answer
+
+
+def _stage(bench: Bench) -> dict[str, object]:
+    return {
+        "folder": bench.folder / "seeds",
+        "wheelhouse": bench.wheelhouse,
+        "virtualenv_dir": bench.shared_directory,
+    }
+
+
+def _cheapest_mode(adapter: Adapter) -> str:
+    return VIRTUALENV if "local_mode" in adapter.absent else LOCAL
+
+
+def _lacks(adapter: Adapter, story: SeedStory, mode: str) -> bool:
+    if story.options.get("load") == "dbt_ls" and mode == VIRTUALENV and "dbt_ls_managed" in adapter.absent:
+        return True
+    needs = {_NEEDS[value] for value in map(str, story.options.values()) if value in _NEEDS}
+    is_refused = story.id.startswith("refused")
+    return not is_refused and not needs.isdisjoint(adapter.absent)

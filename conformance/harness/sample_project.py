@@ -1,0 +1,104 @@
+"""The project that DAGs show, and its parse file.
+
+Which dbt project do DAGs show? A seed and four models, two of which have tests, with its manifest.
+
+How is a parse file of dbt written without dbt? MessagePack of maps, texts and whole numbers.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_cosmos_venv import DbtProject, DbtProjects
+
+from ..tasks import Shape
+from .harness import Bench
+
+MODELS = ("arrivals", "berths", "crossings", "departures")
+PARENTS = {("arrivals", "crossings"), ("berths", "crossings"), ("crossings", "departures")}
+"""Pairs of a model and one that reads it."""
+_TESTS: dict[str | None, list[str]] = {"id": ["unique", "not_null"]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Harbor:
+    """The project.
+
+    :param manifest: its own, outside its folder.
+    """
+
+    bench: Bench
+    project: DbtProject
+    manifest: Path
+
+    def render(self, *, load: str | None = "dbt_manifest", **parts: Any) -> Shape:
+        """It in a DAG, in virtualenv mode, built where no dbt is on PATH.
+
+        :param load: value of ``LoadMode``; None: the DAG file names none.
+        :param parts: as of ``Bench.dag_plan``.
+        """
+        __tracebackhide__ = True
+        manifest = {"manifest_path": str(self.manifest)} if load == "dbt_manifest" else {}
+        parts["project"] = {**manifest, **parts.get("project", {})}
+        parts["variables"] = {"PATH": path_without_dbt(), **parts.get("variables", {})}
+        return self.bench.render(self.bench.dag_plan(self.project.path, load=load, **parts))
+
+
+@pytest.fixture
+def harbor(bench: Bench, cosmos_dbt_project: DbtProjects) -> Harbor:
+    """A project that reads its models in the order of ``PARENTS``."""
+    project = cosmos_dbt_project("harbor")
+    project.seed("piers", "id,name\n1,north\n")
+    project.model("arrivals", "select * from {{ ref('piers') }}", tests=_TESTS)
+    project.model("berths", "select 1 as id")
+    project.model("crossings", "select id from {{ ref('arrivals') }} join {{ ref('berths') }} using (id)", tests=_TESTS)
+    project.model("departures", "select * from {{ ref('crossings') }}")
+    return Harbor(bench=bench, project=project, manifest=project.manifest(bench.folder / "harbor-manifest.json"))
+
+
+def path_without_dbt() -> str:
+    """PATH without the folders in which a dbt lies."""
+    folders = os.environ.get("PATH", "").split(os.pathsep)
+    return os.pathsep.join(folder for folder in folders if not Path(folder, "dbt").exists())
+
+
+def tasks_of(shape: Shape, node: str, *, operator: str = "Run") -> list[str]:
+    """Ids of tasks for this node whose operator's class has this word in its name."""
+    word = re.compile(rf"(?:^|[._]){re.escape(node)}(?:[._]|$)")
+    return [name for name, task in shape.tasks.items() if word.search(name) and operator in task.operator]
+
+
+def comes_before(shape: Shape, first: str, then: str) -> bool:
+    """Whether a path leads from one task to the other."""
+    reached, to_look_at = set[str](), [first]
+    while to_look_at:
+        new = set(shape.tasks[to_look_at.pop()].downstream) - reached
+        reached |= new
+        to_look_at.extend(new)
+    return then in reached
+
+
+def packed(value: object) -> bytes:
+    """The bytes of a value.
+
+    :param value: a dictionary, a list, a text or a whole number from 0 on below 2**32.
+    :raises TypeError: anything else.
+    """
+    if isinstance(value, dict):
+        members = b"".join(packed(key) + packed(each) for key, each in value.items())
+        return b"\xdf" + struct.pack(">I", len(value)) + members
+    if isinstance(value, list):
+        return b"\xdd" + struct.pack(">I", len(value)) + b"".join(map(packed, value))
+    if isinstance(value, str):
+        text = value.encode()
+        return b"\xdb" + struct.pack(">I", len(text)) + text
+    if isinstance(value, int):
+        return b"\xce" + struct.pack(">I", value)
+    raise TypeError(f"{type(value).__name__} cannot be packed: give maps, lists, texts, whole numbers.")

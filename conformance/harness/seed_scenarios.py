@@ -1,0 +1,113 @@
+"""The toolkit's seed scenarios, played in a process of their own.
+
+Do seeds do as the documentation says? Ready-made stories, played in a process of their own on whole DAGs.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_cosmos_venv import SEED_SCENARIOS, ToolkitMisuse, find_implementation, seed_scenarios
+
+if TYPE_CHECKING:
+    from pytest_cosmos_venv import SeedScenarios, SeedStory, Wheelhouse
+
+    from ..adapter import Adapter
+
+
+STORIES: Mapping[str, SeedStory] = {story.id: story for story in SEED_SCENARIOS}
+LOCAL, VIRTUALENV = "local", "virtualenv"
+UNDER_AIRFLOW = frozenset(
+    {
+        *("the-default-runs-each-time", "unchanged-is-skipped"),
+        *("a-skip-updates-no-asset", "a-load-updates-the-asset"),
+    }
+)
+"""Stories of what Airflow makes of a task. In the others each task is executed alone, which is enough to see what it
+does, and costs a tenth."""
+_SHOWN_FRAMES = 6
+
+
+def play(
+    adapter: Adapter, *, stories: Sequence[str], mode: str, folder: Path, wheelhouse: Wheelhouse, virtualenv_dir: Path
+) -> dict[str, str]:
+    """Play stories one after the other, in this process.
+
+    :param mode: execution mode of those that name none.
+    :param folder: it does not exist.
+    :return: id -> what was required and what was seen, of those that did not come out so.
+    """
+    implementation = find_implementation(adapter.named)
+    failures: dict[str, str] = {}
+    modes = {mode.value for mode in implementation.module("constants").ExecutionMode}
+    for name in stories:
+        story = replace(STORIES[name], options={"execution_mode": mode, **STORIES[name].options})
+        if story.options["execution_mode"] in modes:
+            stage = seed_scenarios(
+                implementation,
+                folder / name,
+                wheelhouse=lambda: wheelhouse,
+                virtualenv_dir=virtualenv_dir,
+                under_airflow=name in UNDER_AIRFLOW,
+            )
+            text = _seen_instead(stage, folder / name, partial(_play, story))
+            failures |= {name: text} if text else {}
+    return failures
+
+
+def _play(story: SeedStory, stage: SeedScenarios) -> None:
+    stage.play(story)
+
+
+def measure_large(
+    adapter: Adapter, *, size: int, mode: str, folder: Path, wheelhouse: Wheelhouse, virtualenv_dir: Path
+) -> int | str:
+    """As ``memory_for_a_large_seed``, in this process; a text where something else was seen than required."""
+    peaks: list[int] = []
+
+    def grow(stage: SeedScenarios) -> None:
+        harbor = stage(behavior="when_seed_changes", model=None, execution_mode=mode)
+        harbor.run().must("ran")
+        peaks.append(_peak())
+        harbor.grow(size=size)
+        harbor.run().must("ran")
+        peaks.append(_peak())
+
+    stage = seed_scenarios(
+        find_implementation(adapter.named),
+        folder,
+        wheelhouse=lambda: wheelhouse,
+        virtualenv_dir=virtualenv_dir,
+        under_airflow=False,
+    )
+    text = _seen_instead(stage, folder, grow)
+    return text or peaks[1] - peaks[0]
+
+
+def _peak() -> int:
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _seen_instead(
+    opened: AbstractContextManager[SeedScenarios], folder: Path, act: Callable[[SeedScenarios], object]
+) -> str | None:
+    folder.mkdir(parents=True)
+    with opened as stage:
+        try:
+            act(stage)
+        except AssertionError as error:
+            return str(error)
+        except ToolkitMisuse as error:  # the implementation has no word for what the story asks for
+            return f"{folder.name} must come to its end; seen: {error}"
+        except Exception:  # noqa: BLE001 - what an implementation raises, or leaves out so that a story cannot go on
+            return f"{folder.name} must come to its end; seen:\n{traceback.format_exc(-_SHOWN_FRAMES)}"
+    return None

@@ -1,0 +1,93 @@
+"""What happens, and what is asked, in the process of one task.
+
+What happens in the process of one task? The operator is made and run there, and told to end as Airflow does it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import tempfile
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from pytest_cosmos_venv import Contender
+
+from ..adapter import Adapter, open_adapter
+from ..cosmos_layout import AdapterError, in_words
+from ..tasks import STATES, Outcome, Task
+from .mounts import within
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def work(contender: Contender, adapter: str, tasks: Sequence[Task], variables: Mapping[str, str]) -> Outcome:
+    """What a contender does: its own task of these, to its end.
+
+    :param adapter: as ``open_adapter`` takes it.
+    :param tasks: one for each contender; it runs them one after the other where there are more than contenders.
+    :param variables: of the environment, for all of them.
+    """
+    take_variables(variables)
+    mine = list(itertools.islice(tasks, contender.index, None, contender.count))
+    opened = open_adapter(adapter)
+    opened.begin()
+    outcomes = [performed(opened, task) for task in mine]
+    return next((outcome for outcome in outcomes if not outcome.succeeded), outcomes[-1])
+
+
+def take_variables(variables: Mapping[str, str]) -> None:
+    """As if this process had started with them."""
+    os.environ.update(variables)
+    tempfile.tempdir = None  # a process that starts asks where it is, and this one asks again
+
+
+def performed(adapter: Adapter, task: Task) -> Outcome:
+    """What came of it, where it finds what it is to find: also under an adapter that performs tasks its own way."""
+    if task.standard_input is not None:
+        _offer(task.standard_input)
+    hook = f"{type(adapter).__name__}.perform"
+    with within(task.place):
+        try:
+            outcome: object = adapter.perform(task)
+        except Exception as error:
+            raise AdapterError(
+                f"{hook} raised {in_words(error)}. A task that fails is told by what it returns: "
+                'Outcome(state="failed", exception="ValueError: what was wrong").'
+            ) from error
+    return _plain(outcome, hook)
+
+
+def _plain(outcome: object, hook: str) -> Outcome:
+    """The same, of which every requirement may ask what it asks.
+
+    :raises AdapterError: it is none, or has a field that means nothing.
+    """
+    if not isinstance(outcome, Outcome):
+        raise AdapterError(f"{hook} must return an Outcome, not {type(outcome).__name__}.")
+    if outcome.state not in STATES:
+        raise AdapterError(f"{hook} returned an Outcome with state={outcome.state!r}: give one of {', '.join(STATES)}.")
+    for name, given in (("exception", outcome.exception or ""), ("log", outcome.log)):
+        if not isinstance(given, str):
+            raise AdapterError(f"{hook} returned an Outcome whose {name} is of {type(given)}: give one text.")
+    return outcome
+
+
+def ask(_: Contender, adapter: str, question: str, arguments: Mapping[str, Any]) -> Any:
+    """What a contender does that answers a question about the implementation: a method of its adapter, plain data back.
+
+    :param question: name of a function in ``questions``.
+    """
+    from . import probes
+
+    opened = open_adapter(adapter)
+    opened.begin()
+    return getattr(probes, question)(opened, **arguments)
+
+
+def _offer(text: str) -> None:
+    """Let it be read from standard input, which does not end: so is the channel to Airflow 3's supervisor."""
+    reading, writing = os.pipe()
+    os.write(writing, text.encode())
+    os.dup2(reading, 0)

@@ -1,0 +1,165 @@
+"""What a run is asked for; the installer.
+
+With what are environments installed in a run? With what was asked for, as Airflow's own setting tells it.
+
+What does whoever starts the suite ask for? Its options, read and refused where they cannot be obeyed.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping, MutableMapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import pytest
+
+from .reporting.known_failures import KnownFailures, read_known_failures
+from .requirements import Level, Requirement
+
+INSTALLERS = ("auto", "uv", "pip")
+AUTO = INSTALLERS[0]
+_SETTING = "AIRFLOW__STANDARD__VENV_INSTALL_METHOD"
+
+
+class InstallerError(Exception):
+    """The installer that was asked for is not there. The text is one sentence for whoever started the suite."""
+
+
+def prepare(variables: MutableMapping[str, str], asked: str) -> None:
+    """Let tasks that get these variables install with what was asked for.
+
+    ``auto`` leaves the choice to the implementation. uv is put on PATH, where only uv is asked for and it lies beside
+    this Python.
+
+    :raises InstallerError: uv was asked for and is not there.
+    """
+    if asked == AUTO:
+        return
+    variables[_SETTING] = asked
+    if asked == "uv":
+        uv = _uv(variables)
+        variables["PATH"] = os.pathsep.join([variables.get("PATH", ""), str(Path(uv).parent)])
+
+
+def in_words(asked: str) -> str:
+    """For the header and the report."""
+    if asked != AUTO:
+        return asked
+    return "auto (uv on PATH)" if shutil.which("uv") else "auto (no uv on PATH)"
+
+
+def command_of_uv(asked: str) -> str | None:
+    """The uv with which the suite itself installs, where it may."""
+    return None if asked == "pip" else shutil.which("uv")
+
+
+def _uv(variables: MutableMapping[str, str]) -> str:
+    beside_python = str(Path(sys.executable).parent)
+    uv = shutil.which("uv", path=variables.get("PATH")) or shutil.which("uv", path=beside_python)
+    if uv is None:
+        raise InstallerError("--cosmos-installer=uv: uv is neither on PATH nor beside this Python; pip install uv.")
+    return uv
+
+
+PROFILES = ("quick", "full")
+BRIEF, GLANCE = "brief", "glance"
+"""For faulty implementations, which provoked races must catch; the other for what is not to catch them. Nobody can ask
+for either."""
+ROUNDS = {GLANCE: 2, BRIEF: 2, "quick": 25, "full": 200}
+"""Profile -> free rounds of a race."""
+
+
+def refuse_wrong_options(config: pytest.Config, specification: Mapping[str, Requirement]) -> None:
+    """:raises pytest.UsageError: for an option that cannot be obeyed; with what can be given."""
+    asked_level(config)
+    asked_deadline(config)
+    asked_installer(config)
+    profile = asked_profile(config)
+    if profile not in PROFILES:
+        raise pytest.UsageError(f"--cosmos-profile={profile}: give {' or '.join(PROFILES)}.")
+    for pattern in wanted_patterns(config):
+        if not any(fnmatchcase(unique, pattern) for unique in specification):
+            raise pytest.UsageError(
+                f"--cosmos-requirement={pattern}: no requirement is called so. Give ids such as LOCK-003, or LOCK-*."
+            )
+    if config.getoption("cosmos_requirement") is not None and not wanted_patterns(config):
+        raise pytest.UsageError("--cosmos-requirement= names none: give ids such as LOCK-003 or LOCK-*.")
+    if config.getoption("cosmos_strict") and not config.getoption("cosmos_known_failures"):
+        raise pytest.UsageError("--cosmos-strict needs --cosmos-known-failures=FILE: it is about what passes of those.")
+    if config.getoption("cosmos_update_known_failures") and not config.getoption("cosmos_known_failures"):
+        raise pytest.UsageError("--cosmos-update-known-failures needs --cosmos-known-failures=FILE, which it writes.")
+    _refuse_where_nothing_can_be_written(config)
+
+
+def _refuse_where_nothing_can_be_written(config: pytest.Config) -> None:
+    """Now, and not when all was judged; the folder of a report is made."""
+    if folder := config.getoption("cosmos_report"):
+        try:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise pytest.UsageError(
+                f"--cosmos-report={folder}: no report can be written there ({error.strerror or error}). "
+                "Give a directory; it is made where it is not there."
+            ) from None
+    file = config.getoption("cosmos_known_failures")
+    if config.getoption("cosmos_update_known_failures") and not os.access(Path(file).parent, os.W_OK):
+        raise pytest.UsageError(f"--cosmos-known-failures={file}: it cannot be written there. Give another place.")
+
+
+def asked_profile(config: pytest.Config) -> str:
+    """A key of ``ROUNDS``."""
+    return str(config.getoption("cosmos_profile") or PROFILES[0])
+
+
+def asked_deadline(config: pytest.Config) -> float | None:
+    """Seconds that one task may take; None: as the machine has it."""
+    named = config.getoption("cosmos_timeout")
+    try:
+        seconds = None if named is None else float(named)
+    except ValueError:
+        seconds = 0.0
+    if seconds is not None and not 0 < seconds < math.inf:
+        raise pytest.UsageError(f"--cosmos-timeout={named}: give seconds, such as 300.")
+    return seconds
+
+
+def asked_installer(config: pytest.Config) -> str:
+    """One of ``INSTALLERS``."""
+    named = str(config.getoption("cosmos_installer") or AUTO)
+    if named not in INSTALLERS:
+        raise pytest.UsageError(f"--cosmos-installer={named}: give one of {'|'.join(INSTALLERS)}.")
+    return named
+
+
+def known_failures(config: pytest.Config, specification: Mapping[str, Requirement]) -> KnownFailures:
+    """Those of the file that an option names.
+
+    :raises KnownFailuresError: as ``read_known_failures``; not for a file that is to be written and is not there yet.
+    """
+    file = config.getoption("cosmos_known_failures")
+    if file and config.getoption("cosmos_update_known_failures") and not Path(file).exists():
+        return {}
+    return read_known_failures(file, specification)
+
+
+def wanted_patterns(config: pytest.Config) -> list[str]:
+    """Patterns of the ids that are to be judged; none: all are."""
+    words = (config.getoption("cosmos_requirement") or "").split(",")
+    return [word.strip() for word in words if word.strip()]
+
+
+def asked_level(config: pytest.Config) -> Level:
+    """The level whose failures, with those above it, decide the exit code."""
+    named = str(config.getoption("cosmos_level") or Level.MUST.value)
+    try:
+        return Level(named.upper())
+    except ValueError:
+        choices = "|".join(level.value.lower() for level in Level)
+        raise pytest.UsageError(f"--cosmos-level={named}: give one of {choices}.") from None

@@ -1,0 +1,133 @@
+"""What do reports say, side by side? A row for each requirement, a tally for each level and area, a label for each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..requirements import Level
+from .verdicts import DECIDED, Verdict
+
+Report = Mapping[str, Any]
+Record = Mapping[str, Any]
+"""One requirement in a report, as ``report.json`` has them."""
+
+NOT_IN_IT = "not in it"
+DIFFERS = "differs"
+WORDS = (
+    *(Verdict.PASSED.value, Verdict.UNEXPECTED_PASS.value),
+    *(Verdict.FAILED.value, DIFFERS, Verdict.KNOWN_FAILURE.value, Verdict.HARNESS_ERROR.value),
+    *(Verdict.DIFFERS.value, Verdict.NOT_RUN.value, Verdict.NOT_APPLICABLE.value, NOT_IN_IT),
+)
+"""All that may be said of a requirement, the best first."""
+KEPT = WORDS[:2]
+_DECIDED = {DIFFERS, *(verdict.value for verdict in DECIDED)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One requirement.
+
+    :param record: of the first report that has it.
+    :param cells: of each report; None where that has no such requirement.
+    """
+
+    record: Record
+    cells: tuple[Record | None, ...]
+
+    @property
+    def id(self) -> str:
+        return str(self.record["id"])
+
+    @property
+    def area(self) -> str:
+        return self.id.partition("-")[0]
+
+    @property
+    def level(self) -> Level:
+        return Level(self.record["level"])
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The verdict of each report. Among several what fails and was not promised differs: nobody is to blame."""
+        return tuple(self._word(cell) for cell in self.cells)
+
+    @property
+    def is_alike(self) -> bool:
+        """Whether all reports say the same that say anything."""
+        return len(set(self._said)) == 1
+
+    @property
+    def word(self) -> str:
+        """What they say where they are alike."""
+        return self._said[0]
+
+    @property
+    def _said(self) -> Sequence[str]:
+        return [word for word in self.words if word != Verdict.NOT_RUN.value] or self.words
+
+    def _word(self, cell: Record | None) -> str:
+        if cell is None:
+            return NOT_IN_IT
+        is_promise = len(self.cells) == 1 or self.level is Level.MUST
+        return DIFFERS if cell["verdict"] == Verdict.FAILED.value and not is_promise else str(cell["verdict"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tally:
+    """How many requirements of a group are kept.
+
+    :param counts: word, as in ``Row.words`` -> how many, passed ones first.
+    """
+
+    counts: Mapping[str, int]
+
+    @property
+    def kept(self) -> int:
+        return sum(self.counts.get(word, 0) for word in KEPT)
+
+    @property
+    def applying(self) -> int:
+        return sum(count for word, count in self.counts.items() if word in _DECIDED)
+
+    @property
+    def applies_to_nothing(self) -> bool:
+        return set(self.counts) <= {Verdict.NOT_APPLICABLE.value}
+
+
+def rows(reports: Sequence[Report]) -> list[Row]:
+    """All requirements of all reports, by level, then by id."""
+    by_id = [{record["id"]: record for record in report["requirements"]} for report in reports]
+    cells = {
+        unique: tuple(each.get(unique) for each in by_id) for unique in sorted({one for each in by_id for one in each})
+    }
+    found = (Row(record=next(filter(None, each)), cells=each) for each in cells.values())
+    return sorted(found, key=lambda row: (row.level.rank, row.id))
+
+
+def tallies(found: Iterable[Row], count: int, *, by: Callable[[Row], str]) -> dict[str, tuple[Tally, ...]]:
+    """Group -> the tally of each report.
+
+    :param count: of reports.
+    :param by: the group of a row, its level or its area.
+    """
+    groups: dict[str, list[Row]] = {}
+    for row in found:
+        groups.setdefault(by(row), []).append(row)
+    return {name: tuple(_tally(each, index) for index in range(count)) for name, each in groups.items()}
+
+
+def _tally(found: Sequence[Row], index: int) -> Tally:
+    seen = Counter(row.words[index] for row in found)
+    return Tally(counts={word: seen[word] for word in WORDS if seen[word]})
+
+
+def labels(reports: Sequence[Report]) -> list[str]:
+    """A name for each: implementation and version, and how and when it was judged where that alone tells two apart."""
+    names = [f"{each['implementation']['name']} {each['implementation']['version']}" for each in reports]
+    ways = [f"Airflow {each['environment']['airflow']}, {each['environment']['installer']}" for each in reports]
+    told = [f"{name}, {way}" if names.count(name) > 1 else name for name, way in zip(names, ways, strict=True)]
+    days = [str(each["started"])[:19].replace("T", " ") for each in reports]
+    return [f"{one}, {day}" if told.count(one) > 1 else one for one, day in zip(told, days, strict=True)]

@@ -1,0 +1,194 @@
+"""How does a person read a report, or several side by side? One HTML page that asks no host for anything."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..requirements import Level, read_areas
+from .comparison import DIFFERS, KEPT, NOT_IN_IT, Record, Report, Row, Tally, labels, rows, tallies
+from .verdicts import Verdict
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+_TEMPLATE = Path(__file__).with_name("report.html.jinja")
+_HEAD_LINES = 4
+"""Of evidence that are seen at once; what follows is most often the end of a log."""
+_LOG = "the end of its log:"
+"""Last words of a line after which nothing but a log comes."""
+_PASSING = re.compile(r"cosmos-conformance-\w+|popen-gw\d+|tmp\w{8}|cosmos-venv\w{8}|\d+")
+"""What is another in each run: temporary names, times, numbers of processes."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a verdict is shown: never by its color alone."""
+
+    glyph: str
+    tone: str
+    meaning: str
+
+
+LOOKS: Mapping[str, Look] = {
+    Verdict.PASSED.value: Look("✓", "good", "true"),
+    Verdict.FAILED.value: Look("✗", "bad", "not true"),
+    DIFFERS: Look("≠", "odd", "not true, and promised by nobody"),
+    Verdict.KNOWN_FAILURE.value: Look("~", "odd", "failed, and its own list says so"),
+    Verdict.UNEXPECTED_PASS.value: Look("+", "odd", "on that list, and passed"),
+    Verdict.NOT_APPLICABLE.value: Look("○", "none", "declared absent"),
+    Verdict.DIFFERS.value: Look("◇", "none", "declared, with a reason"),
+    Verdict.NOT_RUN.value: Look("·", "none", "left out, cut off, or not to be judged on that machine"),
+    Verdict.HARNESS_ERROR.value: Look("!", "bad", "the suite failed, not the implementation"),
+    NOT_IN_IT: Look("-", "none", "the report knows no such requirement"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """Requirements that belong together for whoever reads them."""
+
+    title: str
+    rows: Sequence[Row]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What was seen.
+
+    :param head: its first lines.
+    :param rest: the others, and how many.
+    :param count: how many tests have seen the same.
+    """
+
+    head: str
+    rest: str
+    lines: int
+    count: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What there is to say of one requirement in one report, or in several that say the same.
+
+    :param names: labels of the reports.
+    :param images: pictures of what happened, as addresses.
+    """
+
+    names: Sequence[str]
+    word: str
+    record: Record
+    evidence: Sequence[Evidence]
+    images: Sequence[str]
+
+
+def page(reports: Sequence[Report]) -> str:
+    """The page.
+
+    :param reports: one, or several to be compared, each as ``report.json`` has it.
+    """
+    from jinja2 import Environment, select_autoescape
+
+    environment = Environment(autoescape=select_autoescape(default=True), trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"code": _with_code, "said": _with_seen}
+    found, names = rows(reports), labels(reports)
+    words = {word for row in found for word in row.words}
+    return environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
+        reports=reports,
+        names=names,
+        is_comparison=len(reports) > 1,
+        sections=[each for each in _sections(found, is_comparison=len(reports) > 1) if each.rows],
+        unlike=sum(not row.is_alike for row in found),
+        count=len(found),
+        findings={row.id: _findings(row, names) for row in found},
+        by_level=tallies(found, len(reports), by=lambda row: row.level.value),
+        by_area=_in_order(tallies(found, len(reports), by=lambda row: row.area)),
+        areas=read_areas(),
+        levels=[level.value for level in Level],
+        verdicts=[verdict.value for verdict in Verdict if any(verdict in _verdicts(row) for row in found)],
+        looks={word: look for word, look in LOOKS.items() if word in words},
+    )
+
+
+def _sections(found: Sequence[Row], *, is_comparison: bool) -> list[Section]:
+    """What a reader looks for comes first."""
+    apart = {Verdict.HARNESS_ERROR.value: "The suite itself failed", Verdict.DIFFERS.value: "Different on purpose"}
+    titles = ("Kept by none", "Judged in none", "Kept by all") if is_comparison else ("Not kept", "Not judged", "Kept")
+    unlike, (ill, other, kept) = "Where they differ", titles
+
+    def title_of(row: Row) -> str:
+        if not row.is_alike:
+            return unlike
+        if row.word in KEPT:
+            return kept
+        return apart.get(row.word, other if LOOKS[row.word].tone == "none" else ill)
+
+    groups: dict[str, list[Row]] = {title: [] for title in (unlike, ill, *apart.values(), other, kept)}
+    for row in found:
+        groups[title_of(row)].append(row)
+    return [Section(title=title, rows=each) for title, each in groups.items()]
+
+
+def _in_order(found: Mapping[str, Sequence[Tally]]) -> dict[str, Sequence[Tally]]:
+    """Areas as the specification has them, then those that it does not know."""
+    known = [area for area in read_areas() if area in found]
+    return {area: found[area] for area in (*known, *(each for each in found if each not in known))}
+
+
+def _verdicts(row: Row) -> set[str]:
+    return {cell["verdict"] for cell in row.cells if cell is not None}
+
+
+def _findings(row: Row, names: Sequence[str]) -> list[Finding]:
+    """Of the reports that have more to say than their verdict; those that say the same, but for logs, are told once."""
+    found: dict[object, Finding] = {}
+    for name, word, cell in zip(names, row.words, row.cells, strict=True):
+        if cell is None or not (cell["evidence"] or cell["pictures"] or LOOKS[word].tone in ("bad", "odd")):
+            continue
+        evidence = _evidence(cell["evidence"])
+        # What passed may say how much: there a number matters.
+        heads = (_PASSING.sub("…", each.head) if cell["verdict"] == "failed" else each.head for each in evidence)
+        key = (word, cell["root"], tuple(sorted(heads)), tuple(cell["pictures"]))
+        same = found.get(key)
+        images = [_image(svg) for svg in cell["pictures"]]
+        one = same or Finding(names=[], word=word, record=cell, evidence=evidence, images=images)
+        found[key] = replace(one, names=[*one.names, name])
+    return list(found.values())
+
+
+def _evidence(texts: Sequence[str]) -> list[Evidence]:
+    counts = Counter(text.removeprefix("AssertionError: ").removeprefix("Skipped: ").strip() for text in texts)
+    found = []
+    for text, count in counts.items():
+        lines = text.splitlines()
+        log = next((at for at, line in enumerate(lines[:_HEAD_LINES], start=1) if line.endswith(_LOG)), None)
+        # A rest of one line takes no more room than the word that there is one.
+        short = len(lines) if len(lines) <= _HEAD_LINES + 1 else _HEAD_LINES
+        head, rest = lines[: log or short], lines[log or short :]
+        found.append(Evidence(head="\n".join(head), rest="\n".join(rest), lines=len(rest), count=count))
+    return found
+
+
+def _with_code(text: str) -> Markup:
+    """The text as HTML, with what stands in backticks as code."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped before
+
+
+def _with_seen(text: str) -> Markup:
+    """Evidence as HTML: of "what was required; seen: what was seen" the second half stands out."""
+    from markupsafe import Markup, escape
+
+    required, seen, rest = str(escape(text)).partition("; seen: ")
+    return Markup(f'<span class="faint">{required};</span>{seen[1:]}{rest}' if seen else required)  # noqa: S704 - escaped
+
+
+def _image(svg: str) -> str:
+    """As an image a picture cannot run anything, whatever stands in it."""
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"

@@ -1,0 +1,157 @@
+"""Which failures does an implementation own up to? A text file of its own, a requirement a line.
+
+# id      | reason                      | link                    | until
+LOCK-017  | tasks queue behind dbt      | https://…/issues/12     | 2027-01-31
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from ..requirements import Requirement
+from .verdicts import Judgement, Verdict
+
+KnownFailures = Mapping[str, "KnownFailure"]
+_HEAD = "# requirement | reason | link | until (optional)"
+
+
+class KnownFailuresError(Exception):
+    """The file cannot be obeyed; the text names file, line and way out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownFailure:
+    """One line.
+
+    :param until: the last day on which it counts; None: for good.
+    """
+
+    requirement: str
+    reason: str
+    link: str = ""
+    until: date | None = None
+
+    def __str__(self) -> str:
+        words = [self.requirement, self.reason, self.link, "" if self.until is None else self.until.isoformat()]
+        return " | ".join(words).rstrip(" |")
+
+
+def read_known_failures(
+    file: str | None, specification: Mapping[str, Requirement], *, today: date | None = None
+) -> dict[str, KnownFailure]:
+    """The known failures by id.
+
+    :param file: None: there is none.
+    :raises KnownFailuresError: the file cannot be read, is no UTF-8, or a line of it names no requirement, one twice,
+        no reason, or a day that is over.
+    """
+    if file is None:
+        return {}
+    found: dict[str, KnownFailure] = {}
+    for number, line in enumerate(_text_of(Path(file)).splitlines(), start=1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        one = _line(f"{file}, line {number}", line)
+        _refuse(one, f"{file}, line {number}", specification, found, today or date.today())  # noqa: DTZ011 - a day
+        found[one.requirement] = one
+    return found
+
+
+def _text_of(file: Path) -> str:
+    """Without the mark that some editors put at the beginning."""
+    try:
+        return file.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise KnownFailuresError(f"--cosmos-known-failures={file} cannot be read: {error.strerror or error}.") from None
+    except UnicodeDecodeError as error:
+        number = error.object.count(b"\n", 0, error.start) + 1
+        raise KnownFailuresError(
+            f"{file}, line {number}: byte 0x{error.object[error.start]:02x} is no UTF-8. Save the file as UTF-8."
+        ) from None
+
+
+def _line(where: str, text: str) -> KnownFailure:
+    words = [word.strip() for word in text.split("|")]
+    requirement, reason, link, until = (*words, "", "", "")[:4]
+    try:
+        day = date.fromisoformat(until) if until else None
+    except ValueError:
+        raise KnownFailuresError(f"{where}: {until!r} is no day: write it as 2027-01-31.") from None
+    return KnownFailure(requirement=requirement, reason=reason, link=link, until=day)
+
+
+def _refuse(
+    one: KnownFailure,
+    where: str,
+    specification: Mapping[str, Requirement],
+    found: Mapping[str, KnownFailure],
+    today: date,
+) -> None:
+    known = specification.get(one.requirement)
+    if known is None or known.level is None:
+        raise KnownFailuresError(
+            f"{where}: {one.requirement!r} is no requirement of this specification. Drop the line."
+        )
+    if one.requirement in found:
+        raise KnownFailuresError(f"{where}: {one.requirement} stands there twice. Drop one of the lines.")
+    if not one.reason:
+        raise KnownFailuresError(f"{where}: {one.requirement} has no reason. Write one after a |.")
+    if one.until is not None and one.until < today:
+        raise KnownFailuresError(
+            f"{where}: {one.requirement} was to be mended until {one.until}. Mend it, or choose another day."
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Update:
+    """What a run makes of the list.
+
+    :param text: of the file.
+    :param added: ids of what failed and was not on it.
+    :param dropped: ids of what was on it and passed.
+    """
+
+    text: str
+    added: tuple[str, ...]
+    dropped: tuple[str, ...]
+
+    def __str__(self) -> str:
+        words = [f"added {', '.join(self.added)}: write a reason for each"] if self.added else []
+        words += [f"dropped {', '.join(self.dropped)}, which passed"] if self.dropped else []
+        return "; ".join(words) or "left as it was"
+
+
+def updated(text: str, judgements: Iterable[Judgement], *, in_part: Collection[str] = ()) -> Update:
+    """The list after a run: a line goes only where its requirement passed; all others, comments too, stay as they are.
+
+    :param text: the list before; empty where there is none.
+    :param in_part: ids of requirements of which not every test was run: that they passed is not known.
+    """
+    verdicts = {each.requirement.id: each.verdict for each in judgements}
+    before = text.splitlines()
+    listed = [line.partition("|")[0].strip() for line in before]
+    passed = {
+        unique
+        for unique, verdict in verdicts.items()
+        if verdict in (Verdict.PASSED, Verdict.UNEXPECTED_PASS) and unique not in in_part
+    }
+    added = tuple(one for one, verdict in verdicts.items() if verdict is Verdict.FAILED and one not in listed)
+    kept = [line for one, line in zip(listed, before, strict=True) if one not in passed]
+    new = [str(KnownFailure(requirement=each, reason="not looked into yet")) for each in added]
+    return Update(
+        text="".join(f"{line}\n" for line in [*(kept if before else [_HEAD]), *new]),
+        added=added,
+        dropped=tuple(one for one in listed if one in passed),
+    )
+
+
+def update_known_failures(file: Path, judgements: Iterable[Judgement], *, in_part: Collection[str] = ()) -> Update:
+    """Bring the file up to date with a run, in one piece; made where it is not there. Parameters as for ``updated``."""
+    update = updated(_text_of(file) if file.exists() else "", judgements, in_part=in_part)
+    beside = file.with_name(f"{file.name}.new")
+    beside.write_text(update.text, encoding="utf-8")
+    beside.replace(file)
+    return update

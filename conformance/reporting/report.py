@@ -1,0 +1,256 @@
+"""The JSON document; Markdown and badge.
+
+Which picture says in a README what an implementation keeps? Only a whole level, with the specification's version.
+
+What does a job of a CI show of a run? A table, and the failures, as Markdown.
+
+What does a run leave behind for others? One JSON document, from which every other form of the report is made.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timezone
+from html import escape
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest_cosmos_venv
+
+from .. import SPECIFICATION_VERSION, SUITE_VERSION
+from ..requirements import Level
+from .terminal import again
+from .verdicts import Judgement, Verdict
+
+_FINE = {Verdict.PASSED.value, Verdict.NOT_APPLICABLE.value, Verdict.UNEXPECTED_PASS.value}
+_LETTER = 6.6
+
+
+def badge(report: Mapping[str, Any]) -> str:
+    """An SVG: the highest level of which all holds, and what was not judged because it is declared absent."""
+    text, color = _claim(report)
+    label = f"conformance {report['specification']}"
+    left, right = (round(_LETTER * len(words)) + 12 for words in (label, text))
+    return f"""<svg xmlns="http://www.w3.org/2000/svg" width="{left + right}" height="20" role="img" \
+aria-label="{escape(f"{label}: {text}")}">
+<title>{escape(f"{label}: {text}")}</title>
+<rect width="{left}" height="20" fill="#444"/><rect x="{left}" width="{right}" height="20" fill="{color}"/>
+<g fill="#fff" font-family="Verdana,DejaVu Sans,sans-serif" font-size="11" text-anchor="middle">
+<text x="{left / 2}" y="14">{escape(label)}</text><text x="{left + right / 2}" y="14">{escape(text)}</text>
+</g></svg>
+"""
+
+
+def _claim(report: Mapping[str, Any]) -> tuple[str, str]:
+    if not report["closing"]["is_complete"]:
+        return "incomplete", "#888"
+    reached = None
+    for level in Level:
+        verdicts = {each["verdict"] for each in report["requirements"] if each["level"] == level.value}
+        if not verdicts <= _FINE:
+            break
+        reached = level
+    absent = _absent(report["requirements"])
+    without = f" (without {', '.join(absent)})" if absent else ""
+    return (f"{reached.value}{without}", "#2a7d3c") if reached else ("not reached", "#b23b3b")
+
+
+def _absent(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What is needed by requirements that do not apply, and by none that does."""
+    needs: dict[bool, set[str]] = {True: set(), False: set()}
+    for each in records:
+        needs[each["verdict"] == Verdict.NOT_APPLICABLE.value].update(each["needs"])
+    return sorted(needs[True] - needs[False])
+
+
+_ILL = (Verdict.FAILED.value, Verdict.HARNESS_ERROR.value)
+
+
+def summary(report: Mapping[str, Any]) -> str:
+    """The report in half a page."""
+    one, where = report["implementation"], report["environment"]
+    services = one.get("services")
+    lines = [
+        f"## Conformance of {one['name']} {one['version']}",
+        "",
+        f"Specification {report['specification']}, Airflow {where['airflow']}, Python {where['python']}, "
+        f"{where['installer']}, {report['closing']['seconds']:.0f} s"
+        f"{'' if report['closing']['is_complete'] else ', **incomplete**'}",
+        *([f"Declared to stay when tasks have ended: {', '.join(services)}"] if services else []),
+        "",
+        f"| | {' | '.join(verdict.value for verdict in Verdict)} |",
+        f"|---|{'---:|' * len(Verdict)}",
+    ]
+    for level in Level:
+        found = report["closing"]["counts"][level.value]
+        lines.append(f"| {level.value} | {' | '.join(str(found.get(verdict.value, '')) for verdict in Verdict)} |")
+    failed = [each for each in report["requirements"] if each["verdict"] in _ILL]
+    if failed:
+        lines += ["", *(f"- **{each['id']}** {each['level']}: {_sentence(each)}" for each in failed)]
+    if here := [each for each in report["requirements"] if _cannot_be_judged(each)]:
+        lines += ["", f"{len(here)} that cannot be judged here:", ""]
+        lines += [f"- {each['id']} {each['level']}: {_reasons(each['evidence'])}" for each in here]
+    surprising = [each["id"] for each in report["requirements"] if each["verdict"] == Verdict.UNEXPECTED_PASS.value]
+    if surprising:
+        lines += ["", f"On the list of known failures, and passed: {', '.join(surprising)}"]
+    return "\n".join(lines) + "\n"
+
+
+def _cannot_be_judged(record: Mapping[str, Any]) -> bool:
+    """As ``Judgement.cannot_be_judged_here``."""
+    return record["verdict"] == Verdict.NOT_RUN.value and bool(record["tests"])
+
+
+def _sentence(record: Mapping[str, Any]) -> str:
+    is_ours = record["verdict"] == Verdict.HARNESS_ERROR.value
+    return f"{'harness error, which says nothing about: ' if is_ours else ''}{record['sentence']}"
+
+
+def _reasons(evidence: Iterable[str]) -> str:
+    return "; ".join(dict.fromkeys(each.removeprefix("Skipped: ").rstrip(".") for each in evidence))
+
+
+SCHEMA_FILE = Path(__file__).with_name("report.schema.json")
+FORMAT = 1
+_LONGEST_EVIDENCE = 8000
+_TOOLKIT = str(Path(pytest_cosmos_venv.__file__).parent)
+_CREDENTIALS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)[^/\s]*@")
+_SECRETS = re.compile(
+    r"(?i)(?P<name>[\w-]*(?:token|password|secret|api[_-]?key)[\w-]*['\"]?\s*[=:]\s*['\"]?)[^\s'\"]{4,}"
+)
+
+
+def report(
+    judgements: Sequence[Judgement],
+    *,
+    implementation: str,
+    named: str,
+    version: str,
+    services: Sequence[str],
+    airflow: str,
+    installer: str,
+    options: Mapping[str, object],
+    started: datetime,
+    is_complete: bool,
+    exit_code: int,
+) -> dict[str, Any]:
+    """The report of a run, JSON-like; ``report.schema.json`` says what stands in it.
+
+    :param implementation: its import root.
+    :param named: the same or its adapter, as ``--cosmos-implementation`` takes it.
+    :param services: processes that it declares to stay when its tasks have ended.
+    :param options: those that decide what was judged, and how hard.
+    :param is_complete: whether nothing was left out or cut off, and the suite itself did not fail. What this machine
+        cannot judge leaves it so: it is *not run* with a test and a reason.
+    """
+    now = datetime.now(timezone.utc)
+    return {
+        "format": FORMAT,
+        "specification": SPECIFICATION_VERSION,
+        "suite": SUITE_VERSION,
+        "implementation": {"name": implementation, "version": version, "services": list(services)},
+        "environment": {
+            "airflow": airflow,
+            "python": platform.python_version(),
+            "platform": f"{platform.system()} {platform.machine()}",
+            "installer": installer,
+            "pytest": metadata.version("pytest"),
+        },
+        "options": {name: redacted(value) if isinstance(value, str) else value for name, value in options.items()},
+        "started": started.isoformat(timespec="seconds"),
+        "requirements": [_record(each, named, options) for each in judgements],
+        # Last: a report without it was cut off.
+        "closing": {
+            "ended": now.isoformat(timespec="seconds"),
+            "seconds": round((now - started).total_seconds(), 1),
+            "is_complete": is_complete,
+            "exit_code": exit_code,
+            "counts": counts(judgements),
+        },
+    }
+
+
+def counts(judgements: Sequence[Judgement]) -> dict[str, dict[str, int]]:
+    """Level -> verdict -> how many."""
+    found = Counter((each.requirement.level, each.verdict) for each in judgements)
+    return {
+        level.value: {verdict.value: found[level, verdict] for verdict in Verdict if found[level, verdict]}
+        for level in Level
+    }
+
+
+def _record(judgement: Judgement, named: str, options: Mapping[str, object]) -> dict[str, Any]:
+    one = judgement.requirement
+    return {
+        "id": one.id,
+        "level": one.level.value if one.level else None,
+        "sentence": one.sentence,
+        "sources": list(one.sources),
+        "verdict": judgement.verdict.value,
+        "evidence": [redacted(text)[-_LONGEST_EVIDENCE:] for text in judgement.evidence],
+        "pictures": [picture for each in judgement.seen for picture in each.pictures],
+        "root": judgement.root,
+        "depends_on": list(one.depends_on),
+        "needs": list(one.needs),
+        "tests": [
+            {"name": each.test.rpartition("/")[2], "verdict": each.verdict.value, "seconds": round(each.seconds, 2)}
+            for each in judgement.seen
+        ],
+        "again": again(one.id, named, options),
+    }
+
+
+def redacted(text: str) -> str:
+    """The text without this user's home, and without credentials as far as they can be told."""
+    home = str(Path.home())
+    text = text.replace(home, "~") if len(home) > 1 else text
+    text = text.replace(sys.prefix, "ENVIRONMENT").replace(_TOOLKIT, Path(_TOOLKIT).name)
+    text = _CREDENTIALS.sub(r"\g<scheme>****@", text)
+    return _SECRETS.sub(r"\g<name>****", text)
+
+
+def read_report(file: Path) -> dict[str, Any]:
+    """A report that was written, checked against the schema.
+
+    :param file: ``report.json``, or the folder in which it lies.
+    :raises ValueError: when it is none, or of a format that is not known; with the file and what is wrong.
+    """
+    import jsonschema
+
+    file = file / "report.json" if file.is_dir() else file
+    try:
+        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        jsonschema.validate(found, json.loads(SCHEMA_FILE.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise ValueError(f"{file} cannot be read: {error.strerror or error}.") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{file} is no JSON, or was cut off: {error}.") from None
+    except jsonschema.ValidationError as error:
+        where = "/".join(map(str, error.absolute_path)) or "the document"
+        raise ValueError(f"{file} is no report of this suite: {where}: {error.message[:200]}.") from None
+    return found
+
+
+def write_report(folder: Path, found: Mapping[str, Any]) -> list[Path]:
+    """Write the report in all its forms; returns the files.
+
+    :param folder: made where it is not there.
+    """
+    from .html_page import page
+
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {
+        "report.json": json.dumps(found, indent=1, ensure_ascii=False) + "\n",
+        "report.html": page([found]),
+        "summary.md": summary(found),
+        "badge.svg": badge(found),
+    }
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return [folder / name for name in files]

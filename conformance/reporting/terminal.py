@@ -1,0 +1,148 @@
+"""What does a run say at its end? A table, area by level, and each failure with the line that repeats it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pytest
+
+from pytest_cosmos_venv import SuiteExit
+
+from ..requirements import Level
+from .verdicts import DECIDED, Judgement, SmokeFailure, Verdict
+
+_CONDITIONS = ("installer", "profile", "timeout")
+"""Options under which a verdict may be another one."""
+_SHOWN_LINES = 25
+_WIDTH = 15
+
+
+def print_judgements(
+    terminal: pytest.TerminalReporter,
+    judgements: Sequence[Judgement],
+    *,
+    implementation: str,
+    options: Mapping[str, object],
+) -> None:
+    """Print the verdicts on what was run.
+
+    :param implementation: as ``--cosmos-implementation`` takes it.
+    :param options: those of the run, by the words after ``--cosmos-``.
+    """
+    if all(each.verdict is Verdict.NOT_RUN for each in judgements):
+        return
+    failed = [each for each in judgements if each.verdict in (Verdict.FAILED, Verdict.HARNESS_ERROR)]
+    for judgement, following in by_root(failed):
+        _print_failure(terminal, judgement, following)
+        terminal.line(f"  again: {again(judgement.requirement.id, implementation, options)}")
+    terminal.section("conformance")
+    strict, is_updated = bool(options.get("strict")), bool(options.get("update_known_failures"))
+    known = listed(judgements, strict=strict, is_updated=is_updated)
+    lines = [*table(judgements), *known, *not_judged_here(judgements)]
+    for line in lines:
+        terminal.line(line)
+
+
+def print_smoke_failure(terminal: pytest.TerminalReporter, failure: SmokeFailure) -> None:
+    """Say that nothing was judged, and why."""
+    terminal.section("conformance: nothing was judged", red=True)
+    for line in failure.said.splitlines():
+        terminal.line(line)
+    terminal.line(
+        f"The smoke check {failure.check} failed, so the environment or the adapter is at fault, not a requirement. "
+        f"Repair it and run again (exit code {SuiteExit.SMOKE_FAILED:d})."
+    )
+
+
+def by_root(failed: Sequence[Judgement]) -> list[tuple[Judgement, list[Judgement]]]:
+    """Each failure that is told for itself, with those that are told under it: what depends on it, at any distance.
+
+    A root that is no failure here (a known one) is told nowhere, so what depends on it is told for itself.
+    """
+    by_id = {each.requirement.id: each for each in failed}
+
+    def told_under(judgement: Judgement) -> Judgement:
+        root = by_id.get(judgement.root or "")
+        return judgement if root is None else told_under(root)
+
+    following: dict[str, list[Judgement]] = {}
+    for each in failed:
+        following.setdefault(told_under(each).requirement.id, []).append(each)
+    return [(by_id[name], [each for each in group if each is not by_id[name]]) for name, group in following.items()]
+
+
+def again(requirement: str, implementation: str, options: Mapping[str, object]) -> str:
+    """The command that judges one requirement again, under the conditions of this run.
+
+    Parameters as for ``print_judgements``.
+    """
+    told = {"implementation": implementation, "requirement": requirement}
+    told |= {name: str(options[name]) for name in _CONDITIONS if options.get(name)}
+    return " ".join(["pytest --cosmos-conformance", *(f"--cosmos-{name}={value}" for name, value in told.items())])
+
+
+def _print_failure(terminal: pytest.TerminalReporter, judgement: Judgement, following: Sequence[Judgement]) -> None:
+    one = judgement.requirement
+    level = "" if one.level is None else one.level.value
+    terminal.section(f"{one.id} {level}: {judgement.verdict.value}", sep="-", red=True)
+    terminal.line(one.sentence)
+    for text in judgement.evidence:
+        lines = text.splitlines()
+        for line in lines[:_SHOWN_LINES]:
+            terminal.line(f"  {line}")
+        if len(lines) > _SHOWN_LINES:
+            terminal.line(f"  ({len(lines) - _SHOWN_LINES} more lines)")
+    if following:
+        terminal.line(f"  fails with it: {', '.join(each.requirement.id for each in following)}")
+
+
+def table(judgements: Sequence[Judgement]) -> list[str]:
+    """Lines of a table: passed of those that were judged, for each area and level."""
+    areas = list(dict.fromkeys(each.requirement.area for each in judgements))
+    lines = ["".join(f"{word:<{_WIDTH}}" for word in ("", *(level.value for level in Level))).rstrip()]
+    lines += [_row(area, [each for each in judgements if each.requirement.area == area]) for area in areas]
+    lines.append(_row("all", judgements))
+    counts = [(verdict, sum(each.verdict is verdict for each in judgements)) for verdict in Verdict]
+    lines.append(", ".join(f"{count} {verdict.value}" for verdict, count in counts if count))
+    return lines
+
+
+def _row(name: str, judgements: Sequence[Judgement]) -> str:
+    cells = [_cell([each for each in judgements if each.requirement.level is level]) for level in Level]
+    return "".join(f"{word:<{_WIDTH}}" for word in (name, *cells)).rstrip()
+
+
+def _cell(judgements: Sequence[Judgement]) -> str:
+    judged = [each for each in judgements if each.verdict in DECIDED]
+    passed = sum(each.verdict in (Verdict.PASSED, Verdict.UNEXPECTED_PASS) for each in judged)
+    return f"{passed} of {len(judged)}" if judged else "-"
+
+
+def listed(judgements: Sequence[Judgement], *, strict: bool, is_updated: bool = False) -> list[str]:
+    """Lines on what stands on the list of known failures, and was judged.
+
+    :param strict: whether what passed unexpectedly makes the run fail.
+    :param is_updated: whether the run brings the list up to date itself.
+    """
+    by_verdict = {
+        verdict: ", ".join(each.requirement.id for each in judgements if each.verdict is verdict)
+        for verdict in (Verdict.KNOWN_FAILURE, Verdict.UNEXPECTED_PASS)
+    }
+    known, passed = by_verdict.values()
+    advice = "" if is_updated else "; drop the lines"
+    fails = ", and with --cosmos-strict the run fails" if strict else ""
+    return [
+        *([f"known failures: {known}"] if known else []),
+        *([f"on the list of known failures, and passed: {passed}{advice}{fails}"] if passed else []),
+    ]
+
+
+def not_judged_here(judgements: Sequence[Judgement]) -> list[str]:
+    """Lines on what cannot be judged here, each reason with the requirements that it keeps from being judged."""
+    by_reason: dict[str, list[str]] = {}
+    for each in judgements:
+        for reason in dict.fromkeys(each.evidence) if each.cannot_be_judged_here else ():
+            by_reason.setdefault(reason.removeprefix("Skipped: "), []).append(each.requirement.id)
+    count = sum(each.cannot_be_judged_here for each in judgements)
+    told = [f"  {', '.join(names)}: {reason}" for reason, names in by_reason.items()]
+    return [f"{count} that cannot be judged here:", *told] if count else []

@@ -1,0 +1,221 @@
+"""What the tests came to, and the verdict on each requirement.
+
+What is the verdict on each requirement? Of what its tests came to, and what the implementation declares.
+
+What have the tests of a run come to? Taken from pytest's reports, which workers of pytest-xdist send as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+import pytest
+
+from ..requirements import Level, Requirement
+
+
+class Verdict(str, Enum):
+    """What is said of one requirement."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    KNOWN_FAILURE = "known failure"
+    UNEXPECTED_PASS = "unexpected pass"
+    NOT_APPLICABLE = "not applicable"
+    DIFFERS = "differs on purpose"
+    NOT_RUN = "not run"
+    HARNESS_ERROR = "harness error"
+
+
+DECIDED = (Verdict.PASSED, Verdict.UNEXPECTED_PASS, Verdict.FAILED, Verdict.KNOWN_FAILURE)
+"""Those that say whether a sentence is true of the implementation: the others are in no "2 of 3"."""
+_WORST_FIRST = (
+    Verdict.HARNESS_ERROR,
+    Verdict.FAILED,
+    Verdict.KNOWN_FAILURE,
+    Verdict.DIFFERS,
+    Verdict.UNEXPECTED_PASS,
+    Verdict.NOT_RUN,
+    Verdict.PASSED,
+    Verdict.NOT_APPLICABLE,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What one test came to.
+
+    :param test: its node id, with which it can be run again.
+    :param requirement: id.
+    :param evidence: what was required and what was seen, or why it was not judged.
+    :param seconds: that it took.
+    :param pictures: of what happened, each an SVG.
+    """
+
+    test: str
+    requirement: str
+    verdict: Verdict
+    evidence: str = ""
+    seconds: float = 0.0
+    pictures: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """One requirement, judged.
+
+    :param seen: what its tests came to.
+    :param root: id of a requirement that it depends on and that failed too.
+    """
+
+    requirement: Requirement
+    verdict: Verdict
+    seen: tuple[Seen, ...] = ()
+    root: str | None = None
+
+    @property
+    def cannot_be_judged_here(self) -> bool:
+        """Whether the run came to it, and what it needs cannot be made or seen here. It was not left out or cut off."""
+        return self.verdict is Verdict.NOT_RUN and bool(self.seen)
+
+    @property
+    def evidence(self) -> tuple[str, ...]:
+        """What was seen by the tests that led to the verdict, then what the others told where they passed.
+
+        A provoked race that fails says more with the number of free rounds that did not; why nothing was judged says no
+        more with it.
+        """
+        leading = [each for each in self.seen if each.verdict is self.verdict]
+        beside = () if self.verdict in (Verdict.PASSED, Verdict.NOT_RUN) else (Verdict.PASSED,)
+        passed = [each for each in self.seen if each.verdict in beside]
+        return tuple(each.evidence for each in (*leading, *passed) if each.evidence)
+
+
+def judge(specification: Mapping[str, Requirement], seen: Iterable[Seen]) -> list[Judgement]:
+    """A judgement on each requirement that is not withdrawn, in the order of the specification."""
+    by_id: dict[str, list[Seen]] = {}
+    for each in seen:
+        by_id.setdefault(each.requirement, []).append(each)
+    verdicts = {unique: _verdict(by_id.get(unique, ())) for unique in specification}
+    return [
+        Judgement(
+            requirement=one,
+            verdict=verdicts[one.id],
+            seen=tuple(by_id.get(one.id, ())),
+            root=_root(one, verdicts) if verdicts[one.id] is Verdict.FAILED else None,
+        )
+        for one in specification.values()
+        if one.level is not None
+    ]
+
+
+def _verdict(seen: Sequence[Seen]) -> Verdict:
+    """The worst of its tests; where some do not apply, the others decide."""
+    found = {each.verdict for each in seen}
+    return next((verdict for verdict in _WORST_FIRST if verdict in found), Verdict.NOT_RUN)
+
+
+def _root(one: Requirement, verdicts: Mapping[str, Verdict]) -> str | None:
+    ill = (Verdict.FAILED, Verdict.KNOWN_FAILURE, Verdict.HARNESS_ERROR)
+    return next((each for each in one.depends_on if verdicts.get(each) in ill), None)
+
+
+def counts_against(judgement: Judgement, *, level: Level, beyond: frozenset[str], strict: bool = False) -> bool:
+    """Whether the verdict makes the run fail.
+
+    :param level: the one that was asked for: failures of it and of those above it count.
+    :param beyond: ids of the BEYOND requirements that the implementation declares.
+    :param strict: whether an unexpected pass counts as a failure.
+    """
+    own = judgement.requirement.level
+    if own is None or (own.rank > level.rank and judgement.requirement.id not in beyond):
+        return False
+    return judgement.verdict is Verdict.FAILED or (strict and judgement.verdict is Verdict.UNEXPECTED_PASS)
+
+
+SMOKE_FILE = "test_smoke.py"
+REQUIREMENT, LEVEL = "requirement", "level"
+"""Names of the properties under which a test says what it judges, and what is said of it beforehand.
+
+Those without a prefix are for others, who read them in JUnit's XML.
+"""
+SEEN = pytest.StashKey[list[Seen]]()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmokeFailure:
+    """A smoke check that failed.
+
+    :param check: its node id.
+    :param said: what it found; empty where the suite itself failed, whose traceback tells it.
+    """
+
+    check: str
+    said: str
+
+
+FAILED_SMOKE_CHECKS = pytest.StashKey[list[SmokeFailure]]()
+
+
+class Gathering:
+    """Takes the results, under pytest-xdist in the process that gathers them; ends the run where smoke checks fail."""
+
+    def __init__(self, session: pytest.Session) -> None:
+        self._session = session
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Look at a result."""
+        stash = self._session.config.stash
+        if report.failed and f"/{SMOKE_FILE}::" in f"/{report.nodeid}":
+            is_suites_own = VERDICT in dict(report.user_properties)
+            said = "" if is_suites_own else _evidence(report).removeprefix("AssertionError: ")
+            stash[FAILED_SMOKE_CHECKS].append(SmokeFailure(check=report.nodeid, said=said))
+            self._session.shouldstop = "a smoke check failed"
+        seen = _seen(report)
+        if seen is not None:
+            stash[SEEN].append(seen)
+
+
+def _seen(report: pytest.TestReport) -> Seen | None:
+    properties = dict(report.user_properties)
+    one = properties.get(REQUIREMENT)
+    # A test is over with its call, or with whatever comes before or after it and goes wrong.
+    if one is None or (report.when != "call" and report.passed):
+        return None
+    return Seen(
+        test=report.nodeid,
+        requirement=str(one),
+        verdict=_verdict_of(report, properties),
+        evidence=_evidence(report),
+        seconds=report.duration,
+        pictures=tuple(str(value) for name, value in report.user_properties if name == PICTURE),
+    )
+
+
+def _verdict_of(report: pytest.TestReport, properties: dict[str, object]) -> Verdict:
+    if VERDICT in properties:
+        return Verdict(str(properties[VERDICT]))
+    if hasattr(report, "wasxfail"):
+        return Verdict.UNEXPECTED_PASS if report.passed else Verdict.KNOWN_FAILURE
+    if report.skipped:
+        return Verdict.NOT_RUN
+    return Verdict.PASSED if report.passed else Verdict.FAILED
+
+
+def _evidence(report: pytest.TestReport) -> str:
+    told = "\n".join(str(value) for name, value in report.user_properties if name == EVIDENCE)
+    if report.skipped and isinstance(report.longrepr, tuple):
+        return str(report.longrepr[2])
+    crash = getattr(report.longrepr, "reprcrash", None)
+    said = str(crash.message) if crash is not None else str(report.longrepr or "")
+    return "\n".join(filter(None, [told, said]))
+
+
+VERDICT = "cosmos_verdict"
+"""Name of the property under which a verdict stands that pytest has no word for."""
+EVIDENCE = "evidence"
+"""Name of the property under which a test tells what it has seen, for JUnit's XML too."""
+PICTURE = "cosmos_picture"
+"""Likewise for a picture of it, an SVG."""

@@ -1,0 +1,198 @@
+"""What do ``cosmos-venv env list`` and ``show`` do? Say what stands in a ``virtualenv_dir``.
+
+They write nothing, so a read-only mount and another user's directory can be looked at too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from rich.filesize import decimal
+
+from cosmos_venv.cli.output import OK, print_json, print_lines, print_table, steps
+from cosmos_venv.dbt.installation import PARTS_OF_DBT
+from cosmos_venv.environments.layout import failed_log
+from cosmos_venv.environments.maintenance.inventory import StoredBuild, bytes_of, read_inventory, select
+from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.processes.lease import users_of
+
+SHORT = 12  # characters of a digest that people are shown; as many tell environments apart
+
+_IN_USE = {True: "in use", False: "", None: "use unknown"}
+_HEADINGS = ("environment", "state", "use", "last used", "on disk", "dbt", "requirements")
+
+
+def env_list(directory: Path, *, as_json: bool) -> int:
+    """List the builds of a directory. Returns the exit code.
+
+    :raises VirtualenvError: when it cannot be read.
+    :raises CosmosValueError: when it is no directory.
+    """
+    builds = read_inventory(EnvironmentStore(directory))
+    with steps("adding up what is on disk", len(builds), as_json=as_json) as step:
+        for each in builds:
+            _ = each.disk_use  # kept with it
+            step.end()
+    if as_json:
+        listed = [as_data(each) for each in builds]
+        print_json({"virtualenv_dir": str(directory), "bytes": bytes_of(builds), "builds": listed})
+    elif not builds:
+        print_lines([f"{directory} holds no managed environment."])
+    else:
+        print_table(_HEADINGS, [_row(each) for each in builds])
+        print_lines([f"{decimal(bytes_of(builds))} on disk together"])
+    return OK
+
+
+def env_show(directory: Path, name: str, *, as_json: bool) -> int:
+    """Tell all that is known of an environment. Returns the exit code.
+
+    :param name: the first characters of its digest, or one generation as ``<digest>-<number>``.
+    :raises VirtualenvError: when the directory cannot be read.
+    :raises CosmosValueError: when the name fits nothing.
+    """
+    builds = select(read_inventory(EnvironmentStore(directory)), name)
+    if as_json:
+        print_json({"virtualenv_dir": str(directory), "builds": [_all_of(each) for each in builds]})
+    else:
+        print_lines([line for each in builds for line in _described(each)])
+    return OK
+
+
+def as_data(stored: StoredBuild, *, pins: bool = False) -> dict[str, Any]:
+    """A build as JSON has it. No credential is in it.
+
+    :param pins: whether the version of each distribution is wanted.
+    """
+    import msgspec
+
+    record = msgspec.to_builtins(stored.record)
+    if record and not pins:
+        del record["pins"]
+    return {
+        "name": name_of(stored),
+        "digest": stored.digest,
+        "generation": stored.generation,
+        "state": stored.state,
+        "in_use": stored.is_in_use,
+        "last_used": _instant(stored.last_used),
+        "bytes": bytes_of([stored]),
+        "path": str(stored.path),
+        "log": str(failed_log(stored.build)) if stored.state == "failed" else None,
+        "dbt": dbt_of(stored.record.pins) if stored.record else {},
+        "record": record,
+        "record_fault": stored.record_fault or None,
+    }
+
+
+def name_of(stored: StoredBuild) -> str:
+    """By what an environment is named on the command line."""
+    return f"{stored.digest[:SHORT]}-{stored.generation}"
+
+
+def title(stored: StoredBuild) -> str:
+    """What people know an environment by."""
+    return f"{name_of(stored)}  {_requirements(stored)}".rstrip()
+
+
+def dbt_of(pins: Mapping[str, str]) -> dict[str, str]:
+    """Of all that is installed the versions of dbt and of its adapters."""
+    return {
+        name: version
+        for name, version in pins.items()
+        if name == "dbt-core" or (name.startswith("dbt-") and name not in PARTS_OF_DBT)
+    }
+
+
+def _requirements(stored: StoredBuild) -> str:
+    return ", ".join(stored.record.spec.requirements) or "no requirements" if stored.record else ""
+
+
+def _row(stored: StoredBuild) -> tuple[str, ...]:
+    return (
+        name_of(stored),
+        stored.state,
+        _IN_USE[stored.is_in_use],
+        _instant(stored.last_used) or "never",
+        decimal(bytes_of([stored])),
+        _versions(stored),
+        stored.record_fault or _requirements(stored),
+    )
+
+
+def _versions(stored: StoredBuild) -> str:
+    pins = stored.record.pins if stored.record else {}
+    return ", ".join(f"{name.removeprefix('dbt-')} {version}" for name, version in dbt_of(pins).items())
+
+
+def _all_of(stored: StoredBuild) -> dict[str, Any]:
+    from cosmos_venv.cli.server import server_data
+
+    used_by = _users(stored)
+    servers = [server_data(each) for each in _servers_of(stored)]
+    return {**as_data(stored, pins=True), "used_by": used_by, "servers": servers}
+
+
+def _users(stored: StoredBuild) -> list[dict[str, Any]]:
+    """The processes that use it now. What they were started with stays unsaid: there may be a secret in it."""
+    import psutil
+
+    found = []
+    for pid in users_of(stored.path):
+        try:
+            process = psutil.Process(pid)
+            with process.oneshot():
+                since = _instant(process.create_time())
+                found.append({"pid": pid, "name": process.name(), "user": process.username(), "since": since})
+        except psutil.Error:
+            continue  # it has just ended
+    return found
+
+
+def _servers_of(stored: StoredBuild) -> Sequence[Any]:
+    from cosmos_venv.dbt.warm.status import census
+
+    return census(below=stored.path)
+
+
+def _described(stored: StoredBuild) -> list[str]:
+    from cosmos_venv.cli.server import server_line
+
+    lines = [
+        title(stored),
+        f"  digest      {stored.digest}",
+        f"  path        {stored.path}",
+        f"  state       {', '.join(filter(None, [stored.state, _IN_USE[stored.is_in_use]]))}",
+        *(f"  used by     process {each['pid']} ({each['name']}) of {each['user']}" for each in _users(stored)),
+        *(f"  server      {server_line(each)}" for each in _servers_of(stored)),
+        f"  last used   {_instant(stored.last_used) or 'never'}",
+        f"  on disk     {decimal(bytes_of([stored]))}",
+    ]
+    if stored.state == "failed":
+        lines.append(f"  log         {failed_log(stored.build)}")
+    if stored.record_fault:
+        lines.append(f"  record      {stored.record_fault}")
+    return [*lines, *_recorded(stored)]
+
+
+def _recorded(stored: StoredBuild) -> list[str]:
+    if (record := stored.record) is None:
+        return []
+    python = record.spec.interpreter
+    return [
+        f"  dbt         {_versions(stored) or 'none'}",
+        f"  python      {python.implementation} {python.version}, {python.executable}",
+        f"  options     {' '.join(record.spec.pip_install_options) or 'none'}",
+        f"  installer   {record.installer.name}: {record.installer.reason}",
+        f"  from        {', '.join(record.sources) or 'nobody knows where'}",
+        f"  built       {record.built_at} in {record.seconds} s by user id {record.built_by.uid} "
+        f"on {record.built_by.host}",
+        *(f"  installed   {name} {version}" for name, version in record.pins.items()),
+    ]
+
+
+def _instant(seconds: float | None) -> str | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, tz=timezone.utc).isoformat(timespec="seconds")

@@ -1,0 +1,87 @@
+"""Which dbt is installed in an environment, and the check it must pass.
+
+What must a Python environment be able to do before dbt tasks may use it?
+
+Which dbt is installed there? Its version and its adapters', read from the files of its environment.
+
+dbt is not started for this: that takes longer than most of what the answer is good for.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+PARTS_OF_DBT = ("dbt-adapters", "dbt-common", "dbt-core", "dbt-extractor", "dbt-protos", "dbt-semantic-interfaces")
+"""Distributions that every dbt has: whatever else is called ``dbt-…`` may be an adapter."""
+
+# Run by the environment's own Python. Imports alone: `dbt --version` would ask the package index for news. The names
+# are those of the folders: importlib.metadata would take as long as all the rest where dbt does not import it itself.
+DBT_CHECK = f"""
+import importlib, importlib.util, os, sys
+
+names = set()
+for folder in filter(os.path.isdir, sys.path):
+    for entry in os.listdir(folder):
+        stem, suffix = os.path.splitext(entry)
+        if suffix in (".dist-info", ".egg-info"):
+            names.add(stem.partition("-")[0].lower().replace("_", "-").replace(".", "-"))
+if "dbt-core" not in names:
+    sys.exit("dbt-core is not installed: name dbt-core, or a dbt adapter that brings it, in py_requirements")
+importlib.import_module("dbt.cli.main")
+for name in sorted(names.difference({PARTS_OF_DBT!r})):
+    adapter = name[4:].replace("-", "_")
+    if name.startswith("dbt-") and importlib.util.find_spec("dbt.adapters." + adapter):
+        importlib.import_module("dbt.adapters." + adapter)
+"""
+
+
+def identity_of(executable: str) -> str:
+    """A text that differs where the dbt behind this path may be another one: its place, and every dbt package there.
+
+    For a dbt whose packages are not found beside it, such as a script that starts one elsewhere, it is the script's
+    own time and size: dbt itself then looks whether a parse file is of its version.
+    """
+    return "\n".join([executable, *(packages_beside(executable) or _stamp(os.path.realpath(executable)))])
+
+
+def packages_beside(executable: str) -> list[str]:
+    """dbt's packages in the environment of this program, each with its version; the same on every machine."""
+    return _dbt_packages(_site_packages(Path(os.path.realpath(executable)).parent.parent))
+
+
+def in_this_python() -> str:
+    """The same for the dbt that this Python would import."""
+    try:
+        spec = importlib.util.find_spec("dbt")
+    except (ImportError, ValueError):
+        spec = None
+    folders = [Path(folder).parent for folder in (spec.submodule_search_locations or ())] if spec else []
+    return "\n".join(["in this Python", *_dbt_packages(folders)])
+
+
+def _site_packages(environment: Path) -> Iterator[Path]:
+    for lib in ("lib", "lib64"):
+        for python in sorted((environment / lib).glob("python3*")):
+            yield from (python / name for name in ("site-packages", "dist-packages"))
+
+
+def _dbt_packages(folders: Iterable[Path]) -> list[str]:
+    """Such as ``dbt_core-1.11.2.dist-info``."""
+    found: set[str] = set()
+    for folder in folders:
+        try:
+            found.update(name for name in os.listdir(folder) if name.startswith("dbt_") and name.endswith(".dist-info"))  # noqa: PTH208 - names only
+        except OSError:
+            continue
+    return sorted(found)
+
+
+def _stamp(path: str) -> list[str]:
+    try:
+        status = os.stat(path)  # noqa: PTH116 - a text
+    except OSError:
+        return []
+    return [str(status.st_mtime_ns), str(status.st_size)]

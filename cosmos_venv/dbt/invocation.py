@@ -1,0 +1,228 @@
+"""One dbt command as a guarded process, or inside the worker.
+
+How does one dbt command run? As a process of its own under the guard, its lines streaming into the task's log.
+
+How does dbt run inside the worker's own process? With its environment variables and folder, for as long as it runs.
+
+Only for a dbt that is installed beside Airflow. What dbt needs is process-wide, so everything is put back afterwards.
+"""
+
+from __future__ import annotations
+
+import _thread
+import importlib.util
+import os
+import signal
+import sysconfig
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cosmos_venv.dbt.results import FAILED_STATUSES, MOST_FAILURES, Artifacts, with_the_rest_counted, without_colour
+from cosmos_venv.exceptions import CosmosDbtRunError
+from cosmos_venv.processes.guarded_process import Cancellation, GuardedProcess, WatchedProcess, run_guarded
+
+
+class FullOutputSubprocessResult(NamedTuple):
+    """What came of a command, in Cosmos's shape.
+
+    :ivar exit_code: negative when a signal ended it.
+    :ivar output: the last line.
+    :ivar full_output: every line, stdout and stderr in the order in which they came.
+    """
+
+    exit_code: int
+    output: str
+    full_output: list[str]
+
+
+def run_dbt(
+    command: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cwd: Path,
+    keep_open: Sequence[int] = (),
+    on_line: Callable[[str], None] | None = None,
+    on_tick: Callable[[], None] | None = None,
+    cancellation: Cancellation | None = None,
+    encoding: str = "utf-8",
+    cancels_queries: bool = True,
+    start: Callable[..., WatchedProcess] | None = None,
+) -> FullOutputSubprocessResult:
+    """Run dbt to its end, whatever its exit code.
+
+    :param keep_open: descriptors of leases, held until the last process of the command is gone.
+    :param on_tick: called every second while dbt runs. What it raises ends dbt.
+    :param cancels_queries: whether a kill begins with SIGINT, on which dbt cancels its queries, or with SIGTERM.
+    :param start: what starts it; None: a guard.
+    :raises OSError: when it cannot be started.
+    :raises CommandKilled: when ``cancellation`` was requested; dbt and its children are gone by then.
+    """
+    done = run_guarded(
+        command,
+        env=env,
+        cwd=cwd,
+        keep_open=keep_open,
+        on_line=on_line,
+        on_tick=on_tick,
+        cancellation=cancellation,
+        encoding=encoding,
+        interrupts=cancels_queries,
+        start=start or GuardedProcess,
+    )
+    return FullOutputSubprocessResult(done.returncode, done.lines[-1] if done.lines else "", done.lines)
+
+
+DbtRunnerResult = Any
+"""``dbt.cli.main.dbtRunnerResult``: on most workers there is no dbt to import it from."""
+
+
+# As in Cosmos.
+_FURTHER_FLAGS = ("--no-static-parser",)
+
+
+def is_importable() -> bool:
+    """Whether dbt is installed in this Python. Imports nothing of it that takes time: ``dbt.cli`` imports it all."""
+    try:
+        return importlib.util.find_spec("dbt.cli") is not None
+    except ImportError:
+        return False
+
+
+def is_same_dbt(executable: str | None) -> bool:
+    """Whether the dbt in this Python is the one of that path, or the only one there is.
+
+    :param executable: None where no dbt is found.
+    """
+    if executable is None:
+        return True
+    schemes = (sysconfig.get_path("scripts"), sysconfig.get_path("scripts", sysconfig.get_preferred_scheme("user")))
+    return any(os.path.realpath(Path(executable).parent) == os.path.realpath(scripts) for scripts in schemes)
+
+
+def run_in_process(
+    arguments: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cwd: Path,
+    callbacks: Sequence[Callable[[Any], object]] = (),
+    cancellation: Cancellation | None = None,
+) -> DbtRunnerResult:
+    """Run one dbt command by its ``dbtRunner``, whatever comes of it.
+
+    :param arguments: the command line without the executable.
+    :param env: the whole environment that dbt sees; the worker's is as it was afterwards, like the working directory.
+    :param callbacks: get dbt's events.
+    :raises CosmosDbtRunError: when dbt cannot be imported.
+    :raises CommandKilled: when ``cancellation`` was requested.
+    """
+    cancellation = cancellation or Cancellation()
+    cancellation.raise_if_requested()
+    try:
+        from dbt.cli.main import dbtRunner  # type: ignore[import-not-found,unused-ignore]
+    except ImportError as error:
+        raise CosmosDbtRunError(
+            f"InvocationMode.DBT_RUNNER needs dbt in Airflow's own environment, and it cannot be imported: {error}. "
+            "Install it there, or give InvocationMode.SUBPROCESS or ExecutionMode.VIRTUALENV."
+        ) from error
+    with _environment(env), _working_directory(cwd), _interruptible(cancellation):
+        result = dbtRunner(callbacks=list(callbacks)).invoke([*arguments, *_FURTHER_FLAGS])
+    cancellation.raise_if_requested()
+    # dbt catches everything: what was meant for the task, such as its time-out or its end, goes on here.
+    if result.exception is not None and not isinstance(result.exception, Exception):
+        raise result.exception
+    return result
+
+
+def raise_for(result: DbtRunnerResult, artifacts: Artifacts) -> None:
+    """Raises CosmosDbtRunError where dbt has failed, with the nodes that failed and what dbt says about them."""
+    if result.success:
+        return
+    if result.exception is not None:
+        reason = without_colour(str(result.exception)).strip()
+        others = [error for error in artifacts.errors() if reason not in error]  # dbt logs it too
+        said = [f"dbt invocation did not complete with unhandled error: {reason}", *others]
+    else:
+        failed = artifacts.failures() or _failures(result) or artifacts.errors()
+        said = ["dbt invocation completed with errors:", *failed]
+    raise CosmosDbtRunError(without_colour("\n".join(said)))
+
+
+def _failures(result: DbtRunnerResult) -> list[str]:
+    """For a dbt that was told to write no artifacts."""
+    nodes = getattr(result.result, "results", None) or ()
+    failed = [each for each in nodes if str(each.status) in FAILED_STATUSES]
+    shown = (f"{each.node.unique_id}: {each.status}: {(each.message or '').strip()}" for each in failed)
+    return with_the_rest_counted(list(islice(shown, MOST_FAILURES)), len(failed))
+
+
+@contextmanager
+def _environment(env: Mapping[str, str]) -> Iterator[None]:
+    before = dict(os.environ)
+    _set_environment(env)
+    try:
+        yield
+    finally:
+        _set_environment(before)
+
+
+def _set_environment(env: Mapping[str, str]) -> None:
+    """Set before anything is taken away: other threads of the worker must not see an empty one."""
+    os.environ.update(env)
+    for name in set(os.environ) - set(env):
+        del os.environ[name]
+
+
+@contextmanager
+def _working_directory(cwd: Path) -> Iterator[None]:
+    before = _here()
+    os.chdir(cwd)
+    try:
+        yield
+    finally:
+        _return_to(before)
+
+
+def _here() -> int | None:
+    """The working directory as a descriptor: a path may lead elsewhere by then. None where this user may not enter."""
+    try:
+        return os.open(".", getattr(os, "O_PATH", os.O_RDONLY))  # O_PATH reads nothing, and so needs no permission to
+    except OSError:
+        return None
+
+
+def _return_to(before: int | None) -> None:
+    """Back to that directory, or to the root where it is closed to us. dbt has done its work, so no task fails."""
+    try:
+        if before is None:
+            os.chdir("/")
+            return
+        os.fchdir(before)
+    except OSError:
+        os.chdir("/")
+    finally:
+        if before is not None:
+            os.close(before)
+
+
+@contextmanager
+def _interruptible(cancellation: Cancellation) -> Iterator[None]:
+    """Within this block a kill interrupts dbt as Ctrl-C does, so that it cancels its queries.
+
+    Python delivers an interrupt to the main thread alone; elsewhere dbt runs to its end.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # Airflow leaves it to the system
+    try:
+        with cancellation.stopping(_thread.interrupt_main):
+            yield
+    except KeyboardInterrupt:
+        if not cancellation.is_requested:
+            raise
+    finally:
+        signal.signal(signal.SIGINT, before)

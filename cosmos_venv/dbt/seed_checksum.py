@@ -1,0 +1,197 @@
+"""The CSV of a seed and whether it must be loaded.
+
+Does a seed have to be loaded? Pure: what is known in, a decision out.
+
+The CSV that dbt is about to load for a seed, and what is in it.
+
+Found as dbt finds it, from the project's files as they are now: a manifest may be older than they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path, PurePath
+
+from cosmos_venv.dbt.project_files import DbtProjectFile, local_package, read_dbt_project, read_package_files
+from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
+from cosmos_venv.files.read_limits import endless_kind_of
+
+_FULL_REFRESH = re.compile(r"--full-refresh|-[dqx]*f[dfqx]*")  # short flags may be written together
+_VARIABLES = ("DBT_ENGINE_FULL_REFRESH", "DBT_FULL_REFRESH")
+_TRUE = frozenset({"1", "true", "t", "yes", "y", "on"})
+
+
+class Decision(Enum):
+    """Whether dbt is run, and why."""
+
+    FULL_REFRESH = "full refresh"
+    UNKNOWN = "the content is not known"
+    FIRST = "nothing is remembered"
+    CHANGED = "the content has changed"
+    BROKEN_OFF = "the content is the same, and a load of it has broken off since"
+    UNCHANGED = "the content is the same"
+
+    @property
+    def runs(self) -> bool:
+        return self is not Decision.UNCHANGED
+
+    @property
+    def is_remembered(self) -> bool:
+        """Whether the content is remembered after dbt has loaded it."""
+        return self in (Decision.FIRST, Decision.CHANGED, Decision.BROKEN_OFF)
+
+
+def decide(*, seen: str | None, now: str | None, full_refresh: bool, broken_off: bool = False) -> Decision:
+    """Unchanged only where that is known.
+
+    :param seen: checksum of the content that was loaded last; None: nothing usable is remembered.
+    :param now: checksum of the content now; None: it cannot be had.
+    :param broken_off: a load has begun that did not end well, and none has ended well after it.
+    """
+    if full_refresh:
+        return Decision.FULL_REFRESH
+    if now is None:
+        return Decision.UNKNOWN
+    if seen is None:
+        return Decision.FIRST
+    if seen != now:
+        return Decision.CHANGED
+    return Decision.BROKEN_OFF if broken_off else Decision.UNCHANGED
+
+
+def wants_full_refresh(command: Sequence[str], env: Mapping[str, str]) -> bool:
+    """Whether this command is a full refresh to dbt: by a flag, or by dbt's variable for it.
+
+    :param command: the whole command line.
+    :param env: the environment variables of the process; dbt 1.11 knows the longer name, and prefers it.
+    """
+    said = next((env[name] for name in _VARIABLES if env.get(name)), "")
+    return said.strip().lower() in _TRUE or any(_FULL_REFRESH.fullmatch(word) for word in command[1:])
+
+
+_CHUNK = 256 * 1024  # what fits into the processor's own memory is hashed fastest
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedContent:
+    """What a seed's file held when it was read.
+
+    :param checksum: SHA-256 of its bytes, 64 hex digits.
+    :param identity: device, inode, size, and times of the last change of content and status, in nanoseconds.
+    """
+
+    path: Path
+    checksum: str
+    identity: tuple[int, ...]
+
+    def is_still_there(self) -> bool:
+        """Whether nobody has replaced or written the file since it was read."""
+        try:
+            return _identity(self.path.stat()) == self.identity
+        except OSError:
+            return False
+
+
+def find_seed(
+    project_dir: Path,
+    original_file_path: str,
+    *,
+    package: str | None,
+    installs_packages: bool,
+    installed: Callable[[], Path | None] = lambda: None,
+    environment: Mapping[str, str] | None = None,
+) -> Path:
+    """The file that dbt loads; it may not be there.
+
+    :param original_file_path: of the node, relative to its project or package.
+    :param package: the node's; None: the project's own.
+    :param installs_packages: ``dbt deps`` runs before the seed is loaded.
+    :param installed: gives the folder of packages that ``dbt deps`` has installed before, with which this dbt will run;
+        None: it will install them. Called only for one that is no local one.
+    :param environment: what ``env_var()`` in ``dbt_project.yml`` sees; None: this process's environment.
+    :raises CosmosLoadDbtException: when it cannot be known before dbt runs, with the reason.
+    """
+    project = read_dbt_project(project_dir, environment=environment)
+    if package is None or project.name in (None, package):
+        return _below(project_dir, project, PurePath(original_file_path))
+    if installs_packages:
+        folder = _local(project_dir, package, environment) or _installed(installed(), package)
+    else:
+        folder = project_dir / project.packages_folder / package
+    return _below(folder, read_dbt_project(folder, environment=environment), PurePath(original_file_path))
+
+
+def _local(project_dir: Path, package: str, environment: Mapping[str, str] | None) -> Path | None:
+    """Where a local package stands, to which ``dbt deps`` makes a link."""
+    folders = (local_package(project_dir, path) for path in read_package_files(project_dir).local)
+    names = ((folder, read_dbt_project(folder, environment=environment).name) for folder in folders)
+    return next((folder for folder, name in names if name == package), None)
+
+
+def _installed(packages: Path | None, package: str) -> Path:
+    if packages is not None and (packages / package).is_dir():
+        return packages / package
+    raise CosmosLoadDbtException(
+        f"the package {package!r} is no local one, and `dbt deps` installs it only when the task runs (install_deps)"
+    )
+
+
+def _below(folder: Path, project: DbtProjectFile, path: PurePath) -> Path:
+    """The file in the folders in which dbt looks for seeds now."""
+    if project.seed_paths is None or any(path.is_relative_to(os.path.normpath(root)) for root in project.seed_paths):
+        return folder / path
+    below = (each for root in project.seed_paths for each in (folder / root).rglob("*.csv"))
+    found = [each for each in below if each.name == path.name]
+    if len(found) == 1:
+        return found[0]
+    roots = ", ".join(project.seed_paths)
+    raise CosmosLoadDbtException(f"{path} is in none of the seed-paths of {folder / 'dbt_project.yml'}: {roots}")
+
+
+def refuse_endless(path: Path) -> None:
+    """Refuse what nobody can read to its end. It is looked at and not opened, which would wait for its writer.
+
+    :raises CosmosValueError: when the path leads to a named pipe, a socket or a device.
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return
+    _refuse_endless(path, mode)
+
+
+def read_content(path: Path, *, pause: Callable[[], None] = lambda: None) -> SeedContent:
+    """Read the file piece by piece.
+
+    :param pause: called between the pieces; what it raises ends the reading.
+    :raises OSError: when it is not there or cannot be read; IsADirectoryError for a directory.
+    :raises CosmosValueError: as ``refuse_endless``.
+    """
+    refuse_endless(path)
+    # Should a named pipe take the file's place just now: opening it like this does not wait for its writer.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb", buffering=0) as file:
+        status = os.fstat(descriptor)
+        _refuse_endless(path, status.st_mode)
+        if not stat.S_ISREG(status.st_mode):
+            raise IsADirectoryError(f"{path} is no file")
+        digest, piece = hashlib.sha256(), memoryview(bytearray(_CHUNK))
+        while size := file.readinto(piece):
+            digest.update(piece[:size])
+            pause()
+    return SeedContent(path=path, checksum=digest.hexdigest(), identity=_identity(status))
+
+
+def _refuse_endless(path: Path, mode: int) -> None:
+    if kind := endless_kind_of(mode):
+        raise CosmosValueError(f"The seed {path} is {kind}, which dbt would wait for. Put a CSV file there.")
+
+
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)

@@ -1,0 +1,123 @@
+"""STDLIB ONLY, both sides. What worker and server must have in common; whether a server lives.
+
+What a worker and a server have in common where a command may be forked instead of started.
+
+Runs on both sides. What a process can change for itself (limits, umask, folder, signals) is no part of it: the child
+sets it.
+
+Does a server live? Its kernel lock says so, and is asked about without being taken.
+
+A look that took the lock for a moment would tell a server which begins just then that there is another one. Such a lock
+belongs to the open file (``F_OFD_SETLK``, Linux 3.15), so keepers, which close that file, give nothing up.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+
+# Only a new interpreter obeys them, or what it loads while it starts.
+STARTUP_NAMES = frozenset({"HOME", "PATH", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TEMP", "TMP"})
+STARTUP_PREFIXES = (
+    *("PYTHON", "LD_", "LC_", "MALLOC_", "GLIBC_", "OPENSSL_"),
+    *("OMP_", "OPENBLAS_", "GOTO_", "MKL_", "KMP_", "BLIS_", "ARROW_", "GRPC_"),
+    # networkx looks for its own among all of them when it is imported, so nobody sees what it has not found.
+    "NETWORKX_",
+)
+
+_STATUS = frozenset(
+    {
+        *("Uid", "Gid", "Groups", "NoNewPrivs", "Seccomp", "Seccomp_filters"),
+        *("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "Cpus_allowed", "Mems_allowed"),
+    }
+)
+_FILES = ("cgroup", "oom_score_adj", "personality", "loginuid", "timerslack_ns", "coredump_filter", "attr/current")
+
+
+def startup_variables(env: Mapping[str, str]) -> dict[str, str]:
+    """Those of the environment variables that the child of a running process cannot be given."""
+    return {name: value for name, value in env.items() if name in STARTUP_NAMES or name.startswith(STARTUP_PREFIXES)}
+
+
+def situation() -> dict[str, str]:
+    """Where this process stands: user, rights, namespaces, control group, priority; by name, as text."""
+    found = {name: _read(f"/proc/self/{name}") for name in _FILES}
+    for line in _read("/proc/self/status").splitlines():
+        name, _, value = line.partition(":")
+        if name in _STATUS:
+            found[name] = value.strip()
+    for link in Path("/proc/self/ns").iterdir():
+        found[f"{link.name} namespace"] = str(link.readlink())
+    root = Path("/").stat()
+    found["root"] = f"{root.st_dev} {root.st_ino}"
+    found["nice value"] = str(os.getpriority(os.PRIO_PROCESS, 0))
+    found["scheduler"] = str(os.sched_getscheduler(0))
+    return found
+
+
+def difference(one: Mapping[str, str], other: Mapping[str, str]) -> str | None:
+    """The first name under which the two differ; None when they are equal."""
+    return next((name for name in sorted({*one, *other}) if one.get(name) != other.get(name)), None)
+
+
+def identity(environment: str, script: str) -> list[list[int]]:
+    """What changes when the files of an environment do: folder, configuration, packages, the script; packages of the
+    Python it was made from too, where it sees them.
+
+    :raises OSError: when one of them is gone.
+    """
+    folder = Path(environment)
+    paths = [folder, Path(script), *sorted(folder.glob("lib/python3*/site-packages")), *folder.glob("pyvenv.cfg")]
+    paths += _packages_beside(folder / "pyvenv.cfg")
+    states = [path.stat() for path in paths]
+    return [[each.st_dev, each.st_ino, each.st_mtime_ns, each.st_size] for each in states]
+
+
+def _packages_beside(config: Path) -> list[Path]:
+    """Folders with packages of the Python below an environment that sees them (PEP 405)."""
+    if not config.is_file():  # a named pipe would keep whoever reads it
+        return []
+    lines = [line.partition("=") for line in _read(str(config)).splitlines()]
+    said = {name.strip().lower(): value.strip() for name, _, value in lines}
+    if said.get("include-system-site-packages", "").lower() != "true" or "home" not in said:
+        return []
+    prefix = Path(said["home"]).parent
+    prefixes = [prefix, prefix / "local"]  # the second is Debian's, as is dist-packages
+    return sorted(path for each in prefixes for path in each.glob("lib/python3*/*-packages"))
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:  # not every kernel has each of them
+        return ""
+
+
+# <fcntl.h> of Linux; Python has the names from 3.9 on.
+_GET, _SET = 36, 37
+# struct flock: type, whence, start, length (0: to the end), pid (0 in such a call), and room to its alignment.
+_FLOCK = struct.Struct("hhqqi0q")
+
+
+def claim(lock: int) -> bool:
+    """Take the lock, until the process and all that have inherited the file have closed it. False where it is held.
+
+    :param lock: a descriptor that may write.
+    """
+    try:
+        fcntl.fcntl(lock, _SET, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
+
+
+def is_claimed(lock: int) -> bool:
+    """Whether another open file holds it. Takes nothing.
+
+    :param lock: any descriptor of the file.
+    """
+    answer = fcntl.fcntl(lock, _GET, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+    return bool(_FLOCK.unpack(answer)[0] != fcntl.F_UNLCK)

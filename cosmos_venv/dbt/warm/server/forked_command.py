@@ -1,0 +1,380 @@
+"""STDLIB ONLY. From the fork to the end of one command: keeper and child.
+
+How does a forked process become one that looks like a started one? It takes over all that a plain start inherits.
+
+Then it runs the script as ``python script …`` does, and ends as Python ends.
+
+What happens between the server's fork and the end of one command? The guard of a plain command, forked instead.
+
+To the worker it says, line by line: ``hello PID``; after the order ``ready PID`` or ``refused WORD TEXT``; after the
+worker's ``g`` what a guard says. Until that ``g`` dbt's entry point is not called, and the worker may give up.
+"""
+
+from __future__ import annotations
+
+import atexit
+import builtins
+import gc
+import json
+import os
+import resource
+import signal
+import socket
+import sys
+import threading
+import traceback
+import types
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from typing import Any, NoReturn
+
+from cosmos_venv.dbt.warm.server import fork_conditions
+from cosmos_venv.dbt.warm.server.parse_cache import kept_projects, manifest_reuse
+from cosmos_venv.dbt.warm.server.parse_cache.kept_projects import KeptProjects
+from cosmos_venv.processes import guard
+
+FLUSH_FAILED = 120  # as Python itself says it
+_COMM = 15
+# A parsed project is hundreds of thousands of objects that all live to the end: looking through them for rubbish at
+# Python's own pace is a quarter of the time of a large one.
+_COLLECT_AT = (50_000, 20, 100)
+# A guard puts these back for a plain command, and so does Python when it starts.
+_PUT_BACK = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGTERM: signal.SIG_DFL,
+    signal.SIGHUP: signal.SIG_DFL,
+    signal.SIGCHLD: signal.SIG_DFL,
+    signal.SIGPIPE: signal.SIG_IGN,
+    signal.SIGXFSZ: signal.SIG_IGN,
+}
+_NOT_OURS = frozenset({signal.SIGKILL, signal.SIGSTOP})
+
+Handlers = Mapping[Any, Any]
+
+
+class CannotBecome(Exception):
+    """This process cannot be given what the command shall have. The text says what."""
+
+
+def become(order: Mapping[str, Any], *, output: int, handlers: Handlers) -> None:
+    """Take over limits, streams, environment variables, umask, signals and folder of a command.
+
+    :param order: what the worker has said.
+    :param output: becomes standard output and standard error.
+    :param handlers: of signals, as they were when the imports were done and nothing else was.
+    :raises CannotBecome: when the system does not allow it.
+    :raises OSError: when the folder cannot be entered.
+    """
+    _take_limits(order["limits"])
+    for stream in (1, 2):
+        os.dup2(output, stream)
+    if output > 2:
+        os.close(output)
+    _start_resource_tracker()
+    _take_environment(order["env"])
+    os.umask(order["umask"])
+    _take_signals(order, handlers)
+    os.chdir(order["cwd"])
+    _shake_dice()
+    gc.set_threshold(*_COLLECT_AT)
+
+
+def _take_limits(limits: Mapping[str, Sequence[int]]) -> None:
+    for number, wanted in limits.items():
+        kind, pair = int(number), (wanted[0], wanted[1])
+        try:
+            if resource.getrlimit(kind) != pair:
+                resource.setrlimit(kind, pair)
+        except (OSError, ValueError) as error:
+            raise CannotBecome(f"resource limit {number} cannot be {pair}: {error}") from None
+
+
+def _start_resource_tracker() -> None:
+    """Start the process in which Python counts semaphores, which dbt wants, while the server's variables are set.
+
+    It is a program of its own, so ``/proc/<pid>/environ`` shows what it was started with: started by dbt, all that dbt
+    has got, secrets too, for as long as the command runs.
+    """
+    tracker = sys.modules.get("multiprocessing.resource_tracker")
+    if tracker is not None:
+        tracker.ensure_running()
+
+
+def _take_environment(env: Mapping[str, str]) -> None:
+    os.environ.clear()
+    for name, value in env.items():
+        os.environ[name] = value
+
+
+def _take_signals(order: Mapping[str, Any], handlers: Handlers) -> None:
+    signal.set_wakeup_fd(-1)
+    ignored = set(order["ignored"])
+    for number in sorted(signal.valid_signals() - _NOT_OURS):
+        handler = handlers.get(number, signal.SIG_DFL)
+        if handler is None or (callable(handler) and handler is not signal.default_int_handler):
+            wanted = handler  # dbt's own imports have set it
+        else:
+            wanted = _PUT_BACK.get(number, signal.SIG_IGN if number in ignored else signal.SIG_DFL)
+        if wanted is not None and signal.getsignal(number) != wanted:
+            signal.signal(number, wanted)
+    signal.pthread_sigmask(signal.SIG_SETMASK, order["blocked"])
+
+
+def _shake_dice() -> None:
+    """Python's own generator does it after a fork; others would give every command the same numbers."""
+    random = sys.modules.get("numpy.random")
+    if random is not None:
+        random.seed()
+    processes = sys.modules.get("multiprocessing.process")
+    if processes is not None:
+        processes.current_process().authkey = os.urandom(32)
+
+
+def run(order: Mapping[str, Any], code: types.CodeType) -> NoReturn:
+    """Run the script as the main program of this process, which ends with it."""
+    script, python = order["argv"][0], order["python"]
+    take_name(Path(script).name)
+    sys.argv = list(order["argv"])
+    if hasattr(sys, "orig_argv"):
+        sys.orig_argv = [python, *sys.argv]
+    for name in [name for name in sys.modules if name.partition(".")[0] == "cosmos_venv"]:
+        del sys.modules[name]  # this code is no part of that environment
+    main = types.ModuleType("__main__")
+    main.__dict__.update(
+        __file__=script, __builtins__=builtins, __cached__=None, __loader__=SourceFileLoader("__main__", script)
+    )
+    sys.modules["__main__"] = main
+    _finish(_status_of(lambda: exec(code, main.__dict__)))  # noqa: S102 - a script of the environment
+
+
+def take_name(name: str) -> None:
+    """Let a list of processes call this one so."""
+    try:
+        Path("/proc/self/comm").write_text(name[:_COMM], encoding="utf-8")
+    except OSError:
+        pass  # only for people who look at a list of processes
+
+
+def _status_of(program: Callable[[], object]) -> int | None:
+    """The exit status of a main program; None for one that was interrupted."""
+    try:
+        program()
+    except SystemExit as request:
+        return _requested(request.code)
+    except KeyboardInterrupt as interrupt:
+        _print_exception(interrupt)
+        return None
+    except BaseException as error:  # noqa: BLE001 - as Python does
+        _print_exception(error)
+        return 1
+    return 0
+
+
+def _requested(code: object) -> int:
+    if code is None:
+        return 0
+    if isinstance(code, int):
+        return code & 0xFF
+    print(code, file=sys.stderr)
+    return 1
+
+
+def _print_exception(error: BaseException) -> None:
+    """As Python shows what a script has raised: from its own first line on."""
+    begins = error.__traceback__
+    while begins is not None and begins.tb_frame.f_code.co_filename == __file__:
+        begins = begins.tb_next
+    try:
+        sys.excepthook(type(error), error.with_traceback(begins), begins)
+    except Exception:  # noqa: BLE001 - somebody's own hook
+        traceback.print_exc()
+
+
+def _finish(status: int | None) -> NoReturn:
+    """As Python ends, but for taking its modules apart: threads, what waits for the end, streams."""
+    threading._shutdown()  # type: ignore[attr-defined]  # as multiprocessing's own children do it
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None and not stream.closed:
+                stream.flush()
+        except Exception:  # noqa: BLE001 - nobody reads it any more
+            status = FLUSH_FAILED if status is not None else None
+    if status is None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+    os._exit(FLUSH_FAILED if status is None else status)
+
+
+NAME = "dbt-warm-keeper"
+"""Of its process until a command begins, whose name it has then."""
+GO = b"g"
+_PREPARED = b"prepared"
+_LONGEST_REFUSAL = 4096
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What the server knows, and a keeper with it.
+
+    :param code: of the script.
+    :param handlers: of signals, as the imports have left them.
+    :param read: environment variables that the imports have looked at, with what they found.
+    :param used: a pipe to the server: one byte for each command that begins.
+    :param projects: for commands that may use them.
+    :param offers: the way on which the server hears what such a command has read.
+    :param tell: answers a question about the server.
+    :param close: closes what is the server's alone.
+    """
+
+    code: types.CodeType
+    handlers: Handlers
+    read: Mapping[str, str | None]
+    used: int
+    projects: KeptProjects
+    offers: kept_projects.Offers
+    tell: Callable[[str], str]
+    close: Callable[[], None]
+
+
+def keep(control: socket.socket, worker: int, kept: Kept) -> None:
+    """Serve one worker; returns when nothing of its command is left. Called in a process that was forked for it.
+
+    :param worker: its PID, by the word of the kernel.
+    """
+    kept.close()
+    take_name(NAME)
+    os.setsid()  # as the guard of a plain command leads one
+    wakeup, write_end = guard.stand_guard()
+    try:
+        alive = os.pidfd_open(worker)
+    except OSError:
+        return  # it is gone
+    guard.tell(control.fileno(), f"hello {os.getpid()}\n")
+    text, handed_over = guard.receive(control.fileno())
+    if text is None:
+        return
+    order = json.loads(text)
+    if "ask" in order:
+        guard.tell(control.fileno(), kept.tell(order["ask"]))
+        return
+    reason = why_not(order, kept.read)
+    if reason is not None:
+        guard.tell(control.fileno(), f"refused {reason}\n")
+        return
+    ours, theirs = socket.socketpair()
+    report = kept_projects.new_report() if order.get("keeps_project") else None
+    pid = os.fork()
+    if pid == 0:
+        for descriptor in (wakeup, write_end, alive, *handed_over[1:]):
+            os.close(descriptor)
+        for connection in (control, ours):
+            connection.close()
+        os.close(kept.used)
+        kept.offers.close()
+        _become_dbt(theirs, os.getppid(), order, handed_over[0], kept, report)
+    theirs.close()
+    os.close(handed_over[0])  # or the worker would wait for this process's end too
+    _run(pid, ours, control, order, kept, alive=alive, wakeup=wakeup)
+    if report is not None:
+        kept.offers.hand_over(report)
+
+
+def end_parent(parent: int) -> None:
+    """Signal the parent of this process as long as it is that one. Who adopts it then may be the first process of a
+    container, of the same user."""
+    try:
+        process = os.pidfd_open(parent)
+    except OSError:
+        return
+    try:
+        if os.getppid() == parent:
+            signal.pidfd_send_signal(process, signal.SIGTERM)
+    except OSError:
+        return
+    finally:
+        os.close(process)
+
+
+def why_not(order: Mapping[str, Any], read: Mapping[str, str | None]) -> str | None:
+    """A word and a sentence why the command must be started instead of forked; None when it need not."""
+    name = fork_conditions.difference(order["situation"], fork_conditions.situation())
+    if name is not None:
+        return f"situation the task and the server of its environment differ in their {name}"
+    for name, value in read.items():
+        if order["env"].get(name) != value:
+            return f"variable the environment variable {name} is read while dbt is imported, and has another value"
+    return None
+
+
+def _become_dbt(
+    step: socket.socket, keeper: int, order: Mapping[str, Any], output: int, kept: Kept, report: int | None
+) -> None:
+    try:
+        guard.prctl(guard.PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != keeper:
+            return
+        become(order, output=output, handlers=kept.handlers)
+        step.sendall(_PREPARED)
+        if step.recv(1) != GO:
+            return
+        step.close()
+        if report is None:
+            kept.projects.drop()  # of other projects, perhaps: no line of this one shall find it
+        else:
+            manifest_reuse.install(kept.projects.ready, report)
+        run(order, kept.code)
+    except CannotBecome as error:
+        step.sendall(f"limits {error}".encode())
+    except OSError as error:
+        step.sendall(f"folder {error}".encode())
+    finally:
+        os._exit(127)
+
+
+def _run(
+    pid: int,
+    step: socket.socket,
+    control: socket.socket,
+    order: Mapping[str, Any],
+    kept: Kept,
+    *,
+    alive: int,
+    wakeup: int,
+) -> None:
+    prepared = step.recv(_LONGEST_REFUSAL)
+    if prepared != _PREPARED:
+        words = prepared.decode("utf-8", "replace").replace("\n", " ") or "died the forked process ended at once"
+        guard.tell(control.fileno(), f"refused {words}\n")
+        return
+    guard.tell(control.fileno(), f"ready {pid}\n")
+    if _is_told_to_go(control, alive):
+        guard.tell(kept.used, "u")
+        step.sendall(GO)
+        guard.tell(control.fileno(), f"pid {pid}\n")
+        # Who lists the servers is told by it what runs. The words that follow may be secret.
+        take_name(" ".join([Path(order["argv"][0]).name, *order["argv"][1:2]]))
+    step.close()  # without the word the process ends by itself
+    os.close(kept.used)
+    first_step = guard.INTERRUPT_AT if order["interrupts"] else guard.TERMINATE_AT
+    guard.watch(
+        pid,
+        control.fileno(),
+        wakeup,
+        is_worker_gone=lambda: bool(guard.readable([alive], 0)),
+        ladder=guard.Ladder(first_step),
+    )
+
+
+def _is_told_to_go(control: socket.socket, alive: int) -> bool:
+    while True:
+        ready = guard.readable([control.fileno(), alive], guard.PARENT_CHECK)
+        if control.fileno() in ready:
+            try:
+                return control.recv(1) == GO
+            except OSError:
+                return False
+        if alive in ready:
+            return False

@@ -1,0 +1,143 @@
+"""Where does a server stand, so that tasks find it and nobody takes it for another?"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from cosmos_venv.dbt.warm.server import fork_conditions
+
+WAITING = 128
+_TURN, _LONGEST_TURN = 0.01, 2.0
+_FORGOTTEN = 86_400.0  # seconds after which nobody asks any more whether a task was there
+
+
+class Refused(Exception):
+    """This environment cannot be served, or not now: a word, and a text for people."""
+
+    def __init__(self, word: str, text: str) -> None:
+        super().__init__(text)
+        self.word = word
+
+
+class Post:
+    """The files of one server. Its lock says that it lives, a note in the lock who it is.
+
+    :param config: ``folder`` and ``key`` say where, ``environment`` for whom, ``most`` beside how many others.
+    :raises Refused: when it is taken, or there are enough.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self._environment, self._most = config["environment"], config["most"]
+        self.started = time.time()
+        self._folder = Path(config["folder"])
+        self._path = self._folder / config["key"]
+        with self._turn():
+            self.lock = os.open(f"{self._path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+            if not fork_conditions.claim(self.lock):
+                raise Refused("there", "another one has just been started")
+            if self._others() >= self._most:
+                remove(f"{self._path}.lock")
+                raise Refused("enough", f"there are {self._most} servers of other environments already")
+            remove(f"{self._path}.sock", f"{self._path}.refused")
+            self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self.listener.bind(f"{self._path}.sock")
+            self.listener.listen(WAITING)
+            self.listener.setblocking(False)
+            self.note(is_ready=False)
+
+    @property
+    def is_there(self) -> bool:
+        """Whether tasks can still find it."""
+        return Path(f"{self._path}.sock").exists()
+
+    def note(self, *, is_ready: bool) -> None:
+        """Say who this is, for whoever lists the servers."""
+        note = {
+            "pid": os.getpid(),
+            "environment": self._environment,
+            "started": self.started,
+            "is_ready": is_ready,
+            "import_seconds": time.time() - self.started,
+        }
+        text = json.dumps(note).encode()
+        os.pwrite(self.lock, text, 0)
+        os.ftruncate(self.lock, len(text))
+
+    def drop_log(self) -> None:
+        """It was for what goes wrong at the start."""
+        remove(f"{self._path}.log")
+
+    def refuse(self, word: str, text: str) -> None:
+        """Say why this environment will have no server, and leave."""
+        Path(f"{self._path}.refused").write_text(json.dumps({"word": word, "text": text}), encoding="utf-8")
+        self.leave()
+
+    def leave(self) -> None:
+        """Remove what leads here."""
+        with self._turn():
+            if _is_still(self.lock, f"{self._path}.lock"):
+                remove(f"{self._path}.sock", f"{self._path}.lock", f"{self._path}.log")
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Who makes and removes files in the folder does it alone, but waits for nobody who was stopped there."""
+        turn = os.open(self._folder / "turn", os.O_RDWR | os.O_CREAT, 0o600)
+        deadline = time.monotonic() + _LONGEST_TURN
+        while not fork_conditions.claim(turn) and time.monotonic() < deadline:
+            time.sleep(_TURN)
+        try:
+            yield
+        finally:
+            os.close(turn)
+
+    def _others(self) -> int:
+        """How many servers there are; what is left of dead ones is removed."""
+        count = 0
+        for file in self._folder.iterdir():
+            path = file.with_suffix("")
+            if path == self._path:
+                continue
+            if file.suffix == ".lock":
+                count += _is_alive(path)
+            elif file.suffix in (".seen", ".refused") and time.time() - file.stat().st_mtime > _FORGOTTEN:
+                remove(file)
+        return count
+
+
+def _is_alive(path: Path) -> bool:
+    """Whether there is a server of that name; if not, its files are removed."""
+    try:
+        descriptor = os.open(f"{path}.lock", os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        with suppress(OSError):  # of what is no file
+            if fork_conditions.is_claimed(descriptor):
+                return True
+        remove(f"{path}.sock", f"{path}.lock", f"{path}.log")
+        return False
+    finally:
+        os.close(descriptor)
+
+
+def _is_still(descriptor: int, path: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), Path(path).stat())
+    except OSError:
+        return False
+
+
+def remove(*paths: str | Path) -> None:
+    """Unlink what is there of these files."""
+    for path in paths:
+        try:
+            Path(path).unlink()
+        except OSError:
+            continue

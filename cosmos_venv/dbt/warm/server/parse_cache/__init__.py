@@ -1,0 +1,1 @@
+"""STDLIB ONLY. The kept parsed project: what a server keeps of a project that dbt has parsed."""

@@ -1,0 +1,376 @@
+"""STDLIB ONLY. Imports dbt once and forks for each command; memory limits.
+
+May this process be forked, and how?
+
+How much memory may a server take? Half more than at first, a spare, and a share for what it keeps of projects.
+
+Who imports dbt once and forks for each command? One process for each environment, user and host.
+
+Started by ``servers.start`` on the environment's own Python. It holds no connection, file or lock of a command: what it
+accepts it hands to a keeper that it forks, unread. It forks from its main thread, in a process without other threads
+than those that are proven harmless.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import platform
+import signal
+import socket
+import struct
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from cosmos_venv.dbt.warm.server import dbt_internals, fork_conditions, forked_command, warm_up
+from cosmos_venv.dbt.warm.server.listener import Post, Refused
+from cosmos_venv.dbt.warm.server.parse_cache.kept_projects import KeptProjects, Offers
+from cosmos_venv.dbt.warm.server.warm_up import import_all, variables_read
+from cosmos_venv.processes import guard
+
+HARMLESS_THREADS = frozenset({"jemalloc_bg_thd"})  # it is stopped before a fork and started anew after it
+_LONGEST_END = 1.0  # seconds from the end of a thread until the kernel shows it no longer
+_LOOK_AGAIN = 0.01
+
+
+def fork() -> int:
+    """As os.fork, without Python's warning of threads (3.12), which have been looked at."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
+
+
+def unproven_threads() -> list[str]:
+    """The threads beside the main one of which nobody has shown that a fork does them no harm; by name.
+
+    One that its library ends before a fork, to begin anew where there is work for it, shows it here. OpenBLAS does so
+    (``blas_thread_shutdown`` is its handler of pthread_atfork), which numpy and pandas load.
+    """
+    if not _threads():
+        return []
+    pid = fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    deadline = time.monotonic() + _LONGEST_END
+    while (left := _threads()) and time.monotonic() < deadline:
+        time.sleep(_LOOK_AGAIN)
+    return left
+
+
+def _threads() -> list[str]:
+    python = [each.name for each in threading.enumerate() if each is not threading.main_thread()]
+    native = []
+    for entry in Path("/proc/self/task").iterdir():
+        if int(entry.name) != os.getpid():
+            native.append(_name(entry))
+    return python or [name for name in native if name and name not in HARMLESS_THREADS]
+
+
+def _name(task: Path) -> str:
+    """Empty for a thread that has just ended."""
+    try:
+        return (task / "comm").read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
+
+
+_FACTOR, _SPARE = 1.5, 64 << 20
+
+
+def resident(pid: int | str = "self") -> int:
+    """Bytes of memory that the process has."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
+
+
+def freeze() -> None:
+    """Take what is there now for what will stay, and drop what is unused."""
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()  # or looking for rubbish would copy all pages of the imports into each child
+
+
+def has_grown(at_first: int, projects: KeptProjects) -> bool:
+    """Whether a server takes more than it may. What it keeps of projects goes first, and is never kept again.
+
+    :param at_first: bytes, when it began to serve.
+    """
+    if _is_within(at_first, projects):
+        return False
+    if projects.ready or projects.is_making:
+        projects.give_up("the server took more memory than it may, and keeps no project any more")
+        freeze()
+    return not _is_within(at_first, projects)
+
+
+def _is_within(at_first: int, projects: KeptProjects) -> bool:
+    return resident() <= at_first * _FACTOR + _SPARE + projects.memory
+
+
+NAME = "dbt-warm-server"
+"""Of its process, as ``ps -e`` shows it. What it forks has names of its own."""
+LOOK_AGAIN = 5.0
+_CREDENTIALS = struct.Struct("iII")
+
+
+def main(text: str) -> None:
+    """Become a server of its own; returns in the process that was started, at once.
+
+    :param text: the configuration, as ``servers.start`` writes it.
+    """
+    if os.fork():
+        return
+    os.setsid()
+    os.umask(0o077)
+    forked_command.take_name(NAME)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    status = 1
+    try:
+        config = json.loads(text)
+        try:
+            post = Post(config)
+        except Refused as refused:
+            _say(f"refused {refused.word} {refused}")
+            return
+        _say("listening")
+        server = Server(config, post)
+        server.prepare()
+        server.serve()
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def _say(text: str) -> None:
+    """To the task that waits for it; nothing of that task is held afterwards."""
+    guard.tell(1, text + "\n")
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 1)
+    os.close(null)
+
+
+class Server:
+    """:param config: ``environment``, ``script``, ``identity``, ``modules`` and ``packages`` say what is imported,
+    ``idle`` for how many seconds it waits for the next command.
+    """
+
+    def __init__(self, config: Mapping[str, Any], post: Post) -> None:
+        self.config = config
+        self.post = post
+        self.pid = os.getpid()
+        self.last_used = time.monotonic()
+        self.commands = 0
+        self.children: set[int] = set()
+        self.is_told_to_end = False
+        self.memory = 0
+        self.steps: Iterator[warm_up.Step] | None = None
+        self.projects = KeptProjects()
+        self.offers = Offers()
+
+    def prepare(self) -> None:
+        """Import all that commands will want. Whatever is in the way of a fork ends this process, with a note."""
+        try:
+            self._prepare()
+        except BaseException as error:  # a package may raise anything, SystemExit too
+            word = error.word if isinstance(error, Refused) else "import"
+            text = str(error) if isinstance(error, Refused) else f"{type(error).__name__}: {error}"
+            self.post.refuse(word, text)
+            raise
+        self.handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
+        self._attend()
+        self._settle()
+        self.steps = warm_up.steps()
+        self.post.note(is_ready=True)
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, 2)
+        os.close(null)
+        self.post.drop_log()
+
+    def _prepare(self) -> None:
+        script = self.config["script"]
+        try:
+            self.code = compile(Path(script).read_bytes(), script, "exec")
+        except (SyntaxError, ValueError):
+            raise Refused("binary", f"{script} is no Python program") from None
+        if not getattr(sys.flags, "safe_path", False):
+            sys.path.insert(0, str(Path(script).resolve().parent))
+        with variables_read() as self.read:
+            import_all(self.config["modules"], self.config["packages"])
+            # Asked for by dbt's packages: it starts a program, to which each command would hand its variables.
+            platform.processor()
+        dbt_internals.make_in_one_piece()
+        dbt_internals.make_flat()
+        _refuse_threads()
+
+    def _settle(self) -> None:
+        freeze()
+        self.memory = resident()
+
+    def _attend(self) -> None:
+        self.wakeup, write_end = os.pipe()
+        self.used, self.use = os.pipe()
+        for descriptor in (self.wakeup, write_end, self.used, self.use):
+            os.set_blocking(descriptor, False)
+        signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGTERM, self._told)
+        for number in (signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+
+        def close() -> None:
+            signal.set_wakeup_fd(-1)
+            for descriptor in (self.post.lock, self.wakeup, write_end, self.used):
+                os.close(descriptor)
+            self.post.listener.close()
+            self.offers.close_readers()
+
+        self.kept = forked_command.Kept(
+            self.code, self.handlers, self.read, self.use, self.projects, self.offers, self._answer, close
+        )
+
+    def _told(self, *_: object) -> None:
+        self.is_told_to_end = True
+
+    def serve(self) -> None:
+        """Fork for each connection, until there is no more use for it."""
+        while not self._has_served():
+            pause = min(LOOK_AGAIN, self.last_used + self.config["idle"] - time.monotonic())
+            pause = 0.0 if self._takes_step() else max(pause, 0.0)
+            ready = guard.readable([self.post.listener.fileno(), self.wakeup, self.used, self.offers.fileno()], pause)
+            if self.wakeup in ready:
+                os.read(self.wakeup, 4096)
+            self._collect()
+            if self.used in ready:
+                self.commands += len(os.read(self.used, 4096))
+                self.last_used = time.monotonic()
+            if self.offers.fileno() in ready:
+                self.offers.take(self.projects)
+            if self.post.listener.fileno() in ready and not self._are_files_changed():
+                self._accept()
+        self.post.leave()
+        # Who has connected meanwhile is told by the end of the connection.
+        self.post.listener.close()
+
+    def _takes_step(self) -> bool:
+        """Make a piece of what commands would make. Between commands: the first one, which waits, would pay for all."""
+        if self.steps is None:
+            return self._keeps_more()
+        with variables_read() as read:
+            step = next(self.steps, None)
+            if step is not None:
+                warm_up.take(step)
+        self.read.update(read)
+        self._end_for_threads()
+        if step is None:
+            self.steps = None
+            self._settle()
+        return step is not None
+
+    def _keeps_more(self) -> bool:
+        """Make a piece of what is kept of a project."""
+        try:
+            if self.projects.forget_unused(float(self.config["idle"])):
+                freeze()
+            return self.projects.take_step()
+        except StopIteration:
+            self._end_for_threads()
+            freeze()
+            return False
+
+    def _end_for_threads(self) -> None:
+        """Where what was made between commands has started one, with a word: no task would know why it ended."""
+        try:
+            _refuse_threads()
+        except Refused as refused:
+            self.post.refuse(refused.word, str(refused))
+            raise
+
+    def _has_served(self) -> bool:
+        return (
+            self.is_told_to_end
+            or time.monotonic() >= self.last_used + float(self.config["idle"])
+            or not self.post.is_there
+            or self._are_files_changed()
+            or has_grown(self.memory, self.projects)
+        )
+
+    def _are_files_changed(self) -> bool:
+        try:
+            now = fork_conditions.identity(self.config["environment"], self.config["script"])
+        except OSError:
+            return True
+        return bool(now != self.config["identity"])
+
+    def _collect(self) -> None:
+        while self.children:
+            try:
+                pid, _ = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                self.children.clear()
+                return
+            if pid == 0:
+                return
+            self.children.discard(pid)
+
+    def _accept(self) -> None:
+        try:
+            connection, _ = self.post.listener.accept()
+        except OSError:
+            return  # it has given up
+        with connection:
+            connection.setblocking(True)
+            size = _CREDENTIALS.size
+            pid, uid, _ = _CREDENTIALS.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
+            if uid != os.geteuid():
+                return
+            try:
+                child = fork()
+            except OSError:
+                return  # told by the end of the connection
+            if child:
+                self.children.add(child)
+                return
+            self._become_keeper(connection, pid)
+
+    def _become_keeper(self, connection: socket.socket, worker: int) -> NoReturn:
+        status = 1
+        try:
+            forked_command.keep(connection, worker, self.kept)
+            status = 0
+        finally:
+            os._exit(status)
+
+    def _answer(self, question: str) -> str:
+        """To somebody who asks for the server's state, or for its end. Runs in a keeper."""
+        server = self.pid
+        if question == "stop":
+            forked_command.end_parent(server)
+        answer = {
+            "pid": server,
+            "environment": self.config["environment"],
+            "started": self.post.started,
+            "commands": self.commands,
+            "running": len(self.children),
+            "idle_seconds": time.monotonic() - self.last_used,
+            "memory_bytes": resident(server),
+            "is_prepared": self.steps is None and not self.projects.is_making,
+            "kept_bytes": self.projects.size,
+            "kept_uses": self.projects.uses,
+            "kept_refused": self.projects.reasons,
+        }
+        return json.dumps(answer) + "\n"
+
+
+def _refuse_threads() -> None:
+    threads = unproven_threads()
+    if threads:
+        raise Refused("threads", f"importing dbt starts threads ({', '.join(threads)}), which do not live on in a fork")

@@ -1,0 +1,155 @@
+"""STDLIB ONLY. What is imported and made before commands come.
+
+What does dbt make when a class is first used, the same in each process? It is made before commands come.
+
+dbt's classes read and write themselves by code that mashumaro writes for each when it is first called, and check what
+they read by a JSON schema: half of a small command. Both follow from the classes alone. Nothing of a project,
+a profile or an adapter is made here, and no method of dbt is called but ``json_schema``, which keeps its answer.
+
+What is imported before commands come, and which environment variables does that look at?
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import os
+import pkgutil
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+Step = Callable[[], object]
+
+# What every command checks: its project, its profile, its selectors. A release that lacks one does without.
+_CHECKED = {
+    "dbt.contracts.project": ("Project", "Configuration", "PackageConfig", "ProfileConfig", "ProjectFlags"),
+    "dbt.contracts.selection": ("SelectorFile",),
+    "dbt.task.test": ("TestResultData",),
+}
+_CREDENTIALS = ("dbt.adapters.contracts.connection", "Credentials")
+# The parse file is the one thing that dbt keeps as MessagePack; what it holds is compiled with it.
+_PACKED = "Manifest"
+
+
+def steps() -> Iterator[Step]:
+    """Pieces of work of some milliseconds each, so that a command need not wait for more than one."""
+    yield _look_at_modules
+    for cls in _serialized():
+        yield from _compilations(cls)
+    yield from (cls.json_schema for cls in _checked() if hasattr(cls, "json_schema"))
+    yield _forget_builders
+
+
+def take(step: Step) -> None:
+    """Make one thing. What cannot be made here is made by the command, which then says what is wrong."""
+    try:
+        step()
+    except Exception:  # noqa: BLE001, S110 - whatever another release of these packages raises
+        pass
+
+
+def _look_at_modules() -> None:
+    """dbt asks who has called it, for which inspect looks at the file of every module, once."""
+    inspect.getmodule(sys._getframe())
+
+
+def _serialized() -> Iterator[Any]:
+    """The classes that are compiled at their first use."""
+    mixin = getattr(sys.modules.get("mashumaro.mixins.dict"), "DataClassDictMixin", None)
+    for cls in _below(mixin) if mixin is not None else ():
+        if getattr(getattr(cls, "Config", None), "lazy_compilation", False):
+            yield cls
+
+
+def _below(cls: Any) -> list[Any]:
+    found: dict[Any, None] = {}
+    waiting = [cls]
+    while waiting:
+        for each in waiting.pop().__subclasses__():
+            if each not in found:
+                found[each] = None
+                waiting.append(each)
+    return list(found)
+
+
+def _compilations(cls: Any) -> Iterator[Step]:
+    for ancestor in cls.__mro__[-1:0:-1]:
+        params = getattr(ancestor, f"_{ancestor.__name__}__mashumaro_builder_params", None) or {}
+        for kind, method in (("unpacker", "add_unpack_method"), ("packer", "add_pack_method")):
+            options = dict(params.get(kind, {}))
+            if params and (options.get("format_name") is None or cls.__name__ == _PACKED):
+                yield partial(_compile, cls, method, options)
+
+
+def _compile(cls: Any, method: str, options: dict[str, Any]) -> None:
+    """As the placeholder does that mashumaro leaves in the class."""
+    builder = sys.modules["mashumaro.core.meta.code.builder"].CodeBuilder
+    options["default_dialect"] = options.pop("dialect", None)
+    getattr(builder(cls, allow_postponed_evaluation=False, **options), method)()
+
+
+def _checked() -> Iterator[Any]:
+    for name, classes in _CHECKED.items():
+        if name in sys.modules:
+            yield from (getattr(sys.modules[name], each, None) for each in classes)
+    credentials = getattr(sys.modules.get(_CREDENTIALS[0]), _CREDENTIALS[1], None)
+    if credentials is not None:
+        yield from _below(credentials)
+
+
+def _forget_builders() -> None:
+    """Caches of mashumaro that keep each builder alive for its class, though it has built."""
+    builder = sys.modules["mashumaro.core.meta.code.builder"].CodeBuilder
+    for each in vars(builder).values():
+        if isinstance(each, functools._lru_cache_wrapper):
+            each.cache_clear()
+
+
+def import_all(modules: Mapping[str, bool], packages: list[str]) -> None:
+    """Import modules, and each package inside of some packages.
+
+    :param modules: by name, whether it must be there.
+    :raises BaseException: whatever a module raises that must be there.
+    """
+    for name, is_required in modules.items():
+        _import(name, is_required=is_required)
+    for name in packages:
+        parent = sys.modules.get(name)
+        for found in pkgutil.iter_modules(getattr(parent, "__path__", ())):
+            if found.ispkg:
+                _import(f"{name}.{found.name}", is_required=False)
+
+
+def _import(name: str, *, is_required: bool) -> None:
+    try:
+        importlib.import_module(name)
+    except Exception:
+        if is_required:
+            raise
+
+
+@contextmanager
+def variables_read() -> Iterator[dict[str, str | None]]:
+    """The environment variables that are looked at within this block, each with its value then."""
+    kind: Any = type(os.environ)
+    looked_at: dict[str, str | None] = {}
+    before = kind.__getitem__
+
+    def recording(self: Any, name: Any) -> Any:
+        try:
+            value = before(self, name)
+        except KeyError:
+            looked_at[os.fsdecode(name)] = None
+            raise
+        looked_at[os.fsdecode(name)] = os.fsdecode(value)
+        return value
+
+    kind.__getitem__ = recording
+    try:
+        yield looked_at
+    finally:
+        kind.__getitem__ = before

@@ -1,0 +1,193 @@
+"""Which servers run on this host, and what do they do now? For people, never asked by a command.
+
+A server says how many commands it has served and since when it is idle; the rest the kernel knows. So a command pays
+nothing for being seen.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from cosmos_venv.dbt.warm import servers
+from cosmos_venv.dbt.warm.servers import Place, is_private
+from cosmos_venv.files.read_limits import decoded
+from cosmos_venv.processes import guard
+
+if TYPE_CHECKING:
+    import psutil
+
+LONGEST_END = 10.0
+# ready: waits for commands; importing: has not yet imported dbt; hung: does not answer; other: belongs to a user who
+# alone may ask it.
+ServerState = Literal["ready", "importing", "hung", "other"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunningCommand:
+    """A command that a server has forked.
+
+    :param name: such as ``dbt run``: the first words of it, no argument.
+    :param seconds: since it began.
+    :param memory_bytes: resident, what it shares with the server included.
+    """
+
+    pid: int
+    name: str
+    seconds: float
+    memory_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarmServer:
+    """One server, as one look saw it.
+
+    :param environment: folder of the environment that it serves.
+    :param age: seconds since it was started.
+    :param idle: seconds since a command began; None when it was not asked, or does not answer. Likewise ``commands``.
+    :param commands: that it has served.
+    :param memory_bytes: resident.
+    :param kept_bytes: of the parse files of projects that it keeps; None as for ``idle``.
+    :param kept_uses: commands that have used one; None as for ``idle``.
+    :param kept_refused: why the last projects that it cannot keep cannot be kept; None as for ``idle``.
+    """
+
+    place: Place
+    pid: int
+    uid: int
+    environment: Path
+    state: ServerState
+    age: float
+    idle: float | None
+    commands: int | None
+    memory_bytes: int
+    running: tuple[RunningCommand, ...]
+    kept_bytes: int | None = None
+    kept_uses: int | None = None
+    kept_refused: tuple[str, ...] | None = None
+
+
+def census(*, below: Path | None = None) -> list[WarmServer]:
+    """The servers of this user, the oldest first; of all users when this one is root.
+
+    :param below: only those of this environment, or of those in this directory.
+    """
+    wanted = None if below is None else Path(os.path.realpath(below))
+    found = [server for place in _places() if (server := _seen(place, wanted)) is not None]
+    return sorted(found, key=lambda each: -each.age)
+
+
+def end(server: WarmServer) -> bool:
+    """Let a server end; commands that run are not touched. Whether it has ended within ``LONGEST_END``."""
+    try:
+        process = os.pidfd_open(server.pid)
+    except OSError:
+        return True
+    try:
+        if server.place.note().get("pid") != server.pid:
+            return True  # its number may be another process's by now
+        if not (server.uid == os.geteuid() and servers.stop(server.place)):
+            import signal
+
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(process, signal.SIGTERM)
+        return bool(guard.readable([process], LONGEST_END))
+    finally:
+        os.close(process)
+
+
+def _places() -> list[Place]:
+    """By the folders where this process would look, and by what other processes were started with: a worker may have
+    another ``TMPDIR``."""
+    found = {(place.folder, place.key): place for place in (*servers.servers(), *_places_of_processes())}
+    return list(found.values())
+
+
+def _places_of_processes() -> Iterator[Place]:
+    import psutil
+
+    for process in psutil.process_iter():
+        try:
+            uid, words = process.uids().effective, process.cmdline()
+            if os.geteuid() not in (0, uid) or not servers.is_command_of_a_server(words):
+                continue
+            config = decoded(words[-1], json.loads)
+            folder = Path(config["folder"])
+            # Another user's process can say what it likes.
+            if is_private(folder.lstat(), uid=uid):
+                yield Place(folder=folder, key=Path(config["key"]).name)
+        except (psutil.Error, OSError, ValueError, KeyError, TypeError):
+            continue
+
+
+def _seen(place: Place, below: Path | None) -> WarmServer | None:
+    """None when it has just ended, or serves what nobody asks for: it is not asked anything either."""
+    import psutil
+
+    note = place.note()
+    try:
+        environment, started = Path(note["environment"]), float(note["started"])
+        if below is not None and not environment.is_relative_to(below):
+            return None
+        process = psutil.Process(note["pid"])
+        if not _is_server_of(process, place):
+            return None
+        uid = process.uids().effective
+        memory, running = process.memory_info().rss, tuple(_running(process))
+    except (psutil.Error, OSError, ValueError, KeyError, TypeError, OverflowError):
+        return None
+    state: ServerState = "ready" if note.get("is_ready") else "importing"
+    said = None
+    if uid != os.geteuid():
+        state = "other"
+    elif state == "ready" and (said := servers.state_of(place)) is None:
+        state = "hung"
+    return WarmServer(
+        place=place,
+        pid=process.pid,
+        uid=uid,
+        environment=environment,
+        state=state,
+        age=time.time() - started,
+        idle=said["idle_seconds"] if said else None,
+        commands=said["commands"] if said else None,
+        memory_bytes=memory,
+        running=running,
+        kept_bytes=said["kept_bytes"] if said else None,
+        # A server of the release before says neither.
+        kept_uses=said.get("kept_uses") if said else None,
+        kept_refused=tuple(said.get("kept_refused", ())) if said else None,
+    )
+
+
+def _is_server_of(process: psutil.Process, place: Place) -> bool:
+    """Whether a process was started to be the server of that place. Its note may name any other: written by a user for
+    whom root looks, or in a container with process ids of its own that shares the folder."""
+    words = process.cmdline()
+    if process.uids().effective != place.folder.lstat().st_uid or not servers.is_command_of_a_server(words):
+        return False
+    config = decoded(words[-1], json.loads)
+    return (config["folder"], config["key"]) == (str(place.folder), place.key)
+
+
+def _running(server: psutil.Process) -> Iterator[RunningCommand]:
+    """A keeper below the server with a command below it. One without answers a question, or has yet to hear it all."""
+    import psutil
+
+    for keeper in server.children():
+        try:
+            for command in keeper.children()[:1]:
+                yield RunningCommand(
+                    pid=command.pid,
+                    name=keeper.name(),
+                    seconds=time.time() - command.create_time(),
+                    memory_bytes=command.memory_info().rss,
+                )
+        except psutil.Error:
+            continue  # it has just ended

@@ -1,0 +1,1 @@
+"""pip and uv: what they are told, and which of them installs."""

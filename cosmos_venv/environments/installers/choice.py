@@ -1,0 +1,251 @@
+"""pip or uv: indexes, compatibility, the installer chosen, its environment variables.
+
+What an installer needs of a home, for users who have none: a uid without passwd entry, a HOME that is read-only.
+
+pip ends with a traceback where nobody knows a home, uv where its cache cannot be written.
+
+Which tool installs into a new environment: uv wherever it can be told all that pip is told, else pip.
+
+A third one may be handed down by name and command (``OtherInstaller``); what it is, nobody knows here.
+
+Which indexes and folders an installation takes its packages from: hosts and paths, for a record.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+from urllib.parse import unquote, urlsplit
+
+from cosmos_venv import credentials
+from cosmos_venv.environments import requirement_files
+from cosmos_venv.environments.installers import installer_config, uv_compatibility
+from cosmos_venv.environments.installers.bundled_pip import pip_version
+from cosmos_venv.environments.installers.installer_config import Places, Setting
+from cosmos_venv.environments.installers.uv_compatibility import NoCounterpart, UvSettings
+from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError
+
+_NO_HOME = "/"  # as container runtimes say it. Nowhere that others may write: a pip.conf there would be obeyed.
+
+
+def variables_for_lack_of_a_home(environ: Mapping[str, str]) -> dict[str, str]:
+    """Variables to add to those of an installer; none for an ordinary user."""
+    home = environ.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 - Path.home raises where there is none
+    added = {}
+    if not Path(home).is_absolute():
+        home = added["HOME"] = _NO_HOME
+    if not ({"UV_CACHE_DIR", "UV_NO_CACHE"} & set(environ)) and not _may_be_written(_uv_cache(environ, home)):
+        added["UV_NO_CACHE"] = "1"
+    return added
+
+
+def _uv_cache(environ: Mapping[str, str], home: str) -> Path:
+    return Path(environ.get("XDG_CACHE_HOME") or f"{home}/.cache") / "uv"
+
+
+def _may_be_written(path: Path) -> bool:
+    """Whether it, or what it would be made in, can take files. Nothing is made: pip may be the one to install."""
+    while not os.path.lexists(path):
+        path = path.parent
+    return path.is_dir() and os.access(path, os.W_OK | os.X_OK)
+
+
+ORDER_VARIABLE = "COSMOS_VENV_ORDER"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OtherInstaller:
+    """A command that makes an environment and installs into it, as a process of its own under the guard.
+
+    It finds its order as JSON in the environment variable ``ORDER_VARIABLE`` (credentials may be in it: it removes the
+    variable first): ``directory``, ``python`` (executable to make it of), ``system_site_packages``, ``requirements``
+    (words for ``pip install``, options among them) and ``sys_path`` (of the process that orders).
+    """
+
+    name: str
+    command: tuple[str, ...]
+
+
+InstallerPreference = Literal["auto", "uv", "pip"] | OtherInstaller
+
+
+@dataclass(frozen=True, kw_only=True)
+class Installer:
+    """The tool that was chosen.
+
+    :param uv: path of the uv executable; empty for any other.
+    :param settings: what uv is told; None for any other.
+    :param command: of an installer that was handed down; empty for uv and pip.
+    :param reason: why it was chosen, in words for a log.
+    """
+
+    name: str
+    uv: str = ""
+    settings: UvSettings | None = field(default=None, repr=False)
+    command: tuple[str, ...] = ()
+    reason: str
+
+    @property
+    def obeys_pip_config(self) -> bool:
+        """Whether it installs what pip's configuration says."""
+        return not self.command and (self.settings is None or self.settings.config is not None)
+
+
+def choose_installer(
+    preference: InstallerPreference,
+    pip_install_options: Iterable[str],
+    environ: Mapping[str, str],
+    *,
+    requirements: Iterable[str] = (),
+    system_site_packages: bool = False,
+) -> Installer:
+    """The installer for these options on this machine.
+
+    :param preference: ``auto``: uv where it is installed and can be told all that pip is told, else pip.
+    :param requirements: as ``EnvironmentSpec`` has them: with ``-r`` they name files that hold options too.
+    :param environ: the environment variables that pip and uv would read, ``PATH`` among them.
+    :param system_site_packages: whether the environment is to see the packages of the Python that it is made of.
+    :raises CosmosValueError: naming ``pip_install_options``: uv was asked for with options that it does not know; or
+        naming a requirements file that cannot be read.
+    :raises VirtualenvBuildError: when uv was asked for and is not installed.
+    """
+    if isinstance(preference, OtherInstaller):
+        return Installer(name=preference.name, command=preference.command, reason="it was asked for")
+    if preference == "pip":
+        return Installer(name="pip", reason="pip was asked for")
+    uv = _find_uv(environ)
+    if preference == "uv":
+        told = installer_config.told(pip_install_options, requirements, environ)
+        return _as_asked(uv, told)
+    if not uv:
+        return Installer(name="pip", reason="uv is not installed")
+    if system_site_packages:
+        return Installer(name="pip", reason="packages of the base Python count for it, which uv does not look at")
+    if fault := next(installer_config.faults(environ), ""):
+        return Installer(name="pip", reason=credentials.mask(fault))  # which refuses to start, and says why
+    of_machine = installer_config.configured(environ)
+    told = installer_config.told(pip_install_options, requirements, environ, of_machine=of_machine)
+    try:
+        settings = uv_compatibility.as_pip_is_told(told, environ, uv, pip_version())
+    except NoCounterpart as error:
+        return Installer(name="pip", reason=credentials.mask(str(error)))
+    return Installer(name="uv", uv=uv, settings=settings, reason="uv is installed")
+
+
+def _as_asked(uv: str, told: Iterable[installer_config.Setting]) -> Installer:
+    try:
+        settings = uv_compatibility.as_given(told)
+    except NoCounterpart as error:
+        raise CosmosValueError(
+            f"pip_install_options: uv does not know {credentials.mask(str(error))}. "
+            "Leave it out, or choose pip ([cosmos_venv] virtualenv_installer = pip)."
+        ) from error
+    if not uv:
+        raise VirtualenvBuildError(
+            "uv was asked for and is not on PATH. Install it (cosmos-venv[uv]), or choose pip "
+            "([cosmos_venv] virtualenv_installer = pip)."
+        )
+    return Installer(name="uv", uv=uv, settings=settings, reason="uv was asked for")
+
+
+def _find_uv(environ: Mapping[str, str]) -> str:
+    beside_python = str(Path(sys.executable).parent)
+    return shutil.which("uv", path=environ.get("PATH")) or shutil.which("uv", path=beside_python) or ""
+
+
+_DEFAULT_INDEX = "the default index"  # of both tools: the same one
+
+
+def hosts(
+    installer: Installer, pip_install_options: Iterable[str], requirements: Iterable[str], environ: Mapping[str, str]
+) -> tuple[str, ...]:
+    """Where the packages of an installation may have come from: hosts, and folders of this machine. No credentials.
+
+    :param installer: of one that was handed down nobody knows where it looks.
+    """
+    if installer.command:
+        return ()
+    pip_install_options, requirements = list(pip_install_options), list(requirements)
+    of_machine = installer_config.configured(environ) if installer.obeys_pip_config else []
+    told = installer_config.told(pip_install_options, requirements, environ, of_machine=of_machine)
+    places = Places.of(told)
+    of_uv = _values(told, "index"), _values(told, "default-index")[-1:]
+    links = [setting.value for setting in places.links]
+    first, extra = [setting.value for setting in filter(None, [places.index])], [each.value for each in places.extra]
+    without_index = places.without_index
+    if not installer.obeys_pip_config:
+        given = {
+            option.name
+            for option in [
+                *requirement_files.parse(pip_install_options),
+                *requirement_files.in_requirements(requirements),
+            ]
+        }
+        own = installer_config.read(environ, given)
+        without_index = without_index or "no-index" in own
+        links = [*own.get("find-links", ()), *links]
+        first = [*own.get("default-index", ()), *first, *own.get("index-url", ())]
+        extra = [*own.get("extra-index-url", ()), *extra]
+    if not without_index:
+        links = [*(of_uv[1] or first or [""])[:1], *extra, *of_uv[0], *links]
+    return tuple(dict.fromkeys(_host(address) for address in links))
+
+
+def _values(told: Iterable[Setting], name: str) -> list[str]:
+    return [setting.value for setting in told if setting.name == name and setting.value]
+
+
+def _host(address: str) -> str:
+    if not address:
+        return _DEFAULT_INDEX
+    parts = urlsplit(credentials.remove(address))
+    return parts.netloc or unquote(parts.path) if parts.scheme else credentials.mask(address)
+
+
+# Each would lead the installation somewhere else, or make it an installation of something else.
+_DIVERTING = {
+    *("PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_REQUIRE_VIRTUALENV", "PIP_PYTHON", "PIP_DRY_RUN"),
+    *("PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV", "CONDA_PREFIX", "__PYVENV_LAUNCHER__"),
+    *("UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_BREAK_SYSTEM_PACKAGES", "UV_VENV_SEED", "UV_VENV_CLEAR"),
+    *("UV_VENV_RELOCATABLE", "UV_WORKING_DIR", "UV_COMPILE_BYTECODE"),
+}
+# Removing a variable is not enough where pip.conf says the same.
+_NEUTRAL = {"PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0", "PIP_DRY_RUN": "0"}
+_QUIET = {
+    "PIP_NO_INPUT": "1",
+    "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    "UV_NO_PROGRESS": "1",
+    "UV_PYTHON_DOWNLOADS": "never",
+}
+
+
+def installer_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment variables for an installer: the worker's, without those that would divert it."""
+    kept = {name: value for name, value in environ.items() if name not in _DIVERTING}
+    return kept | _NEUTRAL | _QUIET | variables_for_lack_of_a_home(environ)
+
+
+def environment_of_installation(installer: Installer, environ: Mapping[str, str], scratch: Path) -> dict[str, str]:
+    """The variables for an installer and what it starts, but for those that ``InstallArguments`` adds.
+
+    :param scratch: gets what is written for it, and its temporary files.
+    """
+    kept = installer_environment(environ)
+    if installer.settings is not None:
+        kept = installer.settings.environment(kept, scratch)
+    return kept | of_no_project(scratch) | {"TMPDIR": str(scratch)}
+
+
+def of_no_project(folder: Path) -> dict[str, str]:
+    """What keeps uv from the ``uv.toml`` or ``pyproject.toml`` of the worker's working directory, and of those above.
+
+    It looks for them upwards from its project's folder, and ends at the first: here at empty ones.
+    """
+    for name in ("uv.toml", "pyproject.toml"):
+        (folder / name).touch()
+    return {"UV_PROJECT": str(folder)}

@@ -1,0 +1,1 @@
+"""What keeps a store of environments clean: names, cleanup, limits."""

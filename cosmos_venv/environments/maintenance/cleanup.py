@@ -1,0 +1,220 @@
+"""Taking builds out of sight and deleting them; what dead builders left.
+
+How a build's directories lose their write permission, and how a build is removed all the same.
+
+What no link of a store leads to, and how it goes: out of sight in steps that a kill may part, then deleted.
+
+Whoever calls ``retire``, ``sweep``, ``sweep_links`` or ``keep_failed`` holds the directory's lock: no living builder is
+at work then. ``delete`` takes its time, and is for afterwards: nobody should wait for it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cosmos_venv.environments.layout import (
+    _KEPT,
+    LOCK_FILENAME,
+    StoreLayout,
+    build_names,
+    builders_of,
+    failed_log,
+    failed_path,
+    failure_file,
+    published_names,
+    rubbish_path,
+    unpublished,
+)
+from cosmos_venv.environments.maintenance import launchers
+from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
+from cosmos_venv.files import durable_files
+from cosmos_venv.files.filesystem_check import TRIAL_PREFIX
+from cosmos_venv.processes.lease import Lease, lease_path
+
+_WRITE_BITS = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
+
+
+def protect(build: Path) -> None:
+    """Take the write permission from every directory. Files keep theirs: uv links them into its cache."""
+    for folder in _folders(build):
+        folder.chmod(stat.S_IMODE(folder.stat().st_mode) & ~_WRITE_BITS)
+
+
+def remove(build: Path) -> None:
+    """Delete a directory and all below it, whatever permissions its directories have; a file or link as well.
+
+    Others may be doing the same.
+
+    :raises OSError: when something in it cannot be deleted.
+    """
+    while os.path.lexists(build):
+        try:
+            # A directory opens itself before it is listed: top-down.
+            for folder in _folders(build):
+                folder.chmod(stat.S_IMODE(folder.stat().st_mode) | stat.S_IRWXU)
+            if build.is_symlink() or not build.is_dir():
+                build.unlink()
+            else:
+                shutil.rmtree(build)
+        except FileNotFoundError:
+            continue  # somebody else was faster with that one; each turn leaves less
+
+
+def _folders(build: Path) -> Iterator[Path]:
+    if build.is_symlink() or not build.is_dir():
+        return
+    yield build
+    for folder, names, _ in os.walk(build):
+        yield from (Path(folder, name) for name in names if not Path(folder, name).is_symlink())
+
+
+Report = Callable[[str], None]
+
+
+def retire(store: StoreLayout, build: Path, *, used_until: float | None = None) -> str:
+    """Take a build out of everybody's sight, unless somebody uses it. What is left is for ``delete``.
+
+    :param used_until: go on only when nobody has used it since.
+    :returns: why it stays; empty when it is out of sight.
+    :raises OSError: when a step is not permitted.
+    """
+    lease = Lease.exclusive(build)
+    if lease is None:
+        return "it is in use"
+    try:
+        # Who was faster has unlinked the file that is locked here; what stands there now may be another build.
+        if not lease.is_of(build):
+            return "it is in use"
+        if used_until is not None and lease.last_use > used_until:
+            return "it has just been used"
+        digest = build.name.partition("-")[0]
+        if store.published(digest) == build:
+            store.link(digest).unlink()
+        # In the same folder: to another one an ordinary user may not move what he may not write to.
+        if os.path.lexists(build):
+            build.rename(rubbish_path(build))
+        durable_files.remove(store.record_file(build))
+        durable_files.remove(failure_file(build))
+        lease_path(build).unlink(missing_ok=True)
+    finally:
+        lease.close()
+    return ""
+
+
+def delete(build: Path) -> None:
+    """Delete what ``retire`` has left. Others may be doing the same.
+
+    :raises OSError: when something in it cannot be deleted.
+    """
+    remove(rubbish_path(build))
+
+
+def keep_failed(store: StoreLayout, build: Path, lines: Iterable[str]) -> list[Path]:
+    """Keep a build that failed, and what was said, in place of the one of the same digest that failed before.
+
+    :returns: what is left for ``delete``.
+    """
+    digest = build.name.partition("-")[0]
+    names = [name for name, endings in build_names(store).items() if endings & _KEPT and name.startswith(digest)]
+    earlier = [store.builds / name for name in names]
+    for each in earlier:
+        _retire_failed(each)
+    durable_files.write_anew(failed_log(build), "".join(f"{line}\n" for line in lines))
+    if not retire(store, build) and rubbish_path(build).exists():
+        rubbish_path(build).rename(failed_path(build))
+    return earlier
+
+
+def _retire_failed(build: Path) -> None:
+    if os.path.lexists(failed_path(build)):
+        failed_path(build).rename(rubbish_path(build))
+    durable_files.remove(failed_log(build))
+
+
+def delete_failed(build: Path) -> None:
+    """Delete what was kept of a build that failed.
+
+    :raises OSError: when something in it cannot be deleted.
+    """
+    remove(failed_path(build))
+    # Last: while it is there, what is left of the directory is found again.
+    durable_files.remove(failed_log(build))
+
+
+def sweep_links(store: StoreLayout, report: Report) -> None:
+    """Remove half-made links, lock files and commands of dead processes, and what builders said weeks ago.
+
+    What cannot be removed stays, with a line.
+    """
+    links = (entry for entry in store.root.glob(".*") if entry.is_symlink())
+    for left in [*links, *store.directory.glob(f".{LOCK_FILENAME}.*")]:
+        with going_on(left, report):
+            left.unlink()
+    for half in launchers.half_written(store.directory / "bin"):
+        with going_on(half, report):
+            half.unlink()
+    for builder in builders_of(store):
+        with going_on(builder.claim_file, report):
+            builder.sweep()
+    for trial in store.directory.glob(f"{TRIAL_PREFIX}*"):
+        with going_on(trial, report):
+            remove(trial)
+
+
+def mend_launchers(store: StoreLayout, report: Report) -> None:
+    """See to it that the commands in ``bin`` lead to an environment that is there; the newest is preferred."""
+    directory = store.directory / "bin"
+    try:
+        builds = {store.link(digest): store.builds / name for digest, name in published_names(store).items()}
+        newest_first = sorted(builds, key=lambda link: link.lstat().st_mtime_ns, reverse=True)
+        launchers.mend_launchers(directory, {link: builds[link] for link in newest_first})
+    except OSError as error:
+        report(f"{directory} keeps commands of environments that are gone: {error}.")
+
+
+def sweep(store: StoreLayout, report: Report) -> list[Path]:
+    """Take all that dead builders and pruners left out of sight. What cannot be removed stays, with a line.
+
+    :returns: what is left for ``delete``.
+    """
+    sweep_links(store, report)
+    retired: list[Path] = []
+    for build in unpublished(store):
+        with going_on(build, report):
+            retired += retire_unused(store, build)
+    return retired
+
+
+def retire_unused(store: StoreLayout, build: Path) -> list[Path]:
+    """Retire a build unless something runs in it: an installer that is still dying, a task of an old generation.
+
+    :returns: what is left for ``delete``: the build, or nothing.
+    :raises OSError: when it is another user's, or a step is not permitted.
+    """
+    owner = owner_of(build)
+    if os.geteuid() not in (0, owner) and owner is not None:
+        # Out of sight it would help nobody: its files could not be deleted.
+        raise PermissionError(f"it belongs to user id {owner}")
+    return [] if retire(store, build) else [build]
+
+
+def owner_of(build: Path) -> int | None:
+    """User id of what stands there; None when nothing does."""
+    try:
+        return build.lstat().st_uid
+    except OSError:
+        return None
+
+
+@contextmanager
+def going_on(left: Path, report: Report) -> Iterator[None]:
+    """What cannot be removed, such as another user's, stays with a line in the log."""
+    try:
+        yield
+    except (OSError, VirtualenvError, CosmosValueError) as error:
+        report(f"{left} is left over and cannot be removed: {error}.")

@@ -1,0 +1,399 @@
+"""What stands in a store, and whether it is still what its record says.
+
+What stands in a store? Every build with its record, its last use, and whether it is in use now. Writes nothing.
+
+Is a build still what its record says, and does what is installed in it work?
+"""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from cosmos_venv.environments import post_install
+from cosmos_venv.environments.environment import BuildRecord, Environment, read_record
+from cosmos_venv.environments.layout import (
+    BUILD_NAME,
+    StoreLayout,
+    build_names,
+    failed_log,
+    failed_path,
+    published_names,
+    rubbish_path,
+)
+from cosmos_venv.environments.spec import Interpreter
+from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
+from cosmos_venv.files import os_errors
+from cosmos_venv.files.durable_files import age
+from cosmos_venv.files.permissions import judge, writable_by_others
+from cosmos_venv.processes.guarded_process import run_guarded
+from cosmos_venv.processes.lease import Lease, is_in_use, lease_path
+
+__all__ = ["BuildState", "StoredBuild", "bytes_of", "read_inventory", "select"]
+
+# ready: published; old: a later generation is; building: a builder is at work; leftover: of one that has ended, or of
+# a removal that was cut short; failed: kept because that was asked for.
+BuildState = Literal["ready", "old", "building", "leftover", "failed"]
+
+_BLOCK = 512  # what st_blocks counts, whatever the file system's own blocks are
+_DISK_USE = Mapping[tuple[int, int], int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredBuild:
+    """One build, as one look saw it.
+
+    :param name: ``<digest>-<generation>``.
+    :param path: its directory, which may be gone.
+    :param is_in_use: None when this process cannot know.
+    :param last_used: seconds since the epoch: when a task last took its lease (to the minute), or it was built.
+    :param record: None when there is none that can be read; ``record_fault`` says why.
+    """
+
+    name: str
+    path: Path
+    state: BuildState
+    is_in_use: bool | None
+    last_used: float | None
+    record: BuildRecord | None
+    record_fault: str = ""
+
+    @property
+    def digest(self) -> str:
+        return self.name.partition("-")[0]
+
+    @property
+    def generation(self) -> int:
+        return int(self.name.partition("-")[2])
+
+    @property
+    def build(self) -> Path:
+        """What the build was called when it was made."""
+        return self.path.with_name(self.name)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it was finished, so that it can be held against its record."""
+        return self.state in ("ready", "old")
+
+    @cached_property
+    def disk_use(self) -> _DISK_USE:
+        """Bytes on disk of each file and directory, by device and inode: a file with several names counts once."""
+        places = (self.path, rubbish_path(self.build)) if self.state != "failed" else (self.path,)
+        return {inode: size for place in places for inode, size in _disk_use(place)}
+
+
+def read_inventory(store: StoreLayout) -> list[StoredBuild]:
+    """All builds of a store, by digest and generation; none when nothing was ever built there.
+
+    :raises VirtualenvError: when the directory cannot be read.
+    :raises CosmosValueError: when ``virtualenv_dir`` is a file.
+    """
+    with store.naming_the_directory():
+        if not os.path.lexists(store.directory):
+            raise CosmosValueError(f"virtualenv_dir: there is no directory {store.directory}. Give the path of one.")
+        try:
+            names, published = build_names(store), published_names(store)
+        except FileNotFoundError:
+            return []
+        endings = {**{name: set[str]() for name in published.values()}, **names}
+        found = [each for name, left in endings.items() for each in _stored(store, name, left, published)]
+    return sorted(found, key=lambda each: (each.digest, each.generation, each.state))
+
+
+def select(builds: Iterable[StoredBuild], text: str) -> list[StoredBuild]:
+    """The builds of one digest, or one generation of it.
+
+    :param text: a digest, the first characters of one, or ``<digest>-<generation>``.
+    :raises CosmosValueError: when it fits none, or several digests.
+    """
+    digest, _, generation = text.partition("-")
+    fitting = [each for each in builds if each.digest.startswith(digest) and generation in ("", str(each.generation))]
+    digests = sorted({each.digest for each in fitting})
+    if text and len(digests) == 1:
+        return fitting
+    if not digests or not text:
+        raise CosmosValueError(f"DIGEST {text!r} fits no environment of this directory: see cosmos-venv env list.")
+    raise CosmosValueError(
+        f"DIGEST {text!r} fits {', '.join(each[:12] for each in digests)}: give more characters of one."
+    )
+
+
+def bytes_of(builds: Iterable[StoredBuild]) -> int:
+    """Bytes on disk of builds together: what they share counts once."""
+    together: dict[tuple[int, int], int] = {}
+    for each in builds:
+        together.update(each.disk_use)
+    return sum(together.values())
+
+
+def _stored(store: StoreLayout, name: str, endings: set[str], published: Mapping[str, str]) -> Iterator[StoredBuild]:
+    build = store.builds / name
+    failed = endings & {".failed", ".failed.log"}
+    if failed:
+        last = _last_use(failed_log(build), failed_path(build))
+        yield StoredBuild(
+            name=name, path=failed_path(build), state="failed", is_in_use=False, last_used=last, record=None
+        )
+    if endings == failed and name not in published.values():
+        return
+    # Only of a directory: a builder that has not yet made its own may be taking its lease at this instant.
+    in_use = is_in_use(build) if "" in endings else False
+    state = _state(name, endings, published, in_use)
+    record, fault = _record(store.record_file(build)) if state in ("ready", "old") else (None, "")
+    yield StoredBuild(
+        name=name,
+        path=build,
+        state=state,
+        is_in_use=in_use,
+        last_used=_last_use(lease_path(build), store.record_file(build), build),
+        record=record,
+        record_fault=fault,
+    )
+
+
+def _state(name: str, endings: set[str], published: Mapping[str, str], in_use: bool | None) -> BuildState:
+    match = BUILD_NAME.fullmatch(name)
+    assert match is not None  # noqa: S101 - all names come of this pattern
+    current = published.get(match["digest"], "")
+    if "" not in endings:
+        return "leftover"
+    if current == name:
+        return "ready"
+    if current and int(current.partition("-")[2]) > int(match["number"]):
+        return "old"
+    return "building" if in_use else "leftover"
+
+
+def _record(file: Path) -> tuple[BuildRecord | None, str]:
+    from cosmos_venv.environments.environment import read_record
+
+    try:
+        return read_record(file), ""
+    except FileNotFoundError:
+        return None, "there is no record"
+    except OSError as error:
+        return None, f"the record cannot be read ({error.strerror})"
+    except ValueError as error:
+        return None, f"the record is damaged ({error})"
+
+
+def _last_use(*paths: Path) -> float | None:
+    """When the first of them that is there was written, unless that lies in a future that no clock explains."""
+    for path in paths:
+        try:
+            modified = path.lstat().st_mtime
+        except OSError:
+            continue
+        if math.isfinite(age(modified)):
+            return modified
+    return None
+
+
+def _disk_use(place: Path) -> Iterator[tuple[tuple[int, int], int]]:
+    """What cannot be looked at counts nothing: a build may vanish meanwhile, and somebody else's be closed to us."""
+    try:
+        status = place.lstat()
+        yield (status.st_dev, status.st_ino), status.st_blocks * _BLOCK
+        if not place.is_symlink() and place.is_dir():
+            for name in os.listdir(place):  # noqa: PTH208 - a path per file costs as much as looking at it
+                yield from _disk_use(place / name)
+    except OSError:
+        return
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verified:
+    """:param faults: what is wrong, one clause each; empty when it is as it was made.
+    :param has_run: whether the check was run that was asked for.
+    """
+
+    faults: list[str]
+    has_run: bool = False
+
+
+def verify(stored: StoredBuild, *, check: str | None = None, content: bool = False) -> Verified:
+    """Hold a build against its record, and let its own Python run a check.
+
+    It is in use for as long as that takes, and counts as no more used than before. What another user than this one
+    and root could have written is not run, and its interpreter is not asked for its version.
+
+    :param check: Python source, which ends with an error where something does not work; None: nothing is run.
+    :param content: whether each file is read: installed ones are compared with their hashes, byte code is tried.
+    :raises VirtualenvError: when this process may open no more files.
+    """
+    with _kept(stored.path) as is_kept:
+        if not is_kept or not stored.path.is_dir():
+            return Verified(faults=["it has been removed"])
+        try:
+            faults = [
+                *_record_faults(stored),
+                *file_faults(stored.path, content=content),
+                *_open_to_others(stored.path),
+            ]
+        except (OSError, ValueError) as error:
+            _refuse_shortage(error)
+            return Verified(faults=[f"it cannot be read: {error}"])
+        if check is None or not _may_be_run(stored.path):
+            return Verified(faults=faults)
+        return Verified(faults=[*faults, *_check_faults(stored.path, check)], has_run=True)
+
+
+def damage(environment: Environment, *, content: bool) -> list[str]:
+    """What an environment in use has lost since it was built, one clause each; empty when nothing.
+
+    The flaws that its record names do not count:
+    an environment with a package whose RECORD is wrong would be built again and again.
+
+    :param content: whether its files are read too, where nothing else is found.
+    """
+    try:
+        record = read_record(environment.record_file)
+    except (OSError, ValueError):
+        record = None  # of no use for a command of its
+    found = [] if record is None else [*_pin_faults(record.pins, post_install.installed(environment.path).pins)]
+    found += file_faults(environment.path, content=False)
+    if content and not found:
+        found = file_faults(environment.path, content=True)
+    known = () if record is None else record.flaws
+    return [fault for fault in found if fault not in known]
+
+
+def file_faults(build: Path, *, content: bool) -> list[str]:
+    """What is missing or changed of a build's files, one clause each.
+
+    :param content: as for ``verify``.
+    """
+    found = [*_link_faults(build), *post_install.faults(build, content=content)]
+    if content and _may_be_run(build):
+        found += _byte_code_faults(build)
+    return found
+
+
+def _link_faults(build: Path) -> Iterator[str]:
+    """Links that lead nowhere, and the file that makes a folder an environment; the interpreter is told elsewhere."""
+    has_python = (build / "bin" / "python").exists()
+    for path in sorted([*build.glob("bin/*"), *build.glob("lib*")]):
+        if path.is_symlink() and not path.exists() and (has_python or not path.name.startswith("python")):
+            yield f"{path.relative_to(build)} leads to {path.readlink()}, which is missing"
+    config = build / "pyvenv.cfg"
+    if not config.is_file():
+        yield f"{config.name} is missing"
+    elif not config.stat().st_size:
+        yield f"{config.name} is empty"
+
+
+def _open_to_others(build: Path) -> Iterator[str]:
+    """What others can write in a build. All of it is judged before it is published; later it is seen here alone."""
+    try:
+        writers = judge(build.parent).writers
+    except (VirtualenvError, OSError):
+        return  # the directory is not used at all, and said to be so
+    for path, _, reason in writable_by_others(build, writers):
+        yield f"{path.relative_to(build)}: {reason}"
+
+
+def _byte_code_faults(build: Path) -> list[str]:
+    python = build / "bin" / "python"
+    folders = map(str, post_install.site_packages(build))
+    try:
+        done = run_guarded([str(python), "-I", "-S", "-B", "-c", post_install.CHECK, *folders], cwd="/")
+    except OSError as error:
+        _refuse_shortage(error)
+        return []  # told already
+    return done.lines if done.returncode == 0 else []
+
+
+def _refuse_shortage(error: Exception) -> None:
+    """Raises where this process may open no more files: that is no fault of the build."""
+    if isinstance(error, OSError) and (words := os_errors.shortage(error)):
+        raise VirtualenvError(words) from error
+
+
+def _may_be_run(build: Path) -> bool:
+    try:
+        judge(build.parent, build, build / "bin" / "python")
+    except (VirtualenvError, OSError):
+        return False
+    return True
+
+
+def _check_faults(build: Path, check: str) -> Iterator[str]:
+    python = build / "bin" / "python"
+    if not python.exists():
+        return  # told already
+    try:
+        # It may not write byte code: who verifies changes nothing.
+        done = run_guarded([str(python), "-I", "-B", "-c", check], cwd="/")
+    except OSError as error:
+        _refuse_shortage(error)
+        yield f"its Python cannot be started: {error}"
+        return
+    if done.returncode:
+        yield f"it does not work: {done.lines[-1] if done.lines else f'exit code {done.returncode}'}"
+
+
+def _record_faults(stored: StoredBuild) -> Iterator[str]:
+    record = stored.record
+    if record is None:
+        yield stored.record_fault
+        return
+    if record.digest != stored.digest:
+        yield f"the record is of another environment, {record.digest}"
+    yield from _interpreter_faults(stored.path, record)
+    yield from _pin_faults(record.pins, post_install.installed(stored.path).pins)
+
+
+def _interpreter_faults(build: Path, record: BuildRecord) -> Iterator[str]:
+    python = build / "bin" / "python"
+    # The real one, outside of the environment: no .pth file of what is installed takes part.
+    real = Path(os.path.realpath(python))
+    if not real.exists():
+        yield f"its interpreter is gone: bin/python leads to {real}"
+        return
+    try:
+        judge(real)
+    except VirtualenvError:
+        return  # no fault of the build, but nothing that this user should run
+    try:
+        actual = Interpreter.of(str(real))
+    except CosmosValueError as error:
+        # The error's way out is for who has given py_executable.
+        yield f"its interpreter, {real}, does not answer: {str(error).partition('. ')[0]}"
+        return
+    expected = record.spec.interpreter
+    if (actual.implementation, actual.version) != (expected.implementation, expected.version):
+        yield (
+            f"its interpreter is now {actual.implementation} {actual.version} "
+            f"instead of {expected.implementation} {expected.version}"
+        )
+
+
+def _pin_faults(recorded: Mapping[str, str], installed: Mapping[str, str]) -> Iterator[str]:
+    for name in sorted({*recorded, *installed}):
+        before, now = recorded.get(name), installed.get(name)
+        if before != now:
+            yield f"{name} is {now or 'not installed'} instead of {before or 'absent'}"
+
+
+@contextmanager
+def _kept(build: Path) -> Iterator[bool]:
+    """Within this block nobody removes the build; False when somebody does so just now."""
+    try:
+        lease = Lease.for_reading(build)
+    except OSError as error:
+        # Without its file, or on a mount without locks, it is looked at as it is.
+        yield error.errno != errno.ENOENT or build.is_dir()
+        return
+    try:
+        yield lease is not None
+    finally:
+        if lease is not None:
+            lease.close()

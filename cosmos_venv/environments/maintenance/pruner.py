@@ -1,0 +1,240 @@
+"""Which builds of a store may go, and how they go: never one in use, never one that a task is about to use."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from cosmos_venv.environments.layout import DAY, PruneLimits, StoreLayout
+from cosmos_venv.environments.lock import VirtualenvLock
+from cosmos_venv.environments.maintenance import cleanup
+from cosmos_venv.environments.maintenance.cleanup import Report
+from cosmos_venv.environments.maintenance.inventory import StoredBuild, bytes_of, read_inventory, select
+from cosmos_venv.processes.guarded_process import Cancellation
+
+__all__ = ["Removal", "choose", "delete_retired", "named", "prune", "remove", "retire_surplus", "surplus"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Removal:
+    """A build that is to go.
+
+    :param reason: why.
+    :param obstacle: why it stays all the same; empty when it goes.
+    :param is_forbidden: whether the obstacle is a permission that this user lacks, and no task that uses it.
+    """
+
+    stored: StoredBuild
+    reason: str
+    obstacle: str = ""
+    is_forbidden: bool = False
+
+    def describe(self) -> str:
+        """One sentence for a log, said after the fact."""
+        what = f"The virtualenv {self.stored.path}"
+        if self.obstacle:
+            return f"{what} was to be removed ({self.reason}) and stays: {self.obstacle}."
+        return f"{what} was removed: {self.reason}."
+
+
+def prune(
+    store: StoreLayout,
+    limits: PruneLimits,
+    *,
+    now: float,
+    max_tries: int,
+    cancellation: Cancellation,
+    report: Report,
+) -> list[Removal]:
+    """Remove what is more than the limits allow. Tasks go on meanwhile; builders wait while it is decided.
+
+    Killed at any moment it leaves what the next builder or pruner removes.
+
+    :param max_tries: seconds to wait for a builder that makes no progress.
+    :raises VirtualenvLockTimeout: when a builder holds the lock for too long.
+    :raises VirtualenvError: when the directory cannot be read, or somebody else can have written there.
+    :raises CommandKilled: when ``cancellation`` was requested.
+    """
+    look = partial(surplus, store, limits, now=now)
+    return _remove(store, look, max_tries=max_tries, cancellation=cancellation, report=report)
+
+
+def remove(
+    store: StoreLayout, digest: str, *, max_tries: int, cancellation: Cancellation, report: Report
+) -> list[Removal]:
+    """Remove one environment that nobody uses, whatever the limits say. Otherwise as ``prune``.
+
+    :param digest: the first characters of it, or one generation as ``<digest>-<number>``.
+    :raises CosmosValueError: when it fits none, or several.
+    """
+    look = partial(named, store, digest)
+    return _remove(store, look, max_tries=max_tries, cancellation=cancellation, report=report)
+
+
+def surplus(store: StoreLayout, limits: PruneLimits, *, now: float) -> list[Removal]:
+    """What ``prune`` would remove now. Writes nothing.
+
+    :raises VirtualenvError: when the directory cannot be read, or somebody else can have written there.
+    """
+    return [_permitted(store, each) for each in choose(_trusted_inventory(store), limits, now=now)]
+
+
+def named(store: StoreLayout, digest: str) -> list[Removal]:
+    """What ``remove`` would remove now. Writes nothing. Raises what ``remove`` does."""
+    fitting = select(_trusted_inventory(store), digest)
+    return [_permitted(store, _asked_for(each)) for each in fitting]
+
+
+def choose(builds: Sequence[StoredBuild], limits: PruneLimits, *, now: float) -> list[Removal]:
+    """What is more than the limits allow: first what nobody can find any more, then what was used longest ago."""
+    going = [Removal(stored=each, reason=_UNREACHABLE[each.state]) for each in builds if _is_unreachable(each)]
+    found = sorted((each for each in builds if not _is_unreachable(each)), key=_last_used)
+    going += _too_old(found, limits, now)
+    going += _too_many(_without(found, going), limits, now)
+    going += _too_large(_without(found, going), limits, now)
+    return going
+
+
+def retire_surplus(store: StoreLayout, limits: PruneLimits, *, now: float) -> list[Removal]:
+    """Take what is to go out of everybody's sight; deleting it is left to ``delete_retired``, which needs no lock.
+
+    Whoever calls this holds the directory's lock.
+    """
+    return _retire_each(store, surplus(store, limits, now=now))
+
+
+def delete_retired(removals: Iterable[Removal]) -> list[Removal]:
+    """Delete what ``retire_surplus`` has retired. Returns all of them, with what became an obstacle meanwhile."""
+    return [_attempt(each, _delete) for each in removals]
+
+
+def _remove(
+    store: StoreLayout,
+    look: Callable[[], list[Removal]],
+    *,
+    max_tries: int,
+    cancellation: Cancellation,
+    report: Report,
+) -> list[Removal]:
+    expected = look()
+    if all(each.obstacle for each in expected):
+        return expected  # nothing to do, or nothing that may be done: no lock is wanted where nothing is written
+    with store.naming_the_directory():
+        lock = VirtualenvLock(store.directory)
+        with lock.acquire(max_tries=max_tries, cancellation=cancellation, report=report):
+            removals = _retire_each(store, look())
+            cleanup.sweep_links(store, report)
+            cleanup.mend_launchers(store, report)
+        return delete_retired(removals)
+
+
+def _trusted_inventory(store: StoreLayout) -> list[StoredBuild]:
+    with store.naming_the_directory():
+        store.judge()  # what is deleted is found by names in there
+    return read_inventory(store)
+
+
+def _asked_for(stored: StoredBuild) -> Removal:
+    obstacle = ""
+    if stored.state == "building":
+        obstacle = "it is being built"
+    elif stored.is_in_use:
+        obstacle = "it is in use; try again when the tasks that run in it have ended"
+    return Removal(stored=stored, reason="it was asked for", obstacle=obstacle)
+
+
+_UNREACHABLE = {
+    "old": "a later generation is ready",
+    "leftover": "it was left by a process that has ended",
+}
+
+
+def _is_unreachable(stored: StoredBuild) -> bool:
+    return stored.state in _UNREACHABLE and not stored.is_in_use
+
+
+def _last_used(stored: StoredBuild) -> float:
+    return stored.last_used or 0.0
+
+
+def _may_go(stored: StoredBuild, limits: PruneLimits, now: float) -> bool:
+    return stored.state in ("ready", "failed") and not stored.is_in_use and now - _last_used(stored) >= limits.min_age
+
+
+def _without(builds: Iterable[StoredBuild], going: Iterable[Removal]) -> list[StoredBuild]:
+    gone = {id(each.stored) for each in going}
+    return [each for each in builds if id(each) not in gone]
+
+
+def _too_old(builds: Iterable[StoredBuild], limits: PruneLimits, now: float) -> Iterator[Removal]:
+    for each in builds:
+        age = now - _last_used(each)
+        if limits.max_age and age > limits.max_age and _may_go(each, limits, now):
+            what = "it failed" if each.state == "failed" else "it was last used"
+            yield Removal(stored=each, reason=f"{what} {age / DAY:.0f} days ago")
+
+
+def _too_many(builds: Iterable[StoredBuild], limits: PruneLimits, now: float) -> Iterator[Removal]:
+    ready = [each for each in builds if each.state == "ready"]
+    surplus = len(ready) - limits.max_count if limits.max_count else 0
+    for each in [each for each in ready if _may_go(each, limits, now)][: max(surplus, 0)]:
+        yield Removal(stored=each, reason=f"there are more than {limits.max_count} environments")
+
+
+def _too_large(builds: Sequence[StoredBuild], limits: PruneLimits, now: float) -> Iterator[Removal]:
+    if not limits.max_bytes:
+        return
+    left = builds
+    total = bytes_of(left)
+    # What failed serves nobody's task.
+    for each in sorted(builds, key=lambda each: (each.state != "failed", _last_used(each))):
+        if total <= limits.max_bytes:
+            return
+        if _may_go(each, limits, now):
+            left = [other for other in left if other is not each]
+            total = bytes_of(left)
+            yield Removal(stored=each, reason=f"there are more than {limits.max_bytes} bytes")
+
+
+def _retire_each(store: StoreLayout, going: Iterable[Removal]) -> list[Removal]:
+    return [_attempt(each, partial(_retire, store)) for each in going]
+
+
+def _permitted(store: StoreLayout, going: Removal) -> Removal:
+    """Before anything is begun: an environment that is out of sight and cannot be deleted would help nobody."""
+    if going.obstacle:
+        return going
+    obstacle = ""
+    owner = cleanup.owner_of(going.stored.path)
+    if not os.access(store.builds, os.W_OK) or not os.access(store.root, os.W_OK):
+        obstacle = f"user id {os.geteuid()} may not write to {store.root}, or it is mounted read-only"
+    elif os.geteuid() not in (0, owner) and owner is not None:
+        obstacle = f"it belongs to user id {owner}: only that user or root may remove it"
+    return replace(going, obstacle=obstacle, is_forbidden=bool(obstacle))
+
+
+def _attempt(going: Removal, step: Callable[[Removal], str]) -> Removal:
+    if going.obstacle:
+        return going
+    try:
+        return replace(going, obstacle=step(going))
+    except OSError as error:
+        return replace(going, obstacle=str(error), is_forbidden=True)
+
+
+def _retire(store: StoreLayout, going: Removal) -> str:
+    stored = going.stored
+    if stored.state == "failed":
+        return ""  # no task can find it
+    return cleanup.retire(store, stored.build, used_until=stored.last_used if stored.state == "ready" else None)
+
+
+def _delete(going: Removal) -> str:
+    build = going.stored.build
+    if going.stored.state == "failed":
+        cleanup.delete_failed(build)
+    else:
+        cleanup.delete(build)
+    return ""

@@ -1,0 +1,149 @@
+"""Opening the environment of a task: a kept one, found or built, or a temporary one."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cosmos_venv.environments.environment import Damaged, Environment, write_record
+from cosmos_venv.environments.layout import LONGEST_PAUSE, Upkeep, is_put_off
+from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.exceptions import VirtualenvError
+from cosmos_venv.files import os_errors
+from cosmos_venv.files.permissions import is_trusted_way
+from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.scratch import descriptors_of, scratch_folder
+
+if TYPE_CHECKING:
+    from cosmos_venv.environments.installers.choice import InstallerPreference
+
+WAY_OUT_OF_AN_OPEN_TMPDIR = "Set TMPDIR to a folder where they cannot, or give this one the sticky bit (chmod +t)."
+_RECORD_NAME = "cosmos-venv.json"
+
+
+@contextmanager
+def open_environment(
+    store: EnvironmentStore,
+    spec: EnvironmentSpec,
+    *,
+    preference: InstallerPreference = "auto",
+    max_tries: int,
+    upgrade_after: float | None = None,
+    instead_of: Damaged | None = None,
+    cancellation: Cancellation,
+    report: Callable[[str], None],
+    warn: Callable[[str], None] | None = None,
+    upkeep: Upkeep | None = None,
+) -> Iterator[Environment]:
+    """The environment, built first when it is not there yet, kept for as long as the block runs.
+
+    :param preference: which installer builds it.
+    :param max_tries: seconds to wait for another builder that makes no progress.
+    :param upgrade_after: age in seconds at which a spec that asks for ``--upgrade`` is resolved anew, into a newer
+        generation, by one task at a time; the others use what is ready. None: never. When that fails, what is
+        ready is used, and the next attempt is put off for as long, at most an hour.
+    :param instead_of: a build that counts as missing: unless another one has taken its place already, a newer
+        generation is built and published over it. Tasks that use it keep it.
+    :param report: gets lines for the task's log.
+    :param warn: gets those that somebody should act on; None: ``report`` does.
+    :param upkeep: what happens to the directory's other environments when this one had to be built.
+    :raises CosmosValueError: when ``virtualenv_dir`` is a file.
+    :raises VirtualenvBuildError: when it cannot be built.
+    :raises VirtualenvLockTimeout: when another builder holds the lock for too long.
+    :raises VirtualenvError: when the directory cannot be read or written, or somebody else can have written there.
+    :raises CommandKilled: when ``cancellation`` was requested.
+    """
+    environment = store.find(spec, instead_of=instead_of, cancellation=cancellation, warn=warn or report)
+    if environment is None or _is_outdated(environment, spec, upgrade_after):
+        # Its imports are for the one task that builds, not for all that find their environment.
+        from cosmos_venv.environments.publisher import Publisher
+
+        publisher = Publisher(
+            store, spec, instead_of=instead_of, cancellation=cancellation, report=report, warn=warn, upkeep=upkeep
+        )
+        if environment is None:
+            environment = publisher.make_ready(preference=preference, max_tries=max_tries)
+        else:
+            environment = publisher.upgrade(environment, preference=preference, pause=_pause(upgrade_after))
+    try:
+        yield environment
+    finally:
+        environment.close()
+
+
+def _is_outdated(environment: Environment, spec: EnvironmentSpec, upgrade_after: float | None) -> bool:
+    if upgrade_after is None or not spec.asks_for_upgrade:
+        return False
+    age = environment.age
+    return (age is None or age >= upgrade_after) and not is_put_off(environment.path, pause=_pause(upgrade_after))
+
+
+def _pause(upgrade_after: float | None) -> float:
+    return LONGEST_PAUSE if upgrade_after is None else min(upgrade_after, LONGEST_PAUSE)
+
+
+@contextmanager
+def temporary_environment(
+    spec: EnvironmentSpec,
+    *,
+    preference: InstallerPreference = "auto",
+    cancellation: Cancellation,
+    report: Callable[[str], None],
+) -> Iterator[Environment]:
+    """A new environment in a temporary directory whose name begins with ``cosmos-venv``. Nobody shares it: no lock.
+
+    :raises VirtualenvBuildError: when it cannot be built.
+    :raises VirtualenvError: when temporary files cannot be made, or no program among them can be started.
+    :raises CommandKilled: when ``cancellation`` was requested. The directory is gone then, as on every way out; what a
+        SIGKILL leaves is removed by the next who makes one.
+    """
+    # For the one task that builds: who imports this module may only want a ready environment.
+    from cosmos_venv.environments.builder import build_environment
+    from cosmos_venv.environments.installers.choice import choose_installer
+    from cosmos_venv.files.filesystem_check import refuse_unfit
+
+    installer = choose_installer(
+        preference,
+        spec.pip_install_options,
+        os.environ,
+        requirements=spec.requirements,
+        system_site_packages=spec.system_site_packages,
+    )
+    try:
+        with os_errors.naming(os_errors.temporary_folder()), scratch_folder("cosmos-venv-trial-") as trial:
+            refuse_unfit(Path(tempfile.gettempdir()), parameter="TMPDIR", trial=trial)
+    except OSError as error:
+        place = error.filename or os_errors.temporary_folder()
+        way_out = f"Let user id {os.geteuid()} write to {place}, or set TMPDIR to another folder."
+        raise VirtualenvError(
+            f"There can be no temporary environment. {os_errors.told(error, way_out)} "
+            "Environments that are kept stand in a virtualenv_dir."
+        ) from error
+    with scratch_folder() as path:
+        keep_open = descriptors_of(path)
+        report(f"Creating a temporary virtualenv {path} with {installer.name} ({installer.reason}).")
+        if not is_trusted_way(path):
+            report(f"Other users can replace what stands in {path.parent}. {WAY_OUT_OF_AN_OPEN_TMPDIR}")
+        began = time.monotonic()
+        installed = build_environment(
+            spec, path, installer, cancellation=cancellation, report=report, keep_open=keep_open
+        )
+        record_file = path / _RECORD_NAME
+        with os_errors.naming(record_file):
+            write_record(
+                record_file, spec, installed.pins, installer=installed.installer, seconds=time.monotonic() - began
+            )
+        yield Environment(
+            path=path,
+            digest=spec.digest,
+            record_file=record_file,
+            was_built=True,
+            is_temporary=True,
+            held_by=keep_open,
+        )

@@ -1,0 +1,325 @@
+"""Is a requirement a path? It is when pip takes it as one, in a list and in a file alike.
+
+What a user's options for pip or uv say, option by option.
+
+Digests of the files that a requirement names: a changed file asks for another environment.
+
+A DAG file is parsed for them: a file that has no end, or keeps its reader waiting, is not read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from cosmos_venv import credentials
+from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.files import os_errors
+from cosmos_venv.files.read_limits import endless_kind_of, read_file, sha256_of_file
+
+_ARCHIVES = tuple(
+    f".{ending}"
+    for ending in "whl zip tar tar.gz tgz tar.bz2 tbz tar.xz txz tar.lz tlz tar.lzma".split()  # noqa: SIM905 - one line
+)
+_PATH_AND_REST = re.compile(r"(?P<path>[^;]+?)\s*(?P<rest>(\[[^\[\]]*\])?\s*(;.*)?)", re.DOTALL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalPath:
+    """A requirement that is a path.
+
+    :param rest: extras and markers behind it.
+    """
+
+    path: str
+    rest: str
+
+
+def local_path(text: str) -> LocalPath | None:
+    """The path that a requirement is; None when it is a name or a URL.
+
+    A path has a separator, begins with a dot or ends like an archive, and need not be there. Only ``a@b`` is looked
+    up: it may be a file of that name, else it is the package ``a`` from the address ``b``.
+    """
+    parts = _PATH_AND_REST.fullmatch(text.strip())
+    if parts is None or is_url(text):
+        return None
+    path = parts["path"]
+    if not (_has_a_separator(path) or path.lower().endswith(_ARCHIVES)):
+        return None
+    name, at, _ = path.partition("@")
+    if at and not _has_a_separator(name) and not Path(path).exists():
+        return None
+    return LocalPath(path=path, rest=parts["rest"].strip())
+
+
+def is_url(text: str) -> bool:
+    """Whether a requirement is a URL, without a name in front of it."""
+    first = text.strip().partition(" ")[0].lower()
+    return first.startswith("file:") or re.match(r"[a-z+]+://", first) is not None
+
+
+def _has_a_separator(text: str) -> bool:
+    return "/" in text or text.startswith(".")
+
+
+_LONG_NAMES = {
+    "-i": "--index-url",
+    "-f": "--find-links",
+    "-r": "--requirement",
+    "--requirements": "--requirement",
+    "-c": "--constraint",
+    "--constraints": "--constraint",
+    "-e": "--editable",
+    "-U": "--upgrade",
+    "-q": "--quiet",
+    "-v": "--verbose",
+    "-t": "--target",
+    "-I": "--ignore-installed",
+    "-h": "--help",
+    "-b": "--build-constraints",
+    "-n": "--no-cache",
+    "-P": "--upgrade-package",
+    "-C": "--config-settings",
+    "--config-setting": "--config-settings",
+    "--default-timeout": "--timeout",
+    "--only-dependencies": "--only-deps",
+    "--require-venv": "--require-virtualenv",
+}
+
+# Second spellings that only pip knows: each is passed on as the one that both know.
+_OF_PIP_ALONE = {"--no-dependencies": "--no-deps", "--pypi-url": "--index-url"}
+
+# A test compares it with the parsers of pip and uv: a switch that is missing here would swallow the next word.
+WITHOUT_VALUE = {
+    *("--no-index", "--no-deps", "--require-hashes", "--upgrade", "--pre", "--force-reinstall", "--quiet", "--verbose"),
+    *("--no-build-isolation", "--no-cache-dir", "--no-build", "--no-sources", "--native-tls", "--system-certs"),
+    *("--offline", "--no-cache", "--reinstall", "--refresh", "--no-config", "--no-verify-hashes", "--user"),
+    *("--prefer-binary", "--no-input", "--no-compile", "--compile", "--ignore-installed", "--isolated", "--no-color"),
+    *("--disable-pip-version-check", "--no-warn-script-location", "--no-warn-conflicts", "--no-clean", "--dry-run"),
+    *("--ignore-requires-python", "--use-pep517", "--no-use-pep517", "--check-build-dependencies", "--debug"),
+    *("--break-system-packages", "--no-python-version-warning", "--require-virtualenv", "--no-user", "--help"),
+    *("--only-deps", "--no-require-hashes", "--no-proxy-env", "--no-editable", "--all-extras", "--system", "--check"),
+    *("--require-build-hashes", "--no-break-system-packages", "--exact", "--strict", "--compile-bytecode"),
+    *("--managed-python", "--no-managed-python", "--no-python-downloads", "--no-progress"),
+}
+
+_NAMES_A_FILE = {"--requirement", "--constraint"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstallOption:
+    """One option and what it means.
+
+    :param name: its long name; empty for an argument that is no option.
+    :param value: what follows it; None for a switch.
+    :param words: the command line words that say so, as they were written where pip and uv both know them.
+    :param origin: the requirements file that it stands in; empty for an option of the installation itself.
+    """
+
+    name: str
+    value: str | None
+    words: tuple[str, ...]
+    origin: str = ""
+
+    @property
+    def names_requirements_file(self) -> bool:
+        return self.name in _NAMES_A_FILE
+
+
+def parse(words: Iterable[str]) -> Iterator[InstallOption]:
+    """Options of ``pip install`` or ``uv pip install`` in their order, in every way pip lets one write them."""
+    remaining = iter(words)
+    for written in remaining:
+        *switches, word = _unbundled(_spelt_for_both(written))
+        for switch in switches:
+            yield InstallOption(name=_LONG_NAMES.get(switch, switch), value=None, words=(switch,))
+        name, value, is_complete = _split(word)
+        if is_complete or name in WITHOUT_VALUE:
+            yield InstallOption(name=name, value=value, words=(word,))
+            continue
+        follower = next(remaining, None)
+        yield InstallOption(name=name, value=follower, words=(word,) if follower is None else (word, follower))
+
+
+def in_requirements(requirements: Iterable[str]) -> Iterator[InstallOption]:
+    """Options among requirements, such as ``-r FILE``."""
+    for text in requirements:
+        if text.lstrip().startswith("-"):
+            yield from parse(shlex.split(text))
+
+
+def _spelt_for_both(word: str) -> str:
+    name, equals, value = word.partition("=")
+    return f"{_OF_PIP_ALONE.get(name, name)}{equals}{value}"
+
+
+def _unbundled(word: str) -> list[str]:
+    """``-Ur`` is ``-U -r``: short switches may share a word with each other and with what follows them."""
+    if word.startswith("--") or len(word) < 3 or _LONG_NAMES.get(word[:2]) not in WITHOUT_VALUE:
+        return [word]
+    return [word[:2], *_unbundled(f"-{word[2:]}")]
+
+
+def _split(word: str) -> tuple[str, str | None, bool]:
+    """Long name, value, and whether the word says all (else the value is the next word)."""
+    if not word.startswith("-"):
+        return "", word, True
+    if word.startswith("--"):
+        name, equals, value = word.partition("=")
+        return _LONG_NAMES.get(name, name), value if equals else None, bool(equals)
+    attached = word[2:].lstrip("=").strip()
+    return _LONG_NAMES.get(word[:2], word[:2]), attached or None, bool(attached)
+
+
+# What an installer itself leaves in a source tree, and what never becomes part of a package.
+_NOT_CONTENT = {"__pycache__", "build", "dist", ".git", ".hg", ".svn", ".venv", "venv", ".tox", ".nox", ".mypy_cache"}
+_NOT_CONTENT_SUFFIXES = (".egg-info", ".pyc", ".pyo")
+_COMMENT = re.compile(r"(^|\s)#.*$")
+_VARIABLE = r"\$\{(?P<name>[A-Z0-9_]+)\}"
+
+
+def digest_of_path(path: Path) -> str:
+    """SHA-256 over a file's bytes, or over every file below a directory with its relative path.
+
+    :raises CosmosValueError: naming ``py_requirements``, when the path cannot be read.
+    """
+    try:
+        if path.is_dir():
+            return _digest_of_tree(path)
+        return sha256_of_file(path)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def canonical_requirements_file(path: Path, _above: tuple[Path, ...] = ()) -> list[str]:
+    """Lines of a ``-r`` or ``-c`` file without credentials; files named in it are replaced by what they hold.
+
+    :raises CosmosValueError: naming the file, when it cannot be read or includes itself.
+    """
+    above = _with_file(path, _above)
+    return [part for line in _lines_of(above[-1]) for part in _canonical_line(line, above[-1], above)]
+
+
+def options_in_file(path: Path, environ: Mapping[str, str], _above: tuple[Path, ...] = ()) -> Iterator[InstallOption]:
+    """The options of a ``-r`` or ``-c`` file and of the files that it names, in the order in which pip obeys them.
+
+    Those that belong to one requirement alone, such as ``--hash``, are among them. Addresses are not followed.
+
+    :param environ: for ``${NAME}``, which pip and uv replace.
+    :raises CosmosValueError: naming the file, when it cannot be read or includes itself.
+    """
+    above = _with_file(path, _above)
+    file = above[-1]
+    for line in _lines_of(file):
+        text = re.sub(_VARIABLE, lambda named: environ.get(named["name"]) or named.group(), line)
+        for option in parse(_options_of(text)):
+            if option.name:
+                yield replace(option, origin=str(file))
+            if option.names_requirements_file and option.value and "://" not in option.value:
+                yield from options_in_file(file.parent / option.value, environ, above)
+
+
+def requirements_in_file(path: Path, _above: tuple[Path, ...] = ()) -> Iterator[str]:
+    """The requirements of a ``-r`` file and of the files that it names, without their options.
+
+    :raises CosmosValueError: naming the file, when it cannot be read or includes itself.
+    """
+    above = _with_file(path, _above)
+    for line in _lines_of(above[-1]):
+        if not line.startswith("-"):
+            yield line.partition(" -")[0].strip()
+            continue
+        for option in parse(shlex.split(line)):
+            if option.name == "--requirement" and option.value and "://" not in option.value:
+                yield from requirements_in_file(above[-1].parent / option.value, above)
+
+
+def _options_of(line: str) -> list[str]:
+    """The words of a line that are options or their values: all, or those behind a requirement."""
+    if line.startswith("-"):
+        return shlex.split(line)
+    before, dash, behind = line.partition(" -")
+    return shlex.split(f"-{behind}") if dash and before else []
+
+
+def _with_file(path: Path, above: tuple[Path, ...]) -> tuple[Path, ...]:
+    path = Path(os.path.realpath(path))  # Path.resolve raises a RuntimeError for a link to itself
+    if path in above:
+        raise CosmosValueError(f"pip_install_options: the requirements file {path} includes itself. Remove the cycle.")
+    return (*above, path)
+
+
+def _lines_of(file: Path) -> list[str]:
+    try:
+        text = read_file(file).decode("utf-8", errors="surrogateescape").replace("\r\n", "\n")
+    except OSError as error:
+        raise _unreadable(file, error) from error
+    return [_COMMENT.sub("", line).strip() for line in text.replace("\\\n", " ").splitlines()]
+
+
+def _canonical_line(line: str, file: Path, above: tuple[Path, ...]) -> Iterator[str]:
+    if not line.startswith("-"):
+        yield from _canonical_requirement(line, file)
+        return
+    for option in parse(shlex.split(line)):
+        yield option.name
+        value = option.value or ""
+        if option.names_requirements_file and "://" not in value:
+            yield from canonical_requirements_file(file.parent / value, above)
+        else:
+            yield from _canonical_requirement(value, file)
+
+
+def _canonical_requirement(text: str, file: Path) -> Iterator[str]:
+    """The text without credentials and, of a file or folder that it names, what that holds."""
+    if not text:
+        return
+    yield credentials.remove(text)
+    if "://" in text or is_url(text):
+        address = urlsplit(text[text.rfind("file:") :]) if "file:" in text else None
+        if address is not None:
+            yield from _content_of(Path(unquote(address.path)))
+        return
+    if local := local_path(text):
+        # pip reads a local path relative to its working directory; beside the file is what people mean, so both count.
+        for folder in dict.fromkeys((file.parent, Path.cwd())):
+            yield from _content_of(folder / local.path)
+
+
+def _content_of(path: Path) -> Iterator[str]:
+    """Of what is not there the installer says what it makes of it: in a file it may have variables of pip's in it."""
+    if path.exists():
+        yield digest_of_path(path)
+
+
+def _digest_of_tree(root: Path) -> str:
+    digest = hashlib.sha256()
+    for file in _files_below(root):
+        # An installer may never look at a socket that lies in the folder: it counts as what it is.
+        content = endless_kind_of(file.stat().st_mode) or sha256_of_file(file)
+        digest.update(f"{file.relative_to(root).as_posix()}\0{content}\0".encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+def _files_below(root: Path) -> Iterator[Path]:
+    for folder, folders, files in os.walk(root):
+        folders[:] = sorted(name for name in folders if _is_content(name))
+        yield from (Path(folder, name) for name in sorted(files) if _is_content(name))
+
+
+def _is_content(name: str) -> bool:
+    return name not in _NOT_CONTENT and not name.endswith(_NOT_CONTENT_SUFFIXES)
+
+
+def _unreadable(path: Path, error: OSError) -> CosmosValueError:
+    return CosmosValueError(
+        f"py_requirements: {path} cannot be read: "
+        + os_errors.told(error, "Give a path that exists on every worker, or a requirement from an index.")
+    )

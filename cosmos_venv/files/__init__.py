@@ -1,0 +1,1 @@
+"""Files of ours and of others: how they are written, read, locked and judged."""

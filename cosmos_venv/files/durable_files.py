@@ -1,0 +1,183 @@
+"""Files of ours in folders that others may reach: opened only as the plain files they are, made with known permissions.
+
+What else stands in their place is set aside: a link, a directory, or a named pipe, on which an ordinary open waits for
+ever.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import stat
+import time
+from pathlib import Path
+
+from cosmos_venv.files.permissions import is_trusted_way, make_directory
+
+_FOR_ALL_TO_READ = 0o644
+_OF_ANOTHER_KIND = {errno.ELOOP, errno.EMLINK, errno.ENXIO, errno.EISDIR, errno.ENODEV, errno.ENOTDIR}
+_KINDS = {
+    stat.S_IFLNK: "a symbolic link",
+    stat.S_IFDIR: "a directory",
+    stat.S_IFREG: "a plain file",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+}
+_CLOCKS_DIFFER = 86_400.0  # between hosts that share a folder; by no more than that
+
+logger = logging.getLogger(__name__)
+
+
+class OddFile(OSError):
+    """What stands under the name of a file of ours is no plain file."""
+
+
+def kind_of(mode: int) -> str:
+    """What a file is by its mode, in words: "a plain file", "a named pipe"."""
+    return _KINDS.get(stat.S_IFMT(mode), "a device")
+
+
+def open_own(path: Path, flags: int, mode: int = _FOR_ALL_TO_READ) -> int:
+    """A descriptor of a plain file. Follows no link in the last place, and waits for nobody.
+
+    :param flags: as for ``os.open``.
+    :param mode: permissions where it is made; the umask can only take some away.
+    :raises OddFile: when something else stands there.
+    :raises OSError: when it cannot be opened.
+    """
+    try:
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, mode)
+    except OSError as error:
+        if error.errno in _OF_ANOTHER_KIND and (kind := _odd_kind(path)):
+            raise _odd(path, kind) from error
+        raise
+    opened = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(opened):
+        os.close(descriptor)
+        raise _odd(path, kind_of(opened))
+    return descriptor
+
+
+def open_or_set_aside(path: Path, flags: int, mode: int = _FOR_ALL_TO_READ) -> int:
+    """As ``open_own``; what is no plain file is set aside first, with a warning in the log.
+
+    :raises OddFile: when it cannot be.
+    """
+    try:
+        return open_own(path, flags, mode)
+    except OddFile as odd:
+        try:
+            set_aside(path)
+        except FileNotFoundError:
+            pass  # another one has
+        except OSError as error:
+            raise odd from error
+    return open_own(path, flags, mode)
+
+
+def read_own(path: Path, most: int = -1) -> bytes:
+    """The content of a plain file.
+
+    :param most: bytes that are read at most; negative: all.
+    :raises OddFile: when something else stands there.
+    :raises OSError: when it cannot be read.
+    """
+    with open(open_own(path, os.O_RDONLY), "rb") as file:
+        return file.read(most)
+
+
+def write_new(path: Path, content: str | bytes, mode: int = _FOR_ALL_TO_READ) -> None:
+    """Make a file. Nothing is left of one that could not be written.
+
+    :param mode: its permissions, whatever the umask, which can only take some away.
+    :raises FileExistsError: when anything stands there, a link that leads nowhere included.
+    :raises OSError: when it cannot be made.
+    """
+    descriptor = open_own(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        with open(descriptor, "wb") as file:  # noqa: PTH123 - of a descriptor
+            file.write(content.encode() if isinstance(content, str) else content)
+    except BaseException:
+        path.unlink(missing_ok=True)  # the disk is full
+        raise
+
+
+def write_anew(path: Path, content: str | bytes, mode: int = _FOR_ALL_TO_READ) -> None:
+    """As ``write_new``, in place of what stands there."""
+    remove(path)  # another user's could not be written to
+    write_new(path, content, mode)
+
+
+def remove(path: Path) -> None:
+    """Remove what stands where a file of ours is to be, or was. A directory, which is not ours, is set aside.
+
+    :raises OSError: when it cannot be.
+    """
+    if path.is_dir() and not path.is_symlink():
+        set_aside(path)
+    path.unlink(missing_ok=True)
+
+
+def set_aside(path: Path, why: str = "") -> None:
+    """Give what stands there another name, and warn: it is not ours, so it is not deleted.
+
+    :param why: as a clause; empty: by what it is.
+    :raises OSError: when it cannot be renamed.
+    """
+    why = why or f"it is {kind_of(os.lstat(path).st_mode)}, which cosmos-venv has not made"
+    aside = path.with_name(f"{path.name}.set-aside-{os.urandom(4).hex()}")
+    path.rename(aside)
+    logger.warning("%s was set aside as %s: %s.", path, aside.name, why)
+
+
+def make_way(path: Path) -> None:
+    """Set aside what stands where a file of ours is to be, unless it is a plain file.
+
+    :raises OSError: when it cannot be.
+    """
+    if _odd_kind(path):
+        set_aside(path)
+
+
+def age(modified: float, now: float | None = None) -> float:
+    """Seconds since a file was written, by its time; infinite where that lies more than a day ahead.
+
+    A clock that differs is late or early by less. A file with a time like that would never grow old.
+
+    :param modified: seconds since the epoch.
+    :param now: likewise; None: the present.
+    """
+    seconds = (time.time() if now is None else now) - modified
+    return float("inf") if seconds < -_CLOCKS_DIFFER else seconds
+
+
+def _odd_kind(path: Path) -> str:
+    """Empty where a plain file stands, or nothing."""
+    try:
+        mode = os.lstat(path).st_mode
+    except OSError:
+        return ""
+    return "" if stat.S_ISREG(mode) else kind_of(mode)
+
+
+def _odd(path: Path, kind: str) -> OddFile:
+    return OddFile(errno.EINVAL, f"it is {kind} and no plain file", str(path))
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder of this user alone, and the one above it; those above that are made as others may use them."""
+    make_directory(folder.parent.parent)
+    folder.parent.mkdir(mode=0o700, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
+
+
+def is_private(folder: Path) -> bool:
+    """Whether nobody else can put a file into the folder, or replace it: what is read there decides which SQL runs."""
+    try:
+        found = [path.lstat() for path in (folder.parent, folder)]
+    except OSError:
+        return False
+    return all(
+        stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o022 for status in found
+    ) and is_trusted_way(folder.parent)

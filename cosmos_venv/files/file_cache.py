@@ -1,0 +1,165 @@
+"""Files that are kept between commands, each under a digest, in a folder of this user alone. They only save time.
+
+So nothing here fails: what cannot be read is not there, and what cannot be written is not kept.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
+
+from cosmos_venv.files.durable_files import (
+    age,
+    is_private,
+    make_private,
+    make_way,
+    open_or_set_aside,
+    open_own,
+    read_own,
+)
+
+_ABANDONED_SECONDS = 3_600.0
+_REFRESHED_SECONDS = 300.0  # what is used must look newer than what nobody uses, and a parse must not write
+_TURN = 0.05
+_PRIVATE = 0o600
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptFiles:
+    """:param folder: where they are; it and the folder above it must be this user's alone, or nothing is read.
+    :param suffix: of their names.
+    :param most: how many are kept: those that were written or, where no age counts, read last.
+    :param seconds: for how long one is kept that nobody uses.
+    """
+
+    folder: Path
+    suffix: str
+    most: int = 50
+    seconds: float = 30 * 86_400.0
+
+    def path(self, digest: str) -> Path:
+        return self.folder / f"{digest}{self.suffix}"
+
+    def read(self, digest: str, *, max_age: float | None = None) -> bytes | None:
+        """What is kept under the digest; None when there is nothing.
+
+        :param max_age: seconds since it was written after which it does not count; None: however old.
+        """
+        path = self.path(digest)
+        try:
+            seconds = age(path.stat().st_mtime)
+            if not is_private(self.folder) or (max_age is not None and seconds > max_age):
+                return None
+            content = read_own(path)
+            if max_age is None and seconds > _REFRESHED_SECONDS:
+                os.utime(path)  # not touch: that would make it anew, and empty, where it has just been removed
+        except OSError:
+            return None
+        return content
+
+    def written(self, digest: str, *, max_age: float | None = None) -> int | None:
+        """When what is kept under the digest was written, in nanoseconds; None when ``read`` would find nothing."""
+        try:
+            written = self.path(digest).stat().st_mtime_ns
+        except OSError:
+            return None
+        is_young = max_age is None or age(written / 1e9) <= max_age
+        return written if is_young and is_private(self.folder) else None
+
+    def mapped(self, digest: str, *, max_age: float | None = None) -> mmap | None:
+        """What is kept under the digest, without reading it; None when there is nothing.
+
+        :param max_age: as for ``read``.
+        """
+        try:
+            with open(open_own(self.path(digest), os.O_RDONLY), "rb") as file:  # noqa: PTH123 - of a descriptor
+                seconds = age(os.fstat(file.fileno()).st_mtime)
+                if not is_private(self.folder) or (max_age is not None and seconds > max_age):
+                    return None
+                if max_age is None and seconds > _REFRESHED_SECONDS:
+                    os.utime(file.fileno())
+                return mmap(file.fileno(), 0, access=ACCESS_READ)
+        except (OSError, ValueError):  # an empty file cannot be mapped
+            return None
+
+    def write(self, digest: str, content: bytes | Iterable[bytes]) -> None:
+        """Keep it, in one step: others read or write the same one now.
+
+        :param content: in one piece or in several; what making them raises passes, and nothing is kept.
+        """
+        apart = self.folder / f".{uuid.uuid4().hex}"
+        with suppress(OSError):
+            make_private(self.folder)
+            if is_private(self.folder):
+                try:
+                    # The values of variables that a project asks for stand in a parse file; the folder may be open to
+                    # readers.
+                    descriptor = os.open(apart, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, _PRIVATE)
+                    with os.fdopen(descriptor, "wb") as file:
+                        file.writelines([content] if isinstance(content, bytes) else content)
+                    make_way(self.path(digest))
+                    apart.replace(self.path(digest))
+                finally:
+                    apart.unlink(missing_ok=True)
+                self._sweep()
+
+    @contextmanager
+    def turn(self, digest: str, *, wait: float | None, report: Callable[[], object]) -> Iterator[bool]:
+        """Within this block nobody else makes what is to be kept under the digest.
+
+        The block is given whether it has the turn: not when another had it for longer than ``wait``.
+
+        :param wait: seconds; None: however long.
+        :param report: called once when somebody else has the turn.
+        """
+        descriptor = self._open_lock(digest)
+        if descriptor is None:  # nothing can be kept, or the mount knows no locks: everybody for himself
+            yield True
+            return
+        try:
+            os.utime(descriptor)  # so that nobody takes it for abandoned
+            yield _is_locked(descriptor, wait, report)
+        finally:
+            os.close(descriptor)
+
+    def _open_lock(self, digest: str) -> int | None:
+        with suppress(OSError):
+            make_private(self.folder)
+            if is_private(self.folder):
+                return open_or_set_aside(self.folder / f"{digest}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        return None
+
+    def _sweep(self) -> None:
+        """Keep the newest only: variables such as a date make a new one every day."""
+        found = sorted((age(path.lstat().st_mtime), path) for path in self.folder.iterdir())
+        copies = [(seconds, path) for seconds, path in found if path.suffix == self.suffix]
+        others = [path for seconds, path in found if path.suffix != self.suffix and seconds > _ABANDONED_SECONDS]
+        outdated = [path for seconds, path in copies[: self.most] if seconds > self.seconds]
+        for path in [*others, *outdated, *(path for _, path in copies[self.most :])]:
+            path.unlink(missing_ok=True)
+
+
+def _is_locked(descriptor: int, wait: float | None, report: Callable[[], object]) -> bool:
+    deadline = None if wait is None else time.monotonic() + wait
+    has_reported = False
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not has_reported:
+                has_reported = True
+                report()
+            if deadline is not None and time.monotonic() >= deadline:
+                return False
+            time.sleep(_TURN)
+        except OSError:  # a mount that knows no locks
+            return True
+        else:
+            return True

@@ -1,0 +1,194 @@
+"""How a file is opened to be locked (``fcntl.flock``), by whom it may be, and whether it is still the one.
+
+Always a file, never a directory: on NFS the lock of a directory is one host's own. Whoever may read a file may lock it,
+and keep all others from it: so nobody may who may not write to its folder.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+from cosmos_venv.files.durable_files import open_or_set_aside, open_own, set_aside
+
+_FOR_THE_OWNER = 0o600
+_FOR_A_GROUP = 0o660
+_BEYOND_THE_OWNER = 0o077
+_NOT_OURS_TO_WRITE = {errno.EACCES, errno.EPERM, errno.EROFS}
+_GONE = {errno.ENOENT, errno.ESTALE}
+NOBODY_LOCKS = {
+    *_NOT_OURS_TO_WRITE,
+    *(errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL),
+}
+"""What a mount answers that cannot be written to, or knows no locks: there nobody removes anything, either."""
+
+
+def open_for_locking(path: Path) -> int:
+    """A descriptor of the file, made when missing, never truncated.
+
+    Another user's file is opened for reading: that is enough for a lock, except on NFS, which asks for writing. What is
+    no plain file is set aside. What others may do with the file is taken from them, where it belongs to this user.
+
+    :raises OSError: when it can be neither made nor read.
+    """
+    try:
+        descriptor = open_or_set_aside(path, os.O_RDWR | os.O_CREAT, mode_beside(path))
+    except OSError as error:
+        if error.errno not in _NOT_OURS_TO_WRITE:
+            raise
+        try:
+            return open_own(path, os.O_RDONLY)
+        except FileNotFoundError:
+            raise error from None
+    shut_out_others(descriptor, path)
+    return descriptor
+
+
+def open_to_ask(path: Path) -> int:
+    """As ``open_for_locking``, of a file that is there: nothing is made or changed.
+
+    :raises OSError: when it is not there, is no plain file, or cannot be read.
+    """
+    try:
+        return open_own(path, os.O_RDWR)
+    except OSError as error:
+        if error.errno not in _NOT_OURS_TO_WRITE:
+            raise
+        return open_own(path, os.O_RDONLY)
+
+
+def mode_beside(path: Path) -> int:
+    """Permissions for a file that is to be locked: the group has some where it may write to the folder.
+
+    The umask can take them away.
+    """
+    return _FOR_A_GROUP if path.parent.stat().st_mode & stat.S_IWGRP else _FOR_THE_OWNER
+
+
+def shut_out_others(descriptor: int, path: Path) -> os.stat_result:
+    """Take from an open file of this user what others may do with it; the group of its folder keeps its part.
+
+    :returns: the status of the file, as it was.
+    """
+    status = os.fstat(descriptor)
+    if status.st_uid == os.geteuid() and status.st_mode & _BEYOND_THE_OWNER:
+        with suppress(OSError):  # a read-only mount
+            mode = stat.S_IMODE(status.st_mode)
+            wanted = mode & _FOR_A_GROUP if _is_its_group_s(descriptor, status, path) else _FOR_THE_OWNER
+            if mode != wanted:
+                os.fchmod(descriptor, wanted)
+    return status
+
+
+def strangers_who_hold(descriptor: int, path: Path, *, with_shared: bool = False) -> set[int]:
+    """User ids of processes that have the open file locked for themselves alone and may not write to its folder.
+
+    By what the kernel tells of processes that this one may see: none on other machines, in other containers, off Linux,
+    and on file systems that tell another device there than ``stat`` does.
+
+    :param with_shared: whether shared locks count too, which stand in the way of who wants the file for himself alone.
+    """
+    kinds = {"WRITE", "READ"} if with_shared else {"WRITE"}
+    status, folder = os.fstat(descriptor), path.parent.stat()
+    file = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+    found = set()
+    with suppress(OSError):
+        for line in Path("/proc/locks").read_text(encoding="ascii").splitlines():
+            words = line.split()
+            # "1: FLOCK ADVISORY WRITE pid major:minor:inode 0 EOF"; "->" in second place: only waits for it.
+            if words[1] == "FLOCK" and words[3] in kinds and words[5] == file:
+                users, groups = _ids_of(words[4])
+                may_write = users <= {0, os.geteuid(), folder.st_uid}
+                if not may_write and not (folder.st_mode & stat.S_IWGRP and folder.st_gid in groups):
+                    found |= users
+    return found
+
+
+def set_aside_from_strangers(descriptor: int, path: Path, *, with_shared: bool = False) -> None:
+    """Set the open file aside if strangers hold it (see ``strangers_who_hold``) and it is still the one of that name.
+
+    :raises OSError: when it cannot be.
+    """
+    strangers = strangers_who_hold(descriptor, path, with_shared=with_shared)
+    if strangers and is_still(descriptor, path):
+        set_aside(path, describe_strangers(strangers))
+
+
+def describe_strangers(users: set[int]) -> str:
+    """Why a file is set aside that they keep locked, as a clause."""
+    return f"user id {', '.join(map(str, sorted(users)))} keeps it locked and has no business there"
+
+
+def is_locked_or_lockless(descriptor: int) -> bool:
+    """Whether it is locked now for this process alone; also where the mount knows no locks: then nobody waits there."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def is_locked_by_another(descriptor: int) -> bool:
+    """Whether another open file has it for itself alone; False where the mount knows no locks.
+
+    It is asked with a shared lock, so that two who ask at once do not take each other for its owner.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    unlock(descriptor)
+    return False
+
+
+def unlock(descriptor: int) -> None:
+    """Give the lock back. Closing alone would leave it to a child that was forked meanwhile."""
+    with suppress(OSError):  # a mount that knows no locks
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+def is_still(descriptor: int, path: Path) -> bool:
+    """Whether the open file still has that name: before it was locked, another one may have taken its place.
+
+    :raises OSError: when the name cannot be looked up.
+    """
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except OSError as error:
+        if error.errno in _GONE:  # ESTALE: removed on another host
+            return False
+        raise
+
+
+def _is_its_group_s(descriptor: int, status: os.stat_result, path: Path) -> bool:
+    """Whether the group of its folder may write there, and the file belongs to that group, now at the latest."""
+    folder = path.parent.stat()
+    if not folder.st_mode & stat.S_IWGRP:
+        return False
+    if status.st_gid != folder.st_gid:
+        try:
+            os.fchown(descriptor, -1, folder.st_gid)
+        except OSError:
+            return False
+    return True
+
+
+def _ids_of(pid: str) -> tuple[set[int], set[int]]:
+    """The real user id of a process, and all its group ids; none when they cannot be seen.
+
+    The real one: a process that runs a setuid program keeps it.
+    """
+    try:
+        text = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return set(), set()
+    ids = {name: values.split() for name, _, values in (line.partition(":") for line in text.splitlines())}
+    return {int(ids["Uid"][0])}, {int(each) for each in (*ids["Gid"], *ids["Groups"])}

@@ -1,0 +1,206 @@
+"""Limits on what others have written: which files are read, how many bytes of them, and how deep JSON may be nested.
+
+A DAG file is parsed in a process that parses others too, again and again. A link to ``/dev/zero``, a named pipe that
+nobody writes to, and two megabytes that unpack to four gigabytes are refused with one sentence, before they cost
+anything.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+from cosmos_venv.files import durable_files
+
+T = TypeVar("T")
+C = TypeVar("C")
+
+MEBIBYTE = 1024 * 1024
+
+MOST_FOLDERS = 20_000
+"""In one walk: 24 folders with two links each to the next have 16 million paths."""
+
+MOST_FILES = 200_000
+"""Likewise."""
+
+NO_ROOM = "there is not the memory that it takes"
+
+_PIECE = MEBIBYTE
+_WITH_AN_END = {stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limit:
+    """How many bytes are read of one text.
+
+    :param most: bytes; 0: any number.
+    :param setting: the name in ``[cosmos_venv]`` that says so; empty where nothing can be set.
+    """
+
+    most: int
+    setting: str = ""
+
+    def is_exceeded_by(self, size: int) -> bool:
+        """Whether so many bytes are too many."""
+        return 0 < self.most < size
+
+    def refusal(self, size: int | None = None) -> str:
+        """Why it is not read, to be put behind its name and a colon.
+
+        :param size: in bytes; None where reading ended at the limit.
+        """
+        found = f"it has {'too many' if size is None else f'{size:,}'} bytes"
+        if not self.setting:
+            return f"{found}, and at most {self.most:,} are read of such a file"
+        return f"{found}, more than [cosmos_venv] {self.setting} = {self.most} (raise that if the file is right)"
+
+
+CONFIGURATION_FILE = Limit(most=32 * MEBIBYTE)
+"""Of one ``dbt_project.yml``, ``packages.yml``, ``profiles.yml``. PyYAML takes half a minute for as much."""
+
+ANY_SIZE = Limit(most=0)
+"""Of what our own dbt has just written."""
+
+
+class UnfitFileError(OSError):
+    """A file that is not read, although it could be opened; ``strerror`` says why."""
+
+
+def open_file(path: Path | str, limit: Limit) -> BinaryIO:
+    """A regular file, however the path leads to it, open for reading.
+
+    :raises UnfitFileError: when it is none, such as a named pipe, a device or a socket, or is longer than the limit.
+    :raises OSError: when it cannot be read; IsADirectoryError for a directory.
+    """
+    # Looked at first: opening a device may already do something.
+    _refuse_unfit(path, os.stat(path), limit)  # noqa: PTH116 - each parse reads thousands
+    # Should a named pipe take the file's place just now: opening it like this does not wait for its writer.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        _refuse_unfit(path, os.fstat(descriptor), limit)
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_file(path: Path | str, limit: Limit = CONFIGURATION_FILE) -> bytes:
+    """The content of a regular file.
+
+    :raises OSError: as ``open_file``; an UnfitFileError too when it has grown longer than the limit.
+    """
+    with open_file(path, limit) as file:
+        return read_pieces(file.read, expected=os.fstat(file.fileno()).st_size, limit=limit, where=str(path))
+
+
+def sha256_of_file(path: Path | str) -> str:
+    """Of the content of a regular file of any size, 64 hex digits.
+
+    :raises OSError: as ``open_file``.
+    """
+    digest = hashlib.sha256()
+    with open_file(path, ANY_SIZE) as file:
+        while piece := file.read(_PIECE):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def read_pieces(read: Callable[[int], bytes], *, expected: int, limit: Limit, where: str) -> bytes:
+    """Everything that a stream gives, which may be more than it has promised.
+
+    :param read: gives so many bytes or less, and none at the end.
+    :param expected: how many bytes there are by the look of it; most often they come in one piece then.
+    :param where: what it is the content of, for the error's ``filename``.
+    :raises UnfitFileError: when there are too many.
+    """
+    if limit.is_exceeded_by(expected):
+        raise UnfitFileError(errno.EFBIG, limit.refusal(expected), where)
+    pieces, size = [], 0
+    try:
+        piece = read(expected + 1)
+        while piece:
+            pieces.append(piece)
+            size += len(piece)
+            if limit.is_exceeded_by(size):
+                raise UnfitFileError(errno.EFBIG, limit.refusal(), where)
+            piece = read(_PIECE)
+        return b"".join(pieces)
+    except MemoryError:
+        raise UnfitFileError(errno.ENOMEM, NO_ROOM, where) from None
+
+
+def refuse_unfit(path: Path | str, limit: Limit = CONFIGURATION_FILE) -> None:
+    """Look at a file that is read later, by dbt too, and do not open it.
+
+    :raises UnfitFileError: as ``read_file``.
+    :raises OSError: when there is none, or it is a directory.
+    """
+    _refuse_unfit(path, os.stat(path), limit)  # noqa: PTH116 - as above
+
+
+def endless_kind_of(mode: int) -> str | None:
+    """What a file is that has no end, or may keep its reader waiting; None for files, directories and links."""
+    return None if stat.S_IFMT(mode) in _WITH_AN_END else durable_files.kind_of(mode)
+
+
+def _refuse_unfit(path: Path | str, status: os.stat_result, limit: Limit) -> None:
+    if kind := endless_kind_of(status.st_mode):
+        raise UnfitFileError(errno.EINVAL, f"it is {kind}, and no file that has an end", str(path))
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if limit.is_exceeded_by(status.st_size):
+        raise UnfitFileError(errno.EFBIG, limit.refusal(status.st_size), str(path))
+
+
+def decoded(content: C, decode: Callable[[C], T]) -> T:
+    """What a decoder of JSON or MessagePack makes of a text.
+
+    Whoever catches what the decoder raises, a ValueError, catches these too.
+
+    :raises ValueError: a ``msgspec.DecodeError`` where the text is nested deeper than Python follows, or takes more
+        memory than there is.
+    """
+    try:
+        return decode(content)
+    except RecursionError:
+        reason = "it is nested too deeply"
+    except MemoryError:
+        reason = NO_ROOM
+    import msgspec  # of those who decode with json, few have it imported
+
+    raise msgspec.DecodeError(reason)
+
+
+def walk(folder: Path | str) -> Iterator[tuple[str, list[str], list[str]]]:
+    """As ``os.walk`` from the top down, with the folders that links lead to, but for links back to where they lie in.
+
+    Two such links in one folder are a million paths to it: each is gone until the kernel follows no more than 40.
+
+    :raises UnfitFileError: when it comes to more than ``MOST_FOLDERS`` or ``MOST_FILES``, each as often as links
+        lead to it.
+    """
+    folders = files = 0
+    inside: dict[str, frozenset[tuple[int, int]]] = {}
+    for here, below, names in os.walk(folder, followlinks=True):
+        above = inside.pop(here, frozenset())
+        try:
+            status = os.stat(here)  # noqa: PTH116 - thousands of them
+        except OSError:
+            continue
+        this = (status.st_dev, status.st_ino)
+        if this in above:
+            below.clear()
+            continue
+        folders, files = folders + 1, files + len(names)
+        if folders > MOST_FOLDERS or files > MOST_FILES:
+            most = f"{MOST_FOLDERS:,} folders or {MOST_FILES:,} files"
+            reason = f"more than {most} are below it, each counted as often as links lead there"
+            raise UnfitFileError(errno.ELOOP, reason, str(folder))
+        yield here, below, names
+        inside |= {os.path.join(here, name): above | {this} for name in below}  # noqa: PTH118

@@ -1,0 +1,51 @@
+"""Airflow's own ``prepare_virtualenv`` as an installer of managed environments, for who asks for it by name.
+
+It runs in a process of its own, so that the guard ends it with all it started: nothing does that for a function which
+Airflow calls in the task itself. What it makes is checked and published like any other build.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from cosmos_venv.environments.installers.choice import ORDER_VARIABLE, OtherInstaller
+
+_PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
+
+# PYTHONPATH would divert what is installed, so it is not there: the path of who orders is in the order.
+_START = f"""
+import sys
+sys.path[:] = [entry for entry in sys.path if entry]
+import json, os
+sys.path[:] = json.loads(os.environ[{ORDER_VARIABLE!r}])["sys_path"]
+if sys.argv[1] not in sys.path:
+    sys.path.append(sys.argv[1])
+from cosmos_venv.managed.airflow_installer import main
+sys.exit(main())
+"""
+
+AIRFLOW_INSTALLER = OtherInstaller(name="airflow", command=(sys.executable, "-c", _START, _PACKAGE_ROOT))
+
+
+def main() -> int:
+    """Make the environment that ``ORDER_VARIABLE`` orders. Returns the exit status of what failed, else 0."""
+    from cosmos_venv.compat import prepare_virtualenv
+
+    order = json.loads(os.environ.pop(ORDER_VARIABLE))
+    # Airflow has set up logging of its own; this output goes into a task's log, which has times and names already.
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
+    try:
+        prepare_virtualenv(
+            order["directory"],
+            python=order["python"],
+            system_site_packages=order["system_site_packages"],
+            requirements=order["requirements"],
+        )
+    except subprocess.CalledProcessError as error:
+        return error.returncode or 1  # the tool has said why
+    return 0

@@ -1,0 +1,124 @@
+"""What the settings say of stores, limits, installer and caches.
+
+Where is kept what was found out once? In one folder, as files under digests of all that they depend on.
+
+What do the settings say about environments? In the words of ``cosmos_venv.environments``, which knows none.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cosmos_venv import settings
+from cosmos_venv.compat import venv_install_method
+from cosmos_venv.environments.layout import DAY, PruneLimits, Upkeep
+from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.files import permissions
+from cosmos_venv.files.file_cache import KeptFiles
+from cosmos_venv.files.os_errors import temporary_folder
+
+if TYPE_CHECKING:
+    from cosmos_venv.environments.installers.choice import InstallerPreference
+    from cosmos_venv.remote.object_store import RemoteFolder
+
+
+# More than a deployment has: of fewer, files that are parsed one after another would push each other out for ever.
+_MOST_DAGS = 500
+_MOST_FINGERPRINTS = 4_000  # of projects, manifests and all that they once were
+
+
+def cache_dir() -> Path:
+    """The folder of what is kept between commands: the setting's, else one of this user below the temporary folder."""
+    if settings.cache_dir:
+        return Path(settings.cache_dir)
+    try:
+        folder = tempfile.gettempdir()
+    except FileNotFoundError:  # all are full: nothing is kept then, and a worker that has room for its task runs it
+        folder = str(temporary_folder())
+    return Path(f"{folder}/cosmos-venv-{os.getuid()}")
+
+
+def kept_listings() -> KeptFiles | None:
+    """What ``dbt ls`` has said before; None where nothing is to be kept."""
+    if not (settings.enable_cache and settings.enable_cache_dbt_ls):
+        return None
+    return KeptFiles(folder=cache_dir() / "dbt-ls-v1", suffix=".jsonl", most=_MOST_DAGS)
+
+
+def remote_listings() -> RemoteFolder | None:
+    """What ``dbt ls`` has said on other machines; None where nothing is to be kept, or nowhere else."""
+    if not settings.remote_cache_dir or kept_listings() is None:
+        return None
+    from cosmos_venv.remote.object_store import RemoteFolder
+
+    url = f"{settings.remote_cache_dir.rstrip('/')}/dbt-ls-v1"
+    return RemoteFolder(url=url, conn_id=settings.remote_cache_dir_conn_id or None)
+
+
+def kept_manifests() -> KeptFiles | None:
+    """Copies of manifests that lie elsewhere; None where nothing is to be kept."""
+    return KeptFiles(folder=cache_dir() / "manifests-v1", suffix=".copy", most=20) if settings.enable_cache else None
+
+
+def kept_plans() -> KeptFiles | None:
+    """The plans of DAGs; None where nothing is to be kept, and on Airflow 2, where no worker reads them."""
+    from cosmos_venv.compat import IS_AIRFLOW_3
+
+    if not (settings.enable_cache and settings.build_only_running_task and IS_AIRFLOW_3):
+        return None
+    return KeptFiles(folder=cache_dir() / "plans-v1", suffix=".jsonl", most=_MOST_DAGS)
+
+
+def kept_fingerprints() -> KeptFiles | None:
+    """What is known of the content of projects by the look of their files; None where nothing is to be kept."""
+    if not settings.enable_cache:
+        return None
+    return KeptFiles(folder=cache_dir() / "fingerprints-v1", suffix=".json", most=_MOST_FINGERPRINTS)
+
+
+def prune_limits() -> PruneLimits:
+    """What a ``virtualenv_dir`` may hold, as it is configured.
+
+    :raises CosmosValueError: naming the setting that is negative.
+    """
+    for name in ("max_age_days", "max_count", "max_bytes", "min_age"):
+        if (value := getattr(settings, f"virtualenv_prune_{name}")) < 0:
+            raise CosmosValueError(f"[cosmos_venv] virtualenv_prune_{name} = {value}: it can be 0 or more.")
+    return PruneLimits(
+        max_age=settings.virtualenv_prune_max_age_days * DAY,
+        max_count=settings.virtualenv_prune_max_count,
+        max_bytes=settings.virtualenv_prune_max_bytes,
+        min_age=settings.virtualenv_prune_min_age,
+    )
+
+
+def upkeep() -> Upkeep:
+    """What happens to a ``virtualenv_dir`` with each build, as it is configured."""
+    return Upkeep(limits=prune_limits(), keep_failed=settings.virtualenv_keep_failed)
+
+
+def directory_mode() -> int | None:
+    """Permissions of the directories that are made for environments; None: as in the directory above.
+
+    :raises CosmosValueError: when ``[cosmos_venv] virtualenv_dir_mode`` cannot be what it is.
+    """
+    return permissions.directory_mode(settings.virtualenv_dir_mode)
+
+
+def installer() -> InstallerPreference:
+    """Which installer builds: ``[cosmos_venv] virtualenv_installer``, else what Airflow says."""
+    named = settings.virtualenv_installer
+    if named == "airflow":
+        from cosmos_venv.managed.airflow_installer import AIRFLOW_INSTALLER
+
+        return AIRFLOW_INSTALLER
+    return "uv" if named == "uv" else "pip" if named == "pip" else "auto" if named else venv_install_method()
+
+
+def environment_store(directory: Path) -> EnvironmentStore:
+    """The environments below a ``virtualenv_dir``."""
+    return EnvironmentStore(directory, directory_mode=directory_mode())

@@ -1,0 +1,102 @@
+"""What is kept of a dbt project between its commands? Its parse file and its packages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from cosmos_venv import settings
+from cosmos_venv.dbt.command import vars_text
+from cosmos_venv.dbt.packages import LAYOUT as PACKAGES_LAYOUT
+from cosmos_venv.dbt.packages import PackageStore, ProjectPackages
+from cosmos_venv.dbt.partial_parse import ParsedProject, kept_file
+from cosmos_venv.dbt.project_files import read_dbt_project, read_package_files
+from cosmos_venv.environments.store import stores_of
+from cosmos_venv.files import permissions
+from cosmos_venv.files.durable_files import make_private
+from cosmos_venv.managed.from_settings import cache_dir
+from cosmos_venv.managed.resolve import foreground_builds
+
+
+def parsed_project(
+    project_dir: Path,
+    profiles_yml: Path,
+    *,
+    target_name: str,
+    variables: Mapping[str, Any] | str | None,
+    env: Mapping[str, str],
+    which_dbt: str,
+    folder: Path | None = None,
+) -> ParsedProject:
+    """The parse file that a command of this project is offered and leaves to the next one.
+
+    :param env: the environment variables of the dbt command.
+    :param which_dbt: a text that differs where the dbt may be another one.
+    :param folder: where it is kept, instead of below the cache folder.
+    :raises CosmosLoadDbtException: when the project's dbt_project.yml cannot be read.
+    """
+    if not (settings.enable_cache and settings.enable_cache_partial_parse):
+        return ParsedProject(project_dir=project_dir)
+    # The project's name and not its path: Airflow 3 gives each version of a bundle another one.
+    project_name = read_dbt_project(project_dir, environment=env).name or project_dir.name
+    profile = profiles_yml.read_text(encoding="utf-8", errors="replace") if profiles_yml.is_file() else ""
+    key = [project_name, profile, target_name, vars_text(variables) or "", which_dbt]
+    return ParsedProject(project_dir=project_dir, kept=kept_file(folder or cache_dir(), key))
+
+
+def copies_packages(given: bool | None) -> bool:
+    """Whether packages are copied and not linked: as it was given, else as the setting says."""
+    return settings.default_copy_dbt_packages if given is None else given
+
+
+def project_packages(
+    project_dir: Path,
+    virtualenv_dir: Path | None,
+    *,
+    variables: Mapping[str, Any] | str | None,
+    env: Mapping[str, str],
+    which_dbt: str,
+) -> ProjectPackages:
+    """The packages that ``dbt deps`` installs for this project, or has installed for another command.
+
+    :param virtualenv_dir: where they are kept; below the cache folder when it is None, or nothing can be written there
+        (then what an image has brought along is found there all the same).
+    :param env: the environment variables of the dbt command.
+    :param which_dbt: a text that differs where the dbt may be another one.
+    """
+    if not settings.enable_cache:
+        return ProjectPackages(project_dir=project_dir, environment=env)
+    foreground = foreground_builds.get()
+    if foreground is not None and foreground.directory is not None:
+        virtualenv_dir = foreground.directory
+    files = read_package_files(project_dir)
+    return ProjectPackages(
+        project_dir=project_dir,
+        environment=env,
+        digest=files.digest(variables=vars_text(variables) or "", env=env, which_dbt=which_dbt),
+        stores=_package_stores(virtualenv_dir),
+        max_age=settings.packages_max_age,
+        max_wait=settings.virtualenv_max_retries_lock,
+        why_not_kept=files.why_unknown,
+    )
+
+
+def _package_stores(virtualenv_dir: Path | None) -> tuple[PackageStore, ...]:
+    # The cache folder is this user's alone, whoever makes it first; a virtualenv_dir may be shared by a group.
+    stores = [_package_store(cache_dir(), make_private)]
+    if virtualenv_dir is not None:
+        from cosmos_venv.managed.from_settings import directory_mode  # imports Airflow
+
+        searched = [store.directory for store in stores_of(settings.virtualenv_search_path)]
+        stores = [
+            *(_package_store(directory, make_private, is_read_only=True) for directory in searched),
+            _package_store(virtualenv_dir, partial(permissions.make_directory, mode=directory_mode())),
+            *stores,
+        ]
+    return tuple(stores)
+
+
+def _package_store(directory: Path, make: Callable[[Path], None], *, is_read_only: bool = False) -> PackageStore:
+    return PackageStore(folder=directory / PACKAGES_LAYOUT, make_directory=make, is_read_only=is_read_only)

@@ -1,0 +1,359 @@
+"""From operator arguments to a ready environment, for a task or a parse; build mode of the command line.
+
+Which of an operator's arguments decide about its environment? All of them as one value.
+
+Is this process here to build environments (``cosmos-venv env warm``), and where?
+
+From operator arguments to a ready environment: for a task, and for a parse, which has little time.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cosmos_venv import settings
+from cosmos_venv.compat import parsed_file, to_boolean
+from cosmos_venv.dbt.command import word_text
+from cosmos_venv.environments.environment import Damaged, Environment
+from cosmos_venv.environments.opening import open_environment, temporary_environment
+from cosmos_venv.environments.spec import EnvironmentSpec, refuse_anything_but_strings
+from cosmos_venv.environments.store import EnvironmentStore, find_first, stores_of
+from cosmos_venv.exceptions import CosmosValueError, VirtualenvBeingBuilt, VirtualenvError, VirtualenvLockTimeout
+from cosmos_venv.managed.from_settings import directory_mode, environment_store, installer, upkeep
+from cosmos_venv.processes.guarded_process import Cancellation
+
+
+@dataclass(frozen=True, kw_only=True)
+class VirtualenvArguments:
+    """The arguments of an operator that decide about its environment."""
+
+    py_requirements: tuple[str, ...]
+    pip_install_options: tuple[str, ...] = ()
+    py_system_site_packages: bool = False
+    py_executable: str | None = None
+
+    @classmethod
+    def of(cls, arguments: Mapping[str, Any]) -> VirtualenvArguments:
+        """From ``operator_args`` or an operator's attributes; what does not matter here is ignored.
+
+        :raises CosmosValueError: for anything but lists of texts, paths and numbers.
+        """
+        words = {}
+        for name in ("py_requirements", "pip_install_options"):
+            given = arguments.get(name) or ()
+            words[name] = tuple(map(word_text, given)) if isinstance(given, list | tuple) else given
+            refuse_anything_but_strings(name, words[name])
+        return cls(
+            py_requirements=tuple(words["py_requirements"]),
+            pip_install_options=tuple(words["pip_install_options"]),
+            py_system_site_packages=bool(arguments.get("py_system_site_packages")),
+            py_executable=arguments.get("py_executable"),
+        )
+
+    def spec(self, *, cancellation: Cancellation | None = None) -> EnvironmentSpec:
+        """What the environment must be.
+
+        :raises CosmosValueError: when there are no requirements, or one is none.
+        :raises CommandKilled: when ``cancellation`` was requested while another Python was asked what it is.
+        """
+        # Not while a DAG is built of thousands of tasks that name their environments and make none.
+        from cosmos_venv.dbt.installation import DBT_CHECK
+        from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
+
+        if not self.py_requirements:
+            raise CosmosValueError(
+                "py_requirements is empty, so the environment would have no dbt. Name the dbt adapter to install, "
+                'for example py_requirements=["dbt-core~=1.11.0", "dbt-postgres"].'
+            )
+        return EnvironmentSpec(
+            requirements=self.py_requirements,
+            pip_install_options=self.pip_install_options,
+            interpreter=Interpreter.of(self.py_executable, cancellation=cancellation),
+            system_site_packages=self.py_system_site_packages,
+            check=DBT_CHECK,
+        )
+
+
+def kept_directory(virtualenv_dir: str | Path | None, is_temporary: bool | str) -> Path | None:
+    """Where environments are kept; None when each run gets a temporary one.
+
+    :param is_temporary: a text is what a template rendered to.
+    :raises CosmosValueError: for an empty text, which would be the working directory.
+    """
+    if virtualenv_dir is not None and not str(virtualenv_dir).strip():
+        raise CosmosValueError(f"virtualenv_dir={str(virtualenv_dir)!r} is empty: name a directory, or leave it out.")
+    return None if virtualenv_dir is None or to_boolean(is_temporary) else Path(virtualenv_dir)
+
+
+def is_template(value: object) -> bool:
+    """Whether only a running task knows what this text will be."""
+    return any(mark in str(value) for mark in ("{{", "{%"))
+
+
+def without_worker_python(env: Mapping[str, str]) -> dict[str, str]:
+    """The environment variables without those that would lead the environment's Python to the worker's packages."""
+    return {name: value for name, value in env.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Foreground:
+    """What ``building_in_foreground`` was told, and the paths of what was built there."""
+
+    directory: Path | None
+    report: Callable[[str], None] | None = None
+    built: set[Path] = field(default_factory=set)
+
+
+foreground_builds: ContextVar[Foreground | None] = ContextVar("foreground_builds", default=None)
+
+
+@contextmanager
+def building_in_foreground(
+    directory: Path | None = None, report: Callable[[str], None] | None = None
+) -> Iterator[set[Path]]:
+    """Within this block DAG files that are imported build their environments themselves (``cosmos-venv env warm``).
+
+    :param directory: where, whatever ``virtualenv_dir`` says; the search path does not count then.
+    :param report: gets what is said of builds, in place of the log.
+    """
+    foreground = Foreground(directory=directory, report=report)
+    token = foreground_builds.set(foreground)
+    try:
+        yield foreground.built
+    finally:
+        foreground_builds.reset(token)
+
+
+Report = Callable[[str], None]
+
+
+@contextmanager
+def managed_environment(
+    arguments: VirtualenvArguments,
+    directory: Path | None,
+    *,
+    cancellation: Cancellation,
+    report: Report,
+    warn: Report | None = None,
+    instead_of: Damaged | None = None,
+) -> Iterator[Environment]:
+    """The environment for a task: found ready, else built in ``directory``; a fresh one when that is None.
+
+    :param report: takes lines for the task's log.
+    :param warn: takes those that somebody should act on; None: ``report`` does.
+    :param instead_of: one that was found so and is damaged: another one takes its place.
+    :raises VirtualenvError: when it cannot be had.
+    :raises CosmosValueError: when an argument cannot be what it is.
+    """
+    spec = arguments.spec(cancellation=cancellation)
+    with ExitStack() as opened:
+
+        def fresh() -> Environment:
+            return opened.enter_context(
+                temporary_environment(spec, preference=installer(), cancellation=cancellation, report=report)
+            )
+
+        if directory is None:
+            yield fresh()
+            return
+        try:
+            environment = opened.enter_context(
+                _kept_environment(
+                    spec,
+                    directory,
+                    may_upgrade=True,
+                    instead_of=instead_of,
+                    cancellation=cancellation,
+                    report=report,
+                    warn=warn,
+                )
+            )
+        except VirtualenvLockTimeout as error:
+            if settings.virtualenv_lock_timeout_action != "private" or foreground_builds.get() is not None:
+                raise
+            (warn or report)(
+                f"{error} This task goes on in a temporary environment of its own "
+                "([cosmos_venv] virtualenv_lock_timeout_action = private)."
+            )
+            environment = fresh()
+        if not (environment.was_built or environment.is_temporary):
+            report(f"The virtualenv for {spec} is ready: {environment.path}.")
+        yield environment
+
+
+@contextmanager
+def environment_for_parsing(
+    arguments: VirtualenvArguments, directory: Path, *, report: Report, instead_of: Damaged | None = None
+) -> Iterator[Environment]:
+    """The environment for ``dbt ls`` while a DAG file is imported, which Airflow cuts after 30 s.
+
+    Where it is missing, a detached builder makes it; this parse waits for no more than half of what is left.
+
+    :param instead_of: one that was found so and is damaged: another one takes its place.
+    :raises VirtualenvBeingBuilt: when it is not ready in time; a later parse will find it.
+    """
+    spec = arguments.spec()
+    if foreground_builds.get() is None:
+        ready = _on_search_path(spec, instead_of) or EnvironmentStore(directory).find(spec, instead_of=instead_of)
+        if ready is not None:
+            with closing(ready):
+                yield ready
+            return
+        _refuse_to_build(spec, directory)
+        # Whoever finds an environment has no use for it.
+        from cosmos_venv.environments.detached import build_detached
+
+        try:
+            build_detached(
+                directory,
+                spec,
+                preference=installer(),
+                max_tries=settings.virtualenv_max_retries_lock,
+                directory_mode=directory_mode(),
+                wait=seconds_for_a_parse(),
+                report=report,
+                upkeep=upkeep(),
+                instead_of=instead_of,
+            )
+        except VirtualenvBeingBuilt as error:
+            raise VirtualenvBeingBuilt(f"{error} {_warm_command()} builds it beforehand.") from None
+    with _kept_environment(
+        spec, directory, may_upgrade=False, instead_of=instead_of, cancellation=Cancellation(), report=report
+    ) as environment:
+        yield environment
+
+
+@contextmanager
+def _kept_environment(
+    spec: EnvironmentSpec,
+    directory: Path,
+    *,
+    may_upgrade: bool,
+    instead_of: Damaged | None,
+    cancellation: Cancellation,
+    report: Report,
+    warn: Report | None = None,
+) -> Iterator[Environment]:
+    """The environment of the search path, else that of ``directory``, built first where it may be.
+
+    :param may_upgrade: whether there is time to resolve it anew.
+    """
+    foreground = foreground_builds.get()
+    if foreground is not None and foreground.report is not None:
+        report = foreground.report
+    if foreground is not None and foreground.directory is not None:
+        directory = foreground.directory
+    elif (ready := _on_search_path(spec, instead_of, cancellation)) is not None:
+        with closing(ready):
+            yield ready
+        return
+    upgrade_after = None
+    if may_upgrade and spec.asks_for_upgrade and _may_build():
+        upgrade_after = settings.virtualenv_upgrade_interval
+    elif (
+        ready := EnvironmentStore(directory).find(spec, instead_of=instead_of, cancellation=cancellation)
+    ) is not None:
+        # Most tasks end here, and have not asked how one is built.
+        with closing(ready):
+            yield ready
+        return
+    _refuse_to_build(spec, directory)
+    with open_environment(
+        environment_store(directory),
+        spec,
+        preference=installer(),
+        max_tries=settings.virtualenv_max_retries_lock,
+        upgrade_after=upgrade_after,
+        instead_of=instead_of,
+        cancellation=cancellation,
+        report=report,
+        warn=warn,
+        # What an image is filled with is used through the search path, which notes no use: nothing there is old.
+        upkeep=upkeep() if foreground is None else None,
+    ) as environment:
+        if environment.was_built and foreground is not None:
+            foreground.built.add(environment.path)
+        yield environment
+
+
+def damage_of(environment: Environment, *, content: bool) -> Damaged | None:
+    """What an environment has lost since it was built; None when nothing, or when that was a moment ago.
+
+    :param content: whether its files are read, where each is there and has its size.
+    """
+    if environment.was_built:
+        return None
+    from cosmos_venv.environments.maintenance.inventory import damage  # for a task that has failed
+
+    faults = damage(environment, content=content)
+    return Damaged(path=environment.path, faults=tuple(faults)) if faults else None
+
+
+def advice_about(damaged: Damaged, directory: Path) -> str:
+    """What is done about a damaged environment, as a sentence for the log."""
+    if damaged.path.is_relative_to(EnvironmentStore(directory).builds):
+        return "It is built anew."
+    return (
+        "It stands in virtualenv_search_path, where nothing is ever written: fill that store anew "
+        f"(cosmos-venv env warm). Until then a task that finds it so takes one of virtualenv_dir {directory} instead."
+    )
+
+
+def why_not_started(environment: Environment, error: OSError) -> str:
+    """What a user reads where the dbt of an environment that has all its files cannot be started."""
+    dbt = environment.script("dbt")
+    why = f"The dbt of the environment cannot be started: {dbt}: {error.strerror}. "
+    if not dbt.exists():
+        return why + "Nothing in py_requirements brings it: name dbt-core, or an adapter that requires it."
+    return why + (
+        "Its files are as they were installed: see whether their file system is mounted noexec now, and whether user "
+        f"id {os.geteuid()} may execute the Python that the first line of {dbt.name} names."
+    )
+
+
+def seconds_for_a_parse() -> float | None:
+    """Half of what Airflow's import time-out leaves; None where none runs (``dag.test()``, pytest, a script)."""
+    left, _ = signal.getitimer(signal.ITIMER_REAL)
+    return left / 2 if left else None
+
+
+def _warm_command() -> str:
+    """The command that builds beforehand, with the DAG file that is imported now."""
+    file = parsed_file()
+    return f"cosmos-venv env warm {'DAGFILE' if file is None else shlex.quote(str(file))}"
+
+
+def _on_search_path(
+    spec: EnvironmentSpec, instead_of: Damaged | None, cancellation: Cancellation | None = None
+) -> Environment | None:
+    stores = stores_of(settings.virtualenv_search_path)
+    return find_first(stores, spec, instead_of=instead_of, cancellation=cancellation)
+
+
+def _may_build() -> bool:
+    return settings.virtualenv_build != "never" or foreground_builds.get() is not None
+
+
+def _refuse_to_build(spec: EnvironmentSpec, directory: Path) -> None:
+    """Raises where the environment, which is not ready, may not be built."""
+    if _may_build():
+        return
+    searched = settings.virtualenv_search_path
+    said: list[str] = []
+    if (ready := EnvironmentStore(directory).find(spec, warn=said.append)) is not None:
+        ready.close()  # it was published in this very moment
+    raise VirtualenvError(
+        f"virtualenv_dir={str(directory)!r} holds no environment for {spec}"
+        + (f", nor does virtualenv_search_path={searched!r}" if searched else "")
+        + ", and [cosmos_venv] virtualenv_build is never. Build it beforehand: "
+        + _warm_command()
+        + "".join(f". {line}" for line in said)
+    )

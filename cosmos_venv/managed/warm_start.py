@@ -1,0 +1,119 @@
+"""May the dbt of a task start warm? What the settings, the operator and the place of the task say."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cosmos_venv import settings
+from cosmos_venv.dbt.warm.process import Program, WarmStart, dbt_program
+from cosmos_venv.environments.environment import Environment
+from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.processes.guarded_process import Cancellation
+
+CHOICES = ("auto", "off", "require")
+_POD_OF_ONE_TASK = "AIRFLOW_IS_K8S_EXECUTOR_POD"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Served:
+    """The dbt that a server would import.
+
+    :param refuses: why none should, a word and a text.
+    """
+
+    program: Program
+    refuses: tuple[str, str] | None = None
+
+    @classmethod
+    def of_environment(cls, environment: Environment) -> Served:
+        """The dbt of an environment that we have made."""
+        program = dbt_program(environment.path, environment.script("dbt"))
+        is_alone = environment.is_temporary
+        return cls(program=program, refuses=("temporary", "its environment is this run's alone") if is_alone else None)
+
+    @classmethod
+    def of_executable(cls, executable: str) -> Served:
+        """A dbt that somebody else has installed.
+
+        :param executable: its path, which may be a link. What stands in no virtual environment is not served: nobody
+            would see when the packages beside it change.
+        """
+        script = Path(os.path.realpath(executable))
+        environment = script.parent.parent
+        refuses = None
+        if not script.is_file():
+            refuses = "files", f"there is no {script}"
+        elif not (environment / "pyvenv.cfg").is_file():
+            refuses = "place", f"{script} stands in no virtual environment"
+        return cls(program=dbt_program(environment, script), refuses=refuses)
+
+
+def warm_choice(given: object, *, setting: str = "virtualenv_warm_dbt") -> str:
+    """``auto``, ``off`` or ``require``: the operator's word, else that of the settings.
+
+    :param setting: the name of the one that counts.
+    :raises CosmosValueError: for another word.
+    """
+    if given is None:
+        return str(getattr(settings, setting))
+    if not isinstance(given, str) or given not in CHOICES:
+        raise CosmosValueError(f"warm_dbt={given!r}: it can be {', '.join(CHOICES)}, or None for the setting.")
+    return given
+
+
+def refuse_wrong_warm_choices(warm_dbt: object, keeps_project: object) -> None:
+    """What can be known about both arguments of an operator while the DAG is built.
+
+    :raises CosmosValueError: names the argument, and what it can be.
+    """
+    if warm_dbt is not None:
+        warm_choice(warm_dbt)
+    # A text that says no would be taken for a yes.
+    if keeps_project not in (None, True, False):
+        raise CosmosValueError(
+            f"warm_dbt_keeps_project={keeps_project!r}: it can be True, False, or None for the setting."
+        )
+
+
+def warm_start(
+    served: Served,
+    *,
+    choice: str,
+    keeps_project: bool | None = None,
+    runs_as_another: bool,
+    cancellation: Cancellation,
+    report: Callable[[str], None],
+    count: Callable[[str], None],
+) -> WarmStart:
+    """What starts the commands of a task.
+
+    :param choice: ``auto`` or ``require``.
+    :param keeps_project: whether its server may keep the parsed project; None: as the settings say.
+    :param runs_as_another: whether the task has a ``run_as_user``.
+    :param report: gets a line where a command does not start warm.
+    :param count: gets ``warm``, or the reason why not.
+    """
+    return WarmStart(
+        program=served.program,
+        idle=settings.virtualenv_warm_dbt_idle,
+        most=settings.virtualenv_warm_dbt_max,
+        cancellation=cancellation,
+        report=report,
+        count=count,
+        refuses=served.refuses or _why_not(runs_as_another=runs_as_another),
+        is_required=choice == "require",
+        keeps_project=settings.virtualenv_warm_dbt_keeps_project if keeps_project is None else keeps_project,
+    )
+
+
+def _why_not(*, runs_as_another: bool) -> tuple[str, str] | None:
+    if runs_as_another:
+        return "user", "the task has a run_as_user"
+    if os.environ.get(_POD_OF_ONE_TASK):
+        return "pod", "this pod runs no other task"
+    if settings.enable_debug_mode:
+        return "debug", "enable_debug_mode measures the processes below the task, and a warm dbt is none of them"
+    return None

@@ -1,0 +1,1 @@
+"""One dbt run of a task."""

@@ -1,0 +1,206 @@
+"""Which artifacts does a dbt command compare with and defer to? Of a folder, an object store, or the last success.
+
+"The last success" is the run of this very task (DAG, task, index of a mapped one, target of the profile) that succeeded
+and ended last. Its artifacts are kept when all is done, in one step: a reader finds those of one success or of another.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Mapping
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from cosmos_venv import settings
+from cosmos_venv.compat import object_storage_path, to_boolean
+from cosmos_venv.constants import LAST_SUCCESS
+from cosmos_venv.credentials import mask
+from cosmos_venv.dbt import state
+from cosmos_venv.dbt.results import Artifacts
+from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.files.durable_files import is_private, make_private, read_own
+from cosmos_venv.files.read_limits import Limit, UnfitFileError, read_file
+from cosmos_venv.io import map_index, write_to
+from cosmos_venv.managed import from_settings
+from cosmos_venv.remote.object_store import content_of
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from cosmos_venv.operators.run.dbt_run import LocalRun
+
+# Beside dbt's log, which nothing of ours reads by its name nor uploads.
+_FOLDER = PurePath("logs", "state")
+_LAYOUT = "last-success-v1"
+_ABANDONED_SECONDS = 3_600.0
+
+
+def state_flags(operator: LocalRun, context: Context | Mapping[str, Any], place: Path) -> list[str]:
+    """The flags by which dbt finds the artifacts, which are there then; none where the operator names none.
+
+    :param place: the folder in which dbt will run.
+    :raises CosmosValueError: when there are none where the operator says, or they cannot be reached.
+    """
+    flags = []
+    if operator.state:
+        flags += ["--state", str(_folder(operator, context, place / _FOLDER))]
+    if to_boolean(operator.defer_to_state):
+        flags.append("--defer")
+    if to_boolean(operator.favor_state):
+        flags.append("--favor-state")
+    return flags
+
+
+def keep_success(operator: LocalRun, context: Context | Mapping[str, Any], artifacts: Artifacts) -> None:
+    """Keep the artifacts of a run that has succeeded, where the operator asks for those of the last one.
+
+    What goes wrong is a warning: dbt has done its work, and the next run compares with an older success.
+    """
+    if operator.state != LAST_SUCCESS:
+        return
+    try:
+        content = state.packed(artifacts)
+        if content is None:
+            operator.log.warning("dbt has written no manifest.json: this success is not kept for the next run.")
+            return
+        kept = kept_place(operator, context)
+        if isinstance(kept, Path):
+            _publish(kept, content)
+        else:
+            write_to(kept, content)
+    except Exception as error:  # noqa: BLE001 - whatever a storage raises
+        operator.log.warning("This success is not kept for the next run: %s", _reason(error))
+
+
+def kept_place(operator: LocalRun, context: Context | Mapping[str, Any]) -> Any:
+    """Where the last success of this task is kept: a ``Path``, or one of an object store."""
+    words = [operator.dag_id, operator.task_id, *map_index(context)]
+    names = [*words, f"{operator.profile_config.target_name}{state.PACKED_SUFFIX}"]
+    below = "/".join(quote(name, safe="") for name in names)
+    if settings.state_path:
+        root = _place(settings.state_path, settings.state_path_conn_id or None)
+        return root / below
+    return from_settings.cache_dir() / _LAYOUT / below
+
+
+def _folder(operator: LocalRun, context: Context | Mapping[str, Any], folder: Path) -> Path:
+    """The folder to name to dbt: the user's own, or the one given here, filled."""
+    if operator.state == LAST_SUCCESS:
+        _fill_with_last_success(operator, context, folder)
+        return folder
+    given = str(operator.state)
+    place: Any = given
+    try:
+        place = _place(given, operator.state_conn_id)
+        if isinstance(place, Path):
+            own = place = Path(operator.project_dir).absolute() / place
+            if (own / state.MANIFEST).is_file():
+                return own
+        _fetch(place, folder)
+    except FileNotFoundError:
+        raise CosmosValueError(_nothing_there(given, str(place))) from None
+    except Exception as error:
+        raise CosmosValueError(
+            f"state={mask(given)!r} cannot be read: {_reason(error)}. Correct it, or state_conn_id="
+            f"{operator.state_conn_id!r}, or install the Airflow provider of that storage."
+        ) from error
+    return folder
+
+
+def _fill_with_last_success(operator: LocalRun, context: Context | Mapping[str, Any], folder: Path) -> None:
+    kept = None
+    try:
+        kept = kept_place(operator, context)
+        content = _read(kept)
+    except FileNotFoundError:
+        operator.log.info("No success of this task is kept at %s yet: to dbt everything is new.", mask(str(kept)))
+        state.write_empty(folder)
+        return
+    except Exception as error:
+        raise _unreadable(kept, error) from error
+    try:
+        state.unpack(content, folder, _limit())
+    except UnfitFileError as error:
+        raise _unreadable(kept, error) from error
+    except ValueError as error:
+        operator.log.warning("The last success of this task at %s is %s: to dbt everything is new.", kept, error)
+        state.write_empty(folder)
+
+
+def _unreadable(kept: Any, error: Exception) -> CosmosValueError:
+    return CosmosValueError(
+        f"state={LAST_SUCCESS!r}: {mask(str(kept or settings.state_path))} cannot be read: {_reason(error)}. "
+        "Correct [cosmos_venv] state_path or state_path_conn_id."
+    )
+
+
+def _fetch(place: Any, folder: Path) -> None:
+    """Copy the artifacts that are there into the folder. :raises FileNotFoundError: when there is no manifest."""
+    if PurePath(place.name).suffix == state.PACKED_SUFFIX:
+        state.unpack(_content(place), folder, _limit())
+        return
+    found = {state.MANIFEST: _content(place / state.MANIFEST)}
+    for name in state.NAMES[1:]:
+        try:
+            found[name] = _content(place / name)
+        except FileNotFoundError:
+            continue
+    state.write(found, folder)
+
+
+def _read(kept: Any) -> bytes:
+    if isinstance(kept, Path) and not settings.state_path and not is_private(_root(kept)):
+        raise FileNotFoundError(kept)  # whoever else can write there decides what dbt leaves out
+    return read_own(kept) if isinstance(kept, Path) and not settings.state_path else _content(kept)
+
+
+def _content(place: Any) -> bytes:
+    return read_file(place, _limit()) if isinstance(place, Path) else content_of(place, _limit())
+
+
+def _limit() -> Limit:
+    return settings.limit("artifact_max_bytes")
+
+
+def _publish(kept: Path, content: bytes) -> None:
+    if not settings.state_path:
+        make_private(_root(kept))
+        if not is_private(_root(kept)):
+            raise PermissionError(f"{_root(kept)} can be written by others")
+    kept.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for half in kept.parent.glob(".*.half"):
+        if time.time() - half.stat().st_mtime > _ABANDONED_SECONDS:
+            half.unlink(missing_ok=True)
+    apart = kept.with_name(f".{uuid.uuid4().hex}.half")
+    try:
+        apart.write_bytes(content)
+        apart.replace(kept)
+    finally:
+        apart.unlink(missing_ok=True)
+
+
+def _root(kept: Path) -> Path:
+    return next(parent for parent in kept.parents if parent.name == _LAYOUT)
+
+
+def _place(given: str, conn_id: str | None) -> Any:
+    """A ``Path`` for a folder of this machine, written as a URL or not."""
+    scheme, separator, rest = given.partition("://")
+    if not separator:
+        return Path(given)
+    return Path(rest) if scheme == "file" else object_storage_path(given, conn_id)
+
+
+def _nothing_there(given: str, place: str) -> str:
+    return (
+        f"state={mask(given)!r}: there is no {state.MANIFEST} at {mask(place)}. Name the folder or URL that holds the "
+        f"artifacts of another run, or {LAST_SUCCESS!r} for those of this task's own last success."
+    )
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnfitFileError):
+        return str(error.strerror)
+    return mask(f"{type(error).__name__}: {error}")

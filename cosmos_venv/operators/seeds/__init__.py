@@ -1,0 +1,1 @@
+"""Seeds that are loaded only when they have changed."""

@@ -1,0 +1,1 @@
+"""Processes below the worker, each ended with the task that started it."""

@@ -1,0 +1,296 @@
+"""Work in a process of its own, which outlives whoever asked for it: Airflow cuts the import of a DAG file after 30 s.
+
+Those who ask and the process that works know of each other by files in one folder, each named after the key of the
+work. The claim is a kernel lock that the process inherits, so it ends with the process, however that ends.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from cosmos_venv.files import durable_files
+from cosmos_venv.files.durable_files import OddFile, age, open_own, read_own
+from cosmos_venv.files.kernel_lock import is_still, open_for_locking, set_aside_from_strangers
+from cosmos_venv.files.os_errors import told
+from cosmos_venv.processes.guarded_process import Cancellation
+
+RETRY_AFTER = 60.0
+"""Seconds during which work that has failed is not tried again: those who ask learn what went wrong."""
+
+_KEPT_SECONDS = 14 * 86_400.0  # for whoever wants to read why it failed
+_FILE = re.compile(r"\.?([0-9a-f]{64})\.(flock|pid|failed|log)(\.\d+)?")
+_TURN = 0.02
+_WORD_EVERY = 10.0
+_PRIVATE = 0o600
+_LAST_BYTES = 4096
+
+# The process that is started leaves the worker behind and is collected at once: the worker is nobody's child, so it
+# becomes no zombie of a DAG processor that lives on, and nothing that ends a DAG processor's children finds it.
+# Not -m: that looks for modules in the working directory first, where a user's random.py may lie. This package may be
+# importable by sys.path alone; its folder comes last, for it may hold anything.
+_START = """
+import os, sys
+package_root, folder, key, claim, work = sys.argv[1:]
+worker = os.fork()
+if worker:
+    file = os.open(os.path.join(folder, key + ".pid"), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    os.write(file, str(worker).encode())
+    os._exit(0)
+os.setsid()
+sys.path[:] = [entry for entry in sys.path if entry]
+if package_root not in sys.path:
+    sys.path.append(package_root)
+from cosmos_venv.processes.detached_process import main
+sys.exit(main(folder, key, int(claim), work))
+"""
+
+
+class DetachedFailure(Exception):
+    """The work has failed, now or less than a minute ago. The text is what its process said."""
+
+
+class DetachedAtWork(Exception):
+    """The process is still at work, and whoever asked may wait no longer.
+
+    The text says since when and by which process: "for 12 s by process 4711".
+    """
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetachedWork:
+    """One piece of work that a process of its own does, known by a key.
+
+    :param folder: of the files through which all who ask, and the process, know of each other. It must be there, and
+        nobody may write to it whom this user does not trust.
+    :param key: 64 hex digits; equal for those who ask for the same.
+    """
+
+    folder: Path
+    key: str
+
+    @property
+    def claim_file(self) -> Path:
+        """Locked while the process is at work."""
+        return self.folder / f"{self.key}.flock"
+
+    @property
+    def pid_file(self) -> Path:
+        """The process id; written when it began."""
+        return self.folder / f"{self.key}.pid"
+
+    @property
+    def failure(self) -> Path:
+        """What went wrong the last time."""
+        return self.folder / f"{self.key}.failed"
+
+    @property
+    def log(self) -> Path:
+        """What the process, and what it has started, has written."""
+        return self.folder / f"{self.key}.log"
+
+    def see_to(
+        self,
+        work: str,
+        request: bytes,
+        *,
+        is_done: Callable[[], bool],
+        wait: float | None,
+        tries_again: bool = False,
+        on_start: Callable[[], object],
+        on_wait: Callable[[str], object] | None = None,
+        keep_open: Sequence[int] = (),
+    ) -> None:
+        """Return once the work is done; see to it that a process of its own is at work until then.
+
+        :param work: ``module:function`` of this package. The function takes ``request`` and a ``Cancellation``, which
+            SIGTERM requests, and returns what went wrong, or an empty text.
+        :param request: what the process is told. It travels by a pipe and is never written down: it may hold secrets.
+        :param is_done: whether there is what was asked for. The last word, also after the process has ended.
+        :param wait: seconds to wait at most; None: until the process has ended.
+        :param tries_again: that the work has failed less than a minute ago is no reason to wait.
+        :param on_start: called when this call has started the process.
+        :param on_wait: without a limit called every ten seconds, with how long it has taken and the log's last line.
+        :param keep_open: descriptors that the process holds open, under the same numbers.
+        :raises DetachedAtWork: when the time is over. The process goes on.
+        :raises DetachedFailure: when the work has failed, now or less than a minute ago, or no process can be started.
+        :raises OSError: when the files cannot be written.
+        """
+        began = time.monotonic()
+        next_word = began + _WORD_EVERY
+        has_started = False
+        while True:
+            with self.claim() as claim:
+                if claim is not None:
+                    if is_done():
+                        return
+                    if (has_started or not tries_again) and (failure := self.recent_failure()) is not None:
+                        raise DetachedFailure(failure)
+                    if has_started:
+                        raise DetachedFailure(f"The process at work ended without a word; its log is {self.log}.")
+                    self._start(work, request, claim, keep_open)
+                    has_started = True
+                    on_start()
+            now = time.monotonic()
+            if now >= began + (math.inf if wait is None else wait):
+                raise DetachedAtWork(self.progress())
+            if now >= next_word:
+                next_word += _WORD_EVERY
+                if wait is None and on_wait is not None:
+                    on_wait(f"{self.progress()}: {self._last_line()}")
+            time.sleep(_TURN)
+
+    @contextmanager
+    def claim(self) -> Iterator[int | None]:
+        """The right to start the process: a locked descriptor, which it inherits; None while one is at work."""
+        descriptor = self._claimed()
+        try:
+            yield descriptor
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)  # never unlocked: the process holds the same lock
+
+    def _claimed(self) -> int | None:
+        while True:
+            descriptor = open_for_locking(self.claim_file)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if is_still(descriptor, self.claim_file):
+                    return descriptor
+            except BlockingIOError:
+                # Else a stranger's lock would have each parse say for ever that a process has just started.
+                with suppress(OSError):
+                    set_aside_from_strangers(descriptor, self.claim_file, with_shared=True)
+                if is_still(descriptor, self.claim_file):
+                    os.close(descriptor)
+                    return None
+            except BaseException:
+                os.close(descriptor)
+                raise
+            os.close(descriptor)  # it was swept away, or set aside, before it was locked
+
+    def recent_failure(self) -> str | None:
+        """What the last process said went wrong, and when; None where nothing did, or long ago."""
+        try:
+            seconds = time.time() - self.failure.lstat().st_mtime
+            message = read_own(self.failure).decode(errors="replace")
+        except (FileNotFoundError, OddFile):
+            return None
+        if not 0 <= seconds < RETRY_AFTER:
+            return None
+        return f"{message}\n(Tried {seconds:.0f} s ago, again in {RETRY_AFTER - seconds:.0f} s.)"
+
+    def clear(self) -> None:
+        """Remove what earlier processes left: a file of another user could not be written anew."""
+        for file in (self.pid_file, self.failure, self.log):
+            durable_files.remove(file)
+
+    def leave_message(self, message: str) -> None:
+        """Tell whoever asks next what went wrong."""
+        apart = self.failure.with_name(f".{self.failure.name}.{os.getpid()}")
+        try:
+            durable_files.make_way(self.failure)
+            durable_files.write_anew(apart, message)
+            apart.replace(self.failure)
+        except OSError:
+            apart.unlink(missing_ok=True)
+            raise
+
+    def progress(self) -> str:
+        """Since when which process is at work: "for 12 s by process 4711"."""
+        try:
+            seconds = time.time() - self.pid_file.lstat().st_mtime
+            return f"for {seconds:.0f} s by process {int(read_own(self.pid_file))}"
+        except (OSError, ValueError):
+            return "by a process that has just started"
+
+    def sweep(self) -> None:
+        """Remove all of the files, unless a process is at work or was lately."""
+        left = [path for path in self.folder.glob(f"*{self.key}.*") if _FILE.fullmatch(path.name)]
+        if not left or min(age(path.lstat().st_mtime) for path in left) < _KEPT_SECONDS:
+            return  # another parse may have removed them all
+        with self.claim() as claim:
+            if claim is not None:
+                # The claim goes last, and locked: whoever has opened it meanwhile sees that it is gone.
+                for path in [*(path for path in left if path != self.claim_file), self.claim_file]:
+                    durable_files.remove(path)
+
+    def _last_line(self) -> str:
+        try:
+            with open(open_own(self.log, os.O_RDONLY), "rb") as file:  # noqa: PTH123 - of a descriptor
+                file.seek(max(0, file.seek(0, os.SEEK_END) - _LAST_BYTES))
+                lines = file.read().decode("utf-8", errors="replace").split("\n")
+        except OSError:
+            return ""
+        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+    def _start(self, work: str, request: bytes, claim: int, keep_open: Sequence[int]) -> None:
+        """Start the process. It gets its request by a pipe: a credential in it is on no command line and no disk."""
+        self.clear()
+        package_root = Path(__file__).resolve().parents[2]
+        log = open_own(self.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _PRIVATE)
+        try:
+            starter = subprocess.Popen(
+                [sys.executable, "-c", _START, str(package_root), str(self.folder), self.key, str(claim), work],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                pass_fds=[claim, *keep_open],
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise DetachedFailure(f"{sys.executable!r} cannot be started: {told(error)}") from error
+        finally:
+            os.close(log)
+        with starter:
+            _hand_over(starter, request)
+
+
+def works_in(folder: Path) -> list[DetachedWork]:
+    """All works of which a file is left in the folder. Makes nothing."""
+    names = (path.name for path in folder.iterdir()) if folder.is_dir() else ()
+    keys = {match.group(1) for name in names if (match := _FILE.fullmatch(name))}
+    return [DetachedWork(folder=folder, key=key) for key in sorted(keys)]
+
+
+def _hand_over(starter: subprocess.Popen[bytes], request: bytes) -> None:
+    assert starter.stdin is not None  # noqa: S101 - for the type checker: PIPE was asked for
+    try:
+        with starter.stdin as pipe:
+            pipe.write(request)
+    except BrokenPipeError:
+        pass  # the process has ended already; whoever looks next finds nothing done, and its log
+
+
+def main(folder: str, key: str, claim: int, work: str) -> int:
+    """The process that works: does what standard input asks for.
+
+    :param claim: the locked descriptor that says that a process is at work.
+    :param work: as for ``DetachedWork.see_to``.
+    :returns: its exit status.
+    """
+    # Inherited, it would make a command that is still dying look like a process at work.
+    os.set_inheritable(claim, False)
+    cancellation = Cancellation()
+    signal.signal(signal.SIGTERM, lambda *_: cancellation.request())
+    request = sys.stdin.buffer.read()
+    if not request:
+        print("Whoever asked was gone before it had said what to do.", flush=True)
+        return 1
+    module, _, function = work.partition(":")
+    message = getattr(import_module(module), function)(request, cancellation)
+    if message:
+        DetachedWork(folder=Path(folder), key=key).leave_message(message)
+        print(message, flush=True)  # last: its log may be on a full disk
+    return 1 if message else 0

@@ -1,0 +1,477 @@
+"""The worker's side of the guard: started ahead, ordered, watched, stopped.
+
+How does a worker start a guard, and hand it a command? The guard may be started before the command is known.
+
+A guard takes some milliseconds to start. Who knows that commands will follow has them started meanwhile
+(``started_ahead``).
+
+The worker's side of the guard: run a command that dies with this process, and stop it from a signal handler.
+
+``Cancellation`` is how a kill reaches whatever a task is doing. Airflow 3 calls ``on_kill()`` from a SIGTERM handler
+that returns into the middle of anything, Airflow 2 raises from it: so asking takes no lock, and every wait looks.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from importlib.util import MAGIC_NUMBER
+from pathlib import Path
+from typing import IO
+
+from cosmos_venv.exceptions import CommandKilled
+from cosmos_venv.processes import guard, scratch
+from cosmos_venv.processes.orphans import Session
+
+_BYTECODE_HEADER = 16
+_LONGEST_END = 5.0
+
+
+class StartedGuard:
+    """A guard that waits for its command. It ends when this process does, or lets go of it.
+
+    ``control`` is the connection to it, ``output`` what its command will write.
+
+    :raises OSError: when it cannot be started.
+    """
+
+    def __init__(self) -> None:
+        self.control, theirs = socket.socketpair()
+        try:
+            self.process = subprocess.Popen(
+                [sys.executable, "-I", "-S", guard_program(), str(theirs.fileno()), str(os.getpid())],
+                # A task's descriptor 0 is Airflow 3's own request channel.
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                pass_fds=[theirs.fileno()],
+                # Airflow 3.3 kills the task's process group; the guard must survive that to do its work.
+                start_new_session=True,
+            )
+        except BaseException:
+            self.control.close()
+            raise
+        finally:
+            theirs.close()
+        assert self.process.stdout is not None  # noqa: S101 - for the type checker: PIPE was asked for
+        self.output = self.process.stdout
+
+    def order(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None,
+        cwd: str | Path | None,
+        keep_open: Sequence[int],
+        interrupts: bool,
+        umask: int,
+    ) -> None:
+        """Hand over the command; parameters as for ``GuardedProcess``. A guard that has died says nothing here."""
+        variables = os.environb if env is None else {os.fsencode(name): os.fsencode(env[name]) for name in env}
+        words = [os.fsencode(word) for word in argv]
+        fields = [
+            os.fsencode(cwd or ""),
+            b"1" if interrupts else b"0",
+            f"{umask:o}".encode(),
+            str(len(words)).encode(),
+            *words,
+            *(name + b"=" + value for name, value in variables.items()),
+        ]
+        for text in fields:
+            if b"\0" in text:
+                raise ValueError(f"embedded null byte in {os.fsdecode(text)!r}")
+        text = b"\0".join(fields)
+        message = len(text).to_bytes(guard.LENGTH_BYTES, "big") + text
+        try:
+            sent = socket.send_fds(self.control, [message], list(keep_open))
+            self.control.sendall(message[sent:])
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+
+    def close(self) -> None:
+        """Let go of a guard that got no command: it ends."""
+        # Closing alone would leave the connection to a child that was forked meanwhile.
+        with suppress(OSError):
+            self.control.shutdown(socket.SHUT_WR)
+        self.control.close()
+        self.output.close()
+        try:
+            self.process.wait(_LONGEST_END)
+        except subprocess.TimeoutExpired:
+            self.process.kill()  # collected when this process starts its next one
+
+
+class _Ahead:
+    """Guards that a block of work will want: one is started now, each other when the one before it has its command.
+
+    Starting one costs this process milliseconds that a command would wait for; while a command runs they are free.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._missing = count
+        self.waiting: list[StartedGuard] = []
+
+    def start_next(self) -> None:
+        if not self._missing or self.waiting:
+            return
+        self._missing -= 1
+        try:
+            self.waiting.append(StartedGuard())
+        except OSError:
+            self._missing = 0  # told when a command wants one
+
+
+_blocks: ContextVar[tuple[_Ahead, ...]] = ContextVar("cosmos_venv_guards_ahead", default=())
+
+
+@contextmanager
+def started_ahead(count: int = 1) -> Iterator[None]:
+    """Within this block so many commands find their guard started. One that got no command ends with the block."""
+    ahead = _Ahead(count)
+    token = _blocks.set((*_blocks.get(), ahead))
+    try:
+        ahead.start_next()
+        yield
+    finally:
+        _blocks.reset(token)
+        while ahead.waiting:
+            ahead.waiting.pop().close()
+
+
+def take_guard() -> StartedGuard:
+    """One that was started ahead, else a new one.
+
+    :raises OSError: when it cannot be started.
+    """
+    for ahead in reversed(_blocks.get()):
+        if ahead.waiting:
+            return ahead.waiting.pop()
+    return StartedGuard()
+
+
+def start_next_guard() -> None:
+    """For the next command of the block of work that this one belongs to, if it will have one."""
+    for ahead in reversed(_blocks.get()):
+        ahead.start_next()
+
+
+def guard_program() -> str:
+    """The file to start a guard from: its bytecode, where Python itself would take that for its source now."""
+    source, compiled = Path(guard.__file__), getattr(guard, "__cached__", None)
+    try:
+        made_from = source.stat()
+        with open(compiled or "", "rb") as bytecode:  # noqa: PTH123 - each task comes by here
+            header = bytecode.read(_BYTECODE_HEADER)
+    except OSError:
+        return str(source)
+    # PEP 552: magic number, flags (0: judged by time and size), time, size.
+    expected = (0, int(made_from.st_mtime) & 0xFFFFFFFF, made_from.st_size & 0xFFFFFFFF)
+    is_current = header == MAGIC_NUMBER + b"".join(number.to_bytes(4, "little") for number in expected)
+    return str(compiled) if is_current else str(source)
+
+
+_END_DEADLINE = guard.KILL_AT + 2.0
+_CHUNK = 65_536
+
+
+class Cancellation:
+    """Whether this piece of work was told to end, and whom to tell then. Safe to use from a signal handler."""
+
+    def __init__(self) -> None:
+        # A plain bool: threading.Event takes a lock that the interrupted main thread may hold.
+        self._is_requested = False
+        self._stops: list[Callable[[], None]] = []
+
+    @property
+    def is_requested(self) -> bool:
+        return self._is_requested
+
+    def request(self) -> None:
+        """Ask for the end: every guarded command of this work is stopped, every wait ends with CommandKilled."""
+        self._is_requested = True
+        for stop in tuple(self._stops):
+            stop()
+
+    def raise_if_requested(self) -> None:
+        """Raises CommandKilled once the end was asked for."""
+        if self._is_requested:
+            raise CommandKilled("The task was told to end.")
+
+    @contextmanager
+    def stopping(self, stop: Callable[[], None]) -> Iterator[None]:
+        """Within this block a request calls ``stop``; at once, if it came before."""
+        self._stops.append(stop)
+        try:
+            if self._is_requested:
+                stop()
+            yield
+        finally:
+            self._stops.remove(stop)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompletedCommand:
+    """What came of a command: its status (negative: ended by that signal) and every line it wrote."""
+
+    returncode: int
+    lines: list[str] = field(default_factory=list)
+
+
+class WatchedProcess:
+    """One command that runs below a process which watches over it: what the worker hears of it, and can tell it.
+
+    :param name: of the command, for messages.
+    :param leader: PID of the process that watches; it leads the command's session.
+    :param control: the connection to that process.
+    :param output: what the command writes.
+    :param keep_open: the descriptors that the process that watches holds. In a lease of a scratch folder the session is
+        noted: should this process be killed together with the one that watches, whoever removes the folder ends what
+        is left.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        leader: int,
+        control: socket.socket,
+        output: IO[bytes],
+        cwd: str | Path | None = None,
+        keep_open: Sequence[int] = (),
+    ) -> None:
+        self._name = name
+        self._session = Session.of(leader)
+        self._control = control
+        self.output = output
+        self._cwd = cwd
+        self._heard = b""
+        self._status: int | None = None
+        self._error: OSError | None = None
+        self._is_watched = True
+        self._folders = scratch.note_session(keep_open, self._session)
+
+    def stop(self) -> None:
+        """Begin the ladder SIGINT, SIGTERM, SIGKILL and return. May be called again, and from a signal handler."""
+        try:
+            self._control.send(guard.STOP)
+        except OSError:  # the process that watches has ended, with its command or without
+            if not self._has_ended:
+                self._session.kill(folders=self._folders)
+
+    def lines(self, on_tick: Callable[[], None] | None = None, tick: float = 1.0) -> Iterator[bytes]:
+        """The lines of the output as they come, until its end or until nobody watches over the command any more.
+
+        A child that the command leaves may keep the output open for ever: where the process that watches was killed,
+        its session is ended here.
+
+        :param on_tick: called every ``tick`` seconds between the lines, and while none comes.
+        """
+        line: list[bytes] = []  # in pieces: each is copied once, also those of a line of many megabytes
+        next_tick = time.monotonic() + tick
+        while True:
+            pause = None if on_tick is None else max(next_tick - time.monotonic(), 0.0)
+            if on_tick is not None and not pause:
+                on_tick()
+                next_tick = time.monotonic() + tick
+                continue
+            more = self._more_output(pause)
+            if more is None:
+                continue
+            if not more:
+                break
+            first, *others = more.split(b"\n")
+            line.append(first)
+            for each in others:
+                yield b"".join(line) + b"\n"
+                line = [each]
+        if rest := b"".join(line):
+            yield rest
+
+    def _more_output(self, pause: float | None) -> bytes | None:
+        """What the command has written since; nothing where no more will come, None where more may come.
+
+        :param pause: seconds to wait for it; None: as long as it takes.
+        """
+        output = self.output.fileno()
+        if self._is_watched:
+            ready = guard.readable([output, self._control.fileno()], pause)
+            if output in ready:
+                return os.read(output, _CHUNK)
+            if ready:
+                self._listen()
+            return None
+        # Nothing that the guard watched over lives any more. Whoever else has got the output is not waited for.
+        return os.read(output, _CHUNK) if guard.readable([output], 0) else b""
+
+    def wait(self) -> int:
+        """The command's status, as subprocess gives it.
+
+        :raises OSError: when the command could not be started.
+        :raises CommandKilled: when the process that watches was killed, so that nobody knows.
+        """
+        while not self._has_ended:
+            if not self._is_watched:
+                raise CommandKilled(f"The guard of {self._name} was killed; its command was ended.")
+            self._listen()
+        if self._error is not None:
+            raise self._error
+        assert self._status is not None  # noqa: S101 - for the type checker: it has ended
+        return self._status
+
+    @property
+    def _has_ended(self) -> bool:
+        """Whether the process that watches has told the command's end."""
+        return self._status is not None or self._error is not None
+
+    def _listen(self) -> None:
+        """Take what the process that watches says next. Where it says nothing more and has told no end, it was killed:
+        then what it has left behind is ended."""
+        try:
+            more = self._control.recv(4096)
+        except ConnectionResetError:  # it died with a word of ours unread
+            more = b""
+        *lines, self._heard = (self._heard + more).split(b"\n")
+        for line in lines:
+            word, number, *where = line.decode("ascii").split()
+            if word == "exit":
+                self._status = int(number)
+            elif word == "error":
+                code = int(number)
+                self._error = OSError(code, os.strerror(code), str(self._cwd) if where else self._name)
+        if not more:
+            self._is_watched = False
+            if not self._has_ended:
+                self._session.end(output=self.output.fileno(), folders=self._folders)
+
+    def close(self, *, within: float = _END_DEADLINE) -> None:
+        """Let go: whatever still runs is ended. Waits for that, but no longer than so many seconds.
+
+        :param within: the ladder's whole length; less for a command that does no harm while it still runs.
+        """
+        self.stop()
+        self.output.close()
+        # A process in uninterruptible sleep cannot be waited for; the guard stays with it.
+        if self._guard_ends(within=within):
+            self._collect()
+        self._control.close()
+
+    def _collect(self) -> None:
+        """Called when the process that watches has ended."""
+
+    def _guard_ends(self, *, within: float) -> bool:
+        """Whether its end of the connection closes in time. Popen.wait with a timeout would look for it in naps."""
+        deadline = time.monotonic() + within
+        try:
+            while (left := deadline - time.monotonic()) > 0:
+                self._control.settimeout(left)
+                if not self._control.recv(4096):
+                    return True
+        except TimeoutError:
+            return False
+        except OSError:  # closed before, or it died with a word of ours unread
+            return True
+        return False
+
+
+class GuardedProcess(WatchedProcess):
+    """One running command under a guard.
+
+    :param argv: the command; element 0 is looked up on the PATH of ``env`` when it holds no slash.
+    :param env: its whole environment; None: this process's.
+    :param cwd: its working directory.
+    :param keep_open: descriptors that the guard holds until the last descendant is gone (leases).
+    :param interrupts: whether ``stop`` begins with SIGINT, or with SIGTERM at once.
+    :param umask: bits that are added to the umask, which is a process's: for the command alone.
+    :raises OSError: when the command cannot be started, with its name and the reason.
+    """
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str | Path | None = None,
+        keep_open: Sequence[int] = (),
+        interrupts: bool = True,
+        umask: int = 0,
+    ) -> None:
+        started = take_guard()
+        super().__init__(
+            str(argv[0]),
+            leader=started.process.pid,
+            control=started.control,
+            output=started.output,
+            cwd=cwd,
+            keep_open=keep_open,
+        )
+        self._guard = started.process
+        self._has_order = False
+        try:
+            started.order(argv, env=env, cwd=cwd, keep_open=keep_open, interrupts=interrupts, umask=umask)
+            self._has_order = True
+            start_next_guard()
+        except BaseException:  # a signal's, or an argument that is no text
+            self.close()
+            raise
+
+    def stop(self) -> None:
+        if self._has_order:
+            super().stop()
+        else:  # a word in the middle of the order would be part of it
+            self._control.shutdown(socket.SHUT_WR)
+
+    def _collect(self) -> None:
+        self._guard.wait()
+
+
+def run_guarded(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: str | Path | None = None,
+    keep_open: Sequence[int] = (),
+    on_line: Callable[[str], None] | None = None,
+    on_tick: Callable[[], None] | None = None,
+    tick: float = 1.0,
+    meanwhile: Callable[[], object] | None = None,
+    cancellation: Cancellation | None = None,
+    encoding: str = "utf-8",
+    interrupts: bool = True,
+    start: Callable[..., WatchedProcess] = GuardedProcess,
+) -> CompletedCommand:
+    """Run a command to its end; each line of its output (stdout and stderr in order) goes to ``on_line`` as it comes.
+
+    :param on_tick: called every ``tick`` seconds while the command runs, whether it says something or not. What it
+        raises ends the command.
+    :param meanwhile: called once, as soon as the command has been started: what can be done while it runs.
+    :param encoding: of the output; what does not decode becomes backslash escapes.
+    :param interrupts: whether a stop begins with SIGINT, or with SIGTERM at once.
+    :param start: starts it; takes what ``GuardedProcess`` takes.
+    :raises OSError: when the command cannot be started.
+    :raises CommandKilled: when ``cancellation`` was requested; the command and all below it are gone by then.
+    """
+    cancellation = cancellation or Cancellation()
+    cancellation.raise_if_requested()
+    process = start(argv, env=env, cwd=cwd, keep_open=keep_open, interrupts=interrupts)
+    lines = []
+    try:
+        with cancellation.stopping(process.stop):
+            if meanwhile is not None:
+                meanwhile()
+            for raw in process.lines(on_tick, tick):
+                line = raw.decode(encoding, errors="backslashreplace").rstrip("\r\n")
+                lines.append(line)
+                if on_line is not None:
+                    on_line(line)
+            returncode = process.wait()
+    finally:
+        process.close()
+    cancellation.raise_if_requested()
+    return CompletedCommand(returncode=returncode, lines=lines)

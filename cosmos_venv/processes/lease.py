@@ -1,0 +1,205 @@
+"""Who still needs a directory: a shared kernel lock on ``<directory>.lease`` for as long as somebody uses it.
+
+So it is with the builds of environments, and with the dbt packages that are kept.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import math
+import os
+import time
+from pathlib import Path
+
+from cosmos_venv.files.durable_files import age, open_or_set_aside, open_own
+from cosmos_venv.files.kernel_lock import (
+    is_still,
+    mode_beside,
+    open_for_locking,
+    open_to_ask,
+    set_aside_from_strangers,
+    shut_out_others,
+    strangers_who_hold,
+)
+
+_NOTE_AGAIN_AFTER = 60.0  # seconds: a use is noted to the minute, not once per task on a slow mount
+
+
+def lease_path(build: Path) -> Path:
+    """The file whose locks say whether the build is in use."""
+    return build.with_name(f"{build.name}.lease")
+
+
+class Lease:
+    """A lock on a lease file, held until ``close`` or the end of the last process that has the descriptor."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor: int | None = descriptor
+
+    @classmethod
+    def shared(cls, build: Path, *, make: bool = True) -> Lease | None:
+        """One user more, whose use is noted (see ``last_use``); None while somebody removes the build.
+
+        :param make: whether a missing lease file is made, and what is none is set aside.
+        :raises OSError: when the file cannot be had, or the mount knows no locks.
+        """
+        path = lease_path(build)
+        if not make:  # nothing is written there
+            return cls._locked(open_own(path, os.O_RDONLY), fcntl.LOCK_SH)
+        try:
+            # The file of a published build stands already, perhaps on a read-only mount.
+            descriptor = open_or_set_aside(path, os.O_RDONLY)
+        except FileNotFoundError:
+            descriptor = open_or_set_aside(path, os.O_RDONLY | os.O_CREAT, mode_beside(path))
+        status = shut_out_others(descriptor, path)
+        lease = cls._locked(descriptor, fcntl.LOCK_SH)
+        if lease is not None:
+            _note_use(descriptor, status)
+        return lease
+
+    @classmethod
+    def for_reading(cls, build: Path) -> Lease | None:
+        """As ``shared``, for who only looks: it counts as no use, and no file is made.
+
+        :raises OSError: when there is no lease file, or it cannot be had.
+        """
+        return cls._locked(open_own(lease_path(build), os.O_RDONLY), fcntl.LOCK_SH)
+
+    @classmethod
+    def exclusive(cls, build: Path) -> Lease | None:
+        """The right to remove a build; None when it is in use.
+
+        :raises OSError: when the file cannot be had.
+        """
+        return cls._locked(open_for_locking(lease_path(build)), fcntl.LOCK_EX)
+
+    @classmethod
+    def _locked(cls, descriptor: int, kind: int) -> Lease | None:
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return cls(descriptor)
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """For ``keep_open`` of a guarded command: it holds the lease too."""
+        return () if self._descriptor is None else (self._descriptor,)
+
+    def is_of(self, build: Path) -> bool:
+        """Whether the build's lease file is still the one that is locked here."""
+        return self._descriptor is not None and is_still(self._descriptor, lease_path(build))
+
+    @property
+    def last_use(self) -> float:
+        """When the build was last used, as seconds since the epoch: the file's time of modification. 0 where that lies
+        in a future that no clock explains."""
+        assert self._descriptor is not None  # noqa: S101 - a closed lease says nothing
+        modified = os.fstat(self._descriptor).st_mtime
+        return 0.0 if math.isinf(age(modified)) else modified
+
+    def close(self) -> None:
+        """Give it up. May be called again."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def is_in_use(build: Path) -> bool | None:
+    """Whether somebody uses the build now; None when this process cannot know. Makes no file.
+
+    Whoever takes a lease in the instant of the question is turned away as by a removal, and looks again.
+    """
+    try:
+        descriptor = open_to_ask(lease_path(build))
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def strangers_who_keep(build: Path) -> set[int]:
+    """User ids of those who may not write beside the build and keep its lease locked, so that nobody gets it.
+
+    Only as far as this process may see: see ``kernel_lock.strangers_who_hold``.
+    """
+    try:
+        descriptor = open_own(lease_path(build), os.O_RDONLY)
+    except OSError:
+        return set()
+    try:
+        return strangers_who_hold(descriptor, lease_path(build))
+    finally:
+        os.close(descriptor)
+
+
+def take_from_strangers(build: Path) -> bool:
+    """Set a lease aside that strangers keep. Whether it is another file now, or they have let it go.
+
+    No task of ours has it then. One that gets it in this very instant has a lease that no remover sees; what it uses
+    was used lately, by the time of the file that is made next.
+    """
+    path = lease_path(build)
+    try:
+        descriptor = open_own(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    try:
+        # Another task may have been faster: then the file that it has made is no stranger's.
+        set_aside_from_strangers(descriptor, path)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def users_of(build: Path) -> list[int]:
+    """Process ids that have the build's lease open, so far as this process may see them (Linux; empty elsewhere)."""
+    try:
+        lease = lease_path(build).stat()
+    except OSError:
+        return []
+    return sorted(pid for pid in _pids() if pid != os.getpid() and _has_open(pid, lease))
+
+
+def _pids() -> list[int]:
+    proc = Path("/proc/self").parent
+    return [int(entry.name) for entry in proc.iterdir() if entry.name.isdigit()] if proc.is_dir() else []
+
+
+def _has_open(pid: int, file: os.stat_result) -> bool:
+    try:
+        return any(_leads_to(descriptor, file) for descriptor in Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return False  # it has ended, or is another user's
+
+
+def _leads_to(descriptor: Path, file: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(descriptor.stat(), file)
+    except OSError:
+        return False
+
+
+def _note_use(descriptor: int, status: os.stat_result) -> None:
+    try:
+        if abs(time.time() - status.st_mtime) > _NOTE_AGAIN_AFTER:
+            os.utime(descriptor)
+    except OSError:
+        pass  # a read-only mount, or another user's store: who prunes there sees only what its owner used

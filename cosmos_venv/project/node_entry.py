@@ -1,0 +1,174 @@
+"""How does dbt write one node, in ``manifest.json`` and in a line of ``dbt ls`` alike, and which DbtNode is it?"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from operator import attrgetter, methodcaller
+from pathlib import Path
+from sys import intern
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from cosmos_venv.constants import DbtResourceType
+from cosmos_venv.dbt.project_files import DEFAULT_PACKAGES_FOLDER
+from cosmos_venv.files.read_limits import decoded
+from cosmos_venv.project.node import DbtNode
+
+
+# Without gc: of what comes out of JSON nothing leads back to where it is kept, so there is nothing to collect.
+class DependsOn(msgspec.Struct, gc=False):
+    """What a node reads. Macros are not of interest."""
+
+    nodes: list[str] | None = None
+
+
+class TestMetadata(msgspec.Struct, gc=False):
+    """What a generic test has beyond others."""
+
+    __test__ = False  # pytest: no tests in here
+
+    name: str = ""
+
+
+class NodeEntry(msgspec.Struct, gc=False):
+    """The keys of an entry that are read; dbt writes many more, and each release some new ones.
+
+    Either a ``WrittenEntry`` or a ``PlainEntry``, which differ in how they keep ``config``.
+    """
+
+    resource_type: str
+    unique_id: str | None = None
+    package_name: str | None = None
+    original_file_path: str | None = None
+    depends_on: DependsOn | None = None
+    tags: list[str] | None = None
+    freshness: dict[str, Any] | None = None
+    fqn: list[str] | None = None
+    description: str | None = None
+    # From here on what only a selection asks for, and only a manifest says.
+    name: str | None = None
+    patch_path: str | None = None
+    source_name: str | None = None
+    version: str | float | None = None
+    latest_version: str | float | None = None
+    access: str | None = None
+    test_metadata: TestMetadata | None = None
+
+    if TYPE_CHECKING:
+
+        @property
+        def config(self) -> dict[str, Any] | None: ...
+
+
+class PlainEntry(NodeEntry, gc=False):
+    """An entry that has its configuration for itself."""
+
+    config: dict[str, Any] | None = None
+
+
+class WrittenEntry(NodeEntry, gc=False):
+    """An entry of a manifest, whose ``config`` is there once ``read_config`` has been called.
+
+    Its 30 keys are most of what a node takes, in memory and in time.
+    """
+
+    written_config: msgspec.Raw = msgspec.field(default=msgspec.Raw(b"null"), name="config")
+    known_config: dict[str, Any] | None = msgspec.field(default=None, name=" config")  # no key of dbt's
+
+    @property
+    def config(self) -> dict[str, Any] | None:
+        return self.known_config
+
+    def read_config(self, shared: dict[bytes, dict[str, Any] | None]) -> None:
+        """Read it. Nodes that are configured alike, as most are, have one dict together.
+
+        :param shared: those of the manifest by their text, to which this one's is added.
+        :raises ValueError: where it is no mapping.
+        """
+        text = bytes(self.written_config)
+        if text not in shared:
+            shared[text] = decoded(text, _CONFIG.decode)
+        self.known_config = shared[text]
+
+
+_CONFIG = msgspec.json.Decoder(dict[str, Any] | None)
+
+
+def without_disabled(entries: dict[str, NodeEntry]) -> dict[str, NodeEntry]:
+    """Itself where none is, as nearly always: dbt keeps these apart from the others."""
+    configs = filter(None, map(attrgetter("config"), entries.values()))
+    if False not in map(methodcaller("get", "enabled"), configs):
+        return entries
+    return {each: entry for each, entry in entries.items() if (entry.config or {}).get("enabled") is not False}
+
+
+_ID = re.compile(r"[^.]+\.[^.]+\.(?s:.)")
+_resource_type = cache(DbtResourceType)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folders:
+    """Where the files of a project and of its packages lie.
+
+    :param project: the project's own folder.
+    :param root_package: the project's name in dbt; None: every node counts as the project's own.
+    :param packages: folder of the installed packages, relative to the project.
+    """
+
+    project: Path
+    root_package: str | None = None
+    packages: str = DEFAULT_PACKAGES_FOLDER
+    _of: dict[str, Path] = field(init=False, repr=False, compare=False, default_factory=dict)
+
+    def of(self, package: str) -> Path:
+        """The folder that paths of this package's nodes are relative to."""
+        folder = self._of.get(package)
+        if folder is None:
+            is_root = self.root_package is None or package == self.root_package
+            folder = self._of[package] = self.project if is_root else self.project / self.packages / package
+        return folder
+
+
+def to_node(entry: NodeEntry, *, unique_id: str, folders: Folders) -> DbtNode | None:
+    """The entry as a DbtNode; None when no file declares it, as dbt-loom's nodes of other projects are.
+
+    :raises ValueError: when the id or the resource type is none of dbt's.
+    """
+    if not entry.original_file_path:
+        return None
+    if not _ID.match(unique_id):
+        raise ValueError(f"unique_id {unique_id!r} is not <type>.<package>.<name>")
+    config = entry.config or {}
+    resource_type = _resource_type(entry.resource_type)
+    package = intern(entry.package_name or unique_id.split(".", 2)[1])
+    # Once in memory each: the ids stand with all that read the node, the parts of a name in each name.
+    return DbtNode(
+        intern(unique_id),
+        resource_type,
+        [*map(intern, (entry.depends_on and entry.depends_on.nodes) or ())],
+        folders.of(package),
+        # dbt on Windows writes backslashes, and manifests travel.
+        entry.original_file_path.replace("\\", "/"),
+        package,
+        _tags(config) if entry.tags is None else entry.tags,
+        config,
+        resource_type is DbtResourceType.SOURCE and _has_freshness(entry.freshness),
+        fqn=entry.fqn and [*map(intern, entry.fqn)],
+        description=entry.description or "",
+        shares_config=isinstance(entry, WrittenEntry),
+    )
+
+
+def _tags(config: Mapping[str, Any]) -> list[str]:
+    """Unit tests have their tags there only."""
+    tags = config.get("tags") or []
+    return [tags] if isinstance(tags, str) else list(tags)
+
+
+def _has_freshness(freshness: Mapping[str, Any] | None) -> bool:
+    thresholds = (value for value in (freshness or {}).values() if isinstance(value, dict))
+    return any(value is not None for threshold in thresholds for value in threshold.values())

@@ -1,0 +1,274 @@
+"""Files of web servers: read through requests, within a time, and only where they have changed."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+import time
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from cosmos_venv.compat import get_connection
+from cosmos_venv.credentials import mask
+from cosmos_venv.files.read_limits import Limit
+from cosmos_venv.remote.download_cache import Copy, RemoteError, within
+
+if TYPE_CHECKING:
+    import requests
+
+_RETRIES = 2
+_MOST_CONNECTING = 3.0
+_PIECE = 256 * 1024
+_GZIP = ("gzip", "x-gzip")
+_PACKINGS = (*_GZIP, "br", "compress", "deflate", "x-compress", "zstd")
+_WITH_GZIP_HEADER = 16 + zlib.MAX_WBITS
+_REDIRECTS = 5
+# A server that says one of these may well have the file.
+_BUSY = (429, 500, 502, 503, 504)
+_CONDITIONS = {"etag": "If-None-Match", "last_modified": "If-Modified-Since"}
+# What Airflow's HttpHook takes among the extras as options of requests, and as its own.
+_OPTIONS = frozenset({"verify", "cert", "proxies", "trust_env", "max_redirects"})
+_NO_HEADERS = frozenset({"timeout", "allow_redirects", "stream", "check_response"})
+_OBJECT = re.compile(r"<[^<>]*>: ?|\w*Connection(Pool)?\(host='[^']*', port=\w+\): ?")
+
+
+def exists(url: str, conn_id: str | None, *, seconds: float) -> bool:
+    """Whether the server has it. A server that knows no HEAD is asked for it, and its answer is not read."""
+
+    def ask() -> bool:
+        with _session(conn_id, url) as session:
+            timeout = _timeout(seconds)
+            response = session.head(url, timeout=timeout, allow_redirects=True)
+            if response.status_code in (HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED):
+                response = session.get(url, timeout=timeout, stream=True)
+            response.close()
+            if response.status_code in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
+                return False
+            _refuse(response)
+            return True
+
+    # A server that sends a byte now and then, of its headers too, keeps every time-out of a single read.
+    return within(seconds, ask)
+
+
+def read(
+    url: str, conn_id: str | None, *, known: Mapping[str, str] | None, seconds: float, limit: Limit
+) -> Copy | None:
+    """A copy; None where the server says that the known version is its own."""
+    end = time.monotonic() + seconds
+    conditions = {_CONDITIONS[name]: value for name, value in (known or {}).items() if name in _CONDITIONS}
+
+    def ask() -> Copy | None:
+        with _session(conn_id, url) as session:
+            try:
+                return _copy(session, url, conditions, end=end, limit=limit)
+            except _broken_off():  # which no try of the session's counts
+                return _copy(session, url, conditions, end=end, limit=limit)
+
+    return within(seconds, ask)  # as above
+
+
+def _copy(
+    session: requests.Session, url: str, conditions: Mapping[str, str], *, end: float, limit: Limit
+) -> Copy | None:
+    seconds = max(end - time.monotonic(), 0.1)
+    with session.get(url, headers=dict(conditions), timeout=_timeout(seconds), stream=True) as response:
+        if conditions and response.status_code == HTTPStatus.NOT_MODIFIED:
+            return None
+        _refuse(response)
+        content = _content(response, end=end, limit=limit)
+        version = {"etag": response.headers.get("ETag"), "last_modified": response.headers.get("Last-Modified")}
+        return Copy(content=content, version={name: value for name, value in version.items() if value})
+
+
+def _content(response: requests.Response, *, end: float, limit: Limit) -> bytes:
+    """The body, unpacked here: requests would unpack whatever a server says that it sends, gzip in gzip in gzip too."""
+    from requests.exceptions import ContentDecodingError
+
+    said = response.headers.get("Content-Encoding", "").lower()
+    # Whatever is no packing is none for requests either: stores say aws-chunked, and some servers UTF-8.
+    packings = [each for each in map(str.strip, said.split(",")) if each in _PACKINGS]
+    is_gzip = len(packings) == 1 and packings[0] in _GZIP
+    if packings and not is_gzip:
+        raise RemoteError(f"the server sends it as {said!r}, and only gzip is unpacked", has_answered=True)
+    pieces, size = [], 0
+    packed = _body(response, end=end, limit=limit)
+    try:
+        for piece in _unpacked(packed) if is_gzip else packed:
+            pieces.append(piece)
+            size += len(piece)
+            if limit.is_exceeded_by(size):
+                raise RemoteError(limit.refusal(), has_answered=True)
+    except (zlib.error, EOFError) as error:
+        raise ContentDecodingError(f"it is no whole gzip: {error}") from None
+    return b"".join(pieces)
+
+
+def _body(response: requests.Response, *, end: float, limit: Limit) -> Iterator[bytes]:
+    """What comes over the wire, piece by piece.
+
+    The thread that reads ends with its time, too: nobody else ends it when the parse has gone on without it.
+    """
+    import requests
+    from urllib3.exceptions import HTTPError, ProtocolError
+
+    length = response.headers.get("Content-Length", "")
+    declared = int(length) if length.isdecimal() else 0
+    if limit.is_exceeded_by(declared):
+        raise RemoteError(limit.refusal(declared), has_answered=True)
+    size = 0
+    try:
+        for piece in response.raw.stream(_PIECE, decode_content=False):
+            size += len(piece)
+            if limit.is_exceeded_by(size):
+                raise RemoteError(limit.refusal(), has_answered=True)
+            if time.monotonic() > end:
+                raise RemoteError("it did not come in time", has_answered=False)
+            yield piece
+    except ProtocolError as error:
+        raise requests.exceptions.ChunkedEncodingError(error) from None
+    except HTTPError as error:
+        raise requests.ConnectionError(error) from None
+    if size < declared:  # urllib3 1 does not count
+        raise requests.exceptions.ChunkedEncodingError(f"{size} of {declared} bytes have come")
+
+
+def _unpacked(packed: Iterable[bytes]) -> Iterator[bytes]:
+    """The content of one gzip after another, in pieces of a bounded size.
+
+    Raises zlib.error for anything else, and EOFError where it is cut short.
+    """
+    member, ended = zlib.decompressobj(_WITH_GZIP_HEADER), 0
+    for piece in packed:
+        left, is_full = piece, False
+        while left or is_full:
+            if member.eof:
+                member = zlib.decompressobj(_WITH_GZIP_HEADER)
+            try:
+                unpacked = member.decompress(left, _PIECE)
+            except zlib.error:
+                if ended:  # what stands behind the last one is nobody's, as for requests
+                    return
+                raise
+            yield unpacked
+            ended += member.eof
+            left = member.unused_data if member.eof else member.unconsumed_tail
+            is_full = len(unpacked) == _PIECE and not member.eof  # there may be more of what it has taken
+    if not ended:
+        raise EOFError("it ends too early")
+
+
+def _broken_off() -> tuple[type[Exception], ...]:
+    from requests.exceptions import ChunkedEncodingError, ContentDecodingError
+
+    return (ChunkedEncodingError, ContentDecodingError)
+
+
+def _refuse(response: requests.Response) -> None:
+    if response.status_code != HTTPStatus.OK:
+        said = f"the server says {response.status_code} {response.reason or ''}".rstrip()
+        raise RemoteError(said, has_answered=response.status_code not in _BUSY)
+
+
+def _timeout(seconds: float) -> tuple[float, float]:
+    """To connect, and between two pieces: all tries together take no longer than the whole."""
+    each = seconds / (_RETRIES + 2)
+    return min(_MOST_CONNECTING, each), each
+
+
+@contextmanager
+def _session(conn_id: str | None, url: str) -> Iterator[requests.Session]:
+    """A session with tries of its own; what goes wrong within this block becomes a RemoteError."""
+    import requests
+    from requests.adapters import HTTPAdapter
+    from urllib3.exceptions import HTTPError
+    from urllib3.util.retry import Retry
+
+    retry = Retry(
+        total=_RETRIES,
+        backoff_factor=0.2,
+        status_forcelist=_BUSY,
+        allowed_methods={"GET", "HEAD"},
+        raise_on_status=False,
+        respect_retry_after_header=False,  # it may be an hour
+    )
+    with requests.Session() as session, _no_word_of_urllib3():
+        session.max_redirects = _REDIRECTS
+        session.headers["Accept-Encoding"] = "gzip"
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, HTTPAdapter(max_retries=retry))
+        _authorise(session, conn_id)
+        try:
+            yield session
+        except requests.RequestException as error:
+            # A ValueError is about the URL itself.
+            raise RemoteError(_reason(error, url), has_answered=isinstance(error, ValueError)) from None
+        except (UnicodeError, HTTPError) as error:  # of a host that is none, which requests lets through
+            raise RemoteError(_reason(error, url), has_answered=True) from None
+
+
+def _authorise(session: requests.Session, conn_id: str | None) -> None:
+    """As Airflow's HttpHook: login and password, and headers among the extras."""
+    if conn_id is None:
+        return
+    try:
+        connection: Any = get_connection(conn_id)
+    except Exception as error:
+        raise RemoteError(f"connection {conn_id!r}: {mask(str(error))}", has_answered=True) from error
+    if connection.login:
+        session.auth = (connection.login, connection.password or "")
+    extras = dict(connection.extra_dejson or {})
+    for name in _OPTIONS & extras.keys():
+        setattr(session, name, extras.pop(name))
+    for name in _NO_HEADERS:
+        extras.pop(name, None)
+    headers = {name: value for name, value in extras.items() if isinstance(value, str)}
+    session.headers.update(headers)
+    _keep_at_home(session, headers)
+
+
+def _keep_at_home(session: requests.Session, names: Iterable[str]) -> None:
+    """Send these headers to the host that the connection is for: not to another one to which it redirects."""
+    own: Any = session
+    rebuild = own.rebuild_auth
+
+    def rebuild_auth(request: Any, response: Any) -> None:
+        if own.should_strip_auth(response.request.url, request.url):
+            for name in names:
+                request.headers.pop(name, None)
+        rebuild(request, response)
+
+    own.rebuild_auth = rebuild_auth
+
+
+def _reason(error: Exception, url: str) -> str:
+    """In words that name neither credentials nor query."""
+    cause = error.args[0] if error.args else error
+    text = _OBJECT.sub("", str(getattr(cause, "reason", None) or cause))
+    for secret in (urlsplit(url).query, urlsplit(url).netloc.rpartition("@")[0]):
+        if secret:
+            text = text.replace(secret, "…")
+    return f"{type(error).__name__}: {mask(text)}"
+
+
+@contextmanager
+def _no_word_of_urllib3() -> Iterator[None]:
+    """It logs whole addresses, of which the query may be a signature."""
+    thread = threading.get_ident()
+
+    def is_of_another(record: logging.LogRecord) -> bool:
+        return record.thread != thread
+
+    loggers = [logging.getLogger(f"urllib3.{name}") for name in ("connectionpool", "util.retry")]
+    for logger in loggers:
+        logger.addFilter(is_of_another)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeFilter(is_of_another)

@@ -1,0 +1,194 @@
+"""Reading through Airflow's object storage.
+
+How is a file of an object store read? Through Airflow's own object storage, and only where it has changed.
+
+What lies in a folder elsewhere? Files that are kept for others: read, written, and the oldest removed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from cosmos_venv.compat import get_connection, object_storage_path
+from cosmos_venv.credentials import mask
+from cosmos_venv.files.read_limits import Limit, UnfitFileError, read_pieces
+from cosmos_venv.remote.download_cache import Copy, RemoteError, within
+from cosmos_venv.remote.remote_file import shown
+
+T = TypeVar("T")
+
+# The connection that Airflow's hook of that storage takes unless told, and what must be installed.
+_AMAZON = ("aws_default", "apache-airflow-providers-amazon[s3fs]")
+_GOOGLE = ("google_cloud_default", "apache-airflow-providers-google")
+_MICROSOFT = ("wasb_default", "apache-airflow-providers-microsoft-azure")
+_STORAGES = {
+    **dict.fromkeys(("s3", "s3a", "s3n"), _AMAZON),
+    **dict.fromkeys(("gs", "gcs"), _GOOGLE),
+    **dict.fromkeys(("adl", "abfs", "abfss"), _MICROSOFT),
+}
+# What each of them calls it.
+_VERSIONS = ("ETag", "etag", "md5Hash", "content_md5")
+_TIMES = ("LastModified", "last_modified", "updated", "mtime")
+
+
+def exists(url: str, conn_id: str | None, *, seconds: float) -> bool:
+    """Whether the store has it."""
+    return _asked(lambda place: bool(place.exists()), url, conn_id, seconds)
+
+
+def read(
+    url: str, conn_id: str | None, *, known: Mapping[str, str] | None, seconds: float, limit: Limit
+) -> Copy | None:
+    """A copy; None where the store says that the known version is its own."""
+
+    def copy_of(place: Any) -> Copy | None:
+        place.fs.invalidate_cache()  # of what was seen when another DAG file was parsed
+        info = place.fs.info(place.path)
+        version = _version(info)
+        if version and version == known:
+            return None
+        return Copy(content=content_of(place, limit, info), version=version)
+
+    return _asked(copy_of, url, conn_id, seconds)
+
+
+def content_of(place: Any, limit: Limit, info: Mapping[str, Any] | None = None) -> bytes:
+    """All of a file of an object store.
+
+    :param place: a path of Airflow's, and ``info`` what its file system has said of it now.
+    :raises UnfitFileError: when it is longer than the limit, packed or unpacked by the storage.
+    """
+    size = (place.fs.info(place.path) if info is None else info).get("size")
+    with place.fs.open(place.path, "rb") as file:
+        expected = size if isinstance(size, int) else 0
+        return read_pieces(lambda length: bytes(file.read(length)), expected=expected, limit=limit, where=str(place))
+
+
+def place_of(url: str, conn_id: str | None) -> Any:
+    """The file or folder as a path of Airflow's, with its connection.
+
+    :raises RemoteError: when Airflow cannot reach such a storage, with what to install.
+    """
+    scheme = urlsplit(url).scheme.lower()
+    connection, package = _STORAGES.get(scheme, (None, None))
+    try:
+        place = object_storage_path(url, conn_id or (connection and _if_there(connection)))
+        place.fs  # noqa: B018 - here a provider that is not installed shows
+    except (ImportError, ValueError) as error:
+        way_out = f"Install {package}" if package else "Install the Airflow provider of that storage"
+        raise RemoteError(
+            f"Airflow cannot read {scheme}://: {mask(str(error))}. {way_out}", has_answered=True
+        ) from error
+    except Exception as error:
+        raise error_of(error) from error
+    return place
+
+
+def changed_at(info: Mapping[str, Any]) -> object:
+    """When the file was last written, in the storage's own kind of time; None where it does not say."""
+    return next((info[name] for name in _TIMES if info.get(name) is not None), None)
+
+
+def _asked(question: Callable[[Any], T], url: str, conn_id: str | None, seconds: float) -> T:
+    # The connection is looked up here: Airflow answers to the thread that parses.
+    place = place_of(url, conn_id)
+    try:
+        return within(seconds, lambda: question(place))
+    except RemoteError:
+        raise
+    except Exception as error:
+        raise error_of(error) from error
+
+
+def error_of(error: Exception) -> RemoteError:
+    """What a storage has raised, in its words but without credentials."""
+    if isinstance(error, UnfitFileError):
+        return RemoteError(str(error.strerror), has_answered=True)
+    has_answered = isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError)
+    return RemoteError(f"{type(error).__name__}: {mask(str(error))}", has_answered=has_answered)
+
+
+def _if_there(conn_id: str) -> str | None:
+    try:
+        get_connection(conn_id)
+    except Exception:  # noqa: BLE001 - each Airflow has another word for it; the storage's own credentials count then
+        return None
+    return conn_id
+
+
+def _version(info: Mapping[str, Any]) -> dict[str, str]:
+    for name in _VERSIONS:
+        if info.get(name):
+            return {"version": str(info[name])}
+    changed = changed_at(info)
+    return {} if changed is None else {"version": f"{changed} {info.get('size')}"}
+
+
+SUFFIX = ".jsonl"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoteFolder:
+    """:param url: of an object store that Airflow knows, or a path.
+    :param conn_id: id of an Airflow connection; None: the default one of the storage, where there is any.
+    :param most: how many files are kept, the newest.
+    """
+
+    url: str
+    conn_id: str | None = None
+    most: int = 200
+
+    def __str__(self) -> str:
+        return shown(self.url)
+
+    def read(self, name: str, *, seconds: float, limit: Limit) -> bytes | None:
+        """The file's content; None when there is none.
+
+        :raises RemoteError: when nothing can be said within that time, or it is longer than the limit.
+        """
+
+        def content(folder: Any) -> bytes | None:
+            folder.fs.invalidate_cache()
+            try:
+                return content_of(folder / name, limit)
+            except FileNotFoundError:
+                return None
+
+        return self._asked(content, seconds)
+
+    def write(self, name: str, content: bytes, *, seconds: float) -> None:
+        """Keep it. Who reads must be able to tell a part of it from the whole.
+
+        :raises RemoteError: when it could not be done within that time.
+        """
+
+        def keep(folder: Any) -> None:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
+            folder.fs.invalidate_cache()
+            self._sweep(folder)
+
+        self._asked(keep, seconds)
+
+    def _sweep(self, folder: Any) -> None:
+        dated = [(changed_at(info), info["name"]) for info in folder.fs.ls(folder.path, detail=True)]
+        times: Any = [(changed, name) for changed, name in dated if changed is not None and _is_kept(name)]
+        for _, name in sorted(times, reverse=True)[self.most :]:
+            folder.fs.rm_file(name)
+
+    def _asked(self, question: Callable[[Any], T], seconds: float) -> T:
+        folder = place_of(self.url, self.conn_id)
+        try:
+            return within(seconds, lambda: question(folder))
+        except RemoteError:
+            raise
+        except Exception as error:
+            raise error_of(error) from error
+
+
+def _is_kept(name: str) -> bool:
+    """Whatever else lies there is not ours."""
+    return name.endswith(SUFFIX)

@@ -1,0 +1,87 @@
+"""Reading one URL, and how a URL is shown.
+
+Is it a URL, and how may it be shown?
+
+How is a file read that lies elsewhere, on a web server or in an object store?
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from cosmos_venv.credentials import mask
+from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.files.read_limits import Limit
+from cosmos_venv.remote.download_cache import Copy
+
+_URL = r"[A-Za-z][A-Za-z0-9+.-]*://"
+_SPOILT = r"(https?|s3a?|gc?s|adl|abfss?):/(?!/)"
+
+
+def url_of(value: str | Path, parameter: str) -> str | None:
+    """The value as a URL; None for a path on this machine, which ``file://`` leads to also.
+
+    :raises CosmosValueError: for a URL that was made a ``Path`` of, which drops a slash.
+    """
+    text = str(value)
+    if isinstance(value, Path) and re.match(_SPOILT, text):
+        raise CosmosValueError(f"{parameter}={value!r} is a URL of which Path has dropped a slash. Give a text.")
+    if not re.match(_URL, text) or text.lower().startswith("file://"):
+        return None
+    try:
+        urlsplit(text).port  # noqa: B018 - as far as a URL is checked here
+    except ValueError as error:
+        raise CosmosValueError(f"{parameter}={shown(text)!r} is no URL: {error}. Correct it.") from None
+    return text
+
+
+def shown(url: str) -> str:
+    """The URL as it may be logged: without user, password and what its query says, which may be a signature."""
+    return mask(url)
+
+
+WEB = ("http", "https")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoteFile:
+    """:param conn_id: id of an Airflow connection; None: the default one of the storage, where there is any."""
+
+    url: str
+    conn_id: str | None = None
+
+    def __str__(self) -> str:
+        return shown(self.url)
+
+    def exists(self, *, seconds: float) -> bool:
+        """Whether it is there, without its content.
+
+        :param seconds: within which an answer must come.
+        :raises RemoteError: when nothing can be said.
+        """
+        from cosmos_venv.remote import http, object_store
+
+        if self._is_web:
+            return http.exists(self.url, self.conn_id, seconds=seconds)
+        return object_store.exists(self.url, self.conn_id, seconds=seconds)
+
+    def read(self, *, known: Mapping[str, str] | None = None, seconds: float, limit: Limit) -> Copy | None:
+        """A copy of it; None where it is still of the known version.
+
+        :param seconds: within which all of it must be here.
+        :param limit: on the wire, and when it is unpacked.
+        :raises RemoteError: when it is not.
+        """
+        from cosmos_venv.remote import http, object_store
+
+        if self._is_web:
+            return http.read(self.url, self.conn_id, known=known, seconds=seconds, limit=limit)
+        return object_store.read(self.url, self.conn_id, known=known, seconds=seconds, limit=limit)
+
+    @property
+    def _is_web(self) -> bool:
+        return urlsplit(self.url).scheme.lower() in WEB

@@ -1,0 +1,340 @@
+"""From a plan to Airflow tasks, groups and edges.
+
+How are thousands of like tasks made? The first by its constructor, the others as copies of it under other ids.
+
+Two tasks of one operator differ in what they select and in what they say of their node. Airflow wraps each constructor
+of an operator and checks each attribute, which is most of the time that a DAG of a dbt project takes.
+
+How are many edges drawn in linear time? As Airflow's ``>>`` leaves them, but all at once.
+
+``a >> b`` hashes the DAG with all its task ids twice, to find out that both stand in the same one. That is known here.
+
+How does a plan become Airflow tasks?
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import functools
+import logging
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from cosmos_venv.compat import DAG, BaseOperator, EmptyOperator, TaskGroup, can_be_copied, copy_task
+from cosmos_venv.config import ProfileConfig
+from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.operators.base import parameters
+from cosmos_venv.rendering.model import Plan, PlannedGroup, PlannedTask
+from cosmos_venv.rendering.task_arguments import DOCUMENTS, IDENTIFIER
+
+if TYPE_CHECKING:
+    from cosmos_venv.config.profile import ProfileMapping
+    from cosmos_venv.profiles import DbtProfileConfigVars
+    from cosmos_venv.rendering.converters import Converters
+    from cosmos_venv.rendering.plan_cache import KeptTask
+
+
+_OWN = frozenset({"select", "extra_context", "doc_md"})
+"""What differs from task to task; the constructor keeps each as it is given, under its own name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskMaker:
+    """Makes the tasks of one project.
+
+    :param shared: the arguments of all of them; each operator gets those that it takes.
+    """
+
+    shared: Mapping[str, Any]
+    dag: DAG
+    _made: dict[Hashable, BaseOperator] = field(default_factory=dict)
+
+    def make(
+        self, cls: type[BaseOperator], label: str, task_group: TaskGroup | None, arguments: Mapping[str, Any]
+    ) -> BaseOperator:
+        """A task of the class.
+
+        :param label: its id within the group.
+        :param arguments: go over those that all tasks share.
+        """
+        accepted = parameters(cls)
+        own = {name: value for name, value in arguments.items() if name in accepted}
+        key = _key(cls, own)
+        model = None if key is None else self._made.get(key)
+        if model is not None:
+            return copy_task(model, label, task_group, {name: own[name] for name in _OWN & own.keys()})
+        shared = {name: value for name, value in self.shared.items() if name in accepted}
+        task = cls(**{**shared, **own}, task_id=label, task_group=task_group, dag=self.dag)
+        if key is not None and can_be_copied(task):
+            self._made[key] = task
+        return task
+
+
+def _key(cls: type[BaseOperator], arguments: Mapping[str, Any]) -> Hashable | None:
+    """What tasks have in common that can be copies of each other; None where that cannot be told."""
+    # The names of what differs, too: an argument that is not given may come from default_args.
+    common = ((name, None, None) if name in _OWN else (name, type(value), value) for name, value in arguments.items())
+    key = (cls, *common)
+    try:
+        hash(key)
+    except TypeError:
+        return None
+    return key
+
+
+TaskOrGroup = BaseOperator | TaskGroup
+
+
+def draw(edges: Iterable[tuple[BaseOperator, BaseOperator]]) -> None:
+    """Put the first task of each pair before the second; all stand in one DAG."""
+    for before, after in edges:
+        before.downstream_task_ids.add(after.task_id)
+        after.upstream_task_ids.add(before.task_id)
+
+
+def draw_outer(edges: Iterable[tuple[TaskOrGroup, TaskOrGroup]]) -> None:
+    """Let groups know what is before and after them, which the graph view shows as one edge.
+
+    It is what ``>>`` does beside the edges among the tasks, which have to be drawn before.
+    """
+    leaves: dict[int, set[str]] = {}
+    for before, after in edges:
+        if isinstance(before, TaskGroup):
+            _ids(before, "downstream", after).add(after.node_id)
+        if isinstance(after, TaskGroup):
+            _ids(after, "upstream", before).add(before.node_id)
+            if isinstance(before, TaskGroup):
+                # Airflow puts the leaves of one group before the other; it does not put the roots after the first.
+                if id(before) not in leaves:
+                    leaves[id(before)] = {task.task_id for task in before.get_leaves()}
+                after.upstream_task_ids |= leaves[id(before)]
+
+
+def _ids(group: TaskGroup, direction: str, other: TaskOrGroup) -> set[Any]:
+    ids: set[Any] = getattr(group, f"{direction}_{'group' if isinstance(other, TaskGroup) else 'task'}_ids")
+    return ids
+
+
+logger = logging.getLogger(__name__)
+
+_ROOT = __name__.partition(".")[0]
+_OPERATOR_MODULES = ("operators.local", "operators.virtualenv")
+
+
+def make_tasks(
+    plan: Plan,
+    shared: Mapping[str, Any],
+    *,
+    dag: DAG,
+    task_group: TaskGroup | None,
+    converters: Converters,
+    there: Mapping[str, TaskOrGroup] = MappingProxyType({}),
+) -> dict[str, TaskOrGroup]:
+    """Make the tasks and groups of the plan and put them in order.
+
+    :param shared: arguments of every dbt task; the task's own go over them.
+    :param task_group: the group that they stand in; None: the DAG itself.
+    :param converters: asked for what the plan leaves to them.
+    :param there: what ``make_one_task`` has made of the same plan.
+    :return: the task or group of each node that is drawn, by its unique id.
+    :raises CosmosValueError: for an argument of a node that no operator takes, and for what a converter cannot make.
+    """
+    _tell_of_lost_changes(plan, shared["profile_config"])
+    groups = _make_groups(plan.groups, dag, task_group, there)
+    maker = TaskMaker(shared=shared, dag=dag)
+    tasks: dict[str, Any] = {
+        task.task_id: there.get(task.task_id)
+        or _make(task, maker, task_group=groups[task.group], host=groups[task.folder])
+        for task in plan.tasks
+    }
+    outer: dict[str, TaskOrGroup] = {**tasks, **{key: each for key, each in groups.items() if key and each}}
+    draw((tasks[before], tasks[after]) for before, after in plan.edges)
+    draw_outer((outer[before], outer[after]) for before, after in plan.outer_edges)
+    for planned in plan.conversions:
+        made = converters.convert(planned, dag=dag, task_group=groups[planned.group])
+        if made is not None:
+            outer[planned.key] = made
+    # Airflow's own way: what a converter has made may be a group, whose first and last tasks only Airflow knows.
+    for before, after in (*plan.converted_inner_edges, *plan.converted_outer_edges):
+        if before in outer and after in outer:  # a converter may have made nothing
+            outer[before] >> outer[after]
+    return {node_id: outer[key] for node_id, key in plan.tasks_map.items() if key in outer}
+
+
+def make_one_task(
+    kept: KeptTask, shared: Mapping[str, Any], *, dag: DAG, task_group: TaskGroup | None, prefix: str
+) -> dict[str, TaskOrGroup]:
+    """Make one task of a plan and the groups that it stands in.
+
+    It knows the ids of the tasks before and after it, which are not there.
+
+    :param prefix: of the ids of all tasks of the plan.
+    :return: what was made, by its id in the plan.
+    """
+    groups = _make_groups(kept.groups, dag, task_group, {})
+    task = kept.task
+    made = _make(task, TaskMaker(shared=shared, dag=dag), task_group=groups[task.group], host=groups[task.folder])
+    made.upstream_task_ids |= {f"{prefix}{task_id}" for task_id in kept.upstream}
+    made.downstream_task_ids |= {f"{prefix}{task_id}" for task_id in kept.downstream}
+    return {task.task_id: made, **{key: group for key, group in groups.items() if key and group}}
+
+
+def _make_groups(
+    planned: Iterable[PlannedGroup], dag: DAG, task_group: TaskGroup | None, there: Mapping[str, TaskOrGroup]
+) -> dict[str | None, Any]:
+    """By id; the group of the whole project, or None for the DAG itself, under None."""
+    groups: dict[str | None, Any] = {None: task_group}
+    for group in planned:  # each after its parent
+        groups[group.group_id] = there.get(group.group_id) or TaskGroup(
+            group_id=group.label,
+            dag=dag,
+            parent_group=groups[group.parent],
+        )
+    return groups
+
+
+def _make(task: PlannedTask, maker: TaskMaker, *, task_group: TaskGroup | None, host: TaskGroup | None) -> BaseOperator:
+    """:param host: the group of the node's folder, or of the whole project, in which the task's own group stands."""
+    if task.is_placeholder:
+        return EmptyOperator(task_id=task.label, task_group=task_group, dag=maker.dag, **task.arguments)
+    refuse_unknown_arguments(f"operator_kwargs of {task.node_id}", task.arguments)
+    arguments = dict(task.arguments)
+    arguments["extra_context"] = {
+        **(maker.shared.get("extra_context") or {}),
+        **(task.arguments.get("extra_context") or {}),
+        **_with_identifier(task.context, maker.dag, host),
+    }
+    if task.document and not DOCUMENTS & {*maker.shared, *arguments, *_default_args(maker.dag, task_group)}:
+        arguments["doc_md"] = task.document
+    if task.profile:
+        arguments["profile_config"] = _with_changes(maker.shared["profile_config"], task.profile, task.node_id)
+    try:
+        return maker.make(_operator_class(task.operator), task.label, task_group, arguments)
+    except (TypeError, ValueError) as error:
+        if task.node_id is None or isinstance(error, CosmosValueError):
+            raise
+        raise CosmosValueError(f"{task.node_id} cannot become the task {task.task_id!r}: {error}") from error
+
+
+def _with_identifier(context: Mapping[str, Any], dag: DAG, host: TaskGroup | None) -> dict[str, Any]:
+    """The context of a node's task, with the place that its project has in Airflow."""
+    if IDENTIFIER not in context:
+        return dict(context)
+    place = (dag.dag_id, host.group_id if host else None)
+    return {**context, IDENTIFIER: "__".join(part for part in place if part)}
+
+
+def _default_args(dag: DAG, task_group: TaskGroup | None) -> set[str]:
+    found = {*dag.default_args}
+    while task_group is not None:
+        found |= {*task_group.default_args}
+        task_group = task_group.parent_group
+    return found
+
+
+@functools.cache
+def _operator_class(path: str) -> type[BaseOperator]:
+    module, _, name = f"{_ROOT}.{path}".rpartition(".")
+    cls: type[BaseOperator] = getattr(import_module(module), name)
+    return cls
+
+
+def _with_changes(profile: ProfileConfig, changes: Mapping[str, Any], node_id: str | None) -> ProfileConfig:
+    """The profile configuration as a node's ``meta.cosmos.profile_config`` wants it for its own tasks."""
+    fields = {name: value for name, value in changes.items() if name != "profile_mapping"}
+    names = {field.name for field in dataclasses.fields(profile)}
+    for name in fields:
+        if name not in names:
+            raise CosmosValueError(
+                f"{node_id}: meta.cosmos.profile_config names {name!r}; it can name {', '.join(sorted(names))}."
+            )
+    mapping = profile.profile_mapping
+    if mapping_changes := changes.get("profile_mapping"):
+        mapping = _with_mapping_changes(mapping, mapping_changes, node_id)
+    if fields.get("profiles_yml_filepath"):
+        mapping = None
+    return dataclasses.replace(profile, **fields, profile_mapping=mapping)
+
+
+def _tell_of_lost_changes(plan: Plan, profile: ProfileConfig) -> None:
+    if profile.profile_mapping is not None:
+        return
+    nodes = sorted({task.node_id for task in plan.tasks if task.node_id and task.profile.get("profile_mapping")})
+    if nodes:
+        logger.info(
+            "meta.cosmos.profile_config.profile_mapping of %s has no effect: this DAG's profile is a file, %s.",
+            *(", ".join(nodes), profile.profiles_yml_filepath),
+        )
+
+
+def _with_mapping_changes(
+    mapping: ProfileMapping | None, changes: object, node_id: str | None
+) -> ProfileMapping | None:
+    """A copy with these attributes; any other name is a field of the profile, such as ``threads``.
+
+    Cosmos makes an attribute of such a name too, which nothing reads, and does nothing where there is no mapping.
+    """
+    where = f"{node_id}: meta.cosmos.profile_config.profile_mapping"
+    if not isinstance(changes, Mapping):
+        raise CosmosValueError(f"{where}={changes!r} must be a mapping of fields to values.")
+    if mapping is None:
+        return None
+    changed = copy.copy(mapping)
+    attributes = vars(changed)
+    fields = {}
+    for name, value in changes.items():
+        if name in attributes:
+            attributes[name] = value
+        elif hasattr(type(mapping), name):
+            raise CosmosValueError(
+                f"{where} names {name!r}, which belongs to the class {type(mapping).__name__}. Name a field of the "
+                f"profile, or one of {', '.join(sorted(attributes))}."
+            )
+        else:
+            fields[name] = value
+    if isinstance(settings := attributes.get("dbt_config_vars"), Mapping):  # YAML has no other way to write them
+        attributes["dbt_config_vars"] = _config_vars(where, settings)
+    if fields:
+        attributes["profile_args"] = {**(attributes.get("profile_args") or {}), **fields}
+    return changed
+
+
+def _config_vars(where: str, settings: Mapping[str, Any]) -> DbtProfileConfigVars:
+    from cosmos_venv.profiles import DbtProfileConfigVars  # hardly a node says anything of them
+
+    try:
+        return DbtProfileConfigVars(**settings)
+    except TypeError as error:
+        raise CosmosValueError(f"{where}.dbt_config_vars={settings!r}: {error}.") from error
+
+
+def refuse_unknown_arguments(where: str, names: Iterable[str]) -> None:
+    """Raises CosmosValueError for a name that no operator of any mode takes, with the nearest one that does.
+
+    One DAG's arguments may serve several modes.
+    """
+    left = dict.fromkeys(names)
+    known: set[str] = set()
+    for cls in _operator_classes() if left else ():
+        known |= parameters(cls)
+        left = {name: None for name in left if name not in known}
+        if not left:
+            return
+    for name in left:
+        import difflib
+
+        near = difflib.get_close_matches(name, sorted(known), n=1)
+        advice = f"Did you mean {near[0]!r}?" if near else "Drop it, or correct its name."
+        raise CosmosValueError(f"{where}: no dbt operator takes {name!r}. {advice}")
+
+
+def _operator_classes() -> Iterator[type[BaseOperator]]:
+    for name in _OPERATOR_MODULES:
+        for value in vars(import_module(f"{_ROOT}.{name}")).values():
+            # Not issubclass: Airflow's operators are ABCs, which ask all their subclasses.
+            if isinstance(value, type) and BaseOperator in value.__mro__[1:]:
+                yield value

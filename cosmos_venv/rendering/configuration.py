@@ -1,0 +1,178 @@
+"""Which arguments do all dbt tasks of a DAG share, and which configurations contradict themselves?
+
+Pure: configurations in, a dict or a ``CosmosValueError`` out. Precedence as in Cosmos: what the configuration decides
+replaces the same key of ``operator_args``.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cosmos_venv import settings
+from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
+from cosmos_venv.config.execution import refuse_mode
+from cosmos_venv.constants import ExecutionMode
+from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.rendering.task_arguments import OF_THE_PLAN, DrawingSettings
+
+_OUTPUT_ONLY = ("compiled_sql", "freshness")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Configuration:
+    """Everything that a user says about one DbtDag or DbtTaskGroup."""
+
+    project: ProjectConfig
+    profile: ProfileConfig
+    execution: ExecutionConfig
+    render: RenderConfig
+    operator_args: Mapping[str, Any]
+    on_warning_callback: Callable[..., Any] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        project_config: ProjectConfig,
+        profile_config: ProfileConfig | None,
+        execution_config: ExecutionConfig | None,
+        render_config: RenderConfig | None,
+        operator_args: Mapping[str, Any] | None,
+        on_warning_callback: Callable[..., Any] | None = None,
+    ) -> Configuration:
+        """Checked as far as it can be before anything is loaded.
+
+        :raises CosmosValueError: names the parameters that contradict each other or are missing.
+        """
+        execution, render = execution_config or ExecutionConfig(), render_config or RenderConfig()
+        refuse_mode(execution.execution_mode, render.seed_rendering_behavior)
+        if profile_config is None:
+            raise CosmosValueError(
+                f"profile_config is missing, and {execution.execution_mode} needs it: dbt runs with a profile. "
+                "Give ProfileConfig(profile_name=..., target_name=..., profile_mapping=...)."
+            )
+        configuration = cls(
+            project=project_config,
+            profile=profile_config,
+            execution=execution,
+            render=render,
+            operator_args=dict(operator_args or {}),
+            on_warning_callback=on_warning_callback,
+        )
+        project_config.validate_project()
+        profile_config.validate_profiles_yml()
+        configuration._refuse_contradictions()
+        return configuration
+
+    def drawing_settings(self) -> DrawingSettings:
+        """What Airflow's configuration says of the drawing, as it is now."""
+        return DrawingSettings(
+            groups_by_path=settings.enable_hierarchical_naming_for_group_nodes_by_folder,
+            uses_models_flag=settings.pre_dbt_fusion,
+        )
+
+    def shared_arguments(self) -> dict[str, Any]:
+        """What every task gets."""
+        own: dict[str, Any] = {
+            "project_dir": self.execution.project_path or self.project.dbt_project_path,
+            "profile_config": self._profile(),
+            "partial_parse": self.project.partial_parse,
+            "emit_datasets": self.render.emit_datasets,
+            "install_deps": self._install_deps(),
+            "env": self.operator_args.get("env") or self.project.env_vars,
+            "vars": self.operator_args.get("vars") or self.project.dbt_vars,
+        }
+        if self.execution.execution_mode is ExecutionMode.LOCAL:
+            own["dbt_executable_path"] = self.execution.dbt_executable_path
+            if self.execution.invocation_mode is not None:
+                own["invocation_mode"] = self.execution.invocation_mode
+        elif self.execution.virtualenv_dir is not None:
+            own["virtualenv_dir"] = self.execution.virtualenv_dir
+        if self.project.copy_dbt_packages is not None:
+            own["copy_dbt_packages"] = self.project.copy_dbt_packages
+        if self.on_warning_callback is not None:
+            own["on_warning_callback"] = self.on_warning_callback
+        return {**self.operator_args, **own}
+
+    def _profile(self) -> ProfileConfig:
+        """As given, but for ``operator_args["schema"]``, which is the schema of the mapping's profile, as in Cosmos."""
+        schema, mapping = self.operator_args.get("schema"), self.profile.profile_mapping
+        if schema is None or mapping is None:
+            return self.profile
+        mapping = copy.copy(mapping)  # other DAGs may have the same one
+        vars(mapping)["profile_args"] = {**(getattr(mapping, "profile_args", None) or {}), "schema": schema}
+        return dataclasses.replace(self.profile, profile_mapping=mapping)
+
+    def _install_deps(self) -> bool | str:
+        if self.execution.install_dbt_deps is not None:
+            return self.execution.install_dbt_deps
+        given: bool | str = self.operator_args.get("install_deps", self.project.install_dbt_deps)
+        return given
+
+    def _refuse_contradictions(self) -> None:
+        self._refuse_two_project_paths()
+        self._refuse_two_environments()
+        for name in sorted(OF_THE_PLAN & set(self.operator_args)):
+            raise CosmosValueError(f"operator_args[{name!r}] is decided for each task by the project. Drop it.")
+        for name in _OUTPUT_ONLY:
+            if name in self.operator_args:
+                raise CosmosValueError(f"operator_args[{name!r}] is written by the task and cannot be given. Drop it.")
+        if not isinstance(self.operator_args.get("extra_context") or {}, Mapping):
+            raise CosmosValueError(
+                f"operator_args['extra_context']={self.operator_args['extra_context']!r} must be a mapping."
+            )
+        if not isinstance(self.operator_args.get("exclude") or "", str | list | tuple):
+            raise CosmosValueError(
+                f"operator_args['exclude']={self.operator_args['exclude']!r} must be a text or a list of texts."
+            )
+        if "schema" in self.operator_args:
+            _deprecated("operator_args['schema']", "profile_args of the profile mapping")
+        if "install_deps" in self.operator_args:
+            _deprecated("operator_args['install_deps']", "ProjectConfig or ExecutionConfig install_dbt_deps")
+        for text in sorted(set(self.render.select) & set(self.render.exclude)):
+            raise CosmosValueError(f"{text!r} is selected and excluded by RenderConfig. Drop it from one of the two.")
+
+    def _refuse_two_project_paths(self) -> None:
+        others = [
+            name
+            for name, path in (
+                ("RenderConfig", self.render.project_path),
+                ("ExecutionConfig", self.execution.project_path),
+            )
+            if path is not None
+        ]
+        if self.project.dbt_project_path is not None and others:
+            raise CosmosValueError(
+                f"dbt_project_path stands in ProjectConfig and in {' and '.join(others)}. Give it in ProjectConfig "
+                "alone, or in RenderConfig (as the DAG processor sees it) and ExecutionConfig (as tasks see it)."
+            )
+        if self.project.dbt_project_path is None and self.execution.project_path is None:
+            raise CosmosValueError(
+                "No dbt project folder for the tasks: give ProjectConfig(dbt_project_path=...), or "
+                "ExecutionConfig(dbt_project_path=...) where tasks see it elsewhere than the DAG processor."
+            )
+
+    def _refuse_two_environments(self) -> None:
+        if "env" in self.operator_args:
+            _deprecated("operator_args['env']", "ProjectConfig.env_vars")
+        others = [
+            name
+            for name, given in (
+                ("operator_args['env']", self.operator_args.get("env")),
+                ("RenderConfig.env_vars", self.render.env_vars),
+            )
+            if given
+        ]
+        if self.project.env_vars and others:
+            raise CosmosValueError(
+                f"Environment variables stand in ProjectConfig.env_vars and in {' and '.join(others)}. "
+                "Give them in ProjectConfig alone."
+            )
+
+
+def _deprecated(old: str, new: str) -> None:
+    warnings.warn(f"{old} is deprecated: use {new}.", DeprecationWarning, stacklevel=6)

@@ -1,0 +1,261 @@
+"""Plan, planned tasks, groups and conversions: plain data, printed as text.
+
+What is a plan made of? Plain data that can be printed, compared and kept.
+
+As structs, not dataclasses: a worker makes these classes anew for each task, in a tenth of the time, and a plan of
+thousands of tasks is written and read as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Union
+
+import msgspec
+
+from cosmos_venv.project.node import DbtNode
+
+EMPTY = "empty"
+"""The operator of a task that only holds a place in the drawing."""
+
+
+class PlannedGroup(msgspec.Struct, frozen=True, kw_only=True):
+    """One group of tasks: a folder, or a node with its tests.
+
+    :param group_id: its id below the root: ``models.marts.port_calls``.
+    :param label: its id within its parent: ``port_calls``.
+    :param parent: id of the group that it stands in; None: at the root.
+    :param order: its place among the groups, from 0; a parent comes before its children.
+    """
+
+    group_id: str
+    label: str
+    parent: str | None
+    order: int
+
+
+class PlannedTask(msgspec.Struct, frozen=True, kw_only=True):
+    """One task.
+
+    :param task_id: its id below the root, the group's id in front: ``port_calls.run``.
+    :param group: id of the group that it stands in, below the root; None: at the root.
+    :param folder: id of the folder's group that its node stands in, where nodes are grouped by folder: ``group``, or
+        the group around it.
+    :param node_id: dbt's unique id; None for the one test task of AFTER_ALL.
+    :param operator: import path below the package, or ``empty``.
+    :param arguments: the operator's own arguments, JSON-like; they go over those that all tasks share.
+    :param profile: what the node changes of the profile configuration for this task.
+    :param context: what the task's context says of the node, JSON-like.
+    :param document: what the task's docs say of it, where the user does not say something else there.
+    """
+
+    task_id: str
+    group: str | None = None
+    folder: str | None = None
+    node_id: str | None = None
+    operator: str
+    arguments: dict[str, Any] = {}
+    profile: dict[str, Any] = {}
+    context: dict[str, Any] = {}
+    document: str = ""
+
+    @property
+    def label(self) -> str:
+        """The id within the group, which is what Airflow wants of a task in a group."""
+        return self.task_id[len(self.group) + 1 :] if self.group else self.task_id
+
+    @property
+    def is_placeholder(self) -> bool:
+        return self.operator == EMPTY
+
+
+class PlannedConversion(msgspec.Struct, frozen=True, kw_only=True):
+    """One task or group that a converter of the user's makes, under an id that only the converter knows.
+
+    :param key: what edges and ``tasks_map`` call it; no id of Airflow's.
+    :param group: id of the group that it stands in, below the root; None: at the root.
+    :param node_id: dbt's unique id of the node to convert, for tests of a node that of the tested one; None for the one
+        test task of AFTER_ALL.
+    :param resource_type: the key in ``RenderConfig.node_converters``.
+    :param task_id: what the converter is told as ``task_id``.
+    """
+
+    key: str
+    group: str | None = None
+    node_id: str | None = None
+    resource_type: str
+    task_id: str
+
+    @property
+    def label(self) -> str:
+        """What it is called for people: no id."""
+        return self.task_id
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """All tasks of a dbt project and what comes after what.
+
+    :param tasks: in topological order.
+    :param groups: sorted by id, so that each comes after its parent.
+    :param conversions: what converters make, in topological order.
+    :param edges: upstream and downstream task, sorted: every edge there is between ``tasks``.
+    :param outer_edges: the same as far as they join two nodes, a node with a group of its own counting as one: an edge
+        from a group leaves its test and one to a group enters its first task.
+    :param converted_inner_edges: those within groups for which no task ids are known, since a converter has a hand in
+        one of the ends: keys of conversions and task ids. Which tasks of a group are its first and last ones is known
+        only when these are drawn.
+    :param converted_outer_edges: likewise those that join two nodes: keys of conversions, task ids and group ids.
+    :param tasks_map: unique id of each node that has tasks to its group's id, else to its task's or to the key of its
+        conversion; beside them the one test task of AFTER_ALL under its default id.
+    """
+
+    tasks: tuple[PlannedTask, ...]
+    groups: tuple[PlannedGroup, ...]
+    conversions: tuple[PlannedConversion, ...] = ()
+    edges: tuple[tuple[str, str], ...]
+    outer_edges: tuple[tuple[str, str], ...]
+    converted_inner_edges: tuple[tuple[str, str], ...] = ()
+    converted_outer_edges: tuple[tuple[str, str], ...] = ()
+    tasks_map: dict[str, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plan as JSON-like data."""
+        data: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self))
+        return data
+
+    def render_tree(self) -> str:
+        """The plan as text: groups, what stands in them, what runs each task, and after what."""
+
+        return to_text(self)
+
+    def __str__(self) -> str:
+        return self.render_tree()
+
+
+Entry = Union[PlannedTask, PlannedConversion]  # noqa: UP007 - as Member
+_Edge = tuple[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Branch:
+    """A group with what stands in it, in the order of the plan."""
+
+    group: PlannedGroup
+    members: tuple[Member, ...]
+
+
+Member = Union[Branch, PlannedTask, PlannedConversion]  # noqa: UP007 - it is made while Python 3.10 reads the file
+
+
+def outline(plan: Plan) -> list[Member]:
+    """What stands at the root: tasks, what converters make, and branches, each where its first task stands.
+
+    What converters make comes after the tasks beside it; groups without anything come last.
+    """
+    entries: tuple[Entry, ...] = (*plan.tasks, *plan.conversions)
+    inside: dict[str | None, list[tuple[int, Member]]] = {}
+    for number, entry in enumerate(entries):
+        inside.setdefault(entry.group, []).append((number, entry))
+    for group in reversed(plan.groups):  # whose members are known by now
+        members = sorted(inside.pop(group.group_id, []), key=_place)
+        place = members[0][0] if members else len(entries)
+        branch = Branch(group=group, members=tuple(member for _, member in members))
+        inside.setdefault(group.parent, []).append((place, branch))
+    return [member for _, member in sorted(inside.get(None, []), key=_place)]
+
+
+def _place(numbered: tuple[int, Member]) -> int:
+    return numbered[0]
+
+
+def edges_of(plan: Plan) -> list[_Edge]:
+    """Every edge, those of what converters make among them: from and to task ids, keys of conversions, group ids."""
+    return [*plan.edges, *plan.converted_inner_edges, *plan.converted_outer_edges]
+
+
+def upstream_of(plan: Plan) -> dict[str, list[str]]:
+    """What comes right before each task, conversion or group that anything comes before, as ``edges_of`` calls them."""
+    found: dict[str, list[str]] = {}
+    for before, after in edges_of(plan):
+        found.setdefault(after, []).append(before)
+    return found
+
+
+def key_of(member: Member) -> str:
+    """What ``edges_of`` calls it."""
+    if isinstance(member, Branch):
+        return member.group.group_id
+    return member.key if isinstance(member, PlannedConversion) else member.task_id
+
+
+def label_of(member: Member) -> str:
+    """What it is called within its group."""
+    return member.group.label if isinstance(member, Branch) else member.label
+
+
+def kind_of(member: Member) -> str:
+    """What runs it, in a few words: the operator's class, ``empty``, which converter makes it; nothing for a group."""
+    if isinstance(member, Branch):
+        return ""
+    if isinstance(member, PlannedConversion):
+        return f"by the converter of {member.resource_type}" + (f" for {member.node_id}" if member.node_id else "")
+    return member.operator.rpartition(".")[2]
+
+
+def to_text(plan: Plan) -> str:
+    """The plan as lines of text, indented: groups, what stands in them, what runs each, and after what."""
+    return "\n".join(_lines(outline(plan), upstream_of(plan)))
+
+
+def _lines(members: Sequence[Member], upstream: Mapping[str, list[str]], depth: int = 0) -> Iterator[str]:
+    for member in members:
+        before = ", ".join(upstream.get(key_of(member), ()))
+        parts = (label_of(member), kind_of(member), f"<- {before}" if before else "")
+        yield "  " * depth + "  ".join(part for part in parts if part)
+        if isinstance(member, Branch):
+            yield from _lines(member.members, upstream, depth + 1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Drawn:
+    """What one node became.
+
+    :param node: None for the one test task of AFTER_ALL.
+    :param first: where edges enter, a task or something converted; ``last``: where they leave.
+    :param group: id of the node's own group; None: it has none.
+    :param folder: id of the folder's group around that; None: it stands at the root.
+    """
+
+    node: DbtNode | None
+    first: Entry
+    last: Entry
+    group: str | None = None
+    folder: str | None = None
+
+    @property
+    def outer(self) -> str:
+        """The node's group, else its task."""
+        return self.group or id_of(self.first)
+
+    @property
+    def depends_on(self) -> Iterable[str]:
+        return dict.fromkeys(self.node.depends_on) if self.node is not None else ()
+
+    @property
+    def ids(self) -> Iterator[str]:
+        """Every id of Airflow's that it uses: those of converted tasks are not known."""
+        if self.group is not None:
+            yield self.group
+        for each in self.entries:
+            if isinstance(each, PlannedTask):
+                yield each.task_id
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        return (self.first,) if self.first is self.last else (self.first, self.last)
+
+
+def id_of(entry: Entry) -> str:
+    """What edges call it."""
+    return entry.key if isinstance(entry, PlannedConversion) else entry.task_id

@@ -1,0 +1,166 @@
+"""Where is a plan kept, so that a worker finds the one task that it runs, however large the plan is?
+
+As lines that are sorted by task id, each with all that is needed to make that task: it is found by halving the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, fields
+from enum import Enum
+from mmap import mmap
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from cosmos_venv.constants import NODE_CONFIG
+from cosmos_venv.files.file_cache import KeptFiles
+from cosmos_venv.release import __version__
+from cosmos_venv.rendering.configuration import Configuration
+from cosmos_venv.rendering.model import Plan, PlannedGroup, PlannedTask
+from cosmos_venv.rendering.task_arguments import project_name
+
+_FORMAT = 1
+_ONLY_FOR_LOADING = frozenset(
+    {
+        *("load_method", "dbt_ls_path", "project_path", "dbt_executable_path", "invocation_mode", "env_vars"),
+        *("enable_mock_profile", "dbt_deps", "emit_datasets"),
+        *("airflow_vars_to_purge_dbt_ls_cache", "airflow_vars_to_purge_dbt_yaml_selectors_cache"),
+    }
+)
+"""What RenderConfig says beside how the plan looks: the version of the loaded nodes stands for it."""
+
+
+class KeptTask(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """What a plan says of one task.
+
+    :param groups: those that it stands in, from the outermost.
+    :param upstream: ids of the tasks before it; likewise ``downstream``.
+    """
+
+    task: PlannedTask
+    groups: tuple[PlannedGroup, ...]
+    upstream: tuple[str, ...]
+    downstream: tuple[str, ...]
+
+
+def plan_key(configuration: Configuration, version: str | None) -> str | None:
+    """Under what a plan is kept: 64 hex digits that differ where the plan may; None where that cannot be told.
+
+    It has no path and no time in it, so that every worker and every version of a bundle finds the same.
+
+    :param version: ``DbtGraph.version()``.
+    """
+    render, execution = configuration.render, configuration.execution
+    hooks = (render.node_converters, render.normalize_task_id, render.normalize_task_display_name)
+    if version is None or any(hooks):  # what code of the user's answers can change without any sign
+        return None
+    drawing = {
+        field.name: getattr(render, field.name) for field in fields(render) if field.name not in _ONLY_FOR_LOADING
+    }
+    matters = [
+        *(_FORMAT, __version__, version, drawing),
+        *(execution.execution_mode, execution.test_indirect_selection, configuration.operator_args.get("exclude")),
+        *(project_name(render, execution, configuration.project), asdict(configuration.drawing_settings())),
+    ]
+    try:
+        return hashlib.sha256(json.dumps(matters, default=_as_text, sort_keys=True).encode()).hexdigest()
+    except TypeError:
+        return None
+
+
+def _as_text(value: object) -> Any:
+    if isinstance(value, Enum):
+        return value.value
+    raise TypeError(f"{value!r} is no plain value")
+
+
+def keep(kept: KeptFiles, key: str, plan: Plan, project_dir: Path) -> None:
+    """Keep the plan. Best effort: what cannot be written is not kept.
+
+    :param project_dir: folder of the project that was planned; it is not kept: the next worker may have it elsewhere.
+    """
+    upstream: dict[str, list[str]] = {}
+    downstream: dict[str, list[str]] = {}
+    for before, after in plan.edges:
+        upstream.setdefault(after, []).append(before)
+        downstream.setdefault(before, []).append(after)
+    groups = {group.group_id: group for group in plan.groups}
+
+    def line(task: PlannedTask) -> bytes:
+        planned = _with_file(task, lambda path: os.path.relpath(path, project_dir))
+        entry = KeptTask(
+            task=planned,
+            groups=_chain(task.group, groups),
+            upstream=tuple(upstream.get(task.task_id, ())),
+            downstream=tuple(downstream.get(task.task_id, ())),
+        )
+        if planned.context and _file_of(planned).startswith(".."):
+            raise _TrueOfThisFolderAlone
+        return b"%b\t%b\n" % (task.task_id.encode(), msgspec.json.encode(entry))
+
+    # One after the other: all of them are as much text as the manifest.
+    with suppress(_TrueOfThisFolderAlone):
+        kept.write(key, map(line, sorted(plan.tasks, key=lambda task: task.task_id.encode())))
+
+
+class _TrueOfThisFolderAlone(Exception):
+    """A file of the project lies outside its folder."""
+
+
+def _chain(group_id: str | None, groups: dict[str, PlannedGroup]) -> tuple[PlannedGroup, ...]:
+    found: list[PlannedGroup] = []
+    while group_id is not None:
+        found.append(groups[group_id])
+        group_id = groups[group_id].parent
+    return tuple(found[::-1])
+
+
+def _file_of(task: PlannedTask) -> str:
+    return str(task.context.get(NODE_CONFIG, {}).get("file_path", ""))
+
+
+def _with_file(task: PlannedTask, change: Callable[[str], str]) -> PlannedTask:
+    node = task.context.get(NODE_CONFIG)
+    if not node:
+        return task
+    context = {**task.context, NODE_CONFIG: {**node, "file_path": change(node["file_path"])}}
+    return msgspec.structs.replace(task, context=context)
+
+
+def find(kept: KeptFiles, key: str, task_id: str, project_dir: Path) -> KeptTask | None:
+    """One task of a plan that is kept; None where there is no such plan, or no such task in it.
+
+    :param task_id: as the plan has it, below the root.
+    :param project_dir: folder of the project as it is here.
+    """
+    lines = kept.mapped(key)
+    if lines is None:
+        return None
+    with lines:
+        entry = _look_up(lines, task_id.encode())
+    try:
+        found = msgspec.json.decode(entry or b"", type=KeptTask)
+        return msgspec.structs.replace(found, task=_with_file(found.task, lambda path: str(project_dir / path)))
+    except (ValueError, KeyError):  # nothing was found, or it is no plan of ours
+        return None
+
+
+def _look_up(lines: mmap, key: bytes) -> bytes | None:
+    low, high = 0, len(lines)
+    while low < high:
+        start = lines.rfind(b"\n", low, (low + high) // 2) + 1 or low
+        end = lines.find(b"\n", start)
+        found, _, entry = lines[start : end if end >= 0 else high].partition(b"\t")
+        if found == key:
+            return entry
+        if found < key:
+            low = start + len(found) + 1 + len(entry) + 1
+        else:
+            high = start
+    return None

@@ -1,0 +1,231 @@
+"""Groups, edges and order of a plan.
+
+Which groups do the folders of a project become, and in which of them does a node stand?
+
+In which order do tasks stand, the same in every process?
+
+How does what was drawn of single nodes become one plan: which edges, which groups, in which order?
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
+from cosmos_venv.rendering.model import Drawn, Entry, Plan, PlannedConversion, PlannedGroup, PlannedTask, id_of
+from cosmos_venv.rendering.task_arguments import LONGEST_GROUP_LABEL, LONGEST_ID, is_airflow_id
+
+# Airflow takes letters, digits, dashes and underscores in the id of a group.
+_NOT_IN_A_GROUP_ID = re.compile(r"[^\w-]")
+
+
+class Folders:
+    """A group for each folder that a node's file lies in.
+
+    :param folders: the folders, relative to the project or to their package.
+    :param by_path: whether a folder is known by its whole path; else by its bare name, as in Cosmos: of two folders of
+        one name the first one, in the order of their paths, takes in what is in the other.
+    """
+
+    def __init__(self, folders: Iterable[Path], *, by_path: bool) -> None:
+        self.parents: dict[str, str | None] = {}
+        """Each group's id below the root and that of the group around it, each after its parent."""
+        self._by_path = by_path
+        self._known: dict[str, str] = {}
+        # In the order of paths and not of nodes: dbt writes the same project in more than one order.
+        self._groups = {folder: self._make(folder) for folder in sorted(set(folders))}
+
+    def group_of(self, folder: Path) -> str | None:
+        """Id of the folder's group; None for the project's own folder."""
+        return self._groups[folder]
+
+    def _make(self, folder: Path) -> str | None:
+        parent: str | None = None
+        for part in folder.parts:
+            label = _NOT_IN_A_GROUP_ID.sub("_", part)
+            group_id = f"{parent}.{label}" if parent else label
+            known = self._known.setdefault(group_id if self._by_path else label, group_id)
+            if known == group_id:
+                self.parents.setdefault(group_id, parent)
+            parent = known
+        return parent
+
+
+def in_order(ids: Iterable[str], edges: Iterable[tuple[str, str]]) -> list[str]:
+    """The ids in topological order, those that become free in one step by name.
+
+    :param edges: pairs of upstream and downstream id.
+    :raises CosmosLoadDbtException: when there is a circle, with its ids. dbt makes none, a hand-made manifest can.
+    """
+    downstream: dict[str, list[str]] = {each: [] for each in ids}
+    waiting_for = dict.fromkeys(downstream, 0)
+    for before, after in edges:
+        downstream[before].append(after)
+        waiting_for[after] += 1
+    ordered: list[str] = []
+    free = sorted(each for each, number in waiting_for.items() if not number)
+    while free:
+        ordered += free
+        freed = []
+        for before in free:
+            for after in downstream[before]:
+                waiting_for[after] -= 1
+                if not waiting_for[after]:
+                    freed.append(after)
+        free = sorted(freed)
+    if len(ordered) < len(downstream):
+        _raise_circle(downstream)
+    return ordered
+
+
+def _raise_circle(downstream: dict[str, list[str]]) -> None:
+    """graphlib could have done all of it, at three times the price; here it finds the circle."""
+    sorter: TopologicalSorter[str] = TopologicalSorter()
+    for before, each in downstream.items():
+        for after in each:
+            sorter.add(after, before)
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        # graphlib lists each id before the one that needs it, the first one again at the end.
+        raise CosmosLoadDbtException(
+            f"The nodes depend on each other in a circle: {' -> '.join(error.args[1])}. Write the manifest anew."
+        ) from error
+
+
+_Edges = set[tuple[str, str]]
+
+
+class Assembly:
+    """The plan of one project, edge by edge.
+
+    :param drawn: by unique id.
+    :param end: the one test task of AFTER_ALL, behind all leaves.
+    :param folders: the groups of folders, where nodes are grouped by folder.
+    """
+
+    def __init__(self, drawn: Mapping[str, Drawn], *, end: Drawn | None, folders: Folders | None) -> None:
+        self._drawn = drawn
+        self._end = end
+        self._folders = folders
+        self._edges: _Edges = set()
+        self._outer: _Edges = set()
+        self._converted: _Edges = set()
+        self._converted_inner: _Edges = set()
+        self._converted_outer: _Edges = set()
+
+    def plan(self) -> Plan:
+        """:raises CosmosLoadDbtException: when two nodes would have one id, or nodes depend on each other in a circle.
+        :raises CosmosValueError: when an id is too long for Airflow.
+        """
+        self._refuse_bad_ids()
+        self._join_all()
+        entries = {id_of(entry): entry for each in self._everything() for entry in each.entries}
+        ordered = [entries[each] for each in in_order(entries, self._edges | self._converted)]
+        outers = {**{unique_id: each.outer for unique_id, each in self._drawn.items()}, **self._map_of_end()}
+        return Plan(
+            tasks=tuple(each for each in ordered if isinstance(each, PlannedTask)),
+            groups=self._groups(),
+            conversions=tuple(each for each in ordered if isinstance(each, PlannedConversion)),
+            edges=tuple(sorted(self._edges)),
+            outer_edges=tuple(sorted(self._outer)),
+            converted_inner_edges=tuple(sorted(self._converted_inner)),
+            converted_outer_edges=tuple(sorted(self._converted_outer)),
+            tasks_map=dict(sorted(outers.items())),
+        )
+
+    def _everything(self) -> Iterator[Drawn]:
+        yield from self._drawn.values()
+        if self._end is not None:
+            yield self._end
+
+    def _map_of_end(self) -> dict[str, str]:
+        return {self._end.outer: self._end.outer} if self._end is not None else {}
+
+    def _join_all(self) -> None:
+        """Parents and children that both have tasks; a node without any bridges no gap."""
+        parents = set()
+        for child in self._drawn.values():
+            if child.first is not child.last:
+                self._join_tasks(child.first, child.last, self._converted_inner)
+            for parent in child.depends_on:
+                if parent in self._drawn:
+                    parents.add(parent)
+                    self._join(self._drawn[parent], child)
+        if self._end is not None:
+            for unique_id, each in self._drawn.items():
+                if unique_id not in parents:
+                    self._join(each, self._end)
+
+    def _join(self, parent: Drawn, child: Drawn) -> None:
+        pair = (parent.outer, child.outer)
+        if _has_an_id(parent.last) and _has_an_id(child.first):
+            self._edges.add((id_of(parent.last), id_of(child.first)))
+            self._outer.add(pair)
+        else:
+            self._converted.add((id_of(parent.last), id_of(child.first)))
+            self._converted_outer.add(pair)
+
+    def _join_tasks(self, first: Entry, last: Entry, converted: _Edges) -> None:
+        pair = (id_of(first), id_of(last))
+        if _has_an_id(first) and _has_an_id(last):
+            self._edges.add(pair)
+        else:
+            self._converted.add(pair)
+            converted.add(pair)
+
+    def _groups(self) -> tuple[PlannedGroup, ...]:
+        parents = dict(self._folders.parents) if self._folders is not None else {}
+        for each in self._drawn.values():
+            if each.group is not None:
+                parents[each.group] = each.folder
+        return tuple(
+            PlannedGroup(
+                group_id=group_id,
+                label=group_id[len(parent) + 1 :] if (parent := parents[group_id]) else group_id,
+                parent=parent,
+                order=order,
+            )
+            for order, group_id in enumerate(sorted(parents))
+        )
+
+    def _refuse_bad_ids(self) -> None:
+        """Airflow has one name space for tasks and groups; here it can still be said which nodes are meant."""
+        owners = {group_id: f"the folder {group_id}" for group_id in (self._folders.parents if self._folders else ())}
+        for each in self._everything():
+            owner = each.node.unique_id if each.node else "the test task of AFTER_ALL"
+            for used in each.ids:
+                other = owners.setdefault(used, owner)
+                if other != owner:
+                    raise CosmosLoadDbtException(
+                        f"{other} and {owner} would both become {used!r}. Leave one out with RenderConfig.exclude, "
+                        "give each package a DbtTaskGroup of its own with RenderConfig.select, or give them ids of "
+                        "their own with RenderConfig.normalize_task_id."
+                    )
+                _refuse_bad_id(used, owner)
+            if each.group is not None and len(each.group.rpartition(".")[2]) > LONGEST_GROUP_LABEL:
+                raise CosmosValueError(
+                    f"{owner} would have the group {each.group!r}, whose name is longer than the {LONGEST_GROUP_LABEL} "
+                    "characters that Airflow takes for a group. Rename it, or choose TestBehavior.AFTER_ALL."
+                )
+
+
+def _refuse_bad_id(used: str, owner: str) -> None:
+    if len(used) > LONGEST_ID:
+        raise CosmosValueError(
+            f"{owner} would become {used!r}, an id of {len(used)} characters. Airflow takes {LONGEST_ID}: "
+            "give it a shorter one with RenderConfig.normalize_task_id, or rename it."
+        )
+    if not is_airflow_id(used):
+        raise CosmosValueError(
+            f"{owner} would become {used!r}. Airflow takes letters, digits, dots, dashes and underscores in an id: "
+            "rename it (the project's folder, for the test task of AFTER_ALL), or give it another id with "
+            "RenderConfig.normalize_task_id."
+        )
+
+
+def _has_an_id(entry: Entry) -> bool:
+    return not isinstance(entry, PlannedConversion)

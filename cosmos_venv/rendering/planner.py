@@ -1,0 +1,365 @@
+"""From graph and configuration to tasks, node by node.
+
+Does a node become a task, a task that only holds its place, or nothing?
+
+Which tasks does one node become?
+
+Which tasks does a dbt project become? A graph and its configuration in, plain data out.
+
+No Airflow is needed to make a plan, and it is the same in every process: tasks stand in topological order, those of
+one step by id. Ids are those of Cosmos.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from functools import cache, cached_property
+
+from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
+from cosmos_venv.constants import DbtResourceType, SeedRenderingBehavior, SourceRenderingBehavior, TestBehavior
+from cosmos_venv.project.node import DbtNode
+from cosmos_venv.rendering.model import EMPTY, Drawn, Entry, Plan, PlannedConversion, PlannedTask
+from cosmos_venv.rendering.plan_graph import Assembly, Folders
+from cosmos_venv.rendering.task_arguments import (
+    LONGEST_ID,
+    DetachedTests,
+    DrawingSettings,
+    OwnArguments,
+    TaskName,
+    context_of_node,
+    context_of_tests,
+    document_of_node,
+    name_of,
+    project_name,
+    selector_of,
+)
+
+VERBS = {
+    DbtResourceType.MODEL: ("Run", "run"),
+    DbtResourceType.SEED: ("Seed", "seed"),
+    DbtResourceType.SNAPSHOT: ("Snapshot", "snapshot"),
+    DbtResourceType.SOURCE: ("Source", "source"),
+}
+"""What runs a node of each type that can have a task, and how its task's id ends."""
+
+
+class Look(Enum):
+    """What is seen of a node in the DAG."""
+
+    TASK = auto()
+    PLACEHOLDER = auto()
+    NOTHING = auto()
+
+
+_OF_SEEDS = {SeedRenderingBehavior.NONE: Look.NOTHING, SeedRenderingBehavior.RENDER_ONLY: Look.PLACEHOLDER}
+
+
+class Looks:
+    """How the nodes of one selection look under one RenderConfig.
+
+    :param nodes: all selected nodes, tests among them: a source may be drawn only where one of them reads it.
+    """
+
+    def __init__(self, render: RenderConfig, nodes: Mapping[str, DbtNode]) -> None:
+        self._render = render
+        self._nodes = nodes
+
+    def of(self, node: DbtNode) -> Look:
+        kind = node.resource_type
+        if kind not in VERBS:
+            return Look.NOTHING
+        if kind is DbtResourceType.SEED:
+            return _OF_SEEDS.get(self._render.seed_rendering_behavior, Look.TASK)
+        if kind is DbtResourceType.SOURCE:
+            return self._of_source(node)
+        if self._render.ephemeral_models_as_empty_operator and node.has_ephemeral_materialization:
+            return Look.PLACEHOLDER
+        return Look.TASK
+
+    def _of_source(self, node: DbtNode) -> Look:
+        behavior = self._render.source_rendering_behavior
+        if behavior is SourceRenderingBehavior.NONE or self._is_pruned(node):
+            return Look.NOTHING
+        if node.has_freshness:
+            return Look.TASK
+        if behavior is SourceRenderingBehavior.ALL:
+            return Look.PLACEHOLDER
+        # dbt has no age to look at there and the task succeeds: so it is in Cosmos, whose ids and classes count.
+        return Look.TASK if node.has_test else Look.NOTHING
+
+    def _is_pruned(self, node: DbtNode) -> bool:
+        return self._render.source_pruning and node.unique_id not in self._read
+
+    @cached_property
+    def _read(self) -> set[str]:
+        return {parent for node in self._nodes.values() for parent in node.depends_on}
+
+
+logger = logging.getLogger(__name__)
+
+# They run with the nodes that they read and are missed by nobody.
+_TESTS = (DbtResourceType.TEST, DbtResourceType.UNIT_TEST)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Place:
+    """Where a node's own task stands: ``group`` is its own group if it has one, else that of its folder."""
+
+    folder: str | None
+    group: str | None
+
+    def id_of(self, label: str) -> str:
+        return f"{self.group}.{label}" if self.group else label
+
+
+class Drawing:
+    """Draws the nodes of one selection under one configuration.
+
+    :ivar folders: the groups of the folders; None where nodes are not grouped by folder.
+    :ivar left_out: how many nodes of each type have no task because this type never has one.
+    """
+
+    def __init__(
+        self,
+        nodes: Mapping[str, DbtNode],
+        *,
+        tests_per_model: Mapping[str, list[str]],
+        render: RenderConfig,
+        execution: ExecutionConfig,
+        arguments: OwnArguments,
+        folders: Folders | None,
+    ) -> None:
+        self.folders = folders
+        self.left_out: Counter[DbtResourceType] = Counter()
+        self.detached = DetachedTests(nodes, render)
+        self._tests_per_model = tests_per_model
+        self._render = render
+        self._arguments = arguments
+        self._looks = Looks(render, nodes)
+        self._converters = {DbtResourceType(kind) for kind in render.node_converters or ()}
+        mode = execution.execution_mode.value
+        self._operator = f"operators.{mode}.Dbt{{}}{mode.title().replace('_', '')}Operator"
+
+    def draw(self, node: DbtNode) -> Drawn | None:
+        """The node's tasks; None when it has none. Tests are not drawn one by one but for detached ones."""
+        kind = node.resource_type
+        if kind is DbtResourceType.TEST:
+            return None
+        look = self._looks.of(node)
+        if look is Look.NOTHING:
+            return self._draw_hidden(node)
+        folder = self._folder_of(node)
+        if self._render.test_behavior is TestBehavior.AFTER_EACH and node.has_non_detached_test:
+            place = _Place(folder=folder, group=f"{folder}.{node.name}" if folder else node.name)
+            return self._draw_group(node, place, look)
+        entry = self._single(node, _Place(folder=folder, group=folder), look)
+        return Drawn(node=node, first=entry, last=entry)
+
+    def draw_detached(self) -> dict[str, Drawn]:
+        """The tests that run apart, by unique id. Names that are too long are counted, in this order."""
+        drawn, shortened = {}, 0
+        for test in self.detached.tests:
+            place = _Place(folder=(folder := self._folder_of(test)), group=folder)
+            label = f"{selector_of(test)}_test"
+            if len(place.id_of(label)) >= LONGEST_ID:
+                label, shortened = f"detached_{shortened}_test", shortened + 1
+            entry = self._detached_test(test, place, label)
+            drawn[test.unique_id] = Drawn(node=test, first=entry, last=entry)
+        return drawn
+
+    def draw_test_after_all(self, project_name: str) -> Drawn:
+        """The one task of all tests, at the root."""
+        task_id = f"{project_name}_test"
+        entry: Entry
+        if DbtResourceType.TEST in self._converters:
+            entry = PlannedConversion(key=task_id, resource_type=DbtResourceType.TEST.value, task_id=task_id)
+        else:
+            operator, arguments = self._operator.format("Test"), self._arguments.of_all_tests()
+            entry = PlannedTask(task_id=task_id, operator=operator, arguments=arguments)
+        return Drawn(node=None, first=entry, last=entry)
+
+    def _folder_of(self, node: DbtNode) -> str | None:
+        return self.folders.group_of(node.original_file_path.parent) if self.folders else None
+
+    def _draw_hidden(self, node: DbtNode) -> Drawn | None:
+        """A converter is asked for what would have no task, too."""
+        kind = node.resource_type
+        if kind in self._converters:
+            entry = _converted(node, kind, self._folder_of(node), f"{node.name}_{kind.value}")
+            return Drawn(node=node, first=entry, last=entry)
+        if kind not in VERBS and kind not in _TESTS:
+            self.left_out[kind] += 1
+        return None
+
+    def _draw_group(self, node: DbtNode, place: _Place, look: Look) -> Drawn:
+        verb, is_converted = VERBS[node.resource_type][1], node.resource_type in self._converters
+        if is_converted and self._render.node_conversion_by_task_group:
+            entry = _converted(node, node.resource_type, place.folder, verb)
+            return Drawn(node=node, first=entry, last=entry)
+        first: Entry
+        if is_converted:
+            first = _converted(node, node.resource_type, place.group, verb)
+        else:
+            first = self._task(node, place, look, TaskName(label=verb))
+        return Drawn(node=node, first=first, last=self._tests(node, place), group=place.group, folder=place.folder)
+
+    def _single(self, node: DbtNode, place: _Place, look: Look) -> Entry:
+        suffix = VERBS[node.resource_type][1]
+        if self._is_build(node, look):
+            suffix = f"{node.resource_type.value}_build"
+        name = name_of(node, f"{node.name}_{suffix}", self._render)
+        if node.resource_type in self._converters:
+            return _converted(node, node.resource_type, place.group, name.label)
+        return self._task(node, place, look, name)
+
+    def _is_build(self, node: DbtNode, look: Look) -> bool:
+        if self._render.test_behavior is not TestBehavior.BUILD or node.resource_type is DbtResourceType.SOURCE:
+            return False
+        return look is Look.TASK or node.resource_type is not DbtResourceType.SEED
+
+    def _task(self, node: DbtNode, place: _Place, look: Look, name: TaskName) -> PlannedTask:
+        given = {"task_display_name": name.display} if name.display is not None else {}
+        task_id = place.id_of(name.label)
+        if look is Look.PLACEHOLDER:
+            return PlannedTask(
+                task_id=task_id,
+                group=place.group,
+                folder=place.folder,
+                node_id=node.unique_id,
+                operator=EMPTY,
+                arguments=self._arguments.of_placeholder(node, given),
+            )
+        prefix = VERBS[node.resource_type][0]
+        if self._is_build(node, look):
+            prefix, arguments = "Build", self._arguments.of_build(node, given, self.detached.names_of(node))
+        elif node.resource_type is DbtResourceType.SOURCE:
+            arguments = self._arguments.of_source(node, given)
+        else:
+            arguments = self._arguments.of_node(node, given)
+        return PlannedTask(
+            task_id=task_id,
+            group=place.group,
+            folder=place.folder,
+            node_id=node.unique_id,
+            operator=self._operator.format(prefix),
+            arguments=arguments,
+            profile=node.profile_config_to_override,
+            context=context_of_node(node, runs_only_changed=self._arguments.runs_only_changed(node)),
+            document=document_of_node(node),
+        )
+
+    def _tests(self, node: DbtNode, place: _Place) -> Entry:
+        if DbtResourceType.TEST in self._converters:
+            return _converted(node, DbtResourceType.TEST, place.group, "test")
+        test_ids = self.detached.without(self._tests_per_model.get(node.unique_id, ()))
+        return PlannedTask(
+            task_id=place.id_of("test"),
+            group=place.group,
+            folder=place.folder,
+            node_id=node.unique_id,
+            operator=self._operator.format("Test"),
+            arguments=self._arguments.of_tests(node, test_ids, self.detached.names_of(node)),
+            profile=node.profile_config_to_override,
+            context=context_of_tests(node),
+        )
+
+    def _detached_test(self, test: DbtNode, place: _Place, label: str) -> Entry:
+        if DbtResourceType.TEST in self._converters:
+            return _converted(test, DbtResourceType.TEST, place.group, label)
+        return PlannedTask(
+            task_id=place.id_of(label),
+            group=place.group,
+            folder=place.folder,
+            node_id=test.unique_id,
+            operator=self._operator.format("Test"),
+            arguments=self._arguments.of_detached(test),
+            profile=test.profile_config_to_override,
+            context=context_of_tests(test),
+        )
+
+
+def _converted(node: DbtNode, kind: DbtResourceType, group: str | None, task_id: str) -> PlannedConversion:
+    is_test_of_another = kind is DbtResourceType.TEST and node.resource_type is not DbtResourceType.TEST
+    return PlannedConversion(
+        key=f"{node.unique_id}:test" if is_test_of_another else node.unique_id,
+        group=group,
+        node_id=node.unique_id,
+        resource_type=kind.value,
+        task_id=task_id,
+    )
+
+
+_DEFAULTS = DrawingSettings()
+# dbt runs none of these: they describe, or somebody runs them by hand. A type of a newer dbt may be run.
+_NEVER_RUN = frozenset(
+    {
+        *(DbtResourceType.ANALYSIS, DbtResourceType.EXPOSURE, DbtResourceType.METRIC, DbtResourceType.OPERATION),
+        *(DbtResourceType.SAVED_QUERY, DbtResourceType.SEMANTIC_MODEL),
+    }
+)
+
+
+def plan(
+    nodes: Mapping[str, DbtNode],
+    *,
+    tests_per_model: Mapping[str, list[str]],
+    render_config: RenderConfig,
+    execution_config: ExecutionConfig,
+    project_config: ProjectConfig,
+    operator_args: Mapping[str, object],
+    settings: DrawingSettings = _DEFAULTS,
+) -> Plan:
+    """The tasks of the selected nodes.
+
+    :param nodes: ``DbtGraph.filtered_nodes``.
+    :param tests_per_model: ``DbtGraph.tests_per_model``.
+    :param operator_args: what the user gives to all tasks; only its ``exclude`` is read, the rest is added later.
+    :param settings: what Airflow's configuration says of the drawing.
+    :raises CosmosLoadDbtException: when a node's ``meta`` is not what it must be, when two nodes would have one id, or
+        when nodes depend on each other in a circle.
+    :raises CosmosValueError: when a hook gives what cannot be an id, or an id is too long for Airflow.
+    """
+    folders = None
+    if render_config.group_nodes_by_folder:
+        folders = Folders((each.original_file_path.parent for each in nodes.values()), by_path=settings.groups_by_path)
+    arguments = OwnArguments(
+        nodes, render=render_config, execution=execution_config, operator_args=operator_args, settings=settings
+    )
+    drawing = Drawing(
+        nodes,
+        tests_per_model=tests_per_model,
+        render=render_config,
+        execution=execution_config,
+        arguments=arguments,
+        folders=folders,
+    )
+    drawn = {node.unique_id: done for node in nodes.values() if (done := drawing.draw(node)) is not None}
+    drawn |= drawing.draw_detached()
+    _tell_left_out(drawing.left_out)
+    if arguments.dropped:
+        logger.info(
+            "Seeds are only shown (SeedRenderingBehavior.RENDER_ONLY) and run nothing. Of their operator_kwargs are "
+            "dropped: %s.",
+            ", ".join(sorted(arguments.dropped)),
+        )
+    end = None
+    if render_config.test_behavior is TestBehavior.AFTER_ALL and drawn:
+        end = drawing.draw_test_after_all(project_name(render_config, execution_config, project_config))
+    return Assembly(drawn, end=end, folders=folders).plan()
+
+
+def _tell_left_out(counts: Mapping[DbtResourceType, int]) -> None:
+    """Say which selected nodes have no task since no task is made for their type; a warning where dbt may run them."""
+    for level, is_run in ((logging.INFO, False), (logging.WARNING, True)):
+        kinds = [f"{number} of type {kind.value}" for kind, number in counts.items() if (kind in _NEVER_RUN) != is_run]
+        if kinds:
+            _tell_once(level, ", ".join(kinds))
+
+
+@cache  # once in a process, which may make many plans
+def _tell_once(level: int, which: str) -> None:
+    logger.log(level, "No task for these selected nodes: %s. RenderConfig.node_converters can make some.", which)

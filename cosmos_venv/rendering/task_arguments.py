@@ -1,0 +1,348 @@
+"""Name, arguments, docs and test selectors of one node's task.
+
+What does a task say of its dbt node? To the code that runs in it by its context, to people by its docs.
+
+Which tests run in tasks of their own, beside those of the nodes that they read?
+
+What are tasks called: by default, by the user's hooks, and where a name is too long for Airflow?
+
+With which arguments does the task of one node run, beside those that all tasks share?
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
+from cosmos_venv.config.validation import folder_name
+from cosmos_venv.constants import (
+    NODE_CONFIG,
+    ONLY_IF_CHANGED,
+    DbtResourceType,
+    SeedRenderingBehavior,
+    TestBehavior,
+    TestIndirectSelection,
+)
+from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
+
+if TYPE_CHECKING:
+    from cosmos_venv.project.node import DbtNode
+
+
+IDENTIFIER = "dbt_dag_task_group_identifier"
+"""In the context of a node's own task: the DAG, and the group in it that the project or the node's folder is. It is
+known when the task is made."""
+
+DOCUMENTS = frozenset({"doc", "doc_md", "doc_json", "doc_yaml", "doc_rst"})
+"""Airflow's arguments with which a user documents a task himself."""
+
+
+def context_of_tests(node: DbtNode) -> dict[str, Any]:
+    """For the task of a node's tests."""
+    return {NODE_CONFIG: node.context_dict}
+
+
+def context_of_node(node: DbtNode, *, runs_only_changed: bool = False) -> dict[str, Any]:
+    """For the task that runs the node.
+
+    :param runs_only_changed: whether the node is a seed that is to be loaded only when its content has changed.
+    """
+    context = {**context_of_tests(node), "package_name": node.package_name, IDENTIFIER: ""}
+    if runs_only_changed:
+        context[ONLY_IF_CHANGED] = True
+    return context
+
+
+def document_of_node(node: DbtNode) -> str:
+    """The node for people, in Markdown: dbt's description, and where to find it."""
+    lines = [f"- dbt node: `{node.unique_id}`", f"- file: `{node.context_dict['original_file_path']}`"]
+    if materialized := node.materialized:
+        lines.append(f"- materialized: `{materialized}`")
+    if node.tags:
+        lines.append(f"- tags: {', '.join(f'`{tag}`' for tag in node.tags)}")
+    facts, description = "\n".join(lines), node.description.strip()
+    return f"{description}\n\n{facts}" if description else facts
+
+
+_DETACHING = (TestBehavior.AFTER_EACH, TestBehavior.BUILD)
+
+
+class DetachedTests:
+    """The tests with more than one parent, where RenderConfig wants them apart; else none.
+
+    :param nodes: the selected nodes; a test counts when one of its parents is among them.
+    """
+
+    def __init__(self, nodes: Mapping[str, DbtNode], render: RenderConfig) -> None:
+        self.by_parent: dict[str, list[DbtNode]] = {}
+        """The tests of each selected node that has some, in the project's order."""
+        self.tests: list[DbtNode] = []
+        """By unique id."""
+        self._ids: set[str] = set()
+        if render.should_detach_multiple_parents_tests and render.test_behavior in _DETACHING:
+            self._find(nodes)
+
+    def names_of(self, node: DbtNode) -> list[str]:
+        """By what dbt selects the node's detached tests: what its own task must leave out."""
+        return [selector_of(test) for test in self.by_parent.get(node.unique_id, ())]
+
+    def without(self, test_ids: Iterable[str]) -> list[str]:
+        """Those that run with their parents."""
+        return [test_id for test_id in test_ids if test_id not in self._ids]
+
+    def _find(self, nodes: Mapping[str, DbtNode]) -> None:
+        for test in filter(_is_detachable, nodes.values()):
+            parents = [parent for parent in dict.fromkeys(test.depends_on) if parent in nodes]
+            for parent in parents:
+                self.by_parent.setdefault(parent, []).append(test)
+            if parents:
+                self.tests.append(test)
+                self._ids.add(test.unique_id)
+        self.tests.sort(key=lambda test: test.unique_id)
+
+
+def _is_detachable(node: DbtNode) -> bool:
+    """Whether it is a test of more than one node, selected or not."""
+    return node.resource_type is DbtResourceType.TEST and len(set(node.depends_on)) > 1
+
+
+def selector_of(test: DbtNode) -> str:
+    """The test's name without the hash behind it, which dbt does not select by."""
+    return test.resource_name.partition(".")[0]
+
+
+LONGEST_ID = 250
+"""Characters that Airflow takes in the id of a task."""
+
+LONGEST_GROUP_LABEL = 200
+"""Likewise in the id of a group within its parent."""
+
+_AIRFLOW_ID = r"[\w.-]+"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskName:
+    """:param label: the task's id within its group.
+    :param display: what Airflow shows instead; None: nothing else.
+    """
+
+    label: str
+    display: str | None = None
+
+
+def name_of(node: DbtNode, default: str, render: RenderConfig) -> TaskName:
+    """What the task of a node is called that stands in no group of its own.
+
+    :param default: the id that it has without hooks, which is shown where a hook gives another id.
+    :raises CosmosValueError: when a hook gives no text, or an id that Airflow refuses; names the hook and the node.
+    """
+    id_hook, display_hook = render.normalize_task_id, render.normalize_task_display_name
+    label, display = default, None
+    if id_hook is not None:
+        label, display = _asked("normalize_task_id", id_hook, node), default
+        _refuse_bad_id(label, node)
+    if display_hook is not None:
+        display = _asked("normalize_task_display_name", display_hook, node)
+    return TaskName(label=label, display=display)
+
+
+def project_name(render: RenderConfig, execution: ExecutionConfig, project: ProjectConfig) -> str:
+    """The project folder's name where the parser sees one, whatever ``project_name`` says: so it is in Cosmos."""
+    parsed = render.project_path or project.dbt_project_path
+    if parsed is not None:
+        return folder_name(parsed)
+    return project.project_name or (folder_name(execution.project_path) if execution.project_path else "dbt")
+
+
+def _asked(hook: str, function: Callable[..., object], node: DbtNode) -> str:
+    answer = function(node)
+    if not isinstance(answer, str) or not answer.strip():
+        raise CosmosValueError(
+            f"RenderConfig.{hook} gave {answer!r} for {node.unique_id}. It must return a text that is not empty; "
+            "node.name is what ids are made of without it."
+        )
+    return answer
+
+
+def is_airflow_id(text: str) -> bool:
+    """Whether Airflow takes these characters in an id."""
+    return re.fullmatch(_AIRFLOW_ID, text) is not None
+
+
+def _refuse_bad_id(label: str, node: DbtNode) -> None:
+    if not is_airflow_id(label):
+        raise CosmosValueError(
+            f"RenderConfig.normalize_task_id gave {label!r} for {node.unique_id}. Airflow takes letters, digits, dots, "
+            "dashes and underscores in an id; normalize_task_display_name may show anything."
+        )
+    if len(label) > LONGEST_ID:
+        raise CosmosValueError(
+            f"RenderConfig.normalize_task_id gave an id of {len(label)} characters for {node.unique_id}, {label!r}. "
+            f"Airflow takes {LONGEST_ID}."
+        )
+
+
+logger = logging.getLogger(__name__)
+
+OF_THE_PLAN = frozenset({"dag", "task_group", "task_id"})
+"""Arguments of an operator that nobody gives: they say where the task stands."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawingSettings:
+    """What Airflow's configuration says of the drawing; the planner itself reads none.
+
+    :param groups_by_path: ``enable_hierarchical_naming_for_group_nodes_by_folder``.
+    :param uses_models_flag: ``pre_dbt_fusion``: nodes are named by ``--models`` instead of ``--select``.
+    """
+
+    groups_by_path: bool = False
+    uses_models_flag: bool = False
+
+
+class OwnArguments:
+    """The arguments of single tasks under one configuration.
+
+    :param nodes: the selected nodes, tests among them.
+    :param operator_args: what the user gives to all tasks; only its ``exclude`` is read.
+    :ivar dropped: what seeds that are only shown have said of a task, and by which of it nothing is shown.
+    """
+
+    def __init__(
+        self,
+        nodes: Mapping[str, DbtNode],
+        *,
+        render: RenderConfig,
+        execution: ExecutionConfig,
+        operator_args: Mapping[str, object],
+        settings: DrawingSettings,
+    ) -> None:
+        self.dropped: set[str] = set()
+        self._nodes = nodes
+        self._render = render
+        self._selecting = "models" if settings.uses_models_flag else "select"
+        choice = execution.test_indirect_selection
+        self._indirect = {} if choice is TestIndirectSelection.EAGER else {"indirect_selection": choice.value}
+        shared: Any = operator_args.get("exclude") or []
+        self._shared_exclude: list[str] = shared.split() if isinstance(shared, str) else list(shared)
+
+    def of_node(self, node: DbtNode, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Of ``dbt run``, ``seed``, ``snapshot``.
+
+        :param given: what else the task gets, which the node's own arguments may replace.
+        """
+        return {self._selecting: _selector(node), **given, **arguments_of(node), **self.owner_of(node)}
+
+    def of_build(self, node: DbtNode, given: Mapping[str, Any], apart: Iterable[str]) -> dict[str, Any]:
+        """:param apart: names of the tests that run in tasks of their own."""
+        return self.of_node(node, {**self._exclude(apart), **self._indirect, **given})
+
+    def of_source(self, node: DbtNode, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Of ``dbt source freshness``."""
+        return {"select": f"source:{node.resource_name}", **given, **arguments_of(node), **self.owner_of(node)}
+
+    def of_tests(self, node: DbtNode, test_ids: Iterable[str], apart: Iterable[str]) -> dict[str, Any]:
+        """Of the ``dbt test`` behind one node: what the tests in it say goes over what the node says."""
+        is_source = node.resource_type is DbtResourceType.SOURCE
+        return {
+            "select": f"source:{node.resource_name}" if is_source else node.resource_name,
+            **self._exclude(apart),
+            **self._indirect,
+            "emit_datasets": False,
+            **arguments_of(node),
+            **self._merged(node, test_ids),
+            **self.owner_of(node),
+        }
+
+    def of_detached(self, test: DbtNode) -> dict[str, Any]:
+        """Of the ``dbt test`` of one test alone."""
+        return {
+            "select": selector_of(test),
+            **self._exclude(()),
+            **self._indirect,
+            "emit_datasets": False,
+            **arguments_of(test),
+            **self.owner_of(test),
+        }
+
+    def of_all_tests(self) -> dict[str, Any]:
+        """Of the one ``dbt test`` of AFTER_ALL."""
+        return {
+            # Also where they are None: what all tasks share must not select for this one.
+            "select": " ".join(self._render.select) or None,
+            "exclude": " ".join(self._render.exclude) or None,
+            "selector": self._render.selector,
+            **self._indirect,
+            "emit_datasets": False,
+        }
+
+    def of_placeholder(self, node: DbtNode, given: Mapping[str, Any]) -> dict[str, Any]:
+        """It runs nothing, so of what the node says only how it is shown is of use."""
+        said = arguments_of(node)
+        shown = {key: value for key, value in said.items() if key == "task_display_name"}
+        if node.resource_type is DbtResourceType.SEED:
+            self.dropped |= said.keys() - shown.keys()
+        # A source has no owner in Cosmos; other placeholders have.
+        owner = {} if node.resource_type is DbtResourceType.SOURCE else self.owner_of(node)
+        return {**given, **shown, **owner}
+
+    def owner_of(self, node: DbtNode) -> dict[str, str]:
+        owner = node.owner if self._render.enable_owner_inheritance else ""
+        return {"owner": owner} if owner else {}
+
+    def runs_only_changed(self, node: DbtNode) -> bool:
+        """Whether the task is to be told that it should run only if its seed has changed."""
+        return (
+            node.resource_type is DbtResourceType.SEED
+            and self._render.seed_rendering_behavior is SeedRenderingBehavior.WHEN_SEED_CHANGES
+        )
+
+    def _exclude(self, apart: Iterable[str]) -> dict[str, str]:
+        """What the user excludes for all tasks, then what the DAG excludes: an excluded test must not run after all."""
+        own = [*self._render.exclude, *apart]
+        return {"exclude": " ".join(dict.fromkeys([*self._shared_exclude, *own]))} if own else {}
+
+    def _merged(self, node: DbtNode, test_ids: Iterable[str]) -> dict[str, Any]:
+        """What the tests that run in one task say to it; the last one wins, as in Cosmos."""
+        merged: dict[str, Any] = {}
+        for test_id in test_ids:
+            for key, value in arguments_of(self._nodes[test_id]).items():
+                if merged.setdefault(key, value) != value:
+                    logger.warning(
+                        "The tests of %s run in one task but differ in operator_kwargs.%s: %r of %s replaces %r.",
+                        *(node.unique_id, key, value, test_id, merged[key]),
+                    )
+                merged[key] = value
+        return merged
+
+
+def arguments_of(node: DbtNode) -> dict[str, Any]:
+    """What ``config.meta.cosmos.operator_kwargs`` of the node gives to its task.
+
+    :raises CosmosLoadDbtException: when it is no mapping, or sets what a node cannot.
+    """
+    arguments = node.operator_kwargs_to_override
+    for name in OF_THE_PLAN & arguments.keys():
+        raise CosmosLoadDbtException(
+            f"{node.unique_id}: config.meta.cosmos.operator_kwargs sets {name}, which is decided for each task by the "
+            "project. Drop it; task_display_name changes what is shown."
+        )
+    if "profile_config" in arguments:
+        raise CosmosLoadDbtException(
+            f"{node.unique_id}: config.meta.cosmos.operator_kwargs sets profile_config. Write it beside "
+            "operator_kwargs, as config.meta.cosmos.profile_config."
+        )
+    if not isinstance(arguments.get("extra_context") or {}, Mapping):
+        raise CosmosLoadDbtException(
+            f"{node.unique_id}: config.meta.cosmos.operator_kwargs.extra_context={arguments['extra_context']!r} must "
+            "be a mapping."
+        )
+    return arguments
+
+
+def _selector(node: DbtNode) -> str:
+    return f"fqn:{'.'.join(node.fqn)}" if node.fqn else node.resource_name

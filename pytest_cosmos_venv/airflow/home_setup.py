@@ -1,0 +1,267 @@
+"""When and where AIRFLOW_HOME is pointed elsewhere.
+
+On which home does Airflow settle in this run? Decided when something first imports it: later it cannot be moved.
+
+Test modules import Airflow while they are collected, before any fixture runs. So this watches for the import, and in a
+run that uses the fixtures which need the throw-away home, it points ``AIRFLOW_HOME`` there first. Any other run is left
+alone. Every test run of every project loads this module: it imports next to nothing.
+
+Does this run need Airflow's throw-away home, and who imported Airflow? Asked when something imports it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import sysconfig
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+from types import FrameType, ModuleType
+
+import pytest
+
+NAME = "cosmos_venv_airflow_home"
+"""Under which pytest knows this plugin."""
+OPTION = "cosmos_airflow_home"
+"""In the ini file."""
+HOME_VARIABLE = "AIRFLOW_HOME"
+PATIENCE = 60
+"""Seconds that a process waits for another one's write to the throw-away home's database. Python's own default is 5."""
+CONFIG_VARIABLE = "AIRFLOW_CONFIG"
+RUNTIME_VARIABLE = "XDG_RUNTIME_DIR"
+_INHERITED = "_COSMOS_AIRFLOW_HOME_AT_START"
+"""For workers of pytest-xdist, which inherit what a conftest.py has set in the process that started them."""
+_RUN = "_COSMOS_AIRFLOW_RUN"
+"""For them too: the process whose run it is, in the names of their homes."""
+
+# Where Airflow keeps things is the throw-away home's to say; what else the shell configures may stay.
+_ELSEWHERE = (
+    CONFIG_VARIABLE,
+    *(f"AIRFLOW__{section}__" for section in ("DATABASE", "SECRETS", "LOGGING", "DAG_PROCESSOR")),
+    *(f"AIRFLOW__CORE__{key}" for key in ("DAGS_FOLDER", "PLUGINS_FOLDER", "EXECUTOR", "SQL_ALCHEMY_CONN")),
+    *(f"AIRFLOW__CORE__{key}" for key in ("LOAD_EXAMPLES", "UNIT_TEST_MODE")),
+)
+_NEIGHBOURS = ("pytest_airflow_in_a_box", "pytest_airflow_in_a_box.plugin")
+
+
+class Settling:
+    """Watches for the first import of Airflow: a plugin of the run and a finder of imports that finds nothing.
+
+    ``importer`` is the file that imported Airflow first; None while nobody has.
+    """
+
+    def __init__(self) -> None:
+        self.at_start = os.environ.pop(_INHERITED, os.environ.get(HOME_VARIABLE)) or None
+        self._run = os.environ.pop(_RUN, "") or str(os.getpid())
+        self._prefix = f"cosmos-airflow-{self._run}-"
+        self._has_workers = False
+        self.importer: str | None = None
+        self.home: Path | None = None
+        self._config: pytest.Config | None = None
+        self._before: dict[str, str | None] = {}
+        sys.meta_path.insert(0, self)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_load_initial_conftests(self, early_config: pytest.Config) -> None:
+        """From here on it can be told whether the run needs the home."""
+        self._config = early_config
+        early_config.add_cleanup(self.close)  # a run may end before it is configured
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_setupnodes(self) -> None:
+        """Tell workers, also those that replace others, what was set before a conftest.py of this process set it."""
+        self._has_workers = True
+        self._set(_RUN, self._run)
+        self._set(_INHERITED, str(self.home or self.at_start or ""))
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """A worker of pytest-xdist is killed once it has said that it is done, and may never be unconfigured."""
+        if hasattr(session.config, "workerinput"):
+            self.close()
+
+    def pytest_unconfigure(self) -> None:
+        """Before the conftest.py files are done, which may look."""
+        self.close()
+
+    def close(self) -> None:
+        """Give back the variables and remove the home."""
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
+        for name, value in self._before.items():
+            _put(name, value)
+        self._before.clear()
+        if self.home is not None or self._has_workers:
+            import shutil
+            import tempfile
+
+            # A worker that crashed has left its own.
+            left = Path(tempfile.gettempdir()).glob(f"{self._prefix}*") if self._has_workers else [self.home]
+            for home in filter(None, left):
+                shutil.rmtree(home, ignore_errors=True)
+
+    def find_spec(self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> None:  # noqa: ARG002
+        """Asked before any module is imported for the first time."""
+        if name == "airflow":
+            self.importer = importing_file(sys._getframe(1))
+            if self._config is not None and is_wanted(self._config, OPTION):
+                self.lead(self._config)
+
+    def lead(self, config: pytest.Config) -> None:
+        """See that whatever imports Airflow from now on, here or in a child process, settles on a home of this run."""
+        if "airflow" not in sys.modules and not self.is_taken(config):
+            self.point()
+
+    def variables_for_children(self, config: pytest.Config) -> dict[str, str | None]:
+        """What to set (None: to unset) for child processes that import Airflow though this process has not.
+
+        They settle on this run's home, without a database; nothing changes here.
+        """
+        if "airflow" in sys.modules or self.is_taken(config):
+            return {}
+        return self._variables_of(self._made_home())
+
+    def is_taken(self, config: pytest.Config) -> bool:
+        """Whether somebody else of this run has set up a home: a conftest.py, another plugin."""
+        is_set_here = (os.environ.get(HOME_VARIABLE) or None) not in (self.at_start, str(self.home))
+        return is_set_here or any(map(config.pluginmanager.has_plugin, _NEIGHBOURS))
+
+    def is_of_this_run(self, home: Path, config: pytest.Config) -> bool:
+        """Whether tests may write to ``home``: it is not the one that was set, or fell to Airflow, before the run."""
+        outer = Path(self.at_start or "~/airflow").expanduser().resolve()
+        # A worker of pytest-xdist inherits what such a plugin has set in the process that started it.
+        return home != outer or any(map(config.pluginmanager.has_plugin, _NEIGHBOURS))
+
+    @property
+    def homes(self) -> str:
+        """What the paths of this run's homes begin with, those of pytest-xdist's workers included."""
+        import tempfile
+
+        return str(Path(tempfile.gettempdir()).resolve() / self._prefix)
+
+    def point(self) -> Path:
+        """Point Airflow's variables at the home of this run. It is made, and holds no database yet."""
+        home = self._made_home()
+        for name, value in self._variables_of(home).items():
+            self._set(name, value)
+        return home
+
+    def _made_home(self) -> Path:
+        if self.home is None:
+            import tempfile
+
+            self.home = Path(tempfile.mkdtemp(prefix=self._prefix)).resolve()
+            write_config(self.home)
+        return self.home
+
+    def _variables_of(self, home: Path) -> dict[str, str | None]:
+        elsewhere: dict[str, str | None] = {name: None for name in os.environ if name.startswith(_ELSEWHERE)}
+        return {
+            **elsewhere,
+            HOME_VARIABLE: str(home),
+            CONFIG_VARIABLE: str(home / "airflow.cfg"),
+            # What tasks keep running for each other is this run's alone, and finds its socket gone when the run ends.
+            RUNTIME_VARIABLE: str(home),
+        }
+
+    def _set(self, name: str, value: str | None) -> None:
+        self._before.setdefault(name, os.environ.get(name))
+        _put(name, value)
+
+
+def _put(name: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(name, None)
+    else:
+        os.environ[name] = value
+
+
+NEED_HOME = (
+    *("cosmos_airflow_home", "cosmos_run_dag", "cosmos_run_task", "cosmos_variables"),
+    *("cosmos_seed_scenario", "cosmos_task_race"),
+)
+"""The public fixtures for which Airflow needs the throw-away home."""
+_NEEDS_HOME = re.compile(rf"\b({'|'.join(NEED_HOME)})\b".encode())
+
+
+def is_wanted(config: pytest.Config, option: str) -> bool:
+    """Whether the ini file asks for the home, or, where it says nothing, a test file names a fixture that needs it."""
+    said: bool | None = config.getini(option)
+    return said if said is not None else any(map(_names_a_fixture, _test_files(config)))
+
+
+def _names_a_fixture(file: Path) -> bool:
+    try:
+        return _NEEDS_HOME.search(file.read_bytes()) is not None
+    except OSError:
+        return False
+
+
+def _test_files(config: pytest.Config) -> Iterator[Path]:
+    """Every file that this run may collect, and each conftest.py on the way: no other file of a project is read."""
+    wanted: list[str] = [*config.getini("python_files"), "conftest.py"]
+    known = config.known_args_namespace.file_or_dir or config.getini("testpaths") or ["."]
+    skipped: list[str] = config.getini("norecursedirs")
+    for argument in known:
+        path = (config.invocation_params.dir / str(argument).partition("::")[0]).resolve()
+        yield from (folder / "conftest.py" for folder in path.parents if folder.is_relative_to(config.rootpath))
+        if path.is_file():
+            yield path
+        for folder, names, files in os.walk(path):
+            names[:] = [name for name in names if not any(fnmatch(name, pattern) for pattern in skipped)]
+            if "pyvenv.cfg" in files:
+                names.clear()
+            yield from (Path(folder, file) for file in files if _fits(folder, file, wanted))
+
+
+def _fits(folder: str, file: str, patterns: Sequence[str]) -> bool:
+    """As pytest reads its ``python_files``: a pattern without a slash is one of names, others are of whole paths."""
+    return file.endswith(".py") and any(
+        fnmatch(f"{folder}/{file}", f"*/{pattern}") if "/" in pattern else fnmatch(file, pattern)
+        for pattern in patterns
+    )
+
+
+def importing_file(frame: FrameType | None) -> str | None:
+    """The project's own file on the way to the import, else the nearest one."""
+    libraries = (sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
+    files = [file for file in _files(frame) if not file.startswith("<")]
+    return next((file for file in files if not file.startswith(libraries)), next(iter(files), None))
+
+
+def _files(frame: FrameType | None) -> Iterator[str]:
+    while frame is not None:
+        yield frame.f_code.co_filename
+        frame = frame.f_back
+
+
+def write_config(home: Path) -> None:
+    """Write the ``airflow.cfg`` of a throw-away home, and make its folders.
+
+    A DAG that changes within a test is serialised anew each time, which Airflow would put off for 30 seconds.
+    """
+    for folder in ("dags", "logs", "plugins"):
+        (home / folder).mkdir(parents=True, exist_ok=True)
+    (home / "airflow.cfg").write_text(
+        f"""\
+[core]
+dags_folder = {home}/dags
+plugins_folder = {home}/plugins
+load_examples = False
+unit_test_mode = False
+min_serialized_dag_update_interval = 0
+
+[database]
+sql_alchemy_conn = sqlite:///{home}/airflow.db?timeout={PATIENCE}
+load_default_connections = False
+
+[logging]
+base_log_folder = {home}/logs
+
+[scheduler]
+child_process_log_directory = {home}/logs/scheduler
+""",
+        encoding="utf-8",
+    )

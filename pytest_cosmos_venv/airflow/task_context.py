@@ -1,0 +1,97 @@
+"""What a task is told of itself.
+
+What is a task told of itself and of its run, with nothing of Airflow around it? What Airflow tells every task.
+
+The names are those of Airflow's "Templates reference" that need no database: those of earlier runs are not among them,
+nor are Variables, connections, and who asks for assets. XComs stay with the task instance.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from typing import Any
+
+from pytest_cosmos_venv.airflow import clock
+from pytest_cosmos_venv.airflow.versions import this_airflow
+
+_NUMBERS = itertools.count(1)
+RETURNED = "return_value"
+"""Key of the XCom that one gets who names none."""
+
+
+def dag_around(operator: Any) -> None:
+    """Give it a DAG, which every task has that Airflow runs."""
+    from airflow import DAG
+
+    dag_class: Any = DAG
+    dag_id = f"cosmos_run_task_{next(_NUMBERS)}"
+    dag_class(dag_id, schedule=None, start_date=datetime(1970, 1, 2, tzinfo=timezone.utc)).add_task(operator)
+
+
+def context_alone(operator: Any, run_id: str) -> dict[str, Any]:
+    """The context of its first try, in a run that somebody has started now. An operator without a DAG gets one."""
+    import pendulum
+
+    if not operator.has_dag():
+        dag_around(operator)
+    when = pendulum.instance(clock.now() or datetime.now(timezone.utc))
+    kept = KeptXComs(operator.task_id)
+    instance, run = this_airflow().instance_alone(operator, run_id, when)
+    instance.xcom_push, instance.xcom_pull = kept.push, kept.pull
+    context = {
+        "dag": operator.dag,
+        "task": operator,
+        "ti": instance,
+        "task_instance": instance,
+        "task_instance_key_str": f"{operator.dag_id}__{operator.task_id}__{when:%Y%m%d}",
+        "dag_run": run,
+        "run_id": run_id,
+        "params": operator.params.dump(),
+        "inlets": operator.inlets,
+        "outlets": operator.outlets,
+        "map_index_template": operator.map_index_template,
+        "data_interval_start": when,
+        "data_interval_end": when,
+        "logical_date": when,
+        **({"execution_date": when} if hasattr(instance, "execution_date") else {}),  # Airflow 2
+        "ds": f"{when:%Y-%m-%d}",
+        "ds_nodash": f"{when:%Y%m%d}",
+        "ts": when.isoformat(),
+        "ts_nodash": f"{when:%Y%m%dT%H%M%S}",
+        "ts_nodash_with_tz": when.isoformat().replace("-", "").replace(":", ""),
+    }
+    instance.get_template_context = lambda *_, **__: context
+    return context
+
+
+def export(context: Mapping[str, Any]) -> None:
+    """Put what Airflow exports of a context, ``AIRFLOW_CTX_DAG_ID`` and so on, into this process's environment."""
+    os.environ.update(this_airflow().exported(context))
+
+
+class KeptXComs:
+    """What a task has pushed, for nobody but itself: there is no database."""
+
+    def __init__(self, task_id: str) -> None:
+        self._task_id = task_id
+        self._kept: dict[str, Any] = {}
+
+    def push(self, key: str, value: Any, *_: Any, **__: Any) -> None:
+        self._kept[key] = value
+
+    def pull(
+        self,
+        task_ids: str | Sequence[str] | None = None,
+        dag_id: str | None = None,  # noqa: ARG002 - it may be given by its place
+        key: str = RETURNED,
+        *_: Any,
+        default: Any = None,
+        **__: Any,
+    ) -> Any:
+        """Its own; of other tasks, which have not run, None, or a list of them where several are named."""
+        if task_ids is None or isinstance(task_ids, str):
+            return self._kept.get(key, default) if task_ids in (None, self._task_id) else default
+        return [self._kept.get(key, default) if task_id == self._task_id else default for task_id in task_ids]

@@ -1,0 +1,126 @@
+"""Building DAG files, in a home of their own or again and again.
+
+Where is a class of Airflow? Its modules moved between Airflow 2 and 3; the first place that has it is taken.
+
+Which DAGs does a file build? Airflow is asked, in a home of its own that is gone afterwards.
+
+How is a DAG file built again and again in this process? As Airflow does it, without what Airflow does besides.
+
+``DagBag``, which the command asks, writes and connects itself: that would count as the file's own doing.
+"""
+
+from __future__ import annotations
+
+import os
+import runpy
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.throwaway import throwaway_folder
+
+
+def first_of(name: str, *modules: str) -> Any:
+    """What is called so in the first of the modules that can be imported and has it, the newest place first.
+
+    :raises ToolkitMisuse: there is no Airflow, or none that has it.
+    """
+    reasons = []
+    for module in modules:
+        try:
+            return getattr(import_module(module), name)
+        except (ImportError, AttributeError) as error:
+            reasons.append(str(error))
+    raise ToolkitMisuse(f"Airflow's {name} cannot be imported here: {reasons[-1]}.")
+
+
+# Wins over what the user's own airflow.cfg says; what he set in the environment wins over these.
+_DEFAULTS = {
+    "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    # Otherwise Airflow tells what it does, between the lines of the diff.
+    "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR",
+}
+
+
+class DagFileError(Exception):
+    """A file could not be parsed. The text is Airflow's own."""
+
+
+@contextmanager
+def airflow_of_its_own(dags_folder: Path) -> Iterator[None]:
+    """Point Airflow, which must not be imported yet, at an empty home.
+
+    :param dags_folder: from which DAG files import each other.
+    """
+    with throwaway_folder("cosmos-dag-shape-") as home:
+        os.environ["AIRFLOW_HOME"] = str(home)
+        os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = str(dags_folder)
+        for name, value in _DEFAULTS.items():
+            os.environ.setdefault(name, value)
+        sys.path.insert(0, str(dags_folder))
+        yield
+
+
+def parse_dag_file(file: Path) -> list[Any]:
+    """The DAGs of a file, in the order of their ids; none where it builds none.
+
+    :raises DagFileError: it cannot be parsed.
+    """
+    bag = first_of("DagBag", "airflow.dag_processing.dagbag", "airflow.models.dagbag")(dag_folder=str(file))
+    if bag.import_errors:
+        raise DagFileError("\n".join(bag.import_errors.values()))
+    return [bag.dags[name] for name in sorted(bag.dags)]
+
+
+_MODULE = "cosmos_dag_file"
+
+
+@contextmanager
+def file_builder(file: Path) -> Iterator[Callable[[], list[Any]]]:
+    """What builds the DAGs of the file; for the length of the block it can import what lies beside it.
+
+    :raises ToolkitMisuse: when it is called: the file builds no DAG.
+    """
+    folder = str(file.resolve().parent)
+    before = set(sys.modules)
+    sys.path.insert(0, folder)
+    try:
+        yield lambda: _build(file)
+    finally:
+        sys.path.remove(folder)
+        # The next test may have a file of the same name elsewhere.
+        for name in set(sys.modules) - before:
+            if str(getattr(sys.modules[name], "__file__", None)).startswith(f"{folder}/"):
+                del sys.modules[name]
+
+
+def is_dag(value: Any) -> bool:
+    """Is it a DAG, of whatever class?"""
+    return hasattr(value, "task_dict") and hasattr(value, "dag_id") and not isinstance(value, type)
+
+
+def _build(file: Path) -> list[Any]:
+    with _registered() as registered:
+        variables = runpy.run_path(str(file), run_name=_MODULE)
+    dags = {id(value): value for value in (*variables.values(), *registered) if is_dag(value)}
+    if not dags:
+        raise ToolkitMisuse(f"{file} builds no DAG that Airflow would find.")
+    return list(dags.values())
+
+
+@contextmanager
+def _registered() -> Iterator[list[Any]]:
+    """The DAGs of ``with DAG(...):`` and of ``@dag``, which Airflow finds in no variable."""
+    context = first_of("DagContext", "airflow.sdk.definitions._internal.contextmanager", "airflow.models.dag")
+    found: list[Any] = []
+    kept = context.current_autoregister_module_name, context.autoregistered_dags
+    context.current_autoregister_module_name, context.autoregistered_dags = _MODULE, set()
+    try:
+        yield found
+        found.extend(sorted((dag for dag, _ in context.autoregistered_dags), key=lambda dag: str(dag.dag_id)))
+    finally:
+        context.current_autoregister_module_name, context.autoregistered_dags = kept

@@ -1,0 +1,296 @@
+"""Processes, connections and files of a piece of code, and who did it.
+
+Who did it? The innermost line outside Python's own library, and the innermost outside everybody's.
+
+What does a piece of code do to the world around it? Starts processes, opens connections, changes files.
+
+Python tells its audit hooks. A hook cannot be taken out again, so there is one for the process, made on first use, and
+it does nothing while nobody watches. What a library does in C, without Python, is not seen.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import shlex
+import sys
+import sysconfig
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+_OWN = os.path.dirname(__file__)  # noqa: PTH120 - compared with the names of code objects as they are
+_STANDARD = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), os.path.dirname(os.__file__)})  # noqa: PTH120
+_INSTALLED = tuple({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
+
+
+def caller() -> str:
+    """``library/module.py:12, called from test_mine.py:5``, as far as there are two; files relative to here."""
+    frames = [frame for frame in _frames() if not _is_ours_or_pythons(frame)]
+    if not frames:
+        return "a place that is not known"
+    first = frames[0]
+    own = next((frame for frame in frames if not frame.f_code.co_filename.startswith(_INSTALLED)), first)
+    return _line(first) if own is first else f"{_line(first)}, called from {_line(own)}"
+
+
+def is_called_from(module: str, function: str = "") -> bool:
+    """Is the innermost code outside ours in a file of that name, in a function whose name begins so?"""
+    frame = next((frame for frame in _frames() if not frame.f_code.co_filename.startswith(_OWN)), None)
+    if frame is None or os.path.basename(frame.f_code.co_filename) != module:  # noqa: PTH119
+        return False
+    return frame.f_code.co_name.startswith(function)
+
+
+def _frames() -> Iterator[FrameType]:
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def _is_ours_or_pythons(frame: FrameType) -> bool:
+    file = frame.f_code.co_filename
+    if file.startswith(("<", _OWN)):
+        return True
+    return file.startswith(_STANDARD) and not file.startswith(_INSTALLED)
+
+
+def _line(frame: FrameType) -> str:
+    file = os.path.relpath(frame.f_code.co_filename)
+    return f"{frame.f_code.co_filename if file.startswith('..') else file}:{frame.f_lineno}"
+
+
+_WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+PROCESS, CONNECTION, FILE = "process", "connection", "file"
+# In an event of Python's: no folder is open that the path would be relative to.
+_NO_FOLDER = -1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deed:
+    """One thing that was done.
+
+    :param kind: ``process``, ``connection`` or ``file``.
+    :param what: in words.
+    :param names: by any of which it can be allowed.
+    :param where: file and line of who did it, and of who called him from outside all libraries.
+    """
+
+    kind: str
+    what: str
+    names: tuple[str, ...]
+    where: str
+
+
+@dataclass(kw_only=True, eq=False)
+class Watch:
+    """What was done while somebody watched, by the thread that watches and by those that it started."""
+
+    bystanders: frozenset[int] = field(default_factory=lambda: frozenset(_other_threads()))
+    deeds: list[Deed] = field(default_factory=list)
+
+    def see(self, event: str, arguments: tuple[Any, ...]) -> None:
+        """Take down an event of Python's, if it is one of ours."""
+        if threading.get_ident() in self.bystanders:
+            return
+        try:
+            seen = _READERS[event](*arguments)
+        except Exception:  # noqa: BLE001 - it would be raised in the code that is watched, which did nothing wrong
+            seen = _Seen(PROCESS, f"did {event} with {arguments!r}", (event,))
+        if seen is not None:
+            self.deeds.append(Deed(kind=seen.kind, what=seen.what, names=seen.names, where=caller()))
+
+
+_watches: list[Watch] = []
+
+
+@contextmanager
+def watching() -> Iterator[Watch]:
+    """Watch what is done inside; what was seen stays in ``.deeds``."""
+    _install()
+    watch = Watch()
+    _watches.append(watch)
+    try:
+        yield watch
+    finally:
+        _watches.remove(watch)
+
+
+@cache
+def _install() -> None:
+    sys.addaudithook(_hook)
+
+
+def _hook(event: str, arguments: tuple[Any, ...]) -> None:
+    # Called for all that Python does until the process ends: the way out comes first.
+    if _watches and event in _READERS:
+        for watch in _watches:
+            watch.see(event, arguments)
+
+
+def _other_threads() -> Iterator[int]:
+    for thread in threading.enumerate():
+        if thread.ident is not None and thread.ident != threading.get_ident():
+            yield thread.ident
+
+
+@dataclass(frozen=True)
+class _Seen:
+    kind: str
+    what: str
+    names: tuple[str, ...]
+
+
+def _popen(executable: Any, arguments: Sequence[Any], *_: Any) -> _Seen:
+    words = [os.fsdecode(word) for word in arguments]
+    return _started(shlex.join(words), [os.fsdecode(executable or words[0]), *_called(words)])
+
+
+def _called(words: list[str]) -> list[str]:
+    """What is called, by a shell too."""
+    if words[1:2] == ["-c"] and words[2:]:
+        return [words[0], *words[2].split()[:1]]
+    return words[:1]
+
+
+def _spawn(path: Any, arguments: Sequence[Any], *_: Any) -> _Seen | None:
+    if is_called_from("subprocess.py"):  # which has told by then
+        return None
+    words = [os.fsdecode(word) for word in arguments]
+    return _started(shlex.join(words), [os.fsdecode(path), *words[:1]])
+
+
+def _system(command: Any) -> _Seen:
+    text = os.fsdecode(command)
+    return _started(text, text.split()[:1])
+
+
+def _fork(*_: Any) -> _Seen:
+    return _Seen(PROCESS, "forked this process", ("fork",))
+
+
+def _started(text: str, called: Sequence[str]) -> _Seen:
+    return _Seen(PROCESS, f"started a process: {text}", (*called, *map(os.path.basename, called)))
+
+
+def _connect(_: Any, address: Any) -> _Seen:
+    if not isinstance(address, tuple):
+        place = os.fsdecode(address)
+        return _Seen(CONNECTION, f"opened a connection to {place}", (place,))
+    host, port = address[:2]
+    return _Seen(CONNECTION, f"opened a connection to {host}:{port}", (str(host), f"{host}:{port}"))
+
+
+def _look_up(host: Any, port: Any, *_: Any) -> _Seen | None:
+    name = os.fsdecode(host) if isinstance(host, (str, bytes)) else ""
+    if not name or name == "localhost" or _is_numeric(name):
+        return None
+    return _Seen(CONNECTION, f"asked for the address of {name}", (name, f"{name}:{port}"))
+
+
+def _is_numeric(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _sqlite(database: Any) -> _Seen | None:
+    place = os.fsdecode(database)
+    if place in ("", ":memory:"):
+        return None
+    return _Seen(CONNECTION, f"opened the SQLite database {place}", (place, *_folders(place)))
+
+
+def _open(path: Any, _: Any, flags: Any) -> _Seen | None:
+    return _changed("wrote", path) if flags & _WRITES else None
+
+
+def _mkdir(path: Any, _: Any, folder: int) -> _Seen | None:
+    path = _in(folder, path)
+    return None if _exists(path) else _changed("made the folder", path)
+
+
+def _remove(path: Any, folder: int = _NO_FOLDER) -> _Seen | None:
+    if is_called_from("shutil.py", "_rmtree"):  # which has told by then
+        return None
+    return _remove_tree(path, folder)
+
+
+def _remove_tree(path: Any, folder: int | None = None) -> _Seen | None:
+    path = _in(folder, path)
+    return _changed("removed", path) if _exists(path) else None
+
+
+def _move(source: Any, target: Any, source_folder: int = _NO_FOLDER, target_folder: int = _NO_FOLDER) -> _Seen | None:
+    return _changed(f"moved {_in(source_folder, source)} to", _in(target_folder, target))
+
+
+def _link(source: Any, target: Any, folder: int) -> _Seen | None:
+    # What a symbolic link says is read from where it lies.
+    return _changed(f"linked {source} as", _in(folder, target))
+
+
+def _attribute(verb: str) -> Callable[..., _Seen | None]:
+    return lambda path, *rest: _changed(verb, _in(rest[-1], path))
+
+
+def _in(folder: int | None, path: Any) -> Any:
+    """The path, from the open folder that it is relative to."""
+    if folder in (None, _NO_FOLDER) or isinstance(path, int):
+        return path
+    try:
+        return str(Path(f"/proc/self/fd/{folder}").readlink() / os.fsdecode(path))
+    except OSError:  # no Linux
+        return path
+
+
+def _changed(verb: str, path: Any) -> _Seen | None:
+    if isinstance(path, int):  # opened before, and told then
+        return None
+    place = os.path.realpath(os.fsdecode(path))
+    # Devices are no files, and compiled modules are Python's own business.
+    if place.startswith(("/dev/", "/proc/")) or "__pycache__" in Path(place).parts:
+        return None
+    return _Seen(FILE, f"{verb} {place}", (place, *_folders(place)))
+
+
+def _exists(path: Any) -> bool:
+    return isinstance(path, int) or os.path.lexists(path)
+
+
+def _folders(place: str) -> list[str]:
+    return [str(folder) for folder in Path(place).parents]
+
+
+_READERS: Mapping[str, Callable[..., _Seen | None]] = {
+    "os.chmod": _attribute("changed the mode of"),
+    "os.chown": _attribute("changed the owner of"),
+    "os.exec": _spawn,
+    "os.fork": _fork,
+    "os.forkpty": _fork,
+    "os.link": _move,
+    "os.mkdir": _mkdir,
+    "os.posix_spawn": _spawn,
+    "os.remove": _remove,
+    "os.rename": _move,
+    "os.rmdir": _remove,
+    "os.symlink": _link,
+    "os.system": _system,
+    "os.truncate": lambda path, *_: _changed("wrote", path),
+    "open": _open,
+    "os.utime": _attribute("changed the times of"),
+    "shutil.rmtree": _remove_tree,
+    "socket.connect": _connect,
+    "socket.getaddrinfo": _look_up,
+    "socket.sendto": _connect,
+    "sqlite3.connect": _sqlite,
+    "subprocess.Popen": _popen,
+}

@@ -1,0 +1,214 @@
+"""What may a test script? One rule for calls of the look-alike, refused when it contradicts itself."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pytest_cosmos_venv.errors import ToolkitMisuse, require_text
+
+from .artifacts import ARTIFACTS, FAILED, STATUSES, status_refusal
+from .project import is_unique_id
+from .tables import COMMAND_GROUPS, COMMANDS
+
+Artifact = Mapping[str, Any] | str | None
+"""Content of an artifact: JSON, or text as it is, or None for no file."""
+
+VERSION = "--version"
+_HARMLESS = frozenset({"SIGCHLD", "SIGCONT", "SIGSTOP", "SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGURG", "SIGWINCH"})
+KEYWORDS = (
+    *("nth", "select", "exit_code", "stdout", "stderr", "nodes", "artifacts"),
+    *("delay", "hold", "ignore_signals", "child", "crash"),
+)
+
+
+_KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
+    **dict.fromkeys(("command", "select"), ((str,), "a text")),
+    **dict.fromkeys(("nth", "exit_code"), ((int,), "a whole number")),
+    "delay": ((int, float), "seconds"),
+    **dict.fromkeys(("hold", "child"), ((bool,), "True or False")),
+    **dict.fromkeys(("nodes", "artifacts"), ((Mapping,), "a dictionary, name -> what becomes of it")),
+}
+"""Parameter -> what it can be, and that in words."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeOutcome:
+    """How one node ends.
+
+    :param status: ``success``, ``error``, ``skipped``, ... for models, seeds and snapshots; ``partial success`` for a
+        microbatch model of which a batch fails; ``pass``, ``fail``, ``warn`` for tests.
+    :param message: in dbt's log and in ``run_results.json`` (of a ``partial success`` in the log alone, as dbt has it);
+        None writes what dbt writes for such a status.
+    :param failures: rows that a test found.
+    """
+
+    status: str
+    message: str | None = None
+    failures: int | None = None
+
+    def __post_init__(self) -> None:
+        _one_of("status", self.status, STATUSES)
+        if self.failures is not None and not isinstance(self.failures, int):
+            raise ToolkitMisuse(f"failures={self.failures!r}: give a whole number of rows.")
+        if self.failures is not None and self.failures < 0:
+            raise ToolkitMisuse(f"failures={self.failures}: a test cannot find fewer than no rows.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """What the calls that it fits do; the fields are the parameters of ``ScriptedDbt.script``."""
+
+    command: str | None = None
+    nth: int | None = None
+    select: str | None = None
+    exit_code: int | None = None
+    stdout: Sequence[str] | None = None
+    stderr: Sequence[str] = ()
+    nodes: Mapping[str, str | NodeOutcome] = field(default_factory=dict)
+    artifacts: Mapping[str, Artifact] = field(default_factory=dict)
+    delay: float | None = None
+    hold: bool = False
+    ignore_signals: tuple[signal.Signals, ...] = ()
+    child: bool = False
+    crash: signal.Signals | None = None
+
+    def __post_init__(self) -> None:
+        self._check_kinds()
+        self._check_which_calls()
+        self._check_values()
+        self._check_lines()
+        self._check_nodes()
+        self._check_contradictions()
+
+    @property
+    def outcomes(self) -> dict[str, NodeOutcome]:
+        """``nodes`` with every short form written out."""
+        return {
+            name: each if isinstance(each, NodeOutcome) else NodeOutcome(status=each)
+            for name, each in self.nodes.items()
+        }
+
+    def as_json(self) -> dict[str, Any]:
+        """As the look-alike reads it."""
+        return {
+            "command": None if self.command is None else check_command(self.command),
+            "nth": self.nth,
+            "select": self.select,
+            "exit_code": self.exit_code,
+            "stdout": None if self.stdout is None else list(self.stdout),
+            "stderr": list(self.stderr),
+            "nodes": {name: vars(outcome) for name, outcome in self.outcomes.items()},
+            "artifacts": dict(self.artifacts),
+            "delay": self.delay or 0,
+            "hold": self.hold,
+            "ignore_signals": [int(each) for each in self.ignore_signals],
+            "child": self.child,
+            "crash": None if self.crash is None else int(self.crash),
+        }
+
+    def _check_kinds(self) -> None:
+        for name, (kinds, words) in _KINDS.items():
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, kinds):
+                raise ToolkitMisuse(f"{name}={value!r}: give {words}.")
+
+    def _check_which_calls(self) -> None:
+        if self.command is not None:
+            check_command(self.command)
+        if self.nth is not None and self.nth < 1:
+            raise ToolkitMisuse(f"nth={self.nth}: calls are counted from 1.")
+
+    def _check_values(self) -> None:
+        if self.exit_code is not None and not 0 <= self.exit_code <= 255:
+            raise ToolkitMisuse(
+                f"exit_code={self.exit_code}: a process ends with 0 to 255; one that a signal ends is crash=SIGNAL."
+            )
+        if self.delay is not None and self.delay < 0:
+            raise ToolkitMisuse(f"delay={self.delay}: seconds cannot be fewer than none.")
+        self._check_artifacts()
+        for each in (*self.ignore_signals, *([self.crash] if self.crash is not None else [])):
+            if not isinstance(each, signal.Signals):
+                raise ToolkitMisuse(f"{each!r} is no signal: give one such as signal.SIGTERM.")
+        for each in {signal.SIGKILL, signal.SIGSTOP}.intersection(self.ignore_signals):
+            raise ToolkitMisuse(f"ignore_signals: no process can ignore {each.name}.")
+
+    def _check_artifacts(self) -> None:
+        for name, content in self.artifacts.items():
+            _one_of("artifacts", name, ARTIFACTS)
+            try:
+                json.dumps(content)
+            except (TypeError, ValueError) as error:
+                raise ToolkitMisuse(
+                    f"artifacts[{name!r}] cannot be written ({error}): give what JSON has, or text, or None."
+                ) from None
+
+    def _check_nodes(self) -> None:
+        for name, outcome in self.outcomes.items():
+            refusal = status_refusal(name, name.partition(".")[0], outcome.status) if is_unique_id(name) else None
+            if refusal is not None:
+                raise ToolkitMisuse(refusal)
+
+    def _check_lines(self) -> None:
+        for name, lines in (("stdout", self.stdout), ("stderr", self.stderr)):
+            if lines is None and name == "stdout":  # dbt's own
+                continue
+            if not isinstance(lines, (list, tuple)) or not all(isinstance(line, str) for line in lines):
+                raise ToolkitMisuse(f"{name}={lines!r}: give a list of lines.")
+
+    def _check_contradictions(self) -> None:
+        if self.crash is not None and self.exit_code is not None:
+            raise ToolkitMisuse(
+                f"exit_code={self.exit_code} and crash={self.crash.name}: a process ends in one way; give one of them."
+            )
+        if self.crash is not None and self.crash.name in _HARMLESS:
+            raise ToolkitMisuse(f"crash={self.crash.name}: no process dies of it; give one such as signal.SIGKILL.")
+        if self.crash is not None and self.crash in self.ignore_signals:
+            raise ToolkitMisuse(f"crash={self.crash.name} is in ignore_signals too; leave out one of them.")
+        if self.hold and self.delay:
+            raise ToolkitMisuse(f"hold=True and delay={self.delay}: give one of them; release() ends a hold.")
+        if self.nodes and "run_results.json" in self.artifacts:
+            raise ToolkitMisuse(
+                "nodes and artifacts['run_results.json'] both say what became of the nodes; give one of them."
+            )
+        self._check_exit_code_against_nodes()
+
+    def _check_exit_code_against_nodes(self) -> None:
+        if self.exit_code is None or not self.nodes:
+            return
+        failed = [name for name, outcome in self.outcomes.items() if outcome.status in FAILED]
+        if self.exit_code != (1 if failed else 0):
+            what = f"{failed[0]} fails" if failed else "no node fails"
+            raise ToolkitMisuse(
+                f"exit_code={self.exit_code}, but {what}, and dbt ends with {1 if failed else 0} then. Leave out "
+                "exit_code, or give artifacts={'run_results.json': ...} in place of nodes."
+            )
+
+
+def check_command(command: str) -> str:
+    """That command of dbt under the name that a call has it.
+
+    :raises ToolkitMisuse: dbt has no such command.
+    """
+    require_text(command, "command")
+    groups = (f"{first} {second}" for first, below in COMMAND_GROUPS.items() for second in below)
+    _one_of("command", command, (*COMMANDS, *groups, VERSION))
+    return "ls" if command == "list" else command
+
+
+def unknown_keyword_message(unknown: Iterable[str]) -> str:
+    """For keywords that ``script`` does not have."""
+    given = ", ".join(f"{name}=…" for name in unknown)
+    return f"script({given}): there is no such keyword; there are {_listed(KEYWORDS)}."
+
+
+def _one_of(parameter: str, value: str, known: Iterable[str]) -> None:
+    if value not in known:
+        raise ToolkitMisuse(f"{parameter}={value!r} is unknown to dbt: give one of {_listed(sorted(known))}.")
+
+
+def _listed(words: Iterable[str]) -> str:
+    return ", ".join(words)

@@ -1,0 +1,214 @@
+"""Shapes of manifest nodes and YAML properties.
+
+How does a node of the manifest look? As dbt 1.10 and 1.11 write it, without what only dbt can know.
+
+How are the few words of a test author written as dbt's YAML?
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+from pytest_cosmos_venv.errors import ToolkitMisuse
+
+CREATED_AT = 0.0
+"""The time in every node: none, so that equal projects have equal manifests."""
+
+
+def node_config(kind: str) -> dict[str, Any]:
+    """The configuration of a node about which nothing was said. A new one each time: it ends in the caller's hands."""
+    config: dict[str, Any] = {
+        "enabled": True,
+        "alias": None,
+        "schema": None,
+        "database": None,
+        "tags": [],
+        "meta": {},
+        "group": None,
+        "materialized": {"seed": "seed", "snapshot": "snapshot"}.get(kind, "view"),
+        "incremental_strategy": None,
+        "batch_size": None,
+        "lookback": 1,
+        "begin": None,
+        "persist_docs": {},
+        "post-hook": [],
+        "pre-hook": [],
+        "quoting": {},
+        "column_types": {},
+        "full_refresh": None,
+        "unique_key": None,
+        "on_schema_change": "ignore",
+        "on_configuration_change": "apply",
+        "grants": {},
+        "packages": [],
+        "docs": {"show": True, "node_color": None},
+        "contract": {"enforced": False, "alias_types": True},
+        "event_time": None,
+        "concurrent_batches": None,
+    }
+    return {**config, **_own_config(kind)}
+
+
+def _own_config(kind: str) -> dict[str, Any]:
+    if kind == "model":
+        return {"access": "protected", "freshness": None}
+    if kind == "seed":
+        return {"delimiter": ",", "quote_columns": None}
+    if kind == "snapshot":
+        columns = ("dbt_valid_to", "dbt_valid_from", "dbt_scd_id", "dbt_updated_at", "dbt_is_deleted")
+        return {
+            "strategy": None,
+            "target_schema": None,
+            "target_database": None,
+            "updated_at": None,
+            "check_cols": None,
+            "snapshot_meta_column_names": dict.fromkeys(columns),
+            "dbt_valid_to_current": None,
+        }
+    return {}
+
+
+def test_config() -> dict[str, Any]:
+    """The same of a data test."""
+    return {
+        "enabled": True,
+        "alias": None,
+        "schema": "dbt_test__audit",
+        "database": None,
+        "tags": [],
+        "meta": {},
+        "group": None,
+        "materialized": "test",
+        "severity": "ERROR",
+        "store_failures": None,
+        "store_failures_as": None,
+        "where": None,
+        "limit": None,
+        "fail_calc": "count(*)",
+        "warn_if": "!= 0",
+        "error_if": "!= 0",
+    }
+
+
+def column(name: str) -> dict[str, Any]:
+    """A column about which nothing is known but its name."""
+    return {
+        "name": name,
+        "description": "",
+        "meta": {},
+        "data_type": None,
+        "constraints": [],
+        "quote": None,
+        "config": {"meta": {}, "tags": []},
+        "tags": [],
+        "granularity": None,
+        "doc_blocks": [],
+    }
+
+
+def common_fields() -> dict[str, Any]:
+    """What every node of the section ``nodes`` has, and no project of ours says anything about."""
+    return {
+        "docs": {"show": True, "node_color": None},
+        "build_path": None,
+        "created_at": CREATED_AT,
+        "doc_blocks": [],
+    }
+
+
+def code_fields() -> dict[str, Any]:
+    """The same of a node with code: all but seeds."""
+    return {
+        "metrics": [],
+        "compiled_path": None,
+        "contract": {"enforced": False, "alias_types": True, "checksum": None},
+    }
+
+
+def model_fields() -> dict[str, Any]:
+    """The same of a model."""
+    return {
+        "constraints": [],
+        "version": None,
+        "latest_version": None,
+        "deprecation_date": None,
+        "primary_key": [],
+        "time_spine": None,
+    }
+
+
+DataTest: TypeAlias = "str | Mapping[str, Mapping[str, Any]]"
+"""``"unique"``, or with arguments: ``{"accepted_values": {"values": [1, 2]}}``."""
+DataTests: TypeAlias = "Mapping[str | None, Sequence[DataTest]]"
+"""Column -> its tests; those of the whole table under None."""
+
+# What stands beside the arguments of a test, not among them.
+BESIDE_ARGUMENTS = ("config", "description", "name")
+# How alike two words are that mean the same: "tag" and "tags" are, "partition_by" and anything of dbt's are not.
+_MISSPELT = 0.85
+
+
+def properties_of(
+    kind: str, name: str, tests: DataTests | None, description: str, config: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The properties of a model, seed or snapshot; empty when there is nothing to say.
+
+    :raises ToolkitMisuse: as ``with_tests``; or a configuration looks like one of dbt's, misspelt. Adapters have
+        configurations of their own, so that others are taken.
+    """
+    properties: dict[str, Any] = {"description": description} if description else {}
+    known = node_config(kind)
+    for key in sorted(config.keys() - known.keys() - {"pre_hook", "post_hook"}):
+        close = difflib.get_close_matches(key, known, n=1, cutoff=_MISSPELT)
+        if close:
+            raise ToolkitMisuse(f"{name} has no configuration {key}: did you mean {close[0]}?")
+    if config:
+        properties["config"] = dict(config)
+    return with_tests(properties, tests, owner=name)
+
+
+def with_tests(properties: dict[str, Any], tests: DataTests | None, *, owner: str) -> dict[str, Any]:
+    """The properties of a model, seed, snapshot or table, with its columns and tests.
+
+    :param owner: whose tests these are, for errors.
+    :raises ToolkitMisuse: a test is neither a name nor one name with a mapping of arguments.
+    """
+    if not isinstance(tests, (Mapping, type(None))):
+        raise ToolkitMisuse(f"tests={tests!r} of {owner}: give column -> its tests, such as {{'id': ['unique']}}.")
+    for column, column_tests in (tests or {}).items():
+        written = [_written(test, owner=owner) for test in _listed(column_tests, owner=owner)]
+        if column is None:
+            properties["data_tests"] = written
+        else:
+            properties.setdefault("columns", []).append({"name": column, "data_tests": written})
+    return properties
+
+
+def parts_of_test(test: str | Mapping[str, Mapping[str, Any]]) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """Name, arguments and the rest (``config``, ``name``, ``description``) of a test as it is written."""
+    if isinstance(test, str):
+        return test, {}, {}
+    ((name, given),) = test.items()
+    return name, dict(given.get("arguments", {})), {key: given[key] for key in BESIDE_ARGUMENTS if key in given}
+
+
+def _listed(tests: Any, *, owner: str) -> list[Any]:
+    if isinstance(tests, str) or not isinstance(tests, Sequence):
+        raise ToolkitMisuse(f"tests= of {owner} maps a column to {tests!r}: give a list of tests, such as ['unique'].")
+    return list(tests)
+
+
+def _written(test: Any, *, owner: str) -> Any:
+    if isinstance(test, str):
+        return test
+    if not (isinstance(test, Mapping) and len(test) == 1 and isinstance(next(iter(test.values())), Mapping)):
+        raise ToolkitMisuse(
+            f"tests= of {owner} holds {test!r}: a test is a name, or one name with its arguments, "
+            "such as {'accepted_values': {'values': [1, 2]}}."
+        )
+    ((name, given),) = test.items()
+    arguments = {key: value for key, value in given.items() if key not in BESIDE_ARGUMENTS}
+    beside = {key: given[key] for key in BESIDE_ARGUMENTS if key in given}
+    return {name: {**({"arguments": arguments} if arguments else {}), **beside}}

@@ -1,0 +1,372 @@
+"""The process that forks contenders and watches them; named services.
+
+The processes that run on when a race is over: services, which stay by design, and what was left behind.
+
+Who looks after the processes of one race? A process of its own: it forks the contenders, tells of their ends, and
+leaves no descendant of theirs behind, also when the test's process is killed.
+
+It is their subreaper, so that whatever a contender leaves behind becomes its child, in whatever session that is.
+
+From which process do contenders fork? One that has imported what they need and done nothing else.
+
+It has no thread and no open connection, which a fork would break. For each race it forks a marshal.
+``multiprocessing``'s fork server cannot stand in: it settles on environment and standard streams at its start, passes
+over a failing import, hands on no ``sys.path`` before Python 3.13, and cannot end what its children leave behind.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from multiprocessing.connection import Connection, wait
+from multiprocessing.reduction import recv_handle
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from pytest_cosmos_venv import real_time
+from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.processes.descendants import (
+    adopt_orphans,
+    descendants,
+    die_with_parent,
+    end_descendants,
+    send,
+    stop_tree,
+)
+from pytest_cosmos_venv.races.contender import START_INTERPRETER, compete
+from pytest_cosmos_venv.races.messages import ModuleAt, RaceOrder
+
+if TYPE_CHECKING:
+    import psutil
+
+
+OPTION = "cosmos_services"
+"""In the ini file."""
+
+
+class LeftBehind(tuple[str, ...]):
+    """The processes that nobody has declared to stay, in words: a tuple, whose failed comparison tells the way out.
+
+    :param names: the names that such processes have given themselves, by which they can be declared.
+    """
+
+    names: tuple[str, ...]
+
+    def __new__(cls, processes: Iterable[str] = (), *, names: Iterable[str] = ()) -> LeftBehind:
+        made = super().__new__(cls, processes)
+        made.names = tuple(dict.fromkeys(names))
+        return made
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _left_behind, (tuple(self), self.names)
+
+    def __repr__(self) -> str:
+        # `assert not race.left_behind` shows this, cut in its middle; a comparison shows `explanation`.
+        return f"{tuple(self)!r}{f' ({self._advice})' if self else ''}"
+
+    def explanation(self, expected: object) -> list[str]:
+        """The lines that pytest shows where it was compared with something else."""
+        count = f"{len(self)} process{'' if len(self) == 1 else 'es'}" if self else "No process"
+        # The advice first: pytest shows some six hundred characters, and a command line may be longer.
+        return [f"{count} left behind, {expected!r} expected", *([f"({self._advice})"] if self else []), *self]
+
+    @property
+    def _advice(self) -> str:
+        name = self.names[0] if self.names else "NAME"
+        return f"declare what is meant to stay: {OPTION} = {name} in the ini file, or services=[{name!r}]"
+
+
+def _left_behind(processes: tuple[str, ...], names: tuple[str, ...]) -> LeftBehind:
+    return LeftBehind(processes, names=names)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remains:
+    """The processes that run on when all contenders have ended, in words.
+
+    :param left_behind: those that nobody has declared.
+    :param services: those that stay by design.
+    """
+
+    left_behind: LeftBehind = LeftBehind()  # noqa: RUF009 - it cannot be changed
+    services: tuple[str, ...] = ()
+
+
+def sort_out(processes: Sequence[psutil.Process], services: Sequence[str]) -> Remains:
+    """Each process is judged by itself: what a service has started is none of it unless it is named too.
+
+    :param services: patterns as for file names (``*``, ``?``, ``[...]``), of a process's name or its command line.
+    """
+    import psutil
+
+    left: list[str] = []
+    stay: list[str] = []
+    names: list[str] = []
+    for process in processes:
+        try:
+            name, command = process.name(), process.cmdline()
+        except psutil.NoSuchProcess:
+            continue
+        except psutil.Error:
+            name, command = "", []
+        is_service = any(fnmatchcase(text, pattern) for pattern in services for text in (name, " ".join(command)))
+        (stay if is_service else left).append(_in_words(process.pid, name, command))
+        if not is_service and _is_own_name(name, command):
+            names.append(name)
+    return Remains(left_behind=LeftBehind(left, names=names), services=tuple(stay))
+
+
+def require_patterns(services: Sequence[str], of: str) -> tuple[str, ...]:
+    """
+    :param of: what names them, for the message.
+    :raises ToolkitMisuse: for what is no list of patterns, or fits every process.
+    """
+    if not isinstance(services, (list, tuple)) or not all(isinstance(each, str) for each in services):
+        raise ToolkitMisuse(f"{of}={services!r}: give a list of process names or command lines: ['dbt-server*'].")
+    for each in services:
+        if not each.strip("*? "):
+            raise ToolkitMisuse(f"{of}: {each!r} fits every process, so that nothing would be left behind: name one.")
+    return tuple(services)
+
+
+def _in_words(pid: int, name: str, command: Sequence[str]) -> str:
+    """With its name where it has given itself one: by that it can be declared."""
+    line = " ".join(command)
+    return f"PID {pid}: {f'{name}: {line}' if line and _is_own_name(name, command) else line or name}"
+
+
+def _is_own_name(name: str, command: Sequence[str]) -> bool:
+    return bool(name) and not (command and Path(command[0]).name.startswith(name))
+
+
+# What the test's process says, and what it is told; each a tuple that begins with one of these.
+GO, SIGNAL, FINISH = "go", "signal", "finish"
+FORKED, READY, ENDED, FINISHED = "forked", "ready", "ended", "finished"
+
+_LOOK_AGAIN = 0.005
+_NO_PIPE = -1
+_COULD_NOT_BEGIN = 70
+
+
+class Marshal:
+    """One race, from the fork of its contenders to the death of their last descendant.
+
+    :param connection: to the test's process.
+    """
+
+    def __init__(self, connection: Connection, order: RaceOrder) -> None:
+        self._connection = connection
+        self._order = order
+        self._running: dict[int, int] = {}  # PID -> index
+        # The start is held back by a pipe that nobody writes to: closing it wakes all contenders at once. In the same
+        # way each contender says that it is ready, or dead.
+        (self._start, self._hold), (self._ready, self._unready) = os.pipe(), os.pipe()
+        # A signal handler that does nothing, and a pipe that tells the selector that it has been called.
+        self._bell, self._ring = os.pipe()
+        for descriptor in (self._bell, self._ring):
+            os.set_blocking(descriptor, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self._ring, warn_on_full_buffer=False)
+
+    def run(self) -> None:
+        """Everything; returns when the race is over and all is tidied up."""
+        adopt_orphans()
+        try:
+            self._begin()
+            grace = self._serve()
+            self._connection.send((FINISHED, self._tidy_up(grace=grace)))
+        except (EOFError, ConnectionError):
+            # The test's process is gone; nobody is left to be told.
+            end_descendants()
+
+    def _begin(self) -> None:
+        pids = []
+        own_pid = os.getpid()
+        for index in range(len(self._order.names)):
+            pid = os.fork()
+            if pid == 0:
+                self._become_contender(index, marshal=own_pid)
+            self._running[pid] = index
+            pids.append(pid)
+        for descriptor in (self._start, self._unready):
+            os.close(descriptor)
+        self._connection.send((FORKED, pids))
+
+    def _become_contender(self, index: int, *, marshal: int) -> NoReturn:
+        try:
+            signal.set_wakeup_fd(_NO_PIPE)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            os.setsid()
+            die_with_parent()
+            if os.getppid() != marshal:  # it died before that was said
+                os._exit(_COULD_NOT_BEGIN)
+            self._connection.close()
+            for descriptor in (self._hold, self._ready, self._bell, self._ring):
+                os.close(descriptor)
+            if self._order.fresh:
+                self._start_interpreter(index)
+            compete(self._order, index, self._unready, self._start)
+        finally:
+            os._exit(_COULD_NOT_BEGIN)
+
+    def _start_interpreter(self, index: int) -> NoReturn:
+        for descriptor in (self._unready, self._start):
+            os.set_inheritable(descriptor, True)
+        arguments = [str(self._order.file), *map(str, (index, self._unready, self._start)), *self._order.sys_path]
+        command = [sys.executable, "-c", START_INTERPRETER, *arguments]
+        os.execve(sys.executable, command, dict(self._order.variables))  # noqa: S606 - no shell is wanted
+
+    def _serve(self) -> float:
+        """Until the test's process wants the race to be finished; returns the seconds of grace."""
+        is_ready = False
+        while True:
+            stirred = wait([self._connection, self._bell, *([] if is_ready else [self._ready])])
+            if self._bell in stirred:
+                os.read(self._bell, 4096)
+                self._reap()
+            if self._ready in stirred:
+                is_ready = True
+                self._connection.send((READY,))
+            if self._connection in stirred:
+                word, *rest = self._connection.recv()
+                if word == FINISH:
+                    return float(rest[0])
+                self._obey(word, *rest)
+
+    def _obey(self, word: str, *rest: int) -> None:
+        if word == GO:
+            os.close(self._hold)
+        elif word == SIGNAL:
+            self._signal(*rest)
+
+    def _reap(self) -> bool:
+        """Tell which contenders have ended; returns whether anything of any of them is left."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return False
+            if not pid:
+                return True
+            index = self._running.pop(pid, None)
+            if index is not None:
+                self._connection.send((ENDED, index, os.waitstatus_to_exitcode(status), real_time.now()))
+
+    def _signal(self, index: int, number: int, tree: int) -> None:
+        """Here, not in the test's process: a PID that has not been reaped yet cannot have gone to another process."""
+        import psutil
+
+        for pid in [pid for pid, running in self._running.items() if running == index]:
+            if tree and number != signal.SIGCONT:
+                # Before its children are looked up: a dead process has none any more, a running one gets others.
+                stop_tree(psutil.Process(pid))
+            for process in descendants(pid) if tree else []:
+                send(process, number)
+            os.kill(pid, number)
+
+    def _tidy_up(self, *, grace: float) -> Remains:
+        """What is still running when the grace is over; it does not run any longer. Services are not waited for."""
+        end = real_time.monotonic() + grace
+        while self._reap() and real_time.monotonic() < end:
+            # All processes of the machine are looked through for it, so only where it can make a difference.
+            if self._order.services and not self._remains().left_behind:
+                break
+            real_time.sleep(_LOOK_AGAIN)
+        remains = self._remains()
+        end_descendants()
+        return remains
+
+    def _remains(self) -> Remains:
+        others = [process for process in descendants(os.getpid()) if process.pid not in self._running]
+        return sort_out(others, self._order.services)
+
+
+START_SERVER = (
+    "import sys; sys.path[:] = sys.argv[2:]; "
+    "from pytest_cosmos_venv.races.supervisor import serve; serve(int(sys.argv[1]))"
+)
+
+
+def serve(descriptor: int) -> None:
+    """Prepare once, then fork a marshal for each connection that is handed over, until the test's process is gone."""
+    connection = Connection(descriptor)
+    try:
+        connection.send(_prepare(connection.recv()))
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for a marshal: its own connection tells its end
+        while True:
+            order: RaceOrder = connection.recv()
+            _fork_marshal(connection, recv_handle(connection), order)
+    except (EOFError, ConnectionError):
+        # Without what the imports have registered for the end: Airflow takes two seconds over it.
+        os._exit(0)
+
+
+def _prepare(modules: Sequence[ModuleAt]) -> str | None:
+    """Import them; returns what is wrong with this process now, in words."""
+    before = _descriptors()
+    for module in modules:
+        try:
+            module.load()
+        except BaseException as error:  # noqa: BLE001 - also what pytest raises to skip
+            traceback.print_exc()
+            return f"importing {module.name} failed with {type(error).__name__}: {error}"
+    _settle()
+    return _forbids_fork(before)
+
+
+def _settle() -> None:
+    """Looking for rubbish among the imports would copy all their pages into each contender."""
+    gc.collect()
+    gc.freeze()
+
+
+def _fork_marshal(connection: Connection, handle: int, order: RaceOrder) -> None:
+    if os.fork():
+        os.close(handle)
+        return
+    code = 1
+    try:
+        connection.close()
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        Marshal(Connection(handle), order).run()
+        code = 0
+    finally:
+        if code:
+            traceback.print_exc()
+        os._exit(code)
+
+
+def _forbids_fork(before: dict[int, str]) -> str | None:
+    """Threads do not survive a fork, and what they had locked stays locked; a connection would be used by several."""
+    threads = Path("/proc/self/task")
+    if threads.is_dir() and len(list(threads.iterdir())) > 1:
+        return "the imports have started a thread, which no fork survives"
+    opened = [target for number, target in _descriptors().items() if number not in before and _is_connection(number)]
+    return f"the imports have opened {opened[0]}, which contenders would share" if opened else None
+
+
+def _descriptors() -> dict[int, str]:
+    folder = Path("/proc/self/fd")
+    found = {}
+    for entry in folder.iterdir() if folder.is_dir() else []:
+        try:
+            found[int(entry.name)] = str(entry.readlink())
+        except OSError:  # the one that was open for listing the folder
+            continue
+    return found
+
+
+def _is_connection(descriptor: int) -> bool:
+    """A socket, or a file that is read and written as SQLite does it."""
+    import fcntl
+    import stat
+
+    mode = os.fstat(descriptor).st_mode
+    is_writable = fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDWR
+    return stat.S_ISSOCK(mode) or (stat.S_ISREG(mode) and is_writable)

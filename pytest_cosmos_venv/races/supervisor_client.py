@@ -1,0 +1,256 @@
+"""The test's side of it, and prepared processes kept.
+
+How does the test's process speak with the marshal of a race, and what has it been told?
+
+Which process do contenders fork from? One for each set of imports and Airflow settings, the last two kept.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from multiprocessing.reduction import send_handle
+from pathlib import Path
+
+from pytest_cosmos_venv import real_time
+from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.races import supervisor
+from pytest_cosmos_venv.races.messages import ModuleAt, RaceOrder
+from pytest_cosmos_venv.races.supervisor import START_SERVER, Remains
+
+_LONGEST_FAREWELL = 20.0
+_GONE = "The process that looks after the contenders of this race is gone: something has killed it."
+
+
+class MarshalLink:
+    """The contenders of one race as their marshal knows them.
+
+    :param connection: to the marshal; closing it ends the race and all its processes.
+    :param count: of the contenders.
+    """
+
+    def __init__(self, connection: Connection, count: int) -> None:
+        self._connection = connection
+        self._count = count
+        self.pids: list[int] = []
+        self.is_ready = False
+        self.has_begun = False
+        self.is_gone = False
+        self.deaths: dict[int, tuple[int, float]] = {}  # index -> exit code (negative: signal), when
+        self.remains = Remains()
+        self._is_over = False
+
+    @property
+    def running(self) -> tuple[int, ...]:
+        """Indexes of the contenders whose end has not been told."""
+        return tuple(index for index in range(self._count) if index not in self.deaths)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether ``close`` was called."""
+        return self._connection.closed
+
+    def is_over(self) -> bool:
+        """Whether nothing of the race runs any more."""
+        return self._is_over
+
+    def listen(self, seconds: float) -> None:
+        """Take in what the marshal tells; waits for its first word only.
+
+        :raises ToolkitMisuse: when the marshal is gone.
+        """
+        try:
+            while self._connection.poll(seconds):
+                self._take(*self._connection.recv())
+                seconds = 0.0
+        except (EOFError, OSError):
+            if not self.is_over():
+                self.is_gone = True
+                raise ToolkitMisuse(_GONE) from None
+
+    def go(self) -> None:
+        """Start the race."""
+        self._say(supervisor.GO)
+        self.has_begun = True
+
+    def signal(self, index: int, number: signal.Signals, *, tree: bool) -> None:
+        """Send a signal to a contender, if it still runs.
+
+        :param tree: to all that it has started, too.
+        """
+        if index not in range(self._count):
+            raise ToolkitMisuse(f"There is no contender {index}: they are 0 to {self._count - 1}.")
+        self._say(supervisor.SIGNAL, index, int(number), int(tree))
+
+    def finish(self, *, grace: float) -> None:
+        """End what is left after ``grace`` seconds, and wait until it is gone. Does nothing the second time.
+
+        :raises ToolkitMisuse: when the marshal is gone, or cannot end it.
+        """
+        if self.is_over():
+            return
+        self._say(supervisor.FINISH, grace)
+        end = real_time.monotonic() + grace + _LONGEST_FAREWELL
+        while not self.is_over() and real_time.monotonic() < end:
+            self.listen(0.05)
+        if not self.is_over():
+            raise ToolkitMisuse(f"What contenders have left running could not be ended in {_LONGEST_FAREWELL:g} s.")
+
+    def close(self) -> None:
+        """Let go: the marshal, if it is still there, ends everything."""
+        self._connection.close()
+
+    def _say(self, *words: object) -> None:
+        if self.is_over() or self._connection.closed:
+            raise ToolkitMisuse("This race is over: signals are for contenders of one that goes on.")
+        try:
+            self._connection.send(words)
+        except OSError:
+            self.is_gone = True
+            raise ToolkitMisuse(_GONE) from None
+
+    def _take(self, word: str, *rest: object) -> None:
+        if word == supervisor.FORKED:
+            (self.pids,) = rest  # type: ignore[assignment]
+        elif word == supervisor.READY:
+            self.is_ready = True
+        elif word == supervisor.ENDED:
+            index, exit_code, at = rest
+            self.deaths[index] = (exit_code, at)  # type: ignore[index, assignment]
+        elif word == supervisor.FINISHED:
+            (self.remains,) = rest  # type: ignore[assignment]
+            self._is_over = True
+
+
+DEADLINE = 120.0
+"""Seconds that the imports may take."""
+_ENDS_SOON = 5.0
+_MOST = 2
+_OF_THE_PARENT: list[object] = []
+
+
+class PreparedProcess:
+    """A process that has imported ``modules`` and forks a marshal for each race.
+
+    :param log: file for what it and its marshals write.
+    :param variables: all of its environment.
+    """
+
+    def __init__(self, modules: tuple[ModuleAt, ...], log: Path, variables: Mapping[str, str]) -> None:
+        self._log = log
+        self._connection, other = Pipe()
+        with other, log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", START_SERVER, str(other.fileno()), *sys.path],
+                env=dict(variables),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                pass_fds=[other.fileno()],
+                start_new_session=True,  # Ctrl-C is for the test, which then ends its races
+            )
+        try:
+            self._prepare(modules)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it can fork."""
+        return self._process.poll() is None
+
+    def fork_marshal(self, order: RaceOrder) -> Connection:
+        """Begin a race; returns the connection to its marshal."""
+        own, other = Pipe()
+        with other:
+            self._connection.send(order)
+            send_handle(self._connection, other.fileno(), self._process.pid)
+        return own
+
+    def close(self) -> None:
+        """End it. Races that still run end by themselves."""
+        self._connection.close()
+        try:
+            self._process.wait(_ENDS_SOON)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _prepare(self, modules: tuple[ModuleAt, ...]) -> None:
+        names = ", ".join(module.name for module in modules)
+        try:
+            self._connection.send(modules)
+            if not self._connection.poll(DEADLINE):
+                raise ToolkitMisuse(
+                    f"cosmos_task_race: importing {names} took more than {DEADLINE:.0f} s ({self._log})."
+                )
+            wrong: str | None = self._connection.recv()
+        except (EOFError, OSError):
+            raise ToolkitMisuse(
+                f"cosmos_task_race: the process that imports {names} for the contenders has died ({self._log})."
+            ) from None
+        if wrong is not None:
+            raise ToolkitMisuse(
+                f"cosmos_task_race: contenders cannot be forked from a process with {names}: {wrong}. "
+                "Import it inside the function that races, or start interpreters with fresh=True."
+            )
+
+
+@dataclass
+class PreparedProcesses:
+    """The prepared processes that were used last: an Airflow costs seconds to import and much memory to keep.
+
+    :param folder: an existing one for logs.
+    :param changes: asked before each race: what differs from this process's environment; None: is unset.
+    """
+
+    folder: Path
+    changes: Callable[[], Mapping[str, str | None]]
+    _kept: dict[object, PreparedProcess] = field(default_factory=dict)
+    _count: int = field(default=0)
+    _process: int = field(default_factory=os.getpid)
+
+    def get(self, modules: tuple[ModuleAt, ...]) -> PreparedProcess:
+        """One that has imported these, under the settings of Airflow that hold now."""
+        self._forget_those_of_the_parent()
+        # Airflow settles on its home and its database when it is imported.
+        variables = self.variables()
+        settings = tuple(sorted((name, value) for name, value in variables.items() if name.startswith("AIRFLOW")))
+        written_at = tuple(Path(module.file).stat().st_mtime_ns for module in modules if module.file is not None)
+        key = (modules, settings, tuple(sys.path), written_at)
+        kept = self._kept.pop(key, None)
+        if kept is not None and not kept.is_alive:
+            kept.close()
+            kept = None
+        if kept is None:
+            # Tests with a setting of their own are few and stand among others: those find theirs again.
+            while len(self._kept) >= _MOST:
+                self._kept.pop(next(iter(self._kept))).close()
+            self._count += 1
+            kept = PreparedProcess(modules, self.folder / f"prepared-{os.getpid()}-{self._count}.log", variables)
+        self._kept[key] = kept
+        return kept
+
+    def _forget_those_of_the_parent(self) -> None:
+        """Racers that were forked since would all speak with one process over one connection."""
+        if self._process != os.getpid():
+            self._process = os.getpid()
+            _OF_THE_PARENT.append(dict(self._kept))  # not closed: its connections are the parent's too
+            self._kept.clear()
+
+    def variables(self) -> dict[str, str]:
+        """All of a contender's environment."""
+        given: dict[str, str | None] = {**os.environ, **self.changes()}
+        return {name: value for name, value in given.items() if value is not None}
+
+    def close(self) -> None:
+        """End them."""
+        while self._kept:
+            self._kept.popitem()[1].close()

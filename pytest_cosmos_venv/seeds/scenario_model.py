@@ -1,0 +1,112 @@
+"""SeedStory, chapters, the sentences of Cosmos's page.
+
+What is a ready-made scenario? A sentence that requires something of seeds, and the steps that show it.
+
+What does Cosmos's page "Managing seeds" say? Its sentences, word for word, each under a name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from pytest_cosmos_venv.seeds.scenario import SeedScenario
+
+
+Level = Literal["must", "should"]
+"""``should``: it follows from the sentence in a case that the sentence does not name."""
+Steps = Callable[["SeedScenario"], object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedStory:
+    """One ready-made scenario; ``cosmos_seed_scenario.play(story)`` plays it, ``str(story)`` is its id.
+
+    :param id: for ever: never renumbered or reused.
+    :param sentence: of Cosmos's page "Managing seeds", as it stands there.
+    :param steps: what is done, with what must be seen after each step.
+    :param options: of ``cosmos_seed_scenario(...)``.
+    """
+
+    id: str
+    sentence: str
+    steps: Steps = field(repr=False, compare=False)
+    level: Level = "must"
+    options: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    def __str__(self) -> str:
+        return self.id
+
+
+class Chapter:
+    """Collects the stories of one module.
+
+    :param options: of every story, unless it gives its own.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        self.stories: list[SeedStory] = []
+        self._options = options
+
+    def story(self, sentence: str, *, level: Level = "must", **options: Any) -> Callable[[Steps], Steps]:
+        """Add the decorated steps; their id is the function's name."""
+
+        def add(steps: Steps) -> Steps:
+            self.add(steps.__name__.replace("_", "-"), sentence, steps, level=level, **options)
+            return steps
+
+        return add
+
+    def add(self, name: str, sentence: str, steps: Steps, *, level: Level = "must", **options: Any) -> None:
+        """Add steps under an id."""
+        chosen = {**self._options, **options}
+        self.stories.append(SeedStory(id=name, sentence=sentence, steps=steps, level=level, options=chosen))
+
+
+DEFAULT = "By default, Cosmos renders every dbt seed and runs dbt seed on each DAG run."
+ALWAYS = "always (default): Cosmos renders the seed and runs dbt seed on every execution."
+CHANGED = (
+    "when_seed_changes: Cosmos renders the seed, but only runs dbt seed when the seed’s CSV content has changed since "
+    "the last successful run."
+)
+UNCHANGED = "When the content is unchanged, the task succeeds without running dbt seed."
+RENDER_ONLY = (
+    "render_only: Cosmos renders the seed as a no-op EmptyOperator so it stays visible in the DAG topology and "
+    "lineage, but dbt seed is never run."
+)
+NONE = "none: Cosmos does not render the seed in the DAG/TaskGroup at all."
+BEST_EFFORT = "best-effort: if Cosmos cannot compute or read either checksum, it falls back to running the seed"
+SHA256 = "The checksum is the SHA256 of the seed’s CSV content, computed from the seed file when available."
+BOTH_LOADS = (
+    "Computing it from the file (rather than reading dbt’s per-node manifest checksum) keeps change detection "
+    "consistent whether the project is loaded via LoadMode.DBT_MANIFEST or LoadMode.DBT_LS."
+)
+VARIABLE = "The last-seen checksum is persisted as an Airflow Variable […]"
+SCOPED = (
+    "[…] scoped per DbtDag/DbtTaskGroup and seed, so the same seed rendered in different DAGs tracks its state "
+    "independently and one DAG never causes another to skip a seed."
+)
+FULL_REFRESH = "Passing full_refresh=True always runs the seed, bypassing change detection."
+NOT_UPDATED = (
+    "This path does not update the persisted checksum, so the next non-full-refresh run may run again to record/update "
+    "it."
+)
+ASSET = (
+    "On a run where the seed is skipped because it is unchanged, the task does not emit its Airflow dataset, since no "
+    "data was loaded."
+)
+MODES = (
+    "when_seed_changes is only supported for ExecutionMode.LOCAL, ExecutionMode.VIRTUALENV and "
+    "ExecutionMode.AIRFLOW_ASYNC […]. Configuring it with any other execution mode raises a CosmosValueError at "
+    "DAG-build time."
+)
+BUILD = (
+    "when_seed_changes is incompatible with TestBehavior.BUILD (under BUILD seeds run via dbt build and cannot be "
+    "selectively skipped); this combination also raises a CosmosValueError."
+)
+WATCHER = (
+    "Only always is meaningful for the watcher execution mode; none and render_only change only what is rendered, not "
+    "whether the underlying dbt build loads the seed."
+)

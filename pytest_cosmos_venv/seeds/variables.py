@@ -1,0 +1,104 @@
+"""What earlier runs remembered, and changing it.
+
+How is a Variable rewritten whose form is the implementation's own? By what is surely a checksum in it.
+
+What do the Variables of earlier runs say, and how is that changed? Only those that a run itself has set.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from pytest_cosmos_venv.errors import ToolkitMisuse
+
+if TYPE_CHECKING:
+    from pytest_cosmos_venv.airflow.variables import Variables
+
+
+# MD5 has 32 digits, SHA-512 has 128.
+_DIGEST = re.compile(r"(?<![0-9A-Fa-f])[0-9A-Fa-f]{32,128}(?![0-9A-Fa-f])")
+
+
+def with_checksum(text: str, checksum: str) -> str | None:
+    """The text of a Variable with another checksum in it; JSON keeps its shape. None where it holds no checksum."""
+    try:
+        document = json.loads(text)
+    except ValueError:
+        document = text
+    if not isinstance(document, (dict, list)):
+        return _DIGEST.sub(checksum, text) if _DIGEST.search(text) else None
+    changed = _replaced(document, checksum)
+    return json.dumps(changed) if changed != document or checksum in text else None
+
+
+def damaged(text: str) -> str:
+    """The first half: what a write that was cut off would have left."""
+    return text[: len(text) // 2]
+
+
+def _replaced(document: Any, checksum: str) -> Any:
+    """Values only: what is a key of an object is no checksum."""
+    if isinstance(document, dict):
+        return {key: _replaced(value, checksum) for key, value in document.items()}
+    if isinstance(document, list):
+        return [_replaced(value, checksum) for value in document]
+    return _DIGEST.sub(checksum, document) if isinstance(document, str) else document
+
+
+class Remembered:
+    """The Variables that runs of a scenario have set."""
+
+    def __init__(self, variables: Variables) -> None:
+        self._variables = variables
+        self._keys: set[str] = set()
+
+    @property
+    def values(self) -> Mapping[str, str]:
+        """Those that are still there, with what they hold now."""
+        return {key: value for key, value in self._variables.values.items() if key in self._keys}
+
+    @contextmanager
+    def listening(self) -> Iterator[dict[str, str]]:
+        """Fills the dictionary at the end of the block with what was set in it. While a DAG is built nobody listens:
+        caches of dbt ls may be Variables too."""
+        before = len(self._variables.writes)
+        written: dict[str, str] = {}
+        try:
+            yield written
+        finally:
+            new = [write for write in self._variables.writes[before:] if write.value is not None]
+            written.update({write.key: write.value for write in new if write.value is not None})
+            self._keys |= written.keys()
+
+    def replace_checksums(self, checksum: str) -> None:
+        """As ``SeedScenario.remember``."""
+        values = {key: with_checksum(value, checksum) for key, value in self._known("remember").items()}
+        if None in values.values():
+            raise ToolkitMisuse(
+                f"remember({checksum!r}): no checksum is to be recognised in what the run has stored: "
+                f"{dict(self.values)}. Rewrite it with .variables.put(key, text)."
+            )
+        self._rewrite(lambda key, _: str(values[key]))
+
+    def damage(self, text: str | None) -> None:
+        """As ``SeedScenario.corrupt_variable``."""
+        self._known("corrupt_variable")
+        self._rewrite(lambda _, value: damaged(value) if text is None else text)
+
+    def forget(self) -> None:
+        """As ``SeedScenario.forget``."""
+        for key in self._known("forget"):
+            self._variables.remove(key)
+
+    def _known(self, asked: str) -> Mapping[str, str]:
+        if not self.values:
+            raise ToolkitMisuse(f"{asked}: no run has set a Variable yet; run() first, with a behavior that remembers.")
+        return self.values
+
+    def _rewrite(self, change: Callable[[str, str], str]) -> None:
+        for key, value in self.values.items():
+            self._variables.put(key, change(key, value))

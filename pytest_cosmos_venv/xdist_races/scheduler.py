@@ -1,0 +1,372 @@
+"""Handing out tests when some race; xdist's types.
+
+What does the chosen scheduler of pytest-xdist see of a worker that has races to run first?
+
+Who hands out the tests when some of them race across the workers of pytest-xdist?
+
+First the races, one after the other, each when all its workers are free; then whichever scheduler was chosen, which
+never hears of them: it is given a collection without races, and in place of each worker a lane that translates its
+indexes and keeps what it sends until the worker's last race has begun.
+
+pytest-xdist runs a test when the next one, or the word to shut down, stands behind it in the worker's queue. So a
+racer that lies at a queue's end waits, and sending what comes after it is what lets it begin.
+
+What of pytest-xdist is made use of? It ships no types, so these say it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from pytest_cosmos_venv.xdist_races.barrier import Ending, Meeting, Release, plan, release
+from pytest_cosmos_venv.xdist_races.marker import CollectedRace, race_folder
+
+
+class Lane:
+    """A worker as the chosen scheduler sees it. It outlives the worker, where that dies before it has begun a test.
+
+    :param node: the worker.
+    :param translation: an index without races to one with them.
+    """
+
+    def __init__(self, node: Worker, translation: Sequence[int]) -> None:
+        self.node = node
+        self.is_open = False
+        self.has_begun = False
+        self._translation = translation
+        self._kept: list[int] = []
+        self._asked: list[int] = []
+        self._is_shut = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.node, name)
+
+    @property
+    def shutting_down(self) -> bool:
+        return self._is_shut or (self.is_open and self.node.shutting_down)
+
+    @property
+    def has_kept(self) -> bool:
+        """Whether there are tests for the worker's successor."""
+        return bool(self._kept)
+
+    def send_runtest_some(self, indices: Sequence[int]) -> None:
+        translated = [self._translation[index] for index in indices]
+        if not self.has_begun:
+            self._kept += translated
+        if self.is_open:
+            self.node.send_runtest_some(translated)
+
+    def send_steal(self, indices: Sequence[int]) -> None:
+        translated = [self._translation[index] for index in indices]
+        if self.is_open:
+            self._asked = translated
+            self.node.send_steal(translated)
+        else:
+            self.give_back(translated)
+            # As the worker would answer: later, since the scheduler is in the middle of something.
+            self.node.notify_inproc("unscheduled", node=self.node, indices=translated)
+
+    def give_back(self, indices: Sequence[int]) -> None:
+        """The answer to having been asked: these will be another one's."""
+        self._asked = []
+        self._kept = [index for index in self._kept if index not in indices]
+
+    def shutdown(self) -> None:
+        self._is_shut = True
+        if self.is_open:
+            self.node.shutdown()
+
+    def open(self) -> None:
+        """The worker's last race begins: hand on what was kept, and everything from now on."""
+        self.is_open = True
+        if self._kept:
+            self.node.send_runtest_some(self._kept)
+        if self._is_shut:
+            self.node.shutdown()
+
+    def begin(self) -> None:
+        """The worker's last race is over: from now on what it was sent may have been run."""
+        self.has_begun = self.is_open
+        if self.has_begun:
+            self._kept.clear()
+
+    def lose(self) -> list[int]:
+        """The worker has died before it began: everything is kept for its successor but what is returned.
+
+        That is what it was asked to give back and has not answered.
+        """
+        self.is_open = False
+        return self._asked
+
+
+@dataclass(frozen=True)
+class Running:
+    """A racer that was let begin."""
+
+    meeting: Meeting
+    index: int
+    node: Worker
+
+
+class RaceScheduling:
+    """Hands out the races, in one order for all workers; racer ``i`` of each race to the worker at post ``i``.
+
+    :param inner: hands out everything else.
+    :param nodes: the workers.
+    :param ids: what each of them has collected.
+    """
+
+    collection_is_completed = True  # also while a crashed worker's successor is still collecting
+
+    def __init__(
+        self, inner: Scheduling, races: Sequence[CollectedRace], nodes: Sequence[Worker], ids: Sequence[str], root: Path
+    ) -> None:
+        self._inner = inner
+        self._ids = list(ids)
+        self._root = root
+        self._racers = {position for race in races for position in race.positions}
+        self._ordinary = [position for position in range(len(ids)) if position not in self._racers]
+        self._index_of = {position: index for index, position in enumerate(self._ordinary)}
+        self._lanes = {node: Lane(node, self._ordinary) for node in nodes}
+        self._last_lane_of = dict(self._lanes)
+        self._arriving: list[Worker] = []
+        self._posts: list[Worker | None] = list(nodes)
+        # Lanes of workers that died before they began a test that is no race, by post.
+        self._orphans: dict[int, Lane] = {}
+        self._hopeless: set[int] = set()
+        self._to_come = deque(races)
+        self._at_post = [deque(race for race in races if post < len(race.positions)) for post in range(len(nodes))]
+        self._running: dict[int, Running] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    @property
+    def nodes(self) -> list[Worker]:
+        return [*self._lanes, *self._arriving]
+
+    @property
+    def tests_finished(self) -> bool:
+        # What lies in an orphaned lane is to be run, though the chosen scheduler takes it for nearly done.
+        is_all_sent = not self._has_races and not any(lane.has_kept for lane in self._orphans.values())
+        return is_all_sent and (not self._ordinary or self._inner.tests_finished)
+
+    @property
+    def has_pending(self) -> bool:
+        return self._has_races or self._inner.has_pending
+
+    @property
+    def _has_races(self) -> bool:
+        return bool(self._running or self._to_come)
+
+    def start(self) -> None:
+        """Hand out the first tests."""
+        for race in self._to_come:
+            plan(race_folder(self._root, race.name))
+        # With nothing to hand out the chosen scheduler would never begin, and stumble over a worker that comes later.
+        if self._ordinary:
+            for lane in self._lanes.values():
+                self._inner.add_node(lane)
+            for lane in self._lanes.values():
+                self._inner.add_node_collection(lane, self._ordinary_ids)
+            self._inner.schedule()
+        for post in range(len(self._posts)):
+            self._send_next(post)
+        self._advance()
+
+    def add_node(self, node: Worker) -> None:
+        self._arriving.append(node)
+
+    def add_node_collection(self, node: Worker, collection: Sequence[str]) -> None:
+        """The successor of a worker that crashed has collected."""
+        self._arriving.remove(node)
+        post = next(iter(self._orphans), None)
+        if post is None:
+            post = self._posts.index(None)
+        if list(collection) == self._ids:
+            self._posts[post] = node
+            self._take_over(node, self._orphans.pop(post, None))
+            self._send_next(post)
+            return
+        # It has collected other tests, so it cannot race; nobody else will come for the one that it replaces.
+        self._hopeless.add(post)
+        self._disown(self._orphans.pop(post, None))
+        self._lanes[node] = self._last_lane_of[node] = self._new_lane(node, collection)
+        self._lanes[node].open()
+
+    def schedule(self) -> None:
+        if self._ordinary:
+            self._inner.schedule()
+        self._advance()
+
+    def mark_test_complete(self, node: Worker, item_index: int, duration: float = 0) -> None:
+        if item_index in self._racers:
+            self._running.pop(item_index, None)
+            self._lanes[node].begin()
+            self._advance()
+        else:
+            self._inner.mark_test_complete(self._lanes[node], self._index_of[item_index], duration)
+
+    def mark_test_pending(self, item: str) -> None:
+        if self._ids.index(item) in self._racers:
+            # Said to plugins that run a crashed test again. Its siblings have ended.
+            raise NotImplementedError("a racer cannot be run again without the others")
+        self._inner.mark_test_pending(item)
+
+    def remove_pending_tests_from_node(self, node: Worker, indices: Sequence[int]) -> None:
+        self._answer(self._last_lane_of[node], indices)
+
+    def remove_node(self, node: Worker) -> str | None:
+        """The test that the worker died of. Its other tests go to another one, its later racers to its successor."""
+        if node in self._arriving:
+            self._arriving.remove(node)
+            return None
+        lane = self._lanes.pop(node)
+        post = self._posts.index(node) if node in self._posts else None
+        if post is not None:
+            self._posts[post] = None
+        if lane.has_begun or post is None:
+            return self._inner.remove_node(lane) if lane in self._inner.nodes else None
+        unanswered = lane.lose()
+        self._orphans[post] = lane
+        if unanswered:
+            self._answer(lane, unanswered)
+        racer = next((position for position, running in self._running.items() if running.node is node), None)
+        if racer is None:
+            return None
+        del self._running[racer]
+        return self._ids[racer]
+
+    def down(self, node: Worker, error: object | None) -> None:
+        """Its racers, if any were running, will come to no barrier any more."""
+        how = f"lost its worker {node.gateway.id}, which {'crashed' if error else 'was stopped'},"
+        for running in self._running.values():
+            if running.node is node:
+                running.meeting.end(running.index, Ending(outcome="died", how=how))
+
+    @property
+    def _ordinary_ids(self) -> list[str]:
+        return [self._ids[position] for position in self._ordinary]
+
+    def _answer(self, lane: Lane, indices: Sequence[int]) -> None:
+        lane.give_back(indices)
+        self._inner.remove_pending_tests_from_node(lane, [self._index_of[index] for index in indices])
+
+    def _new_lane(self, node: Worker, collection: Sequence[str]) -> Lane:
+        lane = Lane(node, self._ordinary)
+        if self._ordinary:
+            self._inner.add_node(lane)
+            self._inner.add_node_collection(lane, collection)
+        return lane
+
+    def _take_over(self, node: Worker, lane: Lane | None) -> None:
+        if lane is None:
+            lane = self._new_lane(node, self._ordinary_ids)
+        lane.node = node
+        self._lanes[node] = self._last_lane_of[node] = lane
+
+    def _disown(self, lane: Lane | None) -> None:
+        """Have the chosen scheduler give a lane's tests to others."""
+        if lane is None or lane not in self._inner.nodes:
+            return
+        blamed = self._inner.remove_node(lane)
+        if blamed is not None:
+            # It blames the first of them, which had not begun. Those that cannot take it back have kept it.
+            with suppress(NotImplementedError):
+                self._inner.mark_test_pending(blamed)
+
+    def _send_next(self, post: int) -> None:
+        """What lets the worker's last racer begin, and begins itself when something is sent after it."""
+        node = self._posts[post]
+        if node is None:
+            return
+        lane = self._lanes[node]
+        # It may have died a moment ago. Then its successor is sent the same.
+        with suppress(OSError):
+            if self._at_post[post]:
+                node.send_runtest_some([self._at_post[post][0].positions[post]])
+                return
+            lane.open()
+            if not self._ordinary:
+                lane.shutdown()
+        if not any(running.node is node for running in self._running.values()):
+            lane.begin()
+
+    def _advance(self) -> None:
+        while self._to_come and not self._running and self._is_staffed(self._to_come[0]):
+            self._begin(self._to_come.popleft())
+
+    def _is_staffed(self, race: CollectedRace) -> bool:
+        for post in range(len(race.positions)):
+            node = self._posts[post]
+            if node is None and post not in self._hopeless:
+                return False
+            if node is not None and node.shutting_down:
+                return False  # the run is being stopped; racers that begin without a word end at once
+        return True
+
+    def _begin(self, race: CollectedRace) -> None:
+        folder = race_folder(self._root, race.name)
+        meeting = Meeting(folder=folder, racers=len(race.positions))
+        present = {post: node for post, position in enumerate(race.positions) if (node := self._posts[post])}
+        for post, node in present.items():
+            self._running[race.positions[post]] = Running(meeting, post, node)
+        release(folder, self._word(race, present))
+        for post in range(len(race.positions)):
+            self._at_post[post].popleft()
+        for post in present:
+            self._send_next(post)
+
+    def _word(self, race: CollectedRace, present: dict[int, Worker]) -> Release:
+        if len(present) == len(race.positions):
+            return Release()
+        return Release(alone=min(present), why="a worker that replaced a crashed one has collected other tests")
+
+
+class Gateway(Protocol):
+    """The connection to a worker."""
+
+    id: str
+
+
+class Worker(Protocol):
+    """``xdist.workermanage.WorkerController``: a worker as the process that hands out the tests sees it."""
+
+    config: pytest.Config
+    gateway: Gateway
+    workerinput: dict[str, Any]
+
+    @property
+    def shutting_down(self) -> bool: ...
+    def send_runtest_some(self, indices: Sequence[int]) -> None: ...
+    def send_steal(self, indices: Sequence[int]) -> None: ...
+    def shutdown(self) -> None: ...
+    def notify_inproc(self, eventname: str, **kwargs: object) -> None: ...
+
+
+class Scheduling(Protocol):
+    """``xdist.scheduler.protocol.Scheduling``; a worker may be a lane."""
+
+    @property
+    def nodes(self) -> list[Any]: ...
+    @property
+    def collection_is_completed(self) -> bool: ...
+    @property
+    def tests_finished(self) -> bool: ...
+    @property
+    def has_pending(self) -> bool: ...
+    def add_node(self, node: Any) -> None: ...
+    def add_node_collection(self, node: Any, collection: Sequence[str]) -> None: ...
+    def mark_test_complete(self, node: Any, item_index: int, duration: float = 0) -> None: ...
+    def mark_test_pending(self, item: str) -> None: ...
+    def remove_pending_tests_from_node(self, node: Any, indices: Sequence[int]) -> None: ...
+    def remove_node(self, node: Any) -> str | None: ...
+    def schedule(self) -> None: ...

@@ -1,0 +1,145 @@
+"""What xdist holds as its scheduler.
+
+What does pytest-xdist hold as its scheduler? Until all workers have collected nobody knows whether there are races.
+
+Then it is the one that was chosen, untouched, or one that hands out races before it.
+
+What has pytest-xdist to do with races? In the process that hands out the tests; loaded only where it is in use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_cosmos_venv.xdist_races.marker import find_races
+from pytest_cosmos_venv.xdist_races.race_forms import OFFER
+from pytest_cosmos_venv.xdist_races.scheduler import RaceScheduling
+
+if TYPE_CHECKING:
+    from pytest_cosmos_venv.xdist_races.scheduler import Scheduling, Worker
+
+
+class Switch:
+    """What pytest-xdist holds: until all is collected it gathers, then it is the chosen scheduler or one for races.
+
+    :param inner: the scheduler that was chosen.
+    :param root: where racers meet.
+    :param workers: how many there will be.
+    """
+
+    def __init__(self, inner: Scheduling, *, root: Path, workers: int) -> None:
+        self._inner = inner
+        self._root = root
+        self._target: Any = Gathering(self, workers)
+
+    @property  # type: ignore[misc] # mypy knows it as something to be written, too
+    def __class__(self) -> type:
+        # pytest-xdist prints its name, and plugins may ask what was chosen.
+        return type(self._inner)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._target, name)
+
+    def choose(self, collections: dict[Worker, list[str]]) -> None:
+        """All workers have collected: hand the tests out."""
+        ids = next(iter(collections.values()))
+        races = find_races(ids, workers=len(collections))
+        # Where they differ, the chosen scheduler says so in its own words.
+        if races and all(other == ids for other in collections.values()):
+            # gw0, gw1, …, gw10: racer 0 runs in gw0, which makes a report easier to read.
+            nodes = sorted(collections, key=lambda node: (len(node.gateway.id), node.gateway.id))
+            self._target = RaceScheduling(self._inner, races, nodes, ids, self._root)
+            self._target.start()
+            return
+        self._target = self._inner
+        for node in collections:
+            self._inner.add_node(node)
+        for node, collection in collections.items():
+            self._inner.add_node_collection(node, collection)
+        self._inner.schedule()
+
+    def down(self, node: Worker, error: object | None) -> None:
+        """That worker has ended, or crashed."""
+        if isinstance(self._target, RaceScheduling):
+            self._target.down(node, error)
+
+
+class Gathering:
+    """Workers come up and collect; nothing is handed out."""
+
+    tests_finished = False
+    has_pending = False
+
+    def __init__(self, switch: Switch, workers: int) -> None:
+        self._switch = switch
+        self._workers = workers
+        self._collections: dict[Worker, list[str]] = {}
+        self.nodes: list[Worker] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._switch._inner, name)
+
+    @property
+    def collection_is_completed(self) -> bool:
+        return len(self._collections) >= self._workers
+
+    def add_node(self, node: Worker) -> None:
+        self.nodes.append(node)
+
+    def add_node_collection(self, node: Worker, collection: Sequence[str]) -> None:
+        self._collections[node] = list(collection)
+
+    def remove_node(self, node: Worker) -> str | None:
+        if node not in self.nodes:
+            raise KeyError(node)
+        self.nodes.remove(node)
+        self._collections.pop(node, None)
+        return None
+
+    def schedule(self) -> None:
+        self._switch.choose(self._collections)
+
+
+_SWITCH = pytest.StashKey[Switch]()
+
+
+def offer(node: Worker) -> None:
+    """Say in the worker's input that races are handed out here; nothing where they cannot be."""
+    root = _root(node.config)
+    if root is not None:
+        node.workerinput[OFFER] = {"folder": str(root), "workers": len(_specs(node.config))}
+
+
+def switch(config: pytest.Config, scheduler: Any) -> Any:
+    """That scheduler with races taken out of its sight."""
+    root = _root(config)
+    if root is None or scheduler is None:
+        return scheduler
+    config.stash[_SWITCH] = Switch(scheduler, root=root, workers=len(_specs(config)))
+    return config.stash[_SWITCH]
+
+
+def down(node: Worker, error: object | None) -> None:
+    """That worker has ended, or crashed."""
+    found = node.config.stash.get(_SWITCH, None)
+    if found is not None:
+        found.down(node, error)
+
+
+def _root(config: pytest.Config) -> Path | None:
+    """Where racers of several workers meet; None where they cannot: each worker runs all tests, or is elsewhere."""
+    factory: pytest.TempPathFactory | None = getattr(config, "_tmp_path_factory", None)
+    if factory is None or config.getoption("dist") == "each" or not all("popen" in spec for spec in _specs(config)):
+        return None
+    return factory.getbasetemp() / "cosmos-races"
+
+
+def _specs(config: pytest.Config) -> list[str]:
+    from xdist.workermanage import parse_tx_spec_config  # type: ignore[import-untyped]
+
+    specs: list[str] = parse_tx_spec_config(config)
+    return specs
