@@ -3,7 +3,7 @@
     .venv/bin/python -m benchmarks.conformance [--rounds 3]
 
 Wall time, as whoever waits for it has it. Beside each run stands what its installer takes for one environment: made,
-filled with the look-alike dbt, its dbt started once, by the bare commands. Both are measured turn by turn, so that a
+filled with the fake dbt, its dbt started once, by the bare commands. Both are measured turn by turn, so that a
 busy machine is busy for both, and the least of the rounds counts.
 """
 

@@ -195,7 +195,7 @@ def at_once_cold(bench: Bench) -> list[Row]:
 
 def cold(bench: Bench) -> list[Row]:
     """A task that has to build: beside the bare commands, and beside Cosmos with pip."""
-    rows = [_cold_beside_bare(bench, "look-alikes", FAKE, max(3, bench.rounds // 4))]
+    rows = [_cold_beside_bare(bench, "fakes", FAKE, max(3, bench.rounds // 4))]
     if REAL_WHEELS.is_dir():
         rows.append(_cold_beside_bare(bench, "real dbt-duckdb", REAL, 3))
     seconds = {}

@@ -91,7 +91,7 @@ def other_python() -> str:
 
 
 @pytest.fixture
-def lookalike_dbt(cosmos_wheelhouse: Wheelhouse) -> Wheelhouse:
+def fake_dbt_wheels(cosmos_wheelhouse: Wheelhouse) -> Wheelhouse:
     """The wheelhouse, and nothing else to install from: `make test` offers a real dbt to tests that want one."""
     return cosmos_wheelhouse
 

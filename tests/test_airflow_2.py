@@ -1,4 +1,4 @@
-"""The same DAG on Airflow 2.11, end to end: a database, ``dag.test()``, a real install by pip, a look-alike dbt."""
+"""The same DAG on Airflow 2.11, end to end: a database, ``dag.test()``, a real install by pip, a fake dbt."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ print("STATES", json.dumps({{ti.task_id: ti.state for ti in run.get_task_instanc
 
 
 @pytest.mark.long
-def test_a_dag_runs_on_airflow_2(tmp_path: Path, dbt_project: Path, lookalike_dbt: Wheelhouse) -> None:
+def test_a_dag_runs_on_airflow_2(tmp_path: Path, dbt_project: Path, fake_dbt_wheels: Wheelhouse) -> None:
     source = SOURCE.format(
         project=str(dbt_project),
         directory=str(tmp_path / "environments"),
-        options=lookalike_dbt.pip_install_options,
+        options=fake_dbt_wheels.pip_install_options,
     )
 
     output = run_on_airflow_2(source, tmp_path)

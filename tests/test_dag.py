@@ -1,4 +1,4 @@
-"""A dbt project as a DAG or as a group: loaded by the look-alike dbt of a managed environment, or from a manifest."""
+"""A dbt project as a DAG or as a group: loaded by the fake dbt of a managed environment, or from a manifest."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def manifest_arguments(tmp_path: Path, rendering_project: Path) -> dict[str, Any
 
 
 @pytest.fixture
-def ls_arguments(lookalike_dbt: Wheelhouse, kept_directory: Path, dbt_project: Path) -> dict[str, Any]:
-    """A project that the look-alike dbt of a kept environment lists."""
+def ls_arguments(fake_dbt_wheels: Wheelhouse, kept_directory: Path, dbt_project: Path) -> dict[str, Any]:
+    """A project that the fake dbt of a kept environment lists."""
     return {
         "project_config": ProjectConfig(dbt_project),
         "profile_config": ProfileConfig("harbor", "dev", profiles_yml_filepath=dbt_project / "profiles.yml"),
@@ -70,7 +70,7 @@ def ls_arguments(lookalike_dbt: Wheelhouse, kept_directory: Path, dbt_project: P
         "render_config": RenderConfig(load_method=LoadMode.DBT_LS),
         "operator_args": {
             "py_requirements": ["dbt-core==1.10.0", "dbt-duckdb"],
-            "pip_install_options": lookalike_dbt.pip_install_options,
+            "pip_install_options": fake_dbt_wheels.pip_install_options,
         },
     }
 

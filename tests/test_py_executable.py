@@ -14,7 +14,7 @@ from pytest_cosmos_venv import RECORD_VARIABLE, Wheelhouse, read_dbt_calls
 
 
 def test_parsing_and_tasks_run_dbt_in_the_environment_of_the_python_that_is_named(
-    tmp_path: Path, dbt_project: Path, lookalike_dbt: Wheelhouse, other_python: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, dbt_project: Path, fake_dbt_wheels: Wheelhouse, other_python: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(RECORD_VARIABLE, str(tmp_path / "calls"))
     dag = DbtDag(
@@ -27,7 +27,7 @@ def test_parsing_and_tasks_run_dbt_in_the_environment_of_the_python_that_is_name
         render_config=RenderConfig(load_method=LoadMode.DBT_LS),
         operator_args={
             "py_requirements": ["dbt-core==1.10.0", "dbt-duckdb"],
-            "pip_install_options": lookalike_dbt.pip_install_options,
+            "pip_install_options": fake_dbt_wheels.pip_install_options,
             "py_executable": other_python,
         },
     )

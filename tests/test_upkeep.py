@@ -42,13 +42,13 @@ def parse(wanted: VirtualenvArguments, directory: Path) -> Path:
 
 @pytest.mark.parametrize("build", [task, parse])
 def test_who_builds_prunes(
-    build: Callable[[VirtualenvArguments, Path], Path], tmp_path: Path, lookalike_dbt: Wheelhouse
+    build: Callable[[VirtualenvArguments, Path], Path], tmp_path: Path, fake_dbt_wheels: Wheelhouse
 ) -> None:
-    first = build(arguments(lookalike_dbt, "dbt-core==1.10.0"), tmp_path)
+    first = build(arguments(fake_dbt_wheels, "dbt-core==1.10.0"), tmp_path)
     then = time.time() - 3600
     os.utime(lease_path(first), (then, then))
 
-    second = build(arguments(lookalike_dbt), tmp_path)
+    second = build(arguments(fake_dbt_wheels), tmp_path)
 
     assert second.exists()
     assert not first.exists()
@@ -56,9 +56,9 @@ def test_who_builds_prunes(
 
 @pytest.mark.parametrize("build", [task, parse])
 def test_who_fails_to_build_keeps_what_there_is(
-    build: Callable[[VirtualenvArguments, Path], Path], tmp_path: Path, lookalike_dbt: Wheelhouse
+    build: Callable[[VirtualenvArguments, Path], Path], tmp_path: Path, fake_dbt_wheels: Wheelhouse
 ) -> None:
     with pytest.raises(VirtualenvError):
-        build(arguments(lookalike_dbt, "dbt-nosuchwarehouse"), tmp_path)
+        build(arguments(fake_dbt_wheels, "dbt-nosuchwarehouse"), tmp_path)
 
     assert list(tmp_path.glob("envs-v1/builds/*-1.failed.log"))

@@ -18,12 +18,12 @@ pytestmark = test_airflow_2.pytestmark
 
 @pytest.mark.long
 def test_all_tasks_of_a_dag_start_warm(
-    tmp_path: Path, dbt_project: Path, lookalike_dbt: Wheelhouse, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, dbt_project: Path, fake_dbt_wheels: Wheelhouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = test_airflow_2.SOURCE.format(
         project=str(dbt_project),
         directory=str(tmp_path / "environments"),
-        options=lookalike_dbt.pip_install_options,
+        options=fake_dbt_wheels.pip_install_options,
     )
     with tempfile.TemporaryDirectory(prefix="cv-", dir="/tmp") as folder:
         monkeypatch.setattr(tempfile, "tempdir", folder)

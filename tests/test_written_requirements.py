@@ -6,7 +6,7 @@ today, or a later one, is refused here, whoever copies it.
 What this proves: the wheels of ``.cache/wheelhouse`` came from a package index, so a set that resolves and installs
 from them does so from an index with these releases. It does not prove that an index has no newer release that breaks;
 of dbt-core, that is what the upper bound is for. Pages of the toolkit are left out: what their tests install are
-look-alikes of dbt, and their examples are run.
+fakes of dbt, and their examples are run.
 """
 
 from __future__ import annotations

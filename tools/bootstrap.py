@@ -82,7 +82,7 @@ TESTS = Environment(path=".venv", pins=("test",), projects=(".", "pytest_cosmos_
 TOOLKIT = ("pytest_cosmos_venv",)
 # What tests run in a process of its own: plain Airflows, the toolkit beside another implementation and beside other
 # people's plugins, Airflow with its OpenLineage provider, both Airflows with Celery and its broker, the real dbts that
-# the look-alike is compared with, the programs of a PostgreSQL server, and the providers of the clouds with what stands
+# the fake is compared with, the programs of a PostgreSQL server, and the providers of the clouds with what stands
 # in for the clouds.
 OTHERS = (
     Environment(path=".cache/envs/airflow3", pins=("airflow3",)),

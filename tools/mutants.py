@@ -22,7 +22,7 @@ _ROOM = 4 << 30
 VARIABLES = {
     # Where ``mutants.plugin`` and the suite are imported from.
     "PYTHONPATH": os.pathsep.join([str(ROOT / "tests" / "conformance"), str(ROOT)]),
-    # Empty is unset: without bytecode each of the thousands of look-alike dbt that it starts would be compiled.
+    # Empty is unset: without bytecode each of the thousands of fake dbt that it starts would be compiled.
     "PYTHONDONTWRITEBYTECODE": "",
 }
 """Of each run that judges mutants."""

@@ -21,7 +21,7 @@ NO_CONNECTION = "nobodys_connection"
 
 
 def listing(harbor: Harbor) -> set[str]:
-    """All that lies in the test's folder, but for what the installed look-alike writes."""
+    """All that lies in the test's folder, but for what the installed fake writes."""
     folder = harbor.bench.folder
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if "wheelhouse" not in str(path)}
 

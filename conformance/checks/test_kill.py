@@ -40,7 +40,7 @@ def seconds_until_gone(bench: Bench, pid: int, since: float, within: float = POL
 
 def child_of(dbt: DbtCall) -> int:
     if dbt.child_pid is None:
-        raise HarnessError("The look-alike dbt was to have a child, and has told of none.")
+        raise HarnessError("The fake dbt was to have a child, and has told of none.")
     return dbt.child_pid
 
 

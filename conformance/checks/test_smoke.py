@@ -34,11 +34,11 @@ def test_the_look_alike_wheel_installs(
 
     for command in install_commands(environment, cosmos_wheelhouse, command_of_uv(asked_installer(pytestconfig))):
         finished = processes.run(command, environment=cosmos_wheelhouse.environment, cwd=tmp_path)
-        assert finished.succeeded, f"The look-alike dbt must install without network; seen: {finished}"
+        assert finished.succeeded, f"The fake dbt must install without network; seen: {finished}"
     answer = processes.run([str(environment / "bin" / "dbt"), "--version"], cwd=tmp_path)
 
-    assert answer.succeeded, f"The installed look-alike must answer; seen: {answer}"
-    assert "duckdb" in answer.output, f"The installed look-alike must know its adapter; seen: {answer}"
+    assert answer.succeeded, f"The installed fake must answer; seen: {answer}"
+    assert "duckdb" in answer.output, f"The installed fake must know its adapter; seen: {answer}"
 
 
 def test_one_operator_runs_to_its_end(

@@ -241,7 +241,7 @@ class Bench:
         return [*self.adapter.modules(), f"{__package__.rpartition('.')[0]}.prepared_airflow"]
 
     def calls(self, command: str | None = None) -> list[DbtCall]:
-        """What installed look-alikes of dbt were told, in order; version questions apart.
+        """What installed fakes of dbt were told, in order; version questions apart.
 
         :param command: only those of it, such as ``run`` or ``docs generate``.
         """

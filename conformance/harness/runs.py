@@ -121,7 +121,7 @@ def files_in(folder: Path) -> dict[str, tuple[int, int, int]]:
 
 
 _OF_THE_SUITE = "cosmos-wheelhouse"
-"""Folder in which the look-alike keeps what it was told, such as its variables."""
+"""Folder in which the fake keeps what it was told, such as its variables."""
 _MOST = 20_000_000
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from pytest_cosmos_venv.environments.scripted_dbt import ScriptedDbt, alone_in
 from pytest_cosmos_venv.environments.wheel import DBT_VERSION, Wheel, adapter_wheel, dbt_wheel
 from pytest_cosmos_venv.errors import AlreadyTaken, ToolkitMisuse, require_path
-from pytest_cosmos_venv.fake_dbt import VERIFIED_DBT_VERSIONS, lookalike_files
+from pytest_cosmos_venv.fake_dbt import VERIFIED_DBT_VERSIONS, fake_dbt_files
 from pytest_cosmos_venv.fake_dbt.record import FOLDER_OF_ENVIRONMENT
 
 DEFAULT_ADAPTERS = ("duckdb", "postgres")
@@ -130,7 +130,7 @@ def _check(dbt_version: str, adapters: tuple[str, ...], strict: bool) -> None:
 def _files(dbt_version: str, adapters: tuple[str, ...], strict: bool) -> dict[str, str]:
     """What an installer would have put into ``site-packages``."""
     dbt = dbt_wheel(dbt_version)
-    dbt = replace(dbt, files={**dbt.files, **lookalike_files(strict=strict)})
+    dbt = replace(dbt, files={**dbt.files, **fake_dbt_files(strict=strict)})
     return {
         path: text
         for wheel in (dbt, *(adapter_wheel(name, dbt_version, "dbt-core") for name in adapters))

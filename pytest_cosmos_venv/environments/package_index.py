@@ -23,7 +23,7 @@ from pytest_cosmos_venv.errors import RecordList, ToolkitMisuse, UnusedFaultWarn
 from pytest_cosmos_venv.loopback import HOST, LoopbackServer
 
 _FAULT_WORDS = ("truncated", "wrong-hash")
-_REALM = 'Basic realm="look-alike index"'
+_REALM = 'Basic realm="fake index"'
 
 
 @dataclass(frozen=True, kw_only=True)

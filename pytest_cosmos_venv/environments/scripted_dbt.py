@@ -1,8 +1,8 @@
 """What the fake dbt shall do, and what it was told.
 
-What was dbt told? Reads the files that calls of the look-alike left behind.
+What was dbt told? Reads the files that calls of the fake left behind.
 
-What shall the look-alike dbt do, and what was it told? One folder holds both, for every call that finds it.
+What shall the fake dbt do, and what was it told? One folder holds both, for every call that finds it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class DbtCall:
-    """One call of the look-alike dbt.
+    """One call of the fake dbt.
 
     :param argv: its command line; element 0 is the path of the console script.
     :param cwd: the directory in which it ran.
@@ -37,7 +37,7 @@ class DbtCall:
     :param pid: its process.
     :param ppid: the process that started it.
     :param prefix: the environment whose Python ran it.
-    :param dbt_version: the version of the look-alike.
+    :param dbt_version: the version of the fake.
     :param stdin: what could be read at once, up to 64 KiB; None where it was a terminal or closed.
     :param child_pid: the child that it was scripted to fork.
     :param signals: names of the signals that it received, in order: ``("SIGINT", "SIGTERM")``.
@@ -161,7 +161,7 @@ class HeldCalls:
 
 @dataclass(frozen=True)
 class ScriptedDbt:
-    """The script and the record of every look-alike ``dbt`` that is led to ``folder``.
+    """The script and the record of every fake ``dbt`` that is led to ``folder``.
 
     :param folder: made by the first script or the first call.
     """
@@ -170,7 +170,7 @@ class ScriptedDbt:
 
     @property
     def variables(self) -> dict[str, str]:
-        """Environment variables that lead a look-alike here, whatever environment it is installed in."""
+        """Environment variables that lead a fake here, whatever environment it is installed in."""
         return {RECORD_VARIABLE: str(self.folder)}
 
     @property

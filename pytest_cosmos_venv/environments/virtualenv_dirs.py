@@ -1,6 +1,6 @@
-"""The directories in which environments may stand while a test installs look-alikes of dbt.
+"""The directories in which environments may stand while a test installs fakes of dbt.
 
-In any other one a look-alike would stay for the user's own DAG, or a real dbt that stands there would be run. An
+In any other one a fake would stay for the user's own DAG, or a real dbt that stands there would be run. An
 environment variable names the directories, so that contenders and racers judge as the test's own process does.
 """
 
@@ -18,7 +18,7 @@ from typing import Any
 from pytest_cosmos_venv.errors import ToolkitMisuse
 
 PLACES_VARIABLE = "COSMOS_VIRTUALENV_PLACES"
-"""Beginnings of paths, separated as ``PATH`` is; unset while no test installs look-alikes."""
+"""Beginnings of paths, separated as ``PATH`` is; unset while no test installs fakes."""
 EVENT = "cosmos_venv.virtualenv_dir"
 """The audit event by which an implementation says where it is about to look for an environment: the directory, and the
 parameter that names it."""
@@ -79,15 +79,15 @@ def _operators_at_work() -> Iterator[Any]:
 
 
 def _is_of_this_run(directory: str) -> bool:
-    """True too where the test installs no look-alikes."""
+    """True too where the test installs no fakes."""
     places = os.environ.get(PLACES_VARIABLE)
     return places is None or f"{os.path.realpath(directory)}{os.sep}".startswith(tuple(places.split(os.pathsep)))
 
 
 def _refusal(parameter: str, directory: str) -> str:
     found = (
-        f"{parameter}={directory!r} is no folder of this test run, and the test installs look-alikes of dbt "
-        "(cosmos_wheelhouse). A look-alike would stay there for your own DAG, and a real dbt that stands there would "
+        f"{parameter}={directory!r} is no folder of this test run, and the test installs fakes of dbt "
+        "(cosmos_wheelhouse). A fake would stay there for your own DAG, and a real dbt that stands there would "
         "be run. "
     )
     if parameter != _PARAMETER:

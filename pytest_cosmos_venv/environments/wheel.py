@@ -4,7 +4,7 @@ How is a wheel written without a build backend? The format is a zip file with fo
 
 How can a wheel be wrong? Each breakage of a sound one, by its name.
 
-What is in the wheel of a look-alike? dbt itself with its console script, an adapter, or an empty module.
+What is in the wheel of a fake? dbt itself with its console script, an adapter, or an empty module.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pytest_cosmos_venv.errors import ToolkitMisuse
-from pytest_cosmos_venv.fake_dbt import lookalike_files
+from pytest_cosmos_venv.fake_dbt import fake_dbt_files
 
 # Zip knows no time before 1980; a fixed one makes equal wheels equal bytes.
 _TIMESTAMP = (1980, 1, 1, 0, 0, 0)
@@ -120,7 +120,7 @@ def _record_row(name: str, text: str) -> str:
 PINNED_TWICE = "cosmos-pinned-twice"
 """The package on whose version a wheel with conflicting pins cannot agree with itself."""
 
-_UNIMPORTABLE = 'raise ImportError("this look-alike of {name} was made to fail when it is imported")\n'
+_UNIMPORTABLE = 'raise ImportError("this fake of {name} was made to fail when it is imported")\n'
 # Other distributions put their folders below these.
 _SHARED = frozenset({"dbt/__init__.py", "dbt/cli/__init__.py", "dbt/adapters/__init__.py"})
 
@@ -182,19 +182,19 @@ def dbt_wheel(version: str) -> Wheel:
     return Wheel(
         name="dbt-core",
         version=version,
-        files={**lookalike_files(), "dbt/version.py": f'__version__ = "{version}"\n'},
+        files={**fake_dbt_files(), "dbt/version.py": f'__version__ = "{version}"\n'},
         console_scripts={"dbt": "dbt.cli.main:cli"},
     )
 
 
 def adapter_wheel(name: str, version: str, *requires: str) -> Wheel:
     """The adapter ``dbt-<name>``."""
-    files = {f"dbt/adapters/{name}/__init__.py": f'"""Look-alike of the {name} adapter."""\n'}
+    files = {f"dbt/adapters/{name}/__init__.py": f'"""Fake of the {name} adapter."""\n'}
     return Wheel(name=f"dbt-{name}", version=version, files=files, requires=requires)
 
 
-def lookalike_wheel(name: str, version: str, requires: tuple[str, ...] | None = None) -> Wheel:
-    """The look-alike of any distribution: ``dbt-core``, an adapter, or a package with an empty module.
+def fake_dbt_wheel(name: str, version: str, requires: tuple[str, ...] | None = None) -> Wheel:
+    """The fake of any distribution: ``dbt-core``, an adapter, or a package with an empty module.
 
     :param requires: None takes what the real one needs: an adapter needs dbt-core.
     """

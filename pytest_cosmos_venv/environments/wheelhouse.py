@@ -27,7 +27,7 @@ from pytest_cosmos_venv.environments.wheel import (
     adapter_wheel,
     broken_wheel,
     dbt_wheel,
-    lookalike_wheel,
+    fake_dbt_wheel,
     wheel_bytes,
 )
 from pytest_cosmos_venv.errors import (
@@ -88,11 +88,11 @@ class Wheelhouse(ScriptedDbt):
         return list(dict.fromkeys((self.path, self.additions)))
 
     def add_dbt(self, version: str = DBT_VERSION) -> Path:
-        """Add a ``dbt-core`` look-alike of this version, such as ``1.9.0`` or ``2.0.0b1``; returns its wheel."""
+        """Add a ``dbt-core`` fake of this version, such as ``1.9.0`` or ``2.0.0b1``; returns its wheel."""
         return self.add(dbt_wheel(_normal_version("dbt-core", version)))
 
     def add_adapter(self, name: str, version: str = DBT_VERSION, *, dbt: str = "dbt-core") -> Path:
-        """Add a look-alike of the adapter ``dbt-<name>``; returns its wheel.
+        """Add a fake of the adapter ``dbt-<name>``; returns its wheel.
 
         :param dbt: the requirement that ties it to dbt, such as ``dbt-core>=1.9``.
         :raises ToolkitMisuse: as ``add``, and for a name with ``dbt-``.
@@ -119,7 +119,7 @@ class Wheelhouse(ScriptedDbt):
         return self._write_wheel(wheel, wheel_bytes(wheel))
 
     def add_broken(self, breakage: str, name: str = "dbt-core", version: str = NEWEST) -> Path:
-        """Add a look-alike that is broken; returns its wheel.
+        """Add a fake that is broken; returns its wheel.
 
         :param breakage: ``no-console-script``; ``import-error`` (its console script fails as well);
             ``conflicting-pins`` (nothing can satisfy what it requires); ``truncated`` (half a file);
@@ -132,7 +132,7 @@ class Wheelhouse(ScriptedDbt):
         if breakage == "conflicting-pins":
             for number in ("1.0", "2.0"):
                 self.add(Wheel(name=PINNED_TWICE, version=number, files={}))
-        wheel = lookalike_wheel(name, _normal_version(name, version))
+        wheel = fake_dbt_wheel(name, _normal_version(name, version))
         return self._write_wheel(wheel, broken_wheel(wheel, breakage))
 
     @with_timeout
@@ -146,7 +146,7 @@ class Wheelhouse(ScriptedDbt):
         hold: bool = False,
         timeout: float = HOLD_TIMEOUT,
     ) -> Sdist:
-        """Add a look-alike that its installer has to build; returns the record of its builds.
+        """Add a fake that its installer has to build; returns the record of its builds.
 
         :param name: as for ``add_broken``.
         :param version: as for ``add_broken``.
@@ -161,7 +161,7 @@ class Wheelhouse(ScriptedDbt):
             _check_requirements(requires, "requires")
         if fails_with is not None:
             require_text(fails_with, "fails_with")
-        wheel = lookalike_wheel(name, _normal_version(name, version), None if requires is None else tuple(requires))
+        wheel = fake_dbt_wheel(name, _normal_version(name, version), None if requires is None else tuple(requires))
         self._refuse_taken(wheel)
         return write_sdist(
             wheel,
@@ -215,7 +215,7 @@ class Wheelhouse(ScriptedDbt):
 def build_wheelhouse(
     folder: Path, *, dbt_versions: Iterable[str] = (DBT_VERSION,), adapters: Iterable[str] = ADAPTERS
 ) -> Wheelhouse:
-    """Fill ``folder`` (made when missing) with look-alikes of dbt and of adapters, and with what seeds an environment.
+    """Fill ``folder`` (made when missing) with fakes of dbt and of adapters, and with what seeds an environment.
 
     :param adapters: their names without ``dbt-``; every one that profiles can be made for without it.
     """
@@ -277,7 +277,7 @@ def _distributions(folder: Path) -> list[Path]:
 
 
 def _add_seed_packages(wheelhouse: Wheelhouse) -> None:
-    """pip as Python itself brings it along; beside it empty look-alikes of what older Pythons are seeded with."""
+    """pip as Python itself brings it along; beside it empty fakes of what older Pythons are seeded with."""
     for name in ("setuptools", "wheel"):
         wheelhouse.add(Wheel(name=name, version="0", files={f"{name}/__init__.py": ""}))
     for wheel in _bundled_wheels():

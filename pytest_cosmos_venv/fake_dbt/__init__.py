@@ -12,7 +12,7 @@ from pathlib import Path
 from .record import RECORD_VARIABLE as RECORD_VARIABLE
 
 VERIFIED_DBT_VERSIONS = ("1.10", "1.11")
-"""The versions of dbt that the look-alike was compared with."""
+"""The versions of dbt that the fake was compared with."""
 
 SHIPPED = (
     *("artifacts.py", "call.py", "command_line.py", "log.py", "main.py", "node_run.py"),
@@ -21,7 +21,7 @@ SHIPPED = (
 """The files that are dbt's."""
 
 
-def lookalike_files(*, strict: bool = False) -> dict[str, str]:
+def fake_dbt_files(*, strict: bool = False) -> dict[str, str]:
     """Path below ``site-packages`` -> text, of everything that ``import dbt.cli.main`` needs.
 
     The ``__init__.py`` of ``dbt`` and ``dbt.adapters`` are among them, so that each file of an environment belongs to

@@ -1,4 +1,4 @@
-"""What is the look-alike ``dbt``? A console script that takes dbt's command line and writes down each call.
+"""What is the fake ``dbt``? A console script that takes dbt's command line and writes down each call.
 
 Becomes ``dbt/cli/main.py`` word for word: see the folder's own first words.
 """
@@ -73,7 +73,7 @@ def cli() -> None:
 
 def _no_test_message() -> str:
     return (
-        f"{sys.prefix} holds a look-alike of dbt that a test has installed, and no test runs it: it does nothing. If "
+        f"{sys.prefix} holds a fake of dbt that a test has installed, and no test runs it: it does nothing. If "
         "this is to be a real dbt, delete that environment and let it be installed anew; in a test, hand on the "
         f"variable {RECORD_VARIABLE} (cosmos_wheelhouse.variables)."
     )

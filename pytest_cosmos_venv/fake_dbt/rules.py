@@ -1,4 +1,4 @@
-"""What may a test script? One rule for calls of the look-alike, refused when it contradicts itself."""
+"""What may a test script? One rule for calls of the fake, refused when it contradicts itself."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Rule:
         }
 
     def as_json(self) -> dict[str, Any]:
-        """As the look-alike reads it."""
+        """As the fake reads it."""
         return {
             "command": None if self.command is None else check_command(self.command),
             "nth": self.nth,

@@ -1,4 +1,4 @@
-"""Which commands and options has dbt? Its own tables, of the versions that the look-alike was verified against.
+"""Which commands and options has dbt? Its own tables, of the versions that the fake was verified against.
 
 A test compares them with each of these dbts.
 """

@@ -2,7 +2,7 @@
 
 What belongs to it: children and their children, also those of a child that was there before; whatever has inherited
 a variable that is set for the block, so also who has left its parents; every process in a session of these; and those
-from which a look-alike dbt reported, so also a warm one that was there before.
+from which a fake dbt reported, so also a warm one that was there before.
 """
 
 from __future__ import annotations

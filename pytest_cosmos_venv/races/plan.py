@@ -1,6 +1,6 @@
 """What is to happen at which observable point.
 
-What do the look-alikes of a test report while it races? Calls of dbt, and builds of sdists.
+What do the fakes of a test report while it races? Calls of dbt, and builds of sdists.
 
 How is it known from outside that a task has come to a point? By what appears in files: any implementation leaves it.
 
@@ -31,8 +31,8 @@ from pytest_cosmos_venv.races.timeline import Timeline
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lookalikes:
-    """The look-alikes that a test uses.
+class FakeDbtBuilds:
+    """The fakes that a test uses.
 
     :param wheelhouse: of the test, or None.
     :param fake_venvs: of the test.
@@ -153,7 +153,7 @@ def lock_taken(virtualenv_dir: Path, *, name: str = "locked") -> Point:
 
 
 def dbt_reported(folder: Path, *, name: str = "running") -> Point:
-    """A look-alike dbt that is led to ``folder`` has begun.
+    """A fake dbt that is led to ``folder`` has begun.
 
     :param folder: of a ``ScriptedDbt``, or what ``COSMOS_DBT_RECORD_DIR`` names.
     :param name: of the point.
@@ -247,7 +247,7 @@ class Plan:
     :param continue_at: point at which it goes on; without one, when all others have ended.
     :param victim: index of the only contender that is meant; None takes the one that is there first.
     :param virtualenv_dir: that the contenders share, for ``creating`` and ``locked``.
-    :param lookalikes: of the test, for ``installing`` and ``running``.
+    :param fakes: of the test, for ``installing`` and ``running``.
     :param timeout: seconds for the whole race.
     :param grace: seconds for what contenders leave running to end by itself.
     """
@@ -257,7 +257,7 @@ class Plan:
     continue_at: str | Point | None = None
     victim: int | None = None
     virtualenv_dir: Path | None = None
-    lookalikes: Lookalikes
+    fakes: FakeDbtBuilds
     timeout: float
     grace: float
 
@@ -269,7 +269,7 @@ class Plan:
 
     def new_builds(self) -> Callable[[], list[SourceBuild]]:
         """Reads the builds of the test's sdists that begin after this call."""
-        read = self.lookalikes.builds
+        read = self.fakes.builds
         before = {(build.pid, build.started_at) for build in read()}
         return lambda: [build for build in read() if (build.pid, build.started_at) not in before]
 
@@ -304,15 +304,15 @@ class Plan:
             seen.setdefault(CREATING, first_file_under(self.virtualenv_dir))
             seen.setdefault(LOCKED, lock_taken(self.virtualenv_dir))
         if self._can_see(INSTALLING):
-            seen.setdefault(INSTALLING, any_build_begins(self.lookalikes.builds, name=INSTALLING))
+            seen.setdefault(INSTALLING, any_build_begins(self.fakes.builds, name=INSTALLING))
         if self._can_see(RUNNING):
-            seen.setdefault(RUNNING, any_call_reported(self.lookalikes.calls, name=RUNNING))
+            seen.setdefault(RUNNING, any_call_reported(self.fakes.calls, name=RUNNING))
         return seen
 
     def _can_see(self, name: str) -> bool:
         if name == RUNNING:
-            return bool(self.lookalikes.records)
-        return (self.lookalikes.wheelhouse if name == INSTALLING else self.virtualenv_dir) is not None
+            return bool(self.fakes.records)
+        return (self.fakes.wheelhouse if name == INSTALLING else self.virtualenv_dir) is not None
 
 
 def is_own(point: str | Point | None) -> bool:

@@ -85,7 +85,7 @@ class Race:
     """A race that is over.
 
     :param outcomes: of the contenders, in their order.
-    :param timeline: their tasks, spans and points, points seen from outside, and the calls of a look-alike dbt.
+    :param timeline: their tasks, spans and points, points seen from outside, and the calls of a fake dbt.
     :param sightings: name of a point the race waited for -> when and who.
     :param left_behind: processes that the contenders had left running and that did not end by themselves in the time
         of grace, in words. They were killed. A failed comparison with ``()`` tells how such a process is declared.
@@ -189,7 +189,7 @@ _OUTSIDE = "seen from outside"
 class Account:
     """Everything that is written about one race, to be read at any moment of it.
 
-    :param calls: what look-alike dbts have on record.
+    :param calls: what fake dbts have on record.
     :param seen: name -> sighting, of points that no contender tells of itself.
     :param builds: what a wheelhouse of the test has on record of its sdists.
     :param stops: index -> when it was stopped and when it was let go on, None before that.

@@ -50,7 +50,7 @@ class RunningRace:
         self._account = Account(
             order=order,
             link=link,
-            calls=plan.lookalikes.calls,
+            calls=plan.fakes.calls,
             builds=plan.new_builds(),
             seen=self._seen,
             stops=self._stops,

@@ -59,7 +59,7 @@ def refuse_unknown(options: RaceOptions) -> None:
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from pytest_cosmos_venv.races.plan import Lookalikes
+    from pytest_cosmos_venv.races.plan import FakeDbtBuilds
     from pytest_cosmos_venv.races.result import Race
     from pytest_cosmos_venv.races.supervisor_client import PreparedProcesses
 
@@ -72,7 +72,7 @@ class TaskRace:
 
     _prepared: PreparedProcesses
     _new_folder: Callable[[], Path]
-    _find_lookalikes: Callable[[], Lookalikes]
+    _find_fake_dbt: Callable[[], FakeDbtBuilds]
     _services: Callable[[], tuple[str, ...]]
     _keep: Callable[[Any], None]
     _sockets: list[Path] = field(default_factory=list)
@@ -148,7 +148,7 @@ class TaskRace:
             continue_at=options.get("continue_at"),
             victim=options.get("victim"),
             virtualenv_dir=None if directory is None else Path(directory),
-            lookalikes=self._find_lookalikes(),
+            fakes=self._find_fake_dbt(),
             timeout=options.get("timeout", TIMEOUT),
             grace=options.get("grace", GRACE),
         )

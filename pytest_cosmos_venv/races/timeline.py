@@ -108,7 +108,7 @@ class Timeline:
         return max((_going_on_with(span, spans) for span in spans), default=0)
 
     def with_calls(self, calls: Iterable[DbtCall]) -> Timeline:
-        """This and the calls of dbt that a look-alike recorded, each a span named ``dbt COMMAND``, each once.
+        """This and the calls of dbt that a fake recorded, each a span named ``dbt COMMAND``, each once.
 
         :param calls: ``cosmos_wheelhouse.calls``, ``read_dbt_calls(folder)``. The actor is the contender that made
             the call, else ``dbt PID``.

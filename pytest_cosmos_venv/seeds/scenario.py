@@ -2,7 +2,7 @@
 
 What can happen to the files of a project between two runs? Each change becomes a line of the story.
 
-How does something happen while dbt is loading a seed? The look-alike waits in the middle of it until it is done.
+How does something happen while dbt is loading a seed? The fake waits in the middle of it until it is done.
 
 What can a test do with seeds? Change their files and what is remembered of them, and run their DAG again.
 """
@@ -192,7 +192,7 @@ class SeedScenario(SeedEdits):
 
     @property
     def dbt(self) -> ScriptedDbt:
-        """The look-alike dbt: ``.calls`` is what it was told, ``.script(...)`` says what it does."""
+        """The fake dbt: ``.calls`` is what it was told, ``.script(...)`` says what it does."""
         return self._dbt.scripted
 
     @property

@@ -59,7 +59,7 @@ class SeedScenarios:
         :param seeds: their names.
         :param model: the name of one that reads all seeds; None: there is none, and a run takes half the time.
         :param places: ``"harbor"`` is a DbtDag, ``"port/north"`` a DbtTaskGroup ``north`` in a DAG ``port``.
-        :param load: ``manifest``, or ``dbt_ls`` (which the look-alike answers).
+        :param load: ``manifest``, or ``dbt_ls`` (which the fake answers).
         :param test_behavior: ``none``, ``after_each``, ``after_all``, ``build``; None leaves it to the implementation.
         :param execution_mode: ``local``; ``virtualenv``, installed from a wheelhouse; of others a DAG can be built.
         :param project: one of ``cosmos_dbt_project``; or, with ``make_dag``, the folder of your own, which is copied.

@@ -79,9 +79,9 @@ print("READ", *sorted({one.directory.name for one in read.wanted}), *read.proble
 
 
 @pytest.fixture
-def options(lookalike_dbt: Wheelhouse, monkeypatch: pytest.MonkeyPatch) -> str:
+def options(fake_dbt_wheels: Wheelhouse, monkeypatch: pytest.MonkeyPatch) -> str:
     """What DAG files made of TASK install with."""
-    options = " ".join(lookalike_dbt.pip_install_options)
+    options = " ".join(fake_dbt_wheels.pip_install_options)
     monkeypatch.setenv("OPTIONS", options)
     return options
 

@@ -287,9 +287,9 @@ def test_an_index_that_does_not_answer_is_told_without_its_password(preference: 
     assert "s3cret" not in repr(tried)
 
 
-def test_an_index_that_has_dbt_is_asked_as_a_build_would_ask(lookalike_dbt: Wheelhouse, tmp_path: Path) -> None:
+def test_an_index_that_has_dbt_is_asked_as_a_build_would_ask(fake_dbt_wheels: Wheelhouse, tmp_path: Path) -> None:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "UV_"))}
-    environ = {**kept, "UV_NO_INDEX": "1", "UV_FIND_LINKS": str(lookalike_dbt.path), "UV_NO_CONFIG": "1"}
+    environ = {**kept, "UV_NO_INDEX": "1", "UV_FIND_LINKS": str(fake_dbt_wheels.path), "UV_NO_CONFIG": "1"}
 
     tried = try_index("uv", environ, within=DEADLINE)
 

@@ -29,9 +29,9 @@ dag = DbtDag(
 
 
 @pytest.fixture
-def dagfile(tmp_path: Path, dbt_project: Path, lookalike_dbt: Wheelhouse) -> Path:
+def dagfile(tmp_path: Path, dbt_project: Path, fake_dbt_wheels: Wheelhouse) -> Path:
     """A DAG file that lists its project by dbt ls and whose environment was never built."""
-    return write_dagfile(tmp_path, dbt_project, lookalike_dbt, ["dbt-core==1.10.0", "dbt-duckdb"])
+    return write_dagfile(tmp_path, dbt_project, fake_dbt_wheels, ["dbt-core==1.10.0", "dbt-duckdb"])
 
 
 def write_dagfile(folder: Path, project: Path, wheelhouse: Wheelhouse, requirements: list[str]) -> Path:
@@ -61,9 +61,9 @@ def test_env_build_builds_in_the_foreground_what_a_dag_file_needs(dagfile: Path,
 @pytest.mark.long
 @pytest.mark.parametrize("is_verbose", [True, False])
 def test_the_lines_of_the_installer_are_shown_to_those_who_want_them(
-    tmp_path: Path, lookalike_dbt: Wheelhouse, is_verbose: bool
+    tmp_path: Path, fake_dbt_wheels: Wheelhouse, is_verbose: bool
 ) -> None:
-    options = [f"--pip-option={option}" for option in lookalike_dbt.pip_install_options]
+    options = [f"--pip-option={option}" for option in fake_dbt_wheels.pip_install_options]
     more = ["--verbose"] if is_verbose else []
 
     done = cosmos_venv("env", "warm", "--requirement", "dbt-core==1.10.0", *options, "--dir", tmp_path, *more)
@@ -75,9 +75,9 @@ def test_the_lines_of_the_installer_are_shown_to_those_who_want_them(
 
 
 def test_a_failed_build_is_told_in_sentences_with_the_line_of_the_dag_file(
-    tmp_path: Path, dbt_project: Path, lookalike_dbt: Wheelhouse
+    tmp_path: Path, dbt_project: Path, fake_dbt_wheels: Wheelhouse
 ) -> None:
-    file = write_dagfile(tmp_path, dbt_project, lookalike_dbt, ["dbt-core==1.10.0", "dbt-missing"])
+    file = write_dagfile(tmp_path, dbt_project, fake_dbt_wheels, ["dbt-core==1.10.0", "dbt-missing"])
 
     done = cosmos_venv("env", "warm", str(file))
 
@@ -101,9 +101,9 @@ def test_env_build_builds_although_tasks_may_not(
 
 @pytest.mark.long
 def test_what_cannot_be_built_is_said_with_exit_code_1(
-    tmp_path: Path, dbt_project: Path, lookalike_dbt: Wheelhouse
+    tmp_path: Path, dbt_project: Path, fake_dbt_wheels: Wheelhouse
 ) -> None:
-    dagfile = write_dagfile(tmp_path, dbt_project, lookalike_dbt, ["dbt-nosuchwarehouse"])
+    dagfile = write_dagfile(tmp_path, dbt_project, fake_dbt_wheels, ["dbt-nosuchwarehouse"])
 
     done = cosmos_venv("env", "warm", str(dagfile), "--json")
 

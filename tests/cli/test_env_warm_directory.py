@@ -48,11 +48,11 @@ def env_build(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture
-def dagfile(tmp_path: Path, dbt_project: Path, lookalike_dbt: Wheelhouse) -> Path:
+def dagfile(tmp_path: Path, dbt_project: Path, fake_dbt_wheels: Wheelhouse) -> Path:
     """A DAG file whose project is listed by dbt ls, and a task whose directory is known only when it runs."""
     file = tmp_path / "dag.py"
     source = DAGFILE.format(
-        project=str(dbt_project), directory=str(tmp_path / "own"), options=lookalike_dbt.pip_install_options
+        project=str(dbt_project), directory=str(tmp_path / "own"), options=fake_dbt_wheels.pip_install_options
     )
     file.write_text(source)
     return file

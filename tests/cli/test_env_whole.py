@@ -27,10 +27,10 @@ def words(wheelhouse: Wheelhouse) -> list[str]:
 
 
 @pytest.fixture
-def warmed(tmp_path: Path, lookalike_dbt: Wheelhouse) -> Path:
+def warmed(tmp_path: Path, fake_dbt_wheels: Wheelhouse) -> Path:
     """The path of an environment that was made of words, in ``store``."""
     given = [f"--requirement={each}" for each in REQUIREMENTS]
-    done = env("warm", *given, *words(lookalike_dbt), "--dir", tmp_path / "store")
+    done = env("warm", *given, *words(fake_dbt_wheels), "--dir", tmp_path / "store")
     assert done.returncode == 0, done.stderr
     (built,) = json.loads(done.stdout)["environments"]
     assert built["was_built"]
@@ -39,11 +39,11 @@ def warmed(tmp_path: Path, lookalike_dbt: Wheelhouse) -> Path:
 
 @pytest.mark.long
 def test_a_requirements_file_a_project_with_one_and_an_operator_that_names_it_share_an_environment(
-    tmp_path: Path, dbt_project: Path, lookalike_dbt: Wheelhouse
+    tmp_path: Path, dbt_project: Path, fake_dbt_wheels: Wheelhouse
 ) -> None:
     (dbt_project / "requirements.txt").write_text("\n".join(REQUIREMENTS))
     (tmp_path / "same.txt").write_text("\n".join(REQUIREMENTS))
-    store = ["--dir", tmp_path / "store", *words(lookalike_dbt)]
+    store = ["--dir", tmp_path / "store", *words(fake_dbt_wheels)]
 
     first = env("warm", dbt_project, *store)
     second = env("warm", tmp_path / "same.txt", *store)

@@ -1,4 +1,4 @@
-"""Look-alikes of dbt that misbehave, installed for real, and operators that run them."""
+"""Fakes of dbt that misbehave, installed for real, and operators that run them."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def misbehaving_wheelhouse(tmp_path_factory: pytest.TempPathFactory) -> Wheelhou
 def make_operator(
     misbehaving_wheelhouse: Wheelhouse, kept_directory: Path, dbt_project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> MakeOperator:
-    """An operator that runs the look-alike dbt in a kept environment; every argument can be given anew."""
+    """An operator that runs the fake dbt in a kept environment; every argument can be given anew."""
     for name, value in misbehaving_wheelhouse.environment.items():
         if name != RECORD_VARIABLE or name not in os.environ:  # a test with dbt_calls has its own
             monkeypatch.setenv(name, value)
@@ -142,6 +142,6 @@ def dbt_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[C
 
 @pytest.fixture
 def dbt_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[DbtCall]]:
-    """What the look-alike dbt was told in this test."""
+    """What the fake dbt was told in this test."""
     monkeypatch.setenv(RECORD_VARIABLE, str(tmp_path / "calls"))
     return lambda: read_dbt_calls(tmp_path / "calls")

@@ -39,7 +39,7 @@ def test_a_static_page_is_all_there_is(make: Make, monkeypatch: pytest.MonkeyPat
 
     def run_and_write(self: Any, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any) -> Any:
         result = local.DbtLocalBaseOperator.run_subprocess(self, command, env, cwd, **kwargs)
-        if "--static" in command:  # as dbt does; the look-alike writes no such page
+        if "--static" in command:  # as dbt does; the fake writes no such page
             Path(cwd, "target", "static_index.html").write_text("dbt Docs")
         return result
 

@@ -34,7 +34,7 @@ PIERS = f"postgres://db.example:5433/{SEPARATOR.join(['dev', 'main', 'piers'])}"
 
 @pytest.fixture
 def make(dbt_project: Path, cosmos_fake_venv: FakeVenv) -> Make:
-    """A local operator by name, such as ``Run``, whose dbt is the look-alike."""
+    """A local operator by name, such as ``Run``, whose dbt is the fake."""
     (dbt_project / "profiles.yml").write_text(PROFILE)
 
     def make(name: str, **arguments: Any) -> Any:
@@ -151,7 +151,7 @@ def test_what_goes_wrong_is_one_warning(make: Make, cosmos_run_task: RunTask) ->
 
 
 class BareSeed(local.DbtSeedLocalOperator):
-    """dbt seed with ``--no-write-json``, which the look-alike does not know."""
+    """dbt seed with ``--no-write-json``, which the fake does not know."""
 
     def run_subprocess(self, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any) -> Any:
         result = super().run_subprocess(command, env, cwd, **kwargs)

@@ -102,7 +102,7 @@ def make(dbt_project: Path) -> Make:
 
 @pytest.fixture
 def make_here(make: Make, cosmos_fake_venv: FakeVenv) -> Make:
-    """A local operator whose dbt is the look-alike."""
+    """A local operator whose dbt is the fake."""
     return lambda name, **arguments: make("Local", name, **{"dbt_executable_path": cosmos_fake_venv.dbt, **arguments})
 
 

@@ -29,7 +29,7 @@ Make = Callable[..., Any]
 
 
 class ParsingRun(DbtRunLocalOperator):
-    """dbt run, as if the look-alike wrote a parse file."""
+    """dbt run, as if the fake wrote a parse file."""
 
     def run_subprocess(self, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any) -> Any:
         result = super().run_subprocess(command, env, cwd, **kwargs)

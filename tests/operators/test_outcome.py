@@ -37,7 +37,7 @@ def break_down(project_dir: str, **kwargs: Any) -> None:
 
 @pytest.fixture
 def make(dbt_project: Path, cosmos_fake_venv: FakeVenv) -> Make:
-    """A local operator by name, such as ``Run``, whose dbt is the look-alike."""
+    """A local operator by name, such as ``Run``, whose dbt is the fake."""
     CALLED.clear()
     (dbt_project / "models" / "schema.yml").write_text(
         "models: [{name: staging, columns: [{name: id, tests: [unique]}]}]\n"
@@ -60,14 +60,14 @@ def make(dbt_project: Path, cosmos_fake_venv: FakeVenv) -> Make:
 
 
 def write_compiled_sql(project_dir: str, **kwargs: Any) -> None:
-    """What the look-alike does not do."""
+    """What the fake does not do."""
     folder = Path(project_dir, "target", "compiled", "harbor")
     folder.mkdir(parents=True)
     (folder / "mart.sql").write_text("select 1\n")
 
 
 class WritingRun(local.DbtRunLocalOperator):
-    """dbt run, as if the look-alike compiled SQL."""
+    """dbt run, as if the fake compiled SQL."""
 
     def run_subprocess(self, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any) -> Any:
         result = super().run_subprocess(command, env, cwd, **kwargs)

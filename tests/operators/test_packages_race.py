@@ -37,7 +37,7 @@ def profile(project: Path) -> ProfileConfig:
 
 @pytest.fixture
 def harbor(dbt_project: Path) -> Path:
-    """The small project, with a package from the hub and one beside it. The look-alike runs only with both."""
+    """The small project, with a package from the hub and one beside it. The fake runs only with both."""
     (dbt_project.parent / "shared").mkdir()
     (dbt_project.parent / "shared" / "dbt_project.yml").write_text("name: shared\n")
     (dbt_project / "packages.yml").write_text("packages:\n  - package: port/cranes\n  - local: ../shared\n")

@@ -90,7 +90,7 @@ def stopped(run: InnerRun, test: str, how: signal.Signals, *, patience: float) -
     return done
 
 
-@pytest.mark.parametrize("test", [LOOK_ALIKES, PROCESSES, RACERS], ids=["look-alikes", "processes", "racers"])
+@pytest.mark.parametrize("test", [LOOK_ALIKES, PROCESSES, RACERS], ids=["fakes", "processes", "racers"])
 def test_ctrl_c_leaves_no_process_and_no_file(test: str, tmp_path: Path) -> None:
     done = stopped(InnerRun("cosmos", tmp_path, tmp_path / "cache"), test, signal.SIGINT, patience=1.0)
 
@@ -100,7 +100,7 @@ def test_ctrl_c_leaves_no_process_and_no_file(test: str, tmp_path: Path) -> None
     assert done.files == [f"project/{READY}"]
 
 
-# Held look-alikes end by themselves as well, but not before ten minutes are over.
+# Held fakes end by themselves as well, but not before ten minutes are over.
 @pytest.mark.parametrize("test", [PROCESSES, RACERS], ids=["processes", "racers"])
 def test_sigkill_leaves_no_process(test: str, tmp_path: Path) -> None:
     done = stopped(InnerRun("cosmos", tmp_path, tmp_path / "cache"), test, signal.SIGKILL, patience=10.0)

@@ -1,4 +1,4 @@
-"""The look-alike's project and ways to start it; an installation into a folder."""
+"""The fake's project and ways to start it; an installation into a folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the look-alike do as scripted, and is what it was told on record?"""
+"""Does the fake do as scripted, and is what it was told on record?"""
 
 from __future__ import annotations
 

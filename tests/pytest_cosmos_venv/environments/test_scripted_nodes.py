@@ -1,4 +1,4 @@
-"""Which nodes does the look-alike work on, and how do they end?"""
+"""Which nodes does the fake work on, and how do they end?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the look-alike stay, crash, obey and leave children as scripted?"""
+"""Does the fake stay, crash, obey and leave children as scripted?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A ``virtualenv_dir`` of the user's own is refused, before anything runs, while a test installs look-alikes of dbt."""
+"""A ``virtualenv_dir`` of the user's own is refused, before anything runs, while a test installs fakes of dbt."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.throwaway import throwaway_folder
 
 REFUSAL = (
-    r"virtualenv_dir='{}' is no folder of this test run, and the test installs look-alikes of dbt.*"
+    r"virtualenv_dir='{}' is no folder of this test run, and the test installs fakes of dbt.*"
     r"os\.environ\.get\('DBT_ENVIRONMENTS', .*monkeypatch\.setenv"
 )
 
@@ -232,6 +232,6 @@ def test_a_look_alike_that_no_test_runs_fails_and_says_what_it_is(
     )
 
     assert done.returncode == 2
-    assert f"{prefix} holds a look-alike of dbt that a test has installed, and no test runs it" in done.stderr
+    assert f"{prefix} holds a fake of dbt that a test has installed, and no test runs it" in done.stderr
     assert "delete that environment" in done.stderr
     assert "Done." not in done.stdout

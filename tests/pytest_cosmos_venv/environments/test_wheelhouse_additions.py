@@ -106,7 +106,7 @@ def test_what_is_broken_can_be_installed_and_then_fails(install: Install) -> Non
     failed = subprocess.run(
         [sys.executable, "-c", code], cwd=install.target, capture_output=True, text=True, check=False
     )
-    assert "ImportError: this look-alike of dbt-harbor was made to fail when it is imported" in failed.stderr
+    assert "ImportError: this fake of dbt-harbor was made to fail when it is imported" in failed.stderr
     record = next(install.target.glob("dbt_other-*.dist-info/RECORD")).read_text(encoding="utf-8")
     assert "dbt/adapters/other/__init__.py,sha256=AAAA" in record
 

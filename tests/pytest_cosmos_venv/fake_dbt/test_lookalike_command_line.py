@@ -1,4 +1,4 @@
-"""Does the look-alike read a command line into its command, words and options?"""
+"""Does the fake read a command line into its command, words and options?"""
 
 from __future__ import annotations
 
