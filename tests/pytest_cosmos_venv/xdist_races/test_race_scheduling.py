@@ -17,7 +17,7 @@ from xdist.scheduler import (  # type: ignore[import-untyped]
 
 from pytest_cosmos_venv.xdist_races.marker import racer_id
 from pytest_cosmos_venv.xdist_races.scheduler import RaceScheduling
-from tests.pytest_cosmos_venv.racers.simulated_workers import Run
+from tests.pytest_cosmos_venv.xdist_races.simulated_workers import Run
 
 SCHEDULINGS = [
     LoadFileScheduling,
