@@ -34,15 +34,20 @@ class OddFile(OSError):
 
 
 def kind_of(mode: int) -> str:
-    """What a file is by its mode, in words: "a plain file", "a named pipe"."""
+    """Return what a file is by its mode, in words: "a plain file", "a named pipe".
+
+    :param mode: ``st_mode`` of the file.
+    """
     return _KINDS.get(stat.S_IFMT(mode), "a device")
 
 
 def open_own(path: Path, flags: int, mode: int = _FOR_ALL_TO_READ) -> int:
-    """A descriptor of a plain file. Follows no link in the last place, and waits for nobody.
+    """Open a plain file. No link is followed in the last place, and no named pipe is waited for.
 
+    :param path: where the file stands, or is made.
     :param flags: as for ``os.open``.
-    :param mode: permissions where it is made; the umask can only take some away.
+    :param mode: permission bits where the file is made; the umask can only take some away.
+    :returns: the file descriptor, which the caller closes.
     :raises OddFile: when something else stands there.
     :raises OSError: when it cannot be opened.
     """
@@ -60,8 +65,12 @@ def open_own(path: Path, flags: int, mode: int = _FOR_ALL_TO_READ) -> int:
 
 
 def open_or_set_aside(path: Path, flags: int, mode: int = _FOR_ALL_TO_READ) -> int:
-    """As ``open_own``; what is no plain file is set aside first, with a warning in the log.
+    """Open a file as ``open_own`` does; what is no plain file is set aside first, with a warning in the log.
 
+    :param path: where the file stands, or is made.
+    :param flags: as for ``os.open``.
+    :param mode: permission bits where the file is made.
+    :returns: the file descriptor, which the caller closes.
     :raises OddFile: when it cannot be.
     """
     try:
@@ -77,8 +86,9 @@ def open_or_set_aside(path: Path, flags: int, mode: int = _FOR_ALL_TO_READ) -> i
 
 
 def read_own(path: Path, most: int = -1) -> bytes:
-    """The content of a plain file.
+    """Return the content of a plain file.
 
+    :param path: where the file stands.
     :param most: bytes that are read at most; negative: all.
     :raises OddFile: when something else stands there.
     :raises OSError: when it cannot be read.
@@ -90,7 +100,9 @@ def read_own(path: Path, most: int = -1) -> bytes:
 def write_new(path: Path, content: str | bytes, mode: int = _FOR_ALL_TO_READ) -> None:
     """Make a file. Nothing is left of one that could not be written.
 
-    :param mode: its permissions, whatever the umask, which can only take some away.
+    :param path: where the file is made.
+    :param content: text (written as UTF-8) or bytes.
+    :param mode: permission bits of the file; the umask can only take some away.
     :raises FileExistsError: when anything stands there, a link that leads nowhere included.
     :raises OSError: when it cannot be made.
     """
@@ -104,7 +116,12 @@ def write_new(path: Path, content: str | bytes, mode: int = _FOR_ALL_TO_READ) ->
 
 
 def write_anew(path: Path, content: str | bytes, mode: int = _FOR_ALL_TO_READ) -> None:
-    """As ``write_new``, in place of what stands there."""
+    """Make a file as ``write_new`` does, in place of what stands there.
+
+    :param path: where the file is made.
+    :param content: text (written as UTF-8) or bytes.
+    :param mode: permission bits of the file.
+    """
     remove(path)  # another user's could not be written to
     write_new(path, content, mode)
 
@@ -112,6 +129,7 @@ def write_anew(path: Path, content: str | bytes, mode: int = _FOR_ALL_TO_READ) -
 def remove(path: Path) -> None:
     """Remove what stands where a file of ours is to be, or was. A directory, which is not ours, is set aside.
 
+    :param path: of the file; nothing need stand there.
     :raises OSError: when it cannot be.
     """
     if path.is_dir() and not path.is_symlink():
@@ -122,7 +140,8 @@ def remove(path: Path) -> None:
 def set_aside(path: Path, why: str = "") -> None:
     """Give what stands there another name, and warn: it is not ours, so it is not deleted.
 
-    :param why: as a clause; empty: by what it is.
+    :param path: of what stands there.
+    :param why: a clause for the warning; empty: what kind of file it is.
     :raises OSError: when it cannot be renamed.
     """
     why = why or f"it is {kind_of(os.lstat(path).st_mode)}, which cosmos-venv has not made"
@@ -134,6 +153,7 @@ def set_aside(path: Path, why: str = "") -> None:
 def make_way(path: Path) -> None:
     """Set aside what stands where a file of ours is to be, unless it is a plain file.
 
+    :param path: where a file of ours is to be; nothing need stand there.
     :raises OSError: when it cannot be.
     """
     if _odd_kind(path):
@@ -141,12 +161,13 @@ def make_way(path: Path) -> None:
 
 
 def age(modified: float, now: float | None = None) -> float:
-    """Seconds since a file was written, by its time; infinite where that lies more than a day ahead.
+    """Return the seconds since a file was written, by its time; infinite where that lies more than a day ahead.
 
-    A clock that differs is late or early by less. A file with a time like that would never grow old.
+    Clocks of hosts that share a folder differ by less than a day. A file with a time further ahead would never grow
+    old.
 
     :param modified: seconds since the epoch.
-    :param now: likewise; None: the present.
+    :param now: seconds since the epoch; None: the present.
     """
     seconds = (time.time() if now is None else now) - modified
     return float("inf") if seconds < -_CLOCKS_DIFFER else seconds
@@ -166,14 +187,20 @@ def _odd(path: Path, kind: str) -> OddFile:
 
 
 def make_private(folder: Path) -> None:
-    """Make a folder of this user alone, and the one above it; those above that are made as others may use them."""
+    """Make a folder of this user alone, and the one above it; those above that are made as others may use them.
+
+    :param folder: of the files of ours.
+    """
     make_directory(folder.parent.parent)
     folder.parent.mkdir(mode=0o700, exist_ok=True)
     folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def is_private(folder: Path) -> bool:
-    """Whether nobody else can put a file into the folder, or replace it: what is read there decides which SQL runs."""
+    """Whether nobody else can put a file into the folder, or replace it: what is read there decides which SQL runs.
+
+    :param folder: of the files of ours.
+    """
     try:
         found = [path.lstat() for path in (folder.parent, folder)]
     except OSError:

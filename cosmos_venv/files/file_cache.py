@@ -1,6 +1,6 @@
-"""Files that are kept between commands, each under a digest, in a folder of this user alone. They only save time.
+"""Files that are kept between commands, each under a digest, in a folder of this user alone.
 
-So nothing here fails: what cannot be read is not there, and what cannot be written is not kept.
+They only save time, so nothing here fails: what cannot be read is not there, and what cannot be written is not kept.
 """
 
 from __future__ import annotations
@@ -33,10 +33,12 @@ _PRIVATE = 0o600
 
 @dataclass(frozen=True, kw_only=True)
 class KeptFiles:
-    """:param folder: where they are; it and the folder above it must be this user's alone, or nothing is read.
-    :param suffix: of their names.
-    :param most: how many are kept: those that were written or, where no age counts, read last.
-    :param seconds: for how long one is kept that nobody uses.
+    """Files in one folder, each kept under a digest.
+
+    :param folder: of the files. It and the folder above it must be this user's alone, or nothing is read.
+    :param suffix: of the files' names, such as ``.msgpack``.
+    :param most: number of files that are kept: those written last or, where no age counts, read last.
+    :param seconds: how long a file is kept that nobody uses.
     """
 
     folder: Path
@@ -45,11 +47,16 @@ class KeptFiles:
     seconds: float = 30 * 86_400.0
 
     def path(self, digest: str) -> Path:
+        """Return where the file of a digest stands, or would stand.
+
+        :param digest: hexadecimal digits, the name under which the file is kept.
+        """
         return self.folder / f"{digest}{self.suffix}"
 
     def read(self, digest: str, *, max_age: float | None = None) -> bytes | None:
-        """What is kept under the digest; None when there is nothing.
+        """Return the content kept under a digest; None when there is none.
 
+        :param digest: the name under which it was written.
         :param max_age: seconds since it was written after which it does not count; None: however old.
         """
         path = self.path(digest)
@@ -65,7 +72,12 @@ class KeptFiles:
         return content
 
     def written(self, digest: str, *, max_age: float | None = None) -> int | None:
-        """When what is kept under the digest was written, in nanoseconds; None when ``read`` would find nothing."""
+        """Return when the file of a digest was written, in nanoseconds since the epoch; None where ``read`` would find
+        nothing.
+
+        :param digest: the name under which it was written.
+        :param max_age: as for ``read``.
+        """
         try:
             written = self.path(digest).stat().st_mtime_ns
         except OSError:
@@ -74,8 +86,9 @@ class KeptFiles:
         return written if is_young and is_private(self.folder) else None
 
     def mapped(self, digest: str, *, max_age: float | None = None) -> mmap | None:
-        """What is kept under the digest, without reading it; None when there is nothing.
+        """Return the content kept under a digest as a memory map, without reading it; None when there is none.
 
+        :param digest: the name under which it was written.
         :param max_age: as for ``read``.
         """
         try:
@@ -90,8 +103,9 @@ class KeptFiles:
             return None
 
     def write(self, digest: str, content: bytes | Iterable[bytes]) -> None:
-        """Keep it, in one step: others read or write the same one now.
+        """Keep a content under a digest, in one step: other processes may read or write the same one now.
 
+        :param digest: the name under which it is kept.
         :param content: in one piece or in several; what making them raises passes, and nothing is kept.
         """
         apart = self.folder / f".{uuid.uuid4().hex}"
@@ -116,6 +130,7 @@ class KeptFiles:
 
         The block is given whether it has the turn: not when another had it for longer than ``wait``.
 
+        :param digest: the name under which something is to be kept.
         :param wait: seconds; None: however long.
         :param report: called once when somebody else has the turn.
         """

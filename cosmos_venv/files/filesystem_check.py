@@ -1,9 +1,9 @@
-"""Which disk is full? Installers say that one is, seldom which, and never what to do.
+"""Whether a file system can hold environments, and how much room it has.
 
-Can a directory hold environments at all? Tried out in it before anything is built, never asked on the warm path.
-
-An installation on a ``noexec`` mount succeeds and is of no use: its Python is a link to elsewhere, so even that runs.
-Object stores that are mounted as file systems know no links, and some of them no permissions.
+It is tried out in the directory before anything is built, never on the path of a task that finds its environment. An
+installation on a ``noexec`` mount succeeds and is of no use: its Python is a link to elsewhere, so even that runs.
+Object stores that are mounted as file systems know no links, and some of them no permissions. Installers say that a
+disk is full, seldom which one, and never what to do.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from cosmos_venv.files.os_errors import FreeSpace
 
 
 def full_disk_message(free: Mapping[str, FreeSpace]) -> str:
-    """What a user reads.
+    """Return the message for a disk that is full.
 
-    :param free: what is left for each directory in question.
+    :param free: place in words -> what is left there.
     """
     least_first = sorted(free.items(), key=lambda item: (item[1].files is None, item[1].megabytes))
     places = ", ".join(f"{space} for {place}" for place, space in least_first)
@@ -34,7 +34,11 @@ def full_disk_message(free: Mapping[str, FreeSpace]) -> str:
 
 
 def free_space(directory: Path, environ: Mapping[str, str]) -> dict[str, FreeSpace]:
-    """What is left where an installation into ``directory`` writes."""
+    """Return what is left where an installation writes: place in words -> space.
+
+    :param directory: of the environment.
+    :param environ: the installer's environment variables; TMPDIR and UV_CACHE_DIR count.
+    """
     # Not tempfile.gettempdir, which tries to write and finds no place at all where everything is full.
     places = {"the environment": directory, "temporary files": Path(environ.get("TMPDIR") or "/tmp")}  # noqa: S108
     if environ.get("UV_CACHE_DIR"):
@@ -57,6 +61,7 @@ _LONGEST_SHEBANG = 124  # of the 127 bytes that every kernel reads, what pip and
 def refuse_unfit(directory: Path, *, parameter: str = "virtualenv_dir", trial: Path | None = None) -> None:
     """Try in an existing directory what an environment needs. Nothing stays.
 
+    :param directory: an existing directory.
     :param parameter: what the user would change; begins the message.
     :param trial: an empty folder there, which the caller removes; None: one is made, and whoever holds the directory's
         lock next removes what a kill leaves of it.
@@ -85,8 +90,10 @@ def _refuse_unfit(directory: Path, trial: Path, parameter: str) -> None:
 
 
 def refuse_unfit_path(build: Path, *, installer: str) -> None:
-    """Refuse a path whose commands could not be started: installers write it into the first lines of each.
+    """Refuse a path in which installed commands could not be started: installers write it into the first line of each.
 
+    :param build: directory of the environment.
+    :param installer: "pip" or "uv"; they quote paths differently.
     :raises VirtualenvError: names ``virtualenv_dir`` and the character.
     """
     character = character_no_command_survives(os.fsencode(build / "bin" / "python"), installer=installer)
@@ -98,9 +105,10 @@ def refuse_unfit_path(build: Path, *, installer: str) -> None:
 
 
 def character_no_command_survives(python: bytes, *, installer: str) -> str:
-    """The character of the path at which commands fail to start; empty when they start.
+    """Return the character of the path at which commands fail to start; empty when they start.
 
     :param python: path of the environment's Python.
+    :param installer: "pip" or "uv"; they quote paths differently.
     """
     if b"\n" in python:
         return "\n"
@@ -110,14 +118,24 @@ def character_no_command_survives(python: bytes, *, installer: str) -> str:
 
 
 def why_unfit(what: str, error: OSError, *, is_noexec: bool) -> str:
-    """What is wrong with the file system, as the second half of a sentence about it."""
+    """Return what is wrong with a file system, as the second half of a sentence about it.
+
+    :param what: what was tried, as the trials are named: "symbolic links", "permissions (chmod)", "programs".
+    :param error: with which the trial failed.
+    :param is_noexec: whether the file system is mounted with ``noexec``.
+    """
     if what == "programs":
         return "is mounted noexec: no program in it can be started" if is_noexec else "lets no program in it be started"
     return f"does not support {what} ({error.strerror})"
 
 
 def unfit_message(directory: Path, fault: str, *, parameter: str = "virtualenv_dir") -> str:
-    """What a user reads whose file system will not do."""
+    """Return the message for a directory whose file system cannot hold environments.
+
+    :param directory: the directory in question.
+    :param fault: as ``why_unfit`` returns it.
+    :param parameter: the name under which the user gave the directory.
+    """
     return (
         f"{parameter} {directory}: its file system {fault}. Use a directory on a local disk or on a network file "
         "system such as NFS 4, mounted with exec; a mounted object store (S3, GCS, Azure Blob) is none. "

@@ -1,7 +1,7 @@
-"""What a machine has run out of when a file cannot be made or opened, and what to do about it, in a user's words.
+"""Messages for a machine that has run out of disk space, open files or its temporary folder.
 
 The advice for a directory that cannot be used ("make it writable") is wrong for a process that may open no more files,
-and the name of the directory for a temporary folder that is full.
+and the name of the directory is wrong for a temporary folder that is full.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ _FEW_FILES = 1_000  # fewer than an environment with dbt has
 class FreeSpace:
     """What is left for this user on one file system.
 
-    :param files: how many more files, where that is what is scarce; None: enough.
+    :param megabytes: free space, in MB of 1,000,000 bytes.
+    :param files: number of files that can still be made, where that is what is scarce; None: enough.
     """
 
     megabytes: float
@@ -42,7 +43,10 @@ class FreeSpace:
 
     @classmethod
     def at(cls, path: Path) -> FreeSpace:
-        """Where the path, or what it would be made in, lies."""
+        """Return what is left on the file system of a path, or of the nearest directory above it that exists.
+
+        :param path: absolute; nothing need stand there.
+        """
         while not path.exists() and path != path.parent:
             path = path.parent
         status = os.statvfs(path)
@@ -56,7 +60,10 @@ class FreeSpace:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Within this block an error without a file gets this one: a disk that is full while one is written names none."""
+    """Let an error without a file name carry this one: a disk that is full while a file is written names none.
+
+    :param path: of the file that the block works on.
+    """
     try:
         yield
     except OSError as error:
@@ -66,7 +73,10 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def shortage(error: OSError) -> str | None:
-    """What a user reads where too many files are open, or the temporary folder is full or gone; else None."""
+    """Return the message for too many open files, or a temporary folder that is full or gone; None for any other error.
+
+    :param error: as the system call raised it.
+    """
     number = _number_of(error)
     if number in _TOO_MANY_FILES:
         return too_many_files_message(is_of_the_machine=number == errno.ENFILE)
@@ -85,12 +95,19 @@ def shortage(error: OSError) -> str | None:
 
 
 def told(error: OSError, way_out: str = "") -> str:
-    """The reason of an error and the way out, for the end of a sentence: the given one where nothing has run out."""
+    """Return the reason of an error and the way out, for the end of a sentence.
+
+    :param error: as the system call raised it.
+    :param way_out: a sentence for where nothing has run out; empty: none.
+    """
     return shortage(error) or f"{error.strerror or error}. {way_out}".strip()
 
 
 def too_many_files_message(*, is_of_the_machine: bool = False) -> str:
-    """What a user reads where no file can be opened any more."""
+    """Return the message for a process, or a machine, that can open no more files.
+
+    :param is_of_the_machine: whether the kernel's limit was met and not that of the process.
+    """
     import resource
 
     if is_of_the_machine:
@@ -103,21 +120,28 @@ def too_many_files_message(*, is_of_the_machine: bool = False) -> str:
 
 
 def is_about_a_full_disk(lines: Iterable[str]) -> bool:
-    """Whether a tool that failed said so."""
+    """Return whether the output of a tool says that a disk is full.
+
+    :param lines: of its output.
+    """
     return any(_FULL_LINE.search(line) for line in lines)
 
 
 def is_about_too_many_files(lines: Iterable[str]) -> bool:
-    """Whether a tool that failed said so."""
+    """Return whether the output of a tool says that too many files are open.
+
+    :param lines: of its output.
+    """
     return any(_TOO_MANY_FILES_LINE.search(line) for line in lines)
 
 
 def advice_for_a_tool(lines: Iterable[str], folder: Path) -> str | None:
-    """What a user reads where a tool said that too many files are open, or that there is no room where it has worked.
+    """Return the message for a tool that met too many open files, or a temporary folder without room; None otherwise.
 
-    A database says the second of its own disk, too.
+    A database says "no space left on device" of its own disk too, so the temporary folder is looked at.
 
-    :param folder: where it has worked.
+    :param lines: of the tool's output.
+    :param folder: in which the tool has worked.
     """
     last = list(lines)
     if is_about_too_many_files(last):
@@ -131,13 +155,19 @@ def advice_for_a_tool(lines: Iterable[str], folder: Path) -> str | None:
 
 
 def temporary_folder() -> Path:
-    """Not ``tempfile.gettempdir``, which tries to write and finds no place at all where everything is full."""
+    """Return the folder for temporary files.
+
+    ``tempfile.gettempdir`` tries to write and finds no place at all where everything is full; this does not.
+    """
     named = (os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP"))
     return Path(os.path.realpath(tempfile.tempdir or next(filter(None, named), "/tmp")))  # noqa: S108 - as tempfile has it
 
 
 def place_of(error: OSError) -> Path | None:
-    """The file that an error is about, as far as it says so. Of two it is the one that was written."""
+    """Return the file that an error is about, as far as it says so. Of two files it is the one that was written.
+
+    :param error: as the system call raised it.
+    """
     name = error.filename2 if error.filename2 is not None and _number_of(error) in FULL else error.filename
     return Path(os.path.realpath(os.fsdecode(name))) if isinstance(name, str | bytes) else None
 

@@ -1,7 +1,8 @@
-"""Whether what stands in a directory may be run: only where nobody else can have put it there. As ssh judges its files.
+"""Permissions: whether what stands in a directory may be run, and making directories that may be trusted.
 
-Every directory on the way is judged, from the root directory down, links included. So nobody else can put another one
-in the place of what was judged: whoever could would have to write to a directory that was judged before it.
+Code is run only from where nobody else can have put it, as ssh judges its files. Every directory on the way is judged,
+from the root directory down, links included. So nobody else can put another one in the place of what was judged: that
+takes writing to a directory that was judged before it.
 """
 
 from __future__ import annotations
@@ -33,7 +34,10 @@ class Writers:
     groups: frozenset[int]
 
     def why_untrusted(self, status: os.stat_result) -> str | None:
-        """Who else can have written what this is the status of, as a clause; None when nobody."""
+        """Return who else can have written to a file, as a clause; None when nobody.
+
+        :param status: of the file, as ``lstat`` gives it.
+        """
         return why_untrusted(
             owner=status.st_uid,
             group=status.st_gid,
@@ -44,17 +48,21 @@ class Writers:
 
 
 def trusted_owners() -> frozenset[int]:
-    """This user, root, and whoever owns the code that runs here: an image may be built as one user and run as another,
-    and who can write this file can do all that we can."""
+    """Return the user ids whose files may be run: this user, root, and the owner of the code that runs here.
+
+    An image may be built as one user and run as another, and whoever can write this file can do all that we can.
+    """
     return frozenset({os.geteuid(), 0, os.stat(__file__).st_uid})  # noqa: PTH116 - each task comes by here
 
 
 def why_untrusted(*, owner: int, group: int, mode: int, owners: Collection[int], groups: Collection[int]) -> str | None:
-    """Who else can have written there, as a clause; None when nobody.
+    """Return who else can have written to a file, as a clause; None when nobody.
 
     A directory with the setgid bit that its group may write to is shared on purpose: it is trusted by the members of
     that group. So is one whose group is this user's alone. See ``docs/security.md``.
 
+    :param owner: user id of the file.
+    :param group: group id of the file.
     :param mode: as ``lstat`` gives it, the kind of file included.
     :param owners: the user ids whose files may be run.
     :param groups: the group ids that may write.
@@ -69,8 +77,8 @@ def why_untrusted(*, owner: int, group: int, mode: int, owners: Collection[int],
 def judge(*paths: Path, parameter: str = "virtualenv_dir") -> Way:
     """Judge places whose content is run, and all directories on the way to them.
 
-    :param paths: directories or files; relative ones begin at the working directory.
-    :param parameter: what the user gave the first one as.
+    :param *paths: directories or files; relative ones begin at the working directory.
+    :param parameter: the name under which the user gave the first path.
     :returns: the way, as far as it was judged, for what lies below.
     :raises VirtualenvError: naming the first directory that somebody else can write to, its owner and mode.
     :raises FileNotFoundError: when something is missing. What stands above it is judged.
@@ -83,7 +91,10 @@ def judge(*paths: Path, parameter: str = "virtualenv_dir") -> Way:
 
 
 def is_trusted_way(path: Path) -> bool:
-    """Whether nobody else can put another directory in the place of ``path``, which itself is not judged."""
+    """Return whether nobody else can put another directory in the place of ``path``, which itself is not judged.
+
+    :param path: of a directory that need not exist.
+    """
     try:
         way = Way(path, "")
         way.follow(path, is_run=False)
@@ -93,10 +104,13 @@ def is_trusted_way(path: Path) -> bool:
 
 
 def writable_by_others(folder: Path, writers: Writers) -> Iterator[tuple[Path, os.stat_result, str]]:
-    """What others can write in and below a folder: path, status and who they are, as ``why_untrusted`` says it.
+    """Yield what others can write in and below a folder: path, status and who they are, as ``why_untrusted`` returns
+    it.
 
     Links are left out: their owner is that of the folder, which nobody else can write to.
 
+    :param folder: an existing directory.
+    :param writers: who may write there.
     :raises OSError: when something cannot be looked at.
     """
     folders = [os.fspath(folder)]
@@ -118,6 +132,8 @@ def shut_out_others(folder: Path, writers: Writers) -> None:
     A file that has other names too, as a hard link into an installer's cache has, is replaced by a copy: the cache is
     never changed.
 
+    :param folder: an existing directory.
+    :param writers: who may write there.
     :raises OSError: when that cannot be done.
     """
     for path, status, _ in list(writable_by_others(folder, writers)):
@@ -129,11 +145,12 @@ def shut_out_others(folder: Path, writers: Writers) -> None:
 
 
 def replace_links_out_of(environment: Path) -> None:
-    """Replace links to files elsewhere by copies of them, all but those to the interpreter.
+    """Replace links to files elsewhere by copies of them, except those to the interpreter.
 
     uv makes links into its cache where ``UV_LINK_MODE`` or a ``uv.toml`` says so. Others may write to what stands
     there, and ``uv cache clean`` removes it.
 
+    :param environment: directory of the environment.
     :raises OSError: when that cannot be done.
     """
     home = f"{os.path.realpath(environment)}/"
@@ -159,8 +176,9 @@ def _replace_by_copy(path: Path, mode: int | None = None) -> None:
 
 
 def directory_mode(text: str) -> int | None:
-    """Permissions for new directories as a user writes them: octal, such as ``0775``; None for an empty text.
+    """Return the permissions for new directories that a setting gives; None for an empty text.
 
+    :param text: octal digits, such as ``0775``.
     :raises CosmosValueError: naming ``virtualenv_dir_mode``, when it is none, when others might write to such a
         directory, or when its owner might not use it.
     """
@@ -180,9 +198,12 @@ def directory_mode(text: str) -> int | None:
 
 
 def make_directory(path: Path, mode: int | None = None) -> None:
-    """As ``mkdir -p``, but whoever may not write to the directory above may not to the new one, whatever the umask.
+    """Make a directory and those above it, as ``mkdir -p`` does.
 
-    :param mode: permissions of each directory that is made; None: the group may write where it may in the parent.
+    Users who may not write to the directory above may not write to the new one, whatever the umask.
+
+    :param path: of the directory; it may exist.
+    :param mode: permission bits of each directory that is made; None: the group may write where it may in the parent.
     :raises CosmosValueError: when the group might write by this mode and is none that is trusted.
     :raises OSError: when it cannot be made, or a file stands there.
     """
@@ -202,7 +223,10 @@ def make_directory(path: Path, mode: int | None = None) -> None:
 
 
 def umask() -> int:
-    """The umask of this process as the kernel shows it: ``os.umask`` sets another for a moment, for all threads."""
+    """Return the umask of this process as the kernel shows it.
+
+    ``os.umask`` would set another one for a moment, for all threads.
+    """
     _, _, shown = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace").partition("\nUmask:")
     if not shown:  # Linux before 4.7
         shown = f"{os.umask(0o077):o}"
@@ -235,8 +259,9 @@ class Way:
         return Writers(owners=self._owners, groups=frozenset(self._groups))
 
     def follow(self, path: Path, *, is_run: bool = True) -> str:
-        """Judge every step as the kernel takes it, links included. Raises what ``judge`` does.
+        """Judge every step of a path as the kernel takes it, links included. Raises what ``judge`` does.
 
+        :param path: of a directory or file; a relative one begins at the working directory.
         :param is_run: whether the content of ``path`` is run; otherwise it is not judged, and need not exist.
         :returns: the real path.
         """

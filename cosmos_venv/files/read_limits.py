@@ -1,4 +1,4 @@
-"""Limits on what others have written: which files are read, how many bytes of them, and how deep JSON may be nested.
+"""Limits on reading files of others: their kind, their number of bytes, and how deep JSON may be nested.
 
 A DAG file is parsed in a process that parses others too, again and again. A link to ``/dev/zero``, a named pipe that
 nobody writes to, and two megabytes that unpack to four gigabytes are refused with one sentence, before they cost
@@ -47,11 +47,14 @@ class Limit:
     setting: str = ""
 
     def is_exceeded_by(self, size: int) -> bool:
-        """Whether so many bytes are too many."""
+        """Return whether a text has too many bytes.
+
+        :param size: of the text, in bytes.
+        """
         return 0 < self.most < size
 
     def refusal(self, size: int | None = None) -> str:
-        """Why it is not read, to be put behind its name and a colon.
+        """Return why a text is not read, to be put behind its name and a colon.
 
         :param size: in bytes; None where reading ended at the limit.
         """
@@ -73,8 +76,10 @@ class UnfitFileError(OSError):
 
 
 def open_file(path: Path | str, limit: Limit) -> BinaryIO:
-    """A regular file, however the path leads to it, open for reading.
+    """Open a regular file for reading, however the path leads to it.
 
+    :param path: of the file, or of a link to it.
+    :param limit: number of bytes that it may have.
     :raises UnfitFileError: when it is none, such as a named pipe, a device or a socket, or is longer than the limit.
     :raises OSError: when it cannot be read; IsADirectoryError for a directory.
     """
@@ -91,8 +96,10 @@ def open_file(path: Path | str, limit: Limit) -> BinaryIO:
 
 
 def read_file(path: Path | str, limit: Limit = CONFIGURATION_FILE) -> bytes:
-    """The content of a regular file.
+    """Return the content of a regular file.
 
+    :param path: of the file, or of a link to it.
+    :param limit: number of bytes that it may have.
     :raises OSError: as ``open_file``; an UnfitFileError too when it has grown longer than the limit.
     """
     with open_file(path, limit) as file:
@@ -100,8 +107,9 @@ def read_file(path: Path | str, limit: Limit = CONFIGURATION_FILE) -> bytes:
 
 
 def sha256_of_file(path: Path | str) -> str:
-    """Of the content of a regular file of any size, 64 hex digits.
+    """Return the SHA-256 of a regular file of any size, as 64 hexadecimal digits.
 
+    :param path: of the file, or of a link to it.
     :raises OSError: as ``open_file``.
     """
     digest = hashlib.sha256()
@@ -112,11 +120,12 @@ def sha256_of_file(path: Path | str) -> str:
 
 
 def read_pieces(read: Callable[[int], bytes], *, expected: int, limit: Limit, where: str) -> bytes:
-    """Everything that a stream gives, which may be more than it has promised.
+    """Return everything that a stream gives, which may be more than it has promised.
 
-    :param read: gives so many bytes or less, and none at the end.
-    :param expected: how many bytes there are by the look of it; most often they come in one piece then.
-    :param where: what it is the content of, for the error's ``filename``.
+    :param read: takes a number of bytes and returns so many or fewer; none at the end.
+    :param expected: number of bytes that the stream has promised; most often they come in one piece then.
+    :param limit: number of bytes that it may have.
+    :param where: name of the stream, for the error's ``filename``.
     :raises UnfitFileError: when there are too many.
     """
     if limit.is_exceeded_by(expected):
@@ -138,6 +147,8 @@ def read_pieces(read: Callable[[int], bytes], *, expected: int, limit: Limit, wh
 def refuse_unfit(path: Path | str, limit: Limit = CONFIGURATION_FILE) -> None:
     """Look at a file that is read later, by dbt too, and do not open it.
 
+    :param path: of the file, or of a link to it.
+    :param limit: number of bytes that it may have.
     :raises UnfitFileError: as ``read_file``.
     :raises OSError: when there is none, or it is a directory.
     """
@@ -145,7 +156,10 @@ def refuse_unfit(path: Path | str, limit: Limit = CONFIGURATION_FILE) -> None:
 
 
 def endless_kind_of(mode: int) -> str | None:
-    """What a file is that has no end, or may keep its reader waiting; None for files, directories and links."""
+    """Return the kind of a file that has no end, or may keep its reader waiting; None for files, directories and links.
+
+    :param mode: ``st_mode`` of the file.
+    """
     return None if stat.S_IFMT(mode) in _WITH_AN_END else durable_files.kind_of(mode)
 
 
@@ -159,10 +173,12 @@ def _refuse_unfit(path: Path | str, status: os.stat_result, limit: Limit) -> Non
 
 
 def decoded(content: C, decode: Callable[[C], T]) -> T:
-    """What a decoder of JSON or MessagePack makes of a text.
+    """Return what a decoder of JSON or MessagePack makes of a text.
 
-    Whoever catches what the decoder raises, a ValueError, catches these too.
+    A caller that catches the ValueError of a decoder catches these errors too.
 
+    :param content: of the type that the decoder takes.
+    :param decode: the decoder.
     :raises ValueError: a ``msgspec.DecodeError`` where the text is nested deeper than Python follows, or takes more
         memory than there is.
     """
@@ -178,10 +194,12 @@ def decoded(content: C, decode: Callable[[C], T]) -> T:
 
 
 def walk(folder: Path | str) -> Iterator[tuple[str, list[str], list[str]]]:
-    """As ``os.walk`` from the top down, with the folders that links lead to, but for links back to where they lie in.
+    """Yield folders, their sub-folders and file names as ``os.walk`` does, through links too, but through no link that
+    leads back to a folder it lies in.
 
-    Two such links in one folder are a million paths to it: each is gone until the kernel follows no more than 40.
+    Two links back in one folder make a million paths to it: the kernel follows 40 of them on one path.
 
+    :param folder: where the walk begins.
     :raises UnfitFileError: when it comes to more than ``MOST_FOLDERS`` or ``MOST_FILES``, each as often as links
         lead to it.
     """

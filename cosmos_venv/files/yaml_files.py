@@ -1,4 +1,7 @@
-"""YAML, read by PyYAML's parser in C where it has one: ten times faster, and each task reads some."""
+"""Reading YAML with PyYAML's parser in C, where it has one: ten times faster, and each task reads some.
+
+Nesting, aliases and long numbers that would end or stop the process are refused before PyYAML makes objects of them.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +31,9 @@ class Scalar(NamedTuple):
 
 
 def load_yaml(text: str) -> Any:
-    """What a YAML text says, as plain data.
+    """Return what a YAML text says, as plain data.
 
+    :param text: of a whole file, with one document.
     :raises yaml.YAMLError: when it is none; when it is nested in more than 100 levels, contains itself, or its aliases
         stand for more than 8 million characters.
     """
@@ -46,7 +50,11 @@ def load_yaml(text: str) -> Any:
 
 
 def scalars(text: str) -> list[Scalar] | None:
-    """The values of a YAML text, each once, wherever it is repeated by an alias; None when it is no YAML."""
+    """Return the values of a YAML text in the order of their lines, each once, wherever aliases repeat it; None when
+    the text is no YAML.
+
+    :param text: of a whole file, with one document.
+    """
     import yaml
 
     try:
@@ -102,22 +110,34 @@ class _WrittenOut:
         self._size = self._copied = 0
 
     def take(self, event: Any) -> str | None:
-        """Why it cannot go on after this event of the parser; None where it can."""
+        """Return why an event of the parser is refused; None where it is not.
+
+        :param event: of ``yaml.parse``.
+        """
         take = _TAKERS.get(type(event).__name__)
         return take(self, event) if take else None
 
     def begin(self, event: Any) -> str | None:
+        """Take the beginning of a list or mapping.
+
+        :param event: of ``yaml.parse``.
+        """
         self._levels.append((event.anchor, self._size))
         self._size = _WEIGHT
         return f"it is nested in more than {MOST_LEVELS} levels" if len(self._levels) > MOST_LEVELS else None
 
     def end(self, _: Any) -> None:
+        """Take the end of a list or mapping."""
         anchor, before = self._levels.pop()
         if anchor is not None:
             self._sizes[anchor] = self._size
         self._size += before
 
     def scalar(self, event: Any) -> str | None:
+        """Take a value.
+
+        :param event: of ``yaml.parse``.
+        """
         length = len(event.value)
         if event.anchor is not None:
             self._sizes[event.anchor] = length + _WEIGHT
@@ -128,6 +148,10 @@ class _WrittenOut:
         return f"it has a number of {length:,} characters" if is_number else None
 
     def alias(self, event: Any) -> str | None:
+        """Take an alias.
+
+        :param event: of ``yaml.parse``.
+        """
         if any(anchor == event.anchor for anchor, _ in self._levels):
             return f"*{event.anchor} stands within itself"
         copied = self._sizes.get(event.anchor, 0)  # one that names nothing is refused by the parser

@@ -1,4 +1,4 @@
-"""When does Python look for garbage, and when does the system get back what is not used any more?"""
+"""The garbage collector, paused while a DAG is built, and memory given back to the system."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def no_collection() -> Iterator[None]:
     """Within this block, or as a decorator within the function, the garbage collector does not start by itself.
 
     Python looks through all that is there each time that some more has been made: of 20,000 models decoding alone takes
-    six times as long. Blocks may lie in each other. Who had switched the collector off finds it switched off.
+    six times as long. Blocks may lie in each other. A collector that was switched off before stays so.
     """
     if not gc.isenabled():
         yield
@@ -29,10 +29,10 @@ def no_collection() -> Iterator[None]:
 
 
 def give_back() -> None:
-    """Let the system have the memory that nothing stands in any more.
+    """Give memory that nothing uses any more back to the system.
 
-    The C library keeps what it was once given, up to 32 MiB a piece: a manifest's text would stay while the
-    DAG is made.
+    The C library keeps what it was once given, up to 32 MiB a piece: a manifest's text would stay while the DAG is
+    made.
     """
     import ctypes
 

@@ -55,7 +55,11 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 
 class Ladder:
-    """The steps from asking to killing, taken once begun whatever happens to the worker."""
+    """The signals that end a command, from SIGINT to SIGKILL, each at its time. Once begun they are all sent, whatever
+    happens to the worker.
+
+    :param first_step: seconds at which the ladder begins: ``INTERRUPT_AT`` or ``TERMINATE_AT``.
+    """
 
     def __init__(self, first_step: float) -> None:
         self._began: float | None = None
@@ -64,15 +68,16 @@ class Ladder:
 
     @property
     def has_begun(self) -> bool:
+        """Whether the first signal was due."""
         return self._began is not None
 
     def begin(self) -> None:
-        """Take the first step at once, and the others when their time has come."""
+        """Let the first signal be due now, and the others when their time has come."""
         if self._began is None:
             self._began = time.monotonic() - self._first_step
 
     def climb(self) -> None:
-        """Send the signals that are due; from the last step on, SIGKILL whatever is still found."""
+        """Send the signals that are due; from the last step on, send SIGKILL to all that is still found."""
         if self._began is None:
             return
         elapsed = time.monotonic() - self._began
@@ -84,7 +89,11 @@ class Ladder:
 
 
 def prctl(option: int, value: int) -> bool:
-    """Whether the kernel took it: False off Linux and where there is no C library to call."""
+    """Call prctl(2). Return whether the kernel took it: False off Linux and where there is no C library to call.
+
+    :param option: one of the ``PR_`` numbers.
+    :param value: the second argument of prctl(2).
+    """
     if not sys.platform.startswith("linux"):
         return False
     try:
@@ -103,7 +112,7 @@ def prctl(option: int, value: int) -> bool:
 
 
 def parents() -> dict[int, int]:
-    """Parent of every process that this one may see (Linux; empty elsewhere)."""
+    """Return the parent of every process that this one may see: PID -> PID (Linux; empty elsewhere)."""
     found: dict[int, int] = {}
     try:
         entries = os.listdir("/proc")  # noqa: PTH208 - pathlib would double the guard's start
@@ -122,7 +131,7 @@ def parents() -> dict[int, int]:
 
 
 def descendants() -> list[int]:
-    """Every living process below this one, nearest first."""
+    """Return the PIDs of all living processes below this one, the nearest first."""
     children: dict[int, list[int]] = {}
     for pid, parent in parents().items():
         children.setdefault(parent, []).append(pid)
@@ -136,7 +145,11 @@ def descendants() -> list[int]:
 
 
 def signal_descendants(number: int) -> None:
-    """Signal what is below; off Linux, where it cannot be listed, the whole group (which this process leads)."""
+    """Signal every process below this one; off Linux, where they cannot be listed, the whole group, which this process
+    leads.
+
+    :param number: of the signal.
+    """
     if not os.path.isdir("/proc/self"):  # noqa: PTH112 - as above
         os.killpg(0, number)
         return
@@ -148,7 +161,10 @@ def signal_descendants(number: int) -> None:
 
 
 class Order:
-    """What the worker wants to be run: a command, its environment, and where."""
+    """A command that the worker orders, with its environment and its working directory.
+
+    :param text: as the module's docstring describes it.
+    """
 
     def __init__(self, text: bytes) -> None:
         self.cwd, interrupts, umask, count, *fields = text.split(b"\0")
@@ -159,7 +175,11 @@ class Order:
 
 
 def take_order(control: int, worker: int) -> Order | None:
-    """Wait for what is to be run; None when the worker is gone before it has said it."""
+    """Wait for the worker's order; return None when the worker is gone before it has given one.
+
+    :param control: descriptor of the control socket.
+    :param worker: PID of the worker.
+    """
     while not readable([control], PARENT_CHECK):
         if os.getppid() != worker:
             return None
@@ -168,7 +188,11 @@ def take_order(control: int, worker: int) -> Order | None:
 
 
 def receive(control: int) -> tuple[bytes | None, list[int]]:
-    """The next message, None when it ends before; and the descriptors beside it, open in this process and no other."""
+    """Return the next message, None when it ends too early; and the descriptors beside it, open in this process and no
+    other.
+
+    :param control: descriptor of the control socket.
+    """
     connection = socket.socket(fileno=control)
     try:
         space = socket.CMSG_SPACE(MOST_DESCRIPTORS * DESCRIPTOR_BYTES)
@@ -188,7 +212,12 @@ def receive(control: int) -> tuple[bytes | None, list[int]]:
 
 
 def read_exactly(descriptor: int, missing: int, text: bytes = b"") -> bytes | None:
-    """What follows on the descriptor, after ``text``; None when it ends before."""
+    """Return ``text`` and so many bytes of what follows on the descriptor; None when it ends before.
+
+    :param descriptor: open for reading.
+    :param missing: number of bytes to read.
+    :param text: what was read before.
+    """
     parts = [text]
     while missing:
         part = os.read(descriptor, missing)
@@ -200,7 +229,12 @@ def read_exactly(descriptor: int, missing: int, text: bytes = b"") -> bytes | No
 
 
 def start(order: Order, report: int) -> int:
-    """Fork and exec the command with the signal dispositions of a plain subprocess. Returns its PID."""
+    """Fork and exec the command with the signal dispositions of a plain subprocess.
+
+    :param order: the command to start.
+    :param report: descriptor on which the forked process says why the command could not be started.
+    :returns: the PID of the command.
+    """
     me = os.getpid()
     pid = os.fork()
     if pid:
@@ -226,7 +260,12 @@ def start(order: Order, report: int) -> int:
 
 
 def reap(child: int) -> tuple[bool, int | None]:
-    """Collect whatever has ended: whether anything is still below, and the command's status if it was among them."""
+    """Collect all processes that have ended.
+
+    :param child: PID of the command.
+    :returns: whether anything is still below, and the command's exit status if it was among the ended (negative: ended
+        by that signal).
+    """
     status = None
     while True:
         try:
@@ -242,7 +281,11 @@ def reap(child: int) -> tuple[bool, int | None]:
 def watch(child: int, control: int, wakeup: int, *, is_worker_gone: Callable[[], bool], ladder: Ladder) -> None:
     """Report the end of ``child`` on ``control``; end all that is below when told to, or when nobody listens.
 
+    :param child: PID of the command.
+    :param control: descriptor of the control socket.
+    :param wakeup: descriptor that can be read from after a child has ended.
     :param is_worker_gone: asked now and then: a child that the worker forked may keep the connection open.
+    :param ladder: the signals that end the command.
     """
     listening = [control]
     while True:
@@ -266,8 +309,10 @@ def watch(child: int, control: int, wakeup: int, *, is_worker_gone: Callable[[],
 
 
 def readable(descriptors: list[int], seconds: float | None) -> set[int]:
-    """Those that can be read from, as soon as there is one. Not by select: it knows no descriptor above 1023.
+    """Return the descriptors that can be read from, as soon as there is one. poll and not select: select knows no
+    descriptor above 1023.
 
+    :param descriptors: open for reading.
     :param seconds: to wait for one at most; None: without an end.
     """
     poll = select.poll()
@@ -277,7 +322,11 @@ def readable(descriptors: list[int], seconds: float | None) -> set[int]:
 
 
 def tell(control: int, text: str) -> None:
-    """Say it if anybody still listens."""
+    """Send a text to the worker, if it still listens.
+
+    :param control: descriptor of the control socket.
+    :param text: one line, with its end.
+    """
     try:
         os.write(control, text.encode())
     except OSError:
@@ -285,7 +334,10 @@ def tell(control: int, text: str) -> None:
 
 
 def hear(control: int) -> bool:
-    """Whether the worker said something; False when it is gone."""
+    """Return whether the worker said something; False when it is gone.
+
+    :param control: descriptor of the control socket.
+    """
     try:
         return bool(os.read(control, 64))
     except OSError:
@@ -293,7 +345,10 @@ def hear(control: int) -> bool:
 
 
 def stand_guard() -> tuple[int, int]:
-    """Become the parent of all that is left behind below, deaf to signals. A pipe that tells of each child's end."""
+    """Become the parent of all that is left behind below, deaf to signals.
+
+    :returns: the two ends of a pipe that tells of each child's end, the reading one first.
+    """
     prctl(_PR_SET_CHILD_SUBREAPER, 1)
     wakeup, write_end = os.pipe()
     os.set_blocking(write_end, False)
@@ -305,7 +360,11 @@ def stand_guard() -> tuple[int, int]:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the command that the worker orders and stay until nothing of it is left."""
+    """Run the command that the worker orders and stay until nothing of it is left.
+
+    :param arguments: descriptor of the control socket, PID of the worker.
+    :returns: the exit status of the guard, 0.
+    """
     control, worker = map(int, arguments)
     os.set_inheritable(control, False)
     wakeup, _ = stand_guard()

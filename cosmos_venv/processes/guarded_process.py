@@ -1,11 +1,7 @@
-"""The worker's side of the guard: started ahead, ordered, watched, stopped.
+"""The worker's side of the guard: it is started, ordered, watched and stopped here.
 
-How does a worker start a guard, and hand it a command? The guard may be started before the command is known.
-
-A guard takes some milliseconds to start. Who knows that commands will follow has them started meanwhile
+A guard takes some milliseconds to start. A caller that knows that commands will follow has guards started meanwhile
 (``started_ahead``).
-
-The worker's side of the guard: run a command that dies with this process, and stop it from a signal handler.
 
 ``Cancellation`` is how a kill reaches whatever a task is doing. Airflow 3 calls ``on_kill()`` from a SIGTERM handler
 that returns into the middle of anything, Airflow 2 raises from it: so asking takes no lock, and every wait looks.
@@ -37,7 +33,7 @@ _LONGEST_END = 5.0
 class StartedGuard:
     """A guard that waits for its command. It ends when this process does, or lets go of it.
 
-    ``control`` is the connection to it, ``output`` what its command will write.
+    ``control`` is the connection to it, ``output`` the pipe that its command will write to.
 
     :raises OSError: when it cannot be started.
     """
@@ -73,7 +69,16 @@ class StartedGuard:
         interrupts: bool,
         umask: int,
     ) -> None:
-        """Hand over the command; parameters as for ``GuardedProcess``. A guard that has died says nothing here."""
+        """Hand over the command. A guard that has died says nothing here.
+
+        :param argv: the command and its words.
+        :param env: the whole environment of the command; None: that of this process.
+        :param cwd: working directory of the command; None: that of this process.
+        :param keep_open: descriptors that the guard holds until the last descendant is gone.
+        :param interrupts: whether ending the command begins with SIGINT, or with SIGTERM at once.
+        :param umask: bits that are added to the umask of the command.
+        :raises ValueError: when a text has a null byte in it.
+        """
         variables = os.environb if env is None else {os.fsencode(name): os.fsencode(env[name]) for name in env}
         words = [os.fsencode(word) for word in argv]
         fields = [
@@ -112,6 +117,8 @@ class _Ahead:
     """Guards that a block of work will want: one is started now, each other when the one before it has its command.
 
     Starting one costs this process milliseconds that a command would wait for; while a command runs they are free.
+
+    :param count: number of commands of the block.
     """
 
     def __init__(self, count: int) -> None:
@@ -133,7 +140,10 @@ _blocks: ContextVar[tuple[_Ahead, ...]] = ContextVar("cosmos_venv_guards_ahead",
 
 @contextmanager
 def started_ahead(count: int = 1) -> Iterator[None]:
-    """Within this block so many commands find their guard started. One that got no command ends with the block."""
+    """Within this block commands find their guard started. A guard that got no command ends with the block.
+
+    :param count: number of commands that the block will run.
+    """
     ahead = _Ahead(count)
     token = _blocks.set((*_blocks.get(), ahead))
     try:
@@ -146,7 +156,7 @@ def started_ahead(count: int = 1) -> Iterator[None]:
 
 
 def take_guard() -> StartedGuard:
-    """One that was started ahead, else a new one.
+    """Return a guard that was started ahead, else a new one.
 
     :raises OSError: when it cannot be started.
     """
@@ -157,13 +167,13 @@ def take_guard() -> StartedGuard:
 
 
 def start_next_guard() -> None:
-    """For the next command of the block of work that this one belongs to, if it will have one."""
+    """Start a guard for the next command of this block of work, if there will be one."""
     for ahead in reversed(_blocks.get()):
         ahead.start_next()
 
 
 def guard_program() -> str:
-    """The file to start a guard from: its bytecode, where Python itself would take that for its source now."""
+    """Return the file to start a guard from: its bytecode, where Python itself would take that for its source now."""
     source, compiled = Path(guard.__file__), getattr(guard, "__cached__", None)
     try:
         made_from = source.stat()
@@ -182,7 +192,9 @@ _CHUNK = 65_536
 
 
 class Cancellation:
-    """Whether this piece of work was told to end, and whom to tell then. Safe to use from a signal handler."""
+    """The request that a piece of work shall end, and the functions that are called then. Safe to use from a signal
+    handler.
+    """
 
     def __init__(self) -> None:
         # A plain bool: threading.Event takes a lock that the interrupted main thread may hold.
@@ -191,6 +203,7 @@ class Cancellation:
 
     @property
     def is_requested(self) -> bool:
+        """Whether the end was asked for."""
         return self._is_requested
 
     def request(self) -> None:
@@ -200,13 +213,16 @@ class Cancellation:
             stop()
 
     def raise_if_requested(self) -> None:
-        """Raises CommandKilled once the end was asked for."""
+        """Raise CommandKilled once the end was asked for."""
         if self._is_requested:
             raise CommandKilled("The task was told to end.")
 
     @contextmanager
     def stopping(self, stop: Callable[[], None]) -> Iterator[None]:
-        """Within this block a request calls ``stop``; at once, if it came before."""
+        """Within this block a request calls ``stop``; it is called at once if the request came before.
+
+        :param stop: called from a signal handler too.
+        """
         self._stops.append(stop)
         try:
             if self._is_requested:
@@ -218,19 +234,24 @@ class Cancellation:
 
 @dataclass(frozen=True, kw_only=True)
 class CompletedCommand:
-    """What came of a command: its status (negative: ended by that signal) and every line it wrote."""
+    """The exit status of a command (negative: ended by that signal) and every line it wrote.
+
+    :param returncode: exit status.
+    :param lines: of stdout and stderr in order, without their ends.
+    """
 
     returncode: int
     lines: list[str] = field(default_factory=list)
 
 
 class WatchedProcess:
-    """One command that runs below a process which watches over it: what the worker hears of it, and can tell it.
+    """One command that runs below a process which watches over it, as the worker sees it.
 
     :param name: of the command, for messages.
     :param leader: PID of the process that watches; it leads the command's session.
     :param control: the connection to that process.
-    :param output: what the command writes.
+    :param output: the pipe that the command writes to.
+    :param cwd: working directory of the command, for messages; None: that of this process.
     :param keep_open: the descriptors that the process that watches holds. In a lease of a scratch folder the session is
         noted: should this process be killed together with the one that watches, whoever removes the folder ends what
         is left.
@@ -266,12 +287,13 @@ class WatchedProcess:
                 self._session.kill(folders=self._folders)
 
     def lines(self, on_tick: Callable[[], None] | None = None, tick: float = 1.0) -> Iterator[bytes]:
-        """The lines of the output as they come, until its end or until nobody watches over the command any more.
+        """Yield the lines of the output as they come, until its end or until nobody watches over the command any more.
 
         A child that the command leaves may keep the output open for ever: where the process that watches was killed,
         its session is ended here.
 
-        :param on_tick: called every ``tick`` seconds between the lines, and while none comes.
+        :param on_tick: called between the lines, and while none comes.
+        :param tick: seconds between two calls of ``on_tick``.
         """
         line: list[bytes] = []  # in pieces: each is copied once, also those of a line of many megabytes
         next_tick = time.monotonic() + tick
@@ -311,7 +333,7 @@ class WatchedProcess:
         return os.read(output, _CHUNK) if guard.readable([output], 0) else b""
 
     def wait(self) -> int:
-        """The command's status, as subprocess gives it.
+        """Return the command's exit status, as subprocess gives it.
 
         :raises OSError: when the command could not be started.
         :raises CommandKilled: when the process that watches was killed, so that nobody knows.
@@ -351,9 +373,10 @@ class WatchedProcess:
                 self._session.end(output=self.output.fileno(), folders=self._folders)
 
     def close(self, *, within: float = _END_DEADLINE) -> None:
-        """Let go: whatever still runs is ended. Waits for that, but no longer than so many seconds.
+        """Let go: what still runs is ended, and waited for.
 
-        :param within: the ladder's whole length; less for a command that does no harm while it still runs.
+        :param within: seconds to wait at most; the ladder's whole length, or less for a command that does no harm while
+            it still runs.
         """
         self.stop()
         self.output.close()
@@ -422,6 +445,7 @@ class GuardedProcess(WatchedProcess):
             raise
 
     def stop(self) -> None:
+        """Begin the ladder; before the order is given, end the guard."""
         if self._has_order:
             super().stop()
         else:  # a word in the middle of the order would be part of it
@@ -448,9 +472,16 @@ def run_guarded(
 ) -> CompletedCommand:
     """Run a command to its end; each line of its output (stdout and stderr in order) goes to ``on_line`` as it comes.
 
+    :param argv: the command; element 0 is looked up on the PATH of ``env`` when it holds no slash.
+    :param env: its whole environment; None: that of this process.
+    :param cwd: its working directory; None: that of this process.
+    :param keep_open: descriptors that the guard holds until the last descendant is gone.
+    :param on_line: takes a line without its end.
     :param on_tick: called every ``tick`` seconds while the command runs, whether it says something or not. What it
         raises ends the command.
+    :param tick: seconds between two calls of ``on_tick``.
     :param meanwhile: called once, as soon as the command has been started: what can be done while it runs.
+    :param cancellation: a request ends the command.
     :param encoding: of the output; what does not decode becomes backslash escapes.
     :param interrupts: whether a stop begins with SIGINT, or with SIGTERM at once.
     :param start: starts it; takes what ``GuardedProcess`` takes.

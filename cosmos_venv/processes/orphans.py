@@ -41,12 +41,18 @@ class Session:
 
     @classmethod
     def of(cls, leader: int) -> Session:
-        """The session of a process that leads one."""
+        """Return the session of a process that leads one.
+
+        :param leader: PID of that process.
+        """
         return cls(leader=leader, started=start_ticks(leader), **_machine())
 
     @classmethod
     def from_json(cls, line: bytes) -> Session | None:
-        """What ``to_json`` made; None for half a line, as a kill may leave it."""
+        """Return the session that ``to_json`` wrote; None for half a line, as a kill may leave it.
+
+        :param line: of the file.
+        """
         try:
             found = json.loads(line)
             return cls(leader=int(found.pop("leader")), started=int(found.pop("started")), **found)
@@ -54,7 +60,7 @@ class Session:
             return None
 
     def to_json(self) -> str:
-        """One line for a file."""
+        """Return the session as one line for a file."""
         return json.dumps(asdict(self))
 
     def end(self, *, output: int | None = None, folders: Sequence[Path] = ()) -> None:
@@ -68,7 +74,12 @@ class Session:
         _repeat(lambda: self.kill(output=output, folders=folders))
 
     def kill(self, *, output: int | None = None, folders: Sequence[Path] = ()) -> bool:
-        """As ``end``, once and without waiting: safe in a signal handler. Whether anything was left."""
+        """Kill what is left of the command once, without waiting: safe in a signal handler.
+
+        :param output: as for ``end``.
+        :param folders: as for ``end``.
+        :returns: whether anything was left.
+        """
         processes = _processes()
         if not processes:  # off Linux, where a session cannot be listed
             with suppress(OSError):
@@ -83,10 +94,13 @@ class Session:
         return _kill(found, processes)
 
     def end_what_works_in(self, folder: Path) -> None:
-        """As ``end``, for whoever finds the session noted and does not know how long ago its leader died.
+        """End the session as ``end`` does, for a caller who finds it noted and does not know how long ago its leader
+        died.
 
         By now another session may have the number. So it is ended only where a process of it shows the folder by its
         working directory or by its environment variables: no other folder ever has that name.
+
+        :param folder: the temporary folder in whose lease the session was noted.
         """
 
         def kill() -> bool:
@@ -120,7 +134,10 @@ class _Process:
 
     @classmethod
     def of(cls, pid: int) -> _Process | None:
-        """None when there is none that this process may see."""
+        """Return a process; None when there is none that this one may see.
+
+        :param pid: of the process.
+        """
         try:
             # "pid (name) state ppid pgrp session …": the name may hold blanks and brackets.
             state, *numbers = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
@@ -135,7 +152,7 @@ class _Process:
             return None
 
     def kill(self) -> None:
-        """SIGKILL it, and never one that got its number."""
+        """Send SIGKILL to the process, and never to another one that got its number."""
         try:
             descriptor = os.pidfd_open(self.pid)
         except ProcessLookupError:
@@ -156,7 +173,10 @@ class _Process:
 
 
 def start_ticks(pid: int) -> int | None:
-    """When a process started, in ticks since the machine started; None off Linux, or when there is none."""
+    """Return when a process started, in ticks since the machine started; None off Linux, or when there is none.
+
+    :param pid: of the process.
+    """
     process = _Process.of(pid)
     return None if process is None else process.started
 

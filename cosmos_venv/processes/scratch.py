@@ -36,9 +36,9 @@ _held: dict[Path, int] = {}
 
 @contextmanager
 def scratch_folder(prefix: str = PREFIX) -> Iterator[Path]:
-    """A new, empty folder of this user alone below the temporary folder, gone after the block; its real path.
+    """Make a new, empty folder of this user alone below the temporary folder; it is gone after the block.
 
-    What killed processes left of theirs is removed first.
+    What killed processes left of theirs is removed first. The path is the real one, without links.
 
     :param prefix: what its name begins with: ``cosmos-venv``, or ``cosmos-venv-<letters>-``.
     :raises OSError: when it cannot be made.
@@ -61,18 +61,23 @@ def scratch_folder(prefix: str = PREFIX) -> Iterator[Path]:
 
 
 def descriptors_of(folder: Path) -> tuple[int, ...]:
-    """The descriptor whose lock keeps the folder: for ``keep_open`` of a guarded command that works in it."""
+    """Return the descriptor whose lock keeps the folder: for ``keep_open`` of a guarded command that works in it.
+
+    :param folder: as ``scratch_folder`` gave it.
+    """
     descriptor = _held.get(folder)
     return () if descriptor is None else (descriptor,)
 
 
 def note_session(descriptors: Sequence[int], session: Session) -> tuple[Path, ...]:
-    """Write into the leases of scratch folders which session works there. Returns the folders.
+    """Write into the leases of scratch folders which session works there.
 
-    Whoever removes a folder because nobody holds its lease ends first what is left of that session: its guard was
-    killed, and what the guard should have ended lives on.
+    A process that removes a folder because nobody holds its lease first ends what is left of that session: its guard
+    was killed, and what the guard should have ended lives on.
 
     :param descriptors: those that the leader of the session holds; other files among them are left alone.
+    :param session: of the command that works in them.
+    :returns: the folders.
     """
     held = {folder: descriptor for folder, descriptor in _held.items() if descriptor in descriptors}
     line = f"{session.to_json()}\n".encode()
@@ -83,7 +88,10 @@ def note_session(descriptors: Sequence[int], session: Session) -> tuple[Path, ..
 
 
 def remove(folder: Path) -> None:
-    """Delete a folder and then its lease. What cannot be deleted stays, and its lease says so to the next one."""
+    """Delete a folder and then its lease. What cannot be deleted stays, and its lease says so to the next one.
+
+    :param folder: a scratch folder, or what stands in its place.
+    """
     if folder.is_dir() and not folder.is_symlink():
         shutil.rmtree(folder, ignore_errors=True)
     else:  # rmtree would open a FIFO, and wait
