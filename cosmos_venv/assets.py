@@ -1,4 +1,4 @@
-"""Which assets has a dbt invocation updated, and which has it read? Those that OpenLineage would name.
+"""Assets that a dbt invocation has updated and read, named as OpenLineage names them.
 
 Pure: dbt's artifacts and the profile's fields in, URIs out. Airflow 3 wants slashes where OpenLineage has dots.
 """
@@ -43,7 +43,7 @@ PLAIN_NAMESPACES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Lineage:
-    """Names of relations, their parts parted by dots: what the successful nodes read, and what they have written."""
+    """Names of relations, their parts separated by dots: what the successful nodes read, and what they have written."""
 
     inlets: tuple[str, ...] = ()
     outlets: tuple[str, ...] = ()
@@ -72,11 +72,12 @@ class _Node(msgspec.Struct):
 
     @property
     def relation(self) -> str:
-        """A source has no alias."""
+        """The name of the relation. A source has no alias."""
         return ".".join(filter(None, (self.database, self.schema, self.alias or self.name)))
 
     @property
     def has_relation(self) -> bool:
+        """Whether the node is something in the database."""
         return (self.config or {}).get("materialized") != "ephemeral"
 
 
@@ -85,6 +86,10 @@ class _Manifest(msgspec.Struct):
     sources: dict[str, msgspec.Raw] | None = None
 
     def node(self, unique_id: str) -> _Node:
+        """Return a node, source or seed.
+
+        :param unique_id: as dbt writes it.
+        """
         raw = self.nodes.get(unique_id) or (self.sources or {}).get(unique_id)
         if raw is None:
             raise CosmosValueError(
@@ -94,8 +99,10 @@ class _Manifest(msgspec.Struct):
 
 
 def lineage(run_results: str, manifest: str) -> Lineage:
-    """What an invocation has read and written, from the text of its artifacts. A node that failed has done neither.
+    """Return what an invocation has read and written. A node that failed has done neither.
 
+    :param run_results: text of ``run_results.json``.
+    :param manifest: text of ``manifest.json``.
     :raises msgspec.DecodeError: when a text is none of these artifacts.
     :raises CosmosValueError: when the manifest lacks a node that ran.
     """
@@ -116,15 +123,21 @@ def _parents(node: _Node) -> Iterator[str]:
 
 
 def asset_uri(namespace: str, relation: str, *, has_slashes: bool) -> str:
-    """The URI of a relation: ``postgres://host:5432/db/schema/table``, or with dots behind the port."""
+    """Return the URI of a relation: ``postgres://host:5432/db/schema/table``, or with dots behind the port.
+
+    :param namespace: as ``namespace`` returns it.
+    :param relation: its name, with dots.
+    :param has_slashes: whether slashes stand in the place of dots, as Airflow 3 wants it.
+    """
     name = quote(relation)
     # Airflow takes ASCII only, and a database may lie in a folder of any name.
     return f"{quote(namespace, safe=string.printable)}/{name.replace('.', '/') if has_slashes else name}"
 
 
 def namespace(field: Field) -> str | None:
-    """Where the relations of this profile are, as OpenLineage says it; None for an adapter that it does not know.
+    """Return where the relations of a profile are, as OpenLineage names it; None for an adapter that it does not know.
 
+    :param field: returns the value of a field of the profile; None where it has none.
     :raises CosmosValueError: when the profile lacks a field that is part of it.
     """
     adapter = str(field("type")).lower()

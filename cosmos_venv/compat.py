@@ -1,6 +1,6 @@
-"""Which Airflow is this? The only file that asks; everything else takes Airflow's names from here.
+"""What differs between releases of Airflow (2.10 and later, and 3.x). The only file that asks which one it is.
 
-Airflow 2.10 and later, and 3.x. Importing this module imports Airflow.
+Everything else takes Airflow's names from here. Importing this module imports Airflow.
 """
 
 from __future__ import annotations
@@ -112,8 +112,9 @@ __all__ = [
 
 
 def get_connection(conn_id: str) -> Connection:
-    """The Airflow Connection of that id.
+    """Return an Airflow Connection.
 
+    :param conn_id: its id.
     :raises AirflowNotFoundException: when there is none.
     """
     connection: Connection = _first("BaseHook", "airflow.sdk", "airflow.hooks.base").get_connection(conn_id)
@@ -121,25 +122,38 @@ def get_connection(conn_id: str) -> Connection:
 
 
 def variable(name: str) -> str | None:
-    """The text of the Airflow Variable of that name; None when there is none."""
+    """Return the text of an Airflow Variable; None when there is none.
+
+    :param name: of the Variable.
+    """
     value: str | None = _first("Variable", "airflow.sdk", "airflow.models").get(name, None)
     return value
 
 
 def set_variable(name: str, text: str, description: str) -> None:
-    """Set the Airflow Variable of that name. Raises whatever Airflow and what stands behind it raise."""
+    """Set an Airflow Variable. Raises what Airflow, and what stands behind it, raises.
+
+    :param name: of the Variable.
+    :param text: its new value.
+    :param description: shown beside it.
+    """
     _first("Variable", "airflow.sdk", "airflow.models").set(name, text, description=description)
 
 
 def forget_variable(name: str) -> None:
-    """Delete the Airflow Variable of that name, in a running task. Raises whatever Airflow raises."""
+    """Delete an Airflow Variable, in a running task. Raises what Airflow raises.
+
+    :param name: of the Variable.
+    """
     _first("Variable", "airflow.sdk", "airflow.models").delete(name)
 
 
 def stored_variables(prefix: str) -> dict[str, str | None]:
-    """The Variables of Airflow's own store whose names begin so, by name; None for one that cannot be decrypted.
+    """Return Variables of Airflow's own store by name; None for one that cannot be decrypted.
 
     Not for a running task: on Airflow 3 it has no database.
+
+    :param prefix: what their names begin with.
     """
     model = import_module("airflow.models").Variable
     with import_module("airflow.utils.session").create_session() as session:
@@ -148,7 +162,10 @@ def stored_variables(prefix: str) -> dict[str, str | None]:
 
 
 def delete_variables(names: Iterable[str]) -> None:
-    """Delete these Variables of Airflow's own store. Not for a running task, as ``stored_variables``."""
+    """Delete Variables of Airflow's own store. Not for a running task, as ``stored_variables``.
+
+    :param names: of the Variables.
+    """
     model = import_module("airflow.models").Variable
     with import_module("airflow.utils.session").create_session() as session:
         session.query(model).filter(model.key.in_(list(names))).delete(synchronize_session=False)
@@ -158,6 +175,7 @@ def count(metric: str, tags: Mapping[str, str]) -> None:
     """Count one more in Airflow's own metrics, where they are switched on. Never fails.
 
     :param metric: its name, without the prefix that Airflow gives to all.
+    :param tags: name -> value.
     """
     try:
         _first("Stats", "airflow.sdk.observability.stats", "airflow.stats").incr(metric, tags=dict(tags))
@@ -166,9 +184,11 @@ def count(metric: str, tags: Mapping[str, str]) -> None:
 
 
 def mask_in_logs(secret: str) -> None:
-    """Have Airflow show ``***`` for the text in the task's log, which it does for a Connection's password anyway.
+    """Have Airflow show ``***`` for a text in the task's log, as it does for a Connection's password.
 
     A text of fewer than five letters is left: Airflow masks none of these, and would say so each time.
+
+    :param secret: the text.
     """
     if len(secret) < _SHORTEST_MASKED:
         return
@@ -177,7 +197,10 @@ def mask_in_logs(secret: str) -> None:
 
 
 def context_variables(context: Context | Mapping[str, Any]) -> dict[str, str]:
-    """What Airflow itself exports of a task's context (``AIRFLOW_CTX_DAG_ID`` and so on)."""
+    """Return what Airflow itself exports of a task's context (``AIRFLOW_CTX_DAG_ID`` and so on).
+
+    :param context: of the running task.
+    """
     if not context:
         return {}
     export = _first("context_to_airflow_vars", "airflow.sdk.execution_time.context", "airflow.utils.operator_helpers")
@@ -189,12 +212,15 @@ def let_map(cls: type[BaseOperator], names: Iterable[str]) -> None:
 
     A class without a wrapper of Airflow's own shares the one of its first base; then that one's ``partial`` takes them
     too, and its constructor refuses them.
+
+    :param cls: the operator.
+    :param names: of the parameters.
     """
     cls.__init__._BaseOperatorMeta__param_names |= set(names)  # type: ignore[attr-defined]
 
 
 def running_task() -> tuple[str, str] | None:
-    """Id of the DAG and of the task in it that Airflow wants to run now, for which it parses a DAG file; else None.
+    """Return the ids of the DAG and the task that Airflow wants to run now, for which it parses a DAG file; else None.
 
     Airflow says so in environment variables, which it leaves there, also for processes that the task starts. So they
     count only in a process that Airflow's supervisor has started for a task. Not on Airflow 2, where that process
@@ -210,7 +236,8 @@ def running_task() -> tuple[str, str] | None:
 
 
 def is_typed_command() -> bool:
-    """Whether this process is a command such as ``airflow dags test DAG``, which somebody has typed and waits for.
+    """Return whether this process is a command such as ``airflow dags test DAG``, which somebody has typed and waits
+    for.
 
     These are the commands ``airflow dags`` and ``airflow tasks``, which import DAG files in their own process, under
     the same time-out as the DAG processor. Airflow 2 starts tasks with ``airflow tasks run``, which is no such command;
@@ -242,7 +269,7 @@ def import_time_out_paused() -> Iterator[None]:
 
 
 def parsed_file() -> Path | None:
-    """The DAG file that Airflow imports now; None where it imports none, and for one in a zip archive."""
+    """Return the DAG file that Airflow imports now; None where it imports none, and for one in a zip archive."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         if str(frame.f_globals.get("__name__", "")).startswith(_NAME_OF_A_DAG_FILE):
@@ -253,14 +280,20 @@ def parsed_file() -> Path | None:
 
 
 def is_task_or_group(value: object) -> bool:
-    """Whether it can stand in a DAG: a task, mapped or not, a group, or what a decorated function gives."""
+    """Return whether a value can stand in a DAG: a task, mapped or not, a group, or what a decorated function returns.
+
+    :param value: of a DAG file.
+    """
     mapped = _first("MappedOperator", "airflow.sdk.definitions.mappedoperator", "airflow.models.mappedoperator")
     argument = _first("XComArg", "airflow.sdk.definitions.xcom_arg", "airflow.models.xcom_arg")
     return isinstance(value, (BaseOperator, TaskGroup, mapped, argument))
 
 
 def dag_of(value: Any) -> DAG | None:
-    """The DAG in which such a thing stands; None where it stands in none."""
+    """Return the DAG in which a task or group stands; None where it stands in none.
+
+    :param value: as ``is_task_or_group`` accepts it.
+    """
     if isinstance(value, TaskGroup):
         return value.dag
     task = getattr(value, "operator", value)
@@ -269,15 +302,20 @@ def dag_of(value: Any) -> DAG | None:
 
 
 def is_mapped(task_group: TaskGroup | None) -> bool:
-    """Whether the group, or one around it, is mapped."""
+    """Return whether a group, or one around it, is mapped.
+
+    :param task_group: the group; None: no group.
+    """
     return task_group is not None and next(iter(task_group.iter_mapped_task_groups()), None) is not None
 
 
 def can_be_copied(task: BaseOperator) -> bool:
-    """Whether ``copy_task`` makes of this task, in the place where it was made, what its constructor would make.
+    """Return whether ``copy_task`` makes of a task, in the place where it was made, what its constructor would make.
 
     Not on Airflow 2, where its outlets hold its own id; not where making it has drawn edges: for an ``XComArg`` among
     its arguments, or within the block of a setup task.
+
+    :param task: the task to copy.
     """
     if not IS_AIRFLOW_3 or task.upstream_task_ids:
         return False
@@ -286,9 +324,11 @@ def can_be_copied(task: BaseOperator) -> bool:
 
 
 def copy_task(task: BaseOperator, label: str, task_group: TaskGroup | None, changes: Mapping[str, Any]) -> BaseOperator:
-    """The task once more, under another id, in the same DAG. No constructor runs, and no edge comes along.
+    """Return a task once more, under another id, in the same DAG. No constructor runs, and no edge comes along.
 
-    :param label: its id within its group, which is ``task_group``, or the DAG itself.
+    :param task: the task to copy.
+    :param label: its id within its group.
+    :param task_group: the group in which the copy stands; None: the DAG itself.
     :param changes: attributes that differ, each an argument of the same name.
     :raises Exception: those of Airflow for an id that it does not take, or that there is already.
     """
@@ -311,7 +351,11 @@ def copy_task(task: BaseOperator, label: str, task_group: TaskGroup | None, chan
 
 
 def show_rendered_fields(operator: BaseOperator, context: Context | Mapping[str, Any]) -> None:
-    """Let Airflow show the operator's template fields as they are now, and not as they were before it ran."""
+    """Let Airflow show the operator's template fields as they are now, and not as they were before it ran.
+
+    :param operator: of the running task.
+    :param context: of the running task.
+    """
     if IS_AIRFLOW_3:
         operator.overwrite_rtif_after_execution = True
         return
@@ -321,8 +365,9 @@ def show_rendered_fields(operator: BaseOperator, context: Context | Mapping[str,
 
 
 def asset(uri: str) -> Any:
-    """The asset (Airflow 2: dataset) of that URI. Airflow 3 keeps the URI as it is given as the asset's name.
+    """Return the asset (Airflow 2: dataset) of a URI. Airflow 3 keeps the URI as it is given as the asset's name.
 
+    :param uri: such as ``postgres://host:5432/db/schema/table``.
     :raises ValueError: when Airflow, or the provider of its scheme, does not take the URI.
     """
     if IS_AIRFLOW_3:
@@ -331,21 +376,33 @@ def asset(uri: str) -> Any:
 
 
 def asset_alias(name: str) -> Any:
-    """The asset alias (Airflow 2: dataset alias) of that name."""
+    """Return an asset alias (Airflow 2: dataset alias).
+
+    :param name: of the alias.
+    """
     if IS_AIRFLOW_3:
         return import_module("airflow.sdk").AssetAlias(name)
     return import_module("airflow.datasets").DatasetAlias(name)
 
 
 def add_outlets(operator: BaseOperator, outlets: Iterable[Any]) -> None:
-    """Let the operator have these outlets after its own, each once."""
+    """Let the operator have these outlets after its own, each once.
+
+    :param operator: a task.
+    :param outlets: assets and asset aliases.
+    """
     # A new list: tasks of a DAG may have been given the same one. Not by a set: Airflow 2 has entities without a hash.
     own = list(operator.outlets or [])
     operator.outlets = [*own, *(outlet for outlet in outlets if outlet not in own)]
 
 
 def asset_events(context: Context | Mapping[str, Any], alias: Any) -> Any:
-    """Where assets are added that the running task has updated; None where nobody asks for them."""
+    """Return the collection to which assets are added that the running task has updated; None where nobody asks for
+    them.
+
+    :param context: of the running task.
+    :param alias: the asset alias under which they are added.
+    """
     events = context.get("outlet_events")
     if events is None:
         return None
@@ -366,7 +423,7 @@ def _store_alias(name: str) -> None:
 
 
 def openlineage_namespace() -> str | None:
-    """Under which namespace Airflow's OpenLineage provider tells of tasks; None where it is not active."""
+    """Return the namespace under which Airflow's OpenLineage provider tells of tasks; None where it is not active."""
     from importlib.util import find_spec
 
     try:
@@ -379,15 +436,19 @@ def openlineage_namespace() -> str | None:
 
 
 def object_storage_path(url: str, conn_id: str | None) -> Any:
-    """A path in whatever storage Airflow knows by that URL; a local path, too.
+    """Return a path in a storage that Airflow knows by its URL; a local path, too.
 
+    :param url: such as ``s3://bucket/folder``.
     :param conn_id: of the connection; None: the default one of that storage.
     """
     return _first("ObjectStoragePath", "airflow.sdk", "airflow.io.path")(url, conn_id=conn_id)
 
 
 def to_boolean(value: object) -> bool:
-    """A boolean, or the text that a template rendered to, as Airflow reads it: true, t, yes, y, 1, on."""
+    """Return a boolean, or the text that a template rendered to, as Airflow reads it: true, t, yes, y, 1, on.
+
+    :param value: a boolean or a text.
+    """
     if isinstance(value, str):
         from airflow.utils.strings import to_boolean as read
 
@@ -396,14 +457,17 @@ def to_boolean(value: object) -> bool:
 
 
 def dags_folder() -> Path:
-    """Airflow's ``[core] dags_folder``, which it puts on ``sys.path``."""
+    """Return Airflow's ``[core] dags_folder``, which it puts on ``sys.path``."""
     from airflow.configuration import conf
 
     return Path(conf.get("core", "dags_folder"))
 
 
 def dag_files_below(folder: Path) -> list[Path]:
-    """The files in which Airflow would look for DAGs: none of ``.airflowignore``, in safe mode by their words."""
+    """Return the files in which Airflow would look for DAGs: none of ``.airflowignore``, in safe mode by their words.
+
+    :param folder: where the walk begins.
+    """
     # Airflow 2 adds its examples unless it is told.
     more = {} if IS_AIRFLOW_3 else {"include_examples": False}
     listed = import_module("airflow.utils.file").list_py_file_paths(str(folder), safe_mode=looks_for_words(), **more)
@@ -411,7 +475,10 @@ def dag_files_below(folder: Path) -> list[Path]:
 
 
 def configured_options(section: str) -> list[str]:
-    """Names of the options of a section that are set, in the configuration file or by variables of the environment."""
+    """Return the names of the options of a section that are set, in the configuration file or by environment variables.
+
+    :param section: such as ``cosmos_venv``.
+    """
     from airflow.configuration import conf
 
     # A section that no file and no provider names is nothing to Airflow, although it reads its variables.
@@ -421,14 +488,14 @@ def configured_options(section: str) -> list[str]:
 
 
 def looks_for_words() -> bool:
-    """Whether Airflow looks only into files in which certain words occur: ``[core] dag_discovery_safe_mode``."""
+    """Return whether Airflow looks only into files in which certain words occur: ``[core] dag_discovery_safe_mode``."""
     from airflow.configuration import conf
 
     return bool(conf.getboolean("core", "dag_discovery_safe_mode", fallback=True))
 
 
 def venv_install_method() -> Literal["auto", "uv", "pip"]:
-    """What Airflow's own ``[standard] venv_install_method`` says, where it exists; ``auto`` elsewhere."""
+    """Return Airflow's own ``[standard] venv_install_method``, where it exists; ``auto`` elsewhere."""
     from airflow.configuration import conf
 
     said = str(conf.get("standard", "venv_install_method", fallback="auto")).strip().lower()
@@ -438,6 +505,9 @@ def venv_install_method() -> Literal["auto", "uv", "pip"]:
 def prepare_virtualenv(directory: str, *, python: str, system_site_packages: bool, requirements: Sequence[str]) -> None:
     """Make a virtual environment as Airflow does it, with uv or pip, each command and its output in the log.
 
+    :param directory: where it is made.
+    :param python: path of the interpreter.
+    :param system_site_packages: whether it sees the interpreter's own packages.
     :param requirements: words for ``pip install``.
     :raises subprocess.CalledProcessError: when a command fails.
     """
@@ -451,7 +521,10 @@ def prepare_virtualenv(directory: str, *, python: str, system_site_packages: boo
 
 
 def dag_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments of a DAG as Airflow takes them: ``schedule_interval`` became ``schedule`` (in Airflow 2.4)."""
+    """Return arguments of a DAG as Airflow takes them: ``schedule_interval`` became ``schedule`` (in Airflow 2.4).
+
+    :param arguments: as the user gave them.
+    """
     taken = dict(arguments)
     if "schedule_interval" in taken:
         taken.setdefault("schedule", taken.pop("schedule_interval"))
@@ -460,7 +533,7 @@ def dag_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def dags_made_by(module: ModuleType, execute: Callable[[ModuleType], object]) -> list[DAG]:
-    """The DAGs that executing a module makes, by id, as Airflow's importer collects them.
+    """Return the DAGs that executing a module makes, by id, as Airflow's importer collects them.
 
     They are the module's globals, and what a ``with DAG(...)`` or the call of an ``@dag`` function registers.
 

@@ -38,6 +38,9 @@ class NotWarm(Exception):
     """A command cannot be forked from a process that has imported its program. Nothing of it has run.
 
     :ivar reason: one word, for metrics.
+
+    :param reason: one word, for metrics.
+    :param text: the sentence that a user reads.
     """
 
     def __init__(self, reason: str, text: str) -> None:
@@ -58,7 +61,7 @@ class VirtualenvLockTimeout(VirtualenvError):
 
 
 class VirtualenvBeingBuilt(VirtualenvError):
-    """A detached builder is at work, or failed a moment ago; who asked may not wait for it."""
+    """A detached builder is at work, or failed a moment ago; the caller may not wait for it."""
 
 
 if not TYPE_CHECKING:

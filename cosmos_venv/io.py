@@ -1,4 +1,4 @@
-"""Where can artifacts of a task go? Into S3, Google Cloud Storage, Azure, or wherever Airflow's object storage leads.
+"""Uploads of a task's artifacts: to S3, Google Cloud Storage, Azure, or any object storage that Airflow knows.
 
 The functions called ``upload_to_…`` are callbacks: ``callback=upload_to_aws_s3, callback_args={"bucket_name": "b"}``.
 """
@@ -36,9 +36,12 @@ def upload_to_aws_s3(
 
     A mapped task has its index behind its ``task_id``, as a folder of its own.
 
+    :param project_dir: the folder in which dbt ran.
+    :param bucket_name: of the bucket.
+    :param aws_conn_id: Airflow Connection; None: the provider's default.
     :param source_subpath: the folder, relative to the one in which dbt ran.
     :param use_tarball: one ``….tar.gz`` instead of each file.
-    :param kwargs: ``context``.
+    :param **kwargs: ``context``, the one of the running task.
     :raises AirflowException: when the provider is not installed.
     """
     s3_hook = optional_hook("airflow.providers.amazon.aws.hooks.s3", "S3Hook", "apache-airflow-providers-amazon")
@@ -58,7 +61,16 @@ def upload_to_gcp_gs(
     use_tarball: bool = False,
     **kwargs: Any,
 ) -> None:
-    """The same for Google Cloud Storage."""
+    """Upload a folder of the finished run to Google Cloud Storage, as ``upload_to_aws_s3`` does to S3.
+
+    :param project_dir: the folder in which dbt ran.
+    :param bucket_name: of the bucket.
+    :param gcp_conn_id: Airflow Connection; None: the provider's default.
+    :param source_subpath: the folder, relative to the one in which dbt ran.
+    :param use_tarball: one ``….tar.gz`` instead of each file.
+    :param **kwargs: ``context``, the one of the running task.
+    :raises AirflowException: when the provider is not installed.
+    """
     gcs_hook = optional_hook("airflow.providers.google.cloud.hooks.gcs", "GCSHook", "apache-airflow-providers-google")
     hook = gcs_hook(gcp_conn_id=gcp_conn_id or gcs_hook.default_conn_name)
     for key, source in _objects(project_dir, source_subpath, kwargs["context"], use_tarball=use_tarball):
@@ -74,7 +86,16 @@ def upload_to_azure_wasb(
     use_tarball: bool = False,
     **kwargs: Any,
 ) -> None:
-    """The same for Azure Blob Storage."""
+    """Upload a folder of the finished run to Azure Blob Storage, as ``upload_to_aws_s3`` does to S3.
+
+    :param project_dir: the folder in which dbt ran.
+    :param container_name: of the container.
+    :param azure_conn_id: Airflow Connection; None: the provider's default.
+    :param source_subpath: the folder, relative to the one in which dbt ran.
+    :param use_tarball: one ``….tar.gz`` instead of each file.
+    :param **kwargs: ``context``, the one of the running task.
+    :raises AirflowException: when the provider is not installed.
+    """
     wasb_hook = optional_hook(
         "airflow.providers.microsoft.azure.hooks.wasb", "WasbHook", "apache-airflow-providers-microsoft-azure"
     )
@@ -88,8 +109,12 @@ def upload_to_azure_wasb(
 
 
 def upload_to_cloud_storage(project_dir: str, source_subpath: str = DEFAULT_TARGET, **kwargs: Any) -> None:
-    """The same for wherever ``[cosmos] remote_target_path`` leads.
+    """Upload a folder of the finished run to where ``[cosmos] remote_target_path`` leads, as ``upload_to_aws_s3`` does
+    to S3.
 
+    :param project_dir: the folder in which dbt ran.
+    :param source_subpath: the folder, relative to the one in which dbt ran.
+    :param **kwargs: ``context``, the one of the running task.
     :raises CosmosValueError: when it is not set.
     """
     root = _remote_target()
@@ -104,6 +129,9 @@ def upload_compiled_sql(
 
     A mapped task has its index behind the run: it compiles the same models as its siblings, to other SQL.
 
+    :param artifacts: of the finished run.
+    :param context: of the running task.
+    :param report: takes lines for the task's log.
     :raises CosmosValueError: when it is not set.
     """
     root = _remote_target() / "/".join([_identifier(context), str(context["run_id"]), *map_index(context)])
@@ -114,8 +142,11 @@ def upload_compiled_sql(
 
 
 def optional_hook(module: str, name: str, package: str) -> Any:
-    """The class of a hook of a provider that need not be installed.
+    """Return the class of a hook of a provider that need not be installed.
 
+    :param module: of the hook.
+    :param name: of its class.
+    :param package: distribution of the provider, for the error.
     :raises AirflowException: when it is not, with the package's name.
     """
     try:
@@ -152,7 +183,10 @@ def _is_of_a_project(dag_or_group: Any) -> bool:
 
 
 def map_index(context: Mapping[str, Any]) -> list[str]:
-    """The index of a mapped task, as a part of a path; nothing for any other."""
+    """Return the index of a mapped task, as a part of a path; nothing for any other task.
+
+    :param context: of the running task.
+    """
     index = getattr(context.get("ti") or context.get("task_instance"), "map_index", None)
     return [str(index)] if isinstance(index, int) and index >= 0 else []
 
@@ -196,7 +230,11 @@ def _remote_target() -> Any:
 
 
 def write_to(place: Any, content: bytes) -> None:
-    """Write a file of a local folder or of an object store, with the folders above it."""
+    """Write a file of a local folder or of an object store, with the folders above it.
+
+    :param place: a ``Path``, or an Airflow ``ObjectStoragePath``.
+    :param content: of the file.
+    """
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_bytes(content)
 

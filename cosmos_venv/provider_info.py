@@ -1,4 +1,4 @@
-"""What Airflow's provider list shows of this package, and its section of the configuration reference."""
+"""The entry of this package in Airflow's list of providers, and its section of the configuration reference."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _TYPES = {bool: "boolean", int: "integer", float: "float", str: "string"}
 
 
 def get_provider_info() -> dict[str, Any]:
-    """Read by Airflow through the entry point ``apache_airflow_provider``."""
+    """Return what Airflow reads through the entry point ``apache_airflow_provider``."""
     return {
         "package-name": "cosmos-venv",
         "name": "cosmos-venv",

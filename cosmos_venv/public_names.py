@@ -1,4 +1,4 @@
-"""What does a public module say when it is asked for a name? The name, or that Cosmos has it and this release lacks it.
+"""The lookup of names in public modules: the name, or the error that Cosmos has it and this release lacks it.
 
 Someone who moves a DAG here by changing one word is told what is not there, instead of "cannot import name". The
 price: ``hasattr`` and ``getattr`` with a default raise ImportError for such a name: nothing else survives an import.
@@ -85,7 +85,8 @@ _INSTEAD = {"DbtDepsLocalOperator": _DEPS, "DbtDepsOperator": _DEPS}
 
 
 def name_lookup(module: str, homes: Mapping[str, str] | None = None) -> Callable[[str], Any]:
-    """The ``__getattr__`` of a public module (PEP 562). Hide it from type checkers, for which every name would exist.
+    """Return the ``__getattr__`` of a public module (PEP 562). Hide it from type checkers, for which every name would
+    exist.
 
     It raises ImportError for a name that Cosmos has and the module lacks, with those that it has; AttributeError for
     any other.

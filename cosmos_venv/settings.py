@@ -1,4 +1,4 @@
-"""What can be set in Airflow's configuration: ``[cosmos_venv]`` first, then ``[cosmos]`` for names that Cosmos has.
+"""Settings in Airflow's configuration: ``[cosmos_venv]`` first, then ``[cosmos]`` for names that Cosmos has.
 
 ``settings.virtualenv_max_retries_lock`` reads ``AIRFLOW__COSMOS_VENV__VIRTUALENV_MAX_RETRIES_LOCK`` or the same key in
 ``airflow.cfg``, each time it is looked at. Importing this module does not import Airflow.
@@ -17,7 +17,7 @@ SECTION, COSMOS_SECTION = "cosmos_venv", "cosmos"
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """One name that can be set."""
+    """One name that can be set in Airflow's configuration."""
 
     default: bool | int | float | str
     meaning: str
@@ -269,9 +269,9 @@ def __getattr__(name: str) -> Any:
 
 
 def limit(name: str) -> Limit:
-    """How many bytes are read of what this setting is about.
+    """Return how many bytes are read of a file of others.
 
-    :param name: such as ``artifact_max_bytes``.
+    :param name: of the setting, such as ``artifact_max_bytes``.
     """
     return Limit(most=int(__getattr__(name)), setting=name)
 

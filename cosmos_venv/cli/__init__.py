@@ -1,4 +1,4 @@
-"""The command ``cosmos-venv``: environments, plans, seeds, servers and faults, from a shell, a Dockerfile, a script."""
+"""The command ``cosmos-venv``: environments, plans, seeds, servers and checks, from a shell or a script."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line. Returns the exit code; wrong use exits with 2, as argparse does."""
+    """Run the command line. Wrong use exits with 2, as argparse does.
+
+    :param arguments: words of the command line without the program's name; None: those of this process.
+    :returns: the exit code.
+    """
     options = _parser().parse_args(arguments)
     try:
         code = _run(options)

@@ -1,4 +1,4 @@
-"""Which managed environments do the tasks of a DAG file need?"""
+"""Importing DAG files, and the managed environments that their tasks need."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _DECIDING = {"virtualenv_dir", "is_virtualenv_dir_temporary", *(each.name for ea
 
 @dataclass(frozen=True, kw_only=True)
 class WantedEnvironment:
-    """An environment that at least one task keeps."""
+    """An environment that at least one task of a DAG file keeps."""
 
     directory: Path
     arguments: VirtualenvArguments
@@ -43,18 +43,23 @@ class DagFile:
 
 
 def import_dag_file(path: Path) -> list[DAG]:
-    """The DAGs that the file makes, by id. It is imported as Airflow does, by its path, with its folder importable.
+    """Return the DAGs that a file makes, by id.
 
-    Whatever the file raises passes, ``SystemExit`` included.
+    The file is imported as Airflow imports it, by its path, with its folder importable. What the file raises passes,
+    ``SystemExit`` included.
+
+    :param path: of the DAG file.
     """
     return dags_made_by(_new_module(path), lambda module: module.__spec__.loader.exec_module(module))  # type: ignore[union-attr]
 
 
 def read_dag_file(path: Path, *, directory: Path | None = None) -> DagFile:
-    """Import the file as Airflow does, and look at the tasks of its DAGs.
+    """Import a file as Airflow does, and return what the tasks of its DAGs need.
 
-    :param directory: stands for every directory that a task names.
-    Whatever the file raises passes, ``SystemExit`` included.
+    What the file raises passes, ``SystemExit`` included.
+
+    :param path: of the DAG file.
+    :param directory: stands for every directory that a task names; None: each task's own.
     """
     dags = import_dag_file(path)
     wanted: dict[WantedEnvironment, None] = {}

@@ -1,4 +1,4 @@
-"""What may a command write, and where? Its result to standard output, all else to standard error.
+"""Output of commands: the result goes to standard output, all else to standard error.
 
 With ``--json`` a program reads the result: one JSON value, of a shape that docs/cli.md shows for each command.
 """
@@ -28,12 +28,18 @@ _WIDTH_OF_A_BAR = 60  # columns, with numbers and time
 
 
 def print_json(data: object) -> None:
-    """Print the result for a program."""
+    """Print the result for a program.
+
+    :param data: as ``json.dumps`` takes it.
+    """
     print(json.dumps(data, indent=2))
 
 
 def print_lines(lines: Sequence[str]) -> None:
-    """Print as it is, each on a line of its own."""
+    """Print lines as they are.
+
+    :param lines: without their ends.
+    """
     # Not by rich, which ends the program by its own code when the reader has gone; likewise below.
     sys.stdout.write("".join(f"{line}\n" for line in lines))
 
@@ -41,7 +47,7 @@ def print_lines(lines: Sequence[str]) -> None:
 def print_marked(marked: Sequence[tuple[str, str, str]]) -> None:
     """Print lines that begin with a word in color.
 
-    :param marked: word, color, rest of the line.
+    :param marked: (word, color, rest of the line) for each line.
     """
     show = Console(highlight=False, soft_wrap=True)
     with show.capture() as capture:
@@ -52,7 +58,11 @@ def print_marked(marked: Sequence[tuple[str, str, str]]) -> None:
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print columns, under headings. In a pipe no text is wrapped or cut."""
+    """Print columns under headings. In a pipe no text is wrapped or cut.
+
+    :param headings: one for each column.
+    :param rows: a text for each column.
+    """
     from rich.table import Table
     from rich.text import Text
 
@@ -70,13 +80,17 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def tell(text: str, style: str = "red") -> None:
-    """Say what is wrong, or how it goes, on standard error."""
+    """Write to standard error what is wrong, or how it goes.
+
+    :param text: one or more lines.
+    :param style: a color of rich, such as ``red``.
+    """
     Console(stderr=True, highlight=False, soft_wrap=True).print(text, style=style, markup=False)
 
 
 @contextmanager
 def only_the_result_on_stdout() -> Iterator[None]:
-    """Within this block whatever is written to stdout goes to stderr: Airflow 3 logs there, a DAG file may print."""
+    """Within this block what is written to stdout goes to stderr: Airflow 3 logs there, and a DAG file may print."""
     sys.stdout.flush()
     stdout = os.dup(1)
     os.dup2(2, 1)
@@ -89,23 +103,36 @@ def only_the_result_on_stdout() -> Iterator[None]:
 
 
 class Steps:
-    """What is done one after another, and how far that has come."""
+    """The steps of a command that takes its time, and how far they have come.
+
+    :param bar: that people see; None: nobody looks.
+    :param task: of the bar.
+    """
 
     def __init__(self, bar: Progress | None, task: Any) -> None:
         self._bar, self._task, self._what = bar, task, ""
 
     def expect(self, count: int) -> None:
-        """From now on so many steps are to be done."""
+        """Set the number of steps that are to be done from now on.
+
+        :param count: of steps.
+        """
         if self._bar is not None:
             self._bar.update(self._task, total=count, completed=0)
 
     def begin(self, what: str) -> None:
-        """Say what is done now."""
+        """Show what is done now.
+
+        :param what: a few words.
+        """
         self._what = what
         self._describe(what)
 
     def mention(self, line: str) -> None:
-        """A line that is worth no more than a look, beside the bar; where there is none, nobody sees it."""
+        """Show a line beside the bar; where there is no bar, nobody sees it.
+
+        :param line: worth no more than a look.
+        """
         self._describe(f"{self._what}: {line}" if self._what else line)
 
     def _describe(self, text: str) -> None:
@@ -116,12 +143,15 @@ class Steps:
             self._bar.update(self._task, description=escape(text if len(text) < width else f"{text[: width - 1]}…"))
 
     def end(self) -> None:
-        """One more is done."""
+        """Count one more step as done."""
         if self._bar is not None:
             self._bar.advance(self._task)
 
     def say(self, line: str) -> None:
-        """A line of its own, above the bar where there is one."""
+        """Print a line of its own, above the bar where there is one.
+
+        :param line: for standard error.
+        """
         if self._bar is None:
             tell(line, "dim")
         else:
@@ -134,8 +164,10 @@ def steps(what: str, count: int | None = None, *, as_json: bool, counts_later: b
 
     None is drawn in a pipe, on a terminal that knows no cursor, or with ``--json``.
 
-    :param count: how many steps there are; None: nobody knows.
-    :param counts_later: whether ``Steps.expect`` will say it.
+    :param what: a few words in front of the bar.
+    :param count: number of steps; None: not known.
+    :param as_json: whether a program reads the result.
+    :param counts_later: whether ``Steps.expect`` will give the number.
     """
     console = Console(stderr=True, highlight=False)
     if as_json or console.is_dumb_terminal or not (console.is_terminal and sys.stdout.isatty()):

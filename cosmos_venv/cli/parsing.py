@@ -1,4 +1,4 @@
-"""How is the command line taken apart? What the parsers of all commands have in common."""
+"""What the argument parsers of all commands have in common."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EXIT_CODES = (
 
 
 class HelpFormatter(RichHelpFormatter):
-    """In color, with every text as it was written: ``[cosmos_venv]`` is a section and no markup, DAG no name."""
+    """Help in color, with every text as it was written: ``[cosmos_venv]`` is a section and no markup of rich."""
 
     text_markup = False
     help_markup = False
@@ -28,7 +28,14 @@ class HelpFormatter(RichHelpFormatter):
 def add_subject(
     subjects: Actions, name: str, what: str, description: str | None = None, aliases: tuple[str, ...] = ()
 ) -> argparse.ArgumentParser:
-    """A parser of its own below another."""
+    """Add a parser below another.
+
+    :param subjects: the sub-commands to which it is added.
+    :param name: the word on the command line.
+    :param what: a few words for the list of sub-commands.
+    :param description: a sentence or more; None: none.
+    :param aliases: other words for the same.
+    """
     parser: argparse.ArgumentParser = subjects.add_parser(
         name, help=what, description=description, epilog=EXIT_CODES, formatter_class=HelpFormatter, aliases=aliases
     )
@@ -36,14 +43,26 @@ def add_subject(
 
 
 def add_actions(subjects: Actions, name: str, what: str) -> Actions:
-    """A subject of which several things can be asked."""
+    """Add a sub-command that has sub-commands itself, and return these.
+
+    :param subjects: the sub-commands to which it is added.
+    :param name: the word on the command line.
+    :param what: a few words for the list of sub-commands.
+    """
     return add_subject(subjects, name, what).add_subparsers(title="Actions", required=True, metavar="ACTION")
 
 
 def add_action(
     actions: Actions, name: str, what: str, description: str, aliases: tuple[str, ...] = ()
 ) -> argparse.ArgumentParser:
-    """A command, with ``--json``. Options that exclude each other are refused by ``options.parser.error``."""
+    """Add a command with ``--json``. Options that exclude each other are refused by ``options.parser.error``.
+
+    :param actions: the sub-commands to which it is added.
+    :param name: the word on the command line.
+    :param what: a few words for the list of sub-commands.
+    :param description: a sentence or more.
+    :param aliases: other words for the same.
+    """
     parser = add_subject(actions, name, what, description, aliases)
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(parser=parser)
@@ -51,7 +70,10 @@ def add_action(
 
 
 def existing_file(text: str) -> Path:
-    """The path of a file that is there."""
+    """Return the path of a file that is there.
+
+    :param text: a word of the command line.
+    """
     path = Path(text)
     if not path.is_file():
         raise argparse.ArgumentTypeError(f"{text!r} is no file")
@@ -59,7 +81,10 @@ def existing_file(text: str) -> Path:
 
 
 def existing_path(text: str) -> Path:
-    """The path of a file or folder that is there."""
+    """Return the path of a file or folder that is there.
+
+    :param text: a word of the command line.
+    """
     path = Path(text)
     if not path.exists():
         raise argparse.ArgumentTypeError(f"{text!r} does not exist")
@@ -67,12 +92,18 @@ def existing_path(text: str) -> Path:
 
 
 def absolute_path(text: str) -> Path:
-    """The path, whatever the working directory will be."""
+    """Return a path that stays the same whatever the working directory will be.
+
+    :param text: a word of the command line.
+    """
     return Path(text).absolute()
 
 
 def existing_directory(text: str) -> Path:
-    """The same of a folder that is there."""
+    """Return the absolute path of a folder that is there.
+
+    :param text: a word of the command line.
+    """
     path = absolute_path(text)
     if not path.is_dir():
         raise argparse.ArgumentTypeError(f"there is no directory {path}")
@@ -80,7 +111,10 @@ def existing_directory(text: str) -> Path:
 
 
 def whole_number(text: str) -> int:
-    """A number that is not negative."""
+    """Return a number that is not negative.
+
+    :param text: a word of the command line.
+    """
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number of 0 or more")
     return int(text)

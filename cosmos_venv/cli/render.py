@@ -1,4 +1,4 @@
-"""What does ``cosmos-venv render`` do? Show the plan of a DAG file or of a dbt project, and run nothing."""
+"""The command ``cosmos-venv render``: it shows the plan of a DAG file or of a dbt project, and runs nothing."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Options:
 
     @property
     def given(self) -> list[str]:
-        """The options that were used, as they are written."""
+        """Return the options that were used, as they are written."""
         return [f"--{name.replace('_', '-')}" for name, value in vars(self).items() if value]
 
 
@@ -65,11 +65,15 @@ class Rendered:
 
     @property
     def name(self) -> str:
+        """The name of the DAG, or of DAG and group."""
         return self.dag_id if self.group_id is None else f"{self.dag_id}, group {self.group_id}"
 
 
 def add_to(subjects: Actions) -> None:
-    """Add ``cosmos-venv render``."""
+    """Add ``cosmos-venv render``.
+
+    :param subjects: the sub-commands of ``cosmos-venv``.
+    """
     parser = add_action(subjects, "render", "show the plan of a DAG file or a dbt project", _DESCRIPTION)
     parser.add_argument(
         "target", type=Path, metavar="DAGFILE|PROJECT", help="a DAG file, a project's folder, a manifest"
@@ -104,20 +108,25 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def is_project(target: Path) -> bool:
-    """Whether a folder or manifest is meant, and no DAG file."""
+    """Return whether a path means a dbt project: a folder or a manifest, and no DAG file.
+
+    :param target: the path.
+    """
     return target.is_dir() or target.suffix == ".json"
 
 
 def render(
     target: Path, options: Options, *, dag_id: str | None, group_id: str | None, form: str, output: Path | None
 ) -> int:
-    """Show the plan. Returns the exit code.
+    """Show the plan of a DAG file or a dbt project.
 
     :param target: a DAG file, the folder of a dbt project, or a manifest.
     :param options: for a project.
-    :param dag_id, group_id: which one is meant, where a DAG file has several.
+    :param dag_id: which DAG is meant, where a DAG file has several; None: the only one.
+    :param group_id: which group is meant, where a DAG has several; None: the only one.
     :param form: one of ``FORMATS``.
-    :param output: file in place of stdout.
+    :param output: file in place of stdout; None: stdout.
+    :returns: the exit code.
     :raises CosmosValueError: when there is none to show, or it cannot be written.
     :raises CosmosLoadDbtException: when the project cannot be loaded.
     """

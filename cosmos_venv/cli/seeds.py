@@ -1,6 +1,6 @@
-"""What do ``cosmos-venv seeds list`` and ``forget`` do? Show what a DAG remembers of its seeds, and make it forget.
+"""The commands ``cosmos-venv seeds list`` and ``seeds forget``: what a DAG remembers of its seeds.
 
-Airflow is imported only when one of them runs: whoever asks for another command, or for help, does not wait for it.
+Airflow is imported only when one of them runs: other commands, and help, do not wait for it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ _FORGET = (
 
 
 def add_to(subjects: Actions) -> None:
-    """Add ``cosmos-venv seeds`` and its actions."""
+    """Add ``cosmos-venv seeds`` and its actions.
+
+    :param subjects: the sub-commands of ``cosmos-venv``.
+    """
     actions = add_actions(subjects, "seeds", "what DAGs remember of their seeds")
     listing = add_action(actions, "list", "list what a DAG remembers", _LIST)
     forget = add_action(actions, "forget", "have the next run load seeds", _FORGET)
@@ -42,9 +45,9 @@ def add_to(subjects: Actions) -> None:
 class StoredSeed:
     """One Variable of a seed.
 
+    :param seed: dbt's unique id; None where the value does not say it.
+    :param checksum: SHA-256 of the content that was loaded; None: the next run loads the seed.
     :param place: the DbtDag (``harbor``) or DbtTaskGroup (``port/north``); None where the value does not say it.
-    :param seed: dbt's unique id; None likewise.
-    :param checksum: None: the next run loads the seed.
     """
 
     key: str
@@ -56,6 +59,11 @@ class StoredSeed:
 
     @classmethod
     def of(cls, key: str, text: str | None) -> StoredSeed:
+        """Return the seed of a Variable.
+
+        :param key: name of the Variable.
+        :param text: its value; None: it has none.
+        """
         from cosmos_venv.operators.seeds.seed_state import decoded, fields_of
 
         fields, remembered = fields_of(text or ""), decoded(text)
@@ -70,7 +78,10 @@ class StoredSeed:
         )
 
     def is_named(self, name: str) -> bool:
-        """Whether it is that seed: by its unique id, or by its name alone."""
+        """Return whether this is the seed of a name: its unique id, or its name alone.
+
+        :param name: a word of the command line.
+        """
         from cosmos_venv.operators.seeds.seed_state import PREFIX, readable
 
         if self.seed is None:
@@ -80,6 +91,7 @@ class StoredSeed:
 
     @property
     def line(self) -> str:
+        """Return the seed as a line to read."""
         what = f"{self.place}: {self.seed}" if self.seed else self.key
         if self.checksum is None:
             return f"{what}, nothing certain: the next run loads it"
@@ -87,7 +99,12 @@ class StoredSeed:
 
 
 def seeds_list(dag_id: str, *, as_json: bool) -> int:
-    """Show what is remembered of the seeds of a DAG. Returns the exit code."""
+    """Show what is remembered of the seeds of a DAG.
+
+    :param dag_id: of the DAG.
+    :param as_json: whether stdout gets JSON in place of lines to read.
+    :returns: the exit code.
+    """
     found = _found(dag_id, None)
     if as_json:
         print_json({"dag_id": dag_id, "seeds": [vars(each) for each in found]})
@@ -97,9 +114,12 @@ def seeds_list(dag_id: str, *, as_json: bool) -> int:
 
 
 def seeds_forget(dag_id: str, seed: str | None, *, as_json: bool) -> int:
-    """Forget the seeds of a DAG, or one of them: the next run loads them. Returns the exit code.
+    """Forget the seeds of a DAG, or one of them: the next run loads them.
 
+    :param dag_id: of the DAG.
     :param seed: its unique id or its name; None: all of the DAG.
+    :param as_json: whether stdout gets JSON in place of lines to read.
+    :returns: the exit code.
     """
     found = _found(dag_id, seed)
     with only_the_result_on_stdout():

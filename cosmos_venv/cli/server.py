@@ -1,4 +1,4 @@
-"""What do ``cosmos-venv server status`` and ``stop`` do? Show the processes that dbt is forked from, and end them."""
+"""The commands ``cosmos-venv server status`` and ``server stop``: the warm servers that dbt is forked from."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ _MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
 
 
 def add_to(subjects: Actions) -> None:
-    """Add ``cosmos-venv server`` and its actions."""
+    """Add ``cosmos-venv server`` and its actions.
+
+    :param subjects: the sub-commands of ``cosmos-venv``.
+    """
     actions = add_actions(subjects, "server", "the processes that dbt is forked from")
     status = add_action(actions, "status", "show the warm servers", _STATUS)
     status.set_defaults(run=lambda options: server_status(options.dir, as_json=options.json))
@@ -59,9 +62,11 @@ def _run_stop(options: argparse.Namespace) -> int:
 
 
 def server_status(directory: Path | None, *, as_json: bool) -> int:
-    """Show the servers. Returns the exit code.
+    """Show the warm servers.
 
-    :param directory: only those of environments in it.
+    :param directory: only servers of environments in it; None: all.
+    :param as_json: whether stdout gets JSON in place of lines to read.
+    :returns: the exit code.
     """
     from cosmos_venv.dbt.warm.status import census
 
@@ -77,10 +82,12 @@ def server_status(directory: Path | None, *, as_json: bool) -> int:
 
 
 def server_stop(names: Sequence[str], directory: Path | None, *, as_json: bool) -> int:
-    """Let servers end. Returns the exit code, 1 when one has not.
+    """Let warm servers end.
 
     :param names: of those that are meant; none: all.
-    :param directory: only those of environments in it.
+    :param directory: only servers of environments in it; None: all.
+    :param as_json: whether stdout gets JSON in place of lines to read.
+    :returns: the exit code, 1 when a server has not ended.
     :raises CosmosValueError: for a name that fits none.
     """
     from cosmos_venv.dbt.warm.status import census, end
@@ -107,7 +114,10 @@ def _none(directory: Path | None) -> str:
 
 
 def server_data(server: WarmServer) -> dict[str, Any]:
-    """A server as JSON has it."""
+    """Return a server as JSON shows it.
+
+    :param server: a running server.
+    """
     return {
         "pid": server.pid,
         "user": _user(server.uid),
@@ -134,7 +144,10 @@ def server_data(server: WarmServer) -> dict[str, Any]:
 
 
 def server_line(server: WarmServer) -> str:
-    """A server in one line, for who knows its environment."""
+    """Return a server in one line, for a reader who knows its environment.
+
+    :param server: a running server.
+    """
     parts = [
         f"process {server.pid} of {_user(server.uid)}",
         server.state,

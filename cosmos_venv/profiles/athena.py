@@ -57,9 +57,10 @@ class AthenaAccessKeyProfileMapping(BaseProfileMapping):
         return hook(self.conn_id).get_credentials()
 
     def secrets(self) -> dict[str, Any]:
-        """The hook's; a token only where it has one."""
+        """The secrets of the hook's credentials; a token only where they have one."""
         found = {"aws_secret_access_key": self.credentials.secret_key, "aws_session_token": self.credentials.token}
         return {name: value for name, value in found.items() if value}
 
     def clear_profile(self) -> dict[str, Any]:
+        """The fields with their real values, without those of the hook's credentials."""
         return super().clear_profile() | {"aws_access_key_id": self.credentials.access_key}

@@ -1,4 +1,4 @@
-"""Which mapping class fits a Connection?"""
+"""The choice of the mapping class that fits a Connection."""
 
 from __future__ import annotations
 
@@ -67,9 +67,11 @@ profile_mappings: list[type[BaseProfileMapping]] = [
 
 
 def get_automatic_profile_mapping(conn_id: str, profile_args: Mapping[str, Any] | None = None) -> BaseProfileMapping:
-    """The first mapping that can claim the Connection, which is looked up here, once.
+    """Return the first mapping that can claim the Connection, which is looked up here, once.
 
-    :param profile_args: as of the mapping; ``type`` and ``method`` among them narrow the choice.
+    :param conn_id: id of the Airflow Connection.
+    :param profile_args: dbt fields as the mapping takes them; ``type`` and ``method`` among them narrow the choice.
+        None: none.
     :raises CosmosValueError: when there is no such Connection, none claims it (with each one's reason), or the key
         in it is broken: the next class would log in as somebody else.
     """

@@ -1,15 +1,8 @@
-"""Connection to profile; adapters' other field names.
-
-Which of dbt's own settings does a profiles.yml carry?
-
-What does Airflow know under a connection id, what stands in one of its fields, and what is to be masked in logs?
-
-What do dbt's adapters call a field besides? Which of the names one knows, that adapter says itself.
-
-How does an Airflow Connection become a dbt profile whose secrets stand only in the environment?
+"""From an Airflow Connection to a dbt profile whose secrets stand only in environment variables.
 
 A mapping class is a table: which Airflow field feeds which dbt field, which are required, which are secret. This engine
-reads the table; a warehouse that needs more overrides one small method.
+reads the table; a warehouse that needs more overrides a method. Beside it stand dbt's own settings in a profiles.yml,
+the values of a Connection's fields, and the other names that dbt's adapters take for a field.
 """
 
 from __future__ import annotations
@@ -70,11 +63,11 @@ class DbtProfileConfigVars:
             )
 
     def as_dict(self) -> dict[str, Any]:
-        """The settings that were given."""
+        """Return the settings that were given: dbt's name -> value."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
     def as_env(self) -> dict[str, str]:
-        """The same for dbt's environment."""
+        """Return the settings that were given, as environment variables for dbt."""
         given = self.as_dict()
         if "warn_error_options" in given:
             given.pop("warn_error", None)  # dbt takes one of the two, be the other False
@@ -86,10 +79,11 @@ def _text(value: Any) -> str:
 
 
 def find_connection(conn_id: str, *, asker: str, conn_type: str) -> Connection:
-    """The Airflow Connection.
+    """Return an Airflow Connection.
 
-    :param asker: who wants it, for the error.
-    :param conn_type: which type it should be made of, for the error.
+    :param conn_id: its id.
+    :param asker: the parameter that names it, for the error.
+    :param conn_type: the type that it should have, for the error.
     :raises CosmosValueError: when Airflow has none of that id.
     """
     from cosmos_venv.compat import AirflowNotFoundException, get_connection
@@ -105,8 +99,9 @@ def find_connection(conn_id: str, *, asker: str, conn_type: str) -> Connection:
 
 
 def connection_value(conn: Connection, airflow_field: str) -> Any:
-    """What stands there; None when nothing does.
+    """Return the value of one field of a Connection; None when it has none.
 
+    :param conn: the Connection.
     :param airflow_field: ``extra.KEY`` or ``extra__KEY`` (then the whole is the key) of the Connection's JSON, in which
         False and 0 are values; else an attribute of the Connection, of which 0 and the empty text are none.
     """
@@ -117,7 +112,10 @@ def connection_value(conn: Connection, airflow_field: str) -> Any:
 
 
 def mask(secrets: Iterable[str]) -> None:
-    """Have Airflow mask these in logs: it knows the Connection's password, but neither arguments nor a path's token."""
+    """Have Airflow mask texts in logs: it knows the Connection's password, but neither arguments nor a path's token.
+
+    :param secrets: the texts.
+    """
     for secret in secrets:
         from cosmos_venv.compat import mask_in_logs  # which imports Airflow: a profile without secrets needs none
 
@@ -133,7 +131,10 @@ _SAME = (
 
 
 def names_of(field: str) -> frozenset[str]:
-    """The field, and the names that mean the same."""
+    """Return a field's name, and the other names that dbt's adapters take for it.
+
+    :param field: a field of a dbt profile.
+    """
     return next((names for names in _SAME if field in names), frozenset({field}))
 
 
@@ -144,7 +145,7 @@ _NO_TRACKING = {"DBT_SEND_ANONYMOUS_USAGE_STATS": "False", "DO_NOT_TRACK": "1"}
 
 
 class BaseProfileMapping:
-    """One way to log in to a warehouse, as dbt's adapter names the fields.
+    """A way to log in to a warehouse, with the fields as dbt's adapter names them.
 
     :param conn_id: of the Airflow Connection; it is looked up when the profile is needed, never at parse time.
     :param profile_args: dbt fields that win over the Connection's, and further ones such as ``schema``, ``threads``.
@@ -220,7 +221,11 @@ class BaseProfileMapping:
 
     @classmethod
     def contradicted_by(cls, profile_args: Mapping[str, Any]) -> list[str]:
-        """Which of ``type`` and ``method`` the arguments give in another way than this class is for."""
+        """Return the names among ``type`` and ``method`` to which the arguments give another value than this class is
+        for.
+
+        :param profile_args: dbt fields that a user gave.
+        """
         own = {"type": cls.dbt_profile_type, "method": cls.dbt_profile_method}
         return [key for key in own if profile_args.get(key) not in (None, own[key])]
 
@@ -247,7 +252,9 @@ class BaseProfileMapping:
 
     @property
     def mock_profile(self) -> dict[str, Any]:
-        """What is enough for parsing: invented values, no Connection looked up, no secret even if one was given."""
+        """An output that is enough for parsing: invented values, no Connection looked up, no secret even if one was
+        given.
+        """
         names = (*self.required_fields, *self.kept_in_mock)
         given = {name: value for name in names if (value := self.profile_args.get(name))}
         mocked = dict.fromkeys(self.required_fields, MOCK_VALUE)
@@ -262,7 +269,7 @@ class BaseProfileMapping:
 
     @property
     def env_vars(self) -> dict[str, str]:
-        """The environment that the profile's ``env_var`` calls read, and dbt's own settings.
+        """The environment variables that the profile's ``env_var`` calls read, and dbt's own settings.
 
         Airflow is told to mask the secrets in the task's log, where dbt might name them.
 
@@ -303,7 +310,7 @@ class BaseProfileMapping:
         return seal(self.clear_profile(), self.secret_fields, self.get_env_var_name)
 
     def validate(self) -> None:
-        """See that dbt gets what it needs to log in, before it is started.
+        """Refuse a profile with which dbt could not log in, before dbt is started.
 
         :raises CosmosValueError: names the required fields for which there is no value. dbt itself would take some
             other database instead, such as DuckDB's in memory, and succeed.
@@ -320,7 +327,7 @@ class BaseProfileMapping:
         return [name for name in needed if name not in self.secret_fields and not given & names_of(name)]
 
     def missing_fields(self) -> list[str]:
-        """The required fields for which there is no value: with one of them the Connection is not claimed."""
+        """Return the required fields for which there is no value: with one of them the Connection is not claimed."""
         values = self.profile | self.secrets()
         return [name for name in self.required_fields if not values.get(name)]
 
@@ -336,11 +343,11 @@ class BaseProfileMapping:
         return f"the connection's {fields[0]}" if fields else f"only profile_args={{{name!r}: ...}} can have it"
 
     def can_claim_connection(self) -> bool:
-        """Whether the Connection is of this class's type and, with the arguments, holds every required field."""
+        """Return whether the Connection is of this class's type and, with the arguments, holds every required field."""
         return self.conn.conn_type == self.airflow_connection_type and not self.why_not_claimed()
 
     def why_not_claimed(self) -> str:
-        """Why this class does not take a Connection of its type; empty when it does."""
+        """Return why this class does not take a Connection of its type; empty when it does."""
         for airflow_field in self.claims_without:
             if self._airflow_value(airflow_field):
                 return f"the connection has {airflow_field}, which is for another class"
@@ -348,7 +355,12 @@ class BaseProfileMapping:
         return f"no value for {', '.join(f'{name} ({self._place(name)})' for name in missing)}" if missing else ""
 
     def version(self, profile_name: str, target_name: str, mock_profile: bool = False) -> str:
-        """A digest of all that the profiles.yml says, for caches: equal for equal files. No secret goes into it."""
+        """Return a digest of all that the profiles.yml says, for caches: equal for equal files. No secret goes into it.
+
+        :param profile_name: name of the profile in the file.
+        :param target_name: name of its target.
+        :param mock_profile: whether the file is the one with invented values.
+        """
         identity = (self.mock_profile if mock_profile else self.profile) | {
             "profile_name": profile_name,
             "target_name": target_name,
@@ -362,7 +374,12 @@ class BaseProfileMapping:
     def get_profile_file_contents(
         self, profile_name: str, target_name: str = "cosmos_target", use_mock_values: bool = False
     ) -> str:
-        """The text of a profiles.yml with this one profile. Holds no secret."""
+        """Return the text of a profiles.yml with this one profile. It holds no secret.
+
+        :param profile_name: name of the profile in the file.
+        :param target_name: name of its target.
+        :param use_mock_values: whether the values are invented ones, for parsing.
+        """
         import yaml
 
         output = self.filter_null(self.mock_profile if use_mock_values else self.profile)
@@ -375,9 +392,12 @@ class BaseProfileMapping:
         return {} if self.dbt_config_vars is None else self.dbt_config_vars.as_dict()
 
     def get_dbt_value(self, name: str) -> Any:
-        """The value of a dbt field: from the arguments, else from the first Airflow field that has one, else None.
+        """Return the value of a dbt field: from the arguments, else from the first Airflow field that has one, else
+        None.
 
         A method ``transform_<field>`` of the class makes dbt's value of Airflow's; arguments stay as they are.
+
+        :param name: of the dbt field.
         """
         if argument := self.profile_args.get(name):
             return argument
@@ -401,15 +421,24 @@ class BaseProfileMapping:
 
     @classmethod
     def filter_null(cls, args: Mapping[str, Any]) -> dict[str, Any]:
-        """Without the fields that are None."""
+        """Return the fields that are not None.
+
+        :param args: dbt field -> value.
+        """
         return {name: value for name, value in args.items() if value is not None}
 
     @classmethod
     def get_env_var_name(cls, name: str) -> str:
-        """Under which name the secret field reaches dbt."""
+        """Return the environment variable by which a secret field reaches dbt.
+
+        :param name: of the dbt field.
+        """
         return f"COSMOS_CONN_{cls.airflow_connection_type}_{name}".upper()
 
     @classmethod
     def get_env_var_format(cls, name: str) -> str:
-        """How the profile asks dbt to read it."""
+        """Return the text with which the profile asks dbt to read that variable.
+
+        :param name: of the dbt field.
+        """
         return env_var_call(cls.get_env_var_name(name))

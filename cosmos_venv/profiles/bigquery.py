@@ -46,18 +46,20 @@ class GoogleCloudServiceAccountDictProfileMapping(_Google):
     mock_values = {"keyfile_json": None, "threads": 1}
 
     def get_dbt_value(self, name: str) -> Any:
-        """As of the base; the key is given as an object.
+        """Return the value of a dbt field as the base does; the key is given as an object.
 
+        :param name: of the dbt field.
         :raises CosmosValueError: for a key that is none.
         """
         value = super().get_dbt_value(name)
         return self._key(value) if name == "keyfile_json" and value is not None else value
 
     def clear_profile(self) -> dict[str, Any]:
+        """The fields with their real values."""
         return super().clear_profile() | {"keyfile_json": self.get_dbt_value("keyfile_json")}
 
     def secrets(self) -> dict[str, Any]:
-        """None: they stand inside the key."""
+        """Nothing: the secrets stand inside the key."""
         return {}
 
     def _key(self, value: Any) -> dict[str, Any]:
@@ -81,7 +83,7 @@ class GoogleCloudServiceAccountDictProfileMapping(_Google):
 
 
 class GoogleCloudOauthProfileMapping(_Google):
-    """BigQuery as whoever Google's libraries find on the worker (application default credentials)."""
+    """BigQuery as the account that Google's libraries find on the worker (application default credentials)."""
 
     dbt_profile_method = "oauth"
     required_fields = ("project", "dataset")

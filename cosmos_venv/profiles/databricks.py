@@ -10,7 +10,10 @@ class _Databricks(BaseProfileMapping):
     dbt_profile_type = "databricks"
 
     def transform_host(self, host: str) -> str:
-        """dbt wants the bare name."""
+        """Return the bare name of the host, as dbt wants it.
+
+        :param host: of the Connection.
+        """
         return host.removeprefix("https://")
 
 

@@ -26,7 +26,7 @@ class DuckDBUserPasswordProfileMapping(BaseProfileMapping):
     airflow_param_mapping = {"path": "host"}
 
     def validate(self) -> None:
-        """As of the base.
+        """Refuse what the base refuses, and a relative path.
 
         :raises CosmosValueError: also for a relative path: it would lie in the folder of the run, and go with it.
         """

@@ -1,4 +1,4 @@
-"""Which values of a profile are secrets, and how is the profile written without them?
+"""The secrets among the values of a profile, and the profile written without them.
 
 A mapping class declares its secrets. What users add in ``profile_args``, or a Connection in a field that no class
 declares, is known by its key (``oauth_access_token``, ``secrets: [{secret: ...}]``) or by how it looks
@@ -28,23 +28,32 @@ _CALL = re.compile(r"\{\{.*env_var\s*\(")
 def seal(
     fields: Mapping[str, Any], secret_fields: Collection[str], variable_of: Callable[[str], str]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The fields with ``env_var()`` calls for the secrets, and the secrets by the names of their variables.
+    """Return the fields with ``env_var()`` calls for the secrets, and the secrets by the names of their variables.
 
-    :param secret_fields: are secrets wherever they stand; at the top also when they are None, to be missed later.
-    :param variable_of: gives the variable of a field; of one inside another field, of both names with ``_`` between.
+    :param fields: dbt field -> value, nested ones too.
+    :param secret_fields: names that are secrets wherever they stand; at the top also when they are None, to be missed
+        later.
+    :param variable_of: returns the variable of a field; of one inside another field, of both names with ``_`` between.
     """
     sealer = _Sealer(secret_fields, variable_of)
     return {name: sealer.sealed(value, (name,)) for name, value in fields.items()}, sealer.variables
 
 
 def without_secrets(fields: Mapping[str, Any], secret_fields: Collection[str]) -> dict[str, Any]:
-    """Those of the fields that neither are secrets nor hold one."""
+    """Return the fields that neither are secrets nor hold one.
+
+    :param fields: dbt field -> value, nested ones too.
+    :param secret_fields: names that are secrets wherever they stand.
+    """
     sealed = {name: seal({name: value}, secret_fields, str) for name, value in fields.items()}
     return {name: output[name] for name, (output, secrets) in sealed.items() if not secrets}
 
 
 def env_var_call(variable: str) -> str:
-    """How a profile asks dbt to read an environment variable."""
+    """Return the text with which a profile asks dbt to read an environment variable.
+
+    :param variable: its name.
+    """
     return f"{{{{ env_var('{variable}') }}}}"
 
 
@@ -55,6 +64,11 @@ class _Sealer:
         self.variables: dict[str, Any] = {}
 
     def sealed(self, value: Any, path: tuple[str, ...]) -> Any:
+        """Return a value with calls in the place of secrets.
+
+        :param value: of a field, or of something inside one.
+        :param path: names of the fields that lead to it.
+        """
         if self._is_declared(value, path):
             return self._call(path[-1], value)
         if isinstance(value, Mapping):

@@ -29,5 +29,8 @@ class ExasolUserPasswordProfileMapping(BaseProfileMapping):
     }
 
     def transform_dsn(self, host: str) -> str:
-        """With the port, unless the host names one."""
+        """Return the host with the port, unless the host names one.
+
+        :param host: of the Connection.
+        """
         return host if ":" in host else f"{host}:{self.conn.port or _PORT}"

@@ -32,15 +32,19 @@ class OracleUserPasswordProfileMapping(BaseProfileMapping):
 
     @property
     def env_vars(self) -> dict[str, str]:
-        """As of the base, and for ``thick_mode`` in the Connection's extra what makes the driver use it."""
+        """The environment variables of the base; with ``thick_mode`` in the Connection's extra also what makes the
+        driver use it.
+        """
         thick = {"ORA_PYTHON_DRIVER_TYPE": "thick"} if self._airflow_value("extra.thick_mode") else {}
         return super().env_vars | thick
 
     @property
     def mock_profile(self) -> dict[str, Any]:
+        """An output that is enough for parsing, with the schema that dbt asks for."""
         return _with_schema(super().mock_profile)
 
     def clear_profile(self) -> dict[str, Any]:
+        """The fields with their real values; the schema is the user where nothing else is given."""
         return _with_schema(super().clear_profile())
 
 

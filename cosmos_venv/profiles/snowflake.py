@@ -48,12 +48,18 @@ class SnowflakeBaseProfileMapping(BaseProfileMapping):
         return value
 
     def transform_account(self, account: str) -> str:
-        """With the region of the Connection's extra, unless the account names it."""
+        """Return the account with the region of the Connection's extra, unless the account names it.
+
+        :param account: of the Connection.
+        """
         region = self._airflow_value("extra.region")
         return f"{account}.{region}" if region and region != _DEFAULT_REGION and region not in account else account
 
     def transform_private_key(self, content: str) -> str:
-        """The key itself where it stands in base64, as a Connection in one line has it."""
+        """Return the key itself where it stands in base64, as a Connection in one line has it.
+
+        :param content: of the Connection.
+        """
         try:
             return base64.b64decode("".join(content.split()), validate=True).decode()
         except (binascii.Error, UnicodeDecodeError):

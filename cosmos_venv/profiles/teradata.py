@@ -25,9 +25,11 @@ class TeradataUserPasswordProfileMapping(BaseProfileMapping):
 
     @property
     def mock_profile(self) -> dict[str, Any]:
+        """An output that is enough for parsing, with a schema."""
         mocked = super().mock_profile
         return {**mocked, "schema": mocked["user"]}
 
     def clear_profile(self) -> dict[str, Any]:
+        """The fields with their real values; the schema is the user where nothing else is given."""
         profile = super().clear_profile()
         return {**profile, "schema": profile.get("schema") or profile.get("user")}

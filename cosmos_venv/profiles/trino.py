@@ -23,7 +23,10 @@ class TrinoBaseProfileMapping(BaseProfileMapping):
     mock_values = {"port": 99999}
 
     def transform_host(self, host: str) -> str:
-        """dbt wants the bare name."""
+        """Return the bare name of the host, as dbt wants it.
+
+        :param host: of the Connection.
+        """
         return re.sub(r"^https?://", "", host)
 
 

@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.cli import main
-from cosmos_venv.cli.doctor.check_result import Examined, Finding
+from cosmos_venv.cli.doctor.check_result import Examined, CheckResult
 from cosmos_venv.cli.doctor.configuration_check import airflow_is_supported, settings_are_known_and_possible
 from cosmos_venv.cli.doctor.dbt_check import sockets_can_be_made
 from cosmos_venv.cli.doctor.directory_check import directories_can_hold_environments, temporary_files_can_be_run
 from cosmos_venv.cli.doctor.lock_check import compared, locks_lock
-from cosmos_venv.cli.doctor.peer_check import HOST, Meeting, NobodyAnswers, Seen, receive_guest
+from cosmos_venv.cli.doctor.peer_check import HOST, PeerSession, NobodyAnswers, Seen, receive_guest
 from cosmos_venv.environments.installers.index_check import try_index
 from pytest_cosmos_venv import Wheelhouse
 from tests.environments.elsewhere import remounted, tmpfs, within
@@ -36,11 +36,11 @@ sys.exit(main(sys.argv[2:]))
 """
 
 
-def outcomes(findings: list[Finding]) -> list[str]:
+def outcomes(findings: list[CheckResult]) -> list[str]:
     return [each.outcome for each in findings]
 
 
-def of_directory(path: Path, *, is_searched: bool = False) -> list[Finding]:
+def of_directory(path: Path, *, is_searched: bool = False) -> list[CheckResult]:
     searched = frozenset([path] if is_searched else [])
     return list(directories_can_hold_environments(Examined(directories=(path,), searched=searched)))
 
@@ -169,7 +169,7 @@ def test_locks_that_cannot_be_tried_are_not_passed_over_but_on_the_search_path(t
 
 def test_nobody_waits_for_ever_for_the_other_side(tmp_path: Path) -> None:
     with pytest.raises(NobodyAnswers, match="has not said 'hello' within"):
-        receive_guest(Meeting(folder=tmp_path, me=HOST), patience=0.05)
+        receive_guest(PeerSession(folder=tmp_path, me=HOST), patience=0.05)
 
 
 @dataclass(frozen=True, kw_only=True)

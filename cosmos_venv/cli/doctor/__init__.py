@@ -1,6 +1,6 @@
-"""What does ``cosmos-venv doctor`` do? Try what the product relies on, and say how to put right what does not work.
+"""The command ``cosmos-venv doctor``: it tries what the product relies on, and says how to mend what does not work.
 
-A check is a function of what is examined that gives findings. It stands in ``CHECKS`` under its name.
+A check is a function that takes what is examined and yields results. It stands in ``CHECKS`` under its name.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cosmos_venv.cli.doctor.check_result import Examined, Finding
+from cosmos_venv.cli.doctor.check_result import CheckResult, Examined
 from cosmos_venv.cli.doctor.configuration_check import (
     airflow_finds_the_file,
     airflow_is_supported,
@@ -35,7 +35,7 @@ _DESCRIPTION = (
     "passes over. Nothing is imported of a DAG file; what is made for a trial is removed. Exit code 1: something "
     "failed; a warning is no failure."
 )
-_Check = Callable[[Examined], Iterable[Finding]]
+_Check = Callable[[Examined], Iterable[CheckResult]]
 CHECKS: dict[str, tuple[_Check, ...]] = {
     "airflow": (airflow_is_supported,),
     "settings": (settings_are_known_and_possible,),
@@ -50,7 +50,10 @@ _PATIENCE = 300
 
 
 def add_to(subjects: Actions) -> None:
-    """Add ``cosmos-venv doctor``."""
+    """Add ``cosmos-venv doctor``.
+
+    :param subjects: the sub-commands of ``cosmos-venv``.
+    """
     parser = add_action(subjects, "doctor", "try what cosmos-venv relies on", _DESCRIPTION)
     parser.add_argument("dagfiles", nargs="*", type=existing_file, metavar="DAGFILE", help="a Python file with DAGs")
     parser.add_argument(
@@ -85,38 +88,40 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def doctor(files: Sequence[Path], directories: Sequence[Path], *, only: Sequence[str], as_json: bool) -> int:
-    """Make checks. Returns the exit code, 1 when one has failed.
+    """Run the checks.
 
+    :param files: DAG files, which need not be importable.
     :param directories: beside those of the search path.
-    :param only: names of ``CHECKS``.
+    :param only: names in ``CHECKS``; empty: all.
     :param as_json: whether stdout gets ``{"findings": [...]}`` in place of lines to read.
+    :returns: the exit code, 1 when a check has failed.
     """
-    findings: list[Finding] = []
+    results: list[CheckResult] = []
     with steps("examining", len(only), as_json=as_json) as step, only_the_result_on_stdout():
         examined = _examined(files, directories)
         for name in only:
             step.begin(name)
-            findings += [finding for check in CHECKS[name] for finding in check(examined)]
+            results += [result for check in CHECKS[name] for result in check(examined)]
             step.end()
-    return _told(findings, as_json)
+    return _report(results, as_json)
 
 
 def _meet(options: argparse.Namespace) -> int:
     (directory,) = options.dir
     if options.join:
-        with steps("meeting the other host", as_json=options.json):
-            findings = join(directory, options.join)
-        return _told(findings, options.json)
+        with steps("checking together with the other host", as_json=options.json):
+            results = join(directory, options.join)
+        return _report(results, options.json)
     with steps(f"waiting for {options.peer}", as_json=options.json) as step:
 
         def invite(command: str) -> None:
             step.say(f"On {options.peer}, where the directory may have another path, run within {options.wait} s:")
             step.say(f"    {command}")
 
-        findings = open_to_peer(
+        results = open_to_peer(
             directory, options.peer, patience=options.wait, invite=invite, token=secrets.token_hex(4)
         )
-    return _told(findings, options.json)
+    return _report(results, options.json)
 
 
 def _examined(files: Sequence[Path], directories: Sequence[Path]) -> Examined:
@@ -131,15 +136,15 @@ def _examined(files: Sequence[Path], directories: Sequence[Path]) -> Examined:
     return Examined(files=tuple(files), directories=tuple(named), searched=frozenset(searched) - set(directories))
 
 
-def _told(findings: Sequence[Finding], as_json: bool) -> int:
+def _report(results: Sequence[CheckResult], as_json: bool) -> int:
     if as_json:
-        print_json({"findings": [asdict(each) for each in findings]})
+        print_json({"findings": [asdict(each) for each in results]})
     else:
-        print_marked([(each.outcome, _COLORS[each.outcome], _line(each)) for each in findings])
-        counts = {mark: sum(each.outcome == mark for each in findings) for mark in _COLORS}
+        print_marked([(each.outcome, _COLORS[each.outcome], _line(each)) for each in results])
+        counts = {mark: sum(each.outcome == mark for each in results) for mark in _COLORS}
         tell(", ".join(f"{count} {mark}" for mark, count in counts.items() if count) or "nothing to examine", "dim")
-    return WRONG if any(each.outcome == "failed" for each in findings) else OK
+    return WRONG if any(each.outcome == "failed" for each in results) else OK
 
 
-def _line(finding: Finding) -> str:
-    return f"{finding.check}  {finding.subject}: {finding.text} {finding.way_out}".rstrip()
+def _line(result: CheckResult) -> str:
+    return f"{result.check}  {result.subject}: {result.text} {result.way_out}".rstrip()

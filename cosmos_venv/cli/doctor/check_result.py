@@ -1,4 +1,4 @@
-"""What is examined, and what may be found?"""
+"""What the checks of ``doctor`` examine, and what they yield."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ Outcome = Literal["ok", "warning", "failed"]
 
 @dataclass(frozen=True, kw_only=True)
 class Examined:
-    """:param files: DAG files, which need not be importable.
-    :param directories: where environments are or are to be; on ``virtualenv_search_path`` they may be read-only.
-    :param searched: those of ``directories`` that are on it.
+    """What the checks examine.
+
+    :param files: DAG files, which need not be importable.
+    :param directories: where environments are or are to be; those on ``virtualenv_search_path`` may be read-only.
+    :param searched: those of ``directories`` that are on the search path.
     """
 
     files: tuple[Path, ...] = ()
@@ -22,14 +24,14 @@ class Examined:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
-    """What a check has to say of one subject.
+class CheckResult:
+    """What a check says of one subject.
 
     :param check: name of the check, for programs.
-    :param subject: what it is about: a file, a folder, an option, a program.
+    :param subject: a file, a folder, an option or a program.
     :param outcome: a warning is no failure: something works in another way than it could.
     :param text: a sentence.
-    :param way_out: likewise, what to do; empty where all is well.
+    :param way_out: a sentence that says what to do; empty where all is well.
     """
 
     check: str

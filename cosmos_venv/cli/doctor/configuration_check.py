@@ -1,8 +1,6 @@
-"""Airflow release, settings, and whether Airflow looks into a DAG file.
+"""Checks of the configuration: Airflow's release, our settings, and whether Airflow looks into a DAG file.
 
-Which Airflow is this, and is everything that was configured for us known and possible?
-
-Does Airflow look into the file at all? In safe mode only where two words occur, in code or in a comment.
+In safe mode Airflow reads a file only where two words occur in it, in code or in a comment.
 
 :source: Airflow's ``airflow.utils.file.might_contain_dag``; 3.3 takes ``asset`` for ``dag`` too.
 """
@@ -17,14 +15,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from cosmos_venv import settings
-from cosmos_venv.cli.doctor.check_result import Examined, Finding, Outcome
+from cosmos_venv.cli.doctor.check_result import CheckResult, Examined, Outcome
 from cosmos_venv.exceptions import CosmosValueError
 
 _OLDEST = (2, 10)
 
 
-def airflow_is_supported(_: Examined) -> Iterator[Finding]:
-    """One finding: the version."""
+def airflow_is_supported(_: Examined) -> Iterator[CheckResult]:
+    """Yield one result: the release of Airflow."""
     from packaging.version import Version
 
     from cosmos_venv.compat import AIRFLOW_VERSION
@@ -32,19 +30,19 @@ def airflow_is_supported(_: Examined) -> Iterator[Finding]:
 
     text = f"Airflow {AIRFLOW_VERSION}, cosmos-venv {__version__}{_other_implementation()}."
     if Version(AIRFLOW_VERSION).release[:2] < _OLDEST:
-        yield Finding(
+        yield CheckResult(
             check="airflow", subject="Airflow", outcome="failed", text=text, way_out="Use Airflow 2.10, 2.11 or 3."
         )
     else:
-        yield Finding(check="airflow", subject="Airflow", outcome="ok", text=text)
+        yield CheckResult(check="airflow", subject="Airflow", outcome="ok", text=text)
 
 
-def settings_are_known_and_possible(_: Examined) -> Iterator[Finding]:
-    """A finding for each option that nobody reads, or whose value is refused; one where there is none."""
+def settings_are_known_and_possible(_: Examined) -> Iterator[CheckResult]:
+    """Yield a result for each option that nobody reads, or whose value is refused; one result where there is none."""
     found = [*_unknown_options(), *_refused_values()]
     yield from found
     if not found:
-        yield Finding(
+        yield CheckResult(
             check="settings",
             subject="[cosmos_venv]",
             outcome="ok",
@@ -59,14 +57,14 @@ def _other_implementation() -> str:
         return ""
 
 
-def _unknown_options() -> Iterator[Finding]:
+def _unknown_options() -> Iterator[CheckResult]:
     from cosmos_venv.compat import configured_options
 
     known = {*settings.SETTINGS, *(each.older_name for each in settings.SETTINGS.values() if each.older_name)}
     for section in (settings.SECTION, settings.COSMOS_SECTION):
         for name in sorted(set(configured_options(section)) - known):
             near = difflib.get_close_matches(name, known, n=1)
-            yield Finding(
+            yield CheckResult(
                 check="settings",
                 subject=f"[{section}] {name}",
                 outcome="warning",
@@ -75,7 +73,7 @@ def _unknown_options() -> Iterator[Finding]:
             )
 
 
-def _refused_values() -> Iterator[Finding]:
+def _refused_values() -> Iterator[CheckResult]:
     from cosmos_venv.environments.store import PARAMETER, stores_of
     from cosmos_venv.managed import from_settings
 
@@ -95,7 +93,7 @@ def _refused_values() -> Iterator[Finding]:
         except CosmosValueError as error:
             if str(error) not in refused:
                 refused.add(str(error))
-                yield Finding(
+                yield CheckResult(
                     check="settings",
                     subject=f"[{settings.SECTION}] {name}",
                     outcome="failed",
@@ -110,37 +108,40 @@ _PACKAGE = __name__.partition(".")[0]
 _MAKERS = {"DbtDag", "DbtTaskGroup", "*"}
 
 
-def airflow_finds_the_file(examined: Examined) -> Iterator[Finding]:
-    """A finding for each file: failed where it makes a dbt DAG and lacks a word that Airflow looks for, or cannot be
-    read."""
+def airflow_finds_the_file(examined: Examined) -> Iterator[CheckResult]:
+    """Yield a result for each file: failed where it makes a dbt DAG and lacks a word that Airflow looks for, or cannot
+    be read.
+
+    :param examined: its files are looked at.
+    """
     from cosmos_venv.compat import looks_for_words
 
     looks = looks_for_words()
     for path in examined.files:
         if not looks:
-            yield _finding(path, "Airflow looks into every file.")
+            yield _result(path, "Airflow looks into every file.")
             continue
         try:
             content = path.read_bytes()
             makes_dags = _makes_dags(content)
         except (OSError, SyntaxError, ValueError) as error:
-            yield _finding(path, f"cannot be read as Python: {error}.", "Correct it.")
+            yield _result(path, f"cannot be read as Python: {error}.", "Correct it.")
             continue
         missing = [word for word in _WORDS if word.encode() not in content.lower()]
         if makes_dags and missing:
             words = " and ".join(repr(word) for word in missing) + (" does" if len(missing) == 1 else " do")
-            yield _finding(
+            yield _result(
                 path,
                 f"Airflow passes the file over, because {words} not occur in it.",
                 "Write a comment such as `# an airflow dag`, or set [core] dag_discovery_safe_mode = False.",
             )
         else:
-            yield _finding(path, "Airflow looks into it." if not missing else "It makes no dbt DAG.")
+            yield _result(path, "Airflow looks into it." if not missing else "It makes no dbt DAG.")
 
 
-def _finding(path: Path, text: str, way_out: str = "") -> Finding:
+def _result(path: Path, text: str, way_out: str = "") -> CheckResult:
     outcome: Outcome = "failed" if way_out else "ok"
-    return Finding(check=_CHECK, subject=str(path), outcome=outcome, text=text, way_out=way_out)
+    return CheckResult(check=_CHECK, subject=str(path), outcome=outcome, text=text, way_out=way_out)
 
 
 def _makes_dags(content: bytes) -> bool:

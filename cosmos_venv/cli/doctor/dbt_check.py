@@ -1,8 +1,7 @@
-"""Whether the package index answers and dbt can start warm.
+"""Checks of dbt: whether the package index answers, and whether dbt can start warm on this host.
 
-Does the installer get an answer from its index? Asked as a build would ask, and nothing is installed.
-
-Could dbt start warm on this host? The system, a folder for sockets, and a socket in it that answers.
+The index is asked as a build would ask it, and nothing is installed. Of a warm start the system is tried, a folder for
+sockets, and a socket in it that answers.
 """
 
 from __future__ import annotations
@@ -14,14 +13,14 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from cosmos_venv.cli.doctor.check_result import Examined, Finding, Outcome
+from cosmos_venv.cli.doctor.check_result import CheckResult, Examined, Outcome
 from cosmos_venv.exceptions import CosmosValueError, NotWarm, VirtualenvError
 
 _LONGEST = 60.0
 
 
-def index_answers(_: Examined) -> Iterator[Finding]:
-    """One finding: which installer builds, and whether it finds dbt-core where it is configured to look."""
+def index_answers(_: Examined) -> Iterator[CheckResult]:
+    """Yield one result: which installer builds, and whether it finds dbt-core where it is configured to look."""
     from cosmos_venv.environments.installers import index_check
     from cosmos_venv.managed.from_settings import installer
 
@@ -32,20 +31,22 @@ def index_answers(_: Examined) -> Iterator[Finding]:
         return
     places = ", ".join(tried.hosts) or "where it is configured to look"
     if tried.problem is None:
-        yield Finding(check="index", subject=tried.installer, outcome="ok", text=f"dbt-core can be had from {places}.")
+        yield CheckResult(
+            check="index", subject=tried.installer, outcome="ok", text=f"dbt-core can be had from {places}."
+        )
     elif tried.is_asked:
         text = f"dbt-core cannot be had from {places}: {tried.problem}"
         way_out = "See that this host reaches it, and what PIP_…, UV_…, HTTPS_PROXY, pip.conf and uv.toml say."
         yield _failed(tried.installer, text, way_out)
     else:
         text = f"Its index was not asked: {tried.problem}."
-        yield Finding(
+        yield CheckResult(
             check="index", subject=tried.installer, outcome="warning", text=text, way_out="Build one: env warm."
         )
 
 
-def _failed(subject: str, text: str, way_out: str) -> Finding:
-    return Finding(check="index", subject=subject, outcome="failed", text=text, way_out=way_out)
+def _failed(subject: str, text: str, way_out: str) -> CheckResult:
+    return CheckResult(check="index", subject=subject, outcome="failed", text=text, way_out=way_out)
 
 
 _IMPOSSIBLE = "set to what it cannot be"
@@ -53,28 +54,31 @@ _GRAVITY = (_IMPOSSIBLE, "off", "auto", "require")
 _PROBE = "doctor-0123456789ab"  # as long as the name of a server's socket, or nearly
 
 
-def sockets_can_be_made(_: Examined) -> Iterator[Finding]:
-    """One finding: whether a server could stand here."""
+def sockets_can_be_made(_: Examined) -> Iterator[CheckResult]:
+    """Yield one result: whether a warm server could have its socket on this host."""
     from cosmos_venv.dbt.warm.servers import folder_for
 
     choices = _choices()
     choice = max(choices.values(), key=_GRAVITY.index)
     if not (sys.platform.startswith("linux") and hasattr(os, "pidfd_open")):
-        yield _finding(sys.platform, choice, "Only Linux starts dbt warm.", f"Set {' and '.join(choices)} to off.")
+        yield _result(sys.platform, choice, "Only Linux starts dbt warm.", f"Set {' and '.join(choices)} to off.")
         return
     try:
         folder = folder_for(_PROBE)
         _connect_in(folder)
     except (NotWarm, OSError) as error:
         way_out = "Set XDG_RUNTIME_DIR or TMPDIR to a short path of a folder that is this user's alone (mode 0700)."
-        yield _finding("sockets", choice, f"No server could stand here: {error}.", way_out)
+        yield _result("sockets", choice, f"No server could stand here: {error}.", way_out)
         return
     text = f"A server could stand here; {', '.join(f'{name} is {each}' for name, each in choices.items())}."
-    yield Finding(check="sockets", subject=str(folder), outcome="ok", text=text)
+    yield CheckResult(check="sockets", subject=str(folder), outcome="ok", text=text)
 
 
-def environments_can_be_served(examined: Examined) -> Iterator[Finding]:
-    """A finding for each ready environment whose dbt cannot start warm, where that is asked for."""
+def environments_can_be_served(examined: Examined) -> Iterator[CheckResult]:
+    """Yield a result for each ready environment whose dbt cannot start warm, where warm starts are asked for.
+
+    :param examined: its directories are looked at.
+    """
     from cosmos_venv.dbt.warm.process import dbt_program
     from cosmos_venv.environments.maintenance.inventory import read_inventory
     from cosmos_venv.environments.store import EnvironmentStore
@@ -90,7 +94,7 @@ def environments_can_be_served(examined: Examined) -> Iterator[Finding]:
                 if each.state == "ready":
                     _ = dbt_program(each.path, each.path / "bin" / "dbt").interpreter
             except (NotWarm, OSError) as error:
-                yield _finding(str(each.path), choice, f"Its dbt starts plain: {error}.", "Set warm_dbt='off' for it.")
+                yield _result(str(each.path), choice, f"Its dbt starts plain: {error}.", "Set warm_dbt='off' for it.")
 
 
 def _choices() -> dict[str, str]:
@@ -118,7 +122,7 @@ def _connect_in(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _finding(subject: str, choice: str, text: str, way_out: str) -> Finding:
+def _result(subject: str, choice: str, text: str, way_out: str) -> CheckResult:
     """As grave as the setting takes it."""
     outcomes: dict[str, Outcome] = {"require": "failed", "auto": "warning"}
-    return Finding(check="sockets", subject=subject, outcome=outcomes.get(choice, "ok"), text=text, way_out=way_out)
+    return CheckResult(check="sockets", subject=subject, outcome=outcomes.get(choice, "ok"), text=text, way_out=way_out)

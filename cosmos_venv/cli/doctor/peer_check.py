@@ -1,14 +1,8 @@
-"""Two processes on one mount try locks and publishing together, talking by files.
+"""Two processes on one mount try locks and publishing together, and talk by files.
 
-How do two processes speak that share nothing but a folder? Each word is a file, which appears in one step.
+The mount is all that they share: no port listens, and it makes no difference whether they are on one host. Each word is
+a file, which appears in one step. The host's side of each trial returns what was wrong, and the guest's does its part.
 
-What is tried of a mount by two processes: what the locks and the publishing of environments rely on.
-
-Of each trial the host's side gives what was wrong, and the guest's does its part.
-
-Do two processes that share a mount see the same locks? Each does its part in turn, and tells the other by files.
-
-The mount is all that they share: no port listens, and it makes no difference whether they are on one host or on two.
 What is tried is what the code relies on: a kernel lock (``flock``) excludes the other side, a shared one lets it share,
 both end with a process that is killed; a hard link and ``O_EXCL`` are made once; a link that is replaced is seen.
 """
@@ -42,11 +36,11 @@ class NobodyAnswers(VirtualenvError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Meeting:
-    """One side of it.
+class PeerSession:
+    """One side of a check that two processes make on one mount.
 
     :param folder: on the mount; both sides can write there.
-    :param me: ``host`` (who has made the folder) or ``guest``.
+    :param me: ``host`` (which has made the folder) or ``guest``.
     :param patience: seconds that each word of the other side may take.
     """
 
@@ -56,17 +50,24 @@ class Meeting:
 
     @property
     def lock(self) -> Path:
+        """The file that both sides lock."""
         return self.folder / "lock"
 
     def say(self, word: str, **facts: object) -> None:
-        """Tell the other side, in one step: it never reads half of it."""
+        """Tell the other side a word, in one step: it never reads half of it.
+
+        :param word: names the step.
+        :param **facts: plain data that goes with it.
+        """
         apart = self.folder / f".{self.me}-{word}"
         apart.write_text(json.dumps(facts), encoding="utf-8")
         apart.replace(self.folder / f"{self.me}-{word}")
 
     def hear(self, word: str, *, patience: float | None = None) -> dict[str, Any]:
-        """What the other side has said under that word.
+        """Return what the other side has said under a word.
 
+        :param word: names the step.
+        :param patience: seconds to wait; None: those of the session.
         :raises NobodyAnswers: when it does not in time.
         """
         name = f"{GUEST if self.me == HOST else HOST}-{word}"
@@ -94,20 +95,24 @@ sys.stdin.read()
 """
 
 
-def exclusion(meeting: Meeting) -> list[str]:
-    """The host's child holds the lock; the guest tries it, before and after that child is killed."""
-    command = [sys.executable, "-I", "-c", _HOLD, str(meeting.lock)]
+def exclusion(session: PeerSession) -> list[str]:
+    """Return what was wrong where the host's child holds the lock and the guest tries it, before and after that child
+    is killed.
+
+    :param session: the host's side.
+    """
+    command = [sys.executable, "-I", "-c", _HOLD, str(session.lock)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as holder:
         try:
             assert holder.stdout is not None  # noqa: S101 - for the type checker: PIPE was asked for
             holds = holder.stdout.readline().strip() == b"held"
-            meeting.say("held", holds=holds)
-            tried = meeting.hear("tried")
+            session.say("held", holds=holds)
+            tried = session.hear("tried")
         finally:
             holder.kill()
             error = holder.communicate()[1].decode(errors="replace").strip()
-    meeting.say("killed")
-    freed = meeting.hear("freed")
+    session.say("killed")
+    freed = session.hear("freed")
     if not holds:
         return [f"it knows no kernel locks (flock): {error.splitlines()[-1] if error else 'no word'}"]
     faults = []
@@ -120,25 +125,33 @@ def exclusion(meeting: Meeting) -> list[str]:
     return faults
 
 
-def try_what_is_locked(meeting: Meeting) -> None:
-    meeting.hear("held")
-    with _opened(meeting.lock) as descriptor:
+def try_what_is_locked(session: PeerSession) -> None:
+    """Do the guest's part of ``exclusion``.
+
+    :param session: the guest's side.
+    """
+    session.hear("held")
+    with _opened(session.lock) as descriptor:
         got, error = _try(descriptor, fcntl.LOCK_EX)
-        meeting.say("tried", got=got, error=error)
-    meeting.hear("killed")
-    with _opened(meeting.lock) as descriptor:
-        meeting.say("freed", got=_gets(descriptor, fcntl.LOCK_EX))
+        session.say("tried", got=got, error=error)
+    session.hear("killed")
+    with _opened(session.lock) as descriptor:
+        session.say("freed", got=_gets(descriptor, fcntl.LOCK_EX))
 
 
-def sharing(meeting: Meeting) -> list[str]:
-    """The guest holds a shared lock, as a task does; the host shares it, and may not have it alone, as a pruner."""
-    is_held = meeting.hear("shared")["got"]
-    with _opened(meeting.lock) as descriptor:
+def sharing(session: PeerSession) -> list[str]:
+    """Return what was wrong where the guest holds a shared lock, as a task does; the host shares it, and may not have
+    it alone, as a pruner wants it.
+
+    :param session: the host's side.
+    """
+    is_held = session.hear("shared")["got"]
+    with _opened(session.lock) as descriptor:
         shares = _try(descriptor, fcntl.LOCK_SH)[0]
-    with _opened(meeting.lock) as descriptor:
+    with _opened(session.lock) as descriptor:
         is_alone = _try(descriptor, fcntl.LOCK_EX)[0]
-    meeting.say("asked")
-    meeting.hear("released")
+    session.say("asked")
+    session.hear("released")
     if not is_held:
         return []  # told already
     faults = (
@@ -147,27 +160,32 @@ def sharing(meeting: Meeting) -> list[str]:
     return faults + (["an environment that the other side uses could be removed"] if is_alone else [])
 
 
-def hold_what_is_shared(meeting: Meeting) -> None:
-    with _opened(meeting.lock) as descriptor:
-        meeting.say("shared", got=_try(descriptor, fcntl.LOCK_SH)[0])
-        meeting.hear("asked")
-    meeting.say("released")
+def hold_what_is_shared(session: PeerSession) -> None:
+    """Do the guest's part of ``sharing``.
 
-
-def links(meeting: Meeting) -> tuple[list[str], float]:
-    """The host links a record and publishes by a link; the guest tries to link over it, and looks.
-
-    The second value is how many seconds that took.
+    :param session: the guest's side.
     """
-    record, link = meeting.folder / "record", meeting.folder / "link"
-    error = _why_not(lambda: _link_record(meeting, record))
+    with _opened(session.lock) as descriptor:
+        session.say("shared", got=_try(descriptor, fcntl.LOCK_SH)[0])
+        session.hear("asked")
+    session.say("released")
+
+
+def links(session: PeerSession) -> tuple[list[str], float]:
+    """Return what was wrong where the host links a record and publishes by a link, and the guest tries to link over it,
+    and looks; and the seconds that took.
+
+    :param session: the host's side.
+    """
+    record, link = session.folder / "record", session.folder / "link"
+    error = _why_not(lambda: _link_record(session, record))
     error = error or _why_not(lambda: _lead(link, "first"))
-    meeting.say("linked", error=error)
-    meeting.hear("looked")
+    session.say("linked", error=error)
+    session.hear("looked")
     error = error or _why_not(lambda: _lead(link, "second"))
     replaced = time.monotonic()
-    meeting.say("replaced", error=error)
-    found = meeting.hear("found")
+    session.say("replaced", error=error)
+    found = session.hear("found")
     lag = max(time.monotonic() - replaced - _TURN, 0.0)
     if error:
         return [f"links cannot be made: {error}"], 0.0
@@ -176,25 +194,29 @@ def links(meeting: Meeting) -> tuple[list[str], float]:
     return faults + ([] if found["sees"] else ["a link that was replaced still leads to what it led to before"]), lag
 
 
-def try_what_is_there(meeting: Meeting) -> None:
-    record, link = meeting.folder / "record", meeting.folder / "link"
-    if meeting.hear("linked")["error"]:
+def try_what_is_there(session: PeerSession) -> None:
+    """Do the guest's part of ``links``.
+
+    :param session: the guest's side.
+    """
+    record, link = session.folder / "record", session.folder / "link"
+    if session.hear("linked")["error"]:
         linked = created = False
     else:
-        linked = not _why_not(lambda: _link_record(meeting, record))
+        linked = not _why_not(lambda: _link_record(session, record))
         created = not _why_not(lambda: os.close(os.open(record, os.O_CREAT | os.O_EXCL | os.O_WRONLY)))
         _why_not(link.readlink)  # what a client has seen it may remember
-    meeting.say("looked")
-    meeting.hear("replaced")
+    session.say("looked")
+    session.hear("replaced")
     deadline = time.monotonic() + _LONGEST_RELEASE
     while not (sees := _leads_to(link, "second")) and time.monotonic() < deadline:
         time.sleep(_TURN)
-    meeting.say("found", linked=linked, created=created, sees=sees)
+    session.say("found", linked=linked, created=created, sees=sees)
 
 
-def _link_record(meeting: Meeting, record: Path) -> None:
-    apart = record.with_name(f".record-{meeting.me}")
-    apart.write_text(meeting.me, encoding="ascii")
+def _link_record(session: PeerSession, record: Path) -> None:
+    apart = record.with_name(f".record-{session.me}")
+    apart.write_text(session.me, encoding="ascii")
     os.link(apart, record)
 
 
@@ -246,11 +268,11 @@ def _why_not(step: Callable[[], object]) -> str:
 
 @dataclass(kw_only=True)
 class Seen:
-    """What one meeting has shown. A text is what was wrong; empty: nothing.
+    """What one peer check has shown. A text is what was wrong; empty: nothing.
 
-    :param host, guest: who they are (``LockNote``, and the user id).
     :param lag: seconds until the guest saw a link that was replaced.
     :param skew: seconds that the guest's clock is ahead; ``skew_known_to`` is how sure that is.
+    :param host, guest: who they are (``LockNote``, and the user id).
     """
 
     host: dict[str, Any]
@@ -261,44 +283,47 @@ class Seen:
     skew_known_to: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
+        """Return it as plain data for JSON."""
         return asdict(self)
 
 
-def receive_guest(meeting: Meeting, *, patience: float) -> Seen:
-    """The part of who has made the folder.
+def receive_guest(session: PeerSession, *, patience: float) -> Seen:
+    """Do the host's part of the check.
 
+    :param session: the host's side.
     :param patience: seconds that the other side may take to come.
     :raises NobodyAnswers: when it does not come, or falls silent.
     :raises OSError: when the folder cannot be used.
     """
-    meeting.lock.touch()
-    meeting.say("hello", **_who(meeting.folder))
-    guest = meeting.hear("hello", patience=patience)
-    seen = Seen(host=_who(meeting.folder), guest=guest)
-    seen.skew, seen.skew_known_to = _skew(meeting)
-    seen.faults += [*exclusion(meeting), *sharing(meeting)]
-    faults, seen.lag = links(meeting)
+    session.lock.touch()
+    session.say("hello", **_who(session.folder))
+    guest = session.hear("hello", patience=patience)
+    seen = Seen(host=_who(session.folder), guest=guest)
+    seen.skew, seen.skew_known_to = _skew(session)
+    seen.faults += [*exclusion(session), *sharing(session)]
+    faults, seen.lag = links(session)
     seen.faults += faults
-    meeting.say("seen", **seen.to_dict())
-    meeting.hear("goodbye")
+    session.say("seen", **seen.to_dict())
+    session.hear("goodbye")
     return seen
 
 
-def visit(meeting: Meeting) -> Seen:
-    """The part of who comes.
+def visit(session: PeerSession) -> Seen:
+    """Do the guest's part of the check.
 
+    :param session: the guest's side.
     :raises NobodyAnswers: when the other side falls silent.
     :raises OSError: when the folder cannot be used.
     """
-    meeting.hear("hello")
-    meeting.say("hello", **_who(meeting.folder))
-    meeting.hear("time")
-    meeting.say("time", now=time.time())
-    try_what_is_locked(meeting)
-    hold_what_is_shared(meeting)
-    try_what_is_there(meeting)
-    seen = Seen(**meeting.hear("seen"))
-    meeting.say("goodbye")
+    session.hear("hello")
+    session.say("hello", **_who(session.folder))
+    session.hear("time")
+    session.say("time", now=time.time())
+    try_what_is_locked(session)
+    hold_what_is_shared(session)
+    try_what_is_there(session)
+    seen = Seen(**session.hear("seen"))
+    session.say("goodbye")
     return seen
 
 
@@ -307,17 +332,18 @@ def _who(folder: Path) -> dict[str, Any]:
     return {**json.loads(note.to_json()), "uid": os.geteuid()}
 
 
-def _skew(meeting: Meeting) -> tuple[float, float]:
+def _skew(session: PeerSession) -> tuple[float, float]:
     before = time.time()
-    meeting.say("time")
-    then = float(meeting.hear("time")["now"])
+    session.say("time")
+    then = float(session.hear("time")["now"])
     after = time.time()
     return then - (before + after) / 2, (after - before) / 2
 
 
 def meet_here(folder: Path, *, patience: float) -> Seen:
-    """Both sides on this host: the guest is a process of its own.
+    """Do both parts on this host: the guest is a process of its own.
 
+    :param folder: on the mount.
     :param patience: seconds that each word may take.
     :raises NobodyAnswers: when it does not come.
     :raises OSError: when the folder cannot be used.
@@ -325,7 +351,7 @@ def meet_here(folder: Path, *, patience: float) -> Seen:
     command = [sys.executable, "-I", "-c", _GUEST, json.dumps(sys.path), str(folder), str(patience)]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL) as guest:
         try:
-            return receive_guest(Meeting(folder=folder, me=HOST, patience=patience), patience=patience)
+            return receive_guest(PeerSession(folder=folder, me=HOST, patience=patience), patience=patience)
         except BaseException:
             guest.kill()
             raise
@@ -335,7 +361,7 @@ _GUEST = """
 import json, sys
 sys.path[:] = json.loads(sys.argv[1])
 from pathlib import Path
-from cosmos_venv.cli.doctor.peer_check import GUEST, Meeting
+from cosmos_venv.cli.doctor.peer_check import GUEST, PeerSession
 from cosmos_venv.cli.doctor.peer_check import visit
-visit(Meeting(folder=Path(sys.argv[2]), me=GUEST, patience=float(sys.argv[3])))
+visit(PeerSession(folder=Path(sys.argv[2]), me=GUEST, patience=float(sys.argv[3])))
 """

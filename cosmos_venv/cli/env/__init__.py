@@ -1,4 +1,4 @@
-"""``cosmos-venv env``: build, look at, hold against their records and remove managed environments."""
+"""The command ``cosmos-venv env``: it builds, shows, verifies and removes managed environments."""
 
 from __future__ import annotations
 
@@ -46,7 +46,10 @@ _NAME = "first characters of its digest, or DIGEST-GENERATION"
 
 
 def add_to(subjects: Actions) -> None:
-    """Add ``cosmos-venv env`` and its actions."""
+    """Add ``cosmos-venv env`` and its actions.
+
+    :param subjects: the sub-commands of ``cosmos-venv``.
+    """
     actions = add_actions(subjects, "env", "managed environments")
     _add_warm(actions)
     _add_looks(actions)

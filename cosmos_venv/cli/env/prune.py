@@ -1,4 +1,4 @@
-"""What does ``cosmos-venv env prune`` do? Remove what a directory holds beyond its limits, or what is named."""
+"""The command ``cosmos-venv env prune``: it removes what a directory holds beyond its limits, or what is named."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ from cosmos_venv.processes.guarded_process import Cancellation
 
 
 def env_prune(directory: Path, *, digest: str | None = None, dry_run: bool, as_json: bool, **limits: int | None) -> int:
-    """Remove what is beyond the limits. Returns the exit code, 1 when something may not be removed.
+    """Remove environments that are beyond the limits.
 
+    :param directory: a ``virtualenv_dir``.
     :param digest: remove this environment instead, whatever the limits say; 1 is returned too when it is in use.
     :param dry_run: only say what would be removed.
-    :param limits: fields of ``PruneLimits``; None: as configured for Airflow.
+    :param as_json: whether stdout gets JSON in place of lines to read.
+    :param **limits: fields of ``PruneLimits``; None: as configured for Airflow.
+    :returns: the exit code, 1 when something may not be removed.
     :raises VirtualenvError: when the directory cannot be read, or its lock is not to be had.
     :raises CosmosValueError: when it is none, or the digest fits nothing.
     """

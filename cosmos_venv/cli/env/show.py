@@ -1,4 +1,4 @@
-"""What do ``cosmos-venv env list`` and ``show`` do? Say what stands in a ``virtualenv_dir``.
+"""The commands ``cosmos-venv env list`` and ``env show``: what stands in a ``virtualenv_dir``.
 
 They write nothing, so a read-only mount and another user's directory can be looked at too.
 """
@@ -26,8 +26,11 @@ _HEADINGS = ("environment", "state", "use", "last used", "on disk", "dbt", "requ
 
 
 def env_list(directory: Path, *, as_json: bool) -> int:
-    """List the builds of a directory. Returns the exit code.
+    """List the builds of a directory.
 
+    :param directory: a ``virtualenv_dir``.
+    :param as_json: whether stdout gets JSON in place of a table.
+    :returns: the exit code.
     :raises VirtualenvError: when it cannot be read.
     :raises CosmosValueError: when it is no directory.
     """
@@ -48,9 +51,12 @@ def env_list(directory: Path, *, as_json: bool) -> int:
 
 
 def env_show(directory: Path, name: str, *, as_json: bool) -> int:
-    """Tell all that is known of an environment. Returns the exit code.
+    """Show all that is known of an environment.
 
+    :param directory: a ``virtualenv_dir``.
     :param name: the first characters of its digest, or one generation as ``<digest>-<number>``.
+    :param as_json: whether stdout gets JSON in place of lines to read.
+    :returns: the exit code.
     :raises VirtualenvError: when the directory cannot be read.
     :raises CosmosValueError: when the name fits nothing.
     """
@@ -63,8 +69,9 @@ def env_show(directory: Path, name: str, *, as_json: bool) -> int:
 
 
 def as_data(stored: StoredBuild, *, pins: bool = False) -> dict[str, Any]:
-    """A build as JSON has it. No credential is in it.
+    """Return a build as JSON shows it. No credential is in it.
 
+    :param stored: the build.
     :param pins: whether the version of each distribution is wanted.
     """
     import msgspec
@@ -89,17 +96,26 @@ def as_data(stored: StoredBuild, *, pins: bool = False) -> dict[str, Any]:
 
 
 def name_of(stored: StoredBuild) -> str:
-    """By what an environment is named on the command line."""
+    """Return the name of an environment on the command line.
+
+    :param stored: a build of it.
+    """
     return f"{stored.digest[:SHORT]}-{stored.generation}"
 
 
 def title(stored: StoredBuild) -> str:
-    """What people know an environment by."""
+    """Return the name by which people know an environment.
+
+    :param stored: a build of it.
+    """
     return f"{name_of(stored)}  {_requirements(stored)}".rstrip()
 
 
 def dbt_of(pins: Mapping[str, str]) -> dict[str, str]:
-    """Of all that is installed the versions of dbt and of its adapters."""
+    """Return the versions of dbt and its adapters: distribution -> version.
+
+    :param pins: versions of all that is installed.
+    """
     return {
         name: version
         for name, version in pins.items()

@@ -1,4 +1,4 @@
-"""Which environments are meant? Those of DAG files, of requirements files, and of words on the command line."""
+"""The environments that a command line means: those of DAG files, of requirements files, and of its own words."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ _PROJECT_FILE, _REQUIREMENTS = "dbt_project.yml", "requirements.txt"
 
 
 @dataclass(kw_only=True)
-class Meant:
-    """:param wanted: each once, in order.
+class Targets:
+    """The environments that the words of a command line mean.
+
+    :param wanted: each once, in order.
     :param dags: how many DAGs were seen; None: no DAG file was given.
     :param failures: sentences about what cannot be known, without credentials.
     """
@@ -32,12 +34,13 @@ class Meant:
     failures: list[str] = field(default_factory=list)
 
 
-def meant_by(sources: Sequence[Path], given: VirtualenvArguments, *, directory: Path | None, step: Steps) -> Meant:
-    """Read the sources; DAG files are imported.
+def targets_of(sources: Sequence[Path], given: VirtualenvArguments, *, directory: Path | None, step: Steps) -> Targets:
+    """Read the sources and return the environments that they mean; DAG files are imported.
 
     :param sources: DAG files, folders of such, requirements files, dbt projects with one.
     :param given: requirements and options of the command line.
-    :param directory: where, in place of every ``virtualenv_dir``.
+    :param directory: where, in place of every ``virtualenv_dir``; None: as the DAG files have it.
+    :param step: shows how far it has come.
     :raises CosmosValueError: when a source says nothing of an environment, or not where it should be.
     """
     dag_files: list[Path] = []
@@ -47,11 +50,11 @@ def meant_by(sources: Sequence[Path], given: VirtualenvArguments, *, directory: 
             requirements.append(replace(given, py_requirements=(f"-r {shlex.quote(str(file))}",)))
         else:
             dag_files += _dag_files_of(source)
-    meant = _read_all(dag_files, directory, step) if dag_files else Meant()
+    targets = _read_all(dag_files, directory, step) if dag_files else Targets()
     if requirements:
-        meant.wanted += _placed(requirements, directory)
-    meant.wanted = list(dict.fromkeys(meant.wanted))
-    return meant
+        targets.wanted += _placed(requirements, directory)
+    targets.wanted = list(dict.fromkeys(targets.wanted))
+    return targets
 
 
 def _requirements_of(source: Path) -> Path | None:
@@ -90,7 +93,7 @@ def _placed(requirements: Sequence[VirtualenvArguments], directory: Path | None)
     return [WantedEnvironment(directory=directory, arguments=each) for each in requirements]
 
 
-def _read_all(files: Sequence[Path], directory: Path | None, step: Steps) -> Meant:
+def _read_all(files: Sequence[Path], directory: Path | None, step: Steps) -> Targets:
     """What DAG files need, so far as it can be known."""
     from cosmos_venv.cli.dag_files import read_dag_file
 
@@ -115,7 +118,7 @@ def _read_all(files: Sequence[Path], directory: Path | None, step: Steps) -> Mea
         for line in empty:
             tell(line, "yellow")
     wanted = [one for file in read for one in file.wanted]
-    return Meant(wanted=wanted, dags=sum(file.dags for file in read), failures=failures)
+    return Targets(wanted=wanted, dags=sum(file.dags for file in read), failures=failures)
 
 
 def _line_in(file: Path, error: Exception) -> str:

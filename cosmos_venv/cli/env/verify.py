@@ -1,4 +1,4 @@
-"""What does ``cosmos-venv env verify`` do? Find out whether environments are whole, and who has their lock."""
+"""The command ``cosmos-venv env verify``: whether environments are whole, and which process has their lock."""
 
 from __future__ import annotations
 
@@ -18,11 +18,14 @@ _Found = Sequence[tuple[StoredBuild, Verified]]
 
 
 def env_verify(directory: Path, name: str | None, *, imports: bool, content: bool, as_json: bool) -> int:
-    """Verify finished builds. Returns the exit code, 1 when something is wrong with one.
+    """Verify finished builds.
 
+    :param directory: a ``virtualenv_dir``.
     :param name: only these, as for ``env_show``; None: all.
     :param imports: whether each is to import dbt and its adapters.
     :param content: whether every file is read and compared with the hash that its installer has noted.
+    :param as_json: whether stdout gets JSON in place of lines to read.
+    :returns: the exit code, 1 when something is wrong with a build.
     :raises VirtualenvError: when the directory cannot be read.
     :raises CosmosValueError: when it is none, or the name fits nothing that was finished.
     """

@@ -1,4 +1,4 @@
-"""What does ``cosmos-venv env warm`` do? Build what tasks will need, and say what became of it."""
+"""The command ``cosmos-venv env warm``: it builds what tasks will need, and says what became of it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class BuiltEnvironment:
-    """What became of one environment. No credential is in it.
+    """The result of building one environment. No credential is in it.
 
     :param seconds: that it took to build; 0 when it was ready.
     """
@@ -39,16 +39,17 @@ def env_warm(
     is_verbose: bool = False,
     **arguments: Any,
 ) -> int:
-    """Build the environments that are meant. Returns the exit code.
+    """Build the environments that the sources mean.
 
     :param sources: DAG files, folders of such, requirements files, dbt projects with one.
     :param directory: where, in place of every ``virtualenv_dir`` of DAG files.
     :param as_json: whether stdout gets ``{"environments": [...], "failures": [...]}`` in place of lines to read.
     :param is_verbose: whether all is shown that the installer writes.
-    :param arguments: those of ``VirtualenvArguments``, for what no DAG file says.
+    :param **arguments: those of ``VirtualenvArguments``, for what no DAG file says.
+    :returns: the exit code.
     :raises CosmosValueError: when a source says nothing of an environment, or not where it should be.
     """
-    from cosmos_venv.cli.env.targets import meant_by
+    from cosmos_venv.cli.env.targets import targets_of
     from cosmos_venv.managed import resolve
     from cosmos_venv.managed.resolve import VirtualenvArguments
 
@@ -56,17 +57,17 @@ def env_warm(
     with steps("reading", as_json=as_json, counts_later=True) as step, only_the_result_on_stdout():
         report = _reporter(step, is_verbose=is_verbose)
         with resolve.building_in_foreground(directory, report) as built_here:
-            meant = meant_by(sources, given, directory=directory, step=step)
-            step.expect(len(meant.wanted))
+            targets = targets_of(sources, given, directory=directory, step=step)
+            step.expect(len(targets.wanted))
             # What dbt ls needed was built while the file was read.
-            built = [_build(one, step, built_here) for one in meant.wanted]
-    failures = [*meant.failures, *(f"{one.virtualenv_dir}: {one.error}" for one in built if one.error)]
+            built = [_build(one, step, built_here) for one in targets.wanted]
+    failures = [*targets.failures, *(f"{one.virtualenv_dir}: {one.error}" for one in built if one.error)]
     for failure in failures:
         tell(failure)
     if as_json:
         print_json({"environments": [asdict(one) for one in built], "failures": failures})
     elif built or not failures:
-        print_lines(_lines(built, meant.dags or 0))
+        print_lines(_lines(built, targets.dags or 0))
     return WRONG if failures else OK
 
 
