@@ -1,4 +1,4 @@
-"""How does a benchmark have whole DAGs run? By Airflows in earnest: API server, scheduler, LocalExecutor of two slots.
+"""Whole Airflows for benchmarks: API server, scheduler and a LocalExecutor of two slots, which run whole DAGs.
 
 Each stands in an environment of its own, on loopback and SQLite, and reads the DAG files of its own folder once.
 """

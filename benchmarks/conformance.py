@@ -1,4 +1,4 @@
-"""How long does a whole run of the conformance suite take, for this implementation? Prints a table and stores it.
+"""Benchmark of a whole run of the conformance suite against this implementation. Prints a table and stores it.
 
     .venv/bin/python -m benchmarks.conformance [--rounds 3]
 
@@ -23,10 +23,10 @@ from typing import Any
 from uv import find_uv_bin
 
 from benchmarks.storing import MACHINE, store
+from benchmarks.suite_run import WORKERS, SuiteRun, run_suite
 from conformance.checks.test_smoke import install_commands
 from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse, build_wheelhouse
 from pytest_cosmos_venv.throwaway import throwaway_folder
-from tools.suite import WORKERS, SuiteRun, run_suite
 
 BOUNDS = {"uv": 90.0, "pip": 180.0}
 """Seconds that a whole run may take at the most on two cores, by its installer."""

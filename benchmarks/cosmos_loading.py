@@ -1,4 +1,4 @@
-"""How long does astronomer-cosmos take to select from a manifest? A black box: its public classes alone are used.
+"""Benchmark of astronomer-cosmos selecting from a manifest. A black box: its public classes alone are used.
 
     python cosmos_loading.py MANIFEST PROJECT [SELECTION...]
 

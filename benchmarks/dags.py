@@ -1,4 +1,4 @@
-"""What does building a DAG of a dbt project cost, and parsing it for one task? Prints a table and stores it.
+"""Benchmark of building a DAG of a dbt project, and of parsing it for one task. Prints a table and stores it.
 
     .venv/bin/python -m benchmarks.dags [--only build] [--rounds 3] [--sizes 100 1000]
 

@@ -1,4 +1,4 @@
-"""What do managed environments cost, beside astronomer-cosmos and the plain work beneath? Prints a table and stores it.
+"""Benchmark of managed environments, beside astronomer-cosmos and the plain work beneath. Prints and stores a table.
 
     .venv/bin/python -m benchmarks.environments [--only warm] [--rounds 20]
 

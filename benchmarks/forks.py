@@ -1,4 +1,4 @@
-"""How long does a call take in a process that does nothing else? Each time in a new fork of this one."""
+"""The time of a call in a process that does nothing else: each time in a new fork of this one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which large dbt projects do the benchmarks load? The same ones each time, with manifests as dbt writes them."""
+"""The large dbt projects that benchmarks load: the same ones each time, with manifests as dbt writes them."""
 
 from __future__ import annotations
 

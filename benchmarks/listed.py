@@ -1,4 +1,4 @@
-"""Which project is listed by a real dbt that notes when it is started?"""
+"""The project that is listed by a real dbt which notes when it is started."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does it cost to load a dbt project and to select from it, beside its JSON and astronomer-cosmos? Prints a table.
+"""Benchmark of loading a dbt project and selecting from it, beside its JSON and astronomer-cosmos. Prints a table.
 
     .venv/bin/python -m benchmarks.loading [--only growth] [--rounds 10] [--quick]
 

@@ -1,4 +1,4 @@
-"""What does a LOCAL task cost beyond its dbt, beside astronomer-cosmos? Prints a table and stores it.
+"""Benchmark of a LOCAL task beyond its dbt, beside astronomer-cosmos. Prints a table and stores it.
 
     .venv/bin/python -m benchmarks.local [--only workspace] [--rounds 8]
 

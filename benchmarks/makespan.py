@@ -1,4 +1,4 @@
-"""How long does a whole DAG of a dbt project take, beside astronomer-cosmos? Prints a table and stores it.
+"""Benchmark of a whole DAG of a dbt project, beside astronomer-cosmos. Prints a table and stores it.
 
     .venv/bin/python -m benchmarks.makespan [--rounds 3] [--with-pip]
 

@@ -1,4 +1,4 @@
-"""Which DAGs of the example project does ``benchmarks.makespan`` run, and on what? Files that either Airflow reads.
+"""The DAGs of the example project that ``benchmarks.makespan`` runs: files that either Airflow reads.
 
 The project runs on PostgreSQL: a DuckDB file takes one writing process at a time, and two tasks would wait for each
 other. For that a copy says three things in PostgreSQL's way, and all of it runs on one dbt: the snapshot of the example

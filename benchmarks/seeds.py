@@ -1,4 +1,4 @@
-"""What does it cost to find out that a seed is unchanged? Hashing, beside the plain work beneath, and a skipped task.
+"""Benchmark of finding out that a seed is unchanged: hashing, beside the plain work beneath, and a skipped task.
 
 ``python -m benchmarks.seeds`` takes about a minute. Prints a table and stores it, but for ``--quick``.
 """

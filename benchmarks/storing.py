@@ -1,4 +1,4 @@
-"""Where does a benchmark keep what it has measured, and on what machine was it?"""
+"""Storing the results of benchmarks, with the machine that they were measured on."""
 
 from __future__ import annotations
 

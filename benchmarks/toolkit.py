@@ -1,4 +1,4 @@
-"""What does the toolkit cost, beside the plain work beneath? Prints a table and stores it.
+"""Benchmark of the toolkit, beside the plain work beneath. Prints a table and stores it.
 
     .venv/bin/python -m benchmarks.toolkit
 

@@ -1,4 +1,4 @@
-"""What does a dbt command cost that starts warm, beside the bare dbt? Prints a table and stores it.
+"""Benchmark of a dbt command that starts warm, beside the bare dbt. Prints a table and stores it.
 
     .venv/bin/python -m benchmarks.warm [--only small] [--rounds 8]
 

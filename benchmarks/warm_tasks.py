@@ -1,4 +1,4 @@
-"""What does a whole task cost whose dbt starts warm, beside tasks of astronomer-cosmos? A part of ``benchmarks.warm``.
+"""Benchmark of a whole task whose dbt starts warm, beside tasks of astronomer-cosmos. A part of ``benchmarks.warm``.
 
 Each task has a worker of its own, as in Airflow, which has imported the operators and no dbt. Implementations, modes
 and the bare dbt take turns.

@@ -1,4 +1,4 @@
-"""How does a benchmark have tasks run by workers of an implementation? By processes that have imported everything."""
+"""Workers of an implementation for benchmarks: processes that have imported everything and run the tasks given."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How does a bare Python get the environments of `make demo` and `make test`?
+"""Making the environments of `make demo` and `make test`, from a bare Python.
 
 Standard library only, for the Python it is started with (3.10 or later). Everything that needs a package registry
 happens here and is kept: what is up to date is left alone, so a second run takes a moment and works offline.

@@ -1,4 +1,4 @@
-"""Which requirements does each faulty implementation fail, of all there are? A few at a time, for hours.
+"""The requirements that each faulty implementation fails, of all there are. A few at a time, for hours.
 
     .venv/bin/python -m tools.cross_table [--again] [--most 20]
 
@@ -17,12 +17,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from benchmarks.suite_run import ROOT, run_suite
 from pytest_cosmos_venv.throwaway import throwaway_folder
 from tests.conformance.mutants import catalogue  # noqa: F401 - registers them
 from tests.conformance.mutants.mutant import MUTANTS
 from tests.conformance.mutants.plugin import CAUGHT, FULL, NAMES, TABLE
 from tools.mutants import TOLD, VARIABLES, roomy_folder
-from tools.suite import ROOT, run_suite
 
 KEPT = ROOT / "docs" / "conformance" / "mutants.json"
 PAGE = KEPT.with_suffix(".md")

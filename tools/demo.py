@@ -1,4 +1,4 @@
-"""What does cosmos-venv do? Run the example DAG end to end on an Airflow of its own, and show what happened.
+"""The demo: it runs the example DAG end to end on an Airflow of its own, and shows what happened.
 
 Started by `make demo` with the Python of `.demo/<Python>/venv`, which holds Airflow and cosmos-venv but no dbt.
 """

@@ -1,4 +1,4 @@
-"""How does the demo run a DAG? On an Airflow of its own, which keeps everything in the demo's folder."""
+"""The Airflow of the demo, which keeps everything in the demo's folder."""
 
 from __future__ import annotations
 

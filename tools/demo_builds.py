@@ -1,4 +1,4 @@
-"""What is cosmos-venv building just now? Its log lines and its builder's, as they come, for the demo's display."""
+"""What cosmos-venv builds during the demo: its log lines and its builder's, as they come, for the display."""
 
 from __future__ import annotations
 

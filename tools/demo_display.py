@@ -1,4 +1,4 @@
-"""How does the demo speak to whoever watches? Progress while something runs, then tables of what happened."""
+"""The display of the demo: progress while something runs, then tables of what happened."""
 
 from __future__ import annotations
 

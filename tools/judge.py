@@ -1,4 +1,4 @@
-"""What does the conformance suite say of the implementations that users have? Whole runs, one after the other.
+"""Whole runs of the conformance suite against the implementations that users have, one after the other.
 
     .venv/bin/python -m tools.judge [NAME ...]
 
@@ -13,9 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.suite_run import ROOT, run_suite
 from conformance import command
-
-from .suite import ROOT, run_suite
 
 KEPT = ROOT / "docs" / "conformance"
 ENVIRONMENTS = ROOT / ".cache" / "envs"

@@ -1,4 +1,4 @@
-"""Does the suite catch each faulty implementation, by the right requirement? Each meets those of its area.
+"""The faulty implementations, each judged by the suite: is it caught, and by the right requirement.
 
     .venv/bin/python -m tools.mutants [OPTIONS OF PYTEST]
 
@@ -13,9 +13,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.suite_run import ROOT
 from pytest_cosmos_venv.throwaway import throwaway_folder
-
-from .suite import ROOT
 
 _IN_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in it
 _ROOM = 4 << 30

@@ -1,4 +1,4 @@
-"""How do the pages of the conformance suite look? Pictures for the documents, taken in a browser without a screen.
+"""Pictures of the conformance suite's pages for the documents, taken in a browser without a screen.
 
     .venv/bin/python -m tools.pictures
 
@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.suite_run import ROOT
 from conformance.reporting.html_page import page
 from conformance.reporting.report import read_report
 from pytest_cosmos_venv.throwaway import throwaway_folder
 
 from .browser import started
 from .judge import KEPT, RUNS
-from .suite import ROOT
 
 if TYPE_CHECKING:
     from selenium.webdriver.chrome.webdriver import WebDriver

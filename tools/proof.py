@@ -1,4 +1,4 @@
-"""How does a proof say what it has seen? A line for each thing that it has tried again and again, and all faults."""
+"""The table of a proof: a line for each thing that it has tried again and again, and all faults."""
 
 from __future__ import annotations
 

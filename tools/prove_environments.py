@@ -1,4 +1,4 @@
-"""Do managed environments never break? Locks under a crowd, and workers killed at every point, again and again.
+"""A proof that managed environments never break: locks under a crowd, and workers killed at every point, repeatedly.
 
     .venv/bin/python -m tools.prove_environments [--rounds 200] [--kills 100]
 

@@ -1,4 +1,4 @@
-"""Does a task ever stand in an environment that is being removed? Many users against a pruner and a publisher.
+"""A proof that no task stands in an environment that is removed: many users against a pruner and a publisher.
 
 Each user finds an environment, runs its Python once, and looks whether all of it was there to the end. Meanwhile one
 process removes whatever is not in use at that instant, and another builds what is missing again. Real processes, and

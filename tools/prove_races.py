@@ -1,4 +1,4 @@
-"""Do racers across workers really meet, every time? Whole runs of pytest, again and again, and a table.
+"""A proof that racers across workers meet every time: whole runs of pytest, repeatedly, and a table.
 
 Started with a Python that has pytest-xdist (`.venv`); what runs beside other people's plugins uses `.cache/envs/crowd`.
 """

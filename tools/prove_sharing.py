@@ -1,4 +1,4 @@
-"""Can another implementation and ours use one ``virtualenv_dir``? Tasks of both, in turns and at once.
+"""A proof that another implementation and ours can use one ``virtualenv_dir``: tasks of both, in turns and at once.
 
     .venv/bin/python -m tools.prove_sharing [--turns 20]
 

@@ -1,4 +1,4 @@
-"""Does the conformance suite say the same of an implementation, every time? Whole runs, quiet and beside burners.
+"""A proof that the conformance suite gives one verdict every time: whole runs, on a quiet machine and on a busy one.
 
     .venv/bin/python -m tools.prove_verdicts [--python PYTHON] [--runs 10] [--busy-runs 10] [--keep FOLDER] NAME
 
@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from .suite import SuiteRun, run_suite
+from benchmarks.suite_run import SuiteRun, run_suite
 
 _BURN = "while True: pass"
 _ROUNDS = re.compile(r"in (\d+ of \d+) rounds")

@@ -1,4 +1,4 @@
-"""Does a warm start ever cost a command? Servers and keepers killed again and again, and many commands of one server.
+"""A proof that a warm start never costs a command: servers and keepers killed repeatedly, and many commands of one.
 
     .venv/bin/python -m tools.prove_warm [--kills 100] [--keepers 20] [--commands 1000] [--dbt 100]
 

@@ -1,4 +1,4 @@
-"""What does each release of dbt write into a manifest? Makes tests/data/manifests anew: one small file per release.
+"""Recording what each release of dbt writes into a manifest: tests/data/manifests anew, one small file per release.
 
     python -m tools.record_manifests            # all releases below; each is installed into a temporary environment
     python -m tools.record_manifests 1.11

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.conformance import Row, bare_environments, table
+from benchmarks.suite_run import SuiteRun
 from pytest_cosmos_venv import Wheelhouse
-from tools.suite import SuiteRun
 
 
 def suite_run(seconds: float, *, exit_code: int = 0) -> SuiteRun:

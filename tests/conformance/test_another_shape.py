@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.suite_run import run_suite
 from tests.environments.elsewhere import require_namespaces
-from tools.suite import run_suite
 
 HERE = Path(__file__).parent
 LACKS = {

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.suite_run import run_suite
 from tests.conformance.variants import catalogue  # noqa: F401 - registers them
 from tests.conformance.variants.variant import VARIANTS, Variant
-from tools.suite import run_suite
 
 
 @pytest.mark.long

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.suite_run import SuiteRun
 from tools import prove_verdicts
 from tools.prove_verdicts import differences, rounds
-from tools.suite import SuiteRun
 
 
 def run_of(verdict: str, evidence: Sequence[str]) -> SuiteRun:

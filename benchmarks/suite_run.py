@@ -1,4 +1,4 @@
-"""How does a tool run the conformance suite once? In an empty directory; what came of it is read from its report."""
+"""One run of the conformance suite by a tool, in an empty directory; its result is read from its report."""
 
 from __future__ import annotations
 

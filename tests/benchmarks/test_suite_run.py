@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.suite_run import ROOT, run_suite
 from tests.conformance.test_report import SOUND, reported
-from tools.suite import ROOT, run_suite
 
 LEAVES_A_REPORT = """#!/bin/sh
 echo "$PWD $PYTHONPATH $@" > {told}

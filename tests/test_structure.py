@@ -1,0 +1,86 @@
+"""The structure of the packages: imports that run one way, folders and files that a reader can take in."""
+
+from __future__ import annotations
+
+import ast
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
+from itertools import chain
+from pathlib import Path
+
+import grimp
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("cosmos_venv", "pytest_cosmos_venv", "conformance")
+MOST_MODULES = 12
+ONE_FILE_A_WAREHOUSE = "cosmos_venv/profiles"
+MOST_LINES = 500
+
+
+@cache
+def import_graph() -> grimp.ImportGraph:
+    """Every import between files, those inside functions and under TYPE_CHECKING included."""
+    return grimp.build_graph(*PACKAGES)
+
+
+def sources(*folders: str) -> list[Path]:
+    found = chain.from_iterable((ROOT / folder).rglob("*.py") for folder in folders)
+    # The toolkit reaches the suite by a link.
+    return sorted(path for path in found if path.relative_to(ROOT).parts[:2] != ("pytest_cosmos_venv", "conformance"))
+
+
+def modules_by_folder() -> dict[str, list[str]]:
+    folders: dict[str, list[str]] = {}
+    for path in sources(*PACKAGES):
+        if path.name != "__init__.py":
+            folders.setdefault(str(path.parent.relative_to(ROOT)), []).append(path.stem)
+    return folders
+
+
+def test_no_files_import_each_other() -> None:
+    graph = import_graph()
+    sorter = TopologicalSorter({name: graph.find_modules_directly_imported_by(name) for name in graph.modules})
+
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        pytest.fail(f"a circle of imports: {' <- '.join(error.args[1])}")
+
+
+def test_no_folder_has_more_modules_than_a_listing_shows_at_a_glance() -> None:
+    crowded = {
+        folder: len(modules)
+        for folder, modules in modules_by_folder().items()
+        if len(modules) > MOST_MODULES and folder != ONE_FILE_A_WAREHOUSE
+    }
+
+    assert crowded == {}
+
+
+def lines_beside_docstrings(path: Path) -> int:
+    text = path.read_text(encoding="utf-8")
+    documented = [
+        node.end_lineno - node.lineno + 1
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        if node.end_lineno is not None
+    ]
+    return text.count("\n") - sum(documented)
+
+
+def test_no_file_is_longer_than_its_subject() -> None:
+    lines = {str(path.relative_to(ROOT)): lines_beside_docstrings(path) for path in sources(*PACKAGES)}
+
+    assert {name: count for name, count in lines.items() if count > MOST_LINES} == {}
+
+
+def test_benchmarks_know_nothing_of_the_tools() -> None:
+    importers = [
+        path.name
+        for path in sources("benchmarks")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "tools"
+    ]
+
+    assert importers == []
