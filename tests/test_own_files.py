@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -93,3 +94,58 @@ def test_what_cannot_be_written_leaves_nothing(file: Path) -> None:
 )
 def test_a_file_dated_far_ahead_is_older_than_any(modified: float, expected: float) -> None:
     assert durable_files.age(1e9 + modified, 1e9) == expected
+
+
+def test_what_is_made_apart_takes_its_place_in_one_step(file: Path) -> None:
+    file.write_text("old")
+
+    with durable_files.in_one_step(file) as apart:
+        apart.write_text("new")
+        seen = file.read_text()
+
+    assert (seen, file.read_text(), list(file.parent.iterdir())) == ("old", "new", [file])
+
+
+@pytest.mark.parametrize("make", [Path.touch, Path.mkdir, lambda path: path.symlink_to("nowhere")])
+def test_an_error_leaves_the_old_one_and_nothing_else(file: Path, make: Callable[[Path], None]) -> None:
+    file.write_text("old")
+
+    def be_interrupted() -> None:
+        with durable_files.in_one_step(file) as apart:
+            make(apart)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        be_interrupted()
+
+    assert (file.read_text(), list(file.parent.iterdir())) == ("old", [file])
+
+
+def test_a_directory_and_a_link_are_made_in_one_step_too(tmp_path: Path) -> None:
+    with durable_files.in_one_step(tmp_path / "folder") as apart:
+        apart.mkdir()
+    for target in ("first", "second"):
+        with durable_files.in_one_step(tmp_path / "link") as apart:
+            apart.symlink_to(target)
+
+    assert (tmp_path / "folder").is_dir()
+    assert (tmp_path / "link").readlink() == Path("second")
+
+
+@pytest.mark.parametrize(
+    ("name", "seconds", "stays"),
+    [
+        pytest.param(f".{'0' * 32}", 3_700, False, id="killed-long-ago"),
+        pytest.param(f".{'0' * 32}", 3_500, True, id="perhaps-at-work"),
+        pytest.param(f".{'0' * 32}.half", 3_700, False, id="of-release-0.1"),
+        pytest.param(".hidden", 3_700, True, id="of-somebody-else"),
+    ],
+)
+def test_what_killed_processes_left_goes_after_an_hour(tmp_path: Path, name: str, seconds: float, stays: bool) -> None:
+    (tmp_path / name).mkdir()
+    then = time.time() - seconds
+    os.utime(tmp_path / name, (then, then))
+
+    durable_files.sweep_abandoned(tmp_path)
+
+    assert (tmp_path / name).exists() is stays

@@ -1,7 +1,8 @@
 """Files of ours in folders that others may reach: opened only as the plain files they are, made with known permissions.
 
 What else stands in their place is set aside: a link, a directory, or a named pipe, on which an ordinary open waits for
-ever.
+ever. Where others read meanwhile, what is new is made under a name apart and takes its place in one step
+(``in_one_step``); what a kill leaves of that, ``sweep_abandoned`` removes.
 """
 
 from __future__ import annotations
@@ -9,8 +10,11 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 import stat
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from cosmos_venv.files.permissions import is_trusted_way, make_directory
@@ -24,6 +28,11 @@ _KINDS = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",
 }
+ABANDONED_SECONDS = 3_600.0
+"""Seconds after which what stands under a name apart belongs to a process that is gone: nothing takes that long."""
+
+# ".half" and "unpacking-" are those of release 0.1.
+_APART = re.compile(r"\.[0-9a-f]{32}(?:\.half)?|unpacking-\w+")
 _CLOCKS_DIFFER = 86_400.0  # between hosts that share a folder; by no more than that
 
 logger = logging.getLogger(__name__)
@@ -124,6 +133,51 @@ def write_anew(path: Path, content: str | bytes, mode: int = _FOR_ALL_TO_READ) -
     """
     remove(path)  # another user's could not be written to
     write_new(path, content, mode)
+
+
+@contextmanager
+def in_one_step(path: Path) -> Iterator[Path]:
+    """Give a free name beside ``path``; what the block makes under it takes the place of ``path`` after the block.
+
+    It may be a file or a link, or a directory where nothing stands yet. Readers see the old one or the new one, never a
+    half. After an error in the block the old one stands there, and nothing is left of the new one.
+
+    :param path: of what is replaced, or made.
+    :raises OSError: when it cannot be put in its place.
+    """
+    apart = path.with_name(f".{os.urandom(16).hex()}")
+    try:
+        yield apart
+        apart.replace(path)
+    finally:
+        remove_apart(apart)
+
+
+def remove_apart(path: Path) -> None:
+    """Remove what stands under a name apart, if anything does. An error is ignored: a sweep tries again later.
+
+    :param path: of a file, a link or a directory.
+    """
+    try:
+        if path.is_dir() and not path.is_symlink():
+            import shutil  # for the few that have made a directory
+
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    except OSError:
+        pass
+
+
+def sweep_abandoned(folder: Path) -> None:
+    """Remove from a folder what killed processes have left under names apart for more than an hour.
+
+    :param folder: in which ``in_one_step`` makes its names.
+    :raises OSError: when the folder cannot be read.
+    """
+    for path in folder.iterdir():
+        if _APART.fullmatch(path.name) and age(path.lstat().st_mtime) > ABANDONED_SECONDS:
+            remove_apart(path)
 
 
 def remove(path: Path) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -16,7 +15,9 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 from cosmos_venv.files.durable_files import (
+    ABANDONED_SECONDS,
     age,
+    in_one_step,
     is_private,
     make_private,
     make_way,
@@ -25,7 +26,6 @@ from cosmos_venv.files.durable_files import (
     read_own,
 )
 
-_ABANDONED_SECONDS = 3_600.0
 _REFRESHED_SECONDS = 300.0  # what is used must look newer than what nobody uses, and a parse must not write
 _TURN = 0.05
 _PRIVATE = 0o600
@@ -108,20 +108,16 @@ class KeptFiles:
         :param digest: the name under which it is kept.
         :param content: in one piece or in several; what making them raises passes, and nothing is kept.
         """
-        apart = self.folder / f".{uuid.uuid4().hex}"
         with suppress(OSError):
             make_private(self.folder)
             if is_private(self.folder):
-                try:
+                make_way(self.path(digest))
+                with in_one_step(self.path(digest)) as apart:
                     # The values of variables that a project asks for stand in a parse file; the folder may be open to
                     # readers.
                     descriptor = os.open(apart, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, _PRIVATE)
                     with os.fdopen(descriptor, "wb") as file:
                         file.writelines([content] if isinstance(content, bytes) else content)
-                    make_way(self.path(digest))
-                    apart.replace(self.path(digest))
-                finally:
-                    apart.unlink(missing_ok=True)
                 self._sweep()
 
     @contextmanager
@@ -155,7 +151,7 @@ class KeptFiles:
         """Keep the newest only: variables such as a date make a new one every day."""
         found = sorted((age(path.lstat().st_mtime), path) for path in self.folder.iterdir())
         copies = [(seconds, path) for seconds, path in found if path.suffix == self.suffix]
-        others = [path for seconds, path in found if path.suffix != self.suffix and seconds > _ABANDONED_SECONDS]
+        others = [path for seconds, path in found if path.suffix != self.suffix and seconds > ABANDONED_SECONDS]
         outdated = [path for seconds, path in copies[: self.most] if seconds > self.seconds]
         for path in [*others, *outdated, *(path for _, path in copies[self.most :])]:
             path.unlink(missing_ok=True)
