@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 from pytest_cosmos_venv import declared_services
 
-from .cosmos_layout import OPERATOR_CLASSES, AdapterError
+from .cosmos_layout import OPERATOR_CLASSES, AdapterError, build_dag, run_operator, shape_of, typed
 from .tasks import DagPlan, Outcome, Shape, Task, TaskOfDag
 
 __all__ = ["CAPABILITIES", "OPERATOR_CLASSES", "Adapter", "DagPlan", "Outcome", "Shape", "Task", "TaskOfDag"]
@@ -123,8 +123,6 @@ class Adapter:
             mode = str(task.plan.execution.get("execution_mode", "local")).title()
             name = OPERATOR_CLASSES[task.command].replace("Virtualenv", mode)
             return next(each for each in self.make_dag(task.plan).tasks if type(each).__name__ == name)
-        from .cosmos_layout import typed
-
         operator, given = getattr(self.operators(), OPERATOR_CLASSES[task.command]), typed(self, task.arguments)
         return operator(task_id="task", profile_config=self.profile(task.profile), **{**given, **arguments})
 
@@ -138,8 +136,6 @@ class Adapter:
 
     def make_dag(self, plan: DagPlan) -> Any:
         """The Airflow DAG, built. Imports the implementation into this process."""
-        from .cosmos_layout import build_dag
-
         return build_dag(self, plan)
 
     def perform(self, task: Task) -> Outcome:
@@ -147,14 +143,10 @@ class Adapter:
 
         It is told to end as Airflow tells a task: by SIGTERM. What an implementation does about it is part of this.
         """
-        from .cosmos_layout import run_operator
-
         return run_operator(self, task)
 
     def render(self, plan: DagPlan) -> Shape:
         """Build a DAG as its file does, in this process; what that raises is part of the answer."""
-        from .cosmos_layout import shape_of
-
         return shape_of(self, plan)
 
     def setting(self, name: str, value: object) -> Mapping[str, str]:

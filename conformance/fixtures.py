@@ -1,6 +1,6 @@
 """The adapter and the harness, as fixtures.
 
-What do the suite's tests ask for? The implementation's adapter and the bench on which it is judged.
+What do the suite's tests ask for? The implementation's adapter and the harness on which it is judged.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pytest
 from pytest_cosmos_venv import AirflowHome, Implementation, TaskRace, Timeline, Wheelhouse
 
 from .adapter import Adapter, open_adapter, require_adapter
-from .harness.harness import Bench
+from .harness.harness import Harness
 from .harness.running import deadline, slack
 from .options import GLANCE, asked_profile
 from .reporting.verdicts import EVIDENCE, PICTURE, VERDICT, Verdict
@@ -46,7 +46,7 @@ def shared_directory(adapter: Adapter, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture
-def bench(
+def harness(
     request: pytest.FixtureRequest,
     adapter: Adapter,
     cosmos_airflow_home: AirflowHome,  # noqa: ARG001 - its database is there for tasks, and put back after them
@@ -54,9 +54,9 @@ def bench(
     cosmos_task_race: TaskRace,
     shared_directory: Path,
     tmp_path: Path,
-) -> Bench:
+) -> Harness:
     """A project, packages, and processes for tasks of the implementation."""
-    return Bench(
+    return Harness(
         adapter=adapter,
         folder=tmp_path,
         shared_directory=shared_directory,

@@ -34,8 +34,8 @@ from .collection import (
     tell_requirements,
 )
 from .cosmos_layout import AdapterError
-from .fixtures import IMPLEMENTATION, adapter, adapter_of, bench, does_not_apply, evidence, picture, shared_directory
-from .harness.running import Pace, keep_pace, tell_worker
+from .fixtures import IMPLEMENTATION, adapter, adapter_of, does_not_apply, evidence, harness, picture, shared_directory
+from .harness.running import TaskTimer, keep_task_seconds, tell_worker
 from .options import (
     ROUNDS,
     InstallerError,
@@ -50,7 +50,16 @@ from .options import prepare as prepare_installer
 from .reporting.known_failures import KnownFailuresError, Update, update_known_failures
 from .reporting.report import report, write_report
 from .reporting.terminal import print_judgements, print_smoke_failure
-from .reporting.verdicts import FAILED_SMOKE_CHECKS, SEEN, VERDICT, Gathering, Judgement, Verdict, counts_against, judge
+from .reporting.verdicts import (
+    FAILED_SMOKE_CHECKS,
+    SEEN,
+    VERDICT,
+    Judgement,
+    ResultCollector,
+    Verdict,
+    counts_against,
+    judge,
+)
 from .requirements import read_specification
 
 
@@ -100,7 +109,7 @@ def suite_exit_code(exitstatus: int, *, smoke_failed: bool, failed: bool = False
     return int(pytest.ExitCode.OK)
 
 
-__all__ = ["adapter", "bench", "does_not_apply", "evidence", "picture", "shared_directory"]
+__all__ = ["adapter", "does_not_apply", "evidence", "harness", "picture", "shared_directory"]
 
 _TOLD = ("level", "profile", "installer", "timeout", "requirement", "known_failures", "strict")
 """Options that a report names."""
@@ -127,7 +136,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_IN_PART] = set()
     config.stash[SEEN] = []
     config.stash[_STARTED] = datetime.now(timezone.utc)
-    keep_pace(config)
+    keep_task_seconds(config)
     specification = config.stash[SPECIFICATION] = read_specification()
     try:
         config.stash[IMPLEMENTATION] = find_implementation(config.getoption("cosmos_implementation"))
@@ -187,8 +196,8 @@ def pytest_runtest_makereport(
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Watch the results from the first on."""
-    session.config.pluginmanager.register(Gathering(session))
-    session.config.pluginmanager.register(Pace(session.config))
+    session.config.pluginmanager.register(ResultCollector(session))
+    session.config.pluginmanager.register(TaskTimer(session.config))
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -19,7 +19,7 @@ from jinja2 import Environment, TemplateError
 from pytest_cosmos_venv import DbtCall, DbtProjects
 
 from ..cosmos_layout import OPERATOR_CLASSES
-from ..harness.harness import Bench
+from ..harness.harness import Harness
 from ..harness.runs import dbt_running, is_below, ran
 from ..harness.sample_project import packed
 from ..requirements import requirement
@@ -47,13 +47,13 @@ LAST_WORDS = "Database Error: the harbor is closed"
         pytest.param("clone", marks=requirement("CMD-010")),
     ],
 )
-def test_each_operator_runs_its_command(bench: Bench, command: str) -> None:
+def test_each_operator_runs_its_command(harness: Harness, command: str) -> None:
     name = OPERATOR_CLASSES[command]
 
-    outcome = bench.run(bench.shared_task(command))
+    outcome = harness.run(harness.shared_task(command))
 
     assert outcome.succeeded, f"{name} must succeed; seen: {outcome}"
-    calls = [call for call in bench.calls() if call.command not in ("deps", "--version")]
+    calls = [call for call in harness.calls() if call.command not in ("deps", "--version")]
     assert [call.command for call in calls] == [command], f"{name} must run dbt {command}, once; seen: {calls}"
     arguments = calls[0].arguments
     for option, value in ((("--profile",), "shop"), (("--target", "-t"), "dev")):
@@ -65,36 +65,36 @@ def test_each_operator_runs_its_command(bench: Bench, command: str) -> None:
 
 
 @requirement("CMD-011")
-def test_the_dbt_of_the_environment_runs(bench: Bench, cosmos_fake_venv: FakeVenv) -> None:
+def test_the_dbt_of_the_environment_runs(harness: Harness, cosmos_fake_venv: FakeVenv) -> None:
     path = f"{cosmos_fake_venv.dbt.parent}{os.pathsep}{os.environ['PATH']}"
 
-    outcome = bench.run(bench.shared_task(), variables={"PATH": path})
+    outcome = harness.run(harness.shared_task(), variables={"PATH": path})
 
     assert not cosmos_fake_venv.calls, f"the dbt on PATH must not run; seen: {cosmos_fake_venv.calls}"
     assert outcome.succeeded, f"the task must succeed beside another dbt on PATH; seen: {outcome}"
-    prefixes = [call.prefix for call in bench.calls("run")]
-    kept = bench.shared_directory
-    assert len(prefixes) == 1, f"dbt run must be called once; seen: {bench.calls()}"
+    prefixes = [call.prefix for call in harness.calls("run")]
+    kept = harness.shared_directory
+    assert len(prefixes) == 1, f"dbt run must be called once; seen: {harness.calls()}"
     assert is_below(prefixes[0], kept), f"dbt must run from below {kept}; seen: {prefixes[0]}"
 
 
 @requirement("CMD-014")
 @pytest.mark.parametrize("exit_code", [1, 2])
-def test_a_dbt_that_fails_fails_the_task(bench: Bench, exit_code: int) -> None:
-    bench.wheelhouse.script("run", exit_code=exit_code)
+def test_a_dbt_that_fails_fails_the_task(harness: Harness, exit_code: int) -> None:
+    harness.wheelhouse.script("run", exit_code=exit_code)
 
-    outcome = bench.run(bench.shared_task())
+    outcome = harness.run(harness.shared_task())
 
-    codes = [call.exit_code for call in bench.calls("run")]
+    codes = [call.exit_code for call in harness.calls("run")]
     assert codes == [exit_code], f"dbt run must be called once, and end with {exit_code}; seen: {codes}, {outcome}"
     assert outcome.state == "failed", f"dbt's exit code {exit_code} must fail the task; seen: {outcome}"
 
 
 @requirement("CMD-015")
-def test_the_error_has_dbts_last_words(bench: Bench) -> None:
-    bench.wheelhouse.script("run", exit_code=2, stdout=["Running with dbt=1.10.0", LAST_WORDS])
+def test_the_error_has_dbts_last_words(harness: Harness) -> None:
+    harness.wheelhouse.script("run", exit_code=2, stdout=["Running with dbt=1.10.0", LAST_WORDS])
 
-    outcome = bench.run(bench.shared_task())
+    outcome = harness.run(harness.shared_task())
 
     assert LAST_WORDS in str(outcome.exception), (
         f"the error must have what dbt said last ({LAST_WORDS}); seen: {outcome.exception}"
@@ -103,19 +103,19 @@ def test_the_error_has_dbts_last_words(bench: Bench) -> None:
 
 @requirement("CMD-017")
 @pytest.mark.parametrize("install_deps", [True, False])
-def test_packages_are_installed_by_the_dbt_of_the_environment(bench: Bench, install_deps: bool) -> None:
+def test_packages_are_installed_by_the_dbt_of_the_environment(harness: Harness, install_deps: bool) -> None:
     # Of its own for each test: an implementation may keep what dbt deps has installed.
-    listed = f"# {bench.folder}\npackages:\n- package: harbor/tides\n  version: 1.0.0\n"
-    (bench.project / "packages.yml").write_text(listed, encoding="utf-8")
+    listed = f"# {harness.folder}\npackages:\n- package: harbor/tides\n  version: 1.0.0\n"
+    (harness.project / "packages.yml").write_text(listed, encoding="utf-8")
     if not install_deps:  # dbt refuses a project whose packages are not there
-        folder = bench.project / "dbt_packages" / "tides"
+        folder = harness.project / "dbt_packages" / "tides"
         folder.mkdir(parents=True)
         (folder / "dbt_project.yml").write_text("name: tides\n")
 
-    outcome = bench.run(bench.shared_task(install_deps=install_deps))
+    outcome = harness.run(harness.shared_task(install_deps=install_deps))
 
     assert outcome.succeeded, f"the task must succeed with install_deps={install_deps}; seen: {outcome}"
-    calls = [call for call in bench.calls() if call.command in ("deps", "run")]
+    calls = [call for call in harness.calls() if call.command in ("deps", "run")]
     required = ["deps", "run"] if install_deps else ["run"]
     seen = [call.command for call in calls]
     assert seen == required, f"install_deps={install_deps} must lead to dbt {' and dbt '.join(required)}; seen: {seen}"
@@ -125,15 +125,15 @@ def test_packages_are_installed_by_the_dbt_of_the_environment(bench: Bench, inst
 
 @requirement("CMD-018")
 def test_local_mode_runs_the_dbt_that_is_named(
-    bench: Bench, cosmos_fake_venv: FakeVenv, cosmos_dbt_project: DbtProjects
+    harness: Harness, cosmos_fake_venv: FakeVenv, cosmos_dbt_project: DbtProjects
 ) -> None:
     project = cosmos_dbt_project("harbor")
     project.model("orders", "select 1 as id")
     execution = {"execution_mode": "local", "dbt_executable_path": str(cosmos_fake_venv.dbt)}
     project.manifest()
-    plan = bench.dag_plan(project.path, execution={**execution, "invocation_mode": "subprocess"})
+    plan = harness.dag_plan(project.path, execution={**execution, "invocation_mode": "subprocess"})
 
-    outcome = bench.run(TaskOfDag(command="run", plan=plan))
+    outcome = harness.run(TaskOfDag(command="run", plan=plan))
 
     assert outcome.succeeded, f"a task in local mode must succeed; seen: {outcome}"
     seen = [(call.command, call.argv[0]) for call in cosmos_fake_venv.calls if call.command != "--version"]
@@ -174,16 +174,16 @@ def target_folder(call: DbtCall) -> Path:
 
 
 @requirement("CMD-012")
-def test_the_profile_comes_from_the_connection(bench: Bench) -> None:
+def test_the_profile_comes_from_the_connection(harness: Harness) -> None:
     mapping = {"conn_id": "warehouse", "profile_args": {"schema": "marts"}}
     profile = {
         "profile_name": "shop",
         "target_name": "dev",
         "profile_mapping": ("PostgresUserPasswordProfileMapping", mapping),
     }
-    task = bench.task(profile=profile, py_requirements=["dbt-core", "dbt-postgres"])
+    task = harness.task(profile=profile, py_requirements=["dbt-core", "dbt-postgres"])
 
-    with dbt_running(bench, task, AIRFLOW_CONN_WAREHOUSE=json.dumps(CONNECTION)) as call:
+    with dbt_running(harness, task, AIRFLOW_CONN_WAREHOUSE=json.dumps(CONNECTION)) as call:
         output = profile_output(call)
 
     seen = {name: output.get(name, output.get(ALSO_CALLED.get(name, ""))) for name in PROFILE}
@@ -217,16 +217,16 @@ def profile_output(call: DbtCall) -> dict[str, str]:
     "place",
     [pytest.param("DbtDag", marks=requirement("CMD-013")), pytest.param("operator", marks=requirement("CMD-021"))],
 )
-def test_a_parse_file_of_the_project_is_used(bench: Bench, cosmos_dbt_project: DbtProjects, place: str) -> None:
+def test_a_parse_file_of_the_project_is_used(harness: Harness, cosmos_dbt_project: DbtProjects, place: str) -> None:
     project = cosmos_dbt_project("harbor")
     project.model("orders", "select 1 as id")
     project.manifest()
-    plan = bench.dag_plan(project.path, operator_args={"virtualenv_dir": str(bench.shared_directory)})
+    plan = harness.dag_plan(project.path, operator_args={"virtualenv_dir": str(harness.shared_directory)})
     rendered = TaskOfDag(command="run", plan=plan)
-    task = rendered if place == "DbtDag" else bench.shared_task(project_dir=str(project.path), profile=plan.profile)
+    task = rendered if place == "DbtDag" else harness.shared_task(project_dir=str(project.path), profile=plan.profile)
     put_parse_file(project.path)
 
-    with dbt_running(bench, task) as call:
+    with dbt_running(harness, task) as call:
         folder = target_folder(call)
         seen = sorted(file.name for file in folder.iterdir()) if folder.is_dir() else []
         content = (folder / PARSED).read_bytes() if PARSED in seen else b""
@@ -236,10 +236,10 @@ def test_a_parse_file_of_the_project_is_used(bench: Bench, cosmos_dbt_project: D
 
 
 @requirement("CMD-019")
-def test_partial_parsing_can_be_turned_off(bench: Bench) -> None:
-    put_parse_file(bench.project)
+def test_partial_parsing_can_be_turned_off(harness: Harness) -> None:
+    put_parse_file(harness.project)
 
-    with dbt_running(bench, bench.shared_task(partial_parse=False)) as call:
+    with dbt_running(harness, harness.shared_task(partial_parse=False)) as call:
         is_there = (target_folder(call) / PARSED).exists()
 
     assert "--no-partial-parse" in call.arguments, (
@@ -266,8 +266,8 @@ def put_parse_file(project: Path) -> None:
 
 
 @requirement("CMD-016")
-def test_variables_reach_dbt_unchanged(bench: Bench) -> None:
-    call = ran(bench, bench.shared_task(env={"TIDE": TRICKY}, vars={"tide": TRICKY, "depth": 7}))
+def test_variables_reach_dbt_unchanged(harness: Harness) -> None:
+    call = ran(harness, harness.shared_task(env={"TIDE": TRICKY}, vars={"tide": TRICKY, "depth": 7}))
 
     assert call.env.get("TIDE") == TRICKY, f"env must reach dbt unchanged: {TRICKY!r}; seen: {call.env.get('TIDE')!r}"
     seen = from_yaml(call.option("--vars") or "")
@@ -275,7 +275,7 @@ def test_variables_reach_dbt_unchanged(bench: Bench) -> None:
 
 
 @requirement("CMD-020")
-def test_dbt_has_nothing_on_its_standard_input(bench: Bench) -> None:
-    call = ran(bench, bench.shared_task(standard_input="the supervisor's answer\n"))
+def test_dbt_has_nothing_on_its_standard_input(harness: Harness) -> None:
+    call = ran(harness, harness.shared_task(standard_input="the supervisor's answer\n"))
 
     assert call.stdin == "", f"dbt must find nothing on its standard input, and its end; seen: {call.stdin!r}"

@@ -11,7 +11,7 @@ from pytest_cosmos_venv import FakeVenv
 
 from ..adapter import Adapter
 from ..fixtures import DoesNotApply
-from ..harness.harness import Bench
+from ..harness.harness import Harness
 from ..harness.sample_project import MODELS, Harbor, harbor, tasks_of
 from ..requirements import requirement
 from ..tasks import Shape
@@ -109,18 +109,18 @@ def test_it_says_what_is_missing_and_what_needs_none(without_dbt: WithoutDbt, tm
 
 @requirement("LOAD-004")
 def test_dbt_ls_needs_no_dbt_beside_airflow(harbor: Harbor) -> None:
-    bench = harbor.bench
-    environments = {"virtualenv_dir": str(bench.virtualenv_dir)}
+    harness = harbor.harness
+    environments = {"virtualenv_dir": str(harness.virtualenv_dir)}
 
-    seen = harbor.render(load=LS, execution=environments, variables=bench.wheelhouse.environment)
+    seen = harbor.render(load=LS, execution=environments, variables=harness.wheelhouse.environment)
 
     require_all_models(seen, how="by dbt ls in virtualenv mode, without dbt")
-    assert bench.calls("ls"), f"The dbt of the managed environment must be asked; seen: no dbt ls; {seen}"
+    assert harness.calls("ls"), f"The dbt of the managed environment must be asked; seen: no dbt ls; {seen}"
 
 
 @requirement("LOAD-006")
-def test_load_mode_has_the_documented_names(bench: Bench) -> None:
-    seen = bench.ask("enum_members", name="LoadMode") or {}
+def test_load_mode_has_the_documented_names(harness: Harness) -> None:
+    seen = harness.ask("enum_members", name="LoadMode") or {}
 
     for name in ("DBT_LS", "DBT_MANIFEST", "MANIFEST"):
         assert name in seen, f"LoadMode must have {name}, as the documentation spells it; seen: {', '.join(seen)}"

@@ -17,7 +17,7 @@ import pytest
 
 from pytest_cosmos_venv import LockOwner, Pids, Sdist, VenvLock, VenvLocks
 
-from ..harness.harness import REQUIREMENTS, Bench
+from ..harness.harness import REQUIREMENTS, Harness
 from ..harness.processes import comes_true, environment_of_build, lives, watch_until_rest
 from ..harness.running import RunningTasks
 from ..harness.runs import what_it_comes_to
@@ -34,8 +34,8 @@ REST = 3.0
 
 
 @pytest.fixture
-def lock(bench: Bench, cosmos_venv_lock: VenvLocks) -> VenvLock:
-    return cosmos_venv_lock(bench.virtualenv_dir)
+def lock(harness: Harness, cosmos_venv_lock: VenvLocks) -> VenvLock:
+    return cosmos_venv_lock(harness.virtualenv_dir)
 
 
 def text_of(file: Path) -> str | None:
@@ -63,16 +63,16 @@ def family_of(pid: int) -> set[int]:
 
 
 @requirement("LOCK-001")
-def test_the_lock_file_names_the_task_that_installs(bench: Bench, lock: VenvLock) -> None:
-    held = bench.wheelhouse.add_sdist("dbt-core", hold=True)
-    lamp = bench.wheelhouse.add_sdist("harbor-lamp", requires=(), hold=True)
+def test_the_lock_file_names_the_task_that_installs(harness: Harness, lock: VenvLock) -> None:
+    held = harness.wheelhouse.add_sdist("dbt-core", hold=True)
+    lamp = harness.wheelhouse.add_sdist("harbor-lamp", requires=(), hold=True)
 
-    with bench.start(bench.kept_task(py_requirements=[*REQUIREMENTS, "harbor-lamp"])) as running:
+    with harness.start(harness.kept_task(py_requirements=[*REQUIREMENTS, "harbor-lamp"])) as running:
         # In which order they are built is the installer's affair.
-        comes_true(lambda: held.builds or lamp.builds or not running.running, deadline=bench.deadline)
+        comes_true(lambda: held.builds or lamp.builds or not running.running, deadline=harness.deadline)
         text, family = text_of(lock.file), family_of(running.pids[0])
         held.release()
-        comes_true(lambda: lamp.builds or not running.running, deadline=bench.deadline)
+        comes_true(lambda: lamp.builds or not running.running, deadline=harness.deadline)
         family |= family_of(running.pids[0])
         lamp.release()
         outcome = running.finish().outcomes[0]
@@ -99,16 +99,16 @@ def longest_gap(owners: Iterable[LockOwner], since: float, until: float) -> floa
     return max(longest, until - covered)
 
 
-def nothing_fails(_: Bench) -> None:
+def nothing_fails(_: Harness) -> None:
     """The installation and dbt do what they should."""
 
 
-def dbt_fails(bench: Bench) -> None:
-    bench.wheelhouse.script("run", exit_code=1)
+def dbt_fails(harness: Harness) -> None:
+    harness.wheelhouse.script("run", exit_code=1)
 
 
-def installation_fails(bench: Bench) -> None:
-    bench.wheelhouse.add_sdist("dbt-core", fails_with="It fails for the test's sake.")
+def installation_fails(harness: Harness) -> None:
+    harness.wheelhouse.add_sdist("dbt-core", fails_with="It fails for the test's sake.")
 
 
 @pytest.mark.parametrize(
@@ -120,22 +120,22 @@ def installation_fails(bench: Bench) -> None:
     ],
 )
 def test_the_lock_is_free_after_a_task_though_its_process_lives(
-    bench: Bench, lock: VenvLock, prepare: Callable[[Bench], None], runs: list[int], when: str
+    harness: Harness, lock: VenvLock, prepare: Callable[[Harness], None], runs: list[int], when: str
 ) -> None:
-    prepare(bench)
-    keeps_alive = bench.wheelhouse.add_sdist("dbt-harbor", requires=(), hold=True)
-    first = bench.kept_task()
-    then = bench.task(virtualenv_dir=str(bench.folder / "elsewhere"), py_requirements=["dbt-harbor"])
+    prepare(harness)
+    keeps_alive = harness.wheelhouse.add_sdist("dbt-harbor", requires=(), hold=True)
+    first = harness.kept_task()
+    then = harness.task(virtualenv_dir=str(harness.folder / "elsewhere"), py_requirements=["dbt-harbor"])
 
-    with bench.start([first, then], contenders=1) as running:
-        comes_true(lambda: keeps_alive.builds or not running.running, deadline=bench.deadline)
+    with harness.start([first, then], contenders=1) as running:
+        comes_true(lambda: keeps_alive.builds or not running.running, deadline=harness.deadline)
         text, is_named = text_of(lock.file), names_live(text_of(lock.file))
         goes_on = bool(keeps_alive.builds)
         running.kill()
         outcome = running.finish().outcomes[0]
 
     said = f"when {when}, the lock file must name no live process, though the task's own process lives"
-    ends = [call.exit_code for call in bench.calls("run")]
+    ends = [call.exit_code for call in harness.calls("run")]
     assert ends == runs, f"dbt run must end with {runs or 'nothing, since it never begins'}; seen: {ends}. {outcome}"
     assert not is_named, f"{said}; seen: {text!r}. {outcome}"
     assert goes_on, f"{said}, and goes on with another task; seen: it does not. {outcome}"
@@ -143,14 +143,14 @@ def test_the_lock_is_free_after_a_task_though_its_process_lives(
 
 @requirement("LOCK-013")
 @pytest.mark.parametrize("point", ["installing", "running"])
-def test_the_lock_is_free_after_a_kill(bench: Bench, lock: VenvLock, point: str) -> None:
-    sdist = bench.wheelhouse.add_sdist("dbt-core", hold=point == "installing")
-    script = bench.wheelhouse.script("run", hold=point == "running")
+def test_the_lock_is_free_after_a_kill(harness: Harness, lock: VenvLock, point: str) -> None:
+    sdist = harness.wheelhouse.add_sdist("dbt-core", hold=point == "installing")
+    script = harness.wheelhouse.script("run", hold=point == "running")
 
-    with bench.start(bench.kept_task()) as running:
+    with harness.start(harness.kept_task()) as running:
         running.wait_for(point)
         running.terminate()
-        is_free = comes_true(lambda: not names_live(text_of(lock.file)), deadline=UNTIL_FREE + bench.slack)
+        is_free = comes_true(lambda: not names_live(text_of(lock.file)), deadline=UNTIL_FREE + harness.slack)
         text = text_of(lock.file)
         killed = running.finish().outcomes[0]
 
@@ -158,29 +158,29 @@ def test_the_lock_is_free_after_a_kill(bench: Bench, lock: VenvLock, point: str)
     assert is_free, f"{said} the lock file must name no live process; seen: {text!r}. {killed}"
     sdist.release()
     script.release()
-    with bench.start(bench.kept_task()) as running:
-        waits = rests_before_dbt(bench, running)
+    with harness.start(harness.kept_task()) as running:
+        waits = rests_before_dbt(harness, running)
         outcome = running.finish().outcomes[0]
     assert not waits, f"{said} the next one must not wait; seen: it does nothing for {REST:g} s. {outcome}"
     assert outcome.succeeded, f"{said} the next one must succeed; seen: {outcome}"
 
 
-def rests_before_dbt(bench: Bench, running: RunningTasks) -> bool:
+def rests_before_dbt(harness: Harness, running: RunningTasks) -> bool:
     """Whether the only task comes to rest before one more dbt run has begun."""
-    before = len(bench.calls("run"))
+    before = len(harness.calls("run"))
     return watch_until_rest(
         running.pids,
-        lambda: len(bench.calls("run")) > before or not running.running,
+        lambda: len(harness.calls("run")) > before or not running.running,
         seconds=REST,
-        deadline=bench.deadline,
+        deadline=harness.deadline,
     )
 
 
 @requirement("LOCK-014")
-def test_a_task_leaves_alone_a_lock_that_went_to_another_process(bench: Bench, lock: VenvLock) -> None:
-    held = bench.wheelhouse.add_sdist("dbt-core", hold=True)
+def test_a_task_leaves_alone_a_lock_that_went_to_another_process(harness: Harness, lock: VenvLock) -> None:
+    held = harness.wheelhouse.add_sdist("dbt-core", hold=True)
 
-    with bench.start(bench.kept_task()) as running:
+    with harness.start(harness.kept_task()) as running:
         running.wait_for("installing")
         lock.held_by(LIVE)
         held.release()
@@ -195,18 +195,18 @@ def test_a_task_leaves_alone_a_lock_that_went_to_another_process(bench: Bench, l
 
 @requirement("LOCK-020")
 @pytest.mark.parametrize("place", ["no virtualenv_dir", "is_virtualenv_dir_temporary"])
-def test_no_lock_is_taken_in_a_temporary_environment(bench: Bench, place: str) -> None:
-    held = bench.wheelhouse.add_sdist("dbt-core", hold=True)
-    script = bench.wheelhouse.script("run", hold=True)
-    task = bench.task() if place == "no virtualenv_dir" else bench.kept_task(is_virtualenv_dir_temporary=True)
+def test_no_lock_is_taken_in_a_temporary_environment(harness: Harness, place: str) -> None:
+    held = harness.wheelhouse.add_sdist("dbt-core", hold=True)
+    script = harness.wheelhouse.script("run", hold=True)
+    task = harness.task() if place == "no virtualenv_dir" else harness.kept_task(is_virtualenv_dir_temporary=True)
 
-    with bench.start(task) as running:
+    with harness.start(task) as running:
         running.wait_for("installing")
         _, target = environment_of_build(held.builds[0].pid) or (0, None)
-        found = locks_around(target, bench.virtualenv_dir)
+        found = locks_around(target, harness.virtualenv_dir)
         held.release()
         running.wait_for("running")
-        found += locks_around(bench.calls("run")[0].prefix, bench.virtualenv_dir)
+        found += locks_around(harness.calls("run")[0].prefix, harness.virtualenv_dir)
         script.release()
         outcome = running.finish().outcomes[0]
 
@@ -225,9 +225,9 @@ def locks_around(environment: Path | None, virtualenv_dir: Path) -> list[Path]:
 
 
 @pytest.fixture
-def held(bench: Bench) -> Sdist:
+def held(harness: Harness) -> Sdist:
     """What each environment of these tests needs built; the installer waits there until it is released."""
-    return bench.wheelhouse.add_sdist("dbt-core", hold=True)
+    return harness.wheelhouse.add_sdist("dbt-core", hold=True)
 
 
 def of_dead_process(lock: VenvLock, _: Pids) -> None:
@@ -263,35 +263,37 @@ def of_reused_number(lock: VenvLock, pids: Pids) -> None:
     ],
 )
 def test_a_record_that_names_no_living_owner_is_overridden(
-    bench: Bench,
+    harness: Harness,
     cosmos_venv_lock: VenvLocks,
     cosmos_pids: Pids,
     held: Sdist,
     leave: Callable[[VenvLock, Pids], None],
     what: str,
 ) -> None:
-    lock = cosmos_venv_lock(bench.virtualenv_dir)
+    lock = cosmos_venv_lock(harness.virtualenv_dir)
     leave(lock, cosmos_pids)
     text = lock.file.read_text(encoding="ascii")
 
-    with bench.start(bench.kept_task()) as running:
-        did = what_it_comes_to(bench, running, held, seconds=REST)
+    with harness.start(harness.kept_task()) as running:
+        did = what_it_comes_to(harness, running, held, seconds=REST)
         has_begun = bool(held.builds)
 
     assert has_begun, f"a task must override a lock file that holds {what} ({text!r}) and install; seen: {did}"
 
 
 @requirement("LOCK-022")
-def test_a_record_of_ones_own_number_is_overridden(bench: Bench, cosmos_venv_lock: VenvLocks, held: Sdist) -> None:
-    first = bench.wheelhouse.add_sdist("dbt-harbor", requires=(), hold=True, fails_with="It fails for the test's sake.")
-    lock = cosmos_venv_lock(bench.virtualenv_dir)
-    elsewhere = bench.task(virtualenv_dir=str(bench.folder / "elsewhere"), py_requirements=["dbt-harbor"])
+def test_a_record_of_ones_own_number_is_overridden(harness: Harness, cosmos_venv_lock: VenvLocks, held: Sdist) -> None:
+    first = harness.wheelhouse.add_sdist(
+        "dbt-harbor", requires=(), hold=True, fails_with="It fails for the test's sake."
+    )
+    lock = cosmos_venv_lock(harness.virtualenv_dir)
+    elsewhere = harness.task(virtualenv_dir=str(harness.folder / "elsewhere"), py_requirements=["dbt-harbor"])
 
-    with bench.start([elsewhere, bench.kept_task()], contenders=1) as running:
+    with harness.start([elsewhere, harness.kept_task()], contenders=1) as running:
         running.wait_for("installing")
         lock.held_by(running.pids[0])
         first.release()  # the first operator's installation fails, and the second operator begins
-        did = what_it_comes_to(bench, running, held, seconds=REST)
+        did = what_it_comes_to(harness, running, held, seconds=REST)
         has_begun, pid = bool(held.builds), running.pids[0]
 
     said = (

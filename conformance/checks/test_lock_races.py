@@ -16,8 +16,8 @@ import pytest
 from pytest_cosmos_venv import Sdist, VenvLock, VenvLocks
 
 from ..fixtures import Picture
-from ..harness.harness import Bench
-from ..harness.mounts import gate_before_writing, reader_of
+from ..harness.harness import Harness
+from ..harness.mounts import halt_before_writing, watch_readers
 from ..harness.processes import Installer, comes_true, installers_below, two_into_one, watch_until_rest
 from ..harness.running import RunningTasks
 from ..harness.runs import RESTS, what_it_comes_to
@@ -29,9 +29,9 @@ SAID = "two tasks must not install into one environment at the same moment"
 
 
 @pytest.fixture
-def held(bench: Bench) -> Sdist:
+def held(harness: Harness) -> Sdist:
     """What each environment of these tests needs built; the installer waits there until it is released."""
-    return bench.wheelhouse.add_sdist("dbt-core", hold=True)
+    return harness.wheelhouse.add_sdist("dbt-core", hold=True)
 
 
 REST_OF_TWO = 3.0
@@ -103,21 +103,21 @@ class Watch:
 
 @requirement("LOCK-002")
 def test_two_tasks_that_both_find_a_stale_lock_do_not_both_install(
-    bench: Bench, cosmos_venv_lock: VenvLocks, held: Sdist, picture: Picture
+    harness: Harness, cosmos_venv_lock: VenvLocks, held: Sdist, picture: Picture
 ) -> None:
-    lock = cosmos_venv_lock(bench.virtualenv_dir)
+    lock = cosmos_venv_lock(harness.virtualenv_dir)
     lock.stale()
 
     waits = 4
     with (
-        gate_before_writing(lock.file) as gate,
-        bench.start(bench.kept_task(), contenders=2, deadline=waits * bench.deadline) as running,
+        halt_before_writing(lock.file) as halt,
+        harness.start(harness.kept_task(), contenders=2, deadline=waits * harness.deadline) as running,
     ):
-        watch = Watch(running, bench.virtualenv_dir, held, deadline=bench.deadline)
-        comes_true(lambda: gate.has_somebody or held.builds or not running.running, deadline=bench.deadline)
+        watch = Watch(running, harness.virtualenv_dir, held, deadline=harness.deadline)
+        comes_true(lambda: halt.has_halted or held.builds or not running.running, deadline=harness.deadline)
         # Who writes into the record that it found is halted there. The other one gets time to come as far.
-        watch_until_rest(running.pids, lambda: held.builds or not running.running, deadline=bench.deadline)
-        gate.open()
+        watch_until_rest(running.pids, lambda: held.builds or not running.running, deadline=harness.deadline)
+        halt.end()
         watch.until_others_rest()
         picture(running.end().timeline, "two tasks that both find the lock of a dead process")
 
@@ -125,12 +125,12 @@ def test_two_tasks_that_both_find_a_stale_lock_do_not_both_install(
 
 
 @requirement("LOCK-002")
-def test_a_task_that_comes_during_an_installation_does_not_install_too(bench: Bench, held: Sdist) -> None:
-    with bench.start(bench.kept_task()) as first:
+def test_a_task_that_comes_during_an_installation_does_not_install_too(harness: Harness, held: Sdist) -> None:
+    with harness.start(harness.kept_task()) as first:
         first.wait_for("installing")
-        with bench.start(bench.kept_task()) as second:
-            watch = Watch(second, bench.virtualenv_dir, held, deadline=bench.deadline, beside=first.pids)
-            watch_until_rest(second.pids, watch.look, deadline=bench.deadline)
+        with harness.start(harness.kept_task()) as second:
+            watch = Watch(second, harness.virtualenv_dir, held, deadline=harness.deadline, beside=first.pids)
+            watch_until_rest(second.pids, watch.look, deadline=harness.deadline)
             watch.look()
 
     watch.require(SAID)
@@ -138,14 +138,14 @@ def test_a_task_that_comes_during_an_installation_does_not_install_too(bench: Be
 
 @requirement("LOCK-002")
 def test_no_two_of_eight_tasks_install_at_once(
-    bench: Bench, held: Sdist, pytestconfig: pytest.Config, evidence: Callable[[str], None]
+    harness: Harness, held: Sdist, pytestconfig: pytest.Config, evidence: Callable[[str], None]
 ) -> None:
     rounds = ROUNDS[asked_profile(pytestconfig)]
 
     for number in range(1, rounds + 1):
-        directory = bench.folder / f"virtualenvs-{number}"
-        with bench.start(bench.task(virtualenv_dir=str(directory)), contenders=CONTENDERS) as running:
-            watch = Watch(running, directory, held, deadline=bench.deadline)
+        directory = harness.folder / f"virtualenvs-{number}"
+        with harness.start(harness.task(virtualenv_dir=str(directory)), contenders=CONTENDERS) as running:
+            watch = Watch(running, directory, held, deadline=harness.deadline)
             watch.until_others_rest()
         watch.require(SAID, seen=f"seen in 1 of {number} rounds of {CONTENDERS} tasks")
     evidence(f"two installers at once were seen in 0 of {rounds} rounds of {CONTENDERS} tasks")
@@ -159,19 +159,19 @@ def until_the_first(tasks: RunningTasks, is_there: Callable[[], object], *, dead
 
 
 @requirement("LOCK-017")
-def test_two_tasks_run_dbt_in_one_environment_at_once(bench: Bench, picture: Picture) -> None:
-    script = bench.wheelhouse.script("run", hold=True)
+def test_two_tasks_run_dbt_in_one_environment_at_once(harness: Harness, picture: Picture) -> None:
+    script = harness.wheelhouse.script("run", hold=True)
 
-    with bench.start(bench.kept_task(), contenders=2) as running:
+    with harness.start(harness.kept_task(), contenders=2) as running:
         # Two that begin together may get past a broken lock together, and prove nothing: so the second one stands still
         # until the first has its dbt.
         running.stop(1)
-        until_the_first(running, lambda: bench.calls("run"), deadline=bench.deadline)
+        until_the_first(running, lambda: harness.calls("run"), deadline=harness.deadline)
         running.resume(1)
         watch_until_rest(
-            running.pids, lambda: len(bench.calls("run")) == 2, seconds=REST_OF_TWO, deadline=bench.deadline
+            running.pids, lambda: len(harness.calls("run")) == 2, seconds=REST_OF_TWO, deadline=harness.deadline
         )
-        at_once = len(bench.calls("run"))
+        at_once = len(harness.calls("run"))
         script.release()
         finished = running.finish()
     picture(finished.timeline, "two tasks that share a virtualenv_dir")
@@ -184,23 +184,23 @@ def test_two_tasks_run_dbt_in_one_environment_at_once(bench: Bench, picture: Pic
 
 @requirement("LOCK-019")
 @pytest.mark.parametrize("point", ["creating", "installing", "running"])
-def test_a_killed_task_does_not_fail_the_others(bench: Bench, held: Sdist, point: str) -> None:
-    bench.virtualenv_dir.mkdir()
+def test_a_killed_task_does_not_fail_the_others(harness: Harness, held: Sdist, point: str) -> None:
+    harness.virtualenv_dir.mkdir()
     if point == "running":
-        bench.wheelhouse.script("run", nth=1, hold=True)
+        harness.wheelhouse.script("run", nth=1, hold=True)
         held.release()
 
-    with bench.start(bench.kept_task(), virtualenv_dir=bench.virtualenv_dir) as victim:
+    with harness.start(harness.kept_task(), virtualenv_dir=harness.virtualenv_dir) as victim:
         victim.wait_for(point)
         victim.stop()
-        with bench.start(bench.kept_task(), contenders=2) as others:
-            watch_until_rest(others.pids, lambda: not others.running, deadline=bench.deadline)
+        with harness.start(harness.kept_task(), contenders=2) as others:
+            watch_until_rest(others.pids, lambda: not others.running, deadline=harness.deadline)
             begun = len(held.builds)
             # What becomes of two that find the dead one's lock at once is left to chance here, and to none in LOCK-002
             # and LOCK-021: so the second one stands still until the first has taken the lock, or has ended.
             others.stop(1)
             victim.kill(tree=True)
-            until_the_first(others, lambda: len(held.builds) > begun, deadline=bench.deadline)
+            until_the_first(others, lambda: len(held.builds) > begun, deadline=harness.deadline)
             others.resume(1)
             held.release()
             finished = others.finish()
@@ -220,13 +220,13 @@ LIVE = os.getpid()
 
 
 @pytest.fixture
-def lock(bench: Bench, cosmos_venv_lock: VenvLocks) -> VenvLock:
-    return cosmos_venv_lock(bench.virtualenv_dir)
+def lock(harness: Harness, cosmos_venv_lock: VenvLocks) -> VenvLock:
+    return cosmos_venv_lock(harness.virtualenv_dir)
 
 
 @pytest.fixture
-def few_tries(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in bench.adapter.setting("virtualenv_max_retries_lock", TRIES).items():
+def few_tries(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in harness.adapter.setting("virtualenv_max_retries_lock", TRIES).items():
         monkeypatch.setenv(name, value)
 
 
@@ -240,39 +240,39 @@ def stays_young(file: Path) -> bool:
 
 
 @requirement("LOCK-003")
-def test_a_task_waits_for_the_live_process_in_the_lock_file(bench: Bench, lock: VenvLock, held: Sdist) -> None:
+def test_a_task_waits_for_the_live_process_in_the_lock_file(harness: Harness, lock: VenvLock, held: Sdist) -> None:
     lock.held_by(LIVE)
 
-    with bench.start(bench.kept_task()) as running:
-        did, owner = what_it_comes_to(bench, running, held), lock.owner
+    with harness.start(harness.kept_task()) as running:
+        did, owner = what_it_comes_to(harness, running, held), lock.owner
 
     assert did == RESTS, f"the task must wait for process {LIVE}, whose PID stands in {lock.file}; seen: {did}"
     assert owner == LIVE, f"the lock must go on naming process {LIVE} while a task waits; seen: {owner}"
 
 
 @requirement("LOCK-004")
-def test_a_waiting_task_goes_on_when_the_lock_is_released(bench: Bench, lock: VenvLock, held: Sdist) -> None:
+def test_a_waiting_task_goes_on_when_the_lock_is_released(harness: Harness, lock: VenvLock, held: Sdist) -> None:
     lock.held_by(LIVE)
 
-    with bench.start(bench.kept_task()) as running:
-        what_it_comes_to(bench, running, held)
+    with harness.start(harness.kept_task()) as running:
+        what_it_comes_to(harness, running, held)
         lock.release()
-        went_on = comes_true(lambda: held.builds or not running.running, deadline=bench.deadline)
+        went_on = comes_true(lambda: held.builds or not running.running, deadline=harness.deadline)
         held.release()
         outcome = running.finish().outcomes[0]
 
     said = "a task that waits must go on once the lock is released"
-    assert went_on, f"{said}; seen: it did not, within {bench.deadline:g} s. {outcome}"
+    assert went_on, f"{said}; seen: it did not, within {harness.deadline:g} s. {outcome}"
     assert outcome.succeeded, f"a task that has waited must then succeed; seen: {outcome}"
 
 
 @requirement("LOCK-005")
 @pytest.mark.usefixtures("few_tries")
-def test_a_task_waits_as_many_seconds_as_tries_were_allowed(bench: Bench, lock: VenvLock, held: Sdist) -> None:
+def test_a_task_waits_as_many_seconds_as_tries_were_allowed(harness: Harness, lock: VenvLock, held: Sdist) -> None:
     lock.held_by(LIVE)
 
-    with bench.start(bench.kept_task(), prepares_airflow=False) as running:
-        stopped = comes_true(lambda: held.builds or not running.running, deadline=TRIES + AT_MOST_AFTER + bench.slack)
+    with harness.start(harness.kept_task(), prepares_airflow=False) as running:
+        stopped = comes_true(lambda: held.builds or not running.running, deadline=TRIES + AT_MOST_AFTER + harness.slack)
         held.release()
         finished = running.finish()
 
@@ -286,11 +286,11 @@ def test_a_task_waits_as_many_seconds_as_tries_were_allowed(bench: Bench, lock: 
 
 @requirement("LOCK-015")
 @pytest.mark.usefixtures("few_tries")
-def test_a_task_never_takes_the_lock_of_a_live_process(bench: Bench, lock: VenvLock, held: Sdist) -> None:
+def test_a_task_never_takes_the_lock_of_a_live_process(harness: Harness, lock: VenvLock, held: Sdist) -> None:
     lock.held_by(LIVE)
 
-    with bench.start(bench.kept_task(), prepares_airflow=False) as running:
-        comes_true(lambda: held.builds or not running.running, deadline=TRIES + AT_MOST_AFTER + bench.slack)
+    with harness.start(harness.kept_task(), prepares_airflow=False) as running:
+        comes_true(lambda: held.builds or not running.running, deadline=TRIES + AT_MOST_AFTER + harness.slack)
         installed, owner = bool(held.builds), lock.owner
         held.release()
         outcome = running.finish().outcomes[0]
@@ -303,13 +303,13 @@ def test_a_task_never_takes_the_lock_of_a_live_process(bench: Bench, lock: VenvL
 
 
 @requirement("LOCK-018")
-def test_a_task_waits_for_the_live_task_of_another_host(bench: Bench, lock: VenvLock, held: Sdist) -> None:
-    made = bench.adapter.foreign_host_record(lock.directory)
+def test_a_task_waits_for_the_live_task_of_another_host(harness: Harness, lock: VenvLock, held: Sdist) -> None:
+    made = harness.adapter.foreign_host_record(lock.directory)
     assert made, "an adapter that declares foreign_hosts must make a record of another host; seen: it made none"
     owner = lock.owner
 
-    with bench.start(bench.kept_task()) as running:
-        did = what_it_comes_to(bench, running, held)
+    with harness.start(harness.kept_task()) as running:
+        did = what_it_comes_to(harness, running, held)
 
     said = "a task must wait for the owner on another host, whatever process has that PID here"
     assert did == RESTS, f"{said}; seen: {did}"
@@ -317,20 +317,20 @@ def test_a_task_waits_for_the_live_task_of_another_host(bench: Bench, lock: Venv
 
 
 @requirement("LOCK-021")
-def test_a_task_survives_the_moment_in_which_the_lock_file_is_empty(bench: Bench, held: Sdist) -> None:
-    bench.virtualenv_dir.mkdir()
-    file = bench.virtualenv_dir / "cosmos_virtualenv.lock"
+def test_a_task_survives_the_moment_in_which_the_lock_file_is_empty(harness: Harness, held: Sdist) -> None:
+    harness.virtualenv_dir.mkdir()
+    file = harness.virtualenv_dir / "cosmos_virtualenv.lock"
     file.touch()
 
-    with reader_of(file) as was_read, bench.start(bench.kept_task()) as running:
+    with watch_readers(file) as was_read, harness.start(harness.kept_task()) as running:
         # Its owner has truncated the file and not yet written: the number comes as soon as the task has looked.
         watch_until_rest(
             running.pids,
             lambda: was_read() or not stays_young(file) or not running.running,
-            deadline=bench.deadline,
+            deadline=harness.deadline,
         )
         file.write_text(str(LIVE), encoding="ascii")
-        did = what_it_comes_to(bench, running, held)
+        did = what_it_comes_to(harness, running, held)
         file.unlink(missing_ok=True)
         held.release()
         outcome = running.finish().outcomes[0]

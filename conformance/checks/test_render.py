@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ..cosmos_layout import OPERATOR_CLASSES
-from ..harness.harness import Bench
+from ..harness.harness import Harness
 from ..harness.sample_project import MODELS, PARENTS, Harbor, comes_before, harbor, tasks_of
 from ..requirements import requirement
 from ..tasks import AFTER, BEFORE, Shape
@@ -102,56 +102,56 @@ def recorded(case: str) -> dict[str, Any]:
 
 @requirement("RENDER-004")
 @pytest.mark.parametrize("case", ["test_after_each_default", "test_after_each_excluding", "detach_after_each"])
-def test_with_tests_after_each_node(bench: Bench, case: str) -> None:
-    require_recorded(bench, case)
+def test_with_tests_after_each_node(harness: Harness, case: str) -> None:
+    require_recorded(harness, case)
 
 
 @requirement("RENDER-005")
-def test_without_tests(bench: Bench) -> None:
-    require_recorded(bench, "test_none")
+def test_without_tests(harness: Harness) -> None:
+    require_recorded(harness, "test_none")
 
 
 @requirement("RENDER-006")
 @pytest.mark.parametrize("case", ["test_after_all", "test_after_all_with_selection"])
-def test_with_one_test_after_all(bench: Bench, case: str) -> None:
-    require_recorded(bench, case)
+def test_with_one_test_after_all(harness: Harness, case: str) -> None:
+    require_recorded(harness, case)
 
 
 @requirement("RENDER-007")
 @pytest.mark.parametrize("case", ["test_build", "detach_build"])
-def test_with_build(bench: Bench, case: str) -> None:
-    require_recorded(bench, case)
+def test_with_build(harness: Harness, case: str) -> None:
+    require_recorded(harness, case)
 
 
 @requirement("RENDER-008")
-def test_without_sources(bench: Bench) -> None:
-    require_recorded(bench, "source_none")
+def test_without_sources(harness: Harness) -> None:
+    require_recorded(harness, "source_none")
 
 
 @requirement("RENDER-009")
 @pytest.mark.parametrize("case", ["source_all", "source_all_pruned", "source_all_build"])
-def test_with_all_sources(bench: Bench, case: str) -> None:
-    require_recorded(bench, case)
+def test_with_all_sources(harness: Harness, case: str) -> None:
+    require_recorded(harness, case)
 
 
 @requirement("RENDER-010")
-def test_with_sources_that_have_tests_or_freshness(bench: Bench) -> None:
-    require_recorded(bench, "source_with_tests_or_freshness")
+def test_with_sources_that_have_tests_or_freshness(harness: Harness) -> None:
+    require_recorded(harness, "source_with_tests_or_freshness")
 
 
 @requirement("RENDER-011")
 @pytest.mark.parametrize("case", ["group_default", "group_named", "group_after_all"])
-def test_in_a_group(bench: Bench, case: str) -> None:
-    require_recorded(bench, case)
+def test_in_a_group(harness: Harness, case: str) -> None:
+    require_recorded(harness, case)
 
 
-def require_recorded(bench: Bench, name: str) -> None:
+def require_recorded(harness: Harness, name: str) -> None:
     """Fail unless tasks, operators, groups and edges are those of the record."""
     __tracebackhide__ = True
     case = recorded(name)
-    seen = bench.render(
-        bench.dag_plan(
-            _project(bench.folder / FOLDER),
+    seen = harness.render(
+        harness.dag_plan(
+            _project(harness.folder / FOLDER),
             profile={"profile_name": "harbor"},
             render={"test_behavior": "after_each", **case["render"]},
             groups=(case["group"],) if "group" in case else (),

@@ -13,8 +13,9 @@ from pytest_cosmos_venv import DbtCall, TaskRace, Wheelhouse
 
 from ..adapter import Adapter
 from ..tasks import DagPlan, Outcome, Shape, Task
+from .probes import ask
 from .running import DEADLINE, SLACK, RunningTasks
-from .task_process import ask, work
+from .task_process import work
 
 REQUIREMENTS = ("dbt-core", "dbt-duckdb")
 START_DATE = datetime(2026, 1, 1, tzinfo=timezone.utc)
@@ -30,7 +31,7 @@ _IN_A_HOME = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bench:
+class Harness:
     """What a test has.
 
     :param adapter: the implementation.
@@ -133,7 +134,7 @@ class Bench:
     def dag_plan(self, project: Path | None = None, /, *, load: str | None = "dbt_manifest", **parts: Any) -> DagPlan:
         """A DAG of a project in virtualenv mode, without tests unless it is said otherwise.
 
-        :param project: folder with a ``profiles.yml``, whose profile has the folder's name; without it the bench's.
+        :param project: folder with a ``profiles.yml``, whose profile has the folder's name; without it the harness's.
         :param load: value of ``LoadMode``; a manifest is looked for in the project's ``target`` folder. None: the DAG
             file names none.
         :param parts: of ``DagPlan``; those that are mappings beside what stands here.
@@ -208,7 +209,7 @@ class Bench:
         ) as race:
             yield RunningTasks(race)
 
-    def ask(self, question: str, **arguments: Any) -> Any:
+    def ask(self, probe: str, **arguments: Any) -> Any:
         """The answer to a question about the implementation, found in a process of its own: see ``questions``.
 
         :raises AssertionError: the implementation cannot be asked; with what it raised.
@@ -217,7 +218,7 @@ class Bench:
         race = self.race(
             ask,
             self.adapter.named,
-            question,
+            probe,
             arguments,
             contenders=1,
             prepare=self._prepared,

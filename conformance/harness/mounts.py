@@ -25,20 +25,20 @@ from pathlib import Path
 _CLOSED_UNCHANGED = 0x10  # IN_CLOSE_NOWRITE
 
 
-class Gate:
+class WriterHalt:
     """Halts who opens a file for writing, inside of that call; whoever reads it passes."""
 
     def __init__(self, descriptor: int | None) -> None:
         self._descriptor = descriptor
 
     @property
-    def has_somebody(self) -> bool:
+    def has_halted(self) -> bool:
         """Whether somebody is halted now."""
         if self._descriptor is None:
             return False
         return fcntl.fcntl(self._descriptor, fcntl.F_GETLEASE) != fcntl.F_RDLCK
 
-    def open(self) -> None:
+    def end(self) -> None:
         """Let everybody pass from now on."""
         if self._descriptor is not None:
             fcntl.fcntl(self._descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
@@ -47,17 +47,17 @@ class Gate:
 
 
 @contextmanager
-def gate_before_writing(file: Path) -> Iterator[Gate]:
-    """Within this block who opens ``file`` for writing is halted, until ``open`` is called."""
-    gate = Gate(_leased(file))
+def halt_before_writing(file: Path) -> Iterator[WriterHalt]:
+    """Within this block who opens ``file`` for writing is halted, until ``end`` is called."""
+    halt = WriterHalt(_leased(file))
     try:
-        yield gate
+        yield halt
     finally:
-        gate.open()
+        halt.end()
 
 
 @contextmanager
-def reader_of(file: Path) -> Iterator[Callable[[], bool]]:
+def watch_readers(file: Path) -> Iterator[Callable[[], bool]]:
     """Gives a function that tells whether somebody has read ``file`` since the block began."""
     libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
     descriptor = -1 if libc is None else libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -101,12 +101,12 @@ _A_PAGE = 4096
 _WRITE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 
 
-class PlaceError(Exception):
+class MountError(Exception):
     """This machine does not let the suite make the place: nothing is said about the implementation."""
 
 
 @contextmanager
-def within(places: Mapping[str, str]) -> Iterator[None]:
+def mounted(places: Mapping[str, str]) -> Iterator[None]:
     """In this block the process finds directories that are ``read-only``, with all that is in them, or ``full``, with
     nothing in them. A mount stays until the process ends.
 
@@ -114,7 +114,7 @@ def within(places: Mapping[str, str]) -> Iterator[None]:
     task has to fail, and shows too little where it has to succeed.
 
     :param places: one of ``KINDS`` -> an existing directory.
-    :raises PlaceError: neither mounts nor permissions make it.
+    :raises MountError: neither mounts nor permissions make it.
     """
     with ExitStack() as permissions:
         for kind, path in places.items():
@@ -126,7 +126,7 @@ def within(places: Mapping[str, str]) -> Iterator[None]:
                 permissions.enter_context(_closed(Path(path)))
             else:
                 whom = "permissions do not bind root" if kind == "read-only" else "permissions do not make it"
-                raise PlaceError(f"a directory that is {kind} cannot be had here: {refusal}, and {whom}.")
+                raise MountError(f"a directory that is {kind} cannot be had here: {refusal}, and {whom}.")
         yield
 
 
@@ -164,7 +164,7 @@ def _mount_place(kind: str, path: str) -> None:
 def _closed(folder: Path) -> Iterator[None]:
     """Nobody may write to the folder, nor to what is below it.
 
-    :raises PlaceError: in this block somebody put another folder in its place, or opened it: it is his, and so is what
+    :raises MountError: in this block somebody put another folder in its place, or opened it: it is his, and so is what
         it lies in. On a file system that is read-only he could not.
     """
     modes = {each: each.lstat().st_mode for each in _of_its_own_inode(folder)}
@@ -174,7 +174,7 @@ def _closed(folder: Path) -> Iterator[None]:
         closed = _identity(folder)
         yield
         if _identity(folder) != closed:
-            raise PlaceError(f"{folder} was read-only by its permissions alone, and that was got round.")
+            raise MountError(f"{folder} was read-only by its permissions alone, and that was got round.")
     finally:
         for each, mode in modes.items():
             if each.exists():
@@ -217,4 +217,4 @@ def _mount(source: str, target: str, kind: str, flags: int, data: str = "") -> N
 
 def _call(name: str, *arguments: object) -> None:
     if getattr(ctypes.CDLL(None, use_errno=True), name)(*arguments):
-        raise PlaceError(f"{name}: {os.strerror(ctypes.get_errno())}")
+        raise MountError(f"{name}: {os.strerror(ctypes.get_errno())}")

@@ -1,6 +1,6 @@
 """What is asked about an implementation in a process that has it imported? Each answer is plain data.
 
-A function here takes the adapter first; ``Bench.ask`` names it.
+A function here takes the adapter first; ``Harness.ask`` names it.
 """
 
 from __future__ import annotations
@@ -11,17 +11,41 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
-from ..adapter import Adapter
+from pytest_cosmos_venv import Contender
+
+from ..adapter import Adapter, open_adapter
 from ..cosmos_layout import OPERATOR_CLASSES, context_of, empty_operator, plain_dag
 from ..tasks import BEFORE, DagPlan, Shape, Task
 from .task_process import take_variables
 
 _IMPORTER = "<frozen importlib._bootstrap>"
 """File of the frames between an import and the module that it runs."""
+_Probe = TypeVar("_Probe", bound=Callable[..., Any])
+_PROBES: dict[str, Callable[..., Any]] = {}
+"""Name -> the function that may be asked by it, and no other one of this module."""
 
 
+def _probe(function: _Probe) -> _Probe:
+    _PROBES[function.__name__] = function
+    return function
+
+
+def ask(_: Contender, adapter: str, probe: str, arguments: Mapping[str, Any]) -> Any:
+    """Run one probe in the process of a contender and return its answer.
+
+    :param adapter: the implementation, as ``open_adapter`` takes it.
+    :param probe: name of a probe of this module.
+    :param arguments: what the probe takes beside the adapter, by name.
+    :raises KeyError: there is no such probe.
+    """
+    opened = open_adapter(adapter)
+    opened.begin()
+    return _PROBES[probe](opened, **arguments)
+
+
+@_probe
 def operator_classes(adapter: Adapter) -> dict[str, dict[str, Any]]:
     """Of each of the ten: names of all its ancestors with their modules, and its template fields."""
     found = {}
@@ -35,6 +59,7 @@ def operator_classes(adapter: Adapter) -> dict[str, dict[str, Any]]:
     return found
 
 
+@_probe
 def base_signature(adapter: Adapter) -> dict[str, Any]:
     """Parameters of the base class that have a default, in their order."""
     parameters = inspect.signature(adapter.operators().DbtVirtualenvBaseOperator.__init__).parameters
@@ -42,6 +67,7 @@ def base_signature(adapter: Adapter) -> dict[str, Any]:
     return {name: each.default for name, each in parameters.items() if each.default is not empty}
 
 
+@_probe
 def missing_names(adapter: Adapter, names: Mapping[str, Sequence[str]]) -> list[str]:
     """Those that cannot be imported from where they should be.
 
@@ -58,18 +84,21 @@ def _has(module: str, name: str) -> bool:
         return False
 
 
+@_probe
 def attributes_of(adapter: Adapter, task: Task, names: list[str]) -> dict[str, str]:
     """What an operator has under these names after it was constructed, as text."""
     operator = adapter.make_task(task)
     return {name: str(getattr(operator, name)) for name in names}
 
 
+@_probe
 def local_base_template_fields(adapter: Adapter) -> list[str]:
     """The template fields of the local base class."""
     bases = adapter.operators().DbtVirtualenvBaseOperator.__mro__
     return list(next(base for base in bases if base.__name__ == "DbtLocalBaseOperator").template_fields)
 
 
+@_probe
 def base_methods(adapter: Adapter, names: list[str]) -> dict[str, list[str]]:
     """Of each public method that the base class has: the names of its parameters, ``self`` apart."""
     base = adapter.operators().DbtVirtualenvBaseOperator
@@ -77,12 +106,14 @@ def base_methods(adapter: Adapter, names: list[str]) -> dict[str, list[str]]:
     return {name: list(inspect.signature(method).parameters)[1:] for name, method in there.items()}
 
 
+@_probe
 def error_of_method(adapter: Adapter, task: Task, method: str) -> dict[str, Any] | None:
     """What a method of the operator raises that is called without arguments."""
     operator = adapter.make_task(task)
     return _error_of(getattr(operator, method))
 
 
+@_probe
 def result_of_run_command(adapter: Adapter, task: Task, command: list[str]) -> dict[str, Any]:
     """What is in the result of ``run_command``."""
     operator = adapter.make_task(task)
@@ -91,11 +122,13 @@ def result_of_run_command(adapter: Adapter, task: Task, command: list[str]) -> d
     return {"type": type(result).__name__, **{name: getattr(result, name) for name in names}}
 
 
+@_probe
 def kill_before_start(adapter: Adapter, task: Task) -> dict[str, Any] | None:
     """What ``on_kill`` raises of an operator that has not begun, as when Airflow ends a task that has just started."""
     return _error_of(adapter.make_task(task).on_kill)
 
 
+@_probe
 def executed_twice(adapter: Adapter, task: Task, variables: Mapping[str, str]) -> dict[str, Any] | None:
     """What is raised when one operator object is executed and then executed again."""
     take_variables(variables)
@@ -103,11 +136,13 @@ def executed_twice(adapter: Adapter, task: Task, variables: Mapping[str, str]) -
     return _error_of(lambda: [operator.execute(context_of(operator)) for _ in range(2)])
 
 
+@_probe
 def error_of_dag(adapter: Adapter, plan: DagPlan) -> dict[str, Any] | None:
     """What building the DAG raises, its configuration included."""
     return _error_of(lambda: adapter.make_dag(plan))
 
 
+@_probe
 def dag_facts(adapter: Adapter, plan: DagPlan | None = None, dag: Mapping[str, Any] | None = None) -> dict[str, str]:
     """What an Airflow DAG says of itself and of one of its tasks, as text.
 
@@ -128,6 +163,7 @@ def dag_facts(adapter: Adapter, plan: DagPlan | None = None, dag: Mapping[str, A
     }
 
 
+@_probe
 def traces_of(adapter: Adapter, make: Task | DagPlan) -> list[str]:
     """What happens to files, and which processes start, while an operator is constructed or a DAG is built.
 
@@ -187,13 +223,15 @@ def _error_of(function: Callable[[], Any]) -> dict[str, Any] | None:
     return None
 
 
-def unfulfilled_seed_stories(adapter: Adapter, **arguments: Any) -> dict[str, str]:
+@_probe
+def unfulfilled_seed_scenarios(adapter: Adapter, **arguments: Any) -> dict[str, str]:
     """As ``seed_stories.play``."""
     from .seed_scenarios import play
 
     return play(adapter, **arguments)
 
 
+@_probe
 def memory_for_a_large_seed(adapter: Adapter, **arguments: Any) -> int | str:
     """As ``seed_stories.measure_large``."""
     from .seed_scenarios import measure_large
@@ -201,12 +239,14 @@ def memory_for_a_large_seed(adapter: Adapter, **arguments: Any) -> int | str:
     return measure_large(adapter, **arguments)
 
 
+@_probe
 def enum_members(adapter: Adapter, name: str) -> dict[str, str] | None:
     """Name -> value of an enum of its ``constants``, aliases too; None where there is none of that name."""
     enum = getattr(adapter.constants(), name, None)
     return None if enum is None else {name: str(member.value) for name, member in enum.__members__.items()}
 
 
+@_probe
 def render(adapter: Adapter, plan: DagPlan) -> Shape:
     """What becomes of a dbt project in a DAG."""
     return adapter.render(plan)

@@ -23,7 +23,7 @@ from pytest_cosmos_venv import Point, Sighting, Timeline
 
 from ..options import asked_deadline
 from ..tasks import Outcome
-from .mounts import PlaceError
+from .mounts import MountError
 from .processes import comes_true
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ TASK_SECONDS = "cosmos_task_seconds"
 """Name of the property under which the smoke check says what its task has taken."""
 
 
-def keep_pace(config: pytest.Config) -> None:
+def keep_task_seconds(config: pytest.Config) -> None:
     """Know where it is kept: where a worker is told, else in a folder of this run's temporary directory."""
     told: dict[str, Any] = getattr(config, "workerinput", {})
     file = told.get(_TOLD) or Path(tempfile.mkdtemp(prefix="cosmos-pace-"), "seconds")
@@ -91,7 +91,7 @@ def _keep(config: pytest.Config, seconds: float) -> None:
     beside.replace(file)
 
 
-class Pace:
+class TaskTimer:
     """Listens for the smoke check, and says how long the run will take."""
 
     def __init__(self, config: pytest.Config) -> None:
@@ -229,7 +229,7 @@ def _outcome(contender: Any) -> Outcome:
         log = contender.output if len(contender.output) > len(contender.value.log) else contender.value.log
         return with_changes(contender.value, log=log)
     if contender.exception is not None:
-        if contender.exception.startswith(PlaceError.__name__):
-            pytest.skip(contender.exception.removeprefix(f"{PlaceError.__name__}: "))
+        if contender.exception.startswith(MountError.__name__):
+            pytest.skip(contender.exception.removeprefix(f"{MountError.__name__}: "))
         raise HarnessError(f"{contender.in_words}\n{contender.traceback}")
     return Outcome(state="failed", exception=contender.in_words, log=contender.output)

@@ -25,9 +25,9 @@ from pytest_cosmos_venv import (
 )
 
 from ..tasks import Task
-from .harness import Bench
+from .harness import Harness
 from .processes import REST, watch_until_rest
-from .seed_scenarios import LOCAL, STORIES, VIRTUALENV
+from .seed_scenarios import LOCAL, SCENARIOS, VIRTUALENV
 
 if TYPE_CHECKING:
     from pytest_cosmos_venv import Sdist, SeedStory
@@ -36,38 +36,38 @@ if TYPE_CHECKING:
     from .running import RunningTasks
 
 
-def ran(bench: Bench, task: Task, variables: Mapping[str, str] | None = None) -> DbtCall:
+def ran(harness: Harness, task: Task, variables: Mapping[str, str] | None = None) -> DbtCall:
     """The one ``dbt run`` of a task that has to succeed."""
     __tracebackhide__ = True
-    before = len(bench.calls("run"))
-    outcome = bench.run(task, variables=variables)
+    before = len(harness.calls("run"))
+    outcome = harness.run(task, variables=variables)
     assert outcome.succeeded, f"the task must succeed; seen: {outcome}"
-    calls = bench.calls("run")[before:]
+    calls = harness.calls("run")[before:]
     assert len(calls) == 1, f"the task must run dbt once; seen: {calls}"
     return calls[0]
 
 
 @contextmanager
-def dbt_running(bench: Bench, task: Task, **variables: str) -> Iterator[DbtCall]:
+def dbt_running(harness: Harness, task: Task, **variables: str) -> Iterator[DbtCall]:
     """The call of a dbt run that is in the middle of its work; afterwards the task goes on, and has to succeed."""
     __tracebackhide__ = True
-    before = len(bench.calls("run"))
-    held = bench.wheelhouse.script("run", hold=True)
-    with bench.start(task, variables=variables) as running:
-        running.wait_for(run_begins(bench))
+    before = len(harness.calls("run"))
+    held = harness.wheelhouse.script("run", hold=True)
+    with harness.start(task, variables=variables) as running:
+        running.wait_for(run_begins(harness))
         held.take_back()
-        yield bench.calls("run")[before]
+        yield harness.calls("run")[before]
         held.release()
         outcome = running.finish().outcomes[0]
     assert outcome.succeeded, f"the task must succeed; seen: {outcome}"
 
 
-def run_begins(bench: Bench) -> Point:
+def run_begins(harness: Harness) -> Point:
     """One more ``dbt run`` has begun; other commands of dbt do not count."""
-    before = len(bench.calls("run"))
+    before = len(harness.calls("run"))
 
     def look() -> Sighting | None:
-        calls = bench.calls("run")[before:]
+        calls = harness.calls("run")[before:]
         return Sighting(at=calls[0].started_at, pid=calls[0].pid, what="dbt run") if calls else None
 
     return Point("dbt run", look)
@@ -125,10 +125,10 @@ _OF_THE_SUITE = "cosmos-wheelhouse"
 _MOST = 20_000_000
 
 
-def places(bench: Bench) -> list[Path]:
+def places(harness: Harness) -> list[Path]:
     """Where a task may leave something: the test's folder, where a home for it may lie; the temporary directory, with
     the folder for sockets; Airflow's home."""
-    return [bench.folder, Path(tempfile.gettempdir()), Path(os.environ["AIRFLOW_HOME"])]
+    return [harness.folder, Path(tempfile.gettempdir()), Path(os.environ["AIRFLOW_HOME"])]
 
 
 def files_with(secret: str, roots: Iterable[Path]) -> list[Path]:
@@ -169,61 +169,61 @@ def _has(file: Path, secret: bytes) -> bool:
 RESTS = "it rests"
 
 
-def what_it_comes_to(bench: Bench, running: RunningTasks, held: Sdist, *, seconds: float = REST) -> str:
+def what_it_comes_to(harness: Harness, running: RunningTasks, held: Sdist, *, seconds: float = REST) -> str:
     """Wait until the only task rests, installs or has ended; in words which.
 
-    A task that does none of it before the bench's deadline is said to be at work: it does not count as one that waits.
+    A task that does none of it before the harness's deadline is said to be at work. It does not count as waiting.
 
     :param held: what its environment needs built.
     :param seconds: for how long it has to rest.
     """
     rests = watch_until_rest(
-        running.pids, lambda: held.builds or not running.running, seconds=seconds, deadline=bench.deadline
+        running.pids, lambda: held.builds or not running.running, seconds=seconds, deadline=harness.deadline
     )
     if held.builds:
         return f"its installer builds a package, in process {held.builds[0].pid}"
     if not running.running:
         return f"it ended: {running.finish().outcomes[0]}"
-    return RESTS if rests else f"it is at work, for {bench.deadline:g} s by now"
+    return RESTS if rests else f"it is at work, for {harness.deadline:g} s by now"
 
 
 _NEEDS = {"dbt_ls": "dbt_ls", "airflow_async": "airflow_async", "watcher": "watcher"}
 """Option of a story -> capability without which it is not played."""
 
 
-def require(bench: Bench, *stories: str, mode: str | None = None) -> None:
+def require(harness: Harness, *stories: str, mode: str | None = None) -> None:
     """Fail with all that was done and seen unless each of these stories comes out as it has to.
 
     :param stories: ids of ``SEED_SCENARIOS``; one that needs what the implementation lacks is left out.
     :param mode: execution mode of those that name none; None: the cheapest that the implementation has.
     """
     __tracebackhide__ = True
-    chosen = mode or _cheapest_mode(bench.adapter)
-    played = [name for name in stories if not _lacks(bench.adapter, STORIES[name], chosen)]
-    if bench.is_glance:
+    chosen = mode or _cheapest_mode(harness.adapter)
+    played = [name for name in stories if not _lacks(harness.adapter, SCENARIOS[name], chosen)]
+    if harness.is_glance:
         played = played[:1]
-    failures = bench.ask("unfulfilled_seed_stories", stories=played, mode=chosen, **_stage(bench))
+    failures = harness.ask("unfulfilled_seed_scenarios", stories=played, mode=chosen, **_stage(harness))
     if failures:
         raise AssertionError("\n\n".join(failures.values()))
 
 
-def memory_for_a_large_seed(bench: Bench, size: int) -> int:
+def memory_for_a_large_seed(harness: Harness, size: int) -> int:
     """Bytes that a run with a seed of ``size`` bytes needs more than one with a small seed.
 
     :raises AssertionError: one of the runs does not do what is required.
     """
     __tracebackhide__ = True
-    mode = _cheapest_mode(bench.adapter)
-    answer: int | str = bench.ask("memory_for_a_large_seed", size=size, mode=mode, **_stage(bench))
+    mode = _cheapest_mode(harness.adapter)
+    answer: int | str = harness.ask("memory_for_a_large_seed", size=size, mode=mode, **_stage(harness))
     assert isinstance(answer, int), answer
     return answer
 
 
-def _stage(bench: Bench) -> dict[str, object]:
+def _stage(harness: Harness) -> dict[str, object]:
     return {
-        "folder": bench.folder / "seeds",
-        "wheelhouse": bench.wheelhouse,
-        "virtualenv_dir": bench.shared_directory,
+        "folder": harness.folder / "seeds",
+        "wheelhouse": harness.wheelhouse,
+        "virtualenv_dir": harness.shared_directory,
     }
 
 

@@ -19,7 +19,7 @@ import pytest
 from pytest_cosmos_venv import DbtProject, DbtProjects
 
 from ..tasks import Shape
-from .harness import Bench
+from .harness import Harness
 
 MODELS = ("arrivals", "berths", "crossings", "departures")
 PARENTS = {("arrivals", "crossings"), ("berths", "crossings"), ("crossings", "departures")}
@@ -34,7 +34,7 @@ class Harbor:
     :param manifest: its own, outside its folder.
     """
 
-    bench: Bench
+    harness: Harness
     project: DbtProject
     manifest: Path
 
@@ -42,17 +42,17 @@ class Harbor:
         """It in a DAG, in virtualenv mode, built where no dbt is on PATH.
 
         :param load: value of ``LoadMode``; None: the DAG file names none.
-        :param parts: as of ``Bench.dag_plan``.
+        :param parts: as of ``Harness.dag_plan``.
         """
         __tracebackhide__ = True
         manifest = {"manifest_path": str(self.manifest)} if load == "dbt_manifest" else {}
         parts["project"] = {**manifest, **parts.get("project", {})}
         parts["variables"] = {"PATH": path_without_dbt(), **parts.get("variables", {})}
-        return self.bench.render(self.bench.dag_plan(self.project.path, load=load, **parts))
+        return self.harness.render(self.harness.dag_plan(self.project.path, load=load, **parts))
 
 
 @pytest.fixture
-def harbor(bench: Bench, cosmos_dbt_project: DbtProjects) -> Harbor:
+def harbor(harness: Harness, cosmos_dbt_project: DbtProjects) -> Harbor:
     """A project that reads its models in the order of ``PARENTS``."""
     project = cosmos_dbt_project("harbor")
     project.seed("piers", "id,name\n1,north\n")
@@ -60,7 +60,7 @@ def harbor(bench: Bench, cosmos_dbt_project: DbtProjects) -> Harbor:
     project.model("berths", "select 1 as id")
     project.model("crossings", "select id from {{ ref('arrivals') }} join {{ ref('berths') }} using (id)", tests=_TESTS)
     project.model("departures", "select * from {{ ref('crossings') }}")
-    return Harbor(bench=bench, project=project, manifest=project.manifest(bench.folder / "harbor-manifest.json"))
+    return Harbor(harness=harness, project=project, manifest=project.manifest(harness.folder / "harbor-manifest.json"))
 
 
 def path_without_dbt() -> str:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..adapter import Adapter
 
 
-STORIES: Mapping[str, SeedStory] = {story.id: story for story in SEED_SCENARIOS}
+SCENARIOS: Mapping[str, SeedStory] = {story.id: story for story in SEED_SCENARIOS}
 LOCAL, VIRTUALENV = "local", "virtualenv"
 UNDER_AIRFLOW = frozenset(
     {
@@ -49,7 +49,7 @@ def play(
     failures: dict[str, str] = {}
     modes = {mode.value for mode in implementation.module("constants").ExecutionMode}
     for name in stories:
-        story = replace(STORIES[name], options={"execution_mode": mode, **STORIES[name].options})
+        story = replace(SCENARIOS[name], options={"execution_mode": mode, **SCENARIOS[name].options})
         if story.options["execution_mode"] in modes:
             stage = seed_scenarios(
                 implementation,

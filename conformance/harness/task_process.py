@@ -9,14 +9,14 @@ import itertools
 import os
 import tempfile
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_cosmos_venv import Contender
 
 from ..adapter import Adapter, open_adapter
 from ..cosmos_layout import AdapterError, in_words
 from ..tasks import STATES, Outcome, Task
-from .mounts import within
+from .mounts import mounted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +48,7 @@ def performed(adapter: Adapter, task: Task) -> Outcome:
     if task.standard_input is not None:
         _offer(task.standard_input)
     hook = f"{type(adapter).__name__}.perform"
-    with within(task.place):
+    with mounted(task.place):
         try:
             outcome: object = adapter.perform(task)
         except Exception as error:
@@ -72,18 +72,6 @@ def _plain(outcome: object, hook: str) -> Outcome:
         if not isinstance(given, str):
             raise AdapterError(f"{hook} returned an Outcome whose {name} is of {type(given)}: give one text.")
     return outcome
-
-
-def ask(_: Contender, adapter: str, question: str, arguments: Mapping[str, Any]) -> Any:
-    """What a contender does that answers a question about the implementation: a method of its adapter, plain data back.
-
-    :param question: name of a function in ``questions``.
-    """
-    from . import probes
-
-    opened = open_adapter(adapter)
-    opened.begin()
-    return getattr(probes, question)(opened, **arguments)
 
 
 def _offer(text: str) -> None:

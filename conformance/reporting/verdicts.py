@@ -159,7 +159,7 @@ class SmokeFailure:
 FAILED_SMOKE_CHECKS = pytest.StashKey[list[SmokeFailure]]()
 
 
-class Gathering:
+class ResultCollector:
     """Takes the results, under pytest-xdist in the process that gathers them; ends the run where smoke checks fail."""
 
     def __init__(self, session: pytest.Session) -> None:

@@ -1,8 +1,8 @@
-"""How much memory did a task and all that it started hold at its worst? Looks every few milliseconds, on Linux.
+"""The most memory that a task and all that it started held at one moment, looked up every few milliseconds, on Linux.
 
-What belongs to it: children and their children, also those of a child that was there before; whatever has inherited
-a variable that is set for the block, so also who has left its parents; every process in a session of these; and those
-from which a fake dbt reported, so also a warm one that was there before.
+What belongs to the task: children and their children, also those of a child that was there before; every process that
+has inherited a variable which is set for the block, also one that has left its parents; every process in a session of
+these; and every process from which a fake dbt reported, also a warm one that was there before.
 """
 
 from __future__ import annotations
@@ -31,13 +31,16 @@ _FORKED_AND_NO_EXEC = 0x40  # of a process's flags
 
 @dataclass
 class PeakMemory:
-    """The most that a block held, once it is left.
+    """The most memory that a block held, once it is left.
 
     Each process counts with the most it has held until then, as long as it lives; this process with what it has grown
     since the block began, and a fork that has not called exec with what it has grown since it was seen first. So a
-    spike between two looks counts when its process is seen once more afterwards, a process that lives for less than
-    5 ms may be missed, and processes whose own peaks lie apart are overstated. Memory that processes share
-    (libraries) counts for each.
+    spike between two looks counts when its process is seen once more afterwards, a process that lives for less than 5
+    ms may be missed, and processes whose own peaks lie apart are overstated. Memory that processes share (libraries)
+    counts for each.
+
+    :param bytes: the most that all of these held at one moment.
+    :param processes: PID -> the most that it was seen to hold, in bytes.
     """
 
     bytes: int = 0
@@ -47,6 +50,7 @@ class PeakMemory:
     def ratio_to(self, reference: PeakMemory) -> float:
         """How many times as much as another block, run in the same test: figures of two machines compare badly.
 
+        :param reference: what another block held.
         :raises ToolkitMisuse: when that one has held nothing.
         """
         require(reference, "reference", PeakMemory, "what another `with cosmos_peak_memory() as peak` gave")

@@ -1,17 +1,15 @@
-"""The process that forks contenders and watches them; named services.
+"""The processes that stand between a test and the contenders of its races.
 
-The processes that run on when a race is over: services, which stay by design, and what was left behind.
+The server has imported what contenders need and done nothing else: it has no thread and no open connection, which a
+fork would break. For each race it forks a supervisor. ``multiprocessing``'s fork server cannot stand in: it settles on
+environment and standard streams at its start, passes over a failing import, hands on no ``sys.path`` before Python
+3.13, and cannot end what its children leave behind.
 
-Who looks after the processes of one race? A process of its own: it forks the contenders, tells of their ends, and
-leaves no descendant of theirs behind, also when the test's process is killed.
+The supervisor forks the contenders of one race, tells of their ends, and leaves no descendant of theirs behind, also
+when the test's process is killed. It is their subreaper, so that whatever a contender leaves behind becomes its child,
+in whatever session that is.
 
-It is their subreaper, so that whatever a contender leaves behind becomes its child, in whatever session that is.
-
-From which process do contenders fork? One that has imported what they need and done nothing else.
-
-It has no thread and no open connection, which a fork would break. For each race it forks a marshal.
-``multiprocessing``'s fork server cannot stand in: it settles on environment and standard streams at its start, passes
-over a failing import, hands on no ``sys.path`` before Python 3.13, and cannot end what its children leave behind.
+Processes that run on when a race is over are either services, which stay by design, or left behind.
 """
 
 from __future__ import annotations
@@ -51,14 +49,16 @@ OPTION = "cosmos_services"
 
 
 class LeftBehind(tuple[str, ...]):
-    """The processes that nobody has declared to stay, in words: a tuple, whose failed comparison tells the way out.
-
-    :param names: the names that such processes have given themselves, by which they can be declared.
-    """
+    """Processes that run on and are not declared to stay, in words: a tuple whose failed comparison tells what to do."""
 
     names: tuple[str, ...]
 
     def __new__(cls, processes: Iterable[str] = (), *, names: Iterable[str] = ()) -> LeftBehind:
+        """Make the tuple, which also knows ``names``.
+
+        :param processes: each in words.
+        :param names: the names that such processes have given themselves, by which they can be declared.
+        """
         made = super().__new__(cls, processes)
         made.names = tuple(dict.fromkeys(names))
         return made
@@ -71,7 +71,10 @@ class LeftBehind(tuple[str, ...]):
         return f"{tuple(self)!r}{f' ({self._advice})' if self else ''}"
 
     def explanation(self, expected: object) -> list[str]:
-        """The lines that pytest shows where it was compared with something else."""
+        """The lines that pytest shows where this was compared with something else.
+
+        :param expected: the other side of the comparison.
+        """
         count = f"{len(self)} process{'' if len(self) == 1 else 'es'}" if self else "No process"
         # The advice first: pytest shows some six hundred characters, and a command line may be longer.
         return [f"{count} left behind, {expected!r} expected", *([f"({self._advice})"] if self else []), *self]
@@ -90,7 +93,7 @@ def _left_behind(processes: tuple[str, ...], names: tuple[str, ...]) -> LeftBehi
 class Remains:
     """The processes that run on when all contenders have ended, in words.
 
-    :param left_behind: those that nobody has declared.
+    :param left_behind: those that are not declared.
     :param services: those that stay by design.
     """
 
@@ -99,8 +102,10 @@ class Remains:
 
 
 def sort_out(processes: Sequence[psutil.Process], services: Sequence[str]) -> Remains:
-    """Each process is judged by itself: what a service has started is none of it unless it is named too.
+    """Sort the processes that run on. Each is judged by itself: what a service has started counts only if it is named
+    too.
 
+    :param processes: those that run on.
     :param services: patterns as for file names (``*``, ``?``, ``[...]``), of a process's name or its command line.
     """
     import psutil
@@ -123,9 +128,11 @@ def sort_out(processes: Sequence[psutil.Process], services: Sequence[str]) -> Re
 
 
 def require_patterns(services: Sequence[str], of: str) -> tuple[str, ...]:
-    """
-    :param of: what names them, for the message.
-    :raises ToolkitMisuse: for what is no list of patterns, or fits every process.
+    """The patterns of services, checked.
+
+    :param services: as for ``sort_out``.
+    :param of: the option that names them, for the message.
+    :raises ToolkitMisuse: it is no list of patterns, or one of them fits every process.
     """
     if not isinstance(services, (list, tuple)) or not all(isinstance(each, str) for each in services):
         raise ToolkitMisuse(f"{of}={services!r}: give a list of process names or command lines: ['dbt-server*'].")
@@ -154,10 +161,11 @@ _NO_PIPE = -1
 _COULD_NOT_BEGIN = 70
 
 
-class Marshal:
+class Supervisor:
     """One race, from the fork of its contenders to the death of their last descendant.
 
     :param connection: to the test's process.
+    :param order: the race.
     """
 
     def __init__(self, connection: Connection, order: RaceOrder) -> None:
@@ -175,7 +183,7 @@ class Marshal:
         signal.set_wakeup_fd(self._ring, warn_on_full_buffer=False)
 
     def run(self) -> None:
-        """Everything; returns when the race is over and all is tidied up."""
+        """Run the whole race; returns when it is over and all is tidied up."""
         adopt_orphans()
         try:
             self._begin()
@@ -191,20 +199,20 @@ class Marshal:
         for index in range(len(self._order.names)):
             pid = os.fork()
             if pid == 0:
-                self._become_contender(index, marshal=own_pid)
+                self._become_contender(index, supervisor=own_pid)
             self._running[pid] = index
             pids.append(pid)
         for descriptor in (self._start, self._unready):
             os.close(descriptor)
         self._connection.send((FORKED, pids))
 
-    def _become_contender(self, index: int, *, marshal: int) -> NoReturn:
+    def _become_contender(self, index: int, *, supervisor: int) -> NoReturn:
         try:
             signal.set_wakeup_fd(_NO_PIPE)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             os.setsid()
             die_with_parent()
-            if os.getppid() != marshal:  # it died before that was said
+            if os.getppid() != supervisor:  # it died before that was said
                 os._exit(_COULD_NOT_BEGIN)
             self._connection.close()
             for descriptor in (self._hold, self._ready, self._bell, self._ring):
@@ -294,14 +302,17 @@ START_SERVER = (
 
 
 def serve(descriptor: int) -> None:
-    """Prepare once, then fork a marshal for each connection that is handed over, until the test's process is gone."""
+    """Import once, then fork a supervisor for each connection that is handed over, until the test's process is gone.
+
+    :param descriptor: the socket to the test's process, which sends the modules first and then a race each time.
+    """
     connection = Connection(descriptor)
     try:
         connection.send(_prepare(connection.recv()))
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for a marshal: its own connection tells its end
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for a supervisor: its own connection tells its end
         while True:
             order: RaceOrder = connection.recv()
-            _fork_marshal(connection, recv_handle(connection), order)
+            _fork_supervisor(connection, recv_handle(connection), order)
     except (EOFError, ConnectionError):
         # Without what the imports have registered for the end: Airflow takes two seconds over it.
         os._exit(0)
@@ -326,7 +337,7 @@ def _settle() -> None:
     gc.freeze()
 
 
-def _fork_marshal(connection: Connection, handle: int, order: RaceOrder) -> None:
+def _fork_supervisor(connection: Connection, handle: int, order: RaceOrder) -> None:
     if os.fork():
         os.close(handle)
         return
@@ -334,7 +345,7 @@ def _fork_marshal(connection: Connection, handle: int, order: RaceOrder) -> None
     try:
         connection.close()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        Marshal(Connection(handle), order).run()
+        Supervisor(Connection(handle), order).run()
         code = 0
     finally:
         if code:

@@ -1,4 +1,4 @@
-"""One test, many copies at once: the mark, where its copies run, and how they meet."""
+"""One test, many copies at once: the mark, where its copies run, and the barriers where they wait for each other."""
 
 MARK = "cosmos_race"
 """Also the property of a test's report under which it is told why it was not run across workers."""
