@@ -1,4 +1,4 @@
-"""Which tests are run, in which order, and what is said of each beforehand? By options, and by what is declared."""
+"""Which checks are run, in which order, and what is said of each beforehand, by options and by what is declared."""
 
 from __future__ import annotations
 
@@ -21,12 +21,19 @@ SPECIFICATION = pytest.StashKey[dict[str, Requirement]]()
 
 
 def smoke_first(items: list[pytest.Item]) -> None:
-    """Let the smoke checks go before the rest, however they were shuffled; the order is else as it was."""
+    """Let the smoke checks go before the rest, however they were shuffled; the order is else as it was.
+
+    :param items: all that was collected; sorted in place.
+    """
     items.sort(key=lambda item: item.path.name != SMOKE_FILE)
 
 
 def leave_out_what_is_not_wanted(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What is not asked for goes."""
+    """Deselect the checks that were not asked for.
+
+    :param config: of the run.
+    :param items: all that was collected; changed in place, as pytest asks it of the hook.
+    """
     wanted = wanted_patterns(config)
     left_out = [item for item in items if wanted and not _is_wanted(item, wanted)]
     if left_out:
@@ -35,7 +42,11 @@ def leave_out_what_is_not_wanted(config: pytest.Config, items: list[pytest.Item]
 
 
 def tell_requirements(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Each test knows its requirement; what does not apply is not run."""
+    """Give each check its requirement; mark what does not apply as skipped, and a known failure as expected.
+
+    :param config: of the run.
+    :param items: the checks.
+    """
     known = config.stash[KNOWN]
     for item in items:
         one, implementation = requirement_of(item), _adapter_of(item)
@@ -52,7 +63,10 @@ def tell_requirements(config: pytest.Config, items: list[pytest.Item]) -> None:
 
 
 def requirement_of(item: pytest.Item) -> Requirement | None:
-    """What it judges; None of a smoke check."""
+    """The requirement that a check judges; None for a smoke check.
+
+    :param item: the check.
+    """
     mark = item.get_closest_marker(MARK)
     return None if mark is None else item.config.stash[SPECIFICATION][mark.args[0]]
 
@@ -64,7 +78,10 @@ def _adapter_of(item: pytest.Item) -> Adapter:
 
 
 def named_adapter(item: pytest.Item) -> str | None:
-    """The adapter with which a plugin has parametrised the test, as ``open_adapter`` takes it; None where none has."""
+    """The adapter with which a plugin has parametrised the test, as ``open_adapter`` takes it; None where none has.
+
+    :param item: the check.
+    """
     callspec: Any = getattr(item, "callspec", None)
     return callspec.params.get("adapter") if callspec else None
 

@@ -1,9 +1,4 @@
-"""What a run is asked for; the installer.
-
-With what are environments installed in a run? With what was asked for, as Airflow's own setting tells it.
-
-What does whoever starts the suite ask for? Its options, read and refused where they cannot be obeyed.
-"""
+"""The options of a run, read, and refused where they cannot be obeyed; and the installer that tasks are to use."""
 
 from __future__ import annotations
 
@@ -27,7 +22,7 @@ _SETTING = "AIRFLOW__STANDARD__VENV_INSTALL_METHOD"
 
 
 class InstallerError(Exception):
-    """The installer that was asked for is not there. The text is one sentence for whoever started the suite."""
+    """The installer that was asked for is not there. The text is one sentence for the person who started the suite."""
 
 
 def prepare(variables: MutableMapping[str, str], asked: str) -> None:
@@ -36,6 +31,8 @@ def prepare(variables: MutableMapping[str, str], asked: str) -> None:
     ``auto`` leaves the choice to the implementation. uv is put on PATH, where only uv is asked for and it lies beside
     this Python.
 
+    :param variables: of the environment; changed in place.
+    :param asked: one of ``INSTALLERS``.
     :raises InstallerError: uv was asked for and is not there.
     """
     if asked == AUTO:
@@ -47,14 +44,20 @@ def prepare(variables: MutableMapping[str, str], asked: str) -> None:
 
 
 def in_words(asked: str) -> str:
-    """For the header and the report."""
+    """The installer in words, for the header and the report.
+
+    :param asked: one of ``INSTALLERS``.
+    """
     if asked != AUTO:
         return asked
     return "auto (uv on PATH)" if shutil.which("uv") else "auto (no uv on PATH)"
 
 
 def command_of_uv(asked: str) -> str | None:
-    """The uv with which the suite itself installs, where it may."""
+    """The uv with which the suite itself installs; None where it must not or there is none.
+
+    :param asked: one of ``INSTALLERS``.
+    """
     return None if asked == "pip" else shutil.which("uv")
 
 
@@ -75,7 +78,12 @@ ROUNDS = {GLANCE: 2, BRIEF: 2, "quick": 25, "full": 200}
 
 
 def refuse_wrong_options(config: pytest.Config, specification: Mapping[str, Requirement]) -> None:
-    """:raises pytest.UsageError: for an option that cannot be obeyed; with what can be given."""
+    """Refuse options that cannot be obeyed, and make the folder of the report.
+
+    :param config: of the run.
+    :param specification: all requirements by id.
+    :raises pytest.UsageError: an option cannot be obeyed; with what can be given.
+    """
     asked_level(config)
     asked_deadline(config)
     asked_installer(config)
@@ -114,12 +122,19 @@ def _refuse_where_nothing_can_be_written(config: pytest.Config) -> None:
 
 
 def asked_profile(config: pytest.Config) -> str:
-    """A key of ``ROUNDS``."""
+    """The profile that was asked for, a key of ``ROUNDS``.
+
+    :param config: of the run.
+    """
     return str(config.getoption("cosmos_profile") or PROFILES[0])
 
 
 def asked_deadline(config: pytest.Config) -> float | None:
-    """Seconds that one task may take; None: as the machine has it."""
+    """Seconds that one task may take; None: as the machine has it.
+
+    :param config: of the run.
+    :raises pytest.UsageError: these are no seconds.
+    """
     named = config.getoption("cosmos_timeout")
     try:
         seconds = None if named is None else float(named)
@@ -131,7 +146,11 @@ def asked_deadline(config: pytest.Config) -> float | None:
 
 
 def asked_installer(config: pytest.Config) -> str:
-    """One of ``INSTALLERS``."""
+    """The installer that was asked for, one of ``INSTALLERS``.
+
+    :param config: of the run.
+    :raises pytest.UsageError: there is no such installer.
+    """
     named = str(config.getoption("cosmos_installer") or AUTO)
     if named not in INSTALLERS:
         raise pytest.UsageError(f"--cosmos-installer={named}: give one of {'|'.join(INSTALLERS)}.")
@@ -139,8 +158,10 @@ def asked_installer(config: pytest.Config) -> str:
 
 
 def known_failures(config: pytest.Config, specification: Mapping[str, Requirement]) -> KnownFailures:
-    """Those of the file that an option names.
+    """The known failures of the file that an option names.
 
+    :param config: of the run.
+    :param specification: all requirements by id.
     :raises KnownFailuresError: as ``read_known_failures``; not for a file that is to be written and is not there yet.
     """
     file = config.getoption("cosmos_known_failures")
@@ -150,13 +171,20 @@ def known_failures(config: pytest.Config, specification: Mapping[str, Requiremen
 
 
 def wanted_patterns(config: pytest.Config) -> list[str]:
-    """Patterns of the ids that are to be judged; none: all are."""
+    """Patterns of the ids that are to be judged; none: all are.
+
+    :param config: of the run.
+    """
     words = (config.getoption("cosmos_requirement") or "").split(",")
     return [word.strip() for word in words if word.strip()]
 
 
 def asked_level(config: pytest.Config) -> Level:
-    """The level whose failures, with those above it, decide the exit code."""
+    """The level whose failures, with those above it, decide the exit code.
+
+    :param config: of the run.
+    :raises pytest.UsageError: there is no such level.
+    """
     named = str(config.getoption("cosmos_level") or Level.MUST.value)
     try:
         return Level(named.upper())

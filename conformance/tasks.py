@@ -1,9 +1,4 @@
-"""What a task and a DAG are told, and what comes of them.
-
-What is a task told, and what comes of it? Plain data, so that it is made elsewhere.
-
-What is said of a DAG of a dbt project, and what becomes of it? Plain data, so that it is built elsewhere.
-"""
+"""Tasks and DAGs as plain data, so that they are made in another process; and, as plain data too, what came of them."""
 
 from __future__ import annotations
 
@@ -22,7 +17,7 @@ class Task:
     :param under_airflow: run it as Airflow runs a task, with a database, templates, XComs and assets; otherwise the
         operator is executed alone, which is enough for most, and many can at once.
     :param standard_input: what the task's process could read there, from a pipe that stays open.
-    :param place: what the task finds at a path, such as ``{"read-only": folder}``: see ``places``.
+    :param place: what the task finds at a path, such as ``{"read-only": folder}``: see ``harness.mounts``.
     """
 
     command: str
@@ -33,7 +28,10 @@ class Task:
     place: Mapping[str, str] = field(default_factory=dict)
 
     def with_arguments(self, **arguments: Any) -> Task:
-        """The same task with other arguments beside its own."""
+        """The same task with other arguments beside its own.
+
+        :param **arguments: of the operator.
+        """
         return replace(self, arguments={**self.arguments, **arguments})
 
 
@@ -62,6 +60,7 @@ class Outcome:
 
     @property
     def succeeded(self) -> bool:
+        """Whether the task ended as a success."""
         return self.state == "success"
 
     def __str__(self) -> str:
@@ -82,7 +81,7 @@ class DagPlan:
     :param profile: as of a ``Task``.
     :param execution: arguments of ``ExecutionConfig``.
     :param render: arguments of ``RenderConfig``.
-    :param operator_args: of all its operators.
+    :param operator_args: arguments of all its operators.
     :param groups: ids of DbtTaskGroups, each between two ordinary tasks ``before`` and ``after``; none: a DbtDag.
     :param dag: arguments of the DAG, or of the DbtDag.
     :param variables: of the environment of the process that builds it.
@@ -102,7 +101,12 @@ class DagPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskOfDag(Task):
-    """The task of a DAG whose operator runs ``command``; profile and arguments are those of the DAG."""
+    """The task of a DAG whose operator runs ``command``; profile and arguments are those of the DAG.
+
+    :param plan: the DAG.
+    :param profile: empty: the DAG's counts.
+    :param arguments: empty: the DAG's count.
+    """
 
     plan: DagPlan
     profile: Mapping[str, Any] = field(default_factory=dict)
@@ -125,7 +129,7 @@ class RenderedTask:
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """What became of a plan.
+    """The shape of the DAG that was built from a plan.
 
     :param tasks: by their ids.
     :param exception: type and text of what building the DAG raised, or None.

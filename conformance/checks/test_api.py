@@ -1,11 +1,4 @@
-"""API.
-
-API: the classes, parameters and errors that the documentation names.
-
-API: what DbtDag and DbtTaskGroup take in virtualenv mode, and what becomes of it.
-
-API: what a run gives back, and what becomes of templates.
-"""
+"""API: the classes, parameters and errors that the documentation names, and what runs and DAGs give back."""
 
 from __future__ import annotations
 
@@ -50,6 +43,10 @@ METHODS = {
 
 @pytest.fixture
 def classes(harness: Harness) -> dict[str, dict[str, list[str]]]:
+    """Name of each operator class -> its ancestors and its template fields.
+
+    :param harness: asks the implementation.
+    """
     found: dict[str, dict[str, list[str]]] = harness.ask("operator_classes")
     return found
 
@@ -149,7 +146,10 @@ def test_the_retries_of_the_lock_are_a_setting_of_airflow(adapter: Adapter, tmp_
 
 @pytest.fixture
 def project(cosmos_dbt_project: DbtProjects) -> Path:
-    """One with a model and a manifest."""
+    """A project with a model and a manifest.
+
+    :param cosmos_dbt_project: makes the project.
+    """
     made = cosmos_dbt_project("harbor")
     made.model("orders", "select 1 as id")
     made.manifest()

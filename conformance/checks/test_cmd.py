@@ -1,9 +1,4 @@
-"""CMD.
-
-CMD: which dbt command an operator runs, with which dbt, and what becomes of its exit code.
-
-CMD: what dbt finds around it: profile, variables, parse file, standard input.
-"""
+"""CMD: which dbt command an operator runs, with which dbt, what dbt finds around it, and what its exit code does."""
 
 from __future__ import annotations
 
@@ -167,8 +162,8 @@ _FILTERS_OF_DBT = ("as_native", "as_bool", "as_number", "as_text")
 """They change the type of a value, and no letter of it."""
 
 
-def target_folder(call: DbtCall) -> Path:
-    """Where this dbt keeps its artifacts."""
+def _target_folder(call: DbtCall) -> Path:
+    """The folder in which this dbt keeps its artifacts."""
     project = Path(call.option("--project-dir") or call.cwd)
     return project / (call.option("--target-path") or call.env.get("DBT_TARGET_PATH") or "target")
 
@@ -184,18 +179,18 @@ def test_the_profile_comes_from_the_connection(harness: Harness) -> None:
     task = harness.task(profile=profile, py_requirements=["dbt-core", "dbt-postgres"])
 
     with dbt_running(harness, task, AIRFLOW_CONN_WAREHOUSE=json.dumps(CONNECTION)) as call:
-        output = profile_output(call)
+        output = _profile_output(call)
 
     seen = {name: output.get(name, output.get(ALSO_CALLED.get(name, ""))) for name in PROFILE}
     assert seen == PROFILE, f"the profile that dbt is led to must say {PROFILE}; seen: {seen}"
 
 
-def profile_output(call: DbtCall) -> dict[str, str]:
-    """What the profile of a running dbt says of its target; variables are resolved as dbt does it."""
+def _profile_output(call: DbtCall) -> dict[str, str]:
+    """The target that the profile of a running dbt names; variables are resolved as dbt does it."""
     folder = call.option("--profiles-dir") or call.env.get("DBT_PROFILES_DIR") or str(call.cwd)
     profiles = Path(folder, "profiles.yml")
     assert profiles.is_file(), f"dbt must be led to a profiles.yml; seen: {call.arguments}"
-    read = from_yaml(profiles.read_text(encoding="utf-8"))
+    read = _from_yaml(profiles.read_text(encoding="utf-8"))
     try:
         profile = read[str(call.option("--profile"))]
         output: dict[str, Any] = profile["outputs"][str(call.option("--target", "-t") or profile["target"])]
@@ -224,10 +219,10 @@ def test_a_parse_file_of_the_project_is_used(harness: Harness, cosmos_dbt_projec
     plan = harness.dag_plan(project.path, operator_args={"virtualenv_dir": str(harness.shared_directory)})
     rendered = TaskOfDag(command="run", plan=plan)
     task = rendered if place == "DbtDag" else harness.shared_task(project_dir=str(project.path), profile=plan.profile)
-    put_parse_file(project.path)
+    _put_parse_file(project.path)
 
     with dbt_running(harness, task) as call:
-        folder = target_folder(call)
+        folder = _target_folder(call)
         seen = sorted(file.name for file in folder.iterdir()) if folder.is_dir() else []
         content = (folder / PARSED).read_bytes() if PARSED in seen else b""
 
@@ -237,10 +232,10 @@ def test_a_parse_file_of_the_project_is_used(harness: Harness, cosmos_dbt_projec
 
 @requirement("CMD-019")
 def test_partial_parsing_can_be_turned_off(harness: Harness) -> None:
-    put_parse_file(harness.project)
+    _put_parse_file(harness.project)
 
     with dbt_running(harness, harness.shared_task(partial_parse=False)) as call:
-        is_there = (target_folder(call) / PARSED).exists()
+        is_there = (_target_folder(call) / PARSED).exists()
 
     assert "--no-partial-parse" in call.arguments, (
         f"partial_parse=False must lead to --no-partial-parse; seen: {call.arguments}"
@@ -248,16 +243,16 @@ def test_partial_parsing_can_be_turned_off(harness: Harness) -> None:
     assert not is_there, f"partial_parse=False must keep the project's {PARSED} from dbt; seen: it is there"
 
 
-def from_yaml(text: str) -> Any:
-    """What a text says that dbt reads as YAML."""
+def _from_yaml(text: str) -> Any:
+    """The value of a text that dbt reads as YAML."""
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise AssertionError(f"what dbt is given must be YAML; seen: {text!r}: {error}") from None
 
 
-def put_parse_file(project: Path) -> None:
-    """A parse file as dbt leaves it, as far as others look into it."""
+def _put_parse_file(project: Path) -> None:
+    """Write a parse file as dbt leaves it, as far as implementations look into it."""
     home = {"searched_path": "models", "relative_path": "orders.sql", "project_root": str(project)}
     files = {f"{project.name}://{PARSED_NODE}": {"path": home, "project_name": project.name}}
     content = {"metadata": {"project_name": project.name}, "nodes": {}, "macros": {}, "files": files}
@@ -270,7 +265,7 @@ def test_variables_reach_dbt_unchanged(harness: Harness) -> None:
     call = ran(harness, harness.shared_task(env={"TIDE": TRICKY}, vars={"tide": TRICKY, "depth": 7}))
 
     assert call.env.get("TIDE") == TRICKY, f"env must reach dbt unchanged: {TRICKY!r}; seen: {call.env.get('TIDE')!r}"
-    seen = from_yaml(call.option("--vars") or "")
+    seen = _from_yaml(call.option("--vars") or "")
     assert seen == {"tide": TRICKY, "depth": 7}, f"vars must reach dbt unchanged: {TRICKY!r}; seen: {seen!r}"
 
 

@@ -1,11 +1,4 @@
-"""ENV.
-
-ENV: where an environment is made, how long it stays, and who may change it.
-
-ENV: what is in an environment: requirements, options, and nothing of the worker's.
-
-ENV: what becomes of an environment that cannot be made, or whose maker dies.
-"""
+"""ENV: where an environment is made, what is in it, how long it stays, and what becomes of one that fails."""
 
 from __future__ import annotations
 
@@ -15,18 +8,29 @@ import shutil
 import sys
 import sysconfig
 import time
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_cosmos_venv import DbtCall, Point, Sighting, Wheel, write_wheel
+from pytest_cosmos_venv import DbtCall, Wheel, write_wheel
 
 from ..harness import processes
-from ..harness.harness import REQUIREMENTS, Harness
-from ..harness.processes import comes_true, installers_below, watch_until_rest
-from ..harness.runs import damage, dbt_running, files_in, installed, is_below, ran, run_begins, unpacked
+from ..harness.harness import REQUIREMENTS, TEMPORARY_PLACES, Harness
+from ..harness.processes import comes_true, watch_until_rest
+from ..harness.runs import (
+    damage,
+    dbt_running,
+    files_in,
+    installed,
+    installing_ends,
+    is_below,
+    ran,
+    run_begins,
+    unpacked,
+    unpacking_begins,
+)
 from ..requirements import requirement
 from ..tasks import Task
 
@@ -34,18 +38,25 @@ if TYPE_CHECKING:
     from pytest_cosmos_venv import PackageIndex
 
 
-each_temporary_place = pytest.mark.parametrize("place", ["no virtualenv_dir", "is_virtualenv_dir_temporary"])
-"""Both ways to say that an environment is for one task alone."""
+each_temporary_place = pytest.mark.parametrize("place", TEMPORARY_PLACES)
 SOON = 10.0
 """Seconds after a kill within which a temporary environment has to be gone."""
+# An environment has them before anything is installed, wherever they come from.
+SEEDS = ("pip", "setuptools", "wheel")
+LAMP = Wheel(name="harbor-lamp", version="1.0", files={"harbor_lamp.py": ""})
 
 
-def temporary_task(harness: Harness, place: str) -> Task:
-    """A task whose environment is for itself alone."""
-    return harness.task() if place == "no virtualenv_dir" else harness.kept_task(is_virtualenv_dir_temporary=True)
+REQUIRED = {"dbt_core", "dbt_duckdb", "harbor_lamp"}
+COMPLAINT = "pg_config: command not found"
+_ERROR = re.compile(r"\bERROR\b|\[error\s*\]")
 
 
-def temporary_home(call: DbtCall) -> Path:
+def _pinned(harness: Harness, version: str) -> Task:
+    """A task in ``virtualenv_dir`` that needs this version of dbt-core."""
+    return harness.kept_task(py_requirements=[f"dbt-core=={version}", "dbt-duckdb"])
+
+
+def _temporary_home(call: DbtCall) -> Path:
     """The temporary directory that dbt ran in."""
     named = [folder for folder in (call.prefix, *call.prefix.parents) if folder.name.startswith("cosmos-venv")]
     assert named, f"a temporary directory must have a name that begins with cosmos-venv; seen: dbt in {call.prefix}"
@@ -55,8 +66,8 @@ def temporary_home(call: DbtCall) -> Path:
 @requirement("ENV-001")
 @each_temporary_place
 def test_a_temporary_environment_is_used_and_gone_after_success(harness: Harness, place: str) -> None:
-    with dbt_running(harness, temporary_task(harness, place), **harness.own_temporary) as call:
-        home, there = temporary_home(call), sorted(installed(call.prefix))
+    with dbt_running(harness, harness.temporary_task(place), **harness.own_temporary) as call:
+        home, there = _temporary_home(call), sorted(installed(call.prefix))
 
     for name in ("dbt_core", "dbt_duckdb"):
         assert any(each.startswith(name) for each in there), f"it must hold {name}, which is required; seen: {there}"
@@ -68,11 +79,11 @@ def test_a_temporary_environment_is_used_and_gone_after_success(harness: Harness
 def test_a_temporary_environment_is_gone_after_failure(harness: Harness, place: str) -> None:
     harness.wheelhouse.script("run", exit_code=1)
 
-    outcome = harness.run(temporary_task(harness, place), variables=harness.own_temporary)
+    outcome = harness.run(harness.temporary_task(place), variables=harness.own_temporary)
 
     calls = harness.calls("run")
     assert calls, f"the task must run dbt; seen: {outcome}"
-    home = temporary_home(calls[0])
+    home = _temporary_home(calls[0])
     assert not home.exists(), f"the temporary directory must be gone after a failing dbt; seen: {home} is there"
 
 
@@ -81,9 +92,9 @@ def test_a_temporary_environment_is_gone_after_failure(harness: Harness, place: 
 def test_a_temporary_environment_is_gone_after_a_kill(harness: Harness, place: str) -> None:
     harness.wheelhouse.script("run", hold=True)
 
-    with harness.start(temporary_task(harness, place), variables=harness.own_temporary) as running:
+    with harness.start(harness.temporary_task(place), variables=harness.own_temporary) as running:
         running.wait_for(run_begins(harness))
-        home = temporary_home(harness.calls("run")[0])
+        home = _temporary_home(harness.calls("run")[0])
         told_at = time.monotonic()
         running.terminate()
         is_gone = comes_true(lambda: not home.exists(), deadline=told_at + SOON + harness.slack - time.monotonic())
@@ -175,9 +186,7 @@ def test_a_temporary_environment_is_a_fresh_one(harness: Harness) -> None:
 @requirement("ENV-014")
 def test_nothing_changes_under_a_running_dbt(harness: Harness) -> None:
     harness.wheelhouse.add_dbt("1.11.0")
-    older, newer = (
-        harness.kept_task(py_requirements=[f"dbt-core=={version}", "dbt-duckdb"]) for version in ("1.10.0", "1.11.0")
-    )
+    older, newer = _pinned(harness, "1.10.0"), _pinned(harness, "1.11.0")
 
     with dbt_running(harness, older) as call:
         before = files_in(call.prefix)
@@ -199,16 +208,11 @@ def test_an_operator_that_is_executed_again_leaves_nothing(harness: Harness) -> 
     calls = harness.calls("run")
     assert error is None, f"an operator must be executed twice without an error; seen: {error}"
     assert len(calls) == 2, f"dbt must run in each execution; seen: {calls}"
-    left = sorted({str(temporary_home(call)) for call in calls if temporary_home(call).exists()})
+    left = sorted({str(_temporary_home(call)) for call in calls if _temporary_home(call).exists()})
     assert not left, f"no temporary directory of either execution may stay; seen: {left}"
 
 
-# An environment has them before anything is installed, wherever they come from.
-SEEDS = ("pip", "setuptools", "wheel")
-LAMP = Wheel(name="harbor-lamp", version="1.0", files={"harbor_lamp.py": ""})
-
-
-def said_by_python(prefix: Path, code: str, *, cwd: Path) -> processes.Finished:
+def _said_by_python(prefix: Path, code: str, *, cwd: Path) -> processes.Finished:
     """What the Python of an environment says, without anything of this process's variables."""
     return processes.run([str(prefix / "bin" / "python"), "-I", "-c", code], cwd=cwd)
 
@@ -219,7 +223,7 @@ def test_system_site_packages_are_visible_when_they_are_wanted(harness: Harness,
     prefix = ran(harness, harness.kept_task(py_system_site_packages=is_visible)).prefix
 
     code = "import sys; print([p for p in sys.path if p.endswith('-packages') and not p.startswith(sys.prefix)])"
-    answer = said_by_python(prefix, code, cwd=harness.folder)
+    answer = _said_by_python(prefix, code, cwd=harness.folder)
 
     assert answer.succeeded, f"the Python of the environment must answer; seen: {answer}"
     assert ("[]" not in answer.output) == is_visible, (
@@ -233,9 +237,7 @@ def test_pip_options_take_effect(harness: Harness, cosmos_package_index: Package
     index = cosmos_package_index
     shelf = harness.folder / "shelf"
     shelf.mkdir()
-    write_wheel(
-        Wheel(name="harbor-lamp", version="1.0", files={"harbor_lamp.py": ""}, requires=("no-such-oil",)), shelf
-    )
+    write_wheel(replace(LAMP, requires=("no-such-oil",)), shelf)
     documented = ["--upgrade", "--no-cache-dir"]
     without_index = [*index.pip_install_options, *harness.wheelhouse.pip_install_options]
     options = [*without_index, "--find-links", str(shelf), "--no-deps", *documented]
@@ -254,10 +256,7 @@ def test_pip_options_take_effect(harness: Harness, cosmos_package_index: Package
 def test_a_changed_pin_takes_effect_in_the_next_task(harness: Harness) -> None:
     harness.wheelhouse.add_dbt("1.11.0")
 
-    seen = [
-        ran(harness, harness.kept_task(py_requirements=[f"dbt-core=={version}", "dbt-duckdb"])).dbt_version
-        for version in ("1.10.0", "1.11.0")
-    ]
+    seen = [ran(harness, _pinned(harness, version)).dbt_version for version in ("1.10.0", "1.11.0")]
 
     assert seen == ["1.10.0", "1.11.0"], f"each task must run the dbt that it pins, 1.10.0 and 1.11.0; seen: {seen}"
 
@@ -269,7 +268,7 @@ def test_a_dropped_requirement_is_gone(harness: Harness) -> None:
 
     prefix = ran(harness, harness.kept_task()).prefix
 
-    answer = said_by_python(prefix, "import harbor_lamp", cwd=harness.folder)
+    answer = _said_by_python(prefix, "import harbor_lamp", cwd=harness.folder)
     assert "ModuleNotFoundError" in answer.output, (
         f"what is no longer required must not be importable in the next task; seen: import harbor_lamp: {answer}"
     )
@@ -278,9 +277,7 @@ def test_a_dropped_requirement_is_gone(harness: Harness) -> None:
 @requirement("ENV-013")
 def test_sets_of_requirements_live_in_one_directory(harness: Harness) -> None:
     harness.wheelhouse.add_dbt("1.11.0")
-    older, newer = (
-        harness.kept_task(py_requirements=[f"dbt-core=={version}", "dbt-duckdb"]) for version in ("1.10.0", "1.11.0")
-    )
+    older, newer = _pinned(harness, "1.10.0"), _pinned(harness, "1.11.0")
     first = ran(harness, older)
     before = unpacked(first.prefix)
     ran(harness, newer)
@@ -330,11 +327,11 @@ def test_two_tasks_run_two_versions(harness: Harness, place: str) -> None:
 
 @requirement("ENV-021")
 def test_the_workers_python_does_not_reach_dbt(harness: Harness) -> None:
-    folder = module_path_with_a_broken_dbt(harness.folder / "path")
+    folder = _module_path_with_a_broken_dbt(harness.folder / "path")
     variables = {
         # The implementation itself may be there.
         "PYTHONPATH": os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]),
-        "PYTHONHOME": str(home_in_which_no_dbt_starts(harness.folder / "home")),
+        "PYTHONHOME": str(_home_in_which_no_dbt_starts(harness.folder / "home")),
     }
 
     outcome = harness.run(harness.task(), variables=variables)
@@ -344,14 +341,14 @@ def test_the_workers_python_does_not_reach_dbt(harness: Harness) -> None:
     )
 
 
-def module_path_with_a_broken_dbt(folder: Path) -> Path:
+def _module_path_with_a_broken_dbt(folder: Path) -> Path:
     """A folder for PYTHONPATH."""
     (folder / "dbt").mkdir(parents=True)
     (folder / "dbt" / "__init__.py").write_text("raise ImportError('this is the dbt of the worker')\n")
     return folder
 
 
-def home_in_which_no_dbt_starts(folder: Path) -> Path:
+def _home_in_which_no_dbt_starts(folder: Path) -> Path:
     """A folder for PYTHONHOME: all of this Python's library, and an end for whatever is called dbt."""
     library = Path(sysconfig.get_path("stdlib", vars={"installed_base": sys.base_prefix, "base": sys.base_prefix}))
     own = folder / "lib" / library.name
@@ -385,7 +382,7 @@ def test_variables_of_the_workers_pip_do_not_divert_the_install(harness: Harness
 @requirement("ENV-015")
 def test_a_warm_task_starts_no_installer(harness: Harness) -> None:
     calls = harness.folder / "installers.txt"
-    variables = seen_installers(harness.folder, calls)
+    variables = _seen_installers(harness.folder, calls)
     ran(harness, harness.kept_task(), variables)
     if not calls.exists():
         pytest.skip("its installer is neither the uv on PATH nor pip: it cannot be seen")
@@ -398,7 +395,7 @@ def test_a_warm_task_starts_no_installer(harness: Harness) -> None:
     )
 
 
-def seen_installers(folder: Path, calls: Path) -> dict[str, str]:
+def _seen_installers(folder: Path, calls: Path) -> dict[str, str]:
     """Variables with which each uv of PATH and each pip leaves a line in a file."""
     beside = str(Path(sys.executable).parent)
     uv = shutil.which("uv") or shutil.which("uv", path=beside)
@@ -409,11 +406,6 @@ def seen_installers(folder: Path, calls: Path) -> dict[str, str]:
         (scripts / "uv").write_text(script, encoding="utf-8")
         (scripts / "uv").chmod(0o755)
     return {"PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}", "PIP_LOG": str(calls)}
-
-
-REQUIRED = {"dbt_core", "dbt_duckdb", "harbor_lamp"}
-COMPLAINT = "pg_config: command not found"
-_ERROR = re.compile(r"\bERROR\b|\[error\s*\]")
 
 
 @requirement("ENV-009")
@@ -450,11 +442,13 @@ def test_a_task_that_dies_leaves_nothing_that_harms_the_next(harness: Harness, p
     # A build that can be held costs more than a wheel.
     lamp = harness.wheelhouse.add_sdist("harbor-lamp", hold=True) if point == "installing" else None
     if lamp is None:
-        harness.wheelhouse.add(Wheel(name="harbor-lamp", version="1.0", files={"harbor_lamp.py": ""}))
+        harness.wheelhouse.add(LAMP)
     task = harness.kept_task(py_requirements=[*REQUIREMENTS, "harbor-lamp"])
     held = harness.wheelhouse.script("run", hold=True)
-    seen_below = {"unpacking": unpacking, "finishing": finishing}
-    kill_at = seen_below[point](harness.virtualenv_dir) if point in seen_below else point
+    kill_at = {
+        "unpacking": unpacking_begins(harness.virtualenv_dir, "dbt_"),
+        "finishing": installing_ends(harness.virtualenv_dir, REQUIRED),
+    }.get(point, point)
 
     with harness.start(task, kill_at=kill_at, virtualenv_dir=harness.virtualenv_dir, grace=1.0) as running:
         running.finish()
@@ -466,35 +460,6 @@ def test_a_task_that_dies_leaves_nothing_that_harms_the_next(harness: Harness, p
     names = {each.split("-")[0] for each in installed(call.prefix)}
     assert names == REQUIRED, f"after a kill while {point} the next task must find {REQUIRED}; seen: {names}"
     assert not damage(call.prefix), f"after a kill while {point} all files must be whole; seen: {damage(call.prefix)}"
-
-
-def unpacking(virtualenv_dir: Path) -> Point:
-    """The first distribution of dbt stands in an environment."""
-
-    def look() -> Sighting | None:
-        found = next((name for name in unpacked_below(virtualenv_dir) if name.startswith("dbt_")), None)
-        return None if found is None else Sighting(at=time.time(), what=found)
-
-    return Point("unpacking", look)
-
-
-def finishing(virtualenv_dir: Path) -> Point:
-    """All distributions stand in an environment, and no installer works on it any more.
-
-    Who goes on at once may have started dbt by then, which is held: it is never too late to be seen.
-    """
-
-    def look() -> Sighting | None:
-        is_whole = {name.split("-")[0] for name in unpacked_below(virtualenv_dir)} >= REQUIRED
-        is_over = is_whole and not installers_below(virtualenv_dir, [])
-        return Sighting(at=time.time(), what="the installer has ended") if is_over else None
-
-    return Point("finishing", look)
-
-
-def unpacked_below(virtualenv_dir: Path) -> Iterator[str]:
-    """Names of folders with a RECORD; others are at work there, and this passes over what vanishes meanwhile."""
-    return (Path(folder).name for folder, _, files in os.walk(virtualenv_dir) if "RECORD" in files)
 
 
 @requirement("ENV-016")

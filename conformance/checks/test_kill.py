@@ -24,21 +24,21 @@ STUBBORN = 5.0
 
 
 @contextmanager
-def running_dbt(harness: Harness) -> Iterator[tuple[RunningTasks, DbtCall]]:
+def _running_dbt(harness: Harness) -> Iterator[tuple[RunningTasks, DbtCall]]:
     """A task whose dbt is in the middle of its work, as its script says."""
     with harness.start(harness.task()) as running:
         running.wait_for("running")
         yield running, harness.wheelhouse.wait_for_call("run", held=True)
 
 
-def seconds_until_gone(harness: Harness, pid: int, since: float, within: float = POLITE) -> float | None:
-    """How long after ``since`` the process had ended; None where it lives on."""
+def _seconds_until_gone(harness: Harness, pid: int, since: float, within: float = POLITE) -> float | None:
+    """The seconds from ``since`` until the process had ended; None where it lives on."""
     left = since + within + harness.slack - time.monotonic()
     is_gone = comes_true(lambda: not lives(pid), deadline=max(left, 0.0))
     return time.monotonic() - since if is_gone else None
 
 
-def child_of(dbt: DbtCall) -> int:
+def _child_of(dbt: DbtCall) -> int:
     if dbt.child_pid is None:
         raise HarnessError("The fake dbt was to have a child, and has told of none.")
     return dbt.child_pid
@@ -48,10 +48,10 @@ def child_of(dbt: DbtCall) -> int:
 def test_dbt_ends_when_its_task_is_told_to_end(harness: Harness) -> None:
     harness.wheelhouse.script("run", hold=True)
 
-    with running_dbt(harness) as (running, dbt):
+    with _running_dbt(harness) as (running, dbt):
         told_at = time.monotonic()
         running.terminate()
-        gone = seconds_until_gone(harness, dbt.pid, told_at)
+        gone = _seconds_until_gone(harness, dbt.pid, told_at)
 
     assert gone is not None, f"dbt must end within {POLITE:g} s when its task is told to end; seen: it runs on"
 
@@ -60,10 +60,10 @@ def test_dbt_ends_when_its_task_is_told_to_end(harness: Harness) -> None:
 def test_what_dbt_has_started_ends_with_it(harness: Harness) -> None:
     harness.wheelhouse.script("run", hold=True, child=True)
 
-    with running_dbt(harness) as (running, dbt):
+    with _running_dbt(harness) as (running, dbt):
         told_at = time.monotonic()
         running.terminate()
-        gone = seconds_until_gone(harness, child_of(dbt), told_at)
+        gone = _seconds_until_gone(harness, _child_of(dbt), told_at)
 
     assert gone is not None, (
         f"a child of dbt must end within {POLITE:g} s when the task is told to end; seen: it runs on"
@@ -74,10 +74,10 @@ def test_what_dbt_has_started_ends_with_it(harness: Harness) -> None:
 def test_a_dbt_that_ignores_polite_signals_ends_all_the_same(harness: Harness) -> None:
     harness.wheelhouse.script("run", hold=True, ignore_signals=[signal.SIGINT, signal.SIGTERM])
 
-    with running_dbt(harness) as (running, dbt):
+    with _running_dbt(harness) as (running, dbt):
         told_at = time.monotonic()
         running.terminate()
-        gone = seconds_until_gone(harness, dbt.pid, told_at, STUBBORN)
+        gone = _seconds_until_gone(harness, dbt.pid, told_at, STUBBORN)
 
     said = f"a dbt that ignores SIGINT and SIGTERM must have ended {STUBBORN:g} s after its task was told to end"
     assert gone is not None, f"{said}; seen: it runs on"
@@ -106,10 +106,10 @@ def test_an_installation_ends_when_its_task_is_told_to(harness: Harness) -> None
 
     with harness.start(harness.kept_task()) as running:
         running.wait_for("installing")
-        pids = installation(held.builds[0].pid)
+        pids = _installation(held.builds[0].pid)
         told_at = time.monotonic()
         running.terminate()
-        gone = [seconds_until_gone(harness, pid, told_at) for pid in pids]
+        gone = [_seconds_until_gone(harness, pid, told_at) for pid in pids]
     held.release()
     next_one = harness.run(harness.kept_task())
 
@@ -122,10 +122,10 @@ def test_an_installation_ends_when_its_task_is_told_to(harness: Harness) -> None
 def test_dbt_does_not_outlive_a_worker_that_is_killed(harness: Harness) -> None:
     harness.wheelhouse.script("run", hold=True, child=True)
 
-    with running_dbt(harness) as (running, dbt):
+    with _running_dbt(harness) as (running, dbt):
         killed_at = time.monotonic()
         running.kill()
-        gone = [seconds_until_gone(harness, pid, killed_at) for pid in (dbt.pid, child_of(dbt))]
+        gone = [_seconds_until_gone(harness, pid, killed_at) for pid in (dbt.pid, _child_of(dbt))]
 
     said = f"dbt and its children must have ended {POLITE:g} s after their worker was killed by SIGKILL"
     assert None not in gone, f"{said}; seen: {'its child' if gone[0] is not None else 'dbt'} runs on"
@@ -137,16 +137,16 @@ def test_an_installer_does_not_outlive_a_worker_that_is_killed(harness: Harness)
 
     with harness.start(harness.kept_task()) as running:
         running.wait_for("installing")
-        pids = installation(held.builds[0].pid)
+        pids = _installation(held.builds[0].pid)
         killed_at = time.monotonic()
         running.kill()
-        gone = [seconds_until_gone(harness, pid, killed_at) for pid in pids]
+        gone = [_seconds_until_gone(harness, pid, killed_at) for pid in pids]
 
     said = f"an installer must have ended {POLITE:g} s after its worker was killed by SIGKILL"
     assert None not in gone, f"{said}; seen: process {pids[gone.index(None)]} runs on"
 
 
-def installation(build: int) -> list[int]:
+def _installation(build: int) -> list[int]:
     """PIDs of the process that builds a package, and of the installer for which it does."""
     found = environment_of_build(build)
     return [build] if found is None else [build, found[0]]
@@ -156,9 +156,9 @@ def installation(build: int) -> list[int]:
 def test_dbt_is_interrupted_before_it_is_terminated(harness: Harness) -> None:
     harness.wheelhouse.script("run", hold=True, ignore_signals=[signal.SIGTERM])
 
-    with running_dbt(harness) as (running, dbt):
+    with _running_dbt(harness) as (running, dbt):
         running.terminate()
-        seconds_until_gone(harness, dbt.pid, time.monotonic())
+        _seconds_until_gone(harness, dbt.pid, time.monotonic())
         signals = harness.calls("run")[0].signals
 
     assert signals[:1] == ("SIGINT",), (

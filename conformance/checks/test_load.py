@@ -22,7 +22,7 @@ LS = "dbt_ls"
 LACKS_LOCAL_MODE = "it has no local mode"
 
 
-def require_all_models(shape: Shape, *, how: str) -> None:
+def _require_all_models(shape: Shape, *, how: str) -> None:
     __tracebackhide__ = True
     missing = [model for model in MODELS if not tasks_of(shape, model)]
     assert not missing, f"A project that is loaded {how} must have a task for each model; seen: {shape}"
@@ -30,7 +30,7 @@ def require_all_models(shape: Shape, *, how: str) -> None:
 
 @requirement("LOAD-001")
 def test_a_manifest_is_loaded_without_dbt(harbor: Harbor) -> None:
-    require_all_models(harbor.render(), how="from a manifest, without dbt")
+    _require_all_models(harbor.render(), how="from a manifest, without dbt")
 
 
 @requirement("LOAD-002")
@@ -45,7 +45,7 @@ def test_dbt_ls_is_asked_where_dbt_is_there(
 
     seen = harbor.render(load=LS, render=dbt, execution=execution)
 
-    require_all_models(seen, how=f"by dbt ls in {mode} mode")
+    _require_all_models(seen, how=f"by dbt ls in {mode} mode")
     assert [call for call in cosmos_fake_venv.calls if call.command == "ls"], (
         f"LoadMode.DBT_LS must ask the dbt that it is told; its record says: {cosmos_fake_venv.calls}; {seen}"
     )
@@ -57,7 +57,7 @@ def test_dbt_ls_is_asked_where_no_way_is_named(harbor: Harbor, cosmos_fake_venv:
         load=None, render={"dbt_executable_path": str(cosmos_fake_venv.dbt), "invocation_mode": "subprocess"}
     )
 
-    require_all_models(seen, how="without a load mode and a manifest, by dbt ls")
+    _require_all_models(seen, how="without a load mode and a manifest, by dbt ls")
     assert [call for call in cosmos_fake_venv.calls if call.command == "ls"], (
         f"Without a load mode and a manifest dbt ls must be asked; dbt's record says: {cosmos_fake_venv.calls}; {seen}"
     )
@@ -68,7 +68,12 @@ WithoutDbt = Callable[[Path], dict[str, Shape]]
 
 @pytest.fixture
 def without_dbt(harbor: Harbor, adapter: Adapter, does_not_apply: DoesNotApply) -> WithoutDbt:
-    """Given a dbt that is not there: mode -> what became of the DAG."""
+    """A function that builds the DAG with a dbt that is not there: mode -> its shape.
+
+    :param harbor: the project.
+    :param adapter: says which modes the implementation has.
+    :param does_not_apply: ends the test where it has none of these modes.
+    """
     modes = [
         *(["local"] if "local_mode" not in adapter.absent else []),
         *(["virtualenv"] if "dbt_ls_managed" in adapter.absent else []),
@@ -114,7 +119,7 @@ def test_dbt_ls_needs_no_dbt_beside_airflow(harbor: Harbor) -> None:
 
     seen = harbor.render(load=LS, execution=environments, variables=harness.wheelhouse.environment)
 
-    require_all_models(seen, how="by dbt ls in virtualenv mode, without dbt")
+    _require_all_models(seen, how="by dbt ls in virtualenv mode, without dbt")
     assert harness.calls("ls"), f"The dbt of the managed environment must be asked; seen: no dbt ls; {seen}"
 
 

@@ -1,9 +1,4 @@
-"""LOCK: while a task installs, and what the dead left.
-
-LOCK: what the lock file says while a task installs, and after.
-
-LOCK: what a dead owner has left behind keeps nobody from the environment.
-"""
+"""LOCK: what the lock file says while a task installs and after, and what dead owners have left behind."""
 
 from __future__ import annotations
 
@@ -17,7 +12,7 @@ import pytest
 
 from pytest_cosmos_venv import LockOwner, Pids, Sdist, VenvLock, VenvLocks
 
-from ..harness.harness import REQUIREMENTS, Harness
+from ..harness.harness import REQUIREMENTS, TEMPORARY_PLACES, Harness
 from ..harness.processes import comes_true, environment_of_build, lives, watch_until_rest
 from ..harness.running import RunningTasks
 from ..harness.runs import what_it_comes_to
@@ -35,27 +30,35 @@ REST = 3.0
 
 @pytest.fixture
 def lock(harness: Harness, cosmos_venv_lock: VenvLocks) -> VenvLock:
+    """The lock of the harness's ``virtualenv_dir``.
+
+    :param harness: of the test.
+    :param cosmos_venv_lock: gives the lock.
+    """
     return cosmos_venv_lock(harness.virtualenv_dir)
 
 
-def text_of(file: Path) -> str | None:
+def _text_of(file: Path) -> str | None:
+    """The text of a lock file; None where there is none."""
     try:
         return file.read_text(encoding="ascii", errors="replace")
     except FileNotFoundError:
         return None
 
 
-def pid_in(text: str | None) -> int | None:
+def _pid_in(text: str | None) -> int | None:
     """The number that a lock file holds, if it does."""
     return int(text) if text is not None and text.isascii() and text.strip().isdigit() else None
 
 
-def names_live(text: str | None) -> bool:
-    pid = pid_in(text)
+def _names_live(text: str | None) -> bool:
+    """Whether a lock file names a process that lives."""
+    pid = _pid_in(text)
     return pid is not None and lives(pid)
 
 
-def family_of(pid: int) -> set[int]:
+def _family_of(pid: int) -> set[int]:
+    """The PIDs of a process and of all below it."""
     try:
         return {pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))}
     except psutil.NoSuchProcess:
@@ -70,27 +73,27 @@ def test_the_lock_file_names_the_task_that_installs(harness: Harness, lock: Venv
     with harness.start(harness.kept_task(py_requirements=[*REQUIREMENTS, "harbor-lamp"])) as running:
         # In which order they are built is the installer's affair.
         comes_true(lambda: held.builds or lamp.builds or not running.running, deadline=harness.deadline)
-        text, family = text_of(lock.file), family_of(running.pids[0])
+        text, family = _text_of(lock.file), _family_of(running.pids[0])
         held.release()
         comes_true(lambda: lamp.builds or not running.running, deadline=harness.deadline)
-        family |= family_of(running.pids[0])
+        family |= _family_of(running.pids[0])
         lamp.release()
         outcome = running.finish().outcomes[0]
 
     said = f"while an installer builds a package, {lock.file} must hold the PID of a live process of the task as text"
-    pid = pid_in(text)
+    pid = _pid_in(text)
     assert pid in family, f"{said}, so one of {sorted(family)}; seen: {'no file' if text is None else repr(text)}"
     builds = [*held.builds, *lamp.builds]
     assert lamp.builds, f"each required package must be installed; seen: no build of harbor-lamp. {outcome}"
     ends = [build.ended_at for build in builds if build.ended_at is not None]
     begun, ended = min(build.started_at for build in builds), max(ends, default=0)
-    gap = longest_gap([owner for owner in lock.history if owner.pid in family], begun, ended)
+    gap = _longest_gap([owner for owner in lock.history if owner.pid in family], begun, ended)
     assert gap <= REWRITING, (
         f"{said} until the last one is built; seen: for {gap:.3f} s of the {ended - begun:.3f} s it did not. {outcome}"
     )
 
 
-def longest_gap(owners: Iterable[LockOwner], since: float, until: float) -> float:
+def _longest_gap(owners: Iterable[LockOwner], since: float, until: float) -> float:
     """Seconds of the longest stretch between two times in which none of these had the lock."""
     longest, covered = 0.0, since
     for owner in sorted(owners, key=lambda owner: owner.since):
@@ -99,24 +102,24 @@ def longest_gap(owners: Iterable[LockOwner], since: float, until: float) -> floa
     return max(longest, until - covered)
 
 
-def nothing_fails(_: Harness) -> None:
+def _nothing_fails(_: Harness) -> None:
     """The installation and dbt do what they should."""
 
 
-def dbt_fails(harness: Harness) -> None:
+def _dbt_fails(harness: Harness) -> None:
     harness.wheelhouse.script("run", exit_code=1)
 
 
-def installation_fails(harness: Harness) -> None:
+def _installation_fails(harness: Harness) -> None:
     harness.wheelhouse.add_sdist("dbt-core", fails_with="It fails for the test's sake.")
 
 
 @pytest.mark.parametrize(
     ("prepare", "runs", "when"),
     [
-        pytest.param(nothing_fails, [0], "a task has succeeded", marks=requirement("LOCK-010"), id="success"),
-        pytest.param(dbt_fails, [1], "its dbt has failed", marks=requirement("LOCK-011"), id="dbt-fails"),
-        pytest.param(installation_fails, [], "its installer has failed", marks=requirement("LOCK-012"), id="install"),
+        pytest.param(_nothing_fails, [0], "a task has succeeded", marks=requirement("LOCK-010"), id="success"),
+        pytest.param(_dbt_fails, [1], "its dbt has failed", marks=requirement("LOCK-011"), id="dbt-fails"),
+        pytest.param(_installation_fails, [], "its installer has failed", marks=requirement("LOCK-012"), id="install"),
     ],
 )
 def test_the_lock_is_free_after_a_task_though_its_process_lives(
@@ -129,7 +132,7 @@ def test_the_lock_is_free_after_a_task_though_its_process_lives(
 
     with harness.start([first, then], contenders=1) as running:
         comes_true(lambda: keeps_alive.builds or not running.running, deadline=harness.deadline)
-        text, is_named = text_of(lock.file), names_live(text_of(lock.file))
+        text, is_named = _text_of(lock.file), _names_live(_text_of(lock.file))
         goes_on = bool(keeps_alive.builds)
         running.kill()
         outcome = running.finish().outcomes[0]
@@ -150,8 +153,8 @@ def test_the_lock_is_free_after_a_kill(harness: Harness, lock: VenvLock, point: 
     with harness.start(harness.kept_task()) as running:
         running.wait_for(point)
         running.terminate()
-        is_free = comes_true(lambda: not names_live(text_of(lock.file)), deadline=UNTIL_FREE + harness.slack)
-        text = text_of(lock.file)
+        is_free = comes_true(lambda: not _names_live(_text_of(lock.file)), deadline=UNTIL_FREE + harness.slack)
+        text = _text_of(lock.file)
         killed = running.finish().outcomes[0]
 
     said = f"after a task was killed at the point {point!r}"
@@ -159,13 +162,13 @@ def test_the_lock_is_free_after_a_kill(harness: Harness, lock: VenvLock, point: 
     sdist.release()
     script.release()
     with harness.start(harness.kept_task()) as running:
-        waits = rests_before_dbt(harness, running)
+        waits = _rests_before_dbt(harness, running)
         outcome = running.finish().outcomes[0]
     assert not waits, f"{said} the next one must not wait; seen: it does nothing for {REST:g} s. {outcome}"
     assert outcome.succeeded, f"{said} the next one must succeed; seen: {outcome}"
 
 
-def rests_before_dbt(harness: Harness, running: RunningTasks) -> bool:
+def _rests_before_dbt(harness: Harness, running: RunningTasks) -> bool:
     """Whether the only task comes to rest before one more dbt run has begun."""
     before = len(harness.calls("run"))
     return watch_until_rest(
@@ -186,7 +189,7 @@ def test_a_task_leaves_alone_a_lock_that_went_to_another_process(harness: Harnes
         held.release()
         outcome = running.finish().outcomes[0]
 
-    text = text_of(lock.file)
+    text = _text_of(lock.file)
     assert text == str(LIVE), (
         f"a task that releases its lock must leave a lock file alone that names another live process ({LIVE}); "
         f"seen: {'no file' if text is None else repr(text)}. {outcome}"
@@ -194,19 +197,18 @@ def test_a_task_leaves_alone_a_lock_that_went_to_another_process(harness: Harnes
 
 
 @requirement("LOCK-020")
-@pytest.mark.parametrize("place", ["no virtualenv_dir", "is_virtualenv_dir_temporary"])
+@pytest.mark.parametrize("place", TEMPORARY_PLACES)
 def test_no_lock_is_taken_in_a_temporary_environment(harness: Harness, place: str) -> None:
     held = harness.wheelhouse.add_sdist("dbt-core", hold=True)
     script = harness.wheelhouse.script("run", hold=True)
-    task = harness.task() if place == "no virtualenv_dir" else harness.kept_task(is_virtualenv_dir_temporary=True)
 
-    with harness.start(task) as running:
+    with harness.start(harness.temporary_task(place)) as running:
         running.wait_for("installing")
         _, target = environment_of_build(held.builds[0].pid) or (0, None)
-        found = locks_around(target, harness.virtualenv_dir)
+        found = _locks_around(target, harness.virtualenv_dir)
         held.release()
         running.wait_for("running")
-        found += locks_around(harness.calls("run")[0].prefix, harness.virtualenv_dir)
+        found += _locks_around(harness.calls("run")[0].prefix, harness.virtualenv_dir)
         script.release()
         outcome = running.finish().outcomes[0]
 
@@ -214,7 +216,7 @@ def test_no_lock_is_taken_in_a_temporary_environment(harness: Harness, place: st
     assert outcome.succeeded, f"in a temporary environment ({place}) a task must succeed; seen: {outcome}"
 
 
-def locks_around(environment: Path | None, virtualenv_dir: Path) -> list[Path]:
+def _locks_around(environment: Path | None, virtualenv_dir: Path) -> list[Path]:
     """Lock files in ``virtualenv_dir``, in an environment, and around it up to the directory for temporary files."""
     told = list(virtualenv_dir.rglob(LOCK_FILE))
     if environment is None:
@@ -226,39 +228,42 @@ def locks_around(environment: Path | None, virtualenv_dir: Path) -> list[Path]:
 
 @pytest.fixture
 def held(harness: Harness) -> Sdist:
-    """What each environment of these tests needs built; the installer waits there until it is released."""
+    """The package that each environment of these tests needs built; the installer waits there until it is released.
+
+    :param harness: of the test.
+    """
     return harness.wheelhouse.add_sdist("dbt-core", hold=True)
 
 
-def of_dead_process(lock: VenvLock, _: Pids) -> None:
+def _of_dead_process(lock: VenvLock, _: Pids) -> None:
     lock.stale()
 
 
-def of_zombie(lock: VenvLock, pids: Pids) -> None:
+def _of_zombie(lock: VenvLock, pids: Pids) -> None:
     lock.held_by(pids.zombie())
 
 
-def empty(lock: VenvLock, _: Pids) -> None:
+def _empty(lock: VenvLock, _: Pids) -> None:
     lock.empty()
 
 
-def garbage(lock: VenvLock, _: Pids) -> None:
+def _garbage(lock: VenvLock, _: Pids) -> None:
     lock.garbage()
 
 
-def of_reused_number(lock: VenvLock, pids: Pids) -> None:
+def _of_reused_number(lock: VenvLock, pids: Pids) -> None:
     pids.reused(lock.file)
 
 
 @pytest.mark.parametrize(
     ("leave", "what"),
     [
-        pytest.param(of_dead_process, "the PID of a dead process", marks=requirement("LOCK-006"), id="dead"),
-        pytest.param(of_zombie, "the PID of a zombie", marks=requirement("LOCK-007"), id="zombie"),
-        pytest.param(empty, "nothing, for 5 minutes", marks=requirement("LOCK-008"), id="empty"),
-        pytest.param(garbage, "no number", marks=requirement("LOCK-009"), id="garbage"),
+        pytest.param(_of_dead_process, "the PID of a dead process", marks=requirement("LOCK-006"), id="dead"),
+        pytest.param(_of_zombie, "the PID of a zombie", marks=requirement("LOCK-007"), id="zombie"),
+        pytest.param(_empty, "nothing, for 5 minutes", marks=requirement("LOCK-008"), id="empty"),
+        pytest.param(_garbage, "no number", marks=requirement("LOCK-009"), id="garbage"),
         pytest.param(
-            of_reused_number, "a PID that went to a younger process", marks=requirement("LOCK-016"), id="reused"
+            _of_reused_number, "a PID that went to a younger process", marks=requirement("LOCK-016"), id="reused"
         ),
     ],
 )

@@ -1,9 +1,4 @@
-"""LOCK: several tasks, and waiting.
-
-LOCK: several tasks want one environment at the same moment.
-
-LOCK: a task that finds the lock with a live owner waits for it, and for how long.
-"""
+"""LOCK: several tasks that want one environment at the same moment, and a task that waits for a live owner."""
 
 from __future__ import annotations
 
@@ -30,7 +25,10 @@ SAID = "two tasks must not install into one environment at the same moment"
 
 @pytest.fixture
 def held(harness: Harness) -> Sdist:
-    """What each environment of these tests needs built; the installer waits there until it is released."""
+    """The package that each environment of these tests needs built; the installer waits there until it is released.
+
+    :param harness: of the test.
+    """
     return harness.wheelhouse.add_sdist("dbt-core", hold=True)
 
 
@@ -40,10 +38,12 @@ REST_OF_MANY = 0.15
 """Seconds: where eight tasks share few processors, who has work to do is either at it or in the queue for it."""
 
 
-class Watch:
+class _Watch:
     """Looks for two installers that work on one environment, in a directory.
 
-    :param held: what each of them has to build, and waits in.
+    :param running: the tasks that are watched.
+    :param directory: their ``virtualenv_dir``.
+    :param held: the package that each of them has to build, and waits in.
     :param deadline: seconds that each wait may take.
     :param beside: PIDs of tasks that install there too.
     """
@@ -70,6 +70,7 @@ class Watch:
 
     @property
     def in_words(self) -> str:
+        """The two installers that were seen, in words."""
         if self.offence is None:
             return "no two at once"
         one, other = self.offence
@@ -87,9 +88,13 @@ class Watch:
         return len(self._held.builds) > self._begun
 
     def require(self, said: str, *, seen: str = "seen") -> None:
-        """:raises AssertionError: two were seen.
+        """Fail where two were seen.
 
         Skips where not even one was: it does not follow that there were no two.
+
+        :param said: what was required.
+        :param seen: the words before what was seen.
+        :raises AssertionError: two were seen.
         """
         __tracebackhide__ = True
         assert self.offence is None, f"{said}; {seen}: {self.in_words}"
@@ -113,7 +118,7 @@ def test_two_tasks_that_both_find_a_stale_lock_do_not_both_install(
         halt_before_writing(lock.file) as halt,
         harness.start(harness.kept_task(), contenders=2, deadline=waits * harness.deadline) as running,
     ):
-        watch = Watch(running, harness.virtualenv_dir, held, deadline=harness.deadline)
+        watch = _Watch(running, harness.virtualenv_dir, held, deadline=harness.deadline)
         comes_true(lambda: halt.has_halted or held.builds or not running.running, deadline=harness.deadline)
         # Who writes into the record that it found is halted there. The other one gets time to come as far.
         watch_until_rest(running.pids, lambda: held.builds or not running.running, deadline=harness.deadline)
@@ -129,7 +134,7 @@ def test_a_task_that_comes_during_an_installation_does_not_install_too(harness: 
     with harness.start(harness.kept_task()) as first:
         first.wait_for("installing")
         with harness.start(harness.kept_task()) as second:
-            watch = Watch(second, harness.virtualenv_dir, held, deadline=harness.deadline, beside=first.pids)
+            watch = _Watch(second, harness.virtualenv_dir, held, deadline=harness.deadline, beside=first.pids)
             watch_until_rest(second.pids, watch.look, deadline=harness.deadline)
             watch.look()
 
@@ -145,13 +150,13 @@ def test_no_two_of_eight_tasks_install_at_once(
     for number in range(1, rounds + 1):
         directory = harness.folder / f"virtualenvs-{number}"
         with harness.start(harness.task(virtualenv_dir=str(directory)), contenders=CONTENDERS) as running:
-            watch = Watch(running, directory, held, deadline=harness.deadline)
+            watch = _Watch(running, directory, held, deadline=harness.deadline)
             watch.until_others_rest()
         watch.require(SAID, seen=f"seen in 1 of {number} rounds of {CONTENDERS} tasks")
     evidence(f"two installers at once were seen in 0 of {rounds} rounds of {CONTENDERS} tasks")
 
 
-def until_the_first(tasks: RunningTasks, is_there: Callable[[], object], *, deadline: float) -> None:
+def _until_the_first(tasks: RunningTasks, is_there: Callable[[], object], *, deadline: float) -> None:
     """Wait until the first of them is there, or waits itself, or has ended."""
     watch_until_rest(
         tasks.pids[:1], lambda: is_there() or 0 not in tasks.running, seconds=REST_OF_TWO, deadline=deadline
@@ -166,7 +171,7 @@ def test_two_tasks_run_dbt_in_one_environment_at_once(harness: Harness, picture:
         # Two that begin together may get past a broken lock together, and prove nothing: so the second one stands still
         # until the first has its dbt.
         running.stop(1)
-        until_the_first(running, lambda: harness.calls("run"), deadline=harness.deadline)
+        _until_the_first(running, lambda: harness.calls("run"), deadline=harness.deadline)
         running.resume(1)
         watch_until_rest(
             running.pids, lambda: len(harness.calls("run")) == 2, seconds=REST_OF_TWO, deadline=harness.deadline
@@ -200,7 +205,7 @@ def test_a_killed_task_does_not_fail_the_others(harness: Harness, held: Sdist, p
             # and LOCK-021: so the second one stands still until the first has taken the lock, or has ended.
             others.stop(1)
             victim.kill(tree=True)
-            until_the_first(others, lambda: len(held.builds) > begun, deadline=harness.deadline)
+            _until_the_first(others, lambda: len(held.builds) > begun, deadline=harness.deadline)
             others.resume(1)
             held.release()
             finished = others.finish()
@@ -221,16 +226,26 @@ LIVE = os.getpid()
 
 @pytest.fixture
 def lock(harness: Harness, cosmos_venv_lock: VenvLocks) -> VenvLock:
+    """The lock of the harness's ``virtualenv_dir``.
+
+    :param harness: of the test.
+    :param cosmos_venv_lock: gives the lock.
+    """
     return cosmos_venv_lock(harness.virtualenv_dir)
 
 
 @pytest.fixture
 def few_tries(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets tasks wait for the lock only ``TRIES`` seconds.
+
+    :param harness: whose adapter knows the setting.
+    :param monkeypatch: of the test.
+    """
     for name, value in harness.adapter.setting("virtualenv_max_retries_lock", TRIES).items():
         monkeypatch.setenv(name, value)
 
 
-def stays_young(file: Path) -> bool:
+def _stays_young(file: Path) -> bool:
     """Let the file look as if it had been touched just now, as long as it is there."""
     try:
         os.utime(file)
@@ -326,7 +341,7 @@ def test_a_task_survives_the_moment_in_which_the_lock_file_is_empty(harness: Har
         # Its owner has truncated the file and not yet written: the number comes as soon as the task has looked.
         watch_until_rest(
             running.pids,
-            lambda: was_read() or not stays_young(file) or not running.running,
+            lambda: was_read() or not _stays_young(file) or not running.running,
             deadline=harness.deadline,
         )
         file.write_text(str(LIVE), encoding="ascii")

@@ -23,17 +23,20 @@ CONNECTION = "AIRFLOW_CONN_WAREHOUSE"
 
 @pytest.fixture
 def password() -> str:
-    """Unlike any other text on this machine."""
+    """A password unlike any other text on this machine."""
     return f"pa55-{secrets.token_hex(16)}"
 
 
 @pytest.fixture
 def variables(password: str) -> dict[str, str]:
-    """Of a worker that knows the connection ``warehouse``."""
+    """Environment variables of a worker that knows the connection ``warehouse``.
+
+    :param password: of the connection.
+    """
     return {CONNECTION: f"postgres://harbor:{password}@warehouse.example:5432/shop"}
 
 
-def task_with_connection(harness: Harness) -> Task:
+def _task_with_connection(harness: Harness) -> Task:
     mapping = ("PostgresUserPasswordProfileMapping", {"conn_id": "warehouse", "profile_args": {"schema": "public"}})
     profile = {"profile_name": "shop", "target_name": "dev", "profile_mapping": mapping}
     return harness.kept_task(profile=profile, py_requirements=["dbt-core", "dbt-postgres"])
@@ -46,7 +49,7 @@ def test_a_password_is_in_no_file_that_is_left_or_that_others_may_read(
     script = harness.wheelhouse.script("run", hold=True)
     roots = places(harness)
 
-    with harness.start(task_with_connection(harness), variables={**variables, **harness.own_home}) as running:
+    with harness.start(_task_with_connection(harness), variables={**variables, **harness.own_home}) as running:
         running.wait_for("running")
         during = [file for file in files_with(password, roots) if readable_by_others(file, roots)]
         script.release()
@@ -68,9 +71,9 @@ def test_a_password_is_in_no_log_command_line_or_rendered_field(
 ) -> None:
     script = harness.wheelhouse.script("run", hold=True)
 
-    with harness.start(task_with_connection(harness), variables=variables) as running:
+    with harness.start(_task_with_connection(harness), variables=variables) as running:
         running.wait_for("running")
-        commands = [command for command in commands_below(running.pids[0]) if password in command]
+        commands = [command for command in _commands_below(running.pids[0]) if password in command]
         script.release()
         outcome = running.finish().outcomes[0]
 
@@ -84,7 +87,7 @@ def test_a_password_is_in_no_log_command_line_or_rendered_field(
     assert not is_told, "no error must hold the password; seen: it does"
 
 
-def commands_below(pid: int) -> list[str]:
+def _commands_below(pid: int) -> list[str]:
     found = []
     for process in psutil.Process(pid).children(recursive=True):
         try:
@@ -99,7 +102,7 @@ def test_a_password_does_not_stay_in_the_environment_of_the_worker(
     harness: Harness, password: str, variables: Mapping[str, str]
 ) -> None:
     # What the second task's dbt inherits is what the first task has left in the process.
-    outcome = harness.run(task_with_connection(harness), harness.kept_task(append_env=True), variables=variables)
+    outcome = harness.run(_task_with_connection(harness), harness.kept_task(append_env=True), variables=variables)
 
     assert outcome.succeeded, f"both tasks must succeed; seen: {outcome}"
     *_, second = harness.calls("run")
@@ -142,7 +145,7 @@ def test_directories_are_not_writable_by_others(harness: Harness, is_kept: bool)
     with harness.start(harness.kept_task() if is_kept else harness.task(), variables=own) as running:
         running.wait_for("running")
         made = [*directories(harness.virtualenv_dir), *directories(Path(own["TMPDIR"]))]
-        writable = [f"{each}, mode {mode:o}" for each in made if (mode := mode_if_open(each)) is not None]
+        writable = [f"{each}, mode {mode:o}" for each in made if (mode := _mode_if_open(each)) is not None]
         script.release()
         outcome = running.finish().outcomes[0]
 
@@ -150,18 +153,21 @@ def test_directories_are_not_writable_by_others(harness: Harness, is_kept: bool)
     assert outcome.succeeded, f"the task must succeed; seen: {outcome}"
 
 
-def mode_if_open(directory: Path) -> int | None:
-    """Its permissions, where more may write to it than the umask lets, and than a parent shared with a group does."""
+def _mode_if_open(directory: Path) -> int | None:
+    """The permissions of a directory where more may write to it than the umask lets; None where they may not.
+
+    What a parent shares with a group counts as closed.
+    """
     try:
         mode, above = directory.stat().st_mode, directory.parent.stat().st_mode
     except FileNotFoundError:
         return None
     shared = stat.S_IWGRP if above & stat.S_IWGRP and above & stat.S_ISGID else 0
-    is_open = mode & (stat.S_IWGRP | stat.S_IWOTH) & current_umask() & ~shared
+    is_open = mode & (stat.S_IWGRP | stat.S_IWOTH) & _current_umask() & ~shared
     return stat.S_IMODE(mode) if is_open else None
 
 
-def current_umask() -> int:
+def _current_umask() -> int:
     mask = os.umask(0o022)
     os.umask(mask)
     return mask

@@ -1,4 +1,4 @@
-"""SEED: which seeds are rendered, and which of them dbt loads again. Stories of the toolkit, played on whole DAGs."""
+"""SEED: which seeds are rendered, and which of them dbt loads again: scenarios of the toolkit, played on whole DAGs."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_content_alone_counts(harness: Harness) -> None:
 
 
 @pytest.mark.parametrize(
-    "story",
+    "scenario",
     [
         pytest.param("the-first-run-loads", marks=requirement("SEED-004")),
         pytest.param("unchanged-is-skipped-in-virtualenv-mode", marks=requirement("SEED-005")),
@@ -77,8 +77,8 @@ def test_content_alone_counts(harness: Harness) -> None:
         pytest.param("full-refresh-runs-always", marks=requirement("SEED-017")),
     ],
 )
-def test_it_is_so_in_virtualenv_mode(harness: Harness, story: str) -> None:
-    require(harness, story, mode=VIRTUALENV)
+def test_it_is_so_in_virtualenv_mode(harness: Harness, scenario: str) -> None:
+    require(harness, scenario, mode=VIRTUALENV)
 
 
 @requirement("SEED-006")

@@ -1,4 +1,4 @@
-"""Can anything be judged here at all? Three checks that go before the rest (SPEC.md, "Smoke checks")."""
+"""The three smoke checks that go before the rest: whether anything can be judged here (SPEC.md, "Smoke checks")."""
 
 from __future__ import annotations
 
@@ -56,7 +56,12 @@ def test_one_operator_runs_to_its_end(
 
 
 def install_commands(environment: Path, wheelhouse: Wheelhouse, uv: str | None) -> list[list[str]]:
-    """Make an environment and install into it, with uv where it is given, else with venv and pip."""
+    """The commands that make an environment and install into it, with uv where it is given, else with venv and pip.
+
+    :param environment: path of the environment.
+    :param wheelhouse: where packages come from.
+    :param uv: path of uv; None: it is not to be used.
+    """
     python = str(environment / "bin" / "python")
     install = ["pip", "install", *wheelhouse.pip_install_options]
     if uv:

@@ -1,4 +1,4 @@
-"""With what does a test judge an implementation? A dbt project, packages to install, and processes for its tasks."""
+"""The harness with which a check judges an implementation: a dbt project, packages to install, processes for tasks."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from .running import DEADLINE, SLACK, RunningTasks
 from .task_process import work
 
 REQUIREMENTS = ("dbt-core", "dbt-duckdb")
+TEMPORARY_PLACES = ("no virtualenv_dir", "is_virtualenv_dir_temporary")
+"""Both ways to say that an environment is for one task alone."""
 START_DATE = datetime(2026, 1, 1, tzinfo=timezone.utc)
 _ALONE = {"emit_datasets": False, "should_store_compiled_sql": False}
 """Without Airflow around it an operator has nobody to tell of assets, and no rendered fields to write to."""
@@ -32,12 +34,13 @@ _IN_A_HOME = {
 
 @dataclass(frozen=True, kw_only=True)
 class Harness:
-    """What a test has.
+    """The harness of one test.
 
     :param adapter: the implementation.
     :param folder: empty, for this test alone.
     :param shared_directory: a ``virtualenv_dir`` for all tests of the implementation that judge nothing of it.
     :param wheelhouse: where environments are installed from; what its dbt is to do, and what it was told.
+    :param race: runs tasks in processes of their own.
     :param deadline: seconds that one task may take.
     :param slack: seconds that this machine may need beyond those that a requirement names.
     :param is_glance: whether of several cases within one check the first is enough.
@@ -67,23 +70,28 @@ class Harness:
 
     @property
     def own_temporary(self) -> dict[str, str]:
-        """Variables of tasks with a temporary directory for them alone, since the next task in the same place may
-        remove what one has left; empty before the first of them."""
+        """Variables of tasks with a temporary directory for them alone; it is empty before the first of them.
+
+        The next task in the same place may remove what one has left.
+        """
         folder = self.folder / "temporary"
         folder.mkdir(exist_ok=True)
         return {"TMPDIR": str(folder)}
 
     @property
     def own_home(self) -> dict[str, str]:
-        """Variables of tasks with a home for them alone, where whatever they leave is seen, and nobody else's file is
-        touched; empty before the first of them. What installers keep lies elsewhere: they are as fast as ever."""
+        """Variables of tasks with a home for them alone; it is empty before the first of them.
+
+        Whatever they leave there is seen, and no other file of the user is touched. What installers keep lies
+        elsewhere: they are as fast as ever.
+        """
         folder = self.folder / "home"
         folder.mkdir(exist_ok=True)
         return {"HOME": str(folder), **{name: str(folder / below) for name, below in _IN_A_HOME.items()}}
 
     @property
     def profile(self) -> dict[str, Any]:
-        """Arguments of ``ProfileConfig``."""
+        """Arguments of ``ProfileConfig`` for the project."""
         return {
             "profile_name": "shop",
             "target_name": "dev",
@@ -105,7 +113,11 @@ class Harness:
     ) -> Task:
         """A task with a sound project, profile and requirements; in a temporary environment unless it is told one.
 
-        :param arguments: of the operator, beside or instead of these.
+        :param command: a key of ``OPERATOR_CLASSES``.
+        :param under_airflow: whether it is run as Airflow runs a task.
+        :param standard_input: what the task's process could read there; None: nothing is offered.
+        :param place: what the task finds at a path: see ``harness.mounts``; None: nothing is mounted.
+        :param **arguments: of the operator, beside or instead of these; ``profile`` takes the place of the profile.
         """
         given: dict[str, Any] = {
             "project_dir": str(self.project),
@@ -124,20 +136,36 @@ class Harness:
         )
 
     def kept_task(self, command: str = "run", **arguments: Any) -> Task:
-        """The same in ``virtualenv_dir``."""
+        """The same in ``virtualenv_dir``.
+
+        :param command: a key of ``OPERATOR_CLASSES``.
+        :param **arguments: as for ``task``.
+        """
         return self.task(command, **{"virtualenv_dir": str(self.virtualenv_dir), **arguments})
 
+    def temporary_task(self, place: str) -> Task:
+        """A task whose environment is for itself alone.
+
+        :param place: one of ``TEMPORARY_PLACES``.
+        """
+        return self.task() if place == TEMPORARY_PLACES[0] else self.kept_task(is_virtualenv_dir_temporary=True)
+
     def shared_task(self, command: str = "run", **arguments: Any) -> Task:
-        """The same in ``shared_directory``, where whichever test comes first has the environment built."""
+        """The same in ``shared_directory``, where the first test that comes has the environment built.
+
+        :param command: a key of ``OPERATOR_CLASSES``.
+        :param **arguments: as for ``task``.
+        """
         return self.task(command, **{"virtualenv_dir": str(self.shared_directory), **arguments})
 
     def dag_plan(self, project: Path | None = None, /, *, load: str | None = "dbt_manifest", **parts: Any) -> DagPlan:
         """A DAG of a project in virtualenv mode, without tests unless it is said otherwise.
 
-        :param project: folder with a ``profiles.yml``, whose profile has the folder's name; without it the harness's.
+        :param project: folder with a ``profiles.yml``, whose profile has the folder's name; None: the harness's own
+            project.
         :param load: value of ``LoadMode``; a manifest is looked for in the project's ``target`` folder. None: the DAG
             file names none.
-        :param parts: of ``DagPlan``; those that are mappings beside what stands here.
+        :param **parts: fields of ``DagPlan``; those that are mappings are added to what stands here.
         """
         folder = project or self.project
         given: dict[str, Any] = self._plan_of(folder, load)
@@ -168,8 +196,10 @@ class Harness:
     def run(self, *tasks: Task, variables: Mapping[str, str] | None = None, deadline: float | None = None) -> Outcome:
         """Run one task after the other, in one process, to their ends.
 
-        :return: the first outcome that is no success, or the last.
+        :param *tasks: those to run, in this order.
         :param variables: of the process's environment, beside those that lead installers to the wheelhouse.
+        :param deadline: seconds for all of them; None: the harness's own.
+        :returns: the first outcome that is no success, or the last.
         """
         __tracebackhide__ = True
         with self.start(tasks, contenders=1, variables=variables, deadline=deadline) as running:
@@ -188,10 +218,13 @@ class Harness:
     ) -> Iterator[RunningTasks]:
         """Start tasks at the same instant, each in a process of its own; leaving the block ends what is left.
 
-        :param contenders: how many processes, where not one for each task; one task is run by each of them.
+        :param tasks: one for each contender, or one for all.
+        :param contenders: number of processes, where not one for each task; one task is run by each of them.
+        :param variables: of the processes' environment, beside those that lead installers to the wheelhouse.
+        :param deadline: seconds for all of it; None: the harness's own.
         :param prepares_airflow: whether the process that they are forked from has built what only tasks under Airflow
             need. Where a test has settings of its own, that process is made for it alone, and this is most of its time.
-        :param options: of ``cosmos_task_race``: ``kill_at``, ``stop_at``, ``continue_at``, ``victim``, ``grace`` ...
+        :param **options: of ``cosmos_task_race``: ``kill_at``, ``stop_at``, ``continue_at``, ``victim``, ``grace`` ...
         """
         __tracebackhide__ = True
         several = [tasks] * (contenders or 1) if isinstance(tasks, Task) else list(tasks)
@@ -210,8 +243,10 @@ class Harness:
             yield RunningTasks(race)
 
     def ask(self, probe: str, **arguments: Any) -> Any:
-        """The answer to a question about the implementation, found in a process of its own: see ``questions``.
+        """The answer of a probe of the implementation, found in a process of its own.
 
+        :param probe: name of a function of ``probes``.
+        :param **arguments: what the probe takes beside the adapter.
         :raises AssertionError: the implementation cannot be asked; with what it raised.
         """
         __tracebackhide__ = True
@@ -230,6 +265,7 @@ class Harness:
     def render(self, plan: DagPlan) -> Shape:
         """Build a DAG, in a process of its own.
 
+        :param plan: what the DAG file would say.
         :raises AssertionError: there is no answer; with what happened instead.
         """
         __tracebackhide__ = True
@@ -244,7 +280,7 @@ class Harness:
     def calls(self, command: str | None = None) -> list[DbtCall]:
         """What installed fakes of dbt were told, in order; version questions apart.
 
-        :param command: only those of it, such as ``run`` or ``docs generate``.
+        :param command: only calls of this command, such as ``run`` or ``docs generate``; None: all.
         """
         return [call for call in self.wheelhouse.calls if command is None or call.command == command]
 

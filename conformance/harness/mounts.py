@@ -1,13 +1,11 @@
-"""Read-only and full file systems; a task halted at the lock file.
+"""Directories that are read-only or full for one process, and a lock file at which writers are halted.
 
-How is a task met at the very moment in which it opens the lock file? The kernel halts writers, and tells of readers.
+Directories become read-only or full by mounts of the process's own: one holds for it and what it starts, and is gone
+with them. Where a machine lets nobody mount, permissions do for what is read-only, as long as they bind the user who
+runs the tests.
 
-Linux alone, and leases only on some file systems; elsewhere nobody is ever halted or seen.
-
-In which places can a task find its directory? On a file system that is read-only, or full.
-
-These are mounts of its own process: one holds for it and what it starts, and is gone with them. Where a machine lets
-nobody mount, permissions do for what is read-only, as long as they bind whoever runs the tests.
+The kernel halts writers of a file by a lease, and tells of readers. That is Linux alone, and leases work only on some
+file systems; elsewhere nothing is ever halted or seen.
 """
 
 from __future__ import annotations
@@ -26,20 +24,23 @@ _CLOSED_UNCHANGED = 0x10  # IN_CLOSE_NOWRITE
 
 
 class WriterHalt:
-    """Halts who opens a file for writing, inside of that call; whoever reads it passes."""
+    """Halts a process that opens a file for writing, inside of that call; readers pass.
+
+    :param descriptor: of the leased file; None: no lease is to be had here, and nothing is halted.
+    """
 
     def __init__(self, descriptor: int | None) -> None:
         self._descriptor = descriptor
 
     @property
     def has_halted(self) -> bool:
-        """Whether somebody is halted now."""
+        """Whether a process is halted now."""
         if self._descriptor is None:
             return False
         return fcntl.fcntl(self._descriptor, fcntl.F_GETLEASE) != fcntl.F_RDLCK
 
     def end(self) -> None:
-        """Let everybody pass from now on."""
+        """Let every process pass from now on."""
         if self._descriptor is not None:
             fcntl.fcntl(self._descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
             os.close(self._descriptor)
@@ -48,7 +49,10 @@ class WriterHalt:
 
 @contextmanager
 def halt_before_writing(file: Path) -> Iterator[WriterHalt]:
-    """Within this block who opens ``file`` for writing is halted, until ``end`` is called."""
+    """Within this block a process that opens ``file`` for writing is halted, until ``end`` is called.
+
+    :param file: an existing file.
+    """
     halt = WriterHalt(_leased(file))
     try:
         yield halt
@@ -58,7 +62,10 @@ def halt_before_writing(file: Path) -> Iterator[WriterHalt]:
 
 @contextmanager
 def watch_readers(file: Path) -> Iterator[Callable[[], bool]]:
-    """Gives a function that tells whether somebody has read ``file`` since the block began."""
+    """Gives a function that tells whether ``file`` was read since the block began.
+
+    :param file: an existing file.
+    """
     libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
     descriptor = -1 if libc is None else libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
     if libc is None or descriptor < 0:  # a user may have only so many
@@ -102,7 +109,7 @@ _WRITE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 
 
 class MountError(Exception):
-    """This machine does not let the suite make the place: nothing is said about the implementation."""
+    """This machine does not let the suite make the directory so: nothing is said about the implementation."""
 
 
 @contextmanager
@@ -115,6 +122,7 @@ def mounted(places: Mapping[str, str]) -> Iterator[None]:
 
     :param places: one of ``KINDS`` -> an existing directory.
     :raises MountError: neither mounts nor permissions make it.
+    :raises ValueError: there is no such kind.
     """
     with ExitStack() as permissions:
         for kind, path in places.items():

@@ -1,6 +1,6 @@
-"""What is asked about an implementation in a process that has it imported? Each answer is plain data.
+"""Probes: functions that find out something about an implementation in a process that has it imported.
 
-A function here takes the adapter first; ``Harness.ask`` names it.
+A probe takes the adapter first and returns plain data; ``Harness.ask`` names it.
 """
 
 from __future__ import annotations
@@ -47,7 +47,11 @@ def ask(_: Contender, adapter: str, probe: str, arguments: Mapping[str, Any]) ->
 
 @_probe
 def operator_classes(adapter: Adapter) -> dict[str, dict[str, Any]]:
-    """Of each of the ten: names of all its ancestors with their modules, and its template fields."""
+    """For each of the ten operators and their base: names of all its ancestors with their modules, and its template
+    fields.
+
+    :param adapter: of the implementation.
+    """
     found = {}
     for name in (*OPERATOR_CLASSES.values(), "DbtVirtualenvBaseOperator"):
         cls = getattr(adapter.operators(), name, None)
@@ -61,7 +65,10 @@ def operator_classes(adapter: Adapter) -> dict[str, dict[str, Any]]:
 
 @_probe
 def base_signature(adapter: Adapter) -> dict[str, Any]:
-    """Parameters of the base class that have a default, in their order."""
+    """Parameters of the base class that have a default, in their order.
+
+    :param adapter: of the implementation.
+    """
     parameters = inspect.signature(adapter.operators().DbtVirtualenvBaseOperator.__init__).parameters
     empty = inspect.Parameter.empty
     return {name: each.default for name, each in parameters.items() if each.default is not empty}
@@ -69,8 +76,9 @@ def base_signature(adapter: Adapter) -> dict[str, Any]:
 
 @_probe
 def missing_names(adapter: Adapter, names: Mapping[str, Sequence[str]]) -> list[str]:
-    """Those that cannot be imported from where they should be.
+    """The names that cannot be imported from where they should be.
 
+    :param adapter: of the implementation.
     :param names: module below the import root, or nothing for the package itself -> names.
     """
     homes = {f"{adapter.import_root}.{module}".rstrip("."): wanted for module, wanted in names.items()}
@@ -86,21 +94,33 @@ def _has(module: str, name: str) -> bool:
 
 @_probe
 def attributes_of(adapter: Adapter, task: Task, names: list[str]) -> dict[str, str]:
-    """What an operator has under these names after it was constructed, as text."""
+    """What an operator has under these names after it was constructed, as text.
+
+    :param adapter: of the implementation.
+    :param task: what the operator is constructed with.
+    :param names: of attributes.
+    """
     operator = adapter.make_task(task)
     return {name: str(getattr(operator, name)) for name in names}
 
 
 @_probe
 def local_base_template_fields(adapter: Adapter) -> list[str]:
-    """The template fields of the local base class."""
+    """The template fields of the local base class.
+
+    :param adapter: of the implementation.
+    """
     bases = adapter.operators().DbtVirtualenvBaseOperator.__mro__
     return list(next(base for base in bases if base.__name__ == "DbtLocalBaseOperator").template_fields)
 
 
 @_probe
 def base_methods(adapter: Adapter, names: list[str]) -> dict[str, list[str]]:
-    """Of each public method that the base class has: the names of its parameters, ``self`` apart."""
+    """Name of each of these methods that the base class has -> the names of its parameters, ``self`` apart.
+
+    :param adapter: of the implementation.
+    :param names: of methods.
+    """
     base = adapter.operators().DbtVirtualenvBaseOperator
     there = {name: getattr(base, name) for name in names if callable(getattr(base, name, None))}
     return {name: list(inspect.signature(method).parameters)[1:] for name, method in there.items()}
@@ -108,14 +128,24 @@ def base_methods(adapter: Adapter, names: list[str]) -> dict[str, list[str]]:
 
 @_probe
 def error_of_method(adapter: Adapter, task: Task, method: str) -> dict[str, Any] | None:
-    """What a method of the operator raises that is called without arguments."""
+    """What a method of the operator raises that is called without arguments; None: nothing.
+
+    :param adapter: of the implementation.
+    :param task: what the operator is constructed with.
+    :param method: name of the method.
+    """
     operator = adapter.make_task(task)
     return _error_of(getattr(operator, method))
 
 
 @_probe
 def result_of_run_command(adapter: Adapter, task: Task, command: list[str]) -> dict[str, Any]:
-    """What is in the result of ``run_command``."""
+    """What is in the result of ``run_command``: its type, and those of its fields that the documentation names.
+
+    :param adapter: of the implementation.
+    :param task: what the operator is constructed with.
+    :param command: the command line.
+    """
     operator = adapter.make_task(task)
     result = operator.run_command(cmd=command, env=dict(os.environ), context=context_of(operator))
     names = [name for name in ("exit_code", "output", "full_output") if hasattr(result, name)]
@@ -124,13 +154,22 @@ def result_of_run_command(adapter: Adapter, task: Task, command: list[str]) -> d
 
 @_probe
 def kill_before_start(adapter: Adapter, task: Task) -> dict[str, Any] | None:
-    """What ``on_kill`` raises of an operator that has not begun, as when Airflow ends a task that has just started."""
+    """What ``on_kill`` raises in an operator that has not begun, as when Airflow ends a task that has just started.
+
+    :param adapter: of the implementation.
+    :param task: what the operator is constructed with.
+    """
     return _error_of(adapter.make_task(task).on_kill)
 
 
 @_probe
 def executed_twice(adapter: Adapter, task: Task, variables: Mapping[str, str]) -> dict[str, Any] | None:
-    """What is raised when one operator object is executed and then executed again."""
+    """What is raised when one operator object is executed and then executed again; None: nothing.
+
+    :param adapter: of the implementation.
+    :param task: what the operator is constructed with.
+    :param variables: environment variables of the process.
+    """
     take_variables(variables)
     operator = adapter.make_task(task)
     return _error_of(lambda: [operator.execute(context_of(operator)) for _ in range(2)])
@@ -138,7 +177,11 @@ def executed_twice(adapter: Adapter, task: Task, variables: Mapping[str, str]) -
 
 @_probe
 def error_of_dag(adapter: Adapter, plan: DagPlan) -> dict[str, Any] | None:
-    """What building the DAG raises, its configuration included."""
+    """What building the DAG raises, its configuration included; None: nothing.
+
+    :param adapter: of the implementation.
+    :param plan: what the DAG file would say.
+    """
     return _error_of(lambda: adapter.make_dag(plan))
 
 
@@ -146,6 +189,8 @@ def error_of_dag(adapter: Adapter, plan: DagPlan) -> dict[str, Any] | None:
 def dag_facts(adapter: Adapter, plan: DagPlan | None = None, dag: Mapping[str, Any] | None = None) -> dict[str, str]:
     """What an Airflow DAG says of itself and of one of its tasks, as text.
 
+    :param adapter: of the implementation.
+    :param plan: what the DAG file would say; None: an ordinary DAG is made.
     :param dag: arguments of an ordinary DAG with one task, in place of a plan.
     """
     if plan is not None:
@@ -165,10 +210,13 @@ def dag_facts(adapter: Adapter, plan: DagPlan | None = None, dag: Mapping[str, A
 
 @_probe
 def traces_of(adapter: Adapter, make: Task | DagPlan) -> list[str]:
-    """What happens to files, and which processes start, while an operator is constructed or a DAG is built.
+    """Changes of files and starts of processes while an operator is constructed or a DAG is built.
 
     The first time counts: Airflow parses each file in a process of its own, which has built nothing before. It is made
     again, for what is put off until then.
+
+    :param adapter: of the implementation.
+    :param make: what is constructed or built.
     """
     # What Airflow itself does once, for a DAG of its own too.
     with plain_dag({"dag_id": "plain"}):
@@ -225,7 +273,11 @@ def _error_of(function: Callable[[], Any]) -> dict[str, Any] | None:
 
 @_probe
 def unfulfilled_seed_scenarios(adapter: Adapter, **arguments: Any) -> dict[str, str]:
-    """As ``seed_stories.play``."""
+    """Id -> what was required and what was seen, of the seed scenarios that did not come out as they have to.
+
+    :param adapter: of the implementation.
+    :param **arguments: of ``seed_scenarios.play``.
+    """
     from .seed_scenarios import play
 
     return play(adapter, **arguments)
@@ -233,7 +285,11 @@ def unfulfilled_seed_scenarios(adapter: Adapter, **arguments: Any) -> dict[str, 
 
 @_probe
 def memory_for_a_large_seed(adapter: Adapter, **arguments: Any) -> int | str:
-    """As ``seed_stories.measure_large``."""
+    """Bytes that a run with a large seed needs more than one with a small seed; a text where it went wrong.
+
+    :param adapter: of the implementation.
+    :param **arguments: of ``seed_scenarios.measure_large``.
+    """
     from .seed_scenarios import measure_large
 
     return measure_large(adapter, **arguments)
@@ -241,12 +297,20 @@ def memory_for_a_large_seed(adapter: Adapter, **arguments: Any) -> int | str:
 
 @_probe
 def enum_members(adapter: Adapter, name: str) -> dict[str, str] | None:
-    """Name -> value of an enum of its ``constants``, aliases too; None where there is none of that name."""
+    """Name -> value of an enum of its ``constants``, aliases too; None where there is none of that name.
+
+    :param adapter: of the implementation.
+    :param name: of the enum.
+    """
     enum = getattr(adapter.constants(), name, None)
     return None if enum is None else {name: str(member.value) for name, member in enum.__members__.items()}
 
 
 @_probe
 def render(adapter: Adapter, plan: DagPlan) -> Shape:
-    """What becomes of a dbt project in a DAG."""
+    """The shape of the DAG that the implementation makes of a plan.
+
+    :param adapter: of the implementation.
+    :param plan: what the DAG file would say.
+    """
     return adapter.render(plan)

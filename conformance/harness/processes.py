@@ -1,10 +1,6 @@
-"""Running a command; processes of a task; installers at work.
+"""Running a command, watching processes until they rest, and finding the installers that work on an environment.
 
-Which installers work on environments below a directory now, and for which task?
-
-How does the suite run a command? To its end or to a deadline, and nothing of it is left either way.
-
-What do the processes of a task do? Whether it rests, and who is gone.
+A command runs to its end or to a deadline, and nothing of it is left either way.
 """
 
 from __future__ import annotations
@@ -42,9 +38,11 @@ pip does not ask for."""
 class Installer:
     """A process that makes or fills an environment.
 
+    :param pid: of the process.
     :param task: PID of the task that it works for; where none of those that are known has started it, of the first
         installer that it comes from.
     :param target: the environment, which has its ``pyvenv.cfg``.
+    :param command: its command line, at most 200 characters of it.
     """
 
     pid: int
@@ -59,13 +57,17 @@ class Installer:
 def installers_below(directory: Path, tasks: Sequence[int]) -> list[Installer]:
     """The installers that work on an environment in ``directory`` now, as their command lines and variables tell.
 
+    :param directory: a ``virtualenv_dir``.
     :param tasks: PIDs of the tasks that may have started them.
     """
     return [found for process in psutil.process_iter() for found in _installer(process, directory, tasks)]
 
 
 def two_into_one(installers: Iterable[Installer]) -> tuple[Installer, Installer] | None:
-    """Two that work for different tasks on the same environment."""
+    """Two installers that work for different tasks on the same environment; None where there are none.
+
+    :param installers: those that were seen at one moment.
+    """
     first: dict[Path, Installer] = {}
     for each in installers:
         other = first.setdefault(each.target, each)
@@ -75,9 +77,10 @@ def two_into_one(installers: Iterable[Installer]) -> tuple[Installer, Installer]
 
 
 def environment_of_build(pid: int) -> tuple[int, Path] | None:
-    """Of an installer whose build hook runs in process ``pid``: its own PID, and the environment that it fills.
+    """The PID of the installer for which a build hook runs, and the environment that it fills.
 
-    None where neither its command line nor its variables name one.
+    :param pid: of the process in which the build hook runs.
+    :returns: None where neither the installer's command line nor its variables name an environment.
     """
     for process in _and_parents(pid):
         command = _command(process)
@@ -167,6 +170,7 @@ _NOT_STARTED = 127
 class Finished:
     """What came of a command.
 
+    :param command: the command line.
     :param exit_code: negative: ended by that signal; None: still running at the deadline, and killed.
     :param output: stdout and stderr in order.
     """
@@ -177,6 +181,7 @@ class Finished:
 
     @property
     def succeeded(self) -> bool:
+        """Whether it left with exit code 0."""
         return self.exit_code == 0
 
     def __str__(self) -> str:
@@ -193,7 +198,9 @@ def run(
 ) -> Finished:
     """Run a command with the null device as its input.
 
+    :param command: the command line; a program that is not there gives exit code 127.
     :param environment: added to this process's variables.
+    :param cwd: its current directory.
     :param deadline: seconds after which it is killed.
     """
     # Into a file: whatever the command leaves running may hold a pipe open for ever.
@@ -255,7 +262,11 @@ _ENDED = {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}
 
 
 def comes_true(is_so: Callable[[], object], *, deadline: float) -> bool:
-    """Whether it comes true before the deadline, in seconds."""
+    """Whether a condition comes true in time.
+
+    :param is_so: asked again and again.
+    :param deadline: seconds from now.
+    """
     end = time.monotonic() + deadline
     while not is_so():
         if time.monotonic() > end:
@@ -265,7 +276,10 @@ def comes_true(is_so: Callable[[], object], *, deadline: float) -> bool:
 
 
 def lives(pid: int) -> bool:
-    """Whether the process is there and no zombie."""
+    """Whether the process is there and no zombie.
+
+    :param pid: of the process.
+    """
     try:
         return psutil.Process(pid).status() not in _ENDED
     except psutil.NoSuchProcess:
@@ -282,11 +296,12 @@ def watch_until_rest(
 ) -> bool:
     """Wait until these processes and all that they have started do next to nothing for a while, or it is over.
 
+    :param pids: of the processes.
     :param is_over: asked again and again; what it notices ends the wait.
     :param deadline: seconds after which the wait is given up.
-    :param seconds: how long they have to rest.
+    :param seconds: for how long they have to rest.
     :param with_children: whether what they have started counts too.
-    :return: whether they came to rest; not where it was over, or the deadline was.
+    :returns: whether they came to rest; False where it was over, or the deadline was.
     """
     end = time.monotonic() + deadline
     looks = [_look(pids, with_children=with_children)]

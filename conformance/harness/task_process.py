@@ -1,7 +1,4 @@
-"""What happens, and what is asked, in the process of one task.
-
-What happens in the process of one task? The operator is made and run there, and told to end as Airflow does it.
-"""
+"""The process of one task: the operator is made and run there, and told to end as Airflow does it."""
 
 from __future__ import annotations
 
@@ -23,11 +20,13 @@ if TYPE_CHECKING:
 
 
 def work(contender: Contender, adapter: str, tasks: Sequence[Task], variables: Mapping[str, str]) -> Outcome:
-    """What a contender does: its own task of these, to its end.
+    """Run a contender's own tasks to their ends.
 
+    :param contender: of the race.
     :param adapter: as ``open_adapter`` takes it.
     :param tasks: one for each contender; it runs them one after the other where there are more than contenders.
     :param variables: of the environment, for all of them.
+    :returns: the first outcome that is no success, or the last.
     """
     take_variables(variables)
     mine = list(itertools.islice(tasks, contender.index, None, contender.count))
@@ -38,13 +37,21 @@ def work(contender: Contender, adapter: str, tasks: Sequence[Task], variables: M
 
 
 def take_variables(variables: Mapping[str, str]) -> None:
-    """As if this process had started with them."""
+    """Set environment variables as if this process had started with them.
+
+    :param variables: name -> value.
+    """
     os.environ.update(variables)
     tempfile.tempdir = None  # a process that starts asks where it is, and this one asks again
 
 
 def performed(adapter: Adapter, task: Task) -> Outcome:
-    """What came of it, where it finds what it is to find: also under an adapter that performs tasks its own way."""
+    """The outcome of a task, checked, also under an adapter that performs tasks its own way.
+
+    :param adapter: runs the task.
+    :param task: what to run; what it is to find at paths and on standard input is there.
+    :raises AdapterError: ``perform`` raised, or returned something that means nothing.
+    """
     if task.standard_input is not None:
         _offer(task.standard_input)
     hook = f"{type(adapter).__name__}.perform"

@@ -1,4 +1,4 @@
-"""How does a person read a report, or several side by side? One HTML page that asks no host for anything."""
+"""One HTML page of a report, or of several side by side, that asks no host for anything."""
 
 from __future__ import annotations
 
@@ -28,7 +28,12 @@ _PASSING = re.compile(r"cosmos-conformance-\w+|popen-gw\d+|tmp\w{8}|cosmos-venv\
 
 @dataclass(frozen=True)
 class Look:
-    """How a verdict is shown: never by its color alone."""
+    """How a verdict is shown: never by its color alone.
+
+    :param glyph: one character.
+    :param tone: ``good``, ``bad``, ``odd`` or ``none``: the style sheet's classes.
+    :param meaning: what the verdict says, for the legend.
+    """
 
     glyph: str
     tone: str
@@ -51,7 +56,11 @@ LOOKS: Mapping[str, Look] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """Requirements that belong together for whoever reads them."""
+    """Requirements that belong together for a reader.
+
+    :param title: above them.
+    :param rows: the requirements.
+    """
 
     title: str
     rows: Sequence[Row]
@@ -62,7 +71,8 @@ class Evidence:
     """What was seen.
 
     :param head: its first lines.
-    :param rest: the others, and how many.
+    :param rest: the other lines.
+    :param lines: number of the other lines.
     :param count: how many tests have seen the same.
     """
 
@@ -77,6 +87,9 @@ class Finding:
     """What there is to say of one requirement in one report, or in several that say the same.
 
     :param names: labels of the reports.
+    :param word: the verdict, as in ``Row.words``.
+    :param record: of the first of these reports.
+    :param evidence: what was seen.
     :param images: pictures of what happened, as addresses.
     """
 
@@ -88,7 +101,7 @@ class Finding:
 
 
 def page(reports: Sequence[Report]) -> str:
-    """The page.
+    """The page as HTML.
 
     :param reports: one, or several to be compared, each as ``report.json`` has it.
     """

@@ -1,8 +1,7 @@
-"""What the tests came to, and the verdict on each requirement.
+"""Results of the tests of a run, and the verdict on each requirement that follows from them.
 
-What is the verdict on each requirement? Of what its tests came to, and what the implementation declares.
-
-What have the tests of a run come to? Taken from pytest's reports, which workers of pytest-xdist send as well.
+Results are taken from pytest's reports, which workers of pytest-xdist send as well. What the implementation declares
+stands in them too.
 """
 
 from __future__ import annotations
@@ -49,8 +48,9 @@ class Seen:
 
     :param test: its node id, with which it can be run again.
     :param requirement: id.
+    :param verdict: of this test alone.
     :param evidence: what was required and what was seen, or why it was not judged.
-    :param seconds: that it took.
+    :param seconds: the time that it took.
     :param pictures: of what happened, each an SVG.
     """
 
@@ -66,6 +66,8 @@ class Seen:
 class Judgement:
     """One requirement, judged.
 
+    :param requirement: the requirement.
+    :param verdict: the worst of its tests; where some do not apply, the others decide.
     :param seen: what its tests came to.
     :param root: id of a requirement that it depends on and that failed too.
     """
@@ -94,7 +96,11 @@ class Judgement:
 
 
 def judge(specification: Mapping[str, Requirement], seen: Iterable[Seen]) -> list[Judgement]:
-    """A judgement on each requirement that is not withdrawn, in the order of the specification."""
+    """A judgement on each requirement that is not withdrawn, in the order of the specification.
+
+    :param specification: all requirements by id.
+    :param seen: what the tests came to, in any order.
+    """
     by_id: dict[str, list[Seen]] = {}
     for each in seen:
         by_id.setdefault(each.requirement, []).append(each)
@@ -125,6 +131,7 @@ def _root(one: Requirement, verdicts: Mapping[str, Verdict]) -> str | None:
 def counts_against(judgement: Judgement, *, level: Level, beyond: frozenset[str], strict: bool = False) -> bool:
     """Whether the verdict makes the run fail.
 
+    :param judgement: on one requirement.
     :param level: the one that was asked for: failures of it and of those above it count.
     :param beyond: ids of the BEYOND requirements that the implementation declares.
     :param strict: whether an unexpected pass counts as a failure.
@@ -160,13 +167,19 @@ FAILED_SMOKE_CHECKS = pytest.StashKey[list[SmokeFailure]]()
 
 
 class ResultCollector:
-    """Takes the results, under pytest-xdist in the process that gathers them; ends the run where smoke checks fail."""
+    """Takes the results, under pytest-xdist in the process that gathers them; ends the run where smoke checks fail.
+
+    :param session: of the run.
+    """
 
     def __init__(self, session: pytest.Session) -> None:
         self._session = session
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Look at a result."""
+        """Take a result.
+
+        :param report: of one phase of a test.
+        """
         stash = self._session.config.stash
         if report.failed and f"/{SMOKE_FILE}::" in f"/{report.nodeid}":
             is_suites_own = VERDICT in dict(report.user_properties)

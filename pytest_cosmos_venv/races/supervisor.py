@@ -49,7 +49,7 @@ OPTION = "cosmos_services"
 
 
 class LeftBehind(tuple[str, ...]):
-    """Processes that run on and are not declared to stay, in words: a tuple whose failed comparison tells what to do."""
+    """Processes that run on and are not declared to stay, in words: a tuple whose failed comparison shows the remedy."""
 
     names: tuple[str, ...]
 
