@@ -39,7 +39,7 @@ CAPABILITIES: Mapping[str, str] = {
     "watcher": "it has the execution mode WATCHER",
     "airflow_async": "it has the execution mode AIRFLOW_ASYNC",
 }
-"""What an implementation may lack as long as its adapter says so, and what each means."""
+"""Capability that an implementation may lack, if its adapter says so -> what it means to have it."""
 
 
 class Adapter:
@@ -83,7 +83,7 @@ class Adapter:
         """Modules that a process imports before tasks are forked from it. They must start no thread and open no
         connection.
         """
-        # Whoever performs tasks otherwise need not have modules of these names.
+        # An implementation whose adapter performs tasks otherwise need not have modules of these names.
         has_layout = type(self).perform is Adapter.perform
         return [self.import_root, *([f"{self.import_root}.operators.virtualenv"] if has_layout else [])]
 
@@ -244,7 +244,7 @@ def require_adapter(made: object) -> Adapter:
 
 
 class CosmosAdapter(Adapter):
-    """astronomer-cosmos. What it lacks is what its documentation says of this mode."""
+    """astronomer-cosmos. The capabilities that it lacks are those that its documentation says of this mode."""
 
     absent: ClassVar[frozenset[str]] = frozenset({"dbt_ls_managed", "foreign_hosts"})
 
@@ -258,7 +258,7 @@ class CosmosVenvAdapter(Adapter):
     )
 
     def modules(self) -> Sequence[str]:
-        """Also what a task or a DAG imports when it comes to it, as far as this version has it."""
+        """The usual modules, and those that a task or a DAG imports later, as far as this version has them."""
         return [*super().modules(), f"{__package__}.prepared_cosmos_venv"]
 
     def foreign_host_record(self, virtualenv_dir: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Which checks are run, in which order, and what is said of each beforehand, by options and by what is declared."""
+"""The selection and order of the checks, and what is said of each beforehand, by options and by declarations."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .reporting.verdicts import LEVEL, REQUIREMENT, SMOKE_FILE, VERDICT, Verdict
 from .requirements import MARK, Requirement
 
 JUDGED = (AssertionError, pytest.fail.Exception)
-"""What a test raises that says something about the implementation."""
+"""Exceptions of a test that say something about the implementation."""
 KNOWN = pytest.StashKey[KnownFailures]()
 SPECIFICATION = pytest.StashKey[dict[str, Requirement]]()
 

@@ -9,7 +9,6 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
-from enum import Enum
 from importlib import import_module
 from types import FrameType, ModuleType
 from typing import Any, Protocol
@@ -142,14 +141,10 @@ def typed(adapter: CosmosLayout, arguments: Mapping[str, Any]) -> dict[str, Any]
     :param arguments: of a configuration or of an operator.
     """
     constants = adapter.constants()
-    return {name: _member(constants, name, value) for name, value in arguments.items()}
-
-
-def _member(constants: Any, parameter: str, value: Any) -> Any:
-    if parameter not in _ENUMS or value is None:
-        return value
-    enum: type[Enum] = getattr(constants, _ENUMS[parameter])
-    return enum(value)
+    return {
+        name: getattr(constants, _ENUMS[name])(value) if name in _ENUMS and value is not None else value
+        for name, value in arguments.items()
+    }
 
 
 OPERATOR_CLASSES = {

@@ -22,7 +22,7 @@ _SETTING = "AIRFLOW__STANDARD__VENV_INSTALL_METHOD"
 
 
 class InstallerError(Exception):
-    """The installer that was asked for is not there. The text is one sentence for the person who started the suite."""
+    """The installer that was asked for is not there. The text is one sentence for the user who started the suite."""
 
 
 def prepare(variables: MutableMapping[str, str], asked: str) -> None:
@@ -71,8 +71,8 @@ def _uv(variables: MutableMapping[str, str]) -> str:
 
 PROFILES = ("quick", "full")
 BRIEF, GLANCE = "brief", "glance"
-"""For faulty implementations, which provoked races must catch; the other for what is not to catch them. Nobody can ask
-for either."""
+"""Two more profiles for runs on faulty implementations, no option gives them. BRIEF is for provoked races, which must
+catch the fault; GLANCE for all that is not to catch it."""
 ROUNDS = {GLANCE: 2, BRIEF: 2, "quick": 25, "full": 200}
 """Profile -> free rounds of a race."""
 

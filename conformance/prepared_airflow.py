@@ -46,7 +46,7 @@ def _prepare_api() -> None:
 
 
 async def _ask_for_nothing(app: Any) -> None:
-    """Its routes are made for the first request, whatever that asks."""
+    """Send a first request, for which the API makes its routes, whatever is asked."""
     httpx: Any = import_module("httpx")
     headers = {"Airflow-API-Version": import_module("airflow.sdk.api.datamodels._generated").API_VERSION}
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://airflow") as client:

@@ -23,7 +23,7 @@ MODULES = (
     "rendering.converters",
     "rendering.project_rendering",
 )
-"""Below the import root."""
+"""Names of modules below the import root."""
 
 for _name in (*(f"cosmos_venv.{_each}" for _each in MODULES), "packaging.requirements"):
     with suppress(ImportError):

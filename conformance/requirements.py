@@ -19,7 +19,7 @@ _FACT = re.compile(r"- (?P<name>source|needs|depends on): (?P<text>.+)")
 
 
 class Level(str, Enum):
-    """How binding a requirement is. The order is that of the option ``--cosmos-level``."""
+    """The level of a requirement, the most binding first: the order of the option ``--cosmos-level``."""
 
     MUST = "MUST"
     SHOULD = "SHOULD"

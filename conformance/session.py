@@ -46,16 +46,7 @@ from .options import prepare as prepare_installer
 from .reporting.known_failures import KnownFailuresError, Update, update_known_failures
 from .reporting.report import report, write_report
 from .reporting.terminal import print_judgements, print_smoke_failure
-from .reporting.verdicts import (
-    FAILED_SMOKE_CHECKS,
-    SEEN,
-    VERDICT,
-    Judgement,
-    ResultCollector,
-    Verdict,
-    counts_against,
-    judge,
-)
+from .reporting.verdicts import FAILED_SMOKE_CHECKS, SEEN, VERDICT, Judgement, Results, Verdict, counts_against, judge
 from .requirements import read_specification
 
 
@@ -219,7 +210,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
     :param session: of the run.
     """
-    session.config.pluginmanager.register(ResultCollector(session))
+    session.config.pluginmanager.register(Results(session))
     session.config.pluginmanager.register(TaskTimer(session.config))
 
 
@@ -244,7 +235,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         has_gap=_gap(config, found) is not None,
     )
     config.stash[_EXIT_CODE] = int(session.exitstatus)
-    if config.option.tbstyle == "auto" and not _has_failed_itself(config, found):
+    smoke_checks_say_why = all(failure.said for failure in config.stash[FAILED_SMOKE_CHECKS])
+    if config.option.tbstyle == "auto" and smoke_checks_say_why and not is_broken(found):
         config.option.tbstyle = "no"  # each failure is told with its requirement; ``--tb`` shows where in the suite too
     if config.getoption("cosmos_report"):
         _leave_report(config, found, exit_code=int(session.exitstatus))
@@ -273,10 +265,6 @@ def _leave_report(config: pytest.Config, found: list[Judgement], *, exit_code: i
         exit_code=exit_code,
     )
     write_report(Path(config.getoption("cosmos_report")), written)
-
-
-def _has_failed_itself(config: pytest.Config, found: Sequence[Judgement]) -> bool:
-    return is_broken(found) or not all(failure.said for failure in config.stash[FAILED_SMOKE_CHECKS])
 
 
 def _told(config: pytest.Config) -> dict[str, object]:

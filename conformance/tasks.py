@@ -36,12 +36,12 @@ class Task:
 
 
 STATES = ("success", "failed", "skipped")
-"""How a task ends, in Airflow's words."""
+"""States of a task that has ended, in Airflow's words."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What came of a task.
+    """The outcome of a task.
 
     :param state: one of ``STATES``.
     :param exception: type and text of what the operator raised, in one text (``ValueError: what``), or None.
@@ -73,7 +73,7 @@ BEFORE, AFTER = "before", "after"
 
 @dataclass(frozen=True, kw_only=True)
 class DagPlan:
-    """What a DAG file says of a dbt project.
+    """A dbt project as a DAG file names it.
 
     An argument that takes a member of an enum has the member's value, such as ``virtualenv``.
 

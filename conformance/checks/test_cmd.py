@@ -155,9 +155,9 @@ PROFILE = {
     "dbname": "shop",
     "schema": "marts",
 }
-"""What dbt calls the same; the schema is an argument of the mapping."""
+"""The same connection in dbt's words; the schema is an argument of the mapping."""
 ALSO_CALLED = {"password": "pass", "dbname": "database"}
-"""Names of the same that dbt's adapter takes too."""
+"""Other names that dbt's adapter takes for the same."""
 _FILTERS_OF_DBT = ("as_native", "as_bool", "as_number", "as_text")
 """They change the type of a value, and no letter of it."""
 

@@ -213,7 +213,7 @@ def test_an_operator_that_is_executed_again_leaves_nothing(harness: Harness) -> 
 
 
 def _said_by_python(prefix: Path, code: str, *, cwd: Path) -> processes.Finished:
-    """What the Python of an environment says, without anything of this process's variables."""
+    """The answer of an environment's Python, which gets none of this process's variables."""
     return processes.run([str(prefix / "bin" / "python"), "-I", "-c", code], cwd=cwd)
 
 

@@ -35,7 +35,7 @@ def held(harness: Harness) -> Sdist:
 REST_OF_TWO = 3.0
 """Seconds: a task that could go on would do so earlier."""
 REST_OF_MANY = 0.15
-"""Seconds: where eight tasks share few processors, who has work to do is either at it or in the queue for it."""
+"""Seconds: where eight tasks share few processors, a task with work to do is either at it or in the queue for it."""
 
 
 class _Watch:
@@ -120,7 +120,7 @@ def test_two_tasks_that_both_find_a_stale_lock_do_not_both_install(
     ):
         watch = _Watch(running, harness.virtualenv_dir, held, deadline=harness.deadline)
         comes_true(lambda: halt.has_halted or held.builds or not running.running, deadline=harness.deadline)
-        # Who writes into the record that it found is halted there. The other one gets time to come as far.
+        # A task that writes into the record that it found is halted there. The other one gets time to come as far.
         watch_until_rest(running.pids, lambda: held.builds or not running.running, deadline=harness.deadline)
         halt.end()
         watch.until_others_rest()
@@ -221,7 +221,7 @@ TRIES = 3
 AT_MOST_AFTER = 30.0
 """Seconds that a task may take to stop waiting, once its tries are over."""
 LIVE = os.getpid()
-"""Of a process that lives, and has begun long before any lock file is written: the suite's own."""
+"""PID of a process that lives, and has begun long before any lock file is written: the suite's own."""
 
 
 @pytest.fixture

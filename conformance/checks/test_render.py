@@ -20,7 +20,7 @@ __all__ = ["harbor"]
 
 DATA = Path(__file__).with_name("data")
 FOLDER = "rendering-project"
-"""Of the project that was recorded: the one task of AFTER_ALL is named after it."""
+"""Folder of the project that was recorded: the one task of AFTER_ALL is named after it."""
 EMPTY = "empty"
 OF_EPHEMERAL = {"geo_cells_run": "run", "geo_cells_model_build": "build"}
 """Task of the ephemeral model, which leaves nothing in the warehouse -> the command that it may run as well as none."""

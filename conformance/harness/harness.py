@@ -22,7 +22,7 @@ TEMPORARY_PLACES = ("no virtualenv_dir", "is_virtualenv_dir_temporary")
 """Both ways to say that an environment is for one task alone."""
 START_DATE = datetime(2026, 1, 1, tzinfo=timezone.utc)
 _ALONE = {"emit_datasets": False, "should_store_compiled_sql": False}
-"""Without Airflow around it an operator has nobody to tell of assets, and no rendered fields to write to."""
+"""Arguments for an operator without Airflow around it: no assets can be told, no rendered fields be written."""
 _IN_A_HOME = {
     "XDG_CACHE_HOME": ".cache",
     "XDG_CONFIG_HOME": ".config",
@@ -60,7 +60,10 @@ class Harness:
         """A dbt project with one model, one seed, one snapshot and a source; made when it is first asked for."""
         folder = self.folder / "shop"
         if not folder.exists():
-            _write(folder, _PROJECT)
+            for name, text in _PROJECT.items():
+                file = folder / name
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(text, encoding="utf-8")
         return folder
 
     @property
@@ -274,22 +277,15 @@ class Harness:
 
     @property
     def _prepared(self) -> list[str]:
-        """What the process has imported that tasks are forked from; the same each time, so that one is enough."""
+        """Modules for the process that tasks are forked from; the same each time, so that one process is enough."""
         return [*self.adapter.modules(), f"{__package__.rpartition('.')[0]}.prepared_airflow"]
 
     def calls(self, command: str | None = None) -> list[DbtCall]:
-        """What installed fakes of dbt were told, in order; version questions apart.
+        """The calls of installed fakes of dbt, in order; version questions apart.
 
         :param command: only calls of this command, such as ``run`` or ``docs generate``; None: all.
         """
         return [call for call in self.wheelhouse.calls if command is None or call.command == command]
-
-
-def _write(folder: Path, files: Mapping[str, str]) -> None:
-    for name, text in files.items():
-        file = folder / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8")
 
 
 _PROJECT = {

@@ -49,7 +49,7 @@ class WriterHalt:
 
 @contextmanager
 def halt_before_writing(file: Path) -> Iterator[WriterHalt]:
-    """Within this block a process that opens ``file`` for writing is halted, until ``end`` is called.
+    """Halt, within this block, each process that opens ``file`` for writing, until ``end`` is called.
 
     :param file: an existing file.
     """
@@ -103,7 +103,7 @@ KINDS = ("read-only", "mounted read-only", "full")
 _NEW_MOUNTS, _NEW_USER = 0x00020000, 0x10000000
 _READ_ONLY, _REMOUNT, _BIND, _PRIVATE = 1, 32, 4096, 1 << 18 | 1 << 14
 _LOCKED = 2 | 4 | 8
-"""nosuid, nodev, noexec: what a file system is mounted with, nobody takes from it in a namespace of users."""
+"""nosuid, nodev, noexec: in a namespace of users these flags cannot be taken from a mounted file system."""
 _A_PAGE = 4096
 _WRITE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 
@@ -114,11 +114,10 @@ class MountError(Exception):
 
 @contextmanager
 def mounted(places: Mapping[str, str]) -> Iterator[None]:
-    """In this block the process finds directories that are ``read-only``, with all that is in them, or ``full``, with
-    nothing in them. A mount stays until the process ends.
+    """Make directories ``read-only``, with all that is in them, or ``full``, with nothing in them, for this process.
 
-    ``mounted read-only`` is by a mount alone: permissions let the owner of a file set its time, which is enough where a
-    task has to fail, and shows too little where it has to succeed.
+    A mount stays until the process ends. ``mounted read-only`` is by a mount alone: permissions let the owner of a file
+    set its time, which is enough where a task has to fail, and shows too little where it has to succeed.
 
     :param places: one of ``KINDS`` -> an existing directory.
     :raises MountError: neither mounts nor permissions make it.
@@ -170,10 +169,10 @@ def _mount_place(kind: str, path: str) -> None:
 
 @contextmanager
 def _closed(folder: Path) -> Iterator[None]:
-    """Nobody may write to the folder, nor to what is below it.
+    """Take the permission to write from the folder and all that is below it, within the block.
 
-    :raises MountError: in this block somebody put another folder in its place, or opened it: it is his, and so is what
-        it lies in. On a file system that is read-only he could not.
+    :raises MountError: in this block another folder was put in its place, or it was opened: a task may do so with what
+        it owns. On a file system that is read-only it could not.
     """
     modes = {each: each.lstat().st_mode for each in _of_its_own_inode(folder)}
     try:
@@ -190,7 +189,7 @@ def _closed(folder: Path) -> Iterator[None]:
 
 
 def _identity(folder: Path) -> tuple[int, int] | None:
-    """Which folder it is, and what may be done to it; None where there is none."""
+    """The folder's inode and mode; None where there is none."""
     try:
         status = folder.lstat()
     except FileNotFoundError:

@@ -18,13 +18,14 @@ from pytest_cosmos_venv import Contender
 from ..adapter import Adapter, open_adapter
 from ..cosmos_layout import OPERATOR_CLASSES, context_of, empty_operator, plain_dag
 from ..tasks import BEFORE, DagPlan, Shape, Task
+from .seed_scenarios import measure_large, play
 from .task_process import take_variables
 
 _IMPORTER = "<frozen importlib._bootstrap>"
 """File of the frames between an import and the module that it runs."""
 _Probe = TypeVar("_Probe", bound=Callable[..., Any])
-_PROBES: dict[str, Callable[..., Any]] = {}
-"""Name -> the function that may be asked by it, and no other one of this module."""
+_PROBES: dict[str, Callable[..., Any]] = {"unfulfilled_seed_scenarios": play, "memory_for_a_large_seed": measure_large}
+"""Name -> the function that may be asked by it. What a probe uses itself cannot be asked."""
 
 
 def _probe(function: _Probe) -> _Probe:
@@ -47,8 +48,7 @@ def ask(_: Contender, adapter: str, probe: str, arguments: Mapping[str, Any]) ->
 
 @_probe
 def operator_classes(adapter: Adapter) -> dict[str, dict[str, Any]]:
-    """For each of the ten operators and their base: names of all its ancestors with their modules, and its template
-    fields.
+    """Name of each of the ten operators and their base -> its ancestors with their modules, and its template fields.
 
     :param adapter: of the implementation.
     """
@@ -81,20 +81,20 @@ def missing_names(adapter: Adapter, names: Mapping[str, Sequence[str]]) -> list[
     :param adapter: of the implementation.
     :param names: module below the import root, or nothing for the package itself -> names.
     """
-    homes = {f"{adapter.import_root}.{module}".rstrip("."): wanted for module, wanted in names.items()}
-    return [f"{home}.{name}" for home, wanted in homes.items() for name in wanted if not _has(home, name)]
-
-
-def _has(module: str, name: str) -> bool:
-    try:
-        return hasattr(import_module(module), name)
-    except ImportError:
-        return False
+    missing = []
+    for below, wanted in names.items():
+        home = f"{adapter.import_root}.{below}".rstrip(".")
+        try:
+            module: object = import_module(home)
+        except ImportError:
+            module = None
+        missing += [f"{home}.{name}" for name in wanted if not hasattr(module, name)]
+    return missing
 
 
 @_probe
 def attributes_of(adapter: Adapter, task: Task, names: list[str]) -> dict[str, str]:
-    """What an operator has under these names after it was constructed, as text.
+    """Attributes of an operator that was just constructed, as text.
 
     :param adapter: of the implementation.
     :param task: what the operator is constructed with.
@@ -128,7 +128,7 @@ def base_methods(adapter: Adapter, names: list[str]) -> dict[str, list[str]]:
 
 @_probe
 def error_of_method(adapter: Adapter, task: Task, method: str) -> dict[str, Any] | None:
-    """What a method of the operator raises that is called without arguments; None: nothing.
+    """The error of a method of the operator that is called without arguments; None: it raises none.
 
     :param adapter: of the implementation.
     :param task: what the operator is constructed with.
@@ -140,7 +140,7 @@ def error_of_method(adapter: Adapter, task: Task, method: str) -> dict[str, Any]
 
 @_probe
 def result_of_run_command(adapter: Adapter, task: Task, command: list[str]) -> dict[str, Any]:
-    """What is in the result of ``run_command``: its type, and those of its fields that the documentation names.
+    """The result of ``run_command``: its type, and those of its fields that the documentation names.
 
     :param adapter: of the implementation.
     :param task: what the operator is constructed with.
@@ -154,7 +154,7 @@ def result_of_run_command(adapter: Adapter, task: Task, command: list[str]) -> d
 
 @_probe
 def kill_before_start(adapter: Adapter, task: Task) -> dict[str, Any] | None:
-    """What ``on_kill`` raises in an operator that has not begun, as when Airflow ends a task that has just started.
+    """The error of ``on_kill`` in an operator that has not begun, as when Airflow ends a task that has just started.
 
     :param adapter: of the implementation.
     :param task: what the operator is constructed with.
@@ -164,7 +164,7 @@ def kill_before_start(adapter: Adapter, task: Task) -> dict[str, Any] | None:
 
 @_probe
 def executed_twice(adapter: Adapter, task: Task, variables: Mapping[str, str]) -> dict[str, Any] | None:
-    """What is raised when one operator object is executed and then executed again; None: nothing.
+    """The error when one operator object is executed and then executed again; None: there is none.
 
     :param adapter: of the implementation.
     :param task: what the operator is constructed with.
@@ -177,7 +177,7 @@ def executed_twice(adapter: Adapter, task: Task, variables: Mapping[str, str]) -
 
 @_probe
 def error_of_dag(adapter: Adapter, plan: DagPlan) -> dict[str, Any] | None:
-    """What building the DAG raises, its configuration included; None: nothing.
+    """The error of building the DAG, its configuration included; None: there is none.
 
     :param adapter: of the implementation.
     :param plan: what the DAG file would say.
@@ -187,7 +187,7 @@ def error_of_dag(adapter: Adapter, plan: DagPlan) -> dict[str, Any] | None:
 
 @_probe
 def dag_facts(adapter: Adapter, plan: DagPlan | None = None, dag: Mapping[str, Any] | None = None) -> dict[str, str]:
-    """What an Airflow DAG says of itself and of one of its tasks, as text.
+    """Attributes of an Airflow DAG and of one of its tasks, as text.
 
     :param adapter: of the implementation.
     :param plan: what the DAG file would say; None: an ordinary DAG is made.
@@ -234,7 +234,10 @@ def traces_of(adapter: Adapter, make: Task | DagPlan) -> list[str]:
 
     sys.addaudithook(listen)
     for _ in range(2):
-        _make(adapter, make)
+        if isinstance(make, DagPlan):
+            adapter.make_dag(make)
+        else:
+            adapter.make_task(make)
     is_over = True
     return list(dict.fromkeys(traces))
 
@@ -246,10 +249,6 @@ def _imports(frame: FrameType | None, *, up_to: FrameType) -> bool:
             return True
         frame = frame.f_back
     return False
-
-
-def _make(adapter: Adapter, make: Task | DagPlan) -> Any:
-    return adapter.make_dag(make) if isinstance(make, DagPlan) else adapter.make_task(make)
 
 
 def _trace(event: str, arguments: tuple[Any, ...]) -> str | None:
@@ -269,30 +268,6 @@ def _error_of(function: Callable[[], Any]) -> dict[str, Any] | None:
     except Exception as error:  # noqa: BLE001 - whatever an implementation raises is what is looked for
         return {"kinds": [kind.__name__ for kind in type(error).__mro__], "text": f"{type(error).__name__}: {error}"}
     return None
-
-
-@_probe
-def unfulfilled_seed_scenarios(adapter: Adapter, **arguments: Any) -> dict[str, str]:
-    """Id -> what was required and what was seen, of the seed scenarios that did not come out as they have to.
-
-    :param adapter: of the implementation.
-    :param **arguments: of ``seed_scenarios.play``.
-    """
-    from .seed_scenarios import play
-
-    return play(adapter, **arguments)
-
-
-@_probe
-def memory_for_a_large_seed(adapter: Adapter, **arguments: Any) -> int | str:
-    """Bytes that a run with a large seed needs more than one with a small seed; a text where it went wrong.
-
-    :param adapter: of the implementation.
-    :param **arguments: of ``seed_scenarios.measure_large``.
-    """
-    from .seed_scenarios import measure_large
-
-    return measure_large(adapter, **arguments)
 
 
 @_probe

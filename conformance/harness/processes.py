@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path, PurePath
@@ -22,7 +23,7 @@ _MAKERS = {"venv", "virtualenv", "ensurepip"}
 """Modules and programs that make an environment, whatever words follow."""
 _FILLERS = {"pip", "uv"}
 _VERBS = {"install", "uninstall", "sync", "venv"}
-"""What they do to an environment: who asks for a list does nothing to it."""
+"""Commands of these that change an environment; one that lists packages changes nothing."""
 _IS_MODULE = re.compile("-[a-zA-Z]*m")
 _WITH_VALUE = {"-W", "-X"}
 """Options of Python that another word belongs to."""
@@ -120,7 +121,7 @@ def _programs(command: Sequence[str]) -> set[str]:
 
 
 def _targets_of(process: psutil.Process, command: Sequence[str]) -> list[str]:
-    """What its variables name; they are another process's, and it may be gone."""
+    """The environments that its variables name; they are another process's, and it may be gone."""
     try:
         variables = process.environ()
     except psutil.Error:
@@ -161,14 +162,14 @@ def _command(process: psutil.Process) -> list[str]:
 DEADLINE = 180.0
 """Seconds that any single command may take: far more than a sound one needs on a slow machine."""
 _LONGEST_ANSWER = 0.5
-"""Seconds after which nobody waits for a stack any more."""
+"""Seconds that a killed command gets to write its stack."""
 _NOT_STARTED = 127
-"""As a shell has it of a command that is not there."""
+"""Exit code of a shell for a command that is not there."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """What came of a command.
+    """A command that has ended.
 
     :param command: the command line.
     :param exit_code: negative: ended by that signal; None: still running at the deadline, and killed.
@@ -230,32 +231,24 @@ def _wait(process: subprocess.Popen[bytes], deadline: float) -> int | None:
         _ask_where(process)
         return None
     finally:  # also when the user interrupts the suite, whose terminal does not reach this session
-        _kill_group(process.pid)
+        with suppress(ProcessLookupError):  # nothing is left, as it should be
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
 def _ask_where(process: subprocess.Popen[bytes]) -> None:
     """Let it write its stack, if it is prepared to do so at this signal; others end by it, which they would anyway."""
     process.send_signal(signal.SIGQUIT)
-    try:
+    with suppress(subprocess.TimeoutExpired):
         process.wait(timeout=_LONGEST_ANSWER)
-    except subprocess.TimeoutExpired:
-        pass
-
-
-def _kill_group(leader: int) -> None:
-    try:
-        os.killpg(leader, signal.SIGKILL)
-    except ProcessLookupError:
-        pass  # nothing is left, as it should be
 
 
 REST = 0.6
 """Seconds for which a task that waits does next to nothing: polling once a second or a hundred times is both rest."""
 _BUSY_SHARE = 0.15
-"""Of the time that it is watched: who spends more of it at work does not wait."""
+"""Share of the time that it is watched: a process that spends more of it at work does not wait."""
 _BUSY_LOOKS = 0.3
-"""Of the looks at it: who wants to work at more of them is at work, or in the queue for it."""
+"""Share of the looks at it: a process that wants to work at more of them is at work, or in the queue for it."""
 _WANTS_TO_WORK = {psutil.STATUS_RUNNING, psutil.STATUS_DISK_SLEEP}
 _LOOK_AGAIN = 0.02
 _ENDED = {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}
@@ -317,7 +310,7 @@ def watch_until_rest(
 
 @dataclass(frozen=True)
 class _Look:
-    """What processes and all below them had done at one moment.
+    """The work that processes and all below them had done at one moment.
 
     :param spent: PID -> seconds of processor.
     :param wanting: PIDs of those that wanted to work at this moment; also where something below had just ended.
@@ -346,7 +339,7 @@ def _look(pids: Sequence[int], *, with_children: bool) -> _Look:
 
 
 def _is_busy(pid: int, looks: Sequence[_Look]) -> bool:
-    """Whether it did more than who looks now and then whether it may go on: that one is seen at it, too."""
+    """Whether it did more than look now and then whether it may go on: a process that waits is seen at work, too."""
     spent = [look.spent[pid] for look in looks if pid in look.spent]
     worked = sum(max(after - before, 0.0) for before, after in pairwise(spent))
     wanted = sum(pid in look.wanting for look in looks)

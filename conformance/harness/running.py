@@ -36,13 +36,13 @@ SMOKE_DEADLINE = 180.0
 SLACK = 2.0
 """Seconds that a process may need at the least, beyond what is required, to end and to be seen at it."""
 _TIMES = 40
-"""So many times what the smoke check took may any other task take."""
+"""Any other task may take so many times what the smoke check took."""
 _SHARE = 0.4
-"""Of the smoke check, by a check on average: many ask a process that is there already."""
+"""The average check takes this share of the smoke check's time: many ask a process that is there already."""
 _KEPT = pytest.StashKey[Path]()
 """A file that all workers of a run share, and no two runs: not pytest's cache, which may be turned off."""
 _TOLD = "cosmos_pace"
-"""Under which workers are told of it."""
+"""Key in the input of a worker, under which stands the path of that file."""
 TASK_SECONDS = "cosmos_task_seconds"
 """Name of the property under which the smoke check says what its task has taken."""
 
@@ -99,7 +99,7 @@ def _measured(config: pytest.Config) -> float:
 
 
 def _keep(config: pytest.Config, seconds: float) -> None:
-    """In one piece: a worker may look at any moment."""
+    """Write the seconds down in one piece: a worker may look at any moment."""
     file = config.stash[_KEPT]
     beside = file.with_name(f"{file.name}.{os.getpid()}")
     beside.write_text(str(seconds), encoding="ascii")

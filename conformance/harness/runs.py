@@ -1,4 +1,4 @@
-"""What the dbt of a task saw, what lies on disk, and whether a task waits."""
+"""The calls of a task's dbt, the files on disk, and whether a task waits."""
 
 from __future__ import annotations
 

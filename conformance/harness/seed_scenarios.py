@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from functools import partial
+from operator import methodcaller
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,13 +59,9 @@ def play(
                 virtualenv_dir=virtualenv_dir,
                 under_airflow=name in UNDER_AIRFLOW,
             )
-            text = _seen_instead(stage, folder / name, partial(_play, scenario))
+            text = _seen_instead(stage, folder / name, methodcaller("play", scenario))
             failures |= {name: text} if text else {}
     return failures
-
-
-def _play(scenario: SeedStory, stage: SeedScenarios) -> None:
-    stage.play(scenario)
 
 
 def measure_large(

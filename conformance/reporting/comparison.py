@@ -39,22 +39,22 @@ class Row:
 
     @property
     def id(self) -> str:
-        """Its id, such as ``LOCK-003``."""
+        """The requirement's id, such as ``LOCK-003``."""
         return str(self.record["id"])
 
     @property
     def area(self) -> str:
-        """Its area, such as ``LOCK``."""
+        """The requirement's area, such as ``LOCK``."""
         return self.id.partition("-")[0]
 
     @property
     def level(self) -> Level:
-        """How binding it is."""
+        """The requirement's level."""
         return Level(self.record["level"])
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The verdict of each report. Among several, a failure of what was not promised is a difference and no fault."""
+        """The verdict of each report. Among several, a failure of what was not promised is a difference."""
         return tuple(self._word(cell) for cell in self.cells)
 
     @property

@@ -66,7 +66,7 @@ def read_known_failures(
 
 
 def _text_of(file: Path) -> str:
-    """Without the mark that some editors put at the beginning."""
+    """The file's text without the mark that some editors put at the beginning."""
     try:
         return file.read_bytes().decode("utf-8-sig")
     except OSError as error:
@@ -112,7 +112,7 @@ def _refuse(
 
 @dataclass(frozen=True, kw_only=True)
 class Update:
-    """What a run makes of the list.
+    """The list as a run leaves it.
 
     :param text: of the file.
     :param added: ids of what failed and was not on it.

@@ -62,7 +62,7 @@ def _claim(report: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _absent(records: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What is needed by requirements that do not apply, and by none that does."""
+    """Capabilities that are needed by requirements that do not apply, and by none that does."""
     needs: dict[bool, set[str]] = {True: set(), False: set()}
     for each in records:
         needs[each["verdict"] == Verdict.NOT_APPLICABLE.value].update(each["needs"])
@@ -106,7 +106,7 @@ def summary(report: Mapping[str, Any]) -> str:
 
 
 def _cannot_be_judged(record: Mapping[str, Any]) -> bool:
-    """As ``Judgement.cannot_be_judged_here``."""
+    """The same of a record as ``Judgement.cannot_be_judged_here`` of a judgement."""
     return record["verdict"] == Verdict.NOT_RUN.value and bool(record["tests"])
 
 

@@ -1,4 +1,4 @@
-"""What a run prints at its end: a table, area by level, and each failure with the line that repeats it."""
+"""The end of a run's output: a table, area by level, and each failure with the command that repeats it."""
 
 from __future__ import annotations
 

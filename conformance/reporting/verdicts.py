@@ -16,7 +16,7 @@ from ..requirements import Level, Requirement
 
 
 class Verdict(str, Enum):
-    """What is said of one requirement."""
+    """The verdict on one requirement, or of one test."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -29,7 +29,7 @@ class Verdict(str, Enum):
 
 
 DECIDED = (Verdict.PASSED, Verdict.UNEXPECTED_PASS, Verdict.FAILED, Verdict.KNOWN_FAILURE)
-"""Those that say whether a sentence is true of the implementation: the others are in no "2 of 3"."""
+"""Verdicts that say whether a sentence is true of the implementation: the others are in no "2 of 3"."""
 _WORST_FIRST = (
     Verdict.HARNESS_ERROR,
     Verdict.FAILED,
@@ -44,7 +44,7 @@ _WORST_FIRST = (
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """What one test came to.
+    """The result of one test.
 
     :param test: its node id, with which it can be run again.
     :param requirement: id.
@@ -84,7 +84,7 @@ class Judgement:
 
     @property
     def evidence(self) -> tuple[str, ...]:
-        """What was seen by the tests that led to the verdict, then what the others told where they passed.
+        """The evidence of the tests that led to the verdict, then that of the others where they passed.
 
         A provoked race that fails says more with the number of free rounds that did not; why nothing was judged says no
         more with it.
@@ -166,7 +166,7 @@ class SmokeFailure:
 FAILED_SMOKE_CHECKS = pytest.StashKey[list[SmokeFailure]]()
 
 
-class ResultCollector:
+class Results:
     """Takes the results, under pytest-xdist in the process that gathers them; ends the run where smoke checks fail.
 
     :param session: of the run.
@@ -231,4 +231,4 @@ VERDICT = "cosmos_verdict"
 EVIDENCE = "evidence"
 """Name of the property under which a test tells what it has seen, for JUnit's XML too."""
 PICTURE = "cosmos_picture"
-"""Likewise for a picture of it, an SVG."""
+"""Name of the property of a picture of what happened, an SVG."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 _LOOK_AGAIN = 0.005
-_LONGEST_STOP = 5.0
+_LONGEST_STOP = 5.0  # a process in uninterruptible sleep (a mount that hangs) does not stop
 _STANDING_STILL = ("stopped", "zombie", "dead")
 _LONGEST_END = 10.0  # seconds until a process that SIGKILL does not end is given up
 
@@ -53,16 +53,14 @@ def send(process: psutil.Process, number: int) -> None:
 
 
 def stop_tree(process: psutil.Process) -> None:
-    """Stop a process and all that it has started by SIGSTOP. A process that does not stand still in five seconds is
-    left.
-
-    A process is stopped before its children. A process that starts a program (vfork, posix_spawn) waits in the kernel
-    until the child runs that program; a child that was stopped first never does, and its parent could not be stopped.
+    """Stop a process and all that it has started by SIGSTOP; one that does not stop in five seconds is left.
 
     :param process: the process at the top, which is stopped first.
     """
     import psutil
 
+    # Before its children: a process that starts a program (vfork, posix_spawn) waits in the kernel until the child runs
+    # that program. A child that was stopped first never does, and then its parent cannot be stopped.
     send(process, signal.SIGSTOP)
     end = real_time.monotonic() + _LONGEST_STOP
     try:

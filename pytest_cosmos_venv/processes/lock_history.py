@@ -29,7 +29,7 @@ _HEADER = struct.Struct("iIII")
 
 @dataclass
 class FolderEvents:
-    """What happens to one name in a folder, from the moment this object is made.
+    """The changes of one name in a folder, from the moment this object is made.
 
     :param name: the name of the file in that folder.
     :param has_lost_it: whether the folder is no longer in its place, or more has happened than the kernel keeps.
@@ -67,7 +67,7 @@ class FolderEvents:
         return bool(poll.poll(seconds * 1000))
 
     def read(self) -> list[str]:
-        """What has happened since the last call, in order: ``APPEARED``, ``CHANGED`` or ``VANISHED``."""
+        """The changes since the last call, in order: ``APPEARED``, ``CHANGED`` or ``VANISHED``."""
         try:
             return list(self._parse(os.read(self._descriptor, 65536)))
         except BlockingIOError:
@@ -84,12 +84,14 @@ class FolderEvents:
             name = data[at + _HEADER.size : at + _HEADER.size + length].rstrip(b"\0")
             at += _HEADER.size + length
             if mask & (_MOVED_AWAY | _OVERFLOWN | _IGNORED):
+                # The kernel tells no more of this name: the folder is gone, or its queue was full.
                 self.has_lost_it = True
             elif os.fsdecode(name) == self.name:
                 yield _word(mask)
 
 
 def _word(mask: int) -> str:
+    # A lock may be published by a rename, so a file that was moved here is as new as one that was created.
     if mask & (_CREATE | _MOVED_TO):
         return APPEARED
     return VANISHED if mask & (_DELETE | _MOVED_FROM) else CHANGED
@@ -127,8 +129,8 @@ def read_owner(file: Path) -> int | None:
     return pid_in(read_text(file))
 
 
-_TURN = 0.02
-_LOOK_AGAIN = 0.001
+_TURN = 0.02  # seconds after which the thread looks whether it is to end
+_LOOK_AGAIN = 0.001  # seconds between two looks where the kernel does not tell
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from pytest_cosmos_venv.errors import ToolkitMisuse, require_path
 
 _DEADLINE = 10.0
 _LOOK_AGAIN = 0.001
-_AN_HOUR = 3600.0
+_AN_HOUR = 3600.0  # far more than any tolerance between the time of a file and the start of a process
 _NOBODY = 65534
 
 
@@ -61,13 +61,14 @@ class Pids:
         ended.
         """
         leader = os.posix_spawnp("true", ["true"], os.environ, setpgroup=0)
-        # No process can be given the number of a group that has a member, and as a zombie it is still one.
+        # The kernel gives no process the number of a group that has a member. As a zombie the leader is still one, so
+        # the keeper can join; it then holds the number after the leader was reaped.
         self._keepers.append(_Keeper.in_group(leader))
         os.waitpid(leader, 0)
         return leader
 
     def zombie(self) -> int:
-        """The PID of a process that has ended and that nobody has waited for."""
+        """The PID of a process that has ended and was not waited for."""
         process = self._start(["true"])
         _wait_until_zombie(process.pid)
         return process.pid

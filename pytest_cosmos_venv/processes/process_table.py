@@ -142,11 +142,12 @@ class ProcessTable:
         return pid
 
     def _free_number(self) -> int:
+        # From the top: the kernel gives these numbers out last, so that hardly one becomes a process during the test.
         return next(pid for pid in _NUMBERS if not psutil.pid_exists(pid))
 
 
 class _SimulatedPlatformProcess:
-    """What psutil's ``Process`` asks, in place of the class of this name in its platform module.
+    """A simulated process that psutil's ``Process`` asks, in place of the class of this name in its platform module.
 
     :param process: the line of the table that answers.
     """
@@ -189,7 +190,7 @@ class _SimulatedPlatformProcess:
         """Nothing is kept between questions."""
 
     def oneshot_exit(self) -> None:
-        """As above."""
+        """Nothing is kept here either."""
 
     def _answer(self, value: Any) -> Any:
         self._process.look()

@@ -112,6 +112,7 @@ class VenvLock:
         require_text(host, "host")
         if host == socket.gethostname():
             raise ToolkitMisuse(f"other_host({host!r}): that is this host; name another one.")
+        # A dead PID: a task that asked this host alone would take the lock for stale.
         pid = self._pids.dead()
         note = {"pid": pid, "host": host, "boot_id": "", "pid_namespace": "", "process_start_ticks": None}
         self._write(str(pid), age, note=json.dumps(note))
@@ -146,7 +147,7 @@ class VenvLock:
         """
         require_seconds(seconds, "seconds")
         timer = threading.Timer(seconds, self.release)
-        timer.daemon = True
+        timer.daemon = True  # a test that has failed does not wait for it
         self._timers.append(timer)
         timer.start()
 
@@ -185,7 +186,7 @@ class VenvLock:
         require(age, "age", (int, float), "seconds")
         if self.file.is_dir():
             self.release()
-        # Before the lock: who finds that is to find what is said of its owner, and not of the one before.
+        # Before the lock: a task that finds the lock is to find the note on its owner, not on the one before.
         if note is None:
             (self.directory / NOTE_FILE).unlink(missing_ok=True)
         else:
@@ -237,7 +238,7 @@ def _make_directory(directory: Path) -> None:
 
 
 def _publish(file: Path, text: str, age: float) -> None:
-    """No reader sees a half of it, or the time of its writing."""
+    # Written aside and renamed: no reader sees a half of it, or the time of its writing.
     draft = file.with_name(f".{file.name}.{os.getpid()}.draft")
     draft.write_text(text, encoding="utf-8")
     written_at = time.time() - age

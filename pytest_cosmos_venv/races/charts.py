@@ -157,7 +157,7 @@ def _legend(spans: Sequence[Span], marks: Marks) -> str:
 
 
 def _must_be_ascii(ascii_only: bool | None) -> bool:
-    """What is drawn ends in pytest's report, so the terminal behind its capture counts."""
+    """Whether only ASCII can be shown. A chart ends in pytest's report, so the terminal behind its capture counts."""
     if ascii_only is not None:
         return ascii_only
     encoding = getattr(sys.__stdout__, "encoding", None) or "ascii"

@@ -46,9 +46,9 @@ class Contender:
         self.index = index
         """0 for the first."""
         self.count = len(order.names)
-        """How many race."""
+        """The number of contenders."""
         self.name = order.names[index]
-        """In the timeline and in messages: ``contender-0``."""
+        """The contender's name in the timeline and in messages: ``contender-0``."""
 
     @contextmanager
     def span(self, name: str) -> Iterator[None]:
@@ -168,7 +168,7 @@ def _leave(order: RaceOrder, index: int, result: Result) -> None:
 
 
 def _traceback(error: BaseException) -> str:
-    """Without our own frame at its top."""
+    """The traceback of an error, without our own frame at its top."""
     own = error.__traceback__
     return "".join(traceback.format_exception(type(error), error, own.tb_next if own is not None else None))
 

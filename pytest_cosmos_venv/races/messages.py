@@ -1,4 +1,4 @@
-"""What the processes of a race tell each other: plain data. The work itself goes as a file that contenders read."""
+"""Messages between the processes of a race: plain data. The work itself goes as a file that contenders read."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class ModuleAt:
 
 @dataclass(frozen=True, kw_only=True)
 class Act:
-    """What the first contender that reaches a point of its own does to itself.
+    """A signal that the first contender at a point of its own sends itself.
 
     :param signal: number of the signal that it sends itself.
     :param victim: index of the only contender that is meant; None: the first that comes there.
@@ -117,7 +117,7 @@ class RaceOrder:
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """What is to be done, one function for each contender.
+    """The work of a race, one function for each contender.
 
     :param functions: called with the ``Contender`` and the arguments.
     :param arguments: plain data, the same for all contenders.
@@ -129,7 +129,7 @@ class Work:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What a contender leaves of its work when it comes to its end.
+    """The result of a contender's work, which it leaves when it comes to its end.
 
     :param value: what its function returned, pickled.
     :param error: type and text of what it raised, or None.

@@ -48,7 +48,7 @@ class PeakMemory:
     """PID -> the most it was seen to hold, of everything that belonged to the block."""
 
     def ratio_to(self, reference: PeakMemory) -> float:
-        """How many times as much as another block, run in the same test: figures of two machines compare badly.
+        """The quotient of this and another block, run in the same test: figures of two machines compare badly.
 
         :param reference: what another block held.
         :raises ToolkitMisuse: when that one has held nothing.
@@ -67,7 +67,7 @@ class PeakMemory:
 
 @contextmanager
 def measure_peak_memory() -> Iterator[PeakMemory]:
-    """Within this block memory is measured; the result is complete when it is left.
+    """Measure memory within this block; the result is complete when it is left.
 
     Skips the test where there is no ``/proc``.
     """
@@ -145,7 +145,7 @@ class _Sampler(threading.Thread):
         return self._mark in _environment(pid)
 
     def _take_in(self, pid: int) -> None:
-        """For good: later its parents may be gone."""
+        """Count a process for good: later its parents may be gone."""
         self._ours.add(pid)
         session = _session(pid)
         if session is not None and session != self._own_session:
@@ -164,7 +164,7 @@ def _pids() -> set[int]:
 
 
 def _status(pid: int) -> dict[str, int]:
-    """Its figures that are sizes, in bytes; empty when it is gone or a zombie."""
+    """Sizes that the kernel tells of a process, in bytes; empty when it is gone or a zombie."""
     lines = _read(pid, "status").decode(errors="replace").splitlines()
     words = [line.split() for line in lines if line.startswith(("VmHWM", "VmRSS"))]
     return {name.rstrip(":"): int(size) * _KIB for name, size, _ in words}
@@ -186,7 +186,7 @@ def _is_copy(pid: int) -> bool:
 
 
 def _size_of_original(pid: int) -> int | None:
-    """What the process holds that a copy was forked from; None when that is gone, so that another is its parent."""
+    """Bytes held by the process that a copy was forked from; None when that is gone, so that another is its parent."""
     parent = _stat_field(pid, 1)
     if not parent or _program(parent) != _program(pid):
         return None
@@ -205,7 +205,7 @@ def _session(pid: int) -> int | None:
 
 
 def _stat_field(pid: int, number: int) -> int | None:
-    """Of the fields after the program's name, which may hold blanks and brackets itself."""
+    """One of the fields after the program's name, which may hold blanks and brackets itself."""
     _, _, rest = _read(pid, "stat").rpartition(b")")
     fields = rest.split()
     return int(fields[number]) if len(fields) > number else None

@@ -55,7 +55,7 @@ class FakeDbtBuilds:
 
 
 TIMEOUT = 30.0
-LOOK_AGAIN = 0.001
+LOOK_AGAIN = 0.001  # seconds: a task may pass a point, such as a lock that is free at once, in a few milliseconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,7 +221,7 @@ def _identity(file: Path) -> tuple[int, int] | None:
 
 
 def _files_under(folder: str) -> Iterator[str]:
-    """Without ``os.walk``: the first file is wanted at once, and folders may vanish meanwhile."""
+    """Paths of the files in a folder. ``os.walk`` is no help: the first is wanted at once, and folders may vanish."""
     try:
         entries = list(os.scandir(folder))
     except OSError:
@@ -248,7 +248,7 @@ _NEEDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What is to happen in a race beside the work, where, and how long all may take.
+    """The plan of a race: what is to happen beside the work, at which points, and how long all may take.
 
     :param kill_at: point at which a contender is killed: a name or a point.
     :param stop_at: point at which a contender is stopped.
@@ -271,7 +271,7 @@ class Plan:
 
     @property
     def acts(self) -> dict[str, Act]:
-        """What contenders do to themselves at points of their own."""
+        """Signals that contenders send themselves at points of their own."""
         pairs = ((self.kill_at, signal.SIGKILL), (self.stop_at, signal.SIGSTOP))
         return {name_of(at): Act(signal=number, victim=self.victim) for at, number in pairs if at and is_own(at)}
 

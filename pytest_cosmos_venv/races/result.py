@@ -1,4 +1,4 @@
-"""What came of a race: the outcome of each contender, and everything that is known of the race at any moment.
+"""The result of a race: the outcome of each contender, and everything that is known of the race at any moment.
 
 What is known comes from three sources: the contenders' own words, what was seen from outside, and when each died. A
 process that was seen somewhere is known by its environment, its parents, or the lock file.
@@ -34,7 +34,7 @@ class RaceFailure(AssertionError):
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What came of one contender.
+    """The outcome of one contender.
 
     :param actor: its name: ``contender-0``.
     :param pid: of its process.
@@ -62,7 +62,7 @@ class Outcome:
 
     @property
     def in_words(self) -> str:
-        """How it ended, in words: ``returned 3``, ``ValueError: ...``, ``killed by SIGKILL``."""
+        """The end in words: ``returned 3``, ``ValueError: ...``, ``killed by SIGKILL``."""
         if self.signal is not None:
             return f"killed by {self.signal.name}"
         if self.exception is not None:
@@ -72,7 +72,7 @@ class Outcome:
         return f"returned {self.value!r}" if self.succeeded else f"left with exit code {self.exit_code}"
 
     def report(self) -> str:
-        """How it ended, what it wrote and where it raised, the last lines of each."""
+        """The end in words, then the last lines of the traceback and of the output."""
         said = _last_lines(self.output)
         parts = [f"{self.actor} (PID {self.pid}): {self.in_words}", _last_lines(self.traceback or "")]
         return "\n".join([part for part in parts if part] + ([f"its output:\n{said}"] if said else []))
@@ -101,7 +101,7 @@ class Race:
 
     @property
     def values(self) -> tuple[Any, ...]:
-        """What each function returned, in the order of the contenders; None for one that was killed."""
+        """The values that the functions returned, in the order of the contenders; None for one that was killed."""
         return RecordTuple((outcome.value for outcome in self.outcomes), of="values", none="nobody raced", word=repr)
 
     @property
@@ -122,7 +122,7 @@ def _outcomes(of: str, found: Iterable[Outcome]) -> tuple[Outcome, ...]:
 
 
 def read_outcome(order: RaceOrder, index: int, pid: int, exit_code: int | None) -> Outcome:
-    """What a contender has left in the race's folder.
+    """The outcome that a contender has left in the race's folder.
 
     :param order: the race.
     :param index: of the contender.
@@ -241,11 +241,11 @@ class Observations:
 
     @property
     def told(self) -> Timeline:
-        """What contenders have said of themselves."""
+        """The spans that contenders have written down of themselves."""
         return Timeline.read(self.order.folder / EVENTS)
 
     def _closed_by_death(self, span: Span) -> Span:
-        """What a contender was doing when it died has ended then."""
+        """The span, ended where its contender died meanwhile."""
         if span.ended_at is not None or span.pid not in self.link.pids:
             return span
         death = self.link.deaths.get(self.link.pids.index(span.pid))
@@ -272,7 +272,7 @@ class Observations:
                 yield Span(outcome.actor, outcome.in_words, at, at, outcome.pid)
 
     def _calls(self) -> list[DbtCall]:
-        """Those that contenders made: a test's record may hold others."""
+        """The calls of dbt that contenders made: a test's record may hold others."""
         return [call for call in self.calls() if call.env.get(ACTOR_VARIABLE) in self.order.names]
 
 
@@ -294,7 +294,7 @@ def contender_of(pid: int | None, pids: Sequence[int], names: Sequence[str], vir
 
 
 def _by_environment(pid: int, names: Sequence[str]) -> int | None:
-    """It holds for orphans as well."""
+    """The contender that a process's environment names, which tells of orphans as well."""
     import psutil
 
     try:

@@ -105,7 +105,7 @@ class RunningRace:
 
     @property
     def timeline(self) -> Timeline:
-        """What has happened by now."""
+        """The timeline up to now."""
         return self._observations.timeline
 
     @with_timeout
@@ -278,7 +278,7 @@ class RunningRace:
         end = self._end if within is None else min(self._end, began + within)
         while not is_so():
             self._look()
-            # A stopped contender that nobody else is left to wait for.
+            # Only stopped contenders are left: without this the race would wait for them until its time is over.
             if set(self._link.running) <= self._stopped() and self._plan.stop_at is not None:
                 self._resume_all()
             self._link.listen(LOOK_AGAIN if self._watched.keys() - self._sightings.keys() else _PATIENCE)
@@ -319,7 +319,7 @@ class RunningRace:
         return ", ".join(self._order.names[index] for index in self._link.running) or "The contenders"
 
     def _failure(self, sentence: str) -> RaceFailure:
-        """With what came of each: the ones that still run first, then the others, one of which may be the cause."""
+        """The failure with each outcome: contenders that run first, then the others, one of which may be the cause."""
         running = set(self._link.running)
         outcomes = sorted(enumerate(self._observations.outcomes), key=lambda each: each[0] not in running)
         return RaceFailure(failure_message(sentence, [outcome for _, outcome in outcomes], self.timeline))

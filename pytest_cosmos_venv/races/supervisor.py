@@ -45,11 +45,11 @@ if TYPE_CHECKING:
 
 
 OPTION = "cosmos_services"
-"""In the ini file."""
+"""The option of the ini file that declares services."""
 
 
 class LeftBehind(tuple[str, ...]):
-    """Processes that run on and are not declared to stay, in words: a tuple whose failed comparison shows the remedy."""
+    """Processes that run on and are not declared to stay, in words. A failed comparison shows the remedy."""
 
     names: tuple[str, ...]
 
@@ -143,7 +143,7 @@ def require_patterns(services: Sequence[str], of: str) -> tuple[str, ...]:
 
 
 def _in_words(pid: int, name: str, command: Sequence[str]) -> str:
-    """With its name where it has given itself one: by that it can be declared."""
+    """A process in words, with its name where it has given itself one: by that it can be declared."""
     line = " ".join(command)
     return f"PID {pid}: {f'{name}: {line}' if line and _is_own_name(name, command) else line or name}"
 
@@ -172,7 +172,7 @@ class Supervisor:
         self._connection = connection
         self._order = order
         self._running: dict[int, int] = {}  # PID -> index
-        # The start is held back by a pipe that nobody writes to: closing it wakes all contenders at once. In the same
+        # The start is held back by a pipe without a writer: closing it wakes all contenders at once. In the same
         # way each contender says that it is ready, or dead.
         (self._start, self._hold), (self._ready, self._unready) = os.pipe(), os.pipe()
         # A signal handler that does nothing, and a pipe that tells the selector that it has been called.
@@ -190,7 +190,7 @@ class Supervisor:
             grace = self._serve()
             self._connection.send((FINISHED, self._tidy_up(grace=grace)))
         except (EOFError, ConnectionError):
-            # The test's process is gone; nobody is left to be told.
+            # The test's process is gone, and no other is to be told.
             end_descendants()
 
     def _begin(self) -> None:
@@ -267,7 +267,7 @@ class Supervisor:
                 self._connection.send((ENDED, index, os.waitstatus_to_exitcode(status), real_time.now()))
 
     def _signal(self, index: int, number: int, tree: int) -> None:
-        """Here, not in the test's process: a PID that has not been reaped yet cannot have gone to another process."""
+        """Send the signal from here, not from the test's process: a PID that is not reaped yet cannot be another's."""
         import psutil
 
         for pid in [pid for pid, running in self._running.items() if running == index]:
@@ -279,7 +279,7 @@ class Supervisor:
             os.kill(pid, number)
 
     def _tidy_up(self, *, grace: float) -> Remains:
-        """What is still running when the grace is over; it does not run any longer. Services are not waited for."""
+        """End what still runs when the grace is over, and tell of it. Services are not waited for."""
         end = real_time.monotonic() + grace
         while self._reap() and real_time.monotonic() < end:
             # All processes of the machine are looked through for it, so only where it can make a difference.
@@ -309,7 +309,7 @@ def serve(descriptor: int) -> None:
     connection = Connection(descriptor)
     try:
         connection.send(_prepare(connection.recv()))
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for a supervisor: its own connection tells its end
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # a supervisor is not waited for: its connection tells its end
         while True:
             order: RaceOrder = connection.recv()
             _fork_supervisor(connection, recv_handle(connection), order)

@@ -134,7 +134,7 @@ class SupervisorLink:
 DEADLINE = 120.0
 """Seconds that the imports may take."""
 _ENDS_SOON = 5.0
-_MOST = 2
+_MOST = 2  # each holds an imported Airflow in memory
 _OF_THE_PARENT: list[object] = []
 
 

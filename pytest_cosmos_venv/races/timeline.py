@@ -23,7 +23,7 @@ _WHY_NO_INSTALL = (
 
 
 class Timeline:
-    """What several actors did, in the order in which it began. A timeline never changes; ``print`` draws it.
+    """The spans of several actors, in the order in which they began. A timeline never changes; ``print`` draws it.
 
     :param spans: in any order.
     """
@@ -246,7 +246,7 @@ class Timeline:
 
 
 def _going_on_with(span: Span, spans: Iterable[Span]) -> int:
-    """How many go on in the moment after ``span`` began, itself included."""
+    """The number of spans that go on in the moment after ``span`` began, itself included."""
     return sum(1 for one in spans if one is span or (one.overlaps(span) and one.started_at <= span.started_at))
 
 

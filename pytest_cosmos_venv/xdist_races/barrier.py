@@ -24,7 +24,7 @@ import pytest
 from pytest_cosmos_venv import real_time
 
 LOOK_AGAIN = 0.002
-"""Seconds between two looks of those who wait for other processes."""
+"""Seconds between two looks of a process that waits for others."""
 
 
 # pytest gives the class of its own failures no other public name, and types know it under none.
@@ -51,7 +51,7 @@ def _barrier_not_met(message: str) -> BarrierNotMet:
 
 @dataclass(frozen=True, kw_only=True)
 class Ending:
-    """How a racer's copy of the test ended.
+    """The end of a racer's copy of the test.
 
     :param outcome: ``passed``, ``failed``, ``skipped``, ``xfailed``, ``exit`` or ``died``.
     :param how: for a sentence that begins with the racer: ``was killed by SIGKILL``.
@@ -104,7 +104,7 @@ class Barriers:
             self._publish("ended", index, asdict(ending))
 
     def ending(self, index: int) -> Ending | None:
-        """How a racer ended; None while it runs or has not begun.
+        """The end of a racer; None while it runs or has not begun.
 
         :param index: of the racer.
         """
@@ -148,7 +148,7 @@ class Barriers:
         (here / str(index)).touch()
         parent, end = os.getppid(), real_time.monotonic() + timeout
         while True:
-            # In this order: who comes and then ends, between two looks, has come.
+            # In this order: a racer that comes and then ends, between two looks, has come.
             ended = {racer: self.ending(racer) for racer in range(self.racers)}
             missing = sorted(set(range(self.racers)) - {int(name) for name in os.listdir(here)})  # noqa: PTH208 - hot
             if not missing:

@@ -122,7 +122,7 @@ class Keeper:
 
 
 def _run_and_exit(work: Callable[[], None]) -> NoReturn:
-    """In a forked process: do that, and never run what is behind, which is pytest's."""
+    """Do the work of a forked process, and never run what is behind, which is pytest's."""
     code = _BROKEN
     try:
         work()
@@ -186,7 +186,7 @@ class Output:
                 files[name].write(_in_memory(getattr(sys, name)))
 
     def of(self, index: int) -> Iterator[tuple[str, str]]:
-        """What a racer wrote: pairs such as ``("stdout", "…")``.
+        """The output of a racer, as pairs such as ``("stdout", "…")``.
 
         :param index: of the racer.
         """
@@ -243,7 +243,7 @@ class Copies:
         self.output = Output(self.barriers.folder / "output", captured=self.item.config.getoption("capture") != "no")
 
     def run(self) -> list[Ending]:
-        """How each racer ended. No process is left, also when this raises."""
+        """Run the copies; returns how each racer ended. No process is left, also when this raises."""
         self.output.flush()
         bell, ring = os.pipe()
         keeper = self._start_keeper(bell)
@@ -314,7 +314,7 @@ class _Copy:
         if ending.outcome == "passed":
             ending = self._ending_of(self._body)
         if ending.outcome != "passed":
-            self.barriers.end(self.index, ending)  # nobody shall wait for it while fixtures are torn down
+            self.barriers.end(self.index, ending)  # no other racer shall wait while fixtures are torn down
         torn_down = self._ending_of(self._tear_down, phase="in its teardown")
         return torn_down if ending.outcome == "passed" else ending
 
@@ -330,7 +330,7 @@ class _Copy:
         self.item.session._setupstate.teardown_exact(self.item.parent)  # type: ignore[arg-type]
 
     def _become_that_test(self) -> None:
-        """Its name, its parameter and its folder for temporary files."""
+        """Take the name, the parameter and the folder for temporary files that the racer's test would have."""
         item, racers = self.item, self.barriers.racers
         parameters: dict[str, Any] = item.callspec.params
         former = racer_id(parameters[INDEX], racers)

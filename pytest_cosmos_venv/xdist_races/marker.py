@@ -121,7 +121,7 @@ class CollectedRace:
 
 
 def racer_id(index: int, racers: int) -> str:
-    """What stands in the id of a racer's test: ``test_install[racer-0-of-3]``.
+    """The racer's part of its test's id: ``test_install[racer-0-of-3]``.
 
     :param index: of the racer.
     :param racers: number of racers of the race.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pytest_cosmos_venv.xdist_races.racer import Racer
 
 OFFER = "cosmos_races"
-"""In the input of a worker: the other side hands out races, ``{"folder": …, "workers": …}``."""
+"""Key in the input of a worker where the other side hands out races: ``{"folder": …, "workers": …}``."""
 
 _ACROSS = pytest.StashKey[Barriers]()
 _FIXTURES = pytest.StashKey[list[str]]()
@@ -98,7 +98,7 @@ def put_off_fixtures(item: pytest.Function) -> None:
 
 @contextmanager
 def in_call(item: pytest.Item) -> Iterator[None]:
-    """For the length of the block the test's body runs: what is reported meanwhile, as by subtests, is not its end.
+    """Mark the block as the test's body: what is reported meanwhile, as by subtests, is not its end.
 
     :param item: a racing test.
     """

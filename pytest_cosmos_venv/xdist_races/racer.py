@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def make_once(folder: Path, name: str, factory: Callable[[], Any], *, timeout: float) -> Any:
-    """What ``factory`` returned in the one process that called it to the end.
+    """The value that ``factory`` returned in the one process that called it to the end.
 
     :param folder: of all racers; made when missing.
     :param name: of the value; another name is another value.
@@ -140,7 +140,7 @@ class Racer:
             self._barriers.wait_at_barrier(name, visit, index=self.index, timeout=timeout)
 
     def once(self, name: str, factory: Callable[[], Any], *, timeout: float = ONCE_TIMEOUT) -> Any:
-        """What ``factory()`` returned in the racer that came first; it is called in no other one.
+        """The value that ``factory()`` returned in the racer that came first; it is called in no other one.
 
         When that racer dies or the factory raises, the next racer calls it: write it so that it can begin again.
 
@@ -169,7 +169,7 @@ class Racer:
             yield
 
     def timeline(self) -> Timeline:
-        """What all racers have written down so far, as ``racer-0``, ``racer-1``, …
+        """The timeline that all racers have written so far, as ``racer-0``, ``racer-1``, …
 
         After a barrier that is all that happened before it.
         """
@@ -182,7 +182,7 @@ class Racer:
         self._barriers.introduce(index, worker=self._worker)
 
     def _report_sections(self) -> Iterator[tuple[str, str]]:
-        """What a report of a failure shows besides it: headings and texts."""
+        """Headings and texts that a report of a failure shows besides it."""
         others = [index for index in range(self.racers) if index != self._index]
         running = [self._barriers.who(index) for index in others if self._barriers.ending(index) is None]
         if running:

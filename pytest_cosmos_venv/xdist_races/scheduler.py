@@ -223,7 +223,7 @@ class RaceScheduling:
             self._take_over(node, self._orphans.pop(post, None))
             self._send_next(post)
             return
-        # It has collected other tests, so it cannot race; nobody else will come for the one that it replaces.
+        # It has collected other tests, so it cannot race; no other worker will come for the one that it replaces.
         self._hopeless.add(post)
         self._disown(self._orphans.pop(post, None))
         self._proxies[node] = self._last_proxy_of[node] = self._new_proxy(node, collection)
@@ -336,7 +336,7 @@ class RaceScheduling:
                 self._inner.mark_test_pending(blamed)
 
     def _send_next(self, post: int) -> None:
-        """What lets the worker's last racer begin, and begins itself when something is sent after it."""
+        """Send the worker's next racer, or open the proxy. What is sent lets the racer before it begin."""
         node = self._posts[post]
         if node is None:
             return

@@ -1,4 +1,4 @@
-"""What pytest-xdist holds as its scheduler, in the process that hands out the tests; loaded only where xdist is in use.
+"""The scheduler that pytest-xdist holds, in the process that hands out the tests; loaded only where xdist is in use.
 
 Whether there are races is not known until all workers have collected. Then the proxy stands for the scheduler that was
 chosen, untouched, or for one that hands out races before it.
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class SchedulerProxy:
-    """What pytest-xdist holds: until all is collected it gathers, then it is the chosen scheduler or one for races.
+    """The scheduler that pytest-xdist holds. It gathers first; then it is the chosen scheduler or one for races.
 
     :param inner: the scheduler that was chosen.
     :param root: folder of all races of the run.
@@ -166,7 +166,7 @@ def down(node: Worker, error: object | None) -> None:
 
 
 def _root(config: pytest.Config) -> Path | None:
-    """Where racers of several workers meet; None where they cannot: each worker runs all tests, or is elsewhere."""
+    """The folder where racers of several workers meet; None: each worker runs all tests, or is elsewhere."""
     factory: pytest.TempPathFactory | None = getattr(config, "_tmp_path_factory", None)
     if factory is None or config.getoption("dist") == "each" or not all("popen" in spec for spec in _specs(config)):
         return None
