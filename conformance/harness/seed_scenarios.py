@@ -24,8 +24,10 @@ SCENARIOS: Mapping[str, SeedStory] = {scenario.id: scenario for scenario in SEED
 LOCAL, VIRTUALENV = "local", "virtualenv"
 UNDER_AIRFLOW = frozenset(
     {
-        *("the-default-runs-each-time", "unchanged-is-skipped"),
-        *("a-skip-updates-no-asset", "a-load-updates-the-asset"),
+        "the-default-runs-each-time",
+        "unchanged-is-skipped",
+        "a-skip-updates-no-asset",
+        "a-load-updates-the-asset",
     }
 )
 """Scenarios of what Airflow makes of a task. In the others each task is executed alone, which is enough to see what it

@@ -17,9 +17,16 @@ Record = Mapping[str, Any]
 NOT_IN_IT = "not in it"
 DIFFERS = "differs"
 WORDS = (
-    *(Verdict.PASSED.value, Verdict.UNEXPECTED_PASS.value),
-    *(Verdict.FAILED.value, DIFFERS, Verdict.KNOWN_FAILURE.value, Verdict.HARNESS_ERROR.value),
-    *(Verdict.DIFFERS.value, Verdict.NOT_RUN.value, Verdict.NOT_APPLICABLE.value, NOT_IN_IT),
+    Verdict.PASSED.value,
+    Verdict.UNEXPECTED_PASS.value,
+    Verdict.FAILED.value,
+    DIFFERS,
+    Verdict.KNOWN_FAILURE.value,
+    Verdict.HARNESS_ERROR.value,
+    Verdict.DIFFERS.value,
+    Verdict.NOT_RUN.value,
+    Verdict.NOT_APPLICABLE.value,
+    NOT_IN_IT,
 )
 """All that may be said of a requirement, the best first."""
 KEPT = WORDS[:2]

@@ -238,17 +238,14 @@ def _grid(clock: Clock, left: int, height: int) -> list[str]:
 def _bar(span: Span, clock: Clock, left: int, top: int, colour: int) -> str:
     room = _WIDTH - _MARGIN - left
     x = left + clock.share(span.started_at) * room
-    tip = f"<title>{_safe(str(span))}, at +{span.started_at - clock.start:.3f} s{_pid(span)}</title>"
+    pid = "" if span.pid is None else f", PID {span.pid}"
+    tip = f"<title>{_safe(str(span))}, at +{span.started_at - clock.start:.3f} s{pid}</title>"
     if span.is_point:
         y = top + _BAR / 2
         return f'<path class="c{colour}" d="M{x:.1f} {y - 6} l6 6 l-6 6 l-6 -6z">{tip}</path>'
     width = max((clock.share(span.ended_at) - clock.share(span.started_at)) * room, 2)
     style = f"c{colour} open" if span.ended_at is None else f"c{colour}"
     return f'<rect class="{style}" x="{x:.1f}" y="{top}" width="{width:.1f}" height="{_BAR}" rx="2">{tip}</rect>'
-
-
-def _pid(span: Span) -> str:
-    return "" if span.pid is None else f", PID {span.pid}"
 
 
 def _text(x: float, y: float, text: str, style: str = "") -> str:

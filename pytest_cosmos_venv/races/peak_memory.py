@@ -142,7 +142,7 @@ class _Sampler(threading.Thread):
         # All ancestors: a server of this process may have been there before, and have started it now.
         if _session(pid) in self._sessions or not {self._own_pid, *self._ours}.isdisjoint(_ancestors(pid)):
             return True
-        return self._mark in _environment(pid)
+        return self._mark in _read(pid, "environ").split(b"\0")
 
     def _take_in(self, pid: int) -> None:
         """Count a process for good: later its parents may be gone."""
@@ -168,10 +168,6 @@ def _status(pid: int) -> dict[str, int]:
     lines = _read(pid, "status").decode(errors="replace").splitlines()
     words = [line.split() for line in lines if line.startswith(("VmHWM", "VmRSS"))]
     return {name.rstrip(":"): int(size) * _KIB for name, size, _ in words}
-
-
-def _environment(pid: int) -> list[bytes]:
-    return _read(pid, "environ").split(b"\0")
 
 
 def _ancestors(pid: int) -> Iterator[int]:

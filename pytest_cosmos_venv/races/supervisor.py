@@ -245,13 +245,10 @@ class Supervisor:
                 word, *rest = self._connection.recv()
                 if word == FINISH:
                     return float(rest[0])
-                self._obey(word, *rest)
-
-    def _obey(self, word: str, *rest: int) -> None:
-        if word == GO:
-            os.close(self._hold)
-        elif word == SIGNAL:
-            self._signal(*rest)
+                if word == GO:
+                    os.close(self._hold)
+                elif word == SIGNAL:
+                    self._signal(*rest)
 
     def _reap(self) -> bool:
         """Tell which contenders have ended; returns whether anything of any of them is left."""
@@ -327,14 +324,10 @@ def _prepare(modules: Sequence[ModuleAt]) -> str | None:
         except BaseException as error:  # noqa: BLE001 - also what pytest raises to skip
             traceback.print_exc()
             return f"importing {module.name} failed with {type(error).__name__}: {error}"
-    _settle()
-    return _forbids_fork(before)
-
-
-def _settle() -> None:
-    """Looking for rubbish among the imports would copy all their pages into each contender."""
+    # A garbage collection among the imports would copy all their pages into each contender.
     gc.collect()
     gc.freeze()
+    return _forbids_fork(before)
 
 
 def _fork_supervisor(connection: Connection, handle: int, order: RaceOrder) -> None:

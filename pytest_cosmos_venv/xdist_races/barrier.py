@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -155,15 +155,13 @@ class Barriers:
                 return
             gone = {racer: ending for racer in missing if (ending := ended[racer]) is not None}
             if gone:
-                raise BarrierNotMet(self._gone(gone, what))
+                said = (f"{self.who(racer)} {ending.how} and did not come to {what}." for racer, ending in gone.items())
+                raise BarrierNotMet(" ".join(said))
             if real_time.monotonic() > end:
                 raise BarrierNotMet(self._late(missing, what, timeout))
             if os.getppid() != parent:
                 raise BarrierNotMet(f"{self.who(index)} waited at {what} when the process that ran the tests died.")
             real_time.sleep(LOOK_AGAIN)
-
-    def _gone(self, gone: Mapping[int, Ending], what: str) -> str:
-        return " ".join(f"{self.who(racer)} {ending.how} and did not come to {what}." for racer, ending in gone.items())
 
     def _late(self, missing: list[int], what: str, timeout: float) -> str:
         names = ", ".join(map(self.who, missing))

@@ -255,8 +255,11 @@ class Copies:
             os.waitpid(keeper, 0)
             os.close(bell)
             os.close(ring)
-            self._add_sections()
-        return [self._ending(index) for index in range(self.barriers.racers)]
+            for index in range(self.barriers.racers):
+                for name, text in self.output.of(index):
+                    self.item.add_report_section("call", f"{name} racer {index}", text)
+        unknown = Ending(outcome="died", how="was never heard of")
+        return [self.barriers.ending(index) or unknown for index in range(self.barriers.racers)]
 
     def _start_keeper(self, bell: int) -> int:
         parent, pid = os.getpid(), _fork()
@@ -269,14 +272,6 @@ class Copies:
             copy = _Copy(self.item, self.racer, self.barriers, index, self.timeout)
             ending = copy.run() if self.fixtures is None else copy.run_with_own(self.fixtures)
             self.barriers.end(index, ending)
-
-    def _add_sections(self) -> None:
-        for index in range(self.barriers.racers):
-            for name, text in self.output.of(index):
-                self.item.add_report_section("call", f"{name} racer {index}", text)
-
-    def _ending(self, index: int) -> Ending:
-        return self.barriers.ending(index) or Ending(outcome="died", how="was never heard of")
 
 
 @dataclass

@@ -48,7 +48,7 @@ def settle(session: pytest.Session) -> None:
             races[race_name(item.nodeid)].setdefault(index, item)
     if not races or session.config.option.collectonly:
         return
-    offer = _offer(session.config)
+    offer: dict[str, Any] = getattr(session.config, "workerinput", {}).get(OFFER) or {"workers": 0, "folder": ""}
     ids = [item.nodeid for item in session.items]
     possible = {race.name for race in find_races(ids, workers=offer["workers"])}
     dropped: list[pytest.Item] = []
@@ -62,7 +62,10 @@ def settle(session: pytest.Session) -> None:
             first, *others = racers.values()
             _note(first, _why_not(size, set(racers), offer))
             dropped += others
-    _drop(session, dropped)
+    if dropped:
+        gone = set(dropped)
+        session.items[:] = [item for item in session.items if item not in gone]
+        session.config.hook.pytest_deselected(items=dropped)
 
 
 def may_begin(item: pytest.Item) -> bool:
@@ -127,7 +130,7 @@ def entering(item: pytest.Function, new_folder: Callable[[], Path]) -> Iterator[
         racer = Racer(barriers)
         item.stash[_START] = lambda: _run_copies(item, racer, barriers, race.timeout)
     else:
-        racer = Racer(barriers, worker=_worker(item.config))
+        racer = Racer(barriers, worker=str(item.config.workerinput["workerid"]))  # type: ignore[attr-defined] # pytest-xdist's
         item.stash[_START] = lambda: _start(item, racer, barriers, race.timeout)
     item.stash[_RACER] = racer
     with _environment_restored():
@@ -241,15 +244,6 @@ def _index_of(item: pytest.Item) -> int | None:
     return None if callspec is None else callspec.params.get(INDEX)
 
 
-def _offer(config: pytest.Config) -> dict[str, Any]:
-    offer: dict[str, Any] | None = getattr(config, "workerinput", {}).get(OFFER)
-    return offer or {"workers": 0, "folder": ""}
-
-
-def _worker(config: pytest.Config) -> str:
-    return str(config.workerinput["workerid"])  # type: ignore[attr-defined] # pytest-xdist's
-
-
 def _why_not(size: int, present: set[int], offer: Mapping[str, Any]) -> str:
     workers = offer["workers"]
     if workers < size:
@@ -260,10 +254,3 @@ def _why_not(size: int, present: set[int], offer: Mapping[str, Any]) -> str:
     if not missing:
         return "tests with equal ids were collected"
     return f"{', '.join(missing)} of it {'was' if len(missing) == 1 else 'were'} not selected"
-
-
-def _drop(session: pytest.Session, dropped: list[pytest.Item]) -> None:
-    if dropped:
-        gone = set(dropped)
-        session.items[:] = [item for item in session.items if item not in gone]
-        session.config.hook.pytest_deselected(items=dropped)

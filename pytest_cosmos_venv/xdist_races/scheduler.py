@@ -371,16 +371,13 @@ class RaceScheduling:
         present = {post: node for post, position in enumerate(race.positions) if (node := self._posts[post])}
         for post, node in present.items():
             self._running[race.positions[post]] = Running(barriers, post, node)
-        release(folder, self._word(race, present))
+        is_whole = len(present) == len(race.positions)
+        why = "a worker that replaced a crashed one has collected other tests"
+        release(folder, Release() if is_whole else Release(alone=min(present), why=why))
         for post in range(len(race.positions)):
             self._at_post[post].popleft()
         for post in present:
             self._send_next(post)
-
-    def _word(self, race: CollectedRace, present: dict[int, Worker]) -> Release:
-        if len(present) == len(race.positions):
-            return Release()
-        return Release(alone=min(present), why="a worker that replaced a crashed one has collected other tests")
 
 
 class Gateway(Protocol):
