@@ -40,6 +40,8 @@ CAPABILITIES: Mapping[str, str] = {
     "airflow_async": "it has the execution mode AIRFLOW_ASYNC",
 }
 """Capability that an implementation may lack, if its adapter says so -> what it means to have it."""
+_NO_SERVICE = ("dbt", "dbt run", "python", "python3", "uv", "pip", "sleep", "")
+"""Names of what a task may leave behind."""
 
 
 class Adapter:
@@ -177,10 +179,6 @@ class Adapter:
         :returns: False where the implementation has no such record.
         """
         return False
-
-
-_NO_SERVICE = ("dbt", "dbt run", "python", "python3", "uv", "pip", "sleep", "")
-"""Names of what a task may leave behind."""
 
 
 def refuse_wrong_declarations(adapter: Adapter, requirements: Collection[str]) -> None:

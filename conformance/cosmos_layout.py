@@ -27,6 +27,19 @@ _ENUMS = {
     "test_indirect_selection": "TestIndirectSelection",
 }
 """Parameter of a configuration -> its enum."""
+OPERATOR_CLASSES = {
+    "build": "DbtBuildVirtualenvOperator",
+    "ls": "DbtLSVirtualenvOperator",
+    "seed": "DbtSeedVirtualenvOperator",
+    "snapshot": "DbtSnapshotVirtualenvOperator",
+    "source freshness": "DbtSourceVirtualenvOperator",
+    "run": "DbtRunVirtualenvOperator",
+    "test": "DbtTestVirtualenvOperator",
+    "run-operation": "DbtRunOperationVirtualenvOperator",
+    "docs generate": "DbtDocsVirtualenvOperator",
+    "clone": "DbtCloneVirtualenvOperator",
+}
+"""dbt command -> the operator's public name."""
 
 
 class CosmosLayout(Protocol):
@@ -145,21 +158,6 @@ def typed(adapter: CosmosLayout, arguments: Mapping[str, Any]) -> dict[str, Any]
         name: getattr(constants, _ENUMS[name])(value) if name in _ENUMS and value is not None else value
         for name, value in arguments.items()
     }
-
-
-OPERATOR_CLASSES = {
-    "build": "DbtBuildVirtualenvOperator",
-    "ls": "DbtLSVirtualenvOperator",
-    "seed": "DbtSeedVirtualenvOperator",
-    "snapshot": "DbtSnapshotVirtualenvOperator",
-    "source freshness": "DbtSourceVirtualenvOperator",
-    "run": "DbtRunVirtualenvOperator",
-    "test": "DbtTestVirtualenvOperator",
-    "run-operation": "DbtRunOperationVirtualenvOperator",
-    "docs generate": "DbtDocsVirtualenvOperator",
-    "clone": "DbtCloneVirtualenvOperator",
-}
-"""dbt command -> the operator's public name."""
 
 
 class AdapterError(Exception):

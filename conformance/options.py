@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -19,62 +19,53 @@ from .requirements import Level, Requirement
 INSTALLERS = ("auto", "uv", "pip")
 AUTO = INSTALLERS[0]
 _SETTING = "AIRFLOW__STANDARD__VENV_INSTALL_METHOD"
-
-
-class InstallerError(Exception):
-    """The installer that was asked for is not there. The text is one sentence for the user who started the suite."""
-
-
-def prepare(variables: MutableMapping[str, str], asked: str) -> None:
-    """Let tasks that get these variables install with what was asked for.
-
-    ``auto`` leaves the choice to the implementation. uv is put on PATH, where only uv is asked for and it lies beside
-    this Python.
-
-    :param variables: of the environment; changed in place.
-    :param asked: one of ``INSTALLERS``.
-    :raises InstallerError: uv was asked for and is not there.
-    """
-    if asked == AUTO:
-        return
-    variables[_SETTING] = asked
-    if asked == "uv":
-        uv = _uv(variables)
-        variables["PATH"] = os.pathsep.join([variables.get("PATH", ""), str(Path(uv).parent)])
-
-
-def in_words(asked: str) -> str:
-    """The installer in words, for the header and the report.
-
-    :param asked: one of ``INSTALLERS``.
-    """
-    if asked != AUTO:
-        return asked
-    return "auto (uv on PATH)" if shutil.which("uv") else "auto (no uv on PATH)"
-
-
-def command_of_uv(asked: str) -> str | None:
-    """The uv with which the suite itself installs; None where it must not or there is none.
-
-    :param asked: one of ``INSTALLERS``.
-    """
-    return None if asked == "pip" else shutil.which("uv")
-
-
-def _uv(variables: MutableMapping[str, str]) -> str:
-    beside_python = str(Path(sys.executable).parent)
-    uv = shutil.which("uv", path=variables.get("PATH")) or shutil.which("uv", path=beside_python)
-    if uv is None:
-        raise InstallerError("--cosmos-installer=uv: uv is neither on PATH nor beside this Python; pip install uv.")
-    return uv
-
-
 PROFILES = ("quick", "full")
 BRIEF, GLANCE = "brief", "glance"
 """Two more profiles for runs on faulty implementations, no option gives them. BRIEF is for provoked races, which must
 catch the fault; GLANCE for all that is not to catch it."""
 ROUNDS = {GLANCE: 2, BRIEF: 2, "quick": 25, "full": 200}
 """Profile -> free rounds of a race."""
+
+
+class InstallerError(Exception):
+    """The installer that was asked for is not there. The text is one sentence for the user who started the suite."""
+
+
+def installer_variables(installer: str, path: str | None) -> dict[str, str]:
+    """Variables with which tasks install with what was asked for; none for ``auto``, which leaves the choice to them.
+
+    uv is put on PATH, where only uv is asked for and it lies beside this Python.
+
+    :param installer: one of ``INSTALLERS``.
+    :param path: PATH of this process; None: it has none.
+    :raises InstallerError: uv was asked for and is not there.
+    """
+    if installer == AUTO:
+        return {}
+    if installer != "uv":
+        return {_SETTING: installer}
+    uv = shutil.which("uv", path=path) or shutil.which("uv", path=str(Path(sys.executable).parent))
+    if uv is None:
+        raise InstallerError("--cosmos-installer=uv: uv is neither on PATH nor beside this Python; pip install uv.")
+    return {_SETTING: installer, "PATH": os.pathsep.join([path or "", str(Path(uv).parent)])}
+
+
+def installer_in_words(installer: str) -> str:
+    """The installer in words, for the header and the report.
+
+    :param installer: one of ``INSTALLERS``.
+    """
+    if installer != AUTO:
+        return installer
+    return "auto (uv on PATH)" if shutil.which("uv") else "auto (no uv on PATH)"
+
+
+def command_of_uv(installer: str) -> str | None:
+    """The uv with which the suite itself installs; None where it must not or there is none.
+
+    :param installer: one of ``INSTALLERS``.
+    """
+    return None if installer == "pip" else shutil.which("uv")
 
 
 def refuse_wrong_options(config: pytest.Config, specification: Mapping[str, Requirement]) -> None:

@@ -38,16 +38,26 @@ from .options import (
     asked_installer,
     asked_level,
     asked_profile,
+    installer_in_words,
+    installer_variables,
     known_failures,
     refuse_wrong_options,
 )
-from .options import in_words as installer_in_words
-from .options import prepare as prepare_installer
 from .reporting.known_failures import KnownFailuresError, Update, update_known_failures
 from .reporting.report import report, write_report
 from .reporting.terminal import print_judgements, print_smoke_failure
 from .reporting.verdicts import FAILED_SMOKE_CHECKS, SEEN, VERDICT, Judgement, Results, Verdict, counts_against, judge
 from .requirements import read_specification
+
+__all__ = ["adapter", "does_not_apply", "evidence", "harness", "picture", "shared_directory"]
+_TOLD = ("level", "profile", "installer", "timeout", "requirement", "known_failures", "strict")
+"""Options that a report names."""
+_DESELECTED = pytest.StashKey[int]()
+_EXIT_CODE = pytest.StashKey[int]()
+_IN_PART = pytest.StashKey[set[str]]()
+"""Ids of requirements of which the options leave tests out."""
+_STARTED = pytest.StashKey[datetime]()
+_UPDATE = pytest.StashKey[Update]()
 
 
 def is_broken(found: Sequence[Judgement]) -> bool:
@@ -102,18 +112,6 @@ def suite_exit_code(exitstatus: int, *, smoke_failed: bool, failed: bool = False
     return int(pytest.ExitCode.OK)
 
 
-__all__ = ["adapter", "does_not_apply", "evidence", "harness", "picture", "shared_directory"]
-
-_TOLD = ("level", "profile", "installer", "timeout", "requirement", "known_failures", "strict")
-"""Options that a report names."""
-_DESELECTED = pytest.StashKey[int]()
-_EXIT_CODE = pytest.StashKey[int]()
-_IN_PART = pytest.StashKey[set[str]]()
-"""Ids of requirements of which the options leave tests out."""
-_STARTED = pytest.StashKey[datetime]()
-_UPDATE = pytest.StashKey[Update]()
-
-
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add what the process that starts the suite tells it beside the user's options.
 
@@ -140,7 +138,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[KNOWN] = known_failures(config, specification)
         refuse_wrong_options(config, specification)
         refuse_wrong_declarations(adapter_of(config), specification)
-        prepare_installer(os.environ, asked_installer(config))
+        os.environ.update(installer_variables(asked_installer(config), os.environ.get("PATH")))
     except (ImplementationError, AdapterError, KnownFailuresError, InstallerError) as error:
         raise pytest.UsageError(str(error)) from None
 

@@ -6,6 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+STATES = ("success", "failed", "skipped")
+"""States of a task that has ended, in Airflow's words."""
+BEFORE, AFTER = "before", "after"
+"""Ids of the ordinary tasks around task groups."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
@@ -35,10 +40,6 @@ class Task:
         return replace(self, arguments={**self.arguments, **arguments})
 
 
-STATES = ("success", "failed", "skipped")
-"""States of a task that has ended, in Airflow's words."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """The outcome of a task.
@@ -65,10 +66,6 @@ class Outcome:
 
     def __str__(self) -> str:
         return f"state {self.state}, exception {self.exception}; the end of its log:\n{self.log[-4000:]}"
-
-
-BEFORE, AFTER = "before", "after"
-"""Ids of the ordinary tasks around task groups."""
 
 
 @dataclass(frozen=True, kw_only=True)

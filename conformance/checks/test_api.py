@@ -39,6 +39,12 @@ METHODS = {
     "on_kill": [],
 }
 """Name -> its first parameters."""
+DOCUMENTED = {
+    "": ["DbtDag", "DbtTaskGroup", "ProjectConfig", "ProfileConfig", "ExecutionConfig", "RenderConfig"],
+    "constants": ["ExecutionMode", "SeedRenderingBehavior"],
+    "profiles": ["PostgresUserPasswordProfileMapping"],
+}
+"""Module below the import root -> what examples import from it."""
 
 
 @pytest.fixture
@@ -154,14 +160,6 @@ def project(cosmos_dbt_project: DbtProjects) -> Path:
     made.model("orders", "select 1 as id")
     made.manifest()
     return made.path
-
-
-DOCUMENTED = {
-    "": ["DbtDag", "DbtTaskGroup", "ProjectConfig", "ProfileConfig", "ExecutionConfig", "RenderConfig"],
-    "constants": ["ExecutionMode", "SeedRenderingBehavior"],
-    "profiles": ["PostgresUserPasswordProfileMapping"],
-}
-"""Module below the import root -> what examples import from it."""
 
 
 @requirement("API-014")

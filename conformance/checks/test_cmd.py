@@ -25,6 +25,30 @@ if TYPE_CHECKING:
 
 
 LAST_WORDS = "Database Error: the harbor is closed"
+PARSED, PARSED_NODE = "partial_parse.msgpack", "models/orders.sql"
+TRICKY = "two words, 'single' and \"double\" quotes, $HOME `tide` \\ %s {{ jinja }}\nsecond line: ünïcødé 港"
+CONNECTION = {
+    "conn_type": "postgres",
+    "host": "pier.example",
+    "port": 5433,
+    "login": "harbor",
+    "password": "s3cret t1de",
+    "schema": "shop",
+}
+PROFILE = {
+    "type": "postgres",
+    "host": "pier.example",
+    "port": "5433",
+    "user": "harbor",
+    "password": "s3cret t1de",
+    "dbname": "shop",
+    "schema": "marts",
+}
+"""The same connection in dbt's words; the schema is an argument of the mapping."""
+ALSO_CALLED = {"password": "pass", "dbname": "database"}
+"""Other names that dbt's adapter takes for the same."""
+_FILTERS_OF_DBT = ("as_native", "as_bool", "as_number", "as_text")
+"""They change the type of a value, and no letter of it."""
 
 
 @pytest.mark.parametrize(
@@ -134,32 +158,6 @@ def test_local_mode_runs_the_dbt_that_is_named(
     seen = [(call.command, call.argv[0]) for call in cosmos_fake_venv.calls if call.command != "--version"]
     required = [("run", str(cosmos_fake_venv.dbt))]
     assert seen == required, f"local mode must run {required}; seen: {seen}, {outcome}"
-
-
-PARSED, PARSED_NODE = "partial_parse.msgpack", "models/orders.sql"
-TRICKY = "two words, 'single' and \"double\" quotes, $HOME `tide` \\ %s {{ jinja }}\nsecond line: ünïcødé 港"
-CONNECTION = {
-    "conn_type": "postgres",
-    "host": "pier.example",
-    "port": 5433,
-    "login": "harbor",
-    "password": "s3cret t1de",
-    "schema": "shop",
-}
-PROFILE = {
-    "type": "postgres",
-    "host": "pier.example",
-    "port": "5433",
-    "user": "harbor",
-    "password": "s3cret t1de",
-    "dbname": "shop",
-    "schema": "marts",
-}
-"""The same connection in dbt's words; the schema is an argument of the mapping."""
-ALSO_CALLED = {"password": "pass", "dbname": "database"}
-"""Other names that dbt's adapter takes for the same."""
-_FILTERS_OF_DBT = ("as_native", "as_bool", "as_number", "as_text")
-"""They change the type of a value, and no letter of it."""
 
 
 def _target_folder(call: DbtCall) -> Path:

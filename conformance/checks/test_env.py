@@ -44,8 +44,6 @@ SOON = 10.0
 # An environment has them before anything is installed, wherever they come from.
 SEEDS = ("pip", "setuptools", "wheel")
 LAMP = Wheel(name="harbor-lamp", version="1.0", files={"harbor_lamp.py": ""})
-
-
 REQUIRED = {"dbt_core", "dbt_duckdb", "harbor_lamp"}
 COMPLAINT = "pg_config: command not found"
 _ERROR = re.compile(r"\bERROR\b|\[error\s*\]")

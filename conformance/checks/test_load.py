@@ -20,6 +20,7 @@ __all__ = ["harbor"]
 
 LS = "dbt_ls"
 LACKS_LOCAL_MODE = "it has no local mode"
+WithoutDbt = Callable[[Path], dict[str, Shape]]
 
 
 def _require_all_models(shape: Shape, *, how: str) -> None:
@@ -61,9 +62,6 @@ def test_dbt_ls_is_asked_where_no_way_is_named(harbor: Harbor, cosmos_fake_venv:
     assert [call for call in cosmos_fake_venv.calls if call.command == "ls"], (
         f"Without a load mode and a manifest dbt ls must be asked; dbt's record says: {cosmos_fake_venv.calls}; {seen}"
     )
-
-
-WithoutDbt = Callable[[Path], dict[str, Shape]]
 
 
 @pytest.fixture

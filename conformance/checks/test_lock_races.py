@@ -21,6 +21,15 @@ from ..requirements import requirement
 
 CONTENDERS = 8
 SAID = "two tasks must not install into one environment at the same moment"
+REST_OF_TWO = 3.0
+"""Seconds: a task that could go on would do so earlier."""
+REST_OF_MANY = 0.15
+"""Seconds: where eight tasks share few processors, a task with work to do is either at it or in the queue for it."""
+TRIES = 3
+AT_MOST_AFTER = 30.0
+"""Seconds that a task may take to stop waiting, once its tries are over."""
+LIVE = os.getpid()
+"""PID of a process that lives, and has begun long before any lock file is written: the suite's own."""
 
 
 @pytest.fixture
@@ -30,12 +39,6 @@ def held(harness: Harness) -> Sdist:
     :param harness: of the test.
     """
     return harness.wheelhouse.add_sdist("dbt-core", hold=True)
-
-
-REST_OF_TWO = 3.0
-"""Seconds: a task that could go on would do so earlier."""
-REST_OF_MANY = 0.15
-"""Seconds: where eight tasks share few processors, a task with work to do is either at it or in the queue for it."""
 
 
 class _Watch:
@@ -215,13 +218,6 @@ def test_a_killed_task_does_not_fail_the_others(harness: Harness, held: Sdist, p
         f"when a task is killed at the point {point!r}, the two others that share its virtualenv_dir must succeed; "
         f"seen: {len(failed)} failed: {failed[0] if failed else ''}"
     )
-
-
-TRIES = 3
-AT_MOST_AFTER = 30.0
-"""Seconds that a task may take to stop waiting, once its tries are over."""
-LIVE = os.getpid()
-"""PID of a process that lives, and has begun long before any lock file is written: the suite's own."""
 
 
 @pytest.fixture

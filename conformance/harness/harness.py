@@ -30,6 +30,18 @@ _IN_A_HOME = {
     "XDG_STATE_HOME": ".local/state",
 }
 """Variables of folders that a user may have put elsewhere, and where they are without."""
+_PROJECT = {
+    "dbt_project.yml": "name: shop\nversion: '1.0'\nprofile: shop\n",
+    "profiles.yml": "shop: {target: dev, outputs: {dev: {type: duckdb, path: shop.duckdb}}}\n",
+    "models/orders.sql": "select 1 as id\n",
+    "models/sources.yml": "version: 2\nsources: [{name: raw, tables: [{name: orders}]}]\n",
+    "seeds/piers.csv": "id,name\n1,north\n",
+    "snapshots/history.sql": (
+        "{% snapshot history %}{{ config(unique_key='id', strategy='check', check_cols='all', target_schema='main') }}"
+        "select * from {{ ref('orders') }}{% endsnapshot %}\n"
+    ),
+    "macros/grant.sql": "{% macro grant() %}{% endmacro %}\n",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -286,17 +298,3 @@ class Harness:
         :param command: only calls of this command, such as ``run`` or ``docs generate``; None: all.
         """
         return [call for call in self.wheelhouse.calls if command is None or call.command == command]
-
-
-_PROJECT = {
-    "dbt_project.yml": "name: shop\nversion: '1.0'\nprofile: shop\n",
-    "profiles.yml": "shop: {target: dev, outputs: {dev: {type: duckdb, path: shop.duckdb}}}\n",
-    "models/orders.sql": "select 1 as id\n",
-    "models/sources.yml": "version: 2\nsources: [{name: raw, tables: [{name: orders}]}]\n",
-    "seeds/piers.csv": "id,name\n1,north\n",
-    "snapshots/history.sql": (
-        "{% snapshot history %}{{ config(unique_key='id', strategy='check', check_cols='all', target_schema='main') }}"
-        "select * from {{ ref('orders') }}{% endsnapshot %}\n"
-    ),
-    "macros/grant.sql": "{% macro grant() %}{% endmacro %}\n",
-}

@@ -21,6 +21,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 _CLOSED_UNCHANGED = 0x10  # IN_CLOSE_NOWRITE
+KINDS = ("read-only", "mounted read-only", "full")
+_NEW_MOUNTS, _NEW_USER = 0x00020000, 0x10000000
+_READ_ONLY, _REMOUNT, _BIND, _PRIVATE = 1, 32, 4096, 1 << 18 | 1 << 14
+_LOCKED = 2 | 4 | 8
+"""nosuid, nodev, noexec: in a namespace of users these flags cannot be taken from a mounted file system."""
+_A_PAGE = 4096
+_WRITE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 
 
 class WriterHalt:
@@ -97,15 +104,6 @@ def _leased(file: Path) -> int | None:
         os.close(descriptor)
         return None
     return descriptor
-
-
-KINDS = ("read-only", "mounted read-only", "full")
-_NEW_MOUNTS, _NEW_USER = 0x00020000, 0x10000000
-_READ_ONLY, _REMOUNT, _BIND, _PRIVATE = 1, 32, 4096, 1 << 18 | 1 << 14
-_LOCKED = 2 | 4 | 8
-"""nosuid, nodev, noexec: in a namespace of users these flags cannot be taken from a mounted file system."""
-_A_PAGE = 4096
-_WRITE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 
 
 class MountError(Exception):

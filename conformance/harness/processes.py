@@ -33,6 +33,21 @@ _TARGETS = {
 }
 """Variables that tell an installer which environment it is to fill. Every activated shell sets ``VIRTUAL_ENV``, which
 pip does not ask for."""
+DEADLINE = 180.0
+"""Seconds that any single command may take: far more than a sound one needs on a slow machine."""
+_LONGEST_ANSWER = 0.5
+"""Seconds that a killed command gets to write its stack."""
+_NOT_STARTED = 127
+"""Exit code of a shell for a command that is not there."""
+REST = 0.6
+"""Seconds for which a task that waits does next to nothing: polling once a second or a hundred times is both rest."""
+_BUSY_SHARE = 0.15
+"""Share of the time that it is watched: a process that spends more of it at work does not wait."""
+_BUSY_LOOKS = 0.3
+"""Share of the looks at it: a process that wants to work at more of them is at work, or in the queue for it."""
+_WANTS_TO_WORK = {psutil.STATUS_RUNNING, psutil.STATUS_DISK_SLEEP}
+_LOOK_AGAIN = 0.02
+_ENDED = {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}
 
 
 @dataclass(frozen=True)
@@ -159,14 +174,6 @@ def _command(process: psutil.Process) -> list[str]:
         return []
 
 
-DEADLINE = 180.0
-"""Seconds that any single command may take: far more than a sound one needs on a slow machine."""
-_LONGEST_ANSWER = 0.5
-"""Seconds that a killed command gets to write its stack."""
-_NOT_STARTED = 127
-"""Exit code of a shell for a command that is not there."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Finished:
     """A command that has ended.
@@ -241,17 +248,6 @@ def _ask_where(process: subprocess.Popen[bytes]) -> None:
     process.send_signal(signal.SIGQUIT)
     with suppress(subprocess.TimeoutExpired):
         process.wait(timeout=_LONGEST_ANSWER)
-
-
-REST = 0.6
-"""Seconds for which a task that waits does next to nothing: polling once a second or a hundred times is both rest."""
-_BUSY_SHARE = 0.15
-"""Share of the time that it is watched: a process that spends more of it at work does not wait."""
-_BUSY_LOOKS = 0.3
-"""Share of the looks at it: a process that wants to work at more of them is at work, or in the queue for it."""
-_WANTS_TO_WORK = {psutil.STATUS_RUNNING, psutil.STATUS_DISK_SLEEP}
-_LOOK_AGAIN = 0.02
-_ENDED = {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}
 
 
 def comes_true(is_so: Callable[[], object], *, deadline: float) -> bool:

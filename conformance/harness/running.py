@@ -41,10 +41,12 @@ _SHARE = 0.4
 """The average check takes this share of the smoke check's time: many ask a process that is there already."""
 _KEPT = pytest.StashKey[Path]()
 """A file that all workers of a run share, and no two runs: not pytest's cache, which may be turned off."""
-_TOLD = "cosmos_pace"
+_TOLD = "cosmos_timeouts"
 """Key in the input of a worker, under which stands the path of that file."""
 TASK_SECONDS = "cosmos_task_seconds"
 """Name of the property under which the smoke check says what its task has taken."""
+GRACE = 5.0
+"""Seconds between SIGTERM and SIGKILL, as Airflow 3 has them."""
 
 
 def keep_task_seconds(config: pytest.Config) -> None:
@@ -53,7 +55,7 @@ def keep_task_seconds(config: pytest.Config) -> None:
     :param config: of the run, or of one of its workers.
     """
     told: dict[str, Any] = getattr(config, "workerinput", {})
-    file = told.get(_TOLD) or Path(tempfile.mkdtemp(prefix="cosmos-pace-"), "seconds")
+    file = told.get(_TOLD) or Path(tempfile.mkdtemp(prefix="cosmos-timeouts-"), "seconds")
     config.stash[_KEPT] = Path(file)
 
 
@@ -152,10 +154,6 @@ class TaskTimer:
             if terminal.currentfspath is None:  # dots of workers belong to no file, and it sees no line begun
                 terminal.write("\n")
             terminal.write_line(f"One task took {seconds:.1f} s: {self._checks} checks will take about {about}.")
-
-
-GRACE = 5.0
-"""Seconds between SIGTERM and SIGKILL, as Airflow 3 has them."""
 
 
 class HarnessError(Exception):

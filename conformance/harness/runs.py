@@ -25,6 +25,13 @@ if TYPE_CHECKING:
     from ..adapter import Adapter
     from .running import RunningTasks
 
+_OF_THE_SUITE = "cosmos-wheelhouse"
+"""Folder in which the fake keeps what it was told, such as its variables."""
+_MOST = 20_000_000
+RESTS = "it rests"
+_NEEDS = {"dbt_ls": "dbt_ls", "airflow_async": "airflow_async", "watcher": "watcher"}
+"""Option of a scenario -> capability without which it is not played."""
+
 
 def ran(harness: Harness, task: Task, variables: Mapping[str, str] | None = None) -> DbtCall:
     """The one ``dbt run`` of a task that has to succeed.
@@ -175,11 +182,6 @@ def files_in(folder: Path) -> dict[str, tuple[int, int, int]]:
     return found
 
 
-_OF_THE_SUITE = "cosmos-wheelhouse"
-"""Folder in which the fake keeps what it was told, such as its variables."""
-_MOST = 20_000_000
-
-
 def places(harness: Harness) -> list[Path]:
     """The places where a task may leave something.
 
@@ -237,9 +239,6 @@ def _has(file: Path, secret: bytes) -> bool:
         return False
 
 
-RESTS = "it rests"
-
-
 def what_it_comes_to(harness: Harness, running: RunningTasks, held: Sdist, *, seconds: float = REST) -> str:
     """Wait until the only task rests, installs or has ended; returns in words which of these.
 
@@ -258,10 +257,6 @@ def what_it_comes_to(harness: Harness, running: RunningTasks, held: Sdist, *, se
     if not running.running:
         return f"it ended: {running.finish().outcomes[0]}"
     return RESTS if rests else f"it is at work, for {harness.deadline:g} s by now"
-
-
-_NEEDS = {"dbt_ls": "dbt_ls", "airflow_async": "airflow_async", "watcher": "watcher"}
-"""Option of a scenario -> capability without which it is not played."""
 
 
 def require(harness: Harness, *scenarios: str, mode: str | None = None) -> None:

@@ -27,6 +27,15 @@ from .verdicts import Judgement, Verdict
 
 _FINE = {Verdict.PASSED.value, Verdict.NOT_APPLICABLE.value, Verdict.UNEXPECTED_PASS.value}
 _LETTER = 6.6
+_ILL = (Verdict.FAILED.value, Verdict.HARNESS_ERROR.value)
+SCHEMA_FILE = Path(__file__).with_name("report.schema.json")
+FORMAT = 1
+_LONGEST_EVIDENCE = 8000
+_TOOLKIT = str(Path(pytest_cosmos_venv.__file__).parent)
+_CREDENTIALS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)[^/\s]*@")
+_SECRETS = re.compile(
+    r"(?i)(?P<name>[\w-]*(?:token|password|secret|api[_-]?key)[\w-]*['\"]?\s*[=:]\s*['\"]?)[^\s'\"]{4,}"
+)
 
 
 def badge(report: Mapping[str, Any]) -> str:
@@ -67,9 +76,6 @@ def _absent(records: Sequence[Mapping[str, Any]]) -> list[str]:
     for each in records:
         needs[each["verdict"] == Verdict.NOT_APPLICABLE.value].update(each["needs"])
     return sorted(needs[True] - needs[False])
-
-
-_ILL = (Verdict.FAILED.value, Verdict.HARNESS_ERROR.value)
 
 
 def summary(report: Mapping[str, Any]) -> str:
@@ -117,16 +123,6 @@ def _sentence(record: Mapping[str, Any]) -> str:
 
 def _reasons(evidence: Iterable[str]) -> str:
     return "; ".join(dict.fromkeys(each.removeprefix("Skipped: ").rstrip(".") for each in evidence))
-
-
-SCHEMA_FILE = Path(__file__).with_name("report.schema.json")
-FORMAT = 1
-_LONGEST_EVIDENCE = 8000
-_TOOLKIT = str(Path(pytest_cosmos_venv.__file__).parent)
-_CREDENTIALS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)[^/\s]*@")
-_SECRETS = re.compile(
-    r"(?i)(?P<name>[\w-]*(?:token|password|secret|api[_-]?key)[\w-]*['\"]?\s*[=:]\s*['\"]?)[^\s'\"]{4,}"
-)
 
 
 def report(

@@ -14,6 +14,19 @@ import pytest
 
 from ..requirements import Level, Requirement
 
+SMOKE_FILE = "test_smoke.py"
+REQUIREMENT, LEVEL = "requirement", "level"
+"""Names of the properties under which a test says what it judges, and what is said of it beforehand.
+
+Those without a prefix are for others, who read them in JUnit's XML.
+"""
+VERDICT = "cosmos_verdict"
+"""Name of the property under which a verdict stands that pytest has no word for."""
+EVIDENCE = "evidence"
+"""Name of the property under which a test tells what it has seen, for JUnit's XML too."""
+PICTURE = "cosmos_picture"
+"""Name of the property of a picture of what happened, an SVG."""
+
 
 class Verdict(str, Enum):
     """The verdict on one requirement, or of one test."""
@@ -142,12 +155,6 @@ def counts_against(judgement: Judgement, *, level: Level, beyond: frozenset[str]
     return judgement.verdict is Verdict.FAILED or (strict and judgement.verdict is Verdict.UNEXPECTED_PASS)
 
 
-SMOKE_FILE = "test_smoke.py"
-REQUIREMENT, LEVEL = "requirement", "level"
-"""Names of the properties under which a test says what it judges, and what is said of it beforehand.
-
-Those without a prefix are for others, who read them in JUnit's XML.
-"""
 SEEN = pytest.StashKey[list[Seen]]()
 
 
@@ -224,11 +231,3 @@ def _evidence(report: pytest.TestReport) -> str:
     crash = getattr(report.longrepr, "reprcrash", None)
     said = str(crash.message) if crash is not None else str(report.longrepr or "")
     return "\n".join(filter(None, [told, said]))
-
-
-VERDICT = "cosmos_verdict"
-"""Name of the property under which a verdict stands that pytest has no word for."""
-EVIDENCE = "evidence"
-"""Name of the property under which a test tells what it has seen, for JUnit's XML too."""
-PICTURE = "cosmos_picture"
-"""Name of the property of a picture of what happened, an SVG."""

@@ -23,6 +23,8 @@ _LOOK_AGAIN = 0.005
 _LONGEST_STOP = 5.0  # a process in uninterruptible sleep (a mount that hangs) does not stop
 _STANDING_STILL = ("stopped", "zombie", "dead")
 _LONGEST_END = 10.0  # seconds until a process that SIGKILL does not end is given up
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
 
 
 def descendants(pid: int) -> list[psutil.Process]:
@@ -86,10 +88,6 @@ def end_descendants() -> None:
         except ChildProcessError:
             return
         real_time.sleep(_LOOK_AGAIN)
-
-
-_PR_SET_PDEATHSIG = 1
-_PR_SET_CHILD_SUBREAPER = 36
 
 
 def adopt_orphans() -> None:

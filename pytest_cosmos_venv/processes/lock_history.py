@@ -25,6 +25,11 @@ _MODIFY, _CLOSE_WRITE, _MOVED_FROM, _MOVED_TO, _CREATE, _DELETE = 0x2, 0x8, 0x40
 _MOVED_AWAY, _OVERFLOWN, _IGNORED = 0x800, 0x4000, 0x8000
 _ALL = _MODIFY | _CLOSE_WRITE | _MOVED_FROM | _MOVED_TO | _CREATE | _DELETE | _MOVED_AWAY
 _HEADER = struct.Struct("iIII")
+LOCK_FILE = "cosmos_virtualenv.lock"
+NOTE_FILE = "cosmos_virtualenv.lock.json"
+"""Says of which host the PID is. Written by cosmos-venv; Cosmos knows no such thing."""
+_TURN = 0.02  # seconds after which the thread looks whether it is to end
+_LOOK_AGAIN = 0.001  # seconds between two looks where the kernel does not tell
 
 
 @dataclass
@@ -97,11 +102,6 @@ def _word(mask: int) -> str:
     return VANISHED if mask & (_DELETE | _MOVED_FROM) else CHANGED
 
 
-LOCK_FILE = "cosmos_virtualenv.lock"
-NOTE_FILE = "cosmos_virtualenv.lock.json"
-"""Says of which host the PID is. Written by cosmos-venv; Cosmos knows no such thing."""
-
-
 def read_text(file: Path) -> str | None:
     """The text of a lock file without blanks around it; None when there is no file, or none that can be read.
 
@@ -127,10 +127,6 @@ def read_owner(file: Path) -> int | None:
     :param file: the lock file.
     """
     return pid_in(read_text(file))
-
-
-_TURN = 0.02  # seconds after which the thread looks whether it is to end
-_LOOK_AGAIN = 0.001  # seconds between two looks where the kernel does not tell
 
 
 @dataclass(frozen=True, kw_only=True)

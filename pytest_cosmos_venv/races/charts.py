@@ -21,6 +21,23 @@ MAX_ROWS = 60
 _LEAST_WIDTH = 60
 _FIGURES = 20  # columns right of the bars: "+12.345 s  12.345 s"
 _SMALLEST_SPAN = 0.001  # seconds the chart is wide, at least
+_WIDTH, _ROW, _BAR, _TOP, _MARGIN = 960, 24, 14, 56, 12
+_LETTER = 7.3  # pixels, of the font below
+_LABEL_LETTERS = 44
+_STYLE = """
+text { font: 12px ui-monospace, Menlo, Consolas, monospace; fill: #1f2328; }
+.title { font-weight: 600; font-size: 14px; }
+.paper { fill: #ffffff; } .grid { stroke: #d1d9e0; } .faint { fill: #59636e; }
+.c0 { fill: #0969da; } .c1 { fill: #bc4c00; } .c2 { fill: #1a7f37; } .c3 { fill: #8250df; }
+.c4 { fill: #bf3989; } .c5 { fill: #9a6700; } .open { fill-opacity: .45; stroke: #cf222e; stroke-dasharray: 4 3; }
+@media (prefers-color-scheme: dark) {
+  text { fill: #f0f6fc; } .paper { fill: #0d1117; } .grid { stroke: #3d444d; } .faint { fill: #9198a1; }
+  .c0 { fill: #4493f8; } .c1 { fill: #f0883e; } .c2 { fill: #3fb950; } .c3 { fill: #ab7df8; }
+  .c4 { fill: #db61a2; } .c5 { fill: #d29922; } .open { stroke: #f85149; }
+}
+"""
+_COLOURS = 6
+_TICKS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,25 +183,6 @@ def _must_be_ascii(ascii_only: bool | None) -> bool:
     except (LookupError, UnicodeEncodeError):
         return True
     return False
-
-
-_WIDTH, _ROW, _BAR, _TOP, _MARGIN = 960, 24, 14, 56, 12
-_LETTER = 7.3  # pixels, of the font below
-_LABEL_LETTERS = 44
-_STYLE = """
-text { font: 12px ui-monospace, Menlo, Consolas, monospace; fill: #1f2328; }
-.title { font-weight: 600; font-size: 14px; }
-.paper { fill: #ffffff; } .grid { stroke: #d1d9e0; } .faint { fill: #59636e; }
-.c0 { fill: #0969da; } .c1 { fill: #bc4c00; } .c2 { fill: #1a7f37; } .c3 { fill: #8250df; }
-.c4 { fill: #bf3989; } .c5 { fill: #9a6700; } .open { fill-opacity: .45; stroke: #cf222e; stroke-dasharray: 4 3; }
-@media (prefers-color-scheme: dark) {
-  text { fill: #f0f6fc; } .paper { fill: #0d1117; } .grid { stroke: #3d444d; } .faint { fill: #9198a1; }
-  .c0 { fill: #4493f8; } .c1 { fill: #f0883e; } .c2 { fill: #3fb950; } .c3 { fill: #ab7df8; }
-  .c4 { fill: #db61a2; } .c5 { fill: #d29922; } .open { stroke: #f85149; }
-}
-"""
-_COLOURS = 6
-_TICKS = 5
 
 
 def to_svg(actors: Rows, *, title: str) -> str:

@@ -16,6 +16,9 @@ from typing import Any
 
 from pytest_cosmos_venv import real_time
 
+ACTOR_VARIABLE = "COSMOS_RACE_ACTOR"
+"""Names the contender in its own environment, so that the calls of dbt it starts can be told to be its."""
+
 
 class EventLog:
     """Writes down what this process does. It may be made before a fork: each process writes a file of its own.
@@ -89,10 +92,6 @@ def _spans_of(file: Path) -> list[Span]:
 
 def _span(event: Mapping[str, Any], ended_at: float | None) -> Span:
     return Span(event["actor"], event["name"], event["at"], ended_at, event["pid"])
-
-
-ACTOR_VARIABLE = "COSMOS_RACE_ACTOR"
-"""Names the contender in its own environment, so that the calls of dbt it starts can be told to be its."""
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,18 @@ from pytest_cosmos_venv.races.event_log import ACTOR_VARIABLE
 from pytest_cosmos_venv.races.messages import EVENTS, Act, RaceOrder
 from pytest_cosmos_venv.races.timeline import Timeline
 
+TIMEOUT = 30.0
+LOOK_AGAIN = 0.001  # seconds: a task may pass a point, such as a lock that is free at once, in a few milliseconds
+CREATING, LOCKED, WAITING, INSTALLING, RUNNING = "creating", "locked", "waiting", "installing", "running"
+WAITING_LINE = "Waiting for virtualenv lock"
+"""Cosmos and implementations that follow it log this while a task waits for another one's lock."""
+_NEEDS = {
+    CREATING: "virtualenv_dir=PATH",
+    LOCKED: "virtualenv_dir=PATH",
+    INSTALLING: "cosmos_wheelhouse in the test, with an add_sdist(...)",
+    RUNNING: "cosmos_wheelhouse or cosmos_fake_venv in the test",
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class FakeDbtBuilds:
@@ -52,10 +64,6 @@ class FakeDbtBuilds:
         """All builds of sdists on record."""
         folders = [] if self.wheelhouse is None else self.wheelhouse._builds.glob("*")
         return [build for folder in folders for build in Sdist(path=folder, _builds=folder).builds]
-
-
-TIMEOUT = 30.0
-LOOK_AGAIN = 0.001  # seconds: a task may pass a point, such as a lock that is free at once, in a few milliseconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,19 +239,6 @@ def _files_under(folder: str) -> Iterator[str]:
             yield from _files_under(entry.path)
         elif not entry.name.startswith("cosmos_virtualenv."):
             yield entry.path
-
-
-CREATING, LOCKED, WAITING, INSTALLING, RUNNING = "creating", "locked", "waiting", "installing", "running"
-
-WAITING_LINE = "Waiting for virtualenv lock"
-"""Cosmos and implementations that follow it log this while a task waits for another one's lock."""
-
-_NEEDS = {
-    CREATING: "virtualenv_dir=PATH",
-    LOCKED: "virtualenv_dir=PATH",
-    INSTALLING: "cosmos_wheelhouse in the test, with an add_sdist(...)",
-    RUNNING: "cosmos_wheelhouse or cosmos_fake_venv in the test",
-}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,6 +26,7 @@ from pytest_cosmos_venv.races.timeline import INSTALL, Timeline
 _SHOWN_LINES = 30
 # Of a contender that was asked where it is.
 _OUR_FRAMES = (str(Path(__file__).parent), 'File "<string>"')
+_OUTSIDE = "seen from outside"
 
 
 class RaceFailure(AssertionError):
@@ -186,9 +187,6 @@ def _last_lines(text: str) -> str:
     lines = [line for line in text.rstrip().splitlines() if not any(frame in line for frame in _OUR_FRAMES)]
     cut = [f"... {len(lines) - _SHOWN_LINES} lines above"] if len(lines) > _SHOWN_LINES else []
     return "\n".join([*cut, *lines[-_SHOWN_LINES:]])
-
-
-_OUTSIDE = "seen from outside"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -46,6 +46,16 @@ if TYPE_CHECKING:
 
 OPTION = "cosmos_services"
 """The option of the ini file that declares services."""
+# What the test's process says, and what it is told; each a tuple that begins with one of these.
+GO, SIGNAL, FINISH = "go", "signal", "finish"
+FORKED, READY, ENDED, FINISHED = "forked", "ready", "ended", "finished"
+_LOOK_AGAIN = 0.005
+_NO_PIPE = -1
+_COULD_NOT_BEGIN = 70
+START_SERVER = (
+    "import sys; sys.path[:] = sys.argv[2:]; "
+    "from pytest_cosmos_venv.races.supervisor import serve; serve(int(sys.argv[1]))"
+)
 
 
 class LeftBehind(tuple[str, ...]):
@@ -150,15 +160,6 @@ def _in_words(pid: int, name: str, command: Sequence[str]) -> str:
 
 def _is_own_name(name: str, command: Sequence[str]) -> bool:
     return bool(name) and not (command and Path(command[0]).name.startswith(name))
-
-
-# What the test's process says, and what it is told; each a tuple that begins with one of these.
-GO, SIGNAL, FINISH = "go", "signal", "finish"
-FORKED, READY, ENDED, FINISHED = "forked", "ready", "ended", "finished"
-
-_LOOK_AGAIN = 0.005
-_NO_PIPE = -1
-_COULD_NOT_BEGIN = 70
 
 
 class Supervisor:
@@ -290,12 +291,6 @@ class Supervisor:
     def _remains(self) -> Remains:
         others = [process for process in descendants(os.getpid()) if process.pid not in self._running]
         return sort_out(others, self._order.services)
-
-
-START_SERVER = (
-    "import sys; sys.path[:] = sys.argv[2:]; "
-    "from pytest_cosmos_venv.races.supervisor import serve; serve(int(sys.argv[1]))"
-)
 
 
 def serve(descriptor: int) -> None:

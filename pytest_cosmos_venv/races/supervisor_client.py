@@ -24,6 +24,11 @@ from pytest_cosmos_venv.races.supervisor import START_SERVER, Remains
 
 _LONGEST_FAREWELL = 20.0
 _GONE = "The process that looks after the contenders of this race is gone: something has killed it."
+DEADLINE = 120.0
+"""Seconds that the imports may take."""
+_ENDS_SOON = 5.0
+_MOST = 2  # each holds an imported Airflow in memory
+_OF_THE_PARENT: list[object] = []
 
 
 class SupervisorLink:
@@ -129,13 +134,6 @@ class SupervisorLink:
         elif word == supervisor.FINISHED:
             (self.remains,) = rest  # type: ignore[assignment]
             self._is_over = True
-
-
-DEADLINE = 120.0
-"""Seconds that the imports may take."""
-_ENDS_SOON = 5.0
-_MOST = 2  # each holds an imported Airflow in memory
-_OF_THE_PARENT: list[object] = []
 
 
 class PreparedProcess:

@@ -42,6 +42,14 @@ if TYPE_CHECKING:
 
 
 _BROKEN = 70  # EX_SOFTWARE: it is not the test that failed
+_STREAMS = (("stdout", 1), ("stderr", 2))
+_NAMES = ("stdout", "stderr", "log")
+_LOG_FORMAT = "%(levelname)-8s %(name)s:%(filename)s:%(lineno)d %(message)s"
+_TAKEN_BY_A_RACER = (
+    "Another racer may have taken it, since the racers of this test share its fixtures, tmp_path among them. Let one "
+    "make it for all, in cosmos_racer.once(…); or put cosmos_racer.index into its name; or let each have fixtures of "
+    "its own, with cosmos_race(…, across_workers=True)."
+)
 
 
 class Keeper:
@@ -139,11 +147,6 @@ def _death(code: int, status: int) -> Ending:
     return Ending(outcome="died", how=f"ended its process with exit code {status}")
 
 
-_STREAMS = (("stdout", 1), ("stderr", 2))
-_NAMES = ("stdout", "stderr", "log")
-_LOG_FORMAT = "%(levelname)-8s %(name)s:%(filename)s:%(lineno)d %(message)s"
-
-
 @dataclass(frozen=True)
 class Output:
     """The output files of all racers of one race.
@@ -212,13 +215,6 @@ def _number(stream: Any) -> int | None:
 def _in_memory(stream: Any) -> bytes:
     stream.flush()
     return str(stream.getvalue()).encode() if _number(stream) is None and hasattr(stream, "getvalue") else b""
-
-
-_TAKEN_BY_A_RACER = (
-    "Another racer may have taken it, since the racers of this test share its fixtures, tmp_path among them. Let one "
-    "make it for all, in cosmos_racer.once(…); or put cosmos_racer.index into its name; or let each have fixtures of "
-    "its own, with cosmos_race(…, across_workers=True)."
-)
 
 
 @dataclass

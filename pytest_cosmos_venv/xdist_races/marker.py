@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 TIMEOUT = 300.0
 """Seconds a race may take where its mark says nothing."""
+_RACER = re.compile(r"racer-(\d+)-of-(\d+)(?!.*racer-\d+-of-\d)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,9 +104,6 @@ def is_number(value: object, kinds: type | tuple[type, ...] = (int, float)) -> T
     :param kinds: the types that count.
     """
     return isinstance(value, kinds) and not isinstance(value, bool)
-
-
-_RACER = re.compile(r"racer-(\d+)-of-(\d+)(?!.*racer-\d+-of-\d)")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,6 +22,9 @@ from pytest_cosmos_venv.xdist_races.marker import is_number
 if TYPE_CHECKING:
     from pytest_cosmos_venv.xdist_races.barrier import Barriers
 
+BARRIER_TIMEOUT = 30.0
+ONCE_TIMEOUT = 120.0
+
 
 def make_once(folder: Path, name: str, factory: Callable[[], Any], *, timeout: float) -> Any:
     """The value that ``factory`` returned in the one process that called it to the end.
@@ -78,10 +81,6 @@ def _takes(descriptor: int) -> bool:
     except (BlockingIOError, PermissionError):
         return False
     return True
-
-
-BARRIER_TIMEOUT = 30.0
-ONCE_TIMEOUT = 120.0
 
 
 class Racer:

@@ -155,7 +155,7 @@ class RaceScheduling:
         self._last_proxy_of = dict(self._proxies)
         self._arriving: list[Worker] = []
         self._posts: list[Worker | None] = list(nodes)
-        # Lanes of workers that died before they began a test that is no race, by post.
+        # Proxies of workers that died before they began a test that is no race, by post.
         self._orphans: dict[int, NodeProxy] = {}
         self._hopeless: set[int] = set()
         self._to_come = deque(races)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class SchedulerProxy:
-    """The scheduler that pytest-xdist holds. It gathers first; then it is the chosen scheduler or one for races.
+    """The scheduler that pytest-xdist holds: first workers collect, then it is the chosen one or one for races.
 
     :param inner: the scheduler that was chosen.
     :param root: folder of all races of the run.

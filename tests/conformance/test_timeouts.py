@@ -19,7 +19,7 @@ IDLE = "import signal; signal.pause()"
 
 
 def config(*, asked: str | None = None, **more: Any) -> Any:
-    """A run's, which knows where the pace is kept.
+    """The configuration of a run that knows where the seconds of the smoke check are kept.
 
     :param asked: for a deadline.
     """
