@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from .adapter import Adapter, open_adapter
+from .adapter import open_adapter
 from .fixtures import adapter_of
 from .options import wanted_patterns
 from .reporting.known_failures import KnownFailures
@@ -49,7 +49,8 @@ def tell_requirements(config: pytest.Config, items: list[pytest.Item]) -> None:
     """
     known = config.stash[KNOWN]
     for item in items:
-        one, implementation = requirement_of(item), _adapter_of(item)
+        one, named = requirement_of(item), named_adapter(item)
+        implementation = adapter_of(config) if named is None else open_adapter(named)
         if one is None:
             continue
         item.user_properties += [(REQUIREMENT, one.id), (LEVEL, one.level.value if one.level else None)]
@@ -59,6 +60,7 @@ def tell_requirements(config: pytest.Config, items: list[pytest.Item]) -> None:
         elif one.id in implementation.differs:
             _leave_out(item, Verdict.DIFFERS, implementation.differs[one.id])
         elif one.id in known:
+            # Not strict: whether a pass of what is on the list fails the run is for --cosmos-strict to say.
             item.add_marker(pytest.mark.xfail(reason=known[one.id].reason, strict=False, raises=JUDGED))
 
 
@@ -69,12 +71,6 @@ def requirement_of(item: pytest.Item) -> Requirement | None:
     """
     mark = item.get_closest_marker(MARK)
     return None if mark is None else item.config.stash[SPECIFICATION][mark.args[0]]
-
-
-def _adapter_of(item: pytest.Item) -> Adapter:
-    """The implementation's; where a plugin has parametrised the tests with names of adapters, that one."""
-    named = named_adapter(item)
-    return adapter_of(item.config) if named is None else open_adapter(named)
 
 
 def named_adapter(item: pytest.Item) -> str | None:

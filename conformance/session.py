@@ -226,10 +226,11 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         workeroutput["cosmos_in_part"] = sorted(left_out)
         return
     config, found = session.config, judgements(session.config)
+    level, beyond, strict = asked_level(config), adapter_of(config).beyond, bool(config.getoption("cosmos_strict"))
     session.exitstatus = suite_exit_code(
         exitstatus,
         smoke_failed=bool(config.stash[FAILED_SMOKE_CHECKS]),
-        failed=any(_counts(config, each) for each in found),
+        failed=any(counts_against(each, level=level, beyond=beyond, strict=strict) for each in found),
         has_gap=_gap(config, found) is not None,
     )
     config.stash[_EXIT_CODE] = int(session.exitstatus)
@@ -276,11 +277,6 @@ def judgements(config: pytest.Config) -> list[Judgement]:
     """
     specification, seen = config.stash[SPECIFICATION], config.stash[SEEN]
     return judge(specification, seen)
-
-
-def _counts(config: pytest.Config, judgement: Judgement) -> bool:
-    strict = bool(config.getoption("cosmos_strict"))
-    return counts_against(judgement, level=asked_level(config), beyond=adapter_of(config).beyond, strict=strict)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -136,10 +136,8 @@ def mounted(places: Mapping[str, str]) -> Iterator[None]:
 
 
 def _refusal(kind: str, path: str) -> str | None:
-    """Why a process of this machine may not mount it; None where it may.
-
-    Tried in another process: some systems let it get half of the way, from where there is none back.
-    """
+    """The reason why a process of this machine may not mount it; None where it may."""
+    # Tried in another process: some systems let it get half of the way, from where there is no way back.
     reading, writing = os.pipe()
     if (pid := os.fork()) == 0:
         try:
@@ -158,6 +156,7 @@ def _refusal(kind: str, path: str) -> str | None:
 def _mount_place(kind: str, path: str) -> None:
     _of_its_own()
     if kind != "full":
+        # Two calls: the kernel passes over the flag in the one that binds.
         _mount(path, path, "", _BIND)
         _mount(path, path, "", _BIND | _REMOUNT | _READ_ONLY | os.statvfs(path).f_flag & _LOCKED)
     else:
@@ -210,9 +209,11 @@ def _of_its_own() -> None:
         _call("unshare", _NEW_MOUNTS)
     else:
         _call("unshare", _NEW_MOUNTS | _NEW_USER)
+        # First: an ordinary user may map groups only where setgroups is denied (user_namespaces(7)).
         Path("/proc/self/setgroups").write_text("deny", encoding="ascii")
         Path("/proc/self/uid_map").write_text(f"{user} {user} 1", encoding="ascii")
         Path("/proc/self/gid_map").write_text(f"{group} {group} 1", encoding="ascii")
+    # Else what is mounted here may appear in the mounts of the whole machine.
     _mount("none", "/", "", _PRIVATE)
 
 

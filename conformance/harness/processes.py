@@ -221,7 +221,7 @@ def run(
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,
+                start_new_session=True,  # a group of its own, by which all of it can be killed
             )
         except OSError as error:  # what an implementation should have left there, say
             return Finished(command=command, exit_code=_NOT_STARTED, output=str(error))
@@ -327,6 +327,7 @@ def _look(pids: Sequence[int], *, with_children: bool) -> _Look:
             if any(each.status() in _WANTS_TO_WORK for each in family):
                 wanting.add(pid)
         except psutil.NoSuchProcess:
+            # It is there itself, so something below it has ended just now: it was at work.
             if psutil.pid_exists(pid):
                 wanting.add(pid)
             continue

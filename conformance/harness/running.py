@@ -100,14 +100,6 @@ def _measured(config: pytest.Config) -> float:
         return 0.0
 
 
-def _keep(config: pytest.Config, seconds: float) -> None:
-    """Write the seconds down in one piece: a worker may look at any moment."""
-    file = config.stash[_KEPT]
-    beside = file.with_name(f"{file.name}.{os.getpid()}")
-    beside.write_text(str(seconds), encoding="ascii")
-    beside.replace(file)
-
-
 class TaskTimer:
     """Plugin that keeps how long the smoke check's task has taken, and says how long the run will take.
 
@@ -141,7 +133,11 @@ class TaskTimer:
         """
         took = dict(report.user_properties).get(TASK_SECONDS)
         if report.when == "call" and isinstance(took, float):
-            _keep(self._config, took)
+            # In one piece: a worker may look at any moment.
+            file = self._config.stash[_KEPT]
+            beside = file.with_name(f"{file.name}.{os.getpid()}")
+            beside.write_text(str(took), encoding="ascii")
+            beside.replace(file)
             self._tell(took)
 
     def _tell(self, seconds: float) -> None:
@@ -225,12 +221,11 @@ class RunningTasks:
     def terminate(self, index: int = 0, *, slack: float = 0.0) -> bool:
         """End one as Airflow does: SIGTERM, and SIGKILL for the task's process where it has not ended 5 s later.
 
-        One that has ended gets no signal: its number may be another's by now.
-
         :param index: of the contender.
         :param slack: seconds beyond those, where SIGTERM has to be enough and the machine may be busy.
         :returns: whether SIGKILL was not needed.
         """
+        # One that has ended gets no signal: its number may be another's by now.
         if index in self._race.running:
             with suppress(ProcessLookupError):
                 os.kill(self._race.pids[index], signal.SIGTERM)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _OF_THE_SUITE = "cosmos-wheelhouse"
 """Folder in which the fake keeps what it was told, such as its variables."""
-_MOST = 20_000_000
+_MOST = 20_000_000  # bytes: larger files are not read for a secret
 RESTS = "it rests"
 _NEEDS = {"dbt_ls": "dbt_ls", "airflow_async": "airflow_async", "watcher": "watcher"}
 """Option of a scenario -> capability without which it is not played."""

@@ -102,18 +102,13 @@ def summary(report: Mapping[str, Any]) -> str:
     failed = [each for each in report["requirements"] if each["verdict"] in _ILL]
     if failed:
         lines += ["", *(f"- **{each['id']}** {each['level']}: {_sentence(each)}" for each in failed)]
-    if here := [each for each in report["requirements"] if _cannot_be_judged(each)]:
+    if here := [each for each in report["requirements"] if each["verdict"] == Verdict.NOT_RUN.value and each["tests"]]:
         lines += ["", f"{len(here)} that cannot be judged here:", ""]
         lines += [f"- {each['id']} {each['level']}: {_reasons(each['evidence'])}" for each in here]
     surprising = [each["id"] for each in report["requirements"] if each["verdict"] == Verdict.UNEXPECTED_PASS.value]
     if surprising:
         lines += ["", f"On the list of known failures, and passed: {', '.join(surprising)}"]
     return "\n".join(lines) + "\n"
-
-
-def _cannot_be_judged(record: Mapping[str, Any]) -> bool:
-    """The same of a record as ``Judgement.cannot_be_judged_here`` of a judgement."""
-    return record["verdict"] == Verdict.NOT_RUN.value and bool(record["tests"])
 
 
 def _sentence(record: Mapping[str, Any]) -> str:
@@ -219,7 +214,7 @@ def redacted(text: str) -> str:
 
     :param text: evidence, or the value of an option.
     """
-    home = str(Path.home())
+    home = str(Path.home())  # which is / for some users of containers, and would be found in every path
     text = text.replace(home, "~") if len(home) > 1 else text
     text = text.replace(sys.prefix, "ENVIRONMENT").replace(_TOOLKIT, Path(_TOOLKIT).name)
     text = _CREDENTIALS.sub(r"\g<scheme>****@", text)

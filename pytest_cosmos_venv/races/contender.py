@@ -162,7 +162,7 @@ def _pickled(value: Any) -> bytes:
 
 def _leave(order: RaceOrder, index: int, result: Result) -> None:
     place = order.outcome_of(index)
-    draft = place.with_suffix(".draft")
+    draft = place.with_suffix(".draft")  # renamed when it is whole: a contender may be killed while it writes
     draft.write_bytes(pickle.dumps(result))
     draft.replace(place)
 

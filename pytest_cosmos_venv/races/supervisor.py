@@ -211,7 +211,7 @@ class Supervisor:
         try:
             signal.set_wakeup_fd(_NO_PIPE)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            os.setsid()
+            os.setsid()  # Ctrl-C in the terminal is for the test, which then ends its races
             die_with_parent()
             if os.getppid() != supervisor:  # it died before that was said
                 os._exit(_COULD_NOT_BEGIN)

@@ -91,6 +91,7 @@ class Keeper:
         keeper, pid = os.getpid(), os.fork()
         if pid == 0:
             _run_and_exit(lambda: self._race(index, keeper))
+        # In both processes: whichever runs first, the group is there before it is signalled.
         with suppress(PermissionError, ProcessLookupError):
             os.setpgid(pid, pid)
         self._children[index] = pid
@@ -336,6 +337,7 @@ class _Copy:
         parameters[INDEX] = self.index
         factory: pytest.TempPathFactory | None = getattr(item.config, "_tmp_path_factory", None)
         if factory is not None:
+            # Its tmp_path then lies in a folder of its own, as in a worker.
             factory._basetemp = factory.mktemp(own)
 
     def _take_report(self, *, report: pytest.TestReport) -> None:
