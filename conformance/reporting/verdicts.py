@@ -1,7 +1,7 @@
 """Results of the tests of a run, and the verdict on each requirement that follows from them.
 
-Results are taken from pytest's reports, which workers of pytest-xdist send as well. What the implementation declares
-stands in them too.
+Results are taken from pytest's reports, which workers of pytest-xdist send as well. Declarations of the
+implementation stand in these reports too.
 """
 
 from __future__ import annotations

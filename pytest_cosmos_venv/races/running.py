@@ -41,7 +41,7 @@ class RunningRace:
     :param link: to the supervisor of its contenders.
     :param order: the race, as its contenders know it.
     :param plan: what is to happen at which point.
-    :param keep: called with each value that a contender has returned, so that the test's process keeps it.
+    :param keep: called with each value that a contender has returned; it keeps outcomes, to be shown if the test fails.
     """
 
     def __init__(self, link: SupervisorLink, order: RaceOrder, plan: Plan, keep: Callable[[Any], None]) -> None:
