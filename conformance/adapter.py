@@ -1,6 +1,4 @@
-"""Adapter: the hooks, with Cosmos's layout as default; open_adapter.
-
-How does the suite speak to an implementation? Through public names with Cosmos's import layout, and nothing else.
+"""The interface between the suite and an implementation: public names with Cosmos's import layout, and nothing else.
 
 An implementation with another layout derives from ``Adapter`` and overrides the hooks, most of all ``perform``.
 """
@@ -17,7 +15,7 @@ from typing import Any, ClassVar
 
 from pytest_cosmos_venv import declared_services
 
-from .cosmos_layout import OPERATOR_CLASSES, AdapterError
+from .cosmos_layout import OPERATOR_CLASSES, AdapterError, build_dag, run_operator, shape_of, typed
 from .tasks import DagPlan, Outcome, Shape, Task, TaskOfDag
 
 __all__ = ["CAPABILITIES", "OPERATOR_CLASSES", "Adapter", "DagPlan", "Outcome", "Shape", "Task", "TaskOfDag"]
@@ -41,14 +39,16 @@ CAPABILITIES: Mapping[str, str] = {
     "watcher": "it has the execution mode WATCHER",
     "airflow_async": "it has the execution mode AIRFLOW_ASYNC",
 }
-"""What an implementation may lack as long as its adapter says so, and what each means."""
+"""Capability that an implementation may lack, if its adapter says so -> what it means to have it."""
+_NO_SERVICE = ("dbt", "dbt run", "python", "python3", "uv", "pip", "sleep", "")
+"""Names of what a task may leave behind."""
 
 
 class Adapter:
     """The hooks of an implementation that follows Cosmos's import layout.
 
-    :param import_root: such as ``cosmos_venv``; a class that ``--cosmos-implementation=module:Adapter`` names is
-        made without it and says it itself, as an attribute.
+    :param import_root: such as ``cosmos_venv``; a class that ``--cosmos-implementation=module:Adapter`` names is made
+        without it and says it itself, as an attribute.
     """
 
     import_root: str
@@ -68,7 +68,7 @@ class Adapter:
 
     @property
     def named(self) -> str:
-        """How another process gets the same adapter: ``open_adapter(named)``."""
+        """The text with which another process gets the same adapter: ``open_adapter(named)``."""
         kind = type(self)
         is_ours = kind is KNOWN_ADAPTERS.get(self.import_root, Adapter)
         return self.import_root if is_ours else f"{kind.__module__}:{kind.__qualname__}"
@@ -82,13 +82,15 @@ class Adapter:
         return tuple(dict.fromkeys([*declared_services(self.import_root), *self.services]))
 
     def modules(self) -> Sequence[str]:
-        """What a process imports before tasks are forked from it: no threads, no connections may come of it."""
-        # Whoever performs tasks otherwise need not have modules of these names.
+        """Modules that a process imports before tasks are forked from it. They must start no thread and open no
+        connection.
+        """
+        # An implementation whose adapter performs tasks otherwise need not have modules of these names.
         has_layout = type(self).perform is Adapter.perform
         return [self.import_root, *([f"{self.import_root}.operators.virtualenv"] if has_layout else [])]
 
     def advice(self, seen: str) -> str:
-        """What may help whoever wrote an adapter, in a sentence; empty where nothing tells that it is needed.
+        """A sentence that may help the author of an adapter; empty where nothing tells that it is needed.
 
         :param seen: what a smoke check has seen.
         """
@@ -117,19 +119,21 @@ class Adapter:
     def make_task(self, task: Task, **arguments: Any) -> Any:
         """The Airflow operator, constructed. Imports the implementation into this process.
 
-        :param arguments: of every operator, such as ``dag``.
+        :param task: what the operator is constructed with; the profile as arguments of ``ProfileConfig``.
+        :param **arguments: arguments that every Airflow operator takes, such as ``dag``.
         """
         if isinstance(task, TaskOfDag):
             mode = str(task.plan.execution.get("execution_mode", "local")).title()
             name = OPERATOR_CLASSES[task.command].replace("Virtualenv", mode)
             return next(each for each in self.make_dag(task.plan).tasks if type(each).__name__ == name)
-        from .cosmos_layout import typed
-
         operator, given = getattr(self.operators(), OPERATOR_CLASSES[task.command]), typed(self, task.arguments)
         return operator(task_id="task", profile_config=self.profile(task.profile), **{**given, **arguments})
 
     def profile(self, arguments: Mapping[str, Any]) -> Any:
-        """The implementation's own configuration of a profile."""
+        """The implementation's own configuration of a profile.
+
+        :param arguments: of ``ProfileConfig``; ``profile_mapping`` is a pair: name of the class, its arguments.
+        """
         given = dict(arguments)
         if "profile_mapping" in given:
             name, own = given["profile_mapping"]
@@ -137,47 +141,50 @@ class Adapter:
         return import_module(self.import_root).ProfileConfig(**given)
 
     def make_dag(self, plan: DagPlan) -> Any:
-        """The Airflow DAG, built. Imports the implementation into this process."""
-        from .cosmos_layout import build_dag
+        """The Airflow DAG, built. Imports the implementation into this process.
 
+        :param plan: what the DAG file would say.
+        """
         return build_dag(self, plan)
 
     def perform(self, task: Task) -> Outcome:
         """Run a task to its end, in this process, which is the task's own.
 
-        It is told to end as Airflow tells a task: by SIGTERM. What an implementation does about it is part of this.
-        """
-        from .cosmos_layout import run_operator
+        The process is told to end as Airflow tells a task: by SIGTERM. What an implementation does about it is part of
+        the outcome.
 
+        :param task: what to run, and with which arguments.
+        """
         return run_operator(self, task)
 
     def render(self, plan: DagPlan) -> Shape:
-        """Build a DAG as its file does, in this process; what that raises is part of the answer."""
-        from .cosmos_layout import shape_of
+        """Build a DAG as its file does, in this process; what that raises is part of the answer.
 
+        :param plan: what the DAG file would say.
+        """
         return shape_of(self, plan)
 
     def setting(self, name: str, value: object) -> Mapping[str, str]:
-        """Environment variables that set one of the implementation's settings, for a process that starts with them."""
+        """Environment variables that set one of the implementation's settings, for a process that starts with them.
+
+        :param name: of the setting, such as ``virtualenv_max_retries_lock``.
+        :param value: what it is to be.
+        """
         return {f"AIRFLOW__COSMOS__{name.upper()}": str(value)}
 
     def foreign_host_record(self, virtualenv_dir: Path) -> bool:  # noqa: ARG002 - for those who override it
         """Let it look as if a live task of another host held the lock, by a record that is fresh.
 
         :param virtualenv_dir: an existing directory.
-
-        :return: False where the implementation has no such record.
+        :returns: False where the implementation has no such record.
         """
         return False
 
 
-_NO_SERVICE = ("dbt", "dbt run", "python", "python3", "uv", "pip", "sleep", "")
-"""Names of what a task may leave behind."""
-
-
 def refuse_wrong_declarations(adapter: Adapter, requirements: Collection[str]) -> None:
-    """A declaration that means nothing would be taken for one that was heard, and one that means all would hide leaks.
+    """Refuse declarations that name something unknown, which nothing would obey, or everything, which would hide leaks.
 
+    :param adapter: whose ``absent``, ``differs``, ``beyond`` and services are checked.
     :param requirements: ids of all that there are.
     :raises AdapterError: it names a capability or a requirement that there is not, or a service that may be anything.
     """
@@ -210,7 +217,8 @@ def refuse_wrong_declarations(adapter: Adapter, requirements: Collection[str]) -
 def open_adapter(named: str) -> Adapter:
     """The adapter of an import root, or the one that ``module:Adapter`` names.
 
-    :raises AdapterError: as ``require_adapter``.
+    :param named: as ``--cosmos-implementation`` takes it.
+    :raises AdapterError: the class does not derive from ``Adapter``.
     """
     module, _, name = named.partition(":")
     if not name:
@@ -219,8 +227,9 @@ def open_adapter(named: str) -> Adapter:
 
 
 def require_adapter(made: object) -> Adapter:
-    """The same, of which the suite can ask whatever it asks of an adapter.
+    """The same object, if it is an adapter.
 
+    :param made: what a class that ``module:Adapter`` names has made.
     :raises AdapterError: its class does not derive from ``Adapter``.
     """
     if isinstance(made, Adapter):
@@ -233,7 +242,7 @@ def require_adapter(made: object) -> Adapter:
 
 
 class CosmosAdapter(Adapter):
-    """astronomer-cosmos. What it lacks is what its documentation says of this mode."""
+    """astronomer-cosmos. The capabilities that it lacks are those that its documentation says of this mode."""
 
     absent: ClassVar[frozenset[str]] = frozenset({"dbt_ls_managed", "foreign_hosts"})
 
@@ -247,11 +256,14 @@ class CosmosVenvAdapter(Adapter):
     )
 
     def modules(self) -> Sequence[str]:
-        """Also what a task or a DAG imports when it comes to it, as far as this version has it."""
+        """The usual modules, and those that a task or a DAG imports later, as far as this version has them."""
         return [*super().modules(), f"{__package__}.prepared_cosmos_venv"]
 
     def foreign_host_record(self, virtualenv_dir: Path) -> bool:
-        """Its note beside the lock file says on which host the owner is."""
+        """Write a note beside the lock file, which says on which host the owner is.
+
+        :param virtualenv_dir: an existing directory.
+        """
         pid = 2**22 - 1  # the highest that Linux gives out; it is not looked up here
         note = {"pid": pid, "host": "another-host", "boot_id": "", "pid_namespace": ""}
         (virtualenv_dir / "cosmos_virtualenv.lock.json").write_text(json.dumps(note), encoding="ascii")

@@ -1,4 +1,4 @@
-"""Which tests are run, in which order, and what is said of each beforehand? By options, and by what is declared."""
+"""The selection and order of the checks, and what is said of each beforehand, by options and by declarations."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from .adapter import Adapter, open_adapter
+from .adapter import open_adapter
 from .fixtures import adapter_of
 from .options import wanted_patterns
 from .reporting.known_failures import KnownFailures
@@ -15,18 +15,25 @@ from .reporting.verdicts import LEVEL, REQUIREMENT, SMOKE_FILE, VERDICT, Verdict
 from .requirements import MARK, Requirement
 
 JUDGED = (AssertionError, pytest.fail.Exception)
-"""What a test raises that says something about the implementation."""
+"""Exceptions of a test that say something about the implementation."""
 KNOWN = pytest.StashKey[KnownFailures]()
 SPECIFICATION = pytest.StashKey[dict[str, Requirement]]()
 
 
 def smoke_first(items: list[pytest.Item]) -> None:
-    """Let the smoke checks go before the rest, however they were shuffled; the order is else as it was."""
+    """Let the smoke checks go before the rest, however they were shuffled; the order is else as it was.
+
+    :param items: all that was collected; sorted in place.
+    """
     items.sort(key=lambda item: item.path.name != SMOKE_FILE)
 
 
 def leave_out_what_is_not_wanted(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What is not asked for goes."""
+    """Deselect the checks that were not asked for.
+
+    :param config: of the run.
+    :param items: all that was collected; changed in place, as pytest asks it of the hook.
+    """
     wanted = wanted_patterns(config)
     left_out = [item for item in items if wanted and not _is_wanted(item, wanted)]
     if left_out:
@@ -35,10 +42,15 @@ def leave_out_what_is_not_wanted(config: pytest.Config, items: list[pytest.Item]
 
 
 def tell_requirements(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Each test knows its requirement; what does not apply is not run."""
+    """Give each check its requirement; mark what does not apply as skipped, and a known failure as expected.
+
+    :param config: of the run.
+    :param items: the checks.
+    """
     known = config.stash[KNOWN]
     for item in items:
-        one, implementation = requirement_of(item), _adapter_of(item)
+        one, named = requirement_of(item), named_adapter(item)
+        implementation = adapter_of(config) if named is None else open_adapter(named)
         if one is None:
             continue
         item.user_properties += [(REQUIREMENT, one.id), (LEVEL, one.level.value if one.level else None)]
@@ -48,23 +60,24 @@ def tell_requirements(config: pytest.Config, items: list[pytest.Item]) -> None:
         elif one.id in implementation.differs:
             _leave_out(item, Verdict.DIFFERS, implementation.differs[one.id])
         elif one.id in known:
+            # Not strict: whether a pass of what is on the list fails the run is for --cosmos-strict to say.
             item.add_marker(pytest.mark.xfail(reason=known[one.id].reason, strict=False, raises=JUDGED))
 
 
 def requirement_of(item: pytest.Item) -> Requirement | None:
-    """What it judges; None of a smoke check."""
+    """The requirement that a check judges; None for a smoke check.
+
+    :param item: the check.
+    """
     mark = item.get_closest_marker(MARK)
     return None if mark is None else item.config.stash[SPECIFICATION][mark.args[0]]
 
 
-def _adapter_of(item: pytest.Item) -> Adapter:
-    """The implementation's; where a plugin has parametrised the tests with names of adapters, that one."""
-    named = named_adapter(item)
-    return adapter_of(item.config) if named is None else open_adapter(named)
-
-
 def named_adapter(item: pytest.Item) -> str | None:
-    """The adapter with which a plugin has parametrised the test, as ``open_adapter`` takes it; None where none has."""
+    """The adapter with which a plugin has parametrised the test, as ``open_adapter`` takes it; None where none has.
+
+    :param item: the check.
+    """
     callspec: Any = getattr(item, "callspec", None)
     return callspec.params.get("adapter") if callspec else None
 

@@ -1,4 +1,4 @@
-"""What does ``cosmos-conformance`` do? It compares reports, of several implementations or of several versions."""
+"""The command ``cosmos-conformance``: it compares reports, of several implementations or of several versions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ _WHAT = "Compare conformance reports, of several implementations or of several v
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Compare reports; 0, or 2 when one of them is none."""
+    """Compare reports.
+
+    :param argv: words of the command line; None: those of this process.
+    :returns: 0, or 2 when one of them is no report or the page cannot be written.
+    """
     parser = argparse.ArgumentParser(prog="cosmos-conformance", description=_WHAT)
     compare = parser.add_subparsers(dest="command", required=True).add_parser(
         "compare", help="one table of several reports"
@@ -49,7 +53,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def table(reports: Sequence[Mapping[str, Any]], *, shows_all: bool = False) -> list[str]:
     """Lines of a table: a requirement a line, a report a column; what all say alike is left out and counted.
 
-    What fails and was not promised "differs": a SHOULD or a BEYOND is no promise of anybody's.
+    What fails and was not promised "differs": a SHOULD or a BEYOND is not promised by any implementation.
+
+    :param reports: each as ``report.json`` has it.
+    :param shows_all: whether to show also what all say alike.
     """
     found = rows(reports)
     shown = [row for row in found if shows_all or not row.is_alike]

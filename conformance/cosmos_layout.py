@@ -1,6 +1,6 @@
-"""Cosmos's import layout: making a DAG, running one operator. Values in, plain data out.
+"""Cosmos's import layout: DAGs built and operators run by the public classes of an implementation. Values in, data out.
 
-How does a DAG come of a plan? By the public classes of an implementation with Cosmos's import layout.
+The adapter calls this module; here an implementation is only known by the Protocol ``CosmosLayout``.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
-from enum import Enum
 from importlib import import_module
 from types import FrameType, ModuleType
 from typing import Any, Protocol
@@ -28,6 +27,19 @@ _ENUMS = {
     "test_indirect_selection": "TestIndirectSelection",
 }
 """Parameter of a configuration -> its enum."""
+OPERATOR_CLASSES = {
+    "build": "DbtBuildVirtualenvOperator",
+    "ls": "DbtLSVirtualenvOperator",
+    "seed": "DbtSeedVirtualenvOperator",
+    "snapshot": "DbtSnapshotVirtualenvOperator",
+    "source freshness": "DbtSourceVirtualenvOperator",
+    "run": "DbtRunVirtualenvOperator",
+    "test": "DbtTestVirtualenvOperator",
+    "run-operation": "DbtRunOperationVirtualenvOperator",
+    "docs generate": "DbtDocsVirtualenvOperator",
+    "clone": "DbtCloneVirtualenvOperator",
+}
+"""dbt command -> the operator's public name."""
 
 
 class CosmosLayout(Protocol):
@@ -42,18 +54,29 @@ class CosmosLayout(Protocol):
         """The module with the enums that DAG files name."""
 
     def profile(self, arguments: Mapping[str, Any]) -> Any:
-        """The implementation's own configuration of a profile."""
+        """The implementation's own configuration of a profile.
+
+        :param arguments: of ``ProfileConfig``.
+        """
 
     def make_task(self, task: Task) -> Any:
-        """The Airflow operator, constructed."""
+        """The Airflow operator, constructed.
+
+        :param task: what it is constructed with.
+        """
 
     def make_dag(self, plan: DagPlan) -> Any:
-        """The Airflow DAG, built."""
+        """The Airflow DAG, built.
+
+        :param plan: what the DAG file would say.
+        """
 
 
 def build_dag(adapter: CosmosLayout, plan: DagPlan) -> Any:
     """A ``DbtDag``, or an Airflow DAG with ``DbtTaskGroup``s in it.
 
+    :param adapter: of the implementation whose classes are used.
+    :param plan: what the DAG file would say.
     :raises Exception: whatever the implementation raises.
     """
     root = import_module(adapter.import_root)
@@ -68,7 +91,11 @@ def build_dag(adapter: CosmosLayout, plan: DagPlan) -> Any:
 
 
 def shape_of(adapter: CosmosLayout, plan: DagPlan) -> Shape:
-    """The DAG's tasks, or what building it raised."""
+    """The DAG's tasks, or what building it raised.
+
+    :param adapter: of the implementation that builds it.
+    :param plan: what the DAG file would say; its variables and folder become this process's.
+    """
     os.environ.update(plan.variables)
     if plan.folder is not None:
         os.chdir(plan.folder)
@@ -90,13 +117,16 @@ def shape_of(adapter: CosmosLayout, plan: DagPlan) -> Shape:
 
 
 def plain_dag(arguments: Mapping[str, Any]) -> Any:
-    """Airflow's own DAG."""
+    """Airflow's own DAG, without dbt.
+
+    :param arguments: of the DAG.
+    """
     dag_class: Any = import_module("airflow").DAG
     return dag_class(**arguments)
 
 
 def empty_operator() -> Any:
-    """Airflow's EmptyOperator, wherever this Airflow has it."""
+    """The class of Airflow's EmptyOperator, wherever this Airflow has it."""
     try:
         return import_module("airflow.providers.standard.operators.empty").EmptyOperator
     except ImportError:  # Airflow 2
@@ -118,39 +148,28 @@ def _configurations(adapter: CosmosLayout, plan: DagPlan) -> dict[str, Any]:
 
 
 def typed(adapter: CosmosLayout, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments, values of enums made members of the implementation's own."""
+    """The arguments, with values of enums made members of the implementation's own enums.
+
+    :param adapter: of the implementation.
+    :param arguments: of a configuration or of an operator.
+    """
     constants = adapter.constants()
-    return {name: _member(constants, name, value) for name, value in arguments.items()}
-
-
-def _member(constants: Any, parameter: str, value: Any) -> Any:
-    if parameter not in _ENUMS or value is None:
-        return value
-    enum: type[Enum] = getattr(constants, _ENUMS[parameter])
-    return enum(value)
-
-
-OPERATOR_CLASSES = {
-    "build": "DbtBuildVirtualenvOperator",
-    "ls": "DbtLSVirtualenvOperator",
-    "seed": "DbtSeedVirtualenvOperator",
-    "snapshot": "DbtSnapshotVirtualenvOperator",
-    "source freshness": "DbtSourceVirtualenvOperator",
-    "run": "DbtRunVirtualenvOperator",
-    "test": "DbtTestVirtualenvOperator",
-    "run-operation": "DbtRunOperationVirtualenvOperator",
-    "docs generate": "DbtDocsVirtualenvOperator",
-    "clone": "DbtCloneVirtualenvOperator",
-}
-"""dbt command -> the operator's public name."""
+    return {
+        name: getattr(constants, _ENUMS[name])(value) if name in _ENUMS and value is not None else value
+        for name, value in arguments.items()
+    }
 
 
 class AdapterError(Exception):
-    """An adapter declares what there is not. The text is one sentence for whoever started the suite."""
+    """An adapter declares or returns what there is not. The text is one sentence for the user who started the suite."""
 
 
 def run_operator(adapter: CosmosLayout, task: Task) -> Outcome:
-    """Make the operator and run it; SIGTERM meanwhile does what Airflow does with it."""
+    """Make the operator and run it; SIGTERM meanwhile does what Airflow does with it.
+
+    :param adapter: makes the operator.
+    :param task: what to run, and whether with Airflow around it.
+    """
     try:
         operator = adapter.make_task(task)
     except Exception as error:  # noqa: BLE001 - whatever an implementation raises is what is looked for
@@ -179,9 +198,12 @@ def _fields(operator: Any) -> dict[str, str]:
 
 
 def context_of(operator: Any) -> dict[str, Any]:
-    """What an operator without Airflow around it is told of itself and of its run: as much as Airflow tells it.
+    """The context that an operator gets without Airflow around it: as much of itself and of its run as Airflow tells
+    it.
 
     This process's environment tells it too.
+
+    :param operator: an Airflow operator.
     """
     from pytest_cosmos_venv.airflow.task_context import context_alone, export
 
@@ -195,6 +217,8 @@ def obey(operator: Any) -> None:
 
     Airflow 3 then goes on as if nothing had happened. Airflow 2 raises what no ``except Exception`` catches. A child
     that the task has forked of itself has the same handler: there Airflow 3 does nothing, and Airflow 2 ends it.
+
+    :param operator: whose ``on_kill`` is called.
     """
     from pytest_cosmos_venv.airflow.versions import this_airflow
 
@@ -214,4 +238,8 @@ def obey(operator: Any) -> None:
 
 
 def in_words(error: BaseException) -> str:
+    """Type and text of an error, as ``ValueError: what``.
+
+    :param error: any exception.
+    """
     return f"{type(error).__name__}: {error}"

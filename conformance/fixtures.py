@@ -1,7 +1,4 @@
-"""The adapter and the harness, as fixtures.
-
-What do the suite's tests ask for? The implementation's adapter and the bench on which it is judged.
-"""
+"""The fixtures of the checks: the adapter, the harness, and ways to leave evidence."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ import pytest
 from pytest_cosmos_venv import AirflowHome, Implementation, TaskRace, Timeline, Wheelhouse
 
 from .adapter import Adapter, open_adapter, require_adapter
-from .harness.harness import Bench
+from .harness.harness import Harness
 from .harness.running import deadline, slack
 from .options import GLANCE, asked_profile
 from .reporting.verdicts import EVIDENCE, PICTURE, VERDICT, Verdict
@@ -25,7 +22,10 @@ IMPLEMENTATION = pytest.StashKey[Implementation]()
 
 
 def adapter_of(config: pytest.Config) -> Adapter:
-    """The adapter of the judged implementation."""
+    """The adapter of the judged implementation.
+
+    :param config: of a run whose implementation was chosen.
+    """
     implementation = config.stash[IMPLEMENTATION]
     if implementation.adapter_class is None:
         return open_adapter(implementation.import_root)
@@ -34,19 +34,27 @@ def adapter_of(config: pytest.Config) -> Adapter:
 
 @pytest.fixture(scope="session")
 def adapter(request: pytest.FixtureRequest) -> Adapter:
-    """The judged implementation; where a plugin has parametrised the tests with names of adapters, that one."""
+    """The judged implementation; where a plugin has parametrised the tests with names of adapters, that one.
+
+    :param request: carries the name of an adapter, if any.
+    """
     named: str | None = getattr(request, "param", None)
     return adapter_of(request.config) if named is None else open_adapter(named)
 
 
 @pytest.fixture(scope="session")
 def shared_directory(adapter: Adapter, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: ARG001 - one for each
-    """A ``virtualenv_dir`` that tests share to which it is no matter."""
+    """A ``virtualenv_dir`` for all tests of an implementation to which it is no matter whose environments they find
+    there.
+
+    :param adapter: there is one directory for each.
+    :param tmp_path_factory: where the directory lies.
+    """
     return tmp_path_factory.mktemp("shared") / "virtualenvs"
 
 
 @pytest.fixture
-def bench(
+def harness(
     request: pytest.FixtureRequest,
     adapter: Adapter,
     cosmos_airflow_home: AirflowHome,  # noqa: ARG001 - its database is there for tasks, and put back after them
@@ -54,9 +62,18 @@ def bench(
     cosmos_task_race: TaskRace,
     shared_directory: Path,
     tmp_path: Path,
-) -> Bench:
-    """A project, packages, and processes for tasks of the implementation."""
-    return Bench(
+) -> Harness:
+    """A project, packages, and processes for tasks of the implementation.
+
+    :param request: of the test.
+    :param adapter: the judged implementation.
+    :param cosmos_airflow_home: its database is there for tasks, and put back after them.
+    :param cosmos_wheelhouse: where environments are installed from.
+    :param cosmos_task_race: runs tasks in processes of their own.
+    :param shared_directory: a ``virtualenv_dir`` for tests that judge nothing of it.
+    :param tmp_path: the test's own folder.
+    """
+    return Harness(
         adapter=adapter,
         folder=tmp_path,
         shared_directory=shared_directory,
@@ -70,19 +87,29 @@ def bench(
 
 @pytest.fixture
 def evidence(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
-    """Tell what was seen, also where the requirement holds: ``evidence("0 of 25 rounds showed two installers")``."""
+    """Writes down what was seen, also where the requirement holds: ``evidence("0 of 25 rounds showed two
+    installers")``.
+
+    :param record_property: of the test's report.
+    """
     return lambda text: record_property(EVIDENCE, text)
 
 
 @pytest.fixture
 def picture(record_property: Callable[[str, object], None]) -> Picture:
-    """Show who did what when: ``picture(finished.timeline, "two tasks at one environment")``."""
+    """Adds a chart of the timeline to the report: ``picture(finished.timeline, "two tasks at one environment")``.
+
+    :param record_property: of the test's report.
+    """
     return lambda timeline, title: record_property(PICTURE, timeline.to_svg(title=title))
 
 
 @pytest.fixture
 def does_not_apply(record_property: Callable[[str, object], None]) -> DoesNotApply:
-    """Leave a test that has no case for this implementation: ``does_not_apply("it has no local mode")``."""
+    """Ends a test that has no case for this implementation: ``does_not_apply("it has no local mode")``.
+
+    :param record_property: of the test's report.
+    """
 
     def leave(reason: str) -> NoReturn:
         record_property(VERDICT, Verdict.NOT_APPLICABLE.value)

@@ -1,9 +1,4 @@
-"""What a run is asked for; the installer.
-
-With what are environments installed in a run? With what was asked for, as Airflow's own setting tells it.
-
-What does whoever starts the suite ask for? Its options, read and refused where they cannot be obeyed.
-"""
+"""The options of a run, read, and refused where they cannot be obeyed; and the installer that tasks are to use."""
 
 from __future__ import annotations
 
@@ -12,7 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -24,58 +19,62 @@ from .requirements import Level, Requirement
 INSTALLERS = ("auto", "uv", "pip")
 AUTO = INSTALLERS[0]
 _SETTING = "AIRFLOW__STANDARD__VENV_INSTALL_METHOD"
-
-
-class InstallerError(Exception):
-    """The installer that was asked for is not there. The text is one sentence for whoever started the suite."""
-
-
-def prepare(variables: MutableMapping[str, str], asked: str) -> None:
-    """Let tasks that get these variables install with what was asked for.
-
-    ``auto`` leaves the choice to the implementation. uv is put on PATH, where only uv is asked for and it lies beside
-    this Python.
-
-    :raises InstallerError: uv was asked for and is not there.
-    """
-    if asked == AUTO:
-        return
-    variables[_SETTING] = asked
-    if asked == "uv":
-        uv = _uv(variables)
-        variables["PATH"] = os.pathsep.join([variables.get("PATH", ""), str(Path(uv).parent)])
-
-
-def in_words(asked: str) -> str:
-    """For the header and the report."""
-    if asked != AUTO:
-        return asked
-    return "auto (uv on PATH)" if shutil.which("uv") else "auto (no uv on PATH)"
-
-
-def command_of_uv(asked: str) -> str | None:
-    """The uv with which the suite itself installs, where it may."""
-    return None if asked == "pip" else shutil.which("uv")
-
-
-def _uv(variables: MutableMapping[str, str]) -> str:
-    beside_python = str(Path(sys.executable).parent)
-    uv = shutil.which("uv", path=variables.get("PATH")) or shutil.which("uv", path=beside_python)
-    if uv is None:
-        raise InstallerError("--cosmos-installer=uv: uv is neither on PATH nor beside this Python; pip install uv.")
-    return uv
-
-
 PROFILES = ("quick", "full")
 BRIEF, GLANCE = "brief", "glance"
-"""For faulty implementations, which provoked races must catch; the other for what is not to catch them. Nobody can ask
-for either."""
+"""Two more profiles for runs on faulty implementations, no option gives them. BRIEF is for provoked races, which must
+catch the fault; GLANCE for all that is not to catch it."""
 ROUNDS = {GLANCE: 2, BRIEF: 2, "quick": 25, "full": 200}
 """Profile -> free rounds of a race."""
 
 
+class InstallerError(Exception):
+    """The installer that was asked for is not there. The text is one sentence for the user who started the suite."""
+
+
+def installer_variables(installer: str, path: str | None) -> dict[str, str]:
+    """Variables with which tasks install with what was asked for; none for ``auto``, which leaves the choice to them.
+
+    uv is put on PATH, where only uv is asked for and it lies beside this Python.
+
+    :param installer: one of ``INSTALLERS``.
+    :param path: PATH of this process; None: it has none.
+    :raises InstallerError: uv was asked for and is not there.
+    """
+    if installer == AUTO:
+        return {}
+    if installer != "uv":
+        return {_SETTING: installer}
+    uv = shutil.which("uv", path=path) or shutil.which("uv", path=str(Path(sys.executable).parent))
+    if uv is None:
+        raise InstallerError("--cosmos-installer=uv: uv is neither on PATH nor beside this Python; pip install uv.")
+    return {_SETTING: installer, "PATH": os.pathsep.join([path or "", str(Path(uv).parent)])}
+
+
+def installer_in_words(installer: str) -> str:
+    """The installer in words, for the header and the report.
+
+    :param installer: one of ``INSTALLERS``.
+    """
+    if installer != AUTO:
+        return installer
+    return "auto (uv on PATH)" if shutil.which("uv") else "auto (no uv on PATH)"
+
+
+def command_of_uv(installer: str) -> str | None:
+    """The uv with which the suite itself installs; None where it must not or there is none.
+
+    :param installer: one of ``INSTALLERS``.
+    """
+    return None if installer == "pip" else shutil.which("uv")
+
+
 def refuse_wrong_options(config: pytest.Config, specification: Mapping[str, Requirement]) -> None:
-    """:raises pytest.UsageError: for an option that cannot be obeyed; with what can be given."""
+    """Refuse options that cannot be obeyed, and make the folder of the report.
+
+    :param config: of the run.
+    :param specification: all requirements by id.
+    :raises pytest.UsageError: an option cannot be obeyed; with what can be given.
+    """
     asked_level(config)
     asked_deadline(config)
     asked_installer(config)
@@ -114,12 +113,19 @@ def _refuse_where_nothing_can_be_written(config: pytest.Config) -> None:
 
 
 def asked_profile(config: pytest.Config) -> str:
-    """A key of ``ROUNDS``."""
+    """The profile that was asked for, a key of ``ROUNDS``.
+
+    :param config: of the run.
+    """
     return str(config.getoption("cosmos_profile") or PROFILES[0])
 
 
 def asked_deadline(config: pytest.Config) -> float | None:
-    """Seconds that one task may take; None: as the machine has it."""
+    """Seconds that one task may take; None: as the machine has it.
+
+    :param config: of the run.
+    :raises pytest.UsageError: these are no seconds.
+    """
     named = config.getoption("cosmos_timeout")
     try:
         seconds = None if named is None else float(named)
@@ -131,7 +137,11 @@ def asked_deadline(config: pytest.Config) -> float | None:
 
 
 def asked_installer(config: pytest.Config) -> str:
-    """One of ``INSTALLERS``."""
+    """The installer that was asked for, one of ``INSTALLERS``.
+
+    :param config: of the run.
+    :raises pytest.UsageError: there is no such installer.
+    """
     named = str(config.getoption("cosmos_installer") or AUTO)
     if named not in INSTALLERS:
         raise pytest.UsageError(f"--cosmos-installer={named}: give one of {'|'.join(INSTALLERS)}.")
@@ -139,8 +149,10 @@ def asked_installer(config: pytest.Config) -> str:
 
 
 def known_failures(config: pytest.Config, specification: Mapping[str, Requirement]) -> KnownFailures:
-    """Those of the file that an option names.
+    """The known failures of the file that an option names.
 
+    :param config: of the run.
+    :param specification: all requirements by id.
     :raises KnownFailuresError: as ``read_known_failures``; not for a file that is to be written and is not there yet.
     """
     file = config.getoption("cosmos_known_failures")
@@ -150,13 +162,20 @@ def known_failures(config: pytest.Config, specification: Mapping[str, Requiremen
 
 
 def wanted_patterns(config: pytest.Config) -> list[str]:
-    """Patterns of the ids that are to be judged; none: all are."""
+    """Patterns of the ids that are to be judged; none: all are.
+
+    :param config: of the run.
+    """
     words = (config.getoption("cosmos_requirement") or "").split(",")
     return [word.strip() for word in words if word.strip()]
 
 
 def asked_level(config: pytest.Config) -> Level:
-    """The level whose failures, with those above it, decide the exit code."""
+    """The level whose failures, with those above it, decide the exit code.
+
+    :param config: of the run.
+    :raises pytest.UsageError: there is no such level.
+    """
     named = str(config.getoption("cosmos_level") or Level.MUST.value)
     try:
         return Level(named.upper())

@@ -1,7 +1,9 @@
-"""What has a process imported from which tasks are forked? Parts of Airflow, and of this, that each would build again.
+"""Parts of Airflow, the toolkit and the suite that a process imports before tasks are forked from it. PRELOADED BY
+NAME.
 
 A task under Airflow 3 spends five seconds of CPU on building Airflow's API before it begins; here they are spent once.
-Nothing is started and nothing connected. What a version of Airflow does not have is left to the runs themselves.
+Nothing is started and nothing connected. What a version of Airflow does not have is left to the runs themselves. A name
+that is wrong is no error, only slow: ``tests/conformance/test_adapters.py`` tells.
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ def _prepare_api() -> None:
 
 
 async def _ask_for_nothing(app: Any) -> None:
-    """Its routes are made for the first request, whatever that asks."""
+    """Send a first request, for which the API makes its routes, whatever is asked."""
     httpx: Any = import_module("httpx")
     headers = {"Airflow-API-Version": import_module("airflow.sdk.api.datamodels._generated").API_VERSION}
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://airflow") as client:

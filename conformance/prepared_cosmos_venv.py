@@ -1,6 +1,8 @@
-"""What of cosmos-venv has a process imported from which its tasks are forked? A third of the time that each would take.
+"""Parts of cosmos-venv that a process imports before tasks are forked from it: a third of the time that each would
+take.
 
-These names are private: another version may have others, and its tasks then import themselves what they need.
+These names are private: another version may have others, and its tasks then import themselves what they need. A name
+that is wrong is no error, only slow: ``tests/conformance/test_adapters.py`` tells.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ MODULES = (
     "rendering.converters",
     "rendering.project_rendering",
 )
-"""Below the import root."""
+"""Names of modules below the import root."""
 
 for _name in (*(f"cosmos_venv.{_each}" for _each in MODULES), "packaging.requirements"):
     with suppress(ImportError):

@@ -1,4 +1,4 @@
-"""What is required? ``SPEC.md``, read: each requirement's id, level, sentence, sources and needs."""
+"""The requirements of ``SPEC.md``, read: each one's id, level, sentence, sources and needs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FACT = re.compile(r"- (?P<name>source|needs|depends on): (?P<text>.+)")
 
 
 class Level(str, Enum):
-    """How binding a requirement is. The order is that of the option ``--cosmos-level``."""
+    """The level of a requirement, the most binding first: the order of the option ``--cosmos-level``."""
 
     MUST = "MUST"
     SHOULD = "SHOULD"
@@ -27,18 +27,21 @@ class Level(str, Enum):
 
     @property
     def rank(self) -> int:
+        """0 for the most binding level."""
         return list(Level).index(self)
 
 
 class SpecificationError(Exception):
-    """``SPEC.md`` contradicts itself; the text names the line's requirement and what is wrong."""
+    """``SPEC.md`` contradicts itself; the text names the requirement and what is wrong."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Requirement:
     """One numbered sentence that is true or false of an implementation.
 
+    :param id: such as ``LOCK-003``; it is for ever.
     :param level: None: it is withdrawn, and its sentence says why.
+    :param sentence: what is required.
     :param sources: what it follows from, as Markdown, each with a quoted sentence.
     :param needs: capabilities without which it does not apply.
     :param depends_on: ids; where one of them failed, a failure of this one is listed under it.
@@ -53,6 +56,7 @@ class Requirement:
 
     @property
     def area(self) -> str:
+        """The area, such as ``LOCK``."""
         return self.id.partition("-")[0]
 
 
@@ -68,7 +72,7 @@ def requirement(requirement_id: str) -> pytest.MarkDecorator:
 def read_specification(text: str | None = None) -> dict[str, Requirement]:
     """All requirements by id, withdrawn ones too, in the order of the document.
 
-    :param text: a document; that of this suite without one.
+    :param text: a document; None: that of this suite.
     :raises SpecificationError: an id stands there twice, or a requirement lacks its sentence or its source, or depends
         on one that there is not.
     """

@@ -1,10 +1,6 @@
-"""How a run begins and ends; exit code.
+"""The plugin of the suite's own pytest process: how a run begins and ends, its header, and its exit code.
 
-What does the exit code of a run say? Whether there is a verdict, and which.
-
-How does a run of the suite begin and end? Its header, what is left out, and what its exit code means.
-
-Loaded as a plugin into the suite's own pytest process, which reads no conftest.py.
+It is the process's only plugin of the suite; no conftest.py is read.
 """
 
 from __future__ import annotations
@@ -34,34 +30,48 @@ from .collection import (
     tell_requirements,
 )
 from .cosmos_layout import AdapterError
-from .fixtures import IMPLEMENTATION, adapter, adapter_of, bench, does_not_apply, evidence, picture, shared_directory
-from .harness.running import Pace, keep_pace, tell_worker
+from .fixtures import IMPLEMENTATION, adapter, adapter_of, does_not_apply, evidence, harness, picture, shared_directory
+from .harness.running import TaskTimer, keep_task_seconds, tell_worker
 from .options import (
     ROUNDS,
     InstallerError,
     asked_installer,
     asked_level,
     asked_profile,
+    installer_in_words,
+    installer_variables,
     known_failures,
     refuse_wrong_options,
 )
-from .options import in_words as installer_in_words
-from .options import prepare as prepare_installer
 from .reporting.known_failures import KnownFailuresError, Update, update_known_failures
 from .reporting.report import report, write_report
 from .reporting.terminal import print_judgements, print_smoke_failure
-from .reporting.verdicts import FAILED_SMOKE_CHECKS, SEEN, VERDICT, Gathering, Judgement, Verdict, counts_against, judge
+from .reporting.verdicts import FAILED_SMOKE_CHECKS, SEEN, VERDICT, Judgement, Results, Verdict, counts_against, judge
 from .requirements import read_specification
+
+__all__ = ["adapter", "does_not_apply", "evidence", "harness", "picture", "shared_directory"]
+_TOLD = ("level", "profile", "installer", "timeout", "requirement", "known_failures", "strict")
+"""Options that a report names."""
+_DESELECTED = pytest.StashKey[int]()
+_EXIT_CODE = pytest.StashKey[int]()
+_IN_PART = pytest.StashKey[set[str]]()
+"""Ids of requirements of which the options leave tests out."""
+_STARTED = pytest.StashKey[datetime]()
+_UPDATE = pytest.StashKey[Update]()
 
 
 def is_broken(found: Sequence[Judgement]) -> bool:
-    """Whether the suite itself failed somewhere."""
+    """Whether the suite itself failed somewhere.
+
+    :param found: the judgements of a run.
+    """
     return any(each.verdict is Verdict.HARNESS_ERROR for each in found)
 
 
 def gap(found: Sequence[Judgement], deselected: int) -> str | None:
     """Why a run gives no verdict; None where it gives one.
 
+    :param found: the judgements of a run.
     :param deselected: how many checks the user's options left out.
     """
     if is_broken(found):
@@ -73,9 +83,10 @@ def gap(found: Sequence[Judgement], deselected: int) -> str | None:
 
 
 def ending(reason: str, exit_code: int) -> str:
-    """What a run with a gap says at its end.
+    """The sentence at the end of a run with a gap.
 
     :param reason: as ``gap`` gives it.
+    :param exit_code: of the run.
     """
     if exit_code == pytest.ExitCode.TESTS_FAILED:
         return f"{reason}: the rest is unknown, and what was judged fails the run all the same (exit code 1)."
@@ -86,6 +97,7 @@ def suite_exit_code(exitstatus: int, *, smoke_failed: bool, failed: bool = False
     """The exit code of a run: pytest's own, unless the run says nothing about the implementation.
 
     :param exitstatus: pytest's.
+    :param smoke_failed: whether a smoke check failed.
     :param failed: whether a requirement failed that counts at the level which was asked for.
     :param has_gap: whether something was left out or cut off, or the suite itself failed.
     """
@@ -100,26 +112,18 @@ def suite_exit_code(exitstatus: int, *, smoke_failed: bool, failed: bool = False
     return int(pytest.ExitCode.OK)
 
 
-__all__ = ["adapter", "bench", "does_not_apply", "evidence", "picture", "shared_directory"]
-
-_TOLD = ("level", "profile", "installer", "timeout", "requirement", "known_failures", "strict")
-"""Options that a report names."""
-_DESELECTED = pytest.StashKey[int]()
-_EXIT_CODE = pytest.StashKey[int]()
-_IN_PART = pytest.StashKey[set[str]]()
-"""Ids of requirements of which the options leave tests out."""
-_STARTED = pytest.StashKey[datetime]()
-_UPDATE = pytest.StashKey[Update]()
-
-
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """What the process that starts the suite tells it beside the user's options."""
+    """Add what the process that starts the suite tells it beside the user's options.
+
+    :param parser: of the suite's own pytest process.
+    """
     parser.addoption("--cosmos-set-aside", default="", help=argparse.SUPPRESS)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Choose the implementation before anything is collected.
 
+    :param config: of the run.
     :raises pytest.UsageError: when none can be chosen, or an option cannot be obeyed (exit code 4).
     """
     config.stash[FAILED_SMOKE_CHECKS] = []
@@ -127,20 +131,23 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_IN_PART] = set()
     config.stash[SEEN] = []
     config.stash[_STARTED] = datetime.now(timezone.utc)
-    keep_pace(config)
+    keep_task_seconds(config)
     specification = config.stash[SPECIFICATION] = read_specification()
     try:
         config.stash[IMPLEMENTATION] = find_implementation(config.getoption("cosmos_implementation"))
         config.stash[KNOWN] = known_failures(config, specification)
         refuse_wrong_options(config, specification)
         refuse_wrong_declarations(adapter_of(config), specification)
-        prepare_installer(os.environ, asked_installer(config))
+        os.environ.update(installer_variables(asked_installer(config), os.environ.get("PATH")))
     except (ImplementationError, AdapterError, KnownFailuresError, InstallerError) as error:
         raise pytest.UsageError(str(error)) from None
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    """What is judged, with what, and what of the user's configuration has no say."""
+    """The header: what is judged, with what, and what of the user's configuration has no say.
+
+    :param config: of the run.
+    """
     implementation = config.stash[IMPLEMENTATION]
     installer = installer_in_words(asked_installer(config))
     header = [
@@ -157,7 +164,11 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None, None, None]:
-    """When all other plugins have had their say, those that shuffle too."""
+    """Order and select the checks when all other plugins have had their say, those that shuffle too.
+
+    :param config: of the run.
+    :param items: all that was collected.
+    """
     yield
     smoke_first(items)
     leave_out_what_is_not_wanted(config, items)
@@ -165,7 +176,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:
-    """Count what the user's options leave out: a run with gaps is no verdict."""
+    """Count what the user's options leave out: a run with gaps is no verdict.
+
+    :param items: those that were left out.
+    """
     if items:
         stash = items[0].config.stash
         stash[_DESELECTED] += len(items)
@@ -177,7 +191,11 @@ def pytest_runtest_makereport(
     item: pytest.Item,  # noqa: ARG001 - pytest hands it over by this name
     call: pytest.CallInfo[None],
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """An exception that is no failed assertion is the suite's own fault, not the implementation's."""
+    """Take an exception that is no failed assertion for the suite's own fault, not the implementation's.
+
+    :param item: the check.
+    :param call: one of its phases.
+    """
     report = yield
     error = call.excinfo
     if error is not None and report.failed and (call.when != "call" or not error.errisinstance(JUDGED)):
@@ -186,14 +204,21 @@ def pytest_runtest_makereport(
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Watch the results from the first on."""
-    session.config.pluginmanager.register(Gathering(session))
-    session.config.pluginmanager.register(Pace(session.config))
+    """Watch the results from the first on.
+
+    :param session: of the run.
+    """
+    session.config.pluginmanager.register(Results(session))
+    session.config.pluginmanager.register(TaskTimer(session.config))
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Turn pytest's exit code into the suite's; a worker of pytest-xdist tells the others what it left out."""
+    """Turn pytest's exit code into the suite's; a worker of pytest-xdist tells the others what it left out.
+
+    :param session: of the run.
+    :param exitstatus: pytest's.
+    """
     workeroutput: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
     if workeroutput is not None:
         workeroutput["cosmos_deselected"] = session.config.stash[_DESELECTED]
@@ -201,14 +226,16 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         workeroutput["cosmos_in_part"] = sorted(left_out)
         return
     config, found = session.config, judgements(session.config)
+    level, beyond, strict = asked_level(config), adapter_of(config).beyond, bool(config.getoption("cosmos_strict"))
     session.exitstatus = suite_exit_code(
         exitstatus,
         smoke_failed=bool(config.stash[FAILED_SMOKE_CHECKS]),
-        failed=any(_counts(config, each) for each in found),
+        failed=any(counts_against(each, level=level, beyond=beyond, strict=strict) for each in found),
         has_gap=_gap(config, found) is not None,
     )
     config.stash[_EXIT_CODE] = int(session.exitstatus)
-    if config.option.tbstyle == "auto" and not _has_failed_itself(config, found):
+    smoke_checks_say_why = all(failure.said for failure in config.stash[FAILED_SMOKE_CHECKS])
+    if config.option.tbstyle == "auto" and smoke_checks_say_why and not is_broken(found):
         config.option.tbstyle = "no"  # each failure is told with its requirement; ``--tb`` shows where in the suite too
     if config.getoption("cosmos_report"):
         _leave_report(config, found, exit_code=int(session.exitstatus))
@@ -239,41 +266,44 @@ def _leave_report(config: pytest.Config, found: list[Judgement], *, exit_code: i
     write_report(Path(config.getoption("cosmos_report")), written)
 
 
-def _has_failed_itself(config: pytest.Config, found: Sequence[Judgement]) -> bool:
-    return is_broken(found) or not all(failure.said for failure in config.stash[FAILED_SMOKE_CHECKS])
-
-
 def _told(config: pytest.Config) -> dict[str, object]:
     return {name: config.getoption(f"cosmos_{name}") for name in _TOLD}
 
 
 def judgements(config: pytest.Config) -> list[Judgement]:
-    """What the run has come to so far."""
+    """The judgements of the run so far.
+
+    :param config: of the run.
+    """
     specification, seen = config.stash[SPECIFICATION], config.stash[SEEN]
     return judge(specification, seen)
 
 
-def _counts(config: pytest.Config, judgement: Judgement) -> bool:
-    strict = bool(config.getoption("cosmos_strict"))
-    return counts_against(judgement, level=asked_level(config), beyond=adapter_of(config).beyond, strict=strict)
-
-
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """What a worker of pytest-xdist has to know before it begins."""
+    """Tell a worker of pytest-xdist what it has to know before it begins.
+
+    :param node: the worker.
+    """
     tell_worker(node.config, node.workerinput)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Every worker of pytest-xdist deselects the same: count once."""
+    """Count what workers of pytest-xdist have deselected once: every worker deselects the same.
+
+    :param node: the worker.
+    """
     stash, said = node.config.stash, getattr(node, "workeroutput", {})
     stash[_DESELECTED] = max(stash[_DESELECTED], said.get("cosmos_deselected", 0))
     stash[_IN_PART] |= set(said.get("cosmos_in_part", ()))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """The verdicts, in words what the exit code says, and where the report is."""
+    """Print the verdicts, in words what the exit code says, and where the report is.
+
+    :param terminalreporter: where to.
+    """
     config = terminalreporter.config
     if failures := config.stash[FAILED_SMOKE_CHECKS]:
         print_smoke_failure(terminalreporter, failures[0])

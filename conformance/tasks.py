@@ -1,15 +1,15 @@
-"""What a task and a DAG are told, and what comes of them.
-
-What is a task told, and what comes of it? Plain data, so that it is made elsewhere.
-
-What is said of a DAG of a dbt project, and what becomes of it? Plain data, so that it is built elsewhere.
-"""
+"""Tasks and DAGs as plain data, so that they are made in another process; and, as plain data too, what came of them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
+
+STATES = ("success", "failed", "skipped")
+"""States of a task that has ended, in Airflow's words."""
+BEFORE, AFTER = "before", "after"
+"""Ids of the ordinary tasks around task groups."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +22,7 @@ class Task:
     :param under_airflow: run it as Airflow runs a task, with a database, templates, XComs and assets; otherwise the
         operator is executed alone, which is enough for most, and many can at once.
     :param standard_input: what the task's process could read there, from a pipe that stays open.
-    :param place: what the task finds at a path, such as ``{"read-only": folder}``: see ``places``.
+    :param place: what the task finds at a path, such as ``{"read-only": folder}``: see ``harness.mounts``.
     """
 
     command: str
@@ -33,17 +33,16 @@ class Task:
     place: Mapping[str, str] = field(default_factory=dict)
 
     def with_arguments(self, **arguments: Any) -> Task:
-        """The same task with other arguments beside its own."""
+        """The same task with other arguments beside its own.
+
+        :param **arguments: of the operator.
+        """
         return replace(self, arguments={**self.arguments, **arguments})
-
-
-STATES = ("success", "failed", "skipped")
-"""How a task ends, in Airflow's words."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What came of a task.
+    """The outcome of a task.
 
     :param state: one of ``STATES``.
     :param exception: type and text of what the operator raised, in one text (``ValueError: what``), or None.
@@ -62,19 +61,16 @@ class Outcome:
 
     @property
     def succeeded(self) -> bool:
+        """Whether the task ended as a success."""
         return self.state == "success"
 
     def __str__(self) -> str:
         return f"state {self.state}, exception {self.exception}; the end of its log:\n{self.log[-4000:]}"
 
 
-BEFORE, AFTER = "before", "after"
-"""Ids of the ordinary tasks around task groups."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class DagPlan:
-    """What a DAG file says of a dbt project.
+    """A dbt project as a DAG file names it.
 
     An argument that takes a member of an enum has the member's value, such as ``virtualenv``.
 
@@ -82,7 +78,7 @@ class DagPlan:
     :param profile: as of a ``Task``.
     :param execution: arguments of ``ExecutionConfig``.
     :param render: arguments of ``RenderConfig``.
-    :param operator_args: of all its operators.
+    :param operator_args: arguments of all its operators.
     :param groups: ids of DbtTaskGroups, each between two ordinary tasks ``before`` and ``after``; none: a DbtDag.
     :param dag: arguments of the DAG, or of the DbtDag.
     :param variables: of the environment of the process that builds it.
@@ -102,7 +98,12 @@ class DagPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskOfDag(Task):
-    """The task of a DAG whose operator runs ``command``; profile and arguments are those of the DAG."""
+    """The task of a DAG whose operator runs ``command``; profile and arguments are those of the DAG.
+
+    :param plan: the DAG.
+    :param profile: empty: the DAG's counts.
+    :param arguments: empty: the DAG's count.
+    """
 
     plan: DagPlan
     profile: Mapping[str, Any] = field(default_factory=dict)
@@ -125,7 +126,7 @@ class RenderedTask:
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """What became of a plan.
+    """The shape of the DAG that was built from a plan.
 
     :param tasks: by their ids.
     :param exception: type and text of what building the DAG raised, or None.

@@ -1,1 +1,1 @@
-"""The checks, one module an area of the specification."""
+"""The checks, a module for each area of the specification."""

@@ -1,11 +1,4 @@
-"""API.
-
-API: the classes, parameters and errors that the documentation names.
-
-API: what DbtDag and DbtTaskGroup take in virtualenv mode, and what becomes of it.
-
-API: what a run gives back, and what becomes of templates.
-"""
+"""API: the classes, parameters and errors that the documentation names, and what runs and DAGs give back."""
 
 from __future__ import annotations
 
@@ -20,7 +13,7 @@ import pytest
 from ..adapter import Adapter, open_adapter
 from ..cosmos_layout import OPERATOR_CLASSES
 from ..harness import processes
-from ..harness.harness import Bench
+from ..harness.harness import Harness
 from ..harness.runs import is_below, ran
 from ..requirements import requirement
 from ..tasks import TaskOfDag
@@ -46,11 +39,21 @@ METHODS = {
     "on_kill": [],
 }
 """Name -> its first parameters."""
+DOCUMENTED = {
+    "": ["DbtDag", "DbtTaskGroup", "ProjectConfig", "ProfileConfig", "ExecutionConfig", "RenderConfig"],
+    "constants": ["ExecutionMode", "SeedRenderingBehavior"],
+    "profiles": ["PostgresUserPasswordProfileMapping"],
+}
+"""Module below the import root -> what examples import from it."""
 
 
 @pytest.fixture
-def classes(bench: Bench) -> dict[str, dict[str, list[str]]]:
-    found: dict[str, dict[str, list[str]]] = bench.ask("operator_classes")
+def classes(harness: Harness) -> dict[str, dict[str, list[str]]]:
+    """Name of each operator class -> its ancestors and its template fields.
+
+    :param harness: asks the implementation.
+    """
+    found: dict[str, dict[str, list[str]]] = harness.ask("operator_classes")
     return found
 
 
@@ -67,26 +70,28 @@ def test_each_operator_is_a_virtualenv_operator_and_a_local_one(
 
 
 @requirement("API-002")
-def test_the_base_class_takes_the_documented_parameters(bench: Bench) -> None:
-    defaults = bench.ask("base_signature")
+def test_the_base_class_takes_the_documented_parameters(harness: Harness) -> None:
+    defaults = harness.ask("base_signature")
 
     own = {name: value for name, value in defaults.items() if name in DEFAULTS}
     assert list(own.items()) == list(DEFAULTS.items()), f"{BASE} must take {DEFAULTS}, in this order; seen: {own}"
 
 
 @requirement("API-002")
-def test_a_directory_may_be_a_path(bench: Bench) -> None:  # a text it is everywhere else
-    place = Path(bench.shared_directory)
+def test_a_directory_may_be_a_path(harness: Harness) -> None:  # a text it is everywhere else
+    place = Path(harness.shared_directory)
 
-    call = ran(bench, bench.task(virtualenv_dir=place))
+    call = ran(harness, harness.task(virtualenv_dir=place))
 
     assert is_below(call.prefix, place), f"dbt must run from virtualenv_dir={place!r}; seen: {call.prefix}"
 
 
 @requirement("API-003")
-def test_the_directory_is_a_template_in_every_operator(bench: Bench, classes: dict[str, dict[str, list[str]]]) -> None:
+def test_the_directory_is_a_template_in_every_operator(
+    harness: Harness, classes: dict[str, dict[str, list[str]]]
+) -> None:
     assert BASE in classes, f"operators.virtualenv must have {BASE}; it has {', '.join(classes)}"
-    inherited = bench.ask("local_base_template_fields")
+    inherited = harness.ask("local_base_template_fields")
     own = ["virtualenv_dir", "is_virtualenv_dir_temporary"]
 
     fields = classes[BASE]["template_fields"]
@@ -103,26 +108,26 @@ def test_the_directory_is_a_template_in_every_operator(bench: Bench, classes: di
 
 @requirement("API-004")
 @pytest.mark.parametrize("given", [{}, {"invocation_mode": "dbt_runner"}], ids=["by-default", "dbt-runner"])
-def test_an_operator_runs_dbt_as_a_process_of_its_own(bench: Bench, given: dict[str, Any]) -> None:
-    task = bench.task(**given)
+def test_an_operator_runs_dbt_as_a_process_of_its_own(harness: Harness, given: dict[str, Any]) -> None:
+    task = harness.task(**given)
 
-    seen = bench.ask("attributes_of", task=task, names=["invocation_mode"])
+    seen = harness.ask("attributes_of", task=task, names=["invocation_mode"])
 
     assert "SUBPROCESS" in seen["invocation_mode"].upper(), f"invocation_mode must be SUBPROCESS; seen: {seen}"
 
 
 @requirement("API-006")
 @pytest.mark.parametrize("method", ["_is_lock_available", "_acquire_venv_lock", "_release_venv_lock"])
-def test_a_lock_needs_a_directory(bench: Bench, method: str) -> None:
-    error = bench.ask("error_of_method", task=bench.task(), method=method)
+def test_a_lock_needs_a_directory(harness: Harness, method: str) -> None:
+    error = harness.ask("error_of_method", task=harness.task(), method=method)
 
     kinds = error["kinds"] if error else []
     assert "CosmosValueError" in kinds, f"{method} without virtualenv_dir must raise CosmosValueError; seen: {error}"
 
 
 @requirement("API-009")
-def test_the_base_class_has_the_documented_methods(bench: Bench) -> None:
-    seen = bench.ask("base_methods", names=list(METHODS))
+def test_the_base_class_has_the_documented_methods(harness: Harness) -> None:
+    seen = harness.ask("base_methods", names=list(METHODS))
 
     missing = [name for name in METHODS if name not in seen]
     assert not missing, f"{BASE} must have the methods {', '.join(METHODS)}; seen: {', '.join(seen)}"
@@ -147,44 +152,39 @@ def test_the_retries_of_the_lock_are_a_setting_of_airflow(adapter: Adapter, tmp_
 
 @pytest.fixture
 def project(cosmos_dbt_project: DbtProjects) -> Path:
-    """One with a model and a manifest."""
+    """A project with a model and a manifest.
+
+    :param cosmos_dbt_project: makes the project.
+    """
     made = cosmos_dbt_project("harbor")
     made.model("orders", "select 1 as id")
     made.manifest()
     return made.path
 
 
-DOCUMENTED = {
-    "": ["DbtDag", "DbtTaskGroup", "ProjectConfig", "ProfileConfig", "ExecutionConfig", "RenderConfig"],
-    "constants": ["ExecutionMode", "SeedRenderingBehavior"],
-    "profiles": ["PostgresUserPasswordProfileMapping"],
-}
-"""Module below the import root -> what examples import from it."""
-
-
 @requirement("API-014")
-def test_what_examples_import_is_found(bench: Bench) -> None:
-    missing = bench.ask("missing_names", names=DOCUMENTED)
+def test_what_examples_import_is_found(harness: Harness) -> None:
+    missing = harness.ask("missing_names", names=DOCUMENTED)
 
     assert not missing, f"What the documentation imports must be found where it does; seen: no {', '.join(missing)}"
 
 
 @requirement("API-015")
-def test_a_project_is_named_by_a_relative_path(bench: Bench, project: Path) -> None:
+def test_a_project_is_named_by_a_relative_path(harness: Harness, project: Path) -> None:
     manifest = str(project / "target" / "manifest.json")
     named = {"dbt_project_path": project.name, "manifest_path": manifest}
 
-    seen = bench.render(bench.dag_plan(project, project=named, folder=str(project.parent)))
+    seen = harness.render(harness.dag_plan(project, project=named, folder=str(project.parent)))
 
     assert seen.tasks, f'ProjectConfig("{project.name}") must name the folder in the current directory; seen: {seen}'
 
 
 @requirement("API-005")
 @pytest.mark.parametrize("groups", [(), ("shop",)], ids=["DbtDag", "DbtTaskGroup"])
-def test_dbt_runner_is_refused_in_virtualenv_mode(bench: Bench, project: Path, groups: tuple[str, ...]) -> None:
-    plan = bench.dag_plan(project, groups=groups, execution={"invocation_mode": "dbt_runner"})
+def test_dbt_runner_is_refused_in_virtualenv_mode(harness: Harness, project: Path, groups: tuple[str, ...]) -> None:
+    plan = harness.dag_plan(project, groups=groups, execution={"invocation_mode": "dbt_runner"})
 
-    error = bench.ask("error_of_dag", plan=plan)
+    error = harness.ask("error_of_dag", plan=plan)
 
     kinds = error["kinds"] if error else []
     assert "CosmosValueError" in kinds, (
@@ -197,17 +197,17 @@ def test_dbt_runner_is_refused_in_virtualenv_mode(bench: Bench, project: Path, g
 @pytest.mark.parametrize("groups", [(), ("shop",)], ids=["DbtDag", "DbtTaskGroup"])
 @pytest.mark.parametrize("place", ["operator_args", "execution"])
 def test_a_dag_in_virtualenv_mode_keeps_its_environment_where_it_is_told(
-    bench: Bench, project: Path, place: str, groups: tuple[str, ...]
+    harness: Harness, project: Path, place: str, groups: tuple[str, ...]
 ) -> None:
-    told = bench.shared_directory
+    told = harness.shared_directory
     kept: dict[str, Any] = {place: {"virtualenv_dir": str(told)}}
-    plan = bench.dag_plan(project, groups=groups, **kept)
+    plan = harness.dag_plan(project, groups=groups, **kept)
 
-    outcome = bench.run(TaskOfDag(command="run", plan=plan))
+    outcome = harness.run(TaskOfDag(command="run", plan=plan))
 
     assert outcome.succeeded, f"the model's task must succeed; seen: {outcome}"
-    prefixes = [call.prefix for call in bench.calls("run")]
-    assert len(prefixes) == 1, f"the model's task must run dbt once; seen: {bench.calls()}"
+    prefixes = [call.prefix for call in harness.calls("run")]
+    assert len(prefixes) == 1, f"the model's task must run dbt once; seen: {harness.calls()}"
     assert is_below(prefixes[0], told), (
         f"dbt must run from an environment in {told}, named in {place}; seen: {prefixes[0]}"
     )
@@ -215,19 +215,19 @@ def test_a_dag_in_virtualenv_mode_keeps_its_environment_where_it_is_told(
 
 @requirement("API-008")
 @pytest.mark.parametrize("what", ["operator", "dag"])
-def test_building_makes_nothing(bench: Bench, project: Path, what: str) -> None:
-    kept = {"virtualenv_dir": str(bench.virtualenv_dir)}
-    make = bench.kept_task() if what == "operator" else bench.dag_plan(project, operator_args=kept)
+def test_building_makes_nothing(harness: Harness, project: Path, what: str) -> None:
+    kept = {"virtualenv_dir": str(harness.virtualenv_dir)}
+    make = harness.kept_task() if what == "operator" else harness.dag_plan(project, operator_args=kept)
 
-    traces = bench.ask("traces_of", make=make)
+    traces = harness.ask("traces_of", make=make)
 
-    ours = [trace for trace in traces if trace.startswith("process:") or str(bench.folder) in trace]
-    assert not ours, f"making the {what} must start no process and change nothing in {bench.folder}; seen: {ours}"
-    assert not bench.virtualenv_dir.exists(), f"making the {what} must not make virtualenv_dir; seen: it is there"
+    ours = [trace for trace in traces if trace.startswith("process:") or str(harness.folder) in trace]
+    assert not ours, f"making the {what} must start no process and change nothing in {harness.folder}; seen: {ours}"
+    assert not harness.virtualenv_dir.exists(), f"making the {what} must not make virtualenv_dir; seen: it is there"
 
 
 @requirement("API-012")
-def test_ordinary_dag_parameters_reach_the_dag_and_its_tasks(bench: Bench, project: Path) -> None:
+def test_ordinary_dag_parameters_reach_the_dag_and_its_tasks(harness: Harness, project: Path) -> None:
     for catchup in (False, True):  # one of them is this Airflow's default
         ordinary: Mapping[str, Any] = {
             "dag_id": "nightly",
@@ -237,17 +237,17 @@ def test_ordinary_dag_parameters_reach_the_dag_and_its_tasks(bench: Bench, proje
             "default_args": {"retries": 2, "owner": "harbor"},
         }
 
-        seen = bench.ask("dag_facts", plan=bench.dag_plan(project, dag=ordinary))
+        seen = harness.ask("dag_facts", plan=harness.dag_plan(project, dag=ordinary))
 
-        required = bench.ask("dag_facts", dag=ordinary)
+        required = harness.ask("dag_facts", dag=ordinary)
         assert seen == required, f"a DbtDag must take the parameters of a DAG as a DAG does: {required}; seen: {seen}"
 
 
 @requirement("API-011")
-def test_run_command_returns_what_dbt_said(bench: Bench) -> None:
-    bench.wheelhouse.script("run", stdout=["the tide comes in", "the tide goes out"], stderr=["a gull cries"])
+def test_run_command_returns_what_dbt_said(harness: Harness) -> None:
+    harness.wheelhouse.script("run", stdout=["the tide comes in", "the tide goes out"], stderr=["a gull cries"])
 
-    seen = bench.ask("result_of_run_command", task=bench.shared_task(), command=["dbt", "run"])
+    seen = harness.ask("result_of_run_command", task=harness.shared_task(), command=["dbt", "run"])
 
     assert seen.get("exit_code") == 0, f"the result of run_command must have exit_code 0; seen: {seen}"
     lines = [str(line).strip() for line in seen.get("full_output") or ()]
@@ -257,16 +257,16 @@ def test_run_command_returns_what_dbt_said(bench: Bench) -> None:
 
 
 @requirement("API-013")
-def test_templates_of_directory_and_flag_are_rendered(bench: Bench) -> None:
-    meant = bench.shared_directory
-    named = bench.task(under_airflow=True, virtualenv_dir=f"{meant.parent}/{{{{ '{meant.name}' }}}}")
+def test_templates_of_directory_and_flag_are_rendered(harness: Harness) -> None:
+    meant = harness.shared_directory
+    named = harness.task(under_airflow=True, virtualenv_dir=f"{meant.parent}/{{{{ '{meant.name}' }}}}")
     flagged = named.with_arguments(virtualenv_dir=str(meant), is_virtualenv_dir_temporary="{{ 1 > 2 }}")
 
-    outcome = bench.run(named, flagged)
+    outcome = harness.run(named, flagged)
 
     assert outcome.succeeded, f"tasks with templates must succeed; seen: {outcome}"
-    places = [call.prefix for call in bench.calls("run")]
-    assert len(places) == 2, f"each of two tasks must run dbt once; seen: {bench.calls()}"
+    places = [call.prefix for call in harness.calls("run")]
+    assert len(places) == 2, f"each of two tasks must run dbt once; seen: {harness.calls()}"
     assert is_below(places[0], meant), (
         f"virtualenv_dir={named.arguments['virtualenv_dir']!r} must lead to an environment in {meant}; "
         f"seen: {places[0]}"

@@ -1,9 +1,4 @@
-"""CMD.
-
-CMD: which dbt command an operator runs, with which dbt, and what becomes of its exit code.
-
-CMD: what dbt finds around it: profile, variables, parse file, standard input.
-"""
+"""CMD: which dbt command an operator runs, with which dbt, what dbt finds around it, and what its exit code does."""
 
 from __future__ import annotations
 
@@ -19,7 +14,7 @@ from jinja2 import Environment, TemplateError
 from pytest_cosmos_venv import DbtCall, DbtProjects
 
 from ..cosmos_layout import OPERATOR_CLASSES
-from ..harness.harness import Bench
+from ..harness.harness import Harness
 from ..harness.runs import dbt_running, is_below, ran
 from ..harness.sample_project import packed
 from ..requirements import requirement
@@ -30,117 +25,6 @@ if TYPE_CHECKING:
 
 
 LAST_WORDS = "Database Error: the harbor is closed"
-
-
-@pytest.mark.parametrize(
-    "command",
-    [
-        pytest.param("build", marks=requirement("CMD-001")),
-        pytest.param("ls", marks=requirement("CMD-002")),
-        pytest.param("seed", marks=requirement("CMD-003")),
-        pytest.param("snapshot", marks=requirement("CMD-004")),
-        pytest.param("source freshness", marks=requirement("CMD-005")),
-        pytest.param("run", marks=requirement("CMD-006")),
-        pytest.param("test", marks=requirement("CMD-007")),
-        pytest.param("run-operation", marks=requirement("CMD-008")),
-        pytest.param("docs generate", marks=requirement("CMD-009")),
-        pytest.param("clone", marks=requirement("CMD-010")),
-    ],
-)
-def test_each_operator_runs_its_command(bench: Bench, command: str) -> None:
-    name = OPERATOR_CLASSES[command]
-
-    outcome = bench.run(bench.shared_task(command))
-
-    assert outcome.succeeded, f"{name} must succeed; seen: {outcome}"
-    calls = [call for call in bench.calls() if call.command not in ("deps", "--version")]
-    assert [call.command for call in calls] == [command], f"{name} must run dbt {command}, once; seen: {calls}"
-    arguments = calls[0].arguments
-    for option, value in ((("--profile",), "shop"), (("--target", "-t"), "dev")):
-        given = calls[0].option(*option)
-        assert given == value, f"{name} must hand {option[0]} {value} on to dbt; seen: {arguments}"
-    # dbt takes the macro before and after options, and never as the value of one.
-    words = (*command.split(), *(["grant"] if command == "run-operation" else []))
-    assert calls[0].words == words, f"{name} must run dbt {' '.join(words)}; seen: {arguments}"
-
-
-@requirement("CMD-011")
-def test_the_dbt_of_the_environment_runs(bench: Bench, cosmos_fake_venv: FakeVenv) -> None:
-    path = f"{cosmos_fake_venv.dbt.parent}{os.pathsep}{os.environ['PATH']}"
-
-    outcome = bench.run(bench.shared_task(), variables={"PATH": path})
-
-    assert not cosmos_fake_venv.calls, f"the dbt on PATH must not run; seen: {cosmos_fake_venv.calls}"
-    assert outcome.succeeded, f"the task must succeed beside another dbt on PATH; seen: {outcome}"
-    prefixes = [call.prefix for call in bench.calls("run")]
-    kept = bench.shared_directory
-    assert len(prefixes) == 1, f"dbt run must be called once; seen: {bench.calls()}"
-    assert is_below(prefixes[0], kept), f"dbt must run from below {kept}; seen: {prefixes[0]}"
-
-
-@requirement("CMD-014")
-@pytest.mark.parametrize("exit_code", [1, 2])
-def test_a_dbt_that_fails_fails_the_task(bench: Bench, exit_code: int) -> None:
-    bench.wheelhouse.script("run", exit_code=exit_code)
-
-    outcome = bench.run(bench.shared_task())
-
-    codes = [call.exit_code for call in bench.calls("run")]
-    assert codes == [exit_code], f"dbt run must be called once, and end with {exit_code}; seen: {codes}, {outcome}"
-    assert outcome.state == "failed", f"dbt's exit code {exit_code} must fail the task; seen: {outcome}"
-
-
-@requirement("CMD-015")
-def test_the_error_has_dbts_last_words(bench: Bench) -> None:
-    bench.wheelhouse.script("run", exit_code=2, stdout=["Running with dbt=1.10.0", LAST_WORDS])
-
-    outcome = bench.run(bench.shared_task())
-
-    assert LAST_WORDS in str(outcome.exception), (
-        f"the error must have what dbt said last ({LAST_WORDS}); seen: {outcome.exception}"
-    )
-
-
-@requirement("CMD-017")
-@pytest.mark.parametrize("install_deps", [True, False])
-def test_packages_are_installed_by_the_dbt_of_the_environment(bench: Bench, install_deps: bool) -> None:
-    # Of its own for each test: an implementation may keep what dbt deps has installed.
-    listed = f"# {bench.folder}\npackages:\n- package: harbor/tides\n  version: 1.0.0\n"
-    (bench.project / "packages.yml").write_text(listed, encoding="utf-8")
-    if not install_deps:  # dbt refuses a project whose packages are not there
-        folder = bench.project / "dbt_packages" / "tides"
-        folder.mkdir(parents=True)
-        (folder / "dbt_project.yml").write_text("name: tides\n")
-
-    outcome = bench.run(bench.shared_task(install_deps=install_deps))
-
-    assert outcome.succeeded, f"the task must succeed with install_deps={install_deps}; seen: {outcome}"
-    calls = [call for call in bench.calls() if call.command in ("deps", "run")]
-    required = ["deps", "run"] if install_deps else ["run"]
-    seen = [call.command for call in calls]
-    assert seen == required, f"install_deps={install_deps} must lead to dbt {' and dbt '.join(required)}; seen: {seen}"
-    prefixes = {call.prefix for call in calls}
-    assert len(prefixes) == 1, f"dbt deps must be that of the environment in which dbt run runs; seen: {prefixes}"
-
-
-@requirement("CMD-018")
-def test_local_mode_runs_the_dbt_that_is_named(
-    bench: Bench, cosmos_fake_venv: FakeVenv, cosmos_dbt_project: DbtProjects
-) -> None:
-    project = cosmos_dbt_project("harbor")
-    project.model("orders", "select 1 as id")
-    execution = {"execution_mode": "local", "dbt_executable_path": str(cosmos_fake_venv.dbt)}
-    project.manifest()
-    plan = bench.dag_plan(project.path, execution={**execution, "invocation_mode": "subprocess"})
-
-    outcome = bench.run(TaskOfDag(command="run", plan=plan))
-
-    assert outcome.succeeded, f"a task in local mode must succeed; seen: {outcome}"
-    seen = [(call.command, call.argv[0]) for call in cosmos_fake_venv.calls if call.command != "--version"]
-    required = [("run", str(cosmos_fake_venv.dbt))]
-    assert seen == required, f"local mode must run {required}; seen: {seen}, {outcome}"
-
-
 PARSED, PARSED_NODE = "partial_parse.msgpack", "models/orders.sql"
 TRICKY = "two words, 'single' and \"double\" quotes, $HOME `tide` \\ %s {{ jinja }}\nsecond line: ünïcødé 港"
 CONNECTION = {
@@ -160,42 +44,151 @@ PROFILE = {
     "dbname": "shop",
     "schema": "marts",
 }
-"""What dbt calls the same; the schema is an argument of the mapping."""
+"""The same connection in dbt's words; the schema is an argument of the mapping."""
 ALSO_CALLED = {"password": "pass", "dbname": "database"}
-"""Names of the same that dbt's adapter takes too."""
+"""Other names that dbt's adapter takes for the same."""
 _FILTERS_OF_DBT = ("as_native", "as_bool", "as_number", "as_text")
 """They change the type of a value, and no letter of it."""
 
 
-def target_folder(call: DbtCall) -> Path:
-    """Where this dbt keeps its artifacts."""
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param("build", marks=requirement("CMD-001")),
+        pytest.param("ls", marks=requirement("CMD-002")),
+        pytest.param("seed", marks=requirement("CMD-003")),
+        pytest.param("snapshot", marks=requirement("CMD-004")),
+        pytest.param("source freshness", marks=requirement("CMD-005")),
+        pytest.param("run", marks=requirement("CMD-006")),
+        pytest.param("test", marks=requirement("CMD-007")),
+        pytest.param("run-operation", marks=requirement("CMD-008")),
+        pytest.param("docs generate", marks=requirement("CMD-009")),
+        pytest.param("clone", marks=requirement("CMD-010")),
+    ],
+)
+def test_each_operator_runs_its_command(harness: Harness, command: str) -> None:
+    name = OPERATOR_CLASSES[command]
+
+    outcome = harness.run(harness.shared_task(command))
+
+    assert outcome.succeeded, f"{name} must succeed; seen: {outcome}"
+    calls = [call for call in harness.calls() if call.command not in ("deps", "--version")]
+    assert [call.command for call in calls] == [command], f"{name} must run dbt {command}, once; seen: {calls}"
+    arguments = calls[0].arguments
+    for option, value in ((("--profile",), "shop"), (("--target", "-t"), "dev")):
+        given = calls[0].option(*option)
+        assert given == value, f"{name} must hand {option[0]} {value} on to dbt; seen: {arguments}"
+    # dbt takes the macro before and after options, and never as the value of one.
+    words = (*command.split(), *(["grant"] if command == "run-operation" else []))
+    assert calls[0].words == words, f"{name} must run dbt {' '.join(words)}; seen: {arguments}"
+
+
+@requirement("CMD-011")
+def test_the_dbt_of_the_environment_runs(harness: Harness, cosmos_fake_venv: FakeVenv) -> None:
+    path = f"{cosmos_fake_venv.dbt.parent}{os.pathsep}{os.environ['PATH']}"
+
+    outcome = harness.run(harness.shared_task(), variables={"PATH": path})
+
+    assert not cosmos_fake_venv.calls, f"the dbt on PATH must not run; seen: {cosmos_fake_venv.calls}"
+    assert outcome.succeeded, f"the task must succeed beside another dbt on PATH; seen: {outcome}"
+    prefixes = [call.prefix for call in harness.calls("run")]
+    kept = harness.shared_directory
+    assert len(prefixes) == 1, f"dbt run must be called once; seen: {harness.calls()}"
+    assert is_below(prefixes[0], kept), f"dbt must run from below {kept}; seen: {prefixes[0]}"
+
+
+@requirement("CMD-014")
+@pytest.mark.parametrize("exit_code", [1, 2])
+def test_a_dbt_that_fails_fails_the_task(harness: Harness, exit_code: int) -> None:
+    harness.wheelhouse.script("run", exit_code=exit_code)
+
+    outcome = harness.run(harness.shared_task())
+
+    codes = [call.exit_code for call in harness.calls("run")]
+    assert codes == [exit_code], f"dbt run must be called once, and end with {exit_code}; seen: {codes}, {outcome}"
+    assert outcome.state == "failed", f"dbt's exit code {exit_code} must fail the task; seen: {outcome}"
+
+
+@requirement("CMD-015")
+def test_the_error_has_dbts_last_words(harness: Harness) -> None:
+    harness.wheelhouse.script("run", exit_code=2, stdout=["Running with dbt=1.10.0", LAST_WORDS])
+
+    outcome = harness.run(harness.shared_task())
+
+    assert LAST_WORDS in str(outcome.exception), (
+        f"the error must have what dbt said last ({LAST_WORDS}); seen: {outcome.exception}"
+    )
+
+
+@requirement("CMD-017")
+@pytest.mark.parametrize("install_deps", [True, False])
+def test_packages_are_installed_by_the_dbt_of_the_environment(harness: Harness, install_deps: bool) -> None:
+    # Of its own for each test: an implementation may keep what dbt deps has installed.
+    listed = f"# {harness.folder}\npackages:\n- package: harbor/tides\n  version: 1.0.0\n"
+    (harness.project / "packages.yml").write_text(listed, encoding="utf-8")
+    if not install_deps:  # dbt refuses a project whose packages are not there
+        folder = harness.project / "dbt_packages" / "tides"
+        folder.mkdir(parents=True)
+        (folder / "dbt_project.yml").write_text("name: tides\n")
+
+    outcome = harness.run(harness.shared_task(install_deps=install_deps))
+
+    assert outcome.succeeded, f"the task must succeed with install_deps={install_deps}; seen: {outcome}"
+    calls = [call for call in harness.calls() if call.command in ("deps", "run")]
+    required = ["deps", "run"] if install_deps else ["run"]
+    seen = [call.command for call in calls]
+    assert seen == required, f"install_deps={install_deps} must lead to dbt {' and dbt '.join(required)}; seen: {seen}"
+    prefixes = {call.prefix for call in calls}
+    assert len(prefixes) == 1, f"dbt deps must be that of the environment in which dbt run runs; seen: {prefixes}"
+
+
+@requirement("CMD-018")
+def test_local_mode_runs_the_dbt_that_is_named(
+    harness: Harness, cosmos_fake_venv: FakeVenv, cosmos_dbt_project: DbtProjects
+) -> None:
+    project = cosmos_dbt_project("harbor")
+    project.model("orders", "select 1 as id")
+    execution = {"execution_mode": "local", "dbt_executable_path": str(cosmos_fake_venv.dbt)}
+    project.manifest()
+    plan = harness.dag_plan(project.path, execution={**execution, "invocation_mode": "subprocess"})
+
+    outcome = harness.run(TaskOfDag(command="run", plan=plan))
+
+    assert outcome.succeeded, f"a task in local mode must succeed; seen: {outcome}"
+    seen = [(call.command, call.argv[0]) for call in cosmos_fake_venv.calls if call.command != "--version"]
+    required = [("run", str(cosmos_fake_venv.dbt))]
+    assert seen == required, f"local mode must run {required}; seen: {seen}, {outcome}"
+
+
+def _target_folder(call: DbtCall) -> Path:
+    """The folder in which this dbt keeps its artifacts."""
     project = Path(call.option("--project-dir") or call.cwd)
     return project / (call.option("--target-path") or call.env.get("DBT_TARGET_PATH") or "target")
 
 
 @requirement("CMD-012")
-def test_the_profile_comes_from_the_connection(bench: Bench) -> None:
+def test_the_profile_comes_from_the_connection(harness: Harness) -> None:
     mapping = {"conn_id": "warehouse", "profile_args": {"schema": "marts"}}
     profile = {
         "profile_name": "shop",
         "target_name": "dev",
         "profile_mapping": ("PostgresUserPasswordProfileMapping", mapping),
     }
-    task = bench.task(profile=profile, py_requirements=["dbt-core", "dbt-postgres"])
+    task = harness.task(profile=profile, py_requirements=["dbt-core", "dbt-postgres"])
 
-    with dbt_running(bench, task, AIRFLOW_CONN_WAREHOUSE=json.dumps(CONNECTION)) as call:
-        output = profile_output(call)
+    with dbt_running(harness, task, AIRFLOW_CONN_WAREHOUSE=json.dumps(CONNECTION)) as call:
+        output = _profile_output(call)
 
     seen = {name: output.get(name, output.get(ALSO_CALLED.get(name, ""))) for name in PROFILE}
     assert seen == PROFILE, f"the profile that dbt is led to must say {PROFILE}; seen: {seen}"
 
 
-def profile_output(call: DbtCall) -> dict[str, str]:
-    """What the profile of a running dbt says of its target; variables are resolved as dbt does it."""
+def _profile_output(call: DbtCall) -> dict[str, str]:
+    """The target that the profile of a running dbt names; variables are resolved as dbt does it."""
     folder = call.option("--profiles-dir") or call.env.get("DBT_PROFILES_DIR") or str(call.cwd)
     profiles = Path(folder, "profiles.yml")
     assert profiles.is_file(), f"dbt must be led to a profiles.yml; seen: {call.arguments}"
-    read = from_yaml(profiles.read_text(encoding="utf-8"))
+    read = _from_yaml(profiles.read_text(encoding="utf-8"))
     try:
         profile = read[str(call.option("--profile"))]
         output: dict[str, Any] = profile["outputs"][str(call.option("--target", "-t") or profile["target"])]
@@ -217,17 +210,17 @@ def profile_output(call: DbtCall) -> dict[str, str]:
     "place",
     [pytest.param("DbtDag", marks=requirement("CMD-013")), pytest.param("operator", marks=requirement("CMD-021"))],
 )
-def test_a_parse_file_of_the_project_is_used(bench: Bench, cosmos_dbt_project: DbtProjects, place: str) -> None:
+def test_a_parse_file_of_the_project_is_used(harness: Harness, cosmos_dbt_project: DbtProjects, place: str) -> None:
     project = cosmos_dbt_project("harbor")
     project.model("orders", "select 1 as id")
     project.manifest()
-    plan = bench.dag_plan(project.path, operator_args={"virtualenv_dir": str(bench.shared_directory)})
+    plan = harness.dag_plan(project.path, operator_args={"virtualenv_dir": str(harness.shared_directory)})
     rendered = TaskOfDag(command="run", plan=plan)
-    task = rendered if place == "DbtDag" else bench.shared_task(project_dir=str(project.path), profile=plan.profile)
-    put_parse_file(project.path)
+    task = rendered if place == "DbtDag" else harness.shared_task(project_dir=str(project.path), profile=plan.profile)
+    _put_parse_file(project.path)
 
-    with dbt_running(bench, task) as call:
-        folder = target_folder(call)
+    with dbt_running(harness, task) as call:
+        folder = _target_folder(call)
         seen = sorted(file.name for file in folder.iterdir()) if folder.is_dir() else []
         content = (folder / PARSED).read_bytes() if PARSED in seen else b""
 
@@ -236,11 +229,11 @@ def test_a_parse_file_of_the_project_is_used(bench: Bench, cosmos_dbt_project: D
 
 
 @requirement("CMD-019")
-def test_partial_parsing_can_be_turned_off(bench: Bench) -> None:
-    put_parse_file(bench.project)
+def test_partial_parsing_can_be_turned_off(harness: Harness) -> None:
+    _put_parse_file(harness.project)
 
-    with dbt_running(bench, bench.shared_task(partial_parse=False)) as call:
-        is_there = (target_folder(call) / PARSED).exists()
+    with dbt_running(harness, harness.shared_task(partial_parse=False)) as call:
+        is_there = (_target_folder(call) / PARSED).exists()
 
     assert "--no-partial-parse" in call.arguments, (
         f"partial_parse=False must lead to --no-partial-parse; seen: {call.arguments}"
@@ -248,16 +241,16 @@ def test_partial_parsing_can_be_turned_off(bench: Bench) -> None:
     assert not is_there, f"partial_parse=False must keep the project's {PARSED} from dbt; seen: it is there"
 
 
-def from_yaml(text: str) -> Any:
-    """What a text says that dbt reads as YAML."""
+def _from_yaml(text: str) -> Any:
+    """The value of a text that dbt reads as YAML."""
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise AssertionError(f"what dbt is given must be YAML; seen: {text!r}: {error}") from None
 
 
-def put_parse_file(project: Path) -> None:
-    """A parse file as dbt leaves it, as far as others look into it."""
+def _put_parse_file(project: Path) -> None:
+    """Write a parse file as dbt leaves it, as far as implementations look into it."""
     home = {"searched_path": "models", "relative_path": "orders.sql", "project_root": str(project)}
     files = {f"{project.name}://{PARSED_NODE}": {"path": home, "project_name": project.name}}
     content = {"metadata": {"project_name": project.name}, "nodes": {}, "macros": {}, "files": files}
@@ -266,16 +259,16 @@ def put_parse_file(project: Path) -> None:
 
 
 @requirement("CMD-016")
-def test_variables_reach_dbt_unchanged(bench: Bench) -> None:
-    call = ran(bench, bench.shared_task(env={"TIDE": TRICKY}, vars={"tide": TRICKY, "depth": 7}))
+def test_variables_reach_dbt_unchanged(harness: Harness) -> None:
+    call = ran(harness, harness.shared_task(env={"TIDE": TRICKY}, vars={"tide": TRICKY, "depth": 7}))
 
     assert call.env.get("TIDE") == TRICKY, f"env must reach dbt unchanged: {TRICKY!r}; seen: {call.env.get('TIDE')!r}"
-    seen = from_yaml(call.option("--vars") or "")
+    seen = _from_yaml(call.option("--vars") or "")
     assert seen == {"tide": TRICKY, "depth": 7}, f"vars must reach dbt unchanged: {TRICKY!r}; seen: {seen!r}"
 
 
 @requirement("CMD-020")
-def test_dbt_has_nothing_on_its_standard_input(bench: Bench) -> None:
-    call = ran(bench, bench.shared_task(standard_input="the supervisor's answer\n"))
+def test_dbt_has_nothing_on_its_standard_input(harness: Harness) -> None:
+    call = ran(harness, harness.shared_task(standard_input="the supervisor's answer\n"))
 
     assert call.stdin == "", f"dbt must find nothing on its standard input, and its end; seen: {call.stdin!r}"

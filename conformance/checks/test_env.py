@@ -1,11 +1,4 @@
-"""ENV.
-
-ENV: where an environment is made, how long it stays, and who may change it.
-
-ENV: what is in an environment: requirements, options, and nothing of the worker's.
-
-ENV: what becomes of an environment that cannot be made, or whose maker dies.
-"""
+"""ENV: where an environment is made, what is in it, how long it stays, and what becomes of one that fails."""
 
 from __future__ import annotations
 
@@ -15,18 +8,29 @@ import shutil
 import sys
 import sysconfig
 import time
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_cosmos_venv import DbtCall, Point, Sighting, Wheel, write_wheel
+from pytest_cosmos_venv import DbtCall, Wheel, write_wheel
 
 from ..harness import processes
-from ..harness.harness import REQUIREMENTS, Bench
-from ..harness.processes import comes_true, installers_below, watch_until_rest
-from ..harness.runs import damage, dbt_running, files_in, installed, is_below, ran, run_begins, unpacked
+from ..harness.harness import REQUIREMENTS, TEMPORARY_PLACES, Harness
+from ..harness.processes import comes_true, watch_until_rest
+from ..harness.runs import (
+    damage,
+    dbt_running,
+    files_in,
+    installed,
+    installing_ends,
+    is_below,
+    ran,
+    run_begins,
+    unpacked,
+    unpacking_begins,
+)
 from ..requirements import requirement
 from ..tasks import Task
 
@@ -34,18 +38,23 @@ if TYPE_CHECKING:
     from pytest_cosmos_venv import PackageIndex
 
 
-each_temporary_place = pytest.mark.parametrize("place", ["no virtualenv_dir", "is_virtualenv_dir_temporary"])
-"""Both ways to say that an environment is for one task alone."""
+each_temporary_place = pytest.mark.parametrize("place", TEMPORARY_PLACES)
 SOON = 10.0
 """Seconds after a kill within which a temporary environment has to be gone."""
+# An environment has them before anything is installed, wherever they come from.
+SEEDS = ("pip", "setuptools", "wheel")
+LAMP = Wheel(name="harbor-lamp", version="1.0", files={"harbor_lamp.py": ""})
+REQUIRED = {"dbt_core", "dbt_duckdb", "harbor_lamp"}
+COMPLAINT = "pg_config: command not found"
+_ERROR = re.compile(r"\bERROR\b|\[error\s*\]")
 
 
-def temporary_task(bench: Bench, place: str) -> Task:
-    """A task whose environment is for itself alone."""
-    return bench.task() if place == "no virtualenv_dir" else bench.kept_task(is_virtualenv_dir_temporary=True)
+def _pinned(harness: Harness, version: str) -> Task:
+    """A task in ``virtualenv_dir`` that needs this version of dbt-core."""
+    return harness.kept_task(py_requirements=[f"dbt-core=={version}", "dbt-duckdb"])
 
 
-def temporary_home(call: DbtCall) -> Path:
+def _temporary_home(call: DbtCall) -> Path:
     """The temporary directory that dbt ran in."""
     named = [folder for folder in (call.prefix, *call.prefix.parents) if folder.name.startswith("cosmos-venv")]
     assert named, f"a temporary directory must have a name that begins with cosmos-venv; seen: dbt in {call.prefix}"
@@ -54,9 +63,9 @@ def temporary_home(call: DbtCall) -> Path:
 
 @requirement("ENV-001")
 @each_temporary_place
-def test_a_temporary_environment_is_used_and_gone_after_success(bench: Bench, place: str) -> None:
-    with dbt_running(bench, temporary_task(bench, place), **bench.own_temporary) as call:
-        home, there = temporary_home(call), sorted(installed(call.prefix))
+def test_a_temporary_environment_is_used_and_gone_after_success(harness: Harness, place: str) -> None:
+    with dbt_running(harness, harness.temporary_task(place), **harness.own_temporary) as call:
+        home, there = _temporary_home(call), sorted(installed(call.prefix))
 
     for name in ("dbt_core", "dbt_duckdb"):
         assert any(each.startswith(name) for each in there), f"it must hold {name}, which is required; seen: {there}"
@@ -65,48 +74,48 @@ def test_a_temporary_environment_is_used_and_gone_after_success(bench: Bench, pl
 
 @requirement("ENV-002")
 @each_temporary_place
-def test_a_temporary_environment_is_gone_after_failure(bench: Bench, place: str) -> None:
-    bench.wheelhouse.script("run", exit_code=1)
+def test_a_temporary_environment_is_gone_after_failure(harness: Harness, place: str) -> None:
+    harness.wheelhouse.script("run", exit_code=1)
 
-    outcome = bench.run(temporary_task(bench, place), variables=bench.own_temporary)
+    outcome = harness.run(harness.temporary_task(place), variables=harness.own_temporary)
 
-    calls = bench.calls("run")
+    calls = harness.calls("run")
     assert calls, f"the task must run dbt; seen: {outcome}"
-    home = temporary_home(calls[0])
+    home = _temporary_home(calls[0])
     assert not home.exists(), f"the temporary directory must be gone after a failing dbt; seen: {home} is there"
 
 
 @requirement("ENV-003")
 @each_temporary_place
-def test_a_temporary_environment_is_gone_after_a_kill(bench: Bench, place: str) -> None:
-    bench.wheelhouse.script("run", hold=True)
+def test_a_temporary_environment_is_gone_after_a_kill(harness: Harness, place: str) -> None:
+    harness.wheelhouse.script("run", hold=True)
 
-    with bench.start(temporary_task(bench, place), variables=bench.own_temporary) as running:
-        running.wait_for(run_begins(bench))
-        home = temporary_home(bench.calls("run")[0])
+    with harness.start(harness.temporary_task(place), variables=harness.own_temporary) as running:
+        running.wait_for(run_begins(harness))
+        home = _temporary_home(harness.calls("run")[0])
         told_at = time.monotonic()
         running.terminate()
-        is_gone = comes_true(lambda: not home.exists(), deadline=told_at + SOON + bench.slack - time.monotonic())
+        is_gone = comes_true(lambda: not home.exists(), deadline=told_at + SOON + harness.slack - time.monotonic())
 
     assert is_gone, f"the temporary directory must be gone {SOON:.0f} s after a kill while dbt runs; seen: {home} stays"
 
 
 @requirement("ENV-004")
-def test_a_kept_environment_serves_the_next_task(bench: Bench, cosmos_package_index: PackageIndex) -> None:
+def test_a_kept_environment_serves_the_next_task(harness: Harness, cosmos_package_index: PackageIndex) -> None:
     index = cosmos_package_index
-    task = bench.kept_task(pip_install_options=index.pip_install_options)
+    task = harness.kept_task(pip_install_options=index.pip_install_options)
 
-    first = ran(bench, task, index.environment)
+    first = ran(harness, task, index.environment)
     before, asked = unpacked(first.prefix), len(index.requests)
-    second = ran(bench, task, index.environment)
+    second = ran(harness, task, index.environment)
 
-    assert is_below(first.prefix, bench.virtualenv_dir), f"dbt must run from virtualenv_dir; seen: {first.prefix}"
+    assert is_below(first.prefix, harness.virtualenv_dir), f"dbt must run from virtualenv_dir; seen: {first.prefix}"
     assert second.prefix == first.prefix, f"both tasks must use one environment; seen: {first.prefix}, {second.prefix}"
     now = unpacked(second.prefix)
     assert now == before, f"the second task must unpack nothing that is there; RECORDs before {before}; seen: {now}"
     fetched = [request.path for request in index.requests[asked:] if "dbt_" in request.path]
     assert not fetched, f"the second task must fetch no distribution that is there; seen: {fetched}"
-    answer = processes.run([str(bench.virtualenv_dir / "bin" / "dbt"), "--version"], cwd=bench.folder)
+    answer = processes.run([str(harness.virtualenv_dir / "bin" / "dbt"), "--version"], cwd=harness.folder)
     assert answer.succeeded, f"<virtualenv_dir>/bin/dbt --version must exit with 0; seen: {answer}"
 
 
@@ -117,10 +126,10 @@ def test_a_kept_environment_serves_the_next_task(bench: Bench, cosmos_package_in
         pytest.param("is there anything", marks=requirement("ENV-020")),
     ],
 )
-def test_a_directory_that_is_temporary_is_not_there_afterwards(bench: Bench, question: str) -> None:
-    ran(bench, bench.kept_task(is_virtualenv_dir_temporary=True))
+def test_a_directory_that_is_temporary_is_not_there_afterwards(harness: Harness, question: str) -> None:
+    ran(harness, harness.kept_task(is_virtualenv_dir_temporary=True))
 
-    place = bench.virtualenv_dir
+    place = harness.virtualenv_dir
     left = list(place.rglob("pyvenv.cfg")) if question == "is there an environment" else [place] * place.exists()
     assert not left, f"is_virtualenv_dir_temporary=True must leave nothing at {place} ({question}); seen: {left}"
 
@@ -133,36 +142,36 @@ def test_a_directory_that_is_temporary_is_not_there_afterwards(bench: Bench, que
         pytest.param("killed before it begins", marks=requirement("ENV-026")),
     ],
 )
-def test_what_stood_in_a_temporary_directory_before_still_stands(bench: Bench, end: str) -> None:
-    treasure = bench.virtualenv_dir / "north" / "treasure.txt"
+def test_what_stood_in_a_temporary_directory_before_still_stands(harness: Harness, end: str) -> None:
+    treasure = harness.virtualenv_dir / "north" / "treasure.txt"
     treasure.parent.mkdir(parents=True)
     treasure.write_text("gold", encoding="utf-8")
-    before = files_in(bench.virtualenv_dir)
+    before = files_in(harness.virtualenv_dir)
     if end == "killed while it installs":
-        bench.wheelhouse.add_sdist("dbt-core", hold=True)
-    task = bench.kept_task(is_virtualenv_dir_temporary=True)
+        harness.wheelhouse.add_sdist("dbt-core", hold=True)
+    task = harness.kept_task(is_virtualenv_dir_temporary=True)
 
     if end == "success":
-        ran(bench, task)
+        ran(harness, task)
     elif end == "killed before it begins":
-        bench.ask("kill_before_start", task=task)
+        harness.ask("kill_before_start", task=task)
     else:
-        with bench.start(task) as running:
+        with harness.start(task) as running:
             running.wait_for("installing")
             running.terminate()
             running.finish()
 
-    now = files_in(bench.virtualenv_dir) if bench.virtualenv_dir.exists() else {}
+    now = files_in(harness.virtualenv_dir) if harness.virtualenv_dir.exists() else {}
     lost = {name: now.get(name, "gone") for name, was in before.items() if now.get(name) != was}
     assert not lost, f"what stood in virtualenv_dir before must still stand ({end}); seen: {lost} of {before}"
 
 
 @requirement("ENV-022")
-def test_a_temporary_environment_is_a_fresh_one(bench: Bench) -> None:
-    kept = ran(bench, bench.kept_task())
+def test_a_temporary_environment_is_a_fresh_one(harness: Harness) -> None:
+    kept = ran(harness, harness.kept_task())
     before = unpacked(kept.prefix)
 
-    fresh = ran(bench, bench.kept_task(is_virtualenv_dir_temporary=True))
+    fresh = ran(harness, harness.kept_task(is_virtualenv_dir_temporary=True))
 
     assert fresh.prefix != kept.prefix, (
         f"is_virtualenv_dir_temporary=True must lead to an environment of its own; seen: that of before, {kept.prefix}"
@@ -173,17 +182,15 @@ def test_a_temporary_environment_is_a_fresh_one(bench: Bench) -> None:
 
 
 @requirement("ENV-014")
-def test_nothing_changes_under_a_running_dbt(bench: Bench) -> None:
-    bench.wheelhouse.add_dbt("1.11.0")
-    older, newer = (
-        bench.kept_task(py_requirements=[f"dbt-core=={version}", "dbt-duckdb"]) for version in ("1.10.0", "1.11.0")
-    )
+def test_nothing_changes_under_a_running_dbt(harness: Harness) -> None:
+    harness.wheelhouse.add_dbt("1.11.0")
+    older, newer = _pinned(harness, "1.10.0"), _pinned(harness, "1.11.0")
 
-    with dbt_running(bench, older) as call:
+    with dbt_running(harness, older) as call:
         before = files_in(call.prefix)
-        with bench.start(newer) as other:
+        with harness.start(newer) as other:
             # It waits, in whatever words or in silence, and comes to rest; or it goes on beside it, and ends.
-            watch_until_rest(other.pids, lambda: not other.running, deadline=bench.deadline)
+            watch_until_rest(other.pids, lambda: not other.running, deadline=harness.deadline)
             now = files_in(call.prefix) if call.prefix.exists() else {}
 
     changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
@@ -193,33 +200,28 @@ def test_nothing_changes_under_a_running_dbt(bench: Bench) -> None:
 
 
 @requirement("ENV-017")
-def test_an_operator_that_is_executed_again_leaves_nothing(bench: Bench) -> None:
-    error = bench.ask("executed_twice", task=bench.task(), variables=bench.own_temporary)
+def test_an_operator_that_is_executed_again_leaves_nothing(harness: Harness) -> None:
+    error = harness.ask("executed_twice", task=harness.task(), variables=harness.own_temporary)
 
-    calls = bench.calls("run")
+    calls = harness.calls("run")
     assert error is None, f"an operator must be executed twice without an error; seen: {error}"
     assert len(calls) == 2, f"dbt must run in each execution; seen: {calls}"
-    left = sorted({str(temporary_home(call)) for call in calls if temporary_home(call).exists()})
+    left = sorted({str(_temporary_home(call)) for call in calls if _temporary_home(call).exists()})
     assert not left, f"no temporary directory of either execution may stay; seen: {left}"
 
 
-# An environment has them before anything is installed, wherever they come from.
-SEEDS = ("pip", "setuptools", "wheel")
-LAMP = Wheel(name="harbor-lamp", version="1.0", files={"harbor_lamp.py": ""})
-
-
-def said_by_python(prefix: Path, code: str, *, cwd: Path) -> processes.Finished:
-    """What the Python of an environment says, without anything of this process's variables."""
+def _said_by_python(prefix: Path, code: str, *, cwd: Path) -> processes.Finished:
+    """The answer of an environment's Python, which gets none of this process's variables."""
     return processes.run([str(prefix / "bin" / "python"), "-I", "-c", code], cwd=cwd)
 
 
 @requirement("ENV-005")
 @pytest.mark.parametrize("is_visible", [True, False])
-def test_system_site_packages_are_visible_when_they_are_wanted(bench: Bench, is_visible: bool) -> None:
-    prefix = ran(bench, bench.kept_task(py_system_site_packages=is_visible)).prefix
+def test_system_site_packages_are_visible_when_they_are_wanted(harness: Harness, is_visible: bool) -> None:
+    prefix = ran(harness, harness.kept_task(py_system_site_packages=is_visible)).prefix
 
     code = "import sys; print([p for p in sys.path if p.endswith('-packages') and not p.startswith(sys.prefix)])"
-    answer = said_by_python(prefix, code, cwd=bench.folder)
+    answer = _said_by_python(prefix, code, cwd=harness.folder)
 
     assert answer.succeeded, f"the Python of the environment must answer; seen: {answer}"
     assert ("[]" not in answer.output) == is_visible, (
@@ -229,19 +231,17 @@ def test_system_site_packages_are_visible_when_they_are_wanted(bench: Bench, is_
 
 
 @requirement("ENV-006")
-def test_pip_options_take_effect(bench: Bench, cosmos_package_index: PackageIndex) -> None:
+def test_pip_options_take_effect(harness: Harness, cosmos_package_index: PackageIndex) -> None:
     index = cosmos_package_index
-    shelf = bench.folder / "shelf"
+    shelf = harness.folder / "shelf"
     shelf.mkdir()
-    write_wheel(
-        Wheel(name="harbor-lamp", version="1.0", files={"harbor_lamp.py": ""}, requires=("no-such-oil",)), shelf
-    )
+    write_wheel(replace(LAMP, requires=("no-such-oil",)), shelf)
     documented = ["--upgrade", "--no-cache-dir"]
-    without_index = [*index.pip_install_options, *bench.wheelhouse.pip_install_options]
+    without_index = [*index.pip_install_options, *harness.wheelhouse.pip_install_options]
     options = [*without_index, "--find-links", str(shelf), "--no-deps", *documented]
-    task = bench.kept_task(py_requirements=[*REQUIREMENTS, "harbor-lamp"], pip_install_options=options)
+    task = harness.kept_task(py_requirements=[*REQUIREMENTS, "harbor-lamp"], pip_install_options=options)
 
-    call = ran(bench, task, index.environment)
+    call = ran(harness, task, index.environment)
 
     asked = [request.path for request in index.requests if not any(f"/{seed}" in request.path for seed in SEEDS)]
     assert not asked, f"--no-index must let no index be asked for what is required; seen: {asked}"
@@ -251,41 +251,36 @@ def test_pip_options_take_effect(bench: Bench, cosmos_package_index: PackageInde
 
 
 @requirement("ENV-012")
-def test_a_changed_pin_takes_effect_in_the_next_task(bench: Bench) -> None:
-    bench.wheelhouse.add_dbt("1.11.0")
+def test_a_changed_pin_takes_effect_in_the_next_task(harness: Harness) -> None:
+    harness.wheelhouse.add_dbt("1.11.0")
 
-    seen = [
-        ran(bench, bench.kept_task(py_requirements=[f"dbt-core=={version}", "dbt-duckdb"])).dbt_version
-        for version in ("1.10.0", "1.11.0")
-    ]
+    seen = [ran(harness, _pinned(harness, version)).dbt_version for version in ("1.10.0", "1.11.0")]
 
     assert seen == ["1.10.0", "1.11.0"], f"each task must run the dbt that it pins, 1.10.0 and 1.11.0; seen: {seen}"
 
 
 @requirement("ENV-023")
-def test_a_dropped_requirement_is_gone(bench: Bench) -> None:
-    bench.wheelhouse.add(LAMP)
-    ran(bench, bench.kept_task(py_requirements=[*REQUIREMENTS, "harbor-lamp"]))
+def test_a_dropped_requirement_is_gone(harness: Harness) -> None:
+    harness.wheelhouse.add(LAMP)
+    ran(harness, harness.kept_task(py_requirements=[*REQUIREMENTS, "harbor-lamp"]))
 
-    prefix = ran(bench, bench.kept_task()).prefix
+    prefix = ran(harness, harness.kept_task()).prefix
 
-    answer = said_by_python(prefix, "import harbor_lamp", cwd=bench.folder)
+    answer = _said_by_python(prefix, "import harbor_lamp", cwd=harness.folder)
     assert "ModuleNotFoundError" in answer.output, (
         f"what is no longer required must not be importable in the next task; seen: import harbor_lamp: {answer}"
     )
 
 
 @requirement("ENV-013")
-def test_sets_of_requirements_live_in_one_directory(bench: Bench) -> None:
-    bench.wheelhouse.add_dbt("1.11.0")
-    older, newer = (
-        bench.kept_task(py_requirements=[f"dbt-core=={version}", "dbt-duckdb"]) for version in ("1.10.0", "1.11.0")
-    )
-    first = ran(bench, older)
+def test_sets_of_requirements_live_in_one_directory(harness: Harness) -> None:
+    harness.wheelhouse.add_dbt("1.11.0")
+    older, newer = _pinned(harness, "1.10.0"), _pinned(harness, "1.11.0")
+    first = ran(harness, older)
     before = unpacked(first.prefix)
-    ran(bench, newer)
+    ran(harness, newer)
 
-    again = ran(bench, older)
+    again = ran(harness, older)
 
     now = unpacked(again.prefix)
     assert (again.dbt_version, now) == ("1.10.0", before), (
@@ -294,11 +289,11 @@ def test_sets_of_requirements_live_in_one_directory(bench: Bench) -> None:
 
 
 @requirement("ENV-018")
-def test_order_and_spelling_of_requirements_do_not_count(bench: Bench) -> None:
-    first = ran(bench, bench.kept_task(py_requirements=["dbt-core==1.10.0", "dbt-duckdb"]))
+def test_order_and_spelling_of_requirements_do_not_count(harness: Harness) -> None:
+    first = ran(harness, harness.kept_task(py_requirements=["dbt-core==1.10.0", "dbt-duckdb"]))
     before = unpacked(first.prefix)
 
-    second = ran(bench, bench.kept_task(py_requirements=["DBT_DuckDB", "dbt.core == 1.10.0"]))
+    second = ran(harness, harness.kept_task(py_requirements=["DBT_DuckDB", "dbt.core == 1.10.0"]))
 
     seen = (second.prefix, unpacked(second.prefix))
     assert seen == (first.prefix, before), (
@@ -308,50 +303,50 @@ def test_order_and_spelling_of_requirements_do_not_count(bench: Bench) -> None:
 
 @requirement("ENV-019")
 @pytest.mark.parametrize("place", ["own directories", "temporary"])
-def test_two_tasks_run_two_versions(bench: Bench, place: str) -> None:
+def test_two_tasks_run_two_versions(harness: Harness, place: str) -> None:
     versions = ["1.10.0", "1.11.0"]
-    bench.wheelhouse.add_dbt("1.11.0")
+    harness.wheelhouse.add_dbt("1.11.0")
     tasks = [
-        bench.task(
+        harness.task(
             py_requirements=[f"dbt-core=={version}", "dbt-duckdb"],
-            virtualenv_dir=str(bench.virtualenv_dir / version) if place == "own directories" else None,
+            virtualenv_dir=str(harness.virtualenv_dir / version) if place == "own directories" else None,
         )
         for version in versions
     ]
 
-    with bench.start(tasks) as running:
+    with harness.start(tasks) as running:
         outcomes = running.finish().outcomes
 
     failed = [outcome for outcome in outcomes if not outcome.succeeded]
     assert not failed, f"both tasks must succeed; seen: {failed[0]}"
-    seen = sorted(call.dbt_version for call in bench.calls("run"))
+    seen = sorted(call.dbt_version for call in harness.calls("run"))
     assert seen == versions, f"two tasks at once must each run their own version ({place}), {versions}; seen: {seen}"
 
 
 @requirement("ENV-021")
-def test_the_workers_python_does_not_reach_dbt(bench: Bench) -> None:
-    folder = module_path_with_a_broken_dbt(bench.folder / "path")
+def test_the_workers_python_does_not_reach_dbt(harness: Harness) -> None:
+    folder = _module_path_with_a_broken_dbt(harness.folder / "path")
     variables = {
         # The implementation itself may be there.
         "PYTHONPATH": os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]),
-        "PYTHONHOME": str(home_in_which_no_dbt_starts(bench.folder / "home")),
+        "PYTHONHOME": str(_home_in_which_no_dbt_starts(harness.folder / "home")),
     }
 
-    outcome = bench.run(bench.task(), variables=variables)
+    outcome = harness.run(harness.task(), variables=variables)
 
     assert outcome.succeeded, (
         f"{' and '.join(variables)} of the worker must not reach the environment or its dbt; seen: {outcome}"
     )
 
 
-def module_path_with_a_broken_dbt(folder: Path) -> Path:
+def _module_path_with_a_broken_dbt(folder: Path) -> Path:
     """A folder for PYTHONPATH."""
     (folder / "dbt").mkdir(parents=True)
     (folder / "dbt" / "__init__.py").write_text("raise ImportError('this is the dbt of the worker')\n")
     return folder
 
 
-def home_in_which_no_dbt_starts(folder: Path) -> Path:
+def _home_in_which_no_dbt_starts(folder: Path) -> Path:
     """A folder for PYTHONHOME: all of this Python's library, and an end for whatever is called dbt."""
     library = Path(sysconfig.get_path("stdlib", vars={"installed_base": sys.base_prefix, "base": sys.base_prefix}))
     own = folder / "lib" / library.name
@@ -369,11 +364,11 @@ def home_in_which_no_dbt_starts(folder: Path) -> Path:
 
 
 @requirement("ENV-025")
-def test_variables_of_the_workers_pip_do_not_divert_the_install(bench: Bench) -> None:
-    elsewhere = bench.folder / "elsewhere"
+def test_variables_of_the_workers_pip_do_not_divert_the_install(harness: Harness) -> None:
+    elsewhere = harness.folder / "elsewhere"
     variables = {"PIP_USER": "1", "PIP_TARGET": str(elsewhere), "PYTHONUSERBASE": str(elsewhere)}
 
-    call = ran(bench, bench.kept_task(), variables)
+    call = ran(harness, harness.kept_task(), variables)
 
     there = sorted(installed(call.prefix))
     assert [each.split("-")[0] for each in there] == ["dbt_core", "dbt_duckdb"], (
@@ -383,22 +378,22 @@ def test_variables_of_the_workers_pip_do_not_divert_the_install(bench: Bench) ->
 
 
 @requirement("ENV-015")
-def test_a_warm_task_starts_no_installer(bench: Bench) -> None:
-    calls = bench.folder / "installers.txt"
-    variables = seen_installers(bench.folder, calls)
-    ran(bench, bench.kept_task(), variables)
+def test_a_warm_task_starts_no_installer(harness: Harness) -> None:
+    calls = harness.folder / "installers.txt"
+    variables = _seen_installers(harness.folder, calls)
+    ran(harness, harness.kept_task(), variables)
     if not calls.exists():
         pytest.skip("its installer is neither the uv on PATH nor pip: it cannot be seen")
     calls.unlink()
 
-    ran(bench, bench.kept_task(), variables)
+    ran(harness, harness.kept_task(), variables)
 
     assert not calls.exists(), (
         f"a task that finds its environment must start no installer; seen: {calls.read_text(encoding='utf-8')[:500]}"
     )
 
 
-def seen_installers(folder: Path, calls: Path) -> dict[str, str]:
+def _seen_installers(folder: Path, calls: Path) -> dict[str, str]:
     """Variables with which each uv of PATH and each pip leaves a line in a file."""
     beside = str(Path(sys.executable).parent)
     uv = shutil.which("uv") or shutil.which("uv", path=beside)
@@ -411,15 +406,10 @@ def seen_installers(folder: Path, calls: Path) -> dict[str, str]:
     return {"PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}", "PIP_LOG": str(calls)}
 
 
-REQUIRED = {"dbt_core", "dbt_duckdb", "harbor_lamp"}
-COMPLAINT = "pg_config: command not found"
-_ERROR = re.compile(r"\bERROR\b|\[error\s*\]")
-
-
 @requirement("ENV-009")
 @pytest.mark.parametrize("none", [[], None], ids=["empty", "none"])
-def test_requirements_that_are_missing_are_told(bench: Bench, none: list[str] | None) -> None:
-    outcome = bench.run(bench.task(py_requirements=none))
+def test_requirements_that_are_missing_are_told(harness: Harness, none: list[str] | None) -> None:
+    outcome = harness.run(harness.task(py_requirements=none))
 
     told = [line for line in outcome.log.splitlines() if "py_requirements" in line]
     assert any(_ERROR.search(line) for line in told), (
@@ -428,17 +418,17 @@ def test_requirements_that_are_missing_are_told(bench: Bench, none: list[str] | 
 
 
 @requirement("ENV-010")
-def test_a_failing_install_is_told_and_leaves_nothing(bench: Bench) -> None:
-    bench.wheelhouse.add_sdist("dbt-harbor", fails_with=COMPLAINT)
-    task = bench.kept_task(py_requirements=[*REQUIREMENTS, "dbt-harbor"])
+def test_a_failing_install_is_told_and_leaves_nothing(harness: Harness) -> None:
+    harness.wheelhouse.add_sdist("dbt-harbor", fails_with=COMPLAINT)
+    task = harness.kept_task(py_requirements=[*REQUIREMENTS, "dbt-harbor"])
 
-    first, second = bench.run(task), bench.run(task)
+    first, second = harness.run(task), harness.run(task)
 
     assert first.state == "failed", f"a failing install must fail the task; seen: {first}"
-    lock = bench.virtualenv_dir / "cosmos_virtualenv.lock"
+    lock = harness.virtualenv_dir / "cosmos_virtualenv.lock"
     assert not lock.exists(), f"a failing install must leave no lock; seen: {lock} is there"
     assert second.state == "failed", f"a task must not use what a failing install has left; seen: {second}"
-    assert not bench.calls("run"), f"dbt must not run without all its requirements; seen: {bench.calls('run')}"
+    assert not harness.calls("run"), f"dbt must not run without all its requirements; seen: {harness.calls('run')}"
     assert COMPLAINT in str(first.exception), (
         f"the error must have what the installer said ({COMPLAINT}); seen: {first.exception}"
     )
@@ -446,75 +436,48 @@ def test_a_failing_install_is_told_and_leaves_nothing(bench: Bench) -> None:
 
 @requirement("ENV-011")
 @pytest.mark.parametrize("point", ["creating", "installing", "unpacking", "finishing", "running"])
-def test_a_task_that_dies_leaves_nothing_that_harms_the_next(bench: Bench, point: str) -> None:
+def test_a_task_that_dies_leaves_nothing_that_harms_the_next(harness: Harness, point: str) -> None:
     # A build that can be held costs more than a wheel.
-    lamp = bench.wheelhouse.add_sdist("harbor-lamp", hold=True) if point == "installing" else None
+    lamp = harness.wheelhouse.add_sdist("harbor-lamp", hold=True) if point == "installing" else None
     if lamp is None:
-        bench.wheelhouse.add(Wheel(name="harbor-lamp", version="1.0", files={"harbor_lamp.py": ""}))
-    task = bench.kept_task(py_requirements=[*REQUIREMENTS, "harbor-lamp"])
-    held = bench.wheelhouse.script("run", hold=True)
-    seen_below = {"unpacking": unpacking, "finishing": finishing}
-    kill_at = seen_below[point](bench.virtualenv_dir) if point in seen_below else point
+        harness.wheelhouse.add(LAMP)
+    task = harness.kept_task(py_requirements=[*REQUIREMENTS, "harbor-lamp"])
+    held = harness.wheelhouse.script("run", hold=True)
+    kill_at = {
+        "unpacking": unpacking_begins(harness.virtualenv_dir, "dbt_"),
+        "finishing": installing_ends(harness.virtualenv_dir, REQUIRED),
+    }.get(point, point)
 
-    with bench.start(task, kill_at=kill_at, virtualenv_dir=bench.virtualenv_dir, grace=1.0) as running:
+    with harness.start(task, kill_at=kill_at, virtualenv_dir=harness.virtualenv_dir, grace=1.0) as running:
         running.finish()
     held.take_back()
     if lamp is not None:
         lamp.release()
-    call = ran(bench, task)
+    call = ran(harness, task)
 
     names = {each.split("-")[0] for each in installed(call.prefix)}
     assert names == REQUIRED, f"after a kill while {point} the next task must find {REQUIRED}; seen: {names}"
     assert not damage(call.prefix), f"after a kill while {point} all files must be whole; seen: {damage(call.prefix)}"
 
 
-def unpacking(virtualenv_dir: Path) -> Point:
-    """The first distribution of dbt stands in an environment."""
-
-    def look() -> Sighting | None:
-        found = next((name for name in unpacked_below(virtualenv_dir) if name.startswith("dbt_")), None)
-        return None if found is None else Sighting(at=time.time(), what=found)
-
-    return Point("unpacking", look)
-
-
-def finishing(virtualenv_dir: Path) -> Point:
-    """All distributions stand in an environment, and no installer works on it any more.
-
-    Who goes on at once may have started dbt by then, which is held: it is never too late to be seen.
-    """
-
-    def look() -> Sighting | None:
-        is_whole = {name.split("-")[0] for name in unpacked_below(virtualenv_dir)} >= REQUIRED
-        is_over = is_whole and not installers_below(virtualenv_dir, [])
-        return Sighting(at=time.time(), what="the installer has ended") if is_over else None
-
-    return Point("finishing", look)
-
-
-def unpacked_below(virtualenv_dir: Path) -> Iterator[str]:
-    """Names of folders with a RECORD; others are at work there, and this passes over what vanishes meanwhile."""
-    return (Path(folder).name for folder, _, files in os.walk(virtualenv_dir) if "RECORD" in files)
-
-
 @requirement("ENV-016")
 @pytest.mark.parametrize("kind", ["read-only", "full"])
-def test_a_directory_that_takes_nothing_is_named(bench: Bench, kind: str) -> None:
-    bench.virtualenv_dir.mkdir()
+def test_a_directory_that_takes_nothing_is_named(harness: Harness, kind: str) -> None:
+    harness.virtualenv_dir.mkdir()
 
-    outcome = bench.run(bench.kept_task(place={kind: str(bench.virtualenv_dir)}))
+    outcome = harness.run(harness.kept_task(place={kind: str(harness.virtualenv_dir)}))
 
     assert outcome.state == "failed", f"a task whose virtualenv_dir is {kind} must fail; seen: {outcome}"
-    assert str(bench.virtualenv_dir) in str(outcome.exception), (
-        f"the error must name the virtualenv_dir that is {kind}, {bench.virtualenv_dir}; seen: {outcome.exception}"
+    assert str(harness.virtualenv_dir) in str(outcome.exception), (
+        f"the error must name the virtualenv_dir that is {kind}, {harness.virtualenv_dir}; seen: {outcome.exception}"
     )
 
 
 @requirement("ENV-024")
-def test_a_ready_environment_is_used_where_it_is_read_only(bench: Bench) -> None:
-    ready = ran(bench, bench.kept_task())
+def test_a_ready_environment_is_used_where_it_is_read_only(harness: Harness) -> None:
+    ready = ran(harness, harness.kept_task())
 
-    call = ran(bench, bench.kept_task(place={"mounted read-only": str(bench.virtualenv_dir)}))
+    call = ran(harness, harness.kept_task(place={"mounted read-only": str(harness.virtualenv_dir)}))
 
     assert call.prefix == ready.prefix, (
         f"a ready environment on a read-only file system must be used, {ready.prefix}; seen: dbt in {call.prefix}"

@@ -20,32 +20,32 @@ BAD_REQUIREMENT = "dbt-core=>1.10"
 NO_CONNECTION = "nobodys_connection"
 
 
-def listing(harbor: Harbor) -> set[str]:
-    """All that lies in the test's folder, but for what the installed fake writes."""
-    folder = harbor.bench.folder
+def _listing(harbor: Harbor) -> set[str]:
+    """The paths in the test's folder, but for what the installed fake writes."""
+    folder = harbor.harness.folder
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if "wheelhouse" not in str(path)}
 
 
-def require_refused(harbor: Harbor, what: str, *words: str, **parts: Any) -> None:
+def _require_refused(harbor: Harbor, what: str, *words: str, **parts: Any) -> None:
     """Building the DAG must raise an error with these words, and leave the folder as it is."""
     __tracebackhide__ = True
-    before = listing(harbor)
+    before = _listing(harbor)
 
     seen = harbor.render(**parts)
 
     assert seen.exception is not None, f"{what} must be an error while the DAG is built; seen: {seen}"
     for word in words:
         assert word in seen.exception, f"{what} must be an error that names {word}; seen: {seen}"
-    more = listing(harbor) - before
+    more = _listing(harbor) - before
     assert not more, f"{what} must leave nothing behind; seen: {sorted(more)}; {seen}"
 
 
 @requirement("ERR-001")
 @pytest.mark.parametrize("load", ["dbt_manifest", "automatic"])
 def test_a_project_that_does_not_exist(harbor: Harbor, load: str) -> None:
-    missing = str(harbor.bench.folder / "no-such-project")
+    missing = str(harbor.harness.folder / "no-such-project")
 
-    require_refused(harbor, "A project that does not exist", missing, load=load, project={"dbt_project_path": missing})
+    _require_refused(harbor, "A project that does not exist", missing, load=load, project={"dbt_project_path": missing})
 
 
 def _no_json(text: str) -> str:  # noqa: ARG001 - as the others
@@ -71,7 +71,7 @@ def _without_nodes(text: str) -> str:
 def test_a_manifest_that_is_none(harbor: Harbor, what: str, change: Callable[[str], str]) -> None:
     harbor.manifest.write_text(change(harbor.manifest.read_text(encoding="utf-8")), encoding="utf-8")
 
-    require_refused(harbor, what, harbor.manifest.name)
+    _require_refused(harbor, what, harbor.manifest.name)
 
 
 @requirement("ERR-008")
@@ -89,18 +89,18 @@ def test_an_old_manifest_is_read_whole_or_refused(harbor: Harbor) -> None:
         assert "v8" in seen.exception, f"The error must name the schema that it found, v8; seen: {seen}"
 
 
-def require_failing(harbor: Harbor, what: str, task: Task, *words: str) -> None:
+def _require_failing(harbor: Harbor, what: str, task: Task, *words: str) -> None:
     """Running the task must fail with these words, and leave nothing outside of its environment."""
     __tracebackhide__ = True
-    bench, own = harbor.bench, harbor.bench.virtualenv_dir.name
-    before = listing(harbor)
+    harness, own = harbor.harness, harbor.harness.virtualenv_dir.name
+    before = _listing(harbor)
 
-    seen = bench.run(task)
+    seen = harness.run(task)
 
     assert not seen.succeeded, f"{what} must fail the task; seen: {seen}"
     for word in words:
         assert word in (seen.exception or ""), f"{what} must be an error that names {word}; seen: {seen}"
-    more = {name for name in listing(harbor) - before if not name.startswith(own) or name.endswith(LOCK)}
+    more = {name for name in _listing(harbor) - before if not name.startswith(own) or name.endswith(LOCK)}
     assert not more, f"{what} must leave nothing behind; seen: {sorted(more)}; {seen}"
 
 
@@ -108,24 +108,24 @@ def require_failing(harbor: Harbor, what: str, task: Task, *words: str) -> None:
 def test_a_connection_that_does_not_exist(harbor: Harbor) -> None:
     mapping = ("PostgresUserPasswordProfileMapping", {"conn_id": NO_CONNECTION, "profile_args": {"schema": "public"}})
     profile = {"profile_name": "shop", "target_name": "dev", "profile_mapping": mapping}
-    task = harbor.bench.kept_task(profile=profile, under_airflow=True)
+    task = harbor.harness.kept_task(profile=profile, under_airflow=True)
 
-    require_failing(harbor, "A connection that does not exist", task, NO_CONNECTION)
+    _require_failing(harbor, "A connection that does not exist", task, NO_CONNECTION)
 
 
 @requirement("ERR-006")
 def test_a_requirement_that_is_none(harbor: Harbor) -> None:
-    task = harbor.bench.kept_task(py_requirements=[BAD_REQUIREMENT])
+    task = harbor.harness.kept_task(py_requirements=[BAD_REQUIREMENT])
 
-    require_failing(harbor, "A requirement that is none", task, BAD_REQUIREMENT)
+    _require_failing(harbor, "A requirement that is none", task, BAD_REQUIREMENT)
 
 
 @requirement("ERR-007")
 def test_a_virtualenv_dir_that_is_a_file(harbor: Harbor) -> None:
-    place: Path = harbor.bench.virtualenv_dir
+    place: Path = harbor.harness.virtualenv_dir
     place.write_text("somebody's\n", encoding="utf-8")
 
-    require_failing(harbor, "A virtualenv_dir that is a file", harbor.bench.kept_task(), str(place))
+    _require_failing(harbor, "A virtualenv_dir that is a file", harbor.harness.kept_task(), str(place))
 
     assert place.is_file() and place.read_text(encoding="utf-8") == "somebody's\n", (  # noqa: PT018 - one thing
         f"A file where virtualenv_dir should be must be left alone; seen: {place} is changed"

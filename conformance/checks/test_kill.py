@@ -12,7 +12,7 @@ import pytest
 
 from pytest_cosmos_venv import DbtCall, VenvLocks
 
-from ..harness.harness import Bench
+from ..harness.harness import Harness
 from ..harness.processes import comes_true, environment_of_build, lives, watch_until_rest
 from ..harness.running import HarnessError, RunningTasks
 from ..requirements import requirement
@@ -24,46 +24,46 @@ STUBBORN = 5.0
 
 
 @contextmanager
-def running_dbt(bench: Bench) -> Iterator[tuple[RunningTasks, DbtCall]]:
+def _running_dbt(harness: Harness) -> Iterator[tuple[RunningTasks, DbtCall]]:
     """A task whose dbt is in the middle of its work, as its script says."""
-    with bench.start(bench.task()) as running:
+    with harness.start(harness.task()) as running:
         running.wait_for("running")
-        yield running, bench.wheelhouse.wait_for_call("run", held=True)
+        yield running, harness.wheelhouse.wait_for_call("run", held=True)
 
 
-def seconds_until_gone(bench: Bench, pid: int, since: float, within: float = POLITE) -> float | None:
-    """How long after ``since`` the process had ended; None where it lives on."""
-    left = since + within + bench.slack - time.monotonic()
+def _seconds_until_gone(harness: Harness, pid: int, since: float, within: float = POLITE) -> float | None:
+    """The seconds from ``since`` until the process had ended; None where it lives on."""
+    left = since + within + harness.slack - time.monotonic()
     is_gone = comes_true(lambda: not lives(pid), deadline=max(left, 0.0))
     return time.monotonic() - since if is_gone else None
 
 
-def child_of(dbt: DbtCall) -> int:
+def _child_of(dbt: DbtCall) -> int:
     if dbt.child_pid is None:
         raise HarnessError("The fake dbt was to have a child, and has told of none.")
     return dbt.child_pid
 
 
 @requirement("KILL-002")
-def test_dbt_ends_when_its_task_is_told_to_end(bench: Bench) -> None:
-    bench.wheelhouse.script("run", hold=True)
+def test_dbt_ends_when_its_task_is_told_to_end(harness: Harness) -> None:
+    harness.wheelhouse.script("run", hold=True)
 
-    with running_dbt(bench) as (running, dbt):
+    with _running_dbt(harness) as (running, dbt):
         told_at = time.monotonic()
         running.terminate()
-        gone = seconds_until_gone(bench, dbt.pid, told_at)
+        gone = _seconds_until_gone(harness, dbt.pid, told_at)
 
     assert gone is not None, f"dbt must end within {POLITE:g} s when its task is told to end; seen: it runs on"
 
 
 @requirement("KILL-003")
-def test_what_dbt_has_started_ends_with_it(bench: Bench) -> None:
-    bench.wheelhouse.script("run", hold=True, child=True)
+def test_what_dbt_has_started_ends_with_it(harness: Harness) -> None:
+    harness.wheelhouse.script("run", hold=True, child=True)
 
-    with running_dbt(bench) as (running, dbt):
+    with _running_dbt(harness) as (running, dbt):
         told_at = time.monotonic()
         running.terminate()
-        gone = seconds_until_gone(bench, child_of(dbt), told_at)
+        gone = _seconds_until_gone(harness, _child_of(dbt), told_at)
 
     assert gone is not None, (
         f"a child of dbt must end within {POLITE:g} s when the task is told to end; seen: it runs on"
@@ -71,27 +71,27 @@ def test_what_dbt_has_started_ends_with_it(bench: Bench) -> None:
 
 
 @requirement("KILL-004")
-def test_a_dbt_that_ignores_polite_signals_ends_all_the_same(bench: Bench) -> None:
-    bench.wheelhouse.script("run", hold=True, ignore_signals=[signal.SIGINT, signal.SIGTERM])
+def test_a_dbt_that_ignores_polite_signals_ends_all_the_same(harness: Harness) -> None:
+    harness.wheelhouse.script("run", hold=True, ignore_signals=[signal.SIGINT, signal.SIGTERM])
 
-    with running_dbt(bench) as (running, dbt):
+    with _running_dbt(harness) as (running, dbt):
         told_at = time.monotonic()
         running.terminate()
-        gone = seconds_until_gone(bench, dbt.pid, told_at, STUBBORN)
+        gone = _seconds_until_gone(harness, dbt.pid, told_at, STUBBORN)
 
     said = f"a dbt that ignores SIGINT and SIGTERM must have ended {STUBBORN:g} s after its task was told to end"
     assert gone is not None, f"{said}; seen: it runs on"
 
 
 @requirement("KILL-005")
-def test_a_task_that_waits_for_the_lock_ends_when_it_is_told_to(bench: Bench, cosmos_venv_lock: VenvLocks) -> None:
-    lock = cosmos_venv_lock(bench.virtualenv_dir)
+def test_a_task_that_waits_for_the_lock_ends_when_it_is_told_to(harness: Harness, cosmos_venv_lock: VenvLocks) -> None:
+    lock = cosmos_venv_lock(harness.virtualenv_dir)
     lock.held_by(os.getpid())
 
-    with bench.start(bench.kept_task()) as running:
-        watch_until_rest(running.pids, lambda: not running.running, deadline=bench.deadline)
+    with harness.start(harness.kept_task()) as running:
+        watch_until_rest(running.pids, lambda: not running.running, deadline=harness.deadline)
         has_waited = bool(running.running)
-        obeyed = running.terminate(slack=bench.slack)
+        obeyed = running.terminate(slack=harness.slack)
         outcome = running.finish().outcomes[0]
 
     said = "a task that waits for the lock must end within 5 s of SIGTERM, before SIGKILL comes"
@@ -101,17 +101,17 @@ def test_a_task_that_waits_for_the_lock_ends_when_it_is_told_to(bench: Bench, co
 
 
 @requirement("KILL-006")
-def test_an_installation_ends_when_its_task_is_told_to(bench: Bench) -> None:
-    held = bench.wheelhouse.add_sdist("dbt-core", hold=True)
+def test_an_installation_ends_when_its_task_is_told_to(harness: Harness) -> None:
+    held = harness.wheelhouse.add_sdist("dbt-core", hold=True)
 
-    with bench.start(bench.kept_task()) as running:
+    with harness.start(harness.kept_task()) as running:
         running.wait_for("installing")
-        pids = installation(held.builds[0].pid)
+        pids = _installation(held.builds[0].pid)
         told_at = time.monotonic()
         running.terminate()
-        gone = [seconds_until_gone(bench, pid, told_at) for pid in pids]
+        gone = [_seconds_until_gone(harness, pid, told_at) for pid in pids]
     held.release()
-    next_one = bench.run(bench.kept_task())
+    next_one = harness.run(harness.kept_task())
 
     said = f"an installer must end within {POLITE:g} s when its task is told to end"
     assert None not in gone, f"{said}; seen: process {pids[gone.index(None)]} runs on"
@@ -119,47 +119,47 @@ def test_an_installation_ends_when_its_task_is_told_to(bench: Bench) -> None:
 
 
 @requirement("KILL-007")
-def test_dbt_does_not_outlive_a_worker_that_is_killed(bench: Bench) -> None:
-    bench.wheelhouse.script("run", hold=True, child=True)
+def test_dbt_does_not_outlive_a_worker_that_is_killed(harness: Harness) -> None:
+    harness.wheelhouse.script("run", hold=True, child=True)
 
-    with running_dbt(bench) as (running, dbt):
+    with _running_dbt(harness) as (running, dbt):
         killed_at = time.monotonic()
         running.kill()
-        gone = [seconds_until_gone(bench, pid, killed_at) for pid in (dbt.pid, child_of(dbt))]
+        gone = [_seconds_until_gone(harness, pid, killed_at) for pid in (dbt.pid, _child_of(dbt))]
 
     said = f"dbt and its children must have ended {POLITE:g} s after their worker was killed by SIGKILL"
     assert None not in gone, f"{said}; seen: {'its child' if gone[0] is not None else 'dbt'} runs on"
 
 
 @requirement("KILL-007")
-def test_an_installer_does_not_outlive_a_worker_that_is_killed(bench: Bench) -> None:
-    held = bench.wheelhouse.add_sdist("dbt-core", hold=True)
+def test_an_installer_does_not_outlive_a_worker_that_is_killed(harness: Harness) -> None:
+    held = harness.wheelhouse.add_sdist("dbt-core", hold=True)
 
-    with bench.start(bench.kept_task()) as running:
+    with harness.start(harness.kept_task()) as running:
         running.wait_for("installing")
-        pids = installation(held.builds[0].pid)
+        pids = _installation(held.builds[0].pid)
         killed_at = time.monotonic()
         running.kill()
-        gone = [seconds_until_gone(bench, pid, killed_at) for pid in pids]
+        gone = [_seconds_until_gone(harness, pid, killed_at) for pid in pids]
 
     said = f"an installer must have ended {POLITE:g} s after its worker was killed by SIGKILL"
     assert None not in gone, f"{said}; seen: process {pids[gone.index(None)]} runs on"
 
 
-def installation(build: int) -> list[int]:
+def _installation(build: int) -> list[int]:
     """PIDs of the process that builds a package, and of the installer for which it does."""
     found = environment_of_build(build)
     return [build] if found is None else [build, found[0]]
 
 
 @requirement("KILL-008")
-def test_dbt_is_interrupted_before_it_is_terminated(bench: Bench) -> None:
-    bench.wheelhouse.script("run", hold=True, ignore_signals=[signal.SIGTERM])
+def test_dbt_is_interrupted_before_it_is_terminated(harness: Harness) -> None:
+    harness.wheelhouse.script("run", hold=True, ignore_signals=[signal.SIGTERM])
 
-    with running_dbt(bench) as (running, dbt):
+    with _running_dbt(harness) as (running, dbt):
         running.terminate()
-        seconds_until_gone(bench, dbt.pid, time.monotonic())
-        signals = bench.calls("run")[0].signals
+        _seconds_until_gone(harness, dbt.pid, time.monotonic())
+        signals = harness.calls("run")[0].signals
 
     assert signals[:1] == ("SIGINT",), (
         "dbt must get SIGINT first when its task is told to end, since that lets it cancel its queries; seen: "
@@ -169,13 +169,13 @@ def test_dbt_is_interrupted_before_it_is_terminated(bench: Bench) -> None:
 
 @requirement("KILL-009")
 @pytest.mark.parametrize("exit_code", [0, 1], ids=["success", "failure"])
-def test_nothing_that_a_task_has_started_outlives_it(bench: Bench, exit_code: int) -> None:
-    bench.wheelhouse.script("run", exit_code=exit_code)
+def test_nothing_that_a_task_has_started_outlives_it(harness: Harness, exit_code: int) -> None:
+    harness.wheelhouse.script("run", exit_code=exit_code)
 
-    with bench.start(bench.shared_task(), grace=bench.slack) as running:
+    with harness.start(harness.shared_task(), grace=harness.slack) as running:
         finished = running.finish()
 
-    assert bench.calls("run"), f"the task must run dbt; seen: {finished.outcomes[0]}"
+    assert harness.calls("run"), f"the task must run dbt; seen: {finished.outcomes[0]}"
     assert not finished.left_behind, (
         f"when a task has ended by itself, nothing that it has started may run on; seen: {finished.left_behind[0]}"
     )

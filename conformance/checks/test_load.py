@@ -11,7 +11,7 @@ from pytest_cosmos_venv import FakeVenv
 
 from ..adapter import Adapter
 from ..fixtures import DoesNotApply
-from ..harness.harness import Bench
+from ..harness.harness import Harness
 from ..harness.sample_project import MODELS, Harbor, harbor, tasks_of
 from ..requirements import requirement
 from ..tasks import Shape
@@ -20,9 +20,10 @@ __all__ = ["harbor"]
 
 LS = "dbt_ls"
 LACKS_LOCAL_MODE = "it has no local mode"
+WithoutDbt = Callable[[Path], dict[str, Shape]]
 
 
-def require_all_models(shape: Shape, *, how: str) -> None:
+def _require_all_models(shape: Shape, *, how: str) -> None:
     __tracebackhide__ = True
     missing = [model for model in MODELS if not tasks_of(shape, model)]
     assert not missing, f"A project that is loaded {how} must have a task for each model; seen: {shape}"
@@ -30,7 +31,7 @@ def require_all_models(shape: Shape, *, how: str) -> None:
 
 @requirement("LOAD-001")
 def test_a_manifest_is_loaded_without_dbt(harbor: Harbor) -> None:
-    require_all_models(harbor.render(), how="from a manifest, without dbt")
+    _require_all_models(harbor.render(), how="from a manifest, without dbt")
 
 
 @requirement("LOAD-002")
@@ -45,7 +46,7 @@ def test_dbt_ls_is_asked_where_dbt_is_there(
 
     seen = harbor.render(load=LS, render=dbt, execution=execution)
 
-    require_all_models(seen, how=f"by dbt ls in {mode} mode")
+    _require_all_models(seen, how=f"by dbt ls in {mode} mode")
     assert [call for call in cosmos_fake_venv.calls if call.command == "ls"], (
         f"LoadMode.DBT_LS must ask the dbt that it is told; its record says: {cosmos_fake_venv.calls}; {seen}"
     )
@@ -57,18 +58,20 @@ def test_dbt_ls_is_asked_where_no_way_is_named(harbor: Harbor, cosmos_fake_venv:
         load=None, render={"dbt_executable_path": str(cosmos_fake_venv.dbt), "invocation_mode": "subprocess"}
     )
 
-    require_all_models(seen, how="without a load mode and a manifest, by dbt ls")
+    _require_all_models(seen, how="without a load mode and a manifest, by dbt ls")
     assert [call for call in cosmos_fake_venv.calls if call.command == "ls"], (
         f"Without a load mode and a manifest dbt ls must be asked; dbt's record says: {cosmos_fake_venv.calls}; {seen}"
     )
 
 
-WithoutDbt = Callable[[Path], dict[str, Shape]]
-
-
 @pytest.fixture
 def without_dbt(harbor: Harbor, adapter: Adapter, does_not_apply: DoesNotApply) -> WithoutDbt:
-    """Given a dbt that is not there: mode -> what became of the DAG."""
+    """A function that builds the DAG with a dbt that is not there: mode -> its shape.
+
+    :param harbor: the project.
+    :param adapter: says which modes the implementation has.
+    :param does_not_apply: ends the test where it has none of these modes.
+    """
     modes = [
         *(["local"] if "local_mode" not in adapter.absent else []),
         *(["virtualenv"] if "dbt_ls_managed" in adapter.absent else []),
@@ -109,18 +112,18 @@ def test_it_says_what_is_missing_and_what_needs_none(without_dbt: WithoutDbt, tm
 
 @requirement("LOAD-004")
 def test_dbt_ls_needs_no_dbt_beside_airflow(harbor: Harbor) -> None:
-    bench = harbor.bench
-    environments = {"virtualenv_dir": str(bench.virtualenv_dir)}
+    harness = harbor.harness
+    environments = {"virtualenv_dir": str(harness.virtualenv_dir)}
 
-    seen = harbor.render(load=LS, execution=environments, variables=bench.wheelhouse.environment)
+    seen = harbor.render(load=LS, execution=environments, variables=harness.wheelhouse.environment)
 
-    require_all_models(seen, how="by dbt ls in virtualenv mode, without dbt")
-    assert bench.calls("ls"), f"The dbt of the managed environment must be asked; seen: no dbt ls; {seen}"
+    _require_all_models(seen, how="by dbt ls in virtualenv mode, without dbt")
+    assert harness.calls("ls"), f"The dbt of the managed environment must be asked; seen: no dbt ls; {seen}"
 
 
 @requirement("LOAD-006")
-def test_load_mode_has_the_documented_names(bench: Bench) -> None:
-    seen = bench.ask("enum_members", name="LoadMode") or {}
+def test_load_mode_has_the_documented_names(harness: Harness) -> None:
+    seen = harness.ask("enum_members", name="LoadMode") or {}
 
     for name in ("DBT_LS", "DBT_MANIFEST", "MANIFEST"):
         assert name in seen, f"LoadMode must have {name}, as the documentation spells it; seen: {', '.join(seen)}"

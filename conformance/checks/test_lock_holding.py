@@ -1,9 +1,4 @@
-"""LOCK: while a task installs, and what the dead left.
-
-LOCK: what the lock file says while a task installs, and after.
-
-LOCK: what a dead owner has left behind keeps nobody from the environment.
-"""
+"""LOCK: what the lock file says while a task installs and after, and what dead owners have left behind."""
 
 from __future__ import annotations
 
@@ -17,7 +12,7 @@ import pytest
 
 from pytest_cosmos_venv import LockOwner, Pids, Sdist, VenvLock, VenvLocks
 
-from ..harness.harness import REQUIREMENTS, Bench
+from ..harness.harness import REQUIREMENTS, TEMPORARY_PLACES, Harness
 from ..harness.processes import comes_true, environment_of_build, lives, watch_until_rest
 from ..harness.running import RunningTasks
 from ..harness.runs import what_it_comes_to
@@ -34,28 +29,36 @@ REST = 3.0
 
 
 @pytest.fixture
-def lock(bench: Bench, cosmos_venv_lock: VenvLocks) -> VenvLock:
-    return cosmos_venv_lock(bench.virtualenv_dir)
+def lock(harness: Harness, cosmos_venv_lock: VenvLocks) -> VenvLock:
+    """The lock of the harness's ``virtualenv_dir``.
+
+    :param harness: of the test.
+    :param cosmos_venv_lock: gives the lock.
+    """
+    return cosmos_venv_lock(harness.virtualenv_dir)
 
 
-def text_of(file: Path) -> str | None:
+def _text_of(file: Path) -> str | None:
+    """The text of a lock file; None where there is none."""
     try:
         return file.read_text(encoding="ascii", errors="replace")
     except FileNotFoundError:
         return None
 
 
-def pid_in(text: str | None) -> int | None:
+def _pid_in(text: str | None) -> int | None:
     """The number that a lock file holds, if it does."""
     return int(text) if text is not None and text.isascii() and text.strip().isdigit() else None
 
 
-def names_live(text: str | None) -> bool:
-    pid = pid_in(text)
+def _names_live(text: str | None) -> bool:
+    """Whether a lock file names a process that lives."""
+    pid = _pid_in(text)
     return pid is not None and lives(pid)
 
 
-def family_of(pid: int) -> set[int]:
+def _family_of(pid: int) -> set[int]:
+    """The PIDs of a process and of all below it."""
     try:
         return {pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))}
     except psutil.NoSuchProcess:
@@ -63,34 +66,34 @@ def family_of(pid: int) -> set[int]:
 
 
 @requirement("LOCK-001")
-def test_the_lock_file_names_the_task_that_installs(bench: Bench, lock: VenvLock) -> None:
-    held = bench.wheelhouse.add_sdist("dbt-core", hold=True)
-    lamp = bench.wheelhouse.add_sdist("harbor-lamp", requires=(), hold=True)
+def test_the_lock_file_names_the_task_that_installs(harness: Harness, lock: VenvLock) -> None:
+    held = harness.wheelhouse.add_sdist("dbt-core", hold=True)
+    lamp = harness.wheelhouse.add_sdist("harbor-lamp", requires=(), hold=True)
 
-    with bench.start(bench.kept_task(py_requirements=[*REQUIREMENTS, "harbor-lamp"])) as running:
+    with harness.start(harness.kept_task(py_requirements=[*REQUIREMENTS, "harbor-lamp"])) as running:
         # In which order they are built is the installer's affair.
-        comes_true(lambda: held.builds or lamp.builds or not running.running, deadline=bench.deadline)
-        text, family = text_of(lock.file), family_of(running.pids[0])
+        comes_true(lambda: held.builds or lamp.builds or not running.running, deadline=harness.deadline)
+        text, family = _text_of(lock.file), _family_of(running.pids[0])
         held.release()
-        comes_true(lambda: lamp.builds or not running.running, deadline=bench.deadline)
-        family |= family_of(running.pids[0])
+        comes_true(lambda: lamp.builds or not running.running, deadline=harness.deadline)
+        family |= _family_of(running.pids[0])
         lamp.release()
         outcome = running.finish().outcomes[0]
 
     said = f"while an installer builds a package, {lock.file} must hold the PID of a live process of the task as text"
-    pid = pid_in(text)
+    pid = _pid_in(text)
     assert pid in family, f"{said}, so one of {sorted(family)}; seen: {'no file' if text is None else repr(text)}"
     builds = [*held.builds, *lamp.builds]
     assert lamp.builds, f"each required package must be installed; seen: no build of harbor-lamp. {outcome}"
     ends = [build.ended_at for build in builds if build.ended_at is not None]
     begun, ended = min(build.started_at for build in builds), max(ends, default=0)
-    gap = longest_gap([owner for owner in lock.history if owner.pid in family], begun, ended)
+    gap = _longest_gap([owner for owner in lock.history if owner.pid in family], begun, ended)
     assert gap <= REWRITING, (
         f"{said} until the last one is built; seen: for {gap:.3f} s of the {ended - begun:.3f} s it did not. {outcome}"
     )
 
 
-def longest_gap(owners: Iterable[LockOwner], since: float, until: float) -> float:
+def _longest_gap(owners: Iterable[LockOwner], since: float, until: float) -> float:
     """Seconds of the longest stretch between two times in which none of these had the lock."""
     longest, covered = 0.0, since
     for owner in sorted(owners, key=lambda owner: owner.since):
@@ -99,43 +102,43 @@ def longest_gap(owners: Iterable[LockOwner], since: float, until: float) -> floa
     return max(longest, until - covered)
 
 
-def nothing_fails(_: Bench) -> None:
+def _nothing_fails(_: Harness) -> None:
     """The installation and dbt do what they should."""
 
 
-def dbt_fails(bench: Bench) -> None:
-    bench.wheelhouse.script("run", exit_code=1)
+def _dbt_fails(harness: Harness) -> None:
+    harness.wheelhouse.script("run", exit_code=1)
 
 
-def installation_fails(bench: Bench) -> None:
-    bench.wheelhouse.add_sdist("dbt-core", fails_with="It fails for the test's sake.")
+def _installation_fails(harness: Harness) -> None:
+    harness.wheelhouse.add_sdist("dbt-core", fails_with="It fails for the test's sake.")
 
 
 @pytest.mark.parametrize(
     ("prepare", "runs", "when"),
     [
-        pytest.param(nothing_fails, [0], "a task has succeeded", marks=requirement("LOCK-010"), id="success"),
-        pytest.param(dbt_fails, [1], "its dbt has failed", marks=requirement("LOCK-011"), id="dbt-fails"),
-        pytest.param(installation_fails, [], "its installer has failed", marks=requirement("LOCK-012"), id="install"),
+        pytest.param(_nothing_fails, [0], "a task has succeeded", marks=requirement("LOCK-010"), id="success"),
+        pytest.param(_dbt_fails, [1], "its dbt has failed", marks=requirement("LOCK-011"), id="dbt-fails"),
+        pytest.param(_installation_fails, [], "its installer has failed", marks=requirement("LOCK-012"), id="install"),
     ],
 )
 def test_the_lock_is_free_after_a_task_though_its_process_lives(
-    bench: Bench, lock: VenvLock, prepare: Callable[[Bench], None], runs: list[int], when: str
+    harness: Harness, lock: VenvLock, prepare: Callable[[Harness], None], runs: list[int], when: str
 ) -> None:
-    prepare(bench)
-    keeps_alive = bench.wheelhouse.add_sdist("dbt-harbor", requires=(), hold=True)
-    first = bench.kept_task()
-    then = bench.task(virtualenv_dir=str(bench.folder / "elsewhere"), py_requirements=["dbt-harbor"])
+    prepare(harness)
+    keeps_alive = harness.wheelhouse.add_sdist("dbt-harbor", requires=(), hold=True)
+    first = harness.kept_task()
+    then = harness.task(virtualenv_dir=str(harness.folder / "elsewhere"), py_requirements=["dbt-harbor"])
 
-    with bench.start([first, then], contenders=1) as running:
-        comes_true(lambda: keeps_alive.builds or not running.running, deadline=bench.deadline)
-        text, is_named = text_of(lock.file), names_live(text_of(lock.file))
+    with harness.start([first, then], contenders=1) as running:
+        comes_true(lambda: keeps_alive.builds or not running.running, deadline=harness.deadline)
+        text, is_named = _text_of(lock.file), _names_live(_text_of(lock.file))
         goes_on = bool(keeps_alive.builds)
         running.kill()
         outcome = running.finish().outcomes[0]
 
     said = f"when {when}, the lock file must name no live process, though the task's own process lives"
-    ends = [call.exit_code for call in bench.calls("run")]
+    ends = [call.exit_code for call in harness.calls("run")]
     assert ends == runs, f"dbt run must end with {runs or 'nothing, since it never begins'}; seen: {ends}. {outcome}"
     assert not is_named, f"{said}; seen: {text!r}. {outcome}"
     assert goes_on, f"{said}, and goes on with another task; seen: it does not. {outcome}"
@@ -143,50 +146,50 @@ def test_the_lock_is_free_after_a_task_though_its_process_lives(
 
 @requirement("LOCK-013")
 @pytest.mark.parametrize("point", ["installing", "running"])
-def test_the_lock_is_free_after_a_kill(bench: Bench, lock: VenvLock, point: str) -> None:
-    sdist = bench.wheelhouse.add_sdist("dbt-core", hold=point == "installing")
-    script = bench.wheelhouse.script("run", hold=point == "running")
+def test_the_lock_is_free_after_a_kill(harness: Harness, lock: VenvLock, point: str) -> None:
+    sdist = harness.wheelhouse.add_sdist("dbt-core", hold=point == "installing")
+    script = harness.wheelhouse.script("run", hold=point == "running")
 
-    with bench.start(bench.kept_task()) as running:
+    with harness.start(harness.kept_task()) as running:
         running.wait_for(point)
         running.terminate()
-        is_free = comes_true(lambda: not names_live(text_of(lock.file)), deadline=UNTIL_FREE + bench.slack)
-        text = text_of(lock.file)
+        is_free = comes_true(lambda: not _names_live(_text_of(lock.file)), deadline=UNTIL_FREE + harness.slack)
+        text = _text_of(lock.file)
         killed = running.finish().outcomes[0]
 
     said = f"after a task was killed at the point {point!r}"
     assert is_free, f"{said} the lock file must name no live process; seen: {text!r}. {killed}"
     sdist.release()
     script.release()
-    with bench.start(bench.kept_task()) as running:
-        waits = rests_before_dbt(bench, running)
+    with harness.start(harness.kept_task()) as running:
+        waits = _rests_before_dbt(harness, running)
         outcome = running.finish().outcomes[0]
     assert not waits, f"{said} the next one must not wait; seen: it does nothing for {REST:g} s. {outcome}"
     assert outcome.succeeded, f"{said} the next one must succeed; seen: {outcome}"
 
 
-def rests_before_dbt(bench: Bench, running: RunningTasks) -> bool:
+def _rests_before_dbt(harness: Harness, running: RunningTasks) -> bool:
     """Whether the only task comes to rest before one more dbt run has begun."""
-    before = len(bench.calls("run"))
+    before = len(harness.calls("run"))
     return watch_until_rest(
         running.pids,
-        lambda: len(bench.calls("run")) > before or not running.running,
+        lambda: len(harness.calls("run")) > before or not running.running,
         seconds=REST,
-        deadline=bench.deadline,
+        deadline=harness.deadline,
     )
 
 
 @requirement("LOCK-014")
-def test_a_task_leaves_alone_a_lock_that_went_to_another_process(bench: Bench, lock: VenvLock) -> None:
-    held = bench.wheelhouse.add_sdist("dbt-core", hold=True)
+def test_a_task_leaves_alone_a_lock_that_went_to_another_process(harness: Harness, lock: VenvLock) -> None:
+    held = harness.wheelhouse.add_sdist("dbt-core", hold=True)
 
-    with bench.start(bench.kept_task()) as running:
+    with harness.start(harness.kept_task()) as running:
         running.wait_for("installing")
         lock.held_by(LIVE)
         held.release()
         outcome = running.finish().outcomes[0]
 
-    text = text_of(lock.file)
+    text = _text_of(lock.file)
     assert text == str(LIVE), (
         f"a task that releases its lock must leave a lock file alone that names another live process ({LIVE}); "
         f"seen: {'no file' if text is None else repr(text)}. {outcome}"
@@ -194,19 +197,18 @@ def test_a_task_leaves_alone_a_lock_that_went_to_another_process(bench: Bench, l
 
 
 @requirement("LOCK-020")
-@pytest.mark.parametrize("place", ["no virtualenv_dir", "is_virtualenv_dir_temporary"])
-def test_no_lock_is_taken_in_a_temporary_environment(bench: Bench, place: str) -> None:
-    held = bench.wheelhouse.add_sdist("dbt-core", hold=True)
-    script = bench.wheelhouse.script("run", hold=True)
-    task = bench.task() if place == "no virtualenv_dir" else bench.kept_task(is_virtualenv_dir_temporary=True)
+@pytest.mark.parametrize("place", TEMPORARY_PLACES)
+def test_no_lock_is_taken_in_a_temporary_environment(harness: Harness, place: str) -> None:
+    held = harness.wheelhouse.add_sdist("dbt-core", hold=True)
+    script = harness.wheelhouse.script("run", hold=True)
 
-    with bench.start(task) as running:
+    with harness.start(harness.temporary_task(place)) as running:
         running.wait_for("installing")
         _, target = environment_of_build(held.builds[0].pid) or (0, None)
-        found = locks_around(target, bench.virtualenv_dir)
+        found = _locks_around(target, harness.virtualenv_dir)
         held.release()
         running.wait_for("running")
-        found += locks_around(bench.calls("run")[0].prefix, bench.virtualenv_dir)
+        found += _locks_around(harness.calls("run")[0].prefix, harness.virtualenv_dir)
         script.release()
         outcome = running.finish().outcomes[0]
 
@@ -214,7 +216,7 @@ def test_no_lock_is_taken_in_a_temporary_environment(bench: Bench, place: str) -
     assert outcome.succeeded, f"in a temporary environment ({place}) a task must succeed; seen: {outcome}"
 
 
-def locks_around(environment: Path | None, virtualenv_dir: Path) -> list[Path]:
+def _locks_around(environment: Path | None, virtualenv_dir: Path) -> list[Path]:
     """Lock files in ``virtualenv_dir``, in an environment, and around it up to the directory for temporary files."""
     told = list(virtualenv_dir.rglob(LOCK_FILE))
     if environment is None:
@@ -225,73 +227,78 @@ def locks_around(environment: Path | None, virtualenv_dir: Path) -> list[Path]:
 
 
 @pytest.fixture
-def held(bench: Bench) -> Sdist:
-    """What each environment of these tests needs built; the installer waits there until it is released."""
-    return bench.wheelhouse.add_sdist("dbt-core", hold=True)
+def held(harness: Harness) -> Sdist:
+    """The package that each environment of these tests needs built; the installer waits there until it is released.
+
+    :param harness: of the test.
+    """
+    return harness.wheelhouse.add_sdist("dbt-core", hold=True)
 
 
-def of_dead_process(lock: VenvLock, _: Pids) -> None:
+def _of_dead_process(lock: VenvLock, _: Pids) -> None:
     lock.stale()
 
 
-def of_zombie(lock: VenvLock, pids: Pids) -> None:
+def _of_zombie(lock: VenvLock, pids: Pids) -> None:
     lock.held_by(pids.zombie())
 
 
-def empty(lock: VenvLock, _: Pids) -> None:
+def _empty(lock: VenvLock, _: Pids) -> None:
     lock.empty()
 
 
-def garbage(lock: VenvLock, _: Pids) -> None:
+def _garbage(lock: VenvLock, _: Pids) -> None:
     lock.garbage()
 
 
-def of_reused_number(lock: VenvLock, pids: Pids) -> None:
+def _of_reused_number(lock: VenvLock, pids: Pids) -> None:
     pids.reused(lock.file)
 
 
 @pytest.mark.parametrize(
     ("leave", "what"),
     [
-        pytest.param(of_dead_process, "the PID of a dead process", marks=requirement("LOCK-006"), id="dead"),
-        pytest.param(of_zombie, "the PID of a zombie", marks=requirement("LOCK-007"), id="zombie"),
-        pytest.param(empty, "nothing, for 5 minutes", marks=requirement("LOCK-008"), id="empty"),
-        pytest.param(garbage, "no number", marks=requirement("LOCK-009"), id="garbage"),
+        pytest.param(_of_dead_process, "the PID of a dead process", marks=requirement("LOCK-006"), id="dead"),
+        pytest.param(_of_zombie, "the PID of a zombie", marks=requirement("LOCK-007"), id="zombie"),
+        pytest.param(_empty, "nothing, for 5 minutes", marks=requirement("LOCK-008"), id="empty"),
+        pytest.param(_garbage, "no number", marks=requirement("LOCK-009"), id="garbage"),
         pytest.param(
-            of_reused_number, "a PID that went to a younger process", marks=requirement("LOCK-016"), id="reused"
+            _of_reused_number, "a PID that went to a younger process", marks=requirement("LOCK-016"), id="reused"
         ),
     ],
 )
 def test_a_record_that_names_no_living_owner_is_overridden(
-    bench: Bench,
+    harness: Harness,
     cosmos_venv_lock: VenvLocks,
     cosmos_pids: Pids,
     held: Sdist,
     leave: Callable[[VenvLock, Pids], None],
     what: str,
 ) -> None:
-    lock = cosmos_venv_lock(bench.virtualenv_dir)
+    lock = cosmos_venv_lock(harness.virtualenv_dir)
     leave(lock, cosmos_pids)
     text = lock.file.read_text(encoding="ascii")
 
-    with bench.start(bench.kept_task()) as running:
-        did = what_it_comes_to(bench, running, held, seconds=REST)
+    with harness.start(harness.kept_task()) as running:
+        did = what_it_comes_to(harness, running, held, seconds=REST)
         has_begun = bool(held.builds)
 
     assert has_begun, f"a task must override a lock file that holds {what} ({text!r}) and install; seen: {did}"
 
 
 @requirement("LOCK-022")
-def test_a_record_of_ones_own_number_is_overridden(bench: Bench, cosmos_venv_lock: VenvLocks, held: Sdist) -> None:
-    first = bench.wheelhouse.add_sdist("dbt-harbor", requires=(), hold=True, fails_with="It fails for the test's sake.")
-    lock = cosmos_venv_lock(bench.virtualenv_dir)
-    elsewhere = bench.task(virtualenv_dir=str(bench.folder / "elsewhere"), py_requirements=["dbt-harbor"])
+def test_a_record_of_ones_own_number_is_overridden(harness: Harness, cosmos_venv_lock: VenvLocks, held: Sdist) -> None:
+    first = harness.wheelhouse.add_sdist(
+        "dbt-harbor", requires=(), hold=True, fails_with="It fails for the test's sake."
+    )
+    lock = cosmos_venv_lock(harness.virtualenv_dir)
+    elsewhere = harness.task(virtualenv_dir=str(harness.folder / "elsewhere"), py_requirements=["dbt-harbor"])
 
-    with bench.start([elsewhere, bench.kept_task()], contenders=1) as running:
+    with harness.start([elsewhere, harness.kept_task()], contenders=1) as running:
         running.wait_for("installing")
         lock.held_by(running.pids[0])
         first.release()  # the first operator's installation fails, and the second operator begins
-        did = what_it_comes_to(bench, running, held, seconds=REST)
+        did = what_it_comes_to(harness, running, held, seconds=REST)
         has_begun, pid = bool(held.builds), running.pids[0]
 
     said = (

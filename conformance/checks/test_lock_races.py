@@ -1,9 +1,4 @@
-"""LOCK: several tasks, and waiting.
-
-LOCK: several tasks want one environment at the same moment.
-
-LOCK: a task that finds the lock with a live owner waits for it, and for how long.
-"""
+"""LOCK: several tasks that want one environment at the same moment, and a task that waits for a live owner."""
 
 from __future__ import annotations
 
@@ -16,8 +11,8 @@ import pytest
 from pytest_cosmos_venv import Sdist, VenvLock, VenvLocks
 
 from ..fixtures import Picture
-from ..harness.harness import Bench
-from ..harness.mounts import gate_before_writing, reader_of
+from ..harness.harness import Harness
+from ..harness.mounts import halt_before_writing, watch_readers
 from ..harness.processes import Installer, comes_true, installers_below, two_into_one, watch_until_rest
 from ..harness.running import RunningTasks
 from ..harness.runs import RESTS, what_it_comes_to
@@ -26,24 +21,32 @@ from ..requirements import requirement
 
 CONTENDERS = 8
 SAID = "two tasks must not install into one environment at the same moment"
-
-
-@pytest.fixture
-def held(bench: Bench) -> Sdist:
-    """What each environment of these tests needs built; the installer waits there until it is released."""
-    return bench.wheelhouse.add_sdist("dbt-core", hold=True)
-
-
 REST_OF_TWO = 3.0
 """Seconds: a task that could go on would do so earlier."""
 REST_OF_MANY = 0.15
-"""Seconds: where eight tasks share few processors, who has work to do is either at it or in the queue for it."""
+"""Seconds: where eight tasks share few processors, a task with work to do is either at it or in the queue for it."""
+TRIES = 3
+AT_MOST_AFTER = 30.0
+"""Seconds that a task may take to stop waiting, once its tries are over."""
+LIVE = os.getpid()
+"""PID of a process that lives, and has begun long before any lock file is written: the suite's own."""
 
 
-class Watch:
+@pytest.fixture
+def held(harness: Harness) -> Sdist:
+    """The package that each environment of these tests needs built; the installer waits there until it is released.
+
+    :param harness: of the test.
+    """
+    return harness.wheelhouse.add_sdist("dbt-core", hold=True)
+
+
+class _Watch:
     """Looks for two installers that work on one environment, in a directory.
 
-    :param held: what each of them has to build, and waits in.
+    :param running: the tasks that are watched.
+    :param directory: their ``virtualenv_dir``.
+    :param held: the package that each of them has to build, and waits in.
     :param deadline: seconds that each wait may take.
     :param beside: PIDs of tasks that install there too.
     """
@@ -70,6 +73,7 @@ class Watch:
 
     @property
     def in_words(self) -> str:
+        """The two installers that were seen, in words."""
         if self.offence is None:
             return "no two at once"
         one, other = self.offence
@@ -87,9 +91,13 @@ class Watch:
         return len(self._held.builds) > self._begun
 
     def require(self, said: str, *, seen: str = "seen") -> None:
-        """:raises AssertionError: two were seen.
+        """Fail where two were seen.
 
         Skips where not even one was: it does not follow that there were no two.
+
+        :param said: what was required.
+        :param seen: the words before what was seen.
+        :raises AssertionError: two were seen.
         """
         __tracebackhide__ = True
         assert self.offence is None, f"{said}; {seen}: {self.in_words}"
@@ -103,21 +111,21 @@ class Watch:
 
 @requirement("LOCK-002")
 def test_two_tasks_that_both_find_a_stale_lock_do_not_both_install(
-    bench: Bench, cosmos_venv_lock: VenvLocks, held: Sdist, picture: Picture
+    harness: Harness, cosmos_venv_lock: VenvLocks, held: Sdist, picture: Picture
 ) -> None:
-    lock = cosmos_venv_lock(bench.virtualenv_dir)
+    lock = cosmos_venv_lock(harness.virtualenv_dir)
     lock.stale()
 
     waits = 4
     with (
-        gate_before_writing(lock.file) as gate,
-        bench.start(bench.kept_task(), contenders=2, deadline=waits * bench.deadline) as running,
+        halt_before_writing(lock.file) as halt,
+        harness.start(harness.kept_task(), contenders=2, deadline=waits * harness.deadline) as running,
     ):
-        watch = Watch(running, bench.virtualenv_dir, held, deadline=bench.deadline)
-        comes_true(lambda: gate.has_somebody or held.builds or not running.running, deadline=bench.deadline)
-        # Who writes into the record that it found is halted there. The other one gets time to come as far.
-        watch_until_rest(running.pids, lambda: held.builds or not running.running, deadline=bench.deadline)
-        gate.open()
+        watch = _Watch(running, harness.virtualenv_dir, held, deadline=harness.deadline)
+        comes_true(lambda: halt.has_halted or held.builds or not running.running, deadline=harness.deadline)
+        # A task that writes into the record that it found is halted there. The other one gets time to come as far.
+        watch_until_rest(running.pids, lambda: held.builds or not running.running, deadline=harness.deadline)
+        halt.end()
         watch.until_others_rest()
         picture(running.end().timeline, "two tasks that both find the lock of a dead process")
 
@@ -125,12 +133,12 @@ def test_two_tasks_that_both_find_a_stale_lock_do_not_both_install(
 
 
 @requirement("LOCK-002")
-def test_a_task_that_comes_during_an_installation_does_not_install_too(bench: Bench, held: Sdist) -> None:
-    with bench.start(bench.kept_task()) as first:
+def test_a_task_that_comes_during_an_installation_does_not_install_too(harness: Harness, held: Sdist) -> None:
+    with harness.start(harness.kept_task()) as first:
         first.wait_for("installing")
-        with bench.start(bench.kept_task()) as second:
-            watch = Watch(second, bench.virtualenv_dir, held, deadline=bench.deadline, beside=first.pids)
-            watch_until_rest(second.pids, watch.look, deadline=bench.deadline)
+        with harness.start(harness.kept_task()) as second:
+            watch = _Watch(second, harness.virtualenv_dir, held, deadline=harness.deadline, beside=first.pids)
+            watch_until_rest(second.pids, watch.look, deadline=harness.deadline)
             watch.look()
 
     watch.require(SAID)
@@ -138,20 +146,20 @@ def test_a_task_that_comes_during_an_installation_does_not_install_too(bench: Be
 
 @requirement("LOCK-002")
 def test_no_two_of_eight_tasks_install_at_once(
-    bench: Bench, held: Sdist, pytestconfig: pytest.Config, evidence: Callable[[str], None]
+    harness: Harness, held: Sdist, pytestconfig: pytest.Config, evidence: Callable[[str], None]
 ) -> None:
     rounds = ROUNDS[asked_profile(pytestconfig)]
 
     for number in range(1, rounds + 1):
-        directory = bench.folder / f"virtualenvs-{number}"
-        with bench.start(bench.task(virtualenv_dir=str(directory)), contenders=CONTENDERS) as running:
-            watch = Watch(running, directory, held, deadline=bench.deadline)
+        directory = harness.folder / f"virtualenvs-{number}"
+        with harness.start(harness.task(virtualenv_dir=str(directory)), contenders=CONTENDERS) as running:
+            watch = _Watch(running, directory, held, deadline=harness.deadline)
             watch.until_others_rest()
         watch.require(SAID, seen=f"seen in 1 of {number} rounds of {CONTENDERS} tasks")
     evidence(f"two installers at once were seen in 0 of {rounds} rounds of {CONTENDERS} tasks")
 
 
-def until_the_first(tasks: RunningTasks, is_there: Callable[[], object], *, deadline: float) -> None:
+def _until_the_first(tasks: RunningTasks, is_there: Callable[[], object], *, deadline: float) -> None:
     """Wait until the first of them is there, or waits itself, or has ended."""
     watch_until_rest(
         tasks.pids[:1], lambda: is_there() or 0 not in tasks.running, seconds=REST_OF_TWO, deadline=deadline
@@ -159,19 +167,19 @@ def until_the_first(tasks: RunningTasks, is_there: Callable[[], object], *, dead
 
 
 @requirement("LOCK-017")
-def test_two_tasks_run_dbt_in_one_environment_at_once(bench: Bench, picture: Picture) -> None:
-    script = bench.wheelhouse.script("run", hold=True)
+def test_two_tasks_run_dbt_in_one_environment_at_once(harness: Harness, picture: Picture) -> None:
+    script = harness.wheelhouse.script("run", hold=True)
 
-    with bench.start(bench.kept_task(), contenders=2) as running:
+    with harness.start(harness.kept_task(), contenders=2) as running:
         # Two that begin together may get past a broken lock together, and prove nothing: so the second one stands still
         # until the first has its dbt.
         running.stop(1)
-        until_the_first(running, lambda: bench.calls("run"), deadline=bench.deadline)
+        _until_the_first(running, lambda: harness.calls("run"), deadline=harness.deadline)
         running.resume(1)
         watch_until_rest(
-            running.pids, lambda: len(bench.calls("run")) == 2, seconds=REST_OF_TWO, deadline=bench.deadline
+            running.pids, lambda: len(harness.calls("run")) == 2, seconds=REST_OF_TWO, deadline=harness.deadline
         )
-        at_once = len(bench.calls("run"))
+        at_once = len(harness.calls("run"))
         script.release()
         finished = running.finish()
     picture(finished.timeline, "two tasks that share a virtualenv_dir")
@@ -184,23 +192,23 @@ def test_two_tasks_run_dbt_in_one_environment_at_once(bench: Bench, picture: Pic
 
 @requirement("LOCK-019")
 @pytest.mark.parametrize("point", ["creating", "installing", "running"])
-def test_a_killed_task_does_not_fail_the_others(bench: Bench, held: Sdist, point: str) -> None:
-    bench.virtualenv_dir.mkdir()
+def test_a_killed_task_does_not_fail_the_others(harness: Harness, held: Sdist, point: str) -> None:
+    harness.virtualenv_dir.mkdir()
     if point == "running":
-        bench.wheelhouse.script("run", nth=1, hold=True)
+        harness.wheelhouse.script("run", nth=1, hold=True)
         held.release()
 
-    with bench.start(bench.kept_task(), virtualenv_dir=bench.virtualenv_dir) as victim:
+    with harness.start(harness.kept_task(), virtualenv_dir=harness.virtualenv_dir) as victim:
         victim.wait_for(point)
         victim.stop()
-        with bench.start(bench.kept_task(), contenders=2) as others:
-            watch_until_rest(others.pids, lambda: not others.running, deadline=bench.deadline)
+        with harness.start(harness.kept_task(), contenders=2) as others:
+            watch_until_rest(others.pids, lambda: not others.running, deadline=harness.deadline)
             begun = len(held.builds)
             # What becomes of two that find the dead one's lock at once is left to chance here, and to none in LOCK-002
             # and LOCK-021: so the second one stands still until the first has taken the lock, or has ended.
             others.stop(1)
             victim.kill(tree=True)
-            until_the_first(others, lambda: len(held.builds) > begun, deadline=bench.deadline)
+            _until_the_first(others, lambda: len(held.builds) > begun, deadline=harness.deadline)
             others.resume(1)
             held.release()
             finished = others.finish()
@@ -212,25 +220,28 @@ def test_a_killed_task_does_not_fail_the_others(bench: Bench, held: Sdist, point
     )
 
 
-TRIES = 3
-AT_MOST_AFTER = 30.0
-"""Seconds that a task may take to stop waiting, once its tries are over."""
-LIVE = os.getpid()
-"""Of a process that lives, and has begun long before any lock file is written: the suite's own."""
+@pytest.fixture
+def lock(harness: Harness, cosmos_venv_lock: VenvLocks) -> VenvLock:
+    """The lock of the harness's ``virtualenv_dir``.
+
+    :param harness: of the test.
+    :param cosmos_venv_lock: gives the lock.
+    """
+    return cosmos_venv_lock(harness.virtualenv_dir)
 
 
 @pytest.fixture
-def lock(bench: Bench, cosmos_venv_lock: VenvLocks) -> VenvLock:
-    return cosmos_venv_lock(bench.virtualenv_dir)
+def few_tries(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets tasks wait for the lock only ``TRIES`` seconds.
 
-
-@pytest.fixture
-def few_tries(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in bench.adapter.setting("virtualenv_max_retries_lock", TRIES).items():
+    :param harness: whose adapter knows the setting.
+    :param monkeypatch: of the test.
+    """
+    for name, value in harness.adapter.setting("virtualenv_max_retries_lock", TRIES).items():
         monkeypatch.setenv(name, value)
 
 
-def stays_young(file: Path) -> bool:
+def _stays_young(file: Path) -> bool:
     """Let the file look as if it had been touched just now, as long as it is there."""
     try:
         os.utime(file)
@@ -240,39 +251,39 @@ def stays_young(file: Path) -> bool:
 
 
 @requirement("LOCK-003")
-def test_a_task_waits_for_the_live_process_in_the_lock_file(bench: Bench, lock: VenvLock, held: Sdist) -> None:
+def test_a_task_waits_for_the_live_process_in_the_lock_file(harness: Harness, lock: VenvLock, held: Sdist) -> None:
     lock.held_by(LIVE)
 
-    with bench.start(bench.kept_task()) as running:
-        did, owner = what_it_comes_to(bench, running, held), lock.owner
+    with harness.start(harness.kept_task()) as running:
+        did, owner = what_it_comes_to(harness, running, held), lock.owner
 
     assert did == RESTS, f"the task must wait for process {LIVE}, whose PID stands in {lock.file}; seen: {did}"
     assert owner == LIVE, f"the lock must go on naming process {LIVE} while a task waits; seen: {owner}"
 
 
 @requirement("LOCK-004")
-def test_a_waiting_task_goes_on_when_the_lock_is_released(bench: Bench, lock: VenvLock, held: Sdist) -> None:
+def test_a_waiting_task_goes_on_when_the_lock_is_released(harness: Harness, lock: VenvLock, held: Sdist) -> None:
     lock.held_by(LIVE)
 
-    with bench.start(bench.kept_task()) as running:
-        what_it_comes_to(bench, running, held)
+    with harness.start(harness.kept_task()) as running:
+        what_it_comes_to(harness, running, held)
         lock.release()
-        went_on = comes_true(lambda: held.builds or not running.running, deadline=bench.deadline)
+        went_on = comes_true(lambda: held.builds or not running.running, deadline=harness.deadline)
         held.release()
         outcome = running.finish().outcomes[0]
 
     said = "a task that waits must go on once the lock is released"
-    assert went_on, f"{said}; seen: it did not, within {bench.deadline:g} s. {outcome}"
+    assert went_on, f"{said}; seen: it did not, within {harness.deadline:g} s. {outcome}"
     assert outcome.succeeded, f"a task that has waited must then succeed; seen: {outcome}"
 
 
 @requirement("LOCK-005")
 @pytest.mark.usefixtures("few_tries")
-def test_a_task_waits_as_many_seconds_as_tries_were_allowed(bench: Bench, lock: VenvLock, held: Sdist) -> None:
+def test_a_task_waits_as_many_seconds_as_tries_were_allowed(harness: Harness, lock: VenvLock, held: Sdist) -> None:
     lock.held_by(LIVE)
 
-    with bench.start(bench.kept_task(), prepares_airflow=False) as running:
-        stopped = comes_true(lambda: held.builds or not running.running, deadline=TRIES + AT_MOST_AFTER + bench.slack)
+    with harness.start(harness.kept_task(), prepares_airflow=False) as running:
+        stopped = comes_true(lambda: held.builds or not running.running, deadline=TRIES + AT_MOST_AFTER + harness.slack)
         held.release()
         finished = running.finish()
 
@@ -286,11 +297,11 @@ def test_a_task_waits_as_many_seconds_as_tries_were_allowed(bench: Bench, lock: 
 
 @requirement("LOCK-015")
 @pytest.mark.usefixtures("few_tries")
-def test_a_task_never_takes_the_lock_of_a_live_process(bench: Bench, lock: VenvLock, held: Sdist) -> None:
+def test_a_task_never_takes_the_lock_of_a_live_process(harness: Harness, lock: VenvLock, held: Sdist) -> None:
     lock.held_by(LIVE)
 
-    with bench.start(bench.kept_task(), prepares_airflow=False) as running:
-        comes_true(lambda: held.builds or not running.running, deadline=TRIES + AT_MOST_AFTER + bench.slack)
+    with harness.start(harness.kept_task(), prepares_airflow=False) as running:
+        comes_true(lambda: held.builds or not running.running, deadline=TRIES + AT_MOST_AFTER + harness.slack)
         installed, owner = bool(held.builds), lock.owner
         held.release()
         outcome = running.finish().outcomes[0]
@@ -303,13 +314,13 @@ def test_a_task_never_takes_the_lock_of_a_live_process(bench: Bench, lock: VenvL
 
 
 @requirement("LOCK-018")
-def test_a_task_waits_for_the_live_task_of_another_host(bench: Bench, lock: VenvLock, held: Sdist) -> None:
-    made = bench.adapter.foreign_host_record(lock.directory)
+def test_a_task_waits_for_the_live_task_of_another_host(harness: Harness, lock: VenvLock, held: Sdist) -> None:
+    made = harness.adapter.foreign_host_record(lock.directory)
     assert made, "an adapter that declares foreign_hosts must make a record of another host; seen: it made none"
     owner = lock.owner
 
-    with bench.start(bench.kept_task()) as running:
-        did = what_it_comes_to(bench, running, held)
+    with harness.start(harness.kept_task()) as running:
+        did = what_it_comes_to(harness, running, held)
 
     said = "a task must wait for the owner on another host, whatever process has that PID here"
     assert did == RESTS, f"{said}; seen: {did}"
@@ -317,20 +328,20 @@ def test_a_task_waits_for_the_live_task_of_another_host(bench: Bench, lock: Venv
 
 
 @requirement("LOCK-021")
-def test_a_task_survives_the_moment_in_which_the_lock_file_is_empty(bench: Bench, held: Sdist) -> None:
-    bench.virtualenv_dir.mkdir()
-    file = bench.virtualenv_dir / "cosmos_virtualenv.lock"
+def test_a_task_survives_the_moment_in_which_the_lock_file_is_empty(harness: Harness, held: Sdist) -> None:
+    harness.virtualenv_dir.mkdir()
+    file = harness.virtualenv_dir / "cosmos_virtualenv.lock"
     file.touch()
 
-    with reader_of(file) as was_read, bench.start(bench.kept_task()) as running:
+    with watch_readers(file) as was_read, harness.start(harness.kept_task()) as running:
         # Its owner has truncated the file and not yet written: the number comes as soon as the task has looked.
         watch_until_rest(
             running.pids,
-            lambda: was_read() or not stays_young(file) or not running.running,
-            deadline=bench.deadline,
+            lambda: was_read() or not _stays_young(file) or not running.running,
+            deadline=harness.deadline,
         )
         file.write_text(str(LIVE), encoding="ascii")
-        did = what_it_comes_to(bench, running, held)
+        did = what_it_comes_to(harness, running, held)
         file.unlink(missing_ok=True)
         held.release()
         outcome = running.finish().outcomes[0]

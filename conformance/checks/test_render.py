@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ..cosmos_layout import OPERATOR_CLASSES
-from ..harness.harness import Bench
+from ..harness.harness import Harness
 from ..harness.sample_project import MODELS, PARENTS, Harbor, comes_before, harbor, tasks_of
 from ..requirements import requirement
 from ..tasks import AFTER, BEFORE, Shape
@@ -20,13 +20,13 @@ __all__ = ["harbor"]
 
 DATA = Path(__file__).with_name("data")
 FOLDER = "rendering-project"
-"""Of the project that was recorded: the one task of AFTER_ALL is named after it."""
+"""Folder of the project that was recorded: the one task of AFTER_ALL is named after it."""
 EMPTY = "empty"
 OF_EPHEMERAL = {"geo_cells_run": "run", "geo_cells_model_build": "build"}
 """Task of the ephemeral model, which leaves nothing in the warehouse -> the command that it may run as well as none."""
 
 
-def single_task(shape: Shape, model: str, *, group: str = "") -> str:
+def _single_task(shape: Shape, model: str, *, group: str = "") -> str:
     """The only task that runs this model."""
     __tracebackhide__ = True
     found = [name for name in tasks_of(shape, model) if name.startswith(group)]
@@ -40,14 +40,14 @@ def test_each_model_has_a_task(harbor: Harbor, tests: str) -> None:
     seen = harbor.render(render={"test_behavior": tests})
 
     for model in MODELS:
-        single_task(seen, model)
+        _single_task(seen, model)
 
 
 @requirement("RENDER-001")
 def test_what_is_not_selected_has_none(harbor: Harbor) -> None:
     seen = harbor.render(render={"select": ["crossings+"], "exclude": ["departures"]})
 
-    single_task(seen, "crossings")
+    _single_task(seen, "crossings")
     more = set(seen.tasks) - set(tasks_of(seen, "crossings", operator=""))
     assert not more, f"What is not selected must have no task; selected is crossings; seen: {seen}"
 
@@ -57,7 +57,7 @@ def test_what_is_not_selected_has_none(harbor: Harbor) -> None:
 def test_tasks_come_in_the_order_of_dependencies(harbor: Harbor, tests: str) -> None:
     seen = harbor.render(render={"test_behavior": tests})
 
-    task = {model: single_task(seen, model) for model in MODELS}
+    task = {model: _single_task(seen, model) for model in MODELS}
     ancestors = {*PARENTS, ("arrivals", "departures"), ("berths", "departures")}
     for first in MODELS:
         for then in MODELS:
@@ -72,7 +72,7 @@ def test_tasks_come_in_the_order_of_dependencies(harbor: Harbor, tests: str) -> 
 def test_a_group_stands_between_ordinary_tasks(harbor: Harbor) -> None:
     seen = harbor.render(groups=("port",))
 
-    tasks = [single_task(seen, model) for model in MODELS]
+    tasks = [_single_task(seen, model) for model in MODELS]
     for name in tasks:
         assert comes_before(seen, BEFORE, name), f"{name} must come after what is before the group; seen: {seen}"
         assert comes_before(seen, name, AFTER), f"{name} must come before what is after the group; seen: {seen}"
@@ -95,63 +95,63 @@ def _outermost_group(shape: Shape, name: str) -> str:
     return (shape.tasks[name].group or "").partition(".")[0]
 
 
-def recorded(case: str) -> dict[str, Any]:
+def _recorded(case: str) -> dict[str, Any]:
     cases: dict[str, dict[str, Any]] = json.loads((DATA / "rendering.json").read_text(encoding="utf-8"))["cases"]
     return cases[case]
 
 
 @requirement("RENDER-004")
 @pytest.mark.parametrize("case", ["test_after_each_default", "test_after_each_excluding", "detach_after_each"])
-def test_with_tests_after_each_node(bench: Bench, case: str) -> None:
-    require_recorded(bench, case)
+def test_with_tests_after_each_node(harness: Harness, case: str) -> None:
+    _require_recorded(harness, case)
 
 
 @requirement("RENDER-005")
-def test_without_tests(bench: Bench) -> None:
-    require_recorded(bench, "test_none")
+def test_without_tests(harness: Harness) -> None:
+    _require_recorded(harness, "test_none")
 
 
 @requirement("RENDER-006")
 @pytest.mark.parametrize("case", ["test_after_all", "test_after_all_with_selection"])
-def test_with_one_test_after_all(bench: Bench, case: str) -> None:
-    require_recorded(bench, case)
+def test_with_one_test_after_all(harness: Harness, case: str) -> None:
+    _require_recorded(harness, case)
 
 
 @requirement("RENDER-007")
 @pytest.mark.parametrize("case", ["test_build", "detach_build"])
-def test_with_build(bench: Bench, case: str) -> None:
-    require_recorded(bench, case)
+def test_with_build(harness: Harness, case: str) -> None:
+    _require_recorded(harness, case)
 
 
 @requirement("RENDER-008")
-def test_without_sources(bench: Bench) -> None:
-    require_recorded(bench, "source_none")
+def test_without_sources(harness: Harness) -> None:
+    _require_recorded(harness, "source_none")
 
 
 @requirement("RENDER-009")
 @pytest.mark.parametrize("case", ["source_all", "source_all_pruned", "source_all_build"])
-def test_with_all_sources(bench: Bench, case: str) -> None:
-    require_recorded(bench, case)
+def test_with_all_sources(harness: Harness, case: str) -> None:
+    _require_recorded(harness, case)
 
 
 @requirement("RENDER-010")
-def test_with_sources_that_have_tests_or_freshness(bench: Bench) -> None:
-    require_recorded(bench, "source_with_tests_or_freshness")
+def test_with_sources_that_have_tests_or_freshness(harness: Harness) -> None:
+    _require_recorded(harness, "source_with_tests_or_freshness")
 
 
 @requirement("RENDER-011")
 @pytest.mark.parametrize("case", ["group_default", "group_named", "group_after_all"])
-def test_in_a_group(bench: Bench, case: str) -> None:
-    require_recorded(bench, case)
+def test_in_a_group(harness: Harness, case: str) -> None:
+    _require_recorded(harness, case)
 
 
-def require_recorded(bench: Bench, name: str) -> None:
+def _require_recorded(harness: Harness, name: str) -> None:
     """Fail unless tasks, operators, groups and edges are those of the record."""
     __tracebackhide__ = True
-    case = recorded(name)
-    seen = bench.render(
-        bench.dag_plan(
-            _project(bench.folder / FOLDER),
+    case = _recorded(name)
+    seen = harness.render(
+        harness.dag_plan(
+            _project(harness.folder / FOLDER),
             profile={"profile_name": "harbor"},
             render={"test_behavior": "after_each", **case["render"]},
             groups=(case["group"],) if "group" in case else (),
@@ -175,7 +175,10 @@ def _require_equal(seen: Mapping[Any, object], required: Mapping[Any, object], w
 
 
 def _as_recorded(name: str, operator: str) -> str:
-    """Whether dbt is run for an ephemeral model differs between releases of Cosmos, and no page says it."""
+    """The operator, with the one for an ephemeral model made as recorded.
+
+    Whether dbt is run for an ephemeral model differs between releases of Cosmos, and no page says it.
+    """
     command = OF_EPHEMERAL.get(name.rpartition(".")[2])
     return "EmptyOperator" if command and operator == OPERATOR_CLASSES[command] else operator
 
@@ -189,7 +192,7 @@ def _holds_tasks(group: str, tasks: Mapping[str, str]) -> bool:
 
 
 def _project(folder: Path) -> Path:
-    """What an implementation looks for of the project that was recorded."""
+    """The files that implementations look for in the project that was recorded."""
     for name in ("models", "target"):
         (folder / name).mkdir(parents=True)
     (folder / "dbt_project.yml").write_text("name: harbor_ops\nversion: '1.0'\nprofile: harbor\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""SEED: which seeds are rendered, and which of them dbt loads again. Stories of the toolkit, played on whole DAGs."""
+"""SEED: which seeds are rendered, and which of them dbt loads again: scenarios of the toolkit, played on whole DAGs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from ..harness.harness import Bench
+from ..harness.harness import Harness
 from ..harness.runs import memory_for_a_large_seed, require
 from ..harness.seed_scenarios import VIRTUALENV
 from ..requirements import requirement
@@ -19,17 +19,17 @@ LARGE_UNLESS_FULL = 2**28
 
 
 @requirement("SEED-028")
-def test_there_are_four_behaviors(bench: Bench) -> None:
-    seen = bench.ask("enum_members", name="SeedRenderingBehavior") or {}
+def test_there_are_four_behaviors(harness: Harness) -> None:
+    seen = harness.ask("enum_members", name="SeedRenderingBehavior") or {}
 
     missing = [name for name in BEHAVIORS if name not in seen.values()]
     assert not missing, f"SeedRenderingBehavior must have {BEHAVIORS}; seen: {seen}, without {missing}"
 
 
 @requirement("SEED-001")
-def test_a_seed_runs_each_time_unless_something_else_is_said(bench: Bench) -> None:
+def test_a_seed_runs_each_time_unless_something_else_is_said(harness: Harness) -> None:
     require(
-        bench,
+        harness,
         "the-default-runs-each-time",
         "always-runs-each-time",
         "always-runs-each-time-in-a-group",
@@ -38,29 +38,29 @@ def test_a_seed_runs_each_time_unless_something_else_is_said(bench: Bench) -> No
 
 
 @requirement("SEED-002")
-def test_render_only_leaves_an_empty_operator(bench: Bench) -> None:
-    require(bench, "render-only-leaves-an-empty-operator", "render-only-leaves-an-empty-operator-in-a-group")
+def test_render_only_leaves_an_empty_operator(harness: Harness) -> None:
+    require(harness, "render-only-leaves-an-empty-operator", "render-only-leaves-an-empty-operator-in-a-group")
 
 
 @requirement("SEED-003")
-def test_none_leaves_no_task(bench: Bench) -> None:
-    require(bench, "none-leaves-no-task", "none-leaves-no-task-in-a-group")
+def test_none_leaves_no_task(harness: Harness) -> None:
+    require(harness, "none-leaves-no-task", "none-leaves-no-task-in-a-group")
 
 
 @requirement("SEED-004")
-def test_the_first_run_loads(bench: Bench) -> None:
-    require(bench, "the-first-run-loads")
+def test_the_first_run_loads(harness: Harness) -> None:
+    require(harness, "the-first-run-loads")
 
 
 @requirement("SEED-005")
-def test_an_unchanged_seed_succeeds_without_dbt_and_holds_nothing_up(bench: Bench) -> None:
-    require(bench, "unchanged-is-skipped", "unchanged-is-skipped-in-a-group", "the-test-of-a-skipped-seed-runs")
+def test_an_unchanged_seed_succeeds_without_dbt_and_holds_nothing_up(harness: Harness) -> None:
+    require(harness, "unchanged-is-skipped", "unchanged-is-skipped-in-a-group", "the-test-of-a-skipped-seed-runs")
 
 
 @requirement("SEED-005")
-def test_content_alone_counts(bench: Bench) -> None:
+def test_content_alone_counts(harness: Harness) -> None:
     require(
-        bench,
+        harness,
         "a-touched-file-is-unchanged",
         "a-file-deleted-and-made-again-is-unchanged",
         "an-empty-file-has-a-checksum",
@@ -68,7 +68,7 @@ def test_content_alone_counts(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(
-    "story",
+    "scenario",
     [
         pytest.param("the-first-run-loads", marks=requirement("SEED-004")),
         pytest.param("unchanged-is-skipped-in-virtualenv-mode", marks=requirement("SEED-005")),
@@ -77,14 +77,14 @@ def test_content_alone_counts(bench: Bench) -> None:
         pytest.param("full-refresh-runs-always", marks=requirement("SEED-017")),
     ],
 )
-def test_it_is_so_in_virtualenv_mode(bench: Bench, story: str) -> None:
-    require(bench, story, mode=VIRTUALENV)
+def test_it_is_so_in_virtualenv_mode(harness: Harness, scenario: str) -> None:
+    require(harness, scenario, mode=VIRTUALENV)
 
 
 @requirement("SEED-006")
-def test_changed_content_is_loaded(bench: Bench) -> None:
+def test_changed_content_is_loaded(harness: Harness) -> None:
     require(
-        bench,
+        harness,
         "changed-is-loaded",
         "changed-back-is-loaded",
         "a-change-of-equal-size-and-time-is-loaded",
@@ -93,29 +93,29 @@ def test_changed_content_is_loaded(bench: Bench) -> None:
 
 
 @requirement("SEED-007")
-def test_only_a_successful_run_is_remembered(bench: Bench) -> None:
-    require(bench, "a-first-run-that-failed-is-not-remembered", "a-change-that-failed-is-not-remembered")
+def test_only_a_successful_run_is_remembered(harness: Harness) -> None:
+    require(harness, "a-first-run-that-failed-is-not-remembered", "a-change-that-failed-is-not-remembered")
 
 
 @requirement("SEED-008")
-def test_the_checksum_is_sha256(bench: Bench) -> None:
-    require(bench, "the-checksum-is-sha256", "the-remembered-sha256-is-recognised")
+def test_the_checksum_is_sha256(harness: Harness) -> None:
+    require(harness, "the-checksum-is-sha256", "the-remembered-sha256-is-recognised")
 
 
 @requirement("SEED-009")
-def test_it_is_kept_in_an_airflow_variable(bench: Bench) -> None:
-    require(bench, "a-run-sets-a-variable", "another-checksum-than-the-remembered-one-is-a-change")
+def test_it_is_kept_in_an_airflow_variable(harness: Harness) -> None:
+    require(harness, "a-run-sets-a-variable", "another-checksum-than-the-remembered-one-is-a-change")
 
 
 @requirement("SEED-010")
-def test_each_dag_remembers_for_itself(bench: Bench) -> None:
-    require(bench, "two-dags-remember-apart", "another-dag-starts-afresh")
+def test_each_dag_remembers_for_itself(harness: Harness) -> None:
+    require(harness, "two-dags-remember-apart", "another-dag-starts-afresh")
 
 
 @requirement("SEED-011")
-def test_each_group_remembers_for_itself(bench: Bench) -> None:
+def test_each_group_remembers_for_itself(harness: Harness) -> None:
     require(
-        bench,
+        harness,
         "two-groups-of-a-dag-remember-apart",
         "equal-groups-of-two-dags-remember-apart",
         "a-dag-and-a-group-of-its-name-remember-apart",
@@ -124,54 +124,54 @@ def test_each_group_remembers_for_itself(bench: Bench) -> None:
 
 
 @requirement("SEED-012")
-def test_each_seed_is_remembered_for_itself(bench: Bench) -> None:
-    require(bench, "only-the-changed-seed-is-loaded", "a-seed-that-failed-does-not-make-others-run")
+def test_each_seed_is_remembered_for_itself(harness: Harness) -> None:
+    require(harness, "only-the-changed-seed-is-loaded", "a-seed-that-failed-does-not-make-others-run")
 
 
 @requirement("SEED-013")
-def test_a_file_that_cannot_be_read_runs_dbt(bench: Bench) -> None:
-    require(bench, "a-missing-file-runs-dbt", "a-dangling-link-runs-dbt", "a-directory-in-its-place-runs-dbt")
+def test_a_file_that_cannot_be_read_runs_dbt(harness: Harness) -> None:
+    require(harness, "a-missing-file-runs-dbt", "a-dangling-link-runs-dbt", "a-directory-in-its-place-runs-dbt")
 
 
 @requirement("SEED-014")
-def test_a_variable_that_cannot_be_read_runs_dbt(bench: Bench) -> None:
-    require(bench, "a-variable-that-cannot-be-read-runs-dbt")
+def test_a_variable_that_cannot_be_read_runs_dbt(harness: Harness) -> None:
+    require(harness, "a-variable-that-cannot-be-read-runs-dbt")
 
 
 @requirement("SEED-015")
-def test_a_variable_that_cannot_be_written_fails_nothing(bench: Bench) -> None:
-    require(bench, "a-variable-that-cannot-be-written-fails-nothing", "variables-that-are-down-run-dbt")
+def test_a_variable_that_cannot_be_written_fails_nothing(harness: Harness) -> None:
+    require(harness, "a-variable-that-cannot-be-written-fails-nothing", "variables-that-are-down-run-dbt")
 
 
 @requirement("SEED-016")
-def test_a_corrupt_variable_runs_dbt(bench: Bench) -> None:
-    require(bench, "a-corrupt-variable-runs-dbt", "json-of-another-shape-runs-dbt")
+def test_a_corrupt_variable_runs_dbt(harness: Harness) -> None:
+    require(harness, "a-corrupt-variable-runs-dbt", "json-of-another-shape-runs-dbt")
 
 
 @requirement("SEED-017")
-def test_full_refresh_runs_always(bench: Bench) -> None:
-    require(bench, "full-refresh-runs-always")
+def test_full_refresh_runs_always(harness: Harness) -> None:
+    require(harness, "full-refresh-runs-always")
 
 
 @requirement("SEED-018")
-def test_full_refresh_remembers_nothing(bench: Bench) -> None:
-    require(bench, "full-refresh-remembers-nothing")
+def test_full_refresh_remembers_nothing(harness: Harness) -> None:
+    require(harness, "full-refresh-remembers-nothing")
 
 
 @requirement("SEED-019")
-def test_a_skip_updates_no_asset(bench: Bench) -> None:
-    require(bench, "a-skip-updates-no-asset")
+def test_a_skip_updates_no_asset(harness: Harness) -> None:
+    require(harness, "a-skip-updates-no-asset")
 
 
 @requirement("SEED-020")
-def test_a_load_updates_the_asset(bench: Bench) -> None:
-    require(bench, "a-load-updates-the-asset")
+def test_a_load_updates_the_asset(harness: Harness) -> None:
+    require(harness, "a-load-updates-the-asset")
 
 
 @requirement("SEED-021")
-def test_other_execution_modes_are_refused(bench: Bench) -> None:
+def test_other_execution_modes_are_refused(harness: Harness) -> None:
     require(
-        bench,
+        harness,
         "refused-in-watcher",
         "refused-in-watcher_kubernetes",
         "refused-in-watcher_gcp_gke",
@@ -189,32 +189,32 @@ def test_other_execution_modes_are_refused(bench: Bench) -> None:
 
 
 @requirement("SEED-031")
-def test_airflow_async_is_accepted(bench: Bench) -> None:
-    require(bench, "accepted-in-airflow_async")
+def test_airflow_async_is_accepted(harness: Harness) -> None:
+    require(harness, "accepted-in-airflow_async")
 
 
 @requirement("SEED-022")
-def test_test_behavior_build_is_refused(bench: Bench) -> None:
-    require(bench, "refused-with-test-behavior-build", "refused-with-test-behavior-build-in-a-group")
+def test_test_behavior_build_is_refused(harness: Harness) -> None:
+    require(harness, "refused-with-test-behavior-build", "refused-with-test-behavior-build-in-a-group")
 
 
 @requirement("SEED-023")
-def test_manifest_and_dbt_ls_agree(bench: Bench) -> None:
-    require(bench, "a-manifest-and-dbt-ls-agree", "the-checksum-in-the-manifest-does-not-count")
+def test_manifest_and_dbt_ls_agree(harness: Harness) -> None:
+    require(harness, "a-manifest-and-dbt-ls-agree", "the-checksum-in-the-manifest-does-not-count")
 
 
 @requirement("SEED-024")
-def test_a_manifest_without_checksums_is_enough(bench: Bench) -> None:
-    require(bench, "a-manifest-without-checksums-is-enough")
+def test_a_manifest_without_checksums_is_enough(harness: Harness) -> None:
+    require(harness, "a-manifest-without-checksums-is-enough")
 
 
 @requirement("SEED-025")
 def test_a_large_seed_is_hashed_in_constant_memory(
-    bench: Bench, pytestconfig: pytest.Config, evidence: Callable[[str], None]
+    harness: Harness, pytestconfig: pytest.Config, evidence: Callable[[str], None]
 ) -> None:
     size = LARGE.get(pytestconfig.getoption("cosmos_profile"), LARGE_UNLESS_FULL)
 
-    more = memory_for_a_large_seed(bench, size)
+    more = memory_for_a_large_seed(harness, size)
 
     evidence(f"{more // MIB} MiB more for a seed of {size // MIB} MiB")
     assert more < 64 * MIB, (
@@ -224,28 +224,28 @@ def test_a_large_seed_is_hashed_in_constant_memory(
 
 
 @requirement("SEED-026")
-def test_a_file_that_changes_while_dbt_runs_is_not_remembered_as_loaded(bench: Bench) -> None:
-    require(bench, "changed-while-dbt-runs-is-loaded-again")
+def test_a_file_that_changes_while_dbt_runs_is_not_remembered_as_loaded(harness: Harness) -> None:
+    require(harness, "changed-while-dbt-runs-is-loaded-again")
 
 
 @requirement("SEED-027")
-def test_what_the_watcher_renders(bench: Bench) -> None:
-    require(bench, "watcher-renders-always", "watcher-renders-render-only", "watcher-renders-none")
+def test_what_the_watcher_renders(harness: Harness) -> None:
+    require(harness, "watcher-renders-always", "watcher-renders-render-only", "watcher-renders-none")
 
 
 @requirement("SEED-029")
-def test_ids_that_join_to_the_same_text_remember_apart(bench: Bench) -> None:
+def test_ids_that_join_to_the_same_text_remember_apart(harness: Harness) -> None:
     require(
-        bench,
+        harness,
         "ids-that-join-to-the-same-text-remember-apart",
         "a-dag-whose-id-looks-like-a-group-remembers-apart",
     )
 
 
 @requirement("SEED-030")
-def test_bytes_count_and_not_characters(bench: Bench) -> None:
+def test_bytes_count_and_not_characters(harness: Harness) -> None:
     require(
-        bench,
+        harness,
         "other-line-endings-are-a-change",
         "a-byte-order-mark-is-a-change",
         "a-link-to-the-same-content-is-unchanged",
@@ -253,5 +253,5 @@ def test_bytes_count_and_not_characters(bench: Bench) -> None:
 
 
 @requirement("SEED-032")
-def test_what_was_loaded_is_what_is_remembered(bench: Bench) -> None:
-    require(bench, "changed-after-parsing-is-loaded", "what-was-loaded-is-what-is-remembered")
+def test_what_was_loaded_is_what_is_remembered(harness: Harness) -> None:
+    require(harness, "changed-after-parsing-is-loaded", "what-was-loaded-is-what-is-remembered")

@@ -1,4 +1,4 @@
-"""Can anything be judged here at all? Three checks that go before the rest (SPEC.md, "Smoke checks")."""
+"""The three smoke checks that go before the rest: whether anything can be judged here (SPEC.md, "Smoke checks")."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pytest_cosmos_venv import Wheelhouse
 
 from ..adapter import Adapter
 from ..harness import processes
-from ..harness.harness import REQUIREMENTS, Bench
+from ..harness.harness import REQUIREMENTS, Harness
 from ..harness.running import TASK_SECONDS, deadline_of_smoke
 from ..options import asked_installer, command_of_uv
 
@@ -27,7 +27,7 @@ def test_the_implementation_imports(adapter: Adapter, tmp_path: Path) -> None:
     assert finished.succeeded, f"The implementation must import.{adapter.advice(str(finished))} Seen: {finished}"
 
 
-def test_the_look_alike_wheel_installs(
+def test_the_wheel_of_the_fake_installs(
     cosmos_wheelhouse: Wheelhouse, tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
     environment = tmp_path / "environment"
@@ -42,21 +42,26 @@ def test_the_look_alike_wheel_installs(
 
 
 def test_one_operator_runs_to_its_end(
-    bench: Bench, record_property: Callable[[str, object], None], pytestconfig: pytest.Config
+    harness: Harness, record_property: Callable[[str, object], None], pytestconfig: pytest.Config
 ) -> None:
-    with bench.start(bench.task(under_airflow=True), deadline=deadline_of_smoke(pytestconfig)) as running:
+    with harness.start(harness.task(under_airflow=True), deadline=deadline_of_smoke(pytestconfig)) as running:
         finished = running.finish()
     outcome = finished.outcomes[0]
 
-    assert outcome.succeeded, f"The operator must run to its end.{bench.adapter.advice(str(outcome))} Seen: {outcome}"
-    runs = bench.calls("run")
-    assert len(runs) == 1, f"dbt run must be called once; dbt's own record says: {bench.calls()}; {outcome}"
+    assert outcome.succeeded, f"The operator must run to its end.{harness.adapter.advice(str(outcome))} Seen: {outcome}"
+    runs = harness.calls("run")
+    assert len(runs) == 1, f"dbt run must be called once; dbt's own record says: {harness.calls()}; {outcome}"
     assert runs[0].exit_code == 0, f"dbt run must end with 0; dbt's own record says: {runs[0]}"
     record_property(TASK_SECONDS, finished.timeline.spans("task")[0].seconds)
 
 
 def install_commands(environment: Path, wheelhouse: Wheelhouse, uv: str | None) -> list[list[str]]:
-    """Make an environment and install into it, with uv where it is given, else with venv and pip."""
+    """The commands that make an environment and install into it, with uv where it is given, else with venv and pip.
+
+    :param environment: path of the environment.
+    :param wheelhouse: where packages come from.
+    :param uv: path of uv; None: it is not to be used.
+    """
     python = str(environment / "bin" / "python")
     install = ["pip", "install", *wheelhouse.pip_install_options]
     if uv:

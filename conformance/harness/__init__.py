@@ -1,1 +1,1 @@
-"""What the checks need: processes, projects, mounts and tasks that run."""
+"""The tools of the checks: processes, projects, mounts and tasks that run."""

@@ -1,4 +1,4 @@
-"""With what does a test judge an implementation? A dbt project, packages to install, and processes for its tasks."""
+"""The harness with which a check judges an implementation: a dbt project, packages to install, processes for tasks."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ from pytest_cosmos_venv import DbtCall, TaskRace, Wheelhouse
 
 from ..adapter import Adapter
 from ..tasks import DagPlan, Outcome, Shape, Task
+from .probes import ask
 from .running import DEADLINE, SLACK, RunningTasks
-from .task_process import ask, work
+from .task_process import work
 
 REQUIREMENTS = ("dbt-core", "dbt-duckdb")
+TEMPORARY_PLACES = ("no virtualenv_dir", "is_virtualenv_dir_temporary")
+"""Both ways to say that an environment is for one task alone."""
 START_DATE = datetime(2026, 1, 1, tzinfo=timezone.utc)
 _ALONE = {"emit_datasets": False, "should_store_compiled_sql": False}
-"""Without Airflow around it an operator has nobody to tell of assets, and no rendered fields to write to."""
+"""Arguments for an operator without Airflow around it: no assets can be told, no rendered fields be written."""
 _IN_A_HOME = {
     "XDG_CACHE_HOME": ".cache",
     "XDG_CONFIG_HOME": ".config",
@@ -27,16 +30,29 @@ _IN_A_HOME = {
     "XDG_STATE_HOME": ".local/state",
 }
 """Variables of folders that a user may have put elsewhere, and where they are without."""
+_PROJECT = {
+    "dbt_project.yml": "name: shop\nversion: '1.0'\nprofile: shop\n",
+    "profiles.yml": "shop: {target: dev, outputs: {dev: {type: duckdb, path: shop.duckdb}}}\n",
+    "models/orders.sql": "select 1 as id\n",
+    "models/sources.yml": "version: 2\nsources: [{name: raw, tables: [{name: orders}]}]\n",
+    "seeds/piers.csv": "id,name\n1,north\n",
+    "snapshots/history.sql": (
+        "{% snapshot history %}{{ config(unique_key='id', strategy='check', check_cols='all', target_schema='main') }}"
+        "select * from {{ ref('orders') }}{% endsnapshot %}\n"
+    ),
+    "macros/grant.sql": "{% macro grant() %}{% endmacro %}\n",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bench:
-    """What a test has.
+class Harness:
+    """The harness of one test.
 
     :param adapter: the implementation.
     :param folder: empty, for this test alone.
     :param shared_directory: a ``virtualenv_dir`` for all tests of the implementation that judge nothing of it.
     :param wheelhouse: where environments are installed from; what its dbt is to do, and what it was told.
+    :param race: runs tasks in processes of their own.
     :param deadline: seconds that one task may take.
     :param slack: seconds that this machine may need beyond those that a requirement names.
     :param is_glance: whether of several cases within one check the first is enough.
@@ -56,7 +72,10 @@ class Bench:
         """A dbt project with one model, one seed, one snapshot and a source; made when it is first asked for."""
         folder = self.folder / "shop"
         if not folder.exists():
-            _write(folder, _PROJECT)
+            for name, text in _PROJECT.items():
+                file = folder / name
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(text, encoding="utf-8")
         return folder
 
     @property
@@ -66,23 +85,28 @@ class Bench:
 
     @property
     def own_temporary(self) -> dict[str, str]:
-        """Variables of tasks with a temporary directory for them alone, since the next task in the same place may
-        remove what one has left; empty before the first of them."""
+        """Variables of tasks with a temporary directory for them alone; it is empty before the first of them.
+
+        The next task in the same place may remove what one has left.
+        """
         folder = self.folder / "temporary"
         folder.mkdir(exist_ok=True)
         return {"TMPDIR": str(folder)}
 
     @property
     def own_home(self) -> dict[str, str]:
-        """Variables of tasks with a home for them alone, where whatever they leave is seen, and nobody else's file is
-        touched; empty before the first of them. What installers keep lies elsewhere: they are as fast as ever."""
+        """Variables of tasks with a home for them alone; it is empty before the first of them.
+
+        Whatever they leave there is seen, and no other file of the user is touched. What installers keep lies
+        elsewhere: they are as fast as ever.
+        """
         folder = self.folder / "home"
         folder.mkdir(exist_ok=True)
         return {"HOME": str(folder), **{name: str(folder / below) for name, below in _IN_A_HOME.items()}}
 
     @property
     def profile(self) -> dict[str, Any]:
-        """Arguments of ``ProfileConfig``."""
+        """Arguments of ``ProfileConfig`` for the project."""
         return {
             "profile_name": "shop",
             "target_name": "dev",
@@ -104,7 +128,11 @@ class Bench:
     ) -> Task:
         """A task with a sound project, profile and requirements; in a temporary environment unless it is told one.
 
-        :param arguments: of the operator, beside or instead of these.
+        :param command: a key of ``OPERATOR_CLASSES``.
+        :param under_airflow: whether it is run as Airflow runs a task.
+        :param standard_input: what the task's process could read there; None: nothing is offered.
+        :param place: what the task finds at a path: see ``harness.mounts``; None: nothing is mounted.
+        :param **arguments: of the operator, beside or instead of these; ``profile`` takes the place of the profile.
         """
         given: dict[str, Any] = {
             "project_dir": str(self.project),
@@ -123,20 +151,36 @@ class Bench:
         )
 
     def kept_task(self, command: str = "run", **arguments: Any) -> Task:
-        """The same in ``virtualenv_dir``."""
+        """The same in ``virtualenv_dir``.
+
+        :param command: a key of ``OPERATOR_CLASSES``.
+        :param **arguments: as for ``task``.
+        """
         return self.task(command, **{"virtualenv_dir": str(self.virtualenv_dir), **arguments})
 
+    def temporary_task(self, place: str) -> Task:
+        """A task whose environment is for itself alone.
+
+        :param place: one of ``TEMPORARY_PLACES``.
+        """
+        return self.task() if place == TEMPORARY_PLACES[0] else self.kept_task(is_virtualenv_dir_temporary=True)
+
     def shared_task(self, command: str = "run", **arguments: Any) -> Task:
-        """The same in ``shared_directory``, where whichever test comes first has the environment built."""
+        """The same in ``shared_directory``, where the first test that comes has the environment built.
+
+        :param command: a key of ``OPERATOR_CLASSES``.
+        :param **arguments: as for ``task``.
+        """
         return self.task(command, **{"virtualenv_dir": str(self.shared_directory), **arguments})
 
     def dag_plan(self, project: Path | None = None, /, *, load: str | None = "dbt_manifest", **parts: Any) -> DagPlan:
         """A DAG of a project in virtualenv mode, without tests unless it is said otherwise.
 
-        :param project: folder with a ``profiles.yml``, whose profile has the folder's name; without it the bench's.
+        :param project: folder with a ``profiles.yml``, whose profile has the folder's name; None: the harness's own
+            project.
         :param load: value of ``LoadMode``; a manifest is looked for in the project's ``target`` folder. None: the DAG
             file names none.
-        :param parts: of ``DagPlan``; those that are mappings beside what stands here.
+        :param **parts: fields of ``DagPlan``; those that are mappings are added to what stands here.
         """
         folder = project or self.project
         given: dict[str, Any] = self._plan_of(folder, load)
@@ -167,8 +211,10 @@ class Bench:
     def run(self, *tasks: Task, variables: Mapping[str, str] | None = None, deadline: float | None = None) -> Outcome:
         """Run one task after the other, in one process, to their ends.
 
-        :return: the first outcome that is no success, or the last.
+        :param *tasks: those to run, in this order.
         :param variables: of the process's environment, beside those that lead installers to the wheelhouse.
+        :param deadline: seconds for all of them; None: the harness's own.
+        :returns: the first outcome that is no success, or the last.
         """
         __tracebackhide__ = True
         with self.start(tasks, contenders=1, variables=variables, deadline=deadline) as running:
@@ -187,10 +233,13 @@ class Bench:
     ) -> Iterator[RunningTasks]:
         """Start tasks at the same instant, each in a process of its own; leaving the block ends what is left.
 
-        :param contenders: how many processes, where not one for each task; one task is run by each of them.
+        :param tasks: one for each contender, or one for all.
+        :param contenders: number of processes, where not one for each task; one task is run by each of them.
+        :param variables: of the processes' environment, beside those that lead installers to the wheelhouse.
+        :param deadline: seconds for all of it; None: the harness's own.
         :param prepares_airflow: whether the process that they are forked from has built what only tasks under Airflow
             need. Where a test has settings of its own, that process is made for it alone, and this is most of its time.
-        :param options: of ``cosmos_task_race``: ``kill_at``, ``stop_at``, ``continue_at``, ``victim``, ``grace`` ...
+        :param **options: of ``cosmos_task_race``: ``kill_at``, ``stop_at``, ``continue_at``, ``victim``, ``grace`` ...
         """
         __tracebackhide__ = True
         several = [tasks] * (contenders or 1) if isinstance(tasks, Task) else list(tasks)
@@ -208,16 +257,18 @@ class Bench:
         ) as race:
             yield RunningTasks(race)
 
-    def ask(self, question: str, **arguments: Any) -> Any:
-        """The answer to a question about the implementation, found in a process of its own: see ``questions``.
+    def ask(self, probe: str, **arguments: Any) -> Any:
+        """The answer of a probe of the implementation, found in a process of its own.
 
+        :param probe: name of a function of ``probes``.
+        :param **arguments: what the probe takes beside the adapter.
         :raises AssertionError: the implementation cannot be asked; with what it raised.
         """
         __tracebackhide__ = True
         race = self.race(
             ask,
             self.adapter.named,
-            question,
+            probe,
             arguments,
             contenders=1,
             prepare=self._prepared,
@@ -229,6 +280,7 @@ class Bench:
     def render(self, plan: DagPlan) -> Shape:
         """Build a DAG, in a process of its own.
 
+        :param plan: what the DAG file would say.
         :raises AssertionError: there is no answer; with what happened instead.
         """
         __tracebackhide__ = True
@@ -237,33 +289,12 @@ class Bench:
 
     @property
     def _prepared(self) -> list[str]:
-        """What the process has imported that tasks are forked from; the same each time, so that one is enough."""
+        """Modules for the process that tasks are forked from; the same each time, so that one process is enough."""
         return [*self.adapter.modules(), f"{__package__.rpartition('.')[0]}.prepared_airflow"]
 
     def calls(self, command: str | None = None) -> list[DbtCall]:
-        """What installed fakes of dbt were told, in order; version questions apart.
+        """The calls of installed fakes of dbt, in order; version questions apart.
 
-        :param command: only those of it, such as ``run`` or ``docs generate``.
+        :param command: only calls of this command, such as ``run`` or ``docs generate``; None: all.
         """
         return [call for call in self.wheelhouse.calls if command is None or call.command == command]
-
-
-def _write(folder: Path, files: Mapping[str, str]) -> None:
-    for name, text in files.items():
-        file = folder / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8")
-
-
-_PROJECT = {
-    "dbt_project.yml": "name: shop\nversion: '1.0'\nprofile: shop\n",
-    "profiles.yml": "shop: {target: dev, outputs: {dev: {type: duckdb, path: shop.duckdb}}}\n",
-    "models/orders.sql": "select 1 as id\n",
-    "models/sources.yml": "version: 2\nsources: [{name: raw, tables: [{name: orders}]}]\n",
-    "seeds/piers.csv": "id,name\n1,north\n",
-    "snapshots/history.sql": (
-        "{% snapshot history %}{{ config(unique_key='id', strategy='check', check_cols='all', target_schema='main') }}"
-        "select * from {{ ref('orders') }}{% endsnapshot %}\n"
-    ),
-    "macros/grant.sql": "{% macro grant() %}{% endmacro %}\n",
-}

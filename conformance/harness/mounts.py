@@ -1,13 +1,11 @@
-"""Read-only and full file systems; a task halted at the lock file.
+"""Directories that are read-only or full for one process, and a lock file at which writers are halted.
 
-How is a task met at the very moment in which it opens the lock file? The kernel halts writers, and tells of readers.
+Directories become read-only or full by mounts of the process's own: one holds for it and what it starts, and is gone
+with them. Where a machine lets nobody mount, permissions do for what is read-only, as long as they bind the user who
+runs the tests.
 
-Linux alone, and leases only on some file systems; elsewhere nobody is ever halted or seen.
-
-In which places can a task find its directory? On a file system that is read-only, or full.
-
-These are mounts of its own process: one holds for it and what it starts, and is gone with them. Where a machine lets
-nobody mount, permissions do for what is read-only, as long as they bind whoever runs the tests.
+The kernel halts writers of a file by a lease, and tells of readers. That is Linux alone, and leases work only on some
+file systems; elsewhere nothing is ever halted or seen.
 """
 
 from __future__ import annotations
@@ -23,23 +21,33 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 _CLOSED_UNCHANGED = 0x10  # IN_CLOSE_NOWRITE
+KINDS = ("read-only", "mounted read-only", "full")
+_NEW_MOUNTS, _NEW_USER = 0x00020000, 0x10000000
+_READ_ONLY, _REMOUNT, _BIND, _PRIVATE = 1, 32, 4096, 1 << 18 | 1 << 14
+_LOCKED = 2 | 4 | 8
+"""nosuid, nodev, noexec: in a namespace of users these flags cannot be taken from a mounted file system."""
+_A_PAGE = 4096
+_WRITE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 
 
-class Gate:
-    """Halts who opens a file for writing, inside of that call; whoever reads it passes."""
+class WriterHalt:
+    """Halts a process that opens a file for writing, inside of that call; readers pass.
+
+    :param descriptor: of the leased file; None: no lease is to be had here, and nothing is halted.
+    """
 
     def __init__(self, descriptor: int | None) -> None:
         self._descriptor = descriptor
 
     @property
-    def has_somebody(self) -> bool:
-        """Whether somebody is halted now."""
+    def has_halted(self) -> bool:
+        """Whether a process is halted now."""
         if self._descriptor is None:
             return False
         return fcntl.fcntl(self._descriptor, fcntl.F_GETLEASE) != fcntl.F_RDLCK
 
-    def open(self) -> None:
-        """Let everybody pass from now on."""
+    def end(self) -> None:
+        """Let every process pass from now on."""
         if self._descriptor is not None:
             fcntl.fcntl(self._descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
             os.close(self._descriptor)
@@ -47,18 +55,24 @@ class Gate:
 
 
 @contextmanager
-def gate_before_writing(file: Path) -> Iterator[Gate]:
-    """Within this block who opens ``file`` for writing is halted, until ``open`` is called."""
-    gate = Gate(_leased(file))
+def halt_before_writing(file: Path) -> Iterator[WriterHalt]:
+    """Halt, within this block, each process that opens ``file`` for writing, until ``end`` is called.
+
+    :param file: an existing file.
+    """
+    halt = WriterHalt(_leased(file))
     try:
-        yield gate
+        yield halt
     finally:
-        gate.open()
+        halt.end()
 
 
 @contextmanager
-def reader_of(file: Path) -> Iterator[Callable[[], bool]]:
-    """Gives a function that tells whether somebody has read ``file`` since the block began."""
+def watch_readers(file: Path) -> Iterator[Callable[[], bool]]:
+    """Gives a function that tells whether ``file`` was read since the block began.
+
+    :param file: an existing file.
+    """
     libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
     descriptor = -1 if libc is None else libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
     if libc is None or descriptor < 0:  # a user may have only so many
@@ -92,29 +106,20 @@ def _leased(file: Path) -> int | None:
     return descriptor
 
 
-KINDS = ("read-only", "mounted read-only", "full")
-_NEW_MOUNTS, _NEW_USER = 0x00020000, 0x10000000
-_READ_ONLY, _REMOUNT, _BIND, _PRIVATE = 1, 32, 4096, 1 << 18 | 1 << 14
-_LOCKED = 2 | 4 | 8
-"""nosuid, nodev, noexec: what a file system is mounted with, nobody takes from it in a namespace of users."""
-_A_PAGE = 4096
-_WRITE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
-
-
-class PlaceError(Exception):
-    """This machine does not let the suite make the place: nothing is said about the implementation."""
+class MountError(Exception):
+    """This machine does not let the suite make the directory so: nothing is said about the implementation."""
 
 
 @contextmanager
-def within(places: Mapping[str, str]) -> Iterator[None]:
-    """In this block the process finds directories that are ``read-only``, with all that is in them, or ``full``, with
-    nothing in them. A mount stays until the process ends.
+def mounted(places: Mapping[str, str]) -> Iterator[None]:
+    """Make directories ``read-only``, with all that is in them, or ``full``, with nothing in them, for this process.
 
-    ``mounted read-only`` is by a mount alone: permissions let the owner of a file set its time, which is enough where a
-    task has to fail, and shows too little where it has to succeed.
+    A mount stays until the process ends. ``mounted read-only`` is by a mount alone: permissions let the owner of a file
+    set its time, which is enough where a task has to fail, and shows too little where it has to succeed.
 
     :param places: one of ``KINDS`` -> an existing directory.
-    :raises PlaceError: neither mounts nor permissions make it.
+    :raises MountError: neither mounts nor permissions make it.
+    :raises ValueError: there is no such kind.
     """
     with ExitStack() as permissions:
         for kind, path in places.items():
@@ -126,15 +131,13 @@ def within(places: Mapping[str, str]) -> Iterator[None]:
                 permissions.enter_context(_closed(Path(path)))
             else:
                 whom = "permissions do not bind root" if kind == "read-only" else "permissions do not make it"
-                raise PlaceError(f"a directory that is {kind} cannot be had here: {refusal}, and {whom}.")
+                raise MountError(f"a directory that is {kind} cannot be had here: {refusal}, and {whom}.")
         yield
 
 
 def _refusal(kind: str, path: str) -> str | None:
-    """Why a process of this machine may not mount it; None where it may.
-
-    Tried in another process: some systems let it get half of the way, from where there is none back.
-    """
+    """The reason why a process of this machine may not mount it; None where it may."""
+    # Tried in another process: some systems let it get half of the way, from where there is no way back.
     reading, writing = os.pipe()
     if (pid := os.fork()) == 0:
         try:
@@ -153,6 +156,7 @@ def _refusal(kind: str, path: str) -> str | None:
 def _mount_place(kind: str, path: str) -> None:
     _of_its_own()
     if kind != "full":
+        # Two calls: the kernel passes over the flag in the one that binds.
         _mount(path, path, "", _BIND)
         _mount(path, path, "", _BIND | _REMOUNT | _READ_ONLY | os.statvfs(path).f_flag & _LOCKED)
     else:
@@ -162,10 +166,10 @@ def _mount_place(kind: str, path: str) -> None:
 
 @contextmanager
 def _closed(folder: Path) -> Iterator[None]:
-    """Nobody may write to the folder, nor to what is below it.
+    """Take the permission to write from the folder and all that is below it, within the block.
 
-    :raises PlaceError: in this block somebody put another folder in its place, or opened it: it is his, and so is what
-        it lies in. On a file system that is read-only he could not.
+    :raises MountError: in this block another folder was put in its place, or it was opened: a task may do so with what
+        it owns. On a file system that is read-only it could not.
     """
     modes = {each: each.lstat().st_mode for each in _of_its_own_inode(folder)}
     try:
@@ -174,7 +178,7 @@ def _closed(folder: Path) -> Iterator[None]:
         closed = _identity(folder)
         yield
         if _identity(folder) != closed:
-            raise PlaceError(f"{folder} was read-only by its permissions alone, and that was got round.")
+            raise MountError(f"{folder} was read-only by its permissions alone, and that was got round.")
     finally:
         for each, mode in modes.items():
             if each.exists():
@@ -182,7 +186,7 @@ def _closed(folder: Path) -> Iterator[None]:
 
 
 def _identity(folder: Path) -> tuple[int, int] | None:
-    """Which folder it is, and what may be done to it; None where there is none."""
+    """The folder's inode and mode; None where there is none."""
     try:
         status = folder.lstat()
     except FileNotFoundError:
@@ -205,9 +209,11 @@ def _of_its_own() -> None:
         _call("unshare", _NEW_MOUNTS)
     else:
         _call("unshare", _NEW_MOUNTS | _NEW_USER)
+        # First: an ordinary user may map groups only where setgroups is denied (user_namespaces(7)).
         Path("/proc/self/setgroups").write_text("deny", encoding="ascii")
         Path("/proc/self/uid_map").write_text(f"{user} {user} 1", encoding="ascii")
         Path("/proc/self/gid_map").write_text(f"{group} {group} 1", encoding="ascii")
+    # Else what is mounted here may appear in the mounts of the whole machine.
     _mount("none", "/", "", _PRIVATE)
 
 
@@ -217,4 +223,4 @@ def _mount(source: str, target: str, kind: str, flags: int, data: str = "") -> N
 
 def _call(name: str, *arguments: object) -> None:
     if getattr(ctypes.CDLL(None, use_errno=True), name)(*arguments):
-        raise PlaceError(f"{name}: {os.strerror(ctypes.get_errno())}")
+        raise MountError(f"{name}: {os.strerror(ctypes.get_errno())}")

@@ -1,6 +1,6 @@
-"""What is asked about an implementation in a process that has it imported? Each answer is plain data.
+"""Probes: functions that find out something about an implementation in a process that has it imported.
 
-A function here takes the adapter first; ``Bench.ask`` names it.
+A probe takes the adapter first and returns plain data; ``Harness.ask`` names it.
 """
 
 from __future__ import annotations
@@ -11,19 +11,47 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
-from ..adapter import Adapter
+from pytest_cosmos_venv import Contender
+
+from ..adapter import Adapter, open_adapter
 from ..cosmos_layout import OPERATOR_CLASSES, context_of, empty_operator, plain_dag
 from ..tasks import BEFORE, DagPlan, Shape, Task
+from .seed_scenarios import measure_large, play
 from .task_process import take_variables
 
 _IMPORTER = "<frozen importlib._bootstrap>"
 """File of the frames between an import and the module that it runs."""
+_Probe = TypeVar("_Probe", bound=Callable[..., Any])
+_PROBES: dict[str, Callable[..., Any]] = {"unfulfilled_seed_scenarios": play, "memory_for_a_large_seed": measure_large}
+"""Name -> the function that may be asked by it. What a probe uses itself cannot be asked."""
 
 
+def _probe(function: _Probe) -> _Probe:
+    _PROBES[function.__name__] = function
+    return function
+
+
+def ask(_: Contender, adapter: str, probe: str, arguments: Mapping[str, Any]) -> Any:
+    """Run one probe in the process of a contender and return its answer.
+
+    :param adapter: the implementation, as ``open_adapter`` takes it.
+    :param probe: name of a probe of this module.
+    :param arguments: what the probe takes beside the adapter, by name.
+    :raises KeyError: there is no such probe.
+    """
+    opened = open_adapter(adapter)
+    opened.begin()
+    return _PROBES[probe](opened, **arguments)
+
+
+@_probe
 def operator_classes(adapter: Adapter) -> dict[str, dict[str, Any]]:
-    """Of each of the ten: names of all its ancestors with their modules, and its template fields."""
+    """Name of each of the ten operators and their base -> its ancestors with their modules, and its template fields.
+
+    :param adapter: of the implementation.
+    """
     found = {}
     for name in (*OPERATOR_CLASSES.values(), "DbtVirtualenvBaseOperator"):
         cls = getattr(adapter.operators(), name, None)
@@ -35,82 +63,134 @@ def operator_classes(adapter: Adapter) -> dict[str, dict[str, Any]]:
     return found
 
 
+@_probe
 def base_signature(adapter: Adapter) -> dict[str, Any]:
-    """Parameters of the base class that have a default, in their order."""
+    """Parameters of the base class that have a default, in their order.
+
+    :param adapter: of the implementation.
+    """
     parameters = inspect.signature(adapter.operators().DbtVirtualenvBaseOperator.__init__).parameters
     empty = inspect.Parameter.empty
     return {name: each.default for name, each in parameters.items() if each.default is not empty}
 
 
+@_probe
 def missing_names(adapter: Adapter, names: Mapping[str, Sequence[str]]) -> list[str]:
-    """Those that cannot be imported from where they should be.
+    """The names that cannot be imported from where they should be.
 
+    :param adapter: of the implementation.
     :param names: module below the import root, or nothing for the package itself -> names.
     """
-    homes = {f"{adapter.import_root}.{module}".rstrip("."): wanted for module, wanted in names.items()}
-    return [f"{home}.{name}" for home, wanted in homes.items() for name in wanted if not _has(home, name)]
+    missing = []
+    for below, wanted in names.items():
+        home = f"{adapter.import_root}.{below}".rstrip(".")
+        try:
+            module: object = import_module(home)
+        except ImportError:
+            module = None
+        missing += [f"{home}.{name}" for name in wanted if not hasattr(module, name)]
+    return missing
 
 
-def _has(module: str, name: str) -> bool:
-    try:
-        return hasattr(import_module(module), name)
-    except ImportError:
-        return False
-
-
+@_probe
 def attributes_of(adapter: Adapter, task: Task, names: list[str]) -> dict[str, str]:
-    """What an operator has under these names after it was constructed, as text."""
+    """Attributes of an operator that was just constructed, as text.
+
+    :param adapter: of the implementation.
+    :param task: what the operator is constructed with.
+    :param names: of attributes.
+    """
     operator = adapter.make_task(task)
     return {name: str(getattr(operator, name)) for name in names}
 
 
+@_probe
 def local_base_template_fields(adapter: Adapter) -> list[str]:
-    """The template fields of the local base class."""
+    """The template fields of the local base class.
+
+    :param adapter: of the implementation.
+    """
     bases = adapter.operators().DbtVirtualenvBaseOperator.__mro__
     return list(next(base for base in bases if base.__name__ == "DbtLocalBaseOperator").template_fields)
 
 
+@_probe
 def base_methods(adapter: Adapter, names: list[str]) -> dict[str, list[str]]:
-    """Of each public method that the base class has: the names of its parameters, ``self`` apart."""
+    """Name of each of these methods that the base class has -> the names of its parameters, ``self`` apart.
+
+    :param adapter: of the implementation.
+    :param names: of methods.
+    """
     base = adapter.operators().DbtVirtualenvBaseOperator
     there = {name: getattr(base, name) for name in names if callable(getattr(base, name, None))}
     return {name: list(inspect.signature(method).parameters)[1:] for name, method in there.items()}
 
 
+@_probe
 def error_of_method(adapter: Adapter, task: Task, method: str) -> dict[str, Any] | None:
-    """What a method of the operator raises that is called without arguments."""
+    """The error of a method of the operator that is called without arguments; None: it raises none.
+
+    :param adapter: of the implementation.
+    :param task: what the operator is constructed with.
+    :param method: name of the method.
+    """
     operator = adapter.make_task(task)
     return _error_of(getattr(operator, method))
 
 
+@_probe
 def result_of_run_command(adapter: Adapter, task: Task, command: list[str]) -> dict[str, Any]:
-    """What is in the result of ``run_command``."""
+    """The result of ``run_command``: its type, and those of its fields that the documentation names.
+
+    :param adapter: of the implementation.
+    :param task: what the operator is constructed with.
+    :param command: the command line.
+    """
     operator = adapter.make_task(task)
     result = operator.run_command(cmd=command, env=dict(os.environ), context=context_of(operator))
     names = [name for name in ("exit_code", "output", "full_output") if hasattr(result, name)]
     return {"type": type(result).__name__, **{name: getattr(result, name) for name in names}}
 
 
+@_probe
 def kill_before_start(adapter: Adapter, task: Task) -> dict[str, Any] | None:
-    """What ``on_kill`` raises of an operator that has not begun, as when Airflow ends a task that has just started."""
+    """The error of ``on_kill`` in an operator that has not begun, as when Airflow ends a task that has just started.
+
+    :param adapter: of the implementation.
+    :param task: what the operator is constructed with.
+    """
     return _error_of(adapter.make_task(task).on_kill)
 
 
+@_probe
 def executed_twice(adapter: Adapter, task: Task, variables: Mapping[str, str]) -> dict[str, Any] | None:
-    """What is raised when one operator object is executed and then executed again."""
+    """The error when one operator object is executed and then executed again; None: there is none.
+
+    :param adapter: of the implementation.
+    :param task: what the operator is constructed with.
+    :param variables: environment variables of the process.
+    """
     take_variables(variables)
     operator = adapter.make_task(task)
     return _error_of(lambda: [operator.execute(context_of(operator)) for _ in range(2)])
 
 
+@_probe
 def error_of_dag(adapter: Adapter, plan: DagPlan) -> dict[str, Any] | None:
-    """What building the DAG raises, its configuration included."""
+    """The error of building the DAG, its configuration included; None: there is none.
+
+    :param adapter: of the implementation.
+    :param plan: what the DAG file would say.
+    """
     return _error_of(lambda: adapter.make_dag(plan))
 
 
+@_probe
 def dag_facts(adapter: Adapter, plan: DagPlan | None = None, dag: Mapping[str, Any] | None = None) -> dict[str, str]:
-    """What an Airflow DAG says of itself and of one of its tasks, as text.
+    """Attributes of an Airflow DAG and of one of its tasks, as text.
 
+    :param adapter: of the implementation.
+    :param plan: what the DAG file would say; None: an ordinary DAG is made.
     :param dag: arguments of an ordinary DAG with one task, in place of a plan.
     """
     if plan is not None:
@@ -128,11 +208,15 @@ def dag_facts(adapter: Adapter, plan: DagPlan | None = None, dag: Mapping[str, A
     }
 
 
+@_probe
 def traces_of(adapter: Adapter, make: Task | DagPlan) -> list[str]:
-    """What happens to files, and which processes start, while an operator is constructed or a DAG is built.
+    """Changes of files and starts of processes while an operator is constructed or a DAG is built.
 
     The first time counts: Airflow parses each file in a process of its own, which has built nothing before. It is made
     again, for what is put off until then.
+
+    :param adapter: of the implementation.
+    :param make: what is constructed or built.
     """
     # What Airflow itself does once, for a DAG of its own too.
     with plain_dag({"dag_id": "plain"}):
@@ -150,7 +234,10 @@ def traces_of(adapter: Adapter, make: Task | DagPlan) -> list[str]:
 
     sys.addaudithook(listen)
     for _ in range(2):
-        _make(adapter, make)
+        if isinstance(make, DagPlan):
+            adapter.make_dag(make)
+        else:
+            adapter.make_task(make)
     is_over = True
     return list(dict.fromkeys(traces))
 
@@ -162,10 +249,6 @@ def _imports(frame: FrameType | None, *, up_to: FrameType) -> bool:
             return True
         frame = frame.f_back
     return False
-
-
-def _make(adapter: Adapter, make: Task | DagPlan) -> Any:
-    return adapter.make_dag(make) if isinstance(make, DagPlan) else adapter.make_task(make)
 
 
 def _trace(event: str, arguments: tuple[Any, ...]) -> str | None:
@@ -187,26 +270,22 @@ def _error_of(function: Callable[[], Any]) -> dict[str, Any] | None:
     return None
 
 
-def unfulfilled_seed_stories(adapter: Adapter, **arguments: Any) -> dict[str, str]:
-    """As ``seed_stories.play``."""
-    from .seed_scenarios import play
-
-    return play(adapter, **arguments)
-
-
-def memory_for_a_large_seed(adapter: Adapter, **arguments: Any) -> int | str:
-    """As ``seed_stories.measure_large``."""
-    from .seed_scenarios import measure_large
-
-    return measure_large(adapter, **arguments)
-
-
+@_probe
 def enum_members(adapter: Adapter, name: str) -> dict[str, str] | None:
-    """Name -> value of an enum of its ``constants``, aliases too; None where there is none of that name."""
+    """Name -> value of an enum of its ``constants``, aliases too; None where there is none of that name.
+
+    :param adapter: of the implementation.
+    :param name: of the enum.
+    """
     enum = getattr(adapter.constants(), name, None)
     return None if enum is None else {name: str(member.value) for name, member in enum.__members__.items()}
 
 
+@_probe
 def render(adapter: Adapter, plan: DagPlan) -> Shape:
-    """What becomes of a dbt project in a DAG."""
+    """The shape of the DAG that the implementation makes of a plan.
+
+    :param adapter: of the implementation.
+    :param plan: what the DAG file would say.
+    """
     return adapter.render(plan)

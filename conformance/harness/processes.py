@@ -1,10 +1,6 @@
-"""Running a command; processes of a task; installers at work.
+"""Running a command, watching processes until they rest, and finding the installers that work on an environment.
 
-Which installers work on environments below a directory now, and for which task?
-
-How does the suite run a command? To its end or to a deadline, and nothing of it is left either way.
-
-What do the processes of a task do? Whether it rests, and who is gone.
+A command runs to its end or to a deadline, and nothing of it is left either way.
 """
 
 from __future__ import annotations
@@ -16,6 +12,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path, PurePath
@@ -26,7 +23,7 @@ _MAKERS = {"venv", "virtualenv", "ensurepip"}
 """Modules and programs that make an environment, whatever words follow."""
 _FILLERS = {"pip", "uv"}
 _VERBS = {"install", "uninstall", "sync", "venv"}
-"""What they do to an environment: who asks for a list does nothing to it."""
+"""Commands of these that change an environment; one that lists packages changes nothing."""
 _IS_MODULE = re.compile("-[a-zA-Z]*m")
 _WITH_VALUE = {"-W", "-X"}
 """Options of Python that another word belongs to."""
@@ -36,15 +33,32 @@ _TARGETS = {
 }
 """Variables that tell an installer which environment it is to fill. Every activated shell sets ``VIRTUAL_ENV``, which
 pip does not ask for."""
+DEADLINE = 180.0
+"""Seconds that any single command may take: far more than a sound one needs on a slow machine."""
+_LONGEST_ANSWER = 0.5
+"""Seconds that a killed command gets to write its stack."""
+_NOT_STARTED = 127
+"""Exit code of a shell for a command that is not there."""
+REST = 0.6
+"""Seconds for which a task that waits does next to nothing: polling once a second or a hundred times is both rest."""
+_BUSY_SHARE = 0.15
+"""Share of the time that it is watched: a process that spends more of it at work does not wait."""
+_BUSY_LOOKS = 0.3
+"""Share of the looks at it: a process that wants to work at more of them is at work, or in the queue for it."""
+_WANTS_TO_WORK = {psutil.STATUS_RUNNING, psutil.STATUS_DISK_SLEEP}
+_LOOK_AGAIN = 0.02
+_ENDED = {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}
 
 
 @dataclass(frozen=True)
 class Installer:
     """A process that makes or fills an environment.
 
+    :param pid: of the process.
     :param task: PID of the task that it works for; where none of those that are known has started it, of the first
         installer that it comes from.
     :param target: the environment, which has its ``pyvenv.cfg``.
+    :param command: its command line, at most 200 characters of it.
     """
 
     pid: int
@@ -59,13 +73,17 @@ class Installer:
 def installers_below(directory: Path, tasks: Sequence[int]) -> list[Installer]:
     """The installers that work on an environment in ``directory`` now, as their command lines and variables tell.
 
+    :param directory: a ``virtualenv_dir``.
     :param tasks: PIDs of the tasks that may have started them.
     """
     return [found for process in psutil.process_iter() for found in _installer(process, directory, tasks)]
 
 
 def two_into_one(installers: Iterable[Installer]) -> tuple[Installer, Installer] | None:
-    """Two that work for different tasks on the same environment."""
+    """Two installers that work for different tasks on the same environment; None where there are none.
+
+    :param installers: those that were seen at one moment.
+    """
     first: dict[Path, Installer] = {}
     for each in installers:
         other = first.setdefault(each.target, each)
@@ -75,9 +93,10 @@ def two_into_one(installers: Iterable[Installer]) -> tuple[Installer, Installer]
 
 
 def environment_of_build(pid: int) -> tuple[int, Path] | None:
-    """Of an installer whose build hook runs in process ``pid``: its own PID, and the environment that it fills.
+    """The PID of the installer for which a build hook runs, and the environment that it fills.
 
-    None where neither its command line nor its variables name one.
+    :param pid: of the process in which the build hook runs.
+    :returns: None where neither the installer's command line nor its variables name an environment.
     """
     for process in _and_parents(pid):
         command = _command(process)
@@ -117,7 +136,7 @@ def _programs(command: Sequence[str]) -> set[str]:
 
 
 def _targets_of(process: psutil.Process, command: Sequence[str]) -> list[str]:
-    """What its variables name; they are another process's, and it may be gone."""
+    """The environments that its variables name; they are another process's, and it may be gone."""
     try:
         variables = process.environ()
     except psutil.Error:
@@ -155,18 +174,11 @@ def _command(process: psutil.Process) -> list[str]:
         return []
 
 
-DEADLINE = 180.0
-"""Seconds that any single command may take: far more than a sound one needs on a slow machine."""
-_LONGEST_ANSWER = 0.5
-"""Seconds after which nobody waits for a stack any more."""
-_NOT_STARTED = 127
-"""As a shell has it of a command that is not there."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """What came of a command.
+    """A command that has ended.
 
+    :param command: the command line.
     :param exit_code: negative: ended by that signal; None: still running at the deadline, and killed.
     :param output: stdout and stderr in order.
     """
@@ -177,6 +189,7 @@ class Finished:
 
     @property
     def succeeded(self) -> bool:
+        """Whether it left with exit code 0."""
         return self.exit_code == 0
 
     def __str__(self) -> str:
@@ -193,7 +206,9 @@ def run(
 ) -> Finished:
     """Run a command with the null device as its input.
 
+    :param command: the command line; a program that is not there gives exit code 127.
     :param environment: added to this process's variables.
+    :param cwd: its current directory.
     :param deadline: seconds after which it is killed.
     """
     # Into a file: whatever the command leaves running may hold a pipe open for ever.
@@ -206,7 +221,7 @@ def run(
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,
+                start_new_session=True,  # a group of its own, by which all of it can be killed
             )
         except OSError as error:  # what an implementation should have left there, say
             return Finished(command=command, exit_code=_NOT_STARTED, output=str(error))
@@ -223,39 +238,24 @@ def _wait(process: subprocess.Popen[bytes], deadline: float) -> int | None:
         _ask_where(process)
         return None
     finally:  # also when the user interrupts the suite, whose terminal does not reach this session
-        _kill_group(process.pid)
+        with suppress(ProcessLookupError):  # nothing is left, as it should be
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
 def _ask_where(process: subprocess.Popen[bytes]) -> None:
     """Let it write its stack, if it is prepared to do so at this signal; others end by it, which they would anyway."""
     process.send_signal(signal.SIGQUIT)
-    try:
+    with suppress(subprocess.TimeoutExpired):
         process.wait(timeout=_LONGEST_ANSWER)
-    except subprocess.TimeoutExpired:
-        pass
-
-
-def _kill_group(leader: int) -> None:
-    try:
-        os.killpg(leader, signal.SIGKILL)
-    except ProcessLookupError:
-        pass  # nothing is left, as it should be
-
-
-REST = 0.6
-"""Seconds for which a task that waits does next to nothing: polling once a second or a hundred times is both rest."""
-_BUSY_SHARE = 0.15
-"""Of the time that it is watched: who spends more of it at work does not wait."""
-_BUSY_LOOKS = 0.3
-"""Of the looks at it: who wants to work at more of them is at work, or in the queue for it."""
-_WANTS_TO_WORK = {psutil.STATUS_RUNNING, psutil.STATUS_DISK_SLEEP}
-_LOOK_AGAIN = 0.02
-_ENDED = {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}
 
 
 def comes_true(is_so: Callable[[], object], *, deadline: float) -> bool:
-    """Whether it comes true before the deadline, in seconds."""
+    """Whether a condition comes true in time.
+
+    :param is_so: asked again and again.
+    :param deadline: seconds from now.
+    """
     end = time.monotonic() + deadline
     while not is_so():
         if time.monotonic() > end:
@@ -265,7 +265,10 @@ def comes_true(is_so: Callable[[], object], *, deadline: float) -> bool:
 
 
 def lives(pid: int) -> bool:
-    """Whether the process is there and no zombie."""
+    """Whether the process is there and no zombie.
+
+    :param pid: of the process.
+    """
     try:
         return psutil.Process(pid).status() not in _ENDED
     except psutil.NoSuchProcess:
@@ -282,11 +285,12 @@ def watch_until_rest(
 ) -> bool:
     """Wait until these processes and all that they have started do next to nothing for a while, or it is over.
 
+    :param pids: of the processes.
     :param is_over: asked again and again; what it notices ends the wait.
     :param deadline: seconds after which the wait is given up.
-    :param seconds: how long they have to rest.
+    :param seconds: for how long they have to rest.
     :param with_children: whether what they have started counts too.
-    :return: whether they came to rest; not where it was over, or the deadline was.
+    :returns: whether they came to rest; False where it was over, or the deadline was.
     """
     end = time.monotonic() + deadline
     looks = [_look(pids, with_children=with_children)]
@@ -302,7 +306,7 @@ def watch_until_rest(
 
 @dataclass(frozen=True)
 class _Look:
-    """What processes and all below them had done at one moment.
+    """The work that processes and all below them had done at one moment.
 
     :param spent: PID -> seconds of processor.
     :param wanting: PIDs of those that wanted to work at this moment; also where something below had just ended.
@@ -323,6 +327,7 @@ def _look(pids: Sequence[int], *, with_children: bool) -> _Look:
             if any(each.status() in _WANTS_TO_WORK for each in family):
                 wanting.add(pid)
         except psutil.NoSuchProcess:
+            # It is there itself, so something below it has ended just now: it was at work.
             if psutil.pid_exists(pid):
                 wanting.add(pid)
             continue
@@ -331,7 +336,7 @@ def _look(pids: Sequence[int], *, with_children: bool) -> _Look:
 
 
 def _is_busy(pid: int, looks: Sequence[_Look]) -> bool:
-    """Whether it did more than who looks now and then whether it may go on: that one is seen at it, too."""
+    """Whether it did more than look now and then whether it may go on: a process that waits is seen at work, too."""
     spent = [look.spent[pid] for look in looks if pid in look.spent]
     worked = sum(max(after - before, 0.0) for before, after in pairwise(spent))
     wanted = sum(pid in look.wanting for look in looks)

@@ -1,8 +1,7 @@
-"""Tasks that run, each in a process; how long they may take.
+"""Tasks that run, each in a process of its own, and how long they may take on this machine.
 
-How long may a task take on this machine, and how long will the run take? The smoke check's own task tells.
-
-What can be done with tasks that run, each in a process of its own, and what is known when all have ended?
+The smoke check's own task tells how fast the machine is; from it come the timeouts of all others and the forecast of
+the run's length. Its seconds lie in a file that all workers of a run share.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from pytest_cosmos_venv import Point, Sighting, Timeline
 
 from ..options import asked_deadline
 from ..tasks import Outcome
-from .mounts import PlaceError
+from .mounts import MountError
 from .processes import comes_true
 
 if TYPE_CHECKING:
@@ -37,41 +36,59 @@ SMOKE_DEADLINE = 180.0
 SLACK = 2.0
 """Seconds that a process may need at the least, beyond what is required, to end and to be seen at it."""
 _TIMES = 40
-"""So many times what the smoke check took may any other task take."""
+"""Any other task may take so many times what the smoke check took."""
 _SHARE = 0.4
-"""Of the smoke check, by a check on average: many ask a process that is there already."""
+"""The average check takes this share of the smoke check's time: many ask a process that is there already."""
 _KEPT = pytest.StashKey[Path]()
 """A file that all workers of a run share, and no two runs: not pytest's cache, which may be turned off."""
-_TOLD = "cosmos_pace"
-"""Under which workers are told of it."""
+_TOLD = "cosmos_timeouts"
+"""Key in the input of a worker, under which stands the path of that file."""
 TASK_SECONDS = "cosmos_task_seconds"
 """Name of the property under which the smoke check says what its task has taken."""
+GRACE = 5.0
+"""Seconds between SIGTERM and SIGKILL, as Airflow 3 has them."""
 
 
-def keep_pace(config: pytest.Config) -> None:
-    """Know where it is kept: where a worker is told, else in a folder of this run's temporary directory."""
+def keep_task_seconds(config: pytest.Config) -> None:
+    """Choose the file of the smoke check's seconds: where a worker is told, else in a folder of this run's own.
+
+    :param config: of the run, or of one of its workers.
+    """
     told: dict[str, Any] = getattr(config, "workerinput", {})
-    file = told.get(_TOLD) or Path(tempfile.mkdtemp(prefix="cosmos-pace-"), "seconds")
+    file = told.get(_TOLD) or Path(tempfile.mkdtemp(prefix="cosmos-timeouts-"), "seconds")
     config.stash[_KEPT] = Path(file)
 
 
 def tell_worker(config: pytest.Config, workerinput: dict[str, Any]) -> None:
-    """Tell a worker of pytest-xdist where it is kept."""
+    """Tell a worker of pytest-xdist where the file is.
+
+    :param config: of the run.
+    :param workerinput: what the worker gets.
+    """
     workerinput[_TOLD] = str(config.stash[_KEPT])
 
 
 def deadline(config: pytest.Config) -> float:
-    """Seconds that one task may take."""
+    """Seconds that one task may take.
+
+    :param config: of the run.
+    """
     return asked_deadline(config) or max(DEADLINE, _TIMES * _measured(config))
 
 
 def deadline_of_smoke(config: pytest.Config) -> float:
-    """Seconds that the smoke check's task may take."""
+    """Seconds that the smoke check's task may take.
+
+    :param config: of the run.
+    """
     return asked_deadline(config) or SMOKE_DEADLINE
 
 
 def slack(config: pytest.Config) -> float:
-    """Seconds that are added to a time which a requirement names: half of what the smoke check's task has taken."""
+    """Seconds that are added to a time which a requirement names: half of what the smoke check's task has taken.
+
+    :param config: of the run.
+    """
     return max(SLACK, _measured(config) / 2)
 
 
@@ -83,35 +100,44 @@ def _measured(config: pytest.Config) -> float:
         return 0.0
 
 
-def _keep(config: pytest.Config, seconds: float) -> None:
-    """In one piece: a worker may look at any moment."""
-    file = config.stash[_KEPT]
-    beside = file.with_name(f"{file.name}.{os.getpid()}")
-    beside.write_text(str(seconds), encoding="ascii")
-    beside.replace(file)
+class TaskTimer:
+    """Plugin that keeps how long the smoke check's task has taken, and says how long the run will take.
 
-
-class Pace:
-    """Listens for the smoke check, and says how long the run will take."""
+    :param config: of the run.
+    """
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._checks = 0
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Count, in one process."""
+        """Count the checks, in one process.
+
+        :param session: with all that was collected.
+        """
         self._checks = len(session.items)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, node: Any, ids: Sequence[str]) -> None:  # noqa: ARG002 - xdist's
-        """Count, under pytest-xdist."""
+        """Count the checks, under pytest-xdist.
+
+        :param node: the worker that has collected.
+        :param ids: of what it has collected.
+        """
         self._checks = len(ids)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Keep what the smoke check's task has taken."""
+        """Keep what the smoke check's task has taken.
+
+        :param report: of any test.
+        """
         took = dict(report.user_properties).get(TASK_SECONDS)
         if report.when == "call" and isinstance(took, float):
-            _keep(self._config, took)
+            # In one piece: a worker may look at any moment.
+            file = self._config.stash[_KEPT]
+            beside = file.with_name(f"{file.name}.{os.getpid()}")
+            beside.write_text(str(took), encoding="ascii")
+            beside.replace(file)
             self._tell(took)
 
     def _tell(self, seconds: float) -> None:
@@ -126,10 +152,6 @@ class Pace:
             terminal.write_line(f"One task took {seconds:.1f} s: {self._checks} checks will take about {about}.")
 
 
-GRACE = 5.0
-"""Seconds between SIGTERM and SIGKILL, as Airflow 3 has them."""
-
-
 class HarnessError(Exception):
     """The suite itself has failed: nothing is said about the implementation."""
 
@@ -139,7 +161,7 @@ class Finished:
     """Tasks that have ended, each in a process of its own.
 
     :param outcomes: in the order of the contenders; of one that was killed the state is ``failed``.
-    :param timeline: who did what when.
+    :param timeline: what each contender did, and when.
     :param left_behind: processes that were there seconds after the last task had ended, in words.
     :param services: those that the adapter declares to stay, in words; they are none of ``left_behind``.
     """
@@ -151,13 +173,17 @@ class Finished:
 
 
 class RunningTasks:
-    """Tasks that run, each in a process of its own."""
+    """Tasks that run, each in a process of its own.
+
+    :param race: whose contenders they are.
+    """
 
     def __init__(self, race: RunningRace) -> None:
         self._race = race
 
     @property
     def pids(self) -> tuple[int, ...]:
+        """PIDs of the tasks' processes, in the order of the contenders."""
         return self._race.pids
 
     @property
@@ -166,30 +192,40 @@ class RunningTasks:
         return self._race.running
 
     def wait_for(self, point: str | Point, *, deadline: float | None = None) -> Sighting:
-        """Wait until one of them is there: ``creating``, ``locked``, ``installing``, ``running``, a Point.
+        """Wait until one of them has reached a point.
 
-        Not ``waiting``, which is known by words of Cosmos's log: ``watch_until_rest`` sees who waits in silence.
+        ``waiting`` is not among the points, since it is known by words of Cosmos's log: ``watch_until_rest`` sees tasks
+        that wait in silence.
 
-        :raises RaceFailure: nobody comes there in time.
+        :param point: ``creating``, ``locked``, ``installing``, ``running``, or a Point.
+        :param deadline: seconds; None: those that the race has left.
+        :raises RaceFailure: none of them comes there in time.
         """
         __tracebackhide__ = True
         return self._race.wait_for(point, timeout=deadline)
 
     def stop(self, index: int = 0) -> None:
-        """Let it stand still, with all that it started, until ``resume``."""
+        """Let one stand still, with all that it started, until ``resume``.
+
+        :param index: of the contender.
+        """
         self._race.stop(index)
 
     def resume(self, index: int = 0) -> None:
+        """Let one that stands still go on.
+
+        :param index: of the contender.
+        """
         self._race.resume(index)
 
     def terminate(self, index: int = 0, *, slack: float = 0.0) -> bool:
-        """End it as Airflow does: SIGTERM, and SIGKILL for the task's process where it has not ended 5 s later.
+        """End one as Airflow does: SIGTERM, and SIGKILL for the task's process where it has not ended 5 s later.
 
-        One that has ended is told nothing: its number may be another's by now.
-
+        :param index: of the contender.
         :param slack: seconds beyond those, where SIGTERM has to be enough and the machine may be busy.
-        :return: whether SIGKILL was not needed.
+        :returns: whether SIGKILL was not needed.
         """
+        # One that has ended gets no signal: its number may be another's by now.
         if index in self._race.running:
             with suppress(ProcessLookupError):
                 os.kill(self._race.pids[index], signal.SIGTERM)
@@ -199,14 +235,15 @@ class RunningTasks:
         return False
 
     def kill(self, index: int = 0, *, tree: bool = False) -> None:
-        """End its process alone by SIGKILL, as the kernel does it that is short of memory.
+        """End one's process alone by SIGKILL, as the kernel does it that is short of memory.
 
-        :param tree: with all that it started, as when its container is taken away.
+        :param index: of the contender.
+        :param tree: whether all that it started is killed too, as when its container is taken away.
         """
         self._race.kill(index, tree=tree)
 
     def end(self) -> Finished:
-        """End all that run by SIGKILL."""
+        """End all that run by SIGKILL, and wait for what they have left."""
         __tracebackhide__ = True
         for index in self.running:
             self.kill(index)
@@ -229,7 +266,7 @@ def _outcome(contender: Any) -> Outcome:
         log = contender.output if len(contender.output) > len(contender.value.log) else contender.value.log
         return with_changes(contender.value, log=log)
     if contender.exception is not None:
-        if contender.exception.startswith(PlaceError.__name__):
-            pytest.skip(contender.exception.removeprefix(f"{PlaceError.__name__}: "))
+        if contender.exception.startswith(MountError.__name__):
+            pytest.skip(contender.exception.removeprefix(f"{MountError.__name__}: "))
         raise HarnessError(f"{contender.in_words}\n{contender.traceback}")
     return Outcome(state="failed", exception=contender.in_words, log=contender.output)

@@ -1,11 +1,4 @@
-"""What a task's dbt saw, what lies on disk, whether a task waits.
-
-What did a task's dbt see, and what is in the environment that it ran in?
-
-Where on disk does a secret stand, and who may read it there?
-
-What becomes of a task that may have to wait? It rests, it installs, or it ends.
-"""
+"""The calls of a task's dbt, the files on disk, and whether a task waits."""
 
 from __future__ import annotations
 
@@ -13,21 +6,18 @@ import csv
 import os
 import stat
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_cosmos_venv import (
-    DbtCall,
-    Point,
-    Sighting,
-)
+from pytest_cosmos_venv import DbtCall, Point, Sighting
 
 from ..tasks import Task
-from .harness import Bench
-from .processes import REST, watch_until_rest
-from .seed_scenarios import LOCAL, STORIES, VIRTUALENV
+from .harness import Harness
+from .processes import REST, installers_below, watch_until_rest
+from .seed_scenarios import LOCAL, SCENARIOS, VIRTUALENV
 
 if TYPE_CHECKING:
     from pytest_cosmos_venv import Sdist, SeedStory
@@ -35,53 +25,79 @@ if TYPE_CHECKING:
     from ..adapter import Adapter
     from .running import RunningTasks
 
+_OF_THE_SUITE = "cosmos-wheelhouse"
+"""Folder in which the fake keeps what it was told, such as its variables."""
+_MOST = 20_000_000  # bytes: larger files are not read for a secret
+RESTS = "it rests"
+_NEEDS = {"dbt_ls": "dbt_ls", "airflow_async": "airflow_async", "watcher": "watcher"}
+"""Option of a scenario -> capability without which it is not played."""
 
-def ran(bench: Bench, task: Task, variables: Mapping[str, str] | None = None) -> DbtCall:
-    """The one ``dbt run`` of a task that has to succeed."""
+
+def ran(harness: Harness, task: Task, variables: Mapping[str, str] | None = None) -> DbtCall:
+    """The one ``dbt run`` of a task that has to succeed.
+
+    :param harness: of the test.
+    :param task: what to run.
+    :param variables: of the task's environment.
+    """
     __tracebackhide__ = True
-    before = len(bench.calls("run"))
-    outcome = bench.run(task, variables=variables)
+    before = len(harness.calls("run"))
+    outcome = harness.run(task, variables=variables)
     assert outcome.succeeded, f"the task must succeed; seen: {outcome}"
-    calls = bench.calls("run")[before:]
+    calls = harness.calls("run")[before:]
     assert len(calls) == 1, f"the task must run dbt once; seen: {calls}"
     return calls[0]
 
 
 @contextmanager
-def dbt_running(bench: Bench, task: Task, **variables: str) -> Iterator[DbtCall]:
-    """The call of a dbt run that is in the middle of its work; afterwards the task goes on, and has to succeed."""
+def dbt_running(harness: Harness, task: Task, **variables: str) -> Iterator[DbtCall]:
+    """The call of a dbt run that is in the middle of its work; afterwards the task goes on, and has to succeed.
+
+    :param harness: of the test.
+    :param task: what to run.
+    :param **variables: of the task's environment.
+    """
     __tracebackhide__ = True
-    before = len(bench.calls("run"))
-    held = bench.wheelhouse.script("run", hold=True)
-    with bench.start(task, variables=variables) as running:
-        running.wait_for(run_begins(bench))
+    before = len(harness.calls("run"))
+    held = harness.wheelhouse.script("run", hold=True)
+    with harness.start(task, variables=variables) as running:
+        running.wait_for(run_begins(harness))
         held.take_back()
-        yield bench.calls("run")[before]
+        yield harness.calls("run")[before]
         held.release()
         outcome = running.finish().outcomes[0]
     assert outcome.succeeded, f"the task must succeed; seen: {outcome}"
 
 
-def run_begins(bench: Bench) -> Point:
-    """One more ``dbt run`` has begun; other commands of dbt do not count."""
-    before = len(bench.calls("run"))
+def run_begins(harness: Harness) -> Point:
+    """The point at which one more ``dbt run`` has begun; other commands of dbt do not count.
+
+    :param harness: of the test.
+    """
+    before = len(harness.calls("run"))
 
     def look() -> Sighting | None:
-        calls = bench.calls("run")[before:]
+        calls = harness.calls("run")[before:]
         return Sighting(at=calls[0].started_at, pid=calls[0].pid, what="dbt run") if calls else None
 
     return Point("dbt run", look)
 
 
 def is_below(place: Path, folder: Path) -> bool:
-    """Whether the place is the folder, or lies in it, whatever links lead there."""
+    """Whether a path is the folder, or lies in it, whatever links lead there.
+
+    :param place: the path.
+    :param folder: the folder.
+    """
     return folder.resolve() in (place.resolve(), *place.resolve().parents)
 
 
 def installed(prefix: Path) -> dict[str, Path]:
-    """Of each distribution in an environment its RECORD, by name and version as files have them: ``dbt_core-1.10.0``.
+    """The RECORD of each distribution in an environment, by name and version as files have them: ``dbt_core-1.10.0``.
 
     What environments are seeded with does not count.
+
+    :param prefix: of the environment.
     """
     found = {
         file.parent.name.removesuffix(".dist-info"): file
@@ -91,12 +107,55 @@ def installed(prefix: Path) -> dict[str, Path]:
 
 
 def unpacked(prefix: Path) -> dict[str, tuple[int, int]]:
-    """What tells whether a distribution was unpacked anew: inode and time (ns) of each RECORD."""
+    """Inode and time (ns) of each RECORD: they tell whether a distribution was unpacked anew.
+
+    :param prefix: of the environment.
+    """
     return {name: (file.stat().st_ino, file.stat().st_mtime_ns) for name, file in installed(prefix).items()}
 
 
+def unpacking_begins(virtualenv_dir: Path, start: str) -> Point:
+    """The point at which a distribution of that name stands in an environment.
+
+    :param virtualenv_dir: any environment below it counts.
+    :param start: how the name of the distribution begins, such as ``dbt_``.
+    """
+
+    def look() -> Sighting | None:
+        found = next((name for name in _unpacked_below(virtualenv_dir) if name.startswith(start)), None)
+        return None if found is None else Sighting(at=time.time(), what=found)
+
+    return Point("unpacking", look)
+
+
+def installing_ends(virtualenv_dir: Path, names: set[str]) -> Point:
+    """The point at which all distributions stand in an environment, and no installer works on it any more.
+
+    An implementation that goes on at once may have started dbt by then, which is held: the point is never too late to
+    be seen.
+
+    :param virtualenv_dir: any environment below it counts.
+    :param names: of the distributions, as files have them: ``dbt_core``.
+    """
+
+    def look() -> Sighting | None:
+        is_whole = {name.split("-")[0] for name in _unpacked_below(virtualenv_dir)} >= names
+        is_over = is_whole and not installers_below(virtualenv_dir, [])
+        return Sighting(at=time.time(), what="the installer has ended") if is_over else None
+
+    return Point("finishing", look)
+
+
+def _unpacked_below(virtualenv_dir: Path) -> Iterator[str]:
+    """Names of folders with a RECORD; an installer may be at work there, and ``os.walk`` passes over what vanishes."""
+    return (Path(folder).name for folder, _, files in os.walk(virtualenv_dir) if "RECORD" in files)
+
+
 def damage(prefix: Path) -> list[str]:
-    """Files of installed distributions that are not there, or have another size than their RECORD says."""
+    """Files of installed distributions that are not there, or have another size than their RECORD says, in words.
+
+    :param prefix: of the environment.
+    """
     found = []
     for record in installed(prefix).values():
         for name, _, size in csv.reader(record.read_text(encoding="utf-8").splitlines()):
@@ -109,7 +168,10 @@ def damage(prefix: Path) -> list[str]:
 
 
 def files_in(folder: Path) -> dict[str, tuple[int, int, int]]:
-    """Inode, time (ns) and size of each file in a folder, byte code apart."""
+    """Inode, time (ns) and size of each file in a folder, byte code apart.
+
+    :param folder: in which others may be at work.
+    """
     found = {}
     # Others may be at work there: this passes over what vanishes meanwhile.
     for place, _, names in os.walk(folder):
@@ -120,24 +182,32 @@ def files_in(folder: Path) -> dict[str, tuple[int, int, int]]:
     return found
 
 
-_OF_THE_SUITE = "cosmos-wheelhouse"
-"""Folder in which the fake keeps what it was told, such as its variables."""
-_MOST = 20_000_000
+def places(harness: Harness) -> list[Path]:
+    """The places where a task may leave something.
 
+    They are the test's folder, where a home for it may lie; the temporary directory, with the folder for sockets; and
+    Airflow's home.
 
-def places(bench: Bench) -> list[Path]:
-    """Where a task may leave something: the test's folder, where a home for it may lie; the temporary directory, with
-    the folder for sockets; Airflow's home."""
-    return [bench.folder, Path(tempfile.gettempdir()), Path(os.environ["AIRFLOW_HOME"])]
+    :param harness: of the test.
+    """
+    return [harness.folder, Path(tempfile.gettempdir()), Path(os.environ["AIRFLOW_HOME"])]
 
 
 def files_with(secret: str, roots: Iterable[Path]) -> list[Path]:
-    """Files below ``roots`` in whose content the secret stands; those of the suite itself do not count."""
+    """Files in whose content the secret stands; those of the suite itself do not count.
+
+    :param secret: what is looked for.
+    :param roots: folders to look through.
+    """
     return [file for root in roots for file in _files(root) if _has(file, secret.encode())]
 
 
 def readable_by_others(file: Path, roots: Sequence[Path]) -> bool:
-    """Whether another user could read it, were the root above it open to all."""
+    """Whether another user could read a file, were the root above it open to all.
+
+    :param file: below one of the roots.
+    :param roots: folders whose own permissions do not count.
+    """
     root = next(each for each in roots if file.is_relative_to(each))
     parents = [each for each in file.parents if each != root and each.is_relative_to(root)]
     try:
@@ -148,7 +218,10 @@ def readable_by_others(file: Path, roots: Sequence[Path]) -> bool:
 
 
 def directories(root: Path) -> Iterator[Path]:
-    """``root`` and all directories below it; none where it is not there."""
+    """``root`` and all directories below it; none where it is not there.
+
+    :param root: the folder to begin with.
+    """
     return (Path(folder) for folder, _, _ in os.walk(root))
 
 
@@ -166,64 +239,62 @@ def _has(file: Path, secret: bytes) -> bool:
         return False
 
 
-RESTS = "it rests"
+def what_it_comes_to(harness: Harness, running: RunningTasks, held: Sdist, *, seconds: float = REST) -> str:
+    """Wait until the only task rests, installs or has ended; returns in words which of these.
 
+    A task that does none of it before the harness's deadline is said to be at work. It does not count as waiting.
 
-def what_it_comes_to(bench: Bench, running: RunningTasks, held: Sdist, *, seconds: float = REST) -> str:
-    """Wait until the only task rests, installs or has ended; in words which.
-
-    A task that does none of it before the bench's deadline is said to be at work: it does not count as one that waits.
-
+    :param harness: of the test.
+    :param running: the only task.
     :param held: what its environment needs built.
     :param seconds: for how long it has to rest.
     """
     rests = watch_until_rest(
-        running.pids, lambda: held.builds or not running.running, seconds=seconds, deadline=bench.deadline
+        running.pids, lambda: held.builds or not running.running, seconds=seconds, deadline=harness.deadline
     )
     if held.builds:
         return f"its installer builds a package, in process {held.builds[0].pid}"
     if not running.running:
         return f"it ended: {running.finish().outcomes[0]}"
-    return RESTS if rests else f"it is at work, for {bench.deadline:g} s by now"
+    return RESTS if rests else f"it is at work, for {harness.deadline:g} s by now"
 
 
-_NEEDS = {"dbt_ls": "dbt_ls", "airflow_async": "airflow_async", "watcher": "watcher"}
-"""Option of a story -> capability without which it is not played."""
+def require(harness: Harness, *scenarios: str, mode: str | None = None) -> None:
+    """Fail with all that was done and seen unless each of these scenarios comes out as it has to.
 
-
-def require(bench: Bench, *stories: str, mode: str | None = None) -> None:
-    """Fail with all that was done and seen unless each of these stories comes out as it has to.
-
-    :param stories: ids of ``SEED_SCENARIOS``; one that needs what the implementation lacks is left out.
+    :param harness: of the test.
+    :param *scenarios: ids of ``SEED_SCENARIOS``; one that needs what the implementation lacks is left out.
     :param mode: execution mode of those that name none; None: the cheapest that the implementation has.
     """
     __tracebackhide__ = True
-    chosen = mode or _cheapest_mode(bench.adapter)
-    played = [name for name in stories if not _lacks(bench.adapter, STORIES[name], chosen)]
-    if bench.is_glance:
+    chosen = mode or _cheapest_mode(harness.adapter)
+    played = [name for name in scenarios if not _lacks(harness.adapter, SCENARIOS[name], chosen)]
+    if harness.is_glance:
         played = played[:1]
-    failures = bench.ask("unfulfilled_seed_stories", stories=played, mode=chosen, **_stage(bench))
+    failures = harness.ask("unfulfilled_seed_scenarios", scenarios=played, mode=chosen, **_stage(harness))
     if failures:
         raise AssertionError("\n\n".join(failures.values()))
 
 
-def memory_for_a_large_seed(bench: Bench, size: int) -> int:
+def memory_for_a_large_seed(harness: Harness, size: int) -> int:
     """Bytes that a run with a seed of ``size`` bytes needs more than one with a small seed.
 
+    :param harness: of the test.
+    :param size: bytes of the large seed.
     :raises AssertionError: one of the runs does not do what is required.
     """
     __tracebackhide__ = True
-    mode = _cheapest_mode(bench.adapter)
-    answer: int | str = bench.ask("memory_for_a_large_seed", size=size, mode=mode, **_stage(bench))
+    mode = _cheapest_mode(harness.adapter)
+    answer: int | str = harness.ask("memory_for_a_large_seed", size=size, mode=mode, **_stage(harness))
     assert isinstance(answer, int), answer
     return answer
 
 
-def _stage(bench: Bench) -> dict[str, object]:
+def _stage(harness: Harness) -> dict[str, object]:
     return {
-        "folder": bench.folder / "seeds",
-        "wheelhouse": bench.wheelhouse,
-        "virtualenv_dir": bench.shared_directory,
+        "folder": harness.folder / "seeds",
+        "wheelhouse": harness.wheelhouse,
+        "virtualenv_dir": harness.shared_directory,
     }
 
 
@@ -231,9 +302,9 @@ def _cheapest_mode(adapter: Adapter) -> str:
     return VIRTUALENV if "local_mode" in adapter.absent else LOCAL
 
 
-def _lacks(adapter: Adapter, story: SeedStory, mode: str) -> bool:
-    if story.options.get("load") == "dbt_ls" and mode == VIRTUALENV and "dbt_ls_managed" in adapter.absent:
+def _lacks(adapter: Adapter, scenario: SeedStory, mode: str) -> bool:
+    if scenario.options.get("load") == "dbt_ls" and mode == VIRTUALENV and "dbt_ls_managed" in adapter.absent:
         return True
-    needs = {_NEEDS[value] for value in map(str, story.options.values()) if value in _NEEDS}
-    is_refused = story.id.startswith("refused")
+    needs = {_NEEDS[value] for value in map(str, scenario.options.values()) if value in _NEEDS}
+    is_refused = scenario.id.startswith("refused")
     return not is_refused and not needs.isdisjoint(adapter.absent)

@@ -1,8 +1,6 @@
-"""The project that DAGs show, and its parse file.
+"""The project that DAGs show, with its manifest: a seed and four models, two of which have tests; and dbt's parse file.
 
-Which dbt project do DAGs show? A seed and four models, two of which have tests, with its manifest.
-
-How is a parse file of dbt written without dbt? MessagePack of maps, texts and whole numbers.
+A parse file is written without dbt: MessagePack of maps, texts and whole numbers.
 """
 
 from __future__ import annotations
@@ -19,7 +17,7 @@ import pytest
 from pytest_cosmos_venv import DbtProject, DbtProjects
 
 from ..tasks import Shape
-from .harness import Bench
+from .harness import Harness
 
 MODELS = ("arrivals", "berths", "crossings", "departures")
 PARENTS = {("arrivals", "crossings"), ("berths", "crossings"), ("crossings", "departures")}
@@ -29,38 +27,44 @@ _TESTS: dict[str | None, list[str]] = {"id": ["unique", "not_null"]}
 
 @dataclass(frozen=True, kw_only=True)
 class Harbor:
-    """The project.
+    """The project, and the harness that builds DAGs of it.
 
+    :param harness: of the test.
+    :param project: whose files may be changed.
     :param manifest: its own, outside its folder.
     """
 
-    bench: Bench
+    harness: Harness
     project: DbtProject
     manifest: Path
 
     def render(self, *, load: str | None = "dbt_manifest", **parts: Any) -> Shape:
-        """It in a DAG, in virtualenv mode, built where no dbt is on PATH.
+        """The shape of a DAG of it, in virtualenv mode, built where no dbt is on PATH.
 
         :param load: value of ``LoadMode``; None: the DAG file names none.
-        :param parts: as of ``Bench.dag_plan``.
+        :param **parts: as of ``Harness.dag_plan``.
         """
         __tracebackhide__ = True
         manifest = {"manifest_path": str(self.manifest)} if load == "dbt_manifest" else {}
         parts["project"] = {**manifest, **parts.get("project", {})}
         parts["variables"] = {"PATH": path_without_dbt(), **parts.get("variables", {})}
-        return self.bench.render(self.bench.dag_plan(self.project.path, load=load, **parts))
+        return self.harness.render(self.harness.dag_plan(self.project.path, load=load, **parts))
 
 
 @pytest.fixture
-def harbor(bench: Bench, cosmos_dbt_project: DbtProjects) -> Harbor:
-    """A project that reads its models in the order of ``PARENTS``."""
+def harbor(harness: Harness, cosmos_dbt_project: DbtProjects) -> Harbor:
+    """A project that reads its models in the order of ``PARENTS``.
+
+    :param harness: of the test.
+    :param cosmos_dbt_project: makes the project.
+    """
     project = cosmos_dbt_project("harbor")
     project.seed("piers", "id,name\n1,north\n")
     project.model("arrivals", "select * from {{ ref('piers') }}", tests=_TESTS)
     project.model("berths", "select 1 as id")
     project.model("crossings", "select id from {{ ref('arrivals') }} join {{ ref('berths') }} using (id)", tests=_TESTS)
     project.model("departures", "select * from {{ ref('crossings') }}")
-    return Harbor(bench=bench, project=project, manifest=project.manifest(bench.folder / "harbor-manifest.json"))
+    return Harbor(harness=harness, project=project, manifest=project.manifest(harness.folder / "harbor-manifest.json"))
 
 
 def path_without_dbt() -> str:
@@ -70,13 +74,23 @@ def path_without_dbt() -> str:
 
 
 def tasks_of(shape: Shape, node: str, *, operator: str = "Run") -> list[str]:
-    """Ids of tasks for this node whose operator's class has this word in its name."""
+    """Ids of tasks for this node whose operator's class has this word in its name.
+
+    :param shape: of the DAG.
+    :param node: name of a model, seed or snapshot.
+    :param operator: a part of the class's name; empty: any class.
+    """
     word = re.compile(rf"(?:^|[._]){re.escape(node)}(?:[._]|$)")
     return [name for name, task in shape.tasks.items() if word.search(name) and operator in task.operator]
 
 
 def comes_before(shape: Shape, first: str, then: str) -> bool:
-    """Whether a path leads from one task to the other."""
+    """Whether a path leads from one task to the other.
+
+    :param shape: of the DAG.
+    :param first: id of a task.
+    :param then: id of the other task.
+    """
     reached, to_look_at = set[str](), [first]
     while to_look_at:
         new = set(shape.tasks[to_look_at.pop()].downstream) - reached
@@ -86,7 +100,7 @@ def comes_before(shape: Shape, first: str, then: str) -> bool:
 
 
 def packed(value: object) -> bytes:
-    """The bytes of a value.
+    """The bytes of a value in MessagePack.
 
     :param value: a dictionary, a list, a text or a whole number from 0 on below 2**32.
     :raises TypeError: anything else.

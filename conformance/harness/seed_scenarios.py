@@ -1,7 +1,4 @@
-"""The toolkit's seed scenarios, played in a process of their own.
-
-Do seeds do as the documentation says? Ready-made stories, played in a process of their own on whole DAGs.
-"""
+"""The toolkit's seed scenarios, played on whole DAGs in a process of their own."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from functools import partial
+from operator import methodcaller
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,34 +20,40 @@ if TYPE_CHECKING:
     from ..adapter import Adapter
 
 
-STORIES: Mapping[str, SeedStory] = {story.id: story for story in SEED_SCENARIOS}
+SCENARIOS: Mapping[str, SeedStory] = {scenario.id: scenario for scenario in SEED_SCENARIOS}
 LOCAL, VIRTUALENV = "local", "virtualenv"
 UNDER_AIRFLOW = frozenset(
     {
-        *("the-default-runs-each-time", "unchanged-is-skipped"),
-        *("a-skip-updates-no-asset", "a-load-updates-the-asset"),
+        "the-default-runs-each-time",
+        "unchanged-is-skipped",
+        "a-skip-updates-no-asset",
+        "a-load-updates-the-asset",
     }
 )
-"""Stories of what Airflow makes of a task. In the others each task is executed alone, which is enough to see what it
+"""Scenarios of what Airflow makes of a task. In the others each task is executed alone, which is enough to see what it
 does, and costs a tenth."""
 _SHOWN_FRAMES = 6
 
 
 def play(
-    adapter: Adapter, *, stories: Sequence[str], mode: str, folder: Path, wheelhouse: Wheelhouse, virtualenv_dir: Path
+    adapter: Adapter, *, scenarios: Sequence[str], mode: str, folder: Path, wheelhouse: Wheelhouse, virtualenv_dir: Path
 ) -> dict[str, str]:
-    """Play stories one after the other, in this process.
+    """Play scenarios one after the other, in this process.
 
+    :param adapter: of the implementation.
+    :param scenarios: ids of ``SCENARIOS``.
     :param mode: execution mode of those that name none.
     :param folder: it does not exist.
-    :return: id -> what was required and what was seen, of those that did not come out so.
+    :param wheelhouse: where environments are installed from.
+    :param virtualenv_dir: directory that all of them share.
+    :returns: id -> what was required and what was seen, of those that did not come out so.
     """
     implementation = find_implementation(adapter.named)
     failures: dict[str, str] = {}
     modes = {mode.value for mode in implementation.module("constants").ExecutionMode}
-    for name in stories:
-        story = replace(STORIES[name], options={"execution_mode": mode, **STORIES[name].options})
-        if story.options["execution_mode"] in modes:
+    for name in scenarios:
+        scenario = replace(SCENARIOS[name], options={"execution_mode": mode, **SCENARIOS[name].options})
+        if scenario.options["execution_mode"] in modes:
             stage = seed_scenarios(
                 implementation,
                 folder / name,
@@ -58,19 +61,24 @@ def play(
                 virtualenv_dir=virtualenv_dir,
                 under_airflow=name in UNDER_AIRFLOW,
             )
-            text = _seen_instead(stage, folder / name, partial(_play, story))
+            text = _seen_instead(stage, folder / name, methodcaller("play", scenario))
             failures |= {name: text} if text else {}
     return failures
-
-
-def _play(story: SeedStory, stage: SeedScenarios) -> None:
-    stage.play(story)
 
 
 def measure_large(
     adapter: Adapter, *, size: int, mode: str, folder: Path, wheelhouse: Wheelhouse, virtualenv_dir: Path
 ) -> int | str:
-    """As ``memory_for_a_large_seed``, in this process; a text where something else was seen than required."""
+    """Measure, in this process, how much more memory a run with a large seed needs than one with a small seed.
+
+    :param adapter: of the implementation.
+    :param size: bytes of the large seed.
+    :param mode: execution mode.
+    :param folder: it does not exist.
+    :param wheelhouse: where environments are installed from.
+    :param virtualenv_dir: directory of its environment.
+    :returns: bytes; a text where something else was seen than required.
+    """
     peaks: list[int] = []
 
     def grow(stage: SeedScenarios) -> None:
@@ -106,8 +114,8 @@ def _seen_instead(
             act(stage)
         except AssertionError as error:
             return str(error)
-        except ToolkitMisuse as error:  # the implementation has no word for what the story asks for
+        except ToolkitMisuse as error:  # the implementation has no word for what the scenario asks for
             return f"{folder.name} must come to its end; seen: {error}"
-        except Exception:  # noqa: BLE001 - what an implementation raises, or leaves out so that a story cannot go on
+        except Exception:  # noqa: BLE001 - what an implementation raises, or leaves out so that a scenario cannot go on
             return f"{folder.name} must come to its end; seen:\n{traceback.format_exc(-_SHOWN_FRAMES)}"
     return None

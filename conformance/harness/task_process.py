@@ -1,7 +1,4 @@
-"""What happens, and what is asked, in the process of one task.
-
-What happens in the process of one task? The operator is made and run there, and told to end as Airflow does it.
-"""
+"""The process of one task: the operator is made and run there, and told to end as Airflow does it."""
 
 from __future__ import annotations
 
@@ -9,25 +6,27 @@ import itertools
 import os
 import tempfile
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_cosmos_venv import Contender
 
 from ..adapter import Adapter, open_adapter
 from ..cosmos_layout import AdapterError, in_words
 from ..tasks import STATES, Outcome, Task
-from .mounts import within
+from .mounts import mounted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
 def work(contender: Contender, adapter: str, tasks: Sequence[Task], variables: Mapping[str, str]) -> Outcome:
-    """What a contender does: its own task of these, to its end.
+    """Run a contender's own tasks to their ends.
 
+    :param contender: of the race.
     :param adapter: as ``open_adapter`` takes it.
     :param tasks: one for each contender; it runs them one after the other where there are more than contenders.
     :param variables: of the environment, for all of them.
+    :returns: the first outcome that is no success, or the last.
     """
     take_variables(variables)
     mine = list(itertools.islice(tasks, contender.index, None, contender.count))
@@ -38,17 +37,25 @@ def work(contender: Contender, adapter: str, tasks: Sequence[Task], variables: M
 
 
 def take_variables(variables: Mapping[str, str]) -> None:
-    """As if this process had started with them."""
+    """Set environment variables as if this process had started with them.
+
+    :param variables: name -> value.
+    """
     os.environ.update(variables)
     tempfile.tempdir = None  # a process that starts asks where it is, and this one asks again
 
 
 def performed(adapter: Adapter, task: Task) -> Outcome:
-    """What came of it, where it finds what it is to find: also under an adapter that performs tasks its own way."""
+    """The outcome of a task, checked, also under an adapter that performs tasks its own way.
+
+    :param adapter: runs the task.
+    :param task: what to run; what it is to find at paths and on standard input is there.
+    :raises AdapterError: ``perform`` raised, or returned something that means nothing.
+    """
     if task.standard_input is not None:
         _offer(task.standard_input)
     hook = f"{type(adapter).__name__}.perform"
-    with within(task.place):
+    with mounted(task.place):
         try:
             outcome: object = adapter.perform(task)
         except Exception as error:
@@ -72,18 +79,6 @@ def _plain(outcome: object, hook: str) -> Outcome:
         if not isinstance(given, str):
             raise AdapterError(f"{hook} returned an Outcome whose {name} is of {type(given)}: give one text.")
     return outcome
-
-
-def ask(_: Contender, adapter: str, question: str, arguments: Mapping[str, Any]) -> Any:
-    """What a contender does that answers a question about the implementation: a method of its adapter, plain data back.
-
-    :param question: name of a function in ``questions``.
-    """
-    from . import probes
-
-    opened = open_adapter(adapter)
-    opened.begin()
-    return getattr(probes, question)(opened, **arguments)
 
 
 def _offer(text: str) -> None:

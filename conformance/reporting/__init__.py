@@ -1,1 +1,1 @@
-"""What a run of the suite reports."""
+"""Verdicts of a run, and the reports that are made of them."""

@@ -1,4 +1,4 @@
-"""What do reports say, side by side? A row for each requirement, a tally for each level and area, a label for each."""
+"""Reports side by side: a row for each requirement, a tally for each level and area, a label for each report."""
 
 from __future__ import annotations
 
@@ -17,9 +17,16 @@ Record = Mapping[str, Any]
 NOT_IN_IT = "not in it"
 DIFFERS = "differs"
 WORDS = (
-    *(Verdict.PASSED.value, Verdict.UNEXPECTED_PASS.value),
-    *(Verdict.FAILED.value, DIFFERS, Verdict.KNOWN_FAILURE.value, Verdict.HARNESS_ERROR.value),
-    *(Verdict.DIFFERS.value, Verdict.NOT_RUN.value, Verdict.NOT_APPLICABLE.value, NOT_IN_IT),
+    Verdict.PASSED.value,
+    Verdict.UNEXPECTED_PASS.value,
+    Verdict.FAILED.value,
+    DIFFERS,
+    Verdict.KNOWN_FAILURE.value,
+    Verdict.HARNESS_ERROR.value,
+    Verdict.DIFFERS.value,
+    Verdict.NOT_RUN.value,
+    Verdict.NOT_APPLICABLE.value,
+    NOT_IN_IT,
 )
 """All that may be said of a requirement, the best first."""
 KEPT = WORDS[:2]
@@ -28,10 +35,10 @@ _DECIDED = {DIFFERS, *(verdict.value for verdict in DECIDED)}
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One requirement.
+    """One requirement in all reports.
 
     :param record: of the first report that has it.
-    :param cells: of each report; None where that has no such requirement.
+    :param cells: its record in each report; None where that has no such requirement.
     """
 
     record: Record
@@ -39,19 +46,22 @@ class Row:
 
     @property
     def id(self) -> str:
+        """The requirement's id, such as ``LOCK-003``."""
         return str(self.record["id"])
 
     @property
     def area(self) -> str:
+        """The requirement's area, such as ``LOCK``."""
         return self.id.partition("-")[0]
 
     @property
     def level(self) -> Level:
+        """The requirement's level."""
         return Level(self.record["level"])
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The verdict of each report. Among several what fails and was not promised differs: nobody is to blame."""
+        """The verdict of each report. Among several, a failure of what was not promised is a difference."""
         return tuple(self._word(cell) for cell in self.cells)
 
     @property
@@ -61,7 +71,7 @@ class Row:
 
     @property
     def word(self) -> str:
-        """What they say where they are alike."""
+        """The common verdict, where they are alike."""
         return self._said[0]
 
     @property
@@ -77,7 +87,7 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Tally:
-    """How many requirements of a group are kept.
+    """The number of requirements of a group that are kept.
 
     :param counts: word, as in ``Row.words`` -> how many, passed ones first.
     """
@@ -86,19 +96,25 @@ class Tally:
 
     @property
     def kept(self) -> int:
+        """The number of those that are kept."""
         return sum(self.counts.get(word, 0) for word in KEPT)
 
     @property
     def applying(self) -> int:
+        """The number of those on which there is a verdict."""
         return sum(count for word, count in self.counts.items() if word in _DECIDED)
 
     @property
     def applies_to_nothing(self) -> bool:
+        """Whether none of them applies."""
         return set(self.counts) <= {Verdict.NOT_APPLICABLE.value}
 
 
 def rows(reports: Sequence[Report]) -> list[Row]:
-    """All requirements of all reports, by level, then by id."""
+    """All requirements of all reports, by level, then by id.
+
+    :param reports: each as ``report.json`` has it.
+    """
     by_id = [{record["id"]: record for record in report["requirements"]} for report in reports]
     cells = {
         unique: tuple(each.get(unique) for each in by_id) for unique in sorted({one for each in by_id for one in each})
@@ -110,7 +126,8 @@ def rows(reports: Sequence[Report]) -> list[Row]:
 def tallies(found: Iterable[Row], count: int, *, by: Callable[[Row], str]) -> dict[str, tuple[Tally, ...]]:
     """Group -> the tally of each report.
 
-    :param count: of reports.
+    :param found: all rows.
+    :param count: number of reports.
     :param by: the group of a row, its level or its area.
     """
     groups: dict[str, list[Row]] = {}
@@ -125,7 +142,11 @@ def _tally(found: Sequence[Row], index: int) -> Tally:
 
 
 def labels(reports: Sequence[Report]) -> list[str]:
-    """A name for each: implementation and version, and how and when it was judged where that alone tells two apart."""
+    """A name for each report: implementation and version, with how and when it was judged where that alone tells two
+    apart.
+
+    :param reports: each as ``report.json`` has it.
+    """
     names = [f"{each['implementation']['name']} {each['implementation']['version']}" for each in reports]
     ways = [f"Airflow {each['environment']['airflow']}, {each['environment']['installer']}" for each in reports]
     told = [f"{name}, {way}" if names.count(name) > 1 else name for name, way in zip(names, ways, strict=True)]

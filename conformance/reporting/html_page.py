@@ -1,4 +1,4 @@
-"""How does a person read a report, or several side by side? One HTML page that asks no host for anything."""
+"""One HTML page of a report, or of several side by side, that asks no host for anything."""
 
 from __future__ import annotations
 
@@ -19,16 +19,21 @@ if TYPE_CHECKING:
 
 _TEMPLATE = Path(__file__).with_name("report.html.jinja")
 _HEAD_LINES = 4
-"""Of evidence that are seen at once; what follows is most often the end of a log."""
+"""Lines of evidence that are seen at once; what follows is most often the end of a log."""
 _LOG = "the end of its log:"
 """Last words of a line after which nothing but a log comes."""
 _PASSING = re.compile(r"cosmos-conformance-\w+|popen-gw\d+|tmp\w{8}|cosmos-venv\w{8}|\d+")
-"""What is another in each run: temporary names, times, numbers of processes."""
+"""Words that differ between runs: temporary names, times, numbers of processes."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """How a verdict is shown: never by its color alone."""
+    """The look of a verdict, which is never told by its color alone.
+
+    :param glyph: one character.
+    :param tone: ``good``, ``bad``, ``odd`` or ``none``: the style sheet's classes.
+    :param meaning: what the verdict says, for the legend.
+    """
 
     glyph: str
     tone: str
@@ -51,7 +56,11 @@ LOOKS: Mapping[str, Look] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """Requirements that belong together for whoever reads them."""
+    """Requirements that belong together for a reader.
+
+    :param title: above them.
+    :param rows: the requirements.
+    """
 
     title: str
     rows: Sequence[Row]
@@ -59,10 +68,11 @@ class Section:
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What was seen.
+    """One thing that tests have seen.
 
     :param head: its first lines.
-    :param rest: the others, and how many.
+    :param rest: the other lines.
+    :param lines: number of the other lines.
     :param count: how many tests have seen the same.
     """
 
@@ -74,9 +84,12 @@ class Evidence:
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """What there is to say of one requirement in one report, or in several that say the same.
+    """A finding on one requirement in one report, or in several that say the same.
 
     :param names: labels of the reports.
+    :param word: the verdict, as in ``Row.words``.
+    :param record: of the first of these reports.
+    :param evidence: what was seen.
     :param images: pictures of what happened, as addresses.
     """
 
@@ -88,7 +101,7 @@ class Finding:
 
 
 def page(reports: Sequence[Report]) -> str:
-    """The page.
+    """The page as HTML.
 
     :param reports: one, or several to be compared, each as ``report.json`` has it.
     """
@@ -98,6 +111,7 @@ def page(reports: Sequence[Report]) -> str:
     environment.filters |= {"code": _with_code, "said": _with_seen}
     found, names = rows(reports), labels(reports)
     words = {word for row in found for word in row.words}
+    verdicts = {cell["verdict"] for row in found for cell in row.cells if cell is not None}
     return environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
         reports=reports,
         names=names,
@@ -110,13 +124,13 @@ def page(reports: Sequence[Report]) -> str:
         by_area=_in_order(tallies(found, len(reports), by=lambda row: row.area)),
         areas=read_areas(),
         levels=[level.value for level in Level],
-        verdicts=[verdict.value for verdict in Verdict if any(verdict in _verdicts(row) for row in found)],
+        verdicts=[verdict.value for verdict in Verdict if verdict in verdicts],
         looks={word: look for word, look in LOOKS.items() if word in words},
     )
 
 
 def _sections(found: Sequence[Row], *, is_comparison: bool) -> list[Section]:
-    """What a reader looks for comes first."""
+    """The sections, in the order in which readers look for them."""
     apart = {Verdict.HARNESS_ERROR.value: "The suite itself failed", Verdict.DIFFERS.value: "Different on purpose"}
     titles = ("Kept by none", "Judged in none", "Kept by all") if is_comparison else ("Not kept", "Not judged", "Kept")
     unlike, (ill, other, kept) = "Where they differ", titles
@@ -140,12 +154,11 @@ def _in_order(found: Mapping[str, Sequence[Tally]]) -> dict[str, Sequence[Tally]
     return {area: found[area] for area in (*known, *(each for each in found if each not in known))}
 
 
-def _verdicts(row: Row) -> set[str]:
-    return {cell["verdict"] for cell in row.cells if cell is not None}
-
-
 def _findings(row: Row, names: Sequence[str]) -> list[Finding]:
-    """Of the reports that have more to say than their verdict; those that say the same, but for logs, are told once."""
+    """Findings on a requirement from the reports that have more to say than their verdict.
+
+    Reports that say the same, but for logs, are told once.
+    """
     found: dict[object, Finding] = {}
     for name, word, cell in zip(names, row.words, row.cells, strict=True):
         if cell is None or not (cell["evidence"] or cell["pictures"] or LOOKS[word].tone in ("bad", "odd")):
@@ -190,5 +203,5 @@ def _with_seen(text: str) -> Markup:
 
 
 def _image(svg: str) -> str:
-    """As an image a picture cannot run anything, whatever stands in it."""
+    """The picture as an image, which cannot run anything, whatever stands in it."""
     return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"

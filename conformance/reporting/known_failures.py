@@ -1,4 +1,4 @@
-"""Which failures does an implementation own up to? A text file of its own, a requirement a line.
+"""Known failures of an implementation: a text file of its own, a requirement a line.
 
 # id      | reason                      | link                    | until
 LOCK-017  | tasks queue behind dbt      | https://…/issues/12     | 2027-01-31
@@ -26,6 +26,9 @@ class KnownFailuresError(Exception):
 class KnownFailure:
     """One line.
 
+    :param requirement: its id.
+    :param reason: why it fails.
+    :param link: such as to an issue; may be empty.
     :param until: the last day on which it counts; None: for good.
     """
 
@@ -44,7 +47,9 @@ def read_known_failures(
 ) -> dict[str, KnownFailure]:
     """The known failures by id.
 
-    :param file: None: there is none.
+    :param file: path of the file; None: there is none.
+    :param specification: all requirements by id.
+    :param today: the day on which lines are read; None: this day.
     :raises KnownFailuresError: the file cannot be read, is no UTF-8, or a line of it names no requirement, one twice,
         no reason, or a day that is over.
     """
@@ -61,7 +66,7 @@ def read_known_failures(
 
 
 def _text_of(file: Path) -> str:
-    """Without the mark that some editors put at the beginning."""
+    """The file's text without the mark that some editors put at the beginning."""
     try:
         return file.read_bytes().decode("utf-8-sig")
     except OSError as error:
@@ -107,7 +112,7 @@ def _refuse(
 
 @dataclass(frozen=True, kw_only=True)
 class Update:
-    """What a run makes of the list.
+    """The list as a run leaves it.
 
     :param text: of the file.
     :param added: ids of what failed and was not on it.
@@ -128,6 +133,7 @@ def updated(text: str, judgements: Iterable[Judgement], *, in_part: Collection[s
     """The list after a run: a line goes only where its requirement passed; all others, comments too, stay as they are.
 
     :param text: the list before; empty where there is none.
+    :param judgements: of the run.
     :param in_part: ids of requirements of which not every test was run: that they passed is not known.
     """
     verdicts = {each.requirement.id: each.verdict for each in judgements}
@@ -149,7 +155,12 @@ def updated(text: str, judgements: Iterable[Judgement], *, in_part: Collection[s
 
 
 def update_known_failures(file: Path, judgements: Iterable[Judgement], *, in_part: Collection[str] = ()) -> Update:
-    """Bring the file up to date with a run, in one piece; made where it is not there. Parameters as for ``updated``."""
+    """Bring the file up to date with a run, in one piece; made where it is not there.
+
+    :param file: the list.
+    :param judgements: of the run.
+    :param in_part: ids of requirements of which not every test was run: that they passed is not known.
+    """
     update = updated(_text_of(file) if file.exists() else "", judgements, in_part=in_part)
     beside = file.with_name(f"{file.name}.new")
     beside.write_text(update.text, encoding="utf-8")

@@ -1,10 +1,7 @@
-"""The JSON document; Markdown and badge.
+"""The report of a run: one JSON document, from which every other form is made; and its forms as Markdown and badge.
 
-Which picture says in a README what an implementation keeps? Only a whole level, with the specification's version.
-
-What does a job of a CI show of a run? A table, and the failures, as Markdown.
-
-What does a run leave behind for others? One JSON document, from which every other form of the report is made.
+The badge says in a README what an implementation keeps: only a whole level, with the specification's version. The
+Markdown is what a job of a CI shows: a table, and the failures.
 """
 
 from __future__ import annotations
@@ -30,10 +27,22 @@ from .verdicts import Judgement, Verdict
 
 _FINE = {Verdict.PASSED.value, Verdict.NOT_APPLICABLE.value, Verdict.UNEXPECTED_PASS.value}
 _LETTER = 6.6
+_ILL = (Verdict.FAILED.value, Verdict.HARNESS_ERROR.value)
+SCHEMA_FILE = Path(__file__).with_name("report.schema.json")
+FORMAT = 1
+_LONGEST_EVIDENCE = 8000
+_TOOLKIT = str(Path(pytest_cosmos_venv.__file__).parent)
+_CREDENTIALS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)[^/\s]*@")
+_SECRETS = re.compile(
+    r"(?i)(?P<name>[\w-]*(?:token|password|secret|api[_-]?key)[\w-]*['\"]?\s*[=:]\s*['\"]?)[^\s'\"]{4,}"
+)
 
 
 def badge(report: Mapping[str, Any]) -> str:
-    """An SVG: the highest level of which all holds, and what was not judged because it is declared absent."""
+    """An SVG: the highest level of which all holds, and what was not judged because it is declared absent.
+
+    :param report: as ``report.json`` has it.
+    """
     text, color = _claim(report)
     label = f"conformance {report['specification']}"
     left, right = (round(_LETTER * len(words)) + 12 for words in (label, text))
@@ -62,18 +71,18 @@ def _claim(report: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _absent(records: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What is needed by requirements that do not apply, and by none that does."""
+    """Capabilities that are needed by requirements that do not apply, and by none that does."""
     needs: dict[bool, set[str]] = {True: set(), False: set()}
     for each in records:
         needs[each["verdict"] == Verdict.NOT_APPLICABLE.value].update(each["needs"])
     return sorted(needs[True] - needs[False])
 
 
-_ILL = (Verdict.FAILED.value, Verdict.HARNESS_ERROR.value)
-
-
 def summary(report: Mapping[str, Any]) -> str:
-    """The report in half a page."""
+    """The report in half a page of Markdown.
+
+    :param report: as ``report.json`` has it.
+    """
     one, where = report["implementation"], report["environment"]
     services = one.get("services")
     lines = [
@@ -93,18 +102,13 @@ def summary(report: Mapping[str, Any]) -> str:
     failed = [each for each in report["requirements"] if each["verdict"] in _ILL]
     if failed:
         lines += ["", *(f"- **{each['id']}** {each['level']}: {_sentence(each)}" for each in failed)]
-    if here := [each for each in report["requirements"] if _cannot_be_judged(each)]:
+    if here := [each for each in report["requirements"] if each["verdict"] == Verdict.NOT_RUN.value and each["tests"]]:
         lines += ["", f"{len(here)} that cannot be judged here:", ""]
         lines += [f"- {each['id']} {each['level']}: {_reasons(each['evidence'])}" for each in here]
     surprising = [each["id"] for each in report["requirements"] if each["verdict"] == Verdict.UNEXPECTED_PASS.value]
     if surprising:
         lines += ["", f"On the list of known failures, and passed: {', '.join(surprising)}"]
     return "\n".join(lines) + "\n"
-
-
-def _cannot_be_judged(record: Mapping[str, Any]) -> bool:
-    """As ``Judgement.cannot_be_judged_here``."""
-    return record["verdict"] == Verdict.NOT_RUN.value and bool(record["tests"])
 
 
 def _sentence(record: Mapping[str, Any]) -> str:
@@ -114,16 +118,6 @@ def _sentence(record: Mapping[str, Any]) -> str:
 
 def _reasons(evidence: Iterable[str]) -> str:
     return "; ".join(dict.fromkeys(each.removeprefix("Skipped: ").rstrip(".") for each in evidence))
-
-
-SCHEMA_FILE = Path(__file__).with_name("report.schema.json")
-FORMAT = 1
-_LONGEST_EVIDENCE = 8000
-_TOOLKIT = str(Path(pytest_cosmos_venv.__file__).parent)
-_CREDENTIALS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)[^/\s]*@")
-_SECRETS = re.compile(
-    r"(?i)(?P<name>[\w-]*(?:token|password|secret|api[_-]?key)[\w-]*['\"]?\s*[=:]\s*['\"]?)[^\s'\"]{4,}"
-)
 
 
 def report(
@@ -142,12 +136,18 @@ def report(
 ) -> dict[str, Any]:
     """The report of a run, JSON-like; ``report.schema.json`` says what stands in it.
 
+    :param judgements: of the run.
     :param implementation: its import root.
     :param named: the same or its adapter, as ``--cosmos-implementation`` takes it.
+    :param version: of the implementation.
     :param services: processes that it declares to stay when its tasks have ended.
+    :param airflow: version of Airflow.
+    :param installer: what environments were installed with, in words.
     :param options: those that decide what was judged, and how hard.
+    :param started: when the run began.
     :param is_complete: whether nothing was left out or cut off, and the suite itself did not fail. What this machine
         cannot judge leaves it so: it is *not run* with a test and a reason.
+    :param exit_code: of the run.
     """
     now = datetime.now(timezone.utc)
     return {
@@ -177,7 +177,10 @@ def report(
 
 
 def counts(judgements: Sequence[Judgement]) -> dict[str, dict[str, int]]:
-    """Level -> verdict -> how many."""
+    """Level -> verdict -> how many.
+
+    :param judgements: of the run.
+    """
     found = Counter((each.requirement.level, each.verdict) for each in judgements)
     return {
         level.value: {verdict.value: found[level, verdict] for verdict in Verdict if found[level, verdict]}
@@ -207,8 +210,11 @@ def _record(judgement: Judgement, named: str, options: Mapping[str, object]) -> 
 
 
 def redacted(text: str) -> str:
-    """The text without this user's home, and without credentials as far as they can be told."""
-    home = str(Path.home())
+    """The text without this user's home, and without credentials as far as they can be told.
+
+    :param text: evidence, or the value of an option.
+    """
+    home = str(Path.home())  # which is / for some users of containers, and would be found in every path
     text = text.replace(home, "~") if len(home) > 1 else text
     text = text.replace(sys.prefix, "ENVIRONMENT").replace(_TOOLKIT, Path(_TOOLKIT).name)
     text = _CREDENTIALS.sub(r"\g<scheme>****@", text)
@@ -241,6 +247,7 @@ def write_report(folder: Path, found: Mapping[str, Any]) -> list[Path]:
     """Write the report in all its forms; returns the files.
 
     :param folder: made where it is not there.
+    :param found: the report.
     """
     from .html_page import page
 

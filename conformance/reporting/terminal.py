@@ -1,4 +1,4 @@
-"""What does a run say at its end? A table, area by level, and each failure with the line that repeats it."""
+"""The end of a run's output: a table, area by level, and each failure with the command that repeats it."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ def print_judgements(
 ) -> None:
     """Print the verdicts on what was run.
 
+    :param terminal: where to.
+    :param judgements: of the run.
     :param implementation: as ``--cosmos-implementation`` takes it.
     :param options: those of the run, by the words after ``--cosmos-``.
     """
@@ -44,7 +46,11 @@ def print_judgements(
 
 
 def print_smoke_failure(terminal: pytest.TerminalReporter, failure: SmokeFailure) -> None:
-    """Say that nothing was judged, and why."""
+    """Say that nothing was judged, and why.
+
+    :param terminal: where to.
+    :param failure: the first smoke check that failed.
+    """
     terminal.section("conformance: nothing was judged", red=True)
     for line in failure.said.splitlines():
         terminal.line(line)
@@ -58,6 +64,8 @@ def by_root(failed: Sequence[Judgement]) -> list[tuple[Judgement, list[Judgement
     """Each failure that is told for itself, with those that are told under it: what depends on it, at any distance.
 
     A root that is no failure here (a known one) is told nowhere, so what depends on it is told for itself.
+
+    :param failed: the judgements of all that failed.
     """
     by_id = {each.requirement.id: each for each in failed}
 
@@ -74,7 +82,9 @@ def by_root(failed: Sequence[Judgement]) -> list[tuple[Judgement, list[Judgement
 def again(requirement: str, implementation: str, options: Mapping[str, object]) -> str:
     """The command that judges one requirement again, under the conditions of this run.
 
-    Parameters as for ``print_judgements``.
+    :param requirement: its id.
+    :param implementation: as ``--cosmos-implementation`` takes it.
+    :param options: those of the run, by the words after ``--cosmos-``.
     """
     told = {"implementation": implementation, "requirement": requirement}
     told |= {name: str(options[name]) for name in _CONDITIONS if options.get(name)}
@@ -97,7 +107,10 @@ def _print_failure(terminal: pytest.TerminalReporter, judgement: Judgement, foll
 
 
 def table(judgements: Sequence[Judgement]) -> list[str]:
-    """Lines of a table: passed of those that were judged, for each area and level."""
+    """Lines of a table: passed of those that were judged, for each area and level.
+
+    :param judgements: of the run.
+    """
     areas = list(dict.fromkeys(each.requirement.area for each in judgements))
     lines = ["".join(f"{word:<{_WIDTH}}" for word in ("", *(level.value for level in Level))).rstrip()]
     lines += [_row(area, [each for each in judgements if each.requirement.area == area]) for area in areas]
@@ -121,6 +134,7 @@ def _cell(judgements: Sequence[Judgement]) -> str:
 def listed(judgements: Sequence[Judgement], *, strict: bool, is_updated: bool = False) -> list[str]:
     """Lines on what stands on the list of known failures, and was judged.
 
+    :param judgements: of the run.
     :param strict: whether what passed unexpectedly makes the run fail.
     :param is_updated: whether the run brings the list up to date itself.
     """
@@ -138,7 +152,10 @@ def listed(judgements: Sequence[Judgement], *, strict: bool, is_updated: bool = 
 
 
 def not_judged_here(judgements: Sequence[Judgement]) -> list[str]:
-    """Lines on what cannot be judged here, each reason with the requirements that it keeps from being judged."""
+    """Lines on what cannot be judged here, each reason with the requirements that it keeps from being judged.
+
+    :param judgements: of the run.
+    """
     by_reason: dict[str, list[str]] = {}
     for each in judgements:
         for reason in dict.fromkeys(each.evidence) if each.cannot_be_judged_here else ():

@@ -1,8 +1,7 @@
-"""What the tests came to, and the verdict on each requirement.
+"""Results of the tests of a run, and the verdict on each requirement that follows from them.
 
-What is the verdict on each requirement? Of what its tests came to, and what the implementation declares.
-
-What have the tests of a run come to? Taken from pytest's reports, which workers of pytest-xdist send as well.
+Results are taken from pytest's reports, which workers of pytest-xdist send as well. Declarations of the
+implementation stand in these reports too.
 """
 
 from __future__ import annotations
@@ -15,9 +14,22 @@ import pytest
 
 from ..requirements import Level, Requirement
 
+SMOKE_FILE = "test_smoke.py"
+REQUIREMENT, LEVEL = "requirement", "level"
+"""Names of the properties under which a test says what it judges, and what is said of it beforehand.
+
+Those without a prefix are for others, who read them in JUnit's XML.
+"""
+VERDICT = "cosmos_verdict"
+"""Name of the property under which a verdict stands that pytest has no word for."""
+EVIDENCE = "evidence"
+"""Name of the property under which a test tells what it has seen, for JUnit's XML too."""
+PICTURE = "cosmos_picture"
+"""Name of the property of a picture of what happened, an SVG."""
+
 
 class Verdict(str, Enum):
-    """What is said of one requirement."""
+    """The verdict on one requirement, or of one test."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -30,7 +42,7 @@ class Verdict(str, Enum):
 
 
 DECIDED = (Verdict.PASSED, Verdict.UNEXPECTED_PASS, Verdict.FAILED, Verdict.KNOWN_FAILURE)
-"""Those that say whether a sentence is true of the implementation: the others are in no "2 of 3"."""
+"""Verdicts that say whether a sentence is true of the implementation: the others are in no "2 of 3"."""
 _WORST_FIRST = (
     Verdict.HARNESS_ERROR,
     Verdict.FAILED,
@@ -45,12 +57,13 @@ _WORST_FIRST = (
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """What one test came to.
+    """The result of one test.
 
     :param test: its node id, with which it can be run again.
     :param requirement: id.
+    :param verdict: of this test alone.
     :param evidence: what was required and what was seen, or why it was not judged.
-    :param seconds: that it took.
+    :param seconds: the time that it took.
     :param pictures: of what happened, each an SVG.
     """
 
@@ -66,6 +79,8 @@ class Seen:
 class Judgement:
     """One requirement, judged.
 
+    :param requirement: the requirement.
+    :param verdict: the worst of its tests; where some do not apply, the others decide.
     :param seen: what its tests came to.
     :param root: id of a requirement that it depends on and that failed too.
     """
@@ -82,7 +97,7 @@ class Judgement:
 
     @property
     def evidence(self) -> tuple[str, ...]:
-        """What was seen by the tests that led to the verdict, then what the others told where they passed.
+        """The evidence of the tests that led to the verdict, then that of the others where they passed.
 
         A provoked race that fails says more with the number of free rounds that did not; why nothing was judged says no
         more with it.
@@ -94,7 +109,11 @@ class Judgement:
 
 
 def judge(specification: Mapping[str, Requirement], seen: Iterable[Seen]) -> list[Judgement]:
-    """A judgement on each requirement that is not withdrawn, in the order of the specification."""
+    """A judgement on each requirement that is not withdrawn, in the order of the specification.
+
+    :param specification: all requirements by id.
+    :param seen: what the tests came to, in any order.
+    """
     by_id: dict[str, list[Seen]] = {}
     for each in seen:
         by_id.setdefault(each.requirement, []).append(each)
@@ -125,6 +144,7 @@ def _root(one: Requirement, verdicts: Mapping[str, Verdict]) -> str | None:
 def counts_against(judgement: Judgement, *, level: Level, beyond: frozenset[str], strict: bool = False) -> bool:
     """Whether the verdict makes the run fail.
 
+    :param judgement: on one requirement.
     :param level: the one that was asked for: failures of it and of those above it count.
     :param beyond: ids of the BEYOND requirements that the implementation declares.
     :param strict: whether an unexpected pass counts as a failure.
@@ -135,12 +155,6 @@ def counts_against(judgement: Judgement, *, level: Level, beyond: frozenset[str]
     return judgement.verdict is Verdict.FAILED or (strict and judgement.verdict is Verdict.UNEXPECTED_PASS)
 
 
-SMOKE_FILE = "test_smoke.py"
-REQUIREMENT, LEVEL = "requirement", "level"
-"""Names of the properties under which a test says what it judges, and what is said of it beforehand.
-
-Those without a prefix are for others, who read them in JUnit's XML.
-"""
 SEEN = pytest.StashKey[list[Seen]]()
 
 
@@ -159,14 +173,20 @@ class SmokeFailure:
 FAILED_SMOKE_CHECKS = pytest.StashKey[list[SmokeFailure]]()
 
 
-class Gathering:
-    """Takes the results, under pytest-xdist in the process that gathers them; ends the run where smoke checks fail."""
+class Results:
+    """Takes the results, under pytest-xdist in the process that gathers them; ends the run where smoke checks fail.
+
+    :param session: of the run.
+    """
 
     def __init__(self, session: pytest.Session) -> None:
         self._session = session
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Look at a result."""
+        """Take a result.
+
+        :param report: of one phase of a test.
+        """
         stash = self._session.config.stash
         if report.failed and f"/{SMOKE_FILE}::" in f"/{report.nodeid}":
             is_suites_own = VERDICT in dict(report.user_properties)
@@ -211,11 +231,3 @@ def _evidence(report: pytest.TestReport) -> str:
     crash = getattr(report.longrepr, "reprcrash", None)
     said = str(crash.message) if crash is not None else str(report.longrepr or "")
     return "\n".join(filter(None, [told, said]))
-
-
-VERDICT = "cosmos_verdict"
-"""Name of the property under which a verdict stands that pytest has no word for."""
-EVIDENCE = "evidence"
-"""Name of the property under which a test tells what it has seen, for JUnit's XML too."""
-PICTURE = "cosmos_picture"
-"""Likewise for a picture of it, an SVG."""

@@ -1,1 +1,1 @@
-"""Processes as a lock meets them: dead, alive, zombie, of others; and the lock file that names them."""
+"""Processes in every state that a lock can meet (dead, alive, zombie, of another user), and the lock file itself."""

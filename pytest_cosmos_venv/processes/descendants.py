@@ -1,13 +1,8 @@
-"""Processes below this one; orphans and parent's death.
+"""Finding, signalling and ending all processes that a process has started; adopting orphans and dying with the parent.
 
-What did this process start, itself and through others? Found by descent, told and ended.
-
-Processes that were orphaned are among them where ``kernel.adopt_orphans`` was asked for before. psutil is imported when
-it is needed: contenders are forked from where this was loaded.
-
-What only the Linux kernel grants: being parent to orphans, and dying with one's own parent.
-
-Elsewhere both do nothing: what a killed process leaves behind is then nobody's to find.
+Orphans are among the descendants only where ``adopt_orphans`` was called before they became orphans. Only the Linux
+kernel can adopt orphans or end a process with its parent. On other systems these two functions do nothing. psutil is
+imported inside the functions: contenders of a race are forked from a process that has loaded this module.
 """
 
 from __future__ import annotations
@@ -25,13 +20,18 @@ if TYPE_CHECKING:
 
 
 _LOOK_AGAIN = 0.005
-_LONGEST_STOP = 5.0
+_LONGEST_STOP = 5.0  # a process in uninterruptible sleep (a mount that hangs) does not stop
 _STANDING_STILL = ("stopped", "zombie", "dead")
 _LONGEST_END = 10.0  # seconds until a process that SIGKILL does not end is given up
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
 
 
 def descendants(pid: int) -> list[psutil.Process]:
-    """The children of a process and theirs; none where it has ended."""
+    """The children of a process, their children, and so on; none where the process has ended.
+
+    :param pid: the process at the top, which is not in the list itself.
+    """
     import psutil
 
     try:
@@ -41,7 +41,11 @@ def descendants(pid: int) -> list[psutil.Process]:
 
 
 def send(process: psutil.Process, number: int) -> None:
-    """Send a signal, unless the process has ended by itself or belongs to another user."""
+    """Send a signal, unless the process has ended by itself or belongs to another user.
+
+    :param process: the process as psutil knows it, so that a reused PID is not hit.
+    :param number: number of the signal.
+    """
     import psutil
 
     try:
@@ -51,13 +55,14 @@ def send(process: psutil.Process, number: int) -> None:
 
 
 def stop_tree(process: psutil.Process) -> None:
-    """Stop a process and all that it has started; gives up waiting for one that does not stand still in five seconds.
+    """Stop a process and all that it has started by SIGSTOP; one that does not stop in five seconds is left.
 
-    Each before its children: who starts a program (vfork, posix_spawn) stands in the kernel until the child runs it,
-    and a child that was stopped first never does.
+    :param process: the process at the top, which is stopped first.
     """
     import psutil
 
+    # Before its children: a process that starts a program (vfork, posix_spawn) waits in the kernel until the child runs
+    # that program. A child that was stopped first never does, and then its parent cannot be stopped.
     send(process, signal.SIGSTOP)
     end = real_time.monotonic() + _LONGEST_STOP
     try:
@@ -71,7 +76,7 @@ def stop_tree(process: psutil.Process) -> None:
 
 
 def end_descendants() -> None:
-    """Kill and reap every descendant of this process; gives up on what outlives SIGKILL by ten seconds."""
+    """Kill and reap every descendant of this process. A process that outlives SIGKILL by ten seconds is given up."""
     end = real_time.monotonic() + _LONGEST_END
     # Again and again: between two looks one of them may have forked, and orphans arrive as their parents die.
     while real_time.monotonic() < end:
@@ -85,19 +90,15 @@ def end_descendants() -> None:
         real_time.sleep(_LOOK_AGAIN)
 
 
-_PR_SET_PDEATHSIG = 1
-_PR_SET_CHILD_SUBREAPER = 36
-
-
 def adopt_orphans() -> None:
-    """Become the parent of every descendant whose own parent ends, also of one in a session of its own."""
+    """Become the parent of every descendant whose own parent ends, also of one in another session."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def die_with_parent() -> None:
-    """Have the kernel send SIGKILL to this process when its parent ends from now on, however that comes.
+    """Have the kernel send SIGKILL to this process when its parent ends from now on, whatever ends it.
 
-    A parent may have ended before: look at ``os.getppid()`` afterwards.
+    The parent may have ended before the call: compare ``os.getppid()`` afterwards.
     """
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 

@@ -1,14 +1,8 @@
-"""Who held a lock file, told by inotify.
+"""The owners of a lock file, one after the other, as a thread sees them while a test goes on.
 
-Who changed a folder? Linux tells every change of a name in order, also of what is gone again.
-
-What stands in ``cosmos_virtualenv.lock``? The PID of its owner, as text.
-
-Who has held a lock file, one after the other? A thread that watches it while the test goes on.
-
-On Linux the kernel tells each taking and each release, so none is lost; of an owner that has let go before the file
-could be read (well under a millisecond) the PID is unknown. Elsewhere the file is read every millisecond;
-on Linux too, once the folder itself was removed or moved.
+On Linux inotify tells every change of a name in order, so no owner is lost. The PID of an owner that let the lock go
+before the file could be read (well under a millisecond) is unknown. On other systems, and on Linux once the folder
+itself was removed or moved, the file is read every millisecond.
 """
 
 from __future__ import annotations
@@ -31,14 +25,19 @@ _MODIFY, _CLOSE_WRITE, _MOVED_FROM, _MOVED_TO, _CREATE, _DELETE = 0x2, 0x8, 0x40
 _MOVED_AWAY, _OVERFLOWN, _IGNORED = 0x800, 0x4000, 0x8000
 _ALL = _MODIFY | _CLOSE_WRITE | _MOVED_FROM | _MOVED_TO | _CREATE | _DELETE | _MOVED_AWAY
 _HEADER = struct.Struct("iIII")
+LOCK_FILE = "cosmos_virtualenv.lock"
+NOTE_FILE = "cosmos_virtualenv.lock.json"
+"""Says of which host the PID is. Written by cosmos-venv; Cosmos knows no such thing."""
+_TURN = 0.02  # seconds after which the thread looks whether it is to end
+_LOOK_AGAIN = 0.001  # seconds between two looks where the kernel does not tell
 
 
 @dataclass
 class FolderEvents:
-    """What happens to one name in a folder, from the moment this is made.
+    """The changes of one name in a folder, from the moment this object is made.
 
-    :param name: in that folder.
-    :param has_lost_it: whether the folder is not in its place any more, or more has happened than the kernel keeps.
+    :param name: the name of the file in that folder.
+    :param has_lost_it: whether the folder is no longer in its place, or more has happened than the kernel keeps.
     """
 
     _descriptor: int
@@ -47,7 +46,11 @@ class FolderEvents:
 
     @classmethod
     def of(cls, folder: Path, name: str) -> FolderEvents | None:
-        """None where the system does not tell."""
+        """Watch a folder; None where the system does not tell of changes.
+
+        :param folder: an existing directory.
+        :param name: the file in it whose changes count.
+        """
         if sys.platform != "linux":
             return None
         libc = ctypes.CDLL(None, use_errno=True)
@@ -60,20 +63,23 @@ class FolderEvents:
         return cls(descriptor, name)
 
     def wait(self, seconds: float) -> bool:
-        """Whether anything has happened that was not read; waits so long for it."""
+        """Whether something has happened that was not read yet.
+
+        :param seconds: the longest wait for it, in seconds.
+        """
         poll = select.poll()  # not select.select, which knows no descriptor beyond 1023
         poll.register(self._descriptor, select.POLLIN)
         return bool(poll.poll(seconds * 1000))
 
     def read(self) -> list[str]:
-        """What has happened since the last call, in order."""
+        """The changes since the last call, in order: ``APPEARED``, ``CHANGED`` or ``VANISHED``."""
         try:
             return list(self._parse(os.read(self._descriptor, 65536)))
         except BlockingIOError:
             return []
 
     def close(self) -> None:
-        """Watch no longer."""
+        """Stop watching."""
         os.close(self._descriptor)
 
     def _parse(self, data: bytes) -> Iterator[str]:
@@ -83,24 +89,24 @@ class FolderEvents:
             name = data[at + _HEADER.size : at + _HEADER.size + length].rstrip(b"\0")
             at += _HEADER.size + length
             if mask & (_MOVED_AWAY | _OVERFLOWN | _IGNORED):
+                # The kernel tells no more of this name: the folder is gone, or its queue was full.
                 self.has_lost_it = True
             elif os.fsdecode(name) == self.name:
                 yield _word(mask)
 
 
 def _word(mask: int) -> str:
+    # A lock may be published by a rename, so a file that was moved here is as new as one that was created.
     if mask & (_CREATE | _MOVED_TO):
         return APPEARED
     return VANISHED if mask & (_DELETE | _MOVED_FROM) else CHANGED
 
 
-LOCK_FILE = "cosmos_virtualenv.lock"
-NOTE_FILE = "cosmos_virtualenv.lock.json"
-"""Says of which host the PID is. Written by cosmos-venv; Cosmos knows no such thing."""
-
-
 def read_text(file: Path) -> str | None:
-    """None when there is no file, or none that can be read."""
+    """The text of a lock file without blanks around it; None when there is no file, or none that can be read.
+
+    :param file: the lock file.
+    """
     try:
         return file.read_text(encoding="ascii", errors="replace").strip()
     except OSError:
@@ -108,27 +114,29 @@ def read_text(file: Path) -> str | None:
 
 
 def pid_in(text: str | None) -> int | None:
-    """None when the text is no number."""
+    """The number that a text is; None when the text is no number.
+
+    :param text: what a lock file holds; None where there is no file.
+    """
     return int(text) if text is not None and text.isascii() and text.isdigit() else None
 
 
 def read_owner(file: Path) -> int | None:
-    """The PID in a lock file; None when there is no file, or no number in it."""
+    """The PID in a lock file; None when there is no file, or no number in it.
+
+    :param file: the lock file.
+    """
     return pid_in(read_text(file))
-
-
-_TURN = 0.02
-_LOOK_AGAIN = 0.001
 
 
 @dataclass(frozen=True, kw_only=True)
 class LockOwner:
     """One holder of the lock.
 
-    :param pid: what the file said; None when it held no number, or had gone before it could be read.
-    :param text: the same as text.
-    :param since: when it was seen first, in seconds since the epoch.
-    :param until: when it was gone or another's; None while it is there.
+    :param pid: what the file said; None when it held no number, or was gone before it could be read.
+    :param text: what the file said, as text.
+    :param since: when this owner was seen first, in seconds since the epoch.
+    :param until: when its record was gone or another's, in seconds since the epoch; None while it is there.
     """
 
     pid: int | None
@@ -138,9 +146,9 @@ class LockOwner:
 
 
 class LockHistory:
-    """The owners of a lock file, from the moment this is made.
+    """The owners of a lock file, from the moment this object is made.
 
-    :param file: whose folder exists; what it holds by now is the first owner.
+    :param file: the lock file, whose folder exists; what it holds by now is the first owner.
     """
 
     def __init__(self, file: Path) -> None:
@@ -155,12 +163,12 @@ class LockHistory:
 
     @property
     def owners(self) -> tuple[LockOwner, ...]:
-        """All so far, the earliest first."""
+        """All owners so far, the earliest first."""
         self.catch_up()
         return tuple(self._owners)
 
     def close(self) -> None:
-        """Watch no longer."""
+        """Stop watching and end the thread."""
         self._is_over.set()
         self._thread.join()
         if self._events is not None:

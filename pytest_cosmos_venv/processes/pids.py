@@ -1,4 +1,4 @@
-"""Which PIDs can a lock file name? Those of real processes in every state, ended and reaped with the test."""
+"""PIDs of real processes in every state that a lock file can name. The processes are ended and reaped with the test."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pytest_cosmos_venv.errors import ToolkitMisuse, require_path
 
 _DEADLINE = 10.0
 _LOOK_AGAIN = 0.001
-_AN_HOUR = 3600.0
+_AN_HOUR = 3600.0  # far more than any tolerance between the time of a file and the start of a process
 _NOBODY = 65534
 
 
@@ -47,33 +47,38 @@ class _Keeper:
 
 @dataclass
 class Pids:
-    """Makes processes and gives their PIDs. Each call makes another one."""
+    """Makes processes and gives their PIDs. Each call makes another process."""
 
     _processes: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)
     _keepers: list[_Keeper] = field(default_factory=list)
 
     def live(self) -> int:
-        """Of a process that runs until the test ends or ``kill`` is called."""
+        """The PID of a process that runs until the test ends or ``kill`` is called."""
         return self._start(["cat"]).pid
 
     def dead(self) -> int:
-        """Of a process that has ended and was reaped. No other process gets the number before the test has ended."""
+        """The PID of a process that has ended and was reaped. No other process gets the number before the test has
+        ended.
+        """
         leader = os.posix_spawnp("true", ["true"], os.environ, setpgroup=0)
-        # No process can be given the number of a group that has a member, and as a zombie it is still one.
+        # The kernel gives no process the number of a group that has a member. As a zombie the leader is still one, so
+        # the keeper can join; it then holds the number after the leader was reaped.
         self._keepers.append(_Keeper.in_group(leader))
         os.waitpid(leader, 0)
         return leader
 
     def zombie(self) -> int:
-        """Of a process that has ended and that nobody has waited for."""
+        """The PID of a process that has ended and was not waited for."""
         process = self._start(["true"])
         _wait_until_zombie(process.pid)
         return process.pid
 
     def reused(self, lock_file: Path | str) -> int:
-        """Of a process that runs, and is younger than the lock that names it: the number has gone to another one.
+        """The PID of a live process that is younger than the lock that names it: the number has gone to another
+        process.
 
-        :param lock_file: gets this PID as its content, and a time an hour before the process began.
+        :param lock_file: file that gets this PID as its content, and a time an hour before the process began.
+        :raises ToolkitMisuse: the file cannot be written.
         """
         require_path(lock_file, "lock_file")
         pid = self.live()
@@ -90,9 +95,10 @@ class Pids:
         return pid
 
     def foreign(self) -> int:
-        """Of a process that runs and belongs to another user.
+        """The PID of a live process that belongs to another user.
 
-        As root it is one of user 65534 (nobody), else PID 1; the test is skipped where that is the test's own user's.
+        As root it is a new process of user 65534 (nobody), else PID 1. The test is skipped where PID 1 belongs to the
+        test's own user.
         """
         if os.geteuid() == 0:
             return self._start_as_nobody().pid
@@ -101,9 +107,10 @@ class Pids:
         return 1
 
     def kill(self, pid: int) -> None:
-        """End a process of these by SIGKILL, and reap it: its PID is that of no process then.
+        """End one of these processes by SIGKILL, and reap it: then no process has this PID.
 
-        :raises ToolkitMisuse: for any other.
+        :param pid: as another method of this object has given it.
+        :raises ToolkitMisuse: the PID is of no such process.
         """
         process = self._processes.pop(pid, None)
         if process is None:
@@ -111,7 +118,7 @@ class Pids:
         _end(process)
 
     def close(self) -> None:
-        """End all of them."""
+        """End all of these processes."""
         for process in self._processes.values():
             _end(process)
         self._processes.clear()

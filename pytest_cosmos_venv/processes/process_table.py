@@ -1,7 +1,8 @@
-"""What does code see of processes that no test can make? A simulated table, asked where psutil asks the system.
+"""A simulated process table for processes that no test can make. psutil and ``os.kill`` ask it; other PIDs are real
+ones.
 
-psutil's own classes and functions stay as they are, so what was imported from it earlier sees the table too: what is
-replaced lies below them, in the module that psutil keeps for this platform. Every other PID is a real one.
+psutil's own classes and functions stay as they are, so code that has imported from psutil earlier sees the table too.
+What is replaced lies below them, in the module that psutil keeps for this platform.
 """
 
 from __future__ import annotations
@@ -28,10 +29,12 @@ _Uids = namedtuple("_Uids", "real effective saved")
 class SimulatedProcess:
     """One line of the table.
 
+    :param pid: a number that no real process has.
+    :param name: name of its program.
     :param status: in psutil's words: ``sleeping``, ``zombie``, ...
-    :param started_at: seconds since the epoch.
+    :param started_at: seconds since the epoch; an hour ago unless it is said.
     :param is_denied: whether every question about it, and every signal, is denied.
-    :param looks: how many looks find it before it is gone; None for all.
+    :param looks: number of looks that find it before it is gone; None: it stays.
     """
 
     pid: int
@@ -42,9 +45,9 @@ class SimulatedProcess:
     looks: int | None = None
 
     def look(self) -> None:
-        """One question about it.
+        """Count one question about this process.
 
-        :raises psutil.NoSuchProcess: when it is gone by now.
+        :raises psutil.NoSuchProcess: the process is gone by now.
         """
         if self.looks is None:
             return
@@ -54,9 +57,11 @@ class SimulatedProcess:
 
 
 class ProcessTable:
-    """Adds processes to those that psutil and ``os.kill`` know; each method gives the PID of another one.
+    """Adds processes to those that psutil and ``os.kill`` know. Each method gives the PID of another process.
 
     PIDs are numbers that no process has now. A signal to one of them goes nowhere; ``signals`` tells of it.
+
+    :param patch: takes the table away when it is undone.
     """
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
@@ -66,10 +71,10 @@ class ProcessTable:
         _put_in_place(patch, self._table, self.signals)
 
     def live(self, *, name: str = "python", started_at: float | None = None, status: str = "sleeping") -> int:
-        """Of a process that is there.
+        """The PID of a process that is there.
 
         :param name: of its program.
-        :param started_at: seconds since the epoch. Default: an hour ago.
+        :param started_at: seconds since the epoch; None: an hour ago.
         :param status: in psutil's words.
         """
         if started_at is not None:
@@ -77,38 +82,42 @@ class ProcessTable:
         return self._add(name=name, status=status, **({} if started_at is None else {"started_at": started_at}))
 
     def dead(self) -> int:
-        """Of no process: on this host; on another one it may be."""
+        """A PID of no process on this host; on another host it may be one."""
         return self._free_number()
 
     def zombie(self) -> int:
-        """Of a process that has ended and was not waited for."""
+        """The PID of a process that has ended and was not waited for."""
         return self._add(status=psutil.STATUS_ZOMBIE)
 
     def denied(self) -> int:
-        """Of a process about which the system tells nothing: every question ends with ``AccessDenied``."""
+        """The PID of a process about which the system tells nothing: every question ends with ``AccessDenied``."""
         return self._add(is_denied=True)
 
     def vanishing(self, *, looks: int = 1) -> int:
-        """Of a process that is gone after so many looks: one is ``psutil.Process(pid)``, ``pid_exists`` or
-        ``os.kill(pid, 0)``, and each question to the ``Process``. With 1 the ``Process`` can be made and its first
-        question ends with ``NoSuchProcess``.
+        """The PID of a process that is gone after so many looks.
 
-        :param looks: how many find it.
+        One look is ``psutil.Process(pid)``, ``pid_exists`` or ``os.kill(pid, 0)``, and each question to the
+        ``Process``. With 1 the ``Process`` can be made and its first question ends with ``NoSuchProcess``.
+
+        :param looks: number of looks that find it, 0 or more.
         """
         require_count(looks, "looks", least=0)
         return self._add(looks=looks)
 
     def zero(self) -> int:
-        """PID 0, which a half-written lock file may name. It stands for the asker's own group in ``os.kill``, and is
-        no process that psutil finds on Linux; this table says no more than the system does, but delivers no signal.
+        """PID 0, which a half-written lock file may name.
+
+        In ``os.kill`` it stands for the asker's own group, and psutil finds no such process on Linux. This table says
+        no more than the system does, but delivers no signal.
         """
         return 0
 
     def beyond_limit(self, *, digits: int | None = None) -> int:
         """A PID that this kernel never gives out.
 
-        :param digits: length of the number; with 13 and more it does not fit any C type for PIDs.
-        :raises ToolkitMisuse: when a number of that length may be given out.
+        :param digits: length of the number; with 13 and more it does not fit any C type for PIDs. None: the limit and
+            one.
+        :raises ToolkitMisuse: a number of that length may be given out.
         """
         limit = _pid_limit()
         if digits is None:
@@ -118,9 +127,10 @@ class ProcessTable:
         return int("9" * digits)
 
     def end(self, pid: int) -> None:
-        """The process is gone from now on.
+        """Let a process be gone from now on.
 
-        :raises ToolkitMisuse: for a PID that is not of this table.
+        :param pid: as another method of this table has given it.
+        :raises ToolkitMisuse: the PID is not of this table.
         """
         if pid not in self._table:
             raise ToolkitMisuse(f"cosmos_process_table.end({pid}): that is no process of this table.")
@@ -132,11 +142,15 @@ class ProcessTable:
         return pid
 
     def _free_number(self) -> int:
+        # From the top: the kernel gives these numbers out last, so that hardly one becomes a process during the test.
         return next(pid for pid in _NUMBERS if not psutil.pid_exists(pid))
 
 
 class _SimulatedPlatformProcess:
-    """What psutil's ``Process`` asks, in place of the class of this name in its platform module."""
+    """A simulated process that psutil's ``Process`` asks, in place of the class of this name in its platform module.
+
+    :param process: the line of the table that answers.
+    """
 
     def __init__(self, process: SimulatedProcess) -> None:
         self.pid = process.pid
@@ -176,7 +190,7 @@ class _SimulatedPlatformProcess:
         """Nothing is kept between questions."""
 
     def oneshot_exit(self) -> None:
-        """As above."""
+        """Nothing is kept here either."""
 
     def _answer(self, value: Any) -> Any:
         self._process.look()

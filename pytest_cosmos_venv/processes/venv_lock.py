@@ -1,4 +1,4 @@
-"""What can a task find in ``cosmos_virtualenv.lock``? Writes the file in every state, and tells who has held it."""
+"""The lock file ``cosmos_virtualenv.lock`` in every state that a task can find, and the history of its owners."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LONG_AGO = 300.0
 
 @dataclass
 class VenvLock:
-    """The lock file of one ``virtualenv_dir``, which every method writes anew in one step.
+    """The lock file of one ``virtualenv_dir``. Every method that changes it writes the file anew in one step.
 
     :param directory: that ``virtualenv_dir``; made when missing.
     """
@@ -40,7 +40,7 @@ class VenvLock:
 
     @property
     def file(self) -> Path:
-        """The lock file."""
+        """The path of the lock file."""
         return self.directory / LOCK_FILE
 
     @property
@@ -50,10 +50,10 @@ class VenvLock:
 
     @property
     def history(self) -> tuple[LockOwner, ...]:
-        """All who have held it since this object was made, whoever wrote the file; the earliest first.
+        """All owners since this object was made, whoever wrote the file; the earliest first.
 
-        On Linux nobody is missing, however short; the PID of one who held it for less than a millisecond may be None.
-        Elsewhere, and once the directory itself was removed or moved, the file is read every millisecond.
+        On Linux no owner is missing, however short; the PID of one that held it for less than a millisecond may be
+        None. On other systems, and once the directory itself was removed or moved, the file is read every millisecond.
         """
         return RecordTuple(
             self._history.owners,
@@ -63,10 +63,11 @@ class VenvLock:
         )
 
     def held_by(self, pid: int, *, age: float = 0.0) -> None:
-        """A process holds the lock.
+        """Let a process hold the lock.
 
         :param pid: such as one of ``cosmos_pids``.
         :param age: seconds since the file was written.
+        :raises ToolkitMisuse: that is no PID.
         """
         given: object = pid
         if not isinstance(given, int) or isinstance(given, bool) or given < 0:
@@ -74,38 +75,54 @@ class VenvLock:
         self._write(str(pid), age)
 
     def stale(self, *, age: float = _LONG_AGO) -> int:
-        """Its owner is dead; returns the PID, which no process gets during the test. ``age`` as for ``held_by``."""
+        """Let a dead process hold the lock; returns its PID, which no process gets during the test.
+
+        :param age: seconds since the file was written.
+        """
         pid = self._pids.dead()
         self._write(str(pid), age)
         return pid
 
     def empty(self, *, age: float = _LONG_AGO) -> None:
-        """Nothing stands in it: its owner truncated the file and died before writing. ``age`` as for ``held_by``."""
+        """Leave the file empty: its owner truncated the file and died before writing.
+
+        :param age: seconds since the file was written.
+        """
         self._write("", age)
 
     def garbage(self, text: str = "not a process", *, age: float = _LONG_AGO) -> None:
-        """Something that is no PID stands in it. ``age`` as for ``held_by``."""
+        """Write a text that is no PID into the file.
+
+        :param text: what the file is to hold.
+        :param age: seconds since the file was written.
+        """
         require_text(text, "text")
         self._write(text, age)
 
     def other_host(self, host: str = "another-host", *, age: float = 0.0) -> int:
-        """Its owner runs on another host: its PID, which is returned, is that of no process here.
+        """Let a process of another host hold the lock; returns its PID, which no process has here.
 
-        Beside the file lies cosmos-venv's note that names the host; an implementation that knows no such note can see
-        no difference to ``stale(age=0)``. ``age`` as for ``held_by``, of both files.
+        Beside the file lies cosmos-venv's note that names the host. An implementation that knows no such note can see
+        no difference to ``stale(age=0)``.
+
+        :param host: name of the other host.
+        :param age: seconds since both files were written.
+        :raises ToolkitMisuse: it is the name of this host.
         """
         require_text(host, "host")
         if host == socket.gethostname():
             raise ToolkitMisuse(f"other_host({host!r}): that is this host; name another one.")
+        # A dead PID: a task that asked this host alone would take the lock for stale.
         pid = self._pids.dead()
         note = {"pid": pid, "host": host, "boot_id": "", "pid_namespace": "", "process_start_ticks": None}
         self._write(str(pid), age, note=json.dumps(note))
         return pid
 
     def unreadable(self, how: Literal["directory", "dangling-link"] = "directory") -> None:
-        """It can be seen and not be read, by root neither.
+        """Put something in the place of the file that can be seen and not be read, by root neither.
 
-        :param how: a directory in its place, or a link to nothing.
+        :param how: ``directory``: a directory in its place; ``dangling-link``: a link to nothing.
+        :raises ToolkitMisuse: another word was given.
         """
         self.release()
         if how == "directory":
@@ -116,7 +133,7 @@ class VenvLock:
             raise ToolkitMisuse(f"unreadable({how!r}): say 'directory' or 'dangling-link'.")
 
     def release(self) -> None:
-        """The lock is free: nothing is in its place."""
+        """Free the lock: nothing is in its place."""
         if self.file.is_dir() and not self.file.is_symlink():
             shutil.rmtree(self.file)
         self.file.unlink(missing_ok=True)
@@ -124,19 +141,22 @@ class VenvLock:
         self._history.catch_up()
 
     def release_after(self, seconds: float) -> None:
-        """``release`` it while the test waits in the code under test."""
+        """Free the lock later, while the test waits in the code under test.
+
+        :param seconds: seconds from now.
+        """
         require_seconds(seconds, "seconds")
         timer = threading.Timer(seconds, self.release)
-        timer.daemon = True
+        timer.daemon = True  # a test that has failed does not wait for it
         self._timers.append(timer)
         timer.start()
 
     @with_timeout
     def wait_until_taken(self, *, timeout: float = TIMEOUT) -> int:
-        """The PID of its owner, as soon as it has one.
+        """The PID of the owner, as soon as the lock has one.
 
-        :param timeout: seconds.
-        :raises ToolkitMisuse: when it has none by then.
+        :param timeout: seconds to wait for it.
+        :raises ToolkitMisuse: the lock has no owner by then.
         """
         end = real_time.monotonic() + timeout
         while (owner := self.owner) is None:
@@ -146,7 +166,11 @@ class VenvLock:
 
     @with_timeout
     def wait_until_free(self, *, timeout: float = TIMEOUT) -> None:
-        """Returns as soon as nothing is in its place. ``timeout`` as for ``wait_until_taken``."""
+        """Return as soon as nothing is in the place of the lock file.
+
+        :param timeout: seconds to wait for it.
+        :raises ToolkitMisuse: the lock is still held by then.
+        """
         end = real_time.monotonic() + timeout
         while os.path.lexists(self.file):
             self._look_again(end, f"is still held by {self.owner} after {timeout:g} s")
@@ -162,7 +186,7 @@ class VenvLock:
         require(age, "age", (int, float), "seconds")
         if self.file.is_dir():
             self.release()
-        # Before the lock: who finds that is to find what is said of its owner, and not of the one before.
+        # Before the lock: a task that finds the lock is to find the note on its owner, not on the one before.
         if note is None:
             (self.directory / NOTE_FILE).unlink(missing_ok=True)
         else:
@@ -184,7 +208,7 @@ class VenvLocks:
     _locks: dict[Path, VenvLock] = field(default_factory=dict)
 
     def __call__(self, virtualenv_dir: Path | str) -> VenvLock:
-        """The lock, watched from now on; the same object each time.
+        """The lock of a directory, watched from now on; the same object each time.
 
         :param virtualenv_dir: made when missing.
         :raises ToolkitMisuse: it is no directory, or none can be made there.
@@ -197,7 +221,7 @@ class VenvLocks:
         return self._locks[directory]
 
     def close(self) -> None:
-        """Watch none of them any longer."""
+        """Stop watching all of them."""
         for lock in self._locks.values():
             lock.close()
 
@@ -214,7 +238,7 @@ def _make_directory(directory: Path) -> None:
 
 
 def _publish(file: Path, text: str, age: float) -> None:
-    """No reader sees a half of it, or the time of its writing."""
+    # Written aside and renamed: no reader sees a half of it, or the time of its writing.
     draft = file.with_name(f".{file.name}.{os.getpid()}.draft")
     draft.write_text(text, encoding="utf-8")
     written_at = time.time() - age

@@ -1,1 +1,1 @@
-"""Many contenders at one instant, each in a process of its own; the timeline of what they did, and what they weigh."""
+"""Many contenders at one instant, each in its own process; the timeline of what they did, and the memory they need."""

@@ -1,4 +1,6 @@
-"""What happens in the process of one contender? It takes its place, waits for the start, does its work, tells of it."""
+"""The process of one contender: it takes its place, waits for the start, does its work, and writes down what came of
+it.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,11 @@ START_INTERPRETER = (
 
 
 class Contender:
-    """One of those that race, as its own work sees it: the first argument of every function that races."""
+    """One of those that race, as its own work sees it: the first argument of every function that races.
+
+    :param order: the race.
+    :param index: 0 for the first contender.
+    """
 
     def __init__(self, order: RaceOrder, index: int) -> None:
         self._order = order
@@ -40,18 +46,25 @@ class Contender:
         self.index = index
         """0 for the first."""
         self.count = len(order.names)
-        """How many race."""
+        """The number of contenders."""
         self.name = order.names[index]
-        """In the timeline and in messages: ``contender-0``."""
+        """The contender's name in the timeline and in messages: ``contender-0``."""
 
     @contextmanager
     def span(self, name: str) -> Iterator[None]:
-        """What the block does appears under this name in the timeline."""
+        """Let the block appear under this name in the timeline.
+
+        :param name: of the span.
+        """
         with self._log.span(name):
             yield
 
     def point(self, name: str) -> None:
-        """Appears in the timeline; where the race says ``kill_at`` or ``stop_at`` this name, it happens here."""
+        """Let an event appear in the timeline. Where the race says ``kill_at`` or ``stop_at`` this name, it happens
+        here.
+
+        :param name: of the event.
+        """
         self._log.point(name)
         act = self._order.acts.get(name)
         if act is not None and act.victim in {None, self.index} and self._is_first_at(name):
@@ -68,7 +81,13 @@ class Contender:
 
 
 def start_fresh(order_file: str, index: int, ready: int, start: int) -> NoReturn:
-    """The whole life of a contender that began as an interpreter."""
+    """The whole life of a contender that began as an interpreter.
+
+    :param order_file: file of the pickled ``RaceOrder``.
+    :param index: 0 for the first contender.
+    :param ready: descriptor that is closed when the contender is ready to start.
+    :param start: descriptor that is at its end when the race begins.
+    """
     order: RaceOrder = pickle.loads(Path(order_file).read_bytes())  # noqa: S301 - the test's own process wrote it
     compete(order, index, ready, start)
 
@@ -76,6 +95,8 @@ def start_fresh(order_file: str, index: int, ready: int, start: int) -> NoReturn
 def compete(order: RaceOrder, index: int, ready: int, start: int) -> NoReturn:
     """The whole life of a contender, from the fork on.
 
+    :param order: the race.
+    :param index: 0 for the first contender.
     :param ready: descriptor that is closed when the contender is ready to start.
     :param start: descriptor that is at its end when the race begins.
     """
@@ -141,13 +162,13 @@ def _pickled(value: Any) -> bytes:
 
 def _leave(order: RaceOrder, index: int, result: Result) -> None:
     place = order.outcome_of(index)
-    draft = place.with_suffix(".draft")
+    draft = place.with_suffix(".draft")  # renamed when it is whole: a contender may be killed while it writes
     draft.write_bytes(pickle.dumps(result))
     draft.replace(place)
 
 
 def _traceback(error: BaseException) -> str:
-    """Without our own frame at its top."""
+    """The traceback of an error, without our own frame at its top."""
     own = error.__traceback__
     return "".join(traceback.format_exception(type(error), error, own.tb_next if own is not None else None))
 

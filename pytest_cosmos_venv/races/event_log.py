@@ -1,8 +1,6 @@
-"""Spans, and the files in which processes write them.
+"""Spans, and the files in which processes that know nothing of each other write them: each process its own file.
 
-How do processes that know nothing of each other write one timeline? Each a file of its own in one folder.
-
-A line is written by one system call, so a process that is killed leaves whole lines, and a reader may look at any time.
+A line is written by one system call. So a process that is killed leaves whole lines, and a reader may look at any time.
 """
 
 from __future__ import annotations
@@ -14,19 +12,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pytest_cosmos_venv import real_time
 
-if TYPE_CHECKING:
-    pass
+ACTOR_VARIABLE = "COSMOS_RACE_ACTOR"
+"""Names the contender in its own environment, so that the calls of dbt it starts can be told to be its."""
 
 
 class EventLog:
-    """Writes down what this process does. May be made before a fork: each process writes a file of its own.
+    """Writes down what this process does. It may be made before a fork: each process writes a file of its own.
 
     :param folder: where the files lie; made when missing.
-    :param actor: who does it. Default: the contender that this process is or was started by, else ``pid N``.
+    :param actor: name of who acts. None: the contender that this process is or was started by, else ``pid N``.
     """
 
     def __init__(self, folder: Path, *, actor: str | None = None) -> None:
@@ -35,12 +33,15 @@ class EventLog:
 
     @property
     def actor(self) -> str:
-        """Who does what is written."""
+        """The name of the actor in all that is written."""
         return self._actor or os.environ.get(ACTOR_VARIABLE) or f"pid {os.getpid()}"
 
     @contextmanager
     def span(self, name: str) -> Iterator[None]:
-        """What the block does takes time: its begin and its end are written, the end also when it raises."""
+        """Write down when the block begins and when it ends, also when it raises.
+
+        :param name: of the span.
+        """
         # Random: other logs of this process, and an earlier process that had its PID, write into the same file.
         key = os.urandom(8).hex()
         self._write({"event": "begin", "key": key, "actor": self.actor, "name": name, "at": real_time.now()})
@@ -50,7 +51,10 @@ class EventLog:
             self._write({"event": "end", "key": key, "at": real_time.now()})
 
     def point(self, name: str) -> None:
-        """Something happens now and takes no time."""
+        """Write down an event: something happens now and takes no time.
+
+        :param name: of the event.
+        """
         at = real_time.now()
         self._write({"event": "point", "actor": self.actor, "name": name, "at": at})
 
@@ -65,7 +69,10 @@ class EventLog:
 
 
 def read_spans(folder: Path) -> list[Span]:
-    """Everything that ``EventLog`` has written in ``folder`` so far; a line that is still being written is left out."""
+    """Everything that ``EventLog`` has written so far; a line that is still being written is left out.
+
+    :param folder: where the logs lie.
+    """
     return [span for file in sorted(folder.glob("*.events.jsonl")) for span in _spans_of(file)]
 
 
@@ -87,20 +94,16 @@ def _span(event: Mapping[str, Any], ended_at: float | None) -> Span:
     return Span(event["actor"], event["name"], event["at"], ended_at, event["pid"])
 
 
-ACTOR_VARIABLE = "COSMOS_RACE_ACTOR"
-"""Names the contender in its own environment, so that the calls of dbt it starts can be told to be its."""
-
-
 @dataclass(frozen=True)
 class Span:
     """One thing that one actor did.
 
-    :param actor: who: ``contender-0``.
-    :param name: what: ``install``, ``dbt run``. A question about ``dbt`` is also one about ``dbt run``.
+    :param actor: name of the actor: ``contender-0``.
+    :param name: what it did: ``install``, ``dbt run``. A question about ``dbt`` is also one about ``dbt run``.
     :param started_at: seconds since the epoch, as ``time.time()`` gives them.
-    :param ended_at: the same; equal to ``started_at`` for an event that takes no time; None when nobody has seen the
-        end: it was still going on, or its process was killed.
-    :param pid: of the process that did it, where that is known.
+    :param ended_at: the same; equal to ``started_at`` for an event that takes no time; None when the end was not seen:
+        the process was killed, or it was still going on.
+    :param pid: PID of the process that did it; None where that is not known.
     """
 
     actor: str
@@ -111,7 +114,7 @@ class Span:
 
     @property
     def seconds(self) -> float | None:
-        """How long it took; None when its end was not seen."""
+        """The length in seconds; None when the end was not seen."""
         return None if self.ended_at is None else self.ended_at - self.started_at
 
     @property
@@ -121,11 +124,14 @@ class Span:
 
     @property
     def end(self) -> float:
-        """When it ended; infinity when that was not seen."""
+        """The end in seconds since the epoch; infinity when it was not seen."""
         return inf if self.ended_at is None else self.ended_at
 
     def overlaps(self, other: Span) -> bool:
-        """Whether there is a moment inside of both. What begins when the other ends does not overlap it."""
+        """Whether there is a moment inside of both. What begins when the other ends does not overlap it.
+
+        :param other: of any actor.
+        """
         return self.started_at < other.end and other.started_at < self.end
 
     def __str__(self) -> str:
@@ -136,14 +142,18 @@ class Span:
 
 @dataclass(frozen=True)
 class Overlap:
-    """Two spans that went on at one moment; ``first`` began first."""
+    """Two spans that went on at one moment.
+
+    :param first: the span that began first.
+    :param second: the other one.
+    """
 
     first: Span
     second: Span
 
     @property
     def seconds(self) -> float:
-        """How long both went on; infinity when neither was seen to end."""
+        """The time in which both went on, in seconds; infinity when neither was seen to end."""
         return min(self.first.end, self.second.end) - self.second.started_at
 
     def __str__(self) -> str:

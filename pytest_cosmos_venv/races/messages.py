@@ -1,4 +1,4 @@
-"""What do the processes of a race tell each other? Plain data; the work itself goes as a file that contenders read."""
+"""Messages between the processes of a race: plain data. The work itself goes as a file that contenders read."""
 
 from __future__ import annotations
 
@@ -19,13 +19,20 @@ RUNTIME_VARIABLE = "XDG_RUNTIME_DIR"
 
 @dataclass(frozen=True, kw_only=True)
 class ModuleAt:
-    """A module and the file it lies in: test files can often not be imported by their name alone."""
+    """A module and its file: test files can often not be imported by their name alone.
+
+    :param name: the module's name, as ``sys.modules`` has it.
+    :param file: path of its file; None: it is imported by its name.
+    """
 
     name: str
     file: str | None
 
     def load(self) -> None:
-        """Make ``sys.modules`` hold it under this name."""
+        """Make ``sys.modules`` hold the module under this name.
+
+        :raises ImportError: it is not there, or its file is no Python file.
+        """
         if self.name in sys.modules:
             return
         if self.file is None or _is_found_at(self.name, self.file):
@@ -40,10 +47,10 @@ class ModuleAt:
 
 @dataclass(frozen=True, kw_only=True)
 class Act:
-    """What the first contender that reaches a point of its own does to itself.
+    """A signal that the first contender at a point of its own sends itself.
 
-    :param signal: number of the signal it sends itself.
-    :param victim: index of the only contender that is meant, or None for whoever is first.
+    :param signal: number of the signal that it sends itself.
+    :param victim: index of the only contender that is meant; None: the first that comes there.
     """
 
     signal: int
@@ -55,10 +62,12 @@ class RaceOrder:
     """One race, as its contenders need to know it.
 
     :param folder: of the race: outputs, outcomes, events.
-    :param directory: where the contenders work.
-    :param variables: all of their environment.
     :param names: of the contenders.
-    :param modules: that define the work, imported before it is unpickled.
+    :param sys_path: ``sys.path`` of the test's process, for contenders that start an interpreter.
+    :param directory: the current directory of the contenders.
+    :param variables: all of their environment.
+    :param fresh: whether each contender starts an interpreter of its own.
+    :param modules: modules that define the work; they are imported before it is unpickled.
     :param work: pickled ``Work``.
     :param acts: name of a contender's own point -> what happens there.
     :param services: patterns of processes that stay by design.
@@ -76,20 +85,29 @@ class RaceOrder:
     services: tuple[str, ...] = ()
 
     def output_of(self, index: int) -> Path:
-        """What the contender writes to its standard streams."""
+        """The file in which a contender's standard streams end.
+
+        :param index: of the contender.
+        """
         return self.folder / f"{self.names[index]}.out"
 
     def outcome_of(self, index: int) -> Path:
-        """What came of it, pickled; is there once its work is done."""
+        """The file with a contender's pickled ``Result``; it is there once the work is done.
+
+        :param index: of the contender.
+        """
         return self.folder / f"{self.names[index]}.outcome"
 
     def claim_of(self, point: str) -> Path:
-        """Names the contender that was stopped or killed at this point of its own."""
+        """The file that names the contender which was stopped or killed at a point of its own.
+
+        :param point: name of the point.
+        """
         return self.folder / f"{point.encode().hex()}.claim"
 
     @property
     def file(self) -> Path:
-        """The order itself, for a contender that starts as an interpreter."""
+        """The file of the order itself, for a contender that starts as an interpreter."""
         return self.folder / "order.pickle"
 
     def save(self) -> None:
@@ -99,9 +117,10 @@ class RaceOrder:
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """What is to be done, one function for each contender.
+    """The work of a race, one function for each contender.
 
     :param functions: called with the ``Contender`` and the arguments.
+    :param arguments: plain data, the same for all contenders.
     """
 
     functions: Sequence[Callable[..., Any]]
@@ -110,9 +129,9 @@ class Work:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What a contender leaves of its work, when it comes to its end.
+    """The result of a contender's work, which it leaves when it comes to its end.
 
-    :param value: pickled.
+    :param value: what its function returned, pickled.
     :param error: type and text of what it raised, or None.
     :param traceback: the same at length.
     """

@@ -1,8 +1,8 @@
-"""How much memory did a task and all that it started hold at its worst? Looks every few milliseconds, on Linux.
+"""The most memory that a task and all that it started held at one moment, looked up every few milliseconds, on Linux.
 
-What belongs to it: children and their children, also those of a child that was there before; whatever has inherited
-a variable that is set for the block, so also who has left its parents; every process in a session of these; and those
-from which a fake dbt reported, so also a warm one that was there before.
+What belongs to the task: children and their children, also those of a child that was there before; every process that
+has inherited a variable which is set for the block, also one that has left its parents; every process in a session of
+these; and every process from which a fake dbt reported, also a warm one that was there before.
 """
 
 from __future__ import annotations
@@ -31,13 +31,16 @@ _FORKED_AND_NO_EXEC = 0x40  # of a process's flags
 
 @dataclass
 class PeakMemory:
-    """The most that a block held, once it is left.
+    """The most memory that a block held, once it is left.
 
     Each process counts with the most it has held until then, as long as it lives; this process with what it has grown
     since the block began, and a fork that has not called exec with what it has grown since it was seen first. So a
-    spike between two looks counts when its process is seen once more afterwards, a process that lives for less than
-    5 ms may be missed, and processes whose own peaks lie apart are overstated. Memory that processes share
-    (libraries) counts for each.
+    spike between two looks counts when its process is seen once more afterwards, a process that lives for less than 5
+    ms may be missed, and processes whose own peaks lie apart are overstated. Memory that processes share (libraries)
+    counts for each.
+
+    :param bytes: the most that all of these held at one moment.
+    :param processes: PID -> the most that it was seen to hold, in bytes.
     """
 
     bytes: int = 0
@@ -45,8 +48,9 @@ class PeakMemory:
     """PID -> the most it was seen to hold, of everything that belonged to the block."""
 
     def ratio_to(self, reference: PeakMemory) -> float:
-        """How many times as much as another block, run in the same test: figures of two machines compare badly.
+        """The quotient of this and another block, run in the same test: figures of two machines compare badly.
 
+        :param reference: what another block held.
         :raises ToolkitMisuse: when that one has held nothing.
         """
         require(reference, "reference", PeakMemory, "what another `with cosmos_peak_memory() as peak` gave")
@@ -63,7 +67,7 @@ class PeakMemory:
 
 @contextmanager
 def measure_peak_memory() -> Iterator[PeakMemory]:
-    """Within this block memory is measured; the result is complete when it is left.
+    """Measure memory within this block; the result is complete when it is left.
 
     Skips the test where there is no ``/proc``.
     """
@@ -138,10 +142,10 @@ class _Sampler(threading.Thread):
         # All ancestors: a server of this process may have been there before, and have started it now.
         if _session(pid) in self._sessions or not {self._own_pid, *self._ours}.isdisjoint(_ancestors(pid)):
             return True
-        return self._mark in _environment(pid)
+        return self._mark in _read(pid, "environ").split(b"\0")
 
     def _take_in(self, pid: int) -> None:
-        """For good: later its parents may be gone."""
+        """Count a process for good: later its parents may be gone."""
         self._ours.add(pid)
         session = _session(pid)
         if session is not None and session != self._own_session:
@@ -160,14 +164,10 @@ def _pids() -> set[int]:
 
 
 def _status(pid: int) -> dict[str, int]:
-    """Its figures that are sizes, in bytes; empty when it is gone or a zombie."""
+    """Sizes that the kernel tells of a process, in bytes; empty when it is gone or a zombie."""
     lines = _read(pid, "status").decode(errors="replace").splitlines()
     words = [line.split() for line in lines if line.startswith(("VmHWM", "VmRSS"))]
     return {name.rstrip(":"): int(size) * _KIB for name, size, _ in words}
-
-
-def _environment(pid: int) -> list[bytes]:
-    return _read(pid, "environ").split(b"\0")
 
 
 def _ancestors(pid: int) -> Iterator[int]:
@@ -182,7 +182,7 @@ def _is_copy(pid: int) -> bool:
 
 
 def _size_of_original(pid: int) -> int | None:
-    """What the process holds that a copy was forked from; None when that is gone, so that another is its parent."""
+    """Bytes held by the process that a copy was forked from; None when that is gone, so that another is its parent."""
     parent = _stat_field(pid, 1)
     if not parent or _program(parent) != _program(pid):
         return None
@@ -201,7 +201,7 @@ def _session(pid: int) -> int | None:
 
 
 def _stat_field(pid: int, number: int) -> int | None:
-    """Of the fields after the program's name, which may hold blanks and brackets itself."""
+    """One of the fields after the program's name, which may hold blanks and brackets itself."""
     _, _, rest = _read(pid, "stat").rpartition(b")")
     fields = rest.split()
     return int(fields[number]) if len(fields) > number else None

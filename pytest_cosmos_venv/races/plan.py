@@ -1,12 +1,8 @@
-"""What is to happen at which observable point.
+"""Points of a race that are seen from outside, and the plan: what is to happen at which point.
 
-What do the fakes of a test report while it races? Calls of dbt, and builds of sdists.
-
-How is it known from outside that a task has come to a point? By what appears in files: any implementation leaves it.
-
-A point is asked again and again and answers once it is reached. What was there when it was made does not count.
-
-What is to happen in a race beside the work, and at which points?
+A point is known by what appears in files, which any implementation leaves: calls of the fake dbt, builds of sdists, the
+lock file. It is asked again and again and answers once it is reached. What was there when the point was made does not
+count.
 """
 
 from __future__ import annotations
@@ -29,13 +25,25 @@ from pytest_cosmos_venv.races.event_log import ACTOR_VARIABLE
 from pytest_cosmos_venv.races.messages import EVENTS, Act, RaceOrder
 from pytest_cosmos_venv.races.timeline import Timeline
 
+TIMEOUT = 30.0
+LOOK_AGAIN = 0.001  # seconds: a task may pass a point, such as a lock that is free at once, in a few milliseconds
+CREATING, LOCKED, WAITING, INSTALLING, RUNNING = "creating", "locked", "waiting", "installing", "running"
+WAITING_LINE = "Waiting for virtualenv lock"
+"""Cosmos and implementations that follow it log this while a task waits for another one's lock."""
+_NEEDS = {
+    CREATING: "virtualenv_dir=PATH",
+    LOCKED: "virtualenv_dir=PATH",
+    INSTALLING: "cosmos_wheelhouse in the test, with an add_sdist(...)",
+    RUNNING: "cosmos_wheelhouse or cosmos_fake_venv in the test",
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class FakeDbtBuilds:
-    """The fakes that a test uses.
+    """The fakes of a test that report while it races.
 
-    :param wheelhouse: of the test, or None.
-    :param fake_venvs: of the test.
+    :param wheelhouse: of the test, whose sdists tell when they are built; None where the test has none.
+    :param fake_venvs: of the test, whose dbt writes down its calls.
     """
 
     wheelhouse: Wheelhouse | None = None
@@ -49,17 +57,13 @@ class FakeDbtBuilds:
         return tuple(dict.fromkeys(folders))
 
     def calls(self) -> list[DbtCall]:
-        """All on record."""
+        """All calls of dbt on record."""
         return [call for folder in self.records for call in read_dbt_calls(folder)]
 
     def builds(self) -> list[SourceBuild]:
-        """All on record."""
+        """All builds of sdists on record."""
         folders = [] if self.wheelhouse is None else self.wheelhouse._builds.glob("*")
         return [build for folder in folders for build in Sdist(path=folder, _builds=folder).builds]
-
-
-TIMEOUT = 30.0
-LOOK_AGAIN = 0.001
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +87,7 @@ class Point:
     """A moment in the life of a task that others can see.
 
     :param name: in timelines and in messages.
-    :param look: None as long as it is not reached. May be asked a thousand times a second.
+    :param look: returns None as long as the point is not reached. It may be asked a thousand times a second.
     """
 
     name: str
@@ -91,7 +95,7 @@ class Point:
 
     @with_timeout
     def wait(self, *, timeout: float = TIMEOUT) -> Sighting:
-        """The sighting, as soon as it is reached.
+        """The sighting, as soon as the point is reached.
 
         :param timeout: seconds.
         :raises ToolkitMisuse: when it has not been reached by then.
@@ -107,9 +111,10 @@ class Point:
 
 
 def file_appears(file: Path, *, name: str = "") -> Point:
-    """``file`` is there; it was not when this was called, or has been replaced since.
+    """The point at which a file is there that was not there when this was called, or has been replaced since.
 
-    :param name: of the point. Default: that of the file.
+    :param file: the file to look for.
+    :param name: of the point; empty: that of the file.
     """
     before = _identity(file)
 
@@ -121,8 +126,9 @@ def file_appears(file: Path, *, name: str = "") -> Point:
 
 
 def first_file_under(folder: Path, *, name: str = "creating") -> Point:
-    """Any file in ``folder``, at any depth, that was not there before; lock files do not count.
+    """The point at which any new file is in a folder, at any depth; lock files do not count.
 
+    :param folder: the folder; it may be missing.
     :param name: of the point.
     """
     before = frozenset(_files_under(str(folder)))
@@ -135,8 +141,9 @@ def first_file_under(folder: Path, *, name: str = "creating") -> Point:
 
 
 def lock_taken(virtualenv_dir: Path, *, name: str = "locked") -> Point:
-    """The lock file of a ``virtualenv_dir`` names a process that it did not name before.
+    """The point at which the lock file names a process that it did not name before.
 
+    :param virtualenv_dir: where the lock file lies.
     :param name: of the point.
     """
     before = lock_owner(virtualenv_dir)
@@ -153,18 +160,20 @@ def lock_taken(virtualenv_dir: Path, *, name: str = "locked") -> Point:
 
 
 def dbt_reported(folder: Path, *, name: str = "running") -> Point:
-    """A fake dbt that is led to ``folder`` has begun.
+    """The point at which a fake dbt has begun.
 
     :param folder: of a ``ScriptedDbt``, or what ``COSMOS_DBT_RECORD_DIR`` names.
     :param name: of the point.
     """
-    from pytest_cosmos_venv.environments.scripted_dbt import read_dbt_calls
-
     return any_call_reported(lambda: read_dbt_calls(folder), name=name)
 
 
 def any_call_reported(read_calls: Callable[[], Iterable[DbtCall]], *, name: str) -> Point:
-    """As ``dbt_reported``, wherever the calls are on record."""
+    """The point at which a fake dbt has begun, wherever its calls are on record.
+
+    :param read_calls: reads all calls on record.
+    :param name: of the point.
+    """
     before = {(call.pid, call.started_at) for call in read_calls()}
 
     def look() -> Sighting | None:
@@ -178,16 +187,20 @@ def any_call_reported(read_calls: Callable[[], Iterable[DbtCall]], *, name: str)
 
 
 def build_begins(*sdists: Sdist, name: str = "installing") -> Point:
-    """An installer has begun to build one of these.
+    """The point at which an installer has begun to build one of these sdists.
 
-    :param sdists: from ``cosmos_wheelhouse.add_sdist(...)``.
+    :param *sdists: from ``cosmos_wheelhouse.add_sdist(...)``.
     :param name: of the point.
     """
     return any_build_begins(lambda: [build for sdist in sdists for build in sdist.builds], name=name)
 
 
 def any_build_begins(read_builds: Callable[[], Iterable[SourceBuild]], *, name: str) -> Point:
-    """As ``build_begins``, for sdists that may come to be known later."""
+    """The point at which an installer has begun to build an sdist, also one that comes to be known later.
+
+    :param read_builds: reads all builds on record.
+    :param name: of the point.
+    """
     before = {(build.pid, build.started_at) for build in read_builds()}
 
     def look() -> Sighting | None:
@@ -200,7 +213,10 @@ def any_build_begins(read_builds: Callable[[], Iterable[SourceBuild]], *, name: 
 
 
 def lock_owner(virtualenv_dir: Path) -> int | None:
-    """The process that the lock file names, or None when it is not there or names none."""
+    """The PID that the lock file names, or None when it is not there or names none.
+
+    :param virtualenv_dir: where the lock file lies.
+    """
     return read_owner(virtualenv_dir / LOCK_FILE)
 
 
@@ -213,7 +229,7 @@ def _identity(file: Path) -> tuple[int, int] | None:
 
 
 def _files_under(folder: str) -> Iterator[str]:
-    """Without ``os.walk``: the first file is wanted at once, and folders may vanish meanwhile."""
+    """Paths of the files in a folder. ``os.walk`` is no help: the first is wanted at once, and folders may vanish."""
     try:
         entries = list(os.scandir(folder))
     except OSError:
@@ -225,27 +241,14 @@ def _files_under(folder: str) -> Iterator[str]:
             yield entry.path
 
 
-CREATING, LOCKED, WAITING, INSTALLING, RUNNING = "creating", "locked", "waiting", "installing", "running"
-
-WAITING_LINE = "Waiting for virtualenv lock"
-"""What Cosmos, and whoever follows it, logs while a task waits for another one's lock."""
-
-_NEEDS = {
-    CREATING: "virtualenv_dir=PATH",
-    LOCKED: "virtualenv_dir=PATH",
-    INSTALLING: "cosmos_wheelhouse in the test, with an add_sdist(...)",
-    RUNNING: "cosmos_wheelhouse or cosmos_fake_venv in the test",
-}
-
-
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Who is killed, stopped and continued where, and how long all may take.
+    """The plan of a race: what is to happen beside the work, at which points, and how long all may take.
 
     :param kill_at: point at which a contender is killed: a name or a point.
     :param stop_at: point at which a contender is stopped.
-    :param continue_at: point at which it goes on; without one, when all others have ended.
-    :param victim: index of the only contender that is meant; None takes the one that is there first.
+    :param continue_at: point at which it goes on; None: when all others have ended.
+    :param victim: index of the only contender that is meant; None takes the first that is there.
     :param virtualenv_dir: that the contenders share, for ``creating`` and ``locked``.
     :param fakes: of the test, for ``installing`` and ``running``.
     :param timeout: seconds for the whole race.
@@ -263,12 +266,12 @@ class Plan:
 
     @property
     def acts(self) -> dict[str, Act]:
-        """What contenders do to themselves at points of their own."""
+        """Signals that contenders send themselves at points of their own."""
         pairs = ((self.kill_at, signal.SIGKILL), (self.stop_at, signal.SIGSTOP))
         return {name_of(at): Act(signal=number, victim=self.victim) for at, number in pairs if at and is_own(at)}
 
     def new_builds(self) -> Callable[[], list[SourceBuild]]:
-        """Reads the builds of the test's sdists that begin after this call."""
+        """A function that reads the builds of the test's sdists that begin after this call."""
         read = self.fakes.builds
         before = {(build.pid, build.started_at) for build in read()}
         return lambda: [build for build in read() if (build.pid, build.started_at) not in before]
@@ -276,7 +279,7 @@ class Plan:
     def check(self, contenders: int) -> None:
         """Refuse what means nothing here.
 
-        :param contenders: how many race.
+        :param contenders: number of those that race.
         :raises ToolkitMisuse: with what is missing.
         """
         named = {"kill_at": self.kill_at, "stop_at": self.stop_at, "continue_at": self.continue_at}
@@ -295,7 +298,10 @@ class Plan:
         require_seconds(self.timeout, "timeout", is_positive=True)
 
     def points(self, order: RaceOrder) -> dict[str, Point]:
-        """All that can be seen from outside in this race, by name. What is there by now does not count."""
+        """All points that can be seen from outside in this race, by name. What is there by now does not count.
+
+        :param order: the race, whose outputs are looked through.
+        """
         given = [point for point in (self.kill_at, self.stop_at, self.continue_at) if isinstance(point, Point)]
         seen = {point.name: point for point in given}
         outputs = [order.output_of(index) for index in range(len(order.names))]
@@ -316,17 +322,27 @@ class Plan:
 
 
 def is_own(point: str | Point | None) -> bool:
-    """Whether contenders tell it of themselves, by ``contender.point(name)``."""
+    """Whether contenders tell this point of themselves, by ``contender.point(name)``.
+
+    :param point: a point or its name; None is no point.
+    """
     return isinstance(point, str) and point not in {*_NEEDS, WAITING}
 
 
 def name_of(point: str | Point) -> str:
-    """Of a point, given as itself or by its name."""
+    """The name of a point.
+
+    :param point: the point itself, or its name already.
+    """
     return point if isinstance(point, str) else point.name
 
 
 def own_point(order: RaceOrder, name: str) -> Point:
-    """A point that contenders tell of themselves: the first of them, or, where one was stopped or killed, that one."""
+    """A point that contenders tell of themselves: the first of them, or the one that was stopped or killed there.
+
+    :param order: the race.
+    :param name: as contenders say it by ``contender.point(name)``.
+    """
 
     def look() -> Sighting | None:
         told = Timeline.read(order.folder / EVENTS).spans(name)
@@ -354,7 +370,10 @@ def _has_acted(pid: int | None, act: Act) -> bool:
 
 
 def is_stopped(pid: int | None) -> bool:
-    """Whether a process stands still by a signal."""
+    """Whether a process stands still by a signal.
+
+    :param pid: of the process; None is taken for this process.
+    """
     import psutil
 
     try:
@@ -371,5 +390,8 @@ def _read_claim(claim: Path) -> str | None:
 
 
 def known_names(points: Mapping[str, Point]) -> str:
-    """For messages."""
+    """The names of these points in one line, for messages.
+
+    :param points: by name.
+    """
     return ", ".join(sorted(points))

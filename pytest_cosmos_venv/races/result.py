@@ -1,10 +1,7 @@
-"""What is known and what came of a race.
+"""The result of a race: the outcome of each contender, and everything that is known of the race at any moment.
 
-What came of a race: the outcome of each contender, and the timeline of all.
-
-What is known of a race? The contenders' own words, what was seen from outside, and when each died.
-
-Which contender is it that was seen somewhere? A process knows by its environment, its parents, or the lock file.
+What is known comes from three sources: the contenders' own words, what was seen from outside, and when each died. A
+process that was seen somewhere is known by its environment, its parents, or the lock file.
 """
 
 from __future__ import annotations
@@ -23,28 +20,30 @@ from pytest_cosmos_venv.races.contender import TASK
 from pytest_cosmos_venv.races.event_log import ACTOR_VARIABLE, Span
 from pytest_cosmos_venv.races.messages import EVENTS, RaceOrder, Result
 from pytest_cosmos_venv.races.plan import Sighting, lock_owner
-from pytest_cosmos_venv.races.supervisor_client import MarshalLink
+from pytest_cosmos_venv.races.supervisor_client import SupervisorLink
 from pytest_cosmos_venv.races.timeline import INSTALL, Timeline
 
 _SHOWN_LINES = 30
 # Of a contender that was asked where it is.
 _OUR_FRAMES = (str(Path(__file__).parent), 'File "<string>"')
+_OUTSIDE = "seen from outside"
 
 
 class RaceFailure(AssertionError):
-    """A race did not go as it had to; the message shows who failed, what it said, and the timeline."""
+    """A race did not go as it had to; the message shows which contender failed, what it said, and the timeline."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What came of one contender.
+    """The outcome of one contender.
 
     :param actor: its name: ``contender-0``.
+    :param pid: of its process.
     :param value: what its function returned.
     :param exception: type and text of what it raised, or None.
     :param traceback: the same at length.
     :param exit_code: of its process; None when a signal ended it, or the race when its time was over.
-    :param signal: that ended its process, or None.
+    :param signal: the signal that ended its process, or None.
     :param output: all that it and its children wrote to their standard streams.
     """
 
@@ -64,7 +63,7 @@ class Outcome:
 
     @property
     def in_words(self) -> str:
-        """How it ended: ``returned 3``, ``ValueError: ...``, ``killed by SIGKILL``."""
+        """The end in words: ``returned 3``, ``ValueError: ...``, ``killed by SIGKILL``."""
         if self.signal is not None:
             return f"killed by {self.signal.name}"
         if self.exception is not None:
@@ -74,7 +73,7 @@ class Outcome:
         return f"returned {self.value!r}" if self.succeeded else f"left with exit code {self.exit_code}"
 
     def report(self) -> str:
-        """The same with what it wrote and where it raised, the last lines of each."""
+        """The end in words, then the last lines of the traceback and of the output."""
         said = _last_lines(self.output)
         parts = [f"{self.actor} (PID {self.pid}): {self.in_words}", _last_lines(self.traceback or "")]
         return "\n".join([part for part in parts if part] + ([f"its output:\n{said}"] if said else []))
@@ -86,11 +85,11 @@ class Race:
 
     :param outcomes: of the contenders, in their order.
     :param timeline: their tasks, spans and points, points seen from outside, and the calls of a fake dbt.
-    :param sightings: name of a point the race waited for -> when and who.
-    :param left_behind: processes that the contenders had left running and that did not end by themselves in the time
-        of grace, in words. They were killed. A failed comparison with ``()`` tells how such a process is declared.
+    :param sightings: name of a point the race waited for -> when it was reached, and by which contender.
+    :param left_behind: processes that the contenders had left running and that did not end by themselves in the time of
+        grace, in words. They were killed. A failed comparison with ``()`` tells how such a process is declared.
     :param services: processes that stay by design, in words: declared by the implementation, by ``cosmos_services`` in
-        the ini file, or by ``services=...``. Nobody waited for them; they were killed too.
+        the ini file, or by ``services=...``. They were not waited for, and were killed too.
     :param start_spread: seconds between the first and the last start.
     """
 
@@ -103,17 +102,17 @@ class Race:
 
     @property
     def values(self) -> tuple[Any, ...]:
-        """What each function returned, in the order of the contenders; None of one that was killed."""
+        """The values that the functions returned, in the order of the contenders; None for one that was killed."""
         return RecordTuple((outcome.value for outcome in self.outcomes), of="values", none="nobody raced", word=repr)
 
     @property
     def winners(self) -> tuple[Outcome, ...]:
-        """Those whose function returned."""
+        """The outcomes whose function returned."""
         return _outcomes("winners", (outcome for outcome in self.outcomes if outcome.succeeded))
 
     @property
     def losers(self) -> tuple[Outcome, ...]:
-        """Those that raised, left or were killed."""
+        """The outcomes of those that raised, left or were killed."""
         return _outcomes("losers", (outcome for outcome in self.outcomes if not outcome.succeeded))
 
 
@@ -124,8 +123,11 @@ def _outcomes(of: str, found: Iterable[Outcome]) -> tuple[Outcome, ...]:
 
 
 def read_outcome(order: RaceOrder, index: int, pid: int, exit_code: int | None) -> Outcome:
-    """What a contender has left in the race's folder.
+    """The outcome that a contender has left in the race's folder.
 
+    :param order: the race.
+    :param index: of the contender.
+    :param pid: of its process.
     :param exit_code: of its process, negative for a signal; None when it had not ended.
     """
     result = _read_result(order.outcome_of(index))
@@ -144,7 +146,12 @@ def read_outcome(order: RaceOrder, index: int, pid: int, exit_code: int | None) 
 
 
 def failure_message(sentence: str, outcomes: Sequence[Outcome], timeline: Timeline) -> str:
-    """What a reader needs to see why a race failed."""
+    """The text of a failure: the sentence, a report of each outcome, and the chart.
+
+    :param sentence: what went wrong.
+    :param outcomes: those to be shown, the most important first.
+    :param timeline: of the race.
+    """
     return "\n\n".join([sentence, *(outcome.report() for outcome in outcomes), timeline.draw()])
 
 
@@ -182,21 +189,20 @@ def _last_lines(text: str) -> str:
     return "\n".join([*cut, *lines[-_SHOWN_LINES:]])
 
 
-_OUTSIDE = "seen from outside"
-
-
 @dataclass(frozen=True, kw_only=True)
-class Account:
-    """Everything that is written about one race, to be read at any moment of it.
+class Observations:
+    """Everything that is known of one race, to be read at any moment of it.
 
-    :param calls: what fake dbts have on record.
+    :param order: the race.
+    :param link: to its supervisor, which tells PIDs and deaths.
+    :param calls: reads what fake dbts have on record.
+    :param builds: reads what a wheelhouse of the test has on record of its sdists.
     :param seen: name -> sighting, of points that no contender tells of itself.
-    :param builds: what a wheelhouse of the test has on record of its sdists.
-    :param stops: index -> when it was stopped and when it was let go on, None before that.
+    :param stops: index -> when it was stopped and when it was let go on, in seconds since the epoch; None before that.
     """
 
     order: RaceOrder
-    link: MarshalLink
+    link: SupervisorLink
     calls: Callable[[], list[DbtCall]]
     builds: Callable[[], list[SourceBuild]]
     seen: Mapping[str, Sighting]
@@ -204,7 +210,7 @@ class Account:
 
     @property
     def timeline(self) -> Timeline:
-        """All of it."""
+        """All that is known, as one timeline."""
         told = [self._closed_by_death(span) for span in self.told]
         return Timeline([*told, *self._seen(), *self._installs(), *self._stops(), *self._deaths()]).with_calls(
             self._calls()
@@ -212,12 +218,15 @@ class Account:
 
     @property
     def outcomes(self) -> tuple[Outcome, ...]:
-        """Of all contenders, in their order."""
+        """The outcomes of all contenders, in their order."""
         codes = {index: code for index, (code, _) in self.link.deaths.items()}
         return tuple(read_outcome(self.order, at, pid, codes.get(at)) for at, pid in enumerate(self.link.pids))
 
     def race(self, sightings: Mapping[str, Sighting]) -> Race:
-        """The race, once it is over."""
+        """The race, once it is over.
+
+        :param sightings: name -> sighting, of all points that the race waited for.
+        """
         starts = [span.started_at for span in self.told.spans(TASK)]
         return Race(
             outcomes=RecordTuple(self.outcomes, of="outcomes", none="nobody raced", word=lambda outcome: outcome.actor),
@@ -230,11 +239,11 @@ class Account:
 
     @property
     def told(self) -> Timeline:
-        """What contenders have said of themselves."""
+        """The spans that contenders have written down of themselves."""
         return Timeline.read(self.order.folder / EVENTS)
 
     def _closed_by_death(self, span: Span) -> Span:
-        """What a contender was doing when it died has ended then."""
+        """The span, ended where its contender died meanwhile."""
         if span.ended_at is not None or span.pid not in self.link.pids:
             return span
         death = self.link.deaths.get(self.link.pids.index(span.pid))
@@ -261,17 +270,17 @@ class Account:
                 yield Span(outcome.actor, outcome.in_words, at, at, outcome.pid)
 
     def _calls(self) -> list[DbtCall]:
-        """Those that contenders made: a test's record may hold others."""
+        """The calls of dbt that contenders made: a test's record may hold others."""
         return [call for call in self.calls() if call.env.get(ACTOR_VARIABLE) in self.order.names]
 
 
 def contender_of(pid: int | None, pids: Sequence[int], names: Sequence[str], virtualenv_dir: Path | None) -> int | None:
-    """Index of the contender that a process belongs to, or None when that cannot be told.
+    """The index of the contender that a process belongs to, or None when that cannot be told.
 
     :param pid: of the process; None takes the one that the lock file names.
     :param pids: of the contenders.
     :param names: of the contenders.
-    :param virtualenv_dir: where the lock file lies.
+    :param virtualenv_dir: where the lock file lies; None: there is no lock file.
     """
     if pid is None and virtualenv_dir is not None:
         pid = lock_owner(virtualenv_dir)
@@ -283,7 +292,7 @@ def contender_of(pid: int | None, pids: Sequence[int], names: Sequence[str], vir
 
 
 def _by_environment(pid: int, names: Sequence[str]) -> int | None:
-    """It holds for orphans as well."""
+    """The contender that a process's environment names, which tells of orphans as well."""
     import psutil
 
     try:

@@ -1,4 +1,4 @@
-"""How is a race led while it runs? From the test's process: watch for points, send signals, wait, but not for ever."""
+"""A race that runs, led from the test's process: it watches for points, sends signals, and waits with a time limit."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from pytest_cosmos_venv.races.plan import (
     name_of,
     own_point,
 )
-from pytest_cosmos_venv.races.result import Account, Race, RaceFailure, contender_of, failure_message
-from pytest_cosmos_venv.races.supervisor_client import MarshalLink
+from pytest_cosmos_venv.races.result import Observations, Race, RaceFailure, contender_of, failure_message
+from pytest_cosmos_venv.races.supervisor_client import SupervisorLink
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -36,9 +36,15 @@ _LONGEST_ANSWER = 0.5
 
 
 class RunningRace:
-    """A race that has started. Leaving its ``with`` block ends it, with everything that its contenders started."""
+    """A race that has started. Leaving its ``with`` block ends it, with everything that its contenders started.
 
-    def __init__(self, link: MarshalLink, order: RaceOrder, plan: Plan, keep: Callable[[Any], None]) -> None:
+    :param link: to the supervisor of its contenders.
+    :param order: the race, as its contenders know it.
+    :param plan: what is to happen at which point.
+    :param keep: called with each value that a contender has returned; it keeps outcomes, to be shown if the test fails.
+    """
+
+    def __init__(self, link: SupervisorLink, order: RaceOrder, plan: Plan, keep: Callable[[Any], None]) -> None:
         self._link = link
         self._keep = keep
         self._order = order
@@ -47,7 +53,7 @@ class RunningRace:
         self._sightings: dict[str, Sighting] = {}
         self._seen: dict[str, Sighting] = {}
         self._stops: dict[int, tuple[float, float | None]] = {}
-        self._account = Account(
+        self._observations = Observations(
             order=order,
             link=link,
             calls=plan.fakes.calls,
@@ -78,7 +84,7 @@ class RunningRace:
 
     @property
     def pids(self) -> tuple[int, ...]:
-        """Of the contenders, in their order."""
+        """The PIDs of the contenders, in their order."""
         return tuple(self._link.pids)
 
     @property
@@ -99,16 +105,16 @@ class RunningRace:
 
     @property
     def timeline(self) -> Timeline:
-        """What has happened by now."""
-        return self._account.timeline
+        """The timeline up to now."""
+        return self._observations.timeline
 
     @with_timeout
     def wait_for(self, point: str | Point, *, timeout: float | None = None) -> Sighting:
         """The sighting of a point, as soon as one contender has reached it.
 
-        :param point: a point; or ``creating``, ``locked``, ``waiting``, ``installing``, ``running``; or the name of
-            one that contenders tell of by ``contender.point(name)``.
-        :param timeout: seconds; without one, those that the race has left.
+        :param point: a point; or ``creating``, ``locked``, ``waiting``, ``installing``, ``running``; or the name of one
+            that contenders tell of by ``contender.point(name)``.
+        :param timeout: seconds; None: those that the race has left.
         :raises RaceFailure: when it is not reached by then, or all contenders have ended without it.
         """
         __tracebackhide__ = True
@@ -126,12 +132,16 @@ class RunningRace:
         return self._sightings[name]
 
     def point(self, name: str) -> Point:
-        """What ``wait_for(name)`` looks for: with it, one can wait for one of several."""
+        """The point that ``wait_for(name)`` looks for: with it, one can wait for one of several.
+
+        :param name: as ``wait_for`` takes it.
+        """
         return self._points.get(name) or own_point(self._order, name)
 
     def kill(self, index: int, *, tree: bool = False) -> None:
         """End a contender by SIGKILL; it is dead when this returns.
 
+        :param index: of the contender.
         :param tree: with all that it started; otherwise its own process alone, as when a worker is killed.
         """
         __tracebackhide__ = True
@@ -141,6 +151,7 @@ class RunningRace:
     def stop(self, index: int, *, tree: bool = True) -> None:
         """Stop a contender where it is, until ``resume``; it stands still when this returns.
 
+        :param index: of the contender.
         :param tree: with all that it started, as when its machine stands still.
         """
         __tracebackhide__ = True
@@ -148,7 +159,10 @@ class RunningRace:
         self._wait(lambda: index not in self._link.running or is_stopped(self._link.pids[index]), "have not stopped")
 
     def resume(self, index: int) -> None:
-        """Let a contender that was stopped go on, with all that it started."""
+        """Let a contender that was stopped go on, with all that it started.
+
+        :param index: of the contender.
+        """
         self._link.signal(index, signal.SIGCONT, tree=True)
         if index in self._stops:
             self._stops[index] = (self._stops[index][0], real_time.now())
@@ -156,14 +170,14 @@ class RunningRace:
     def finish(self, *, check: bool = True) -> Race:
         """Wait for the end of all contenders, and of what they have left running.
 
-        :param check: raise when one has failed that the race did not kill.
+        :param check: whether to raise when a contender has failed that the race did not kill.
         :raises RaceFailure: a contender failed, a point was not reached, or the time was over.
         """
         __tracebackhide__ = True
         self._wait(lambda: not self._link.running, "have not ended")
         self._look()
         self._link.finish(grace=self._plan.grace)
-        race = self._account.race(self._sightings)
+        race = self._observations.race(self._sightings)
         for value in race.values:
             self._keep(value)
         self._check_plan(race)
@@ -236,7 +250,7 @@ class RunningRace:
         )
 
     def _look(self) -> None:
-        """At every point that somebody waits for and that has not been reached."""
+        """Look at every point that is waited for and that has not been reached."""
         for name, act in list(self._watched.items()):
             if name not in self._sightings:
                 sighting = self.point(name).look()
@@ -264,7 +278,7 @@ class RunningRace:
         end = self._end if within is None else min(self._end, began + within)
         while not is_so():
             self._look()
-            # A stopped contender that nobody else is left to wait for.
+            # Only stopped contenders are left: without this the race would wait for them until its time is over.
             if set(self._link.running) <= self._stopped() and self._plan.stop_at is not None:
                 self._resume_all()
             self._link.listen(LOOK_AGAIN if self._watched.keys() - self._sightings.keys() else _PATIENCE)
@@ -298,16 +312,16 @@ class RunningRace:
 
     def _others(self) -> str:
         """The names it might have been, in words."""
-        told = {span.name for span in self._account.told if span.is_point} - self._sightings.keys()
+        told = {span.name for span in self._observations.told if span.is_point} - self._sightings.keys()
         return f" (told of: {', '.join(sorted(told)) or 'nothing'}; seen from outside: {known_names(self._points)})"
 
     def _names_of_running(self) -> str:
         return ", ".join(self._order.names[index] for index in self._link.running) or "The contenders"
 
     def _failure(self, sentence: str) -> RaceFailure:
-        """With what came of each: the ones that still run first, then the others, one of which may be the cause."""
+        """The failure with each outcome: contenders that run first, then the others, one of which may be the cause."""
         running = set(self._link.running)
-        outcomes = sorted(enumerate(self._account.outcomes), key=lambda each: each[0] not in running)
+        outcomes = sorted(enumerate(self._observations.outcomes), key=lambda each: each[0] not in running)
         return RaceFailure(failure_message(sentence, [outcome for _, outcome in outcomes], self.timeline))
 
 

@@ -1,17 +1,15 @@
-"""The process that forks contenders and watches them; named services.
+"""The processes that stand between a test and the contenders of its races.
 
-The processes that run on when a race is over: services, which stay by design, and what was left behind.
+The server has imported what contenders need and done nothing else: it has no thread and no open connection, which a
+fork would break. For each race it forks a supervisor. ``multiprocessing``'s fork server cannot stand in: it settles on
+environment and standard streams at its start, passes over a failing import, hands on no ``sys.path`` before Python
+3.13, and cannot end what its children leave behind.
 
-Who looks after the processes of one race? A process of its own: it forks the contenders, tells of their ends, and
-leaves no descendant of theirs behind, also when the test's process is killed.
+The supervisor forks the contenders of one race, tells of their ends, and leaves no descendant of theirs behind, also
+when the test's process is killed. It is their subreaper, so that whatever a contender leaves behind becomes its child,
+in whatever session that is.
 
-It is their subreaper, so that whatever a contender leaves behind becomes its child, in whatever session that is.
-
-From which process do contenders fork? One that has imported what they need and done nothing else.
-
-It has no thread and no open connection, which a fork would break. For each race it forks a marshal.
-``multiprocessing``'s fork server cannot stand in: it settles on environment and standard streams at its start, passes
-over a failing import, hands on no ``sys.path`` before Python 3.13, and cannot end what its children leave behind.
+Processes that run on when a race is over are either services, which stay by design, or left behind.
 """
 
 from __future__ import annotations
@@ -47,18 +45,30 @@ if TYPE_CHECKING:
 
 
 OPTION = "cosmos_services"
-"""In the ini file."""
+"""The option of the ini file that declares services."""
+# What the test's process says, and what it is told; each a tuple that begins with one of these.
+GO, SIGNAL, FINISH = "go", "signal", "finish"
+FORKED, READY, ENDED, FINISHED = "forked", "ready", "ended", "finished"
+_LOOK_AGAIN = 0.005
+_NO_PIPE = -1
+_COULD_NOT_BEGIN = 70
+START_SERVER = (
+    "import sys; sys.path[:] = sys.argv[2:]; "
+    "from pytest_cosmos_venv.races.supervisor import serve; serve(int(sys.argv[1]))"
+)
 
 
 class LeftBehind(tuple[str, ...]):
-    """The processes that nobody has declared to stay, in words: a tuple, whose failed comparison tells the way out.
-
-    :param names: the names that such processes have given themselves, by which they can be declared.
-    """
+    """Processes that run on and are not declared to stay, in words. A failed comparison shows the remedy."""
 
     names: tuple[str, ...]
 
     def __new__(cls, processes: Iterable[str] = (), *, names: Iterable[str] = ()) -> LeftBehind:
+        """Make the tuple, which also knows ``names``.
+
+        :param processes: each in words.
+        :param names: the names that such processes have given themselves, by which they can be declared.
+        """
         made = super().__new__(cls, processes)
         made.names = tuple(dict.fromkeys(names))
         return made
@@ -71,7 +81,10 @@ class LeftBehind(tuple[str, ...]):
         return f"{tuple(self)!r}{f' ({self._advice})' if self else ''}"
 
     def explanation(self, expected: object) -> list[str]:
-        """The lines that pytest shows where it was compared with something else."""
+        """The lines that pytest shows where this was compared with something else.
+
+        :param expected: the other side of the comparison.
+        """
         count = f"{len(self)} process{'' if len(self) == 1 else 'es'}" if self else "No process"
         # The advice first: pytest shows some six hundred characters, and a command line may be longer.
         return [f"{count} left behind, {expected!r} expected", *([f"({self._advice})"] if self else []), *self]
@@ -90,7 +103,7 @@ def _left_behind(processes: tuple[str, ...], names: tuple[str, ...]) -> LeftBehi
 class Remains:
     """The processes that run on when all contenders have ended, in words.
 
-    :param left_behind: those that nobody has declared.
+    :param left_behind: those that are not declared.
     :param services: those that stay by design.
     """
 
@@ -99,8 +112,10 @@ class Remains:
 
 
 def sort_out(processes: Sequence[psutil.Process], services: Sequence[str]) -> Remains:
-    """Each process is judged by itself: what a service has started is none of it unless it is named too.
+    """Sort the processes that run on. Each is judged by itself: what a service has started counts only if it is named
+    too.
 
+    :param processes: those that run on.
     :param services: patterns as for file names (``*``, ``?``, ``[...]``), of a process's name or its command line.
     """
     import psutil
@@ -123,9 +138,11 @@ def sort_out(processes: Sequence[psutil.Process], services: Sequence[str]) -> Re
 
 
 def require_patterns(services: Sequence[str], of: str) -> tuple[str, ...]:
-    """
-    :param of: what names them, for the message.
-    :raises ToolkitMisuse: for what is no list of patterns, or fits every process.
+    """The patterns of services, checked.
+
+    :param services: as for ``sort_out``.
+    :param of: the option that names them, for the message.
+    :raises ToolkitMisuse: it is no list of patterns, or one of them fits every process.
     """
     if not isinstance(services, (list, tuple)) or not all(isinstance(each, str) for each in services):
         raise ToolkitMisuse(f"{of}={services!r}: give a list of process names or command lines: ['dbt-server*'].")
@@ -136,7 +153,7 @@ def require_patterns(services: Sequence[str], of: str) -> tuple[str, ...]:
 
 
 def _in_words(pid: int, name: str, command: Sequence[str]) -> str:
-    """With its name where it has given itself one: by that it can be declared."""
+    """A process in words, with its name where it has given itself one: by that it can be declared."""
     line = " ".join(command)
     return f"PID {pid}: {f'{name}: {line}' if line and _is_own_name(name, command) else line or name}"
 
@@ -145,26 +162,18 @@ def _is_own_name(name: str, command: Sequence[str]) -> bool:
     return bool(name) and not (command and Path(command[0]).name.startswith(name))
 
 
-# What the test's process says, and what it is told; each a tuple that begins with one of these.
-GO, SIGNAL, FINISH = "go", "signal", "finish"
-FORKED, READY, ENDED, FINISHED = "forked", "ready", "ended", "finished"
-
-_LOOK_AGAIN = 0.005
-_NO_PIPE = -1
-_COULD_NOT_BEGIN = 70
-
-
-class Marshal:
+class Supervisor:
     """One race, from the fork of its contenders to the death of their last descendant.
 
     :param connection: to the test's process.
+    :param order: the race.
     """
 
     def __init__(self, connection: Connection, order: RaceOrder) -> None:
         self._connection = connection
         self._order = order
         self._running: dict[int, int] = {}  # PID -> index
-        # The start is held back by a pipe that nobody writes to: closing it wakes all contenders at once. In the same
+        # The start is held back by a pipe without a writer: closing it wakes all contenders at once. In the same
         # way each contender says that it is ready, or dead.
         (self._start, self._hold), (self._ready, self._unready) = os.pipe(), os.pipe()
         # A signal handler that does nothing, and a pipe that tells the selector that it has been called.
@@ -175,14 +184,14 @@ class Marshal:
         signal.set_wakeup_fd(self._ring, warn_on_full_buffer=False)
 
     def run(self) -> None:
-        """Everything; returns when the race is over and all is tidied up."""
+        """Run the whole race; returns when it is over and all is tidied up."""
         adopt_orphans()
         try:
             self._begin()
             grace = self._serve()
             self._connection.send((FINISHED, self._tidy_up(grace=grace)))
         except (EOFError, ConnectionError):
-            # The test's process is gone; nobody is left to be told.
+            # The test's process is gone, and no other is to be told.
             end_descendants()
 
     def _begin(self) -> None:
@@ -191,20 +200,20 @@ class Marshal:
         for index in range(len(self._order.names)):
             pid = os.fork()
             if pid == 0:
-                self._become_contender(index, marshal=own_pid)
+                self._become_contender(index, supervisor=own_pid)
             self._running[pid] = index
             pids.append(pid)
         for descriptor in (self._start, self._unready):
             os.close(descriptor)
         self._connection.send((FORKED, pids))
 
-    def _become_contender(self, index: int, *, marshal: int) -> NoReturn:
+    def _become_contender(self, index: int, *, supervisor: int) -> NoReturn:
         try:
             signal.set_wakeup_fd(_NO_PIPE)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            os.setsid()
+            os.setsid()  # Ctrl-C in the terminal is for the test, which then ends its races
             die_with_parent()
-            if os.getppid() != marshal:  # it died before that was said
+            if os.getppid() != supervisor:  # it died before that was said
                 os._exit(_COULD_NOT_BEGIN)
             self._connection.close()
             for descriptor in (self._hold, self._ready, self._bell, self._ring):
@@ -237,13 +246,10 @@ class Marshal:
                 word, *rest = self._connection.recv()
                 if word == FINISH:
                     return float(rest[0])
-                self._obey(word, *rest)
-
-    def _obey(self, word: str, *rest: int) -> None:
-        if word == GO:
-            os.close(self._hold)
-        elif word == SIGNAL:
-            self._signal(*rest)
+                if word == GO:
+                    os.close(self._hold)
+                elif word == SIGNAL:
+                    self._signal(*rest)
 
     def _reap(self) -> bool:
         """Tell which contenders have ended; returns whether anything of any of them is left."""
@@ -259,7 +265,7 @@ class Marshal:
                 self._connection.send((ENDED, index, os.waitstatus_to_exitcode(status), real_time.now()))
 
     def _signal(self, index: int, number: int, tree: int) -> None:
-        """Here, not in the test's process: a PID that has not been reaped yet cannot have gone to another process."""
+        """Send the signal from here, not from the test's process: a PID that is not reaped yet cannot be another's."""
         import psutil
 
         for pid in [pid for pid, running in self._running.items() if running == index]:
@@ -271,7 +277,7 @@ class Marshal:
             os.kill(pid, number)
 
     def _tidy_up(self, *, grace: float) -> Remains:
-        """What is still running when the grace is over; it does not run any longer. Services are not waited for."""
+        """End what still runs when the grace is over, and tell of it. Services are not waited for."""
         end = real_time.monotonic() + grace
         while self._reap() and real_time.monotonic() < end:
             # All processes of the machine are looked through for it, so only where it can make a difference.
@@ -287,21 +293,18 @@ class Marshal:
         return sort_out(others, self._order.services)
 
 
-START_SERVER = (
-    "import sys; sys.path[:] = sys.argv[2:]; "
-    "from pytest_cosmos_venv.races.supervisor import serve; serve(int(sys.argv[1]))"
-)
-
-
 def serve(descriptor: int) -> None:
-    """Prepare once, then fork a marshal for each connection that is handed over, until the test's process is gone."""
+    """Import once, then fork a supervisor for each connection that is handed over, until the test's process is gone.
+
+    :param descriptor: the socket to the test's process, which sends the modules first and then a race each time.
+    """
     connection = Connection(descriptor)
     try:
         connection.send(_prepare(connection.recv()))
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for a marshal: its own connection tells its end
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # a supervisor is not waited for: its connection tells its end
         while True:
             order: RaceOrder = connection.recv()
-            _fork_marshal(connection, recv_handle(connection), order)
+            _fork_supervisor(connection, recv_handle(connection), order)
     except (EOFError, ConnectionError):
         # Without what the imports have registered for the end: Airflow takes two seconds over it.
         os._exit(0)
@@ -316,17 +319,13 @@ def _prepare(modules: Sequence[ModuleAt]) -> str | None:
         except BaseException as error:  # noqa: BLE001 - also what pytest raises to skip
             traceback.print_exc()
             return f"importing {module.name} failed with {type(error).__name__}: {error}"
-    _settle()
+    # A garbage collection among the imports would copy all their pages into each contender.
+    gc.collect()
+    gc.freeze()
     return _forbids_fork(before)
 
 
-def _settle() -> None:
-    """Looking for rubbish among the imports would copy all their pages into each contender."""
-    gc.collect()
-    gc.freeze()
-
-
-def _fork_marshal(connection: Connection, handle: int, order: RaceOrder) -> None:
+def _fork_supervisor(connection: Connection, handle: int, order: RaceOrder) -> None:
     if os.fork():
         os.close(handle)
         return
@@ -334,7 +333,7 @@ def _fork_marshal(connection: Connection, handle: int, order: RaceOrder) -> None
     try:
         connection.close()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        Marshal(Connection(handle), order).run()
+        Supervisor(Connection(handle), order).run()
         code = 0
     finally:
         if code:

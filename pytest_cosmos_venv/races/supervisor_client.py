@@ -1,8 +1,6 @@
-"""The test's side of it, and prepared processes kept.
+"""The test's side of a race's supervisor, and the prepared processes from which supervisors and contenders are forked.
 
-How does the test's process speak with the marshal of a race, and what has it been told?
-
-Which process do contenders fork from? One for each set of imports and Airflow settings, the last two kept.
+There is one prepared process for each set of imports and Airflow settings; the last two are kept.
 """
 
 from __future__ import annotations
@@ -26,13 +24,18 @@ from pytest_cosmos_venv.races.supervisor import START_SERVER, Remains
 
 _LONGEST_FAREWELL = 20.0
 _GONE = "The process that looks after the contenders of this race is gone: something has killed it."
+DEADLINE = 120.0
+"""Seconds that the imports may take."""
+_ENDS_SOON = 5.0
+_MOST = 2  # each holds an imported Airflow in memory
+_OF_THE_PARENT: list[object] = []
 
 
-class MarshalLink:
-    """The contenders of one race as their marshal knows them.
+class SupervisorLink:
+    """The contenders of one race as their supervisor knows them.
 
-    :param connection: to the marshal; closing it ends the race and all its processes.
-    :param count: of the contenders.
+    :param connection: to the supervisor; closing it ends the race and all its processes.
+    :param count: number of the contenders.
     """
 
     def __init__(self, connection: Connection, count: int) -> None:
@@ -61,9 +64,10 @@ class MarshalLink:
         return self._is_over
 
     def listen(self, seconds: float) -> None:
-        """Take in what the marshal tells; waits for its first word only.
+        """Take in what the supervisor tells; waits for its first word only.
 
-        :raises ToolkitMisuse: when the marshal is gone.
+        :param seconds: the longest wait for that word.
+        :raises ToolkitMisuse: when the supervisor is gone.
         """
         try:
             while self._connection.poll(seconds):
@@ -82,7 +86,10 @@ class MarshalLink:
     def signal(self, index: int, number: signal.Signals, *, tree: bool) -> None:
         """Send a signal to a contender, if it still runs.
 
-        :param tree: to all that it has started, too.
+        :param index: of the contender.
+        :param number: the signal.
+        :param tree: whether all that it has started gets the signal, too.
+        :raises ToolkitMisuse: there is no such contender, or the race is over.
         """
         if index not in range(self._count):
             raise ToolkitMisuse(f"There is no contender {index}: they are 0 to {self._count - 1}.")
@@ -91,7 +98,8 @@ class MarshalLink:
     def finish(self, *, grace: float) -> None:
         """End what is left after ``grace`` seconds, and wait until it is gone. Does nothing the second time.
 
-        :raises ToolkitMisuse: when the marshal is gone, or cannot end it.
+        :param grace: seconds for what contenders have left running to end by itself.
+        :raises ToolkitMisuse: when the supervisor is gone, or cannot end it.
         """
         if self.is_over():
             return
@@ -103,7 +111,7 @@ class MarshalLink:
             raise ToolkitMisuse(f"What contenders have left running could not be ended in {_LONGEST_FAREWELL:g} s.")
 
     def close(self) -> None:
-        """Let go: the marshal, if it is still there, ends everything."""
+        """Close the connection: the supervisor, if it is still there, ends everything."""
         self._connection.close()
 
     def _say(self, *words: object) -> None:
@@ -128,17 +136,11 @@ class MarshalLink:
             self._is_over = True
 
 
-DEADLINE = 120.0
-"""Seconds that the imports may take."""
-_ENDS_SOON = 5.0
-_MOST = 2
-_OF_THE_PARENT: list[object] = []
-
-
 class PreparedProcess:
-    """A process that has imported ``modules`` and forks a marshal for each race.
+    """A process that has imported ``modules`` and forks a supervisor for each race.
 
-    :param log: file for what it and its marshals write.
+    :param modules: those to import.
+    :param log: file for what it and its supervisors write.
     :param variables: all of its environment.
     """
 
@@ -166,8 +168,11 @@ class PreparedProcess:
         """Whether it can fork."""
         return self._process.poll() is None
 
-    def fork_marshal(self, order: RaceOrder) -> Connection:
-        """Begin a race; returns the connection to its marshal."""
+    def fork_supervisor(self, order: RaceOrder) -> Connection:
+        """Begin a race; returns the connection to its supervisor.
+
+        :param order: the race.
+        """
         own, other = Pipe()
         with other:
             self._connection.send(order)
@@ -175,7 +180,7 @@ class PreparedProcess:
         return own
 
     def close(self) -> None:
-        """End it. Races that still run end by themselves."""
+        """End the process. Races that still run end by themselves."""
         self._connection.close()
         try:
             self._process.wait(_ENDS_SOON)
@@ -208,7 +213,8 @@ class PreparedProcesses:
     """The prepared processes that were used last: an Airflow costs seconds to import and much memory to keep.
 
     :param folder: an existing one for logs.
-    :param changes: asked before each race: what differs from this process's environment; None: is unset.
+    :param changes: asked before each race: variables that differ from this process's environment; None: the variable is
+        unset.
     """
 
     folder: Path
@@ -218,7 +224,10 @@ class PreparedProcesses:
     _process: int = field(default_factory=os.getpid)
 
     def get(self, modules: tuple[ModuleAt, ...]) -> PreparedProcess:
-        """One that has imported these, under the settings of Airflow that hold now."""
+        """A process that has imported these modules, under the settings of Airflow that hold now.
+
+        :param modules: those that the contenders need.
+        """
         self._forget_those_of_the_parent()
         # Airflow settles on its home and its database when it is imported.
         variables = self.variables()
@@ -251,6 +260,6 @@ class PreparedProcesses:
         return {name: value for name, value in given.items() if value is not None}
 
     def close(self) -> None:
-        """End them."""
+        """End the prepared processes."""
         while self._kept:
             self._kept.popitem()[1].close()

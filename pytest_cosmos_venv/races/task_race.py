@@ -1,8 +1,6 @@
 """Starting a race, and its options.
 
-What can be said of a race beside its work? The options of ``cosmos_task_race``, for both ways to start one.
-
-How does a test start a race? It names the work, which a process of its own for each contender finds by that name.
+A test names the work; a process of its own for each contender finds it by that name.
 """
 
 from __future__ import annotations
@@ -22,14 +20,31 @@ from pytest_cosmos_venv.races.messages import RUNTIME_VARIABLE, ModuleAt, RaceOr
 from pytest_cosmos_venv.races.plan import Plan, Point
 from pytest_cosmos_venv.races.running import RunningRace
 from pytest_cosmos_venv.races.supervisor import require_patterns
-from pytest_cosmos_venv.races.supervisor_client import MarshalLink
+from pytest_cosmos_venv.races.supervisor_client import SupervisorLink
 
 TIMEOUT = 60.0
 GRACE = 5.0
 
 
 class RaceOptions(TypedDict, total=False):
-    """What each means, ``cosmos_task_race`` says itself."""
+    """The options of a race, for both ways to start one.
+
+    :param contenders: number of contenders; None: 2, or one for each function.
+    :param prepare: modules to import once, before the contenders fork, beside the file that the work stands in.
+    :param fresh: whether to start an interpreter for each contender instead of forking.
+    :param kill_at: kill the first contender that comes to this point: a point; or ``creating``, ``locked``,
+        ``waiting``, ``installing``, ``running``; or what contenders say by ``contender.point(name)``.
+    :param stop_at: stop that contender there, with all that it started.
+    :param continue_at: let it go on when a contender comes to this point; None: when all others have ended.
+    :param victim: index of the only contender to be killed or stopped.
+    :param virtualenv_dir: the directory that they share, for ``creating`` and ``locked``.
+    :param timeout: seconds for all of it.
+    :param deadline: the former name of ``timeout``.
+    :param grace: seconds for processes that the contenders leave behind to end by themselves.
+    :param services: processes that stay by design, as patterns of names or command lines (``dbt-server*``): told in
+        ``race.services`` instead of ``left_behind``. They come on top of those that the implementation declares and of
+        ``cosmos_services`` in the ini file; an empty list means that none of all these counts.
+    """
 
     contenders: int | None
     prepare: Sequence[str]
@@ -40,14 +55,16 @@ class RaceOptions(TypedDict, total=False):
     victim: int | None
     virtualenv_dir: Path | str | None
     timeout: float
-    deadline: float  # the former name of timeout
+    deadline: float
     grace: float
     services: Sequence[str] | None
 
 
 def refuse_unknown(options: RaceOptions) -> None:
-    """
-    :raises ToolkitMisuse: for names that are none.
+    """Refuse options that do not exist.
+
+    :param options: as a test gave them.
+    :raises ToolkitMisuse: an option has another name than those that there are.
     """
     known = [name for name in RaceOptions.__annotations__ if name != "deadline"]
     unknown = [name for name in options if name not in known]
@@ -68,7 +85,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class TaskRace:
-    """Runs a function in several processes at the same instant."""
+    """Runs a function in several processes at the same instant: what the fixture ``cosmos_task_race`` gives."""
 
     _prepared: PreparedProcesses
     _new_folder: Callable[[], Path]
@@ -90,25 +107,12 @@ class TaskRace:
     ) -> Race:
         """Run a race to its end.
 
-        :param work: a function at the top of a file, called as ``work(contender, *arguments)`` in each process; or
-            one function for each contender.
-        :param arguments: plain data, paths, ``cosmos_implementation``: whatever can be pickled.
-        :param contenders: how many; 2, or one for each function.
-        :param prepare: modules to import once, before the contenders fork, beside the file that ``work`` stands in.
-        :param fresh: start an interpreter for each contender instead of forking.
-        :param kill_at: kill the first contender that comes to this point: a point; or ``creating``, ``locked``,
-            ``waiting``, ``installing``, ``running``; or what contenders say by ``contender.point(name)``.
-        :param stop_at: stop that contender there, with all that it started.
-        :param continue_at: let it go on when a contender comes to this point; without it, when all others have ended.
-        :param victim: index of the only contender to be killed or stopped.
-        :param virtualenv_dir: the directory that they share, for ``creating`` and ``locked``.
-        :param timeout: seconds for all of it.
-        :param grace: seconds for processes that the contenders leave behind to end by themselves.
-        :param services: processes that stay by design, as patterns of names or command lines (``dbt-server*``): told
-            in ``race.services`` instead of ``left_behind``. They come on top of those that the implementation declares
-            and of ``cosmos_services`` in the ini file; an empty list means that none of all these counts.
-        :param check: raise when a contender has failed that the race did not kill.
-        :raises RaceFailure: a contender failed, nobody came to a point, or the time was over.
+        :param work: a function at the top of a file, called as ``work(contender, *arguments)`` in each process; or one
+            function for each contender.
+        :param *arguments: plain data, paths, ``cosmos_implementation``: whatever can be pickled.
+        :param check: whether to raise when a contender has failed that the race did not kill.
+        :param **options: see ``RaceOptions``.
+        :raises RaceFailure: a contender failed, none came to a point, or the time was over.
         :raises ToolkitMisuse: a race that cannot be run.
         """
         __tracebackhide__ = True
@@ -119,7 +123,13 @@ class TaskRace:
     def start(
         self, work: WorkFunction | Sequence[WorkFunction], *arguments: Any, **options: Unpack[RaceOptions]
     ) -> RunningRace:
-        """A race that the test leads itself: ``with cosmos_task_race.start(...) as race``. Parameters as for a race."""
+        """Start a race that the test leads itself: ``with cosmos_task_race.start(...) as race``.
+
+        :param work: as for a race that is run to its end.
+        :param *arguments: as for a race that is run to its end.
+        :param **options: see ``RaceOptions``.
+        :raises ToolkitMisuse: a race that cannot be run.
+        """
         __tracebackhide__ = True
         take_former_name(cast("dict[str, Any]", options), stacklevel=2)
         refuse_unknown(options)
@@ -134,8 +144,8 @@ class TaskRace:
         # An argument may name what its use imports: `prepares`.
         named = [*prepare, *(name for argument in arguments for name in getattr(argument, "prepares", ()))]
         imports = () if fresh else (*order.modules, *(ModuleAt(name=name, file=None) for name in dict.fromkeys(named)))
-        connection = self._prepared.get(imports).fork_marshal(order)
-        self._started.append(RunningRace(MarshalLink(connection, len(functions)), order, plan, self._keep))
+        connection = self._prepared.get(imports).fork_supervisor(order)
+        self._started.append(RunningRace(SupervisorLink(connection, len(functions)), order, plan, self._keep))
         return self._started[-1]
 
     def _plan(self, options: RaceOptions) -> Plan:

@@ -1,7 +1,4 @@
-"""Questions and assertions about spans.
-
-Who did what when? Spans of several processes on one clock, questions about them, and sentences that draw them.
-"""
+"""The timeline of a race: spans of several processes on one clock, questions about them, assertions that draw them."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from pytest_cosmos_venv.errors import RecordTuple, require, require_count
-from pytest_cosmos_venv.races.event_log import ACTOR_VARIABLE, Overlap, Span
+from pytest_cosmos_venv.races.event_log import ACTOR_VARIABLE, Overlap, Span, read_spans
 
 if TYPE_CHECKING:
     from pytest_cosmos_venv.environments.scripted_dbt import DbtCall
@@ -26,7 +23,7 @@ _WHY_NO_INSTALL = (
 
 
 class Timeline:
-    """What several actors did, in the order in which it began. Never changes; ``print`` draws it.
+    """The spans of several actors, in the order in which they began. A timeline never changes; ``print`` draws it.
 
     :param spans: in any order.
     """
@@ -36,9 +33,10 @@ class Timeline:
 
     @classmethod
     def read(cls, folder: Path) -> Timeline:
-        """What processes have written down in ``folder`` by ``EventLog`` so far; empty where there is no folder."""
-        from pytest_cosmos_venv.races.event_log import read_spans
+        """The timeline that processes have written down by ``EventLog`` so far.
 
+        :param folder: where their logs lie; a folder that is not there gives an empty timeline.
+        """
         return cls(read_spans(folder))
 
     def __iter__(self) -> Iterator[Span]:
@@ -64,14 +62,14 @@ class Timeline:
 
     @property
     def actors(self) -> tuple[str, ...]:
-        """Everybody who did anything, in the order of their names; numbers in them count as numbers."""
+        """All actors, in the order of their names; numbers in them count as numbers."""
         return tuple(sorted({span.actor for span in self}, key=_natural))
 
     def spans(self, name: str | None = None, *, actor: str | None = None) -> tuple[Span, ...]:
         """The spans of that name, the earliest first.
 
         :param name: None takes all. ``dbt`` finds ``dbt`` and all that begins with ``dbt`` and a blank.
-        :param actor: of that one alone.
+        :param actor: only spans of this actor; None takes all actors.
         """
         found = (
             span
@@ -81,11 +79,17 @@ class Timeline:
         return self._record("spans", name, found)
 
     def count(self, name: str) -> int:
-        """How many spans have that name."""
+        """The number of spans of that name.
+
+        :param name: as for ``spans``.
+        """
         return len(self.spans(name))
 
     def order(self, name: str) -> tuple[str, ...]:
-        """The actors in the order in which they began it; one that did it twice stands there twice."""
+        """The actors in the order in which they began it; an actor that did it twice stands there twice.
+
+        :param name: as for ``spans``.
+        """
         return self._record("order", name, (span.actor for span in self.spans(name)))
 
     def overlap(self, name: str, other: str | None = None) -> tuple[Overlap, ...]:
@@ -103,43 +107,48 @@ class Timeline:
         return self._record("overlap", name, (Overlap(first, second) for first, second in ordered))
 
     def max_concurrent(self, name: str) -> int:
-        """How many spans of that name went on at the same moment, at most; one whose end was not seen goes on."""
+        """The largest number of spans of that name at the same moment; a span whose end was not seen goes on.
+
+        :param name: as for ``spans``.
+        """
         spans = self.spans(name)
         return max((_going_on_with(span, spans) for span in spans), default=0)
 
     def with_calls(self, calls: Iterable[DbtCall]) -> Timeline:
-        """This and the calls of dbt that a fake recorded, each a span named ``dbt COMMAND``, each once.
+        """This timeline and the calls of dbt that a fake recorded, each a span named ``dbt COMMAND``, each once.
 
-        :param calls: ``cosmos_wheelhouse.calls``, ``read_dbt_calls(folder)``. The actor is the contender that made
-            the call, else ``dbt PID``.
+        :param calls: ``cosmos_wheelhouse.calls``, ``read_dbt_calls(folder)``. The actor is the contender that made the
+            call, else ``dbt PID``.
         """
         known = {(span.pid, span.started_at) for span in self}
         return Timeline([*self, *(_span_of_call(call) for call in calls if (call.pid, call.started_at) not in known)])
 
     def draw(self, *, width: int = 100, ascii_only: bool | None = None) -> str:
-        """A text of one row for everything an actor did: a chart of bars on one clock.
+        """The timeline as text: a row for everything an actor did, as bars on one clock.
 
         :param width: in columns, at least 60.
         :param ascii_only: without block characters; None finds out what the terminal can show.
         """
         from pytest_cosmos_venv.races.charts import draw
 
-        return draw(self, width=width, ascii_only=ascii_only)
+        return draw(self._rows, width=width, ascii_only=ascii_only)
 
     def to_svg(self, *, title: str = "") -> str:
-        """The same as an SVG picture that needs nothing else, in light and in dark.
+        """The timeline as an SVG picture that needs nothing else, in light and in dark.
 
-        :param title: above it.
+        :param title: stands above the picture.
         """
         from pytest_cosmos_venv.races.charts import to_svg
 
-        return to_svg(self, title=title)
+        return to_svg(self._rows, title=title)
 
     def assert_overlap(self, name: str, other: str | None = None) -> None:
-        """At least two went on at one moment. Parameters as for ``overlap``.
+        """Assert that at least two such spans went on at one moment.
 
-        :raises AssertionError: with the chart, as all assertions here; also for a name that was not seen at all, of
-            which nothing holds.
+        :param name: as for ``overlap``.
+        :param other: as for ``overlap``.
+        :raises AssertionError: with the chart, as all assertions here; also for a name that was not seen at all, for
+            which no assertion holds.
         """
         __tracebackhide__ = True
         self._require_seen(name, other)
@@ -147,7 +156,11 @@ class Timeline:
             self._fail(f"no {_pair(name, other)} overlap; they were expected to")
 
     def assert_no_overlap(self, name: str, other: str | None = None) -> None:
-        """No two went on at one moment. Parameters as for ``overlap``."""
+        """Assert that no two such spans went on at one moment.
+
+        :param name: as for ``overlap``.
+        :param other: as for ``overlap``.
+        """
         __tracebackhide__ = True
         self._require_seen(name, other)
         found = self.overlap(name, other)
@@ -156,7 +169,11 @@ class Timeline:
             self._fail(f"{_pair(name, other)} must not overlap; seen at once: {found[0]}{more}")
 
     def assert_max_concurrent(self, name: str, at_most: int) -> None:
-        """No more than ``at_most`` of that name went on at one moment; 0 says that there was none."""
+        """Assert that no more than so many spans of that name went on at one moment.
+
+        :param name: as for ``spans``.
+        :param at_most: number of spans; 0 says that there was none.
+        """
         __tracebackhide__ = True
         require_count(at_most, "at_most", least=0)
         if at_most:
@@ -166,7 +183,11 @@ class Timeline:
             self._fail(f"at most {at_most} {name} at one moment expected, {seen} seen")
 
     def assert_count(self, name: str, expected: int) -> None:
-        """Exactly so many spans have that name; 0 says that there was none."""
+        """Assert that exactly so many spans have that name.
+
+        :param name: as for ``spans``.
+        :param expected: number of spans; 0 says that there was none.
+        """
         __tracebackhide__ = True
         require_count(expected, "expected", least=0)
         if expected:
@@ -176,7 +197,11 @@ class Timeline:
             self._fail(f"{expected} {name} expected, {seen} seen")
 
     def assert_order(self, name: str, expected: Sequence[str]) -> None:
-        """These actors began it, in this order, and nobody else."""
+        """Assert that these actors began it, in this order, and no others.
+
+        :param name: as for ``spans``.
+        :param expected: names of actors, such as ``["contender-0", "contender-1"]``.
+        """
         __tracebackhide__ = True
         require(expected, "expected", (list, tuple), "a list of actors, such as ['contender-0']")
         if expected:
@@ -186,12 +211,19 @@ class Timeline:
             self._fail(f"{name} in the order {', '.join(expected) or 'of nobody'} expected, seen {', '.join(seen)}")
 
     def assert_finished(self, name: str | None = None) -> None:
-        """The end of every span of that name, or of all, was seen."""
+        """Assert that the end of every such span was seen.
+
+        :param name: as for ``spans``; None: all spans.
+        """
         __tracebackhide__ = True
         self._require_seen(name)
         going_on = [span for span in self.spans(name) if span.ended_at is None]
         if going_on:
             self._fail(f"no end was seen of: {', '.join(f'{span.actor} {span.name}' for span in going_on)}")
+
+    @property
+    def _rows(self) -> list[tuple[str, Sequence[Span]]]:
+        return [(actor, self.spans(actor=actor)) for actor in self.actors]
 
     def _record(self, of: str, name: str | None, entries: Iterable[_Entry]) -> tuple[_Entry, ...]:
         return RecordTuple(entries, of=of, none=f"nothing of the name {name!r}; the timeline has {self._names}")
@@ -214,7 +246,7 @@ class Timeline:
 
 
 def _going_on_with(span: Span, spans: Iterable[Span]) -> int:
-    """How many go on in the moment after ``span`` began, itself included."""
+    """The number of spans that go on in the moment after ``span`` began, itself included."""
     return sum(1 for one in spans if one is span or (one.overlaps(span) and one.started_at <= span.started_at))
 
 

@@ -1,21 +1,18 @@
-"""The folder where racers meet, and their release.
+"""The barriers of a race, its endings, and its release, kept as files in one folder.
 
-Where do the racers of one race meet? In a folder: who has come where and who has ended are files in it.
+They are files because the racers are children of one process or workers of pytest-xdist that know nothing of each
+other. Each file is written in one step, so a process that dies leaves nothing that a reader could trip over.
 
-Files, because the racers are children of one process or workers of pytest-xdist that know nothing of each other. Each
-file is written in one step; whoever dies leaves nothing that a reader could trip over.
-
-May the racers in the workers of pytest-xdist begin? The process that hands out the tests writes it down for them.
-
-A worker runs what is last in its queue when it is told to shut down, so a racer that is started is no proof that its
-race has begun: the run may be ending, with the others gone.
+Racers in the workers of pytest-xdist begin only after the release, which the process that hands out the tests writes
+down. A worker runs what is last in its queue when it is told to shut down, so a racer that is started is no proof that
+its race has begun: the run may be ending, with the others gone.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,12 +24,15 @@ import pytest
 from pytest_cosmos_venv import real_time
 
 LOOK_AGAIN = 0.002
-"""Seconds between two looks of those who wait for other processes."""
+"""Seconds between two looks of a process that waits for others."""
 
 
 # pytest gives the class of its own failures no other public name, and types know it under none.
 class BarrierNotMet(pytest.fail.Exception):  # type: ignore[name-defined, misc]
-    """Somebody did not come to a barrier. Never the cause of a failed race, always its consequence."""
+    """A racer did not come to a barrier. It is never the cause of a failed race, always its consequence.
+
+    :param message: which racer is missing, and why.
+    """
 
     # As pytest has it for its own, whose names it prints before the text in the summary of a run.
     __module__ = "builtins"
@@ -41,7 +41,7 @@ class BarrierNotMet(pytest.fail.Exception):  # type: ignore[name-defined, misc]
         super().__init__(message, pytrace=False)
 
     def __reduce__(self) -> tuple[Callable[[str], BarrierNotMet], tuple[str]]:
-        # Under the name above nobody would find it in another process.
+        # Under the module name above another process would not find the class.
         return _barrier_not_met, (str(self.msg),)
 
 
@@ -51,12 +51,12 @@ def _barrier_not_met(message: str) -> BarrierNotMet:
 
 @dataclass(frozen=True, kw_only=True)
 class Ending:
-    """How a racer's copy of the test ended.
+    """The end of a racer's copy of the test.
 
     :param outcome: ``passed``, ``failed``, ``skipped``, ``xfailed``, ``exit`` or ``died``.
     :param how: for a sentence that begins with the racer: ``was killed by SIGKILL``.
     :param text: of the failure, or the reason of a skip.
-    :param is_consequence: it failed because another racer did.
+    :param is_consequence: whether it failed because another racer did.
     """
 
     outcome: str
@@ -66,11 +66,11 @@ class Ending:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Meeting:
-    """One run of one race.
+class Barriers:
+    """One run of one race: its barriers, and how each racer ended.
 
     :param folder: of this run alone; made when missing.
-    :param racers: how many take part.
+    :param racers: number of racers that take part.
     """
 
     folder: Path
@@ -83,25 +83,39 @@ class Meeting:
 
     @property
     def events(self) -> Path:
-        """Where each racer writes down what it does."""
+        """The folder in which each racer writes down what it does."""
         return self.folder / "events"
 
     def introduce(self, index: int, *, worker: str | None) -> None:
-        """This process is that racer."""
+        """Write down that this process is that racer.
+
+        :param index: 0 for the first racer.
+        :param worker: name of the worker of pytest-xdist that it runs in; None: it runs in none of its own.
+        """
         self._publish("who", index, {"pid": os.getpid(), "worker": worker})
 
     def end(self, index: int, ending: Ending) -> None:
-        """That racer has ended. The first word counts: who watches a process says less than the process itself."""
+        """Write down how a racer ended. The first word counts: a process that watches says less than the racer itself.
+
+        :param index: of the racer.
+        :param ending: how it ended.
+        """
         if self.ending(index) is None:
             self._publish("ended", index, asdict(ending))
 
     def ending(self, index: int) -> Ending | None:
-        """How that racer ended; None while it runs or has not begun."""
+        """The end of a racer; None while it runs or has not begun.
+
+        :param index: of the racer.
+        """
         found = self._read("ended", index)
         return None if found is None else Ending(**found)
 
     def who(self, index: int) -> str:
-        """That racer in a sentence: ``racer 1 (gw1, process 4711)``."""
+        """The racer, in words for a sentence: ``racer 1 (gw1, process 4711)``.
+
+        :param index: of the racer.
+        """
         found = self._read("who", index)
         if found is None:
             return f"racer {index}"
@@ -109,14 +123,20 @@ class Meeting:
         return f"racer {index} ({worker}process {found['pid']})"
 
     def wait_at_start(self, index: int, *, timeout: float) -> None:
-        """With fixtures set up, wait until all are. Parameters as for a barrier."""
+        """Wait, with fixtures set up, until the fixtures of all racers are.
+
+        :param index: of the racer that waits.
+        :param timeout: seconds from now.
+        :raises BarrierNotMet: as soon as one of the missing has ended, or when the time is over.
+        """
         self._wait_for_all("start", index, timeout, what="the start of the race")
 
     def wait_at_barrier(self, name: str, visit: int, *, index: int, timeout: float) -> None:
-        """Come to a barrier and stay until all are there.
+        """Come to a barrier and stay until all racers are there.
 
+        :param name: of the barrier.
         :param visit: how often this racer has been there before.
-        :param index: who comes.
+        :param index: of the racer that waits.
         :param timeout: seconds from now.
         :raises BarrierNotMet: as soon as one of the missing has ended, or when the time is over.
         """
@@ -128,22 +148,20 @@ class Meeting:
         (here / str(index)).touch()
         parent, end = os.getppid(), real_time.monotonic() + timeout
         while True:
-            # In this order: who comes and then ends, between two looks, has come.
+            # In this order: a racer that comes and then ends, between two looks, has come.
             ended = {racer: self.ending(racer) for racer in range(self.racers)}
             missing = sorted(set(range(self.racers)) - {int(name) for name in os.listdir(here)})  # noqa: PTH208 - hot
             if not missing:
                 return
             gone = {racer: ending for racer in missing if (ending := ended[racer]) is not None}
             if gone:
-                raise BarrierNotMet(self._gone(gone, what))
+                said = (f"{self.who(racer)} {ending.how} and did not come to {what}." for racer, ending in gone.items())
+                raise BarrierNotMet(" ".join(said))
             if real_time.monotonic() > end:
                 raise BarrierNotMet(self._late(missing, what, timeout))
             if os.getppid() != parent:
                 raise BarrierNotMet(f"{self.who(index)} waited at {what} when the process that ran the tests died.")
             real_time.sleep(LOOK_AGAIN)
-
-    def _gone(self, gone: Mapping[int, Ending], what: str) -> str:
-        return " ".join(f"{self.who(racer)} {ending.how} and did not come to {what}." for racer, ending in gone.items())
 
     def _late(self, missing: list[int], what: str, timeout: float) -> str:
         names = ", ".join(map(self.who, missing))
@@ -163,7 +181,11 @@ class Meeting:
 
 
 def publish_json(file: Path, value: object) -> None:
-    """Write it so that a reader sees all of it or nothing."""
+    """Write a file so that a reader sees all of it or nothing.
+
+    :param file: in a folder that exists.
+    :param value: what JSON can hold.
+    """
     draft = file.with_name(f".{file.name}.{os.getpid()}")
     draft.write_text(json.dumps(value), encoding="utf-8")
     draft.rename(file)
@@ -173,8 +195,8 @@ def publish_json(file: Path, value: object) -> None:
 class Release:
     """The word that racers may begin.
 
-    :param alone: the only racer that shall run, all copies by itself; None for all of them, each in its worker.
-    :param why: the others cannot take part.
+    :param alone: the only racer that shall run, all copies by itself; None: all of them run, each in its worker.
+    :param why: the reason why the others cannot take part.
     """
 
     alone: int | None = None
@@ -182,23 +204,36 @@ class Release:
 
 
 def plan(folder: Path) -> None:
-    """There will be a word on this race, unless the run ends before."""
+    """Write down that there will be a word on this race, unless the run ends before.
+
+    :param folder: of the race.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "planned").touch()
 
 
 def is_planned(folder: Path) -> bool:
-    """Whether whoever hands out the tests knows of this race."""
+    """Whether the process that hands out the tests knows of this race.
+
+    :param folder: of the race.
+    """
     return (folder / "planned").exists()
 
 
 def release(folder: Path, word: Release) -> None:
-    """All workers that take part are free."""
+    """Write down the word that racers may begin: all workers that take part are free.
+
+    :param folder: of the race.
+    :param word: which racers run.
+    """
     publish_json(folder / "release.json", asdict(word))
 
 
 def read_release(folder: Path) -> Release | None:
-    """The word; None when the run ends without it."""
+    """The word that racers may begin; None when the run ends without it.
+
+    :param folder: of the race.
+    """
     with suppress(FileNotFoundError):
         return Release(**json.loads((folder / "release.json").read_bytes()))
     return None

@@ -1,18 +1,15 @@
-"""One item as N processes, their keeper and output.
-
-Who looks after the copies of one test? A process between them and the tests' own: it forks them, writes down how
-they end, and leaves nothing of what they started behind.
-
-It is their subreaper, so that whatever a racer leaves behind becomes its child, in whatever session that is.
-
-What did each racer print? Its standard streams and its log go into files of its own, which outlive its death.
-
-One test item becomes N processes, by forking.
+"""One test item as several processes, by forking; the keeper of these processes; and the files for their output.
 
 Copies of one test part when its fixtures are set up, for the body alone; the process that runs the tests sets up and
 tears down. Racers of a race across workers that has to run here part before that: each sets up and tears down fixtures
 of its own, as in a worker. Either way the process that runs the tests waits for its copies, tells them of each other's
 end, and reports one test.
+
+The keeper is a process between the copies and the tests' own. It forks the copies, writes down how they end, and leaves
+nothing of what they started behind. It is their subreaper, so that whatever a racer leaves behind becomes its child, in
+whatever session that is.
+
+A racer's standard streams and its log go into files of its own, which outlive its death.
 """
 
 from __future__ import annotations
@@ -37,7 +34,7 @@ from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.errors import AlreadyTaken
 from pytest_cosmos_venv.processes.descendants import adopt_orphans, die_with_parent, end_descendants
 from pytest_cosmos_venv.xdist_races import INDEX
-from pytest_cosmos_venv.xdist_races.barrier import LOOK_AGAIN, BarrierNotMet, Ending, Meeting
+from pytest_cosmos_venv.xdist_races.barrier import LOOK_AGAIN, BarrierNotMet, Barriers, Ending
 from pytest_cosmos_venv.xdist_races.marker import racer_id
 
 if TYPE_CHECKING:
@@ -45,27 +42,36 @@ if TYPE_CHECKING:
 
 
 _BROKEN = 70  # EX_SOFTWARE: it is not the test that failed
+_STREAMS = (("stdout", 1), ("stderr", 2))
+_NAMES = ("stdout", "stderr", "log")
+_LOG_FORMAT = "%(levelname)-8s %(name)s:%(filename)s:%(lineno)d %(message)s"
+_TAKEN_BY_A_RACER = (
+    "Another racer may have taken it, since the racers of this test share its fixtures, tmp_path among them. Let one "
+    "make it for all, in cosmos_racer.once(…); or put cosmos_racer.index into its name; or let each have fixtures of "
+    "its own, with cosmos_race(…, across_workers=True)."
+)
 
 
 class Keeper:
     """One race, from the fork of its racers to the death of their last descendant; in a process of its own.
 
-    :param body: what the racer of that index does; writes down how that ended.
+    :param barriers: of the race; the ends of racers are written down there.
+    :param body: what the racer of an index does; it writes down how that ended.
     :param timeout: seconds that they may take.
     :param bell: a descriptor in which there is something to read when the race shall be over.
     """
 
-    def __init__(self, meeting: Meeting, body: Callable[[int], None], *, timeout: float, bell: int) -> None:
-        self._meeting = meeting
+    def __init__(self, barriers: Barriers, body: Callable[[int], None], *, timeout: float, bell: int) -> None:
+        self._barriers = barriers
         self._body = body
         self._timeout = timeout
         self._bell = bell
         self._children: dict[int, int] = {}  # index -> PID
 
     def run(self, parent: int) -> NoReturn:
-        """Everything, to the end of this process.
+        """Run the whole race, to the end of this process.
 
-        :param parent: the process that runs the tests; when it has died the race is over.
+        :param parent: PID of the process that runs the tests; when it has died the race is over.
         """
 
         def work() -> None:
@@ -73,7 +79,7 @@ class Keeper:
             os.setpgid(0, 0)
             adopt_orphans()
             try:
-                for index in range(self._meeting.racers):
+                for index in range(self._barriers.racers):
                     self._start(index)
                 self._wait(parent)
             finally:
@@ -85,6 +91,7 @@ class Keeper:
         keeper, pid = os.getpid(), os.fork()
         if pid == 0:
             _run_and_exit(lambda: self._race(index, keeper))
+        # In both processes: whichever runs first, the group is there before it is signalled.
         with suppress(PermissionError, ProcessLookupError):
             os.setpgid(pid, pid)
         self._children[index] = pid
@@ -104,10 +111,10 @@ class Keeper:
                 found = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
                 if found is not None:
                     del running[index]
-                    self._meeting.end(index, _death(found.si_code, found.si_status))
+                    self._barriers.end(index, _death(found.si_code, found.si_status))
             if real_time.monotonic() > end:
                 for index in running:
-                    self._meeting.end(index, self._too_long())
+                    self._barriers.end(index, self._too_long())
                 return
             real_time.sleep(LOOK_AGAIN)
 
@@ -124,7 +131,7 @@ class Keeper:
 
 
 def _run_and_exit(work: Callable[[], None]) -> NoReturn:
-    """In a forked process: do that, and never run what is behind, which is pytest's."""
+    """Do the work of a forked process, and never run what is behind, which is pytest's."""
     code = _BROKEN
     try:
         work()
@@ -141,14 +148,9 @@ def _death(code: int, status: int) -> Ending:
     return Ending(outcome="died", how=f"ended its process with exit code {status}")
 
 
-_STREAMS = (("stdout", 1), ("stderr", 2))
-_NAMES = ("stdout", "stderr", "log")
-_LOG_FORMAT = "%(levelname)-8s %(name)s:%(filename)s:%(lineno)d %(message)s"
-
-
 @dataclass(frozen=True)
 class Output:
-    """The files of all racers of one race.
+    """The output files of all racers of one race.
 
     :param folder: where they lie; made when something is written.
     :param captured: False lets the racers write where the tests' process does, as ``pytest -s`` asks for.
@@ -158,13 +160,17 @@ class Output:
     captured: bool
 
     def flush(self) -> None:
-        """Before forking: what is still in a buffer would be written by every child again."""
+        """Empty the buffers before forking: what is still in them would be written by every child again."""
         for name, _ in _STREAMS:
             getattr(sys, name).flush()
 
     @contextmanager
     def redirected(self, index: int) -> Iterator[None]:
-        """In the racer's own process, for good: nothing is put back, since it ends with the block."""
+        """Lead the streams and the log of the racer's own process into its files, for good: the process ends with the
+        block.
+
+        :param index: of the racer.
+        """
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         if not self.captured:
             yield
@@ -184,7 +190,10 @@ class Output:
                 files[name].write(_in_memory(getattr(sys, name)))
 
     def of(self, index: int) -> Iterator[tuple[str, str]]:
-        """``("stdout", "…")`` and so on, for what that racer wrote."""
+        """The output of a racer, as pairs such as ``("stdout", "…")``.
+
+        :param index: of the racer.
+        """
         for name in _NAMES:
             with suppress(FileNotFoundError):
                 text = self._file(index, name).read_text(encoding="utf-8", errors="replace")
@@ -209,34 +218,29 @@ def _in_memory(stream: Any) -> bytes:
     return str(stream.getvalue()).encode() if _number(stream) is None and hasattr(stream, "getvalue") else b""
 
 
-_TAKEN_BY_A_RACER = (
-    "Another racer may have taken it, since the racers of this test share its fixtures, tmp_path among them. Let one "
-    "make it for all, in cosmos_racer.once(…); or put cosmos_racer.index into its name; or let each have fixtures of "
-    "its own, with cosmos_race(…, across_workers=True)."
-)
-
-
 @dataclass
 class Copies:
     """The copies of one test, as processes.
 
     :param item: the test, with the fixtures set up that all copies share.
-    :param timeout: seconds that they may take.
+    :param racer: what the fixture has given; each copy makes it its own.
+    :param barriers: of the race.
+    :param timeout: seconds that the copies may take.
     :param fixtures: names of all fixtures of the test, where each copy sets up those that are missing; else None.
     """
 
     item: pytest.Function
     racer: Racer
-    meeting: Meeting
+    barriers: Barriers
     timeout: float
     fixtures: list[str] | None
     output: Output = field(init=False)
 
     def __post_init__(self) -> None:
-        self.output = Output(self.meeting.folder / "output", captured=self.item.config.getoption("capture") != "no")
+        self.output = Output(self.barriers.folder / "output", captured=self.item.config.getoption("capture") != "no")
 
     def run(self) -> list[Ending]:
-        """How each racer ended. No process is left, also when this raises."""
+        """Run the copies; returns how each racer ended. No process is left, also when this raises."""
         self.output.flush()
         bell, ring = os.pipe()
         keeper = self._start_keeper(bell)
@@ -248,28 +252,23 @@ class Copies:
             os.waitpid(keeper, 0)
             os.close(bell)
             os.close(ring)
-            self._add_sections()
-        return [self._ending(index) for index in range(self.meeting.racers)]
+            for index in range(self.barriers.racers):
+                for name, text in self.output.of(index):
+                    self.item.add_report_section("call", f"{name} racer {index}", text)
+        unknown = Ending(outcome="died", how="was never heard of")
+        return [self.barriers.ending(index) or unknown for index in range(self.barriers.racers)]
 
     def _start_keeper(self, bell: int) -> int:
         parent, pid = os.getpid(), _fork()
         if pid == 0:
-            Keeper(self.meeting, self._race, timeout=self.timeout, bell=bell).run(parent)
+            Keeper(self.barriers, self._race, timeout=self.timeout, bell=bell).run(parent)
         return pid
 
     def _race(self, index: int) -> None:
         with self.output.redirected(index):
-            copy = _Copy(self.item, self.racer, self.meeting, index, self.timeout)
+            copy = _Copy(self.item, self.racer, self.barriers, index, self.timeout)
             ending = copy.run() if self.fixtures is None else copy.run_with_own(self.fixtures)
-            self.meeting.end(index, ending)
-
-    def _add_sections(self) -> None:
-        for index in range(self.meeting.racers):
-            for name, text in self.output.of(index):
-                self.item.add_report_section("call", f"{name} racer {index}", text)
-
-    def _ending(self, index: int) -> Ending:
-        return self.meeting.ending(index) or Ending(outcome="died", how="was never heard of")
+            self.barriers.end(index, ending)
 
 
 @dataclass
@@ -278,7 +277,7 @@ class _Copy:
 
     item: pytest.Function
     racer: Racer
-    meeting: Meeting
+    barriers: Barriers
     index: int
     timeout: float
     _failed_reports: list[pytest.TestReport] = field(default_factory=list)
@@ -289,12 +288,16 @@ class _Copy:
         vars(self.item.config.hook)["pytest_runtest_logreport"] = self._take_report
 
     def run(self) -> Ending:
-        """The body; returns how it ended."""
+        """Run the body; returns how it ended."""
         self.racer._start(self.index)
         return self._ending_of(self._body)
 
     def run_with_own(self, fixtures: list[str]) -> Ending:
-        """Fixtures, body and the end of the fixtures, as the test that this racer is in a worker."""
+        """Set up fixtures, run the body and tear the fixtures down, as the test that this racer is in a worker.
+
+        :param fixtures: names of all fixtures of the test.
+        :returns: how it ended.
+        """
         self._shares_fixtures = False
         self._become_that_test()
         self.item.fixturenames = fixtures
@@ -303,12 +306,12 @@ class _Copy:
         if ending.outcome == "passed":
             ending = self._ending_of(self._body)
         if ending.outcome != "passed":
-            self.meeting.end(self.index, ending)  # nobody shall wait for it while fixtures are torn down
+            self.barriers.end(self.index, ending)  # no other racer shall wait while fixtures are torn down
         torn_down = self._ending_of(self._tear_down, phase="in its teardown")
         return torn_down if ending.outcome == "passed" else ending
 
     def _body(self) -> None:
-        self.meeting.wait_at_start(self.index, timeout=self.timeout)
+        self.barriers.wait_at_start(self.index, timeout=self.timeout)
         self.item.ihook.pytest_pyfunc_call(pyfuncitem=self.item)
         if self._failed_reports:
             texts = [report.longreprtext for report in self._failed_reports]
@@ -319,8 +322,8 @@ class _Copy:
         self.item.session._setupstate.teardown_exact(self.item.parent)  # type: ignore[arg-type]
 
     def _become_that_test(self) -> None:
-        """Its name, its parameter and its folder for temporary files."""
-        item, racers = self.item, self.meeting.racers
+        """Take the name, the parameter and the folder for temporary files that the racer's test would have."""
+        item, racers = self.item, self.barriers.racers
         parameters: dict[str, Any] = item.callspec.params
         former = racer_id(parameters[INDEX], racers)
         own = racer_id(self.index, racers)
@@ -334,6 +337,7 @@ class _Copy:
         parameters[INDEX] = self.index
         factory: pytest.TempPathFactory | None = getattr(item.config, "_tmp_path_factory", None)
         if factory is not None:
+            # Its tmp_path then lies in a folder of its own, as in a worker.
             factory._basetemp = factory.mktemp(own)
 
     def _take_report(self, *, report: pytest.TestReport) -> None:
@@ -359,9 +363,13 @@ class _Copy:
         return Ending(outcome="failed", how="failed" + where, text=text, is_consequence=is_consequence)
 
 
-def conclude(meeting: Meeting, endings: list[Ending]) -> None:
-    """Let the one test that is reported end as its copies did: one that failed makes it fail, else one that passed
-    makes it pass.
+def conclude(barriers: Barriers, endings: list[Ending]) -> None:
+    """Let the one test that is reported end as its copies did.
+
+    One that failed makes it fail, else one that passed makes it pass.
+
+    :param barriers: of the race, which name the racers.
+    :param endings: how each racer ended, by index.
     """
     numbered = list(enumerate(endings))
     by_outcome = {ending.outcome: ending for ending in endings}
@@ -371,9 +379,9 @@ def conclude(meeting: Meeting, endings: list[Ending]) -> None:
     if failed:
         # Causes first: the others only say that they waited for those.
         failed.sort(key=lambda one: one[1].is_consequence)
-        texts = [f"{meeting.who(index)} {ending.how}.\n{ending.text}".rstrip() for index, ending in failed]
+        texts = [f"{barriers.who(index)} {ending.how}.\n{ending.text}".rstrip() for index, ending in failed]
         # The first line is all that the summary at the end of the run shows.
-        head = f"{meeting.who(failed[0][0])} {failed[0][1].how}; {len(failed)} of {len(endings)} racers failed."
+        head = f"{barriers.who(failed[0][0])} {failed[0][1].how}; {len(failed)} of {len(endings)} racers failed."
         pytest.fail(f"{head}\n\n" + "\n\n".join(texts), pytrace=False)
     if "passed" in by_outcome:
         return

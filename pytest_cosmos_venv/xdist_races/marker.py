@@ -1,10 +1,7 @@
-"""The mark, and the ids of racers.
+"""The mark ``cosmos_race`` and its arguments, and the ids by which racers of one race are known.
 
-What does ``@pytest.mark.cosmos_race(…)`` say?
-
-Which of the collected tests are the racers of one race? Their ids say so, to every process of a run alike.
-
-The controller of pytest-xdist learns of a test nothing but its id.
+The ids say to every process of a run alike which tests are the racers of one race: the controller of pytest-xdist
+learns of a test nothing but its id.
 """
 
 from __future__ import annotations
@@ -29,14 +26,15 @@ if TYPE_CHECKING:
 
 TIMEOUT = 300.0
 """Seconds a race may take where its mark says nothing."""
+_RACER = re.compile(r"racer-(\d+)-of-(\d+)(?!.*racer-\d+-of-\d)")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RaceMark:
     """The arguments of the mark.
 
-    :param racers: how many copies of the test run at once.
-    :param across_workers: the copies are items of their own, each in another worker of pytest-xdist.
+    :param racers: number of copies of the test that run at once.
+    :param across_workers: whether the copies are items of their own, each in another worker of pytest-xdist.
     :param timeout: seconds: copies in processes of their own are killed when they have not ended by then, and no copy
         waits longer for the others to be set up.
     """
@@ -55,8 +53,9 @@ class RaceMark:
 
 
 def read_mark(mark: pytest.Mark) -> RaceMark:
-    """The arguments, checked.
+    """The arguments of a mark, checked.
 
+    :param mark: as a test has it.
     :raises ToolkitMisuse: with what was given and what can be.
     """
     if mark.args:
@@ -72,13 +71,17 @@ def read_mark(mark: pytest.Mark) -> RaceMark:
 
 
 def race_of(item: pytest.Item) -> RaceMark:
-    """The arguments of the mark that this test has, checked."""
+    """The arguments of the mark that a test has, checked.
+
+    :param item: a test with the mark.
+    """
     return read_mark(cast("pytest.Mark", item.get_closest_marker(MARK)))
 
 
 def check_race(item: pytest.Item) -> None:
-    """Of a test that has the mark.
+    """Check a test that has the mark.
 
+    :param item: the test.
     :raises ToolkitMisuse: when the mark cannot work on this test.
     """
     race_of(item)
@@ -95,11 +98,12 @@ def check_race(item: pytest.Item) -> None:
 
 
 def is_number(value: object, kinds: type | tuple[type, ...] = (int, float)) -> TypeGuard[float]:
-    """Whether it can be told by how much; True and False count, but are no numbers here."""
+    """Whether a value is a number; True and False count as none.
+
+    :param value: of any type.
+    :param kinds: the types that count.
+    """
     return isinstance(value, kinds) and not isinstance(value, bool)
-
-
-_RACER = re.compile(r"racer-(\d+)-of-(\d+)(?!.*racer-\d+-of-\d)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,12 +119,19 @@ class CollectedRace:
 
 
 def racer_id(index: int, racers: int) -> str:
-    """What stands in the id of a racer's test: ``test_install[racer-0-of-3]``."""
+    """The racer's part of its test's id: ``test_install[racer-0-of-3]``.
+
+    :param index: of the racer.
+    :param racers: number of racers of the race.
+    """
     return f"racer-{index}-of-{racers}"
 
 
 def race_name(nodeid: str) -> str:
-    """The id without the racer's number; of no use to name a single test."""
+    """The id without the racer's number, the same for all racers of a race.
+
+    :param nodeid: of a racer's test.
+    """
     return _RACER.sub(r"racers-\2", nodeid)
 
 
@@ -128,6 +139,7 @@ def find_races(ids: Sequence[str], *, workers: int) -> list[CollectedRace]:
     """The races that so many workers can run: complete, in the order of their first racers.
 
     :param ids: of everything that was collected, in that order.
+    :param workers: number of workers.
     """
     found: dict[str, dict[int, int]] = {}
     sizes: dict[str, int] = {}
@@ -147,6 +159,10 @@ def find_races(ids: Sequence[str], *, workers: int) -> list[CollectedRace]:
 
 
 def race_folder(root: Path, name: str) -> Path:
-    """Where the racers of a race across workers meet, the same in every process of the run."""
+    """The folder of a race across workers, the same in every process of the run.
+
+    :param root: of all races of the run.
+    :param name: of the race.
+    """
     readable = re.sub(r"\W+", "-", name.rpartition("::")[2])[:40].strip("-")
     return root / f"{readable}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"

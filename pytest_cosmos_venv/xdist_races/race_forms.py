@@ -1,7 +1,7 @@
-"""In which of its two forms does a race run, and what is to be told about it?
+"""The two forms of a race: copies in processes of their own, which are one test, and racers across workers.
 
-Copies in processes of their own are one test; racers across workers are tests of their own. What was asked for and
-cannot be had becomes the first form with a note.
+Racers across workers are tests of their own. A race that was asked to run across workers and cannot becomes the first
+form, with a note.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from pytest_cosmos_venv.xdist_races import BEFORE_FORKS, INDEX, MARK
-from pytest_cosmos_venv.xdist_races.barrier import Ending, Meeting, is_planned, read_release
+from pytest_cosmos_venv.xdist_races.barrier import Barriers, Ending, is_planned, read_release
 from pytest_cosmos_venv.xdist_races.marker import find_races, race_folder, race_name, race_of, racer_id
 
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from pytest_cosmos_venv.xdist_races.racer import Racer
 
 OFFER = "cosmos_races"
-"""In the input of a worker: the other side hands out races, ``{"folder": …, "workers": …}``."""
+"""Key in the input of a worker where the other side hands out races: ``{"folder": …, "workers": …}``."""
 
-_ACROSS = pytest.StashKey[Meeting]()
+_ACROSS = pytest.StashKey[Barriers]()
 _FIXTURES = pytest.StashKey[list[str]]()
 _IN_CALL = pytest.StashKey[bool]()
 _RACER = pytest.StashKey["Racer"]()
@@ -37,7 +37,9 @@ _HAS_RACED = pytest.StashKey[bool]()
 def settle(session: pytest.Session) -> None:
     """Decide for every race across workers among the collected tests; of one that cannot be, keep one test.
 
-    It runs all copies, so the others would repeat it.
+    That test runs all copies, so the others would repeat it.
+
+    :param session: with all that was collected.
     """
     races: dict[str, dict[int, pytest.Item]] = defaultdict(dict)
     for item in session.items:
@@ -46,33 +48,39 @@ def settle(session: pytest.Session) -> None:
             races[race_name(item.nodeid)].setdefault(index, item)
     if not races or session.config.option.collectonly:
         return
-    offer = _offer(session.config)
+    offer: dict[str, Any] = getattr(session.config, "workerinput", {}).get(OFFER) or {"workers": 0, "folder": ""}
     ids = [item.nodeid for item in session.items]
     possible = {race.name for race in find_races(ids, workers=offer["workers"])}
     dropped: list[pytest.Item] = []
     for name, racers in races.items():
         size = race_of(next(iter(racers.values()))).racers
         if name in possible:
-            meeting = Meeting(folder=race_folder(Path(offer["folder"]), name), racers=size)
+            barriers = Barriers(folder=race_folder(Path(offer["folder"]), name), racers=size)
             for item in racers.values():
-                item.stash[_ACROSS] = meeting
+                item.stash[_ACROSS] = barriers
         else:
             first, *others = racers.values()
             _note(first, _why_not(size, set(racers), offer))
             dropped += others
-    _drop(session, dropped)
+    if dropped:
+        gone = set(dropped)
+        session.items[:] = [item for item in session.items if item not in gone]
+        session.config.hook.pytest_deselected(items=dropped)
 
 
 def may_begin(item: pytest.Item) -> bool:
-    """Whether this test is to be run. Only a racer of a race that nobody let begin is not: the run is ending."""
-    meeting = item.stash.get(_ACROSS, None)
-    if meeting is None:
+    """Whether a test is to be run. Only a racer of a race that was never released is not: the run is ending.
+
+    :param item: any test.
+    """
+    barriers = item.stash.get(_ACROSS, None)
+    if barriers is None:
         return True
-    if not is_planned(meeting.folder):
+    if not is_planned(barriers.folder):
         # Another plugin has given the test a new id, or hands out tests itself.
         _run_alone(item, "whatever hands out the tests of this run does not know it as a race")
         return True
-    word = read_release(meeting.folder)
+    word = read_release(barriers.folder)
     if word is not None and word.alone is not None:
         _run_alone(item, word.why)
         return word.alone == _index_of(item)
@@ -80,8 +88,12 @@ def may_begin(item: pytest.Item) -> bool:
 
 
 def put_off_fixtures(item: pytest.Function) -> None:
-    """Before the fixtures of a race across workers are set up: where its racers run in processes forked from this one,
-    each sets up its own ones there, as it would in a worker. Those of a wider scope than the test are shared.
+    """Leave fixtures to the racers, before those of a race across workers are set up.
+
+    Where its racers run in processes forked from this one, each sets up its own fixtures there, as it would in a
+    worker. Those of a wider scope than the test are shared.
+
+    :param item: a racing test.
     """
     names = item.stash.setdefault(_FIXTURES, item.fixturenames)
     item.fixturenames = [name for name in names if _is_shared(item, name)] if _has_own_fixtures(item) else names
@@ -89,7 +101,10 @@ def put_off_fixtures(item: pytest.Function) -> None:
 
 @contextmanager
 def in_call(item: pytest.Item) -> Iterator[None]:
-    """For the length of the block the test's body runs: what is reported meanwhile, as by subtests, is not its end."""
+    """Mark the block as the test's body: what is reported meanwhile, as by subtests, is not its end.
+
+    :param item: a racing test.
+    """
     item.stash[_IN_CALL] = True
     try:
         yield
@@ -99,23 +114,24 @@ def in_call(item: pytest.Item) -> Iterator[None]:
 
 @contextmanager
 def entering(item: pytest.Function, new_folder: Callable[[], Path]) -> Iterator[Racer]:
-    """The racer for one run of that test.
+    """The racer for one run of a test.
 
+    :param item: a racing test.
     :param new_folder: makes an empty folder for a run in processes of their own.
     """
     from pytest_cosmos_venv.xdist_races.racer import Racer
 
     race = race_of(item)
-    meeting = item.stash.get(_ACROSS, None)
-    if meeting is None:
+    barriers = item.stash.get(_ACROSS, None)
+    if barriers is None:
         if item.stash.get(_HAS_RACED, False):
             _note(item, "it was run again, and by then the others had ended")
-        meeting = Meeting(folder=new_folder(), racers=race.racers)
-        racer = Racer(meeting)
-        item.stash[_START] = lambda: _run_copies(item, racer, meeting, race.timeout)
+        barriers = Barriers(folder=new_folder(), racers=race.racers)
+        racer = Racer(barriers)
+        item.stash[_START] = lambda: _run_copies(item, racer, barriers, race.timeout)
     else:
-        racer = Racer(meeting, worker=_worker(item.config))
-        item.stash[_START] = lambda: _start(item, racer, meeting, race.timeout)
+        racer = Racer(barriers, worker=str(item.config.workerinput["workerid"]))  # type: ignore[attr-defined] # pytest-xdist's
+        item.stash[_START] = lambda: _start(item, racer, barriers, race.timeout)
     item.stash[_RACER] = racer
     with _environment_restored():
         yield racer
@@ -123,7 +139,12 @@ def entering(item: pytest.Function, new_folder: Callable[[], Path]) -> Iterator[
 
 
 def call(item: pytest.Item) -> bool | None:
-    """Before the body of the test is run: True when it has been. Only the first time, for copies come by here too."""
+    """Start the race before the body of the test is run; True when the body was run by copies, else None.
+
+    It does so only the first time, for copies come by here too.
+
+    :param item: any test.
+    """
     start = item.stash.get(_START, None)
     if start is None:
         return None
@@ -132,24 +153,31 @@ def call(item: pytest.Item) -> bool | None:
 
 
 def complete(item: pytest.Item, report: pytest.TestReport) -> None:
-    """A phase of that test is over."""
+    """Take note that a phase of a test is over.
+
+    :param item: any test.
+    :param report: of the phase; it gets the racers' own sections when the test failed.
+    """
     if item.stash.get(_IN_CALL, False):
         return
     racer = item.stash.get(_RACER, None)
     if racer is not None and report.when == "call" and report.failed:
-        report.sections += racer._story()
-    meeting = item.stash.get(_ACROSS, None)
-    if meeting is not None and (report.when == "call" or not report.passed):
+        report.sections += racer._report_sections()
+    barriers = item.stash.get(_ACROSS, None)
+    if barriers is not None and (report.when == "call" or not report.passed):
         where = " in its setup" if report.when == "setup" else ""
         verb = "was skipped" if report.skipped else report.outcome
-        meeting.end(cast("int", _index_of(item)), Ending(outcome=report.outcome, how=verb + where))
+        barriers.end(cast("int", _index_of(item)), Ending(outcome=report.outcome, how=verb + where))
         # Plugins run a failed test again, in the same worker; its siblings have gone on.
         del item.stash[_ACROSS]
         item.stash[_HAS_RACED] = True
 
 
 def notes(reports: Iterable[Any]) -> Mapping[str, list[str]]:
-    """Why -> the tests that were asked to race across workers and raced in processes of their own."""
+    """Reason -> ids of the tests that were asked to race across workers and raced in processes of their own.
+
+    :param reports: of all tests of the run.
+    """
     found: dict[str, list[str]] = defaultdict(list)
     for report in reports:
         for name, value in getattr(report, "user_properties", ()):
@@ -168,17 +196,17 @@ def _note(item: pytest.Item, why: str) -> None:
     item.user_properties.append((MARK, why))
 
 
-def _start(item: pytest.Item, racer: Racer, meeting: Meeting, timeout: float) -> None:
+def _start(item: pytest.Item, racer: Racer, barriers: Barriers, timeout: float) -> None:
     index = cast("int", _index_of(item))
     racer._start(index)
-    meeting.wait_at_start(index, timeout=timeout)
+    barriers.wait_at_start(index, timeout=timeout)
 
 
-def _run_copies(item: pytest.Function, racer: Racer, meeting: Meeting, timeout: float) -> bool:
+def _run_copies(item: pytest.Function, racer: Racer, barriers: Barriers, timeout: float) -> bool:
     from pytest_cosmos_venv.xdist_races.forked_copies import Copies, conclude
 
     fixtures = item.stash[_FIXTURES] if _has_own_fixtures(item) else None
-    conclude(meeting, Copies(item, racer, meeting, timeout, fixtures).run())
+    conclude(barriers, Copies(item, racer, barriers, timeout, fixtures).run())
     return True
 
 
@@ -216,15 +244,6 @@ def _index_of(item: pytest.Item) -> int | None:
     return None if callspec is None else callspec.params.get(INDEX)
 
 
-def _offer(config: pytest.Config) -> dict[str, Any]:
-    offer: dict[str, Any] | None = getattr(config, "workerinput", {}).get(OFFER)
-    return offer or {"workers": 0, "folder": ""}
-
-
-def _worker(config: pytest.Config) -> str:
-    return str(config.workerinput["workerid"])  # type: ignore[attr-defined] # pytest-xdist's
-
-
 def _why_not(size: int, present: set[int], offer: Mapping[str, Any]) -> str:
     workers = offer["workers"]
     if workers < size:
@@ -235,10 +254,3 @@ def _why_not(size: int, present: set[int], offer: Mapping[str, Any]) -> str:
     if not missing:
         return "tests with equal ids were collected"
     return f"{', '.join(missing)} of it {'was' if len(missing) == 1 else 'were'} not selected"
-
-
-def _drop(session: pytest.Session, dropped: list[pytest.Item]) -> None:
-    if dropped:
-        gone = set(dropped)
-        session.items[:] = [item for item in session.items if item not in gone]
-        session.config.hook.pytest_deselected(items=dropped)

@@ -1,9 +1,4 @@
-"""One copy of a racing test; shared fixtures.
-
-What several racers need, who makes it? The first that asks; the others get what it made.
-
-What can one copy of a racing test do?
-"""
+"""One copy of a racing test, and values that one racer makes for all."""
 
 from __future__ import annotations
 
@@ -25,13 +20,19 @@ from pytest_cosmos_venv.xdist_races.barrier import LOOK_AGAIN, publish_json
 from pytest_cosmos_venv.xdist_races.marker import is_number
 
 if TYPE_CHECKING:
-    from pytest_cosmos_venv.xdist_races.barrier import Meeting
+    from pytest_cosmos_venv.xdist_races.barrier import Barriers
+
+BARRIER_TIMEOUT = 30.0
+ONCE_TIMEOUT = 120.0
 
 
 def make_once(folder: Path, name: str, factory: Callable[[], Any], *, timeout: float) -> Any:
-    """What ``factory`` returned in the one process that called it to the end.
+    """The value that ``factory`` returned in the one process that called it to the end.
 
     :param folder: of all racers; made when missing.
+    :param name: of the value; another name is another value.
+    :param factory: returns a path, or what JSON can hold.
+    :param timeout: seconds to wait while another racer is making it.
     :raises ToolkitMisuse: when it is no value that another process can be given, or not made in time.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -82,30 +83,26 @@ def _takes(descriptor: int) -> bool:
     return True
 
 
-BARRIER_TIMEOUT = 30.0
-ONCE_TIMEOUT = 120.0
-
-
 class Racer:
     """One of the copies of a test that run at once: what the fixture ``cosmos_racer`` gives.
 
-    :param meeting: where the copies meet.
-    :param worker: of pytest-xdist that this copy runs in, where each has one of its own.
+    :param barriers: of the race.
+    :param worker: name of the worker of pytest-xdist that this copy runs in, where each has one of its own.
     """
 
-    def __init__(self, meeting: Meeting, *, worker: str | None = None) -> None:
-        self._meeting = meeting
+    def __init__(self, barriers: Barriers, *, worker: str | None = None) -> None:
+        self._barriers = barriers
         self._worker = worker
         self._index: int | None = None
         self._visits: Counter[str] = Counter()
-        meeting.shared.mkdir(parents=True, exist_ok=True)
+        barriers.shared.mkdir(parents=True, exist_ok=True)
 
     def __repr__(self) -> str:
         return f"<racer {self._index} of {self.racers}>"
 
     @property
     def index(self) -> int:
-        """Which copy this is: 0, 1, 2, …
+        """The number of this copy: 0, 1, 2, …
 
         :raises ToolkitMisuse: while fixtures are set up: there the copies may not have parted yet.
         """
@@ -118,65 +115,75 @@ class Racer:
 
     @property
     def racers(self) -> int:
-        """How many copies there are."""
-        return self._meeting.racers
+        """The number of copies."""
+        return self._barriers.racers
 
     @property
     def shared(self) -> Path:
         """A folder that all copies of this race share, and no other race."""
-        return self._meeting.shared
+        return self._barriers.shared
 
     def barrier(self, name: str, *, timeout: float = BARRIER_TIMEOUT) -> None:
-        """Wait here until all racers have come here. May be used again under the same name, as in a loop.
+        """Wait here until all racers have come here. A name may be used again, as in a loop.
 
+        :param name: of the barrier.
         :param timeout: seconds that this racer waits.
-        :raises pytest.fail.Exception: with who is missing: at once when one of them has ended, else after ``timeout``.
+        :raises pytest.fail.Exception: with the racers that are missing: at once when one of them has ended, else after
+            ``timeout``.
         """
         __tracebackhide__ = True
         _check("barrier", name, timeout, example="start")
         visit = self._visits[name]
         self._visits[name] += 1
         with self._log().span(f"barrier {name}"):
-            self._meeting.wait_at_barrier(name, visit, index=self.index, timeout=timeout)
+            self._barriers.wait_at_barrier(name, visit, index=self.index, timeout=timeout)
 
     def once(self, name: str, factory: Callable[[], Any], *, timeout: float = ONCE_TIMEOUT) -> Any:
-        """What ``factory()`` returned in the racer that came first; it is called in no other one.
+        """The value that ``factory()`` returned in the racer that came first; it is called in no other one.
 
         When that racer dies or the factory raises, the next racer calls it: write it so that it can begin again.
 
+        :param name: of the value; another name is another value.
         :param factory: returns a path, or what JSON can hold.
         :param timeout: seconds to wait while another racer is making it.
         """
 
         _check("once", name, timeout, example="model")
-        return make_once(self._meeting.folder / "once", name, factory, timeout=timeout)
+        return make_once(self._barriers.folder / "once", name, factory, timeout=timeout)
 
     def event(self, name: str) -> None:
-        """Write down in the timeline that something happens now."""
+        """Write down in the timeline that something happens now.
+
+        :param name: of the event.
+        """
         self._log().point(name)
 
     @contextmanager
     def span(self, name: str) -> Iterator[None]:
-        """Write down in the timeline from when to when the block was running."""
+        """Write down in the timeline when the block began and when it ended.
+
+        :param name: of the span.
+        """
         with self._log().span(name):
             yield
 
     def timeline(self) -> Timeline:
-        """What all racers have written down so far, as ``racer-0``, ``racer-1``, … After a barrier that is all that
-        happened before it.
+        """The timeline that all racers have written so far, as ``racer-0``, ``racer-1``, …
+
+        After a barrier that is all that happened before it.
         """
-        return Timeline.read(self._meeting.events)
+        return Timeline.read(self._barriers.events)
 
     def _start(self, index: int) -> None:
         """This process is that racer from now on."""
         self._index = index
         os.environ[ACTOR_VARIABLE] = self._log().actor
-        self._meeting.introduce(index, worker=self._worker)
+        self._barriers.introduce(index, worker=self._worker)
 
-    def _story(self) -> Iterator[tuple[str, str]]:
-        """What a report of a failure shows besides it: headings and texts."""
+    def _report_sections(self) -> Iterator[tuple[str, str]]:
+        """Headings and texts that a report of a failure shows besides it."""
         others = [index for index in range(self.racers) if index != self._index]
-        running = [self._meeting.who(index) for index in others if self._meeting.ending(index) is None]
+        running = [self._barriers.who(index) for index in others if self._barriers.ending(index) is None]
         if running:
             yield "Racers that had not ended", "\n".join(running)
         timeline = self.timeline()
@@ -184,7 +191,7 @@ class Racer:
             yield "Timeline of the race", str(timeline)
 
     def _log(self) -> EventLog:
-        return EventLog(self._meeting.events, actor=f"racer-{self.index}")
+        return EventLog(self._barriers.events, actor=f"racer-{self.index}")
 
 
 def _check(method: str, name: object, timeout: object, *, example: str) -> None:

@@ -1,17 +1,13 @@
-"""Handing out tests when some race; xdist's types.
+"""Handing out the tests when some of them race across the workers of pytest-xdist; and what is used of pytest-xdist.
 
-What does the chosen scheduler of pytest-xdist see of a worker that has races to run first?
+First the races are handed out, one after the other, each when all its workers are free; then the scheduler that was
+chosen goes on, which never hears of them. It is given a collection without races, and in place of each worker a proxy
+that translates its indexes and keeps what it sends until the worker's last race has begun.
 
-Who hands out the tests when some of them race across the workers of pytest-xdist?
+pytest-xdist runs a test when the next one, or the word to shut down, stands behind it in the worker's queue. So a racer
+that lies at a queue's end waits, and sending what comes after it is what lets it begin.
 
-First the races, one after the other, each when all its workers are free; then whichever scheduler was chosen, which
-never hears of them: it is given a collection without races, and in place of each worker a lane that translates its
-indexes and keeps what it sends until the worker's last race has begun.
-
-pytest-xdist runs a test when the next one, or the word to shut down, stands behind it in the worker's queue. So a
-racer that lies at a queue's end waits, and sending what comes after it is what lets it begin.
-
-What of pytest-xdist is made use of? It ships no types, so these say it.
+pytest-xdist ships no types, so the protocols at the end say what is used of it.
 """
 
 from __future__ import annotations
@@ -25,11 +21,11 @@ from typing import Any, Protocol
 
 import pytest
 
-from pytest_cosmos_venv.xdist_races.barrier import Ending, Meeting, Release, plan, release
+from pytest_cosmos_venv.xdist_races.barrier import Barriers, Ending, Release, plan, release
 from pytest_cosmos_venv.xdist_races.marker import CollectedRace, race_folder
 
 
-class Lane:
+class NodeProxy:
     """A worker as the chosen scheduler sees it. It outlives the worker, where that dies before it has begun a test.
 
     :param node: the worker.
@@ -50,6 +46,7 @@ class Lane:
 
     @property
     def shutting_down(self) -> bool:
+        """Whether the worker takes no more tests."""
         return self._is_shut or (self.is_open and self.node.shutting_down)
 
     @property
@@ -58,6 +55,10 @@ class Lane:
         return bool(self._kept)
 
     def send_runtest_some(self, indices: Sequence[int]) -> None:
+        """Hand tests to the worker, or keep them until its last race begins.
+
+        :param indices: of tests, in the collection without races.
+        """
         translated = [self._translation[index] for index in indices]
         if not self.has_begun:
             self._kept += translated
@@ -65,6 +66,10 @@ class Lane:
             self.node.send_runtest_some(translated)
 
     def send_steal(self, indices: Sequence[int]) -> None:
+        """Ask the worker to give tests back, or give those back that are kept here.
+
+        :param indices: of tests, in the collection without races.
+        """
         translated = [self._translation[index] for index in indices]
         if self.is_open:
             self._asked = translated
@@ -75,17 +80,21 @@ class Lane:
             self.node.notify_inproc("unscheduled", node=self.node, indices=translated)
 
     def give_back(self, indices: Sequence[int]) -> None:
-        """The answer to having been asked: these will be another one's."""
+        """Forget tests that another worker will get: the answer to having been asked.
+
+        :param indices: of tests, in the whole collection.
+        """
         self._asked = []
         self._kept = [index for index in self._kept if index not in indices]
 
     def shutdown(self) -> None:
+        """Tell the worker to end, or keep that word until its last race begins."""
         self._is_shut = True
         if self.is_open:
             self.node.shutdown()
 
     def open(self) -> None:
-        """The worker's last race begins: hand on what was kept, and everything from now on."""
+        """Hand on what was kept, and everything from now on: the worker's last race begins."""
         self.is_open = True
         if self._kept:
             self.node.send_runtest_some(self._kept)
@@ -93,15 +102,15 @@ class Lane:
             self.node.shutdown()
 
     def begin(self) -> None:
-        """The worker's last race is over: from now on what it was sent may have been run."""
+        """Keep nothing any more: the worker's last race is over, and what it was sent may have been run."""
         self.has_begun = self.is_open
         if self.has_begun:
             self._kept.clear()
 
     def lose(self) -> list[int]:
-        """The worker has died before it began: everything is kept for its successor but what is returned.
+        """Keep everything for the successor of a worker that has died before it began.
 
-        That is what it was asked to give back and has not answered.
+        :returns: what the worker was asked to give back and has not answered; that is not kept.
         """
         self.is_open = False
         return self._asked
@@ -109,9 +118,14 @@ class Lane:
 
 @dataclass(frozen=True)
 class Running:
-    """A racer that was let begin."""
+    """A racer that was let begin.
 
-    meeting: Meeting
+    :param barriers: of its race.
+    :param index: of the racer.
+    :param node: the worker that it runs in.
+    """
+
+    barriers: Barriers
     index: int
     node: Worker
 
@@ -120,8 +134,10 @@ class RaceScheduling:
     """Hands out the races, in one order for all workers; racer ``i`` of each race to the worker at post ``i``.
 
     :param inner: hands out everything else.
-    :param nodes: the workers.
+    :param races: all of their racers are among ``ids``.
+    :param nodes: the workers, by post.
     :param ids: what each of them has collected.
+    :param root: folder of all races of the run.
     """
 
     collection_is_completed = True  # also while a crashed worker's successor is still collecting
@@ -135,12 +151,12 @@ class RaceScheduling:
         self._racers = {position for race in races for position in race.positions}
         self._ordinary = [position for position in range(len(ids)) if position not in self._racers]
         self._index_of = {position: index for index, position in enumerate(self._ordinary)}
-        self._lanes = {node: Lane(node, self._ordinary) for node in nodes}
-        self._last_lane_of = dict(self._lanes)
+        self._proxies = {node: NodeProxy(node, self._ordinary) for node in nodes}
+        self._last_proxy_of = dict(self._proxies)
         self._arriving: list[Worker] = []
         self._posts: list[Worker | None] = list(nodes)
-        # Lanes of workers that died before they began a test that is no race, by post.
-        self._orphans: dict[int, Lane] = {}
+        # Proxies of workers that died before they began a test that is no race, by post.
+        self._orphans: dict[int, NodeProxy] = {}
         self._hopeless: set[int] = set()
         self._to_come = deque(races)
         self._at_post = [deque(race for race in races if post < len(race.positions)) for post in range(len(nodes))]
@@ -151,16 +167,19 @@ class RaceScheduling:
 
     @property
     def nodes(self) -> list[Worker]:
-        return [*self._lanes, *self._arriving]
+        """All workers, as pytest-xdist asks for them."""
+        return [*self._proxies, *self._arriving]
 
     @property
     def tests_finished(self) -> bool:
-        # What lies in an orphaned lane is to be run, though the chosen scheduler takes it for nearly done.
-        is_all_sent = not self._has_races and not any(lane.has_kept for lane in self._orphans.values())
+        """Whether all tests were handed out, so that workers may be told to end."""
+        # What lies in an orphaned proxy is to be run, though the chosen scheduler takes it for nearly done.
+        is_all_sent = not self._has_races and not any(proxy.has_kept for proxy in self._orphans.values())
         return is_all_sent and (not self._ordinary or self._inner.tests_finished)
 
     @property
     def has_pending(self) -> bool:
+        """Whether tests are left to be handed out."""
         return self._has_races or self._inner.has_pending
 
     @property
@@ -173,20 +192,28 @@ class RaceScheduling:
             plan(race_folder(self._root, race.name))
         # With nothing to hand out the chosen scheduler would never begin, and stumble over a worker that comes later.
         if self._ordinary:
-            for lane in self._lanes.values():
-                self._inner.add_node(lane)
-            for lane in self._lanes.values():
-                self._inner.add_node_collection(lane, self._ordinary_ids)
+            for proxy in self._proxies.values():
+                self._inner.add_node(proxy)
+            for proxy in self._proxies.values():
+                self._inner.add_node_collection(proxy, self._ordinary_ids)
             self._inner.schedule()
         for post in range(len(self._posts)):
             self._send_next(post)
         self._advance()
 
     def add_node(self, node: Worker) -> None:
+        """Take in the successor of a worker that crashed; it will collect.
+
+        :param node: the new worker.
+        """
         self._arriving.append(node)
 
     def add_node_collection(self, node: Worker, collection: Sequence[str]) -> None:
-        """The successor of a worker that crashed has collected."""
+        """Give the successor of a worker that crashed its tests: it has collected.
+
+        :param node: the new worker.
+        :param collection: ids of what it has collected.
+        """
         self._arriving.remove(node)
         post = next(iter(self._orphans), None)
         if post is None:
@@ -196,49 +223,70 @@ class RaceScheduling:
             self._take_over(node, self._orphans.pop(post, None))
             self._send_next(post)
             return
-        # It has collected other tests, so it cannot race; nobody else will come for the one that it replaces.
+        # It has collected other tests, so it cannot race; no other worker will come for the one that it replaces.
         self._hopeless.add(post)
         self._disown(self._orphans.pop(post, None))
-        self._lanes[node] = self._last_lane_of[node] = self._new_lane(node, collection)
-        self._lanes[node].open()
+        self._proxies[node] = self._last_proxy_of[node] = self._new_proxy(node, collection)
+        self._proxies[node].open()
 
     def schedule(self) -> None:
+        """Hand out what can be handed out now."""
         if self._ordinary:
             self._inner.schedule()
         self._advance()
 
     def mark_test_complete(self, node: Worker, item_index: int, duration: float = 0) -> None:
+        """Take note that a worker has run a test, and go on with the next race where it was a racer.
+
+        :param node: the worker.
+        :param item_index: of the test, in the whole collection.
+        :param duration: seconds that it took.
+        """
         if item_index in self._racers:
             self._running.pop(item_index, None)
-            self._lanes[node].begin()
+            self._proxies[node].begin()
             self._advance()
         else:
-            self._inner.mark_test_complete(self._lanes[node], self._index_of[item_index], duration)
+            self._inner.mark_test_complete(self._proxies[node], self._index_of[item_index], duration)
 
     def mark_test_pending(self, item: str) -> None:
+        """Hand a test out again that a worker died of.
+
+        :param item: id of the test.
+        :raises NotImplementedError: it is a racer, whose siblings have ended.
+        """
         if self._ids.index(item) in self._racers:
             # Said to plugins that run a crashed test again. Its siblings have ended.
             raise NotImplementedError("a racer cannot be run again without the others")
         self._inner.mark_test_pending(item)
 
     def remove_pending_tests_from_node(self, node: Worker, indices: Sequence[int]) -> None:
-        self._answer(self._last_lane_of[node], indices)
+        """Pass on the answer of a worker that was asked to give tests back.
+
+        :param node: the worker.
+        :param indices: of the tests that it gives back, in the whole collection.
+        """
+        self._answer(self._last_proxy_of[node], indices)
 
     def remove_node(self, node: Worker) -> str | None:
-        """The test that the worker died of. Its other tests go to another one, its later racers to its successor."""
+        """Take out a worker that died. Its other tests go to another one, its later racers to its successor.
+
+        :param node: the worker.
+        :returns: id of the test that the worker died of; None: of none.
+        """
         if node in self._arriving:
             self._arriving.remove(node)
             return None
-        lane = self._lanes.pop(node)
+        proxy = self._proxies.pop(node)
         post = self._posts.index(node) if node in self._posts else None
         if post is not None:
             self._posts[post] = None
-        if lane.has_begun or post is None:
-            return self._inner.remove_node(lane) if lane in self._inner.nodes else None
-        unanswered = lane.lose()
-        self._orphans[post] = lane
+        if proxy.has_begun or post is None:
+            return self._inner.remove_node(proxy) if proxy in self._inner.nodes else None
+        unanswered = proxy.lose()
+        self._orphans[post] = proxy
         if unanswered:
-            self._answer(lane, unanswered)
+            self._answer(proxy, unanswered)
         racer = next((position for position, running in self._running.items() if running.node is node), None)
         if racer is None:
             return None
@@ -246,59 +294,63 @@ class RaceScheduling:
         return self._ids[racer]
 
     def down(self, node: Worker, error: object | None) -> None:
-        """Its racers, if any were running, will come to no barrier any more."""
+        """Write down for the racers of a worker that has ended that they will come to no barrier any more.
+
+        :param node: the worker.
+        :param error: why it ended, where it crashed; None: it was stopped.
+        """
         how = f"lost its worker {node.gateway.id}, which {'crashed' if error else 'was stopped'},"
         for running in self._running.values():
             if running.node is node:
-                running.meeting.end(running.index, Ending(outcome="died", how=how))
+                running.barriers.end(running.index, Ending(outcome="died", how=how))
 
     @property
     def _ordinary_ids(self) -> list[str]:
         return [self._ids[position] for position in self._ordinary]
 
-    def _answer(self, lane: Lane, indices: Sequence[int]) -> None:
-        lane.give_back(indices)
-        self._inner.remove_pending_tests_from_node(lane, [self._index_of[index] for index in indices])
+    def _answer(self, proxy: NodeProxy, indices: Sequence[int]) -> None:
+        proxy.give_back(indices)
+        self._inner.remove_pending_tests_from_node(proxy, [self._index_of[index] for index in indices])
 
-    def _new_lane(self, node: Worker, collection: Sequence[str]) -> Lane:
-        lane = Lane(node, self._ordinary)
+    def _new_proxy(self, node: Worker, collection: Sequence[str]) -> NodeProxy:
+        proxy = NodeProxy(node, self._ordinary)
         if self._ordinary:
-            self._inner.add_node(lane)
-            self._inner.add_node_collection(lane, collection)
-        return lane
+            self._inner.add_node(proxy)
+            self._inner.add_node_collection(proxy, collection)
+        return proxy
 
-    def _take_over(self, node: Worker, lane: Lane | None) -> None:
-        if lane is None:
-            lane = self._new_lane(node, self._ordinary_ids)
-        lane.node = node
-        self._lanes[node] = self._last_lane_of[node] = lane
+    def _take_over(self, node: Worker, proxy: NodeProxy | None) -> None:
+        if proxy is None:
+            proxy = self._new_proxy(node, self._ordinary_ids)
+        proxy.node = node
+        self._proxies[node] = self._last_proxy_of[node] = proxy
 
-    def _disown(self, lane: Lane | None) -> None:
-        """Have the chosen scheduler give a lane's tests to others."""
-        if lane is None or lane not in self._inner.nodes:
+    def _disown(self, proxy: NodeProxy | None) -> None:
+        """Have the chosen scheduler give a proxy's tests to others."""
+        if proxy is None or proxy not in self._inner.nodes:
             return
-        blamed = self._inner.remove_node(lane)
+        blamed = self._inner.remove_node(proxy)
         if blamed is not None:
             # It blames the first of them, which had not begun. Those that cannot take it back have kept it.
             with suppress(NotImplementedError):
                 self._inner.mark_test_pending(blamed)
 
     def _send_next(self, post: int) -> None:
-        """What lets the worker's last racer begin, and begins itself when something is sent after it."""
+        """Send the worker's next racer, or open the proxy. What is sent lets the racer before it begin."""
         node = self._posts[post]
         if node is None:
             return
-        lane = self._lanes[node]
+        proxy = self._proxies[node]
         # It may have died a moment ago. Then its successor is sent the same.
         with suppress(OSError):
             if self._at_post[post]:
                 node.send_runtest_some([self._at_post[post][0].positions[post]])
                 return
-            lane.open()
+            proxy.open()
             if not self._ordinary:
-                lane.shutdown()
+                proxy.shutdown()
         if not any(running.node is node for running in self._running.values()):
-            lane.begin()
+            proxy.begin()
 
     def _advance(self) -> None:
         while self._to_come and not self._running and self._is_staffed(self._to_come[0]):
@@ -315,20 +367,17 @@ class RaceScheduling:
 
     def _begin(self, race: CollectedRace) -> None:
         folder = race_folder(self._root, race.name)
-        meeting = Meeting(folder=folder, racers=len(race.positions))
+        barriers = Barriers(folder=folder, racers=len(race.positions))
         present = {post: node for post, position in enumerate(race.positions) if (node := self._posts[post])}
         for post, node in present.items():
-            self._running[race.positions[post]] = Running(meeting, post, node)
-        release(folder, self._word(race, present))
+            self._running[race.positions[post]] = Running(barriers, post, node)
+        is_whole = len(present) == len(race.positions)
+        why = "a worker that replaced a crashed one has collected other tests"
+        release(folder, Release() if is_whole else Release(alone=min(present), why=why))
         for post in range(len(race.positions)):
             self._at_post[post].popleft()
         for post in present:
             self._send_next(post)
-
-    def _word(self, race: CollectedRace, present: dict[int, Worker]) -> Release:
-        if len(present) == len(race.positions):
-            return Release()
-        return Release(alone=min(present), why="a worker that replaced a crashed one has collected other tests")
 
 
 class Gateway(Protocol):
@@ -345,28 +394,90 @@ class Worker(Protocol):
     workerinput: dict[str, Any]
 
     @property
-    def shutting_down(self) -> bool: ...
-    def send_runtest_some(self, indices: Sequence[int]) -> None: ...
-    def send_steal(self, indices: Sequence[int]) -> None: ...
-    def shutdown(self) -> None: ...
-    def notify_inproc(self, eventname: str, **kwargs: object) -> None: ...
+    def shutting_down(self) -> bool:
+        """Whether it takes no more tests."""
+
+    def send_runtest_some(self, indices: Sequence[int]) -> None:
+        """Hand tests to it.
+
+        :param indices: of tests, in what it has collected.
+        """
+
+    def send_steal(self, indices: Sequence[int]) -> None:
+        """Ask it to give tests back.
+
+        :param indices: of tests, in what it has collected.
+        """
+
+    def shutdown(self) -> None:
+        """Tell it to end when its queue is empty."""
+
+    def notify_inproc(self, eventname: str, **kwargs: object) -> None:
+        """Tell pytest-xdist of an event, as if the worker had sent it.
+
+        :param eventname: such as ``unscheduled``.
+        :param **kwargs: what belongs to the event.
+        """
 
 
 class Scheduling(Protocol):
-    """``xdist.scheduler.protocol.Scheduling``; a worker may be a lane."""
+    """``xdist.scheduler.protocol.Scheduling``; a worker may be a ``NodeProxy``."""
 
     @property
-    def nodes(self) -> list[Any]: ...
+    def nodes(self) -> list[Any]:
+        """All workers."""
+
     @property
-    def collection_is_completed(self) -> bool: ...
+    def collection_is_completed(self) -> bool:
+        """Whether all workers have collected."""
+
     @property
-    def tests_finished(self) -> bool: ...
+    def tests_finished(self) -> bool:
+        """Whether workers may be told to end."""
+
     @property
-    def has_pending(self) -> bool: ...
-    def add_node(self, node: Any) -> None: ...
-    def add_node_collection(self, node: Any, collection: Sequence[str]) -> None: ...
-    def mark_test_complete(self, node: Any, item_index: int, duration: float = 0) -> None: ...
-    def mark_test_pending(self, item: str) -> None: ...
-    def remove_pending_tests_from_node(self, node: Any, indices: Sequence[int]) -> None: ...
-    def remove_node(self, node: Any) -> str | None: ...
-    def schedule(self) -> None: ...
+    def has_pending(self) -> bool:
+        """Whether tests are left to be handed out."""
+
+    def add_node(self, node: Any) -> None:
+        """Take in a worker.
+
+        :param node: the worker.
+        """
+
+    def add_node_collection(self, node: Any, collection: Sequence[str]) -> None:
+        """Take in what a worker has collected.
+
+        :param node: the worker.
+        :param collection: ids of tests.
+        """
+
+    def mark_test_complete(self, node: Any, item_index: int, duration: float = 0) -> None:
+        """Take note that a test was run.
+
+        :param node: the worker that ran it.
+        :param item_index: of the test.
+        :param duration: seconds that it took.
+        """
+
+    def mark_test_pending(self, item: str) -> None:
+        """Hand a test out again.
+
+        :param item: id of the test.
+        """
+
+    def remove_pending_tests_from_node(self, node: Any, indices: Sequence[int]) -> None:
+        """Take back tests that a worker was asked for.
+
+        :param node: the worker.
+        :param indices: of the tests.
+        """
+
+    def remove_node(self, node: Any) -> str | None:
+        """Take out a worker; returns the id of the test that it died of, if any.
+
+        :param node: the worker.
+        """
+
+    def schedule(self) -> None:
+        """Hand out what can be handed out now."""

@@ -1,10 +1,7 @@
-"""What xdist holds as its scheduler.
+"""The scheduler that pytest-xdist holds, in the process that hands out the tests; loaded only where xdist is in use.
 
-What does pytest-xdist hold as its scheduler? Until all workers have collected nobody knows whether there are races.
-
-Then it is the one that was chosen, untouched, or one that hands out races before it.
-
-What has pytest-xdist to do with races? In the process that hands out the tests; loaded only where it is in use.
+Whether there are races is not known until all workers have collected. Then the proxy stands for the scheduler that was
+chosen, untouched, or for one that hands out races before it.
 """
 
 from __future__ import annotations
@@ -23,18 +20,18 @@ if TYPE_CHECKING:
     from pytest_cosmos_venv.xdist_races.scheduler import Scheduling, Worker
 
 
-class Switch:
-    """What pytest-xdist holds: until all is collected it gathers, then it is the chosen scheduler or one for races.
+class SchedulerProxy:
+    """The scheduler that pytest-xdist holds: first workers collect, then it is the chosen one or one for races.
 
     :param inner: the scheduler that was chosen.
-    :param root: where racers meet.
-    :param workers: how many there will be.
+    :param root: folder of all races of the run.
+    :param workers: number of workers that there will be.
     """
 
     def __init__(self, inner: Scheduling, *, root: Path, workers: int) -> None:
         self._inner = inner
         self._root = root
-        self._target: Any = Gathering(self, workers)
+        self._target: Any = CollectionPhase(self, workers)
 
     @property  # type: ignore[misc] # mypy knows it as something to be written, too
     def __class__(self) -> type:
@@ -45,7 +42,10 @@ class Switch:
         return getattr(self._target, name)
 
     def choose(self, collections: dict[Worker, list[str]]) -> None:
-        """All workers have collected: hand the tests out."""
+        """Hand the tests out: all workers have collected.
+
+        :param collections: worker -> ids of what it has collected.
+        """
         ids = next(iter(collections.values()))
         races = find_races(ids, workers=len(collections))
         # Where they differ, the chosen scheduler says so in its own words.
@@ -63,37 +63,60 @@ class Switch:
         self._inner.schedule()
 
     def down(self, node: Worker, error: object | None) -> None:
-        """That worker has ended, or crashed."""
+        """Take note that a worker has ended, or crashed.
+
+        :param node: the worker.
+        :param error: why it crashed; None: it was stopped.
+        """
         if isinstance(self._target, RaceScheduling):
             self._target.down(node, error)
 
 
-class Gathering:
-    """Workers come up and collect; nothing is handed out."""
+class CollectionPhase:
+    """The scheduler while workers come up and collect; nothing is handed out.
+
+    :param proxy: chooses the scheduler when all have collected.
+    :param workers: number of workers that there will be.
+    """
 
     tests_finished = False
     has_pending = False
 
-    def __init__(self, switch: Switch, workers: int) -> None:
-        self._switch = switch
+    def __init__(self, proxy: SchedulerProxy, workers: int) -> None:
+        self._proxy = proxy
         self._workers = workers
         self._collections: dict[Worker, list[str]] = {}
         self.nodes: list[Worker] = []
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._switch._inner, name)
+        return getattr(self._proxy._inner, name)
 
     @property
     def collection_is_completed(self) -> bool:
+        """Whether all workers have collected."""
         return len(self._collections) >= self._workers
 
     def add_node(self, node: Worker) -> None:
+        """Take in a worker that has come up.
+
+        :param node: the worker.
+        """
         self.nodes.append(node)
 
     def add_node_collection(self, node: Worker, collection: Sequence[str]) -> None:
+        """Take in what a worker has collected.
+
+        :param node: the worker.
+        :param collection: ids of tests.
+        """
         self._collections[node] = list(collection)
 
     def remove_node(self, node: Worker) -> str | None:
+        """Take out a worker that died while it collected. It has died of no test.
+
+        :param node: the worker.
+        :raises KeyError: there is no such worker.
+        """
         if node not in self.nodes:
             raise KeyError(node)
         self.nodes.remove(node)
@@ -101,37 +124,49 @@ class Gathering:
         return None
 
     def schedule(self) -> None:
-        self._switch.choose(self._collections)
+        """Let the proxy choose the scheduler."""
+        self._proxy.choose(self._collections)
 
 
-_SWITCH = pytest.StashKey[Switch]()
+_PROXY = pytest.StashKey[SchedulerProxy]()
 
 
 def offer(node: Worker) -> None:
-    """Say in the worker's input that races are handed out here; nothing where they cannot be."""
+    """Say in the worker's input that races are handed out here; nothing where they cannot be.
+
+    :param node: the worker that is about to start.
+    """
     root = _root(node.config)
     if root is not None:
         node.workerinput[OFFER] = {"folder": str(root), "workers": len(_specs(node.config))}
 
 
-def switch(config: pytest.Config, scheduler: Any) -> Any:
-    """That scheduler with races taken out of its sight."""
+def replace_scheduler(config: pytest.Config, scheduler: Any) -> Any:
+    """The scheduler with races taken out of its sight; the same one where racers of several workers cannot meet.
+
+    :param config: of the run.
+    :param scheduler: the one that pytest-xdist or a plugin has chosen; None: it was not chosen yet.
+    """
     root = _root(config)
     if root is None or scheduler is None:
         return scheduler
-    config.stash[_SWITCH] = Switch(scheduler, root=root, workers=len(_specs(config)))
-    return config.stash[_SWITCH]
+    config.stash[_PROXY] = SchedulerProxy(scheduler, root=root, workers=len(_specs(config)))
+    return config.stash[_PROXY]
 
 
 def down(node: Worker, error: object | None) -> None:
-    """That worker has ended, or crashed."""
-    found = node.config.stash.get(_SWITCH, None)
+    """Take note that a worker has ended, or crashed.
+
+    :param node: the worker.
+    :param error: why it crashed; None: it was stopped.
+    """
+    found = node.config.stash.get(_PROXY, None)
     if found is not None:
         found.down(node, error)
 
 
 def _root(config: pytest.Config) -> Path | None:
-    """Where racers of several workers meet; None where they cannot: each worker runs all tests, or is elsewhere."""
+    """The folder where racers of several workers meet; None: each worker runs all tests, or is elsewhere."""
     factory: pytest.TempPathFactory | None = getattr(config, "_tmp_path_factory", None)
     if factory is None or config.getoption("dist") == "each" or not all("popen" in spec for spec in _specs(config)):
         return None

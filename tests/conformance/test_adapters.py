@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import fields
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import conformance
 from conformance.adapter import Adapter, CosmosAdapter, CosmosVenvAdapter, Outcome, Task
 from conformance.prepared_cosmos_venv import MODULES
 from cosmos_venv.environments.layout import LOCK_FILENAME, NOTE_FILENAME
@@ -19,6 +21,7 @@ from cosmos_venv.environments.lock import VirtualenvLock
 from cosmos_venv.environments.lock_record import LockNote
 from cosmos_venv.exceptions import VirtualenvLockTimeout
 from cosmos_venv.processes.guarded_process import Cancellation
+from pytest_cosmos_venv.airflow_release import installed_airflow
 
 
 @pytest.fixture
@@ -29,6 +32,19 @@ def adapter() -> CosmosVenvAdapter:
 def test_each_module_that_a_task_is_prepared_with_is_there(adapter: CosmosVenvAdapter) -> None:
     names = [*adapter.modules(), *(f"cosmos_venv.{name}" for name in MODULES)]
 
+    assert [name for name in names if find_spec(name) is None] == []
+
+
+def test_each_module_that_is_prepared_with_airflow_is_there() -> None:
+    # Read, not imported: it builds Airflow's API at once.
+    text = (Path(conformance.__file__).parent / "prepared_airflow.py").read_text(encoding="utf-8")
+    own = [f"conformance{name}" for name in re.findall(r'f"\{__package__\}([\w.]+)"', text)]
+    toolkit = re.findall(r'"(pytest_cosmos_venv\.[\w.]+)"', text)
+    airflow = re.findall(r'^    "(a2wsgi|airflow\.[\w.]+)",$', text, re.MULTILINE)
+    names = [*own, *toolkit, *(airflow if str(installed_airflow()) >= "3" else [])]
+
+    assert own
+    assert toolkit
     assert [name for name in names if find_spec(name) is None] == []
 
 

@@ -47,13 +47,13 @@ def test_what_is_done_to_a_race_at_the_wrong_time_is_refused(cosmos_task_race: T
         race.resume(0)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets contenders die with their marshal")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets contenders die with their supervisor")
 def test_a_race_whose_marshal_is_killed_says_so(cosmos_task_race: TaskRace) -> None:
     with cosmos_task_race.start(wait_for_ever) as race:
         race.wait_for("waiting for ever")
-        marshal = psutil.Process(race.pids[0]).parent()
-        assert marshal is not None
-        marshal.kill()
+        supervisor = psutil.Process(race.pids[0]).parent()
+        assert supervisor is not None
+        supervisor.kill()
         with pytest.raises(ToolkitMisuse, match="looks after the contenders of this race is gone"):
             race.finish()
 

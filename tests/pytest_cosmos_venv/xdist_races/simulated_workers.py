@@ -16,7 +16,7 @@ from typing import Any
 
 from pytest_cosmos_venv.xdist_races.barrier import read_release
 from pytest_cosmos_venv.xdist_races.marker import find_races, race_folder
-from pytest_cosmos_venv.xdist_races.scheduler_proxy import Switch
+from pytest_cosmos_venv.xdist_races.scheduler_proxy import SchedulerProxy
 
 SHUTDOWN = -1
 
@@ -125,7 +125,7 @@ class Run:
             option=SimpleNamespace(loadscopereorder=True),
             hook=SimpleNamespace(pytest_collectreport=lambda **_: None),
         )
-        self.sched: Any = Switch(self.scheduling(config), root=self.root, workers=self.workers)
+        self.sched: Any = SchedulerProxy(self.scheduling(config), root=self.root, workers=self.workers)
         self.races = find_races(self.ids, workers=self.workers)
         self.race_of = {position: race for race in self.races for position in race.positions}
         self.is_shutting_down = False

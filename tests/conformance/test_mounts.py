@@ -11,16 +11,15 @@ from pathlib import Path
 import pytest
 
 from pytest_cosmos_venv.conformance.harness import mounts
-from pytest_cosmos_venv.conformance.harness.mounts import PlaceError, within
-from tests.environments.elsewhere import REPOSITORY, open_to_everybody, own_python, require_root, tmpfs
-from tests.environments.elsewhere import within as elsewhere_within
+from pytest_cosmos_venv.conformance.harness.mounts import MountError, mounted
+from tests.environments.elsewhere import REPOSITORY, open_to_everybody, own_python, require_root, tmpfs, within
 
 WRITES = """
 import sys
 from pathlib import Path
 
 from pytest_cosmos_venv.conformance.adapter import Adapter, Outcome, Task
-from pytest_cosmos_venv.conformance.harness.mounts import PlaceError
+from pytest_cosmos_venv.conformance.harness.mounts import MountError
 from pytest_cosmos_venv.conformance.harness.task_process import performed
 
 class Writes(Adapter):
@@ -36,7 +35,7 @@ class Writes(Adapter):
 try:
     task = Task(command="run", profile={}, arguments={}, place={sys.argv[2]: sys.argv[1]})
     print(performed(Writes(), task))
-except PlaceError as error:
+except MountError as error:
     print(error)
 """
 SOMEBODY = 51_234
@@ -46,7 +45,7 @@ FULL, READ_ONLY = "No space left on device", "Read-only file system"
 @pytest.fixture
 def _nobody_may_mount(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(name: str, *_: object) -> None:
-        raise PlaceError(f"{name}: Operation not permitted")
+        raise MountError(f"{name}: Operation not permitted")
 
     monkeypatch.setattr(mounts, "_call", refuse)
 
@@ -79,7 +78,7 @@ def test_where_nobody_may_mount_permissions_make_it_read_only_for_an_ordinary_us
     before = [each.stat().st_mode & 0o777 for each in found]
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
 
-    with within({"read-only": str(folder)}):
+    with mounted({"read-only": str(folder)}):
         closed = [each.stat().st_mode & 0o777 for each in found]
 
     assert closed == [*(mode & 0o555 for mode in before[:-1]), before[-1]]
@@ -104,7 +103,7 @@ def test_permissions_that_were_got_round_were_no_read_only_place(
     folder.mkdir()
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
 
-    with pytest.raises(PlaceError, match="by its permissions alone"), within({"read-only": str(folder)}):
+    with pytest.raises(MountError, match="by its permissions alone"), mounted({"read-only": str(folder)}):
         get_round(folder)
 
     assert folder.stat().st_mode & 0o777 == 0o755
@@ -117,8 +116,8 @@ def test_an_ordinary_user_mounts_read_only_what_is_mounted_without_devices(
     require_root("only root may become another user")
     directory = everybodys_directory / "shm"
     directory.mkdir()
-    mounted = f"{tmpfs(directory, 'nosuid,nodev')}\nchmod 777 {directory}"
-    somebody = elsewhere_within(setup=f"{open_to_everybody(own_python(), directory)}\n{mounted}", user=SOMEBODY)
+    shm = f"{tmpfs(directory, 'nosuid,nodev')}\nchmod 777 {directory}"
+    somebody = within(setup=f"{open_to_everybody(own_python(), directory)}\n{shm}", user=SOMEBODY)
     variables = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     command = [*somebody, sys.executable, "-c", WRITES, str(directory), kind]
 
@@ -142,8 +141,8 @@ def test_what_permissions_cannot_make_is_said_with_what_the_kernel_refused(
     monkeypatch.setattr(os, "geteuid", lambda: user)
 
     with (
-        pytest.raises(PlaceError, match=rf"{kind} cannot be had here: unshare: Operation not permitted, and {reason}"),
-        within({kind: str(tmp_path)}),
+        pytest.raises(MountError, match=rf"{kind} cannot be had here: unshare: Operation not permitted, and {reason}"),
+        mounted({kind: str(tmp_path)}),
     ):
         pass
 
@@ -151,5 +150,5 @@ def test_what_permissions_cannot_make_is_said_with_what_the_kernel_refused(
 def test_a_place_that_there_is_not_is_no_reason_to_judge_nothing(tmp_path: Path) -> None:
     given = {"wet": str(tmp_path)}
 
-    with pytest.raises(ValueError, match="give one of read-only, mounted read-only, full"), within(given):
+    with pytest.raises(ValueError, match="give one of read-only, mounted read-only, full"), mounted(given):
         pass

@@ -19,19 +19,19 @@ IDLE = "import signal; signal.pause()"
 
 
 def config(*, asked: str | None = None, **more: Any) -> Any:
-    """A run's, which knows where the pace is kept.
+    """The configuration of a run that knows where the seconds of the smoke check are kept.
 
     :param asked: for a deadline.
     """
     made: Any = SimpleNamespace(getoption=lambda *_: asked, stash=pytest.Stash(), **more)
-    task_runs.keep_pace(made)
+    task_runs.keep_task_seconds(made)
     return made
 
 
 def tell(of_run: Any, took: float) -> None:
     """The smoke check's task has taken so many seconds."""
     report: Any = SimpleNamespace(when="call", user_properties=[(task_runs.TASK_SECONDS, took)])
-    task_runs.Pace(of_run).pytest_runtest_logreport(report)
+    task_runs.TaskTimer(of_run).pytest_runtest_logreport(report)
 
 
 @pytest.fixture(autouse=True)
@@ -85,10 +85,10 @@ def test_all_workers_of_a_run_know_what_one_has_found_out_and_another_run_does_n
 )
 def test_a_task_that_is_at_work_until_the_deadline_does_not_rest(code: str, expected: str) -> None:
     with subprocess.Popen([sys.executable, "-S", "-c", code]) as process:
-        bench: Any = SimpleNamespace(deadline=1.0 if code == BUSY else 60.0)
+        harness: Any = SimpleNamespace(deadline=1.0 if code == BUSY else 60.0)
         running: Any = SimpleNamespace(pids=[process.pid], running=(0,))
         try:
-            said = what_it_comes_to(bench, running, SimpleNamespace(builds=[]))  # type: ignore[arg-type] # is asked
+            said = what_it_comes_to(harness, running, SimpleNamespace(builds=[]))  # type: ignore[arg-type] # is asked
         finally:
             process.kill()
 

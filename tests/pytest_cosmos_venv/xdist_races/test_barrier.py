@@ -13,7 +13,7 @@ import pytest
 
 from pytest_cosmos_venv import ToolkitMisuse
 from pytest_cosmos_venv.races.event_log import ACTOR_VARIABLE
-from pytest_cosmos_venv.xdist_races.barrier import BarrierNotMet, Ending, Meeting
+from pytest_cosmos_venv.xdist_races.barrier import BarrierNotMet, Barriers, Ending
 from pytest_cosmos_venv.xdist_races.racer import Racer, make_once
 
 DEADLINE = 20.0
@@ -60,7 +60,7 @@ def children() -> Iterator[Children]:
 
 
 def racer(folder: Path, index: int, racers: int = 2) -> Racer:
-    one = Racer(Meeting(folder=folder, racers=racers))
+    one = Racer(Barriers(folder=folder, racers=racers))
     one._start(index)
     return one
 
@@ -78,16 +78,16 @@ def test_nobody_leaves_a_barrier_before_the_last_has_come(tmp_path: Path, childr
         children.start(lambda index=index: race(index))  # type: ignore[misc]
 
     assert children.wait() == [0, 0, 0]
-    timeline = Racer(Meeting(folder=tmp_path, racers=3)).timeline()
+    timeline = Racer(Barriers(folder=tmp_path, racers=3)).timeline()
     order = [span.name for span in timeline if "barrier" not in span.name]
     assert order == (["before"] * 3 + ["after"] * 3) * 5
 
 
 def test_who_waits_for_a_racer_that_has_ended_is_told_at_once(tmp_path: Path) -> None:
-    meeting = Meeting(folder=tmp_path, racers=3)
+    barriers = Barriers(folder=tmp_path, racers=3)
     me = racer(tmp_path, 0, 3)
-    meeting.introduce(2, worker="gw2")
-    meeting.end(2, FAILED)
+    barriers.introduce(2, worker="gw2")
+    barriers.end(2, FAILED)
     started = time.monotonic()
 
     with pytest.raises(
@@ -109,18 +109,18 @@ def test_a_racer_that_came_and_then_ended_was_there(tmp_path: Path) -> None:
     other = racer(tmp_path, 1)
     with pytest.raises(BarrierNotMet):
         other.barrier("x", timeout=0)
-    Meeting(folder=tmp_path, racers=2).end(1, FAILED)
+    Barriers(folder=tmp_path, racers=2).end(1, FAILED)
 
     racer(tmp_path, 0).barrier("x", timeout=0)
 
 
 def test_the_first_word_on_an_end_counts(tmp_path: Path) -> None:
-    meeting = Meeting(folder=tmp_path, racers=2)
+    barriers = Barriers(folder=tmp_path, racers=2)
 
-    meeting.end(0, FAILED)
-    meeting.end(0, Ending(outcome="died", how="was killed"))
+    barriers.end(0, FAILED)
+    barriers.end(0, Ending(outcome="died", how="was killed"))
 
-    assert meeting.ending(0) == FAILED
+    assert barriers.ending(0) == FAILED
 
 
 def test_barriers_of_names_that_are_no_file_names(tmp_path: Path) -> None:
@@ -207,7 +207,7 @@ def test_a_name_is_text(tmp_path: Path) -> None:
 
 
 def test_in_the_setup_of_a_fixture_there_is_no_index_yet(tmp_path: Path) -> None:
-    unstarted = Racer(Meeting(folder=tmp_path, racers=2))
+    unstarted = Racer(Barriers(folder=tmp_path, racers=2))
 
     assert unstarted.shared.is_dir()
     with pytest.raises(ToolkitMisuse, match="inside of the test"):
