@@ -15,26 +15,21 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
+from cosmos_venv import settings
 from cosmos_venv.config import ProjectConfig, RenderConfig
 from cosmos_venv.dbt import results
 from cosmos_venv.dbt.project_files import DEFAULT_PACKAGES_FOLDER
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
-from cosmos_venv.files.read_limits import decoded
-from cosmos_venv.files.yaml_files import load_yaml
-from cosmos_venv.project.manifest import read_text
+from cosmos_venv.files.read_limits import decoded, read_text
 from cosmos_venv.project.node import DbtNode
 from cosmos_venv.project.node_entry import Folders, NodeEntry, PlainEntry, to_node, without_disabled
 from cosmos_venv.project.selection import SelectionGraph, evaluate, from_lists
 from cosmos_venv.project.selection.criterion import Criterion
 from cosmos_venv.project.selection.evaluate import Part
-
-if TYPE_CHECKING:
-    from cosmos_venv.project.graph import DbtGraph
-
 
 LS_OUTPUT_KEYS = (
     "name",
@@ -86,14 +81,6 @@ def ls_arguments(
     if not project_config.partial_parse:
         arguments.append("--no-partial-parse")
     return arguments
-
-
-def dbt_vars_of(graph: DbtGraph) -> Mapping[str, object] | None:
-    """What the tasks get too: ``operator_args["vars"]``, a dict or YAML text, before ``ProjectConfig.dbt_vars``."""
-    given = graph.operator_args.get("vars")
-    if isinstance(given, str):
-        given = load_yaml(given)
-    return given if isinstance(given, Mapping) and given else graph.project.dbt_vars or None
 
 
 def parse_dbt_ls_output(
@@ -233,7 +220,9 @@ class LsFile:
 
     @cached_property
     def _lines(self) -> list[NodeLine]:
-        text = read_text(self.path, "RenderConfig.dbt_ls_path", way_out=_WAY_OUT)
+        text = read_text(
+            self.path, "RenderConfig.dbt_ls_path", limit=settings.limit("artifact_max_bytes"), way_out=_WAY_OUT
+        )
         lines = text.split("\n")
         self._refuse_cut_off(lines)
         return list(node_lines(lines, where=str(self.path)))

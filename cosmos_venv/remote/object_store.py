@@ -16,7 +16,6 @@ from cosmos_venv.compat import get_connection, object_storage_path
 from cosmos_venv.credentials import mask
 from cosmos_venv.files.read_limits import Limit, UnfitFileError, read_pieces
 from cosmos_venv.remote.download_cache import Copy, RemoteError, within
-from cosmos_venv.remote.remote_file import shown
 
 T = TypeVar("T")
 
@@ -142,7 +141,7 @@ class RemoteFolder:
     most: int = 200
 
     def __str__(self) -> str:
-        return shown(self.url)
+        return mask(self.url)
 
     def read(self, name: str, *, seconds: float, limit: Limit) -> bytes | None:
         """The file's content; None when there is none.
