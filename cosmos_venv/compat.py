@@ -1,6 +1,6 @@
-"""Which Airflow is this? The only file that asks; everything else takes Airflow's names from here.
+"""The names and services of Airflow, of 2.10 and later and of 3.x, and what differs between these releases.
 
-Airflow 2.10 and later, and 3.x. Importing this module imports Airflow.
+No other module asks which Airflow this is. Importing this module imports Airflow.
 """
 
 from __future__ import annotations
@@ -9,14 +9,13 @@ import os
 import re
 import signal
 import sys
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy as shallow_copy
 from importlib import import_module
 from pathlib import Path
 from types import FrameType, ModuleType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import airflow
 
@@ -60,12 +59,9 @@ else:
     AirflowNotFoundException = _first("AirflowNotFoundException", "airflow.sdk.exceptions", "airflow.exceptions")
     DuplicateTaskIdFound = _first("DuplicateTaskIdFound", "airflow.sdk.exceptions", "airflow.exceptions")
 
+# Airflow's own names, which others take from here.
 __all__ = [
-    "AIRFLOW_VERSION",
-    "ASSETS_NEED_AN_ALIAS",
-    "ASSET_URIS_HAVE_SLASHES",
     "DAG",
-    "IS_AIRFLOW_3",
     "AirflowException",
     "AirflowNotFoundException",
     "AirflowSkipException",
@@ -73,47 +69,57 @@ __all__ = [
     "DuplicateTaskIdFound",
     "EmptyOperator",
     "TaskGroup",
-    "add_outlets",
-    "asset",
-    "asset_alias",
-    "asset_events",
-    "can_be_copied",
-    "configured_options",
-    "context_variables",
-    "copy_task",
-    "count",
-    "dag_arguments",
-    "dag_files_below",
-    "dag_of",
-    "dags_folder",
-    "dags_made_by",
-    "delete_variables",
-    "forget_variable",
-    "get_connection",
-    "import_time_out_paused",
-    "is_mapped",
-    "is_task_or_group",
-    "is_typed_command",
-    "let_map",
-    "looks_for_words",
-    "mask_in_logs",
-    "object_storage_path",
-    "openlineage_namespace",
-    "parsed_file",
-    "prepare_virtualenv",
-    "running_task",
-    "set_variable",
-    "show_rendered_fields",
-    "stored_variables",
-    "to_boolean",
-    "variable",
-    "venv_install_method",
 ]
 
 
-def get_connection(conn_id: str) -> Connection:
-    """The Airflow Connection of that id.
+class FrameNames(NamedTuple):
+    """Modules and functions of one Airflow release that look into a DAG, by the names that their frames have.
 
+    A worker makes one task of a DAG, and the rest when somebody looks for it (``rendering/partial.py``). Airflow's own
+    looking does not count where it has been seen to need only the tasks that are there.
+
+    :param definitions: packages of DAGs, groups and tasks; the first frame outside of them is the one that looks.
+    :param adding: functions that look for a task only to see whether its id is free.
+    :param naming: the function that gives the task of a decorated function a free id.
+    :param ordering: functions by which ``a >> b`` looks at all ids, to find out whether both stand in one DAG.
+    :param circles: the function that follows tasks to find circles.
+    :param importers: modules that look through each DAG that was imported.
+    :param runner: the module that runs a task.
+    :param running: its functions that look through a DAG, on the way to the task that it runs or to mapped ones.
+    """
+
+    definitions: tuple[str, ...]
+    adding: frozenset[str]
+    naming: str
+    ordering: frozenset[str]
+    circles: str
+    importers: tuple[str, ...]
+    runner: str
+    running: frozenset[str]
+
+
+# By the first release that has these names: a release that renames one of them gets an entry of its own.
+_FRAME_NAMES = {
+    (3, 0): FrameNames(
+        definitions=("airflow.sdk.definitions", "airflow.sdk.bases", "airflow.models", "cosmos_venv"),
+        adding=frozenset({"add_task", "_convert__dag", "add", "_check_for_group_id_collisions"}),
+        naming="get_unique_task_id",
+        ordering=frozenset({"_set_relatives", "__hash__", "__eq__"}),
+        circles="check_cycle",
+        importers=("airflow.dag_processing", "airflow.utils.dag_cycle_tester"),
+        runner="airflow.sdk.execution_time.task_runner",
+        running=frozenset({"parse", "_register_deserialization_allowed_classes", "_push_xcom_if_needed"}),
+    ),
+}
+_RELEASE = tuple(int(part) for part in AIRFLOW_VERSION.split(".")[:2])
+# On Airflow 2 no task is made alone, see running_task.
+FRAME_NAMES = _FRAME_NAMES[max((each for each in _FRAME_NAMES if each <= _RELEASE), default=min(_FRAME_NAMES))]
+
+
+def get_connection(conn_id: str) -> Connection:
+    """The Airflow Connection of an id.
+
+    :param conn_id: its id.
     :raises AirflowNotFoundException: when there is none.
     """
     connection: Connection = _first("BaseHook", "airflow.sdk", "airflow.hooks.base").get_connection(conn_id)
@@ -121,25 +127,38 @@ def get_connection(conn_id: str) -> Connection:
 
 
 def variable(name: str) -> str | None:
-    """The text of the Airflow Variable of that name; None when there is none."""
+    """The text of an Airflow Variable; None when there is none.
+
+    :param name: its name.
+    """
     value: str | None = _first("Variable", "airflow.sdk", "airflow.models").get(name, None)
     return value
 
 
 def set_variable(name: str, text: str, description: str) -> None:
-    """Set the Airflow Variable of that name. Raises whatever Airflow and what stands behind it raise."""
+    """Set an Airflow Variable; raises whatever Airflow and its backend raise.
+
+    :param name: its name.
+    :param text: its new text.
+    :param description: shown beside it in the web interface.
+    """
     _first("Variable", "airflow.sdk", "airflow.models").set(name, text, description=description)
 
 
 def forget_variable(name: str) -> None:
-    """Delete the Airflow Variable of that name, in a running task. Raises whatever Airflow raises."""
+    """Delete an Airflow Variable in a running task; raises whatever Airflow raises.
+
+    :param name: its name.
+    """
     _first("Variable", "airflow.sdk", "airflow.models").delete(name)
 
 
 def stored_variables(prefix: str) -> dict[str, str | None]:
-    """The Variables of Airflow's own store whose names begin so, by name; None for one that cannot be decrypted.
+    """The Variables of Airflow's own store by name; None for a text that cannot be decrypted.
 
     Not for a running task: on Airflow 3 it has no database.
+
+    :param prefix: the beginning of their names.
     """
     model = import_module("airflow.models").Variable
     with import_module("airflow.utils.session").create_session() as session:
@@ -148,7 +167,10 @@ def stored_variables(prefix: str) -> dict[str, str | None]:
 
 
 def delete_variables(names: Iterable[str]) -> None:
-    """Delete these Variables of Airflow's own store. Not for a running task, as ``stored_variables``."""
+    """Delete Variables of Airflow's own store. Not for a running task, as ``stored_variables``.
+
+    :param names: their names.
+    """
     model = import_module("airflow.models").Variable
     with import_module("airflow.utils.session").create_session() as session:
         session.query(model).filter(model.key.in_(list(names))).delete(synchronize_session=False)
@@ -158,6 +180,7 @@ def count(metric: str, tags: Mapping[str, str]) -> None:
     """Count one more in Airflow's own metrics, where they are switched on. Never fails.
 
     :param metric: its name, without the prefix that Airflow gives to all.
+    :param tags: names and values that the metric carries.
     """
     try:
         _first("Stats", "airflow.sdk.observability.stats", "airflow.stats").incr(metric, tags=dict(tags))
@@ -166,9 +189,10 @@ def count(metric: str, tags: Mapping[str, str]) -> None:
 
 
 def mask_in_logs(secret: str) -> None:
-    """Have Airflow show ``***`` for the text in the task's log, which it does for a Connection's password anyway.
+    """Have Airflow show ``***`` in place of a text in the task's log, as for a Connection's password.
 
-    A text of fewer than five letters is left: Airflow masks none of these, and would say so each time.
+    :param secret: the text; one of fewer than five letters is left, since Airflow masks none and would say so each
+        time.
     """
     if len(secret) < _SHORTEST_MASKED:
         return
@@ -177,7 +201,10 @@ def mask_in_logs(secret: str) -> None:
 
 
 def context_variables(context: Context | Mapping[str, Any]) -> dict[str, str]:
-    """What Airflow itself exports of a task's context (``AIRFLOW_CTX_DAG_ID`` and so on)."""
+    """What Airflow itself exports of a task's context (``AIRFLOW_CTX_DAG_ID`` and so on).
+
+    :param context: the task's context; empty: there are none.
+    """
     if not context:
         return {}
     export = _first("context_to_airflow_vars", "airflow.sdk.execution_time.context", "airflow.utils.operator_helpers")
@@ -185,10 +212,13 @@ def context_variables(context: Context | Mapping[str, Any]) -> dict[str, str]:
 
 
 def let_map(cls: type[BaseOperator], names: Iterable[str]) -> None:
-    """Let ``partial`` and ``expand`` take these parameters of the operator, which no constructor's signature has.
+    """Let ``partial`` and ``expand`` take parameters of an operator that no constructor has in its signature.
 
     A class without a wrapper of Airflow's own shares the one of its first base; then that one's ``partial`` takes them
     too, and its constructor refuses them.
+
+    :param cls: the class of the operator.
+    :param names: the parameters.
     """
     cls.__init__._BaseOperatorMeta__param_names |= set(names)  # type: ignore[attr-defined]
 
@@ -253,14 +283,20 @@ def parsed_file() -> Path | None:
 
 
 def is_task_or_group(value: object) -> bool:
-    """Whether it can stand in a DAG: a task, mapped or not, a group, or what a decorated function gives."""
+    """Whether a value can stand in a DAG: a task, mapped or not, a group, or what a decorated function gives.
+
+    :param value: any object.
+    """
     mapped = _first("MappedOperator", "airflow.sdk.definitions.mappedoperator", "airflow.models.mappedoperator")
     argument = _first("XComArg", "airflow.sdk.definitions.xcom_arg", "airflow.models.xcom_arg")
     return isinstance(value, (BaseOperator, TaskGroup, mapped, argument))
 
 
 def dag_of(value: Any) -> DAG | None:
-    """The DAG in which such a thing stands; None where it stands in none."""
+    """The DAG that a task or a group stands in; None where it stands in none.
+
+    :param value: what ``is_task_or_group`` takes.
+    """
     if isinstance(value, TaskGroup):
         return value.dag
     task = getattr(value, "operator", value)
@@ -269,7 +305,10 @@ def dag_of(value: Any) -> DAG | None:
 
 
 def is_mapped(task_group: TaskGroup | None) -> bool:
-    """Whether the group, or one around it, is mapped."""
+    """Whether a group, or one around it, is mapped.
+
+    :param task_group: the group; None: the DAG itself, which is not mapped.
+    """
     return task_group is not None and next(iter(task_group.iter_mapped_task_groups()), None) is not None
 
 
@@ -278,6 +317,8 @@ def can_be_copied(task: BaseOperator) -> bool:
 
     Not on Airflow 2, where its outlets hold its own id; not where making it has drawn edges: for an ``XComArg`` among
     its arguments, or within the block of a setup task.
+
+    :param task: a task that was made by its constructor.
     """
     if not IS_AIRFLOW_3 or task.upstream_task_ids:
         return False
@@ -288,7 +329,9 @@ def can_be_copied(task: BaseOperator) -> bool:
 def copy_task(task: BaseOperator, label: str, task_group: TaskGroup | None, changes: Mapping[str, Any]) -> BaseOperator:
     """The task once more, under another id, in the same DAG. No constructor runs, and no edge comes along.
 
-    :param label: its id within its group, which is ``task_group``, or the DAG itself.
+    :param task: the task that is copied.
+    :param label: the id of the copy within its group.
+    :param task_group: the group of the copy; None: the DAG itself.
     :param changes: attributes that differ, each an argument of the same name.
     :raises Exception: those of Airflow for an id that it does not take, or that there is already.
     """
@@ -311,7 +354,11 @@ def copy_task(task: BaseOperator, label: str, task_group: TaskGroup | None, chan
 
 
 def show_rendered_fields(operator: BaseOperator, context: Context | Mapping[str, Any]) -> None:
-    """Let Airflow show the operator's template fields as they are now, and not as they were before it ran."""
+    """Let Airflow show an operator's template fields as they are now, and not as they were before it ran.
+
+    :param operator: the operator, in its running task.
+    :param context: the task's context.
+    """
     if IS_AIRFLOW_3:
         operator.overwrite_rtif_after_execution = True
         return
@@ -321,8 +368,9 @@ def show_rendered_fields(operator: BaseOperator, context: Context | Mapping[str,
 
 
 def asset(uri: str) -> Any:
-    """The asset (Airflow 2: dataset) of that URI. Airflow 3 keeps the URI as it is given as the asset's name.
+    """The asset (Airflow 2: dataset) of a URI.
 
+    :param uri: the URI, which Airflow 3 keeps as the asset's name as well.
     :raises ValueError: when Airflow, or the provider of its scheme, does not take the URI.
     """
     if IS_AIRFLOW_3:
@@ -331,21 +379,32 @@ def asset(uri: str) -> Any:
 
 
 def asset_alias(name: str) -> Any:
-    """The asset alias (Airflow 2: dataset alias) of that name."""
+    """The asset alias (Airflow 2: dataset alias) of a name.
+
+    :param name: its name.
+    """
     if IS_AIRFLOW_3:
         return import_module("airflow.sdk").AssetAlias(name)
     return import_module("airflow.datasets").DatasetAlias(name)
 
 
 def add_outlets(operator: BaseOperator, outlets: Iterable[Any]) -> None:
-    """Let the operator have these outlets after its own, each once."""
+    """Let an operator have further outlets after its own, each once.
+
+    :param operator: the operator.
+    :param outlets: assets and aliases.
+    """
     # A new list: tasks of a DAG may have been given the same one. Not by a set: Airflow 2 has entities without a hash.
     own = list(operator.outlets or [])
     operator.outlets = [*own, *(outlet for outlet in outlets if outlet not in own)]
 
 
 def asset_events(context: Context | Mapping[str, Any], alias: Any) -> Any:
-    """Where assets are added that the running task has updated; None where nobody asks for them."""
+    """The place for assets that the running task has updated; None where Airflow gives none.
+
+    :param context: the task's context.
+    :param alias: the alias through which Airflow learns of them.
+    """
     events = context.get("outlet_events")
     if events is None:
         return None
@@ -379,15 +438,19 @@ def openlineage_namespace() -> str | None:
 
 
 def object_storage_path(url: str, conn_id: str | None) -> Any:
-    """A path in whatever storage Airflow knows by that URL; a local path, too.
+    """A path in any storage that Airflow knows by a URL, a local path among them.
 
-    :param conn_id: of the connection; None: the default one of that storage.
+    :param url: the URL.
+    :param conn_id: id of the connection; None: the default one of that storage.
     """
     return _first("ObjectStoragePath", "airflow.sdk", "airflow.io.path")(url, conn_id=conn_id)
 
 
 def to_boolean(value: object) -> bool:
-    """A boolean, or the text that a template rendered to, as Airflow reads it: true, t, yes, y, 1, on."""
+    """A boolean, or the text that a template rendered to, as Airflow reads it: true, t, yes, y, 1, on.
+
+    :param value: the boolean or the text; of anything else its truth counts.
+    """
     if isinstance(value, str):
         from airflow.utils.strings import to_boolean as read
 
@@ -403,7 +466,10 @@ def dags_folder() -> Path:
 
 
 def dag_files_below(folder: Path) -> list[Path]:
-    """The files in which Airflow would look for DAGs: none of ``.airflowignore``, in safe mode by their words."""
+    """The files below a folder that Airflow would import: ``.airflowignore`` and safe mode count.
+
+    :param folder: the folder.
+    """
     # Airflow 2 adds its examples unless it is told.
     more = {} if IS_AIRFLOW_3 else {"include_examples": False}
     listed = import_module("airflow.utils.file").list_py_file_paths(str(folder), safe_mode=looks_for_words(), **more)
@@ -411,7 +477,10 @@ def dag_files_below(folder: Path) -> list[Path]:
 
 
 def configured_options(section: str) -> list[str]:
-    """Names of the options of a section that are set, in the configuration file or by variables of the environment."""
+    """Names of the options of a section that are set in the configuration file or by environment variables.
+
+    :param section: the section's name, in small letters.
+    """
     from airflow.configuration import conf
 
     # A section that no file and no provider names is nothing to Airflow, although it reads its variables.
@@ -438,6 +507,9 @@ def venv_install_method() -> Literal["auto", "uv", "pip"]:
 def prepare_virtualenv(directory: str, *, python: str, system_site_packages: bool, requirements: Sequence[str]) -> None:
     """Make a virtual environment as Airflow does it, with uv or pip, each command and its output in the log.
 
+    :param directory: the folder of the environment.
+    :param python: the interpreter that it is made with.
+    :param system_site_packages: whether it sees the packages of that interpreter.
     :param requirements: words for ``pip install``.
     :raises subprocess.CalledProcessError: when a command fails.
     """
@@ -448,15 +520,6 @@ def prepare_virtualenv(directory: str, *, python: str, system_site_packages: boo
         system_site_packages=system_site_packages,
         requirements=list(requirements),
     )
-
-
-def dag_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments of a DAG as Airflow takes them: ``schedule_interval`` became ``schedule`` (in Airflow 2.4)."""
-    taken = dict(arguments)
-    if "schedule_interval" in taken:
-        taken.setdefault("schedule", taken.pop("schedule_interval"))
-        warnings.warn("schedule_interval is called schedule in Airflow now", DeprecationWarning, stacklevel=3)
-    return taken
 
 
 def dags_made_by(module: ModuleType, execute: Callable[[ModuleType], object]) -> list[DAG]:
