@@ -201,7 +201,7 @@ def mask_in_logs(secret: str) -> None:
 
 
 def context_variables(context: Context | Mapping[str, Any]) -> dict[str, str]:
-    """What Airflow itself exports of a task's context (``AIRFLOW_CTX_DAG_ID`` and so on).
+    """The variables that Airflow itself exports of a task's context (``AIRFLOW_CTX_DAG_ID`` and so on).
 
     :param context: the task's context; empty: there are none.
     """
@@ -240,7 +240,7 @@ def running_task() -> tuple[str, str] | None:
 
 
 def is_typed_command() -> bool:
-    """Whether this process is a command such as ``airflow dags test DAG``, which somebody has typed and waits for.
+    """Whether this process is a command such as ``airflow dags test DAG``, which a user has typed and waits for.
 
     These are the commands ``airflow dags`` and ``airflow tasks``, which import DAG files in their own process, under
     the same time-out as the DAG processor. Airflow 2 starts tasks with ``airflow tasks run``, which is no such command;
@@ -425,7 +425,7 @@ def _store_alias(name: str) -> None:
 
 
 def openlineage_namespace() -> str | None:
-    """Under which namespace Airflow's OpenLineage provider tells of tasks; None where it is not active."""
+    """The namespace under which Airflow's OpenLineage provider reports tasks; None where it is not active."""
     from importlib.util import find_spec
 
     try:
@@ -497,7 +497,7 @@ def looks_for_words() -> bool:
 
 
 def venv_install_method() -> Literal["auto", "uv", "pip"]:
-    """What Airflow's own ``[standard] venv_install_method`` says, where it exists; ``auto`` elsewhere."""
+    """The value of Airflow's own ``[standard] venv_install_method``, where it exists; ``auto`` elsewhere."""
     from airflow.configuration import conf
 
     said = str(conf.get("standard", "venv_install_method", fallback="auto")).strip().lower()

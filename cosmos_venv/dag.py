@@ -49,7 +49,7 @@ class DbtDag(DAG, RenderedProject):
             project_config, profile_config, execution_config, render_config, operator_args, on_warning_callback
         )
         super().__init__(*args, **_as_airflow_takes(kwargs))
-        # Airflow takes the file of whoever calls DAG's constructor, which is this one.
+        # Airflow takes the file of the caller of DAG's constructor, which is this one.
         self.fileloc = sys._getframe(1).f_code.co_filename
         self._render(configuration, dag=self, task_group=None)
 

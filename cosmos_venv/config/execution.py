@@ -1,4 +1,4 @@
-"""``ExecutionConfig``: how and where dbt runs, and the execution modes on offer."""
+"""``ExecutionConfig``, the way in which dbt runs, and the execution modes on offer."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def refuse_mode(mode: ExecutionMode, seed_rendering_behavior: SeedRenderingBehav
 
 @dataclass
 class ExecutionConfig:
-    """How and where dbt runs.
+    """The way in which dbt runs, and the place.
 
     :param execution_mode: LOCAL (a dbt that is there) or VIRTUALENV (an environment that is made and kept). The others
         are taken here and refused when a DAG is built.

@@ -42,7 +42,7 @@ class ProfileMapping(Protocol):
 
 @dataclass
 class ProfileConfig:
-    """How dbt reaches the warehouse: by a ``profiles.yml`` of the user, or by an Airflow connection.
+    """The profile by which dbt reaches the warehouse: in a ``profiles.yml`` of the user, or of an Airflow connection.
 
     :param profile_name: the profile in ``profiles.yml``.
     :param target_name: the target (output) in that profile.
@@ -130,9 +130,12 @@ class ProfileConfig:
         :param profiles_yml: the file that holds them.
         """
         return [
-            *("--profiles-dir", str(profiles_yml.parent)),
-            *("--profile", self.profile_name),
-            *("--target", self.target_name),
+            "--profiles-dir",
+            str(profiles_yml.parent),
+            "--profile",
+            self.profile_name,
+            "--target",
+            self.target_name,
         ]
 
     @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""``ProjectConfig``: where the dbt project is, and what dbt is told about it."""
+"""``ProjectConfig``: the place of the dbt project, and what dbt gets when it is parsed and when it runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SECONDS = 10.0  # for an answer about a manifest that lies elsewhere
 
 
 class ProjectConfig:
-    """Where the dbt project is, and what dbt is told about it both when it is parsed and when it runs.
+    """The place of the dbt project, and what dbt gets both when it is parsed and when it runs.
 
     :param dbt_project_path: folder that holds ``dbt_project.yml``.
     :param install_dbt_deps: run ``dbt deps`` before parsing and running.
@@ -69,7 +69,7 @@ class ProjectConfig:
         self.partial_parse = partial_parse
 
     def validate_project(self) -> None:
-        """Nothing is checked when neither path nor manifest was given. One that lies elsewhere is not asked for.
+        """Refuse paths that are not there; a manifest that lies elsewhere is not looked for.
 
         :raises CosmosValueError: names the first of project file, models folder and manifest that is not there.
         """
@@ -81,7 +81,7 @@ class ProjectConfig:
             require(self.is_manifest_available(), "ProjectConfig.manifest_path", self.manifest_path, "manifest")
 
     def is_manifest_available(self) -> bool:
-        """Whether a manifest was given and is there. One that lies elsewhere is asked for, but not read.
+        """Whether a manifest was given and is there. One that lies elsewhere is looked for, but not read.
 
         :raises CosmosLoadDbtException: when nobody can say whether it is there.
         """

@@ -1,4 +1,4 @@
-"""``RenderConfig``: which nodes become tasks, and how the project is parsed to know them."""
+"""``RenderConfig``: the nodes that become tasks, and the way in which the project is parsed to know them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from cosmos_venv.exceptions import CosmosValueError
 
 @dataclass
 class RenderConfig:
-    """Which nodes of the project become tasks, and how the project is parsed to know them.
+    """The nodes of the project that become tasks, and the way in which the project is parsed to know them.
 
     :param emit_datasets: whether tasks let Airflow know which assets the nodes that ran have updated.
     :param test_behavior: where tests stand in the DAG.
@@ -64,8 +64,8 @@ class RenderConfig:
         first task only.
     :param normalize_task_id: called with the node; gives the id of a task that stands in no group of its node.
     :param normalize_task_display_name: called with the node; gives what Airflow shows instead of the id.
-    :param should_detach_multiple_parents_tests: run each test of more than one node in a task of its own, behind all
-        of them, with TestBehavior.AFTER_EACH and BUILD.
+    :param should_detach_multiple_parents_tests: run each test of more than one node in a task of its own, behind all of
+        them, with TestBehavior.AFTER_EACH and BUILD.
     :param enable_owner_inheritance: whether ``config.meta.owner`` becomes the task's owner.
     :param ephemeral_models_as_empty_operator: draw ephemeral models, for which dbt does nothing, as placeholders.
     :raises CosmosValueError: for a value or combination that cannot be, and for what is not offered yet.
@@ -118,7 +118,7 @@ class RenderConfig:
 
     @property
     def has_own_executable(self) -> bool:
-        """Whether another dbt than the one on the PATH was asked for."""
+        """Whether another dbt than the one on the PATH is wanted."""
         return bool(self.dbt_executable_path) and str(self.dbt_executable_path) != system_dbt()
 
     def _coerce(self) -> None:
@@ -139,7 +139,9 @@ class RenderConfig:
         for name, kind in kinds.items():
             setattr(self, name, member(kind, getattr(self, name), f"RenderConfig.{name}"))
         for name in (
-            *("select", "exclude", "airflow_vars_to_purge_dbt_ls_cache"),
+            "select",
+            "exclude",
+            "airflow_vars_to_purge_dbt_ls_cache",
             "airflow_vars_to_purge_dbt_yaml_selectors_cache",
         ):
             setattr(self, name, texts(getattr(self, name), f"RenderConfig.{name}"))

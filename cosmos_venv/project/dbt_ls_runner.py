@@ -142,6 +142,8 @@ def _kept_directory(request: LoadRequest) -> Path:
 class LsOrder:
     """A question, with what only a dbt that runs needs.
 
+    :param question: what dbt is asked.
+    :param packages: the packages that are kept of the project.
     :param parsed: the parse file to offer dbt; None: dbt parses everything.
     """
 
@@ -184,12 +186,12 @@ def order_of(request: LoadRequest, question: LsQuestion) -> LsOrder:
 
 @dataclass(frozen=True, kw_only=True)
 class Said:
-    """What dbt has said.
+    """The answer of a dbt that has run.
 
-    :param lines: what it has written.
+    :param lines: the lines that it has written.
     :param is_pinned: whether it would say so tomorrow too: no packages were installed but those that a lock file pins.
     :param noted: names of the environment variables that it has read while it parsed; None: it does not note them.
-    :param of_packages: those that the packages which were installed ask for.
+    :param of_packages: the environment variables that the packages which were installed ask for.
     """
 
     lines: list[str]
@@ -198,7 +200,7 @@ class Said:
     of_packages: EnvVars = field(default_factory=EnvVars)
 
     def names(self) -> frozenset[str]:
-        """All variables that are known to have been read."""
+        """The names of all variables that are known to have been read."""
         return self.of_packages.names | (self.noted or frozenset())
 
 
@@ -210,11 +212,14 @@ def run_dbt_ls(
     deadline: float | None = None,
     cancellation: Cancellation | None = None,
 ) -> Said:
-    """What dbt says now.
+    """The answer of dbt, which runs now.
 
-    :param profiles_yml: the profile.
+    :param order: what dbt is asked.
+    :param profiles_yml: the file of the profile, which must be there until dbt has ended.
+    :param report: gets lines about packages that are installed.
     :param deadline: when dbt is ended, as ``time.monotonic()`` tells it; None: never.
-    :raises OutOfTime: when it was.
+    :param cancellation: ends dbt when it is requested; None: it never is.
+    :raises OutOfTime: when the deadline has passed.
     :raises CommandKilled: when ``cancellation`` was requested.
     :raises CosmosLoadDbtException: when dbt fails, with its own last lines.
     :raises CosmosConfigException: when the dbt executable cannot be started.
@@ -262,7 +267,7 @@ def _noted(artifacts: Artifacts, place: Path) -> frozenset[str] | None:
 
 
 def _asked_by_packages(project_dir: Path, place: Path, env: Mapping[str, str]) -> EnvVars:
-    """What the packages ask for that ``dbt deps`` has installed; local ones are looked at beforehand."""
+    """The variables that packages of ``dbt deps`` ask for; local packages are looked at beforehand."""
     folder = place / read_dbt_project(place, environment=env).packages_folder
     packages = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
     local = {local_package(base, path) for base in (project_dir, place) for path in read_package_files(place).local}
@@ -287,7 +292,15 @@ class _Dbt:
         artifacts: Artifacts,
         keep_open: Sequence[int] = (),
     ) -> list[str]:
-        """The lines of one command that has succeeded."""
+        """The lines of one command of dbt.
+
+        :param arguments: those after ``dbt``.
+        :param env: its environment variables.
+        :param artifacts: where it leaves what a failure is read from.
+        :param keep_open: further descriptors that it inherits.
+        :raises CosmosLoadDbtException: when the command fails.
+        :raises CosmosConfigException: when the executable cannot be started.
+        """
         from cosmos_venv.dbt.invocation import run_dbt
 
         executable = self.question.dbt.executable
@@ -343,7 +356,7 @@ def run_within_parse(order: LsOrder, reason: str, *, report: Report) -> list[str
 
 
 def damage_behind(question: LsQuestion, error: Exception) -> Damaged | None:
-    """What the environment of dbt has lost, where that may be why dbt failed; None where it has lost nothing.
+    """The damage of the environment of dbt, where that may be why dbt failed; None where it has lost nothing.
 
     :param question: what dbt was asked.
     :param error: the exception of ``run_dbt_ls``, or of what waits for it.

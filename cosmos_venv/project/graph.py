@@ -46,7 +46,7 @@ class DbtGraph:
     load_method: LoadMode = field(init=False, default=LoadMode.AUTOMATIC)
     """What ``load()`` came to."""
     loaded_version: str | None = field(init=False, default=None)
-    """The ``version()`` of what was loaded; None where that cannot be told, or no plan is kept under it."""
+    """The ``version()`` of what was loaded; None where that cannot be known, or no plan is kept under it."""
 
     @no_collection()
     def load(self) -> None:
@@ -69,13 +69,16 @@ class DbtGraph:
         self.tests_per_model = selection.tests_per_model
         logger.info(
             "Loaded %d dbt nodes, of which %d are selected (%s, because %s).",
-            *(len(self.nodes), len(self.filtered_nodes), self.load_method.value, loaded.reason),
+            len(self.nodes),
+            len(self.filtered_nodes),
+            self.load_method.value,
+            loaded.reason,
         )
 
     def version(self) -> str | None:
         """A text that differs where ``load()`` might give other nodes, the same on every machine.
 
-        :returns: None where that cannot be told without loading.
+        :returns: None where that cannot be known without loading.
         :raises CosmosLoadDbtException: where dbt would be asked, and its environment is not ready yet.
         """
         from cosmos_venv.project.loaders import version_of
@@ -85,7 +88,9 @@ class DbtGraph:
         return version_of(request)
 
     def request(self) -> LoadRequest:
-        """What ``load()`` asks the loaders, with files and environment variables as they are from now on."""
+        """The request that ``load()`` makes to the loaders, with files and environment variables as they are from now
+        on.
+        """
         return LoadRequest(
             project=self.project,
             render=self.render_config,
@@ -105,7 +110,9 @@ class DbtGraph:
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """:param nodes: the selected nodes and tests, each knowing its tests and what comes after it.
+    """The selected nodes, and the relations between them.
+
+    :param nodes: the selected nodes and tests by unique id, each knowing its tests and what comes after it.
     :param tests_per_model: ids of the selected tests of each node that has any, in the project's order.
     """
 
@@ -145,7 +152,7 @@ def _with_own_tests(tests: Iterable[DbtNode]) -> set[str]:
 
 
 class _Downstream:
-    """Looks for what comes after the nodes when it is first asked, which few renderings do.
+    """The nodes that come after each node, worked out when they are first needed, which they are in few renderings.
 
     :param selected: as for ``link``.
     """
@@ -162,7 +169,7 @@ class _Downstream:
 
 
 def _children(reads: Iterable[tuple[str, list[str]]]) -> dict[str, list[str]]:
-    """Of each node that is read the ids of those that read it, each once.
+    """The ids of the nodes that read each node, each once.
 
     :param reads: ids, and the ids that each of them reads.
     """

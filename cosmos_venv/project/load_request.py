@@ -1,7 +1,7 @@
-"""What a load asks and what comes of it: ``LoadRequest``, ``Loaded``, and ``LsQuestion``, which is put to ``dbt ls``.
+"""The values of a load: ``LoadRequest`` and ``Loaded``, and ``LsQuestion``, which is put to ``dbt ls``.
 
-All of them are frozen values: a loader takes a request, returns what it has found and writes into nothing. An
-``LsQuestion`` holds plain values only, so that it can be given to another process.
+All of them are frozen: a loader takes a request, returns what it has found and writes into nothing. An ``LsQuestion``
+holds plain values only, so that it can be given to another process.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class LoadRequest:
 
     @cached_property
     def project_file(self) -> DbtProjectFile:
-        """What ``dbt_project.yml`` says.
+        """The content of ``dbt_project.yml``.
 
         :raises CosmosLoadDbtException: when it cannot be read.
         """
@@ -168,13 +168,13 @@ def project_dir(project: ProjectConfig, render: RenderConfig, execution: Executi
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """What a loader has found.
+    """The nodes that a loader has found.
 
     :param nodes: all nodes by unique id.
     :param selected: the selected ones and their tests, by unique id.
     :param method: the way in which they were loaded: ``DBT_LS_CACHE`` where dbt ls was not run.
     :param reason: why it was this way, in words for the log.
-    :param version: a text that differs where the nodes may; None where that cannot be told.
+    :param version: a text that differs where the nodes may; None where that cannot be known.
     """
 
     nodes: dict[str, DbtNode]
@@ -188,11 +188,13 @@ class Loaded:
 class DbtInstallation:
     """A dbt that can be run now.
 
+    :param executable: its path, or a command that is looked up on the PATH.
     :param keep_open: descriptors of the lease of its environment.
     :param is_managed: whether that is one of ours.
     :param identity: differs where the dbt may be another one.
     :param virtualenv_dir: where its environment is kept; None for a dbt that is not ours.
-    :param environment: likewise; None too in another process than the one that has opened it.
+    :param environment: its environment; None for a dbt that is not ours, and in another process than the one that has
+        opened it.
     """
 
     executable: str
@@ -204,7 +206,7 @@ class DbtInstallation:
 
     @property
     def which(self) -> list[object]:
-        """All by which its answers may differ. A managed one is the same on every machine, wherever it stands."""
+        """The facts that its answers depend on. A managed dbt is the same on every machine, wherever it stands."""
         from cosmos_venv.dbt.installation import packages_beside  # a manifest needs no dbt
 
         return [self.identity, packages_beside(self.executable) if self.is_managed else self.executable]
@@ -212,12 +214,12 @@ class DbtInstallation:
 
 @dataclass(frozen=True, kw_only=True)
 class Basis:
-    """What an answer depends on, as far as that is known before dbt has run.
+    """The facts that an answer depends on, as far as they are known before dbt has run.
 
     :param digest: differs where one of these differs: 64 hex digits.
     :param names: the environment variables whose values count in it.
-    :param made_up: where the project makes up names of others that dbt notes when it runs; empty where it does not.
-    :param unknown: why nobody can tell what the answer depends on, in words; empty where that can be told.
+    :param made_up: the place where the project makes up names of others that dbt notes when it runs; empty: nowhere.
+    :param unknown: why nobody can tell what the answer depends on, in words; empty where that is known.
     """
 
     digest: str
@@ -228,21 +230,23 @@ class Basis:
 
 @dataclass(frozen=True, kw_only=True)
 class LsQuestion:
-    """What is asked of dbt, and how.
+    """One question to ``dbt ls``: all that its answer depends on.
 
+    :param project_dir: absolute folder of the project.
+    :param dbt: the dbt that is asked.
     :param profile: the text of the profile. It holds no secret of a Connection, but calls of ``env_var()``.
-    :param profiles_yml: where it lies while whoever asks waits.
-    :param profile_shown: how a user knows it.
-    :param profile_flags: by which dbt is told profile and target.
+    :param profiles_yml: the file of the profile, which is there until the block of ``open_question`` ends.
+    :param profile_shown: what errors call the profile.
+    :param profile_flags: the arguments that tell dbt profile and target.
     :param env: environment variables for dbt.
-    :param secrets: likewise, those of the profile. They do not count: another password lists the same nodes.
-    :param given: names of those variables that the user has given, which count whoever reads them.
-    :param folders: names and values of those that say where dbt writes.
-    :param arguments: of ``dbt ls``, without folders, profile and target.
+    :param secrets: environment variables of the profile. They do not count: another password lists the same nodes.
+    :param given: names of those variables that the user has given, which count in any case.
+    :param folders: names and values of those variables that say where dbt writes.
+    :param arguments: the arguments of ``dbt ls``, without folders, profile and target.
     :param variables: the value of ``--vars``; None: there is none.
     :param has_deps: whether ``dbt deps`` installs packages first.
     :param airflow_variables: names and values of Airflow's Variables that count.
-    :param known: where fingerprints of earlier are kept.
+    :param known: keeps fingerprints of files; None: nothing keeps them.
     """
 
     project_dir: Path
@@ -262,7 +266,7 @@ class LsQuestion:
     known: KeptFiles | None
 
     def basis(self) -> Basis:
-        """What the answer would depend on if dbt ran now: the files are looked at anew."""
+        """The basis of an answer that dbt would give now: the files are looked at anew."""
         project_file = read_dbt_project(self.project_dir, environment=self.env)
         packages = read_package_files(self.project_dir)
         beside = dict.fromkeys((*packages.local, *project_file.paths_outside))
@@ -304,11 +308,11 @@ class LsQuestion:
     def _profile_now(self) -> str:
         try:
             return self.profiles_yml.read_text(encoding="utf-8", errors="replace")
-        except FileNotFoundError:  # one that was written for whoever asked, and who waits no longer
+        except FileNotFoundError:  # it was written for a parse that waits no longer
             return self.profile
 
     def _inner(self, package: Path) -> set[str]:
-        """Where the project stands in a package that holds it, as ``integration_tests`` do: it counts by itself.
+        """The place of the project in a package that holds it, as ``integration_tests`` do: it counts by itself.
 
         Seen as a part of the package it would count with what dbt writes, and no answer would ever be found again.
         """
@@ -317,7 +321,8 @@ class LsQuestion:
         return {str(project_dir.relative_to(package))} if is_inside else set()
 
     def _state(self, trees: Sequence[Tree]) -> list[str]:
-        """What ``state:`` and ``result:`` compare, with what: dbt is told the folder of the other run by a variable.
+        """Digests of what ``state:`` and ``result:`` compare: a variable of the environment tells dbt the folder of the
+        other run.
 
         It compares the content of seeds then, and what was found of sources last, both of which nothing else asks for.
         """
@@ -333,7 +338,10 @@ class LsQuestion:
 
 
 def makes_up(where: str) -> str:
-    """The sentence about a name that is made up there."""
+    """The sentence about a name of an environment variable that is made up.
+
+    :param where: the place, in words: a file and a line.
+    """
     return f"{where}, makes up the name of an environment variable when it runs"
 
 

@@ -150,7 +150,10 @@ def _selected(
     if not selected:
         logger.warning(
             "The selection fits nothing in %s: RenderConfig.select=%r, exclude=%r, selector=%r.",
-            *(where, config.select, config.exclude, config.selector),
+            where,
+            config.select,
+            config.exclude,
+            config.selector,
         )
     return nodes, selected
 
@@ -191,7 +194,7 @@ def _load_dbt_ls(request: LoadRequest) -> Loaded:
 
 
 def list_nodes(request: LoadRequest) -> Listing:
-    """What ``dbt ls`` says of a project and a selection, or has said while nothing that matters has changed.
+    """The output of ``dbt ls`` for a project and a selection: a kept one, while nothing that matters has changed.
 
     :param request: what is loaded; it has a profile. With ``DBT_LS_CACHE`` dbt is never started.
     :raises CosmosLoadDbtException: when dbt fails, with its own last lines; when the environment or the answer is not
@@ -212,7 +215,6 @@ def list_nodes(request: LoadRequest) -> Listing:
 
 
 def _list(request: LoadRequest, question: LsQuestion, *, tries_again: bool = False) -> Listing:
-    """:param tries_again: that another dbt has just failed is no reason not to start this one."""
     from cosmos_venv.project.dbt_ls_runner import order_of
     from cosmos_venv.project.ls_cache import Listing, ask, kept_listings
 
@@ -249,7 +251,7 @@ def tests_of(selected: Container[str], nodes: Mapping[str, DbtNode]) -> set[str]
 
 
 def version_of(request: LoadRequest, *, only_files: bool = False) -> str | None:
-    """A text that differs where loading might give other nodes; None where that cannot be told.
+    """A text that differs where loading might give other nodes; None where that cannot be known.
 
     :param request: what would be loaded.
     :param only_files: whether None is the answer, too, where dbt would be asked.

@@ -57,13 +57,15 @@ _LONGEST = 3_600.0  # no parse waits for it any more, and nobody would end it
 
 @dataclass(kw_only=True)
 class KeptListings:
-    """What is kept of one question.
+    """The answers that are kept to one question.
 
     :param basis: what its answer depends on.
-    :param env: the variables that dbt is given.
-    :param max_age: seconds after which what hangs on packages that nothing pins does not count; None: there are none.
-    :param remote: for other machines; there is nothing whose age counts. None: there are no others.
-    :param patience: seconds to wait for it.
+    :param env: the environment variables that dbt is given.
+    :param files: the files in which answers are kept on this machine.
+    :param max_age: seconds for which an answer counts that depends on packages which nothing pins; None: there are no
+        such packages.
+    :param remote: keeps answers for other machines, but none that ages; None: there are no other machines.
+    :param patience: seconds to wait for the remote folder.
     """
 
     basis: Basis
@@ -80,7 +82,7 @@ class KeptListings:
 
     @property
     def version(self) -> str | None:
-        """Differs where the lines may; None when there are none that count."""
+        """A text that differs where the lines may; None when there are none that count."""
         for key, max_age in self._places:
             if (written := self.files.written(key, max_age=max_age)) is not None:
                 return key if max_age is None else f"{key}-{written}"
@@ -95,12 +97,15 @@ class KeptListings:
 
     @property
     def given_up(self) -> str:
-        """Why nobody can tell what the answer depends on, as it turned out when dbt ran; else empty."""
+        """The reason why it cannot be known what the answer depends on, as it turned out when dbt ran; else empty."""
         content = self.files.read(self._given_up, max_age=_GIVEN_UP_SECONDS)
         return (content or b"").decode(errors="replace")
 
     def give_up(self, reason: str) -> None:
-        """Keep no answer, but why that cannot be."""
+        """Keep no answer, but the reason why none can be kept.
+
+        :param reason: the reason, in words.
+        """
         self.files.write(self._given_up, reason.encode())
 
     def read_elsewhere(self) -> list[str] | None:
@@ -124,10 +129,11 @@ class KeptListings:
         return lines
 
     def write(self, lines: list[str], *, is_pinned: bool, names: frozenset[str]) -> None:
-        """Keep them. What goes wrong is at most one warning.
+        """Keep an answer. Anything that goes wrong is at most one warning.
 
-        :param is_pinned: whether they count however old they are.
-        :param names: of all variables that are known to have been read.
+        :param lines: what dbt has written.
+        :param is_pinned: whether the answer counts however old it is.
+        :param names: the environment variables that are known to have been read.
         """
         text = "\n".join(lines).encode(errors="surrogateescape")
         content = b"\n".join([_check(text), text])
@@ -142,7 +148,7 @@ class KeptListings:
             self._share(key, content)
 
     def share(self) -> None:
-        """Let other machines have what a process has kept that could not reach them."""
+        """Let other machines have the answers that were kept by a process which could not reach them."""
         for names in ((), *self._sets()):
             key = self._key(names)
             mark = self.files.path(_unshared(key))
@@ -153,7 +159,7 @@ class KeptListings:
                 self._share(key, content)
 
     def for_another_process(self) -> KeptListings:
-        """The same for a process that outlives this one: other machines it cannot reach, without Airflow."""
+        """The same answers for a process that outlives this one: without Airflow it cannot reach other machines."""
         other = replace(self, remote=None)
         other._has_remote = self._has_remote
         return other
@@ -168,7 +174,7 @@ class KeptListings:
 
     @property
     def _places(self) -> list[tuple[str, float | None]]:
-        """Under what they may be kept, and for how long: whether packages were pinned shows when dbt has run."""
+        """The keys of possible answers, each with its age: whether packages were pinned shows when dbt has run."""
         keys = [self.basis.digest, *map(self._key, self._sets())]
         pinned: list[tuple[str, float | None]] = [(key, None) for key in keys]
         return pinned if self.max_age is None else [*pinned, *((_unpinned(key), self.max_age) for key in keys)]
@@ -230,7 +236,10 @@ def _sets(content: bytes | None) -> list[tuple[str, ...]]:
 
 @cache  # once in a process, which may parse hundreds of DAG files
 def warn_of_others(folder: Path) -> None:
-    """Say once why nothing is kept in the folder."""
+    """Say once why nothing is kept in a folder.
+
+    :param folder: the folder.
+    """
     logger.warning(
         "Nothing is kept in %s, so that dbt ls runs at each parse: others may write there, or in a folder above, or it "
         "is another user's. Take their right away (chmod go-w; above, chmod +t will do), or set [cosmos_venv] "
@@ -262,7 +271,10 @@ def _check(text: bytes | memoryview) -> bytes:
 
 
 def kept_listings(question: LsQuestion) -> tuple[KeptListings | None, str]:
-    """What is kept; None where nothing can be, and why, in words."""
+    """The answers that are kept to a question, and an empty text; or None, and why none can be kept, in words.
+
+    :param question: the question.
+    """
     files = from_settings.kept_listings()
     if files is None:
         return None, "[cosmos] enable_cache or enable_cache_dbt_ls is off"
@@ -283,11 +295,11 @@ def kept_listings(question: LsQuestion) -> tuple[KeptListings | None, str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """What ``dbt ls`` has said of one question.
+    """The answer of ``dbt ls`` to one question.
 
     :param lines: the lines that it has written.
     :param was_kept: whether it had said so before, and no dbt was started.
-    :param version: a text that differs where the lines may; None where that cannot be told.
+    :param version: a text that differs where the lines may; None where that cannot be known.
     """
 
     lines: list[str]
@@ -296,7 +308,8 @@ class Listing:
 
 
 def ask(order: LsOrder, kept: KeptListings | None, reason: str, *, tries_again: bool) -> Listing:
-    """What dbt says, which is kept where that can be: by this parse, or by a process that outlives it.
+    """The answer of a dbt that is run, which is kept where that can be: by this parse, or by a process that outlives
+    it.
 
     :param order: what dbt is asked.
     :param kept: where the answer is kept; None: nowhere.
@@ -415,7 +428,7 @@ def _why_not_kept(said: Said, kept: KeptListings) -> str:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what processes have left that ended weeks ago."""
+    """Remove the files of processes that ended weeks ago."""
     from cosmos_venv.processes.detached_process import works_in
 
     with suppress(OSError):
@@ -424,7 +437,7 @@ def _sweep(folder: Path) -> None:
 
 
 def _as_request(order: LsOrder, kept: KeptListings) -> bytes:
-    """What a process is told that outlives this one. It holds the environment of dbt, and with it secrets."""
+    """The order for a process that outlives this one. It holds the environment of dbt, and with it secrets."""
     # Its lease is held by a descriptor that the process inherits.
     dbt = replace(order.question.dbt, environment=None)
     order = replace(order, question=replace(order.question, dbt=dbt))
@@ -432,14 +445,16 @@ def _as_request(order: LsOrder, kept: KeptListings) -> bytes:
 
 
 def list_detached(request: bytes, cancellation: Cancellation) -> str:
-    """Ask dbt in a process of its own and keep the answer. Returns what went wrong; empty when nothing did.
+    """Run dbt in a process of its own and keep the answer.
 
-    :param request: of ``_as_request``.
+    :param request: what ``_as_request`` has made.
+    :param cancellation: ends dbt when it is requested.
+    :returns: what went wrong, in words; empty when nothing did.
     """
     order, kept = pickle.loads(request)  # noqa: S301 - by a pipe, from this user's process with this very code
     try:
         with scratch_folder("cosmos-venv-profile-") as folder:
-            # The one of whoever asked may go before dbt has read it.
+            # The file of the parse may go before dbt has read it.
             profiles_yml = folder / "profiles.yml"
             profiles_yml.touch(mode=0o600)
             profiles_yml.write_text(order.question.profile, encoding="utf-8")
@@ -453,12 +468,12 @@ def list_detached(request: bytes, cancellation: Cancellation) -> str:
             )
         return "" if was_there or kept.given_up or kept.version else _CHANGED
     except CommandKilled:
-        return ""  # whoever ended it may start another at once
+        return ""  # the parse that has ended it may start another at once
     except OutOfTime:
         return f"dbt ls of {order.question.project_dir} did not end within {_LONGEST:.0f} s, and was ended."
     except (CosmosLoadDbtException, CosmosConfigException) as error:
         return _without(order.question.secrets, str(error))
-    except Exception as error:  # noqa: BLE001 - whatever it is, who asked must learn of it
+    except Exception as error:  # noqa: BLE001 - whatever it is, the parse must learn of it
         return _without(order.question.secrets, f"{type(error).__name__}: {error}")
 
 

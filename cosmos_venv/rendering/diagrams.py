@@ -100,7 +100,7 @@ def _cluster(group_id: str) -> str:
 
 
 def _text_of(entry: Entry) -> str:
-    """Several converted nodes may be told the same id: only their converter tells them apart."""
+    """The text in the shape of a task. Several conversions may have the same id: their converter tells them apart."""
     return f"{entry.label} {kind_of(entry)}" if isinstance(entry, PlannedConversion) else entry.label
 
 

@@ -211,7 +211,7 @@ def label_of(member: Member) -> str:
 
 
 def kind_of(member: Member) -> str:
-    """What runs a member, in a few words: the class of the operator, ``empty``, or which converter makes it.
+    """The kind of a member in a few words: the class of its operator, ``empty``, or the converter that makes it.
 
     :param member: a task, a conversion or a branch, for which it is empty.
     """

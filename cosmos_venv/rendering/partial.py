@@ -55,7 +55,7 @@ class PartialProject:
         task_group: TaskGroup | None,
         prefix: str,
     ) -> PartialProject | None:
-        """Make what the task that this process runs needs of a project; None where all of it must be made.
+        """The part of a project that the task of this process needs, made; None where all of it must be made.
 
         :param configuration: what the user says about the project.
         :param graph: gives its graph, not loaded yet.
@@ -85,7 +85,7 @@ class PartialProject:
         )
 
     def watch(self, dag: DAG, task_group: TaskGroup | None, prefix: str, make_all: Callable[[], object]) -> None:
-        """Have the rest made when somebody looks for more of the DAG or of the group than is there.
+        """Have the rest made when more of the DAG or of the group is looked for than is there.
 
         :param dag: the DAG; its dict of tasks is replaced.
         :param task_group: the group of the project; None: its tasks stand in the DAG itself.
@@ -115,7 +115,7 @@ class PartialProject:
         self._postponed.append(relate)
 
     def relate(self) -> None:
-        """Do all that was postponed. The group's own methods must take it as whole by now."""
+        """Put the group in relation to all that was postponed; its own methods must take it as whole by now."""
         postponed, self._postponed = self._postponed, []
         for relate in postponed:
             relate()
@@ -170,7 +170,7 @@ class LazyTaskDict(dict[str, Any]):
         self._is_making = False
 
     def add_missing(self, prefix: str, make: Callable[[], object], *, claims: bool) -> None:
-        """Have further tasks made when somebody looks.
+        """Have further tasks made when they are looked for.
 
         :param prefix: with which the ids of all these tasks begin.
         :param make: makes them; a look while it runs finds what is there.
@@ -224,18 +224,34 @@ class LazyTaskDict(dict[str, Any]):
         return super().__getitem__(key)
 
     def get(self, key: str, default: Any = None) -> Any:
+        """The task of an id.
+
+        :param key: its id.
+        :param default: what is returned where there is no such task.
+        """
         self._look_for(key)
         return super().get(key, default)
 
     def setdefault(self, key: str, default: Any = None) -> Any:
+        """The task of an id, else the default, which is put there.
+
+        :param key: its id.
+        :param default: what is put there where there is no such task.
+        """
         self._look_for(key)
         return super().setdefault(key, default)
 
     def pop(self, key: str, *default: Any) -> Any:
+        """Take out the task of an id.
+
+        :param key: its id.
+        :param *default: what is returned where there is no such task.
+        """
         self._look_for(key)
         return super().pop(key, *default)
 
     def popitem(self) -> tuple[str, Any]:
+        """Take out the last task, with its id."""
         self._look_through()
         return super().popitem()
 
@@ -258,18 +274,22 @@ class LazyTaskDict(dict[str, Any]):
     __hash__ = None  # as of any dict
 
     def keys(self) -> Any:
+        """All ids."""
         self._look_through()
         return super().keys()
 
     def values(self) -> Any:
+        """All tasks."""
         self._look_through()
         return super().values()
 
     def items(self) -> Any:
+        """All ids with their tasks."""
         self._look_through()
         return super().items()
 
     def copy(self) -> dict[str, Any]:
+        """A plain dict of everything."""
         return dict(self.items())
 
     def __reduce__(self) -> Any:

@@ -1,4 +1,4 @@
-"""From nodes and a configuration to a plan: which task a node becomes, a placeholder, or nothing.
+"""The plan of a project, made of its nodes and a configuration: a node becomes a task, a placeholder, or nothing.
 
 No Airflow is needed to make a plan, and it is the same in every process: tasks stand in topological order, those of one
 step by id. Ids are those of Cosmos.
@@ -44,7 +44,7 @@ VERBS = {
 
 
 class Visibility(Enum):
-    """What the DAG shows of a node."""
+    """The ways in which a DAG can show a node."""
 
     TASK = auto()
     PLACEHOLDER = auto()
@@ -55,7 +55,7 @@ _OF_SEEDS = {SeedRenderingBehavior.NONE: Visibility.NOTHING, SeedRenderingBehavi
 
 
 class NodeVisibility:
-    """What a DAG shows of the nodes of one selection under one RenderConfig.
+    """The way in which a DAG shows each node of one selection under one RenderConfig.
 
     :param render: which kinds of nodes it wants.
     :param nodes: all selected nodes, tests among them: a source may be shown only where one of them reads it.
@@ -66,7 +66,7 @@ class NodeVisibility:
         self._nodes = nodes
 
     def of(self, node: DbtNode) -> Visibility:
-        """What the DAG shows of a node.
+        """The way in which the DAG shows a node.
 
         :param node: a selected node.
         """
@@ -106,7 +106,7 @@ _TESTS = (DbtResourceType.TEST, DbtResourceType.UNIT_TEST)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Place:
-    """Where a node's own task stands: ``group`` is its own group if it has one, else that of its folder."""
+    """The place of a node's own task: ``group`` is its own group if it has one, else that of its folder."""
 
     folder: str | None
     group: str | None
@@ -196,7 +196,7 @@ class Drawing:
         return self.folders.group_of(node.original_file_path.parent) if self.folders else None
 
     def _draw_hidden(self, node: DbtNode) -> Drawn | None:
-        """A converter is asked for what would have no task, too."""
+        """The result of a converter, which may make a task of what would have none."""
         kind = node.resource_type
         if kind in self._converters:
             entry = _converted(node, kind, self._folder_of(node), f"{node.name}_{kind.value}")
@@ -307,8 +307,12 @@ _DEFAULTS = DrawingSettings()
 # dbt runs none of these: they describe, or somebody runs them by hand. A type of a newer dbt may be run.
 _NEVER_RUN = frozenset(
     {
-        *(DbtResourceType.ANALYSIS, DbtResourceType.EXPOSURE, DbtResourceType.METRIC, DbtResourceType.OPERATION),
-        *(DbtResourceType.SAVED_QUERY, DbtResourceType.SEMANTIC_MODEL),
+        DbtResourceType.ANALYSIS,
+        DbtResourceType.EXPOSURE,
+        DbtResourceType.METRIC,
+        DbtResourceType.OPERATION,
+        DbtResourceType.SAVED_QUERY,
+        DbtResourceType.SEMANTIC_MODEL,
     }
 )
 

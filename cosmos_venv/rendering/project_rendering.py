@@ -32,7 +32,7 @@ _OF_THE_WHOLE = frozenset({"dbt_graph", "plan", "tasks_map"})
 
 
 class RenderedProject:
-    """What a DbtDag and a DbtTaskGroup both know of their project.
+    """The base of DbtDag and DbtTaskGroup.
 
     :ivar dbt_graph: the nodes that were loaded and selected.
     :ivar plan: the tasks and their order, as data.
@@ -95,7 +95,7 @@ class _Rendering:
 
     @cached_property
     def prefix(self) -> str:
-        """With which the ids of all its tasks begin."""
+        """The beginning of the ids of all its tasks."""
         if self.task_group is None:
             return ""
         prefix: str = self.task_group.child_id("")  # type: ignore[no-untyped-call]
@@ -107,7 +107,7 @@ class _Rendering:
         :param there: what is made already, by planned id.
         """
         with no_collection():
-            # Whoever types "airflow dags test" can end the wait; a DAG processor has more files to parse.
+            # A user who types "airflow dags test" can end the wait; a DAG processor has more files to parse.
             with import_time_out_paused() if is_typed_command() else nullcontext():
                 self.graph.load()
             if len(self.graph.nodes) > _MANY_NODES:
@@ -160,11 +160,11 @@ class _Rendering:
 class RenderedGroup(RenderedProject, TaskGroup):
     """A TaskGroup that may be there in part only. All methods are those of Airflow's TaskGroup."""
 
-    #: tells it, to the tasks in it, from the groups of its folders and tests.
     holds_dbt_project = True
+    """Tells this group, to the tasks in it, from the groups of folders and tests."""
 
     def _set_relatives(self, task_or_task_list: Any, upstream: bool = False, edge_modifier: Any = None) -> None:
-        """Whatever comes before or after the group by its own methods."""
+        """Take note of what comes before or after the group by its own methods."""
         others = task_or_task_list if isinstance(task_or_task_list, Sequence) else [task_or_task_list]
         self._need_all_for_labels(edge_modifier, *others)
         relate = partial(super()._set_relatives, task_or_task_list, upstream=upstream, edge_modifier=edge_modifier)
@@ -176,7 +176,13 @@ class RenderedGroup(RenderedProject, TaskGroup):
             task._set_relatives(task_or_task_list, upstream=upstream)
 
     def update_relative(self, other: Any, upstream: bool = True, edge_modifier: Any = None) -> None:
-        """What comes before or after it by the methods of the other side, which asks for first or last tasks then."""
+        """Take note of what comes before or after the group by the methods of the other side, which then asks for its
+        first or last tasks.
+
+        :param other: the task or group on the other side.
+        :param upstream: whether it comes before the group.
+        :param edge_modifier: Airflow's label of the edge; None: there is none.
+        """
         self._need_all_for_labels(edge_modifier, other)
         if self._part is not None:
             self._part.postpone(partial(other.set_downstream if upstream else other.set_upstream, self))
@@ -188,9 +194,9 @@ class RenderedGroup(RenderedProject, TaskGroup):
             self._make_all()
 
     def get_roots(self) -> Generator[BaseOperator, None, None]:
-        """The tasks before which none of the group comes."""
+        """The tasks of the group that no other task of it comes before."""
         yield from self._part.first if self._part and is_put_in_order() else super().get_roots()
 
     def get_leaves(self) -> Generator[BaseOperator, None, None]:
-        """The tasks after which none of the group comes."""
+        """The tasks of the group that no other task of it comes after."""
         yield from self._part.last if self._part and is_put_in_order() else super().get_leaves()

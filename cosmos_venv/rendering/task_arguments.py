@@ -1,4 +1,4 @@
-"""What the task of one node is made with, beside what all tasks share: its name, arguments, context, docs and tests."""
+"""The name, arguments, context, docs and tests of the task of one node, beside what all tasks share."""
 
 from __future__ import annotations
 
@@ -214,7 +214,7 @@ OF_THE_PLAN = frozenset({"dag", "task_group", "task_id"})
 
 @dataclass(frozen=True, kw_only=True)
 class DrawingSettings:
-    """What Airflow's configuration says of the drawing; the planner itself reads none.
+    """The settings of Airflow's configuration for a plan; the planner itself reads none.
 
     :param groups_by_path: ``enable_hierarchical_naming_for_group_nodes_by_folder``.
     :param uses_models_flag: ``pre_dbt_fusion``: nodes are named by ``--models`` instead of ``--select``.
@@ -366,7 +366,11 @@ class TaskArguments:
                 if merged.setdefault(key, value) != value:
                     logger.warning(
                         "The tests of %s run in one task but differ in operator_kwargs.%s: %r of %s replaces %r.",
-                        *(node.unique_id, key, value, test_id, merged[key]),
+                        node.unique_id,
+                        key,
+                        value,
+                        test_id,
+                        merged[key],
                     )
                 merged[key] = value
         return merged

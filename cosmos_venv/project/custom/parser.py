@@ -1,9 +1,4 @@
-"""Nodes of a project and its packages, read without dbt.
-
-The nodes that the files of a project and of its installed packages make.
-
-Which nodes do the files make of a graph's project? With the folders and variables of its configuration.
-"""
+"""The nodes of a project and of its installed packages, read without dbt, and what differs where they may."""
 
 from __future__ import annotations
 
@@ -35,8 +30,10 @@ _KINDS = ("model", "seed", "snapshot", "test")
 
 @dataclass(frozen=True, kw_only=True)
 class ParsedFiles:
-    """:param name: the root project's in dbt.
-    :param entries: every node by its id, as a manifest has them.
+    """The nodes that the files of a project make.
+
+    :param name: the root project's name in dbt.
+    :param entries: every node by its id, as a manifest has it.
     """
 
     name: str
@@ -52,9 +49,11 @@ def parse_project(
 ) -> ParsedFiles:
     """Read all files of the project, and of the packages that are installed in it.
 
-    :param variables: dbt's ``--vars``.
+    :param project_path: the folder of the project.
+    :param variables: dbt's ``--vars``, by name.
     :param environment: what ``env_var()`` sees.
-    :param folders: of models, seeds and snapshots, relative to the project, unless ``dbt_project.yml`` names them.
+    :param folders: the folders of models, seeds and snapshots, relative to the project, unless ``dbt_project.yml``
+        names them.
     :raises CosmosLoadDbtException: when a file cannot be read, with the line where it is known; when there is no node.
     """
     look_ups = LookUps()
@@ -78,7 +77,7 @@ def parse_project(
 
 
 def nodes_of_files(request: LoadRequest) -> tuple[dict[str, DbtNode], SelectionGraph]:
-    """Every node by its id, and all of them as a selection sees them.
+    """Every node of the files by its id, and all of them as a selection sees them.
 
     :param request: what is loaded.
     :raises CosmosLoadDbtException: when a file cannot be read, or none makes a node.
@@ -109,7 +108,7 @@ def nodes_of_files(request: LoadRequest) -> tuple[dict[str, DbtNode], SelectionG
 
 
 def facts_of_files(request: LoadRequest) -> list[Any] | None:
-    """Plain data that differs where the nodes may; None where that cannot be told from the project's folder alone.
+    """Plain data that differs where the nodes may; None where that cannot be known from the project's folder alone.
 
     :param request: what is loaded.
     """
