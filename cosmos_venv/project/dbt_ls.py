@@ -42,6 +42,24 @@ LS_OUTPUT_KEYS = (
 )
 """The keys that dbt is to write of each node; without ``package_name`` the files of packages could not be found."""
 
+_ENTRY = msgspec.json.Decoder(PlainEntry)
+_SHOWN = 200
+_WRITE_IT = f"dbt --quiet ls --output json --output-keys {' '.join(LS_OUTPUT_KEYS)}"
+_WAY_OUT = f"Write it with `{_WRITE_IT}`, which may be given a selection."
+# What a method asks of a node beyond what every line says or its id tells; any of these keys is enough.
+_ASKS_FOR = {
+    "access": ("access",),
+    "config": ("config",),
+    "fqn": ("fqn",),
+    "group": ("config",),
+    "tag": ("tags", "config"),
+    "test_name": ("test_metadata",),
+    "test_type": ("test_metadata",),
+    "version": ("version",),
+}
+_WITHOUT_PARENTS = ("seed", "source")
+_YAML = (".yml", ".yaml")
+
 
 class _Head(msgspec.Struct):
     """The keys that tell a node from a line of dbt's JSON log, which keeps them further in."""
@@ -51,8 +69,6 @@ class _Head(msgspec.Struct):
 
 
 _HEAD = msgspec.json.Decoder(_Head)
-_ENTRY = msgspec.json.Decoder(PlainEntry)
-_SHOWN = 200
 
 
 def ls_arguments(
@@ -160,7 +176,7 @@ def node_lines(lines: Iterable[str], where: str = "the output of dbt ls") -> Ite
 
 
 def _entry(line: str) -> NodeEntry | None:
-    """The node of a line, None for a line that is something else; raises what is wrong with a node that cannot be read."""
+    """The node of a line; None for a line that is something else. Raises what is wrong with an unreadable node."""
     try:
         return decoded(line, _ENTRY.decode)
     except msgspec.ValidationError:
@@ -168,24 +184,6 @@ def _entry(line: str) -> NodeEntry | None:
         if head.unique_id is None or head.resource_type is None:
             return None
         raise
-
-
-_WRITE_IT = f"dbt --quiet ls --output json --output-keys {' '.join(LS_OUTPUT_KEYS)}"
-_WAY_OUT = f"Write it with `{_WRITE_IT}`, which may be given a selection."
-
-# What a method asks of a node beyond what every line says or its id tells; any of these keys is enough.
-_ASKS_FOR = {
-    "access": ("access",),
-    "config": ("config",),
-    "fqn": ("fqn",),
-    "group": ("config",),
-    "tag": ("tags", "config"),
-    "test_name": ("test_metadata",),
-    "test_type": ("test_metadata",),
-    "version": ("version",),
-}
-_WITHOUT_PARENTS = ("seed", "source")
-_YAML = (".yml", ".yaml")
 
 
 @dataclass(frozen=True, kw_only=True)

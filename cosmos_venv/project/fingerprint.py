@@ -36,6 +36,22 @@ SETTLED_SECONDS = 2.0
 
 _HEX_DIGITS = 64
 
+# What dbt reads in its folders; anything else, a database that lies there for instance, may change as it likes.
+_READ = (".sql", ".py", ".yml", ".yaml", ".md")
+# And beside them: dbt_project.yml, packages.yml, selectors.yml and their like.
+_READ_AT_THE_TOP = (".yml", ".yaml", ".dbtignore")
+# dbt ls says only that these are there: no CSV is read while a DAG is parsed.
+_NAMED = (".csv",)
+_NEVER_READ = {".git", "__pycache__", "node_modules"}
+_WRITTEN = {"logs", "target"}  # by dbt, beside dbt_project.yml
+
+NOT_READ = frozenset(_NEVER_READ | _WRITTEN)
+"""Folders of the project of which nothing counts."""
+
+_LARGEST = Limit(most=1024 * MEBIBYTE)
+_OF_AN_ENVIRONMENT = "pyvenv.cfg"
+_OF_THE_USER = ".user.yml"  # which dbt writes beside profiles.yml the first time
+
 
 def digest_of_file(path: Path, *, known: KeptFiles | None = None) -> str:
     """SHA-256 of a file's content, 64 hex digits.
@@ -55,21 +71,6 @@ def digest_of_file(path: Path, *, known: KeptFiles | None = None) -> str:
     if known is not None and is_settled:
         known.write(look, digest.encode())
     return digest
-
-
-# What dbt reads in its folders; anything else, a database that lies there for instance, may change as it likes.
-_READ = (".sql", ".py", ".yml", ".yaml", ".md")
-# And beside them: dbt_project.yml, packages.yml, selectors.yml and their like.
-_READ_AT_THE_TOP = (".yml", ".yaml", ".dbtignore")
-# dbt ls says only that these are there: no CSV is read while a DAG is parsed.
-_NAMED = (".csv",)
-_NEVER_READ = {".git", "__pycache__", "node_modules"}
-_WRITTEN = {"logs", "target"}  # by dbt, beside dbt_project.yml
-NOT_READ = frozenset(_NEVER_READ | _WRITTEN)
-"""Folders of the project of which nothing counts."""
-_LARGEST = Limit(most=1024 * MEBIBYTE)
-_OF_AN_ENVIRONMENT = "pyvenv.cfg"
-_OF_THE_USER = ".user.yml"  # which dbt writes beside profiles.yml the first time
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -48,6 +48,11 @@ OLDEST_SCHEMA = 9
 _WAY_OUT = "Write it anew with `dbt parse` or `dbt compile` in the project and deploy target/manifest.json."
 _VERSION = re.compile(r"/manifest/v(\d+)\.json$")
 
+logger = logging.getLogger(__name__)
+
+_ENTRY = msgspec.json.Decoder(WrittenEntry)
+_PATIENCE = 60.0  # where Airflow sets no time-out
+
 
 class _Metadata(msgspec.Struct):
     dbt_schema_version: str = ""
@@ -88,7 +93,6 @@ class _Entries(msgspec.Struct):
 
 _MANIFEST = msgspec.json.Decoder(_Manifest)
 _ENTRIES = msgspec.json.Decoder(_Entries)
-_ENTRY = msgspec.json.Decoder(WrittenEntry)
 
 
 class Manifest:
@@ -264,11 +268,6 @@ def _refuse_old_schema(path: Path | str, version: str) -> None:
             f"{path} has manifest schema v{found.group(1)}; v{OLDEST_SCHEMA} (dbt 1.5) or later is needed. "
             "Write it anew with `dbt parse` of a newer dbt, or use LoadMode.DBT_LS."
         )
-
-
-logger = logging.getLogger(__name__)
-
-_PATIENCE = 60.0  # where Airflow sets no time-out
 
 
 def open_remote(url: str, conn_id: str | None) -> Manifest:

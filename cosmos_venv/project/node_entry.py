@@ -1,4 +1,4 @@
-"""One node as dbt writes it, in ``manifest.json`` and in a line of ``dbt ls`` alike; and the DbtNode that it becomes."""
+"""One node as dbt writes it, in ``manifest.json`` and in a line of ``dbt ls``; and the DbtNode that it becomes."""
 
 from __future__ import annotations
 
@@ -17,6 +17,10 @@ from cosmos_venv.constants import DbtResourceType
 from cosmos_venv.dbt.project_files import DEFAULT_PACKAGES_FOLDER
 from cosmos_venv.files.read_limits import decoded
 from cosmos_venv.project.node import DbtNode
+
+_CONFIG = msgspec.json.Decoder(dict[str, Any] | None)
+_ID = re.compile(r"[^.]+\.[^.]+\.(?s:.)")
+_resource_type = cache(DbtResourceType)
 
 
 # Without gc: nothing that comes out of JSON leads back to where it is kept, so there is nothing to collect.
@@ -97,9 +101,6 @@ class WrittenEntry(NodeEntry, gc=False):
         self.known_config = shared[text]
 
 
-_CONFIG = msgspec.json.Decoder(dict[str, Any] | None)
-
-
 def without_disabled(entries: dict[str, NodeEntry]) -> dict[str, NodeEntry]:
     """The entries that are not disabled: nearly always all, since dbt keeps the disabled ones apart.
 
@@ -109,10 +110,6 @@ def without_disabled(entries: dict[str, NodeEntry]) -> dict[str, NodeEntry]:
     if False not in map(methodcaller("get", "enabled"), configs):
         return entries
     return {each: entry for each, entry in entries.items() if (entry.config or {}).get("enabled") is not False}
-
-
-_ID = re.compile(r"[^.]+\.[^.]+\.(?s:.)")
-_resource_type = cache(DbtResourceType)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,6 +27,8 @@ _STORAGES = {
 _VERSIONS = ("ETag", "etag", "md5Hash", "content_md5")
 _TIMES = ("LastModified", "last_modified", "updated", "mtime")
 
+SUFFIX = ".jsonl"
+
 
 def exists(url: str, conn_id: str | None, *, seconds: float) -> bool:
     """Whether a store has a file.
@@ -143,9 +145,6 @@ def _version(info: Mapping[str, Any]) -> dict[str, str]:
             return {"version": str(info[name])}
     changed = changed_at(info)
     return {} if changed is None else {"version": f"{changed} {info.get('size')}"}
-
-
-SUFFIX = ".jsonl"
 
 
 @dataclass(frozen=True, kw_only=True)

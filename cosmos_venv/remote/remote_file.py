@@ -16,6 +16,8 @@ from cosmos_venv.remote.download_cache import Copy
 _URL = r"[A-Za-z][A-Za-z0-9+.-]*://"
 _SPOILT = r"(https?|s3a?|gc?s|adl|abfss?):/(?!/)"
 
+WEB = ("http", "https")
+
 
 def url_of(value: str | Path, parameter: str) -> str | None:
     """A value as a URL; None for a path on this machine, which ``file://`` leads to also.
@@ -43,9 +45,6 @@ def shown(url: str) -> str:
     :param url: the URL.
     """
     return mask(url)
-
-
-WEB = ("http", "https")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,8 @@ from cosmos_venv.project.node import DbtNode
 EMPTY = "empty"
 """The operator of a task that only holds a place in the drawing."""
 
+_Edge = tuple[str, str]
+
 
 class PlannedGroup(msgspec.Struct, frozen=True, kw_only=True):
     """One group of tasks: a folder, or a node with its tests.
@@ -132,7 +134,6 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Entry = Union[PlannedTask, PlannedConversion]  # noqa: UP007 - as Member
-_Edge = tuple[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)

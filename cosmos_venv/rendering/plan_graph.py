@@ -14,6 +14,8 @@ from cosmos_venv.rendering.task_arguments import LONGEST_GROUP_LABEL, LONGEST_ID
 # Airflow takes letters, digits, dashes and underscores in the id of a group.
 _NOT_IN_A_GROUP_ID = re.compile(r"[^\w-]")
 
+_Edges = set[tuple[str, str]]
+
 
 class Folders:
     """A group for each folder that a node's file lies in.
@@ -91,9 +93,6 @@ def _raise_circle(downstream: dict[str, list[str]]) -> None:
         raise CosmosLoadDbtException(
             f"The nodes depend on each other in a circle: {' -> '.join(error.args[1])}. Write the manifest anew."
         ) from error
-
-
-_Edges = set[tuple[str, str]]
 
 
 class Assembly:

@@ -42,6 +42,21 @@ VERBS = {
 }
 """What runs a node of each type that can have a task, and how its task's id ends."""
 
+# They run with the nodes that they read: no line of the log says that they have no task.
+_TESTS = (DbtResourceType.TEST, DbtResourceType.UNIT_TEST)
+_DEFAULTS = DrawingSettings()
+# dbt runs none of these: they describe, or somebody runs them by hand. A type of a newer dbt may be run.
+_NEVER_RUN = frozenset(
+    {
+        DbtResourceType.ANALYSIS,
+        DbtResourceType.EXPOSURE,
+        DbtResourceType.METRIC,
+        DbtResourceType.OPERATION,
+        DbtResourceType.SAVED_QUERY,
+        DbtResourceType.SEMANTIC_MODEL,
+    }
+)
+
 
 class Visibility(Enum):
     """The ways in which a DAG can show a node."""
@@ -98,10 +113,6 @@ class NodeVisibility:
     @cached_property
     def _read(self) -> set[str]:
         return {parent for node in self._nodes.values() for parent in node.depends_on}
-
-
-# They run with the nodes that they read: no line of the log says that they have no task.
-_TESTS = (DbtResourceType.TEST, DbtResourceType.UNIT_TEST)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -301,20 +312,6 @@ def _converted(node: DbtNode, kind: DbtResourceType, group: str | None, task_id:
         resource_type=kind.value,
         task_id=task_id,
     )
-
-
-_DEFAULTS = DrawingSettings()
-# dbt runs none of these: they describe, or somebody runs them by hand. A type of a newer dbt may be run.
-_NEVER_RUN = frozenset(
-    {
-        DbtResourceType.ANALYSIS,
-        DbtResourceType.EXPOSURE,
-        DbtResourceType.METRIC,
-        DbtResourceType.OPERATION,
-        DbtResourceType.SAVED_QUERY,
-        DbtResourceType.SEMANTIC_MODEL,
-    }
-)
 
 
 def plan(

@@ -31,6 +31,21 @@ known when the task is made."""
 DOCUMENTS = frozenset({"doc", "doc_md", "doc_json", "doc_yaml", "doc_rst"})
 """Airflow's arguments with which a user documents a task himself."""
 
+logger = logging.getLogger(__name__)
+
+_DETACHING = (TestBehavior.AFTER_EACH, TestBehavior.BUILD)
+
+LONGEST_ID = 250
+"""Characters that Airflow takes in the id of a task."""
+
+LONGEST_GROUP_LABEL = 200
+"""Characters that Airflow takes in the id of a group within its parent."""
+
+_AIRFLOW_ID = r"[\w.-]+"
+
+OF_THE_PLAN = frozenset({"dag", "task_group", "task_id"})
+"""Arguments of an operator that no user gives: they say where the task stands."""
+
 
 def context_of_tests(node: DbtNode) -> dict[str, Any]:
     """The context of the task of a node's tests.
@@ -64,9 +79,6 @@ def document_of_node(node: DbtNode) -> str:
         lines.append(f"- tags: {', '.join(f'`{tag}`' for tag in node.tags)}")
     facts, description = "\n".join(lines), node.description.strip()
     return f"{description}\n\n{facts}" if description else facts
-
-
-_DETACHING = (TestBehavior.AFTER_EACH, TestBehavior.BUILD)
 
 
 class DetachedTests:
@@ -121,15 +133,6 @@ def selector_of(test: DbtNode) -> str:
     :param test: a test.
     """
     return test.resource_name.partition(".")[0]
-
-
-LONGEST_ID = 250
-"""Characters that Airflow takes in the id of a task."""
-
-LONGEST_GROUP_LABEL = 200
-"""Characters that Airflow takes in the id of a group within its parent."""
-
-_AIRFLOW_ID = r"[\w.-]+"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -204,12 +207,6 @@ def _refuse_bad_id(label: str, node: DbtNode) -> None:
             f"RenderConfig.normalize_task_id gave an id of {len(label)} characters for {node.unique_id}, {label!r}. "
             f"Airflow takes {LONGEST_ID}."
         )
-
-
-logger = logging.getLogger(__name__)
-
-OF_THE_PLAN = frozenset({"dag", "task_group", "task_id"})
-"""Arguments of an operator that no user gives: they say where the task stands."""
 
 
 @dataclass(frozen=True, kw_only=True)

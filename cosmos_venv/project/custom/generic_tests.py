@@ -15,6 +15,25 @@ from cosmos_venv.exceptions import CosmosLoadDbtException
 _LISTS = ("columns", "tables", "versions")
 _MAPPINGS = ("config", "meta")
 
+# Among the arguments of a test these configure it.
+_CONFIG = (
+    "severity",
+    "tags",
+    "enabled",
+    "where",
+    "limit",
+    "warn_if",
+    "error_if",
+    "fail_calc",
+    "store_failures",
+    "store_failures_as",
+    "meta",
+    "database",
+    "schema",
+    "alias",
+)
+_HASH_LENGTH = 10
+
 
 def listed(path: Path, content: Mapping[str, Any], section: str) -> Iterator[dict[str, Any]]:
     """The entries of a section that have a name.
@@ -50,26 +69,6 @@ def refuse_other_shapes(path: Path, shown: str, properties: Mapping[str, Any]) -
         for each in properties.get(key) or ():
             if isinstance(each, dict):
                 refuse_other_shapes(path, f"{shown}.{each.get('name', each.get('v'))}", each)
-
-
-# Among the arguments of a test these configure it.
-_CONFIG = (
-    "severity",
-    "tags",
-    "enabled",
-    "where",
-    "limit",
-    "warn_if",
-    "error_if",
-    "fail_calc",
-    "store_failures",
-    "store_failures_as",
-    "meta",
-    "database",
-    "schema",
-    "alias",
-)
-_HASH_LENGTH = 10
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,6 +26,11 @@ _WITHOUT_PLUS = ("access", "enabled", "group", "materialized", "schema", "severi
 _ADDED = ("tags",)
 _MERGED = ("meta",)
 
+MOST_LOOKED_UP = 8_000_000
+"""Characters that ``var()`` and ``env_var()`` come to in one project: a short text may ask for a long value often."""
+
+_MISSING = object()
+
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
@@ -189,12 +194,6 @@ def _as_dbt_writes(value: object) -> str:
     if isinstance(value, date | time):  # a datetime is a date
         return value.isoformat()
     raise TypeError(f"{value!r} is a {type(value).__name__}")
-
-
-MOST_LOOKED_UP = 8_000_000
-"""Characters that ``var()`` and ``env_var()`` come to in one project: a short text may ask for a long value often."""
-
-_MISSING = object()
 
 
 def variables_of(layout: Layout, package: str) -> dict[str, Any]:

@@ -24,6 +24,11 @@ logger = logging.getLogger(__name__)
 
 _REFERRED_TO = ("model", "seed", "snapshot")
 
+_YAML = (".yml", ".yaml")
+_KINDS = ("models", "seeds", "snapshots", "sources", "exposures", "unit_tests")
+_OF_TESTS = {"materialized": "test", "schema": "dbt_test__audit", "severity": "ERROR"}
+_NO_VERSIONS: list[dict[str, Any] | None] = [None]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Draft:
@@ -125,12 +130,6 @@ def _read_sources(draft: Draft, known: dict[tuple[str, str], dict[str, str]]) ->
             logger.warning("%s: source%r names nothing that this project has and does not disable.", draft.path, source)
         else:
             yield by_package.get(draft.entry.package_name or "") or next(iter(by_package.values()))
-
-
-_YAML = (".yml", ".yaml")
-_KINDS = ("models", "seeds", "snapshots", "sources", "exposures", "unit_tests")
-_OF_TESTS = {"materialized": "test", "schema": "dbt_test__audit", "severity": "ERROR"}
-_NO_VERSIONS: list[dict[str, Any] | None] = [None]
 
 
 @dataclass(kw_only=True)

@@ -16,6 +16,9 @@ from cosmos_venv.project.selection.criterion import Criterion
 from cosmos_venv.project.selection.graph import SelectionGraph
 from cosmos_venv.project.selection.methods import find
 
+# What dbt selects where no selection is given: all there is.
+_EVERYTHING = ("fqn:*", "source:*")
+
 
 class Operation(Enum):
     """The way in which the sets of the parts become one."""
@@ -54,9 +57,6 @@ class Group:
 
 
 Part = Union[Criterion, Group]  # noqa: UP007 - it is made while Python 3.10 reads the file
-
-# What dbt selects where no selection is given: all there is.
-_EVERYTHING = ("fqn:*", "source:*")
 
 
 def from_lists(

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _TESTS = ("test", "unit_test")
 
+Labels = Callable[[NodeEntry], Iterable[str]]
+
 
 class Relations:
     """Parents and children of nodes.
@@ -138,9 +140,6 @@ def _walk(neighbours: Callable[[int], list[int] | None], nodes: Iterable[int], s
 
 def _neighbours(neighbours: Callable[[int], list[int] | None], nodes: Iterable[int]) -> set[int]:
     return set(chain.from_iterable(filter(None, map(neighbours, nodes))))
-
-
-Labels = Callable[[NodeEntry], Iterable[str]]
 
 
 class SelectionGraph:

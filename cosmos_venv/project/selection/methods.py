@@ -15,6 +15,33 @@ from cosmos_venv.project.selection.criterion import Criterion
 from cosmos_venv.project.selection.graph import Labels, SelectionGraph, path_of
 from cosmos_venv.project.selection.names import is_wild
 
+_RESOURCE_TYPES = (
+    "analysis",
+    "doc",
+    "exposure",
+    "fixture",
+    "function",
+    "group",
+    "macro",
+    "metric",
+    "model",
+    "operation",
+    "rpc",
+    "saved_query",
+    "seed",
+    "semantic_model",
+    "snapshot",
+    "source",
+    "sql_operation",
+    "test",
+    "unit_test",
+)
+_APART = ("source", "exposure", "metric", "unit_test", "semantic_model", "saved_query", "function")
+# How a model's version compares with the latest one.
+_VERSIONS = {"latest": 0, "prerelease": 1, "old": -1, "none": None}
+_TEST_TYPES = ("generic", "schema", "data", "singular", "unit")
+_NOTHING = object()
+
 
 def matching_paths(graph: SelectionGraph, value: str) -> Iterable[str]:
     """Ids of what is declared or described in a file or folder of the root project that a value means.
@@ -64,33 +91,6 @@ def _fits(parts: list[str], pattern: list[str]) -> bool:
     if pattern[0] == "**":
         return any(_fits(parts[skipped:], pattern[1:]) for skipped in range(len(parts) + 1))
     return bool(parts) and fnmatchcase(parts[0], pattern[0]) and _fits(parts[1:], pattern[1:])
-
-
-_RESOURCE_TYPES = (
-    "analysis",
-    "doc",
-    "exposure",
-    "fixture",
-    "function",
-    "group",
-    "macro",
-    "metric",
-    "model",
-    "operation",
-    "rpc",
-    "saved_query",
-    "seed",
-    "semantic_model",
-    "snapshot",
-    "source",
-    "sql_operation",
-    "test",
-    "unit_test",
-)
-_APART = ("source", "exposure", "metric", "unit_test", "semantic_model", "saved_query", "function")
-# How a model's version compares with the latest one.
-_VERSIONS = {"latest": 0, "prerelease": 1, "old": -1, "none": None}
-_TEST_TYPES = ("generic", "schema", "data", "singular", "unit")
 
 
 def find(graph: SelectionGraph, criterion: Criterion) -> set[str]:
@@ -186,9 +186,6 @@ class _AnyCase(str):
 
     def __eq__(self, other: object) -> bool:
         return self.lower() == (other.lower() if isinstance(other, str) else other)
-
-
-_NOTHING = object()
 
 
 def _descend(config: Any, keys: Iterable[str]) -> Any:
