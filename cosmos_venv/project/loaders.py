@@ -22,7 +22,7 @@ from cosmos_venv.files.read_limits import read_file
 from cosmos_venv.managed import from_settings
 from cosmos_venv.project.fingerprint import digest_of_file
 from cosmos_venv.project.load_request import Loaded, LoadRequest, LsQuestion
-from cosmos_venv.project.manifest import Manifest
+from cosmos_venv.project.manifest import Manifest, open_remote
 from cosmos_venv.project.node import DbtNode
 from cosmos_venv.project.node_entry import Folders
 from cosmos_venv.project.selection import evaluate, from_lists
@@ -92,11 +92,7 @@ def _open_manifest(request: LoadRequest) -> Manifest:
         raise CosmosLoadDbtException(
             "LoadMode.DBT_MANIFEST needs ProjectConfig.manifest_path. Give it, or use LoadMode.DBT_LS."
         )
-    if not isinstance(path, str):
-        return Manifest(path)
-    from cosmos_venv.project.manifest import open_remote
-
-    return open_remote(path, request.project.manifest_conn_id)
+    return open_remote(path, request.project.manifest_conn_id) if isinstance(path, str) else Manifest(path)
 
 
 def _load_ls_file(request: LoadRequest) -> tuple[_Nodes, _Nodes]:

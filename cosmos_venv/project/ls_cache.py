@@ -323,7 +323,7 @@ def ask(order: LsOrder, kept: KeptListings | None, reason: str, *, tries_again: 
         logger.info("dbt ls runs at each parse of %s: %s.", question.project_dir, reason)
         return _not_kept(order, reason)
     wait = resolve.seconds_for_a_parse()
-    # A dbt that is not there is told at once.
+    # A dbt that is not there is an error at once, not one of a process that nobody waits for.
     if wait is not None and shutil.which(question.dbt.executable, path=question.env.get("PATH")):
         return _ask_detached(order, kept, wait, tries_again=tries_again)
     logger.info("dbt ls of %s runs: no answer is kept for the project as it is.", question.project_dir)

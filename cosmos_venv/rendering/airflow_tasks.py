@@ -96,6 +96,7 @@ def draw(edges: Iterable[tuple[BaseOperator, BaseOperator]]) -> None:
 
     :param edges: pairs of tasks, all in one DAG.
     """
+    # As >> leaves them: it would hash the whole DAG for each edge.
     for before, after in edges:
         before.downstream_task_ids.add(after.task_id)
         after.upstream_task_ids.add(before.task_id)
@@ -330,6 +331,7 @@ def refuse_unknown_arguments(where: str, names: Iterable[str]) -> None:
     :param names: names of arguments.
     :raises CosmosValueError: for the first such name, with the nearest one that an operator takes.
     """
+    # Classes of one mode after the other, and no further than needed: most arguments are those of the first.
     left = dict.fromkeys(names)
     known: set[str] = set()
     for cls in _operator_classes() if left else ():

@@ -20,7 +20,7 @@ from cosmos_venv.constants import ExecutionMode
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.rendering.task_arguments import OF_THE_PLAN, DrawingSettings
 
-_OUTPUT_ONLY = ("compiled_sql", "freshness")
+_OUTPUT_ONLY = ("compiled_sql", "freshness")  # rendered fields, which the task itself fills
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -92,6 +92,7 @@ class PartialProject:
         :param prefix: with which the ids of all tasks of the project begin.
         :param make_all: called then; it ends with ``complete``.
         """
+        # A DAG may hold several groups of dbt, each of which is missing in the one dict of the DAG.
         if not isinstance(dag.task_dict, LazyTaskDict):
             dag.task_dict = LazyTaskDict(dag.task_dict, self.running, FRAME_NAMES.ordering)
         host = task_group or dag.task_group

@@ -26,7 +26,7 @@ from cosmos_venv.rendering.configuration import Configuration
 from cosmos_venv.rendering.model import Plan, PlannedGroup, PlannedTask
 from cosmos_venv.rendering.task_arguments import project_name
 
-_FORMAT = 1
+_FORMAT = 1  # of the lines, which workers of another release may find
 _ONLY_FOR_LOADING = frozenset(
     {
         "load_method",

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from cosmos_venv.rendering.model import Plan
 
 
-_MANY_NODES = 2000
+_MANY_NODES = 2000  # from here on the text of the manifest is worth giving its memory back
 _OF_THE_WHOLE = frozenset({"dbt_graph", "plan", "tasks_map"})
 
 

@@ -256,6 +256,7 @@ class TaskArguments:
         :param node: the node.
         :param given: further arguments of the task, which the node's own ones may replace.
         """
+        # The node's own arguments last: so they replace what the DAG gives, as in Cosmos.
         return {self._selecting: _selector(node), **given, **arguments_of(node), **self.owner_of(node)}
 
     def of_build(self, node: DbtNode, given: Mapping[str, Any], apart: Iterable[str]) -> dict[str, Any]:
