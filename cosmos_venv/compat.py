@@ -1,6 +1,6 @@
-"""What differs between releases of Airflow (2.10 and later, and 3.x). The only file that asks which one it is.
+"""The names and services of Airflow, of 2.10 and later and of 3.x, and what differs between these releases.
 
-Everything else takes Airflow's names from here. Importing this module imports Airflow.
+No other module asks which Airflow this is. Importing this module imports Airflow.
 """
 
 from __future__ import annotations
@@ -9,14 +9,13 @@ import os
 import re
 import signal
 import sys
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy as shallow_copy
 from importlib import import_module
 from pathlib import Path
 from types import FrameType, ModuleType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import airflow
 
@@ -60,12 +59,9 @@ else:
     AirflowNotFoundException = _first("AirflowNotFoundException", "airflow.sdk.exceptions", "airflow.exceptions")
     DuplicateTaskIdFound = _first("DuplicateTaskIdFound", "airflow.sdk.exceptions", "airflow.exceptions")
 
+# Airflow's own names, which others take from here.
 __all__ = [
-    "AIRFLOW_VERSION",
-    "ASSETS_NEED_AN_ALIAS",
-    "ASSET_URIS_HAVE_SLASHES",
     "DAG",
-    "IS_AIRFLOW_3",
     "AirflowException",
     "AirflowNotFoundException",
     "AirflowSkipException",
@@ -73,46 +69,55 @@ __all__ = [
     "DuplicateTaskIdFound",
     "EmptyOperator",
     "TaskGroup",
-    "add_outlets",
-    "asset",
-    "asset_alias",
-    "asset_events",
-    "can_be_copied",
-    "configured_options",
-    "context_variables",
-    "copy_task",
-    "count",
-    "dag_arguments",
-    "dag_files_below",
-    "dag_of",
-    "dags_folder",
-    "dags_made_by",
-    "delete_variables",
-    "forget_variable",
-    "get_connection",
-    "import_time_out_paused",
-    "is_mapped",
-    "is_task_or_group",
-    "is_typed_command",
-    "let_map",
-    "looks_for_words",
-    "mask_in_logs",
-    "object_storage_path",
-    "openlineage_namespace",
-    "parsed_file",
-    "prepare_virtualenv",
-    "running_task",
-    "set_variable",
-    "show_rendered_fields",
-    "stored_variables",
-    "to_boolean",
-    "variable",
-    "venv_install_method",
 ]
 
 
+class FrameNames(NamedTuple):
+    """Modules and functions of one Airflow release that look into a DAG, by the names that their frames have.
+
+    A worker makes one task of a DAG, and the rest when somebody looks for it (``rendering/partial.py``). Airflow's own
+    looking does not count where it has been seen to need only the tasks that are there.
+
+    :param definitions: packages of DAGs, groups and tasks; the first frame outside of them is the one that looks.
+    :param adding: functions that look for a task only to see whether its id is free.
+    :param naming: the function that gives the task of a decorated function a free id.
+    :param ordering: functions by which ``a >> b`` looks at all ids, to find out whether both stand in one DAG.
+    :param circles: the function that follows tasks to find circles.
+    :param importers: modules that look through each DAG that was imported.
+    :param runner: the module that runs a task.
+    :param running: its functions that look through a DAG, on the way to the task that it runs or to mapped ones.
+    """
+
+    definitions: tuple[str, ...]
+    adding: frozenset[str]
+    naming: str
+    ordering: frozenset[str]
+    circles: str
+    importers: tuple[str, ...]
+    runner: str
+    running: frozenset[str]
+
+
+# By the first release that has these names: a release that renames one of them gets an entry of its own.
+_FRAME_NAMES = {
+    (3, 0): FrameNames(
+        definitions=("airflow.sdk.definitions", "airflow.sdk.bases", "airflow.models", "cosmos_venv"),
+        adding=frozenset({"add_task", "_convert__dag", "add", "_check_for_group_id_collisions"}),
+        naming="get_unique_task_id",
+        ordering=frozenset({"_set_relatives", "__hash__", "__eq__"}),
+        circles="check_cycle",
+        importers=("airflow.dag_processing", "airflow.utils.dag_cycle_tester"),
+        runner="airflow.sdk.execution_time.task_runner",
+        running=frozenset({"parse", "_register_deserialization_allowed_classes", "_push_xcom_if_needed"}),
+    ),
+}
+_RELEASE = tuple(int(part) for part in AIRFLOW_VERSION.split(".")[:2])
+# On Airflow 2 no task is made alone, see running_task.
+FRAME_NAMES = _FRAME_NAMES[max((each for each in _FRAME_NAMES if each <= _RELEASE), default=min(_FRAME_NAMES))]
+
+
 def get_connection(conn_id: str) -> Connection:
-    """Return an Airflow Connection.
+    """The Airflow Connection of an id.
 
     :param conn_id: its id.
     :raises AirflowNotFoundException: when there is none.
@@ -122,38 +127,38 @@ def get_connection(conn_id: str) -> Connection:
 
 
 def variable(name: str) -> str | None:
-    """Return the text of an Airflow Variable; None when there is none.
+    """The text of an Airflow Variable; None when there is none.
 
-    :param name: of the Variable.
+    :param name: its name.
     """
     value: str | None = _first("Variable", "airflow.sdk", "airflow.models").get(name, None)
     return value
 
 
 def set_variable(name: str, text: str, description: str) -> None:
-    """Set an Airflow Variable. Raises what Airflow, and what stands behind it, raises.
+    """Set an Airflow Variable; raises whatever Airflow and its backend raise.
 
-    :param name: of the Variable.
-    :param text: its new value.
-    :param description: shown beside it.
+    :param name: its name.
+    :param text: its new text.
+    :param description: shown beside it in the web interface.
     """
     _first("Variable", "airflow.sdk", "airflow.models").set(name, text, description=description)
 
 
 def forget_variable(name: str) -> None:
-    """Delete an Airflow Variable, in a running task. Raises what Airflow raises.
+    """Delete an Airflow Variable in a running task; raises whatever Airflow raises.
 
-    :param name: of the Variable.
+    :param name: its name.
     """
     _first("Variable", "airflow.sdk", "airflow.models").delete(name)
 
 
 def stored_variables(prefix: str) -> dict[str, str | None]:
-    """Return Variables of Airflow's own store by name; None for one that cannot be decrypted.
+    """The Variables of Airflow's own store by name; None for a text that cannot be decrypted.
 
     Not for a running task: on Airflow 3 it has no database.
 
-    :param prefix: what their names begin with.
+    :param prefix: the beginning of their names.
     """
     model = import_module("airflow.models").Variable
     with import_module("airflow.utils.session").create_session() as session:
@@ -164,7 +169,7 @@ def stored_variables(prefix: str) -> dict[str, str | None]:
 def delete_variables(names: Iterable[str]) -> None:
     """Delete Variables of Airflow's own store. Not for a running task, as ``stored_variables``.
 
-    :param names: of the Variables.
+    :param names: their names.
     """
     model = import_module("airflow.models").Variable
     with import_module("airflow.utils.session").create_session() as session:
@@ -175,7 +180,7 @@ def count(metric: str, tags: Mapping[str, str]) -> None:
     """Count one more in Airflow's own metrics, where they are switched on. Never fails.
 
     :param metric: its name, without the prefix that Airflow gives to all.
-    :param tags: name -> value.
+    :param tags: names and values that the metric carries.
     """
     try:
         _first("Stats", "airflow.sdk.observability.stats", "airflow.stats").incr(metric, tags=dict(tags))
@@ -184,11 +189,10 @@ def count(metric: str, tags: Mapping[str, str]) -> None:
 
 
 def mask_in_logs(secret: str) -> None:
-    """Have Airflow show ``***`` for a text in the task's log, as it does for a Connection's password.
+    """Have Airflow show ``***`` in place of a text in the task's log, as for a Connection's password.
 
-    A text of fewer than five letters is left: Airflow masks none of these, and would say so each time.
-
-    :param secret: the text.
+    :param secret: the text; one of fewer than five letters is left, since Airflow masks none and would say so each
+        time.
     """
     if len(secret) < _SHORTEST_MASKED:
         return
@@ -197,9 +201,9 @@ def mask_in_logs(secret: str) -> None:
 
 
 def context_variables(context: Context | Mapping[str, Any]) -> dict[str, str]:
-    """Return what Airflow itself exports of a task's context (``AIRFLOW_CTX_DAG_ID`` and so on).
+    """The variables that Airflow itself exports of a task's context (``AIRFLOW_CTX_DAG_ID`` and so on).
 
-    :param context: of the running task.
+    :param context: the task's context; empty: there are none.
     """
     if not context:
         return {}
@@ -208,19 +212,19 @@ def context_variables(context: Context | Mapping[str, Any]) -> dict[str, str]:
 
 
 def let_map(cls: type[BaseOperator], names: Iterable[str]) -> None:
-    """Let ``partial`` and ``expand`` take these parameters of the operator, which no constructor's signature has.
+    """Let ``partial`` and ``expand`` take parameters of an operator that no constructor has in its signature.
 
     A class without a wrapper of Airflow's own shares the one of its first base; then that one's ``partial`` takes them
     too, and its constructor refuses them.
 
-    :param cls: the operator.
-    :param names: of the parameters.
+    :param cls: the class of the operator.
+    :param names: the parameters.
     """
     cls.__init__._BaseOperatorMeta__param_names |= set(names)  # type: ignore[attr-defined]
 
 
 def running_task() -> tuple[str, str] | None:
-    """Return the ids of the DAG and the task that Airflow wants to run now, for which it parses a DAG file; else None.
+    """Id of the DAG and of the task in it that Airflow wants to run now, for which it parses a DAG file; else None.
 
     Airflow says so in environment variables, which it leaves there, also for processes that the task starts. So they
     count only in a process that Airflow's supervisor has started for a task. Not on Airflow 2, where that process
@@ -236,8 +240,7 @@ def running_task() -> tuple[str, str] | None:
 
 
 def is_typed_command() -> bool:
-    """Return whether this process is a command such as ``airflow dags test DAG``, which somebody has typed and waits
-    for.
+    """Whether this process is a command such as ``airflow dags test DAG``, which a user has typed and waits for.
 
     These are the commands ``airflow dags`` and ``airflow tasks``, which import DAG files in their own process, under
     the same time-out as the DAG processor. Airflow 2 starts tasks with ``airflow tasks run``, which is no such command;
@@ -269,7 +272,7 @@ def import_time_out_paused() -> Iterator[None]:
 
 
 def parsed_file() -> Path | None:
-    """Return the DAG file that Airflow imports now; None where it imports none, and for one in a zip archive."""
+    """The DAG file that Airflow imports now; None where it imports none, and for one in a zip archive."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         if str(frame.f_globals.get("__name__", "")).startswith(_NAME_OF_A_DAG_FILE):
@@ -280,9 +283,9 @@ def parsed_file() -> Path | None:
 
 
 def is_task_or_group(value: object) -> bool:
-    """Return whether a value can stand in a DAG: a task, mapped or not, a group, or what a decorated function returns.
+    """Whether a value can stand in a DAG: a task, mapped or not, a group, or what a decorated function gives.
 
-    :param value: of a DAG file.
+    :param value: any object.
     """
     mapped = _first("MappedOperator", "airflow.sdk.definitions.mappedoperator", "airflow.models.mappedoperator")
     argument = _first("XComArg", "airflow.sdk.definitions.xcom_arg", "airflow.models.xcom_arg")
@@ -290,9 +293,9 @@ def is_task_or_group(value: object) -> bool:
 
 
 def dag_of(value: Any) -> DAG | None:
-    """Return the DAG in which a task or group stands; None where it stands in none.
+    """The DAG that a task or a group stands in; None where it stands in none.
 
-    :param value: as ``is_task_or_group`` accepts it.
+    :param value: what ``is_task_or_group`` takes.
     """
     if isinstance(value, TaskGroup):
         return value.dag
@@ -302,20 +305,20 @@ def dag_of(value: Any) -> DAG | None:
 
 
 def is_mapped(task_group: TaskGroup | None) -> bool:
-    """Return whether a group, or one around it, is mapped.
+    """Whether a group, or one around it, is mapped.
 
-    :param task_group: the group; None: no group.
+    :param task_group: the group; None: the DAG itself, which is not mapped.
     """
     return task_group is not None and next(iter(task_group.iter_mapped_task_groups()), None) is not None
 
 
 def can_be_copied(task: BaseOperator) -> bool:
-    """Return whether ``copy_task`` makes of a task, in the place where it was made, what its constructor would make.
+    """Whether ``copy_task`` makes of this task, in the place where it was made, what its constructor would make.
 
     Not on Airflow 2, where its outlets hold its own id; not where making it has drawn edges: for an ``XComArg`` among
     its arguments, or within the block of a setup task.
 
-    :param task: the task to copy.
+    :param task: a task that was made by its constructor.
     """
     if not IS_AIRFLOW_3 or task.upstream_task_ids:
         return False
@@ -324,11 +327,11 @@ def can_be_copied(task: BaseOperator) -> bool:
 
 
 def copy_task(task: BaseOperator, label: str, task_group: TaskGroup | None, changes: Mapping[str, Any]) -> BaseOperator:
-    """Return a task once more, under another id, in the same DAG. No constructor runs, and no edge comes along.
+    """The task once more, under another id, in the same DAG. No constructor runs, and no edge comes along.
 
-    :param task: the task to copy.
-    :param label: its id within its group.
-    :param task_group: the group in which the copy stands; None: the DAG itself.
+    :param task: the task that is copied.
+    :param label: the id of the copy within its group.
+    :param task_group: the group of the copy; None: the DAG itself.
     :param changes: attributes that differ, each an argument of the same name.
     :raises Exception: those of Airflow for an id that it does not take, or that there is already.
     """
@@ -351,10 +354,10 @@ def copy_task(task: BaseOperator, label: str, task_group: TaskGroup | None, chan
 
 
 def show_rendered_fields(operator: BaseOperator, context: Context | Mapping[str, Any]) -> None:
-    """Let Airflow show the operator's template fields as they are now, and not as they were before it ran.
+    """Let Airflow show an operator's template fields as they are now, and not as they were before it ran.
 
-    :param operator: of the running task.
-    :param context: of the running task.
+    :param operator: the operator, in its running task.
+    :param context: the task's context.
     """
     if IS_AIRFLOW_3:
         operator.overwrite_rtif_after_execution = True
@@ -365,9 +368,9 @@ def show_rendered_fields(operator: BaseOperator, context: Context | Mapping[str,
 
 
 def asset(uri: str) -> Any:
-    """Return the asset (Airflow 2: dataset) of a URI. Airflow 3 keeps the URI as it is given as the asset's name.
+    """The asset (Airflow 2: dataset) of a URI.
 
-    :param uri: such as ``postgres://host:5432/db/schema/table``.
+    :param uri: the URI, which Airflow 3 keeps as the asset's name as well.
     :raises ValueError: when Airflow, or the provider of its scheme, does not take the URI.
     """
     if IS_AIRFLOW_3:
@@ -376,9 +379,9 @@ def asset(uri: str) -> Any:
 
 
 def asset_alias(name: str) -> Any:
-    """Return an asset alias (Airflow 2: dataset alias).
+    """The asset alias (Airflow 2: dataset alias) of a name.
 
-    :param name: of the alias.
+    :param name: its name.
     """
     if IS_AIRFLOW_3:
         return import_module("airflow.sdk").AssetAlias(name)
@@ -386,10 +389,10 @@ def asset_alias(name: str) -> Any:
 
 
 def add_outlets(operator: BaseOperator, outlets: Iterable[Any]) -> None:
-    """Let the operator have these outlets after its own, each once.
+    """Let an operator have further outlets after its own, each once.
 
-    :param operator: a task.
-    :param outlets: assets and asset aliases.
+    :param operator: the operator.
+    :param outlets: assets and aliases.
     """
     # A new list: tasks of a DAG may have been given the same one. Not by a set: Airflow 2 has entities without a hash.
     own = list(operator.outlets or [])
@@ -397,11 +400,10 @@ def add_outlets(operator: BaseOperator, outlets: Iterable[Any]) -> None:
 
 
 def asset_events(context: Context | Mapping[str, Any], alias: Any) -> Any:
-    """Return the collection to which assets are added that the running task has updated; None where nobody asks for
-    them.
+    """The place for assets that the running task has updated; None where Airflow gives none.
 
-    :param context: of the running task.
-    :param alias: the asset alias under which they are added.
+    :param context: the task's context.
+    :param alias: the alias through which Airflow learns of them.
     """
     events = context.get("outlet_events")
     if events is None:
@@ -423,7 +425,7 @@ def _store_alias(name: str) -> None:
 
 
 def openlineage_namespace() -> str | None:
-    """Return the namespace under which Airflow's OpenLineage provider tells of tasks; None where it is not active."""
+    """The namespace under which Airflow's OpenLineage provider reports tasks; None where it is not active."""
     from importlib.util import find_spec
 
     try:
@@ -436,18 +438,18 @@ def openlineage_namespace() -> str | None:
 
 
 def object_storage_path(url: str, conn_id: str | None) -> Any:
-    """Return a path in a storage that Airflow knows by its URL; a local path, too.
+    """A path in any storage that Airflow knows by a URL, a local path among them.
 
-    :param url: such as ``s3://bucket/folder``.
-    :param conn_id: of the connection; None: the default one of that storage.
+    :param url: the URL.
+    :param conn_id: id of the connection; None: the default one of that storage.
     """
     return _first("ObjectStoragePath", "airflow.sdk", "airflow.io.path")(url, conn_id=conn_id)
 
 
 def to_boolean(value: object) -> bool:
-    """Return a boolean, or the text that a template rendered to, as Airflow reads it: true, t, yes, y, 1, on.
+    """A boolean, or the text that a template rendered to, as Airflow reads it: true, t, yes, y, 1, on.
 
-    :param value: a boolean or a text.
+    :param value: the boolean or the text; of anything else its truth counts.
     """
     if isinstance(value, str):
         from airflow.utils.strings import to_boolean as read
@@ -457,16 +459,16 @@ def to_boolean(value: object) -> bool:
 
 
 def dags_folder() -> Path:
-    """Return Airflow's ``[core] dags_folder``, which it puts on ``sys.path``."""
+    """Airflow's ``[core] dags_folder``, which it puts on ``sys.path``."""
     from airflow.configuration import conf
 
     return Path(conf.get("core", "dags_folder"))
 
 
 def dag_files_below(folder: Path) -> list[Path]:
-    """Return the files in which Airflow would look for DAGs: none of ``.airflowignore``, in safe mode by their words.
+    """The files below a folder that Airflow would import: ``.airflowignore`` and safe mode count.
 
-    :param folder: where the walk begins.
+    :param folder: the folder.
     """
     # Airflow 2 adds its examples unless it is told.
     more = {} if IS_AIRFLOW_3 else {"include_examples": False}
@@ -475,9 +477,9 @@ def dag_files_below(folder: Path) -> list[Path]:
 
 
 def configured_options(section: str) -> list[str]:
-    """Return the names of the options of a section that are set, in the configuration file or by environment variables.
+    """Names of the options of a section that are set in the configuration file or by environment variables.
 
-    :param section: such as ``cosmos_venv``.
+    :param section: the section's name, in small letters.
     """
     from airflow.configuration import conf
 
@@ -488,14 +490,14 @@ def configured_options(section: str) -> list[str]:
 
 
 def looks_for_words() -> bool:
-    """Return whether Airflow looks only into files in which certain words occur: ``[core] dag_discovery_safe_mode``."""
+    """Whether Airflow looks only into files in which certain words occur: ``[core] dag_discovery_safe_mode``."""
     from airflow.configuration import conf
 
     return bool(conf.getboolean("core", "dag_discovery_safe_mode", fallback=True))
 
 
 def venv_install_method() -> Literal["auto", "uv", "pip"]:
-    """Return Airflow's own ``[standard] venv_install_method``, where it exists; ``auto`` elsewhere."""
+    """The value of Airflow's own ``[standard] venv_install_method``, where it exists; ``auto`` elsewhere."""
     from airflow.configuration import conf
 
     said = str(conf.get("standard", "venv_install_method", fallback="auto")).strip().lower()
@@ -505,9 +507,9 @@ def venv_install_method() -> Literal["auto", "uv", "pip"]:
 def prepare_virtualenv(directory: str, *, python: str, system_site_packages: bool, requirements: Sequence[str]) -> None:
     """Make a virtual environment as Airflow does it, with uv or pip, each command and its output in the log.
 
-    :param directory: where it is made.
-    :param python: path of the interpreter.
-    :param system_site_packages: whether it sees the interpreter's own packages.
+    :param directory: the folder of the environment.
+    :param python: the interpreter that it is made with.
+    :param system_site_packages: whether it sees the packages of that interpreter.
     :param requirements: words for ``pip install``.
     :raises subprocess.CalledProcessError: when a command fails.
     """
@@ -520,20 +522,8 @@ def prepare_virtualenv(directory: str, *, python: str, system_site_packages: boo
     )
 
 
-def dag_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return arguments of a DAG as Airflow takes them: ``schedule_interval`` became ``schedule`` (in Airflow 2.4).
-
-    :param arguments: as the user gave them.
-    """
-    taken = dict(arguments)
-    if "schedule_interval" in taken:
-        taken.setdefault("schedule", taken.pop("schedule_interval"))
-        warnings.warn("schedule_interval is called schedule in Airflow now", DeprecationWarning, stacklevel=3)
-    return taken
-
-
 def dags_made_by(module: ModuleType, execute: Callable[[ModuleType], object]) -> list[DAG]:
-    """Return the DAGs that executing a module makes, by id, as Airflow's importer collects them.
+    """The DAGs that executing a module makes, by id, as Airflow's importer collects them.
 
     They are the module's globals, and what a ``with DAG(...)`` or the call of an ``@dag`` function registers.
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from cosmos_venv.compat import DAG, dag_arguments
+from cosmos_venv.compat import DAG
 from cosmos_venv.constants import DEFAULT_DBT_TASK_GROUP_ID
 from cosmos_venv.rendering.configuration import Configuration
 from cosmos_venv.rendering.project_rendering import RenderedGroup, RenderedProject
@@ -20,6 +21,7 @@ __all__ = ["DbtDag", "DbtTaskGroup"]
 class DbtDag(DAG, RenderedProject):
     """A dbt project as a DAG of its own.
 
+    :param *args: of Airflow's DAG: its ``dag_id``, where it is given by place.
     :param project_config: where the project is.
     :param profile_config: how dbt reaches the warehouse.
     :param execution_config: how and where dbt runs.
@@ -27,7 +29,7 @@ class DbtDag(DAG, RenderedProject):
     :param operator_args: arguments for every dbt task, such as
         ``{"py_requirements": ["dbt-core~=1.11.0", "dbt-duckdb~=1.11.0"]}``.
     :param on_warning_callback: for the tasks that run tests or look at the freshness of sources.
-    :param kwargs: of Airflow's DAG: ``dag_id``, ``schedule``, ``start_date``, ``catchup``, ``default_args`` ...
+    :param **kwargs: of Airflow's DAG: ``dag_id``, ``schedule``, ``start_date``, ``catchup``, ``default_args`` ...
     :raises CosmosValueError: when the configuration cannot be.
     :raises CosmosLoadDbtException: when the project cannot be loaded.
     """
@@ -46,8 +48,8 @@ class DbtDag(DAG, RenderedProject):
         configuration = Configuration.of(
             project_config, profile_config, execution_config, render_config, operator_args, on_warning_callback
         )
-        super().__init__(*args, **dag_arguments(kwargs))
-        # Airflow takes the file of whoever calls DAG's constructor, which is this one.
+        super().__init__(*args, **_as_airflow_takes(kwargs))
+        # Airflow takes the file of the caller of DAG's constructor, which is this one.
         self.fileloc = sys._getframe(1).f_code.co_filename
         self._render(configuration, dag=self, task_group=None)
 
@@ -55,8 +57,14 @@ class DbtDag(DAG, RenderedProject):
 class DbtTaskGroup(RenderedGroup):
     """A dbt project as one group of tasks, to be put in relation to the other tasks of a DAG.
 
-    :param group_id: of the group; its tasks' ids begin with it.
-    :param kwargs: of Airflow's TaskGroup. The other parameters are those of :class:`DbtDag`.
+    :param group_id: its id, with which its tasks' ids begin.
+    :param project_config: where the project is.
+    :param profile_config: how dbt reaches the warehouse.
+    :param execution_config: how and where dbt runs.
+    :param render_config: which nodes become tasks, and how.
+    :param operator_args: arguments for every dbt task, as for :class:`DbtDag`.
+    :param on_warning_callback: for the tasks that run tests or look at the freshness of sources.
+    :param **kwargs: of Airflow's TaskGroup.
     :raises CosmosValueError: when the configuration cannot be.
     :raises CosmosLoadDbtException: when the project cannot be loaded.
     """
@@ -78,3 +86,12 @@ class DbtTaskGroup(RenderedGroup):
         )
         super().__init__(group_id=group_id, **kwargs)
         self._render(configuration, dag=kwargs.get("dag") or self.dag, task_group=self)
+
+
+def _as_airflow_takes(arguments: dict[str, Any]) -> dict[str, Any]:
+    # Airflow 2.4 renamed it, and DAG files of Cosmos still have the old name.
+    if "schedule_interval" not in arguments:
+        return arguments
+    warnings.warn("schedule_interval is called schedule in Airflow now", DeprecationWarning, stacklevel=3)
+    others = {name: value for name, value in arguments.items() if name != "schedule_interval"}
+    return {"schedule": arguments["schedule_interval"], **others}

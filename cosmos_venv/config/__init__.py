@@ -1,4 +1,5 @@
-"""What a user configures: where the project is, how dbt reaches the warehouse, how dbt runs, how the DAG is drawn.
+"""The configurations that users write: where the project is, how dbt reaches the warehouse, how dbt runs, how the DAG
+is drawn.
 
 Parameters, their order and their defaults are Cosmos's. What cannot be is refused when the object is made, with a
 ``CosmosValueError`` that names the parameter, the value and the way out.

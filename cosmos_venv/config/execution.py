@@ -1,9 +1,4 @@
-"""ExecutionConfig and the execution modes on offer.
-
-Which execution modes are there, which of them does this project run, and what does it say of the others?
-
-How and where does dbt run?
-"""
+"""``ExecutionConfig``, the way in which dbt runs, and the execution modes on offer."""
 
 from __future__ import annotations
 
@@ -16,7 +11,12 @@ from cosmos_venv.config.validation import as_path, member, refuse_parameters_not
 from cosmos_venv.constants import ExecutionMode, InvocationMode, SeedRenderingBehavior, TestIndirectSelection
 from cosmos_venv.exceptions import CosmosValueError
 
+logger = logging.getLogger(__name__)
+
 OFFERED = (ExecutionMode.LOCAL, ExecutionMode.VIRTUALENV)
+"""The modes in which dbt runs here."""
+
+_INVOCABLE = (ExecutionMode.WATCHER, *OFFERED)
 _NOT_YET = (
     ExecutionMode.AIRFLOW_ASYNC,
     ExecutionMode.WATCHER,
@@ -32,8 +32,10 @@ _INSTEAD = (
 
 
 def refuse_mode(mode: ExecutionMode, seed_rendering_behavior: SeedRenderingBehavior) -> None:
-    """Raises for a mode in which nothing can run here. What contradicts itself in any case is said first.
+    """Refuse a mode in which nothing can run here. What contradicts itself in any case is said first.
 
+    :param mode: ``ExecutionConfig.execution_mode``.
+    :param seed_rendering_behavior: ``RenderConfig.seed_rendering_behavior``, which some modes do not go with.
     :raises CosmosValueError: names the mode, what it does not go with, and what there is instead.
     """
     if mode in OFFERED:
@@ -51,14 +53,9 @@ def refuse_mode(mode: ExecutionMode, seed_rendering_behavior: SeedRenderingBehav
     )
 
 
-logger = logging.getLogger(__name__)
-
-_INVOCABLE = (ExecutionMode.WATCHER, ExecutionMode.LOCAL, ExecutionMode.VIRTUALENV)
-
-
 @dataclass
 class ExecutionConfig:
-    """How and where dbt runs.
+    """The way in which dbt runs, and the place.
 
     :param execution_mode: LOCAL (a dbt that is there) or VIRTUALENV (an environment that is made and kept). The others
         are taken here and refused when a DAG is built.
@@ -69,7 +66,8 @@ class ExecutionConfig:
     :param install_dbt_deps: whether tasks run ``dbt deps``; may be a Jinja template; None: as in ProjectConfig.
     :param dbt_project_path: the project as tasks see it, where that differs; kept as ``project_path``.
     :param virtualenv_dir: VIRTUALENV: where environments are kept; None: each task makes a temporary one.
-    :param async_py_requirements: not offered yet: only the default is taken; likewise ``setup_operator_args``.
+    :param async_py_requirements: not offered yet: only the default is taken.
+    :param setup_operator_args: not offered yet: only the default is taken.
     :raises CosmosValueError: for a mode or combination that cannot be.
     """
 

@@ -21,22 +21,28 @@ _PREFIX = "cosmos-venv-profile-"
 
 
 class ProfileMapping(Protocol):
-    """What turns an Airflow connection into a dbt profile; see ``cosmos_venv.profiles``."""
+    """An object that turns an Airflow connection into a dbt profile; see ``cosmos_venv.profiles``."""
 
     @property
-    def dbt_profile_type(self) -> str: ...
+    def dbt_profile_type(self) -> str:
+        """The name of the dbt adapter, such as ``duckdb``."""
 
     @property
-    def env_vars(self) -> dict[str, str]: ...
+    def env_vars(self) -> dict[str, str]:
+        """Environment variables that dbt needs to read the profile: its secrets."""
 
-    def get_profile_file_contents(
-        self, profile_name: str, target_name: str = ..., use_mock_values: bool = ...
-    ) -> str: ...
+    def get_profile_file_contents(self, profile_name: str, target_name: str = ..., use_mock_values: bool = ...) -> str:
+        """The text of a ``profiles.yml``.
+
+        :param profile_name: the profile in it.
+        :param target_name: the target (output) in that profile.
+        :param use_mock_values: whether values stand in it that are good for parsing only.
+        """
 
 
 @dataclass
 class ProfileConfig:
-    """How dbt reaches the warehouse: by a ``profiles.yml`` of the user, or by an Airflow connection.
+    """The profile by which dbt reaches the warehouse: in a ``profiles.yml`` of the user, or of an Airflow connection.
 
     :param profile_name: the profile in ``profiles.yml``.
     :param target_name: the target (output) in that profile.
@@ -55,7 +61,10 @@ class ProfileConfig:
         self.validate_profile()
 
     def validate_profile(self) -> None:
-        """:raises CosmosValueError: unless there is exactly one source."""
+        """Refuse two sources of a profile, and none.
+
+        :raises CosmosValueError: unless there is exactly one source.
+        """
         if bool(self.profiles_yml_filepath) == (self.profile_mapping is not None):
             found = "both are given" if self.profile_mapping is not None else "neither is given"
             raise CosmosValueError(
@@ -64,7 +73,10 @@ class ProfileConfig:
             )
 
     def validate_profiles_yml(self) -> None:
-        """:raises CosmosValueError: when the user's own file was given and is not there, or is too long."""
+        """Look at the user's own file, where one was given.
+
+        :raises CosmosValueError: when the user's own file was given and is not there, or is too long.
+        """
         if self.profiles_yml_filepath:
             path = Path(self.profiles_yml_filepath)
             require(path.exists(), "ProfileConfig.profiles_yml_filepath", path, "profiles.yml")
@@ -97,9 +109,12 @@ class ProfileConfig:
         return str(value)
 
     def advice_about(self, failure: str) -> str:
-        """A line with what the user's own file lacks, where dbt has failed for want of a profile or target; or nothing.
+        """A line about what the user's own file lacks, where dbt has failed for want of a profile or target; else
+        empty.
 
         dbt names neither the file nor the profiles in it.
+
+        :param failure: what dbt has said.
         """
         if not self.profiles_yml_filepath or not re.search(r"Could not find profile|does not have a target", failure):
             return ""
@@ -110,11 +125,17 @@ class ProfileConfig:
         return ""
 
     def flags(self, profiles_yml: Path) -> list[str]:
-        """How dbt is told to use this profile and target of that file."""
+        """The arguments by which dbt is told to use this profile and target.
+
+        :param profiles_yml: the file that holds them.
+        """
         return [
-            *("--profiles-dir", str(profiles_yml.parent)),
-            *("--profile", self.profile_name),
-            *("--target", self.target_name),
+            "--profiles-dir",
+            str(profiles_yml.parent),
+            "--profile",
+            self.profile_name,
+            "--target",
+            self.target_name,
         ]
 
     @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Where is the dbt project, and what is dbt told about it?"""
+"""``ProjectConfig``: the place of the dbt project, and what dbt gets when it is parsed and when it runs."""
 
 from __future__ import annotations
 
@@ -8,25 +8,26 @@ from typing import Any
 from cosmos_venv.config.validation import as_path, folder_name, local_or_remote, refuse_no_mapping, require
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 
-_SECONDS = 10.0
+_SECONDS = 10.0  # for an answer about a manifest that lies elsewhere
 
 
 class ProjectConfig:
-    """Where the dbt project is, and what dbt is told about it both when it is parsed and when it runs.
+    """The place of the dbt project, and what dbt gets both when it is parsed and when it runs.
 
     :param dbt_project_path: folder that holds ``dbt_project.yml``.
     :param install_dbt_deps: run ``dbt deps`` before parsing and running.
     :param copy_dbt_packages: copy the packages folder for each command instead of linking to it, where ``dbt deps``
         does not run; None: as ``[cosmos] default_copy_dbt_packages`` says.
-    :param manifest_conn_id: of the Airflow connection for a manifest that lies elsewhere; None: the default one of its
-        storage.
     :param models_relative_path: folder of the models, relative to the project; it must be there.
-    :param seeds_relative_path: kept as ``seeds_path``; dbt itself goes by its ``dbt_project.yml``. Likewise snapshots.
+    :param seeds_relative_path: folder of the seeds, kept as ``seeds_path``; dbt itself goes by its ``dbt_project.yml``.
+    :param snapshots_relative_path: folder of the snapshots, likewise kept as ``snapshots_path``.
     :param manifest_path: a ``manifest.json`` on this machine, or its URL: ``https://``, ``s3://``, ``gs://``,
         ``abfs://``, or of another storage that Airflow knows.
-    :param project_name: default: the folder's name, up to a dot.
+    :param manifest_conn_id: id of the Airflow connection for a manifest that lies elsewhere; None: the default one of
+        its storage.
+    :param project_name: its name; None: the folder's name, up to a dot.
     :param env_vars: environment variables of every dbt command, text to text.
-    :param dbt_vars: dbt's ``--vars``.
+    :param dbt_vars: dbt's ``--vars``, by name.
     :param partial_parse: False adds ``--no-partial-parse``.
     :raises CosmosValueError: for a manifest without project path or name, and for a name without either.
     """
@@ -68,7 +69,7 @@ class ProjectConfig:
         self.partial_parse = partial_parse
 
     def validate_project(self) -> None:
-        """Nothing is checked when neither path nor manifest was given. One that lies elsewhere is not asked for.
+        """Refuse paths that are not there; a manifest that lies elsewhere is not looked for.
 
         :raises CosmosValueError: names the first of project file, models folder and manifest that is not there.
         """
@@ -80,7 +81,7 @@ class ProjectConfig:
             require(self.is_manifest_available(), "ProjectConfig.manifest_path", self.manifest_path, "manifest")
 
     def is_manifest_available(self) -> bool:
-        """Whether a manifest was given and is there. One that lies elsewhere is asked for, but not read.
+        """Whether a manifest was given and is there. One that lies elsewhere is looked for, but not read.
 
         :raises CosmosLoadDbtException: when nobody can say whether it is there.
         """

@@ -1,4 +1,4 @@
-"""Which nodes become tasks, and how is the project parsed to know them?"""
+"""``RenderConfig``: the nodes that become tasks, and the way in which the project is parsed to know them."""
 
 from __future__ import annotations
 
@@ -33,18 +33,21 @@ from cosmos_venv.exceptions import CosmosValueError
 
 @dataclass
 class RenderConfig:
-    """Which nodes of the project become tasks, and how the project is parsed to know them.
+    """The nodes of the project that become tasks, and the way in which the project is parsed to know them.
 
-    :param emit_datasets: handed to every task that runs a node; no assets are emitted yet.
+    :param emit_datasets: whether tasks let Airflow know which assets the nodes that ran have updated.
     :param test_behavior: where tests stand in the DAG.
     :param load_method: where the nodes come from. AUTOMATIC: a manifest if there is one, else ``dbt ls`` if there is a
         profile, else the project's files.
     :param invocation_mode: accepted for Cosmos's sake; ``dbt ls`` always runs as a process of its own here.
-    :param select: dbt selection texts, a list; likewise ``exclude``.
+    :param select: dbt selection texts, a list; empty: all nodes.
+    :param exclude: dbt selection texts of what is left out of these.
     :param selector: name of a selector in ``selectors.yml``; where given, dbt ignores ``select`` and ``exclude``.
+    :param dbt_deps: whether ``dbt deps`` runs before ``dbt ls``; None: as in ProjectConfig.
+    :param env_vars: environment variables of ``dbt ls``, text to text; None: those of ProjectConfig.
     :param dbt_executable_path: the dbt that parses; None: the one that runs, of ExecutionConfig or of the environment.
     :param dbt_project_path: the project as the DAG processor sees it, where that differs; kept as ``project_path``.
-    :param dbt_ls_path: for DBT_LS_FILE: what ``dbt ls --output json`` has written.
+    :param dbt_ls_path: for DBT_LS_FILE: a file with the output of ``dbt ls --output json``.
     :param enable_mock_profile: parse with mock credentials: the connection is not looked up.
     :param airflow_vars_to_purge_dbt_ls_cache: names of Airflow Variables; when the value of one changes, dbt is asked
         again.
@@ -55,14 +58,14 @@ class RenderConfig:
     :param source_pruning: leave out sources that no selected node or test reads.
     :param seed_rendering_behavior: whether seeds become tasks. WHEN_SEED_CHANGES tells the task so in its context
         (``should_run_if_seed_changed``), which then loads only content that it has not loaded last.
-    :param node_converters: what makes the tasks of a type of nodes: callables, by resource type, that return a task, a
-        task group or None (docs/rendering.md has the keywords that they are called with).
+    :param node_converters: callables, by resource type, that make the tasks of the nodes of this type: each returns a
+        task, a task group or None (docs/rendering.md has the keywords that they are called with).
     :param node_conversion_by_task_group: whether a converter replaces the whole group of a node with tests, or its
         first task only.
     :param normalize_task_id: called with the node; gives the id of a task that stands in no group of its node.
-    :param normalize_task_display_name: likewise what Airflow shows instead of the id.
-    :param should_detach_multiple_parents_tests: run each test of more than one node in a task of its own, behind all
-        of them, with TestBehavior.AFTER_EACH and BUILD.
+    :param normalize_task_display_name: called with the node; gives what Airflow shows instead of the id.
+    :param should_detach_multiple_parents_tests: run each test of more than one node in a task of its own, behind all of
+        them, with TestBehavior.AFTER_EACH and BUILD.
     :param enable_owner_inheritance: whether ``config.meta.owner`` becomes the task's owner.
     :param ephemeral_models_as_empty_operator: draw ephemeral models, for which dbt does nothing, as placeholders.
     :raises CosmosValueError: for a value or combination that cannot be, and for what is not offered yet.
@@ -115,7 +118,7 @@ class RenderConfig:
 
     @property
     def has_own_executable(self) -> bool:
-        """Whether another dbt than the one on the PATH was asked for."""
+        """Whether another dbt than the one on the PATH is wanted."""
         return bool(self.dbt_executable_path) and str(self.dbt_executable_path) != system_dbt()
 
     def _coerce(self) -> None:
@@ -136,7 +139,9 @@ class RenderConfig:
         for name, kind in kinds.items():
             setattr(self, name, member(kind, getattr(self, name), f"RenderConfig.{name}"))
         for name in (
-            *("select", "exclude", "airflow_vars_to_purge_dbt_ls_cache"),
+            "select",
+            "exclude",
+            "airflow_vars_to_purge_dbt_ls_cache",
             "airflow_vars_to_purge_dbt_yaml_selectors_cache",
         ):
             setattr(self, name, texts(getattr(self, name), f"RenderConfig.{name}"))

@@ -1,4 +1,4 @@
-"""Is this a value that the configuration can take? If not: which parameter, which value, what instead."""
+"""Checks of single values of a configuration. Each error names the parameter, the value and the way out."""
 
 from __future__ import annotations
 
@@ -29,12 +29,22 @@ def system_dbt() -> str:
 
 
 def not_yet(parameter: str, value: object, instead: str) -> CosmosValueError:
-    """The error for what Cosmos has and this release lacks."""
+    """The error for what Cosmos has and this release lacks.
+
+    :param parameter: the name that errors give it: ``RenderConfig.select``.
+    :param value: what it was set to.
+    :param instead: the way out, in words that follow "use".
+    """
     return CosmosValueError(f"{parameter}={value}: cosmos-venv does not have this yet; use {instead}.")
 
 
 def refuse_parameters_not_yet(owner: str, given: Mapping[str, object]) -> None:
-    """:raises CosmosValueError: for a parameter of Cosmos's that this release lacks, unless it says nothing."""
+    """Refuse parameters of Cosmos that this release lacks, unless they say nothing.
+
+    :param owner: the class of the configuration: ``ExecutionConfig``.
+    :param given: what the user has given, by the name of each parameter.
+    :raises CosmosValueError: for the first of them, with its default.
+    """
     for name, default in PARAMETERS_NOT_YET[owner].items():
         # Empty for empty: a dict without converters is as good as None.
         if given[name] != default and (given[name] or default):
@@ -42,7 +52,13 @@ def refuse_parameters_not_yet(owner: str, given: Mapping[str, object]) -> None:
 
 
 def member(kind: type[E], value: object, parameter: str) -> E:
-    """The enum's member, from itself or from its exact text. Cosmos takes any text and fails later, elsewhere."""
+    """The member of an enum, from itself or from its exact text. Cosmos takes any text and fails later, elsewhere.
+
+    :param kind: the enum.
+    :param value: a member or a text.
+    :param parameter: the name that errors give it: ``RenderConfig.select``.
+    :raises CosmosValueError: when there is no such member, with all that there are.
+    """
     try:
         return kind(value)
     except ValueError:
@@ -51,7 +67,12 @@ def member(kind: type[E], value: object, parameter: str) -> E:
 
 
 def texts(value: object, parameter: str) -> list[str]:
-    """A list of texts; one text alone is refused, since iterating over it would give letters."""
+    """A list of texts, empty for None.
+
+    :param value: a list or tuple of texts; one text alone is refused, since iterating over it would give letters.
+    :param parameter: the name that errors give it: ``RenderConfig.select``.
+    :raises CosmosValueError: for anything else.
+    """
     if value is None:
         return []
     if not isinstance(value, list | tuple) or not all(isinstance(text, str) for text in value):
@@ -60,19 +81,27 @@ def texts(value: object, parameter: str) -> list[str]:
 
 
 def as_path(value: str | Path | None) -> Path | None:
-    """The value as a path; None when it is empty."""
+    """A path; None for an empty value.
+
+    :param value: a path, a text or None.
+    """
     return Path(value) if value else None
 
 
 def folder_name(path: Path) -> str:
-    """The folder's own name up to a dot, for ``.`` and ``..`` too; links are not followed: a user sees their names."""
+    """A folder's own name up to a dot, for ``.`` and ``..`` too.
+
+    :param path: the folder; links are not followed: a user sees their names.
+    """
     return Path(os.path.abspath(path)).stem  # noqa: PTH100 - pathlib's absolute() keeps dots, its resolve() follows links
 
 
 def local_or_remote(value: str | Path | None, parameter: str) -> Path | str | None:
-    """A path on this machine, or a URL as it was given.
+    """A path on this machine, or a URL as it was given; None for an empty value.
 
-    :raises CosmosValueError: for a URL that a ``Path`` was made of.
+    :param value: a path, a URL, or a ``file://`` URL, which becomes a path.
+    :param parameter: the name that errors give it: ``RenderConfig.select``.
+    :raises CosmosValueError: for a URL that a ``Path`` was made of, and for a ``file://`` URL of another host.
     """
     if not value:
         return None
@@ -81,7 +110,6 @@ def local_or_remote(value: str | Path | None, parameter: str) -> Path | str | No
 
 
 def _local_path(value: str, parameter: str) -> Path:
-    """A path, or what ``file://`` leads to."""
     if not value.lower().startswith("file://"):
         return Path(value)
     from urllib.parse import unquote, urlsplit
@@ -96,19 +124,36 @@ def _local_path(value: str, parameter: str) -> Path:
 
 
 def refuse_no_mapping(parameter: str, value: object) -> None:
-    """:raises CosmosValueError: for anything but a mapping or None."""
+    """Refuse anything but a mapping or None.
+
+    :param parameter: the name that errors give it: ``RenderConfig.select``.
+    :param value: what the user has given.
+    :raises CosmosValueError: for anything else.
+    """
     if value is not None and not isinstance(value, Mapping):
         raise CosmosValueError(f"{parameter}={value!r} must be a dict.")
 
 
 def refuse_not_callable(parameter: str, value: object) -> None:
-    """:raises CosmosValueError: for anything but a callable or None."""
+    """Refuse anything but a callable or None.
+
+    :param parameter: the name that errors give it: ``RenderConfig.select``.
+    :param value: what the user has given.
+    :raises CosmosValueError: for anything else.
+    """
     if value is not None and not callable(value):
         raise CosmosValueError(f"{parameter}={value!r} cannot be called. Give a function of one node.")
 
 
 def require(is_there: bool, parameter: str, path: Path, what: str) -> None:
-    """:raises CosmosValueError: names parameter and path unless ``what`` is there."""
+    """Refuse a path at which something is missing.
+
+    :param is_there: whether it is there.
+    :param parameter: the name that errors give it: ``RenderConfig.select``.
+    :param path: the path, absolute or relative to the working directory.
+    :param what: what must be there, in words: ``models folder``.
+    :raises CosmosValueError: when it is not there.
+    """
     if not is_there:
         raise CosmosValueError(
             f"{parameter}: there is no {what} at {path.absolute()}. Correct the path or deploy the file."
@@ -116,12 +161,21 @@ def require(is_there: bool, parameter: str, path: Path, what: str) -> None:
 
 
 def deprecated(old: str, new: str, *, stacklevel: int) -> None:
-    """Warn at the line of user code that is ``stacklevel`` frames above the caller."""
+    """Warn of a parameter that is deprecated.
+
+    :param old: its name, with the class.
+    :param new: the parameter that takes its place.
+    :param stacklevel: frames between the caller and the line of user code that the warning names.
+    """
     warnings.warn(f"{old} is deprecated; use {new}.", DeprecationWarning, stacklevel=stacklevel + 2)
 
 
 def yaml_file(path: Path) -> object:
-    """:raises CosmosValueError: when the file cannot be read, as YAML too."""
+    """The content of a YAML file, as plain data.
+
+    :param path: the file.
+    :raises CosmosValueError: when it cannot be read, or is no YAML.
+    """
     import yaml
 
     try:

@@ -7,6 +7,7 @@ anything.
 
 from __future__ import annotations
 
+import codecs
 import errno
 import hashlib
 import os
@@ -16,7 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
+from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.files import durable_files
+from cosmos_venv.files.os_errors import told
 
 T = TypeVar("T")
 C = TypeVar("C")
@@ -32,6 +35,7 @@ MOST_FILES = 200_000
 NO_ROOM = "there is not the memory that it takes"
 
 _PIECE = MEBIBYTE
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _WITH_AN_END = {stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK}
 
 
@@ -104,6 +108,42 @@ def read_file(path: Path | str, limit: Limit = CONFIGURATION_FILE) -> bytes:
     """
     with open_file(path, limit) as file:
         return read_pieces(file.read, expected=os.fstat(file.fileno()).st_size, limit=limit, where=str(path))
+
+
+def read_text(path: Path, parameter: str, *, limit: Limit, way_out: str) -> str:
+    """The text of a file that a user names by a parameter, without a byte order mark.
+
+    :param path: the file.
+    :param parameter: the parameter that names it, for errors: ``RenderConfig.dbt_ls_path``.
+    :param limit: the largest size that is read.
+    :param way_out: a sentence that says how to get a right file, for errors.
+    :raises CosmosLoadDbtException: when it cannot be read, is longer than the limit, is not UTF-8, or is blank.
+    """
+    try:
+        content = read_file(path, limit)
+    except OSError as error:
+        raise CosmosLoadDbtException(f"{parameter} {path} cannot be read: {told(error, way_out)}") from error
+    content = utf_8(content, f"{parameter} {path}", way_out=way_out)
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise CosmosLoadDbtException(f"{parameter} {path} is not UTF-8: {error}. {way_out}") from error
+
+
+def utf_8(content: bytes, shown: str, *, way_out: str) -> bytes:
+    """The content without a byte order mark.
+
+    :param content: the bytes of a whole file.
+    :param shown: what errors call the file.
+    :param way_out: a sentence that says how to get a right file, for errors.
+    :raises CosmosLoadDbtException: when it is UTF-16, as some shells write what is redirected into a file, or blank.
+    """
+    if content.startswith(_UTF_16) or content[:2] in (b"{\0", b"\0{"):
+        raise CosmosLoadDbtException(f"{shown} is UTF-16; UTF-8 is needed. {way_out}")
+    content = content.removeprefix(codecs.BOM_UTF8)
+    if not content or content.isspace():
+        raise CosmosLoadDbtException(f"{shown} is empty. {way_out}")
+    return content
 
 
 def sha256_of_file(path: Path | str) -> str:

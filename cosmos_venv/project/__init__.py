@@ -1,1 +1,1 @@
-"""A dbt project as nodes: read from a manifest or from ``dbt ls``, and joined with its tests."""
+"""The nodes of a dbt project: read from a manifest, from ``dbt ls`` or from its files, and joined with their tests."""

@@ -1,10 +1,6 @@
-"""What dbt ls is asked, and the nodes of its output, of a run or of a file.
+"""The arguments of ``dbt ls``, and the nodes in its output, of a run or of a file. Pure: ``dbt_ls_runner`` runs it.
 
-What is ``dbt ls`` asked, and which nodes does its output hold? Pure: who runs it is ``ls_process``.
-
-Which nodes does a file hold that somebody has let ``dbt ls --output json`` write, and which of them are selected?
-
-The lines say less of a node than a manifest. A selection that asks for what they do not say is refused: it would find
+The lines say less of a node than a manifest. A selection that needs what they do not say is refused: it would find
 nothing, or too little.
 """
 
@@ -15,26 +11,21 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
+from cosmos_venv import settings
 from cosmos_venv.config import ProjectConfig, RenderConfig
 from cosmos_venv.dbt import results
 from cosmos_venv.dbt.project_files import DEFAULT_PACKAGES_FOLDER
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
-from cosmos_venv.files.read_limits import decoded
-from cosmos_venv.files.yaml_files import load_yaml
-from cosmos_venv.project.manifest import read_text
+from cosmos_venv.files.read_limits import decoded, read_text
 from cosmos_venv.project.node import DbtNode
 from cosmos_venv.project.node_entry import Folders, NodeEntry, PlainEntry, to_node, without_disabled
 from cosmos_venv.project.selection import SelectionGraph, evaluate, from_lists
 from cosmos_venv.project.selection.criterion import Criterion
 from cosmos_venv.project.selection.evaluate import Part
-
-if TYPE_CHECKING:
-    from cosmos_venv.project.graph import DbtGraph
-
 
 LS_OUTPUT_KEYS = (
     "name",
@@ -49,19 +40,35 @@ LS_OUTPUT_KEYS = (
     "fqn",
     "description",
 )
-"""What dbt is to write of each node; without ``package_name`` the files of packages could not be found."""
+"""The keys that dbt is to write of each node; without ``package_name`` the files of packages could not be found."""
+
+_ENTRY = msgspec.json.Decoder(PlainEntry)
+_SHOWN = 200
+_WRITE_IT = f"dbt --quiet ls --output json --output-keys {' '.join(LS_OUTPUT_KEYS)}"
+_WAY_OUT = f"Write it with `{_WRITE_IT}`, which may be given a selection."
+# What a method asks of a node beyond what every line says or its id tells; any of these keys is enough.
+_ASKS_FOR = {
+    "access": ("access",),
+    "config": ("config",),
+    "fqn": ("fqn",),
+    "group": ("config",),
+    "tag": ("tags", "config"),
+    "test_name": ("test_metadata",),
+    "test_type": ("test_metadata",),
+    "version": ("version",),
+}
+_WITHOUT_PARENTS = ("seed", "source")
+_YAML = (".yml", ".yaml")
 
 
 class _Head(msgspec.Struct):
-    """What tells a node from a line of dbt's JSON log, which keeps these keys further in."""
+    """The keys that tell a node from a line of dbt's JSON log, which keeps them further in."""
 
     unique_id: str | None = None
     resource_type: str | None = None
 
 
 _HEAD = msgspec.json.Decoder(_Head)
-_ENTRY = msgspec.json.Decoder(PlainEntry)
-_SHOWN = 200
 
 
 def ls_arguments(
@@ -70,8 +77,10 @@ def ls_arguments(
     *,
     dbt_vars: Mapping[str, object] | None = None,
 ) -> list[str]:
-    """The arguments after ``dbt``. Folders, profile and target are added by who runs it.
+    """The arguments after ``dbt``. Folders, profile and target are added when it runs.
 
+    :param render_config: has the selection.
+    :param project_config: has variables and whether dbt may parse in part.
     :param dbt_vars: stand in for ``ProjectConfig.dbt_vars`` when given and not empty.
     """
     arguments = ["ls", "--output", "json", "--output-keys", *LS_OUTPUT_KEYS]
@@ -86,14 +95,6 @@ def ls_arguments(
     if not project_config.partial_parse:
         arguments.append("--no-partial-parse")
     return arguments
-
-
-def dbt_vars_of(graph: DbtGraph) -> Mapping[str, object] | None:
-    """What the tasks get too: ``operator_args["vars"]``, a dict or YAML text, before ``ProjectConfig.dbt_vars``."""
-    given = graph.operator_args.get("vars")
-    if isinstance(given, str):
-        given = load_yaml(given)
-    return given if isinstance(given, Mapping) and given else graph.project.dbt_vars or None
 
 
 def parse_dbt_ls_output(
@@ -128,8 +129,11 @@ def parse_dbt_ls_output(
 class NodeLine(NamedTuple):
     """A line that is a node.
 
-    :param where: what it is a line of, for errors.
+    :param number: its number, from 1.
+    :param text: its text.
+    :param where: what errors call its file or output.
     :param entry: what it says of the node.
+    :param unique_id: the node's id.
     """
 
     number: int
@@ -140,7 +144,13 @@ class NodeLine(NamedTuple):
 
 
 def unreadable(number: int, text: str, where: str, error: Exception) -> CosmosLoadDbtException:
-    """The error for a line that is a node and cannot be read."""
+    """The error for a line that is a node and cannot be read.
+
+    :param number: the number of the line, from 1.
+    :param text: the line.
+    :param where: what errors call its file or output.
+    :param error: what is wrong with it.
+    """
     return CosmosLoadDbtException(
         f"Line {number} of {where} is a node that cannot be read: {error}. The line begins: {text.strip()[:_SHOWN]}"
     )
@@ -149,6 +159,8 @@ def unreadable(number: int, text: str, where: str, error: Exception) -> CosmosLo
 def node_lines(lines: Iterable[str], where: str = "the output of dbt ls") -> Iterator[NodeLine]:
     """The lines that are nodes; those of dbt's log are passed over.
 
+    :param lines: all lines.
+    :param where: what errors call their file or output.
     :raises CosmosLoadDbtException: for a node that cannot be read, with the line.
     """
     for number, each in enumerate(lines, start=1):
@@ -164,7 +176,7 @@ def node_lines(lines: Iterable[str], where: str = "the output of dbt ls") -> Ite
 
 
 def _entry(line: str) -> NodeEntry | None:
-    """None where it is something else; raises what is wrong with one that cannot be read."""
+    """The node of a line; None for a line that is something else. Raises what is wrong with an unreadable node."""
     try:
         return decoded(line, _ENTRY.decode)
     except msgspec.ValidationError:
@@ -174,35 +186,19 @@ def _entry(line: str) -> NodeEntry | None:
         raise
 
 
-_WRITE_IT = f"dbt --quiet ls --output json --output-keys {' '.join(LS_OUTPUT_KEYS)}"
-_WAY_OUT = f"Write it with `{_WRITE_IT}`, which may be given a selection."
-
-# What a method asks of a node beyond what every line says or its id tells; any of these keys is enough.
-_ASKS_FOR = {
-    "access": ("access",),
-    "config": ("config",),
-    "fqn": ("fqn",),
-    "group": ("config",),
-    "tag": ("tags", "config"),
-    "test_name": ("test_metadata",),
-    "test_type": ("test_metadata",),
-    "version": ("version",),
-}
-_WITHOUT_PARENTS = ("seed", "source")
-_YAML = (".yml", ".yaml")
-
-
 @dataclass(frozen=True, kw_only=True)
 class LsFile:
-    """:param path: the file.
-    :param folders: of the project; no file in it is looked at.
+    """A file that a user has let ``dbt ls --output json`` write.
+
+    :param path: the file.
+    :param folders: the folders of the project; no file in them is looked at.
     """
 
     path: Path
     folders: Folders
 
     def nodes(self) -> dict[str, DbtNode]:
-        """Every node, by unique id, in the file's order.
+        """Every node, by unique id, in the order of the file.
 
         :raises CosmosLoadDbtException: when the file cannot be read or holds no node, a line is one that cannot be
             read, or no line says what its node depends on.
@@ -221,8 +217,10 @@ class LsFile:
         return nodes
 
     def selected(self, select: Sequence[str], exclude: Sequence[str]) -> set[str]:
-        """Ids of what dbt would select of these nodes, as far as the lines say what it asks for.
+        """Ids of what dbt would select of these nodes, as far as the lines say what that takes.
 
+        :param select: dbt's selection texts; none: everything.
+        :param exclude: dbt's selection texts of what is left out.
         :raises CosmosValueError: when dbt would refuse an item, or the lines do not say what it asks for.
         :raises CosmosLoadDbtException: when the file cannot be read.
         """
@@ -233,7 +231,9 @@ class LsFile:
 
     @cached_property
     def _lines(self) -> list[NodeLine]:
-        text = read_text(self.path, "RenderConfig.dbt_ls_path", way_out=_WAY_OUT)
+        text = read_text(
+            self.path, "RenderConfig.dbt_ls_path", limit=settings.limit("artifact_max_bytes"), way_out=_WAY_OUT
+        )
         lines = text.split("\n")
         self._refuse_cut_off(lines)
         return list(node_lines(lines, where=str(self.path)))
@@ -252,7 +252,7 @@ class LsFile:
         return frozenset(key for line in lines for key in line)
 
     def _refuse_cut_off(self, lines: list[str]) -> None:
-        """A line that ends before its id would be a node less, and no fault."""
+        # A line that ends before its id would be a node less, and no fault.
         for number, text in enumerate(lines, start=1):
             if text.lstrip().startswith("{") and '"unique_id"' not in text:
                 try:
@@ -282,7 +282,7 @@ class LsFile:
 
 
 def _complete(entry: NodeEntry, unique_id: str) -> None:
-    """What a selection by name goes by, and only the id says."""
+    # A selection by name goes by these, and where the line lacks them only the id says them.
     name = unique_id.split(".", 2)[-1]
     if entry.package_name is None:
         entry.package_name = unique_id.split(".", 2)[1] if unique_id.count(".") > 1 else None

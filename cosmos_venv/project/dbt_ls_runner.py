@@ -1,22 +1,25 @@
-"""``dbt ls`` as a process: for those who wait, and in a process that outlives them.
+"""One question to ``dbt ls``, from the request of a load to what dbt has said.
 
-Nothing here knows Airflow: the process that outlives a parse does not pay for it.
+Nothing here imports Airflow at module level: a process that outlives a parse runs dbt with this module and does not pay
+for it. What only a dbt that runs needs is imported when one runs: most parses find an answer that is kept.
 """
 
 from __future__ import annotations
 
+import logging
 import os
-import pickle
+import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from cosmos_venv import credentials
-from cosmos_venv.dbt.command import vars_flags
-from cosmos_venv.dbt.invocation import run_dbt
-from cosmos_venv.dbt.packages import ProjectPackages, is_pinned
+from cosmos_venv.constants import ExecutionMode
+from cosmos_venv.dbt.command import vars_flags, vars_text
+from cosmos_venv.dbt.installation import identity_of
 from cosmos_venv.dbt.partial_parse import PARTIAL_PARSE_FILE, ParsedProject
 from cosmos_venv.dbt.project_files import (
     LOCK_FILE,
@@ -26,35 +29,121 @@ from cosmos_venv.dbt.project_files import (
     read_dbt_project,
     read_package_files,
 )
-from cosmos_venv.dbt.results import Artifacts, failure_text, may_lack_files
-from cosmos_venv.dbt.workspace import Outputs, descriptors_of, downloading_in_place, workspace
-from cosmos_venv.exceptions import CommandKilled, CosmosConfigException, CosmosLoadDbtException
+from cosmos_venv.dbt.results import Artifacts, failure_text, may_lack_files, tells_of_code
+from cosmos_venv.dbt.workspace import Outputs, descriptors_of, downloading_in_place, named_folders, workspace
+from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException, VirtualenvError
+from cosmos_venv.managed import from_settings, resolve
 from cosmos_venv.processes.guarded_process import Cancellation, started_ahead
-from cosmos_venv.processes.scratch import scratch_folder
+from cosmos_venv.project.dbt_ls import ls_arguments
 from cosmos_venv.project.fingerprint import Tree, fingerprint
-from cosmos_venv.project.ls_cache import KeptListings
-from cosmos_venv.project.ls_question import LsQuestion, makes_up
+from cosmos_venv.project.load_request import DbtInstallation, LoadRequest, LsQuestion
+
+if TYPE_CHECKING:
+    from cosmos_venv.dbt.packages import ProjectPackages
+    from cosmos_venv.environments.environment import Damaged
+
+logger = logging.getLogger(__name__)
 
 Report = Callable[[str], None]
 
-DETACHED = f"{__name__}:list_detached"
-"""What ``DetachedWork`` calls, with a request that ``as_request`` has made."""
+OTHER_WAY = "A manifest needs no dbt: LoadMode.DBT_MANIFEST."
+"""The way out that ends messages about a dbt that takes too long."""
 
-DID_NOTHING = "has ended without a word and has done nothing"
-CHANGED = "The project has changed while dbt ls ran, and nobody knows which of the two dbt has read"
-_WAITING = "Another process is running dbt ls for the same project; waiting for its answer."
-_SHORTEST_AGE = 60.0  # a later parse may begin so many seconds after this one has ended
-_LONGEST = 3_600.0  # nobody waits for it any more, and nobody would end it
+_DID_NOTHING = "has ended without a word and has done nothing"
+_TO_END_DBT = 6.0  # seconds; see guard.KILL_AT
 
 
 class OutOfTime(Exception):
-    """dbt was ended: nobody has the time to wait for it."""
+    """dbt was ended: it has run longer than anybody can wait for it."""
+
+
+@contextmanager
+def open_question(request: LoadRequest, *, report: Report, instead_of: Damaged | None = None) -> Iterator[LsQuestion]:
+    """The question that a load puts to ``dbt ls``. Within this block its dbt and its profile are there.
+
+    :param request: what is loaded; it has a profile.
+    :param report: gets lines about an environment that is built.
+    :param instead_of: the environment that was found damaged: another one takes its place; None: there is none.
+    :raises CosmosLoadDbtException: when the environment of its dbt is not ready yet.
+    """
+    # The process that outlives a parse imports this module and does not pay for Airflow.
+    from cosmos_venv.compat import variable
+
+    config, render = request.profile, request.render
+    assert config is not None  # noqa: S101 - the loader has refused that
+    with (
+        _installation(request, report, instead_of) as dbt,
+        config.ensure_profile(use_mock_values=render.enable_mock_profile) as (profiles_yml, secrets),
+    ):
+        env = dict(request.environment)
+        if dbt.is_managed:
+            env = resolve.without_worker_python(env)
+        given = request.given_env_vars
+        yield LsQuestion(
+            project_dir=request.project_dir,
+            dbt=dbt,
+            profile=profiles_yml.read_text(encoding="utf-8", errors="replace"),
+            profiles_yml=profiles_yml,
+            profile_shown=str(
+                config.profiles_yml_filepath or f"the profile of {type(config.profile_mapping).__name__}"
+            ),
+            profile_flags=("--profile", config.profile_name, "--target", config.target_name),
+            env=env,
+            secrets=secrets,
+            given=tuple(given),
+            folders=named_folders({**env, **secrets}, given),
+            arguments=tuple(ls_arguments(render, request.project, dbt_vars=request.dbt_vars)),
+            variables=vars_text(request.dbt_vars),
+            has_deps=request.has_deps,
+            airflow_variables=tuple((name, variable(name)) for name in render.airflow_vars_to_purge_dbt_ls_cache),
+            known=from_settings.kept_fingerprints(),
+        )
+
+
+@contextmanager
+def _installation(request: LoadRequest, report: Report, instead_of: Damaged | None) -> Iterator[DbtInstallation]:
+    """The dbt that the tasks will use, or the one that was named for parsing."""
+    render, execution = request.render, request.execution
+    if render.has_own_executable or execution.execution_mode is not ExecutionMode.VIRTUALENV:
+        named = render.dbt_executable_path if render.has_own_executable else execution.dbt_executable_path
+        yield DbtInstallation(executable=str(named), identity=identity_of(shutil.which(str(named)) or str(named)))
+        return
+    directory = _kept_directory(request)
+    try:
+        with resolve.environment_for_parsing(
+            resolve.VirtualenvArguments.of(request.operator_args), directory, report=report, instead_of=instead_of
+        ) as environment:
+            yield DbtInstallation(
+                executable=str(environment.script("dbt")),
+                keep_open=environment.keep_open,
+                is_managed=True,
+                identity=environment.digest,
+                virtualenv_dir=directory,
+                environment=environment,
+            )
+    except VirtualenvError as error:
+        raise CosmosLoadDbtException(str(error)) from None  # the text says it all, and twice would bury it
+
+
+def _kept_directory(request: LoadRequest) -> Path:
+    arguments: Mapping[str, Any] = request.operator_args
+    given = request.execution.virtualenv_dir or arguments.get("virtualenv_dir")
+    directory = resolve.kept_directory(given, arguments.get("is_virtualenv_dir_temporary") or False)
+    if directory is None or resolve.is_template(directory):
+        raise CosmosLoadDbtException(
+            f"LoadMode.DBT_LS runs dbt in the managed environment, and virtualenv_dir={given!r} keeps none for the "
+            "time of parsing. Set ExecutionConfig(virtualenv_dir=...) to a folder that stays, or load a manifest with "
+            "LoadMode.DBT_MANIFEST, which needs no dbt."
+        )
+    return directory
 
 
 @dataclass(frozen=True, kw_only=True)
 class LsOrder:
     """A question, with what only a dbt that runs needs.
 
+    :param question: what dbt is asked.
+    :param packages: the packages that are kept of the project.
     :param parsed: the parse file to offer dbt; None: dbt parses everything.
     """
 
@@ -63,14 +152,46 @@ class LsOrder:
     parsed: ParsedProject | None = None
 
 
+def order_of(request: LoadRequest, question: LsQuestion) -> LsOrder:
+    """The question with what is kept of its project: packages, and the parse file where one is offered.
+
+    :param request: what is loaded.
+    :param question: what ``open_question`` gives for it.
+    :returns: what ``run_dbt_ls`` runs.
+    :raises CosmosLoadDbtException: when ``dbt_project.yml`` cannot be read.
+    """
+    # A process that outlives a parse is given the order.
+    from cosmos_venv.managed import project_cache
+
+    assert request.profile is not None  # noqa: S101 - as above
+    packages = project_cache.project_packages(
+        question.project_dir,
+        question.dbt.virtualenv_dir,
+        variables=question.variables,
+        env={**question.env, **question.secrets},
+        which_dbt=question.dbt.identity,
+    )
+    if not request.project.partial_parse:
+        return LsOrder(question=question, packages=packages)
+    parsed = project_cache.parsed_project(
+        question.project_dir,
+        question.profiles_yml,
+        target_name=request.profile.target_name,
+        variables=question.variables,
+        env=question.env,
+        which_dbt=question.dbt.identity,
+    )
+    return LsOrder(question=question, packages=packages, parsed=parsed)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Said:
-    """What dbt has said.
+    """The answer of a dbt that has run.
 
-    :param lines: what it has written.
+    :param lines: the lines that it has written.
     :param is_pinned: whether it would say so tomorrow too: no packages were installed but those that a lock file pins.
     :param noted: names of the environment variables that it has read while it parsed; None: it does not note them.
-    :param of_packages: those that the packages which were installed ask for.
+    :param of_packages: the environment variables that the packages which were installed ask for.
     """
 
     lines: list[str]
@@ -79,55 +200,8 @@ class Said:
     of_packages: EnvVars = field(default_factory=EnvVars)
 
     def names(self) -> frozenset[str]:
-        """All variables that are known to have been read."""
+        """The names of all variables that are known to have been read."""
         return self.of_packages.names | (self.noted or frozenset())
-
-    def why_not_kept(self, kept: KeptListings) -> str:
-        """Why no later parse could take the answer, in words; empty where one can."""
-        if not self.is_pinned and kept.max_age is not None and kept.max_age < _SHORTEST_AGE:
-            return (
-                "no package-lock.yml that fits pins its packages, and [cosmos_venv] packages_max_age is "
-                f"{kept.max_age:.0f} s"
-            )
-        if (unnoted := self.of_packages.unnoted) is not None:
-            return makes_up(f"the package file {unnoted}")
-        made_up = kept.basis.made_up or next((f"the package file {each}" for each in self.of_packages.made_up), "")
-        return (
-            f"{makes_up(made_up)}, and this dbt does not note which it reads" if made_up and self.noted is None else ""
-        )
-
-
-def ask_in_turn(
-    order: LsOrder,
-    kept: KeptListings,
-    *,
-    profiles_yml: Path,
-    report: Report,
-    deadline: float | None = None,
-    cancellation: Cancellation | None = None,
-) -> tuple[list[str], bool]:
-    """The lines of ``dbt ls``, and whether another process has asked for them meanwhile.
-
-    Of several processes that ask the same, one starts dbt and the others wait for its answer, which is kept.
-
-    :param deadline: as for ``run_dbt_ls``.
-    :raises CosmosLoadDbtException: when dbt fails, with its own last lines.
-    :raises CosmosConfigException: when the dbt executable cannot be started.
-    """
-    with kept.files.turn(kept.basis.digest, wait=None, report=lambda: report(_WAITING)):
-        lines = kept.read()
-        if lines is None:
-            lines = kept.read_elsewhere()
-        if lines is not None:
-            return lines, True
-        said = run_dbt_ls(order, profiles_yml=profiles_yml, report=report, deadline=deadline, cancellation=cancellation)
-        if order.question.basis().digest != kept.basis.digest:
-            report(f"{CHANGED}; its answer is not kept.")
-        elif reason := said.why_not_kept(kept):
-            kept.give_up(reason)
-        else:
-            kept.write(said.lines, is_pinned=said.is_pinned, names=said.names())
-        return said.lines, False
 
 
 def run_dbt_ls(
@@ -138,15 +212,20 @@ def run_dbt_ls(
     deadline: float | None = None,
     cancellation: Cancellation | None = None,
 ) -> Said:
-    """What dbt says now.
+    """The answer of dbt, which runs now.
 
-    :param profiles_yml: the profile.
+    :param order: what dbt is asked.
+    :param profiles_yml: the file of the profile, which must be there until dbt has ended.
+    :param report: gets lines about packages that are installed.
     :param deadline: when dbt is ended, as ``time.monotonic()`` tells it; None: never.
-    :raises OutOfTime: when it was.
+    :param cancellation: ends dbt when it is requested; None: it never is.
+    :raises OutOfTime: when the deadline has passed.
     :raises CommandKilled: when ``cancellation`` was requested.
     :raises CosmosLoadDbtException: when dbt fails, with its own last lines.
     :raises CosmosConfigException: when the dbt executable cannot be started.
     """
+    from cosmos_venv.dbt.packages import is_pinned
+
     question, parsed = order.question, order.parsed
     project_dir, has_deps = question.project_dir, question.has_deps
     env = {**question.env, **question.secrets}
@@ -188,7 +267,7 @@ def _noted(artifacts: Artifacts, place: Path) -> frozenset[str] | None:
 
 
 def _asked_by_packages(project_dir: Path, place: Path, env: Mapping[str, str]) -> EnvVars:
-    """What the packages ask for that ``dbt deps`` has installed; local ones are looked at beforehand."""
+    """The variables that packages of ``dbt deps`` ask for; local packages are looked at beforehand."""
     folder = place / read_dbt_project(place, environment=env).packages_folder
     packages = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
     local = {local_package(base, path) for base in (project_dir, place) for path in read_package_files(place).local}
@@ -213,7 +292,17 @@ class _Dbt:
         artifacts: Artifacts,
         keep_open: Sequence[int] = (),
     ) -> list[str]:
-        """The lines of one command that has succeeded."""
+        """The lines of one command of dbt.
+
+        :param arguments: those after ``dbt``.
+        :param env: its environment variables.
+        :param artifacts: where it leaves what a failure is read from.
+        :param keep_open: further descriptors that it inherits.
+        :raises CosmosLoadDbtException: when the command fails.
+        :raises CosmosConfigException: when the executable cannot be started.
+        """
+        from cosmos_venv.dbt.invocation import run_dbt
+
         executable = self.question.dbt.executable
         try:
             result = run_dbt(
@@ -236,7 +325,7 @@ class _Dbt:
             reason = credentials.mask(failure_text(artifacts, lines=result.full_output))
             raise CosmosLoadDbtException(f"dbt {arguments[0]} ended with exit code {result.exit_code}.\n{reason}")
         if self.question.dbt.is_managed and may_lack_files(0, artifacts, lines=result.full_output):
-            raise CosmosLoadDbtException(f"dbt {arguments[0]} {DID_NOTHING}: {executable}")
+            raise CosmosLoadDbtException(f"dbt {arguments[0]} {_DID_NOTHING}: {executable}")
         return result.full_output
 
     def _end_in_time(self) -> None:
@@ -244,50 +333,46 @@ class _Dbt:
             raise OutOfTime
 
 
-def as_request(order: LsOrder, kept: KeptListings) -> bytes:
-    """What a process is told that outlives this one. It holds the environment of dbt, and with it secrets."""
-    # Its lease is held by a descriptor that the process inherits.
-    dbt = replace(order.question.dbt, environment=None)
-    order = replace(order, question=replace(order.question, dbt=dbt))
-    return pickle.dumps((order, kept.for_another_process()))
+def run_within_parse(order: LsOrder, reason: str, *, report: Report) -> list[str]:
+    """The lines of a dbt that ends with this parse.
 
-
-def list_detached(request: bytes, cancellation: Cancellation) -> str:
-    """Ask dbt in a process of its own and keep the answer. Returns what went wrong; empty when nothing did.
-
-    :param request: of ``as_request``.
+    :param order: what dbt is asked.
+    :param reason: why the answer cannot be kept, in words: a later parse will not find it.
+    :param report: gets lines about packages that are installed.
+    :raises CosmosLoadDbtException: when dbt fails, or Airflow's time-out of an import leaves it no more time.
+    :raises CosmosConfigException: when the dbt executable cannot be started.
     """
-    order, kept = pickle.loads(request)  # noqa: S301 - by a pipe, from this user's process with this very code
+    half, began = resolve.seconds_for_a_parse(), time.monotonic()
+    deadline = None if half is None else began + max(half, 2 * half - _TO_END_DBT)
     try:
-        with scratch_folder("cosmos-venv-profile-") as folder:
-            # The one of whoever asked may go before dbt has read it.
-            profiles_yml = folder / "profiles.yml"
-            profiles_yml.touch(mode=0o600)
-            profiles_yml.write_text(order.question.profile, encoding="utf-8")
-            _, was_there = ask_in_turn(
-                order,
-                kept,
-                profiles_yml=profiles_yml,
-                report=_say,
-                deadline=time.monotonic() + _LONGEST,
-                cancellation=cancellation,
-            )
-        return "" if was_there or kept.given_up or kept.version else CHANGED
-    except CommandKilled:
-        return ""  # whoever ended it may start another at once
+        said = run_dbt_ls(order, profiles_yml=order.question.profiles_yml, report=report, deadline=deadline)
     except OutOfTime:
-        return f"dbt ls of {order.question.project_dir} did not end within {_LONGEST:.0f} s, and was ended."
-    except (CosmosLoadDbtException, CosmosConfigException) as error:
-        return _without(order.question.secrets, str(error))
-    except Exception as error:  # noqa: BLE001 - whatever it is, who asked must learn of it
-        return _without(order.question.secrets, f"{type(error).__name__}: {error}")
+        raise CosmosLoadDbtException(
+            f"dbt ls of {order.question.project_dir} was ended after {time.monotonic() - began:.0f} s, since Airflow "
+            f"limits the time of an import, and its answer cannot be kept for the next one, because {reason}. "
+            f"Mend that, or raise [core] dagbag_import_timeout. {OTHER_WAY}"
+        ) from None
+    return said.lines
 
 
-def _without(secrets: Mapping[str, str], text: str) -> str:
-    for secret in sorted(map(str, secrets.values()), key=len, reverse=True):
-        text = text.replace(secret, "***") if secret else text
-    return text
+def damage_behind(question: LsQuestion, error: Exception) -> Damaged | None:
+    """The damage of the environment of dbt, where that may be why dbt failed; None where it has lost nothing.
 
+    :param question: what dbt was asked.
+    :param error: the exception of ``run_dbt_ls``, or of what waits for it.
+    :raises CosmosConfigException: when it has lost nothing and its dbt cannot be started; with the way out.
+    """
+    from cosmos_venv.processes.detached_process import DetachedAtWork  # most parses start no process
 
-def _say(line: str) -> None:
-    print(line, flush=True)
+    dbt, cause, text = question.dbt, error.__cause__, str(error)
+    # A process that outlives this parse still waits for a dbt that has not failed.
+    if dbt.environment is None or dbt.virtualenv_dir is None or isinstance(error.__context__, DetachedAtWork):
+        return None
+    is_broken = isinstance(error, CosmosConfigException) or _DID_NOTHING in text
+    is_broken = is_broken or tells_of_code(1, lines=text.splitlines())
+    damaged = resolve.damage_of(dbt.environment, content=is_broken)
+    if damaged is not None:
+        logger.warning("%s %s", damaged, resolve.advice_about(damaged, dbt.virtualenv_dir))
+    elif isinstance(error, CosmosConfigException) and isinstance(cause, OSError):
+        raise CosmosConfigException(resolve.why_not_started(dbt.environment, cause)) from cause
+    return damaged

@@ -1,11 +1,7 @@
-"""Content digests of a project's files.
+"""Digests of the files of a project: whatever dbt reads of it counts, and nothing else.
 
-Digests of the content of files: read once, and then known by the look of the file.
-
-What decides the answer of ``dbt ls``: the content of the project's files, and the variables that they ask for.
-
-Whatever dbt reads of a project counts, and nothing else: a package may be the root of a repository, with an environment
-of thousands of files beside its models, and a change of them changes no answer.
+A package may be the root of a repository, with an environment of thousands of files beside its models, and a change of
+them changes no answer of dbt. A file is read once, and known by its size, times and numbers from then on.
 """
 
 from __future__ import annotations
@@ -40,11 +36,28 @@ SETTLED_SECONDS = 2.0
 
 _HEX_DIGITS = 64
 
+# What dbt reads in its folders; anything else, a database that lies there for instance, may change as it likes.
+_READ = (".sql", ".py", ".yml", ".yaml", ".md")
+# And beside them: dbt_project.yml, packages.yml, selectors.yml and their like.
+_READ_AT_THE_TOP = (".yml", ".yaml", ".dbtignore")
+# dbt ls says only that these are there: no CSV is read while a DAG is parsed.
+_NAMED = (".csv",)
+_NEVER_READ = {".git", "__pycache__", "node_modules"}
+_WRITTEN = {"logs", "target"}  # by dbt, beside dbt_project.yml
+
+NOT_READ = frozenset(_NEVER_READ | _WRITTEN)
+"""Folders of the project of which nothing counts."""
+
+_LARGEST = Limit(most=1024 * MEBIBYTE)
+_OF_AN_ENVIRONMENT = "pyvenv.cfg"
+_OF_THE_USER = ".user.yml"  # which dbt writes beside profiles.yml the first time
+
 
 def digest_of_file(path: Path, *, known: KeptFiles | None = None) -> str:
     """SHA-256 of a file's content, 64 hex digits.
 
-    :param known: where digests of earlier are kept: a file that looks untouched is not read again.
+    :param path: the file.
+    :param known: keeps digests: a file that looks untouched is not read again; None: it is read.
     :raises OSError: when it cannot be read.
     """
     refuse_unfit(path, ANY_SIZE)
@@ -60,24 +73,11 @@ def digest_of_file(path: Path, *, known: KeptFiles | None = None) -> str:
     return digest
 
 
-# What dbt reads in its folders; anything else, a database that lies there for instance, may change as it likes.
-_READ = (".sql", ".py", ".yml", ".yaml", ".md")
-# And beside them: dbt_project.yml, packages.yml, selectors.yml and their like.
-_READ_AT_THE_TOP = (".yml", ".yaml", ".dbtignore")
-# Of these dbt ls says only that they are there: no CSV is read while a DAG is parsed.
-_NAMED = (".csv",)
-_NEVER_READ = {".git", "__pycache__", "node_modules"}
-_WRITTEN = {"logs", "target"}  # by dbt, beside dbt_project.yml
-NOT_READ = frozenset(_NEVER_READ | _WRITTEN)
-"""Folders of the project of which nothing counts."""
-_LARGEST = Limit(most=1024 * MEBIBYTE)
-_OF_AN_ENVIRONMENT = "pyvenv.cfg"
-_OF_THE_USER = ".user.yml"  # which dbt writes beside profiles.yml the first time
-
-
 @dataclass(frozen=True, kw_only=True)
 class Fingerprint:
-    """:param digest: differs where the project does: 64 hex digits.
+    """The content of a project, as far as dbt reads it, as a digest.
+
+    :param digest: differs where the project does: 64 hex digits.
     :param variables: the environment variables that the project asks for.
     """
 
@@ -87,7 +87,7 @@ class Fingerprint:
 
 @dataclass(frozen=True, kw_only=True)
 class Tree:
-    """What counts of a folder.
+    """A folder, and what of it counts.
 
     :param folder: of a dbt project or package, or one of which everything counts.
     :param environment: what ``env_var()`` in ``dbt_project.yml`` sees, which names the folders that dbt reads; None:
@@ -112,9 +112,10 @@ class Tree:
 
 
 def fingerprint(tree: Tree, *, known: KeptFiles | None = None) -> Fingerprint:
-    """Of the content, so that it is the same for every checkout of it.
+    """The fingerprint of a tree, by its content alone: it is the same for every checkout.
 
-    :param known: where fingerprints of earlier are kept: files that look untouched are not read again.
+    :param tree: the tree.
+    :param known: keeps fingerprints: files that look untouched are not read again; None: they are read.
     :raises CosmosLoadDbtException: when there are more files than anybody has written.
     """
     files = sorted(_files(tree), key=attrgetter("name"))
@@ -186,7 +187,6 @@ def _files(tree: Tree) -> list[_File]:
 
 
 def _of_package(tree: Tree, folder: Path, prefix: str) -> Iterator[_File]:
-    """:param prefix: of the names of its files."""
     roots = _roots(tree, folder, is_project=not prefix)
     if roots is None:
         yield from _below(tree, folder, ".", prefix, has_hidden=False)
@@ -224,7 +224,10 @@ def _roots(tree: Tree, folder: Path, *, is_project: bool) -> list[str] | None:
 
 
 def _below(tree: Tree, folder: Path, root: str, prefix: str, *, has_hidden: bool) -> Iterator[_File]:
-    """:param has_hidden: whether folders with a dot count, as they do in the folders that dbt reads."""
+    """The files below a folder that count.
+
+    :param has_hidden: whether folders with a dot count, as they do in the folders that dbt reads.
+    """
     for here, below, names in walk(folder / root):
         if _OF_AN_ENVIRONMENT in names:
             below.clear()

@@ -1,26 +1,23 @@
-"""Where do the nodes of a project come from, and which of them are selected?"""
+"""``DbtGraph``, the nodes of one dbt project under the names that Cosmos has for them."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
-from cosmos_venv.constants import LoadMode
-from cosmos_venv.exceptions import CosmosLoadDbtException
-from cosmos_venv.files.os_errors import shortage
-from cosmos_venv.managed import from_settings
+from cosmos_venv.constants import DbtResourceType, LoadMode
 from cosmos_venv.processes.gc_pause import no_collection
-from cosmos_venv.project.loaders import version_of
-from cosmos_venv.remote.remote_file import shown
-
-if TYPE_CHECKING:
-    from cosmos_venv.project.node import DbtNode
+from cosmos_venv.project.load_request import LoadRequest, project_dir
+from cosmos_venv.project.node import DbtNode
 
 logger = logging.getLogger(__name__)
+
+_TESTS = (DbtResourceType.TEST, DbtResourceType.UNIT_TEST)
 
 
 @dataclass
@@ -49,7 +46,7 @@ class DbtGraph:
     load_method: LoadMode = field(init=False, default=LoadMode.AUTOMATIC)
     """What ``load()`` came to."""
     loaded_version: str | None = field(init=False, default=None)
-    """The ``version()`` of what was loaded; None where that cannot be told, or no plan is kept under it."""
+    """The ``version()`` of what was loaded; None where that cannot be known, or no plan is kept under it."""
 
     @no_collection()
     def load(self) -> None:
@@ -58,39 +55,49 @@ class DbtGraph:
         :raises CosmosLoadDbtException: when the project cannot be loaded; the text says what is missing or broken.
         :raises CosmosValueError: when dbt would refuse the selection, with the item.
         """
-        # Not before: a worker that knows its task already needs nothing of these.
-        from cosmos_venv.project.loaders import link, load_nodes
+        # A worker that finds its task's plan loads nothing, and imports no loader but for the version.
+        from cosmos_venv.project.loaders import load
 
-        self.load_method, reason = self._decide()
-        # Of use for keeping a plan alone: where none is kept, a manifest would be hashed twice for nothing.
-        before = None if from_settings.kept_plans() is None else version_of(self, only_files=True)
-        try:
-            self.nodes, selected = load_nodes(self)
-        except OSError as error:
-            words = shortage(error)
-            if words is None:
-                raise
-            raise CosmosLoadDbtException(words) from error
-        if before is not None and before == version_of(self, only_files=True):
-            self.loaded_version = before
-        selection = link(selected, detaching=self.render_config.should_detach_multiple_parents_tests)
+        request = self.request()
+        self.load_method = request.method
+        loaded = load(request)
+        self.load_method, self.loaded_version = loaded.method, loaded.version
+        selection = link(loaded.selected, detaching=self.render_config.should_detach_multiple_parents_tests)
         # The selected ones know their tests and what comes after them.
-        self.nodes = {**self.nodes, **selection.nodes}
+        self.nodes = {**loaded.nodes, **selection.nodes}
         self.filtered_nodes = selection.nodes
         self.tests_per_model = selection.tests_per_model
         logger.info(
             "Loaded %d dbt nodes, of which %d are selected (%s, because %s).",
-            *(len(self.nodes), len(self.filtered_nodes), self.load_method.value, reason),
+            len(self.nodes),
+            len(self.filtered_nodes),
+            self.load_method.value,
+            loaded.reason,
         )
 
     def version(self) -> str | None:
         """A text that differs where ``load()`` might give other nodes, the same on every machine.
 
-        :return: None where that cannot be told without loading.
+        :returns: None where that cannot be known without loading.
         :raises CosmosLoadDbtException: where dbt would be asked, and its environment is not ready yet.
         """
-        self.load_method, _ = self._decide()
-        return version_of(self)
+        from cosmos_venv.project.loaders import version_of
+
+        request = self.request()
+        self.load_method = request.method
+        return version_of(request)
+
+    def request(self) -> LoadRequest:
+        """The request that ``load()`` makes to the loaders, with files and environment variables as they are from now
+        on.
+        """
+        return LoadRequest(
+            project=self.project,
+            render=self.render_config,
+            execution=self.execution_config,
+            profile=self.profile_config,
+            operator_args=self.operator_args,
+        )
 
     @property
     def project_path(self) -> Path:
@@ -98,32 +105,76 @@ class DbtGraph:
 
         :raises CosmosLoadDbtException: when no configuration names one.
         """
-        candidates = [
-            self.render_config.project_path,
-            self.project.dbt_project_path,
-            self.execution_config.project_path,
-        ]
-        if self.load_method is LoadMode.DBT_MANIFEST:
-            candidates.reverse()
-        for path in candidates:
-            if path is not None:
-                return path.absolute()
-        raise CosmosLoadDbtException(
-            "No dbt project folder is configured: give ProjectConfig.dbt_project_path, or RenderConfig and "
-            "ExecutionConfig their own dbt_project_path."
-        )
+        return project_dir(self.project, self.render_config, self.execution_config, self.load_method)
 
-    def _decide(self) -> tuple[LoadMode, str]:
-        method, manifest = self.render_config.load_method, self.project.manifest_path
-        if method is not LoadMode.AUTOMATIC:
-            return method, "RenderConfig.load_method says so"
-        if isinstance(manifest, str):  # nobody is asked whether it is there: it is read in a moment
-            return LoadMode.DBT_MANIFEST, f"ProjectConfig.manifest_path names {shown(manifest)}"
-        if self.project.is_manifest_available():
-            return LoadMode.DBT_MANIFEST, f"there is a manifest at {manifest}"
-        lacking = (
-            "no ProjectConfig.manifest_path is given" if manifest is None else f"there is no manifest at {manifest}"
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """The selected nodes, and the relations between them.
+
+    :param nodes: the selected nodes and tests by unique id, each knowing its tests and what comes after it.
+    :param tests_per_model: ids of the selected tests of each node that has any, in the project's order.
+    """
+
+    nodes: dict[str, DbtNode]
+    tests_per_model: dict[str, list[str]]
+
+
+@no_collection()
+def link(selected: Mapping[str, DbtNode], *, detaching: bool = False) -> Selection:
+    """Fill in the relations between the selected nodes.
+
+    :param selected: the nodes, tests among them, in the project's order, which the result keeps.
+    :param detaching: whether tests of more than one node run apart from their parents.
+    """
+    tests = [(each, node) for each, node in selected.items() if node.resource_type is DbtResourceType.TEST]
+    found = _children((each, node.depends_on) for each, node in tests)
+    tests_per_model = {parent: ids for parent, ids in found.items() if parent in selected}
+    own_tests = _with_own_tests(node for _, node in tests) if detaching else tests_per_model
+    downstream_of = _Downstream(selected).of
+    nodes = {}
+    for unique_id, node in selected.items():
+        # Most nodes are tests, and nothing depends on these.
+        if node.resource_type in _TESTS:
+            nodes[unique_id] = node
+            continue
+        nodes[unique_id] = node.related(
+            has_test=unique_id in tests_per_model,
+            has_non_detached_test=unique_id in own_tests,
+            downstream_of=downstream_of,
         )
-        if self.profile_config is not None:
-            return LoadMode.DBT_LS, lacking
-        return LoadMode.CUSTOM, f"{lacking}, and no profile with which dbt could be asked"
+    return Selection(nodes=nodes, tests_per_model=tests_per_model)
+
+
+def _with_own_tests(tests: Iterable[DbtNode]) -> set[str]:
+    """The nodes that have a test which looks at nothing else."""
+    return {parents.pop() for test in tests if len(parents := set(test.depends_on)) == 1}
+
+
+class _Downstream:
+    """The nodes that come after each node, worked out when they are first needed, which they are in few renderings.
+
+    :param selected: as for ``link``.
+    """
+
+    def __init__(self, selected: Mapping[str, DbtNode]) -> None:
+        self._reads = [(each, node.depends_on) for each, node in selected.items() if node.resource_type not in _TESTS]
+
+    def of(self, unique_id: str) -> list[str]:
+        return self._found.get(unique_id) or []
+
+    @cached_property
+    def _found(self) -> dict[str, list[str]]:
+        return _children(self._reads)
+
+
+def _children(reads: Iterable[tuple[str, list[str]]]) -> dict[str, list[str]]:
+    """The ids of the nodes that read each node, each once.
+
+    :param reads: ids, and the ids that each of them reads.
+    """
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for unique_id, parents in reads:
+        for parent in parents if len(parents) == 1 else dict.fromkeys(parents):
+            found[parent].append(unique_id)
+    return found

@@ -1,12 +1,11 @@
-"""Answers of dbt ls kept on this machine or elsewhere.
-
-What ``dbt ls`` has said before: on this machine, or where ``[cosmos] remote_cache_dir`` leads, on another one.
+"""Answers of ``dbt ls``: those kept on this machine or, where ``[cosmos] remote_cache_dir`` leads, on another one.
 
 An answer is kept under the digest of all that is known before dbt runs, and of the values of those variables which dbt
-was seen to read. Names of the latter are kept beside it. Whoever asks again looks at the values that they have now: dbt
+was seen to read. Names of the latter are kept beside it. A later parse looks at the values that they have then: dbt
 reads the same variables in the same order until one of them has another value.
 
-What ``dbt ls`` says of a project: what it has said before, while nothing that matters has changed.
+Of several processes that need the same answer, one runs dbt and the others wait. Where Airflow limits the time of an
+import, dbt is run by a process that outlives it, and the next import finds the answer.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import pickle
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -26,18 +26,17 @@ from typing import TYPE_CHECKING
 
 from cosmos_venv import settings
 from cosmos_venv.dbt.project_files import veiled
-from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException
+from cosmos_venv.exceptions import CommandKilled, CosmosConfigException, CosmosLoadDbtException
 from cosmos_venv.files.durable_files import is_private, make_private
 from cosmos_venv.files.file_cache import KeptFiles
 from cosmos_venv.managed import from_settings, resolve
-from cosmos_venv.project.ls_question import LsQuestion, question_of
+from cosmos_venv.processes.scratch import scratch_folder
+from cosmos_venv.project.dbt_ls_runner import OTHER_WAY, LsOrder, OutOfTime, Report, Said, run_dbt_ls, run_within_parse
+from cosmos_venv.project.load_request import Basis, LsQuestion, makes_up
 from cosmos_venv.remote.download_cache import RemoteError
 
 if TYPE_CHECKING:
-    from cosmos_venv.environments.environment import Damaged
-    from cosmos_venv.project.dbt_ls_runner import LsOrder
-    from cosmos_venv.project.graph import DbtGraph
-    from cosmos_venv.project.ls_question import Basis
+    from cosmos_venv.processes.guarded_process import Cancellation
     from cosmos_venv.remote.object_store import RemoteFolder
 
 
@@ -49,17 +48,24 @@ PATIENCE = 5.0
 _SUFFIX = ".jsonl"
 _GIVEN_UP_SECONDS = 3_600.0  # packages that nothing pins may be others by then
 _MOST_SETS = 8  # of names, of one project: each is tried
+_DETACHED = f"{__name__}:list_detached"  # what DetachedWork calls, with a request that _as_request has made
+_CHANGED = "The project has changed while dbt ls ran, and nobody knows which of the two dbt has read"
+_WAITING = "Another process is running dbt ls for the same project; waiting for its answer."
+_SHORTEST_AGE = 60.0  # a later parse may begin so many seconds after this one has ended
+_LONGEST = 3_600.0  # no parse waits for it any more, and nobody would end it
 
 
 @dataclass(kw_only=True)
 class KeptListings:
-    """What is kept of one question.
+    """The answers that are kept to one question.
 
     :param basis: what its answer depends on.
-    :param env: the variables that dbt is given.
-    :param max_age: seconds after which what hangs on packages that nothing pins does not count; None: there are none.
-    :param remote: for other machines; there is nothing whose age counts. None: there are no others.
-    :param patience: seconds to wait for it.
+    :param env: the environment variables that dbt is given.
+    :param files: the files in which answers are kept on this machine.
+    :param max_age: seconds for which an answer counts that depends on packages which nothing pins; None: there are no
+        such packages.
+    :param remote: keeps answers for other machines, but none that ages; None: there are no other machines.
+    :param patience: seconds to wait for the remote folder.
     """
 
     basis: Basis
@@ -76,7 +82,7 @@ class KeptListings:
 
     @property
     def version(self) -> str | None:
-        """Differs where the lines may; None when there are none that count."""
+        """A text that differs where the lines may; None when there are none that count."""
         for key, max_age in self._places:
             if (written := self.files.written(key, max_age=max_age)) is not None:
                 return key if max_age is None else f"{key}-{written}"
@@ -91,12 +97,15 @@ class KeptListings:
 
     @property
     def given_up(self) -> str:
-        """Why nobody can tell what the answer depends on, as it turned out when dbt ran; else empty."""
+        """The reason why it cannot be known what the answer depends on, as it turned out when dbt ran; else empty."""
         content = self.files.read(self._given_up, max_age=_GIVEN_UP_SECONDS)
         return (content or b"").decode(errors="replace")
 
     def give_up(self, reason: str) -> None:
-        """Keep no answer, but why that cannot be."""
+        """Keep no answer, but the reason why none can be kept.
+
+        :param reason: the reason, in words.
+        """
         self.files.write(self._given_up, reason.encode())
 
     def read_elsewhere(self) -> list[str] | None:
@@ -120,10 +129,11 @@ class KeptListings:
         return lines
 
     def write(self, lines: list[str], *, is_pinned: bool, names: frozenset[str]) -> None:
-        """Keep them. What goes wrong is at most one warning.
+        """Keep an answer. Anything that goes wrong is at most one warning.
 
-        :param is_pinned: whether they count however old they are.
-        :param names: of all variables that are known to have been read.
+        :param lines: what dbt has written.
+        :param is_pinned: whether the answer counts however old it is.
+        :param names: the environment variables that are known to have been read.
         """
         text = "\n".join(lines).encode(errors="surrogateescape")
         content = b"\n".join([_check(text), text])
@@ -138,7 +148,7 @@ class KeptListings:
             self._share(key, content)
 
     def share(self) -> None:
-        """Let other machines have what a process has kept that could not reach them."""
+        """Let other machines have the answers that were kept by a process which could not reach them."""
         for names in ((), *self._sets()):
             key = self._key(names)
             mark = self.files.path(_unshared(key))
@@ -149,7 +159,7 @@ class KeptListings:
                 self._share(key, content)
 
     def for_another_process(self) -> KeptListings:
-        """The same for a process that outlives this one: other machines it cannot reach, without Airflow."""
+        """The same answers for a process that outlives this one: without Airflow it cannot reach other machines."""
         other = replace(self, remote=None)
         other._has_remote = self._has_remote
         return other
@@ -164,7 +174,7 @@ class KeptListings:
 
     @property
     def _places(self) -> list[tuple[str, float | None]]:
-        """Under what they may be kept, and for how long: whether packages were pinned shows when dbt has run."""
+        """The keys of possible answers, each with its age: whether packages were pinned shows when dbt has run."""
         keys = [self.basis.digest, *map(self._key, self._sets())]
         pinned: list[tuple[str, float | None]] = [(key, None) for key in keys]
         return pinned if self.max_age is None else [*pinned, *((_unpinned(key), self.max_age) for key in keys)]
@@ -226,7 +236,10 @@ def _sets(content: bytes | None) -> list[tuple[str, ...]]:
 
 @cache  # once in a process, which may parse hundreds of DAG files
 def warn_of_others(folder: Path) -> None:
-    """Say once why nothing is kept in the folder."""
+    """Say once why nothing is kept in a folder.
+
+    :param folder: the folder.
+    """
     logger.warning(
         "Nothing is kept in %s, so that dbt ls runs at each parse: others may write there, or in a folder above, or it "
         "is another user's. Take their right away (chmod go-w; above, chmod +t will do), or set [cosmos_venv] "
@@ -257,97 +270,11 @@ def _check(text: bytes | memoryview) -> bytes:
     return hashlib.sha256(text).hexdigest().encode()
 
 
-_OTHER_WAY = "A manifest needs no dbt: LoadMode.DBT_MANIFEST."
-_TO_END_DBT = 6.0  # seconds; see guard.KILL_AT
+def kept_listings(question: LsQuestion) -> tuple[KeptListings | None, str]:
+    """The answers that are kept to a question, and an empty text; or None, and why none can be kept, in words.
 
-
-@dataclass(frozen=True, kw_only=True)
-class Listing:
-    """:param lines: what ``dbt ls`` has said.
-    :param was_kept: whether it had said so before, and no dbt was started.
-    :param version: differs where the lines may; None where that cannot be told.
+    :param question: the question.
     """
-
-    lines: list[str]
-    was_kept: bool
-    version: str | None = None
-
-
-def list_nodes(graph: DbtGraph, *, only_kept: bool = False) -> Listing:
-    """What ``dbt ls`` says of the graph's project and selection, or has said while nothing that matters has changed.
-
-    Where several processes want to know the same, one asks dbt and the others wait for its answer. Where Airflow
-    limits the time of an import, dbt is asked by a process that outlives it, and the next import finds the answer.
-
-    :param only_kept: take what dbt has said, and never start it.
-    :raises CosmosLoadDbtException: when dbt fails, with its own last lines; when the environment or the answer is not
-        ready yet; when nothing is kept that must be.
-    :raises CosmosConfigException: when the dbt executable cannot be started.
-    """
-    with question_of(graph, report=logger.info) as question:
-        try:
-            return _list(graph, question, only_kept=only_kept)
-        except (CosmosLoadDbtException, CosmosConfigException) as error:
-            damaged = _damage(question, error)
-            if damaged is None:
-                raise
-    with question_of(graph, report=logger.info, instead_of=damaged) as question:
-        return _list(graph, question, only_kept=only_kept, tries_again=True)
-
-
-def _list(graph: DbtGraph, question: LsQuestion, *, only_kept: bool, tries_again: bool = False) -> Listing:
-    """:param tries_again: that another dbt has just failed is no reason not to start this one."""
-    kept, reason = _kept_listings(question)
-    if kept is not None:
-        # Before the lines: an answer that is newer than its version is merely not found under it.
-        version, lines = kept.version, kept.read()
-        if lines is not None:
-            kept.share()
-            return Listing(lines=lines, was_kept=True, version=version)
-    if only_kept:
-        lines = None if kept is None else kept.read_elsewhere()
-        if lines is None:
-            raise CosmosLoadDbtException(_nothing_kept(question, reason))
-        return Listing(lines=lines, was_kept=True, version=kept.version if kept else None)
-    return _ask(graph, question, kept, reason, tries_again=tries_again)
-
-
-def _damage(question: LsQuestion, error: Exception) -> Damaged | None:
-    """What the environment has lost, where that may be why dbt failed.
-
-    :raises CosmosConfigException: when it has lost nothing and its dbt cannot be started; with the way out.
-    """
-    # For a dbt that has failed: most parses start none.
-    from cosmos_venv.dbt.results import tells_of_code
-    from cosmos_venv.processes.detached_process import DetachedAtWork
-    from cosmos_venv.project.dbt_ls_runner import DID_NOTHING
-
-    dbt, cause, text = question.dbt, error.__cause__, str(error)
-    # A process that outlives this parse still waits for a dbt that has not failed.
-    if dbt.environment is None or dbt.virtualenv_dir is None or isinstance(error.__context__, DetachedAtWork):
-        return None
-    is_broken = isinstance(error, CosmosConfigException) or DID_NOTHING in text
-    is_broken = is_broken or tells_of_code(1, lines=text.splitlines())
-    damaged = resolve.damage_of(dbt.environment, content=is_broken)
-    if damaged is not None:
-        logger.warning("%s %s", damaged, resolve.advice_about(damaged, dbt.virtualenv_dir))
-    elif isinstance(error, CosmosConfigException) and isinstance(cause, OSError):
-        raise CosmosConfigException(resolve.why_not_started(dbt.environment, cause)) from cause
-    return damaged
-
-
-def version_of_listing(graph: DbtGraph) -> str | None:
-    """A text that differs where the kept answer for the graph may; None where none is kept.
-
-    :raises CosmosLoadDbtException: when the environment of its dbt is not ready yet.
-    """
-    with question_of(graph, report=logger.info) as question:
-        kept, _ = _kept_listings(question)
-        return None if kept is None else kept.version
-
-
-def _kept_listings(question: LsQuestion) -> tuple[KeptListings | None, str]:
-    """What is kept; None where nothing can be, and why, in words."""
     files = from_settings.kept_listings()
     if files is None:
         return None, "[cosmos] enable_cache or enable_cache_dbt_ls is off"
@@ -366,49 +293,51 @@ def _kept_listings(question: LsQuestion) -> tuple[KeptListings | None, str]:
     return (None, reason) if reason else (kept, "")
 
 
-def _ask(
-    graph: DbtGraph, question: LsQuestion, kept: KeptListings | None, reason: str, *, tries_again: bool
-) -> Listing:
-    # Whoever finds an answer has no use for what runs dbt.
-    from cosmos_venv.managed import project_cache
-    from cosmos_venv.project.dbt_ls_runner import LsOrder, ask_in_turn
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """The answer of ``dbt ls`` to one question.
 
-    order = LsOrder(
-        question=question,
-        packages=project_cache.project_packages(
-            question.project_dir,
-            question.dbt.virtualenv_dir,
-            variables=question.variables,
-            env={**question.env, **question.secrets},
-            which_dbt=question.dbt.identity,
-        ),
-        parsed=project_cache.parsed_project(
-            question.project_dir,
-            question.profiles_yml,
-            target_name=graph.profile_config.target_name if graph.profile_config else "",
-            variables=question.variables,
-            env=question.env,
-            which_dbt=question.dbt.identity,
-        )
-        if graph.project.partial_parse
-        else None,
-    )
+    :param lines: the lines that it has written.
+    :param was_kept: whether it had said so before, and no dbt was started.
+    :param version: a text that differs where the lines may; None where that cannot be known.
+    """
+
+    lines: list[str]
+    was_kept: bool
+    version: str | None = None
+
+
+def ask(order: LsOrder, kept: KeptListings | None, reason: str, *, tries_again: bool) -> Listing:
+    """The answer of a dbt that is run, which is kept where that can be: by this parse, or by a process that outlives
+    it.
+
+    :param order: what dbt is asked.
+    :param kept: where the answer is kept; None: nowhere.
+    :param reason: why it is kept nowhere, in words.
+    :param tries_again: whether dbt is started although another one has just failed at the same.
+    :raises CosmosLoadDbtException: when dbt fails, with its own last lines; when the answer is not ready yet.
+    :raises CosmosConfigException: when the dbt executable cannot be started.
+    """
+    question = order.question
     if kept is None:
         logger.info("dbt ls runs at each parse of %s: %s.", question.project_dir, reason)
-        return _ask_within_the_parse(order, reason)
+        return _not_kept(order, reason)
     wait = resolve.seconds_for_a_parse()
-    # A dbt that is not there is told at once.
+    # A dbt that is not there is an error at once, not one of a process that nobody waits for.
     if wait is not None and shutil.which(question.dbt.executable, path=question.env.get("PATH")):
         return _ask_detached(order, kept, wait, tries_again=tries_again)
     logger.info("dbt ls of %s runs: no answer is kept for the project as it is.", question.project_dir)
-    lines, was_kept = ask_in_turn(order, kept, profiles_yml=question.profiles_yml, report=logger.info)
+    lines, was_kept = _ask_in_turn(order, kept, profiles_yml=question.profiles_yml, report=logger.info)
     return Listing(lines=lines, was_kept=was_kept, version=kept.version)
+
+
+def _not_kept(order: LsOrder, reason: str) -> Listing:
+    return Listing(lines=run_within_parse(order, reason, report=logger.info), was_kept=False)
 
 
 def _ask_detached(order: LsOrder, kept: KeptListings, wait: float, *, tries_again: bool) -> Listing:
     """The answer of a process that outlives this parse, or of another machine."""
     from cosmos_venv.processes.detached_process import DetachedAtWork, DetachedFailure, DetachedWork
-    from cosmos_venv.project.dbt_ls_runner import CHANGED, DETACHED, as_request
 
     if (lines := kept.read_elsewhere()) is not None:
         return Listing(lines=lines, was_kept=True, version=kept.version)
@@ -424,10 +353,10 @@ def _ask_detached(order: LsOrder, kept: KeptListings, wait: float, *, tries_agai
             make_private(each)
         if not (is_private(folder) and is_private(kept.files.folder)):
             warn_of_others(kept.files.folder)
-            return _ask_within_the_parse(order, f"others may write in {folder.parent}, or it is another user's")
+            return _not_kept(order, f"others may write in {folder.parent}, or it is another user's")
         work.see_to(
-            DETACHED,
-            as_request(order, kept),
+            _DETACHED,
+            _as_request(order, kept),
             is_done=lambda: bool(kept.given_up) or kept.read() is not None,
             wait=wait,
             tries_again=tries_again,
@@ -437,44 +366,69 @@ def _ask_detached(order: LsOrder, kept: KeptListings, wait: float, *, tries_agai
     except DetachedAtWork as at_work:
         raise CosmosLoadDbtException(
             f"dbt ls of {project_dir} has been running {at_work}, log file {work.log}; the next parse will find its "
-            f"answer. {_OTHER_WAY}"
+            f"answer. {OTHER_WAY}"
         ) from None
     except DetachedFailure as failure:
-        if str(failure).startswith(CHANGED):  # a deployment; this parse need not fail for it
-            return _ask_within_the_parse(order, CHANGED)
+        if str(failure).startswith(_CHANGED):  # a deployment; this parse need not fail for it
+            return _not_kept(order, _CHANGED)
         raise CosmosLoadDbtException(str(failure)) from None
     except OSError as error:
-        return _ask_within_the_parse(order, f"nothing can be written in {folder.parent}: {error.strerror}")
+        return _not_kept(order, f"nothing can be written in {folder.parent}: {error.strerror}")
     lines = kept.read()
     if lines is None:
-        return _ask_within_the_parse(order, kept.given_up)
+        return _not_kept(order, kept.given_up)
     kept.share()
     return Listing(lines=lines, was_kept=False, version=kept.version)
 
 
-def _ask_within_the_parse(order: LsOrder, reason: str) -> Listing:
-    """The answer of a dbt that ends with this parse.
+def _ask_in_turn(
+    order: LsOrder,
+    kept: KeptListings,
+    *,
+    profiles_yml: Path,
+    report: Report,
+    deadline: float | None = None,
+    cancellation: Cancellation | None = None,
+) -> tuple[list[str], bool]:
+    """The lines of ``dbt ls``, and whether another process has asked for them meanwhile.
 
-    :param reason: why the answer cannot be kept, so that a later parse would not find it.
+    Of several processes that ask the same, one starts dbt and the others wait for its answer, which is kept.
+
+    :param deadline: as for ``run_dbt_ls``.
+    :raises CosmosLoadDbtException: when dbt fails, with its own last lines.
+    :raises CosmosConfigException: when the dbt executable cannot be started.
     """
-    from cosmos_venv.project.dbt_ls_runner import OutOfTime, run_dbt_ls
+    with kept.files.turn(kept.basis.digest, wait=None, report=lambda: report(_WAITING)):
+        lines = kept.read()
+        if lines is None:
+            lines = kept.read_elsewhere()
+        if lines is not None:
+            return lines, True
+        said = run_dbt_ls(order, profiles_yml=profiles_yml, report=report, deadline=deadline, cancellation=cancellation)
+        if order.question.basis().digest != kept.basis.digest:
+            report(f"{_CHANGED}; its answer is not kept.")
+        elif reason := _why_not_kept(said, kept):
+            kept.give_up(reason)
+        else:
+            kept.write(said.lines, is_pinned=said.is_pinned, names=said.names())
+        return said.lines, False
 
-    half, began = resolve.seconds_for_a_parse(), time.monotonic()
-    deadline = None if half is None else began + max(half, 2 * half - _TO_END_DBT)
-    profiles_yml = order.question.profiles_yml
-    try:
-        said = run_dbt_ls(order, profiles_yml=profiles_yml, report=logger.info, deadline=deadline)
-    except OutOfTime:
-        raise CosmosLoadDbtException(
-            f"dbt ls of {order.question.project_dir} was ended after {time.monotonic() - began:.0f} s, since Airflow "
-            f"limits the time of an import, and its answer cannot be kept for the next one, because {reason}. "
-            f"Mend that, or raise [core] dagbag_import_timeout. {_OTHER_WAY}"
-        ) from None
-    return Listing(lines=said.lines, was_kept=False)
+
+def _why_not_kept(said: Said, kept: KeptListings) -> str:
+    """Why no later parse could take the answer, in words; empty where one can."""
+    if not said.is_pinned and kept.max_age is not None and kept.max_age < _SHORTEST_AGE:
+        return (
+            "no package-lock.yml that fits pins its packages, and [cosmos_venv] packages_max_age is "
+            f"{kept.max_age:.0f} s"
+        )
+    if (unnoted := said.of_packages.unnoted) is not None:
+        return makes_up(f"the package file {unnoted}")
+    made_up = kept.basis.made_up or next((f"the package file {each}" for each in said.of_packages.made_up), "")
+    return f"{makes_up(made_up)}, and this dbt does not note which it reads" if made_up and said.noted is None else ""
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what processes have left that ended weeks ago."""
+    """Remove the files of processes that ended weeks ago."""
     from cosmos_venv.processes.detached_process import works_in
 
     with suppress(OSError):
@@ -482,9 +436,52 @@ def _sweep(folder: Path) -> None:
             work.sweep()
 
 
-def _nothing_kept(question: LsQuestion, reason: str) -> str:
-    because = f"because {reason}" if reason else "for this content, dbt, profile, target, variables and selection"
-    return (
-        f"LoadMode.DBT_LS_CACHE: no answer of dbt ls for {question.project_dir} is kept {because}. Load it once with "
-        "LoadMode.DBT_LS, or use that always: it starts no dbt while the answer is kept."
-    )
+def _as_request(order: LsOrder, kept: KeptListings) -> bytes:
+    """The order for a process that outlives this one. It holds the environment of dbt, and with it secrets."""
+    # Its lease is held by a descriptor that the process inherits.
+    dbt = replace(order.question.dbt, environment=None)
+    order = replace(order, question=replace(order.question, dbt=dbt))
+    return pickle.dumps((order, kept.for_another_process()))
+
+
+def list_detached(request: bytes, cancellation: Cancellation) -> str:
+    """Run dbt in a process of its own and keep the answer.
+
+    :param request: what ``_as_request`` has made.
+    :param cancellation: ends dbt when it is requested.
+    :returns: what went wrong, in words; empty when nothing did.
+    """
+    order, kept = pickle.loads(request)  # noqa: S301 - by a pipe, from this user's process with this very code
+    try:
+        with scratch_folder("cosmos-venv-profile-") as folder:
+            # The file of the parse may go before dbt has read it.
+            profiles_yml = folder / "profiles.yml"
+            profiles_yml.touch(mode=0o600)
+            profiles_yml.write_text(order.question.profile, encoding="utf-8")
+            _, was_there = _ask_in_turn(
+                order,
+                kept,
+                profiles_yml=profiles_yml,
+                report=_say,
+                deadline=time.monotonic() + _LONGEST,
+                cancellation=cancellation,
+            )
+        return "" if was_there or kept.given_up or kept.version else _CHANGED
+    except CommandKilled:
+        return ""  # the parse that has ended it may start another at once
+    except OutOfTime:
+        return f"dbt ls of {order.question.project_dir} did not end within {_LONGEST:.0f} s, and was ended."
+    except (CosmosLoadDbtException, CosmosConfigException) as error:
+        return _without(order.question.secrets, str(error))
+    except Exception as error:  # noqa: BLE001 - whatever it is, the parse must learn of it
+        return _without(order.question.secrets, f"{type(error).__name__}: {error}")
+
+
+def _without(secrets: Mapping[str, str], text: str) -> str:
+    for secret in sorted(map(str, secrets.values()), key=len, reverse=True):
+        text = text.replace(secret, "***") if secret else text
+    return text
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)

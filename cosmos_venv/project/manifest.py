@@ -1,17 +1,11 @@
-"""Nodes of a manifest.json, local or remote.
+"""The nodes of a ``manifest.json`` and those that are selected, of a file on this machine or elsewhere.
 
-What does a file of text hold that somebody else has written? Or why can it not be read?
-
-Which nodes does a ``manifest.json`` hold, and which of them are selected?
-
-A typed reader that ignores what it does not need, and names file, entry and fault where it cannot read what it needs.
-
-What does a manifest say that lies elsewhere? Of what was read a copy is kept, and taken while it is unchanged.
+The typed reader ignores what it does not need, and names file, entry and fault where it cannot read what it needs. Of a
+manifest that lies elsewhere a copy is kept, and taken while the manifest is unchanged.
 """
 
 from __future__ import annotations
 
-import codecs
 import hashlib
 import json
 import logging
@@ -34,7 +28,7 @@ from cosmos_venv.dbt.project_files import DEFAULT_PACKAGES_FOLDER
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.files.file_cache import KeptFiles
 from cosmos_venv.files.os_errors import told
-from cosmos_venv.files.read_limits import decoded, read_file
+from cosmos_venv.files.read_limits import decoded, read_file, utf_8
 from cosmos_venv.managed import from_settings, resolve
 from cosmos_venv.processes.gc_pause import no_collection
 from cosmos_venv.project.node import DbtNode
@@ -48,45 +42,16 @@ if TYPE_CHECKING:
     from cosmos_venv.project.selection.state_comparison import Comparison
 
 
-_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-
-
-def read_text(path: Path, parameter: str, *, way_out: str) -> str:
-    """The file's text, without a byte order mark.
-
-    :param parameter: that names the file, and ``way_out`` a sentence, both for errors.
-    :raises CosmosLoadDbtException: when it cannot be read, is too long, is not UTF-8, or is blank.
-    """
-    try:
-        content = read_file(path, settings.limit("artifact_max_bytes"))
-    except OSError as error:
-        raise CosmosLoadDbtException(f"{parameter} {path} cannot be read: {told(error, way_out)}") from error
-    content = utf_8(content, f"{parameter} {path}", way_out=way_out)
-    try:
-        return content.decode()
-    except UnicodeDecodeError as error:
-        raise CosmosLoadDbtException(f"{parameter} {path} is not UTF-8: {error}. {way_out}") from error
-
-
-def utf_8(content: bytes, shown: str, *, way_out: str) -> bytes:
-    """The content without a byte order mark.
-
-    :param shown: what it is the content of, and ``way_out`` a sentence, both for errors.
-    :raises CosmosLoadDbtException: when it is UTF-16, as some shells write what is redirected into a file, or blank.
-    """
-    if content.startswith(_UTF_16) or content[:2] in (b"{\0", b"\0{"):
-        raise CosmosLoadDbtException(f"{shown} is UTF-16; UTF-8 is needed. {way_out}")
-    content = content.removeprefix(codecs.BOM_UTF8)
-    if not content or content.isspace():
-        raise CosmosLoadDbtException(f"{shown} is empty. {way_out}")
-    return content
-
-
 OLDEST_SCHEMA = 9
 """The manifest schema of dbt 1.5, the first whose entries are like today's."""
 
 _WAY_OUT = "Write it anew with `dbt parse` or `dbt compile` in the project and deploy target/manifest.json."
 _VERSION = re.compile(r"/manifest/v(\d+)\.json$")
+
+logger = logging.getLogger(__name__)
+
+_ENTRY = msgspec.json.Decoder(WrittenEntry)
+_PATIENCE = 60.0  # where Airflow sets no time-out
 
 
 class _Metadata(msgspec.Struct):
@@ -111,13 +76,13 @@ class _Manifest(msgspec.Struct):
         return {**self.nodes, **(self.sources or {}), **(self.exposures or {}), **(self.unit_tests or {})}
 
     def others(self) -> dict[str, msgspec.Raw]:
-        """What no task is made of, but selections lead to and through."""
+        """The entries that no task is made of, but selections lead to and through."""
         sections = (self.metrics, self.semantic_models, self.saved_queries, self.functions)
         return {unique_id: raw for section in sections for unique_id, raw in (section or {}).items()}
 
 
 class _Entries(msgspec.Struct):
-    """Of a manifest that cannot be read, to find the entry that is to blame."""
+    """The entries of a manifest that cannot be read, to find the one that is to blame."""
 
     metadata: _Metadata = msgspec.field(default_factory=_Metadata)
     nodes: dict[str, msgspec.Raw] | None = None
@@ -128,14 +93,13 @@ class _Entries(msgspec.Struct):
 
 _MANIFEST = msgspec.json.Decoder(_Manifest)
 _ENTRIES = msgspec.json.Decoder(_Entries)
-_ENTRY = msgspec.json.Decoder(WrittenEntry)
 
 
 class Manifest:
-    """What a ``manifest.json`` of dbt 1.5 or later says.
+    """A ``manifest.json`` of dbt 1.5 or later.
 
-    :param path: the manifest, a local file.
-    :param content: of a manifest that lies elsewhere; ``path`` is what it is called in errors then.
+    :param path: the file; of a manifest that lies elsewhere, what errors call it.
+    :param content: the bytes of a manifest that lies elsewhere; None: the file is read.
     :raises CosmosLoadDbtException: when the file cannot be read as one.
     """
 
@@ -186,7 +150,7 @@ class Manifest:
 
     @property
     def default_selector(self) -> str | None:
-        """The YAML selector that dbt takes where nothing is asked for: the one with ``default: true``."""
+        """The YAML selector that dbt takes where no selection is given: the one with ``default: true``, if any."""
         entries = (self._content.selectors or {}).items()
         return next((name for name, entry in entries if isinstance(entry, dict) and entry.get("default") is True), None)
 
@@ -201,8 +165,10 @@ class Manifest:
     ) -> set[str]:
         """Ids of what dbt would select, of every kind that the manifest has.
 
-        :param select: dbt's selection texts; none: everything. Likewise ``exclude``.
-        :param selector: name of a YAML selector; where given, the other two do not count, as in dbt.
+        :param select: dbt's selection texts; none: everything.
+        :param exclude: dbt's selection texts of what is left out.
+        :param selector: name of a YAML selector; where given, the other two do not count, as in dbt; None: there is
+            none.
         :param indirect_selection: which tests come with their parents, where the selector says nothing of it.
         :raises CosmosValueError: when dbt would refuse an item or a definition.
         :raises CosmosLoadDbtException: when there is no selector of that name, or an entry cannot be read.
@@ -304,16 +270,13 @@ def _refuse_old_schema(path: Path | str, version: str) -> None:
         )
 
 
-logger = logging.getLogger(__name__)
-
-_PATIENCE = 60.0  # where Airflow sets no time-out
-
-
 def open_remote(url: str, conn_id: str | None) -> Manifest:
-    """The manifest at this URL, copied only where it has changed since the last parse.
+    """The manifest at a URL, copied only where it has changed since the last parse.
 
-    Where nobody answers, the copy that is kept is taken, with a warning.
+    Where no answer comes, the copy that is kept is taken, with a warning.
 
+    :param url: the URL.
+    :param conn_id: id of an Airflow connection; None: the default one of the storage.
     :raises CosmosLoadDbtException: when it cannot be had or read.
     """
     return _Elsewhere(file=RemoteFile(url=url, conn_id=conn_id), kept=from_settings.kept_manifests()).open()
@@ -337,7 +300,9 @@ class _Elsewhere:
                 raise CosmosLoadDbtException(self._failure(error)) from None
             logger.warning(
                 "ProjectConfig.manifest_path %s cannot be read now: %s. Its copy of %s ago is taken.",
-                *(self.file, error, _age(self._seconds_since_confirmed())),
+                self.file,
+                error,
+                _age(self._seconds_since_confirmed()),
             )
             return Manifest(str(self.file), known.content)
         if copy is None:

@@ -1,4 +1,4 @@
-"""What is known of one dbt node, whichever way the project was loaded?"""
+"""``DbtNode``: what is known of one dbt node, whichever way the project was loaded."""
 
 from __future__ import annotations
 
@@ -21,17 +21,20 @@ class DbtNode:
     """One node of a dbt project. The order of the parameters is Cosmos's, for code that builds nodes itself.
 
     :param unique_id: dbt's id: type, package and name, parted by dots.
+    :param resource_type: the kind of node: model, seed, test ...
     :param depends_on: unique ids of the nodes that this one reads, in dbt's order.
     :param path_base: folder of the project or package that the node belongs to.
     :param original_file_path: file that declares the node, relative to ``path_base``; a text becomes a path.
-    :param config: dbt's configuration of the node, as dbt writes it.
+    :param package_name: the package that it belongs to; None: it is not known.
+    :param tags: dbt's tags of it; None: none.
+    :param config: dbt's configuration of the node, as dbt writes it; None: there is none.
     :param has_freshness: for a source: whether some age is warned of or refused.
     :param has_test: whether a test of the selection depends on this node; set after selection.
     :param has_non_detached_test: whether such a test runs in the node's own test task; set after selection.
     :param downstream: unique ids of the selected nodes, tests apart, that depend on this one; set after selection.
     :param fqn: dbt's fully qualified name in parts; empty or None where dbt gave none.
     :param description: what the project says of the node, in Markdown.
-    :param shares_config: ``config`` is other nodes' as well; who asks for it gets a copy.
+    :param shares_config: whether ``config`` is that of other nodes as well; a caller that asks for it gets a copy.
     :ivar resource_name: the id after its second dot: ``voyages.v1``, ``raw.orders``, a test's name with its hash. A
         ValueError when the id has fewer than three parts.
     :ivar context_dict: the node as plain data, for the context of its tasks: one dict for all of them.
@@ -59,9 +62,25 @@ class DbtNode:
         _downstream_of: Callable[[str], list[str]]
 
     __slots__ = (
-        *("unique_id", "resource_type", "depends_on", "path_base", "original_file_path", "package_name", "tags"),
-        *("config", "has_freshness", "has_test", "has_non_detached_test", "downstream", "fqn", "description"),
-        *("resource_name", "context_dict", "_file", "_known_config", "_downstream_of"),
+        "_downstream_of",
+        "_file",
+        "_known_config",
+        "config",
+        "context_dict",
+        "depends_on",
+        "description",
+        "downstream",
+        "fqn",
+        "has_freshness",
+        "has_non_detached_test",
+        "has_test",
+        "original_file_path",
+        "package_name",
+        "path_base",
+        "resource_name",
+        "resource_type",
+        "tags",
+        "unique_id",
     )
 
     def __init__(
@@ -106,7 +125,11 @@ class DbtNode:
     if not TYPE_CHECKING:  # or no misspelt attribute would be found
 
         def __getattr__(self, name: str) -> Any:
-            """What is made when it is asked for: of most nodes nobody does, and it takes longer than all the rest."""
+            """The attributes that are made when they are asked for: most nodes never need them, and they take longer
+            than all the rest.
+
+            :param name: the name of the attribute.
+            """
             make = _MADE_LATER.get(name)
             if make is None:
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
@@ -115,7 +138,7 @@ class DbtNode:
             return made
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """For copies and pickles: a node alone, without what it would ask."""
+        """A copy or pickle is a node alone, with all that is made later made."""
         return type(self), tuple(getattr(self, each.name) for each in fields(self) if each.init)
 
     def related(
@@ -123,8 +146,9 @@ class DbtNode:
     ) -> DbtNode:
         """The node with what it is to the other selected nodes.
 
-        :param has_test, has_non_detached_test: as those of the class.
-        :param downstream_of: gives the ``downstream`` of a unique id, once somebody wants to know.
+        :param has_test: whether a test of the selection depends on it.
+        :param has_non_detached_test: whether such a test runs in the node's own test task.
+        :param downstream_of: gives the ``downstream`` of a unique id, once it is asked for.
         """
         # dataclasses.replace takes ten times as long, and there are thousands of nodes.
         node = object.__new__(type(self))
@@ -138,11 +162,12 @@ class DbtNode:
 
     @property
     def name(self) -> str:
-        """What task and group ids are made of: the resource name, its dots turned into underscores."""
+        """The text that task and group ids are made of: the resource name, its dots turned into underscores."""
         return self.resource_name.replace(".", "_")
 
     @property
     def file_path(self) -> Path:
+        """The file that declares the node."""
         return self.path_base / self.original_file_path
 
     @property
@@ -152,7 +177,7 @@ class DbtNode:
 
     @property
     def meta(self) -> dict[str, Any]:
-        """``config.meta.cosmos``: what the node says to the DAG.
+        """``config.meta.cosmos``: the node's wishes for its task.
 
         :raises CosmosLoadDbtException: when it is no mapping.
         """
@@ -179,7 +204,7 @@ class DbtNode:
 
     @property
     def profile_config_to_override(self) -> dict[str, Any]:
-        """What the node changes of the profile for its own task.
+        """The changes that the node makes to the profile for its own task.
 
         :raises CosmosLoadDbtException: when it is no mapping.
         """
@@ -193,6 +218,7 @@ class DbtNode:
 
     @property
     def has_ephemeral_materialization(self) -> bool:
+        """Whether dbt makes nothing of the model but a part of other queries."""
         return self.materialized.lower() == "ephemeral"
 
     @property
@@ -238,7 +264,7 @@ def _context_dict(node: DbtNode) -> dict[str, Any]:
 
 
 def _own_config(node: DbtNode) -> dict[str, Any]:
-    """Of a node that shares it, for those that may change it."""
+    """A copy of the configuration that a node shares with others, for a caller that may change it."""
     own = copy.deepcopy(node._known_config)
     object.__setattr__(node, "_known_config", own)
     return own

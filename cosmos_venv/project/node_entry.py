@@ -1,4 +1,4 @@
-"""How does dbt write one node, in ``manifest.json`` and in a line of ``dbt ls`` alike, and which DbtNode is it?"""
+"""One node as dbt writes it, in ``manifest.json`` and in a line of ``dbt ls``; and the DbtNode that it becomes."""
 
 from __future__ import annotations
 
@@ -18,16 +18,20 @@ from cosmos_venv.dbt.project_files import DEFAULT_PACKAGES_FOLDER
 from cosmos_venv.files.read_limits import decoded
 from cosmos_venv.project.node import DbtNode
 
+_CONFIG = msgspec.json.Decoder(dict[str, Any] | None)
+_ID = re.compile(r"[^.]+\.[^.]+\.(?s:.)")
+_resource_type = cache(DbtResourceType)
 
-# Without gc: of what comes out of JSON nothing leads back to where it is kept, so there is nothing to collect.
+
+# Without gc: nothing that comes out of JSON leads back to where it is kept, so there is nothing to collect.
 class DependsOn(msgspec.Struct, gc=False):
-    """What a node reads. Macros are not of interest."""
+    """The nodes that a node reads. Its macros are not of interest."""
 
     nodes: list[str] | None = None
 
 
 class TestMetadata(msgspec.Struct, gc=False):
-    """What a generic test has beyond others."""
+    """The keys that a generic test has beyond others."""
 
     __test__ = False  # pytest: no tests in here
 
@@ -61,7 +65,8 @@ class NodeEntry(msgspec.Struct, gc=False):
     if TYPE_CHECKING:
 
         @property
-        def config(self) -> dict[str, Any] | None: ...
+        def config(self) -> dict[str, Any] | None:
+            """dbt's configuration of the node; None where there is none."""
 
 
 class PlainEntry(NodeEntry, gc=False):
@@ -81,12 +86,13 @@ class WrittenEntry(NodeEntry, gc=False):
 
     @property
     def config(self) -> dict[str, Any] | None:
+        """dbt's configuration of the node; None where there is none."""
         return self.known_config
 
     def read_config(self, shared: dict[bytes, dict[str, Any] | None]) -> None:
-        """Read it. Nodes that are configured alike, as most are, have one dict together.
+        """Read the configuration. Nodes that are configured alike, as most are, have one dict together.
 
-        :param shared: those of the manifest by their text, to which this one's is added.
+        :param shared: the configurations of a manifest that were read so far, by their text; this one is added.
         :raises ValueError: where it is no mapping.
         """
         text = bytes(self.written_config)
@@ -95,24 +101,20 @@ class WrittenEntry(NodeEntry, gc=False):
         self.known_config = shared[text]
 
 
-_CONFIG = msgspec.json.Decoder(dict[str, Any] | None)
-
-
 def without_disabled(entries: dict[str, NodeEntry]) -> dict[str, NodeEntry]:
-    """Itself where none is, as nearly always: dbt keeps these apart from the others."""
+    """The entries that are not disabled: nearly always all, since dbt keeps the disabled ones apart.
+
+    :param entries: all entries by unique id; returned as they are where none is disabled.
+    """
     configs = filter(None, map(attrgetter("config"), entries.values()))
     if False not in map(methodcaller("get", "enabled"), configs):
         return entries
     return {each: entry for each, entry in entries.items() if (entry.config or {}).get("enabled") is not False}
 
 
-_ID = re.compile(r"[^.]+\.[^.]+\.(?s:.)")
-_resource_type = cache(DbtResourceType)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Folders:
-    """Where the files of a project and of its packages lie.
+    """The folders in which the files of a project and of its packages lie.
 
     :param project: the project's own folder.
     :param root_package: the project's name in dbt; None: every node counts as the project's own.
@@ -125,7 +127,10 @@ class Folders:
     _of: dict[str, Path] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def of(self, package: str) -> Path:
-        """The folder that paths of this package's nodes are relative to."""
+        """The folder that the paths of a package's nodes are relative to.
+
+        :param package: the package's name in dbt.
+        """
         folder = self._of.get(package)
         if folder is None:
             is_root = self.root_package is None or package == self.root_package
@@ -134,8 +139,11 @@ class Folders:
 
 
 def to_node(entry: NodeEntry, *, unique_id: str, folders: Folders) -> DbtNode | None:
-    """The entry as a DbtNode; None when no file declares it, as dbt-loom's nodes of other projects are.
+    """An entry as a DbtNode; None when no file declares it, as of the nodes of other projects that dbt-loom adds.
 
+    :param entry: the entry, whose configuration has been read.
+    :param unique_id: its id.
+    :param folders: where the files of the project and its packages lie.
     :raises ValueError: when the id or the resource type is none of dbt's.
     """
     if not entry.original_file_path:
@@ -164,7 +172,7 @@ def to_node(entry: NodeEntry, *, unique_id: str, folders: Folders) -> DbtNode | 
 
 
 def _tags(config: Mapping[str, Any]) -> list[str]:
-    """Unit tests have their tags there only."""
+    # Unit tests have their tags in the configuration only.
     tags = config.get("tags") or []
     return [tags] if isinstance(tags, str) else list(tags)
 

@@ -1,4 +1,4 @@
-"""What does a file hold that lies elsewhere, and has it changed? On a web server, or in an object store of Airflow's.
+"""Files that lie elsewhere: on a web server, or in an object store of Airflow's.
 
 What is slow to import is imported where it is used.
 """

@@ -1,4 +1,4 @@
-"""What is a copy of a file that lies elsewhere, and what is said where there is none?"""
+"""A copy of a file that lies elsewhere, and the error where there is none."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ T = TypeVar("T")
 class RemoteError(Exception):
     """The file cannot be had. The text says why, without credentials.
 
-    :ivar has_answered: whether that is the answer of who keeps the file; else none came, and a later one may differ.
+    :param reason: why, in words, without credentials.
+    :param has_answered: whether the server or store has said so; else no answer came, and a later one may differ.
     """
 
     def __init__(self, reason: str, *, has_answered: bool) -> None:
@@ -27,19 +28,27 @@ class RemoteError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Copy:
-    """:param version: by which who keeps the file can tell whether it has changed; empty where it names none."""
+    """A copy of a file.
+
+    :param content: its bytes, unpacked.
+    :param version: names and values by which the server or store can tell whether it has changed; empty where it gives
+        none.
+    """
 
     content: bytes
     version: Mapping[str, str]
 
     def packed(self) -> bytes:
-        """As one text of bytes, to be kept."""
+        """The copy as one text of bytes, to be kept."""
         head = {"version": dict(self.version), "crc32": zlib.crc32(self.content)}
         return json.dumps(head).encode() + b"\n" + self.content
 
     @classmethod
     def unpacked(cls, packed: bytes) -> Copy | None:
-        """What was packed; None where it was cut short."""
+        """The copy of a text of ``packed``; None where it was cut short.
+
+        :param packed: the text.
+        """
         head, _, content = packed.partition(b"\n")
         try:
             said = json.loads(head)
@@ -50,9 +59,11 @@ class Copy:
 
 
 def within(seconds: float, work: Callable[[], T]) -> T:
-    """What the work gives, which is left to itself when it takes longer: clients of object stores wait for minutes.
+    """The result of some work, which is left to itself when it takes longer: clients of object stores wait for minutes.
 
-    :raises RemoteError: when it takes longer. What the work raises is raised here.
+    :param seconds: seconds to wait for it.
+    :param work: called in a thread of its own.
+    :raises RemoteError: when it takes longer. Exceptions of the work are raised here.
     """
     results: list[T] = []
     errors: list[BaseException] = []

@@ -1,4 +1,4 @@
-"""Files of web servers: read through requests, within a time, and only where they have changed."""
+"""Files of web servers, read through requests: within a time, and only where they have changed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,13 @@ _OBJECT = re.compile(r"<[^<>]*>: ?|\w*Connection(Pool)?\(host='[^']*', port=\w+\
 
 
 def exists(url: str, conn_id: str | None, *, seconds: float) -> bool:
-    """Whether the server has it. A server that knows no HEAD is asked for it, and its answer is not read."""
+    """Whether a server has a file. One that knows no HEAD is asked for the file, and its answer is not read.
+
+    :param url: the URL of the file.
+    :param conn_id: id of an Airflow connection with login, password and headers; None: there is none.
+    :param seconds: seconds within which an answer must come.
+    :raises RemoteError: when nothing can be said.
+    """
 
     def ask() -> bool:
         with _session(conn_id, url) as session:
@@ -59,7 +65,15 @@ def exists(url: str, conn_id: str | None, *, seconds: float) -> bool:
 def read(
     url: str, conn_id: str | None, *, known: Mapping[str, str] | None, seconds: float, limit: Limit
 ) -> Copy | None:
-    """A copy; None where the server says that the known version is its own."""
+    """A copy of a file; None where the server says that the known version is its own.
+
+    :param url: the URL of the file.
+    :param conn_id: id of an Airflow connection with login, password and headers; None: there is none.
+    :param known: ``Copy.version`` of a copy that is there; None: there is none.
+    :param seconds: seconds within which an answer must come.
+    :param limit: the largest size, on the wire and unpacked.
+    :raises RemoteError: when it cannot be had.
+    """
     end = time.monotonic() + seconds
     conditions = {_CONDITIONS[name]: value for name, value in (known or {}).items() if name in _CONDITIONS}
 
@@ -110,9 +124,9 @@ def _content(response: requests.Response, *, end: float, limit: Limit) -> bytes:
 
 
 def _body(response: requests.Response, *, end: float, limit: Limit) -> Iterator[bytes]:
-    """What comes over the wire, piece by piece.
+    """The bytes that come over the wire, piece by piece.
 
-    The thread that reads ends with its time, too: nobody else ends it when the parse has gone on without it.
+    The thread that reads ends with its time, too: it is not ended by the parse that has gone on without it.
     """
     import requests
     from urllib3.exceptions import HTTPError, ProtocolError
@@ -152,7 +166,7 @@ def _unpacked(packed: Iterable[bytes]) -> Iterator[bytes]:
             try:
                 unpacked = member.decompress(left, _PIECE)
             except zlib.error:
-                if ended:  # what stands behind the last one is nobody's, as for requests
+                if ended:  # what stands behind the last one does not count, as for requests
                     return
                 raise
             yield unpacked
@@ -213,7 +227,7 @@ def _session(conn_id: str | None, url: str) -> Iterator[requests.Session]:
 
 
 def _authorise(session: requests.Session, conn_id: str | None) -> None:
-    """As Airflow's HttpHook: login and password, and headers among the extras."""
+    """Log in as Airflow's HttpHook does: with login and password, and headers among the extras."""
     if conn_id is None:
         return
     try:
@@ -258,7 +272,7 @@ def _reason(error: Exception, url: str) -> str:
 
 @contextmanager
 def _no_word_of_urllib3() -> Iterator[None]:
-    """It logs whole addresses, of which the query may be a signature."""
+    """Keep the log of urllib3 silent: it names whole addresses, of which the query may be a signature."""
     thread = threading.get_ident()
 
     def is_of_another(record: logging.LogRecord) -> bool:

@@ -1,9 +1,4 @@
-"""Reading through Airflow's object storage.
-
-How is a file of an object store read? Through Airflow's own object storage, and only where it has changed.
-
-What lies in a folder elsewhere? Files that are kept for others: read, written, and the oldest removed.
-"""
+"""Files of object stores, read and written through Airflow's own object storage."""
 
 from __future__ import annotations
 
@@ -16,7 +11,6 @@ from cosmos_venv.compat import get_connection, object_storage_path
 from cosmos_venv.credentials import mask
 from cosmos_venv.files.read_limits import Limit, UnfitFileError, read_pieces
 from cosmos_venv.remote.download_cache import Copy, RemoteError, within
-from cosmos_venv.remote.remote_file import shown
 
 T = TypeVar("T")
 
@@ -33,16 +27,32 @@ _STORAGES = {
 _VERSIONS = ("ETag", "etag", "md5Hash", "content_md5")
 _TIMES = ("LastModified", "last_modified", "updated", "mtime")
 
+SUFFIX = ".jsonl"
+
 
 def exists(url: str, conn_id: str | None, *, seconds: float) -> bool:
-    """Whether the store has it."""
+    """Whether a store has a file.
+
+    :param url: the URL of the file.
+    :param conn_id: id of an Airflow connection; None: the default one of the storage, where there is any.
+    :param seconds: seconds within which an answer must come.
+    :raises RemoteError: when nothing can be said.
+    """
     return _asked(lambda place: bool(place.exists()), url, conn_id, seconds)
 
 
 def read(
     url: str, conn_id: str | None, *, known: Mapping[str, str] | None, seconds: float, limit: Limit
 ) -> Copy | None:
-    """A copy; None where the store says that the known version is its own."""
+    """A copy of a file; None where the store says that the known version is its own.
+
+    :param url: the URL of the file.
+    :param conn_id: id of an Airflow connection; None: the default one of the storage, where there is any.
+    :param known: ``Copy.version`` of a copy that is there; None: there is none.
+    :param seconds: seconds within which an answer must come.
+    :param limit: the largest size, packed or unpacked by the storage.
+    :raises RemoteError: when it cannot be had.
+    """
 
     def copy_of(place: Any) -> Copy | None:
         place.fs.invalidate_cache()  # of what was seen when another DAG file was parsed
@@ -56,10 +66,12 @@ def read(
 
 
 def content_of(place: Any, limit: Limit, info: Mapping[str, Any] | None = None) -> bytes:
-    """All of a file of an object store.
+    """The content of a file of an object store.
 
-    :param place: a path of Airflow's, and ``info`` what its file system has said of it now.
-    :raises UnfitFileError: when it is longer than the limit, packed or unpacked by the storage.
+    :param place: the file, as a path of Airflow's.
+    :param limit: the largest size, packed or unpacked by the storage.
+    :param info: what the file system has said of the file; None: it is asked.
+    :raises UnfitFileError: when the file is larger than the limit.
     """
     size = (place.fs.info(place.path) if info is None else info).get("size")
     with place.fs.open(place.path, "rb") as file:
@@ -68,14 +80,16 @@ def content_of(place: Any, limit: Limit, info: Mapping[str, Any] | None = None) 
 
 
 def place_of(url: str, conn_id: str | None) -> Any:
-    """The file or folder as a path of Airflow's, with its connection.
+    """A file or folder as a path of Airflow's, with its connection.
 
+    :param url: its URL.
+    :param conn_id: id of an Airflow connection; None: the default one of the storage, where there is any.
     :raises RemoteError: when Airflow cannot reach such a storage, with what to install.
     """
     scheme = urlsplit(url).scheme.lower()
     connection, package = _STORAGES.get(scheme, (None, None))
     try:
-        place = object_storage_path(url, conn_id or (connection and _if_there(connection)))
+        place = object_storage_path(url, conn_id or (connection and _known_connection(connection)))
         place.fs  # noqa: B018 - here a provider that is not installed shows
     except (ImportError, ValueError) as error:
         way_out = f"Install {package}" if package else "Install the Airflow provider of that storage"
@@ -88,7 +102,10 @@ def place_of(url: str, conn_id: str | None) -> Any:
 
 
 def changed_at(info: Mapping[str, Any]) -> object:
-    """When the file was last written, in the storage's own kind of time; None where it does not say."""
+    """The time at which a file was last written, in the storage's own kind; None where it says none.
+
+    :param info: what the file system has said of the file.
+    """
     return next((info[name] for name in _TIMES if info.get(name) is not None), None)
 
 
@@ -104,14 +121,17 @@ def _asked(question: Callable[[Any], T], url: str, conn_id: str | None, seconds:
 
 
 def error_of(error: Exception) -> RemoteError:
-    """What a storage has raised, in its words but without credentials."""
+    """The error of a storage, in its words but without credentials.
+
+    :param error: what the storage has raised.
+    """
     if isinstance(error, UnfitFileError):
         return RemoteError(str(error.strerror), has_answered=True)
     has_answered = isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError)
     return RemoteError(f"{type(error).__name__}: {mask(str(error))}", has_answered=has_answered)
 
 
-def _if_there(conn_id: str) -> str | None:
+def _known_connection(conn_id: str) -> str | None:
     try:
         get_connection(conn_id)
     except Exception:  # noqa: BLE001 - each Airflow has another word for it; the storage's own credentials count then
@@ -127,12 +147,11 @@ def _version(info: Mapping[str, Any]) -> dict[str, str]:
     return {} if changed is None else {"version": f"{changed} {info.get('size')}"}
 
 
-SUFFIX = ".jsonl"
-
-
 @dataclass(frozen=True, kw_only=True)
 class RemoteFolder:
-    """:param url: of an object store that Airflow knows, or a path.
+    """A folder in which files are kept for other machines.
+
+    :param url: of an object store that Airflow knows, or a path.
     :param conn_id: id of an Airflow connection; None: the default one of the storage, where there is any.
     :param most: how many files are kept, the newest.
     """
@@ -142,11 +161,14 @@ class RemoteFolder:
     most: int = 200
 
     def __str__(self) -> str:
-        return shown(self.url)
+        return mask(self.url)
 
     def read(self, name: str, *, seconds: float, limit: Limit) -> bytes | None:
-        """The file's content; None when there is none.
+        """A file's content; None when there is none.
 
+        :param name: the name of the file.
+        :param seconds: seconds within which all of it must be here.
+        :param limit: the largest size.
         :raises RemoteError: when nothing can be said within that time, or it is longer than the limit.
         """
 
@@ -160,8 +182,11 @@ class RemoteFolder:
         return self._asked(content, seconds)
 
     def write(self, name: str, content: bytes, *, seconds: float) -> None:
-        """Keep it. Who reads must be able to tell a part of it from the whole.
+        """Keep a file, and remove the oldest of too many. A reader must be able to tell a part of it from the whole.
 
+        :param name: the name of the file.
+        :param content: its bytes.
+        :param seconds: seconds within which it must be done.
         :raises RemoteError: when it could not be done within that time.
         """
 
@@ -190,5 +215,4 @@ class RemoteFolder:
 
 
 def _is_kept(name: str) -> bool:
-    """Whatever else lies there is not ours."""
-    return name.endswith(SUFFIX)
+    return name.endswith(SUFFIX)  # anything else that lies there is not ours

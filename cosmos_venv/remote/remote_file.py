@@ -1,9 +1,4 @@
-"""Reading one URL, and how a URL is shown.
-
-Is it a URL, and how may it be shown?
-
-How is a file read that lies elsewhere, on a web server or in an object store?
-"""
+"""One file that lies elsewhere, on a web server or in an object store, by its URL; and how a URL is shown."""
 
 from __future__ import annotations
 
@@ -21,11 +16,16 @@ from cosmos_venv.remote.download_cache import Copy
 _URL = r"[A-Za-z][A-Za-z0-9+.-]*://"
 _SPOILT = r"(https?|s3a?|gc?s|adl|abfss?):/(?!/)"
 
+WEB = ("http", "https")
+
 
 def url_of(value: str | Path, parameter: str) -> str | None:
-    """The value as a URL; None for a path on this machine, which ``file://`` leads to also.
+    """A value as a URL; None for a path on this machine, which ``file://`` leads to also.
 
-    :raises CosmosValueError: for a URL that was made a ``Path`` of, which drops a slash.
+    :param value: what the user has given.
+    :param parameter: the name that errors give it.
+    :raises CosmosValueError: for what is no URL but begins like one, and for a URL that was made a ``Path`` of, which
+        drops a slash.
     """
     text = str(value)
     if isinstance(value, Path) and re.match(_SPOILT, text):
@@ -40,16 +40,20 @@ def url_of(value: str | Path, parameter: str) -> str | None:
 
 
 def shown(url: str) -> str:
-    """The URL as it may be logged: without user, password and what its query says, which may be a signature."""
+    """A URL as it may be logged: without user, password and what its query says, which may be a signature.
+
+    :param url: the URL.
+    """
     return mask(url)
-
-
-WEB = ("http", "https")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RemoteFile:
-    """:param conn_id: id of an Airflow connection; None: the default one of the storage, where there is any."""
+    """A file that lies elsewhere.
+
+    :param url: its URL.
+    :param conn_id: id of an Airflow connection; None: the default one of the storage, where there is any.
+    """
 
     url: str
     conn_id: str | None = None
@@ -58,9 +62,9 @@ class RemoteFile:
         return shown(self.url)
 
     def exists(self, *, seconds: float) -> bool:
-        """Whether it is there, without its content.
+        """Whether the file is there, without its content.
 
-        :param seconds: within which an answer must come.
+        :param seconds: seconds within which an answer must come.
         :raises RemoteError: when nothing can be said.
         """
         from cosmos_venv.remote import http, object_store
@@ -70,11 +74,12 @@ class RemoteFile:
         return object_store.exists(self.url, self.conn_id, seconds=seconds)
 
     def read(self, *, known: Mapping[str, str] | None = None, seconds: float, limit: Limit) -> Copy | None:
-        """A copy of it; None where it is still of the known version.
+        """A copy of the file; None where it is still of the known version.
 
-        :param seconds: within which all of it must be here.
-        :param limit: on the wire, and when it is unpacked.
-        :raises RemoteError: when it is not.
+        :param known: ``Copy.version`` of a copy that is there; None: there is none.
+        :param seconds: seconds within which all of it must be here.
+        :param limit: the largest size, on the wire and unpacked.
+        :raises RemoteError: when it cannot be had.
         """
         from cosmos_venv.remote import http, object_store
 

@@ -1,15 +1,11 @@
-"""From a plan to Airflow tasks, groups and edges.
+"""Airflow's tasks, groups and edges, made of a plan.
 
-How are thousands of like tasks made? The first by its constructor, the others as copies of it under other ids.
+The first task of an operator is made by its constructor, the like ones as copies of it under other ids. Such tasks
+differ in what they select and in what they say of their node. Airflow wraps each constructor of an operator and checks
+each attribute, which is most of the time that a DAG of a dbt project takes.
 
-Two tasks of one operator differ in what they select and in what they say of their node. Airflow wraps each constructor
-of an operator and checks each attribute, which is most of the time that a DAG of a dbt project takes.
-
-How are many edges drawn in linear time? As Airflow's ``>>`` leaves them, but all at once.
-
-``a >> b`` hashes the DAG with all its task ids twice, to find out that both stand in the same one. That is known here.
-
-How does a plan become Airflow tasks?
+Edges are left as Airflow's ``>>`` leaves them, but all are drawn at once, in linear time: ``a >> b`` hashes the DAG
+with all its task ids twice, to find out that both stand in the same one, which is known here.
 """
 
 from __future__ import annotations
@@ -38,8 +34,14 @@ if TYPE_CHECKING:
     from cosmos_venv.rendering.plan_cache import KeptTask
 
 
+logger = logging.getLogger(__name__)
+
+TaskOrGroup = BaseOperator | TaskGroup
+
+_ROOT = __name__.partition(".")[0]
+_OPERATOR_MODULES = ("operators.local", "operators.virtualenv")
+# Arguments that differ from task to task; the constructor keeps each as it is given, under its own name.
 _OWN = frozenset({"select", "extra_context", "doc_md"})
-"""What differs from task to task; the constructor keeps each as it is given, under its own name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +49,7 @@ class TaskMaker:
     """Makes the tasks of one project.
 
     :param shared: the arguments of all of them; each operator gets those that it takes.
+    :param dag: the DAG that they stand in.
     """
 
     shared: Mapping[str, Any]
@@ -56,10 +59,12 @@ class TaskMaker:
     def make(
         self, cls: type[BaseOperator], label: str, task_group: TaskGroup | None, arguments: Mapping[str, Any]
     ) -> BaseOperator:
-        """A task of the class.
+        """A task of an operator: by its constructor, or as a copy of a like one.
 
-        :param label: its id within the group.
-        :param arguments: go over those that all tasks share.
+        :param cls: the class of the operator.
+        :param label: the id of the task within its group.
+        :param task_group: the group; None: the DAG itself.
+        :param arguments: the arguments of this task, which go over those that all tasks share.
         """
         accepted = parameters(cls)
         own = {name: value for name, value in arguments.items() if name in accepted}
@@ -75,7 +80,7 @@ class TaskMaker:
 
 
 def _key(cls: type[BaseOperator], arguments: Mapping[str, Any]) -> Hashable | None:
-    """What tasks have in common that can be copies of each other; None where that cannot be told."""
+    """The facts that tasks have in common which can be copies of each other; None where they cannot be known."""
     # The names of what differs, too: an argument that is not given may come from default_args.
     common = ((name, None, None) if name in _OWN else (name, type(value), value) for name, value in arguments.items())
     key = (cls, *common)
@@ -86,11 +91,12 @@ def _key(cls: type[BaseOperator], arguments: Mapping[str, Any]) -> Hashable | No
     return key
 
 
-TaskOrGroup = BaseOperator | TaskGroup
-
-
 def draw(edges: Iterable[tuple[BaseOperator, BaseOperator]]) -> None:
-    """Put the first task of each pair before the second; all stand in one DAG."""
+    """Put the first task of each pair before the second.
+
+    :param edges: pairs of tasks, all in one DAG.
+    """
+    # As >> leaves them: it would hash the whole DAG for each edge.
     for before, after in edges:
         before.downstream_task_ids.add(after.task_id)
         after.upstream_task_ids.add(before.task_id)
@@ -100,6 +106,8 @@ def draw_outer(edges: Iterable[tuple[TaskOrGroup, TaskOrGroup]]) -> None:
     """Let groups know what is before and after them, which the graph view shows as one edge.
 
     It is what ``>>`` does beside the edges among the tasks, which have to be drawn before.
+
+    :param edges: pairs of tasks or groups, the first before the second.
     """
     leaves: dict[int, set[str]] = {}
     for before, after in edges:
@@ -119,12 +127,6 @@ def _ids(group: TaskGroup, direction: str, other: TaskOrGroup) -> set[Any]:
     return ids
 
 
-logger = logging.getLogger(__name__)
-
-_ROOT = __name__.partition(".")[0]
-_OPERATOR_MODULES = ("operators.local", "operators.virtualenv")
-
-
 def make_tasks(
     plan: Plan,
     shared: Mapping[str, Any],
@@ -134,16 +136,18 @@ def make_tasks(
     converters: Converters,
     there: Mapping[str, TaskOrGroup] = MappingProxyType({}),
 ) -> dict[str, TaskOrGroup]:
-    """Make the tasks and groups of the plan and put them in order.
+    """Make the tasks and groups of a plan and put them in order.
 
+    :param plan: the plan of the project.
     :param shared: arguments of every dbt task; the task's own go over them.
+    :param dag: the DAG that they stand in.
     :param task_group: the group that they stand in; None: the DAG itself.
     :param converters: asked for what the plan leaves to them.
-    :param there: what ``make_one_task`` has made of the same plan.
-    :return: the task or group of each node that is drawn, by its unique id.
+    :param there: what ``make_one_task`` has made of the same plan, by its id in the plan.
+    :returns: the task or group of each node that is drawn, by its unique id.
     :raises CosmosValueError: for an argument of a node that no operator takes, and for what a converter cannot make.
     """
-    _tell_of_lost_changes(plan, shared["profile_config"])
+    _log_lost_changes(plan, shared["profile_config"])
     groups = _make_groups(plan.groups, dag, task_group, there)
     maker = TaskMaker(shared=shared, dag=dag)
     tasks: dict[str, Any] = {
@@ -172,8 +176,12 @@ def make_one_task(
 
     It knows the ids of the tasks before and after it, which are not there.
 
-    :param prefix: of the ids of all tasks of the plan.
-    :return: what was made, by its id in the plan.
+    :param kept: the task as the plan has it, with its groups and neighbours.
+    :param shared: arguments of every dbt task; the task's own go over them.
+    :param dag: the DAG that it stands in.
+    :param task_group: the group of the project; None: the DAG itself.
+    :param prefix: with which the ids of all tasks of the plan begin.
+    :returns: what was made, by its id in the plan.
     """
     groups = _make_groups(kept.groups, dag, task_group, {})
     task = kept.task
@@ -186,7 +194,7 @@ def make_one_task(
 def _make_groups(
     planned: Iterable[PlannedGroup], dag: DAG, task_group: TaskGroup | None, there: Mapping[str, TaskOrGroup]
 ) -> dict[str | None, Any]:
-    """By id; the group of the whole project, or None for the DAG itself, under None."""
+    """The groups by id; the group of the whole project, or None for the DAG itself, under None."""
     groups: dict[str | None, Any] = {None: task_group}
     for group in planned:  # each after its parent
         groups[group.group_id] = there.get(group.group_id) or TaskGroup(
@@ -198,7 +206,10 @@ def _make_groups(
 
 
 def _make(task: PlannedTask, maker: TaskMaker, *, task_group: TaskGroup | None, host: TaskGroup | None) -> BaseOperator:
-    """:param host: the group of the node's folder, or of the whole project, in which the task's own group stands."""
+    """The task of a plan.
+
+    :param host: the group of the node's folder, or of the whole project, in which the task's own group stands.
+    """
     if task.is_placeholder:
         return EmptyOperator(task_id=task.label, task_group=task_group, dag=maker.dag, **task.arguments)
     refuse_unknown_arguments(f"operator_kwargs of {task.node_id}", task.arguments)
@@ -260,14 +271,15 @@ def _with_changes(profile: ProfileConfig, changes: Mapping[str, Any], node_id: s
     return dataclasses.replace(profile, **fields, profile_mapping=mapping)
 
 
-def _tell_of_lost_changes(plan: Plan, profile: ProfileConfig) -> None:
+def _log_lost_changes(plan: Plan, profile: ProfileConfig) -> None:
     if profile.profile_mapping is not None:
         return
     nodes = sorted({task.node_id for task in plan.tasks if task.node_id and task.profile.get("profile_mapping")})
     if nodes:
         logger.info(
             "meta.cosmos.profile_config.profile_mapping of %s has no effect: this DAG's profile is a file, %s.",
-            *(", ".join(nodes), profile.profiles_yml_filepath),
+            ", ".join(nodes),
+            profile.profiles_yml_filepath,
         )
 
 
@@ -313,10 +325,13 @@ def _config_vars(where: str, settings: Mapping[str, Any]) -> DbtProfileConfigVar
 
 
 def refuse_unknown_arguments(where: str, names: Iterable[str]) -> None:
-    """Raises CosmosValueError for a name that no operator of any mode takes, with the nearest one that does.
+    """Refuse a name that no operator of any mode takes: the arguments of one DAG may serve several modes.
 
-    One DAG's arguments may serve several modes.
+    :param where: what errors name as the place of the arguments: ``operator_args``.
+    :param names: names of arguments.
+    :raises CosmosValueError: for the first such name, with the nearest one that an operator takes.
     """
+    # Classes of one mode after the other, and no further than needed: most arguments are those of the first.
     left = dict.fromkeys(names)
     known: set[str] = set()
     for cls in _operator_classes() if left else ():

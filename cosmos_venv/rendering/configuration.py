@@ -1,4 +1,4 @@
-"""Which arguments do all dbt tasks of a DAG share, and which configurations contradict themselves?
+"""The configuration of one DAG: the arguments that all its dbt tasks share, and contradictions, which are refused.
 
 Pure: configurations in, a dict or a ``CosmosValueError`` out. Precedence as in Cosmos: what the configuration decides
 replaces the same key of ``operator_args``.
@@ -20,12 +20,20 @@ from cosmos_venv.constants import ExecutionMode
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.rendering.task_arguments import OF_THE_PLAN, DrawingSettings
 
-_OUTPUT_ONLY = ("compiled_sql", "freshness")
+_OUTPUT_ONLY = ("compiled_sql", "freshness")  # rendered fields, which the task itself fills
 
 
 @dataclass(frozen=True, kw_only=True)
 class Configuration:
-    """Everything that a user says about one DbtDag or DbtTaskGroup."""
+    """Everything that a user says about one DbtDag or DbtTaskGroup.
+
+    :param project: where the project is.
+    :param profile: how dbt reaches the warehouse.
+    :param execution: how and where dbt runs.
+    :param render: which nodes become tasks, and how.
+    :param operator_args: arguments for every dbt task.
+    :param on_warning_callback: for the tasks that run tests or look at the freshness of sources; None: there is none.
+    """
 
     project: ProjectConfig
     profile: ProfileConfig
@@ -44,9 +52,15 @@ class Configuration:
         operator_args: Mapping[str, Any] | None,
         on_warning_callback: Callable[..., Any] | None = None,
     ) -> Configuration:
-        """Checked as far as it can be before anything is loaded.
+        """The configuration, checked as far as it can be before anything is loaded.
 
-        :raises CosmosValueError: names the parameters that contradict each other or are missing.
+        :param project_config: where the project is.
+        :param profile_config: how dbt reaches the warehouse; it must be given.
+        :param execution_config: how and where dbt runs; None: the defaults.
+        :param render_config: which nodes become tasks, and how; None: the defaults.
+        :param operator_args: arguments for every dbt task; None: there are none.
+        :param on_warning_callback: for the tasks that run tests or look at the freshness of sources.
+        :raises CosmosValueError: for parameters that contradict each other or are missing, with their names.
         """
         execution, render = execution_config or ExecutionConfig(), render_config or RenderConfig()
         refuse_mode(execution.execution_mode, render.seed_rendering_behavior)
@@ -69,14 +83,14 @@ class Configuration:
         return configuration
 
     def drawing_settings(self) -> DrawingSettings:
-        """What Airflow's configuration says of the drawing, as it is now."""
+        """The settings of Airflow's configuration for a plan, as they are now."""
         return DrawingSettings(
             groups_by_path=settings.enable_hierarchical_naming_for_group_nodes_by_folder,
             uses_models_flag=settings.pre_dbt_fusion,
         )
 
     def shared_arguments(self) -> dict[str, Any]:
-        """What every task gets."""
+        """The arguments that every task gets."""
         own: dict[str, Any] = {
             "project_dir": self.execution.project_path or self.project.dbt_project_path,
             "profile_config": self._profile(),
@@ -99,7 +113,7 @@ class Configuration:
         return {**self.operator_args, **own}
 
     def _profile(self) -> ProfileConfig:
-        """As given, but for ``operator_args["schema"]``, which is the schema of the mapping's profile, as in Cosmos."""
+        """The profile; with ``operator_args["schema"]``, that is the schema of a mapping's profile, as in Cosmos."""
         schema, mapping = self.operator_args.get("schema"), self.profile.profile_mapping
         if schema is None or mapping is None:
             return self.profile

@@ -1,4 +1,4 @@
-"""How are node converters asked, and what may they answer?"""
+"""Calls of the user's node converters, and what these may return."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ logger = logging.getLogger(__name__)
 class Converters:
     """The converters of one DbtDag or DbtTaskGroup.
 
-    :param nodes: the selected nodes.
+    :param nodes: the selected nodes by unique id.
     :param shared: arguments of every dbt task, which converters are given as ``task_args``.
+    :param configuration: has the converters.
     """
 
     configuration: Configuration
@@ -34,8 +35,10 @@ class Converters:
     def convert(
         self, planned: PlannedConversion, *, dag: DAG, task_group: TaskGroup | None
     ) -> BaseOperator | TaskGroup | None:
-        """What the converter makes of the node: a task, a group, or None, which is no task at all.
+        """The result of a converter for a node: a task, a group, or None for no task at all.
 
+        :param planned: the conversion, as the plan has it.
+        :param dag: the DAG to make it in.
         :param task_group: the group to make it in; None: the DAG itself.
         :raises CosmosValueError: when the converter makes something else, or a task of an id that there is already.
         """
@@ -75,7 +78,7 @@ class Converters:
 
     @cached_property
     def _of_all(self) -> dict[str, Any]:
-        """What every converter is told, by the names that Cosmos has for it."""
+        """The arguments of every converter, by the names that Cosmos has for them."""
         render, execution = self.configuration.render, self.configuration.execution
         return {
             "dbt_project_name": project_name(render, execution, self.configuration.project),

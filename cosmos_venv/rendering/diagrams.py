@@ -1,7 +1,4 @@
-"""Mermaid, DOT and outline of a plan.
-
-How is a plan drawn, for people and for the tools that they draw with? As text, as Mermaid, as DOT, as an outline.
-"""
+"""Diagrams of a plan as Mermaid and as DOT, for people and for the tools that they draw with."""
 
 from __future__ import annotations
 
@@ -25,9 +22,11 @@ _INDENT = "    "
 
 
 def to_mermaid(plan: Plan) -> str:
-    """The plan as a Mermaid flowchart, groups as subgraphs, what converters make as hexagons.
+    """A plan as a Mermaid flowchart, groups as subgraphs, conversions as hexagons.
 
     Ids are made of numbers, as Mermaid has words of its own and takes few characters; what people read is in labels.
+
+    :param plan: the plan.
     """
     ids = {task.task_id: f"task_{number}" for number, task in enumerate(plan.tasks)}
     ids |= {made.key: f"made_{number}" for number, made in enumerate(plan.conversions)}
@@ -48,11 +47,12 @@ def to_mermaid(plan: Plan) -> str:
 
 
 def to_dot(plan: Plan, name: str = "dag") -> str:
-    """The plan in Graphviz's language, groups as clusters, what converters make as hexagons.
+    """A plan in Graphviz's language, groups as clusters, conversions as hexagons.
 
     Nodes are called by the ids of their tasks, or by the keys of their conversions.
 
-    :param name: of the graph.
+    :param plan: the plan.
+    :param name: the name of the graph.
     """
 
     def opened(group: PlannedGroup) -> str:
@@ -100,7 +100,7 @@ def _cluster(group_id: str) -> str:
 
 
 def _text_of(entry: Entry) -> str:
-    """Several converted nodes may be told the same id: only their converter tells them apart."""
+    """The text in the shape of a task. Several conversions may have the same id: their converter tells them apart."""
     return f"{entry.label} {kind_of(entry)}" if isinstance(entry, PlannedConversion) else entry.label
 
 

@@ -1,9 +1,7 @@
-"""Plan, planned tasks, groups and conversions: plain data, printed as text.
+"""The plan of a DAG: its tasks, groups, conversions and edges, as plain data that can be printed, compared and kept.
 
-What is a plan made of? Plain data that can be printed, compared and kept.
-
-As structs, not dataclasses: a worker makes these classes anew for each task, in a tenth of the time, and a plan of
-thousands of tasks is written and read as it is.
+They are structs and not dataclasses: a worker makes these classes anew for each task, in a tenth of the time, and a
+plan of thousands of tasks is written and read as it is.
 """
 
 from __future__ import annotations
@@ -18,6 +16,8 @@ from cosmos_venv.project.node import DbtNode
 
 EMPTY = "empty"
 """The operator of a task that only holds a place in the drawing."""
+
+_Edge = tuple[str, str]
 
 
 class PlannedGroup(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +67,7 @@ class PlannedTask(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_placeholder(self) -> bool:
+        """Whether the task runs nothing and only holds a place in the DAG."""
         return self.operator == EMPTY
 
 
@@ -89,7 +90,7 @@ class PlannedConversion(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def label(self) -> str:
-        """What it is called for people: no id."""
+        """The name that people read; it is no id."""
         return self.task_id
 
 
@@ -126,7 +127,6 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     def render_tree(self) -> str:
         """The plan as text: groups, what stands in them, what runs each task, and after what."""
-
         return to_text(self)
 
     def __str__(self) -> str:
@@ -134,12 +134,15 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Entry = Union[PlannedTask, PlannedConversion]  # noqa: UP007 - as Member
-_Edge = tuple[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Branch:
-    """A group with what stands in it, in the order of the plan."""
+    """A group with what stands in it.
+
+    :param group: the group.
+    :param members: tasks, conversions and branches, in the order of the plan.
+    """
 
     group: PlannedGroup
     members: tuple[Member, ...]
@@ -149,9 +152,11 @@ Member = Union[Branch, PlannedTask, PlannedConversion]  # noqa: UP007 - it is ma
 
 
 def outline(plan: Plan) -> list[Member]:
-    """What stands at the root: tasks, what converters make, and branches, each where its first task stands.
+    """The root's tasks, conversions and branches, each where its first task stands.
 
-    What converters make comes after the tasks beside it; groups without anything come last.
+    Conversions come after the tasks beside them; groups without anything come last.
+
+    :param plan: the plan.
     """
     entries: tuple[Entry, ...] = (*plan.tasks, *plan.conversions)
     inside: dict[str | None, list[tuple[int, Member]]] = {}
@@ -170,12 +175,18 @@ def _place(numbered: tuple[int, Member]) -> int:
 
 
 def edges_of(plan: Plan) -> list[_Edge]:
-    """Every edge, those of what converters make among them: from and to task ids, keys of conversions, group ids."""
+    """Every edge of a plan, those of conversions among them, as pairs of task ids, keys of conversions and group ids.
+
+    :param plan: the plan.
+    """
     return [*plan.edges, *plan.converted_inner_edges, *plan.converted_outer_edges]
 
 
 def upstream_of(plan: Plan) -> dict[str, list[str]]:
-    """What comes right before each task, conversion or group that anything comes before, as ``edges_of`` calls them."""
+    """The keys of what comes right before each task, conversion or group that has any such, as in ``edges_of``.
+
+    :param plan: the plan.
+    """
     found: dict[str, list[str]] = {}
     for before, after in edges_of(plan):
         found.setdefault(after, []).append(before)
@@ -183,19 +194,28 @@ def upstream_of(plan: Plan) -> dict[str, list[str]]:
 
 
 def key_of(member: Member) -> str:
-    """What ``edges_of`` calls it."""
+    """The key that ``edges_of`` has for a member.
+
+    :param member: a task, a conversion or a branch.
+    """
     if isinstance(member, Branch):
         return member.group.group_id
     return member.key if isinstance(member, PlannedConversion) else member.task_id
 
 
 def label_of(member: Member) -> str:
-    """What it is called within its group."""
+    """The name of a member within its group.
+
+    :param member: a task, a conversion or a branch.
+    """
     return member.group.label if isinstance(member, Branch) else member.label
 
 
 def kind_of(member: Member) -> str:
-    """What runs it, in a few words: the operator's class, ``empty``, which converter makes it; nothing for a group."""
+    """The kind of a member in a few words: the class of its operator, ``empty``, or the converter that makes it.
+
+    :param member: a task, a conversion or a branch, for which it is empty.
+    """
     if isinstance(member, Branch):
         return ""
     if isinstance(member, PlannedConversion):
@@ -204,7 +224,10 @@ def kind_of(member: Member) -> str:
 
 
 def to_text(plan: Plan) -> str:
-    """The plan as lines of text, indented: groups, what stands in them, what runs each, and after what."""
+    """A plan as lines of text, indented: groups, what stands in them, what runs each, and after what.
+
+    :param plan: the plan.
+    """
     return "\n".join(_lines(outline(plan), upstream_of(plan)))
 
 
@@ -219,10 +242,11 @@ def _lines(members: Sequence[Member], upstream: Mapping[str, list[str]], depth: 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Drawn:
-    """What one node became.
+    """The tasks that one node became.
 
-    :param node: None for the one test task of AFTER_ALL.
-    :param first: where edges enter, a task or something converted; ``last``: where they leave.
+    :param node: the node; None for the one test task of AFTER_ALL.
+    :param first: the task, or what a converter makes, at which edges enter.
+    :param last: the task, or what a converter makes, at which edges leave.
     :param group: id of the node's own group; None: it has none.
     :param folder: id of the folder's group around that; None: it stands at the root.
     """
@@ -240,6 +264,7 @@ class Drawn:
 
     @property
     def depends_on(self) -> Iterable[str]:
+        """Unique ids of the nodes that the node reads, each once."""
         return dict.fromkeys(self.node.depends_on) if self.node is not None else ()
 
     @property
@@ -253,9 +278,13 @@ class Drawn:
 
     @property
     def entries(self) -> tuple[Entry, ...]:
+        """The first task and the last one, once where they are the same."""
         return (self.first,) if self.first is self.last else (self.first, self.last)
 
 
 def id_of(entry: Entry) -> str:
-    """What edges call it."""
+    """The id that edges have for an entry.
+
+    :param entry: a task, by its id, or a conversion, by its key.
+    """
     return entry.key if isinstance(entry, PlannedConversion) else entry.task_id

@@ -1,127 +1,258 @@
-"""How is it noticed that somebody wants more of a DAG than the one task that was made of it?
+"""A project of which one task is made: the one that this process runs. The rest is made when it is looked for.
 
-While a worker parses a DAG file for one task, the tasks of a DAG and of a dbt group stand in dicts that ask for the
-rest when they are looked through, or for a task that is not there. Airflow's own looking does not count, as far as it
-has been seen to need only the tasks that are there; nor does what happens while tasks are made and put in order.
+While a worker parses a DAG file for one task, the tasks of a DAG and of a dbt group stand in dicts that have the rest
+made when they are looked through, or asked for a task that is not there. Airflow's own looking does not count, as far
+as it has been seen to need only the tasks that are there (``compat.FRAME_NAMES``); nor does what happens while tasks
+are made and put in order.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-_DEFINITIONS = ("airflow.sdk.definitions", "airflow.sdk.bases", "airflow.models", "cosmos_venv")
-"""Where methods of DAGs, groups and tasks are written: whoever calls them is who looks."""
-_MAKING = frozenset({"add_task", "_convert__dag", "add", "_check_for_group_id_collisions"})
-"""What looks for a task only to see whether its id is free."""
-_NAMING = "get_unique_task_id"
-"""Looks whether the id of a decorated function is free, and gives it another one if not."""
-PUTTING_IN_ORDER = frozenset({"_set_relatives", "__hash__", "__eq__"})
-"""``a >> b`` looks at all ids of the DAG, to find out that both stand in the same one."""
-_BAG, _RUNNER = ("airflow.dag_processing", "airflow.utils.dag_cycle_tester"), "airflow.sdk.execution_time.task_runner"
-_RUNNING = frozenset({"parse", "_register_deserialization_allowed_classes", "_push_xcom_if_needed"})
-"""What of Airflow's task runner looks through a DAG, each on the way to the task that it runs or to mapped ones."""
+from cosmos_venv.compat import DAG, FRAME_NAMES, TaskGroup, is_mapped, running_task
+from cosmos_venv.managed import from_settings
+from cosmos_venv.rendering.airflow_tasks import TaskOrGroup, make_one_task
+from cosmos_venv.rendering.plan_cache import KeptTask, find, plan_key
+
+if TYPE_CHECKING:
+    from cosmos_venv.compat import BaseOperator
+    from cosmos_venv.project.graph import DbtGraph
+    from cosmos_venv.rendering.configuration import Configuration
 
 
-class Looker(NamedTuple):
-    """Who called into a DAG, a group or a task."""
+@dataclass(kw_only=True)
+class PartialProject:
+    """A project in a DAG, of which as much is made as the running task needs.
+
+    :param running: id of that task.
+    :param made: the task and its groups, by planned id; empty for a task that is none of the project's.
+    :param first: the task, if no task of the project comes before it; else empty.
+    :param last: the task, if no task of the project comes after it; else empty.
+    :param make_rest: makes the rest; gets what is made already, by planned id.
+    :ivar is_making: whether the rest is being made; a look at the DAG finds what is there then.
+    """
+
+    running: str
+    made: Mapping[str, TaskOrGroup] = field(default_factory=dict)
+    first: tuple[BaseOperator, ...] = ()
+    last: tuple[BaseOperator, ...] = ()
+    make_rest: Callable[[Mapping[str, TaskOrGroup]], object]
+    is_making: bool = field(init=False, default=False)
+    _postponed: list[Callable[[], object]] = field(init=False, default_factory=list)
+
+    @classmethod
+    def of_running_task(
+        cls,
+        configuration: Configuration,
+        graph: Callable[[], DbtGraph],
+        make_rest: Callable[[Mapping[str, TaskOrGroup]], object],
+        *,
+        dag: DAG,
+        task_group: TaskGroup | None,
+        prefix: str,
+    ) -> PartialProject | None:
+        """The part of a project that the task of this process needs, made; None where all of it must be made.
+
+        :param configuration: what the user says about the project.
+        :param graph: gives its graph, not loaded yet.
+        :param make_rest: makes the rest; gets what is made already, by planned id.
+        :param dag: the DAG that the project stands in.
+        :param task_group: the group of its tasks; None: they stand in the DAG itself.
+        :param prefix: with which the ids of all its tasks begin.
+        """
+        dag_id, task_id = running_task() or (None, "")
+        if dag_id != dag.dag_id or is_mapped(task_group) or from_settings.kept_plans() is None:
+            return None
+        if not task_id.startswith(prefix):
+            # Of another group, which makes it, or of the user's own: then all is made when Airflow takes it.
+            return cls(running=task_id, make_rest=make_rest)
+        found = _find(configuration, graph(), task_id.removeprefix(prefix))
+        if found is None:
+            return None
+        shared = configuration.shared_arguments()
+        made = make_one_task(found, shared, dag=dag, task_group=task_group, prefix=prefix)
+        task: Any = made[found.task.task_id]
+        return cls(
+            running=task_id,
+            made=made,
+            first=() if found.upstream else (task,),
+            last=() if found.downstream else (task,),
+            make_rest=make_rest,
+        )
+
+    def watch(self, dag: DAG, task_group: TaskGroup | None, prefix: str, make_all: Callable[[], object]) -> None:
+        """Have the rest made when more of the DAG or of the group is looked for than is there.
+
+        :param dag: the DAG; its dict of tasks is replaced.
+        :param task_group: the group of the project; None: its tasks stand in the DAG itself.
+        :param prefix: with which the ids of all tasks of the project begin.
+        :param make_all: called then; it ends with ``complete``.
+        """
+        # A DAG may hold several groups of dbt, each of which is missing in the one dict of the DAG.
+        if not isinstance(dag.task_dict, LazyTaskDict):
+            dag.task_dict = LazyTaskDict(dag.task_dict, self.running, FRAME_NAMES.ordering)
+        host = task_group or dag.task_group
+        host.children = LazyTaskDict(host.children, self.running)
+        for tasks in (dag.task_dict, host.children):
+            tasks.add_missing(prefix, make_all, claims=bool(self.made))
+
+    def complete(self) -> None:
+        """Make the rest."""
+        self.is_making = True
+        try:
+            self.make_rest(self.made)
+        finally:
+            self.is_making = False
+
+    def postpone(self, relate: Callable[[], object]) -> None:
+        """Put a group in relation to other tasks when all of it is made.
+
+        :param relate: does it, by Airflow's own method.
+        """
+        self._postponed.append(relate)
+
+    def relate(self) -> None:
+        """Put the group in relation to all that was postponed; its own methods must take it as whole by now."""
+        postponed, self._postponed = self._postponed, []
+        for relate in postponed:
+            relate()
+
+
+def _find(configuration: Configuration, graph: DbtGraph, planned_id: str) -> KeptTask | None:
+    kept = from_settings.kept_plans()
+    key = None if kept is None else plan_key(configuration, graph.version())
+    return None if kept is None or key is None else find(kept, key, planned_id, graph.project_path)
+
+
+def is_put_in_order() -> bool:
+    """Whether what has called the calling method does so to draw an edge, for which the running task is enough."""
+    return _who_looks(FRAME_NAMES.ordering) is None
+
+
+class _Looker(NamedTuple):
+    """The function that has called into a DAG, a group or a task."""
 
     module: str
     function: str
 
     @property
     def only_looks(self) -> bool:
-        """Whether it is what of Airflow needs no more than the task that runs."""
-        return _is_one_of(self.module, _BAG) or (self.module == _RUNNER and self.function in _RUNNING)
+        """Whether it is a function of Airflow that needs no more than the running task."""
+        is_runner = self.module == FRAME_NAMES.runner and self.function in FRAME_NAMES.running
+        return is_runner or _is_one_of(self.module, FRAME_NAMES.importers)
 
 
 class NotMade:
-    """In place of a task that is not there, for who follows tasks to find circles: none comes after it."""
+    """The value in place of a task that is not there, for a function that follows tasks to find circles."""
 
     def get_direct_relative_ids(self) -> set[str]:
-        """As a task's."""
+        """The ids of the tasks after it: none, so that no circle leads through it."""
         return set()
 
 
-class AskingDict(dict[str, Any]):
+class LazyTaskDict(dict[str, Any]):
     """A dict of tasks, or of tasks and groups, that lacks some and can have them made.
 
+    :param there: what is there, by id.
     :param running: id of the task that this process runs.
-    :param but_for: functions of Airflow that look and do not count.
+    :param uncounted: further functions of Airflow whose look does not count.
     """
 
-    def __init__(self, there: dict[str, Any], running: str, but_for: Collection[str] = ()) -> None:
+    def __init__(self, there: dict[str, Any], running: str, uncounted: Collection[str] = ()) -> None:
         super().__init__(there)
         self.running = running
         self.is_claimed = False
-        self._but_for = _MAKING | {*but_for}
-        self._asks: list[tuple[str, Callable[[], object]]] = []
-        self._is_asking = False
+        self._uncounted = FRAME_NAMES.adding | {*uncounted}
+        self._missing: list[tuple[str, Callable[[], object]]] = []
+        self._is_making = False
 
-    def ask(self, prefix: str, make: Callable[[], object], *, claims: bool) -> None:
-        """Have these made, too, when somebody looks.
+    def add_missing(self, prefix: str, make: Callable[[], object], *, claims: bool) -> None:
+        """Have further tasks made when they are looked for.
 
-        :param prefix: with which the ids of all that it makes begin.
-        :param make: makes them; who asks while they are made gets what is there.
+        :param prefix: with which the ids of all these tasks begin.
+        :param make: makes them; a look while it runs finds what is there.
         :param claims: whether the running task is one of these: of another project it needs nothing then, while a task
             of the user's own may look at all that comes after it.
         """
-        self._asks.append((prefix, make))
+        self._missing.append((prefix, make))
         self.is_claimed |= claims
 
     def _look_through(self) -> None:
-        if not self._asks or self._is_asking:
+        if not self._missing or self._is_making:
             return
-        looker = who_looks(self._but_for, self._may_be_taken)
+        looker = _who_looks(self._uncounted, self._may_be_taken)
         if looker is not None and not looker.only_looks:
             self._have_made()
 
     def _look_for(self, key: object) -> None:
-        if not self._asks or self._is_asking:
+        if not self._missing or self._is_making:
             return
         is_there = dict.__contains__(self, key)
         if is_there and (self.is_claimed or key != self.running):
             return
-        looker = who_looks(self._but_for, self._may_be_taken)
-        if looker is not None and (not is_there or looker.module == _RUNNER):
+        looker = _who_looks(self._uncounted, self._may_be_taken)
+        if looker is not None and (not is_there or looker.module == FRAME_NAMES.runner):
             self._have_made()
 
     def _may_be_taken(self, task_id: str) -> bool:
-        return any(task_id.startswith(prefix) for prefix, _ in self._asks)
+        return any(task_id.startswith(prefix) for prefix, _ in self._missing)
 
     def _have_made(self) -> None:
-        self._is_asking = True
+        self._is_making = True
         try:
-            for _, make in self._asks:
+            for _, make in self._missing:
                 make()
-            self._asks = []
-        finally:  # what has failed is asked for once more
-            self._is_asking = False
+            self._missing = []
+        finally:  # what has failed is tried once more
+            self._is_making = False
 
     def __contains__(self, key: object) -> bool:
         self._look_for(key)
         return super().__contains__(key)
 
     def __getitem__(self, key: str) -> Any:
-        if self._asks and sys._getframe(1).f_code.co_name == "check_cycle" and not dict.__contains__(self, key):
+        if (
+            self._missing
+            and sys._getframe(1).f_code.co_name == FRAME_NAMES.circles
+            and not dict.__contains__(self, key)
+        ):
             return NotMade()
         self._look_for(key)
         return super().__getitem__(key)
 
     def get(self, key: str, default: Any = None) -> Any:
+        """The task of an id.
+
+        :param key: its id.
+        :param default: what is returned where there is no such task.
+        """
         self._look_for(key)
         return super().get(key, default)
 
     def setdefault(self, key: str, default: Any = None) -> Any:
+        """The task of an id, else the default, which is put there.
+
+        :param key: its id.
+        :param default: what is put there where there is no such task.
+        """
         self._look_for(key)
         return super().setdefault(key, default)
 
     def pop(self, key: str, *default: Any) -> Any:
+        """Take out the task of an id.
+
+        :param key: its id.
+        :param *default: what is returned where there is no such task.
+        """
         self._look_for(key)
         return super().pop(key, *default)
 
     def popitem(self) -> tuple[str, Any]:
+        """Take out the last task, with its id."""
         self._look_through()
         return super().popitem()
 
@@ -144,40 +275,45 @@ class AskingDict(dict[str, Any]):
     __hash__ = None  # as of any dict
 
     def keys(self) -> Any:
+        """All ids."""
         self._look_through()
         return super().keys()
 
     def values(self) -> Any:
+        """All tasks."""
         self._look_through()
         return super().values()
 
     def items(self) -> Any:
+        """All ids with their tasks."""
         self._look_through()
         return super().items()
 
     def copy(self) -> dict[str, Any]:
+        """A plain dict of everything."""
         return dict(self.items())
 
     def __reduce__(self) -> Any:
         return dict, (self.copy(),)
 
 
-def who_looks(but_for: Collection[str], may_be_taken: Callable[[str], bool] = bool) -> Looker | None:
-    """Who called into a DAG, a group or a task; None where one of these functions of theirs did.
+def _who_looks(uncounted: Collection[str], may_be_taken: Callable[[str], bool] = bool) -> _Looker | None:
+    """The function that called into a DAG, a group or a task; None where one of these functions of theirs did.
 
+    :param uncounted: names of the functions.
     :param may_be_taken: whether a task that is not there may have this id.
     """
     frame = sys._getframe(2)
     while frame is not None:
         module, function = str(frame.f_globals.get("__name__", "")), frame.f_code.co_name
-        if not _is_one_of(module, _DEFINITIONS):
-            return Looker(module, function)
-        if function in but_for:
+        if not _is_one_of(module, FRAME_NAMES.definitions):
+            return _Looker(module, function)
+        if function in uncounted:
             return None
-        if function == _NAMING and not may_be_taken(str(frame.f_locals.get("tg_task_id", ""))):
+        if function == FRAME_NAMES.naming and not may_be_taken(str(frame.f_locals.get("tg_task_id", ""))):
             return None
         frame = frame.f_back  # type: ignore[assignment]
-    return Looker("", "")
+    return _Looker("", "")
 
 
 def _is_one_of(module: str, packages: tuple[str, ...]) -> bool:

@@ -1,6 +1,7 @@
-"""Where is a plan kept, so that a worker finds the one task that it runs, however large the plan is?
+"""Plans that are kept for workers, so that each finds the one task that it runs, however large the plan is.
 
-As lines that are sorted by task id, each with all that is needed to make that task: it is found by halving the file.
+A plan is kept as lines that are sorted by task id, each with all that is needed to make that task: a worker finds its
+line by halving the file.
 """
 
 from __future__ import annotations
@@ -25,22 +26,32 @@ from cosmos_venv.rendering.configuration import Configuration
 from cosmos_venv.rendering.model import Plan, PlannedGroup, PlannedTask
 from cosmos_venv.rendering.task_arguments import project_name
 
-_FORMAT = 1
+_FORMAT = 1  # of the lines, which workers of another release may find
 _ONLY_FOR_LOADING = frozenset(
     {
-        *("load_method", "dbt_ls_path", "project_path", "dbt_executable_path", "invocation_mode", "env_vars"),
-        *("enable_mock_profile", "dbt_deps", "emit_datasets"),
-        *("airflow_vars_to_purge_dbt_ls_cache", "airflow_vars_to_purge_dbt_yaml_selectors_cache"),
+        "load_method",
+        "dbt_ls_path",
+        "project_path",
+        "dbt_executable_path",
+        "invocation_mode",
+        "env_vars",
+        "enable_mock_profile",
+        "dbt_deps",
+        "emit_datasets",
+        "airflow_vars_to_purge_dbt_ls_cache",
+        "airflow_vars_to_purge_dbt_yaml_selectors_cache",
     }
 )
 """What RenderConfig says beside how the plan looks: the version of the loaded nodes stands for it."""
 
 
 class KeptTask(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """What a plan says of one task.
+    """One task of a plan, with what is needed to make it alone.
 
-    :param groups: those that it stands in, from the outermost.
-    :param upstream: ids of the tasks before it; likewise ``downstream``.
+    :param task: the task.
+    :param groups: the groups that it stands in, from the outermost.
+    :param upstream: ids of the tasks right before it.
+    :param downstream: ids of the tasks right after it.
     """
 
     task: PlannedTask
@@ -50,11 +61,12 @@ class KeptTask(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
 
 def plan_key(configuration: Configuration, version: str | None) -> str | None:
-    """Under what a plan is kept: 64 hex digits that differ where the plan may; None where that cannot be told.
+    """The key of a plan: 64 hex digits that differ where the plan may; None where that cannot be known.
 
     It has no path and no time in it, so that every worker and every version of a bundle finds the same.
 
-    :param version: ``DbtGraph.version()``.
+    :param configuration: the configuration of the plan.
+    :param version: ``DbtGraph.version()``; None: it cannot be known.
     """
     render, execution = configuration.render, configuration.execution
     hooks = (render.node_converters, render.normalize_task_id, render.normalize_task_display_name)
@@ -64,9 +76,15 @@ def plan_key(configuration: Configuration, version: str | None) -> str | None:
         field.name: getattr(render, field.name) for field in fields(render) if field.name not in _ONLY_FOR_LOADING
     }
     matters = [
-        *(_FORMAT, __version__, version, drawing),
-        *(execution.execution_mode, execution.test_indirect_selection, configuration.operator_args.get("exclude")),
-        *(project_name(render, execution, configuration.project), asdict(configuration.drawing_settings())),
+        _FORMAT,
+        __version__,
+        version,
+        drawing,
+        execution.execution_mode,
+        execution.test_indirect_selection,
+        configuration.operator_args.get("exclude"),
+        project_name(render, execution, configuration.project),
+        asdict(configuration.drawing_settings()),
     ]
     try:
         return hashlib.sha256(json.dumps(matters, default=_as_text, sort_keys=True).encode()).hexdigest()
@@ -81,8 +99,11 @@ def _as_text(value: object) -> Any:
 
 
 def keep(kept: KeptFiles, key: str, plan: Plan, project_dir: Path) -> None:
-    """Keep the plan. Best effort: what cannot be written is not kept.
+    """Keep a plan. Best effort: what cannot be written is not kept.
 
+    :param kept: the files of plans.
+    :param key: of ``plan_key``.
+    :param plan: the plan.
     :param project_dir: folder of the project that was planned; it is not kept: the next worker may have it elsewhere.
     """
     upstream: dict[str, list[str]] = {}
@@ -136,6 +157,8 @@ def _with_file(task: PlannedTask, change: Callable[[str], str]) -> PlannedTask:
 def find(kept: KeptFiles, key: str, task_id: str, project_dir: Path) -> KeptTask | None:
     """One task of a plan that is kept; None where there is no such plan, or no such task in it.
 
+    :param kept: the files of plans.
+    :param key: of ``plan_key``.
     :param task_id: as the plan has it, below the root.
     :param project_dir: folder of the project as it is here.
     """

@@ -1,11 +1,4 @@
-"""Groups, edges and order of a plan.
-
-Which groups do the folders of a project become, and in which of them does a node stand?
-
-In which order do tasks stand, the same in every process?
-
-How does what was drawn of single nodes become one plan: which edges, which groups, in which order?
-"""
+"""The groups, edges and order of a plan. Tasks stand in the same order in every process."""
 
 from __future__ import annotations
 
@@ -20,6 +13,8 @@ from cosmos_venv.rendering.task_arguments import LONGEST_GROUP_LABEL, LONGEST_ID
 
 # Airflow takes letters, digits, dashes and underscores in the id of a group.
 _NOT_IN_A_GROUP_ID = re.compile(r"[^\w-]")
+
+_Edges = set[tuple[str, str]]
 
 
 class Folders:
@@ -39,7 +34,10 @@ class Folders:
         self._groups = {folder: self._make(folder) for folder in sorted(set(folders))}
 
     def group_of(self, folder: Path) -> str | None:
-        """Id of the folder's group; None for the project's own folder."""
+        """Id of the group of a folder; None for the project's own folder.
+
+        :param folder: one of the folders that the groups were made of.
+        """
         return self._groups[folder]
 
     def _make(self, folder: Path) -> str | None:
@@ -55,8 +53,9 @@ class Folders:
 
 
 def in_order(ids: Iterable[str], edges: Iterable[tuple[str, str]]) -> list[str]:
-    """The ids in topological order, those that become free in one step by name.
+    """Ids in topological order, those that become free in one step by name.
 
+    :param ids: the ids, each once.
     :param edges: pairs of upstream and downstream id.
     :raises CosmosLoadDbtException: when there is a circle, with its ids. dbt makes none, a hand-made manifest can.
     """
@@ -82,7 +81,7 @@ def in_order(ids: Iterable[str], edges: Iterable[tuple[str, str]]) -> list[str]:
 
 
 def _raise_circle(downstream: dict[str, list[str]]) -> None:
-    """graphlib could have done all of it, at three times the price; here it finds the circle."""
+    # graphlib could have done all of in_order, in three times the time; here it finds the circle.
     sorter: TopologicalSorter[str] = TopologicalSorter()
     for before, each in downstream.items():
         for after in each:
@@ -96,15 +95,12 @@ def _raise_circle(downstream: dict[str, list[str]]) -> None:
         ) from error
 
 
-_Edges = set[tuple[str, str]]
-
-
 class Assembly:
     """The plan of one project, edge by edge.
 
-    :param drawn: by unique id.
-    :param end: the one test task of AFTER_ALL, behind all leaves.
-    :param folders: the groups of folders, where nodes are grouped by folder.
+    :param drawn: the tasks of each node, by its unique id.
+    :param end: the one test task of AFTER_ALL, behind all leaves; None: there is none.
+    :param folders: the groups of folders; None: nodes are not grouped by folder.
     """
 
     def __init__(self, drawn: Mapping[str, Drawn], *, end: Drawn | None, folders: Folders | None) -> None:
@@ -118,7 +114,9 @@ class Assembly:
         self._converted_outer: _Edges = set()
 
     def plan(self) -> Plan:
-        """:raises CosmosLoadDbtException: when two nodes would have one id, or nodes depend on each other in a circle.
+        """The plan.
+
+        :raises CosmosLoadDbtException: when two nodes would have one id, or nodes depend on each other in a circle.
         :raises CosmosValueError: when an id is too long for Airflow.
         """
         self._refuse_bad_ids()

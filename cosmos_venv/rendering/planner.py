@@ -1,13 +1,7 @@
-"""From graph and configuration to tasks, node by node.
+"""The plan of a project, made of its nodes and a configuration: a node becomes a task, a placeholder, or nothing.
 
-Does a node become a task, a task that only holds its place, or nothing?
-
-Which tasks does one node become?
-
-Which tasks does a dbt project become? A graph and its configuration in, plain data out.
-
-No Airflow is needed to make a plan, and it is the same in every process: tasks stand in topological order, those of
-one step by id. Ids are those of Cosmos.
+No Airflow is needed to make a plan, and it is the same in every process: tasks stand in topological order, those of one
+step by id. Ids are those of Cosmos.
 """
 
 from __future__ import annotations
@@ -28,7 +22,7 @@ from cosmos_venv.rendering.task_arguments import (
     LONGEST_ID,
     DetachedTests,
     DrawingSettings,
-    OwnArguments,
+    TaskArguments,
     TaskName,
     context_of_node,
     context_of_tests,
@@ -38,6 +32,8 @@ from cosmos_venv.rendering.task_arguments import (
     selector_of,
 )
 
+logger = logging.getLogger(__name__)
+
 VERBS = {
     DbtResourceType.MODEL: ("Run", "run"),
     DbtResourceType.SEED: ("Seed", "seed"),
@@ -46,50 +42,70 @@ VERBS = {
 }
 """What runs a node of each type that can have a task, and how its task's id ends."""
 
+# They run with the nodes that they read: no line of the log says that they have no task.
+_TESTS = (DbtResourceType.TEST, DbtResourceType.UNIT_TEST)
+_DEFAULTS = DrawingSettings()
+# dbt runs none of these: they describe, or somebody runs them by hand. A type of a newer dbt may be run.
+_NEVER_RUN = frozenset(
+    {
+        DbtResourceType.ANALYSIS,
+        DbtResourceType.EXPOSURE,
+        DbtResourceType.METRIC,
+        DbtResourceType.OPERATION,
+        DbtResourceType.SAVED_QUERY,
+        DbtResourceType.SEMANTIC_MODEL,
+    }
+)
 
-class Look(Enum):
-    """What is seen of a node in the DAG."""
+
+class Visibility(Enum):
+    """The ways in which a DAG can show a node."""
 
     TASK = auto()
     PLACEHOLDER = auto()
     NOTHING = auto()
 
 
-_OF_SEEDS = {SeedRenderingBehavior.NONE: Look.NOTHING, SeedRenderingBehavior.RENDER_ONLY: Look.PLACEHOLDER}
+_OF_SEEDS = {SeedRenderingBehavior.NONE: Visibility.NOTHING, SeedRenderingBehavior.RENDER_ONLY: Visibility.PLACEHOLDER}
 
 
-class Looks:
-    """How the nodes of one selection look under one RenderConfig.
+class NodeVisibility:
+    """The way in which a DAG shows each node of one selection under one RenderConfig.
 
-    :param nodes: all selected nodes, tests among them: a source may be drawn only where one of them reads it.
+    :param render: which kinds of nodes it wants.
+    :param nodes: all selected nodes, tests among them: a source may be shown only where one of them reads it.
     """
 
     def __init__(self, render: RenderConfig, nodes: Mapping[str, DbtNode]) -> None:
         self._render = render
         self._nodes = nodes
 
-    def of(self, node: DbtNode) -> Look:
+    def of(self, node: DbtNode) -> Visibility:
+        """The way in which the DAG shows a node.
+
+        :param node: a selected node.
+        """
         kind = node.resource_type
         if kind not in VERBS:
-            return Look.NOTHING
+            return Visibility.NOTHING
         if kind is DbtResourceType.SEED:
-            return _OF_SEEDS.get(self._render.seed_rendering_behavior, Look.TASK)
+            return _OF_SEEDS.get(self._render.seed_rendering_behavior, Visibility.TASK)
         if kind is DbtResourceType.SOURCE:
             return self._of_source(node)
         if self._render.ephemeral_models_as_empty_operator and node.has_ephemeral_materialization:
-            return Look.PLACEHOLDER
-        return Look.TASK
+            return Visibility.PLACEHOLDER
+        return Visibility.TASK
 
-    def _of_source(self, node: DbtNode) -> Look:
+    def _of_source(self, node: DbtNode) -> Visibility:
         behavior = self._render.source_rendering_behavior
         if behavior is SourceRenderingBehavior.NONE or self._is_pruned(node):
-            return Look.NOTHING
+            return Visibility.NOTHING
         if node.has_freshness:
-            return Look.TASK
+            return Visibility.TASK
         if behavior is SourceRenderingBehavior.ALL:
-            return Look.PLACEHOLDER
+            return Visibility.PLACEHOLDER
         # dbt has no age to look at there and the task succeeds: so it is in Cosmos, whose ids and classes count.
-        return Look.TASK if node.has_test else Look.NOTHING
+        return Visibility.TASK if node.has_test else Visibility.NOTHING
 
     def _is_pruned(self, node: DbtNode) -> bool:
         return self._render.source_pruning and node.unique_id not in self._read
@@ -99,15 +115,9 @@ class Looks:
         return {parent for node in self._nodes.values() for parent in node.depends_on}
 
 
-logger = logging.getLogger(__name__)
-
-# They run with the nodes that they read and are missed by nobody.
-_TESTS = (DbtResourceType.TEST, DbtResourceType.UNIT_TEST)
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Place:
-    """Where a node's own task stands: ``group`` is its own group if it has one, else that of its folder."""
+    """The place of a node's own task: ``group`` is its own group if it has one, else that of its folder."""
 
     folder: str | None
     group: str | None
@@ -117,9 +127,14 @@ class _Place:
 
 
 class Drawing:
-    """Draws the nodes of one selection under one configuration.
+    """The tasks of the nodes of one selection under one configuration.
 
-    :ivar folders: the groups of the folders; None where nodes are not grouped by folder.
+    :param nodes: the selected nodes by unique id.
+    :param tests_per_model: unique ids of the tests of each node that has any.
+    :param render: how nodes and tests are shown.
+    :param execution: which operators run them.
+    :param arguments: gives the arguments of each task.
+    :param folders: the groups of the folders; None where nodes are not grouped by folder.
     :ivar left_out: how many nodes of each type have no task because this type never has one.
     """
 
@@ -130,7 +145,7 @@ class Drawing:
         tests_per_model: Mapping[str, list[str]],
         render: RenderConfig,
         execution: ExecutionConfig,
-        arguments: OwnArguments,
+        arguments: TaskArguments,
         folders: Folders | None,
     ) -> None:
         self.folders = folders
@@ -139,24 +154,27 @@ class Drawing:
         self._tests_per_model = tests_per_model
         self._render = render
         self._arguments = arguments
-        self._looks = Looks(render, nodes)
+        self._visibility = NodeVisibility(render, nodes)
         self._converters = {DbtResourceType(kind) for kind in render.node_converters or ()}
         mode = execution.execution_mode.value
         self._operator = f"operators.{mode}.Dbt{{}}{mode.title().replace('_', '')}Operator"
 
     def draw(self, node: DbtNode) -> Drawn | None:
-        """The node's tasks; None when it has none. Tests are not drawn one by one but for detached ones."""
+        """The tasks of a node; None when it has none. Tests have none of their own but for detached ones.
+
+        :param node: a selected node.
+        """
         kind = node.resource_type
         if kind is DbtResourceType.TEST:
             return None
-        look = self._looks.of(node)
-        if look is Look.NOTHING:
+        visibility = self._visibility.of(node)
+        if visibility is Visibility.NOTHING:
             return self._draw_hidden(node)
         folder = self._folder_of(node)
         if self._render.test_behavior is TestBehavior.AFTER_EACH and node.has_non_detached_test:
             place = _Place(folder=folder, group=f"{folder}.{node.name}" if folder else node.name)
-            return self._draw_group(node, place, look)
-        entry = self._single(node, _Place(folder=folder, group=folder), look)
+            return self._draw_group(node, place, visibility)
+        entry = self._single(node, _Place(folder=folder, group=folder), visibility)
         return Drawn(node=node, first=entry, last=entry)
 
     def draw_detached(self) -> dict[str, Drawn]:
@@ -172,7 +190,10 @@ class Drawing:
         return drawn
 
     def draw_test_after_all(self, project_name: str) -> Drawn:
-        """The one task of all tests, at the root."""
+        """The one task of all tests, at the root.
+
+        :param project_name: the project's name, of which its id is made.
+        """
         task_id = f"{project_name}_test"
         entry: Entry
         if DbtResourceType.TEST in self._converters:
@@ -186,7 +207,7 @@ class Drawing:
         return self.folders.group_of(node.original_file_path.parent) if self.folders else None
 
     def _draw_hidden(self, node: DbtNode) -> Drawn | None:
-        """A converter is asked for what would have no task, too."""
+        """The result of a converter, which may make a task of what would have none."""
         kind = node.resource_type
         if kind in self._converters:
             entry = _converted(node, kind, self._folder_of(node), f"{node.name}_{kind.value}")
@@ -195,7 +216,7 @@ class Drawing:
             self.left_out[kind] += 1
         return None
 
-    def _draw_group(self, node: DbtNode, place: _Place, look: Look) -> Drawn:
+    def _draw_group(self, node: DbtNode, place: _Place, visibility: Visibility) -> Drawn:
         verb, is_converted = VERBS[node.resource_type][1], node.resource_type in self._converters
         if is_converted and self._render.node_conversion_by_task_group:
             entry = _converted(node, node.resource_type, place.folder, verb)
@@ -204,27 +225,27 @@ class Drawing:
         if is_converted:
             first = _converted(node, node.resource_type, place.group, verb)
         else:
-            first = self._task(node, place, look, TaskName(label=verb))
+            first = self._task(node, place, visibility, TaskName(label=verb))
         return Drawn(node=node, first=first, last=self._tests(node, place), group=place.group, folder=place.folder)
 
-    def _single(self, node: DbtNode, place: _Place, look: Look) -> Entry:
+    def _single(self, node: DbtNode, place: _Place, visibility: Visibility) -> Entry:
         suffix = VERBS[node.resource_type][1]
-        if self._is_build(node, look):
+        if self._is_build(node, visibility):
             suffix = f"{node.resource_type.value}_build"
         name = name_of(node, f"{node.name}_{suffix}", self._render)
         if node.resource_type in self._converters:
             return _converted(node, node.resource_type, place.group, name.label)
-        return self._task(node, place, look, name)
+        return self._task(node, place, visibility, name)
 
-    def _is_build(self, node: DbtNode, look: Look) -> bool:
+    def _is_build(self, node: DbtNode, visibility: Visibility) -> bool:
         if self._render.test_behavior is not TestBehavior.BUILD or node.resource_type is DbtResourceType.SOURCE:
             return False
-        return look is Look.TASK or node.resource_type is not DbtResourceType.SEED
+        return visibility is Visibility.TASK or node.resource_type is not DbtResourceType.SEED
 
-    def _task(self, node: DbtNode, place: _Place, look: Look, name: TaskName) -> PlannedTask:
+    def _task(self, node: DbtNode, place: _Place, visibility: Visibility, name: TaskName) -> PlannedTask:
         given = {"task_display_name": name.display} if name.display is not None else {}
         task_id = place.id_of(name.label)
-        if look is Look.PLACEHOLDER:
+        if visibility is Visibility.PLACEHOLDER:
             return PlannedTask(
                 task_id=task_id,
                 group=place.group,
@@ -234,7 +255,7 @@ class Drawing:
                 arguments=self._arguments.of_placeholder(node, given),
             )
         prefix = VERBS[node.resource_type][0]
-        if self._is_build(node, look):
+        if self._is_build(node, visibility):
             prefix, arguments = "Build", self._arguments.of_build(node, given, self.detached.names_of(node))
         elif node.resource_type is DbtResourceType.SOURCE:
             arguments = self._arguments.of_source(node, given)
@@ -293,16 +314,6 @@ def _converted(node: DbtNode, kind: DbtResourceType, group: str | None, task_id:
     )
 
 
-_DEFAULTS = DrawingSettings()
-# dbt runs none of these: they describe, or somebody runs them by hand. A type of a newer dbt may be run.
-_NEVER_RUN = frozenset(
-    {
-        *(DbtResourceType.ANALYSIS, DbtResourceType.EXPOSURE, DbtResourceType.METRIC, DbtResourceType.OPERATION),
-        *(DbtResourceType.SAVED_QUERY, DbtResourceType.SEMANTIC_MODEL),
-    }
-)
-
-
 def plan(
     nodes: Mapping[str, DbtNode],
     *,
@@ -317,8 +328,11 @@ def plan(
 
     :param nodes: ``DbtGraph.filtered_nodes``.
     :param tests_per_model: ``DbtGraph.tests_per_model``.
+    :param render_config: how nodes and tests are shown.
+    :param execution_config: which operators run them.
+    :param project_config: names the project.
     :param operator_args: what the user gives to all tasks; only its ``exclude`` is read, the rest is added later.
-    :param settings: what Airflow's configuration says of the drawing.
+    :param settings: what Airflow's configuration says of it.
     :raises CosmosLoadDbtException: when a node's ``meta`` is not what it must be, when two nodes would have one id, or
         when nodes depend on each other in a circle.
     :raises CosmosValueError: when a hook gives what cannot be an id, or an id is too long for Airflow.
@@ -326,7 +340,7 @@ def plan(
     folders = None
     if render_config.group_nodes_by_folder:
         folders = Folders((each.original_file_path.parent for each in nodes.values()), by_path=settings.groups_by_path)
-    arguments = OwnArguments(
+    arguments = TaskArguments(
         nodes, render=render_config, execution=execution_config, operator_args=operator_args, settings=settings
     )
     drawing = Drawing(
@@ -339,7 +353,7 @@ def plan(
     )
     drawn = {node.unique_id: done for node in nodes.values() if (done := drawing.draw(node)) is not None}
     drawn |= drawing.draw_detached()
-    _tell_left_out(drawing.left_out)
+    _log_left_out(drawing.left_out)
     if arguments.dropped:
         logger.info(
             "Seeds are only shown (SeedRenderingBehavior.RENDER_ONLY) and run nothing. Of their operator_kwargs are "
@@ -352,14 +366,14 @@ def plan(
     return Assembly(drawn, end=end, folders=folders).plan()
 
 
-def _tell_left_out(counts: Mapping[DbtResourceType, int]) -> None:
+def _log_left_out(counts: Mapping[DbtResourceType, int]) -> None:
     """Say which selected nodes have no task since no task is made for their type; a warning where dbt may run them."""
     for level, is_run in ((logging.INFO, False), (logging.WARNING, True)):
         kinds = [f"{number} of type {kind.value}" for kind, number in counts.items() if (kind in _NEVER_RUN) != is_run]
         if kinds:
-            _tell_once(level, ", ".join(kinds))
+            _log_once(level, ", ".join(kinds))
 
 
 @cache  # once in a process, which may make many plans
-def _tell_once(level: int, which: str) -> None:
+def _log_once(level: int, which: str) -> None:
     logger.log(level, "No task for these selected nodes: %s. RenderConfig.node_converters can make some.", which)

@@ -1,13 +1,4 @@
-"""Name, arguments, docs and test selectors of one node's task.
-
-What does a task say of its dbt node? To the code that runs in it by its context, to people by its docs.
-
-Which tests run in tasks of their own, beside those of the nodes that they read?
-
-What are tasks called: by default, by the user's hooks, and where a name is too long for Airflow?
-
-With which arguments does the task of one node run, beside those that all tasks share?
-"""
+"""The name, arguments, context, docs and tests of the task of one node, beside what all tasks share."""
 
 from __future__ import annotations
 
@@ -40,15 +31,34 @@ known when the task is made."""
 DOCUMENTS = frozenset({"doc", "doc_md", "doc_json", "doc_yaml", "doc_rst"})
 """Airflow's arguments with which a user documents a task himself."""
 
+logger = logging.getLogger(__name__)
+
+_DETACHING = (TestBehavior.AFTER_EACH, TestBehavior.BUILD)
+
+LONGEST_ID = 250
+"""Characters that Airflow takes in the id of a task."""
+
+LONGEST_GROUP_LABEL = 200
+"""Characters that Airflow takes in the id of a group within its parent."""
+
+_AIRFLOW_ID = r"[\w.-]+"
+
+OF_THE_PLAN = frozenset({"dag", "task_group", "task_id"})
+"""Arguments of an operator that no user gives: they say where the task stands."""
+
 
 def context_of_tests(node: DbtNode) -> dict[str, Any]:
-    """For the task of a node's tests."""
+    """The context of the task of a node's tests.
+
+    :param node: the node.
+    """
     return {NODE_CONFIG: node.context_dict}
 
 
 def context_of_node(node: DbtNode, *, runs_only_changed: bool = False) -> dict[str, Any]:
-    """For the task that runs the node.
+    """The context of the task that runs a node.
 
+    :param node: the node.
     :param runs_only_changed: whether the node is a seed that is to be loaded only when its content has changed.
     """
     context = {**context_of_tests(node), "package_name": node.package_name, IDENTIFIER: ""}
@@ -58,7 +68,10 @@ def context_of_node(node: DbtNode, *, runs_only_changed: bool = False) -> dict[s
 
 
 def document_of_node(node: DbtNode) -> str:
-    """The node for people, in Markdown: dbt's description, and where to find it."""
+    """A node's description by dbt, and where to find the node, in Markdown.
+
+    :param node: the node.
+    """
     lines = [f"- dbt node: `{node.unique_id}`", f"- file: `{node.context_dict['original_file_path']}`"]
     if materialized := node.materialized:
         lines.append(f"- materialized: `{materialized}`")
@@ -68,30 +81,34 @@ def document_of_node(node: DbtNode) -> str:
     return f"{description}\n\n{facts}" if description else facts
 
 
-_DETACHING = (TestBehavior.AFTER_EACH, TestBehavior.BUILD)
-
-
 class DetachedTests:
     """The tests with more than one parent, where RenderConfig wants them apart; else none.
 
     :param nodes: the selected nodes; a test counts when one of its parents is among them.
+    :param render: whether tests are wanted apart, and how tests run.
     """
 
     def __init__(self, nodes: Mapping[str, DbtNode], render: RenderConfig) -> None:
         self.by_parent: dict[str, list[DbtNode]] = {}
-        """The tests of each selected node that has some, in the project's order."""
+        """The detached tests of each selected node that has some, in the project's order."""
         self.tests: list[DbtNode] = []
-        """By unique id."""
+        """All of them, sorted by unique id."""
         self._ids: set[str] = set()
         if render.should_detach_multiple_parents_tests and render.test_behavior in _DETACHING:
             self._find(nodes)
 
     def names_of(self, node: DbtNode) -> list[str]:
-        """By what dbt selects the node's detached tests: what its own task must leave out."""
+        """The names of a node's detached tests, by which dbt selects them: its own task must leave them out.
+
+        :param node: a selected node.
+        """
         return [selector_of(test) for test in self.by_parent.get(node.unique_id, ())]
 
     def without(self, test_ids: Iterable[str]) -> list[str]:
-        """Those that run with their parents."""
+        """The tests that run with their parents.
+
+        :param test_ids: unique ids of tests.
+        """
         return [test_id for test_id in test_ids if test_id not in self._ids]
 
     def _find(self, nodes: Mapping[str, DbtNode]) -> None:
@@ -111,22 +128,18 @@ def _is_detachable(node: DbtNode) -> bool:
 
 
 def selector_of(test: DbtNode) -> str:
-    """The test's name without the hash behind it, which dbt does not select by."""
+    """The name of a test without the hash behind it, which dbt does not select by.
+
+    :param test: a test.
+    """
     return test.resource_name.partition(".")[0]
-
-
-LONGEST_ID = 250
-"""Characters that Airflow takes in the id of a task."""
-
-LONGEST_GROUP_LABEL = 200
-"""Likewise in the id of a group within its parent."""
-
-_AIRFLOW_ID = r"[\w.-]+"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TaskName:
-    """:param label: the task's id within its group.
+    """The name of one task.
+
+    :param label: its id within its group.
     :param display: what Airflow shows instead; None: nothing else.
     """
 
@@ -135,30 +148,37 @@ class TaskName:
 
 
 def name_of(node: DbtNode, default: str, render: RenderConfig) -> TaskName:
-    """What the task of a node is called that stands in no group of its own.
+    """The name of the task of a node that has no group of its own.
 
+    :param node: the node.
     :param default: the id that it has without hooks, which is shown where a hook gives another id.
+    :param render: has the hooks.
     :raises CosmosValueError: when a hook gives no text, or an id that Airflow refuses; names the hook and the node.
     """
     id_hook, display_hook = render.normalize_task_id, render.normalize_task_display_name
     label, display = default, None
     if id_hook is not None:
-        label, display = _asked("normalize_task_id", id_hook, node), default
+        label, display = _answer_of("normalize_task_id", id_hook, node), default
         _refuse_bad_id(label, node)
     if display_hook is not None:
-        display = _asked("normalize_task_display_name", display_hook, node)
+        display = _answer_of("normalize_task_display_name", display_hook, node)
     return TaskName(label=label, display=display)
 
 
 def project_name(render: RenderConfig, execution: ExecutionConfig, project: ProjectConfig) -> str:
-    """The project folder's name where the parser sees one, whatever ``project_name`` says: so it is in Cosmos."""
+    """The name of a project's folder where the parser sees one, whatever ``project_name`` says: so it is in Cosmos.
+
+    :param render: names the folder as the parser sees it.
+    :param execution: names it as tasks see it, which counts where nothing else names the project.
+    :param project: names it for both, or gives the name.
+    """
     parsed = render.project_path or project.dbt_project_path
     if parsed is not None:
         return folder_name(parsed)
     return project.project_name or (folder_name(execution.project_path) if execution.project_path else "dbt")
 
 
-def _asked(hook: str, function: Callable[..., object], node: DbtNode) -> str:
+def _answer_of(hook: str, function: Callable[..., object], node: DbtNode) -> str:
     answer = function(node)
     if not isinstance(answer, str) or not answer.strip():
         raise CosmosValueError(
@@ -169,7 +189,10 @@ def _asked(hook: str, function: Callable[..., object], node: DbtNode) -> str:
 
 
 def is_airflow_id(text: str) -> bool:
-    """Whether Airflow takes these characters in an id."""
+    """Whether Airflow takes the characters of an id.
+
+    :param text: the id.
+    """
     return re.fullmatch(_AIRFLOW_ID, text) is not None
 
 
@@ -186,15 +209,9 @@ def _refuse_bad_id(label: str, node: DbtNode) -> None:
         )
 
 
-logger = logging.getLogger(__name__)
-
-OF_THE_PLAN = frozenset({"dag", "task_group", "task_id"})
-"""Arguments of an operator that nobody gives: they say where the task stands."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class DrawingSettings:
-    """What Airflow's configuration says of the drawing; the planner itself reads none.
+    """The settings of Airflow's configuration for a plan; the planner itself reads none.
 
     :param groups_by_path: ``enable_hierarchical_naming_for_group_nodes_by_folder``.
     :param uses_models_flag: ``pre_dbt_fusion``: nodes are named by ``--models`` instead of ``--select``.
@@ -204,12 +221,15 @@ class DrawingSettings:
     uses_models_flag: bool = False
 
 
-class OwnArguments:
+class TaskArguments:
     """The arguments of single tasks under one configuration.
 
-    :param nodes: the selected nodes, tests among them.
+    :param nodes: the selected nodes by unique id, tests among them.
+    :param render: what is excluded, and how tests and seeds run.
+    :param execution: which tests come with their parents.
     :param operator_args: what the user gives to all tasks; only its ``exclude`` is read.
-    :ivar dropped: what seeds that are only shown have said of a task, and by which of it nothing is shown.
+    :param settings: what Airflow's configuration says of it.
+    :ivar dropped: names of the arguments that seeds which are only shown have given to their tasks in vain.
     """
 
     def __init__(
@@ -231,22 +251,38 @@ class OwnArguments:
         self._shared_exclude: list[str] = shared.split() if isinstance(shared, str) else list(shared)
 
     def of_node(self, node: DbtNode, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Of ``dbt run``, ``seed``, ``snapshot``.
+        """The arguments of ``dbt run``, ``seed`` and ``snapshot``.
 
-        :param given: what else the task gets, which the node's own arguments may replace.
+        :param node: the node.
+        :param given: further arguments of the task, which the node's own ones may replace.
         """
+        # The node's own arguments last: so they replace what the DAG gives, as in Cosmos.
         return {self._selecting: _selector(node), **given, **arguments_of(node), **self.owner_of(node)}
 
     def of_build(self, node: DbtNode, given: Mapping[str, Any], apart: Iterable[str]) -> dict[str, Any]:
-        """:param apart: names of the tests that run in tasks of their own."""
+        """The arguments of ``dbt build``.
+
+        :param node: the node.
+        :param given: further arguments of the task, which the node's own ones may replace.
+        :param apart: names of the tests that run in tasks of their own.
+        """
         return self.of_node(node, {**self._exclude(apart), **self._indirect, **given})
 
     def of_source(self, node: DbtNode, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Of ``dbt source freshness``."""
+        """The arguments of ``dbt source freshness``.
+
+        :param node: the source.
+        :param given: further arguments of the task, which the node's own ones may replace.
+        """
         return {"select": f"source:{node.resource_name}", **given, **arguments_of(node), **self.owner_of(node)}
 
     def of_tests(self, node: DbtNode, test_ids: Iterable[str], apart: Iterable[str]) -> dict[str, Any]:
-        """Of the ``dbt test`` behind one node: what the tests in it say goes over what the node says."""
+        """The arguments of the ``dbt test`` behind one node: what its tests say goes over what the node says.
+
+        :param node: the node that is tested.
+        :param test_ids: unique ids of the tests that run in this task.
+        :param apart: names of the tests that run in tasks of their own.
+        """
         is_source = node.resource_type is DbtResourceType.SOURCE
         return {
             "select": f"source:{node.resource_name}" if is_source else node.resource_name,
@@ -259,7 +295,10 @@ class OwnArguments:
         }
 
     def of_detached(self, test: DbtNode) -> dict[str, Any]:
-        """Of the ``dbt test`` of one test alone."""
+        """The arguments of the ``dbt test`` of one test alone.
+
+        :param test: the test.
+        """
         return {
             "select": selector_of(test),
             **self._exclude(()),
@@ -270,7 +309,7 @@ class OwnArguments:
         }
 
     def of_all_tests(self) -> dict[str, Any]:
-        """Of the one ``dbt test`` of AFTER_ALL."""
+        """The arguments of the one ``dbt test`` of AFTER_ALL."""
         return {
             # Also where they are None: what all tasks share must not select for this one.
             "select": " ".join(self._render.select) or None,
@@ -281,7 +320,11 @@ class OwnArguments:
         }
 
     def of_placeholder(self, node: DbtNode, given: Mapping[str, Any]) -> dict[str, Any]:
-        """It runs nothing, so of what the node says only how it is shown is of use."""
+        """The arguments of a task that runs nothing: of what the node says, only how it is shown is of use.
+
+        :param node: the node.
+        :param given: further arguments of the task, which the node's own ones may replace.
+        """
         said = arguments_of(node)
         shown = {key: value for key, value in said.items() if key == "task_display_name"}
         if node.resource_type is DbtResourceType.SEED:
@@ -291,38 +334,50 @@ class OwnArguments:
         return {**given, **shown, **owner}
 
     def owner_of(self, node: DbtNode) -> dict[str, str]:
+        """The node's owner as an argument of its task; empty where none counts.
+
+        :param node: the node.
+        """
         owner = node.owner if self._render.enable_owner_inheritance else ""
         return {"owner": owner} if owner else {}
 
     def runs_only_changed(self, node: DbtNode) -> bool:
-        """Whether the task is to be told that it should run only if its seed has changed."""
+        """Whether the task is told to run only if its seed has changed.
+
+        :param node: the node.
+        """
         return (
             node.resource_type is DbtResourceType.SEED
             and self._render.seed_rendering_behavior is SeedRenderingBehavior.WHEN_SEED_CHANGES
         )
 
     def _exclude(self, apart: Iterable[str]) -> dict[str, str]:
-        """What the user excludes for all tasks, then what the DAG excludes: an excluded test must not run after all."""
+        """The user's exclusions for all tasks, then those of the DAG: an excluded test must not run after all."""
         own = [*self._render.exclude, *apart]
         return {"exclude": " ".join(dict.fromkeys([*self._shared_exclude, *own]))} if own else {}
 
     def _merged(self, node: DbtNode, test_ids: Iterable[str]) -> dict[str, Any]:
-        """What the tests that run in one task say to it; the last one wins, as in Cosmos."""
+        """The arguments that the tests of one task give to it; the last one wins, as in Cosmos."""
         merged: dict[str, Any] = {}
         for test_id in test_ids:
             for key, value in arguments_of(self._nodes[test_id]).items():
                 if merged.setdefault(key, value) != value:
                     logger.warning(
                         "The tests of %s run in one task but differ in operator_kwargs.%s: %r of %s replaces %r.",
-                        *(node.unique_id, key, value, test_id, merged[key]),
+                        node.unique_id,
+                        key,
+                        value,
+                        test_id,
+                        merged[key],
                     )
                 merged[key] = value
         return merged
 
 
 def arguments_of(node: DbtNode) -> dict[str, Any]:
-    """What ``config.meta.cosmos.operator_kwargs`` of the node gives to its task.
+    """The arguments that ``config.meta.cosmos.operator_kwargs`` of a node gives to its task.
 
+    :param node: the node.
     :raises CosmosLoadDbtException: when it is no mapping, or sets what a node cannot.
     """
     arguments = node.operator_kwargs_to_override

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cosmos_venv.constants import DbtResourceType
-from cosmos_venv.project.loaders import link
+from cosmos_venv.project.graph import link
 from cosmos_venv.project.node import DbtNode
 
 

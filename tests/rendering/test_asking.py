@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from airflow.sdk import task
 
-from cosmos_venv.compat import DAG, EmptyOperator, TaskGroup
-from cosmos_venv.rendering.partial import PUTTING_IN_ORDER, AskingDict
+from cosmos_venv.compat import DAG, FRAME_NAMES, EmptyOperator, TaskGroup
+from cosmos_venv.rendering.partial import LazyTaskDict
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
@@ -25,10 +25,10 @@ class OneTaskDag:
         self.dag = DAG("harbor", start_date=START, schedule=None)
         self.group = TaskGroup("dbt", dag=self.dag)
         EmptyOperator(task_id="b", dag=self.dag, task_group=self.group)
-        tasks = self.dag.task_dict = AskingDict(self.dag.task_dict, "dbt.b", PUTTING_IN_ORDER)
-        children = self.group.children = AskingDict(self.group.children, "dbt.b")
+        tasks = self.dag.task_dict = LazyTaskDict(self.dag.task_dict, "dbt.b", FRAME_NAMES.ordering)
+        children = self.group.children = LazyTaskDict(self.group.children, "dbt.b")
         for each in (tasks, children):
-            each.ask("dbt.", self.make_rest, claims=True)
+            each.add_missing("dbt.", self.make_rest, claims=True)
 
     def make_rest(self) -> None:
         self.asked += 1
@@ -144,8 +144,8 @@ def test_what_serialises_a_dag_gets_the_whole_of_it(one: OneTaskDag) -> None:
 
 def test_a_copy_by_way_of_pickle_is_a_plain_dict_of_everything() -> None:
     asked = []
-    tasks = AskingDict({"a": 1}, "a")
-    tasks.ask("", lambda: asked.append(1), claims=True)
+    tasks = LazyTaskDict({"a": 1}, "a")
+    tasks.add_missing("", lambda: asked.append(1), claims=True)
 
     assert type(pickle.loads(pickle.dumps(tasks))) is dict  # noqa: S301 - our own bytes
     assert asked == [1]
@@ -161,8 +161,8 @@ def test_what_fails_to_be_made_is_asked_for_again(one: OneTaskDag) -> None:
     def fail() -> None:
         raise ValueError("the manifest is gone")
 
-    tasks = AskingDict({"dbt.b": 1}, "dbt.b")
-    tasks.ask("dbt.", fail, claims=True)
+    tasks = LazyTaskDict({"dbt.b": 1}, "dbt.b")
+    tasks.add_missing("dbt.", fail, claims=True)
 
     for _ in range(2):
         with pytest.raises(ValueError, match="the manifest is gone"):

@@ -1,4 +1,4 @@
-"""Which nodes do the files of a project make, read without dbt? ``LoadMode.CUSTOM``.
+"""Nodes that the files of a project make, read without dbt: ``LoadMode.CUSTOM``.
 
 What follows from Jinja alone is not seen: references inside macros, names made up at run time. dbt knows them.
 """

@@ -1,9 +1,4 @@
-"""Data tests in YAML, and the shape of properties.
-
-Which shape do properties have that YAML says of nodes? Or what is wrong with them?
-
-Which data tests does YAML declare, and how are they called? By the names and ids that dbt gives them.
-"""
+"""Data tests that YAML declares, by the names and ids that dbt gives them; and the shape of properties in YAML."""
 
 from __future__ import annotations
 
@@ -20,10 +15,32 @@ from cosmos_venv.exceptions import CosmosLoadDbtException
 _LISTS = ("columns", "tables", "versions")
 _MAPPINGS = ("config", "meta")
 
+# Among the arguments of a test these configure it.
+_CONFIG = (
+    "severity",
+    "tags",
+    "enabled",
+    "where",
+    "limit",
+    "warn_if",
+    "error_if",
+    "fail_calc",
+    "store_failures",
+    "store_failures_as",
+    "meta",
+    "database",
+    "schema",
+    "alias",
+)
+_HASH_LENGTH = 10
+
 
 def listed(path: Path, content: Mapping[str, Any], section: str) -> Iterator[dict[str, Any]]:
-    """What stands in a section of the file, such as ``models``: those that have a name.
+    """The entries of a section that have a name.
 
+    :param path: the YAML file, for errors.
+    :param content: what it says.
+    :param section: the key of the section: ``models``.
     :raises CosmosLoadDbtException: for what has not dbt's shape, with the file, the node and the key.
     """
     entries = content.get(section) or []
@@ -36,8 +53,12 @@ def listed(path: Path, content: Mapping[str, Any], section: str) -> Iterator[dic
 
 
 def refuse_other_shapes(path: Path, shown: str, properties: Mapping[str, Any]) -> None:
-    """:param shown: of what they are, for errors.
-    :raises CosmosLoadDbtException: when a list or mapping is something else, there or in what the lists hold.
+    """Refuse properties in which a list or a mapping is something else, or in what its lists hold.
+
+    :param path: the YAML file, for errors.
+    :param shown: what errors call the owner of the properties.
+    :param properties: what YAML says of a node, a column, a version or a test.
+    :raises CosmosLoadDbtException: for the first of them.
     """
     for key in _MAPPINGS:
         if not isinstance(properties.get(key), dict | None):
@@ -50,20 +71,13 @@ def refuse_other_shapes(path: Path, shown: str, properties: Mapping[str, Any]) -
                 refuse_other_shapes(path, f"{shown}.{each.get('name', each.get('v'))}", each)
 
 
-# Among the arguments of a test these configure it.
-_CONFIG = (
-    *("severity", "tags", "enabled", "where", "limit", "warn_if", "error_if", "fail_calc", "store_failures"),
-    *("store_failures_as", "meta", "database", "schema", "alias"),
-)
-_HASH_LENGTH = 10
-
-
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """What tests are declared on.
+    """A node, or a version of one, that tests are declared on.
 
     :param shown: as test names have it: ``orders``, ``orders_v2``, ``raw_orders`` for a table of a source.
-    :param call: by which SQL reads it: ``ref('orders')``.
+    :param call: the call by which SQL reads it: ``ref('orders')``.
+    :param prefix: the beginning of the names of its tests.
     """
 
     shown: str
@@ -73,10 +87,14 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True)
 class GenericTest:
-    """:param kind: name of the test that is applied: ``unique``.
-    :param name: of this one: ``unique_orders_id``.
-    :param digest: the end of its id.
-    :param expressions: arguments that may read other nodes.
+    """A data test that YAML declares.
+
+    :param kind: name of the test that is applied: ``unique``.
+    :param namespace: the package that the test is taken from; None: it is not said.
+    :param name: the name of this one: ``unique_orders_id``.
+    :param digest: the end of its id, 10 hex digits.
+    :param config: its configuration.
+    :param expressions: those of its arguments that may read other nodes.
     """
 
     kind: str
@@ -88,8 +106,11 @@ class GenericTest:
 
 
 def declared_tests(path: Path, target: Target, properties: Mapping[str, Any]) -> Iterator[GenericTest]:
-    """The tests of a node and of its columns, as ``tests`` or ``data_tests``.
+    """The tests of a node and of its columns, under ``tests`` or ``data_tests``.
 
+    :param path: the YAML file, for errors.
+    :param target: what they are declared on.
+    :param properties: what YAML says of it.
     :raises CosmosLoadDbtException: for a test that is none, with the file.
     """
     for test in tests_of(path, target.shown, properties):
@@ -102,9 +123,11 @@ def declared_tests(path: Path, target: Target, properties: Mapping[str, Any]) ->
 
 
 def tests_of(path: Path, shown: str, properties: Mapping[str, Any]) -> list[Any]:
-    """What stands under ``tests`` and ``data_tests`` of a node, a version or a column.
+    """The entries under ``tests`` and ``data_tests`` of a node, a version or a column.
 
-    :param shown: of which it is, for errors.
+    :param path: the YAML file, for errors.
+    :param shown: what errors call the owner of the tests.
+    :param properties: what YAML says of the owner.
     :raises CosmosLoadDbtException: where it is no list; the letters of a text would be tests.
     """
     found: list[Any] = []
@@ -138,7 +161,7 @@ def _made(path: Path, target: Target, test: Any, column: object) -> GenericTest:
 
 
 def _split(path: Path, target: Target, test: Any) -> tuple[str, dict[str, Any]]:
-    """The test's name and its arguments, of the three ways to write them."""
+    """The test's name and its arguments, in any of the three ways to write them."""
     if isinstance(test, str):
         return test, {}
     if isinstance(test, dict) and isinstance(test.get("test_name"), str):
@@ -162,7 +185,7 @@ def _name(target: Target, kind: str, arguments: Mapping[str, Any]) -> str:
 
 
 def _texts(data: Any) -> Any:
-    """As dbt writes what its ids are digests of."""
+    """The data with each value as a text, as dbt writes what its ids are digests of."""
     if isinstance(data, dict):
         return {key: _texts(data[key]) for key in sorted(data)}
     return [_texts(each) for each in data] if isinstance(data, list) else str(data)

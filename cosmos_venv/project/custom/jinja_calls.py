@@ -1,4 +1,6 @@
-"""What the code of a node reads and configures: the calls of ref, source and config in SQL and in Python."""
+"""The calls of ``ref``, ``source`` and ``config`` in the code of a node, in SQL and in Python: what it reads and
+configures.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,12 @@ _SNAPSHOT = re.compile(r"{%-?\s*(?:snapshot\s+(?P<name>\w+)|endsnapshot)\s*-?%}"
 
 @dataclass(frozen=True, kw_only=True)
 class Ref:
-    """What ``ref()`` names."""
+    """The node that a call of ``ref()`` names.
+
+    :param name: of the model, seed or snapshot.
+    :param package: of the package that it is looked for in; None: in all of them.
+    :param version: of the model; None: the latest one.
+    """
 
     name: str
     package: str | None = None
@@ -30,7 +37,13 @@ class Ref:
 
 @dataclass(kw_only=True)
 class Code:
-    """:ivar unknown: calls that name something only a running dbt knows."""
+    """The references and the configuration in the code of one node.
+
+    :ivar refs: what its calls of ``ref()`` name.
+    :ivar sources: what its calls of ``source()`` name: source and table.
+    :ivar config: what its calls of ``config()`` set.
+    :ivar unknown: calls that name something only a running dbt knows, in words for the log.
+    """
 
     refs: list[Ref] = field(default_factory=list)
     sources: list[tuple[str, str]] = field(default_factory=list)
@@ -38,11 +51,16 @@ class Code:
     unknown: list[str] = field(default_factory=list)
 
     def called(self, function: str, arguments: list[Any], options: Mapping[str, Any]) -> None:
-        """Note one call, whose arguments are known."""
+        """Note one call, whose arguments are known.
+
+        :param function: its name: ``ref``, ``source`` or ``config``.
+        :param arguments: the values that are given by place.
+        :param options: the values that are given by name.
+        """
         if function == "config":
             given = arguments[0] if arguments and isinstance(arguments[0], dict) else {}
             self.config.update({**given, **options})
-        elif function == "source" and len(arguments) == len(("source", "table")):
+        elif function == "source" and len(arguments) == 2:
             self.sources.append((str(arguments[0]), str(arguments[1])))
         elif function == "ref" and arguments:
             *package, name = map(str, arguments)
@@ -58,13 +76,18 @@ class Code:
 
 @dataclass(frozen=True, kw_only=True)
 class Reader:
-    """:param functions: what expressions may call: ``var`` and ``env_var``; each raises ``Unknown`` as it must."""
+    """Reads SQL and expressions of YAML.
+
+    :param functions: what expressions may call: ``var`` and ``env_var``; each raises ``Unknown`` as it must.
+    """
 
     functions: Mapping[str, Callable[..., Any]]
 
     def sql(self, path: Path, text: str) -> Code:
-        """Of a file of SQL, or of one expression in YAML.
+        """The calls in a text of SQL, or in one expression of YAML.
 
+        :param path: the file, for errors.
+        :param text: the text, with Jinja.
         :raises CosmosLoadDbtException: when it is not Jinja, or a call's arguments come to nothing, with the line.
         """
         try:
@@ -86,7 +109,11 @@ class Reader:
         return code
 
     def snapshots(self, path: Path, text: str) -> Iterator[tuple[str, Code]]:
-        """Each snapshot block of a file, with its name."""
+        """The calls in each snapshot block of a file, with the name of the snapshot.
+
+        :param path: the file, for errors.
+        :param text: the content of the file.
+        """
         opened: re.Match[str] | None = None
         for tag in _SNAPSHOT.finditer(text):
             if opened is None:
@@ -96,7 +123,11 @@ class Reader:
                 opened = None
 
     def expression(self, path: Path, text: str) -> Code:
-        """Of what YAML has without braces: ``ref('orders')``."""
+        """The calls in an expression of YAML, which may stand there without braces: ``ref('orders')``.
+
+        :param path: the file, for errors.
+        :param text: the expression.
+        """
         return self.sql(path, text if "{{" in text else f"{{{{ {text} }}}}")
 
     def _note(self, code: Code, function: str, call: nodes.Call) -> None:
@@ -119,7 +150,7 @@ class Reader:
             return []
 
     def _known_options(self, call: nodes.Call) -> dict[str, Any]:
-        """Those that can be told; of the others dbt's own default stands."""
+        """The options that are known; for the others dbt's own default stands."""
         return {each.key: value for each in call.kwargs for value in self._known([each.value])}
 
 
@@ -131,8 +162,10 @@ def _refusal(path: Path, line: int | None, reason: str) -> CosmosLoadDbtExceptio
 
 
 def python_code(path: Path, text: str) -> Code:
-    """Of a model in Python: what its function ``model`` calls of its first parameter.
+    """The calls of a model in Python: those that its function ``model`` makes of its first parameter.
 
+    :param path: the file, for errors.
+    :param text: the content of the file.
     :raises CosmosLoadDbtException: when it is not Python, with the line.
     """
     try:

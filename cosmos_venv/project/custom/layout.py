@@ -1,10 +1,5 @@
-"""Folders and configuration of a package; var() and env_var().
-
-The files of a project or package, and what its dbt_project.yml configures for them.
-
-What would a manifest hold of a configuration that YAML, SQL or Python has given?
-
-The variables of a project's files where no dbt is asked: what ``var()`` and ``env_var()`` come to.
+"""The folders of a package and what its ``dbt_project.yml`` configures, and what ``var()`` and ``env_var()`` come to
+without dbt.
 """
 
 from __future__ import annotations
@@ -31,12 +26,19 @@ _WITHOUT_PLUS = ("access", "enabled", "group", "materialized", "schema", "severi
 _ADDED = ("tags",)
 _MERGED = ("meta",)
 
+MOST_LOOKED_UP = 8_000_000
+"""Characters that ``var()`` and ``env_var()`` come to in one project: a short text may ask for a long value often."""
+
+_MISSING = object()
+
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """:param folder: of the project or package.
-    :param content: its ``dbt_project.yml``.
-    :param render: makes a text of what such a text with Jinja comes to; raises ``Unknown``.
+    """A project or package on disk.
+
+    :param folder: its folder.
+    :param content: what its ``dbt_project.yml`` says.
+    :param render: gives what a text with Jinja comes to; raises ``Unknown`` where only dbt can tell.
     """
 
     folder: Path
@@ -45,7 +47,12 @@ class Layout:
 
     @classmethod
     def read(cls, folder: Path, render: Callable[[str], Any]) -> Layout:
-        """:raises CosmosLoadDbtException: when there is no ``dbt_project.yml``, or it cannot be read."""
+        """The project or package in a folder.
+
+        :param folder: the folder.
+        :param render: as that of the class.
+        :raises CosmosLoadDbtException: when there is no ``dbt_project.yml``, or it cannot be read.
+        """
         path = folder / "dbt_project.yml"
         content = read_yaml(path)
         if not content.get("name"):
@@ -54,12 +61,15 @@ class Layout:
 
     @property
     def name(self) -> str:
+        """The name in ``dbt_project.yml``."""
         return str(self.content["name"])
 
     def files(self, kind: str, default: Iterable[str], suffixes: tuple[str, ...]) -> Iterator[tuple[Path, Path]]:
         """The files of a kind, in the order of their names, each with the folder that its path counts from.
 
-        :param kind: as in ``model-paths``.
+        :param kind: the word before ``-paths`` in ``dbt_project.yml``: ``model``.
+        :param default: folders, relative to the project, where that says none.
+        :param suffixes: ends of the names of the files: ``.sql``.
         :raises CosmosLoadDbtException: when there are more than anybody has written.
         """
         given = self.content.get(f"{kind}-paths") or list(default)
@@ -77,9 +87,12 @@ class Layout:
             yield from ((path, self.folder / str(root)) for path in found)
 
     def configured(self, section: str, fqn: Iterable[str]) -> dict[str, Any]:
-        """What the section, such as ``models``, says of a node of this name, the whole first.
+        """The configuration that a section has for a node, the whole of the section first.
 
         Values with Jinja that only dbt can tell are left out.
+
+        :param section: its key in ``dbt_project.yml``: ``models``.
+        :param fqn: the node's fully qualified name in parts.
         """
         config: dict[str, Any] = {}
         level: Any = self.content.get(section)
@@ -88,7 +101,7 @@ class Layout:
                 level = level.get(part)
             if not isinstance(level, dict):
                 break
-            merge(config, self._own(level))
+            config = merged(config, self._own(level))
         return config
 
     def _own(self, level: Mapping[str, Any]) -> dict[str, Any]:
@@ -103,27 +116,37 @@ class Layout:
         return own
 
 
-def merge(config: dict[str, Any], more: Mapping[str, Any]) -> None:
-    """Put what is nearer to the node over what is farther, as dbt does: tags are added, meta is merged."""
+def merged(config: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration with what stands nearer to the node over it, as in dbt: tags are added, meta is merged.
+
+    :param config: what stands farther from the node.
+    :param more: what stands nearer to it; None as a value says nothing.
+    """
+    found = dict(config)
     for key, value in more.items():
         if key in _ADDED:
-            config[key] = list(dict.fromkeys([*config.get(key, []), *texts(value)]))
+            found[key] = list(dict.fromkeys([*config.get(key, []), *texts(value)]))
         elif key in _MERGED and isinstance(value, dict):
-            config[key] = {**config.get(key, {}), **value}
+            found[key] = {**config.get(key, {}), **value}
         elif value is not None:
-            config[key] = value
+            found[key] = value
+    return found
 
 
 def texts(value: object) -> list[str]:
-    """A list of texts, from one or from many."""
+    """A list of texts, from one or from many.
+
+    :param value: a value of YAML; None: there are none.
+    """
     if isinstance(value, list):
         return [str(each) for each in value]
     return [] if value is None else [str(value)]
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """What a YAML file says; nothing when it is blank.
+    """The mapping of a YAML file; empty when the file is blank.
 
+    :param path: the file.
     :raises CosmosLoadDbtException: when it cannot be read, or is no mapping.
     """
     import yaml
@@ -146,10 +169,14 @@ def _is_no_folder(value: object) -> bool:
 
 
 def as_in_manifest(path: Path, shown: str, config: dict[str, Any]) -> dict[str, Any]:
-    """The configuration as it is read from the ``manifest.json`` that dbt writes: its encoder makes texts of dates, and
-    JSON of keys. So the nodes of both are alike, and so is what a worker reads of a plan that is kept.
+    """A configuration as it is read from the ``manifest.json`` that dbt writes: its encoder makes texts of dates, and
+    JSON of keys.
 
-    :param path, shown: of the file and the node, for errors.
+    So the nodes of both are alike, and so is what a worker reads of a plan that is kept.
+
+    :param path: the file that configures the node, for errors.
+    :param shown: what errors call the node.
+    :param config: the configuration, as YAML, SQL or Python has given it.
     :raises CosmosLoadDbtException: for what is no JSON then: a set, which dbt refuses, or ``.nan``, which it writes all
         the same.
     """
@@ -169,14 +196,12 @@ def _as_dbt_writes(value: object) -> str:
     raise TypeError(f"{value!r} is a {type(value).__name__}")
 
 
-MOST_LOOKED_UP = 8_000_000
-"""Characters that ``var()`` and ``env_var()`` come to in one project: a short text may ask for a long value often."""
-
-_MISSING = object()
-
-
 def variables_of(layout: Layout, package: str) -> dict[str, Any]:
-    """Of a ``dbt_project.yml``: those for all, over them those for this package."""
+    """The variables of a ``dbt_project.yml`` for a package: those for all, over them those for this package.
+
+    :param layout: has the ``dbt_project.yml``.
+    :param package: the name of the package.
+    """
     given = layout.content.get("vars")
     if not isinstance(given, dict):
         return {}
@@ -185,7 +210,7 @@ def variables_of(layout: Layout, package: str) -> dict[str, Any]:
 
 
 class LookUps:
-    """Counts what the variables of one project come to."""
+    """The functions that look up the variables of one project, which count what these come to."""
 
     def __init__(self) -> None:
         self._left = MOST_LOOKED_UP
@@ -195,6 +220,9 @@ class LookUps:
 
         Each raises ``Unknown`` where there is no such variable and no default, and CosmosLoadDbtException where all of
         them together come to more than ``MOST_LOOKED_UP``.
+
+        :param variables: dbt's variables, by name.
+        :param environment: the environment variables, by name.
         """
 
         def var(name: str, default: Any = _MISSING) -> Any:
@@ -221,7 +249,12 @@ class LookUps:
 def renderer(
     variables: Mapping[str, object], environment: Mapping[str, str], look_ups: LookUps
 ) -> Callable[[str], Any]:
-    """For texts in YAML: those with Jinja come to what is worked out here, others to themselves."""
+    """A function for texts in YAML: one with Jinja comes to its value, any other to itself.
+
+    :param variables: dbt's variables, by name.
+    :param environment: environment variables, which go over those of this process.
+    :param look_ups: counts what the variables come to.
+    """
     known = look_ups.functions(variables, {**os.environ, **environment})
 
     def render(text: str) -> Any:

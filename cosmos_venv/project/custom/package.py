@@ -1,8 +1,5 @@
-"""Nodes of one package.
-
-A node as its files make it, before it is known which other nodes its references mean.
-
-The nodes that the files of one package make: of its code, of its seeds, and of what YAML says of them.
+"""The nodes of one package, made of its code, its seeds and its YAML; first as drafts, whose references are resolved
+when the nodes of all packages are known.
 """
 
 from __future__ import annotations
@@ -20,18 +17,28 @@ from cosmos_venv.files import os_errors
 from cosmos_venv.files.read_limits import read_file
 from cosmos_venv.project.custom.generic_tests import Target, declared_tests, listed, tests_of
 from cosmos_venv.project.custom.jinja_calls import Code, Reader, Ref, python_code
-from cosmos_venv.project.custom.layout import Layout, as_in_manifest, merge, read_yaml, texts
+from cosmos_venv.project.custom.layout import Layout, as_in_manifest, merged, read_yaml, texts
 from cosmos_venv.project.node_entry import DependsOn, NodeEntry, PlainEntry, TestMetadata
 
 logger = logging.getLogger(__name__)
 
 _REFERRED_TO = ("model", "seed", "snapshot")
 
+_YAML = (".yml", ".yaml")
+_KINDS = ("models", "seeds", "snapshots", "sources", "exposures", "unit_tests")
+_OF_TESTS = {"materialized": "test", "schema": "dbt_test__audit", "severity": "ERROR"}
+_NO_VERSIONS: list[dict[str, Any] | None] = [None]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Draft:
-    """:param path: the file whose code it is.
-    :param reads: ids that are known already: the node of a test.
+    """A node as its files make it, before it is known which other nodes its references mean.
+
+    :param unique_id: its id, as dbt gives it.
+    :param entry: the node, as a manifest has it, but for what it depends on.
+    :param path: the file whose code it is.
+    :param code: what this code says.
+    :param reads: ids that are known already: for a test, that of the node it is declared on.
     """
 
     unique_id: str
@@ -44,9 +51,9 @@ class Draft:
 def resolved(drafts: Iterable[Draft]) -> dict[str, NodeEntry]:
     """Every entry by its id, with the ids of what it reads. What is disabled is left out, with its tests.
 
-    What a reference names that is no node is a line in the log.
+    A reference that names no node is a line in the log.
 
-    :param drafts: those of the root project first.
+    :param drafts: the nodes of all packages, those of the root project first.
     :raises CosmosLoadDbtException: where two files make one node.
     """
     enabled = _enabled(drafts)
@@ -73,7 +80,7 @@ def resolved(drafts: Iterable[Draft]) -> dict[str, NodeEntry]:
 
 
 def _by_name(drafts: Iterable[Draft]) -> dict[tuple[str, str], list[Draft]]:
-    """Under package and name what may be referred to; several where it has versions."""
+    """The drafts that may be referred to, by package and name; several where a model has versions."""
     found: dict[tuple[str, str], list[Draft]] = {}
     for draft in drafts:
         if draft.entry.resource_type in _REFERRED_TO:
@@ -106,7 +113,7 @@ def _enabled(drafts: Iterable[Draft]) -> dict[str, Draft]:
 
 
 def _sources(drafts: Iterable[Draft]) -> dict[tuple[str, str], dict[str, str]]:
-    """Under source and table the ids, by package."""
+    """The ids of sources by package, by source and table."""
     found: dict[tuple[str, str], dict[str, str]] = {}
     for draft in drafts:
         if draft.entry.resource_type == "source":
@@ -116,7 +123,7 @@ def _sources(drafts: Iterable[Draft]) -> dict[tuple[str, str], dict[str, str]]:
 
 
 def _read_sources(draft: Draft, known: dict[tuple[str, str], dict[str, str]]) -> Iterator[str]:
-    """Of the package of its own, else of the root project, else of the others in turn."""
+    """The ids of its sources: of its own package, else of the root project, else of the others in turn."""
     for source in draft.code.sources:
         by_package = known.get(source)
         if by_package is None:
@@ -125,16 +132,14 @@ def _read_sources(draft: Draft, known: dict[tuple[str, str], dict[str, str]]) ->
             yield by_package.get(draft.entry.package_name or "") or next(iter(by_package.values()))
 
 
-_YAML = (".yml", ".yaml")
-_KINDS = ("models", "seeds", "snapshots", "sources", "exposures", "unit_tests")
-_OF_TESTS = {"materialized": "test", "schema": "dbt_test__audit", "severity": "ERROR"}
-_NO_VERSIONS: list[dict[str, Any] | None] = [None]
-
-
 @dataclass(kw_only=True)
 class Package:
-    """:param layout: of the package or project, and ``root`` that of the project that it is installed in.
-    :param folders: of models, seeds and snapshots, unless ``dbt_project.yml`` names them.
+    """One package, or the project itself.
+
+    :param layout: the package on disk.
+    :param root: the project that it is installed in, on disk.
+    :param reader: reads its SQL and its expressions.
+    :param folders: the folders of models, seeds and snapshots, unless ``dbt_project.yml`` names them.
     """
 
     layout: Layout
@@ -144,7 +149,7 @@ class Package:
     _properties: dict[str, list[tuple[Path, Path, dict[str, Any]]]] = field(default_factory=dict)
 
     def drafts(self) -> list[Draft]:
-        """Its nodes, in the order of a manifest."""
+        """The nodes of the package, in the order of a manifest."""
         self._properties = self._read_properties()
         nodes = [*self._models(), *self._seeds(), *self._snapshots(), *self._sources()]
         return [*nodes, *self._singular_tests(), *self._generic_tests(), *self._exposures(), *self._unit_tests()]
@@ -165,20 +170,20 @@ class Package:
         return self.layout.files(singular, [self.folders.get(kind, kind)], suffixes)
 
     def _models(self) -> Iterator[Draft]:
-        versions = {stem: told for *_, told in self._properties["models"] for stem in _stems(told)}
+        versions = {stem: model for *_, model in self._properties["models"] for stem in _stems(model)}
         for path, root in self._files("models", (".sql", ".py")):
             text = _text(path)
             code = self.reader.sql(path, text) if path.suffix == ".sql" else python_code(path, text)
-            folders, told = _folders(path, root), versions.get(path.stem)
-            name = path.stem if told is None else str(told["name"])
-            version = None if told is None else _stems(told)[path.stem]
+            folders, model = _folders(path, root), versions.get(path.stem)
+            name = path.stem if model is None else str(model["name"])
+            version = None if model is None else _stems(model)[path.stem]
             fqn = [*folders, name] if version is None else [*folders, name, f"v{version.get('v')}"]
             properties = self._of("models", name)
             config = self._config("models", fqn, [properties, version or {}], code, {"materialized": "view"})
             number = None if version is None else version.get("v")
             entry = self._entry("model", fqn, path, config, name=name, properties=properties)
             entry.version = number
-            entry.latest_version = None if told is None else _latest(told)
+            entry.latest_version = None if model is None else _latest(model)
             entry.access = str(config.get("access") or properties.get("access") or "protected")
             suffix = name if number is None else f"{name}.v{number}"
             yield Draft(unique_id=f"model.{self.layout.name}.{suffix}", entry=entry, path=path, code=code)
@@ -228,17 +233,17 @@ class Package:
                         f"{kind.removesuffix('s')}.{self.layout.name}.{name}",
                         Target(shown=name, call=f"ref('{name}')"),
                     )
-                    told = properties
+                    declared = properties
                     if version is not None:
                         number = version["v"]
                         node = f"{node}.v{number}"
                         target = Target(shown=f"{name}_v{number}", call=f"ref('{name}', version='{number}')")
-                        told = {
+                        declared = {
                             **properties,
                             "data_tests": tests_of(path, target.shown, version) or tests_of(path, name, properties),
                             "tests": [],
                         }
-                    yield from self._tests_on(node, target, told, path, root)
+                    yield from self._tests_on(node, target, declared, path, root)
         for path, root, source in self._properties["sources"]:
             for table in _mappings(source.get("tables")):
                 name = f"{source['name']}.{table['name']}"
@@ -290,7 +295,7 @@ class Package:
         return Draft(unique_id=f"{kind}.{self.layout.name}.{fqn[-1]}", entry=entry, path=path, code=code)
 
     def _of(self, section: str, name: str) -> dict[str, Any]:
-        return next((told for *_, told in self._properties.get(section, ()) if str(told["name"]) == name), {})
+        return next((each for *_, each in self._properties.get(section, ()) if str(each["name"]) == name), {})
 
     def _config(
         self,
@@ -304,19 +309,18 @@ class Package:
         sections = [section, "tests"] if section == "data_tests" else [section]
         for layout in dict.fromkeys([id(self.layout), id(self.root)]):
             tree = self.layout if layout == id(self.layout) else self.root
-            for each in sections:
-                merge(config, tree.configured(each, [self.layout.name, *fqn]))
-        for told in properties:
-            above: dict[str, Any] = {key: told[key] for key in ("tags", "meta", "enabled", "group") if key in told}
-            merge(config, self._rendered(above))
-            merge(config, self._rendered(told.get("config") or {}))
-        merge(config, code.config)
+            for part in sections:
+                config = merged(config, tree.configured(part, [self.layout.name, *fqn]))
+        for each in properties:
+            above: dict[str, Any] = {key: each[key] for key in ("tags", "meta", "enabled", "group") if key in each}
+            config = merged(merged(config, self._rendered(above)), self._rendered(each.get("config") or {}))
+        config = merged(config, code.config)
         config["enabled"] = _is_true(config["enabled"])
         return config
 
-    def _rendered(self, told: Mapping[str, Any]) -> dict[str, Any]:
+    def _rendered(self, properties: Mapping[str, Any]) -> dict[str, Any]:
         rendered = {}
-        for key, value in told.items():
+        for key, value in properties.items():
             try:
                 rendered[key] = self.root.render(value) if isinstance(value, str) else value
             except Unknown:
@@ -370,11 +374,11 @@ def _order(version: Any) -> tuple[bool, float, str]:
 
 
 def _freshness(*levels: Mapping[str, Any]) -> dict[str, Any] | None:
-    """As the table, else its source, has it, as a property or a configuration."""
+    """The freshness of a table, else of its source, as a property or in a configuration."""
     for level in reversed(levels):
-        for told in (level.get("config") or {}, level):
-            if isinstance(told, dict) and "freshness" in told:
-                found = told["freshness"]
+        for declared in (level.get("config") or {}, level):
+            if isinstance(declared, dict) and "freshness" in declared:
+                found = declared["freshness"]
                 return found if isinstance(found, dict) else None
     return None
 

@@ -1,9 +1,4 @@
-"""Nodes of a project and its packages, read without dbt.
-
-The nodes that the files of a project and of its installed packages make.
-
-Which nodes do the files make of a graph's project? With the folders and variables of its configuration.
-"""
+"""The nodes of a project and of its installed packages, read without dbt, and what differs where they may."""
 
 from __future__ import annotations
 
@@ -12,27 +7,33 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
+from cosmos_venv.constants import LoadMode
 from cosmos_venv.dbt.project_files import read_dbt_project
 from cosmos_venv.exceptions import CosmosLoadDbtException
+from cosmos_venv.files.read_limits import read_file
+from cosmos_venv.files.yaml_files import load_yaml
+from cosmos_venv.managed import from_settings
 from cosmos_venv.project.custom.jinja_calls import Reader
 from cosmos_venv.project.custom.layout import Layout, LookUps, renderer, variables_of
 from cosmos_venv.project.custom.package import Draft, Package, resolved
-from cosmos_venv.project.dbt_ls import dbt_vars_of
-from cosmos_venv.project.load_request import environment_of
+from cosmos_venv.project.fingerprint import NOT_READ, Tree, fingerprint
+from cosmos_venv.project.load_request import LoadRequest
 from cosmos_venv.project.node import DbtNode
 from cosmos_venv.project.node_entry import Folders, NodeEntry, to_node
 from cosmos_venv.project.selection import SelectionGraph
 
-if TYPE_CHECKING:
-    from cosmos_venv.project.graph import DbtGraph
+_PROJECT_FILE = "dbt_project.yml"
+_KINDS = ("model", "seed", "snapshot", "test")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ParsedFiles:
-    """:param name: the root project's in dbt.
-    :param entries: every node by its id, as a manifest has them.
+    """The nodes that the files of a project make.
+
+    :param name: the root project's name in dbt.
+    :param entries: every node by its id, as a manifest has it.
     """
 
     name: str
@@ -48,9 +49,11 @@ def parse_project(
 ) -> ParsedFiles:
     """Read all files of the project, and of the packages that are installed in it.
 
-    :param variables: dbt's ``--vars``.
+    :param project_path: the folder of the project.
+    :param variables: dbt's ``--vars``, by name.
     :param environment: what ``env_var()`` sees.
-    :param folders: of models, seeds and snapshots, relative to the project, unless ``dbt_project.yml`` names them.
+    :param folders: the folders of models, seeds and snapshots, relative to the project, unless ``dbt_project.yml``
+        names them.
     :raises CosmosLoadDbtException: when a file cannot be read, with the line where it is known; when there is no node.
     """
     look_ups = LookUps()
@@ -73,9 +76,10 @@ def parse_project(
     return ParsedFiles(name=root.name, entries=entries)
 
 
-def nodes_of_files(graph: DbtGraph) -> tuple[dict[str, DbtNode], SelectionGraph]:
-    """Every node by its id, and all of them as a selection sees them.
+def nodes_of_files(request: LoadRequest) -> tuple[dict[str, DbtNode], SelectionGraph]:
+    """Every node of the files by its id, and all of them as a selection sees them.
 
+    :param request: what is loaded.
     :raises CosmosLoadDbtException: when a file cannot be read, or none makes a node.
     """
     warnings.warn(
@@ -84,26 +88,64 @@ def nodes_of_files(graph: DbtGraph) -> tuple[dict[str, DbtNode], SelectionGraph]
         DeprecationWarning,
         stacklevel=2,
     )
-    parsed = _parsed(graph)
-    packages = read_dbt_project(graph.project_path, environment=environment_of(graph)).packages_folder
-    folders = Folders(project=graph.project_path, root_package=parsed.name, packages=packages)
+    parsed = parse_project(
+        request.project_dir,
+        variables=request.dbt_vars or {},
+        environment=request.environment,
+        folders=request.folders,
+    )
+    packages = request.project_file.packages_folder
+    folders = Folders(project=request.project_dir, root_package=parsed.name, packages=packages)
     nodes = {}
     for unique_id, entry in parsed.entries.items():
         try:
             node = to_node(entry, unique_id=unique_id, folders=folders)
         except ValueError as error:
-            raise CosmosLoadDbtException(f"{graph.project_path}: {unique_id}: {error}") from error
+            raise CosmosLoadDbtException(f"{request.project_dir}: {unique_id}: {error}") from error
         if node is not None:
             nodes[unique_id] = node
     return nodes, SelectionGraph(parsed.entries, project_name=parsed.name)
 
 
-def _parsed(graph: DbtGraph) -> ParsedFiles:
-    project = graph.project
-    paths = {"models": project.models_path, "seeds": project.seeds_path, "snapshots": project.snapshots_path}
-    return parse_project(
-        graph.project_path,
-        variables=dbt_vars_of(graph) or {},
-        environment=environment_of(graph),
-        folders={kind: os.path.relpath(path, project.dbt_project_path) for kind, path in paths.items() if path},
-    )
+def facts_of_files(request: LoadRequest) -> list[Any] | None:
+    """Plain data that differs where the nodes may; None where that cannot be known from the project's folder alone.
+
+    :param request: what is loaded.
+    """
+    import yaml
+
+    project_dir, environment, folders = request.project_dir, request.environment, request.folders
+    try:
+        packages = read_dbt_project(project_dir, environment=environment).packages_folder
+        own = _named(project_dir / _PROJECT_FILE)
+        of_packages = [each for path in (project_dir / packages).glob(f"*/{_PROJECT_FILE}") for each in _named(path)]
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, CosmosLoadDbtException):  # loading it will say so
+        return None
+    if not all(map(_is_read, [packages, *folders.values(), *own])) or not all(map(_is_below, of_packages)):
+        return None
+    tree = Tree(folder=project_dir, environment=environment, packages_folder=packages, more=(*folders.values(), *own))
+    found = fingerprint(tree, known=from_settings.kept_fingerprints())
+    if found.variables.made_up:
+        return None
+    values = {name: environment.get(name) for name in sorted(found.variables.names)}
+    return [LoadMode.CUSTOM.value, found.digest, packages, folders, request.dbt_vars, values]
+
+
+def _named(project_file: Path) -> list[str]:
+    """The folders of files by a ``dbt_project.yml``."""
+    content = load_yaml(read_file(project_file).decode("utf-8-sig"))
+    if not isinstance(content, dict):
+        raise CosmosLoadDbtException(f"{project_file} holds no mapping.")
+    given = [content.get(f"{kind}-paths") or [] for kind in _KINDS]
+    return [str(each) for paths in given for each in (paths if isinstance(paths, list) else [paths])]
+
+
+def _is_read(folder: str) -> bool:
+    """Whether it is one of those of which the fingerprint is made, whole: the project's own folder is not."""
+    parts = Path(os.path.normpath(folder)).parts
+    return _is_below(folder) and bool(parts) and NOT_READ.isdisjoint(parts)
+
+
+def _is_below(folder: str) -> bool:
+    path = Path(os.path.normpath(folder))
+    return not path.is_absolute() and path.parts[:1] != ("..",)

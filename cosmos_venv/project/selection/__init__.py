@@ -1,4 +1,4 @@
-"""Which nodes of a manifest does dbt select? One engine for ``select``, ``exclude`` and YAML selectors.
+"""The nodes of a manifest that dbt selects: one engine for ``select``, ``exclude`` and YAML selectors.
 
 :source: dbt's own selection, compared case by case and by chance in the tests.
 """

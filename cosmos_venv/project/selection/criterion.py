@@ -1,4 +1,4 @@
-"""One item of a selection: a method and its value, and how far it reaches along the graph. Read as dbt reads it."""
+"""One item of a selection, read as dbt reads it: a method, its value, and how far it reaches along the graph."""
 
 from __future__ import annotations
 
@@ -11,18 +11,26 @@ from cosmos_venv.constants import TestIndirectSelection
 from cosmos_venv.exceptions import CosmosValueError
 
 METHODS = (
-    *("access", "config", "exposure", "file", "fqn", "group", "metric", "package", "path", "resource_type", "result"),
-    *(
-        "saved_query",
-        "semantic_model",
-        "source",
-        "source_status",
-        "state",
-        "tag",
-        "test_name",
-        "test_type",
-        "unit_test",
-    ),
+    "access",
+    "config",
+    "exposure",
+    "file",
+    "fqn",
+    "group",
+    "metric",
+    "package",
+    "path",
+    "resource_type",
+    "result",
+    "saved_query",
+    "semantic_model",
+    "source",
+    "source_status",
+    "state",
+    "tag",
+    "test_name",
+    "test_type",
+    "unit_test",
     "version",
 )
 
@@ -38,14 +46,16 @@ _SUFFIXES_OF_FILES = (".sql", ".py", ".csv")
 
 @dataclass(frozen=True, kw_only=True)
 class Criterion:
-    """What one item asks for.
+    """One item of a selection.
 
     :param method: one of ``METHODS``.
-    :param arguments: what follows the method after dots: the keys of ``config.meta.owner``.
+    :param arguments: the words after the method, parted by dots: ``meta`` and ``owner`` of ``config.meta.owner``.
     :param value: text; in YAML it may be a number or a bool too.
     :param parents: how many steps to go up; None: as far as there is anything. 0: not at all.
-    :param children: the same down.
+    :param children: how many steps to go down; None: as far as there is anything. 0: not at all.
     :param childrens_parents: whether what builds all children comes along (``@``).
+    :param indirect_selection: which tests come with their parents.
+    :param raw: the item as it was written.
     """
 
     method: str
@@ -59,13 +69,15 @@ class Criterion:
 
     @property
     def shown(self) -> str:
-        """As it was written."""
+        """The item as it was written, for errors."""
         return self.raw if self.raw.startswith("{") else repr(self.raw)
 
     @classmethod
     def from_text(cls, text: str, indirect_selection: TestIndirectSelection = TestIndirectSelection.EAGER) -> Criterion:
-        """An item without blanks and commas: ``@tag:nightly``, ``2+fct_orders``.
+        """The criterion of an item without blanks and commas: ``@tag:nightly``, ``2+fct_orders``.
 
+        :param text: the item.
+        :param indirect_selection: which tests come with their parents.
         :raises CosmosValueError: when dbt would refuse it, naming the item.
         """
         found = _ITEM.fullmatch(text)
@@ -91,9 +103,10 @@ class Criterion:
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any], indirect_selection: TestIndirectSelection) -> Criterion:
-        """An item of a YAML selector: ``method`` and ``value`` and what else dbt knows beside them.
+        """The criterion of an item of a YAML selector: ``method`` and ``value`` and what else dbt knows beside them.
 
-        :param indirect_selection: where the mapping says nothing of it.
+        :param mapping: the item.
+        :param indirect_selection: which tests come with their parents, where the mapping says nothing of it.
         :raises CosmosValueError: when dbt would refuse it, naming the mapping.
         """
         shown = dict(mapping)
@@ -140,7 +153,7 @@ def _steps(operator: str | None, depth: str | None) -> int | None:
 
 
 def _yaml_steps(mapping: Mapping[str, Any], direction: str) -> int | None:
-    """As dbt has it any true value is a yes, and a depth of 0 is none at all."""
+    """The steps; as in dbt any true value is a yes, and a depth of 0 is no depth at all."""
     depth = mapping.get(f"{direction}_depth")
     try:
         steps = int(depth) if depth else None

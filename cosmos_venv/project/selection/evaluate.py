@@ -1,8 +1,6 @@
-"""The nodes that a selection comes to.
+"""A selection as a tree of criteria, joined by union, intersection and difference, and the nodes that it comes to.
 
-A whole selection: criteria joined by union, intersection and difference. From lists of items, or from YAML.
-
-Which nodes does a selection come to? The tree's sets, and with them the tests, as dbt works them out.
+Trees are made of lists of items or of YAML. Tests come with their parents as in dbt.
 """
 
 from __future__ import annotations
@@ -18,16 +16,22 @@ from cosmos_venv.project.selection.criterion import Criterion
 from cosmos_venv.project.selection.graph import SelectionGraph
 from cosmos_venv.project.selection.methods import find
 
+# What dbt selects where no selection is given: all there is.
+_EVERYTHING = ("fqn:*", "source:*")
+
 
 class Operation(Enum):
-    """How the sets of the parts become one."""
+    """The way in which the sets of the parts become one."""
 
     UNION = "union"
     INTERSECTION = "intersection"
     DIFFERENCE = "difference"
 
     def join(self, sets: Sequence[set[int]]) -> set[int]:
-        """Of one set itself, of nothing nothing; otherwise a new set."""
+        """The joined set, which may be one of those that are given; empty for no sets.
+
+        :param sets: the sets of the parts.
+        """
         if not sets:
             return set()
         first, *others = sets
@@ -40,7 +44,12 @@ class Operation(Enum):
 
 @dataclass(frozen=True)
 class Group:
-    """Parts that are joined. Which tests come with their parents is asked again of what the join has left."""
+    """Parts that are joined. Which tests come with their parents is worked out again for what the join has left.
+
+    :param operation: how the sets of the parts become one.
+    :param parts: criteria and groups, at least one.
+    :param indirect_selection: which tests come with their parents.
+    """
 
     operation: Operation
     parts: tuple[Part, ...]
@@ -49,18 +58,18 @@ class Group:
 
 Part = Union[Criterion, Group]  # noqa: UP007 - it is made while Python 3.10 reads the file
 
-# What dbt selects when nobody says what: all there is.
-_EVERYTHING = ("fqn:*", "source:*")
-
 
 def from_lists(
     select: Iterable[str],
     exclude: Iterable[str],
     indirect_selection: TestIndirectSelection = TestIndirectSelection.EAGER,
 ) -> Part:
-    """What ``--select`` and ``--exclude`` say: items are a union, and so are the words of one; commas intersect.
+    """The selection of ``--select`` and ``--exclude``: items are a union, and so are the words of one; commas
+    intersect.
 
-    :param select: no items: everything.
+    :param select: dbt's selection texts; none: everything.
+    :param exclude: dbt's selection texts of what is left out.
+    :param indirect_selection: which tests come with their parents.
     :raises CosmosValueError: when dbt would refuse an item.
     """
     included = _union(list(select) or _EVERYTHING, indirect_selection)
@@ -85,9 +94,8 @@ def _union(items: Iterable[str], indirect_selection: TestIndirectSelection) -> G
 class Definitions:
     """The YAML selectors of a manifest, by name.
 
-    :param definitions: under each name what stands below ``definition`` in ``selectors.yml``, as dbt writes it there
-        or into the manifest.
-    :param indirect_selection: of items that say nothing of it.
+    :param definitions: by name what stands below ``definition`` in ``selectors.yml`` or in the manifest.
+    :param indirect_selection: which tests come with their parents, for items that say nothing of it.
     """
 
     def __init__(
@@ -99,8 +107,9 @@ class Definitions:
         self._indirect_selection = indirect_selection
 
     def tree(self, name: str) -> Part:
-        """The selection of that name.
+        """The selection of a name.
 
+        :param name: the name of the YAML selector.
         :raises CosmosValueError: when there is none, or dbt would refuse its definition; the text names it.
         """
         return self._named(name, ())
@@ -179,13 +188,15 @@ def _list_of(definition: Mapping[str, Any], key: str) -> list[Any]:
 def evaluate(graph: SelectionGraph, tree: Part) -> set[str]:
     """Ids of all selected nodes, tests among them.
 
+    :param graph: the nodes.
+    :param tree: the selection.
     :raises CosmosValueError: when dbt would refuse an item.
     """
     return graph.relations.ids_of(_evaluate(graph, tree)[0])
 
 
 def _evaluate(graph: SelectionGraph, part: Part) -> tuple[set[int], set[int]]:
-    """What is selected, and beside it the tests of which only some parents are: others may bring the rest."""
+    """The selected nodes, and the tests of which only some parents are selected: other parts may bring the rest."""
     if isinstance(part, Criterion):
         return _with_tests(graph, _reached(graph, part), part.indirect_selection)
     both = [_evaluate(graph, each) for each in part.parts]
@@ -218,7 +229,7 @@ def _reached(graph: SelectionGraph, criterion: Criterion) -> set[int]:
 
 
 def _with_tests(graph: SelectionGraph, selected: set[int], mode: TestIndirectSelection) -> tuple[set[int], set[int]]:
-    """:param selected: gets the tests, for it may be large."""
+    # The tests are added to the set that is given, which its caller has just made: a copy of a large set is a megabyte.
     if mode is TestIndirectSelection.EMPTY:
         return selected, set()
     relations = graph.relations

@@ -1,8 +1,6 @@
-"""Nodes and parents as selection sees them.
+"""The nodes of a project as selection sees them: names, tags, paths, parents and children.
 
-Who is whose parent? Each node is a number, its place in the project's order: sets of numbers take little time.
-
-The nodes of a project as selection sees them: which node has which name, tag or path, and who is whose parent.
+Among parents and children each node is a number, its place in the project's order: sets of numbers take little time.
 """
 
 from __future__ import annotations
@@ -22,9 +20,14 @@ if TYPE_CHECKING:
 
 _TESTS = ("test", "unit_test")
 
+Labels = Callable[[NodeEntry], Iterable[str]]
+
 
 class Relations:
-    """:param entries: every node by unique id, in the project's order."""
+    """Parents and children of nodes.
+
+    :param entries: every node by unique id, in the project's order.
+    """
 
     def __init__(self, entries: Mapping[str, NodeEntry]) -> None:
         self._entries = entries
@@ -48,35 +51,62 @@ class Relations:
         self._parents = _without_none(parts) if self._lacking else cast("list[list[int]]", parts)
 
     def numbers_of(self, ids: Iterable[str]) -> set[int]:
-        """Of those that are there."""
+        """The numbers of the nodes that are there.
+
+        :param ids: unique ids; one that is not there is passed over.
+        """
         return {self._numbers[each] for each in ids if each in self._numbers}
 
     def ids_of(self, numbers: Iterable[int]) -> set[str]:
-        """The unique ids."""
+        """The unique ids of nodes.
+
+        :param numbers: their numbers.
+        """
         return set(map(self._ids.__getitem__, numbers))
 
     def is_unit_test(self, node: int) -> bool:
-        """Not a data test, nor anything else."""
+        """Whether a node is a unit test.
+
+        :param node: its number.
+        """
         return self._entries[self._ids[node]].resource_type == "unit_test"
 
     def tests_of(self, nodes: set[int]) -> set[int]:
-        """The tests that depend on one of them."""
+        """The tests that depend on one of some nodes.
+
+        :param nodes: their numbers.
+        """
         return {test for test in self._tests if not nodes.isdisjoint(self._parents[test])}
 
     def has_all_parents(self, node: int, nodes: set[int]) -> bool:
-        """Whether all that the node reads, by what dbt says, is among the nodes."""
+        """Whether all that a node reads, by what dbt says, is among some nodes.
+
+        :param node: the number of the one.
+        :param nodes: the numbers of the others.
+        """
         return node not in self._lacking and nodes.issuperset(self._parents[node])
 
     def ancestors(self, nodes: Iterable[int], steps: int | None = None) -> set[int]:
-        """What comes before them, that many steps up (None: all); of the nodes themselves those that do."""
+        """The nodes that come before some nodes; of these nodes themselves those that come before another.
+
+        :param nodes: their numbers.
+        :param steps: how many steps to go up; None: as far as there is anything.
+        """
         return _walk(self._parents.__getitem__, nodes, steps)
 
     def descendants(self, nodes: Iterable[int], steps: int | None = None) -> set[int]:
-        """What comes after them, that many steps down (None: all); of the nodes themselves those that do."""
+        """The nodes that come after some nodes; of these nodes themselves those that come after another.
+
+        :param nodes: their numbers.
+        :param steps: how many steps to go down; None: as far as there is anything.
+        """
         return _walk(self._children.get, nodes, steps)
 
     def add_ancestors(self, nodes: set[int]) -> None:
-        """Put all that comes before them among them, which is less work than to ask which of them do."""
+        """Put all nodes that come before some nodes among these, which is less work than to find out which of them do.
+
+        :param nodes: their numbers; the set is changed.
+        """
         layer = nodes
         while layer:
             layer = _neighbours(self._parents.__getitem__, layer)
@@ -85,7 +115,6 @@ class Relations:
 
     @cached_property
     def _children(self) -> dict[int, list[int]]:
-        """Of those that have any."""
         children: defaultdict[int, list[int]] = defaultdict(list)
         for child, parents in enumerate(self._parents):
             for parent in parents:
@@ -113,13 +142,12 @@ def _neighbours(neighbours: Callable[[int], list[int] | None], nodes: Iterable[i
     return set(chain.from_iterable(filter(None, map(neighbours, nodes))))
 
 
-Labels = Callable[[NodeEntry], Iterable[str]]
-
-
 class SelectionGraph:
-    """:param entries: every node of the manifest that is not disabled, by unique id, in the project's order.
+    """The nodes that a selection is evaluated on.
+
+    :param entries: every node of the manifest that is not disabled, by unique id, in the project's order.
     :param project_name: the root project's name in dbt.
-    :param comparison: what tells how nodes differ from another run's; None where there is none.
+    :param comparison: tells how nodes differ from those of another run; None where there is none.
     """
 
     def __init__(
@@ -135,7 +163,10 @@ class SelectionGraph:
         self._labelled: dict[Labels, dict[str, list[str]]] = {}
 
     def labelled(self, labels: Labels) -> dict[str, list[str]]:
-        """Under each label the ids of the nodes that carry it. Gathered once."""
+        """The ids of the nodes that carry each label. Gathered once.
+
+        :param labels: gives the labels of a node.
+        """
         index = self._labelled.get(labels)
         if index is None:
             index = self._labelled[labels] = {}
@@ -147,20 +178,29 @@ class SelectionGraph:
         return index
 
     def of_type(self, *types: str) -> Iterator[tuple[str, NodeEntry]]:
+        """Unique ids and nodes of resource types.
+
+        :param *types: dbt's names of them: ``model``.
+        """
         by_type = self.labelled(_resource_type)
         return ((unique_id, self.entries[unique_id]) for each in types for unique_id in by_type.get(each, ()))
 
     @cached_property
     def names(self) -> Names:
+        """The fully qualified names of the nodes."""
         return Names(self.entries)
 
     @cached_property
     def relations(self) -> Relations:
+        """Their parents and children."""
         return Relations(self.entries)
 
 
 def path_of(entry: NodeEntry) -> str:
-    """Relative to the project or the package; dbt on Windows writes backslashes."""
+    """The path of a node's file, relative to the project or the package; dbt on Windows writes backslashes.
+
+    :param entry: the node.
+    """
     return (entry.original_file_path or "").replace("\\", "/")
 
 

@@ -1,8 +1,5 @@
-"""dbt's selector methods, paths among them.
-
-Which nodes does a path or glob mean? As the project's files would say, but told by the manifest: no file is read.
-
-What does a method find? One function for each of dbt's, over what a manifest says of the nodes.
+"""dbt's selector methods, paths among them: one function for each, over what a manifest says of the nodes. No file is
+read.
 """
 
 from __future__ import annotations
@@ -18,12 +15,41 @@ from cosmos_venv.project.selection.criterion import Criterion
 from cosmos_venv.project.selection.graph import Labels, SelectionGraph, path_of
 from cosmos_venv.project.selection.names import is_wild
 
+_RESOURCE_TYPES = (
+    "analysis",
+    "doc",
+    "exposure",
+    "fixture",
+    "function",
+    "group",
+    "macro",
+    "metric",
+    "model",
+    "operation",
+    "rpc",
+    "saved_query",
+    "seed",
+    "semantic_model",
+    "snapshot",
+    "source",
+    "sql_operation",
+    "test",
+    "unit_test",
+)
+_APART = ("source", "exposure", "metric", "unit_test", "semantic_model", "saved_query", "function")
+# How a model's version compares with the latest one.
+_VERSIONS = {"latest": 0, "prerelease": 1, "old": -1, "none": None}
+_TEST_TYPES = ("generic", "schema", "data", "singular", "unit")
+_NOTHING = object()
+
 
 def matching_paths(graph: SelectionGraph, value: str) -> Iterable[str]:
-    """Ids of what is declared or described in a file or folder of the root project that the value means.
+    """Ids of what is declared or described in a file or folder of the root project that a value means.
 
     dbt looks it up in the root project and compares relative paths: a file at the same place in a package counts too.
 
+    :param graph: the nodes.
+    :param value: a path, relative to the project, or a pattern of paths.
     :raises CosmosValueError: when dbt would refuse the value.
     """
     pattern = PurePosixPath(value)
@@ -67,19 +93,11 @@ def _fits(parts: list[str], pattern: list[str]) -> bool:
     return bool(parts) and fnmatchcase(parts[0], pattern[0]) and _fits(parts[1:], pattern[1:])
 
 
-_RESOURCE_TYPES = (
-    *("analysis", "doc", "exposure", "fixture", "function", "group", "macro", "metric", "model", "operation", "rpc"),
-    *("saved_query", "seed", "semantic_model", "snapshot", "source", "sql_operation", "test", "unit_test"),
-)
-_APART = ("source", "exposure", "metric", "unit_test", "semantic_model", "saved_query", "function")
-# How a model's version compares with the latest one.
-_VERSIONS = {"latest": 0, "prerelease": 1, "old": -1, "none": None}
-_TEST_TYPES = ("generic", "schema", "data", "singular", "unit")
-
-
 def find(graph: SelectionGraph, criterion: Criterion) -> set[str]:
-    """Ids of the nodes that the criterion names itself, without what it reaches along the graph.
+    """Ids of the nodes that a criterion names itself, without what it reaches along the graph.
 
+    :param graph: the nodes.
+    :param criterion: the criterion.
     :raises CosmosValueError: when dbt would refuse the value; the text names the item.
     """
     if not isinstance(criterion.value, str) and criterion.method != "config":
@@ -170,9 +188,6 @@ class _AnyCase(str):
         return self.lower() == (other.lower() if isinstance(other, str) else other)
 
 
-_NOTHING = object()
-
-
 def _descend(config: Any, keys: Iterable[str]) -> Any:
     value = config
     for key in keys:
@@ -194,12 +209,15 @@ def _find_resource_type(graph: SelectionGraph, criterion: Criterion) -> Iterable
 
 
 def _find_source(graph: SelectionGraph, criterion: Criterion) -> Iterable[str]:
-    wanted = criterion.value.split(".")
-    if len(wanted) > len(("package", "source", "table")):
-        raise CosmosValueError("write source, source.table or package.source.table.")
-    if len(wanted) == 1:
-        wanted = [*wanted, "*"]
-    package, source, table = wanted if len(wanted) > len(("source", "table")) else ["*", *wanted]
+    match criterion.value.split("."):
+        case [source]:
+            package, table = "*", "*"
+        case [source, table]:
+            package = "*"
+        case [package, source, table]:
+            pass
+        case _:
+            raise CosmosValueError("write source, source.table or package.source.table.")
     for unique_id, entry in graph.of_type("source"):
         names = (entry.package_name or "", entry.source_name or "", entry.name or "")
         if all(map(fnmatchcase, names, (package, source, table))):

@@ -1,4 +1,6 @@
-"""Which nodes does a name mean? ``package.folder.model`` of dbt's fully qualified names, any beginning, or the end."""
+"""The nodes that a name means: ``package.folder.model``, the fully qualified name of dbt, any beginning of it, or its
+end.
+"""
 
 from __future__ import annotations
 
@@ -16,19 +18,22 @@ _MANY_LOOKS = 8
 
 
 def is_wild(value: str) -> bool:
-    """Whether dbt takes it for a pattern."""
+    """Whether dbt takes a value for a pattern.
+
+    :param value: the value of a selection item.
+    """
     return any(character in value for character in "*?[]")
 
 
 class Names:
-    """All names. What is asked of them most, which node has this name, needs the least work.
+    """All fully qualified names of a project. The commonest question, which node has this name, takes the least work.
 
     :param entries: nodes by unique id; sources have no such names.
     """
 
     def __init__(self, entries: Mapping[str, NodeEntry]) -> None:
         names: dict[str, list[str]] = {}
-        # Of these the last part is the version, the one before it the name. The unit tests of one have its version too.
+        # Here the last part is the version, the one before it the name. The unit tests of a model have its version too.
         versioned: dict[str, list[str]] = {}
         ends: list[str] = []
         heads: set[str] = set()
@@ -80,7 +85,8 @@ class Names:
                 yield from (each for last, each in lasts if last == rest or last.startswith(f"{rest}."))
 
     def _fitting(self, pattern: str) -> Iterator[str]:
-        """From its first part with a wildcard on, the pattern is compared with all the rest of the name.
+        """The nodes that fit a pattern: from its first part with a wildcard on it is compared with all the rest of the
+        name.
 
         A pattern without dots is compared with the name's end too.
         """
@@ -120,7 +126,7 @@ class Names:
         ]
 
     def _folders(self) -> Iterator[tuple[tuple[str, ...], list[str]]]:
-        """Each with the package and without it."""
+        """Each folder with its nodes, with the package in front and without it."""
         for folder, members in self._by_folder.items():
             yield folder, members
             if folder:

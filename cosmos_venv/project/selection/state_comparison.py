@@ -1,4 +1,4 @@
-"""How does a node differ from what it was in another run? ``state:``, ``result:`` and ``source_status:`` as in dbt.
+"""The difference of a node from what it was in another run: ``state:``, ``result:`` and ``source_status:`` as in dbt.
 
 :source: dbt's own comparison, attribute by attribute; the tests ask a real dbt about edits made by chance.
 """
@@ -23,10 +23,17 @@ Entry = Mapping[str, Any]
 Check = Callable[["Comparison", "Entry | None", Entry], bool]
 
 _SECTIONS = (
-    *("nodes", "sources", "exposures", "metrics", "semantic_models", "unit_tests", "saved_queries", "functions"),
+    "nodes",
+    "sources",
+    "exposures",
+    "metrics",
+    "semantic_models",
+    "unit_tests",
+    "saved_queries",
+    "functions",
 )
 _CODE = ("model", "seed", "snapshot", "test", "analysis", "operation", "function")
-# Of the configuration these are no change of it: they belong to the relation, or to the node's place in the project.
+# Keys of the configuration whose change is none of it: they belong to the relation, or to the node's place.
 _NO_CONFIG = {"alias", "schema", "database", "tags", "group"}
 # Only code has those; for all others each key counts.
 _RELATION = ("database", "schema", "alias")
@@ -35,13 +42,27 @@ _REFERENCE = ("latest_version", "access", "deprecation_date")
 # What is compared of those that have no code; None of them is a change by being new, but for a unit test.
 _ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "source": (
-        *("database", "schema", "identifier", "fqn", "unrendered_config", "quoting", "freshness", "loaded_at_field"),
+        "database",
+        "schema",
+        "identifier",
+        "fqn",
+        "unrendered_config",
+        "quoting",
+        "freshness",
+        "loaded_at_field",
         "external",
     ),
     "exposure": ("fqn", "type", "owner", "maturity", "url", "description", "label", "unrendered_config"),
     "metric": ("type", "description", "label", "unrendered_config"),
     "semantic_model": (
-        *("model", "description", "defaults", "entities", "dimensions", "measures", "config", "primary_entity"),
+        "model",
+        "description",
+        "defaults",
+        "entities",
+        "dimensions",
+        "measures",
+        "config",
+        "primary_entity",
         "group",
     ),
     "saved_query": ("query_params", "description", "label", "config", "group", "exports", "tags"),
@@ -50,8 +71,10 @@ _ATTRIBUTES: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Comparison:
-    """:param before: folder with the artifacts of the other run.
-    :param content: of the manifest of this one.
+    """A comparison of the nodes of this run with those of another one.
+
+    :param before: folder with the artifacts of the other run.
+    :param content: the manifest of this one, as bytes.
     :param now: folder with the artifacts of this one, of which ``source_status:`` reads ``sources.json``.
     """
 
@@ -60,8 +83,10 @@ class Comparison:
     now: Path
 
     def state(self, ids: Iterable[str], value: str) -> Iterator[str]:
-        """Which of these nodes are new, old, modified or unmodified.
+        """The nodes that are new, old, modified or unmodified.
 
+        :param ids: unique ids of the nodes.
+        :param value: what follows ``state:``, such as ``modified.body``.
         :raises CosmosValueError: for another value, or where there is no manifest to compare with.
         """
         check = _CHECKS.get(value)
@@ -71,8 +96,10 @@ class Comparison:
         return (unique_id for unique_id in ids if check(self, old.get(unique_id), new.get(unique_id, {})))
 
     def result(self, ids: Iterable[str], value: str) -> Iterator[str]:
-        """Which of these nodes the other run ended with this status.
+        """The nodes that the other run ended with a status.
 
+        :param ids: unique ids of the nodes.
+        :param value: the status: ``error``.
         :raises CosmosValueError: where there are no results to compare with.
         """
         results = _results(self.before / "run_results.json", "dbt run or build")
@@ -80,8 +107,10 @@ class Comparison:
         return (unique_id for unique_id in ids if unique_id in found)
 
     def source_status(self, ids: Iterable[str], value: str) -> Iterator[str]:
-        """Which of these sources have been loaded since, for ``fresher``; none for any other value.
+        """The sources that have been loaded since the other run.
 
+        :param ids: unique ids of the nodes.
+        :param value: ``fresher``; for any other value there are none.
         :raises CosmosValueError: where one of the runs has not looked.
         """
         before, now = (_loaded(folder / "sources.json") for folder in (self.before, self.now))
@@ -119,7 +148,10 @@ class Comparison:
         }
 
     def has_modified_macro(self, entry: Entry) -> bool:
-        """Whether a macro that the node calls, or that one calls, is another."""
+        """Whether a macro that a node calls, or that one of these calls, is another.
+
+        :param entry: the node, as the manifest of this run has it.
+        """
         if not self._modified_macros:
             return False
         macros: Mapping[str, Entry] = self._current.get("macros") or {}
@@ -205,14 +237,14 @@ def _has_same_persisted_descriptions(old: Entry, new: Entry) -> bool:
     if not persisted.get("columns"):
         return True
     columns = (
-        {name: told.get("description") for name, told in (each.get("columns") or {}).items()} for each in (old, new)
+        {name: column.get("description") for name, column in (each.get("columns") or {}).items()} for each in (old, new)
     )
     mine, others = columns
     return mine == others
 
 
 def _has_same_contract(old: Entry, new: Entry) -> bool:
-    """Whether a change of it breaks who reads the model, which dbt says when it runs, is not asked."""
+    # Whether a change of it breaks the readers of the model, which dbt says when it runs, is not looked at.
     if new.get("resource_type") != "model":
         return True
     mine, others = (entry.get("contract") or {} for entry in (new, old))
@@ -251,7 +283,7 @@ def _entries(manifest: Entry) -> dict[str, Entry]:
 
 
 def _checked(path: Path, manifest: Entry) -> Entry:
-    """With sections that are mappings of mappings, as everything after this takes them."""
+    """The manifest, whose sections are mappings of mappings, as everything after this takes them."""
     for section in (*_SECTIONS, "macros"):
         given = {} if manifest.get(section) is None else manifest[section]
         if not isinstance(given, dict) or not all(isinstance(entry, dict) for entry in given.values()):
