@@ -14,9 +14,9 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from cosmos_venv.environments import post_install
@@ -99,9 +99,8 @@ def build_environment(
     """
     caches = {} if uses_caches else _WITHOUT_CACHES
     # What its tools leave goes with it: a pip that is killed leaves all that it downloaded.
-    is_compared = installer.settings is not None and installer.settings.is_pips
     with (
-        started_ahead(_COMMANDS_OF_A_BUILD + is_durable + is_compared),
+        started_ahead(_COMMANDS_OF_A_BUILD + is_durable + installer.answers_for_pip),
         scratch_folder("cosmos-venv-build-") as scratch,
     ):
 
@@ -191,7 +190,7 @@ class _Build:
         try:
             self._run_with_requirements(command, on_line=self._hear, meanwhile=_import_what_comes_next)
         except VirtualenvBuildError as failed:
-            if self._answers_for_pip and (reason := self._reason_to_ask_pip(self.heard)):
+            if self.installer.answers_for_pip and (reason := self._reason_to_ask_pip(self.heard)):
                 raise _PipDecides(reason) from failed
             raise
 
@@ -253,52 +252,46 @@ class _Build:
             (target / _WORKER_PACKAGES).write_text("".join(lines), encoding="utf-8")
 
     def finish(self, *, is_durable: bool) -> Installed:
-        """What is installed: byte code is written, every file is there, and the spec's own check has nothing to say."""
-        found: list[Installed] = []
-        # Before its byte code is written, which the time of a file belongs to, and before the disk takes it all.
+        """Write byte code, and see that every file is there and that the spec's own check has nothing to say.
+
+        :param is_durable: whether all of it is on the disk at the end.
+        :returns: what is installed.
+        """
+        # Before byte code is written, which goes by the times of the sources, and before the disk takes it all.
         replace_links_out_of(self.directory)
         shut_out_others(self.directory, self.writers)
-
-        def read() -> None:
-            if faults := post_install.faults(self.directory):
-                what = f"The installation of {self.spec} is not complete"
-                raise IncompleteInstallation(f"{what}: {', '.join(faults[:5])}.")
-            found.append(post_install.installed(self.directory))
-
-        with ExitStack() as until_written_out:
-            has_begun = False
-
-            def begin() -> None:
-                # The disk takes all that is installed while the processor checks it.
-                nonlocal has_begun
-                if is_durable and not has_begun:
-                    has_begun = True
-                    until_written_out.enter_context(self._written_out())
-
-            def hear(line: str) -> None:
-                if not line.endswith(post_install.WRITTEN):
-                    self._report(line)
-                    return
-                begin()
-                if before := line.removesuffix(post_install.WRITTEN):  # what a .pth file says without ending its line
-                    self._report(before)
-
-            folders = [str(folder) for folder in post_install.site_packages(self.directory)]
-            self.report("Writing byte code and trying out what was installed.")
-            command = [self.python, "-I", "-c", post_install.COMPILE_AND_CHECK, self.spec.check, *folders]
-            # Both at once: the one is reading here, the other compiling there.
-            self._run(command, failure=f"{self.spec} was installed but does not work", on_line=hear, meanwhile=read)
-            begin()
-        return found[0]
-
-    def _written_out(self) -> AbstractContextManager[None]:
-        return post_install.written_out(
+        self.report("Writing byte code and trying out what was installed.")
+        folders = [str(folder) for folder in post_install.site_packages(self.directory)]
+        command = [self.python, "-I", "-c", post_install.COMPILE_AND_CHECK, self.spec.check, *folders]
+        disk = post_install.written_out(
             self.directory, cancellation=self.cancellation, report=self.report, keep_open=self.keep_open
         )
+        with ExitStack() as until_on_disk:
+            write_out = cache(partial(until_on_disk.enter_context, disk if is_durable else nullcontext()))
+            read = cache(self._read_installed)
+            self._run(
+                command,
+                failure=f"{self.spec} was installed but does not work",
+                on_line=partial(self._hear_check, write_out=write_out),
+                meanwhile=read,  # both at once: the one is reading here, the other compiling there
+            )
+            write_out()
+            return read()
 
-    @property
-    def _answers_for_pip(self) -> bool:
-        return self.installer.settings is not None and self.installer.settings.is_pips
+    def _read_installed(self) -> Installed:
+        if faults := post_install.faults(self.directory):
+            what = f"The installation of {self.spec} is not complete"
+            raise IncompleteInstallation(f"{what}: {', '.join(faults[:5])}.")
+        return post_install.installed(self.directory)
+
+    def _hear_check(self, line: str, *, write_out: Callable[[], object]) -> None:
+        """Report a line of the last command. The one that ends the writing of byte code lets the disk begin."""
+        if not line.endswith(post_install.WRITTEN):
+            self._report(line)
+            return
+        write_out()  # the disk takes what is installed while the processor checks it
+        if before := line.removesuffix(post_install.WRITTEN):  # what a .pth file says without ending its line
+            self._report(before)
 
     def _reason_to_ask_pip(self, said: Sequence[str]) -> str:
         """Why pip may have an answer where uv has none; empty where it is not to be expected."""
@@ -409,7 +402,8 @@ class _Build:
         said = [self.arguments.mask(line) for line in completed.lines if not line.endswith(post_install.WRITTEN)]
         last_lines = without_repetitions(said)[-_LAST_LINES:]
         message = [f"{failure} (exit status {completed.returncode}). It said:", *last_lines]
-        if reason := index_failure(said, hosts=self._hosts(), seconds=seconds):
+        hosts = choice.hosts(self.installer, self.spec.pip_install_options, self.spec.requirements, os.environ)
+        if reason := index_failure(said, hosts=hosts, seconds=seconds):
             message[:1] = [f"{failure}: {reason}", f"Exit status {completed.returncode}. It said:"]
         if reason or any(_UNSOLVED in line for line in said):
             message += self._unheeded_places()
@@ -423,19 +417,13 @@ class _Build:
     def _unheeded_places(self) -> list[str]:
         """A sentence on places that uv alone is configured with, where it has looked at those of pip."""
         settings = self.installer.settings
-        told = (
-            installer_config.what_names_places(os.environ)
-            if settings is not None and settings.config is not None
-            else []
-        )
+        if settings is None or settings.config is None:
+            return []
         return [
             f"{place} names places for uv alone, and auto looks where pip would: name them to pip too, or choose uv "
             "([cosmos_venv] virtualenv_installer = uv)."
-            for place in told
+            for place in installer_config.what_names_places(os.environ)
         ]
-
-    def _hosts(self) -> tuple[str, ...]:
-        return choice.hosts(self.installer, self.spec.pip_install_options, self.spec.requirements, os.environ)
 
 
 def _import_what_comes_next() -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from cosmos_venv import credentials
 from cosmos_venv.environments.environment import Damaged
-from cosmos_venv.environments.layout import Upkeep, builder_of
+from cosmos_venv.environments.layout import StorePolicy, builder_of
 from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
@@ -41,7 +41,7 @@ def build_detached(
     directory_mode: int | None = None,
     wait: float | None,
     report: Callable[[str], None],
-    upkeep: Upkeep | None = None,
+    policy: StorePolicy | None = None,
     instead_of: Damaged | None = None,
 ) -> None:
     """Return once the environment is ready; see to it that a builder process of its own is at work until then.
@@ -49,7 +49,7 @@ def build_detached(
     :param directory: the user's ``virtualenv_dir``.
     :param directory_mode: permissions of directories that are made.
     :param wait: seconds to wait at most; None: until the builder has ended.
-    :param upkeep: what the builder does to the directory's other environments afterwards.
+    :param policy: what the builder does to the directory's other environments afterwards.
     :param instead_of: a build that is not ready, although it is published.
     :raises VirtualenvBeingBuilt: when the time is over. The builder goes on.
     :raises VirtualenvBuildError: with the builder's message, when it failed now or less than a minute ago.
@@ -65,7 +65,7 @@ def build_detached(
         spec=spec,
         preference=preference,
         max_tries=max_tries,
-        upkeep=upkeep or Upkeep(),
+        policy=policy or StorePolicy(),
         instead_of=instead_of,
     )
     with store.naming_the_directory():
@@ -97,7 +97,7 @@ class _BuildRequest:
     spec: EnvironmentSpec
     preference: InstallerPreference
     max_tries: int
-    upkeep: Upkeep
+    policy: StorePolicy
     instead_of: Damaged | None
 
     @property
@@ -111,7 +111,7 @@ class _BuildRequest:
     def from_json(cls, text: str) -> _BuildRequest:
         data = json.loads(text)
         data["spec"] = EnvironmentSpec.from_dict(data["spec"])
-        data["upkeep"] = Upkeep.from_dict(data["upkeep"])
+        data["policy"] = StorePolicy.from_dict(data["policy"])
         if damaged := data["instead_of"]:
             data["instead_of"] = Damaged(path=Path(damaged["path"]), faults=tuple(damaged["faults"]))
         if isinstance(handed_down := data["preference"], dict):
@@ -143,7 +143,7 @@ def build(request: bytes, cancellation: Cancellation) -> str:
             instead_of=wanted.instead_of,
             cancellation=cancellation,
             report=_say,
-            upkeep=wanted.upkeep,
+            policy=wanted.policy,
         ):
             return ""
     except (VirtualenvError, CosmosValueError) as error:

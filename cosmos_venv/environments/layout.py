@@ -41,10 +41,10 @@ _ANOTHER = "or choose another directory."
 _OF_A_DISK = {*os_errors.FULL, errno.EROFS}
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_KEPT = {".failed", ".failed.log"}
-_ENDINGS = {"", ".lease", ".json", ".rubbish", ".upgrade-failed", *_KEPT}
+KEPT_ENDINGS = {".failed", ".failed.log"}
+_ENDINGS = {"", ".lease", ".json", ".rubbish", ".upgrade-failed", *KEPT_ENDINGS}
 
-LONGEST_PAUSE = 3600.0
+LONGEST_UPGRADE_PAUSE = 3600.0
 """Seconds until a failed upgrade is tried again; less where upgrades are wanted more often."""
 
 
@@ -53,7 +53,7 @@ def failure_file(build: Path) -> Path:
     return build.with_name(f"{build.name}.upgrade-failed")
 
 
-def is_put_off(build: Path, *, pause: float) -> bool:
+def upgrade_failed_recently(build: Path, *, pause: float) -> bool:
     """Whether an upgrade of the build has failed less than ``pause`` seconds ago."""
     try:
         age = time.time() - failure_file(build).stat().st_mtime
@@ -62,7 +62,7 @@ def is_put_off(build: Path, *, pause: float) -> bool:
     return 0 <= age < pause
 
 
-def put_off(build: Path, message: str) -> None:
+def note_failed_upgrade(build: Path, message: str) -> None:
     """Note that an upgrade of the build has just failed.
 
     :raises OSError: when that cannot be noted.
@@ -96,7 +96,7 @@ class PruneLimits:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Upkeep:
+class StorePolicy:
     """What happens to a store with each build.
 
     :param limits: what is pruned after it; None: nothing.
@@ -107,7 +107,7 @@ class Upkeep:
     keep_failed: bool = False
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Upkeep:
+    def from_dict(cls, data: Mapping[str, Any]) -> StorePolicy:
         """From what ``dataclasses.asdict`` made of one."""
         limits = data["limits"]
         return cls(limits=limits and PruneLimits(**limits), keep_failed=data["keep_failed"])
@@ -253,7 +253,7 @@ def published_names(store: StoreLayout) -> dict[str, str]:
 
 def unpublished(store: StoreLayout) -> list[Path]:
     """Builds that no link leads to, without those that are kept because they failed."""
-    names = {name for name, endings in build_names(store).items() if endings - _KEPT}
+    names = {name for name, endings in build_names(store).items() if endings - KEPT_ENDINGS}
     return [store.builds / name for name in sorted(names - set(published_names(store).values()))]
 
 

@@ -15,13 +15,12 @@ as other implementations read and write it: theirs is honoured while its process
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -41,7 +40,7 @@ from cosmos_venv.environments.lock_record import (
 from cosmos_venv.exceptions import VirtualenvError, VirtualenvLockTimeout
 from cosmos_venv.files.durable_files import OddFile, make_way, write_new
 from cosmos_venv.files.filesystem_check import UNSUPPORTED, unfit_message, why_unfit
-from cosmos_venv.files.kernel_lock import is_still, open_for_locking, open_to_ask, set_aside_from_strangers
+from cosmos_venv.files.kernel_lock import FileToLock, flock_at_once, open_to_ask, unlock
 from cosmos_venv.processes.guarded_process import Cancellation
 
 
@@ -147,8 +146,6 @@ class LockWait:
 
 _RENEW_AFTER = 10.0
 
-_BUSY = {errno.EAGAIN, errno.EACCES}
-
 
 class VirtualenvLock:
     """The lock of one ``virtualenv_dir``.
@@ -164,7 +161,6 @@ class VirtualenvLock:
         self._progress = progress
         self._linked: Identity | None = None
         self._renewed_at = 0.0
-        self._next_look_at_strangers = 0.0
 
     @contextmanager
     def acquire(self, *, max_tries: int, cancellation: Cancellation, report: Callable[[str], None]) -> Iterator[None]:
@@ -193,35 +189,19 @@ class VirtualenvLock:
     @contextmanager
     def _kernel_locked(self, waiting: LockWait) -> Iterator[VirtualenvLock | None]:
         """Gives the lock through which this thread holds it already."""
-        descriptor = open_for_locking(self.kernel_file)
-        outer = held_here(descriptor)
-
-        def try_lock() -> bool:
-            nonlocal descriptor
-            while True:
-                if self._try_kernel_lock(descriptor):
-                    if is_still(descriptor, self.kernel_file):
-                        return True
-                elif not self._take_from_strangers(descriptor):
-                    return False
-                # It was set aside, by us or by another one who waits.
-                another = open_for_locking(self.kernel_file)
-                os.close(descriptor)
-                descriptor = another
-
+        file = FileToLock(self.kernel_file, lock=self._try_kernel_lock)
+        outer = held_here(file.descriptor)
         try:
             if outer is not None:
                 yield outer
                 return
-            waiting.until(try_lock)
-            with holding(descriptor, self):
+            waiting.until(file.try_lock)
+            with holding(file.descriptor, self):
                 yield None
         finally:
-            # Closing alone would leave it to a child that was forked meanwhile.
-            with suppress(OSError):  # where it could not be taken either, which is the error to be told
-                if outer is None:
-                    fcntl.flock(descriptor, fcntl.LOCK_UN)
-            os.close(descriptor)
+            if outer is None:
+                unlock(file.descriptor)
+            file.close()
 
     @contextmanager
     def _sharing_record(self, outer: VirtualenvLock) -> Iterator[None]:
@@ -280,27 +260,13 @@ class VirtualenvLock:
 
     def _try_kernel_lock(self, descriptor: int) -> bool:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return flock_at_once(descriptor)
         except OSError as error:
-            if error.errno in _BUSY:
+            if error.errno == errno.EACCES:  # as some mounts say that another one has it
                 return False
             if error.errno in UNSUPPORTED:
                 raise self._unfit("kernel locks (flock)", error) from error
             raise
-        return True
-
-    def _take_from_strangers(self, descriptor: int) -> bool:
-        """Whether the file is another one now: it is set aside when a user keeps it locked who may not build here.
-
-        That is looked at once a second: the kernel writes a list of all locks of the machine for it.
-        """
-        now = time.monotonic()
-        if now < self._next_look_at_strangers:
-            return False
-        self._next_look_at_strangers = now + TRY_SECONDS
-        with suppress(OSError):
-            set_aside_from_strangers(descriptor, self.kernel_file, with_shared=True)
-        return not is_still(descriptor, self.kernel_file)
 
     def _try_record(self, report: Callable[[str], None]) -> bool:
         """Put our PID into the lock file, unless it names an owner to respect."""

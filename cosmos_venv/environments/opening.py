@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cosmos_venv.environments.environment import Damaged, Environment, write_record
-from cosmos_venv.environments.layout import LONGEST_PAUSE, Upkeep, is_put_off
+from cosmos_venv.environments.layout import LONGEST_UPGRADE_PAUSE, StorePolicy, upgrade_failed_recently
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import VirtualenvError
@@ -39,7 +39,7 @@ def open_environment(
     cancellation: Cancellation,
     report: Callable[[str], None],
     warn: Callable[[str], None] | None = None,
-    upkeep: Upkeep | None = None,
+    policy: StorePolicy | None = None,
 ) -> Iterator[Environment]:
     """The environment, built first when it is not there yet, kept for as long as the block runs.
 
@@ -52,7 +52,7 @@ def open_environment(
         generation is built and published over it. Tasks that use it keep it.
     :param report: gets lines for the task's log.
     :param warn: gets those that somebody should act on; None: ``report`` does.
-    :param upkeep: what happens to the directory's other environments when this one had to be built.
+    :param policy: what happens to the directory's other environments when this one had to be built.
     :raises CosmosValueError: when ``virtualenv_dir`` is a file.
     :raises VirtualenvBuildError: when it cannot be built.
     :raises VirtualenvLockTimeout: when another builder holds the lock for too long.
@@ -65,7 +65,7 @@ def open_environment(
         from cosmos_venv.environments.publisher import Publisher
 
         publisher = Publisher(
-            store, spec, instead_of=instead_of, cancellation=cancellation, report=report, warn=warn, upkeep=upkeep
+            store, spec, instead_of=instead_of, cancellation=cancellation, report=report, warn=warn, policy=policy
         )
         if environment is None:
             environment = publisher.make_ready(preference=preference, max_tries=max_tries)
@@ -81,11 +81,12 @@ def _is_outdated(environment: Environment, spec: EnvironmentSpec, upgrade_after:
     if upgrade_after is None or not spec.asks_for_upgrade:
         return False
     age = environment.age
-    return (age is None or age >= upgrade_after) and not is_put_off(environment.path, pause=_pause(upgrade_after))
+    is_young = age is not None and age < upgrade_after
+    return not (is_young or upgrade_failed_recently(environment.path, pause=_pause(upgrade_after)))
 
 
 def _pause(upgrade_after: float | None) -> float:
-    return LONGEST_PAUSE if upgrade_after is None else min(upgrade_after, LONGEST_PAUSE)
+    return LONGEST_UPGRADE_PAUSE if upgrade_after is None else min(upgrade_after, LONGEST_UPGRADE_PAUSE)
 
 
 @contextmanager

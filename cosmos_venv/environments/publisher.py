@@ -21,7 +21,13 @@ from cosmos_venv.environments import layout, post_install
 from cosmos_venv.environments.builder import IncompleteInstallation, build_environment
 from cosmos_venv.environments.environment import Damaged, Environment, write_record
 from cosmos_venv.environments.installers.choice import Installer, InstallerPreference, choose_installer
-from cosmos_venv.environments.layout import BUILD_NAME, LONGEST_PAUSE, Upkeep, is_put_off, put_off
+from cosmos_venv.environments.layout import (
+    BUILD_NAME,
+    LONGEST_UPGRADE_PAUSE,
+    StorePolicy,
+    note_failed_upgrade,
+    upgrade_failed_recently,
+)
 from cosmos_venv.environments.lock import VirtualenvLock
 from cosmos_venv.environments.maintenance import cleanup
 from cosmos_venv.environments.maintenance.launchers import write_launchers
@@ -70,7 +76,7 @@ class Publisher:
     :param cancellation: ends waiting and building.
     :param report: gets lines for the task's log.
     :param warn: gets those that somebody should act on; None: ``report`` does.
-    :param upkeep: what happens to the other environments afterwards; None: nothing.
+    :param policy: what happens to the other environments afterwards; None: nothing.
     """
 
     def __init__(
@@ -82,7 +88,7 @@ class Publisher:
         cancellation: Cancellation,
         report: Callable[[str], None],
         warn: Callable[[str], None] | None = None,
-        upkeep: Upkeep | None = None,
+        policy: StorePolicy | None = None,
     ) -> None:
         self._store = store
         self._spec = spec
@@ -90,7 +96,7 @@ class Publisher:
         self._cancellation = cancellation
         self._report = report
         self._warn = warn or report
-        self._upkeep = upkeep or Upkeep()
+        self._policy = policy or StorePolicy()
         self._said: list[str] = []
         self._retired: list[Removal] = []
         self._rubbish: list[Path] = []
@@ -115,7 +121,7 @@ class Publisher:
             return environment
 
     def upgrade(
-        self, old: Environment, *, preference: InstallerPreference, pause: float = LONGEST_PAUSE
+        self, old: Environment, *, preference: InstallerPreference, pause: float = LONGEST_UPGRADE_PAUSE
     ) -> Environment:
         """A newer generation, published over ``old``.
 
@@ -144,7 +150,7 @@ class Publisher:
         return newer
 
     def _build_newer(self, old: Environment, preference: InstallerPreference, pause: float) -> Environment | None:
-        if is_put_off(old.path, pause=pause):
+        if upgrade_failed_recently(old.path, pause=pause):
             return None  # by a task that had the lock before us
         try:
             return self._build(preference)
@@ -154,7 +160,7 @@ class Publisher:
                 f"attempt is made after {pause:.0f} s. {error}"
             )
             with suppress(OSError):  # then the next task tries again
-                put_off(old.path, str(error))
+                note_failed_upgrade(old.path, str(error))
             return None
 
     @contextmanager
@@ -298,7 +304,7 @@ class Publisher:
 
     def _retire_surplus(self) -> None:
         """Whatever goes wrong with other environments is a line in the log: the task has what it asked for."""
-        limits = self._upkeep.limits
+        limits = self._policy.limits
         if limits is None:
             return
         with self._going_on_unpruned():
@@ -327,7 +333,7 @@ class Publisher:
             # A signal handler may raise after the publishing too: then others use the build already.
             if self._store.published(self._spec.digest) == build:
                 return
-            if self._upkeep.keep_failed and isinstance(error, VirtualenvBuildError):
+            if self._policy.keep_failed and isinstance(error, VirtualenvBuildError):
                 self._rubbish += cleanup.keep_failed(self._store, build, [*self._said, str(error)])
                 self._report(f"What there is of it is kept in {layout.failed_path(build)}.")
             else:

@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from cosmos_venv.environments.environment import Damaged, Environment
 from cosmos_venv.environments.layout import StoreLayout
@@ -25,10 +24,6 @@ from cosmos_venv.files.kernel_lock import NOBODY_LOCKS, describe_strangers
 from cosmos_venv.files.permissions import Way, Writers
 from cosmos_venv.processes.guarded_process import Cancellation
 from cosmos_venv.processes.lease import Lease, lease_path, strangers_who_keep, take_from_strangers
-
-if TYPE_CHECKING:
-    pass
-
 
 LOOKED_FOR = "cosmos_venv.virtualenv_dir"
 """The audit event (PEP 578) before an environment is looked for: the directory, and the parameter that names it."""

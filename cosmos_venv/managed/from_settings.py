@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from cosmos_venv import settings
 from cosmos_venv.compat import venv_install_method
-from cosmos_venv.environments.layout import DAY, PruneLimits, Upkeep
+from cosmos_venv.environments.layout import DAY, PruneLimits, StorePolicy
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.files import permissions
@@ -96,9 +96,9 @@ def prune_limits() -> PruneLimits:
     )
 
 
-def upkeep() -> Upkeep:
+def store_policy() -> StorePolicy:
     """What happens to a ``virtualenv_dir`` with each build, as it is configured."""
-    return Upkeep(limits=prune_limits(), keep_failed=settings.virtualenv_keep_failed)
+    return StorePolicy(limits=prune_limits(), keep_failed=settings.virtualenv_keep_failed)
 
 
 def directory_mode() -> int | None:

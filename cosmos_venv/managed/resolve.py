@@ -27,7 +27,7 @@ from cosmos_venv.environments.opening import open_environment, temporary_environ
 from cosmos_venv.environments.spec import EnvironmentSpec, refuse_anything_but_strings
 from cosmos_venv.environments.store import EnvironmentStore, find_first, stores_of
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBeingBuilt, VirtualenvError, VirtualenvLockTimeout
-from cosmos_venv.managed.from_settings import directory_mode, environment_store, installer, upkeep
+from cosmos_venv.managed.from_settings import directory_mode, environment_store, installer, store_policy
 from cosmos_venv.processes.guarded_process import Cancellation
 
 
@@ -220,7 +220,7 @@ def environment_for_parsing(
                 directory_mode=directory_mode(),
                 wait=seconds_for_a_parse(),
                 report=report,
-                upkeep=upkeep(),
+                policy=store_policy(),
                 instead_of=instead_of,
             )
         except VirtualenvBeingBuilt as error:
@@ -277,7 +277,7 @@ def _kept_environment(
         report=report,
         warn=warn,
         # What an image is filled with is used through the search path, which notes no use: nothing there is old.
-        upkeep=upkeep() if foreground is None else None,
+        policy=store_policy() if foreground is None else None,
     ) as environment:
         if environment.was_built and foreground is not None:
             foreground.built.add(environment.path)

@@ -91,6 +91,11 @@ class Installer:
     reason: str
 
     @property
+    def answers_for_pip(self) -> bool:
+        """Whether it is a uv that is to install what pip would."""
+        return self.settings is not None and self.settings.is_pips
+
+    @property
     def obeys_pip_config(self) -> bool:
         """Whether it installs what pip's configuration says."""
         return not self.command and (self.settings is None or self.settings.config is not None)

@@ -12,7 +12,7 @@ import math
 import os
 import re
 import subprocess
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -242,32 +242,16 @@ class _Translation:
         name, value = setting.name, setting.value
         if setting.is_in_requirements and name not in _OF_REQUIREMENTS_FILES:
             raise NoCounterpart(f"{setting} has no counterpart in uv")
-        methods: dict[str, Callable[[Setting], None]] = {
-            "trusted-host": self._trusted_host,
-            "pre": self._pre,
-            "only-binary": self._only_binary,
-            "no-binary": self._no_binary,
-            "constraint": self._file_or_source,
-            "requirement": self._file_or_source,
-            "editable": self._file_or_source,
-            "proxy": self._proxy,
-            "cert": self._cert,
-            "client-cert": self._client_cert,
-            "keyring-provider": self._keyring_provider,
-            "timeout": self._timeout,
-            "retries": self._retries,
-            "use-feature": self._use_feature,
-            "use-deprecated": self._use_deprecated,
-        }
         if name in _SAME_SWITCHES:
-            self._add_words(_SAME_SWITCHES[name])
+            if _SAME_SWITCHES[name] not in self.words:
+                self.words.append(_SAME_SWITCHES[name])
         elif name in _SAME_OPTIONS:
             self.words.append(f"{_SAME_OPTIONS[name]}={value}")
         elif name in _OF_UV_ALONE and not setting.origin:
             self.speaks_to_uv = True
             self._take_word_of_uv(name, value)
-        elif name in methods:
-            methods[name](setting)
+        elif name in _OBEYED:
+            _OBEYED[name](self, setting)
         elif name not in _NOTHING_TO_UV | _PLACES:
             raise NoCounterpart(f"{setting} has no counterpart in uv")
 
@@ -332,27 +316,29 @@ class _Translation:
             *(f"--no-binary={name}" for name in sorted(self.no_binary)),
         ]
 
-    # Each of these is what pip does with the option of that name.
+    # Each method below is what pip does with the option of its name: see ``_OBEYED``.
 
-    def _trusted_host(self, setting: Setting) -> None:
+    def _obey_trusted_host(self, setting: Setting) -> None:
         self.trusted.append(setting.value)
 
-    def _pre(self, _: Setting) -> None:
+    def _obey_pre(self, _: Setting) -> None:
         self.config["prerelease"] = "allow"
 
-    def _only_binary(self, setting: Setting) -> None:
+    def _obey_only_binary(self, setting: Setting) -> None:
         _choose_formats(setting.value, self.only_binary, self.no_binary)
 
-    def _no_binary(self, setting: Setting) -> None:
+    def _obey_no_binary(self, setting: Setting) -> None:
         _choose_formats(setting.value, self.no_binary, self.only_binary)
 
-    def _file_or_source(self, setting: Setting) -> None:
+    def _obey_requirement(self, setting: Setting) -> None:
         # One that was given stands among the requirements already, and uv reads what a file names.
         if _is_configured(setting):
             value = setting.value
             self.lines.append(f"--{setting.name} {value if '://' in value else Path(value).absolute()}")
 
-    def _proxy(self, setting: Setting) -> None:
+    _obey_constraint = _obey_editable = _obey_requirement
+
+    def _obey_proxy(self, setting: Setting) -> None:
         if not setting.value:
             raise NoCounterpart(f"{setting} without an address: pip asks no proxy then")
         self.proxy = setting.value if "://" in setting.value else f"http://{setting.value}"
@@ -361,37 +347,37 @@ class _Translation:
         # pip does not look at the hosts that the environment takes out.
         self.variables |= {"NO_PROXY": "", "no_proxy": ""}
 
-    def _cert(self, setting: Setting) -> None:
+    def _obey_cert(self, setting: Setting) -> None:
         file = os.path.expanduser(setting.value)  # noqa: PTH111 - as pip; Path raises without a home
         if Path(file).is_dir():
             raise NoCounterpart(f"{setting} is a folder, and uv wants a file of certificates")
         self.variables["SSL_CERT_FILE"] = file
 
-    def _client_cert(self, setting: Setting) -> None:
+    def _obey_client_cert(self, setting: Setting) -> None:
         self.variables["SSL_CLIENT_CERT"] = os.path.expanduser(setting.value)  # noqa: PTH111 - as pip
 
-    def _keyring_provider(self, setting: Setting) -> None:
+    def _obey_keyring_provider(self, setting: Setting) -> None:
         if setting.value == "import":
             raise NoCounterpart(f"{setting}: uv knows keyring only as a command")
         if setting.value in ("subprocess", "disabled"):
             self.config["keyring-provider"] = setting.value
 
-    def _timeout(self, setting: Setting) -> None:
+    def _obey_timeout(self, setting: Setting) -> None:
         try:
             self.variables["UV_HTTP_TIMEOUT"] = str(max(1, math.ceil(float(setting.value))))
         except ValueError:
             raise NoCounterpart(f"{setting} is no number of seconds") from None
 
-    def _retries(self, setting: Setting) -> None:
+    def _obey_retries(self, setting: Setting) -> None:
         if not setting.value.isdigit():
             raise NoCounterpart(f"{setting} is no number")
         self.variables["UV_HTTP_RETRIES"] = setting.value
 
-    def _use_feature(self, setting: Setting) -> None:
+    def _obey_use_feature(self, setting: Setting) -> None:
         if setting.value not in _FEATURES_OF_UV:
             raise NoCounterpart(f"{setting}: uv has no {setting.value}")
 
-    def _use_deprecated(self, setting: Setting) -> None:
+    def _obey_use_deprecated(self, setting: Setting) -> None:
         if setting.value not in _OLD_WAYS_WITHOUT_EFFECT:
             raise NoCounterpart(f"{setting}: uv has no {setting.value}")
         self.only_own_certificates |= setting.value == "legacy-certs"
@@ -405,15 +391,19 @@ class _Translation:
         else:
             self.words.append(f"--{name}={value}" if value else f"--{name}")
 
-    def _add_words(self, *words: str) -> None:
-        self.words += [word for word in words if word not in self.words]
-
     def _is_trusted(self, host: str, name: str) -> bool:
         try:
             is_here = ipaddress.ip_address(name).is_loopback
         except ValueError:
             is_here = name == "localhost"
         return is_here or not {host, name}.isdisjoint(map(str.lower, self.trusted))
+
+
+_OBEYED = {
+    name.removeprefix("_obey_").replace("_", "-"): method
+    for name, method in vars(_Translation).items()
+    if name.startswith("_obey_")
+}
 
 
 def _is_configured(setting: Setting) -> bool:

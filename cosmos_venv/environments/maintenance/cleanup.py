@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cosmos_venv.environments.layout import (
-    _KEPT,
+    KEPT_ENDINGS,
     LOCK_FILENAME,
     StoreLayout,
     build_names,
@@ -120,7 +120,7 @@ def keep_failed(store: StoreLayout, build: Path, lines: Iterable[str]) -> list[P
     :returns: what is left for ``delete``.
     """
     digest = build.name.partition("-")[0]
-    names = [name for name, endings in build_names(store).items() if endings & _KEPT and name.startswith(digest)]
+    names = [name for name, endings in build_names(store).items() if endings & KEPT_ENDINGS and name.startswith(digest)]
     earlier = [store.builds / name for name in names]
     for each in earlier:
         _retire_failed(each)

@@ -21,6 +21,7 @@ from cosmos_venv.environments import post_install
 from cosmos_venv.environments.environment import BuildRecord, Environment, read_record
 from cosmos_venv.environments.layout import (
     BUILD_NAME,
+    KEPT_ENDINGS,
     StoreLayout,
     build_names,
     failed_log,
@@ -136,7 +137,7 @@ def bytes_of(builds: Iterable[StoredBuild]) -> int:
 
 def _stored(store: StoreLayout, name: str, endings: set[str], published: Mapping[str, str]) -> Iterator[StoredBuild]:
     build = store.builds / name
-    failed = endings & {".failed", ".failed.log"}
+    failed = endings & KEPT_ENDINGS
     if failed:
         last = _last_use(failed_log(build), failed_path(build))
         yield StoredBuild(
@@ -173,8 +174,6 @@ def _state(name: str, endings: set[str], published: Mapping[str, str], in_use: b
 
 
 def _record(file: Path) -> tuple[BuildRecord | None, str]:
-    from cosmos_venv.environments.environment import read_record
-
     try:
         return read_record(file), ""
     except FileNotFoundError:
@@ -363,10 +362,9 @@ def _interpreter_faults(build: Path, record: BuildRecord) -> Iterator[str]:
     except VirtualenvError:
         return  # no fault of the build, but nothing that this user should run
     try:
-        actual = Interpreter.of(str(real))
+        actual = Interpreter.of(str(real), parameter="")
     except CosmosValueError as error:
-        # The error's way out is for who has given py_executable.
-        yield f"its interpreter, {real}, does not answer: {str(error).partition('. ')[0]}"
+        yield f"its interpreter, {real}, does not answer: {error}"
         return
     expected = record.spec.interpreter
     if (actual.implementation, actual.version) != (expected.implementation, expected.version):
