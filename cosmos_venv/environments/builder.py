@@ -1,8 +1,8 @@
-"""Creating, filling and checking one build directory; the installer's command line.
+"""Making an environment in a directory of its own: created, filled, compiled and checked.
 
-How an environment is made in a directory of its own: created, filled, compiled and checked.
-
-By uv, by pip, or by an installer that is handed down.
+By uv, by pip, or by an installer that is handed down. Every tool runs under a guard, so that nothing outlives a build
+that was cancelled. No command line shows an address: requirements go into a file that only this user can read, and
+which is removed before anything that was installed runs.
 """
 
 from __future__ import annotations
@@ -84,16 +84,20 @@ def build_environment(
     uses_caches: bool = True,
     writers: Writers | None = None,
 ) -> Built:
-    """Make the environment in ``directory``, which does not exist yet or is empty; what is installed in it then.
+    """Make an environment in a directory, and return what is installed in it.
 
-    :param report: gets each line of the tools' output, without credentials, as a ``ToolLine``.
+    :param spec: what it must hold.
+    :param directory: does not exist yet or is empty.
+    :param installer: the tool that installs. Where uv is to give pip's answer and has none, pip installs.
+    :param cancellation: ends the building.
+    :param report: gets each line of the tools' output, without credentials, as a ``ToolLine``, and lines of our own.
     :param on_tick: called every second while a tool is at work: uv downloads for minutes without a word.
     :param keep_open: descriptors (leases) that live as long as anything the installer starts.
     :param is_durable: whether it is to survive a power cut.
     :param uses_caches: False: everything comes from the index. uv links files from its cache: what is spoilt in an
         environment is spoilt there.
-    :raises IncompleteInstallation: when files of what was installed are missing or of another size.
     :param writers: who else may write to what is installed; None: this user and root.
+    :raises IncompleteInstallation: when files of what was installed are missing or of another size.
     :raises VirtualenvBuildError: with the tool's last lines, when a step fails or what was installed does not work.
     :raises CommandKilled: when ``cancellation`` was requested; nothing that was started runs any more.
     """
@@ -139,7 +143,12 @@ def build_environment(
 
 @dataclass(frozen=True, kw_only=True)
 class Built(Installed):
-    """:param installer: the one that was chosen, or pip, where uv had no answer or not pip's."""
+    """What is installed in a new environment, and by which tool.
+
+    :param pins: version of each installed distribution.
+    :param console_scripts: names of the commands in ``bin``.
+    :param installer: the one that was chosen, or pip, where uv had no answer or not pip's.
+    """
 
     installer: Installer
 
@@ -168,6 +177,7 @@ class _Build:
         return str(self.directory / "bin" / "python")
 
     def create(self) -> None:
+        """Make the empty virtual environment."""
         executable = self.spec.interpreter.executable
         if self.installer.name == "uv":
             command = [self.installer.uv, "venv", "--no-project", "--python", executable]
@@ -215,7 +225,7 @@ class _Build:
             raise _PipDecides(reason)
 
     def _try(self, more_words: Sequence[str], more_lines: Sequence[str]) -> resolution_check.Tried:
-        """What a uv says that is to install more than was asked for, and installs nothing."""
+        """Run uv with more than was asked for, as a dry run that installs nothing."""
         more = self.scratch / "more.txt"
         more.write_text("\n".join([*more_lines, ""]), encoding="utf-8")
         # Into a folder that does not exist: what is installed already would be taken as it is.
@@ -241,7 +251,7 @@ class _Build:
         self._run_with_requirements(list(self.installer.command), more={ORDER_VARIABLE: json.dumps(order)})
 
     def show_worker_packages(self) -> None:
-        """Put the worker's own packages behind the environment's. Last, or pip would take them for its own."""
+        """Put the worker's own packages behind the environment's. This comes last, or pip would take them for its own."""
         folders = self.spec.worker_site_packages
         if not folders:
             return
@@ -294,7 +304,7 @@ class _Build:
             self._report(before)
 
     def _reason_to_ask_pip(self, said: Sequence[str]) -> str:
-        """Why pip may have an answer where uv has none; empty where it is not to be expected."""
+        """Return why pip may have an answer where uv has none; empty where that is not to be expected."""
         assert self.installer.settings is not None  # noqa: S101 - for the type checker: it answers for pip
         text = "\n".join(said)
         reasons = [reason for pattern, reason in _PIP_MAY_KNOW_BETTER.items() if re.search(pattern, text)]
@@ -311,7 +321,7 @@ class _Build:
         return [self.installer.uv, "pip", "install", "--python", self.python, "--no-compile-bytecode", *words]
 
     def _pip(self) -> list[str]:
-        """The words that start a pip for the new environment."""
+        """Return the words that start a pip for the new environment."""
         if (runner := own_pip()) is not None:
             return [self.python, str(runner)]
         if has_usable_pip():
@@ -357,7 +367,7 @@ class _Build:
         return self.scratch / "requirements.txt"
 
     def _requirements_file(self) -> list[str]:
-        """The words that name it; none where nothing stands in it."""
+        """Write the requirements file. Return the words that name it; none where nothing stands in it."""
         lines = self.arguments.file_lines
         if not lines:
             return []
@@ -415,7 +425,7 @@ class _Build:
         return "\n".join(message)
 
     def _unheeded_places(self) -> list[str]:
-        """A sentence on places that uv alone is configured with, where it has looked at those of pip."""
+        """Return a sentence on each place that uv alone is configured with, where uv has looked at those of pip."""
         settings = self.installer.settings
         if settings is None or settings.config is None:
             return []
@@ -427,12 +437,12 @@ class _Build:
 
 
 def _import_what_comes_next() -> None:
-    """What reads the installed metadata takes a fifth of a small installation to import: both at once."""
+    """Import the reader of metadata while the installer works: that takes a fifth of a small installation."""
     import importlib.metadata  # noqa: F401
 
 
 def _empty(directory: Path) -> None:
-    """Remove what is in it: a tool wants to begin anew."""
+    """Remove everything in a directory: a tool wants to begin anew."""
     for entry in directory.iterdir():
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)

@@ -1,7 +1,7 @@
-"""A build that outlives whoever asked for it: Airflow cuts the import of a DAG file after 30 s.
+"""A build that outlives the process that asked for it: Airflow cuts the import of a DAG file after 30 s.
 
 ``build_detached`` is the asking side. ``build`` runs in the builder, which holds the lock and its record in its own
-name.
+name. The request may hold credentials: it travels by a pipe and is never written down.
 """
 
 from __future__ import annotations
@@ -44,13 +44,17 @@ def build_detached(
     policy: StorePolicy | None = None,
     instead_of: Damaged | None = None,
 ) -> None:
-    """Return once the environment is ready; see to it that a builder process of its own is at work until then.
+    """Return once the environment is ready, and see to it that a builder process of its own is at work until then.
 
     :param directory: the user's ``virtualenv_dir``.
-    :param directory_mode: permissions of directories that are made.
+    :param spec: what the environment must hold.
+    :param preference: which installer builds it.
+    :param max_tries: seconds that the builder waits for another one that makes no progress.
+    :param directory_mode: permissions of directories that are made; None: those of the directory above.
     :param wait: seconds to wait at most; None: until the builder has ended.
-    :param policy: what the builder does to the directory's other environments afterwards.
-    :param instead_of: a build that is not ready, although it is published.
+    :param report: gets lines for the log.
+    :param policy: how the builder tidies the directory's other environments afterwards; None: not at all.
+    :param instead_of: a build that is not ready, although it is published; None: none is known.
     :raises VirtualenvBeingBuilt: when the time is over. The builder goes on.
     :raises VirtualenvBuildError: with the builder's message, when it failed now or less than a minute ago.
     :raises CosmosValueError: when ``virtualenv_dir`` is a file.
@@ -90,7 +94,7 @@ def build_detached(
 
 @dataclass(frozen=True, kw_only=True)
 class _BuildRequest:
-    """What a builder is told. It may hold credentials: it travels by a pipe, and is never written down."""
+    """The order to a builder."""
 
     directory: str
     directory_mode: int | None
@@ -129,9 +133,11 @@ def _is_ready(store: EnvironmentStore, spec: EnvironmentSpec, instead_of: Damage
 
 
 def build(request: bytes, cancellation: Cancellation) -> str:
-    """Build what was asked for, in the builder. Returns what went wrong; empty when nothing did.
+    """Build what was asked for, in the builder process.
 
     :param request: a ``_BuildRequest`` as JSON.
+    :param cancellation: ends waiting and building.
+    :returns: what went wrong; empty when nothing did.
     """
     try:
         wanted = _BuildRequest.from_json(request.decode())

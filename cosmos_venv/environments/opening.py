@@ -1,4 +1,7 @@
-"""Opening the environment of a task: a kept one, found or built, or a temporary one."""
+"""Opening the environment of a task: a kept one, found or built, or a temporary one.
+
+Most tasks find their environment. What only a builder needs is imported inside the functions that build.
+"""
 
 from __future__ import annotations
 
@@ -41,18 +44,21 @@ def open_environment(
     warn: Callable[[str], None] | None = None,
     policy: StorePolicy | None = None,
 ) -> Iterator[Environment]:
-    """The environment, built first when it is not there yet, kept for as long as the block runs.
+    """Open the environment, built first when it is not there yet, and keep it for as long as the block runs.
 
+    :param store: where it stands or is to stand.
+    :param spec: what it must hold.
     :param preference: which installer builds it.
     :param max_tries: seconds to wait for another builder that makes no progress.
     :param upgrade_after: age in seconds at which a spec that asks for ``--upgrade`` is resolved anew, into a newer
-        generation, by one task at a time; the others use what is ready. None: never. When that fails, what is
-        ready is used, and the next attempt is put off for as long, at most an hour.
+        generation, by one task at a time; the others use what is ready. None: never. When that fails, what is ready is
+        used, and the next attempt waits for as long, at most an hour.
     :param instead_of: a build that counts as missing: unless another one has taken its place already, a newer
         generation is built and published over it. Tasks that use it keep it.
+    :param cancellation: ends waiting and building.
     :param report: gets lines for the task's log.
-    :param warn: gets those that somebody should act on; None: ``report`` does.
-    :param policy: what happens to the directory's other environments when this one had to be built.
+    :param warn: gets lines that somebody should act on; None: ``report`` does.
+    :param policy: how the directory's other environments are tidied when this one had to be built; None: nothing is.
     :raises CosmosValueError: when ``virtualenv_dir`` is a file.
     :raises VirtualenvBuildError: when it cannot be built.
     :raises VirtualenvLockTimeout: when another builder holds the lock for too long.
@@ -97,12 +103,19 @@ def temporary_environment(
     cancellation: Cancellation,
     report: Callable[[str], None],
 ) -> Iterator[Environment]:
-    """A new environment in a temporary directory whose name begins with ``cosmos-venv``. Nobody shares it: no lock.
+    """Make a new environment in a temporary directory, which is gone after the block. Nobody shares it, so there is no
+    lock.
 
+    The name of the directory begins with ``cosmos-venv``. It goes on every way out; what a SIGKILL leaves is removed by
+    the next process that makes one.
+
+    :param spec: what it must hold.
+    :param preference: which installer builds it.
+    :param cancellation: ends the building.
+    :param report: gets lines for the task's log.
     :raises VirtualenvBuildError: when it cannot be built.
     :raises VirtualenvError: when temporary files cannot be made, or no program among them can be started.
-    :raises CommandKilled: when ``cancellation`` was requested. The directory is gone then, as on every way out; what a
-        SIGKILL leaves is removed by the next who makes one.
+    :raises CommandKilled: when ``cancellation`` was requested.
     """
     # For the one task that builds: who imports this module may only want a ready environment.
     from cosmos_venv.environments.builder import build_environment

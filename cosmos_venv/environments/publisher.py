@@ -1,10 +1,8 @@
-"""Opening an environment: find, else build under the lock and publish by one rename.
+"""Building a missing environment under the lock of its directory, and publishing it by one rename of a link.
 
-Does what this process has started still get on with its work? An installer that downloads says nothing.
-
-How a missing environment becomes a ready one: built under the lock, apart, and published in one step.
-
-What no link leads to is rubbish for the next builder, so a kill at any moment costs a rebuild and nothing else.
+A build is made in a directory of its own. Until the link leads to it, it is rubbish for the next builder: a kill at any
+moment costs a rebuild and nothing else. What is retired under the lock is deleted after its release, because nobody
+should wait for that.
 """
 
 from __future__ import annotations
@@ -46,13 +44,18 @@ if TYPE_CHECKING:
 
 
 class Activity:
-    """What the processes below this one have written since the last look."""
+    """The progress of the processes below this one, by the bytes that they write. An installer that downloads says
+    nothing.
+    """
 
     def __init__(self) -> None:
         self._written = 0
 
     def has_gone_on(self) -> bool:
-        """Whether they wrote anything since: to files, or to each other. False where the kernel does not tell."""
+        """Return whether they wrote anything since the last call: to files, or to each other.
+
+        False where the kernel does not tell.
+        """
         import psutil  # not for an installation that is over before the first look
 
         written = sum(_written_by(process) for process in psutil.Process(os.getpid()).children(recursive=True))
@@ -70,13 +73,15 @@ def _written_by(process: psutil.Process) -> int:
 
 
 class Publisher:
-    """Makes one environment of a store ready.
+    """The process by which one environment of a store becomes ready.
 
-    :param instead_of: a build that is not ready, although it is published.
+    :param store: where it is to stand.
+    :param spec: what it must hold.
+    :param instead_of: a build that is not ready, although it is published; None: none is known.
     :param cancellation: ends waiting and building.
     :param report: gets lines for the task's log.
-    :param warn: gets those that somebody should act on; None: ``report`` does.
-    :param policy: what happens to the other environments afterwards; None: nothing.
+    :param warn: gets lines that somebody should act on; None: ``report`` does.
+    :param policy: how the other environments are tidied afterwards; None: nothing is pruned or kept.
     """
 
     def __init__(
@@ -103,7 +108,12 @@ class Publisher:
         self._lock = VirtualenvLock(store.directory, progress=self._progress)
 
     def make_ready(self, *, preference: InstallerPreference, max_tries: int) -> Environment:
-        """The environment, made by us or by whom we waited for. Raises what ``open_environment`` says."""
+        """Return the environment, made by us or by another builder that we waited for.
+
+        :param preference: which installer builds it.
+        :param max_tries: seconds to wait for another builder that makes no progress.
+        :returns: the environment, leased to the caller, who closes it. Errors are those of ``open_environment``.
+        """
         store = self._store
         with store.naming_the_directory():
             make_directory(store.directory, store.directory_mode)
@@ -123,11 +133,15 @@ class Publisher:
     def upgrade(
         self, old: Environment, *, preference: InstallerPreference, pause: float = LONGEST_UPGRADE_PAUSE
     ) -> Environment:
-        """A newer generation, published over ``old``.
+        """Return a newer generation, published over an old one.
 
-        ``old`` itself while somebody else is building (nobody waits), and when the newer one cannot be built: with a
-        warning, and no task tries again for ``pause`` seconds. It is closed unless it is what is returned. Raises
-        what ``open_environment`` says.
+        The old one itself is returned while somebody else is building (nobody waits), and when the newer one cannot be
+        built: with a warning, and no task tries again for a while. It is closed unless it is what is returned. Errors
+        are those of ``open_environment``.
+
+        :param old: the environment that is ready, leased to the caller.
+        :param preference: which installer builds the newer one.
+        :param pause: seconds for which no task tries again after a failure.
         """
         store = self._store
         if not os.access(store.root, os.W_OK):
@@ -165,7 +179,7 @@ class Publisher:
 
     @contextmanager
     def _locked(self, max_tries: int) -> Iterator[None]:
-        """The directory's lock. What is retired under it is deleted after its release: nobody waits for that."""
+        """Hold the directory's lock in this block. What is retired in it is deleted after the release."""
         try:
             with self._lock.acquire(max_tries=max_tries, cancellation=self._cancellation, report=self._report):
                 yield
@@ -175,7 +189,7 @@ class Publisher:
                     cleanup.delete(build)
 
     def _newer_than(self, old: Environment) -> Environment | None:
-        """What another task has published since ``old`` was found."""
+        """Return the environment that another task has published since ``old`` was found; None when none has."""
         found = self._found()
         if found is None or found.path != old.path:
             return found
@@ -303,7 +317,9 @@ class Publisher:
         return self._store.builds / f"{digest}-{highest + 1}"
 
     def _retire_surplus(self) -> None:
-        """Whatever goes wrong with other environments is a line in the log: the task has what it asked for."""
+        """Prune the store. Whatever goes wrong with other environments is a line in the log: the task has what it asked
+        for.
+        """
         limits = self._policy.limits
         if limits is None:
             return
@@ -340,7 +356,9 @@ class Publisher:
                 self._rubbish += cleanup.retire_unused(self._store, build)
 
     def _progress(self) -> object:
-        """What is visible of a build under way: when its installer last spoke or wrote, and how much is installed."""
+        """Return what is visible of a build under way: when its installer last spoke or wrote, and how much is
+        installed.
+        """
         try:
             builds = [build for build in layout.unpublished(self._store) if lease_path(build).exists()]
             return [(build, lease_path(build).stat().st_mtime_ns, _installed(build)) for build in builds]

@@ -1,10 +1,8 @@
-"""What two tasks must share to share an environment, its digest, the interpreter.
+"""What two tasks must share to share an environment, the digest over it, and the interpreter that it names.
 
-Which Python an environment is made of: resolved once to a real executable, with its full version.
-
-Is it a list of texts that a user gave for words of a command line?
-
-What must be equal for two tasks to share one environment, and the digest that says so.
+- The digest is the name of an environment in every store: a change of the canonical form leaves all existing
+  environments behind (raise ``_FORM`` then, and only then).
+- Credentials are no part of the digest. The content of local files is.
 """
 
 from __future__ import annotations
@@ -103,6 +101,7 @@ class Interpreter:
 
 @cache
 def _own() -> Interpreter:
+    """Return the interpreter of this process."""
     return Interpreter(
         executable=_own_executable(),
         version=platform.python_version(),
@@ -156,9 +155,13 @@ def _answer(executable: str, cancellation: Cancellation | None) -> CompletedComm
 
 
 def refuse_anything_but_strings(name: str, given: object) -> None:
-    """Lists made of configuration files are not always lists of strings; a string in place of one is its letters.
+    """Refuse an argument that is no list of strings. Lists made of configuration files are not always that.
 
-    :raises CosmosValueError: names the parameter, and the list to write.
+    A string in place of a list would be taken for its letters.
+
+    :param name: of the parameter, for the error.
+    :param given: its value, as the user wrote it.
+    :raises CosmosValueError: naming the parameter, and the list to write.
     """
     if isinstance(given, str):
         given = credentials.mask(given)
@@ -175,16 +178,16 @@ _FORM = 1  # raise it when the canonical form changes: environments of the old f
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class EnvironmentSpec:
-    """One environment to be had.
+    """The description of one environment.
 
     :param requirements: as ``pip install`` takes them: names with versions, paths, URLs, ``-r FILE``.
     :param pip_install_options: options of ``pip install``, one command line word each.
     :param interpreter: the Python to make it of.
     :param system_site_packages: whether packages of the worker are visible in it.
-    :param check: Python source that the finished build's own interpreter runs; a non-zero exit means broken.
-        Says nothing about what is built, so it is no part of the digest.
-    :raises CosmosValueError: naming ``py_requirements`` and the string that is no requirement, or the argument that
-        is a string in place of several.
+    :param check: Python source that the finished build's own interpreter runs; a non-zero exit means broken. It says
+        nothing about what is built, so it is no part of the digest.
+    :raises CosmosValueError: naming ``py_requirements`` and the string that is no requirement, or the argument that is
+        a string in place of several.
     """
 
     requirements: tuple[str, ...]
@@ -202,7 +205,7 @@ class EnvironmentSpec:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over what the spec means. Reads the files that it names.
+        """SHA-256 over what the spec means, as 64 hexadecimal digits. The files that it names are read.
 
         :raises CosmosValueError: naming the file that cannot be read.
         """
@@ -245,12 +248,15 @@ class EnvironmentSpec:
         return shown
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data from which ``from_dict`` makes an equal spec. May hold credentials: never store it."""
+        """Return plain data from which ``from_dict`` makes an equal spec. It may hold credentials: never store it."""
         return {**asdict(self), "digest": self.digest}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> EnvironmentSpec:
-        """The same spec in another process, with the digest it had where it was made and checked."""
+        """Return the same spec in another process, with the digest it had where it was made and checked.
+
+        :param data: from ``as_dict``, perhaps after a way through JSON.
+        """
         known = {field.name: data[field.name] for field in fields(cls)}
         known["requirements"] = tuple(known["requirements"])
         known["pip_install_options"] = tuple(known["pip_install_options"])
