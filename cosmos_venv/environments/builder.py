@@ -143,7 +143,7 @@ def build_environment(
 
 @dataclass(frozen=True, kw_only=True)
 class Built(Installed):
-    """What is installed in a new environment, and by which tool.
+    """The packages of a new environment, and the tool that installed them.
 
     :param pins: version of each installed distribution.
     :param console_scripts: names of the commands in ``bin``.
@@ -251,7 +251,7 @@ class _Build:
         self._run_with_requirements(list(self.installer.command), more={ORDER_VARIABLE: json.dumps(order)})
 
     def show_worker_packages(self) -> None:
-        """Put the worker's own packages behind the environment's. This comes last, or pip would take them for its own."""
+        """Put the worker's own packages behind the environment's: last, or pip would take them for its own."""
         folders = self.spec.worker_site_packages
         if not folders:
             return

@@ -78,7 +78,7 @@ class Environment:
 
     @property
     def record(self) -> Mapping[str, Any]:
-        """What was recorded when it was built: spec, pins, installer, by whom, when, how long. No credentials.
+        """The record of its build: spec, pins, installer, by whom, when, how long. It holds no credentials.
 
         :raises OSError: when the record cannot be read.
         :raises ValueError: when it is no JSON.

@@ -1,6 +1,6 @@
-"""Opening the environment of a task: a kept one, found or built, or a temporary one.
+"""The opening of a task's environment: a kept one, found or built, or a temporary one.
 
-Most tasks find their environment. What only a builder needs is imported inside the functions that build.
+Most tasks find their environment. The imports that only a builder needs stand inside the functions that build.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Building a missing environment under the lock of its directory, and publishing it by one rename of a link.
+"""The build of a missing environment under the lock of its directory, and its publication by one rename of a link.
 
 A build is made in a directory of its own. Until the link leads to it, it is rubbish for the next builder: a kill at any
-moment costs a rebuild and nothing else. What is retired under the lock is deleted after its release, because nobody
-should wait for that.
+moment costs a rebuild and nothing else. A build that is retired under the lock is deleted after its release, because
+nobody should wait for that.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ class Publisher:
 
     @contextmanager
     def _locked(self, max_tries: int) -> Iterator[None]:
-        """Hold the directory's lock in this block. What is retired in it is deleted after the release."""
+        """Hold the directory's lock in this block. Builds that are retired in it are deleted after the release."""
         try:
             with self._lock.acquire(max_tries=max_tries, cancellation=self._cancellation, report=self._report):
                 yield

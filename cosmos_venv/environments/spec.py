@@ -1,4 +1,4 @@
-"""What two tasks must share to share an environment, the digest over it, and the interpreter that it names.
+"""The description of an environment that tasks share, the digest over it, and the interpreter that it names.
 
 - The digest is the name of an environment in every store: a change of the canonical form leaves all existing
   environments behind (raise ``_FORM`` then, and only then).

@@ -99,7 +99,7 @@ class EnvironmentStore(StoreLayout):
         )
 
     def _whole_build(self, spec: EnvironmentSpec, way: Way) -> Path | None:
-        """Return the published build whose Python is there; None when it is gone, or the interpreter that it links to."""
+        """Return the published build; None when it is gone, or the interpreter that it links to."""
         build = self.published(spec.digest, way)
         with self.naming_the_directory():
             return build if build is not None and (build / "bin" / "python").exists() else None

@@ -1,14 +1,10 @@
-"""pip or uv: indexes, compatibility, the installer chosen, its environment variables.
+"""The choice between uv and pip, and what the chosen installer needs: places of packages and environment variables.
 
-What an installer needs of a home, for users who have none: a uid without passwd entry, a HOME that is read-only.
-
-pip ends with a traceback where nobody knows a home, uv where its cache cannot be written.
-
-Which tool installs into a new environment: uv wherever it can be told all that pip is told, else pip.
-
-A third one may be handed down by name and command (``OtherInstaller``); what it is, nobody knows here.
-
-Which indexes and folders an installation takes its packages from: hosts and paths, for a record.
+- uv installs wherever it can be told all that pip is told, else pip. A third installer may be handed down by name and
+  command (``OtherInstaller``); this module knows nothing else of it.
+- Users without a home get one: a uid without passwd entry, a HOME that is read-only. pip ends with a traceback where
+  nobody knows a home, uv where its cache cannot be written.
+- A record shows hosts and folders that packages came from, and no credential.
 """
 
 from __future__ import annotations
@@ -34,7 +30,10 @@ _NO_HOME = "/"  # as container runtimes say it. Nowhere that others may write: a
 
 
 def variables_for_lack_of_a_home(environ: Mapping[str, str]) -> dict[str, str]:
-    """Variables to add to those of an installer; none for an ordinary user."""
+    """Return variables to add to those of an installer; none for an ordinary user.
+
+    :param environ: the variables that it has.
+    """
     home = environ.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 - Path.home raises where there is none
     added = {}
     if not Path(home).is_absolute():
@@ -49,7 +48,7 @@ def _uv_cache(environ: Mapping[str, str], home: str) -> Path:
 
 
 def _may_be_written(path: Path) -> bool:
-    """Whether it, or what it would be made in, can take files. Nothing is made: pip may be the one to install."""
+    """Return whether a folder, or the one that it would be made in, can take files. Nothing is made."""
     while not os.path.lexists(path):
         path = path.parent
     return path.is_dir() and os.access(path, os.W_OK | os.X_OK)
@@ -65,6 +64,9 @@ class OtherInstaller:
     It finds its order as JSON in the environment variable ``ORDER_VARIABLE`` (credentials may be in it: it removes the
     variable first): ``directory``, ``python`` (executable to make it of), ``system_site_packages``, ``requirements``
     (words for ``pip install``, options among them) and ``sys_path`` (of the process that orders).
+
+    :param name: for logs and records.
+    :param command: program and arguments.
     """
 
     name: str
@@ -78,6 +80,7 @@ InstallerPreference = Literal["auto", "uv", "pip"] | OtherInstaller
 class Installer:
     """The tool that was chosen.
 
+    :param name: ``uv``, ``pip``, or the name of an installer that was handed down.
     :param uv: path of the uv executable; empty for any other.
     :param settings: what uv is told; None for any other.
     :param command: of an installer that was handed down; empty for uv and pip.
@@ -109,11 +112,12 @@ def choose_installer(
     requirements: Iterable[str] = (),
     system_site_packages: bool = False,
 ) -> Installer:
-    """The installer for these options on this machine.
+    """Return the installer for these options on this machine.
 
     :param preference: ``auto``: uv where it is installed and can be told all that pip is told, else pip.
-    :param requirements: as ``EnvironmentSpec`` has them: with ``-r`` they name files that hold options too.
+    :param pip_install_options: as in ``EnvironmentSpec``.
     :param environ: the environment variables that pip and uv would read, ``PATH`` among them.
+    :param requirements: as in ``EnvironmentSpec``: with ``-r`` they name files that hold options too.
     :param system_site_packages: whether the environment is to see the packages of the Python that it is made of.
     :raises CosmosValueError: naming ``pip_install_options``: uv was asked for with options that it does not know; or
         naming a requirements file that cannot be read.
@@ -169,9 +173,14 @@ _DEFAULT_INDEX = "the default index"  # of both tools: the same one
 def hosts(
     installer: Installer, pip_install_options: Iterable[str], requirements: Iterable[str], environ: Mapping[str, str]
 ) -> tuple[str, ...]:
-    """Where the packages of an installation may have come from: hosts, and folders of this machine. No credentials.
+    """Return where the packages of an installation may have come from: hosts, and folders of this machine. No
+    credentials.
 
-    :param installer: of one that was handed down nobody knows where it looks.
+    :param installer: the one that installs. Nobody knows where one that was handed down looks: then there are none.
+    :param pip_install_options: as in ``EnvironmentSpec``.
+    :param requirements: as in ``EnvironmentSpec``.
+    :param environ: the environment variables that pip and uv would read.
+    :raises CosmosValueError: naming a requirements file that cannot be read.
     """
     if installer.command:
         return ()
@@ -214,11 +223,11 @@ def _host(address: str) -> str:
 
 # Each would lead the installation somewhere else, or make it an installation of something else.
 _DIVERTING = {
-    *("PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_REQUIRE_VIRTUALENV", "PIP_PYTHON", "PIP_DRY_RUN"),
-    *("PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV", "CONDA_PREFIX", "__PYVENV_LAUNCHER__"),
-    *("UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_BREAK_SYSTEM_PACKAGES", "UV_VENV_SEED", "UV_VENV_CLEAR"),
-    *("UV_VENV_RELOCATABLE", "UV_WORKING_DIR", "UV_COMPILE_BYTECODE"),
-}
+    "PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_REQUIRE_VIRTUALENV", "PIP_PYTHON", "PIP_DRY_RUN",
+    "PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV", "CONDA_PREFIX", "__PYVENV_LAUNCHER__",
+    "UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_BREAK_SYSTEM_PACKAGES", "UV_VENV_SEED", "UV_VENV_CLEAR",
+    "UV_VENV_RELOCATABLE", "UV_WORKING_DIR", "UV_COMPILE_BYTECODE",
+}  # fmt: skip
 # Removing a variable is not enough where pip.conf says the same.
 _NEUTRAL = {"PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0", "PIP_DRY_RUN": "0"}
 _QUIET = {
@@ -230,15 +239,20 @@ _QUIET = {
 
 
 def installer_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment variables for an installer: the worker's, without those that would divert it."""
+    """Return the environment variables for an installer: the worker's, without those that would divert it.
+
+    :param environ: the worker's.
+    """
     kept = {name: value for name, value in environ.items() if name not in _DIVERTING}
     return kept | _NEUTRAL | _QUIET | variables_for_lack_of_a_home(environ)
 
 
 def environment_of_installation(installer: Installer, environ: Mapping[str, str], scratch: Path) -> dict[str, str]:
-    """The variables for an installer and what it starts, but for those that ``InstallArguments`` adds.
+    """Return the variables for an installer and what it starts, but for those that ``InstallArguments`` adds.
 
-    :param scratch: gets what is written for it, and its temporary files.
+    :param installer: the one that installs.
+    :param environ: the worker's variables.
+    :param scratch: folder that gets what is written for the installer, and its temporary files.
     """
     kept = installer_environment(environ)
     if installer.settings is not None:
@@ -247,9 +261,12 @@ def environment_of_installation(installer: Installer, environ: Mapping[str, str]
 
 
 def of_no_project(folder: Path) -> dict[str, str]:
-    """What keeps uv from the ``uv.toml`` or ``pyproject.toml`` of the worker's working directory, and of those above.
+    """Return variables that keep uv from the ``uv.toml`` or ``pyproject.toml`` of the worker's working directory.
 
-    It looks for them upwards from its project's folder, and ends at the first: here at empty ones.
+    uv looks for them upwards from its project's folder, and ends at the first.
+
+    :param folder: gets empty files of those names, and is named as the project's folder.
+    :raises OSError: when they cannot be made.
     """
     for name in ("uv.toml", "pyproject.toml"):
         (folder / name).touch()

@@ -1,4 +1,7 @@
-"""Commands in ``<virtualenv_dir>/bin`` that run those of the environment made ready last."""
+"""Commands in ``<virtualenv_dir>/bin`` that run those of the environment made ready last.
+
+A launcher is written where nothing or another launcher of ours stands; a file of a user is never replaced.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +30,11 @@ exec "$build"/bin/{name} "$@"
 
 
 def write_launchers(directory: Path, link: Path, names: Iterable[str]) -> None:
-    """One small script per name, where nothing or a launcher of ours stands.
+    """Write one small script per name, where nothing or a launcher of ours stands.
 
     :param directory: the ``bin`` to write them into.
     :param link: what leads to the published build.
+    :param names: of the commands.
     :raises OSError: when the directory cannot be written.
     """
     for name in names:
@@ -60,7 +64,10 @@ def mend_launchers(directory: Path, ready: Mapping[Path, Path]) -> None:
 
 
 def half_written(directory: Path) -> list[Path]:
-    """What a kill has left of launchers that were being written."""
+    """Return what a kill has left of launchers that were being written.
+
+    :param directory: the ``bin``, which may be missing.
+    """
     return list(directory.glob(f"{_HALF}*"))
 
 
