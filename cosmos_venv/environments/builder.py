@@ -104,6 +104,8 @@ def build_environment(
     caches = {} if uses_caches else _WITHOUT_CACHES
     # What its tools leave goes with it: a pip that is killed leaves all that it downloaded.
     with (
+        # Guards are started at once, before their commands are known: a build then waits for the start of its tools
+        # alone.
         started_ahead(_COMMANDS_OF_A_BUILD + is_durable + installer.answers_for_pip),
         scratch_folder("cosmos-venv-build-") as scratch,
     ):
@@ -122,12 +124,15 @@ def build_environment(
                 keep_open=(*keep_open, *descriptors_of(scratch)),
                 writers=writers or Writers(owners=trusted_owners(), groups=frozenset({0})),
             )
+            # Nobody knows how it installs, so nothing of uv and pip is done for it; what it made is checked like any
+            # other build.
             if installer.command:
                 build.hand_over()
             else:
                 build.create()
                 build.install()
                 build.compare_with_pip()
+            # At the latest now: what is published is never changed, and everybody may read it.
             post_install.hide_credentials(directory)
             build.show_worker_packages()
             installed = build.finish(is_durable=is_durable)
@@ -372,6 +377,7 @@ class _Build:
         if not lines:
             return []
         file = self._requirements_path
+        # Before a credential stands in it: write_text alone would open it to others for a moment.
         file.touch(mode=0o600)
         with os_errors.naming(file):
             file.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -396,6 +402,7 @@ class _Build:
                 on_tick=self.on_tick,
                 meanwhile=meanwhile,
                 cancellation=self.cancellation,
+                # Whatever the umask of the worker is: others must not be able to write to what tasks will run.
                 start=partial(GuardedProcess, umask=_NOT_FOR_OTHERS_TO_WRITE),
             )
         except OSError as error:

@@ -109,6 +109,8 @@ class _BuildRequest:
         return EnvironmentStore(Path(self.directory), directory_mode=self.directory_mode)
 
     def to_json(self) -> str:
+        # The digest goes along: should a file that the spec names change meanwhile, the parse would wait for another
+        # environment than the one that is built.
         return json.dumps({**asdict(self), "spec": self.spec.as_dict()}, default=str)  # a path
 
     @classmethod
@@ -153,6 +155,7 @@ def build(request: bytes, cancellation: Cancellation) -> str:
         ):
             return ""
     except (VirtualenvError, CosmosValueError) as error:
+        # It is kept in a file until the next parse, and shown among Airflow's import errors.
         return credentials.mask(str(error))
     except CommandKilled:
         return ""  # whoever ended it may start another at once

@@ -90,6 +90,7 @@ class Environment:
     def age(self) -> float | None:
         """Seconds since it was built, by its record; None when that cannot be read."""
         try:
+            # By the record and not by the time of a file, which a copy of the store or a restored backup would change.
             built_at = datetime.fromisoformat(self.record["built_at"])
             return (datetime.now(tz=timezone.utc) - built_at).total_seconds()
         except (OSError, ValueError, KeyError, TypeError):
@@ -98,6 +99,8 @@ class Environment:
     @property
     def keep_open(self) -> tuple[int, ...]:
         """Descriptors for a guarded command, so that the environment counts as used until its last descendant ends."""
+        # The guard of a command holds them too: an environment counts as used until the last process that dbt left is
+        # gone.
         return self.held_by if self.lease is None else (*self.held_by, *self.lease.descriptors)
 
     def close(self) -> None:
@@ -217,6 +220,7 @@ def read_record(file: Path) -> BuildRecord:
     :raises OSError: when it cannot be read.
     :raises ValueError: saying what is wrong with its content.
     """
+    # Imported here: only a task that looks for damage, and the command line, read records as values.
     import msgspec
 
     return msgspec.json.decode(read_own(file), type=BuildRecord)

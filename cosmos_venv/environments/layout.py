@@ -38,11 +38,14 @@ _ANOTHER = "or choose another directory."
 _OF_A_DISK = {*os_errors.FULL, errno.EROFS}
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+# Names of a failed build that is kept, and of its log. They are no rubbish, and no task finds them.
 KEPT_ENDINGS = {".failed", ".failed.log"}
 _ENDINGS = {"", ".lease", ".json", ".rubbish", ".upgrade-failed", *KEPT_ENDINGS}
 
 LONGEST_UPGRADE_PAUSE = 3600.0
 """Seconds until a failed upgrade is tried again; less where upgrades are wanted more often."""
+
+DAY = 86_400
 
 
 def failure_file(build: Path) -> Path:
@@ -64,6 +67,7 @@ def upgrade_failed_recently(build: Path, *, pause: float) -> bool:
         age = time.time() - failure_file(build).stat().st_mtime
     except OSError:
         return False
+    # A time that lies ahead proves nothing: with a clock that was set back nobody would upgrade for years.
     return 0 <= age < pause
 
 
@@ -74,10 +78,8 @@ def note_failed_upgrade(build: Path, message: str) -> None:
     :param message: the error, for people who look into the store.
     :raises OSError: when that cannot be noted.
     """
+    # Anew: another user's file could not be written to, and the time must be that of this attempt.
     write_anew(failure_file(build), f"{message}\n")
-
-
-DAY = 86_400
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +146,10 @@ class StoreLayout:
         self.directory_mode = directory_mode
         self.parameter = parameter
         self.is_read_only = is_read_only
+        # Not resolved: a link on the way as the user wrote it can be replaced by another user, and is judged too.
         self._given = directory if directory.is_absolute() else Path.cwd() / directory
+        # Resolved once: a link above that is turned to another place later changes nothing. Not by Path.resolve, which
+        # raises a RuntimeError for a link to itself.
         self.directory = Path(os.path.realpath(directory))
         self.root = self.directory / LAYOUT
         self.builds = self.root / "builds"
@@ -186,6 +191,7 @@ class StoreLayout:
         with self.naming_the_directory():
             try:
                 target = self.link(digest).readlink()
+                # A link to anywhere else is none of ours: the next build sets it aside.
                 if target.parent != Path(self.builds.name):
                     return None
                 # Where it leads at the moment at which it is judged.
@@ -294,6 +300,7 @@ def unpublished(store: StoreLayout) -> list[Path]:
     :param store: a store whose directories exist.
     :raises OSError: when one of them cannot be read.
     """
+    # A lease alone makes a name too: a builder that was killed before it made its directory leaves only that.
     names = {name for name, endings in build_names(store).items() if endings - KEPT_ENDINGS}
     return [store.builds / name for name in sorted(names - set(published_names(store).values()))]
 

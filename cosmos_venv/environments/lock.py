@@ -39,15 +39,17 @@ from cosmos_venv.files.filesystem_check import UNSUPPORTED, unfit_message, why_u
 from cosmos_venv.files.kernel_lock import FileToLock, flock_at_once, open_to_ask, unlock
 from cosmos_venv.processes.guarded_process import Cancellation
 
+_holders: dict[tuple[int, int], _Holder] = {}
+TRY_SECONDS = 1.0
+_TURN = 0.01  # a waiter wakes at most two turns after a release
+_RENEW_AFTER = 10.0
+
 
 @dataclass(frozen=True)
 class _Holder:
     lock: VirtualenvLock
     pid: int  # a child that was forked knows of it, and does not hold it
     thread: int
-
-
-_holders: dict[tuple[int, int], _Holder] = {}
 
 
 def held_here(descriptor: int) -> VirtualenvLock | None:
@@ -79,10 +81,6 @@ def holding(descriptor: int, lock: VirtualenvLock) -> Iterator[None]:
 def _file_of(descriptor: int) -> tuple[int, int]:
     status = os.fstat(descriptor)
     return status.st_dev, status.st_ino
-
-
-TRY_SECONDS = 1.0
-_TURN = 0.01  # a waiter wakes at most two turns after a release
 
 
 def lock_timeout_message(lock_file: Path, *, owner: str, waited: float) -> str:
@@ -154,9 +152,6 @@ class LockWait:
         )
 
 
-_RENEW_AFTER = 10.0
-
-
 class VirtualenvLock:
     """The lock of one ``virtualenv_dir``.
 
@@ -186,7 +181,10 @@ class VirtualenvLock:
         :raises CommandKilled: when ``cancellation`` was requested while waiting.
         """
         waiting = LockWait(self, max_tries=max_tries, cancellation=cancellation, report=report)
+        # The kernel lock first: only its holder may judge a record, or two waiters could both remove it and both go on.
         with self._kernel_locked(waiting) as outer:
+            # A subclass of an operator may have taken the lock (_acquire_venv_lock) before the operator builds: it
+            # waited for itself.
             if outer is not None and outer._has_record():
                 with self._sharing_record(outer):
                     yield
@@ -211,6 +209,7 @@ class VirtualenvLock:
             with holding(file.descriptor, self):
                 yield None
         finally:
+            # An outer block of this thread holds the lock by a descriptor of its own, and gives it back itself.
             if outer is None:
                 unlock(file.descriptor)
             file.close()

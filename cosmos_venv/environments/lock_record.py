@@ -28,6 +28,9 @@ UNFINISHED_GRACE = 0.5
 # taken for dead, and another host may build, too: its task fails or builds anew.
 FOREIGN_HOST_AGE = 60.0
 
+Identity = tuple[int, int]
+"""Device and inode: which file it is, whatever its name."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
@@ -209,6 +212,7 @@ def _is_within_reach(note: LockNote, here: Machine, locked_device: int | None) -
 
     It would with the same kernel and the same mount: each mount of some file systems has locks of its own.
     """
+    # A container that was killed and started again under another host name waited a minute for itself.
     is_same_kernel = bool(note.boot_id) and note.boot_id == here.boot_id
     return is_same_kernel and locked_device is not None and note.device == locked_device
 
@@ -226,6 +230,8 @@ def _staleness_of_process(record: LockRecord, process: ProcessState | None) -> s
         return f"process {record.pid} has ended"
     noted = None if record.note is None else record.note.process_start_ticks
     if noted is not None and process.start_ticks is not None:
+        # Exact where the note tells: a process that got the number of a dead owner within a second was taken for the
+        # owner.
         return None if noted == process.start_ticks else f"process {record.pid} is another one that got its number"
     # Of a foreign record only its time is known. What remains: a process that got the number within that slack of the
     # writing is taken for the owner, and one whose file server's clock is late by more than it has run is not.
@@ -270,10 +276,6 @@ def _pid_namespace() -> str:
         return str(Path("/proc/self/ns/pid").readlink())
     except OSError:
         return ""
-
-
-Identity = tuple[int, int]
-"""Device and inode: which file it is, whatever its name."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -65,6 +65,7 @@ def open_environment(
     :raises VirtualenvError: when the directory cannot be read or written, or somebody else can have written there.
     :raises CommandKilled: when ``cancellation`` was requested.
     """
+    # Nearly every task ends here: a ready environment is found without a lock, and nothing is written.
     environment = store.find(spec, instead_of=instead_of, cancellation=cancellation, warn=warn or report)
     if environment is None or _is_outdated(environment, spec, upgrade_after):
         # Its imports are for the one task that builds, not for all that find their environment.
@@ -130,6 +131,7 @@ def temporary_environment(
         system_site_packages=spec.system_site_packages,
     )
     try:
+        # A noexec /tmp takes the whole installation and fails each dbt afterwards, with a message that names no mount.
         with os_errors.naming(os_errors.temporary_folder()), scratch_folder("cosmos-venv-trial-") as trial:
             refuse_unfit(Path(tempfile.gettempdir()), parameter="TMPDIR", trial=trial)
     except OSError as error:
@@ -140,6 +142,8 @@ def temporary_environment(
             "Environments that are kept stand in a virtualenv_dir."
         ) from error
     with scratch_folder() as path:
+        # The guard holds the folder's lease too: after a SIGKILL of the worker nobody sweeps the folder below a dbt
+        # that still runs.
         keep_open = descriptors_of(path)
         report(f"Creating a temporary virtualenv {path} with {installer.name} ({installer.reason}).")
         if not is_trusted_way(path):

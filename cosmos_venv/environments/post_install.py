@@ -168,6 +168,11 @@ if syncfs(os.open(sys.argv[1], os.O_RDONLY)) and ctypes.get_errno() in (errno.EI
     sys.exit({_DISK_ERROR})
 """
 
+_PART = 1 << 20
+_ADDRESS = "direct_url.json"
+_METADATA = (".dist-info", ".egg-info")
+_NOT_AS_PROMISED = (".pyc", ".dist-info/RECORD")
+
 
 @contextmanager
 def written_out(
@@ -212,12 +217,6 @@ def _ends_in_time(process: GuardedProcess, cancellation: Cancellation) -> bool:
         if time.monotonic() >= deadline:
             return False
     return True
-
-
-_PART = 1 << 20
-_ADDRESS = "direct_url.json"
-_METADATA = (".dist-info", ".egg-info")
-_NOT_AS_PROMISED = (".pyc", ".dist-info/RECORD")
 
 
 def site_packages(environment: Path) -> list[Path]:

@@ -58,6 +58,8 @@ class Activity:
         """
         import psutil  # not for an installation that is over before the first look
 
+        # What they write is counted by the kernel: uv downloads for minutes without a word, and its owner would look
+        # dead.
         written = sum(_written_by(process) for process in psutil.Process(os.getpid()).children(recursive=True))
         before, self._written = self._written, written
         return written > before
@@ -116,11 +118,13 @@ class Publisher:
         """
         store = self._store
         with store.naming_the_directory():
+            # Before the lock, which stands in it; and judged before anything there is opened or run.
             make_directory(store.directory, store.directory_mode)
             store.judge()
             environment = None
             try:
                 with self._locked(max_tries):
+                    # Another builder may have published it while this one waited for the lock.
                     environment = self._found() or self._build(preference)
             except BaseException:
                 if environment is not None:
@@ -144,6 +148,7 @@ class Publisher:
         :param pause: seconds for which no task tries again after a failure.
         """
         store = self._store
+        # Another user's store, or a mount that is read-only: to wait for its lock or to fail would serve nobody.
         if not os.access(store.root, os.W_OK):
             self._report(f"{store.root} cannot be written: --upgrade does nothing there.")
             return old
@@ -168,6 +173,8 @@ class Publisher:
             return None  # by a task that had the lock before us
         try:
             return self._build(preference)
+        # A new release that cannot be built must not stop tasks that have something ready. Without the note each of
+        # them would try again, one after the other under the lock.
         except (VirtualenvBuildError, OSError) as error:
             self._warn(
                 f"The virtualenv for {self._spec} could not be upgraded: {old.path} is used as it is, and the next "
@@ -205,6 +212,7 @@ class Publisher:
         except VirtualenvBuildError as error:
             if self._instead_of is None and not isinstance(error, IncompleteInstallation):
                 raise
+            # uv links files from its cache as they are: from a damaged cache the next build would be as broken.
             self._report(f"{error} The installer's cache may be damaged: the virtualenv is built once more without it.")
         return self._built(preference, uses_caches=False)
 
@@ -221,12 +229,15 @@ class Publisher:
         make_directory(self._store.builds, self._store.directory_mode)
         way = judge(self._store.directory, self._store.root, self._store.builds, parameter=self._store.parameter)
         link = self._store.link(self._spec.digest)
+        # A link that leads to itself, or a file in its place, failed each task. It is moved and not deleted: it is not
+        # ours.
         if os.path.lexists(link) and self._store.published(self._spec.digest) is None:
             set_aside(link, "it is no link to a build")
         self._rubbish += cleanup.sweep(self._store, self._report)
         build = self._next_build()
         refuse_unfit_path(build, installer=installer.name)
         self._report(f"Creating the virtualenv {build} with {installer.name} ({installer.reason}).")
+        # Before anything stands in the build's directory: without a locked lease that counts as left over.
         lease = Lease.shared(build)
         if lease is None:
             raise VirtualenvError(f"{lease_path(build)} is locked by a process that does not build. Remove it.")
@@ -253,6 +264,7 @@ class Publisher:
                 show_progress()
 
         def show_progress() -> None:
+            # The time of the lease is what other hosts see of the progress; processes there cannot be looked at.
             with suppress(OSError):  # no reason to end the build
                 lease_path(build).touch()
 
@@ -284,6 +296,7 @@ class Publisher:
             flaws=flaws,
         )
         cleanup.protect(build)
+        # Once more, at the end: the byte compiler and the check of the spec may have written too.
         for path, _, reason in writable_by_others(build, writers):
             raise VirtualenvBuildError(f"The virtualenv {build} is not published: {path}: {reason}.")
         # Before publishing, so that whoever is killed between the two is made up for by the next build.
@@ -306,6 +319,7 @@ class Publisher:
             self._report(f"{directory / 'bin'} does not get the commands of the environment: {error}.")
 
     def _publish(self, build: Path) -> None:
+        # A link cannot be replaced in place, but a rename over it is atomic: no task ever sees none.
         apart = self._store.root / f".{self._spec.digest}.{uuid.uuid4().hex}"
         apart.symlink_to(build.relative_to(self._store.root))
         apart.replace(self._store.link(self._spec.digest))
@@ -313,6 +327,8 @@ class Publisher:
     def _next_build(self) -> Path:
         digest = self._spec.digest
         builds = (match for name in layout.build_names(self._store) if (match := BUILD_NAME.fullmatch(name)))
+        # Numbers are not used again while anything of a build is left: a lease or a record of the old one would count
+        # for the new.
         highest = max((int(build["number"]) for build in builds if build["digest"] == digest), default=0)
         return self._store.builds / f"{digest}-{highest + 1}"
 

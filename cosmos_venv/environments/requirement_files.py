@@ -27,6 +27,54 @@ _ARCHIVES = tuple(
 )
 _PATH_AND_REST = re.compile(r"(?P<path>[^;]+?)\s*(?P<rest>(\[[^\[\]]*\])?\s*(;.*)?)", re.DOTALL)
 
+_LONG_NAMES = {
+    "-i": "--index-url",
+    "-f": "--find-links",
+    "-r": "--requirement",
+    "--requirements": "--requirement",
+    "-c": "--constraint",
+    "--constraints": "--constraint",
+    "-e": "--editable",
+    "-U": "--upgrade",
+    "-q": "--quiet",
+    "-v": "--verbose",
+    "-t": "--target",
+    "-I": "--ignore-installed",
+    "-h": "--help",
+    "-b": "--build-constraints",
+    "-n": "--no-cache",
+    "-P": "--upgrade-package",
+    "-C": "--config-settings",
+    "--config-setting": "--config-settings",
+    "--default-timeout": "--timeout",
+    "--only-dependencies": "--only-deps",
+    "--require-venv": "--require-virtualenv",
+}
+
+# Second spellings that only pip knows: each is passed on as the one that both know.
+_OF_PIP_ALONE = {"--no-dependencies": "--no-deps", "--pypi-url": "--index-url"}
+
+# A test compares it with the parsers of pip and uv: a switch that is missing here would swallow the next word.
+WITHOUT_VALUE = {
+    "--no-index", "--no-deps", "--require-hashes", "--upgrade", "--pre", "--force-reinstall", "--quiet", "--verbose",
+    "--no-build-isolation", "--no-cache-dir", "--no-build", "--no-sources", "--native-tls", "--system-certs",
+    "--offline", "--no-cache", "--reinstall", "--refresh", "--no-config", "--no-verify-hashes", "--user",
+    "--prefer-binary", "--no-input", "--no-compile", "--compile", "--ignore-installed", "--isolated", "--no-color",
+    "--disable-pip-version-check", "--no-warn-script-location", "--no-warn-conflicts", "--no-clean", "--dry-run",
+    "--ignore-requires-python", "--use-pep517", "--no-use-pep517", "--check-build-dependencies", "--debug",
+    "--break-system-packages", "--no-python-version-warning", "--require-virtualenv", "--no-user", "--help",
+    "--only-deps", "--no-require-hashes", "--no-proxy-env", "--no-editable", "--all-extras", "--system", "--check",
+    "--require-build-hashes", "--no-break-system-packages", "--exact", "--strict", "--compile-bytecode",
+    "--managed-python", "--no-managed-python", "--no-python-downloads", "--no-progress",
+}  # fmt: skip
+_NAMES_A_FILE = {"--requirement", "--constraint"}
+
+# What an installer itself leaves in a source tree, and what never becomes part of a package.
+_NOT_CONTENT = {"__pycache__", "build", "dist", ".git", ".hg", ".svn", ".venv", "venv", ".tox", ".nox", ".mypy_cache"}
+_NOT_CONTENT_SUFFIXES = (".egg-info", ".pyc", ".pyo")
+_COMMENT = re.compile(r"(^|\s)#.*$")
+_VARIABLE = r"\$\{(?P<name>[A-Z0-9_]+)\}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class LocalPath:
@@ -71,50 +119,6 @@ def is_url(text: str) -> bool:
 
 def _has_a_separator(text: str) -> bool:
     return "/" in text or text.startswith(".")
-
-
-_LONG_NAMES = {
-    "-i": "--index-url",
-    "-f": "--find-links",
-    "-r": "--requirement",
-    "--requirements": "--requirement",
-    "-c": "--constraint",
-    "--constraints": "--constraint",
-    "-e": "--editable",
-    "-U": "--upgrade",
-    "-q": "--quiet",
-    "-v": "--verbose",
-    "-t": "--target",
-    "-I": "--ignore-installed",
-    "-h": "--help",
-    "-b": "--build-constraints",
-    "-n": "--no-cache",
-    "-P": "--upgrade-package",
-    "-C": "--config-settings",
-    "--config-setting": "--config-settings",
-    "--default-timeout": "--timeout",
-    "--only-dependencies": "--only-deps",
-    "--require-venv": "--require-virtualenv",
-}
-
-# Second spellings that only pip knows: each is passed on as the one that both know.
-_OF_PIP_ALONE = {"--no-dependencies": "--no-deps", "--pypi-url": "--index-url"}
-
-# A test compares it with the parsers of pip and uv: a switch that is missing here would swallow the next word.
-WITHOUT_VALUE = {
-    "--no-index", "--no-deps", "--require-hashes", "--upgrade", "--pre", "--force-reinstall", "--quiet", "--verbose",
-    "--no-build-isolation", "--no-cache-dir", "--no-build", "--no-sources", "--native-tls", "--system-certs",
-    "--offline", "--no-cache", "--reinstall", "--refresh", "--no-config", "--no-verify-hashes", "--user",
-    "--prefer-binary", "--no-input", "--no-compile", "--compile", "--ignore-installed", "--isolated", "--no-color",
-    "--disable-pip-version-check", "--no-warn-script-location", "--no-warn-conflicts", "--no-clean", "--dry-run",
-    "--ignore-requires-python", "--use-pep517", "--no-use-pep517", "--check-build-dependencies", "--debug",
-    "--break-system-packages", "--no-python-version-warning", "--require-virtualenv", "--no-user", "--help",
-    "--only-deps", "--no-require-hashes", "--no-proxy-env", "--no-editable", "--all-extras", "--system", "--check",
-    "--require-build-hashes", "--no-break-system-packages", "--exact", "--strict", "--compile-bytecode",
-    "--managed-python", "--no-managed-python", "--no-python-downloads", "--no-progress",
-}  # fmt: skip
-
-_NAMES_A_FILE = {"--requirement", "--constraint"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,13 +191,6 @@ def _split(word: str) -> tuple[str, str | None, bool]:
         return _LONG_NAMES.get(name, name), value if equals else None, bool(equals)
     attached = word[2:].lstrip("=").strip()
     return _LONG_NAMES.get(word[:2], word[:2]), attached or None, bool(attached)
-
-
-# What an installer itself leaves in a source tree, and what never becomes part of a package.
-_NOT_CONTENT = {"__pycache__", "build", "dist", ".git", ".hg", ".svn", ".venv", "venv", ".tox", ".nox", ".mypy_cache"}
-_NOT_CONTENT_SUFFIXES = (".egg-info", ".pyc", ".pyo")
-_COMMENT = re.compile(r"(^|\s)#.*$")
-_VARIABLE = r"\$\{(?P<name>[A-Z0-9_]+)\}"
 
 
 def digest_of_path(path: Path) -> str:

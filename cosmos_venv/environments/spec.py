@@ -51,6 +51,9 @@ print(json.dumps([os.path.realpath(real), platform.python_version(), sys.impleme
     "-".join([sys.platform, platform.machine(), getattr(sys.implementation, "_multiarch", "")])]))
 """
 
+_known: dict[tuple[str, str], Interpreter] = {}
+_FORM = 1  # raise it when the canonical form changes: environments of the old form are then not found
+
 
 @dataclass(frozen=True, kw_only=True)
 class Interpreter:
@@ -111,14 +114,12 @@ def _own() -> Interpreter:
 
 
 def _own_executable() -> str:
+    # The base and not the worker's own virtual environment: an environment that is made of it must outlive that.
     real = os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
     if sys.prefix == sys.base_prefix or not Path(real).is_relative_to(Path(sys.prefix).resolve()):
         return real
     # Python 3.10 in an environment made with --copies knows its base only as a prefix.
     return os.path.realpath(Path(sys.base_prefix, "bin", f"python{sys.version_info.major}.{sys.version_info.minor}"))
-
-
-_known: dict[tuple[str, str], Interpreter] = {}
 
 
 def _ask(name: str, search_path: str, cancellation: Cancellation | None, parameter: str) -> Interpreter:
@@ -171,9 +172,6 @@ def refuse_anything_but_strings(name: str, given: object) -> None:
     for text in given if isinstance(given, Iterable) else [given]:
         if not isinstance(text, str):
             raise CosmosValueError(f"{name}: {text!r} is no string. Write {str(text)!r}.")
-
-
-_FORM = 1  # raise it when the canonical form changes: environments of the old form are then not found
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

@@ -29,6 +29,8 @@ _REMOVAL_IN_PROGRESS = 0.005
 # Taking a build out of sight is a matter of milliseconds; a pruner that was stopped in the middle keeps nobody.
 _LONGEST_REMOVAL = 5.0
 
+PARAMETER = "virtualenv_search_path"
+
 
 class EnvironmentStore(StoreLayout):
     """A directory of managed environments, in which ready ones are found without a lock."""
@@ -55,6 +57,7 @@ class EnvironmentStore(StoreLayout):
             store, to the environment.
         :raises CommandKilled: when ``cancellation`` was requested meanwhile.
         """
+        # The pytest plugin watches this event, to know which directories a test has used.
         if not self.is_read_only:
             sys.audit(LOOKED_FOR, str(self._given), self.parameter)
         with self.naming_the_directory():
@@ -63,6 +66,7 @@ class EnvironmentStore(StoreLayout):
         while way is not None:
             if cancellation is not None:
                 cancellation.raise_if_requested()
+            # The link is read in each turn: while this task waits for a removal, another one may publish a newer build.
             build = self._whole_build(spec, way)
             if build is None or (instead_of is not None and build == instead_of.path):
                 return None
@@ -76,6 +80,8 @@ class EnvironmentStore(StoreLayout):
                 if warn is not None:
                     warn(f"{lease_path(build)} stays locked, by whom cannot be seen: {build} is built anew.")
                 return None
+            # Somebody holds the lease exclusively: the removal, which takes milliseconds, or a process that was stopped
+            # in it.
             time.sleep(_REMOVAL_IN_PROGRESS)
         return None
 
@@ -102,6 +108,8 @@ class EnvironmentStore(StoreLayout):
         """Return the published build; None when it is gone, or the interpreter that it links to."""
         build = self.published(spec.digest, way)
         with self.naming_the_directory():
+            # Asked of the file system and not of the record: a base Python that was uninstalled leaves the link
+            # dangling.
             return build if build is not None and (build / "bin" / "python").exists() else None
 
     def _leased(self, build: Path, warn: Callable[[str], None] | None) -> Lease | None:
@@ -120,6 +128,7 @@ class EnvironmentStore(StoreLayout):
             return None
         if lease is not None:
             return lease
+        # A store of an earlier release lets others lock its leases: each task waited for seconds and built anew.
         strangers = strangers_who_keep(build)
         if strangers and (self.is_read_only or not take_from_strangers(build)):
             if warn is not None:
@@ -178,9 +187,6 @@ def _who_else_may_write(build: Path, writers: Writers) -> str | None:
     return None
 
 
-PARAMETER = "virtualenv_search_path"
-
-
 def stores_of(text: str) -> list[EnvironmentStore]:
     """Return the stores of a search path. A directory that does not exist is an empty store.
 
@@ -189,6 +195,7 @@ def stores_of(text: str) -> list[EnvironmentStore]:
     """
     paths = [Path(entry.strip()) for entry in text.split(os.pathsep) if entry.strip()]
     for path in paths:
+        # The DAG processor, a worker and a shell have different working directories.
         if not path.is_absolute():
             raise CosmosValueError(
                 f"[cosmos_venv] {PARAMETER}: {str(path)!r} is relative, and would be another directory for each "

@@ -85,6 +85,7 @@ def prune_limits() -> PruneLimits:
 
     :raises CosmosValueError: naming the setting that is negative.
     """
+    # Here and not in PruneLimits alone: the user reads the name of the setting and not that of a field.
     for name in ("max_age_days", "max_count", "max_bytes", "min_age"):
         if (value := getattr(settings, f"virtualenv_prune_{name}")) < 0:
             raise CosmosValueError(f"[cosmos_venv] virtualenv_prune_{name} = {value}: it can be 0 or more.")
@@ -115,6 +116,7 @@ def directory_mode() -> int | None:
 def installer() -> InstallerPreference:
     """Return which installer builds: the one of ``[cosmos_venv] virtualenv_installer``, else that of Airflow."""
     named = settings.virtualenv_installer
+    # Few choose it, and its module is not needed by the others.
     if named == "airflow":
         from cosmos_venv.managed.airflow_installer import AIRFLOW_INSTALLER
 

@@ -27,6 +27,9 @@ from cosmos_venv.exceptions import CosmosValueError, VirtualenvBeingBuilt, Virtu
 from cosmos_venv.managed.from_settings import directory_mode, environment_store, installer, store_policy
 from cosmos_venv.processes.guarded_process import Cancellation
 
+foreground_builds: ContextVar[Foreground | None] = ContextVar("foreground_builds", default=None)
+Report = Callable[[str], None]
+
 
 @dataclass(frozen=True, kw_only=True)
 class VirtualenvArguments:
@@ -129,9 +132,6 @@ class Foreground:
     built: set[Path] = field(default_factory=set)
 
 
-foreground_builds: ContextVar[Foreground | None] = ContextVar("foreground_builds", default=None)
-
-
 @contextmanager
 def building_in_foreground(
     directory: Path | None = None, report: Callable[[str], None] | None = None
@@ -149,9 +149,6 @@ def building_in_foreground(
         yield foreground.built
     finally:
         foreground_builds.reset(token)
-
-
-Report = Callable[[str], None]
 
 
 @contextmanager
@@ -199,6 +196,7 @@ def managed_environment(
                 )
             )
         except VirtualenvLockTimeout as error:
+            # env warm must fail: an environment for it alone would be gone before a task could find it.
             if settings.virtualenv_lock_timeout_action != "private" or foreground_builds.get() is not None:
                 raise
             (warn or report)(
@@ -228,6 +226,8 @@ def environment_for_parsing(
     """
     spec = arguments.spec()
     if foreground_builds.get() is None:
+        # Both are looked at before anything of building is imported or read: a wrong setting about building fails only
+        # a builder.
         ready = _on_search_path(spec, instead_of) or EnvironmentStore(directory).find(spec, instead_of=instead_of)
         if ready is not None:
             with closing(ready):

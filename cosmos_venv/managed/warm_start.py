@@ -45,6 +45,7 @@ class Served:
         :param executable: its path, which may be a link. A dbt that stands in no virtual environment is not served:
             nobody would see when the packages beside it change.
         """
+        # A link such as ~/.local/bin/dbt leads out of its environment, whose Python is the one to fork.
         script = Path(os.path.realpath(executable))
         environment = script.parent.parent
         refuses = None
@@ -121,6 +122,7 @@ def warm_start(
 def _why_not(*, runs_as_another: bool) -> tuple[str, str] | None:
     if runs_as_another:
         return "user", "the task has a run_as_user"
+    # The server would die with the pod, and nobody else would have profited from it.
     if os.environ.get(_POD_OF_ONE_TASK):
         return "pod", "this pod runs no other task"
     if settings.enable_debug_mode:

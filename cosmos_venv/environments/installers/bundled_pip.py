@@ -38,6 +38,8 @@ _FOR_OTHERS = 0o077
 _APART = "unpacking-"
 _ABANDONED_SECONDS = 3_600.0
 
+_OLDEST = "22.3"  # the first that installs into another Python (pip --python)
+
 
 def bundled_pip(
     interpreter: Interpreter, scratch: Path, environ: Mapping[str, str], *, ask: Callable[[str], str]
@@ -92,6 +94,7 @@ def _kept(wheel: Path, environ: Mapping[str, str]) -> Path | None:
     status = own.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & _FOR_OTHERS:
         return None
+    # A pip that somebody else could have put there would run with this user's rights.
     if not is_trusted_way(own):
         return None
     for left in own.glob(f"{_APART}*"):
@@ -116,9 +119,6 @@ def _kept(wheel: Path, environ: Mapping[str, str]) -> Path | None:
 def _unpack(wheel: Path, folder: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(folder)
-
-
-_OLDEST = "22.3"  # the first that installs into another Python (pip --python)
 
 
 def own_pip() -> Path | None:

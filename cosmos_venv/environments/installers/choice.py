@@ -28,6 +28,26 @@ from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError
 
 _NO_HOME = "/"  # as container runtimes say it. Nowhere that others may write: a pip.conf there would be obeyed.
 
+ORDER_VARIABLE = "COSMOS_VENV_ORDER"
+_DEFAULT_INDEX = "the default index"  # of both tools: the same one
+
+# Each would lead the installation somewhere else, or make it an installation of something else.
+_DIVERTING = {
+    "PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_REQUIRE_VIRTUALENV", "PIP_PYTHON", "PIP_DRY_RUN",
+    "PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV", "CONDA_PREFIX", "__PYVENV_LAUNCHER__",
+    "UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_BREAK_SYSTEM_PACKAGES", "UV_VENV_SEED", "UV_VENV_CLEAR",
+    "UV_VENV_RELOCATABLE", "UV_WORKING_DIR", "UV_COMPILE_BYTECODE",
+}  # fmt: skip
+
+# Removing a variable is not enough where pip.conf says the same.
+_NEUTRAL = {"PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0", "PIP_DRY_RUN": "0"}
+_QUIET = {
+    "PIP_NO_INPUT": "1",
+    "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    "UV_NO_PROGRESS": "1",
+    "UV_PYTHON_DOWNLOADS": "never",
+}
+
 
 def variables_for_lack_of_a_home(environ: Mapping[str, str]) -> dict[str, str]:
     """Return variables to add to those of an installer; none for an ordinary user.
@@ -52,9 +72,6 @@ def _may_be_written(path: Path) -> bool:
     while not os.path.lexists(path):
         path = path.parent
     return path.is_dir() and os.access(path, os.W_OK | os.X_OK)
-
-
-ORDER_VARIABLE = "COSMOS_VENV_ORDER"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,8 +150,11 @@ def choose_installer(
         return _as_asked(uv, told)
     if not uv:
         return Installer(name="pip", reason="uv is not installed")
+    # uv installed other versions beside those of the base Python, where pip would have been content with them.
     if system_site_packages:
         return Installer(name="pip", reason="packages of the base Python count for it, which uv does not look at")
+    # A pip.conf with a stray line, a byte order mark or no-index = ture was taken for empty, and uv asked the public
+    # index.
     if fault := next(installer_config.faults(environ), ""):
         return Installer(name="pip", reason=credentials.mask(fault))  # which refuses to start, and says why
     of_machine = installer_config.configured(environ)
@@ -165,9 +185,6 @@ def _as_asked(uv: str, told: Iterable[installer_config.Setting]) -> Installer:
 def _find_uv(environ: Mapping[str, str]) -> str:
     beside_python = str(Path(sys.executable).parent)
     return shutil.which("uv", path=environ.get("PATH")) or shutil.which("uv", path=beside_python) or ""
-
-
-_DEFAULT_INDEX = "the default index"  # of both tools: the same one
 
 
 def hosts(
@@ -219,23 +236,6 @@ def _host(address: str) -> str:
         return _DEFAULT_INDEX
     parts = urlsplit(credentials.remove(address))
     return parts.netloc or unquote(parts.path) if parts.scheme else credentials.mask(address)
-
-
-# Each would lead the installation somewhere else, or make it an installation of something else.
-_DIVERTING = {
-    "PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_REQUIRE_VIRTUALENV", "PIP_PYTHON", "PIP_DRY_RUN",
-    "PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV", "CONDA_PREFIX", "__PYVENV_LAUNCHER__",
-    "UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_BREAK_SYSTEM_PACKAGES", "UV_VENV_SEED", "UV_VENV_CLEAR",
-    "UV_VENV_RELOCATABLE", "UV_WORKING_DIR", "UV_COMPILE_BYTECODE",
-}  # fmt: skip
-# Removing a variable is not enough where pip.conf says the same.
-_NEUTRAL = {"PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0", "PIP_DRY_RUN": "0"}
-_QUIET = {
-    "PIP_NO_INPUT": "1",
-    "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-    "UV_NO_PROGRESS": "1",
-    "UV_PYTHON_DOWNLOADS": "never",
-}
 
 
 def installer_environment(environ: Mapping[str, str]) -> dict[str, str]:

@@ -85,6 +85,7 @@ class InstallArguments:
         of_machine = installer_config.configured(environ)
         # With it pip reads no variable; what an option says in a requirements file it obeys.
         is_isolated = installer.settings is None and any(option.name == "--isolated" for option in others)
+        # As variables they were lost, and a package of that name from the public index was installed.
         places = [option for option in others if is_isolated and option.name in _PLACES]
         others = [option for option in others if option not in places]
         if installer.settings is not None:

@@ -57,6 +57,10 @@ _WAYS_OUT = {
     "it refuses this": "Correct its login in the address of the index or in .netrc",
 }
 
+_IMPATIENT = {"PIP_RETRIES": "0", "PIP_DEFAULT_TIMEOUT": "10", "UV_HTTP_RETRIES": "0", "UV_HTTP_TIMEOUT": "10"}
+_LAST_LINES = 4
+_WANTED = "dbt-core"  # no environment does without
+
 
 def without_repetitions(lines: Iterable[str]) -> list[str]:
     """Return the lines, with the last of pip's tries in place of all of them, and their number.
@@ -82,6 +86,7 @@ def index_failure(lines: Sequence[str], *, hosts: Sequence[str], seconds: float)
     asked = " or ".join(host for host in hosts if not host.startswith("/"))
     about_it = [line for line in lines if _UNANSWERED.search(line)]
     is_of_pip = any(_RETRY.match(line) for line in about_it)
+    # A name that is misspelt and an index that counts as empty look alike: pip and uv say that nothing was found.
     if not about_it or (is_of_pip and not any(_IN_THE_END.search(line) for line in lines[-_END:])):
         missing = next((found for line in lines if (found := _NOTHING_FOUND.search(line))), None)
         # Some releases of uv break the sentence at the width of a terminal.
@@ -107,11 +112,6 @@ def _reason(text: str) -> str:
         if found := re.search(pattern, text):
             return reason.format(**found.groupdict())
     return ""
-
-
-_IMPATIENT = {"PIP_RETRIES": "0", "PIP_DEFAULT_TIMEOUT": "10", "UV_HTTP_RETRIES": "0", "UV_HTTP_TIMEOUT": "10"}
-_LAST_LINES = 4
-_WANTED = "dbt-core"  # no environment does without
 
 
 @dataclass(frozen=True, kw_only=True)

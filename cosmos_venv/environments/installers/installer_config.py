@@ -44,6 +44,33 @@ _LISTS = frozenset({
     "use-feature", "use-deprecated", "platform", "abi", "group", "requirements-from-script",
 })  # fmt: skip
 
+# Setting by variable. The option of the same name takes its place.
+_VARIABLES = {
+    "UV_DEFAULT_INDEX": "default-index",
+    "UV_INDEX_URL": "index-url",
+    "UV_INDEX": "index",
+    "UV_EXTRA_INDEX_URL": "extra-index-url",
+    "UV_FIND_LINKS": "find-links",
+}
+
+# What would lead uv away from pip's answer, beside those. Ways to an index that uv knows do not.
+_LEADING_AWAY = frozenset({
+    *_VARIABLES,
+    "UV_NO_CONFIG", "UV_CONFIG_FILE", "UV_CONSTRAINT", "UV_BUILD_CONSTRAINT", "UV_OVERRIDE", "UV_EXCLUDE",
+    "UV_PRERELEASE", "UV_RESOLUTION", "UV_FORK_STRATEGY", "UV_EXCLUDE_NEWER", "UV_INDEX_STRATEGY", "UV_NO_BINARY",
+    "UV_NO_BINARY_PACKAGE", "UV_NO_BUILD", "UV_NO_BUILD_PACKAGE", "UV_NO_BUILD_ISOLATION", "UV_NO_SOURCES",
+    "UV_REQUIRE_HASHES", "UV_NO_VERIFY_HASHES", "UV_REQUIRE_BUILD_HASHES", "UV_OFFLINE", "UV_TORCH_BACKEND",
+    "UV_NO_EDITABLE", "UV_NO_SOURCES_PACKAGE", "UV_EXCLUDE_NEWER_PACKAGE", "UV_NO_DEPS", "UV_NO_INDEX",
+})  # fmt: skip
+
+# Of a configuration file: whatever is not here may decide what is installed, now or in a later release of uv.
+_HARMLESS = frozenset({
+    "required-version", "system-certs", "native-tls", "no-cache", "cache-dir", "cache-keys", "preview", "link-mode",
+    "preview-features", "python-preference", "python-downloads", "concurrent-downloads", "concurrent-builds",
+    "concurrent-installs", "http-proxy", "https-proxy", "no-proxy", "python-install-mirror", "keyring-provider",
+    "pypy-install-mirror", "graalpy-install-mirror", "allow-insecure-host",
+})  # fmt: skip
+
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
@@ -160,6 +187,7 @@ def told(
         for option in [*requirement_files.parse(pip_install_options), *requirement_files.in_requirements(requirements)]
         if option.name
     ]
+    # The record named indexes that an isolated pip had never read.
     if any(setting.name == "isolated" for setting in given):
         of_machine = []
     files = [*_files_named(of_machine, given, "constraint"), *_files_named(of_machine, given, "requirement")]
@@ -274,32 +302,6 @@ def _parsed(file: Path) -> configparser.RawConfigParser:
     return parser
 
 
-# Setting by variable. The option of the same name takes its place.
-_VARIABLES = {
-    "UV_DEFAULT_INDEX": "default-index",
-    "UV_INDEX_URL": "index-url",
-    "UV_INDEX": "index",
-    "UV_EXTRA_INDEX_URL": "extra-index-url",
-    "UV_FIND_LINKS": "find-links",
-}
-# What would lead uv away from pip's answer, beside those. Ways to an index that uv knows do not.
-_LEADING_AWAY = frozenset({
-    *_VARIABLES,
-    "UV_NO_CONFIG", "UV_CONFIG_FILE", "UV_CONSTRAINT", "UV_BUILD_CONSTRAINT", "UV_OVERRIDE", "UV_EXCLUDE",
-    "UV_PRERELEASE", "UV_RESOLUTION", "UV_FORK_STRATEGY", "UV_EXCLUDE_NEWER", "UV_INDEX_STRATEGY", "UV_NO_BINARY",
-    "UV_NO_BINARY_PACKAGE", "UV_NO_BUILD", "UV_NO_BUILD_PACKAGE", "UV_NO_BUILD_ISOLATION", "UV_NO_SOURCES",
-    "UV_REQUIRE_HASHES", "UV_NO_VERIFY_HASHES", "UV_REQUIRE_BUILD_HASHES", "UV_OFFLINE", "UV_TORCH_BACKEND",
-    "UV_NO_EDITABLE", "UV_NO_SOURCES_PACKAGE", "UV_EXCLUDE_NEWER_PACKAGE", "UV_NO_DEPS", "UV_NO_INDEX",
-})  # fmt: skip
-# Of a configuration file: whatever is not here may decide what is installed, now or in a later release of uv.
-_HARMLESS = frozenset({
-    "required-version", "system-certs", "native-tls", "no-cache", "cache-dir", "cache-keys", "preview", "link-mode",
-    "preview-features", "python-preference", "python-downloads", "concurrent-downloads", "concurrent-builds",
-    "concurrent-installs", "http-proxy", "https-proxy", "no-proxy", "python-install-mirror", "keyring-provider",
-    "pypy-install-mirror", "graalpy-install-mirror", "allow-insecure-host",
-})  # fmt: skip
-
-
 def without_what_leads_away(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the variables but for those by which uv would install something else than pip, or from somewhere else.
 
@@ -325,6 +327,7 @@ def harmless(environ: Mapping[str, str]) -> dict[str, Any]:
         for section in (table, table.get("pip", {})):
             for name in _HARMLESS & section.keys():
                 if isinstance(section[name], bool | int | str | list):
+                    # uv reads the user's file before the system's, and the first that says something counts.
                     found.setdefault(name, section[name])
     return found
 

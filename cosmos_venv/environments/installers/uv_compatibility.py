@@ -321,6 +321,7 @@ class _Translation:
 
 
 # What pip does with each of its options that uv says in another way.
+# A table, and no look-up of a method by its name: an option called like a part of this class (--add-words) got through.
 _OBEYED: dict[str, Callable[[_Translation, Setting], object]] = {
     "trusted-host": lambda uv, setting: uv.trusted.append(setting.value),
     "pre": lambda uv, _: uv.config.update(prerelease="allow"),
@@ -477,17 +478,12 @@ def _index(word: str) -> dict[str, Any]:
 def _version(uv: str) -> tuple[int, ...]:
     """Return the version of a uv executable; empty when it does not say."""
     try:
-        asked = subprocess.run(
-            [uv, "--version"],
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            timeout=_LONGEST_ANSWER,
-            check=False,
+        said = subprocess.check_output(
+            [uv, "--version"], text=True, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=_LONGEST_ANSWER
         )
-    except (OSError, subprocess.TimeoutExpired):
+    except (OSError, subprocess.SubprocessError):
         return ()
-    found = re.match(r"uv (\d+)\.(\d+)\.(\d+)", asked.stdout)
+    found = re.match(r"uv (\d+)\.(\d+)\.(\d+)", said)
     return tuple(map(int, found.groups())) if found else ()
 
 

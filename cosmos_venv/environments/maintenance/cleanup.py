@@ -37,6 +37,8 @@ from cosmos_venv.processes.lease import Lease, lease_path
 
 _WRITE_BITS = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 
+Report = Callable[[str], None]
+
 
 def protect(build: Path) -> None:
     """Take the write permission from every directory of a build. Files keep theirs: uv links them into its cache.
@@ -75,9 +77,6 @@ def _folders(build: Path) -> Iterator[Path]:
     yield build
     for folder, names, _ in os.walk(build):
         yield from (Path(folder, name) for name in names if not Path(folder, name).is_symlink())
-
-
-Report = Callable[[str], None]
 
 
 def retire(store: StoreLayout, build: Path, *, used_until: float | None = None) -> str:

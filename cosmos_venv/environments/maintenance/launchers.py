@@ -39,6 +39,8 @@ def write_launchers(directory: Path, link: Path, names: Iterable[str]) -> None:
     """
     for name in names:
         launcher = directory / name
+        # A user, or another implementation, may keep a virtual environment of its own in this directory, with a bin of
+        # its own.
         if not os.path.lexists(launcher) or _is_ours(launcher):
             _write_atomically(launcher, _content(name, link))
 
@@ -89,6 +91,7 @@ def _write_atomically(path: Path, content: bytes) -> None:
     apart = path.with_name(f"{_HALF}{uuid.uuid4().hex}")
     write_new(apart, content, _FOR_ALL_TO_RUN)
     try:
+        # In one step: a shell may be starting the old one.
         apart.replace(path)
     except BaseException:
         apart.unlink(missing_ok=True)

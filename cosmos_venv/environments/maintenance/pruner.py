@@ -19,6 +19,11 @@ from cosmos_venv.processes.guarded_process import Cancellation
 
 __all__ = ["Removal", "choose", "delete_retired", "named", "prune", "remove", "retire_surplus", "surplus"]
 
+_UNREACHABLE = {
+    "old": "a later generation is ready",
+    "leftover": "it was left by a process that has ended",
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Removal:
@@ -159,9 +164,12 @@ def _remove(
     with store.naming_the_directory():
         lock = VirtualenvLock(store.directory)
         with lock.acquire(max_tries=max_tries, cancellation=cancellation, report=report):
+            # Looked at once more: while this process waited for the lock, tasks may have begun to use what it had
+            # chosen.
             removals = _retire_each(store, look())
             cleanup.sweep_links(store, report)
             cleanup.mend_launchers(store, report)
+        # Without the lock: builders must not wait for 20,000 files to be unlinked.
         return delete_retired(removals)
 
 
@@ -178,12 +186,6 @@ def _asked_for(stored: StoredBuild) -> Removal:
     elif stored.is_in_use:
         obstacle = "it is in use; try again when the tasks that run in it have ended"
     return Removal(stored=stored, reason="it was asked for", obstacle=obstacle)
-
-
-_UNREACHABLE = {
-    "old": "a later generation is ready",
-    "leftover": "it was left by a process that has ended",
-}
 
 
 def _is_unreachable(stored: StoredBuild) -> bool:
