@@ -199,7 +199,7 @@ class _Build:
         if self.installer.name == "uv":
             command = self._uv_install()
         else:
-            at_home = installer_config.words_against_diversion(self.environ, self.directory)
+            at_home = installer_config.options_against_diversion(self.environ, self.directory)
             words = [*self._requirements_file(), *self.arguments.words]
             command = [*self._pip(), "install", *at_home, *words, "--no-compile"]
         try:
@@ -217,7 +217,7 @@ class _Build:
         settings = self.installer.settings
         if settings is None or not settings.is_pips or not self.arguments.asks_for_packages:
             return
-        reason = resolution_check.why_not_pips(
+        reason = resolution_check.why_pip_may_differ(
             self.directory,
             self.spec,
             takes_prereleases=settings.takes_prereleases,
@@ -439,7 +439,7 @@ class _Build:
         return [
             f"{place} names places for uv alone, and auto looks where pip would: name them to pip too, or choose uv "
             "([cosmos_venv] virtualenv_installer = uv)."
-            for place in installer_config.what_names_places(os.environ)
+            for place in installer_config.sources_of_uv_places(os.environ)
         ]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -150,7 +151,7 @@ def build(request: bytes, cancellation: Cancellation) -> str:
             max_tries=wanted.max_tries,
             instead_of=wanted.instead_of,
             cancellation=cancellation,
-            report=_say,
+            report=partial(print, flush=True),
             policy=wanted.policy,
         ):
             return ""
@@ -161,7 +162,3 @@ def build(request: bytes, cancellation: Cancellation) -> str:
         return ""  # whoever ended it may start another at once
     except Exception as error:  # noqa: BLE001 - whatever it is, who asked must learn of it
         return credentials.mask(f"{type(error).__name__}: {error}")
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)

@@ -12,10 +12,11 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cosmos_venv.environments import layout, post_install
+from cosmos_venv.environments import layout
 from cosmos_venv.environments.builder import IncompleteInstallation, build_environment
 from cosmos_venv.environments.environment import Damaged, Environment, write_record
 from cosmos_venv.environments.installers.choice import Installer, InstallerPreference, choose_installer
@@ -30,6 +31,7 @@ from cosmos_venv.environments.lock import VirtualenvLock
 from cosmos_venv.environments.maintenance import cleanup
 from cosmos_venv.environments.maintenance.launchers import write_launchers
 from cosmos_venv.environments.maintenance.pruner import Removal, delete_retired, retire_surplus
+from cosmos_venv.environments.post_install import site_packages
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError, VirtualenvError, VirtualenvLockTimeout
@@ -192,7 +194,7 @@ class Publisher:
                 yield
         finally:
             for build in self._rubbish:
-                with cleanup.going_on(build, self._report):
+                with cleanup.reporting_leftovers(build, self._report):
                     cleanup.delete(build)
 
     def _newer_than(self, old: Environment) -> Environment | None:
@@ -253,30 +255,14 @@ class Publisher:
     def _fill_and_publish(
         self, build: Path, installer: Installer, lease: Lease, writers: Writers, *, uses_caches: bool
     ) -> Environment:
-        def report_progress(line: str) -> None:
-            show_progress()
-            self._said.append(line)
-            self._report(line)
-
-        def look_at_it() -> None:
-            self._lock.renew()
-            if activity.has_gone_on():
-                show_progress()
-
-        def show_progress() -> None:
-            # The time of the lease is what other hosts see of the progress; processes there cannot be looked at.
-            with suppress(OSError):  # no reason to end the build
-                lease_path(build).touch()
-
-        activity = Activity()
         began = time.monotonic()
         installed = build_environment(
             self._spec,
             build,
             installer,
             cancellation=self._cancellation,
-            report=report_progress,
-            on_tick=look_at_it,
+            report=partial(self._hear, build),
+            on_tick=partial(self._tick, build, Activity()),
             keep_open=lease.descriptors,
             is_durable=True,
             uses_caches=uses_caches,
@@ -304,6 +290,16 @@ class Publisher:
         self._publish(build)
         self._report(f"The virtualenv {build} is ready after {seconds:.1f} s.")
         return environment
+
+    def _hear(self, build: Path, line: str) -> None:
+        _show_progress(build)
+        self._said.append(line)
+        self._report(line)
+
+    def _tick(self, build: Path, activity: Activity) -> None:
+        self._lock.renew()
+        if activity.has_gone_on():
+            _show_progress(build)
 
     def _write_launchers(self, commands: list[str]) -> None:
         directory = self._store.directory
@@ -339,13 +335,13 @@ class Publisher:
         limits = self._policy.limits
         if limits is None:
             return
-        with self._going_on_unpruned():
+        with self._reporting_failed_pruning():
             self._retired = retire_surplus(self._store, limits, now=time.time())
             cleanup.mend_launchers(self._store, self._report)
 
     def _delete_retired(self, environment: Environment) -> None:
         try:
-            with self._going_on_unpruned():
+            with self._reporting_failed_pruning():
                 for each in delete_retired(self._retired):
                     self._report(each.describe())
         except BaseException:  # a signal's: nobody gets the environment, so nobody closes it
@@ -353,7 +349,7 @@ class Publisher:
             raise
 
     @contextmanager
-    def _going_on_unpruned(self) -> Iterator[None]:
+    def _reporting_failed_pruning(self) -> Iterator[None]:
         try:
             yield
         except (OSError, VirtualenvError, CosmosValueError) as error:
@@ -361,7 +357,7 @@ class Publisher:
 
     def _clean_up(self, build: Path, error: BaseException) -> None:
         """Retire what came to nothing, or keep it where that is wanted. The error that ended it is the one to tell."""
-        with cleanup.going_on(build, self._report):
+        with cleanup.reporting_leftovers(build, self._report):
             # A signal handler may raise after the publishing too: then others use the build already.
             if self._store.published(self._spec.digest) == build:
                 return
@@ -377,16 +373,25 @@ class Publisher:
         """
         try:
             builds = [build for build in layout.unpublished(self._store) if lease_path(build).exists()]
-            return [(build, lease_path(build).stat().st_mtime_ns, _installed(build)) for build in builds]
+            return [
+                (
+                    build,
+                    lease_path(build).stat().st_mtime_ns,
+                    [len(list(each.iterdir())) for each in site_packages(build)],
+                )
+                for build in builds
+            ]
         except OSError:
             return None  # published or removed while we looked
+
+
+def _show_progress(build: Path) -> None:
+    # The time of the lease is what other hosts see of the progress; processes there cannot be looked at.
+    with suppress(OSError):  # no reason to end the build
+        lease_path(build).touch()
 
 
 def _flaws(build: Path) -> tuple[str, ...]:
     from cosmos_venv.environments.maintenance.inventory import file_faults  # few builds take the place of a damaged one
 
     return tuple(file_faults(build, content=True))
-
-
-def _installed(build: Path) -> int:
-    return sum(1 for folder in post_install.site_packages(build) for _ in folder.iterdir())

@@ -295,12 +295,9 @@ def _canonical_requirement(text: str) -> str:
 
     requirement = _parsed(text)
     extras = ",".join(sorted(canonicalize_name(extra) for extra in requirement.extras))
-    source = _with_content(requirement.url) if requirement.url else _canonical_specifiers(requirement)
+    specifiers = ",".join(sorted({_canonical_specifier(each) for each in requirement.specifier}))
+    source = _with_content(requirement.url) if requirement.url else specifiers
     return f"{canonicalize_name(requirement.name)}[{extras}] {source} ; {requirement.marker or ''}"
-
-
-def _canonical_specifiers(requirement: Requirement) -> str:
-    return ",".join(sorted({_canonical_specifier(specifier) for specifier in requirement.specifier}))
 
 
 def _canonical_specifier(specifier: Specifier) -> str:

@@ -49,7 +49,7 @@ _QUIET = {
 }
 
 
-def variables_for_lack_of_a_home(environ: Mapping[str, str]) -> dict[str, str]:
+def home_variables(environ: Mapping[str, str]) -> dict[str, str]:
     """Return variables to add to those of an installer; none for an ordinary user.
 
     :param environ: the variables that it has.
@@ -58,13 +58,10 @@ def variables_for_lack_of_a_home(environ: Mapping[str, str]) -> dict[str, str]:
     added = {}
     if not Path(home).is_absolute():
         home = added["HOME"] = _NO_HOME
-    if not ({"UV_CACHE_DIR", "UV_NO_CACHE"} & set(environ)) and not _may_be_written(_uv_cache(environ, home)):
+    cache = Path(environ.get("XDG_CACHE_HOME") or f"{home}/.cache") / "uv"
+    if not ({"UV_CACHE_DIR", "UV_NO_CACHE"} & set(environ)) and not _may_be_written(cache):
         added["UV_NO_CACHE"] = "1"
     return added
-
-
-def _uv_cache(environ: Mapping[str, str], home: str) -> Path:
-    return Path(environ.get("XDG_CACHE_HOME") or f"{home}/.cache") / "uv"
 
 
 def _may_be_written(path: Path) -> bool:
@@ -146,8 +143,8 @@ def choose_installer(
         return Installer(name="pip", reason="pip was asked for")
     uv = _find_uv(environ)
     if preference == "uv":
-        told = installer_config.told(pip_install_options, requirements, environ)
-        return _as_asked(uv, told)
+        all_settings = installer_config.all_settings(pip_install_options, requirements, environ)
+        return _as_asked(uv, all_settings)
     if not uv:
         return Installer(name="pip", reason="uv is not installed")
     # uv installed other versions beside those of the base Python, where pip would have been content with them.
@@ -155,20 +152,20 @@ def choose_installer(
         return Installer(name="pip", reason="packages of the base Python count for it, which uv does not look at")
     # A pip.conf with a stray line, a byte order mark or no-index = ture was taken for empty, and uv asked the public
     # index.
-    if fault := next(installer_config.faults(environ), ""):
+    if fault := next(installer_config.pip_config_faults(environ), ""):
         return Installer(name="pip", reason=credentials.mask(fault))  # which refuses to start, and says why
-    of_machine = installer_config.configured(environ)
-    told = installer_config.told(pip_install_options, requirements, environ, of_machine=of_machine)
+    of_machine = installer_config.pip_configuration(environ)
+    all_settings = installer_config.all_settings(pip_install_options, requirements, environ, of_machine=of_machine)
     try:
-        settings = uv_compatibility.as_pip_is_told(told, environ, uv, pip_version())
+        settings = uv_compatibility.translate_for_uv(all_settings, environ, uv, pip_version())
     except NoCounterpart as error:
         return Installer(name="pip", reason=credentials.mask(str(error)))
     return Installer(name="uv", uv=uv, settings=settings, reason="uv is installed")
 
 
-def _as_asked(uv: str, told: Iterable[installer_config.Setting]) -> Installer:
+def _as_asked(uv: str, all_settings: Iterable[installer_config.Setting]) -> Installer:
     try:
-        settings = uv_compatibility.as_given(told)
+        settings = uv_compatibility.pass_to_uv(all_settings)
     except NoCounterpart as error:
         raise CosmosValueError(
             f"pip_install_options: uv does not know {credentials.mask(str(error))}. "
@@ -202,10 +199,10 @@ def hosts(
     if installer.command:
         return ()
     pip_install_options, requirements = list(pip_install_options), list(requirements)
-    of_machine = installer_config.configured(environ) if installer.obeys_pip_config else []
-    told = installer_config.told(pip_install_options, requirements, environ, of_machine=of_machine)
-    places = Places.of(told)
-    of_uv = _values(told, "index"), _values(told, "default-index")[-1:]
+    of_machine = installer_config.pip_configuration(environ) if installer.obeys_pip_config else []
+    all_settings = installer_config.all_settings(pip_install_options, requirements, environ, of_machine=of_machine)
+    places = Places.of(all_settings)
+    of_uv = _values(all_settings, "index"), _values(all_settings, "default-index")[-1:]
     links = [setting.value for setting in places.links]
     first, extra = [setting.value for setting in filter(None, [places.index])], [each.value for each in places.extra]
     without_index = places.without_index
@@ -217,7 +214,7 @@ def hosts(
                 *requirement_files.in_requirements(requirements),
             ]
         }
-        own = installer_config.read(environ, given)
+        own = installer_config.uv_places(environ, given)
         without_index = without_index or "no-index" in own
         links = [*own.get("find-links", ()), *links]
         first = [*own.get("default-index", ()), *first, *own.get("index-url", ())]
@@ -227,8 +224,8 @@ def hosts(
     return tuple(dict.fromkeys(_host(address) for address in links))
 
 
-def _values(told: Iterable[Setting], name: str) -> list[str]:
-    return [setting.value for setting in told if setting.name == name and setting.value]
+def _values(all_settings: Iterable[Setting], name: str) -> list[str]:
+    return [setting.value for setting in all_settings if setting.name == name and setting.value]
 
 
 def _host(address: str) -> str:
@@ -244,7 +241,7 @@ def installer_environment(environ: Mapping[str, str]) -> dict[str, str]:
     :param environ: the worker's.
     """
     kept = {name: value for name, value in environ.items() if name not in _DIVERTING}
-    return kept | _NEUTRAL | _QUIET | variables_for_lack_of_a_home(environ)
+    return kept | _NEUTRAL | _QUIET | home_variables(environ)
 
 
 def environment_of_installation(installer: Installer, environ: Mapping[str, str], scratch: Path) -> dict[str, str]:
@@ -257,10 +254,10 @@ def environment_of_installation(installer: Installer, environ: Mapping[str, str]
     kept = installer_environment(environ)
     if installer.settings is not None:
         kept = installer.settings.environment(kept, scratch)
-    return kept | of_no_project(scratch) | {"TMPDIR": str(scratch)}
+    return kept | no_project_variables(scratch) | {"TMPDIR": str(scratch)}
 
 
-def of_no_project(folder: Path) -> dict[str, str]:
+def no_project_variables(folder: Path) -> dict[str, str]:
     """Return variables that keep uv from the ``uv.toml`` or ``pyproject.toml`` of the worker's working directory.
 
     uv looks for them upwards from its project's folder, and ends at the first.

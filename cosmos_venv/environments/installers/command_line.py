@@ -82,7 +82,7 @@ class InstallArguments:
         given = [*requirement_files.parse(spec.pip_install_options), *_required(spec)]
         required = [option for option in given if option.name in _REQUIREMENTS]
         others = [option for option in given if option.name not in _REQUIREMENTS]
-        of_machine = installer_config.configured(environ)
+        of_machine = installer_config.pip_configuration(environ)
         # With it pip reads no variable; what an option says in a requirements file it obeys.
         is_isolated = installer.settings is None and any(option.name == "--isolated" for option in others)
         # As variables they were lost, and a package of that name from the public index was installed.

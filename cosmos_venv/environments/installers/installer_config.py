@@ -107,13 +107,13 @@ class Places:
     without_index: bool = False
 
     @classmethod
-    def of(cls, told: Iterable[Setting]) -> Places:
+    def of(cls, all_settings: Iterable[Setting]) -> Places:
         """Return the places that pip makes of its settings, one after the other.
 
-        :param told: all settings, in the order in which pip applies them.
+        :param all_settings: all settings, in the order in which pip applies them.
         """
         places = cls()
-        for setting in told:
+        for setting in all_settings:
             if setting.name == "no-index":
                 places.without_index = True
             elif setting.name == "find-links":
@@ -134,7 +134,7 @@ class Places:
         return [] if self.without_index else [*([self.index] if self.index else []), *self.extra]
 
 
-def configured(environ: Mapping[str, str]) -> list[Setting]:
+def pip_configuration(environ: Mapping[str, str]) -> list[Setting]:
     """Return what pip is configured with, by its files and variables; nothing that is switched off.
 
     :param environ: whose ``PIP_*`` variables, home and configuration folders count.
@@ -147,11 +147,11 @@ def configured(environ: Mapping[str, str]) -> list[Setting]:
     ]
 
 
-def faults(environ: Mapping[str, str]) -> Iterator[str]:
+def pip_config_faults(environ: Mapping[str, str]) -> Iterator[str]:
     """Give sentences on what pip refuses to start with: a file that it cannot parse, a switch that is neither on nor
     off.
 
-    :param environ: as for ``configured``.
+    :param environ: as for ``pip_configuration``.
     """
     for file in _pip_files(environ):
         try:
@@ -165,7 +165,7 @@ def faults(environ: Mapping[str, str]) -> Iterator[str]:
                 yield f"{setting} is neither on nor off: {setting.value.strip()}"
 
 
-def told(
+def all_settings(
     pip_install_options: Iterable[str],
     requirements: Iterable[str],
     environ: Mapping[str, str],
@@ -177,8 +177,8 @@ def told(
     :param pip_install_options: as in ``EnvironmentSpec``.
     :param requirements: as in ``EnvironmentSpec``: with ``-r`` they name files that hold options too.
     :param environ: variables for ``${NAME}`` in requirements files.
-    :param of_machine: what pip is configured with (``configured``), which an ``--isolated`` pip does not read; empty
-        for a tool that does not read it.
+    :param of_machine: what pip is configured with (``pip_configuration``), which an ``--isolated`` pip does not read;
+        empty for a tool that does not read it.
     :raises CosmosValueError: naming a requirements file that cannot be read.
     """
     of_machine = list(of_machine)
@@ -210,10 +210,10 @@ def _files_named(of_machine: Iterable[Setting], given: Iterable[Setting], name: 
             yield setting.value
 
 
-def words_against_diversion(environ: Mapping[str, str], directory: Path) -> list[str]:
+def options_against_diversion(environ: Mapping[str, str], directory: Path) -> list[str]:
     """Return words for ``pip install`` into a directory that overrule what would lead it somewhere else.
 
-    :param environ: as for ``configured``.
+    :param environ: as for ``pip_configuration``.
     :param directory: the environment to install into.
     """
     # An empty prefix or root would be the working directory.
@@ -302,7 +302,7 @@ def _parsed(file: Path) -> configparser.RawConfigParser:
     return parser
 
 
-def without_what_leads_away(environ: Mapping[str, str]) -> dict[str, str]:
+def without_diverting_variables(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the variables but for those by which uv would install something else than pip, or from somewhere else.
 
     :param environ: the variables.
@@ -310,7 +310,7 @@ def without_what_leads_away(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if name not in _LEADING_AWAY}
 
 
-def harmless(environ: Mapping[str, str]) -> dict[str, Any]:
+def harmless_uv_settings(environ: Mapping[str, str]) -> dict[str, Any]:
     """Return what uv's configuration files say that does not decide what is installed, such as its cache.
 
     :param environ: whose ``UV_*`` variables, home and configuration folders count.
@@ -332,7 +332,7 @@ def harmless(environ: Mapping[str, str]) -> dict[str, Any]:
     return found
 
 
-def read(environ: Mapping[str, str], given: Collection[str] = ()) -> dict[str, list[str]]:
+def uv_places(environ: Mapping[str, str], given: Collection[str] = ()) -> dict[str, list[str]]:
     """Return where uv is told to look for packages; nothing that is switched off.
 
     A default index of uv, which overrules an ``--index-url``, is ``default-index`` here; all that is asked besides is
@@ -342,16 +342,17 @@ def read(environ: Mapping[str, str], given: Collection[str] = ()) -> dict[str, l
     :param given: long names of the options of this installation.
     """
     settings: dict[str, list[str]] = {}
-    for name, value in [*_of_variables(environ, given), *_of_files(environ)]:
+    of_files = [setting for file in _uv_files(environ) for setting in _of_file(file)]
+    for name, value in [*_of_variables(environ, given), *of_files]:
         if value and value.lower() not in OFF:
             settings.setdefault("extra-index-url" if name == "index" else name, []).append(value)
     return settings
 
 
-def what_names_places(environ: Mapping[str, str]) -> list[str]:
+def sources_of_uv_places(environ: Mapping[str, str]) -> list[str]:
     """Return variables and files that tell uv, and not pip, where to look for packages.
 
-    :param environ: as for ``read``.
+    :param environ: as for ``uv_places``.
     """
     variables = [name for name in _VARIABLES if environ.get(name)]
     return [*variables, *(str(file) for file in _uv_files(environ) if any(_of_file(file)))]
@@ -369,11 +370,6 @@ def _address(word: str) -> str:
     """Return the address of ``address`` or ``name=address``."""
     name, equals, address = word.partition("=")
     return address if equals and "/" not in name else word
-
-
-def _of_files(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    for file in _uv_files(environ):
-        yield from _of_file(file)
 
 
 def _of_file(file: Path) -> Iterator[tuple[str, str]]:

@@ -44,7 +44,7 @@ Try = Callable[[Sequence[str], Sequence[str]], Tried]
 """A dry run of uv for what was asked for, with further words and further lines of a requirements file."""
 
 
-def why_not_pips(
+def why_pip_may_differ(
     environment: Path,
     spec: EnvironmentSpec,
     *,
@@ -91,7 +91,7 @@ class _Answer:
     :param pins: version of each, by its canonical name.
     :param roots: what was asked for.
     :param lines: what everything that is installed requires.
-    :param try_: as for ``why_not_pips``.
+    :param try_: as for ``why_pip_may_differ``.
     """
 
     found: Sequence[Distribution]

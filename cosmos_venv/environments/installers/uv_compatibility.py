@@ -115,37 +115,37 @@ class UvSettings:
         file = folder / "uv-settings.toml"
         file.touch(mode=0o600)
         file.write_text(self.config, encoding="utf-8")
-        return {**installer_config.without_what_leads_away(environ), **self.variables, "UV_CONFIG_FILE": str(file)}
+        return {**installer_config.without_diverting_variables(environ), **self.variables, "UV_CONFIG_FILE": str(file)}
 
 
-def as_pip_is_told(
-    told: Iterable[Setting], environ: Mapping[str, str], uv: str, pip: tuple[int, ...] = ()
+def translate_for_uv(
+    all_settings: Iterable[Setting], environ: Mapping[str, str], uv: str, pip: tuple[int, ...] = ()
 ) -> UvSettings:
     """Return settings with which uv installs what pip would.
 
-    :param told: everything that pip is told (``installer_config.told``).
+    :param all_settings: everything that pip is told (``installer_config.all_settings``).
     :param environ: the worker's environment variables.
     :param uv: path of the executable.
     :param pip: release of the pip that is to be equalled; empty where it is not known.
     :raises NoCounterpart: when there are none.
     """
-    told = list(told)
-    if any(setting.name in _WHOLE_CONFIGURATIONS for setting in told):
-        return as_given(setting for setting in told if not _is_configured(setting))
+    all_settings = list(all_settings)
+    if any(setting.name in _WHOLE_CONFIGURATIONS for setting in all_settings):
+        return pass_to_uv(setting for setting in all_settings if not _is_configured(setting))
     translation = _Translation()
-    for setting in told:
+    for setting in all_settings:
         translation.take(setting)
         if setting.name in _FILES and "://" in setting.value:
             # What it says of indexes and prereleases uv would weigh in another way, and nobody has read it.
             raise NoCounterpart(f"a {setting.name}s file that lies elsewhere may hold what uv does not obey")
-    if pip < _LEAVES_BUILDS_ALONE and not any(setting.name.startswith("build-constraint") for setting in told):
-        limits = [setting for setting in told if setting.name == "constraint" and _is_configured(setting)]
+    if pip < _LEAVES_BUILDS_ALONE and not any(setting.name.startswith("build-constraint") for setting in all_settings):
+        limits = [setting for setting in all_settings if setting.name == "constraint" and _is_configured(setting)]
         translation.words += [f"--build-constraint={Path(setting.value).absolute()}" for setting in limits]
     try:
-        harmless = installer_config.harmless(environ)
+        harmless = installer_config.harmless_uv_settings(environ)
     except ValueError as error:
         raise NoCounterpart(f"of uv's configuration {error}") from error
-    places = Places.of(told)
+    places = Places.of(all_settings)
     _refuse_insecure(places, translation.trusted)
     translation.variables |= _certificates(
         environ, pip if _CERTIFICATES_OF_UV.isdisjoint(harmless) else (), translation
@@ -174,7 +174,7 @@ def as_pip_is_told(
         folders=tuple(Path(unquote(urlsplit(link).path)) for link in every_link if link.startswith("file:")),
         files=tuple(
             Path(setting.origin if setting.is_in_requirements else "").parent / setting.value
-            for setting in told
+            for setting in all_settings
             if setting.name in _FILES
         ),
         takes_prereleases="prerelease" in translation.config,
@@ -182,14 +182,14 @@ def as_pip_is_told(
     )
 
 
-def as_given(told: Iterable[Setting]) -> UvSettings:
+def pass_to_uv(all_settings: Iterable[Setting]) -> UvSettings:
     """Return settings for a uv with its own configuration. The user's options take the place of its variables.
 
-    :param told: the options for this installation alone, those in requirements files among them.
+    :param all_settings: the options for this installation alone, those in requirements files among them.
     :raises NoCounterpart: naming all that uv does not know.
     """
     translation, unknown = _Translation(), []
-    given = [each for each in told if not (each.is_in_requirements and each.name in _READ_BY_UV)]
+    given = [each for each in all_settings if not (each.is_in_requirements and each.name in _READ_BY_UV)]
     for setting in given:
         try:
             translation.take(setting)

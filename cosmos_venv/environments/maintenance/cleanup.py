@@ -168,16 +168,16 @@ def sweep_links(store: StoreLayout, report: Report) -> None:
     """
     links = (entry for entry in store.root.glob(".*") if entry.is_symlink())
     for left in [*links, *store.directory.glob(f".{LOCK_FILENAME}.*")]:
-        with going_on(left, report):
+        with reporting_leftovers(left, report):
             left.unlink()
     for half in launchers.half_written(store.directory / "bin"):
-        with going_on(half, report):
+        with reporting_leftovers(half, report):
             half.unlink()
     for builder in builders_of(store):
-        with going_on(builder.claim_file, report):
+        with reporting_leftovers(builder.claim_file, report):
             builder.sweep()
     for trial in store.directory.glob(f"{TRIAL_PREFIX}*"):
-        with going_on(trial, report):
+        with reporting_leftovers(trial, report):
             remove(trial)
 
 
@@ -206,7 +206,7 @@ def sweep(store: StoreLayout, report: Report) -> list[Path]:
     sweep_links(store, report)
     retired: list[Path] = []
     for build in unpublished(store):
-        with going_on(build, report):
+        with reporting_leftovers(build, report):
             retired += retire_unused(store, build)
     return retired
 
@@ -238,7 +238,7 @@ def owner_of(build: Path) -> int | None:
 
 
 @contextmanager
-def going_on(left: Path, report: Report) -> Iterator[None]:
+def reporting_leftovers(left: Path, report: Report) -> Iterator[None]:
     """Go on after this block when something cannot be removed, such as another user's file: it stays, with a line.
 
     :param left: what was to be removed, for the line.
