@@ -20,6 +20,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from cosmos_venv.environments import post_install
+from cosmos_venv.environments.environment import RecordedInstaller
 from cosmos_venv.environments.installers import choice, installer_config, resolution_check
 from cosmos_venv.environments.installers.bundled_pip import bundled_pip, has_usable_pip, own_pip
 from cosmos_venv.environments.installers.choice import (
@@ -136,7 +137,12 @@ def build_environment(
             post_install.hide_credentials(directory)
             build.show_worker_packages()
             installed = build.finish(is_durable=is_durable)
-            return Built(pins=installed.pins, console_scripts=installed.console_scripts, installer=installer)
+            return Built(
+                pins=installed.pins,
+                console_scripts=installed.console_scripts,
+                installer=RecordedInstaller(name=installer.name, reason=installer.reason),
+                sources=build.hosts(),
+            )
 
         try:
             return built_by(installer)
@@ -153,9 +159,11 @@ class Built(Installed):
     :param pins: version of each installed distribution.
     :param console_scripts: names of the commands in ``bin``.
     :param installer: the one that was chosen, or pip, where uv had no answer or not pip's.
+    :param sources: hosts of the indexes, and folders, that it was told to take them from.
     """
 
-    installer: Installer
+    installer: RecordedInstaller
+    sources: tuple[str, ...]
 
 
 class _PipDecides(Exception):
@@ -419,8 +427,7 @@ class _Build:
         said = [self.arguments.mask(line) for line in completed.lines if not line.endswith(post_install.WRITTEN)]
         last_lines = without_repetitions(said)[-_LAST_LINES:]
         message = [f"{failure} (exit status {completed.returncode}). It said:", *last_lines]
-        hosts = choice.hosts(self.installer, self.spec.pip_install_options, self.spec.requirements, os.environ)
-        if reason := index_failure(said, hosts=hosts, seconds=seconds):
+        if reason := index_failure(said, hosts=self.hosts(), seconds=seconds):
             message[:1] = [f"{failure}: {reason}", f"Exit status {completed.returncode}. It said:"]
         if reason or any(_UNSOLVED in line for line in said):
             message += self._unheeded_places()
@@ -430,6 +437,10 @@ class _Build:
         if os_errors.is_about_too_many_files(last_lines):
             message.append(os_errors.too_many_files_message())
         return "\n".join(message)
+
+    def hosts(self) -> tuple[str, ...]:
+        """Return the hosts of the indexes, and folders, that the installer is told to take packages from."""
+        return choice.hosts(self.installer, self.spec.pip_install_options, self.spec.requirements, os.environ)
 
     def _unheeded_places(self) -> list[str]:
         """Return a sentence on each place that uv alone is configured with, where uv has looked at those of pip."""

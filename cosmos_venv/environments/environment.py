@@ -12,15 +12,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 from cosmos_venv.files.durable_files import read_own, write_anew
 from cosmos_venv.processes.lease import Lease
-
-if TYPE_CHECKING:
-    from cosmos_venv.environments.installers.choice import Installer
-
 
 _SHOWN_FAULTS = 3
 
@@ -183,7 +179,8 @@ def write_record(
     spec: EnvironmentSpec,
     pins: dict[str, str],
     *,
-    installer: Installer,
+    installer: RecordedInstaller,
+    sources: tuple[str, ...],
     seconds: float,
     flaws: tuple[str, ...] = (),
 ) -> None:
@@ -193,21 +190,20 @@ def write_record(
     :param spec: what was asked for.
     :param pins: version of each installed distribution.
     :param installer: the tool that installed them.
+    :param sources: as in ``BuildRecord``.
     :param seconds: that the building took.
     :param flaws: as in ``BuildRecord``.
     :raises OSError: when the file cannot be written.
     """
-    from cosmos_venv.environments.installers import choice  # a task that finds its environment needs none of it
-
     record = BuildRecord(
         digest=spec.digest,
         spec=RecordedSpec(**{**spec.redacted, "interpreter": spec.interpreter}),
         pins=pins,
-        installer=RecordedInstaller(name=installer.name, reason=installer.reason),
+        installer=installer,
         built_by=RecordedBuilder(pid=os.getpid(), uid=os.getuid(), host=socket.gethostname()),
         built_at=datetime.now(tz=timezone.utc).isoformat(timespec="seconds"),
         seconds=round(seconds, 3),
-        sources=choice.hosts(installer, spec.pip_install_options, spec.requirements, os.environ),
+        sources=sources,
         flaws=flaws,
     )
     write_anew(file, json.dumps(asdict(record), indent=2, ensure_ascii=False) + "\n")

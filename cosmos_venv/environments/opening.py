@@ -149,13 +149,16 @@ def temporary_environment(
         if not is_trusted_way(path):
             report(f"Other users can replace what stands in {path.parent}. {WAY_OUT_OF_AN_OPEN_TMPDIR}")
         began = time.monotonic()
-        installed = build_environment(
-            spec, path, installer, cancellation=cancellation, report=report, keep_open=keep_open
-        )
+        built = build_environment(spec, path, installer, cancellation=cancellation, report=report, keep_open=keep_open)
         record_file = path / _RECORD_NAME
         with os_errors.naming(record_file):
             write_record(
-                record_file, spec, installed.pins, installer=installed.installer, seconds=time.monotonic() - began
+                record_file,
+                spec,
+                built.pins,
+                installer=built.installer,
+                sources=built.sources,
+                seconds=time.monotonic() - began,
             )
         yield Environment(
             path=path,

@@ -256,7 +256,7 @@ class Publisher:
         self, build: Path, installer: Installer, lease: Lease, writers: Writers, *, uses_caches: bool
     ) -> Environment:
         began = time.monotonic()
-        installed = build_environment(
+        built = build_environment(
             self._spec,
             build,
             installer,
@@ -276,8 +276,9 @@ class Publisher:
         write_record(
             environment.record_file,
             self._spec,
-            installed.pins,
-            installer=installed.installer,
+            built.pins,
+            installer=built.installer,
+            sources=built.sources,
             seconds=seconds,
             flaws=flaws,
         )
@@ -286,7 +287,7 @@ class Publisher:
         for path, _, reason in writable_by_others(build, writers):
             raise VirtualenvBuildError(f"The virtualenv {build} is not published: {path}: {reason}.")
         # Before publishing, so that whoever is killed between the two is made up for by the next build.
-        self._write_launchers(installed.console_scripts)
+        self._write_launchers(built.console_scripts)
         self._publish(build)
         self._report(f"The virtualenv {build} is ready after {seconds:.1f} s.")
         return environment
