@@ -159,6 +159,6 @@ def build(request: bytes, cancellation: Cancellation) -> str:
         # It is kept in a file until the next parse, and shown among Airflow's import errors.
         return credentials.mask(str(error))
     except CommandKilled:
-        return ""  # whoever ended it may start another at once
+        return ""  # the process that ended it may start another at once
     except Exception as error:  # noqa: BLE001 - whatever it is, who asked must learn of it
         return credentials.mask(f"{type(error).__name__}: {error}")

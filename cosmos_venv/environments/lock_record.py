@@ -157,7 +157,7 @@ class ProcessState:
 
         :param pid: its process id on this machine.
         """
-        import psutil  # whoever finds no record asks for no process
+        import psutil  # imported here: most looks find no record, and ask for no process
 
         try:
             process = psutil.Process(pid)
@@ -233,7 +233,7 @@ def _staleness_of_process(record: LockRecord, process: ProcessState | None) -> s
         # Exact where the note tells: a process that got the number of a dead owner within a second was taken for the
         # owner.
         return None if noted == process.start_ticks else f"process {record.pid} is another one that got its number"
-    # Of a foreign record only its time is known. What remains: a process that got the number within that slack of the
+    # A foreign record has only its time. One case remains: a process that got the number within that slack of the
     # writing is taken for the owner, and one whose file server's clock is late by more than it has run is not.
     slack = CLOCK_SLACK if record.written_at.is_integer() else TICK_SLACK
     if process.started_at is not None and process.started_at > record.written_at + slack:

@@ -286,7 +286,7 @@ class Publisher:
         # Once more, at the end: the byte compiler and the check of the spec may have written too.
         for path, _, reason in writable_by_others(build, writers):
             raise VirtualenvBuildError(f"The virtualenv {build} is not published: {path}: {reason}.")
-        # Before publishing, so that whoever is killed between the two is made up for by the next build.
+        # Before publishing: after a kill between the two the next build makes up for it.
         self._write_launchers(built.console_scripts)
         self._publish(build)
         self._report(f"The virtualenv {build} is ready after {seconds:.1f} s.")

@@ -17,7 +17,7 @@ from cosmos_venv.environments.installers.choice import ORDER_VARIABLE, OtherInst
 
 _PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
 
-# PYTHONPATH would divert what is installed, so it is not there: the path of who orders is in the order.
+# PYTHONPATH would divert what is installed, so it is not there: the path of the process that orders is in the order.
 _START = f"""
 import sys
 sys.path[:] = [entry for entry in sys.path if entry]

@@ -93,7 +93,7 @@ def project_packages(
 
 
 def _package_stores(virtualenv_dir: Path | None) -> tuple[PackageStore, ...]:
-    # The cache folder is this user's alone, whoever makes it first; a virtualenv_dir may be shared by a group.
+    # The cache folder is this user's alone; a virtualenv_dir may be shared by a group.
     stores = [_package_store(cache_dir(), make_private)]
     if virtualenv_dir is not None:
         from cosmos_venv.managed.from_settings import directory_mode  # imports Airflow

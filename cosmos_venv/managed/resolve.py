@@ -234,7 +234,7 @@ def environment_for_parsing(
                 yield ready
             return
         _refuse_to_build(spec, directory)
-        # Whoever finds an environment has no use for it.
+        # Only here: a parse that finds its environment has no use for it.
         from cosmos_venv.environments.detached import build_detached
 
         try:

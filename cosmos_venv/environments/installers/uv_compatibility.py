@@ -57,7 +57,7 @@ _SAME_OPTIONS = {
     "build-constraint": "--build-constraint",
     "build-constraints": "--build-constraint",
 }
-# pip knows none of these: whoever gives one speaks to uv.
+# pip knows none of these: a user who gives one speaks to uv.
 _OF_UV_ALONE = frozenset({
     "index", "default-index", "index-strategy", "resolution", "prerelease", "exclude-newer", "override", "overrides",
     "link-mode", "no-build", "no-sources", "allow-insecure-host", "native-tls", "system-certs", "offline",

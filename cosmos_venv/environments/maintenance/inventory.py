@@ -335,8 +335,7 @@ def _refuse_shortage(error: Exception) -> None:
 
 def _may_be_run(build: Path) -> bool:
     try:
-        # Its own Python would run with the rights of whoever calls verify, and with what others have put into
-        # site-packages.
+        # Its own Python would run with the rights of the caller, and with what others have put into site-packages.
         judge(build.parent, build, build / "bin" / "python")
     except (VirtualenvError, OSError):
         return False
