@@ -51,7 +51,7 @@ def build_detached(
     :param spec: what the environment must hold.
     :param preference: which installer builds it.
     :param max_tries: seconds that the builder waits for another one that makes no progress.
-    :param directory_mode: permissions of directories that are made; None: those of the directory above.
+    :param directory_mode: permissions of directories that are made; None: as for ``StoreLayout``.
     :param wait: seconds to wait at most; None: until the builder has ended.
     :param report: gets lines for the log.
     :param policy: how the builder tidies the directory's other environments afterwards; None: not at all.

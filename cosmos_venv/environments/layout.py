@@ -129,8 +129,8 @@ class StoreLayout:
     """The places of the environments of one directory. Making a layout touches no file.
 
     :param directory: the user's ``virtualenv_dir``; made when the first environment is built.
-    :param directory_mode: permissions of directories that are made; None: those of the directory above (see
-        ``files.permissions.make_directory``).
+    :param directory_mode: permissions of directories that are made; None: the group may write where it may in the
+        directory above (see ``files.permissions.make_directory``).
     :param parameter: the parameter or setting that the user gave the directory as, for messages.
     :param is_read_only: whether environments are only looked for; nothing is written then, not even a lease.
     """

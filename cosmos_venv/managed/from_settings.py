@@ -106,7 +106,7 @@ def store_policy() -> StorePolicy:
 
 
 def directory_mode() -> int | None:
-    """Return the permissions of directories that are made for environments; None: those of the directory above.
+    """Return the permissions of directories that are made for environments; None: as for ``StoreLayout``.
 
     :raises CosmosValueError: when ``[cosmos_venv] virtualenv_dir_mode`` cannot be what it is.
     """
