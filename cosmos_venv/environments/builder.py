@@ -232,12 +232,12 @@ class _Build:
             folders=settings.folders,
             files=settings.files,
             yanked=[match["name"] for line in self.heard if (match := _YANKED.match(line))],
-            try_=self._try,
+            dry_run=self._dry_run,
         )
         if reason and "--require-hashes" not in self.arguments.words:  # with which every version is named
             raise _PipDecides(reason)
 
-    def _try(self, more_words: Sequence[str], more_lines: Sequence[str]) -> resolution_check.Tried:
+    def _dry_run(self, more_words: Sequence[str], more_lines: Sequence[str]) -> resolution_check.DryRun:
         """Run uv with more than was asked for, as a dry run that installs nothing."""
         more = self.scratch / "more.txt"
         more.write_text("\n".join([*more_lines, ""]), encoding="utf-8")
@@ -247,8 +247,8 @@ class _Build:
         try:
             self._run_with_requirements([*self._uv_install(), *nowhere], on_line=said.append)
         except VirtualenvBuildError:
-            return resolution_check.Tried(has_succeeded=False, said=said)
-        return resolution_check.Tried(has_succeeded=True, said=said)
+            return resolution_check.DryRun(has_succeeded=False, said=said)
+        return resolution_check.DryRun(has_succeeded=True, said=said)
 
     def hand_over(self) -> None:
         """Let the installer that was handed down make the environment and install into it."""

@@ -29,7 +29,7 @@ _WOULD_INSTALL = re.compile(r" \+ (?P<name>[\w.-]+)==(?P<version>\S+)")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tried:
+class DryRun:
     """The outcome of a dry run of uv.
 
     :param has_succeeded: whether it ended without an error.
@@ -40,7 +40,7 @@ class Tried:
     said: Sequence[str]
 
 
-Try = Callable[[Sequence[str], Sequence[str]], Tried]
+DryRunner = Callable[[Sequence[str], Sequence[str]], DryRun]
 """A dry run of uv for what was asked for, with further words and further lines of a requirements file."""
 
 
@@ -52,7 +52,7 @@ def why_pip_may_differ(
     yanked: Sequence[str],
     folders: Iterable[Path],
     files: Iterable[Path],
-    try_: Try,
+    dry_run: DryRunner,
 ) -> str:
     """Return why pip might have given another answer than the one that is installed; empty where it would not.
 
@@ -62,7 +62,7 @@ def why_pip_may_differ(
     :param yanked: packages that uv has installed although they were withdrawn.
     :param folders: of this machine, in which packages were looked for.
     :param files: of requirements and constraints that were obeyed.
-    :param try_: runs uv for what was asked for, and more.
+    :param dry_run: runs uv for what was asked for, and more.
     """
     found = post_install.distributions_in(environment)
     if unwanted := _for_other_pythons(found, spec.interpreter.version):
@@ -74,7 +74,7 @@ def why_pip_may_differ(
     if yanked:
         return f"uv has taken {', '.join(yanked)}, which was withdrawn"
     lines = _requirements_of(found, roots)
-    answer = _Answer(found=found, pins=pins, roots=roots, lines=lines, try_=try_)
+    answer = _Answer(found=found, pins=pins, roots=roots, lines=lines, dry_run=dry_run)
     # Of a package of which one prerelease is named pip takes any, and a constraint names it as a requirement does.
     required = [*_parsed(lines), *roots, *_parsed(line for file in files for line in requirements_in_file(file))]
     early = set(pins) if takes_prereleases else _with_prereleases(required) & pins.keys()
@@ -91,14 +91,14 @@ class _Answer:
     :param pins: version of each, by its canonical name.
     :param roots: what was asked for.
     :param lines: what everything that is installed requires.
-    :param try_: as for ``why_pip_may_differ``.
+    :param dry_run: as for ``why_pip_may_differ``.
     """
 
     found: Sequence[Distribution]
     pins: Mapping[str, str]
     roots: Sequence[Requirement]
     lines: Sequence[str]
-    try_: Try
+    dry_run: DryRunner
 
     def why_not_for_prereleases(self, named: Collection[str]) -> str:
         """Return why pip might have chosen other prereleases; empty where it would not.
@@ -110,7 +110,7 @@ class _Answer:
         if not named:
             return ""
         # uv took any of those too, once.
-        with_any = _named(self.try_(["--no-deps", "--prerelease=allow"], self.lines))
+        with_any = _named(self.dry_run(["--no-deps", "--prerelease=allow"], self.lines))
         missed = [name for name in sorted(named) if with_any.get(name) != self.pins[name]]
         return f"uv has taken no prerelease of {', '.join(missed)}, and a requirement names one" if missed else ""
 
@@ -118,16 +118,16 @@ class _Answer:
         """Return which better versions would have been allowed; empty where there are none."""
         if limited := _limited(_parsed(self.lines)) & {_canonical(root.name) for root in self.roots}:
             # Which of two gives way is for each to decide, where both were asked for.
-            alone = _named(self.try_(["--no-deps"], []))
+            alone = _named(self.dry_run(["--no-deps"], []))
             lowered = [name for name in sorted(limited) if alone.get(name, self.pins.get(name)) != self.pins.get(name)]
             if lowered:
                 return f"something that uv has taken rules out the best {', '.join(lowered)}: there may be a choice"
-        tried = self.try_(["--no-deps"], self.lines)
-        if not tried.has_succeeded:
+        outcome = self.dry_run(["--no-deps"], self.lines)
+        if not outcome.has_succeeded:
             return "uv does not say whether pip would give this answer too"
         better = [
             f"{name} {self.pins[name]}, where {version} is to be had"
-            for name, version in sorted(_named(tried).items())
+            for name, version in sorted(_named(outcome).items())
             if self.pins.get(name, version) != version
         ]
         return f"uv has taken {', '.join(better)}: the requirements may leave a choice" if better else ""
@@ -168,9 +168,9 @@ def _requirements_of(found: Iterable[Distribution], roots: Sequence[Requirement]
     return list(dict.fromkeys(lines))
 
 
-def _named(tried: Tried) -> dict[str, str]:
+def _named(outcome: DryRun) -> dict[str, str]:
     """Return the versions that a dry run would install."""
-    found = (match for line in tried.said if (match := _WOULD_INSTALL.match(line)))
+    found = (match for line in outcome.said if (match := _WOULD_INSTALL.match(line)))
     return {_canonical(match["name"]): match["version"] for match in found}
 
 
