@@ -1,7 +1,7 @@
-"""Credentials in the addresses of a text: shown to nobody, and no part of a digest.
+"""Credentials in the addresses of a text, so that they are shown to nobody and are no part of a digest.
 
 They stand in four places: user and password (``https://user:secret@host``), a token in place of a user
-(``git+https://token@host``), a query (``?token=…``, a signature), and a password that is not escaped and has ``/`` or
+(``git+https://token@host``), a query (``token=…``, a signature), and a password that is not escaped and has ``/`` or
 ``@`` in it, which no tool takes but each one prints.
 """
 
@@ -39,10 +39,12 @@ _SHORTEST_SECRET = 4
 
 
 def mask(text: str) -> str:
-    """The text as it may be logged and stored.
+    """Return a text as it may be logged and stored.
 
     ``https://user:secret@host`` becomes ``https://****@host``, ``?token=secret&page=2`` becomes
-    ``?token=****&page=****``: what is a secret in a query only its server knows.
+    ``?token=****&page=****``: only its server knows what is a secret in a query.
+
+    :param text: any text, such as the output of a tool.
     """
     text = _replaced(text, _user_infos(text, with_guesses=True), f"{MASK}@")
     text = re.sub(r"\S+", _without_bare_queries, text) if "?" in text else text
@@ -50,21 +52,29 @@ def mask(text: str) -> str:
 
 
 def remove(text: str) -> str:
-    """The text without user, password and whatever a query has to prove who asks: two texts for one address are equal.
+    """Return a text without user, password and whatever a query has to prove who asks.
 
-    The rest of a query stays, for it may say what is asked for.
+    So two texts for one address are equal. The rest of a query stays, for it may say what is asked for.
+
+    :param text: an address, or a text with addresses in it.
     """
     text = _replaced(text, _user_infos(text), "")
     return re.sub(_QUERY, _without_secrets, text)
 
 
 def found_in(text: str) -> list[str]:
-    """Every ``user:password`` of the addresses in the text, in order."""
+    """Return every ``user:password`` of the addresses in a text, in order.
+
+    :param text: the text.
+    """
     return [text[begin:end] for begin, end in _user_infos(text)]
 
 
 def secrets_in(text: str) -> set[str]:
-    """Every secret of the text in each form in which a tool may say it again: alone, escaped, not escaped."""
+    """Return every secret of a text in each form in which a tool may say it again: alone, escaped, not escaped.
+
+    :param text: an option or requirement, with addresses in it.
+    """
     secrets = set()
     for begin, end in _user_infos(text):
         user_info = text[begin:end]
@@ -78,7 +88,7 @@ def secrets_in(text: str) -> set[str]:
 
 
 def _user_infos(text: str, *, with_guesses: bool = False) -> list[tuple[int, int]]:
-    """Where the user infos of the addresses in the text begin and end; behind each stands its "@".
+    """Return where the user infos of the addresses in the text begin and end; behind each stands its "@".
 
     :param with_guesses: whether ``12/34`` in ``https://user:12/34@host.example`` is taken for a password, and not for a
         port and a path. To hide too much is no harm, but ``https://host:8443/shop.git@1.8.latest`` is an address.
@@ -93,7 +103,7 @@ def _user_infos(text: str, *, with_guesses: bool = False) -> list[tuple[int, int
 
 
 def _user_infos_of(word: str, *, with_guesses: bool) -> list[tuple[int, int]]:
-    """The same of a text without blanks."""
+    """Return the same of a text without blanks."""
     found: list[tuple[int, int]] = []
     ats, before_hosts, ends = (_places(pattern, word) for pattern in ("@", _BEFORE_A_HOST, _END_OF_ADDRESS))
     for begin in (each + len("://") for each in _places("://", word)):
@@ -125,19 +135,19 @@ def _places(pattern: str, text: str) -> list[int]:
 
 
 def _first(places: list[int], begin: int, end: int) -> int:
-    """The first of the sorted places that lies between the two; ``end`` when none does."""
+    """Return the first of the sorted places that lies between the two; ``end`` when none does."""
     index = bisect_left(places, begin)
     return min(places[index], end) if index < len(places) else end
 
 
 def _last(places: list[int], begin: int, end: int) -> int:
-    """The last of the sorted places that lies between the two; -1 when none does."""
+    """Return the last of the sorted places that lies between the two; -1 when none does."""
     index = bisect_left(places, end)
     return places[index - 1] if index and places[index - 1] >= begin else -1
 
 
 def _replaced(text: str, user_infos: list[tuple[int, int]], by: str) -> str:
-    """The text with each user info and its "@" replaced."""
+    """Return the text with each user info and its "@" replaced."""
     parts, done = [], 0
     for begin, end in user_infos:
         parts += [text[done:begin], by]
@@ -146,7 +156,7 @@ def _replaced(text: str, user_infos: list[tuple[int, int]], by: str) -> str:
 
 
 def _without_bare_queries(word: re.Match[str]) -> str:
-    """A text without blanks, in whose addresses a query that is one word is hidden: it may be a signature."""
+    """Return a text without blanks, in whose addresses a query that is one word is hidden: it may be a signature."""
     text = word.group()
     begin = text.find("://")
     if begin < 0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cosmos_venv import settings
-from cosmos_venv.environments.layout import DAY, PruneLimits, Upkeep
+from cosmos_venv.environments.layout import DAY, PruneLimits, StorePolicy
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.managed import from_settings
 
@@ -60,7 +60,7 @@ def test_a_value_that_cannot_be_is_named(monkeypatch: pytest.MonkeyPatch, key: s
 
 
 def test_limits_of_a_store_are_those_that_are_documented() -> None:
-    assert from_settings.upkeep() == Upkeep(limits=PruneLimits(), keep_failed=False)
+    assert from_settings.store_policy() == StorePolicy(limits=PruneLimits(), keep_failed=False)
     assert from_settings.prune_limits() == PruneLimits(max_age=30 * DAY, max_count=10, max_bytes=0, min_age=DAY)
 
 
@@ -75,7 +75,7 @@ def test_limits_of_a_store_can_be_configured(monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setenv(f"AIRFLOW__COSMOS_VENV__VIRTUALENV_{name}", value)
 
     limits = PruneLimits(max_age=7 * DAY, max_count=3, max_bytes=5_000_000_000, min_age=60)
-    assert from_settings.upkeep() == Upkeep(limits=limits, keep_failed=True)
+    assert from_settings.store_policy() == StorePolicy(limits=limits, keep_failed=True)
 
 
 def test_an_unknown_name_says_what_there_is() -> None:

@@ -1,1 +1,1 @@
-"""Managed Python environments: what one is, how it is built, locked, published, used. Knows no dbt and no Airflow."""
+"""Managed Python environments: described, built, found, kept and removed. Nothing here knows dbt or Airflow."""

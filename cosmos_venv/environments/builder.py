@@ -1,8 +1,8 @@
-"""Creating, filling and checking one build directory; the installer's command line.
+"""Making an environment in a directory of its own: created, filled, compiled and checked.
 
-How an environment is made in a directory of its own: created, filled, compiled and checked.
-
-By uv, by pip, or by an installer that is handed down.
+By uv, by pip, or by an installer that is handed down. Every tool runs under a guard, so that nothing outlives a build
+that was cancelled. No command line shows an address: requirements go into a file that only this user can read, and
+which is removed before anything that was installed runs.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from cosmos_venv.environments import post_install
+from cosmos_venv.environments.environment import RecordedInstaller
 from cosmos_venv.environments.installers import choice, installer_config, resolution_check
 from cosmos_venv.environments.installers.bundled_pip import bundled_pip, has_usable_pip, own_pip
 from cosmos_venv.environments.installers.choice import (
@@ -84,24 +85,29 @@ def build_environment(
     uses_caches: bool = True,
     writers: Writers | None = None,
 ) -> Built:
-    """Make the environment in ``directory``, which does not exist yet or is empty; what is installed in it then.
+    """Make an environment in a directory, and return what is installed in it.
 
-    :param report: gets each line of the tools' output, without credentials, as a ``ToolLine``.
+    :param spec: what it must hold.
+    :param directory: does not exist yet or is empty.
+    :param installer: the tool that installs. Where uv is to give pip's answer and has none, pip installs.
+    :param cancellation: ends the building.
+    :param report: gets each line of the tools' output, without credentials, as a ``ToolLine``, and lines of our own.
     :param on_tick: called every second while a tool is at work: uv downloads for minutes without a word.
     :param keep_open: descriptors (leases) that live as long as anything the installer starts.
     :param is_durable: whether it is to survive a power cut.
     :param uses_caches: False: everything comes from the index. uv links files from its cache: what is spoilt in an
         environment is spoilt there.
-    :raises IncompleteInstallation: when files of what was installed are missing or of another size.
     :param writers: who else may write to what is installed; None: this user and root.
+    :raises IncompleteInstallation: when files of what was installed are missing or of another size.
     :raises VirtualenvBuildError: with the tool's last lines, when a step fails or what was installed does not work.
     :raises CommandKilled: when ``cancellation`` was requested; nothing that was started runs any more.
     """
     caches = {} if uses_caches else _WITHOUT_CACHES
     # What its tools leave goes with it: a pip that is killed leaves all that it downloaded.
-    is_compared = installer.settings is not None and installer.settings.is_pips
     with (
-        started_ahead(_COMMANDS_OF_A_BUILD + is_durable + is_compared),
+        # Guards are started at once, before their commands are known: a build then waits for the start of its tools
+        # alone.
+        started_ahead(_COMMANDS_OF_A_BUILD + is_durable + installer.answers_for_pip),
         scratch_folder("cosmos-venv-build-") as scratch,
     ):
 
@@ -119,16 +125,24 @@ def build_environment(
                 keep_open=(*keep_open, *descriptors_of(scratch)),
                 writers=writers or Writers(owners=trusted_owners(), groups=frozenset({0})),
             )
+            # Nobody knows how it installs, so nothing of uv and pip is done for it; what it made is checked like any
+            # other build.
             if installer.command:
                 build.hand_over()
             else:
                 build.create()
                 build.install()
                 build.compare_with_pip()
+            # At the latest now: what is published is never changed, and everybody may read it.
             post_install.hide_credentials(directory)
             build.show_worker_packages()
             installed = build.finish(is_durable=is_durable)
-            return Built(pins=installed.pins, console_scripts=installed.console_scripts, installer=installer)
+            return Built(
+                pins=installed.pins,
+                console_scripts=installed.console_scripts,
+                installer=RecordedInstaller(name=installer.name, reason=installer.reason),
+                sources=build.hosts(),
+            )
 
         try:
             return built_by(installer)
@@ -140,9 +154,16 @@ def build_environment(
 
 @dataclass(frozen=True, kw_only=True)
 class Built(Installed):
-    """:param installer: the one that was chosen, or pip, where uv had no answer or not pip's."""
+    """The packages of a new environment, and the tool that installed them.
 
-    installer: Installer
+    :param pins: version of each installed distribution.
+    :param console_scripts: names of the commands in ``bin``.
+    :param installer: the one that was chosen, or pip, where uv had no answer or not pip's.
+    :param sources: hosts of the indexes, and folders, that it was told to take them from.
+    """
+
+    installer: RecordedInstaller
+    sources: tuple[str, ...]
 
 
 class _PipDecides(Exception):
@@ -169,6 +190,7 @@ class _Build:
         return str(self.directory / "bin" / "python")
 
     def create(self) -> None:
+        """Make the empty virtual environment."""
         executable = self.spec.interpreter.executable
         if self.installer.name == "uv":
             command = [self.installer.uv, "venv", "--no-project", "--python", executable]
@@ -185,13 +207,13 @@ class _Build:
         if self.installer.name == "uv":
             command = self._uv_install()
         else:
-            at_home = installer_config.words_against_diversion(self.environ, self.directory)
+            at_home = installer_config.options_against_diversion(self.environ, self.directory)
             words = [*self._requirements_file(), *self.arguments.words]
             command = [*self._pip(), "install", *at_home, *words, "--no-compile"]
         try:
             self._run_with_requirements(command, on_line=self._hear, meanwhile=_import_what_comes_next)
         except VirtualenvBuildError as failed:
-            if self._answers_for_pip and (reason := self._reason_to_ask_pip(self.heard)):
+            if self.installer.answers_for_pip and (reason := self._reason_to_ask_pip(self.heard)):
                 raise _PipDecides(reason) from failed
             raise
 
@@ -203,20 +225,20 @@ class _Build:
         settings = self.installer.settings
         if settings is None or not settings.is_pips or not self.arguments.asks_for_packages:
             return
-        reason = resolution_check.why_not_pips(
+        reason = resolution_check.why_pip_may_differ(
             self.directory,
             self.spec,
             takes_prereleases=settings.takes_prereleases,
             folders=settings.folders,
             files=settings.files,
             yanked=[match["name"] for line in self.heard if (match := _YANKED.match(line))],
-            try_=self._try,
+            dry_run=self._dry_run,
         )
         if reason and "--require-hashes" not in self.arguments.words:  # with which every version is named
             raise _PipDecides(reason)
 
-    def _try(self, more_words: Sequence[str], more_lines: Sequence[str]) -> resolution_check.Tried:
-        """What a uv says that is to install more than was asked for, and installs nothing."""
+    def _dry_run(self, more_words: Sequence[str], more_lines: Sequence[str]) -> resolution_check.DryRun:
+        """Run uv with more than was asked for, as a dry run that installs nothing."""
         more = self.scratch / "more.txt"
         more.write_text("\n".join([*more_lines, ""]), encoding="utf-8")
         # Into a folder that does not exist: what is installed already would be taken as it is.
@@ -225,8 +247,8 @@ class _Build:
         try:
             self._run_with_requirements([*self._uv_install(), *nowhere], on_line=said.append)
         except VirtualenvBuildError:
-            return resolution_check.Tried(has_succeeded=False, said=said)
-        return resolution_check.Tried(has_succeeded=True, said=said)
+            return resolution_check.DryRun(has_succeeded=False, said=said)
+        return resolution_check.DryRun(has_succeeded=True, said=said)
 
     def hand_over(self) -> None:
         """Let the installer that was handed down make the environment and install into it."""
@@ -242,7 +264,7 @@ class _Build:
         self._run_with_requirements(list(self.installer.command), more={ORDER_VARIABLE: json.dumps(order)})
 
     def show_worker_packages(self) -> None:
-        """Put the worker's own packages behind the environment's. Last, or pip would take them for its own."""
+        """Put the worker's own packages behind the environment's: last, or pip would take them for its own."""
         folders = self.spec.worker_site_packages
         if not folders:
             return
@@ -253,55 +275,49 @@ class _Build:
             (target / _WORKER_PACKAGES).write_text("".join(lines), encoding="utf-8")
 
     def finish(self, *, is_durable: bool) -> Installed:
-        """What is installed: byte code is written, every file is there, and the spec's own check has nothing to say."""
-        found: list[Installed] = []
-        # Before its byte code is written, which the time of a file belongs to, and before the disk takes it all.
+        """Write byte code, and see that every file is there and that the spec's own check has nothing to say.
+
+        :param is_durable: whether all of it is on the disk at the end.
+        :returns: what is installed.
+        """
+        # Before byte code is written, which goes by the times of the sources, and before the disk takes it all.
         replace_links_out_of(self.directory)
         shut_out_others(self.directory, self.writers)
-
-        def read() -> None:
-            if faults := post_install.faults(self.directory):
-                what = f"The installation of {self.spec} is not complete"
-                raise IncompleteInstallation(f"{what}: {', '.join(faults[:5])}.")
-            found.append(post_install.installed(self.directory))
-
-        with ExitStack() as until_written_out:
-            has_begun = False
-
-            def begin() -> None:
-                # The disk takes all that is installed while the processor checks it.
-                nonlocal has_begun
-                if is_durable and not has_begun:
-                    has_begun = True
-                    until_written_out.enter_context(self._written_out())
-
-            def hear(line: str) -> None:
-                if not line.endswith(post_install.WRITTEN):
-                    self._report(line)
-                    return
-                begin()
-                if before := line.removesuffix(post_install.WRITTEN):  # what a .pth file says without ending its line
-                    self._report(before)
-
-            folders = [str(folder) for folder in post_install.site_packages(self.directory)]
-            self.report("Writing byte code and trying out what was installed.")
-            command = [self.python, "-I", "-c", post_install.COMPILE_AND_CHECK, self.spec.check, *folders]
-            # Both at once: the one is reading here, the other compiling there.
-            self._run(command, failure=f"{self.spec} was installed but does not work", on_line=hear, meanwhile=read)
-            begin()
-        return found[0]
-
-    def _written_out(self) -> AbstractContextManager[None]:
-        return post_install.written_out(
+        self.report("Writing byte code and trying out what was installed.")
+        folders = [str(folder) for folder in post_install.site_packages(self.directory)]
+        command = [self.python, "-I", "-c", post_install.COMPILE_AND_CHECK, self.spec.check, *folders]
+        disk = post_install.written_out(
             self.directory, cancellation=self.cancellation, report=self.report, keep_open=self.keep_open
         )
+        with ExitStack() as until_on_disk:
+            write_out = cache(partial(until_on_disk.enter_context, disk if is_durable else nullcontext()))
+            read = cache(self._read_installed)
+            self._run(
+                command,
+                failure=f"{self.spec} was installed but does not work",
+                on_line=partial(self._hear_check, write_out=write_out),
+                meanwhile=read,  # both at once: the one is reading here, the other compiling there
+            )
+            write_out()
+            return read()
 
-    @property
-    def _answers_for_pip(self) -> bool:
-        return self.installer.settings is not None and self.installer.settings.is_pips
+    def _read_installed(self) -> Installed:
+        if faults := post_install.faults(self.directory):
+            what = f"The installation of {self.spec} is not complete"
+            raise IncompleteInstallation(f"{what}: {', '.join(faults[:5])}.")
+        return post_install.installed(self.directory)
+
+    def _hear_check(self, line: str, *, write_out: Callable[[], object]) -> None:
+        """Report a line of the last command. The one that ends the writing of byte code lets the disk begin."""
+        if not line.endswith(post_install.WRITTEN):
+            self._report(line)
+            return
+        write_out()  # the disk takes what is installed while the processor checks it
+        if before := line.removesuffix(post_install.WRITTEN):  # what a .pth file says without ending its line
+            self._report(before)
 
     def _reason_to_ask_pip(self, said: Sequence[str]) -> str:
-        """Why pip may have an answer where uv has none; empty where it is not to be expected."""
+        """Return why pip may have an answer where uv has none; empty where that is not to be expected."""
         assert self.installer.settings is not None  # noqa: S101 - for the type checker: it answers for pip
         text = "\n".join(said)
         reasons = [reason for pattern, reason in _PIP_MAY_KNOW_BETTER.items() if re.search(pattern, text)]
@@ -318,7 +334,7 @@ class _Build:
         return [self.installer.uv, "pip", "install", "--python", self.python, "--no-compile-bytecode", *words]
 
     def _pip(self) -> list[str]:
-        """The words that start a pip for the new environment."""
+        """Return the words that start a pip for the new environment."""
         if (runner := own_pip()) is not None:
             return [self.python, str(runner)]
         if has_usable_pip():
@@ -364,11 +380,12 @@ class _Build:
         return self.scratch / "requirements.txt"
 
     def _requirements_file(self) -> list[str]:
-        """The words that name it; none where nothing stands in it."""
+        """Write the requirements file. Return the words that name it; none where nothing stands in it."""
         lines = self.arguments.file_lines
         if not lines:
             return []
         file = self._requirements_path
+        # Before a credential stands in it: write_text alone would open it to others for a moment.
         file.touch(mode=0o600)
         with os_errors.naming(file):
             file.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -393,6 +410,7 @@ class _Build:
                 on_tick=self.on_tick,
                 meanwhile=meanwhile,
                 cancellation=self.cancellation,
+                # Whatever the umask of the worker is: others must not be able to write to what tasks will run.
                 start=partial(GuardedProcess, umask=_NOT_FOR_OTHERS_TO_WRITE),
             )
         except OSError as error:
@@ -409,7 +427,7 @@ class _Build:
         said = [self.arguments.mask(line) for line in completed.lines if not line.endswith(post_install.WRITTEN)]
         last_lines = without_repetitions(said)[-_LAST_LINES:]
         message = [f"{failure} (exit status {completed.returncode}). It said:", *last_lines]
-        if reason := index_failure(said, hosts=self._hosts(), seconds=seconds):
+        if reason := index_failure(said, hosts=self.hosts(), seconds=seconds):
             message[:1] = [f"{failure}: {reason}", f"Exit status {completed.returncode}. It said:"]
         if reason or any(_UNSOLVED in line for line in said):
             message += self._unheeded_places()
@@ -420,31 +438,29 @@ class _Build:
             message.append(os_errors.too_many_files_message())
         return "\n".join(message)
 
+    def hosts(self) -> tuple[str, ...]:
+        """Return the hosts of the indexes, and folders, that the installer is told to take packages from."""
+        return choice.hosts(self.installer, self.spec.pip_install_options, self.spec.requirements, os.environ)
+
     def _unheeded_places(self) -> list[str]:
-        """A sentence on places that uv alone is configured with, where it has looked at those of pip."""
+        """Return a sentence on each place that uv alone is configured with, where uv has looked at those of pip."""
         settings = self.installer.settings
-        told = (
-            installer_config.what_names_places(os.environ)
-            if settings is not None and settings.config is not None
-            else []
-        )
+        if settings is None or settings.config is None:
+            return []
         return [
             f"{place} names places for uv alone, and auto looks where pip would: name them to pip too, or choose uv "
             "([cosmos_venv] virtualenv_installer = uv)."
-            for place in told
+            for place in installer_config.sources_of_uv_places(os.environ)
         ]
-
-    def _hosts(self) -> tuple[str, ...]:
-        return choice.hosts(self.installer, self.spec.pip_install_options, self.spec.requirements, os.environ)
 
 
 def _import_what_comes_next() -> None:
-    """What reads the installed metadata takes a fifth of a small installation to import: both at once."""
+    """Import the reader of metadata while the installer works: that takes a fifth of a small installation."""
     import importlib.metadata  # noqa: F401
 
 
 def _empty(directory: Path) -> None:
-    """Remove what is in it: a tool wants to begin anew."""
+    """Remove everything in a directory: a tool wants to begin anew."""
     for entry in directory.iterdir():
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)

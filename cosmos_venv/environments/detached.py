@@ -1,7 +1,7 @@
-"""A build that outlives whoever asked for it: Airflow cuts the import of a DAG file after 30 s.
+"""A build that outlives the process that asked for it: Airflow cuts the import of a DAG file after 30 s.
 
 ``build_detached`` is the asking side. ``build`` runs in the builder, which holds the lock and its record in its own
-name.
+name. The request may hold credentials: it travels by a pipe and is never written down.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cosmos_venv import credentials
 from cosmos_venv.environments.environment import Damaged
-from cosmos_venv.environments.layout import Upkeep, builder_of
+from cosmos_venv.environments.layout import StorePolicy, builder_of
 from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
@@ -41,16 +42,20 @@ def build_detached(
     directory_mode: int | None = None,
     wait: float | None,
     report: Callable[[str], None],
-    upkeep: Upkeep | None = None,
+    policy: StorePolicy | None = None,
     instead_of: Damaged | None = None,
 ) -> None:
-    """Return once the environment is ready; see to it that a builder process of its own is at work until then.
+    """Return once the environment is ready, and see to it that a builder process of its own is at work until then.
 
     :param directory: the user's ``virtualenv_dir``.
-    :param directory_mode: permissions of directories that are made.
+    :param spec: what the environment must hold.
+    :param preference: which installer builds it.
+    :param max_tries: seconds that the builder waits for another one that makes no progress.
+    :param directory_mode: permissions of directories that are made; None: as for ``StoreLayout``.
     :param wait: seconds to wait at most; None: until the builder has ended.
-    :param upkeep: what the builder does to the directory's other environments afterwards.
-    :param instead_of: a build that is not ready, although it is published.
+    :param report: gets lines for the log.
+    :param policy: how the builder tidies the directory's other environments afterwards; None: not at all.
+    :param instead_of: a build that is not ready, although it is published; None: none is known.
     :raises VirtualenvBeingBuilt: when the time is over. The builder goes on.
     :raises VirtualenvBuildError: with the builder's message, when it failed now or less than a minute ago.
     :raises CosmosValueError: when ``virtualenv_dir`` is a file.
@@ -65,7 +70,7 @@ def build_detached(
         spec=spec,
         preference=preference,
         max_tries=max_tries,
-        upkeep=upkeep or Upkeep(),
+        policy=policy or StorePolicy(),
         instead_of=instead_of,
     )
     with store.naming_the_directory():
@@ -90,14 +95,14 @@ def build_detached(
 
 @dataclass(frozen=True, kw_only=True)
 class _BuildRequest:
-    """What a builder is told. It may hold credentials: it travels by a pipe, and is never written down."""
+    """The order to a builder."""
 
     directory: str
     directory_mode: int | None
     spec: EnvironmentSpec
     preference: InstallerPreference
     max_tries: int
-    upkeep: Upkeep
+    policy: StorePolicy
     instead_of: Damaged | None
 
     @property
@@ -105,13 +110,15 @@ class _BuildRequest:
         return EnvironmentStore(Path(self.directory), directory_mode=self.directory_mode)
 
     def to_json(self) -> str:
+        # The digest goes along: should a file that the spec names change meanwhile, the parse would wait for another
+        # environment than the one that is built.
         return json.dumps({**asdict(self), "spec": self.spec.as_dict()}, default=str)  # a path
 
     @classmethod
     def from_json(cls, text: str) -> _BuildRequest:
         data = json.loads(text)
         data["spec"] = EnvironmentSpec.from_dict(data["spec"])
-        data["upkeep"] = Upkeep.from_dict(data["upkeep"])
+        data["policy"] = StorePolicy.from_dict(data["policy"])
         if damaged := data["instead_of"]:
             data["instead_of"] = Damaged(path=Path(damaged["path"]), faults=tuple(damaged["faults"]))
         if isinstance(handed_down := data["preference"], dict):
@@ -129,9 +136,11 @@ def _is_ready(store: EnvironmentStore, spec: EnvironmentSpec, instead_of: Damage
 
 
 def build(request: bytes, cancellation: Cancellation) -> str:
-    """Build what was asked for, in the builder. Returns what went wrong; empty when nothing did.
+    """Build what was asked for, in the builder process.
 
     :param request: a ``_BuildRequest`` as JSON.
+    :param cancellation: ends waiting and building.
+    :returns: what went wrong; empty when nothing did.
     """
     try:
         wanted = _BuildRequest.from_json(request.decode())
@@ -142,17 +151,14 @@ def build(request: bytes, cancellation: Cancellation) -> str:
             max_tries=wanted.max_tries,
             instead_of=wanted.instead_of,
             cancellation=cancellation,
-            report=_say,
-            upkeep=wanted.upkeep,
+            report=partial(print, flush=True),
+            policy=wanted.policy,
         ):
             return ""
     except (VirtualenvError, CosmosValueError) as error:
+        # It is kept in a file until the next parse, and shown among Airflow's import errors.
         return credentials.mask(str(error))
     except CommandKilled:
-        return ""  # whoever ended it may start another at once
+        return ""  # the process that ended it may start another at once
     except Exception as error:  # noqa: BLE001 - whatever it is, who asked must learn of it
         return credentials.mask(f"{type(error).__name__}: {error}")
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)

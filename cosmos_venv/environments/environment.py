@@ -1,7 +1,6 @@
-"""One ready environment, and what is recorded of its build.
+"""One ready environment in a task's hands, and the record of its build.
 
-One ready environment in a task's hands: its paths, its record, and the lease that keeps it.
-
+No credential is in a record: each text that could hold one is masked before it is written.
 """
 
 from __future__ import annotations
@@ -13,15 +12,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 from cosmos_venv.files.durable_files import read_own, write_anew
 from cosmos_venv.processes.lease import Lease
-
-if TYPE_CHECKING:
-    from cosmos_venv.environments.installers.choice import Installer
-
 
 _SHOWN_FAULTS = 3
 
@@ -47,7 +42,10 @@ class Damaged:
 class Environment:
     """A ready environment. It stays as it is until ``close``.
 
-    :param path: the build's own directory, never a link to it.
+    :param path: the build's own directory, never a link to it: through the link a running process would import the rest
+        of its modules from the next generation.
+    :param digest: of its spec, 64 hexadecimal digits.
+    :param record_file: file in which the record of its build stands.
     :param was_built: whether it was made for this caller; False: it stood there.
     :param lease: what keeps it from being removed; None where none is needed or the mount knows no locks.
     :param is_temporary: whether it is this caller's alone, and gone after use.
@@ -64,15 +62,23 @@ class Environment:
 
     @property
     def python(self) -> Path:
+        """The environment's own interpreter."""
         return self.path / "bin" / "python"
 
     def script(self, name: str) -> Path:
-        """Where a console script of that name stands, if some package brought it."""
+        """Return the path of a console script, which is there if some package brought it.
+
+        :param name: of the command, such as ``dbt``.
+        """
         return self.path / "bin" / name
 
     @property
     def record(self) -> Mapping[str, Any]:
-        """What was recorded when it was built: spec, pins, installer, by whom, when, how long. No credentials."""
+        """The record of its build: spec, pins, installer, by whom, when, how long. It holds no credentials.
+
+        :raises OSError: when the record cannot be read.
+        :raises ValueError: when it is no JSON.
+        """
         content: dict[str, Any] = json.loads(read_own(self.record_file))
         return content
 
@@ -80,6 +86,7 @@ class Environment:
     def age(self) -> float | None:
         """Seconds since it was built, by its record; None when that cannot be read."""
         try:
+            # By the record and not by the time of a file, which a copy of the store or a restored backup would change.
             built_at = datetime.fromisoformat(self.record["built_at"])
             return (datetime.now(tz=timezone.utc) - built_at).total_seconds()
         except (OSError, ValueError, KeyError, TypeError):
@@ -88,6 +95,8 @@ class Environment:
     @property
     def keep_open(self) -> tuple[int, ...]:
         """Descriptors for a guarded command, so that the environment counts as used until its last descendant ends."""
+        # The guard of a command holds them too: an environment counts as used until the last process that dbt left is
+        # gone.
         return self.held_by if self.lease is None else (*self.held_by, *self.lease.descriptors)
 
     def close(self) -> None:
@@ -98,7 +107,13 @@ class Environment:
 
 @dataclass(frozen=True, kw_only=True)
 class RecordedSpec:
-    """``EnvironmentSpec.redacted``: what was asked for, without any credential."""
+    """The spec of a build without any credential, as ``EnvironmentSpec.redacted`` gives it.
+
+    :param requirements: as in ``EnvironmentSpec``, masked.
+    :param pip_install_options: as in ``EnvironmentSpec``, masked.
+    :param interpreter: the Python that the environment was made of.
+    :param system_site_packages: whether packages of the worker are visible in it.
+    """
 
     requirements: tuple[str, ...]
     pip_install_options: tuple[str, ...]
@@ -108,12 +123,25 @@ class RecordedSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class RecordedInstaller:
+    """The tool that installed.
+
+    :param name: ``uv``, ``pip``, or the name of one that was handed down.
+    :param reason: why it was chosen, in words.
+    """
+
     name: str
     reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecordedBuilder:
+    """The process that built.
+
+    :param pid: its process id.
+    :param uid: user id that it ran under.
+    :param host: name of its host.
+    """
+
     pid: int
     uid: int
     host: str
@@ -123,10 +151,14 @@ class RecordedBuilder:
 class BuildRecord:
     """The record of one build.
 
+    :param digest: of its spec, 64 hexadecimal digits.
+    :param spec: what was asked for.
     :param pins: version of each distribution that was installed.
-    :param sources: hosts of the indexes, and folders, that the installer was told to take them from.
+    :param installer: the tool that installed them.
+    :param built_by: the process that built.
     :param built_at: ISO 8601, in UTC.
     :param seconds: that the building took.
+    :param sources: hosts of the indexes, and folders, that the installer was told to take them from.
     :param flaws: what does not fit its RECORD files since it was built. It is looked for where a build takes the place
         of a damaged one.
     """
@@ -147,33 +179,44 @@ def write_record(
     spec: EnvironmentSpec,
     pins: dict[str, str],
     *,
-    installer: Installer,
+    installer: RecordedInstaller,
+    sources: tuple[str, ...],
     seconds: float,
     flaws: tuple[str, ...] = (),
 ) -> None:
-    """Write down what was built. Whatever could hold a credential is masked."""
-    from cosmos_venv.environments.installers import choice  # a task that finds its environment needs none of it
+    """Write down what was built. Whatever could hold a credential is masked.
 
+    :param file: the record's path.
+    :param spec: what was asked for.
+    :param pins: version of each installed distribution.
+    :param installer: the tool that installed them.
+    :param sources: as in ``BuildRecord``.
+    :param seconds: that the building took.
+    :param flaws: as in ``BuildRecord``.
+    :raises OSError: when the file cannot be written.
+    """
     record = BuildRecord(
         digest=spec.digest,
         spec=RecordedSpec(**{**spec.redacted, "interpreter": spec.interpreter}),
         pins=pins,
-        installer=RecordedInstaller(name=installer.name, reason=installer.reason),
+        installer=installer,
         built_by=RecordedBuilder(pid=os.getpid(), uid=os.getuid(), host=socket.gethostname()),
         built_at=datetime.now(tz=timezone.utc).isoformat(timespec="seconds"),
         seconds=round(seconds, 3),
-        sources=choice.hosts(installer, spec.pip_install_options, spec.requirements, os.environ),
+        sources=sources,
         flaws=flaws,
     )
     write_anew(file, json.dumps(asdict(record), indent=2, ensure_ascii=False) + "\n")
 
 
 def read_record(file: Path) -> BuildRecord:
-    """What was written down.
+    """Return the record of a build.
 
+    :param file: its path.
     :raises OSError: when it cannot be read.
-    :raises ValueError: saying what is wrong with it.
+    :raises ValueError: saying what is wrong with its content.
     """
+    # Imported here: only a task that looks for damage, and the command line, read records as values.
     import msgspec
 
     return msgspec.json.decode(read_own(file), type=BuildRecord)

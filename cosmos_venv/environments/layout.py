@@ -1,10 +1,7 @@
-"""Paths, names and links of a store of environments; its lock files, failed upgrades and limits.
+"""Paths, names and links of a store of environments, its lock files, and the values that limit a store.
 
-Which files of a ``virtualenv_dir`` are its lock.
-
-When was the last attempt to upgrade a build, if it failed? Then the next one is put off.
-
-What a store's owner wants of it: what may go, and whether builds that failed stay. Values only.
+``envs-v1/<digest>`` is a link to ``builds/<digest>-<n>``. Everything that belongs to a build stands beside it, under
+the name of the build and an ending. A build that no link leads to is rubbish for the next builder.
 """
 
 from __future__ import annotations
@@ -41,46 +38,58 @@ _ANOTHER = "or choose another directory."
 _OF_A_DISK = {*os_errors.FULL, errno.EROFS}
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_KEPT = {".failed", ".failed.log"}
-_ENDINGS = {"", ".lease", ".json", ".rubbish", ".upgrade-failed", *_KEPT}
+# Names of a failed build that is kept, and of its log. They are no rubbish, and no task finds them.
+KEPT_ENDINGS = {".failed", ".failed.log"}
+_ENDINGS = {"", ".lease", ".json", ".rubbish", ".upgrade-failed", *KEPT_ENDINGS}
 
-LONGEST_PAUSE = 3600.0
+LONGEST_UPGRADE_PAUSE = 3600.0
 """Seconds until a failed upgrade is tried again; less where upgrades are wanted more often."""
-
-
-def failure_file(build: Path) -> Path:
-    """What was said when the build could not be replaced by a newer one; its time is that of the attempt."""
-    return build.with_name(f"{build.name}.upgrade-failed")
-
-
-def is_put_off(build: Path, *, pause: float) -> bool:
-    """Whether an upgrade of the build has failed less than ``pause`` seconds ago."""
-    try:
-        age = time.time() - failure_file(build).stat().st_mtime
-    except OSError:
-        return False
-    return 0 <= age < pause
-
-
-def put_off(build: Path, message: str) -> None:
-    """Note that an upgrade of the build has just failed.
-
-    :raises OSError: when that cannot be noted.
-    """
-    write_anew(failure_file(build), f"{message}\n")
-
 
 DAY = 86_400
 
 
+def failure_file(build: Path) -> Path:
+    """Return the file that tells of a failed upgrade of a build. Its content is the error, its time that of the
+    attempt.
+
+    :param build: the build that could not be replaced by a newer one.
+    """
+    return build.with_name(f"{build.name}.upgrade-failed")
+
+
+def upgrade_failed_recently(build: Path, *, pause: float) -> bool:
+    """Return whether an upgrade of a build has failed a short time ago.
+
+    :param build: the build that was to be replaced.
+    :param pause: seconds that count as short.
+    """
+    try:
+        age = time.time() - failure_file(build).stat().st_mtime
+    except OSError:
+        return False
+    # A time that lies ahead proves nothing: with a clock that was set back nobody would upgrade for years.
+    return 0 <= age < pause
+
+
+def note_failed_upgrade(build: Path, message: str) -> None:
+    """Note that an upgrade of a build has just failed.
+
+    :param build: the build that stays in use.
+    :param message: the error, for people who look into the store.
+    :raises OSError: when that cannot be noted.
+    """
+    # Anew: another user's file could not be written to, and the time must be that of this attempt.
+    write_anew(failure_file(build), f"{message}\n")
+
+
 @dataclass(frozen=True, kw_only=True)
 class PruneLimits:
-    """What a store may hold; 0 is no limit.
+    """Limits of what a store may hold; 0 is no limit.
 
     :param max_age: seconds since an environment was last used.
-    :param max_count: environments; those used last stay.
-    :param max_bytes: on disk.
-    :param min_age: what was used within as many seconds stays, whatever the limits say.
+    :param max_count: number of environments; those used last stay.
+    :param max_bytes: bytes on disk of all environments together.
+    :param min_age: seconds; an environment that was used within them stays, whatever the limits say.
     :raises CosmosValueError: naming the value that is negative.
     """
 
@@ -96,10 +105,10 @@ class PruneLimits:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Upkeep:
-    """What happens to a store with each build.
+class StorePolicy:
+    """The rules by which a store is tidied with each build.
 
-    :param limits: what is pruned after it; None: nothing.
+    :param limits: what is pruned after the build; None: nothing is.
     :param keep_failed: whether the last failed build of an environment stays, with its log.
     """
 
@@ -107,19 +116,23 @@ class Upkeep:
     keep_failed: bool = False
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Upkeep:
-        """From what ``dataclasses.asdict`` made of one."""
+    def from_dict(cls, data: Mapping[str, Any]) -> StorePolicy:
+        """Return the policy of which ``dataclasses.asdict`` made a dictionary.
+
+        :param data: that dictionary, perhaps after a way through JSON.
+        """
         limits = data["limits"]
         return cls(limits=limits and PruneLimits(**limits), keep_failed=data["keep_failed"])
 
 
 class StoreLayout:
-    """Where the environments of one directory stand. Making one touches no file.
+    """The places of the environments of one directory. Making a layout touches no file.
 
     :param directory: the user's ``virtualenv_dir``; made when the first environment is built.
-    :param directory_mode: permissions of directories that are made; see ``trust.make_directory``.
-    :param parameter: what the user gave the directory as, for messages.
-    :param is_read_only: environments are only looked for; nothing is written, not even a lease.
+    :param directory_mode: permissions of directories that are made; None: the group may write where it may in the
+        directory above (see ``files.permissions.make_directory``).
+    :param parameter: the parameter or setting that the user gave the directory as, for messages.
+    :param is_read_only: whether environments are only looked for; nothing is written then, not even a lease.
     """
 
     def __init__(
@@ -133,24 +146,33 @@ class StoreLayout:
         self.directory_mode = directory_mode
         self.parameter = parameter
         self.is_read_only = is_read_only
+        # Not resolved: a link on the way as the user wrote it can be replaced by another user, and is judged too.
         self._given = directory if directory.is_absolute() else Path.cwd() / directory
+        # Resolved once: a link above that is turned to another place later changes nothing. Not by Path.resolve, which
+        # raises a RuntimeError for a link to itself.
         self.directory = Path(os.path.realpath(directory))
         self.root = self.directory / LAYOUT
         self.builds = self.root / "builds"
 
     def link(self, digest: str) -> Path:
-        """What leads to the published build of a digest."""
+        """Return the link that leads to the published build of a digest.
+
+        :param digest: 64 hexadecimal digits, as in ``EnvironmentSpec.digest``.
+        """
         return self.root / digest
 
     def record_file(self, build: Path) -> Path:
-        """Where it is recorded what a build holds: beside it."""
+        """Return the file beside a build in which its record stands.
+
+        :param build: directory of the build.
+        """
         return build.with_name(f"{build.name}.json")
 
     def judge(self) -> Way | None:
-        """The way to the environments; None when there is no such place yet.
+        """Return the trusted way to the environments; None when there is no such place yet.
 
-        :raises VirtualenvError: when somebody else can have written there, or can replace a directory on the way.
-        :raises OSError: when it cannot be looked at.
+        :raises VirtualenvError: when another user can have written there, or can replace a directory on the way.
+        :raises OSError: when a directory on the way cannot be looked at.
         """
         try:
             # As it was given, for a link on that way counts too; then as it is used from here on.
@@ -159,14 +181,17 @@ class StoreLayout:
             return None
 
     def published(self, digest: str, way: Way | None = None) -> Path | None:
-        """The build that the link leads to; None when there is no link of ours, or no build.
+        """Return the build that the link of a digest leads to; None when there is no link of ours, or no build.
 
-        :param way: by which link and build are judged; None: they are not.
-        :raises VirtualenvError: when somebody else can have made or written to one of them.
+        :param digest: 64 hexadecimal digits.
+        :param way: the way by which link and build are judged; None: they are not judged.
+        :raises VirtualenvError: when another user can have made or written to one of them, or when the directory cannot
+            be read.
         """
         with self.naming_the_directory():
             try:
                 target = self.link(digest).readlink()
+                # A link to anywhere else is none of ours: the next build sets it aside.
                 if target.parent != Path(self.builds.name):
                     return None
                 # Where it leads at the moment at which it is judged.
@@ -183,7 +208,7 @@ class StoreLayout:
 
     @contextmanager
     def naming_the_directory(self) -> Iterator[None]:
-        """Within this block an error of the file system becomes one that names ``virtualenv_dir`` and the way out."""
+        """Turn errors of the file system within this block into errors that name ``virtualenv_dir`` and the way out."""
         try:
             yield
         except OSError as error:
@@ -219,22 +244,36 @@ class StoreLayout:
 
 
 def rubbish_path(build: Path) -> Path:
-    """What a build is called from when nobody can find it any more until it is deleted."""
+    """Return the name that a build has from when nobody can find it any more until it is deleted.
+
+    :param build: the name that it had before.
+    """
     return build.with_name(f"{build.name}.rubbish")
 
 
 def failed_path(build: Path) -> Path:
-    """What a build that failed is called while it is kept."""
+    """Return the name that a failed build has while it is kept.
+
+    :param build: the name that it was built under.
+    """
     return build.with_name(f"{build.name}.failed")
 
 
 def failed_log(build: Path) -> Path:
-    """What was said while it failed."""
+    """Return the file that keeps what was said while a build failed.
+
+    :param build: the name that it was built under.
+    """
     return build.with_name(f"{build.name}.failed.log")
 
 
 def build_names(store: StoreLayout) -> dict[str, set[str]]:
-    """Names of all builds of which anything is left, each with the endings of what is left: ``""``, ``.lease``, …"""
+    """Return the names of all builds of which anything is left.
+
+    :param store: a store whose directory of builds exists.
+    :returns: by the name of each build, the endings of what is left of it: ``""`` for its directory, ``.lease``, …
+    :raises OSError: when the directory cannot be read.
+    """
     names: dict[str, set[str]] = {}
     for entry in store.builds.iterdir():
         match = BUILD_NAME.match(entry.name)
@@ -245,20 +284,35 @@ def build_names(store: StoreLayout) -> dict[str, set[str]]:
 
 
 def published_names(store: StoreLayout) -> dict[str, str]:
-    """Of each digest that has a link, the name of the build it leads to."""
+    """Return the name of the published build of each digest that has one.
+
+    :param store: a store whose root exists.
+    :raises OSError: when the root cannot be read.
+    """
     links = (entry for entry in store.root.iterdir() if _DIGEST.fullmatch(entry.name) and entry.is_symlink())
     builds = {link.name: store.published(link.name) for link in links}
     return {digest: build.name for digest, build in builds.items() if build is not None}
 
 
 def unpublished(store: StoreLayout) -> list[Path]:
-    """Builds that no link leads to, without those that are kept because they failed."""
-    names = {name for name, endings in build_names(store).items() if endings - _KEPT}
+    """Return the builds that no link leads to, without those that are kept because they failed.
+
+    :param store: a store whose directories exist.
+    :raises OSError: when one of them cannot be read.
+    """
+    # A lease alone makes a name too: a builder that was killed before it made its directory leaves only that.
+    names = {name for name, endings in build_names(store).items() if endings - KEPT_ENDINGS}
     return [store.builds / name for name in sorted(names - set(published_names(store).values()))]
 
 
 def builder_of(store: StoreLayout, digest: str) -> DetachedWork:
-    """The builder of one environment, at work or not. Makes the folder of its files."""
+    """Return the detached builder of one environment, at work or not. The folder of its files is made.
+
+    :param store: where the environment is to stand.
+    :param digest: of the environment, 64 hexadecimal digits.
+    :raises VirtualenvError: when another user can write to that folder.
+    :raises OSError: when it cannot be made.
+    """
     folder = _folder(store)
     for directory in (store.directory, store.root, folder):
         make_directory(directory, store.directory_mode)
@@ -267,7 +321,10 @@ def builder_of(store: StoreLayout, digest: str) -> DetachedWork:
 
 
 def builders_of(store: StoreLayout) -> list[DetachedWork]:
-    """Those of every environment of which anything is left. Makes nothing."""
+    """Return the detached builders of which a file is left. Nothing is made.
+
+    :param store: whose builders are looked for.
+    """
     return works_in(_folder(store))
 
 

@@ -1,30 +1,25 @@
-"""The lock of one virtualenv_dir: kernel lock, PID file, waiting, holders.
+"""The lock of one ``virtualenv_dir``: a kernel lock between our own processes, and a PID file for everybody.
 
-Does this thread hold a directory's kernel lock already? Then asking again must not make it wait for itself.
-
-A lock belongs to a descriptor, so that a second descriptor of the same process would wait for the first.
-
-How does one wait for the lock of a ``virtualenv_dir``? In tries of a second, and for no longer than was said.
-
-Who may build in a ``virtualenv_dir`` now: a kernel lock between our own processes, a PID file for everybody.
-
-The kernel lock decides and dies with its process. ``cosmos_virtualenv.lock`` holds the owner's PID as decimal text,
-as other implementations read and write it: theirs is honoured while its process lives, ours is seen by them.
+- The kernel lock decides, and dies with its process. ``cosmos_virtualenv.lock`` holds the owner's PID as decimal text,
+  as other implementations read and write it: theirs is honoured while its process lives, ours is seen by them.
+- A lock belongs to a descriptor: a second descriptor of the same process would wait for the first. So a thread that
+  holds the lock and asks again goes on under the lock that it has (``held_here``).
+- The lock of a living owner is never taken, and only the owner removes its record.
+- The record is put in place by ``link`` of a finished file: a rename could destroy a foreign record that has just
+  appeared.
 """
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from cosmos_venv.environments.layout import KERNEL_LOCK_FILENAME, LOCK_FILENAME, NOTE_FILENAME
 from cosmos_venv.environments.lock_record import (
@@ -41,8 +36,13 @@ from cosmos_venv.environments.lock_record import (
 from cosmos_venv.exceptions import VirtualenvError, VirtualenvLockTimeout
 from cosmos_venv.files.durable_files import OddFile, make_way, write_new
 from cosmos_venv.files.filesystem_check import UNSUPPORTED, unfit_message, why_unfit
-from cosmos_venv.files.kernel_lock import is_still, open_for_locking, open_to_ask, set_aside_from_strangers
+from cosmos_venv.files.kernel_lock import FileToLock, flock_at_once, open_to_ask, unlock
 from cosmos_venv.processes.guarded_process import Cancellation
+
+_holders: dict[tuple[int, int], _Holder] = {}
+TRY_SECONDS = 1.0
+_TURN = 0.01  # a waiter wakes at most two turns after a release
+_RENEW_AFTER = 10.0
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,11 @@ class _Holder:
     thread: int
 
 
-_holders: dict[tuple[int, int], _Holder] = {}
-
-
 def held_here(descriptor: int) -> VirtualenvLock | None:
-    """The lock through which this thread holds the file that is open here."""
+    """Return the lock through which this thread holds a file already; None when it does not.
+
+    :param descriptor: any descriptor of the file.
+    """
     holder = _holders.get(_file_of(descriptor))
     if holder is None or (holder.pid, holder.thread) != (os.getpid(), threading.get_ident()):
         return None
@@ -65,7 +65,11 @@ def held_here(descriptor: int) -> VirtualenvLock | None:
 
 @contextmanager
 def holding(descriptor: int, lock: VirtualenvLock) -> Iterator[None]:
-    """Within this block ``held_here`` gives the lock to this thread. The kernel lets one in at a time."""
+    """Let ``held_here`` give the lock to this thread within the block. The kernel lets one thread in at a time.
+
+    :param descriptor: of the file that is locked.
+    :param lock: the object that has locked it.
+    """
     file = _file_of(descriptor)
     _holders[file] = _Holder(lock, os.getpid(), threading.get_ident())
     try:
@@ -79,33 +83,30 @@ def _file_of(descriptor: int) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-TRY_SECONDS = 1.0
-_TURN = 0.01  # a waiter wakes at most two turns after a release
-
-
 def lock_timeout_message(lock_file: Path, *, owner: str, waited: float) -> str:
-    """What a user reads when the waiting is over."""
+    """Return the error for a user whose task may not wait any longer.
+
+    :param lock_file: the PID file.
+    :param owner: who holds the lock, as a noun.
+    :param waited: seconds.
+    """
     return (
         f"{lock_file} is still held by {owner} after {waited:.0f} s. "
         "Raise [cosmos] virtualenv_max_retries_lock, or give this project a virtualenv_dir of its own."
     )
 
 
-class AwaitedLock(Protocol):
-    """What is waited for."""
-
-    file: Path
-
-    def owner(self) -> str: ...
-
-    def progress(self) -> object: ...
-
-
 class LockWait:
-    """Counts tries, one per elapsed second without progress, and says whom it waits for."""
+    """A wait for a lock in tries, one per elapsed second in which the owner makes no progress.
+
+    :param lock: the lock that is waited for.
+    :param max_tries: number of tries, after which the wait fails.
+    :param cancellation: ends the wait.
+    :param report: gets a line for each try, with the owner.
+    """
 
     def __init__(
-        self, lock: AwaitedLock, *, max_tries: int, cancellation: Cancellation, report: Callable[[str], None]
+        self, lock: VirtualenvLock, *, max_tries: int, cancellation: Cancellation, report: Callable[[str], None]
     ) -> None:
         self._lock = lock
         self._max_tries = max_tries
@@ -117,6 +118,12 @@ class LockWait:
         self._seen = lock.progress()
 
     def until(self, is_done: Callable[[], bool]) -> None:
+        """Return when a condition holds, which is asked every 10 ms.
+
+        :param is_done: the condition; most often it takes the lock.
+        :raises VirtualenvLockTimeout: when all tries are over.
+        :raises CommandKilled: when the cancellation was requested.
+        """
         while True:
             self._cancellation.raise_if_requested()
             if is_done():
@@ -145,16 +152,11 @@ class LockWait:
         )
 
 
-_RENEW_AFTER = 10.0
-
-_BUSY = {errno.EAGAIN, errno.EACCES}
-
-
 class VirtualenvLock:
     """The lock of one ``virtualenv_dir``.
 
     :param directory: an existing directory.
-    :param progress: any value that changes while the owner's build gets on; tries do not count then.
+    :param progress: gives any value that changes while the owner's build gets on; tries do not count then.
     """
 
     def __init__(self, directory: Path, *, progress: Callable[[], object] = lambda: None) -> None:
@@ -164,21 +166,25 @@ class VirtualenvLock:
         self._progress = progress
         self._linked: Identity | None = None
         self._renewed_at = 0.0
-        self._next_look_at_strangers = 0.0
 
     @contextmanager
     def acquire(self, *, max_tries: int, cancellation: Cancellation, report: Callable[[str], None]) -> Iterator[None]:
-        """Within this block nobody else builds in the directory.
+        """Hold the lock within this block: nobody else builds in the directory.
 
         A thread that holds the lock already goes on at once, and keeps it until its outer block ends.
 
         :param max_tries: seconds to wait while the owner makes no progress; each is reported, with the owner.
-        :raises VirtualenvLockTimeout: when they are over. The owner keeps the lock.
+        :param cancellation: ends the wait.
+        :param report: gets lines for the task's log.
+        :raises VirtualenvLockTimeout: when the tries are over. The owner keeps the lock.
         :raises VirtualenvError: when the file system has no kernel locks or no hard links.
         :raises CommandKilled: when ``cancellation`` was requested while waiting.
         """
         waiting = LockWait(self, max_tries=max_tries, cancellation=cancellation, report=report)
+        # The kernel lock first: only its holder may judge a record, or two waiters could both remove it and both go on.
         with self._kernel_locked(waiting) as outer:
+            # A subclass of an operator may have taken the lock (_acquire_venv_lock) before the operator builds: it
+            # waited for itself.
             if outer is not None and outer._has_record():
                 with self._sharing_record(outer):
                     yield
@@ -192,36 +198,21 @@ class VirtualenvLock:
 
     @contextmanager
     def _kernel_locked(self, waiting: LockWait) -> Iterator[VirtualenvLock | None]:
-        """Gives the lock through which this thread holds it already."""
-        descriptor = open_for_locking(self.kernel_file)
-        outer = held_here(descriptor)
-
-        def try_lock() -> bool:
-            nonlocal descriptor
-            while True:
-                if self._try_kernel_lock(descriptor):
-                    if is_still(descriptor, self.kernel_file):
-                        return True
-                elif not self._take_from_strangers(descriptor):
-                    return False
-                # It was set aside, by us or by another one who waits.
-                another = open_for_locking(self.kernel_file)
-                os.close(descriptor)
-                descriptor = another
-
+        """Hold the kernel lock within this block; gives the lock through which this thread held it before, if any."""
+        file = FileToLock(self.kernel_file, lock=self._try_kernel_lock)
+        outer = held_here(file.descriptor)
         try:
             if outer is not None:
                 yield outer
                 return
-            waiting.until(try_lock)
-            with holding(descriptor, self):
+            waiting.until(file.try_lock)
+            with holding(file.descriptor, self):
                 yield None
         finally:
-            # Closing alone would leave it to a child that was forked meanwhile.
-            with suppress(OSError):  # where it could not be taken either, which is the error to be told
-                if outer is None:
-                    fcntl.flock(descriptor, fcntl.LOCK_UN)
-            os.close(descriptor)
+            # An outer block of this thread holds the lock by a descriptor of its own, and gives it back itself.
+            if outer is None:
+                unlock(file.descriptor)
+            file.close()
 
     @contextmanager
     def _sharing_record(self, outer: VirtualenvLock) -> Iterator[None]:
@@ -232,7 +223,7 @@ class VirtualenvLock:
             self._linked = None
 
     def is_available(self, *, report: Callable[[str], None]) -> bool:
-        """Whether nobody who must be respected holds it now. Nothing is taken, made or removed.
+        """Return whether nobody holds the lock now who must be respected. Nothing is taken, made or removed.
 
         :param report: gets one line on the owner, where there is a record.
         """
@@ -248,9 +239,9 @@ class VirtualenvLock:
         return not is_locked
 
     def renew(self) -> None:
-        """Say that we are still at work, at most every 10 s: on other hosts only this shows that we live.
+        """Show that we are still at work, at most every 10 s: on other hosts only this shows that we live.
 
-        Does nothing unless the lock is held here.
+        Nothing happens unless the lock is held here.
         """
         now = time.monotonic()
         if self._linked is None or now - self._renewed_at < _RENEW_AFTER:
@@ -264,7 +255,7 @@ class VirtualenvLock:
             pass  # no reason to end the build; the release tells what became of the record
 
     def owner(self) -> str:
-        """Who the PID record names, in words for a log."""
+        """Return the owner that the PID record names, in words for a log."""
         found = self._look()
         if found is None or found.record.pid is None:
             return "another process"
@@ -275,32 +266,18 @@ class VirtualenvLock:
         return f"process {found.record.pid}" + (f" ({process.name})" if process else "")
 
     def progress(self) -> object:
-        """A value that differs from the last one when the owner's build got on."""
+        """Return a value that differs from the last one when the owner's build got on."""
         return self._progress()
 
     def _try_kernel_lock(self, descriptor: int) -> bool:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return flock_at_once(descriptor)
         except OSError as error:
-            if error.errno in _BUSY:
+            if error.errno == errno.EACCES:  # as some mounts say that another one has it
                 return False
             if error.errno in UNSUPPORTED:
                 raise self._unfit("kernel locks (flock)", error) from error
             raise
-        return True
-
-    def _take_from_strangers(self, descriptor: int) -> bool:
-        """Whether the file is another one now: it is set aside when a user keeps it locked who may not build here.
-
-        That is looked at once a second: the kernel writes a list of all locks of the machine for it.
-        """
-        now = time.monotonic()
-        if now < self._next_look_at_strangers:
-            return False
-        self._next_look_at_strangers = now + TRY_SECONDS
-        with suppress(OSError):
-            set_aside_from_strangers(descriptor, self.kernel_file, with_shared=True)
-        return not is_still(descriptor, self.kernel_file)
 
     def _try_record(self, report: Callable[[str], None]) -> bool:
         """Put our PID into the lock file, unless it names an owner to respect."""
@@ -352,14 +329,14 @@ class VirtualenvLock:
             return None
 
     def _has_record(self) -> bool:
-        """Whether the record that we linked still stands."""
+        """Return whether the record that we linked still stands."""
         found = self._look()
         # The process id alone says nothing: on another host an equal number is another process. Nor does the file
         # alone: what is made after ours was deleted may get its inode.
         return found is not None and found.identity == self._linked and found.record.pid == os.getpid()
 
     def _link_record(self) -> bool:
-        """Whether the finished record now stands under its name; another's that has just appeared is left alone."""
+        """Return whether our finished record stands under its name now; one that has just appeared is left alone."""
         note_of_another = text_of_note(self.note_file)
         record = self._written_apart(str(os.getpid()))
         try:

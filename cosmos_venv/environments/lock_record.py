@@ -1,8 +1,7 @@
-"""What a PID file and its note say, and whether that owner binds.
+"""The record of a lock's owner, and the decision whether that owner must be respected.
 
-Whether a PID record names an owner to respect: the decision, and the facts about this machine that it needs.
-
-What stands in a directory's lock file at this moment, and which file is that?
+The lock file holds a PID. The note beside it says which machine, boot and process that PID is of, and counts only when
+it names the same PID. A record of another host or container is never judged by the processes of this one.
 """
 
 from __future__ import annotations
@@ -29,10 +28,19 @@ UNFINISHED_GRACE = 0.5
 # taken for dead, and another host may build, too: its task fails or builds anew.
 FOREIGN_HOST_AGE = 60.0
 
+Identity = tuple[int, int]
+"""Device and inode: which file it is, whatever its name."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """What must be equal for a PID to mean the same process: host, boot and PID namespace."""
+    """The facts that must be equal for a PID to mean the same process.
+
+    :param host: name of the host.
+    :param boot_id: identifier that the kernel makes at each start; empty off Linux.
+    :param pid_namespace: identifier of the PID namespace (a container has its own); empty off Linux.
+    :param booted_at: seconds since the epoch at which the machine started.
+    """
 
     host: str
     boot_id: str
@@ -41,18 +49,27 @@ class Machine:
 
     @classmethod
     def here(cls) -> Machine:
+        """Return the facts of this process. They are looked up once."""
         return _here()
 
     def shares_pids_with(self, note: LockNote) -> bool:
+        """Return whether the PID in a note is a process of this machine and container.
+
+        :param note: the note of a lock's owner.
+        """
         return (self.host, self.pid_namespace) == (note.host, note.pid_namespace)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LockNote:
-    """What this implementation writes beside its PID, in ``cosmos_virtualenv.lock.json``.
+    """The content of ``cosmos_virtualenv.lock.json``, which this implementation writes beside its PID.
 
-    :param process_start_ticks: when its process started, as its kernel counts (see ``ProcessState``).
-    :param device: of the directory, as the owner's kernel numbers it.
+    :param pid: of the owner; the note counts only beside a lock file with the same PID.
+    :param host: name of the owner's host.
+    :param boot_id: as in ``Machine``.
+    :param pid_namespace: as in ``Machine``.
+    :param process_start_ticks: when the owner started, as its kernel counts (see ``ProcessState``); None: unknown.
+    :param device: of the directory, as the owner's kernel numbers it; None: unknown.
     """
 
     pid: int
@@ -64,6 +81,10 @@ class LockNote:
 
     @classmethod
     def of_this_process(cls, *, device: int | None = None) -> LockNote:
+        """Return the note of this process.
+
+        :param device: of the directory that is locked, as ``stat`` numbers it.
+        """
         machine = Machine.here()
         return cls(
             pid=os.getpid(),
@@ -76,7 +97,11 @@ class LockNote:
 
     @classmethod
     def from_json(cls, text: str) -> LockNote | None:
-        """What this release knows of a note; a later one may say more. None for half a one: the PID alone counts."""
+        """Return what this release knows of a note; a later release may say more. None for half a note: the PID alone
+        counts.
+
+        :param text: content of the note file.
+        """
         try:
             found = json.loads(text)
             return cls(**{field.name: found[field.name] for field in fields(cls) if field.name in found})
@@ -84,6 +109,7 @@ class LockNote:
             return None
 
     def to_json(self) -> str:
+        """Return the content of the note file."""
         return json.dumps(asdict(self))
 
 
@@ -93,8 +119,8 @@ class LockRecord:
 
     :param text: its content.
     :param age: seconds since it was written; negative when its time lies ahead.
-    :param written_at: when, in seconds since the epoch.
-    :param note: what stands beside it; None when there is none or it names another PID.
+    :param written_at: when that was, in seconds since the epoch.
+    :param note: the note beside it; None when there is none or it names another PID.
     """
 
     text: str
@@ -104,6 +130,7 @@ class LockRecord:
 
     @property
     def pid(self) -> int | None:
+        """The PID that the file holds; None when it holds no number that can be one."""
         text = self.text.strip()
         # A number that no kernel gives out would be an error in each question about it.
         return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
@@ -111,8 +138,10 @@ class LockRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class ProcessState:
-    """One living or not yet collected process.
+    """The state of one process that lives, or has ended and was not collected yet.
 
+    :param name: of its program, for messages.
+    :param is_zombie: whether it has ended.
     :param started_at: seconds since the epoch; None when the kernel does not tell.
     :param start_ticks: the same as Linux counts it, in ticks since the machine started: no clock that is set moves it.
     """
@@ -124,8 +153,11 @@ class ProcessState:
 
     @classmethod
     def of(cls, pid: int) -> ProcessState | None:
-        """None when there is no such process."""
-        import psutil  # whoever finds no record asks for no process
+        """Return the state of a process; None when there is no such process.
+
+        :param pid: its process id on this machine.
+        """
+        import psutil  # imported here: most looks find no record, and ask for no process
 
         try:
             process = psutil.Process(pid)
@@ -148,12 +180,16 @@ def staleness(
     own_pid: int,
     locked_device: int | None = None,
 ) -> str | None:
-    """Why the record binds nobody; None when it must be respected.
+    """Return why a record binds nobody; None when its owner must be respected.
 
-    To be asked by whoever holds the kernel lock: then a record with this process's own PID cannot be its own.
+    The caller holds the kernel lock: then a record with this process's own PID cannot be its own.
 
-    :param process: the state of the process that the record's PID means on this machine.
-    :param locked_device: of the directory whose kernel lock is free, or held by who asks; None: it is another's.
+    :param record: the lock file and its note.
+    :param process: the state of the process that the record's PID means on this machine; None: there is none.
+    :param here: the facts of this machine.
+    :param own_pid: process id of the caller.
+    :param locked_device: device of the directory whose kernel lock is free, or held by the caller; None: another
+        process holds the lock.
     """
     if record.pid is None:
         # Not at once: its writer may be between truncating and writing. A time that lies ahead proves nothing.
@@ -172,8 +208,11 @@ def staleness(
 
 
 def _is_within_reach(note: LockNote, here: Machine, locked_device: int | None) -> bool:
-    """Whether the owner, in a container of its own, locks with the kernel lock that we have: the same kernel, and the
-    same mount (each mount of some file systems has locks of its own). It cannot live without that lock."""
+    """Return whether an owner in another container of this machine would have to hold the kernel lock that we have.
+
+    It would with the same kernel and the same mount: each mount of some file systems has locks of its own.
+    """
+    # A container that was killed and started again under another host name waited a minute for itself.
     is_same_kernel = bool(note.boot_id) and note.boot_id == here.boot_id
     return is_same_kernel and locked_device is not None and note.device == locked_device
 
@@ -191,8 +230,10 @@ def _staleness_of_process(record: LockRecord, process: ProcessState | None) -> s
         return f"process {record.pid} has ended"
     noted = None if record.note is None else record.note.process_start_ticks
     if noted is not None and process.start_ticks is not None:
+        # Exact where the note tells: a process that got the number of a dead owner within a second was taken for the
+        # owner.
         return None if noted == process.start_ticks else f"process {record.pid} is another one that got its number"
-    # Of a foreign record only its time is known. What remains: a process that got the number within that slack of the
+    # A foreign record has only its time. One case remains: a process that got the number within that slack of the
     # writing is taken for the owner, and one whose file server's clock is late by more than it has run is not.
     slack = CLOCK_SLACK if record.written_at.is_integer() else TICK_SLACK
     if process.started_at is not None and process.started_at > record.written_at + slack:
@@ -201,7 +242,7 @@ def _staleness_of_process(record: LockRecord, process: ProcessState | None) -> s
 
 
 def _time_of(ticks: int) -> float:
-    """Not by way of psutil, which counts from the machine's start in full seconds."""
+    """Convert ticks to seconds since the epoch. psutil counts from the machine's start in full seconds only."""
     return _booted_at() + ticks / os.sysconf("SC_CLK_TCK")
 
 
@@ -237,22 +278,24 @@ def _pid_namespace() -> str:
         return ""
 
 
-Identity = tuple[int, int]
-"""Device and inode: which file it is, whatever its name."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """A lock file as one look saw it, and which file that was."""
+    """A lock file as one look saw it.
+
+    :param record: its content.
+    :param identity: which file it was.
+    """
 
     record: LockRecord
     identity: Identity
 
 
 def look_at(file: Path, note_file: Path) -> Found | None:
-    """None when there is no lock file.
+    """Return what stands in the lock file now; None when there is none.
 
-    :raises OddFile: when it is no plain file, so that it binds nobody.
+    :param file: the lock file.
+    :param note_file: the note beside it.
+    :raises OddFile: when the lock file is no plain file, so that it binds nobody.
     :raises OSError: when it cannot be read.
     """
     try:
@@ -270,7 +313,10 @@ def look_at(file: Path, note_file: Path) -> Found | None:
 
 
 def text_of_note(note_file: Path) -> str | None:
-    """None when there is none that can be read."""
+    """Return the content of a note; None when there is none that can be read.
+
+    :param note_file: its path.
+    """
     try:
         return read_own(note_file).decode("ascii")
     except (OSError, UnicodeDecodeError):
@@ -278,5 +324,8 @@ def text_of_note(note_file: Path) -> str | None:
 
 
 def identity_of(status: os.stat_result) -> Identity:
-    """Which file a status is of."""
+    """Return which file a status is of.
+
+    :param status: of ``os.stat`` or ``os.fstat``.
+    """
     return status.st_dev, status.st_ino

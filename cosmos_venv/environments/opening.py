@@ -1,4 +1,7 @@
-"""Opening the environment of a task: a kept one, found or built, or a temporary one."""
+"""The opening of a task's environment: a kept one, found or built, or a temporary one.
+
+Most tasks find their environment. The imports that only a builder needs stand inside the functions that build.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cosmos_venv.environments.environment import Damaged, Environment, write_record
-from cosmos_venv.environments.layout import LONGEST_PAUSE, Upkeep, is_put_off
+from cosmos_venv.environments.layout import LONGEST_UPGRADE_PAUSE, StorePolicy, upgrade_failed_recently
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import VirtualenvError
@@ -39,33 +42,37 @@ def open_environment(
     cancellation: Cancellation,
     report: Callable[[str], None],
     warn: Callable[[str], None] | None = None,
-    upkeep: Upkeep | None = None,
+    policy: StorePolicy | None = None,
 ) -> Iterator[Environment]:
-    """The environment, built first when it is not there yet, kept for as long as the block runs.
+    """Open the environment, built first when it is not there yet, and keep it for as long as the block runs.
 
+    :param store: where it stands or is to stand.
+    :param spec: what it must hold.
     :param preference: which installer builds it.
     :param max_tries: seconds to wait for another builder that makes no progress.
     :param upgrade_after: age in seconds at which a spec that asks for ``--upgrade`` is resolved anew, into a newer
-        generation, by one task at a time; the others use what is ready. None: never. When that fails, what is
-        ready is used, and the next attempt is put off for as long, at most an hour.
+        generation, by one task at a time; the others use what is ready. None: never. When that fails, what is ready is
+        used, and the next attempt waits for as long, at most an hour.
     :param instead_of: a build that counts as missing: unless another one has taken its place already, a newer
         generation is built and published over it. Tasks that use it keep it.
+    :param cancellation: ends waiting and building.
     :param report: gets lines for the task's log.
-    :param warn: gets those that somebody should act on; None: ``report`` does.
-    :param upkeep: what happens to the directory's other environments when this one had to be built.
+    :param warn: gets lines that somebody should act on; None: ``report`` does.
+    :param policy: how the directory's other environments are tidied when this one had to be built; None: nothing is.
     :raises CosmosValueError: when ``virtualenv_dir`` is a file.
     :raises VirtualenvBuildError: when it cannot be built.
     :raises VirtualenvLockTimeout: when another builder holds the lock for too long.
     :raises VirtualenvError: when the directory cannot be read or written, or somebody else can have written there.
     :raises CommandKilled: when ``cancellation`` was requested.
     """
+    # Nearly every task ends here: a ready environment is found without a lock, and nothing is written.
     environment = store.find(spec, instead_of=instead_of, cancellation=cancellation, warn=warn or report)
     if environment is None or _is_outdated(environment, spec, upgrade_after):
         # Its imports are for the one task that builds, not for all that find their environment.
         from cosmos_venv.environments.publisher import Publisher
 
         publisher = Publisher(
-            store, spec, instead_of=instead_of, cancellation=cancellation, report=report, warn=warn, upkeep=upkeep
+            store, spec, instead_of=instead_of, cancellation=cancellation, report=report, warn=warn, policy=policy
         )
         if environment is None:
             environment = publisher.make_ready(preference=preference, max_tries=max_tries)
@@ -81,11 +88,12 @@ def _is_outdated(environment: Environment, spec: EnvironmentSpec, upgrade_after:
     if upgrade_after is None or not spec.asks_for_upgrade:
         return False
     age = environment.age
-    return (age is None or age >= upgrade_after) and not is_put_off(environment.path, pause=_pause(upgrade_after))
+    is_young = age is not None and age < upgrade_after
+    return not (is_young or upgrade_failed_recently(environment.path, pause=_pause(upgrade_after)))
 
 
 def _pause(upgrade_after: float | None) -> float:
-    return LONGEST_PAUSE if upgrade_after is None else min(upgrade_after, LONGEST_PAUSE)
+    return LONGEST_UPGRADE_PAUSE if upgrade_after is None else min(upgrade_after, LONGEST_UPGRADE_PAUSE)
 
 
 @contextmanager
@@ -96,12 +104,19 @@ def temporary_environment(
     cancellation: Cancellation,
     report: Callable[[str], None],
 ) -> Iterator[Environment]:
-    """A new environment in a temporary directory whose name begins with ``cosmos-venv``. Nobody shares it: no lock.
+    """Make a new environment in a temporary directory, which is gone after the block. Nobody shares it, so there is no
+    lock.
 
+    The name of the directory begins with ``cosmos-venv``. It goes on every way out; what a SIGKILL leaves is removed by
+    the next process that makes one.
+
+    :param spec: what it must hold.
+    :param preference: which installer builds it.
+    :param cancellation: ends the building.
+    :param report: gets lines for the task's log.
     :raises VirtualenvBuildError: when it cannot be built.
     :raises VirtualenvError: when temporary files cannot be made, or no program among them can be started.
-    :raises CommandKilled: when ``cancellation`` was requested. The directory is gone then, as on every way out; what a
-        SIGKILL leaves is removed by the next who makes one.
+    :raises CommandKilled: when ``cancellation`` was requested.
     """
     # For the one task that builds: who imports this module may only want a ready environment.
     from cosmos_venv.environments.builder import build_environment
@@ -116,6 +131,7 @@ def temporary_environment(
         system_site_packages=spec.system_site_packages,
     )
     try:
+        # A noexec /tmp takes the whole installation and fails each dbt afterwards, with a message that names no mount.
         with os_errors.naming(os_errors.temporary_folder()), scratch_folder("cosmos-venv-trial-") as trial:
             refuse_unfit(Path(tempfile.gettempdir()), parameter="TMPDIR", trial=trial)
     except OSError as error:
@@ -126,18 +142,23 @@ def temporary_environment(
             "Environments that are kept stand in a virtualenv_dir."
         ) from error
     with scratch_folder() as path:
+        # The guard holds the folder's lease too: after a SIGKILL of the worker nobody sweeps the folder below a dbt
+        # that still runs.
         keep_open = descriptors_of(path)
         report(f"Creating a temporary virtualenv {path} with {installer.name} ({installer.reason}).")
         if not is_trusted_way(path):
             report(f"Other users can replace what stands in {path.parent}. {WAY_OUT_OF_AN_OPEN_TMPDIR}")
         began = time.monotonic()
-        installed = build_environment(
-            spec, path, installer, cancellation=cancellation, report=report, keep_open=keep_open
-        )
+        built = build_environment(spec, path, installer, cancellation=cancellation, report=report, keep_open=keep_open)
         record_file = path / _RECORD_NAME
         with os_errors.naming(record_file):
             write_record(
-                record_file, spec, installed.pins, installer=installed.installer, seconds=time.monotonic() - began
+                record_file,
+                spec,
+                built.pins,
+                installer=built.installer,
+                sources=built.sources,
+                seconds=time.monotonic() - began,
             )
         yield Environment(
             path=path,

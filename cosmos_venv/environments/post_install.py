@@ -1,13 +1,10 @@
-"""Byte code, files against RECORD, and writing out to disk.
+"""The steps after an installer: byte code, files held against their RECORD, and writing out to disk.
 
-The byte code of a new environment is written once, before anybody uses it, by the environment's own Python.
-
-Not by the installers: uv starts a Python for each processor and pip compiles in one; here the Python that checks the
-environment anyway does it first, and shares the files with others only where there are many.
-
-How is what was installed kept through a power cut? It is on the disk before a link leads to it.
-
-What is installed in an environment, and what of it is missing: read from its metadata, without running it.
+- Byte code is written once, before anybody uses the environment, by its own Python. The installers do not write it: uv
+  starts a Python for each processor and pip compiles in one; the Python that checks the environment anyway does it
+  first, and shares the files with others only where there are many.
+- What was installed is on the disk before a link leads to it, so it survives a power cut.
+- What is installed, and what of it is missing, is read from metadata. Nothing that was installed runs for that.
 """
 
 from __future__ import annotations
@@ -171,15 +168,25 @@ if syncfs(os.open(sys.argv[1], os.O_RDONLY)) and ctypes.get_errno() in (errno.EI
     sys.exit({_DISK_ERROR})
 """
 
+_PART = 1 << 20
+_ADDRESS = "direct_url.json"
+_METADATA = (".dist-info", ".egg-info")
+_NOT_AS_PROMISED = (".pyc", ".dist-info/RECORD")
+
 
 @contextmanager
 def written_out(
     directory: Path, *, cancellation: Cancellation, report: Callable[[str], None], keep_open: Sequence[int] = ()
 ) -> Iterator[None]:
-    """At the end of this block is on the disk what was written to the directory's file system before it.
+    """See to it that, at the end of this block, the disk has what stood in the directory's file system at its
+    beginning.
 
     The disk works while the block does. Where it takes longer than 10 s, that is reported, and nobody waits any more.
 
+    :param directory: a directory of the file system; all of that file system is written out.
+    :param cancellation: ends the waiting.
+    :param report: gets a line where the disk is too busy.
+    :param keep_open: descriptors that the process which waits for the disk holds open.
     :raises VirtualenvBuildError: when the disk cannot take it.
     :raises CommandKilled: when ``cancellation`` was requested.
     """
@@ -203,7 +210,7 @@ def written_out(
 
 
 def _ends_in_time(process: GuardedProcess, cancellation: Cancellation) -> bool:
-    """Whether it says something or ends before it has been waited for long enough."""
+    """Return whether the process says something or ends before it has been waited for long enough."""
     deadline = time.monotonic() + _LONGEST_WAIT
     while not guard.readable([process.output.fileno()], _TURN):
         cancellation.raise_if_requested()
@@ -212,21 +219,21 @@ def _ends_in_time(process: GuardedProcess, cancellation: Cancellation) -> bool:
     return True
 
 
-_PART = 1 << 20
-_ADDRESS = "direct_url.json"
-_METADATA = (".dist-info", ".egg-info")
-_NOT_AS_PROMISED = (".pyc", ".dist-info/RECORD")
-
-
 def site_packages(environment: Path) -> list[Path]:
-    """The directories that packages are installed into (``lib64`` is a link to ``lib`` or a directory of its own)."""
+    """Return the directories that packages are installed into (``lib64`` is a link to ``lib`` or a directory of its
+    own).
+
+    :param environment: directory of a virtual environment.
+    """
     found = {path.resolve(): path for path in sorted(environment.glob("lib*/*/site-packages"), reverse=True)}
     return sorted(found.values())
 
 
 @dataclass(frozen=True, kw_only=True)
 class Installed:
-    """:param pins: version of each installed distribution.
+    """The packages of an environment, by their metadata.
+
+    :param pins: version of each installed distribution.
     :param console_scripts: names of the commands that they bring and that stand in ``bin``.
     """
 
@@ -235,7 +242,10 @@ class Installed:
 
 
 def distributions_in(environment: Path) -> list[Distribution]:
-    """Everything that is installed, with its metadata, of which nothing is there that is no file."""
+    """Return all distributions that are installed. A metadata file that is no regular file counts as missing.
+
+    :param environment: directory of a virtual environment.
+    """
     from importlib.metadata import PathDistribution
 
     class Installation(PathDistribution):
@@ -255,7 +265,10 @@ def distributions_in(environment: Path) -> list[Distribution]:
 
 
 def installed(environment: Path) -> Installed:
-    """What the metadata says."""
+    """Return what the metadata says is installed.
+
+    :param environment: directory of a virtual environment.
+    """
     found = distributions_in(environment)
     commands = {
         entry_point.name
@@ -270,7 +283,10 @@ def installed(environment: Path) -> Installed:
 
 
 def pins_of(found: Iterable[Distribution]) -> dict[str, str]:
-    """The version of each distribution."""
+    """Return the version of each distribution, by its name.
+
+    :param found: distributions; those whose METADATA is lost or damaged are left out.
+    """
     return dict(sorted(pin for each in found if (pin := _pin(each))))
 
 
@@ -278,6 +294,9 @@ def hide_credentials(environment: Path) -> None:
     """Take credentials out of the addresses that installers write down (``direct_url.json``), and correct the RECORDs.
 
     pip and uv leave out user and password themselves, and write a query as it is.
+
+    :param environment: directory of a virtual environment that nobody uses yet.
+    :raises OSError: when a file cannot be replaced.
     """
     for folder in site_packages(environment):
         for file in folder.glob(f"*.dist-info/{_ADDRESS}"):
@@ -294,13 +313,13 @@ def hide_credentials(environment: Path) -> None:
 
 
 def _replace(file: Path, text: str) -> None:
-    """As a new file: the old one may be a link into an installer's cache."""
+    """Write a text as a new file: the old one may be a link into an installer's cache."""
     file.unlink()
     file.write_text(text, encoding="utf-8", newline="")
 
 
 def _pin(distribution: Distribution) -> tuple[str, str] | None:
-    """Name and version; None where its METADATA is lost or damaged."""
+    """Return name and version; None where the METADATA of a distribution is lost or damaged."""
     try:
         name, version = distribution.metadata["Name"], distribution.metadata["Version"]
     except (TypeError, KeyError, AttributeError, ValueError, OSError, ImportError):  # as this Python has it
@@ -309,14 +328,15 @@ def _pin(distribution: Distribution) -> tuple[str, str] | None:
 
 
 def faults(environment: Path, *, content: bool = False) -> list[str]:
-    """What is missing or changed of the files that were installed, one clause each.
+    """Return what is missing or changed of the files that were installed, one clause each.
 
-    Looked at are all files that a RECORD names. Byte code and the RECORD files themselves are promised by nobody (uv
+    All files that a RECORD names are looked at. Byte code and the RECORD files themselves are promised by nobody (uv
     adds its own files to a RECORD and repeats what the wheel's said of its size). The size of a command in ``bin``
     counts only as part of its content: some installers write the size that it had before they wrote it anew. A file
     that several distributions bring is as any one of them has it: dbt-core, dbt-adapters and each adapter all bring a
     ``dbt/__init__.py``, and the one installed last has overwritten the others'.
 
+    :param environment: directory of a virtual environment.
     :param content: whether each file is read, and its hash compared with that in the RECORD.
     :raises OSError: when this process may open no more files.
     """
@@ -325,7 +345,11 @@ def faults(environment: Path, *, content: bool = False) -> list[str]:
 
 
 def faults_in(folder: Path) -> list[str]:
-    """The same of one directory that packages were installed into, or a wheel was unpacked into."""
+    """Return the same of one directory that packages were installed into, or a wheel was unpacked into.
+
+    :param folder: that directory.
+    :raises OSError: when this process may open no more files.
+    """
     return list(_faults_in(folder, folder / "bin", content=False))
 
 
@@ -352,7 +376,7 @@ def _faults_in(folder: Path, commands: Path, *, content: bool) -> Iterator[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class _Promise:
-    """What a RECORD says of one file; None where it says nothing."""
+    """One line of a RECORD: a file with its hash and its size; None where the line does not say it."""
 
     name: str
     hash: str | None
@@ -394,7 +418,10 @@ def _fault(path: str, promises: Sequence[_Promise], *, is_command: bool, content
 
 
 def _has_content(path: str, promises: Sequence[_Promise]) -> bool:
-    """Whether it is what some RECORD says; True where one says nothing, or names a hash that cannot be had here."""
+    """Return whether a file has the content that some RECORD promises.
+
+    True too where one promises none, or names a hash that cannot be had here.
+    """
     hashes = {promise.hash for promise in promises}
     if None in hashes:
         return True

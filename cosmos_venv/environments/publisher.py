@@ -1,10 +1,8 @@
-"""Opening an environment: find, else build under the lock and publish by one rename.
+"""The build of a missing environment under the lock of its directory, and its publication by one rename of a link.
 
-Does what this process has started still get on with its work? An installer that downloads says nothing.
-
-How a missing environment becomes a ready one: built under the lock, apart, and published in one step.
-
-What no link leads to is rubbish for the next builder, so a kill at any moment costs a rebuild and nothing else.
+A build is made in a directory of its own. Until the link leads to it, it is rubbish for the next builder: a kill at any
+moment costs a rebuild and nothing else. A build that is retired under the lock is deleted after its release, because
+nobody should wait for that.
 """
 
 from __future__ import annotations
@@ -14,18 +12,26 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cosmos_venv.environments import layout, post_install
+from cosmos_venv.environments import layout
 from cosmos_venv.environments.builder import IncompleteInstallation, build_environment
 from cosmos_venv.environments.environment import Damaged, Environment, write_record
 from cosmos_venv.environments.installers.choice import Installer, InstallerPreference, choose_installer
-from cosmos_venv.environments.layout import BUILD_NAME, LONGEST_PAUSE, Upkeep, is_put_off, put_off
+from cosmos_venv.environments.layout import (
+    BUILD_NAME,
+    LONGEST_UPGRADE_PAUSE,
+    StorePolicy,
+    note_failed_upgrade,
+    upgrade_failed_recently,
+)
 from cosmos_venv.environments.lock import VirtualenvLock
 from cosmos_venv.environments.maintenance import cleanup
 from cosmos_venv.environments.maintenance.launchers import write_launchers
 from cosmos_venv.environments.maintenance.pruner import Removal, delete_retired, retire_surplus
+from cosmos_venv.environments.post_install import site_packages
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError, VirtualenvError, VirtualenvLockTimeout
@@ -40,15 +46,22 @@ if TYPE_CHECKING:
 
 
 class Activity:
-    """What the processes below this one have written since the last look."""
+    """The progress of the processes below this one, by the bytes that they write. An installer that downloads says
+    nothing.
+    """
 
     def __init__(self) -> None:
         self._written = 0
 
     def has_gone_on(self) -> bool:
-        """Whether they wrote anything since: to files, or to each other. False where the kernel does not tell."""
+        """Return whether they wrote anything since the last call: to files, or to each other.
+
+        False where the kernel does not tell.
+        """
         import psutil  # not for an installation that is over before the first look
 
+        # What they write is counted by the kernel: uv downloads for minutes without a word, and its owner would look
+        # dead.
         written = sum(_written_by(process) for process in psutil.Process(os.getpid()).children(recursive=True))
         before, self._written = self._written, written
         return written > before
@@ -64,13 +77,15 @@ def _written_by(process: psutil.Process) -> int:
 
 
 class Publisher:
-    """Makes one environment of a store ready.
+    """The process by which one environment of a store becomes ready.
 
-    :param instead_of: a build that is not ready, although it is published.
+    :param store: where it is to stand.
+    :param spec: what it must hold.
+    :param instead_of: a build that is not ready, although it is published; None: none is known.
     :param cancellation: ends waiting and building.
     :param report: gets lines for the task's log.
-    :param warn: gets those that somebody should act on; None: ``report`` does.
-    :param upkeep: what happens to the other environments afterwards; None: nothing.
+    :param warn: gets lines that somebody should act on; None: ``report`` does.
+    :param policy: how the other environments are tidied afterwards; None: nothing is pruned or kept.
     """
 
     def __init__(
@@ -82,7 +97,7 @@ class Publisher:
         cancellation: Cancellation,
         report: Callable[[str], None],
         warn: Callable[[str], None] | None = None,
-        upkeep: Upkeep | None = None,
+        policy: StorePolicy | None = None,
     ) -> None:
         self._store = store
         self._spec = spec
@@ -90,21 +105,28 @@ class Publisher:
         self._cancellation = cancellation
         self._report = report
         self._warn = warn or report
-        self._upkeep = upkeep or Upkeep()
+        self._policy = policy or StorePolicy()
         self._said: list[str] = []
         self._retired: list[Removal] = []
         self._rubbish: list[Path] = []
         self._lock = VirtualenvLock(store.directory, progress=self._progress)
 
     def make_ready(self, *, preference: InstallerPreference, max_tries: int) -> Environment:
-        """The environment, made by us or by whom we waited for. Raises what ``open_environment`` says."""
+        """Return the environment, made by us or by another builder that we waited for.
+
+        :param preference: which installer builds it.
+        :param max_tries: seconds to wait for another builder that makes no progress.
+        :returns: the environment, leased to the caller, who closes it. Errors are those of ``open_environment``.
+        """
         store = self._store
         with store.naming_the_directory():
+            # Before the lock, which stands in it; and judged before anything there is opened or run.
             make_directory(store.directory, store.directory_mode)
             store.judge()
             environment = None
             try:
                 with self._locked(max_tries):
+                    # Another builder may have published it while this one waited for the lock.
                     environment = self._found() or self._build(preference)
             except BaseException:
                 if environment is not None:
@@ -115,15 +137,20 @@ class Publisher:
             return environment
 
     def upgrade(
-        self, old: Environment, *, preference: InstallerPreference, pause: float = LONGEST_PAUSE
+        self, old: Environment, *, preference: InstallerPreference, pause: float = LONGEST_UPGRADE_PAUSE
     ) -> Environment:
-        """A newer generation, published over ``old``.
+        """Return a newer generation, published over an old one.
 
-        ``old`` itself while somebody else is building (nobody waits), and when the newer one cannot be built: with a
-        warning, and no task tries again for ``pause`` seconds. It is closed unless it is what is returned. Raises
-        what ``open_environment`` says.
+        The old one itself is returned while somebody else is building (nobody waits), and when the newer one cannot be
+        built: with a warning, and no task tries again for a while. It is closed unless it is what is returned. Errors
+        are those of ``open_environment``.
+
+        :param old: the environment that is ready, leased to the caller.
+        :param preference: which installer builds the newer one.
+        :param pause: seconds for which no task tries again after a failure.
         """
         store = self._store
+        # Another user's store, or a mount that is read-only: to wait for its lock or to fail would serve nobody.
         if not os.access(store.root, os.W_OK):
             self._report(f"{store.root} cannot be written: --upgrade does nothing there.")
             return old
@@ -144,32 +171,34 @@ class Publisher:
         return newer
 
     def _build_newer(self, old: Environment, preference: InstallerPreference, pause: float) -> Environment | None:
-        if is_put_off(old.path, pause=pause):
+        if upgrade_failed_recently(old.path, pause=pause):
             return None  # by a task that had the lock before us
         try:
             return self._build(preference)
+        # A new release that cannot be built must not stop tasks that have something ready. Without the note each of
+        # them would try again, one after the other under the lock.
         except (VirtualenvBuildError, OSError) as error:
             self._warn(
                 f"The virtualenv for {self._spec} could not be upgraded: {old.path} is used as it is, and the next "
                 f"attempt is made after {pause:.0f} s. {error}"
             )
             with suppress(OSError):  # then the next task tries again
-                put_off(old.path, str(error))
+                note_failed_upgrade(old.path, str(error))
             return None
 
     @contextmanager
     def _locked(self, max_tries: int) -> Iterator[None]:
-        """The directory's lock. What is retired under it is deleted after its release: nobody waits for that."""
+        """Hold the directory's lock in this block. Builds that are retired in it are deleted after the release."""
         try:
             with self._lock.acquire(max_tries=max_tries, cancellation=self._cancellation, report=self._report):
                 yield
         finally:
             for build in self._rubbish:
-                with cleanup.going_on(build, self._report):
+                with cleanup.reporting_leftovers(build, self._report):
                     cleanup.delete(build)
 
     def _newer_than(self, old: Environment) -> Environment | None:
-        """What another task has published since ``old`` was found."""
+        """Return the environment that another task has published since ``old`` was found; None when none has."""
         found = self._found()
         if found is None or found.path != old.path:
             return found
@@ -185,6 +214,7 @@ class Publisher:
         except VirtualenvBuildError as error:
             if self._instead_of is None and not isinstance(error, IncompleteInstallation):
                 raise
+            # uv links files from its cache as they are: from a damaged cache the next build would be as broken.
             self._report(f"{error} The installer's cache may be damaged: the virtualenv is built once more without it.")
         return self._built(preference, uses_caches=False)
 
@@ -201,12 +231,15 @@ class Publisher:
         make_directory(self._store.builds, self._store.directory_mode)
         way = judge(self._store.directory, self._store.root, self._store.builds, parameter=self._store.parameter)
         link = self._store.link(self._spec.digest)
+        # A link that leads to itself, or a file in its place, failed each task. It is moved and not deleted: it is not
+        # ours.
         if os.path.lexists(link) and self._store.published(self._spec.digest) is None:
             set_aside(link, "it is no link to a build")
         self._rubbish += cleanup.sweep(self._store, self._report)
         build = self._next_build()
         refuse_unfit_path(build, installer=installer.name)
         self._report(f"Creating the virtualenv {build} with {installer.name} ({installer.reason}).")
+        # Before anything stands in the build's directory: without a locked lease that counts as left over.
         lease = Lease.shared(build)
         if lease is None:
             raise VirtualenvError(f"{lease_path(build)} is locked by a process that does not build. Remove it.")
@@ -222,29 +255,14 @@ class Publisher:
     def _fill_and_publish(
         self, build: Path, installer: Installer, lease: Lease, writers: Writers, *, uses_caches: bool
     ) -> Environment:
-        def report_progress(line: str) -> None:
-            show_progress()
-            self._said.append(line)
-            self._report(line)
-
-        def look_at_it() -> None:
-            self._lock.renew()
-            if activity.has_gone_on():
-                show_progress()
-
-        def show_progress() -> None:
-            with suppress(OSError):  # no reason to end the build
-                lease_path(build).touch()
-
-        activity = Activity()
         began = time.monotonic()
-        installed = build_environment(
+        built = build_environment(
             self._spec,
             build,
             installer,
             cancellation=self._cancellation,
-            report=report_progress,
-            on_tick=look_at_it,
+            report=partial(self._hear, build),
+            on_tick=partial(self._tick, build, Activity()),
             keep_open=lease.descriptors,
             is_durable=True,
             uses_caches=uses_caches,
@@ -258,19 +276,31 @@ class Publisher:
         write_record(
             environment.record_file,
             self._spec,
-            installed.pins,
-            installer=installed.installer,
+            built.pins,
+            installer=built.installer,
+            sources=built.sources,
             seconds=seconds,
             flaws=flaws,
         )
         cleanup.protect(build)
+        # Once more, at the end: the byte compiler and the check of the spec may have written too.
         for path, _, reason in writable_by_others(build, writers):
             raise VirtualenvBuildError(f"The virtualenv {build} is not published: {path}: {reason}.")
-        # Before publishing, so that whoever is killed between the two is made up for by the next build.
-        self._write_launchers(installed.console_scripts)
+        # Before publishing: after a kill between the two the next build makes up for it.
+        self._write_launchers(built.console_scripts)
         self._publish(build)
         self._report(f"The virtualenv {build} is ready after {seconds:.1f} s.")
         return environment
+
+    def _hear(self, build: Path, line: str) -> None:
+        _show_progress(build)
+        self._said.append(line)
+        self._report(line)
+
+    def _tick(self, build: Path, activity: Activity) -> None:
+        self._lock.renew()
+        if activity.has_gone_on():
+            _show_progress(build)
 
     def _write_launchers(self, commands: list[str]) -> None:
         directory = self._store.directory
@@ -286,6 +316,7 @@ class Publisher:
             self._report(f"{directory / 'bin'} does not get the commands of the environment: {error}.")
 
     def _publish(self, build: Path) -> None:
+        # A link cannot be replaced in place, but a rename over it is atomic: no task ever sees none.
         apart = self._store.root / f".{self._spec.digest}.{uuid.uuid4().hex}"
         apart.symlink_to(build.relative_to(self._store.root))
         apart.replace(self._store.link(self._spec.digest))
@@ -293,21 +324,25 @@ class Publisher:
     def _next_build(self) -> Path:
         digest = self._spec.digest
         builds = (match for name in layout.build_names(self._store) if (match := BUILD_NAME.fullmatch(name)))
+        # Numbers are not used again while anything of a build is left: a lease or a record of the old one would count
+        # for the new.
         highest = max((int(build["number"]) for build in builds if build["digest"] == digest), default=0)
         return self._store.builds / f"{digest}-{highest + 1}"
 
     def _retire_surplus(self) -> None:
-        """Whatever goes wrong with other environments is a line in the log: the task has what it asked for."""
-        limits = self._upkeep.limits
+        """Prune the store. Whatever goes wrong with other environments is a line in the log: the task has what it asked
+        for.
+        """
+        limits = self._policy.limits
         if limits is None:
             return
-        with self._going_on_unpruned():
+        with self._reporting_failed_pruning():
             self._retired = retire_surplus(self._store, limits, now=time.time())
             cleanup.mend_launchers(self._store, self._report)
 
     def _delete_retired(self, environment: Environment) -> None:
         try:
-            with self._going_on_unpruned():
+            with self._reporting_failed_pruning():
                 for each in delete_retired(self._retired):
                     self._report(each.describe())
         except BaseException:  # a signal's: nobody gets the environment, so nobody closes it
@@ -315,7 +350,7 @@ class Publisher:
             raise
 
     @contextmanager
-    def _going_on_unpruned(self) -> Iterator[None]:
+    def _reporting_failed_pruning(self) -> Iterator[None]:
         try:
             yield
         except (OSError, VirtualenvError, CosmosValueError) as error:
@@ -323,30 +358,41 @@ class Publisher:
 
     def _clean_up(self, build: Path, error: BaseException) -> None:
         """Retire what came to nothing, or keep it where that is wanted. The error that ended it is the one to tell."""
-        with cleanup.going_on(build, self._report):
+        with cleanup.reporting_leftovers(build, self._report):
             # A signal handler may raise after the publishing too: then others use the build already.
             if self._store.published(self._spec.digest) == build:
                 return
-            if self._upkeep.keep_failed and isinstance(error, VirtualenvBuildError):
+            if self._policy.keep_failed and isinstance(error, VirtualenvBuildError):
                 self._rubbish += cleanup.keep_failed(self._store, build, [*self._said, str(error)])
                 self._report(f"What there is of it is kept in {layout.failed_path(build)}.")
             else:
                 self._rubbish += cleanup.retire_unused(self._store, build)
 
     def _progress(self) -> object:
-        """What is visible of a build under way: when its installer last spoke or wrote, and how much is installed."""
+        """Return what is visible of a build under way: when its installer last spoke or wrote, and how much is
+        installed.
+        """
         try:
             builds = [build for build in layout.unpublished(self._store) if lease_path(build).exists()]
-            return [(build, lease_path(build).stat().st_mtime_ns, _installed(build)) for build in builds]
+            return [
+                (
+                    build,
+                    lease_path(build).stat().st_mtime_ns,
+                    [len(list(each.iterdir())) for each in site_packages(build)],
+                )
+                for build in builds
+            ]
         except OSError:
             return None  # published or removed while we looked
+
+
+def _show_progress(build: Path) -> None:
+    # The time of the lease is what other hosts see of the progress; processes there cannot be looked at.
+    with suppress(OSError):  # no reason to end the build
+        lease_path(build).touch()
 
 
 def _flaws(build: Path) -> tuple[str, ...]:
     from cosmos_venv.environments.maintenance.inventory import file_faults  # few builds take the place of a damaged one
 
     return tuple(file_faults(build, content=True))
-
-
-def _installed(build: Path) -> int:
-    return sum(1 for folder in post_install.site_packages(build) for _ in folder.iterdir())

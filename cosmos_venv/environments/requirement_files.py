@@ -1,10 +1,8 @@
-"""Is a requirement a path? It is when pip takes it as one, in a list and in a file alike.
+"""Requirements and options of pip and uv as users write them: read, made canonical, and put into digests.
 
-What a user's options for pip or uv say, option by option.
-
-Digests of the files that a requirement names: a changed file asks for another environment.
-
-A DAG file is parsed for them: a file that has no end, or keeps its reader waiting, is not read.
+- A requirement is a path when pip takes it as one, in a list and in a file alike.
+- A file or folder that a requirement names counts with its content: a changed file asks for another environment.
+- A DAG file is parsed for all this: a file that has no end, or keeps its reader waiting, is not read.
 """
 
 from __future__ import annotations
@@ -28,46 +26,6 @@ _ARCHIVES = tuple(
     for ending in "whl zip tar tar.gz tgz tar.bz2 tbz tar.xz txz tar.lz tlz tar.lzma".split()  # noqa: SIM905 - one line
 )
 _PATH_AND_REST = re.compile(r"(?P<path>[^;]+?)\s*(?P<rest>(\[[^\[\]]*\])?\s*(;.*)?)", re.DOTALL)
-
-
-@dataclass(frozen=True, kw_only=True)
-class LocalPath:
-    """A requirement that is a path.
-
-    :param rest: extras and markers behind it.
-    """
-
-    path: str
-    rest: str
-
-
-def local_path(text: str) -> LocalPath | None:
-    """The path that a requirement is; None when it is a name or a URL.
-
-    A path has a separator, begins with a dot or ends like an archive, and need not be there. Only ``a@b`` is looked
-    up: it may be a file of that name, else it is the package ``a`` from the address ``b``.
-    """
-    parts = _PATH_AND_REST.fullmatch(text.strip())
-    if parts is None or is_url(text):
-        return None
-    path = parts["path"]
-    if not (_has_a_separator(path) or path.lower().endswith(_ARCHIVES)):
-        return None
-    name, at, _ = path.partition("@")
-    if at and not _has_a_separator(name) and not Path(path).exists():
-        return None
-    return LocalPath(path=path, rest=parts["rest"].strip())
-
-
-def is_url(text: str) -> bool:
-    """Whether a requirement is a URL, without a name in front of it."""
-    first = text.strip().partition(" ")[0].lower()
-    return first.startswith("file:") or re.match(r"[a-z+]+://", first) is not None
-
-
-def _has_a_separator(text: str) -> bool:
-    return "/" in text or text.startswith(".")
-
 
 _LONG_NAMES = {
     "-i": "--index-url",
@@ -98,27 +56,77 @@ _OF_PIP_ALONE = {"--no-dependencies": "--no-deps", "--pypi-url": "--index-url"}
 
 # A test compares it with the parsers of pip and uv: a switch that is missing here would swallow the next word.
 WITHOUT_VALUE = {
-    *("--no-index", "--no-deps", "--require-hashes", "--upgrade", "--pre", "--force-reinstall", "--quiet", "--verbose"),
-    *("--no-build-isolation", "--no-cache-dir", "--no-build", "--no-sources", "--native-tls", "--system-certs"),
-    *("--offline", "--no-cache", "--reinstall", "--refresh", "--no-config", "--no-verify-hashes", "--user"),
-    *("--prefer-binary", "--no-input", "--no-compile", "--compile", "--ignore-installed", "--isolated", "--no-color"),
-    *("--disable-pip-version-check", "--no-warn-script-location", "--no-warn-conflicts", "--no-clean", "--dry-run"),
-    *("--ignore-requires-python", "--use-pep517", "--no-use-pep517", "--check-build-dependencies", "--debug"),
-    *("--break-system-packages", "--no-python-version-warning", "--require-virtualenv", "--no-user", "--help"),
-    *("--only-deps", "--no-require-hashes", "--no-proxy-env", "--no-editable", "--all-extras", "--system", "--check"),
-    *("--require-build-hashes", "--no-break-system-packages", "--exact", "--strict", "--compile-bytecode"),
-    *("--managed-python", "--no-managed-python", "--no-python-downloads", "--no-progress"),
-}
-
+    "--no-index", "--no-deps", "--require-hashes", "--upgrade", "--pre", "--force-reinstall", "--quiet", "--verbose",
+    "--no-build-isolation", "--no-cache-dir", "--no-build", "--no-sources", "--native-tls", "--system-certs",
+    "--offline", "--no-cache", "--reinstall", "--refresh", "--no-config", "--no-verify-hashes", "--user",
+    "--prefer-binary", "--no-input", "--no-compile", "--compile", "--ignore-installed", "--isolated", "--no-color",
+    "--disable-pip-version-check", "--no-warn-script-location", "--no-warn-conflicts", "--no-clean", "--dry-run",
+    "--ignore-requires-python", "--use-pep517", "--no-use-pep517", "--check-build-dependencies", "--debug",
+    "--break-system-packages", "--no-python-version-warning", "--require-virtualenv", "--no-user", "--help",
+    "--only-deps", "--no-require-hashes", "--no-proxy-env", "--no-editable", "--all-extras", "--system", "--check",
+    "--require-build-hashes", "--no-break-system-packages", "--exact", "--strict", "--compile-bytecode",
+    "--managed-python", "--no-managed-python", "--no-python-downloads", "--no-progress",
+}  # fmt: skip
 _NAMES_A_FILE = {"--requirement", "--constraint"}
+
+# What an installer itself leaves in a source tree, and what never becomes part of a package.
+_NOT_CONTENT = {"__pycache__", "build", "dist", ".git", ".hg", ".svn", ".venv", "venv", ".tox", ".nox", ".mypy_cache"}
+_NOT_CONTENT_SUFFIXES = (".egg-info", ".pyc", ".pyo")
+_COMMENT = re.compile(r"(^|\s)#.*$")
+_VARIABLE = r"\$\{(?P<name>[A-Z0-9_]+)\}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalPath:
+    """A requirement that is a path.
+
+    :param path: as the user wrote it.
+    :param rest: extras and markers behind it; empty where there are none.
+    """
+
+    path: str
+    rest: str
+
+
+def local_path(text: str) -> LocalPath | None:
+    """Return the path that a requirement is; None when it is a name or a URL.
+
+    A path has a separator, begins with a dot or ends like an archive, and need not be there. Only ``a@b`` is looked up:
+    it may be a file of that name, else it is the package ``a`` from the address ``b``.
+
+    :param text: the requirement, which is no option.
+    """
+    parts = _PATH_AND_REST.fullmatch(text.strip())
+    if parts is None or is_url(text):
+        return None
+    path = parts["path"]
+    if not (_has_a_separator(path) or path.lower().endswith(_ARCHIVES)):
+        return None
+    name, at, _ = path.partition("@")
+    if at and not _has_a_separator(name) and not Path(path).exists():
+        return None
+    return LocalPath(path=path, rest=parts["rest"].strip())
+
+
+def is_url(text: str) -> bool:
+    """Return whether a requirement is a URL, without a name in front of it.
+
+    :param text: the requirement.
+    """
+    first = text.strip().partition(" ")[0].lower()
+    return first.startswith("file:") or re.match(r"[a-z+]+://", first) is not None
+
+
+def _has_a_separator(text: str) -> bool:
+    return "/" in text or text.startswith(".")
 
 
 @dataclass(frozen=True, kw_only=True)
 class InstallOption:
-    """One option and what it means.
+    """One option of an installer and its value.
 
     :param name: its long name; empty for an argument that is no option.
-    :param value: what follows it; None for a switch.
+    :param value: the value behind it; None for a switch.
     :param words: the command line words that say so, as they were written where pip and uv both know them.
     :param origin: the requirements file that it stands in; empty for an option of the installation itself.
     """
@@ -130,11 +138,15 @@ class InstallOption:
 
     @property
     def names_requirements_file(self) -> bool:
+        """Whether its value is a file of requirements or constraints."""
         return self.name in _NAMES_A_FILE
 
 
 def parse(words: Iterable[str]) -> Iterator[InstallOption]:
-    """Options of ``pip install`` or ``uv pip install`` in their order, in every way pip lets one write them."""
+    """Give the options of ``pip install`` or ``uv pip install`` in their order, in every way pip lets one write them.
+
+    :param words: of the command line, behind the command.
+    """
     remaining = iter(words)
     for written in remaining:
         *switches, word = _unbundled(_spelt_for_both(written))
@@ -149,7 +161,10 @@ def parse(words: Iterable[str]) -> Iterator[InstallOption]:
 
 
 def in_requirements(requirements: Iterable[str]) -> Iterator[InstallOption]:
-    """Options among requirements, such as ``-r FILE``."""
+    """Give the options that stand among requirements, such as ``-r FILE``.
+
+    :param requirements: as in ``EnvironmentSpec``.
+    """
     for text in requirements:
         if text.lstrip().startswith("-"):
             yield from parse(shlex.split(text))
@@ -161,14 +176,14 @@ def _spelt_for_both(word: str) -> str:
 
 
 def _unbundled(word: str) -> list[str]:
-    """``-Ur`` is ``-U -r``: short switches may share a word with each other and with what follows them."""
+    """Part short switches that share a word: ``-Ur`` is ``-U -r``."""
     if word.startswith("--") or len(word) < 3 or _LONG_NAMES.get(word[:2]) not in WITHOUT_VALUE:
         return [word]
     return [word[:2], *_unbundled(f"-{word[2:]}")]
 
 
 def _split(word: str) -> tuple[str, str | None, bool]:
-    """Long name, value, and whether the word says all (else the value is the next word)."""
+    """Return long name, value, and whether the word says all (else the value is the next word)."""
     if not word.startswith("-"):
         return "", word, True
     if word.startswith("--"):
@@ -178,16 +193,10 @@ def _split(word: str) -> tuple[str, str | None, bool]:
     return _LONG_NAMES.get(word[:2], word[:2]), attached or None, bool(attached)
 
 
-# What an installer itself leaves in a source tree, and what never becomes part of a package.
-_NOT_CONTENT = {"__pycache__", "build", "dist", ".git", ".hg", ".svn", ".venv", "venv", ".tox", ".nox", ".mypy_cache"}
-_NOT_CONTENT_SUFFIXES = (".egg-info", ".pyc", ".pyo")
-_COMMENT = re.compile(r"(^|\s)#.*$")
-_VARIABLE = r"\$\{(?P<name>[A-Z0-9_]+)\}"
-
-
 def digest_of_path(path: Path) -> str:
-    """SHA-256 over a file's bytes, or over every file below a directory with its relative path.
+    """Return the SHA-256 of a file's bytes, or of every file below a directory with its relative path.
 
+    :param path: of the file or directory.
     :raises CosmosValueError: naming ``py_requirements``, when the path cannot be read.
     """
     try:
@@ -199,8 +208,10 @@ def digest_of_path(path: Path) -> str:
 
 
 def canonical_requirements_file(path: Path, _above: tuple[Path, ...] = ()) -> list[str]:
-    """Lines of a ``-r`` or ``-c`` file without credentials; files named in it are replaced by what they hold.
+    """Return the lines of a ``-r`` or ``-c`` file without credentials. Files named in it are replaced by what they
+    hold.
 
+    :param path: of the file.
     :raises CosmosValueError: naming the file, when it cannot be read or includes itself.
     """
     above = _with_file(path, _above)
@@ -208,11 +219,12 @@ def canonical_requirements_file(path: Path, _above: tuple[Path, ...] = ()) -> li
 
 
 def options_in_file(path: Path, environ: Mapping[str, str], _above: tuple[Path, ...] = ()) -> Iterator[InstallOption]:
-    """The options of a ``-r`` or ``-c`` file and of the files that it names, in the order in which pip obeys them.
+    """Give the options of a ``-r`` or ``-c`` file and of the files that it names, in the order in which pip obeys them.
 
     Those that belong to one requirement alone, such as ``--hash``, are among them. Addresses are not followed.
 
-    :param environ: for ``${NAME}``, which pip and uv replace.
+    :param path: of the file.
+    :param environ: variables for ``${NAME}``, which pip and uv replace.
     :raises CosmosValueError: naming the file, when it cannot be read or includes itself.
     """
     above = _with_file(path, _above)
@@ -227,8 +239,9 @@ def options_in_file(path: Path, environ: Mapping[str, str], _above: tuple[Path, 
 
 
 def requirements_in_file(path: Path, _above: tuple[Path, ...] = ()) -> Iterator[str]:
-    """The requirements of a ``-r`` file and of the files that it names, without their options.
+    """Give the requirements of a ``-r`` file and of the files that it names, without their options.
 
+    :param path: of the file.
     :raises CosmosValueError: naming the file, when it cannot be read or includes itself.
     """
     above = _with_file(path, _above)
@@ -242,7 +255,7 @@ def requirements_in_file(path: Path, _above: tuple[Path, ...] = ()) -> Iterator[
 
 
 def _options_of(line: str) -> list[str]:
-    """The words of a line that are options or their values: all, or those behind a requirement."""
+    """Return the words of a line that are options or their values: all of them, or those behind a requirement."""
     if line.startswith("-"):
         return shlex.split(line)
     before, dash, behind = line.partition(" -")
@@ -278,7 +291,7 @@ def _canonical_line(line: str, file: Path, above: tuple[Path, ...]) -> Iterator[
 
 
 def _canonical_requirement(text: str, file: Path) -> Iterator[str]:
-    """The text without credentials and, of a file or folder that it names, what that holds."""
+    """Give the text without credentials and, where it names a file or folder, the digest of its content."""
     if not text:
         return
     yield credentials.remove(text)
@@ -294,7 +307,7 @@ def _canonical_requirement(text: str, file: Path) -> Iterator[str]:
 
 
 def _content_of(path: Path) -> Iterator[str]:
-    """Of what is not there the installer says what it makes of it: in a file it may have variables of pip's in it."""
+    """Give the digest of a path. One that is missing has none: in a file it may have variables of pip's in it."""
     if path.exists():
         yield digest_of_path(path)
 

@@ -1,10 +1,8 @@
-"""What two tasks must share to share an environment, its digest, the interpreter.
+"""The description of an environment that tasks share, the digest over it, and the interpreter that it names.
 
-Which Python an environment is made of: resolved once to a real executable, with its full version.
-
-Is it a list of texts that a user gave for words of a command line?
-
-What must be equal for two tasks to share one environment, and the digest that says so.
+- The digest is the name of an environment in every store: a change of the canonical form leaves all existing
+  environments behind (raise ``_FORM`` then, and only then).
+- Credentials are no part of the digest. The content of local files is.
 """
 
 from __future__ import annotations
@@ -53,6 +51,9 @@ print(json.dumps([os.path.realpath(real), platform.python_version(), sys.impleme
     "-".join([sys.platform, platform.machine(), getattr(sys.implementation, "_multiarch", "")])]))
 """
 
+_known: dict[tuple[str, str], Interpreter] = {}
+_FORM = 1  # raise it when the canonical form changes: environments of the old form are then not found
+
 
 @dataclass(frozen=True, kw_only=True)
 class Interpreter:
@@ -70,17 +71,29 @@ class Interpreter:
     platform: str
 
     @classmethod
-    def of(cls, executable: str | None = None, *, cancellation: Cancellation | None = None) -> Interpreter:
-        """The interpreter of that name or path; None: the one that runs this process, without starting another.
+    def of(
+        cls,
+        executable: str | None = None,
+        *,
+        cancellation: Cancellation | None = None,
+        parameter: str = "py_executable",
+    ) -> Interpreter:
+        """Return the interpreter of a name or path.
 
-        :raises CosmosValueError: naming ``py_executable``, when there is no such interpreter or it does not answer.
+        :param executable: a name on ``PATH``, or a path; None: the one that runs this process, of which no other is
+            started.
+        :param cancellation: ends the waiting for its answer; None: nothing does within 30 s.
+        :param parameter: what the user gave the executable as. An error begins with it, and ends with what to give
+            instead. Empty: no user gave it, and an error only says why it is none.
+        :raises CosmosValueError: when there is no such interpreter or it does not answer.
+        :raises VirtualenvError: when this process may open no more files or start no more processes.
         :raises CommandKilled: when ``cancellation`` was requested before it had answered.
         """
         if executable is None:
             return _own()
         asked = (executable, os.environ.get("PATH", os.defpath))
         if asked not in _known:
-            _known[asked] = _ask(*asked, cancellation)
+            _known[asked] = _ask(*asked, cancellation, parameter)
         return _known[asked]
 
     @property
@@ -91,6 +104,7 @@ class Interpreter:
 
 @cache
 def _own() -> Interpreter:
+    """Return the interpreter of this process."""
     return Interpreter(
         executable=_own_executable(),
         version=platform.python_version(),
@@ -100,6 +114,7 @@ def _own() -> Interpreter:
 
 
 def _own_executable() -> str:
+    # The base and not the worker's own virtual environment: an environment that is made of it must outlive that.
     real = os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
     if sys.prefix == sys.base_prefix or not Path(real).is_relative_to(Path(sys.prefix).resolve()):
         return real
@@ -107,16 +122,12 @@ def _own_executable() -> str:
     return os.path.realpath(Path(sys.base_prefix, "bin", f"python{sys.version_info.major}.{sys.version_info.minor}"))
 
 
-_known: dict[tuple[str, str], Interpreter] = {}
-
-
-def _ask(name: str, search_path: str, cancellation: Cancellation | None) -> Interpreter:
+def _ask(name: str, search_path: str, cancellation: Cancellation | None, parameter: str) -> Interpreter:
     found = shutil.which(name, path=search_path)
     if found is None:
-        raise CosmosValueError(
-            f"py_executable: there is no interpreter {name!r}. "
-            "Give the path of an executable Python, or a name on PATH."
-        )
+        what = f"there is no interpreter {name!r}"
+        way_out = "Give the path of an executable Python, or a name on PATH."
+        raise CosmosValueError(f"{parameter}: {what}. {way_out}" if parameter else what)
     try:
         completed = _answer(found, cancellation)
         if completed.returncode:
@@ -126,10 +137,9 @@ def _ask(name: str, search_path: str, cancellation: Cancellation | None) -> Inte
     except (OSError, ValueError) as error:
         if isinstance(error, OSError) and (words := os_errors.shortage(error)):
             raise VirtualenvError(words) from error
-        raise CosmosValueError(
-            f"py_executable: {name!r} ({found}) does not answer as a Python interpreter does: {error}. "
-            "Give the path of an executable Python 3."
-        ) from error
+        what = f"{name!r} ({found}) does not answer as a Python interpreter does: {error}"
+        way_out = "Give the path of an executable Python 3."
+        raise CosmosValueError(f"{parameter}: {what}. {way_out}" if parameter else str(error)) from error
     return Interpreter(executable=executable, version=version, implementation=implementation, platform=its_platform)
 
 
@@ -146,9 +156,13 @@ def _answer(executable: str, cancellation: Cancellation | None) -> CompletedComm
 
 
 def refuse_anything_but_strings(name: str, given: object) -> None:
-    """Lists made of configuration files are not always lists of strings; a string in place of one is its letters.
+    """Refuse an argument that is no list of strings. Lists made of configuration files are not always that.
 
-    :raises CosmosValueError: names the parameter, and the list to write.
+    A string in place of a list would be taken for its letters.
+
+    :param name: of the parameter, for the error.
+    :param given: its value, as the user wrote it.
+    :raises CosmosValueError: naming the parameter, and the list to write.
     """
     if isinstance(given, str):
         given = credentials.mask(given)
@@ -160,21 +174,18 @@ def refuse_anything_but_strings(name: str, given: object) -> None:
             raise CosmosValueError(f"{name}: {text!r} is no string. Write {str(text)!r}.")
 
 
-_FORM = 1  # raise it when the canonical form changes: environments of the old form are then not found
-
-
 @dataclass(frozen=True, kw_only=True, repr=False)
 class EnvironmentSpec:
-    """One environment to be had.
+    """The description of one environment.
 
     :param requirements: as ``pip install`` takes them: names with versions, paths, URLs, ``-r FILE``.
     :param pip_install_options: options of ``pip install``, one command line word each.
     :param interpreter: the Python to make it of.
     :param system_site_packages: whether packages of the worker are visible in it.
-    :param check: Python source that the finished build's own interpreter runs; a non-zero exit means broken.
-        Says nothing about what is built, so it is no part of the digest.
-    :raises CosmosValueError: naming ``py_requirements`` and the string that is no requirement, or the argument that
-        is a string in place of several.
+    :param check: Python source that the finished build's own interpreter runs; a non-zero exit means broken. It says
+        nothing about what is built, so it is no part of the digest.
+    :raises CosmosValueError: naming ``py_requirements`` and the string that is no requirement, or the argument that is
+        a string in place of several.
     """
 
     requirements: tuple[str, ...]
@@ -192,7 +203,7 @@ class EnvironmentSpec:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over what the spec means. Reads the files that it names.
+        """SHA-256 over what the spec means, as 64 hexadecimal digits. The files that it names are read.
 
         :raises CosmosValueError: naming the file that cannot be read.
         """
@@ -235,12 +246,15 @@ class EnvironmentSpec:
         return shown
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data from which ``from_dict`` makes an equal spec. May hold credentials: never store it."""
+        """Return plain data from which ``from_dict`` makes an equal spec. It may hold credentials: never store it."""
         return {**asdict(self), "digest": self.digest}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> EnvironmentSpec:
-        """The same spec in another process, with the digest it had where it was made and checked."""
+        """Return the same spec in another process, with the digest it had where it was made and checked.
+
+        :param data: from ``as_dict``, perhaps after a way through JSON.
+        """
         known = {field.name: data[field.name] for field in fields(cls)}
         known["requirements"] = tuple(known["requirements"])
         known["pip_install_options"] = tuple(known["pip_install_options"])
@@ -281,12 +295,9 @@ def _canonical_requirement(text: str) -> str:
 
     requirement = _parsed(text)
     extras = ",".join(sorted(canonicalize_name(extra) for extra in requirement.extras))
-    source = _with_content(requirement.url) if requirement.url else _canonical_specifiers(requirement)
+    specifiers = ",".join(sorted({_canonical_specifier(each) for each in requirement.specifier}))
+    source = _with_content(requirement.url) if requirement.url else specifiers
     return f"{canonicalize_name(requirement.name)}[{extras}] {source} ; {requirement.marker or ''}"
-
-
-def _canonical_specifiers(requirement: Requirement) -> str:
-    return ",".join(sorted({_canonical_specifier(specifier) for specifier in requirement.specifier}))
 
 
 def _canonical_specifier(specifier: Specifier) -> str:

@@ -1,10 +1,8 @@
-"""Finding ready environments without a lock, in virtualenv_dir and on the search path.
+"""Finding ready environments without a lock: in one ``virtualenv_dir``, and in the stores of a search path.
 
-The environments of one ``virtualenv_dir``: where each stands, and how a ready one is found without a lock.
-
-``envs-v1/<digest>`` is a link to ``builds/<digest>-<n>``; who makes and publishes builds is ``publisher``.
-
-Where else a ready environment may stand: stores that are looked at and never written to, such as one in an image.
+``envs-v1/<digest>`` is a link to ``builds/<digest>-<n>``; ``publisher`` makes both. The order in which one is found:
+resolve the link, take a shared lease, look again whether link, build and lease are still the same, else start over. The
+stores of a search path, such as one in an image, are never written to.
 """
 
 from __future__ import annotations
@@ -15,7 +13,6 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from cosmos_venv.environments.environment import Damaged, Environment
 from cosmos_venv.environments.layout import StoreLayout
@@ -26,15 +23,13 @@ from cosmos_venv.files.permissions import Way, Writers
 from cosmos_venv.processes.guarded_process import Cancellation
 from cosmos_venv.processes.lease import Lease, lease_path, strangers_who_keep, take_from_strangers
 
-if TYPE_CHECKING:
-    pass
-
-
 LOOKED_FOR = "cosmos_venv.virtualenv_dir"
 """The audit event (PEP 578) before an environment is looked for: the directory, and the parameter that names it."""
 _REMOVAL_IN_PROGRESS = 0.005
 # Taking a build out of sight is a matter of milliseconds; a pruner that was stopped in the middle keeps nobody.
 _LONGEST_REMOVAL = 5.0
+
+PARAMETER = "virtualenv_search_path"
 
 
 class EnvironmentStore(StoreLayout):
@@ -48,18 +43,21 @@ class EnvironmentStore(StoreLayout):
         cancellation: Cancellation | None = None,
         warn: Callable[[str], None] | None = None,
     ) -> Environment | None:
-        """The ready environment, leased to the caller (who closes it); None when there is none. Takes no lock.
+        """Return the ready environment, leased to the caller, who closes it; None when there is none. No lock is taken.
 
-        None too when it is being removed and that does not come to an end, and when others could have written to it:
-        whoever may build does so then.
+        None too when it is being removed and that does not come to an end, and when others could have written to it: a
+        caller who may build does so then.
 
-        :param instead_of: a build that counts as none.
-        :param warn: gets a line when an environment is there and is not used.
+        :param spec: what it must hold.
+        :param instead_of: a build that counts as none; None: every build counts.
+        :param cancellation: ends the search; None: nothing does.
+        :param warn: gets a line when an environment is there and is not used; None: nobody does.
         :raises CosmosValueError: when ``virtualenv_dir`` is a file.
         :raises VirtualenvError: when it cannot be read, or somebody else can have written there, or, in a read-only
             store, to the environment.
         :raises CommandKilled: when ``cancellation`` was requested meanwhile.
         """
+        # The pytest plugin watches this event, to know which directories a test has used.
         if not self.is_read_only:
             sys.audit(LOOKED_FOR, str(self._given), self.parameter)
         with self.naming_the_directory():
@@ -68,6 +66,7 @@ class EnvironmentStore(StoreLayout):
         while way is not None:
             if cancellation is not None:
                 cancellation.raise_if_requested()
+            # The link is read in each turn: while this task waits for a removal, another one may publish a newer build.
             build = self._whole_build(spec, way)
             if build is None or (instead_of is not None and build == instead_of.path):
                 return None
@@ -81,13 +80,22 @@ class EnvironmentStore(StoreLayout):
                 if warn is not None:
                     warn(f"{lease_path(build)} stays locked, by whom cannot be seen: {build} is built anew.")
                 return None
+            # Somebody holds the lease exclusively: the removal, which takes milliseconds, or a process that was stopped
+            # in it.
             time.sleep(_REMOVAL_IN_PROGRESS)
         return None
 
     def environment_of(
         self, spec: EnvironmentSpec, build: Path, *, lease: Lease | None, was_built: bool = False
     ) -> Environment:
-        """The environment that stands in a build's directory."""
+        """Return the environment that stands in a build's directory.
+
+        :param spec: what it holds.
+        :param build: the directory.
+        :param lease: what keeps it from being removed; None where the mount knows no locks. It becomes the
+            environment's.
+        :param was_built: whether it was made for this caller.
+        """
         return Environment(
             path=build,
             digest=spec.digest,
@@ -97,13 +105,15 @@ class EnvironmentStore(StoreLayout):
         )
 
     def _whole_build(self, spec: EnvironmentSpec, way: Way) -> Path | None:
-        """The published build whose Python is there: not when it is gone, nor when the interpreter it links to is."""
+        """Return the published build; None when it is gone, or the interpreter that it links to."""
         build = self.published(spec.digest, way)
         with self.naming_the_directory():
+            # Asked of the file system and not of the record: a base Python that was uninstalled leaves the link
+            # dangling.
             return build if build is not None and (build / "bin" / "python").exists() else None
 
     def _leased(self, build: Path, warn: Callable[[str], None] | None) -> Lease | None:
-        """A lease for the caller; None where nobody has any, or this user may not have one.
+        """Return a lease for the caller; None where nobody has any, or this user may not have one.
 
         :raises BlockingIOError: while somebody removes the build.
         """
@@ -118,6 +128,7 @@ class EnvironmentStore(StoreLayout):
             return None
         if lease is not None:
             return lease
+        # A store of an earlier release lets others lock its leases: each task waited for seconds and built anew.
         strangers = strangers_who_keep(build)
         if strangers and (self.is_read_only or not take_from_strangers(build)):
             if warn is not None:
@@ -134,7 +145,9 @@ class EnvironmentStore(StoreLayout):
         lease: Lease | None,
         warn: Callable[[str], None] | None,
     ) -> Environment | None:
-        """The environment that stands there; None when others could have written to what runs first in it."""
+        """Return the environment that stands there; None when others could have written to the files that run first in
+        it.
+        """
         try:
             with self.naming_the_directory():
                 unsafe = _who_else_may_write(build, way.writers)
@@ -157,10 +170,10 @@ class EnvironmentStore(StoreLayout):
 
 
 def _who_else_may_write(build: Path, writers: Writers) -> str | None:
-    """To what is read or run first in a build, and who, in words; None when nobody.
+    """Return which of the files that run first in a build others can write, and who, in words; None when nobody can.
 
-    All of it is judged once, before it is published. A build of a release that did not do so is known by these: what
-    the umask has opened of the whole, it has opened of them.
+    All of a build is judged once, before it is published. A build of a release that did not do so is known by these
+    files: what the umask has opened of the whole, it has opened of them.
     """
     first = [f"{build}/{name}" for name in ("pyvenv.cfg", "bin", "lib")]
     with suppress(FileNotFoundError):
@@ -174,16 +187,15 @@ def _who_else_may_write(build: Path, writers: Writers) -> str | None:
     return None
 
 
-PARAMETER = "virtualenv_search_path"
-
-
 def stores_of(text: str) -> list[EnvironmentStore]:
-    """The stores of a search path, which is written as ``PATH`` is. A directory that does not exist is an empty store.
+    """Return the stores of a search path. A directory that does not exist is an empty store.
 
+    :param text: absolute paths, parted as in ``PATH``.
     :raises CosmosValueError: naming ``virtualenv_search_path``, for a relative path.
     """
     paths = [Path(entry.strip()) for entry in text.split(os.pathsep) if entry.strip()]
     for path in paths:
+        # The DAG processor, a worker and a shell have different working directories.
         if not path.is_absolute():
             raise CosmosValueError(
                 f"[cosmos_venv] {PARAMETER}: {str(path)!r} is relative, and would be another directory for each "
@@ -199,9 +211,12 @@ def find_first(
     instead_of: Damaged | None = None,
     cancellation: Cancellation | None = None,
 ) -> Environment | None:
-    """The ready environment of the first store that has one, leased where its mount allows it; the caller closes it.
+    """Return the ready environment of the first store that has one; None when none has. The caller closes it.
 
-    :param instead_of: a build that counts as none.
+    :param stores: in the order in which they are looked at. A lease is taken where the mount allows it.
+    :param spec: what the environment must hold.
+    :param instead_of: a build that counts as none; None: every build counts.
+    :param cancellation: ends the search; None: nothing does.
     :raises VirtualenvError: when a store cannot be read, or somebody else can have written there.
     :raises CommandKilled: when ``cancellation`` was requested meanwhile.
     """

@@ -10,6 +10,8 @@ import errno
 import fcntl
 import os
 import stat
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,6 +21,7 @@ _FOR_THE_OWNER = 0o600
 _FOR_A_GROUP = 0o660
 _BEYOND_THE_OWNER = 0o077
 _NOT_OURS_TO_WRITE = {errno.EACCES, errno.EPERM, errno.EROFS}
+_SECONDS_BETWEEN_LOOKS = 1.0
 _GONE = {errno.ENOENT, errno.ESTALE}
 NOBODY_LOCKS = {
     *_NOT_OURS_TO_WRITE,
@@ -123,15 +126,79 @@ def describe_strangers(users: set[int]) -> str:
     return f"user id {', '.join(map(str, sorted(users)))} keeps it locked and has no business there"
 
 
+def flock_at_once(descriptor: int, kind: int = fcntl.LOCK_EX) -> bool:
+    """Lock an open file without waiting.
+
+    :param descriptor: of the file.
+    :param kind: ``fcntl.LOCK_EX`` for this process alone, ``fcntl.LOCK_SH`` together with others.
+    :returns: False while another process has a lock that excludes this one.
+    :raises OSError: when the mount knows no locks.
+    """
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+class FileToLock:
+    """The file of a name, open to be locked for this process alone.
+
+    A file that strangers keep locked is set aside by those who wait for it, and one that nobody needs is swept away.
+    So a lock counts only on the file that still has the name; else the file that has it now is opened and tried.
+
+    :ivar descriptor: of the file that was opened last. ``close`` closes it, and nobody else.
+    :param path: the name of the file. It is made when it is missing (see ``open_for_locking``).
+    :param lock: locks the file of a descriptor without waiting; False while another process has it.
+    :raises OSError: when the file can be neither made nor read.
+    """
+
+    def __init__(self, path: Path, *, lock: Callable[[int], bool] = flock_at_once) -> None:
+        self.path = path
+        self.descriptor = open_for_locking(path)
+        self._lock = lock
+        self._next_look_at_strangers = 0.0
+
+    def try_lock(self) -> bool:
+        """Lock the file that has the name, without waiting; False while another process has it.
+
+        :raises OSError: when it cannot be locked, or the file that has the name now can be neither made nor read.
+        """
+        while True:
+            if self._lock(self.descriptor):
+                if is_still(self.descriptor, self.path):
+                    return True
+            elif not self._is_taken_from_strangers():
+                return False
+            # It was set aside or swept away, by us or by another one who waits.
+            another = open_for_locking(self.path)
+            os.close(self.descriptor)
+            self.descriptor = another
+
+    def close(self) -> None:
+        """Close the descriptor. A child that has inherited it keeps the lock: see ``unlock``."""
+        os.close(self.descriptor)
+
+    def _is_taken_from_strangers(self) -> bool:
+        """Whether another file has the name now: strangers who keep this one locked lose it.
+
+        That is looked at once a second: the kernel writes a list of all locks of the machine for it.
+        """
+        now = time.monotonic()
+        if now < self._next_look_at_strangers:
+            return False
+        self._next_look_at_strangers = now + _SECONDS_BETWEEN_LOOKS
+        with suppress(OSError):
+            set_aside_from_strangers(self.descriptor, self.path, with_shared=True)
+        return not is_still(self.descriptor, self.path)
+
+
 def is_locked_or_lockless(descriptor: int) -> bool:
     """Whether it is locked now for this process alone; also where the mount knows no locks: then nobody waits there."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
+        return flock_at_once(descriptor)
     except OSError:
         return True
-    return True
 
 
 def is_locked_by_another(descriptor: int) -> bool:
@@ -140,9 +207,8 @@ def is_locked_by_another(descriptor: int) -> bool:
     It is asked with a shared lock, so that two who ask at once do not take each other for its owner.
     """
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        if not flock_at_once(descriptor, fcntl.LOCK_SH):
+            return True
     except OSError:
         return False
     unlock(descriptor)

@@ -1,4 +1,4 @@
-"""Airflow's own ``prepare_virtualenv`` as an installer of managed environments, for who asks for it by name.
+"""Airflow's own ``prepare_virtualenv`` as an installer of managed environments, used when it is asked for by name.
 
 It runs in a process of its own, so that the guard ends it with all it started: nothing does that for a function which
 Airflow calls in the task itself. What it makes is checked and published like any other build.
@@ -17,7 +17,7 @@ from cosmos_venv.environments.installers.choice import ORDER_VARIABLE, OtherInst
 
 _PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
 
-# PYTHONPATH would divert what is installed, so it is not there: the path of who orders is in the order.
+# PYTHONPATH would divert what is installed, so it is not there: the path of the process that orders is in the order.
 _START = f"""
 import sys
 sys.path[:] = [entry for entry in sys.path if entry]
@@ -33,7 +33,10 @@ AIRFLOW_INSTALLER = OtherInstaller(name="airflow", command=(sys.executable, "-c"
 
 
 def main() -> int:
-    """Make the environment that ``ORDER_VARIABLE`` orders. Returns the exit status of what failed, else 0."""
+    """Make the environment that ``ORDER_VARIABLE`` orders.
+
+    :returns: exit status: that of what failed, else 0.
+    """
     from cosmos_venv.compat import prepare_virtualenv
 
     order = json.loads(os.environ.pop(ORDER_VARIABLE))

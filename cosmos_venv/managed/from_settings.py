@@ -1,8 +1,6 @@
-"""What the settings say of stores, limits, installer and caches.
+"""The settings about environments and caches, as the values that ``environments``, ``files`` and ``remote`` take.
 
-Where is kept what was found out once? In one folder, as files under digests of all that they depend on.
-
-What do the settings say about environments? In the words of ``cosmos_venv.environments``, which knows none.
+Those packages know no settings. Each cache is a folder of files under digests of all that their content depends on.
 """
 
 from __future__ import annotations
@@ -14,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from cosmos_venv import settings
 from cosmos_venv.compat import venv_install_method
-from cosmos_venv.environments.layout import DAY, PruneLimits, Upkeep
+from cosmos_venv.environments.layout import DAY, PruneLimits, StorePolicy
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.files import permissions
@@ -32,7 +30,7 @@ _MOST_FINGERPRINTS = 4_000  # of projects, manifests and all that they once were
 
 
 def cache_dir() -> Path:
-    """The folder of what is kept between commands: the setting's, else one of this user below the temporary folder."""
+    """Return the folder of all caches: the setting's, else one of this user below the temporary folder."""
     if settings.cache_dir:
         return Path(settings.cache_dir)
     try:
@@ -43,14 +41,14 @@ def cache_dir() -> Path:
 
 
 def kept_listings() -> KeptFiles | None:
-    """What ``dbt ls`` has said before; None where nothing is to be kept."""
+    """Return the cache of listings by ``dbt ls``; None where nothing is to be kept."""
     if not (settings.enable_cache and settings.enable_cache_dbt_ls):
         return None
     return KeptFiles(folder=cache_dir() / "dbt-ls-v1", suffix=".jsonl", most=_MOST_DAGS)
 
 
 def remote_listings() -> RemoteFolder | None:
-    """What ``dbt ls`` has said on other machines; None where nothing is to be kept, or nowhere else."""
+    """Return the folder of listings by other machines; None where nothing is to be kept, or nowhere else."""
     if not settings.remote_cache_dir or kept_listings() is None:
         return None
     from cosmos_venv.remote.object_store import RemoteFolder
@@ -60,12 +58,14 @@ def remote_listings() -> RemoteFolder | None:
 
 
 def kept_manifests() -> KeptFiles | None:
-    """Copies of manifests that lie elsewhere; None where nothing is to be kept."""
+    """Return the cache of manifests that lie elsewhere; None where nothing is to be kept."""
     return KeptFiles(folder=cache_dir() / "manifests-v1", suffix=".copy", most=20) if settings.enable_cache else None
 
 
 def kept_plans() -> KeptFiles | None:
-    """The plans of DAGs; None where nothing is to be kept, and on Airflow 2, where no worker reads them."""
+    """Return the cache of plans of DAGs; None where nothing is to be kept, and on Airflow 2: no worker reads them
+    there.
+    """
     from cosmos_venv.compat import IS_AIRFLOW_3
 
     if not (settings.enable_cache and settings.build_only_running_task and IS_AIRFLOW_3):
@@ -74,17 +74,18 @@ def kept_plans() -> KeptFiles | None:
 
 
 def kept_fingerprints() -> KeptFiles | None:
-    """What is known of the content of projects by the look of their files; None where nothing is to be kept."""
+    """Return the cache of project fingerprints, by size and time of files; None where nothing is to be kept."""
     if not settings.enable_cache:
         return None
     return KeptFiles(folder=cache_dir() / "fingerprints-v1", suffix=".json", most=_MOST_FINGERPRINTS)
 
 
 def prune_limits() -> PruneLimits:
-    """What a ``virtualenv_dir`` may hold, as it is configured.
+    """Return the limits of what a ``virtualenv_dir`` may hold, as they are configured.
 
     :raises CosmosValueError: naming the setting that is negative.
     """
+    # Here and not in PruneLimits alone: the user reads the name of the setting and not that of a field.
     for name in ("max_age_days", "max_count", "max_bytes", "min_age"):
         if (value := getattr(settings, f"virtualenv_prune_{name}")) < 0:
             raise CosmosValueError(f"[cosmos_venv] virtualenv_prune_{name} = {value}: it can be 0 or more.")
@@ -96,13 +97,16 @@ def prune_limits() -> PruneLimits:
     )
 
 
-def upkeep() -> Upkeep:
-    """What happens to a ``virtualenv_dir`` with each build, as it is configured."""
-    return Upkeep(limits=prune_limits(), keep_failed=settings.virtualenv_keep_failed)
+def store_policy() -> StorePolicy:
+    """Return the rules by which a ``virtualenv_dir`` is tidied with each build, as they are configured.
+
+    :raises CosmosValueError: naming the setting that is negative.
+    """
+    return StorePolicy(limits=prune_limits(), keep_failed=settings.virtualenv_keep_failed)
 
 
 def directory_mode() -> int | None:
-    """Permissions of the directories that are made for environments; None: as in the directory above.
+    """Return the permissions of directories that are made for environments; None: as for ``StoreLayout``.
 
     :raises CosmosValueError: when ``[cosmos_venv] virtualenv_dir_mode`` cannot be what it is.
     """
@@ -110,8 +114,9 @@ def directory_mode() -> int | None:
 
 
 def installer() -> InstallerPreference:
-    """Which installer builds: ``[cosmos_venv] virtualenv_installer``, else what Airflow says."""
+    """Return which installer builds: the one of ``[cosmos_venv] virtualenv_installer``, else that of Airflow."""
     named = settings.virtualenv_installer
+    # Few choose it, and its module is not needed by the others.
     if named == "airflow":
         from cosmos_venv.managed.airflow_installer import AIRFLOW_INSTALLER
 
@@ -120,5 +125,9 @@ def installer() -> InstallerPreference:
 
 
 def environment_store(directory: Path) -> EnvironmentStore:
-    """The environments below a ``virtualenv_dir``."""
+    """Return the environments below a ``virtualenv_dir``.
+
+    :param directory: the ``virtualenv_dir``; made when the first environment is built.
+    :raises CosmosValueError: as ``directory_mode``.
+    """
     return EnvironmentStore(directory, directory_mode=directory_mode())

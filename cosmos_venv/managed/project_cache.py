@@ -1,4 +1,4 @@
-"""What is kept of a dbt project between its commands? Its parse file and its packages."""
+"""The parse file and the packages that are kept of a dbt project between its commands."""
 
 from __future__ import annotations
 
@@ -30,11 +30,15 @@ def parsed_project(
     which_dbt: str,
     folder: Path | None = None,
 ) -> ParsedProject:
-    """The parse file that a command of this project is offered and leaves to the next one.
+    """Return the parse file that a command of a project is offered and leaves to the next one.
 
+    :param project_dir: folder with the ``dbt_project.yml``.
+    :param profiles_yml: the file that the command reads; it may be missing.
+    :param target_name: of the profile's target.
+    :param variables: dbt's ``--vars``, as a mapping or as a text of YAML; None: there are none.
     :param env: the environment variables of the dbt command.
     :param which_dbt: a text that differs where the dbt may be another one.
-    :param folder: where it is kept, instead of below the cache folder.
+    :param folder: where the file is kept; None: below the cache folder.
     :raises CosmosLoadDbtException: when the project's dbt_project.yml cannot be read.
     """
     if not (settings.enable_cache and settings.enable_cache_partial_parse):
@@ -47,7 +51,10 @@ def parsed_project(
 
 
 def copies_packages(given: bool | None) -> bool:
-    """Whether packages are copied and not linked: as it was given, else as the setting says."""
+    """Return whether packages are copied and not linked.
+
+    :param given: the argument of the user; None: the setting counts.
+    """
     return settings.default_copy_dbt_packages if given is None else given
 
 
@@ -59,10 +66,12 @@ def project_packages(
     env: Mapping[str, str],
     which_dbt: str,
 ) -> ProjectPackages:
-    """The packages that ``dbt deps`` installs for this project, or has installed for another command.
+    """Return the packages that ``dbt deps`` installs for a project, or has installed for another command.
 
+    :param project_dir: folder with the ``dbt_project.yml``.
     :param virtualenv_dir: where they are kept; below the cache folder when it is None, or nothing can be written there
         (then what an image has brought along is found there all the same).
+    :param variables: dbt's ``--vars``, as a mapping or as a text of YAML; None: there are none.
     :param env: the environment variables of the dbt command.
     :param which_dbt: a text that differs where the dbt may be another one.
     """
@@ -84,7 +93,7 @@ def project_packages(
 
 
 def _package_stores(virtualenv_dir: Path | None) -> tuple[PackageStore, ...]:
-    # The cache folder is this user's alone, whoever makes it first; a virtualenv_dir may be shared by a group.
+    # The cache folder is this user's alone; a virtualenv_dir may be shared by a group.
     stores = [_package_store(cache_dir(), make_private)]
     if virtualenv_dir is not None:
         from cosmos_venv.managed.from_settings import directory_mode  # imports Airflow

@@ -1,10 +1,7 @@
-"""From operator arguments to a ready environment, for a task or a parse; build mode of the command line.
+"""From operator arguments to a ready environment: for a task, for a parse, and while the command line builds.
 
-Which of an operator's arguments decide about its environment? All of them as one value.
-
-Is this process here to build environments (``cosmos-venv env warm``), and where?
-
-From operator arguments to a ready environment: for a task, and for a parse, which has little time.
+A parse has little time, so a detached builder makes a missing environment. Most tasks find theirs: imports that only a
+build needs stand inside the functions that build.
 """
 
 from __future__ import annotations
@@ -27,13 +24,22 @@ from cosmos_venv.environments.opening import open_environment, temporary_environ
 from cosmos_venv.environments.spec import EnvironmentSpec, refuse_anything_but_strings
 from cosmos_venv.environments.store import EnvironmentStore, find_first, stores_of
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBeingBuilt, VirtualenvError, VirtualenvLockTimeout
-from cosmos_venv.managed.from_settings import directory_mode, environment_store, installer, upkeep
+from cosmos_venv.managed.from_settings import directory_mode, environment_store, installer, store_policy
 from cosmos_venv.processes.guarded_process import Cancellation
+
+foreground_builds: ContextVar[Foreground | None] = ContextVar("foreground_builds", default=None)
+Report = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class VirtualenvArguments:
-    """The arguments of an operator that decide about its environment."""
+    """The arguments of an operator that decide about its environment.
+
+    :param py_requirements: as ``pip install`` takes them.
+    :param pip_install_options: words for ``pip install``.
+    :param py_system_site_packages: whether packages of the worker are visible in the environment.
+    :param py_executable: name or path of the Python to make it of; None: the worker's own.
+    """
 
     py_requirements: tuple[str, ...]
     pip_install_options: tuple[str, ...] = ()
@@ -42,8 +48,9 @@ class VirtualenvArguments:
 
     @classmethod
     def of(cls, arguments: Mapping[str, Any]) -> VirtualenvArguments:
-        """From ``operator_args`` or an operator's attributes; what does not matter here is ignored.
+        """Return those of all arguments of an operator. The others are ignored.
 
+        :param arguments: ``operator_args``, or an operator's attributes.
         :raises CosmosValueError: for anything but lists of texts, paths and numbers.
         """
         words = {}
@@ -59,8 +66,9 @@ class VirtualenvArguments:
         )
 
     def spec(self, *, cancellation: Cancellation | None = None) -> EnvironmentSpec:
-        """What the environment must be.
+        """Return what the environment must be.
 
+        :param cancellation: ends the question to another Python what it is; None: nothing does.
         :raises CosmosValueError: when there are no requirements, or one is none.
         :raises CommandKilled: when ``cancellation`` was requested while another Python was asked what it is.
         """
@@ -83,9 +91,10 @@ class VirtualenvArguments:
 
 
 def kept_directory(virtualenv_dir: str | Path | None, is_temporary: bool | str) -> Path | None:
-    """Where environments are kept; None when each run gets a temporary one.
+    """Return where environments are kept; None when each run gets a temporary one.
 
-    :param is_temporary: a text is what a template rendered to.
+    :param virtualenv_dir: as the user gave it; None: nothing is kept.
+    :param is_temporary: whether the user wants a temporary one all the same; a text is what a template rendered to.
     :raises CosmosValueError: for an empty text, which would be the working directory.
     """
     if virtualenv_dir is not None and not str(virtualenv_dir).strip():
@@ -94,35 +103,45 @@ def kept_directory(virtualenv_dir: str | Path | None, is_temporary: bool | str) 
 
 
 def is_template(value: object) -> bool:
-    """Whether only a running task knows what this text will be."""
+    """Return whether only a running task knows what a text will be.
+
+    :param value: an argument of an operator; what is no text is looked at as ``str`` shows it.
+    """
     return any(mark in str(value) for mark in ("{{", "{%"))
 
 
 def without_worker_python(env: Mapping[str, str]) -> dict[str, str]:
-    """The environment variables without those that would lead the environment's Python to the worker's packages."""
+    """Return the variables without those that would lead the environment's Python to the worker's packages.
+
+    :param env: environment variables of a command.
+    """
     return {name: value for name, value in env.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Foreground:
-    """What ``building_in_foreground`` was told, and the paths of what was built there."""
+    """The order of ``building_in_foreground``, and the paths of what was built there.
+
+    :param directory: where to build; None: in the ``virtualenv_dir`` of each task.
+    :param report: gets what is said of builds; None: the log does.
+    :param built: paths of the environments that were built.
+    """
 
     directory: Path | None
     report: Callable[[str], None] | None = None
     built: set[Path] = field(default_factory=set)
 
 
-foreground_builds: ContextVar[Foreground | None] = ContextVar("foreground_builds", default=None)
-
-
 @contextmanager
 def building_in_foreground(
     directory: Path | None = None, report: Callable[[str], None] | None = None
 ) -> Iterator[set[Path]]:
-    """Within this block DAG files that are imported build their environments themselves (``cosmos-venv env warm``).
+    """Let DAG files that are imported within this block build their environments themselves (``cosmos-venv env warm``).
 
-    :param directory: where, whatever ``virtualenv_dir`` says; the search path does not count then.
-    :param report: gets what is said of builds, in place of the log.
+    :param directory: where to build, whatever ``virtualenv_dir`` says; the search path does not count then. None: where
+        each task looks.
+    :param report: gets what is said of builds, in place of the log; None: the log gets it.
+    :returns: the paths of what is built, which grow while the block runs.
     """
     foreground = Foreground(directory=directory, report=report)
     token = foreground_builds.set(foreground)
@@ -130,9 +149,6 @@ def building_in_foreground(
         yield foreground.built
     finally:
         foreground_builds.reset(token)
-
-
-Report = Callable[[str], None]
 
 
 @contextmanager
@@ -145,11 +161,14 @@ def managed_environment(
     warn: Report | None = None,
     instead_of: Damaged | None = None,
 ) -> Iterator[Environment]:
-    """The environment for a task: found ready, else built in ``directory``; a fresh one when that is None.
+    """Open the environment for a task: found ready, else built.
 
-    :param report: takes lines for the task's log.
-    :param warn: takes those that somebody should act on; None: ``report`` does.
-    :param instead_of: one that was found so and is damaged: another one takes its place.
+    :param arguments: of the operator.
+    :param directory: where it is kept; None: a fresh one is made for this task alone.
+    :param cancellation: ends waiting and building.
+    :param report: gets lines for the task's log.
+    :param warn: gets lines that somebody should act on; None: ``report`` does.
+    :param instead_of: one that was found so and is damaged: another one takes its place. None: none is known.
     :raises VirtualenvError: when it cannot be had.
     :raises CosmosValueError: when an argument cannot be what it is.
     """
@@ -177,6 +196,7 @@ def managed_environment(
                 )
             )
         except VirtualenvLockTimeout as error:
+            # env warm must fail: an environment for it alone would be gone before a task could find it.
             if settings.virtualenv_lock_timeout_action != "private" or foreground_builds.get() is not None:
                 raise
             (warn or report)(
@@ -193,22 +213,28 @@ def managed_environment(
 def environment_for_parsing(
     arguments: VirtualenvArguments, directory: Path, *, report: Report, instead_of: Damaged | None = None
 ) -> Iterator[Environment]:
-    """The environment for ``dbt ls`` while a DAG file is imported, which Airflow cuts after 30 s.
+    """Open the environment for ``dbt ls`` while a DAG file is imported, which Airflow cuts after 30 s.
 
     Where it is missing, a detached builder makes it; this parse waits for no more than half of what is left.
 
-    :param instead_of: one that was found so and is damaged: another one takes its place.
+    :param arguments: of the operator.
+    :param directory: where it is kept.
+    :param report: gets lines for the log.
+    :param instead_of: one that was found so and is damaged: another one takes its place. None: none is known.
     :raises VirtualenvBeingBuilt: when it is not ready in time; a later parse will find it.
+    :raises VirtualenvError: when it cannot be had.
     """
     spec = arguments.spec()
     if foreground_builds.get() is None:
+        # Both are looked at before anything of building is imported or read: a wrong setting about building fails only
+        # a builder.
         ready = _on_search_path(spec, instead_of) or EnvironmentStore(directory).find(spec, instead_of=instead_of)
         if ready is not None:
             with closing(ready):
                 yield ready
             return
         _refuse_to_build(spec, directory)
-        # Whoever finds an environment has no use for it.
+        # Only here: a parse that finds its environment has no use for it.
         from cosmos_venv.environments.detached import build_detached
 
         try:
@@ -220,7 +246,7 @@ def environment_for_parsing(
                 directory_mode=directory_mode(),
                 wait=seconds_for_a_parse(),
                 report=report,
-                upkeep=upkeep(),
+                policy=store_policy(),
                 instead_of=instead_of,
             )
         except VirtualenvBeingBuilt as error:
@@ -242,7 +268,7 @@ def _kept_environment(
     report: Report,
     warn: Report | None = None,
 ) -> Iterator[Environment]:
-    """The environment of the search path, else that of ``directory``, built first where it may be.
+    """Open the environment of the search path, else that of ``directory``, built first where it may be.
 
     :param may_upgrade: whether there is time to resolve it anew.
     """
@@ -277,7 +303,7 @@ def _kept_environment(
         report=report,
         warn=warn,
         # What an image is filled with is used through the search path, which notes no use: nothing there is old.
-        upkeep=upkeep() if foreground is None else None,
+        policy=store_policy() if foreground is None else None,
     ) as environment:
         if environment.was_built and foreground is not None:
             foreground.built.add(environment.path)
@@ -285,9 +311,11 @@ def _kept_environment(
 
 
 def damage_of(environment: Environment, *, content: bool) -> Damaged | None:
-    """What an environment has lost since it was built; None when nothing, or when that was a moment ago.
+    """Return what an environment has lost since it was built; None when nothing, or when that was a moment ago.
 
+    :param environment: the caller's.
     :param content: whether its files are read, where each is there and has its size.
+    :raises OSError: when this process may open no more files.
     """
     if environment.was_built:
         return None
@@ -298,7 +326,11 @@ def damage_of(environment: Environment, *, content: bool) -> Damaged | None:
 
 
 def advice_about(damaged: Damaged, directory: Path) -> str:
-    """What is done about a damaged environment, as a sentence for the log."""
+    """Return what is done about a damaged environment, as a sentence for the log.
+
+    :param damaged: the environment.
+    :param directory: the ``virtualenv_dir`` of the task.
+    """
     if damaged.path.is_relative_to(EnvironmentStore(directory).builds):
         return "It is built anew."
     return (
@@ -308,7 +340,11 @@ def advice_about(damaged: Damaged, directory: Path) -> str:
 
 
 def why_not_started(environment: Environment, error: OSError) -> str:
-    """What a user reads where the dbt of an environment that has all its files cannot be started."""
+    """Return what a user reads where the dbt of an environment that has all its files cannot be started.
+
+    :param environment: whose ``dbt`` was to be started.
+    :param error: that of the operating system.
+    """
     dbt = environment.script("dbt")
     why = f"The dbt of the environment cannot be started: {dbt}: {error.strerror}. "
     if not dbt.exists():
@@ -320,13 +356,13 @@ def why_not_started(environment: Environment, error: OSError) -> str:
 
 
 def seconds_for_a_parse() -> float | None:
-    """Half of what Airflow's import time-out leaves; None where none runs (``dag.test()``, pytest, a script)."""
+    """Return half of what Airflow's import time-out leaves; None where none runs (``dag.test()``, pytest, a script)."""
     left, _ = signal.getitimer(signal.ITIMER_REAL)
     return left / 2 if left else None
 
 
 def _warm_command() -> str:
-    """The command that builds beforehand, with the DAG file that is imported now."""
+    """Return the command that builds beforehand, with the DAG file that is imported now."""
     file = parsed_file()
     return f"cosmos-venv env warm {'DAGFILE' if file is None else shlex.quote(str(file))}"
 
@@ -343,7 +379,7 @@ def _may_build() -> bool:
 
 
 def _refuse_to_build(spec: EnvironmentSpec, directory: Path) -> None:
-    """Raises where the environment, which is not ready, may not be built."""
+    """Raise where the environment, which is not ready, may not be built."""
     if _may_build():
         return
     searched = settings.virtualenv_search_path

@@ -1,4 +1,4 @@
-"""May the dbt of a task start warm? What the settings, the operator and the place of the task say."""
+"""The decision whether the dbt of a task may start warm, by the settings, the operator and the place of the task."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ _POD_OF_ONE_TASK = "AIRFLOW_IS_K8S_EXECUTOR_POD"
 class Served:
     """The dbt that a server would import.
 
-    :param refuses: why none should, a word and a text.
+    :param program: the dbt, and the environment that it stands in.
+    :param refuses: why no server should, as a word for metrics and a text; None: one may.
     """
 
     program: Program
@@ -29,18 +30,22 @@ class Served:
 
     @classmethod
     def of_environment(cls, environment: Environment) -> Served:
-        """The dbt of an environment that we have made."""
+        """Return the dbt of an environment that we have made.
+
+        :param environment: ready, and open for as long as its dbt runs.
+        """
         program = dbt_program(environment.path, environment.script("dbt"))
         is_alone = environment.is_temporary
         return cls(program=program, refuses=("temporary", "its environment is this run's alone") if is_alone else None)
 
     @classmethod
     def of_executable(cls, executable: str) -> Served:
-        """A dbt that somebody else has installed.
+        """Return a dbt that somebody else has installed.
 
-        :param executable: its path, which may be a link. What stands in no virtual environment is not served: nobody
-            would see when the packages beside it change.
+        :param executable: its path, which may be a link. A dbt that stands in no virtual environment is not served:
+            nobody would see when the packages beside it change.
         """
+        # A link such as ~/.local/bin/dbt leads out of its environment, whose Python is the one to fork.
         script = Path(os.path.realpath(executable))
         environment = script.parent.parent
         refuses = None
@@ -52,9 +57,10 @@ class Served:
 
 
 def warm_choice(given: object, *, setting: str = "virtualenv_warm_dbt") -> str:
-    """``auto``, ``off`` or ``require``: the operator's word, else that of the settings.
+    """Return ``auto``, ``off`` or ``require``: the operator's word, else that of the settings.
 
-    :param setting: the name of the one that counts.
+    :param given: the argument of the operator; None: the setting counts.
+    :param setting: the name of the setting that counts then.
     :raises CosmosValueError: for another word.
     """
     if given is None:
@@ -65,9 +71,11 @@ def warm_choice(given: object, *, setting: str = "virtualenv_warm_dbt") -> str:
 
 
 def refuse_wrong_warm_choices(warm_dbt: object, keeps_project: object) -> None:
-    """What can be known about both arguments of an operator while the DAG is built.
+    """Refuse wrong values of both arguments of an operator while the DAG is built.
 
-    :raises CosmosValueError: names the argument, and what it can be.
+    :param warm_dbt: as the user gave it.
+    :param keeps_project: the argument ``warm_dbt_keeps_project``, as the user gave it.
+    :raises CosmosValueError: naming the argument, and what it can be.
     """
     if warm_dbt is not None:
         warm_choice(warm_dbt)
@@ -88,11 +96,13 @@ def warm_start(
     report: Callable[[str], None],
     count: Callable[[str], None],
 ) -> WarmStart:
-    """What starts the commands of a task.
+    """Return what starts the commands of a task.
 
+    :param served: the dbt that runs them.
     :param choice: ``auto`` or ``require``.
     :param keeps_project: whether its server may keep the parsed project; None: as the settings say.
     :param runs_as_another: whether the task has a ``run_as_user``.
+    :param cancellation: ends waiting for a server.
     :param report: gets a line where a command does not start warm.
     :param count: gets ``warm``, or the reason why not.
     """
@@ -112,6 +122,7 @@ def warm_start(
 def _why_not(*, runs_as_another: bool) -> tuple[str, str] | None:
     if runs_as_another:
         return "user", "the task has a run_as_user"
+    # The server would die with the pod, and nobody else would have profited from it.
     if os.environ.get(_POD_OF_ONE_TASK):
         return "pod", "this pod runs no other task"
     if settings.enable_debug_mode:

@@ -6,7 +6,6 @@ work. The claim is a kernel lock that the process inherits, so it ends with the 
 
 from __future__ import annotations
 
-import fcntl
 import math
 import os
 import re
@@ -15,14 +14,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
 from cosmos_venv.files import durable_files
 from cosmos_venv.files.durable_files import OddFile, age, open_own, read_own
-from cosmos_venv.files.kernel_lock import is_still, open_for_locking, set_aside_from_strangers
+from cosmos_venv.files.kernel_lock import FileToLock
 from cosmos_venv.files.os_errors import told
 from cosmos_venv.processes.guarded_process import Cancellation
 
@@ -154,31 +153,12 @@ class DetachedWork:
     @contextmanager
     def claim(self) -> Iterator[int | None]:
         """The right to start the process: a locked descriptor, which it inherits; None while one is at work."""
-        descriptor = self._claimed()
+        # A lock of strangers is taken from them: it would have each parse say for ever that a process has just started.
+        file = FileToLock(self.claim_file)
         try:
-            yield descriptor
+            yield file.descriptor if file.try_lock() else None
         finally:
-            if descriptor is not None:
-                os.close(descriptor)  # never unlocked: the process holds the same lock
-
-    def _claimed(self) -> int | None:
-        while True:
-            descriptor = open_for_locking(self.claim_file)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if is_still(descriptor, self.claim_file):
-                    return descriptor
-            except BlockingIOError:
-                # Else a stranger's lock would have each parse say for ever that a process has just started.
-                with suppress(OSError):
-                    set_aside_from_strangers(descriptor, self.claim_file, with_shared=True)
-                if is_still(descriptor, self.claim_file):
-                    os.close(descriptor)
-                    return None
-            except BaseException:
-                os.close(descriptor)
-                raise
-            os.close(descriptor)  # it was swept away, or set aside, before it was locked
+            file.close()  # never unlocked: the process holds the same lock
 
     def recent_failure(self) -> str | None:
         """What the last process said went wrong, and when; None where nothing did, or long ago."""

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from cosmos_venv.files.durable_files import age, open_or_set_aside, open_own
 from cosmos_venv.files.kernel_lock import (
+    flock_at_once,
     is_still,
     mode_beside,
     open_for_locking,
@@ -76,14 +77,14 @@ class Lease:
     @classmethod
     def _locked(cls, descriptor: int, kind: int) -> Lease | None:
         try:
-            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            return None
+            is_locked = flock_at_once(descriptor, kind)
         except BaseException:
             os.close(descriptor)
             raise
-        return cls(descriptor)
+        if is_locked:
+            return cls(descriptor)
+        os.close(descriptor)
+        return None
 
     @property
     def descriptors(self) -> tuple[int, ...]:
@@ -121,14 +122,11 @@ def is_in_use(build: Path) -> bool | None:
     except OSError:
         return None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        return not flock_at_once(descriptor)
     except OSError:
         return None
     finally:
         os.close(descriptor)
-    return False
 
 
 def strangers_who_keep(build: Path) -> set[int]:

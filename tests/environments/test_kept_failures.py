@@ -10,7 +10,7 @@ import pytest
 
 from cosmos_venv.environments.detached import build_detached
 from cosmos_venv.environments.environment import Environment
-from cosmos_venv.environments.layout import PruneLimits, Upkeep
+from cosmos_venv.environments.layout import PruneLimits, StorePolicy
 from cosmos_venv.environments.maintenance.inventory import read_inventory
 from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
@@ -21,10 +21,10 @@ from cosmos_venv.processes.guarded_process import Cancellation
 Spec = Callable[..., EnvironmentSpec]
 MakeReady = Callable[..., Environment]
 
-KEEP = Upkeep(limits=PruneLimits(), keep_failed=True)
+KEEP = StorePolicy(limits=PruneLimits(), keep_failed=True)
 
 
-def fail(directory: Path, spec: EnvironmentSpec, *, upkeep: Upkeep | None = KEEP) -> list[str]:
+def fail(directory: Path, spec: EnvironmentSpec, *, policy: StorePolicy | None = KEEP) -> list[str]:
     """Lines of the log of a build that fails."""
     lines: list[str] = []
     with (
@@ -36,7 +36,7 @@ def fail(directory: Path, spec: EnvironmentSpec, *, upkeep: Upkeep | None = KEEP
             max_tries=0,
             cancellation=Cancellation(),
             report=lines.append,
-            upkeep=upkeep,
+            policy=policy,
         ),
     ):
         pytest.fail("it was to fail")
@@ -61,7 +61,7 @@ def test_a_failed_build_is_kept_beside_its_log(tmp_path: Path, make_spec: Spec) 
 
 
 def test_unasked_nothing_is_kept(tmp_path: Path, make_spec: Spec) -> None:
-    fail(tmp_path, make_spec(check="raise SystemExit('hello is mute')"), upkeep=Upkeep(limits=PruneLimits()))
+    fail(tmp_path, make_spec(check="raise SystemExit('hello is mute')"), policy=StorePolicy(limits=PruneLimits()))
 
     assert left_in(tmp_path) == []
 
@@ -104,7 +104,7 @@ def test_a_build_that_was_ended_is_no_failure(
             max_tries=0,
             cancellation=cancellation,
             report=print,
-            upkeep=KEEP,
+            policy=KEEP,
         ),
     ):
         pytest.fail("it was to end")
@@ -132,7 +132,7 @@ def test_a_detached_builder_does_as_it_was_asked(tmp_path: Path, make_spec: Spec
             max_tries=0,
             wait=None,
             report=print,
-            upkeep=KEEP,
+            policy=KEEP,
         )
 
     assert left_in(tmp_path) == ["1.failed", "1.failed.log"]

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cosmos_venv.environments.environment import Environment
-from cosmos_venv.environments.layout import PruneLimits, Upkeep
+from cosmos_venv.environments.layout import PruneLimits, StorePolicy
 from cosmos_venv.environments.maintenance.pruner import prune
 from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
@@ -123,7 +123,7 @@ def test_who_builds_and_prunes_leaves_no_command_that_leads_nowhere(
         max_tries=0,
         cancellation=Cancellation(),
         report=print,
-        upkeep=Upkeep(limits=ONE),
+        policy=StorePolicy(limits=ONE),
     ):
         pass
 

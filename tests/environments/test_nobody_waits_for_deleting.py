@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.environments.environment import Environment
-from cosmos_venv.environments.layout import Upkeep
+from cosmos_venv.environments.layout import StorePolicy
 from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
@@ -53,7 +53,7 @@ def fail(directory: Path, spec: EnvironmentSpec, *, keep_failed: bool) -> Watchi
             max_tries=0,
             cancellation=Cancellation(),
             report=watching.append,
-            upkeep=Upkeep(keep_failed=keep_failed),
+            policy=StorePolicy(keep_failed=keep_failed),
         ),
     ):
         pytest.fail("it was to fail")

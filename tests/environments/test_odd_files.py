@@ -18,7 +18,7 @@ from cosmos_venv.environments.layout import (
     NOTE_FILENAME,
     PruneLimits,
     builder_of,
-    put_off,
+    note_failed_upgrade,
 )
 from cosmos_venv.environments.lock import VirtualenvLock
 from cosmos_venv.environments.maintenance.inventory import read_inventory
@@ -119,7 +119,7 @@ def test_a_detached_builder_begins_and_tells(tmp_path: Path, make_spec: Spec, ki
 def test_a_failed_upgrade_is_noted(tmp_path: Path, kind: str) -> None:
     plant(tmp_path / "build.upgrade-failed", kind)
 
-    put_off(tmp_path / "build", "hello is mute")
+    note_failed_upgrade(tmp_path / "build", "hello is mute")
 
     assert (tmp_path / "build.upgrade-failed").read_text() == "hello is mute\n"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.environments.environment import Environment
-from cosmos_venv.environments.layout import DAY, PruneLimits, Upkeep
+from cosmos_venv.environments.layout import DAY, PruneLimits, StorePolicy
 from cosmos_venv.environments.maintenance import cleanup
 from cosmos_venv.environments.maintenance.pruner import Removal, prune, surplus
 from cosmos_venv.environments.opening import open_environment
@@ -218,7 +218,7 @@ def test_a_link_in_place_of_a_build_is_not_followed(tmp_path: Path, two: list[En
     assert stat.S_IMODE((outside / "below").stat().st_mode) == 0o555
 
 
-def open_with(directory: Path, spec: EnvironmentSpec, upkeep: Upkeep, lines: list[str]) -> None:
+def open_with(directory: Path, spec: EnvironmentSpec, policy: StorePolicy, lines: list[str]) -> None:
     with open_environment(
         EnvironmentStore(directory),
         spec,
@@ -226,7 +226,7 @@ def open_with(directory: Path, spec: EnvironmentSpec, upkeep: Upkeep, lines: lis
         max_tries=0,
         cancellation=Cancellation(),
         report=lines.append,
-        upkeep=upkeep,
+        policy=policy,
     ):
         pass
 
@@ -234,7 +234,7 @@ def open_with(directory: Path, spec: EnvironmentSpec, upkeep: Upkeep, lines: lis
 def test_who_builds_an_environment_prunes_the_others(tmp_path: Path, two: list[Environment], make_spec: Spec) -> None:
     lines: list[str] = []
 
-    open_with(tmp_path / "store", make_spec("hello"), Upkeep(limits=PruneLimits(max_count=2, min_age=0)), lines)
+    open_with(tmp_path / "store", make_spec("hello"), StorePolicy(limits=PruneLimits(max_count=2, min_age=0)), lines)
 
     assert f"The virtualenv {two[0].path} was removed: there are more than 2 environments." in lines
     assert [each.path.exists() for each in two] == [False, True]
@@ -245,7 +245,7 @@ def test_who_builds_an_environment_prunes_the_others(tmp_path: Path, two: list[E
 def test_who_finds_an_environment_prunes_nothing(tmp_path: Path, two: list[Environment], make_spec: Spec) -> None:
     lines: list[str] = []
 
-    open_with(tmp_path / "store", make_spec("hello==2.0"), Upkeep(limits=ONE), lines)
+    open_with(tmp_path / "store", make_spec("hello==2.0"), StorePolicy(limits=ONE), lines)
 
     assert two[0].path.exists()
     assert lines == []
@@ -260,7 +260,7 @@ def test_what_a_builder_cannot_prune_is_a_line_and_fails_no_task(
     os.utime(lease, (0, 0))
     lines: list[str] = []
 
-    open_with(tmp_path / "store", make_spec("hello"), Upkeep(limits=ONE), lines)
+    open_with(tmp_path / "store", make_spec("hello"), StorePolicy(limits=ONE), lines)
 
     (line,) = [line for line in lines if str(two[0].path) in line]
     assert "was to be removed (there are more than 1 environments) and stays: " in line

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.environments.installers import installer_config
-from cosmos_venv.environments.installers.uv_compatibility import NoCounterpart, UvSettings, as_given, as_pip_is_told
+from cosmos_venv.environments.installers.uv_compatibility import NoCounterpart, UvSettings, pass_to_uv, translate_for_uv
 from cosmos_venv.environments.requirement_files import parse
 
 A, B, C = "https://a/simple", "https://b/simple", "https://user:s3cret@c/simple"
@@ -22,8 +22,10 @@ UV = sys.executable  # answers no version of uv, as one that is too old
 def settings_of(*given: str, **variables: str) -> UvSettings:
     """For uv, on a machine where nothing but these variables counts."""
     environ = {"PIP_CONFIG_FILE": "/dev/null", "UV_NO_CONFIG": "1", **variables}
-    told = installer_config.told(given, [], environ, of_machine=installer_config.configured(environ))
-    return as_pip_is_told(told, environ, UV)
+    all_settings = installer_config.all_settings(
+        given, [], environ, of_machine=installer_config.pip_configuration(environ)
+    )
+    return translate_for_uv(all_settings, environ, UV)
 
 
 def table(config: str | None) -> list[str]:
@@ -167,7 +169,7 @@ def test_a_proxy_of_pips_takes_the_place_of_those_that_uv_is_configured_with(tmp
     (tmp_path / "uv.toml").write_text('no-proxy = ["a"]\nhttps-proxy = "http://q"\nlink-mode = "copy"\n')
     environ = {"PIP_CONFIG_FILE": "/dev/null", "PIP_PROXY": "p:1", "UV_CONFIG_FILE": str(tmp_path / "uv.toml")}
 
-    settings = as_pip_is_told(installer_config.configured(environ), environ, UV)
+    settings = translate_for_uv(installer_config.pip_configuration(environ), environ, UV)
 
     assert table(settings.config) == ['link-mode = "copy"']
 
@@ -188,7 +190,7 @@ def test_uv_trusts_the_certificates_of_the_system_where_pip_does(
 ) -> None:
     environ = {"PIP_CONFIG_FILE": "/dev/null", "UV_NO_CONFIG": "1", **variables}
 
-    assert as_pip_is_told(installer_config.configured(environ), environ, UV, pip).variables == expected
+    assert translate_for_uv(installer_config.pip_configuration(environ), environ, UV, pip).variables == expected
 
 
 def test_constraints_and_requirements_of_the_machine_stand_beside_those_of_the_task(
@@ -220,7 +222,7 @@ def test_constraints_of_the_machine_limit_what_is_built_with_where_pip_does_so(
 ) -> None:
     environ = {"PIP_CONFIG_FILE": "/dev/null", "UV_NO_CONFIG": "1", "PIP_CONSTRAINT": "/limits.txt", **variables}
 
-    settings = as_pip_is_told(installer_config.configured(environ), environ, UV, pip)
+    settings = translate_for_uv(installer_config.pip_configuration(environ), environ, UV, pip)
 
     assert list(settings.words) == words
 
@@ -295,13 +297,13 @@ def test_the_options_in_requirements_files_count(
     environ = {"PIP_CONFIG_FILE": "/dev/null", "UV_NO_CONFIG": "1", "PIP_INDEX_URL": B, "HARBOR": "mole"}
     named = ["-r", str(tmp_path / "wanted.txt")]
 
-    told = installer_config.told(
+    all_settings = installer_config.all_settings(
         [] if as_requirement else named,
         [" ".join(named)] if as_requirement else [],
         environ,
-        of_machine=installer_config.configured(environ),
+        of_machine=installer_config.pip_configuration(environ),
     )
-    settings = as_pip_is_told(told, environ, UV)
+    settings = translate_for_uv(all_settings, environ, UV)
 
     if "find-links" in expected:
         assert f'find-links = ["{(tmp_path / "below" / "links").as_uri()}"]' in (settings.config or "")
@@ -344,7 +346,7 @@ def test_of_uvs_own_files_counts_what_is_no_question_of_what_to_install(
     environ = {"PIP_CONFIG_FILE": "/dev/null", "HOME": str(tmp_path), "XDG_CONFIG_DIRS": ""}
     environ[place] = str(file if place == "UV_CONFIG_FILE" else tmp_path)
 
-    settings = as_pip_is_told([], environ, UV)
+    settings = translate_for_uv([], environ, UV)
 
     assert table(settings.config) == kept
 
@@ -353,7 +355,7 @@ def test_a_file_of_uvs_that_may_hold_something_harmless_and_cannot_be_read_is_na
     (tmp_path / "uv.toml").write_text("cache-dir = /c\n")
 
     with pytest.raises(NoCounterpart, match=r"of uv's configuration .*uv\.toml cannot be read"):
-        as_pip_is_told([], {"UV_CONFIG_FILE": str(tmp_path / "uv.toml")}, UV)
+        translate_for_uv([], {"UV_CONFIG_FILE": str(tmp_path / "uv.toml")}, UV)
 
 
 def test_the_configuration_is_private_and_in_place_of_what_leads_away(tmp_path: Path) -> None:
@@ -371,7 +373,7 @@ def test_the_configuration_is_private_and_in_place_of_what_leads_away(tmp_path: 
 
 def given_to_uv(*words: str) -> UvSettings:
     """For a uv that was asked for by name."""
-    return as_given(installer_config.told(words, [], {}))
+    return pass_to_uv(installer_config.all_settings(words, [], {}))
 
 
 def test_a_uv_that_was_asked_for_keeps_its_own_configuration_and_is_told_what_was_given() -> None:
@@ -400,8 +402,8 @@ def test_a_section_of_any_file_of_pip_goes_before_what_is_global(tmp_path: Path)
     (tmp_path / "last.conf").write_text(f"[global]\nindex-url = {B}\nno-dependencies = false\n")
     environ = {"XDG_CONFIG_DIRS": str(tmp_path), "PIP_CONFIG_FILE": str(tmp_path / "last.conf"), "PIP_PRE": ""}
 
-    found = {setting.name: setting for setting in installer_config.configured(environ)}
-    overruled = {setting.name for setting in installer_config.configured({**environ, "PIP_NO_DEPS": "0"})}
+    found = {setting.name: setting for setting in installer_config.pip_configuration(environ)}
+    overruled = {setting.name for setting in installer_config.pip_configuration({**environ, "PIP_NO_DEPS": "0"})}
 
     assert (found["index-url"].value, found["no-deps"].value, found.get("pre")) == (A, "true", None)
     assert found["index-url"].origin == str(tmp_path / "pip" / "pip.conf")
@@ -414,13 +416,13 @@ def test_a_file_that_is_named_takes_the_place_of_the_users_own(tmp_path: Path) -
     (tmp_path / "own.conf").write_text(f"[global]\nindex-url = {A}\n")
     environ = {"HOME": str(tmp_path), "XDG_CONFIG_DIRS": str(tmp_path)}
 
-    def told(**more: str) -> list[str]:
-        found = installer_config.configured({**environ, **more})
+    def all_settings(**more: str) -> list[str]:
+        found = installer_config.pip_configuration({**environ, **more})
         return [each.value for each in found if each.name in ("find-links", "index-url")]
 
-    assert told() == ["/one", "/two"]
-    assert told(PIP_CONFIG_FILE=str(tmp_path / "own.conf")) == [A]
-    assert told(PIP_CONFIG_FILE=str(tmp_path / "missing.conf")) == ["/one", "/two"]
+    assert all_settings() == ["/one", "/two"]
+    assert all_settings(PIP_CONFIG_FILE=str(tmp_path / "own.conf")) == [A]
+    assert all_settings(PIP_CONFIG_FILE=str(tmp_path / "missing.conf")) == ["/one", "/two"]
 
 
 # What is installed does not depend on these, or the builder takes them out.

@@ -1,9 +1,8 @@
-"""One pip for all builds of a worker that has none: the wheel that comes with every Python, unpacked once.
+"""The pip that installs where uv does not: the worker's own, or the one that comes with its Python.
 
-``ensurepip`` installs the same wheel into each environment, which takes longer than a small installation. What is
-unpacked is kept in the user's cache folder, below a folder that nobody else may enter, and is used only whole.
-
-The pip that installs where uv does not: the worker's own, or the one that comes with its Python.
+``ensurepip`` installs the wheel that comes with every Python into each environment, which takes longer than a small
+installation. So that wheel is unpacked once for all builds of a worker that has no pip. It is kept in the user's cache
+folder, below a folder that nobody else may enter, and is used only whole.
 """
 
 from __future__ import annotations
@@ -39,14 +38,19 @@ _FOR_OTHERS = 0o077
 _APART = "unpacking-"
 _ABANDONED_SECONDS = 3_600.0
 
+_OLDEST = "22.3"  # the first that installs into another Python (pip --python)
+
 
 def bundled_pip(
     interpreter: Interpreter, scratch: Path, environ: Mapping[str, str], *, ask: Callable[[str], str]
 ) -> Path | None:
-    """The program of a pip that this Python brings; None where it brings none, or one that is too old.
+    """Return the program of a pip that a Python brings; None where it brings none, or one that is too old.
 
-    :param scratch: gets it where there is no cache folder, for this build alone.
-    :param ask: gives what another Python prints that runs a source.
+    :param interpreter: the Python.
+    :param scratch: folder that gets the pip where there is no cache folder, for this build alone.
+    :param environ: variables that say where the user's cache folder is.
+    :param ask: runs a source on a Python that is not the worker's, and gives what it prints.
+    :raises OSError: when the pip cannot be unpacked.
     """
     wheel = _wheel(interpreter, ask)
     if wheel is None:
@@ -90,6 +94,7 @@ def _kept(wheel: Path, environ: Mapping[str, str]) -> Path | None:
     status = own.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & _FOR_OTHERS:
         return None
+    # A pip that somebody else could have put there would run with this user's rights.
     if not is_trusted_way(own):
         return None
     for left in own.glob(f"{_APART}*"):
@@ -116,11 +121,8 @@ def _unpack(wheel: Path, folder: Path) -> None:
         archive.extractall(folder)
 
 
-_OLDEST = "22.3"  # the first that installs into another Python (pip --python)
-
-
 def own_pip() -> Path | None:
-    """The program of this Python's pip that runs it on another one; None where it has none that could be used."""
+    """Return the program of the worker's pip that runs it on another Python; None where there is none of use."""
     import importlib.util
 
     found = importlib.util.find_spec("pip") if has_usable_pip() else None
@@ -129,7 +131,7 @@ def own_pip() -> Path | None:
 
 
 def has_usable_pip() -> bool:
-    """Whether this Python has a pip that fills other environments, and sees it when run isolated (-I)."""
+    """Return whether the worker has a pip that fills other environments, and sees it when run isolated (-I)."""
     import importlib.metadata
     import importlib.util
 
@@ -145,9 +147,10 @@ def has_usable_pip() -> bool:
 
 
 def pip_version() -> tuple[int, ...]:
-    """The release of the pip that installs; empty where it is not known.
+    """Return the release of the pip that installs, as numbers; empty where it is not known.
 
-    Where neither it nor the interpreter is the worker's own, it is what another Python brings, and may be another one.
+    Where neither it nor the interpreter is the worker's own, it is what another Python brings, and may be another
+    release.
     """
     import importlib.metadata
 

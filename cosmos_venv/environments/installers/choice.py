@@ -1,14 +1,10 @@
-"""pip or uv: indexes, compatibility, the installer chosen, its environment variables.
+"""The choice between uv and pip, and what the chosen installer needs: places of packages and environment variables.
 
-What an installer needs of a home, for users who have none: a uid without passwd entry, a HOME that is read-only.
-
-pip ends with a traceback where nobody knows a home, uv where its cache cannot be written.
-
-Which tool installs into a new environment: uv wherever it can be told all that pip is told, else pip.
-
-A third one may be handed down by name and command (``OtherInstaller``); what it is, nobody knows here.
-
-Which indexes and folders an installation takes its packages from: hosts and paths, for a record.
+- uv installs wherever it can be told all that pip is told, else pip. A third installer may be handed down by name and
+  command (``OtherInstaller``); this module knows nothing else of it.
+- Users without a home get one: a uid without passwd entry, a HOME that is read-only. pip ends with a traceback where
+  nobody knows a home, uv where its cache cannot be written.
+- A record shows hosts and folders that packages came from, and no credential.
 """
 
 from __future__ import annotations
@@ -32,30 +28,47 @@ from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError
 
 _NO_HOME = "/"  # as container runtimes say it. Nowhere that others may write: a pip.conf there would be obeyed.
 
+ORDER_VARIABLE = "COSMOS_VENV_ORDER"
+_DEFAULT_INDEX = "the default index"  # of both tools: the same one
 
-def variables_for_lack_of_a_home(environ: Mapping[str, str]) -> dict[str, str]:
-    """Variables to add to those of an installer; none for an ordinary user."""
+# Each would lead the installation somewhere else, or make it an installation of something else.
+_DIVERTING = {
+    "PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_REQUIRE_VIRTUALENV", "PIP_PYTHON", "PIP_DRY_RUN",
+    "PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV", "CONDA_PREFIX", "__PYVENV_LAUNCHER__",
+    "UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_BREAK_SYSTEM_PACKAGES", "UV_VENV_SEED", "UV_VENV_CLEAR",
+    "UV_VENV_RELOCATABLE", "UV_WORKING_DIR", "UV_COMPILE_BYTECODE",
+}  # fmt: skip
+
+# Removing a variable is not enough where pip.conf says the same.
+_NEUTRAL = {"PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0", "PIP_DRY_RUN": "0"}
+_QUIET = {
+    "PIP_NO_INPUT": "1",
+    "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    "UV_NO_PROGRESS": "1",
+    "UV_PYTHON_DOWNLOADS": "never",
+}
+
+
+def home_variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return variables to add to those of an installer; none for an ordinary user.
+
+    :param environ: the variables that it has.
+    """
     home = environ.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 - Path.home raises where there is none
     added = {}
     if not Path(home).is_absolute():
         home = added["HOME"] = _NO_HOME
-    if not ({"UV_CACHE_DIR", "UV_NO_CACHE"} & set(environ)) and not _may_be_written(_uv_cache(environ, home)):
+    cache = Path(environ.get("XDG_CACHE_HOME") or f"{home}/.cache") / "uv"
+    if not ({"UV_CACHE_DIR", "UV_NO_CACHE"} & set(environ)) and not _may_be_written(cache):
         added["UV_NO_CACHE"] = "1"
     return added
 
 
-def _uv_cache(environ: Mapping[str, str], home: str) -> Path:
-    return Path(environ.get("XDG_CACHE_HOME") or f"{home}/.cache") / "uv"
-
-
 def _may_be_written(path: Path) -> bool:
-    """Whether it, or what it would be made in, can take files. Nothing is made: pip may be the one to install."""
+    """Return whether a folder, or the one that it would be made in, can take files. Nothing is made."""
     while not os.path.lexists(path):
         path = path.parent
     return path.is_dir() and os.access(path, os.W_OK | os.X_OK)
-
-
-ORDER_VARIABLE = "COSMOS_VENV_ORDER"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +78,9 @@ class OtherInstaller:
     It finds its order as JSON in the environment variable ``ORDER_VARIABLE`` (credentials may be in it: it removes the
     variable first): ``directory``, ``python`` (executable to make it of), ``system_site_packages``, ``requirements``
     (words for ``pip install``, options among them) and ``sys_path`` (of the process that orders).
+
+    :param name: for logs and records.
+    :param command: program and arguments.
     """
 
     name: str
@@ -78,6 +94,7 @@ InstallerPreference = Literal["auto", "uv", "pip"] | OtherInstaller
 class Installer:
     """The tool that was chosen.
 
+    :param name: ``uv``, ``pip``, or the name of an installer that was handed down.
     :param uv: path of the uv executable; empty for any other.
     :param settings: what uv is told; None for any other.
     :param command: of an installer that was handed down; empty for uv and pip.
@@ -89,6 +106,11 @@ class Installer:
     settings: UvSettings | None = field(default=None, repr=False)
     command: tuple[str, ...] = ()
     reason: str
+
+    @property
+    def answers_for_pip(self) -> bool:
+        """Whether it is a uv that is to install what pip would."""
+        return self.settings is not None and self.settings.is_pips
 
     @property
     def obeys_pip_config(self) -> bool:
@@ -104,11 +126,12 @@ def choose_installer(
     requirements: Iterable[str] = (),
     system_site_packages: bool = False,
 ) -> Installer:
-    """The installer for these options on this machine.
+    """Return the installer for these options on this machine.
 
     :param preference: ``auto``: uv where it is installed and can be told all that pip is told, else pip.
-    :param requirements: as ``EnvironmentSpec`` has them: with ``-r`` they name files that hold options too.
+    :param pip_install_options: as in ``EnvironmentSpec``.
     :param environ: the environment variables that pip and uv would read, ``PATH`` among them.
+    :param requirements: as in ``EnvironmentSpec``: with ``-r`` they name files that hold options too.
     :param system_site_packages: whether the environment is to see the packages of the Python that it is made of.
     :raises CosmosValueError: naming ``pip_install_options``: uv was asked for with options that it does not know; or
         naming a requirements file that cannot be read.
@@ -120,26 +143,29 @@ def choose_installer(
         return Installer(name="pip", reason="pip was asked for")
     uv = _find_uv(environ)
     if preference == "uv":
-        told = installer_config.told(pip_install_options, requirements, environ)
-        return _as_asked(uv, told)
+        all_settings = installer_config.all_settings(pip_install_options, requirements, environ)
+        return _as_asked(uv, all_settings)
     if not uv:
         return Installer(name="pip", reason="uv is not installed")
+    # uv installed other versions beside those of the base Python, where pip would have been content with them.
     if system_site_packages:
         return Installer(name="pip", reason="packages of the base Python count for it, which uv does not look at")
-    if fault := next(installer_config.faults(environ), ""):
+    # A pip.conf with a stray line, a byte order mark or no-index = ture was taken for empty, and uv asked the public
+    # index.
+    if fault := next(installer_config.pip_config_faults(environ), ""):
         return Installer(name="pip", reason=credentials.mask(fault))  # which refuses to start, and says why
-    of_machine = installer_config.configured(environ)
-    told = installer_config.told(pip_install_options, requirements, environ, of_machine=of_machine)
+    of_machine = installer_config.pip_configuration(environ)
+    all_settings = installer_config.all_settings(pip_install_options, requirements, environ, of_machine=of_machine)
     try:
-        settings = uv_compatibility.as_pip_is_told(told, environ, uv, pip_version())
+        settings = uv_compatibility.translate_for_uv(all_settings, environ, uv, pip_version())
     except NoCounterpart as error:
         return Installer(name="pip", reason=credentials.mask(str(error)))
     return Installer(name="uv", uv=uv, settings=settings, reason="uv is installed")
 
 
-def _as_asked(uv: str, told: Iterable[installer_config.Setting]) -> Installer:
+def _as_asked(uv: str, all_settings: Iterable[installer_config.Setting]) -> Installer:
     try:
-        settings = uv_compatibility.as_given(told)
+        settings = uv_compatibility.pass_to_uv(all_settings)
     except NoCounterpart as error:
         raise CosmosValueError(
             f"pip_install_options: uv does not know {credentials.mask(str(error))}. "
@@ -158,23 +184,25 @@ def _find_uv(environ: Mapping[str, str]) -> str:
     return shutil.which("uv", path=environ.get("PATH")) or shutil.which("uv", path=beside_python) or ""
 
 
-_DEFAULT_INDEX = "the default index"  # of both tools: the same one
-
-
 def hosts(
     installer: Installer, pip_install_options: Iterable[str], requirements: Iterable[str], environ: Mapping[str, str]
 ) -> tuple[str, ...]:
-    """Where the packages of an installation may have come from: hosts, and folders of this machine. No credentials.
+    """Return where the packages of an installation may have come from: hosts, and folders of this machine. No
+    credentials.
 
-    :param installer: of one that was handed down nobody knows where it looks.
+    :param installer: the one that installs. Nobody knows where one that was handed down looks: then there are none.
+    :param pip_install_options: as in ``EnvironmentSpec``.
+    :param requirements: as in ``EnvironmentSpec``.
+    :param environ: the environment variables that pip and uv would read.
+    :raises CosmosValueError: naming a requirements file that cannot be read.
     """
     if installer.command:
         return ()
     pip_install_options, requirements = list(pip_install_options), list(requirements)
-    of_machine = installer_config.configured(environ) if installer.obeys_pip_config else []
-    told = installer_config.told(pip_install_options, requirements, environ, of_machine=of_machine)
-    places = Places.of(told)
-    of_uv = _values(told, "index"), _values(told, "default-index")[-1:]
+    of_machine = installer_config.pip_configuration(environ) if installer.obeys_pip_config else []
+    all_settings = installer_config.all_settings(pip_install_options, requirements, environ, of_machine=of_machine)
+    places = Places.of(all_settings)
+    of_uv = _values(all_settings, "index"), _values(all_settings, "default-index")[-1:]
     links = [setting.value for setting in places.links]
     first, extra = [setting.value for setting in filter(None, [places.index])], [each.value for each in places.extra]
     without_index = places.without_index
@@ -186,7 +214,7 @@ def hosts(
                 *requirement_files.in_requirements(requirements),
             ]
         }
-        own = installer_config.read(environ, given)
+        own = installer_config.uv_places(environ, given)
         without_index = without_index or "no-index" in own
         links = [*own.get("find-links", ()), *links]
         first = [*own.get("default-index", ()), *first, *own.get("index-url", ())]
@@ -196,8 +224,8 @@ def hosts(
     return tuple(dict.fromkeys(_host(address) for address in links))
 
 
-def _values(told: Iterable[Setting], name: str) -> list[str]:
-    return [setting.value for setting in told if setting.name == name and setting.value]
+def _values(all_settings: Iterable[Setting], name: str) -> list[str]:
+    return [setting.value for setting in all_settings if setting.name == name and setting.value]
 
 
 def _host(address: str) -> str:
@@ -207,44 +235,35 @@ def _host(address: str) -> str:
     return parts.netloc or unquote(parts.path) if parts.scheme else credentials.mask(address)
 
 
-# Each would lead the installation somewhere else, or make it an installation of something else.
-_DIVERTING = {
-    *("PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_REQUIRE_VIRTUALENV", "PIP_PYTHON", "PIP_DRY_RUN"),
-    *("PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV", "CONDA_PREFIX", "__PYVENV_LAUNCHER__"),
-    *("UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_BREAK_SYSTEM_PACKAGES", "UV_VENV_SEED", "UV_VENV_CLEAR"),
-    *("UV_VENV_RELOCATABLE", "UV_WORKING_DIR", "UV_COMPILE_BYTECODE"),
-}
-# Removing a variable is not enough where pip.conf says the same.
-_NEUTRAL = {"PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0", "PIP_DRY_RUN": "0"}
-_QUIET = {
-    "PIP_NO_INPUT": "1",
-    "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-    "UV_NO_PROGRESS": "1",
-    "UV_PYTHON_DOWNLOADS": "never",
-}
-
-
 def installer_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment variables for an installer: the worker's, without those that would divert it."""
+    """Return the environment variables for an installer: the worker's, without those that would divert it.
+
+    :param environ: the worker's.
+    """
     kept = {name: value for name, value in environ.items() if name not in _DIVERTING}
-    return kept | _NEUTRAL | _QUIET | variables_for_lack_of_a_home(environ)
+    return kept | _NEUTRAL | _QUIET | home_variables(environ)
 
 
 def environment_of_installation(installer: Installer, environ: Mapping[str, str], scratch: Path) -> dict[str, str]:
-    """The variables for an installer and what it starts, but for those that ``InstallArguments`` adds.
+    """Return the variables for an installer and what it starts, but for those that ``InstallArguments`` adds.
 
-    :param scratch: gets what is written for it, and its temporary files.
+    :param installer: the one that installs.
+    :param environ: the worker's variables.
+    :param scratch: folder that gets what is written for the installer, and its temporary files.
     """
     kept = installer_environment(environ)
     if installer.settings is not None:
         kept = installer.settings.environment(kept, scratch)
-    return kept | of_no_project(scratch) | {"TMPDIR": str(scratch)}
+    return kept | no_project_variables(scratch) | {"TMPDIR": str(scratch)}
 
 
-def of_no_project(folder: Path) -> dict[str, str]:
-    """What keeps uv from the ``uv.toml`` or ``pyproject.toml`` of the worker's working directory, and of those above.
+def no_project_variables(folder: Path) -> dict[str, str]:
+    """Return variables that keep uv from the ``uv.toml`` or ``pyproject.toml`` of the worker's working directory.
 
-    It looks for them upwards from its project's folder, and ends at the first: here at empty ones.
+    uv looks for them upwards from its project's folder, and ends at the first.
+
+    :param folder: gets empty files of those names, and is named as the project's folder.
+    :raises OSError: when they cannot be made.
     """
     for name in ("uv.toml", "pyproject.toml"):
         (folder / name).touch()

@@ -1,7 +1,7 @@
-"""What an installer is told, so that no address stands on a command line: whoever may list processes reads those.
+"""The arguments of an installer, so that no address stands on a command line, which everybody may read.
 
-User and password, a token in a query, a whole address that nobody can take apart: requirements go into a requirements
-file, addresses of indexes into a configuration file or an environment variable.
+A credential may be user and password, a token in a query, or a whole address that nobody can take apart. Requirements
+go into a requirements file, addresses of indexes into a configuration file or an environment variable.
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ _GIT = r"git\+(?=https?://)"
 
 @dataclass(frozen=True, kw_only=True)
 class InstallArguments:
-    """What to tell an installer.
+    """The orders to an installer: command line words, variables, and lines of a requirements file.
 
     :param words: options, and requirements that are paths: nothing that may hold a credential.
-    :param variables: environment variables.
+    :param variables: environment variables, which may hold credentials.
     :param file_lines: lines for a requirements file of its own.
     :param secrets: texts that must not appear in any output.
     :param asks_for_packages: whether there is anything to install.
@@ -72,17 +72,20 @@ class InstallArguments:
 
     @classmethod
     def of(cls, spec: EnvironmentSpec, installer: Installer, environ: Mapping[str, str]) -> InstallArguments:
-        """The arguments for this tool.
+        """Return the arguments for one tool.
 
-        :param environ: the worker's variables. What pip is configured with there, its variables would replace.
+        :param spec: the packages and options that are wanted.
+        :param installer: the tool.
+        :param environ: the worker's variables. They may configure pip, and variables for pip must not replace that.
         :raises CosmosValueError: naming ``pip_install_options``: a credential could only stand on the command line.
         """
         given = [*requirement_files.parse(spec.pip_install_options), *_required(spec)]
         required = [option for option in given if option.name in _REQUIREMENTS]
         others = [option for option in given if option.name not in _REQUIREMENTS]
-        of_machine = installer_config.configured(environ)
+        of_machine = installer_config.pip_configuration(environ)
         # With it pip reads no variable; what an option says in a requirements file it obeys.
         is_isolated = installer.settings is None and any(option.name == "--isolated" for option in others)
+        # As variables they were lost, and a package of that name from the public index was installed.
         places = [option for option in others if is_isolated and option.name in _PLACES]
         others = [option for option in others if option not in places]
         if installer.settings is not None:
@@ -105,7 +108,10 @@ class InstallArguments:
         )
 
     def mask(self, text: str) -> str:
-        """A line of the tool's output as it may be logged."""
+        """Return a line of the tool's output as it may be logged.
+
+        :param text: the line.
+        """
         for secret in self.secrets:
             text = text.replace(secret, credentials.MASK)
         return credentials.mask(text)
@@ -122,7 +128,7 @@ def _required(spec: EnvironmentSpec) -> list[InstallOption]:
 
 
 def _file_line(option: InstallOption) -> str | None:
-    """The option or requirement as a line of a requirements file; None for what can only stand on a command line."""
+    """Return an option or requirement as a line of a requirements file; None for one that can only be a word."""
     value = option.value or ""
     if option.name in ("--requirement", "--constraint"):
         return f"{option.name} {value}" if "://" in value else None
@@ -139,7 +145,7 @@ def _file_line(option: InstallOption) -> str | None:
 def _of_pip(
     others: Iterable[InstallOption], of_machine: Iterable[Setting], *, with_uv: bool
 ) -> tuple[tuple[str, ...], dict[str, str]]:
-    """Words and variables for pip. Its variables replace what it is configured with, where its options add to that."""
+    """Return words and variables for pip. Its variables replace what it is configured with; its options add to that."""
     others, of_machine = list(others), list(of_machine)
     variables_of = _VARIABLES_OF_PIP | (_VARIABLES_OF_UV if with_uv else {})
     # A path may hold blanks, at which pip parts a variable, and holds no credential.
@@ -157,13 +163,13 @@ def _of_pip(
 
 
 def _place_lines(places: Iterable[InstallOption]) -> list[str]:
-    """Lines of a requirements file that name them, where the index replaces those that were named before it."""
+    """Return lines of a requirements file that name places. There an index replaces those that were named before it."""
     ordered = sorted(places, key=lambda option: option.name != "--index-url")
     return [f"{option.name} {shlex.quote(option.value or '')}" for option in ordered]
 
 
 def _more_variables(installer: Installer) -> dict[str, tuple[str, ...]]:
-    """Variables, by the option, of every tool that the installer may be."""
+    """Return, by the option, the variables of every tool that the installer may be."""
     tables = {"uv": (_MORE_VARIABLES_OF_UV,), "pip": (_MORE_VARIABLES_OF_PIP,)}
     of_tools = tables.get(installer.name, (_MORE_VARIABLES_OF_UV, _MORE_VARIABLES_OF_PIP))
     names = {name for table in of_tools for name in table}
@@ -173,7 +179,7 @@ def _more_variables(installer: Installer) -> dict[str, tuple[str, ...]]:
 def _without_credentials(
     words: Iterable[str], variables_of: Mapping[str, tuple[str, ...]], of_machine: Iterable[Setting]
 ) -> tuple[tuple[str, ...], dict[str, str]]:
-    """The words in which no credential stands, and variables that say the rest.
+    """Return the words in which no credential stands, and variables that say the rest.
 
     :raises CosmosValueError: naming an option for which there is no variable.
     """

@@ -1,9 +1,4 @@
-"""A dry run against the package index.
-
-What pip and uv say when an index does not answer, in one sentence and without their repetitions.
-
-Would an installer find what it needs? Asked by itself, as a dry run, with all that it is configured to.
-"""
+"""Package indexes that do not answer: the reason in one sentence, and a dry run that tries one."""
 
 from __future__ import annotations
 
@@ -62,9 +57,16 @@ _WAYS_OUT = {
     "it refuses this": "Correct its login in the address of the index or in .netrc",
 }
 
+_IMPATIENT = {"PIP_RETRIES": "0", "PIP_DEFAULT_TIMEOUT": "10", "UV_HTTP_RETRIES": "0", "UV_HTTP_TIMEOUT": "10"}
+_LAST_LINES = 4
+_WANTED = "dbt-core"  # no environment does without
+
 
 def without_repetitions(lines: Iterable[str]) -> list[str]:
-    """The lines, with the last of the tries in place of all of them, and their number."""
+    """Return the lines, with the last of pip's tries in place of all of them, and their number.
+
+    :param lines: everything that an installer has said.
+    """
     kept = list(lines)
     tries = [number for number, line in enumerate(kept) if _RETRY.match(line)]
     if len(tries) < 2:
@@ -75,7 +77,7 @@ def without_repetitions(lines: Iterable[str]) -> list[str]:
 
 
 def index_failure(lines: Sequence[str], *, hosts: Sequence[str], seconds: float) -> str:
-    """That an index does not answer, which, why, and what to do; empty where it is something else that has failed.
+    """Return which index does not answer, why, and what to do; empty where something else has failed.
 
     :param lines: everything that the installer has said.
     :param hosts: where it was told to look: hosts, and folders of this machine. No credentials.
@@ -84,6 +86,7 @@ def index_failure(lines: Sequence[str], *, hosts: Sequence[str], seconds: float)
     asked = " or ".join(host for host in hosts if not host.startswith("/"))
     about_it = [line for line in lines if _UNANSWERED.search(line)]
     is_of_pip = any(_RETRY.match(line) for line in about_it)
+    # A name that is misspelt and an index that counts as empty look alike: pip and uv say that nothing was found.
     if not about_it or (is_of_pip and not any(_IN_THE_END.search(line) for line in lines[-_END:])):
         missing = next((found for line in lines if (found := _NOTHING_FOUND.search(line))), None)
         # Some releases of uv break the sentence at the width of a terminal.
@@ -111,14 +114,9 @@ def _reason(text: str) -> str:
     return ""
 
 
-_IMPATIENT = {"PIP_RETRIES": "0", "PIP_DEFAULT_TIMEOUT": "10", "UV_HTTP_RETRIES": "0", "UV_HTTP_TIMEOUT": "10"}
-_LAST_LINES = 4
-_WANTED = "dbt-core"  # no environment does without
-
-
 @dataclass(frozen=True, kw_only=True)
 class IndexTrial:
-    """What came of it. No credential is in it.
+    """The outcome of a dry run. No credential is in it.
 
     :param installer: its name, and why it was chosen.
     :param hosts: of the indexes, and folders, where it looks.
@@ -135,6 +133,8 @@ class IndexTrial:
 def try_index(preference: InstallerPreference, environ: Mapping[str, str], *, within: float) -> IndexTrial:
     """Let the installer that would build look for dbt-core. Nothing is installed; a package may be downloaded.
 
+    :param preference: which installer would build.
+    :param environ: the worker's environment variables.
     :param within: seconds that it may take.
     :raises VirtualenvBuildError: when the installer that was asked for is not there.
     """

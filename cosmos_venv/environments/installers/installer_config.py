@@ -1,8 +1,7 @@
-"""What pip and uv are configured to do on this machine.
+"""The configuration of pip and uv on this machine, and all that an installation is told besides.
 
-What pip is told for one installation: by its files, its variables, options and requirements files.
-
-What uv is configured with on this machine: what of it decides what is installed, and what does not.
+pip is told by its files, its variables, the options of the installation and the options in requirements files. uv's
+configuration is parted into what decides what is installed, and what does not.
 """
 
 from __future__ import annotations
@@ -22,13 +21,13 @@ from cosmos_venv.environments.requirement_files import options_in_file
 _SECTIONS = ("global", "install")
 
 DECIDING = frozenset({
-    *("index-url", "extra-index-url", "find-links", "no-index", "requirement", "requirements-from-script", "group"),
-    *("proxy", "cert", "client-cert", "trusted-host", "keyring-provider", "no-proxy-env"),
-    *("editable", "constraint", "build-constraint", "pre", "only-final", "all-releases", "uploaded-prior-to"),
-    *("only-binary", "no-binary", "prefer-binary", "no-deps", "only-deps", "require-hashes", "ignore-requires-python"),
-    *("upgrade", "upgrade-strategy", "ignore-installed", "force-reinstall", "platform", "python-version", "abi"),
-    *("implementation", "no-build-isolation", "check-build-dependencies", "config-settings", "global-option"),
-    *("use-pep517", "no-use-pep517", "use-feature", "use-deprecated", "isolated"),
+    "index-url", "extra-index-url", "find-links", "no-index", "requirement", "requirements-from-script", "group",
+    "proxy", "cert", "client-cert", "trusted-host", "keyring-provider", "no-proxy-env",
+    "editable", "constraint", "build-constraint", "pre", "only-final", "all-releases", "uploaded-prior-to",
+    "only-binary", "no-binary", "prefer-binary", "no-deps", "only-deps", "require-hashes", "ignore-requires-python",
+    "upgrade", "upgrade-strategy", "ignore-installed", "force-reinstall", "platform", "python-version", "abi",
+    "implementation", "no-build-isolation", "check-build-dependencies", "config-settings", "global-option",
+    "use-pep517", "no-use-pep517", "use-feature", "use-deprecated", "isolated",
 })  # fmt: skip
 """Settings that say what is installed, from where, and how one gets there."""
 
@@ -41,8 +40,35 @@ _COUNTED = frozenset({"quiet", "verbose"})  # switches that take a number too
 
 # Of these pip takes several values at once, parted by blanks or lines.
 _LISTS = frozenset({
-    *("extra-index-url", "find-links", "trusted-host", "constraint", "build-constraint", "requirement", "editable"),
-    *("use-feature", "use-deprecated", "platform", "abi", "group", "requirements-from-script"),
+    "extra-index-url", "find-links", "trusted-host", "constraint", "build-constraint", "requirement", "editable",
+    "use-feature", "use-deprecated", "platform", "abi", "group", "requirements-from-script",
+})  # fmt: skip
+
+# Setting by variable. The option of the same name takes its place.
+_VARIABLES = {
+    "UV_DEFAULT_INDEX": "default-index",
+    "UV_INDEX_URL": "index-url",
+    "UV_INDEX": "index",
+    "UV_EXTRA_INDEX_URL": "extra-index-url",
+    "UV_FIND_LINKS": "find-links",
+}
+
+# What would lead uv away from pip's answer, beside those. Ways to an index that uv knows do not.
+_LEADING_AWAY = frozenset({
+    *_VARIABLES,
+    "UV_NO_CONFIG", "UV_CONFIG_FILE", "UV_CONSTRAINT", "UV_BUILD_CONSTRAINT", "UV_OVERRIDE", "UV_EXCLUDE",
+    "UV_PRERELEASE", "UV_RESOLUTION", "UV_FORK_STRATEGY", "UV_EXCLUDE_NEWER", "UV_INDEX_STRATEGY", "UV_NO_BINARY",
+    "UV_NO_BINARY_PACKAGE", "UV_NO_BUILD", "UV_NO_BUILD_PACKAGE", "UV_NO_BUILD_ISOLATION", "UV_NO_SOURCES",
+    "UV_REQUIRE_HASHES", "UV_NO_VERIFY_HASHES", "UV_REQUIRE_BUILD_HASHES", "UV_OFFLINE", "UV_TORCH_BACKEND",
+    "UV_NO_EDITABLE", "UV_NO_SOURCES_PACKAGE", "UV_EXCLUDE_NEWER_PACKAGE", "UV_NO_DEPS", "UV_NO_INDEX",
+})  # fmt: skip
+
+# Of a configuration file: whatever is not here may decide what is installed, now or in a later release of uv.
+_HARMLESS = frozenset({
+    "required-version", "system-certs", "native-tls", "no-cache", "cache-dir", "cache-keys", "preview", "link-mode",
+    "preview-features", "python-preference", "python-downloads", "concurrent-downloads", "concurrent-builds",
+    "concurrent-installs", "http-proxy", "https-proxy", "no-proxy", "python-install-mirror", "keyring-provider",
+    "pypy-install-mirror", "graalpy-install-mirror", "allow-insecure-host",
 })  # fmt: skip
 
 
@@ -67,9 +93,9 @@ class Setting:
 
 @dataclass(kw_only=True)
 class Places:
-    """Where pip looks for packages.
+    """The places where pip looks for packages.
 
-    :param index: the address that was said last; empty: pip's own index.
+    :param index: the address that was said last; None: pip's own index.
     :param extra: further addresses, of which pip takes the best version, of equal ones the last.
     :param links: settings that name folders or pages.
     :param without_index: whether no index is asked.
@@ -81,10 +107,13 @@ class Places:
     without_index: bool = False
 
     @classmethod
-    def of(cls, told: Iterable[Setting]) -> Places:
-        """Those that pip makes of its settings, one after the other."""
+    def of(cls, all_settings: Iterable[Setting]) -> Places:
+        """Return the places that pip makes of its settings, one after the other.
+
+        :param all_settings: all settings, in the order in which pip applies them.
+        """
         places = cls()
-        for setting in told:
+        for setting in all_settings:
             if setting.name == "no-index":
                 places.without_index = True
             elif setting.name == "find-links":
@@ -105,8 +134,8 @@ class Places:
         return [] if self.without_index else [*([self.index] if self.index else []), *self.extra]
 
 
-def configured(environ: Mapping[str, str]) -> list[Setting]:
-    """What pip is configured with, by its files and variables; nothing that is switched off.
+def pip_configuration(environ: Mapping[str, str]) -> list[Setting]:
+    """Return what pip is configured with, by its files and variables; nothing that is switched off.
 
     :param environ: whose ``PIP_*`` variables, home and configuration folders count.
     """
@@ -118,8 +147,12 @@ def configured(environ: Mapping[str, str]) -> list[Setting]:
     ]
 
 
-def faults(environ: Mapping[str, str]) -> Iterator[str]:
-    """Sentences on what pip refuses to start with: a file that it cannot parse, a switch that is neither on nor off."""
+def pip_config_faults(environ: Mapping[str, str]) -> Iterator[str]:
+    """Give sentences on what pip refuses to start with: a file that it cannot parse, a switch that is neither on nor
+    off.
+
+    :param environ: as for ``pip_configuration``.
+    """
     for file in _pip_files(environ):
         try:
             _parsed(file)
@@ -132,19 +165,20 @@ def faults(environ: Mapping[str, str]) -> Iterator[str]:
                 yield f"{setting} is neither on nor off: {setting.value.strip()}"
 
 
-def told(
+def all_settings(
     pip_install_options: Iterable[str],
     requirements: Iterable[str],
     environ: Mapping[str, str],
     *,
     of_machine: Iterable[Setting] = (),
 ) -> list[Setting]:
-    """Everything that an installation is told, in the order in which pip applies it.
+    """Return everything that an installation is told, in the order in which pip applies it.
 
-    :param requirements: as ``EnvironmentSpec`` has them: with ``-r`` they name files that hold options too.
-    :param environ: for ``${NAME}`` in requirements files.
-    :param of_machine: what pip is configured with (``configured``), which an ``--isolated`` pip does not read; none for
-        a tool that does not.
+    :param pip_install_options: as in ``EnvironmentSpec``.
+    :param requirements: as in ``EnvironmentSpec``: with ``-r`` they name files that hold options too.
+    :param environ: variables for ``${NAME}`` in requirements files.
+    :param of_machine: what pip is configured with (``pip_configuration``), which an ``--isolated`` pip does not read;
+        empty for a tool that does not read it.
     :raises CosmosValueError: naming a requirements file that cannot be read.
     """
     of_machine = list(of_machine)
@@ -153,6 +187,7 @@ def told(
         for option in [*requirement_files.parse(pip_install_options), *requirement_files.in_requirements(requirements)]
         if option.name
     ]
+    # The record named indexes that an isolated pip had never read.
     if any(setting.name == "isolated" for setting in given):
         of_machine = []
     files = [*_files_named(of_machine, given, "constraint"), *_files_named(of_machine, given, "requirement")]
@@ -175,8 +210,12 @@ def _files_named(of_machine: Iterable[Setting], given: Iterable[Setting], name: 
             yield setting.value
 
 
-def words_against_diversion(environ: Mapping[str, str], directory: Path) -> list[str]:
-    """Words for ``pip install`` into ``directory`` that overrule what would lead it somewhere else."""
+def options_against_diversion(environ: Mapping[str, str], directory: Path) -> list[str]:
+    """Return words for ``pip install`` into a directory that overrule what would lead it somewhere else.
+
+    :param environ: as for ``pip_configuration``.
+    :param directory: the environment to install into.
+    """
     # An empty prefix or root would be the working directory.
     home = {"target": "", "prefix": str(directory), "root": "/"}
     settings = _settings(environ)
@@ -206,12 +245,12 @@ def _settings(environ: Mapping[str, str]) -> dict[str, Setting]:
 
 
 def _long_name(key: str) -> str:
-    """Each second spelling that pip takes is one here."""
+    """Return the one long name of an option. Each second spelling that pip takes becomes one."""
     return next(requirement_files.parse([f"--{key.lower().replace('_', '-')}"])).name.removeprefix("--")
 
 
 def _pip_files(environ: Mapping[str, str]) -> list[Path]:
-    """pip's configuration files, later ones win. The one of a virtual environment is not read by ``pip --python``."""
+    """Return pip's configuration files, later ones win. ``pip --python`` reads none of a virtual environment."""
     if environ.get("PIP_CONFIG_FILE") == os.devnull:
         return []
     home = Path(environ["HOME"]) if environ.get("HOME") else None
@@ -263,40 +302,18 @@ def _parsed(file: Path) -> configparser.RawConfigParser:
     return parser
 
 
-# Setting by variable. The option of the same name takes its place.
-_VARIABLES = {
-    "UV_DEFAULT_INDEX": "default-index",
-    "UV_INDEX_URL": "index-url",
-    "UV_INDEX": "index",
-    "UV_EXTRA_INDEX_URL": "extra-index-url",
-    "UV_FIND_LINKS": "find-links",
-}
-# What would lead uv away from pip's answer, beside those. Ways to an index that uv knows do not.
-_LEADING_AWAY = frozenset({
-    *_VARIABLES,
-    *("UV_NO_CONFIG", "UV_CONFIG_FILE", "UV_CONSTRAINT", "UV_BUILD_CONSTRAINT", "UV_OVERRIDE", "UV_EXCLUDE"),
-    *("UV_PRERELEASE", "UV_RESOLUTION", "UV_FORK_STRATEGY", "UV_EXCLUDE_NEWER", "UV_INDEX_STRATEGY", "UV_NO_BINARY"),
-    *("UV_NO_BINARY_PACKAGE", "UV_NO_BUILD", "UV_NO_BUILD_PACKAGE", "UV_NO_BUILD_ISOLATION", "UV_NO_SOURCES"),
-    *("UV_REQUIRE_HASHES", "UV_NO_VERIFY_HASHES", "UV_REQUIRE_BUILD_HASHES", "UV_OFFLINE", "UV_TORCH_BACKEND"),
-    *("UV_NO_EDITABLE", "UV_NO_SOURCES_PACKAGE", "UV_EXCLUDE_NEWER_PACKAGE", "UV_NO_DEPS", "UV_NO_INDEX"),
-})  # fmt: skip
-# Of a configuration file: whatever is not here may decide what is installed, now or in a later release of uv.
-_HARMLESS = frozenset({
-    *("required-version", "system-certs", "native-tls", "no-cache", "cache-dir", "cache-keys", "preview", "link-mode"),
-    *("preview-features", "python-preference", "python-downloads", "concurrent-downloads", "concurrent-builds"),
-    *("concurrent-installs", "http-proxy", "https-proxy", "no-proxy", "python-install-mirror", "keyring-provider"),
-    *("pypy-install-mirror", "graalpy-install-mirror", "allow-insecure-host"),
-})  # fmt: skip
+def without_diverting_variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables but for those by which uv would install something else than pip, or from somewhere else.
 
-
-def without_what_leads_away(environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables but for those by which uv would install something else than pip, or from somewhere else."""
+    :param environ: the variables.
+    """
     return {name: value for name, value in environ.items() if name not in _LEADING_AWAY}
 
 
-def harmless(environ: Mapping[str, str]) -> dict[str, Any]:
-    """What uv's configuration files say that does not decide what is installed: its cache, say.
+def harmless_uv_settings(environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return what uv's configuration files say that does not decide what is installed, such as its cache.
 
+    :param environ: whose ``UV_*`` variables, home and configuration folders count.
     :raises ValueError: naming the file that cannot be read.
     """
     found: dict[str, Any] = {}
@@ -310,12 +327,13 @@ def harmless(environ: Mapping[str, str]) -> dict[str, Any]:
         for section in (table, table.get("pip", {})):
             for name in _HARMLESS & section.keys():
                 if isinstance(section[name], bool | int | str | list):
+                    # uv reads the user's file before the system's, and the first that says something counts.
                     found.setdefault(name, section[name])
     return found
 
 
-def read(environ: Mapping[str, str], given: Collection[str] = ()) -> dict[str, list[str]]:
-    """Where uv is told to look for packages; nothing that is switched off.
+def uv_places(environ: Mapping[str, str], given: Collection[str] = ()) -> dict[str, list[str]]:
+    """Return where uv is told to look for packages; nothing that is switched off.
 
     A default index of uv, which overrules an ``--index-url``, is ``default-index`` here; all that is asked besides is
     ``extra-index-url``.
@@ -324,14 +342,18 @@ def read(environ: Mapping[str, str], given: Collection[str] = ()) -> dict[str, l
     :param given: long names of the options of this installation.
     """
     settings: dict[str, list[str]] = {}
-    for name, value in [*_of_variables(environ, given), *_of_files(environ)]:
+    of_files = [setting for file in _uv_files(environ) for setting in _of_file(file)]
+    for name, value in [*_of_variables(environ, given), *of_files]:
         if value and value.lower() not in OFF:
             settings.setdefault("extra-index-url" if name == "index" else name, []).append(value)
     return settings
 
 
-def what_names_places(environ: Mapping[str, str]) -> list[str]:
-    """Variables and files that tell uv, and not pip, where to look for packages."""
+def sources_of_uv_places(environ: Mapping[str, str]) -> list[str]:
+    """Return variables and files that tell uv, and not pip, where to look for packages.
+
+    :param environ: as for ``uv_places``.
+    """
     variables = [name for name in _VARIABLES if environ.get(name)]
     return [*variables, *(str(file) for file in _uv_files(environ) if any(_of_file(file)))]
 
@@ -345,14 +367,9 @@ def _of_variables(environ: Mapping[str, str], given: Collection[str]) -> Iterato
 
 
 def _address(word: str) -> str:
-    """Of ``name=address`` the address."""
+    """Return the address of ``address`` or ``name=address``."""
     name, equals, address = word.partition("=")
     return address if equals and "/" not in name else word
-
-
-def _of_files(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    for file in _uv_files(environ):
-        yield from _of_file(file)
 
 
 def _of_file(file: Path) -> Iterator[tuple[str, str]]:
@@ -387,7 +404,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _may_have_harmless(file: Path) -> bool:
-    """Of a file that cannot be taken apart: whether something in it would be missed."""
+    """Return whether something would be missed of a file that cannot be taken apart."""
     try:
         text = file.read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -396,7 +413,7 @@ def _may_have_harmless(file: Path) -> bool:
 
 
 def _uv_files(environ: Mapping[str, str]) -> list[Path]:
-    """uv's configuration files; of a project it is kept from reading one (``UV_PROJECT``)."""
+    """Return uv's configuration files. uv is kept from reading one of a project (``UV_PROJECT``)."""
     if environ.get("UV_CONFIG_FILE"):
         return [Path(environ["UV_CONFIG_FILE"])]
     if environ.get("UV_NO_CONFIG", "0").lower() not in {*OFF, ""}:

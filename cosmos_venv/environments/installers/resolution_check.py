@@ -1,4 +1,4 @@
-"""Whether pip would have given the answer that uv has given.
+"""The check whether pip would have given the answer that uv has given.
 
 Where requirements contradict each other a resolver goes back to older versions, each in its own order; and pip takes a
 prerelease where nothing else fits, which uv does not. Both show in one thing: of some package there is a better version
@@ -29,9 +29,10 @@ _WOULD_INSTALL = re.compile(r" \+ (?P<name>[\w.-]+)==(?P<version>\S+)")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tried:
-    """What came of a dry run of uv.
+class DryRun:
+    """The outcome of a dry run of uv.
 
+    :param has_succeeded: whether it ended without an error.
     :param said: its output, line by line.
     """
 
@@ -39,11 +40,11 @@ class Tried:
     said: Sequence[str]
 
 
-Try = Callable[[Sequence[str], Sequence[str]], Tried]
+DryRunner = Callable[[Sequence[str], Sequence[str]], DryRun]
 """A dry run of uv for what was asked for, with further words and further lines of a requirements file."""
 
 
-def why_not_pips(
+def why_pip_may_differ(
     environment: Path,
     spec: EnvironmentSpec,
     *,
@@ -51,14 +52,17 @@ def why_not_pips(
     yanked: Sequence[str],
     folders: Iterable[Path],
     files: Iterable[Path],
-    try_: Try,
+    dry_run: DryRunner,
 ) -> str:
-    """Why pip might have given another answer than the one that is installed; empty where it would not.
+    """Return why pip might have given another answer than the one that is installed; empty where it would not.
 
+    :param environment: directory of the environment.
+    :param spec: what was to be installed.
     :param takes_prereleases: whether prereleases were as good as any version.
-    :param yanked: what uv has installed although it was withdrawn.
+    :param yanked: packages that uv has installed although they were withdrawn.
     :param folders: of this machine, in which packages were looked for.
     :param files: of requirements and constraints that were obeyed.
+    :param dry_run: runs uv for what was asked for, and more.
     """
     found = post_install.distributions_in(environment)
     if unwanted := _for_other_pythons(found, spec.interpreter.version):
@@ -70,7 +74,7 @@ def why_not_pips(
     if yanked:
         return f"uv has taken {', '.join(yanked)}, which was withdrawn"
     lines = _requirements_of(found, roots)
-    answer = _Answer(found=found, pins=pins, roots=roots, lines=lines, try_=try_)
+    answer = _Answer(found=found, pins=pins, roots=roots, lines=lines, dry_run=dry_run)
     # Of a package of which one prerelease is named pip takes any, and a constraint names it as a requirement does.
     required = [*_parsed(lines), *roots, *_parsed(line for file in files for line in requirements_in_file(file))]
     early = set(pins) if takes_prereleases else _with_prereleases(required) & pins.keys()
@@ -81,51 +85,60 @@ def why_not_pips(
 
 @dataclass(frozen=True, kw_only=True)
 class _Answer:
-    """What uv has installed.
+    """The packages that uv has installed, and all that limited its choice.
 
+    :param found: the distributions.
+    :param pins: version of each, by its canonical name.
     :param roots: what was asked for.
     :param lines: what everything that is installed requires.
+    :param dry_run: as for ``why_pip_may_differ``.
     """
 
     found: Sequence[Distribution]
     pins: Mapping[str, str]
     roots: Sequence[Requirement]
     lines: Sequence[str]
-    try_: Try
+    dry_run: DryRunner
 
     def why_not_for_prereleases(self, named: Collection[str]) -> str:
-        """:param named: packages of which a requirement names a prerelease."""
+        """Return why pip might have chosen other prereleases; empty where it would not.
+
+        :param named: packages of which a requirement names a prerelease.
+        """
         if early := _prereleases(self.found, named):
             return f"uv has taken {', '.join(early)}, a prerelease that no requirement names"
         if not named:
             return ""
         # uv took any of those too, once.
-        with_any = _named(self.try_(["--no-deps", "--prerelease=allow"], self.lines))
+        with_any = _named(self.dry_run(["--no-deps", "--prerelease=allow"], self.lines))
         missed = [name for name in sorted(named) if with_any.get(name) != self.pins[name]]
         return f"uv has taken no prerelease of {', '.join(missed)}, and a requirement names one" if missed else ""
 
     def why_not_for_versions(self) -> str:
+        """Return which better versions would have been allowed; empty where there are none."""
         if limited := _limited(_parsed(self.lines)) & {_canonical(root.name) for root in self.roots}:
             # Which of two gives way is for each to decide, where both were asked for.
-            alone = _named(self.try_(["--no-deps"], []))
+            alone = _named(self.dry_run(["--no-deps"], []))
             lowered = [name for name in sorted(limited) if alone.get(name, self.pins.get(name)) != self.pins.get(name)]
             if lowered:
                 return f"something that uv has taken rules out the best {', '.join(lowered)}: there may be a choice"
-        tried = self.try_(["--no-deps"], self.lines)
-        if not tried.has_succeeded:
+        outcome = self.dry_run(["--no-deps"], self.lines)
+        if not outcome.has_succeeded:
             return "uv does not say whether pip would give this answer too"
         better = [
             f"{name} {self.pins[name]}, where {version} is to be had"
-            for name, version in sorted(_named(tried).items())
+            for name, version in sorted(_named(outcome).items())
             if self.pins.get(name, version) != version
         ]
         return f"uv has taken {', '.join(better)}: the requirements may leave a choice" if better else ""
 
     def why_not_for_wheels(self, folders: Iterable[Path], early: Collection[str]) -> str:
-        """Newer wheels of a folder that every requirement allows, and that uv has passed over.
+        """Return newer wheels of a folder that every requirement allows, and that uv has passed over; empty where there
+        are none.
 
         An index says for which Python a file is; of a folder pip learns it late, and may go back elsewhere then.
 
+        :param folders: of this machine.
         :param early: packages of which a prerelease is as good.
         """
         required = [*_parsed(self.lines), *self.roots]
@@ -139,7 +152,9 @@ class _Answer:
 
 
 def _requirements_of(found: Iterable[Distribution], roots: Sequence[Requirement]) -> list[str]:
-    """What everything that is installed requires, as lines of a requirements file; of extras what was asked for."""
+    """Return the requirements of everything that is installed, and of the extras that were asked for, as lines of a
+    file.
+    """
     found = list(found)
     required = [requirement for each in found for requirement in _parsed(each.requires or ())]
     # A package is required by several at times, each with extras of its own.
@@ -153,9 +168,9 @@ def _requirements_of(found: Iterable[Distribution], roots: Sequence[Requirement]
     return list(dict.fromkeys(lines))
 
 
-def _named(tried: Tried) -> dict[str, str]:
-    """The versions that it would install."""
-    found = (match for line in tried.said if (match := _WOULD_INSTALL.match(line)))
+def _named(outcome: DryRun) -> dict[str, str]:
+    """Return the versions that a dry run would install."""
+    found = (match for line in outcome.said if (match := _WOULD_INSTALL.match(line)))
     return {_canonical(match["name"]): match["version"] for match in found}
 
 
@@ -174,7 +189,7 @@ def _is_newer(wheel: str, pins: Mapping[str, str], required: Iterable[Requiremen
 
 
 def _limited(required: Iterable[Requirement]) -> set[str]:
-    """Packages of which some requirement rules out newer releases."""
+    """Return packages of which some requirement rules out newer releases."""
     return {
         _canonical(requirement.name)
         for requirement in required
@@ -183,7 +198,7 @@ def _limited(required: Iterable[Requirement]) -> set[str]:
 
 
 def _with_prereleases(required: Iterable[Requirement]) -> set[str]:
-    """Packages of which some requirement names a prerelease."""
+    """Return packages of which some requirement names a prerelease."""
     return {
         _canonical(requirement.name)
         for requirement in required
@@ -192,7 +207,7 @@ def _with_prereleases(required: Iterable[Requirement]) -> set[str]:
 
 
 def _prereleases(found: Iterable[Distribution], asked: Collection[str]) -> list[str]:
-    """Prereleases that no requirement names: of when to take one each release of pip and uv has a rule of its own."""
+    """Return prereleases that no requirement names. Each release of pip and uv has its own rule when to take one."""
     return [
         f"{each.metadata['Name']} {each.version}"
         for each in found
@@ -203,7 +218,7 @@ def _prereleases(found: Iterable[Distribution], asked: Collection[str]) -> list[
 
 
 def _for_other_pythons(found: Iterable[Distribution], python: str) -> list[str]:
-    """What does not want to be installed on this Python: uv looks at lower bounds only.
+    """Return what does not want to be installed on this Python: uv looks at lower bounds only.
 
     :param python: its version.
     """
@@ -259,7 +274,7 @@ def _has_one_version(requirement: Requirement) -> bool:
 
 
 def _line(requirement: Requirement, extras: set[str]) -> str:
-    """The requirement for uv, which knows the environment's Python; empty where it is not wanted."""
+    """Return a requirement for uv, which knows the environment's Python; empty where it is not wanted."""
     if requirement.url:
         return ""
     marker = str(requirement.marker or "")

@@ -1,4 +1,4 @@
-"""What pip is told, in uv's words, so that uv installs what pip would.
+"""Translation of what pip is told into uv's words, so that uv installs what pip would.
 
 Only what has no counterpart in uv is left to pip. uv's own configuration counts where it says how an index is reached
 or how uv works, not where it says what to install: pip does not know it.
@@ -32,21 +32,21 @@ _ABOUT_CERTIFICATES = frozenset({"SSL_CERT_FILE", "SSL_CERT_DIR", "UV_SYSTEM_CER
 
 # What is no question of what is installed, or what uv does anyway.
 _NOTHING_TO_UV = frozenset({
-    *("no-input", "progress-bar", "no-color", "disable-pip-version-check", "no-python-version-warning", "debug"),
-    *("no-warn-script-location", "no-warn-conflicts", "root-user-action", "no-clean", "exists-action", "no-user"),
-    *("compile", "no-compile", "require-virtualenv", "break-system-packages", "use-pep517", "no-require-hashes"),
-    # In a new environment there is nothing to ignore or to keep.
-    *("ignore-installed", "upgrade-strategy"),
+    "no-input", "progress-bar", "no-color", "disable-pip-version-check", "no-python-version-warning", "debug",
+    "no-warn-script-location", "no-warn-conflicts", "root-user-action", "no-clean", "exists-action", "no-user",
+    "compile", "no-compile", "require-virtualenv", "break-system-packages", "use-pep517", "no-require-hashes",
     "resume-retries",
+    # In a new environment there is nothing to ignore or to keep.
+    "ignore-installed", "upgrade-strategy",
 })  # fmt: skip
-# Features that pip has on request and uv always.
-_FEATURES_OF_UV = frozenset({"fast-deps", "2020-resolver", "in-tree-build", "inprocess-build-deps", "truststore"})
-_OLD_WAYS_WITHOUT_EFFECT = frozenset({"legacy-certs", "html5lib"})
+_FEATURES_OF_UV = {
+    # pip has these on request and uv always.
+    "use-feature": {"fast-deps", "2020-resolver", "in-tree-build", "inprocess-build-deps", "truststore"},
+    "use-deprecated": {"legacy-certs", "html5lib"},  # old ways that change nothing in uv
+}
 _PLACES = frozenset({"index-url", "extra-index-url", "find-links", "no-index"})
-_SAME_SWITCHES = {
-    **{
-        name: f"--{name}" for name in ("no-deps", "require-hashes", "no-build-isolation", "upgrade", "quiet", "verbose")
-    },
+_SWITCHES_OF_BOTH = ("no-deps", "require-hashes", "no-build-isolation", "upgrade", "quiet", "verbose")
+_SAME_SWITCHES = {name: f"--{name}" for name in _SWITCHES_OF_BOTH} | {
     "force-reinstall": "--reinstall",
     "no-cache-dir": "--no-cache",
     "hash": "--require-hashes",  # with the first one pip wants one of each requirement
@@ -57,17 +57,17 @@ _SAME_OPTIONS = {
     "build-constraint": "--build-constraint",
     "build-constraints": "--build-constraint",
 }
-# pip knows none of these: whoever gives one speaks to uv.
+# pip knows none of these: a user who gives one speaks to uv.
 _OF_UV_ALONE = frozenset({
-    *("index", "default-index", "index-strategy", "resolution", "prerelease", "exclude-newer", "override", "overrides"),
-    *("link-mode", "no-build", "no-sources", "allow-insecure-host", "native-tls", "system-certs", "offline"),
-    *("fork-strategy", "upgrade-package", "reinstall", "reinstall-package", "refresh", "refresh-package", "no-cache"),
-    *("torch-backend", "no-build-isolation-package", "python-platform", "no-verify-hashes"),
+    "index", "default-index", "index-strategy", "resolution", "prerelease", "exclude-newer", "override", "overrides",
+    "link-mode", "no-build", "no-sources", "allow-insecure-host", "native-tls", "system-certs", "offline",
+    "fork-strategy", "upgrade-package", "reinstall", "reinstall-package", "refresh", "refresh-package", "no-cache",
+    "torch-backend", "no-build-isolation-package", "python-platform", "no-verify-hashes",
 })  # fmt: skip
 # What uv finds in requirements files by itself.
 _READ_BY_UV = frozenset({
-    *("index-url", "extra-index-url", "no-index", "constraint", "requirement", "editable", "find-links", "no-binary"),
-    *("only-binary", "hash"),
+    "index-url", "extra-index-url", "no-index", "constraint", "requirement", "editable", "find-links", "no-binary",
+    "only-binary", "hash",
 })  # fmt: skip
 _FILES = ("requirement", "constraint")
 _PROXIES_OF_UV = frozenset({"http-proxy", "https-proxy", "no-proxy"})
@@ -76,12 +76,12 @@ _OF_REQUIREMENTS_FILES = _READ_BY_UV | {"prefer-binary", "require-hashes", "pre"
 
 
 class NoCounterpart(Exception):
-    """What pip is told cannot be said to uv; the message says what, and where it stands."""
+    """A setting of pip cannot be said to uv. The message names it, and where it stands."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class UvSettings:
-    """What uv is told beside the requirements.
+    """The settings of uv for one installation, beside the requirements.
 
     :param words: of the command line. No address is among them, so no credential.
     :param lines: of a requirements file: what the machine's configuration adds to the requirements.
@@ -105,8 +105,9 @@ class UvSettings:
     several: bool = False
 
     def environment(self, environ: Mapping[str, str], folder: Path) -> dict[str, str]:
-        """The variables for a uv that obeys these settings.
+        """Return the variables for a uv that obeys these settings.
 
+        :param environ: the variables of the installation.
         :param folder: gets the configuration file, which nobody else may read.
         """
         if self.config is None:
@@ -114,38 +115,41 @@ class UvSettings:
         file = folder / "uv-settings.toml"
         file.touch(mode=0o600)
         file.write_text(self.config, encoding="utf-8")
-        return {**installer_config.without_what_leads_away(environ), **self.variables, "UV_CONFIG_FILE": str(file)}
+        return {**installer_config.without_diverting_variables(environ), **self.variables, "UV_CONFIG_FILE": str(file)}
 
 
-def as_pip_is_told(
-    told: Iterable[Setting], environ: Mapping[str, str], uv: str, pip: tuple[int, ...] = ()
+def translate_for_uv(
+    all_settings: Iterable[Setting], environ: Mapping[str, str], uv: str, pip: tuple[int, ...] = ()
 ) -> UvSettings:
-    """Settings with which uv installs what pip would.
+    """Return settings with which uv installs what pip would.
 
-    :param told: everything that pip is told (``pip_config.told``).
-    :param uv: the executable.
+    :param all_settings: everything that pip is told (``installer_config.all_settings``).
+    :param environ: the worker's environment variables.
+    :param uv: path of the executable.
     :param pip: release of the pip that is to be equalled; empty where it is not known.
     :raises NoCounterpart: when there are none.
     """
-    told = list(told)
-    if any(setting.name in _WHOLE_CONFIGURATIONS for setting in told):
-        return as_given(setting for setting in told if not _is_configured(setting))
+    all_settings = list(all_settings)
+    if any(setting.name in _WHOLE_CONFIGURATIONS for setting in all_settings):
+        return pass_to_uv(setting for setting in all_settings if not _is_configured(setting))
     translation = _Translation()
-    for setting in told:
+    for setting in all_settings:
         translation.take(setting)
         if setting.name in _FILES and "://" in setting.value:
             # What it says of indexes and prereleases uv would weigh in another way, and nobody has read it.
             raise NoCounterpart(f"a {setting.name}s file that lies elsewhere may hold what uv does not obey")
-    if pip < _LEAVES_BUILDS_ALONE and not any(setting.name.startswith("build-constraint") for setting in told):
-        limits = [setting for setting in told if setting.name == "constraint" and _is_configured(setting)]
+    if pip < _LEAVES_BUILDS_ALONE and not any(setting.name.startswith("build-constraint") for setting in all_settings):
+        limits = [setting for setting in all_settings if setting.name == "constraint" and _is_configured(setting)]
         translation.words += [f"--build-constraint={Path(setting.value).absolute()}" for setting in limits]
     try:
-        harmless = installer_config.harmless(environ)
+        harmless = installer_config.harmless_uv_settings(environ)
     except ValueError as error:
         raise NoCounterpart(f"of uv's configuration {error}") from error
-    places = Places.of(told)
-    translation.refuse_insecure(places)
-    translation.find_certificates(environ, pip if _CERTIFICATES_OF_UV.isdisjoint(harmless) else ())
+    places = Places.of(all_settings)
+    _refuse_insecure(places, translation.trusted)
+    translation.variables |= _certificates(
+        environ, pip if _CERTIFICATES_OF_UV.isdisjoint(harmless) else (), translation
+    )
     trusted = [*harmless.get("allow-insecure-host", ()), *translation.trusted]
     config = {
         **{name: value for name, value in harmless.items() if not (translation.proxy and name in _PROXIES_OF_UV)},
@@ -159,7 +163,7 @@ def as_pip_is_told(
     if places.without_index:
         config["no-index"] = True
     else:
-        tables, links = translation.indexes(places, links, uv)
+        tables, links = _index_tables(places, links, uv, translation)
     config["find-links"] = links
     return UvSettings(
         words=(*translation.words, *translation.format_words()),
@@ -170,7 +174,7 @@ def as_pip_is_told(
         folders=tuple(Path(unquote(urlsplit(link).path)) for link in every_link if link.startswith("file:")),
         files=tuple(
             Path(setting.origin if setting.is_in_requirements else "").parent / setting.value
-            for setting in told
+            for setting in all_settings
             if setting.name in _FILES
         ),
         takes_prereleases="prerelease" in translation.config,
@@ -178,14 +182,14 @@ def as_pip_is_told(
     )
 
 
-def as_given(told: Iterable[Setting]) -> UvSettings:
-    """Settings for a uv with its own configuration; what was given takes the place of its variables.
+def pass_to_uv(all_settings: Iterable[Setting]) -> UvSettings:
+    """Return settings for a uv with its own configuration. The user's options take the place of its variables.
 
-    :param told: what was said for this installation alone, by options and in requirements files.
+    :param all_settings: the options for this installation alone, those in requirements files among them.
     :raises NoCounterpart: naming all that uv does not know.
     """
     translation, unknown = _Translation(), []
-    given = [each for each in told if not (each.is_in_requirements and each.name in _READ_BY_UV)]
+    given = [each for each in all_settings if not (each.is_in_requirements and each.name in _READ_BY_UV)]
     for setting in given:
         try:
             translation.take(setting)
@@ -198,8 +202,8 @@ def as_given(told: Iterable[Setting]) -> UvSettings:
     several = {
         "UV_INDEX_URL": [places.index.value] if places.index else [],
         "UV_EXTRA_INDEX_URL": [setting.value for setting in places.extra],
-        "UV_DEFAULT_INDEX": translation.uv_default,
-        "UV_INDEX": translation.uv_indexes,
+        "UV_DEFAULT_INDEX": translation.default_indexes,
+        "UV_INDEX": translation.indexes,
         "UV_INSECURE_HOST": translation.trusted,
     }
     variables = {name: " ".join(values) for name, values in several.items() if values}
@@ -219,10 +223,10 @@ def as_given(told: Iterable[Setting]) -> UvSettings:
 
 @dataclass(kw_only=True)
 class _Translation:
-    """What pip makes of its settings, one after the other, collected for uv; of places only what uv alone knows."""
+    """The settings of pip, one after the other, collected for uv; of places only what uv alone knows."""
 
-    uv_indexes: list[str] = field(default_factory=list)
-    uv_default: list[str] = field(default_factory=list)
+    indexes: list[str] = field(default_factory=list)
+    default_indexes: list[str] = field(default_factory=list)
     trusted: list[str] = field(default_factory=list)
     only_binary: set[str] = field(default_factory=set)
     no_binary: set[str] = field(default_factory=set)
@@ -237,122 +241,39 @@ class _Translation:
     def take(self, setting: Setting) -> None:
         """Obey one setting as pip does.
 
+        :param setting: one of pip's, in the order in which pip applies them.
         :raises NoCounterpart: when uv cannot.
         """
         name, value = setting.name, setting.value
         if setting.is_in_requirements and name not in _OF_REQUIREMENTS_FILES:
             raise NoCounterpart(f"{setting} has no counterpart in uv")
-        methods: dict[str, Callable[[Setting], None]] = {
-            "trusted-host": self._trusted_host,
-            "pre": self._pre,
-            "only-binary": self._only_binary,
-            "no-binary": self._no_binary,
-            "constraint": self._file_or_source,
-            "requirement": self._file_or_source,
-            "editable": self._file_or_source,
-            "proxy": self._proxy,
-            "cert": self._cert,
-            "client-cert": self._client_cert,
-            "keyring-provider": self._keyring_provider,
-            "timeout": self._timeout,
-            "retries": self._retries,
-            "use-feature": self._use_feature,
-            "use-deprecated": self._use_deprecated,
-        }
         if name in _SAME_SWITCHES:
-            self._add_words(_SAME_SWITCHES[name])
+            if _SAME_SWITCHES[name] not in self.words:
+                self.words.append(_SAME_SWITCHES[name])
         elif name in _SAME_OPTIONS:
             self.words.append(f"{_SAME_OPTIONS[name]}={value}")
         elif name in _OF_UV_ALONE and not setting.origin:
             self.speaks_to_uv = True
             self._take_word_of_uv(name, value)
-        elif name in methods:
-            methods[name](setting)
+        elif name in _OBEYED:
+            _OBEYED[name](self, setting)
         elif name not in _NOTHING_TO_UV | _PLACES:
             raise NoCounterpart(f"{setting} has no counterpart in uv")
 
-    def indexes(self, places: Places, links: list[str], uv: str) -> tuple[list[dict[str, Any]], list[str]]:
-        """Tables of indexes, and what stays a place of links.
-
-        Of two equal versions pip takes the one of the last index, and of a place of links only what no index has. uv
-        takes the first of its indexes, the default one last, and what is in a place of links before all of them.
-        """
-        # pip asks each index once, where it is named first.
-        named: dict[str, Setting | None] = {} if places.index else {_INDEX_OF_BOTH: None}
-        for setting in places.indexes:
-            named.setdefault(setting.value.removesuffix("/"), setting)
-        extra = [setting for setting in named.values() if setting is not None and setting is not places.index]
-        tables = [*map(_index, self.uv_indexes), *({"url": _url(setting)} for setting in reversed(extra))]
-        if self.uv_default:
-            tables.append(_index(self.uv_default[-1]))
-        elif places.index is not None:
-            tables.append({"url": _url(places.index)})
-        else:
-            return tables, links
-        if links and _version(uv) >= _KNOWS_FLAT_INDEXES:
-            tables += [{"url": link, "format": "flat"} for link in links]
-            links = []
-        tables[-1]["default"] = True
-        return tables, links
-
-    def refuse_insecure(self, places: Places) -> None:
-        """pip passes over an index that is not encrypted unless its host is trusted.
-
-        :raises NoCounterpart: when there is one; uv would ask it.
-        """
-        for setting in [*places.indexes, *places.links]:
-            url = urlsplit(setting.value)
-            if url.scheme == "http" and not self._is_trusted(url.netloc.rpartition("@")[2].lower(), url.hostname or ""):
-                raise NoCounterpart(
-                    f"pip passes over http://{url.hostname}, which is no --trusted-host, and uv would not"
-                )
-
-    def find_certificates(self, environ: Mapping[str, str], pip: tuple[int, ...]) -> None:
-        """Name the certificates that pip reads because of variables, or of itself.
-
-        :raises NoCounterpart: when they are no file.
-        """
-        # requests, on which pip is built, lets these go before --cert. With a proxy of its own pip looks at none.
-        names = () if self.proxy else ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-        named = next((name for name in names if environ.get(name)), "")
-        if named:
-            if not Path(environ[named]).is_file():
-                raise NoCounterpart(f"{named} = {environ[named]} is no file, and uv wants a file of certificates")
-            self.variables["SSL_CERT_FILE"] = environ[named]
-            return
-        is_told = self.only_own_certificates or not _ABOUT_CERTIFICATES.isdisjoint({*environ, *self.variables})
-        if pip >= _TRUSTS_THE_SYSTEM and not is_told:
-            # The second is the name that older ones know; where neither is known and one fails, pip is asked.
-            self.variables |= {"UV_SYSTEM_CERTS": "true", "UV_NATIVE_TLS": "true"}
-
     def format_words(self) -> list[str]:
-        """What may be built and what may not."""
+        """Return words that say which packages may be built and which may not."""
         return [
             *(f"--only-binary={name}" for name in sorted(self.only_binary)),
             *(f"--no-binary={name}" for name in sorted(self.no_binary)),
         ]
 
-    # Each of these is what pip does with the option of that name.
-
-    def _trusted_host(self, setting: Setting) -> None:
-        self.trusted.append(setting.value)
-
-    def _pre(self, _: Setting) -> None:
-        self.config["prerelease"] = "allow"
-
-    def _only_binary(self, setting: Setting) -> None:
-        _choose_formats(setting.value, self.only_binary, self.no_binary)
-
-    def _no_binary(self, setting: Setting) -> None:
-        _choose_formats(setting.value, self.no_binary, self.only_binary)
-
-    def _file_or_source(self, setting: Setting) -> None:
+    def add_file_or_source(self, setting: Setting) -> None:
         # One that was given stands among the requirements already, and uv reads what a file names.
         if _is_configured(setting):
             value = setting.value
             self.lines.append(f"--{setting.name} {value if '://' in value else Path(value).absolute()}")
 
-    def _proxy(self, setting: Setting) -> None:
+    def use_proxy(self, setting: Setting) -> None:
         if not setting.value:
             raise NoCounterpart(f"{setting} without an address: pip asks no proxy then")
         self.proxy = setting.value if "://" in setting.value else f"http://{setting.value}"
@@ -361,43 +282,36 @@ class _Translation:
         # pip does not look at the hosts that the environment takes out.
         self.variables |= {"NO_PROXY": "", "no_proxy": ""}
 
-    def _cert(self, setting: Setting) -> None:
-        file = os.path.expanduser(setting.value)  # noqa: PTH111 - as pip; Path raises without a home
+    def use_certificates(self, setting: Setting) -> None:
+        file = _with_home(setting.value)
         if Path(file).is_dir():
             raise NoCounterpart(f"{setting} is a folder, and uv wants a file of certificates")
         self.variables["SSL_CERT_FILE"] = file
 
-    def _client_cert(self, setting: Setting) -> None:
-        self.variables["SSL_CLIENT_CERT"] = os.path.expanduser(setting.value)  # noqa: PTH111 - as pip
-
-    def _keyring_provider(self, setting: Setting) -> None:
+    def use_keyring(self, setting: Setting) -> None:
         if setting.value == "import":
             raise NoCounterpart(f"{setting}: uv knows keyring only as a command")
         if setting.value in ("subprocess", "disabled"):
             self.config["keyring-provider"] = setting.value
 
-    def _timeout(self, setting: Setting) -> None:
+    def set_timeout(self, setting: Setting) -> None:
         try:
             self.variables["UV_HTTP_TIMEOUT"] = str(max(1, math.ceil(float(setting.value))))
         except ValueError:
             raise NoCounterpart(f"{setting} is no number of seconds") from None
 
-    def _retries(self, setting: Setting) -> None:
+    def set_retries(self, setting: Setting) -> None:
         if not setting.value.isdigit():
             raise NoCounterpart(f"{setting} is no number")
         self.variables["UV_HTTP_RETRIES"] = setting.value
 
-    def _use_feature(self, setting: Setting) -> None:
-        if setting.value not in _FEATURES_OF_UV:
-            raise NoCounterpart(f"{setting}: uv has no {setting.value}")
-
-    def _use_deprecated(self, setting: Setting) -> None:
-        if setting.value not in _OLD_WAYS_WITHOUT_EFFECT:
+    def use_feature(self, setting: Setting) -> None:
+        if setting.value not in _FEATURES_OF_UV[setting.name]:
             raise NoCounterpart(f"{setting}: uv has no {setting.value}")
         self.only_own_certificates |= setting.value == "legacy-certs"
 
     def _take_word_of_uv(self, name: str, value: str) -> None:
-        lists = {"index": self.uv_indexes, "default-index": self.uv_default, "allow-insecure-host": self.trusted}
+        lists = {"index": self.indexes, "default-index": self.default_indexes, "allow-insecure-host": self.trusted}
         if name in lists:
             lists[name].append(value)
         elif name in ("index-strategy", "prerelease"):
@@ -405,24 +319,103 @@ class _Translation:
         else:
             self.words.append(f"--{name}={value}" if value else f"--{name}")
 
-    def _add_words(self, *words: str) -> None:
-        self.words += [word for word in words if word not in self.words]
 
-    def _is_trusted(self, host: str, name: str) -> bool:
-        try:
-            is_here = ipaddress.ip_address(name).is_loopback
-        except ValueError:
-            is_here = name == "localhost"
-        return is_here or not {host, name}.isdisjoint(map(str.lower, self.trusted))
+# What pip does with each of its options that uv says in another way.
+# A table, and no look-up of a method by its name: an option called like a part of this class (--add-words) got through.
+_OBEYED: dict[str, Callable[[_Translation, Setting], object]] = {
+    "trusted-host": lambda uv, setting: uv.trusted.append(setting.value),
+    "pre": lambda uv, _: uv.config.update(prerelease="allow"),
+    "only-binary": lambda uv, setting: _choose_formats(setting.value, uv.only_binary, uv.no_binary),
+    "no-binary": lambda uv, setting: _choose_formats(setting.value, uv.no_binary, uv.only_binary),
+    "constraint": _Translation.add_file_or_source,
+    "requirement": _Translation.add_file_or_source,
+    "editable": _Translation.add_file_or_source,
+    "proxy": _Translation.use_proxy,
+    "cert": _Translation.use_certificates,
+    "client-cert": lambda uv, setting: uv.variables.update(SSL_CLIENT_CERT=_with_home(setting.value)),
+    "keyring-provider": _Translation.use_keyring,
+    "timeout": _Translation.set_timeout,
+    "retries": _Translation.set_retries,
+    "use-feature": _Translation.use_feature,
+    "use-deprecated": _Translation.use_feature,
+}
+
+
+def _index_tables(
+    places: Places, links: list[str], uv: str, of_uv: _Translation
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return tables of indexes, and the places of links that are left.
+
+    Of two equal versions pip takes the one of the last index, and of a place of links only what no index has. uv
+    takes the first of its indexes, the default one last, and what is in a place of links before all of them.
+    """
+    # pip asks each index once, where it is named first.
+    named: dict[str, Setting | None] = {} if places.index else {_INDEX_OF_BOTH: None}
+    for setting in places.indexes:
+        named.setdefault(setting.value.removesuffix("/"), setting)
+    extra = [setting for setting in named.values() if setting is not None and setting is not places.index]
+    tables = [*map(_index, of_uv.indexes), *({"url": _url(setting)} for setting in reversed(extra))]
+    if of_uv.default_indexes:
+        tables.append(_index(of_uv.default_indexes[-1]))
+    elif places.index is not None:
+        tables.append({"url": _url(places.index)})
+    else:
+        return tables, links
+    if links and _version(uv) >= _KNOWS_FLAT_INDEXES:
+        tables += [{"url": link, "format": "flat"} for link in links]
+        links = []
+    tables[-1]["default"] = True
+    return tables, links
+
+
+def _refuse_insecure(places: Places, trusted: Iterable[str]) -> None:
+    """Refuse an index that is not encrypted and not trusted: pip passes over it, and uv would ask it."""
+    hosts = {host.lower() for host in trusted}
+    for setting in [*places.indexes, *places.links]:
+        url = urlsplit(setting.value)
+        name = url.hostname or ""
+        is_trusted = _is_of_this_machine(name) or not hosts.isdisjoint({name, url.netloc.rpartition("@")[2].lower()})
+        if url.scheme == "http" and not is_trusted:
+            raise NoCounterpart(f"pip passes over http://{name}, which is no --trusted-host, and uv would not")
+
+
+def _is_of_this_machine(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _certificates(environ: Mapping[str, str], pip: tuple[int, ...], translation: _Translation) -> dict[str, str]:
+    """Return variables that name the certificates which pip reads because of variables, or of itself.
+
+    :raises NoCounterpart: when they are no file.
+    """
+    # requests, on which pip is built, lets these go before --cert. With a proxy of its own pip looks at none.
+    names = () if translation.proxy else ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+    named = next((name for name in names if environ.get(name)), "")
+    if named:
+        if not Path(environ[named]).is_file():
+            raise NoCounterpart(f"{named} = {environ[named]} is no file, and uv wants a file of certificates")
+        return {"SSL_CERT_FILE": environ[named]}
+    is_told = not _ABOUT_CERTIFICATES.isdisjoint({*environ, *translation.variables})
+    if pip < _TRUSTS_THE_SYSTEM or is_told or translation.only_own_certificates:
+        return {}
+    # The second is the name that older ones know; where neither is known and one fails, pip is asked.
+    return {"UV_SYSTEM_CERTS": "true", "UV_NATIVE_TLS": "true"}
+
+
+def _with_home(path: str) -> str:
+    return os.path.expanduser(path)  # noqa: PTH111 - as pip; Path raises without a home
 
 
 def _is_configured(setting: Setting) -> bool:
-    """Whether the machine says so, and not who asks for this installation."""
+    """Return whether the machine says so, and not the user of this installation."""
     return bool(setting.origin) and not setting.is_in_requirements
 
 
 def _link(setting: Setting) -> str | None:
-    """The address of a folder or page of links; None where pip would pass over it.
+    """Return the address of a folder or page of links; None where pip would pass over it.
 
     :raises NoCounterpart: for a file.
     """
@@ -441,14 +434,14 @@ def _link(setting: Setting) -> str | None:
 
 
 def _ranked(links: Iterable[str]) -> list[str]:
-    """Pages, the last first, then folders by their names: as pip ranks them."""
+    """Return pages, the last first, then folders by their names: as pip ranks them."""
     links = list(links)
     pages = [link for link in reversed(links) if not link.startswith("file:")]
     return list(dict.fromkeys([*pages, *sorted(link for link in links if link.startswith("file:"))]))
 
 
 def _url(setting: Setting) -> str:
-    """The address of an index; that of a folder where it is written as a path."""
+    """Return the address of an index; that of a folder where it is written as a path."""
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", setting.value):
         return setting.value
     path = Path(setting.value)
@@ -458,7 +451,7 @@ def _url(setting: Setting) -> str:
 
 
 def _choose_formats(value: str, wanted: set[str], other: set[str]) -> None:
-    """pip's own rule for ``--only-binary`` and ``--no-binary``, which take each other's packages."""
+    """Apply pip's own rule for ``--only-binary`` and ``--no-binary``, which take each other's packages."""
     names = value.split(",")
     while ":all:" in names:
         other.clear()
@@ -477,30 +470,25 @@ def _choose_formats(value: str, wanted: set[str], other: set[str]) -> None:
 
 
 def _index(word: str) -> dict[str, Any]:
-    """Of ``address`` or ``name=address``."""
+    """Return the table of an index that is written as ``address`` or ``name=address``."""
     name, equals, address = word.partition("=")
     return {"name": name, "url": address} if equals and "/" not in name else {"url": word}
 
 
 def _version(uv: str) -> tuple[int, ...]:
-    """Of the executable; empty when it does not say."""
+    """Return the version of a uv executable; empty when it does not say."""
     try:
-        asked = subprocess.run(
-            [uv, "--version"],
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            timeout=_LONGEST_ANSWER,
-            check=False,
+        said = subprocess.check_output(
+            [uv, "--version"], text=True, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=_LONGEST_ANSWER
         )
-    except (OSError, subprocess.TimeoutExpired):
+    except (OSError, subprocess.SubprocessError):
         return ()
-    found = re.match(r"uv (\d+)\.(\d+)\.(\d+)", asked.stdout)
+    found = re.match(r"uv (\d+)\.(\d+)\.(\d+)", said)
     return tuple(map(int, found.groups())) if found else ()
 
 
 def _toml(values: Mapping[str, Any], tables: Iterable[Mapping[str, Any]]) -> str:
-    """Texts, numbers, booleans and lists of texts are written in TOML as in JSON."""
+    """Return a text in TOML, where texts, numbers, booleans and lists of texts are written as in JSON."""
     lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in values.items()]
     for table in tables:
         lines += ["[[index]]", *(f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in table.items())]

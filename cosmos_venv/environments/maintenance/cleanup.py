@@ -1,11 +1,10 @@
-"""Taking builds out of sight and deleting them; what dead builders left.
+"""Taking builds out of sight and deleting them, and sweeping the remains of dead builders.
 
-How a build's directories lose their write permission, and how a build is removed all the same.
-
-What no link of a store leads to, and how it goes: out of sight in steps that a kill may part, then deleted.
-
-Whoever calls ``retire``, ``sweep``, ``sweep_links`` or ``keep_failed`` holds the directory's lock: no living builder is
-at work then. ``delete`` takes its time, and is for afterwards: nobody should wait for it.
+- A build goes in steps, any of which may be the last before a kill: the link goes first, then the build gets the name
+  of rubbish, then its record and its lease go. The next builder finds the rest.
+- The caller of ``retire``, ``sweep``, ``sweep_links`` or ``keep_failed`` holds the directory's lock: no living builder
+  is at work then.
+- ``delete`` takes its time and needs no lock: nobody should wait for it.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cosmos_venv.environments.layout import (
-    _KEPT,
+    KEPT_ENDINGS,
     LOCK_FILENAME,
     StoreLayout,
     build_names,
@@ -38,9 +37,15 @@ from cosmos_venv.processes.lease import Lease, lease_path
 
 _WRITE_BITS = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 
+Report = Callable[[str], None]
+
 
 def protect(build: Path) -> None:
-    """Take the write permission from every directory. Files keep theirs: uv links them into its cache."""
+    """Take the write permission from every directory of a build. Files keep theirs: uv links them into its cache.
+
+    :param build: its directory.
+    :raises OSError: when a permission cannot be changed.
+    """
     for folder in _folders(build):
         folder.chmod(stat.S_IMODE(folder.stat().st_mode) & ~_WRITE_BITS)
 
@@ -48,8 +53,9 @@ def protect(build: Path) -> None:
 def remove(build: Path) -> None:
     """Delete a directory and all below it, whatever permissions its directories have; a file or link as well.
 
-    Others may be doing the same.
+    Other processes may be doing the same.
 
+    :param build: the directory, which may be gone.
     :raises OSError: when something in it cannot be deleted.
     """
     while os.path.lexists(build):
@@ -73,13 +79,13 @@ def _folders(build: Path) -> Iterator[Path]:
         yield from (Path(folder, name) for name in names if not Path(folder, name).is_symlink())
 
 
-Report = Callable[[str], None]
-
-
 def retire(store: StoreLayout, build: Path, *, used_until: float | None = None) -> str:
-    """Take a build out of everybody's sight, unless somebody uses it. What is left is for ``delete``.
+    """Take a build out of everybody's sight, unless somebody uses it. The rest is for ``delete``.
 
-    :param used_until: go on only when nobody has used it since.
+    :param store: where it stands.
+    :param build: its directory, which may be gone already.
+    :param used_until: seconds since the epoch; the build stays when somebody has used it since. None: that does not
+        count.
     :returns: why it stays; empty when it is out of sight.
     :raises OSError: when a step is not permitted.
     """
@@ -107,8 +113,9 @@ def retire(store: StoreLayout, build: Path, *, used_until: float | None = None) 
 
 
 def delete(build: Path) -> None:
-    """Delete what ``retire`` has left. Others may be doing the same.
+    """Delete what ``retire`` has left. Other processes may be doing the same.
 
+    :param build: the name that the build had.
     :raises OSError: when something in it cannot be deleted.
     """
     remove(rubbish_path(build))
@@ -117,10 +124,14 @@ def delete(build: Path) -> None:
 def keep_failed(store: StoreLayout, build: Path, lines: Iterable[str]) -> list[Path]:
     """Keep a build that failed, and what was said, in place of the one of the same digest that failed before.
 
-    :returns: what is left for ``delete``.
+    :param store: where it stands.
+    :param build: its directory.
+    :param lines: what was said, for its log.
+    :returns: builds of which something is left for ``delete``.
+    :raises OSError: when a step is not permitted.
     """
     digest = build.name.partition("-")[0]
-    names = [name for name, endings in build_names(store).items() if endings & _KEPT and name.startswith(digest)]
+    names = [name for name, endings in build_names(store).items() if endings & KEPT_ENDINGS and name.startswith(digest)]
     earlier = [store.builds / name for name in names]
     for each in earlier:
         _retire_failed(each)
@@ -139,6 +150,7 @@ def _retire_failed(build: Path) -> None:
 def delete_failed(build: Path) -> None:
     """Delete what was kept of a build that failed.
 
+    :param build: the name that it was built under.
     :raises OSError: when something in it cannot be deleted.
     """
     remove(failed_path(build))
@@ -147,27 +159,34 @@ def delete_failed(build: Path) -> None:
 
 
 def sweep_links(store: StoreLayout, report: Report) -> None:
-    """Remove half-made links, lock files and commands of dead processes, and what builders said weeks ago.
+    """Remove half-made links, lock files and commands of dead processes, and messages of builders that are weeks old.
 
-    What cannot be removed stays, with a line.
+    One that cannot be removed stays, with a line.
+
+    :param store: a store whose root exists.
+    :param report: gets the lines.
     """
     links = (entry for entry in store.root.glob(".*") if entry.is_symlink())
     for left in [*links, *store.directory.glob(f".{LOCK_FILENAME}.*")]:
-        with going_on(left, report):
+        with reporting_leftovers(left, report):
             left.unlink()
     for half in launchers.half_written(store.directory / "bin"):
-        with going_on(half, report):
+        with reporting_leftovers(half, report):
             half.unlink()
     for builder in builders_of(store):
-        with going_on(builder.claim_file, report):
+        with reporting_leftovers(builder.claim_file, report):
             builder.sweep()
     for trial in store.directory.glob(f"{TRIAL_PREFIX}*"):
-        with going_on(trial, report):
+        with reporting_leftovers(trial, report):
             remove(trial)
 
 
 def mend_launchers(store: StoreLayout, report: Report) -> None:
-    """See to it that the commands in ``bin`` lead to an environment that is there; the newest is preferred."""
+    """Let the commands in ``bin`` lead to an environment that is there; the newest is preferred.
+
+    :param store: a store whose root exists.
+    :param report: gets a line where they cannot be written.
+    """
     directory = store.directory / "bin"
     try:
         builds = {store.link(digest): store.builds / name for digest, name in published_names(store).items()}
@@ -178,14 +197,16 @@ def mend_launchers(store: StoreLayout, report: Report) -> None:
 
 
 def sweep(store: StoreLayout, report: Report) -> list[Path]:
-    """Take all that dead builders and pruners left out of sight. What cannot be removed stays, with a line.
+    """Take all remains of dead builders and pruners out of sight. One that cannot be removed stays, with a line.
 
-    :returns: what is left for ``delete``.
+    :param store: a store whose directories exist.
+    :param report: gets the lines.
+    :returns: builds of which something is left for ``delete``.
     """
     sweep_links(store, report)
     retired: list[Path] = []
     for build in unpublished(store):
-        with going_on(build, report):
+        with reporting_leftovers(build, report):
             retired += retire_unused(store, build)
     return retired
 
@@ -193,6 +214,8 @@ def sweep(store: StoreLayout, report: Report) -> list[Path]:
 def retire_unused(store: StoreLayout, build: Path) -> list[Path]:
     """Retire a build unless something runs in it: an installer that is still dying, a task of an old generation.
 
+    :param store: where it stands.
+    :param build: its directory.
     :returns: what is left for ``delete``: the build, or nothing.
     :raises OSError: when it is another user's, or a step is not permitted.
     """
@@ -204,7 +227,10 @@ def retire_unused(store: StoreLayout, build: Path) -> list[Path]:
 
 
 def owner_of(build: Path) -> int | None:
-    """User id of what stands there; None when nothing does."""
+    """Return the user id of what stands at a path; None when nothing does.
+
+    :param build: the path.
+    """
     try:
         return build.lstat().st_uid
     except OSError:
@@ -212,8 +238,12 @@ def owner_of(build: Path) -> int | None:
 
 
 @contextmanager
-def going_on(left: Path, report: Report) -> Iterator[None]:
-    """What cannot be removed, such as another user's, stays with a line in the log."""
+def reporting_leftovers(left: Path, report: Report) -> Iterator[None]:
+    """Go on after this block when something cannot be removed, such as another user's file: it stays, with a line.
+
+    :param left: what was to be removed, for the line.
+    :param report: gets the line.
+    """
     try:
         yield
     except (OSError, VirtualenvError, CosmosValueError) as error:

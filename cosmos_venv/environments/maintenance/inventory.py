@@ -1,8 +1,6 @@
-"""What stands in a store, and whether it is still what its record says.
+"""The builds of a store, each with its record, its last use and its state, and the check that it is still whole.
 
-What stands in a store? Every build with its record, its last use, and whether it is in use now. Writes nothing.
-
-Is a build still what its record says, and does what is installed in it work?
+Nothing is written.
 """
 
 from __future__ import annotations
@@ -21,6 +19,7 @@ from cosmos_venv.environments import post_install
 from cosmos_venv.environments.environment import BuildRecord, Environment, read_record
 from cosmos_venv.environments.layout import (
     BUILD_NAME,
+    KEPT_ENDINGS,
     StoreLayout,
     build_names,
     failed_log,
@@ -52,9 +51,11 @@ class StoredBuild:
 
     :param name: ``<digest>-<generation>``.
     :param path: its directory, which may be gone.
-    :param is_in_use: None when this process cannot know.
+    :param state: what has become of it.
+    :param is_in_use: whether a process has its lease; None when this process cannot know.
     :param last_used: seconds since the epoch: when a task last took its lease (to the minute), or it was built.
     :param record: None when there is none that can be read; ``record_fault`` says why.
+    :param record_fault: a clause; empty where there is nothing to say.
     """
 
     name: str
@@ -67,15 +68,17 @@ class StoredBuild:
 
     @property
     def digest(self) -> str:
+        """The digest of its spec, 64 hexadecimal digits."""
         return self.name.partition("-")[0]
 
     @property
     def generation(self) -> int:
+        """The number of the build among those of its digest, from 1."""
         return int(self.name.partition("-")[2])
 
     @property
     def build(self) -> Path:
-        """What the build was called when it was made."""
+        """The directory that the build had when it was made."""
         return self.path.with_name(self.name)
 
     @property
@@ -91,10 +94,11 @@ class StoredBuild:
 
 
 def read_inventory(store: StoreLayout) -> list[StoredBuild]:
-    """All builds of a store, by digest and generation; none when nothing was ever built there.
+    """Return all builds of a store, by digest and generation; none when nothing was ever built there.
 
+    :param store: the directory that is looked at.
     :raises VirtualenvError: when the directory cannot be read.
-    :raises CosmosValueError: when ``virtualenv_dir`` is a file.
+    :raises CosmosValueError: when ``virtualenv_dir`` is a file, or is not there.
     """
     with store.naming_the_directory():
         if not os.path.lexists(store.directory):
@@ -109,8 +113,9 @@ def read_inventory(store: StoreLayout) -> list[StoredBuild]:
 
 
 def select(builds: Iterable[StoredBuild], text: str) -> list[StoredBuild]:
-    """The builds of one digest, or one generation of it.
+    """Return the builds of one digest, or one generation of it.
 
+    :param builds: those among which is chosen.
     :param text: a digest, the first characters of one, or ``<digest>-<generation>``.
     :raises CosmosValueError: when it fits none, or several digests.
     """
@@ -127,7 +132,10 @@ def select(builds: Iterable[StoredBuild], text: str) -> list[StoredBuild]:
 
 
 def bytes_of(builds: Iterable[StoredBuild]) -> int:
-    """Bytes on disk of builds together: what they share counts once."""
+    """Return the bytes on disk of builds together. A file that they share counts once.
+
+    :param builds: as one look saw them.
+    """
     together: dict[tuple[int, int], int] = {}
     for each in builds:
         together.update(each.disk_use)
@@ -136,7 +144,7 @@ def bytes_of(builds: Iterable[StoredBuild]) -> int:
 
 def _stored(store: StoreLayout, name: str, endings: set[str], published: Mapping[str, str]) -> Iterator[StoredBuild]:
     build = store.builds / name
-    failed = endings & {".failed", ".failed.log"}
+    failed = endings & KEPT_ENDINGS
     if failed:
         last = _last_use(failed_log(build), failed_path(build))
         yield StoredBuild(
@@ -173,8 +181,6 @@ def _state(name: str, endings: set[str], published: Mapping[str, str], in_use: b
 
 
 def _record(file: Path) -> tuple[BuildRecord | None, str]:
-    from cosmos_venv.environments.environment import read_record
-
     try:
         return read_record(file), ""
     except FileNotFoundError:
@@ -186,7 +192,7 @@ def _record(file: Path) -> tuple[BuildRecord | None, str]:
 
 
 def _last_use(*paths: Path) -> float | None:
-    """When the first of them that is there was written, unless that lies in a future that no clock explains."""
+    """Return when the first path that is there was written, unless that lies in a future that no clock explains."""
     for path in paths:
         try:
             modified = path.lstat().st_mtime
@@ -198,7 +204,10 @@ def _last_use(*paths: Path) -> float | None:
 
 
 def _disk_use(place: Path) -> Iterator[tuple[tuple[int, int], int]]:
-    """What cannot be looked at counts nothing: a build may vanish meanwhile, and somebody else's be closed to us."""
+    """Give the bytes of each file and directory, by device and inode.
+
+    What cannot be looked at counts nothing: a build may vanish meanwhile, and somebody else's be closed to us.
+    """
     try:
         status = place.lstat()
         yield (status.st_dev, status.st_ino), status.st_blocks * _BLOCK
@@ -211,7 +220,9 @@ def _disk_use(place: Path) -> Iterator[tuple[tuple[int, int], int]]:
 
 @dataclass(frozen=True, kw_only=True)
 class Verified:
-    """:param faults: what is wrong, one clause each; empty when it is as it was made.
+    """The answer of ``verify``.
+
+    :param faults: what is wrong, one clause each; empty when the build is as it was made.
     :param has_run: whether the check was run that was asked for.
     """
 
@@ -222,9 +233,10 @@ class Verified:
 def verify(stored: StoredBuild, *, check: str | None = None, content: bool = False) -> Verified:
     """Hold a build against its record, and let its own Python run a check.
 
-    It is in use for as long as that takes, and counts as no more used than before. What another user than this one
-    and root could have written is not run, and its interpreter is not asked for its version.
+    The build is in use for as long as that takes, and counts as no more used than before. A build that another user
+    than this one and root could have written to is not run, and its interpreter is not asked for its version.
 
+    :param stored: the build.
     :param check: Python source, which ends with an error where something does not work; None: nothing is run.
     :param content: whether each file is read: installed ones are compared with their hashes, byte code is tried.
     :raises VirtualenvError: when this process may open no more files.
@@ -247,12 +259,14 @@ def verify(stored: StoredBuild, *, check: str | None = None, content: bool = Fal
 
 
 def damage(environment: Environment, *, content: bool) -> list[str]:
-    """What an environment in use has lost since it was built, one clause each; empty when nothing.
+    """Return what an environment in use has lost since it was built, one clause each; empty when nothing.
 
-    The flaws that its record names do not count:
-    an environment with a package whose RECORD is wrong would be built again and again.
+    The flaws that its record names do not count: an environment with a package whose RECORD is wrong would be built
+    again and again.
 
+    :param environment: the caller's, so nobody removes it meanwhile.
     :param content: whether its files are read too, where nothing else is found.
+    :raises OSError: when this process may open no more files.
     """
     try:
         record = read_record(environment.record_file)
@@ -267,9 +281,11 @@ def damage(environment: Environment, *, content: bool) -> list[str]:
 
 
 def file_faults(build: Path, *, content: bool) -> list[str]:
-    """What is missing or changed of a build's files, one clause each.
+    """Return what is missing or changed of a build's files, one clause each.
 
+    :param build: its directory.
     :param content: as for ``verify``.
+    :raises OSError: when this process may open no more files.
     """
     found = [*_link_faults(build), *post_install.faults(build, content=content)]
     if content and _may_be_run(build):
@@ -278,7 +294,7 @@ def file_faults(build: Path, *, content: bool) -> list[str]:
 
 
 def _link_faults(build: Path) -> Iterator[str]:
-    """Links that lead nowhere, and the file that makes a folder an environment; the interpreter is told elsewhere."""
+    """Give links that lead nowhere, and what is wrong with ``pyvenv.cfg``; the interpreter is looked at elsewhere."""
     has_python = (build / "bin" / "python").exists()
     for path in sorted([*build.glob("bin/*"), *build.glob("lib*")]):
         if path.is_symlink() and not path.exists() and (has_python or not path.name.startswith("python")):
@@ -291,7 +307,7 @@ def _link_faults(build: Path) -> Iterator[str]:
 
 
 def _open_to_others(build: Path) -> Iterator[str]:
-    """What others can write in a build. All of it is judged before it is published; later it is seen here alone."""
+    """Give what others can write in a build. All of it is judged before it is published; later only here."""
     try:
         writers = judge(build.parent).writers
     except (VirtualenvError, OSError):
@@ -312,13 +328,14 @@ def _byte_code_faults(build: Path) -> list[str]:
 
 
 def _refuse_shortage(error: Exception) -> None:
-    """Raises where this process may open no more files: that is no fault of the build."""
+    """Raise where this process may open no more files: that is no fault of the build."""
     if isinstance(error, OSError) and (words := os_errors.shortage(error)):
         raise VirtualenvError(words) from error
 
 
 def _may_be_run(build: Path) -> bool:
     try:
+        # Its own Python would run with the rights of the caller, and with what others have put into site-packages.
         judge(build.parent, build, build / "bin" / "python")
     except (VirtualenvError, OSError):
         return False
@@ -363,10 +380,9 @@ def _interpreter_faults(build: Path, record: BuildRecord) -> Iterator[str]:
     except VirtualenvError:
         return  # no fault of the build, but nothing that this user should run
     try:
-        actual = Interpreter.of(str(real))
+        actual = Interpreter.of(str(real), parameter="")
     except CosmosValueError as error:
-        # The error's way out is for who has given py_executable.
-        yield f"its interpreter, {real}, does not answer: {str(error).partition('. ')[0]}"
+        yield f"its interpreter, {real}, does not answer: {error}"
         return
     expected = record.spec.interpreter
     if (actual.implementation, actual.version) != (expected.implementation, expected.version):
@@ -385,7 +401,7 @@ def _pin_faults(recorded: Mapping[str, str], installed: Mapping[str, str]) -> It
 
 @contextmanager
 def _kept(build: Path) -> Iterator[bool]:
-    """Within this block nobody removes the build; False when somebody does so just now."""
+    """Keep anybody from removing the build within this block. Gives False when somebody does so just now."""
     try:
         lease = Lease.for_reading(build)
     except OSError as error:

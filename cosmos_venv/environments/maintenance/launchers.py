@@ -1,4 +1,7 @@
-"""Commands in ``<virtualenv_dir>/bin`` that run those of the environment made ready last."""
+"""Commands in ``<virtualenv_dir>/bin`` that run those of the environment made ready last.
+
+A launcher is written where nothing or another launcher of ours stands; a file of a user is never replaced.
+"""
 
 from __future__ import annotations
 
@@ -27,14 +30,17 @@ exec "$build"/bin/{name} "$@"
 
 
 def write_launchers(directory: Path, link: Path, names: Iterable[str]) -> None:
-    """One small script per name, where nothing or a launcher of ours stands.
+    """Write one small script per name, where nothing or a launcher of ours stands.
 
     :param directory: the ``bin`` to write them into.
     :param link: what leads to the published build.
+    :param names: of the commands.
     :raises OSError: when the directory cannot be written.
     """
     for name in names:
         launcher = directory / name
+        # A user, or another implementation, may keep a virtual environment of its own in this directory, with a bin of
+        # its own.
         if not os.path.lexists(launcher) or _is_ours(launcher):
             _write_atomically(launcher, _content(name, link))
 
@@ -60,7 +66,10 @@ def mend_launchers(directory: Path, ready: Mapping[Path, Path]) -> None:
 
 
 def half_written(directory: Path) -> list[Path]:
-    """What a kill has left of launchers that were being written."""
+    """Return what a kill has left of launchers that were being written.
+
+    :param directory: the ``bin``, which may be missing.
+    """
     return list(directory.glob(f"{_HALF}*"))
 
 
@@ -82,6 +91,7 @@ def _write_atomically(path: Path, content: bytes) -> None:
     apart = path.with_name(f"{_HALF}{uuid.uuid4().hex}")
     write_new(apart, content, _FOR_ALL_TO_RUN)
     try:
+        # In one step: a shell may be starting the old one.
         apart.replace(path)
     except BaseException:
         apart.unlink(missing_ok=True)

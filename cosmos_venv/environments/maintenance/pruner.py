@@ -1,4 +1,7 @@
-"""Which builds of a store may go, and how they go: never one in use, never one that a task is about to use."""
+"""The choice of builds that go, and their removal: never one in use, never one that a task is about to use.
+
+A build is retired under the lock of its directory and under its own exclusive lease; it is deleted without the lock.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +19,18 @@ from cosmos_venv.processes.guarded_process import Cancellation
 
 __all__ = ["Removal", "choose", "delete_retired", "named", "prune", "remove", "retire_surplus", "surplus"]
 
+_UNREACHABLE = {
+    "old": "a later generation is ready",
+    "leftover": "it was left by a process that has ended",
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Removal:
     """A build that is to go.
 
-    :param reason: why.
+    :param stored: the build, as one look saw it.
+    :param reason: why it is to go, as a clause.
     :param obstacle: why it stays all the same; empty when it goes.
     :param is_forbidden: whether the obstacle is a permission that this user lacks, and no task that uses it.
     """
@@ -32,7 +41,7 @@ class Removal:
     is_forbidden: bool = False
 
     def describe(self) -> str:
-        """One sentence for a log, said after the fact."""
+        """Return one sentence for a log, said after the fact."""
         what = f"The virtualenv {self.stored.path}"
         if self.obstacle:
             return f"{what} was to be removed ({self.reason}) and stays: {self.obstacle}."
@@ -50,9 +59,15 @@ def prune(
 ) -> list[Removal]:
     """Remove what is more than the limits allow. Tasks go on meanwhile; builders wait while it is decided.
 
-    Killed at any moment it leaves what the next builder or pruner removes.
+    Killed at any moment, this leaves what the next builder or pruner removes.
 
+    :param store: the directory to prune.
+    :param limits: of what it may hold.
+    :param now: seconds since the epoch, from which ages are counted.
     :param max_tries: seconds to wait for a builder that makes no progress.
+    :param cancellation: ends the wait.
+    :param report: gets lines on the wait, and on what cannot be removed.
+    :returns: each build that was to go, with what became an obstacle.
     :raises VirtualenvLockTimeout: when a builder holds the lock for too long.
     :raises VirtualenvError: when the directory cannot be read, or somebody else can have written there.
     :raises CommandKilled: when ``cancellation`` was requested.
@@ -66,29 +81,45 @@ def remove(
 ) -> list[Removal]:
     """Remove one environment that nobody uses, whatever the limits say. Otherwise as ``prune``.
 
+    :param store: the directory it stands in.
     :param digest: the first characters of it, or one generation as ``<digest>-<number>``.
-    :raises CosmosValueError: when it fits none, or several.
+    :param max_tries: as for ``prune``.
+    :param cancellation: as for ``prune``.
+    :param report: as for ``prune``.
+    :raises CosmosValueError: when the digest fits none, or several.
     """
     look = partial(named, store, digest)
     return _remove(store, look, max_tries=max_tries, cancellation=cancellation, report=report)
 
 
 def surplus(store: StoreLayout, limits: PruneLimits, *, now: float) -> list[Removal]:
-    """What ``prune`` would remove now. Writes nothing.
+    """Return what ``prune`` would remove now. Nothing is written.
 
+    :param store: the directory that is looked at.
+    :param limits: of what it may hold.
+    :param now: seconds since the epoch.
     :raises VirtualenvError: when the directory cannot be read, or somebody else can have written there.
     """
     return [_permitted(store, each) for each in choose(_trusted_inventory(store), limits, now=now)]
 
 
 def named(store: StoreLayout, digest: str) -> list[Removal]:
-    """What ``remove`` would remove now. Writes nothing. Raises what ``remove`` does."""
+    """Return what ``remove`` would remove now. Nothing is written. Errors are those of ``remove``.
+
+    :param store: the directory that is looked at.
+    :param digest: as for ``remove``.
+    """
     fitting = select(_trusted_inventory(store), digest)
     return [_permitted(store, _asked_for(each)) for each in fitting]
 
 
 def choose(builds: Sequence[StoredBuild], limits: PruneLimits, *, now: float) -> list[Removal]:
-    """What is more than the limits allow: first what nobody can find any more, then what was used longest ago."""
+    """Return what is more than the limits allow: first what nobody can find any more, then what was used longest ago.
+
+    :param builds: all of a store.
+    :param limits: of what it may hold.
+    :param now: seconds since the epoch.
+    """
     going = [Removal(stored=each, reason=_UNREACHABLE[each.state]) for each in builds if _is_unreachable(each)]
     found = sorted((each for each in builds if not _is_unreachable(each)), key=_last_used)
     going += _too_old(found, limits, now)
@@ -98,15 +129,24 @@ def choose(builds: Sequence[StoredBuild], limits: PruneLimits, *, now: float) ->
 
 
 def retire_surplus(store: StoreLayout, limits: PruneLimits, *, now: float) -> list[Removal]:
-    """Take what is to go out of everybody's sight; deleting it is left to ``delete_retired``, which needs no lock.
+    """Take what is to go out of everybody's sight. The caller holds the directory's lock.
 
-    Whoever calls this holds the directory's lock.
+    Deleting is left to ``delete_retired``, which needs no lock.
+
+    :param store: the directory to prune.
+    :param limits: of what it may hold.
+    :param now: seconds since the epoch.
+    :returns: each build that was to go, with what became an obstacle.
     """
     return _retire_each(store, surplus(store, limits, now=now))
 
 
 def delete_retired(removals: Iterable[Removal]) -> list[Removal]:
-    """Delete what ``retire_surplus`` has retired. Returns all of them, with what became an obstacle meanwhile."""
+    """Delete what ``retire_surplus`` has retired.
+
+    :param removals: its answer.
+    :returns: all of them, with what became an obstacle meanwhile.
+    """
     return [_attempt(each, _delete) for each in removals]
 
 
@@ -124,9 +164,12 @@ def _remove(
     with store.naming_the_directory():
         lock = VirtualenvLock(store.directory)
         with lock.acquire(max_tries=max_tries, cancellation=cancellation, report=report):
+            # Looked at once more: while this process waited for the lock, tasks may have begun to use what it had
+            # chosen.
             removals = _retire_each(store, look())
             cleanup.sweep_links(store, report)
             cleanup.mend_launchers(store, report)
+        # Without the lock: builders must not wait for 20,000 files to be unlinked.
         return delete_retired(removals)
 
 
@@ -143,12 +186,6 @@ def _asked_for(stored: StoredBuild) -> Removal:
     elif stored.is_in_use:
         obstacle = "it is in use; try again when the tasks that run in it have ended"
     return Removal(stored=stored, reason="it was asked for", obstacle=obstacle)
-
-
-_UNREACHABLE = {
-    "old": "a later generation is ready",
-    "leftover": "it was left by a process that has ended",
-}
 
 
 def _is_unreachable(stored: StoredBuild) -> bool:
@@ -203,7 +240,10 @@ def _retire_each(store: StoreLayout, going: Iterable[Removal]) -> list[Removal]:
 
 
 def _permitted(store: StoreLayout, going: Removal) -> Removal:
-    """Before anything is begun: an environment that is out of sight and cannot be deleted would help nobody."""
+    """Return the removal with the permission that this user lacks, as an obstacle.
+
+    That is asked before anything is begun: an environment that is out of sight and cannot be deleted would help nobody.
+    """
     if going.obstacle:
         return going
     obstacle = ""
